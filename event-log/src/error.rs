@@ -1,0 +1,64 @@
+//! What can go wrong with the log and the master dataset, by what the caller should do.
+
+use views::{Offset, PartitionId};
+
+/// An error of the event log or the master dataset.
+#[derive(Debug, thiserror::Error)]
+pub enum EventLogError {
+    /// The log cannot be reached or did not answer in time: try again with backoff.
+    #[error("event log is unreachable: {0}")]
+    Unreachable(String),
+    /// The offset is no longer in the log: read the master dataset, or (archive alone) declare a hole.
+    #[error("topic {topic} partition {partition}: offset {asked} has expired, the log starts at {low}")]
+    Expired {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// What was asked for.
+        asked: Offset,
+        /// What can be read.
+        low: Offset,
+    },
+    /// The record before a stored position is not the one that was read: another topic under the same name.
+    #[error(
+        "topic {topic} partition {partition}: the record before offset {offset} is not the one that was read; \
+         the topic was deleted and created again, or lost records; run `twofold source reset` to start its next incarnation"
+    )]
+    AnotherTopic {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// The stored offset.
+        offset: Offset,
+    },
+    /// Wrong configuration or a topic that cannot be used: fix it and start again.
+    #[error("event log cannot be used: {0}")]
+    Unusable(String),
+    /// Another archiver committed first: read the table again.
+    #[error("master dataset of {table} was extended by another archiver")]
+    Conflict {
+        /// The table.
+        table: String,
+    },
+    /// The counts of live files and of commits differ: rows were doubled or lost; nothing may be published.
+    #[error("ledger of {table}: files hold {files} rows, commits say {commits}")]
+    LedgerMismatch {
+        /// The table.
+        table: String,
+        /// Rows in live files.
+        files: u64,
+        /// Rows according to the commits.
+        commits: u64,
+    },
+    /// The object store failed.
+    #[error(transparent)]
+    Lake(#[from] lake::LakeError),
+    /// Arrow refused a batch: a defect.
+    #[error("batch: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// DataFusion refused or failed while the master dataset was read.
+    #[error("query engine: {0}")]
+    Engine(#[from] datafusion::error::DataFusionError),
+}

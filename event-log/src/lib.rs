@@ -1,0 +1,18 @@
+//! Where events enter, and where they can be read again.
+//!
+//! ```text
+//!  HTTP --> collector --> producer --+
+//!                                    +--> event log (Kafka protocol) --> consumer --> decode --> both layers
+//!  twofold load ---------------------+                                                  |
+//!                                                                                 master dataset (append, read)
+//! ```
+//!
+//! Guarantee: an event that was acknowledged is in the log; what a record decodes to depends on the record alone.
+
+pub mod decode;
+mod error;
+mod log;
+pub mod master;
+
+pub use error::EventLogError;
+pub use log::{EventLog, LogBounds, LogConsumer, NewRecord, Poll, PollLimit, Record};

@@ -1,0 +1,54 @@
+//! What can go wrong in the stores of views, by what the caller should do.
+
+/// An error of the serving layer.
+#[derive(Debug, thiserror::Error)]
+pub enum ServingError {
+    /// The store cannot be reached or did not answer in time: try again with backoff.
+    #[error("{store} is unreachable: {reason}")]
+    Unreachable {
+        /// Which store.
+        store: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// The store has no room: stop appending until runs are dropped.
+    #[error("realtime store is full: {used_bytes} of {limit_bytes} bytes; a batch publication frees runs")]
+    Full {
+        /// In use.
+        used_bytes: u64,
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// Another publisher committed first: open the newest version and decide again.
+    #[error("view {view}: another version was published first")]
+    Conflict {
+        /// The view.
+        view: String,
+    },
+    /// What is stored cannot be read: data is broken, or from an unknown version.
+    #[error("{what} cannot be read: {reason}")]
+    Corrupt {
+        /// Which object.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A view version is larger than the memory set aside for it.
+    #[error(
+        "view {view} needs {needed_bytes} bytes in memory, the limit is {limit_bytes} (`gateway.view_memory_bytes`)"
+    )]
+    TooLarge {
+        /// The view.
+        view: String,
+        /// What it needs.
+        needed_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The object store failed.
+    #[error(transparent)]
+    Lake(#[from] lake::LakeError),
+    /// Arrow refused a batch.
+    #[error("batch: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+}

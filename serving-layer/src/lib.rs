@@ -1,0 +1,18 @@
+//! Where views live: the batch-view store and the realtime-view store, each with the half that writes and the half
+//! that reads.
+//!
+//! ```text
+//!  batch layer --publish--> batch views (tables) --newest_versions, load--+
+//!                                                                         +--> query gateway
+//!  speed layer --put_blobs, swap_index--> realtime views --read_index ----+
+//! ```
+//!
+//! Guarantee: readers see a version or an index as one writer left it, never half of one.
+
+mod batch_views;
+mod error;
+mod realtime;
+
+pub use batch_views::{BatchFacts, BatchVersion, BatchViewStore};
+pub use error::ServingError;
+pub use realtime::{BlobKey, PartitionKey, RealtimeStore, Swap};

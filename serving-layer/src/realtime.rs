@@ -1,0 +1,74 @@
+//! The realtime-view store: per partition one small index and the immutable blobs it names.
+//!
+//! Implementations: memory (`memory.rs`), Redis (`redis.rs`); both pass one conformance suite (`conformance.rs`).
+//! Guarantee: `swap` replaces the index only if it still carries the expected stamp; blobs never change.
+//! Why a stamp: it is drawn at random at each write, so an equal stamp means the very index that the pure rules of
+//! `views::Index` were applied to; a fail-over to an older copy cannot be mistaken for it (no ABA).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use views::{DefinitionHash, Index, IndexStamp, PartitionId, RunId, SourceName};
+
+use crate::ServingError;
+
+/// Names one partition's place in the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionKey {
+    /// The source.
+    pub source: SourceName,
+    /// The partition.
+    pub partition: PartitionId,
+}
+
+/// Names one blob: the states of one run for one view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobKey {
+    /// The run.
+    pub run: RunId,
+    /// The view's definition.
+    pub view: DefinitionHash,
+}
+
+/// How a swap ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Swap {
+    /// The new index is stored.
+    Done,
+    /// Another index is stored (or none): here it is; decide again.
+    Lost(Option<Index>),
+}
+
+/// A store of realtime views.
+#[async_trait]
+pub trait RealtimeStore: Send + Sync + 'static {
+    /// The index of a partition, or `None` where it was never written or was lost.
+    async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError>;
+
+    /// Writes blobs that expire after `time_to_live` unless an index that names them keeps them.
+    ///
+    /// # Errors
+    /// [`ServingError::Full`] where the store has no room: stop appending; nothing is evicted.
+    async fn put_blobs(
+        &self,
+        partition: &PartitionKey,
+        blobs: Vec<(BlobKey, Bytes)>,
+        time_to_live: Duration,
+    ) -> Result<(), ServingError>;
+
+    /// The blobs, in the order asked for; `None` where one is missing: a gap, never an empty run.
+    async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError>;
+
+    /// Replaces the index in one atomic step if the stored one carries `expected` (`None`: if there is none).
+    ///
+    /// Blobs of runs that only `next` names are kept from expiring; those of runs that only the old index named begin
+    /// to expire after `grace`, so that readers that hold the old index can still fetch them.
+    async fn swap_index(
+        &self,
+        partition: &PartitionKey,
+        expected: Option<IndexStamp>,
+        next: &Index,
+        grace: Duration,
+    ) -> Result<Swap, ServingError>;
+}

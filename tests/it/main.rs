@@ -1,0 +1,7 @@
+//! Every test of Twofold in one binary. The list below is its table of contents.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+/// Positions, borders, cuts, indexes, tiling, copies: the decisions of the law, against their definitions.
+mod protocol;

@@ -1,0 +1,348 @@
+//! The pure decisions of the protocol, each against a naive definition of what it must do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use views::{
+    Archived, BorderRule, CopyWindow, Counters, Cut, DefinitionHash, DefinitionNumber, EventKey, Incarnation, Index,
+    IndexRefusal, IndexStamp, Offset, PartitionId, Position, PositionToken, RecordMark, Run, RunId, RunView,
+    SourceName, Start, TilingGap, TimestampMicros, are_mergeable, choose_cut, choose_merge, choose_start, event_key,
+    fingerprint, split_at_borders, tile,
+};
+
+use crate::support::seeds::for_each_seed;
+
+const VIEW: DefinitionHash = DefinitionHash(7);
+const GAP: Duration = Duration::from_micros(20);
+
+fn start() -> Position {
+    Position::start(Incarnation(0))
+}
+
+/// A partition with offset gaps (control records), out-of-order timestamps and silences.
+fn random_log(rng: &mut StdRng, records: usize) -> Vec<RecordMark> {
+    let (mut offset, mut clock) = (0, 1_000);
+    (0..records)
+        .map(|_| {
+            offset += if rng.random_bool(0.1) { rng.random_range(1..12) } else { 0 };
+            clock += if rng.random_bool(0.1) { rng.random_range(15..60) } else { rng.random_range(0..4) };
+            let timestamp = TimestampMicros(clock - rng.random_range(0..8));
+            let mark = RecordMark {
+                offset: Offset(offset),
+                timestamp,
+                fingerprint: fingerprint(timestamp, &i64::to_le_bytes(offset)),
+            };
+            offset += 1;
+            mark
+        })
+        .collect()
+}
+
+fn random_rule(rng: &mut StdRng) -> BorderRule {
+    BorderRule { grid: rng.random_range(1..9), gap: GAP }
+}
+
+/// Splits a log batch by batch, as a worker does whose polls end anywhere.
+fn split_in_batches(
+    rng: &mut StdRng,
+    log: &[RecordMark],
+    rule: &BorderRule,
+    cuts: &BTreeSet<Offset>,
+) -> Vec<views::Stretch> {
+    let (mut at, mut rest, mut all) = (start(), log, Vec::new());
+    while !rest.is_empty() {
+        let (batch, after) = rest.split_at(rng.random_range(1..=rest.len()));
+        let stretches = split_at_borders(at, batch, rule, cuts);
+        at = stretches.last().unwrap().to;
+        all.extend(stretches);
+        rest = after;
+    }
+    all
+}
+
+#[test]
+fn stretches_tile_the_log_and_never_cross_a_border() {
+    for_each_seed(500, |mut rng| {
+        let (log, rule) = (random_log(&mut rng, 60), random_rule(&mut rng));
+        let cuts: BTreeSet<Offset> = (0..3).map(|_| Offset(rng.random_range(0..80))).collect();
+        let stretches = split_in_batches(&mut rng, &log, &rule, &cuts);
+        let mut at = start();
+        for stretch in &stretches {
+            assert_eq!(stretch.from, at, "stretches touch");
+            assert!(stretch.to.offset > stretch.from.offset, "a stretch covers something");
+            let inside = |offset: Offset| offset > stretch.from.offset && offset < stretch.to.offset;
+            assert!(!cuts.iter().any(|cut| inside(*cut)), "no cut inside {stretch:?}");
+            let next_multiple = Offset(rule.grid_floor(stretch.from.offset).0 + rule.grid);
+            assert!(!inside(next_multiple), "no grid multiple inside {stretch:?}");
+            at = stretch.to;
+        }
+        let fold = log.iter().fold(start(), |at, mark| at.advance(mark.offset, mark.timestamp, mark.fingerprint));
+        assert_eq!(at, fold, "the last position is the fold of the log");
+        let mut before = TimestampMicros::MIN;
+        for (index, mark) in log.iter().enumerate() {
+            if rule.is_gap(before, mark.timestamp) {
+                let previous = Offset(log[index - 1].offset.0 + 1);
+                let is_inside = stretches.iter().any(|s| s.from.offset < previous && previous < s.to.offset);
+                assert!(!is_inside, "no silence inside a stretch");
+            }
+            before = before.max(mark.timestamp);
+        }
+    });
+}
+
+#[test]
+fn borders_do_not_depend_on_how_the_log_was_polled() {
+    for_each_seed(300, |mut rng| {
+        let (log, rule) = (random_log(&mut rng, 60), random_rule(&mut rng));
+        let cuts = BTreeSet::new();
+        let borders = |stretches: &[views::Stretch]| -> Vec<Position> {
+            stretches.iter().filter(|s| s.starts_at_border).map(|s| s.from).collect()
+        };
+        let one = borders(&split_at_borders(start(), &log, &rule, &cuts));
+        let other = borders(&split_in_batches(&mut rng, &log, &rule, &cuts));
+        assert_eq!(one, other);
+    });
+}
+
+#[test]
+fn a_cut_lies_on_a_border_or_at_a_silent_end_and_never_moves_back() {
+    for_each_seed(500, |mut rng| {
+        let (log, rule) = (random_log(&mut rng, 60), random_rule(&mut rng));
+        let archived_records = rng.random_range(0..=log.len());
+        let archived = log[..archived_records]
+            .iter()
+            .fold(Archived::start(Incarnation(0)), |archived, mark| archived.advance(mark, &rule));
+        let now = TimestampMicros(archived.end.max_timestamp.0.saturating_add(rng.random_range(0..40)));
+        let cut = choose_cut(&archived, None, &rule, now);
+        let is_silent = archived_records > 0 && now.micros_since(archived.end.max_timestamp) >= 20;
+        if is_silent {
+            assert_eq!(cut, archived.end);
+        } else {
+            assert_eq!(cut.offset.0 % rule.grid, 0, "a grid multiple");
+            let below = log.iter().filter(|mark| mark.offset < cut.offset);
+            let fold = below.fold(start(), |at, mark| at.advance(mark.offset, mark.timestamp, mark.fingerprint));
+            assert_eq!(cut, fold.at_offset(cut.offset), "the position is that of the records below");
+            let stretches = split_in_batches(&mut rng, &log, &rule, &BTreeSet::new());
+            assert!(!stretches.iter().any(|s| s.from.offset < cut.offset && cut.offset < s.to.offset));
+        }
+        let later = Position { offset: Offset(cut.offset.0 + 1), ..cut };
+        assert_eq!(choose_cut(&archived, Some(later), &rule, now), later, "a cut never moves back");
+    });
+}
+
+fn run(id: u128, from: i64, to: i64, starts_at_border: bool) -> Run {
+    Run {
+        id: RunId(id),
+        from: start().at_offset(Offset(from)),
+        to: start().at_offset(Offset(to)),
+        views: vec![RunView { view: VIEW, rows: 1 }],
+        counters: Counters { rows: (to - from) as u64, ..Counters::default() },
+        starts_at_border,
+    }
+}
+
+fn index_of(runs: Vec<Run>) -> Index {
+    let first = runs.first().map_or(start(), |run| run.from);
+    let empty = Index::new(IndexStamp(1), DefinitionNumber(1), first, TimestampMicros(0));
+    runs.into_iter()
+        .fold(empty, |index, run| index.append(IndexStamp(2), DefinitionNumber(1), run, TimestampMicros(0)).unwrap())
+}
+
+#[test]
+fn an_append_is_taken_once_and_only_at_the_head() {
+    let index = index_of(vec![run(1, 0, 4, true)]);
+    let append =
+        |run: Run, definitions| index.append(IndexStamp(3), DefinitionNumber(definitions), run, TimestampMicros(9));
+    assert_eq!(append(run(1, 0, 4, true), 1).unwrap(), index, "a retry after a lost reply changes nothing");
+    assert!(matches!(append(run(2, 0, 4, true), 1), Err(IndexRefusal::HeadMoved { .. })));
+    assert!(matches!(append(run(2, 5, 6, true), 1), Err(IndexRefusal::HeadMoved { .. })));
+    assert!(matches!(append(run(2, 4, 6, true), 0), Err(IndexRefusal::OlderDefinitions { .. })));
+    let mut another = run(2, 4, 6, true);
+    another.from.incarnation = Incarnation(1);
+    assert!(matches!(append(another, 1), Err(IndexRefusal::IncarnationChanged { .. })));
+    assert_eq!(append(run(2, 4, 6, true), 2).unwrap().head.offset, Offset(6));
+}
+
+#[test]
+fn the_same_offset_with_another_record_before_it_is_no_head() {
+    let index = index_of(vec![run(1, 0, 4, true)]);
+    let mut stranger = run(2, 4, 6, false);
+    stranger.from.fingerprint = fingerprint(TimestampMicros(1), b"another topic");
+    assert!(matches!(
+        index.append(IndexStamp(3), DefinitionNumber(1), stranger, TimestampMicros(0)),
+        Err(IndexRefusal::HeadMoved { .. })
+    ));
+}
+
+#[test]
+fn a_merge_replaces_exactly_the_runs_it_names() {
+    let index = index_of(vec![run(1, 0, 4, true), run(2, 4, 6, false), run(3, 6, 9, false), run(4, 9, 10, true)]);
+    let merge = |ids: &[u128], by: Run| {
+        let ids: Vec<RunId> = ids.iter().map(|id| RunId(*id)).collect();
+        index.merge(IndexStamp(5), &ids, by)
+    };
+    let merged = merge(&[1, 2], run(9, 0, 6, true)).unwrap();
+    assert_eq!(merged.runs.iter().map(|run| run.id.0).collect::<Vec<_>>(), [9, 3, 4]);
+    assert_eq!((merged.head, merged.counters), (index.head, index.counters));
+    for (ids, by) in [
+        (vec![1, 3], run(9, 0, 9, true)),
+        (vec![1, 7], run(9, 0, 6, true)),
+        (vec![1, 2], run(9, 0, 9, true)),
+        (vec![3, 4], run(9, 6, 10, true)),
+        (vec![1], run(9, 0, 4, true)),
+        (vec![], run(9, 0, 4, true)),
+    ] {
+        assert_eq!(merge(&ids, by), Err(IndexRefusal::RunsGone), "{ids:?}");
+    }
+}
+
+#[test]
+fn random_histories_of_an_index_always_tile() {
+    for_each_seed(500, |mut rng| {
+        let (log, rule) = (random_log(&mut rng, 80), random_rule(&mut rng));
+        let stretches = split_in_batches(&mut rng, &log, &rule, &BTreeSet::new());
+        let mut index = Index::new(IndexStamp(0), DefinitionNumber(1), start(), TimestampMicros(0));
+        let mut dropped = Offset(0);
+        for (number, stretch) in stretches.iter().enumerate() {
+            let appended = Run {
+                id: RunId(number as u128),
+                from: stretch.from,
+                to: stretch.to,
+                views: vec![RunView { view: VIEW, rows: 1 }],
+                counters: Counters { rows: (stretch.last - stretch.first) as u64, ..Counters::default() },
+                starts_at_border: stretch.starts_at_border,
+            };
+            index = index.append(IndexStamp(1), DefinitionNumber(1), appended, TimestampMicros(0)).unwrap();
+            while let Some(range) = choose_merge(&index.runs, 2, &BTreeSet::new()).filter(|_| rng.random_bool(0.7)) {
+                let replaced = index.runs[range].to_vec();
+                assert!(are_mergeable(&replaced, &BTreeSet::new()));
+                let merged = Run {
+                    id: RunId(1_000_000 + rng.random_range(0..u64::MAX) as u128),
+                    to: replaced.last().unwrap().to,
+                    counters: replaced.iter().map(|run| run.counters).sum(),
+                    ..replaced[0].clone()
+                };
+                let ids: Vec<RunId> = replaced.iter().map(|run| run.id).collect();
+                index = index.merge(IndexStamp(2), &ids, merged).unwrap();
+            }
+            if rng.random_bool(0.1) {
+                dropped = rule.grid_floor(index.head.offset);
+                index = index.drop_below(IndexStamp(3), dropped);
+            }
+            let cut = rule.grid_floor(Offset(rng.random_range(dropped.0..=index.head.offset.0))).max(dropped);
+            let tiling = tile(Some(&index), VIEW, cut).expect("a grid multiple that is not dropped tiles");
+            let covered: i64 = tiling.runs.iter().map(|run| run.to.offset.0 - run.from.offset.0).sum();
+            assert_eq!(covered, index.head.offset.0 - cut.0);
+            assert_eq!(tiling.head, index.head.offset);
+            let counted: u64 = tiling.runs.iter().map(|run| run.counters.rows).sum();
+            let expected = log.iter().filter(|mark| mark.offset >= cut && mark.offset < tiling.head).count();
+            assert_eq!(counted, expected as u64);
+        }
+    });
+}
+
+#[test]
+fn what_does_not_tile_is_told_apart() {
+    let index = index_of(vec![run(1, 4, 8, true), run(2, 8, 10, true)]);
+    let gap = |cut: i64| tile(Some(&index), VIEW, Offset(cut)).map(|tiling| tiling.runs.len());
+    assert_eq!(gap(0), Err(TilingGap::NotAt { at: Offset(0), found: Offset(4) }), "runs expired too early");
+    assert_eq!(gap(4), Ok(2));
+    assert_eq!(gap(5), Err(TilingGap::NotAt { at: Offset(5), found: Offset(4) }), "a cut inside a run");
+    assert_eq!(gap(8), Ok(1));
+    assert_eq!(gap(10), Ok(0));
+    assert_eq!(gap(12), Ok(0), "batch is ahead");
+    assert_eq!(tile(None, VIEW, Offset(3)).unwrap().head, Offset(3));
+    assert_eq!(tile(Some(&index), DefinitionHash(8), Offset(4)), Err(TilingGap::ViewAbsent { at: Offset(4) }));
+    let lost = Index { runs: vec![run(1, 4, 8, true)], ..index.clone() };
+    assert_eq!(tile(Some(&lost), VIEW, Offset(4)), Err(TilingGap::EndsBefore { at: Offset(8), head: Offset(10) }));
+}
+
+#[test]
+fn a_worker_starts_where_every_view_can_be_served() {
+    let at = |offset| start().at_offset(Offset(offset));
+    let index = index_of(vec![run(1, 4, 8, true)]);
+    assert_eq!(choose_start(None, &[], start()), Start::Create(start()));
+    assert_eq!(choose_start(None, &[at(9), at(5)], start()), Start::Create(at(5)));
+    assert_eq!(choose_start(Some(&index), &[at(5), at(99)], start()), Start::Continue(at(8)));
+    assert_eq!(choose_start(Some(&index), &[at(9), at(12)], start()), Start::Jump(at(9)));
+    assert_eq!(choose_start(Some(&index), &[], start()), Start::Continue(at(8)));
+}
+
+/// `fresh` by its definition: a record is dropped if any earlier copy, itself dropped or not, lies within the horizon.
+fn naive_copies(events: &[(Option<EventKey>, TimestampMicros)], horizon: i64) -> Vec<bool> {
+    let mut running = TimestampMicros::MIN;
+    let times: Vec<TimestampMicros> = events
+        .iter()
+        .map(|(_, at)| {
+            running = running.max(*at);
+            running
+        })
+        .collect();
+    let is_copy = |at: usize| {
+        (0..at).any(|earlier| {
+            events[at].0.is_some() && events[earlier].0 == events[at].0 && times[at].0 - times[earlier].0 <= horizon
+        })
+    };
+    (0..events.len()).map(is_copy).collect()
+}
+
+#[test]
+fn the_copy_window_equals_the_definition_of_fresh() {
+    for_each_seed(500, |mut rng| {
+        let mut clock = 0;
+        let events: Vec<(Option<EventKey>, TimestampMicros)> = (0..200)
+            .map(|_| {
+                clock += rng.random_range(0..5);
+                let id = [rng.random_range(0..12u8)];
+                let key = event_key(rng.random_bool(0.9).then_some(&id), TimestampMicros(0));
+                (key, TimestampMicros(clock - rng.random_range(0..10)))
+            })
+            .collect();
+        let horizon = Duration::from_micros(rng.random_range(0..40));
+        let mut window = CopyWindow::default();
+        let mut running = TimestampMicros::MIN;
+        let seen: Vec<bool> = events
+            .iter()
+            .map(|(key, at)| {
+                running = running.max(*at);
+                window.observe(*key, running, horizon)
+            })
+            .collect();
+        assert_eq!(seen, naive_copies(&events, horizon.as_micros() as i64));
+        assert!(window.len() <= 12, "what is outside the horizon is forgotten");
+    });
+}
+
+#[test]
+fn identity_is_id_and_time_as_sent() {
+    let at = TimestampMicros;
+    assert_eq!(event_key(None, at(1)), None);
+    assert_eq!(event_key(Some(b"a"), at(1)), event_key(Some(b"a"), at(1)));
+    assert_ne!(event_key(Some(b"a"), at(1)), event_key(Some(b"a"), at(2)));
+    assert_ne!(event_key(Some(b"a"), at(1)), event_key(Some(b"b"), at(1)));
+}
+
+#[test]
+fn cuts_compare_by_what_they_cover() {
+    let cut = |offsets: &[(i32, i64)]| {
+        let positions = offsets.iter().map(|(p, o)| (PartitionId(*p), start().at_offset(Offset(*o))));
+        Cut(positions.collect::<BTreeMap<_, _>>())
+    };
+    assert!(cut(&[(0, 4), (1, 2)]).is_at_or_above(&cut(&[(0, 4)])));
+    assert!(cut(&[]).is_at_or_above(&cut(&[(0, 0)])));
+    assert!(!cut(&[(0, 3)]).is_at_or_above(&cut(&[(0, 4)])));
+    assert!(!cut(&[(0, 9)]).is_at_or_above(&cut(&[(1, 1)])));
+}
+
+#[test]
+fn a_token_survives_its_textual_form_and_garbage_is_refused() {
+    let mut token = PositionToken::default();
+    token.cover(&SourceName::new("edits"), PartitionId(2), Offset(17));
+    token.cover(&SourceName::new("edits"), PartitionId(2), Offset(11));
+    assert_eq!(PositionToken::decode(&token.encode()).unwrap(), token);
+    for garbage in ["", "0", "zz", "7b", "é0", "7b7d7d", &"0".repeat(200_000)] {
+        assert!(PositionToken::decode(garbage).is_err(), "{garbage:.10}");
+    }
+}

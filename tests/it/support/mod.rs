@@ -1,0 +1,4 @@
+//! What several areas of tests need: seeds, a clock that is set by hand, ids drawn from a seed.
+
+pub mod seams;
+pub mod seeds;

@@ -1,0 +1,135 @@
+//! Borders: places in the log that no run crosses, so that a cut never falls inside a run.
+//!
+//! Guarantee: grid and gap borders are functions of the log alone (offsets and record timestamps); both layers
+//! compute the same ones without asking each other. Published cuts come on top of them.
+//! Not here: choosing the cut (`cut.rs`), merging runs (`index.rs`).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Offset, Position, TimestampMicros};
+
+/// What makes a border in one source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BorderRule {
+    /// Every multiple of this many offsets is a border; at least 1.
+    pub grid: i64,
+    /// A silence of at least this long, between record timestamps, is a border.
+    pub gap: Duration,
+}
+
+impl BorderRule {
+    /// The largest grid multiple at or below `offset`.
+    pub fn grid_floor(&self, offset: Offset) -> Offset {
+        Offset(offset.0.div_euclid(self.grid) * self.grid)
+    }
+
+    /// Whether a record with `timestamp` comes after a silence, given the running maximum before it.
+    pub fn is_gap(&self, before: TimestampMicros, timestamp: TimestampMicros) -> bool {
+        before != TimestampMicros::MIN && timestamp.micros_since(before) >= micros(self.gap)
+    }
+
+    /// Whether `now` is a silence after the last record.
+    pub fn is_silent(&self, last: TimestampMicros, now: TimestampMicros) -> bool {
+        last != TimestampMicros::MIN && now.micros_since(last) >= micros(self.gap)
+    }
+
+    /// The lowest border in `(from.offset, next]`, where `next` is the first record at or after `from`.
+    ///
+    /// `None`: the record may go into the same run as what lies directly before `from`'s next record. A border equal
+    /// to `from.offset` itself is the caller's run start and is not reported.
+    pub fn border_before(&self, from: Position, next: Offset, cuts: &BTreeSet<Offset>) -> Option<Offset> {
+        let grid = Offset(self.grid_floor(from.offset).0 + self.grid);
+        let cut = cuts.range((std::ops::Bound::Excluded(from.offset), std::ops::Bound::Included(next))).next().copied();
+        let grid = (grid <= next).then_some(grid);
+        match (grid, cut) {
+            (Some(grid), Some(cut)) => Some(grid.min(cut)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Whether `position` is itself a border, given the timestamp of the record that follows it.
+    pub fn is_border(&self, position: Position, following: TimestampMicros, cuts: &BTreeSet<Offset>) -> bool {
+        position.offset.0 % self.grid == 0
+            || cuts.contains(&position.offset)
+            || self.is_gap(position.max_timestamp, following)
+    }
+}
+
+/// A span as whole microseconds.
+pub(crate) fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// What the splitter needs to know of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordMark {
+    /// The record's offset.
+    pub offset: Offset,
+    /// The record's timestamp.
+    pub timestamp: TimestampMicros,
+    /// The record's fingerprint.
+    pub fingerprint: crate::Fingerprint,
+}
+
+/// A stretch of records between two borders: `records[first..last]`, covering `[from, to)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Index of the first record.
+    pub first: usize,
+    /// Index behind the last record; equal to `first` where the stretch holds no record.
+    pub last: usize,
+    /// Where the stretch starts.
+    pub from: Position,
+    /// Where the stretch ends: the next one starts here.
+    pub to: Position,
+    /// Whether `from` is a border: the stretch must not be merged with what lies before it.
+    pub starts_at_border: bool,
+}
+
+/// Cuts consecutive records of one partition into stretches that no border divides.
+///
+/// `records` follow `from` in offset order. The stretches tile `[from, end)` where `end` is behind the last record.
+/// Cost: one pass.
+pub fn split_at_borders(
+    from: Position,
+    records: &[RecordMark],
+    rule: &BorderRule,
+    cuts: &BTreeSet<Offset>,
+) -> Vec<Stretch> {
+    let mut stretches = Vec::new();
+    let mut open: Option<Stretch> = None;
+    let mut at = from;
+    for (index, record) in records.iter().enumerate() {
+        // Grid multiples and cuts between the last record and this one: close, and cover the empty offsets too.
+        while let Some(border) = rule.border_before(at, record.offset, cuts) {
+            let mut stretch = open.take().unwrap_or(Stretch {
+                first: index,
+                last: index,
+                from: at,
+                to: at,
+                starts_at_border: rule.is_border(at, record.timestamp, cuts),
+            });
+            at = at.at_offset(border);
+            stretch.to = at;
+            stretches.push(stretch);
+        }
+        if rule.is_border(at, record.timestamp, cuts) {
+            stretches.extend(open.take());
+        }
+        let stretch = open.get_or_insert(Stretch {
+            first: index,
+            last: index,
+            from: at,
+            to: at,
+            starts_at_border: rule.is_border(at, record.timestamp, cuts),
+        });
+        at = at.advance(record.offset, record.timestamp, record.fingerprint);
+        stretch.last = index + 1;
+        stretch.to = at;
+    }
+    stretches.extend(open);
+    stretches
+}

@@ -1,0 +1,63 @@
+//! What can go wrong in definitions and their plans, by what the caller should do.
+
+use std::fmt;
+
+/// One thing that is wrong in a pipeline file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The line in the file, from 1.
+    pub line: usize,
+    /// The offending text.
+    pub text: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// The way out.
+    pub hint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}: `{}`\n  hint: {}", self.line, self.message, self.text, self.hint)
+    }
+}
+
+/// Everything that is wrong in a pipeline file, in the order of its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// A plan could not be built or run.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// The caller asked for a dimension that the view does not have.
+    #[error("view {view} has no dimension {name}; it has: {known}")]
+    UnknownDimension {
+        /// The view.
+        view: String,
+        /// What was asked for.
+        name: String,
+        /// What exists, comma separated.
+        known: String,
+    },
+    /// The state of one group of an unbounded measure grew beyond its limit.
+    #[error("state of {measure} in group {group} exceeds max_state_bytes = {limit_bytes}")]
+    StateTooLarge {
+        /// The measure.
+        measure: String,
+        /// The group key, as text.
+        group: String,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// DataFusion refused or failed.
+    #[error("query engine: {0}")]
+    Engine(#[from] datafusion::error::DataFusionError),
+}
