@@ -103,6 +103,9 @@ pub fn split_at_borders(
     let mut open: Option<Stretch> = None;
     let mut at = from;
     for (index, record) in records.iter().enumerate() {
+        if rule.is_border(at, record.timestamp, cuts) {
+            stretches.extend(open.take());
+        }
         // Grid multiples and cuts between the last record and this one: close, and cover the empty offsets too.
         while let Some(border) = rule.border_before(at, record.offset, cuts) {
             let mut stretch = open.take().unwrap_or(Stretch {
@@ -115,9 +118,6 @@ pub fn split_at_borders(
             at = at.at_offset(border);
             stretch.to = at;
             stretches.push(stretch);
-        }
-        if rule.is_border(at, record.timestamp, cuts) {
-            stretches.extend(open.take());
         }
         let stretch = open.get_or_insert(Stretch {
             first: index,
