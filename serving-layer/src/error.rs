@@ -11,6 +11,14 @@ pub enum ServingError {
         /// What it said.
         reason: String,
     },
+    /// The store cannot be used as it is configured: fix that and start again.
+    #[error("{store} cannot be used: {reason}")]
+    Unusable {
+        /// Which store.
+        store: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// The store has no room: stop appending until runs are dropped.
     #[error("realtime store is full: {used_bytes} of {limit_bytes} bytes; a batch publication frees runs")]
     Full {

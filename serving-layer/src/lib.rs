@@ -10,9 +10,14 @@
 //! Guarantee: readers see a version or an index as one writer left it, never half of one.
 
 mod batch_views;
+pub mod blob;
 mod error;
+pub mod memory;
+mod metric;
 mod realtime;
+pub mod redis;
+pub mod registry;
 
 pub use batch_views::{BatchFacts, BatchVersion, BatchViewStore};
 pub use error::ServingError;
-pub use realtime::{BlobKey, PartitionKey, RealtimeStore, Swap};
+pub use realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};

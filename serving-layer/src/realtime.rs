@@ -1,15 +1,17 @@
 //! The realtime-view store: per partition one small index and the immutable blobs it names.
 //!
-//! Implementations: memory (`memory.rs`), Redis (`redis.rs`); both pass one conformance suite (`conformance.rs`).
+//! Implementations: memory (`memory.rs`), Redis (`redis.rs`); both pass one conformance suite
+//! (`tests/it/realtime_store.rs`).
 //! Guarantee: `swap` replaces the index only if it still carries the expected stamp; blobs never change.
 //! Why a stamp: it is drawn at random at each write, so an equal stamp means the very index that the pure rules of
 //! `views::Index` were applied to; a fail-over to an older copy cannot be mistaken for it (no ABA).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use views::{DefinitionHash, Index, IndexStamp, PartitionId, RunId, SourceName};
+use views::{DefinitionHash, Index, IndexStamp, PartitionId, Run, RunId, SourceName};
 
 use crate::ServingError;
 
@@ -38,6 +40,19 @@ pub enum Swap {
     Done,
     /// Another index is stored (or none): here it is; decide again.
     Lost(Option<Index>),
+    /// Nothing was changed: these blobs, which the new index would be the first to name, are not there (any more).
+    /// Put them again, and swap again.
+    MissingBlobs(BTreeSet<BlobKey>),
+}
+
+/// The blobs that an index names: those of every run and view with rows.
+pub fn named_blobs(index: &Index) -> BTreeSet<BlobKey> {
+    let blobs_of = |run: &Run| {
+        let id = run.id;
+        let filled = run.views.iter().filter(|held| held.rows > 0);
+        filled.map(move |held| BlobKey { run: id, view: held.view }).collect::<Vec<_>>()
+    };
+    index.runs.iter().flat_map(blobs_of).collect()
 }
 
 /// A store of realtime views.
@@ -46,7 +61,8 @@ pub trait RealtimeStore: Send + Sync + 'static {
     /// The index of a partition, or `None` where it was never written or was lost.
     async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError>;
 
-    /// Writes blobs that expire after `time_to_live` unless an index that names them keeps them.
+    /// Writes blobs that expire after `time_to_live` unless an index that names them keeps them. A blob that is there
+    /// already stays as it is: blobs never change.
     ///
     /// # Errors
     /// [`ServingError::Full`] where the store has no room: stop appending; nothing is evicted.
@@ -63,7 +79,11 @@ pub trait RealtimeStore: Send + Sync + 'static {
     /// Replaces the index in one atomic step if the stored one carries `expected` (`None`: if there is none).
     ///
     /// Blobs of runs that only `next` names are kept from expiring; those of runs that only the old index named begin
-    /// to expire after `grace`, so that readers that hold the old index can still fetch them.
+    /// to expire after `grace`, so that readers that hold the old index can still fetch them. A blob that `next` would
+    /// be the first to name must be there: otherwise the swap is refused with [`Swap::MissingBlobs`].
+    ///
+    /// # Errors
+    /// [`ServingError::Unreachable`]: whether the swap was done is not known; try again, the stamp tells.
     async fn swap_index(
         &self,
         partition: &PartitionKey,

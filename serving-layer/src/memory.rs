@@ -1,0 +1,193 @@
+//! The realtime-view store in memory: for one process on one machine, bounded.
+//!
+//! Guarantee: the same as every realtime store (`realtime.rs`); what is full refuses and never evicts.
+//! After a restart it is empty: the worker replays from the least serving cut.
+//! Not here: who decides what an index says (`views::Index`).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use views::{Clock, Index, IndexStamp, TimestampMicros};
+
+use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};
+use crate::{ServingError, metric};
+
+/// What a blob costs beside its bytes: key, entry, reference count.
+const BLOB_OVERHEAD_BYTES: u64 = 128;
+
+/// A realtime store in memory.
+pub struct MemoryStore {
+    limit_bytes: u64,
+    clock: Arc<dyn Clock>,
+    // Writers are the speed workers, readers the gateway, all for microseconds and never across an await; so one plain
+    // lock makes every method atomic.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    partitions: HashMap<PartitionKey, Partition>,
+    used_bytes: u64,
+}
+
+#[derive(Default)]
+struct Partition {
+    index: Option<Index>,
+    blobs: HashMap<BlobKey, Blob>,
+}
+
+struct Blob {
+    bytes: Bytes,
+    /// `None`: the index names it.
+    expires_at: Option<TimestampMicros>,
+}
+
+impl Blob {
+    fn is_alive(&self, now: TimestampMicros) -> bool {
+        self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+
+    fn cost_bytes(&self) -> u64 {
+        self.bytes.len() as u64 + BLOB_OVERHEAD_BYTES
+    }
+}
+
+impl MemoryStore {
+    /// An empty store that holds at most `limit_bytes` of blobs and indexes.
+    pub fn new(limit_bytes: u64, clock: Arc<dyn Clock>) -> Self {
+        Self { limit_bytes, clock, state: Mutex::default() }
+    }
+
+    /// Bytes in use, for status.
+    pub fn used_bytes(&self) -> u64 {
+        self.lock().used_bytes
+    }
+
+    /// Forgets everything, as a restart does.
+    pub fn wipe(&self) {
+        *self.lock() = State::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No method can panic half way through a change, so a poisoned lock still guards a whole state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full(&self, state: &State) -> ServingError {
+        ServingError::Full { used_bytes: state.used_bytes, limit_bytes: self.limit_bytes }
+    }
+}
+
+impl State {
+    fn forget_expired(&mut self, now: TimestampMicros) {
+        let mut freed = 0;
+        for partition in self.partitions.values_mut() {
+            partition.blobs.retain(|_, blob| {
+                let is_alive = blob.is_alive(now);
+                freed += if is_alive { 0 } else { blob.cost_bytes() };
+                is_alive
+            });
+        }
+        self.used_bytes -= freed;
+    }
+}
+
+impl Partition {
+    fn has(&self, key: &BlobKey, now: TimestampMicros) -> bool {
+        self.blobs.get(key).is_some_and(|blob| blob.is_alive(now))
+    }
+
+    fn set_expiry(&mut self, key: &BlobKey, expires_at: Option<TimestampMicros>) {
+        if let Some(blob) = self.blobs.get_mut(key) {
+            blob.expires_at = expires_at;
+        }
+    }
+}
+
+#[async_trait]
+impl RealtimeStore for MemoryStore {
+    async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
+        Ok(self.lock().partitions.get(partition).and_then(|held| held.index.clone()))
+    }
+
+    async fn put_blobs(
+        &self,
+        partition: &PartitionKey,
+        blobs: Vec<(BlobKey, Bytes)>,
+        time_to_live: Duration,
+    ) -> Result<(), ServingError> {
+        let now = self.clock.now();
+        let expires_at = Some(later(now, time_to_live));
+        let mut state = self.lock();
+        state.forget_expired(now);
+        let held = state.partitions.get(partition);
+        // Blobs never change: one that is there already stays as it is, above all if the index names it.
+        let fresh: Vec<(BlobKey, Blob)> = blobs
+            .into_iter()
+            .filter(|(key, _)| !held.is_some_and(|held| held.has(key, now)))
+            .map(|(key, bytes)| (key, Blob { bytes, expires_at }))
+            .collect();
+        let needed: u64 = fresh.iter().map(|(_, blob)| blob.cost_bytes()).sum();
+        if state.used_bytes + needed > self.limit_bytes {
+            return Err(self.full(&state));
+        }
+        state.used_bytes += needed;
+        state.partitions.entry(partition.clone()).or_default().blobs.extend(fresh);
+        metrics::gauge!(metric::MEMORY_STORE_USED_BYTES).set(state.used_bytes as f64);
+        Ok(())
+    }
+
+    async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError> {
+        let now = self.clock.now();
+        let state = self.lock();
+        let held = state.partitions.get(partition);
+        let get = |key| held?.blobs.get(key).filter(|blob| blob.is_alive(now)).map(|blob| blob.bytes.clone());
+        Ok(keys.iter().map(get).collect())
+    }
+
+    async fn swap_index(
+        &self,
+        partition: &PartitionKey,
+        expected: Option<IndexStamp>,
+        next: &Index,
+        grace: Duration,
+    ) -> Result<Swap, ServingError> {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        state.forget_expired(now);
+        let used_bytes = state.used_bytes;
+        let held = state.partitions.entry(partition.clone()).or_default();
+        if held.index.as_ref().map(|index| index.stamp) != expected {
+            return Ok(Swap::Lost(held.index.clone()));
+        }
+        let (before, after) = (held.index.as_ref().map(named_blobs).unwrap_or_default(), named_blobs(next));
+        let missing: BTreeSet<BlobKey> = after.difference(&before).filter(|key| !held.has(key, now)).copied().collect();
+        if !missing.is_empty() {
+            return Ok(Swap::MissingBlobs(missing));
+        }
+        let (old_bytes, new_bytes) = (held.index.as_ref().map_or(0, index_bytes), index_bytes(next));
+        let used_bytes = used_bytes - old_bytes + new_bytes;
+        if new_bytes > old_bytes && used_bytes > self.limit_bytes {
+            return Err(self.full(&state));
+        }
+        after.difference(&before).for_each(|key| held.set_expiry(key, None));
+        let expires_at = Some(later(now, grace));
+        before.difference(&after).for_each(|key| held.set_expiry(key, expires_at));
+        held.index = Some(next.clone());
+        state.used_bytes = used_bytes;
+        Ok(Swap::Done)
+    }
+}
+
+fn later(now: TimestampMicros, span: Duration) -> TimestampMicros {
+    TimestampMicros(now.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+}
+
+/// About what an index takes: it is bounded like the blobs, because runs without rows have no blob.
+fn index_bytes(index: &Index) -> u64 {
+    let runs: usize = index.runs.iter().map(|run| size_of_val(run) + size_of_val(run.views.as_slice())).sum();
+    (size_of::<Index>() + runs) as u64
+}

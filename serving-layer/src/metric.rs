@@ -1,0 +1,4 @@
+//! Names of the metrics of the serving layer.
+
+/// Bytes that the realtime store in memory holds.
+pub(crate) const MEMORY_STORE_USED_BYTES: &str = "twofold_serving_memory_store_used_bytes";

@@ -1,0 +1,365 @@
+//! The realtime-view store in Redis (7.0 or later, or Valkey): for several processes and machines.
+//!
+//! All keys of a partition carry one hash tag, `{twofold:<prefix>:<source>:<partition>}`, so that Redis Cluster keeps
+//! them on one node: `...:index` holds the index (32 hex digits of its stamp, then JSON), `...:blob:<run>:<view>` a blob.
+//!
+//! Guarantee: one script compares the stamp, replaces the index and sets which blobs expire, atomically. A blob is
+//! written with a time to live and kept only by the swap that names it; a swap that names a missing blob is refused.
+//! What Redis has no memory for is refused (`noeviction`), never evicted. Every other failure is `Unreachable`: retry.
+//! Not here: what an index says (`views::Index`), retries with backoff (the speed layer).
+//! Why the old index is read before the script runs: its stamp names it for ever, so what follows from it still holds
+//! in the script, which can then declare every key it touches, as a cluster demands.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::{Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, Script, ServerErrorKind, Value};
+use tracing::{info, warn};
+use views::{Index, IndexStamp};
+
+use crate::ServingError;
+use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};
+
+const STORE: &str = "redis";
+const STAMP_CHARS: usize = 32;
+/// Blobs fetched by one command: bounds the size of a reply.
+const BLOBS_PER_READ: usize = 32;
+/// Bytes written by one pipeline: bounds the time until its reply.
+const BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
+
+/// KEYS: index, blobs to keep, blobs to let expire. ARGV: expected stamp (empty: no index), next index, number of blobs
+/// to keep, grace in milliseconds.
+///
+/// `allow-oom`: a full Redis must still accept the swap that drops runs; an index is small.
+const SWAP: &str = r"#!lua flags=allow-oom
+if redis.call('GETRANGE', KEYS[1], 0, 31) ~= ARGV[1] then
+  return {'lost', redis.call('GET', KEYS[1])}
+end
+local kept = tonumber(ARGV[3])
+local missing = {'missing'}
+for i = 2, kept + 1 do
+  if redis.call('EXISTS', KEYS[i]) == 0 then missing[#missing + 1] = i - 2 end
+end
+if #missing > 1 then return missing end
+for i = 2, kept + 1 do redis.call('PERSIST', KEYS[i]) end
+for i = kept + 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[4]) end
+redis.call('SET', KEYS[1], ARGV[2])
+return {'done'}
+";
+
+/// How to reach Redis.
+#[derive(Clone)]
+pub struct RedisSettings {
+    /// Where it is, for example `redis://:password@host:6379/0`.
+    pub url: String,
+    /// Sets several deployments on one Redis apart.
+    pub prefix: String,
+    /// Longest time to connect.
+    pub connect_timeout: Duration,
+    /// Longest time until a reply.
+    pub response_timeout: Duration,
+    /// Longest pause between two attempts to connect again.
+    pub reconnect_pause: Duration,
+    /// Commands that may wait to be sent; callers beyond them wait.
+    pub pipeline_commands: usize,
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            url: "redis://127.0.0.1:6379".to_owned(),
+            prefix: "default".to_owned(),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(5),
+            reconnect_pause: Duration::from_millis(500),
+            pipeline_commands: 256,
+        }
+    }
+}
+
+impl fmt::Debug for RedisSettings {
+    // The URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisSettings").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
+/// A realtime store in Redis. Clones share one connection, which is made again whenever it is lost.
+#[derive(Clone)]
+pub struct RedisStore {
+    // A handle onto one multiplexed connection: cloned per call, because commands need it mutable.
+    connection: ConnectionManager,
+    prefix: String,
+    swap: Script,
+}
+
+impl RedisStore {
+    /// Connects, and checks that this Redis will not evict views.
+    ///
+    /// # Errors
+    /// [`ServingError::Unreachable`]: try again. [`ServingError::Unusable`]: wrong URL, older than 7.0, or a
+    /// `maxmemory-policy` that evicts keys which never expire.
+    pub async fn connect(settings: RedisSettings) -> Result<Self, ServingError> {
+        let address = settings.url.as_str().into_connection_info().map_err(unusable)?;
+        let protocol = address.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(address.set_redis_settings(protocol)).map_err(unusable)?;
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(settings.connect_timeout))
+            .set_response_timeout(Some(settings.response_timeout))
+            .set_number_of_retries(1)
+            .set_max_delay(settings.reconnect_pause)
+            .set_pipeline_buffer_size(settings.pipeline_commands);
+        let connection = ConnectionManager::new_with_config(client, config).await.map_err(refused)?;
+        let store = Self { connection, prefix: settings.prefix, swap: Script::new(SWAP) };
+        store.check_server().await?;
+        Ok(store)
+    }
+
+    async fn check_server(&self) -> Result<(), ServingError> {
+        let mut connection = self.connection.clone();
+        let facts: Result<String, RedisError> = redis::cmd("INFO").query_async(&mut connection).await;
+        let facts = match facts {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
+                warn!("redis connected; INFO is not permitted, so its version and maxmemory-policy are not checked");
+                return Ok(());
+            }
+            facts => facts.map_err(unreachable)?,
+        };
+        let version = info_field(&facts, "redis_version").unwrap_or("unknown");
+        let major = version.split('.').next().and_then(|major| major.parse().ok());
+        if major.is_none_or(|major: u32| major < 7) {
+            return Err(ServingError::Unusable {
+                store: STORE,
+                reason: format!("version {version}, 7.0 or later is needed"),
+            });
+        }
+        let policy = info_field(&facts, "maxmemory_policy").unwrap_or("unknown");
+        let is_limited = info_field(&facts, "maxmemory").is_some_and(|limit| limit != "0");
+        match policy {
+            "noeviction" => info!(version, policy, "redis connected"),
+            policy if is_limited && policy.starts_with("allkeys") => {
+                let reason = format!("maxmemory-policy is {policy}, which evicts views; set it to noeviction");
+                return Err(ServingError::Unusable { store: STORE, reason });
+            }
+            policy => warn!(version, policy, "redis connected; set maxmemory-policy to noeviction"),
+        }
+        Ok(())
+    }
+
+    fn tag(&self, partition: &PartitionKey) -> String {
+        let (prefix, source) = (escape(&self.prefix), escape(partition.source.as_str()));
+        format!("{{twofold:{prefix}:{source}:{}}}", partition.partition)
+    }
+
+    fn index_key(&self, partition: &PartitionKey) -> String {
+        format!("{}:index", self.tag(partition))
+    }
+
+    fn blob_key(&self, partition: &PartitionKey, key: &BlobKey) -> String {
+        format!("{}:blob:{}:{}", self.tag(partition), key.run, key.view)
+    }
+
+    async fn write_blobs(
+        &self,
+        partition: &PartitionKey,
+        blobs: &[(BlobKey, Bytes)],
+        time_to_live: Duration,
+    ) -> Result<(), ServingError> {
+        let mut pipeline = redis::pipe();
+        for (key, bytes) in blobs {
+            // NX: blobs never change, and one that the index names must not begin to expire.
+            let name = self.blob_key(partition, key);
+            pipeline.cmd("SET").arg(name).arg(&bytes[..]).arg("NX").arg("PX").arg(millis(time_to_live)).ignore();
+        }
+        match pipeline.exec_async(&mut self.connection.clone()).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_out_of_memory(&error) => Err(self.full().await),
+            Err(error) => Err(unreachable(error)),
+        }
+    }
+
+    async fn full(&self) -> ServingError {
+        let facts: Result<String, RedisError> =
+            redis::cmd("INFO").arg("memory").query_async(&mut self.connection.clone()).await;
+        let facts = facts.unwrap_or_default();
+        let number = |name| info_field(&facts, name).and_then(|value| value.parse().ok()).unwrap_or(0);
+        ServingError::Full { used_bytes: number("used_memory"), limit_bytes: number("maxmemory") }
+    }
+
+    async fn run_swap(
+        &self,
+        partition: &PartitionKey,
+        expected: Option<IndexStamp>,
+        next: &Index,
+        change: &BlobChange,
+        grace: Duration,
+    ) -> Result<Swap, ServingError> {
+        let mut call = self.swap.key(self.index_key(partition));
+        for key in change.kept.iter().chain(&change.dropped) {
+            call.key(self.blob_key(partition, key));
+        }
+        let expected = expected.map(|stamp| stamp.to_string()).unwrap_or_default();
+        call.arg(expected).arg(encode_index(next)).arg(change.kept.len()).arg(millis(grace));
+        let reply: Vec<Value> = call.invoke_async(&mut self.connection.clone()).await.map_err(unreachable)?;
+        read_swap_reply(&reply, change)
+    }
+}
+
+/// What a swap does to blobs.
+struct BlobChange {
+    kept: Vec<BlobKey>,
+    dropped: Vec<BlobKey>,
+}
+
+impl BlobChange {
+    fn between(before: Option<&Index>, after: &Index) -> Self {
+        let (before, after) = (before.map(named_blobs).unwrap_or_default(), named_blobs(after));
+        Self {
+            kept: after.difference(&before).copied().collect(),
+            dropped: before.difference(&after).copied().collect(),
+        }
+    }
+}
+
+#[async_trait]
+impl RealtimeStore for RedisStore {
+    async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
+        let key = self.index_key(partition);
+        let found: Option<Vec<u8>> =
+            redis::cmd("GET").arg(&key).query_async(&mut self.connection.clone()).await.map_err(unreachable)?;
+        found.map(|bytes| decode_index(&bytes, &key)).transpose()
+    }
+
+    async fn put_blobs(
+        &self,
+        partition: &PartitionKey,
+        blobs: Vec<(BlobKey, Bytes)>,
+        time_to_live: Duration,
+    ) -> Result<(), ServingError> {
+        let mut first = 0;
+        while first < blobs.len() {
+            let mut size_bytes = 0;
+            let fits = |(_, bytes): &&(BlobKey, Bytes)| {
+                size_bytes += bytes.len();
+                size_bytes <= BYTES_PER_WRITE
+            };
+            let last = first + blobs[first..].iter().take_while(fits).count().max(1);
+            self.write_blobs(partition, &blobs[first..last], time_to_live).await?;
+            first = last;
+        }
+        Ok(())
+    }
+
+    async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(BLOBS_PER_READ) {
+            let mut command = redis::cmd("MGET");
+            for key in chunk {
+                command.arg(self.blob_key(partition, key));
+            }
+            let blobs: Vec<Option<Vec<u8>>> =
+                command.query_async(&mut self.connection.clone()).await.map_err(unreachable)?;
+            found.extend(blobs.into_iter().map(|blob| blob.map(Bytes::from)));
+        }
+        Ok(found)
+    }
+
+    async fn swap_index(
+        &self,
+        partition: &PartitionKey,
+        expected: Option<IndexStamp>,
+        next: &Index,
+        grace: Duration,
+    ) -> Result<Swap, ServingError> {
+        let stored = self.read_index(partition).await?;
+        if stored.as_ref().map(|index| index.stamp) != expected {
+            return Ok(Swap::Lost(stored));
+        }
+        let change = BlobChange::between(stored.as_ref(), next);
+        self.run_swap(partition, expected, next, &change, grace).await
+    }
+}
+
+fn read_swap_reply(reply: &[Value], change: &BlobChange) -> Result<Swap, ServingError> {
+    let Some(Value::BulkString(outcome)) = reply.first() else {
+        return Err(unexpected(reply));
+    };
+    match (outcome.as_slice(), &reply[1..]) {
+        (b"done", _) => Ok(Swap::Done),
+        (b"lost", [Value::BulkString(index)]) => Ok(Swap::Lost(Some(decode_index(index, "the index")?))),
+        (b"lost", _) => Ok(Swap::Lost(None)),
+        (b"missing", places) => {
+            let missing = places.iter().map(|place| match place {
+                Value::Int(place) => usize::try_from(*place).ok().and_then(|place| change.kept.get(place)).copied(),
+                _ => None,
+            });
+            let missing: Option<BTreeSet<BlobKey>> = missing.collect();
+            missing.map(Swap::MissingBlobs).ok_or_else(|| unexpected(reply))
+        }
+        _ => Err(unexpected(reply)),
+    }
+}
+
+fn encode_index(index: &Index) -> Vec<u8> {
+    let mut bytes = index.stamp.to_string().into_bytes();
+    serde_json::to_writer(&mut bytes, index).expect("an index holds numbers and hex text, which always serialise");
+    bytes
+}
+
+fn decode_index(bytes: &[u8], key: &str) -> Result<Index, ServingError> {
+    let corrupt = |reason: String| ServingError::Corrupt { what: format!("redis key {key}"), reason };
+    let json = bytes.get(STAMP_CHARS..).ok_or_else(|| corrupt(format!("{} bytes are too few", bytes.len())))?;
+    serde_json::from_slice(json).map_err(|error| corrupt(error.to_string()))
+}
+
+/// Names may hold anything in SQL; in a key only letters, digits, `_`, `-` and `.` stand for themselves, so that no name
+/// can end the hash tag or look like another one.
+fn escape(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => escaped.push(char::from(byte)),
+            byte => escaped.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    escaped
+}
+
+fn info_field<'a>(facts: &'a str, name: &str) -> Option<&'a str> {
+    facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+fn millis(span: Duration) -> u64 {
+    // Redis refuses an expiry of 0.
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
+}
+
+fn is_out_of_memory(error: &RedisError) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"))
+}
+
+fn unreachable(error: RedisError) -> ServingError {
+    ServingError::Unreachable { store: STORE, reason: error.to_string() }
+}
+
+fn refused(error: RedisError) -> ServingError {
+    match error.kind() {
+        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported => {
+            unusable(error)
+        }
+        _ => unreachable(error),
+    }
+}
+
+fn unusable(error: RedisError) -> ServingError {
+    ServingError::Unusable { store: STORE, reason: error.to_string() }
+}
+
+fn unexpected(reply: &[Value]) -> ServingError {
+    ServingError::Unreachable { store: STORE, reason: format!("unexpected reply to a swap: {reply:?}") }
+}
