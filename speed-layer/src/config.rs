@@ -1,0 +1,96 @@
+//! What a speed worker is made of, and its settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::EventLog;
+use event_log::master::MasterDataset;
+use serving_layer::{BatchViewStore, RealtimeStore};
+use views::{Clock, DefinitionNumber, IdSource, SourceDefinition, ViewDefinition};
+
+/// What a speed worker of one source works with.
+#[derive(Clone)]
+pub struct SpeedComponents {
+    /// Where events come from.
+    pub log: Arc<dyn EventLog>,
+    /// Where realtime views go.
+    pub store: Arc<dyn RealtimeStore>,
+    /// Where events are read that the log does not hold any more.
+    pub master: MasterDataset,
+    /// The source.
+    pub source: Arc<SourceDefinition>,
+    /// All views of the source.
+    pub views: Vec<SpeedView>,
+    /// The number of the set of definitions that the views belong to.
+    pub definitions: DefinitionNumber,
+    /// For as-of instants and pauses; decides nothing about what is counted.
+    pub clock: Arc<dyn Clock>,
+    /// Draws run ids and index stamps.
+    pub ids: Arc<dyn IdSource>,
+}
+
+/// A view that a speed worker keeps.
+#[derive(Clone, Debug)]
+pub struct SpeedView {
+    /// Its definition.
+    pub definition: Arc<ViewDefinition>,
+    /// Where its batch versions are published: their cuts are borders, and say what need not be kept.
+    pub published: BatchViewStore,
+}
+
+/// Settings of a speed worker.
+#[derive(Clone, Debug)]
+pub struct SpeedSettings {
+    /// The consumer group that shares the partitions out; `None`: this worker reads all of them.
+    pub group: Option<String>,
+    /// How long a micro-batch collects.
+    pub tick: Duration,
+    /// A micro-batch ends after this many records.
+    pub max_records: usize,
+    /// A micro-batch ends after this many payload bytes.
+    pub max_bytes: usize,
+    /// This many runs of one size are merged into one.
+    pub merge_fan_in: usize,
+    /// Merges of one partition per tick.
+    pub merges_per_tick: usize,
+    /// A blob that no index names yet expires after this.
+    pub blob_time_to_live: Duration,
+    /// A blob that no index names any more expires after this; longer than any reader takes to fetch it.
+    pub grace: Duration,
+    /// Runs are kept for this long after the batch version that covers them was seen.
+    pub courtesy: Duration,
+    /// How often published versions (and, without a group, partitions) are looked up.
+    pub refresh: Duration,
+    /// Of how many newest versions per view the cuts are known.
+    pub retained_versions: usize,
+    /// An index without new runs is marked as still right this often.
+    pub touch: Duration,
+    /// The first pause after a failure; doubled with each further one.
+    pub retry_min: Duration,
+    /// The longest pause between two attempts.
+    pub retry_max: Duration,
+    /// Longest time to finish the micro-batch under way at shutdown.
+    pub shutdown_deadline: Duration,
+}
+
+impl Default for SpeedSettings {
+    fn default() -> Self {
+        Self {
+            group: None,
+            tick: Duration::from_millis(200),
+            max_records: 50_000,
+            max_bytes: 16 * 1024 * 1024,
+            merge_fan_in: 8,
+            merges_per_tick: 4,
+            blob_time_to_live: Duration::from_secs(300),
+            grace: Duration::from_secs(60),
+            courtesy: Duration::from_secs(10),
+            refresh: Duration::from_secs(1),
+            retained_versions: 4,
+            touch: Duration::from_secs(1),
+            retry_min: Duration::from_millis(100),
+            retry_max: Duration::from_secs(10),
+            shutdown_deadline: Duration::from_secs(10),
+        }
+    }
+}

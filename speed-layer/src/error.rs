@@ -1,0 +1,73 @@
+//! What ends a speed worker, or one of its steps, by what the caller should do.
+
+use event_log::EventLogError;
+use serving_layer::ServingError;
+use views::{DefinitionError, IndexRefusal, Offset, PartitionId};
+
+/// An error of the speed layer.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeedError {
+    /// The log or the master dataset failed; see its variants.
+    #[error(transparent)]
+    Log(#[from] EventLogError),
+    /// A store of views failed; see its variants.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
+    /// A view's plan cannot be built or run.
+    #[error("view {view}: {error}")]
+    View {
+        /// The view.
+        view: String,
+        /// Why not.
+        error: DefinitionError,
+    },
+    /// Another worker owns the partition: start it again from the store.
+    #[error("partition {partition}: {refusal}")]
+    Refused {
+        /// The partition.
+        partition: PartitionId,
+        /// What the index says.
+        refusal: IndexRefusal,
+    },
+    /// The realtime store has lost the index or a blob: start the partition again from the least serving cut.
+    #[error("partition {partition}: the realtime store has lost {what}")]
+    Lost {
+        /// The partition.
+        partition: PartitionId,
+        /// What is gone.
+        what: &'static str,
+    },
+    /// A swap was lost to other writers again and again: try again later.
+    #[error("partition {partition}: the index kept changing")]
+    Contended {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// Records are in the log no more and in the master dataset not yet: wait for the archive.
+    #[error("partition {partition}: records from offset {from} have expired and are not archived up to {to}")]
+    NotArchived {
+        /// The partition.
+        partition: PartitionId,
+        /// The first record that is missing.
+        from: Offset,
+        /// Where the missing records end.
+        to: Offset,
+    },
+    /// What decoding returned lacks a column or rows: a defect.
+    #[error("batch: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// The query engine failed while the master dataset was read.
+    #[error("query engine: {0}")]
+    Engine(#[from] datafusion::error::DataFusionError),
+}
+
+impl SpeedError {
+    /// Whether the source must stop until an operator has acted: going on would mix two topics, or fail for ever.
+    pub fn is_fatal(&self) -> bool {
+        matches!(
+            self,
+            Self::Log(EventLogError::AnotherTopic { .. } | EventLogError::Unusable(_))
+                | Self::Serving(ServingError::Unusable { .. })
+        )
+    }
+}
