@@ -1,0 +1,46 @@
+# Everything a person or CI does with the source, in one place. Each target installs what it lacks.
+#
+#   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
+#   make test                    all tests (FILTER=name for some of them)
+#   make check                   formatting, lints, documentation
+#   make clean                   forget what was built
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# One build folder for every clone on the machine: the query engine is compiled once.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/twofold/target
+CARGO ?= cargo
+ARGS ?=
+FILTER ?=
+
+.PHONY: help demo test check fmt clean tools services
+
+help:
+	@sed -n '2,7s/^# \{0,1\}//p' Makefile
+
+demo: tools
+	$(CARGO) build --locked --package twofold
+	"$$CARGO_TARGET_DIR/debug/twofold" demo $(ARGS)
+
+# The tests start the `twofold` binary as a black box, so it is built before them.
+test: tools services
+	$(CARGO) build --locked --package twofold
+	$(CARGO) test --locked --package tests --test it -- $(FILTER)
+
+check: tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+
+fmt: tools
+	$(CARGO) fmt --all
+
+clean:
+	rm -rf "$$CARGO_TARGET_DIR"
+
+tools:
+	@scripts/install-tools.sh build
+
+services:
+	@scripts/install-tools.sh services
