@@ -5,3 +5,6 @@ mod support;
 
 /// Positions, borders, cuts, indexes, tiling, copies: the decisions of the law, against their definitions.
 mod protocol;
+
+// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
+mod tidy;

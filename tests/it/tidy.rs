@@ -1,0 +1,187 @@
+//! Rules about the source itself that a tool can check: crate edges, names, sizes, where tasks are started.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which crate may use which of ours; the table of ARCHITECTURE.md.
+const EDGES: [(&str, &[&str]); 9] = [
+    ("views", &[]),
+    ("lake", &[]),
+    ("event-log", &["views", "lake"]),
+    ("serving-layer", &["views", "lake"]),
+    ("batch-layer", &["views", "lake", "event-log", "serving-layer"]),
+    ("speed-layer", &["views", "event-log", "serving-layer"]),
+    ("query-gateway", &["views", "serving-layer"]),
+    ("twofold", &["views", "lake", "event-log", "serving-layer", "batch-layer", "speed-layer", "query-gateway"]),
+    (
+        "tests",
+        &["views", "lake", "event-log", "serving-layer", "batch-layer", "speed-layer", "query-gateway", "twofold"],
+    ),
+];
+
+/// Crates of which two versions in the tree would be two incompatible sets of types.
+const SINGLE_VERSIONS: [&str; 5] = ["arrow", "parquet", "datafusion", "object_store", "deltalake-core"];
+
+const MAX_FILE_LINES: usize = 400;
+const MAX_FUNCTION_LINES: usize = 70;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All Rust files of a crate, by their path from the root of the workspace.
+fn sources_of(name: &str) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root().join(name).join(if name == "tests" { "it" } else { "src" })];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn all_sources() -> BTreeMap<String, String> {
+    EDGES.iter().flat_map(|(name, _)| sources_of(name)).collect()
+}
+
+fn product_sources() -> BTreeMap<String, String> {
+    all_sources().into_iter().filter(|(path, _)| !path.starts_with("tests/")).collect()
+}
+
+/// Fails with every finding at once, so that one run shows all there is to do.
+fn check(rule: &str, findings: Vec<String>) {
+    assert!(findings.is_empty(), "{rule}:\n  {}", findings.join("\n  "));
+}
+
+#[test]
+fn crates_use_only_the_allowed_crates() {
+    let ours: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
+    let mut findings = Vec::new();
+    for (name, allowed) in EDGES {
+        let manifest: toml::Table = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap().parse().unwrap();
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let used = manifest.get(section).and_then(|table| table.as_table()).into_iter().flatten();
+            for (used, _) in used.filter(|(used, _)| ours.contains(used.as_str())) {
+                if !allowed.contains(&used.as_str()) {
+                    findings.push(format!("{name} uses {used}"));
+                }
+            }
+        }
+    }
+    check("crate edges that ARCHITECTURE.md does not allow", findings);
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let missing = all_sources().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| path);
+    check("files without a module doc", missing.collect());
+}
+
+#[test]
+fn files_are_short() {
+    let long = product_sources().into_iter().filter_map(|(path, text)| {
+        let lines = text.lines().count();
+        (lines > MAX_FILE_LINES).then(|| format!("{path}: {lines} lines"))
+    });
+    check("files longer than 400 lines", long.collect());
+}
+
+#[test]
+fn functions_are_short() {
+    let long = all_sources().into_iter().flat_map(|(path, text)| {
+        let functions = function_lengths(&text).into_iter().filter(|(_, lines)| *lines > MAX_FUNCTION_LINES);
+        functions.map(|(name, lines)| format!("{path}: {name} has {lines} lines")).collect::<Vec<_>>()
+    });
+    check("functions longer than 70 lines", long.collect());
+}
+
+/// Functions and their lengths; rustfmt puts the closing brace at the indentation of the `fn` line.
+fn function_lengths(text: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let code = line.trim_start();
+        let indent = line.len() - code.len();
+        let Some(name) = function_name(code) else { continue };
+        let closing = format!("{}}}", " ".repeat(indent));
+        let ends_at_once = code.ends_with(';') || code.ends_with('}');
+        let length = lines[at..].iter().position(|candidate| *candidate == closing).filter(|_| !ends_at_once);
+        found.push((name.to_owned(), length.map_or(1, |length| length + 1)));
+    }
+    found
+}
+
+fn function_name(code: &str) -> Option<&str> {
+    let mut words = code.split_whitespace();
+    let before_fn =
+        |word: &&str| ["pub", "pub(crate)", "pub(super)", "async", "const", "unsafe", "default"].contains(word);
+    let word = words.find(|word| !before_fn(word))?;
+    (word == "fn").then(|| words.next())?.map(|name| name.split(['(', '<']).next().unwrap_or(name))
+}
+
+#[test]
+fn names_say_what_a_file_is_for() {
+    let vague = ["utils", "util", "common", "helpers", "helper", "manager", "service", "misc"];
+    let found = all_sources().into_keys().filter(|path| path.split(['/', '.']).any(|part| vague.contains(&part)));
+    check("file names that say nothing", found.collect());
+}
+
+#[test]
+fn only_run_files_start_tasks_and_sleep() {
+    let starts = ["tokio::spawn", ".spawn(", "sleep(", "interval("];
+    let mut findings = Vec::new();
+    for (path, text) in product_sources() {
+        if path.ends_with("/run.rs") {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if let Some(pattern) = starts.iter().find(|pattern| code.contains(**pattern)) {
+                findings.push(format!("{path}:{}: {pattern}", number + 1));
+            }
+        }
+    }
+    check("tasks, sleeps and timers outside run.rs", findings);
+}
+
+#[test]
+fn tests_never_sleep_to_wait() {
+    let findings =
+        sources_of("tests").into_iter().filter(|(path, _)| !path.ends_with("tidy.rs")).flat_map(|(path, text)| {
+            let lines = text.lines().enumerate().filter(|(_, line)| line.contains("thread::sleep("));
+            lines.map(|(number, _)| format!("{path}:{}", number + 1)).collect::<Vec<_>>()
+        });
+    check("threads put to sleep in tests", findings.collect());
+}
+
+#[test]
+fn no_crate_is_in_the_tree_twice() {
+    let lock: toml::Table = fs::read_to_string(root().join("Cargo.lock")).unwrap().parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let versions = |name: &str| -> Vec<String> {
+        let of_name = packages.iter().filter(|package| package["name"].as_str() == Some(name));
+        of_name.map(|package| package["version"].as_str().unwrap().to_owned()).collect()
+    };
+    let doubled = SINGLE_VERSIONS.into_iter().filter(|name| versions(name).len() != 1);
+    check("crates with several versions", doubled.map(|name| format!("{name}: {:?}", versions(name))).collect());
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let text = fs::read_to_string(root().join("config/default.toml")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let undocumented = lines.iter().enumerate().filter_map(|(at, line)| {
+        let is_setting = !line.starts_with('#') && !line.starts_with('[') && line.contains('=');
+        let is_documented = at > 0 && lines[at - 1].starts_with('#');
+        (is_setting && !is_documented).then(|| format!("line {}: {line}", at + 1))
+    });
+    check("settings of config/default.toml without a comment above", undocumented.collect());
+}
