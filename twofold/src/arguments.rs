@@ -1,0 +1,205 @@
+//! The command line: every command and flag, in the words of its help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::quantity::parse_duration;
+
+/// Aggregates over an event stream, fresh to the second and exact in the end.
+#[derive(Debug, Parser)]
+#[command(
+    name = "twofold",
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration.\n\
+                  Settings: --config FILE < environment TWOFOLD_<SECTION>__<KEY> < flags."
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How and where logs are written.
+    #[command(flatten)]
+    pub logs: LogArguments,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process: broker, archive, both layers, collector and gateway on one port.
+    Up(UpArguments),
+    /// Run the collector alone (needs brokers).
+    Ingest(UpArguments),
+    /// Run the archive alone: log to master dataset (needs brokers).
+    Archive(UpArguments),
+    /// Run a speed worker alone (needs brokers and Redis).
+    Speed(UpArguments),
+    /// Compute and publish batch views.
+    Batch(BatchArguments),
+    /// Run a gateway alone (needs Redis).
+    Gateway(UpArguments),
+    /// Watch lifelike traffic being counted twice, and checked.
+    Demo(DemoArguments),
+    /// Send a file of events (JSON lines, plain or gzip) through the collector.
+    Load(LoadArguments),
+    /// Ask a running system in SQL.
+    Query(QueryArguments),
+    /// Read a pipeline file and say what it defines, or everything that is wrong with it.
+    Validate(ValidateArguments),
+    /// Show how far a running system is.
+    Status(TargetArguments),
+    /// Check directory, ports and stores before a start.
+    Doctor(UpArguments),
+}
+
+/// How and where logs are written.
+#[derive(Clone, Debug, Args)]
+pub struct LogArguments {
+    /// Form of log lines, on standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What to log, for example `info` or `info,speed_layer=debug`.
+    #[arg(long, global = true, env = "TWOFOLD_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where settings come from, and the few that have a flag.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SettingsArguments {
+    /// Configuration file; config/default.toml documents every key.
+    #[arg(long, env = "TWOFOLD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data directory [default: ./twofold-data].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address of the HTTP port [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+}
+
+/// Arguments of the roles.
+#[derive(Clone, Debug, Args)]
+pub struct UpArguments {
+    /// The pipeline: sources and views in SQL.
+    #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
+    pub pipeline: PathBuf,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+}
+
+/// Arguments of `batch`.
+#[derive(Debug, Args)]
+pub struct BatchArguments {
+    /// What the batch layer is to do.
+    #[command(subcommand)]
+    pub command: BatchCommand,
+}
+
+/// What the batch layer is to do.
+#[derive(Debug, Subcommand)]
+pub enum BatchCommand {
+    /// Compute and publish once. May run beside a system on the same data directory; nothing new is no failure.
+    Run {
+        /// Pipeline and settings.
+        #[command(flatten)]
+        up: UpArguments,
+        /// Recompute everything, not only the buckets that received events.
+        #[arg(long)]
+        full: bool,
+        /// Only this view (may be repeated).
+        #[arg(long, value_name = "NAME")]
+        view: Vec<String>,
+    },
+    /// Compute and publish again and again, at the configured interval.
+    Loop(UpArguments),
+}
+
+/// Arguments of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArguments {
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+    /// Events a second.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    pub rate: u32,
+    /// Equal seeds make equal traffic.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Pages of the site.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub pages: u32,
+    /// End after this span, for example `60s`; without it the demo runs until ctrl-c.
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
+    pub span: Option<Duration>,
+}
+
+/// Which running system is meant.
+#[derive(Clone, Debug, Args)]
+pub struct TargetArguments {
+    /// Address of the system; without it the one that runs on the data directory.
+    #[arg(long, env = "TWOFOLD_ADDRESS", value_name = "URL")]
+    pub address: Option<String>,
+    /// Data directory of the running system.
+    #[arg(long, default_value = "twofold-data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+/// Arguments of `load`.
+#[derive(Clone, Debug, Args)]
+pub struct LoadArguments {
+    /// JSON lines, plain or gzip.
+    pub file: PathBuf,
+    /// The source that the events belong to.
+    #[arg(long)]
+    pub source: String,
+    /// Events a second at most.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub rate: Option<u64>,
+    /// Which running system is meant.
+    #[command(flatten)]
+    pub target: TargetArguments,
+}
+
+/// Arguments of `query`.
+#[derive(Clone, Debug, Args)]
+pub struct QueryArguments {
+    /// A SELECT over the views.
+    pub sql: String,
+    /// Print the answer as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Which running system is meant.
+    #[command(flatten)]
+    pub target: TargetArguments,
+}
+
+/// Arguments of `validate`.
+#[derive(Clone, Debug, Args)]
+pub struct ValidateArguments {
+    /// The pipeline file.
+    pub pipeline: PathBuf,
+}
+
+impl Command {
+    /// Whether the command runs until it is stopped, and tells of its life in the log.
+    pub fn is_server(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Ingest(_) | Self::Archive(_) | Self::Speed(_) | Self::Gateway(_) => true,
+            Self::Batch(batch) => matches!(batch.command, BatchCommand::Loop(_)),
+            _ => false,
+        }
+    }
+}

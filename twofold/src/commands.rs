@@ -1,0 +1,54 @@
+//! The commands: each reads its arguments, does its work through the other modules, and answers in words.
+
+mod query;
+mod status;
+
+use anyhow::{Context, Error, Result};
+
+use crate::arguments::{Arguments, Command, SettingsArguments};
+use crate::config::{Config, ConfigError, Sources};
+use crate::logging::start_logging;
+
+/// Runs the command of a command line.
+///
+/// # Errors
+/// Whatever kept the command from doing its work; [`describe_error`] turns it into words.
+pub async fn run(arguments: Arguments) -> Result<()> {
+    start_logging(&arguments.logs, arguments.command.is_server())?;
+    match arguments.command {
+        Command::Query(arguments) => query::query(&arguments).await,
+        Command::Status(arguments) => status::status(&arguments).await,
+        _ => todo!(),
+    }
+}
+
+/// The configuration of a command: defaults, presets of the command, file, environment, flags.
+fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
+    let mut files = vec![("preset of the command".to_owned(), presets.to_owned())];
+    if let Some(path) = &arguments.config {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read configuration file {}", path.display()))?;
+        files.push((path.display().to_string(), text));
+    }
+    let data_dir = arguments.data_dir.as_ref().map(|path| ("system.data_dir", path.display().to_string()));
+    let listen = arguments.listen.as_ref().map(|address| ("system.listen", address.clone()));
+    let flags = [data_dir, listen].into_iter().flatten().map(|(key, text)| (key.to_owned(), text)).collect();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Ok(Config::read(Sources { files, environment, flags })?)
+}
+
+/// An error and what led to it, a line each.
+pub fn describe_error(error: &Error) -> String {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("\n  because: {}", cause.to_string().replace('\n', "\n  ")));
+    }
+    text
+}
+
+/// Whether the command line or the configuration is to blame.
+pub fn is_usage_error(error: &Error) -> bool {
+    error.chain().any(|cause| cause.is::<ConfigError>())
+}

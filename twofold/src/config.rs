@@ -1,0 +1,135 @@
+//! The configuration: every setting of every crate, read once, checked, typed.
+//!
+//! ```text
+//!  default.toml < file < environment < flags --Layers--> one value per key --Reader--> Config (settings per crate)
+//! ```
+//!
+//! Guarantee: an unknown key, a wrong type or a value out of range is refused by its key, all of them at once.
+//! Not here: reading files or the environment (`commands.rs` does); what settings are used for (the crates).
+
+mod error;
+mod layers;
+pub mod quantity;
+mod reader;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use error::{ConfigError, ConfigProblem};
+pub use layers::{DEFAULTS, ENVIRONMENT_PREFIX};
+pub use sections::Secret;
+
+use layers::Layers;
+use reader::Reader;
+
+/// What the layers over the defaults say.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Texts over the defaults, the weakest first: name and TOML. A configuration file, or presets of a command.
+    pub files: Vec<(String, String)>,
+    /// Environment variables; those that are no setting are passed over.
+    pub environment: Vec<(String, String)>,
+    /// Key and value of each flag that was given.
+    pub flags: Vec<(String, String)>,
+}
+
+/// All settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The process as a whole.
+    pub system: SystemSettings,
+    /// Where events are kept.
+    pub log: LogSettings,
+    /// Where tables live.
+    pub lake: LakeSettings,
+    /// Where realtime views live.
+    pub realtime: RealtimeSettings,
+}
+
+/// Settings of the process as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemSettings {
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Where collector and gateway listen.
+    pub listen: SocketAddr,
+    /// The longest ordered shutdown.
+    pub shutdown_deadline: Duration,
+}
+
+/// Which event log is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// `None`: the embedded broker.
+    pub brokers: Option<String>,
+    /// Port of the embedded broker; `None`: the port it had before, or any free one.
+    pub embedded_port: Option<u16>,
+    /// Handed to the Kafka client.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Where tables live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LakeSettings {
+    /// A folder; `None`: inside the data directory.
+    Folder(Option<PathBuf>),
+    /// An object store that speaks S3.
+    S3(S3Settings),
+}
+
+/// An object store that speaks S3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Settings {
+    /// The bucket.
+    pub bucket: String,
+    /// Folder within the bucket, without slashes at its ends; may be empty.
+    pub prefix: String,
+    /// `None`: AWS.
+    pub endpoint: Option<String>,
+    /// The region.
+    pub region: String,
+    /// Key id and secret; `None`: as the environment of the process says.
+    pub credentials: Option<(String, Secret)>,
+    /// Whether the endpoint may be plain http.
+    pub allow_http: bool,
+}
+
+/// Where realtime views live.
+#[derive(Clone, Debug)]
+pub enum RealtimeSettings {
+    /// In this process, up to so many bytes.
+    Memory(u64),
+}
+
+impl Config {
+    /// Lays the sources over the defaults and reads every setting.
+    ///
+    /// # Errors
+    /// Everything that is wrong, by key.
+    pub fn read(sources: Sources) -> Result<Self, ConfigError> {
+        let layers = Layers::defaults();
+        let layers = sources.files.iter().fold(layers, |layers, (name, text)| layers.with_file(name, text));
+        let layers = layers.with_environment(sources.environment);
+        let layers = sources.flags.iter().fold(layers, |layers, (key, text)| layers.with_flag(key, text));
+        let reader = Reader::new(layers.finish()?);
+        let config = sections::read_all(&reader);
+        reader.finish()?;
+        Ok(config)
+    }
+
+    /// Keys of the defaults that nothing reads: a defect, which a test looks for.
+    pub fn unread_default_keys() -> Vec<String> {
+        let reader = Reader::new(Layers::defaults().finish().expect("the defaults have the types of the defaults"));
+        let _ = sections::read_all(&reader);
+        reader.unread_keys()
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::read(Sources::default()).expect("the embedded defaults are valid: a test reads them")
+    }
+}

@@ -1,0 +1,162 @@
+//! The layers of a configuration: built-in defaults, then file, then environment, then flags.
+//!
+//! In: `config/default.toml` (embedded), which is also the list of all keys and their types, and up to three layers
+//! over it. Out: one value per key, with the place it was written in. Guarantee: a key that the defaults do not have
+//! is refused by name; nothing is read from the process or the disk here.
+//! Not here: what the values mean (`sections.rs`).
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use super::error::{ConfigError, ConfigProblem};
+
+/// The documented defaults: every key with its unit, default and effect.
+pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
+
+/// Environment variables that set a key start with this and hold a double underscore: `TWOFOLD_<SECTION>__<KEY>`.
+pub const ENVIRONMENT_PREFIX: &str = "TWOFOLD_";
+
+/// The section whose keys are free: handed to the Kafka client as they are.
+const PASS_THROUGH: &str = "log.properties";
+
+/// One value and the place it was written in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// The value, of the type that the default has.
+    pub value: Value,
+    /// A file, an environment variable, a flag, or `default`.
+    pub origin: String,
+}
+
+/// All settings by dotted key (`section.key`), each as the last layer wrote it.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    settings: BTreeMap<String, Setting>,
+    problems: Vec<ConfigProblem>,
+}
+
+impl Layers {
+    /// The built-in defaults alone.
+    pub fn defaults() -> Self {
+        let table: Table = DEFAULTS.parse().expect("the embedded defaults are TOML: a test reads them");
+        let settings =
+            flatten(&table).into_iter().map(|(key, value)| (key, Setting { value, origin: "default".into() }));
+        Self { settings: settings.collect(), problems: Vec::new() }
+    }
+
+    /// Lays a configuration file over what is there. `origin` names it in errors.
+    pub fn with_file(mut self, origin: &str, text: &str) -> Self {
+        match text.parse::<Table>() {
+            Ok(table) => flatten(&table).into_iter().for_each(|(key, value)| self.set(&key, value, origin)),
+            Err(error) => self.refuse("", origin, format!("is not TOML: {error}")),
+        }
+        self
+    }
+
+    /// Lays environment variables over what is there; those that are no setting of ours are passed over.
+    pub fn with_environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        for (name, text) in variables {
+            let Some(key) = environment_key(&name) else { continue };
+            self.set_text(&key, &text, &format!("environment variable {name}"));
+        }
+        self
+    }
+
+    /// Lays one flag over what is there.
+    pub fn with_flag(mut self, key: &str, text: &str) -> Self {
+        let flag = key.rsplit('.').next().unwrap_or(key).replace('_', "-");
+        self.set_text(key, text, &format!("flag --{flag}"));
+        self
+    }
+
+    /// The settings, once all layers lie on each other.
+    ///
+    /// # Errors
+    /// Every key that is unknown or of the wrong type, in the order of the layers.
+    pub fn finish(self) -> Result<BTreeMap<String, Setting>, ConfigError> {
+        if self.problems.is_empty() { Ok(self.settings) } else { Err(ConfigError(self.problems)) }
+    }
+
+    fn set_text(&mut self, key: &str, text: &str, origin: &str) {
+        let value = match self.settings.get(key).map(|setting| &setting.value) {
+            Some(Value::Integer(_)) => text.parse().map(Value::Integer).ok(),
+            Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).ok(),
+            Some(Value::Float(_)) => text.parse().map(Value::Float).ok(),
+            _ => None,
+        };
+        self.set(key, value.unwrap_or_else(|| Value::String(text.to_owned())), origin);
+    }
+
+    fn set(&mut self, key: &str, value: Value, origin: &str) {
+        if is_pass_through(key) {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let setting = Setting { value: Value::String(text), origin: origin.to_owned() };
+            self.settings.insert(key.to_owned(), setting);
+            return;
+        }
+        let Some(known) = self.settings.get_mut(key) else {
+            let message = unknown_key(key, self.settings.keys());
+            return self.refuse(key, origin, message);
+        };
+        if known.value.same_type(&value) {
+            *known = Setting { value, origin: origin.to_owned() };
+            return;
+        }
+        let expected = known.value.type_str();
+        self.refuse(key, origin, format!("expected {expected}, found {} `{value}`", value.type_str()));
+    }
+
+    fn refuse(&mut self, key: &str, origin: &str, message: String) {
+        self.problems.push(ConfigProblem { key: key.to_owned(), origin: origin.to_owned(), message });
+    }
+}
+
+/// `TWOFOLD_SPEED__INTERVAL` is `speed.interval`; in the pass-through section an underscore stands for a dot.
+fn environment_key(name: &str) -> Option<String> {
+    let (section, key) = name.strip_prefix(ENVIRONMENT_PREFIX)?.split_once("__")?;
+    let key = format!("{}.{}", section.to_lowercase(), key.to_lowercase().replace("__", "."));
+    let property = key.strip_prefix(PASS_THROUGH).and_then(|rest| rest.strip_prefix('.'));
+    Some(property.map_or_else(|| key.clone(), |name| format!("{PASS_THROUGH}.{}", name.replace('_', "."))))
+}
+
+fn is_pass_through(key: &str) -> bool {
+    key.strip_prefix(PASS_THROUGH).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn flatten(table: &Table) -> Vec<(String, Value)> {
+    let mut flat = Vec::new();
+    for (name, value) in table {
+        match value {
+            Value::Table(inner) => flat.extend(flatten(inner).into_iter().map(|(key, v)| (format!("{name}.{key}"), v))),
+            value => flat.push((name.clone(), value.clone())),
+        }
+    }
+    flat
+}
+
+fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let nearest = known.map(|candidate| (edit_distance(key, candidate), candidate)).min();
+    match nearest {
+        Some((distance, candidate)) if distance <= 2 + key.len() / 3 => {
+            format!("there is no such setting; did you mean `{candidate}`?")
+        }
+        _ => "there is no such setting; config/default.toml lists all".to_owned(),
+    }
+}
+
+/// Levenshtein's distance: insertions, deletions and replacements of single letters.
+fn edit_distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (line, from) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, to) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
+}

@@ -1,0 +1,55 @@
+//! Spans and sizes as people write them: `200ms`, `64MiB`.
+//!
+//! Guarantee: pure; what [`format_duration`] and [`format_size`] write, the readers read back unchanged.
+
+use std::time::Duration;
+
+/// Unit, and how many milliseconds it has; the largest first.
+const DURATION_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// Unit, and how many bytes it has; the largest first.
+const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// Reads a span such as `200ms`, `30s`, `5m`, `2h` or `1d`.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    read(text, &DURATION_UNITS, "a span such as `200ms`, `30s`, `5m`, `2h` or `1d`").map(Duration::from_millis)
+}
+
+/// Reads a size such as `512KiB`, `64MiB` or `1GiB`.
+///
+/// # Errors
+/// A sentence that says what is expected.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    read(text, &SIZE_UNITS, "a size such as `512KiB`, `64MiB` or `1GiB`")
+}
+
+/// Writes a span in the largest unit that divides it; less than a millisecond is cut off.
+pub fn format_duration(span: Duration) -> String {
+    write(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS, "ms")
+}
+
+/// Writes a size in the largest unit that divides it.
+pub fn format_size(bytes: u64) -> String {
+    write(bytes, &SIZE_UNITS, "B")
+}
+
+fn read(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim();
+    let per_unit = units.iter().find(|(name, _)| *name == unit).map(|(_, size)| *size);
+    match (number.parse::<u64>(), per_unit) {
+        (Ok(number), Some(size)) => number.checked_mul(size).ok_or_else(|| format!("`{text}` is too large")),
+        _ => Err(format!("`{text}` is not {expected}")),
+    }
+}
+
+fn write(value: u64, units: &[(&str, u64)], smallest: &str) -> String {
+    units
+        .iter()
+        .find(|(_, size)| value >= *size && value.is_multiple_of(*size))
+        .map_or_else(|| format!("{value}{smallest}"), |(name, size)| format!("{}{name}", value / size))
+}

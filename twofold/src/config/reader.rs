@@ -1,0 +1,148 @@
+//! Typed reading of settings: each value checked, each problem named by its key, all problems told at once.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::Value;
+
+use super::error::{ConfigError, ConfigProblem};
+use super::layers::Setting;
+use super::quantity::{parse_duration, parse_size};
+
+/// Reads settings by key and collects what is wrong. A wrong value reads as zero; [`Reader::finish`] then refuses all.
+#[derive(Debug)]
+pub struct Reader {
+    settings: BTreeMap<String, Setting>,
+    read: RefCell<BTreeSet<String>>,
+    problems: RefCell<Vec<ConfigProblem>>,
+}
+
+impl Reader {
+    /// A reader of merged layers.
+    pub fn new(settings: BTreeMap<String, Setting>) -> Self {
+        Self { settings, read: RefCell::default(), problems: RefCell::default() }
+    }
+
+    /// The keys of one section, by their short names.
+    pub fn section<'a>(&'a self, name: &'a str) -> Section<'a> {
+        Section { reader: self, name }
+    }
+
+    /// All keys below `prefix`, shortened by it.
+    pub fn below(&self, prefix: &str) -> BTreeMap<String, String> {
+        let with_dot = format!("{prefix}.");
+        self.settings
+            .iter()
+            .filter_map(|(key, setting)| Some((key.strip_prefix(&with_dot)?, setting.value.as_str()?)))
+            .map(|(key, text)| (key.to_owned(), text.to_owned()))
+            .collect()
+    }
+
+    /// The keys that nothing has read: a defect, which a test looks for.
+    pub fn unread_keys(&self) -> Vec<String> {
+        self.settings.keys().filter(|key| !self.read.borrow().contains(*key)).cloned().collect()
+    }
+
+    /// # Errors
+    /// Everything that was found to be wrong.
+    pub fn finish(&self) -> Result<(), ConfigError> {
+        let problems = self.problems.borrow().clone();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    }
+
+    fn get(&self, key: &str) -> Setting {
+        self.read.borrow_mut().insert(key.to_owned());
+        let setting = self.settings.get(key);
+        setting.cloned().unwrap_or_else(|| panic!("config/default.toml lacks `{key}`: a test reads all keys"))
+    }
+}
+
+/// One section of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a> {
+    reader: &'a Reader,
+    name: &'a str,
+}
+
+impl Section<'_> {
+    /// Text as it stands.
+    pub fn text(&self, key: &str) -> String {
+        let setting = self.reader.get(&self.key(key));
+        setting.value.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Text, `None` where it is empty.
+    pub fn optional_text(&self, key: &str) -> Option<String> {
+        Some(self.text(key)).filter(|text| !text.is_empty())
+    }
+
+    /// Text that `parse` understands.
+    pub fn parsed<T: Default>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
+        self.checked(key, |value| parse(value.as_str().unwrap_or_default()))
+    }
+
+    /// Yes or no.
+    pub fn is_on(&self, key: &str) -> bool {
+        self.checked(key, |value| value.as_bool().ok_or_else(|| "expected true or false".to_owned()))
+    }
+
+    /// A whole number within `range`.
+    pub fn count(&self, key: &str, range: RangeInclusive<u64>) -> u64 {
+        self.checked(key, |value| {
+            let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+            number.filter(|number| range.contains(number)).ok_or_else(|| out_of_range(value, &range))
+        })
+    }
+
+    /// A whole number within `range`, as an index or a length.
+    pub fn length(&self, key: &str, range: RangeInclusive<u64>) -> usize {
+        usize::try_from(self.count(key, range)).unwrap_or(usize::MAX)
+    }
+
+    /// A span of time of at least `least`.
+    pub fn duration(&self, key: &str, least: Duration) -> Duration {
+        self.parsed(key, |text| {
+            let span = parse_duration(text)?;
+            let told = || format!("`{text}` is less than {}", super::quantity::format_duration(least));
+            (span >= least).then_some(span).ok_or_else(told)
+        })
+    }
+
+    /// A size in bytes of at least 1.
+    pub fn size(&self, key: &str) -> u64 {
+        self.parsed(key, |text| {
+            let bytes = parse_size(text)?;
+            (bytes > 0).then_some(bytes).ok_or_else(|| "must be more than nothing".to_owned())
+        })
+    }
+
+    /// A size in bytes that memory can be asked for.
+    pub fn memory_size(&self, key: &str) -> usize {
+        usize::try_from(self.size(key)).unwrap_or(usize::MAX)
+    }
+
+    /// Notes that the value of `key` cannot be used.
+    pub fn refuse(&self, key: &str, message: String) {
+        let key = self.key(key);
+        let origin = self.reader.get(&key).origin;
+        self.reader.problems.borrow_mut().push(ConfigProblem { key, origin, message });
+    }
+
+    fn checked<T: Default>(&self, key: &str, read: impl FnOnce(&Value) -> Result<T, String>) -> T {
+        let setting = self.reader.get(&self.key(key));
+        read(&setting.value).unwrap_or_else(|message| {
+            self.refuse(key, message);
+            T::default()
+        })
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+}
+
+fn out_of_range(value: &Value, range: &RangeInclusive<u64>) -> String {
+    format!("{value} is not within {} to {}", range.start(), range.end())
+}

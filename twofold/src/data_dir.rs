@@ -1,0 +1,160 @@
+//! The data directory: its format, its lock, and the note by which other commands find the running system.
+//!
+//! ```text
+//!  <data-dir>/format.json   which version of the layout this is
+//!             lock          held while a system runs on the directory
+//!             run.json      address and process id of that system
+//!             log/          the embedded broker
+//!             lake/         master dataset and batch views, unless they live in an object store
+//! ```
+//!
+//! Guarantee: at most one system holds a directory; a directory of an unknown format is refused unread and unchanged.
+//! `batch run` works on the lake alone and takes no lock: the commit rule of the tables keeps it right.
+
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// The version of the layout that this binary reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A data directory whose format was checked.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    // Held, never read: the operating system gives the lock up when the process ends, however it ends.
+    _lock: Option<File>,
+}
+
+/// What a running system tells about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunNote {
+    /// Where collector and gateway listen.
+    pub address: SocketAddr,
+    /// The process.
+    pub pid: u32,
+    /// The version of the binary.
+    pub version: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FormatNote {
+    format: u32,
+}
+
+impl DataDir {
+    /// Opens a directory for work on its lake alone, making it where it is missing.
+    ///
+    /// # Errors
+    /// Refused where the format is unknown, or the directory cannot be written.
+    pub fn open(root: &Path) -> Result<Self> {
+        std::fs::create_dir_all(root).with_context(|| format!("cannot make data directory {}", root.display()))?;
+        check_format(root)?;
+        let root = root.canonicalize().with_context(|| format!("cannot resolve data directory {}", root.display()))?;
+        Ok(Self { root, _lock: None })
+    }
+
+    /// Opens a directory for a whole system and keeps every other system out.
+    ///
+    /// # Errors
+    /// Refused while another process holds it, and as in [`Self::open`].
+    pub fn lock(root: &Path) -> Result<Self> {
+        let opened = Self::open(root)?;
+        let path = opened.root.join("lock");
+        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _lock: Some(file), ..opened }),
+            Err(TryLockError::WouldBlock) => bail!(
+                "data directory {} is in use by another process{}; stop it, or choose another --data-dir",
+                opened.root.display(),
+                opened.run_note().map(|note| format!(" (pid {}, at {})", note.pid, note.address)).unwrap_or_default()
+            ),
+            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+
+    /// The directory itself, as an absolute path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the embedded broker keeps its records.
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    /// Where tables live unless they are in an object store.
+    pub fn lake(&self) -> PathBuf {
+        self.root.join("lake")
+    }
+
+    /// What the system that runs (or ran last, if it was killed) on this directory tells.
+    pub fn run_note(&self) -> Option<RunNote> {
+        read_run_note(&self.root)
+    }
+
+    /// Tells other commands where this system listens. Atomic: a reader finds the old note or the new one.
+    ///
+    /// # Errors
+    /// If the directory cannot be written.
+    pub fn announce(&self, address: SocketAddr) -> Result<()> {
+        let note = RunNote { address, pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let text = serde_json::to_string(&note).expect("a note of plain fields always serialises");
+        let (draft, path) = (self.root.join("run.json.new"), self.root.join("run.json"));
+        std::fs::write(&draft, text)
+            .and_then(|()| std::fs::rename(&draft, &path))
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Takes the note back. A note that is gone already is no error.
+    pub fn withdraw(&self) {
+        if let Err(error) = std::fs::remove_file(self.root.join("run.json"))
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "could not remove run.json");
+        }
+    }
+}
+
+/// The note of the system that runs on `root`, if there is one; works on a directory that somebody else holds.
+pub fn read_run_note(root: &Path) -> Option<RunNote> {
+    serde_json::from_slice(&std::fs::read(root.join("run.json")).ok()?).ok()
+}
+
+fn check_format(root: &Path) -> Result<()> {
+    let path = root.join("format.json");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return write_format(root, &path),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let note: FormatNote =
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged: `{}`", path.display(), text.trim()))?;
+    if note.format != FORMAT_VERSION {
+        bail!(
+            "data directory {} has format {}, this twofold {} knows format {FORMAT_VERSION} only; \
+             use the version that wrote it, or another --data-dir",
+            root.display(),
+            note.format,
+            env!("CARGO_PKG_VERSION"),
+        );
+    }
+    Ok(())
+}
+
+/// A directory with foreign content is not made ours.
+fn write_format(root: &Path, path: &Path) -> Result<()> {
+    let mut entries = std::fs::read_dir(root).with_context(|| format!("cannot read {}", root.display()))?;
+    if entries.next().is_some() {
+        bail!(
+            "data directory {} is not empty and holds no format.json: it was not made by twofold; choose another --data-dir",
+            root.display()
+        );
+    }
+    let text = serde_json::to_string(&FormatNote { format: FORMAT_VERSION }).expect("one number always serialises");
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

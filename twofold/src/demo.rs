@@ -1,0 +1,35 @@
+//! `twofold demo`: lifelike traffic through both layers, every number checked against the generator's own truth.
+//!
+//! ```text
+//!  generator --> collector --> [ broker, both layers, gateway ] --> answer --+      
+//!      |                                                                            +--> difference, must be 0
+//!      +--> truth at the same position -------------------------------------------- +
+//! ```
+//!
+//! Guarantee: nothing is sent between the token that an answer is asked for and the answer, so the truth is about
+//! exactly the events below the answered head; an answer that reaches further is an error, not a difference.
+
+mod answer;
+mod check;
+mod run;
+mod screen;
+mod summary;
+
+pub use answer::{Answer, PageAnswer};
+pub use check::{Comparison, SKETCH_BOUNDS, compare};
+pub use run::run_demo;
+pub use summary::Summary;
+
+/// The pipeline of the demo.
+pub const PIPELINE: &str = include_str!("../../examples/demo/pipeline.sql");
+
+/// The source of the pipeline.
+pub const SOURCE: &str = "visits";
+
+/// Settings that make a lambda architecture visible within a minute: over the defaults, below file, environment and flags.
+pub const SETTINGS: &str = r#"
+[archive]
+commit_interval = "1s"
+[batch]
+interval = "20s"
+"#;

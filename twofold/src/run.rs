@@ -1,0 +1,178 @@
+//! The supervisor: owns every task of a system, notices one that dies, and stops them in the direction of the data.
+//!
+//! ```text
+//!  stop --> intake --> archive --> speed --> batch --> gateway --> broker
+//! ```
+//!
+//! Guarantee: each stage is told to stop only when the one before it has ended, or the deadline has passed; then what
+//! is still pending is named and ended. A role that ends by itself ends the system with its error, so that whoever
+//! started the process can start it again; a source that must not go on (`RoleError::SourceStopped`) is noted in
+//! [`Health`], and the rest goes on.
+//! Not here: what the roles do (their crates), how they are built (`wiring.rs`).
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Error, Result, anyhow};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::health::Health;
+
+/// A group of tasks that stop together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Accepts events.
+    Intake,
+    /// Writes the master dataset.
+    Archive,
+    /// Keeps realtime views.
+    Speed,
+    /// Publishes batch views.
+    Batch,
+    /// Answers.
+    Gateway,
+    /// The embedded broker.
+    Broker,
+}
+
+impl Stage {
+    /// All stages in the order in which they stop.
+    pub const IN_ORDER: [Self; 6] =
+        [Self::Intake, Self::Archive, Self::Speed, Self::Batch, Self::Gateway, Self::Broker];
+
+    /// The name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Intake => "intake",
+            Self::Archive => "archive",
+            Self::Speed => "speed",
+            Self::Batch => "batch",
+            Self::Gateway => "gateway",
+            Self::Broker => "broker",
+        }
+    }
+}
+
+/// How a role ended that did not end well.
+#[derive(Debug)]
+pub enum RoleError {
+    /// This source cannot go on until an operator has acted; the other sources can.
+    SourceStopped {
+        /// The source.
+        source: String,
+        /// Why.
+        error: Error,
+    },
+    /// The role cannot go on.
+    Failed(Error),
+}
+
+/// The tasks of a system, and the token of each stage.
+#[derive(Debug)]
+pub struct Supervisor {
+    tasks: JoinSet<Result<(), RoleError>>,
+    names: HashMap<Id, (Stage, String)>,
+    tokens: HashMap<Stage, CancellationToken>,
+    health: Arc<Health>,
+    deadline: Duration,
+}
+
+impl Supervisor {
+    /// A supervisor without tasks. `deadline` is the longest time that stopping all stages may take.
+    pub fn new(health: Arc<Health>, deadline: Duration) -> Self {
+        let tokens = Stage::IN_ORDER.into_iter().map(|stage| (stage, CancellationToken::new())).collect();
+        Self { tasks: JoinSet::new(), names: HashMap::new(), tokens, health, deadline }
+    }
+
+    /// The token that tells the tasks of a stage to stop.
+    pub fn token(&self, stage: Stage) -> CancellationToken {
+        self.tokens[&stage].clone()
+    }
+
+    /// Starts a task of a stage.
+    pub fn start(
+        &mut self,
+        stage: Stage,
+        name: impl Into<String>,
+        role: impl Future<Output = Result<(), RoleError>> + Send + 'static,
+    ) {
+        let id = self.tasks.spawn(role).id();
+        self.names.insert(id, (stage, name.into()));
+    }
+
+    /// Runs until `stop` is cancelled or a role dies, then stops all stages in order.
+    ///
+    /// # Errors
+    /// The error of the role that died.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<()> {
+        let outcome = loop {
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    if let Err(error) = self.judge(ended) {
+                        break Err(error);
+                    }
+                }
+            }
+        };
+        self.stop_in_order().await;
+        outcome
+    }
+
+    /// Whether the system can go on without a task that has ended by itself.
+    fn judge(&mut self, ended: Result<(Id, Result<(), RoleError>), JoinError>) -> Result<()> {
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, result),
+            Err(error) => (error.id(), Err(RoleError::Failed(anyhow!(error)))),
+        };
+        let (stage, name) = self.names.remove(&id).unwrap_or((Stage::Broker, "unknown".to_owned()));
+        match result {
+            Ok(()) => Err(anyhow!("{name} ended by itself, which it must not")),
+            Err(RoleError::Failed(error)) => Err(error.context(format!("{name} failed"))),
+            Err(RoleError::SourceStopped { source, error }) => {
+                error!(source, stage = stage.name(), error = format!("{error:#}"), "source stopped, the rest goes on");
+                self.health.stop_source(&source, stage.name(), &error);
+                Ok(())
+            }
+        }
+    }
+
+    async fn stop_in_order(&mut self) {
+        let end = Instant::now() + self.deadline;
+        for stage in Stage::IN_ORDER {
+            self.tokens[&stage].cancel();
+            if tokio::time::timeout_at(end, self.drain(stage)).await.is_err() {
+                let pending = self.pending(stage);
+                warn!(stage = stage.name(), pending = pending.join(", "), "still busy at the deadline, ending it");
+            } else {
+                info!(stage = stage.name(), "stopped");
+            }
+        }
+        self.tasks.shutdown().await;
+    }
+
+    /// Waits until no task of the stage is left.
+    async fn drain(&mut self, stage: Stage) {
+        while !self.pending(stage).is_empty() {
+            let Some(ended) = self.tasks.join_next_with_id().await else { return };
+            let (id, failure) = match ended {
+                Ok((id, Ok(()))) => (id, None),
+                Ok((id, Err(RoleError::Failed(error) | RoleError::SourceStopped { error, .. }))) => (id, Some(error)),
+                Err(error) => (error.id(), Some(anyhow!(error))),
+            };
+            let (_, name) = self.names.remove(&id).unwrap_or((stage, "unknown".to_owned()));
+            if let Some(error) = failure {
+                warn!(name, error = format!("{error:#}"), "failed while stopping");
+            }
+        }
+    }
+
+    fn pending(&self, stage: Stage) -> Vec<String> {
+        self.names.values().filter(|(of, _)| *of == stage).map(|(_, name)| name.clone()).collect()
+    }
+}
