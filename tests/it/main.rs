@@ -8,3 +8,8 @@ mod protocol;
 
 // Rules about the source itself: crate edges, module docs, sizes, where tasks start.
 mod tidy;
+/// Realtime stores, in memory and in Redis: stamps, life of blobs, gaps, fullness, races, outages.
+mod realtime_store;
+
+/// State blobs: whole, or named as corrupt.
+mod blob;

@@ -1,4 +1,5 @@
 //! What several areas of tests need: seeds, a clock that is set by hand, ids drawn from a seed.
 
+pub mod redis;
 pub mod seams;
 pub mod seeds;

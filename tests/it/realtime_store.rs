@@ -1,0 +1,388 @@
+//! One suite for every realtime store, and what only Redis can do wrong.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serving_layer::memory::MemoryStore;
+use serving_layer::redis::{RedisSettings, RedisStore};
+use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap, named_blobs};
+use views::{
+    Counters, DefinitionHash, DefinitionNumber, Incarnation, Index, IndexStamp, Offset, PartitionId, Position, Run,
+    RunId, RunView, SourceName, TimestampMicros,
+};
+
+use crate::support::redis::RedisServer;
+use crate::support::seams::ManualClock;
+
+const VIEW: DefinitionHash = DefinitionHash(0xabc);
+const LONG: Duration = Duration::from_secs(3_600);
+const SHORT: Duration = Duration::from_millis(60);
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A store, and how time passes for it.
+struct Fixture {
+    store: Arc<dyn RealtimeStore>,
+    clock: Option<Arc<ManualClock>>,
+    server: Option<RedisServer>,
+}
+
+impl Fixture {
+    fn memory(limit_bytes: u64) -> Self {
+        let clock = Arc::new(ManualClock::at(1_000_000));
+        let store = Arc::new(MemoryStore::new(limit_bytes, clock.clone()));
+        Self { store, clock: Some(clock), server: None }
+    }
+
+    async fn redis() -> Self {
+        Self::on(RedisServer::start().await).await
+    }
+
+    async fn redis_cluster() -> Self {
+        Self::on(RedisServer::start_cluster().await).await
+    }
+
+    async fn on(server: RedisServer) -> Self {
+        let store = Arc::new(RedisStore::connect(settings(&server)).await.unwrap());
+        Self { store, clock: None, server: Some(server) }
+    }
+
+    /// Lets time pass until `condition` holds.
+    async fn until<F: Future<Output = bool>>(&self, condition: impl Fn() -> F) {
+        let deadline = Instant::now() + PATIENCE;
+        while !condition().await {
+            assert!(Instant::now() < deadline, "the condition does not come true");
+            match &self.clock {
+                Some(clock) => clock.advance(Duration::from_millis(5)),
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Lets at least `span` pass: a blob that lives that long expires.
+    async fn pass(&self, span: Duration) {
+        let (place, canary) = (place("canary", 0), [BlobKey { run: RunId(rand::random()), view: VIEW }]);
+        self.store.put_blobs(&place, vec![(canary[0], bytes(1))], span).await.unwrap();
+        self.until(|| async { self.store.get_blobs(&place, &canary).await.unwrap()[0].is_none() }).await;
+    }
+
+    async fn put(&self, place: &PartitionKey, runs: &[u128], time_to_live: Duration) {
+        let blobs = runs.iter().map(|run| (blob(*run), bytes(*run))).collect();
+        self.store.put_blobs(place, blobs, time_to_live).await.unwrap();
+    }
+
+    /// Puts short-lived blobs and swaps to an index that names `next.runs`; again where the machine was slower than they.
+    async fn adopt(&self, place: &PartitionKey, short_lived: &[u128], expected: Option<u128>, next: &Index) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.put(place, short_lived, SHORT).await;
+            match self.swap(place, expected, next, LONG).await {
+                Swap::Done => return,
+                Swap::MissingBlobs(_) => assert!(Instant::now() < deadline, "blobs expire before they are named"),
+                lost => panic!("{lost:?}"),
+            }
+        }
+    }
+
+    async fn held(&self, place: &PartitionKey, runs: &[u128]) -> Vec<Option<Bytes>> {
+        let keys: Vec<BlobKey> = runs.iter().map(|run| blob(*run)).collect();
+        self.store.get_blobs(place, &keys).await.unwrap()
+    }
+
+    async fn swap(&self, place: &PartitionKey, expected: Option<u128>, next: &Index, grace: Duration) -> Swap {
+        self.store.swap_index(place, expected.map(IndexStamp), next, grace).await.unwrap()
+    }
+}
+
+fn settings(server: &RedisServer) -> RedisSettings {
+    RedisSettings {
+        url: server.url(),
+        prefix: "test".to_owned(),
+        response_timeout: Duration::from_secs(10),
+        reconnect_pause: Duration::from_millis(50),
+        ..RedisSettings::default()
+    }
+}
+
+fn place(source: &str, partition: i32) -> PartitionKey {
+    PartitionKey { source: SourceName::new(source), partition: PartitionId(partition) }
+}
+
+fn blob(run: u128) -> BlobKey {
+    BlobKey { run: RunId(run), view: VIEW }
+}
+
+fn bytes(run: u128) -> Bytes {
+    Bytes::from(format!("states of run {run}\0\r\n"))
+}
+
+/// An index whose runs cover one offset each; run 0 stands for an empty one, without a blob.
+fn index(stamp: u128, runs: &[u128]) -> Index {
+    let at = |offset| Position { offset: Offset(offset), ..Position::start(Incarnation(3)) };
+    let runs: Vec<Run> = (0..)
+        .zip(runs)
+        .map(|(offset, run)| Run {
+            id: RunId(*run),
+            from: at(offset),
+            to: at(offset + 1),
+            views: vec![RunView { view: VIEW, rows: u64::from(*run != 0) }],
+            counters: Counters { rows: 1, ..Counters::default() },
+            starts_at_border: offset == 0,
+        })
+        .collect();
+    let head = at(runs.len() as i64);
+    Index { runs, ..Index::new(IndexStamp(stamp), DefinitionNumber(1), head, TimestampMicros(7)) }
+}
+
+macro_rules! on_every_store {
+    ($($property:ident),* $(,)?) => {
+        mod in_memory {
+            $(#[tokio::test]
+            async fn $property() {
+                super::$property(super::Fixture::memory(1 << 20)).await;
+            })*
+        }
+        mod in_redis {
+            $(#[tokio::test]
+            async fn $property() {
+                super::$property(super::Fixture::redis().await).await;
+            })*
+        }
+        mod in_redis_cluster {
+            $(#[tokio::test]
+            async fn $property() {
+                super::$property(super::Fixture::redis_cluster().await).await;
+            })*
+        }
+    };
+}
+
+on_every_store!(
+    an_index_is_replaced_only_under_its_stamp,
+    a_blob_lives_while_the_index_names_it,
+    a_missing_blob_refuses_the_swap,
+    a_named_blob_that_is_put_again_does_not_begin_to_expire,
+    of_concurrent_swaps_exactly_one_wins_and_no_read_is_torn,
+    odd_source_names_do_not_meet,
+    many_and_large_blobs_come_back_in_order,
+);
+
+async fn an_index_is_replaced_only_under_its_stamp(on: Fixture) {
+    let place = place("edits", 0);
+    assert_eq!(on.store.read_index(&place).await.unwrap(), None);
+    assert_eq!(on.swap(&place, Some(9), &index(1, &[]), LONG).await, Swap::Lost(None));
+    assert_eq!(on.swap(&place, None, &index(1, &[]), LONG).await, Swap::Done);
+    assert_eq!(on.swap(&place, None, &index(2, &[]), LONG).await, Swap::Lost(Some(index(1, &[]))));
+    assert_eq!(on.swap(&place, Some(1), &index(2, &[0, 0]), LONG).await, Swap::Done);
+    assert_eq!(on.swap(&place, Some(1), &index(3, &[]), LONG).await, Swap::Lost(Some(index(2, &[0, 0]))));
+    assert_eq!(on.store.read_index(&place).await.unwrap(), Some(index(2, &[0, 0])));
+    let elsewhere = PartitionKey { partition: PartitionId(1), ..place };
+    assert_eq!(on.store.read_index(&elsewhere).await.unwrap(), None);
+}
+
+async fn a_blob_lives_while_the_index_names_it(on: Fixture) {
+    let place = place("edits", 0);
+    on.adopt(&place, &[1, 2], None, &index(1, &[1])).await;
+    on.pass(SHORT * 2).await;
+    assert_eq!(on.held(&place, &[2, 1]).await, [None, Some(bytes(1))], "only the named blob stays");
+    on.put(&place, &[3], LONG).await;
+    assert_eq!(on.swap(&place, Some(1), &index(2, &[3]), LONG).await, Swap::Done);
+    on.pass(SHORT).await;
+    assert_eq!(on.held(&place, &[1, 3]).await, [Some(bytes(1)), Some(bytes(3))], "a dropped blob stays for the grace");
+    on.put(&place, &[4], LONG).await;
+    assert_eq!(on.swap(&place, Some(2), &index(3, &[4]), SHORT).await, Swap::Done);
+    on.pass(SHORT * 2).await;
+    assert_eq!(on.held(&place, &[3, 4]).await, [None, Some(bytes(4))], "and goes after it");
+}
+
+async fn a_missing_blob_refuses_the_swap(on: Fixture) {
+    let place = place("edits", 0);
+    on.put(&place, &[1], LONG).await;
+    assert_eq!(on.swap(&place, None, &index(1, &[1]), LONG).await, Swap::Done);
+    on.put(&place, &[3], LONG).await;
+    let gap = on.swap(&place, Some(1), &index(2, &[1, 2, 3, 5, 0]), LONG).await;
+    assert_eq!(gap, Swap::MissingBlobs(BTreeSet::from([blob(2), blob(5)])));
+    assert_eq!(on.store.read_index(&place).await.unwrap(), Some(index(1, &[1])), "nothing was changed");
+    on.put(&place, &[2, 5], LONG).await;
+    assert_eq!(on.swap(&place, Some(1), &index(2, &[1, 2, 3, 5, 0]), LONG).await, Swap::Done);
+    assert_eq!(named_blobs(&index(2, &[1, 2, 3, 5, 0])).len(), 4, "the empty run has no blob");
+}
+
+async fn a_named_blob_that_is_put_again_does_not_begin_to_expire(on: Fixture) {
+    let place = place("edits", 0);
+    on.put(&place, &[1], LONG).await;
+    assert_eq!(on.swap(&place, None, &index(1, &[1]), LONG).await, Swap::Done);
+    on.put(&place, &[1], SHORT).await;
+    on.pass(SHORT * 2).await;
+    assert_eq!(on.held(&place, &[1]).await, [Some(bytes(1))]);
+}
+
+/// Eight writers append one run per round each; whoever loses reads what won. A reader looks on.
+async fn of_concurrent_swaps_exactly_one_wins_and_no_read_is_torn(on: Fixture) {
+    const ROUNDS: usize = 25;
+    let place = place("edits", 0);
+    assert_eq!(on.swap(&place, None, &index(1, &[]), LONG).await, Swap::Done);
+    let stamps = Arc::new(AtomicU64::new(2));
+    for round in 0..ROUNDS {
+        let before = on.store.read_index(&place).await.unwrap().unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (store, place, stamps, before) = (on.store.clone(), place.clone(), stamps.clone(), before.clone());
+            tasks.spawn(async move {
+                let stamp = u128::from(stamps.fetch_add(1, Ordering::SeqCst));
+                store.put_blobs(&place, vec![(blob(stamp), bytes(stamp))], LONG).await.unwrap();
+                let runs: Vec<u128> = before.runs.iter().map(|run| run.id.0).chain([stamp]).collect();
+                store.swap_index(&place, Some(before.stamp), &index(stamp, &runs), LONG).await.unwrap()
+            });
+        }
+        let (store, looked_at, over) = (on.store.clone(), place.clone(), is_over.clone());
+        let reader = tokio::spawn(async move {
+            while !over.load(Ordering::SeqCst) {
+                let seen = store.read_index(&looked_at).await.unwrap().unwrap();
+                let runs: Vec<u128> = seen.runs.iter().map(|run| run.id.0).collect();
+                assert_eq!(seen, index(seen.stamp.0, &runs), "a read is one writer's index");
+                assert_eq!(runs.last().copied().unwrap_or(1), seen.stamp.0, "stamp and runs belong together");
+                let keys: Vec<BlobKey> = runs.iter().map(|run| blob(*run)).collect();
+                let blobs = store.get_blobs(&looked_at, &keys).await.unwrap();
+                assert!(blobs.iter().all(Option::is_some), "every blob that an index names is there");
+                tokio::task::yield_now().await;
+            }
+        });
+        let outcomes = tasks.join_all().await;
+        is_over.store(true, Ordering::SeqCst);
+        reader.await.unwrap();
+        let won = outcomes.iter().filter(|outcome| **outcome == Swap::Done).count();
+        assert_eq!(won, 1, "round {round}");
+        let stored = on.store.read_index(&place).await.unwrap();
+        assert_eq!(stored.as_ref().unwrap().runs.len(), round + 1);
+        for lost in outcomes.iter().filter(|outcome| **outcome != Swap::Done) {
+            assert_eq!(*lost, Swap::Lost(stored.clone()), "a loser is shown what won");
+        }
+    }
+}
+
+async fn odd_source_names_do_not_meet(on: Fixture) {
+    let names = ["a", "a:0", "a}", "{a}", "}", "", "a b", "a%7d", "ä", "a\r\nSET x", "a:index", "a:blob:1"];
+    let places: Vec<PartitionKey> = names.iter().flat_map(|name| [place(name, 0), place(name, 10)]).collect();
+    for (stamp, place) in (1..).zip(&places) {
+        on.adopt(place, &[stamp], None, &index(stamp, &[stamp])).await;
+    }
+    for (stamp, place) in (1..).zip(&places) {
+        assert_eq!(on.store.read_index(place).await.unwrap(), Some(index(stamp, &[stamp])), "{place:?}");
+        assert_eq!(on.held(place, &[stamp]).await, [Some(bytes(stamp))], "{place:?}");
+    }
+}
+
+async fn many_and_large_blobs_come_back_in_order(on: Fixture) {
+    let place = place("edits", 0);
+    let large = |run: u128| Bytes::from(vec![run as u8; 5_000]);
+    let runs: Vec<u128> = (1..=100).collect();
+    let blobs = runs.iter().map(|run| (blob(*run), large(*run))).collect();
+    on.store.put_blobs(&place, blobs, LONG).await.unwrap();
+    let asked: Vec<u128> = runs.iter().rev().copied().chain([500]).collect();
+    let expected: Vec<Option<Bytes>> = runs.iter().rev().map(|run| Some(large(*run))).chain([None]).collect();
+    assert_eq!(on.held(&place, &asked).await, expected);
+}
+
+/// A full store refuses, keeps what it has, still drops runs, and has room again after that.
+async fn check_full(on: Fixture) {
+    let place = place("edits", 0);
+    let large = || Bytes::from((0..100_000).map(|_| rand::random::<u8>()).collect::<Vec<u8>>());
+    let (mut runs, mut refused) = (Vec::new(), None);
+    for run in 1..1_000 {
+        match on.store.put_blobs(&place, vec![(blob(run), large())], LONG).await {
+            Ok(()) => runs.push(run),
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    match refused.expect("a bounded store fills up") {
+        ServingError::Full { used_bytes, limit_bytes } => assert!(used_bytes > 0 && limit_bytes > 0),
+        error => panic!("not full, but: {error}"),
+    }
+    assert!(!runs.is_empty());
+    assert_eq!(on.swap(&place, None, &index(1, &runs), LONG).await, Swap::Done);
+    assert!(on.held(&place, &runs).await.iter().all(Option::is_some), "nothing was evicted");
+    assert_eq!(on.swap(&place, Some(1), &index(2, &runs[runs.len() - 1..]), SHORT).await, Swap::Done);
+    on.until(|| async { on.store.put_blobs(&place, vec![(blob(5_000), large())], LONG).await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_full_memory_store_refuses_and_never_evicts() {
+    check_full(Fixture::memory(1 << 20)).await;
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_and_never_evicts() {
+    let on = Fixture::redis().await;
+    on.server.as_ref().unwrap().configure("maxmemory", "8mb").await;
+    check_full(on).await;
+}
+
+#[tokio::test]
+async fn an_index_without_blobs_is_bounded_too() {
+    let on = Fixture::memory(20_000);
+    let place = place("edits", 0);
+    assert_eq!(on.swap(&place, None, &index(1, &[]), LONG).await, Swap::Done);
+    let grown = on.store.swap_index(&place, Some(IndexStamp(1)), &index(2, &[0; 1_000]), LONG).await;
+    assert!(matches!(grown, Err(ServingError::Full { .. })), "{grown:?}");
+    assert_eq!(on.store.read_index(&place).await.unwrap(), Some(index(1, &[])));
+}
+
+#[tokio::test]
+async fn a_redis_that_was_killed_is_unreachable_and_comes_back_empty() {
+    let mut on = Fixture::redis().await;
+    let place = place("edits", 0);
+    on.put(&place, &[1], LONG).await;
+    assert_eq!(on.swap(&place, None, &index(1, &[1]), LONG).await, Swap::Done);
+    let mut server = on.server.take().unwrap();
+    server.kill();
+    let outcome = on.store.swap_index(&place, Some(IndexStamp(1)), &index(2, &[1]), LONG).await;
+    assert!(matches!(outcome, Err(ServingError::Unreachable { store: "redis", .. })), "{outcome:?}");
+    let outcome = on.store.put_blobs(&place, vec![(blob(2), bytes(2))], LONG).await;
+    assert!(matches!(outcome, Err(ServingError::Unreachable { store: "redis", .. })), "{outcome:?}");
+    server.restart().await;
+    on.until(|| async { on.store.read_index(&place).await.is_ok() }).await;
+    assert_eq!(on.store.read_index(&place).await.unwrap(), None, "a wiped store has no index");
+    assert_eq!(on.swap(&place, Some(1), &index(2, &[1]), LONG).await, Swap::Lost(None));
+    on.put(&place, &[1], LONG).await;
+    assert_eq!(on.swap(&place, None, &index(3, &[1]), LONG).await, Swap::Done);
+    server.wipe().await;
+    assert_eq!(on.store.read_index(&place).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_redis_that_would_evict_views_is_refused() {
+    let server = RedisServer::start().await;
+    server.configure("maxmemory-policy", "allkeys-lru").await;
+    server.configure("maxmemory", "100mb").await;
+    let refused = RedisStore::connect(settings(&server)).await.err().unwrap();
+    assert!(refused.to_string().contains("noeviction"), "{refused}");
+    assert!(matches!(refused, ServingError::Unusable { .. }));
+}
+
+#[tokio::test]
+async fn a_redis_that_is_not_there_is_unreachable_and_a_wrong_address_unusable() {
+    let server = RedisServer::start().await;
+    let nobody = settings(&server);
+    drop(server);
+    let error = RedisStore::connect(nobody.clone()).await.err().unwrap();
+    assert!(matches!(error, ServingError::Unreachable { .. }), "{error}");
+    let error = RedisStore::connect(RedisSettings { url: "http://x".to_owned(), ..nobody }).await.err().unwrap();
+    assert!(matches!(error, ServingError::Unusable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_read_is_corrupt() {
+    let on = Fixture::redis().await;
+    let mut connection = on.server.as_ref().unwrap().connection().await.unwrap();
+    redis::cmd("SET").arg("{twofold:test:edits:0}:index").arg("rubbish").exec_async(&mut connection).await.unwrap();
+    let found = on.store.read_index(&place("edits", 0)).await;
+    assert!(matches!(found, Err(ServingError::Corrupt { .. })), "{found:?}");
+}

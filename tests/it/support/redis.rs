@@ -1,0 +1,106 @@
+//! A Redis server of one test: started on a free loopback port with a scratch folder, ended with the test.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server; nothing it holds is written to disk.
+pub struct RedisServer {
+    child: Option<Child>,
+    port: u16,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+impl RedisServer {
+    /// A single server.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// A cluster of one node, which refuses commands whose keys lie in different slots.
+    pub async fn start_cluster() -> Self {
+        let bus = free_port().to_string();
+        let server = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]).await;
+        let mut connection = server.connection().await.unwrap();
+        let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).exec_async(&mut connection).await;
+        slots.unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await.unwrap();
+            if state.contains("cluster_state:ok") {
+                return server;
+            }
+            assert!(Instant::now() < deadline, "the cluster of one node is not ready: {state}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn start_with(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let mut server = Self { child: None, port: free_port(), arguments, folder: TempDir::new().unwrap() };
+        server.restart().await;
+        server
+    }
+
+    /// Where clients find it.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Ends the server at once, as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts the server again, empty, on the same port.
+    pub async fn restart(&mut self) {
+        self.kill();
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]).arg(self.port.to_string());
+        command.arg("--dir").arg(self.folder.path()).args(&self.arguments);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        self.child = Some(child.expect("redis-server is not on PATH: `make test` installs it"));
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.connection().await {
+            assert!(Instant::now() < deadline, "redis-server does not answer on port {}: {error}", self.port);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A connection for what only the test does.
+    pub async fn connection(&self) -> redis::RedisResult<redis::aio::MultiplexedConnection> {
+        let mut connection = redis::Client::open(self.url())?.get_multiplexed_async_connection().await?;
+        redis::cmd("PING").exec_async(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Sets one configuration parameter.
+    pub async fn configure(&self, name: &str, value: &str) {
+        let mut connection = self.connection().await.unwrap();
+        redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec_async(&mut connection).await.unwrap();
+    }
+
+    /// Forgets all keys.
+    pub async fn wipe(&self) {
+        redis::cmd("FLUSHALL").exec_async(&mut self.connection().await.unwrap()).await.unwrap();
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
