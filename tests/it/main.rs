@@ -13,3 +13,5 @@ mod realtime_store;
 
 /// State blobs: whole, or named as corrupt.
 mod blob;
+/// Record bytes to columns: strict, row by row, unstoppable.
+mod decode;

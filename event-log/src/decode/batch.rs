@@ -1,0 +1,125 @@
+//! What the layers ask of a decoded batch, column-wise: good rows, counters, marks, keys, the time as sent.
+//!
+//! In: batches of the schema `raw_schema(source)`, from [`decode`](super::decode) or read back from the master dataset.
+//! Guarantee: pure; the same rows give the same result however they are batched.
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::compute::{cast, filter_record_batch, is_null};
+use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use views::{Counters, EventKey, Offset, RecordMark, SourceDefinition, TimestampMicros, fingerprint};
+
+use super::column;
+use crate::EventLogError;
+
+/// The rows that are events, without the rejected ones; the columns stay. Free of cost where none was rejected.
+///
+/// # Errors
+/// If the batch has no `_error` column: a defect of the caller.
+pub fn good_rows(batch: &RecordBatch) -> Result<RecordBatch, EventLogError> {
+    let errors = by_name(batch, column::ERROR)?;
+    if errors.null_count() == batch.num_rows() {
+        return Ok(batch.clone());
+    }
+    Ok(filter_record_batch(batch, &is_null(errors)?)?)
+}
+
+/// How many rows there are, how many of them rejected and how many late. Copies and holes are not seen here.
+///
+/// # Errors
+/// If a column is missing: a defect of the caller.
+pub fn counters(batch: &RecordBatch) -> Result<Counters, EventLogError> {
+    let errors = by_name(batch, column::ERROR)?;
+    let late = by_name(batch, column::LATE)?;
+    let late: &BooleanArray = late.as_boolean_opt().ok_or_else(|| wrong_column(column::LATE))?;
+    Ok(Counters {
+        rows: batch.num_rows() as u64,
+        rejected: (batch.num_rows() - errors.null_count()) as u64,
+        late: late.true_count() as u64,
+        ..Counters::default()
+    })
+}
+
+/// What position arithmetic needs of each row: equal to [`Record::mark`](crate::Record::mark) of the row's record.
+///
+/// # Errors
+/// If a column is missing: a defect of the caller.
+pub fn marks(batch: &RecordBatch) -> Result<Vec<RecordMark>, EventLogError> {
+    let offsets: &Int64Array = by_name(batch, views::column::OFFSET)?
+        .as_primitive_opt::<Int64Type>()
+        .ok_or_else(|| wrong_column(views::column::OFFSET))?;
+    let timestamps = instants(by_name(batch, views::column::TIMESTAMP)?, views::column::TIMESTAMP)?;
+    let payloads = binary(by_name(batch, column::PAYLOAD)?, column::PAYLOAD)?;
+    let rows = offsets.values().iter().zip(timestamps.values()).enumerate();
+    let mark = |(row, (offset, timestamp)): (usize, (&i64, &i64))| {
+        let timestamp = TimestampMicros(*timestamp);
+        RecordMark { offset: Offset(*offset), timestamp, fingerprint: fingerprint(timestamp, payloads.value(row)) }
+    };
+    Ok(rows.map(mark).collect())
+}
+
+/// The identity of each row's event; `None` for a row without an id and for a rejected one: never a copy.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn event_keys(batch: &RecordBatch) -> Result<Vec<Option<EventKey>>, EventLogError> {
+    let keys = binary(by_name(batch, column::EVENT_KEY)?, column::EVENT_KEY)?;
+    let to_key = |bytes: &[u8]| {
+        let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| wrong_column(column::EVENT_KEY))?;
+        Ok(EventKey(u128::from_be_bytes(bytes)))
+    };
+    keys.iter().map(|key| key.map(to_key).transpose()).collect()
+}
+
+/// The event id of each row as text, by which records are keyed; `None` where the source names no id column. What a
+/// header says is not seen here.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn event_ids(source: &SourceDefinition, batch: &RecordBatch) -> Result<Option<StringArray>, EventLogError> {
+    let Some(at) = source.event_id else { return Ok(None) };
+    let ids = by_name(batch, source.declared.field(at).name())?;
+    Ok(Some(cast(ids, &DataType::Utf8)?.as_string::<i32>().clone()))
+}
+
+/// The event time as the client sent it: what identity and the bucket are computed from. Null for rejected rows.
+///
+/// The event-time column holds the corrected time, so this is that column minus `_clock_shift`. As a plan:
+/// `time - coalesce(_clock_shift, 0)` in microseconds. Free of cost where no row has a shift.
+///
+/// # Errors
+/// If a column is missing: a defect of the caller.
+pub fn time_as_sent(
+    source: &SourceDefinition,
+    batch: &RecordBatch,
+) -> Result<TimestampMicrosecondArray, EventLogError> {
+    let name = source.declared.field(source.event_time).name();
+    let times = instants(by_name(batch, name)?, name)?;
+    let shifts = by_name(batch, column::CLOCK_SHIFT)?;
+    let shifts: &Int64Array =
+        shifts.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_column(column::CLOCK_SHIFT))?;
+    if shifts.null_count() == shifts.len() {
+        return Ok(times.clone());
+    }
+    let sent = times.iter().zip(shifts).map(|(time, shift)| time.map(|time| time.wrapping_sub(shift.unwrap_or(0))));
+    Ok(sent.collect::<TimestampMicrosecondArray>().with_timezone_opt(times.timezone()))
+}
+
+fn by_name<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, EventLogError> {
+    batch.column_by_name(name).ok_or_else(|| wrong_column(name))
+}
+
+fn instants<'a>(array: &'a ArrayRef, name: &str) -> Result<&'a TimestampMicrosecondArray, EventLogError> {
+    array.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| wrong_column(name))
+}
+
+fn binary<'a>(array: &'a ArrayRef, name: &str) -> Result<&'a BinaryArray, EventLogError> {
+    array.as_binary_opt::<i32>().ok_or_else(|| wrong_column(name))
+}
+
+fn wrong_column(name: &str) -> EventLogError {
+    ArrowError::SchemaError(format!("column {name} is missing or of another type than decoding gives it")).into()
+}

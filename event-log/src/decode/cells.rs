@@ -1,0 +1,201 @@
+//! The values of a column, by kind, and how JSON becomes them.
+//!
+//! Not here: nulls (`column.rs`), parsing of texts (`scalar.rs`), making arrays (`arrays.rs`).
+
+use std::borrow::Cow;
+
+use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+
+use super::column_builder::{Column, sql_name};
+use super::json::Cursor;
+use super::object::Object;
+use super::reject::{Read, Rejection, shorten};
+use super::scalar;
+use crate::EventLogError;
+
+/// Values, with a placeholder at every null.
+#[derive(Debug)]
+pub(super) enum Cells {
+    Boolean(Vec<bool>),
+    Integer { values: Vec<i64>, min: i64, max: i64 },
+    Double(Vec<f64>),
+    Float(Vec<f64>),
+    Decimal { values: Vec<i128>, precision: u8, scale: i8 },
+    Text { bytes: Vec<u8>, ends: Vec<i32> },
+    Date(Vec<i32>),
+    Timestamp(Vec<i64>),
+    Struct { object: Box<Object>, rows: usize },
+    List { items: Box<Column>, ends: Vec<i32> },
+}
+
+impl Cells {
+    /// No values yet.
+    pub fn new(declared: &FieldRef, stored: &FieldRef) -> Result<Self, EventLogError> {
+        let integer = |min, max| Self::Integer { values: Vec::new(), min, max };
+        Ok(match (declared.data_type(), stored.data_type()) {
+            (DataType::Boolean, _) => Self::Boolean(Vec::new()),
+            (DataType::Int8, _) => integer(i8::MIN.into(), i8::MAX.into()),
+            (DataType::Int16, _) => integer(i16::MIN.into(), i16::MAX.into()),
+            (DataType::Int32, _) => integer(i32::MIN.into(), i32::MAX.into()),
+            (DataType::Int64, _) => integer(i64::MIN, i64::MAX),
+            (DataType::Float32, _) => Self::Float(Vec::new()),
+            (DataType::Float64, _) => Self::Double(Vec::new()),
+            (DataType::Decimal128(precision, scale), _) => {
+                Self::Decimal { values: Vec::new(), precision: *precision, scale: *scale }
+            }
+            (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) => {
+                Self::Text { bytes: Vec::new(), ends: Vec::new() }
+            }
+            (DataType::Date32, _) => Self::Date(Vec::new()),
+            (DataType::Timestamp(TimeUnit::Microsecond, _), _) => Self::Timestamp(Vec::new()),
+            (DataType::Struct(declared), DataType::Struct(stored)) => {
+                Self::Struct { object: Box::new(Object::new(declared, stored)?), rows: 0 }
+            }
+            (DataType::List(declared), DataType::List(stored)) => {
+                Self::List { items: Box::new(Column::new(declared, stored)?), ends: Vec::new() }
+            }
+            (other, _) => {
+                let problem = format!("column {} has type {other}, which events cannot have", declared.name());
+                return Err(EventLogError::Unusable(problem));
+            }
+        })
+    }
+
+    /// Appends one value that is not null.
+    ///
+    /// `declared` is only quoted: the column is of that type.
+    pub fn read(&mut self, cursor: &mut Cursor<'_>, declared: &DataType) -> Read<()> {
+        let first = cursor.peek()?;
+        match self {
+            Self::Struct { object, rows } if first == b'{' => {
+                object.read(cursor)?;
+                *rows += 1;
+                Ok(())
+            }
+            Self::List { items, ends } if first == b'[' => read_list(items, ends, cursor),
+            Self::Text { bytes, ends } if first == b'"' => read_text(bytes, ends, cursor),
+            scalar => scalar.read_scalar(first, cursor, declared),
+        }
+    }
+
+    /// Appends a placeholder.
+    pub fn push_null(&mut self) {
+        match self {
+            Self::Boolean(values) => values.push(false),
+            Self::Integer { values, .. } | Self::Timestamp(values) => values.push(0),
+            Self::Double(values) | Self::Float(values) => values.push(0.0),
+            Self::Decimal { values, .. } => values.push(0),
+            Self::Text { ends, .. } | Self::List { ends, .. } => ends.push(last_end(ends)),
+            Self::Date(values) => values.push(0),
+            Self::Struct { object, rows } => {
+                object.push_null();
+                *rows += 1;
+            }
+        }
+    }
+
+    /// Goes back to the first `count` values.
+    pub fn truncate(&mut self, count: usize) {
+        match self {
+            Self::Boolean(values) => values.truncate(count),
+            Self::Integer { values, .. } | Self::Timestamp(values) => values.truncate(count),
+            Self::Double(values) | Self::Float(values) => values.truncate(count),
+            Self::Decimal { values, .. } => values.truncate(count),
+            Self::Date(values) => values.truncate(count),
+            Self::Text { bytes, ends } => {
+                ends.truncate(count);
+                bytes.truncate(last_end(ends) as usize);
+            }
+            Self::List { items, ends } => {
+                ends.truncate(count);
+                items.truncate(last_end(ends) as usize);
+            }
+            Self::Struct { object, rows } => {
+                object.truncate(count);
+                *rows = count.min(*rows);
+            }
+        }
+    }
+
+    /// The bytes by which an event id is known: those of the text, or the decimal digits of the integer.
+    pub fn append_last_id(&self, id: &mut Vec<u8>) {
+        match self {
+            Self::Text { bytes, ends } => {
+                let start = ends.len().checked_sub(2).map_or(0, |before| ends[before]);
+                id.extend_from_slice(&bytes[start as usize..last_end(ends) as usize]);
+            }
+            Self::Integer { values, .. } => {
+                id.extend_from_slice(values.last().copied().unwrap_or_default().to_string().as_bytes());
+            }
+            _ => {}
+        }
+    }
+
+    fn read_scalar(&mut self, first: u8, cursor: &mut Cursor<'_>, declared: &DataType) -> Read<()> {
+        let start = cursor.at();
+        let is_text = first == b'"';
+        let is_number = first == b'-' || first.is_ascii_digit();
+        let text = match first {
+            b'"' => cursor.string()?.text().unwrap_or_default(),
+            _ => {
+                cursor.skip()?;
+                Cow::Borrowed(cursor.since(start))
+            }
+        };
+        self.push_scalar(&text, is_text, is_number).ok_or_else(|| wrong_type(declared, cursor.since(start)))
+    }
+
+    fn push_scalar(&mut self, text: &str, is_text: bool, is_number: bool) -> Option<()> {
+        match self {
+            Self::Boolean(values) => values.push(match text {
+                "true" if !is_text => true,
+                "false" if !is_text => false,
+                _ => return None,
+            }),
+            Self::Integer { values, min, max } if is_number => values.push(scalar::integer(text, *min, *max)?),
+            Self::Double(values) if is_number => values.push(scalar::double(text)?),
+            Self::Float(values) if is_number => values.push(scalar::float(text)?),
+            Self::Decimal { values, precision, scale } if is_number || is_text => {
+                values.push(scalar::decimal(text, *precision, *scale)?);
+            }
+            Self::Date(values) if is_text => values.push(scalar::date(text)?),
+            Self::Timestamp(values) if is_text => values.push(scalar::timestamp(text)?),
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn read_list(items: &mut Column, ends: &mut Vec<i32>, cursor: &mut Cursor<'_>) -> Read<()> {
+    cursor.enter(b'[')?;
+    let mut count = 0;
+    while cursor.next_element(count == 0)? {
+        items.read(cursor).map_err(|rejection| rejection.within(&format!("[{count}]")))?;
+        count += 1;
+    }
+    ends.push(items.len() as i32);
+    Ok(())
+}
+
+fn read_text(bytes: &mut Vec<u8>, ends: &mut Vec<i32>, cursor: &mut Cursor<'_>) -> Read<()> {
+    let text = cursor.string()?;
+    if let Err(problem) = text.append_to(bytes) {
+        return Err(Rejection::BadText { column: String::new(), problem, found: shorten(text.raw) }.into());
+    }
+    ends.push(bytes.len() as i32);
+    Ok(())
+}
+
+fn last_end(ends: &[i32]) -> i32 {
+    ends.last().copied().unwrap_or_default()
+}
+
+fn wrong_type(declared: &DataType, found: &str) -> Box<Rejection> {
+    let example = match declared {
+        DataType::Date32 => ", such as \"2026-01-31\"",
+        DataType::Timestamp(..) => ", such as \"2026-01-31T12:00:00Z\"",
+        _ => "",
+    };
+    let expected = format!("{}{example}", sql_name(declared));
+    Rejection::WrongType { column: String::new(), expected, found: shorten(found) }.into()
+}

@@ -1,0 +1,121 @@
+//! Decoding: record bytes to columns, strictly, the same for both layers.
+//!
+//! ```text
+//!  Record --> text_of --> Cursor --> Object (a Column per declared column) --> checks of time --> row
+//!               |           |           |                                          |
+//!               +-----------+-----------+------------------------------------------+--> Rejection --> `_error`
+//! ```
+//!
+//! In: records of the log. Out: one batch with exactly one row per record, in their order, of [`raw_schema`].
+//!
+//! Guarantee: one pure function of (payload, headers, record timestamp, source definition): no clock, no setting, and no
+//! neighbour in the batch has a say. One bad row never costs its neighbours; no payload stops the decoder.
+//!
+//! A payload is one JSON object (RFC 8259, UTF-8) of at most [`MAX_RECORD_BYTES`] with at most [`MAX_DEPTH`] levels of
+//! nesting. Keys are matched with column names exactly (case matters). Unknown keys are ignored, but must be valid JSON;
+//! a declared column that is given twice in one object is rejected, as nobody can know which value was meant.
+//!
+//! | declared | accepted | everything else is rejected, for example |
+//! |---|---|---|
+//! | any | `null` and a missing key are null | either of them where NOT NULL is declared, also inside STRUCT and LIST |
+//! | `BOOLEAN` | `true`, `false` | `1`, `"true"` |
+//! | `TINYINT` .. `BIGINT` | a number without fraction and exponent, in range | `1.0`, `1e3`, `"12"`, `9223372036854775808` |
+//! | `FLOAT`, `DOUBLE` | any number, rounded to the nearest value | `1e400` (would be infinite), `"1.5"`, `NaN` |
+//! | `DECIMAL(p,s)` | a number, or a string that holds one, exactly representable: `12.50`, `"12.5"`, `125e-1` | more digits than p or s hold, `"1,5"` |
+//! | `VARCHAR` | a string | numbers, `\u0000`, half a surrogate pair |
+//! | `DATE` | `"2026-01-31"` | `"2026-1-31"`, `"2026-02-30"`, a date with a time |
+//! | `TIMESTAMP` | RFC 3339, also with a space for the `T`, `+0100` for `+01:00`, or no offset, which means UTC; digits beyond the microsecond are cut off; second 60 is the next minute's first | epoch numbers (seconds, milliseconds? nobody can know), a date alone |
+//! | `STRUCT` | an object, by these same rules | an array, a string |
+//! | `LIST` | an array, every item by these same rules | an object, a lone value |
+//!
+//! The table is part of the state-format version: a change of it raises [`SCHEMA_VERSION`], which stands in `_schema`.
+//!
+//! After its columns a record is rejected if its event time is null, or later than the record's own timestamp by more
+//! than `source.future_limit`. It is *late* if the timestamp is later than the event time by more than
+//! `source.late_after`; late events are counted, never dropped.
+//!
+//! **Identity**: the id is the header `twofold-event-id` where there is one, else the event-id column: the bytes of its
+//! text, or the decimal digits of its integer (`12` and `"12"` are the same id). A null id is never a copy.
+//! **Clock shift**: a record may carry a correction of its client's clock. The event-time column then holds the
+//! corrected time, and lateness and the future limit are judged by it; identity and bucket use the time as sent, which
+//! is [`time_as_sent`]. So the copies of an event meet in one bucket, however each of them was corrected.
+//!
+//! Not here: removing copies (`views::CopyWindow`), storing (`master.rs`), refusing at the door (`collector`).
+//! Why so: Arrow's JSON reader takes `1.9` for a BIGINT and one bad row fails its batch; this reader is strict, takes
+//! back the half-read row alone, and writes straight into columns.
+
+mod arrays;
+mod batch;
+mod cells;
+mod column_builder;
+pub(crate) mod json;
+mod object;
+mod reject;
+mod rows;
+mod scalar;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use views::SourceDefinition;
+
+pub use batch::{counters, event_ids, event_keys, good_rows, marks, time_as_sent};
+pub use reject::Rejection;
+pub use rows::guarded;
+
+use crate::{EventLogError, Record};
+
+/// The version of schema and coercion rules, stored with every row.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// The largest payload that can be an event. Not a setting: what a record decodes to must not depend on one.
+pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
+
+/// How deep objects and arrays may be nested in a payload, the event's own object included. Not a setting either.
+pub const MAX_DEPTH: usize = 64;
+
+/// Columns of the master dataset behind those of `SourceDefinition::events`.
+pub mod column {
+    /// The payload as received, BINARY.
+    pub const PAYLOAD: &str = "_payload";
+    /// Why the record was rejected, VARCHAR; null for a good one.
+    pub const ERROR: &str = "_error";
+    /// Correction of the client's clock in microseconds, BIGINT; null without.
+    pub const CLOCK_SHIFT: &str = "_clock_shift";
+    /// The version of schema and coercion rules that decoded the row, INT.
+    pub const SCHEMA: &str = "_schema";
+    /// Whether the event was late, BOOLEAN; null for a rejected record.
+    pub const LATE: &str = "_late";
+    /// The event's identity of 16 bytes (`views::EventKey`, big endian), BINARY; null without an id: never a copy.
+    pub const EVENT_KEY: &str = "_event_key";
+}
+
+/// The schema of decoded batches and of the master dataset: `source.events`, then `_payload`, `_error`,
+/// `_clock_shift`, `_schema`, `_late`, `_event_key`. All columns are nullable.
+pub fn raw_schema(source: &SourceDefinition) -> SchemaRef {
+    let own = [
+        (column::PAYLOAD, DataType::Binary),
+        (column::ERROR, DataType::Utf8),
+        (column::CLOCK_SHIFT, DataType::Int64),
+        (column::SCHEMA, DataType::Int32),
+        (column::LATE, DataType::Boolean),
+        (column::EVENT_KEY, DataType::Binary),
+    ];
+    let own = own.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
+    let fields: Vec<_> = source.events.fields().iter().cloned().chain(own).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Decodes records to one row each, in their order; a rejected record has its `_error` and null event columns.
+///
+/// Pure. Cost: one pass over the payloads; the payloads are copied once, into `_payload`.
+///
+/// # Errors
+/// Only for a defect: a definition that cannot be decoded to, or more than 2 GiB of payloads at once. A record never
+/// fails the call.
+pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBatch, EventLogError> {
+    let mut rows = rows::Rows::new(source, records)?;
+    records.iter().for_each(|record| rows.push(record));
+    rows.finish()
+}

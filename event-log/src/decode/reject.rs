@@ -1,0 +1,154 @@
+//! Why a record was rejected: what stands in `_error`, and what a client of the collector is told.
+
+use super::MAX_RECORD_BYTES;
+
+/// The result of reading a part of a record. Boxed: the good path should move no more than a pointer.
+pub(crate) type Read<T> = Result<T, Box<Rejection>>;
+
+/// Why one record cannot become an event. The text names the column and quotes the start of the offending text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// No payload: a tombstone, or a mistake.
+    #[error("empty payload")]
+    Empty,
+    /// The payload has more bytes than a record may have.
+    #[error("too large: {bytes} bytes, the limit is {MAX_RECORD_BYTES}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The payload is no UTF-8 text.
+    #[error("bad JSON at byte {at}: not UTF-8")]
+    NotUtf8 {
+        /// The first byte that is not.
+        at: usize,
+    },
+    /// The payload is not exactly one JSON object.
+    #[error("bad JSON at byte {at}: {problem}, found {found}")]
+    BadJson {
+        /// The byte offset in the payload.
+        at: usize,
+        /// What was expected.
+        problem: &'static str,
+        /// The text that stands there, shortened.
+        found: String,
+    },
+    /// Objects and arrays are nested too deep.
+    #[error("too deep: more than {limit} levels of nesting at byte {at}")]
+    TooDeep {
+        /// The byte offset in the payload.
+        at: usize,
+        /// How deep is allowed, usually [`MAX_DEPTH`](super::MAX_DEPTH).
+        limit: usize,
+    },
+    /// A value does not fit the declared type.
+    #[error("wrong type: column {column} is {expected}, found {found}")]
+    WrongType {
+        /// The column, with the path inside it.
+        column: String,
+        /// The declared type in SQL's words.
+        expected: String,
+        /// The offending text, shortened.
+        found: String,
+    },
+    /// A string that cannot be stored as text.
+    #[error("wrong type: column {column} holds {problem}, found {found}")]
+    BadText {
+        /// The column, with the path inside it.
+        column: String,
+        /// What is wrong with it.
+        problem: &'static str,
+        /// The offending text, shortened.
+        found: String,
+    },
+    /// A NOT NULL column is null or missing.
+    #[error("no value: column {column} is NOT NULL")]
+    NoValue {
+        /// The column, with the path inside it.
+        column: String,
+    },
+    /// One object gives a declared column twice.
+    #[error("ambiguous: column {column} is given twice")]
+    GivenTwice {
+        /// The column, with the path inside it.
+        column: String,
+    },
+    /// The event-time column is null or missing.
+    #[error("no event time: column {column} is null or missing")]
+    NoEventTime {
+        /// The event-time column.
+        column: String,
+    },
+    /// The event time lies too far in the future of the record's timestamp.
+    #[error(
+        "too far in the future: column {column} is {ahead_micros} µs after the record, the limit is {limit_micros} µs"
+    )]
+    InFuture {
+        /// The event-time column.
+        column: String,
+        /// How far.
+        ahead_micros: i64,
+        /// How far is allowed.
+        limit_micros: i64,
+    },
+    /// The clock shift moves the event time out of what an instant can be.
+    #[error("clock shift of {shift_micros} µs moves column {column} out of range")]
+    ShiftOutOfRange {
+        /// The event-time column.
+        column: String,
+        /// The shift.
+        shift_micros: i64,
+    },
+    /// The decoder has a defect; the record is kept, so that it can be decoded again by a repaired one.
+    #[error("decoder failed: {message}")]
+    DecoderFailed {
+        /// What the panic said.
+        message: String,
+    },
+}
+
+impl Rejection {
+    /// A short name that never changes, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotUtf8 { .. } | Self::BadJson { .. } => "bad_json",
+            Self::TooDeep { .. } => "too_deep",
+            Self::WrongType { .. } | Self::BadText { .. } => "wrong_type",
+            Self::NoValue { .. } => "no_value",
+            Self::GivenTwice { .. } => "ambiguous",
+            Self::NoEventTime { .. } => "no_event_time",
+            Self::InFuture { .. } => "in_future",
+            Self::ShiftOutOfRange { .. } => "clock_shift",
+            Self::DecoderFailed { .. } => "decoder_failed",
+        }
+    }
+
+    /// The same rejection, seen from one level further out: `outer` is the column or the list that holds the place.
+    pub(crate) fn within(mut self: Box<Self>, outer: &str) -> Box<Self> {
+        if let Self::WrongType { column, .. }
+        | Self::BadText { column, .. }
+        | Self::NoValue { column }
+        | Self::GivenTwice { column } = self.as_mut()
+        {
+            let separator = if column.is_empty() || column.starts_with('[') { "" } else { "." };
+            *column = format!("{outer}{separator}{column}");
+        }
+        self
+    }
+}
+
+/// The start of an offending text, safe to log and to show.
+pub(crate) fn shorten(text: &str) -> String {
+    const MOST_CHARS: usize = 60;
+    if text.is_empty() {
+        return "nothing".to_owned();
+    }
+    let mut short: String =
+        text.chars().take(MOST_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(MOST_CHARS).is_some() {
+        short.push('…');
+    }
+    format!("`{short}`")
+}

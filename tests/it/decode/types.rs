@@ -1,0 +1,207 @@
+//! The coercion table: what each declared type accepts, and what it refuses.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::{check_rejected, decode_one, error, source_with, timestamp};
+
+/// Fails unless column `v` takes each good JSON value as the text beside it, and rejects each bad one by its name.
+#[track_caller]
+fn check(data_type: &DataType, good: &[(&str, &str)], bad: &[&str]) {
+    let source = source_with(vec![Field::new("v", data_type.clone(), true)]);
+    for (json, expected) in good {
+        let rows = decode_one(&source, format!(r#"{{"time":"2026-01-31T12:00:00Z","v":{json}}}"#));
+        assert_eq!(error(&rows, 0), None, "{data_type}: {json}");
+        let options = FormatOptions::default().with_null("null");
+        let shown = ArrayFormatter::try_new(rows.column(1), &options).unwrap().value(0).to_string();
+        assert_eq!(shown, *expected, "{data_type}: {json}");
+    }
+    for json in bad {
+        let payload = format!(r#"{{"time":"2026-01-31T12:00:00Z","v":{json}}}"#);
+        check_rejected(&source, payload, &["wrong type: column v"]);
+    }
+}
+
+#[test]
+fn booleans_are_true_or_false() {
+    check(
+        &DataType::Boolean,
+        &[("true", "true"), ("false", "false"), ("null", "null")],
+        &["1", "0", r#""true""#, r#""""#, "[]", "{}"],
+    );
+}
+
+#[test]
+fn integers_are_digits_in_range() {
+    let never = ["1.0", "1.9", "1e3", r#""12""#, "true", "[1]", "{}", r#""""#];
+    let good = [("0", "0"), ("-0", "0"), ("127", "127"), ("-128", "-128"), ("null", "null")];
+    check(&DataType::Int8, &good, &[&never[..], &["128", "-129"]].concat());
+    check(&DataType::Int16, &[("32767", "32767"), ("-32768", "-32768")], &[&never[..], &["32768", "-32769"]].concat());
+    let (least, most) = ("-2147483648", "2147483647");
+    check(&DataType::Int32, &[(least, least), (most, most)], &[&never[..], &["2147483648", "-2147483649"]].concat());
+    let (least, most) = ("-9223372036854775808", "9223372036854775807");
+    let beyond = ["9223372036854775808", "-9223372036854775809", "100000000000000000000000"];
+    check(&DataType::Int64, &[(least, least), (most, most)], &[&never[..], &beyond].concat());
+}
+
+#[test]
+fn floats_are_rounded_to_the_nearest() {
+    let good = [("1", "1.0"), ("-0.5", "-0.5"), ("1e3", "1000.0"), ("2.5E-1", "0.25"), ("1e-400", "0.0")];
+    let bad = [r#""1.5""#, r#""NaN""#, "true", "[1.5]", "1e400", "-1e400"];
+    check(&DataType::Float64, &good, &bad);
+    check(
+        &DataType::Float64,
+        &[("9007199254740993", "9007199254740992.0"), ("123456789.12345678", "123456789.12345678")],
+        &[],
+    );
+    check(&DataType::Float32, &[("16777217", "16777216.0"), ("0.1", "0.1")], &["1e39", r#""1""#]);
+}
+
+#[test]
+fn decimals_are_kept_without_loss_or_refused() {
+    let good = [
+        ("12.5", "12.50"),
+        (r#""12.50""#, "12.50"),
+        ("12.500000000000000000000000000000000000000000000", "12.50"),
+        ("125e-1", "12.50"),
+        ("1.25E+1", "12.50"),
+        ("-0.01", "-0.01"),
+        ("0", "0.00"),
+        ("0e999999", "0.00"),
+        ("99999999.99", "99999999.99"),
+        ("null", "null"),
+    ];
+    let bad = [
+        "0.001",
+        "100000000",
+        "1e9",
+        "1e2147483647",
+        "1e99999999999",
+        r#""1,5""#,
+        r#"" 1""#,
+        r#""""#,
+        r#""+1""#,
+        r#"".5""#,
+        "true",
+    ];
+    check(&DataType::Decimal128(10, 2), &good, &bad);
+    let most = "99999999999999999999999999999999999999";
+    check(&DataType::Decimal128(38, 0), &[(most, most)], &["999999999999999999999999999999999999990"]);
+}
+
+#[test]
+fn texts_are_strings_with_their_escapes_resolved() {
+    let good = [
+        (r#""""#, ""),
+        (r#""plain""#, "plain"),
+        (r#""größer \u00e9\t\"q\" \\ \/ \ud83d\ude00""#, "größer é\t\"q\" \\ / 😀"),
+        (r#""12345678""#, "12345678"),
+        (r#""1234567\u0041""#, "1234567A"),
+        ("null", "null"),
+    ];
+    let bad = ["1", "true", "{}", "[]", r#""\u0000""#, r#""a\ud800""#, r#""\ude00""#, r#""\ud800\u0041""#];
+    check(&DataType::Utf8, &good, &bad);
+    check(&DataType::Utf8View, &good, &bad);
+    check(&DataType::LargeUtf8, &good, &bad);
+}
+
+#[test]
+fn dates_are_calendar_days() {
+    let good =
+        [(r#""1970-01-01""#, "1970-01-01"), (r#""2024-02-29""#, "2024-02-29"), (r#""0001-01-01""#, "0001-01-01")];
+    let bad = [
+        r#""2023-02-29""#,
+        r#""2100-02-29""#,
+        r#""2026-1-31""#,
+        r#""2026-04-31""#,
+        r#""2026-00-01""#,
+        r#""2026-01-00""#,
+        r#""2026-01-31T00:00:00Z""#,
+        "20260131",
+        r#""31.01.2026""#,
+        r#""""#,
+        r#""２０２６-01-31""#,
+    ];
+    check(&DataType::Date32, &good, &bad);
+}
+
+#[test]
+fn timestamps_are_rfc_3339_with_some_leave() {
+    let noon = "2026-01-31T12:00:00Z";
+    let good = [
+        (r#""2026-01-31T12:00:00Z""#, noon),
+        (r#""2026-01-31t12:00:00z""#, noon),
+        (r#""2026-01-31 12:00:00""#, noon),
+        (r#""2026-01-31T12:00:00""#, noon),
+        (r#""2026-01-31T13:30:00+01:30""#, noon),
+        (r#""2026-01-31T13:30:00\u002B01:30""#, noon),
+        (r#""2026-01-31T07:00:00-0500""#, noon),
+        (r#""2026-01-31T11:59:60Z""#, noon),
+        (r#""2026-01-31T12:00:00.5Z""#, "2026-01-31T12:00:00.500Z"),
+        (r#""2026-01-31T12:00:00.123456789Z""#, "2026-01-31T12:00:00.123456Z"),
+        (r#""1969-12-31T23:59:59.999999Z""#, "1969-12-31T23:59:59.999999Z"),
+        (r#""0000-01-01T00:00:00Z""#, "0000-01-01T00:00:00Z"),
+        ("null", "null"),
+    ];
+    let bad = [
+        "1769860800",
+        "1769860800000",
+        "1.5",
+        r#""2026-01-31""#,
+        r#""2026-01-31T12:00Z""#,
+        r#""2026-01-31T24:00:00Z""#,
+        r#""2026-01-31T12:60:00Z""#,
+        r#""2026-02-30T12:00:00Z""#,
+        r#""2026-01-31T12:00:00.Z""#,
+        r#""2026-01-31T12:00:00+1""#,
+        r#""2026-01-31T12:00:00 Z""#,
+        r#"" 2026-01-31T12:00:00Z""#,
+        r#""now""#,
+        r#""""#,
+        r#""2026-01-31T12:00:0é""#,
+    ];
+    check(&timestamp(), &good, &bad);
+}
+
+#[test]
+fn every_day_is_the_day_that_another_library_names() {
+    let source = source_with(vec![Field::new("v", DataType::Date32, true)]);
+    let mut day = chrono::NaiveDate::from_ymd_opt(1, 1, 1).unwrap();
+    let epoch = chrono::NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
+    while day < chrono::NaiveDate::from_ymd_opt(9999, 12, 1).unwrap() {
+        let rows = decode_one(&source, format!(r#"{{"time":"2026-01-31T12:00:00Z","v":"{day}"}}"#));
+        let days = arrow::array::AsArray::as_primitive::<arrow::datatypes::Date32Type>(rows.column(1)).value(0);
+        assert_eq!(i64::from(days), (day - epoch).num_days(), "{day}");
+        day = day + chrono::Days::new(97);
+    }
+}
+
+#[test]
+fn structs_and_lists_follow_the_same_rules_inside() {
+    let fields = Fields::from(vec![Field::new("a", DataType::Int64, false), Field::new("b", DataType::Utf8, true)]);
+    let structure = DataType::Struct(fields);
+    check(
+        &structure,
+        &[(r#"{"a":1,"b":"x","c":[{}]}"#, "{a: 1, b: x}"), (r#"{"a":1}"#, "{a: 1, b: null}"), ("null", "null")],
+        &["[]", "1", r#""x""#, r#"{"a":"1"}"#, r#"{"a":1,"b":2}"#],
+    );
+    let list = DataType::List(Arc::new(Field::new("element", structure, true)));
+    check(
+        &list,
+        &[
+            ("[]", "[]"),
+            (r#"[{"a":1},null,{"b":"x","a":2}]"#, "[{a: 1, b: null}, null, {a: 2, b: x}]"),
+            ("null", "null"),
+        ],
+        &["{}", r#""x""#, "[1]", r#"[{"a":1},{"a":true}]"#],
+    );
+}
+
+#[test]
+fn a_type_that_events_cannot_have_is_a_defect_of_the_definition() {
+    let source = source_with(vec![Field::new("v", DataType::Binary, true)]);
+    let refused = event_log::decode::decode(&source, &[]).unwrap_err();
+    assert!(refused.to_string().contains("column v has type Binary"), "{refused}");
+}
