@@ -8,6 +8,17 @@ pub enum EventLogError {
     /// The log cannot be reached or did not answer in time: try again with backoff.
     #[error("event log is unreachable: {0}")]
     Unreachable(String),
+    /// More records wait for their acknowledgement than the client holds: slow down, then try again.
+    #[error("event log is overloaded: {0}")]
+    Overloaded(String),
+    /// The record is larger than the log takes: it will never be stored.
+    #[error("record of {bytes} bytes exceeds the limit of {limit_bytes} bytes")]
+    TooLarge {
+        /// Key and payload.
+        bytes: usize,
+        /// What is allowed.
+        limit_bytes: usize,
+    },
     /// The offset is no longer in the log: read the master dataset, or (archive alone) declare a hole.
     #[error("topic {topic} partition {partition}: offset {asked} has expired, the log starts at {low}")]
     Expired {

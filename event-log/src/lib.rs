@@ -10,9 +10,16 @@
 //! Guarantee: an event that was acknowledged is in the log; what a record decodes to depends on the record alone.
 
 pub mod decode;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
+mod group;
+pub mod kafka;
 mod log;
 pub mod master;
+pub mod memory;
+pub mod positions;
 
 pub use error::EventLogError;
+pub use group::{LocalGroups, Membership};
 pub use log::{EventLog, LogBounds, LogConsumer, NewRecord, Poll, PollLimit, Record};

@@ -3,6 +3,8 @@
 
 mod support;
 
+/// The event log's contract, on every implementation; the embedded broker's restarts and kills.
+mod event_log;
 /// Positions, borders, cuts, indexes, tiling, copies: the decisions of the law, against their definitions.
 mod protocol;
 

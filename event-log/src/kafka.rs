@@ -1,0 +1,93 @@
+//! The event log on anything that speaks the Kafka protocol: Apache Kafka, compatible brokers, the embedded one.
+//!
+//! ```text
+//!  append --> producer (idempotent, acks=all) --> broker --> consumer (positions from our stores) --> poll
+//! ```
+//!
+//! Guarantee: an acknowledged record is on all in-sync replicas; a consumer never starts anywhere but where `seek`
+//! put it, and a place that the broker no longer has is an error, not a jump.
+//! Not here: decoding (`decode.rs`), identity of a topic across re-creation (`positions.rs`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+use views::{Offset, PartitionId};
+
+use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
+
+mod admin;
+mod consumer;
+mod context;
+mod error;
+mod producer;
+mod record;
+mod run;
+mod settings;
+
+use consumer::KafkaConsumer;
+use producer::KafkaProducer;
+pub use settings::{Compression, KafkaSettings};
+
+/// A connection to Kafka. Clones share it.
+#[derive(Clone)]
+pub struct KafkaLog {
+    settings: Arc<KafkaSettings>,
+    producer: Arc<KafkaProducer>,
+    // Consumers that are leaving their groups: that blocks, so it happens off the caller's thread.
+    closing: TaskTracker,
+}
+
+impl std::fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaLog").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl KafkaLog {
+    /// Connects, and waits until a broker has answered.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unreachable`] where none answered within `connect_timeout`; [`EventLogError::Unusable`] for
+    /// settings that librdkafka refuses.
+    pub async fn connect(settings: KafkaSettings) -> Result<Self, EventLogError> {
+        settings.validate()?;
+        let settings = Arc::new(settings);
+        let producer = Arc::new(KafkaProducer::new(Arc::clone(&settings))?);
+        admin::wait_for_broker(&producer, &settings).await?;
+        info!(brokers = settings.bootstrap_servers, "connected to the event log");
+        Ok(Self { settings, producer, closing: TaskTracker::new() })
+    }
+
+    /// Returns when all consumers that were dropped have left their groups.
+    pub async fn closed(&self) {
+        self.closing.close();
+        self.closing.wait().await;
+    }
+}
+
+#[async_trait]
+impl EventLog for KafkaLog {
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
+        admin::ensure_topic(&self.producer, &self.settings, topic, partitions).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
+        admin::partitions(&self.producer, &self.settings, topic).await?.ok_or_else(|| error::missing_topic(topic))
+    }
+
+    async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
+        admin::bounds(&self.producer, &self.settings, topic, partition).await
+    }
+
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
+        self.producer.append(topic, records).await
+    }
+
+    async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
+        let partitions = self.partitions(topic).await?;
+        Ok(Box::new(KafkaConsumer::open(self, topic, group, partitions.len())?))
+    }
+}

@@ -1,0 +1,172 @@
+//! Topics, partitions and bounds: questions that are asked seldom.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::{Metadata, MetadataTopic};
+use tracing::info;
+use views::{Offset, PartitionId};
+
+use super::context::LogContext;
+use super::error::{call_error, missing_topic};
+use super::producer::KafkaProducer;
+use super::run::Patience;
+use super::settings::KafkaSettings;
+use crate::{EventLogError, LogBounds};
+
+/// Returns when any broker has answered.
+pub(super) async fn wait_for_broker(producer: &KafkaProducer, settings: &KafkaSettings) -> Result<(), EventLogError> {
+    let timeout = settings.connect_timeout;
+    let answer = producer.ask(move |client| client.fetch_metadata(None, timeout).map(drop)).await;
+    answer.map_err(|error| {
+        EventLogError::Unreachable(format!(
+            "no broker at {} answered within {} ms: {error}",
+            settings.bootstrap_servers,
+            timeout.as_millis()
+        ))
+    })
+}
+
+/// The partitions of a topic; `None` where it does not exist.
+pub(super) async fn partitions(
+    producer: &KafkaProducer,
+    settings: &KafkaSettings,
+    topic: &str,
+) -> Result<Option<BTreeSet<PartitionId>>, EventLogError> {
+    let timeout = settings.request_timeout;
+    let patience = Patience::new(timeout);
+    loop {
+        let name = topic.to_owned();
+        let found = producer
+            .ask(move |client| client.fetch_metadata(Some(&name), timeout).map(|found| read_partitions(&found, &name)))
+            .await
+            .map_err(|error| call_error(&format!("partitions of topic {topic}"), &error))?;
+        match found {
+            Ok(found) => return Ok(found),
+            Err(code) => {
+                patience.wait(EventLogError::Unreachable(format!("topic {topic} has no leader yet: {code}"))).await?;
+            }
+        }
+    }
+}
+
+/// What metadata says of a topic: its partitions, `None` where it does not exist, or a passing error.
+fn read_partitions(found: &Metadata, topic: &str) -> Result<Option<BTreeSet<PartitionId>>, RDKafkaErrorCode> {
+    let Some(found) = found.topics().iter().find(|found| found.name() == topic) else { return Ok(None) };
+    match found.error().map(RDKafkaErrorCode::from) {
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+        Some(passing) => Err(passing),
+        None => Ok(partition_ids(found)),
+    }
+}
+
+fn partition_ids(found: &MetadataTopic) -> Option<BTreeSet<PartitionId>> {
+    let ids: BTreeSet<PartitionId> = found.partitions().iter().map(|found| PartitionId(found.id())).collect();
+    (!ids.is_empty()).then_some(ids)
+}
+
+/// The readable offsets of a partition.
+pub(super) async fn bounds(
+    producer: &KafkaProducer,
+    settings: &KafkaSettings,
+    topic: &str,
+    partition: PartitionId,
+) -> Result<LogBounds, EventLogError> {
+    let (name, timeout) = (topic.to_owned(), settings.request_timeout);
+    let answer = producer.ask(move |client| client.fetch_watermarks(&name, partition.0, timeout)).await;
+    let (low, high) =
+        answer.map_err(|error| call_error(&format!("bounds of topic {topic} partition {partition}"), &error))?;
+    Ok(LogBounds { low: Offset(low.max(0)), high: Offset(high.max(0)) })
+}
+
+/// Creates the topic where it is missing; refuses one that cannot carry events.
+pub(super) async fn ensure_topic(
+    producer: &KafkaProducer,
+    settings: &KafkaSettings,
+    topic: &str,
+    asked: i32,
+) -> Result<(), EventLogError> {
+    if asked < 1 {
+        return Err(EventLogError::Unusable(format!("topic {topic}: {asked} partitions asked for, 1 is the least")));
+    }
+    let admin: AdminClient<LogContext> = settings
+        .client_config()
+        .create_with_context(LogContext)
+        .map_err(|error| call_error("create the admin client", &error))?;
+    let found = match partitions(producer, settings, topic).await? {
+        Some(found) => found,
+        None => {
+            create_topic(&admin, settings, topic, asked).await?;
+            wait_for_topic(producer, settings, topic).await?
+        }
+    };
+    if found.len() < usize::try_from(asked).unwrap_or(usize::MAX) {
+        let found = found.len();
+        return Err(EventLogError::Unusable(format!("topic {topic} has {found} partitions, {asked} are asked for")));
+    }
+    refuse_compacted(&admin, settings, topic).await
+}
+
+async fn create_topic(
+    admin: &AdminClient<LogContext>,
+    settings: &KafkaSettings,
+    topic: &str,
+    partitions: i32,
+) -> Result<(), EventLogError> {
+    let replicas = settings.replication.unwrap_or(-1);
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replicas));
+    let doing = || format!("create topic {topic}");
+    let answers = admin.create_topics([&new], &options(settings)).await;
+    let answers = answers.map_err(|error| call_error(&doing(), &error))?;
+    match answers.into_iter().next() {
+        // Somebody else was faster: as good.
+        Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+            info!(topic, partitions, "topic created");
+            Ok(())
+        }
+        Some(Err((_, code))) => Err(call_error(&doing(), &KafkaError::AdminOp(code))),
+        None => Err(EventLogError::Unreachable(format!("create topic {topic}: no answer"))),
+    }
+}
+
+/// A new topic is not at once known to every broker.
+async fn wait_for_topic(
+    producer: &KafkaProducer,
+    settings: &KafkaSettings,
+    topic: &str,
+) -> Result<BTreeSet<PartitionId>, EventLogError> {
+    let patience = Patience::new(settings.request_timeout);
+    loop {
+        match partitions(producer, settings, topic).await? {
+            Some(found) => return Ok(found),
+            None => patience.wait(missing_topic(topic)).await?,
+        }
+    }
+}
+
+/// Compaction deletes records from the middle of the log: the master dataset and the speed layer would differ.
+async fn refuse_compacted(
+    admin: &AdminClient<LogContext>,
+    settings: &KafkaSettings,
+    topic: &str,
+) -> Result<(), EventLogError> {
+    let doing = format!("configuration of topic {topic}");
+    let answers = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options(settings)).await;
+    let answers = answers.map_err(|error| call_error(&doing, &error))?;
+    let Some(answer) = answers.into_iter().next() else { return Ok(()) };
+    let resource = answer.map_err(|code| call_error(&doing, &KafkaError::AdminOp(code)))?;
+    let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref()).unwrap_or("delete");
+    if policy.contains("compact") {
+        return Err(EventLogError::Unusable(format!(
+            "topic {topic} has cleanup.policy = {policy}: a compacted topic loses events, use `delete`"
+        )));
+    }
+    Ok(())
+}
+
+fn options(settings: &KafkaSettings) -> AdminOptions {
+    let timeout: Duration = settings.request_timeout;
+    AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
+}

@@ -1,0 +1,308 @@
+//! Reading: from where `seek` says, in batches of what librdkafka has already fetched.
+//!
+//! Guarantee: no record before `seek` gave its partition a place; records of a partition in offset order; a place that
+//! the log no longer has is an error until the next `seek`.
+//! Why so: draining librdkafka's queue in one go costs no task switch per record, and a poll that is cancelled while
+//! it waits has taken nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{FutureExt, StreamExt};
+use rdkafka::consumer::{CommitMode, Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+use views::{Offset, PartitionId};
+
+use super::context::GroupContext;
+use super::error::call_error;
+use super::producer::KafkaProducer;
+use super::record::read_message;
+use super::run;
+use super::settings::KafkaSettings;
+use super::{KafkaLog, admin};
+use crate::group::Membership;
+use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
+
+type Client = StreamConsumer<GroupContext>;
+
+/// Reads one topic.
+pub(super) struct KafkaConsumer {
+    // `None` only while it is dropped.
+    client: Option<Client>,
+    settings: Arc<KafkaSettings>,
+    producer: Arc<KafkaProducer>,
+    closing: TaskTracker,
+    topic: String,
+    sharing: Sharing,
+    // The next offset of every partition that is being read.
+    positions: BTreeMap<PartitionId, Offset>,
+    // A partition that stands still until the next seek.
+    lost: Option<Lost>,
+    // Came behind records that were answered first.
+    pending: Option<KafkaError>,
+}
+
+/// Who decides which partitions this consumer reads.
+enum Sharing {
+    /// The caller.
+    Told,
+    /// The broker's group.
+    Broker,
+    /// A group inside this process.
+    Local { membership: Membership, count: usize, assigned: Option<BTreeSet<PartitionId>> },
+}
+
+/// A place that the log does not have.
+#[derive(Clone, Copy)]
+enum Lost {
+    Below { partition: PartitionId, asked: Offset, low: Offset },
+    Beyond { partition: PartitionId, asked: Offset },
+}
+
+/// What ends the wait for a first record.
+enum Event {
+    Record(Record),
+    Failed(KafkaError),
+    Rebalanced,
+    Nothing,
+}
+
+impl KafkaConsumer {
+    pub(super) fn open(log: &KafkaLog, topic: &str, group: Option<&str>, count: usize) -> Result<Self, EventLogError> {
+        // Without a group the name only lets librdkafka assign; nothing is joined or committed under it.
+        let name = group.map_or_else(|| format!("{}-reader", log.settings.client_id), str::to_owned);
+        let client: Client = log
+            .settings
+            .consumer_config(&name)
+            .create_with_context(GroupContext::default())
+            .map_err(|error| call_error("create a consumer", &error))?;
+        let sharing = match (group, &log.settings.local_groups) {
+            (None, _) => Sharing::Told,
+            (Some(_), None) => {
+                client.subscribe(&[topic]).map_err(|error| call_error("subscribe", &error))?;
+                Sharing::Broker
+            }
+            (Some(group), Some(local)) => {
+                Sharing::Local { membership: local.join(topic, group), count, assigned: None }
+            }
+        };
+        Ok(Self {
+            client: Some(client),
+            settings: Arc::clone(&log.settings),
+            producer: Arc::clone(&log.producer),
+            closing: log.closing.clone(),
+            topic: topic.to_owned(),
+            sharing,
+            positions: BTreeMap::new(),
+            lost: None,
+            pending: None,
+        })
+    }
+
+    fn client(&self) -> &Client {
+        self.client.as_ref().expect("the client is taken by drop alone")
+    }
+
+    fn assign(&self, starts: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
+        let list = self.offset_list(starts)?;
+        self.client().assign(&list).map_err(|error| call_error(&format!("seek in topic {}", self.topic), &error))
+    }
+
+    fn offset_list(&self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<TopicPartitionList, EventLogError> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(offset.0))
+                .map_err(|error| call_error(&format!("offset {offset} of partition {partition}"), &error))?;
+        }
+        Ok(list)
+    }
+
+    /// The partitions that are this consumer's from now on, where that has changed.
+    fn news_of_assignment(&mut self) -> Option<BTreeSet<PartitionId>> {
+        let news = match &mut self.sharing {
+            Sharing::Told => None,
+            Sharing::Broker => self.client.as_ref()?.context().take_assigned(),
+            Sharing::Local { membership, count, assigned } => {
+                let now = membership.assignment(*count);
+                let changed = assigned.as_ref() != Some(&now);
+                *assigned = Some(now.clone());
+                changed.then_some(now)
+            }
+        }?;
+        self.forget();
+        Some(news)
+    }
+
+    fn forget(&mut self) {
+        self.positions.clear();
+        self.lost = None;
+        self.pending = None;
+    }
+
+    /// Waits for a record, an error or a rebalance.
+    async fn first_event(&mut self, deadline: Instant) -> Event {
+        let client = self.client.as_ref().expect("the client is taken by drop alone");
+        let context = client.context();
+        let mut messages = client.stream();
+        let rebalanced = async {
+            match &mut self.sharing {
+                Sharing::Local { membership, .. } => membership.changed().await,
+                Sharing::Broker => context.rebalanced.notified().await,
+                Sharing::Told => std::future::pending().await,
+            }
+        };
+        let event = async {
+            tokio::select! {
+                biased;
+                () = rebalanced => Event::Rebalanced,
+                message = messages.next() => match message {
+                    Some(Ok(message)) => Event::Record(read_message(&message)),
+                    Some(Err(error)) => Event::Failed(error),
+                    None => Event::Nothing,
+                },
+            }
+        };
+        timeout_at(deadline, event).await.unwrap_or(Event::Nothing)
+    }
+
+    /// Adds what librdkafka holds ready, up to the limit. Does not wait, so nothing that was taken can get lost.
+    fn drain(&mut self, first: Record, limit: PollLimit) -> Vec<Record> {
+        let client = self.client.as_ref().expect("the client is taken by drop alone");
+        let mut batch = Batch { records: Vec::new(), bytes: 0, limit };
+        batch.add(first, &mut self.positions);
+        let mut messages = client.stream();
+        while !batch.is_full() {
+            match messages.next().now_or_never().flatten() {
+                Some(Ok(message)) => batch.add(read_message(&message), &mut self.positions),
+                Some(Err(error)) => {
+                    self.pending = Some(error);
+                    break;
+                }
+                None => break,
+            }
+        }
+        batch.records
+    }
+
+    /// What an error of librdkafka means for the reader; nothing where librdkafka mends it by itself.
+    async fn judge(&mut self, error: KafkaError) -> Result<(), EventLogError> {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.find_lost().await,
+            // The group goes on without us until the next poll joins again.
+            Some(RDKafkaErrorCode::PollExceeded) => {
+                warn!(topic = self.topic, "polled too seldom, the group took the partitions away");
+                Ok(())
+            }
+            _ => Err(call_error(&format!("read topic {}", self.topic), &error)),
+        }
+    }
+
+    /// librdkafka does not say which partition's offset was out of range: the one outside its bounds.
+    async fn find_lost(&mut self) -> Result<(), EventLogError> {
+        for (partition, asked) in self.positions.clone() {
+            let bounds = admin::bounds(&self.producer, &self.settings, &self.topic, partition).await?;
+            if asked < bounds.low {
+                self.lost = Some(Lost::Below { partition, asked, low: bounds.low });
+            } else if asked > bounds.high {
+                self.lost = Some(Lost::Beyond { partition, asked });
+            }
+            self.check_lost()?;
+        }
+        // Inside the bounds again, as after a change of leader: read on.
+        self.assign(&self.positions)
+    }
+
+    fn check_lost(&self) -> Result<(), EventLogError> {
+        let topic = self.topic.clone();
+        match self.lost {
+            None => Ok(()),
+            Some(Lost::Below { partition, asked, low }) => Err(EventLogError::Expired { topic, partition, asked, low }),
+            Some(Lost::Beyond { partition, asked }) => {
+                Err(EventLogError::AnotherTopic { topic, partition, offset: asked })
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl LogConsumer for KafkaConsumer {
+    async fn seek(&mut self, starts: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
+        if !starts.is_empty() || !self.positions.is_empty() {
+            self.assign(starts)?;
+        }
+        self.forget();
+        self.positions = starts.clone();
+        Ok(())
+    }
+
+    async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
+        let deadline = Instant::now() + limit.wait;
+        // Each turn but the last handles an event that is no news to the caller.
+        loop {
+            if let Some(assigned) = self.news_of_assignment() {
+                return Ok(Poll::Assigned(assigned));
+            }
+            self.check_lost()?;
+            let event = match self.pending.take() {
+                Some(error) => Event::Failed(error),
+                None => self.first_event(deadline).await,
+            };
+            match event {
+                Event::Nothing => return Ok(Poll::Records(Vec::new())),
+                Event::Rebalanced => {}
+                Event::Failed(error) => self.judge(error).await?,
+                Event::Record(first) => {
+                    let records = self.drain(first, limit);
+                    if !records.is_empty() {
+                        return Ok(Poll::Records(records));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn report_progress(&mut self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
+        if matches!(self.sharing, Sharing::Told) || offsets.is_empty() {
+            return Ok(());
+        }
+        let list = self.offset_list(offsets)?;
+        if let Err(error) = self.client().commit(&list, CommitMode::Async) {
+            debug!(topic = self.topic, %error, "progress was not reported");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for KafkaConsumer {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            run::close(&self.closing, client);
+        }
+    }
+}
+
+/// Records being collected by one poll.
+struct Batch {
+    records: Vec<Record>,
+    bytes: usize,
+    limit: PollLimit,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.records.len() >= self.limit.records || self.bytes >= self.limit.bytes
+    }
+
+    /// Keeps the record if it is at or after its partition's place; whatever lies before was asked for by nobody.
+    fn add(&mut self, record: Record, positions: &mut BTreeMap<PartitionId, Offset>) {
+        let Some(next) = positions.get_mut(&record.partition).filter(|next| record.offset >= **next) else { return };
+        *next = record.offset.next();
+        self.bytes += record.payload.len();
+        self.records.push(record);
+    }
+}

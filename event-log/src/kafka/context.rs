@@ -1,0 +1,104 @@
+//! What librdkafka calls back: its log goes to tracing, rebalances to the poll loop.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Statistics, TopicPartitionList};
+use tokio::sync::Notify;
+use tracing::{debug, error, info, warn};
+use views::PartitionId;
+
+/// Context of producers and admin clients.
+pub(super) struct LogContext;
+
+impl ClientContext for LogContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        trace_log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        trace_error(&error, reason);
+    }
+
+    fn stats(&self, _statistics: Statistics) {}
+}
+
+/// Context of a consumer.
+#[derive(Default)]
+pub(super) struct GroupContext {
+    // Written by librdkafka's callback inside a poll of the consumer, taken by that same poll or the next.
+    assigned: Mutex<Option<BTreeSet<PartitionId>>>,
+    // Wakes a poll that waits for records.
+    pub(super) rebalanced: Notify,
+}
+
+impl GroupContext {
+    /// The newest assignment, once.
+    pub(super) fn take_assigned(&self) -> Option<BTreeSet<PartitionId>> {
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put_assigned(&self, partitions: BTreeSet<PartitionId>) {
+        *self.assigned.lock().unwrap_or_else(PoisonError::into_inner) = Some(partitions);
+        self.rebalanced.notify_one();
+    }
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        trace_log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        trace_error(&error, reason);
+    }
+
+    fn stats(&self, _statistics: Statistics) {}
+}
+
+impl ConsumerContext for GroupContext {
+    // The default would start to fetch from committed offsets. Here nothing is fetched until `seek` assigns the
+    // partitions together with their positions; the group waits for that.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let given = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                partitions.elements().iter().map(|element| PartitionId(element.partition())).collect()
+            }
+            _ => BTreeSet::new(),
+        };
+        info!(partitions = given.len(), "group assignment changed");
+        if given.is_empty()
+            && let Err(error) = consumer.unassign()
+        {
+            warn!(%error, "partitions could not be given back");
+        }
+        self.put_assigned(given);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result {
+            debug!(%error, "progress was not reported");
+        }
+    }
+}
+
+fn trace_log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            error!(target: "librdkafka", facility, "{message}");
+        }
+        // librdkafka reconnects and retries by itself: what it calls an error is one of ours only when a call fails.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
+    }
+}
+
+fn trace_error(error: &KafkaError, reason: &str) {
+    debug!(target: "librdkafka", %error, "{reason}");
+}

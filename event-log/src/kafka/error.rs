@@ -1,0 +1,66 @@
+//! librdkafka's errors as ours: by what the caller should do.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::EventLogError;
+
+/// An error of any call but the ones that need more context.
+pub(super) fn call_error(doing: &str, error: &KafkaError) -> EventLogError {
+    let text = format!("{doing}: {error}");
+    if error.rdkafka_error_code().is_some_and(is_permanent) || is_configuration(error) {
+        EventLogError::Unusable(text)
+    } else {
+        EventLogError::Unreachable(text)
+    }
+}
+
+/// Why a record was not stored.
+pub(super) fn append_error(topic: &str, error: &KafkaError, bytes: usize, limit_bytes: usize) -> EventLogError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::QueueFull) => {
+            EventLogError::Overloaded(format!("topic {topic}: too many records wait for their acknowledgement"))
+        }
+        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+            EventLogError::TooLarge { bytes, limit_bytes }
+        }
+        _ => call_error(&format!("append to topic {topic}"), error),
+    }
+}
+
+pub(super) fn missing_topic(topic: &str) -> EventLogError {
+    EventLogError::Unusable(format!("topic {topic} does not exist"))
+}
+
+fn is_configuration(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_))
+}
+
+/// Errors that trying again does not mend.
+fn is_permanent(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
+            | Code::InvalidTopic
+            | Code::InvalidArgument
+            | Code::InvalidGroupId
+            | Code::InvalidSessionTimeout
+            | Code::InconsistentGroupProtocol
+            | Code::InvalidTimestamp
+            | Code::BadMessage
+            | Code::BadCompression
+            | Code::UnsupportedFeature
+            | Code::Authentication
+            | Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState
+            | Code::SaslAuthenticationFailed
+            | Code::PolicyViolation
+            | Code::InvalidReplicationFactor
+            | Code::InvalidPartitions
+    )
+}

@@ -1,0 +1,324 @@
+//! An event log in memory: the same contract as Kafka, with hooks for everything that goes wrong there.
+//!
+//! Guarantee: what the conformance suite asks of every event log. Timestamps are cut to milliseconds as in Kafka.
+//! Not here: durability; whatever the process appended is gone with it.
+//! Why so: the layers and the simulation run whole without a broker, and without a clock of their own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use views::{Clock, Offset, PartitionId};
+
+use crate::group::{LocalGroups, Membership, partition};
+use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit, Record};
+
+mod topic;
+
+use topic::{Partition, Topic};
+
+/// Records larger than this are refused, like by a Kafka broker with default settings.
+pub const MAX_RECORD_BYTES: usize = 1_000_000;
+
+/// An event log in memory. Clones share their records.
+#[derive(Clone)]
+pub struct MemoryLog {
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Shared {
+    // Written by `append` and the test hooks, read by every poll; never held across an await.
+    state: Mutex<State>,
+    // Counts changes of `state`; waiting polls look again at each.
+    changes: watch::Sender<u64>,
+    groups: LocalGroups,
+}
+
+struct State {
+    topics: BTreeMap<String, Topic>,
+    is_reachable: bool,
+}
+
+impl std::fmt::Debug for MemoryLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryLog").finish_non_exhaustive()
+    }
+}
+
+impl MemoryLog {
+    /// An empty log. The clock is asked by [`MemoryLog::apply_retention`] alone.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let state = State { topics: BTreeMap::new(), is_reachable: true };
+        let shared =
+            Shared { state: Mutex::new(state), changes: watch::Sender::new(0), groups: LocalGroups::default() };
+        Self { shared: Arc::new(shared), clock }
+    }
+
+    /// Drops the records below an offset, as retention would.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for an unknown partition.
+    pub fn expire_below(&self, topic: &str, partition: PartitionId, low: Offset) -> Result<(), EventLogError> {
+        self.change(|state| {
+            state.partition_mut(topic, partition)?.expire_below(low);
+            Ok(())
+        })
+    }
+
+    /// Drops the records of a topic whose timestamps are older than `keep`.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for an unknown topic.
+    pub fn apply_retention(&self, topic: &str, keep: Duration) -> Result<(), EventLogError> {
+        let now = self.clock.now();
+        self.change(|state| {
+            state.topic_mut(topic)?.partitions.iter_mut().for_each(|partition| partition.apply_retention(now, keep));
+            Ok(())
+        })
+    }
+
+    /// Leaves offsets without a record, as transactions and aborted batches do in Kafka.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for an unknown partition.
+    pub fn skip_offsets(&self, topic: &str, partition: PartitionId, count: i64) -> Result<(), EventLogError> {
+        self.change(|state| {
+            state.partition_mut(topic, partition)?.skip(count);
+            Ok(())
+        })
+    }
+
+    /// Deletes a topic and creates it again, empty, with as many partitions.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for an unknown topic.
+    pub fn recreate_topic(&self, topic: &str) -> Result<(), EventLogError> {
+        self.change(|state| {
+            let topic = state.topic_mut(topic)?;
+            *topic = Topic::new(topic.partitions.len());
+            Ok(())
+        })
+    }
+
+    /// Adds empty partitions to a topic until it has `count`.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for an unknown topic.
+    pub fn grow_topic(&self, topic: &str, count: usize) -> Result<(), EventLogError> {
+        self.change(|state| {
+            state.topic_mut(topic)?.grow(count);
+            Ok(())
+        })
+    }
+
+    /// While `false`, every call answers [`EventLogError::Unreachable`], waiting polls included.
+    pub fn set_reachable(&self, is_reachable: bool) {
+        self.lock().is_reachable = is_reachable;
+        self.shared.changes.send_modify(|count| *count += 1);
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> Result<T, EventLogError>) -> Result<T, EventLogError> {
+        let outcome = change(&mut self.lock());
+        self.shared.changes.send_modify(|count| *count += 1);
+        outcome
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is complete before the lock is released or fails before it starts.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn reachable(&self) -> Result<&Self, EventLogError> {
+        if self.is_reachable { Ok(self) } else { Err(unreachable()) }
+    }
+
+    fn topic(&self, topic: &str) -> Result<&Topic, EventLogError> {
+        self.topics.get(topic).ok_or_else(|| missing_topic(topic))
+    }
+
+    fn topic_mut(&mut self, topic: &str) -> Result<&mut Topic, EventLogError> {
+        self.topics.get_mut(topic).ok_or_else(|| missing_topic(topic))
+    }
+
+    fn partition(&self, topic: &str, partition: PartitionId) -> Result<&Partition, EventLogError> {
+        self.topic(topic)?.partition(partition).ok_or_else(|| missing_partition(topic, partition))
+    }
+
+    fn partition_mut(&mut self, topic: &str, partition: PartitionId) -> Result<&mut Partition, EventLogError> {
+        self.topic_mut(topic)?.partition_mut(partition).ok_or_else(|| missing_partition(topic, partition))
+    }
+
+    fn append(&mut self, topic: &str, record: NewRecord) -> Result<(PartitionId, Offset), EventLogError> {
+        self.reachable()?;
+        let bytes = record.payload.len() + record.key.as_ref().map_or(0, bytes::Bytes::len);
+        if bytes > MAX_RECORD_BYTES {
+            return Err(EventLogError::TooLarge { bytes, limit_bytes: MAX_RECORD_BYTES });
+        }
+        Ok(self.topic_mut(topic)?.append(record))
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryLog {
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
+        let asked = usize::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
+            EventLogError::Unusable(format!("topic {topic}: {partitions} partitions asked for, at least 1 is needed"))
+        })?;
+        self.change(|state| {
+            state.reachable()?;
+            let found = state.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(asked)).partitions.len();
+            if found < asked {
+                return Err(EventLogError::Unusable(format!(
+                    "topic {topic} has {found} partitions, {asked} are asked for"
+                )));
+            }
+            Ok(())
+        })
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
+        let count = self.lock().reachable()?.topic(topic)?.partitions.len();
+        Ok((0..count).map(partition).collect())
+    }
+
+    async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
+        Ok(self.lock().reachable()?.partition(topic, partition)?.bounds())
+    }
+
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
+        let mut state = self.lock();
+        let answers = records.into_iter().map(|record| state.append(topic, record)).collect();
+        drop(state);
+        self.shared.changes.send_modify(|count| *count += 1);
+        answers
+    }
+
+    async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
+        self.lock().reachable()?.topic(topic)?;
+        Ok(Box::new(MemoryConsumer {
+            log: self.clone(),
+            topic: topic.to_owned(),
+            membership: group.map(|group| self.shared.groups.join(topic, group)),
+            assigned: None,
+            positions: BTreeMap::new(),
+            turn: 0,
+            changes: self.shared.changes.subscribe(),
+        }))
+    }
+}
+
+struct MemoryConsumer {
+    log: MemoryLog,
+    topic: String,
+    membership: Option<Membership>,
+    assigned: Option<BTreeSet<PartitionId>>,
+    positions: BTreeMap<PartitionId, Offset>,
+    turn: usize,
+    changes: watch::Receiver<u64>,
+}
+
+impl MemoryConsumer {
+    /// What there is to tell now; `None` where the poll should wait.
+    fn look(&mut self, limit: PollLimit) -> Result<Option<Poll>, EventLogError> {
+        let log = self.log.clone();
+        let state = log.lock();
+        let topic = state.reachable()?.topic(&self.topic)?;
+        if let Some(assigned) = self.news_of_assignment(topic.partitions.len()) {
+            return Ok(Some(Poll::Assigned(assigned)));
+        }
+        let records = self.take_records(topic, limit)?;
+        Ok((!records.is_empty()).then_some(Poll::Records(records)))
+    }
+
+    fn news_of_assignment(&mut self, count: usize) -> Option<BTreeSet<PartitionId>> {
+        let now = self.membership.as_ref()?.assignment(count);
+        if self.assigned.as_ref() == Some(&now) {
+            return None;
+        }
+        self.positions.clear();
+        self.assigned = Some(now.clone());
+        Some(now)
+    }
+
+    fn take_records(&mut self, topic: &Topic, limit: PollLimit) -> Result<Vec<Record>, EventLogError> {
+        let mut records = Vec::new();
+        let mut room = limit;
+        // A different partition goes first each time, so that a small limit starves none.
+        self.turn = self.turn.wrapping_add(1);
+        let first = self.turn % self.positions.len().max(1);
+        let order: Vec<PartitionId> = self.positions.keys().copied().collect();
+        for id in order[first..].iter().chain(&order[..first]) {
+            let partition = topic.partition(*id).ok_or_else(|| missing_partition(&self.topic, *id))?;
+            let at = self.positions[id];
+            partition.check_readable(&self.topic, *id, at)?;
+            for record in partition.from(at) {
+                if room.records == 0 || room.bytes == 0 {
+                    return Ok(records);
+                }
+                room.records -= 1;
+                room.bytes = room.bytes.saturating_sub(record.payload.len());
+                self.positions.insert(*id, record.offset.next());
+                records.push(record.clone());
+            }
+        }
+        Ok(records)
+    }
+}
+
+#[async_trait]
+impl LogConsumer for MemoryConsumer {
+    async fn seek(&mut self, starts: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
+        let state = self.log.lock();
+        let topic = state.reachable()?.topic(&self.topic)?;
+        for partition in starts.keys() {
+            topic.partition(*partition).ok_or_else(|| missing_partition(&self.topic, *partition))?;
+        }
+        self.positions = starts.clone();
+        Ok(())
+    }
+
+    async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
+        let deadline = Instant::now() + limit.wait;
+        loop {
+            self.changes.mark_unchanged();
+            if let Some(poll) = self.look(limit)? {
+                return Ok(poll);
+            }
+            let change = async {
+                match &mut self.membership {
+                    Some(membership) => tokio::select! {
+                        _ = self.changes.changed() => (),
+                        () = membership.changed() => (),
+                    },
+                    None => drop(self.changes.changed().await),
+                }
+            };
+            if timeout_at(deadline, change).await.is_err() {
+                return Ok(Poll::Records(Vec::new()));
+            }
+        }
+    }
+
+    async fn report_progress(&mut self, _offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
+        // No lag tool looks into memory.
+        Ok(())
+    }
+}
+
+fn unreachable() -> EventLogError {
+    EventLogError::Unreachable("the memory log was made unreachable".to_owned())
+}
+
+fn missing_topic(topic: &str) -> EventLogError {
+    EventLogError::Unusable(format!("topic {topic} does not exist"))
+}
+
+fn missing_partition(topic: &str, partition: PartitionId) -> EventLogError {
+    EventLogError::Unusable(format!("topic {topic} has no partition {partition}"))
+}

@@ -1,0 +1,115 @@
+//! The records of one topic in memory. Pure data: no waiting, no sharing.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use views::{Offset, PartitionId, TimestampMicros};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::group::partition;
+use crate::{EventLogError, LogBounds, NewRecord, Record};
+
+#[derive(Default)]
+pub(super) struct Topic {
+    pub(super) partitions: Vec<Partition>,
+    turn: usize,
+}
+
+#[derive(Default)]
+pub(super) struct Partition {
+    low: i64,
+    next: i64,
+    // In offset order; offsets may have gaps.
+    records: VecDeque<Record>,
+}
+
+impl Topic {
+    pub(super) fn new(count: usize) -> Self {
+        let mut topic = Self::default();
+        topic.grow(count);
+        topic
+    }
+
+    pub(super) fn grow(&mut self, count: usize) {
+        let count = count.max(self.partitions.len());
+        self.partitions.resize_with(count, Partition::default);
+    }
+
+    pub(super) fn partition(&self, id: PartitionId) -> Option<&Partition> {
+        self.partitions.get(usize::try_from(id.0).ok()?)
+    }
+
+    pub(super) fn partition_mut(&mut self, id: PartitionId) -> Option<&mut Partition> {
+        self.partitions.get_mut(usize::try_from(id.0).ok()?)
+    }
+
+    pub(super) fn append(&mut self, record: NewRecord) -> (PartitionId, Offset) {
+        let index = self.choose(record.key.as_ref());
+        let id = partition(index);
+        (id, self.partitions[index].append(id, record))
+    }
+
+    fn choose(&mut self, key: Option<&Bytes>) -> usize {
+        match key {
+            Some(key) => (xxh3_64(key) % self.partitions.len() as u64) as usize,
+            None => {
+                self.turn = (self.turn + 1) % self.partitions.len();
+                self.turn
+            }
+        }
+    }
+}
+
+impl Partition {
+    fn append(&mut self, id: PartitionId, record: NewRecord) -> Offset {
+        let offset = Offset(self.next);
+        self.next += 1;
+        self.records.push_back(Record {
+            partition: id,
+            offset,
+            timestamp: TimestampMicros(record.timestamp.0.div_euclid(1000) * 1000),
+            payload: record.payload,
+            event_id: None,
+            clock_shift: None,
+        });
+        offset
+    }
+
+    pub(super) fn bounds(&self) -> LogBounds {
+        LogBounds { low: Offset(self.low), high: Offset(self.next) }
+    }
+
+    pub(super) fn skip(&mut self, count: i64) {
+        self.next += count.max(0);
+    }
+
+    pub(super) fn expire_below(&mut self, low: Offset) {
+        self.low = self.low.max(low.0.min(self.next));
+        while self.records.front().is_some_and(|record| record.offset.0 < self.low) {
+            self.records.pop_front();
+        }
+    }
+
+    pub(super) fn apply_retention(&mut self, now: TimestampMicros, keep: Duration) {
+        let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+        let kept = self.records.iter().find(|record| now.micros_since(record.timestamp) <= keep);
+        self.expire_below(kept.map_or(Offset(self.next), |record| record.offset));
+    }
+
+    pub(super) fn check_readable(&self, topic: &str, id: PartitionId, at: Offset) -> Result<(), EventLogError> {
+        let topic = topic.to_owned();
+        if at.0 < self.low {
+            return Err(EventLogError::Expired { topic, partition: id, asked: at, low: Offset(self.low) });
+        }
+        if at.0 > self.next {
+            return Err(EventLogError::AnotherTopic { topic, partition: id, offset: at });
+        }
+        Ok(())
+    }
+
+    pub(super) fn from(&self, at: Offset) -> impl Iterator<Item = &Record> {
+        let first = self.records.partition_point(|record| record.offset < at);
+        self.records.range(first..)
+    }
+}

@@ -1,0 +1,88 @@
+//! The contract of an event log, asked of every implementation: one suite, run on memory and on the embedded broker.
+
+mod embedded;
+mod kill;
+mod memory;
+mod suite;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ::event_log::{EventLog, LogConsumer, NewRecord, Poll, PollLimit, Record};
+use bytes::Bytes;
+use views::{Clock, Offset, PartitionId, TimestampMicros};
+
+use crate::support::seams::ManualClock;
+
+/// Where a test gives up waiting for a condition.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// 2026-01-01T00:00:00Z.
+const EPOCH: i64 = 1_767_225_600_000_000;
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(ManualClock::at(EPOCH))
+}
+
+fn limit() -> PollLimit {
+    PollLimit { records: 10_000, bytes: 16 << 20, wait: Duration::from_millis(200) }
+}
+
+fn record(key: Option<&str>, payload: impl Into<Bytes>, number: i64) -> NewRecord {
+    NewRecord {
+        key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
+        payload: payload.into(),
+        timestamp: TimestampMicros(EPOCH + number * 1_000),
+    }
+}
+
+/// `count` records without keys, payload `event N`, a millisecond apart.
+fn numbered(count: i64) -> Vec<NewRecord> {
+    (0..count).map(|number| record(None, format!("event {number}"), number)).collect()
+}
+
+/// Appends, and expects every record to be acknowledged.
+async fn append(log: &dyn EventLog, topic: &str, records: Vec<NewRecord>) -> Vec<(PartitionId, Offset)> {
+    log.append(topic, records).await.into_iter().map(|answer| answer.unwrap()).collect()
+}
+
+fn starts(partitions: &BTreeSet<PartitionId>) -> BTreeMap<PartitionId, Offset> {
+    partitions.iter().map(|partition| (*partition, Offset(0))).collect()
+}
+
+async fn reader_of(log: &dyn EventLog, topic: &str) -> Box<dyn LogConsumer> {
+    let mut consumer = log.consumer(topic, None).await.unwrap();
+    consumer.seek(&starts(&log.partitions(topic).await.unwrap())).await.unwrap();
+    consumer
+}
+
+/// Polls until `count` records have come, or fails.
+async fn read(consumer: &mut dyn LogConsumer, count: usize) -> Vec<Record> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut records = Vec::new();
+    while records.len() < count {
+        assert!(Instant::now() < deadline, "{} of {count} records came", records.len());
+        match consumer.poll(limit()).await.unwrap() {
+            Poll::Records(more) => records.extend(more),
+            Poll::Assigned(partitions) => panic!("assigned {partitions:?} while reading"),
+        }
+    }
+    records
+}
+
+/// Polls until the group has given exactly `expected`, seeking to the start of whatever it gives.
+async fn read_until_assigned(
+    consumer: &mut dyn LogConsumer,
+    mut is_expected: impl FnMut(&BTreeSet<PartitionId>) -> bool,
+) -> BTreeSet<PartitionId> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "the group gave nothing");
+        if let Poll::Assigned(partitions) = consumer.poll(limit()).await.unwrap() {
+            consumer.seek(&starts(&partitions)).await.unwrap();
+            if is_expected(&partitions) {
+                return partitions;
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The suite on memory, and what only memory can be made to do: expiry, gaps, unreachability.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ::event_log::memory::MemoryLog;
+use ::event_log::positions::check_fingerprint;
+use ::event_log::{EventLog, EventLogError, Poll};
+use async_trait::async_trait;
+use views::{Offset, PartitionId};
+
+use super::suite::{self, Fixture, positions};
+use super::{append, clock, limit, numbered, read, reader_of};
+
+struct InMemory(MemoryLog);
+
+#[async_trait]
+impl Fixture for InMemory {
+    fn log(&self) -> &dyn EventLog {
+        &self.0
+    }
+
+    async fn recreate_topic(&self, topic: &str, _partitions: i32) {
+        self.0.recreate_topic(topic).unwrap();
+    }
+}
+
+macro_rules! conformance {
+    ($($property:ident),* $(,)?) => {
+        $(#[tokio::test]
+        async fn $property() {
+            suite::$property(&InMemory(MemoryLog::new(clock()))).await;
+        })*
+    };
+}
+
+conformance!(
+    records_come_back_in_order,
+    seek_decides_where_reading_goes_on,
+    nothing_comes_before_seek,
+    an_empty_poll_waits_no_longer_than_told,
+    a_waiting_poll_sees_new_records,
+    keys_meet_in_one_partition,
+    payloads_pass_unchanged,
+    twenty_thousand_records_in_and_out,
+    consumers_do_not_disturb_each_other,
+    poll_keeps_its_limits,
+    a_huge_record_is_refused_alone,
+    topics_are_made_once_and_checked,
+    bounds_follow_the_records,
+    a_group_shares_the_partitions,
+    new_members_start_where_they_are_told,
+    fingerprints_agree_while_the_topic_lives,
+    a_topic_made_again_is_found_out,
+);
+
+const ONE: PartitionId = PartitionId(0);
+
+async fn log_with(count: i64) -> MemoryLog {
+    let log = MemoryLog::new(clock());
+    log.ensure_topic("t", 1).await.unwrap();
+    append(&log, "t", numbered(count)).await;
+    log
+}
+
+#[tokio::test]
+async fn an_expired_offset_is_an_error_until_the_next_seek() {
+    let log = log_with(100).await;
+    let mut consumer = reader_of(&log, "t").await;
+    log.expire_below("t", ONE, Offset(30)).unwrap();
+    for _ in 0..2 {
+        let error = consumer.poll(limit()).await.unwrap_err();
+        let text = "topic t partition 0: offset 0 has expired, the log starts at 30";
+        assert_eq!(error.to_string(), text);
+    }
+    consumer.seek(&BTreeMap::from([(ONE, Offset(30))])).await.unwrap();
+    assert_eq!(read(consumer.as_mut(), 70).await[0].offset, Offset(30));
+    assert_eq!(log.bounds("t", ONE).await.unwrap().low, Offset(30));
+}
+
+#[tokio::test]
+async fn offsets_may_have_gaps() {
+    let log = log_with(2).await;
+    log.skip_offsets("t", ONE, 3).unwrap();
+    append(&log, "t", numbered(2)).await;
+    let records = read(reader_of(&log, "t").await.as_mut(), 4).await;
+    assert_eq!(records.iter().map(|record| record.offset.0).collect::<Vec<_>>(), [0, 1, 5, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fingerprint_is_found_across_a_gap() {
+    let log = log_with(2).await;
+    let before = positions(&read(reader_of(&log, "t").await.as_mut(), 2).await)[2];
+    log.skip_offsets("t", ONE, 300).unwrap();
+    // The same place in the records, named by the last offset that no record lies before.
+    check_fingerprint(&log, "t", ONE, &before.at_offset(Offset(302))).await.unwrap();
+    append(&log, "t", numbered(2)).await;
+    check_fingerprint(&log, "t", ONE, &before.at_offset(Offset(302))).await.unwrap();
+    let error = check_fingerprint(&log, "t", ONE, &before.at_offset(Offset(303))).await.unwrap_err();
+    assert!(matches!(error, EventLogError::AnotherTopic { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn an_expired_fingerprint_is_not_compared() {
+    let log = log_with(20).await;
+    let at_ten = positions(&read(reader_of(&log, "t").await.as_mut(), 20).await)[10];
+    log.expire_below("t", ONE, Offset(10)).unwrap();
+    check_fingerprint(&log, "t", ONE, &at_ten).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unreachable_log_says_so_and_recovers() {
+    let log = log_with(10).await;
+    let mut consumer = reader_of(&log, "t").await;
+    log.set_reachable(false);
+    for error in [
+        log.ensure_topic("t", 1).await.unwrap_err(),
+        log.partitions("t").await.map(drop).unwrap_err(),
+        log.bounds("t", ONE).await.map(drop).unwrap_err(),
+        log.append("t", numbered(1)).await.remove(0).map(drop).unwrap_err(),
+        log.consumer("t", None).await.map(drop).unwrap_err(),
+        consumer.poll(limit()).await.map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, EventLogError::Unreachable(_)), "{error:?}");
+    }
+    log.set_reachable(true);
+    assert_eq!(read(consumer.as_mut(), 10).await.len(), 10);
+}
+
+#[tokio::test]
+async fn retention_drops_what_is_old() {
+    let log = log_with(100).await;
+    // Record N is N ms younger than the clock's now.
+    log.apply_retention("t", Duration::ZERO).unwrap();
+    assert_eq!(log.bounds("t", ONE).await.unwrap().low, Offset(0));
+    let old = vec![super::record(None, "old", -10_000)];
+    append(&log, "t", old).await;
+    log.apply_retention("t", Duration::from_secs(5)).unwrap();
+    assert_eq!(log.bounds("t", ONE).await.unwrap().low, Offset(0));
+}
+
+#[tokio::test]
+async fn a_new_partition_reaches_the_group() {
+    let log = log_with(1).await;
+    let mut member = log.consumer("t", Some("g")).await.unwrap();
+    assert_eq!(member.poll(limit()).await.unwrap(), Poll::Assigned([ONE].into()));
+    log.grow_topic("t", 2).unwrap();
+    assert_eq!(member.poll(limit()).await.unwrap(), Poll::Assigned([ONE, PartitionId(1)].into()));
+}

@@ -1,0 +1,314 @@
+//! What every event log must hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ::event_log::positions::check_fingerprint;
+use ::event_log::{EventLog, EventLogError, Poll, PollLimit, Record};
+use async_trait::async_trait;
+use bytes::Bytes;
+use views::{Incarnation, Offset, PartitionId, Position};
+
+use super::{append, limit, numbered, read, read_until_assigned, reader_of, record, starts};
+
+/// An implementation under test.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    fn log(&self) -> &dyn EventLog;
+
+    /// Deletes a topic and creates it again with as many partitions.
+    async fn recreate_topic(&self, topic: &str, partitions: i32);
+}
+
+const ONE: PartitionId = PartitionId(0);
+
+pub async fn records_come_back_in_order(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    let answers = append(log, "t", numbered(100)).await;
+    let expected: Vec<_> = (0..100).map(|offset| (ONE, Offset(offset))).collect();
+    assert_eq!(answers, expected);
+    let records = read(reader_of(log, "t").await.as_mut(), 100).await;
+    for (number, (read, sent)) in records.iter().zip(numbered(100)).enumerate() {
+        assert_eq!((read.partition, read.offset), (ONE, Offset(number as i64)));
+        assert_eq!((&read.payload, read.timestamp), (&sent.payload, sent.timestamp));
+        assert_eq!((&read.event_id, read.clock_shift), (&None, None));
+    }
+}
+
+pub async fn seek_decides_where_reading_goes_on(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    append(log, "t", numbered(2_000)).await;
+    let mut consumer = log.consumer("t", None).await.unwrap();
+    // Back and forth, mostly while more records are already on their way from the last place.
+    for start in [1_500, 3, 700, 1_999, 0, 1_000, 1, 600] {
+        consumer.seek(&BTreeMap::from([(ONE, Offset(start))])).await.unwrap();
+        let few = PollLimit { records: 7, ..limit() };
+        let deadline = Instant::now() + super::PATIENCE;
+        let records = loop {
+            assert!(Instant::now() < deadline);
+            match consumer.poll(few).await.unwrap() {
+                Poll::Records(records) if records.is_empty() => {}
+                Poll::Records(records) => break records,
+                Poll::Assigned(_) => panic!("assigned without a group"),
+            }
+        };
+        assert!(records.len() <= 7);
+        let expected: Vec<Offset> = (start..).take(records.len()).map(Offset).collect();
+        assert_eq!(records.iter().map(|record| record.offset).collect::<Vec<_>>(), expected);
+    }
+}
+
+pub async fn nothing_comes_before_seek(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 2).await.unwrap();
+    append(log, "t", numbered(50)).await;
+    let mut alone = log.consumer("t", None).await.unwrap();
+    assert_eq!(alone.poll(limit()).await.unwrap(), Poll::Records(Vec::new()));
+    let mut member = log.consumer("t", Some("g")).await.unwrap();
+    let deadline = Instant::now() + super::PATIENCE;
+    while member.poll(limit()).await.unwrap() == Poll::Records(Vec::new()) {
+        assert!(Instant::now() < deadline, "the group gave nothing");
+    }
+    assert_eq!(member.poll(limit()).await.unwrap(), Poll::Records(Vec::new()));
+}
+
+pub async fn an_empty_poll_waits_no_longer_than_told(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    let mut consumer = reader_of(log, "t").await;
+    let poll = consumer.poll(PollLimit { wait: Duration::from_millis(50), ..limit() });
+    let answer = tokio::time::timeout(super::PATIENCE, poll).await.expect("the poll returned");
+    assert_eq!(answer.unwrap(), Poll::Records(Vec::new()));
+}
+
+pub async fn a_waiting_poll_sees_new_records(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    let mut consumer = reader_of(log, "t").await;
+    let wait = PollLimit { wait: super::PATIENCE, ..limit() };
+    let (answer, _) = tokio::join!(consumer.poll(wait), append(log, "t", numbered(1)));
+    let Poll::Records(records) = answer.unwrap() else { panic!("assigned without a group") };
+    assert_eq!(records.len(), 1);
+}
+
+pub async fn keys_meet_in_one_partition(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 4).await.unwrap();
+    let keys: Vec<String> = (0..400).map(|number| format!("key {}", number % 20)).collect();
+    let records = keys.iter().enumerate().map(|(number, key)| record(Some(key), "x", number as i64)).collect();
+    let answers = append(log, "t", records).await;
+    let mut by_key: BTreeMap<&str, BTreeSet<PartitionId>> = BTreeMap::new();
+    for (key, (partition, _)) in keys.iter().zip(&answers) {
+        by_key.entry(key).or_default().insert(*partition);
+    }
+    assert!(by_key.values().all(|partitions| partitions.len() == 1), "{by_key:?}");
+    let used: BTreeSet<&PartitionId> = by_key.values().flatten().collect();
+    assert!(used.len() > 1, "20 keys use one partition of 4");
+}
+
+pub async fn payloads_pass_unchanged(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    let payloads: Vec<Bytes> = vec![
+        Bytes::from_static(b"\0"),
+        Bytes::from((0..=255).collect::<Vec<u8>>()),
+        Bytes::from_static(b"\xff\xfe\0\0not text"),
+        Bytes::new(),
+        Bytes::from_static(b"{\"a\": \"\\u0000\"}"),
+        Bytes::from(vec![0; 100_000]),
+    ];
+    let records = payloads.iter().map(|payload| record(Some("\0key\0"), payload.clone(), 0)).collect();
+    append(log, "t", records).await;
+    let read = read(reader_of(log, "t").await.as_mut(), payloads.len()).await;
+    assert_eq!(read.into_iter().map(|record| record.payload).collect::<Vec<_>>(), payloads);
+}
+
+pub async fn twenty_thousand_records_in_and_out(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 4).await.unwrap();
+    let sent: Vec<_> = (0..20_000)
+        .map(|number| record(Some(&format!("k{}", number % 997)), format!("event {number}"), number))
+        .collect();
+    let mut expected = BTreeMap::new();
+    for chunk in sent.chunks(5_000) {
+        for (place, record) in append(log, "t", chunk.to_vec()).await.into_iter().zip(chunk) {
+            assert!(expected.insert(place, record.payload.clone()).is_none(), "{place:?} acknowledged twice");
+        }
+    }
+    let records = read(reader_of(log, "t").await.as_mut(), sent.len()).await;
+    assert_in_order(&records);
+    let found: BTreeMap<_, _> =
+        records.into_iter().map(|record| ((record.partition, record.offset), record.payload)).collect();
+    assert!(found == expected, "what was read differs from what was acknowledged");
+}
+
+fn assert_in_order(records: &[Record]) {
+    let mut next: BTreeMap<PartitionId, Offset> = BTreeMap::new();
+    for record in records {
+        let next = next.entry(record.partition).or_default();
+        assert!(record.offset >= *next, "{:?} after {next:?}", record.offset);
+        *next = record.offset.next();
+    }
+}
+
+pub async fn consumers_do_not_disturb_each_other(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 2).await.unwrap();
+    append(log, "t", numbered(1_000)).await;
+    let (mut first, mut second) = (reader_of(log, "t").await, reader_of(log, "t").await);
+    let (first, second) = tokio::join!(read(first.as_mut(), 1_000), read(second.as_mut(), 1_000));
+    assert_eq!((first.len(), second.len()), (1_000, 1_000));
+}
+
+pub async fn poll_keeps_its_limits(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    append(log, "t", (0..100).map(|number| record(None, vec![b'x'; 1_000], number)).collect()).await;
+    let mut consumer = reader_of(log, "t").await;
+    let narrow = PollLimit { bytes: 3_500, ..limit() };
+    let mut count = 0;
+    while count < 100 {
+        let Poll::Records(records) = consumer.poll(narrow).await.unwrap() else { panic!("assigned without a group") };
+        // It stops after the record that reaches the limit.
+        assert!(records.len() <= 4, "{} KB in one poll", records.len());
+        count += records.len();
+    }
+    assert_eq!(count, 100);
+}
+
+pub async fn a_huge_record_is_refused_alone(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    let records = vec![record(None, "before", 0), record(None, vec![b'x'; 1_000_001], 1), record(None, "after", 2)];
+    let answers = log.append("t", records).await;
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    let Err(EventLogError::TooLarge { bytes: 1_000_001, limit_bytes: 1_000_000 }) = answers[1] else {
+        panic!("{answers:?}")
+    };
+    // The largest that is allowed is also readable.
+    append(log, "t", vec![record(None, vec![b'y'; 1_000_000], 3)]).await;
+    let read = read(reader_of(log, "t").await.as_mut(), 3).await;
+    assert_eq!(read.iter().map(|record| record.payload.len()).collect::<Vec<_>>(), [6, 5, 1_000_000]);
+}
+
+pub async fn topics_are_made_once_and_checked(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 3).await.unwrap();
+    log.ensure_topic("t", 3).await.unwrap();
+    log.ensure_topic("t", 2).await.unwrap();
+    assert_eq!(log.partitions("t").await.unwrap(), BTreeSet::from([0, 1, 2].map(PartitionId)));
+    let refused = log.ensure_topic("t", 4).await.unwrap_err();
+    assert_eq!(refused.to_string(), "event log cannot be used: topic t has 3 partitions, 4 are asked for");
+    assert!(matches!(log.ensure_topic("u", 0).await, Err(EventLogError::Unusable(_))));
+    for error in [
+        log.partitions("missing").await.map(drop).unwrap_err(),
+        log.consumer("missing", None).await.map(drop).unwrap_err(),
+        log.append("missing", numbered(1)).await.remove(0).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, EventLogError::Unusable(_)), "{error:?}");
+    }
+}
+
+pub async fn bounds_follow_the_records(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    let mut sent = 0;
+    for more in [0, 1, 10, 500] {
+        append(log, "t", numbered(more)).await;
+        sent += more;
+        let bounds = log.bounds("t", ONE).await.unwrap();
+        assert_eq!((bounds.low, bounds.high), (Offset(0), Offset(sent)));
+    }
+}
+
+pub async fn a_group_shares_the_partitions(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 4).await.unwrap();
+    append(log, "t", (0..400).map(|n| record(Some(&n.to_string()), "x", n)).collect()).await;
+    let all = log.partitions("t").await.unwrap();
+    let mut first = log.consumer("t", Some("g")).await.unwrap();
+    read_until_assigned(first.as_mut(), |given| *given == all).await;
+    read(first.as_mut(), 400).await;
+
+    let mut second = log.consumer("t", Some("g")).await.unwrap();
+    let (one, two) = tokio::join!(
+        read_until_assigned(first.as_mut(), |given| given.len() == 2),
+        read_until_assigned(second.as_mut(), |given| given.len() == 2),
+    );
+    assert_eq!(&one | &two, all);
+    let (one, two) = tokio::join!(read_some(first.as_mut()), read_some(second.as_mut()));
+    assert!(one.is_disjoint(&two), "{one:?} and {two:?}");
+
+    drop(first);
+    read_until_assigned(second.as_mut(), |given| *given == all).await;
+    assert_eq!(read(second.as_mut(), 400).await.len(), 400);
+    let progress = all.iter().map(|partition| (*partition, Offset(1))).collect();
+    second.report_progress(&progress).await.unwrap();
+}
+
+/// The partitions that records come from, all those assigned having some.
+async fn read_some(consumer: &mut dyn event_log::LogConsumer) -> BTreeSet<PartitionId> {
+    let mut seen = BTreeSet::new();
+    while seen.len() < 2 {
+        let Poll::Records(records) = consumer.poll(limit()).await.unwrap() else { panic!("rebalanced again") };
+        seen.extend(records.iter().map(|record| record.partition));
+    }
+    seen
+}
+
+pub async fn fingerprints_agree_while_the_topic_lives(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    append(log, "t", numbered(20)).await;
+    let positions = positions(&read(reader_of(log, "t").await.as_mut(), 20).await);
+    for position in [0, 1, 10, 20].map(|at: usize| positions[at]) {
+        check_fingerprint(log, "t", ONE, &position).await.unwrap();
+    }
+}
+
+pub async fn a_topic_made_again_is_found_out(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    append(log, "t", numbered(20)).await;
+    let positions = positions(&read(reader_of(log, "t").await.as_mut(), 20).await);
+    fixture.recreate_topic("t", 1).await;
+    // Empty: every stored position lies beyond the end.
+    expect_another_topic(log, &positions[10]).await;
+    // As long as before, with other records.
+    append(log, "t", (0..20).map(|number| record(None, format!("other {number}"), number)).collect()).await;
+    expect_another_topic(log, &positions[10]).await;
+    expect_another_topic(log, &positions[20]).await;
+    check_fingerprint(log, "t", ONE, &positions[0]).await.unwrap();
+}
+
+async fn expect_another_topic(log: &dyn EventLog, position: &Position) {
+    let error = check_fingerprint(log, "t", ONE, position).await.unwrap_err();
+    assert!(
+        matches!(&error, EventLogError::AnotherTopic { offset, .. } if *offset == position.offset),
+        "{position:?}: {error:?}"
+    );
+}
+
+/// The positions before, between and after the records.
+pub fn positions(records: &[Record]) -> Vec<Position> {
+    let mut positions = vec![Position::start(Incarnation(0))];
+    for record in records {
+        let last = positions[positions.len() - 1];
+        positions.push(last.advance(record.offset, record.timestamp, record.fingerprint()));
+    }
+    positions
+}
+
+pub async fn new_members_start_where_they_are_told(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    log.ensure_topic("t", 1).await.unwrap();
+    append(log, "t", numbered(100)).await;
+    let mut member = log.consumer("t", Some("g")).await.unwrap();
+    let given = read_until_assigned(member.as_mut(), |given| !given.is_empty()).await;
+    assert_eq!(starts(&given), BTreeMap::from([(ONE, Offset(0))]));
+    member.report_progress(&BTreeMap::from([(ONE, Offset(90))])).await.unwrap();
+    member.seek(&BTreeMap::from([(ONE, Offset(42))])).await.unwrap();
+    assert_eq!(read(member.as_mut(), 58).await[0].offset, Offset(42));
+}
