@@ -1,0 +1,157 @@
+//! Committing: one conditional put of the next version's log object decides.
+//!
+//! In: the snapshot that a change was computed from, the change, its facts. Out: the next snapshot, or a refusal.
+//! Guarantee: on success the change and its facts are the next version after exactly that snapshot. On
+//! [`LakeError::Conflict`] nothing of it is visible, ever. On [`LakeError::Unreachable`] the outcome is unknown: open
+//! the table and look. A reply that was lost and repeated by the store's client is recognised by the commit's own
+//! transaction number.
+//! Why so: the store's refusal to overwrite is the only arbiter; no lock, no lease and no clock takes part. The
+//! instants in the log are those that the store itself gave to the facts object, for other tools to show.
+
+use std::collections::{BTreeMap, HashSet};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::action::{self, APP_ID, Action, Add, Remove, Transaction};
+use crate::snapshot::State;
+use crate::store::Put;
+use crate::{Change, DataFile, LakeError, Snapshot, Table, checkpoint, stats, store};
+
+/// The folder of the facts objects. Delta tools pass over names that start with an underscore.
+pub(crate) const FACTS_FOLDER: &str = "_twofold";
+
+/// The name of the facts object of a transaction number.
+pub(crate) fn facts_name(transaction: i64) -> String {
+    format!("{transaction:016x}.json")
+}
+
+/// The transaction number of a nonce: Delta has 63 bits for it.
+fn transaction_of(nonce: u128) -> i64 {
+    const MASK: u128 = i64::MAX as u128;
+    i64::try_from((nonce ^ (nonce >> 64)) & MASK).expect("63 bits are a positive i64")
+}
+
+impl Table {
+    /// Commits on exactly `on`. `facts` become the facts of the new version; `nonce` is a random number that names
+    /// the facts object: never use one twice for different facts.
+    ///
+    /// # Errors
+    /// [`LakeError::Conflict`]: somebody else committed first; nothing was changed.
+    /// [`LakeError::Unreachable`]: it is unknown whether the commit happened; open the table and look at its facts.
+    /// [`LakeError::Full`]: nothing was changed. [`LakeError::Refused`]: the change does not fit the snapshot.
+    pub async fn commit<F: Serialize + Sync>(
+        &self,
+        on: &Snapshot,
+        change: Change,
+        facts: &F,
+        nonce: u128,
+    ) -> Result<Snapshot, LakeError> {
+        self.check(on, &change)?;
+        let facts: Bytes = serde_json::to_vec(facts)
+            .map_err(|error| LakeError::refused(self.folder(), format!("the facts cannot be stored: {error}")))?
+            .into();
+        let transaction = transaction_of(nonce);
+        let facts_path = self.facts_path(transaction);
+        store::put_once(self.lake().store(), &facts_path, facts.clone()).await?;
+        let at_millis = store::modified_millis(self.lake().store(), &facts_path).await?;
+        let at_millis = at_millis.ok_or_else(|| LakeError::corrupt(&facts_path, "it vanished after it was put"))?;
+
+        self.put_commit(on, action::format(&actions(on.state(), &change, transaction, at_millis)), transaction).await?;
+        let files = on.state().files_after(&change);
+        let state = State { schema: on.schema(), files, transaction: Some(transaction) };
+        let next = Snapshot::new(self.clone(), on.version().next(), state, Some(facts));
+        self.write_checkpoint(&next).await;
+        Ok(next)
+    }
+
+    /// A change must fit the snapshot: this is where a rewrite of files that are gone is refused.
+    fn check(&self, on: &Snapshot, change: &Change) -> Result<(), LakeError> {
+        let refused = |reason: String| Err(LakeError::refused(self.folder(), reason));
+        if on.table().path() != self.path() {
+            return refused(format!("the commit was computed on table {}", on.table().folder()));
+        }
+        let mut removed = HashSet::new();
+        for path in &change.remove {
+            if !on.state().is_live(path) || !removed.insert(path) {
+                return refused(format!("version {} does not hold file {path}, or it is removed twice", on.version()));
+            }
+        }
+        let mut added = HashSet::new();
+        for DataFile { path, .. } in &change.add {
+            if on.state().is_live(path) || !added.insert(path) {
+                return refused(format!("version {} holds file {path} already, or it is added twice", on.version()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the commit object of the version after `on`, once.
+    async fn put_commit(&self, on: &Snapshot, bytes: Vec<u8>, transaction: i64) -> Result<(), LakeError> {
+        let version = on.version().next();
+        let put = store::put_new(self.lake().store(), &self.log().commit_path(version), bytes.into()).await;
+        if let Err(error @ (LakeError::Full { .. } | LakeError::Unusable { .. })) = put {
+            return Err(error);
+        }
+        let conflict = LakeError::Conflict { table: self.folder().to_owned(), expected: on.version() };
+        if !matches!(put, Ok(Put::New)) {
+            // Refused, or unknown: the object says whose commit it is.
+            return match (self.log().read_commit(version).await?, put) {
+                (Some(actions), _) if action::transaction_of(&actions) == Some(transaction) => Ok(()),
+                (None, Err(error)) => Err(error),
+                _ => Err(conflict),
+            };
+        }
+        // The number may be free because a log was cut while this writer slept: then its predecessor is gone, too.
+        if self.log().holds(on.version(), on.state().transaction).await? { Ok(()) } else { Err(conflict) }
+    }
+
+    /// Writes the checkpoint that is due at this version. Without it the table is only slower to open.
+    async fn write_checkpoint(&self, snapshot: &Snapshot) {
+        let interval = i64::from(self.lake().settings().checkpoint_interval.max(1));
+        if snapshot.version().0 % interval != 0 {
+            return;
+        }
+        if let Err(error) = checkpoint::write(self, snapshot.version()).await {
+            let version = snapshot.version().0;
+            tracing::warn!(table = self.folder(), version, %error, "checkpoint not written, the next one will be");
+        }
+    }
+}
+
+/// The actions of a commit. The transaction number names the facts.
+fn actions(on: &State, change: &Change, transaction: i64, at_millis: i64) -> Vec<Action> {
+    let info = json!({
+        "timestamp": at_millis,
+        "operation": if change.changes_data { "WRITE" } else { "OPTIMIZE" },
+        "operationParameters": {},
+        "engineInfo": concat!("twofold/", env!("CARGO_PKG_VERSION")),
+    });
+    let txn = Transaction { app_id: APP_ID.to_owned(), version: transaction, last_updated: Some(at_millis) };
+    let header =
+        [Action { commit_info: Some(info), ..Action::default() }, Action { txn: Some(txn), ..Action::default() }];
+    let removes = on.files.iter().filter(|file| change.remove.contains(&file.path)).map(|file| Action {
+        remove: Some(Remove {
+            path: file.path.clone(),
+            deletion_timestamp: Some(at_millis),
+            data_change: change.changes_data,
+            extended_file_metadata: true,
+            partition_values: BTreeMap::new(),
+            size: Some(file.size_bytes),
+        }),
+        ..Action::default()
+    });
+    let adds = change.add.iter().map(|file| Action {
+        add: Some(Add {
+            path: file.path.clone(),
+            partition_values: BTreeMap::new(),
+            size: file.size_bytes,
+            modification_time: at_millis,
+            data_change: change.changes_data,
+            stats: Some(stats::to_delta(file.rows, &file.bounds)),
+        }),
+        ..Action::default()
+    });
+    header.into_iter().chain(removes).chain(adds).collect()
+}

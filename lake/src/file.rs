@@ -1,0 +1,115 @@
+//! Data files: Parquet, written whole before anybody can see them, read in their order.
+//!
+//! In: record batches. Out: a [`DataFile`] with the bounds of its columns. Guarantee: rows keep their order; the object
+//! appears at once, complete, under a name that nothing else has; no reader looks at it before a commit names it.
+//! Why so: the compressed file is built in memory and put with one request: a put on condition cannot be split, and
+//! the callers bound their files.
+//! Not here: scans with filters (`scan.rs`).
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+use crate::{DataFile, LakeError, LakeSettings, Table, stats, store};
+
+/// One Parquet file in the making. Dropped unfinished, it leaves nothing behind.
+pub struct FileWriter {
+    table: Table,
+    path: String,
+    schema: SchemaRef,
+    rows: u64,
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl Table {
+    /// Writes one Parquet file (zstd) that no reader sees before a commit names it. `name` is unique, drawn by the
+    /// caller; the path is `<name>.parquet`. Rows stay in the order given.
+    ///
+    /// # Errors
+    /// [`LakeError::Refused`]: no batch, or batches of different schemas. [`LakeError::Full`],
+    /// [`LakeError::Unreachable`]: nothing was written that a reader sees.
+    pub async fn write_file(&self, name: &str, batches: &[RecordBatch]) -> Result<DataFile, LakeError> {
+        let Some(first) = batches.first() else {
+            return Err(LakeError::refused(self.folder(), format!("file {name} would have no batch")));
+        };
+        let mut writer = self.file_writer(name, first.schema())?;
+        for batch in batches {
+            writer.write(batch).await?;
+        }
+        writer.finish().await
+    }
+
+    /// Starts a file that is written batch by batch. See [`Self::write_file`].
+    ///
+    /// # Errors
+    /// [`LakeError::Refused`]: the name is not plain, or the schema cannot be stored.
+    pub fn file_writer(&self, name: &str, schema: SchemaRef) -> Result<FileWriter, LakeError> {
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
+        if name.is_empty() || name.starts_with('_') || !name.chars().all(is_plain) {
+            let reason = format!("file name {name:?} has other letters than a-z, 0-9, '-' and '_', or starts with '_'");
+            return Err(LakeError::refused(self.folder(), reason));
+        }
+        let properties = properties(self.lake().settings());
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
+            .map_err(|error| LakeError::refused(self.folder(), error))?;
+        Ok(FileWriter { table: self.clone(), path: format!("{name}.parquet"), schema, rows: 0, writer })
+    }
+}
+
+impl FileWriter {
+    /// Appends rows.
+    ///
+    /// # Errors
+    /// [`LakeError::Refused`]: the batch has another schema.
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        let refused = |reason: String| Err(LakeError::refused(self.table.folder(), reason));
+        if batch.schema().fields() != self.schema.fields() {
+            return refused(format!("file {}: a batch has another schema than the first", self.path));
+        }
+        if let Err(error) = self.writer.write(batch) {
+            return refused(format!("file {}: {error}", self.path));
+        }
+        self.rows += u64::try_from(batch.num_rows()).expect("rows fit into 64 bits");
+        // Encoding is work for the processor: others get their turn between batches.
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Rows written so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// About how large the file is so far, in bytes: also the memory that it takes.
+    pub fn size_bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    /// Puts the file.
+    ///
+    /// # Errors
+    /// [`LakeError::Full`], [`LakeError::Unreachable`]: nothing was written that a reader sees.
+    pub async fn finish(mut self) -> Result<DataFile, LakeError> {
+        let failed = |reason: String| LakeError::refused(self.table.folder(), format!("file {}: {reason}", self.path));
+        let metadata = self.writer.finish().map_err(|error| failed(error.to_string()))?;
+        let bounds = stats::bounds_of(&metadata, &self.schema).map_err(failed)?;
+        let bytes = bytes::Bytes::from(std::mem::take(self.writer.inner_mut()));
+        let size_bytes = u64::try_from(bytes.len()).expect("sizes fit into 64 bits");
+        let path = self.table.object_path(&self.path);
+        store::put_once(self.table.lake().store(), &path, bytes).await?;
+        Ok(DataFile { path: self.path, size_bytes, rows: self.rows, bounds: Arc::new(bounds) })
+    }
+}
+
+fn properties(settings: &LakeSettings) -> WriterProperties {
+    let level = ZstdLevel::try_new(settings.compression_level).unwrap_or_default();
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(settings.row_group_rows.max(1)))
+        .set_created_by(concat!("twofold ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build()
+}

@@ -1,0 +1,162 @@
+//! The object store with the tables in it, and the question whether it can be trusted with a commit.
+//!
+//! Guarantee: after `probe_conditional_put` has succeeded, one of two racing puts under one name is refused.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use object_store::path::Path;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+
+use crate::{LakeError, LakeSettings, Table};
+
+/// Numbers the lakes of this process, so that the query engine can tell their stores apart.
+static NEXT_LAKE: AtomicU64 = AtomicU64::new(0);
+
+/// The object that the probe puts and removes, below the root.
+const PROBE: &str = "_probe";
+
+/// An object store and the tables in it. Cheap to clone.
+#[derive(Clone)]
+pub struct Lake {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn ObjectStore>,
+    root: Path,
+    url: ObjectStoreUrl,
+    settings: LakeSettings,
+}
+
+impl fmt::Debug for Lake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lake").field("store", &self.inner.store.to_string()).field("root", &self.inner.root).finish()
+    }
+}
+
+impl Lake {
+    /// Tables below `root` of an object store, with default settings.
+    pub fn new(store: Arc<dyn ObjectStore>, root: Path) -> Self {
+        Self::with_settings(store, root, LakeSettings::default())
+    }
+
+    /// Tables below `root` of an object store.
+    pub fn with_settings(store: Arc<dyn ObjectStore>, root: Path, settings: LakeSettings) -> Self {
+        let number = NEXT_LAKE.fetch_add(1, Ordering::Relaxed);
+        let url = ObjectStoreUrl::parse(format!("lake://{number}/")).expect("a scheme and a number are a URL");
+        Self { inner: Arc::new(Inner { store, root, url, settings }) }
+    }
+
+    /// Puts an object twice under one name and expects the second to be refused.
+    ///
+    /// # Errors
+    /// [`LakeError::Unusable`]: a store that ignores conditional puts must not be used.
+    pub async fn probe_conditional_put(&self) -> Result<(), LakeError> {
+        let path = self.path(PROBE);
+        // What an earlier probe left behind proves nothing about this one.
+        match self.store().delete(&path).await {
+            Ok(()) | Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(LakeError::store(&path, error)),
+        }
+        let first = put_new(self.store(), &path, Bytes::from_static(b"1")).await?;
+        let second = put_new(self.store(), &path, Bytes::from_static(b"2")).await?;
+        // Another process may probe at the same moment: then both puts of this one are refused, which proves it too.
+        let refused = second == Put::Exists;
+        if first == Put::New || refused {
+            // Left behind, it would only be one object more.
+            let _ = self.store().delete(&path).await;
+        }
+        if refused {
+            return Ok(());
+        }
+        let reason = format!("{} ignores conditional puts, so two writers could both commit one version", self.store());
+        Err(LakeError::Unusable { reason })
+    }
+
+    /// The object store.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.inner.store
+    }
+
+    /// The full path of an object below the root.
+    pub fn path(&self, relative: &str) -> Path {
+        relative.split('/').filter(|part| !part.is_empty()).fold(self.inner.root.clone(), |path, part| path.join(part))
+    }
+
+    /// A table by its folder below the root. Does no IO.
+    pub fn table(&self, folder: &str) -> Table {
+        Table::new(self.clone(), folder)
+    }
+
+    /// Names of the folders directly below `folder` (for finding tables). One listing.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: try again.
+    pub async fn folders(&self, folder: &str) -> Result<Vec<String>, LakeError> {
+        let path = self.path(folder);
+        let listed =
+            self.store().list_with_delimiter(Some(&path)).await.map_err(|error| LakeError::store(&path, error))?;
+        Ok(listed.common_prefixes.iter().filter_map(|prefix| prefix.filename().map(str::to_owned)).collect())
+    }
+
+    /// Names the store inside the query engine.
+    pub(crate) fn url(&self) -> &ObjectStoreUrl {
+        &self.inner.url
+    }
+
+    pub(crate) fn settings(&self) -> &LakeSettings {
+        &self.inner.settings
+    }
+}
+
+/// What a conditional put did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// The object is new.
+    New,
+    /// An object of that name was there already; it is unchanged.
+    Exists,
+}
+
+/// Puts an object on condition that there is none of that name.
+pub(crate) async fn put_new(store: &Arc<dyn ObjectStore>, path: &Path, bytes: Bytes) -> Result<Put, LakeError> {
+    match store.put_opts(path, PutPayload::from_bytes(bytes), PutMode::Create.into()).await {
+        Ok(_) => Ok(Put::New),
+        Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Put::Exists),
+        Err(error) => Err(LakeError::store(path, error)),
+    }
+}
+
+/// Reads a whole object, or `None` where there is none.
+pub(crate) async fn get(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<Bytes>, LakeError> {
+    let found = match store.get(path).await {
+        Ok(found) => found.bytes().await,
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(LakeError::store(path, error)),
+    }
+}
+
+/// The modification time that the store gives to an object, in milliseconds since 1970 UTC.
+pub(crate) async fn modified_millis(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<i64>, LakeError> {
+    match store.head(path).await {
+        Ok(meta) => Ok(Some(meta.last_modified.timestamp_millis())),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(LakeError::store(path, error)),
+    }
+}
+
+/// Puts a new object; one of the very same content under its name is this one, put by a call whose reply was lost.
+pub(crate) async fn put_once(store: &Arc<dyn ObjectStore>, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+    if put_new(store, path, bytes.clone()).await? == Put::New || get(store, path).await? == Some(bytes) {
+        return Ok(());
+    }
+    Err(LakeError::corrupt(path, "another object has this name already: the number that names it was drawn twice"))
+}
