@@ -1,17 +1,28 @@
 //! The master dataset: every record of a source, for ever, in one append-only table.
 //!
+//! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets.
 //! Guarantee: an append succeeds only on the snapshot whose positions it continues; the ledger says whether the live
-//! files hold what the commits say.
+//! files hold what the commits say. A lost race leaves files that no version names.
+//! Not here: reading the log and deciding when to append (`batch-layer`, archive), decoding (`decode.rs`).
+//! Why so: a commit adds two files at most, on time and late, so that a scan of recent windows prunes old late rows by
+//! the bounds of their files.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::BooleanArray;
+use arrow::compute::{filter_record_batch, prep_null_mask_filter};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
+use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
+use datafusion::scalar::ScalarValue;
+use lake::{Change, DataFile, LakeError, Snapshot, Table};
 use serde::{Deserialize, Serialize};
-use views::{Archived, Counters, Offset, PartitionId, SourceDefinition};
+use views::{Archived, Counters, Offset, PartitionId, SourceDefinition, column};
 
 use crate::EventLogError;
+use crate::decode::{self, raw_schema};
 
 /// What a commit says about one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,13 +57,16 @@ pub struct MasterFacts {
 
 /// The master dataset of one source.
 #[derive(Clone, Debug)]
-pub struct MasterDataset {}
+pub struct MasterDataset {
+    table: Table,
+    source: Arc<SourceDefinition>,
+}
 
 /// One version of it.
 #[derive(Clone, Debug)]
 pub struct MasterSnapshot {
     /// The table's snapshot.
-    pub snapshot: lake::Snapshot,
+    pub snapshot: Snapshot,
     /// Its facts; the default for a new table.
     pub facts: MasterFacts,
 }
@@ -60,33 +74,42 @@ pub struct MasterSnapshot {
 impl MasterDataset {
     /// The dataset of a source, in the folder `raw/<source>`. Does no IO.
     pub fn new(lake: &lake::Lake, source: Arc<SourceDefinition>) -> Self {
-        let _ = (lake, source);
-        todo!()
+        Self { table: lake.table(&format!("raw/{}", source.name)), source }
     }
 
     /// Creates the table where it is missing and opens its newest version.
     ///
     /// # Errors
-    /// An existing table with other columns is refused, with the difference named.
+    /// [`EventLogError::Unusable`]: an existing table has other columns; the first difference is named.
     pub async fn create(&self) -> Result<MasterSnapshot, EventLogError> {
-        todo!()
+        let snapshot = self.table.create(raw_schema(&self.source)).await?;
+        self.wrap(snapshot)
     }
 
     /// Opens the newest version, or `None` where nothing was archived yet.
-    pub async fn open(&self) -> Result<Option<MasterSnapshot>, EventLogError> {
-        todo!()
-    }
-
-    /// The newest version, given one that was read before.
-    pub async fn refresh(&self, known: &MasterSnapshot) -> Result<MasterSnapshot, EventLogError> {
-        let _ = known;
-        todo!()
-    }
-
-    /// Appends decoded rows on exactly `on`. `facts` are those of the new version, computed from `on.facts`.
     ///
     /// # Errors
-    /// [`EventLogError::Conflict`]: start again from the newest version.
+    /// As [`Self::create`].
+    pub async fn open(&self) -> Result<Option<MasterSnapshot>, EventLogError> {
+        self.table.open().await?.map(|snapshot| self.wrap(snapshot)).transpose()
+    }
+
+    /// The newest version, given one that was read before. Two small requests where nothing is new.
+    ///
+    /// # Errors
+    /// [`EventLogError::Lake`]: the object store failed.
+    pub async fn refresh(&self, known: &MasterSnapshot) -> Result<MasterSnapshot, EventLogError> {
+        let snapshot = self.table.refresh(&known.snapshot).await?;
+        if snapshot.version() == known.snapshot.version() { Ok(known.clone()) } else { self.wrap(snapshot) }
+    }
+
+    /// Appends decoded rows on exactly `on`. `facts` are those of the new version, computed from `on.facts`; they may
+    /// change without rows (a hole). Rows stay in the order given.
+    ///
+    /// # Errors
+    /// [`EventLogError::Conflict`]: start again from the newest version. [`EventLogError::LedgerMismatch`]: the facts
+    /// do not count these rows, a defect of the caller. [`EventLogError::Lake`] with `Unreachable`: it is unknown
+    /// whether the append happened; open the newest version and compare its facts.
     pub async fn append(
         &self,
         on: &MasterSnapshot,
@@ -94,33 +117,163 @@ impl MasterDataset {
         facts: MasterFacts,
         nonce: u128,
     ) -> Result<MasterSnapshot, EventLogError> {
-        let _ = (on, rows, facts, nonce);
-        todo!()
+        let count: u64 = rows.iter().map(|batch| rows_of(batch.num_rows())).sum();
+        self.check_facts(on, &facts, count)?;
+        let (on_time, late) = split_late(rows)?;
+        let mut add = Vec::new();
+        for (batches, name) in [(on_time, format!("{nonce:032x}")), (late, format!("{nonce:032x}-late"))] {
+            if !batches.is_empty() {
+                add.push(self.table.write_file(&name, &batches).await?);
+            }
+        }
+        let change = Change { add, remove: Vec::new(), changes_data: true };
+        match self.table.commit(&on.snapshot, change, &facts, nonce).await {
+            Ok(snapshot) => Ok(MasterSnapshot { snapshot, facts }),
+            Err(LakeError::Conflict { table, .. }) => Err(EventLogError::Conflict { table }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Completes a snapshot with its facts, and refuses a table of other columns.
+    fn wrap(&self, snapshot: Snapshot) -> Result<MasterSnapshot, EventLogError> {
+        if let Some(difference) = difference(&raw_schema(&self.source), &snapshot.schema()) {
+            return Err(EventLogError::Unusable(format!(
+                "master dataset of source {} has other columns than the source: {difference}; \
+                 give the changed source another name, or move the table {} away",
+                self.source.name,
+                self.table.folder(),
+            )));
+        }
+        let facts = snapshot.facts()?.unwrap_or_default();
+        Ok(MasterSnapshot { snapshot, facts })
+    }
+
+    /// The facts must count the rows, and no partition may move back.
+    fn check_facts(&self, on: &MasterSnapshot, facts: &MasterFacts, rows: u64) -> Result<(), EventLogError> {
+        if facts.rows != on.facts.rows + rows {
+            let table = self.table.folder().to_owned();
+            return Err(EventLogError::LedgerMismatch { table, files: on.facts.rows + rows, commits: facts.rows });
+        }
+        for (partition, before) in &on.facts.partitions {
+            let after = facts.partitions.get(partition);
+            if after.is_none_or(|after| after.archived.end.offset < before.archived.end.offset) {
+                return Err(EventLogError::Unusable(format!(
+                    "an append to {} would move partition {partition} back below {}",
+                    self.table.folder(),
+                    before.archived.end.offset,
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
 impl MasterSnapshot {
-    /// Compares the rows of the live files with the counts of the commits.
+    /// Compares the rows of the live files with the counts of the commits. Does no IO.
     ///
     /// # Errors
     /// [`EventLogError::LedgerMismatch`]: rows were doubled or lost.
     pub fn check_ledger(&self) -> Result<(), EventLogError> {
-        todo!()
+        let files = self.snapshot.files().iter().map(|file| file.rows).sum();
+        if files == self.facts.rows {
+            return Ok(());
+        }
+        let table = self.snapshot.table().folder().to_owned();
+        Err(EventLogError::LedgerMismatch { table, files, commits: self.facts.rows })
     }
 
     /// A scan over all live files, columns as in `decode::raw_schema`.
+    ///
+    /// # Errors
+    /// None today: the files of a snapshot are live in it.
     pub fn scan(&self) -> Result<Arc<dyn TableProvider>, EventLogError> {
-        todo!()
+        Ok(self.snapshot.scan(self.snapshot.files())?)
     }
 
-    /// The rows of one partition in `[from, to)`, in offset order, whole columns.
+    /// The rows of one partition in `[from, to)`, in offset order, whole columns. Reads the files whose bounds meet
+    /// the range, and of those the row groups and pages that do; the caller bounds the range.
+    ///
+    /// # Errors
+    /// [`EventLogError::Engine`], [`EventLogError::Lake`]: the object store failed.
     pub async fn read_range(
         &self,
         partition: PartitionId,
         from: Offset,
         to: Offset,
     ) -> Result<Vec<RecordBatch>, EventLogError> {
-        let _ = (partition, from, to);
-        todo!()
+        let files: Vec<DataFile> =
+            self.snapshot.files().iter().filter(|file| may_hold(file, partition, from, to)).cloned().collect();
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let offset = col(format!("\"{}\"", column::OFFSET));
+        let wanted = col(format!("\"{}\"", column::PARTITION))
+            .eq(lit(partition.0))
+            .and(offset.clone().gt_eq(lit(from.0)))
+            .and(offset.clone().lt(lit(to.0)));
+        let rows = context.read_table(self.snapshot.scan(&files)?)?.filter(wanted)?;
+        let batches = rows.sort(vec![offset.sort(true, false)])?.collect().await?;
+        Ok(batches.into_iter().filter(|batch| batch.num_rows() > 0).collect())
     }
+}
+
+/// Whether a file's bounds allow rows of the range.
+fn may_hold(file: &DataFile, partition: PartitionId, from: Offset, to: Offset) -> bool {
+    let within = |name: &str, least: ScalarValue, most: ScalarValue| {
+        file.bounds.get(name).is_none_or(|(min, max, _)| !(*max < least || *min > most))
+    };
+    let partition = ScalarValue::Int32(Some(partition.0));
+    from < to
+        && within(column::PARTITION, partition.clone(), partition)
+        && within(column::OFFSET, ScalarValue::Int64(Some(from.0)), ScalarValue::Int64(Some(to.0 - 1)))
+}
+
+/// Divides rows into those on time (and rejected ones) and late ones; no empty batches.
+fn split_late(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), EventLogError> {
+    let (mut on_time, mut late) = (Vec::new(), Vec::new());
+    for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
+        let column = batch.column_by_name(decode::column::LATE);
+        let flags = column.and_then(|column| column.as_any().downcast_ref::<BooleanArray>());
+        let Some(flags) = flags else {
+            let reason = format!("a batch has no BOOLEAN column {}", decode::column::LATE);
+            return Err(arrow::error::ArrowError::SchemaError(reason).into());
+        };
+        // A rejected record is neither: it goes with those on time.
+        let is_late = prep_null_mask_filter(flags);
+        match is_late.true_count() {
+            0 => on_time.push(batch.clone()),
+            count if count == batch.num_rows() => late.push(batch.clone()),
+            _ => {
+                late.push(filter_record_batch(batch, &is_late)?);
+                on_time.push(filter_record_batch(batch, &arrow::compute::not(&is_late)?)?);
+            }
+        }
+    }
+    Ok((on_time, late))
+}
+
+/// The first difference between two lists of columns, in words.
+fn difference(source: &SchemaRef, table: &Schema) -> Option<String> {
+    for (at, field) in source.fields().iter().enumerate() {
+        let Some(stored) = table.fields().get(at) else {
+            return Some(format!("column {} is not in the table", field.name()));
+        };
+        if field.name() != stored.name() {
+            return Some(format!("column {} is called {} in the table", field.name(), stored.name()));
+        }
+        if field.data_type() != stored.data_type() {
+            let (now, then) = (field.data_type(), stored.data_type());
+            return Some(format!("column {} is {now}, in the table it is {then}", field.name()));
+        }
+        if field.is_nullable() != stored.is_nullable() {
+            return Some(format!("column {} differs in NOT NULL", field.name()));
+        }
+    }
+    let surplus = table.fields().get(source.fields().len())?;
+    Some(format!("column {} of the table is not in the source", surplus.name()))
+}
+
+fn rows_of(count: usize) -> u64 {
+    u64::try_from(count).expect("rows fit into 64 bits")
 }
