@@ -1,16 +1,42 @@
 //! The batch-view store: one table per view version (name and definition hash), one commit per publication.
 //!
+//! In: sorted states of some buckets, the facts of a recompute. Out: published versions.
 //! Guarantee: a publication is one commit on exactly the version it was computed from, and never moves a cut back.
 //! The table `views/<name>-<hash>` has the columns `_bucket`, dimensions, one state column per measure.
+//! After a crash or a lost race: files without a commit, which nobody sees and `expire` deletes.
+//! Not here: which rows go into which file (`bucket_files.rs`), computing states (`batch-layer`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use lake::{Change, LakeError, Snapshot, Table, Version};
 use serde::{Deserialize, Serialize};
-use views::{Counters, Cut, DefinitionHash, PartitionId, RecomputeId, TimestampMicros, ViewDefinition};
+use views::{Counters, Cut, DefinitionHash, PartitionId, RecomputeId, TimestampMicros, ViewDefinition, column};
 
 use crate::ServingError;
+use crate::bucket_files::{self, Replacement};
+
+/// How the files of batch views are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchViewSettings {
+    /// Rows in one file at most; fewer make a small publication cheaper, more make a large view quicker to open.
+    pub max_file_rows: u64,
+    /// A file is closed when it has about this many bytes: also the memory that a publication needs for writing.
+    pub max_file_bytes: usize,
+    /// A file with fewer rows is rewritten together with the bucket after it, so that files do not stay tiny.
+    pub small_file_rows: u64,
+}
+
+impl Default for BatchViewSettings {
+    fn default() -> Self {
+        Self { max_file_rows: 500_000, max_file_bytes: 128 * 1024 * 1024, small_file_rows: 50_000 }
+    }
+}
 
 /// The facts of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,72 +59,210 @@ pub struct BatchFacts {
     pub holes: Vec<(PartitionId, i64, i64)>,
 }
 
-/// One published version.
+/// One published version. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BatchVersion {
     /// The table's snapshot.
-    pub snapshot: lake::Snapshot,
+    pub snapshot: Snapshot,
     /// Its facts.
     pub facts: Arc<BatchFacts>,
 }
 
 /// The batch views of one view definition.
 #[derive(Clone, Debug)]
-pub struct BatchViewStore {}
+pub struct BatchViewStore {
+    table: Table,
+    view: Arc<ViewDefinition>,
+    settings: BatchViewSettings,
+}
 
 impl BatchViewStore {
-    /// The table of a view definition. Does no IO.
+    /// The table of a view definition, with default settings. Does no IO.
     pub fn new(lake: &lake::Lake, view: Arc<ViewDefinition>) -> Self {
-        let _ = (lake, view);
-        todo!()
+        Self::with_settings(lake, view, BatchViewSettings::default())
+    }
+
+    /// The table of a view definition. Does no IO.
+    pub fn with_settings(lake: &lake::Lake, view: Arc<ViewDefinition>, settings: BatchViewSettings) -> Self {
+        let table = lake.table(&format!("views/{}-{}", view.name, view.hash));
+        Self { table, view, settings }
+    }
+
+    /// The columns of the table: `_bucket`, then those of `ViewDefinition::states`.
+    pub fn schema(&self) -> SchemaRef {
+        let bucket = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let bucket = Arc::new(Field::new(column::BUCKET, bucket, true));
+        let states = self.view.states.fields().iter().cloned();
+        Arc::new(Schema::new(std::iter::once(bucket).chain(states).collect::<Vec<_>>()))
     }
 
     /// The newest published version; `None` before the first.
+    ///
+    /// # Errors
+    /// [`ServingError::Lake`]: the object store failed.
     pub async fn newest(&self) -> Result<Option<BatchVersion>, ServingError> {
-        todo!()
+        let snapshot = self.table.open().await?;
+        snapshot.map_or(Ok(None), published)
     }
 
-    /// The newest `count` versions, newest first; cheap where `known` is still the newest.
+    /// The newest `count` versions, newest first. Two small requests where the first of `known` is still the newest.
+    /// Ask for no more versions than are kept by [`Self::expire`]: older ones can be opened, but not always be read.
+    ///
+    /// # Errors
+    /// [`ServingError::Lake`]: the object store failed.
     pub async fn newest_versions(
         &self,
         count: usize,
         known: &[BatchVersion],
     ) -> Result<Vec<BatchVersion>, ServingError> {
-        let _ = (count, known);
-        todo!()
+        let (mut snapshots, older) = match known.first() {
+            Some(newest) => (self.table.newer(&newest.snapshot).await?, known),
+            None => (self.open_newest(count).await?, known),
+        };
+        snapshots.reverse();
+        let mut versions = Vec::with_capacity(count);
+        for snapshot in snapshots.into_iter().take(count) {
+            versions.extend(published(snapshot)?);
+        }
+        versions.extend(older.iter().take(count.saturating_sub(versions.len())).cloned());
+        Ok(versions)
     }
 
-    /// One version by its number.
+    /// One version by its number, or `None` where it was not published or is no longer in the log.
+    ///
+    /// # Errors
+    /// [`ServingError::Lake`]: the object store failed.
     pub async fn version(&self, version: i64) -> Result<Option<BatchVersion>, ServingError> {
-        let _ = version;
-        todo!()
+        let snapshot = self.table.open_at(Version(version)).await?;
+        snapshot.map_or(Ok(None), published)
     }
 
     /// Publishes states in one commit on exactly `on` (`None`: before the first version).
     ///
-    /// `rows` have `_bucket`, then the columns of `ViewDefinition::states`, sorted by `_bucket` and dimensions.
-    /// They replace the rows of `replaced` buckets (`None`: of all buckets); other buckets are carried over.
+    /// `rows` have the columns of [`Self::schema`], sorted by `_bucket` and dimensions, `_bucket` never null.
+    /// They replace the rows of `replaced` buckets (`None`: of all buckets); other buckets are carried over. Only files
+    /// that hold a replaced bucket (and tiny neighbours) are rewritten. Memory: one file in the making.
     ///
     /// # Errors
-    /// [`ServingError::Conflict`]: another version is the newest, or its cut is not below this one.
+    /// [`ServingError::Conflict`]: another version is the newest, or its cut is not at or below this one.
+    /// [`ServingError::Lake`] with `Unreachable`: it is unknown whether the publication happened.
+    /// [`ServingError::Engine`]: the stream of rows failed; nothing was published.
     pub async fn publish(
         &self,
         on: Option<&BatchVersion>,
         replaced: Option<&[TimestampMicros]>,
-        rows: &[RecordBatch],
+        rows: SendableRecordBatchStream,
         facts: BatchFacts,
         nonce: u128,
     ) -> Result<BatchVersion, ServingError> {
-        let _ = (on, replaced, rows, facts, nonce);
-        todo!()
+        let base = self.base(on, &facts).await?;
+        let replacement = Replacement { table: &self.table, base: &base, schema: self.schema(), replaced, nonce };
+        let change = bucket_files::write(&replacement, rows, &self.settings).await?;
+        self.commit(&base, change, facts, nonce).await
     }
 
-    /// Reads all states of a version into memory, without `_bucket`: columns of `ViewDefinition::states`.
+    /// Reads all states of a version into memory, without `_bucket`: columns of `ViewDefinition::states`, ordered by
+    /// bucket, then as published.
     ///
     /// # Errors
-    /// [`ServingError::TooLarge`] where they need more than `limit_bytes`.
+    /// [`ServingError::TooLarge`] where they need more than `limit_bytes`; at least `needed_bytes` are needed.
     pub async fn load(&self, version: &BatchVersion, limit_bytes: usize) -> Result<Vec<RecordBatch>, ServingError> {
-        let _ = (version, limit_bytes);
-        todo!()
+        let states = Arc::clone(&self.view.states);
+        let columns: Vec<&str> = states.fields().iter().map(|field| field.name().as_str()).collect();
+        let files = bucket_files::in_bucket_order(version.snapshot.files());
+        let mut stream = version.snapshot.stream(&files, Some(&columns))?;
+        let mut batches = Vec::new();
+        let mut needed_bytes = 0;
+        let failed = |error| LakeError::engine(self.table.folder(), error);
+        while let Some(batch) = stream.try_next().await.map_err(failed)? {
+            needed_bytes += batch.get_array_memory_size();
+            if needed_bytes > limit_bytes {
+                let view = self.view.name.to_string();
+                return Err(ServingError::TooLarge { view, needed_bytes, limit_bytes });
+            }
+            batches.push(RecordBatch::try_new(Arc::clone(&states), batch.columns().to_vec())?);
+        }
+        Ok(batches)
     }
+
+    /// Deletes what only versions older than the newest `keep` need, and files of lost publications; nothing that is
+    /// younger than `grace`, which must be longer than the slowest publication and the slowest reader.
+    ///
+    /// # Errors
+    /// [`ServingError::Lake`]: the object store failed; call again.
+    pub async fn expire(
+        &self,
+        keep: usize,
+        grace: Duration,
+        now: TimestampMicros,
+    ) -> Result<lake::Vacuumed, ServingError> {
+        let Some(newest) = self.table.open().await? else { return Ok(lake::Vacuumed::default()) };
+        let older = i64::try_from(keep.max(1) - 1).unwrap_or(i64::MAX);
+        let mut oldest = Version(newest.version().0.saturating_sub(older).max(0));
+        // The log may have been cut above it already.
+        while oldest < newest.version() && self.table.open_at(oldest).await?.is_none() {
+            oldest = oldest.next();
+        }
+        Ok(self.table.vacuum(oldest, grace, system_time(now)).await?)
+    }
+
+    /// The snapshot to commit on, after the checks that need no rows.
+    async fn base(&self, on: Option<&BatchVersion>, facts: &BatchFacts) -> Result<Snapshot, ServingError> {
+        if facts.definition != self.view.hash {
+            let reason = format!("the states were computed with definition {}", facts.definition);
+            return Err(LakeError::Refused { table: self.table.folder().to_owned(), reason }.into());
+        }
+        let Some(on) = on else {
+            let created = self.table.create(self.schema()).await?;
+            return if created.facts::<BatchFacts>()?.is_none() { Ok(created) } else { Err(self.conflict()) };
+        };
+        if !facts.cut.is_at_or_above(&on.facts.cut) {
+            return Err(self.conflict());
+        }
+        // The commit itself decides; asking first saves the work of a publication that has lost already.
+        let newest = self.table.refresh(&on.snapshot).await?;
+        if newest.version() == on.snapshot.version() { Ok(newest) } else { Err(self.conflict()) }
+    }
+
+    async fn commit(
+        &self,
+        base: &Snapshot,
+        change: Change,
+        facts: BatchFacts,
+        nonce: u128,
+    ) -> Result<BatchVersion, ServingError> {
+        match self.table.commit(base, change, &facts, nonce).await {
+            Ok(snapshot) => Ok(BatchVersion { snapshot, facts: Arc::new(facts) }),
+            Err(LakeError::Conflict { .. }) => Err(self.conflict()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The newest `count` versions of the log, oldest first.
+    async fn open_newest(&self, count: usize) -> Result<Vec<Snapshot>, ServingError> {
+        let Some(newest) = self.table.open().await? else { return Ok(Vec::new()) };
+        let older = i64::try_from(count.max(1) - 1).unwrap_or(i64::MAX);
+        let oldest = newest.version().0.saturating_sub(older).max(1);
+        for version in oldest..newest.version().0 {
+            // A version that is no longer in the log: the next one may be.
+            let Some(oldest) = self.table.open_at(Version(version)).await? else { continue };
+            let newer = self.table.newer(&oldest).await?;
+            return Ok(std::iter::once(oldest).chain(newer).collect());
+        }
+        Ok(vec![newest])
+    }
+
+    fn conflict(&self) -> ServingError {
+        ServingError::Conflict { view: self.view.name.to_string() }
+    }
+}
+
+/// A snapshot as a published version; version 0 is the empty table and was not published.
+fn published(snapshot: Snapshot) -> Result<Option<BatchVersion>, ServingError> {
+    let facts: Option<BatchFacts> = snapshot.facts()?;
+    Ok(facts.map(|facts| BatchVersion { snapshot, facts: Arc::new(facts) }))
+}
+
+fn system_time(at: TimestampMicros) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(u64::try_from(at.0).unwrap_or(0))
 }

@@ -59,4 +59,7 @@ pub enum ServingError {
     /// Arrow refused a batch.
     #[error("batch: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// The query engine failed while rows were computed or read: what it says decides.
+    #[error("query engine: {0}")]
+    Engine(#[from] datafusion::error::DataFusionError),
 }

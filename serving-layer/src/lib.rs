@@ -11,6 +11,7 @@
 
 mod batch_views;
 pub mod blob;
+mod bucket_files;
 mod error;
 pub mod memory;
 mod metric;
@@ -18,6 +19,6 @@ mod realtime;
 pub mod redis;
 pub mod registry;
 
-pub use batch_views::{BatchFacts, BatchVersion, BatchViewStore};
+pub use batch_views::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore};
 pub use error::ServingError;
 pub use realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};

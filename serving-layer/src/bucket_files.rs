@@ -1,0 +1,263 @@
+//! Which files a publication rewrites, and how sorted rows become files of bounded size.
+//!
+//! ```text
+//!  files of the version:   [b1 .. b4]  [b5 .. b5]  [b6 .. b9]        replaced: b5, b10
+//!                              |           |            +-- tiny, directly before b10: rewritten too
+//!                            stays      rewritten
+//!  carried rows (not b5) --+
+//!                          +--> merged by bucket --> files, closed at a bound
+//!  new rows (b5, b10) -----+
+//! ```
+//!
+//! Guarantee: rows of replaced buckets are gone, all other rows are there once; files hold rows in bucket order.
+//! A row of a bucket that was not to be replaced, or out of order, refuses the publication.
+//! Why so: new and carried rows never share a bucket, so merging means taking turns: no comparison of dimensions.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
+use lake::{Change, DataFile, FileWriter, LakeError, Snapshot, Table};
+use views::{TimestampMicros, column};
+
+use crate::ServingError;
+use crate::batch_views::BatchViewSettings;
+
+/// What is replaced in which version.
+pub(crate) struct Replacement<'a> {
+    pub(crate) table: &'a Table,
+    pub(crate) base: &'a Snapshot,
+    pub(crate) schema: SchemaRef,
+    /// `None`: everything.
+    pub(crate) replaced: Option<&'a [TimestampMicros]>,
+    pub(crate) nonce: u128,
+}
+
+/// Writes the files of a publication; nobody sees them before the change is committed.
+pub(crate) async fn write(
+    replacement: &Replacement<'_>,
+    rows: SendableRecordBatchStream,
+    settings: &BatchViewSettings,
+) -> Result<Change, ServingError> {
+    let buckets: Option<BTreeSet<i64>> =
+        replacement.replaced.map(|replaced| replaced.iter().map(|bucket| bucket.0).collect());
+    let files = in_bucket_order(replacement.base.files());
+    let rewritten = match &buckets {
+        Some(buckets) => files_to_rewrite(&files, buckets, settings.small_file_rows),
+        None => files,
+    };
+    let mut writer = Files { replacement, settings, open: None, done: Vec::new() };
+    let mut new = Runs::new(rows, Rows::New(buckets.as_ref()));
+    match &buckets {
+        None => drain(&mut new, &mut writer).await?,
+        Some(buckets) => {
+            let carried = replacement.base.stream(&rewritten, None)?;
+            let mut carried = Runs::new(carried, Rows::Carried(buckets));
+            merge(&mut new, &mut carried, &mut writer).await?;
+        }
+    }
+    let remove = rewritten.into_iter().map(|file| file.path).collect();
+    Ok(Change { add: writer.finish().await?, remove, changes_data: true })
+}
+
+/// Files ordered by their least bucket, then their largest.
+pub(crate) fn in_bucket_order(files: &[DataFile]) -> Vec<DataFile> {
+    let mut files = files.to_vec();
+    files.sort_by(|one, other| range_of(one).cmp(&range_of(other)).then_with(|| one.path.cmp(&other.path)));
+    files
+}
+
+/// The files whose range holds a replaced bucket, and tiny ones directly before one. `files` in bucket order.
+fn files_to_rewrite(files: &[DataFile], buckets: &BTreeSet<i64>, small_rows: u64) -> Vec<DataFile> {
+    let is_hit = |file: &DataFile| {
+        let (least, most) = range_of(file);
+        buckets.range(least..=most).next().is_some()
+    };
+    let is_absorbed = |at: usize| {
+        // No replaced bucket lies in it, so the next one above it comes before the file that follows, or is in it.
+        let (_, most) = range_of(&files[at]);
+        let following = files.get(at + 1).map_or(i64::MAX, |next| range_of(next).1);
+        files[at].rows < small_rows && buckets.range(most..).next().is_some_and(|bucket| *bucket <= following)
+    };
+    let indices = (0..files.len()).filter(|at| is_hit(&files[*at]) || is_absorbed(*at));
+    indices.map(|at| files[at].clone()).collect()
+}
+
+/// The least and the largest bucket of a file; everything where it is unknown.
+fn range_of(file: &DataFile) -> (i64, i64) {
+    let micros = |value: &ScalarValue| match value {
+        ScalarValue::TimestampMicrosecond(micros, _) => *micros,
+        _ => None,
+    };
+    let bounds = file.bounds.get(column::BUCKET);
+    let range = bounds.and_then(|(min, max, _)| Some((micros(min)?, micros(max)?)));
+    range.unwrap_or((i64::MIN, i64::MAX))
+}
+
+/// Takes turns between two inputs that share no bucket.
+async fn merge(new: &mut Runs<'_>, carried: &mut Runs<'_>, files: &mut Files<'_>) -> Result<(), ServingError> {
+    loop {
+        let takes_new = match (new.peek().await?, carried.peek().await?) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => return drain(new, files).await,
+            (None, Some(_)) => return drain(carried, files).await,
+            (Some(new), Some(carried)) => new < carried,
+        };
+        let run = if takes_new { new.take_run() } else { carried.take_run() };
+        if let Some(run) = run {
+            files.write(run).await?;
+        }
+    }
+}
+
+async fn drain(input: &mut Runs<'_>, files: &mut Files<'_>) -> Result<(), ServingError> {
+    while input.peek().await?.is_some() {
+        if let Some(rest) = input.take_rest() {
+            files.write(rest).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Which rows of an input count.
+enum Rows<'a> {
+    /// All; each must lie in one of these buckets, where there are any.
+    New(Option<&'a BTreeSet<i64>>),
+    /// Those that lie in none of these buckets.
+    Carried(&'a BTreeSet<i64>),
+}
+
+/// An input read as runs of one bucket each.
+struct Runs<'a> {
+    stream: SendableRecordBatchStream,
+    rows: Rows<'a>,
+    batch: Option<RecordBatch>,
+    /// Rows of `batch` that were taken.
+    taken: usize,
+    last_bucket: i64,
+}
+
+impl<'a> Runs<'a> {
+    fn new(stream: SendableRecordBatchStream, rows: Rows<'a>) -> Self {
+        Self { stream, rows, batch: None, taken: 0, last_bucket: i64::MIN }
+    }
+
+    /// The bucket of the next row.
+    async fn peek(&mut self) -> Result<Option<i64>, ServingError> {
+        loop {
+            if let Some(batch) = &self.batch
+                && self.taken < batch.num_rows()
+            {
+                return Ok(Some(buckets_of(batch)?[self.taken]));
+            }
+            let Some(batch) = self.stream.try_next().await? else { return Ok(None) };
+            self.batch = Some(self.checked(batch)?);
+            self.taken = 0;
+        }
+    }
+
+    /// The rows of the next bucket, as far as they lie in one batch.
+    fn take_run(&mut self) -> Option<RecordBatch> {
+        let batch = self.batch.as_ref()?;
+        let buckets = buckets_of(batch).ok()?;
+        let bucket = *buckets.get(self.taken)?;
+        let rows = buckets[self.taken..].partition_point(|other| *other <= bucket);
+        let run = batch.slice(self.taken, rows);
+        self.taken += rows;
+        Some(run)
+    }
+
+    /// All rows of the batch that are left.
+    fn take_rest(&mut self) -> Option<RecordBatch> {
+        let batch = self.batch.take()?;
+        let rest = batch.slice(self.taken, batch.num_rows() - self.taken);
+        self.taken = 0;
+        Some(rest)
+    }
+
+    /// A batch in which only rows are left that count, in bucket order.
+    fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch, ServingError> {
+        let buckets = buckets_of(&batch)?;
+        for bucket in buckets {
+            if *bucket < self.last_bucket {
+                return Err(refused(format!("rows are not sorted by {}: {bucket} comes too late", column::BUCKET)));
+            }
+            self.last_bucket = *bucket;
+        }
+        match self.rows {
+            Rows::New(None) => Ok(batch),
+            Rows::New(Some(replaced)) => match buckets.iter().find(|bucket| !replaced.contains(bucket)) {
+                Some(bucket) => Err(refused(format!("bucket {bucket} has rows, but is not to be replaced"))),
+                None => Ok(batch),
+            },
+            Rows::Carried(replaced) => {
+                let kept: BooleanArray = buckets.iter().map(|bucket| Some(!replaced.contains(bucket))).collect();
+                Ok(filter_record_batch(&batch, &kept)?)
+            }
+        }
+    }
+}
+
+/// The values of the bucket column.
+fn buckets_of(batch: &RecordBatch) -> Result<&[i64], ServingError> {
+    let column = batch.column_by_name(column::BUCKET);
+    let buckets = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
+    match buckets {
+        Some(buckets) if buckets.null_count() == 0 => Ok(buckets.values()),
+        _ => Err(refused(format!("rows have no column {} of TIMESTAMP without nulls", column::BUCKET))),
+    }
+}
+
+fn refused(reason: String) -> ServingError {
+    LakeError::Refused { table: "batch view".to_owned(), reason }.into()
+}
+
+/// The files of a publication, one after the other.
+struct Files<'a> {
+    replacement: &'a Replacement<'a>,
+    settings: &'a BatchViewSettings,
+    open: Option<FileWriter>,
+    done: Vec<DataFile>,
+}
+
+impl Files<'_> {
+    /// Appends rows, starting a file where the open one is full.
+    async fn write(&mut self, rows: RecordBatch) -> Result<(), ServingError> {
+        let schema = &self.replacement.schema;
+        // Columns by position: the engine may call NOT NULL what is nullable here.
+        let mut rows = RecordBatch::try_new(schema.clone(), rows.columns().to_vec())?;
+        while rows.num_rows() > 0 {
+            let mut file = match self.open.take() {
+                Some(file) => file,
+                None => self.start()?,
+            };
+            let room = self.settings.max_file_rows.max(1).saturating_sub(file.rows());
+            let fitting = rows.num_rows().min(usize::try_from(room).unwrap_or(usize::MAX));
+            file.write(&rows.slice(0, fitting)).await?;
+            rows = rows.slice(fitting, rows.num_rows() - fitting);
+            if file.rows() >= self.settings.max_file_rows || file.size_bytes() >= self.settings.max_file_bytes {
+                self.done.push(file.finish().await?);
+            } else {
+                self.open = Some(file);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> Result<FileWriter, ServingError> {
+        let name = format!("{:032x}-{:05}", self.replacement.nonce, self.done.len());
+        Ok(self.replacement.table.file_writer(&name, self.replacement.schema.clone())?)
+    }
+
+    async fn finish(mut self) -> Result<Vec<DataFile>, ServingError> {
+        if let Some(file) = self.open.take() {
+            self.done.push(file.finish().await?);
+        }
+        Ok(self.done)
+    }
+}
