@@ -59,5 +59,17 @@ pub enum DefinitionError {
     },
     /// DataFusion refused or failed.
     #[error("query engine: {0}")]
-    Engine(#[from] datafusion::error::DataFusionError),
+    Engine(#[source] datafusion::error::DataFusionError),
+}
+
+impl From<datafusion::error::DataFusionError> for DefinitionError {
+    /// Finds our own error again where it went through the engine.
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        if let datafusion::error::DataFusionError::External(cause) = error.find_root()
+            && let Some(Self::StateTooLarge { measure, group, limit_bytes }) = cause.downcast_ref()
+        {
+            return Self::StateTooLarge { measure: measure.clone(), group: group.clone(), limit_bytes: *limit_bytes };
+        }
+        Self::Engine(error)
+    }
 }

@@ -10,22 +10,31 @@
 //! Guarantee: everything here is pure. No IO, no clock, no randomness of its own: callers pass instants and ids in.
 //! Why so: the same decisions run in production, in the property tests and under a simulated scheduler.
 
+mod aggregate;
 mod border;
+mod bucket;
+mod compiled;
 mod copies;
 mod counters;
 mod cut;
 mod definition;
 mod error;
+mod hash;
 mod ids;
 mod index;
+mod pipeline;
 mod plan;
 mod position;
 mod seams;
+mod session;
 mod start;
+mod storable;
 mod tile;
 mod token;
 
 pub use border::{BorderRule, RecordMark, Stretch, split_at_borders};
+pub use bucket::{bucket_expr, bucket_of};
+pub use compiled::Compiled;
 pub use copies::{CopyWindow, event_key, is_copy};
 pub use counters::Counters;
 pub use cut::{Archived, choose_cut};
@@ -36,9 +45,9 @@ pub use ids::{
     RunId, SourceName, TimestampMicros, ViewName,
 };
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
-pub use plan::Compiled;
 pub use position::{Cut, Position, fingerprint};
 pub use seams::{Clock, IdSource};
+pub use session::{session_state, session_state_builder};
 pub use start::{Start, choose_start};
 pub use tile::{Tiling, TilingGap, tile};
 pub use token::{BadToken, PositionToken};

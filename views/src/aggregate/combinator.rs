@@ -1,0 +1,115 @@
+//! The three functions around one aggregate: state, merge-state and merge.
+//!
+//! They are ordinary aggregate functions, so plans that use them stay plain logical plans: they run in two phases, over
+//! many partitions, with spilling, or on a distributed engine.
+//!
+//! # Source
+//! ClickHouse's -State, -MergeState and -Merge.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
+
+use super::accumulator::{StateAccumulator, StateGroupsAccumulator};
+use super::stored::StoredAggregate;
+
+/// What goes in and what comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Combinator {
+    /// The aggregate's own arguments to a state.
+    State,
+    /// States to a state.
+    MergeState,
+    /// States to the finished value.
+    Merge,
+}
+
+/// Makes one of the three functions of an aggregate.
+pub(crate) fn combinator(combinator: Combinator, aggregate: Arc<StoredAggregate>) -> AggregateUDF {
+    let suffix = match combinator {
+        Combinator::State => "state",
+        Combinator::MergeState => "merge_state",
+        Combinator::Merge => "merge",
+    };
+    AggregateUDF::from(CombinatorFunction {
+        name: format!("{}_{suffix}", aggregate.inner().fun().name()),
+        combinator,
+        aggregate,
+        signature: Signature::variadic_any(Volatility::Immutable),
+    })
+}
+
+#[derive(Debug)]
+struct CombinatorFunction {
+    name: String,
+    combinator: Combinator,
+    aggregate: Arc<StoredAggregate>,
+    signature: Signature,
+}
+
+impl PartialEq for CombinatorFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.combinator == other.combinator && self.aggregate.identity() == other.aggregate.identity()
+    }
+}
+
+impl Eq for CombinatorFunction {}
+
+impl Hash for CombinatorFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.combinator.hash(state);
+        self.aggregate.identity().hash(state);
+    }
+}
+
+impl AggregateUDFImpl for CombinatorFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(match self.combinator {
+            Combinator::State | Combinator::MergeState => self.aggregate.stored().clone(),
+            Combinator::Merge => self.aggregate.inner().field().data_type().clone(),
+        })
+    }
+
+    fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let inner = self.aggregate.inner().create_accumulator()?;
+        Ok(Box::new(StateAccumulator::new(self.combinator, Arc::clone(&self.aggregate), inner)))
+    }
+
+    fn state_fields(&self, _arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        Ok(self.aggregate.state_fields().to_vec())
+    }
+
+    fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs) -> bool {
+        self.aggregate.inner().groups_accumulator_supported()
+    }
+
+    fn create_groups_accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        let inner = self.aggregate.inner().create_groups_accumulator()?;
+        Ok(Box::new(StateGroupsAccumulator::new(self.combinator, Arc::clone(&self.aggregate), inner)))
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        // Where the order matters the sort keys are arguments and travel inside the state.
+        AggregateOrderSensitivity::Insensitive
+    }
+
+    fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
+        match self.combinator {
+            Combinator::Merge => self.aggregate.inner().default_value(data_type),
+            Combinator::State | Combinator::MergeState => ScalarValue::try_from(data_type),
+        }
+    }
+}

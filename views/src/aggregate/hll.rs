@@ -1,0 +1,375 @@
+//! `approx_distinct`: a HyperLogLog sketch of Apache DataSketches.
+//!
+//! State: the serialised sketch (BINARY), null for a group without values. Values are hashed as the Java and C++
+//! libraries hash them, so their sketches of the same values can be united with ours.
+//! Guarantee: merged equals direct, bit for bit: the composite estimate depends on the registers alone.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type, UInt64Type};
+use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
+use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
+use datasketches::hash::value::{canonical_float, raw_bytes};
+use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
+
+/// 2^12 registers: 4 KiB when full, 32 bytes for a handful of values.
+const LG_K: u8 = 12;
+
+/// The function under its SQL name.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct ApproxDistinct {
+    signature: Signature,
+}
+
+impl ApproxDistinct {
+    pub(super) fn new() -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl AggregateUDFImpl for ApproxDistinct {
+    fn name(&self) -> &str {
+        "approx_distinct"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        match arguments.first() {
+            Some(data_type) if hashed_as(data_type).is_some() => Ok(DataType::Int64),
+            Some(other) => plan_err!("approx_distinct does not take {other}; cast it to VARCHAR"),
+            None => plan_err!("approx_distinct takes one argument"),
+        }
+    }
+
+    fn is_nullable(&self) -> bool {
+        false
+    }
+
+    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        Ok(vec![Arc::new(Field::new(format_state_name(arguments.name, "hll"), DataType::Binary, true))])
+    }
+
+    fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(Box::new(HllAccumulator { groups: HllGroups::default() }))
+    }
+
+    fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs) -> bool {
+        true
+    }
+
+    fn create_groups_accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        Ok(Box::new(HllGroups::default()))
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+
+    fn default_value(&self, _data_type: &DataType) -> Result<ScalarValue> {
+        Ok(ScalarValue::Int64(Some(0)))
+    }
+}
+
+/// A single group is the group with index 0.
+#[derive(Debug)]
+struct HllAccumulator {
+    groups: HllGroups,
+}
+
+impl Accumulator for HllAccumulator {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let groups = vec![0; values[0].len()];
+        self.groups.update_batch(values, &groups, None, 1)
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let groups = vec![0; states[0].len()];
+        self.groups.merge_batch(states, &groups, 1)
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.groups.resize(1);
+        Ok(vec![ScalarValue::Binary(self.groups.sketches[0].as_ref().map(Hll::serialize))])
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.groups.resize(1);
+        Ok(ScalarValue::Int64(Some(self.groups.sketches[0].as_ref().map_or(0, Hll::estimate))))
+    }
+
+    fn size(&self) -> usize {
+        GroupsAccumulator::size(&self.groups)
+    }
+}
+
+/// A sketch that takes values, or one that takes sketches: the library has a type for each.
+#[derive(Debug)]
+enum Hll {
+    Direct(HllSketch),
+    United(HllUnion),
+}
+
+impl Hll {
+    fn direct() -> Result<Self> {
+        Ok(Self::Direct(HllSketch::new(LG_K, HllType::Hll8).map_err(sketch_error)?))
+    }
+
+    fn update(&mut self, coupon: Coupon) -> Result<()> {
+        match self {
+            Self::Direct(sketch) => sketch.update_with_coupon(coupon),
+            Self::United(union) => {
+                let mut single = HllSketch::new(LG_K, HllType::Hll8).map_err(sketch_error)?;
+                single.update_with_coupon(coupon);
+                union.update(&single);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, sketch: &HllSketch) -> Result<()> {
+        if let Self::Direct(direct) = self {
+            let mut union = HllUnion::new(LG_K).map_err(sketch_error)?;
+            union.update(direct);
+            *self = Self::United(union);
+        }
+        if let Self::United(union) = self {
+            union.update(sketch);
+        }
+        Ok(())
+    }
+
+    fn estimate(&self) -> i64 {
+        let estimate = match self {
+            Self::Direct(sketch) => sketch.composite_estimate(),
+            Self::United(union) => union.composite_estimate(),
+        };
+        // Finite and far below 2^63 for any registers.
+        estimate.round() as i64
+    }
+
+    fn serialize(&self) -> Vec<u8> {
+        match self {
+            Self::Direct(sketch) => sketch.serialize(),
+            Self::United(union) => union.to_sketch(HllType::Hll8).serialize(),
+        }
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Direct(sketch) => sketch.estimated_size(),
+                Self::United(union) => union.estimated_size(),
+            }
+    }
+}
+
+/// One sketch per group, made at the group's first value.
+#[derive(Debug, Default)]
+struct HllGroups {
+    sketches: Vec<Option<Hll>>,
+    // What each sketch held when it was last touched: summing up all of them for every batch would be quadratic.
+    sizes: Vec<u32>,
+    size_bytes: usize,
+}
+
+impl HllGroups {
+    fn resize(&mut self, groups: usize) {
+        self.sketches.resize_with(groups.max(self.sketches.len()), || None);
+        self.sizes.resize(self.sketches.len(), 0);
+    }
+
+    fn sketch(&mut self, group: usize) -> Result<&mut Hll> {
+        let sketch = &mut self.sketches[group];
+        match sketch {
+            Some(sketch) => Ok(sketch),
+            None => Ok(sketch.insert(Hll::direct()?)),
+        }
+    }
+
+    fn account(&mut self, group_indices: &[usize]) {
+        for &group in group_indices {
+            let size = self.sketches[group].as_ref().map_or(0, Hll::size);
+            let size = u32::try_from(size).unwrap_or(u32::MAX);
+            self.size_bytes = self.size_bytes + size as usize - self.sizes[group] as usize;
+            self.sizes[group] = size;
+        }
+    }
+
+    fn take(&mut self, emit_to: EmitTo) -> Vec<Option<Hll>> {
+        let sizes = emit_to.take_needed(&mut self.sizes);
+        self.size_bytes -= sizes.iter().map(|size| *size as usize).sum::<usize>();
+        emit_to.take_needed(&mut self.sketches)
+    }
+}
+
+impl GroupsAccumulator for HllGroups {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        group_indices: &[usize],
+        opt_filter: Option<&BooleanArray>,
+        total_num_groups: usize,
+    ) -> Result<()> {
+        self.resize(total_num_groups);
+        for_each_coupon(&values[0], opt_filter, |row, coupon| self.sketch(group_indices[row])?.update(coupon))?;
+        self.account(group_indices);
+        Ok(())
+    }
+
+    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
+        self.resize(total_num_groups);
+        let states = binary(&values[0])?;
+        for (row, &group) in group_indices.iter().enumerate() {
+            if states.is_valid(row) {
+                let sketch = deserialize(states.value(row))?;
+                self.sketch(group)?.merge(&sketch)?;
+            }
+        }
+        self.account(group_indices);
+        Ok(())
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        let mut states = BinaryBuilder::new();
+        for sketch in self.take(emit_to) {
+            states.append_option(sketch.as_ref().map(Hll::serialize));
+        }
+        Ok(vec![Arc::new(states.finish())])
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let sketches = self.take(emit_to);
+        let estimates = sketches.iter().map(|sketch| sketch.as_ref().map_or(0, Hll::estimate));
+        Ok(Arc::new(Int64Array::from_iter_values(estimates)))
+    }
+
+    fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let mut rows: Vec<Option<Coupon>> = vec![None; values[0].len()];
+        for_each_coupon(&values[0], opt_filter, |row, coupon| {
+            rows[row] = Some(coupon);
+            Ok(())
+        })?;
+        let mut states = BinaryBuilder::new();
+        for coupon in rows {
+            let Some(coupon) = coupon else {
+                states.append_null();
+                continue;
+            };
+            let mut sketch = Hll::direct()?;
+            sketch.update(coupon)?;
+            states.append_value(sketch.serialize());
+        }
+        Ok(vec![Arc::new(states.finish())])
+    }
+
+    fn size(&self) -> usize {
+        self.size_bytes + self.sketches.capacity() * size_of::<Option<Hll>>() + self.sizes.capacity() * size_of::<u32>()
+    }
+}
+
+/// Reads a sketch that may come from anywhere.
+fn deserialize(bytes: &[u8]) -> Result<HllSketch> {
+    /// Offsets in the published format: the count in list mode, the mode, the registers.
+    const COUNT: usize = 6;
+    const MODE: usize = 7;
+    const REGISTERS: usize = 40;
+    let sketch = HllSketch::deserialize(bytes).map_err(sketch_error)?;
+    if sketch.lg_config_k() != LG_K || sketch.target_type() != HllType::Hll8 {
+        return exec_err!("a distinct-count state has 2^{} registers, not 2^{LG_K}", sketch.lg_config_k());
+    }
+    let is_sound = match bytes[MODE] & 3 {
+        // A list is promoted when it is full; the library expects a free place.
+        0 => bytes[COUNT] < 8,
+        2 => bytes[REGISTERS..].iter().all(|register| *register < 64),
+        _ => true,
+    };
+    if is_sound { Ok(sketch) } else { exec_err!("a distinct-count state is damaged") }
+}
+
+fn sketch_error(error: datasketches::error::Error) -> DataFusionError {
+    exec_datafusion_err!("distinct-count state: {error}")
+}
+
+fn binary(array: &ArrayRef) -> Result<&BinaryArray> {
+    array.as_binary_opt::<i32>().ok_or_else(|| exec_datafusion_err!("a distinct-count state is {}", array.data_type()))
+}
+
+/// The type whose bytes are hashed.
+fn hashed_as(data_type: &DataType) -> Option<DataType> {
+    use DataType::*;
+    Some(match data_type {
+        Boolean
+        | Int8
+        | Int16
+        | Int32
+        | Int64
+        | UInt8
+        | UInt16
+        | UInt32
+        | Date32
+        | Date64
+        | Timestamp(_, _)
+        | Time32(_)
+        | Time64(_)
+        | Duration(_) => Int64,
+        UInt64 => UInt64,
+        Float16 | Float32 | Float64 => Float64,
+        Utf8 | LargeUtf8 | Utf8View => Utf8,
+        Binary | LargeBinary | BinaryView | FixedSizeBinary(_) => Binary,
+        Decimal32(precision, scale) | Decimal64(precision, scale) | Decimal128(precision, scale) => {
+            Decimal128(*precision, *scale)
+        }
+        Dictionary(_, value) => hashed_as(value)?,
+        Null => Int64,
+        _ => return None,
+    })
+}
+
+fn for_each_coupon(
+    array: &ArrayRef,
+    opt_filter: Option<&BooleanArray>,
+    mut each: impl FnMut(usize, Coupon) -> Result<()>,
+) -> Result<()> {
+    let Some(hashed) = hashed_as(array.data_type()) else {
+        return exec_err!("approx_distinct does not take {}", array.data_type());
+    };
+    let array = match array.data_type() {
+        DataType::Time32(_) => cast(&cast(array, &DataType::Int32)?, &hashed)?,
+        from if *from == hashed => Arc::clone(array),
+        _ => cast(array, &hashed)?,
+    };
+    let is_wanted =
+        |row: usize| array.is_valid(row) && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
+    macro_rules! hash_values {
+        ($values:expr, $hash:expr) => {{
+            let values = $values;
+            for row in (0..values.len()).filter(|row| is_wanted(*row)) {
+                each(row, $hash(values.value(row)))?;
+            }
+        }};
+    }
+    match hashed {
+        DataType::Int64 => hash_values!(array.as_primitive::<Int64Type>(), Coupon::from_value),
+        DataType::UInt64 => hash_values!(array.as_primitive::<UInt64Type>(), Coupon::from_value),
+        DataType::Float64 => hash_values!(array.as_primitive::<Float64Type>(), |value| {
+            Coupon::from_value(canonical_float::from_f64(value))
+        }),
+        DataType::Utf8 => {
+            hash_values!(array.as_string::<i32>(), |value| Coupon::from_value(raw_bytes::from_str(value)))
+        }
+        DataType::Binary => {
+            hash_values!(array.as_binary::<i32>(), |value| Coupon::from_value(raw_bytes::from_slice(value)))
+        }
+        _ => hash_values!(array.as_primitive::<Decimal128Type>(), |value: i128| {
+            Coupon::from_value(raw_bytes::from_slice(&value.to_le_bytes()))
+        }),
+    }
+    Ok(())
+}

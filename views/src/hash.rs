@@ -1,0 +1,69 @@
+//! The definition hash: what a state depends on, and nothing else.
+//!
+//! Guarantee: equal on every machine for equal definitions; different whenever states could differ in meaning. The
+//! layout of keywords and comments does not matter, nor do `grid`, `gap`, `horizon` and `partitions`.
+
+use arrow::datatypes::Schema;
+use sha2::{Digest, Sha256};
+
+use crate::{Bucket, DefinitionHash, SourceDefinition};
+
+/// Raised whenever the meaning of stored states or of decoded events changes.
+pub(crate) const STATE_FORMAT: u32 = 1;
+
+/// What a view is made of.
+pub(crate) struct Definition<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) canonical_sql: &'a str,
+    pub(crate) source: &'a SourceDefinition,
+    pub(crate) bucket: Bucket,
+    /// Name, columns and the digest of the content of each joined static table.
+    pub(crate) statics: Vec<(&'a str, &'a Schema, &'a [u8; 32])>,
+}
+
+impl Definition<'_> {
+    /// The first 16 bytes of a SHA-256 over all parts.
+    pub(crate) fn hash(&self) -> DefinitionHash {
+        let mut parts = Parts(Sha256::new());
+        parts.add("state_format", STATE_FORMAT.to_le_bytes());
+        parts.add("view", self.name);
+        parts.add("sql", self.canonical_sql);
+        parts.add("bucket", self.bucket.as_str());
+        let source = self.source;
+        parts.add("source", source.name.as_str());
+        parts.add("topic", &source.topic);
+        parts.add("columns", columns(&source.declared));
+        parts.add("event_time", source.declared.field(source.event_time).name());
+        parts.add("event_id", source.event_id.map_or("", |index| source.declared.field(index).name()));
+        parts.add("future_limit", source.future_limit.as_micros().to_le_bytes());
+        parts.add("late_after", source.late_after.as_micros().to_le_bytes());
+        for (name, schema, digest) in &self.statics {
+            parts.add("static", name);
+            parts.add("columns", columns(schema));
+            parts.add("content", digest);
+        }
+        let digest = parts.0.finalize();
+        let mut first = [0; 16];
+        first.copy_from_slice(&digest[..16]);
+        DefinitionHash(u128::from_be_bytes(first))
+    }
+}
+
+struct Parts(Sha256);
+
+impl Parts {
+    /// Lengths go in too, so that no two lists of parts look alike.
+    fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        for bytes in [name.as_bytes(), value.as_ref()] {
+            self.0.update((bytes.len() as u64).to_le_bytes());
+            self.0.update(bytes);
+        }
+    }
+}
+
+fn columns(schema: &Schema) -> String {
+    let columns = schema.fields().iter().map(|field| {
+        format!("{} {} {}", field.name(), field.data_type(), if field.is_nullable() { "null" } else { "not null" })
+    });
+    columns.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,165 @@
+//! Names, columns and types as a pipeline file declares them.
+//!
+//! Every TIMESTAMP is microseconds in UTC; list items are nullable and named `element`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, ColumnDef, ColumnOption, DataType as SqlType, ExactNumberInfo, Ident, ObjectName, SqlOption,
+    StructField,
+};
+
+use super::findings::Findings;
+use super::statements::{Located, NOT_NULL_OPTION};
+use crate::storable::utc_micros;
+
+const KNOWN_TYPES: &str = "known types: BOOLEAN, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p, s), VARCHAR, DATE, \
+                           TIMESTAMP, STRUCT<name TYPE, ...>, ARRAY<TYPE>";
+
+/// Deeper types are refused: every level costs a level of recursion in each reader.
+const MAX_DEPTH: usize = 16;
+
+/// An identifier as SQL means it: lower case unless quoted.
+pub(super) fn normalized(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+/// The name of a table or view: one identifier that is safe in a path and in a URL.
+pub(super) fn object_name(name: &ObjectName, statement: &Located, findings: &mut Findings) -> Option<String> {
+    let text = name.to_string();
+    let [part] = name.0.as_slice() else {
+        findings.add(statement.line, &text, "a name has one part", "leave out the schema");
+        return None;
+    };
+    let ident = part.as_ident()?;
+    let name = normalized(ident);
+    let line = statement.line_of_span(ident.span);
+    if name.starts_with('_') {
+        findings.add(line, &text, "names that start with `_` are reserved", "choose another name");
+        return None;
+    }
+    let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
+    if !is_plain || !name.starts_with(|letter: char| letter.is_ascii_alphabetic()) || name.len() > 100 {
+        let hint = "use up to 100 letters, digits, `_` and `-`, and start with a letter";
+        findings.add(line, &text, "this cannot be the name of a table or view", hint);
+        return None;
+    }
+    Some(name)
+}
+
+/// Whether a name can be that of a column in every store; notes a problem otherwise.
+pub(super) fn check_column_name(name: &str, line: usize, findings: &mut Findings) -> bool {
+    if name.starts_with('_') {
+        findings.add(line, name, "names that start with `_` are reserved", "choose another name");
+        return false;
+    }
+    // What Delta tables refuse in column names; and dots, which SQL reads as a path.
+    let is_refused = |letter: char| " ,;{}()=.\"`".contains(letter) || letter.is_control();
+    if name.is_empty() || name.len() > 200 || name.contains(is_refused) {
+        findings.add(line, name, "this cannot be the name of a column", "use letters, digits and `_`; add AS name");
+        return false;
+    }
+    true
+}
+
+/// The declared columns of a table; `None` if any of them is wrong.
+pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings: &mut Findings) -> Option<Schema> {
+    let before = findings.len();
+    let mut fields: Vec<Field> = Vec::new();
+    for column in columns {
+        let name = normalized(&column.name);
+        let line = statement.line_of_span(column.name.span);
+        check_column_name(&name, line, findings);
+        if fields.iter().any(|field| field.name().eq_ignore_ascii_case(&name)) {
+            let hint = "names that differ in case alone count as equal";
+            findings.add(line, &name, "this column is declared twice", hint);
+            continue;
+        }
+        let mut is_required = false;
+        for option in &column.options {
+            match &option.option {
+                ColumnOption::NotNull => is_required = true,
+                ColumnOption::Null => {}
+                other => {
+                    findings.add(line, &other.to_string(), "a column knows no such clause", "write only NOT NULL");
+                }
+            }
+        }
+        match data_type(&column.data_type, 0) {
+            Ok(data_type) => fields.push(Field::new(name, data_type, !is_required)),
+            Err(message) => {
+                findings.add(line, &format!("{} {}", column.name, column.data_type), message, KNOWN_TYPES);
+            }
+        }
+    }
+    if columns.is_empty() {
+        findings.add(statement.line, &statement.head(), "no columns are declared", "declare `(name TYPE, ...)`");
+    }
+    (findings.len() == before).then(|| Schema::new(fields))
+}
+
+fn data_type(declared: &SqlType, depth: usize) -> Result<DataType, String> {
+    if depth > MAX_DEPTH {
+        return Err(format!("types nest more than {MAX_DEPTH} levels deep"));
+    }
+    Ok(match declared {
+        SqlType::Boolean | SqlType::Bool => DataType::Boolean,
+        SqlType::SmallInt(None) | SqlType::Int2(None) => DataType::Int16,
+        SqlType::Int(None) | SqlType::Integer(None) | SqlType::Int4(None) => DataType::Int32,
+        SqlType::BigInt(None) | SqlType::Int8(None) => DataType::Int64,
+        SqlType::Float(ExactNumberInfo::None) | SqlType::Real => DataType::Float32,
+        SqlType::Double(ExactNumberInfo::None) | SqlType::DoublePrecision => DataType::Float64,
+        SqlType::Decimal(size) | SqlType::Numeric(size) | SqlType::Dec(size) => decimal(size)?,
+        SqlType::Varchar(_) | SqlType::Text | SqlType::String(_) | SqlType::Char(_) | SqlType::CharacterVarying(_) => {
+            DataType::Utf8
+        }
+        SqlType::Date => DataType::Date32,
+        SqlType::Timestamp(None | Some(0..=6), _) => utc_micros(),
+        SqlType::Array(
+            ArrayElemTypeDef::AngleBracket(item)
+            | ArrayElemTypeDef::SquareBracket(item, None)
+            | ArrayElemTypeDef::Parenthesis(item),
+        ) => DataType::List(Arc::new(Field::new("element", data_type(item, depth + 1)?, true))),
+        SqlType::Struct(fields, _) if !fields.is_empty() => DataType::Struct(struct_fields(fields, depth + 1)?),
+        other => return Err(format!("the type {other} is not supported")),
+    })
+}
+
+fn decimal(size: &ExactNumberInfo) -> Result<DataType, String> {
+    let (precision, scale) = match size {
+        ExactNumberInfo::None => (38, 10),
+        ExactNumberInfo::Precision(precision) => (*precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
+    };
+    let scale = i8::try_from(scale).ok().filter(|scale| *scale >= 0);
+    match (u8::try_from(precision), scale) {
+        (Ok(precision @ 1..=38), Some(scale)) if u64::from(precision) >= scale.unsigned_abs().into() => {
+            Ok(DataType::Decimal128(precision, scale))
+        }
+        _ => Err("a DECIMAL has 1 to 38 digits, at most all of them behind the point".to_owned()),
+    }
+}
+
+fn struct_fields(declared: &[StructField], depth: usize) -> Result<Fields, String> {
+    let mut fields: Vec<Field> = Vec::new();
+    for field in declared {
+        let Some(name) = &field.field_name else {
+            return Err(format!("a field of the STRUCT has no name: {}", field.field_type));
+        };
+        let name = normalized(name);
+        if fields.iter().any(|known| known.name().eq_ignore_ascii_case(&name)) {
+            return Err(format!("the STRUCT has two fields {name}"));
+        }
+        let is_required = match field.options.as_deref() {
+            None | Some([]) => false,
+            Some([SqlOption::KeyValue { key, .. }]) if key.value == NOT_NULL_OPTION => true,
+            Some(_) => return Err("a field of a STRUCT knows no options".to_owned()),
+        };
+        fields.push(Field::new(name, data_type(&field.field_type, depth)?, !is_required));
+    }
+    Ok(fields.into())
+}

@@ -1,0 +1,163 @@
+//! Reading a pipeline file: text to sources, static tables and views, or every problem of the file at once.
+//!
+//! ```text
+//!  text --statements.rs--> statements --source.rs, static_table.rs--> tables
+//!                                     --view_syntax.rs--> checked SELECT --view_plan.rs--> planned view
+//! ```
+//!
+//! Guarantee: pure and total: any text gives a [`Pipeline`] or [`Problems`], never a panic.
+//! Why so: DataFusion's own planner refuses materialized views and renames options, so only the inner SELECT is planned
+//! by it; everything else is read from the syntax tree.
+
+mod columns;
+mod findings;
+mod options;
+mod source;
+mod statements;
+mod static_table;
+mod tables;
+mod view_plan;
+mod view_syntax;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::execution::session_state::SessionState;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+
+use crate::{Pipeline, Problems, SourceDefinition, SourceName, ViewDefinition, ViewName};
+use findings::Findings;
+use statements::{Located, read_statements};
+use tables::Tables;
+
+pub(crate) use tables::StreamTable;
+
+impl Pipeline {
+    /// Reads a pipeline file. `static_files` holds the bytes of each of [`Pipeline::static_files`] that exists.
+    ///
+    /// # Errors
+    /// Everything that is wrong in the file, in the order of its lines.
+    pub fn read(sql: &str, static_files: &BTreeMap<String, Bytes>) -> Result<Pipeline, Problems> {
+        let mut findings = Findings::default();
+        let statements = read_statements(sql, &mut findings);
+        let mut reader = Reader { state: crate::session_state(), tables: Tables::default(), views: Vec::new() };
+        for statement in &statements {
+            reader.read_table(statement, static_files, &mut findings);
+        }
+        for statement in &statements {
+            reader.read_view(statement, &mut findings);
+        }
+        if statements.is_empty() && findings.is_empty() {
+            findings.add(1, "", "the file defines nothing", "start with CREATE UNBOUNDED EXTERNAL TABLE ...");
+        }
+        findings.finish()?;
+        Ok(Pipeline { sources: reader.tables.streams, views: reader.views })
+    }
+
+    /// The relative locations of static files that a pipeline file names, in its order, without reading them.
+    ///
+    /// # Errors
+    /// What cannot be parsed, and locations outside of the pipeline file's folder.
+    pub fn static_files(sql: &str) -> Result<Vec<String>, Problems> {
+        let mut findings = Findings::default();
+        let mut locations = Vec::new();
+        for statement in read_statements(sql, &mut findings) {
+            if let Statement::CreateExternalTable(table) = &statement.parsed
+                && !table.unbounded
+                && let Some(location) = static_table::checked_location(table, &statement, &mut findings)
+                && !locations.contains(&location)
+            {
+                locations.push(location);
+            }
+        }
+        findings.finish()?;
+        Ok(locations)
+    }
+
+    /// The view of a name.
+    pub fn view(&self, name: &str) -> Option<&Arc<ViewDefinition>> {
+        self.views.iter().find(|view| view.name.as_str() == name)
+    }
+
+    /// The source of a name.
+    pub fn source(&self, name: &str) -> Option<&Arc<SourceDefinition>> {
+        self.sources.iter().find(|source| source.name.as_str() == name)
+    }
+
+    /// The views over a source, in the order of the file.
+    pub fn views_of(&self, source: &SourceName) -> Vec<&Arc<ViewDefinition>> {
+        self.views.iter().filter(|view| view.source.name == *source).collect()
+    }
+}
+
+struct Reader {
+    state: SessionState,
+    tables: Tables,
+    views: Vec<Arc<ViewDefinition>>,
+}
+
+impl Reader {
+    fn read_table(&mut self, statement: &Located, files: &BTreeMap<String, Bytes>, findings: &mut Findings) {
+        match &statement.parsed {
+            Statement::CreateExternalTable(table) => {
+                let Some(name) = self.new_name(&table.name, statement, findings) else { return };
+                let before = findings.len();
+                if table.unbounded {
+                    self.tables.streams.extend(source::read_source(&name, table, statement, findings).map(Arc::new));
+                } else {
+                    self.tables.statics.extend(static_table::read_static(&name, table, statement, files, findings));
+                }
+                if findings.len() > before {
+                    self.tables.broken.insert(name);
+                }
+            }
+            Statement::Statement(sql) if matches!(sql.as_ref(), SqlStatement::CreateView(view) if view.materialized) => {
+            }
+            _ => findings.add(
+                statement.line,
+                &statement.head(),
+                "this statement has no place in a pipeline file",
+                "write CREATE UNBOUNDED EXTERNAL TABLE, CREATE EXTERNAL TABLE or CREATE MATERIALIZED VIEW",
+            ),
+        }
+    }
+
+    fn read_view(&mut self, statement: &Located, findings: &mut Findings) {
+        let Statement::Statement(sql) = &statement.parsed else { return };
+        let SqlStatement::CreateView(view) = sql.as_ref() else { return };
+        if !view.materialized {
+            return;
+        }
+        let Some(name) = self.new_name(&view.name, statement, findings) else { return };
+        let before = findings.len();
+        let options = options::view_options(view, statement, findings);
+        let Some(checked) = view_syntax::check_view(view, &self.tables, &self.state, statement, findings) else {
+            return;
+        };
+        // Planning stops at its first error: it runs only where the syntax tree shows none.
+        if findings.len() > before {
+            return;
+        }
+        let planner = view_plan::Planner { state: &self.state, tables: &self.tables, statement };
+        let planned = planner.plan_view(ViewName::new(&name), view, &checked, options, findings);
+        self.views.extend(planned.map(Arc::new));
+    }
+
+    /// The name of a new table or view, if it is allowed and not taken.
+    fn new_name(
+        &mut self,
+        name: &datafusion::sql::sqlparser::ast::ObjectName,
+        statement: &Located,
+        findings: &mut Findings,
+    ) -> Option<String> {
+        let name = columns::object_name(name, statement, findings)?;
+        if !self.tables.names.insert(name.to_ascii_lowercase()) {
+            let hint = "give every source, static table and view a name of its own";
+            findings.add(statement.line_of(&name), &name, "this name is taken already", hint);
+            return None;
+        }
+        Some(name)
+    }
+}

@@ -1,0 +1,186 @@
+//! Cutting a file into statements and parsing each by itself, so that one syntax error does not hide the next.
+//!
+//! Not here: what a statement means.
+
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Whitespace};
+
+use super::findings::Findings;
+
+/// Files beyond this are refused unread.
+const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// The option that stands for NOT NULL inside STRUCT, where the parser does not know it.
+pub(super) const NOT_NULL_OPTION: &str = "_not_null";
+
+/// A parsed statement and where it stands.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) parsed: Statement,
+    /// The line of its first word.
+    pub(super) line: usize,
+    tokens: Vec<TokenWithSpan>,
+}
+
+impl Located {
+    /// The line on which a word or quoted text first stands in the statement; the statement's own line otherwise.
+    pub(super) fn line_of(&self, text: &str) -> usize {
+        self.line_after(text, 0)
+    }
+
+    /// The same, behind a number of other occurrences.
+    pub(super) fn line_after(&self, text: &str, skipped: usize) -> usize {
+        let is_text = |token: &&TokenWithSpan| match &token.token {
+            Token::Word(word) => word.value.eq_ignore_ascii_case(text),
+            Token::SingleQuotedString(quoted) | Token::DoubleQuotedString(quoted) => quoted == text,
+            Token::Number(number, _) => number == text,
+            _ => false,
+        };
+        self.tokens.iter().filter(is_text).nth(skipped).map_or(self.line, |token| line(token.span))
+    }
+
+    /// The first words of the statement.
+    pub(super) fn head(&self) -> String {
+        let words: Vec<String> = self.tokens.iter().take(4).map(|token| token.token.to_string()).collect();
+        words.join(" ")
+    }
+
+    /// The line of a span of the syntax tree; the statement's where the parser kept none.
+    pub(super) fn line_of_span(&self, span: Span) -> usize {
+        if span.start.line == 0 { self.line } else { line(span) }
+    }
+}
+
+/// Parses every statement of a file.
+pub(super) fn read_statements(sql: &str, findings: &mut Findings) -> Vec<Located> {
+    if sql.len() > MAX_FILE_BYTES {
+        findings.add(
+            1,
+            "",
+            format!("the file has more than {MAX_FILE_BYTES} bytes"),
+            "split it into several pipelines",
+        );
+        return Vec::new();
+    }
+    let tokens = match Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location() {
+        Ok(tokens) => tokens,
+        Err(error) => {
+            let at = usize::try_from(error.location.line).unwrap_or(1);
+            findings.add(at, line_text(sql, at), error.message, "check the quotes and comments of this line");
+            return Vec::new();
+        }
+    };
+    let mut statements = Vec::new();
+    for tokens in tokens.split(|token| token.token == Token::SemiColon) {
+        let tokens: Vec<TokenWithSpan> = tokens.iter().filter(|token| !is_space(&token.token)).cloned().collect();
+        if let Some(first) = tokens.first() {
+            let line = line(first.span);
+            match parse(&tokens) {
+                Ok(parsed) => statements.push(Located { parsed, line, tokens }),
+                Err(message) => {
+                    let at = error_line(&message).unwrap_or(line);
+                    let message = format!("syntax error: {}", without_position(&message));
+                    findings.add(at, line_text(sql, at), message, "see the pipeline files in `examples/`");
+                }
+            }
+        }
+    }
+    statements
+}
+
+fn parse(tokens: &[TokenWithSpan]) -> Result<Statement, String> {
+    let tokens = struct_options(tokens);
+    let mut parser = DFParserBuilder::new(tokens).build().map_err(|error| error.to_string())?;
+    let statement = parser.parse_statement().map_err(|error| error.strip_backtrace())?;
+    match parser.parser.peek_token() {
+        rest if rest.token == Token::EOF => Ok(statement),
+        rest => Err(format!("unexpected {} at Line: {}, Column: 1", rest.token, rest.span.start.line)),
+    }
+}
+
+/// Rewrites NOT NULL inside the brackets of STRUCT and ARRAY to an option that the parser keeps, and LIST to ARRAY.
+fn struct_options(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut rewritten = Vec::with_capacity(tokens.len());
+    let mut depth = 0_usize;
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        let next = tokens.get(at + 1);
+        let opens = next.is_some_and(|next| next.token == Token::Lt);
+        match &token.token {
+            Token::Word(word) if opens && is_type_with_brackets(&word.value) => {
+                let name = if word.value.eq_ignore_ascii_case("list") { "ARRAY" } else { word.value.as_str() };
+                rewritten.push(TokenWithSpan { token: Token::make_keyword(name), span: token.span });
+                rewritten.extend(next.cloned());
+                depth += 1;
+                at += 1;
+            }
+            Token::Gt => {
+                depth = depth.saturating_sub(1);
+                rewritten.push(token.clone());
+            }
+            Token::ShiftRight => {
+                depth = depth.saturating_sub(2);
+                rewritten.push(token.clone());
+            }
+            Token::Word(word)
+                if depth > 0 && word.keyword == Keyword::NOT && next.is_some_and(|next| is_null(&next.token)) =>
+            {
+                let span = token.span;
+                let option = [
+                    Token::make_keyword("OPTIONS"),
+                    Token::LParen,
+                    Token::make_word(NOT_NULL_OPTION, None),
+                    Token::Eq,
+                    Token::make_keyword("TRUE"),
+                    Token::RParen,
+                ];
+                rewritten.extend(option.into_iter().map(|token| TokenWithSpan { token, span }));
+                at += 1;
+            }
+            _ => rewritten.push(token.clone()),
+        }
+        at += 1;
+    }
+    rewritten
+}
+
+fn is_type_with_brackets(word: &str) -> bool {
+    ["struct", "array", "list"].iter().any(|name| word.eq_ignore_ascii_case(name))
+}
+
+fn is_null(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if word.keyword == Keyword::NULL)
+}
+
+fn is_space(token: &Token) -> bool {
+    match token {
+        Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab) => true,
+        Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => true,
+        Token::EOF => true,
+        _ => false,
+    }
+}
+
+fn line(span: Span) -> usize {
+    usize::try_from(span.start.line).unwrap_or(1)
+}
+
+fn line_text(sql: &str, line: usize) -> &str {
+    sql.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim()
+}
+
+/// The parser writes places as `... at Line: 3, Column: 14`.
+fn error_line(message: &str) -> Option<usize> {
+    let (_, tail) = message.rsplit_once("Line: ")?;
+    let digits: String = tail.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok().filter(|line| *line > 0)
+}
+
+fn without_position(message: &str) -> String {
+    let message = message.rsplit_once(" at Line: ").map_or(message, |(head, _)| head);
+    let message = message.trim_start_matches("SQL error: ");
+    let message = message.strip_prefix("ParserError(\"").unwrap_or(message);
+    message.trim_end_matches("\")").to_owned()
+}

@@ -1,0 +1,144 @@
+//! CREATE EXTERNAL TABLE: a small CSV or JSON file whose content is part of the definitions that join it.
+//!
+//! CSV: the first line names the columns in their declared order unless `has_header` is 'false'; an empty field is
+//! null. JSON: one object a line. Not here: reading the file; the caller hands in its bytes.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow::csv;
+use arrow::datatypes::SchemaRef;
+use arrow::json;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use datafusion::datasource::MemTable;
+use datafusion::sql::parser::CreateExternalTable;
+use sha2::{Digest, Sha256};
+
+use super::columns::read_columns;
+use super::findings::Findings;
+use super::options::{Setting, table_options};
+use super::statements::Located;
+use super::tables::{StaticTable, refuse_clauses};
+
+/// A static table is kept in memory by every process and hashed at each start.
+const MAX_BYTES: usize = 64 << 20;
+
+/// Reads a static table; `None` if anything is wrong with it.
+pub(super) fn read_static(
+    name: &str,
+    table: &CreateExternalTable,
+    statement: &Located,
+    files: &BTreeMap<String, Bytes>,
+    findings: &mut Findings,
+) -> Option<StaticTable> {
+    let before = findings.len();
+    refuse_clauses(table, statement, findings);
+    let is_csv = table.file_type.eq_ignore_ascii_case("csv");
+    if !is_csv && !table.file_type.eq_ignore_ascii_case("json") {
+        let line = statement.line_of(&table.file_type);
+        findings.add(line, &table.file_type, "a static table is CSV or JSON", "write STORED AS CSV or STORED AS JSON");
+    }
+    let known: &[&str] = if is_csv { &["has_header", "delimiter"] } else { &[] };
+    let settings = table_options(table, known, statement, findings);
+    let layout = csv_layout(&settings, findings);
+    let location = checked_location(table, statement, findings);
+    let schema: SchemaRef = Arc::new(read_columns(&table.columns, statement, findings)?);
+    let location = location?;
+    let line = statement.line_of(&location);
+    let Some(bytes) = files.get(&location) else {
+        let hint = "put the file beside the pipeline file, or in a folder below it";
+        findings.add(line, &location, "this file does not exist", hint);
+        return None;
+    };
+    if bytes.len() > MAX_BYTES {
+        let hint = "load it as events, or keep only the columns that views need";
+        findings.add(line, &location, format!("this file has more than {MAX_BYTES} bytes"), hint);
+        return None;
+    }
+    if findings.len() > before {
+        return None;
+    }
+    let rows = if is_csv { read_csv(bytes, &schema, layout) } else { read_json(bytes, &schema) };
+    match rows.and_then(|rows| MemTable::try_new(Arc::clone(&schema), vec![rows]).map_err(|error| error.to_string())) {
+        Ok(rows) => {
+            let digest = Sha256::digest(bytes).into();
+            Some(StaticTable { name: name.to_owned(), schema, rows: Arc::new(rows), digest })
+        }
+        Err(message) => {
+            let hint = "make the file fit the declared columns";
+            findings.add(line, &location, format!("this file cannot be read: {message}"), hint);
+            None
+        }
+    }
+}
+
+/// The location of a static table, if it lies in the folder of the pipeline file.
+pub(super) fn checked_location(
+    table: &CreateExternalTable,
+    statement: &Located,
+    findings: &mut Findings,
+) -> Option<String> {
+    let location = table.locations.first()?;
+    let line = statement.line_of(location);
+    if location.starts_with("kafka://") {
+        let hint = "write CREATE UNBOUNDED EXTERNAL TABLE for an event stream";
+        findings.add(line, location, "a topic is not a static table", hint);
+        return None;
+    }
+    let is_inside = !location.is_empty()
+        && !location.contains("://")
+        && !location.contains(['\\', '\0', ':'])
+        && location.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    if !is_inside || table.locations.len() != 1 {
+        let hint = "name one file by its path from the folder of the pipeline file, without `..`";
+        findings.add(line, location, "this file lies outside the folder of the pipeline file", hint);
+        return None;
+    }
+    Some(location.clone())
+}
+
+#[derive(Clone, Copy)]
+struct CsvLayout {
+    has_header: bool,
+    delimiter: u8,
+}
+
+fn csv_layout(settings: &[Setting], findings: &mut Findings) -> CsvLayout {
+    let mut layout = CsvLayout { has_header: true, delimiter: b',' };
+    for setting in settings {
+        match (setting.name.as_str(), setting.value.to_lowercase().as_str()) {
+            ("has_header", "true") => layout.has_header = true,
+            ("has_header", "false") => layout.has_header = false,
+            ("has_header", _) => setting.refuse("'true' or 'false'", findings),
+            (_, "\\t") => layout.delimiter = b'\t',
+            (_, text) => match text.as_bytes() {
+                [byte] if byte.is_ascii() && *byte != b'"' => layout.delimiter = *byte,
+                _ => setting.refuse("one ASCII character, for example ';'", findings),
+            },
+        }
+    }
+    layout
+}
+
+fn read_csv(bytes: &Bytes, schema: &SchemaRef, layout: CsvLayout) -> Result<Vec<RecordBatch>, String> {
+    let format = csv::reader::Format::default().with_header(layout.has_header).with_delimiter(layout.delimiter);
+    if layout.has_header {
+        let (found, _) = format.infer_schema(Cursor::new(bytes), Some(0)).map_err(|error| error.to_string())?;
+        let found: Vec<&str> = found.fields().iter().map(|field| field.name().trim()).collect();
+        let declared: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        if found != declared {
+            return Err(format!("its header is {}, declared are {}", found.join(", "), declared.join(", ")));
+        }
+    }
+    let reader = csv::ReaderBuilder::new(Arc::clone(schema)).with_format(format);
+    let reader = reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+    reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+fn read_json(bytes: &Bytes, schema: &SchemaRef) -> Result<Vec<RecordBatch>, String> {
+    let reader = json::ReaderBuilder::new(Arc::clone(schema)).with_strict_mode(true);
+    let reader = reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+    reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}

@@ -1,0 +1,411 @@
+//! What can be said about a view from its syntax tree: its shape, its tables, the columns and functions it names.
+//!
+//! Everything is reported at once, with the line of the offending text. Not here: types (`view_plan.rs`).
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::Volatility;
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, CreateView, Distinct, Expr, Function, GroupByExpr, Ident, JoinConstraint, JoinOperator, Query, Select,
+    SelectItem, SetExpr, Spanned, TableFactor, TableWithJoins, visit_expressions,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+use super::columns::{check_column_name, normalized};
+use super::findings::{Findings, known_names};
+use super::statements::Located;
+use super::tables::Tables;
+use crate::SourceDefinition;
+use crate::aggregate::{Verdict, refusal};
+
+/// A view whose shape is right.
+#[derive(Debug)]
+pub(super) struct CheckedView {
+    /// The stream it aggregates.
+    pub(super) source: Arc<SourceDefinition>,
+    /// The name that the source's columns are qualified with.
+    pub(super) source_alias: String,
+    /// The static tables it joins, by name.
+    pub(super) statics: Vec<String>,
+    /// Per SELECT item: its name, its expression as text, its line.
+    pub(super) items: Vec<Item>,
+}
+
+/// One column of a view.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub(super) name: String,
+    pub(super) text: String,
+    pub(super) line: usize,
+}
+
+/// A table in FROM, under the name that columns are qualified with.
+struct Scope {
+    alias: String,
+    schema: SchemaRef,
+}
+
+/// Checks a view; `None` if its tables are unknown, so that nothing more can be said.
+pub(super) fn check_view(
+    view: &CreateView,
+    tables: &Tables,
+    state: &SessionState,
+    statement: &Located,
+    findings: &mut Findings,
+) -> Option<CheckedView> {
+    let mut check = Check { tables, state, statement, findings };
+    check.refuse_view_clauses(view);
+    let select = check.select(&view.query)?;
+    check.refuse_select_clauses(select);
+    let items = check.items(select);
+    check.grouping(select);
+    let (source, scopes, statics) = check.from(select)?;
+    check.expressions(select, &scopes);
+    Some(CheckedView { source, source_alias: scopes.first()?.alias.clone(), statics, items })
+}
+
+struct Check<'a> {
+    tables: &'a Tables,
+    state: &'a SessionState,
+    statement: &'a Located,
+    findings: &'a mut Findings,
+}
+
+impl Check<'_> {
+    fn add(&mut self, span: Span, text: &str, message: impl Into<String>, hint: impl Into<String>) {
+        let line = self.statement.line_of_span(span);
+        self.findings.add(line, text, message, hint);
+    }
+
+    fn refuse_view_clauses(&mut self, view: &CreateView) {
+        let clauses = [
+            (view.or_replace || view.or_alter, "OR REPLACE", "leave it out: a changed file replaces the view"),
+            (view.if_not_exists, "IF NOT EXISTS", "leave it out"),
+            (view.temporary, "TEMPORARY", "leave it out"),
+            (!view.columns.is_empty(), "a column list", "name the columns with AS in the SELECT"),
+            (!view.cluster_by.is_empty(), "CLUSTER BY", "leave it out: rows are sorted by the dimensions"),
+            (view.to.is_some(), "TO", "leave it out"),
+        ];
+        for (_, clause, hint) in clauses.iter().filter(|(is_given, ..)| *is_given) {
+            self.findings.add(self.statement.line, clause, "this clause has no meaning for a view", *hint);
+        }
+    }
+
+    /// The SELECT of a view, without what a view cannot have around it.
+    fn select<'q>(&mut self, query: &'q Query) -> Option<&'q Select> {
+        if let Some(with) = &query.with {
+            self.add(with.span(), "WITH", "a view has no common table expressions", "write the expression in place");
+        }
+        if let Some(order) = &query.order_by {
+            let hint = "order the answer when you ask for it";
+            self.add(order.span(), &order.to_string(), "a view has no ORDER BY", hint);
+        }
+        if query.limit_clause.is_some() || query.fetch.is_some() {
+            let line = self.statement.line_of("limit");
+            self.findings.add(line, "LIMIT", "a view has no LIMIT", "limit the answer when you ask for it");
+        }
+        if !query.pipe_operators.is_empty() || !query.locks.is_empty() || query.settings.is_some() {
+            self.add(query.span(), &query.to_string(), "a view is a plain SELECT", "leave out what follows it");
+        }
+        match query.body.as_ref() {
+            SetExpr::Select(select) => Some(select),
+            SetExpr::SetOperation { op, .. } => {
+                let line = self.statement.line_of(&op.to_string());
+                let hint = "write one view per SELECT, or one SELECT with CASE";
+                self.findings.add(line, &op.to_string(), format!("a view has no {op}"), hint);
+                None
+            }
+            other => {
+                let hint = "write SELECT keys, aggregates FROM source GROUP BY keys";
+                self.add(other.span(), &other.to_string(), "a view is a SELECT", hint);
+                None
+            }
+        }
+    }
+
+    fn refuse_select_clauses(&mut self, select: &Select) {
+        if let Some(having) = &select.having {
+            let hint = "filter the answer when you ask for it: a group below the bar today may pass it tomorrow";
+            self.add(having.span(), &format!("HAVING {having}"), "a view has no HAVING", hint);
+        }
+        if let Some(distinct) = &select.distinct
+            && !matches!(distinct, Distinct::All)
+        {
+            let line = self.statement.line_of("distinct");
+            self.findings.add(line, "SELECT DISTINCT", "a view has no DISTINCT", "its rows are distinct by GROUP BY");
+        }
+        let windows = !select.named_window.is_empty() || select.qualify.is_some();
+        if windows {
+            let line = self.statement.line_of(if select.qualify.is_some() { "qualify" } else { "window" });
+            self.findings.add(line, "WINDOW", "a view has no window functions", "ask for them over the view");
+        }
+        let others = [
+            (select.into.is_some(), "INTO"),
+            (select.top.is_some(), "TOP"),
+            (!select.lateral_views.is_empty(), "LATERAL VIEW"),
+            (select.prewhere.is_some(), "PREWHERE"),
+            (!select.connect_by.is_empty(), "CONNECT BY"),
+            (!select.cluster_by.is_empty(), "CLUSTER BY"),
+            (!select.distribute_by.is_empty(), "DISTRIBUTE BY"),
+            (!select.sort_by.is_empty(), "SORT BY"),
+            (select.exclude.is_some(), "EXCLUDE"),
+        ];
+        for (_, clause) in others.iter().filter(|(is_given, _)| *is_given) {
+            self.add(select.span(), clause, format!("a view has no {clause}"), "leave it out");
+        }
+    }
+
+    /// The columns of the view.
+    fn items(&mut self, select: &Select) -> Vec<Item> {
+        let mut items: Vec<Item> = Vec::new();
+        for item in &select.projection {
+            let (expr, name, span) = match item {
+                SelectItem::UnnamedExpr(expr @ Expr::Identifier(ident)) => (expr, normalized(ident), ident.span),
+                SelectItem::UnnamedExpr(expr @ Expr::CompoundIdentifier(path)) => {
+                    let Some(last) = path.last() else { continue };
+                    (expr, normalized(last), last.span)
+                }
+                SelectItem::ExprWithAlias { expr, alias } => (expr, normalized(alias), alias.span),
+                SelectItem::UnnamedExpr(expr) => {
+                    let hint = format!("write `{expr} AS name`");
+                    self.add(expr.span(), &expr.to_string(), "this column of the view needs a name", hint);
+                    continue;
+                }
+                other => {
+                    let hint = "list the group keys and the aggregates";
+                    self.add(other.span(), &other.to_string(), "a view names its columns one by one", hint);
+                    continue;
+                }
+            };
+            let line = self.statement.line_of_span(span);
+            check_column_name(&name, line, self.findings);
+            if items.iter().any(|other| other.name.eq_ignore_ascii_case(&name)) {
+                self.findings.add(line, &name, "two columns of the view have this name", "name one of them with AS");
+            }
+            items.push(Item { name, text: expr.to_string(), line });
+        }
+        items
+    }
+
+    fn grouping(&mut self, select: &Select) {
+        match &select.group_by {
+            GroupByExpr::Expressions(keys, modifiers) if !keys.is_empty() => {
+                let sets = keys.iter().find(|key| {
+                    matches!(key, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) | Expr::Tuple(_))
+                });
+                if let Some(set) = sets {
+                    let hint = "group by plain keys; roll up when you ask, with `by=` or MEASURE()";
+                    self.add(set.span(), &set.to_string(), "a view has one grouping", hint);
+                }
+                if !modifiers.is_empty() {
+                    let hint = "group by plain keys; roll up when you ask, with `by=` or MEASURE()";
+                    self.add(select.group_by.span(), &select.group_by.to_string(), "a view has one grouping", hint);
+                }
+            }
+            GroupByExpr::All(_) => {
+                let line = self.statement.line_of("group");
+                self.findings.add(line, "GROUP BY ALL", "a view names its group keys", "write GROUP BY key, key");
+            }
+            GroupByExpr::Expressions(..) => {
+                let hint = "a view is a GROUP BY: add the keys that you want to ask by, for example \
+                            `GROUP BY date_bin(INTERVAL '1 hour', time)`";
+                let head = self.statement.head();
+                self.findings.add(self.statement.line, &head, "the view has no GROUP BY", hint);
+            }
+        }
+    }
+
+    /// The stream, everything in scope with the stream first, and the names of joined static tables.
+    fn from(&mut self, select: &Select) -> Option<(Arc<SourceDefinition>, Vec<Scope>, Vec<String>)> {
+        let [TableWithJoins { relation, joins }] = select.from.as_slice() else {
+            let (text, hint) = ("FROM", "name one source; join static tables with JOIN ... ON");
+            let span = select.from.get(1).map_or(select.span(), Spanned::span);
+            self.add(span, text, "a view reads from exactly one source", hint);
+            return None;
+        };
+        let first = self.table(relation);
+        let mut scopes = Vec::new();
+        let mut statics = Vec::new();
+        let mut is_complete = true;
+        for join in joins {
+            self.join_kind(&join.join_operator, join.relation.span());
+            match self.table(&join.relation) {
+                Some((name, scope)) if self.tables.stream(&name).is_some() => {
+                    let hint = "aggregate each stream in a view of its own and join the views when you ask";
+                    self.add(join.relation.span(), &name, "two streams cannot be joined", hint);
+                    scopes.push(scope);
+                }
+                Some((name, scope)) => {
+                    if scopes.iter().any(|other: &Scope| other.alias == scope.alias) {
+                        let hint = "give each its own name with AS";
+                        self.add(join.relation.span(), &scope.alias, "two tables of this name are joined", hint);
+                    }
+                    statics.push(name);
+                    scopes.push(scope);
+                }
+                None => is_complete = false,
+            }
+        }
+        let (name, scope) = first?;
+        let Some(source) = self.tables.stream(&name) else {
+            let hint = "name the event stream first in FROM and join static tables to it";
+            self.add(relation.span(), &name, "a view reads from an event stream, not from a static table", hint);
+            return None;
+        };
+        scopes.insert(0, scope);
+        is_complete.then(|| (Arc::clone(source), scopes, statics))
+    }
+
+    fn table(&mut self, relation: &TableFactor) -> Option<(String, Scope)> {
+        let TableFactor::Table { name, alias, args: None, .. } = relation else {
+            let hint = "name a source or a static table";
+            self.add(relation.span(), &relation.to_string(), "a view reads tables, no subqueries or functions", hint);
+            return None;
+        };
+        let last = name.0.last().and_then(|part| part.as_ident());
+        let table = last.map(normalized).unwrap_or_default();
+        if self.tables.broken.contains(&table) {
+            return None;
+        }
+        let Some(schema) = self.tables.schema(&table).filter(|_| name.0.len() == 1) else {
+            let hint = known_names(&table, self.tables.known());
+            self.add(name.span(), &name.to_string(), "unknown table", hint);
+            return None;
+        };
+        let alias = alias.as_ref().map_or_else(|| table.clone(), |alias| normalized(&alias.name));
+        Some((table, Scope { alias, schema: Arc::clone(schema) }))
+    }
+
+    fn join_kind(&mut self, operator: &JoinOperator, span: Span) {
+        let constraint = match operator {
+            JoinOperator::Join(constraint)
+            | JoinOperator::Inner(constraint)
+            | JoinOperator::Left(constraint)
+            | JoinOperator::LeftOuter(constraint) => constraint,
+            _ => {
+                let hint = "write JOIN table ON ... or LEFT JOIN table ON ...";
+                self.add(span, "JOIN", "a static table is joined by JOIN or LEFT JOIN only", hint);
+                return;
+            }
+        };
+        if !matches!(constraint, JoinConstraint::On(_)) {
+            self.add(span, "JOIN", "a join needs a condition", "write JOIN table ON source.column = table.column");
+        }
+    }
+
+    /// Columns and functions, wherever they stand.
+    fn expressions(&mut self, select: &Select, scopes: &[Scope]) {
+        let aliases: BTreeSet<String> = select
+            .projection
+            .iter()
+            .filter_map(|item| match item {
+                SelectItem::ExprWithAlias { alias, .. } => Some(normalized(alias)),
+                _ => None,
+            })
+            .collect();
+        let GroupByExpr::Expressions(keys, _) = &select.group_by else { return };
+        let none = BTreeSet::new();
+        self.visit(keys, scopes, &aliases);
+        self.visit(&select.projection, scopes, &none);
+        self.visit(&select.selection, scopes, &none);
+        for table in &select.from {
+            self.visit(table, scopes, &none);
+        }
+    }
+
+    fn visit<V: datafusion::sql::sqlparser::ast::Visit>(
+        &mut self,
+        part: &V,
+        scopes: &[Scope],
+        aliases: &BTreeSet<String>,
+    ) {
+        // Field names behind a dot look like columns to the visitor.
+        let mut fields: BTreeSet<Span> = BTreeSet::new();
+        let _ = visit_expressions(part, |expr| {
+            match expr {
+                Expr::CompoundFieldAccess { access_chain, .. } => {
+                    fields.extend(access_chain.iter().filter_map(|access| match access {
+                        AccessExpr::Dot(Expr::Identifier(field)) => Some(field.span),
+                        _ => None,
+                    }));
+                }
+                Expr::Identifier(ident) if !fields.contains(&ident.span) => {
+                    if !aliases.contains(&normalized(ident)) {
+                        self.column(ident, ident, scopes);
+                    }
+                }
+                Expr::CompoundIdentifier(path) => self.path(path, scopes),
+                Expr::Function(function) => self.function(function),
+                Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
+                    let hint = "join a static table instead";
+                    self.add(expr.span(), &expr.to_string(), "a view has no subqueries", hint);
+                }
+                _ => {}
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+
+    fn column(&mut self, ident: &Ident, shown: &Ident, scopes: &[Scope]) {
+        let name = normalized(ident);
+        if scopes.iter().any(|scope| scope.schema.index_of(&name).is_ok()) {
+            return;
+        }
+        let known = scopes.iter().flat_map(|scope| scope.schema.fields().iter().map(|field| field.name().as_str()));
+        let hint = known_names(&name, known.filter(|name| !name.starts_with('_')));
+        self.add(shown.span, &shown.to_string(), "unknown column", hint);
+    }
+
+    /// `table.column`, `column.field` and longer ones.
+    fn path(&mut self, path: &[Ident], scopes: &[Scope]) {
+        let [first, second, ..] = path else { return };
+        let alias = normalized(first);
+        match scopes.iter().find(|scope| scope.alias == alias) {
+            Some(scope) => self.column(second, second, std::slice::from_ref(scope)),
+            None => self.column(first, first, scopes),
+        }
+    }
+
+    fn function(&mut self, function: &Function) {
+        let name = function.name.to_string().to_lowercase();
+        let span = function.name.span();
+        if function.over.is_some() {
+            self.add(span, &function.to_string(), "a view has no window functions", "ask for them over the view");
+            return;
+        }
+        if let Some(Verdict::Refused { reason, hint }) = refusal(&name) {
+            self.add(span, &function.to_string(), format!("{name} cannot be stored and merged: {reason}"), hint);
+            return;
+        }
+        let scalar = self.state.scalar_functions().get(&name);
+        match scalar.map(|scalar| scalar.signature().volatility) {
+            Some(Volatility::Immutable) => {}
+            Some(_) => {
+                let message = format!("{name} depends on the clock or on chance, so no recompute would repeat it");
+                self.add(span, &function.to_string(), message, "use a column of the event, such as its event time");
+            }
+            None => {
+                let aggregates = self.state.aggregate_functions();
+                let is_known =
+                    aggregates.contains_key(&name) || self.state.higher_order_functions().contains_key(&name);
+                if !is_known {
+                    let known = self.state.scalar_functions().keys().chain(aggregates.keys());
+                    let hint = nearest_function(&name, known.map(String::as_str));
+                    self.add(span, &function.to_string(), "unknown function", hint);
+                }
+            }
+        }
+    }
+}
+
+/// There are hundreds of functions: only the nearest helps.
+fn nearest_function<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    match known_names(name, known).split_once("? ") {
+        Some((nearest, _)) => format!("{nearest}?"),
+        None => "see the functions of Apache DataFusion's SQL".to_owned(),
+    }
+}

@@ -1,0 +1,38 @@
+//! The query engine as every crate uses it: UTC, plain string types, and the aggregates of this crate.
+//!
+//! Guarantee: two processes with this state plan and run the same SQL to the same values.
+//! Not here: limits on memory and rows; callers bring their own runtime.
+
+use std::sync::Arc;
+
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+
+use crate::aggregate;
+
+/// A DataFusion session state with deterministic settings and our `approx_distinct` and `approx_percentile_cont`.
+///
+/// Costs a few milliseconds: build it once and clone it.
+pub fn session_state() -> SessionState {
+    session_state_builder().build()
+}
+
+/// The builder behind [`session_state`], for callers that bring their own runtime environment or parallelism.
+pub fn session_state_builder() -> SessionStateBuilder {
+    let mut builder = SessionStateBuilder::new().with_config(session_config()).with_default_features();
+    let functions = builder.aggregate_functions().get_or_insert_default();
+    // The later one of a name wins; ours replace the engine's.
+    functions.extend(aggregate::functions().into_iter().map(Arc::new));
+    builder
+}
+
+/// The settings that answers depend on.
+pub(crate) fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new();
+    let options = config.options_mut();
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    config
+}
