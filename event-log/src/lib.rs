@@ -9,16 +9,20 @@
 //!
 //! Guarantee: an event that was acknowledged is in the log; what a record decodes to depends on the record alone.
 
+pub mod collector;
 pub mod decode;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
 mod group;
 pub mod kafka;
+pub mod lines;
 mod log;
 pub mod master;
 pub mod memory;
+pub mod metrics;
 pub mod positions;
+pub mod problem;
 
 pub use error::EventLogError;
 pub use group::{LocalGroups, Membership};

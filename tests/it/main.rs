@@ -9,11 +9,17 @@ mod event_log;
 mod protocol;
 
 // Rules about the source itself: crate edges, module docs, sizes, where tasks start.
-mod tidy;
 /// Realtime stores, in memory and in Redis: stamps, life of blobs, gaps, fullness, races, outages.
 mod realtime_store;
+mod tidy;
 
 /// State blobs: whole, or named as corrupt.
 mod blob;
 /// Record bytes to columns: strict, row by row, unstoppable.
 mod decode;
+
+/// Events over HTTP: what is stored, what is answered, what is refused, how overload is told.
+mod collector;
+
+/// JSON lines in pieces that fit into a request.
+mod lines;

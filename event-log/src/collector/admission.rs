@@ -1,0 +1,84 @@
+//! Admission: how many requests, and how many of their bytes, are in the process at the same time.
+//!
+//! Guarantee: never more than the limits; what a request holds is given back when it ends, however it ends.
+//! Why so: refusing at once (429) keeps latency and memory flat; a queue would only move the overload.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use metrics::gauge;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::settings::CollectorSettings;
+use crate::metrics::COLLECTOR_IN_FLIGHT;
+use crate::problem::Problem;
+
+/// The budgets that all requests share.
+#[derive(Debug)]
+pub(super) struct Admission {
+    // Taken and given back by every request; semaphores because permits return themselves when a request is dropped.
+    requests: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    retry_after_seconds: u64,
+}
+
+impl Admission {
+    pub fn new(settings: &CollectorSettings) -> Self {
+        let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        Self {
+            requests: permits(settings.max_in_flight_requests),
+            bytes: permits(settings.max_in_flight_bytes),
+            retry_after_seconds: settings.retry_after.as_secs().max(1),
+        }
+    }
+
+    /// Lets one request in.
+    ///
+    /// # Errors
+    /// 429 while too many are at work.
+    pub fn enter(&self) -> Result<Admitted, Problem> {
+        let request = self.requests.clone().try_acquire_owned().map_err(|_| self.overloaded("requests"))?;
+        let bytes = self.bytes.clone().try_acquire_many_owned(0).map_err(|_| self.overloaded("bytes"))?;
+        Ok(Admitted { _request: request, bytes, retry_after_seconds: self.retry_after_seconds })
+    }
+
+    fn overloaded(&self, what: &str) -> Problem {
+        overloaded(what, self.retry_after_seconds)
+    }
+}
+
+/// One request's part of the budgets.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    _request: OwnedSemaphorePermit,
+    bytes: OwnedSemaphorePermit,
+    retry_after_seconds: u64,
+}
+
+impl Admitted {
+    /// Takes room for further bytes.
+    ///
+    /// # Errors
+    /// 429 while all requests together hold too many.
+    pub fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
+        let refused = || overloaded("bytes", self.retry_after_seconds);
+        let count = u32::try_from(bytes).map_err(|_| refused())?;
+        let more = self.bytes.semaphore().clone().try_acquire_many_owned(count).map_err(|_| refused())?;
+        self.bytes.merge(more);
+        gauge!(COLLECTOR_IN_FLIGHT).increment(f64::from(count));
+        Ok(())
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        gauge!(COLLECTOR_IN_FLIGHT).decrement(self.bytes.num_permits() as f64);
+    }
+}
+
+fn overloaded(what: &str, retry_after_seconds: u64) -> Problem {
+    let detail = format!("too many {what} are being worked on; nothing of this request was stored");
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Collector is overloaded", detail)
+        .with_hint("send the request again after the time in Retry-After")
+        .with_retry_after(retry_after_seconds)
+}

@@ -1,0 +1,156 @@
+//! Intake: events are judged, given to the log, and the log's word on each of them is noted.
+
+use std::iter::zip;
+
+use arrow::array::{Array, AsArray};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use metrics::{counter, histogram};
+use tracing::warn;
+use views::{Offset, PartitionId, SourceDefinition, TimestampMicros};
+
+use super::receipt::Receipt;
+use super::split::Sent;
+use super::{Collector, OnError};
+use crate::decode::{column, decode, event_ids};
+use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS};
+use crate::problem::Problem;
+use crate::{EventLogError, NewRecord, Record};
+
+/// Events that are judged between two turns of other requests.
+const EVENTS_PER_TURN: usize = 1_024;
+
+/// An event with its verdict: why it is no good, and the id it is keyed by.
+struct Judged {
+    sent: Sent,
+    bad: Option<String>,
+    id: Option<Bytes>,
+}
+
+impl Collector {
+    /// Stores events and says what became of each.
+    ///
+    /// # Errors
+    /// 500 for a defect; that the log does not answer is part of the receipt.
+    pub(super) async fn take_in(
+        &self,
+        source: &SourceDefinition,
+        events: Vec<Sent>,
+        on_error: OnError,
+    ) -> Result<Receipt, Problem> {
+        let mut receipt = Receipt::default();
+        let now = self.record_time();
+        let fitting = self.leave_out_large(events, &mut receipt);
+        let mut judged = Vec::with_capacity(fitting.len());
+        for turn in fitting.chunks(EVENTS_PER_TURN) {
+            judged.extend(judge(source, turn, now).map_err(defect)?);
+            tokio::task::yield_now().await;
+        }
+        let storable = leave_out_refused(judged, on_error, &mut receipt);
+        let stored = self.append(source, &storable, now).await;
+        for (event, stored) in zip(storable, &stored) {
+            receipt.note(&source.name, event.sent.index, event.bad, stored.as_ref().copied());
+        }
+        count(source, &receipt);
+        Ok(receipt)
+    }
+
+    /// The present instant as a record can carry it: whole milliseconds.
+    fn record_time(&self) -> TimestampMicros {
+        let now = self.components.clock.now().0;
+        TimestampMicros(now - now.rem_euclid(1_000))
+    }
+
+    fn leave_out_large(&self, events: Vec<Sent>, receipt: &mut Receipt) -> Vec<Sent> {
+        let limit = self.settings.max_event_bytes;
+        let (fitting, large): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.payload.len() <= limit);
+        for event in large {
+            let error = format!("too large: {} bytes, the collector takes {limit}", event.payload.len());
+            receipt.refuse(event.index, error);
+        }
+        fitting
+    }
+
+    /// What the log said of each event, in order.
+    async fn append(
+        &self,
+        source: &SourceDefinition,
+        events: &[Judged],
+        now: TimestampMicros,
+    ) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
+        if events.is_empty() {
+            return Vec::new();
+        }
+        let record =
+            |event: &Judged| NewRecord { key: event.id.clone(), payload: event.sent.payload.clone(), timestamp: now };
+        let started = tokio::time::Instant::now();
+        let limit = self.settings.acknowledge_timeout;
+        let appending = self.components.log.append(&source.topic, events.iter().map(record).collect());
+        let stored = tokio::time::timeout(limit, appending).await.unwrap_or_default();
+        histogram!(COLLECTOR_ACKNOWLEDGE).record(started.elapsed().as_secs_f64());
+        let told = stored.len();
+        // No answer in time, or fewer answers than records: the log did not tell.
+        let untold = (told..events.len())
+            .map(|_| Err(EventLogError::Unreachable(format!("no acknowledgement within {} ms", limit.as_millis()))));
+        stored.into_iter().chain(untold).take(events.len()).collect()
+    }
+}
+
+/// Judges events by the rules that both layers decode with.
+fn judge(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Result<Vec<Judged>, EventLogError> {
+    let record = |(at, event): (usize, &Sent)| Record {
+        partition: PartitionId(0),
+        offset: Offset(at as i64),
+        timestamp: now,
+        payload: event.payload.clone(),
+        event_id: None,
+        clock_shift: None,
+    };
+    let records: Vec<Record> = events.iter().enumerate().map(record).collect();
+    let rows = decode(source, &records)?;
+    let errors = rows.column_by_name(column::ERROR).expect("decoding always gives this column").as_string::<i32>();
+    let ids = event_ids(source, &rows)?;
+    let judge = |(at, event): (usize, &Sent)| Judged {
+        sent: event.clone(),
+        bad: errors.is_valid(at).then(|| errors.value(at).to_owned()),
+        id: ids.as_ref().filter(|ids| ids.is_valid(at)).map(|ids| Bytes::copy_from_slice(ids.value(at).as_bytes())),
+    };
+    Ok(events.iter().enumerate().map(judge).collect())
+}
+
+fn leave_out_refused(judged: Vec<Judged>, on_error: OnError, receipt: &mut Receipt) -> Vec<Judged> {
+    if on_error == OnError::Keep {
+        return judged;
+    }
+    let mut good = Vec::with_capacity(judged.len());
+    for event in judged {
+        match event.bad {
+            None => good.push(event),
+            Some(error) => receipt.refuse(event.sent.index, error),
+        }
+    }
+    good
+}
+
+fn count(source: &SourceDefinition, receipt: &Receipt) {
+    let outcomes =
+        [("accepted", receipt.accepted), ("rejected", receipt.rejected), ("unacknowledged", receipt.unacknowledged)];
+    for (outcome, events) in outcomes {
+        let labels = [("source", source.name.to_string()), ("outcome", outcome.to_owned())];
+        counter!(COLLECTOR_EVENTS, &labels).increment(events as u64);
+    }
+    if receipt.unacknowledged > 0 {
+        let (source, events) = (source.name.as_str(), receipt.unacknowledged);
+        warn!(source, events, "event log did not acknowledge events");
+    }
+}
+
+fn defect(error: EventLogError) -> Problem {
+    tracing::error!(%error, "collector failed");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "defect",
+        "Collector failed",
+        format!("{error}; nothing was stored"),
+    )
+}

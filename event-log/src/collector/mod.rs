@@ -1,0 +1,168 @@
+//! The collector: events over HTTP into the log, answered when the log has them.
+//!
+//! ```text
+//!  POST --> admission --> body (read, inflate) --> split --> intake (decode, append) --> receipt
+//!             429           408, 413, 415           400          404, 503                  200
+//! ```
+//!
+//! `POST /v1/sources/{source}/events` takes a JSON array, one or more objects (`application/json`), or one object a line
+//! (`application/x-ndjson`), plain or gzip. The answer is
+//! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every other
+//! answer is a problem detail ([`crate::problem`]). `token` is a position token: a query that carries it sees the events.
+//!
+//! Guarantee: an event counts as accepted once the log acknowledged it, and is judged by the very rules of
+//! [`crate::decode`]. Nothing is stored by half without saying so: see `receipt.rs`.
+//!
+//! **Bad events.** What can be set apart as one record goes to the log, good or bad, and a bad one is answered with its
+//! reason and `"stored": true`: it ends in the master dataset with `_error` and payload, is counted, can be looked at, and
+//! can be recomputed should the schema or the decoder have been wrong. Most senders of events do not read answers, and
+//! what they send must not vanish. A sender that repairs and sends again asks for `?on_error=refuse`: bad events are then
+//! left out, `"stored": false`. Too large events are always left out, as the log cannot hold them. A body that cannot be
+//! taken apart (broken JSON around the events, no gzip, no UTF-8) is refused as a whole, 400, nothing stored.
+//!
+//! Not here: who may send (a later issue), how the log is reached (`kafka.rs`), correcting clients' clocks (later).
+
+mod admission;
+mod body;
+mod intake;
+mod receipt;
+mod settings;
+mod split;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use metrics::counter;
+use serde::Deserialize;
+use views::{Clock, Pipeline, SourceDefinition};
+
+use admission::Admission;
+pub use settings::CollectorSettings;
+
+use crate::EventLog;
+use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
+use crate::problem::Problem;
+
+/// What the collector works with.
+#[derive(Clone)]
+pub struct CollectorComponents {
+    /// Where events go.
+    pub log: Arc<dyn EventLog>,
+    /// Which sources there are.
+    pub pipeline: Arc<Pipeline>,
+    /// The time that records are stamped with.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Takes events of all sources of a pipeline.
+pub struct Collector {
+    components: CollectorComponents,
+    settings: CollectorSettings,
+    admission: Admission,
+}
+
+impl Collector {
+    /// A collector. Does no IO; topics must exist before the first event comes.
+    pub fn new(components: CollectorComponents, settings: CollectorSettings) -> Self {
+        Self { admission: Admission::new(&settings), components, settings }
+    }
+
+    async fn collect(&self, source: &str, options: Options, request: Request) -> Result<Response, Problem> {
+        let source = self.source(source)?;
+        let (parts, body) = request.into_parts();
+        let form = body::form(&parts.headers)?;
+        let encoding = body::encoding(&parts.headers)?;
+        let mut admitted = self.admission.enter()?;
+        let mut bytes = body::read(body, &parts.headers, &self.settings, &mut admitted).await?;
+        if encoding == body::Encoding::Gzip {
+            bytes = body::inflate(&bytes, self.settings.max_inflated_bytes, &mut admitted).await?;
+        }
+        counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
+        let events = split::split(&bytes, form, self.settings.max_events)?;
+        let receipt = self.take_in(source, events, options.on_error).await?;
+        Ok(receipt.into_response(self.retry_after_seconds()))
+    }
+
+    fn source(&self, name: &str) -> Result<&SourceDefinition, Problem> {
+        let sources = &self.components.pipeline.sources;
+        sources.iter().find(|source| source.name.as_str() == name).map(AsRef::as_ref).ok_or_else(|| {
+            let known: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+            let detail = format!("no source is named {name}");
+            Problem::new(StatusCode::NOT_FOUND, "unknown-source", "Unknown source", detail)
+                .with_hint(format!("sources of this pipeline: {}", known.join(", ")))
+                .with_member("known", known.into())
+        })
+    }
+
+    fn retry_after_seconds(&self) -> u64 {
+        self.settings.retry_after.as_secs().max(1)
+    }
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collector").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The routes of the collector; to be merged with those of other roles.
+pub fn router(collector: Arc<Collector>) -> Router {
+    let events = post(post_events).fallback(other_method);
+    // The collector keeps its own limit on the body, which a setting names.
+    let events = events.layer(axum::extract::DefaultBodyLimit::disable());
+    Router::new().route("/v1/sources/{source}/events", events).with_state(collector)
+}
+
+/// What a request may ask for.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Options {
+    on_error: OnError,
+}
+
+/// What becomes of an event that cannot be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum OnError {
+    /// It is stored and counted as rejected.
+    #[default]
+    Keep,
+    /// It is left out.
+    Refuse,
+}
+
+async fn post_events(
+    State(collector): State<Arc<Collector>>,
+    source: Result<Path<String>, PathRejection>,
+    options: Result<Query<Options>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let response = match (source, options) {
+        (Ok(Path(source)), Ok(Query(options))) => {
+            collector.collect(&source, options, request).await.unwrap_or_else(IntoResponse::into_response)
+        }
+        (Err(rejection), _) => bad_request(rejection.body_text()).into_response(),
+        (_, Err(rejection)) => bad_request(rejection.body_text())
+            .with_hint("the only parameter is `on_error`: keep (the default) or refuse")
+            .into_response(),
+    };
+    counter!(COLLECTOR_REQUESTS, "status" => response.status().as_str().to_owned()).increment(1);
+    response
+}
+
+async fn other_method() -> Response {
+    let detail = "events are sent with POST";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
+        .with_header(header::ALLOW, axum::http::HeaderValue::from_static("POST"))
+        .into_response()
+}
+
+fn bad_request(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad-request", "Request cannot be understood", detail)
+}
