@@ -1,1 +1,60 @@
-//! query-gateway
+//! The query gateway: one answer from batch and realtime views, over HTTP and SQL.
+//!
+//! ```text
+//!  realtime store --indexes--> pin --runs--> merged chunks --+
+//!                               |                            +--> SourceState (immutable) --> rows, sql --> answer
+//!  batch views ----versions-----+---states--> sorted states --+                                            + envelope
+//! ```
+//!
+//! Guarantee: an answer is `finish(batch states (+) run states)` of one pinned batch version and runs that tile from its
+//! cut to the head in every partition, all in memory before the first byte of the answer is computed. What does not
+//! tile is not served; what lags is marked stale. Nothing here writes to a store.
+//! Not here: Kafka and the master dataset (never read by the gateway); publishing and expiry (batch and speed layer).
+//!
+//! | file | stage |
+//! |---|---|
+//! | `run.rs` | loops and waits |
+//! | `refresh.rs`, `attempt.rs`, `pin.rs` | reading the stores; putting a view together; choosing version and runs |
+//! | `served.rs`, `versions.rs`, `realtime.rs`, `states.rs`, `plans.rs` | what is kept in memory |
+//! | `rows.rs`, `filter.rs`, `answer.rs` | rows requests |
+//! | `sql.rs`, `tables.rs`, `measure.rs` | SQL, views as its tables, `MEASURE()` in it |
+//! | `envelope.rs`, `details.rs`, `status.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
+//! | `http.rs`, `error.rs`, `page.html` | HTTP |
+
+mod answer;
+mod attempt;
+mod config;
+mod details;
+mod envelope;
+mod error;
+mod filter;
+mod gateway;
+mod http;
+mod json;
+mod measure;
+mod metrics;
+mod pin;
+mod plans;
+mod realtime;
+mod refresh;
+mod rows;
+pub mod run;
+mod served;
+mod sql;
+mod states;
+mod status;
+mod tables;
+mod versions;
+
+pub use config::GatewaySettings;
+pub use details::{ColumnDetails, VersionDetails, ViewDetails};
+pub use envelope::{Envelope, ErrorBound, Hole};
+pub use error::{Behind, GatewayError, Problem};
+pub use gateway::{Gateway, GatewayComponents, Readiness, RowsAnswer};
+pub use http::router;
+pub use metrics::MetricsText;
+pub use rows::{Layer, RowsRequest};
+pub use sql::{SqlAnswer, SqlEnvelope, SqlRequest};
+pub use status::{
+    NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, ViewStatus,
+};

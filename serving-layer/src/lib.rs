@@ -21,4 +21,6 @@ pub mod registry;
 
 pub use batch_views::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore};
 pub use error::ServingError;
+/// Where batch views lie: for callers that hand it on and need nothing else of the `lake` crate.
+pub use lake::Lake;
 pub use realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};

@@ -1,0 +1,225 @@
+//! One view in one reading of the stores: choose, fetch, put together.
+//!
+//! In: indexes read before, what was served before. Out: the next [`Served`], or why there is none.
+//! Guarantee: blobs are fetched once, by id; a blob that is missing or broken is a gap, and another choice is made.
+//! Not here: reading indexes (`refresh.rs`), the choice itself (`pin.rs`).
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use serving_layer::{BatchVersion, BlobKey, PartitionKey, blob};
+use tracing::warn;
+use views::{Cut, PartitionId, RunId, ViewDefinition};
+
+use crate::pin::{Choice, Indexes, Pin, PinnedRun};
+use crate::plans::Plans;
+use crate::realtime::Realtime;
+use crate::refresh::{Check, SourceReader};
+use crate::served::{Served, ViewState, is_ahead};
+use crate::versions::{BatchVersions, number};
+use crate::{metrics, run};
+
+/// One view with what is needed to read it.
+#[derive(Debug)]
+pub(crate) struct ViewReader {
+    /// The definition.
+    pub view: Arc<ViewDefinition>,
+    /// Its plans.
+    pub plans: Arc<Plans>,
+    /// Its batch versions.
+    pub versions: BatchVersions,
+}
+
+/// Why a view cannot be put together.
+pub(crate) enum Unserved {
+    /// What was read does not tile.
+    Gap(String),
+    /// A store failed.
+    Store(String),
+}
+
+/// One view in one reading of the stores.
+pub(crate) struct Attempt<'a> {
+    /// The source with its stores.
+    pub source: &'a SourceReader,
+    /// The view.
+    pub reader: &'a ViewReader,
+    /// Read before any version is looked at.
+    pub indexes: &'a Indexes,
+    /// What was served before.
+    pub before: Option<&'a ViewState>,
+    /// Encoded runs fetched so far.
+    pub runs: &'a mut BTreeMap<RunId, Bytes>,
+}
+
+impl Attempt<'_> {
+    /// The newest version in memory that tiles, else the newest of all that does.
+    pub(crate) async fn serve(&mut self, check: Check) -> Result<Served, Unserved> {
+        if check == Check::IfNeeded
+            && let Some(loaded) = self.reader.versions.loaded()
+            && let Ok(served) = self.pin(&loaded, false).await
+        {
+            return Ok(served);
+        }
+        if check == Check::Always || self.is_listing_due() {
+            self.reader.versions.check(self.source.settings(), self.source.now()).await;
+        }
+        self.pin(&self.reader.versions.known(), false).await
+    }
+
+    /// Nothing tiles, also on reading again: the last state if it reaches further, else batch alone; stale either way.
+    pub(crate) async fn make_do(&mut self, unserved: Unserved) -> ViewState {
+        let reason = match unserved {
+            Unserved::Gap(reason) | Unserved::Store(reason) => reason,
+        };
+        let kept = match self.before {
+            Some(ViewState::Served(before)) => Some(Served {
+                version: before.version.clone(),
+                partitions: before.partitions.clone(),
+                batch: before.batch.clone(),
+                realtime: before.realtime.clone(),
+                stale: vec![reason.clone()],
+            }),
+            _ => None,
+        };
+        match (self.pin(&self.reader.versions.known(), true).await, kept) {
+            (Ok(fallback), Some(kept)) if is_ahead(&kept, &fallback) => ViewState::Served(Arc::new(kept)),
+            (Ok(fallback), _) => ViewState::Served(Arc::new(fallback)),
+            (Err(_), Some(kept)) => ViewState::Served(Arc::new(kept)),
+            (Err(Unserved::Store(reason)), None) => ViewState::Unavailable(reason),
+            (Err(Unserved::Gap(_)), None) => match self.reader.versions.problem() {
+                Some(problem) => ViewState::Unavailable(problem),
+                None => ViewState::Building(reason),
+            },
+        }
+    }
+
+    fn is_listing_due(&self) -> bool {
+        // A view that is stale already does not list at every tick.
+        let was_good = matches!(self.before, Some(ViewState::Served(before)) if before.stale.is_empty());
+        let interval = i64::try_from(self.source.settings().version_interval.as_micros()).unwrap_or(i64::MAX);
+        let checked_at = self.reader.versions.checked_at();
+        was_good || checked_at.is_none_or(|at| self.source.now().micros_since(at) >= interval)
+    }
+
+    /// Chooses among `versions` and puts the states together; blobs that are missing make another choice.
+    async fn pin(&mut self, versions: &[BatchVersion], is_fallback: bool) -> Result<Served, Unserved> {
+        let cuts: Vec<&Cut> = versions.iter().map(|version| &version.facts.cut).collect();
+        let floor = match self.before {
+            Some(ViewState::Served(before)) => before.heads(),
+            _ => BTreeMap::new(),
+        };
+        let mut missing = HashSet::new();
+        loop {
+            let view = self.reader.view.hash;
+            let choice = Choice { view, indexes: self.indexes, cuts: &cuts, missing: &missing, floor: &floor };
+            let pin = if is_fallback {
+                choice.fall_back().ok_or_else(|| Unserved::Gap("there is no batch version".to_owned()))?
+            } else {
+                choice.choose().map_err(Unserved::Gap)?
+            };
+            match self.fetch_realtime(&pin).await? {
+                Ok(realtime) => return self.put_together(pin, versions, realtime).await,
+                Err(gone) => missing.extend(gone),
+            }
+        }
+    }
+
+    async fn put_together(
+        &mut self,
+        pin: Pin,
+        versions: &[BatchVersion],
+        realtime: Realtime,
+    ) -> Result<Served, Unserved> {
+        let version = pin.candidate.and_then(|candidate| versions.get(candidate)).cloned();
+        let batch = match &version {
+            Some(version) => {
+                let states = self.reader.versions.states(version, self.source.settings()).await;
+                Some(states.map_err(|error| Unserved::Store(error.to_string()))?)
+            }
+            None => None,
+        };
+        self.reader.versions.retain(version.as_ref().map(number));
+        let stale = pin.partitions.values().filter_map(|partition| partition.gap.clone()).collect();
+        metrics::realtime_held(&self.reader.view.name, realtime.size_bytes());
+        Ok(Served { version, partitions: pin.partitions, batch, realtime, stale })
+    }
+
+    /// The realtime states at `pin`, from those before and the runs since; the inner error names runs without a blob.
+    async fn fetch_realtime(&mut self, pin: &Pin) -> Result<Result<Realtime, Vec<RunId>>, Unserved> {
+        let before = match self.before {
+            Some(ViewState::Served(before)) => before.realtime.clone(),
+            _ => Realtime::default(),
+        };
+        let growth = before.growth(pin);
+        let wanted: HashSet<RunId> =
+            pin.partitions.values().flat_map(|pin| pin.runs.iter().map(|run| run.id)).collect();
+        self.runs.retain(|run, _| wanted.contains(run));
+        let blobs = match self.fetch_blobs(&growth.runs).await? {
+            Ok(blobs) => blobs,
+            Err(gone) => return Ok(Err(gone)),
+        };
+        let mut states: Vec<RecordBatch> = Vec::new();
+        for (run, blob) in &blobs {
+            match blob::decode(blob, &self.reader.view.states) {
+                Ok(batches) => states.extend(batches),
+                Err(error) => {
+                    warn!(view = %self.reader.view.name, %run, %error, "a run cannot be read");
+                    self.runs.remove(run);
+                    return Ok(Err(vec![*run]));
+                }
+            }
+        }
+        self.keep(blobs);
+        let merge = self.reader.plans.merge().await.map_err(|error| Unserved::Store(error.to_string()))?;
+        let grown = before.grow(&self.reader.view, &merge, pin, (&growth, states)).await;
+        grown.map(Ok).map_err(|error| Unserved::Store(error.to_string()))
+    }
+
+    async fn fetch_blobs(
+        &self,
+        runs: &[(PartitionId, PinnedRun)],
+    ) -> Result<Result<Vec<(RunId, Bytes)>, Vec<RunId>>, Unserved> {
+        let mut found = Vec::new();
+        let mut wanted: BTreeMap<PartitionId, Vec<BlobKey>> = BTreeMap::new();
+        for (partition, run) in runs.iter().filter(|(_, run)| run.rows > 0) {
+            match self.runs.get(&run.id) {
+                Some(blob) => found.push((run.id, blob.clone())),
+                None => {
+                    wanted.entry(*partition).or_default().push(BlobKey { run: run.id, view: self.reader.view.hash })
+                }
+            }
+        }
+        let mut gone = Vec::new();
+        for (partition, keys) in wanted {
+            let key = PartitionKey { source: self.source.source().name.clone(), partition };
+            let limit = self.source.settings().store_timeout;
+            let read = run::within(limit, self.source.store().get_blobs(&key, &keys)).await;
+            let blobs = read
+                .ok_or_else(|| Unserved::Store(format!("realtime store: no answer within {limit:?}")))?
+                .map_err(|error| Unserved::Store(error.to_string()))?;
+            metrics::blobs_fetched(keys.len());
+            for (key, blob) in keys.iter().zip(blobs) {
+                match blob {
+                    Some(blob) => found.push((key.run, blob)),
+                    None => gone.push(key.run),
+                }
+            }
+        }
+        Ok(if gone.is_empty() { Ok(found) } else { Err(gone) })
+    }
+
+    /// Keeps encoded runs for the next rebuild, within the limit.
+    fn keep(&mut self, blobs: Vec<(RunId, Bytes)>) {
+        let mut held: usize = self.runs.values().map(Bytes::len).sum();
+        for (run, blob) in blobs {
+            if held + blob.len() > self.source.settings().run_memory_bytes {
+                break;
+            }
+            held += blob.len();
+            self.runs.insert(run, blob);
+        }
+    }
+}

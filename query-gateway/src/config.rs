@@ -1,0 +1,72 @@
+//! Settings of the gateway. Values only: the binary reads them from file, environment and flags.
+//!
+//! Not here: components (stores, clock), which are passed in beside the settings.
+
+use std::time::Duration;
+
+/// How the gateway reads the stores and what it allows a query to cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// How often the indexes of the realtime store are read in the background. Adds to the age of every answer.
+    pub refresh_interval: Duration,
+    /// How often the batch views are asked for a newer version in the background.
+    pub version_interval: Duration,
+    /// How many of the newest batch versions are considered when the newest does not tile with the runs.
+    pub retained_versions: usize,
+    /// Limit on one version of one view in memory; a larger one is refused by name.
+    pub view_memory_bytes: usize,
+    /// Limit on fetched, still encoded runs that are kept for the next rebuild, per view.
+    pub run_memory_bytes: usize,
+    /// How long one read of a store may take before the store counts as unreachable.
+    pub store_timeout: Duration,
+    /// An answer that was last known to be right longer ago than this is marked stale.
+    pub stale_after: Duration,
+    /// Rows of an answer where the request does not say.
+    pub default_rows: usize,
+    /// The largest `limit` of a rows request, and the most rows of an SQL answer.
+    pub max_rows: usize,
+    /// How long `after=` waits where the request does not say.
+    pub default_wait: Duration,
+    /// The longest `timeout=`.
+    pub max_wait: Duration,
+    /// Queries that may run at one time; more are refused with 429.
+    pub max_queries: usize,
+    /// SQL queries that may run at one time; more are refused with 429.
+    pub max_sql_queries: usize,
+    /// The longest SQL text, in bytes.
+    pub sql_text_bytes: usize,
+    /// How long an SQL query may run.
+    pub sql_time_limit: Duration,
+    /// Memory of all running SQL queries together.
+    pub sql_memory_bytes: usize,
+    /// The largest SQL answer, as Arrow batches in memory.
+    pub sql_result_bytes: usize,
+    /// Into how many parallel parts an SQL query is split.
+    pub sql_partitions: usize,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        const MIB: usize = 1024 * 1024;
+        Self {
+            refresh_interval: Duration::from_millis(20),
+            version_interval: Duration::from_millis(500),
+            retained_versions: 8,
+            view_memory_bytes: 512 * MIB,
+            run_memory_bytes: 128 * MIB,
+            store_timeout: Duration::from_secs(2),
+            stale_after: Duration::from_secs(15),
+            default_rows: 100,
+            max_rows: 10_000,
+            default_wait: Duration::from_secs(5),
+            max_wait: Duration::from_secs(30),
+            max_queries: 256,
+            max_sql_queries: 8,
+            sql_text_bytes: 16 * 1024,
+            sql_time_limit: Duration::from_secs(10),
+            sql_memory_bytes: 256 * MIB,
+            sql_result_bytes: 32 * MIB,
+            sql_partitions: 2,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What `/v1/views` tells of each view: columns, definition, versions, freshness.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serving_layer::BatchVersion;
+use views::{AggregateClass, Offset, PartitionId, ViewDefinition};
+
+use crate::ViewStatus;
+use crate::json::instant;
+use crate::versions::number;
+
+/// What `/v1/views/{view}` tells.
+#[derive(Clone, Debug, Serialize)]
+pub struct ViewDetails {
+    /// Its name.
+    pub view: String,
+    /// The source it aggregates.
+    pub source: String,
+    /// Its definition as SQL.
+    pub sql: String,
+    /// Identifies the definition.
+    pub definition: String,
+    /// Group keys: name and type.
+    pub dimensions: Vec<ColumnDetails>,
+    /// The dimension that `from` and `to` filter; null without one.
+    pub time_dimension: Option<String>,
+    /// Numbers: name, type, class.
+    pub measures: Vec<ColumnDetails>,
+    /// Retained batch versions, newest first.
+    pub versions: Vec<VersionDetails>,
+    /// State, cut, head and freshness.
+    pub status: ViewStatus,
+}
+
+/// A column of a view.
+#[derive(Clone, Debug, Serialize)]
+pub struct ColumnDetails {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub data_type: String,
+    /// `exact`, `float`, `sketch` or `unbounded`; null for a dimension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<&'static str>,
+    /// How it is computed; null for a dimension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expression: Option<String>,
+    /// Whether finished values may be summed up; null for a dimension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub additive: Option<bool>,
+}
+
+/// A batch version.
+#[derive(Clone, Debug, Serialize)]
+pub struct VersionDetails {
+    /// Its number, for `version=`.
+    pub version: i64,
+    /// When it was published.
+    pub published_at: Option<String>,
+    /// What it covers.
+    pub cut: BTreeMap<PartitionId, Offset>,
+    /// Whether everything was recomputed for it.
+    pub is_full: bool,
+}
+
+impl ViewDetails {
+    /// The details of a view with these retained versions, newest first.
+    pub(crate) fn new(view: &ViewDefinition, versions: &[BatchVersion], status: ViewStatus) -> Self {
+        Self {
+            view: view.name.to_string(),
+            source: view.source.name.to_string(),
+            sql: view.sql.clone(),
+            definition: view.hash.to_string(),
+            dimensions: dimension_details(view),
+            time_dimension: view.time_dimension.map(|index| view.dimensions[index].name.clone()),
+            measures: measure_details(view),
+            versions: versions.iter().map(version_details).collect(),
+            status,
+        }
+    }
+}
+
+fn dimension_details(view: &ViewDefinition) -> Vec<ColumnDetails> {
+    let details = view.dimensions.iter().map(|dimension| ColumnDetails {
+        name: dimension.name.clone(),
+        data_type: dimension.data_type.to_string(),
+        class: None,
+        expression: None,
+        additive: None,
+    });
+    details.collect()
+}
+
+fn measure_details(view: &ViewDefinition) -> Vec<ColumnDetails> {
+    let details = view.measures.iter().map(|measure| ColumnDetails {
+        name: measure.name.clone(),
+        data_type: measure.data_type.to_string(),
+        class: Some(match measure.class {
+            AggregateClass::Exact => "exact",
+            AggregateClass::Float => "float",
+            AggregateClass::Sketch { .. } => "sketch",
+            AggregateClass::Unbounded => "unbounded",
+        }),
+        expression: Some(measure.expression.clone()),
+        additive: Some(measure.is_additive),
+    });
+    details.collect()
+}
+
+fn version_details(version: &BatchVersion) -> VersionDetails {
+    let cut = version.facts.cut.0.iter().map(|(partition, position)| (*partition, position.offset));
+    VersionDetails {
+        version: number(version),
+        published_at: instant(version.facts.published_at),
+        cut: cut.collect(),
+        is_full: version.facts.is_full,
+    }
+}

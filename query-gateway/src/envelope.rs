@@ -1,0 +1,192 @@
+//! The envelope: what an answer is made of, and how far it reaches.
+//!
+//! Guarantee: computed from the very state that the answer was computed from.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use views::{AggregateClass, Counters, Offset, PartitionId, TimestampMicros, ViewDefinition};
+
+use crate::json::instant;
+use crate::pin::PartitionPin;
+use crate::rows::Layer;
+use crate::served::{Served, as_of};
+use crate::versions::number;
+
+/// Facts about one answer of one view.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Envelope {
+    /// The view.
+    pub view: String,
+    /// The definition that batch and realtime states were computed with.
+    pub definition: String,
+    /// Which part of the states was asked for.
+    pub layer: Layer,
+    /// The batch version; null before the first.
+    pub version: Option<i64>,
+    /// When that version was published, RFC 3339.
+    pub published_at: Option<String>,
+    /// Per partition the offset below which batch answers.
+    pub cut: BTreeMap<PartitionId, Offset>,
+    /// Per partition the offset that the whole answer reaches.
+    pub head: BTreeMap<PartitionId, Offset>,
+    /// When the answer was last known to be right, RFC 3339; null where nothing is known yet.
+    pub as_of: Option<String>,
+    /// Age of `as_of` in milliseconds.
+    pub age_ms: Option<i64>,
+    /// Records counted below the cut.
+    pub batch_rows: u64,
+    /// Records counted between cut and head.
+    pub realtime_rows: u64,
+    /// `realtime_rows` as a share of both.
+    pub realtime_share: f64,
+    /// Runs that the realtime part is made of.
+    pub runs: usize,
+    /// Late events among the records; they are counted in the answer.
+    pub late: u64,
+    /// Records that could not be decoded; they are not in the answer.
+    pub rejected: u64,
+    /// Events left out because an earlier copy is in the answer.
+    pub copies: u64,
+    /// Offsets that were lost before they were archived.
+    pub holes: Vec<Hole>,
+    /// How far back in log time the realtime part recognises copies, in seconds.
+    pub horizon_seconds: u64,
+    /// Per measure how far its value may be off; exact measures are left out.
+    pub error_bounds: BTreeMap<String, ErrorBound>,
+    /// Whether the answer reaches less far than healthy stores would allow.
+    pub stale: bool,
+    /// Why.
+    pub stale_reasons: Vec<String>,
+}
+
+/// A range of lost offsets `[from, to)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Hole {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The first offset lost.
+    pub from: Offset,
+    /// The first offset after it that was not.
+    pub to: Offset,
+}
+
+/// How far a measure may be off.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ErrorBound {
+    /// `sketch`: relative error (uniques) or rank error (percentiles) at two standard deviations. `float`: rounding,
+    /// relative to the sum of absolute values.
+    pub kind: &'static str,
+    /// The bound.
+    pub bound: f64,
+}
+
+/// When an answer counts as stale by age alone, and the instant to compare with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freshness {
+    pub now: TimestampMicros,
+    pub stale_after: Duration,
+}
+
+impl Envelope {
+    /// The envelope of an answer from `served`; `problem` is what kept the stores from being read.
+    pub(crate) fn new(
+        view: &ViewDefinition,
+        served: &Served,
+        layer: Layer,
+        problem: Option<&str>,
+        freshness: Freshness,
+    ) -> Self {
+        let facts = served.version.as_ref().map(|version| &version.facts);
+        let batch: Counters = facts.map(|facts| facts.counters.values().copied().sum()).unwrap_or_default();
+        let realtime: Counters = served.partitions.values().map(|partition| partition.counters).sum();
+        let counted = match layer {
+            Layer::Merged => batch + realtime,
+            Layer::Batch => batch,
+            Layer::Realtime => realtime,
+        };
+        let (batch_rows, realtime_rows) = (batch.rows, if layer == Layer::Batch { 0 } else { realtime.rows });
+        let is_batch = layer == Layer::Batch;
+        let as_of = if is_batch { log_time(&served.partitions) } else { as_of(&served.partitions) };
+        let age = as_of.map(|as_of| freshness.now.micros_since(as_of).max(0));
+        let stale_reasons = if is_batch { Vec::new() } else { stale_reasons(served, age, problem, freshness) };
+        Self {
+            view: view.name.to_string(),
+            definition: view.hash.to_string(),
+            layer,
+            version: served.version.as_ref().map(number),
+            published_at: facts.and_then(|facts| instant(facts.published_at)),
+            cut: offsets(&served.partitions, |partition| partition.cut.offset),
+            head: offsets(
+                &served.partitions,
+                |partition| {
+                    if is_batch { partition.cut.offset } else { partition.head.offset }
+                },
+            ),
+            as_of: as_of.and_then(instant),
+            age_ms: age.map(|age| age / 1_000),
+            batch_rows,
+            realtime_rows,
+            realtime_share: share(realtime_rows, batch_rows),
+            runs: if is_batch { 0 } else { served.partitions.values().map(|partition| partition.runs.len()).sum() },
+            late: counted.late,
+            rejected: counted.rejected,
+            copies: counted.copies,
+            holes: facts.map(|facts| facts.holes.iter().map(hole).collect()).unwrap_or_default(),
+            horizon_seconds: view.source.horizon.as_secs(),
+            error_bounds: error_bounds(view, counted.rows),
+            stale: !stale_reasons.is_empty(),
+            stale_reasons,
+        }
+    }
+}
+
+/// The least instant up to which all batch states reach, in log time.
+fn log_time(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<TimestampMicros> {
+    partitions.values().map(|pin| pin.cut.max_timestamp).filter(|at| *at != TimestampMicros::MIN).min()
+}
+
+fn stale_reasons(served: &Served, age: Option<i64>, problem: Option<&str>, freshness: Freshness) -> Vec<String> {
+    let mut reasons = served.stale.clone();
+    reasons.extend(problem.map(str::to_owned));
+    let limit = i64::try_from(freshness.stale_after.as_micros()).unwrap_or(i64::MAX);
+    match age {
+        Some(age) if age > limit => {
+            let seconds = age / 1_000_000;
+            reasons.push(format!("it was last known to be right {seconds} seconds ago; is the speed layer running?"));
+        }
+        Some(_) => {}
+        None => reasons.push("nothing is known of any partition yet".to_owned()),
+    }
+    reasons
+}
+
+fn offsets(
+    partitions: &BTreeMap<PartitionId, PartitionPin>,
+    of: impl Fn(&PartitionPin) -> Offset,
+) -> BTreeMap<PartitionId, Offset> {
+    partitions.iter().map(|(partition, pin)| (*partition, of(pin))).collect()
+}
+
+fn share(realtime: u64, batch: u64) -> f64 {
+    let all = realtime + batch;
+    if all == 0 { 0.0 } else { realtime as f64 / all as f64 }
+}
+
+fn hole((partition, from, to): &(PartitionId, i64, i64)) -> Hole {
+    Hole { partition: *partition, from: Offset(*from), to: Offset(*to) }
+}
+
+fn error_bounds(view: &ViewDefinition, rows: u64) -> BTreeMap<String, ErrorBound> {
+    let bounds = view.measures.iter().filter_map(|measure| {
+        let bound = match measure.class {
+            AggregateClass::Sketch { bound } => ErrorBound { kind: "sketch", bound },
+            // Each addition rounds by at most half a unit in the last place of the running sum.
+            AggregateClass::Float => ErrorBound { kind: "float", bound: rows as f64 * f64::EPSILON },
+            AggregateClass::Exact | AggregateClass::Unbounded => return None,
+        };
+        Some((measure.name.clone(), bound))
+    });
+    bounds.collect()
+}

@@ -1,0 +1,101 @@
+//! Filters on dimensions, over sorted states.
+//!
+//! In: sorted states and tests on dimensions. Out: the rows that pass, in key order.
+//! Guarantee: equality on the leading dimensions costs binary searches, whatever the size; other tests look at the rows
+//! that are left, vectorised. Pure.
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar};
+use arrow::compute::kernels::cmp;
+use arrow::compute::{and_kleene, filter_record_batch, is_not_null, is_null, or_kleene};
+use arrow::error::ArrowError;
+
+use crate::states::{SortedStates, encode_prefix};
+
+/// What a dimension is tested for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Test {
+    /// Equal to one of the values.
+    AnyOf,
+    /// At or above the value.
+    AtLeast,
+    /// Above the value.
+    Above,
+    /// At or below the value.
+    AtMost,
+    /// Below the value.
+    Below,
+    /// Null.
+    Null,
+    /// Not null.
+    NotNull,
+}
+
+/// One test of one dimension; filters are joined by "and".
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    /// Index of the dimension.
+    pub dimension: usize,
+    /// The test.
+    pub test: Test,
+    /// Arrays of one value each, of the dimension's type.
+    pub values: Vec<ArrayRef>,
+}
+
+/// The rows that pass all filters.
+pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<RecordBatch, ArrowError> {
+    let mut lead: Vec<ArrayRef> = Vec::new();
+    while let Some(value) = equal_to(filters, lead.len()) {
+        lead.push(value.clone());
+    }
+    let rows = if lead.is_empty() { states.batch().clone() } else { states.with_prefix(&encode_prefix(&lead)?) };
+    let mut mask: Option<BooleanArray> = None;
+    for filter in filters.iter().filter(|filter| !is_answered(filter, lead.len())) {
+        if rows.num_rows() == 0 {
+            return Ok(rows);
+        }
+        let passes = evaluate(filter, rows.column(filter.dimension))?;
+        mask = Some(match mask {
+            Some(mask) => and_kleene(&mask, &passes)?,
+            None => passes,
+        });
+    }
+    match mask {
+        Some(mask) => filter_record_batch(&rows, &mask),
+        None => Ok(rows),
+    }
+}
+
+fn equal_to(filters: &[Filter], dimension: usize) -> Option<&ArrayRef> {
+    let mut found = filters.iter().filter(|filter| filter.dimension == dimension && filter.test == Test::AnyOf);
+    match (found.next()?.values.as_slice(), found.next()) {
+        ([value], None) => Some(value),
+        _ => None,
+    }
+}
+
+fn is_answered(filter: &Filter, leading: usize) -> bool {
+    filter.dimension < leading && filter.test == Test::AnyOf
+}
+
+fn evaluate(filter: &Filter, column: &ArrayRef) -> Result<BooleanArray, ArrowError> {
+    let values = filter.values.iter().map(|value| Scalar::new(value.clone()));
+    let compare = |test: fn(&dyn arrow::array::Datum, &dyn arrow::array::Datum) -> Result<BooleanArray, ArrowError>| {
+        values.clone().try_fold(None::<BooleanArray>, |mask, value| {
+            let passes = test(column, &value)?;
+            Ok::<_, ArrowError>(Some(match mask {
+                Some(mask) => or_kleene(&mask, &passes)?,
+                None => passes,
+            }))
+        })
+    };
+    let mask = match filter.test {
+        Test::AnyOf => compare(cmp::eq)?,
+        Test::AtLeast => compare(cmp::gt_eq)?,
+        Test::Above => compare(cmp::gt)?,
+        Test::AtMost => compare(cmp::lt_eq)?,
+        Test::Below => compare(cmp::lt)?,
+        Test::Null => Some(is_null(column)?),
+        Test::NotNull => Some(is_not_null(column)?),
+    };
+    Ok(mask.unwrap_or_else(|| BooleanArray::from(vec![false; column.len()])))
+}

@@ -1,0 +1,373 @@
+//! The gateway as Rust calls it: rows, SQL, status; HTTP is a thin layer above.
+//!
+//! Guarantee: correct with or without the refresh loops. With them a query reads memory; without them it reads the
+//! stores first, indexes before versions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::RecordBatch;
+use serde::Serialize;
+use serving_layer::{BatchViewStore, Lake, RealtimeStore};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use views::{Clock, Offset, PartitionId, Pipeline, PositionToken, SourceName, ViewDefinition, ViewName};
+
+use crate::answer::{Parts, answer};
+use crate::attempt::ViewReader;
+use crate::envelope::{Envelope, Freshness};
+use crate::json::{instant, rows_to_json};
+use crate::metrics;
+use crate::plans::Plans;
+use crate::refresh::{Check, SourceReader};
+use crate::rows::{Layer, RowsRequest, Wait, parse};
+use crate::served::{Served, SourceState, ViewState};
+use crate::sql::SqlEngine;
+use crate::status::{Status, SystemFacts, ViewStatus, source_status};
+use crate::versions::{BatchVersions, number};
+use crate::{Behind, GatewayError, GatewaySettings, MetricsText, StatusSource, ViewDetails, run};
+
+/// What the gateway works with.
+#[derive(Clone)]
+pub struct GatewayComponents {
+    /// The definitions.
+    pub pipeline: Arc<Pipeline>,
+    /// Where the batch views are.
+    pub lake: Lake,
+    /// Where the realtime views are.
+    pub store: Arc<dyn RealtimeStore>,
+    /// What the gateway cannot know.
+    pub status: Arc<dyn StatusSource>,
+    /// Judges the age of answers; decides nothing else.
+    pub clock: Arc<dyn Clock>,
+    /// What `/metrics` shows.
+    pub metrics: MetricsText,
+}
+
+/// Answers queries over the views of one pipeline.
+pub struct Gateway {
+    components: GatewayComponents,
+    settings: GatewaySettings,
+    sources: BTreeMap<SourceName, Arc<SourceReader>>,
+    sql: SqlEngine,
+    // How many refresh loops run; queries read the stores themselves while there is none.
+    refreshing: AtomicUsize,
+    permits: Semaphore,
+}
+
+/// The answer of a rows request.
+#[derive(Clone, Debug)]
+pub struct RowsAnswer {
+    /// Dimensions and finished measures.
+    pub rows: RecordBatch,
+    /// What it is made of.
+    pub envelope: Envelope,
+}
+
+impl RowsAnswer {
+    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}}`.
+    ///
+    /// # Errors
+    /// Only for a defect.
+    pub fn to_json(&self) -> Result<String, GatewayError> {
+        body(&self.rows, &self.envelope)
+    }
+}
+
+/// The JSON text of an answer.
+pub(crate) fn body(rows: &RecordBatch, envelope: &impl Serialize) -> Result<String, GatewayError> {
+    let envelope = serde_json::to_string(envelope).expect("envelopes are plain data with text keys");
+    Ok(format!("{{\"rows\":{},\"envelope\":{envelope}}}", rows_to_json(rows)?))
+}
+
+/// What `/readyz` tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// Whether every view is served or being built and the stores can be read.
+    pub ready: bool,
+    /// What stands in the way.
+    pub problems: Vec<String>,
+}
+
+/// Says that a refresh loop runs, for as long as it is held.
+pub(crate) struct Refreshing<'a>(&'a Gateway);
+
+impl Drop for Refreshing<'_> {
+    fn drop(&mut self) {
+        self.0.stop_refreshing();
+    }
+}
+
+impl Gateway {
+    /// Puts the gateway together. Does no IO.
+    ///
+    /// # Errors
+    /// Only for a defect: two views of one name, or a query engine that refuses its settings.
+    pub fn new(components: GatewayComponents, settings: GatewaySettings) -> Result<Arc<Self>, GatewayError> {
+        let sql = SqlEngine::new(&components.pipeline, &settings)?;
+        let sources = components.pipeline.sources.iter().map(|source| {
+            let views = components.pipeline.views.iter().filter(|view| view.source.name == source.name);
+            let views = views.map(|view| view_reader(view, &components.lake)).collect();
+            let seams = (components.store.clone(), components.clock.clone());
+            (source.name.clone(), Arc::new(SourceReader::new(source.clone(), seams, settings.clone(), views)))
+        });
+        let permits = Semaphore::new(settings.max_queries);
+        let sources = sources.collect();
+        Ok(Arc::new(Self { components, settings, sources, sql, refreshing: AtomicUsize::new(0), permits }))
+    }
+
+    /// Answers a rows request.
+    ///
+    /// # Errors
+    /// [`GatewayError`], by what the caller should do.
+    pub async fn rows(&self, request: &RowsRequest) -> Result<RowsAnswer, GatewayError> {
+        let (source, reader) = self.find(&request.view)?;
+        let view = &reader.view;
+        let parsed = parse(view, &request.parameters, &self.settings)?;
+        let _permit = self.admit()?;
+        let state = self.state_covering(source, &view.name, &parsed.wait).await?;
+        let mut served = served(&state, &view.name)?;
+        if let Some(wanted) = parsed.version {
+            served = self.served_version(reader, wanted).await?;
+        }
+        let parts = Parts {
+            batch: served.batch.as_deref().filter(|_| parsed.layer != Layer::Realtime),
+            realtime: if parsed.layer == Layer::Batch { &[] } else { served.realtime.chunks() },
+        };
+        let rows = answer(view, &reader.plans, parts, &parsed.question).await?;
+        let envelope = self.envelope(view, &served, parsed.layer, &state);
+        Ok(RowsAnswer { rows, envelope })
+    }
+
+    /// What exists.
+    pub async fn views(&self) -> Vec<ViewDetails> {
+        let mut details = Vec::new();
+        for view in &self.components.pipeline.views {
+            details.extend(self.view(view.name.as_str()).await.ok());
+        }
+        details
+    }
+
+    /// One view.
+    ///
+    /// # Errors
+    /// [`GatewayError::Unknown`], naming what exists.
+    pub async fn view(&self, name: &str) -> Result<ViewDetails, GatewayError> {
+        let (source, reader) = self.find(name)?;
+        let view = &reader.view;
+        let state = self.fresh_state(source).await;
+        Ok(ViewDetails::new(view, &reader.versions.known(), self.view_status(reader, &state)))
+    }
+
+    /// How far every part of the system is.
+    pub async fn status(&self) -> Status {
+        let facts = self.facts().await;
+        let mut sources = Vec::new();
+        let mut by_view = BTreeMap::new();
+        for source in &self.components.pipeline.sources {
+            let Some(reader) = self.sources.get(&source.name) else { continue };
+            let state = self.fresh_state(reader).await;
+            let known = facts.partitions.get(&source.name).cloned().unwrap_or_default();
+            sources.push(source_status(reader, &state, &known));
+            for view in reader.views() {
+                by_view.insert(view.view.name.clone(), self.view_status(view, &state));
+            }
+        }
+        let views = self.components.pipeline.views.iter().filter_map(|view| by_view.remove(&view.name)).collect();
+        Status { at: instant(self.components.clock.now()), sources, views, system: facts.others }
+    }
+
+    /// Whether queries can be answered.
+    pub async fn readiness(&self) -> Readiness {
+        let mut problems = Vec::new();
+        for source in self.sources.values() {
+            let state = self.fresh_state(source).await;
+            problems.extend(state.problem.clone());
+            for view in source.views() {
+                let status = self.view_status(view, &state);
+                let is_down = status.state == "unavailable";
+                problems.extend(status.reason.filter(|_| is_down).map(|reason| format!("{}: {reason}", status.view)));
+                problems.extend(status.problem.map(|problem| format!("{}: {problem}", status.view)));
+            }
+        }
+        Readiness { ready: problems.is_empty(), problems }
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &GatewaySettings {
+        &self.settings
+    }
+
+    /// The metrics in Prometheus text format.
+    pub(crate) fn metrics_text(&self) -> String {
+        self.components.metrics.render()
+    }
+
+    /// The SQL part.
+    pub(crate) fn sql_engine(&self) -> &SqlEngine {
+        &self.sql
+    }
+
+    /// One reader per source.
+    pub(crate) fn sources(&self) -> Vec<Arc<SourceReader>> {
+        self.sources.values().cloned().collect()
+    }
+
+    /// Queries read memory from now on, until the guard is dropped.
+    pub(crate) fn start_refreshing(&self) -> Refreshing<'_> {
+        self.refreshing.fetch_add(1, Ordering::AcqRel);
+        Refreshing(self)
+    }
+
+    pub(crate) fn stop_refreshing(&self) {
+        let _ = self.refreshing.fetch_update(Ordering::AcqRel, Ordering::Acquire, |loops| loops.checked_sub(1));
+    }
+
+    /// Learns which partitions exist from what the binary knows.
+    pub(crate) async fn refresh_partitions(&self) {
+        let _ = self.facts().await;
+    }
+
+    /// Finds a view and its source.
+    pub(crate) fn find(&self, name: &str) -> Result<(&Arc<SourceReader>, &ViewReader), GatewayError> {
+        let found = self.sources.values().find_map(|source| {
+            let reader = source.views().iter().find(|reader| reader.view.name.as_str() == name)?;
+            Some((source, reader))
+        });
+        found.ok_or_else(|| GatewayError::Unknown { what: "view", name: name.to_owned(), known: self.view_names() })
+    }
+
+    /// The names of all views.
+    pub(crate) fn view_names(&self) -> Vec<String> {
+        self.components.pipeline.views.iter().map(|view| view.name.to_string()).collect()
+    }
+
+    /// A place among the queries that run at one time.
+    pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
+        self.permits.try_acquire().map_err(|_| GatewayError::Overloaded { running: self.settings.max_queries })
+    }
+
+    /// A state of the source that covers the token for the view, or how far it is.
+    pub(crate) async fn state_covering(
+        &self,
+        source: &SourceReader,
+        view: &ViewName,
+        wait: &Wait,
+    ) -> Result<Arc<SourceState>, GatewayError> {
+        let asked = wait.after.as_ref().and_then(|token| asked_of(token, &source.source().name));
+        let Some(asked) = asked else { return Ok(self.fresh_state(source).await) };
+        let is_reached = |state: &SourceState| behind(state, view, asked, wait.is_batch).is_empty();
+        let is_refreshing = self.is_refreshing();
+        let state = run::wait_for(source, is_refreshing, wait.limit, is_reached).await;
+        let behind = behind(&state, view, asked, wait.is_batch);
+        if behind.is_empty() {
+            return Ok(state);
+        }
+        Err(GatewayError::NotYet { view: view.to_string(), waited: wait.limit, behind })
+    }
+
+    /// The envelope of an answer made now.
+    pub(crate) fn envelope(
+        &self,
+        view: &ViewDefinition,
+        served: &Served,
+        layer: Layer,
+        state: &SourceState,
+    ) -> Envelope {
+        let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
+        let envelope = Envelope::new(view, served, layer, state.problem.as_deref(), freshness);
+        if envelope.stale {
+            metrics::stale_answer(&view.name);
+        }
+        envelope
+    }
+
+    fn is_refreshing(&self) -> bool {
+        self.refreshing.load(Ordering::Acquire) > 0
+    }
+
+    async fn fresh_state(&self, source: &SourceReader) -> Arc<SourceState> {
+        if !self.is_refreshing() {
+            source.refresh(Check::Always).await;
+        } else if source.state().generation == 0 {
+            source.refresh(Check::IfNeeded).await;
+        }
+        source.state()
+    }
+
+    async fn facts(&self) -> SystemFacts {
+        let facts = self.components.status.facts().await;
+        for (source, partitions) in &facts.partitions {
+            if let Some(reader) = self.sources.get(source) {
+                reader.add_partitions(partitions.keys().copied());
+            }
+        }
+        facts
+    }
+
+    /// One batch version alone, whatever is the newest.
+    async fn served_version(&self, reader: &ViewReader, wanted: i64) -> Result<Arc<Served>, GatewayError> {
+        let Some(version) = reader.versions.version(wanted).await? else {
+            let known = reader.versions.known().iter().map(|version| number(version).to_string()).collect();
+            return Err(GatewayError::Unknown { what: "version", name: wanted.to_string(), known });
+        };
+        let states = reader.versions.states(&version, &self.settings).await?;
+        Ok(Arc::new(Served::of_version(version, states)))
+    }
+
+    fn view_status(&self, reader: &ViewReader, state: &SourceState) -> ViewStatus {
+        let view = &reader.view;
+        let (word, reason, envelope) = match state.views.get(&view.name) {
+            Some(ViewState::Served(served)) => {
+                let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
+                let problem = state.problem.as_deref();
+                ("served", None, Some(Envelope::new(view, served, Layer::Merged, problem, freshness)))
+            }
+            Some(ViewState::Building(reason)) => ("being built", Some(reason.clone()), None),
+            Some(ViewState::Unavailable(reason)) => ("unavailable", Some(reason.clone()), None),
+            None => ("being built", Some("it was not read yet".to_owned()), None),
+        };
+        ViewStatus { view: view.name.to_string(), state: word, reason, envelope, problem: reader.versions.problem() }
+    }
+}
+
+fn view_reader(view: &Arc<ViewDefinition>, lake: &Lake) -> ViewReader {
+    let plans = Arc::new(Plans::new(view.clone()));
+    let store = BatchViewStore::new(lake, view.clone());
+    let versions = BatchVersions::new(view.clone(), store, plans.clone());
+    ViewReader { view: view.clone(), plans, versions }
+}
+
+/// What a view is answered from, or why it is not.
+pub(crate) fn served(state: &SourceState, view: &ViewName) -> Result<Arc<Served>, GatewayError> {
+    match state.views.get(view) {
+        Some(ViewState::Served(served)) => Ok(served.clone()),
+        Some(ViewState::Building(reason)) => {
+            Err(GatewayError::Building { view: view.to_string(), reason: reason.clone() })
+        }
+        Some(ViewState::Unavailable(reason)) => {
+            Err(GatewayError::Unavailable { view: view.to_string(), reason: reason.clone() })
+        }
+        None => Err(GatewayError::Building { view: view.to_string(), reason: "it was not read yet".to_owned() }),
+    }
+}
+
+fn asked_of<'a>(token: &'a PositionToken, source: &SourceName) -> Option<&'a BTreeMap<PartitionId, Offset>> {
+    token.sources.get(source)
+}
+
+fn behind(state: &SourceState, view: &ViewName, asked: &BTreeMap<PartitionId, Offset>, is_batch: bool) -> Vec<Behind> {
+    let reached = |partition: &PartitionId| match state.views.get(view) {
+        Some(ViewState::Served(served)) => served
+            .partitions
+            .get(partition)
+            .map_or(Offset(0), |pin| if is_batch { pin.cut.offset } else { pin.head.offset }),
+        _ => Offset(0),
+    };
+    let all = asked.iter().map(|(partition, asked)| Behind {
+        partition: *partition,
+        asked: *asked,
+        reached: reached(partition),
+    });
+    all.filter(|behind| behind.reached < behind.asked).collect()
+}

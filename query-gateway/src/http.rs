@@ -1,0 +1,211 @@
+//! HTTP: routes, parameters in, JSON out. A thin layer: what a request means and how it fails is decided elsewhere.
+//!
+//! Guarantee: every answer that is no success is a problem details object, also for unknown routes and methods.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Serialize;
+use views::PositionToken;
+
+use crate::{Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
+
+/// A position token that every answer of a client's session must cover; merged with `after`.
+const AFTER_HEADER: &str = "x-twofold-after";
+
+const PAGE: &str = include_str!("page.html");
+
+const ROUTES: [&str; 9] = [
+    "GET /",
+    "GET /v1/views",
+    "GET /v1/views/{view}",
+    "GET /v1/views/{view}/rows",
+    "POST /v1/sql",
+    "GET /v1/status",
+    "GET /metrics",
+    "GET /healthz",
+    "GET /readyz",
+];
+
+/// All routes of the gateway, with a fallback that answers unknown ones.
+///
+/// Merge it with at most one router that has no fallback of its own: axum refuses two.
+pub fn router(gateway: Arc<Gateway>) -> Router {
+    let json_overhead = 64 * 1024;
+    let body_limit = DefaultBodyLimit::max(gateway.settings().sql_text_bytes * 2 + json_overhead);
+    Router::new()
+        .route("/", get(page))
+        .route("/v1/views", get(views))
+        .route("/v1/views/{view}", get(view))
+        .route("/v1/views/{view}/rows", get(rows))
+        .route("/v1/sql", post(sql).layer(body_limit))
+        .route("/v1/status", get(status))
+        .route("/metrics", get(metrics_text))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn(count))
+        .fallback(unknown_route)
+        .with_state(gateway)
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", |path| known_route(path.as_str()));
+    let began = Instant::now();
+    let response = next.run(request).await;
+    metrics::request(route, response.status().as_u16(), began.elapsed());
+    response
+}
+
+/// The route as a label that lives for ever.
+fn known_route(path: &str) -> &'static str {
+    let routes = ROUTES.iter().filter_map(|route| route.split_once(' ').map(|(_, path)| path));
+    routes.into_iter().find(|route| *route == path).unwrap_or("unknown")
+}
+
+async fn page() -> Response {
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], PAGE).into_response()
+}
+
+async fn views(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, GatewayError> {
+    no_parameters(&uri)?;
+    #[derive(Serialize)]
+    struct Views {
+        views: Vec<crate::ViewDetails>,
+    }
+    Ok(json_value(&Views { views: gateway.views().await }))
+}
+
+async fn view(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Response, GatewayError> {
+    no_parameters(&uri)?;
+    Ok(json_value(&gateway.view(&name).await?))
+}
+
+async fn rows(
+    State(gateway): State<Arc<Gateway>>,
+    Path(view): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, GatewayError> {
+    let mut parameters = parameters(&uri)?;
+    let named = parameters.iter().position(|(name, _)| name == "after");
+    let token = merge_tokens(named.map(|index| parameters[index].1.as_str()), &headers)?;
+    match (token, named) {
+        (Some(token), Some(index)) => parameters[index].1 = token,
+        (Some(token), None) => parameters.push(("after".to_owned(), token)),
+        (None, _) => {}
+    }
+    let answer = gateway.rows(&RowsRequest { view, parameters }).await?;
+    Ok(json_text(answer.to_json()?))
+}
+
+async fn sql(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Response, GatewayError> {
+    no_parameters(&uri)?;
+    let body = body.map_err(|rejection| GatewayError::TooLarge {
+        reason: rejection.body_text(),
+        hint: "send a shorter query".to_owned(),
+    })?;
+    let mut request: SqlRequest = serde_json::from_slice(&body).map_err(|error| {
+        GatewayError::bad_with_hint(format!("the body cannot be read: {error}"), r#"send {"sql": "SELECT ..."}"#)
+    })?;
+    request.after = merge_tokens(request.after.as_deref(), &headers)?;
+    let answer = gateway.sql(&request).await?;
+    Ok(json_text(answer.to_json()?))
+}
+
+async fn status(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, GatewayError> {
+    no_parameters(&uri)?;
+    Ok(json_value(&gateway.status().await))
+}
+
+async fn metrics_text(State(gateway): State<Arc<Gateway>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], gateway.metrics_text()).into_response()
+}
+
+async fn healthz() -> &'static str {
+    "alive\n"
+}
+
+async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
+    let readiness = gateway.readiness().await;
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, json_value(&readiness)).into_response()
+}
+
+async fn unknown_route(uri: Uri) -> GatewayError {
+    let known = ROUTES.map(str::to_owned).to_vec();
+    GatewayError::Unknown { what: "route", name: uri.path().to_owned(), known }
+}
+
+async fn method_not_allowed() -> GatewayError {
+    GatewayError::MethodNotAllowed
+}
+
+fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, GatewayError> {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    query.map(|Query(parameters)| parameters).map_err(|rejection| GatewayError::bad(rejection.body_text()))
+}
+
+fn no_parameters(uri: &Uri) -> Result<(), GatewayError> {
+    match parameters(uri)?.first() {
+        None => Ok(()),
+        Some((name, _)) => Err(GatewayError::bad(format!("this route takes no parameter, not `{name}` either"))),
+    }
+}
+
+/// The union of the token in the request and the one in the session header.
+fn merge_tokens(named: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, GatewayError> {
+    let header = headers.get(AFTER_HEADER).map(HeaderValue::to_str).transpose();
+    let header = header.map_err(|_| GatewayError::bad(format!("header {AFTER_HEADER} is no text")))?;
+    let mut tokens = named.into_iter().chain(header).map(PositionToken::decode);
+    let Some(first) = tokens.next() else { return Ok(None) };
+    let decoded =
+        |token: Result<PositionToken, views::BadToken>| token.map_err(|bad| GatewayError::bad(bad.to_string()));
+    let mut merged = decoded(first)?;
+    for token in tokens {
+        merged.merge(&decoded(token)?);
+    }
+    Ok(Some(merged.encode()))
+}
+
+fn json_value(value: &impl Serialize) -> Response {
+    json_text(serde_json::to_string(value).expect("answers are plain data with text keys"))
+}
+
+fn json_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+impl IntoResponse for GatewayError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        if problem.status == 500 {
+            tracing::error!(error = %self, "query failed");
+        }
+        let text = serde_json::to_string(&problem).expect("problems are plain data");
+        let mut response = Response::new(Body::from(text));
+        *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = problem.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,145 @@
+//! Arrow values as JSON text.
+//!
+//! | SQL | JSON |
+//! |---|---|
+//! | integers, floats | number; `"NaN"`, `"Infinity"`, `"-Infinity"` where JSON has no number |
+//! | DECIMAL | string, so that no digit is lost |
+//! | TIMESTAMP | string, RFC 3339 in UTC with `Z` |
+//! | DATE | string, `YYYY-MM-DD` |
+//! | VARCHAR, BOOLEAN, null | string, `true` or `false`, `null` |
+//! | BINARY | string of hex digits |
+//! | LIST, STRUCT | array, object |
+//!
+//! Guarantee: columns keep their order, which a map of values would not.
+
+use std::fmt::Write;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow::error::ArrowError;
+use arrow::util::display::array_value_to_string;
+use chrono::{DateTime, SecondsFormat, Utc};
+use views::TimestampMicros;
+
+/// All rows as a JSON array of objects.
+pub(crate) fn rows_to_json(rows: &RecordBatch) -> Result<String, ArrowError> {
+    let mut out = String::with_capacity(rows.num_rows() * rows.num_columns() * 24 + 2);
+    let names: Vec<String> = rows.schema().fields().iter().map(|field| quoted(field.name())).collect();
+    out.push('[');
+    for row in 0..rows.num_rows() {
+        if row > 0 {
+            out.push(',');
+        }
+        write_object(&mut out, &names, rows.columns(), row)?;
+    }
+    out.push(']');
+    Ok(out)
+}
+
+/// An instant as RFC 3339 in UTC.
+pub(crate) fn instant(at: TimestampMicros) -> Option<String> {
+    DateTime::<Utc>::from_timestamp_micros(at.0).map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+}
+
+fn write_object(
+    out: &mut String,
+    quoted_names: &[String],
+    columns: &[arrow::array::ArrayRef],
+    row: usize,
+) -> Result<(), ArrowError> {
+    out.push('{');
+    for (index, (name, column)) in quoted_names.iter().zip(columns).enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        out.push_str(name);
+        out.push(':');
+        write_value(out, column.as_ref(), row)?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+fn write_value(out: &mut String, array: &dyn Array, row: usize) -> Result<(), ArrowError> {
+    if array.is_null(row) {
+        out.push_str("null");
+        return Ok(());
+    }
+    match array.data_type() {
+        DataType::Null => out.push_str("null"),
+        DataType::Boolean => out.push_str(if array.as_boolean().value(row) { "true" } else { "false" }),
+        DataType::Int8 => number::<Int8Type>(out, array, row),
+        DataType::Int16 => number::<Int16Type>(out, array, row),
+        DataType::Int32 => number::<Int32Type>(out, array, row),
+        DataType::Int64 => number::<Int64Type>(out, array, row),
+        DataType::UInt8 => number::<UInt8Type>(out, array, row),
+        DataType::UInt16 => number::<UInt16Type>(out, array, row),
+        DataType::UInt32 => number::<UInt32Type>(out, array, row),
+        DataType::UInt64 => number::<UInt64Type>(out, array, row),
+        DataType::Float32 => float(out, f64::from(array.as_primitive::<Float32Type>().value(row))),
+        DataType::Float64 => float(out, array.as_primitive::<Float64Type>().value(row)),
+        DataType::Utf8 => out.push_str(&quoted(array.as_string::<i32>().value(row))),
+        DataType::LargeUtf8 => out.push_str(&quoted(array.as_string::<i64>().value(row))),
+        DataType::Utf8View => out.push_str(&quoted(array.as_string_view().value(row))),
+        DataType::Timestamp(unit, _) => match timestamp(array, *unit, row).and_then(instant) {
+            Some(text) => out.push_str(&quoted(&text)),
+            None => out.push_str(&quoted(&array_value_to_string(array, row)?)),
+        },
+        DataType::List(_) => list(out, array.as_list::<i32>().value(row).as_ref())?,
+        DataType::LargeList(_) => list(out, array.as_list::<i64>().value(row).as_ref())?,
+        DataType::FixedSizeList(_, _) => list(out, array.as_fixed_size_list().value(row).as_ref())?,
+        DataType::Struct(fields) => {
+            let names: Vec<String> = fields.iter().map(|field| quoted(field.name())).collect();
+            write_object(out, &names, array.as_struct().columns(), row)?;
+        }
+        // Decimals, dates, binary and the rest: Arrow's own text.
+        _ => out.push_str(&quoted(&array_value_to_string(array, row)?)),
+    }
+    Ok(())
+}
+
+fn number<T: ArrowPrimitiveType>(out: &mut String, array: &dyn Array, row: usize)
+where
+    T::Native: std::fmt::Display,
+{
+    write!(out, "{}", array.as_primitive::<T>().value(row)).expect("writing to a string cannot fail");
+}
+
+fn float(out: &mut String, value: f64) {
+    match serde_json::Number::from_f64(value) {
+        Some(number) => write!(out, "{number}").expect("writing to a string cannot fail"),
+        None if value.is_nan() => out.push_str("\"NaN\""),
+        None if value > 0.0 => out.push_str("\"Infinity\""),
+        None => out.push_str("\"-Infinity\""),
+    }
+}
+
+fn list(out: &mut String, items: &dyn Array) -> Result<(), ArrowError> {
+    out.push('[');
+    for index in 0..items.len() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_value(out, items, index)?;
+    }
+    out.push(']');
+    Ok(())
+}
+
+fn timestamp(array: &dyn Array, unit: TimeUnit, row: usize) -> Option<TimestampMicros> {
+    let micros = match unit {
+        TimeUnit::Second => array.as_primitive::<TimestampSecondType>().value(row).checked_mul(1_000_000)?,
+        TimeUnit::Millisecond => array.as_primitive::<TimestampMillisecondType>().value(row).checked_mul(1_000)?,
+        TimeUnit::Microsecond => array.as_primitive::<TimestampMicrosecondType>().value(row),
+        TimeUnit::Nanosecond => array.as_primitive::<TimestampNanosecondType>().value(row).div_euclid(1_000),
+    };
+    Some(TimestampMicros(micros))
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

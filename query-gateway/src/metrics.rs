@@ -1,0 +1,57 @@
+//! The metrics of the gateway: names and labels in one place.
+//!
+//! Guarantee: labels are bounded: views, routes and status codes.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use metrics_exporter_prometheus::PrometheusHandle;
+use views::ViewName;
+
+const REQUESTS: &str = "twofold_gateway_requests_total";
+const REQUEST_SECONDS: &str = "twofold_gateway_request_duration_seconds";
+const STALE_ANSWERS: &str = "twofold_gateway_stale_answers_total";
+const BLOBS_FETCHED: &str = "twofold_gateway_blobs_fetched_total";
+const VERSION_BYTES: &str = "twofold_gateway_batch_version_bytes";
+const VERSIONS_LOADED: &str = "twofold_gateway_batch_versions_loaded_total";
+const REALTIME_BYTES: &str = "twofold_gateway_realtime_bytes";
+
+/// The text of `/metrics`, rendered from the recorder that the binary installed; empty without one.
+///
+/// The one place that knows the exporter.
+#[derive(Clone, Default)]
+pub struct MetricsText(Option<PrometheusHandle>);
+
+impl MetricsText {
+    /// Renders what this handle's recorder collected.
+    pub fn new(handle: PrometheusHandle) -> Self {
+        Self(Some(handle))
+    }
+
+    /// The metrics in Prometheus text format.
+    pub(crate) fn render(&self) -> String {
+        self.0.as_ref().map(PrometheusHandle::render).unwrap_or_default()
+    }
+}
+
+pub(crate) fn request(route: &'static str, status: u16, took: Duration) {
+    counter!(REQUESTS, "route" => route, "status" => status.to_string()).increment(1);
+    histogram!(REQUEST_SECONDS, "route" => route).record(took.as_secs_f64());
+}
+
+pub(crate) fn stale_answer(view: &ViewName) {
+    counter!(STALE_ANSWERS, "view" => view.to_string()).increment(1);
+}
+
+pub(crate) fn blobs_fetched(count: usize) {
+    counter!(BLOBS_FETCHED).increment(count as u64);
+}
+
+pub(crate) fn version_loaded(view: &ViewName, size_bytes: usize) {
+    counter!(VERSIONS_LOADED, "view" => view.to_string()).increment(1);
+    gauge!(VERSION_BYTES, "view" => view.to_string()).set(size_bytes as f64);
+}
+
+pub(crate) fn realtime_held(view: &ViewName, size_bytes: usize) {
+    gauge!(REALTIME_BYTES, "view" => view.to_string()).set(size_bytes as f64);
+}

@@ -1,0 +1,171 @@
+//! Which batch version and which runs an answer is made of.
+//!
+//! In: the indexes of a source, read *before* the list of versions; the cuts of those versions, newest first; how far
+//! readers have been served already. Out: a [`Pin`].
+//! Guarantee: in every partition of a pin the runs tile `[cut, head)`; a partition for which that cannot be had is
+//! answered from batch alone, `head = cut`, and says why. Pure.
+//! Not here: reading indexes, versions and blobs (`refresh.rs`).
+//! Why so: whoever reads the version first may find that the runs above it were dropped in between; read in this
+//! order, everything that was dropped is covered by a version in the list.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use views::{
+    Counters, Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, RunId, TimestampMicros, tile,
+};
+
+/// The indexes of one source as read at one time; `None`: the store has none.
+pub(crate) type Indexes = BTreeMap<PartitionId, Option<Arc<Index>>>;
+
+/// A run as a pin names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PinnedRun {
+    /// Names the blob.
+    pub id: RunId,
+    /// Where it starts.
+    pub from: Offset,
+    /// Where it ends.
+    pub to: Offset,
+    /// State rows; 0: no blob.
+    pub rows: u64,
+}
+
+/// One partition of a pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartitionPin {
+    /// Up to here batch answers.
+    pub cut: Position,
+    /// Up to here the whole answers.
+    pub head: Position,
+    /// What tiles `[cut, head)`.
+    pub runs: Vec<PinnedRun>,
+    /// What happened to the records of the runs.
+    pub counters: Counters,
+    /// When the head was last known to be right; `None` where nothing is known of the partition.
+    pub as_of: Option<TimestampMicros>,
+    /// Why the partition does not reach its head.
+    pub gap: Option<String>,
+}
+
+/// The version and the runs of one answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pin {
+    /// Which of the given cuts; `None`: no version, realtime alone.
+    pub candidate: Option<usize>,
+    /// All partitions.
+    pub partitions: BTreeMap<PartitionId, PartitionPin>,
+}
+
+/// What a pin is chosen from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice<'a> {
+    /// The view's definition.
+    pub view: DefinitionHash,
+    /// Read before the versions.
+    pub indexes: &'a Indexes,
+    /// Cuts of the versions, newest first.
+    pub cuts: &'a [&'a Cut],
+    /// Runs whose blobs were found missing: gaps.
+    pub missing: &'a HashSet<RunId>,
+    /// How far readers have been served; the head must not go back below it.
+    pub floor: &'a BTreeMap<PartitionId, Position>,
+}
+
+impl Choice<'_> {
+    /// The newest version whose cut tiles with the runs in every partition, or is at or above their head.
+    ///
+    /// # Errors
+    /// Why the newest version does not, by partition: read again, then [`Self::fall_back`].
+    pub(crate) fn choose(&self) -> Result<Pin, String> {
+        if self.cuts.is_empty() {
+            return self.try_cut(None, &Cut::default());
+        }
+        let mut first_gap = None;
+        for (candidate, cut) in self.cuts.iter().enumerate() {
+            match self.try_cut(Some(candidate), cut) {
+                Ok(pin) => return Ok(pin),
+                Err(gap) => first_gap = first_gap.or(Some(gap)),
+            }
+        }
+        Err(first_gap.unwrap_or_default())
+    }
+
+    /// The newest version, from batch alone in the partitions where it does not tile. `None` without any version.
+    pub(crate) fn fall_back(&self) -> Option<Pin> {
+        let cut = self.cuts.first()?;
+        let partitions = self.partitions(cut).into_iter().map(|partition| {
+            let pin = self.pin_partition(partition, cut).unwrap_or_else(|gap| {
+                let mut pin = batch_alone(partition, cut);
+                pin.gap = Some(gap);
+                pin
+            });
+            let gap = pin.gap.clone().or_else(|| self.went_back(partition, pin.head).err());
+            (partition, PartitionPin { gap, ..pin })
+        });
+        Some(Pin { candidate: Some(0), partitions: partitions.collect() })
+    }
+
+    fn try_cut(&self, candidate: Option<usize>, cut: &Cut) -> Result<Pin, String> {
+        let mut partitions = BTreeMap::new();
+        for partition in self.partitions(cut) {
+            let pin = self.pin_partition(partition, cut)?;
+            self.went_back(partition, pin.head)?;
+            partitions.insert(partition, pin);
+        }
+        if candidate.is_none() && self.indexes.values().all(Option::is_none) {
+            return Err("there is neither a batch version nor a realtime view".to_owned());
+        }
+        Ok(Pin { candidate, partitions })
+    }
+
+    fn partitions(&self, cut: &Cut) -> BTreeSet<PartitionId> {
+        self.indexes.keys().chain(cut.0.keys()).copied().collect()
+    }
+
+    fn pin_partition(&self, partition: PartitionId, cut: &Cut) -> Result<PartitionPin, String> {
+        let index = self.indexes.get(&partition).and_then(Option::as_deref);
+        let Some(index) = index else { return Ok(batch_alone(partition, cut)) };
+        let base = cut.position(partition, index.head.incarnation);
+        if base.incarnation != index.head.incarnation && base.offset > Offset(0) {
+            return Err(format!("partition {partition}: the batch view belongs to another life of the topic"));
+        }
+        let tiling =
+            tile(Some(index), self.view, base.offset).map_err(|gap| format!("partition {partition}: {gap}"))?;
+        if let Some(run) = tiling.runs.iter().find(|run| self.missing.contains(&run.id)) {
+            return Err(format!("partition {partition}: run {} at {} has no blob", run.id, run.from.offset));
+        }
+        let runs = tiling.runs.iter().map(|run| PinnedRun {
+            id: run.id,
+            from: run.from.offset,
+            to: run.to.offset,
+            rows: run.rows_of(self.view).unwrap_or(0),
+        });
+        Ok(PartitionPin {
+            cut: base,
+            head: if index.head.offset > base.offset { index.head } else { base },
+            runs: runs.collect(),
+            counters: tiling.runs.iter().map(|run| run.counters).sum(),
+            as_of: Some(index.as_of),
+            gap: None,
+        })
+    }
+
+    fn went_back(&self, partition: PartitionId, head: Position) -> Result<(), String> {
+        match self.floor.get(&partition) {
+            Some(served) if served.incarnation == head.incarnation && head.offset < served.offset => Err(format!(
+                "partition {partition}: the head went back from {} to {}, the realtime store lost what it held",
+                served.offset, head.offset
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A partition that batch answers alone: its head is the cut.
+pub(crate) fn batch_alone(partition: PartitionId, cut: &Cut) -> PartitionPin {
+    let base = cut.position(partition, Incarnation::default());
+    // Log time stands in for a writer's clock: the batch view is right as of the last record below the cut.
+    let as_of = (base.max_timestamp != TimestampMicros::MIN).then_some(base.max_timestamp);
+    PartitionPin { cut: base, head: base, runs: Vec::new(), counters: Counters::default(), as_of, gap: None }
+}

@@ -1,0 +1,115 @@
+//! The merged realtime states of one view, kept up to date run by run.
+//!
+//! In: pins. Out: a few sorted chunks of states that together are the states of `[cut, head)` in every partition.
+//! Guarantee: a chunk list is immutable and covers exactly what it says; growing makes a new list.
+//! Not here: fetching blobs (`refresh.rs`), choosing runs (`pin.rs`).
+//! Why so: merging each small run into one big table would rewrite the table at every tick. Chunks of falling size
+//! rewrite each state a logarithmic number of times, and a look-up searches a logarithmic number of chunks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use views::{Compiled, Incarnation, Offset, PartitionId, ViewDefinition};
+
+use crate::GatewayError;
+use crate::pin::{Pin, PinnedRun};
+use crate::states::SortedStates;
+
+/// What the chunks cover of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Covered {
+    incarnation: Incarnation,
+    from: Offset,
+    to: Offset,
+}
+
+/// The realtime states of one view at one pin.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Realtime {
+    covered: BTreeMap<PartitionId, Covered>,
+    chunks: Vec<Arc<SortedStates>>,
+}
+
+/// How to get from what is covered to a pin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Growth {
+    /// Whether to begin with nothing: the cut moved, or the runs are divided differently now.
+    pub from_scratch: bool,
+    /// The runs to merge in.
+    pub runs: Vec<(PartitionId, PinnedRun)>,
+}
+
+/// Chunks below this many rows are merged at once: searching many tiny ones costs more.
+const SMALL_ROWS: usize = 256;
+
+impl Realtime {
+    /// The chunks, largest first.
+    pub(crate) fn chunks(&self) -> &[Arc<SortedStates>] {
+        &self.chunks
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.size_bytes()).sum()
+    }
+
+    /// What is missing for `pin`. Pure.
+    pub(crate) fn growth(&self, pin: &Pin) -> Growth {
+        let mut added = Vec::new();
+        for (partition, wanted) in &pin.partitions {
+            let held = self.covered.get(partition);
+            let is_same_start =
+                held.is_none_or(|held| held.incarnation == wanted.head.incarnation && held.from == wanted.cut.offset);
+            let at = held.map_or(wanted.cut.offset, |held| held.to);
+            let fresh: Vec<PinnedRun> = wanted.runs.iter().filter(|run| run.to > at).copied().collect();
+            let continues = fresh.first().map_or(wanted.head.offset == at, |run| run.from == at);
+            if !is_same_start || !continues {
+                return Growth { from_scratch: true, runs: all_runs(pin) };
+            }
+            added.extend(fresh.into_iter().map(|run| (*partition, run)));
+        }
+        Growth { from_scratch: false, runs: added }
+    }
+
+    /// The states at `pin`, given the decoded states of the runs that `growth` named.
+    pub(crate) async fn grow(
+        &self,
+        view: &ViewDefinition,
+        merge: &Compiled,
+        pin: &Pin,
+        (growth, states): (&Growth, Vec<RecordBatch>),
+    ) -> Result<Self, GatewayError> {
+        let mut chunks = if growth.from_scratch { Vec::new() } else { self.chunks.clone() };
+        if states.iter().any(|batch| batch.num_rows() > 0) {
+            chunks.push(merge_states(view, merge, states).await?);
+        }
+        while let [.., left, right] = chunks.as_slice()
+            && right.rows() * 2 >= left.rows().saturating_sub(SMALL_ROWS)
+        {
+            let both = vec![left.batch().clone(), right.batch().clone()];
+            chunks.truncate(chunks.len() - 2);
+            chunks.push(merge_states(view, merge, both).await?);
+        }
+        let covered = pin.partitions.iter().map(|(partition, pinned)| {
+            let (from, to) = (pinned.cut.offset, pinned.head.offset);
+            (*partition, Covered { incarnation: pinned.head.incarnation, from, to })
+        });
+        Ok(Self { covered: covered.collect(), chunks })
+    }
+}
+
+/// Merges state rows of equal dimensions and sorts them.
+pub(crate) async fn merge_states(
+    view: &ViewDefinition,
+    merge: &Compiled,
+    states: Vec<RecordBatch>,
+) -> Result<Arc<SortedStates>, GatewayError> {
+    let merged = merge.execute(states).await?;
+    Ok(Arc::new(SortedStates::new(&view.states, &merged, view.dimensions.len())?))
+}
+
+fn all_runs(pin: &Pin) -> Vec<(PartitionId, PinnedRun)> {
+    let runs = pin.partitions.iter();
+    runs.flat_map(|(partition, pinned)| pinned.runs.iter().map(|run| (*partition, *run))).collect()
+}

@@ -1,0 +1,231 @@
+//! From the stores to immutable states that queries read: one reader per source.
+//!
+//! ```text
+//!  read indexes --> pin (versions in memory) --> fetch new runs, merge --> SourceState, swapped in as a whole
+//!                     | none tiles: list versions, load;  still none: read the indexes again;  still none: stale
+//! ```
+//!
+//! Guarantee: every state is complete in memory, so an answer computed from it sees one version and the runs that tile
+//! above it, whatever is published or dropped meanwhile. Views of a source that tile share one reading of its indexes.
+//! While the stores are healthy the head never goes back; when they are not, the last state is kept and marked stale.
+//! Not here: the choice (`pin.rs`), the clockwork (`run.rs`), the answers (`answer.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use serving_layer::{PartitionKey, RealtimeStore};
+use tokio::sync::watch;
+use tracing::warn;
+use views::{Clock, Index, PartitionId, RunId, SourceDefinition, TimestampMicros, ViewName};
+
+use crate::attempt::{Attempt, ViewReader};
+use crate::pin::Indexes;
+use crate::served::{SourceState, ViewState, note_change};
+use crate::{GatewaySettings, run};
+
+/// Whether a refresh lists the batch versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Only where no version in memory tiles: another task lists them from time to time.
+    IfNeeded,
+    /// Always: nobody else does.
+    Always,
+}
+
+/// Reads one source.
+pub(crate) struct SourceReader {
+    source: Arc<SourceDefinition>,
+    store: Arc<dyn RealtimeStore>,
+    clock: Arc<dyn Clock>,
+    settings: GatewaySettings,
+    views: Vec<ViewReader>,
+    // One refresh at a time; the encoded runs fetched so far belong to whoever holds it.
+    work: tokio::sync::Mutex<BTreeMap<ViewName, BTreeMap<RunId, Bytes>>>,
+    // Replaced by the refresh as a whole, cloned by each query; never held across a wait.
+    state: RwLock<Arc<SourceState>>,
+    // Written by the status loop: partitions that neither configuration nor a cut names yet.
+    more_partitions: Mutex<BTreeSet<PartitionId>>,
+    changed: watch::Sender<u64>,
+}
+
+impl SourceReader {
+    pub(crate) fn new(
+        source: Arc<SourceDefinition>,
+        (store, clock): (Arc<dyn RealtimeStore>, Arc<dyn Clock>),
+        settings: GatewaySettings,
+        views: Vec<ViewReader>,
+    ) -> Self {
+        Self {
+            source,
+            store,
+            clock,
+            settings,
+            views,
+            work: tokio::sync::Mutex::default(),
+            state: RwLock::default(),
+            more_partitions: Mutex::default(),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// The source.
+    pub(crate) fn source(&self) -> &Arc<SourceDefinition> {
+        &self.source
+    }
+
+    /// Its views.
+    pub(crate) fn views(&self) -> &[ViewReader] {
+        &self.views
+    }
+
+    /// What the last refresh made. Cost: one reference count.
+    pub(crate) fn state(&self) -> Arc<SourceState> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells of each new state.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    pub(crate) fn settings(&self) -> &GatewaySettings {
+        &self.settings
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn RealtimeStore> {
+        &self.store
+    }
+
+    pub(crate) fn now(&self) -> TimestampMicros {
+        self.clock.now()
+    }
+
+    /// Notes partitions that exist beyond those configured.
+    pub(crate) fn add_partitions(&self, partitions: impl IntoIterator<Item = PartitionId>) {
+        self.more_partitions.lock().unwrap_or_else(PoisonError::into_inner).extend(partitions);
+    }
+
+    /// Lists the batch versions of all views and loads the newest, beside the refreshes of the realtime part.
+    pub(crate) async fn refresh_versions(&self) {
+        for reader in &self.views {
+            reader.versions.check(&self.settings, self.clock.now()).await;
+            if let Err(error) = reader.versions.load_newest(&self.settings).await {
+                warn!(view = %reader.view.name, %error, "batch version cannot be loaded");
+            }
+        }
+    }
+
+    /// Reads the stores and swaps in a new state. One at a time: whoever waited for a refresh that began after the call
+    /// takes its outcome.
+    pub(crate) async fn refresh(&self, check: Check) {
+        let began_after = self.state().generation + 2;
+        let mut runs = self.work.lock().await;
+        if self.state().generation >= began_after {
+            return;
+        }
+        let mut state = self.read_stores(&mut runs, check, false).await;
+        if state.is_none() {
+            state = self.read_stores(&mut runs, check, true).await;
+        }
+        if let Some(state) = state {
+            let generation = state.generation;
+            *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+            self.changed.send_replace(generation);
+        }
+    }
+
+    /// One reading. `None`: a view does not tile and this is not the last try.
+    async fn read_stores(
+        &self,
+        runs: &mut BTreeMap<ViewName, BTreeMap<RunId, Bytes>>,
+        check: Check,
+        is_last: bool,
+    ) -> Option<SourceState> {
+        let previous = self.state();
+        let (indexes, problem) = self.read_indexes(&previous).await;
+        let changes = self.changes();
+        let is_same = previous.is_settled && problem.is_none() && changes == previous.changes;
+        if check == Check::IfNeeded && is_same && are_same(&indexes, &previous.indexes) {
+            return Some(SourceState {
+                generation: previous.generation + 1,
+                indexes,
+                problem,
+                views: previous.views.clone(),
+                is_settled: true,
+                changes,
+            });
+        }
+        let mut views = BTreeMap::new();
+        let mut is_settled = problem.is_none();
+        for reader in &self.views {
+            let held = runs.entry(reader.view.name.clone()).or_default();
+            let before = previous.views.get(&reader.view.name);
+            let mut attempt = Attempt { source: self, reader, indexes: &indexes, before, runs: held };
+            let state = match attempt.serve(check).await {
+                Ok(served) => ViewState::Served(Arc::new(served)),
+                Err(_) if !is_last => return None,
+                Err(unserved) => attempt.make_do(unserved).await,
+            };
+            is_settled &= matches!(&state, ViewState::Served(served) if served.stale.is_empty());
+            note_change(&reader.view.name, before, &state);
+            views.insert(reader.view.name.clone(), state);
+        }
+        let generation = previous.generation + 1;
+        Some(SourceState { generation, indexes, problem, views, is_settled, changes: self.changes() })
+    }
+
+    fn changes(&self) -> u64 {
+        self.views.iter().map(|reader| reader.versions.changes()).sum()
+    }
+
+    /// The indexes of all partitions; where one cannot be read, the last one read.
+    async fn read_indexes(&self, previous: &SourceState) -> (Indexes, Option<String>) {
+        let limit = self.settings.store_timeout;
+        let reads = join_all(self.partitions(previous).into_iter().map(|partition| async move {
+            let key = PartitionKey { source: self.source.name.clone(), partition };
+            let read = run::within(limit, self.store.read_index(&key)).await;
+            (
+                partition,
+                read.map_or_else(|| Err(format!("no answer within {limit:?}")), |read| read.map_err(|e| e.to_string())),
+            )
+        }));
+        let mut problem = None;
+        let mut indexes = Indexes::new();
+        for (partition, read) in reads.await {
+            let last = || previous.indexes.get(&partition).cloned().flatten();
+            let index = read.map(|index| index.map(|index| share(index, last()))).unwrap_or_else(|reason| {
+                problem = Some(format!("realtime store, partition {partition}: {reason}"));
+                last()
+            });
+            indexes.insert(partition, index);
+        }
+        if let (Some(reason), None) = (&problem, &previous.problem) {
+            warn!(source = %self.source.name, reason, "realtime store cannot be read; answers go on with what was read");
+        }
+        (indexes, problem)
+    }
+
+    fn partitions(&self, previous: &SourceState) -> BTreeSet<PartitionId> {
+        let mut partitions: BTreeSet<PartitionId> = (0..self.source.partitions).map(PartitionId).collect();
+        partitions.extend(previous.indexes.keys());
+        partitions.extend(self.more_partitions.lock().unwrap_or_else(PoisonError::into_inner).iter());
+        for reader in &self.views {
+            partitions.extend(reader.versions.known().iter().flat_map(|version| version.facts.cut.0.keys().copied()));
+        }
+        partitions
+    }
+}
+
+/// Reuses the last index where it is still the same one.
+fn share(index: Index, last: Option<Arc<Index>>) -> Arc<Index> {
+    last.filter(|last| last.stamp == index.stamp).unwrap_or_else(|| Arc::new(index))
+}
+
+fn are_same(left: &Indexes, right: &Indexes) -> bool {
+    let stamps = |indexes: &Indexes| -> Vec<_> {
+        indexes.iter().map(|(partition, index)| (*partition, index.as_ref().map(|index| index.stamp))).collect()
+    };
+    stamps(left) == stamps(right)
+}

@@ -1,0 +1,106 @@
+//! The refresh loops; the only file of this crate that loops, waits or sleeps.
+//!
+//! Guarantee: returns when `shutdown` is cancelled; nothing of it runs afterwards. Without it queries read the stores
+//! themselves, so that a test or a tool needs no loop.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::refresh::{Check, SourceReader};
+use crate::served::SourceState;
+use crate::{Gateway, GatewayError};
+
+/// Keeps the realtime states and the batch versions of all views up to date until `shutdown`.
+///
+/// # Errors
+/// None at present: a store that fails shows in answers and in the status, and is tried again.
+pub async fn run(gateway: Arc<Gateway>, shutdown: CancellationToken) -> Result<(), GatewayError> {
+    let mut tasks = tokio::task::JoinSet::new();
+    for source in gateway.sources() {
+        tasks.spawn(refresh_indexes(source.clone(), gateway.clone(), shutdown.clone()));
+        tasks.spawn(refresh_versions(source.clone(), gateway.clone(), shutdown.clone()));
+    }
+    tasks.spawn(refresh_status(gateway.clone(), shutdown.clone()));
+    let refreshing = gateway.start_refreshing();
+    info!(sources = gateway.sources().len(), "query gateway is refreshing");
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            warn!(%error, "a refresh loop ended early; its source is read on demand from now on");
+            gateway.stop_refreshing();
+        }
+    }
+    drop(refreshing);
+    Ok(())
+}
+
+async fn refresh_indexes(source: Arc<SourceReader>, gateway: Arc<Gateway>, shutdown: CancellationToken) {
+    let mut ticks = ticks(gateway.settings().refresh_interval);
+    while next_tick(&mut ticks, &shutdown).await {
+        source.refresh(Check::IfNeeded).await;
+    }
+}
+
+async fn refresh_versions(source: Arc<SourceReader>, gateway: Arc<Gateway>, shutdown: CancellationToken) {
+    let mut ticks = ticks(gateway.settings().version_interval);
+    while next_tick(&mut ticks, &shutdown).await {
+        source.refresh_versions().await;
+    }
+}
+
+async fn refresh_status(gateway: Arc<Gateway>, shutdown: CancellationToken) {
+    let mut ticks = ticks(gateway.settings().version_interval);
+    while next_tick(&mut ticks, &shutdown).await {
+        gateway.refresh_partitions().await;
+    }
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn next_tick(ticks: &mut tokio::time::Interval, shutdown: &CancellationToken) -> bool {
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => false,
+        _ = ticks.tick() => true,
+    }
+}
+
+/// Waits until `is_reached` holds for a state of the source, at most `limit`; the last state either way.
+///
+/// With the loops running it is told of each new state; without them it reads the stores itself.
+pub(crate) async fn wait_for(
+    source: &SourceReader,
+    is_refreshing: bool,
+    limit: Duration,
+    is_reached: impl Fn(&SourceState) -> bool,
+) -> Arc<SourceState> {
+    let deadline = Instant::now() + limit;
+    let mut changed = source.subscribe();
+    loop {
+        if !is_refreshing {
+            source.refresh(Check::Always).await;
+        }
+        let state = source.state();
+        if is_reached(&state) || Instant::now() >= deadline {
+            return state;
+        }
+        if is_refreshing {
+            let _ = timeout_at(deadline, changed.changed()).await;
+        } else {
+            sleep(source.settings().refresh_interval.min(deadline - Instant::now())).await;
+        }
+    }
+}
+
+/// The outcome of `work`, or `None` if it takes longer than `limit`.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    timeout(limit, work).await.ok()
+}

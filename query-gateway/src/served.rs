@@ -1,0 +1,114 @@
+//! What queries read: complete, immutable states in memory.
+//!
+//! Guarantee: made once by a refresh, never changed; an answer that holds one is not touched by what happens later.
+//! Not here: how they are made (`refresh.rs`, `attempt.rs`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serving_layer::BatchVersion;
+use tracing::{info, warn};
+use views::{PartitionId, Position, TimestampMicros, ViewName};
+
+use crate::pin::{Indexes, PartitionPin, batch_alone};
+use crate::realtime::Realtime;
+use crate::states::SortedStates;
+use crate::versions::number;
+
+/// What answers of one view are computed from. Immutable.
+#[derive(Debug)]
+pub(crate) struct Served {
+    /// The batch version; `None` before the first.
+    pub version: Option<BatchVersion>,
+    /// Cut, head and runs by partition.
+    pub partitions: BTreeMap<PartitionId, PartitionPin>,
+    /// The states of the version.
+    pub batch: Option<Arc<SortedStates>>,
+    /// The states of the runs.
+    pub realtime: Realtime,
+    /// Why it does not reach what the stores should give; empty for a good one.
+    pub stale: Vec<String>,
+}
+
+impl Served {
+    /// One batch version alone: every head is its cut.
+    pub(crate) fn of_version(version: BatchVersion, states: Arc<SortedStates>) -> Self {
+        let cut = version.facts.cut.clone();
+        let partitions = cut.0.keys().map(|partition| (*partition, batch_alone(*partition, &cut))).collect();
+        Self {
+            version: Some(version),
+            partitions,
+            batch: Some(states),
+            realtime: Realtime::default(),
+            stale: Vec::new(),
+        }
+    }
+
+    /// How far it reaches.
+    pub(crate) fn heads(&self) -> BTreeMap<PartitionId, Position> {
+        self.partitions.iter().map(|(partition, pin)| (*partition, pin.head)).collect()
+    }
+}
+
+/// What can be said of one view.
+#[derive(Clone, Debug)]
+pub(crate) enum ViewState {
+    /// It can be answered.
+    Served(Arc<Served>),
+    /// It has no version yet that tiles.
+    Building(String),
+    /// The stores failed before anything was read.
+    Unavailable(String),
+}
+
+/// All views of one source, as of one reading of the stores. Immutable.
+#[derive(Debug, Default)]
+pub(crate) struct SourceState {
+    /// Counts the readings; 0: none yet.
+    pub generation: u64,
+    /// The indexes.
+    pub indexes: Indexes,
+    /// Why the realtime store could not be read.
+    pub problem: Option<String>,
+    /// By name.
+    pub views: BTreeMap<ViewName, ViewState>,
+    /// Whether the same stores would give the same state again.
+    pub is_settled: bool,
+    /// Counts the changes of batch versions that it was made after.
+    pub changes: u64,
+}
+
+/// Whether serving `next` after `kept` would take a head back.
+pub(crate) fn is_ahead(kept: &Served, next: &Served) -> bool {
+    kept.partitions.iter().any(|(partition, kept)| {
+        next.partitions
+            .get(partition)
+            .is_none_or(|next| next.head.incarnation == kept.head.incarnation && next.head.offset < kept.head.offset)
+    })
+}
+
+/// Logs what became of a view, once per change.
+pub(crate) fn note_change(view: &ViewName, before: Option<&ViewState>, after: &ViewState) {
+    let version = |state: &ViewState| match state {
+        ViewState::Served(served) => served.version.as_ref().map(number),
+        _ => None,
+    };
+    let reason = |state: &ViewState| match state {
+        ViewState::Served(served) => served.stale.first().cloned(),
+        ViewState::Building(_) => None,
+        ViewState::Unavailable(reason) => Some(reason.clone()),
+    };
+    if let Some(version) = version(after).filter(|new| before.and_then(version) != Some(*new)) {
+        info!(%view, version, "batch version is served");
+    }
+    match (before.and_then(reason), reason(after)) {
+        (None, Some(reason)) => warn!(%view, reason, "answers are stale"),
+        (Some(_), None) => info!(%view, "answers are up to date again"),
+        _ => {}
+    }
+}
+
+/// The least instant at which all partitions were known to be right; `None` where nothing is known at all.
+pub(crate) fn as_of(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<TimestampMicros> {
+    partitions.values().filter_map(|partition| partition.as_of).min()
+}

@@ -1,0 +1,317 @@
+//! `POST /v1/sql`: read-only SELECT over the views.
+//!
+//! ```text
+//!  text --parse--> one SELECT --plan over columns only--> MEASURE rewritten --states of one pin put in--> rows
+//! ```
+//!
+//! Guarantee: what runs is one SELECT over views of the pipeline and nothing else: no statement that writes or sets, no
+//! table function, no file, no URL, no catalogue; within limits on text, time, memory and rows. All views of a query are
+//! pinned once, before it runs.
+//! Not here: `MEASURE()` (`measure.rs`), tables and their states (`tables.rs`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use views::{DefinitionError, Pipeline, ViewName};
+
+use crate::envelope::Envelope;
+use crate::gateway::{body, served};
+use crate::measure;
+use crate::rows::{Layer, Wait, parse_one_of, parse_wait};
+use crate::tables::{self, Pinned};
+use crate::{Gateway, GatewayError, GatewaySettings, run};
+
+/// Scalar functions that make much out of little before any limit sees it.
+const REFUSED_FUNCTIONS: [&str; 12] = [
+    "repeat",
+    "lpad",
+    "rpad",
+    "generate_series",
+    "range",
+    "gen_series",
+    "array_repeat",
+    "list_repeat",
+    "array_resize",
+    "list_resize",
+    "make_array_n",
+    "space",
+];
+
+/// The body of an SQL request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqlRequest {
+    /// One SELECT.
+    pub sql: String,
+    /// `latest` (default) or `batch`.
+    pub consistency: Option<String>,
+    /// A position token that the answer must cover.
+    pub after: Option<String>,
+    /// How long to wait for it, like `2s`.
+    pub timeout: Option<String>,
+}
+
+impl SqlRequest {
+    /// A query at the latest state.
+    pub fn new(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), ..Self::default() }
+    }
+}
+
+/// What an SQL answer is made of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SqlEnvelope {
+    /// Whether the part of any view is stale.
+    pub stale: bool,
+    /// One envelope per view that the query reads.
+    pub views: BTreeMap<String, Envelope>,
+}
+
+/// The answer of an SQL request.
+#[derive(Clone, Debug)]
+pub struct SqlAnswer {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// What they are made of.
+    pub envelope: SqlEnvelope,
+}
+
+impl SqlAnswer {
+    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}}`.
+    ///
+    /// # Errors
+    /// Only for a defect.
+    pub fn to_json(&self) -> Result<String, GatewayError> {
+        body(&self.rows, &self.envelope)
+    }
+}
+
+/// Plans and runs SQL.
+pub(crate) struct SqlEngine {
+    state: SessionState,
+    permits: Semaphore,
+}
+
+impl SqlEngine {
+    pub(crate) fn new(pipeline: &Pipeline, settings: &GatewaySettings) -> Result<Self, GatewayError> {
+        let base = views::session_state();
+        let mut config = base.config().clone().with_information_schema(false);
+        let options = config.options_mut();
+        options.execution.target_partitions = settings.sql_partitions.max(1);
+        options.execution.enable_recursive_ctes = false;
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(settings.sql_memory_bytes)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()
+            .map_err(DefinitionError::from)?;
+        let mut builder = SessionStateBuilder::new_from_existing(base).with_config(config).with_runtime_env(runtime);
+        if let Some(functions) = builder.scalar_functions() {
+            functions.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
+        }
+        builder.aggregate_functions().get_or_insert_default().push(Arc::new(measure::function()));
+        let state = builder.with_table_functions(Default::default()).build();
+        tables::register(&state, pipeline).map_err(DefinitionError::from)?;
+        Ok(Self { state, permits: Semaphore::new(settings.max_sql_queries) })
+    }
+
+    /// Reads the text: one SELECT, and the views that it names.
+    fn parse(&self, sql: &str, settings: &GatewaySettings) -> Result<(Statement, Vec<TableReference>), GatewayError> {
+        if sql.len() > settings.sql_text_bytes {
+            let reason = format!("the SQL text has {} bytes, the limit is {}", sql.len(), settings.sql_text_bytes);
+            return Err(GatewayError::TooLarge { reason, hint: "send a shorter query".to_owned() });
+        }
+        let dialect = self.state.config_options().sql_parser.dialect;
+        let statement = self.state.sql_to_statement(sql, &dialect).map_err(refuse)?;
+        let is_select = matches!(&statement, Statement::Statement(statement)
+            if matches!(statement.as_ref(), ast::Statement::Query(query) if is_read_only(&query.body)));
+        if !is_select {
+            let hint = "send one SELECT; definitions and data change through the pipeline file and the collector";
+            return Err(GatewayError::bad_with_hint("only SELECT is allowed", hint));
+        }
+        let references = self.state.resolve_table_references(&statement).map_err(refuse)?;
+        Ok((statement, references))
+    }
+
+    async fn run(&self, plan: LogicalPlan, settings: &GatewaySettings) -> Result<RecordBatch, GatewayError> {
+        let mut state = self.state.clone();
+        state.mark_start_execution();
+        let plan = state.create_physical_plan(&plan).await.map_err(refuse)?;
+        let schema = plan.schema();
+        let mut stream = execute_stream(plan, state.task_ctx()).map_err(refuse)?;
+        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(refuse)?;
+            rows += batch.num_rows();
+            bytes += batch.get_array_memory_size();
+            if rows > settings.max_rows || bytes > settings.sql_result_bytes {
+                let reason = format!(
+                    "the answer has more than {} rows or {} bytes",
+                    settings.max_rows, settings.sql_result_bytes
+                );
+                return Err(GatewayError::TooLarge { reason, hint: "add LIMIT, or aggregate further".to_owned() });
+            }
+            batches.push(batch);
+        }
+        Ok(concat_batches(&schema, &batches)?)
+    }
+}
+
+impl Gateway {
+    /// Answers an SQL request.
+    ///
+    /// # Errors
+    /// [`GatewayError`], by what the caller should do.
+    pub async fn sql(&self, request: &SqlRequest) -> Result<SqlAnswer, GatewayError> {
+        let settings = self.settings();
+        let engine = self.sql_engine();
+        let consistency = [("latest", false), ("batch", true)];
+        let is_batch = parse_one_of("consistency", request.consistency.as_deref(), &consistency)?;
+        let wait = parse_wait(request.after.as_deref(), request.timeout.as_deref(), is_batch, settings)?;
+        let (statement, references) = engine.parse(&request.sql, settings)?;
+        let names = references.iter().map(|reference| self.view_of(reference)).collect::<Result<Vec<_>, _>>()?;
+        let running = settings.max_sql_queries;
+        let _permit = engine.permits.try_acquire().map_err(|_| GatewayError::Overloaded { running })?;
+        let plan = engine.state.statement_to_plan(statement).await.map_err(refuse)?;
+        check_plan(&plan)?;
+        measure::check_sums(&plan)?;
+        let plan = measure::rewrite(plan).map_err(refuse)?;
+        let (pinned, envelope) = self.pin_all(&names, &wait).await?;
+        let plan = tables::put_in_states(plan, &pinned).map_err(refuse)?;
+        let limit = settings.sql_time_limit;
+        let rows = run::within(limit, engine.run(plan, settings)).await.ok_or(GatewayError::TimedOut { limit })??;
+        check_names(&rows)?;
+        Ok(SqlAnswer { rows, envelope })
+    }
+
+    fn view_of(&self, reference: &TableReference) -> Result<ViewName, GatewayError> {
+        let is_plain = matches!(reference, TableReference::Bare { .. });
+        let found = self.find(reference.table()).ok().filter(|_| is_plain);
+        found.map(|(_, reader)| reader.view.name.clone()).ok_or_else(|| GatewayError::Unknown {
+            what: "view",
+            name: reference.to_string(),
+            known: self.view_names(),
+        })
+    }
+
+    /// Pins all views of a query; views of one source share one state.
+    async fn pin_all(
+        &self,
+        names: &[ViewName],
+        wait: &Wait,
+    ) -> Result<(BTreeMap<String, Pinned>, SqlEnvelope), GatewayError> {
+        let mut states = BTreeMap::new();
+        let mut pinned = BTreeMap::new();
+        let mut envelopes = BTreeMap::new();
+        for name in names {
+            let (source, reader) = self.find(name.as_str())?;
+            let key = source.source().name.clone();
+            let state = match states.get(&key) {
+                Some(state) => Arc::clone(state),
+                None => self.state_covering(source, name, wait).await?,
+            };
+            let served = served(&state, name)?;
+            let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
+            envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
+            pinned.insert(name.to_string(), Pinned::new(&served, layer));
+            states.insert(key, state);
+        }
+        let stale = envelopes.values().any(|envelope| envelope.stale);
+        Ok((pinned, SqlEnvelope { stale, views: envelopes }))
+    }
+}
+
+/// Whether a query body only reads: `WITH x AS (...) INSERT ...` is a query too.
+fn is_read_only(body: &ast::SetExpr) -> bool {
+    match body {
+        ast::SetExpr::Select(select) => select.into.is_none(),
+        ast::SetExpr::Query(query) => is_read_only(&query.body),
+        ast::SetExpr::SetOperation { left, right, .. } => is_read_only(left) && is_read_only(right),
+        ast::SetExpr::Values(_) | ast::SetExpr::Table(_) => true,
+        _ => false,
+    }
+}
+
+/// A second look at what was planned, whatever the parser let through.
+fn check_plan(plan: &LogicalPlan) -> Result<(), GatewayError> {
+    let mut is_read_only = true;
+    let visited = plan.apply_with_subqueries(|node| {
+        is_read_only &= !matches!(
+            node,
+            LogicalPlan::Ddl(_)
+                | LogicalPlan::Dml(_)
+                | LogicalPlan::Copy(_)
+                | LogicalPlan::Statement(_)
+                | LogicalPlan::Explain(_)
+                | LogicalPlan::Analyze(_)
+                | LogicalPlan::DescribeTable(_)
+                | LogicalPlan::Extension(_)
+                | LogicalPlan::RecursiveQuery(_)
+        );
+        Ok(TreeNodeRecursion::Continue)
+    });
+    visited.map_err(refuse)?;
+    if is_read_only { Ok(()) } else { Err(GatewayError::bad("only SELECT is allowed")) }
+}
+
+fn check_names(rows: &RecordBatch) -> Result<(), GatewayError> {
+    let schema = rows.schema();
+    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            let reason = format!("two columns of the answer are named `{}`", pair[0]);
+            Err(GatewayError::bad_with_hint(reason, "name one of them with AS"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What the engine says, in its words but without its internals.
+fn refuse(error: DataFusionError) -> GatewayError {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => GatewayError::TooLarge {
+            reason: "the query needs more memory than it may use".to_owned(),
+            hint: "filter on dimensions, or ask for fewer groups".to_owned(),
+        },
+        DataFusionError::Internal(_) | DataFusionError::IoError(_) => {
+            GatewayError::Definition(DefinitionError::Engine(error))
+        }
+        root => GatewayError::bad(clean_message(&root.strip_backtrace())),
+    }
+}
+
+fn clean_message(message: &str) -> String {
+    const PREFIXES: [&str; 9] = [
+        "Error during planning: ",
+        "Schema error: ",
+        "SQL error: ",
+        "ParserError(",
+        "TokenizerError(",
+        "This feature is not implemented: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "External error: ",
+    ];
+    let mut text = message;
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest;
+    }
+    text.trim().trim_end_matches(')').trim_matches('"').to_owned()
+}

@@ -1,0 +1,185 @@
+//! `/v1/status`: how far every part of the system is, per source and partition and per view.
+//!
+//! Guarantee: reads memory and what the binary injects; asks no store. What the gateway cannot know comes through
+//! [`StatusSource`], so it needs no access to Kafka or the master dataset.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use views::{Counters, Offset, PartitionId, SourceName};
+
+use crate::envelope::Envelope;
+use crate::json::instant;
+use crate::refresh::SourceReader;
+use crate::served::{Served, SourceState, ViewState};
+
+/// What is known of one partition outside the gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PartitionFacts {
+    /// The next offset that a producer will write, where known.
+    pub produced: Option<Offset>,
+    /// How far the master dataset reaches, where known.
+    pub archived: Option<Offset>,
+}
+
+/// What is known of the system outside the gateway.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SystemFacts {
+    /// By source and partition.
+    pub partitions: BTreeMap<SourceName, BTreeMap<PartitionId, PartitionFacts>>,
+    /// Other facts worth showing, by name: the version, the size of the embedded broker, running recomputes.
+    pub others: BTreeMap<String, serde_json::Value>,
+}
+
+/// Where facts about the rest of the system come from.
+#[async_trait]
+pub trait StatusSource: Send + Sync + 'static {
+    /// The present facts. Called about twice a second and at each status request, so cheap or cached.
+    async fn facts(&self) -> SystemFacts;
+}
+
+/// Knows nothing: for a gateway that runs alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoStatus;
+
+#[async_trait]
+impl StatusSource for NoStatus {
+    async fn facts(&self) -> SystemFacts {
+        SystemFacts::default()
+    }
+}
+
+/// The answer of `/v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Status {
+    /// When it was put together, RFC 3339.
+    pub at: Option<String>,
+    /// In the order of the pipeline file.
+    pub sources: Vec<SourceStatus>,
+    /// In the order of the pipeline file.
+    pub views: Vec<ViewStatus>,
+    /// Other facts that the binary reports.
+    pub system: BTreeMap<String, serde_json::Value>,
+}
+
+/// One source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceStatus {
+    /// Its name.
+    pub source: String,
+    /// The topic it reads.
+    pub topic: String,
+    /// Why the realtime store cannot be read; null if it can.
+    pub problem: Option<String>,
+    /// By number.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// One partition: offsets are the next not covered.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PartitionStatus {
+    /// The partition.
+    pub partition: PartitionId,
+    /// What producers have written, where known.
+    pub produced: Option<Offset>,
+    /// What is in the master dataset, where known.
+    pub archived: Option<Offset>,
+    /// What the batch views of all views of the source cover.
+    pub batched: Offset,
+    /// What the realtime views cover; null without an index.
+    pub realtime: Option<Offset>,
+    /// Records produced and in no answer yet, where known.
+    pub lag: Option<i64>,
+    /// When the realtime head was last known to be right.
+    pub as_of: Option<String>,
+    /// Records counted by batch and realtime together.
+    pub rows: u64,
+    /// Of these, rejected.
+    pub rejected: u64,
+    /// Of these, late.
+    pub late: u64,
+    /// Of these, left out as copies.
+    pub copies: u64,
+    /// Offsets lost before they were archived.
+    pub holes: u64,
+}
+
+/// One view.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ViewStatus {
+    /// Its name.
+    pub view: String,
+    /// `served`, `being built` or `unavailable`.
+    pub state: &'static str,
+    /// Why it is not served.
+    pub reason: Option<String>,
+    /// The envelope that an answer would have now.
+    pub envelope: Option<Envelope>,
+    /// Why the batch versions cannot be listed; null if they can.
+    pub problem: Option<String>,
+}
+
+/// The status of one source, from its last state and the facts about it.
+pub(crate) fn source_status(
+    reader: &SourceReader,
+    state: &SourceState,
+    facts: &BTreeMap<PartitionId, PartitionFacts>,
+) -> SourceStatus {
+    let served: Vec<&Served> = state
+        .views
+        .values()
+        .filter_map(|view| match view {
+            ViewState::Served(served) => Some(served.as_ref()),
+            _ => None,
+        })
+        .collect();
+    let mut partitions: std::collections::BTreeSet<PartitionId> = state.indexes.keys().copied().collect();
+    partitions.extend(facts.keys());
+    partitions.extend(served.iter().flat_map(|served| served.partitions.keys()));
+    let partitions = partitions.into_iter().map(|partition| {
+        let facts = facts.get(&partition).copied().unwrap_or_default();
+        partition_status(partition, state, &served, facts)
+    });
+    SourceStatus {
+        source: reader.source().name.to_string(),
+        topic: reader.source().topic.clone(),
+        problem: state.problem.clone(),
+        partitions: partitions.collect(),
+    }
+}
+
+fn partition_status(
+    partition: PartitionId,
+    state: &SourceState,
+    served: &[&Served],
+    facts: PartitionFacts,
+) -> PartitionStatus {
+    let index = state.indexes.get(&partition).and_then(Option::as_ref);
+    let cut = |served: &Served| served.partitions.get(&partition).map_or(Offset(0), |pin| pin.cut.offset);
+    // Views of one source count the same records, so the one that is furthest speaks for all.
+    let furthest = served.iter().max_by_key(|served| served.partitions.get(&partition).map(|pin| pin.head.offset));
+    let counters = furthest.map(|served| counters(served, partition)).unwrap_or_default();
+    let reached =
+        furthest.and_then(|served| served.partitions.get(&partition)).map_or(Offset(0), |pin| pin.head.offset);
+    PartitionStatus {
+        partition,
+        produced: facts.produced,
+        archived: facts.archived,
+        batched: served.iter().map(|served| cut(served)).min().unwrap_or_default(),
+        realtime: index.map(|index| index.head.offset),
+        lag: facts.produced.map(|produced| (produced.0 - reached.0).max(0)),
+        as_of: index.and_then(|index| instant(index.as_of)),
+        rows: counters.rows,
+        rejected: counters.rejected,
+        late: counters.late,
+        copies: counters.copies,
+        holes: counters.holes,
+    }
+}
+
+fn counters(served: &Served, partition: PartitionId) -> Counters {
+    let facts = served.version.as_ref().map(|version| &version.facts);
+    let batch = facts.and_then(|facts| facts.counters.get(&partition)).copied().unwrap_or_default();
+    batch + served.partitions.get(&partition).map(|pin| pin.counters).unwrap_or_default()
+}

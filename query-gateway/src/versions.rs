@@ -1,0 +1,169 @@
+//! The batch versions of one view: which exist, and the states of those that answers are made of, in memory.
+//!
+//! Guarantee: a version is loaded once however many ask for it; states in memory are merged and sorted by dimensions.
+//! Not here: which version an answer uses (`pin.rs`), the tables (`serving-layer`).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serving_layer::{BatchVersion, BatchViewStore};
+use tokio::sync::Mutex;
+use tracing::{debug, warn};
+use views::{TimestampMicros, ViewDefinition};
+
+use crate::plans::Plans;
+use crate::realtime::merge_states;
+use crate::states::SortedStates;
+use crate::{GatewayError, GatewaySettings, metrics, run};
+
+/// The number of a version in its table.
+pub(crate) fn number(version: &BatchVersion) -> i64 {
+    version.snapshot.version().0
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    versions: Vec<BatchVersion>,
+    loaded: BTreeMap<i64, Arc<SortedStates>>,
+    checked_at: Option<TimestampMicros>,
+    problem: Option<String>,
+    // A version that a request named; kept so that asking again is cheap.
+    asked: Option<i64>,
+    changes: u64,
+}
+
+/// Versions of one view.
+#[derive(Debug)]
+pub(crate) struct BatchVersions {
+    view: Arc<ViewDefinition>,
+    store: BatchViewStore,
+    plans: Arc<Plans>,
+    // Written by whoever holds `reading`, read by refreshes; never held across a wait.
+    known: RwLock<Known>,
+    // One reader of the object store at a time: a version is listed and loaded once.
+    reading: Mutex<()>,
+}
+
+impl BatchVersions {
+    pub(crate) fn new(view: Arc<ViewDefinition>, store: BatchViewStore, plans: Arc<Plans>) -> Self {
+        Self { view, store, plans, known: RwLock::default(), reading: Mutex::new(()) }
+    }
+
+    /// All versions of the last listing, newest first.
+    pub(crate) fn known(&self) -> Vec<BatchVersion> {
+        self.read(|known| known.versions.clone())
+    }
+
+    /// Those of them that are in memory; `None` if none is although some exist, or if nothing was listed yet.
+    pub(crate) fn loaded(&self) -> Option<Vec<BatchVersion>> {
+        self.read(|known| {
+            known.checked_at?;
+            let is_loaded = |version: &&BatchVersion| known.loaded.contains_key(&number(version));
+            let loaded: Vec<BatchVersion> = known.versions.iter().filter(is_loaded).cloned().collect();
+            (!loaded.is_empty() || known.versions.is_empty()).then_some(loaded)
+        })
+    }
+
+    /// Grows whenever another answer may be possible than before.
+    pub(crate) fn changes(&self) -> u64 {
+        self.read(|known| known.changes)
+    }
+
+    /// When the versions were last listed, by the gateway's clock.
+    pub(crate) fn checked_at(&self) -> Option<TimestampMicros> {
+        self.read(|known| known.checked_at)
+    }
+
+    /// Why the last listing failed.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.read(|known| known.problem.clone())
+    }
+
+    /// Lists the newest versions. A failure leaves the old list and is kept as the problem.
+    pub(crate) async fn check(&self, settings: &GatewaySettings, now: TimestampMicros) {
+        let _reading = self.reading.lock().await;
+        let before = self.known();
+        let listing = self.store.newest_versions(settings.retained_versions, &before);
+        let listed = match run::within(settings.store_timeout, listing).await {
+            Some(listed) => listed.map_err(|error| error.to_string()),
+            None => Err(format!("the object store did not answer within {:?}", settings.store_timeout)),
+        };
+        self.write(|known| match listed {
+            Ok(versions) => {
+                let is_new = versions.iter().map(number).ne(known.versions.iter().map(number));
+                known.changes += u64::from(is_new || known.checked_at.is_none());
+                known.versions = versions;
+                known.checked_at = Some(now);
+                known.problem = None;
+            }
+            Err(reason) => {
+                if known.problem.is_none() {
+                    warn!(view = %self.view.name, reason, "batch versions cannot be listed");
+                }
+                known.problem = Some(reason);
+            }
+        });
+    }
+
+    /// Loads the newest version, so that the next refresh can use it.
+    pub(crate) async fn load_newest(&self, settings: &GatewaySettings) -> Result<(), GatewayError> {
+        match self.known().first() {
+            Some(newest) => self.states(newest, settings).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The states of a version, from memory or loaded now.
+    ///
+    /// # Errors
+    /// Where the object store fails or the version is larger than `view_memory_bytes`.
+    pub(crate) async fn states(
+        &self,
+        version: &BatchVersion,
+        settings: &GatewaySettings,
+    ) -> Result<Arc<SortedStates>, GatewayError> {
+        let number = number(version);
+        let held = || self.read(|known| known.loaded.get(&number).cloned());
+        if let Some(states) = held() {
+            return Ok(states);
+        }
+        let _reading = self.reading.lock().await;
+        if let Some(states) = held() {
+            return Ok(states);
+        }
+        let batches = self.store.load(version, settings.view_memory_bytes).await?;
+        let merge = self.plans.merge().await?;
+        let states = merge_states(&self.view, &merge, batches).await?;
+        debug!(view = %self.view.name, version = number, rows = states.rows(), "batch version loaded");
+        metrics::version_loaded(&self.view.name, states.size_bytes());
+        self.write(|known| {
+            known.loaded.insert(number, states.clone());
+            known.changes += 1;
+        });
+        Ok(states)
+    }
+
+    /// One version by its number, `None` where it does not exist (any more).
+    pub(crate) async fn version(&self, number: i64) -> Result<Option<BatchVersion>, GatewayError> {
+        let version = self.store.version(number).await?;
+        self.write(|known| known.asked = version.as_ref().map(self::number).or(known.asked));
+        Ok(version)
+    }
+
+    /// Frees the states of all versions but the newest, the one served, and the one that a request named last.
+    pub(crate) fn retain(&self, served: Option<i64>) {
+        self.write(|known| {
+            let newest = known.versions.first().map(number);
+            let keep = [newest, served, known.asked];
+            known.loaded.retain(|number, _| keep.contains(&Some(*number)));
+        });
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Known)) {
+        change(&mut self.known.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
