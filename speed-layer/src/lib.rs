@@ -1,8 +1,37 @@
 //! The speed layer: from the event log to realtime views, within a second.
+//!
+//! ```text
+//!  event log --poll--> chunk --decode--> rows --copies out, one plan per view--> states
+//!                                                                                  |  run [from, to)
+//!  master dataset --where the log has expired; copies of one horizon               v
+//!  batch views -----cuts: where to start, borders, what is not needed----> blobs, then one index swap
+//!                                                                                  v
+//!                                                                            realtime views
+//! ```
+//!
+//! Guarantee: the runs of a partition tile from a published cut to the head, each a pure function of the log between
+//! its ends; whatever is killed, paused, doubled or wiped, no record is counted twice or left out. A worker keeps
+//! nothing that is not in a store or recomputable, so it can be dropped at any await.
+//! Not here: what may happen to an index (`views::Index`), how stores keep it (`serving-layer`), answers
+//! (`query-gateway`).
 
+mod aggregate;
+mod append;
 mod config;
+mod context;
+mod cuts;
 mod error;
+mod expire;
+mod index;
+mod merge;
+mod metric;
+mod partition;
+mod prime;
+mod read;
 pub mod run;
+mod start;
+mod touch;
+mod worker;
 
 pub use config::{SpeedComponents, SpeedSettings, SpeedView};
 pub use error::SpeedError;

@@ -1,0 +1,101 @@
+//! Appending: blobs first, then one swap of the index that names them.
+//!
+//! Guarantee: the runs of an [`Append`] become visible together, exactly once, or not at all. A crash between blobs and
+//! swap leaves blobs that expire by themselves; a lost reply is recognised by the run ids on the next attempt.
+//! Not here: what to do after a failure (`run.rs`).
+
+use bytes::Bytes;
+use serving_layer::BlobKey;
+use views::{DefinitionNumber, Index, IndexRefusal, IndexStamp, PartitionId, Run, TimestampMicros};
+
+use crate::context::Context;
+use crate::index::change_index;
+use crate::partition::Running;
+use crate::{SpeedError, metric};
+
+/// Blobs are written again at most this often within one attempt: they expired before the swap.
+const MAX_WRITES: usize = 2;
+
+/// Runs that follow each other, with their blobs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Append {
+    /// In offset order; each starts where the one before it ends.
+    pub runs: Vec<Run>,
+    /// The states of the runs; none for a view without rows.
+    pub blobs: Vec<(BlobKey, Bytes)>,
+    /// When the log was read to its end, if it was.
+    as_of: Option<TimestampMicros>,
+    is_written: bool,
+}
+
+impl Append {
+    pub fn new(run: Run) -> Self {
+        Self { runs: vec![run], ..Self::default() }
+    }
+
+    /// Says when the log was read to its end; never said of a micro-batch that the log goes on behind.
+    pub fn as_of(self, as_of: Option<TimestampMicros>) -> Self {
+        Self { as_of, ..self }
+    }
+
+    /// Adds what follows.
+    pub fn extend(&mut self, next: Self) {
+        self.runs.extend(next.runs);
+        self.blobs.extend(next.blobs);
+    }
+}
+
+/// Stores the pending runs of a partition, if there are any.
+///
+/// # Errors
+/// The pending runs stay: try again, or restart the partition, as the variant says.
+pub(crate) async fn append_pending(
+    context: &Context,
+    partition: PartitionId,
+    running: &mut Running,
+) -> Result<(), SpeedError> {
+    let Some(pending) = running.pending.as_mut() else { return Ok(()) };
+    let definitions = context.components.definitions;
+    for _ in 0..MAX_WRITES {
+        if !pending.is_written {
+            write_blobs(context, partition, pending).await?;
+            pending.is_written = true;
+        }
+        let decide = |index: &Index, stamp| append_all(index, stamp, definitions, pending);
+        if change_index(context, partition, &mut running.index, decide).await? {
+            count(&pending.runs);
+            running.position = pending.runs.last().map_or(running.position, |run| run.to);
+            running.read_from = running.read_from.max(running.position.offset);
+            running.pending = None;
+            return Ok(());
+        }
+        pending.is_written = false;
+    }
+    Err(SpeedError::Contended { partition })
+}
+
+async fn write_blobs(context: &Context, partition: PartitionId, pending: &Append) -> Result<(), SpeedError> {
+    let (key, time_to_live) = (context.key(partition), context.settings.blob_time_to_live);
+    Ok(context.components.store.put_blobs(&key, pending.blobs.clone(), time_to_live).await?)
+}
+
+/// Appends run after run; where all of them are in the index already it is returned as it is.
+fn append_all(
+    index: &Index,
+    stamp: IndexStamp,
+    definitions: DefinitionNumber,
+    pending: &Append,
+) -> Result<Index, IndexRefusal> {
+    let as_of = pending.as_of.unwrap_or(index.as_of).max(index.as_of);
+    pending.runs.iter().try_fold(index.clone(), |index, run| index.append(stamp, definitions, run.clone(), as_of))
+}
+
+fn count(runs: &[Run]) {
+    for run in runs {
+        metrics::counter!(metric::RUNS).increment(1);
+        metrics::counter!(metric::RECORDS).increment(run.counters.rows);
+        metrics::counter!(metric::REJECTED).increment(run.counters.rejected);
+        metrics::counter!(metric::COPIES).increment(run.counters.copies);
+        metrics::counter!(metric::LATE).increment(run.counters.late);
+    }
+}

@@ -1,0 +1,128 @@
+//! Published cuts: what batch versions cover, as the speed layer knows it.
+//!
+//! In: the newest versions of every view. Out: where a partition may start, where runs must end, what need not be kept.
+//! Guarantee: the decisions are pure functions of the cuts seen so far, the index, and the given instant.
+//! Not here: starting (`start.rs`), dropping (`expire.rs`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use serving_layer::{BatchVersion, ServingError};
+use views::{Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, TimestampMicros, tile};
+
+use crate::SpeedView;
+
+/// The published cuts of all views of a source.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PublishedCuts {
+    views: Vec<ViewCuts>,
+}
+
+/// The published cuts of one view.
+#[derive(Clone, Debug)]
+struct ViewCuts {
+    view: DefinitionHash,
+    /// Newest first.
+    versions: Vec<BatchVersion>,
+    /// Since when each version has been known, by version number.
+    seen_at: BTreeMap<i64, TimestampMicros>,
+}
+
+impl PublishedCuts {
+    /// Nothing is known yet.
+    pub fn new(views: &[SpeedView]) -> Self {
+        let unknown =
+            |view: &SpeedView| ViewCuts { view: view.definition.hash, versions: Vec::new(), seen_at: BTreeMap::new() };
+        Self { views: views.iter().map(unknown).collect() }
+    }
+
+    /// Looks up the newest `retained` versions of each view.
+    ///
+    /// # Errors
+    /// Try again; what was known stays.
+    pub async fn refresh(
+        &mut self,
+        views: &[SpeedView],
+        retained: usize,
+        now: TimestampMicros,
+    ) -> Result<(), ServingError> {
+        let lookups = views.iter().zip(&self.views);
+        let lookups = lookups.map(|(view, known)| view.published.newest_versions(retained, &known.versions));
+        let found = try_join_all(lookups).await?;
+        self.views.iter_mut().zip(found).for_each(|(known, versions)| known.note(versions, now));
+        Ok(())
+    }
+
+    /// Offsets that no run and no merge of the partition may cross, beside grid and gaps.
+    pub fn borders(&self, partition: PartitionId) -> BTreeSet<Offset> {
+        self.cuts().map(|cut| cut.offset(partition)).collect()
+    }
+
+    /// The life of the topic that the newest published cuts belong to.
+    pub fn incarnation(&self) -> Incarnation {
+        self.cuts().flat_map(|cut| cut.0.values()).map(|position| position.incarnation).max().unwrap_or_default()
+    }
+
+    /// One position per view that a reader may be served from in the partition, as `views::choose_start` takes them.
+    ///
+    /// A view without a version counts as served from the start where its runs reach back to it, or where no view has a
+    /// version: the first build of the source. Otherwise it was added later and is served from its first version on.
+    pub fn serving(&self, partition: PartitionId, index: Option<&Index>) -> Vec<Position> {
+        let incarnation = self.incarnation();
+        let is_first_build = self.views.iter().all(|view| view.versions.is_empty());
+        let origin = Position::start(incarnation);
+        let serving = |view: &ViewCuts| match view.versions.first() {
+            Some(newest) => Some(newest.facts.cut.position(partition, incarnation)),
+            None if is_first_build => Some(origin),
+            None => index.and_then(|index| tile(Some(index), view.view, origin.offset).ok()).map(|_| origin),
+        };
+        self.views.iter().filter_map(serving).collect()
+    }
+
+    /// Below which offset no reader needs runs of the partition: the least, over the views, of the newest cut that
+    /// tiles with the index and has been known for `courtesy`.
+    pub fn unneeded_below(
+        &self,
+        partition: PartitionId,
+        index: &Index,
+        now: TimestampMicros,
+        courtesy: Duration,
+    ) -> Offset {
+        let least = |view: &ViewCuts| view.unneeded_below(partition, index, now, courtesy);
+        let published = self.views.iter().filter(|view| !view.versions.is_empty()).map(least);
+        // Above all those of views that realtime alone answers for.
+        let served = self.serving(partition, Some(index)).into_iter().map(|position| position.offset);
+        published.chain(served).min().unwrap_or_default()
+    }
+
+    fn cuts(&self) -> impl Iterator<Item = &Cut> {
+        self.views.iter().flat_map(|view| &view.versions).map(|version| &version.facts.cut)
+    }
+}
+
+impl ViewCuts {
+    fn note(&mut self, versions: Vec<BatchVersion>, now: TimestampMicros) {
+        let number = |version: &BatchVersion| version.snapshot.version().0;
+        let seen_at =
+            versions.iter().map(number).map(|number| (number, self.seen_at.get(&number).copied().unwrap_or(now)));
+        self.seen_at = seen_at.collect();
+        self.versions = versions;
+    }
+
+    fn unneeded_below(
+        &self,
+        partition: PartitionId,
+        index: &Index,
+        now: TimestampMicros,
+        courtesy: Duration,
+    ) -> Offset {
+        let courtesy = i64::try_from(courtesy.as_micros()).unwrap_or(i64::MAX);
+        let is_known = |version: &&BatchVersion| {
+            let seen_at = self.seen_at.get(&version.snapshot.version().0);
+            seen_at.is_some_and(|seen_at| now.micros_since(*seen_at) >= courtesy)
+        };
+        let cuts = self.versions.iter().filter(is_known).map(|version| version.facts.cut.offset(partition));
+        cuts.into_iter().find(|cut| tile(Some(index), self.view, *cut).is_ok()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,59 @@
+//! Changing the index of a partition: a pure rule of `views::Index`, then one atomic swap.
+//!
+//! Guarantee: on `Ok(true)` the change stands in the store; a change that lost its swap is decided again on what is
+//! stored now, so a lost reply is recognised and nothing is applied twice.
+//! Not here: the rules (`views::Index`), atomicity (`serving-layer`).
+
+use serving_layer::Swap;
+use views::{Index, IndexRefusal, IndexStamp, PartitionId};
+
+use crate::SpeedError;
+use crate::context::Context;
+
+/// Swaps lost in a row before a step gives up until its next turn.
+const MAX_SWAPS: usize = 8;
+
+/// Replaces `index` by what `decide` makes of it, here and in the store.
+///
+/// `decide` gets a fresh stamp; where it returns an index with the stamp it was given, nothing is left to do.
+/// Returns false where the store misses blobs that the new index names: write them again.
+///
+/// # Errors
+/// [`SpeedError::Refused`]: the rule does not allow the change; [`SpeedError::Lost`]: there is no index any more;
+/// [`SpeedError::Contended`] and store errors: try again later.
+pub(crate) async fn change_index(
+    context: &Context,
+    partition: PartitionId,
+    index: &mut Index,
+    decide: impl Fn(&Index, IndexStamp) -> Result<Index, IndexRefusal>,
+) -> Result<bool, SpeedError> {
+    let key = context.key(partition);
+    for _ in 0..MAX_SWAPS {
+        let next = check_definitions(context, index)
+            .and_then(|()| decide(index, context.draw_stamp()))
+            .map_err(|refusal| SpeedError::Refused { partition, refusal })?;
+        if next.stamp == index.stamp {
+            return Ok(true);
+        }
+        let grace = context.settings.grace;
+        match context.components.store.swap_index(&key, Some(index.stamp), &next, grace).await? {
+            Swap::Done => {
+                *index = next;
+                return Ok(true);
+            }
+            Swap::Lost(Some(found)) => *index = found,
+            Swap::Lost(None) => return Err(SpeedError::Lost { partition, what: "the index" }),
+            Swap::MissingBlobs(_) => return Ok(false),
+        }
+    }
+    Err(SpeedError::Contended { partition })
+}
+
+/// A worker with older definitions knows too few views to drop or merge runs.
+fn check_definitions(context: &Context, index: &Index) -> Result<(), IndexRefusal> {
+    let (ours, stored) = (context.components.definitions, index.definitions);
+    if ours < stored {
+        return Err(IndexRefusal::OlderDefinitions { ours: ours.0, stored: stored.0 });
+    }
+    Ok(())
+}

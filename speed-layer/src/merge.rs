@@ -1,0 +1,137 @@
+//! Merging: runs that lie side by side become one, so that readers fetch few blobs.
+//!
+//! Guarantee: the merged run covers exactly what its parts covered, for the same views; no border and no published cut
+//! is crossed. A merge whose parts are gone changes nothing.
+//! Not here: which runs (`views::choose_merge`), that states may be merged at all (`views::plan`).
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use bytes::Bytes;
+use serving_layer::{BlobKey, ServingError, blob};
+use tracing::debug;
+use views::{DefinitionHash, Index, IndexRefusal, Offset, PartitionId, Run, RunId, RunView};
+
+use crate::aggregate::{ViewPlans, view_error};
+use crate::context::Context;
+use crate::index::change_index;
+use crate::partition::Running;
+use crate::{SpeedError, metric};
+
+/// Merges once, if there is something to merge; returns whether the index was changed.
+///
+/// # Errors
+/// Try again later, or restart the partition, as the variant says.
+pub(crate) async fn merge_once(
+    context: &Context,
+    partition: PartitionId,
+    running: &mut Running,
+    cuts: &BTreeSet<Offset>,
+) -> Result<bool, SpeedError> {
+    let Some(range) = pick(context, &running.index.runs, cuts) else { return Ok(false) };
+    let parts = running.index.runs[range].to_vec();
+    let Some((merged, blobs)) = merge_runs(context, partition, running, &parts).await? else { return Ok(false) };
+    let (key, time_to_live) = (context.key(partition), context.settings.blob_time_to_live);
+    context.components.store.put_blobs(&key, blobs, time_to_live).await?;
+    let replaced: Vec<RunId> = parts.iter().map(|run| run.id).collect();
+    let decide = |index: &Index, stamp| {
+        // A lost reply: the swap before this one was ours.
+        let is_done = index.runs.iter().any(|run| run.id == merged.id);
+        if is_done { Ok(index.clone()) } else { index.merge(stamp, &replaced, merged.clone()) }
+    };
+    match change_index(context, partition, &mut running.index, decide).await {
+        Ok(is_stored) => {
+            metrics::counter!(metric::MERGES).increment(u64::from(is_stored));
+            debug!(%partition, parts = parts.len(), from = %merged.from.offset, to = %merged.to.offset, "runs merged");
+            Ok(is_stored)
+        }
+        Err(SpeedError::Refused { refusal: IndexRefusal::RunsGone, .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs of views that are not ours (any more) cannot be merged without losing them: only what lies behind is considered.
+fn pick(context: &Context, runs: &[Run], cuts: &BTreeSet<Offset>) -> Option<Range<usize>> {
+    let is_known = |held: &RunView| context.plans.iter().any(|plans| plans.definition.hash == held.view);
+    let first = runs.iter().rposition(|run| !run.views.iter().all(is_known)).map_or(0, |last| last + 1);
+    let range = views::choose_merge(&runs[first..], context.settings.merge_fan_in, cuts)?;
+    Some(range.start + first..range.end + first)
+}
+
+/// The merged run and its blobs; `None` where the parts are not in the store any more because the index has changed.
+async fn merge_runs(
+    context: &Context,
+    partition: PartitionId,
+    running: &mut Running,
+    parts: &[Run],
+) -> Result<Option<(Run, Vec<(BlobKey, Bytes)>)>, SpeedError> {
+    let (first, last) = (&parts[0], &parts[parts.len() - 1]);
+    let mut merged = Run {
+        id: context.draw_run_id(),
+        from: first.from,
+        to: last.to,
+        views: Vec::with_capacity(first.views.len()),
+        counters: parts.iter().map(|run| run.counters).sum(),
+        starts_at_border: first.starts_at_border,
+    };
+    let mut blobs = Vec::with_capacity(first.views.len());
+    for view in first.views.iter().map(|held| held.view) {
+        let Some(found) = fetch(context, partition, running, parts, view).await? else { return Ok(None) };
+        let (rows, bytes) = merge_states(plans_of(context, view), found).await?;
+        merged.views.push(RunView { view, rows });
+        blobs.extend(bytes.map(|bytes| (BlobKey { run: merged.id, view }, bytes)));
+    }
+    Ok(Some((merged, blobs)))
+}
+
+fn plans_of(context: &Context, view: DefinitionHash) -> &ViewPlans {
+    let found = context.plans.iter().find(|plans| plans.definition.hash == view);
+    found.expect("only runs whose views are all known were picked")
+}
+
+/// The blobs of a view. One that is gone is looked at twice: perhaps another worker has merged the runs.
+async fn fetch(
+    context: &Context,
+    partition: PartitionId,
+    running: &mut Running,
+    parts: &[Run],
+    view: DefinitionHash,
+) -> Result<Option<Vec<Bytes>>, SpeedError> {
+    let key = context.key(partition);
+    let filled = parts.iter().filter(|run| run.rows_of(view).is_some_and(|rows| rows > 0));
+    let keys: Vec<BlobKey> = filled.map(|run| BlobKey { run: run.id, view }).collect();
+    let found = context.components.store.get_blobs(&key, &keys).await?;
+    let found: Option<Vec<Bytes>> = found.into_iter().collect();
+    if found.is_some() {
+        return Ok(found);
+    }
+    let stored = context.components.store.read_index(&key).await?;
+    match stored.ok_or(SpeedError::Lost { partition, what: "the index" })? {
+        stored if stored.stamp != running.index.stamp => {
+            running.index = stored;
+            Ok(None)
+        }
+        _ => Err(SpeedError::Lost { partition, what: "a blob" }),
+    }
+}
+
+async fn merge_states(plans: &ViewPlans, found: Vec<Bytes>) -> Result<(u64, Option<Bytes>), SpeedError> {
+    let view = &plans.definition;
+    let mut states = Vec::with_capacity(found.len());
+    for bytes in &found {
+        states.extend(blob::decode(bytes, &view.states)?);
+    }
+    if states.is_empty() {
+        return Ok((0, None));
+    }
+    let merged = plans.merge.execute(states).await.map_err(|error| view_error(view, error))?;
+    let rows = merged.iter().map(|batch| batch.num_rows() as u64).sum();
+    let merged = arrow::compute::concat_batches(&plans.merge.output_schema(), &merged)?;
+    let merged = arrow::record_batch::RecordBatch::try_new(view.states.clone(), merged.columns().to_vec())?;
+    Ok((rows, (rows > 0).then(|| blob::encode(&[merged])).transpose()?))
+}
+
+/// Whether an error means that a stored blob cannot be read: it is replaced like one that is gone.
+pub(crate) fn is_broken_blob(error: &SpeedError) -> bool {
+    matches!(error, SpeedError::Serving(ServingError::Corrupt { .. }))
+}

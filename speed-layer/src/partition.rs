@@ -1,0 +1,121 @@
+//! One owned partition of a speed worker: what it knows locally, all of it recomputable from log and stores.
+
+use std::time::Duration;
+
+use views::{CopyWindow, Index, Offset, PartitionId, Position, TimestampMicros};
+
+use crate::append::Append;
+
+/// A partition that this worker has been given.
+pub(crate) struct Partition {
+    pub id: PartitionId,
+    pub phase: Phase,
+    pub backoff: Backoff,
+    /// The realtime store had no room the last time: said once, not at every attempt.
+    pub is_full: bool,
+}
+
+/// Where a partition stands.
+pub(crate) enum Phase {
+    /// Position and copies are not known yet.
+    Starting {
+        /// The stored index names a blob that is gone: replace it.
+        is_broken: bool,
+    },
+    /// Reading and appending.
+    Running(Box<Running>),
+}
+
+/// A partition that is being read.
+pub(crate) struct Running {
+    /// The index as last seen in the store. Another worker may have moved its head: then our next write is refused.
+    pub index: Index,
+    /// Behind the last record that was read and stored by us: where the next run starts.
+    pub position: Position,
+    /// The events within the horizon before the last record that was read.
+    pub copies: CopyWindow,
+    /// What was read and computed, and does not stand in the store yet; nothing more is read before it does.
+    pub pending: Option<Append>,
+    /// Where the log is read from: the position, or the end of a declared hole behind it.
+    pub read_from: Offset,
+    /// Whether the consumer delivers this partition from `read_from` on, without interruption.
+    pub is_sought: bool,
+    /// The log begins here, behind `read_from`: what lies between is read from the master dataset.
+    pub expired_below: Option<Offset>,
+    /// Declared holes at or behind the position, `[from, to)`.
+    pub holes: Vec<(Offset, Offset)>,
+    /// A merge that fails must not hold up appends: it has pauses of its own.
+    pub merge_backoff: Backoff,
+}
+
+impl Running {
+    /// A partition that goes on at `position`, which is the head of `index`.
+    pub fn new(index: Index, position: Position, copies: CopyWindow) -> Self {
+        Self {
+            index,
+            position,
+            copies,
+            pending: None,
+            read_from: position.offset,
+            is_sought: false,
+            expired_below: None,
+            holes: Vec::new(),
+            merge_backoff: Backoff::default(),
+        }
+    }
+
+    /// Whether records from the log can be taken now.
+    pub fn is_readable(&self) -> bool {
+        self.pending.is_none() && self.expired_below.is_none()
+    }
+}
+
+impl Partition {
+    /// A partition just assigned.
+    pub fn new(id: PartitionId) -> Self {
+        Self { id, phase: Phase::Starting { is_broken: false }, backoff: Backoff::default(), is_full: false }
+    }
+
+    pub fn running(&self) -> Option<&Running> {
+        match &self.phase {
+            Phase::Running(running) => Some(running),
+            Phase::Starting { .. } => None,
+        }
+    }
+
+    pub fn running_mut(&mut self) -> Option<&mut Running> {
+        match &mut self.phase {
+            Phase::Running(running) => Some(running),
+            Phase::Starting { .. } => None,
+        }
+    }
+
+    /// Forgets everything local: the stores say where to go on.
+    pub fn restart(&mut self, is_broken: bool) {
+        self.phase = Phase::Starting { is_broken };
+    }
+}
+
+/// Pauses between attempts: each failure doubles the pause, a success ends it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Backoff {
+    failures: u32,
+    until: Option<TimestampMicros>,
+}
+
+impl Backoff {
+    /// Whether the next attempt is due.
+    pub fn is_due(&self, now: TimestampMicros) -> bool {
+        self.until.is_none_or(|until| now >= until)
+    }
+
+    pub fn note_failure(&mut self, now: TimestampMicros, min: Duration, max: Duration) {
+        let pause = min.saturating_mul(1 << self.failures.min(16)).min(max);
+        self.failures += 1;
+        self.until = Some(TimestampMicros(now.0.saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX))));
+    }
+
+    pub fn note_success(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,179 @@
+//! Priming: the copies that lie within one horizon before the position at which a partition goes on.
+//!
+//! In: the position. Out: the window that a worker would have that had read everything before it.
+//! Guarantee: a pure function of the log: the suffix that is replayed begins at the first record whose timestamp is at
+//! or after `T`, one horizon before the position's running maximum. All records before it lie before `T`, so from there
+//! on the running maximum is known, and nothing before it is remembered at the position.
+//! Not here: the window itself (`views::CopyWindow`).
+//! Why from both places: what is archived may have expired in the log, what is new is not archived yet.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, Int64Array, TimestampMicrosecondArray};
+use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
+use datafusion::functions_aggregate::expr_fn::min;
+use datafusion::prelude::{DataFrame, Expr, SessionContext, ident, lit};
+use datafusion::scalar::ScalarValue;
+use event_log::decode::{self, decode};
+use event_log::master::MasterSnapshot;
+use event_log::{EventLogError, Poll, PollLimit};
+use futures::TryStreamExt;
+use views::{CopyWindow, Offset, PartitionId, Position, SourceDefinition, TimestampMicros, column};
+
+use crate::SpeedError;
+use crate::aggregate::typed;
+use crate::context::Context;
+
+/// Polls without a record before priming gives up until the next attempt.
+const MAX_EMPTY_POLLS: usize = 50;
+
+/// The copies that count at `position`.
+///
+/// # Errors
+/// [`SpeedError::NotArchived`]: wait for the archive. Others: try again.
+pub(crate) async fn prime(
+    context: &Context,
+    partition: PartitionId,
+    position: Position,
+) -> Result<CopyWindow, SpeedError> {
+    let source = &context.components.source;
+    let mut replay = Replay::before(position, source);
+    if position.max_timestamp == TimestampMicros::MIN {
+        return Ok(replay.window);
+    }
+    let mut end = Position::start(position.incarnation);
+    if let Some(snapshot) = context.components.master.open().await? {
+        end = snapshot.facts.partitions.get(&partition).map_or(end, |facts| facts.archived.end);
+        replay_archived(&mut replay, &snapshot, partition).await?;
+    }
+    if end.offset < position.offset {
+        replay.go_on_at(end);
+        replay_log(context, &mut replay, partition, end.offset).await?;
+    }
+    Ok(replay.window)
+}
+
+/// The records before a position, seen one after the other.
+struct Replay<'a> {
+    source: &'a SourceDefinition,
+    window: CopyWindow,
+    /// Where the replay ends.
+    position: Position,
+    /// The suffix begins at the first record that is not older.
+    since: TimestampMicros,
+    /// Known once the suffix has begun.
+    running_max: Option<TimestampMicros>,
+}
+
+impl<'a> Replay<'a> {
+    fn before(position: Position, source: &'a SourceDefinition) -> Self {
+        let horizon = i64::try_from(source.horizon.as_micros()).unwrap_or(i64::MAX);
+        let since = TimestampMicros(position.max_timestamp.0.saturating_sub(horizon));
+        Self { source, window: CopyWindow::default(), position, since, running_max: None }
+    }
+
+    /// All records before `end` have been seen, or have no identity.
+    fn go_on_at(&mut self, end: Position) {
+        self.running_max = Some(end.max_timestamp).filter(|running_max| *running_max >= self.since);
+    }
+
+    /// Sees decoded rows of the partition, in offset order.
+    fn observe(&mut self, rows: &RecordBatch) -> Result<(), SpeedError> {
+        let offsets: &Int64Array = typed(rows, column::OFFSET)?;
+        let timestamps: &TimestampMicrosecondArray = typed(rows, column::TIMESTAMP)?;
+        let keys = decode::event_keys(rows)?;
+        for row in (0..rows.num_rows()).filter(|row| offsets.value(*row) < self.position.offset.0) {
+            let timestamp = TimestampMicros(timestamps.value(row));
+            let running_max = match self.running_max {
+                Some(running_max) => running_max.max(timestamp),
+                None if timestamp >= self.since => timestamp,
+                None => continue,
+            };
+            self.running_max = Some(running_max);
+            self.window.observe(keys[row], running_max, self.source.horizon);
+        }
+        Ok(())
+    }
+}
+
+async fn replay_archived(
+    replay: &mut Replay<'_>,
+    snapshot: &MasterSnapshot,
+    partition: PartitionId,
+) -> Result<(), SpeedError> {
+    let table = snapshot.scan()?;
+    let instant = match table.schema().field_with_name(column::TIMESTAMP)?.data_type() {
+        DataType::Timestamp(_, zone) => ScalarValue::TimestampMicrosecond(Some(replay.since.0), zone.clone()),
+        other => return Err(arrow::error::ArrowError::SchemaError(format!("_timestamp is of type {other}")).into()),
+    };
+    let session = SessionContext::new_with_state(views::session_state());
+    let before = ident(column::PARTITION).eq(lit(partition.0)).and(offset().lt(lit(replay.position.offset.0)));
+    let rows = session.read_table(table)?.filter(before)?;
+    let recent = rows.clone().filter(ident(column::TIMESTAMP).gt_eq(lit(instant)))?;
+    let Some(first) = least_offset(recent).await? else { return Ok(()) };
+    let suffix = rows.filter(offset().gt_eq(lit(first)))?;
+    if replay.source.event_id.is_none() && !has_keys(suffix.clone()).await? {
+        return Ok(());
+    }
+    let suffix = suffix
+        .select([column::OFFSET, column::TIMESTAMP, decode::column::EVENT_KEY].map(ident))?
+        .sort(vec![offset().sort(true, false)])?;
+    let mut batches = suffix.execute_stream().await?;
+    while let Some(rows) = batches.try_next().await? {
+        replay.observe(&rows)?;
+    }
+    Ok(())
+}
+
+async fn least_offset(rows: DataFrame) -> Result<Option<i64>, SpeedError> {
+    let found = rows.aggregate(vec![], vec![min(offset()).alias("first")])?.collect().await?;
+    let first = found.iter().find(|rows| rows.num_rows() > 0).map(|rows| typed::<Int64Array>(rows, "first"));
+    Ok(first.transpose()?.filter(|first| first.is_valid(0)).map(|first| first.value(0)))
+}
+
+/// Whether any record has an identity: without an id column a header may still give one.
+async fn has_keys(rows: DataFrame) -> Result<bool, SpeedError> {
+    let keyed = rows.filter(ident(decode::column::EVENT_KEY).is_not_null())?.limit(0, Some(1))?;
+    Ok(keyed.count().await? > 0)
+}
+
+fn offset() -> Expr {
+    ident(column::OFFSET)
+}
+
+async fn replay_log(
+    context: &Context,
+    replay: &mut Replay<'_>,
+    partition: PartitionId,
+    from: Offset,
+) -> Result<(), SpeedError> {
+    let source = &context.components.source;
+    let settings = &context.settings;
+    let limit = PollLimit { records: settings.max_records, bytes: settings.max_bytes, wait: settings.tick };
+    let mut consumer = context.components.log.consumer(&source.topic, None).await?;
+    consumer.seek(&BTreeMap::from([(partition, from)])).await?;
+    let mut empty_polls = 0;
+    while empty_polls < MAX_EMPTY_POLLS {
+        let polled = consumer.poll(limit).await.map_err(|error| not_archived(error, partition))?;
+        let Poll::Records(records) = polled else { continue };
+        let Some(last) = records.last().map(|last| last.offset.next()) else {
+            empty_polls += 1;
+            continue;
+        };
+        empty_polls = 0;
+        replay.observe(&decode(source, &records)?)?;
+        if last >= replay.position.offset {
+            return Ok(());
+        }
+    }
+    let reason = format!("partition {partition}: no records before offset {} in time", replay.position.offset);
+    Err(EventLogError::Unreachable(reason).into())
+}
+
+fn not_archived(error: EventLogError, partition: PartitionId) -> SpeedError {
+    match error {
+        EventLogError::Expired { asked, low, .. } => SpeedError::NotArchived { partition, from: asked, to: low },
+        error => error.into(),
+    }
+}

@@ -1,0 +1,106 @@
+//! Reading: records from the log, or rows from the master dataset where the log does not reach back, as chunks.
+//!
+//! Guarantee: a chunk follows the position of its partition and skips nothing but offsets that no record has, or that the
+//! archive has declared lost. What neither log nor master dataset has yet is waited for.
+//! Not here: declaring holes (the archive alone), pauses between attempts (`run.rs`).
+
+use std::collections::BTreeMap;
+
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
+use event_log::decode::{self, decode, raw_schema};
+use event_log::{EventLogError, Record};
+use views::{Offset, PartitionId, Position, RecordMark, SourceDefinition};
+
+use crate::SpeedError;
+use crate::context::Context;
+use crate::partition::{Partition, Running};
+
+/// Consecutive records of one partition, decoded.
+pub(crate) struct Chunk {
+    pub partition: PartitionId,
+    /// The position that the records follow.
+    pub from: Position,
+    /// One per record.
+    pub marks: Vec<RecordMark>,
+    /// One row per record, columns as in `event_log::decode::raw_schema`.
+    pub rows: RecordBatch,
+}
+
+/// Sorts polled records into chunks, leaving out what no owned partition waits for.
+///
+/// # Errors
+/// A defect of decoding.
+pub(crate) fn chunks_of(
+    source: &SourceDefinition,
+    partitions: &BTreeMap<PartitionId, Partition>,
+    records: Vec<Record>,
+) -> Result<Vec<Chunk>, SpeedError> {
+    let mut sorted: BTreeMap<PartitionId, Vec<Record>> = BTreeMap::new();
+    for record in records {
+        let Some(running) = partitions.get(&record.partition).and_then(Partition::running) else { continue };
+        let found = sorted.entry(record.partition).or_default();
+        let next = found.last().map_or(running.read_from, |last| last.offset.next());
+        // What lies before was read already, and an interrupted consumer may have left records out.
+        if running.is_sought && running.is_readable() && record.offset >= next {
+            found.push(record);
+        }
+    }
+    sorted.retain(|_, records| !records.is_empty());
+    sorted.into_iter().map(|(partition, records)| chunk_of(source, partitions, partition, &records)).collect()
+}
+
+fn chunk_of(
+    source: &SourceDefinition,
+    partitions: &BTreeMap<PartitionId, Partition>,
+    partition: PartitionId,
+    records: &[Record],
+) -> Result<Chunk, SpeedError> {
+    let running = partitions[&partition].running().expect("records of other partitions were left out");
+    let marks = records.iter().map(Record::mark).collect();
+    Ok(Chunk { partition, from: running.position, marks, rows: decode(source, records)? })
+}
+
+/// Reads on in the master dataset from the position of a partition whose log does not reach back that far.
+///
+/// `None` once everything archived has been read: the partition then goes on with the log behind it.
+///
+/// # Errors
+/// [`SpeedError::NotArchived`]: wait for the archive. Others: try again.
+pub(crate) async fn read_archived(
+    context: &Context,
+    partition: PartitionId,
+    running: &mut Running,
+) -> Result<Option<Chunk>, SpeedError> {
+    let Some(low) = running.expired_below.filter(|_| running.pending.is_none()) else { return Ok(None) };
+    let head = running.position.offset;
+    let missing = SpeedError::NotArchived { partition, from: head, to: low };
+    let Some(snapshot) = context.components.master.open().await? else { return Err(missing) };
+    let end = snapshot.facts.partitions.get(&partition).map_or(Offset(0), |facts| facts.archived.end.offset);
+    if end <= head && end < low {
+        return Err(missing);
+    }
+    let holes = snapshot.facts.holes.iter().filter(|hole| hole.partition == partition && hole.to > head);
+    running.holes = holes.map(|hole| (hole.from, hole.to)).collect();
+    let step = i64::try_from(context.settings.max_records).unwrap_or(i64::MAX);
+    let mut from = head;
+    while from < end {
+        let to = Offset(from.0.saturating_add(step).min(end.0));
+        let rows = snapshot.read_range(partition, from, to).await?;
+        if rows.iter().any(|rows| rows.num_rows() > 0) {
+            let rows = concat_batches(&raw_schema(&context.components.source), &rows)?;
+            return Ok(Some(Chunk { partition, from: running.position, marks: decode::marks(&rows)?, rows }));
+        }
+        from = to;
+    }
+    running.expired_below = None;
+    running.read_from = head.max(end);
+    Ok(None)
+}
+
+/// Notes that the log does not reach back any more; returns whether the error was about that.
+pub(crate) fn note_expired(partitions: &mut BTreeMap<PartitionId, Partition>, error: &EventLogError) -> bool {
+    let EventLogError::Expired { partition, low, .. } = error else { return false };
+    let running = partitions.get_mut(partition).and_then(Partition::running_mut);
+    running.map(|running| running.expired_below = Some(*low)).is_some()
+}

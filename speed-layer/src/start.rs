@@ -1,0 +1,80 @@
+//! Starting a partition: where to go on, checked against the log, with the copies that lie before.
+//!
+//! Guarantee: from the returned state on, runs tile with a serving version of every view that has one; the record before
+//! the position is the one that was read; nothing is written before both are known.
+//! Not here: the rule itself (`views::choose_start`), which cuts count (`cuts.rs`), copies (`prime.rs`).
+
+use event_log::positions::check_fingerprint;
+use serving_layer::Swap;
+use tracing::info;
+use views::{Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, choose_start};
+
+use crate::context::Context;
+use crate::cuts::PublishedCuts;
+use crate::index::change_index;
+use crate::partition::Running;
+use crate::prime::prime;
+use crate::{SpeedError, metric};
+
+/// Starts a partition. `is_broken`: the stored index names a blob that is gone, so that a new one must replace it.
+///
+/// # Errors
+/// Nothing was started: try again, unless the error is fatal.
+pub(crate) async fn start(
+    context: &Context,
+    partition: PartitionId,
+    cuts: &PublishedCuts,
+    is_broken: bool,
+) -> Result<Running, SpeedError> {
+    let stored = context.components.store.read_index(&context.key(partition)).await?;
+    check_definitions(context, partition, stored.as_ref())?;
+    // An index of an earlier life of the topic says nothing about this one.
+    let index = stored.as_ref().filter(|index| !is_broken && index.head.incarnation >= cuts.incarnation());
+    let serving = cuts.serving(partition, index);
+    let start = choose_start(index, &serving, Position::start(cuts.incarnation()));
+    let position = start.position();
+    let (log, topic) = (context.components.log.as_ref(), context.components.source.topic.as_str());
+    check_fingerprint(log, topic, partition, &position).await?;
+    let copies = prime(context, partition, position).await?;
+    let index = match (start, index) {
+        (Start::Continue(_), Some(index)) => index.clone(),
+        (Start::Jump(to), Some(index)) => jump(context, partition, index.clone(), to).await?,
+        _ => create(context, partition, stored.as_ref().map(|index| index.stamp), position).await?,
+    };
+    metrics::counter!(metric::STARTS).increment(1);
+    info!(source = %context.components.source.name, %partition, ?start, copies = copies.len(), "partition started");
+    Ok(Running::new(index, position, copies))
+}
+
+fn check_definitions(context: &Context, partition: PartitionId, stored: Option<&Index>) -> Result<(), SpeedError> {
+    let ours = context.components.definitions;
+    match stored.map(|index| index.definitions).filter(|stored| ours < *stored) {
+        Some(stored) => {
+            let refusal = IndexRefusal::OlderDefinitions { ours: ours.0, stored: stored.0 };
+            Err(SpeedError::Refused { partition, refusal })
+        }
+        None => Ok(()),
+    }
+}
+
+async fn create(
+    context: &Context,
+    partition: PartitionId,
+    replaced: Option<IndexStamp>,
+    position: Position,
+) -> Result<Index, SpeedError> {
+    let definitions = context.components.definitions;
+    let index = Index::new(context.draw_stamp(), definitions, position, context.now());
+    let key = context.key(partition);
+    match context.components.store.swap_index(&key, replaced, &index, context.settings.grace).await? {
+        Swap::Done => Ok(index),
+        Swap::Lost(_) | Swap::MissingBlobs(_) => Err(SpeedError::Contended { partition }),
+    }
+}
+
+async fn jump(context: &Context, partition: PartitionId, mut index: Index, to: Position) -> Result<Index, SpeedError> {
+    let (definitions, as_of) = (context.components.definitions, context.now());
+    let is_stored =
+        change_index(context, partition, &mut index, |index, stamp| index.jump(stamp, definitions, to, as_of)).await?;
+    if is_stored { Ok(index) } else { Err(SpeedError::Contended { partition }) }
+}

@@ -1,0 +1,31 @@
+//! Touching: an index without new runs is marked as still right, so that readers see how fresh it is.
+//!
+//! Guarantee: the as-of instant is one at which the log had nothing behind the head. Writes are bounded by the interval.
+
+use views::{Index, PartitionId, TimestampMicros};
+
+use crate::SpeedError;
+use crate::context::Context;
+use crate::index::change_index;
+use crate::partition::Running;
+
+/// Marks the index of an idle partition as right at `as_of`, if the last mark is old or carries older definitions.
+///
+/// # Errors
+/// Try again, or restart the partition, as the variant says.
+pub(crate) async fn touch(
+    context: &Context,
+    partition: PartitionId,
+    running: &mut Running,
+    as_of: TimestampMicros,
+) -> Result<(), SpeedError> {
+    let (definitions, head) = (context.components.definitions, running.position);
+    let age = as_of.micros_since(running.index.as_of);
+    let is_due = u128::try_from(age).is_ok_and(|age| age >= context.settings.touch.as_micros());
+    if !is_due && running.index.definitions == definitions {
+        return Ok(());
+    }
+    let decide = |index: &Index, stamp| index.touch(stamp, definitions, head, as_of.max(index.as_of));
+    change_index(context, partition, &mut running.index, decide).await?;
+    Ok(())
+}
