@@ -23,3 +23,6 @@ mod collector;
 
 /// JSON lines in pieces that fit into a request.
 mod lines;
+
+/// The query gateway: pins, rows, SQL, HTTP, and publication during queries.
+mod gateway;

@@ -1,0 +1,123 @@
+//! The gateway over HTTP: routes, status codes, problem details.
+
+use query_gateway::router;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::world::{World, event};
+
+/// A gateway on a loopback port; ends with the value.
+struct Served {
+    world: World,
+    address: String,
+    client: reqwest::Client,
+    shutdown: CancellationToken,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn serve() -> Served {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3), event(70, "B & C", "bob", 5)]);
+    world.append_run(0).await;
+    world.publish("by_page", &[2, 0]).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let shutdown = CancellationToken::new();
+    let served = axum::serve(listener, router(world.gateway.clone()));
+    tokio::spawn(served.with_graceful_shutdown(shutdown.clone().cancelled_owned()).into_future());
+    Served { world, address, client: reqwest::Client::new(), shutdown }
+}
+
+impl Served {
+    async fn get(&self, path: &str) -> (u16, String, String) {
+        answer(self.client.get(format!("{}{path}", self.address))).await
+    }
+
+    async fn post_sql(&self, body: impl Into<reqwest::Body>) -> (u16, String, String) {
+        answer(self.client.post(format!("{}/v1/sql", self.address)).body(body)).await
+    }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, String, String) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let kind = response.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap()).to_owned();
+    (status, kind, response.text().await.unwrap())
+}
+
+fn check_problem((status, kind, text): (u16, String, String), expected: u16) -> Value {
+    assert_eq!((status, kind.as_str()), (expected, "application/problem+json"), "{text}");
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(problem["status"], json!(expected));
+    assert!(problem["title"].is_string() && problem["detail"].is_string() && problem["type"].is_string(), "{text}");
+    problem
+}
+
+#[tokio::test]
+async fn rows_and_sql_answer_over_http() {
+    let served = serve().await;
+    let (status, kind, text) = served.get("/v1/views/by_page/rows?page=B%20%26%20C&by=page").await;
+    assert_eq!((status, kind.as_str()), (200, "application/json"), "{text}");
+    let body: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&body["rows"][0]["page"], &body["rows"][0]["added"]), (&json!("B & C"), &json!(5)));
+    assert_eq!(body["envelope"]["cut"], json!({"0": 2, "1": 0}));
+    let (status, _, text) = served.post_sql(r#"{"sql": "SELECT MEASURE(added) AS added FROM by_page"}"#).await;
+    let body: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((status, &body["rows"]), (200, &json!([{"added": 8}])), "{text}");
+    assert_eq!(body["envelope"]["views"]["by_page"]["version"], json!(1));
+}
+
+#[tokio::test]
+async fn everything_about_the_system_can_be_asked() {
+    let served = serve().await;
+    let (_, _, text) = served.get("/v1/views").await;
+    let body: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(body["views"][0]["measures"][2]["class"], json!("sketch"), "{text}");
+    let (_, _, text) = served.get("/v1/views/by_page").await;
+    let body: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&body["time_dimension"], &body["versions"][0]["cut"]), (&json!("hour"), &json!({"0": 2, "1": 0})));
+    let (_, _, text) = served.get("/v1/status").await;
+    let body: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(body["sources"][0]["partitions"][0]["realtime"], json!(2), "{text}");
+    assert_eq!(body["views"][0]["state"], json!("served"));
+    for (path, begins) in
+        [("/", "<!doctype html>"), ("/healthz", "alive"), ("/readyz", "{\"ready\":true"), ("/metrics", "")]
+    {
+        let (status, _, text) = served.get(path).await;
+        assert!(status == 200 && text.starts_with(begins), "{path}: {status} {text}");
+    }
+}
+
+#[tokio::test]
+async fn every_failure_is_a_problem() {
+    let served = serve().await;
+    assert_eq!(check_problem(served.get("/v1/views/nothing/rows").await, 404)["known"], json!(["by_page", "totals"]));
+    assert!(check_problem(served.get("/v2").await, 404)["known"].to_string().contains("/v1/views/{view}/rows"));
+    check_problem(served.get("/v1/sql").await, 405);
+    check_problem(served.get("/v1/views/by_page/rows?limit=x").await, 400);
+    check_problem(served.get("/v1/status?verbose=1").await, 400);
+    check_problem(served.post_sql("SELECT 1").await, 400);
+    check_problem(served.post_sql(r#"{"sql": "SELECT 1", "format": "csv"}"#).await, 400);
+    check_problem(served.post_sql("x".repeat(1_000_000)).await, 413);
+    check_problem(served.get("/v1/views/by_page/rows?after=zz").await, 400);
+    let token = served.world.token(0, 5);
+    let behind = check_problem(served.get(&format!("/v1/views/by_page/rows?after={token}&timeout=10ms")).await, 504);
+    assert_eq!(behind["behind"], json!([{"partition": 0, "asked": 7, "reached": 2}]));
+    let request = served.client.get(format!("{}/v1/views/by_page/rows?timeout=10ms", served.address));
+    check_problem(answer(request.header("X-Twofold-After", token)).await, 504);
+}
+
+#[tokio::test]
+async fn a_view_that_is_being_built_says_when_to_ask_again() {
+    let served = serve().await;
+    served.world.send(1, [event(0, "A", "ann", 3)]);
+    served.world.append_run_of(1, &["by_page"]).await;
+    let request = served.client.get(format!("{}/v1/views/totals/rows", served.address));
+    let response = request.send().await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+}

@@ -1,0 +1,8 @@
+//! The query gateway on stores in memory: which version and runs it pins, what it answers, what it refuses.
+
+mod http;
+mod pinning;
+mod publication;
+mod rows;
+mod sql;
+mod world;

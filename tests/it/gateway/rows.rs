@@ -1,0 +1,238 @@
+//! Rows requests: filters, roll-ups, order, layers, tokens, and what is refused.
+
+use datafusion::assert_batches_eq;
+use query_gateway::GatewayError;
+
+use super::world::{World, check_against_fold, event};
+
+/// Batch holds the first events, realtime the rest.
+async fn world() -> World {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3), event(70, "B", "bob", 5), event(5, "A", "bob", 2)]);
+    world.append_run(0).await;
+    world.send(1, [event(1, "A", "cat", 7), event(61, "C", "cat", 1)]);
+    world.append_run(1).await;
+    world.publish("by_page", &[3, 0]).await;
+    world.publish("totals", &[3, 0]).await;
+    world.expire(0, 3).await;
+    world.send(0, [event(3, "A", "ann", 4), event(71, "B", "dan", 6)]);
+    world.append_run(0).await;
+    world
+}
+
+async fn check(parameters: &[(&str, &str)], expected: &[&str]) {
+    let world = world().await;
+    let answer = world.rows("by_page", parameters).await.unwrap();
+    let shown: Vec<usize> = answer
+        .rows
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| {
+            ["page", "hour", "edits", "added", "editors", "mean_added"].contains(&field.name().as_str())
+        })
+        .map(|(index, _)| index)
+        .collect();
+    assert_batches_eq!(expected, &[answer.rows.project(&shown).unwrap()]);
+}
+
+#[tokio::test]
+async fn all_dimensions_are_the_grain_unless_said_otherwise() {
+    let world = world().await;
+    check_against_fold(&world, &world.rows("by_page", &[]).await.unwrap());
+    check(
+        &[],
+        &[
+            "+------+----------------------+-------+-------+---------+------------+",
+            "| page | hour                 | edits | added | editors | mean_added |",
+            "+------+----------------------+-------+-------+---------+------------+",
+            "| A    | 2026-01-01T00:00:00Z | 4     | 16    | 3       | 4          |",
+            "| B    | 2026-01-01T01:00:00Z | 2     | 11    | 2       | 5          |",
+            "| C    | 2026-01-01T01:00:00Z | 1     | 1     | 1       | 1          |",
+            "+------+----------------------+-------+-------+---------+------------+",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn roll_ups_merge_states() {
+    check(
+        &[("by", "hour"), ("order", "-edits")],
+        &[
+            "+----------------------+-------+-------+---------+------------+",
+            "| hour                 | edits | added | editors | mean_added |",
+            "+----------------------+-------+-------+---------+------------+",
+            "| 2026-01-01T00:00:00Z | 4     | 16    | 3       | 4          |",
+            "| 2026-01-01T01:00:00Z | 3     | 12    | 3       | 4          |",
+            "+----------------------+-------+-------+---------+------------+",
+        ],
+    )
+    .await;
+    check(
+        &[("by", "")],
+        &[
+            "+-------+-------+---------+------------+",
+            "| edits | added | editors | mean_added |",
+            "+-------+-------+---------+------------+",
+            "| 7     | 28    | 4       | 4          |",
+            "+-------+-------+---------+------------+",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn filters_are_joined_by_and() {
+    let only = |page: &str| {
+        [
+            "+------+-------+-------+---------+------------+".to_owned(),
+            "| page | edits | added | editors | mean_added |".to_owned(),
+            "+------+-------+-------+---------+------------+".to_owned(),
+            match page {
+                "A" => "| A    | 4     | 16    | 3       | 4          |".to_owned(),
+                _ => "| B    | 2     | 11    | 2       | 5          |".to_owned(),
+            },
+            "+------+-------+-------+---------+------------+".to_owned(),
+        ]
+    };
+    for (page, parameters) in [
+        ("A", vec![("page", "A")]),
+        ("A", vec![("page.eq", "A"), ("hour", "2026-01-01T00:00:00Z")]),
+        ("A", vec![("to", "2026-01-01T01:00:00Z")]),
+        ("A", vec![("hour.lt", "2026-01-01 01:00:00")]),
+        ("A", vec![("page.le", "A"), ("hour.ge", "2026-01-01T00:00:00Z")]),
+        ("B", vec![("page.gt", "A"), ("page.lt", "C"), ("page.is", "not_null")]),
+        ("B", vec![("page", "B"), ("page", "X"), ("from", "2026-01-01T01:00:00Z")]),
+    ] {
+        let mut all = parameters.clone();
+        all.push(("by", "page"));
+        let expected = only(page);
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        check(&all, &expected).await;
+    }
+    let world = world().await;
+    for nothing in [("page", "X"), ("page.is", "null"), ("from", "2027-01-01T00:00:00Z")] {
+        assert_eq!(world.rows("by_page", &[nothing]).await.unwrap().rows.num_rows(), 0, "{nothing:?}");
+    }
+}
+
+#[tokio::test]
+async fn order_and_limit_choose_the_top_and_ties_go_by_dimension() {
+    check(
+        &[("by", "page"), ("order", "-editors,-page"), ("limit", "2")],
+        &[
+            "+------+-------+-------+---------+------------+",
+            "| page | edits | added | editors | mean_added |",
+            "+------+-------+-------+---------+------------+",
+            "| A    | 4     | 16    | 3       | 4          |",
+            "| B    | 2     | 11    | 2       | 5          |",
+            "+------+-------+-------+---------+------------+",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn layers_show_what_each_part_holds() {
+    let world = world().await;
+    for (parameter, edits, heads) in [
+        (("layer", "merged"), 7, [5, 2]),
+        (("layer", "batch"), 3, [3, 0]),
+        (("consistency", "batch"), 3, [3, 0]),
+        (("layer", "realtime"), 4, [5, 2]),
+    ] {
+        let answer = world.rows("by_page", &[("by", ""), parameter]).await.unwrap();
+        let expected = format!(r#"{{"rows":[{{"edits":{edits},"#);
+        assert!(answer.to_json().unwrap().starts_with(&expected), "{parameter:?}: {}", answer.to_json().unwrap());
+        assert_eq!(answer.envelope.head.values().map(|head| head.0).collect::<Vec<_>>(), heads);
+    }
+    let parts = world.rows("by_page", &[("by", "page"), ("page", "A"), ("parts", "true")]).await.unwrap();
+    let text = parts.to_json().unwrap();
+    for part in [r#""_batch":{"edits":2,"added":5,"editors":2,"#, r#""_realtime":{"edits":2,"added":11,"editors":2,"#] {
+        assert!(text.contains(part), "{text} does not hold {part}");
+    }
+}
+
+#[tokio::test]
+async fn values_have_one_json_form_per_type() {
+    let world = World::new();
+    world.send(0, [event(0, "say \"hi\"\n", "ann", 9_007_199_254_740_993)]);
+    world.append_run(0).await;
+    let text = world.rows("by_page", &[]).await.unwrap().to_json().unwrap();
+    let expected = concat!(
+        r#"{"rows":[{"page":"say \"hi\"\n","hour":"2026-01-01T00:00:00Z","edits":1,"added":9007199254740993,"#,
+        r#""editors":1,"mean_added":9007199254740993,"price":""#
+    );
+    assert!(text.starts_with(expected), "{text}");
+    serde_json::from_str::<serde_json::Value>(&text).unwrap();
+    for (value, expected) in [
+        ("0.0 / (edits - 1.0)", r#""NaN""#),
+        ("1.0 / (edits - 1.0)", r#""Infinity""#),
+        ("-1.0 / (edits - 1.0)", r#""-Infinity""#),
+        ("0.5", "0.5"),
+        ("CAST(1.20 AS DECIMAL(5, 2))", r#""1.20""#),
+        ("NULL", "null"),
+        ("true", "true"),
+        ("DATE '2026-01-31'", r#""2026-01-31""#),
+        ("TIMESTAMP '2026-01-31T10:00:00.5'", r#""2026-01-31T10:00:00.500Z""#),
+        ("[1, 2]", "[1,2]"),
+    ] {
+        let text = world.sql(&format!("SELECT {value} AS value FROM by_page")).await.unwrap().to_json().unwrap();
+        assert!(text.starts_with(&format!(r#"{{"rows":[{{"value":{expected}}}]"#)), "{value}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_waits_for_the_events_behind_it_across_a_publication() {
+    let world = world().await;
+    let covered = world.token(0, 0);
+    assert!(world.rows("by_page", &[("after", &covered)]).await.is_ok());
+    world.send(1, [event(8, "E", "gil", 1)]);
+    let token = world.token(1, 0);
+    let error = world.rows("by_page", &[("after", &token), ("timeout", "30ms")]).await.unwrap_err();
+    let GatewayError::NotYet { behind, .. } = &error else { panic!("{error}") };
+    assert_eq!((behind[0].partition.0, behind[0].asked.0, behind[0].reached.0), (1, 3, 2));
+    assert_eq!(error.problem().status, 504);
+    let parameters = [("after", token.as_str()), ("timeout", "30s"), ("page", "E")];
+    let (answer, ()) = tokio::join!(world.rows("by_page", &parameters), async {
+        world.publish("by_page", &[5, 3]).await;
+    });
+    assert_eq!(answer.unwrap().rows.num_rows(), 1);
+    let parameters = [("after", token.as_str()), ("timeout", "30s"), ("consistency", "batch")];
+    assert_eq!(world.rows("by_page", &parameters).await.unwrap().envelope.realtime_rows, 0);
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_understood_is_told_what_exists() {
+    let world = world().await;
+    let columns = "page, hour";
+    for (view, parameter, reason, known) in [
+        ("nothing", ("by", ""), "unknown view `nothing`", "by_page, totals"),
+        ("by_page", ("pag", "A"), "no dimension or parameter `pag`", columns),
+        ("by_page", ("edits", "3"), "is a measure", columns),
+        ("by_page", ("page.like", "A"), "unknown test `.like`", "eq, ge, gt, le, lt, is"),
+        ("by_page", ("page.is", "empty"), "`empty` is unknown", "null, not_null"),
+        ("by_page", ("by", "page,paeg"), "no dimension `paeg`", columns),
+        ("by_page", ("order", "-edit"), "no column `edit`", "page, hour, edits, added"),
+        ("by_page", ("limit", "0"), "no number from 1 to 10000", ""),
+        ("by_page", ("limit", "many"), "no number from 1 to 10000", ""),
+        ("by_page", ("layer", "speed"), "`speed` is unknown", "merged, batch, realtime"),
+        ("by_page", ("consistency", "strong"), "`strong` is unknown", "latest, batch"),
+        ("by_page", ("version", "new"), "no version number", ""),
+        ("by_page", ("after", "xyz"), "not a position token", ""),
+        ("by_page", ("timeout", "5"), "`5` is no span", ""),
+        ("by_page", ("hour.ge", "noon"), "`noon` is no value of type", ""),
+        ("by_page", ("from", "noon"), "`noon` is no value of type", ""),
+        ("totals", ("from", "2026-01-01T00:00:00Z"), "has no time dimension", "page"),
+    ] {
+        let error = world.rows(view, &[parameter]).await.unwrap_err();
+        let problem = error.problem();
+        assert_eq!(problem.status, if view == "nothing" { 404 } else { 400 }, "{parameter:?}: {error}");
+        assert!(problem.detail.contains(reason), "{parameter:?}: {error}");
+        assert!(problem.known.join(", ").starts_with(known), "{parameter:?}: {:?}", problem.known);
+    }
+    let twice = world.rows("by_page", &[("limit", "1"), ("limit", "2")]).await.unwrap_err();
+    assert!(twice.to_string().contains("given twice"), "{twice}");
+}

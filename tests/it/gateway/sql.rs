@@ -1,0 +1,252 @@
+//! SQL: what it sees, how measures roll up, what is refused.
+
+use std::time::Duration;
+
+use query_gateway::{GatewayError, GatewaySettings, SqlRequest};
+
+use super::world::{World, event};
+
+async fn fill(world: &World) {
+    world.send(0, [event(0, "A", "ann", 3), event(70, "B", "bob", 5), event(5, "A", "bob", 2)]);
+    world.append_run(0).await;
+    world.publish("by_page", &[2, 0]).await;
+    world.send(1, [event(61, "A", "cat", 7), event(61, "C", "ann", 1)]);
+    world.append_run(1).await;
+}
+
+async fn world() -> World {
+    let world = World::new();
+    fill(&world).await;
+    // The cut of version 1 lies inside the only run of partition 0: the first version that tiles comes now.
+    world.publish("by_page", &[3, 0]).await;
+    world
+}
+
+async fn check(sql: &str, rows: &str) {
+    let world = world().await;
+    let answer = world.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let text = answer.to_json().unwrap();
+    let (found, _) = text.strip_prefix(r#"{"rows":"#).unwrap().split_once(r#","envelope""#).unwrap();
+    assert_eq!(found, rows, "{sql}");
+}
+
+#[tokio::test]
+async fn a_view_is_a_table_of_dimensions_and_finished_measures() {
+    check(
+        "SELECT page, hour, edits, editors, mean_added FROM by_page ORDER BY page, hour",
+        concat!(
+            r#"[{"page":"A","hour":"2026-01-01T00:00:00Z","edits":2,"editors":2,"mean_added":2},"#,
+            r#"{"page":"A","hour":"2026-01-01T01:00:00Z","edits":1,"editors":1,"mean_added":7},"#,
+            r#"{"page":"B","hour":"2026-01-01T01:00:00Z","edits":1,"editors":1,"mean_added":5},"#,
+            r#"{"page":"C","hour":"2026-01-01T01:00:00Z","edits":1,"editors":1,"mean_added":1}]"#
+        ),
+    )
+    .await;
+    let world = world().await;
+    let answer = world.sql("SELECT * FROM by_page").await.unwrap();
+    let schema = answer.rows.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["page", "hour", "edits", "added", "editors", "mean_added", "price", "weight"]);
+    assert_eq!(answer.envelope.views["by_page"].version, Some(2));
+    assert!(!answer.envelope.stale);
+}
+
+#[tokio::test]
+async fn measure_rolls_up_by_merging_states() {
+    for (sql, rows) in [
+        ("SELECT MEASURE(editors) AS editors FROM by_page", r#"[{"editors":3}]"#),
+        ("SELECT measure(mean_added) AS mean FROM by_page WHERE page = 'A'", r#"[{"mean":4}]"#),
+        (
+            "SELECT page, MEASURE(editors) AS editors, count(*) AS hours FROM by_page GROUP BY page ORDER BY page",
+            r#"[{"page":"A","editors":3,"hours":2},{"page":"B","editors":1,"hours":1},{"page":"C","editors":1,"hours":1}]"#,
+        ),
+        (
+            "SELECT v.page AS page, MEASURE(v.editors) AS editors, max(v.editors) AS most, sum(edits) AS edits \
+             FROM by_page v WHERE v.edits > 0 GROUP BY v.page HAVING MEASURE(v.editors) > 1",
+            r#"[{"page":"A","editors":3,"most":2,"edits":3}]"#,
+        ),
+        (
+            "WITH early AS (SELECT * FROM by_page WHERE hour < '2026-01-01T01:00:00Z') \
+             SELECT page, MEASURE(editors) AS people FROM early GROUP BY page ORDER BY MEASURE(editors)",
+            r#"[{"page":"A","people":2}]"#,
+        ),
+        (
+            "SELECT a.page AS page, MEASURE(a.editors) AS editors FROM by_page a JOIN totals t ON a.page = t.page \
+             WHERE t.largest > 4 GROUP BY a.page ORDER BY page",
+            r#"[{"page":"A","editors":3},{"page":"B","editors":1}]"#,
+        ),
+        ("SELECT page FROM by_page GROUP BY page ORDER BY MEASURE(editors) DESC, page LIMIT 1", r#"[{"page":"A"}]"#),
+    ] {
+        check(sql, rows).await;
+    }
+}
+
+#[tokio::test]
+async fn a_measure_rolled_up_in_sql_equals_the_one_rolled_up_in_rows() {
+    let world = World::new();
+    for partition in 0..2 {
+        for batch in 0..3 {
+            world.send(
+                partition,
+                (0..400).map(|number| {
+                    let user = format!("user-{}", number * (batch + 1) + i64::from(partition) * 90);
+                    event(number % 180, ["A", "B", "C"][(number % 3) as usize], &user, number)
+                }),
+            );
+            world.append_run(partition).await;
+        }
+    }
+    world.publish("by_page", &[400, 800]).await;
+    for by in ["page", "hour"] {
+        let rows = world.rows("by_page", &[("by", by)]).await.unwrap();
+        let sql = format!(
+            "SELECT {by}, MEASURE(editors) AS editors, MEASURE(weight) AS weight FROM by_page GROUP BY {by} ORDER BY {by}"
+        );
+        let answer = world.sql(&sql).await.unwrap();
+        for column in [by, "editors", "weight"] {
+            assert_eq!(rows.rows.column_by_name(column), answer.rows.column_by_name(column), "{column} by {by}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn values_that_must_not_be_summed_are_refused_with_the_way_out() {
+    let world = world().await;
+    for sql in [
+        "SELECT sum(editors) FROM by_page",
+        "SELECT page, sum(v.editors) FROM by_page v GROUP BY page",
+        "SELECT sum(e) FROM (SELECT editors AS e FROM by_page WHERE page = 'A')",
+        "SELECT * FROM totals WHERE edits > (SELECT sum(editors) FROM by_page)",
+    ] {
+        let problem = world.sql(sql).await.unwrap_err().problem();
+        assert_eq!(
+            (problem.status, problem.hint.unwrap_or_default().contains("MEASURE(editors)")),
+            (400, true),
+            "{sql}"
+        );
+    }
+    for sql in ["SELECT sum(edits) FROM by_page", "SELECT max(editors), avg(editors) FROM by_page"] {
+        world.sql(sql).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_one_select_over_views_is_run() {
+    let world = world().await;
+    for (sql, status) in [
+        ("", 400),
+        ("SELEC 1", 400),
+        ("SELECT 1; SELECT 2", 400),
+        ("SELECT * FROM by_page; DROP TABLE by_page", 400),
+        ("CREATE TABLE t AS SELECT * FROM by_page", 400),
+        ("CREATE VIEW t AS SELECT * FROM by_page", 400),
+        ("CREATE EXTERNAL TABLE t (a INT) STORED AS CSV LOCATION '/etc/passwd'", 400),
+        ("CREATE FUNCTION f() RETURNS INT RETURN 1", 400),
+        ("DROP TABLE by_page", 400),
+        ("ALTER TABLE by_page ADD COLUMN x INT", 400),
+        ("INSERT INTO by_page SELECT * FROM by_page", 400),
+        ("UPDATE by_page SET edits = 0", 400),
+        ("DELETE FROM by_page", 400),
+        ("WITH t AS (SELECT 1) INSERT INTO by_page SELECT * FROM by_page", 400),
+        ("COPY by_page TO '/tmp/stolen.csv'", 400),
+        ("COPY (SELECT * FROM by_page) TO 's3://bucket/stolen.parquet'", 400),
+        ("SET datafusion.execution.target_partitions = 1000", 400),
+        ("RESET datafusion.execution.target_partitions", 400),
+        ("EXPLAIN ANALYZE SELECT * FROM by_page", 400),
+        ("SHOW ALL", 400),
+        ("SHOW TABLES", 400),
+        ("DESCRIBE by_page", 400),
+        ("PREPARE p AS SELECT 1", 400),
+        ("EXECUTE p", 400),
+        ("BEGIN TRANSACTION", 400),
+        ("SELECT * INTO t FROM by_page", 400),
+        ("SELECT * FROM '/etc/passwd'", 404),
+        ("SELECT * FROM \"/etc/passwd\"", 404),
+        ("SELECT * FROM 'https://example.org/data.csv'", 404),
+        ("SELECT * FROM read_csv('/etc/passwd')", 404),
+        ("SELECT * FROM generate_series(1, 1000000000000)", 404),
+        ("SELECT * FROM information_schema.tables", 404),
+        ("SELECT * FROM information_schema.df_settings", 404),
+        ("SELECT * FROM datafusion.public.by_page", 404),
+        ("SELECT * FROM edits", 404),
+        ("SELECT * FROM totals WHERE page IN (SELECT page FROM secrets)", 404),
+        ("WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n) SELECT * FROM n", 400),
+        ("SELECT repeat('x', 2000000000)", 400),
+        ("SELECT generate_series(1, 1000000000000)", 400),
+        ("SELECT _state_0 FROM by_page", 400),
+        ("SELECT \"MEASURE(editors)\" FROM by_page", 400),
+    ] {
+        let error = world.sql(sql).await.err().unwrap_or_else(|| panic!("{sql} was run"));
+        let problem = error.problem();
+        assert_eq!(problem.status, status, "{sql}: {error}");
+        if status == 404 && !sql.contains("generate_series") {
+            assert_eq!(problem.known, ["by_page", "totals"], "{sql}");
+        }
+    }
+    assert!(world.sql("SELECT 1 AS one").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_query_that_cannot_be_planned_is_told_why() {
+    let world = world().await;
+    for (sql, reason) in [
+        ("SELECT pag FROM by_page", "No field named pag"),
+        ("SELECT MEASURE(page) FROM by_page", "its measures: edits, added, editors"),
+        ("SELECT MEASURE(editors + 1) FROM by_page", "plain name of one measure"),
+        ("SELECT MEASURE(DISTINCT editors) FROM by_page", "no DISTINCT, FILTER"),
+        ("SELECT MEASURE(editors) OVER () FROM by_page", "not with OVER"),
+        ("SELECT MEASURE(e) FROM (SELECT max(editors) AS e FROM by_page)", "only WHERE, joins and plain columns"),
+        ("SELECT a.page, b.page FROM by_page a CROSS JOIN by_page b", "two columns of the answer are named `page`"),
+        ("SELECT 1 / (edits - edits) AS x FROM by_page", "Divide by zero"),
+        ("SELECT no_such_function(1)", "no_such_function"),
+    ] {
+        let error = world.sql(sql).await.err().unwrap_or_else(|| panic!("{sql} was run"));
+        assert!(error.to_string().contains(reason), "{sql}: {error}");
+        assert_eq!(error.problem().status, 400, "{sql}: {error}");
+        let internals = ["DataFusion", "Error during", "backtrace", "_state_"];
+        assert!(!internals.iter().any(|word| error.to_string().contains(word)), "{sql}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn limits_hold() {
+    let settings = GatewaySettings {
+        max_rows: 3,
+        sql_text_bytes: 2_000,
+        sql_memory_bytes: 1 << 20,
+        sql_time_limit: Duration::from_secs(5),
+        ..GatewaySettings::default()
+    };
+    let world = World::with_settings(settings);
+    fill(&world).await;
+    world.publish("by_page", &[3, 0]).await;
+    let too_long = format!("SELECT '{}'", "x".repeat(3_000));
+    for sql in ["SELECT * FROM by_page", too_long.as_str()] {
+        let error = world.sql(sql).await.unwrap_err();
+        assert!(matches!(error, GatewayError::TooLarge { .. }), "{sql}: {error}");
+        assert_eq!(error.problem().status, 413);
+    }
+    assert_eq!(world.sql("SELECT * FROM by_page LIMIT 3").await.unwrap().rows.num_rows(), 3);
+    let joins = "JOIN by_page b ON true JOIN by_page c ON true JOIN by_page d ON true JOIN by_page e ON true \
+                 JOIN by_page f ON true JOIN by_page g ON true JOIN by_page h ON true JOIN by_page i ON true";
+    let sql = format!(
+        "SELECT count(DISTINCT concat(a.page, b.page, c.page, d.page, e.page, f.page, i.added)) AS n FROM by_page a {joins}"
+    );
+    let status = world.sql(&sql).await.err().map(|error| error.problem().status);
+    assert!(status == Some(413) || status == Some(408), "{status:?}");
+    let deep = format!("SELECT {}1{}", "(".repeat(900), ")".repeat(900));
+    assert_eq!(world.sql(&deep).await.unwrap_err().problem().status, 400);
+}
+
+#[tokio::test]
+async fn consistency_and_tokens_hold_for_sql_too() {
+    let world = world().await;
+    let edits = |answer: query_gateway::SqlAnswer| answer.to_json().unwrap();
+    let count = "SELECT sum(edits) AS edits FROM by_page";
+    let batch = SqlRequest { consistency: Some("batch".to_owned()), ..SqlRequest::new(count) };
+    assert!(edits(world.gateway.sql(&batch).await.unwrap()).starts_with(r#"{"rows":[{"edits":3}]"#));
+    assert!(edits(world.sql(count).await.unwrap()).starts_with(r#"{"rows":[{"edits":5}]"#));
+    let (after, timeout) = (Some(world.token(1, 1)), Some("20ms".to_owned()));
+    let request = SqlRequest { after, timeout, ..SqlRequest::new(count) };
+    assert_eq!(world.gateway.sql(&request).await.unwrap_err().problem().status, 504);
+}
