@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::BooleanArray;
+use arrow::array::{Array, BooleanArray};
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -240,7 +240,7 @@ fn split_late(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch
             return Err(arrow::error::ArrowError::SchemaError(reason).into());
         };
         // A rejected record is neither: it goes with those on time.
-        let is_late = prep_null_mask_filter(flags);
+        let is_late = if flags.null_count() == 0 { flags.clone() } else { prep_null_mask_filter(flags) };
         match is_late.true_count() {
             0 => on_time.push(batch.clone()),
             count if count == batch.num_rows() => late.push(batch.clone()),
