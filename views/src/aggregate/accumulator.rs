@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
 use arrow::compute::{and, filter, is_not_null, prep_null_mask_filter};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
@@ -100,6 +100,7 @@ impl GroupsAccumulator for StateGroupsAccumulator {
             Some(mask) => {
                 let states = self.aggregate.decode(&filter(column, &mask)?)?;
                 let groups: Vec<usize> = mask.values().set_indices().map(|row| group_indices[row]).collect();
+                announce_groups(self.inner.as_mut(), &self.aggregate, total_num_groups)?;
                 self.inner.merge_batch(&states, &groups, total_num_groups)
             }
         }
@@ -135,6 +136,7 @@ impl GroupsAccumulator for StateGroupsAccumulator {
                 let states = self.aggregate.decode(&filter(column, &mask)?)?;
                 let rows: Vec<usize> = mask.values().set_indices().collect();
                 let mut fresh = self.aggregate.inner().create_groups_accumulator()?;
+                announce_groups(fresh.as_mut(), &self.aggregate, column.len())?;
                 fresh.merge_batch(&states, &rows, column.len())?;
                 fresh.state(EmitTo::All)
             }
@@ -144,6 +146,22 @@ impl GroupsAccumulator for StateGroupsAccumulator {
     fn size(&self) -> usize {
         size_of_val(self) + self.inner.size()
     }
+}
+
+/// Tells an accumulator of groups that may get no state: one row that the filter leaves out.
+///
+/// Without it the engine's accumulators take it that every group up to `total_num_groups` has seen a value as soon as
+/// a batch has neither nulls nor a filter, and a sum over nothing would be 0 instead of null.
+fn announce_groups(
+    inner: &mut dyn GroupsAccumulator,
+    aggregate: &StoredAggregate,
+    total_num_groups: usize,
+) -> Result<()> {
+    if total_num_groups == 0 {
+        return Ok(());
+    }
+    let row: Vec<ArrayRef> = aggregate.inputs().iter().map(|input| new_null_array(input, 1)).collect();
+    inner.update_batch(&row, &[0], Some(&BooleanArray::from(vec![false])), total_num_groups)
 }
 
 fn only_column(values: &[ArrayRef]) -> Result<&ArrayRef> {

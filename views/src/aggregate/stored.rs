@@ -16,6 +16,7 @@ use crate::storable::{convert, stored_fields, stored_type};
 #[derive(Debug)]
 pub(crate) struct StoredAggregate {
     inner: AggregateFunctionExpr,
+    inputs: Vec<DataType>,
     states: Vec<FieldRef>,
     stored: DataType,
     /// Tells apart calls of one function: arguments, DISTINCT, ORDER BY and types.
@@ -23,11 +24,15 @@ pub(crate) struct StoredAggregate {
 }
 
 impl StoredAggregate {
-    /// Wraps a planned aggregate; `identity` is its canonical text.
+    /// Wraps a planned aggregate; `inputs` are the types of what it reads, `identity` is its canonical text.
     ///
     /// # Errors
     /// The reason, as text, why its state cannot be stored.
-    pub(crate) fn new(inner: AggregateFunctionExpr, identity: String) -> std::result::Result<Self, String> {
+    pub(crate) fn new(
+        inner: AggregateFunctionExpr,
+        inputs: Vec<DataType>,
+        identity: String,
+    ) -> std::result::Result<Self, String> {
         let states = inner.state_fields().map_err(|error| error.to_string())?;
         let stored = match states.as_slice() {
             [] => return Err("it has no state".to_owned()),
@@ -36,12 +41,17 @@ impl StoredAggregate {
                 DataType::Struct(stored_fields(several.iter().map(|field| (field.name().as_str(), field.data_type())))?)
             }
         };
-        Ok(Self { inner, states, stored, identity })
+        Ok(Self { inner, inputs, states, stored, identity })
     }
 
     /// The aggregate itself.
     pub(crate) fn inner(&self) -> &AggregateFunctionExpr {
         &self.inner
+    }
+
+    /// The types of what it reads.
+    pub(crate) fn inputs(&self) -> &[DataType] {
+        &self.inputs
     }
 
     /// The fields that the engine exchanges between its phases.

@@ -186,12 +186,13 @@ impl Planner<'_> {
         if !inner.order_bys().is_empty() {
             arguments.extend(call.params.order_by.iter().map(|sort| sort.expr.clone()));
         }
-        let types = arguments.iter().map(|argument| argument.get_type(input).map(|known| known.to_string()));
+        let types = arguments.iter().map(|argument| argument.get_type(input));
         let types =
             types.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&first_line(&error), check_arguments))?;
-        let identity = format!("{expr} over {}", types.join(", "));
+        let names: Vec<String> = types.iter().map(ToString::to_string).collect();
+        let identity = format!("{expr} over {}", names.join(", "));
         let hint = "cast its argument to a number, VARCHAR, DATE or TIMESTAMP";
-        let aggregate = StoredAggregate::new(inner, identity).map_err(|reason| refused(&reason, hint))?;
+        let aggregate = StoredAggregate::new(inner, types, identity).map_err(|reason| refused(&reason, hint))?;
         Ok(AggregatePart { column: String::new(), arguments, filter, class, aggregate: Arc::new(aggregate) })
     }
 
