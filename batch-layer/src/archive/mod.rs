@@ -1,0 +1,281 @@
+//! The archive: from the log to the master dataset, record for record.
+//!
+//! In: polled records. Out: commits of rows, positions, counters and holes, each on exactly its predecessor.
+//! Guarantee: killed at any step, or racing with a second archiver, every record is archived once: positions are
+//! committed with the rows and read back from the table at each start. Nothing is dropped while the object store
+//! fails: the rows stay in memory, and polling stops until they are committed.
+//! Not here: the loop (`../run.rs`), the decisions on records (`pending.rs`), decoding (`event_log::decode`).
+
+mod pending;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::master::{MasterDataset, MasterFacts, MasterSnapshot};
+use event_log::positions::check_fingerprint;
+use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit, Record};
+use tokio::sync::watch;
+use views::{Clock, IdSource, Offset, PartitionId, SourceDefinition, TimestampMicros};
+
+pub use pending::{Jump, Pending};
+
+use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_REJECTED, ARCHIVE_ROWS};
+use crate::{Backoff, BatchError};
+
+/// What an archive works with.
+pub struct ArchiveComponents {
+    /// Where the records come from.
+    pub log: Arc<dyn EventLog>,
+    /// Where they go.
+    pub master: MasterDataset,
+    /// The source.
+    pub source: Arc<SourceDefinition>,
+    /// When a commit is due.
+    pub clock: Arc<dyn Clock>,
+    /// Names of files.
+    pub ids: Arc<dyn IdSource>,
+    /// Written by the archive alone, read by `/v1/status`.
+    pub status: watch::Sender<ArchiveStatus>,
+}
+
+/// Settings of the archive of one source.
+#[derive(Clone, Copy, Debug)]
+pub struct ArchiveSettings {
+    /// A commit is due this long after its first record was read.
+    pub commit_interval: Duration,
+    /// A commit is due at this many payload bytes.
+    pub commit_bytes: usize,
+    /// A commit is due at this many rows; with `commit_bytes` the bound of the archive's memory.
+    pub commit_rows: usize,
+    /// Bounds of one poll; its wait is the longest time that a due commit can be late.
+    pub poll: PollLimit,
+    /// Wait between two looks for new partitions.
+    pub partitions_interval: Duration,
+    /// Wait between attempts while log or object store fail, and after another archiver committed first.
+    pub backoff: Backoff,
+}
+
+impl Default for ArchiveSettings {
+    fn default() -> Self {
+        Self {
+            commit_interval: Duration::from_secs(30),
+            commit_bytes: 64 << 20,
+            commit_rows: 1_000_000,
+            poll: PollLimit { records: 10_000, bytes: 4 << 20, wait: Duration::from_millis(200) },
+            partitions_interval: Duration::from_secs(30),
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// Whether the archive gets on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ArchiveState {
+    /// The table has not been opened yet.
+    #[default]
+    Starting,
+    /// Records are read and committed.
+    Running,
+    /// Log or object store fail: the same is tried again, nothing is dropped, nothing more is taken in.
+    Retrying {
+        /// What failed, as text for people.
+        error: String,
+    },
+    /// The archive has stopped: shutdown, or an error that an operator must look at.
+    Stopped {
+        /// The error, where it was one.
+        error: Option<String>,
+    },
+}
+
+/// What the archive of one source has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArchiveStatus {
+    /// Whether it gets on.
+    pub state: ArchiveState,
+    /// Version of the table; `None` before it was opened.
+    pub version: Option<i64>,
+    /// The facts of that version: positions, counters, holes.
+    pub facts: MasterFacts,
+    /// Rows read and not yet committed.
+    pub pending_rows: u64,
+    /// Their payload bytes.
+    pub pending_bytes: usize,
+    /// When this archive committed last.
+    pub committed_at: Option<TimestampMicros>,
+}
+
+/// One archiver at work: the table it continues, its place in the log, and what it has not committed yet.
+pub(crate) struct Archiver<'a> {
+    components: &'a ArchiveComponents,
+    snapshot: MasterSnapshot,
+    consumer: Box<dyn LogConsumer>,
+    partitions: BTreeSet<PartitionId>,
+    listed_at: TimestampMicros,
+    pending: Pending,
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Committed {
+    /// The rows are in the table.
+    Done,
+    /// Another archiver continued the table: what was read is dropped, start again from its newest version.
+    Raced,
+}
+
+impl<'a> Archiver<'a> {
+    /// Opens (or creates) the table and reads on from the positions that it holds.
+    pub(crate) async fn open(components: &'a ArchiveComponents) -> Result<Archiver<'a>, BatchError> {
+        let snapshot = components.master.create().await?;
+        let topic = &components.source.topic;
+        let partitions = components.log.partitions(topic).await?;
+        check_partitions(topic, &snapshot.facts, &partitions)?;
+        for (partition, known) in &snapshot.facts.partitions {
+            check_fingerprint(components.log.as_ref(), topic, *partition, &known.archived.end).await?;
+        }
+        let pending = Pending::new(&snapshot.facts, components.source.border);
+        let mut consumer = components.log.consumer(topic, None).await?;
+        consumer.seek(&pending.starts(&partitions)).await?;
+        let archiver = Self { components, snapshot, consumer, partitions, listed_at: components.clock.now(), pending };
+        archiver.tell(ArchiveState::Running);
+        Ok(archiver)
+    }
+
+    /// Reads once from the log into memory. Cheap to cancel: what a cancelled poll had read is read again.
+    pub(crate) async fn poll(&mut self, limit: PollLimit) -> Result<(), BatchError> {
+        match self.consumer.poll(limit).await {
+            Ok(Poll::Records(records)) => self.take(records).await,
+            // Without a group nothing is assigned.
+            Ok(Poll::Assigned(_)) => Ok(()),
+            Err(EventLogError::Expired { topic, partition, asked, low }) => {
+                let at = self.pending.position(partition).offset;
+                if low <= at {
+                    return Err(EventLogError::AnotherTopic { topic, partition, offset: asked }.into());
+                }
+                self.declare_hole(partition, low);
+                self.seek().await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Looks for new partitions, which start at 0.
+    pub(crate) async fn list_partitions(&mut self) -> Result<(), BatchError> {
+        let topic = &self.components.source.topic;
+        let found = self.components.log.partitions(topic).await?;
+        self.listed_at = self.components.clock.now();
+        check_partitions(topic, &self.snapshot.facts, &found)?;
+        if found != self.partitions {
+            tracing::info!(source = %self.components.source.name, partitions = found.len(), "topic has new partitions");
+            self.partitions = found;
+            self.seek().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the partitions were last listed longer ago than `interval`.
+    pub(crate) fn is_listing_due(&self, interval: Duration) -> bool {
+        self.components.clock.now().micros_since(self.listed_at) >= interval.as_micros() as i64
+    }
+
+    /// Whether what was read must be committed before more is read.
+    pub(crate) fn is_commit_due(&self, settings: &ArchiveSettings) -> bool {
+        self.pending.is_due(self.components.clock.now(), settings)
+    }
+
+    /// Commits what was read, if anything. On an error the rows are kept: call again.
+    pub(crate) async fn commit(&mut self) -> Result<Committed, BatchError> {
+        if self.pending.is_empty() {
+            return Ok(Committed::Done);
+        }
+        let nonce = self.components.ids.next_id();
+        let facts = self.pending.facts().clone();
+        let next = self.components.master.append(&self.snapshot, self.pending.batches(), facts, nonce).await;
+        match next {
+            Ok(next) => self.continue_from(next),
+            Err(EventLogError::Conflict { .. }) => return Ok(Committed::Raced),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Committed::Done)
+    }
+
+    /// Publishes the state of affairs for `/v1/status`.
+    pub(crate) fn tell(&self, state: ArchiveState) {
+        self.components.status.send_modify(|status| {
+            status.state = state;
+            status.version = Some(self.snapshot.snapshot.version().0);
+            if status.facts != self.snapshot.facts {
+                status.facts = self.snapshot.facts.clone();
+            }
+            status.pending_rows = self.pending.rows();
+            status.pending_bytes = self.pending.bytes();
+        });
+    }
+
+    fn continue_from(&mut self, next: MasterSnapshot) {
+        let source = &self.components.source.name;
+        let rows = self.pending.rows();
+        tracing::debug!(%source, version = next.snapshot.version().0, rows, "archived");
+        metrics::count(ARCHIVE_COMMITS, source.as_str(), 1);
+        metrics::count(ARCHIVE_ROWS, source.as_str(), rows);
+        metrics::count(ARCHIVE_REJECTED, source.as_str(), self.pending.rejected());
+        self.pending = Pending::new(&next.facts, self.components.source.border);
+        self.snapshot = next;
+        self.components.status.send_modify(|status| status.committed_at = Some(self.components.clock.now()));
+    }
+
+    async fn take(&mut self, records: Vec<Record>) -> Result<(), BatchError> {
+        let records = self.pending.unread(records);
+        if records.is_empty() {
+            return Ok(());
+        }
+        for jump in self.pending.jumps(&records) {
+            self.explain(jump).await?;
+        }
+        let rows = event_log::decode::decode(&self.components.source, &records)?;
+        self.pending.take(&records, rows, self.components.clock.now());
+        Ok(())
+    }
+
+    /// A jump is a hole where the log's start has passed it, and otherwise offsets that no record ever had.
+    async fn explain(&mut self, jump: Jump) -> Result<(), BatchError> {
+        let bounds = self.components.log.bounds(&self.components.source.topic, jump.partition).await?;
+        if bounds.low > jump.from {
+            self.declare_hole(jump.partition, bounds.low.min(jump.to));
+        }
+        Ok(())
+    }
+
+    fn declare_hole(&mut self, partition: PartitionId, to: Offset) {
+        let source = &self.components.source.name;
+        let from = self.pending.position(partition).offset;
+        tracing::error!(
+            %source, %partition, %from, %to,
+            "records expired before they were archived; a hole is recorded and shown in every answer that touches it"
+        );
+        metrics::count(ARCHIVE_HOLES, source.as_str(), (to.0 - from.0).unsigned_abs());
+        self.pending.declare_hole(partition, to, self.components.clock.now());
+    }
+
+    async fn seek(&mut self) -> Result<(), BatchError> {
+        Ok(self.consumer.seek(&self.pending.starts(&self.partitions)).await?)
+    }
+}
+
+/// A topic never loses a partition that was archived, unless it is another topic.
+fn check_partitions(topic: &str, facts: &MasterFacts, found: &BTreeSet<PartitionId>) -> Result<(), BatchError> {
+    let gone = facts
+        .partitions
+        .iter()
+        .find(|(partition, known)| known.archived.end.offset > Offset(0) && !found.contains(partition));
+    match gone {
+        Some((partition, known)) => Err(BatchError::PartitionGone {
+            topic: topic.to_owned(),
+            partition: *partition,
+            archived: known.archived.end.offset.0,
+        }),
+        None => Ok(()),
+    }
+}

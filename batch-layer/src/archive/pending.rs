@@ -1,0 +1,179 @@
+//! What the archive has read and not yet committed, and every decision on it.
+//!
+//! In: records in the order of their partitions, and their decoded rows. Out: rows and facts of the next commit.
+//! Guarantee: pure. A record below its partition's position is ignored, one at or above it moves the position by
+//! `Archived::advance`; the facts always describe exactly the rows held.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::{Array, AsArray};
+use arrow::record_batch::RecordBatch;
+use event_log::Record;
+use event_log::decode::column;
+use event_log::master::{ArchivedPartition, Hole, MasterFacts};
+use views::{Archived, BorderRule, Counters, Incarnation, Offset, PartitionId, Position, TimestampMicros};
+
+use super::ArchiveSettings;
+
+/// Offsets between the expected record and the one that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// The partition.
+    pub partition: PartitionId,
+    /// What was expected.
+    pub from: Offset,
+    /// What came.
+    pub to: Offset,
+}
+
+/// The next commit, as far as it has been read.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    facts: MasterFacts,
+    rule: BorderRule,
+    incarnation: Incarnation,
+    batches: Vec<RecordBatch>,
+    rows: u64,
+    rejected: u64,
+    bytes: usize,
+    since: Option<TimestampMicros>,
+}
+
+impl Pending {
+    /// Nothing read yet, after a version with these facts.
+    pub fn new(facts: &MasterFacts, rule: BorderRule) -> Self {
+        let lives = facts.partitions.values().map(|known| known.archived.end.incarnation);
+        Self {
+            facts: facts.clone(),
+            rule,
+            incarnation: lives.max().unwrap_or_default(),
+            batches: Vec::new(),
+            rows: 0,
+            rejected: 0,
+            bytes: 0,
+            since: None,
+        }
+    }
+
+    /// Where reading goes on, for the partitions of the topic.
+    pub fn starts(&self, partitions: &BTreeSet<PartitionId>) -> BTreeMap<PartitionId, Offset> {
+        partitions.iter().map(|partition| (*partition, self.position(*partition).offset)).collect()
+    }
+
+    /// How far a partition has been read.
+    pub fn position(&self, partition: PartitionId) -> Position {
+        let known = self.facts.partitions.get(&partition);
+        known.map_or_else(|| Position::start(self.incarnation), |known| known.archived.end)
+    }
+
+    /// The records at or above their partition's position: after a seek a log may repeat earlier ones.
+    pub fn unread(&self, records: Vec<Record>) -> Vec<Record> {
+        let mut next: BTreeMap<PartitionId, Offset> = BTreeMap::new();
+        let mut records = records;
+        records.retain(|record| {
+            let expected = next.entry(record.partition).or_insert_with(|| self.position(record.partition).offset);
+            let is_unread = record.offset >= *expected;
+            if is_unread {
+                *expected = record.offset.next();
+            }
+            is_unread
+        });
+        records
+    }
+
+    /// Where the first record of a partition does not stand at the partition's position.
+    pub fn jumps(&self, records: &[Record]) -> Vec<Jump> {
+        let mut seen = BTreeSet::new();
+        let first = records.iter().filter(|record| seen.insert(record.partition));
+        let jumps = first.filter_map(|record| {
+            let from = self.position(record.partition).offset;
+            (from < record.offset).then_some(Jump { partition: record.partition, from, to: record.offset })
+        });
+        jumps.collect()
+    }
+
+    /// Takes records that [`Self::unread`] let through, with their decoded rows, one each in the same order.
+    pub fn take(&mut self, records: &[Record], rows: RecordBatch, now: TimestampMicros) {
+        let errors = rows.column_by_name(column::ERROR).expect("decoded rows have an error column");
+        let late = rows.column_by_name(column::LATE).expect("decoded rows have a late column").as_boolean();
+        for (row, record) in records.iter().enumerate() {
+            let is_rejected = errors.is_valid(row);
+            let is_late = late.is_valid(row) && late.value(row);
+            self.rejected += u64::from(is_rejected);
+            self.bytes += record.payload.len();
+            let rule = self.rule;
+            let known = self.partition(record.partition);
+            known.archived = known.archived.advance(&record.mark(), &rule);
+            known.counters +=
+                Counters { rows: 1, rejected: is_rejected.into(), late: is_late.into(), ..Counters::default() };
+        }
+        self.rows += records.len() as u64;
+        self.facts.rows += records.len() as u64;
+        self.batches.push(rows);
+        self.since.get_or_insert(now);
+    }
+
+    /// Notes that the records from the partition's position to `to` expired unread, and goes on behind them.
+    pub fn declare_hole(&mut self, partition: PartitionId, to: Offset, now: TimestampMicros) {
+        let rule = self.rule;
+        let known = self.partition(partition);
+        let from = known.archived.end.offset;
+        known.archived = skip_to(known.archived, to, &rule);
+        known.counters.holes += (to.0 - from.0).unsigned_abs();
+        self.facts.holes.push(Hole { partition, from, to });
+        self.since.get_or_insert(now);
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.since.is_none()
+    }
+
+    /// Whether it is time to commit: by age, by bytes or by rows.
+    pub fn is_due(&self, now: TimestampMicros, settings: &ArchiveSettings) -> bool {
+        let Some(since) = self.since else { return false };
+        now.micros_since(since) >= settings.commit_interval.as_micros() as i64
+            || self.bytes >= settings.commit_bytes
+            || self.rows >= settings.commit_rows as u64
+    }
+
+    /// The facts of the next commit.
+    pub fn facts(&self) -> &MasterFacts {
+        &self.facts
+    }
+
+    /// The rows of the next commit.
+    pub fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    /// How many rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// How many of them are rejected records.
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Their payload bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn partition(&mut self, partition: PartitionId) -> &mut ArchivedPartition {
+        let incarnation = self.incarnation;
+        self.facts.partitions.entry(partition).or_insert_with(|| ArchivedPartition {
+            archived: Archived::start(incarnation),
+            counters: Counters::default(),
+        })
+    }
+}
+
+/// The archived place behind offsets that hold no record that can be read.
+fn skip_to(archived: Archived, to: Offset, rule: &BorderRule) -> Archived {
+    let end = archived.end.at_offset(to);
+    let reached = rule.grid_floor(to);
+    Archived { end, grid: if reached > archived.grid.offset { end.at_offset(reached) } else { archived.grid } }
+}

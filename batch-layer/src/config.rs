@@ -1,0 +1,81 @@
+//! Settings of the batch layer. Values only: the binary reads files and environment.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long to wait before the next attempt: doubled at each failure, up to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// After the first failure.
+    pub first: Duration,
+    /// At most.
+    pub most: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_millis(200), most: Duration::from_secs(30) }
+    }
+}
+
+impl Backoff {
+    /// The wait after `failures` failures in a row.
+    pub fn delay(&self, failures: u32) -> Duration {
+        let doublings = failures.saturating_sub(1).min(16);
+        self.first.saturating_mul(1 << doublings).min(self.most)
+    }
+}
+
+/// Settings of one recompute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecomputeSettings {
+    /// Memory for grouping, sorting and the removal of copies; what needs more goes to `spill_folder`.
+    pub memory_bytes: usize,
+    /// Where intermediate data goes that does not fit; `None`: the folder for temporary files of the system.
+    pub spill_folder: Option<PathBuf>,
+    /// Most bytes in `spill_folder`.
+    pub spill_limit_bytes: u64,
+    /// Threads that read, group and sort.
+    pub target_partitions: usize,
+}
+
+impl Default for RecomputeSettings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 512 << 20,
+            spill_folder: None,
+            spill_limit_bytes: 100 << 30,
+            target_partitions: std::thread::available_parallelism().map_or(2, usize::from),
+        }
+    }
+}
+
+/// Settings of the batch loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// Wait between two rounds over all views.
+    pub interval: Duration,
+    /// Wait after a round in which a view failed, where that is shorter than `interval`.
+    pub backoff: Backoff,
+    /// How each round computes.
+    pub recompute: RecomputeSettings,
+    /// Published versions kept per view, so that queries and rollbacks find them; at least 2.
+    pub keep_versions: usize,
+    /// Wait between two removals of old versions and of files that no version names.
+    pub cleanup_interval: Duration,
+    /// A file is deleted only after it has been out of use for this long: longer than the longest query and commit.
+    pub cleanup_grace: Duration,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(60),
+            backoff: Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) },
+            recompute: RecomputeSettings::default(),
+            keep_versions: 10,
+            cleanup_interval: Duration::from_secs(600),
+            cleanup_grace: Duration::from_secs(3600),
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The query engine of one recompute: bounded memory, spilling to disk, deterministic settings.
+//!
+//! Guarantee: what does not fit into `memory_bytes` goes to the spill folder; beyond both, the recompute fails with
+//! the name of the operator, and the published version stays.
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
+
+use crate::RecomputeSettings;
+
+/// A session state with the memory, the spill folder and the threads of `settings`.
+pub(crate) fn session(settings: &RecomputeSettings) -> Result<SessionState> {
+    let mode = match &settings.spill_folder {
+        Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
+        None => DiskManagerMode::OsTmpDirectory,
+    };
+    let disk = DiskManagerBuilder::default().with_mode(mode).with_max_temp_directory_size(settings.spill_limit_bytes);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(settings.memory_bytes)))
+        .with_disk_manager_builder(disk)
+        .build_arc()?;
+    let base = views::session_state();
+    let mut config = base.config().clone().with_target_partitions(settings.target_partitions.max(1));
+    // The part that every sort sets aside for merging its spilled runs must leave room for the sort itself.
+    let reserved = (settings.memory_bytes / 16).min(10 << 20);
+    config.options_mut().execution.sort_spill_reservation_bytes = reserved;
+    Ok(SessionStateBuilder::new_from_existing(base).with_config(config).with_runtime_env(runtime).build())
+}

@@ -1,0 +1,57 @@
+//! What can go wrong in the batch layer, by what the caller should do.
+
+use event_log::EventLogError;
+use lake::LakeError;
+use serving_layer::ServingError;
+use views::{DefinitionError, PartitionId};
+
+/// An error of archive or recompute.
+#[derive(Debug, thiserror::Error)]
+pub enum BatchError {
+    /// The event log or the master dataset.
+    #[error(transparent)]
+    Log(#[from] EventLogError),
+    /// The batch-view store.
+    #[error(transparent)]
+    Serving(#[from] ServingError),
+    /// A view's plan.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// DataFusion refused or failed; also where memory and spill folder together do not suffice.
+    #[error("query engine: {0}")]
+    Engine(#[from] datafusion::error::DataFusionError),
+    /// A partition that was archived is gone: the topic was created again with fewer partitions.
+    #[error(
+        "topic {topic} has no partition {partition} any more, which is archived up to offset {archived}; \
+         run `twofold source reset` to start the topic's next incarnation"
+    )]
+    PartitionGone {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// How far it was archived.
+        archived: i64,
+    },
+    /// Offset or partition number beyond what the removal of copies can name.
+    #[error("partition {partition} offset {offset}: copies are only found below partition 65536 and offset 2^48")]
+    PlaceTooLarge {
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        offset: i64,
+    },
+}
+
+impl BatchError {
+    /// Whether the same may succeed later: an unreachable log or store, or one that is full until somebody makes room.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Log(EventLogError::Unreachable(_)) | Self::Serving(ServingError::Unreachable { .. }) => true,
+            Self::Log(EventLogError::Lake(error)) | Self::Serving(ServingError::Lake(error)) => {
+                error.is_transient() || matches!(error, LakeError::Full { .. })
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Which rows of the master dataset a recompute reads: ranges of offsets, buckets, and the files that may hold them.
+//!
+//! In: a snapshot of the master dataset. Out: logical plans over the fewest files.
+//! Guarantee: pruning only leaves out files that hold none of the rows; the filters alone decide on rows.
+//! Why so: `lake` prunes by the plain comparisons with offsets; the bucket is computed from the event time, which no
+//! general rule sees through, so files are chosen by buckets here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::Column;
+use datafusion::datasource::provider_as_source;
+use datafusion::error::Result;
+use datafusion::functions::expr_fn::coalesce;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, lit};
+use datafusion::scalar::ScalarValue;
+use event_log::EventLogError;
+use event_log::decode::column as raw;
+use event_log::master::MasterSnapshot;
+use lake::DataFile;
+use views::{Bucket, Cut, Offset, PartitionId, SourceDefinition, TimestampMicros, column};
+
+/// A stretch of offsets of one partition: `[from, to)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OffsetRange {
+    pub(crate) partition: PartitionId,
+    pub(crate) from: Offset,
+    pub(crate) to: Offset,
+}
+
+/// The stretches between two cuts, without empty ones.
+pub(crate) fn ranges_between(from: &Cut, to: &Cut) -> Vec<OffsetRange> {
+    let all = to.0.iter().map(|(partition, position)| OffsetRange {
+        partition: *partition,
+        from: from.offset(*partition),
+        to: position.offset,
+    });
+    all.filter(|range| range.from < range.to).collect()
+}
+
+/// Buckets of one grain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Buckets {
+    pub(crate) grain: Bucket,
+    pub(crate) starts: BTreeSet<TimestampMicros>,
+}
+
+/// A reader of one snapshot.
+pub(crate) struct RawRows<'a> {
+    pub(crate) master: &'a MasterSnapshot,
+    pub(crate) source: &'a SourceDefinition,
+}
+
+impl RawRows<'_> {
+    /// The rows of `ranges`, rejected ones included, with all columns of the table under their plain names.
+    pub(crate) fn between(&self, ranges: &[OffsetRange]) -> Result<LogicalPlanBuilder, EventLogError> {
+        self.scan(ranges, None)
+    }
+
+    /// The events (no rejected records) of `ranges`, in `buckets` where given.
+    pub(crate) fn events(
+        &self,
+        ranges: &[OffsetRange],
+        buckets: Option<&Buckets>,
+    ) -> Result<LogicalPlanBuilder, EventLogError> {
+        let rows = self.scan(ranges, buckets)?.filter(field(raw::ERROR).is_null())?;
+        let Some(buckets) = buckets else { return Ok(rows) };
+        let starts = buckets.starts.iter().map(|start| lit(timestamp(*start))).collect();
+        Ok(rows.filter(self.bucket(buckets.grain).in_list(starts, false))?)
+    }
+
+    /// The bucket of an event: by its time as sent, so that all copies of an event fall into one.
+    pub(crate) fn bucket(&self, grain: Bucket) -> Expr {
+        let corrected = field(self.event_time());
+        if !self.master.snapshot.files().iter().any(has_shifts) {
+            return views::bucket_expr(grain, corrected);
+        }
+        let shift = coalesce(vec![field(raw::CLOCK_SHIFT), lit(0_i64)]);
+        let sent = cast(corrected, DataType::Int64) - shift;
+        let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")));
+        views::bucket_expr(grain, cast(sent, instant))
+    }
+
+    fn event_time(&self) -> &str {
+        self.source.events.field(self.source.event_time).name()
+    }
+
+    fn scan(&self, ranges: &[OffsetRange], buckets: Option<&Buckets>) -> Result<LogicalPlanBuilder, EventLogError> {
+        let files = self.master.snapshot.files().iter();
+        let files: Vec<DataFile> = files
+            .filter(|file| buckets.is_none_or(|buckets| may_hold_buckets(file, self.event_time(), buckets)))
+            .cloned()
+            .collect();
+        let table = provider_as_source(self.master.snapshot.scan(&files)?);
+        Ok(LogicalPlanBuilder::scan("raw", table, None)?.filter(is_within(ranges))?)
+    }
+}
+
+/// A column by its exact name.
+pub(crate) fn field(name: &str) -> Expr {
+    Expr::Column(Column::new_unqualified(name))
+}
+
+/// An instant as the engine writes it.
+pub(crate) fn timestamp(at: TimestampMicros) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(Some(at.0), Some(Arc::from("UTC")))
+}
+
+fn is_within(ranges: &[OffsetRange]) -> Expr {
+    let one = |range: &OffsetRange| {
+        let offset = field(column::OFFSET);
+        let in_partition = field(column::PARTITION).eq(lit(range.partition.0));
+        let below = in_partition.and(offset.clone().lt(lit(range.to.0)));
+        if range.from == Offset(0) { below } else { below.and(offset.gt_eq(lit(range.from.0))) }
+    };
+    ranges.iter().map(one).reduce(Expr::or).unwrap_or_else(|| lit(false))
+}
+
+/// Whether a file may hold events whose time was corrected, so that it differs from the time as sent.
+fn has_shifts(file: &DataFile) -> bool {
+    file.bounds.get(raw::CLOCK_SHIFT).is_none_or(|(_, _, nulls)| *nulls < file.rows)
+}
+
+fn may_hold_buckets(file: &DataFile, event_time: &str, buckets: &Buckets) -> bool {
+    if has_shifts(file) {
+        return true;
+    }
+    let Some((first, last)) = whole_bounds(file, event_time) else { return true };
+    let first = views::bucket_of(buckets.grain, TimestampMicros(first));
+    let last = views::bucket_of(buckets.grain, TimestampMicros(last));
+    buckets.starts.range(first..=last).next().is_some()
+}
+
+/// Least and largest value of a column of whole numbers or instants, where the file states them.
+fn whole_bounds(file: &DataFile, name: &str) -> Option<(i64, i64)> {
+    let (least, largest, _) = file.bounds.get(name)?;
+    let whole = |value: &ScalarValue| match value.cast_to(&DataType::Int64) {
+        Ok(ScalarValue::Int64(whole)) => whole,
+        _ => None,
+    };
+    Some((whole(least)?, whole(largest)?))
+}
