@@ -26,3 +26,5 @@ mod lines;
 
 /// The query gateway: pins, rows, SQL, HTTP, and publication during queries.
 mod gateway;
+/// The batch layer: every record archived once, every batch view equal to a fold over the log below its cut.
+mod batch;

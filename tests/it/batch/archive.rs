@@ -1,0 +1,214 @@
+//! The archive: every record once, whatever is killed, raced or full.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::Duration;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+use batch_layer::BatchError;
+use batch_layer::archive::ArchiveState;
+use batch_layer::run::run_archive;
+use event_log::EventLogError;
+use event_log::decode::column;
+use event_log::master::{Hole, MasterSnapshot};
+use rand::Rng;
+use tokio_util::sync::CancellationToken;
+use views::{Offset, PartitionId};
+
+use super::world::{World, end_of, wait_until};
+use crate::support::seeds::seeds;
+
+/// The master dataset holds exactly what was sent, in order, and says so in its facts.
+async fn check_holds_all(world: &World, snapshot: &MasterSnapshot) {
+    snapshot.check_ledger().unwrap();
+    assert_eq!(snapshot.facts.rows, world.sent.len() as u64);
+    for (partition, end) in world.ends().await {
+        let mut sent: Vec<_> = world.sent.iter().filter(|sent| sent.partition == partition.0).collect();
+        sent.sort_by_key(|sent| sent.offset);
+        let mut held = Vec::new();
+        for batch in snapshot.read_range(partition, Offset(0), end).await.unwrap() {
+            let offsets = batch.column_by_name(views::column::OFFSET).unwrap().as_primitive::<Int64Type>().clone();
+            let payloads = batch.column_by_name(column::PAYLOAD).unwrap().as_binary::<i32>().clone();
+            let errors = batch.column_by_name(column::ERROR).unwrap().clone();
+            for row in 0..batch.num_rows() {
+                let payload = String::from_utf8(payloads.value(row).to_vec()).unwrap();
+                held.push((offsets.value(row), payload, errors.is_valid(row)));
+            }
+        }
+        let sent: Vec<_> = sent.iter().map(|sent| (sent.offset, sent.payload.clone(), sent.event.is_none())).collect();
+        assert_eq!(held, sent, "partition {partition}");
+        let rejected = sent.iter().filter(|(_, _, is_rejected)| *is_rejected).count() as u64;
+        let known = snapshot.facts.partitions.get(&partition).copied();
+        assert_eq!(known.map_or(0, |known| known.counters.rejected), rejected);
+        assert_eq!(known.map_or(0, |known| known.counters.rows), sent.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn archive_keeps_every_record_once_in_any_batching() {
+    for seed in seeds(10) {
+        let mut world = World::new(seed).await;
+        for _ in 0..3 {
+            let count = world.rng.random_range(0..60);
+            world.send(count).await;
+            world.archive().await;
+        }
+        check_holds_all(&world, &world.snapshot().await).await;
+    }
+}
+
+/// Polls a future at most `times` times.
+async fn poll_at_most<F: Future>(times: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = times;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn archive_killed_at_any_await_loses_and_doubles_nothing() {
+    for seed in seeds(20) {
+        let mut world = World::new(seed).await;
+        for _ in 0..8 {
+            world.send(10).await;
+            let (components, _told) = world.archive_components();
+            let settings = world.archive_settings();
+            let times = world.rng.random_range(1..60);
+            poll_at_most(times, run_archive(components, settings, CancellationToken::new())).await;
+        }
+        world.archive().await;
+        check_holds_all(&world, &world.snapshot().await).await;
+    }
+}
+
+#[tokio::test]
+async fn two_archivers_write_one_history() {
+    for seed in seeds(10) {
+        let mut world = World::new(seed).await;
+        world.send(120).await;
+        let ends = world.ends().await;
+        let shutdown = CancellationToken::new();
+        let mut archivers = tokio::task::JoinSet::new();
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let (components, status) = world.archive_components();
+            let mut settings = world.archive_settings();
+            settings.poll.records = 3;
+            archivers.spawn(run_archive(components, settings, shutdown.clone()));
+            told.push(status);
+        }
+        for status in told {
+            wait_until(status, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        }
+        shutdown.cancel();
+        archivers.join_all().await.into_iter().for_each(|ended| ended.unwrap());
+        check_holds_all(&world, &world.snapshot().await).await;
+    }
+}
+
+#[tokio::test]
+async fn archive_waits_for_a_full_disk_and_drops_nothing() {
+    let mut world = World::new(7).await;
+    world.send(20).await;
+    world.archive().await;
+    world.disk_full.store(true, Ordering::SeqCst);
+    world.send(20).await;
+    let (components, told) = world.archive_components();
+    let settings = world.archive_settings();
+    let shutdown = CancellationToken::new();
+    let ends = world.ends().await;
+    let disk_full = Arc::clone(&world.disk_full);
+    let watched = async {
+        wait_until(told.clone(), |status| matches!(status.state, ArchiveState::Retrying { .. })).await;
+        disk_full.store(false, Ordering::SeqCst);
+        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), watched);
+    ended.unwrap();
+    check_holds_all(&world, &world.snapshot().await).await;
+}
+
+#[tokio::test]
+async fn expired_offsets_become_a_hole() {
+    let mut world = World::new(8).await;
+    world.send(40).await;
+    world.archive().await;
+    world.send(40).await;
+    world.log.expire_below("hits", PartitionId(1), Offset(31)).unwrap();
+    world.archive().await;
+    let snapshot = world.snapshot().await;
+    let hole = Hole { partition: PartitionId(1), from: Offset(20), to: Offset(31) };
+    assert_eq!(snapshot.facts.holes, vec![hole]);
+    assert_eq!(snapshot.facts.partitions[&PartitionId(1)].counters.holes, 11);
+    assert_eq!(snapshot.facts.partitions[&PartitionId(1)].counters.rows, 29);
+    assert_eq!(snapshot.facts.partitions[&PartitionId(1)].archived.end.offset, Offset(40));
+    snapshot.check_ledger().unwrap();
+}
+
+#[tokio::test]
+async fn offsets_without_records_are_no_hole() {
+    let mut world = World::new(9).await;
+    world.send(10).await;
+    world.log.skip_offsets("hits", PartitionId(0), 5).unwrap();
+    world.send(10).await;
+    world.archive().await;
+    assert!(world.snapshot().await.facts.holes.is_empty());
+    check_holds_all(&world, &world.snapshot().await).await;
+}
+
+#[tokio::test]
+async fn a_topic_created_again_stops_the_archive() {
+    let mut world = World::new(10).await;
+    world.send(40).await;
+    world.archive().await;
+    world.log.recreate_topic("hits").unwrap();
+    world.send(60).await;
+    let (components, told) = world.archive_components();
+    let settings = world.archive_settings();
+    let ended =
+        tokio::time::timeout(Duration::from_secs(30), run_archive(components, settings, CancellationToken::new()));
+    let error = ended.await.unwrap().unwrap_err();
+    assert!(matches!(error, BatchError::Log(EventLogError::AnotherTopic { .. })), "{error}");
+    assert!(matches!(told.borrow().state, ArchiveState::Stopped { error: Some(_) }));
+}
+
+#[tokio::test]
+async fn new_partitions_are_archived_from_their_start() {
+    let mut world = World::new(11).await;
+    world.send(20).await;
+    let (components, told) = world.archive_components();
+    let settings = world.archive_settings();
+    let shutdown = CancellationToken::new();
+    let running = async {
+        wait_until(told.clone(), |status| end_of(status, PartitionId(0)) == Offset(10)).await;
+        world.log.grow_topic("hits", 3).unwrap();
+        world.send(30).await;
+        let ends = world.ends().await;
+        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), running);
+    ended.unwrap();
+    check_holds_all(&world, &world.snapshot().await).await;
+}
+
+#[tokio::test]
+async fn an_idle_archive_commits_nothing() {
+    let mut world = World::new(12).await;
+    world.send(20).await;
+    world.archive().await;
+    let before = world.snapshot().await.snapshot.version();
+    world.archive().await;
+    assert_eq!(world.snapshot().await.snapshot.version(), before);
+}

@@ -1,0 +1,8 @@
+//! The batch layer over a log in memory and an object store in memory: every record archived once, and every batch
+//! view equal to a fold over the log below its cut.
+
+mod archive;
+mod oracle;
+mod recompute;
+mod store;
+mod world;

@@ -1,0 +1,236 @@
+//! A source with its log, its tables and seeded traffic, and the truth about what was sent.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use batch_layer::RecomputeSettings;
+use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
+use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
+use batch_layer::run::run_archive;
+use event_log::master::{MasterDataset, MasterSnapshot};
+use event_log::memory::MemoryLog;
+use event_log::{EventLog, NewRecord, PollLimit};
+use lake::Lake;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serving_layer::{BatchVersion, BatchViewStore};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use views::{Clock, Offset, PartitionId, Pipeline, SourceDefinition, ViewDefinition, ViewName};
+
+use super::store::YieldingStore;
+use crate::support::seams::{ManualClock, SeededIds};
+
+pub const GRID: i64 = 8;
+pub const START: i64 = 1_700_000_000_000_000;
+pub const SECOND: i64 = 1_000_000;
+pub const HOUR: i64 = 3600 * SECOND;
+
+const PIPELINE: &str = "
+CREATE UNBOUNDED EXTERNAL TABLE hits (time TIMESTAMP NOT NULL, id VARCHAR, page VARCHAR, bytes BIGINT)
+STORED AS JSON LOCATION 'kafka://hits'
+OPTIONS (event_time 'time', event_id 'id', grid '8', gap '30 seconds', late_after '1 minute', partitions '2');
+
+CREATE MATERIALIZED VIEW by_page AS
+SELECT page, count(*) AS hits, sum(bytes) AS bytes, min(bytes) AS least, max(bytes) AS most FROM hits GROUP BY page;
+
+CREATE MATERIALIZED VIEW by_day WITH (bucket = 'day') AS
+SELECT date_bin(INTERVAL '1 day', time) AS day, count(*) AS hits, sum(bytes) AS bytes, avg(bytes) AS mean,
+       approx_distinct(page) AS pages
+FROM hits GROUP BY day;
+
+CREATE MATERIALIZED VIEW in_all WITH (bucket = 'none') AS
+SELECT page, count(*) AS hits, sum(bytes) FILTER (WHERE bytes >= 50) AS bytes FROM hits WHERE bytes <> 13 GROUP BY page;
+";
+
+/// One record as it was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp: i64,
+    pub payload: String,
+    /// `None`: it must be rejected.
+    pub event: Option<Event>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub time: i64,
+    pub id: Option<String>,
+    pub page: Option<String>,
+    pub bytes: Option<i64>,
+}
+
+pub struct World {
+    pub rng: StdRng,
+    pub clock: Arc<ManualClock>,
+    pub ids: Arc<SeededIds>,
+    pub log: Arc<MemoryLog>,
+    pub lake: Lake,
+    pub disk_full: Arc<AtomicBool>,
+    pub pipeline: Arc<Pipeline>,
+    pub sent: Vec<Sent>,
+}
+
+impl World {
+    pub async fn new(seed: u64) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let ids = Arc::new(SeededIds::new(seed));
+        let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>));
+        let store = YieldingStore::default();
+        let disk_full = store.fullness();
+        let lake = Lake::new(Arc::new(store), object_store::path::Path::from("lake"));
+        let pipeline = Arc::new(Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap());
+        log.ensure_topic("hits", 2).await.unwrap();
+        Self { rng: StdRng::seed_from_u64(seed), clock, ids, log, lake, disk_full, pipeline, sent: Vec::new() }
+    }
+
+    pub fn source(&self) -> Arc<SourceDefinition> {
+        Arc::clone(&self.pipeline.sources[0])
+    }
+
+    pub fn view(&self, name: &str) -> Arc<ViewDefinition> {
+        Arc::clone(self.pipeline.views.iter().find(|view| view.name.as_str() == name).unwrap())
+    }
+
+    pub fn master(&self) -> MasterDataset {
+        MasterDataset::new(&self.lake, self.source())
+    }
+
+    /// Sends random traffic: late, doubled and broken events among it. Time goes on by up to a second per event.
+    pub async fn send(&mut self, count: usize) {
+        for _ in 0..count {
+            self.clock.advance(Duration::from_micros(self.rng.random_range(0..SECOND as u64)));
+            let now = self.clock.now().0;
+            let earlier: Vec<Event> = self.sent.iter().filter_map(|sent| sent.event.clone()).collect();
+            let event = match self.rng.random_range(0..10) {
+                0 => None,
+                1 | 2 if !earlier.is_empty() => Some(earlier[self.rng.random_range(0..earlier.len())].clone()),
+                _ => Some(self.new_event(now)),
+            };
+            self.send_one(event).await;
+        }
+    }
+
+    fn new_event(&mut self, now: i64) -> Event {
+        let late = if self.rng.random_bool(0.2) { self.rng.random_range(0..50 * HOUR) } else { 0 };
+        Event {
+            time: now - late,
+            id: self.rng.random_bool(0.8).then(|| format!("e{}", self.rng.random_range(0..1000))),
+            page: self.rng.random_bool(0.95).then(|| format!("/{}", self.rng.random_range(0..6))),
+            bytes: self.rng.random_bool(0.9).then(|| self.rng.random_range(0..100)),
+        }
+    }
+
+    /// Sends one event, or (`None`) something that is none.
+    pub async fn send_one(&mut self, event: Option<Event>) -> (i32, i64) {
+        let payload = match &event {
+            Some(event) => serde_json::json!({
+                "time": chrono::DateTime::from_timestamp_micros(event.time).unwrap().to_rfc3339(),
+                "id": event.id, "page": event.page, "bytes": event.bytes,
+            })
+            .to_string(),
+            None => ["{", "[]", r#"{"time": "soon"}"#, r#"{"id": "x"}"#][self.rng.random_range(0..4)].to_owned(),
+        };
+        let timestamp = self.clock.now();
+        let record = NewRecord { key: None, payload: payload.clone().into(), timestamp };
+        let (partition, offset) = self.log.append("hits", vec![record]).await.pop().unwrap().unwrap();
+        self.sent.push(Sent {
+            partition: partition.0,
+            offset: offset.0,
+            timestamp: timestamp.0.div_euclid(1000) * 1000,
+            payload,
+            event,
+        });
+        (partition.0, offset.0)
+    }
+
+    pub fn archive_components(&self) -> (ArchiveComponents, watch::Receiver<ArchiveStatus>) {
+        let (status, told) = watch::channel(ArchiveStatus::default());
+        let components = ArchiveComponents {
+            log: Arc::clone(&self.log) as Arc<dyn EventLog>,
+            master: self.master(),
+            source: self.source(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            ids: Arc::clone(&self.ids) as Arc<dyn views::IdSource>,
+            status,
+        };
+        (components, told)
+    }
+
+    /// Settings with random sizes of polls and commits.
+    pub fn archive_settings(&mut self) -> ArchiveSettings {
+        ArchiveSettings {
+            commit_interval: Duration::ZERO,
+            poll: PollLimit { records: self.rng.random_range(1..40), bytes: 1 << 20, wait: Duration::from_millis(2) },
+            partitions_interval: Duration::ZERO,
+            backoff: batch_layer::Backoff { first: Duration::from_millis(1), most: Duration::from_millis(5) },
+            ..ArchiveSettings::default()
+        }
+    }
+
+    /// Archives everything that was sent.
+    pub async fn archive(&mut self) {
+        let (components, told) = self.archive_components();
+        let settings = self.archive_settings();
+        let ends = self.ends().await;
+        let shutdown = CancellationToken::new();
+        let reached = async {
+            wait_until(told, |status| ends.iter().all(|(partition, end)| end_of(status, *partition) >= *end)).await;
+            shutdown.cancel();
+        };
+        let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), reached);
+        ended.unwrap();
+    }
+
+    pub async fn ends(&self) -> BTreeMap<PartitionId, Offset> {
+        let mut ends = BTreeMap::new();
+        for partition in self.log.partitions("hits").await.unwrap() {
+            ends.insert(partition, self.log.bounds("hits", partition).await.unwrap().high);
+        }
+        ends
+    }
+
+    pub async fn snapshot(&self) -> MasterSnapshot {
+        self.master().open().await.unwrap().unwrap()
+    }
+
+    /// Recomputes all views.
+    pub async fn recompute(&self, mode: Mode) -> BTreeMap<ViewName, Outcome> {
+        let settings = RecomputeSettings { target_partitions: 2, ..RecomputeSettings::default() };
+        self.recompute_with(mode, &settings).await
+    }
+
+    pub async fn recompute_with(&self, mode: Mode, settings: &RecomputeSettings) -> BTreeMap<ViewName, Outcome> {
+        let round = recompute(&self.recompute_components(), mode, settings).await;
+        round.into_iter().map(|(view, outcome)| (view, outcome.unwrap())).collect()
+    }
+
+    pub fn recompute_components(&self) -> RecomputeComponents {
+        RecomputeComponents {
+            lake: self.lake.clone(),
+            master: self.master(),
+            views: self.pipeline.views.clone(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            ids: Arc::clone(&self.ids) as Arc<dyn views::IdSource>,
+        }
+    }
+
+    pub async fn newest(&self, view: &Arc<ViewDefinition>) -> Option<BatchVersion> {
+        BatchViewStore::new(&self.lake, Arc::clone(view)).newest().await.unwrap()
+    }
+}
+
+pub fn end_of(status: &ArchiveStatus, partition: PartitionId) -> Offset {
+    status.facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset)
+}
+
+/// Waits for a status, with a deadline.
+pub async fn wait_until(mut told: watch::Receiver<ArchiveStatus>, is_reached: impl Fn(&ArchiveStatus) -> bool) {
+    let waiting = told.wait_for(|status| is_reached(status));
+    let outcome = tokio::time::timeout(Duration::from_secs(30), waiting).await.map(|told| told.is_ok());
+    assert!(outcome == Ok(true), "the archive did not get there in time");
+}
