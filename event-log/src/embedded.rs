@@ -90,6 +90,7 @@ impl EmbeddedBroker {
             compression: Compression::None,
             // It holds even a full answer back for a part of this time.
             fetch_wait: Duration::from_millis(40),
+            idempotent: false,
             replication: Some(1),
             local_groups: Some(self.groups.clone()),
             ..KafkaSettings::default()

@@ -1,16 +1,19 @@
-//! The contract of an event log, asked of every implementation: one suite, run on memory and on the embedded broker.
+//! The contract of an event log, asked of every implementation: one suite, run on memory, on the embedded broker and on
+//! librdkafka's mock of a Kafka cluster.
 
 mod embedded;
 mod kill;
 mod memory;
+mod mock;
 mod suite;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::event_log::{EventLog, LogConsumer, NewRecord, Poll, PollLimit, Record};
 use bytes::Bytes;
+use tokio::time::Instant;
 use views::{Clock, Offset, PartitionId, TimestampMicros};
 
 use crate::support::seams::ManualClock;

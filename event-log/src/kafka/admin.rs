@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
-use tracing::info;
+use tracing::{info, warn};
 use views::{Offset, PartitionId};
 
 use super::context::LogContext;
@@ -154,9 +154,18 @@ async fn refuse_compacted(
 ) -> Result<(), EventLogError> {
     let doing = format!("configuration of topic {topic}");
     let answers = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options(settings)).await;
-    let answers = answers.map_err(|error| call_error(&doing, &error))?;
-    let Some(answer) = answers.into_iter().next() else { return Ok(()) };
-    let resource = answer.map_err(|code| call_error(&doing, &KafkaError::AdminOp(code)))?;
+    let answer = answers.and_then(|answers| {
+        let answer = answers.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::UnsupportedFeature));
+        answer.map_err(KafkaError::AdminOp)
+    });
+    let resource = match answer {
+        Ok(resource) => resource,
+        Err(error) if error.rdkafka_error_code().is_some_and(is_not_ours_to_know) => {
+            warn!(topic, %error, "the broker does not tell whether the topic is compacted");
+            return Ok(());
+        }
+        Err(error) => return Err(call_error(&doing, &error)),
+    };
     let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref()).unwrap_or("delete");
     if policy.contains("compact") {
         return Err(EventLogError::Unusable(format!(
@@ -164,6 +173,11 @@ async fn refuse_compacted(
         )));
     }
     Ok(())
+}
+
+fn is_not_ours_to_know(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::UnsupportedFeature | Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)
 }
 
 fn options(settings: &KafkaSettings) -> AdminOptions {

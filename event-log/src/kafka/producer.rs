@@ -1,7 +1,7 @@
 //! Appending: every record acknowledged by all in-sync replicas, or an error of its own.
 //!
-//! Guarantee: idempotent, so librdkafka's own retries never double a record. A record that failed may still be in the
-//! log (the acknowledgement was lost): callers that repeat it rely on event ids.
+//! Guarantee: librdkafka's own retries never double a record: they are idempotent, or there are none. A record that
+//! failed may still be in the log (the acknowledgement was lost): callers that repeat it rely on event ids.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

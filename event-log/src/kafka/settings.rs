@@ -40,6 +40,10 @@ pub struct KafkaSettings {
     pub linger: Duration,
     /// Compression of produced batches. Default LZ4.
     pub compression: Compression,
+    /// Whether the client library repeats a batch whose acknowledgement was lost, known to the broker as a repetition.
+    /// Off, it repeats nothing and the record fails: for the embedded broker, whose storage dies of the new epoch by
+    /// which a producer goes on after a loss. Default on.
+    pub idempotent: bool,
     /// Unacknowledged records at most; more are refused as overload. Default 200,000.
     pub queue_records: u32,
     /// Unacknowledged bytes at most. Default 128 MiB.
@@ -72,6 +76,7 @@ impl Default for KafkaSettings {
             delivery_timeout: Duration::from_secs(10),
             linger: Duration::from_millis(5),
             compression: Compression::default(),
+            idempotent: true,
             queue_records: 200_000,
             queue_bytes: 128 << 20,
             max_record_bytes: 1_000_000,
@@ -97,7 +102,7 @@ impl fmt::Debug for KafkaSettings {
 }
 
 /// Properties that are not the user's: positions, acknowledgement and rebalancing rest on their values.
-const RESERVED: [&str; 16] = [
+const RESERVED: [&str; 18] = [
     "acks",
     "allow.auto.create.topics",
     "auto.offset.reset",
@@ -109,6 +114,8 @@ const RESERVED: [&str; 16] = [
     "group.id",
     "group.protocol",
     "isolation.level",
+    "max.in.flight.requests.per.connection",
+    "message.send.max.retries",
     "metadata.broker.list",
     "partition.assignment.strategy",
     "partitioner",
@@ -151,13 +158,22 @@ impl KafkaSettings {
             Compression::Lz4 => "lz4",
             Compression::Zstd => "zstd",
         };
+        if self.idempotent {
+            config.set("enable.idempotence", "true");
+        } else {
+            config
+                .set("enable.idempotence", "false")
+                .set("message.send.max.retries", "0")
+                .set("max.in.flight.requests.per.connection", "1");
+        }
         config
-            .set("enable.idempotence", "true")
             .set("acks", "all")
             // As the Java clients, so that the copies of an event meet in one partition whoever sends them.
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", millis(self.delivery_timeout))
             .set("linger.ms", millis(self.linger))
+            // A topic that is missing is an error soon; a new one is known everywhere within this time.
+            .set("topic.metadata.propagation.max.ms", "2000")
             .set("compression.codec", compression)
             .set("queue.buffering.max.messages", self.queue_records.to_string())
             .set("queue.buffering.max.kbytes", kibibytes(self.queue_bytes))

@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use ::event_log::EventLog;
 use ::event_log::embedded::{EmbeddedBroker, EmbeddedSettings};
 use ::event_log::kafka::KafkaLog;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, append, numbered, read, reader_of, record};

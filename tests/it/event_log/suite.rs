@@ -1,12 +1,13 @@
 //! What every event log must hold.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ::event_log::positions::check_fingerprint;
 use ::event_log::{EventLog, EventLogError, Poll, PollLimit, Record};
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 use views::{Incarnation, Offset, PartitionId, Position};
 
 use super::{append, limit, numbered, read, read_until_assigned, reader_of, record, starts};
@@ -16,6 +17,10 @@ use super::{append, limit, numbered, read, read_until_assigned, reader_of, recor
 pub trait Fixture: Send + Sync {
     fn log(&self) -> &dyn EventLog;
 
+    async fn make_topic(&self, topic: &str, partitions: i32) {
+        self.log().ensure_topic(topic, partitions).await.unwrap();
+    }
+
     /// Deletes a topic and creates it again with as many partitions.
     async fn recreate_topic(&self, topic: &str, partitions: i32);
 }
@@ -24,7 +29,7 @@ const ONE: PartitionId = PartitionId(0);
 
 pub async fn records_come_back_in_order(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     let answers = append(log, "t", numbered(100)).await;
     let expected: Vec<_> = (0..100).map(|offset| (ONE, Offset(offset))).collect();
     assert_eq!(answers, expected);
@@ -38,7 +43,7 @@ pub async fn records_come_back_in_order(fixture: &dyn Fixture) {
 
 pub async fn seek_decides_where_reading_goes_on(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     append(log, "t", numbered(2_000)).await;
     let mut consumer = log.consumer("t", None).await.unwrap();
     // Back and forth, mostly while more records are already on their way from the last place.
@@ -62,7 +67,7 @@ pub async fn seek_decides_where_reading_goes_on(fixture: &dyn Fixture) {
 
 pub async fn nothing_comes_before_seek(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 2).await.unwrap();
+    fixture.make_topic("t", 2).await;
     append(log, "t", numbered(50)).await;
     let mut alone = log.consumer("t", None).await.unwrap();
     assert_eq!(alone.poll(limit()).await.unwrap(), Poll::Records(Vec::new()));
@@ -76,7 +81,7 @@ pub async fn nothing_comes_before_seek(fixture: &dyn Fixture) {
 
 pub async fn an_empty_poll_waits_no_longer_than_told(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     let mut consumer = reader_of(log, "t").await;
     let poll = consumer.poll(PollLimit { wait: Duration::from_millis(50), ..limit() });
     let answer = tokio::time::timeout(super::PATIENCE, poll).await.expect("the poll returned");
@@ -85,7 +90,7 @@ pub async fn an_empty_poll_waits_no_longer_than_told(fixture: &dyn Fixture) {
 
 pub async fn a_waiting_poll_sees_new_records(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     let mut consumer = reader_of(log, "t").await;
     let wait = PollLimit { wait: super::PATIENCE, ..limit() };
     let (answer, _) = tokio::join!(consumer.poll(wait), append(log, "t", numbered(1)));
@@ -95,7 +100,7 @@ pub async fn a_waiting_poll_sees_new_records(fixture: &dyn Fixture) {
 
 pub async fn keys_meet_in_one_partition(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 4).await.unwrap();
+    fixture.make_topic("t", 4).await;
     let keys: Vec<String> = (0..400).map(|number| format!("key {}", number % 20)).collect();
     let records = keys.iter().enumerate().map(|(number, key)| record(Some(key), "x", number as i64)).collect();
     let answers = append(log, "t", records).await;
@@ -110,7 +115,7 @@ pub async fn keys_meet_in_one_partition(fixture: &dyn Fixture) {
 
 pub async fn payloads_pass_unchanged(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     let payloads: Vec<Bytes> = vec![
         Bytes::from_static(b"\0"),
         Bytes::from((0..=255).collect::<Vec<u8>>()),
@@ -127,7 +132,7 @@ pub async fn payloads_pass_unchanged(fixture: &dyn Fixture) {
 
 pub async fn twenty_thousand_records_in_and_out(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 4).await.unwrap();
+    fixture.make_topic("t", 4).await;
     let sent: Vec<_> = (0..20_000)
         .map(|number| record(Some(&format!("k{}", number % 997)), format!("event {number}"), number))
         .collect();
@@ -155,7 +160,7 @@ fn assert_in_order(records: &[Record]) {
 
 pub async fn consumers_do_not_disturb_each_other(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 2).await.unwrap();
+    fixture.make_topic("t", 2).await;
     append(log, "t", numbered(1_000)).await;
     let (mut first, mut second) = (reader_of(log, "t").await, reader_of(log, "t").await);
     let (first, second) = tokio::join!(read(first.as_mut(), 1_000), read(second.as_mut(), 1_000));
@@ -164,7 +169,7 @@ pub async fn consumers_do_not_disturb_each_other(fixture: &dyn Fixture) {
 
 pub async fn poll_keeps_its_limits(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     append(log, "t", (0..100).map(|number| record(None, vec![b'x'; 1_000], number)).collect()).await;
     let mut consumer = reader_of(log, "t").await;
     let narrow = PollLimit { bytes: 3_500, ..limit() };
@@ -180,7 +185,7 @@ pub async fn poll_keeps_its_limits(fixture: &dyn Fixture) {
 
 pub async fn a_huge_record_is_refused_alone(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     let records = vec![record(None, "before", 0), record(None, vec![b'x'; 1_000_001], 1), record(None, "after", 2)];
     let answers = log.append("t", records).await;
     assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
@@ -213,7 +218,7 @@ pub async fn topics_are_made_once_and_checked(fixture: &dyn Fixture) {
 
 pub async fn bounds_follow_the_records(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     let mut sent = 0;
     for more in [0, 1, 10, 500] {
         append(log, "t", numbered(more)).await;
@@ -225,7 +230,7 @@ pub async fn bounds_follow_the_records(fixture: &dyn Fixture) {
 
 pub async fn a_group_shares_the_partitions(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 4).await.unwrap();
+    fixture.make_topic("t", 4).await;
     append(log, "t", (0..400).map(|n| record(Some(&n.to_string()), "x", n)).collect()).await;
     let all = log.partitions("t").await.unwrap();
     let mut first = log.consumer("t", Some("g")).await.unwrap();
@@ -260,7 +265,7 @@ async fn read_some(consumer: &mut dyn event_log::LogConsumer) -> BTreeSet<Partit
 
 pub async fn fingerprints_agree_while_the_topic_lives(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     append(log, "t", numbered(20)).await;
     let positions = positions(&read(reader_of(log, "t").await.as_mut(), 20).await);
     for position in [0, 1, 10, 20].map(|at: usize| positions[at]) {
@@ -270,7 +275,7 @@ pub async fn fingerprints_agree_while_the_topic_lives(fixture: &dyn Fixture) {
 
 pub async fn a_topic_made_again_is_found_out(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     append(log, "t", numbered(20)).await;
     let positions = positions(&read(reader_of(log, "t").await.as_mut(), 20).await);
     fixture.recreate_topic("t", 1).await;
@@ -303,7 +308,7 @@ pub fn positions(records: &[Record]) -> Vec<Position> {
 
 pub async fn new_members_start_where_they_are_told(fixture: &dyn Fixture) {
     let log = fixture.log();
-    log.ensure_topic("t", 1).await.unwrap();
+    fixture.make_topic("t", 1).await;
     append(log, "t", numbered(100)).await;
     let mut member = log.consumer("t", Some("g")).await.unwrap();
     let given = read_until_assigned(member.as_mut(), |given| !given.is_empty()).await;

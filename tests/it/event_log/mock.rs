@@ -1,0 +1,135 @@
+//! The suite on librdkafka's mock of a Kafka cluster: what the embedded broker cannot show, above all the broker's own
+//! groups and offsets that have expired.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use ::event_log::kafka::{Compression, KafkaLog, KafkaSettings};
+use ::event_log::{EventLog, EventLogError, Poll};
+use async_trait::async_trait;
+use rdkafka::mocking::MockCluster;
+use tokio::time::Instant;
+use views::{Offset, PartitionId};
+
+use super::suite::{self, Fixture};
+use super::{PATIENCE, append, limit, read, record};
+
+/// A mock cluster on a thread of its own, because it stays where it was made; and a client.
+struct Mock {
+    log: KafkaLog,
+    topics: mpsc::SyncSender<(String, i32)>,
+}
+
+impl Mock {
+    async fn start() -> Self {
+        let (topics, wanted) = mpsc::sync_channel::<(String, i32)>(0);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let cluster = MockCluster::new(1).unwrap();
+            tell.send(cluster.bootstrap_servers()).unwrap();
+            for (topic, partitions) in wanted {
+                cluster.create_topic(&topic, partitions, 1).unwrap();
+            }
+        });
+        let settings = KafkaSettings {
+            bootstrap_servers: told.await.unwrap(),
+            fetch_wait: Duration::from_millis(20),
+            compression: Compression::None,
+            ..KafkaSettings::default()
+        };
+        Self { log: KafkaLog::connect(settings).await.unwrap(), topics }
+    }
+}
+
+#[async_trait]
+impl Fixture for Mock {
+    fn log(&self) -> &dyn EventLog {
+        &self.log
+    }
+
+    async fn make_topic(&self, topic: &str, partitions: i32) {
+        self.topics.send((topic.to_owned(), partitions)).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while self.log.partitions(topic).await.is_err() {
+            assert!(Instant::now() < deadline, "the topic was not made");
+        }
+    }
+
+    async fn recreate_topic(&self, _topic: &str, _partitions: i32) {
+        unimplemented!("the mock deletes no topics");
+    }
+}
+
+macro_rules! conformance {
+    ($($property:ident),* $(,)?) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $property() {
+            suite::$property(&Mock::start().await).await;
+        })*
+    };
+}
+
+conformance!(
+    records_come_back_in_order,
+    seek_decides_where_reading_goes_on,
+    nothing_comes_before_seek,
+    an_empty_poll_waits_no_longer_than_told,
+    a_waiting_poll_sees_new_records,
+    keys_meet_in_one_partition,
+    payloads_pass_unchanged,
+    twenty_thousand_records_in_and_out,
+    consumers_do_not_disturb_each_other,
+    poll_keeps_its_limits,
+    bounds_follow_the_records,
+    a_group_shares_the_partitions,
+    new_members_start_where_they_are_told,
+    fingerprints_agree_while_the_topic_lives,
+);
+
+const ONE: PartitionId = PartitionId(0);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_offset_is_an_error_until_the_next_seek() {
+    let mock = Mock::start().await;
+    mock.make_topic("t", 1).await;
+    // The mock keeps 5 MB of a partition.
+    for number in 0..20 {
+        append(&mock.log, "t", vec![record(None, vec![b'x'; 500_000], number)]).await;
+    }
+    let low = mock.log.bounds("t", ONE).await.unwrap().low;
+    assert!(low > Offset(0));
+    let mut consumer = mock.log.consumer("t", None).await.unwrap();
+    consumer.seek(&BTreeMap::from([(ONE, Offset(0))])).await.unwrap();
+    for _ in 0..2 {
+        match first_error(consumer.as_mut()).await {
+            EventLogError::Expired { asked: Offset(0), low: found, .. } => assert_eq!(found, low),
+            error => panic!("{error}"),
+        }
+    }
+    consumer.seek(&BTreeMap::from([(ONE, low)])).await.unwrap();
+    assert_eq!(read(consumer.as_mut(), 1).await[0].offset, low);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_beyond_the_end_is_another_topic() {
+    let mock = Mock::start().await;
+    mock.make_topic("t", 1).await;
+    append(&mock.log, "t", vec![record(None, "only", 0)]).await;
+    let mut consumer = mock.log.consumer("t", None).await.unwrap();
+    consumer.seek(&BTreeMap::from([(ONE, Offset(7))])).await.unwrap();
+    let error = first_error(consumer.as_mut()).await;
+    assert!(matches!(error, EventLogError::AnotherTopic { offset: Offset(7), .. }), "{error}");
+}
+
+async fn first_error(consumer: &mut dyn ::event_log::LogConsumer) -> EventLogError {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "no error came");
+        match consumer.poll(limit()).await {
+            Ok(Poll::Records(records)) => assert!(records.is_empty(), "{records:?}"),
+            Ok(Poll::Assigned(_)) => panic!("assigned without a group"),
+            Err(error) => return error,
+        }
+    }
+}
