@@ -65,10 +65,12 @@ impl Fixture for Embedded {
 
 macro_rules! conformance {
     ($($property:ident),* $(,)?) => {
-        $(#[tokio::test(flavor = "multi_thread")]
-        async fn $property() {
-            suite::$property(&Embedded::start().await).await;
-        })*
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $property() {
+                suite::$property(&Embedded::start().await).await;
+            }
+        )*
     };
 }
 

@@ -27,10 +27,12 @@ impl Fixture for InMemory {
 
 macro_rules! conformance {
     ($($property:ident),* $(,)?) => {
-        $(#[tokio::test]
-        async fn $property() {
-            suite::$property(&InMemory(MemoryLog::new(clock()))).await;
-        })*
+        $(
+            #[tokio::test]
+            async fn $property() {
+                suite::$property(&InMemory(MemoryLog::new(clock()))).await;
+            }
+        )*
     };
 }
 

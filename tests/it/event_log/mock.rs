@@ -63,10 +63,12 @@ impl Fixture for Mock {
 
 macro_rules! conformance {
     ($($property:ident),* $(,)?) => {
-        $(#[tokio::test(flavor = "multi_thread")]
-        async fn $property() {
-            suite::$property(&Mock::start().await).await;
-        })*
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $property() {
+                suite::$property(&Mock::start().await).await;
+            }
+        )*
     };
 }
 
