@@ -8,10 +8,11 @@ mod event_log;
 /// Positions, borders, cuts, indexes, tiling, copies: the decisions of the law, against their definitions.
 mod protocol;
 
-// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
+/// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
+mod tidy;
+
 /// Realtime stores, in memory and in Redis: stamps, life of blobs, gaps, fullness, races, outages.
 mod realtime_store;
-mod tidy;
 
 /// State blobs: whole, or named as corrupt.
 mod blob;
@@ -28,3 +29,5 @@ mod lines;
 mod gateway;
 /// The batch layer: every record archived once, every batch view equal to a fold over the log below its cut.
 mod batch;
+/// The speed layer: runs against the fold of the log, with workers and stores that fail.
+mod speed;

@@ -140,22 +140,28 @@ fn index(stamp: u128, runs: &[u128]) -> Index {
 macro_rules! on_every_store {
     ($($property:ident),* $(,)?) => {
         mod in_memory {
-            $(#[tokio::test]
-            async fn $property() {
-                super::$property(super::Fixture::memory(1 << 20)).await;
-            })*
+            $(
+                #[tokio::test]
+                async fn $property() {
+                    super::$property(super::Fixture::memory(1 << 20)).await;
+                }
+            )*
         }
         mod in_redis {
-            $(#[tokio::test]
-            async fn $property() {
-                super::$property(super::Fixture::redis().await).await;
-            })*
+            $(
+                #[tokio::test]
+                async fn $property() {
+                    super::$property(super::Fixture::redis().await).await;
+                }
+            )*
         }
         mod in_redis_cluster {
-            $(#[tokio::test]
-            async fn $property() {
-                super::$property(super::Fixture::redis_cluster().await).await;
-            })*
+            $(
+                #[tokio::test]
+                async fn $property() {
+                    super::$property(super::Fixture::redis_cluster().await).await;
+                }
+            )*
         }
     };
 }

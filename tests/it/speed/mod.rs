@@ -1,0 +1,435 @@
+//! The speed layer against the fold of the log, with workers that die, double, stall and lose their stores.
+
+use std::future::Future;
+use std::task::Poll;
+use std::time::Duration;
+
+use event_log::EventLogError;
+use event_log::master::Hole;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serving_layer::BlobKey;
+use speed_layer::{SpeedError, SpeedSettings};
+use tokio_util::sync::CancellationToken;
+use views::{Cut, DefinitionNumber, Offset, PartitionId};
+
+use crate::support::seeds::seeds;
+
+mod system;
+
+use system::{Event, PARTITIONS, System};
+
+/// Runs a case for some seeds and says which one failed.
+async fn for_each<F: Future<Output = ()>>(count: u64, case: impl Fn(u64, StdRng) -> F) {
+    for seed in seeds(count) {
+        eprintln!("TWOFOLD_SEED={seed}");
+        case(seed, StdRng::seed_from_u64(seed)).await;
+    }
+}
+
+#[tokio::test]
+async fn runs_hold_the_fold_of_the_log() {
+    for_each(25, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        let count = rng.random_range(1..400);
+        system.send(&mut rng, count).await;
+        system.run_to_end(System::settings(&mut rng)).await;
+        system.check(&Cut::default()).await;
+        for partition in PARTITIONS {
+            let index = system.index(partition).await.unwrap();
+            let sent = system.sent.get(&partition).map_or(&[][..], Vec::as_slice);
+            assert_eq!(index.counters.rows as usize, sent.len());
+            assert_eq!(index.counters.rejected as usize, sent.iter().filter(|(_, event)| event.is_none()).count());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn merges_keep_the_answer_and_leave_few_runs() {
+    for_each(4, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        let settings = SpeedSettings { max_records: 2, merge_fan_in: 3, ..System::settings(&mut rng) };
+        system.send(&mut rng, 300).await;
+        system.run_to_end(settings.clone()).await;
+        let (worker, stop) = system.spawn(settings);
+        system
+            .until("closed segments are one run each", async || {
+                let mut is_merged = true;
+                for partition in PARTITIONS {
+                    let index = system.index(partition).await.unwrap();
+                    is_merged &= views::choose_merge(&index.runs, 3, &Default::default()).is_none();
+                }
+                is_merged
+            })
+            .await;
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&Cut::default()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_anywhere_counts_each_event_once() {
+    for_each(25, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.store.fail(30);
+        for _ in 0..rng.random_range(1..12) {
+            let count = rng.random_range(0..60);
+            system.send(&mut rng, count).await;
+            let polls = rng.random_range(1..60);
+            system.run_and_kill(System::settings(&mut rng), polls).await;
+        }
+        system.run_to_end(System::settings(&mut rng)).await;
+        system.check(&Cut::default()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_workers_on_the_same_partitions_double_nothing() {
+    for_each(10, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.store.fail(20);
+        let (one, stop_one) = system.spawn(System::settings(&mut rng));
+        let (other, stop_other) = system.spawn(System::settings(&mut rng));
+        for _ in 0..6 {
+            system.send(&mut rng, 40).await;
+            system.until("heads at the end", || system.is_at_end()).await;
+        }
+        stop_one.cancel();
+        stop_other.cancel();
+        one.await.unwrap().unwrap();
+        other.await.unwrap().unwrap();
+        system.check(&Cut::default()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_was_paused_while_another_went_on_changes_nothing() {
+    for_each(15, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        let stop = CancellationToken::new();
+        let zombie = speed_layer::run::run(system.components(), System::settings(&mut rng), stop.clone());
+        let mut zombie = Box::pin(zombie);
+        system.send(&mut rng, 80).await;
+        for _ in 0..rng.random_range(1..40) {
+            assert!(matches!(futures::poll!(zombie.as_mut()), Poll::Pending));
+            tokio::task::yield_now().await;
+        }
+        system.run_to_end(System::settings(&mut rng)).await;
+        system.send(&mut rng, 40).await;
+        system.run_to_end(System::settings(&mut rng)).await;
+        let revived = tokio::spawn(zombie);
+        system.send(&mut rng, 40).await;
+        system.until("the revived worker goes on at the head", || system.is_at_end()).await;
+        stop.cancel();
+        revived.await.unwrap().unwrap();
+        system.check(&Cut::default()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wiped_store_is_rebuilt_from_the_cut_with_the_copies_before_it() {
+    for_each(20, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.send(&mut rng, 200).await;
+        let (worker, stop) = system.spawn(System::settings(&mut rng));
+        system.until("heads at the end", || system.is_at_end()).await;
+        let share = rng.random_range(0.2..1.0);
+        let (archived, cut) = (system.grid_cut(share), system.grid_cut(share * rng.random_range(0.3..1.0)));
+        system.archive(&archived, &[]).await;
+        system.publish(&cut).await;
+        system.memory.wipe();
+        system.send(&mut rng, 60).await;
+        system.until("heads at the end again", || system.is_at_end()).await;
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&cut).await;
+        for partition in PARTITIONS {
+            let index = system.index(partition).await.unwrap();
+            let first = index.runs.first().map_or(index.head.offset, |run| run.from.offset);
+            assert!(first >= cut.offset(partition), "nothing below the cut was computed again");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn runs_below_every_cut_are_dropped_after_the_courtesy_and_answers_stay() {
+    for_each(10, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.send(&mut rng, 200).await;
+        let (worker, stop) = system.spawn(System::settings(&mut rng));
+        system.until("heads at the end", || system.is_at_end()).await;
+        let (low, high) = (system.grid_cut(0.4), system.grid_cut(0.8));
+        system.archive(&high, &[]).await;
+        system.publish_view(&system.views[0], &high).await;
+        system.check(&Cut::default()).await;
+        system.publish_view(&system.views[1], &low).await;
+        let first_run = async |partition| {
+            let index = system.index(partition).await.unwrap();
+            index.runs.first().map_or(index.head.offset, |run| run.from.offset)
+        };
+        system
+            .until("runs below the least cut are gone", async || {
+                first_run(PARTITIONS[0]).await >= low.offset(PARTITIONS[0])
+                    && first_run(PARTITIONS[1]).await >= low.offset(PARTITIONS[1])
+            })
+            .await;
+        for partition in PARTITIONS {
+            assert!(
+                first_run(partition).await <= low.offset(partition).max(Offset(0)),
+                "the other view needs the rest"
+            );
+        }
+        system.check(&low).await;
+        system.send(&mut rng, 50).await;
+        system.until("heads at the end", || system.is_at_end()).await;
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&low).await;
+    })
+    .await;
+}
+
+/// The end of the log in every partition: a cut off the grid, as after a silence.
+fn end_cut(system: &System) -> Cut {
+    Cut(PARTITIONS.iter().map(|partition| (*partition, system.position(*partition, system.end(*partition)))).collect())
+}
+
+#[tokio::test]
+async fn published_cuts_are_borders() {
+    for_each(6, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.send(&mut rng, 40).await;
+        system.run_to_end(System::settings(&mut rng)).await;
+        system.send(&mut rng, 40).await;
+        let cut = end_cut(&system);
+        // The other view is still answered from the start, so the worker does not jump over the cut.
+        system.publish_view(&system.views[0], &cut).await;
+        system.send(&mut rng, 40).await;
+        system.run_to_end(SpeedSettings { max_records: 1_000, ..System::settings(&mut rng) }).await;
+        for (partition, cut) in &cut.0 {
+            let index = system.index(*partition).await.unwrap();
+            let crosses = |run: &views::Run| run.from.offset < cut.offset && cut.offset < run.to.offset;
+            assert!(!index.runs.iter().any(crosses), "a run crosses the cut at {}", cut.offset);
+        }
+        system.check(&Cut::default()).await;
+        system.check(&cut).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_below_every_cut_jumps_to_the_least() {
+    for_each(6, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.send(&mut rng, 40).await;
+        system.run_to_end(System::settings(&mut rng)).await;
+        system.send(&mut rng, 60).await;
+        let cut = end_cut(&system);
+        system.archive(&cut, &[]).await;
+        system.publish(&cut).await;
+        system.send(&mut rng, 60).await;
+        system.run_to_end(System::settings(&mut rng)).await;
+        system.check(&cut).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn where_the_log_has_expired_the_master_dataset_is_read() {
+    for_each(10, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.send(&mut rng, 150).await;
+        let archived = system.grid_cut(0.7);
+        for partition in PARTITIONS {
+            system.log.expire_below("edits", partition, archived.offset(partition)).unwrap();
+        }
+        let (worker, stop) = system.spawn(System::settings(&mut rng));
+        system.send(&mut rng, 20).await;
+        for _ in 0..50 {
+            system.clock.advance(Duration::from_millis(20));
+            tokio::task::yield_now().await;
+        }
+        assert!(system.index(PartitionId(0)).await.is_none_or(|index| index.runs.is_empty()), "nothing is skipped");
+        system.archive(&archived, &[]).await;
+        system.until("heads at the end", || system.is_at_end()).await;
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&Cut::default()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_declared_hole_is_passed_and_counted() {
+    for_each(6, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.send(&mut rng, 150).await;
+        let mut holes = Vec::new();
+        let low = system.grid_cut(0.5);
+        for partition in PARTITIONS {
+            let to = low.offset(partition);
+            system.log.expire_below("edits", partition, to).unwrap();
+            // The records are lost: from here on nobody has ever seen them.
+            system.sent.get_mut(&partition).unwrap().retain(|(record, _)| record.offset >= to);
+            holes.push(Hole { partition, from: Offset(0), to });
+        }
+        let (worker, stop) = system.spawn(System::settings(&mut rng));
+        let archived = Cut(PARTITIONS.iter().map(|p| (*p, system.position(*p, low.offset(*p)))).collect());
+        system.archive(&archived, &holes).await;
+        system.until("heads at the end", || system.is_at_end()).await;
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&Cut::default()).await;
+        for hole in holes {
+            let index = system.index(hole.partition).await.unwrap();
+            assert_eq!(index.counters.holes, (hole.to.0 - hole.from.0) as u64);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_for_a_while_loses_nothing() {
+    for_each(6, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.send(&mut rng, 60).await;
+        let (worker, stop) = system.spawn(System::settings(&mut rng));
+        system.until("heads at the end", || system.is_at_end()).await;
+        system.store.set_up(false);
+        system.send(&mut rng, 60).await;
+        for _ in 0..100 {
+            system.clock.advance(Duration::from_millis(20));
+            tokio::task::yield_now().await;
+        }
+        assert!(!system.is_at_end().await);
+        system.store.set_up(true);
+        system.until("heads at the end", || system.is_at_end()).await;
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&Cut::default()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_store_stops_appending_until_runs_are_dropped() {
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut system = System::with_memory(1, 60_000).await;
+    system.send(&mut rng, 600).await;
+    let settings = SpeedSettings { grace: Duration::from_millis(50), ..System::settings(&mut rng) };
+    let settings = SpeedSettings { blob_time_to_live: Duration::from_millis(200), ..settings };
+    let (worker, stop) = system.spawn(settings);
+    system.until("the store is nearly full", async || system.memory.used_bytes() > 55_000).await;
+    for _ in 0..100 {
+        system.clock.advance(Duration::from_millis(20));
+        tokio::task::yield_now().await;
+    }
+    assert!(!system.is_at_end().await, "what does not fit is not appended");
+    assert!(system.memory.used_bytes() <= 60_000);
+    let cut = system.grid_cut(1.0);
+    system.archive(&cut, &[]).await;
+    system.publish(&cut).await;
+    system.until("heads at the end", || system.is_at_end()).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    system.check(&cut).await;
+}
+
+#[tokio::test]
+async fn a_lost_blob_makes_the_partition_start_again() {
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut system = System::new(2).await;
+    let settings = SpeedSettings { max_records: 3, merge_fan_in: 8, ..System::settings(&mut rng) };
+    for number in 0..6 {
+        let event = Event { id: Some(number), time: 0, page: "page".to_owned(), added: 1 };
+        system.send_one(Some(event), 1_700_000_000_000_000).await;
+    }
+    system.run_to_end(settings.clone()).await;
+    let index = system.index(PartitionId(0)).await.unwrap();
+    let lost = BlobKey { run: index.runs[0].id, view: system.views[0].hash };
+    system.store.lose_blob(lost);
+    let (worker, stop) = system.spawn(settings);
+    system.send(&mut rng, 200).await;
+    system
+        .until("no index names the lost blob", async || {
+            let index = system.index(PartitionId(0)).await.unwrap();
+            index.runs.iter().all(|run| run.id != lost.run) && system.is_at_end().await
+        })
+        .await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    system.check(&Cut::default()).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_was_created_again_stops_the_source() {
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut system = System::new(3).await;
+    system.send(&mut rng, 50).await;
+    system.run_to_end(System::settings(&mut rng)).await;
+    system.log.recreate_topic("edits").unwrap();
+    system.send(&mut rng, 200).await;
+    let (worker, _stop) = system.spawn(System::settings(&mut rng));
+    let ended = tokio::time::timeout(Duration::from_secs(60), worker).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(SpeedError::Log(EventLogError::AnotherTopic { .. }))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_worker_with_older_definitions_is_refused() {
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut system = System::new(4).await;
+    system.send(&mut rng, 50).await;
+    let newer = speed_layer::SpeedComponents { definitions: DefinitionNumber(2), ..system.components() };
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn(speed_layer::run::run(newer, System::settings(&mut rng), stop.clone()));
+    system.until("heads at the end", || system.is_at_end()).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    let before = system.index(PartitionId(0)).await.unwrap();
+    assert_eq!(before.definitions, DefinitionNumber(2));
+    system.send(&mut rng, 50).await;
+    system.run_and_kill(System::settings(&mut rng), 200).await;
+    assert_eq!(system.index(PartitionId(0)).await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn workers_of_one_group_share_the_partitions() {
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut system = System::new(5).await;
+    let settings = SpeedSettings { group: Some("speed".to_owned()), ..System::settings(&mut rng) };
+    let (one, stop_one) = system.spawn(settings.clone());
+    system.send(&mut rng, 60).await;
+    system.until("heads at the end", || system.is_at_end()).await;
+    let (other, stop_other) = system.spawn(settings);
+    system.send(&mut rng, 60).await;
+    system.until("heads at the end", || system.is_at_end()).await;
+    stop_one.cancel();
+    one.await.unwrap().unwrap();
+    system.send(&mut rng, 60).await;
+    system.until("the other takes over", || system.is_at_end()).await;
+    stop_other.cancel();
+    other.await.unwrap().unwrap();
+    system.check(&Cut::default()).await;
+}
+
+#[tokio::test]
+async fn an_idle_index_is_marked_as_still_right() {
+    let mut rng = StdRng::seed_from_u64(6);
+    let mut system = System::new(6).await;
+    system.send(&mut rng, 20).await;
+    let (worker, stop) = system.spawn(System::settings(&mut rng));
+    system.until("heads at the end", || system.is_at_end()).await;
+    let before = system.index(PartitionId(0)).await.unwrap();
+    system.until("a later as-of", async || system.index(PartitionId(0)).await.unwrap().as_of > before.as_of).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    let after = system.index(PartitionId(0)).await.unwrap();
+    assert_eq!((after.head, after.counters), (before.head, before.counters));
+}

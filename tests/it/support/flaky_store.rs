@@ -1,0 +1,97 @@
+//! A realtime store that fails as a network does: before an operation, or after it was done and its answer was lost.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap};
+use views::{Index, IndexStamp};
+
+/// Wraps a store.
+pub struct FlakyStore {
+    inner: Arc<dyn RealtimeStore>,
+    rng: Mutex<StdRng>,
+    failures_per_thousand: AtomicU64,
+    is_up: AtomicBool,
+    lost_blobs: Mutex<BTreeSet<BlobKey>>,
+}
+
+impl FlakyStore {
+    /// Fails never, until told otherwise.
+    pub fn new(inner: Arc<dyn RealtimeStore>, seed: u64) -> Self {
+        Self {
+            inner,
+            rng: Mutex::new(StdRng::seed_from_u64(seed)),
+            failures_per_thousand: AtomicU64::new(0),
+            is_up: AtomicBool::new(true),
+            lost_blobs: Mutex::default(),
+        }
+    }
+
+    /// How many of a thousand operations fail, half of them after they were done.
+    pub fn fail(&self, per_thousand: u64) {
+        self.failures_per_thousand.store(per_thousand, Ordering::SeqCst);
+    }
+
+    /// Takes the whole store away, or brings it back.
+    pub fn set_up(&self, is_up: bool) {
+        self.is_up.store(is_up, Ordering::SeqCst);
+    }
+
+    /// Loses a blob for ever, as an eviction does.
+    pub fn lose_blob(&self, key: BlobKey) {
+        self.lost_blobs.lock().unwrap().insert(key);
+    }
+
+    async fn attempt<T>(&self, operation: impl Future<Output = Result<T, ServingError>>) -> Result<T, ServingError> {
+        let failed = |reason: &str| ServingError::Unreachable { store: "flaky", reason: reason.to_owned() };
+        let (fails, is_after) = {
+            let mut rng = self.rng.lock().unwrap();
+            (rng.random_range(0..1_000) < self.failures_per_thousand.load(Ordering::SeqCst), rng.random_bool(0.5))
+        };
+        tokio::task::yield_now().await;
+        if !self.is_up.load(Ordering::SeqCst) || (fails && !is_after) {
+            return Err(failed("down"));
+        }
+        let answer = operation.await;
+        tokio::task::yield_now().await;
+        if fails { Err(failed("the answer was lost")) } else { answer }
+    }
+}
+
+#[async_trait]
+impl RealtimeStore for FlakyStore {
+    async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
+        self.attempt(self.inner.read_index(partition)).await
+    }
+
+    async fn put_blobs(
+        &self,
+        partition: &PartitionKey,
+        blobs: Vec<(BlobKey, Bytes)>,
+        time_to_live: Duration,
+    ) -> Result<(), ServingError> {
+        self.attempt(self.inner.put_blobs(partition, blobs, time_to_live)).await
+    }
+
+    async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError> {
+        let found = self.attempt(self.inner.get_blobs(partition, keys)).await?;
+        let lost = self.lost_blobs.lock().unwrap();
+        Ok(keys.iter().zip(found).map(|(key, blob)| blob.filter(|_| !lost.contains(key))).collect())
+    }
+
+    async fn swap_index(
+        &self,
+        partition: &PartitionKey,
+        expected: Option<IndexStamp>,
+        next: &Index,
+        grace: Duration,
+    ) -> Result<Swap, ServingError> {
+        self.attempt(self.inner.swap_index(partition, expected, next, grace)).await
+    }
+}
