@@ -25,6 +25,8 @@ const BATCH_PART: &str = "_batch";
 /// The column that holds the realtime part of each measure.
 const REALTIME_PART: &str = "_realtime";
 
+const SLICE_ROWS: usize = 8_192;
+
 /// The states of one pin, by layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts<'a> {
@@ -81,14 +83,17 @@ pub(crate) async fn answer(
 async fn finish(plans: &Plans, parts: Parts<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {
     let mut states = Vec::new();
     for part in parts.batch.into_iter().chain(parts.realtime.iter().map(Arc::as_ref)) {
-        let selected = select(part, &question.filters)?;
-        if selected.num_rows() > 0 {
-            states.push(selected);
-        }
+        states.extend(in_slices(&select(part, &question.filters)?));
     }
     let plan = plans.finish(&question.by).await?;
     let finished = plan.execute(states).await?;
     Ok(concat_batches(&plan.output_schema(), &finished)?)
+}
+
+/// The rows in batches of the size that the engine works best with, and between which it lets others run.
+pub(crate) fn in_slices(rows: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let starts = (0..rows.num_rows()).step_by(SLICE_ROWS);
+    starts.map(|start| rows.slice(start, SLICE_ROWS.min(rows.num_rows() - start)))
 }
 
 fn sort_and_limit(rows: &RecordBatch, question: &Question) -> Result<RecordBatch, ArrowError> {

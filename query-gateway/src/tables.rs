@@ -22,11 +22,9 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, 
 use datafusion::physical_plan::ExecutionPlan;
 use views::{Pipeline, ViewDefinition};
 
+use crate::answer::in_slices;
 use crate::rows::Layer;
 use crate::served::Served;
-
-/// Rows per batch handed to the engine: it splits work by batches.
-const BATCH_ROWS: usize = 8_192;
 
 /// A view as columns only.
 #[derive(Debug)]
@@ -98,7 +96,8 @@ impl Pinned {
     pub(crate) fn new(served: &Served, layer: Layer) -> Self {
         let batch = served.batch.iter().filter(|_| layer != Layer::Realtime);
         let realtime = served.realtime.chunks().iter().filter(|_| layer != Layer::Batch);
-        let parts = batch.chain(realtime).map(|states| slices(states.batch())).filter(|slices| !slices.is_empty());
+        let slices = batch.chain(realtime).map(|states| in_slices(states.batch()).collect::<Vec<_>>());
+        let parts = slices.filter(|slices| !slices.is_empty());
         Self(parts.collect())
     }
 
@@ -107,11 +106,6 @@ impl Pinned {
         let table = MemTable::try_new(view.states.clone(), partitions)?;
         LogicalPlanBuilder::scan("states", provider_as_source(Arc::new(table)), None)?.build()
     }
-}
-
-fn slices(batch: &RecordBatch) -> Vec<RecordBatch> {
-    let starts = (0..batch.num_rows()).step_by(BATCH_ROWS);
-    starts.map(|start| batch.slice(start, BATCH_ROWS.min(batch.num_rows() - start))).collect()
 }
 
 /// Makes all views known to the planner.
