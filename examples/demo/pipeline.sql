@@ -1,5 +1,5 @@
 -- Traffic of a web site, as `twofold demo` makes it up.
--- A grid of 512 records and a gap of 2 s are small, so that each batch view visibly takes over what realtime held.
+-- A grid of 512 records and a gap of 5 s are small, so that each batch view visibly takes over what realtime held.
 CREATE UNBOUNDED EXTERNAL TABLE visits (
   id VARCHAR NOT NULL,
   time TIMESTAMP NOT NULL,
@@ -9,7 +9,7 @@ CREATE UNBOUNDED EXTERNAL TABLE visits (
   status INT NOT NULL,
   bytes BIGINT
 ) STORED AS JSON LOCATION 'kafka://visits'
-OPTIONS (event_time 'time', event_id 'id', horizon '10 minutes', late_after '1 minute', grid '512', partitions '2');
+OPTIONS (event_time 'time', event_id 'id', horizon '10 minutes', late_after '1 minute', grid '512', gap '5 seconds', partitions '2');
 
 CREATE MATERIALIZED VIEW visits_by_page AS
 SELECT page, date_bin(INTERVAL '1 minute', time) AS minute,

@@ -31,3 +31,5 @@ mod gateway;
 mod batch;
 /// The speed layer: runs against the fold of the log, with workers and stores that fail.
 mod speed;
+/// Configuration: defaults, layers, and errors that name the key.
+mod config;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
@@ -23,27 +24,28 @@ pub struct Client {
     base: String,
 }
 
-/// What the collector answers.
+/// What the collector says about the events of one request.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Receipt {
-    /// Events that are in the log now.
+    /// Good events that are in the log now.
     pub accepted: u64,
-    /// Rows that are not.
+    /// Bad events: kept in the log with their error, or left out.
     pub rejected: u64,
-    /// Why not, by their place in the request.
-    #[serde(default)]
-    pub errors: Vec<RowError>,
-    /// As of these events.
-    pub token: Option<String>,
+    /// Every event that was not accepted, and why.
+    pub errors: Vec<EventError>,
+    /// As of the events that are in the log now.
+    pub token: String,
 }
 
-/// One refused row.
+/// One event that was not accepted.
 #[derive(Clone, Debug, Deserialize)]
-pub struct RowError {
-    /// Its place in the request, from 0.
+pub struct EventError {
+    /// Its line in the request, from 0.
     pub index: usize,
-    /// What is wrong with it.
+    /// Why.
     pub error: String,
+    /// Whether the log holds it; `None`: nobody knows, send it again.
+    pub stored: Option<bool>,
 }
 
 /// How one request to the collector ended.
@@ -57,6 +59,8 @@ pub enum SendOutcome {
         after: Option<Duration>,
         /// What the system said.
         reason: String,
+        /// What became of the events, where some of them were stored nevertheless.
+        partly: Option<Receipt>,
     },
 }
 
@@ -98,22 +102,23 @@ impl Client {
     ///
     /// # Errors
     /// A refusal that sending again would not change.
-    pub async fn send_events(&self, source: &str, lines: String) -> Result<SendOutcome> {
+    pub async fn send_events(&self, source: &str, lines: Bytes) -> Result<SendOutcome> {
         let url = format!("{}/v1/sources/{source}/events", self.base);
         let request = self.http.post(url).header("content-type", "application/x-ndjson").body(lines);
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() || error.is_timeout() || error.is_request() => {
                 let reason = format!("{:#}", anyhow!(error));
-                return Ok(SendOutcome::Later { after: None, reason });
+                return Ok(SendOutcome::Later { after: None, reason, partly: None });
             }
             Err(error) => return Err(error).context("the collector's answer cannot be read"),
         };
         let status = response.status();
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
             let after = response.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok()?.parse().ok());
-            let reason = describe(status, &response.text().await.unwrap_or_default());
-            return Ok(SendOutcome::Later { after: after.map(Duration::from_secs), reason });
+            let body = response.text().await.unwrap_or_default();
+            let (reason, partly) = (describe(status, &body), serde_json::from_str(&body).ok());
+            return Ok(SendOutcome::Later { after: after.map(Duration::from_secs), reason, partly });
         }
         let body = response.text().await.context("the collector's answer broke off")?;
         match serde_json::from_str::<Receipt>(&body) {

@@ -1,13 +1,20 @@
 //! The commands: each reads its arguments, does its work through the other modules, and answers in words.
 
+mod batch;
+mod demo;
+mod doctor;
+mod load;
 mod query;
 mod status;
+mod up;
+mod validate;
 
 use anyhow::{Context, Error, Result};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
 use crate::config::{Config, ConfigError, Sources};
 use crate::logging::start_logging;
+use crate::roles::{Role, Roles};
 
 /// Runs the command of a command line.
 ///
@@ -16,9 +23,18 @@ use crate::logging::start_logging;
 pub async fn run(arguments: Arguments) -> Result<()> {
     start_logging(&arguments.logs, arguments.command.is_server())?;
     match arguments.command {
+        Command::Up(arguments) => up::up(&arguments, Roles::all()).await,
+        Command::Ingest(arguments) => up::up(&arguments, Roles::only(Role::Ingest)).await,
+        Command::Archive(arguments) => up::up(&arguments, Roles::only(Role::Archive)).await,
+        Command::Speed(arguments) => up::up(&arguments, Roles::only(Role::Speed)).await,
+        Command::Gateway(arguments) => up::up(&arguments, Roles::only(Role::Gateway)).await,
+        Command::Batch(arguments) => batch::batch(&arguments).await,
+        Command::Demo(arguments) => demo::demo(&arguments).await,
+        Command::Load(arguments) => load::load(&arguments).await,
+        Command::Doctor(arguments) => doctor::doctor(&arguments).await,
         Command::Query(arguments) => query::query(&arguments).await,
+        Command::Validate(arguments) => validate::validate(&arguments),
         Command::Status(arguments) => status::status(&arguments).await,
-        _ => todo!(),
     }
 }
 

@@ -8,12 +8,12 @@
 //! Not here: reading files or the environment (`commands.rs` does); what settings are used for (the crates).
 
 mod error;
+mod layer_sections;
 mod layers;
 pub mod quantity;
 mod reader;
 mod sections;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,8 +22,15 @@ pub use error::{ConfigError, ConfigProblem};
 pub use layers::{DEFAULTS, ENVIRONMENT_PREFIX};
 pub use sections::Secret;
 
+use batch_layer::BatchSettings;
+use batch_layer::archive::ArchiveSettings;
+use event_log::collector::CollectorSettings;
+use event_log::kafka::KafkaSettings;
 use layers::Layers;
+use query_gateway::GatewaySettings;
 use reader::Reader;
+use serving_layer::redis::RedisSettings;
+use speed_layer::SpeedSettings;
 
 /// What the layers over the defaults say.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +54,16 @@ pub struct Config {
     pub lake: LakeSettings,
     /// Where realtime views live.
     pub realtime: RealtimeSettings,
+    /// Events over HTTP into the log.
+    pub collector: CollectorSettings,
+    /// Log to master dataset.
+    pub archive: ArchiveSettings,
+    /// Master dataset to batch views.
+    pub batch: BatchSettings,
+    /// Log to realtime views.
+    pub speed: SpeedSettings,
+    /// Both views to answers.
+    pub gateway: GatewaySettings,
 }
 
 /// Settings of the process as a whole.
@@ -61,19 +78,28 @@ pub struct SystemSettings {
 }
 
 /// Which event log is used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LogSettings {
-    /// `None`: the embedded broker.
-    pub brokers: Option<String>,
-    /// Port of the embedded broker; `None`: the port it had before, or any free one.
+    /// Whether the broker inside this process is used; then the address in `kafka` does not count.
+    pub is_embedded: bool,
+    /// Port of the embedded broker; `None`: any free one.
     pub embedded_port: Option<u16>,
-    /// Handed to the Kafka client.
-    pub properties: BTreeMap<String, String>,
+    /// The client.
+    pub kafka: KafkaSettings,
+}
+
+/// Where tables live, and how they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LakeSettings {
+    /// Where.
+    pub location: LakeLocation,
+    /// How.
+    pub tables: lake::LakeSettings,
 }
 
 /// Where tables live.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LakeSettings {
+pub enum LakeLocation {
     /// A folder; `None`: inside the data directory.
     Folder(Option<PathBuf>),
     /// An object store that speaks S3.
@@ -100,8 +126,13 @@ pub struct S3Settings {
 /// Where realtime views live.
 #[derive(Clone, Debug)]
 pub enum RealtimeSettings {
-    /// In this process, up to so many bytes.
-    Memory(u64),
+    /// In this process.
+    Memory {
+        /// When so much is in use, realtime stands still.
+        limit_bytes: u64,
+    },
+    /// On a Redis server.
+    Redis(RedisSettings),
 }
 
 impl Config {

@@ -17,7 +17,7 @@ mod summary;
 
 pub use answer::{Answer, PageAnswer};
 pub use check::{Comparison, SKETCH_BOUNDS, compare};
-pub use run::run_demo;
+pub use run::{DemoPlan, run_demo};
 pub use summary::Summary;
 
 /// The pipeline of the demo.
@@ -28,6 +28,8 @@ pub const SOURCE: &str = "visits";
 
 /// Settings that make a lambda architecture visible within a minute: over the defaults, below file, environment and flags.
 pub const SETTINGS: &str = r#"
+[system]
+listen = "127.0.0.1:0"
 [archive]
 commit_interval = "1s"
 [batch]

@@ -19,6 +19,11 @@ impl Health {
         stopped.insert(source.to_owned(), format!("{stage}: {error:#}"));
     }
 
+    /// Whether the source was given up.
+    pub fn is_stopped(&self, source: &str) -> bool {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).contains_key(source)
+    }
+
     /// Why each stopped source stopped.
     pub fn stopped_sources(&self) -> BTreeMap<String, String> {
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()

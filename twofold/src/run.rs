@@ -1,7 +1,7 @@
 //! The supervisor: owns every task of a system, notices one that dies, and stops them in the direction of the data.
 //!
 //! ```text
-//!  stop --> intake --> archive --> speed --> batch --> gateway --> broker
+//!  stop --> intake --> archive --> speed --> batch --> gateway --> log client --> broker
 //! ```
 //!
 //! Guarantee: each stage is told to stop only when the one before it has ended, or the deadline has passed; then what
@@ -15,13 +15,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::health::Health;
+use crate::status::{FactSources, StatusBoard};
 
 /// A group of tasks that stop together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,14 +40,16 @@ pub enum Stage {
     Batch,
     /// Answers.
     Gateway,
+    /// The clients of the event log, which leave their groups.
+    Log,
     /// The embedded broker.
     Broker,
 }
 
 impl Stage {
     /// All stages in the order in which they stop.
-    pub const IN_ORDER: [Self; 6] =
-        [Self::Intake, Self::Archive, Self::Speed, Self::Batch, Self::Gateway, Self::Broker];
+    pub const IN_ORDER: [Self; 7] =
+        [Self::Intake, Self::Archive, Self::Speed, Self::Batch, Self::Gateway, Self::Log, Self::Broker];
 
     /// The name in logs.
     pub fn name(self) -> &'static str {
@@ -53,6 +59,7 @@ impl Stage {
             Self::Speed => "speed",
             Self::Batch => "batch",
             Self::Gateway => "gateway",
+            Self::Log => "log",
             Self::Broker => "broker",
         }
     }
@@ -87,6 +94,11 @@ impl Supervisor {
     pub fn new(health: Arc<Health>, deadline: Duration) -> Self {
         let tokens = Stage::IN_ORDER.into_iter().map(|stage| (stage, CancellationToken::new())).collect();
         Self { tasks: JoinSet::new(), names: HashMap::new(), tokens, health, deadline }
+    }
+
+    /// What is known of stopped sources.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// The token that tells the tasks of a stage to stop.
@@ -175,4 +187,61 @@ impl Supervisor {
     fn pending(&self, stage: Stage) -> Vec<String> {
         self.names.values().filter(|(of, _)| *of == stage).map(|(_, name)| name.clone()).collect()
     }
+}
+
+/// Runs a supervisor in a task of its own; the set holds that one task.
+pub fn supervise(supervisor: Supervisor, stop: CancellationToken) -> JoinSet<Result<()>> {
+    let mut set = JoinSet::new();
+    set.spawn(supervisor.run(stop));
+    set
+}
+
+/// How long open requests may go on after the gateway was told to stop: longer than an answer, shorter than a wait for
+/// a position.
+const REQUEST_GRACE: Duration = Duration::from_secs(3);
+
+/// Serves HTTP until `stop`, then lets open requests end.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> Result<(), RoleError> {
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        ended = server => ended.map_err(|error| RoleError::Failed(anyhow!(error).context("http server"))),
+        () = async { stop.cancelled().await; tokio::time::sleep(REQUEST_GRACE).await } => Ok(()),
+    }
+}
+
+/// Between two looks at what the gateway cannot know.
+const FACTS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Keeps the status board up to date until `stop`.
+///
+/// # Errors
+/// None: what cannot be asked is shown as unknown.
+pub async fn collect_facts(
+    sources: FactSources,
+    board: Arc<StatusBoard>,
+    stop: CancellationToken,
+) -> Result<(), RoleError> {
+    while let Some(facts) = stop.run_until_cancelled(sources.gather()).await {
+        board.put(facts);
+        if stop.run_until_cancelled(tokio::time::sleep(FACTS_INTERVAL)).await.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Returns at the first SIGTERM or ctrl-c.
+///
+/// # Errors
+/// If the operating system refuses to tell.
+pub async fn wait_for_signal() -> Result<&'static str> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for ctrl-c")?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "ctrl-c",
+    })
 }

@@ -1,16 +1,20 @@
-//! Which key means which setting: one function per section of `config/default.toml`.
+//! Which key means which setting of process, log and stores: one function per section of `config/default.toml`.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use event_log::kafka::{Compression, KafkaSettings};
+use serving_layer::redis::RedisSettings;
 use url::Url;
 
+use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{Reader, Section};
-use super::{Config, LakeSettings, LogSettings, RealtimeSettings, S3Settings, SystemSettings};
+use super::{Config, LakeLocation, LakeSettings, LogSettings, RealtimeSettings, S3Settings, SystemSettings};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
+const MANY: u64 = 1 << 31;
 
 /// A text that does not appear in logs.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,6 +33,11 @@ pub fn read_all(reader: &Reader) -> Config {
         log: read_log(reader),
         lake: read_lake(reader.section("lake")),
         realtime: read_realtime(reader.section("realtime")),
+        collector: read_collector(reader.section("collector")),
+        archive: read_archive(reader.section("archive")),
+        batch: read_batch(reader.section("batch")),
+        speed: read_speed(reader.section("speed")),
+        gateway: read_gateway(reader.section("gateway")),
     }
 }
 
@@ -46,14 +55,55 @@ fn read_system(section: Section<'_>) -> SystemSettings {
 fn read_log(reader: &Reader) -> LogSettings {
     let section = reader.section("log");
     let port = u16::try_from(section.count("embedded_port", 0..=65_535)).unwrap_or(0);
+    let brokers = section.optional_text("brokers");
     LogSettings {
-        brokers: section.optional_text("brokers"),
+        is_embedded: brokers.is_none(),
         embedded_port: (port != 0).then_some(port),
-        properties: reader.below("log.properties"),
+        kafka: KafkaSettings {
+            bootstrap_servers: brokers.unwrap_or_else(|| KafkaSettings::default().bootstrap_servers),
+            properties: reader.below("log.properties"),
+            ..read_kafka(section)
+        },
+    }
+}
+
+fn read_kafka(section: Section<'_>) -> KafkaSettings {
+    let replication = i32::try_from(section.count("replication", 0..=1_000)).unwrap_or(0);
+    KafkaSettings {
+        client_id: section.text("client_id"),
+        connect_timeout: section.duration("connect_timeout", MILLISECOND),
+        request_timeout: section.duration("request_timeout", MILLISECOND),
+        delivery_timeout: section.duration("delivery_timeout", MILLISECOND),
+        linger: section.duration("linger", Duration::ZERO),
+        compression: section.parsed("compression", |text| match text {
+            "none" => Ok(Compression::None),
+            "lz4" => Ok(Compression::Lz4),
+            "zstd" => Ok(Compression::Zstd),
+            _ => Err(format!("`{text}` is not `none`, `lz4` or `zstd`")),
+        }),
+        queue_records: u32::try_from(section.count("queue_records", 1..=MANY)).unwrap_or(u32::MAX),
+        queue_bytes: section.size("queue_size"),
+        max_record_bytes: section.length("max_record_bytes", 1..=MANY),
+        prefetch_bytes: section.size("prefetch_size"),
+        fetch_wait: section.duration("fetch_wait", MILLISECOND),
+        session_timeout: section.duration("session_timeout", Duration::from_secs(1)),
+        replication: (replication != 0).then_some(replication),
+        ..KafkaSettings::default()
     }
 }
 
 fn read_lake(section: Section<'_>) -> LakeSettings {
+    LakeSettings {
+        location: read_location(section),
+        tables: lake::LakeSettings {
+            checkpoint_interval: u32::try_from(section.count("checkpoint_interval", 1..=MANY)).unwrap_or(u32::MAX),
+            row_group_rows: section.length("row_group_rows", 1..=MANY),
+            compression_level: i32::try_from(section.count("compression_level", 1..=19)).unwrap_or(1),
+        },
+    }
+}
+
+fn read_location(section: Section<'_>) -> LakeLocation {
     let s3 = S3Settings {
         bucket: String::new(),
         prefix: String::new(),
@@ -64,17 +114,34 @@ fn read_lake(section: Section<'_>) -> LakeSettings {
     };
     let location = section.text("location");
     if !location.contains("://") {
-        return LakeSettings::Folder(Some(location).filter(|path| !path.is_empty()).map(PathBuf::from));
+        return LakeLocation::Folder(Some(location).filter(|path| !path.is_empty()).map(PathBuf::from));
     }
     let url = Url::parse(&location).ok().filter(|url| url.scheme() == "s3" && url.host_str().is_some());
     let Some(url) = url else {
         section.refuse("location", format!("`{location}` is neither a folder nor `s3://bucket/prefix`"));
-        return LakeSettings::Folder(None);
+        return LakeLocation::Folder(None);
     };
     let bucket = url.host_str().unwrap_or_default().to_owned();
-    LakeSettings::S3(S3Settings { bucket, prefix: url.path().trim_matches('/').to_owned(), ..s3 })
+    LakeLocation::S3(S3Settings { bucket, prefix: url.path().trim_matches('/').to_owned(), ..s3 })
 }
 
 fn read_realtime(section: Section<'_>) -> RealtimeSettings {
-    RealtimeSettings::Memory(section.size("memory_limit"))
+    let store = section.text("store");
+    let limit_bytes = section.size("memory_limit");
+    let redis = RedisSettings {
+        url: store.clone(),
+        prefix: section.text("redis_prefix"),
+        connect_timeout: section.duration("redis_connect_timeout", MILLISECOND),
+        response_timeout: section.duration("redis_response_timeout", MILLISECOND),
+        reconnect_pause: section.duration("redis_reconnect_pause", MILLISECOND),
+        pipeline_commands: section.length("redis_pipeline_commands", 1..=MANY),
+    };
+    if store.starts_with("redis://") {
+        return RealtimeSettings::Redis(redis);
+    }
+    if store != "memory" {
+        // The text may hold a password, so it is not repeated.
+        section.refuse("store", "is neither `memory` nor `redis://...`".to_owned());
+    }
+    RealtimeSettings::Memory { limit_bytes }
 }

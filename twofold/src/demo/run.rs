@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
+use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use views::{Clock, PositionToken};
@@ -113,17 +114,16 @@ impl Demo<'_> {
     /// Sends lines until they are answered for. Sending again is safe: the source names event ids.
     async fn send(&mut self, lines: &[Line]) -> Result<()> {
         let body: String = lines.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect();
+        let body = Bytes::from(body);
         for _ in 0..SEND_ATTEMPTS {
             match self.client.send_events(super::SOURCE, body.clone()).await? {
                 SendOutcome::Received(receipt) => {
                     self.summary.rejected += receipt.rejected;
-                    if let Some(token) = &receipt.token {
-                        self.token.merge(&PositionToken::decode(token)?);
-                    }
+                    self.token.merge(&PositionToken::decode(&receipt.token)?);
                     self.truth.acknowledge(lines);
                     return Ok(());
                 }
-                SendOutcome::Later { after, reason } => {
+                SendOutcome::Later { after, reason, .. } => {
                     tracing::warn!(reason, "the collector asks to send again later");
                     self.summary.retries += 1;
                     tokio::time::sleep(after.unwrap_or(SEND_PAUSE)).await;

@@ -1,0 +1,127 @@
+//! Configuration: defaults, layers, and errors that name the key.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use twofold::config::quantity::{format_duration, format_size, parse_duration, parse_size};
+use twofold::config::{Config, RealtimeSettings, Sources};
+
+fn read(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
+    let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(one, two)| ((*one).to_owned(), (*two).to_owned())).collect();
+    let sources = Sources { files: owned(&[("test.toml", file)]), environment: owned(environment), flags: owned(flags) };
+    Config::read(sources).map_err(|error| error.to_string())
+}
+
+/// Settings whose `Debug` hides fields that may hold passwords are compared field by field.
+#[test]
+fn defaults_in_the_file_are_those_of_the_crates() {
+    let config = Config::default();
+    let same = |ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
+        assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"), "config/default.toml against the crate's Default");
+    };
+    same(&config.collector, &event_log::collector::CollectorSettings::default());
+    same(&config.archive, &batch_layer::archive::ArchiveSettings::default());
+    same(&config.batch, &batch_layer::BatchSettings::default());
+    same(&config.speed, &speed_layer::SpeedSettings::default());
+    same(&config.gateway, &query_gateway::GatewaySettings::default());
+    same(&config.lake.tables, &lake::LakeSettings::default());
+    same(&kafka_fields(&config.log.kafka), &kafka_fields(&event_log::kafka::KafkaSettings::default()));
+    assert!(config.log.is_embedded && config.log.kafka.properties.is_empty());
+    assert!(matches!(config.realtime, RealtimeSettings::Memory { limit_bytes } if limit_bytes == 512 << 20));
+}
+
+#[test]
+fn defaults_of_redis_are_those_of_the_crate() {
+    let RealtimeSettings::Redis(ours) = read("[realtime]\nstore = \"redis://127.0.0.1:6379\"\n", &[], &[]).unwrap().realtime
+    else {
+        panic!("a redis URL means redis");
+    };
+    let theirs = serving_layer::redis::RedisSettings::default();
+    let spans = |one: &serving_layer::redis::RedisSettings| (one.connect_timeout, one.response_timeout, one.reconnect_pause);
+    assert_eq!(spans(&ours), spans(&theirs));
+    assert_eq!((ours.url, ours.prefix, ours.pipeline_commands), (theirs.url, theirs.prefix, theirs.pipeline_commands));
+}
+
+fn kafka_fields(settings: &event_log::kafka::KafkaSettings) -> impl std::fmt::Debug {
+    let spans = [
+        settings.connect_timeout,
+        settings.request_timeout,
+        settings.delivery_timeout,
+        settings.linger,
+        settings.fetch_wait,
+        settings.session_timeout,
+    ];
+    let sizes = (settings.queue_records, settings.queue_bytes, settings.max_record_bytes, settings.prefetch_bytes);
+    (settings.bootstrap_servers.clone(), settings.client_id.clone(), spans, sizes, settings.compression, settings.replication)
+}
+
+#[test]
+fn every_key_of_the_defaults_is_read() {
+    assert_eq!(Config::unread_default_keys(), Vec::<String>::new());
+}
+
+#[test]
+fn later_layers_win() {
+    let file = "[system]\nlisten = \"127.0.0.1:1\"\nshutdown_deadline = \"1s\"\n";
+    let environment = [("TWOFOLD_SYSTEM__LISTEN", "127.0.0.1:2"), ("TWOFOLD_SYSTEM__DATA_DIR", "from-environment")];
+    let config = read(file, &environment, &[("system.data_dir", "from-flag")]).unwrap();
+    assert_eq!(config.system.shutdown_deadline, Duration::from_secs(1));
+    assert_eq!(config.system.listen.port(), 2);
+    assert_eq!(config.system.data_dir, PathBuf::from("from-flag"));
+}
+
+#[test]
+fn variables_without_a_double_underscore_are_not_ours() {
+    assert!(read("", &[("TWOFOLD_SEED", "7"), ("HOME", "/")], &[]).is_ok());
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_nearest_known_one() {
+    let error = read("[speed]\ntik = \"100ms\"\n", &[], &[]).unwrap_err();
+    assert!(error.contains("`speed.tik` (test.toml)") && error.contains("did you mean `speed.tick`?"), "{error}");
+    let error = read("", &[("TWOFOLD_SYSTEM__LISTENN", "x")], &[]).unwrap_err();
+    assert!(error.contains("environment variable TWOFOLD_SYSTEM__LISTENN"), "{error}");
+    assert!(error.contains("did you mean `system.listen`?"), "{error}");
+}
+
+#[test]
+fn wrong_values_are_told_all_at_once_by_key() {
+    let file = "[speed]\ntick = \"fast\"\nmax_records = 0\n[gateway]\nview_memory = \"12 parsecs\"\n";
+    let error = read(file, &[], &[]).unwrap_err();
+    for expected in [
+        "`speed.tick` (test.toml): `fast` is not a span",
+        "`speed.max_records` (test.toml): 0 is not within 1",
+        "`gateway.view_memory` (test.toml): `12 parsecs` is not a size",
+    ] {
+        assert!(error.contains(expected), "{expected} is missing in:\n{error}");
+    }
+}
+
+#[test]
+fn wrong_types_and_broken_files_are_refused() {
+    let error = read("[speed]\ntick = 200\n", &[], &[]).unwrap_err();
+    assert!(error.contains("`speed.tick` (test.toml): expected string, found integer"), "{error}");
+    assert!(read("[speed\n", &[], &[]).unwrap_err().contains("is not TOML"));
+}
+
+#[test]
+fn properties_of_the_kafka_client_pass_through() {
+    let file = "[log]\nbrokers = \"127.0.0.1:9092\"\n[log.properties]\n\"linger.ms\" = \"7\"\n";
+    let config = read(file, &[("TWOFOLD_LOG__PROPERTIES__SECURITY_PROTOCOL", "ssl")], &[]).unwrap();
+    assert_eq!(config.log.kafka.properties["linger.ms"], "7");
+    assert_eq!(config.log.kafka.properties["security.protocol"], "ssl");
+}
+
+#[test]
+fn spans_and_sizes_read_back_what_they_write() {
+    for text in ["0ms", "200ms", "30s", "90s", "5m", "2h", "1d", "36h"] {
+        assert_eq!(format_duration(parse_duration(text).unwrap()), text);
+    }
+    for text in ["0B", "1B", "1000B", "512KiB", "64MiB", "1GiB", "3TiB"] {
+        assert_eq!(format_size(parse_size(text).unwrap()), text);
+    }
+    for text in ["", "5", "ms", "-1s", "1.5s", "10 parsecs", "99999999999999999999s"] {
+        assert!(parse_duration(text).is_err(), "{text}");
+    }
+    assert!(parse_size("99999999999TiB").is_err());
+}

@@ -1,0 +1,76 @@
+//! `twofold batch`: computes and publishes batch views, once or again and again, on the lake alone.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use batch_layer::recompute::{Mode, Outcome, Round};
+use batch_layer::run::{BatchParts, run_round};
+use views::{Pipeline, ViewName};
+
+use super::{read_config, up};
+use crate::arguments::{BatchArguments, BatchCommand, UpArguments};
+use crate::data_dir::DataDir;
+use crate::environment::{RandomIds, SystemClock};
+use crate::pipeline_file::read_pipeline;
+use crate::roles::{Role, Roles};
+use crate::wiring::open_lake;
+
+/// Runs the command.
+///
+/// # Errors
+/// Where a view is unknown or its recompute failed.
+pub async fn batch(arguments: &BatchArguments) -> Result<()> {
+    match &arguments.command {
+        BatchCommand::Loop(arguments) => up::up(arguments, Roles::only(Role::Batch)).await,
+        BatchCommand::Run { up, full, view } => {
+            let mode = if *full { Mode::Full } else { Mode::Incremental };
+            run_once(up, mode, view).await
+        }
+    }
+}
+
+async fn run_once(arguments: &UpArguments, mode: Mode, names: &[String]) -> Result<()> {
+    let config = read_config(&arguments.settings, "")?;
+    let pipeline = read_pipeline(&arguments.pipeline)?;
+    let names = known_views(&pipeline, names)?;
+    let data_dir = DataDir::open(&config.system.data_dir)?;
+    let parts = BatchParts {
+        lake: open_lake(&config.lake, &data_dir).await?,
+        pipeline: Arc::new(pipeline),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds),
+    };
+    let round = run_round(&parts, mode, names.as_deref(), &config.batch.recompute).await;
+    report(&round)
+}
+
+fn known_views(pipeline: &Pipeline, names: &[String]) -> Result<Option<Vec<ViewName>>> {
+    let known: Vec<&str> = pipeline.views.iter().map(|view| view.name.as_str()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("there is no view {name}; the pipeline has: {}", known.join(", "));
+    }
+    Ok((!names.is_empty()).then(|| names.iter().map(ViewName::new).collect()))
+}
+
+/// Nothing new is no failure; a view that failed is, after all have been told.
+fn report(round: &Round) -> Result<()> {
+    let mut failed = 0;
+    for (view, outcome) in round {
+        match outcome {
+            Ok(Outcome::Published(version)) => {
+                let rows: u64 = version.facts.counters.values().map(|counters| counters.rows).sum();
+                println!("{view}: version {} published, {rows} records below its cut", version.snapshot.version().0);
+            }
+            Ok(Outcome::NothingNew) => println!("{view}: nothing new"),
+            Ok(Outcome::LostRace) => println!("{view}: another publisher was first, its version stays"),
+            Err(error) => {
+                failed += 1;
+                eprintln!("{view}: {error}");
+            }
+        }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} views failed", round.len());
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! `twofold doctor`: checks what a start needs, all of it, and says what is wrong with each part.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use event_log::kafka::KafkaLog;
+use tokio::net::TcpListener;
+use views::Clock;
+
+use super::read_config;
+use crate::arguments::UpArguments;
+use crate::config::{Config, LogSettings};
+use crate::data_dir::DataDir;
+use crate::environment::SystemClock;
+use crate::pipeline_file::read_pipeline;
+use crate::wiring::{open_lake, open_store};
+
+/// Runs the command.
+///
+/// # Errors
+/// If a part cannot be used; all parts have been told by then.
+pub async fn doctor(arguments: &UpArguments) -> Result<()> {
+    let config = read_config(&arguments.settings, "")?;
+    let pipeline = read_pipeline(&arguments.pipeline);
+    let mut checks = vec![("pipeline", pipeline.map(|pipeline| format!("{} views", pipeline.views.len())))];
+    match DataDir::lock(&config.system.data_dir) {
+        Ok(data_dir) => {
+            checks.push(("data directory", Ok(data_dir.root().display().to_string())));
+            let lake = open_lake(&config.lake, &data_dir).await;
+            checks.push(("object store", lake.map(|_| "honours conditional puts".to_owned())));
+        }
+        Err(error) => checks.push(("data directory", Err(error))),
+    }
+    checks.push(("port", check_port(&config).await));
+    checks.push(("event log", check_log(&config.log).await));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    checks.push(("realtime store", open_store(&config.realtime, &clock).await.map(|_| "can be used".to_owned())));
+    report(checks)
+}
+
+fn report(checks: Vec<(&str, Result<String>)>) -> Result<()> {
+    let mut failed = Vec::new();
+    for (part, outcome) in checks {
+        match outcome {
+            Ok(found) => println!("ok    {part}: {found}"),
+            Err(error) => {
+                println!("FAIL  {part}: {error:#}");
+                failed.push(part);
+            }
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { bail!("cannot be used: {}", failed.join(", ")) }
+}
+
+async fn check_port(config: &Config) -> Result<String> {
+    let listen = config.system.listen;
+    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    Ok(format!("{listen} is free"))
+}
+
+async fn check_log(settings: &LogSettings) -> Result<String> {
+    if settings.is_embedded {
+        return Ok("embedded broker".to_owned());
+    }
+    KafkaLog::connect(settings.kafka.clone()).await?;
+    Ok(format!("{} answers", settings.kafka.bootstrap_servers))
+}

@@ -1,0 +1,33 @@
+//! `twofold up` and the single roles: run until a signal, or until a role dies.
+
+use anyhow::Result;
+use tracing::info;
+
+use super::read_config;
+use crate::arguments::UpArguments;
+use crate::pipeline_file::read_pipeline;
+use crate::roles::Roles;
+use crate::run::wait_for_signal;
+use crate::system::System;
+
+/// Runs the command.
+///
+/// # Errors
+/// Where the system cannot be started, or a role died.
+pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
+    let config = read_config(&arguments.settings, "")?;
+    let pipeline = read_pipeline(&arguments.pipeline)?;
+    let mut system = System::start_roles(config, pipeline, roles).await?;
+    println!("twofold is running at {} (ctrl-c stops it)", system.url());
+    tokio::select! {
+        ended = system.ended() => ended,
+        signal = wait_for_signal() => {
+            info!(signal = signal?, "stopping in the direction of the data");
+            // A second signal means: now.
+            tokio::select! {
+                stopped = system.stop() => stopped,
+                again = wait_for_signal() => anyhow::bail!("ended at once by a second {}", again?),
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `twofold validate`: says what a pipeline file defines, or everything that is wrong with it.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use views::{AggregateClass, Bucket, Measure, Pipeline, SourceDefinition, ViewDefinition};
+
+use crate::arguments::ValidateArguments;
+use crate::config::quantity::format_duration;
+use crate::pipeline_file::read_pipeline;
+
+/// Runs the command.
+///
+/// # Errors
+/// Every problem of the file at once.
+pub fn validate(arguments: &ValidateArguments) -> Result<()> {
+    print!("{}", describe(&read_pipeline(&arguments.pipeline)?));
+    Ok(())
+}
+
+/// A pipeline in words.
+pub fn describe(pipeline: &Pipeline) -> String {
+    let mut text = String::new();
+    pipeline.sources.iter().for_each(|source| text.push_str(&describe_source(source)));
+    pipeline.views.iter().for_each(|view| text.push_str(&describe_view(view)));
+    text
+}
+
+fn describe_source(source: &SourceDefinition) -> String {
+    let column = |index: usize| source.declared.field(index).name();
+    let id = source.event_id.map_or("none: copies cannot be recognised".to_owned(), |at| column(at).clone());
+    format!(
+        "source {} (topic {}, {} partitions)\n  event time {}, event id {id}\n  horizon {}, late after {}, grid {}, gap {}\n\n",
+        source.name,
+        source.topic,
+        source.partitions,
+        column(source.event_time),
+        format_duration(source.horizon),
+        format_duration(source.late_after),
+        source.border.grid,
+        format_duration(source.border.gap),
+    )
+}
+
+fn describe_view(view: &ViewDefinition) -> String {
+    let mut text =
+        format!("view {} of {}, by {}\n  hash {}\n", view.name, view.source.name, bucket_name(view.bucket), view.hash);
+    let widest = view.dimensions.iter().map(|d| d.name.len()).chain(view.measures.iter().map(|m| m.name.len())).max();
+    let width = widest.unwrap_or(0);
+    for dimension in &view.dimensions {
+        let _ = writeln!(text, "  dimension {:<width$}  {}", dimension.name, dimension.data_type);
+    }
+    for measure in &view.measures {
+        let _ = writeln!(text, "  measure   {:<width$}  {}  {}", measure.name, class_name(measure), measure.expression);
+    }
+    text.push('\n');
+    text
+}
+
+fn bucket_name(bucket: Bucket) -> &'static str {
+    match bucket {
+        Bucket::Hour => "hour",
+        Bucket::Day => "day",
+        Bucket::Month => "month",
+        Bucket::None => "one bucket",
+    }
+}
+
+fn class_name(measure: &Measure) -> String {
+    match measure.class {
+        AggregateClass::Exact => "exact".to_owned(),
+        AggregateClass::Float => "float (exact up to rounding)".to_owned(),
+        AggregateClass::Sketch { bound } => format!("sketch (within {:.2} %)", bound * 100.0),
+        AggregateClass::Unbounded => "unbounded (exact, state limited by max_state_bytes)".to_owned(),
+    }
+}

@@ -1,0 +1,118 @@
+//! Which key means which setting of a layer: one function per section of `config/default.toml`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use batch_layer::archive::ArchiveSettings;
+use batch_layer::{Backoff, BatchSettings, RecomputeSettings};
+use event_log::PollLimit;
+use event_log::collector::CollectorSettings;
+use query_gateway::GatewaySettings;
+use speed_layer::SpeedSettings;
+
+use super::reader::Section;
+
+const NONE: Duration = Duration::ZERO;
+const MILLISECOND: Duration = Duration::from_millis(1);
+const MANY: u64 = 1 << 40;
+
+pub(super) fn read_collector(section: Section<'_>) -> CollectorSettings {
+    CollectorSettings {
+        max_body_bytes: section.memory_size("max_body"),
+        max_inflated_bytes: section.memory_size("max_inflated"),
+        max_events: section.length("max_events", 1..=MANY),
+        max_event_bytes: section.length("max_event_bytes", 1..=MANY),
+        max_in_flight_requests: section.length("max_in_flight_requests", 1..=MANY),
+        max_in_flight_bytes: section.memory_size("max_in_flight"),
+        read_timeout: section.duration("read_timeout", MILLISECOND),
+        acknowledge_timeout: section.duration("acknowledge_timeout", MILLISECOND),
+        retry_after: section.duration("retry_after", MILLISECOND),
+    }
+}
+
+pub(super) fn read_archive(section: Section<'_>) -> ArchiveSettings {
+    ArchiveSettings {
+        commit_interval: section.duration("commit_interval", MILLISECOND),
+        commit_bytes: section.memory_size("commit_size"),
+        commit_rows: section.length("commit_rows", 1..=MANY),
+        poll: PollLimit {
+            records: section.length("poll_records", 1..=MANY),
+            bytes: section.memory_size("poll_size"),
+            wait: section.duration("poll_wait", MILLISECOND),
+        },
+        partitions_interval: section.duration("partitions_interval", MILLISECOND),
+        backoff: read_backoff(section),
+    }
+}
+
+pub(super) fn read_batch(section: Section<'_>) -> BatchSettings {
+    BatchSettings {
+        interval: section.duration("interval", MILLISECOND),
+        backoff: read_backoff(section),
+        recompute: read_recompute(section),
+        keep_versions: section.length("keep_versions", 2..=MANY),
+        cleanup_interval: section.duration("cleanup_interval", MILLISECOND),
+        cleanup_grace: section.duration("cleanup_grace", NONE),
+    }
+}
+
+fn read_recompute(section: Section<'_>) -> RecomputeSettings {
+    let threads = section.length("threads", 0..=1_024);
+    RecomputeSettings {
+        memory_bytes: section.memory_size("memory"),
+        spill_folder: section.optional_text("spill_folder").map(PathBuf::from),
+        spill_limit_bytes: section.size("spill_limit"),
+        target_partitions: if threads == 0 {
+            std::thread::available_parallelism().map_or(2, usize::from)
+        } else {
+            threads
+        },
+    }
+}
+
+fn read_backoff(section: Section<'_>) -> Backoff {
+    Backoff { first: section.duration("retry_min", MILLISECOND), most: section.duration("retry_max", MILLISECOND) }
+}
+
+pub(super) fn read_speed(section: Section<'_>) -> SpeedSettings {
+    SpeedSettings {
+        group: section.optional_text("group"),
+        tick: section.duration("tick", MILLISECOND),
+        max_records: section.length("max_records", 1..=MANY),
+        max_bytes: section.memory_size("max_size"),
+        merge_fan_in: section.length("merge_fan_in", 2..=1_000),
+        merges_per_tick: section.length("merges_per_tick", 1..=1_000),
+        blob_time_to_live: section.duration("blob_time_to_live", MILLISECOND),
+        grace: section.duration("grace", MILLISECOND),
+        courtesy: section.duration("courtesy", NONE),
+        refresh: section.duration("refresh", MILLISECOND),
+        retained_versions: section.length("retained_versions", 1..=1_000),
+        touch: section.duration("touch", MILLISECOND),
+        retry_min: section.duration("retry_min", MILLISECOND),
+        retry_max: section.duration("retry_max", MILLISECOND),
+        shutdown_deadline: section.duration("shutdown_deadline", MILLISECOND),
+    }
+}
+
+pub(super) fn read_gateway(section: Section<'_>) -> GatewaySettings {
+    GatewaySettings {
+        refresh_interval: section.duration("refresh_interval", MILLISECOND),
+        version_interval: section.duration("version_interval", MILLISECOND),
+        retained_versions: section.length("retained_versions", 1..=1_000),
+        view_memory_bytes: section.memory_size("view_memory"),
+        run_memory_bytes: section.memory_size("run_memory"),
+        store_timeout: section.duration("store_timeout", MILLISECOND),
+        stale_after: section.duration("stale_after", MILLISECOND),
+        default_rows: section.length("default_rows", 1..=MANY),
+        max_rows: section.length("max_rows", 1..=MANY),
+        default_wait: section.duration("default_wait", NONE),
+        max_wait: section.duration("max_wait", NONE),
+        max_queries: section.length("max_queries", 1..=MANY),
+        max_sql_queries: section.length("max_sql_queries", 1..=MANY),
+        sql_text_bytes: section.memory_size("sql_text"),
+        sql_time_limit: section.duration("sql_time_limit", MILLISECOND),
+        sql_memory_bytes: section.memory_size("sql_memory"),
+        sql_result_bytes: section.memory_size("sql_result"),
+        sql_partitions: section.length("sql_partitions", 1..=1_024),
+    }
+}

@@ -1,0 +1,17 @@
+//! Loading a file: JSON lines in chunks through the collector.
+//!
+//! ```text
+//!  file (plain, gzip) --> chunks of lines --> collector --> report
+//!                              ^                 |
+//!                              +-- not stored ---+   429, 503, no answer: again, later
+//! ```
+//!
+//! Guarantee: on return every line is stored, or named in the report. A line is sent again only if the collector did
+//! not say that it is stored; where that answer was lost, a line may be stored twice, which counts once where the source
+//! names event ids. So loading is safe to repeat for such sources.
+
+mod chunk;
+mod run;
+
+pub use chunk::{LoadReport, Pending};
+pub use run::{LoadPlan, load_file};

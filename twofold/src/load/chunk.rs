@@ -1,0 +1,95 @@
+//! The lines of one chunk that are not stored yet, and what became of all lines so far. Pure.
+
+use anyhow::Result;
+use bytes::{Bytes, BytesMut};
+use event_log::lines::Chunk;
+use views::PositionToken;
+
+use crate::client::Receipt;
+
+/// What became of the lines of a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LoadReport {
+    /// Good events in the log.
+    pub accepted: u64,
+    /// Lines that are no good event, counted.
+    pub rejected: u64,
+    /// The first of them: number of the line in the file, from 1, and what is wrong.
+    pub findings: Vec<(u64, String)>,
+    /// Covers every stored line.
+    pub token: PositionToken,
+}
+
+const MAX_FINDINGS: usize = 20;
+
+impl LoadReport {
+    /// Notes a line that is no good event.
+    pub fn reject(&mut self, line: u64, error: String) {
+        self.rejected += 1;
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push((line, error));
+        }
+    }
+
+    /// The report in words.
+    pub fn describe(&self) -> String {
+        let mut text = format!("{} events accepted, {} lines rejected\n", self.accepted, self.rejected);
+        for (line, error) in &self.findings {
+            text.push_str(&format!("  line {line}: {error}\n"));
+        }
+        if self.rejected > self.findings.len() as u64 {
+            text.push_str(&format!("  and {} more\n", self.rejected - self.findings.len() as u64));
+        }
+        text.push_str(&format!("token {}\n", self.token.encode()));
+        text
+    }
+}
+
+/// Lines that the collector has not said to be stored: number in the file, and text with its line end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending(Vec<(u64, Bytes)>);
+
+impl Pending {
+    /// All lines of a chunk that are not empty.
+    pub fn new(chunk: &Chunk) -> Self {
+        let lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').map(|line| chunk.bytes.slice_ref(line));
+        let numbered = (chunk.first_line..).zip(lines);
+        Self(numbered.filter(|(_, line)| !line.trim_ascii().is_empty()).collect())
+    }
+
+    /// Whether nothing is left to send.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many lines are left.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The body that sends them all.
+    pub fn body(&self) -> Bytes {
+        let mut body = BytesMut::new();
+        self.0.iter().for_each(|(_, line)| body.extend_from_slice(line));
+        body.freeze()
+    }
+
+    /// Takes what the collector says about the lines of [`Self::body`]; those it is not sure about stay.
+    ///
+    /// # Errors
+    /// If its token is no token.
+    pub fn settle(&mut self, receipt: &Receipt, report: &mut LoadReport) -> Result<()> {
+        report.accepted += receipt.accepted;
+        report.token.merge(&PositionToken::decode(&receipt.token)?);
+        let mut left = Vec::new();
+        for error in &receipt.errors {
+            let Some((number, line)) = self.0.get(error.index) else { continue };
+            match error.stored {
+                Some(_) => report.reject(*number, error.error.clone()),
+                None => left.push((*number, line.clone())),
+            }
+        }
+        self.0 = left;
+        Ok(())
+    }
+}

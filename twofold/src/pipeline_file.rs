@@ -1,0 +1,63 @@
+//! Reads a pipeline file and the static files it names, so that `views` stays free of IO.
+//!
+//! Guarantee: only files inside the folder of the pipeline file are read, also behind symbolic links.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use views::{Pipeline, Problem, Problems};
+
+/// A larger file is refused: static tables are held in memory and are part of the definition hash.
+const MAX_STATIC_BYTES: u64 = 64 << 20;
+
+/// Reads and plans a pipeline.
+///
+/// # Errors
+/// [`Problems`] (as the source of the error) with everything that is wrong in the file; other errors where it cannot
+/// be read.
+pub fn read_pipeline(path: &Path) -> Result<Pipeline> {
+    let sql = std::fs::read_to_string(path).with_context(|| format!("cannot read pipeline file {}", path.display()))?;
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let named = Pipeline::static_files(&sql).map_err(|problems| in_file(path, problems))?;
+    let mut files = BTreeMap::new();
+    for location in named {
+        // A file that is missing is a problem of the pipeline, told with its line beside all others.
+        if let Some(bytes) = read_static_file(folder, &location)? {
+            files.insert(location, bytes);
+        }
+    }
+    Pipeline::read(&sql, &files).map_err(|problems| in_file(path, problems))
+}
+
+fn in_file(path: &Path, problems: Problems) -> anyhow::Error {
+    let count = problems.0.len();
+    let noun = if count == 1 { "problem" } else { "problems" };
+    anyhow!(problems).context(format!("{}: {count} {noun}", path.display()))
+}
+
+fn read_static_file(folder: &Path, location: &str) -> Result<Option<Bytes>> {
+    let folder = folder.canonicalize().with_context(|| format!("cannot resolve {}", folder.display()))?;
+    let Ok(path) = folder.join(location).canonicalize() else { return Ok(None) };
+    check_inside(&folder, &path, location)?;
+    let size = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    if size > MAX_STATIC_BYTES {
+        bail!("static file {location} has {size} bytes, the limit is {MAX_STATIC_BYTES}");
+    }
+    let bytes = std::fs::read(&path).with_context(|| format!("cannot read static file {}", path.display()))?;
+    Ok(Some(Bytes::from(bytes)))
+}
+
+fn check_inside(folder: &Path, path: &PathBuf, location: &str) -> Result<()> {
+    if path.starts_with(folder) {
+        return Ok(());
+    }
+    let problem = Problem {
+        line: 1,
+        text: location.to_owned(),
+        message: "static file lies outside the folder of the pipeline file".to_owned(),
+        hint: "put it beside the pipeline file".to_owned(),
+    };
+    Err(anyhow!(Problems(vec![problem])))
+}

@@ -1,0 +1,123 @@
+//! A whole system, or some of its roles, in this process.
+//!
+//! In: a configuration and a pipeline. Out: a running [`System`] with an address. Guarantee: when `start` returns, the
+//! address answers; when `stop` returns, everything acknowledged is in the log, everything archived is committed, and
+//! the data directory is free. Dropping a system ends it without order, as a kill would.
+//! Not here: building the parts (`wiring.rs`), starting the roles (`roles.rs`), supervising them (`run.rs`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use batch_layer::recompute::{Mode, Round};
+use batch_layer::run::BatchRequest;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use views::Pipeline;
+
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::health::Health;
+use crate::roles::{Roles, start_roles};
+use crate::run::{self, Supervisor};
+use crate::wiring::Parts;
+
+/// A running system.
+#[derive(Debug)]
+pub struct System {
+    address: SocketAddr,
+    brokers: String,
+    stop: CancellationToken,
+    supervisor: JoinSet<Result<()>>,
+    batches: mpsc::Sender<BatchRequest>,
+    data_dir: DataDir,
+}
+
+impl System {
+    /// Starts all roles in this process.
+    ///
+    /// # Errors
+    /// Where the data directory is in use, a port is taken, or a store cannot be used.
+    pub async fn start(config: Config, pipeline: Pipeline) -> Result<Self> {
+        Self::start_roles(config, pipeline, Roles::all()).await
+    }
+
+    /// Starts some roles in this process.
+    ///
+    /// # Errors
+    /// As in [`Self::start`], and where roles in other processes could not work with the configured stores.
+    pub async fn start_roles(config: Config, pipeline: Pipeline, roles: Roles) -> Result<Self> {
+        roles.check(&config)?;
+        let data_dir = if roles.is_whole() {
+            DataDir::lock(&config.system.data_dir)?
+        } else {
+            DataDir::open(&config.system.data_dir)?
+        };
+        let listen = config.system.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener.local_addr().context("the listener has no address")?;
+
+        let health = Arc::new(Health::default());
+        let mut supervisor = Supervisor::new(Arc::clone(&health), config.system.shutdown_deadline);
+        let parts = Parts::build(config, pipeline, &roles, &data_dir, &mut supervisor).await?;
+        let (batches, requests) = mpsc::channel(1);
+        start_roles(&parts, &roles, requests, listener, health, &mut supervisor)?;
+        if roles.is_whole() {
+            data_dir.announce(address)?;
+        }
+        info!(%address, data_dir = %data_dir.root().display(), "twofold is running");
+
+        let stop = CancellationToken::new();
+        let supervisor = run::supervise(supervisor, stop.clone());
+        Ok(Self { address, brokers: parts.brokers, stop, supervisor, batches, data_dir })
+    }
+
+    /// Where collector and gateway listen.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as a URL without a slash at its end.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What Kafka clients connect to, also where the broker is embedded; empty without a role that uses the log.
+    pub fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Computes and publishes batch views now, beside the interval.
+    ///
+    /// # Errors
+    /// If the batch role is not one of this system's, or it is stopping.
+    pub async fn recompute(&self, mode: Mode) -> Result<Round> {
+        let (reply, answer) = oneshot::channel();
+        let request = BatchRequest { mode, views: None, reply };
+        self.batches.send(request).await.map_err(|_| anyhow!("no batch role is running here"))?;
+        answer.await.context("the batch role stopped before it was done")
+    }
+
+    /// Returns when the system has ended by itself: a role died.
+    ///
+    /// # Errors
+    /// The error of that role.
+    pub async fn ended(&mut self) -> Result<()> {
+        let ended = self.supervisor.join_next().await;
+        self.data_dir.withdraw();
+        ended.ok_or_else(|| anyhow!("the system has ended already"))?.context("the supervisor panicked")?
+    }
+
+    /// Stops in the direction of the data and returns when all has stopped.
+    ///
+    /// # Errors
+    /// The error of a role that had died.
+    pub async fn stop(mut self) -> Result<()> {
+        ensure!(!self.supervisor.is_empty(), "the system has ended already");
+        self.stop.cancel();
+        self.ended().await
+    }
+}

@@ -1,0 +1,218 @@
+//! Builds the parts that the roles share: stores, log, broker, definitions.
+//!
+//! Guarantee: one small function per part; each checks that its part can be used before anything is started on it.
+//! Not here: which role gets which part (`roles.rs`).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use event_log::kafka::{KafkaLog, KafkaSettings};
+use event_log::{EventLog, EventLogError};
+use lake::Lake;
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::local::LocalFileSystem;
+use serving_layer::RealtimeStore;
+use serving_layer::memory::MemoryStore;
+use serving_layer::redis::RedisStore;
+use serving_layer::registry::DefinitionRegistry;
+use tracing::error;
+use views::{Clock, DefinitionNumber, IdSource, Pipeline};
+
+use crate::config::{Config, LakeLocation, LakeSettings, LogSettings, RealtimeSettings, S3Settings};
+use crate::data_dir::DataDir;
+use crate::environment::{RandomIds, SystemClock};
+use crate::roles::{Role, Roles};
+use crate::run::{RoleError, Stage, Supervisor};
+
+/// What the roles of one process share.
+#[derive(Clone)]
+pub struct Parts {
+    /// All settings.
+    pub config: Arc<Config>,
+    /// The definitions.
+    pub pipeline: Arc<Pipeline>,
+    /// The number of this set of definitions.
+    pub definitions: DefinitionNumber,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Random ids.
+    pub ids: Arc<dyn IdSource>,
+    /// Tables.
+    pub lake: Lake,
+    /// The event log, and the embedded broker behind it; `None` where no role of this process uses it.
+    pub log: Option<Arc<dyn EventLog>>,
+    /// What Kafka clients connect to; empty without a log.
+    pub brokers: String,
+    /// Realtime views; `None` where no role of this process uses them.
+    pub store: Option<Arc<dyn RealtimeStore>>,
+    /// The embedded broker, where there is one.
+    pub broker: Option<Broker>,
+}
+
+#[cfg(feature = "embedded")]
+type Broker = Arc<event_log::embedded::EmbeddedBroker>;
+#[cfg(not(feature = "embedded"))]
+type Broker = std::convert::Infallible;
+
+impl Parts {
+    /// Builds what `roles` need, and starts the broker where it is embedded.
+    ///
+    /// # Errors
+    /// The first part that cannot be used, by its name.
+    pub async fn build(
+        config: Config,
+        pipeline: Pipeline,
+        roles: &Roles,
+        data_dir: &DataDir,
+        supervisor: &mut Supervisor,
+    ) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let lake = open_lake(&config.lake, data_dir).await?;
+        let registry = DefinitionRegistry::new(&lake);
+        let definitions = registry.claim(&pipeline).await.context("cannot register the view definitions")?;
+        let store = if roles.use_store() { Some(open_store(&config.realtime, &clock).await?) } else { None };
+        let mut parts = Self {
+            config: Arc::new(config),
+            pipeline: Arc::new(pipeline),
+            definitions,
+            clock,
+            ids: Arc::new(RandomIds),
+            lake,
+            log: None,
+            brokers: String::new(),
+            store,
+            broker: None,
+        };
+        if roles.use_log() {
+            parts.open_log(&data_dir.log(), supervisor).await?;
+            parts.make_topics(roles, supervisor).await?;
+        }
+        Ok(parts)
+    }
+
+    async fn open_log(&mut self, folder: &Path, supervisor: &mut Supervisor) -> Result<()> {
+        let mut settings = self.config.log.kafka.clone();
+        if self.config.log.is_embedded {
+            settings = self.start_broker(folder, supervisor).await?;
+        }
+        self.brokers = settings.bootstrap_servers.clone();
+        let log = KafkaLog::connect(settings).await.context("cannot connect to the event log")?;
+        let (client, token) = (log.clone(), supervisor.token(Stage::Log));
+        supervisor.start(Stage::Log, "log client", async move {
+            token.cancelled().await;
+            client.closed().await;
+            Ok(())
+        });
+        self.log = Some(Arc::new(log));
+        Ok(())
+    }
+
+    #[cfg(feature = "embedded")]
+    async fn start_broker(&mut self, folder: &Path, supervisor: &mut Supervisor) -> Result<KafkaSettings> {
+        use event_log::embedded::{EmbeddedBroker, EmbeddedSettings};
+
+        let settings = EmbeddedSettings { data_dir: folder.to_owned(), port: self.config.log.embedded_port };
+        let token = supervisor.token(Stage::Broker);
+        let broker =
+            EmbeddedBroker::start(settings, token.clone()).await.context("cannot start the embedded broker")?;
+        let broker = Arc::new(broker);
+        let watched = Arc::clone(&broker);
+        supervisor.start(Stage::Broker, "embedded broker", async move {
+            watched.stopped().await;
+            if token.is_cancelled() { Ok(()) } else { Err(RoleError::Failed(anyhow::anyhow!("the broker has ended"))) }
+        });
+        let settings = merge_embedded(&self.config.log, broker.kafka_settings());
+        self.broker = Some(broker);
+        Ok(settings)
+    }
+
+    #[cfg(not(feature = "embedded"))]
+    async fn start_broker(&mut self, _: &Path, _: &mut Supervisor) -> Result<KafkaSettings> {
+        bail!("this twofold was built without the embedded broker: name brokers with `log.brokers`")
+    }
+
+    /// A source whose topic cannot be used is stopped at once; the others go on.
+    async fn make_topics(&self, roles: &Roles, supervisor: &mut Supervisor) -> Result<()> {
+        let Some(log) = &self.log else { return Ok(()) };
+        for source in &self.pipeline.sources {
+            match log.ensure_topic(&source.topic, source.partitions).await {
+                Ok(()) => {}
+                Err(error @ EventLogError::Unusable(_))
+                    if !roles.has(Role::Ingest) || self.pipeline.sources.len() > 1 =>
+                {
+                    error!(source = %source.name, %error, "source cannot be used");
+                    supervisor.health().stop_source(source.name.as_str(), "topic", &anyhow::anyhow!(error));
+                }
+                Err(error) => bail!(anyhow::anyhow!(error).context(format!("source {} cannot be used", source.name))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The user's client settings, with what the embedded broker needs of its own.
+#[cfg(feature = "embedded")]
+fn merge_embedded(log: &LogSettings, embedded: KafkaSettings) -> KafkaSettings {
+    KafkaSettings {
+        bootstrap_servers: embedded.bootstrap_servers,
+        compression: embedded.compression,
+        fetch_wait: embedded.fetch_wait,
+        replication: embedded.replication,
+        local_groups: embedded.local_groups,
+        ..log.kafka.clone()
+    }
+}
+
+/// Opens the tables' store and makes sure that it refuses a second creation of one object.
+///
+/// # Errors
+/// If the store cannot be reached, or ignores conditions: the commits of tables rest on them.
+pub async fn open_lake(settings: &LakeSettings, data_dir: &DataDir) -> Result<Lake> {
+    let (store, prefix): (Arc<dyn ObjectStore>, &str) = match &settings.location {
+        LakeLocation::Folder(folder) => {
+            let folder = folder.clone().unwrap_or_else(|| data_dir.lake());
+            (Arc::new(open_folder(&folder)?), "")
+        }
+        LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str()),
+    };
+    let lake = Lake::with_settings(store, object_store::path::Path::from(prefix), settings.tables.clone());
+    lake.probe_conditional_put().await.context("the object store cannot be used for tables")?;
+    Ok(lake)
+}
+
+fn open_folder(folder: &Path) -> Result<LocalFileSystem> {
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make folder {}", folder.display()))?;
+    LocalFileSystem::new_with_prefix(folder).with_context(|| format!("cannot use folder {}", folder.display()))
+}
+
+fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
+    let mut builder = match &settings.credentials {
+        Some((key, secret)) => AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(&secret.0),
+        None => AmazonS3Builder::from_env(),
+    };
+    if let Some(endpoint) = &settings.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder
+        .with_bucket_name(&settings.bucket)
+        .with_region(&settings.region)
+        .with_allow_http(settings.allow_http)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .build()
+        .with_context(|| format!("cannot use bucket {}", settings.bucket))
+}
+
+/// Opens the realtime store.
+///
+/// # Errors
+/// If Redis cannot be reached, or would lose data by its settings.
+pub async fn open_store(settings: &RealtimeSettings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RealtimeStore>> {
+    Ok(match settings {
+        RealtimeSettings::Memory { limit_bytes } => Arc::new(MemoryStore::new(*limit_bytes, Arc::clone(clock))),
+        RealtimeSettings::Redis(redis) => {
+            Arc::new(RedisStore::connect(redis.clone()).await.context("cannot use Redis as the realtime store")?)
+        }
+    })
+}
