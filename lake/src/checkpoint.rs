@@ -11,6 +11,7 @@ use deltalake_core::DeltaTableBuilder;
 use deltalake_core::checkpoints::create_checkpoint;
 use object_store::ObjectStore;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use url::Url;
@@ -25,13 +26,14 @@ const KINDS: [&str; 4] = ["protocol", "metaData", "txn", "add"];
 pub(crate) async fn write(table: &Table, version: Version) -> Result<(), LakeError> {
     let object = table.log().checkpoint_path(version);
     let failed = |reason: &dyn ToString| LakeError::corrupt(&object, reason.to_string());
-    // The scheme only chooses the crate's plain log store; requests go to our store, below the path.
-    let mut url = Url::parse("memory:///").expect("a scheme is a URL");
-    url.set_path(table.path().as_ref());
+    // Requests go to our store; the scheme says that its listings may be unsorted, as those of a disk are. The folder
+    // is not part of the URL, so that a name with unusual letters needs no escaping.
+    let url = Url::parse("file:///").expect("a scheme is a URL");
+    let folder = PrefixStore::new(Arc::clone(table.lake().store()), table.path().clone());
     let number = u64::try_from(version.0).map_err(|error| failed(&error))?;
     let loaded = DeltaTableBuilder::from_url(url.clone())
         .map_err(|error| failed(&error))?
-        .with_storage_backend(Arc::clone(table.lake().store()), url)
+        .with_storage_backend(Arc::new(folder), url)
         .with_version(number)
         .load()
         .await

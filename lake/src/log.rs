@@ -34,6 +34,12 @@ impl Listing {
         self.commits.last().max(self.checkpoints.last()).copied()
     }
 
+    /// The oldest version that can be opened.
+    pub(crate) fn oldest(&self) -> Option<Version> {
+        let is_uncut = self.newest().is_some_and(|newest| (0..=newest.0).map(Version).eq(self.commits.iter().copied()));
+        if is_uncut { Some(Version(0)) } else { self.checkpoints.first().copied() }
+    }
+
     pub(crate) fn holds(&self, version: Version) -> bool {
         self.commits.contains(&version) || self.checkpoints.contains(&version)
     }

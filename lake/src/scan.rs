@@ -102,16 +102,18 @@ impl FileScan {
         groups: usize,
         projection: Option<Vec<usize>>,
     ) -> EngineResult<FileScanConfig> {
-        let partitioned = files.iter().map(|file| self.partitioned(file)).collect();
+        let group = FileGroup::new(files.iter().map(|file| self.partitioned(file)).collect());
+        // Dividing a group sorts it by path: one group must keep the order that was asked for.
+        let file_groups = if groups > 1 { group.split_files(groups) } else { vec![group] };
         let source = Arc::new(ParquetSource::new(Arc::clone(&self.schema)));
         let statistics = Statistics::try_merge_iter(
             files.iter().map(|file| statistics(file, &self.schema)).collect::<Vec<_>>().iter(),
             &self.schema,
         )?;
         let builder = FileScanConfigBuilder::new(lake.url().clone(), source)
-            .with_file_groups(FileGroup::new(partitioned).split_files(groups.max(1)))
+            .with_file_groups(file_groups)
             .with_statistics(statistics)
-            .with_preserve_order(groups == 1);
+            .with_preserve_order(groups <= 1);
         Ok(builder.with_projection_indices(projection)?.build())
     }
 

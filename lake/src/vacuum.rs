@@ -1,11 +1,12 @@
-//! Deleting what no retained version needs: data files, facts, and the log before the oldest retained version.
+//! Deleting what no retained version needs: the log before the oldest of them, then data files and facts.
 //!
-//! Guarantee: an object that a version at or above `oldest_kept` names is never deleted, nor any object younger than
-//! `grace`: files are written before the commit that names them, so `grace` must be longer than the slowest commit
-//! and the slowest reader of an expired version.
+//! Guarantee: a version that can be opened can be read. The log is cut first, at a checkpoint, and only where it is
+//! older than `grace`; then those objects are deleted that no version in the rest of the log names, and that are older
+//! than `grace` themselves. So `grace` must be longer than the slowest commit (its files come before it) and the
+//! slowest reader of an expired version. Versions between that checkpoint and `oldest_kept` stay, too.
 //! On retry or after a crash: every step leaves a table that can be read; the next call goes on.
 //! Why so: logs are cut in rising order, one object after the other, so that a missing version means that everything
-//! before it is missing too; `commit.rs` and `table.rs` rely on that.
+//! before it is missing too; `log.rs` relies on that. The clock is the caller's, compared with the store's own times.
 
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,42 +29,70 @@ pub struct Vacuumed {
 }
 
 impl Table {
-    /// Deletes data files and facts that no version at or above `oldest_kept` names, and the log that only older
-    /// versions need; nothing that the store modified within `grace` before `now`.
+    /// Deletes the log that only versions below `oldest_kept` need, and the data files and facts that no version left
+    /// in the log names; nothing that the store modified within `grace` before `now`.
     ///
     /// # Errors
     /// [`LakeError::Refused`]: `oldest_kept` does not exist. [`LakeError::Unreachable`]: call again.
     pub async fn vacuum(&self, oldest_kept: Version, grace: Duration, now: SystemTime) -> Result<Vacuumed, LakeError> {
         let before = now.checked_sub(grace).and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         let before_micros = i64::try_from(before.as_micros()).unwrap_or(0);
-        let named = self.named_objects(oldest_kept).await?;
         let mut deleted = Vacuumed::default();
+        self.cut_log(oldest_kept, before_micros, &mut deleted).await?;
+        let named = self.named_objects().await?;
         let mut objects = self.lake().store().list(Some(self.path()));
         let failed = |error| LakeError::store(self.path(), error);
         while let Some(object) = objects.try_next().await.map_err(failed)? {
             if self.is_ours(&object.location) && !named.contains(&object.location) && is_old(&object, before_micros) {
-                self.delete(&object, &mut deleted.size_bytes).await?;
+                self.delete(&object, &mut deleted).await?;
                 deleted.objects += 1;
             }
         }
-        deleted.log_objects = self.cut_log(oldest_kept, before_micros, &mut deleted.size_bytes).await?;
         Ok(deleted)
     }
 
-    /// The full paths of data files and facts that a version at or above `oldest` names.
-    async fn named_objects(&self, oldest: Version) -> Result<HashSet<Path>, LakeError> {
-        let Some(snapshot) = self.open_at(oldest).await? else {
-            return Err(LakeError::refused(self.folder(), format!("version {oldest} is not in the log")));
+    /// Deletes commits and checkpoints below the newest checkpoint that `oldest_kept` can be opened from.
+    async fn cut_log(&self, oldest_kept: Version, before_micros: i64, deleted: &mut Vacuumed) -> Result<(), LakeError> {
+        let listing = self.log().list(Version(0)).await?;
+        if listing.newest().is_none_or(|newest| newest < oldest_kept) {
+            return Err(LakeError::refused(self.folder(), format!("version {oldest_kept} does not exist")));
+        }
+        let Some(checkpoint) = listing.checkpoint_for(oldest_kept) else { return Ok(()) };
+        for version in listing.commits.union(&listing.checkpoints).filter(|version| **version < checkpoint) {
+            for path in [self.log().checkpoint_path(*version), self.log().commit_path(*version)] {
+                let Some(object) = self.head(&path).await? else { continue };
+                if !is_old(&object, before_micros) {
+                    return Ok(());
+                }
+                self.delete(&object, deleted).await?;
+                deleted.log_objects += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The full paths of data files and facts that any version in the log names.
+    async fn named_objects(&self) -> Result<HashSet<Path>, LakeError> {
+        let listing = self.log().list(Version(0)).await?;
+        let snapshot = match listing.oldest() {
+            Some(oldest) => self.open_at(oldest).await?,
+            None => None,
         };
+        let snapshot =
+            snapshot.ok_or_else(|| LakeError::corrupt(self.folder(), "no version of the log can be opened"))?;
         let mut named: HashSet<Path> = snapshot.files().iter().map(|file| self.object_path(&file.path)).collect();
         named.extend(snapshot.state().transaction.map(|transaction| self.facts_path(transaction)));
-        let mut version = oldest.next();
+        let mut version = snapshot.version().next();
         while let Some(actions) = self.log().read_commit(version).await? {
             named
                 .extend(actions.iter().filter_map(|action| action.add.as_ref()).map(|add| self.object_path(&add.path)));
             let transaction = crate::action::transaction_of(&actions);
             named.extend(transaction.map(|transaction| self.facts_path(transaction)));
             version = version.next();
+        }
+        // Whatever stands in the way of reading all of the log, nothing may be deleted for it.
+        if listing.newest().is_none_or(|newest| newest >= version) {
+            return Err(LakeError::corrupt(self.log().commit_path(version), "the object is missing"));
         }
         Ok(named)
     }
@@ -81,24 +110,6 @@ impl Table {
         }
     }
 
-    /// Deletes commits and checkpoints below the newest checkpoint that `oldest_kept` can be opened from.
-    async fn cut_log(&self, oldest_kept: Version, before_micros: i64, size_bytes: &mut u64) -> Result<u64, LakeError> {
-        let listing = self.log().list(Version(0)).await?;
-        let Some(checkpoint) = listing.checkpoint_for(oldest_kept) else { return Ok(0) };
-        let mut deleted = 0;
-        for version in listing.commits.union(&listing.checkpoints).filter(|version| **version < checkpoint) {
-            for path in [self.log().checkpoint_path(*version), self.log().commit_path(*version)] {
-                let Some(object) = self.head(&path).await? else { continue };
-                if !is_old(&object, before_micros) {
-                    return Ok(deleted);
-                }
-                self.delete(&object, size_bytes).await?;
-                deleted += 1;
-            }
-        }
-        Ok(deleted)
-    }
-
     async fn head(&self, path: &Path) -> Result<Option<ObjectMeta>, LakeError> {
         match self.lake().store().head(path).await {
             Ok(object) => Ok(Some(object)),
@@ -107,10 +118,10 @@ impl Table {
         }
     }
 
-    async fn delete(&self, object: &ObjectMeta, size_bytes: &mut u64) -> Result<(), LakeError> {
+    async fn delete(&self, object: &ObjectMeta, deleted: &mut Vacuumed) -> Result<(), LakeError> {
         match self.lake().store().delete(&object.location).await {
             Ok(()) | Err(Error::NotFound { .. }) => {
-                *size_bytes += object.size;
+                deleted.size_bytes += object.size;
                 Ok(())
             }
             Err(error) => Err(LakeError::store(&object.location, error)),
