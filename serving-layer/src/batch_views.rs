@@ -106,7 +106,7 @@ impl BatchViewStore {
     }
 
     /// The newest `count` versions, newest first. Two small requests where the first of `known` is still the newest.
-    /// Ask for no more versions than are kept by [`Self::expire`]: older ones can be opened, but not always be read.
+    /// Fewer where older ones have expired.
     ///
     /// # Errors
     /// [`ServingError::Lake`]: the object store failed.
@@ -185,8 +185,9 @@ impl BatchViewStore {
         Ok(batches)
     }
 
-    /// Deletes what only versions older than the newest `keep` need, and files of lost publications; nothing that is
-    /// younger than `grace`, which must be longer than the slowest publication and the slowest reader.
+    /// Deletes what only versions older than the newest `keep` (and the few that share their checkpoint) need, and files
+    /// of lost publications; nothing that is younger than `grace`, which must be longer than the slowest publication and
+    /// the slowest reader. What can be opened afterwards can be read.
     ///
     /// # Errors
     /// [`ServingError::Lake`]: the object store failed; call again.
@@ -198,11 +199,7 @@ impl BatchViewStore {
     ) -> Result<lake::Vacuumed, ServingError> {
         let Some(newest) = self.table.open().await? else { return Ok(lake::Vacuumed::default()) };
         let older = i64::try_from(keep.max(1) - 1).unwrap_or(i64::MAX);
-        let mut oldest = Version(newest.version().0.saturating_sub(older).max(0));
-        // The log may have been cut above it already.
-        while oldest < newest.version() && self.table.open_at(oldest).await?.is_none() {
-            oldest = oldest.next();
-        }
+        let oldest = Version(newest.version().0.saturating_sub(older).max(0));
         Ok(self.table.vacuum(oldest, grace, system_time(now)).await?)
     }
 

@@ -9,7 +9,8 @@
 //!  new rows (b5, b10) -----+
 //! ```
 //!
-//! Guarantee: rows of replaced buckets are gone, all other rows are there once; files hold rows in bucket order.
+//! Guarantee: rows of replaced buckets are gone, all other rows are there once; files hold rows in bucket order, and
+//! the ranges of two files share a bucket at most.
 //! A row of a bucket that was not to be replaced, or out of order, refuses the publication.
 //! Why so: new and carried rows never share a bucket, so merging means taking turns: no comparison of dimensions.
 
@@ -51,7 +52,9 @@ pub(crate) async fn write(
         Some(buckets) => files_to_rewrite(&files, buckets, settings.small_file_rows),
         None => files,
     };
-    let mut writer = Files { replacement, settings, open: None, done: Vec::new() };
+    let kept = |file: &&DataFile| !rewritten.iter().any(|other| other.path == file.path);
+    let starts = replacement.base.files().iter().filter(kept).map(|file| range_of(file).0).collect();
+    let mut writer = Files { replacement, settings, starts, last_bucket: i64::MIN, open: None, done: Vec::new() };
     let mut new = Runs::new(rows, Rows::New(buckets.as_ref()));
     match &buckets {
         None => drain(&mut new, &mut writer).await?,
@@ -221,29 +224,39 @@ fn refused(reason: String) -> ServingError {
 struct Files<'a> {
     replacement: &'a Replacement<'a>,
     settings: &'a BatchViewSettings,
+    /// Where the files begin that stay: no new file reaches over one of them.
+    starts: BTreeSet<i64>,
+    last_bucket: i64,
     open: Option<FileWriter>,
     done: Vec<DataFile>,
 }
 
 impl Files<'_> {
-    /// Appends rows, starting a file where the open one is full.
+    /// Appends rows, starting a file where the open one is full or a file that stays comes in between.
     async fn write(&mut self, rows: RecordBatch) -> Result<(), ServingError> {
-        let schema = &self.replacement.schema;
         // Columns by position: the engine may call NOT NULL what is nullable here.
-        let mut rows = RecordBatch::try_new(schema.clone(), rows.columns().to_vec())?;
+        let mut rows = RecordBatch::try_new(self.replacement.schema.clone(), rows.columns().to_vec())?;
         while rows.num_rows() > 0 {
+            let buckets = buckets_of(&rows)?;
+            if self.starts.range(self.last_bucket..buckets[0]).next().is_some() {
+                self.close().await?;
+            }
+            let until = self.starts.range(buckets[0]..).next().copied().unwrap_or(i64::MAX);
+            let together = buckets.partition_point(|bucket| *bucket <= until);
             let mut file = match self.open.take() {
                 Some(file) => file,
                 None => self.start()?,
             };
             let room = self.settings.max_file_rows.max(1).saturating_sub(file.rows());
-            let fitting = rows.num_rows().min(usize::try_from(room).unwrap_or(usize::MAX));
+            let fitting = together.min(usize::try_from(room).unwrap_or(usize::MAX));
+            self.last_bucket = buckets[fitting - 1];
             file.write(&rows.slice(0, fitting)).await?;
             rows = rows.slice(fitting, rows.num_rows() - fitting);
-            if file.rows() >= self.settings.max_file_rows || file.size_bytes() >= self.settings.max_file_bytes {
-                self.done.push(file.finish().await?);
-            } else {
-                self.open = Some(file);
+            let is_full =
+                file.rows() >= self.settings.max_file_rows || file.size_bytes() >= self.settings.max_file_bytes;
+            self.open = Some(file);
+            if is_full {
+                self.close().await?;
             }
         }
         Ok(())
@@ -254,10 +267,15 @@ impl Files<'_> {
         Ok(self.replacement.table.file_writer(&name, self.replacement.schema.clone())?)
     }
 
-    async fn finish(mut self) -> Result<Vec<DataFile>, ServingError> {
+    async fn close(&mut self) -> Result<(), ServingError> {
         if let Some(file) = self.open.take() {
             self.done.push(file.finish().await?);
         }
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Vec<DataFile>, ServingError> {
+        self.close().await?;
         Ok(self.done)
     }
 }
