@@ -33,3 +33,12 @@ mod batch;
 mod speed;
 /// Configuration: defaults, layers, and errors that name the key.
 mod config;
+
+/// Tables: versions, facts, types, scans, vacuum, broken logs, an independent reader.
+mod lake;
+/// Tables: who commits on the same version, and stores that break their promises.
+mod lake_races;
+/// The master dataset: appends on exactly one predecessor, the ledger, reading back.
+mod master;
+/// Batch views: what a publication replaces, who may publish, what is kept.
+mod batch_views;

@@ -1,0 +1,426 @@
+//! Tables: what is committed is there, once, with its facts; what is broken is reported by name.
+//! The races are in `lake_races.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arrow::array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::scalar::ScalarValue;
+use lake::{Change, DataFile, Lake, LakeError, LakeSettings, Snapshot, Table, Version};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+/// A lake in memory, with checkpoints as often as asked.
+pub(crate) fn memory_lake(checkpoint_interval: u32) -> Lake {
+    lake_in(Arc::new(InMemory::new()), checkpoint_interval)
+}
+
+/// A lake in a store.
+pub(crate) fn lake_in(store: Arc<dyn ObjectStore>, checkpoint_interval: u32) -> Lake {
+    let settings = LakeSettings { checkpoint_interval, ..LakeSettings::default() };
+    Lake::with_settings(store, Path::from("lake"), settings)
+}
+
+/// A lake in a folder that goes away with the guard.
+pub(crate) fn local_lake(checkpoint_interval: u32) -> (Lake, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+    (lake_in(Arc::new(store), checkpoint_interval), folder)
+}
+
+/// Columns `writer` VARCHAR, `number` BIGINT NOT NULL.
+pub(crate) fn numbers_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("writer", DataType::Utf8, true),
+        Field::new("number", DataType::Int64, false),
+    ]))
+}
+
+/// One batch of [`numbers_schema`].
+pub(crate) fn numbers(writer: &str, numbers: impl IntoIterator<Item = i64>) -> RecordBatch {
+    let numbers = Int64Array::from_iter_values(numbers);
+    let writers = StringArray::from_iter_values(std::iter::repeat_n(writer, numbers.len()));
+    RecordBatch::try_new(numbers_schema(), vec![Arc::new(writers), Arc::new(numbers)]).unwrap()
+}
+
+/// Writes one file and commits it on exactly `on`.
+pub(crate) async fn append(
+    table: &Table,
+    on: &Snapshot,
+    batch: RecordBatch,
+    nonce: u128,
+) -> Result<Snapshot, LakeError> {
+    let file = table.write_file(&format!("{nonce:032x}"), &[batch]).await?;
+    let change = Change { add: vec![file], remove: vec![], changes_data: true };
+    table.commit(on, change, &BTreeMap::from([("nonce", nonce.to_string())]), nonce).await
+}
+
+/// The facts that [`append`] gave to a version.
+pub(crate) fn nonce_of(snapshot: &Snapshot) -> Option<u128> {
+    let facts: Option<BTreeMap<String, String>> = snapshot.facts().unwrap();
+    facts.map(|facts| facts["nonce"].parse().unwrap())
+}
+
+/// All numbers of a version, sorted.
+pub(crate) async fn numbers_in(snapshot: &Snapshot) -> Vec<i64> {
+    let batches = snapshot.read(snapshot.files(), Some(&["number"])).await.unwrap();
+    let mut numbers: Vec<i64> = batches
+        .iter()
+        .flat_map(|batch| arrow::array::AsArray::as_primitive::<Int64Type>(batch.column(0)).values().to_vec())
+        .collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn refused(result: Result<impl Sized, LakeError>, words: &str) {
+    let error = result.err().expect("it must be refused").to_string();
+    assert!(error.contains(words), "{error:?} does not say {words:?}");
+}
+
+#[tokio::test]
+async fn versions_hold_what_was_committed_with_their_facts() {
+    let (local, _folder) = local_lake(3);
+    for lake in [memory_lake(3), local] {
+        lake.probe_conditional_put().await.unwrap();
+        let table = lake.table("raw/edits");
+        assert!(table.open().await.unwrap().is_none());
+        let created = table.create(numbers_schema()).await.unwrap();
+        assert_eq!((created.version(), nonce_of(&created), created.files().len()), (Version(0), None, 0));
+
+        let mut snapshot = created.clone();
+        for version in 1..=10 {
+            snapshot = append(&table, &snapshot, numbers("a", [version]), version as u128).await.unwrap();
+        }
+        assert_eq!(numbers_in(&snapshot).await, (1..=10).collect::<Vec<_>>());
+        for version in 0..=10 {
+            let old = table.open_at(Version(version)).await.unwrap().unwrap();
+            assert_eq!(old.version(), Version(version));
+            assert_eq!(nonce_of(&old), (version > 0).then_some(version as u128));
+            assert_eq!(numbers_in(&old).await, (1..=version).collect::<Vec<_>>());
+        }
+        assert!(table.open_at(Version(11)).await.unwrap().is_none());
+
+        // The three ways to the newest version agree, statistics and all.
+        let opened = table.open().await.unwrap().unwrap();
+        let refreshed = table.refresh(&created).await.unwrap();
+        for other in [&opened, &refreshed, &table.create(numbers_schema()).await.unwrap()] {
+            assert_eq!((other.version(), other.files()), (snapshot.version(), snapshot.files()));
+            assert_eq!(other.schema(), numbers_schema());
+            assert_eq!(nonce_of(other), Some(10));
+        }
+        assert_eq!(table.newer(&created).await.unwrap().len(), 10);
+        assert_eq!(table.newer(&opened).await.unwrap().len(), 0);
+        assert_eq!(lake.folders("raw").await.unwrap(), ["edits"]);
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_a_commit_is_invisible() {
+    let lake = memory_lake(10);
+    let table = lake.table("t");
+    let created = table.create(numbers_schema()).await.unwrap();
+    table.write_file("orphan", &[numbers("a", [1])]).await.unwrap();
+    let opened = table.open().await.unwrap().unwrap();
+    assert_eq!(opened.files(), created.files());
+    assert_eq!(numbers_in(&opened).await, [] as [i64; 0]);
+}
+
+#[tokio::test]
+async fn a_rewrite_replaces_rows_once() {
+    let table = memory_lake(2).table("t");
+    let created = table.create(numbers_schema()).await.unwrap();
+    let one = append(&table, &created, numbers("a", [1, 2]), 1).await.unwrap();
+    let two = append(&table, &one, numbers("a", [3]), 2).await.unwrap();
+    let file = table.write_file("merged", &[numbers("a", [1, 2, 3])]).await.unwrap();
+    let remove: Vec<String> = two.files().iter().map(|file| file.path.clone()).collect();
+    let change = Change { add: vec![file.clone()], remove: remove.clone(), changes_data: false };
+    let three = table.commit(&two, change.clone(), &"compaction", 3).await.unwrap();
+    assert_eq!(numbers_in(&three).await, [1, 2, 3]);
+    assert_eq!(table.open().await.unwrap().unwrap().files(), three.files());
+    assert_eq!(three.facts::<String>().unwrap().unwrap(), "compaction");
+
+    // What is not live cannot be removed, what is live cannot be added again.
+    refused(table.commit(&three, change, &"again", 4).await, "does not hold file");
+    let twice = Change { add: vec![file], ..Change::default() };
+    refused(table.commit(&three, twice, &"again", 5).await, "already");
+    assert_eq!(table.open().await.unwrap().unwrap().version(), Version(3));
+}
+
+/// One batch with a column of every type that views and sources use.
+fn every_type() -> RecordBatch {
+    let item = Arc::new(Field::new("element", DataType::Int64, true));
+    let fields: Fields = vec![Field::new("x", DataType::Int64, false), Field::new("y", DataType::Utf8, true)].into();
+    let inner = StructArray::new(
+        fields,
+        vec![
+            Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef,
+            Arc::new(StringArray::from(vec![Some("a"), None, Some("c")])),
+        ],
+        Some(vec![true, false, true].into()),
+    );
+    let lists = ListArray::new(
+        Arc::clone(&item),
+        arrow::buffer::OffsetBuffer::from_lengths([2, 0, 1]),
+        Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])),
+        Some(vec![true, false, true].into()),
+    );
+    let nested_lists = ListArray::new(
+        Arc::new(Field::new("element", inner.data_type().clone(), true)),
+        arrow::buffer::OffsetBuffer::from_lengths([1, 1, 1]),
+        Arc::new(inner.clone()),
+        None,
+    );
+    let columns: Vec<(&str, ArrayRef, bool)> = vec![
+        ("flag", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])), true),
+        ("int", Arc::new(Int32Array::from(vec![Some(-1), None, Some(i32::MAX)])), true),
+        ("bigint", Arc::new(Int64Array::from(vec![i64::MIN, 0, i64::MAX])), false),
+        ("double", Arc::new(Float64Array::from(vec![Some(f64::NAN), Some(-0.0), None])), true),
+        (
+            "decimal",
+            Arc::new(
+                Decimal128Array::from(vec![Some(-12345), None, Some(99)]).with_precision_and_scale(20, 4).unwrap(),
+            ),
+            true,
+        ),
+        ("text", Arc::new(StringArray::from(vec![Some("".to_owned()), None, Some("ü".repeat(100))])), true),
+        ("empty", Arc::new(StringArray::from(vec![None::<&str>, None, None])), true),
+        ("bytes", Arc::new(BinaryArray::from_opt_vec(vec![Some(b"\x00\xff"), None, Some(b"")])), true),
+        ("day", Arc::new(Date32Array::from(vec![Some(-1), Some(20_000), None])), true),
+        (
+            "time",
+            Arc::new(
+                TimestampMicrosecondArray::from(vec![Some(-1), Some(1_700_000_000_123_456), None]).with_timezone("UTC"),
+            ),
+            true,
+        ),
+        ("struct", Arc::new(inner), true),
+        ("list", Arc::new(lists), true),
+        ("structs", Arc::new(nested_lists), true),
+    ];
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, array, null)| Field::new(*name, array.data_type().clone(), *null)).collect();
+    let arrays = columns.into_iter().map(|(_, array, _)| array).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+}
+
+#[tokio::test]
+async fn every_type_comes_back_as_it_was_given() {
+    let batch = every_type();
+    let lake = memory_lake(1);
+    let table = lake.table("types");
+    let created = table.create(batch.schema()).await.unwrap();
+    assert_eq!(created.schema(), batch.schema());
+    let snapshot = append(&table, &created, batch.clone(), 1).await.unwrap();
+    let reopened = table.open().await.unwrap().unwrap();
+    assert_eq!(reopened.files(), snapshot.files(), "bounds survive log and checkpoint");
+    let checkpoint = lake.path(&format!("types/_delta_log/{:020}.checkpoint.parquet", 1));
+    assert!(lake.store().head(&checkpoint).await.is_ok());
+    let read = reopened.read(reopened.files(), None).await.unwrap();
+    assert_eq!(read, vec![batch.clone()]);
+
+    let bounds = &reopened.files()[0].bounds;
+    let micros = |micros| ScalarValue::TimestampMicrosecond(Some(micros), Some("UTC".into()));
+    assert_eq!(bounds["time"], (micros(-1), micros(1_700_000_000_123_456), 1));
+    assert_eq!(bounds["bigint"], (ScalarValue::Int64(Some(i64::MIN)), ScalarValue::Int64(Some(i64::MAX)), 0));
+    assert_eq!(bounds["empty"], (ScalarValue::Utf8(None), ScalarValue::Utf8(None), 3));
+    assert!(bounds["text"].1 >= ScalarValue::Utf8(Some("ü".repeat(100))), "a long maximum is rounded up");
+    assert!(!bounds.contains_key("double") && !bounds.contains_key("decimal"));
+
+    // Through the query engine, too.
+    let context = SessionContext::new();
+    context.register_table("t", reopened.scan(reopened.files()).unwrap()).unwrap();
+    let scanned = context.sql("SELECT * FROM t").await.unwrap();
+    let columns: Vec<_> = scanned.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+    assert_eq!(columns, batch.schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>());
+    assert_eq!(scanned.collect().await.unwrap()[0].columns(), batch.columns());
+}
+
+#[tokio::test]
+async fn what_a_delta_table_does_not_hold_is_refused_by_name() {
+    let table = memory_lake(10).table("t");
+    for (field, words) in [
+        (Field::new("total", DataType::UInt64, true), "column total has type UInt64"),
+        (Field::new("at", DataType::Timestamp(TimeUnit::Nanosecond, None), true), "column at has type Timestamp"),
+        (Field::new("day", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), true), "column day"),
+        (Field::new_list("set", Field::new("item", DataType::Int64, true), true), "must be named element"),
+        (Field::new_struct("s", vec![Field::new("u", DataType::UInt8, true)], true), "column s.u has type UInt8"),
+    ] {
+        refused(table.create(Arc::new(Schema::new(vec![field]))).await, words);
+    }
+    let twice = Schema::new(vec![Field::new("a", DataType::Int64, true), Field::new("A", DataType::Int64, true)]);
+    refused(table.create(Arc::new(twice)).await, "appears twice");
+    assert!(table.open().await.unwrap().is_none());
+    refused(table.write_file("../escape", &[numbers("a", [1])]).await, "other letters");
+    refused(table.write_file("mixed", &[numbers("a", [1]), every_type()]).await, "another schema");
+}
+
+/// The files that a scan with a filter would read, as the plan says.
+async fn plan_of(snapshot: &Snapshot, sql: &str) -> (String, String) {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    context.register_table("t", snapshot.scan(snapshot.files()).unwrap()).unwrap();
+    let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let text = datafusion::physical_plan::displayable(plan.as_ref()).indent(true).to_string();
+    let rows = context.sql(sql).await.unwrap().collect().await.unwrap();
+    (text, arrow::util::pretty::pretty_format_batches(&rows).unwrap().to_string())
+}
+
+#[tokio::test]
+async fn a_scan_skips_files_by_their_bounds_and_counts_without_reading() {
+    let table = memory_lake(10).table("t");
+    let mut snapshot = table.create(numbers_schema()).await.unwrap();
+    for file in 0..5_i64 {
+        let batch = numbers(&format!("w{file}"), file * 100..file * 100 + 100);
+        snapshot = append(&table, &snapshot, batch, file as u128 + 1).await.unwrap();
+    }
+    let (plan, rows) = plan_of(&snapshot, "SELECT count(*) c FROM t").await;
+    assert!(!plan.contains("DataSourceExec: file_groups"), "{plan}");
+    assert!(rows.contains("500"), "{rows}");
+
+    let (plan, rows) = plan_of(&snapshot, "SELECT number FROM t WHERE number >= 250 AND number < 253").await;
+    assert_eq!(plan.matches(".parquet").count(), 1, "{plan}");
+    assert!(plan.contains("pruning_predicate") && plan.contains("projection=[number]"), "{plan}");
+    assert!(rows.contains("250") && rows.contains("252") && !rows.contains("253"), "{rows}");
+
+    let (plan, rows) = plan_of(&snapshot, "SELECT count(number) c FROM t WHERE writer = 'w3'").await;
+    assert_eq!(plan.matches(".parquet").count(), 1, "{plan}");
+    assert!(rows.contains("100"), "{rows}");
+
+    // Exactly the files asked for, whatever else is live.
+    let some = &snapshot.files()[1..3];
+    assert_eq!(snapshot.read(some, None).await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 200);
+    let foreign = DataFile { path: "foreign.parquet".to_owned(), ..some[0].clone() };
+    refused(snapshot.scan(std::slice::from_ref(&foreign)), "does not hold file foreign.parquet");
+}
+
+#[tokio::test]
+async fn vacuum_deletes_only_what_no_retained_version_names_and_only_when_old() {
+    let lake = memory_lake(4);
+    let table = lake.table("t");
+    let mut snapshot = table.create(numbers_schema()).await.unwrap();
+    // Each version replaces the one file of the version before it.
+    for version in 1..=10_i64 {
+        let file = table.write_file(&format!("f{version}"), &[numbers("a", [version])]).await.unwrap();
+        let remove = snapshot.files().iter().map(|file| file.path.clone()).collect();
+        let change = Change { add: vec![file], remove, changes_data: true };
+        snapshot = table.commit(&snapshot, change, &version, version as u128).await.unwrap();
+    }
+    table.write_file("orphan", &[numbers("a", [0])]).await.unwrap();
+    let orphan = lake.path("t/orphan.parquet");
+    let (grace, now) = (Duration::from_secs(3600), SystemTime::now());
+    let later = now + 2 * grace;
+
+    // Young objects stay, whatever names them.
+    assert_eq!(table.vacuum(Version(8), grace, now).await.unwrap(), lake::Vacuumed::default());
+    assert!(lake.store().head(&orphan).await.is_ok());
+
+    let deleted = table.vacuum(Version(8), grace, later).await.unwrap();
+    assert_eq!(deleted.objects, 7 + 7 + 1, "files and facts of versions 1 to 7, and the orphan");
+    assert!(lake.store().head(&orphan).await.is_err());
+    for version in 8..=10 {
+        let kept = table.open_at(Version(version)).await.unwrap().unwrap();
+        assert_eq!(numbers_in(&kept).await, [version]);
+        assert_eq!(kept.facts::<i64>().unwrap(), Some(version));
+    }
+    // The log is cut below the checkpoint that version 8 is opened from.
+    assert_eq!(deleted.log_objects, 8 + 1, "commits 0 to 7 and checkpoint 4");
+    assert!(table.open_at(Version(7)).await.unwrap().is_none());
+    refused(table.vacuum(Version(11), grace, later).await, "version 11 does not exist");
+    assert_eq!(table.vacuum(Version(3), grace, later).await.unwrap(), lake::Vacuumed::default());
+    assert_eq!(table.vacuum(Version(8), grace, later).await.unwrap(), lake::Vacuumed::default());
+    assert_eq!(numbers_in(&table.refresh(&snapshot).await.unwrap()).await, [10]);
+}
+
+#[tokio::test]
+async fn garbage_is_reported_with_the_name_of_the_object() {
+    let lake = memory_lake(2);
+    let table = lake.table("t");
+    let mut snapshot = table.create(numbers_schema()).await.unwrap();
+    for version in 1..=3 {
+        snapshot = append(&table, &snapshot, numbers("a", [version]), version as u128).await.unwrap();
+    }
+    let commit = |version: u8| lake.path(&format!("t/_delta_log/{version:020}.json"));
+    let put = |path: Path, text: &'static str| {
+        let lake = lake.clone();
+        async move { lake.store().put(&path, text.into()).await.unwrap() }
+    };
+    let fails = |words: &'static str, object: Path| {
+        let table = table.clone();
+        async move {
+            let error = table.open().await.unwrap_err();
+            assert!(matches!(&error, LakeError::Corrupt { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains(object.as_ref()) && text.contains(words), "{text}");
+        }
+    };
+    let add =
+        r#"{"add":{"path":"x.parquet","size":1,"modificationTime":1,"dataChange":true,"stats":"{\"numRecords\":1}"}}"#;
+    put(commit(4), "{\"commitInfo\":{}}\nnot json").await;
+    fails("line 2", commit(4)).await;
+    assert!(table.refresh(&snapshot).await.is_err());
+    put(commit(4), add).await;
+    fails("was not committed by Twofold", commit(4)).await;
+    put(
+        commit(4),
+        r#"{"txn":{"appId":"twofold","version":1}}
+{"remove":{"path":"x.parquet","dataChange":true}}"#,
+    )
+    .await;
+    fails("removes x.parquet, which is not live", commit(4)).await;
+    put(commit(4), r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7}}"#).await;
+    fails("reader version 3", commit(4)).await;
+    lake.store().delete(&commit(4)).await.unwrap();
+
+    // A gap, a missing facts object, a broken checkpoint, a broken data file.
+    put(commit(5), r#"{"txn":{"appId":"twofold","version":1}}"#).await;
+    fails("missing", commit(4)).await;
+    lake.store().delete(&commit(5)).await.unwrap();
+    let facts = lake.path("t/_twofold/0000000000000003.json");
+    let kept = lake.store().get(&facts).await.unwrap().bytes().await.unwrap();
+    lake.store().delete(&facts).await.unwrap();
+    fails("facts of a commit are missing", facts.clone()).await;
+    lake.store().put(&facts, kept.into()).await.unwrap();
+    let data = lake.path(&format!("t/{}", snapshot.files()[0].path));
+    put(data, "PAR1 no more").await;
+    let opened = table.open().await.unwrap().unwrap();
+    assert!(matches!(opened.read(opened.files(), None).await, Err(LakeError::Corrupt { .. })));
+    let checkpoint = lake.path(&format!("t/_delta_log/{:020}.checkpoint.parquet", 2));
+    put(checkpoint.clone(), "garbage").await;
+    fails("", checkpoint).await;
+}
+
+#[tokio::test]
+async fn another_reader_of_delta_sees_the_same_table() {
+    let (lake, folder) = local_lake(4);
+    let table = lake.table("raw/wikipedia edits");
+    let mut snapshot = table.create(every_type().schema()).await.unwrap();
+    for version in 1..=6 {
+        snapshot = append(&table, &snapshot, every_type(), version).await.unwrap();
+    }
+    let first = snapshot.files()[0].path.clone();
+    let change = Change { remove: vec![first], changes_data: true, ..Change::default() };
+    table.commit(&snapshot, change, &"removed", 7).await.unwrap();
+
+    let url = url::Url::from_directory_path(folder.path().join("lake/raw/wikipedia edits")).unwrap();
+    for version in [7, 5, 4, 3] {
+        let delta = deltalake_core::open_table_with_version(url.clone(), version).await.unwrap();
+        let ours = table.open_at(Version(version.try_into().unwrap())).await.unwrap().unwrap();
+        let mut paths: Vec<String> =
+            delta.get_files_by_partitions(&[]).await.unwrap().iter().map(|path| path.to_string()).collect();
+        paths.sort();
+        assert_eq!(paths, ours.files().iter().map(|file| file.path.clone()).collect::<Vec<_>>());
+        let state = delta.snapshot().unwrap();
+        let rows: usize = state.log_data().iter().map(|file| file.num_records().unwrap()).sum();
+        assert_eq!(rows, ours.files().iter().map(|file| file.rows as usize).sum::<usize>());
+        let names: Vec<String> = state.schema().fields().map(|field| field.name().clone()).collect();
+        assert_eq!(names, ours.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>());
+    }
+    assert!(folder.path().join(format!("lake/raw/wikipedia edits/_delta_log/{:020}.checkpoint.parquet", 4)).exists());
+}

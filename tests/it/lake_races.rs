@@ -1,0 +1,287 @@
+//! Races for a table: exactly one of those who commit on the same version wins, the others are told, and no row is
+//! there twice. Also: stores that break their promises.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use lake::{Change, Lake, LakeError, Snapshot, Table, Version};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
+};
+use tokio::task::JoinSet;
+
+use crate::lake::{append, lake_in, local_lake, memory_lake, nonce_of, numbers, numbers_in, numbers_schema};
+
+/// What a [`Faulty`] store does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It overwrites where it should refuse.
+    IgnoresCondition,
+    /// It does the put of a commit, and then says that it failed.
+    LosesReplies,
+    /// It does the put of a commit, repeats it as a client would, and reports the refusal of the second.
+    RepeatsPuts,
+    /// It has no room for another commit.
+    IsFull,
+    /// Another writer comes first at each commit.
+    IsOvertaken,
+}
+
+/// A store in memory with one fault.
+#[derive(Debug)]
+struct Faulty {
+    inner: InMemory,
+    fault: Fault,
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Faulty({:?})", self.fault)
+    }
+}
+
+fn generic(error: std::io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "Faulty", source: Box::new(error) }
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+        let is_commit = path.as_ref().ends_with(".json") && path.as_ref().contains("_delta_log/");
+        let is_first = path.as_ref().ends_with("00000.json");
+        match self.fault {
+            Fault::IgnoresCondition => {
+                self.inner.put_opts(path, payload, PutOptions { mode: PutMode::Overwrite, ..options }).await
+            }
+            _ if !is_commit || is_first => self.inner.put_opts(path, payload, options).await,
+            Fault::LosesReplies => {
+                self.inner.put_opts(path, payload, options).await?;
+                Err(generic(std::io::Error::from(std::io::ErrorKind::TimedOut)))
+            }
+            Fault::RepeatsPuts => {
+                self.inner.put_opts(path, payload.clone(), options.clone()).await?;
+                self.inner.put_opts(path, payload, options).await
+            }
+            Fault::IsFull => Err(generic(std::io::Error::from(std::io::ErrorKind::StorageFull))),
+            Fault::IsOvertaken => {
+                let other = r#"{"txn":{"appId":"twofold","version":1}}"#;
+                self.inner.put_opts(path, other.into(), options.clone()).await?;
+                self.inner.put_opts(path, payload, options).await
+            }
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        self.inner.get_opts(path, options).await
+    }
+
+    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
+        self.inner.get_ranges(path, ranges).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        self.inner.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+fn faulty(fault: Fault) -> Lake {
+    lake_in(Arc::new(Faulty { inner: InMemory::new(), fault }), 10)
+}
+
+fn is_conflict(result: &Result<Snapshot, LakeError>) -> bool {
+    matches!(result, Err(LakeError::Conflict { .. }))
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_conditions_is_refused_by_the_probe() {
+    let error = faulty(Fault::IgnoresCondition).probe_conditional_put().await.unwrap_err();
+    assert!(matches!(error, LakeError::Unusable { .. }), "{error}");
+    let (local, _folder) = local_lake(10);
+    for lake in [memory_lake(10), local] {
+        lake.probe_conditional_put().await.unwrap();
+        lake.probe_conditional_put().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_lost_or_repeated_reply_is_a_success() {
+    for fault in [Fault::LosesReplies, Fault::RepeatsPuts] {
+        let table = faulty(fault).table("t");
+        let mut snapshot = table.create(numbers_schema()).await.unwrap();
+        for number in 1..=3 {
+            snapshot = append(&table, &snapshot, numbers("a", [number]), number as u128).await.unwrap();
+        }
+        assert_eq!(numbers_in(&table.open().await.unwrap().unwrap()).await, [1, 2, 3], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_and_an_overtaken_commit_are_told_apart() {
+    let table = faulty(Fault::IsFull).table("t");
+    let created = table.create(numbers_schema()).await.unwrap();
+    let error = append(&table, &created, numbers("a", [1]), 1).await.unwrap_err();
+    assert!(matches!(error, LakeError::Full { .. }), "{error}");
+    assert_eq!(table.open().await.unwrap().unwrap().version(), Version(0));
+
+    let table = faulty(Fault::IsOvertaken).table("t");
+    let created = table.create(numbers_schema()).await.unwrap();
+    assert!(is_conflict(&append(&table, &created, numbers("a", [1]), 7).await));
+}
+
+#[tokio::test]
+async fn two_creators_make_one_table() {
+    let (local, _folder) = local_lake(10);
+    for lake in [memory_lake(10), local] {
+        let mut creators = JoinSet::new();
+        for creator in 0..6_i64 {
+            let table = lake.table("t");
+            creators.spawn(async move {
+                let created = table.create(numbers_schema()).await.unwrap();
+                append(&table, &created, numbers("a", [creator]), creator as u128).await
+            });
+        }
+        let results = creators.join_all().await;
+        // Each opened version 0, or the version of who was first; every success must be there, once.
+        let won = results.iter().filter(|result| result.is_ok()).count();
+        assert!(won >= 1 && results.iter().all(|result| result.is_ok() || is_conflict(result)), "{results:?}");
+        let newest = lake.table("t").open().await.unwrap().unwrap();
+        assert_eq!(newest.version(), Version(won as i64));
+        assert_eq!(numbers_in(&newest).await.len(), won);
+    }
+}
+
+#[tokio::test]
+async fn a_stale_appender_is_told_and_leaves_nothing() {
+    let table = memory_lake(10).table("t");
+    let created = table.create(numbers_schema()).await.unwrap();
+    let first = append(&table, &created, numbers("a", [1]), 1).await.unwrap();
+    assert!(is_conflict(&append(&table, &created, numbers("b", [1]), 2).await));
+    assert_eq!(numbers_in(&table.refresh(&first).await.unwrap()).await, [1]);
+}
+
+/// Replaces all files of `on` by one.
+async fn replace_all(table: &Table, on: &Snapshot, nonce: u128) -> Result<Snapshot, LakeError> {
+    let file = table.write_file(&format!("r{nonce}"), &[numbers("r", numbers_in(on).await)]).await?;
+    let remove = on.files().iter().map(|file| file.path.clone()).collect();
+    table.commit(on, Change { add: vec![file], remove, changes_data: false }, &nonce.to_string(), nonce).await
+}
+
+#[tokio::test]
+async fn of_two_rewriters_one_wins_and_rows_stay_single() {
+    let (local, _folder) = local_lake(10);
+    for lake in [memory_lake(10), local] {
+        let table = lake.table("t");
+        let created = table.create(numbers_schema()).await.unwrap();
+        let one = append(&table, &created, numbers("a", [1, 2]), 1).await.unwrap();
+        let two = append(&table, &one, numbers("a", [3]), 2).await.unwrap();
+        let (left, right) = tokio::join!(replace_all(&table, &two, 10), replace_all(&table, &two, 11));
+        assert_eq!([&left, &right].iter().filter(|result| result.is_ok()).count(), 1);
+        assert_eq!([&left, &right].iter().filter(|result| is_conflict(result)).count(), 1);
+        assert_eq!(numbers_in(&table.open().await.unwrap().unwrap()).await, [1, 2, 3]);
+        // A stale replacer, and an appender that did not see the rewrite.
+        assert!(is_conflict(&replace_all(&table, &one, 12).await));
+        assert!(is_conflict(&append(&table, &two, numbers("a", [4]), 13).await));
+        assert_eq!(numbers_in(&table.open().await.unwrap().unwrap()).await, [1, 2, 3]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_committers_in_a_loop_each_count_once() {
+    const WRITERS: usize = 8;
+    const EACH: i64 = 10;
+    let (local, _folder) = local_lake(7);
+    for lake in [memory_lake(7), local] {
+        let created = lake.table("t").create(numbers_schema()).await.unwrap();
+        let next = Arc::new(AtomicI64::new(1));
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let (table, mut at, next) = (lake.table("t"), created.clone(), Arc::clone(&next));
+            writers.spawn(async move {
+                let (mut won, mut attempts) = (Vec::new(), 0);
+                while won.len() < EACH as usize {
+                    attempts += 1;
+                    assert!(attempts < 10_000, "no progress");
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    match append(&table, &at, numbers(&writer.to_string(), [number]), number as u128).await {
+                        Ok(snapshot) => {
+                            won.push((snapshot.version(), number));
+                            at = snapshot;
+                        }
+                        Err(LakeError::Conflict { .. }) => at = table.refresh(&at).await.unwrap(),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+                won
+            });
+        }
+        let mut won: Vec<(Version, i64)> = writers.join_all().await.into_iter().flatten().collect();
+        won.sort_unstable();
+        let total = WRITERS as i64 * EACH;
+        assert_eq!(won.iter().map(|(version, _)| version.0).collect::<Vec<_>>(), (1..=total).collect::<Vec<_>>());
+        let mut expected: Vec<i64> = won.iter().map(|(_, number)| *number).collect();
+        expected.sort_unstable();
+
+        // A fresh reader, over checkpoints, sees every success once, and each version its own facts.
+        let newest = lake.table("t").open().await.unwrap().unwrap();
+        assert_eq!(newest.version(), Version(total));
+        assert_eq!(numbers_in(&newest).await, expected);
+        let followed = lake.table("t").newer(&created).await.unwrap();
+        assert_eq!(followed.len(), won.len());
+        for (snapshot, (version, number)) in followed.iter().zip(&won) {
+            assert_eq!((snapshot.version(), nonce_of(snapshot)), (*version, Some(*number as u128)));
+        }
+        for version in (7..=total).step_by(7) {
+            let checkpoint = lake.path(&format!("t/_delta_log/{version:020}.checkpoint.parquet"));
+            assert!(lake.store().head(&checkpoint).await.is_ok(), "{checkpoint}");
+        }
+        let middle = lake.table("t").open_at(Version(66)).await.unwrap().unwrap();
+        assert_eq!(middle.files(), followed[65].files());
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_slept_through_a_cut_log_is_told() {
+    let lake = memory_lake(2);
+    let table = lake.table("t");
+    let created = table.create(numbers_schema()).await.unwrap();
+    let slept = append(&table, &created, numbers("a", [1]), 1).await.unwrap();
+    let mut snapshot = slept.clone();
+    for number in 2..=9 {
+        snapshot = append(&table, &snapshot, numbers("a", [number]), number as u128).await.unwrap();
+    }
+    let grace = std::time::Duration::from_secs(60);
+    let later = std::time::SystemTime::now() + 2 * grace;
+    assert!(table.vacuum(Version(8), grace, later).await.unwrap().log_objects > 0);
+    // Version 2 no longer exists, so its name is free; the commit must not be taken for a success.
+    assert!(is_conflict(&append(&table, &slept, numbers("a", [99]), 99).await));
+    assert_eq!(table.refresh(&slept).await.unwrap().version(), Version(9));
+    assert_eq!(numbers_in(&table.open().await.unwrap().unwrap()).await, (1..=9).collect::<Vec<_>>());
+}
