@@ -20,6 +20,11 @@
 //! number on condition that it does not exist. `deltalake-core` writes the checkpoints: it replays the log on its own,
 //! so every checkpoint is also a second opinion on what we wrote.
 //!
+//! Durability is the store's. S3 and its like acknowledge what survives a power cut. Files on a local disk survive the
+//! end of the process at any moment (an object appears whole, by a link), but are not synced: a power cut can take the
+//! last seconds, and may keep a commit while it loses a file that the commit names. That is never answered wrongly: the
+//! missing or short object is [`LakeError::Corrupt`] with its name, and an operator must restore or rebuild the table.
+//!
 //! Not here: what the rows mean (`event-log`, `serving-layer`); when to retry a conflict: only the caller can, because
 //! it must compute its change again.
 
