@@ -46,6 +46,25 @@ async fn runs_hold_the_fold_of_the_log() {
 }
 
 #[tokio::test]
+async fn copies_are_judged_by_the_running_maximum_across_micro_batches() {
+    let mut rng = StdRng::seed_from_u64(0);
+    let mut system = System::new(0).await;
+    let start = 1_700_000_000_000_000;
+    // One id, so one partition; another time, so another event. The horizon is 10 s.
+    let event = |time| Event { id: Some(1), time, page: "page".to_owned(), added: 1 };
+    system.send_one(Some(event(start)), start).await;
+    system.send_one(Some(event(start + 1)), start + 10_400_000).await;
+    system.send_one(Some(event(start)), start + 9_900_000).await;
+    system.run_to_end(SpeedSettings { max_records: 1, ..System::settings(&mut rng) }).await;
+    system.check(&Cut::default()).await;
+    let mut copies = 0;
+    for partition in PARTITIONS {
+        copies += system.index(partition).await.unwrap().counters.copies;
+    }
+    assert_eq!(copies, 0, "the third lies 10.4 s of log time behind the first, whatever its own timestamp says");
+}
+
+#[tokio::test]
 async fn merges_keep_the_answer_and_leave_few_runs() {
     for_each(4, async |seed, mut rng| {
         let mut system = System::new(seed).await;
