@@ -6,6 +6,7 @@
 //! Not here: the protocol, the storage engine (both tansu's), any second process writing to the same file.
 //! Why so: the default way to run Twofold is the same code path as Apache Kafka, down to the client library.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -68,7 +69,7 @@ impl EmbeddedBroker {
 
     async fn start_at(address: SocketAddr, folder: &Path, stop: CancellationToken) -> Result<Self, EventLogError> {
         let file = folder.join(FILE);
-        let storage = storage_url(&file)?;
+        let storage = StorageFolder::of(folder)?;
         let (ready, started) = oneshot::channel();
         let ended = CancellationToken::new();
         let stop_guard = stop.clone().drop_guard();
@@ -89,7 +90,7 @@ impl EmbeddedBroker {
             // It stores records one by one: compressing them for a loopback connection only costs.
             compression: Compression::None,
             // It holds even a full answer back for a part of this time.
-            fetch_wait: Duration::from_millis(40),
+            fetch_wait: Duration::from_millis(50),
             idempotent: false,
             replication: Some(1),
             local_groups: Some(self.groups.clone()),
@@ -131,17 +132,48 @@ fn choose_address(port: Option<u16>) -> Result<SocketAddr, EventLogError> {
         .map_err(|error| unusable(&format!("the embedded broker cannot listen on {wanted}: {error}")))
 }
 
-/// The file as the storage engine wants to be told: it reads a URL, and takes its path as it is spelled there.
-fn storage_url(file: &Path) -> Result<Url, EventLogError> {
-    let refused = || {
-        unusable(&format!(
-            "the embedded broker cannot use {}: its path may hold letters, digits and -._~ only",
-            file.display()
-        ))
-    };
-    let path = file.to_str().ok_or_else(refused)?;
-    let url = Url::parse(&format!("sqlite:///{path}")).map_err(|_| refused())?;
-    if url.path().strip_prefix('/') == Some(path) && url.query().is_none() { Ok(url) } else { Err(refused()) }
+/// A folder as the storage engine can be told of it: it reads a URL and takes the path as it is spelled there, so that
+/// a space would become `%20`.
+#[derive(Debug)]
+struct StorageFolder {
+    url: Url,
+    // Keeps the second name of a folder valid whose first one cannot be spelled in a URL.
+    _open: Option<File>,
+}
+
+impl StorageFolder {
+    fn of(folder: &Path) -> Result<Self, EventLogError> {
+        if let Some(url) = storage_url(folder) {
+            return Ok(Self { url, _open: None });
+        }
+        let open = File::open(folder).map_err(|error| unusable(&format!("folder {}: {error}", folder.display())))?;
+        match open_name(&open).as_deref().and_then(storage_url) {
+            Some(url) => Ok(Self { url, _open: Some(open) }),
+            None => Err(unusable(&format!(
+                "the embedded broker cannot use {}: on this system its path may hold letters, digits and -._~ only",
+                folder.display()
+            ))),
+        }
+    }
+}
+
+/// The URL of the file in a folder; `None` where it would spell the path differently.
+fn storage_url(folder: &Path) -> Option<Url> {
+    let file = folder.join(FILE);
+    let path = file.to_str()?;
+    let url = Url::parse(&format!("sqlite:///{path}")).ok()?;
+    (url.path().strip_prefix('/') == Some(path) && url.query().is_none() && url.fragment().is_none()).then_some(url)
+}
+
+#[cfg(target_os = "linux")]
+fn open_name(open: &File) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    Some(PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd())))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_name(_open: &File) -> Option<PathBuf> {
+    None
 }
 
 fn unusable(text: &str) -> EventLogError {

@@ -16,7 +16,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::probe::{Health, probe};
-use super::unusable;
+use super::{StorageFolder, unusable};
 use crate::EventLogError;
 
 /// Topics belong to the cluster of this name: it never changes, or they would be gone.
@@ -35,7 +35,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A broker about to run.
 pub(super) struct Broker {
     pub(super) address: SocketAddr,
-    pub(super) storage: Url,
+    pub(super) storage: StorageFolder,
     // Answered once, when the first start came to something.
     pub(super) ready: Mutex<Option<oneshot::Sender<Result<(), EventLogError>>>>,
     pub(super) stop: CancellationToken,
@@ -110,7 +110,7 @@ impl Broker {
             .incarnation_id(Uuid::nil())
             .advertised_listener(listener.clone())
             .listener(listener)
-            .storage(self.storage.clone())
+            .storage(self.storage.url.clone())
             .silent(true)
             .build()
             .await;

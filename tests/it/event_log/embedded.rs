@@ -269,3 +269,22 @@ async fn a_port_that_is_taken_is_named() {
     let error = EmbeddedBroker::start(settings, CancellationToken::new()).await.map(drop).unwrap_err();
     assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_may_have_any_name() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("Jörg's 100% data?#1");
+    for round in 1..3 {
+        let stop = CancellationToken::new();
+        let broker = start(&folder, None, &stop).await;
+        let log = KafkaLog::connect(broker.kafka_settings()).await.unwrap();
+        log.ensure_topic("t", 1).await.unwrap();
+        append(&log, "t", numbered(10)).await;
+        assert_eq!(read(reader_of(&log, "t").await.as_mut(), 10 * round).await.len(), 10 * round);
+        assert!(broker.size_bytes() > 0);
+        stop.cancel();
+        broker.stopped().await;
+        assert!(folder.join("log.db").exists());
+    }
+}
