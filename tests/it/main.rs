@@ -42,3 +42,6 @@ mod lake_races;
 mod master;
 /// Batch views: what a publication replaces, who may publish, what is kept.
 mod batch_views;
+
+/// The numbers of definition sets, under races and on local files.
+mod registry;
