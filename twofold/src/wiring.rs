@@ -158,6 +158,7 @@ fn merge_embedded(log: &LogSettings, embedded: KafkaSettings) -> KafkaSettings {
     KafkaSettings {
         bootstrap_servers: embedded.bootstrap_servers,
         compression: embedded.compression,
+        idempotent: embedded.idempotent,
         fetch_wait: embedded.fetch_wait,
         replication: embedded.replication,
         local_groups: embedded.local_groups,
