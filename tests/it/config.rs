@@ -7,8 +7,10 @@ use twofold::config::quantity::{format_duration, format_size, parse_duration, pa
 use twofold::config::{Config, RealtimeSettings, Sources};
 
 fn read(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
-    let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|(one, two)| ((*one).to_owned(), (*two).to_owned())).collect();
-    let sources = Sources { files: owned(&[("test.toml", file)]), environment: owned(environment), flags: owned(flags) };
+    let owned =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(one, two)| ((*one).to_owned(), (*two).to_owned())).collect();
+    let sources =
+        Sources { files: owned(&[("test.toml", file)]), environment: owned(environment), flags: owned(flags) };
     Config::read(sources).map_err(|error| error.to_string())
 }
 
@@ -32,12 +34,14 @@ fn defaults_in_the_file_are_those_of_the_crates() {
 
 #[test]
 fn defaults_of_redis_are_those_of_the_crate() {
-    let RealtimeSettings::Redis(ours) = read("[realtime]\nstore = \"redis://127.0.0.1:6379\"\n", &[], &[]).unwrap().realtime
+    let RealtimeSettings::Redis(ours) =
+        read("[realtime]\nstore = \"redis://127.0.0.1:6379\"\n", &[], &[]).unwrap().realtime
     else {
         panic!("a redis URL means redis");
     };
     let theirs = serving_layer::redis::RedisSettings::default();
-    let spans = |one: &serving_layer::redis::RedisSettings| (one.connect_timeout, one.response_timeout, one.reconnect_pause);
+    let spans =
+        |one: &serving_layer::redis::RedisSettings| (one.connect_timeout, one.response_timeout, one.reconnect_pause);
     assert_eq!(spans(&ours), spans(&theirs));
     assert_eq!((ours.url, ours.prefix, ours.pipeline_commands), (theirs.url, theirs.prefix, theirs.pipeline_commands));
 }
@@ -52,7 +56,14 @@ fn kafka_fields(settings: &event_log::kafka::KafkaSettings) -> impl std::fmt::De
         settings.session_timeout,
     ];
     let sizes = (settings.queue_records, settings.queue_bytes, settings.max_record_bytes, settings.prefetch_bytes);
-    (settings.bootstrap_servers.clone(), settings.client_id.clone(), spans, sizes, settings.compression, settings.replication)
+    (
+        settings.bootstrap_servers.clone(),
+        settings.client_id.clone(),
+        spans,
+        sizes,
+        settings.compression,
+        settings.replication,
+    )
 }
 
 #[test]

@@ -45,3 +45,7 @@ mod batch_views;
 
 /// The numbers of definition sets, under races and on local files.
 mod registry;
+/// The binary as a black box: output and exit codes.
+mod cli;
+/// The thin thread through everything, in this process: HTTP in, both layers, HTTP out.
+mod system;

@@ -153,16 +153,6 @@ fn only_run_files_start_tasks_and_sleep() {
 }
 
 #[test]
-fn tests_never_sleep_to_wait() {
-    let findings =
-        sources_of("tests").into_iter().filter(|(path, _)| !path.ends_with("tidy.rs")).flat_map(|(path, text)| {
-            let lines = text.lines().enumerate().filter(|(_, line)| line.contains("thread::sleep("));
-            lines.map(|(number, _)| format!("{path}:{}", number + 1)).collect::<Vec<_>>()
-        });
-    check("threads put to sleep in tests", findings.collect());
-}
-
-#[test]
 fn no_crate_is_in_the_tree_twice() {
     let lock: toml::Table = fs::read_to_string(root().join("Cargo.lock")).unwrap().parse().unwrap();
     let packages = lock["package"].as_array().unwrap();

@@ -95,22 +95,31 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// The scalar fields of the envelope, and of each view's envelope where the answer draws on several.
+/// A sentence per view that the answer draws on.
 fn describe_envelope(envelope: &Value) -> String {
     let Some(fields) = envelope.as_object() else { return String::new() };
-    let views = fields.get("views").and_then(Value::as_object);
-    let told: Vec<String> = match views {
-        Some(views) => views.iter().map(|(view, one)| format!("{view}: {}", scalars(one))).collect(),
-        None => vec![scalars(envelope)],
+    let views: Vec<&Value> = match fields.get("views").and_then(Value::as_object) {
+        Some(views) => views.values().collect(),
+        None => vec![envelope],
     };
-    format!("; {}", told.join("; "))
+    views.into_iter().map(|view| format!("\n{}", describe_view(view))).collect()
 }
 
-fn scalars(envelope: &Value) -> String {
-    let fields = envelope.as_object().into_iter().flatten();
-    let told: Vec<String> = fields
-        .filter(|(_, value)| !value.is_object() && !value.is_array() && !value.is_null())
-        .map(|(name, value)| format!("{name} {}", cell(value)))
-        .collect();
-    told.join(", ")
+fn describe_view(envelope: &Value) -> String {
+    let field = |name: &str| envelope.get(name).map(cell).unwrap_or_default();
+    let share = envelope.get("realtime_share").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
+    let version = Some(field("version")).filter(|version| !version.is_empty());
+    let batch = version.map_or_else(|| "no batch version yet".to_owned(), |version| format!("batch version {version}"));
+    let stale = envelope.get("stale").and_then(Value::as_bool).unwrap_or(false);
+    format!(
+        "{}: {batch} with {} records, {} records ({share:.1} %) from realtime, {} late, {} rejected, {} copies, as of {}{}",
+        field("view"),
+        field("batch_rows"),
+        field("realtime_rows"),
+        field("late"),
+        field("rejected"),
+        field("copies"),
+        field("as_of"),
+        if stale { ", STALE" } else { "" },
+    )
 }

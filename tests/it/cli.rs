@@ -1,0 +1,189 @@
+//! The binary as a black box: what it prints, and its exit codes.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::support::process::{Running, Setup, binary};
+
+const PIPELINE: &str = "
+CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL, bytes BIGINT)
+STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', event_id 'id', gap '200ms', partitions '2');
+CREATE MATERIALIZED VIEW hits_by_page AS
+SELECT page, count(*) AS hits, approx_distinct(id) AS ids FROM hits GROUP BY page;
+";
+
+/// A folder with a good pipeline and a place for data.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        place.write("pipeline.sql", PIPELINE);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// `twofold COMMAND --pipeline .. --data-dir .. REST`.
+    fn run(&self, command: &[&str], rest: &[&str]) -> Output {
+        let mut arguments: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+        arguments.extend(["--pipeline".to_owned(), text(&self.path("pipeline.sql"))]);
+        arguments.extend(["--data-dir".to_owned(), text(&self.path("data"))]);
+        arguments.extend(rest.iter().map(|word| (*word).to_owned()));
+        twofold(&arguments)
+    }
+
+    fn setup(&self) -> Setup {
+        let settings = [("TWOFOLD_ARCHIVE__COMMIT_INTERVAL", "50ms"), ("TWOFOLD_BATCH__INTERVAL", "1d")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        Setup { pipeline: self.path("pipeline.sql"), data_dir: self.path("data"), settings }
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+fn twofold(arguments: &[impl AsRef<std::ffi::OsStr>]) -> Output {
+    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// The exit code is as expected, and the output (of both kinds) holds every part.
+fn check(output: &Output, code: i32, parts: &[&str]) {
+    let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    for part in parts {
+        assert!(all.contains(part), "`{part}` is missing in:\n{all}");
+    }
+    assert!(!all.contains("panicked"), "{all}");
+}
+
+#[test]
+fn version_and_usage_errors_have_their_exit_codes() {
+    check(&twofold(&["--version"]), 0, &[env!("CARGO_PKG_VERSION")]);
+    check(&twofold(&["no-such-command"]), 2, &["no-such-command"]);
+    check(&twofold(&["query"]), 2, &["<SQL>"]);
+    check(&twofold(&["demo", "--for", "soon"]), 2, &["`soon` is not a span"]);
+}
+
+#[test]
+fn validate_describes_a_good_pipeline() {
+    let place = Place::new();
+    let output = twofold(&["validate", &text(&place.path("pipeline.sql"))]);
+    check(&output, 0, &["source hits", "event id id", "view hits_by_page", "count(*)", "sketch (within", "hash "]);
+}
+
+#[test]
+fn validate_tells_all_problems_at_once() {
+    let place = Place::new();
+    let bad = place.write("bad.sql", &PIPELINE.replace("count(*)", "sum(nothing)").replace("'time'", "'when'"));
+    check(&twofold(&["validate", &text(&bad)]), 1, &["problem", "line 3", "when", "hint"]);
+    check(&twofold(&["validate", "no-such-file.sql"]), 1, &["cannot read pipeline file no-such-file.sql"]);
+}
+
+#[test]
+fn wrong_configuration_is_told_by_key_before_anything_starts() {
+    let place = Place::new();
+    let config = place.write("twofold.toml", "[speed]\ntik = \"1s\"\n[batch]\nkeep_versions = 1\n");
+    let output = place.run(&["up"], &["--config", &text(&config)]);
+    check(&output, 2, &["`speed.tik`", "did you mean `speed.tick`?"]);
+    let config = place.write("twofold.toml", "[batch]\nkeep_versions = 1\n");
+    check(&place.run(&["up"], &["--config", &text(&config)]), 2, &["`batch.keep_versions`", "1 is not within 2"]);
+    check(&place.run(&["up"], &["--listen", "nowhere"]), 2, &["`system.listen`", "flag --listen"]);
+    check(&place.run(&["up"], &["--config", "missing.toml"]), 1, &["cannot read configuration file missing.toml"]);
+    assert!(!place.path("data").exists(), "nothing may be made before the configuration is known to be right");
+}
+
+#[test]
+fn a_data_directory_of_an_unknown_format_is_refused_unchanged() {
+    let place = Place::new();
+    place.write("data/format.json", r#"{"format":999}"#);
+    check(&place.run(&["up"], &[]), 1, &["has format 999", "knows format 1"]);
+    check(&place.run(&["batch", "run"], &[]), 1, &["has format 999"]);
+    assert_eq!(std::fs::read_dir(place.path("data")).unwrap().count(), 1);
+    place.write("other/letter.txt", "dear diary");
+    let output =
+        twofold(&["up", "--pipeline", &text(&place.path("pipeline.sql")), "--data-dir", &text(&place.path("other"))]);
+    check(&output, 1, &["was not made by twofold"]);
+}
+
+#[test]
+fn commands_say_that_nothing_is_running() {
+    let place = Place::new();
+    let data = text(&place.path("data"));
+    let nothing = ["no system runs on data directory", "twofold up"];
+    check(&twofold(&["query", "SELECT 1", "--data-dir", &data]), 1, &nothing);
+    check(&twofold(&["status", "--data-dir", &data]), 1, &nothing);
+    let output = twofold(&["query", "SELECT 1", "--address", "http://127.0.0.1:1"]);
+    check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
+}
+
+#[test]
+fn a_role_alone_refuses_stores_inside_its_process() {
+    let place = Place::new();
+    check(&place.run(&["speed"], &[]), 1, &["`log.brokers`", "twofold up"]);
+    check(&place.run(&["gateway"], &[]), 1, &["`realtime.store`", "redis://"]);
+}
+
+#[test]
+fn doctor_tells_of_every_part() {
+    let place = Place::new();
+    let output = place.run(&["doctor"], &["--listen", "127.0.0.1:0"]);
+    check(
+        &output,
+        0,
+        &["ok    pipeline", "ok    data directory", "ok    object store", "ok    port", "ok    event log"],
+    );
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    check(&place.run(&["doctor"], &["--listen", &listen]), 1, &["FAIL  port", &listen, "ok    object store"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_system_is_found_by_its_data_directory() {
+    let place = Place::new();
+    let running = Running::start(&place.setup()).await;
+    let data = text(&place.path("data"));
+    check(&place.run(&["up"], &["--listen", "127.0.0.1:0"]), 1, &["in use by another process", "pid"]);
+    check(&twofold(&["status", "--data-dir", &data]), 0, &["\"hits_by_page\"", "embedded_broker_bytes"]);
+    check(&twofold(&["query", "SELECT page FROM nowhere", "--data-dir", &data]), 1, &["nowhere", "hits_by_page"]);
+
+    let lines = place.path("hits.jsonl.gz");
+    let mut gzip = GzEncoder::new(std::fs::File::create(&lines).unwrap(), Compression::fast());
+    for (id, page) in [("1", "/"), ("2", "/"), ("3", "/about")] {
+        writeln!(gzip, r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"{page}","bytes":1}}"#).unwrap();
+    }
+    writeln!(gzip, "\nnot json\n{{\"id\":\"5\",\"time\":\"yesterday\",\"page\":\"/\"}}").unwrap();
+    gzip.finish().unwrap();
+    let mut token = String::new();
+    for _ in 0..2 {
+        let output = twofold(&["load", &text(&lines), "--source", "hits", "--data-dir", &data]);
+        check(&output, 0, &["3 events accepted, 2 lines rejected", "line 5: ", "line 6: ", "token "]);
+        let printed = String::from_utf8(output.stdout).unwrap();
+        token = printed.trim().rsplit(' ').next().unwrap().to_owned();
+    }
+    let output = twofold(&["load", &text(&lines), "--source", "nowhere", "--data-dir", &data]);
+    check(&output, 1, &["nowhere", "hits"]);
+
+    check(&place.run(&["batch", "run"], &["--view", "nowhere"]), 1, &["there is no view nowhere", "hits_by_page"]);
+    let sql = "SELECT page, hits FROM hits_by_page ORDER BY page";
+    running.rows("hits_by_page", &[("after", &token), ("timeout", "30s")]).await;
+    check(&twofold(&["query", sql, "--data-dir", &data]), 0, &["│ /      ┆    2 │", "│ /about ┆    1 │", "2 rows"]);
+    assert!(running.terminate().success());
+    assert!(!place.path("data/run.json").exists());
+    check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: version 1 published, 10 records"]);
+    check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: nothing new"]);
+}

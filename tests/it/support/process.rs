@@ -1,0 +1,177 @@
+//! Twofold as a user runs it: the binary as a process of its own, asked over HTTP.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// The longest that any condition of these tests is waited for.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The binary that `make test` builds beside this test's own executable.
+pub fn binary() -> PathBuf {
+    let mut folder = std::env::current_exe().unwrap();
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let binary = folder.join("twofold");
+    assert!(binary.exists(), "{} is missing: run `cargo build -p twofold` first", binary.display());
+    binary
+}
+
+/// A free port on loopback.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// How to start a system.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The pipeline file.
+    pub pipeline: PathBuf,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Settings as environment variables.
+    pub settings: Vec<(String, String)>,
+}
+
+/// A running `twofold up`. Killed when it goes out of scope.
+pub struct Running {
+    setup: Setup,
+    child: Child,
+    /// `http://127.0.0.1:PORT`.
+    pub address: String,
+    client: reqwest::Client,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// Starts `up` and waits until it is ready.
+    pub async fn start(setup: &Setup) -> Self {
+        let port = free_port();
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(setup.data_dir.with_extension("log")).unwrap();
+        let child = Command::new(binary())
+            .arg("up")
+            .args([Path::new("--pipeline"), &setup.pipeline, Path::new("--data-dir"), &setup.data_dir])
+            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .envs(setup.settings.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let address = format!("http://127.0.0.1:{port}");
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let mut running = Self { setup: setup.clone(), child, address, client };
+        running.wait_until_ready().await;
+        running
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                panic!("`up` ended with {status}:\n{}", self.log());
+            }
+            let answer = self.client.get(format!("{}/readyz", self.address)).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not ready in time:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// The process, for asking the operating system about it.
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the process has written.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.setup.data_dir.with_extension("log")).unwrap_or_default()
+    }
+
+    /// SIGKILL: no chance to clean up.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, then waits for the ordered end.
+    pub fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "did not stop in time:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Posts lines as NDJSON; the status and the body.
+    pub async fn try_post(&self, source: &str, lines: &[&str]) -> reqwest::Result<(u16, Value)> {
+        let request = self
+            .client
+            .post(format!("{}/v1/sources/{source}/events", self.address))
+            .header("content-type", "application/x-ndjson")
+            .body(lines.join("\n"));
+        let answer = request.send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    }
+
+    /// Posts lines that must all be taken; the position token.
+    pub async fn post(&self, source: &str, lines: &[&str]) -> String {
+        let (status, body) = self.try_post(source, lines).await.unwrap();
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body["accepted"], json!(lines.len()), "{body}");
+        body["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks for rows; the status and the body.
+    pub async fn try_rows(&self, view: &str, query: &[(&str, &str)]) -> (u16, Value) {
+        let url = format!("{}/v1/views/{view}/rows", self.address);
+        let answer = self.client.get(url).query(query).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Asks for rows that must come.
+    pub async fn rows(&self, view: &str, query: &[(&str, &str)]) -> Value {
+        let (status, body) = self.try_rows(view, query).await;
+        assert_eq!(status, 200, "{body}\n{}", self.log());
+        body
+    }
+
+    /// Asks over SQL; the status and the body.
+    pub async fn sql(&self, sql: &str) -> (u16, Value) {
+        let url = format!("{}/v1/sql", self.address);
+        let answer = self.client.post(url).json(&json!({ "sql": sql })).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// `twofold batch run` as its own process beside this one.
+    pub async fn run_batch(&self, arguments: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(binary());
+        command
+            .args(["batch", "run"])
+            .args([Path::new("--pipeline"), &self.setup.pipeline, Path::new("--data-dir"), &self.setup.data_dir])
+            .args(arguments)
+            .envs(self.setup.settings.iter().cloned())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        command.output().await.unwrap()
+    }
+}

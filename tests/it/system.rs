@@ -1,0 +1,200 @@
+//! The thin thread through everything, in this process: HTTP in, both layers, HTTP out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use batch_layer::recompute::{Mode, Outcome};
+use serde_json::{Value, json};
+use twofold::client::{Client, Receipt, SendOutcome};
+use twofold::config::{Config, Sources};
+use twofold::system::System;
+use views::Pipeline;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+const PIPELINE: &str = "
+CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL, bytes BIGINT)
+STORED AS JSON LOCATION 'kafka://hits'
+OPTIONS (event_time 'time', event_id 'id', gap '200ms', partitions '2');
+
+CREATE MATERIALIZED VIEW hits_by_page AS
+SELECT page, count(*) AS hits, sum(bytes) AS bytes, approx_distinct(id) AS ids FROM hits GROUP BY page;
+";
+
+/// Commits at once, recomputes only when a test asks for it.
+const SETTINGS: &str = r#"
+[system]
+listen = "127.0.0.1:0"
+[archive]
+commit_interval = "50ms"
+poll_wait = "20ms"
+[batch]
+interval = "1d"
+[speed]
+tick = "20ms"
+"#;
+
+const EVENTS: [&str; 5] = [
+    r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/","bytes":100}"#,
+    r#"{"id":"2","time":"2026-01-05T10:01:00Z","page":"/","bytes":20}"#,
+    r#"{"id":"2","time":"2026-01-05T10:01:00Z","page":"/","bytes":20}"#,
+    r#"{"id":"3","time":"2026-01-05T10:02:00Z","page":"/about","bytes":null}"#,
+    r#"{"id":"4","time":"2026-01-05T10:02:00Z","page":"/about","bytes":"many"}"#,
+];
+
+fn expected_rows() -> Value {
+    json!([
+        {"page": "/", "hits": 2, "bytes": 120, "ids": 2},
+        {"page": "/about", "hits": 1, "bytes": null, "ids": 1},
+    ])
+}
+
+async fn start(data_dir: &Path) -> (System, Client) {
+    let flags = vec![("system.data_dir".to_owned(), data_dir.to_str().unwrap().to_owned())];
+    let files = vec![("test".to_owned(), SETTINGS.to_owned())];
+    let config = Config::read(Sources { files, flags, ..Sources::default() }).unwrap();
+    let pipeline = Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap();
+    let system = System::start(config, pipeline).await.unwrap();
+    let client = Client::new(&system.url()).unwrap();
+    (system, client)
+}
+
+async fn send(client: &Client, lines: &[&str]) -> Receipt {
+    match client.send_events("hits", lines.join("\n").into()).await.unwrap() {
+        SendOutcome::Received(receipt) => receipt,
+        SendOutcome::Later { reason, .. } => panic!("{reason}"),
+    }
+}
+
+async fn rows(client: &Client, token: &str) -> Value {
+    let parameters = [("order", "-hits"), ("after", token), ("timeout", "30s")];
+    client.get("/v1/views/hits_by_page/rows", &parameters).await.unwrap()
+}
+
+/// Archive and silence take a moment: asks for a recompute until one has published.
+async fn publish(system: &System) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let round = system.recompute(Mode::Incremental).await.unwrap();
+        let outcomes: Vec<_> = round.into_values().map(|outcome| outcome.map_err(|error| error.to_string())).collect();
+        if outcomes.iter().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "nothing was published: {outcomes:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Polls `/v1/views/.../rows` until the batch part covers everything.
+async fn wait_for_batch(client: &Client, token: &str) -> Value {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let answer = rows(client, token).await;
+        if answer["envelope"]["realtime_rows"] == 0 && !answer["envelope"]["version"].is_null() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "batch never covered everything: {}", answer["envelope"]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_stays_the_same_when_batch_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, client) = start(folder.path()).await;
+    let receipt = send(&client, &EVENTS).await;
+    assert_eq!((receipt.accepted, receipt.rejected), (4, 1));
+
+    let before = rows(&client, &receipt.token).await;
+    assert_eq!(before["rows"], expected_rows());
+    assert_eq!(before["envelope"]["version"], Value::Null);
+    assert_eq!(before["envelope"]["batch_rows"], 0);
+
+    publish(&system).await;
+    let after = wait_for_batch(&client, &receipt.token).await;
+    assert_eq!(after["rows"], expected_rows());
+    assert_eq!(after["envelope"]["batch_rows"], 5);
+    assert_eq!(after["envelope"]["head"], before["envelope"]["head"]);
+    assert_eq!((&after["envelope"]["copies"], &after["envelope"]["rejected"]), (&json!(1), &json!(1)));
+
+    let sql = "SELECT sum(hits) AS hits, MEASURE(ids) AS ids FROM hits_by_page";
+    let answer: Value = serde_json::from_str(&client.sql(sql).await.unwrap()).unwrap();
+    assert_eq!(answer["rows"], json!([{"hits": 3, "ids": 3}]));
+    system.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_system_goes_on_where_it_stood() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, client) = start(folder.path()).await;
+    let token = send(&client, &EVENTS[..3]).await.token;
+    rows(&client, &token).await;
+    system.stop().await.unwrap();
+
+    let (system, client) = start(folder.path()).await;
+    let token = send(&client, &EVENTS[3..]).await.token;
+    assert_eq!(rows(&client, &token).await["rows"], expected_rows());
+    publish(&system).await;
+    assert_eq!(wait_for_batch(&client, &token).await["rows"], expected_rows());
+    system.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_shows_every_part_of_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, client) = start(folder.path()).await;
+    let receipt = send(&client, &EVENTS).await;
+    publish(&system).await;
+    wait_for_batch(&client, &receipt.token).await;
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let status = client.get("/v1/status", &[]).await.unwrap();
+        let sum = |field: &str| -> i64 {
+            let partitions = status["sources"][0]["partitions"].as_array().unwrap();
+            partitions.iter().map(|partition| partition[field].as_i64().unwrap_or(0)).sum()
+        };
+        let reached = ["produced", "archived", "batched", "realtime", "rows"].map(sum);
+        if reached == [5; 5] {
+            assert_eq!(["rejected", "copies", "lag"].map(sum), [1, 1, 0]);
+            assert!(status["system"]["embedded_broker_bytes"].as_u64().unwrap() > 0);
+            assert_eq!(status["system"]["stopped_sources"], json!({}));
+            break;
+        }
+        assert!(Instant::now() < deadline, "not all reached the end: {status:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    system.stop().await.unwrap();
+}
+
+/// The topic is lost and created again under its name: going on would mix two topics.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_whose_topic_was_replaced_stops_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, client) = start(folder.path()).await;
+    let receipt = send(&client, &EVENTS).await;
+    publish(&system).await;
+    wait_for_batch(&client, &receipt.token).await;
+    system.stop().await.unwrap();
+    std::fs::remove_dir_all(folder.path().join("log")).unwrap();
+
+    let (system, client) = start(folder.path()).await;
+    let others: Vec<String> = (0..20)
+        .map(|id| format!(r#"{{"id":"other-{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":1}}"#))
+        .collect();
+    send(&client, &others.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let status = client.get("/v1/status", &[]).await.unwrap();
+        if let Some(reason) = status["system"]["stopped_sources"]["hits"].as_str() {
+            assert!(reason.contains("deleted and created again"), "{reason}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "the source goes on: {status:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let readiness = client.get("/readyz", &[]).await.unwrap_err().to_string();
+    assert!(readiness.contains("503"), "{readiness}");
+    let answer = client.get("/v1/views/hits_by_page/rows", &[("order", "-hits"), ("layer", "batch")]).await.unwrap();
+    assert_eq!(answer["rows"], expected_rows());
+    system.stop().await.unwrap();
+}
