@@ -72,7 +72,7 @@ impl Compiled {
             None => {
                 let children = node.children().into_iter().cloned().collect();
                 let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
-                Ok(Transformed::yes(node.replace_children(children, options)?))
+                Ok(Transformed::yes(node.replace_children(children, options)?.reset_state()?))
             }
         })?;
         let answer = collect(plan.data, Arc::clone(&self.task)).await?;

@@ -5,8 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, new_null_array};
-use arrow::compute::{and, filter, is_not_null, prep_null_mask_filter};
+use arrow::array::{ArrayRef, BooleanArray};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
@@ -32,15 +31,11 @@ impl Accumulator for StateAccumulator {
         if self.combinator == Combinator::State {
             return self.inner.update_batch(values);
         }
-        let column = only_column(values)?;
-        let states = match present(column, None)? {
-            None => self.aggregate.decode(column)?,
-            Some(mask) => self.aggregate.decode(&filter(column, &mask)?)?,
-        };
-        if states.first().is_none_or(|state| state.is_empty()) {
+        let column = self.aggregate.with_neutral(only_column(values)?, None)?;
+        if column.is_empty() {
             return Ok(());
         }
-        self.inner.merge_batch(&states)
+        self.inner.merge_batch(&self.aggregate.decode(&column)?)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
@@ -94,16 +89,8 @@ impl GroupsAccumulator for StateGroupsAccumulator {
         if self.combinator == Combinator::State {
             return self.inner.update_batch(values, group_indices, opt_filter, total_num_groups);
         }
-        let column = only_column(values)?;
-        match present(column, opt_filter)? {
-            None => self.inner.merge_batch(&self.aggregate.decode(column)?, group_indices, total_num_groups),
-            Some(mask) => {
-                let states = self.aggregate.decode(&filter(column, &mask)?)?;
-                let groups: Vec<usize> = mask.values().set_indices().map(|row| group_indices[row]).collect();
-                announce_groups(self.inner.as_mut(), &self.aggregate, total_num_groups)?;
-                self.inner.merge_batch(&states, &groups, total_num_groups)
-            }
-        }
+        let column = self.aggregate.with_neutral(only_column(values)?, opt_filter)?;
+        self.inner.merge_batch(&self.aggregate.decode(&column)?, group_indices, total_num_groups)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
@@ -128,19 +115,8 @@ impl GroupsAccumulator for StateGroupsAccumulator {
         if self.combinator == Combinator::State {
             return self.inner.convert_to_state(values, opt_filter);
         }
-        let column = only_column(values)?;
-        match present(column, opt_filter)? {
-            None => self.aggregate.decode(column),
-            // A row without a state becomes the neutral one, which only a fresh accumulator knows.
-            Some(mask) => {
-                let states = self.aggregate.decode(&filter(column, &mask)?)?;
-                let rows: Vec<usize> = mask.values().set_indices().collect();
-                let mut fresh = self.aggregate.inner().create_groups_accumulator()?;
-                announce_groups(fresh.as_mut(), &self.aggregate, column.len())?;
-                fresh.merge_batch(&states, &rows, column.len())?;
-                fresh.state(EmitTo::All)
-            }
-        }
+        let column = self.aggregate.with_neutral(only_column(values)?, opt_filter)?;
+        self.aggregate.decode(&column)
     }
 
     fn size(&self) -> usize {
@@ -148,35 +124,9 @@ impl GroupsAccumulator for StateGroupsAccumulator {
     }
 }
 
-/// Tells an accumulator of groups that may get no state: one row that the filter leaves out.
-///
-/// Without it the engine's accumulators take it that every group up to `total_num_groups` has seen a value as soon as
-/// a batch has neither nulls nor a filter, and a sum over nothing would be 0 instead of null.
-fn announce_groups(
-    inner: &mut dyn GroupsAccumulator,
-    aggregate: &StoredAggregate,
-    total_num_groups: usize,
-) -> Result<()> {
-    if total_num_groups == 0 {
-        return Ok(());
-    }
-    let row: Vec<ArrayRef> = aggregate.inputs().iter().map(|input| new_null_array(input, 1)).collect();
-    inner.update_batch(&row, &[0], Some(&BooleanArray::from(vec![false])), total_num_groups)
-}
-
 fn only_column(values: &[ArrayRef]) -> Result<&ArrayRef> {
     match values {
         [column] => Ok(column),
         _ => internal_err!("merging takes one state column, not {}", values.len()),
     }
-}
-
-/// Which rows hold a state to merge; `None` stands for all of them.
-fn present(column: &ArrayRef, opt_filter: Option<&BooleanArray>) -> Result<Option<BooleanArray>> {
-    let filter = opt_filter.map(|mask| if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() });
-    Ok(match (filter, column.null_count() > 0) {
-        (filter, false) => filter,
-        (None, true) => Some(is_not_null(column)?),
-        (Some(filter), true) => Some(and(&filter, &is_not_null(column)?)?),
-    })
 }

@@ -43,7 +43,7 @@ impl AggregateUDFImpl for ApproxDistinct {
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments.first() {
             Some(data_type) if hashed_as(data_type).is_some() => Ok(DataType::Int64),
-            Some(other) => plan_err!("approx_distinct does not take {other}; cast it to VARCHAR"),
+            Some(other) => plan_err!("'approx_distinct' does not take {other}; cast it to VARCHAR"),
             None => plan_err!("approx_distinct takes one argument"),
         }
     }

@@ -56,20 +56,20 @@ impl AggregateUDFImpl for ApproxPercentile {
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let [value, _] = arguments else {
             return plan_err!(
-                "approx_percentile_cont takes a value and a percentile, not {} arguments",
+                "'approx_percentile_cont' takes a value and a percentile, not {} arguments",
                 arguments.len()
             );
         };
         match sketched_as(value) {
             Some(sketched) => Ok(vec![sketched, DataType::Float64]),
-            None => plan_err!("approx_percentile_cont does not take {value}; it takes numbers and text"),
+            None => plan_err!("'approx_percentile_cont' does not take {value}; it takes numbers and text"),
         }
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments.first().and_then(sketched_as) {
             Some(sketched) => Ok(sketched),
-            None => plan_err!("approx_percentile_cont takes numbers and text"),
+            None => plan_err!("'approx_percentile_cont' takes numbers and text"),
         }
     }
 

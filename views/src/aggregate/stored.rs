@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StructArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StructArray};
+use arrow::compute::kernels::zip::zip;
+use arrow::compute::{and, is_not_null, prep_null_mask_filter};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -16,23 +18,20 @@ use crate::storable::{convert, stored_fields, stored_type};
 #[derive(Debug)]
 pub(crate) struct StoredAggregate {
     inner: AggregateFunctionExpr,
-    inputs: Vec<DataType>,
     states: Vec<FieldRef>,
     stored: DataType,
+    /// The state of a group without rows.
+    neutral: ScalarValue,
     /// Tells apart calls of one function: arguments, DISTINCT, ORDER BY and types.
     identity: String,
 }
 
 impl StoredAggregate {
-    /// Wraps a planned aggregate; `inputs` are the types of what it reads, `identity` is its canonical text.
+    /// Wraps a planned aggregate; `identity` is its canonical text.
     ///
     /// # Errors
     /// The reason, as text, why its state cannot be stored.
-    pub(crate) fn new(
-        inner: AggregateFunctionExpr,
-        inputs: Vec<DataType>,
-        identity: String,
-    ) -> std::result::Result<Self, String> {
+    pub(crate) fn new(inner: AggregateFunctionExpr, identity: String) -> std::result::Result<Self, String> {
         let states = inner.state_fields().map_err(|error| error.to_string())?;
         let stored = match states.as_slice() {
             [] => return Err("it has no state".to_owned()),
@@ -41,17 +40,17 @@ impl StoredAggregate {
                 DataType::Struct(stored_fields(several.iter().map(|field| (field.name().as_str(), field.data_type())))?)
             }
         };
-        Ok(Self { inner, inputs, states, stored, identity })
+        let neutral = ScalarValue::try_from(&stored).map_err(|error| error.to_string())?;
+        let mut aggregate = Self { inner, states, stored, neutral, identity };
+        let empty = aggregate.inner.create_accumulator().and_then(|mut empty| empty.state());
+        let neutral = empty.and_then(|states| aggregate.encode_scalar(states));
+        aggregate.neutral = neutral.map_err(|error| error.to_string())?;
+        Ok(aggregate)
     }
 
     /// The aggregate itself.
     pub(crate) fn inner(&self) -> &AggregateFunctionExpr {
         &self.inner
-    }
-
-    /// The types of what it reads.
-    pub(crate) fn inputs(&self) -> &[DataType] {
-        &self.inputs
     }
 
     /// The fields that the engine exchanges between its phases.
@@ -91,7 +90,25 @@ impl StoredAggregate {
         ScalarValue::try_from_array(&self.encode(&arrays)?, 0)
     }
 
-    /// A state column without nulls as the arrays that the engine merges.
+    /// A state column with the neutral state where there is none, or where `opt_filter` says so.
+    ///
+    /// Leaving rows out would not do: the engine's accumulators count on a row for every group they are told of.
+    pub(crate) fn with_neutral(&self, column: &ArrayRef, opt_filter: Option<&BooleanArray>) -> Result<ArrayRef> {
+        let filter =
+            opt_filter.map(|mask| if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() });
+        let has_gaps = column.null_count() > 0 && !self.neutral.is_null();
+        let kept = match (filter, has_gaps) {
+            (None, false) => return Ok(Arc::clone(column)),
+            (Some(filter), false) => filter,
+            (None, true) => is_not_null(column)?,
+            (Some(filter), true) => and(&filter, &is_not_null(column)?)?,
+        };
+        let column =
+            if column.data_type() == &self.stored { Arc::clone(column) } else { convert(column, &self.stored)? };
+        Ok(zip(&kept, &column, &self.neutral.to_scalar()?)?)
+    }
+
+    /// A state column without gaps as the arrays that the engine merges.
     ///
     /// # Errors
     /// If the column was not written by this aggregate.

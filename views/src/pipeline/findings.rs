@@ -1,5 +1,7 @@
 //! Collecting problems, so that a reader of the messages fixes a file in one go.
 
+use std::cmp::Reverse;
+
 use crate::{Problem, Problems};
 
 /// The problems found so far.
@@ -51,7 +53,8 @@ pub(super) fn known_names<'a>(unknown: &str, known: impl Iterator<Item = &'a str
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     known.dedup();
-    let nearest = known.iter().min_by_key(|name| distance(unknown, name)).copied();
+    // Letters are forgotten more often than added: of two equally near names the longer one is meant.
+    let nearest = known.iter().min_by_key(|name| (distance(unknown, name), Reverse(name.len()))).copied();
     let close = nearest.filter(|name| distance(unknown, name) <= 1 + unknown.len() / 4);
     let mut hint = close.map_or(String::new(), |name| format!("did you mean `{name}`? "));
     let rest = known.len().saturating_sub(SHOWN);

@@ -41,6 +41,27 @@ impl Located {
         self.tokens.iter().filter(is_text).nth(skipped).map_or(self.line, |token| line(token.span))
     }
 
+    /// The query of a view in one spelling: words in lower case unless quoted, one space between tokens.
+    ///
+    /// Made of tokens, not of the printed syntax tree: another version of the parser does not change it.
+    pub(super) fn canonical_query(&self) -> String {
+        let mut depth = 0_usize;
+        let starts_query = |token: &TokenWithSpan| {
+            match token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && matches!(&token.token, Token::Word(word) if word.keyword == Keyword::AS)
+        };
+        let start = self.tokens.iter().position(starts_query).map_or(0, |position| position + 1);
+        let spelled = self.tokens[start..].iter().map(|token| match &token.token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.to_lowercase(),
+            other => other.to_string(),
+        });
+        spelled.collect::<Vec<_>>().join(" ")
+    }
+
     /// The first words of the statement.
     pub(super) fn head(&self) -> String {
         let words: Vec<String> = self.tokens.iter().take(4).map(|token| token.token.to_string()).collect();

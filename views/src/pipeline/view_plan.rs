@@ -86,11 +86,18 @@ impl Planner<'_> {
     fn report(&self, error: &DataFusionError, findings: &mut Findings) {
         let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
         let line = span.map(|span| usize::try_from(span.start.line).unwrap_or(0)).filter(|line| *line > 0);
-        let message = error.strip_backtrace();
-        let message = message.lines().next().unwrap_or_default();
-        let message = message.rsplit_once("caused by").map_or(message, |(_, cause)| cause.trim());
-        let hint = "check the types and arguments of this view";
-        findings.add(line.unwrap_or(self.statement.line), &self.statement.head(), message, hint);
+        let message = first_line(error);
+        // The engine names columns and functions in quotes.
+        let named = message.split(['\'', '"']).nth(1).filter(|name| !name.is_empty());
+        let column = named.map(|name| name.rsplit_once('.').map_or(name, |(_, column)| column));
+        let line = line.or_else(|| column.map(|name| self.statement.line_of(name))).unwrap_or(self.statement.line);
+        let head = self.statement.head();
+        let hint = if message.contains("GROUP BY") {
+            "add the column to GROUP BY, or use it inside an aggregate"
+        } else {
+            "check the types and arguments of this view"
+        };
+        findings.add(line, named.unwrap_or(&head), message.clone(), hint);
     }
 
     fn roles(&self, shape: &Shape, checked: &CheckedView, findings: &mut Findings) -> Vec<Role> {
@@ -168,16 +175,16 @@ impl Planner<'_> {
             order_by_log(&mut call, source_alias, is_joined);
         }
         let expr = Expr::AggregateFunction(call.clone());
-        let check_arguments = "check the types of its arguments";
+        let wrong = |error: DataFusionError| (first_line(&error), "check its arguments".to_owned());
         let props = ExecutionProps::new();
         let context = PhysicalPlanningContext::default();
         let lowered = LoweredAggregateBuilder::new(&expr, input, input.as_arrow(), &props, &context)
             .with_name(&name)
             .build()
-            .map_err(|error| refused(&first_line(&error), check_arguments))?;
+            .map_err(wrong)?;
         let inner = Arc::unwrap_or_clone(lowered.aggregate);
         // Bad constant arguments come out only here.
-        inner.create_accumulator().map_err(|error| refused(&first_line(&error), check_arguments))?;
+        inner.create_accumulator().map_err(wrong)?;
         let class = match verdict(&call, inner.field().data_type()) {
             Verdict::Allowed(class) => class,
             Verdict::Refused { reason, hint } => return Err(refused(reason, hint)),
@@ -186,13 +193,11 @@ impl Planner<'_> {
         if !inner.order_bys().is_empty() {
             arguments.extend(call.params.order_by.iter().map(|sort| sort.expr.clone()));
         }
-        let types = arguments.iter().map(|argument| argument.get_type(input));
-        let types =
-            types.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&first_line(&error), check_arguments))?;
-        let names: Vec<String> = types.iter().map(ToString::to_string).collect();
-        let identity = format!("{expr} over {}", names.join(", "));
+        let types = arguments.iter().map(|argument| argument.get_type(input).map(|known| known.to_string()));
+        let types = types.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let identity = format!("{expr} over {}", types.join(", "));
         let hint = "cast its argument to a number, VARCHAR, DATE or TIMESTAMP";
-        let aggregate = StoredAggregate::new(inner, types, identity).map_err(|reason| refused(&reason, hint))?;
+        let aggregate = StoredAggregate::new(inner, identity).map_err(|reason| refused(&reason, hint))?;
         Ok(AggregatePart { column: String::new(), arguments, filter, class, aggregate: Arc::new(aggregate) })
     }
 
@@ -207,7 +212,7 @@ impl Planner<'_> {
         let statics = checked.statics.iter().filter_map(|name| self.tables.statics(name));
         let definition = Definition {
             name: name.as_str(),
-            canonical_sql: &view.query.to_string(),
+            canonical_sql: &self.statement.canonical_query(),
             source: &checked.source,
             bucket: options.bucket,
             statics: statics.map(|table| (table.name.as_str(), table.schema.as_ref(), &table.digest)).collect(),
@@ -457,6 +462,25 @@ fn order_by_log(call: &mut AggregateFunction, source_alias: &TableReference, is_
     }
 }
 
+/// What the engine says, without what it wraps around it and without lists of alternatives.
 fn first_line(error: &DataFusionError) -> String {
-    error.strip_backtrace().lines().next().unwrap_or_default().to_owned()
+    let text = error.strip_backtrace();
+    let mut message = text.lines().next().unwrap_or_default();
+    for opening in ["coercion failed with: ", "Error during planning: ", "Internal error: ", "Execution error: "] {
+        message = message.rsplit_once(opening).filter(|(_, tail)| !tail.is_empty()).map_or(message, |(_, tail)| tail);
+    }
+    if text.contains("failed to match any signature") {
+        let name = text.split('\'').nth(1).unwrap_or("this function");
+        return format!("'{name}' does not take arguments of these types");
+    }
+    if let Some((_, column)) = text.split_once("While expanding wildcard, column ")
+        && let Some(column) = column.split(' ').next()
+    {
+        return format!("{column} is neither in GROUP BY nor in an aggregate");
+    }
+    let end = [". No function matches", " This was likely caused", ", errors: "]
+        .iter()
+        .filter_map(|end| message.find(end))
+        .min();
+    message[..end.unwrap_or(message.len())].to_owned()
 }

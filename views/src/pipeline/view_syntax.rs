@@ -11,7 +11,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::Volatility;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, CreateView, Distinct, Expr, Function, GroupByExpr, Ident, JoinConstraint, JoinOperator, Query, Select,
-    SelectItem, SetExpr, Spanned, TableFactor, TableWithJoins, visit_expressions,
+    SelectItem, SetExpr, Spanned, TableFactor, TableWithJoins, Value, visit_expressions,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -340,6 +340,10 @@ impl Check<'_> {
                 }
                 Expr::CompoundIdentifier(path) => self.path(path, scopes),
                 Expr::Function(function) => self.function(function),
+                Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
+                    let hint = "write the value in its place";
+                    self.add(expr.span(), &expr.to_string(), "a view has no parameters", hint);
+                }
                 Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
                     let hint = "join a static table instead";
                     self.add(expr.span(), &expr.to_string(), "a view has no subqueries", hint);
