@@ -7,6 +7,10 @@ mod support;
 mod event_log;
 /// Positions, borders, cuts, indexes, tiling, copies: the decisions of the law, against their definitions.
 mod protocol;
+/// The law on definitions: states of any split, merged in any tree, finish to the direct answer.
+mod law;
+/// Pipeline files: good ones, every problem of bad ones, what a definition hash depends on.
+mod pipeline;
 
 /// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
 mod tidy;

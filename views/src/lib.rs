@@ -13,10 +13,12 @@
 mod aggregate;
 mod border;
 mod bucket;
+mod civil;
 mod compiled;
 mod copies;
 mod counters;
 mod cut;
+mod date_bin;
 mod definition;
 mod error;
 mod hash;

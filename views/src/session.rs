@@ -9,8 +9,10 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
 use crate::aggregate;
+use crate::date_bin::date_bin;
 
-/// A DataFusion session state with deterministic settings and our `approx_distinct` and `approx_percentile_cont`.
+/// A DataFusion session state with deterministic settings and our `approx_distinct`, `approx_percentile_cont` and
+/// `date_bin`.
 ///
 /// Costs a few milliseconds: build it once and clone it.
 pub fn session_state() -> SessionState {
@@ -23,6 +25,7 @@ pub fn session_state_builder() -> SessionStateBuilder {
     let functions = builder.aggregate_functions().get_or_insert_default();
     // The later one of a name wins; ours replace the engine's.
     functions.extend(aggregate::functions().into_iter().map(Arc::new));
+    builder.scalar_functions().get_or_insert_default().push(Arc::new(date_bin()));
     builder
 }
 

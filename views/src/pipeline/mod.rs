@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  text --statements.rs--> statements --source.rs, static_table.rs--> tables
-//!                                     --view_syntax.rs--> checked SELECT --view_plan.rs--> planned view
+//!                                     --view_syntax.rs, view_names.rs--> checked SELECT
+//!                                     --view_plan.rs, view_shape.rs--> planned view
 //! ```
 //!
 //! Guarantee: pure and total: any text gives a [`Pipeline`] or [`Problems`], never a panic.
@@ -16,7 +17,9 @@ mod source;
 mod statements;
 mod static_table;
 mod tables;
+mod view_names;
 mod view_plan;
+mod view_shape;
 mod view_syntax;
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{Aggregate, EmptyRelation, Expr, ExprSchemable, LogicalPlan, cast, ident};
+use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, cast, ident};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
@@ -20,6 +20,7 @@ use super::findings::Findings;
 use super::options::ViewOptions;
 use super::statements::Located;
 use super::tables::{PlanContext, Tables};
+use super::view_shape::{Role, Shape, state_columns};
 use super::view_syntax::{CheckedView, Item};
 use crate::aggregate::{StoredAggregate, Verdict, order_keys_wanted, verdict};
 use crate::hash::Definition;
@@ -32,12 +33,6 @@ pub(super) struct Planner<'a> {
     pub(super) state: &'a SessionState,
     pub(super) tables: &'a Tables,
     pub(super) statement: &'a Located,
-}
-
-/// What a SELECT item is: a group key, or an expression over aggregates.
-enum Role {
-    Key(usize),
-    Measure(Expr),
 }
 
 impl Planner<'_> {
@@ -254,80 +249,6 @@ impl Planner<'_> {
     }
 }
 
-/// A plan taken apart.
-struct Shape<'a> {
-    aggregate: &'a Aggregate,
-    outputs: Vec<Expr>,
-}
-
-impl<'a> Shape<'a> {
-    fn of(plan: &'a LogicalPlan) -> Option<Self> {
-        match plan {
-            LogicalPlan::Projection(projection) => match projection.input.as_ref() {
-                LogicalPlan::Aggregate(aggregate) => Some(Self {
-                    aggregate,
-                    outputs: projection.expr.iter().map(|expr| expr.clone().unalias_nested().data).collect(),
-                }),
-                _ => None,
-            },
-            LogicalPlan::Aggregate(aggregate) => {
-                let outputs = aggregate
-                    .schema
-                    .iter()
-                    .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())));
-                Some(Self { aggregate, outputs: outputs.collect() })
-            }
-            _ => None,
-        }
-    }
-
-    fn calls(&self) -> impl Iterator<Item = &AggregateFunction> {
-        self.aggregate.aggr_expr.iter().filter_map(|expr| aggregate_call(expr))
-    }
-
-    /// The place of a column in the aggregate's output.
-    fn place(&self, column: &Column) -> Option<usize> {
-        self.aggregate.schema.maybe_index_of_column(column)
-    }
-
-    fn role(&self, output: &Expr) -> Result<Role, (&'static str, &'static str)> {
-        let keys = self.aggregate.group_expr.len();
-        if let Expr::Column(column) = output
-            && let Some(place) = self.place(column).filter(|place| *place < keys)
-        {
-            return Ok(Role::Key(place));
-        }
-        let used: Vec<usize> = output.column_refs().into_iter().filter_map(|column| self.place(column)).collect();
-        let has_key = used.iter().any(|place| *place < keys);
-        let has_aggregate = used.iter().any(|place| *place >= keys);
-        match (has_key, has_aggregate) {
-            (false, true) => Ok(Role::Measure(output.clone())),
-            (true, true) => Err((
-                "a measure cannot use a group key: rolled up to fewer keys it has no value",
-                "use the key inside the aggregate, or combine the two when you ask",
-            )),
-            _ => Err(("this is neither a group key nor an aggregate", "repeat it in GROUP BY, or leave it out")),
-        }
-    }
-
-    /// The aggregates that an expression uses, by their places among the aggregates.
-    fn aggregates_of(&self, expr: &Expr) -> Vec<usize> {
-        let keys = self.aggregate.group_expr.len();
-        let places = expr.column_refs().into_iter().filter_map(|column| self.place(column));
-        let mut places: Vec<usize> = places.filter_map(|place| place.checked_sub(keys)).collect();
-        places.sort_unstable();
-        places
-    }
-}
-
-fn aggregate_call(expr: &Expr) -> Option<&AggregateFunction> {
-    match expr {
-        Expr::AggregateFunction(call) => Some(call),
-        Expr::Alias(alias) => aggregate_call(&alias.expr),
-        _ => None,
-    }
-}
-
 /// What a view is planned into.
 #[derive(Default)]
 struct Planned {
@@ -400,46 +321,6 @@ fn dimension(key: &Expr, input: &DFSchema, item: &Item) -> Result<(Dimension, Ex
     }
     let key = if data_type == given { key.clone() } else { cast(key.clone(), data_type.clone()) };
     Ok((Dimension { name: item.name.clone(), data_type }, key))
-}
-
-/// The state column of each aggregate, and the item to complain about: the plain measure's own name where there is
-/// one, otherwise `<measure>__<function>`.
-fn state_columns(shape: &Shape, roles: &[Role], checked: &CheckedView) -> Vec<(String, Item)> {
-    let mut names: Vec<Option<(String, Item)>> = vec![None; shape.aggregate.aggr_expr.len()];
-    let measures: Vec<(&Expr, &Item)> = roles
-        .iter()
-        .zip(&checked.items)
-        .filter_map(|(role, item)| match role {
-            Role::Measure(expr) => Some((expr, item)),
-            Role::Key(_) => None,
-        })
-        .collect();
-    for (expr, item) in measures.iter().filter(|(expr, _)| matches!(expr, Expr::Column(_))) {
-        for place in shape.aggregates_of(expr) {
-            names[place].get_or_insert_with(|| (item.name.clone(), (*item).clone()));
-        }
-    }
-    for (expr, item) in measures {
-        for place in shape.aggregates_of(expr) {
-            if names[place].is_some() {
-                continue;
-            }
-            let function = aggregate_call(&shape.aggregate.aggr_expr[place]).map_or("state", |call| call.func.name());
-            let base = format!("{}__{function}", item.name);
-            let is_taken = |name: &str| {
-                let states = names.iter().flatten().any(|(taken, _)| taken.eq_ignore_ascii_case(name));
-                states || checked.items.iter().any(|item| item.name.eq_ignore_ascii_case(name))
-            };
-            let numbered = (2..).map(|number| format!("{base}_{number}"));
-            let free = std::iter::once(base.clone()).chain(numbered).find(|name| !is_taken(name));
-            names[place] = Some((free.unwrap_or(base), item.clone()));
-        }
-    }
-    let unnamed = |place: usize| {
-        let item = Item { name: format!("state_{place}"), text: String::new(), line: 0 };
-        (item.name.clone(), item)
-    };
-    names.into_iter().enumerate().map(|(place, name)| name.unwrap_or_else(|| unnamed(place))).collect()
 }
 
 /// Makes an order-sensitive aggregate a function of the log: its place there is the last sort key.

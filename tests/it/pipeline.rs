@@ -1,0 +1,35 @@
+//! Pipeline files: what is read from good ones, every problem of bad ones as a reader sees it, and what a definition
+//! hash depends on.
+
+mod examples;
+mod good;
+mod hashes;
+mod problems;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use views::Pipeline;
+
+/// A source that most files here start with.
+const EDITS: &str = "CREATE UNBOUNDED EXTERNAL TABLE edits (time TIMESTAMP NOT NULL, page VARCHAR, channel VARCHAR, \
+                     \"user\" VARCHAR, added BIGINT, deleted BIGINT) STORED AS JSON LOCATION 'kafka://edits' \
+                     OPTIONS (event_time 'time');\n";
+
+fn no_files() -> BTreeMap<String, Bytes> {
+    BTreeMap::new()
+}
+
+fn files(files: &[(&str, &'static str)]) -> BTreeMap<String, Bytes> {
+    files.iter().map(|(name, text)| (name.to_string(), Bytes::from_static(text.as_bytes()))).collect()
+}
+
+/// Reads a file that is right.
+fn read(sql: &str) -> Pipeline {
+    Pipeline::read(sql, &no_files()).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The source `edits` and one view over it that is right.
+fn edits_view(view: &str) -> Pipeline {
+    read(&format!("{EDITS}{view}"))
+}

@@ -1,0 +1,54 @@
+//! The pipeline files of `examples/`: they are read as they lie there.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use views::Pipeline;
+
+fn read_example(name: &str) -> Pipeline {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples").join(name);
+    let sql = fs::read_to_string(folder.join("pipeline.sql")).unwrap();
+    let files = Pipeline::static_files(&sql).unwrap_or_else(|problems| panic!("{problems}"));
+    let files: BTreeMap<String, Bytes> =
+        files.into_iter().map(|file| (file.clone(), fs::read(folder.join(file)).unwrap().into())).collect();
+    Pipeline::read(&sql, &files).unwrap_or_else(|problems| panic!("{name}:\n{problems}"))
+}
+
+/// View, dimensions, measures, one line each.
+fn drawn(pipeline: &Pipeline) -> Vec<String> {
+    let names = |view: &views::ViewDefinition| {
+        let dimensions: Vec<&str> = view.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+        let measures: Vec<&str> = view.measures.iter().map(|measure| measure.name.as_str()).collect();
+        format!("{}: {} | {}", view.name, dimensions.join(" "), measures.join(" "))
+    };
+    pipeline.views.iter().map(|view| names(view)).collect()
+}
+
+#[test]
+fn wikipedia_is_read() {
+    let pipeline = read_example("wikipedia");
+    assert_eq!(
+        drawn(&pipeline),
+        [
+            "edits_by_page: page hour | edits",
+            "edits_by_channel: channel minute | edits added deleted editors p99_added",
+            "edits_by_language: language hour | edits robot_edits delta delta_per_edit largest",
+        ]
+    );
+    assert_eq!(pipeline.source("edits").unwrap().event_id, None);
+}
+
+#[test]
+fn web_access_is_read() {
+    let pipeline = read_example("web-access");
+    assert_eq!(
+        drawn(&pipeline),
+        [
+            "requests_by_path: path hour | requests clients bytes errors",
+            "requests_by_status: status minute | requests bytes p95_bytes",
+        ]
+    );
+    assert_eq!(pipeline.source("requests").unwrap().event_id, Some(0));
+}
