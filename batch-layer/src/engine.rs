@@ -26,7 +26,10 @@ pub(crate) fn session(settings: &RecomputeSettings) -> Result<SessionState> {
         .with_disk_manager_builder(disk)
         .build_arc()?;
     let base = views::session_state();
-    let mut config = base.config().clone().with_target_partitions(settings.target_partitions.max(1));
+    // Every operator holds a few batches that no limit counts: they must be small against the memory.
+    let batch_rows = (settings.memory_bytes >> 10).clamp(256, 8192);
+    let threads = settings.target_partitions.max(1);
+    let mut config = base.config().clone().with_target_partitions(threads).with_batch_size(batch_rows);
     // The part that every sort sets aside for merging its spilled runs must leave room for the sort itself.
     let reserved = (settings.memory_bytes / 16).min(10 << 20);
     config.options_mut().execution.sort_spill_reservation_bytes = reserved;
