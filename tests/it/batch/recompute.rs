@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use batch_layer::recompute::{Mode, Outcome, recompute};
-use batch_layer::{BatchError, RecomputeSettings};
+use batch_layer::run::{BatchComponents, BatchParts, BatchRequest, BatchStatus, run_batch};
+use batch_layer::{BatchError, BatchSettings, RecomputeSettings};
 use event_log::EventLogError;
 use lake::Change;
 use rand::Rng;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use views::{Offset, PartitionId, ViewName};
 
 use super::oracle::{Cell, Rows, by_page, counters, distinct, finished, hits_by_day};
@@ -88,12 +91,13 @@ async fn full_and_incremental_give_equal_tables_and_counters() {
 #[tokio::test]
 async fn a_recompute_that_spills_equals_one_that_does_not() {
     let mut world = World::new(21).await;
-    world.send(3000).await;
+    world.send(4000).await;
     world.clock.advance(Duration::from_secs(40));
     world.archive().await;
     world.recompute_with(Mode::Full, &settings(1 << 30)).await;
     let roomy = all_finished(&world).await;
-    world.recompute_with(Mode::Full, &settings(300 << 10)).await;
+    // Each of two streams of keys is larger than half of this.
+    world.recompute_with(Mode::Full, &settings(120 << 10)).await;
     assert_eq!(all_finished(&world).await, roomy);
     check_equals_fold(&world).await;
 }
@@ -218,6 +222,37 @@ async fn of_two_publishers_one_wins() {
             assert!(published.contains(&true), "nobody published {view}");
         }
         check_equals_fold(&world).await;
-        let _ = Arc::clone(&world.pipeline);
     }
+}
+
+#[tokio::test]
+async fn the_batch_loop_runs_a_round_on_request() {
+    let mut world = World::new(28).await;
+    world.send(40).await;
+    world.archive().await;
+    let (ask, requests) = mpsc::channel(1);
+    let (status, told) = watch::channel(BatchStatus::default());
+    let parts = BatchParts {
+        lake: world.lake.clone(),
+        pipeline: Arc::clone(&world.pipeline),
+        clock: Arc::clone(&world.clock) as Arc<dyn views::Clock>,
+        ids: Arc::clone(&world.ids) as Arc<dyn views::IdSource>,
+    };
+    let batch = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
+    let shutdown = CancellationToken::new();
+    let asking = async {
+        let (reply, answer) = oneshot::channel();
+        let views = Some(vec![ViewName::new("by_day")]);
+        ask.send(BatchRequest { mode: Mode::Full, views, reply }).await.unwrap();
+        let round = tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap().unwrap();
+        shutdown.cancel();
+        round
+    };
+    let components = BatchComponents { parts, requests, status };
+    let (ended, round) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
+    ended.unwrap();
+    assert_eq!(round.keys().map(ViewName::as_str).collect::<Vec<_>>(), ["by_day"]);
+    assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))));
+    assert!(told.borrow().errors.is_empty());
+    check_equals_fold(&world).await;
 }
