@@ -5,12 +5,12 @@ mod support;
 
 /// The event log's contract, on every implementation; the embedded broker's restarts and kills.
 mod event_log;
-/// Positions, borders, cuts, indexes, tiling, copies: the decisions of the law, against their definitions.
-mod protocol;
 /// The law on definitions: states of any split, merged in any tree, finish to the direct answer.
 mod law;
 /// Pipeline files: good ones, every problem of bad ones, what a definition hash depends on.
 mod pipeline;
+/// Positions, borders, cuts, indexes, tiling, copies: the decisions of the law, against their definitions.
+mod protocol;
 
 /// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
 mod tidy;
@@ -29,27 +29,31 @@ mod collector;
 /// JSON lines in pieces that fit into a request.
 mod lines;
 
-/// The query gateway: pins, rows, SQL, HTTP, and publication during queries.
-mod gateway;
 /// The batch layer: every record archived once, every batch view equal to a fold over the log below its cut.
 mod batch;
-/// The speed layer: runs against the fold of the log, with workers and stores that fail.
-mod speed;
 /// Configuration: defaults, layers, and errors that name the key.
 mod config;
+/// The query gateway: pins, rows, SQL, HTTP, and publication during queries.
+mod gateway;
+/// The speed layer: runs against the fold of the log, with workers and stores that fail.
+mod speed;
 
+/// Batch views: what a publication replaces, who may publish, what is kept.
+mod batch_views;
 /// Tables: versions, facts, types, scans, vacuum, broken logs, an independent reader.
 mod lake;
 /// Tables: who commits on the same version, and stores that break their promises.
 mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.
 mod master;
-/// Batch views: what a publication replaces, who may publish, what is kept.
-mod batch_views;
 
-/// The numbers of definition sets, under races and on local files.
-mod registry;
 /// The binary as a black box: output and exit codes.
 mod cli;
+/// Real events through the whole system, against an independent fold, on memory and on Redis.
+mod real_input;
+/// SIGKILL of the whole process at random moments: exact after a restart.
+mod recovery;
+/// The numbers of definition sets, under races and on local files.
+mod registry;
 /// The thin thread through everything, in this process: HTTP in, both layers, HTTP out.
 mod system;

@@ -1,0 +1,84 @@
+//! A full recompute of three views from raw: copies removed, states computed, published. Beside it the same three
+//! aggregations as plain DataFusion SQL over the same files, without removal of copies, states or publication.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use batch_layer::RecomputeSettings;
+use batch_layer::recompute::{Mode, RecomputeComponents, recompute};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use event_log::master::{ArchivedPartition, MasterDataset, MasterSnapshot};
+use object_store::local::LocalFileSystem;
+use views::{Archived, Counters, IdSource, Incarnation, PartitionId};
+
+use crate::data::{RandomIds, SystemClock, Traffic, pipeline, source};
+use crate::report::{Report, rate_async};
+
+const APPEND: usize = 250_000;
+const PARTITIONS: usize = 2;
+
+const PLAIN: [&str; 3] = [
+    "SELECT url, date_bin(INTERVAL '1 hour', time) AS hour, count(*), approx_distinct(\"user\"), sum(bytes), max(bytes)
+     FROM raw GROUP BY 1, 2",
+    "SELECT country, date_bin(INTERVAL '1 minute', time) AS minute, count(*), avg(duration),
+            approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY duration) FROM raw GROUP BY 1, 2",
+    "SELECT date_bin(INTERVAL '1 hour', time) AS hour, count(*), sum(bytes) FROM raw GROUP BY 1",
+];
+
+/// Events recomputed per second, all three views, from files to publication.
+pub async fn measure(report: &mut Report) {
+    let events = std::env::var("TWOFOLD_BENCH_EVENTS").map_or(10_000_000, |events| events.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
+    let lake = lake::Lake::new(store, object_store::path::Path::default());
+    let master = MasterDataset::new(&lake, source());
+    let snapshot = fill(&master, events).await;
+    let limit = rate_async(events, plain_sql(&snapshot)).await;
+    let components = RecomputeComponents {
+        lake,
+        master,
+        views: pipeline().views,
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds),
+    };
+    let settings = RecomputeSettings { target_partitions: 2, ..RecomputeSettings::default() };
+    let ours = rate_async(events, async {
+        let round = recompute(&components, Mode::Full, &settings).await;
+        eprintln!("  {round:?}");
+    })
+    .await;
+    let what = format!("full recompute, {} M events, three views, copies removed, published", events / 1_000_000);
+    report.add(what, ours, "events/s", ("plain DataFusion SQL", limit));
+}
+
+/// Appends `events` decoded events to the master dataset.
+async fn fill(master: &MasterDataset, events: usize) -> MasterSnapshot {
+    let (source, mut traffic) = (source(), Traffic::new(events));
+    let mut snapshot = master.create().await.unwrap();
+    for append in 0..events.div_ceil(APPEND) {
+        let partition = PartitionId((append % PARTITIONS) as i32);
+        let mut facts = snapshot.facts.clone();
+        let known = facts.partitions.get(&partition).copied();
+        let mut archived = known.map_or(Archived::start(Incarnation(0)), |known| known.archived);
+        let records = traffic.next_records(partition, archived.end.offset.0, APPEND.min(events - append * APPEND));
+        for record in &records {
+            archived = archived.advance(&record.mark(), &source.border);
+        }
+        let rows: Vec<RecordBatch> =
+            records.chunks(32_768).map(|batch| event_log::decode::decode(&source, batch).unwrap()).collect();
+        let counted =
+            Counters { rows: records.len() as u64, ..known.map_or(Counters::default(), |known| known.counters) };
+        facts.partitions.insert(partition, ArchivedPartition { archived, counters: counted });
+        facts.rows += records.len() as u64;
+        snapshot = master.append(&snapshot, &rows, facts, RandomIds.next_id()).await.unwrap();
+    }
+    snapshot
+}
+
+async fn plain_sql(snapshot: &MasterSnapshot) {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    context.register_table("raw", snapshot.scan().unwrap()).unwrap();
+    for sql in PLAIN {
+        std::hint::black_box(context.sql(sql).await.unwrap().collect().await.unwrap());
+    }
+}
