@@ -4,5 +4,6 @@
 mod cases;
 mod compare;
 mod events;
+mod phases;
 mod plans;
 mod states;

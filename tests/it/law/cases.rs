@@ -12,7 +12,7 @@ use crate::support::seeds::seeds;
 /// Cases per set of measures.
 const CASES: u64 = 700;
 
-const KEYS: &[(&str, &str)] = &[("k", "events.k"), ("hour", "date_bin(INTERVAL '1 hour', time)")];
+pub const KEYS: &[(&str, &str)] = &[("k", "events.k"), ("hour", "date_bin(INTERVAL '1 hour', time)")];
 
 /// The order of the log, which order-sensitive aggregates follow.
 macro_rules! log {
@@ -21,7 +21,7 @@ macro_rules! log {
     };
 }
 
-const PLAIN: &Measures = &[
+pub const PLAIN: &Measures = &[
     ("n", "count(*)", "count(*)"),
     ("n_i", "count(i)", "count(i)"),
     ("sum_i", "sum(i)", "sum(i)"),
@@ -39,7 +39,7 @@ const PLAIN: &Measures = &[
     ("share", "100.0 * count(*) FILTER (WHERE b) / count(*)", "100.0 * count(*) FILTER (WHERE b) / count(*)"),
 ];
 
-const STATISTICS: &Measures = &[
+pub const STATISTICS: &Measures = &[
     ("n", "count(*)", "count(*)"),
     ("avg_i", "avg(i) FILTER (WHERE i BETWEEN -1000 AND 1000)", "avg(i) FILTER (WHERE i BETWEEN -1000 AND 1000)"),
     ("avg_d", "avg(d)", "avg(d)"),
@@ -53,7 +53,7 @@ const STATISTICS: &Measures = &[
     ("p25_d", "approx_percentile_cont(d, 0.25) FILTER (WHERE b)", "array_agg(d) FILTER (WHERE d IS NOT NULL AND b)"),
 ];
 
-const ORDERED: &Measures = &[
+pub const ORDERED: &Measures = &[
     ("n", "count(*)", "count(*)"),
     ("distinct_s", "count(DISTINCT s)", "count(DISTINCT s)"),
     ("distinct_i", "count(DISTINCT i)", "count(DISTINCT i)"),

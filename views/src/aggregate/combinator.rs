@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
 
 use super::accumulator::{StateAccumulator, StateGroupsAccumulator};
@@ -88,8 +88,12 @@ impl AggregateUDFImpl for CombinatorFunction {
         Ok(Box::new(StateAccumulator::new(self.combinator, Arc::clone(&self.aggregate), inner)))
     }
 
-    fn state_fields(&self, _arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(self.aggregate.state_fields().to_vec())
+    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        // Named by the call, so that two aggregates of one function stay apart where states are exchanged or spilled.
+        let named = self.aggregate.state_fields().iter().enumerate().map(|(part, field)| {
+            Arc::new(field.as_ref().clone().with_name(format_state_name(arguments.name, &part.to_string())))
+        });
+        Ok(named.collect())
     }
 
     fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs) -> bool {
