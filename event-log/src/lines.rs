@@ -123,7 +123,7 @@ type Start<R> = std::io::Chain<std::io::Cursor<Vec<u8>>, R>;
 enum Input<R: Read> {
     Unread(R),
     Plain(BufReader<Start<R>>),
-    Gzip(BufReader<MultiGzDecoder<BufReader<Start<R>>>>),
+    Gzip(Box<BufReader<MultiGzDecoder<BufReader<Start<R>>>>>),
     Closed,
 }
 
@@ -136,7 +136,11 @@ impl<R: Read> Input<R> {
             stream.by_ref().take(2).read_to_end(&mut start)?;
             let is_gzip = start == [0x1f, 0x8b];
             let stream = BufReader::new(std::io::Cursor::new(start).chain(stream));
-            *self = if is_gzip { Self::Gzip(BufReader::new(MultiGzDecoder::new(stream))) } else { Self::Plain(stream) };
+            *self = if is_gzip {
+                Self::Gzip(Box::new(BufReader::new(MultiGzDecoder::new(stream))))
+            } else {
+                Self::Plain(stream)
+            };
         }
         Ok(match self {
             Self::Plain(stream) => Some(stream),

@@ -34,7 +34,7 @@ impl Append {
     }
 
     /// Says when the log was read to its end; never said of a micro-batch that the log goes on behind.
-    pub fn as_of(self, as_of: Option<TimestampMicros>) -> Self {
+    pub fn at_end(self, as_of: Option<TimestampMicros>) -> Self {
         Self { as_of, ..self }
     }
 

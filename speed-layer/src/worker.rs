@@ -248,7 +248,7 @@ impl Worker {
                     let partition = self.partitions.get_mut(&chunks[place].partition);
                     let running = partition.and_then(Partition::running_mut).expect("it was running a moment ago");
                     let as_of = as_of.filter(|_| running.is_sought);
-                    running.pending = Some(append.as_of(as_of));
+                    running.pending = Some(append.at_end(as_of));
                 }
                 Ok(())
             }

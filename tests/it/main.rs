@@ -1,5 +1,6 @@
 //! Every test of Twofold in one binary. The list below is its table of contents.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::unimplemented, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests wait with deadlines, and their tasks end with them")]
 
 mod support;
 

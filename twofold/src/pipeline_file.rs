@@ -3,7 +3,7 @@
 //! Guarantee: only files inside the folder of the pipeline file are read, also behind symbolic links.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
@@ -49,7 +49,7 @@ fn read_static_file(folder: &Path, location: &str) -> Result<Option<Bytes>> {
     Ok(Some(Bytes::from(bytes)))
 }
 
-fn check_inside(folder: &Path, path: &PathBuf, location: &str) -> Result<()> {
+fn check_inside(folder: &Path, path: &Path, location: &str) -> Result<()> {
     if path.starts_with(folder) {
         return Ok(());
     }

@@ -5,7 +5,7 @@
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Whitespace};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
 use super::findings::Findings;
 
@@ -176,12 +176,7 @@ fn is_null(token: &Token) -> bool {
 }
 
 fn is_space(token: &Token) -> bool {
-    match token {
-        Token::Whitespace(Whitespace::Space | Whitespace::Newline | Whitespace::Tab) => true,
-        Token::Whitespace(Whitespace::SingleLineComment { .. } | Whitespace::MultiLineComment(_)) => true,
-        Token::EOF => true,
-        _ => false,
-    }
+    matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
 fn line(span: Span) -> usize {

@@ -48,10 +48,8 @@ impl Check<'_> {
                         _ => None,
                     }));
                 }
-                Expr::Identifier(ident) if !fields.contains(&ident.span) => {
-                    if !aliases.contains(&normalized(ident)) {
-                        self.column(ident, ident, scopes);
-                    }
+                Expr::Identifier(ident) if !fields.contains(&ident.span) && !aliases.contains(&normalized(ident)) => {
+                    self.column(ident, ident, scopes);
                 }
                 Expr::CompoundIdentifier(path) => self.path(path, scopes),
                 Expr::Function(function) => self.function(function),
