@@ -2,6 +2,7 @@
 #
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
 #   make test                    all tests (FILTER=name for some of them)
+#   make bench ARGS="recompute"  figures beside their limits, all or one section
 #   make check                   formatting, lints, documentation
 #   make clean                   forget what was built
 
@@ -15,10 +16,10 @@ CARGO ?= cargo
 ARGS ?=
 FILTER ?=
 
-.PHONY: help demo test check fmt clean tools services
+.PHONY: help demo test bench check fmt clean tools services
 
 help:
-	@sed -n '2,7s/^# \{0,1\}//p' Makefile
+	@sed -n '3,8s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --package twofold
@@ -28,6 +29,11 @@ demo: tools
 test: tools services
 	$(CARGO) build --locked --package twofold
 	$(CARGO) test --locked --package tests --test it -- $(FILTER)
+
+# The profile of demo and tests: libraries optimised, no second build of the query engine.
+bench: tools services
+	$(CARGO) build --locked --package twofold
+	$(CARGO) bench --locked --profile dev --package tests --bench bench -- $(ARGS)
 
 check: tools
 	$(CARGO) fmt --all --check

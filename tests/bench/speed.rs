@@ -15,6 +15,7 @@ use crate::archive::filled_log;
 use crate::data::{RandomIds, SystemClock, Traffic, pipeline, source};
 use crate::report::{Report, rate, rate_async};
 #[path = "../it/support/redis.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod redis_server;
 
 const EVENTS: usize = 1_000_000;

@@ -72,7 +72,7 @@ pub async fn run_demo(client: &Client, plan: DemoPlan, stop: CancellationToken) 
         last_batch_visits: 0,
     };
     let outcome = demo.run(stop).await;
-    demo.screen.say(&demo.summary.describe(&demo.truth, client.base()));
+    demo.screen.end(&demo.summary.describe(&demo.truth, client.base()));
     outcome?;
     demo.summary.verdict()
 }

@@ -44,6 +44,12 @@ impl Screen {
         println!("{line}");
     }
 
+    /// Shows what comes last, below the numbers as they stand.
+    pub fn end(&mut self, text: &str) {
+        self.drawn_lines = 0;
+        println!("{text}");
+    }
+
     /// Shows the numbers of this moment in place of those before.
     pub fn show(&mut self, frame: &Frame<'_>) {
         let text = if self.is_terminal { draw_table(frame) } else { draw_line(frame) };
