@@ -4,11 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::data::{PIPELINE, Traffic};
 use crate::report::Report;
-#[path = "../it/support/process.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
-mod process;
-
-use process::{Running, Setup};
+use tests::process::{Running, Setup};
 
 const EVENTS: usize = 100_000;
 const REQUESTS: usize = 20_000;

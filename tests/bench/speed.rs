@@ -8,15 +8,13 @@ use object_store::memory::InMemory;
 use serving_layer::redis::{RedisSettings, RedisStore};
 use serving_layer::{BatchViewStore, PartitionKey, RealtimeStore};
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
+use tests::redis::RedisServer;
 use tokio_util::sync::CancellationToken;
 use views::{DefinitionNumber, PartitionId};
 
 use crate::archive::filled_log;
 use crate::data::{RandomIds, SystemClock, Traffic, pipeline, source};
 use crate::report::{Report, rate, rate_async};
-#[path = "../it/support/redis.rs"]
-#[expect(dead_code, reason = "the tests use the rest")]
-mod redis_server;
 
 const EVENTS: usize = 1_000_000;
 
@@ -24,7 +22,7 @@ const EVENTS: usize = 1_000_000;
 pub async fn measure(report: &mut Report) {
     let (source, pipeline) = (source(), pipeline());
     let log = Arc::new(filled_log(EVENTS).await);
-    let server = redis_server::RedisServer::start().await;
+    let server = RedisServer::start().await;
     let store =
         Arc::new(RedisStore::connect(RedisSettings { url: server.url(), ..RedisSettings::default() }).await.unwrap());
     let lake = lake::Lake::new(Arc::new(InMemory::new()), object_store::path::Path::default());

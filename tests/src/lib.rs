@@ -1,0 +1,6 @@
+//! What tests and benchmarks share: Twofold and Redis as processes of their own.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests wait for processes, with a deadline by the clock")]
+
+pub mod process;
+pub mod redis;
