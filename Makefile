@@ -39,6 +39,7 @@ bench: tools services
 check: tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps
 
 fmt: tools
 	$(CARGO) fmt --all
