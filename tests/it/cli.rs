@@ -127,6 +127,7 @@ fn commands_say_that_nothing_is_running() {
     let nothing = ["no system runs on data directory", "twofold up"];
     check(&twofold(&["query", "SELECT 1", "--data-dir", &data]), 1, &nothing);
     check(&twofold(&["status", "--data-dir", &data]), 1, &nothing);
+    check(&twofold(&["batch", "run", "--data-dir", &data]), 1, &["nothing runs on data directory", "--pipeline FILE"]);
     let output = twofold(&["query", "SELECT 1", "--address", "http://127.0.0.1:1"]);
     check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
 }
@@ -178,7 +179,9 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let output = twofold(&["load", &text(&lines), "--source", "nowhere", "--data-dir", &data]);
     check(&output, 1, &["nowhere", "hits"]);
 
-    check(&place.run(&["batch", "run"], &["--view", "nowhere"]), 1, &["there is no view nowhere", "hits_by_page"]);
+    // Without a pipeline the one that runs is meant.
+    let unnamed = ["batch", "run", "--view", "nowhere", "--data-dir", &data];
+    check(&twofold(&unnamed), 1, &["there is no view nowhere", "hits_by_page"]);
     let sql = "SELECT page, hits FROM hits_by_page ORDER BY page";
     running.rows("hits_by_page", &[("after", &token), ("timeout", "30s")]).await;
     check(&twofold(&["query", sql, "--data-dir", &data]), 0, &["│ /      ┆    2 │", "│ /about ┆    1 │", "2 rows"]);

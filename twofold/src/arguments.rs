@@ -112,9 +112,12 @@ pub struct BatchArguments {
 pub enum BatchCommand {
     /// Compute and publish once. May run beside a system on the same data directory; nothing new is no failure.
     Run {
-        /// Pipeline and settings.
+        /// The pipeline; without it, the one of the system that runs on the data directory.
+        #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
+        pipeline: Option<PathBuf>,
+        /// Settings.
         #[command(flatten)]
-        up: UpArguments,
+        settings: SettingsArguments,
         /// Recompute everything, not only the buckets that received events.
         #[arg(long)]
         full: bool,

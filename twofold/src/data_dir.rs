@@ -3,7 +3,7 @@
 //! ```text
 //!  <data-dir>/format.json   which version of the layout this is
 //!             lock          held while a system runs on the directory
-//!             run.json      address and process id of that system
+//!             run.json      address, process id and pipeline of that system
 //!             log/          the embedded broker
 //!             lake/         master dataset and batch views, unless they live in an object store
 //! ```
@@ -39,6 +39,9 @@ pub struct RunNote {
     pub pid: u32,
     /// The version of the binary.
     pub version: String,
+    /// The pipeline file it runs, as an absolute path; `None` where it was not read from a file.
+    #[serde(default)]
+    pub pipeline: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,8 +104,13 @@ impl DataDir {
     ///
     /// # Errors
     /// If the directory cannot be written.
-    pub fn announce(&self, address: SocketAddr) -> Result<()> {
-        let note = RunNote { address, pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    pub fn announce(&self, address: SocketAddr, pipeline: Option<&Path>) -> Result<()> {
+        let note = RunNote {
+            address,
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pipeline: pipeline.map(Path::to_owned),
+        };
         let text = serde_json::to_string(&note).expect("a note of plain fields always serialises");
         let (draft, path) = (self.root.join("run.json.new"), self.root.join("run.json"));
         std::fs::write(&draft, text)

@@ -6,6 +6,7 @@
 //! Not here: building the parts (`wiring.rs`), starting the roles (`roles.rs`), supervising them (`run.rs`).
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -66,13 +67,22 @@ impl System {
         let (batches, requests) = mpsc::channel(1);
         start_roles(&parts, &roles, requests, listener, health, &mut supervisor)?;
         if roles.is_whole() {
-            data_dir.announce(address)?;
+            data_dir.announce(address, None)?;
         }
         info!(%address, data_dir = %data_dir.root().display(), "twofold is running");
 
         let stop = CancellationToken::new();
         let supervisor = run::supervise(supervisor, stop.clone());
         Ok(Self { address, brokers: parts.brokers, stop, supervisor, batches, data_dir })
+    }
+
+    /// Tells other commands which pipeline file runs on this data directory, so that they need not name it.
+    ///
+    /// # Errors
+    /// If the file cannot be resolved or the directory cannot be written.
+    pub fn announce_pipeline(&self, file: &Path) -> Result<()> {
+        let file = file.canonicalize().with_context(|| format!("cannot resolve {}", file.display()))?;
+        self.data_dir.announce(self.address, Some(&file))
     }
 
     /// Where collector and gateway listen.

@@ -59,7 +59,7 @@ pub struct ArchiveSettings {
 impl Default for ArchiveSettings {
     fn default() -> Self {
         Self {
-            commit_interval: Duration::from_secs(30),
+            commit_interval: Duration::from_secs(5),
             commit_bytes: 64 << 20,
             commit_rows: 1_000_000,
             poll: PollLimit { records: 10_000, bytes: 4 << 20, wait: Duration::from_millis(200) },

@@ -1,14 +1,16 @@
 //! `twofold batch`: computes and publishes batch views, once or again and again, on the lake alone.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use batch_layer::recompute::{Mode, Outcome, Round};
 use batch_layer::run::{BatchParts, run_round};
 use views::{Pipeline, ViewName};
 
 use super::{read_config, up};
-use crate::arguments::{BatchArguments, BatchCommand, UpArguments};
+use crate::arguments::{BatchArguments, BatchCommand};
+use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
@@ -22,20 +24,33 @@ use crate::wiring::open_lake;
 pub async fn batch(arguments: &BatchArguments) -> Result<()> {
     match &arguments.command {
         BatchCommand::Loop(arguments) => up::up(arguments, Roles::only(Role::Batch)).await,
-        BatchCommand::Run { up, full, view } => {
+        BatchCommand::Run { pipeline, settings, full, view } => {
             let mode = if *full { Mode::Full } else { Mode::Incremental };
-            run_once(up, mode, view).await
+            let config = read_config(settings, "")?;
+            let data_dir = DataDir::open(&config.system.data_dir)?;
+            let pipeline = read_pipeline(&pipeline_path(pipeline.as_deref(), &data_dir)?)?;
+            run_once(&config, &data_dir, pipeline, (mode, view)).await
         }
     }
 }
 
-async fn run_once(arguments: &UpArguments, mode: Mode, names: &[String]) -> Result<()> {
-    let config = read_config(&arguments.settings, "")?;
-    let pipeline = read_pipeline(&arguments.pipeline)?;
+/// The pipeline asked for, else that of the system which runs on the directory.
+fn pipeline_path(asked: Option<&Path>, data_dir: &DataDir) -> Result<PathBuf> {
+    let noted = || data_dir.run_note().and_then(|note| note.pipeline);
+    asked.map(Path::to_owned).or_else(noted).with_context(|| {
+        format!("nothing runs on data directory {}: name the pipeline with --pipeline FILE", data_dir.root().display())
+    })
+}
+
+async fn run_once(
+    config: &Config,
+    data_dir: &DataDir,
+    pipeline: Pipeline,
+    (mode, names): (Mode, &[String]),
+) -> Result<()> {
     let names = known_views(&pipeline, names)?;
-    let data_dir = DataDir::open(&config.system.data_dir)?;
     let parts = BatchParts {
-        lake: open_lake(&config.lake, &data_dir).await?,
+        lake: open_lake(&config.lake, data_dir).await?,
         pipeline: Arc::new(pipeline),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),

@@ -17,7 +17,11 @@ use crate::system::System;
 pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
     let pipeline = read_pipeline(&arguments.pipeline)?;
+    let is_whole = roles.is_whole();
     let mut system = System::start_roles(config, pipeline, roles).await?;
+    if is_whole {
+        system.announce_pipeline(&arguments.pipeline)?;
+    }
     println!("twofold is running at {} (ctrl-c stops it)", system.url());
     tokio::select! {
         ended = system.ended() => ended,
