@@ -26,15 +26,15 @@ demo: tools
 	"$$CARGO_TARGET_DIR/debug/twofold" demo $(ARGS)
 
 # The tests start the `twofold` binary as a black box, so it is built before them. Always the whole workspace: with
-# `--package` features would be fewer, and the query engine would be compiled once more for them.
+# `--package` features would be fewer, and crates would be compiled once more for them.
 test: tools services
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --package tests --test it -- $(FILTER)
+	$(CARGO) test --locked --workspace --test it -- $(FILTER)
 
 # The profile of demo and tests: libraries optimised, no second build of the query engine.
 bench: tools services
 	$(CARGO) build --locked --workspace
-	$(CARGO) bench --locked --profile dev --package tests --bench bench -- $(ARGS)
+	$(CARGO) bench --locked --profile dev --workspace --bench bench -- $(ARGS)
 
 check: tools
 	$(CARGO) fmt --all --check
