@@ -18,7 +18,7 @@ case "${1:-build}" in
     need perl perl
     need pkg-config pkg-config
     if ! command -v cargo >/dev/null 2>&1; then
-      echo "cargo is missing: install Rust with rustup (https://rustup.rs); rust-toolchain.toml then picks the version" >&2
+      echo "cargo is missing: install Rust with rustup; rust-toolchain.toml then picks the version" >&2
       exit 1
     fi
     ;;
