@@ -252,12 +252,11 @@ async fn read_inputs(session: &SessionState, rows: &RawRows<'_>, group: &[Task])
         raw_version: rows.master.snapshot.version().0,
         cut,
     };
-    if rows.source.event_id.is_some() {
-        // Whole buckets of the coarsest grain are whole buckets of every finer one.
-        let grain = group.iter().map(|task| task.view.bucket).max_by_key(coarseness).unwrap_or(Bucket::Hour);
-        let events = rows.events(&ranges_between(&Cut::default(), &inputs.cut), inputs.touched(grain).as_ref())?;
-        inputs.copies = Arc::new(find_copies(session, events, since).await?);
-    }
+    // Whole buckets of the coarsest grain are whole buckets of every finer one. Also where the source names no event id:
+    // a record may bring one in its header, and realtime counts it once.
+    let grain = group.iter().map(|task| task.view.bucket).max_by_key(coarseness).unwrap_or(Bucket::Hour);
+    let events = rows.events(&ranges_between(&Cut::default(), &inputs.cut), inputs.touched(grain).as_ref())?;
+    inputs.copies = Arc::new(find_copies(session, events, since).await?);
     Ok(inputs)
 }
 

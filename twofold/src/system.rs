@@ -35,6 +35,7 @@ pub struct System {
     supervisor: JoinSet<Result<()>>,
     batches: mpsc::Sender<BatchRequest>,
     data_dir: DataDir,
+    is_announced: bool,
 }
 
 impl System {
@@ -66,14 +67,16 @@ impl System {
         let parts = Parts::build(config, pipeline, &roles, &data_dir, &mut supervisor).await?;
         let (batches, requests) = mpsc::channel(1);
         start_roles(&parts, &roles, requests, listener, health, &mut supervisor)?;
-        if roles.is_whole() {
+        // The note is that of the system which holds the lock; a role beside it leaves it alone.
+        let is_announced = roles.is_whole();
+        if is_announced {
             data_dir.announce(address, None)?;
         }
         info!(%address, data_dir = %data_dir.root().display(), "twofold is running");
 
         let stop = CancellationToken::new();
         let supervisor = run::supervise(supervisor, stop.clone());
-        Ok(Self { address, brokers: parts.brokers, stop, supervisor, batches, data_dir })
+        Ok(Self { address, brokers: parts.brokers, stop, supervisor, batches, data_dir, is_announced })
     }
 
     /// Tells other commands which pipeline file runs on this data directory, so that they need not name it.
@@ -117,7 +120,9 @@ impl System {
     /// The error of that role.
     pub async fn ended(&mut self) -> Result<()> {
         let ended = self.supervisor.join_next().await;
-        self.data_dir.withdraw();
+        if self.is_announced {
+            self.data_dir.withdraw();
+        }
         ended.ok_or_else(|| anyhow!("the system has ended already"))?.context("the supervisor panicked")?
     }
 
