@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::support::process::{Running, Setup};
 use crate::support::redis::RedisServer;
+use crate::support::seeds::one_seed;
 
 /// Where realtime views live in a run of the suite.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +46,7 @@ struct Seen {
 
 /// Starts the example pipeline with borders so close that many versions and runs come about in a short test.
 async fn start(example: &str, realtime: Realtime) -> Bench {
-    let seed = std::env::var("TWOFOLD_SEED").map_or(1, |seed| seed.parse().expect("TWOFOLD_SEED is a number"));
-    eprintln!("{example} on {realtime:?}: repeat with TWOFOLD_SEED={seed}");
+    let seed = one_seed(&format!("{example} on {realtime:?}"));
     let folder = tempfile::tempdir().unwrap();
     let pipeline = close_borders(example, folder.path());
     let setting = |key: &str, value: &str| (format!("TWOFOLD_{key}"), value.to_owned());

@@ -18,8 +18,17 @@ pub fn for_each_seed(count: u64, case: impl Fn(StdRng)) {
 
 /// The seeds `0..count`, or the one in `TWOFOLD_SEED`.
 pub fn seeds(count: u64) -> Vec<u64> {
-    match std::env::var("TWOFOLD_SEED") {
-        Ok(seed) => vec![seed.parse().expect("TWOFOLD_SEED is a number")],
-        Err(_) => (0..count).collect(),
-    }
+    asked_seed().map_or_else(|| (0..count).collect(), |seed| vec![seed])
+}
+
+/// The seed in `TWOFOLD_SEED`, else 1: for a test that is too long for many. Says how to repeat `what`.
+pub fn one_seed(what: &str) -> u64 {
+    let seed = asked_seed().unwrap_or(1);
+    eprintln!("{what}: repeat with TWOFOLD_SEED={seed}");
+    seed
+}
+
+fn asked_seed() -> Option<u64> {
+    let seed = std::env::var("TWOFOLD_SEED").ok()?;
+    Some(seed.parse().expect("TWOFOLD_SEED is a number"))
 }
