@@ -3,7 +3,8 @@
 //! In: polled records. Out: commits of rows, positions, counters and holes, each on exactly its predecessor.
 //! Guarantee: killed at any step, or racing with a second archiver, every record is archived once: positions are
 //! committed with the rows and read back from the table at each start. Nothing is dropped while the object store
-//! fails: the rows stay in memory, and polling stops until they are committed.
+//! fails: the rows stay in memory, and polling stops until they are committed. Nothing is skipped while the log fails:
+//! what was read and not taken is read again.
 //! Not here: the loop (`../run.rs`), the decisions on records (`pending.rs`), decoding (`event_log::decode`).
 
 mod pending;
@@ -111,6 +112,9 @@ pub(crate) struct Archiver<'a> {
     components: &'a ArchiveComponents,
     snapshot: MasterSnapshot,
     consumer: Box<dyn LogConsumer>,
+    /// Whether the consumer stands where `pending` ends. Cleared before every step that moves one of them and set when
+    /// both have moved, so that an error or a cancelled future in between means: seek again before reading on.
+    is_in_place: bool,
     partitions: BTreeSet<PartitionId>,
     listed_at: TimestampMicros,
     pending: Pending,
@@ -136,29 +140,34 @@ impl<'a> Archiver<'a> {
             check_fingerprint(components.log.as_ref(), topic, *partition, &known.archived.end).await?;
         }
         let pending = Pending::new(&snapshot.facts, components.source.border);
-        let mut consumer = components.log.consumer(topic, None).await?;
-        consumer.seek(&pending.starts(&partitions)).await?;
-        let archiver = Self { components, snapshot, consumer, partitions, listed_at: components.clock.now(), pending };
+        let consumer = components.log.consumer(topic, None).await?;
+        let listed_at = components.clock.now();
+        let archiver = Self { components, snapshot, consumer, is_in_place: false, partitions, listed_at, pending };
         archiver.tell(ArchiveState::Running);
         Ok(archiver)
     }
 
-    /// Reads once from the log into memory. Cheap to cancel: what a cancelled poll had read is read again.
+    /// Reads once from the log into memory. On an error, and when cancelled, what was read is read again.
     pub(crate) async fn poll(&mut self, limit: PollLimit) -> Result<(), BatchError> {
+        if !self.is_in_place {
+            self.consumer.seek(&self.pending.starts(&self.partitions)).await?;
+        }
+        self.is_in_place = false;
         match self.consumer.poll(limit).await {
-            Ok(Poll::Records(records)) => self.take(records).await,
+            Ok(Poll::Records(records)) => self.take(records).await?,
             // Without a group nothing is assigned.
-            Ok(Poll::Assigned(_)) => Ok(()),
+            Ok(Poll::Assigned(_)) => {}
             Err(EventLogError::Expired { topic, partition, asked, low }) => {
-                let at = self.pending.position(partition).offset;
-                if low <= at {
+                if low <= self.pending.position(partition).offset {
                     return Err(EventLogError::AnotherTopic { topic, partition, offset: asked }.into());
                 }
                 self.declare_hole(partition, low);
-                self.seek().await
+                return Ok(());
             }
-            Err(error) => Err(error.into()),
+            Err(error) => return Err(error.into()),
         }
+        self.is_in_place = true;
+        Ok(())
     }
 
     /// Looks for new partitions, which start at 0.
@@ -170,7 +179,7 @@ impl<'a> Archiver<'a> {
         if found != self.partitions {
             tracing::info!(source = %self.components.source.name, partitions = found.len(), "topic has new partitions");
             self.partitions = found;
-            self.seek().await?;
+            self.is_in_place = false;
         }
         Ok(())
     }
@@ -257,10 +266,6 @@ impl<'a> Archiver<'a> {
         );
         metrics::count(ARCHIVE_HOLES, source.as_str(), (to.0 - from.0).unsigned_abs());
         self.pending.declare_hole(partition, to, self.components.clock.now());
-    }
-
-    async fn seek(&mut self) -> Result<(), BatchError> {
-        Ok(self.consumer.seek(&self.pending.starts(&self.partitions)).await?)
     }
 }
 

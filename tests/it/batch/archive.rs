@@ -91,6 +91,53 @@ async fn archive_killed_at_any_await_loses_and_doubles_nothing() {
     }
 }
 
+/// Archives a log with a gap of offsets, a hole and a new partition while one call to log or store fails; answers
+/// whether there were that many calls.
+async fn check_with_failing_call(number: u64, is_after: bool) -> bool {
+    let mut world = World::new(13).await;
+    world.send(20).await;
+    world.log.skip_offsets("hits", PartitionId(0), 5).unwrap();
+    world.send(20).await;
+    let (components, told) = world.archive_components();
+    let mut settings = world.archive_settings();
+    settings.poll.records = 24;
+    let shutdown = CancellationToken::new();
+    world.faults.fail_call(number, is_after);
+    let running = async {
+        let ends = world.ends().await;
+        wait_until(told.clone(), |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        // One moment for the archive: the log in memory never makes this task wait.
+        world.send(40).await;
+        world.log.expire_below("hits", PartitionId(1), Offset(31)).unwrap();
+        world.log.skip_offsets("hits", PartitionId(0), 3).unwrap();
+        world.log.grow_topic("hits", 3).unwrap();
+        world.send(30).await;
+        let ends = world.ends().await;
+        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), running);
+    ended.unwrap_or_else(|error| panic!("call {number}, after it was done: {is_after}: {error}"));
+    let has_failed = world.faults.has_failed();
+    world.faults.fail_call(0, false);
+    let snapshot = world.snapshot().await;
+    assert_eq!(snapshot.facts.holes, vec![Hole { partition: PartitionId(1), from: Offset(20), to: Offset(31) }]);
+    world.sent.retain(|sent| sent.partition != 1 || !(20..31).contains(&sent.offset));
+    check_holds_all(&world, &snapshot).await;
+    has_failed
+}
+
+#[tokio::test]
+async fn whichever_call_fails_the_archive_holds_every_record_and_hole_once() {
+    for is_after in [false, true] {
+        let mut number = 1;
+        while check_with_failing_call(number, is_after).await {
+            number += 1;
+        }
+        assert!(number > 30, "only {number} calls: nothing was tested");
+    }
+}
+
 #[tokio::test]
 async fn two_archivers_write_one_history() {
     for seed in seeds(10) {

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use views::{Clock, Offset, PartitionId, Pipeline, SourceDefinition, ViewDefinition, ViewName};
 
+use super::faults::{FailingLog, FailingStore, Faults};
 use super::store::YieldingStore;
 use crate::support::seams::{ManualClock, SeededIds};
 
@@ -71,6 +72,7 @@ pub struct World {
     pub log: Arc<MemoryLog>,
     pub lake: Lake,
     pub disk_full: Arc<AtomicBool>,
+    pub faults: Arc<Faults>,
     pub pipeline: Arc<Pipeline>,
     pub sent: Vec<Sent>,
 }
@@ -82,10 +84,12 @@ impl World {
         let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>));
         let store = YieldingStore::default();
         let disk_full = store.fullness();
+        let faults = Arc::new(Faults::default());
+        let store = FailingStore { inner: store, faults: Arc::clone(&faults) };
         let lake = Lake::new(Arc::new(store), object_store::path::Path::from("lake"));
         let pipeline = Arc::new(Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap());
         log.ensure_topic("hits", 2).await.unwrap();
-        Self { rng: StdRng::seed_from_u64(seed), clock, ids, log, lake, disk_full, pipeline, sent: Vec::new() }
+        Self { rng: StdRng::seed_from_u64(seed), clock, ids, log, lake, disk_full, faults, pipeline, sent: Vec::new() }
     }
 
     pub fn source(&self) -> Arc<SourceDefinition> {
@@ -150,8 +154,9 @@ impl World {
 
     pub fn archive_components(&self) -> (ArchiveComponents, watch::Receiver<ArchiveStatus>) {
         let (status, told) = watch::channel(ArchiveStatus::default());
+        let log = FailingLog { inner: self.log.as_ref().clone(), faults: Arc::clone(&self.faults) };
         let components = ArchiveComponents {
-            log: Arc::clone(&self.log) as Arc<dyn EventLog>,
+            log: Arc::new(log),
             master: self.master(),
             source: self.source(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,

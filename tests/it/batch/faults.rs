@@ -1,0 +1,173 @@
+//! One counter over every call to log and object store, and the plan which of them fails: before it is done, or after
+//! it was done and its answer was lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use event_log::memory::MemoryLog;
+use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result as StoreResult,
+};
+use views::{Offset, PartitionId};
+
+/// Which call fails.
+#[derive(Debug, Default)]
+pub struct Faults {
+    calls: AtomicU64,
+    /// The number of the call that fails, from 1; 0: none.
+    fails: AtomicU64,
+    is_after: AtomicBool,
+}
+
+impl Faults {
+    /// Counts from 1 again and fails the call of this number.
+    pub fn fail_call(&self, number: u64, is_after: bool) {
+        self.calls.store(0, Ordering::SeqCst);
+        self.fails.store(number, Ordering::SeqCst);
+        self.is_after.store(is_after, Ordering::SeqCst);
+    }
+
+    /// Whether the call that was to fail has been made.
+    pub fn has_failed(&self) -> bool {
+        self.calls.load(Ordering::SeqCst) >= self.fails.load(Ordering::SeqCst)
+    }
+
+    fn is_this(&self) -> bool {
+        self.calls.fetch_add(1, Ordering::SeqCst) + 1 == self.fails.load(Ordering::SeqCst)
+    }
+
+    async fn attempt<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, E>>,
+        failed: impl FnOnce() -> E,
+    ) -> Result<T, E> {
+        tokio::task::yield_now().await;
+        let fails = self.is_this();
+        if fails && !self.is_after.load(Ordering::SeqCst) {
+            return Err(failed());
+        }
+        let answer = call.await;
+        if fails { Err(failed()) } else { answer }
+    }
+
+    async fn ask<T>(&self, call: impl Future<Output = Result<T, EventLogError>>) -> Result<T, EventLogError> {
+        self.attempt(call, || EventLogError::Unreachable("this call was to fail".to_owned())).await
+    }
+
+    async fn store<T>(&self, call: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+        let source = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        self.attempt(call, || object_store::Error::Generic { store: "failing", source: source.into() }).await
+    }
+}
+
+/// A log in memory in which one call fails.
+pub struct FailingLog {
+    pub inner: MemoryLog,
+    pub faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl EventLog for FailingLog {
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
+        self.inner.ensure_topic(topic, partitions).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
+        self.faults.ask(self.inner.partitions(topic)).await
+    }
+
+    async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
+        self.faults.ask(self.inner.bounds(topic, partition)).await
+    }
+
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
+        self.inner.append(topic, records).await
+    }
+
+    async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
+        let inner = self.faults.ask(self.inner.consumer(topic, group)).await?;
+        Ok(Box::new(FailingConsumer { inner, faults: Arc::clone(&self.faults) }))
+    }
+}
+
+struct FailingConsumer {
+    inner: Box<dyn LogConsumer>,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl LogConsumer for FailingConsumer {
+    async fn seek(&mut self, starts: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
+        self.faults.ask(self.inner.seek(starts)).await
+    }
+
+    async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
+        self.faults.ask(self.inner.poll(limit)).await
+    }
+
+    async fn report_progress(&mut self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
+        self.inner.report_progress(offsets).await
+    }
+}
+
+/// An object store in which one call fails.
+#[derive(Debug)]
+pub struct FailingStore<S> {
+    pub inner: S,
+    pub faults: Arc<Faults>,
+}
+
+impl<S> fmt::Display for FailingStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failing store")
+    }
+}
+
+#[async_trait]
+impl<S: ObjectStore> ObjectStore for FailingStore<S> {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+        self.faults.store(self.inner.put_opts(location, payload, options)).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        self.faults.store(self.inner.get_opts(location, options)).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
+        self.faults.store(self.inner.get_ranges(location, ranges)).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
