@@ -3,6 +3,7 @@
 
 mod archive;
 mod faults;
+mod headers;
 mod oracle;
 mod recompute;
 mod store;
