@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  (key, place) streams --> shards.rs: scatter by key, spilled when memory is full
+//!                           spilled.rs: read back within the memory limit, split again where that does not suffice
 //!                           search.rs: per shard, sort by (key, place); all but the first of a key are copies
 //!                           place.rs:  the copies as a set, one bit per offset
 //!                           filter.rs: the set as a filter in the plan of every view
 //! ```
 //!
 //! In: all events of whole buckets below a cut. Out: the places that are left out, and how many per partition.
-//! Guarantee: the result is a function of the set of events alone, not of their order or of the memory at hand.
+//! Guarantee: the result is a function of the set of events alone, not of their order or of the memory at hand; too
+//! little memory makes it slow, never wrong.
 //! Why so: a key is 16 random bytes, so shards are even and small; and one bit per offset lets every view filter its
 //! own scan without a join. An event without a key is never a copy and is not even read here.
 
@@ -16,11 +18,11 @@ mod filter;
 mod place;
 mod search;
 mod shards;
+mod spilled;
 
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
-use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream_partitioned;
 use event_log::decode::column as raw;
@@ -32,7 +34,8 @@ pub(crate) use search::Copies;
 use crate::BatchError;
 use crate::raw_rows::field;
 use crate::run::in_parallel;
-use shards::{SHARDS, Shards};
+use shards::{SHARDS, Shard, Shards};
+use spilled::{Room, search_spilled};
 
 /// Finds the copies among `events`, which must be all events of whole buckets.
 ///
@@ -47,36 +50,42 @@ pub(crate) async fn find_copies(
     let plan = events.filter(field(raw::EVENT_KEY).is_not_null())?.project(columns)?.build()?;
     let plan = session.create_physical_plan(&plan).await?;
     let streams = execute_stream_partitioned(plan, session.task_ctx())?;
-    let scatters = streams.into_iter().map(|stream| {
-        let consumer = MemoryConsumer::new("removal of copies").with_can_spill(true);
-        let reservation = consumer.register(&session.runtime_env().memory_pool);
-        Shards::new(reservation, Arc::clone(&session.runtime_env().disk_manager)).fill(stream)
-    });
+    let room = Room { runtime: Arc::clone(session.runtime_env()) };
+    let scatters = streams.into_iter().map(|stream| Shards::new(&room, 0).fill(stream));
     let scattered: Vec<Shards> = in_parallel(scatters).await.into_iter().collect::<Result<_, _>>()?;
-    search_all(scattered, before).await
+    search_all(scattered, &room, before).await
 }
 
 /// Searches all shards, on as many threads as there were streams.
-async fn search_all(mut scattered: Vec<Shards>, before: Option<&Cut>) -> Result<Copies, BatchError> {
-    if scattered.iter().any(Shards::has_spilled) {
+async fn search_all(mut scattered: Vec<Shards>, room: &Room, before: Option<&Cut>) -> Result<Copies, BatchError> {
+    let threads = scattered.len().max(1);
+    let has_spilled = scattered.iter().any(Shards::has_spilled);
+    if has_spilled {
         // Shards are read back one at a time: what is still in memory must not stand in their way.
         scattered.iter_mut().try_for_each(Shards::spill)?;
     }
-    let threads = scattered.len().max(1);
-    let mut work: Vec<Vec<Vec<shards::Shard>>> = (0..threads).map(|_| Vec::new()).collect();
-    let mut parts: Vec<_> = scattered.iter_mut().map(|shards| shards.take()).collect();
+    let mut parts: Vec<_> = scattered.iter_mut().map(Shards::take).collect();
+    let mut work: Vec<Vec<Vec<Shard>>> = (0..threads).map(|_| Vec::new()).collect();
     for number in (0..SHARDS).rev() {
         work[number % threads].push(parts.iter_mut().filter_map(Vec::pop).collect());
     }
-    let searches = work.into_iter().map(|shards| search_some(shards, before.cloned()));
-    let found: Vec<Copies> = in_parallel(searches).await.into_iter().collect::<Result<_, _>>()?;
+    let found = if has_spilled {
+        // Their reservations are empty, but would still count as users of the memory.
+        drop(scattered);
+        in_parallel(work.into_iter().map(|shards| search_spilled(shards, room.clone(), before.cloned()))).await
+    } else {
+        // `scattered` still reserves the memory of what is searched here.
+        in_parallel(work.into_iter().map(|shards| search_held(shards, before.cloned()))).await
+    };
+    let found: Vec<Copies> = found.into_iter().collect::<Result<_, _>>()?;
     Ok(found.into_iter().fold(Copies::default(), Copies::with))
 }
 
-async fn search_some(shards: Vec<Vec<shards::Shard>>, before: Option<Cut>) -> Result<Copies, BatchError> {
+/// Searches shards that are in memory.
+async fn search_held(shards: Vec<Vec<Shard>>, before: Option<Cut>) -> Result<Copies, BatchError> {
     let mut copies = Copies::default();
     for parts in shards {
-        let mut sightings = shards::read(parts).await?;
+        let mut sightings: Vec<_> = parts.into_iter().flat_map(Shard::into_held).collect();
         copies.search(&mut sightings, before.as_ref());
         // A search is pure computation: others on this thread get their turn between two shards.
         tokio::task::yield_now().await;

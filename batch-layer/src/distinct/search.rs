@@ -2,7 +2,8 @@
 //!
 //! Guarantee: pure; the same sightings give the same copies in any order and in any division into shards by key.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use views::{Cut, PartitionId};
 
@@ -26,9 +27,9 @@ impl Sighting {
         Self { key: ((key >> 64) as u64, key as u64), place }
     }
 
-    /// In which of `2^bits` shards all sightings of the event meet.
-    pub(crate) fn shard(&self, bits: u32) -> usize {
-        (self.key.0 >> (64 - bits)) as usize
+    /// In which of `2^bits` shards all sightings of the event meet. Each level looks at the next bits of the key.
+    pub(crate) fn shard(&self, bits: u32, level: u32) -> usize {
+        (self.key.0 << (bits * level) >> (64 - bits)) as usize
     }
 
     /// The form in a spill file.
@@ -44,6 +45,22 @@ impl Sighting {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes of a sighting's 24"));
         Self { key: (word(0), word(8)), place: Place(word(16)) }
+    }
+}
+
+/// The first place of each event among the sightings met so far, and the first below the cut of the version before.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Firsts {
+    by_key: HashMap<(u64, u64), (Place, Option<Place>)>,
+}
+
+impl Firsts {
+    /// About the bytes of one event.
+    pub(crate) const BYTES: usize = 128;
+
+    /// Whether the event has been met.
+    pub(crate) fn knows(&self, sighting: &Sighting) -> bool {
+        self.by_key.contains_key(&sighting.key)
     }
 }
 
@@ -72,6 +89,29 @@ impl Copies {
             for copy in earlier.skip(1) {
                 *self.left_out_before.entry(copy.place.partition()).or_default() += 1;
             }
+        }
+    }
+
+    /// The same as [`Self::search`], one sighting at a time, in any order: memory for events, not for their copies.
+    pub(crate) fn meet(&mut self, sighting: Sighting, firsts: &mut Firsts, before: Option<&Cut>) {
+        let place = sighting.place;
+        let is_earlier = before.is_some_and(|before| place.offset() < before.offset(place.partition()));
+        let known = match firsts.by_key.entry(sighting.key) {
+            Entry::Vacant(entry) => {
+                entry.insert((place, is_earlier.then_some(place)));
+                return;
+            }
+            Entry::Occupied(entry) => entry.into_mut(),
+        };
+        let copy = known.0.max(place);
+        known.0 = known.0.min(place);
+        self.places.insert(copy);
+        *self.left_out.entry(copy.partition()).or_default() += 1;
+        if is_earlier {
+            if let Some(first) = known.1 {
+                *self.left_out_before.entry(first.max(place).partition()).or_default() += 1;
+            }
+            known.1 = Some(known.1.map_or(place, |first| first.min(place)));
         }
     }
 

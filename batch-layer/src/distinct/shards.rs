@@ -1,6 +1,7 @@
 //! Sightings scattered by key, in memory as long as the limit allows, then in spill files.
 //!
-//! In: a stream of (key, partition, offset). Out: shards, each with all sightings of its keys from that stream.
+//! In: a stream of (key, partition, offset), or the sightings of a larger shard. Out: shards, each with all sightings
+//! of its keys from there.
 //! Guarantee: memory stays within what the pool grants, save one batch; spill files vanish with the shards.
 
 use std::sync::Arc;
@@ -17,9 +18,11 @@ use futures::TryStreamExt;
 
 use super::place::Place;
 use super::search::Sighting;
+use super::spilled::Room;
 use crate::BatchError;
 
-const SHARD_BITS: u32 = 6;
+/// Bits of a key that choose its shard.
+pub(crate) const SHARD_BITS: u32 = 6;
 /// How many shards there are: each may need an open file, so not too many.
 pub(crate) const SHARDS: usize = 1 << SHARD_BITS;
 // A vector that doubles has up to twice the capacity of its content.
@@ -30,10 +33,44 @@ const RESERVED_BYTES: usize = 2 * Sighting::BYTES;
 pub(crate) struct Shard {
     sightings: Vec<Sighting>,
     spilled: Option<Arc<dyn SpillFile>>,
+    rows: usize,
+}
+
+impl Shard {
+    /// How many sightings there are, in memory and in the file.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The sightings in memory.
+    pub(crate) fn into_held(self) -> Vec<Sighting> {
+        self.sightings
+    }
+
+    /// Gives all sightings to `take`, those of the file some thousands at a time, and deletes the file.
+    pub(crate) async fn read(
+        self,
+        mut take: impl FnMut(Vec<Sighting>) -> Result<(), BatchError>,
+    ) -> Result<(), BatchError> {
+        take(self.sightings)?;
+        let Some(file) = self.spilled else { return Ok(()) };
+        let mut stream = file.read_stream()?;
+        // The bytes of a sighting may come in two chunks.
+        let mut rest: Vec<u8> = Vec::new();
+        while let Some(chunk) = stream.try_next().await? {
+            rest.extend_from_slice(&chunk);
+            let whole = rest.chunks_exact(Sighting::BYTES);
+            let left = whole.remainder().to_vec();
+            take(whole.map(Sighting::from_bytes).collect())?;
+            rest = left;
+        }
+        Ok(())
+    }
 }
 
 /// All shards of one stream.
 pub(crate) struct Shards {
+    level: u32,
     shards: Vec<Shard>,
     held: usize,
     has_spilled: bool,
@@ -42,17 +79,17 @@ pub(crate) struct Shards {
 }
 
 impl Shards {
-    /// Empty shards.
-    pub(crate) fn new(reservation: MemoryReservation, disk: Arc<DiskManager>) -> Self {
+    /// Empty shards of this level: each level divides by other bits of the keys.
+    pub(crate) fn new(room: &Room, level: u32) -> Self {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        Self { shards, held: 0, has_spilled: false, reservation, disk }
+        let disk = Arc::clone(&room.runtime.disk_manager);
+        Self { level, shards, held: 0, has_spilled: false, reservation: room.reservation(), disk }
     }
 
     /// Reads a stream of (key, partition, offset) to its end.
     pub(crate) async fn fill(mut self, mut stream: SendableRecordBatchStream) -> Result<Self, BatchError> {
         while let Some(batch) = stream.try_next().await? {
-            self.make_room(batch.num_rows())?;
-            self.scatter(&batch)?;
+            self.push(sightings_in(&batch)?)?;
         }
         Ok(self)
     }
@@ -105,49 +142,30 @@ impl Shards {
         Ok(())
     }
 
-    fn scatter(&mut self, batch: &RecordBatch) -> Result<(), BatchError> {
-        let keys = binary(batch.column(0))?;
-        let partitions = batch.column(1).as_primitive::<Int32Type>();
-        let offsets = batch.column(2).as_primitive::<Int64Type>();
-        for (row, (partition, offset)) in partitions.values().iter().zip(offsets.values()).enumerate() {
-            let key = keys.value(row).try_into().map_err(|_| {
-                DataFusionError::Execution(format!("event key at {partition}/{offset} is not 16 bytes long"))
-            })?;
-            let sighting = Sighting::new(key, Place::new(*partition, *offset)?);
-            self.shards[sighting.shard(SHARD_BITS)].sightings.push(sighting);
+    /// Takes sightings in.
+    pub(crate) fn push(&mut self, sightings: Vec<Sighting>) -> Result<(), BatchError> {
+        self.make_room(sightings.len())?;
+        for sighting in sightings {
+            let shard = &mut self.shards[sighting.shard(SHARD_BITS, self.level)];
+            shard.sightings.push(sighting);
+            shard.rows += 1;
         }
         Ok(())
     }
 }
 
-/// All sightings of one shard, from the parts that the streams hold of it.
-pub(crate) async fn read(parts: Vec<Shard>) -> Result<Vec<Sighting>, BatchError> {
-    let mut all = Vec::new();
-    for part in parts {
-        if all.is_empty() {
-            all = part.sightings;
-        } else {
-            all.extend(part.sightings);
-        }
-        if let Some(file) = part.spilled {
-            read_file(file.as_ref(), &mut all).await?;
-        }
-    }
-    Ok(all)
-}
-
-async fn read_file(file: &dyn SpillFile, all: &mut Vec<Sighting>) -> Result<(), BatchError> {
-    let mut stream = file.read_stream()?;
-    // The bytes of a sighting may come in two chunks.
-    let mut rest: Vec<u8> = Vec::new();
-    while let Some(chunk) = stream.try_next().await? {
-        rest.extend_from_slice(&chunk);
-        let whole = rest.chunks_exact(Sighting::BYTES);
-        let left = whole.remainder().to_vec();
-        all.extend(whole.map(Sighting::from_bytes));
-        rest = left;
-    }
-    Ok(())
+fn sightings_in(batch: &RecordBatch) -> Result<Vec<Sighting>, BatchError> {
+    let keys = binary(batch.column(0))?;
+    let partitions = batch.column(1).as_primitive::<Int32Type>();
+    let offsets = batch.column(2).as_primitive::<Int64Type>();
+    let places = partitions.values().iter().zip(offsets.values()).enumerate();
+    let sightings = places.map(|(row, (partition, offset))| {
+        let key = keys.value(row).try_into().map_err(|_| {
+            DataFusionError::Execution(format!("event key at {partition}/{offset} is not 16 bytes long"))
+        })?;
+        Ok(Sighting::new(key, Place::new(*partition, *offset)?))
+    });
+    sightings.collect()
 }
 
 fn binary(column: &Arc<dyn Array>) -> Result<BinaryArray, BatchError> {

@@ -103,6 +103,39 @@ async fn a_recompute_that_spills_equals_one_that_does_not() {
 }
 
 #[tokio::test]
+async fn copies_that_fill_more_than_the_memory_count_once() {
+    let mut world = World::new(29).await;
+    // Three events sent again and again: each is one shard that no further bits of its key divide.
+    let event = |number: usize, time| Event {
+        time,
+        id: Some(format!("e{number}")),
+        page: Some("/a".into()),
+        bytes: Some(number as i64),
+    };
+    for round in 0..3_000 {
+        for hot in 0..3 {
+            world.send_one(Some(event(hot, START))).await;
+        }
+        world.send_one(Some(event(round, START - HOUR))).await;
+        if round == 2_000 {
+            world.clock.advance(Duration::from_secs(40));
+            world.archive().await;
+            world.recompute_with(Mode::Full, &settings(120 << 10)).await;
+            check_equals_fold(&world).await;
+        }
+    }
+    world.clock.advance(Duration::from_secs(40));
+    world.archive().await;
+    // Copies below the cut before and above it, in the counters of an incremental version.
+    world.recompute_with(Mode::Incremental, &settings(120 << 10)).await;
+    check_equals_fold(&world).await;
+    let spilled = all_finished(&world).await;
+    world.recompute_with(Mode::Full, &settings(1 << 30)).await;
+    check_equals_fold(&world).await;
+    assert_eq!(all_finished(&world).await, spilled);
+}
+
+#[tokio::test]
 async fn a_cut_lies_on_the_grid_until_the_log_is_silent() {
     let mut world = World::new(22).await;
     world.send(43).await;
