@@ -63,7 +63,7 @@ pub struct BatchSettings {
     pub keep_versions: usize,
     /// Wait between two removals of old versions and of files that no version names.
     pub cleanup_interval: Duration,
-    /// A file is deleted only after it has been out of use for this long: longer than the longest query and commit.
+    /// A file is deleted only after it has been out of use for this long: longer than the longest query.
     pub cleanup_grace: Duration,
 }
 

@@ -123,7 +123,7 @@ impl MasterDataset {
         let mut add = Vec::new();
         for (batches, name) in [(on_time, format!("{nonce:032x}")), (late, format!("{nonce:032x}-late"))] {
             if !batches.is_empty() {
-                add.push(self.table.write_file(&name, &batches).await?);
+                add.push(on.snapshot.write_file(&name, &batches).await?);
             }
         }
         let change = Change { add, remove: Vec::new(), changes_data: true };

@@ -5,6 +5,8 @@
 //! [`LakeError::Conflict`] nothing of it is visible, ever. On [`LakeError::Unreachable`] the outcome is unknown: open
 //! the table and look. A reply that was lost and repeated by the store's client is recognised by the commit's own
 //! transaction number.
+//! A commit never names a file or facts that `vacuum.rs` deleted: both bear the number of the version that they are
+//! for, and while that version is still to come they are not touched, however long this takes.
 //! Why so: the store's refusal to overwrite is the only arbiter; no lock, no lease and no clock takes part. The
 //! instants in the log are those that the store itself gave to the facts object, for other tools to show.
 
@@ -17,7 +19,7 @@ use serde_json::json;
 use crate::action::{self, APP_ID, Action, Add, Remove, Transaction};
 use crate::snapshot::State;
 use crate::store::Put;
-use crate::{Change, DataFile, LakeError, Snapshot, Table, checkpoint, stats, store};
+use crate::{Change, DataFile, LakeError, Snapshot, Table, Version, checkpoint, file, stats, store};
 
 /// The folder of the facts objects. Delta tools pass over names that start with an underscore.
 pub(crate) const FACTS_FOLDER: &str = "_twofold";
@@ -27,10 +29,23 @@ pub(crate) fn facts_name(transaction: i64) -> String {
     format!("{transaction:016x}.json")
 }
 
-/// The transaction number of a nonce: Delta has 63 bits for it.
-fn transaction_of(nonce: u128) -> i64 {
-    const MASK: u128 = i64::MAX as u128;
-    i64::try_from((nonce ^ (nonce >> 64)) & MASK).expect("63 bits are a positive i64")
+/// Bits of a transaction number that come from the nonce. Delta has 63 for all of it.
+const DRAWN_BITS: u32 = 47;
+/// Bits that say for which version it was drawn.
+const VERSION_BITS: u32 = 63 - DRAWN_BITS;
+
+/// The transaction number of a nonce, for one version: 47 bits of the one, the last 16 of the other.
+fn transaction_of(nonce: u128, version: Version) -> i64 {
+    let drawn = (nonce ^ (nonce >> 64)) & ((1 << DRAWN_BITS) - 1);
+    let version = version.0 & ((1 << VERSION_BITS) - 1);
+    version << DRAWN_BITS | i64::try_from(drawn).expect("47 bits are a positive i64")
+}
+
+/// Whether the facts object of a transaction number may belong to a version after `newest`, which is still to come.
+/// The number holds the end of its version only, so one that is 32,768 versions old is taken for one to come.
+pub(crate) fn is_to_come(transaction: i64, newest: Version) -> bool {
+    let ahead = ((transaction >> DRAWN_BITS) - newest.0) & ((1 << VERSION_BITS) - 1);
+    (1..1 << (VERSION_BITS - 1)).contains(&ahead)
 }
 
 impl Table {
@@ -52,7 +67,7 @@ impl Table {
         let facts: Bytes = serde_json::to_vec(facts)
             .map_err(|error| LakeError::refused(self.folder(), format!("the facts cannot be stored: {error}")))?
             .into();
-        let transaction = transaction_of(nonce);
+        let transaction = transaction_of(nonce, on.version().next());
         let facts_path = self.facts_path(transaction);
         store::put_once(self.lake().store(), &facts_path, facts.clone()).await?;
         let at_millis = store::modified_millis(self.lake().store(), &facts_path).await?;
@@ -82,6 +97,9 @@ impl Table {
         for DataFile { path, .. } in &change.add {
             if on.state().is_live(path) || !added.insert(path) {
                 return refused(format!("version {} holds file {path} already, or it is added twice", on.version()));
+            }
+            if file::version_of(path) != Some(on.version().next()) {
+                return refused(format!("file {path} was not written for the version after {}", on.version()));
             }
         }
         Ok(())

@@ -1,9 +1,11 @@
 //! Data files: Parquet, written whole before anybody can see them, read in their order.
 //!
 //! In: record batches. Out: a [`DataFile`] with the bounds of its columns. Guarantee: rows keep their order; the object
-//! appears at once, complete, under a name that nothing else has; no reader looks at it before a commit names it.
+//! appears at once, complete, under a name that nothing else has; no reader looks at it before a commit names it. The
+//! name says which version the file is for, and no other can commit it.
 //! Why so: the compressed file is built in memory and put with one request: a put on condition cannot be split, and
-//! the callers bound their files.
+//! the callers bound their files. The version in the name tells `vacuum.rs`, without any clock, that a file which
+//! nobody names will never be named: once its version was made by another commit.
 //! Not here: scans with filters (`scan.rs`).
 
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
-use crate::{DataFile, LakeError, LakeSettings, Table, stats, store};
+use crate::{DataFile, LakeError, LakeSettings, Snapshot, Table, Version, stats, store};
 
 /// One Parquet file in the making. Dropped unfinished, it leaves nothing behind.
 pub struct FileWriter {
@@ -25,16 +27,17 @@ pub struct FileWriter {
     writer: ArrowWriter<Vec<u8>>,
 }
 
-impl Table {
-    /// Writes one Parquet file (zstd) that no reader sees before a commit names it. `name` is unique, drawn by the
-    /// caller; the path is `<name>.parquet`. Rows stay in the order given.
+impl Snapshot {
+    /// Writes one Parquet file (zstd) for the version after this one: no reader sees it before a commit on this
+    /// snapshot names it, and no commit on another one may. `name` is unique, drawn by the caller; the path is
+    /// `<version>-<name>.parquet`. Rows stay in the order given.
     ///
     /// # Errors
     /// [`LakeError::Refused`]: no batch, or batches of different schemas. [`LakeError::Full`],
     /// [`LakeError::Unreachable`]: nothing was written that a reader sees.
     pub async fn write_file(&self, name: &str, batches: &[RecordBatch]) -> Result<DataFile, LakeError> {
         let Some(first) = batches.first() else {
-            return Err(LakeError::refused(self.folder(), format!("file {name} would have no batch")));
+            return Err(LakeError::refused(self.table().folder(), format!("file {name} would have no batch")));
         };
         let mut writer = self.file_writer(name, first.schema())?;
         for batch in batches {
@@ -51,13 +54,20 @@ impl Table {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
         if name.is_empty() || name.starts_with('_') || !name.chars().all(is_plain) {
             let reason = format!("file name {name:?} has other letters than a-z, 0-9, '-' and '_', or starts with '_'");
-            return Err(LakeError::refused(self.folder(), reason));
+            return Err(LakeError::refused(self.table().folder(), reason));
         }
-        let properties = properties(self.lake().settings());
+        let properties = properties(self.table().lake().settings());
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
-            .map_err(|error| LakeError::refused(self.folder(), error))?;
-        Ok(FileWriter { table: self.clone(), path: format!("{name}.parquet"), schema, rows: 0, writer })
+            .map_err(|error| LakeError::refused(self.table().folder(), error))?;
+        let path = format!("{:020}-{name}.parquet", self.version().next().0);
+        Ok(FileWriter { table: self.table().clone(), path, schema, rows: 0, writer })
     }
+}
+
+/// The version that a file was written for; `None` for a name that says nothing.
+pub(crate) fn version_of(path: &str) -> Option<Version> {
+    let (digits, _) = path.split_once('-')?;
+    (digits.len() == 20).then(|| digits.parse().ok().map(Version)).flatten()
 }
 
 impl FileWriter {

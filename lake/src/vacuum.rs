@@ -2,8 +2,9 @@
 //!
 //! Guarantee: a version that can be opened can be read. The log is cut first, at a checkpoint, and only where it is
 //! older than `grace`; then those objects are deleted that no version in the rest of the log names, and that are older
-//! than `grace` themselves. So `grace` must be longer than the slowest commit (its files come before it) and the
-//! slowest reader of an expired version. Versions between that checkpoint and `oldest_kept` stay, too.
+//! than `grace` themselves. So `grace` must be longer than the slowest reader of an expired version. Versions between
+//! that checkpoint and `oldest_kept` stay, too. What was written for a version that does not exist yet stays in any
+//! case: its commit may come however late. Once the version was made by another commit, it can never come.
 //! On retry or after a crash: every step leaves a table that can be read; the next call goes on.
 //! Why so: logs are cut in rising order, one object after the other, so that a missing version means that everything
 //! before it is missing too; `log.rs` relies on that. The clock is the caller's, compared with the store's own times.
@@ -15,7 +16,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use crate::{LakeError, Table, Version};
+use crate::{LakeError, Table, Version, commit, file};
 
 /// What a call deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +31,8 @@ pub struct Vacuumed {
 
 impl Table {
     /// Deletes the log that only versions below `oldest_kept` need, and the data files and facts that no version left
-    /// in the log names; nothing that the store modified within `grace` before `now`.
+    /// in the log names; nothing that the store modified within `grace` before `now`, and nothing that was written for
+    /// a version still to come.
     ///
     /// # Errors
     /// [`LakeError::Refused`]: `oldest_kept` does not exist. [`LakeError::Unreachable`]: call again.
@@ -39,11 +41,12 @@ impl Table {
         let before_micros = i64::try_from(before.as_micros()).unwrap_or(0);
         let mut deleted = Vacuumed::default();
         self.cut_log(oldest_kept, before_micros, &mut deleted).await?;
-        let named = self.named_objects().await?;
+        let (named, newest) = self.named_objects().await?;
         let mut objects = self.lake().store().list(Some(self.path()));
         let failed = |error| LakeError::store(self.path(), error);
         while let Some(object) = objects.try_next().await.map_err(failed)? {
-            if self.is_ours(&object.location) && !named.contains(&object.location) && is_old(&object, before_micros) {
+            let is_settled = self.is_settled(&object.location, newest);
+            if is_settled && !named.contains(&object.location) && is_old(&object, before_micros) {
                 self.delete(&object, &mut deleted).await?;
                 deleted.objects += 1;
             }
@@ -71,8 +74,8 @@ impl Table {
         Ok(())
     }
 
-    /// The full paths of data files and facts that any version in the log names.
-    async fn named_objects(&self) -> Result<HashSet<Path>, LakeError> {
+    /// The full paths of data files and facts that any version in the log names, and the newest version read.
+    async fn named_objects(&self) -> Result<(HashSet<Path>, Version), LakeError> {
         let listing = self.log().list(Version(0)).await?;
         let snapshot = match listing.oldest() {
             Some(oldest) => self.open_at(oldest).await?,
@@ -82,29 +85,33 @@ impl Table {
             snapshot.ok_or_else(|| LakeError::corrupt(self.folder(), "no version of the log can be opened"))?;
         let mut named: HashSet<Path> = snapshot.files().iter().map(|file| self.object_path(&file.path)).collect();
         named.extend(snapshot.state().transaction.map(|transaction| self.facts_path(transaction)));
-        let mut version = snapshot.version().next();
-        while let Some(actions) = self.log().read_commit(version).await? {
+        let mut newest = snapshot.version();
+        while let Some(actions) = self.log().read_commit(newest.next()).await? {
+            newest = newest.next();
             named
                 .extend(actions.iter().filter_map(|action| action.add.as_ref()).map(|add| self.object_path(&add.path)));
             let transaction = crate::action::transaction_of(&actions);
             named.extend(transaction.map(|transaction| self.facts_path(transaction)));
-            version = version.next();
         }
         // Whatever stands in the way of reading all of the log, nothing may be deleted for it.
-        if listing.newest().is_none_or(|newest| newest >= version) {
-            return Err(LakeError::corrupt(self.log().commit_path(version), "the object is missing"));
+        if listing.newest().is_none_or(|listed| listed > newest) {
+            return Err(LakeError::corrupt(self.log().commit_path(newest.next()), "the object is missing"));
         }
-        Ok(named)
+        Ok((named, newest))
     }
 
-    /// Whether an object is one that we write beside the log.
-    fn is_ours(&self, object: &Path) -> bool {
+    /// Whether an object is one that we write beside the log, for a version that exists by now.
+    fn is_settled(&self, object: &Path, newest: Version) -> bool {
         let Some(mut parts) = object.prefix_match(self.path()) else { return false };
         let (first, second, third) = (parts.next(), parts.next(), parts.next());
         match (first, second, third) {
-            (Some(file), None, None) => file.as_ref().ends_with(".parquet"),
-            (Some(folder), Some(file), None) => {
-                folder.as_ref() == crate::commit::FACTS_FOLDER && file.as_ref().ends_with(".json")
+            (Some(name), None, None) => {
+                let is_to_come = file::version_of(name.as_ref()).is_some_and(|version| version > newest);
+                name.as_ref().ends_with(".parquet") && !is_to_come
+            }
+            (Some(folder), Some(name), None) if folder.as_ref() == commit::FACTS_FOLDER => {
+                let transaction = name.as_ref().strip_suffix(".json").map(|digits| i64::from_str_radix(digits, 16));
+                transaction.is_some_and(|number| !number.is_ok_and(|number| commit::is_to_come(number, newest)))
             }
             _ => false,
         }

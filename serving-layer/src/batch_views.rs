@@ -156,7 +156,7 @@ impl BatchViewStore {
         nonce: u128,
     ) -> Result<BatchVersion, ServingError> {
         let base = self.base(on, &facts).await?;
-        let replacement = Replacement { table: &self.table, base: &base, schema: self.schema(), replaced, nonce };
+        let replacement = Replacement { base: &base, schema: self.schema(), replaced, nonce };
         let change = bucket_files::write(&replacement, rows, &self.settings).await?;
         self.commit(&base, change, facts, nonce).await
     }
@@ -186,8 +186,8 @@ impl BatchViewStore {
     }
 
     /// Deletes what only versions older than the newest `keep` (and the few that share their checkpoint) need, and files
-    /// of lost publications; nothing that is younger than `grace`, which must be longer than the slowest publication and
-    /// the slowest reader. What can be opened afterwards can be read.
+    /// of lost publications; nothing that is younger than `grace`, which must be longer than the slowest reader, and
+    /// nothing of a publication at work, however slow. What can be opened afterwards can be read.
     ///
     /// # Errors
     /// [`ServingError::Lake`]: the object store failed; call again.

@@ -23,7 +23,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
-use lake::{Change, DataFile, FileWriter, LakeError, Snapshot, Table};
+use lake::{Change, DataFile, FileWriter, LakeError, Snapshot};
 use views::{TimestampMicros, column};
 
 use crate::ServingError;
@@ -31,7 +31,6 @@ use crate::batch_views::BatchViewSettings;
 
 /// What is replaced in which version.
 pub(crate) struct Replacement<'a> {
-    pub(crate) table: &'a Table,
     pub(crate) base: &'a Snapshot,
     pub(crate) schema: SchemaRef,
     /// `None`: everything.
@@ -264,7 +263,7 @@ impl Files<'_> {
 
     fn start(&self) -> Result<FileWriter, ServingError> {
         let name = format!("{:032x}-{:05}", self.replacement.nonce, self.done.len());
-        Ok(self.replacement.table.file_writer(&name, self.replacement.schema.clone())?)
+        Ok(self.replacement.base.file_writer(&name, self.replacement.schema.clone())?)
     }
 
     async fn close(&mut self) -> Result<(), ServingError> {

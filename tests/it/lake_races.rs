@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use lake::{Change, Lake, LakeError, Snapshot, Table, Version};
 use object_store::memory::InMemory;
@@ -189,7 +190,7 @@ async fn a_stale_appender_is_told_and_leaves_nothing() {
 
 /// Replaces all files of `on` by one.
 async fn replace_all(table: &Table, on: &Snapshot, nonce: u128) -> Result<Snapshot, LakeError> {
-    let file = table.write_file(&format!("r{nonce}"), &[numbers("r", numbers_in(on).await)]).await?;
+    let file = on.write_file(&format!("r{nonce}"), &[numbers("r", numbers_in(on).await)]).await?;
     let remove = on.files().iter().map(|file| file.path.clone()).collect();
     table.commit(on, Change { add: vec![file], remove, changes_data: false }, &nonce.to_string(), nonce).await
 }
@@ -284,4 +285,101 @@ async fn a_writer_that_slept_through_a_cut_log_is_told() {
     assert!(is_conflict(&append(&table, &slept, numbers("a", [99]), 99).await));
     assert_eq!(table.refresh(&slept).await.unwrap().version(), Version(9));
     assert_eq!(numbers_in(&table.open().await.unwrap().unwrap()).await, (1..=9).collect::<Vec<_>>());
+}
+
+/// A store on which everything that may be deleted is deleted, without any grace, before each put.
+#[derive(Debug)]
+struct Vacuumed {
+    inner: Arc<InMemory>,
+}
+
+impl fmt::Display for Vacuumed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vacuumed")
+    }
+}
+
+/// Deletes whatever no version names, as if all of it were old.
+async fn vacuum_all(store: &Arc<InMemory>) {
+    let table = lake_in(Arc::clone(store) as Arc<dyn ObjectStore>, 2).table("t");
+    let Some(newest) = table.open().await.unwrap() else { return };
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3_600);
+    table.vacuum(newest.version(), std::time::Duration::ZERO, later).await.unwrap();
+}
+
+#[async_trait]
+impl ObjectStore for Vacuumed {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+        vacuum_all(&self.inner).await;
+        self.inner.put_opts(path, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        self.inner.get_opts(path, options).await
+    }
+
+    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
+        self.inner.get_ranges(path, ranges).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        self.inner.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn a_commit_never_names_what_a_vacuum_deleted_meanwhile() {
+    let inner = Arc::new(InMemory::new());
+    let table = lake_in(Arc::new(Vacuumed { inner: Arc::clone(&inner) }), 2).table("t");
+    let mut snapshot = table.create(numbers_schema()).await.unwrap();
+    for version in 1..=6_i64 {
+        // Slower than any grace: all that can go is deleted between the files, before the facts and before the commit.
+        let late = snapshot.write_file("late", &[numbers("a", [100 + version])]).await.unwrap();
+        let file = snapshot.write_file("file", &[numbers("a", [version])]).await.unwrap();
+        vacuum_all(&inner).await;
+        let lost = snapshot.clone();
+        let change = Change { add: vec![file.clone(), late], remove: vec![], changes_data: true };
+        snapshot = table.commit(&snapshot, change, &version.to_string(), version as u128).await.unwrap();
+        // One that was slower still is refused, and its files go.
+        let change = Change { add: vec![file], remove: vec![], changes_data: true };
+        assert!(is_conflict(&table.commit(&lost, change, &"lost", 77).await));
+        vacuum_all(&inner).await;
+        let read = lake_in(Arc::clone(&inner) as Arc<dyn ObjectStore>, 2).table("t").open().await.unwrap().unwrap();
+        assert_eq!(read.version(), Version(version));
+        assert_eq!(numbers_in(&read).await, (1..=version).chain(101..=100 + version).collect::<Vec<_>>());
+        assert_eq!(read.facts::<String>().unwrap(), Some(version.to_string()));
+    }
+    let left = inner.list(Some(&Path::from("t/_twofold"))).count().await;
+    assert!(left <= 3, "{left} facts objects for at most three versions in the log");
+}
+
+#[tokio::test]
+async fn a_file_is_committed_as_the_version_it_was_written_for_or_never() {
+    let table = memory_lake(10).table("t");
+    let created = table.create(numbers_schema()).await.unwrap();
+    let file = created.write_file("slow", &[numbers("a", [1])]).await.unwrap();
+    let first = append(&table, &created, numbers("a", [2]), 1).await.unwrap();
+    let change = Change { add: vec![file], remove: vec![], changes_data: true };
+    let error = table.commit(&first, change, &"", 2).await.unwrap_err();
+    assert!(error.to_string().contains("was not written for the version after 1"), "{error}");
 }

@@ -182,7 +182,7 @@ async fn the_ledger_catches_a_lost_and_a_doubled_file() {
         Err(EventLogError::LedgerMismatch { files: 4, commits: 5, .. })
     ));
     let rows = decode(&clicks(), &(0..10).map(|offset| click(0, offset)).collect::<Vec<_>>()).unwrap();
-    let doubled = Change { add: vec![table.write_file("doubled", &[rows]).await.unwrap()], ..Change::default() };
+    let doubled = Change { add: vec![snapshot.write_file("doubled", &[rows]).await.unwrap()], ..Change::default() };
     table.commit(&snapshot, doubled, &one.facts, 3).await.unwrap();
     let error = dataset.open().await.unwrap().unwrap().check_ledger().unwrap_err();
     assert_eq!(error.to_string(), "ledger of raw/clicks: files hold 14 rows, commits say 5");

@@ -232,7 +232,7 @@ async fn a_ledger_mismatch_stops_publication() {
     let snapshot = world.snapshot().await;
     let table = world.lake.table("raw/hits");
     let rows = snapshot.snapshot.read(&snapshot.snapshot.files()[..1], None).await.unwrap();
-    let doubled = table.write_file("doubled", &rows).await.unwrap();
+    let doubled = snapshot.snapshot.write_file("doubled", &rows).await.unwrap();
     let change = Change { add: vec![doubled], remove: vec![], changes_data: true };
     table.commit(&snapshot.snapshot, change, &snapshot.facts, 1).await.unwrap();
     let round = recompute(&world.recompute_components(), Mode::Incremental, &settings(1 << 30)).await;
