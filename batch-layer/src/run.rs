@@ -7,7 +7,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::master::MasterDataset;
+use event_log::EventLogError;
+use event_log::master::{MasterDataset, MasterSnapshot};
 use lake::Lake;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -69,8 +70,9 @@ async fn archive_session(
         return Ok(SessionEnd::Shutdown);
     };
     let mut archiver = opened?;
+    let mut commits = Commits::default();
     while !shutdown.is_cancelled() {
-        let step = match archive_step(&mut archiver, settings, shutdown).await {
+        let step = match archive_step(&mut archiver, &mut commits, settings, shutdown).await {
             Ok(Committed::Raced) => return Ok(SessionEnd::Raced),
             Ok(Committed::Done) => Ok(()),
             Err(error) if error.is_retryable() => Err(error),
@@ -81,34 +83,90 @@ async fn archive_session(
                 failures.count = 0;
                 archiver.tell(ArchiveState::Running);
             }
-            // The rows stay: the next step tries to commit them before it reads on.
+            // The rows stay: a commit that failed is tried again before anything more is read.
             Err(error) => {
                 archiver.tell(ArchiveState::Retrying { error: error.to_string() });
                 failures.wait(Some(&error)).await;
             }
         }
     }
-    match archiver.commit().await? {
+    match commit_all(&mut archiver, &mut commits).await? {
         Committed::Done => archiver.tell(ArchiveState::Running),
         Committed::Raced => tracing::debug!("another archiver was first at shutdown; it goes on"),
     }
     Ok(SessionEnd::Shutdown)
 }
 
-/// Commits what is due, then reads once.
+/// Starts the commit that is due, then reads once while it is written.
 async fn archive_step(
     archiver: &mut Archiver<'_>,
+    commits: &mut Commits,
     settings: &ArchiveSettings,
     shutdown: &CancellationToken,
 ) -> Result<Committed, BatchError> {
-    if archiver.is_commit_due(settings) && archiver.commit().await? == Committed::Raced {
+    let has_failed = archiver.has_sealed() && commits.is_idle();
+    if has_failed {
+        commits.start(archiver);
+    }
+    let must_wait = has_failed || archiver.is_commit_due(settings);
+    if commits.settle(archiver, must_wait).await? == Committed::Raced {
         return Ok(Committed::Raced);
+    }
+    if archiver.is_commit_due(settings) {
+        archiver.seal();
+        commits.start(archiver);
     }
     if archiver.is_listing_due(settings.partitions_interval) {
         archiver.list_partitions().await?;
     }
     shutdown.run_until_cancelled(archiver.poll(settings.poll)).await.unwrap_or(Ok(()))?;
     Ok(Committed::Done)
+}
+
+/// Commits everything that was read.
+async fn commit_all(archiver: &mut Archiver<'_>, commits: &mut Commits) -> Result<Committed, BatchError> {
+    loop {
+        if commits.is_idle() {
+            archiver.seal();
+            commits.start(archiver);
+        }
+        if commits.is_idle() {
+            return Ok(Committed::Done);
+        }
+        if commits.settle(archiver, true).await? == Committed::Raced {
+            return Ok(Committed::Raced);
+        }
+    }
+}
+
+/// The commit in flight, at most one. Dropped, it is given up: whether it happened is seen in the table.
+#[derive(Default)]
+struct Commits {
+    tasks: JoinSet<Result<MasterSnapshot, EventLogError>>,
+}
+
+impl Commits {
+    fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Starts writing what the archiver has sealed, if anything.
+    fn start(&mut self, archiver: &Archiver<'_>) {
+        if let Some(commit) = archiver.commit() {
+            self.tasks.spawn(commit);
+        }
+    }
+
+    /// Tells the archiver how the commit ended, where it has; waits for that where it must.
+    async fn settle(&mut self, archiver: &mut Archiver<'_>, must_wait: bool) -> Result<Committed, BatchError> {
+        let ended = if must_wait { self.tasks.join_next().await } else { self.tasks.try_join_next() };
+        match ended {
+            Some(Ok(outcome)) => archiver.settle(outcome),
+            // Nobody aborts it, so it panicked.
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => Ok(Committed::Done),
+        }
+    }
 }
 
 /// Failures in a row, and the waits between them.

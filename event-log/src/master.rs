@@ -120,18 +120,30 @@ impl MasterDataset {
         let count: u64 = rows.iter().map(|batch| rows_of(batch.num_rows())).sum();
         self.check_facts(on, &facts, count)?;
         let (on_time, late) = split_late(rows)?;
-        let mut add = Vec::new();
-        for (batches, name) in [(on_time, format!("{nonce:032x}")), (late, format!("{nonce:032x}-late"))] {
-            if !batches.is_empty() {
-                add.push(on.snapshot.write_file(&name, &batches).await?);
-            }
-        }
+        let (on_time, late) = futures::try_join!(
+            self.write(on, format!("{nonce:032x}"), on_time),
+            self.write(on, format!("{nonce:032x}-late"), late),
+        )?;
+        let add = on_time.into_iter().chain(late).collect();
         let change = Change { add, remove: Vec::new(), changes_data: true };
         match self.table.commit(&on.snapshot, change, &facts, nonce).await {
             Ok(snapshot) => Ok(MasterSnapshot { snapshot, facts }),
             Err(LakeError::Conflict { table, .. }) => Err(EventLogError::Conflict { table }),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Writes one file, where there are rows for it.
+    async fn write(
+        &self,
+        on: &MasterSnapshot,
+        name: String,
+        rows: Vec<RecordBatch>,
+    ) -> Result<Option<DataFile>, EventLogError> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(on.snapshot.write_file(&name, &rows).await?))
     }
 
     /// Completes a snapshot with its facts, and refuses a table of other columns.

