@@ -187,6 +187,38 @@ async fn archive_waits_for_a_full_disk_and_drops_nothing() {
 }
 
 #[tokio::test]
+async fn the_next_commit_is_read_while_one_is_written_and_no_more_than_that() {
+    let mut world = World::new(14).await;
+    world.send(10).await;
+    world.archive().await;
+    let before = world.snapshot().await.snapshot.version();
+    world.send(80).await;
+    world.disk_stalled.send_replace(true);
+    let (components, told) = world.archive_components();
+    let mut settings = world.archive_settings();
+    settings.poll.records = 5;
+    (settings.commit_rows, settings.commit_interval) = (20, Duration::from_secs(3600));
+    let shutdown = CancellationToken::new();
+    let ends = world.ends().await;
+    let watched = async {
+        wait_until(told.clone(), |status| status.pending_rows == 40).await;
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+            assert_eq!(told.borrow().pending_rows, 40, "two commits are all that is held");
+            assert_eq!(told.borrow().version, Some(before.0));
+        }
+        world.disk_stalled.send_replace(false);
+        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), watched);
+    ended.unwrap();
+    let snapshot = world.snapshot().await;
+    assert_eq!(snapshot.snapshot.version().0, before.0 + 4, "each commit has its 20 rows");
+    check_holds_all(&world, &snapshot).await;
+}
+
+#[tokio::test]
 async fn expired_offsets_become_a_hole() {
     let mut world = World::new(8).await;
     world.send(40).await;

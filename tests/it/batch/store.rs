@@ -1,5 +1,5 @@
-//! An object store in memory that yields before and after every request, and fails when told to: so that a future can
-//! be dropped between any two requests.
+//! An object store in memory that yields before and after every request, and fails or stalls when told to: so that a
+//! future can be dropped between any two requests.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,18 +15,25 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, Result,
 };
+use tokio::sync::watch;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct YieldingStore {
     inner: InMemory,
     is_full: Arc<AtomicBool>,
+    is_stalled: watch::Sender<bool>,
 }
 
 impl YieldingStore {
     /// While set, every put fails as on a full disk.
     pub fn fullness(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.is_full)
+    }
+
+    /// While true, every put waits.
+    pub fn stall(&self) -> watch::Sender<bool> {
+        self.is_stalled.clone()
     }
 }
 
@@ -40,6 +47,9 @@ impl fmt::Display for YieldingStore {
 impl ObjectStore for YieldingStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         tokio::task::yield_now().await;
+        let mut is_stalled = self.is_stalled.subscribe();
+        // It fails only without a sender, and this store holds one.
+        let _ = is_stalled.wait_for(|is_stalled| !is_stalled).await;
         if self.is_full.load(Ordering::SeqCst) {
             let source = std::io::Error::new(std::io::ErrorKind::StorageFull, "no space left on device");
             return Err(object_store::Error::Generic { store: "yielding memory", source: source.into() });

@@ -72,6 +72,7 @@ pub struct World {
     pub log: Arc<MemoryLog>,
     pub lake: Lake,
     pub disk_full: Arc<AtomicBool>,
+    pub disk_stalled: watch::Sender<bool>,
     pub faults: Arc<Faults>,
     pub pipeline: Arc<Pipeline>,
     pub sent: Vec<Sent>,
@@ -83,13 +84,14 @@ impl World {
         let ids = Arc::new(SeededIds::new(seed));
         let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>));
         let store = YieldingStore::default();
-        let disk_full = store.fullness();
+        let (disk_full, disk_stalled) = (store.fullness(), store.stall());
         let faults = Arc::new(Faults::default());
         let store = FailingStore { inner: store, faults: Arc::clone(&faults) };
         let lake = Lake::new(Arc::new(store), object_store::path::Path::from("lake"));
         let pipeline = Arc::new(Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap());
         log.ensure_topic("hits", 2).await.unwrap();
-        Self { rng: StdRng::seed_from_u64(seed), clock, ids, log, lake, disk_full, faults, pipeline, sent: Vec::new() }
+        let rng = StdRng::seed_from_u64(seed);
+        Self { rng, clock, ids, log, lake, disk_full, disk_stalled, faults, pipeline, sent: Vec::new() }
     }
 
     pub fn source(&self) -> Arc<SourceDefinition> {
