@@ -3,28 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long to wait before the next attempt: doubled at each failure, up to a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backoff {
-    /// After the first failure.
-    pub first: Duration,
-    /// At most.
-    pub most: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { first: Duration::from_millis(200), most: Duration::from_secs(30) }
-    }
-}
-
-impl Backoff {
-    /// The wait after `failures` failures in a row.
-    pub fn delay(&self, failures: u32) -> Duration {
-        let doublings = failures.saturating_sub(1).min(16);
-        self.first.saturating_mul(1 << doublings).min(self.most)
-    }
-}
+use views::Backoff;
 
 /// Settings of one recompute.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,5 +26,5 @@ mod raw_rows;
 pub mod recompute;
 pub mod run;
 
-pub use config::{Backoff, BatchSettings, RecomputeSettings};
+pub use config::{BatchSettings, RecomputeSettings};
 pub use error::BatchError;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use views::{CopyWindow, Index, Offset, PartitionId, Position, TimestampMicros};
+use views::{Backoff, CopyWindow, Index, Offset, PartitionId, Position, TimestampMicros};
 
 use crate::append::Append;
 
@@ -10,7 +10,7 @@ use crate::append::Append;
 pub(crate) struct Partition {
     pub id: PartitionId,
     pub phase: Phase,
-    pub backoff: Backoff,
+    pub backoff: Attempts,
     /// The realtime store had no room the last time: said once, not at every attempt.
     pub is_full: bool,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Running {
     /// Declared holes at or behind the position, `[from, to)`.
     pub holes: Vec<(Offset, Offset)>,
     /// A merge that fails must not hold up appends: it has pauses of its own.
-    pub merge_backoff: Backoff,
+    pub merge_backoff: Attempts,
 }
 
 impl Running {
@@ -60,7 +60,7 @@ impl Running {
             is_sought: false,
             expired_below: None,
             holes: Vec::new(),
-            merge_backoff: Backoff::default(),
+            merge_backoff: Attempts::default(),
         }
     }
 
@@ -73,7 +73,7 @@ impl Running {
 impl Partition {
     /// A partition just assigned.
     pub fn new(id: PartitionId) -> Self {
-        Self { id, phase: Phase::Starting { is_broken: false }, backoff: Backoff::default(), is_full: false }
+        Self { id, phase: Phase::Starting { is_broken: false }, backoff: Attempts::default(), is_full: false }
     }
 
     pub fn running(&self) -> Option<&Running> {
@@ -96,22 +96,22 @@ impl Partition {
     }
 }
 
-/// Pauses between attempts: each failure doubles the pause, a success ends it.
+/// When the next attempt is due: later after each failure, at once after a success.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Backoff {
+pub(crate) struct Attempts {
     failures: u32,
     until: Option<TimestampMicros>,
 }
 
-impl Backoff {
+impl Attempts {
     /// Whether the next attempt is due.
     pub fn is_due(&self, now: TimestampMicros) -> bool {
         self.until.is_none_or(|until| now >= until)
     }
 
     pub fn note_failure(&mut self, now: TimestampMicros, min: Duration, max: Duration) {
-        let pause = min.saturating_mul(1 << self.failures.min(16)).min(max);
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
+        let pause = Backoff { first: min, most: max }.delay(self.failures);
         self.until = Some(TimestampMicros(now.0.saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX))));
     }
 

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::cuts::PublishedCuts;
 use crate::expire::expire_runs;
 use crate::merge::{is_broken_blob, merge_once};
-use crate::partition::{Backoff, Partition, Phase, Running};
+use crate::partition::{Attempts, Partition, Phase, Running};
 use crate::read::{Chunk, chunks_of, note_expired, read_archived};
 use crate::start::start;
 use crate::touch::touch;
@@ -29,7 +29,7 @@ pub(crate) struct Worker {
     cuts: PublishedCuts,
     /// `None` before the first look.
     cuts_seen_at: Option<TimestampMicros>,
-    lookup: Backoff,
+    lookup: Attempts,
     partitions: BTreeMap<PartitionId, Partition>,
     is_log_failing: bool,
 }
@@ -58,7 +58,7 @@ impl Worker {
             context,
             cuts,
             cuts_seen_at: None,
-            lookup: Backoff::default(),
+            lookup: Attempts::default(),
             partitions: BTreeMap::new(),
             is_log_failing: false,
         })

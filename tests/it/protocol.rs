@@ -6,8 +6,8 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::StdRng;
 use views::{
-    Archived, BorderRule, CopyWindow, Counters, Cut, DefinitionHash, DefinitionNumber, EventKey, Incarnation, Index,
-    IndexRefusal, IndexStamp, Offset, PartitionId, Position, PositionToken, RecordMark, Run, RunId, RunView,
+    Archived, Backoff, BorderRule, CopyWindow, Counters, Cut, DefinitionHash, DefinitionNumber, EventKey, Incarnation,
+    Index, IndexRefusal, IndexStamp, Offset, PartitionId, Position, PositionToken, RecordMark, Run, RunId, RunView,
     SourceName, Start, TilingGap, TimestampMicros, are_mergeable, choose_cut, choose_merge, choose_start, event_key,
     fingerprint, split_at_borders, tile,
 };
@@ -345,4 +345,14 @@ fn a_token_survives_its_textual_form_and_garbage_is_refused() {
     for garbage in ["", "0", "zz", "7b", "é0", "7b7d7d", &"0".repeat(200_000)] {
         assert!(PositionToken::decode(garbage).is_err(), "{garbage:.10}");
     }
+}
+
+#[test]
+fn waits_double_up_to_their_limit_whatever_the_count() {
+    let backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1) };
+    let waits: Vec<u128> = (0..7).map(|failures| backoff.delay(failures).as_millis()).collect();
+    assert_eq!(waits, [100, 100, 200, 400, 800, 1000, 1000]);
+    assert_eq!(backoff.delay(u32::MAX), backoff.most);
+    let longest = Backoff { first: Duration::MAX, most: Duration::MAX };
+    assert_eq!(longest.delay(9), Duration::MAX);
 }

@@ -11,6 +11,7 @@
 //! Why so: the same decisions run in production, in the property tests and under a simulated scheduler.
 
 mod aggregate;
+mod backoff;
 mod border;
 mod bucket;
 mod civil;
@@ -34,6 +35,7 @@ mod storable;
 mod tile;
 mod token;
 
+pub use backoff::Backoff;
 pub use border::{BorderRule, RecordMark, Stretch, split_at_borders};
 pub use bucket::{bucket_expr, bucket_of};
 pub use compiled::Compiled;

@@ -25,12 +25,12 @@ use event_log::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use event_log::positions::check_fingerprint;
 use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit, Record};
 use tokio::sync::watch;
-use views::{Clock, IdSource, Offset, PartitionId, SourceDefinition, TimestampMicros};
+use views::{Backoff, Clock, IdSource, Offset, PartitionId, SourceDefinition, TimestampMicros};
 
 pub use pending::{Jump, Pending};
 
+use crate::BatchError;
 use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_REJECTED, ARCHIVE_ROWS};
-use crate::{Backoff, BatchError};
 
 /// What an archive works with.
 pub struct ArchiveComponents {

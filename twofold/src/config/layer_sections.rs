@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use batch_layer::archive::ArchiveSettings;
-use batch_layer::{Backoff, BatchSettings, RecomputeSettings};
+use batch_layer::{BatchSettings, RecomputeSettings};
 use event_log::PollLimit;
 use event_log::collector::CollectorSettings;
 use query_gateway::GatewaySettings;
 use speed_layer::SpeedSettings;
+use views::Backoff;
 
 use super::reader::Section;
 
