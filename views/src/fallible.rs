@@ -16,7 +16,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, TryCast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
-use crate::or_null::{is_or_null, or_null, without_or_null};
+use crate::or_null::{is_constant, is_or_null, or_null, written_as_sql};
 
 /// Functions without a value they fail on, and those that the engine turns into CASE.
 const TOTAL_FUNCTIONS: [&str; 26] = [
@@ -86,7 +86,7 @@ pub(crate) fn guarded_parts(expr: &Expr) -> Result<Vec<String>> {
     let mut parts = Vec::new();
     expr.apply(|part| {
         if is_or_null(part) {
-            parts.push(without_or_null(part)?.to_string());
+            parts.push(written_as_sql(part)?);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
@@ -98,7 +98,9 @@ fn guard_operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     if !can_fail(&expr, schema)? {
         return Ok(Transformed::yes(expr));
     }
-    Ok(Transformed::yes(or_null(lenient_cast(expr, schema)?, schema)?))
+    // A constant that fails is a mistake in the definition, and shall be told.
+    let expr = if is_constant(&expr) { expr } else { lenient_cast(expr, schema)? };
+    Ok(Transformed::yes(or_null(expr, schema)?))
 }
 
 /// Compares instants in the precision of the column.

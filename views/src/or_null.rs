@@ -18,29 +18,34 @@ use datafusion::common::{
     DFSchema, DataFusionError, Result, ScalarValue, exec_datafusion_err, internal_err, plan_datafusion_err,
 };
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::expr::{Cast, TryCast};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility, ident,
 };
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::unparser::Unparser;
 
 /// `expr` with its topmost operator made NULL where it fails; its value where all arguments are constants.
 ///
 /// # Errors
 /// If the operator cannot be planned, or its constants make it fail on every row.
 pub(crate) fn or_null(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    let text = expr.to_string();
+    let written = expr.clone();
     let (operator, arguments) = take_arguments(expr)?;
     let fields = arguments.iter().enumerate().map(|(place, argument)| {
         let data_type = argument.get_type(schema)?;
         Ok(Field::new(argument_name(place), data_type, true))
     });
     let function = OrNull::new(operator, Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))?;
-    let constant = function.constant().map_err(|error| {
-        plan_datafusion_err!("'{text}' fails on every row: {}", error.find_root().strip_backtrace())
-    })?;
-    match constant {
+    let constant = function.constant();
+    let failed = |error| match written_as_sql(&written) {
+        Ok(sql) => plan_datafusion_err!("`{sql}` fails on every row: {}", reason_of(&error)),
+        Err(error) => error,
+    };
+    match constant.map_err(failed)? {
         Some(value) => Ok(Expr::Literal(value, None)),
         None => Ok(ScalarUDF::from(function).call(arguments)),
     }
@@ -51,16 +56,34 @@ pub(crate) fn is_or_null(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<OrNull>())
 }
 
-/// An expression without such calls, as its author wrote it.
-pub(crate) fn without_or_null(expr: &Expr) -> Result<Expr> {
-    let plain = expr.clone().transform_down(|part| match &part {
+/// An expression as its author wrote it, without such calls.
+pub(crate) fn written_as_sql(expr: &Expr) -> Result<String> {
+    let written = expr.clone().transform_down(|part| match &part {
         Expr::ScalarFunction(call) => match call.func.inner().downcast_ref::<OrNull>() {
             Some(function) => Ok(Transformed::yes(function.over(&call.args)?)),
             None => Ok(Transformed::no(part)),
         },
         _ => Ok(Transformed::no(part)),
     })?;
-    Ok(plain.data)
+    Ok(match Unparser::default().with_pretty(true).expr_to_sql(&written.data) {
+        Ok(ast::Expr::Nested(inner)) => inner.to_string(),
+        Ok(sql) => sql.to_string(),
+        // Some functions of the engine have no SQL of their own.
+        Err(_) => written.data.to_string(),
+    })
+}
+
+/// What the engine says, in one line and without its own wrapping.
+fn reason_of(error: &DataFusionError) -> String {
+    let text = match error.find_root() {
+        DataFusionError::Execution(reason) | DataFusionError::Plan(reason) | DataFusionError::Internal(reason) => {
+            reason.clone()
+        }
+        DataFusionError::ArrowError(error, _) => error.to_string(),
+        root => root.strip_backtrace(),
+    };
+    let words = text.split_whitespace().filter(|word| !word.trim_matches('~').is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Takes the children of an operator out, but for constants: functions look for those while planning.
@@ -81,7 +104,7 @@ fn argument_name(place: usize) -> String {
 }
 
 /// Whether nothing in an expression depends on the row.
-fn is_constant(expr: &Expr) -> bool {
+pub(crate) fn is_constant(expr: &Expr) -> bool {
     let depends = expr.exists(|part| {
         let is_plain = matches!(
             part,
@@ -209,9 +232,13 @@ impl OrNull {
         Ok(concat(&pieces)?)
     }
 
-    /// The operator over `arguments`.
+    /// The operator over `arguments`, for reading.
     fn over(&self, arguments: &[Expr]) -> Result<Expr> {
-        let replaced = self.operator.clone().transform_up(|part| {
+        let operator = match self.operator.clone() {
+            Expr::TryCast(TryCast { expr, field }) => Expr::Cast(Cast { expr, field }),
+            other => other,
+        };
+        let replaced = operator.transform_up(|part| {
             let place = match &part {
                 Expr::Column(column) => self.arguments.index_of(&column.name).ok(),
                 _ => None,
