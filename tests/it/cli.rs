@@ -87,6 +87,13 @@ fn validate_describes_a_good_pipeline() {
 }
 
 #[test]
+fn validate_says_which_expressions_can_turn_null() {
+    let place = Place::new();
+    let ratio = place.write("ratio.sql", &PIPELINE.replace("count(*)", "count(*) / count(id)"));
+    check(&twofold(&["validate", &text(&ratio)]), 0, &["NULL where it fails on a row: count(*) / count(id)"]);
+}
+
+#[test]
 fn validate_tells_all_problems_at_once() {
     let place = Place::new();
     let bad = place.write("bad.sql", &PIPELINE.replace("count(*)", "sum(nothing)").replace("'time'", "'when'"));

@@ -4,6 +4,7 @@
 mod cases;
 mod compare;
 mod events;
+mod failures;
 mod phases;
 mod plans;
 mod states;

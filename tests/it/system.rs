@@ -1,5 +1,7 @@
 //! The thin thread through everything, in this process: HTTP in, both layers, HTTP out.
 
+mod failures;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -50,10 +52,14 @@ fn expected_rows() -> Value {
 }
 
 async fn start(data_dir: &Path) -> (System, Client) {
+    start_with(data_dir, PIPELINE).await
+}
+
+async fn start_with(data_dir: &Path, pipeline: &str) -> (System, Client) {
     let flags = vec![("system.data_dir".to_owned(), data_dir.to_str().unwrap().to_owned())];
     let files = vec![("test".to_owned(), SETTINGS.to_owned())];
     let config = Config::read(Sources { files, flags, ..Sources::default() }).unwrap();
-    let pipeline = Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap();
+    let pipeline = Pipeline::read(pipeline, &BTreeMap::new()).unwrap();
     let system = System::start(config, pipeline).await.unwrap();
     let client = Client::new(&system.url()).unwrap();
     (system, client)
@@ -67,8 +73,12 @@ async fn send(client: &Client, lines: &[&str]) -> Receipt {
 }
 
 async fn rows(client: &Client, token: &str) -> Value {
+    rows_of(client, "hits_by_page", token).await
+}
+
+async fn rows_of(client: &Client, view: &str, token: &str) -> Value {
     let parameters = [("order", "-hits"), ("after", token), ("timeout", "30s")];
-    client.get("/v1/views/hits_by_page/rows", &parameters).await.unwrap()
+    client.get(&format!("/v1/views/{view}/rows"), &parameters).await.unwrap()
 }
 
 /// Archive and silence take a moment: asks for a recompute until one has published.

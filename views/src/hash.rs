@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::{Bucket, DefinitionHash, SourceDefinition};
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
-pub(crate) const STATE_FORMAT: u32 = 1;
+pub(crate) const STATE_FORMAT: u32 = 2;
 
 /// What a view is made of.
 pub(crate) struct Definition<'a> {

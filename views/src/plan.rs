@@ -4,9 +4,10 @@
 //! Guarantee: for every split of the events, `finish(merge(state(a), state(b))) == finish(state(a + b))` by class.
 //! Not here: where the rows come from and where they go; running a plan over batches in memory (`compiled.rs`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result as EngineResult, TableReference, plan_datafusion_err};
 use datafusion::logical_expr::expr::AggregateFunctionParams;
 use datafusion::logical_expr::{
@@ -14,6 +15,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::aggregate::{Combinator, StoredAggregate, combinator, limited_state, nullable};
+use crate::fallible::guarded_parts;
 use crate::{AggregateClass, DefinitionError, ViewDefinition};
 
 /// The planned parts of a view that the SQL reader hands over.
@@ -170,6 +172,35 @@ impl ViewDefinition {
             .map(|state| Ok((state.to_owned(), self.merge_expr(state, column(state))?)))
             .collect::<Result<std::collections::BTreeMap<_, _>, DefinitionError>>()?;
         self.measure_expr(measure, |state| calls[state].clone())
+    }
+
+    /// The expressions of the view that can fail on a row, as SQL: each is NULL there, and the row counts as such.
+    ///
+    /// Those of measures made of several aggregates stand last, as the whole measure.
+    ///
+    /// # Errors
+    /// None that the engine is known to have.
+    pub fn fallible_parts(&self) -> Result<Vec<String>, DefinitionError> {
+        let mut exprs = self.parts.keys.clone();
+        self.parts.input.apply(|node| {
+            exprs.extend(node.expressions());
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        for part in &self.parts.aggregates {
+            exprs.extend(part.arguments.iter().chain(&part.filter).cloned());
+        }
+        let mut found = Vec::new();
+        for expr in &exprs {
+            found.extend(guarded_parts(expr)?);
+        }
+        for (measure, post) in self.measures.iter().zip(&self.parts.posts) {
+            if !guarded_parts(post)?.is_empty() {
+                found.push(measure.expression.clone());
+            }
+        }
+        let mut seen = BTreeSet::new();
+        found.retain(|part| seen.insert(part.clone()));
+        Ok(found)
     }
 
     fn post(&self, measure: &str) -> Result<&Expr, DefinitionError> {

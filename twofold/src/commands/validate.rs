@@ -14,16 +14,21 @@ use crate::pipeline_file::read_pipeline;
 /// # Errors
 /// Every problem of the file at once.
 pub fn validate(arguments: &ValidateArguments) -> Result<()> {
-    print!("{}", describe(&read_pipeline(&arguments.pipeline)?));
+    print!("{}", describe(&read_pipeline(&arguments.pipeline)?)?);
     Ok(())
 }
 
 /// A pipeline in words.
-pub fn describe(pipeline: &Pipeline) -> String {
+///
+/// # Errors
+/// If an expression of a view cannot be shown.
+pub fn describe(pipeline: &Pipeline) -> Result<String> {
     let mut text = String::new();
     pipeline.sources.iter().for_each(|source| text.push_str(&describe_source(source)));
-    pipeline.views.iter().for_each(|view| text.push_str(&describe_view(view)));
-    text
+    for view in &pipeline.views {
+        text.push_str(&describe_view(view)?);
+    }
+    Ok(text)
 }
 
 fn describe_source(source: &SourceDefinition) -> String {
@@ -42,7 +47,7 @@ fn describe_source(source: &SourceDefinition) -> String {
     )
 }
 
-fn describe_view(view: &ViewDefinition) -> String {
+fn describe_view(view: &ViewDefinition) -> Result<String> {
     let mut text =
         format!("view {} of {}, by {}\n  hash {}\n", view.name, view.source.name, bucket_name(view.bucket), view.hash);
     let widest = view.dimensions.iter().map(|d| d.name.len()).chain(view.measures.iter().map(|m| m.name.len())).max();
@@ -53,8 +58,11 @@ fn describe_view(view: &ViewDefinition) -> String {
     for measure in &view.measures {
         let _ = writeln!(text, "  measure   {:<width$}  {}  {}", measure.name, class_name(measure), measure.expression);
     }
+    for part in view.fallible_parts()? {
+        let _ = writeln!(text, "  NULL where it fails on a row: {part}");
+    }
     text.push('\n');
-    text
+    Ok(text)
 }
 
 fn bucket_name(bucket: Bucket) -> &'static str {

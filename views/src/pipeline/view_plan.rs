@@ -10,7 +10,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, cast, ident};
+use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, cast, ident, try_cast};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
@@ -23,6 +23,7 @@ use super::tables::{PlanContext, Tables};
 use super::view_shape::{Role, Shape, state_columns};
 use super::view_syntax::{CheckedView, Item};
 use crate::aggregate::{StoredAggregate, Verdict, order_keys_wanted, verdict};
+use crate::fallible::{guard, guard_plan};
 use crate::hash::Definition;
 use crate::plan::{AggregatePart, ViewParts};
 use crate::storable::{stored_type, utc_micros};
@@ -74,7 +75,7 @@ impl Planner<'_> {
         let planner = SqlToRel::new_with_options(&context, options);
         let query = Statement::Statement(Box::new(SqlStatement::Query(view.query.clone())));
         let plan = planner.statement_to_plan(query)?;
-        self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})
+        guard_plan(self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?)
     }
 
     /// An engine error as a problem, at the place that the engine names or at the view.
@@ -271,7 +272,11 @@ impl Planned {
                 used.iter().fold(AggregateClass::Exact, |class, place| class.weaker(self.aggregates[*place].class));
             let is_plain = matches!(expr, Expr::Column(_));
             let is_additive = is_plain && used.iter().all(|place| is_additive(&self.aggregates[*place]));
-            let post = expr.clone().transform(|expr| {
+            let returns = expr.get_type(&shape.aggregate.schema).unwrap_or(DataType::Null);
+            let plain = stored_type(&returns).unwrap_or_else(|_| returns.clone());
+            // What stands after the aggregate must not fail either.
+            let post = if plain == returns { expr.clone() } else { try_cast(expr.clone(), plain.clone()) };
+            let named = post.clone().transform(|expr| {
                 Ok(match expr {
                     Expr::Column(column) => {
                         let place = shape.place(&column).and_then(|place| place.checked_sub(keys));
@@ -284,10 +289,7 @@ impl Planned {
                     other => Transformed::no(other),
                 })
             });
-            let post = post.map_or_else(|_| expr.clone(), |post| post.data);
-            let returns = expr.get_type(&shape.aggregate.schema).unwrap_or(DataType::Null);
-            let plain = stored_type(&returns).unwrap_or_else(|_| returns.clone());
-            let post = if plain == returns { post } else { cast(post, plain.clone()) };
+            let post = named.map_or(post, |named| named.data);
             self.posts.push(post);
             self.measures.push(Measure {
                 name: item.name.clone(),
@@ -319,7 +321,8 @@ fn dimension(key: &Expr, input: &DFSchema, item: &Item) -> Result<(Dimension, Ex
     {
         return Err(format!("a group key of type {given} cannot be asked for"));
     }
-    let key = if data_type == given { key.clone() } else { cast(key.clone(), data_type.clone()) };
+    let key = if data_type == given { Ok(key.clone()) } else { guard(cast(key.clone(), data_type.clone()), input) };
+    let key = key.map_err(|error| first_line(&error))?;
     Ok((Dimension { name: item.name.clone(), data_type }, key))
 }
 
