@@ -73,11 +73,23 @@ pub enum GatewayError {
         /// The partitions that are behind.
         behind: Vec<Behind>,
     },
-    /// Too many queries at once: ask again soon.
-    #[error("{running} queries are running, which is the limit")]
+    /// The batch version that was named does not cover the position token and never will: name a newer one.
+    #[error("version {version} of view {view} does not cover the position token")]
+    NotInVersion {
+        /// The view.
+        view: String,
+        /// The version.
+        version: i64,
+        /// The partitions that are behind.
+        behind: Vec<Behind>,
+    },
+    /// Too many requests at once: ask again soon.
+    #[error("{limit} {what}, which is the limit")]
     Overloaded {
+        /// What there are too many of.
+        what: &'static str,
         /// The limit.
-        running: usize,
+        limit: usize,
     },
     /// The query ran for too long: ask for less.
     #[error("the query ran longer than {limit:?}")]
@@ -181,6 +193,11 @@ impl GatewayError {
             Self::NotYet { behind, .. } => {
                 let problem = Problem::new(504, "not-yet", "Position not covered yet", detail).retry(1);
                 Problem { behind: behind.clone(), ..problem }
+            }
+            Self::NotInVersion { behind, .. } => {
+                let hint = "a version never grows: name a newer one, or leave `version` out and wait".to_owned();
+                let problem = Problem::new(409, "not-in-version", "Version does not cover the position", detail);
+                Problem { behind: behind.clone(), ..problem.hint(hint) }
             }
             Self::Overloaded { .. } => Problem::new(429, "overloaded", "Too many queries", detail).retry(1),
             Self::TimedOut { .. } => {

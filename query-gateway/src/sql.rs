@@ -29,7 +29,7 @@ use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use views::{DefinitionError, Pipeline, ViewName};
+use views::{DefinitionError, Pipeline, SourceName, ViewName};
 
 use crate::envelope::Envelope;
 use crate::gateway::{body, served};
@@ -186,13 +186,17 @@ impl Gateway {
         let wait = parse_wait(request.after.as_deref(), request.timeout.as_deref(), is_batch, settings)?;
         let (statement, references) = engine.parse(&request.sql, settings)?;
         let names = references.iter().map(|reference| self.view_of(reference)).collect::<Result<Vec<_>, _>>()?;
-        let running = settings.max_sql_queries;
-        let _permit = engine.permits.try_acquire().map_err(|_| GatewayError::Overloaded { running })?;
+        let limit = settings.max_sql_queries;
+        let overloaded = |_| GatewayError::Overloaded { what: "SQL queries are running", limit };
+        let planning = engine.permits.try_acquire().map_err(overloaded)?;
         let plan = engine.state.statement_to_plan(statement).await.map_err(refuse)?;
         check_plan(&plan)?;
         measure::check_sums(&plan)?;
         let plan = measure::rewrite(plan).map_err(refuse)?;
+        // Waiting for a token must not keep others from running.
+        drop(planning);
         let (pinned, envelope) = self.pin_all(&names, &wait).await?;
+        let _running = engine.permits.try_acquire().map_err(overloaded)?;
         let plan = tables::put_in_states(plan, &pinned).map_err(refuse)?;
         let limit = settings.sql_time_limit;
         let rows = run::within(limit, engine.run(plan, settings)).await.ok_or(GatewayError::TimedOut { limit })??;
@@ -210,27 +214,29 @@ impl Gateway {
         })
     }
 
-    /// Pins all views of a query; views of one source share one state.
+    /// Pins all views of a query; views of one source share one state, which covers the token for all of them.
     async fn pin_all(
         &self,
         names: &[ViewName],
         wait: &Wait,
     ) -> Result<(BTreeMap<String, Pinned>, SqlEnvelope), GatewayError> {
-        let mut states = BTreeMap::new();
+        let mut by_source: BTreeMap<SourceName, Vec<&ViewName>> = BTreeMap::new();
+        for name in names {
+            let (source, _) = self.find(name.as_str())?;
+            by_source.entry(source.source().name.clone()).or_default().push(name);
+        }
         let mut pinned = BTreeMap::new();
         let mut envelopes = BTreeMap::new();
-        for name in names {
-            let (source, reader) = self.find(name.as_str())?;
-            let key = source.source().name.clone();
-            let state = match states.get(&key) {
-                Some(state) => Arc::clone(state),
-                None => self.state_covering(source, name, wait).await?,
-            };
-            let served = served(&state, name)?;
-            let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
-            envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
-            pinned.insert(name.to_string(), Pinned::new(&served, layer));
-            states.insert(key, state);
+        let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
+        for names in by_source.values() {
+            let (source, _) = self.find(names[0].as_str())?;
+            let state = self.state_covering(source, names, wait).await?;
+            for name in names {
+                let (_, reader) = self.find(name.as_str())?;
+                let served = served(&state, name)?;
+                envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
+                pinned.insert(name.to_string(), Pinned::new(&served, layer));
+            }
         }
         let stale = envelopes.values().any(|envelope| envelope.stale);
         Ok((pinned, SqlEnvelope { stale, views: envelopes }))
