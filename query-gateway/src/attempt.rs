@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use serving_layer::{BatchVersion, BlobKey, PartitionKey, blob};
 use tracing::warn;
-use views::{Cut, PartitionId, RunId, ViewDefinition};
+use views::{Cut, Offset, PartitionId, RunId, ViewDefinition};
 
 use crate::pin::{Choice, Indexes, Pin, PinnedRun};
 use crate::plans::Plans;
@@ -32,12 +32,48 @@ pub(crate) struct ViewReader {
     pub versions: BatchVersions,
 }
 
+/// Runs fetched at one time: with them the memory of a rebuild stays near that of its outcome.
+const FETCH_RUNS: usize = 64;
+
 /// Why a view cannot be put together.
 pub(crate) enum Unserved {
     /// What was read does not tile.
     Gap(String),
+    /// What could be put together reaches less far than what was served before.
+    WentBack,
     /// A store failed.
     Store(String),
+}
+
+/// What stands in the way of the realtime states of a pin.
+enum Obstacle {
+    /// These runs have no blob, or none that can be read.
+    Gone(Vec<RunId>),
+    /// With this partition the states do not fit into memory.
+    Full(PartitionId),
+}
+
+/// What the readings of one view leave for the next ones.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// Encoded runs fetched so far.
+    runs: BTreeMap<RunId, Bytes>,
+    /// Partitions whose realtime states do not fit above any cut at or below the offset: not tried again and again.
+    too_large: BTreeMap<PartitionId, Offset>,
+    /// The newest version when they were found; a newer one may make room.
+    too_large_since: Option<i64>,
+}
+
+impl Held {
+    /// Notes which versions there are now.
+    fn note_versions(&mut self, versions: &[BatchVersion], view: &ViewDefinition) {
+        let newest = versions.first().map(number);
+        if newest > self.too_large_since {
+            self.too_large_since = newest;
+            self.too_large.clear();
+            metrics::partitions_too_large(&view.name, 0);
+        }
+    }
 }
 
 /// One view in one reading of the stores.
@@ -50,8 +86,8 @@ pub(crate) struct Attempt<'a> {
     pub indexes: &'a Indexes,
     /// What was served before.
     pub before: Option<&'a ViewState>,
-    /// Encoded runs fetched so far.
-    pub runs: &'a mut BTreeMap<RunId, Bytes>,
+    /// From the readings before.
+    pub held: &'a mut Held,
 }
 
 impl Attempt<'_> {
@@ -73,6 +109,7 @@ impl Attempt<'_> {
     pub(crate) async fn make_do(&mut self, unserved: Unserved) -> ViewState {
         let reason = match unserved {
             Unserved::Gap(reason) | Unserved::Store(reason) => reason,
+            Unserved::WentBack => "the stores reach less far than before".to_owned(),
         };
         let kept = match self.before {
             Some(ViewState::Served(before)) => Some(Served {
@@ -85,11 +122,10 @@ impl Attempt<'_> {
             _ => None,
         };
         match (self.pin(&self.reader.versions.known(), true).await, kept) {
-            (Ok(fallback), Some(kept)) if is_ahead(&kept, &fallback) => ViewState::Served(Arc::new(kept)),
             (Ok(fallback), _) => ViewState::Served(Arc::new(fallback)),
             (Err(_), Some(kept)) => ViewState::Served(Arc::new(kept)),
             (Err(Unserved::Store(reason)), None) => ViewState::Unavailable(reason),
-            (Err(Unserved::Gap(_)), None) => match self.reader.versions.problem() {
+            (Err(Unserved::Gap(_) | Unserved::WentBack), None) => match self.reader.versions.problem() {
                 Some(problem) => ViewState::Unavailable(problem),
                 None => ViewState::Building(reason),
             },
@@ -112,19 +148,41 @@ impl Attempt<'_> {
             _ => BTreeMap::new(),
         };
         let mut missing = HashSet::new();
+        self.held.note_versions(versions, &self.reader.view);
         loop {
-            let view = self.reader.view.hash;
-            let choice = Choice { view, indexes: self.indexes, cuts: &cuts, missing: &missing, floor: &floor };
+            let (view, too_large) = (self.reader.view.hash, &self.held.too_large);
+            let choice =
+                Choice { view, indexes: self.indexes, cuts: &cuts, missing: &missing, too_large, floor: &floor };
             let pin = if is_fallback {
                 choice.fall_back().ok_or_else(|| Unserved::Gap("there is no batch version".to_owned()))?
             } else {
                 choice.choose().map_err(Unserved::Gap)?
             };
+            // Seen before anything is fetched: such a fallback would be built anew at every reading.
+            if is_fallback
+                && matches!(self.before, Some(ViewState::Served(before)) if is_ahead(before, &pin.partitions))
+            {
+                return Err(Unserved::WentBack);
+            }
             match self.fetch_realtime(&pin).await? {
                 Ok(realtime) => return self.put_together(pin, versions, realtime).await,
-                Err(gone) => missing.extend(gone),
+                Err(Obstacle::Gone(gone)) => missing.extend(gone),
+                Err(Obstacle::Full(partition)) => self.leave_out(partition, &pin),
             }
         }
+    }
+
+    /// Notes that a partition does not fit above its cut in `pin`.
+    fn leave_out(&mut self, partition: PartitionId, pin: &Pin) {
+        let (view, limit) = (&self.reader.view.name, self.source.settings().realtime_memory_bytes);
+        let cut = pin.partitions.get(&partition).map(|pin| pin.cut.offset).unwrap_or_default();
+        if self.held.too_large.insert(partition, cut).is_none() {
+            warn!(
+                %view, %partition, %cut, limit_bytes = limit,
+                "realtime states do not fit into gateway.realtime_memory; answers are stale until a batch version makes room"
+            );
+        }
+        metrics::partitions_too_large(view, self.held.too_large.len());
     }
 
     async fn put_together(
@@ -147,8 +205,8 @@ impl Attempt<'_> {
         Ok(Served { version, partitions: pin.partitions, batch, realtime, stale })
     }
 
-    /// The realtime states at `pin`, from those before and the runs since; the inner error names runs without a blob.
-    async fn fetch_realtime(&mut self, pin: &Pin) -> Result<Result<Realtime, Vec<RunId>>, Unserved> {
+    /// The realtime states at `pin`, from those before and the runs since.
+    async fn fetch_realtime(&mut self, pin: &Pin) -> Result<Result<Realtime, Obstacle>, Unserved> {
         let before = match self.before {
             Some(ViewState::Served(before)) => before.realtime.clone(),
             _ => Realtime::default(),
@@ -156,8 +214,31 @@ impl Attempt<'_> {
         let growth = before.growth(pin);
         let wanted: HashSet<RunId> =
             pin.partitions.values().flat_map(|pin| pin.runs.iter().map(|run| run.id)).collect();
-        self.runs.retain(|run, _| wanted.contains(run));
-        let blobs = match self.fetch_blobs(&growth.runs).await? {
+        self.held.runs.retain(|run, _| wanted.contains(run));
+        let merge = self.reader.plans.merge().await.map_err(|error| Unserved::Store(error.to_string()))?;
+        let limit = self.source.settings().realtime_memory_bytes;
+        let mut grown = if growth.from_scratch { Realtime::default() } else { before };
+        for runs in growth.runs.chunks(FETCH_RUNS) {
+            let states = match self.fetch_states(runs).await? {
+                Ok(states) => states,
+                Err(gone) => return Ok(Err(Obstacle::Gone(gone))),
+            };
+            let with = grown.grow(&self.reader.view, &merge, states).await;
+            grown = with.map_err(|error| Unserved::Store(error.to_string()))?;
+            // The partition that is largest, not the one that happened to come last.
+            if grown.size_bytes() > limit {
+                return Ok(Err(Obstacle::Full(pin.largest_partition())));
+            }
+        }
+        Ok(Ok(grown.at(pin)))
+    }
+
+    /// The decoded states of runs; the inner error names runs without a blob that can be read.
+    async fn fetch_states(
+        &mut self,
+        runs: &[(PartitionId, PinnedRun)],
+    ) -> Result<Result<Vec<RecordBatch>, Vec<RunId>>, Unserved> {
+        let blobs = match self.fetch_blobs(runs).await? {
             Ok(blobs) => blobs,
             Err(gone) => return Ok(Err(gone)),
         };
@@ -167,15 +248,13 @@ impl Attempt<'_> {
                 Ok(batches) => states.extend(batches),
                 Err(error) => {
                     warn!(view = %self.reader.view.name, %run, %error, "a run cannot be read");
-                    self.runs.remove(run);
+                    self.held.runs.remove(run);
                     return Ok(Err(vec![*run]));
                 }
             }
         }
         self.keep(blobs);
-        let merge = self.reader.plans.merge().await.map_err(|error| Unserved::Store(error.to_string()))?;
-        let grown = before.grow(&self.reader.view, &merge, pin, (&growth, states)).await;
-        grown.map(Ok).map_err(|error| Unserved::Store(error.to_string()))
+        Ok(Ok(states))
     }
 
     async fn fetch_blobs(
@@ -185,7 +264,7 @@ impl Attempt<'_> {
         let mut found = Vec::new();
         let mut wanted: BTreeMap<PartitionId, Vec<BlobKey>> = BTreeMap::new();
         for (partition, run) in runs.iter().filter(|(_, run)| run.rows > 0) {
-            match self.runs.get(&run.id) {
+            match self.held.runs.get(&run.id) {
                 Some(blob) => found.push((run.id, blob.clone())),
                 None => {
                     wanted.entry(*partition).or_default().push(BlobKey { run: run.id, view: self.reader.view.hash })
@@ -213,13 +292,13 @@ impl Attempt<'_> {
 
     /// Keeps encoded runs for the next rebuild, within the limit.
     fn keep(&mut self, blobs: Vec<(RunId, Bytes)>) {
-        let mut held: usize = self.runs.values().map(Bytes::len).sum();
+        let mut held: usize = self.held.runs.values().map(Bytes::len).sum();
         for (run, blob) in blobs {
             if held + blob.len() > self.source.settings().run_memory_bytes {
                 break;
             }
             held += blob.len();
-            self.runs.insert(run, blob);
+            self.held.runs.insert(run, blob);
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct GatewaySettings {
     pub view_memory_bytes: usize,
     /// Limit on fetched, still encoded runs that are kept for the next rebuild, per view.
     pub run_memory_bytes: usize,
+    /// Limit on the merged realtime states of one view in memory; partitions beyond it are answered from batch alone.
+    pub realtime_memory_bytes: usize,
     /// How long one read of a store may take before the store counts as unreachable.
     pub store_timeout: Duration,
     /// An answer that was last known to be right longer ago than this is marked stale.
@@ -31,6 +33,8 @@ pub struct GatewaySettings {
     pub max_wait: Duration,
     /// Queries that may run at one time; more are refused with 429.
     pub max_queries: usize,
+    /// Requests that may wait for a position token at one time, beside the queries that run; more are refused with 429.
+    pub max_waiting: usize,
     /// SQL queries that may run at one time; more are refused with 429.
     pub max_sql_queries: usize,
     /// The longest SQL text, in bytes.
@@ -54,6 +58,7 @@ impl Default for GatewaySettings {
             retained_versions: 8,
             view_memory_bytes: 512 * MIB,
             run_memory_bytes: 128 * MIB,
+            realtime_memory_bytes: 512 * MIB,
             store_timeout: Duration::from_secs(2),
             stale_after: Duration::from_secs(15),
             default_rows: 100,
@@ -61,6 +66,7 @@ impl Default for GatewaySettings {
             default_wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(30),
             max_queries: 256,
+            max_waiting: 4_096,
             max_sql_queries: 8,
             sql_text_bytes: 16 * 1024,
             sql_time_limit: Duration::from_secs(10),

@@ -11,7 +11,7 @@ use views::{AggregateClass, Counters, Offset, PartitionId, TimestampMicros, View
 use crate::json::instant;
 use crate::pin::PartitionPin;
 use crate::rows::Layer;
-use crate::served::{Served, as_of};
+use crate::served::{Served, as_of, unknown_partitions};
 use crate::versions::number;
 
 /// Facts about one answer of one view.
@@ -31,7 +31,7 @@ pub struct Envelope {
     pub cut: BTreeMap<PartitionId, Offset>,
     /// Per partition the offset that the whole answer reaches.
     pub head: BTreeMap<PartitionId, Offset>,
-    /// When the answer was last known to be right, RFC 3339; null where nothing is known yet.
+    /// When the answer was last known to be right, RFC 3339; null where nothing is known of some partition yet.
     pub as_of: Option<String>,
     /// Age of `as_of` in milliseconds.
     pub age_ms: Option<i64>,
@@ -156,9 +156,9 @@ fn stale_reasons(served: &Served, age: Option<i64>, problem: Option<&str>, fresh
             let seconds = age / 1_000_000;
             reasons.push(format!("it was last known to be right {seconds} seconds ago; is the speed layer running?"));
         }
-        Some(_) => {}
-        None => reasons.push("nothing is known of any partition yet".to_owned()),
+        _ => {}
     }
+    reasons.extend(unknown_partitions(&served.partitions));
     reasons
 }
 

@@ -53,8 +53,15 @@ pub enum GatewayError {
         hint: String,
     },
     /// The route exists, but not for this method.
-    #[error("method not allowed")]
-    MethodNotAllowed,
+    #[error("{path} does not take {method}")]
+    MethodNotAllowed {
+        /// The method.
+        method: String,
+        /// The route.
+        path: String,
+        /// How the route is asked.
+        known: Vec<String>,
+    },
     /// The view has no version that an answer could be based on yet: ask again soon.
     #[error("view {view} is being built: {reason}")]
     Building {
@@ -73,11 +80,23 @@ pub enum GatewayError {
         /// The partitions that are behind.
         behind: Vec<Behind>,
     },
-    /// Too many queries at once: ask again soon.
-    #[error("{running} queries are running, which is the limit")]
+    /// The batch version that was named does not cover the position token and never will: name a newer one.
+    #[error("version {version} of view {view} does not cover the position token")]
+    NotInVersion {
+        /// The view.
+        view: String,
+        /// The version.
+        version: i64,
+        /// The partitions that are behind.
+        behind: Vec<Behind>,
+    },
+    /// Too many requests at once: ask again soon.
+    #[error("{limit} {what}, which is the limit")]
     Overloaded {
+        /// What there are too many of.
+        what: &'static str,
         /// The limit.
-        running: usize,
+        limit: usize,
     },
     /// The query ran for too long: ask for less.
     #[error("the query ran longer than {limit:?}")]
@@ -169,18 +188,28 @@ impl GatewayError {
     pub fn problem(&self) -> Problem {
         let detail = self.to_string();
         match self {
-            Self::Unknown { known, .. } => Problem::new(404, "unknown", "Not found", detail).known(known),
+            Self::Unknown { known, what, .. } => {
+                let hint = known.is_empty().then(|| format!("there is no {what} yet"));
+                Problem::new(404, "unknown", "Not found", detail).known(known).hint(hint)
+            }
             Self::BadRequest { hint, known, .. } => {
                 Problem::new(400, "bad-request", "Bad request", detail).hint(hint.clone()).known(known)
             }
             Self::TooLarge { hint, .. } => {
                 Problem::new(413, "too-large", "Answer or request too large", detail).hint(hint.clone())
             }
-            Self::MethodNotAllowed => Problem::new(405, "method-not-allowed", "Method not allowed", detail),
+            Self::MethodNotAllowed { known, .. } => {
+                Problem::new(405, "method-not-allowed", "Method not allowed", detail).known(known)
+            }
             Self::Building { .. } => Problem::new(503, "being-built", "View is being built", detail).retry(1),
             Self::NotYet { behind, .. } => {
                 let problem = Problem::new(504, "not-yet", "Position not covered yet", detail).retry(1);
                 Problem { behind: behind.clone(), ..problem }
+            }
+            Self::NotInVersion { behind, .. } => {
+                let hint = "a version never grows: name a newer one, or leave `version` out and wait".to_owned();
+                let problem = Problem::new(409, "not-in-version", "Version does not cover the position", detail);
+                Problem { behind: behind.clone(), ..problem.hint(hint) }
             }
             Self::Overloaded { .. } => Problem::new(429, "overloaded", "Too many queries", detail).retry(1),
             Self::TimedOut { .. } => {

@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use serde::Serialize;
 use serving_layer::{BatchViewStore, Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use views::{Clock, Offset, PartitionId, Pipeline, PositionToken, SourceName, ViewDefinition, ViewName};
+use views::{Clock, Offset, PartitionId, Pipeline, SourceName, ViewDefinition, ViewName};
 
 use crate::answer::{Parts, answer};
 use crate::attempt::ViewReader;
@@ -52,7 +52,9 @@ pub struct Gateway {
     sql: SqlEngine,
     // How many refresh loops run; queries read the stores themselves while there is none.
     refreshing: AtomicUsize,
+    // Two limits, so that requests that only wait for a position token never stand in the way of those that compute.
     permits: Semaphore,
+    waiting: Semaphore,
 }
 
 /// The answer of a rows request.
@@ -111,9 +113,9 @@ impl Gateway {
             let seams = (components.store.clone(), components.clock.clone());
             (source.name.clone(), Arc::new(SourceReader::new(source.clone(), seams, settings.clone(), views)))
         });
-        let permits = Semaphore::new(settings.max_queries);
+        let (permits, waiting) = (Semaphore::new(settings.max_queries), Semaphore::new(settings.max_waiting));
         let sources = sources.collect();
-        Ok(Arc::new(Self { components, settings, sources, sql, refreshing: AtomicUsize::new(0), permits }))
+        Ok(Arc::new(Self { components, settings, sources, sql, refreshing: AtomicUsize::new(0), permits, waiting }))
     }
 
     /// Answers a rows request.
@@ -124,12 +126,17 @@ impl Gateway {
         let (source, reader) = self.find(&request.view)?;
         let view = &reader.view;
         let parsed = parse(view, &request.parameters, &self.settings)?;
-        let _permit = self.admit()?;
-        let state = self.state_covering(source, &view.name, &parsed.wait).await?;
-        let mut served = served(&state, &view.name)?;
-        if let Some(wanted) = parsed.version {
-            served = self.served_version(reader, wanted).await?;
-        }
+        let (state, _permit, served) = match parsed.version {
+            Some(wanted) => {
+                let (state, permit) = (self.fresh_state(source).await, self.admit()?);
+                (state, permit, self.served_version(source, reader, wanted, &parsed.wait).await?)
+            }
+            None => {
+                let state = self.state_covering(source, &[&view.name], &parsed.wait).await?;
+                let (permit, served) = (self.admit()?, served(&state, &view.name)?);
+                (state, permit, served)
+            }
+        };
         let parts = Parts {
             batch: served.batch.as_deref().filter(|_| parsed.layer != Layer::Realtime),
             realtime: if parsed.layer == Layer::Batch { &[] } else { served.realtime.chunks() },
@@ -242,28 +249,37 @@ impl Gateway {
         self.components.pipeline.views.iter().map(|view| view.name.to_string()).collect()
     }
 
-    /// A place among the queries that run at one time.
-    pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
-        self.permits.try_acquire().map_err(|_| GatewayError::Overloaded { running: self.settings.max_queries })
+    /// A place among the queries that run at one time. Taken after waiting for a token, never before.
+    fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
+        let limit = self.settings.max_queries;
+        self.permits.try_acquire().map_err(|_| GatewayError::Overloaded { what: "queries are running", limit })
     }
 
-    /// A state of the source that covers the token for the view, or how far it is.
+    /// A state of the source that covers the token for all of these views, or how far the first of them is that lags.
     pub(crate) async fn state_covering(
         &self,
         source: &SourceReader,
-        view: &ViewName,
+        views: &[&ViewName],
         wait: &Wait,
     ) -> Result<Arc<SourceState>, GatewayError> {
-        let asked = wait.after.as_ref().and_then(|token| asked_of(token, &source.source().name));
-        let Some(asked) = asked else { return Ok(self.fresh_state(source).await) };
-        let is_reached = |state: &SourceState| behind(state, view, asked, wait.is_batch).is_empty();
-        let is_refreshing = self.is_refreshing();
-        let state = run::wait_for(source, is_refreshing, wait.limit, is_reached).await;
-        let behind = behind(&state, view, asked, wait.is_batch);
-        if behind.is_empty() {
+        let state = self.fresh_state(source).await;
+        let Some(asked) = wait.asked_of(&source.source().name) else { return Ok(state) };
+        let first_behind = |state: &SourceState| {
+            let lags = views.iter().map(|view| (*view, behind(asked, &reached_by(state, view, wait.is_batch))));
+            lags.into_iter().find(|(_, behind)| !behind.is_empty())
+        };
+        if first_behind(&state).is_none() {
             return Ok(state);
         }
-        Err(GatewayError::NotYet { view: view.to_string(), waited: wait.limit, behind })
+        let limit = self.settings.max_waiting;
+        let overloaded = |_| GatewayError::Overloaded { what: "requests are waiting for a position token", limit };
+        let _place = self.waiting.try_acquire().map_err(overloaded)?;
+        let is_reached = |state: &SourceState| first_behind(state).is_none();
+        let state = run::wait_for(source, self.is_refreshing(), wait.limit, is_reached).await;
+        match first_behind(&state) {
+            None => Ok(state),
+            Some((view, behind)) => Err(GatewayError::NotYet { view: view.to_string(), waited: wait.limit, behind }),
+        }
     }
 
     /// The envelope of an answer made now.
@@ -305,12 +321,26 @@ impl Gateway {
         facts
     }
 
-    /// One batch version alone, whatever is the newest.
-    async fn served_version(&self, reader: &ViewReader, wanted: i64) -> Result<Arc<Served>, GatewayError> {
+    /// One batch version alone, whatever is the newest. It never grows, so a token that it does not cover is refused
+    /// at once.
+    async fn served_version(
+        &self,
+        source: &SourceReader,
+        reader: &ViewReader,
+        wanted: i64,
+        wait: &Wait,
+    ) -> Result<Arc<Served>, GatewayError> {
         let Some(version) = reader.versions.version(wanted).await? else {
             let known = reader.versions.known().iter().map(|version| number(version).to_string()).collect();
             return Err(GatewayError::Unknown { what: "version", name: wanted.to_string(), known });
         };
+        if let Some(asked) = wait.asked_of(&source.source().name) {
+            let reached = version.facts.cut.0.iter().map(|(partition, at)| (*partition, at.offset)).collect();
+            let behind = behind(asked, &reached);
+            if !behind.is_empty() {
+                return Err(GatewayError::NotInVersion { view: reader.view.name.to_string(), version: wanted, behind });
+            }
+        }
         let states = reader.versions.states(&version, &self.settings).await?;
         Ok(Arc::new(Served::of_version(version, states)))
     }
@@ -352,22 +382,21 @@ pub(crate) fn served(state: &SourceState, view: &ViewName) -> Result<Arc<Served>
     }
 }
 
-fn asked_of<'a>(token: &'a PositionToken, source: &SourceName) -> Option<&'a BTreeMap<PartitionId, Offset>> {
-    token.sources.get(source)
+/// How far an answer for the view would reach, by partition; nothing where it cannot be answered.
+fn reached_by(state: &SourceState, view: &ViewName, is_batch: bool) -> BTreeMap<PartitionId, Offset> {
+    let Some(ViewState::Served(served)) = state.views.get(view) else { return BTreeMap::new() };
+    let reached = served.partitions.iter().map(|(partition, pin)| {
+        let reached = if is_batch { pin.cut.offset } else { pin.head.offset };
+        (*partition, reached)
+    });
+    reached.collect()
 }
 
-fn behind(state: &SourceState, view: &ViewName, asked: &BTreeMap<PartitionId, Offset>, is_batch: bool) -> Vec<Behind> {
-    let reached = |partition: &PartitionId| match state.views.get(view) {
-        Some(ViewState::Served(served)) => served
-            .partitions
-            .get(partition)
-            .map_or(Offset(0), |pin| if is_batch { pin.cut.offset } else { pin.head.offset }),
-        _ => Offset(0),
-    };
+fn behind(asked: &BTreeMap<PartitionId, Offset>, reached: &BTreeMap<PartitionId, Offset>) -> Vec<Behind> {
     let all = asked.iter().map(|(partition, asked)| Behind {
         partition: *partition,
         asked: *asked,
-        reached: reached(partition),
+        reached: reached.get(partition).copied().unwrap_or_default(),
     });
     all.filter(|behind| behind.reached < behind.asked).collect()
 }

@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -19,6 +20,9 @@ use crate::{Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
 
 /// A position token that every answer of a client's session must cover; merged with `after`.
 const AFTER_HEADER: &str = "x-twofold-after";
+
+/// The name of a view in a path, or why it cannot be read.
+type ViewPath = Result<Path<String>, PathRejection>;
 
 const PAGE: &str = include_str!("page.html");
 
@@ -38,8 +42,7 @@ const ROUTES: [&str; 9] = [
 ///
 /// Merge it with at most one router that has no fallback of its own: axum refuses two.
 pub fn router(gateway: Arc<Gateway>) -> Router {
-    let json_overhead = 64 * 1024;
-    let body_limit = DefaultBodyLimit::max(gateway.settings().sql_text_bytes * 2 + json_overhead);
+    let body_limit = DefaultBodyLimit::max(body_limit(&gateway));
     Router::new()
         .route("/", get(page))
         .route("/v1/views", get(views))
@@ -54,6 +57,12 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(from_fn(count))
         .fallback(unknown_route)
         .with_state(gateway)
+}
+
+/// Bytes of the largest body: an SQL text as JSON, and what stands beside it.
+fn body_limit(gateway: &Gateway) -> usize {
+    let json_overhead = 64 * 1024;
+    gateway.settings().sql_text_bytes * 2 + json_overhead
 }
 
 async fn count(request: Request, next: Next) -> Response {
@@ -84,21 +93,18 @@ async fn views(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response
     Ok(json_value(&Views { views: gateway.views().await }))
 }
 
-async fn view(
-    State(gateway): State<Arc<Gateway>>,
-    Path(name): Path<String>,
-    uri: Uri,
-) -> Result<Response, GatewayError> {
+async fn view(State(gateway): State<Arc<Gateway>>, name: ViewPath, uri: Uri) -> Result<Response, GatewayError> {
     no_parameters(&uri)?;
-    Ok(json_value(&gateway.view(&name).await?))
+    Ok(json_value(&gateway.view(&view_name(name)?).await?))
 }
 
 async fn rows(
     State(gateway): State<Arc<Gateway>>,
-    Path(view): Path<String>,
+    view: ViewPath,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, GatewayError> {
+    let view = view_name(view)?;
     let mut parameters = parameters(&uri)?;
     let named = parameters.iter().position(|(name, _)| name == "after");
     let token = merge_tokens(named.map(|index| parameters[index].1.as_str()), &headers)?;
@@ -118,9 +124,12 @@ async fn sql(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<Response, GatewayError> {
     no_parameters(&uri)?;
-    let body = body.map_err(|rejection| GatewayError::TooLarge {
-        reason: rejection.body_text(),
-        hint: "send a shorter query".to_owned(),
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => GatewayError::TooLarge {
+            reason: format!("the body has more than {} bytes", body_limit(&gateway)),
+            hint: "send a shorter query".to_owned(),
+        },
+        _ => GatewayError::bad(format!("the body cannot be read: {}", rejection.body_text())),
     })?;
     let mut request: SqlRequest = serde_json::from_slice(&body).map_err(|error| {
         GatewayError::bad_with_hint(format!("the body cannot be read: {error}"), r#"send {"sql": "SELECT ..."}"#)
@@ -154,13 +163,47 @@ async fn unknown_route(uri: Uri) -> GatewayError {
     GatewayError::Unknown { what: "route", name: uri.path().to_owned(), known }
 }
 
-async fn method_not_allowed() -> GatewayError {
-    GatewayError::MethodNotAllowed
+async fn method_not_allowed(method: Method, request: Request) -> GatewayError {
+    let path = request.extensions().get::<MatchedPath>().map_or_else(|| request.uri().path(), MatchedPath::as_str);
+    let known = ROUTES.iter().filter(|route| route.split_once(' ').is_some_and(|(_, known)| known == path));
+    GatewayError::MethodNotAllowed {
+        method: method.to_string(),
+        path: path.to_owned(),
+        known: known.map(|route| (*route).to_owned()).collect(),
+    }
+}
+
+fn view_name(path: ViewPath) -> Result<String, GatewayError> {
+    let bad = |_| GatewayError::bad_with_hint("the path is no text in UTF-8", "percent-encode the name of the view");
+    path.map(|Path(name)| name).map_err(bad)
 }
 
 fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, GatewayError> {
+    if !is_encoded_text(uri.query().unwrap_or_default()) {
+        return Err(GatewayError::bad("the parameters are no percent-encoded text in UTF-8"));
+    }
     let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
     query.map(|Query(parameters)| parameters).map_err(|rejection| GatewayError::bad(rejection.body_text()))
+}
+
+/// Whether percent-encoded bytes are UTF-8: what is not would be replaced by other letters, and another row be found.
+fn is_encoded_text(query: &str) -> bool {
+    let mut bytes = Vec::with_capacity(query.len());
+    let mut rest = query.as_bytes();
+    while let [byte, after @ ..] = rest {
+        let encoded = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match encoded.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *byte == b'%') {
+            Some(decoded) => {
+                bytes.push(decoded);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 fn no_parameters(uri: &Uri) -> Result<(), GatewayError> {

@@ -18,11 +18,14 @@
 //! | `served.rs`, `versions.rs`, `realtime.rs`, `states.rs`, `plans.rs` | what is kept in memory |
 //! | `rows.rs`, `filter.rs`, `answer.rs` | rows requests |
 //! | `sql.rs`, `tables.rs`, `measure.rs` | SQL, views as its tables, `MEASURE()` in it |
+//! | `complexity.rs`, `values.rs`, `buffered.rs` | what an SQL query may cost: planning, expressions, windows |
 //! | `envelope.rs`, `details.rs`, `status.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
 //! | `http.rs`, `error.rs`, `page.html` | HTTP |
 
 mod answer;
 mod attempt;
+mod buffered;
+mod complexity;
 mod config;
 mod details;
 mod envelope;
@@ -44,6 +47,7 @@ mod sql;
 mod states;
 mod status;
 mod tables;
+mod values;
 mod versions;
 
 pub use config::GatewaySettings;

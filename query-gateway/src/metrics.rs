@@ -15,6 +15,7 @@ const BLOBS_FETCHED: &str = "twofold_gateway_blobs_fetched_total";
 const VERSION_BYTES: &str = "twofold_gateway_batch_version_bytes";
 const VERSIONS_LOADED: &str = "twofold_gateway_batch_versions_loaded_total";
 const REALTIME_BYTES: &str = "twofold_gateway_realtime_bytes";
+const PARTITIONS_TOO_LARGE: &str = "twofold_gateway_realtime_partitions_too_large";
 
 /// The text of `/metrics`, rendered from the recorder that the binary installed; empty without one.
 ///
@@ -50,6 +51,11 @@ pub(crate) fn blobs_fetched(count: usize) {
 pub(crate) fn version_loaded(view: &ViewName, size_bytes: usize) {
     counter!(VERSIONS_LOADED, "view" => view.to_string()).increment(1);
     gauge!(VERSION_BYTES, "view" => view.to_string()).set(size_bytes as f64);
+}
+
+/// Partitions whose realtime states do not fit into memory.
+pub(crate) fn partitions_too_large(view: &ViewName, count: usize) {
+    gauge!(PARTITIONS_TOO_LARGE, "view" => view.to_string()).set(count as f64);
 }
 
 pub(crate) fn realtime_held(view: &ViewName, size_bytes: usize) {

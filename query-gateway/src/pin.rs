@@ -57,6 +57,15 @@ pub(crate) struct Pin {
     pub partitions: BTreeMap<PartitionId, PartitionPin>,
 }
 
+impl Pin {
+    /// The partition with the most state rows above the cut.
+    pub(crate) fn largest_partition(&self) -> PartitionId {
+        let rows = |pin: &PartitionPin| pin.runs.iter().map(|run| run.rows).sum::<u64>();
+        let largest = self.partitions.iter().max_by_key(|(_, pin)| rows(pin));
+        largest.map_or(PartitionId(0), |(partition, _)| *partition)
+    }
+}
+
 /// What a pin is chosen from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice<'a> {
@@ -68,6 +77,8 @@ pub(crate) struct Choice<'a> {
     pub cuts: &'a [&'a Cut],
     /// Runs whose blobs were found missing: gaps.
     pub missing: &'a HashSet<RunId>,
+    /// Partitions whose realtime states do not fit into memory above any cut at or below this offset.
+    pub too_large: &'a BTreeMap<PartitionId, Offset>,
     /// How far readers have been served; the head must not go back below it.
     pub floor: &'a BTreeMap<PartitionId, Position>,
 }
@@ -130,8 +141,10 @@ impl Choice<'_> {
         if base.incarnation != index.head.incarnation && base.offset > Offset(0) {
             return Err(format!("partition {partition}: the batch view belongs to another life of the topic"));
         }
-        let tiling =
-            tile(Some(index), self.view, base.offset).map_err(|gap| format!("partition {partition}: {gap}"))?;
+        let tiling = tile(Some(index), self.view, base).map_err(|gap| format!("partition {partition}: {gap}"))?;
+        if !tiling.runs.is_empty() && self.too_large.get(&partition).is_some_and(|below| base.offset <= *below) {
+            return Err(format!("partition {partition}: its realtime states do not fit into gateway.realtime_memory"));
+        }
         if let Some(run) = tiling.runs.iter().find(|run| self.missing.contains(&run.id)) {
             return Err(format!("partition {partition}: run {} at {} has no blob", run.id, run.from.offset));
         }
@@ -143,7 +156,7 @@ impl Choice<'_> {
         });
         Ok(PartitionPin {
             cut: base,
-            head: if index.head.offset > base.offset { index.head } else { base },
+            head: tiling.head,
             runs: runs.collect(),
             counters: tiling.runs.iter().map(|run| run.counters).sum(),
             as_of: Some(index.as_of),

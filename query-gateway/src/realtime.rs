@@ -72,15 +72,14 @@ impl Realtime {
         Growth { from_scratch: false, runs: added }
     }
 
-    /// The states at `pin`, given the decoded states of the runs that `growth` named.
+    /// These states with more of them merged in; what is covered is said by [`Self::at`] once all are.
     pub(crate) async fn grow(
         &self,
         view: &ViewDefinition,
         merge: &Compiled,
-        pin: &Pin,
-        (growth, states): (&Growth, Vec<RecordBatch>),
+        states: Vec<RecordBatch>,
     ) -> Result<Self, GatewayError> {
-        let mut chunks = if growth.from_scratch { Vec::new() } else { self.chunks.clone() };
+        let mut chunks = self.chunks.clone();
         if states.iter().any(|batch| batch.num_rows() > 0) {
             chunks.push(merge_states(view, merge, states).await?);
         }
@@ -91,11 +90,16 @@ impl Realtime {
             chunks.truncate(chunks.len() - 2);
             chunks.push(merge_states(view, merge, both).await?);
         }
+        Ok(Self { covered: self.covered.clone(), chunks })
+    }
+
+    /// The same states, now those of `pin`: every run that `growth` named was merged in.
+    pub(crate) fn at(self, pin: &Pin) -> Self {
         let covered = pin.partitions.iter().map(|(partition, pinned)| {
             let (from, to) = (pinned.cut.offset, pinned.head.offset);
             (*partition, Covered { incarnation: pinned.head.incarnation, from, to })
         });
-        Ok(Self { covered: covered.collect(), chunks })
+        Self { covered: covered.collect(), ..self }
     }
 }
 

@@ -13,14 +13,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use bytes::Bytes;
 use futures::future::join_all;
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
-use views::{Clock, Index, PartitionId, RunId, SourceDefinition, TimestampMicros, ViewName};
+use views::{Clock, Index, PartitionId, SourceDefinition, TimestampMicros, ViewName};
 
-use crate::attempt::{Attempt, ViewReader};
+use crate::attempt::{Attempt, Held, ViewReader};
 use crate::pin::Indexes;
 use crate::served::{SourceState, ViewState, note_change};
 use crate::{GatewaySettings, run};
@@ -41,8 +40,8 @@ pub(crate) struct SourceReader {
     clock: Arc<dyn Clock>,
     settings: GatewaySettings,
     views: Vec<ViewReader>,
-    // One refresh at a time; the encoded runs fetched so far belong to whoever holds it.
-    work: tokio::sync::Mutex<BTreeMap<ViewName, BTreeMap<RunId, Bytes>>>,
+    // One refresh at a time; what it leaves for the next one belongs to whoever holds it.
+    work: tokio::sync::Mutex<BTreeMap<ViewName, Held>>,
     // Replaced by the refresh as a whole, cloned by each query; never held across a wait.
     state: RwLock<Arc<SourceState>>,
     // Written by the status loop: partitions that neither configuration nor a cut names yet.
@@ -121,13 +120,13 @@ impl SourceReader {
     /// takes its outcome.
     pub(crate) async fn refresh(&self, check: Check) {
         let began_after = self.state().generation + 2;
-        let mut runs = self.work.lock().await;
+        let mut held = self.work.lock().await;
         if self.state().generation >= began_after {
             return;
         }
-        let mut state = self.read_stores(&mut runs, check, false).await;
+        let mut state = self.read_stores(&mut held, check, false).await;
         if state.is_none() {
-            state = self.read_stores(&mut runs, check, true).await;
+            state = self.read_stores(&mut held, check, true).await;
         }
         if let Some(state) = state {
             let generation = state.generation;
@@ -139,7 +138,7 @@ impl SourceReader {
     /// One reading. `None`: a view does not tile and this is not the last try.
     async fn read_stores(
         &self,
-        runs: &mut BTreeMap<ViewName, BTreeMap<RunId, Bytes>>,
+        held: &mut BTreeMap<ViewName, Held>,
         check: Check,
         is_last: bool,
     ) -> Option<SourceState> {
@@ -160,9 +159,9 @@ impl SourceReader {
         let mut views = BTreeMap::new();
         let mut is_settled = problem.is_none();
         for reader in &self.views {
-            let held = runs.entry(reader.view.name.clone()).or_default();
+            let held = held.entry(reader.view.name.clone()).or_default();
             let before = previous.views.get(&reader.view.name);
-            let mut attempt = Attempt { source: self, reader, indexes: &indexes, before, runs: held };
+            let mut attempt = Attempt { source: self, reader, indexes: &indexes, before, held };
             let state = match attempt.serve(check).await {
                 Ok(served) => ViewState::Served(Arc::new(served)),
                 Err(_) if !is_last => return None,

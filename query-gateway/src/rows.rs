@@ -11,11 +11,12 @@
 //! | `limit=5` | at most this many rows |
 //! | `layer=merged`, `batch`, `realtime` | which part of the answer; `parts=true` shows all three side by side |
 //! | `consistency=latest`, `batch` | with or without the realtime part |
-//! | `version=7` | this batch version alone |
+//! | `version=7` | this batch version alone; with `after` it must cover the token already |
 //! | `after=TOKEN`, `timeout=2s` | wait until the answer covers a position token |
 //!
 //! Guarantee: every parameter is understood or refused; a refusal names what exists.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::util::display::FormatOptions;
-use views::{PositionToken, ViewDefinition};
+use views::{Offset, PartitionId, PositionToken, SourceName, ViewDefinition};
 
 use crate::answer::{OrderKey, Question};
 use crate::filter::{Filter, Test};
@@ -80,6 +81,13 @@ pub(crate) struct Wait {
     pub limit: Duration,
     /// Whether the batch version alone must reach it.
     pub is_batch: bool,
+}
+
+impl Wait {
+    /// What the token asks of one source; `None`: nothing.
+    pub(crate) fn asked_of(&self, source: &SourceName) -> Option<&BTreeMap<PartitionId, Offset>> {
+        self.after.as_ref()?.sources.get(source)
+    }
 }
 
 const PARAMETERS: [&str; 11] =

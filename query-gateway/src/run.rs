@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -98,6 +99,13 @@ pub(crate) async fn wait_for(
             sleep(source.settings().refresh_interval.min(deadline - Instant::now())).await;
         }
     }
+}
+
+/// The outcome of `work`, done on a thread where it may take its time; an error where it panicked.
+///
+/// It goes on to its end also if nobody waits for it any more.
+pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    spawn_blocking(work).await
 }
 
 /// The outcome of `work`, or `None` if it takes longer than `limit`.

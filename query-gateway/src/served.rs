@@ -79,10 +79,9 @@ pub(crate) struct SourceState {
 }
 
 /// Whether serving `next` after `kept` would take a head back.
-pub(crate) fn is_ahead(kept: &Served, next: &Served) -> bool {
+pub(crate) fn is_ahead(kept: &Served, next: &BTreeMap<PartitionId, PartitionPin>) -> bool {
     kept.partitions.iter().any(|(partition, kept)| {
-        next.partitions
-            .get(partition)
+        next.get(partition)
             .is_none_or(|next| next.head.incarnation == kept.head.incarnation && next.head.offset < kept.head.offset)
     })
 }
@@ -108,7 +107,21 @@ pub(crate) fn note_change(view: &ViewName, before: Option<&ViewState>, after: &V
     }
 }
 
-/// The least instant at which all partitions were known to be right; `None` where nothing is known at all.
+/// The least instant at which all partitions were known to be right; `None` where one of them is not known at all.
 pub(crate) fn as_of(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<TimestampMicros> {
-    partitions.values().filter_map(|partition| partition.as_of).min()
+    // `None` is less than any instant, so one unknown partition decides.
+    partitions.values().map(|partition| partition.as_of).min().flatten()
+}
+
+/// Why an answer is not known to be right in partitions that have neither an index nor records below the cut.
+///
+/// A worker that owns an empty partition writes an index without runs: where there is none, nobody has looked.
+pub(crate) fn unknown_partitions(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Vec<String> {
+    let unknown = partitions.iter().filter(|(_, pin)| pin.as_of.is_none() && pin.gap.is_none());
+    let reason = |partition| {
+        format!(
+            "partition {partition}: nothing of it was read yet, its events are missing; is the speed layer running?"
+        )
+    };
+    unknown.map(|(partition, _)| reason(partition)).collect()
 }

@@ -5,9 +5,11 @@
 //! ```
 //!
 //! Guarantee: what runs is one SELECT over views of the pipeline and nothing else: no statement that writes or sets, no
-//! table function, no file, no URL, no catalogue; within limits on text, time, memory and rows. All views of a query are
-//! pinned once, before it runs.
-//! Not here: `MEASURE()` (`measure.rs`), tables and their states (`tables.rs`).
+//! table function, no file, no URL, no catalogue; within limits on text, work of planning, time, memory and rows. All
+//! views of a query are pinned once, before it runs. A place among the running queries is held while one is planned and
+//! while it runs, never while it waits.
+//! Not here: `MEASURE()` (`measure.rs`), tables and their states (`tables.rs`), limits on planning (`complexity.rs`) and
+//! on what expressions and windows hold (`values.rs`, `buffered.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,29 +19,31 @@ use arrow::compute::concat_batches;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
-use views::{DefinitionError, Pipeline, ViewName};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use views::{DefinitionError, Pipeline, SourceName, ViewName};
 
 use crate::envelope::Envelope;
 use crate::gateway::{body, served};
 use crate::measure;
 use crate::rows::{Layer, Wait, parse_one_of, parse_wait};
 use crate::tables::{self, Pinned};
-use crate::{Gateway, GatewayError, GatewaySettings, run};
+use crate::values::{CountValues, Ledger};
+use crate::{Gateway, GatewayError, GatewaySettings, buffered, complexity, run};
 
-/// Scalar functions that make much out of little before any limit sees it.
-const REFUSED_FUNCTIONS: [&str; 12] = [
+/// Scalar functions whose arguments say in a few digits how much memory they take.
+const REFUSED_FUNCTIONS: [&str; 16] = [
     "repeat",
     "lpad",
     "rpad",
@@ -52,6 +56,10 @@ const REFUSED_FUNCTIONS: [&str; 12] = [
     "list_resize",
     "make_array_n",
     "space",
+    "arrow_cast",
+    "arrow_try_cast",
+    "cast_to_type",
+    "try_cast_to_type",
 ];
 
 /// The body of an SQL request.
@@ -106,7 +114,9 @@ impl SqlAnswer {
 /// Plans and runs SQL.
 pub(crate) struct SqlEngine {
     state: SessionState,
-    permits: Semaphore,
+    values: Arc<Ledger>,
+    // A place stays with a planning thread that nobody waits for any more: it cannot be interrupted.
+    permits: Arc<Semaphore>,
 }
 
 impl SqlEngine {
@@ -116,19 +126,24 @@ impl SqlEngine {
         let options = config.options_mut();
         options.execution.target_partitions = settings.sql_partitions.max(1);
         options.execution.enable_recursive_ctes = false;
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(settings.sql_memory_bytes));
+        let values = Ledger::new(&pool, settings.sql_text_bytes);
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(settings.sql_memory_bytes)))
+            .with_memory_pool(pool)
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()
             .map_err(DefinitionError::from)?;
-        let mut builder = SessionStateBuilder::new_from_existing(base).with_config(config).with_runtime_env(runtime);
+        let mut builder = SessionStateBuilder::new_from_existing(base)
+            .with_config(config)
+            .with_runtime_env(runtime)
+            .with_analyzer_rule(Arc::new(CountValues(values.clone())));
         if let Some(functions) = builder.scalar_functions() {
             functions.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
         }
         builder.aggregate_functions().get_or_insert_default().push(Arc::new(measure::function()));
         let state = builder.with_table_functions(Default::default()).build();
         tables::register(&state, pipeline).map_err(DefinitionError::from)?;
-        Ok(Self { state, permits: Semaphore::new(settings.max_sql_queries) })
+        Ok(Self { state, values, permits: Arc::new(Semaphore::new(settings.max_sql_queries)) })
     }
 
     /// Reads the text: one SELECT, and the views that it names.
@@ -137,6 +152,7 @@ impl SqlEngine {
             let reason = format!("the SQL text has {} bytes, the limit is {}", sql.len(), settings.sql_text_bytes);
             return Err(GatewayError::TooLarge { reason, hint: "send a shorter query".to_owned() });
         }
+        complexity::check_text(sql)?;
         let dialect = self.state.config_options().sql_parser.dialect;
         let statement = self.state.sql_to_statement(sql, &dialect).map_err(refuse)?;
         let is_select = matches!(&statement, Statement::Statement(statement)
@@ -145,32 +161,92 @@ impl SqlEngine {
             let hint = "send one SELECT; definitions and data change through the pipeline file and the collector";
             return Err(GatewayError::bad_with_hint("only SELECT is allowed", hint));
         }
+        if let Statement::Statement(statement) = &statement {
+            complexity::check_statement(statement)?;
+        }
         let references = self.state.resolve_table_references(&statement).map_err(refuse)?;
         Ok((statement, references))
     }
 
-    async fn run(&self, plan: LogicalPlan, settings: &GatewaySettings) -> Result<RecordBatch, GatewayError> {
-        let mut state = self.state.clone();
-        state.mark_start_execution();
-        let plan = state.create_physical_plan(&plan).await.map_err(refuse)?;
-        let schema = plan.schema();
-        let mut stream = execute_stream(plan, state.task_ctx()).map_err(refuse)?;
-        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(refuse)?;
-            rows += batch.num_rows();
-            bytes += batch.get_array_memory_size();
-            if rows > settings.max_rows || bytes > settings.sql_result_bytes {
-                let reason = format!(
-                    "the answer has more than {} rows or {} bytes",
-                    settings.max_rows, settings.sql_result_bytes
-                );
-                return Err(GatewayError::TooLarge { reason, hint: "add LIMIT, or aggregate further".to_owned() });
-            }
-            batches.push(batch);
-        }
-        Ok(concat_batches(&schema, &batches)?)
+    /// A place among the SQL queries that run.
+    fn admit(&self, settings: &GatewaySettings) -> Result<OwnedSemaphorePermit, GatewayError> {
+        let limit = settings.max_sql_queries;
+        let overloaded = |_| GatewayError::Overloaded { what: "SQL queries are running", limit };
+        self.permits.clone().try_acquire_owned().map_err(overloaded)
     }
+
+    /// The plan over columns only, with `MEASURE` rewritten.
+    async fn plan(&self, statement: Statement, settings: &GatewaySettings) -> Result<LogicalPlan, GatewayError> {
+        let (permit, state) = (self.admit(settings)?, self.state.clone());
+        let plan = move |runtime: &Handle| {
+            let _permit = permit;
+            let plan = runtime.block_on(state.statement_to_plan(statement)).map_err(refuse)?;
+            check_plan(&plan)?;
+            complexity::check_plan(&plan)?;
+            measure::check_sums(&plan)?;
+            measure::rewrite(plan).map_err(refuse)
+        };
+        let limit = settings.sql_time_limit;
+        run::within(limit, on_thread(plan)).await.ok_or(GatewayError::TimedOut { limit })?
+    }
+
+    /// Runs a plan over the pinned states.
+    async fn run(
+        &self,
+        plan: LogicalPlan,
+        pinned: BTreeMap<String, Pinned>,
+        settings: &GatewaySettings,
+    ) -> Result<RecordBatch, GatewayError> {
+        let (permit, mut state) = (self.admit(settings)?, self.state.clone());
+        let context = state.task_ctx();
+        let optimise = move |runtime: &Handle| {
+            let plan = tables::put_in_states(plan, &pinned).map_err(refuse)?;
+            state.mark_start_execution();
+            let plan = runtime.block_on(state.create_physical_plan(&plan)).map_err(refuse)?;
+            Ok((permit, buffered::count_buffered(plan).map_err(refuse)?))
+        };
+        let work = async {
+            let (_permit, plan) = on_thread(optimise).await?;
+            collect(plan, context, settings).await
+        };
+        let limit = settings.sql_time_limit;
+        let rows = run::within(limit, work).await.ok_or(GatewayError::TimedOut { limit });
+        self.values.sweep();
+        rows?
+    }
+}
+
+/// Runs work of the engine that does not let others run in between.
+async fn on_thread<T: Send + 'static>(
+    work: impl FnOnce(&Handle) -> Result<T, GatewayError> + Send + 'static,
+) -> Result<T, GatewayError> {
+    let runtime = Handle::current();
+    let done = run::on_thread(move || work(&runtime)).await;
+    let defect = |error| DefinitionError::Engine(DataFusionError::ExecutionJoin(Box::new(error)));
+    done.map_err(defect)?
+}
+
+/// All rows of a plan, within the limits of an answer.
+async fn collect(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+    settings: &GatewaySettings,
+) -> Result<RecordBatch, GatewayError> {
+    let schema = plan.schema();
+    let mut stream = execute_stream(plan, context).map_err(refuse)?;
+    let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(refuse)?;
+        rows += batch.num_rows();
+        bytes += batch.get_array_memory_size();
+        if rows > settings.max_rows || bytes > settings.sql_result_bytes {
+            let reason =
+                format!("the answer has more than {} rows or {} bytes", settings.max_rows, settings.sql_result_bytes);
+            return Err(GatewayError::TooLarge { reason, hint: "add LIMIT, or aggregate further".to_owned() });
+        }
+        batches.push(batch);
+    }
+    Ok(concat_batches(&schema, &batches)?)
 }
 
 impl Gateway {
@@ -186,16 +262,9 @@ impl Gateway {
         let wait = parse_wait(request.after.as_deref(), request.timeout.as_deref(), is_batch, settings)?;
         let (statement, references) = engine.parse(&request.sql, settings)?;
         let names = references.iter().map(|reference| self.view_of(reference)).collect::<Result<Vec<_>, _>>()?;
-        let running = settings.max_sql_queries;
-        let _permit = engine.permits.try_acquire().map_err(|_| GatewayError::Overloaded { running })?;
-        let plan = engine.state.statement_to_plan(statement).await.map_err(refuse)?;
-        check_plan(&plan)?;
-        measure::check_sums(&plan)?;
-        let plan = measure::rewrite(plan).map_err(refuse)?;
+        let plan = engine.plan(statement, settings).await?;
         let (pinned, envelope) = self.pin_all(&names, &wait).await?;
-        let plan = tables::put_in_states(plan, &pinned).map_err(refuse)?;
-        let limit = settings.sql_time_limit;
-        let rows = run::within(limit, engine.run(plan, settings)).await.ok_or(GatewayError::TimedOut { limit })??;
+        let rows = engine.run(plan, pinned, settings).await?;
         check_names(&rows)?;
         Ok(SqlAnswer { rows, envelope })
     }
@@ -210,27 +279,29 @@ impl Gateway {
         })
     }
 
-    /// Pins all views of a query; views of one source share one state.
+    /// Pins all views of a query; views of one source share one state, which covers the token for all of them.
     async fn pin_all(
         &self,
         names: &[ViewName],
         wait: &Wait,
     ) -> Result<(BTreeMap<String, Pinned>, SqlEnvelope), GatewayError> {
-        let mut states = BTreeMap::new();
+        let mut by_source: BTreeMap<SourceName, Vec<&ViewName>> = BTreeMap::new();
+        for name in names {
+            let (source, _) = self.find(name.as_str())?;
+            by_source.entry(source.source().name.clone()).or_default().push(name);
+        }
         let mut pinned = BTreeMap::new();
         let mut envelopes = BTreeMap::new();
-        for name in names {
-            let (source, reader) = self.find(name.as_str())?;
-            let key = source.source().name.clone();
-            let state = match states.get(&key) {
-                Some(state) => Arc::clone(state),
-                None => self.state_covering(source, name, wait).await?,
-            };
-            let served = served(&state, name)?;
-            let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
-            envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
-            pinned.insert(name.to_string(), Pinned::new(&served, layer));
-            states.insert(key, state);
+        let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
+        for names in by_source.values() {
+            let (source, _) = self.find(names[0].as_str())?;
+            let state = self.state_covering(source, names, wait).await?;
+            for name in names {
+                let (_, reader) = self.find(name.as_str())?;
+                let served = served(&state, name)?;
+                envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
+                pinned.insert(name.to_string(), Pinned::new(&served, layer));
+            }
         }
         let stale = envelopes.values().any(|envelope| envelope.stale);
         Ok((pinned, SqlEnvelope { stale, views: envelopes }))

@@ -70,12 +70,13 @@ impl PublishedCuts {
     /// version: the first build of the source. Otherwise it was added later and is served from its first version on.
     pub fn serving(&self, partition: PartitionId, index: Option<&Index>) -> Vec<Position> {
         let incarnation = self.incarnation();
+        let origin_of = |index: &Index| Position::start(index.head.incarnation);
         let is_first_build = self.views.iter().all(|view| view.versions.is_empty());
         let origin = Position::start(incarnation);
         let serving = |view: &ViewCuts| match view.versions.first() {
             Some(newest) => Some(newest.facts.cut.position(partition, incarnation)),
             None if is_first_build => Some(origin),
-            None => index.and_then(|index| tile(Some(index), view.view, origin.offset).ok()).map(|_| origin),
+            None => index.and_then(|index| tile(Some(index), view.view, origin_of(index)).ok()).map(|_| origin),
         };
         self.views.iter().filter_map(serving).collect()
     }
@@ -122,7 +123,9 @@ impl ViewCuts {
             let seen_at = self.seen_at.get(&version.snapshot.version().0);
             seen_at.is_some_and(|seen_at| now.micros_since(*seen_at) >= courtesy)
         };
-        let cuts = self.versions.iter().filter(is_known).map(|version| version.facts.cut.offset(partition));
-        cuts.into_iter().find(|cut| tile(Some(index), self.view, *cut).is_ok()).unwrap_or_default()
+        let at = |version: &BatchVersion| version.facts.cut.position(partition, index.head.incarnation);
+        let cuts = self.versions.iter().filter(is_known).map(at);
+        let tiles = cuts.into_iter().find(|cut| tile(Some(index), self.view, *cut).is_ok());
+        tiles.map(|cut| cut.offset).unwrap_or_default()
     }
 }

@@ -232,12 +232,18 @@ fn random_histories_of_an_index_always_tile() {
                 index = index.drop_below(IndexStamp(3), dropped);
             }
             let cut = rule.grid_floor(Offset(rng.random_range(dropped.0..=index.head.offset.0))).max(dropped);
-            let tiling = tile(Some(&index), VIEW, cut).expect("a grid multiple that is not dropped tiles");
+            let below = log.iter().filter(|mark| mark.offset < cut);
+            let fold = below.fold(start(), |at, mark| at.advance(mark.offset, mark.timestamp, mark.fingerprint));
+            let position = fold.at_offset(cut);
+            let tiling = tile(Some(&index), VIEW, position).expect("a grid multiple that is not dropped tiles");
             let covered: i64 = tiling.runs.iter().map(|run| run.to.offset.0 - run.from.offset.0).sum();
             assert_eq!(covered, index.head.offset.0 - cut.0);
-            assert_eq!(tiling.head, index.head.offset);
+            assert_eq!(tiling.head, index.head);
+            let stranger = Position { fingerprint: fingerprint(TimestampMicros(1), b"another log"), ..position };
+            let gap = tile(Some(&index), VIEW, stranger).err();
+            assert_eq!(gap, (covered > 0).then_some(TilingGap::OtherRecords { at: cut }), "another log is seen");
             let counted: u64 = tiling.runs.iter().map(|run| run.counters.rows).sum();
-            let expected = log.iter().filter(|mark| mark.offset >= cut && mark.offset < tiling.head).count();
+            let expected = log.iter().filter(|mark| mark.offset >= cut && mark.offset < tiling.head.offset).count();
             assert_eq!(counted, expected as u64);
         }
     });
@@ -246,17 +252,39 @@ fn random_histories_of_an_index_always_tile() {
 #[test]
 fn what_does_not_tile_is_told_apart() {
     let index = index_of(vec![run(1, 4, 8, true), run(2, 8, 10, true)]);
-    let gap = |cut: i64| tile(Some(&index), VIEW, Offset(cut)).map(|tiling| tiling.runs.len());
+    let at = |offset: i64| start().at_offset(Offset(offset));
+    let gap = |cut: i64| tile(Some(&index), VIEW, at(cut)).map(|tiling| tiling.runs.len());
     assert_eq!(gap(0), Err(TilingGap::NotAt { at: Offset(0), found: Offset(4) }), "runs expired too early");
     assert_eq!(gap(4), Ok(2));
     assert_eq!(gap(5), Err(TilingGap::NotAt { at: Offset(5), found: Offset(4) }), "a cut inside a run");
     assert_eq!(gap(8), Ok(1));
     assert_eq!(gap(10), Ok(0));
     assert_eq!(gap(12), Ok(0), "batch is ahead");
-    assert_eq!(tile(None, VIEW, Offset(3)).unwrap().head, Offset(3));
-    assert_eq!(tile(Some(&index), DefinitionHash(8), Offset(4)), Err(TilingGap::ViewAbsent { at: Offset(4) }));
+    assert_eq!(tile(None, VIEW, at(3)).unwrap().head, at(3));
+    assert_eq!(tile(Some(&index), DefinitionHash(8), at(4)), Err(TilingGap::ViewAbsent { at: Offset(4) }));
     let lost = Index { runs: vec![run(1, 4, 8, true)], ..index.clone() };
-    assert_eq!(tile(Some(&lost), VIEW, Offset(4)), Err(TilingGap::EndsBefore { at: Offset(8), head: Offset(10) }));
+    assert_eq!(tile(Some(&lost), VIEW, at(4)), Err(TilingGap::EndsBefore { at: Offset(8), head: Offset(10) }));
+}
+
+#[test]
+fn runs_of_another_log_do_not_tile_although_their_offsets_fit() {
+    let index = index_of(vec![run(1, 4, 8, true), run(2, 8, 10, true)]);
+    let cut = start().at_offset(Offset(4));
+    assert!(tile(Some(&index), VIEW, cut).is_ok());
+    for stranger in [
+        Position { fingerprint: fingerprint(TimestampMicros(1), b"another topic"), ..cut },
+        Position { incarnation: Incarnation(1), ..cut },
+    ] {
+        assert_eq!(tile(Some(&index), VIEW, stranger), Err(TilingGap::OtherRecords { at: Offset(4) }));
+    }
+    let after_a_hole = Position { max_timestamp: TimestampMicros(77), ..cut };
+    assert!(
+        tile(Some(&index), VIEW, after_a_hole).is_ok(),
+        "what expired before it was archived left a mark only here"
+    );
+    let mut torn = index.clone();
+    torn.runs[1].from.fingerprint = fingerprint(TimestampMicros(1), b"another topic");
+    assert_eq!(tile(Some(&torn), VIEW, cut), Err(TilingGap::OtherRecords { at: Offset(8) }));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Tiling: which runs answer for `[cut, head)`, and which batch version fits what the realtime store holds.
 //!
-//! Guarantee: what is returned covers every offset of `[cut, head)` exactly once. What does not tile is never served.
+//! Guarantee: what is returned covers every record of `[cut, head)` exactly once, and the first run follows the very
+//! record that the cut ends with. What does not tile is never served.
 //! Not here: reading indexes and blobs in the right order (`query-gateway`).
 
-use crate::{DefinitionHash, Index, Offset, Run};
+use crate::{DefinitionHash, Index, Offset, Position, Run};
 
 /// Why the runs of a partition do not answer for a view above a cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +25,12 @@ pub enum TilingGap {
         /// Where the head stands.
         head: Offset,
     },
+    /// The offsets meet, but the records before them are not the same: runs and cut come from different logs.
+    #[error("what starts at {at} does not follow the records that the part below it ends with")]
+    OtherRecords {
+        /// Where the two should meet.
+        at: Offset,
+    },
     /// A run was computed before the view existed.
     #[error("the run that starts at {at} does not hold the view")]
     ViewAbsent {
@@ -38,33 +45,42 @@ pub struct Tiling<'a> {
     /// In offset order, without gap or overlap.
     pub runs: Vec<&'a Run>,
     /// How far the answer reaches: the index head, or the cut where the index is absent or behind it.
-    pub head: Offset,
+    pub head: Position,
 }
 
 /// Finds the runs that cover exactly `[cut, head)` for a view.
 ///
-/// No index, or one whose head is at or below the cut, is covered by batch alone.
+/// No index, or one whose head is at or below the cut, is covered by batch alone. Offset, fingerprint and incarnation
+/// are compared at the joints, not offsets alone: an index that outlived its log must not be put on top of another one.
 ///
 /// # Errors
 /// A [`TilingGap`]: choose another version, or answer from batch alone and say so.
-pub fn tile(index: Option<&Index>, view: DefinitionHash, cut: Offset) -> Result<Tiling<'_>, TilingGap> {
-    let Some(index) = index.filter(|index| index.head.offset > cut) else {
+pub fn tile(index: Option<&Index>, view: DefinitionHash, cut: Position) -> Result<Tiling<'_>, TilingGap> {
+    let Some(index) = index.filter(|index| index.head.offset > cut.offset) else {
         return Ok(Tiling { runs: Vec::new(), head: cut });
     };
     let mut at = cut;
     let mut runs = Vec::new();
-    for run in index.runs.iter().filter(|run| run.to.offset > cut) {
-        if run.from.offset != at {
-            return Err(TilingGap::NotAt { at, found: run.from.offset });
+    for run in index.runs.iter().filter(|run| run.to.offset > cut.offset) {
+        if run.from.offset != at.offset {
+            return Err(TilingGap::NotAt { at: at.offset, found: run.from.offset });
         }
+        check_joint(at, run.from)?;
         if run.rows_of(view).is_none() {
-            return Err(TilingGap::ViewAbsent { at });
+            return Err(TilingGap::ViewAbsent { at: at.offset });
         }
         runs.push(run);
-        at = run.to.offset;
+        at = run.to;
     }
-    if at != index.head.offset {
-        return Err(TilingGap::EndsBefore { at, head: index.head.offset });
+    if at.offset != index.head.offset {
+        return Err(TilingGap::EndsBefore { at: at.offset, head: index.head.offset });
     }
+    check_joint(at, index.head)?;
     Ok(Tiling { runs, head: at })
+}
+
+/// The running maximum is left out: it differs where the speed layer read what expired before it was archived.
+fn check_joint(below: Position, above: Position) -> Result<(), TilingGap> {
+    let is_same = below.fingerprint == above.fingerprint && below.incarnation == above.incarnation;
+    if is_same { Ok(()) } else { Err(TilingGap::OtherRecords { at: below.offset }) }
 }

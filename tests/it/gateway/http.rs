@@ -103,7 +103,10 @@ async fn every_failure_is_a_problem() {
     check_problem(served.get("/v1/status?verbose=1").await, 400);
     check_problem(served.post_sql("SELECT 1").await, 400);
     check_problem(served.post_sql(r#"{"sql": "SELECT 1", "format": "csv"}"#).await, 400);
-    check_problem(served.post_sql("x".repeat(1_000_000)).await, 413);
+    let large = check_problem(served.post_sql("x".repeat(1_000_000)).await, 413);
+    assert_eq!(large["detail"], json!("the body has more than 98304 bytes"));
+    let unpublished = check_problem(served.get("/v1/views/totals/rows?version=1").await, 404);
+    assert_eq!(unpublished["hint"], json!("there is no version yet"));
     check_problem(served.get("/v1/views/by_page/rows?after=zz").await, 400);
     let token = served.world.token(0, 5);
     let behind = check_problem(served.get(&format!("/v1/views/by_page/rows?after={token}&timeout=10ms")).await, 504);
@@ -120,4 +123,39 @@ async fn a_view_that_is_being_built_says_when_to_ask_again() {
     let request = served.client.get(format!("{}/v1/views/totals/rows", served.address));
     let response = request.send().await.unwrap();
     assert_eq!((response.status().as_u16(), response.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_a_problem_too() {
+    let served = serve().await;
+    for path in [
+        "/v1/views/%ff",
+        "/v1/views/%ff/rows",
+        "/v1/views/by_page/rows?by=%ff",
+        "/v1/views/by_page/rows?%ff=1",
+        "/v1/views/by_page/rows?page=%f0%9f",
+        "/v1/views/by_page/rows?limit=1&limit=2",
+        "/v1/views/by_page/rows?limit=abc",
+        "/v1/views?x=%ff",
+        "/v1/status?%ff",
+    ] {
+        check_problem(served.get(path).await, 400);
+    }
+    check_problem(served.get("/v1/views/%00").await, 404);
+    check_problem(served.get("/%ff").await, 404);
+    assert_eq!(
+        served.get("/v1/views/by_page/rows?page=%EF%BF%BD&order=%2Dpage").await.0,
+        200,
+        "a letter as good as any"
+    );
+    for (method, path, known) in [
+        (reqwest::Method::POST, "/v1/views", "GET /v1/views"),
+        (reqwest::Method::DELETE, "/v1/views/by_page/rows", "GET /v1/views/{view}/rows"),
+        (reqwest::Method::PUT, "/v1/sql", "POST /v1/sql"),
+        (reqwest::Method::PATCH, "/healthz", "GET /healthz"),
+    ] {
+        let request = served.client.request(method.clone(), format!("{}{path}", served.address));
+        let problem = check_problem(answer(request).await, 405);
+        assert_eq!(problem["known"], json!([known]), "{method} {path}");
+    }
 }

@@ -5,4 +5,5 @@ mod pinning;
 mod publication;
 mod rows;
 mod sql;
+mod sql_limits;
 mod world;

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use query_gateway::{Envelope, GatewayError};
+use query_gateway::{Envelope, GatewayError, GatewaySettings};
 use views::{Offset, PartitionId};
 
 use super::world::{World, check_against_fold, event, request};
@@ -166,6 +166,7 @@ async fn a_view_that_nothing_covers_yet_is_being_built() {
     assert!(matches!(&error, GatewayError::Building { view, .. } if view == "totals"), "{error}");
     world.send(0, [event(0, "A", "ann", 3)]);
     world.append_run_of(0, &["by_page"]).await;
+    world.own(1).await;
     assert!(!check(&world, "by_page").await.stale);
     let error = world.rows("totals", &[]).await.unwrap_err();
     assert_eq!((error.problem().status, error.problem().retry_after), (503, Some(1)));
@@ -195,4 +196,76 @@ async fn one_version_can_be_asked_for_by_its_number() {
     assert_eq!((answer.envelope.version, offsets(&answer.envelope.head)), (Some(first), vec![1, 0]));
     let error = world.rows("by_page", &[("version", "99")]).await.unwrap_err();
     assert_eq!((error.problem().status, error.problem().known), (404, vec!["2".to_owned(), "1".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_partition_that_nobody_has_read_makes_an_answer_stale() {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3)]);
+    world.append_run(0).await;
+    for version in [None, Some(&[1][..]), Some(&[1, 0])] {
+        if let Some(cuts) = version {
+            world.publish("by_page", cuts).await;
+        }
+        let envelope = check(&world, "by_page").await;
+        assert!(envelope.stale, "{version:?}");
+        assert!(envelope.stale_reasons[0].starts_with("partition 1: nothing of it was read"), "{envelope:?}");
+        assert_eq!((envelope.as_of, envelope.stale_reasons.len()), (None, 1), "{version:?}");
+        assert!(world.sql("SELECT page FROM by_page").await.unwrap().envelope.stale);
+    }
+    world.own(1).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!((envelope.stale, envelope.stale_reasons.len()), (false, 0), "an empty partition that is owned is known");
+    assert!(envelope.as_of.is_some());
+}
+
+#[tokio::test]
+async fn runs_that_follow_other_records_than_the_cut_are_not_answered_from() {
+    let world = two_partitions().await;
+    world.publish("by_page", &[2, 1]).await;
+    world.send(0, [event(5, "A", "ann", 1)]);
+    world.append_run(0).await;
+    world.forge_last_run(0).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!(offsets(&envelope.head), vec![2, 1]);
+    assert!(envelope.stale_reasons[0].contains("does not follow the records"), "{:?}", envelope.stale_reasons);
+    world.publish("by_page", &[3, 1]).await;
+    assert!(!check(&world, "by_page").await.stale);
+}
+
+/// Groups enough that the states of one partition do not fit into the limit of the test below.
+fn crowd(pages: &[&'static str]) -> Vec<super::world::Event> {
+    let users = (0..2_000).map(|number| event(number * 60, pages[number as usize % pages.len()], "x", number));
+    users.map(|event| super::world::Event { user: format!("user-{}", event.added), ..event }).collect()
+}
+
+#[tokio::test]
+async fn realtime_states_beyond_their_limit_are_left_to_batch() {
+    let settings = GatewaySettings { realtime_memory_bytes: 64 << 10, ..GatewaySettings::default() };
+    let world = World::with_settings(settings.clone());
+    world.send(0, [event(0, "A", "ann", 3), event(70, "B", "bob", 5)]);
+    world.append_run(0).await;
+    world.send(1, [event(1, "A", "cat", 7)]);
+    world.append_run(1).await;
+    world.publish("by_page", &[1, 0]).await;
+    world.publish("by_page", &[2, 0]).await;
+    assert!(!check(&world, "by_page").await.stale);
+    let newcomer = world.another_gateway_with(settings);
+
+    world.send(0, crowd(&["A", "B", "C"]));
+    world.append_run(0).await;
+    for _ in 0..2 {
+        let kept = check(&world, "by_page").await;
+        assert_eq!(offsets(&kept.head), vec![2, 1], "the last answer that fits stays");
+        assert!(kept.stale_reasons[0].contains("partition 0: its realtime states do not fit"), "{kept:?}");
+        let first = newcomer.rows(&request("by_page", &[("limit", "10000")])).await.unwrap();
+        check_against_fold(&world, &first);
+        assert_eq!(offsets(&first.envelope.head), vec![2, 1], "the partition that fits is answered to its head");
+        assert!(first.envelope.stale);
+    }
+    let end = world.log_end(0);
+    world.publish("by_page", &[end, 1]).await;
+    let answer = world.rows("by_page", &[("limit", "10000")]).await.unwrap();
+    check_against_fold(&world, &answer);
+    assert_eq!((offsets(&answer.envelope.head), answer.envelope.stale), (vec![end, 1], false));
 }

@@ -82,6 +82,7 @@ async fn check_under_publication(seed: u64, is_refreshing: bool) {
     let world = Arc::new(World::new());
     world.send(0, [event(0, "A", "ann", 1)]);
     world.append_run(0).await;
+    world.own(1).await;
     let shutdown = CancellationToken::new();
     let loops =
         if is_refreshing { Some(tokio::spawn(run::run(world.gateway.clone(), shutdown.clone()))) } else { None };

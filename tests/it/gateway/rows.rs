@@ -1,7 +1,9 @@
 //! Rows requests: filters, roll-ups, order, layers, tokens, and what is refused.
 
 use datafusion::assert_batches_eq;
-use query_gateway::GatewayError;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use query_gateway::{GatewayError, GatewaySettings, SqlRequest};
 
 use super::world::{World, check_against_fold, event};
 
@@ -235,4 +237,56 @@ async fn a_request_that_is_not_understood_is_told_what_exists() {
     }
     let twice = world.rows("by_page", &[("limit", "1"), ("limit", "2")]).await.unwrap_err();
     assert!(twice.to_string().contains("given twice"), "{twice}");
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_cover_a_token_is_refused_at_once() {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3), event(70, "B", "bob", 5)]);
+    world.append_run(0).await;
+    let older = world.publish("by_page", &[1, 0]).await.to_string();
+    let newer = world.publish("by_page", &[2, 0]).await.to_string();
+    let token = world.token(0, 0);
+    let of = |version: &str| [("after", token.clone()), ("version", version.to_owned()), ("timeout", "30s".to_owned())];
+    let ask = async |version: &str| {
+        let parameters = of(version);
+        let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        world.rows("by_page", &parameters).await
+    };
+    let error = ask(&older).await.unwrap_err();
+    let GatewayError::NotInVersion { behind, .. } = &error else { panic!("{error}") };
+    assert_eq!((behind[0].partition.0, behind[0].asked.0, behind[0].reached.0), (0, 2, 1));
+    assert_eq!((error.problem().status, error.problem().behind.len()), (409, 1));
+    assert_eq!(ask(&newer).await.unwrap().envelope.version.unwrap().to_string(), newer);
+}
+
+#[tokio::test]
+async fn requests_that_wait_do_not_stand_in_the_way_of_others() {
+    let settings = GatewaySettings { max_queries: 1, max_sql_queries: 1, max_waiting: 2, ..GatewaySettings::default() };
+    let world = World::with_settings(settings);
+    world.send(0, [event(0, "A", "ann", 3)]);
+    world.append_run(0).await;
+    world.own(1).await;
+    let token = world.token(0, 1);
+    let waiting = [("after", token.as_str()), ("timeout", "30s")];
+    let sql = SqlRequest {
+        after: Some(token.clone()),
+        timeout: Some("30s".to_owned()),
+        ..SqlRequest::new("SELECT page FROM by_page")
+    };
+    let ask_rows = || async { world.rows("by_page", &waiting).await.map(|answer| answer.rows.num_rows()) }.boxed();
+    let ask_sql = || async { world.gateway.sql(&sql).await.map(|answer| answer.rows.num_rows()) }.boxed();
+    let waiters: FuturesUnordered<_> = [ask_rows(), ask_sql(), ask_rows()].into_iter().collect();
+    let (refused, waiters) = waiters.into_future().await;
+    let refused = refused.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("2 requests are waiting for a position token"), "{refused}");
+    assert_eq!(refused.problem().status, 429);
+    assert_eq!(world.rows("by_page", &[]).await.unwrap().rows.num_rows(), 1);
+    assert_eq!(world.sql("SELECT page FROM by_page").await.unwrap().rows.num_rows(), 1);
+    world.send(0, [event(0, "B", "bob", 1)]);
+    world.append_run(0).await;
+    // One after the other: both limits on running queries are 1.
+    for waiter in waiters {
+        assert_eq!(waiter.await.unwrap(), 2);
+    }
 }

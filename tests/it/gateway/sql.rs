@@ -250,3 +250,21 @@ async fn consistency_and_tokens_hold_for_sql_too() {
     let request = SqlRequest { after, timeout, ..SqlRequest::new(count) };
     assert_eq!(world.gateway.sql(&request).await.unwrap_err().problem().status, 504);
 }
+
+#[tokio::test]
+async fn a_token_is_waited_for_by_every_view_of_a_query() {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3)]);
+    world.append_run(0).await;
+    world.publish("totals", &[1, 0]).await;
+    world.send(0, [event(0, "B", "bob", 1)]);
+    world.append_run_of(0, &["by_page"]).await;
+    for tables in ["by_page p JOIN totals t", "totals t JOIN by_page p"] {
+        let sql = format!("SELECT p.page AS page, t.edits AS edits FROM {tables} ON p.page = t.page ORDER BY page");
+        let (after, timeout) = (Some(world.token(0, 0)), Some("20ms".to_owned()));
+        let request = SqlRequest { after, timeout, ..SqlRequest::new(sql) };
+        let error = world.gateway.sql(&request).await.unwrap_err();
+        assert!(error.to_string().contains("view totals does not cover"), "{tables}: {error}");
+        assert_eq!(error.problem().status, 504);
+    }
+}

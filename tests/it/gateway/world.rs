@@ -175,7 +175,11 @@ impl World {
 
     /// Another gateway on the same stores, which has served nothing yet.
     pub(super) fn another_gateway(&self) -> Arc<Gateway> {
-        let settings = GatewaySettings::default();
+        self.another_gateway_with(GatewaySettings::default())
+    }
+
+    /// The same with other settings.
+    pub(super) fn another_gateway_with(&self, settings: GatewaySettings) -> Arc<Gateway> {
         gateway(&self.pipeline, &self.lake, &self.store, &self.board, &self.clock, settings)
     }
 
@@ -186,6 +190,21 @@ impl World {
     /// Writes events to the log of a partition.
     pub(super) fn send(&self, partition: i32, events: impl IntoIterator<Item = Event>) {
         self.log.lock().unwrap().entry(PartitionId(partition)).or_default().extend(events);
+    }
+
+    /// Writes an index without runs, as a worker does that starts on an empty partition.
+    pub(super) async fn own(&self, partition: i32) {
+        let (stamp, now) = (IndexStamp(self.ids.next_id()), views::Clock::now(self.clock.as_ref()));
+        let index = Index::new(stamp, DefinitionNumber(1), Position::start(Incarnation(0)), now);
+        self.swap(partition, None, &index).await;
+    }
+
+    /// Makes the last run of a partition follow a record of another log, at the same offset.
+    pub(super) async fn forge_last_run(&self, partition: i32) {
+        let index = self.store.inner.read_index(&key(partition)).await.unwrap().unwrap();
+        let mut forged = Index { stamp: IndexStamp(self.ids.next_id()), ..index.clone() };
+        forged.runs.last_mut().unwrap().from.fingerprint = Fingerprint(77);
+        self.swap(partition, Some(&index), &forged).await;
     }
 
     /// Appends one run up to the end of the log.

@@ -361,7 +361,7 @@ impl System {
         let mut states = Vec::new();
         for partition in PARTITIONS {
             let index = self.index(partition).await;
-            let runs = tile(index.as_ref(), view.hash, cut.offset(partition)).unwrap().runs;
+            let runs = tile(index.as_ref(), view.hash, cut.position(partition, Incarnation(0))).unwrap().runs;
             let filled = runs.iter().filter(|run| run.rows_of(view.hash) != Some(0));
             let keys: Vec<BlobKey> = filled.map(|run| BlobKey { run: run.id, view: view.hash }).collect();
             for found in self.memory.get_blobs(&self.key(partition), &keys).await.unwrap() {

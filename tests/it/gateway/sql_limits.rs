@@ -1,0 +1,216 @@
+//! SQL that asks for more than there is: every attack is answered with a problem, in bounded memory, and the next query
+//! runs.
+
+use std::time::Duration;
+
+use query_gateway::{GatewayError, GatewaySettings};
+
+use super::world::{World, event};
+
+const MIB: usize = 1 << 20;
+
+/// Some hundred rows, and 16 MiB for all of SQL.
+async fn world() -> World {
+    let settings = GatewaySettings {
+        sql_memory_bytes: 16 * MIB,
+        sql_result_bytes: 4 * MIB,
+        sql_time_limit: Duration::from_secs(20),
+        ..GatewaySettings::default()
+    };
+    let world = World::with_settings(settings);
+    world.send(0, (0..600).map(|number| event(number * 60, ["A", "B", "C"][number as usize % 3], "ann", number)));
+    world.append_run(0).await;
+    world.own(1).await;
+    world
+}
+
+/// The most memory that the process has used so far; 0 where the system does not tell.
+fn peak_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()).unwrap_or_default() * 1024
+}
+
+/// Each statement is refused with one of the statuses, the process takes less than a gigabyte more (other tests run beside it), and a
+/// plain query runs afterwards.
+async fn check_refused(statements: impl IntoIterator<Item = String>, statuses: &[u16]) {
+    let world = world().await;
+    for sql in statements {
+        let before = peak_bytes();
+        let outcome = world.sql(&sql).await;
+        let shown: String = sql.chars().take(160).collect();
+        let error = outcome.map(|_| ()).err().unwrap_or_else(|| panic!("{shown} was run"));
+        let problem = error.problem();
+        assert!(statuses.contains(&problem.status), "{shown}: {} {error}", problem.status);
+        let grown = peak_bytes() - before;
+        assert!(grown < 1024 * MIB, "{shown}: {grown} bytes more");
+        let plain = world.sql("SELECT MEASURE(edits) AS edits FROM by_page").await.unwrap().to_json().unwrap();
+        assert!(plain.starts_with(r#"{"rows":[{"edits":600}]"#), "{plain}");
+    }
+}
+
+fn owned(statements: &[&str]) -> Vec<String> {
+    statements.iter().map(|sql| (*sql).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn functions_that_make_much_of_little_do_not_exist() {
+    let statements = owned(&[
+        "SELECT repeat('x', 1000000000)",
+        "SELECT repeat(page, 1000000000) FROM by_page",
+        "SELECT lpad('x', 2000000000, 'y')",
+        "SELECT rpad(page, 2000000000) FROM by_page",
+        "SELECT array_repeat(1, 1000000000)",
+        "SELECT list_repeat(1, 1000000000)",
+        "SELECT array_resize(make_array(1), 1000000000, 2)",
+        "SELECT range(1000000000)",
+        "SELECT generate_series(1, 1000000000)",
+        "SELECT unnest(generate_series(1, 1000000000))",
+        "SELECT arrow_cast('x', 'FixedSizeBinary(2000000000)')",
+        "SELECT CAST(NULL AS INT[2000000000])",
+        "SELECT TRY_CAST(make_array(1) AS INT[2000000000])",
+    ]);
+    check_refused(statements, &[400]).await;
+    check_refused(owned(&["SELECT * FROM generate_series(1, 1000000000)", "SELECT * FROM range(1000000000)"]), &[404])
+        .await;
+}
+
+/// `WITH t0 AS (first), t1 AS (next over t0), ... SELECT * FROM tn`.
+fn chain(first: &str, next: &str, steps: usize) -> String {
+    let last = steps;
+    let steps = (1..=steps).map(|step| format!(", t{step} AS ({})", next.replace('$', &format!("t{}", step - 1))));
+    format!("WITH t0 AS ({first}){} SELECT max(x) AS x FROM t{last}", steps.collect::<String>())
+}
+
+#[tokio::test]
+async fn texts_that_grow_step_by_step_are_refused() {
+    let thousand = "a".repeat(1_000);
+    let other = "b".repeat(1_000);
+    let nested = |from: &str| {
+        format!(
+            "SELECT replace(replace(replace({from}, 'a', '{other}'), 'b', '{other}'), 'b', '{other}') AS x FROM by_page"
+        )
+    };
+    let column = "SELECT concat(page, 'abcdefghijklmnop') AS x FROM by_page";
+    check_refused(
+        [
+            nested(&format!("'{thousand}'")),
+            nested("concat(page, 'aaaa')"),
+            format!(
+                "SELECT regexp_replace(regexp_replace('{thousand}', '(a)', '{other}', 'g'), '(b)', '{other}', 'g') AS x"
+            ),
+            format!(
+                "SELECT regexp_replace(concat(page, '{thousand}'), '(.*)', '{}', 'g') AS x FROM by_page",
+                "\\1".repeat(2_000)
+            ),
+            chain("SELECT 'abcdefgh' AS x", "SELECT x || x AS x FROM $", 28),
+            chain(column, "SELECT x || x AS x FROM $", 28),
+            chain(column, "SELECT concat(x, x, x, x, x, x, x, x) AS x FROM $", 10),
+            chain(column, "SELECT concat_ws(x, x, x, x, x) AS x FROM $", 10),
+            chain(column, "SELECT x || x AS x FROM $ GROUP BY x", 28),
+            chain(column, "SELECT array_to_string(make_array(x, x, x, x, x, x), x) AS x FROM $", 10),
+            chain(column, "SELECT overlay(x PLACING x FROM 2 FOR 0) AS x FROM $ GROUP BY x", 28),
+            chain("SELECT make_array(1, 2, 3, 4, 5, 6, 7, 8) AS x", "SELECT array_concat(x, x) AS x FROM $", 28),
+            chain("SELECT make_array(edits, edits) AS x FROM by_page", "SELECT x || x AS x FROM $ GROUP BY x", 28),
+        ],
+        &[413],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn plans_that_double_at_each_step_are_refused() {
+    check_refused(
+        [
+            chain("SELECT edits AS x FROM by_page", "SELECT a.x FROM $ a JOIN $ b ON a.x = b.x", 40),
+            chain("SELECT edits AS x FROM by_page", "SELECT x FROM $ UNION ALL SELECT x FROM $", 40),
+            chain("SELECT edits AS x FROM by_page", "SELECT x FROM $ WHERE x IN (SELECT x FROM $)", 40),
+            chain("SELECT edits AS x FROM by_page", "SELECT x + x AS x FROM $ WHERE x > 0", 40),
+            chain("SELECT 1 AS x", "SELECT x + x AS x FROM $", 60),
+            format!("SELECT 1 AS x{}", " UNION ALL SELECT 1".repeat(800)),
+            format!("SELECT count(*) AS x FROM by_page{}", ", by_page".repeat(200)),
+        ],
+        &[413],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn deep_texts_are_refused_before_they_are_walked() {
+    let of = |left: &str, right: &str, times: usize| {
+        format!("SELECT {}edits{} AS x FROM by_page", left.repeat(times), right.repeat(times))
+    };
+    check_refused([of("(", ")", 4_000), of("abs(", ")", 2_000), of("NOT ", "", 200), of("-(", ")", 100)], &[400]).await;
+    check_refused(
+        [
+            of("", "+1", 7_000),
+            of("", " OR true", 1_500),
+            of("- ", "", 4_000),
+            of("", "::int", 2_000),
+            of("", "[1]", 4_000),
+            of("", " IS NULL", 1_500),
+        ],
+        &[413],
+    )
+    .await;
+    let world = world().await;
+    for sql in [of("", "+1", 250), format!("SELECT page FROM by_page WHERE {}", vec!["edits = 7"; 120].join(" OR "))] {
+        world.sql(&format!("{sql} LIMIT 1")).await.unwrap();
+    }
+    let list: Vec<String> = (0..2_500).map(|number| number.to_string()).collect();
+    let sql = format!("SELECT count(*) AS n FROM by_page WHERE edits IN ({})", list.join(","));
+    assert!(world.sql(&sql).await.unwrap().to_json().unwrap().starts_with(r#"{"rows":[{"n":600}]"#));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joins_and_windows_without_end_stop_at_a_limit() {
+    let crossed = "FROM by_page a, by_page b, by_page c, by_page d";
+    check_refused(
+        [
+            format!("SELECT a.page AS page, b.page AS other {crossed}"),
+            format!("SELECT a.hour AS x, sum(a.edits) OVER () AS n {crossed} ORDER BY n LIMIT 1"),
+            format!("SELECT max(n) AS n FROM (SELECT rank() OVER (ORDER BY a.hour) AS n {crossed}) t"),
+            format!("SELECT a.hour AS x, b.hour AS y, c.hour AS z, count(*) AS n {crossed} GROUP BY x, y, z"),
+            format!("SELECT array_agg(a.page) AS n {crossed}"),
+            format!("SELECT string_agg(a.page, '{}') AS n {crossed}", "x".repeat(10_000)),
+        ],
+        &[413, 408],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn ordinary_texts_and_lists_are_not_in_the_way() {
+    let world = world().await;
+    for (expression, expected) in [
+        ("page || '/' || edits", "\"A/1\""),
+        ("concat(page, '-', page)", "\"A-A\""),
+        ("concat_ws(', ', page, 'x', NULL)", "\"A, x\""),
+        ("replace(page, 'A', 'long text')", "\"long text\""),
+        ("regexp_replace(page, '(.)', '<\\1>')", "\"<A>\""),
+        ("upper(lower(page))", "\"A\""),
+        ("coalesce(nullif(page, 'A'), 'none')", "\"none\""),
+        ("make_array(page, 'x')", "[\"A\",\"x\"]"),
+        ("array_to_string(make_array(page, 'x'), '+')", "\"A+x\""),
+        ("make_array(1) || make_array(2)", "[1,2]"),
+        ("to_char(hour, '%Y')", "\"2026\""),
+        ("substr('abc' || page, 2)", "\"bcA\""),
+        ("CASE WHEN page = 'A' THEN page || '!' ELSE 'x' END", "\"A!\""),
+        ("'a' || NULL", "null"),
+        ("split_part('a-b', '-', 2)", "\"b\""),
+    ] {
+        let sql = format!("SELECT {expression} AS x FROM by_page WHERE page = 'A' ORDER BY hour LIMIT 1");
+        let text = world.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).to_json().unwrap();
+        assert!(text.starts_with(&format!(r#"{{"rows":[{{"x":{expected}}}]"#)), "{sql}: {text}");
+    }
+    let grouped = "SELECT page || '!' AS loud, count(*) AS n FROM by_page WHERE page || '!' <> 'B!' GROUP BY page || '!' ORDER BY loud";
+    let text = world.sql(grouped).await.unwrap().to_json().unwrap();
+    assert!(text.starts_with(r#"{"rows":[{"loud":"A!","n":200},{"loud":"C!","n":200}]"#), "{text}");
+    let unnamed = world.sql("SELECT page || '!' FROM by_page LIMIT 1").await.unwrap().to_json().unwrap();
+    assert!(unnamed.contains("by_page.page || "), "the column keeps the name that the engine gives it: {unnamed}");
+    let ran =
+        world.sql("SELECT sum(edits) OVER (ORDER BY hour) AS n FROM by_page ORDER BY n DESC LIMIT 1").await.unwrap();
+    assert!(ran.to_json().unwrap().starts_with(r#"{"rows":[{"n":600}]"#));
+    let error = world.sql("SELECT page || make_array(1) || 1.5 AS x FROM by_page").await.unwrap_err();
+    assert!(matches!(error, GatewayError::BadRequest { .. }), "{error}");
+}
