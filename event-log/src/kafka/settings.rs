@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::error::call_error;
 use crate::EventLogError;
 use crate::group::LocalGroups;
 
@@ -124,15 +125,19 @@ const RESERVED: [&str; 18] = [
 ];
 
 impl KafkaSettings {
-    /// Refuses properties that would break what the layers rely on.
+    /// Refuses properties that would break what the layers rely on, and those that librdkafka does not know or take.
     ///
     /// # Errors
     /// [`EventLogError::Unusable`] with the name of the property.
     pub fn validate(&self) -> Result<(), EventLogError> {
-        match self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
-            Some(name) => Err(EventLogError::Unusable(format!("kafka property {name} is set by twofold itself"))),
-            None => Ok(()),
+        if let Some(name) = self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
+            return Err(EventLogError::Unusable(format!("kafka property {name} is set by twofold itself")));
         }
+        // Those of the consumer, too: it is made much later, when everything seems to run.
+        for config in [self.producer_config(), self.consumer_config("validate")] {
+            config.create_native_config().map_err(|error| call_error("kafka settings", &error))?;
+        }
+        Ok(())
     }
 
     pub(super) fn client_config(&self) -> ClientConfig {

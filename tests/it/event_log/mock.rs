@@ -9,6 +9,8 @@ use ::event_log::kafka::{Compression, KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, EventLogError, Poll};
 use async_trait::async_trait;
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::Instant;
 use views::{Offset, PartitionId};
 
@@ -23,10 +25,16 @@ struct Mock {
 
 impl Mock {
     async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts a cluster that `prepare` has told what to do.
+    async fn start_with(prepare: fn(&MockCluster<'_, DefaultProducerContext>)) -> Self {
         let (topics, wanted) = mpsc::sync_channel::<(String, i32)>(0);
         let (tell, told) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let cluster = MockCluster::new(1).unwrap();
+            prepare(&cluster);
             tell.send(cluster.bootstrap_servers()).unwrap();
             for (topic, partitions) in wanted {
                 cluster.create_topic(&topic, partitions, 1).unwrap();
@@ -139,4 +147,28 @@ async fn first_error(consumer: &mut dyn ::event_log::LogConsumer) -> EventLogErr
             Err(error) => return error,
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_batch_costs_only_the_record_that_is_to_blame() {
+    // Brokers refuse a batch as a whole, also where its records are small enough one by one.
+    let mock = Mock::start_with(|cluster| {
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        let taken = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        // The batch of three, then the three records alone.
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refused, taken, refused, taken]);
+    })
+    .await;
+    mock.make_topic("t", 1).await;
+    let records = ["one", "two", "three"].map(|payload| record(None, payload, 0));
+    let answers = mock.log.append("t", records.to_vec()).await;
+    let outcomes: Vec<bool> = answers.iter().map(|answer| matches!(answer, Err(EventLogError::Refused(_)))).collect();
+    assert_eq!(outcomes, [false, true, false], "{answers:?}");
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    let mut reader = mock.log.consumer("t", None).await.unwrap();
+    reader.seek(&BTreeMap::from([(ONE, Offset(0))])).await.unwrap();
+    let stored: Vec<_> = read(reader.as_mut(), 2).await.into_iter().map(|record| record.payload).collect();
+    assert_eq!(stored, ["one", "three"]);
+    // Nothing of it lasts.
+    append(&mock.log, "t", vec![record(None, "four", 0)]).await;
 }
