@@ -11,6 +11,9 @@ pub enum EventLogError {
     /// More records wait for their acknowledgement than the client holds: slow down, then try again.
     #[error("event log is overloaded: {0}")]
     Overloaded(String),
+    /// The broker is there and has no room: free some, then try again.
+    #[error("event log is full: {0}")]
+    Full(String),
     /// The record is larger than this client sends: it will never be stored.
     #[error("record of {bytes} bytes exceeds the limit of {limit_bytes} bytes")]
     TooLarge {

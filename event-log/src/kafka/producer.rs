@@ -19,6 +19,7 @@ use super::admin;
 use super::context::LogContext;
 use super::error::{append_error, call_error};
 use super::record::to_millis;
+use super::room;
 use super::settings::KafkaSettings;
 use crate::{EventLogError, NewRecord};
 
@@ -47,6 +48,7 @@ impl KafkaProducer {
         let producer = self.current();
         let mut answers = self.append_with(&producer, topic, records.iter()).await;
         self.replace_if_dead(&producer);
+        self.explain_failures(&records, &mut answers).await;
         let refused = |at: &usize| matches!(answers[*at], Err(EventLogError::Refused(_)));
         let refused: Vec<usize> = (0..records.len()).filter(refused).collect();
         if !refused.is_empty()
@@ -68,6 +70,21 @@ impl KafkaProducer {
         let sent: Vec<(usize, Sent)> =
             records.map(|record| (size(record), self.send(producer, topic, record))).collect();
         join_all(sent.into_iter().map(|(bytes, sent)| self.answer(topic, bytes, sent))).await
+    }
+
+    /// Says so where a broker on this machine fails because its disk is full.
+    async fn explain_failures(&self, records: &[NewRecord], answers: &mut [Answer]) {
+        let is_failed = |answer: &&mut Answer| matches!(answer, Err(EventLogError::Unreachable(_)));
+        let Some(folder) = self.settings.records_folder.clone() else { return };
+        let failed: Vec<&mut Answer> = answers.iter_mut().filter(is_failed).collect();
+        if failed.is_empty() {
+            return;
+        }
+        let bytes = records.iter().map(size).sum();
+        let looking = tokio::task::spawn_blocking(move || room::why_no_room(&folder, bytes));
+        if let Ok(Some(reason)) = looking.await {
+            failed.into_iter().for_each(|answer| *answer = Err(EventLogError::Full(reason.clone())));
+        }
     }
 
     fn alone(&self) -> Option<&FutureProducer<LogContext>> {

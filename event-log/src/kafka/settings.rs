@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -63,6 +64,9 @@ pub struct KafkaSettings {
     /// Groups inside this process instead of the broker's: for the embedded broker, which has one process.
     /// Default `None`.
     pub local_groups: Option<LocalGroups>,
+    /// The folder of the broker's records where it is on this machine: looked at when an append fails without a reason.
+    /// Default `None`.
+    pub records_folder: Option<PathBuf>,
     /// Any other librdkafka property by its name: TLS, SASL, tuning. Those that the law rests on are refused.
     pub properties: BTreeMap<String, String>,
 }
@@ -86,6 +90,7 @@ impl Default for KafkaSettings {
             session_timeout: Duration::from_secs(10),
             replication: None,
             local_groups: None,
+            records_folder: None,
             properties: BTreeMap::new(),
         }
     }
