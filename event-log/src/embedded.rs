@@ -94,6 +94,7 @@ impl EmbeddedBroker {
             idempotent: false,
             replication: Some(1),
             local_groups: Some(self.groups.clone()),
+            records_folder: self.file.parent().map(Path::to_owned),
             ..KafkaSettings::default()
         }
     }

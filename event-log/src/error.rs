@@ -11,7 +11,10 @@ pub enum EventLogError {
     /// More records wait for their acknowledgement than the client holds: slow down, then try again.
     #[error("event log is overloaded: {0}")]
     Overloaded(String),
-    /// The record is larger than the log takes: it will never be stored.
+    /// The broker is there and has no room: free some, then try again.
+    #[error("event log is full: {0}")]
+    Full(String),
+    /// The record is larger than this client sends: it will never be stored.
     #[error("record of {bytes} bytes exceeds the limit of {limit_bytes} bytes")]
     TooLarge {
         /// Key and payload.
@@ -19,6 +22,9 @@ pub enum EventLogError {
         /// What is allowed.
         limit_bytes: usize,
     },
+    /// The brokers refuse this record for what it is: it is not stored, and sending it again does not change that.
+    #[error("record can never be stored: {0}")]
+    Refused(String),
     /// The offset is no longer in the log: read the master dataset, or (archive alone) declare a hole.
     #[error("topic {topic} partition {partition}: offset {asked} has expired, the log starts at {low}")]
     Expired {

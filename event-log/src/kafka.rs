@@ -24,6 +24,7 @@ mod context;
 mod error;
 mod producer;
 mod record;
+mod room;
 mod run;
 mod settings;
 

@@ -102,6 +102,18 @@ fn validate_tells_all_problems_at_once() {
 }
 
 #[test]
+fn a_pipeline_file_may_come_from_any_editor_but_must_be_text() {
+    let place = Place::new();
+    let windows = place.write("windows.sql", &format!("\u{feff}{}", PIPELINE.replace('\n', "\r\n")));
+    check(&twofold(&["validate", &text(&windows)]), 0, &["view hits_by_page"]);
+    let zeros = place.write("zeros.sql", "\0\0\0");
+    check(&twofold(&["validate", &text(&zeros)]), 1, &["zeros.sql", "no text: byte 0 is zero"]);
+    let latin = place.path("latin.sql");
+    std::fs::write(&latin, b"-- caf\xe9").unwrap();
+    check(&twofold(&["validate", &text(&latin)]), 1, &["latin.sql", "no UTF-8 text at byte 6"]);
+}
+
+#[test]
 fn wrong_configuration_is_told_by_key_before_anything_starts() {
     let place = Place::new();
     let config = place.write("twofold.toml", "[speed]\ntik = \"1s\"\n[batch]\nkeep_versions = 1\n");
@@ -166,7 +178,7 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let running = Running::start(&place.setup()).await;
     let data = text(&place.path("data"));
     check(&place.run(&["up"], &["--listen", "127.0.0.1:0"]), 1, &["in use by another process", "pid"]);
-    check(&twofold(&["status", "--data-dir", &data]), 0, &["\"hits_by_page\"", "embedded_broker_bytes"]);
+    check(&twofold(&["status", "--json", "--data-dir", &data]), 0, &["\"hits_by_page\"", "embedded_broker_bytes"]);
     check(&twofold(&["query", "SELECT page FROM nowhere", "--data-dir", &data]), 1, &["nowhere", "hits_by_page"]);
 
     let lines = place.path("hits.jsonl.gz");
@@ -183,8 +195,9 @@ async fn a_running_system_is_found_by_its_data_directory() {
         let printed = String::from_utf8(output.stdout).unwrap();
         token = printed.trim().rsplit(' ').next().unwrap().to_owned();
     }
-    let output = twofold(&["load", &text(&lines), "--source", "nowhere", "--data-dir", &data]);
-    check(&output, 1, &["nowhere", "hits"]);
+    let load = ["load", &text(&lines), "--data-dir", &data, "--source"];
+    check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["no source is named nowhere", "pipeline: hits"]);
+    check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["no source is named a/../b?c"]);
 
     // Without a pipeline the one that runs is meant.
     let unnamed = ["batch", "run", "--view", "nowhere", "--data-dir", &data];
@@ -192,6 +205,9 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let sql = "SELECT page, hits FROM hits_by_page ORDER BY page";
     running.rows("hits_by_page", &[("after", &token), ("timeout", "30s")]).await;
     check(&twofold(&["query", sql, "--data-dir", &data]), 0, &["│ /      ┆    2 │", "│ /about ┆    1 │", "2 rows"]);
+    let status = twofold(&["status", "--data-dir", &data]);
+    check(&status, 0, &["kafka address 127.0.0.1:", "│ source ┆ partition ┆ produced ┆", "│ hits_by_page ┆ served"]);
+    check(&status, 0, &["archive of hits: running", "100.0 %"]);
     assert!(running.terminate().success());
     assert!(!place.path("data/run.json").exists());
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: version 1 published, 10 records"]);

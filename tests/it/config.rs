@@ -112,7 +112,37 @@ fn wrong_values_are_told_all_at_once_by_key() {
 fn wrong_types_and_broken_files_are_refused() {
     let error = read("[speed]\ntick = 200\n", &[], &[]).unwrap_err();
     assert!(error.contains("`speed.tick` (test.toml): expected string, found integer"), "{error}");
-    assert!(read("[speed\n", &[], &[]).unwrap_err().contains("is not TOML"));
+    assert!(read("[speed\n", &[], &[]).unwrap_err().contains("\n  test.toml: is not TOML"));
+}
+
+#[test]
+fn limits_that_can_never_work_together_are_refused_by_both_keys() {
+    let cases: [(&str, &[&str]); 10] = [
+        (
+            "[collector]\nmax_in_flight = \"39MiB\"",
+            &["`collector.max_in_flight` (test.toml): `39MiB`", "`collector.max_body`", "8MiB + 32MiB"],
+        ),
+        ("[collector]\nmax_inflated = \"1GiB\"", &["`collector.max_in_flight` (default)", "8MiB + 1GiB"]),
+        ("[collector]\nmax_event_bytes = 1048577", &["`collector.max_event_bytes`", "1 to 1048576"]),
+        (
+            "[log]\nlinger = \"30s\"",
+            &["`collector.acknowledge_timeout`", "`log.delivery_timeout`", "`log.linger` (30s)"],
+        ),
+        ("[log]\nqueue_size = \"512KiB\"", &["`log.queue_size`", "`log.max_record_bytes` (1000000)"]),
+        ("[archive]\nretry_min = \"31s\"", &["`archive.retry_max` (default): `30s`", "`archive.retry_min` (31s)"]),
+        ("[gateway]\ndefault_rows = 20000", &["`gateway.max_rows`", "`gateway.default_rows` (20000)"]),
+        ("[gateway]\ndefault_wait = \"31s\"", &["`gateway.max_wait`", "`gateway.default_wait` (31s)"]),
+        ("[speed]\ntouch = \"15s\"", &["`gateway.stale_after`", "`speed.touch` (15s)"]),
+        // What only the client library knows, also of the clients that are made later.
+        ("[log]\nprefetch_size = \"4TiB\"", &["section [log]", "queued.max.messages.kbytes"]),
+    ];
+    for (file, parts) in cases {
+        let error = read(file, &[], &[]).unwrap_err();
+        assert!(parts.iter().all(|part| error.contains(part)), "{file}: {parts:?} are not all in:\n{error}");
+    }
+    assert!(read("[collector]\nmax_in_flight = \"40MiB\"", &[], &[]).is_ok());
+    let unknown = read("[log.properties]\n\"no.such\" = \"1\"", &[], &[]).unwrap_err();
+    assert!(unknown.contains("no.such"), "{unknown}");
 }
 
 #[test]

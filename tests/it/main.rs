@@ -29,6 +29,8 @@ mod collector;
 
 /// JSON lines in pieces that fit into a request.
 mod lines;
+/// Loading a file: every line answered for once, and honest words where it ends early.
+mod load;
 
 /// The batch layer: every record archived once, every batch view equal to a fold over the log below its cut.
 mod batch;

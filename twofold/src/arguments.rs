@@ -43,13 +43,16 @@ pub enum Command {
     /// Watch lifelike traffic being counted twice, and checked.
     Demo(DemoArguments),
     /// Send a file of events (JSON lines, plain or gzip) through the collector.
+    ///
+    /// Loading a file again is safe where the source names event ids: what is there already counts once. Where it names
+    /// none, the command says so, and every further load counts all lines again.
     Load(LoadArguments),
     /// Ask a running system in SQL.
     Query(QueryArguments),
     /// Read a pipeline file and say what it defines, or everything that is wrong with it.
     Validate(ValidateArguments),
     /// Show how far a running system is.
-    Status(TargetArguments),
+    Status(StatusArguments),
     /// Check directory, ports and stores before a start.
     Doctor(UpArguments),
 }
@@ -171,6 +174,9 @@ pub struct LoadArguments {
     /// Events a second at most.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
+    /// Give up when no line was taken for so long; until then what was not taken is sent again.
+    #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = parse_duration)]
+    pub give_up_after: Duration,
     /// Which running system is meant.
     #[command(flatten)]
     pub target: TargetArguments,
@@ -182,6 +188,17 @@ pub struct QueryArguments {
     /// A SELECT over the views.
     pub sql: String,
     /// Print the answer as JSON instead of a table.
+    #[arg(long)]
+    pub json: bool,
+    /// Which running system is meant.
+    #[command(flatten)]
+    pub target: TargetArguments,
+}
+
+/// Arguments of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArguments {
+    /// Print everything that is known as JSON instead of tables.
     #[arg(long)]
     pub json: bool,
     /// Which running system is meant.

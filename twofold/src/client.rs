@@ -11,6 +11,7 @@ use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
 use serde_json::Value;
+use url::Url;
 
 use crate::data_dir::read_run_note;
 
@@ -44,8 +45,15 @@ pub struct EventError {
     pub index: usize,
     /// Why.
     pub error: String,
-    /// Whether the log holds it; `None`: nobody knows, send it again.
+    /// Whether the log holds it, now and for good; `None`: send it again.
     pub stored: Option<bool>,
+}
+
+/// What the collector says about a source.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct SourceDetails {
+    /// The column by which copies are known; `None`: an event that is sent twice counts twice.
+    pub event_id: Option<String>,
 }
 
 /// How one request to the collector ended.
@@ -59,6 +67,8 @@ pub enum SendOutcome {
         after: Option<Duration>,
         /// What the system said.
         reason: String,
+        /// Whether events may be in the log although nobody said so.
+        maybe_stored: bool,
         /// What became of the events, where some of them were stored nevertheless.
         partly: Option<Receipt>,
     },
@@ -98,33 +108,51 @@ impl Client {
         &self.base
     }
 
+    /// Asks what a source is like.
+    ///
+    /// # Errors
+    /// As in [`Self::get`]; above all where there is no such source.
+    pub async fn source(&self, source: &str) -> Result<SourceDetails> {
+        let body = self.read(self.http.get(self.source_url(source, &[])?)).await?;
+        serde_json::from_str(&body).with_context(|| format!("{} answered something else than a source", self.base))
+    }
+
     /// Sends newline-delimited JSON to a source.
     ///
     /// # Errors
     /// A refusal that sending again would not change.
     pub async fn send_events(&self, source: &str, lines: Bytes) -> Result<SendOutcome> {
-        let url = format!("{}/v1/sources/{source}/events", self.base);
+        let url = self.source_url(source, &["events"])?;
         let request = self.http.post(url).header("content-type", "application/x-ndjson").body(lines);
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() || error.is_timeout() || error.is_request() => {
-                let reason = format!("{:#}", anyhow!(error));
-                return Ok(SendOutcome::Later { after: None, reason, partly: None });
-            }
-            Err(error) => return Err(error).context("the collector's answer cannot be read"),
+            Err(error) => return Ok(unanswered(error)),
         };
         let status = response.status();
+        let after = response.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok()?.parse().ok());
+        let body = match response.text().await {
+            Ok(body) => body,
+            Err(error) => return Ok(unanswered(error)),
+        };
+        let receipt = serde_json::from_str::<Receipt>(&body).ok();
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
-            let after = response.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok()?.parse().ok());
-            let body = response.text().await.unwrap_or_default();
-            let (reason, partly) = (describe(status, &body), serde_json::from_str(&body).ok());
-            return Ok(SendOutcome::Later { after: after.map(Duration::from_secs), reason, partly });
+            return Ok(SendOutcome::Later {
+                after: after.map(Duration::from_secs),
+                reason: describe(status, &body),
+                maybe_stored: status == StatusCode::SERVICE_UNAVAILABLE && receipt.is_some(),
+                partly: receipt,
+            });
         }
-        let body = response.text().await.context("the collector's answer broke off")?;
-        match serde_json::from_str::<Receipt>(&body) {
-            Ok(receipt) => Ok(SendOutcome::Received(receipt)),
-            Err(_) => bail!("{}", describe(status, &body)),
-        }
+        receipt.map(SendOutcome::Received).ok_or_else(|| anyhow!("{}", describe(status, &body)))
+    }
+
+    /// The URL of a source, whatever letters its name has.
+    fn source_url(&self, source: &str, rest: &[&str]) -> Result<Url> {
+        let mut url = Url::parse(&self.base).with_context(|| format!("`{}` is no address", self.base))?;
+        let mut path = url.path_segments_mut().map_err(|()| anyhow!("`{}` is no address", self.base))?;
+        path.pop_if_empty().extend(["v1", "sources", source]).extend(rest);
+        drop(path);
+        Ok(url)
     }
 
     /// Asks for a JSON document: `path` starts with a slash; values of `parameters` are encoded here.
@@ -159,12 +187,19 @@ impl Client {
     }
 }
 
+/// No answer, or half of one: only where there was no connection is it certain that nothing was stored.
+fn unanswered(error: reqwest::Error) -> SendOutcome {
+    let maybe_stored = !error.is_connect();
+    SendOutcome::Later { after: None, reason: format!("{:#}", anyhow!(error)), maybe_stored, partly: None }
+}
+
 /// Problem details as one sentence, or the bare status.
 fn describe(status: StatusCode, body: &str) -> String {
     let problem: Value = serde_json::from_str(body).unwrap_or_default();
     let parts = ["title", "detail", "hint"].iter().filter_map(|field| problem.get(field)?.as_str());
     let mut told: Vec<String> = parts.map(str::to_owned).collect();
-    if let Some(known) = problem.get("known").and_then(Value::as_array) {
+    // A hint names them already.
+    if let Some(known) = problem.get("known").and_then(Value::as_array).filter(|_| problem.get("hint").is_none()) {
         let names: Vec<&str> = known.iter().filter_map(Value::as_str).collect();
         told.push(format!("known: {}", names.join(", ")));
     }

@@ -4,12 +4,14 @@
 //!  default.toml < file < environment < flags --Layers--> one value per key --Reader--> Config (settings per crate)
 //! ```
 //!
-//! Guarantee: an unknown key, a wrong type or a value out of range is refused by its key, all of them at once.
+//! Guarantee: an unknown key, a wrong type or a value out of range is refused by its key, all of them at once; so are
+//! limits that are right one by one and can never work together (`limits.rs`).
 //! Not here: reading files or the environment (`commands.rs` does); what settings are used for (the crates).
 
 mod error;
 mod layer_sections;
 mod layers;
+mod limits;
 pub mod quantity;
 mod reader;
 mod sections;
@@ -147,6 +149,9 @@ impl Config {
         let layers = sources.flags.iter().fold(layers, |layers, (key, text)| layers.with_flag(key, text));
         let reader = Reader::new(layers.finish()?);
         let config = sections::read_all(&reader);
+        // Only then: a wrong value reads as zero, which breaks every limit.
+        reader.finish()?;
+        limits::check_limits(&reader, &config);
         reader.finish()?;
         Ok(config)
     }

@@ -14,6 +14,7 @@ pub mod arguments;
 pub mod client;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod data_dir;
 pub mod demo;
 pub mod environment;

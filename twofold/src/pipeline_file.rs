@@ -18,7 +18,7 @@ const MAX_STATIC_BYTES: u64 = 64 << 20;
 /// [`Problems`] (as the source of the error) with everything that is wrong in the file; other errors where it cannot
 /// be read.
 pub fn read_pipeline(path: &Path) -> Result<Pipeline> {
-    let sql = std::fs::read_to_string(path).with_context(|| format!("cannot read pipeline file {}", path.display()))?;
+    let sql = read_text(path).with_context(|| format!("cannot read pipeline file {}", path.display()))?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let named = Pipeline::static_files(&sql).map_err(|problems| in_file(path, problems))?;
     let mut files = BTreeMap::new();
@@ -29,6 +29,17 @@ pub fn read_pipeline(path: &Path) -> Result<Pipeline> {
         }
     }
     Pipeline::read(&sql, &files).map_err(|problems| in_file(path, problems))
+}
+
+/// The text without the byte-order mark that editors on Windows put before it.
+fn read_text(path: &Path) -> Result<String> {
+    let text = String::from_utf8(std::fs::read(path)?).map_err(|error| {
+        anyhow!("it is no UTF-8 text at byte {}: save it as UTF-8", error.utf8_error().valid_up_to())
+    })?;
+    if let Some(at) = text.find('\0') {
+        bail!("it is no text: byte {at} is zero");
+    }
+    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
 }
 
 fn in_file(path: &Path, problems: Problems) -> anyhow::Error {

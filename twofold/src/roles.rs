@@ -119,6 +119,10 @@ pub fn start_roles(
         }
     }
     if roles.has(Role::Batch) {
+        if let Some(folder) = &parts.config.batch.recompute.spill_folder {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make `batch.spill_folder` {}", folder.display()))?;
+        }
         facts.batch = Some(start_batch(parts, requests, supervisor));
     }
     let router = build_router(parts, roles, facts, supervisor)?;

@@ -162,6 +162,7 @@ fn merge_embedded(log: &LogSettings, embedded: KafkaSettings) -> KafkaSettings {
         fetch_wait: embedded.fetch_wait,
         replication: embedded.replication,
         local_groups: embedded.local_groups,
+        records_folder: embedded.records_folder,
         ..log.kafka.clone()
     }
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `POST /v1/sources/{source}/events` takes a JSON array, one or more objects (`application/json`), or one object a line
-//! (`application/x-ndjson`), plain or gzip. The answer is
+//! (`application/x-ndjson`), plain or gzip. `GET /v1/sources/{source}` tells what such an object holds, and whether it
+//! may be sent twice ([`SourceDetails`]). The answer to events is
 //! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every other
 //! answer is a problem detail ([`crate::problem`]). `token` is a position token: a query that carries it sees the events.
 //!
@@ -17,13 +18,15 @@
 //! reason and `"stored": true`: it ends in the master dataset with `_error` and payload, is counted, can be looked at, and
 //! can be recomputed should the schema or the decoder have been wrong. Most senders of events do not read answers, and
 //! what they send must not vanish. A sender that repairs and sends again asks for `?on_error=refuse`: bad events are then
-//! left out, `"stored": false`. Too large events are always left out, as the log cannot hold them. A body that cannot be
+//! left out, `"stored": false`. What the log can never hold (too large with its id, or against the brokers' own rules) is
+//! left out, too, whatever was asked for. A body that cannot be
 //! taken apart (broken JSON around the events, no gzip, no UTF-8) is refused as a whole, 400, nothing stored.
 //!
 //! Not here: who may send (a later issue), how the log is reached (`kafka.rs`), correcting clients' clocks (later).
 
 mod admission;
 mod body;
+mod details;
 mod intake;
 mod receipt;
 mod settings;
@@ -32,17 +35,18 @@ mod split;
 use std::fmt;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use metrics::counter;
 use serde::Deserialize;
 use views::{Clock, Pipeline, SourceDefinition};
 
 use admission::Admission;
+pub use details::{SourceColumn, SourceDetails};
 pub use settings::CollectorSettings;
 
 use crate::EventLog;
@@ -113,10 +117,14 @@ impl fmt::Debug for Collector {
 
 /// The routes of the collector; to be merged with those of other roles.
 pub fn router(collector: Arc<Collector>) -> Router {
-    let events = post(post_events).fallback(other_method);
+    let events = post(post_events).fallback(async || other_method("events are sent with POST", "POST"));
     // The collector keeps its own limit on the body, which a setting names.
     let events = events.layer(axum::extract::DefaultBodyLimit::disable());
-    Router::new().route("/v1/sources/{source}/events", events).with_state(collector)
+    let details = get(get_details).fallback(async || other_method("a source is asked for with GET", "GET"));
+    Router::new()
+        .route("/v1/sources/{source}", details)
+        .route("/v1/sources/{source}/events", events)
+        .with_state(collector)
 }
 
 /// What a request may ask for.
@@ -156,10 +164,17 @@ async fn post_events(
     response
 }
 
-async fn other_method() -> Response {
-    let detail = "events are sent with POST";
+async fn get_details(
+    State(collector): State<Arc<Collector>>,
+    source: Result<Path<String>, PathRejection>,
+) -> Result<Json<SourceDetails>, Problem> {
+    let Path(source) = source.map_err(|rejection| bad_request(rejection.body_text()))?;
+    collector.source(&source).map(|source| Json(SourceDetails::new(source)))
+}
+
+fn other_method(detail: &str, allowed: &'static str) -> Response {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
-        .with_header(header::ALLOW, axum::http::HeaderValue::from_static("POST"))
+        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
         .into_response()
 }
 

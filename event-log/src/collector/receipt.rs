@@ -1,7 +1,10 @@
 //! The answer to a request: what became of every event of it.
 //!
 //! Guarantee: nothing ambiguous. An event that `errors` does not name was good, and is stored. One that it names says
-//! with `stored` whether it is in the log: `true`, `false`, or `null` where the log did not tell.
+//! with `stored` whether it is in the log: `true`, `false` (and never will be, as it is), or `null` where the log did not
+//! take it now: send it again.
+//! Why so: a client that sends again whatever is `null`, and only that, comes to an end. An event that the log will never
+//! take must not keep it from that, so it is an error of its row and never a 503.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -26,6 +29,8 @@ pub(super) struct Receipt {
     pub token: PositionToken,
     /// Events that the log did not acknowledge.
     pub unacknowledged: usize,
+    /// Those of them that the log has no room for at the moment.
+    pub overloaded: usize,
 }
 
 /// One event that was not accepted.
@@ -35,12 +40,12 @@ pub(super) struct EventError {
     pub index: usize,
     /// Why.
     pub error: String,
-    /// Whether the log holds it; `None`: the log did not tell.
+    /// Whether the log holds it; `None`: it is to be sent again, and may be in the log nevertheless.
     pub stored: Option<bool>,
 }
 
 impl Receipt {
-    /// Notes an event that was never handed to the log.
+    /// Notes an event that the log does not hold, and never will.
     pub fn refuse(&mut self, index: usize, error: String) {
         self.rejected += 1;
         self.errors.push(EventError { index, error, stored: Some(false) });
@@ -65,14 +70,18 @@ impl Receipt {
                     }
                 }
             }
+            Err(error @ (EventLogError::TooLarge { .. } | EventLogError::Refused(_))) => {
+                self.refuse(index, error.to_string());
+            }
             Err(error) => {
                 self.unacknowledged += 1;
+                self.overloaded += usize::from(matches!(error, EventLogError::Overloaded(_)));
                 self.errors.push(EventError { index, error: error.to_string(), stored: None });
             }
         }
     }
 
-    /// 200 where the log acknowledged everything it was given, else 503.
+    /// 200 where nothing is to be sent again, 429 where the log only has no room for it now, else 503.
     pub fn into_response(mut self, retry_after_seconds: u64) -> Response {
         self.errors.sort_by_key(|error| error.index);
         let token = self.token.encode();
@@ -83,16 +92,7 @@ impl Receipt {
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             return (no_store, Json(body)).into_response();
         }
-        let detail = format!(
-            "the event log did not acknowledge {} of {} events",
-            self.unacknowledged,
-            self.accepted + self.rejected + self.unacknowledged
-        );
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-acknowledged", "Event log did not acknowledge", detail)
-            .with_hint(
-                "send the events again whose `stored` is null; they may be in the log already: events with an id are \
-                 still counted once",
-            )
+        self.problem()
             .with_member("accepted", json!(self.accepted))
             .with_member("rejected", json!(self.rejected))
             .with_member("unacknowledged", json!(self.unacknowledged))
@@ -100,5 +100,26 @@ impl Receipt {
             .with_member("token", json!(token))
             .with_retry_after(retry_after_seconds)
             .into_response()
+    }
+
+    /// Why events are to be sent again: told by the first of them, as they mostly share one reason.
+    fn problem(&self) -> Problem {
+        let first = self.errors.iter().find(|error| error.stored.is_none());
+        let detail = format!(
+            "the event log did not acknowledge {} of {} events: {}",
+            self.unacknowledged,
+            self.accepted + self.rejected + self.unacknowledged,
+            first.map_or("", |error| &error.error),
+        );
+        if self.overloaded == self.unacknowledged {
+            let hint = "send the events again whose `stored` is null, after the time in Retry-After";
+            return Problem::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Event log is overloaded", detail)
+                .with_hint(hint);
+        }
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-acknowledged", "Event log did not acknowledge", detail)
+            .with_hint(
+                "send the events again whose `stored` is null; they may be in the log already: events with an id are \
+                 still counted once",
+            )
     }
 }

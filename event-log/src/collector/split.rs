@@ -2,7 +2,8 @@
 //!
 //! Guarantee: pure; every event of the body is in the result exactly once, or the whole body is refused.
 //! Why so: what can be set apart as one record is a record, good or bad, and never costs its neighbours; what cannot be
-//! set apart (broken JSON around the events) is refused as a whole, so that nothing is stored by half.
+//! set apart (broken JSON around the events) is refused as a whole, so that nothing is stored by half. How events are
+//! set apart is what the content type says, never a guess: a stray bracket in one line costs that line alone.
 
 use axum::http::StatusCode;
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use super::body::{Form, bad_body};
 use crate::decode::json::Cursor;
 use crate::decode::{MAX_DEPTH, Rejection};
 use crate::problem::Problem;
+
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// One event of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +29,14 @@ pub(super) struct Sent {
 /// # Errors
 /// 400 for an empty body or broken JSON, 413 for more than `max_events`.
 pub(super) fn split(body: &Bytes, form: Form, max_events: usize) -> Result<Vec<Sent>, Problem> {
+    // Files made on Windows start with this mark; a JSON text may be read without it (RFC 8259, 8.1).
+    let body = &body.strip_prefix(BYTE_ORDER_MARK).map_or_else(|| body.clone(), |rest| body.slice_ref(rest));
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     let events = match (first, form) {
         (None, _) => return Err(bad_body("the body is empty".to_owned())),
-        // No event starts with a bracket, so this is an array, whatever the type says.
-        (Some(b'['), _) => json(body, max_events, array),
-        (_, Form::Json) => json(body, max_events, sequence),
         (_, Form::Lines) => Ok(lines(body, max_events)),
+        (Some(b'['), Form::Json) => json(body, max_events, array),
+        (_, Form::Json) => json(body, max_events, sequence),
     }?;
     if events.len() > max_events {
         return Err(too_many(max_events));

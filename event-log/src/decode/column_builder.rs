@@ -87,7 +87,7 @@ impl Column {
 }
 
 /// The name of a type in the words of a pipeline file.
-pub(super) fn sql_name(data_type: &DataType) -> String {
+pub(crate) fn sql_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),

@@ -47,7 +47,7 @@
 mod arrays;
 mod batch;
 mod cells;
-mod column_builder;
+pub(crate) mod column_builder;
 pub(crate) mod json;
 mod object;
 mod reject;

@@ -14,14 +14,21 @@ pub(super) fn call_error(doing: &str, error: &KafkaError) -> EventLogError {
     }
 }
 
-/// Why a record was not stored.
-pub(super) fn append_error(topic: &str, error: &KafkaError, bytes: usize, limit_bytes: usize) -> EventLogError {
+/// Why a record of so many bytes was not stored.
+pub(super) fn append_error(topic: &str, error: &KafkaError, bytes: usize) -> EventLogError {
+    use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::QueueFull) => {
+        Some(Code::QueueFull) => {
             EventLogError::Overloaded(format!("topic {topic}: too many records wait for their acknowledgement"))
         }
-        Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
-            EventLogError::TooLarge { bytes, limit_bytes }
+        Some(Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize) => {
+            EventLogError::Refused(format!(
+                "{bytes} bytes of key and payload are more than the brokers take for topic {topic} \
+                 (max.message.bytes of the topic, message.max.bytes of the brokers)"
+            ))
+        }
+        Some(Code::InvalidRecord | Code::InvalidDifferentRecord) => {
+            EventLogError::Refused(format!("the brokers' own rules for topic {topic} forbid it: {error}"))
         }
         _ => call_error(&format!("append to topic {topic}"), error),
     }

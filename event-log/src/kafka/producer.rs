@@ -1,11 +1,14 @@
 //! Appending: every record acknowledged by all in-sync replicas, or an error of its own.
 //!
 //! Guarantee: librdkafka's own retries never double a record: they are idempotent, or there are none. A record that
-//! failed may still be in the log (the acknowledgement was lost): callers that repeat it rely on event ids.
+//! failed may still be in the log (the acknowledgement was lost): callers that repeat it rely on event ids. One that is
+//! `TooLarge` or `Refused` is not in the log, and it is to blame itself: brokers refuse a batch as a whole, so each of
+//! its records is sent once more alone before it is called so.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::future::join_all;
+use rdkafka::ClientConfig;
 use rdkafka::client::Client;
 use rdkafka::producer::future_producer::{Delivery, DeliveryFuture, FutureProducerContext};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
@@ -16,6 +19,7 @@ use super::admin;
 use super::context::LogContext;
 use super::error::{append_error, call_error};
 use super::record::to_millis;
+use super::room;
 use super::settings::KafkaSettings;
 use crate::{EventLogError, NewRecord};
 
@@ -26,29 +30,74 @@ pub(super) struct KafkaProducer {
     settings: Arc<KafkaSettings>,
     // Read by every append; replaced after an error that ended the producer's session for good.
     current: Mutex<FutureProducer<LogContext>>,
+    // Made by the first append that needs it, then read: sends each record in a batch of its own.
+    alone: OnceLock<FutureProducer<LogContext>>,
 }
 
+type Answer = Result<(PartitionId, Offset), EventLogError>;
 type Sent = Result<DeliveryFuture, EventLogError>;
 
 impl KafkaProducer {
     pub(super) fn new(settings: Arc<KafkaSettings>) -> Result<Self, EventLogError> {
-        let current = Mutex::new(create(&settings)?);
-        Ok(Self { settings, current })
+        let current = Mutex::new(create(&settings.producer_config())?);
+        Ok(Self { settings, current, alone: OnceLock::new() })
     }
 
     /// Appends records; one answer each, in order.
-    pub(super) async fn append(
-        &self,
-        topic: &str,
-        records: Vec<NewRecord>,
-    ) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
+    pub(super) async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Answer> {
         let producer = self.current();
-        let sent: Vec<(usize, Sent)> =
-            records.iter().map(|record| (size(record), self.send(&producer, topic, record))).collect();
-        drop(records);
-        let answers = join_all(sent.into_iter().map(|(bytes, sent)| self.answer(topic, bytes, sent))).await;
+        let mut answers = self.append_with(&producer, topic, records.iter()).await;
         self.replace_if_dead(&producer);
+        self.explain_failures(&records, &mut answers).await;
+        let refused = |at: &usize| matches!(answers[*at], Err(EventLogError::Refused(_)));
+        let refused: Vec<usize> = (0..records.len()).filter(refused).collect();
+        if !refused.is_empty()
+            && let Some(alone) = self.alone()
+        {
+            let again = self.append_with(alone, topic, refused.iter().map(|at| &records[*at])).await;
+            std::iter::zip(refused, again).for_each(|(at, answer)| answers[at] = answer);
+        }
         answers
+    }
+
+    /// Hands all records to a producer, then waits for all answers.
+    async fn append_with(
+        &self,
+        producer: &FutureProducer<LogContext>,
+        topic: &str,
+        records: impl Iterator<Item = &NewRecord>,
+    ) -> Vec<Answer> {
+        let sent: Vec<(usize, Sent)> =
+            records.map(|record| (size(record), self.send(producer, topic, record))).collect();
+        join_all(sent.into_iter().map(|(bytes, sent)| self.answer(topic, bytes, sent))).await
+    }
+
+    /// Says so where a broker on this machine fails because its disk is full.
+    async fn explain_failures(&self, records: &[NewRecord], answers: &mut [Answer]) {
+        let is_failed = |answer: &&mut Answer| matches!(answer, Err(EventLogError::Unreachable(_)));
+        let Some(folder) = self.settings.records_folder.clone() else { return };
+        let failed: Vec<&mut Answer> = answers.iter_mut().filter(is_failed).collect();
+        if failed.is_empty() {
+            return;
+        }
+        let bytes = records.iter().map(size).sum();
+        let looking = tokio::task::spawn_blocking(move || room::why_no_room(&folder, bytes));
+        if let Ok(Some(reason)) = looking.await {
+            failed.into_iter().for_each(|answer| *answer = Err(EventLogError::Full(reason.clone())));
+        }
+    }
+
+    fn alone(&self) -> Option<&FutureProducer<LogContext>> {
+        if self.alone.get().is_none() {
+            // Without retries, so that no loss of an acknowledgement ever ends its session for good.
+            let settings = KafkaSettings { idempotent: false, ..KafkaSettings::clone(&self.settings) };
+            let made = create(settings.producer_config().set("batch.num.messages", "1"));
+            let made =
+                made.inspect_err(|error| warn!(%error, "refused records cannot be sent again one by one")).ok()?;
+            // Another append may have been faster; then its producer serves both.
+            let _ = self.alone.set(made);
+        }
+        self.alone.get()
     }
 
     /// Asks the broker something that blocks, off the async threads.
@@ -81,25 +130,21 @@ impl KafkaProducer {
             timestamp: Some(to_millis(record.timestamp)),
             headers: None,
         };
-        producer.send_result(message).map_err(|(error, _)| append_error(topic, &error, bytes, limit_bytes))
+        producer.send_result(message).map_err(|(error, _)| append_error(topic, &error, bytes))
     }
 
-    async fn answer(&self, topic: &str, bytes: usize, sent: Sent) -> Result<(PartitionId, Offset), EventLogError> {
+    async fn answer(&self, topic: &str, bytes: usize, sent: Sent) -> Answer {
         match sent?.await {
             Ok(Ok(Delivery { partition, offset, .. })) if offset >= 0 => Ok((PartitionId(partition), Offset(offset))),
             Ok(Ok(Delivery { partition, .. })) => self.offset_of_repeated(topic, PartitionId(partition)).await,
-            Ok(Err((error, _))) => Err(append_error(topic, &error, bytes, self.settings.max_record_bytes)),
+            Ok(Err((error, _))) => Err(append_error(topic, &error, bytes)),
             Err(_) => Err(EventLogError::Unreachable(format!("append to topic {topic}: the producer was closed"))),
         }
     }
 
     /// A batch that was stored but whose acknowledgement was lost is acknowledged as a duplicate, without an offset.
     /// The record lies below the present end, which is good enough for whoever waits for it.
-    async fn offset_of_repeated(
-        &self,
-        topic: &str,
-        partition: PartitionId,
-    ) -> Result<(PartitionId, Offset), EventLogError> {
+    async fn offset_of_repeated(&self, topic: &str, partition: PartitionId) -> Answer {
         let bounds = admin::bounds(self, &self.settings, topic, partition).await?;
         Ok((partition, Offset((bounds.high.0 - 1).max(0))))
     }
@@ -110,7 +155,7 @@ impl KafkaProducer {
         if current.client().fatal_error().is_none() {
             return;
         }
-        match create(&self.settings) {
+        match create(&self.settings.producer_config()) {
             Ok(fresh) => {
                 warn!(%code, reason, "producer session ended by the broker, a new one was opened");
                 *current = fresh;
@@ -120,11 +165,8 @@ impl KafkaProducer {
     }
 }
 
-fn create(settings: &KafkaSettings) -> Result<FutureProducer<LogContext>, EventLogError> {
-    settings
-        .producer_config()
-        .create_with_context(LogContext)
-        .map_err(|error| call_error("create the producer", &error))
+fn create(config: &ClientConfig) -> Result<FutureProducer<LogContext>, EventLogError> {
+    config.create_with_context(LogContext).map_err(|error| call_error("create the producer", &error))
 }
 
 fn size(record: &NewRecord) -> usize {

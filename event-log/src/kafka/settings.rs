@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use super::error::call_error;
 use crate::EventLogError;
 use crate::group::LocalGroups;
 
@@ -62,6 +64,9 @@ pub struct KafkaSettings {
     /// Groups inside this process instead of the broker's: for the embedded broker, which has one process.
     /// Default `None`.
     pub local_groups: Option<LocalGroups>,
+    /// The folder of the broker's records where it is on this machine: looked at when an append fails without a reason.
+    /// Default `None`.
+    pub records_folder: Option<PathBuf>,
     /// Any other librdkafka property by its name: TLS, SASL, tuning. Those that the law rests on are refused.
     pub properties: BTreeMap<String, String>,
 }
@@ -85,6 +90,7 @@ impl Default for KafkaSettings {
             session_timeout: Duration::from_secs(10),
             replication: None,
             local_groups: None,
+            records_folder: None,
             properties: BTreeMap::new(),
         }
     }
@@ -124,15 +130,19 @@ const RESERVED: [&str; 18] = [
 ];
 
 impl KafkaSettings {
-    /// Refuses properties that would break what the layers rely on.
+    /// Refuses properties that would break what the layers rely on, and those that librdkafka does not know or take.
     ///
     /// # Errors
     /// [`EventLogError::Unusable`] with the name of the property.
     pub fn validate(&self) -> Result<(), EventLogError> {
-        match self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
-            Some(name) => Err(EventLogError::Unusable(format!("kafka property {name} is set by twofold itself"))),
-            None => Ok(()),
+        if let Some(name) = self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
+            return Err(EventLogError::Unusable(format!("kafka property {name} is set by twofold itself")));
         }
+        // Those of the consumer, too: it is made much later, when everything seems to run.
+        for config in [self.producer_config(), self.consumer_config("validate")] {
+            config.create_native_config().map_err(|error| call_error("kafka settings", &error))?;
+        }
+        Ok(())
     }
 
     pub(super) fn client_config(&self) -> ClientConfig {

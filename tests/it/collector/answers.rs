@@ -27,7 +27,8 @@ async fn every_form_of_body_stores_the_events_byte_for_byte() {
         (JSON, format!("  {a}{b}  ")),
         (LINES, format!("{a}\n{b}\n")),
         (LINES, format!("\r\n{a}\r\n\n   \n {b}")),
-        (LINES, format!("[{a},{b}]")),
+        (JSON, format!("\u{feff}[{a},{b}]")),
+        (LINES, format!("\u{feff}{a}\r\n{b}")),
         ("application/json; charset=utf-8", format!("[{a},{b}]")),
         ("Application/JSON", format!("[{a},{b}]")),
     ];
@@ -181,4 +182,66 @@ async fn an_answer_of_half_a_request_leaves_no_doubt() {
         let covered: i64 = token.sources.values().flatten().map(|(_, offset)| offset.0).sum();
         assert_eq!(covered, server.log.payloads().len() as i64);
     }
+}
+
+#[tokio::test]
+async fn a_bracket_in_lines_costs_its_line_alone() {
+    for bad in ["[", "]", "[1,2]", &format!("[{}]", event("a")), "[ {\"torn"] {
+        for (before, after) in [(vec![], vec!["b", "c"]), (vec!["a"], vec!["b"])] {
+            let server = Server::start(Default::default()).await;
+            let good = |ids: &[&str]| ids.iter().map(|id| event(id)).collect::<Vec<_>>();
+            let lines = [good(&before), vec![bad.to_owned()], good(&after)].concat();
+            let answer = server.post(LINES, lines.join("\n")).await;
+            answer.check_counts(2, 1);
+            assert_eq!(answer.body["errors"][0]["index"], json!(before.len()), "{bad}: {answer:?}");
+            assert_eq!(server.log.payloads(), lines);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_log_will_never_take_is_an_error_of_its_row() {
+    for mood in [Mood::Strict, Mood::Narrow] {
+        let server = Server::start(Default::default()).await;
+        server.log.set(mood);
+        let answer = server.post(LINES, format!("{}\n{}\nbad\n{}", event("a"), event("never"), event("b"))).await;
+        answer.check_counts(2, 2);
+        let told: Vec<_> =
+            answer.body["errors"].as_array().unwrap().iter().map(|error| (&error["index"], &error["stored"])).collect();
+        assert_eq!(told, [(&json!(1), &json!(false)), (&json!(2), &json!(true))]);
+        assert_eq!(server.log.payloads(), [event("a"), "bad".to_owned(), event("b")]);
+        server.post(LINES, event("never")).await.check_counts(0, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_log_without_room_is_429_and_says_what_to_send_again() {
+    let server = Server::start(Default::default()).await;
+    server.log.set(Mood::Full);
+    let answer = server.post(LINES, format!("{}\n{}", event("a"), event("b"))).await;
+    answer.check_problem(429, "overloaded", "1 of 2 events");
+    assert_eq!((&answer.body["accepted"], answer.retry_after.as_deref()), (&json!(1), Some("1")));
+    assert_eq!(
+        answer.body["errors"],
+        json!([{"index": 1, "error": answer.body["errors"][0]["error"], "stored": null}])
+    );
+}
+
+#[tokio::test]
+async fn a_source_tells_its_columns_and_whether_copies_are_known() {
+    let server = Server::start(Default::default()).await;
+    let get = async |path: &str| {
+        let url = server.request(path, JSON, "").build().unwrap().url().clone();
+        Answer::of(reqwest::Client::new().get(url).send().await.unwrap()).await
+    };
+    let answer = get("clicks").await;
+    assert_eq!(
+        (answer.status, &answer.body["event_id"], &answer.body["event_time"]),
+        (200, &json!("id"), &json!("time"))
+    );
+    let bytes = json!({"name": "bytes", "type": "BIGINT", "nullable": true});
+    assert!(answer.body["columns"].as_array().unwrap().contains(&bytes), "{answer:?}");
+    get("klicks").await.check_problem(404, "unknown-source", "klicks");
+    let posted = Answer::of(server.request("clicks", JSON, event("a")).send().await.unwrap()).await;
+    posted.check_problem(405, "method-not-allowed", "GET");
 }

@@ -22,6 +22,32 @@ pub enum Mood {
     Slow,
     /// Stores the first, and says nothing of the others.
     Silent,
+    /// Finds records that hold the word `never` too large.
+    Narrow,
+    /// Refuses records that hold the word `never`, for good.
+    Strict,
+    /// Has room for the first only.
+    Full,
+    /// Stores what is no object, and cannot be reached for the rest.
+    Perverse,
+}
+
+impl Mood {
+    /// Why the record at a place of the request is not stored.
+    fn refusal(self, at: usize, record: &NewRecord) -> Option<EventLogError> {
+        let is_never = record.payload.windows(5).any(|part| part == b"never");
+        match self {
+            Self::Down => Some(EventLogError::Unreachable("no broker answers".to_owned())),
+            Self::Half if at % 2 == 1 => Some(EventLogError::Unreachable("no broker answers".to_owned())),
+            Self::Narrow if is_never => Some(EventLogError::TooLarge { bytes: 2, limit_bytes: 1 }),
+            Self::Strict if is_never => Some(EventLogError::Refused("not this one".to_owned())),
+            Self::Perverse if record.payload.starts_with(b"{") => {
+                Some(EventLogError::Unreachable("no broker answers".to_owned()))
+            }
+            Self::Full if at > 0 => Some(EventLogError::Overloaded("no room".to_owned())),
+            _ => None,
+        }
+    }
 }
 
 /// Two partitions; a record without a key goes to the first, one with a key by its length.
@@ -79,17 +105,16 @@ impl EventLog for FakeLog {
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
         assert_eq!(topic, "clicks");
-        self.appends.add_permits(1);
+        // In this order: who waits for an append may set the mood of the next one.
         let mood = *self.mood.lock().unwrap();
+        self.appends.add_permits(1);
         if mood == Mood::Slow {
             self.turns.acquire().await.unwrap().forget();
         }
         let count = if mood == Mood::Silent { 1 } else { records.len() };
-        let unreachable = || Err(EventLogError::Unreachable("no broker answers".to_owned()));
         let mut answers = Vec::new();
         for (at, record) in records.into_iter().take(count).enumerate() {
-            let is_stored = !(mood == Mood::Down || mood == Mood::Half && at % 2 == 1);
-            answers.push(if is_stored { Ok(self.store(record)) } else { unreachable() });
+            answers.push(mood.refusal(at, &record).map_or_else(|| Ok(self.store(record)), Err));
         }
         answers
     }

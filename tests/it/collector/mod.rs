@@ -1,7 +1,7 @@
 //! The collector over real HTTP on loopback: what it stores, what it answers, and how little a client can take from it.
 
 mod answers;
-mod fake;
+pub mod fake;
 mod limits;
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use views::Pipeline;
+use views::{Pipeline, SourceDefinition};
 
 use crate::decode::{NOW, clicks};
 use crate::support::seams::ManualClock;
@@ -32,13 +32,17 @@ pub struct Server {
     pub log: Arc<FakeLog>,
     pub stop: CancellationToken,
     pub tasks: JoinSet<()>,
-    address: String,
+    pub address: String,
 }
 
 impl Server {
     pub async fn start(settings: CollectorSettings) -> Self {
+        Self::start_for(clicks(), settings).await
+    }
+
+    pub async fn start_for(source: SourceDefinition, settings: CollectorSettings) -> Self {
         let log = Arc::new(FakeLog::default());
-        let pipeline = Arc::new(Pipeline { sources: vec![Arc::new(clicks())], views: Vec::new() });
+        let pipeline = Arc::new(Pipeline { sources: vec![Arc::new(source)], views: Vec::new() });
         // Not on a whole millisecond: records carry no more.
         let clock = Arc::new(ManualClock::at(NOW + 999));
         let collector = Collector::new(CollectorComponents { log: log.clone(), pipeline, clock }, settings);

@@ -9,6 +9,8 @@ use ::event_log::kafka::{Compression, KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, EventLogError, Poll};
 use async_trait::async_trait;
 use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::Instant;
 use views::{Offset, PartitionId};
 
@@ -23,10 +25,16 @@ struct Mock {
 
 impl Mock {
     async fn start() -> Self {
+        Self::start_with(KafkaSettings::default(), |_| {}).await
+    }
+
+    /// Starts a cluster that `prepare` has told what to do.
+    async fn start_with(settings: KafkaSettings, prepare: fn(&MockCluster<'_, DefaultProducerContext>)) -> Self {
         let (topics, wanted) = mpsc::sync_channel::<(String, i32)>(0);
         let (tell, told) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let cluster = MockCluster::new(1).unwrap();
+            prepare(&cluster);
             tell.send(cluster.bootstrap_servers()).unwrap();
             for (topic, partitions) in wanted {
                 cluster.create_topic(&topic, partitions, 1).unwrap();
@@ -36,7 +44,7 @@ impl Mock {
             bootstrap_servers: told.await.unwrap(),
             fetch_wait: Duration::from_millis(20),
             compression: Compression::None,
-            ..KafkaSettings::default()
+            ..settings
         };
         Self { log: KafkaLog::connect(settings).await.unwrap(), topics }
     }
@@ -139,4 +147,62 @@ async fn first_error(consumer: &mut dyn ::event_log::LogConsumer) -> EventLogErr
             Err(error) => return error,
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_batch_costs_only_the_record_that_is_to_blame() {
+    // Brokers refuse a batch as a whole, also where its records are small enough one by one.
+    let mock = Mock::start_with(KafkaSettings::default(), |cluster| {
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE;
+        let taken = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        // The batch of three, then the three records alone.
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refused, taken, refused, taken]);
+    })
+    .await;
+    mock.make_topic("t", 1).await;
+    let records = ["one", "two", "three"].map(|payload| record(None, payload, 0));
+    let answers = mock.log.append("t", records.to_vec()).await;
+    let outcomes: Vec<bool> = answers.iter().map(|answer| matches!(answer, Err(EventLogError::Refused(_)))).collect();
+    assert_eq!(outcomes, [false, true, false], "{answers:?}");
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+    let mut reader = mock.log.consumer("t", None).await.unwrap();
+    reader.seek(&BTreeMap::from([(ONE, Offset(0))])).await.unwrap();
+    let stored: Vec<_> = read(reader.as_mut(), 2).await.into_iter().map(|record| record.payload).collect();
+    assert_eq!(stored, ["one", "three"]);
+    // Nothing of it lasts.
+    append(&mock.log, "t", vec![record(None, "four", 0)]).await;
+}
+
+/// A file that may be written to and never takes a byte.
+#[cfg(target_os = "linux")]
+const FULL_DISK: &str = "/dev/full";
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_named_and_nothing_is_left_of_the_look_at_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = folder.path().join("room.tmp");
+    let failing = |cluster: &MockCluster<'_, DefaultProducerContext>| {
+        let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[unknown, unknown]);
+    };
+    // As the embedded broker: it repeats nothing.
+    let records_folder = Some(folder.path().to_owned());
+    let settings = KafkaSettings { records_folder, idempotent: false, ..KafkaSettings::default() };
+    let mock = Mock::start_with(settings, failing).await;
+    mock.make_topic("t", 1).await;
+    let error = append_one(&mock).await.unwrap_err();
+    assert!(matches!(error, EventLogError::Unreachable(_)), "there is room: {error}");
+    assert!(!trial.exists());
+
+    std::os::unix::fs::symlink(FULL_DISK, &trial).unwrap();
+    let error = append_one(&mock).await.unwrap_err().to_string();
+    assert!(error.contains("event log is full") && error.contains("No space left on device"), "{error}");
+    assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
+    assert!(!trial.exists());
+    append_one(&mock).await.unwrap();
+}
+
+async fn append_one(mock: &Mock) -> Result<(PartitionId, Offset), EventLogError> {
+    mock.log.append("t", vec![record(None, "one", 0)]).await.remove(0)
 }

@@ -11,6 +11,7 @@ use views::{Pipeline, ViewName};
 use super::{read_config, up};
 use crate::arguments::{BatchArguments, BatchCommand};
 use crate::config::Config;
+use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
@@ -74,10 +75,11 @@ fn report(round: &Round) -> Result<()> {
         match outcome {
             Ok(Outcome::Published(version)) => {
                 let rows: u64 = version.facts.counters.values().map(|counters| counters.rows).sum();
-                println!("{view}: version {} published, {rows} records below its cut", version.snapshot.version().0);
+                let number = version.snapshot.version().0;
+                say(&format!("{view}: version {number} published, {rows} records below its cut\n"));
             }
-            Ok(Outcome::NothingNew) => println!("{view}: nothing new"),
-            Ok(Outcome::LostRace) => println!("{view}: another publisher was first, its version stays"),
+            Ok(Outcome::NothingNew) => say(&format!("{view}: nothing new\n")),
+            Ok(Outcome::LostRace) => say(&format!("{view}: another publisher was first, its version stays\n")),
             Err(error) => {
                 failed += 1;
                 eprintln!("{view}: {error}");

@@ -10,6 +10,7 @@ use views::{AggregateClass, Pipeline};
 use super::read_config;
 use crate::arguments::{DemoArguments, SettingsArguments};
 use crate::client::Client;
+use crate::console::say;
 use crate::demo::{DemoPlan, PIPELINE, SETTINGS, run_demo};
 use crate::generator::TrafficSettings;
 use crate::run::wait_for_signal;
@@ -31,13 +32,13 @@ pub async fn demo(arguments: &DemoArguments) -> Result<()> {
     };
     let data_dir = config.system.data_dir.clone();
     let system = System::start(config, pipeline).await?;
-    println!(
-        "twofold demo: seed {}, {} events a second, data in {}, page at {} (ctrl-c ends it)",
+    say(&format!(
+        "twofold demo: seed {}, {} events a second, data in {}, page at {} (ctrl-c ends it)\n",
         arguments.seed,
         arguments.rate,
         data_dir.display(),
         system.url(),
-    );
+    ));
     let outcome = run_with_system(system, plan).await;
     drop(temporary);
     outcome

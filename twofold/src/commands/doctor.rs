@@ -10,6 +10,7 @@ use views::Clock;
 use super::read_config;
 use crate::arguments::UpArguments;
 use crate::config::{Config, LogSettings};
+use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::SystemClock;
 use crate::pipeline_file::read_pipeline;
@@ -42,9 +43,9 @@ fn report(checks: Vec<(&str, Result<String>)>) -> Result<()> {
     let mut failed = Vec::new();
     for (part, outcome) in checks {
         match outcome {
-            Ok(found) => println!("ok    {part}: {found}"),
+            Ok(found) => say(&format!("ok    {part}: {found}\n")),
             Err(error) => {
-                println!("FAIL  {part}: {error:#}");
+                say(&format!("FAIL  {part}: {error:#}\n"));
                 failed.push(part);
             }
         }

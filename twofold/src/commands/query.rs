@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::arguments::QueryArguments;
 use crate::client::Client;
+use crate::console::say;
 
 /// Runs the command.
 ///
@@ -18,9 +19,9 @@ pub async fn query(arguments: &QueryArguments) -> Result<()> {
     let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
     let answer = client.sql(&arguments.sql).await?;
     if arguments.json {
-        println!("{answer}");
+        say(&format!("{answer}\n"));
     } else {
-        print!("{}", draw_answer(&answer)?);
+        say(&draw_answer(&answer)?);
     }
     Ok(())
 }

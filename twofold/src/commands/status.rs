@@ -1,16 +1,192 @@
-//! `twofold status`: shows how far a running system is.
+//! `twofold status`: shows how far a running system is, as tables for people or as JSON for programs.
 
 use anyhow::Result;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde_json::{Map, Value};
 
-use crate::arguments::TargetArguments;
+use crate::arguments::StatusArguments;
 use crate::client::Client;
+use crate::console::say;
 
 /// Runs the command.
 ///
 /// # Errors
 /// Where no system answers.
-pub async fn status(arguments: &TargetArguments) -> Result<()> {
-    let client = Client::find(arguments.address.as_deref(), &arguments.data_dir)?;
-    println!("{:#}", client.get("/v1/status", &[]).await?);
+pub async fn status(arguments: &StatusArguments) -> Result<()> {
+    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let status = client.get("/v1/status", &[]).await?;
+    if arguments.json {
+        say(&format!("{status:#}\n"));
+    } else {
+        say(&draw_status(&status));
+    }
     Ok(())
+}
+
+/// Columns of the partitions: heading and field.
+const PARTITION: [(&str, &str); 11] = [
+    ("partition", "partition"),
+    ("produced", "produced"),
+    ("archived", "archived"),
+    ("batched", "batched"),
+    ("realtime", "realtime"),
+    ("lag", "lag"),
+    ("rejected", "rejected"),
+    ("late", "late"),
+    ("copies", "copies"),
+    ("lost", "holes"),
+    ("as of", "as_of"),
+];
+
+/// The answer of `/v1/status` in words and tables; what this version does not know is left to `--json`.
+///
+/// A role without a gateway knows no sources and views, and answers with what it knows of itself alone.
+pub fn draw_status(status: &Value) -> String {
+    let system = status.get("system").unwrap_or(status);
+    let mut text = draw_system(system, status);
+    text.push_str(&draw_sources(list(status, "sources")));
+    text.push_str(&draw_views(list(status, "views")));
+    text.push_str(&draw_work(system));
+    text
+}
+
+fn draw_system(system: &Value, status: &Value) -> String {
+    let mut parts = vec![format!("twofold {}", field(system, "version"))];
+    let named = [("definitions", system, "definitions"), ("kafka address", system, "brokers"), ("at", status, "at")];
+    parts.extend(
+        named
+            .iter()
+            .filter(|(_, of, name)| !field(of, name).is_empty())
+            .map(|(title, of, name)| format!("{title} {}", field(of, name))),
+    );
+    if let Some(bytes) = system.get("embedded_broker_bytes").and_then(Value::as_u64) {
+        parts.push(format!("embedded broker {}", round_size(bytes)));
+    }
+    format!("{}\n", parts.join(", "))
+}
+
+fn draw_sources(sources: &[Value]) -> String {
+    let mut header = vec!["source"];
+    header.extend(PARTITION.map(|(heading, _)| heading));
+    let mut table = new_table(&header);
+    let mut problems = String::new();
+    for source in sources {
+        for (row, partition) in list(source, "partitions").iter().enumerate() {
+            let name = if row == 0 { field(source, "source") } else { String::new() };
+            table.add_row(std::iter::once(name).chain(PARTITION.map(|(_, name)| field(partition, name))));
+        }
+        problems.push_str(&problem("source", &field(source, "source"), source.get("problem")));
+    }
+    align_right(&mut table, 1..=10);
+    if table.is_empty() { problems } else { format!("\n{table}\n{problems}") }
+}
+
+fn draw_views(views: &[Value]) -> String {
+    let mut table = new_table(&["view", "state", "version", "published", "cut", "head", "realtime", "stale"]);
+    let mut problems = String::new();
+    for view in views {
+        let envelope = view.get("envelope").unwrap_or(&Value::Null);
+        table.add_row([
+            field(view, "view"),
+            field(view, "state"),
+            field(envelope, "version"),
+            field(envelope, "published_at"),
+            offsets(envelope.get("cut")),
+            offsets(envelope.get("head")),
+            envelope.get("realtime_share").and_then(Value::as_f64).map_or(String::new(), percent),
+            if envelope.get("stale").and_then(Value::as_bool).unwrap_or(false) { "STALE" } else { "" }.to_owned(),
+        ]);
+        problems.push_str(&problem("view", &field(view, "view"), view.get("reason")));
+        problems.push_str(&problem("view", &field(view, "view"), view.get("problem")));
+        for reason in list(envelope, "stale_reasons") {
+            problems.push_str(&problem("view", &field(view, "view"), Some(reason)));
+        }
+    }
+    align_right(&mut table, [2, 6]);
+    if table.is_empty() { problems } else { format!("\n{table}\n{problems}") }
+}
+
+/// What archive and batch loop are doing, and what has stopped.
+fn draw_work(system: &Value) -> String {
+    let no_facts = Map::new();
+    let mut text = String::from("\n");
+    for (name, fact) in system.as_object().unwrap_or(&no_facts) {
+        if name.starts_with("archive of ") {
+            let (rows, pending) = (field(fact, "rows"), field(fact, "pending_rows"));
+            text.push_str(&format!("{name}: {}, {rows} records, {pending} waiting\n", field(fact, "state")));
+            text.push_str(&problem("", name, fact.get("error")));
+        }
+    }
+    if let Some(batch) = system.get("batch") {
+        let is_running = batch.get("running").and_then(Value::as_bool).unwrap_or(false);
+        text.push_str(&format!("batch: {}\n", if is_running { "at work" } else { "waiting for its next round" }));
+        for (view, error) in batch.get("errors").and_then(Value::as_object).unwrap_or(&no_facts) {
+            text.push_str(&problem("batch view", view, Some(error)));
+        }
+    }
+    for (source, why) in system.get("stopped_sources").and_then(Value::as_object).unwrap_or(&no_facts) {
+        text.push_str(&problem("stopped source", source, Some(why)));
+    }
+    text
+}
+
+fn problem(kind: &str, name: &str, what: Option<&Value>) -> String {
+    let what = what.map(cell).unwrap_or_default();
+    if what.is_empty() { what } else { format!("PROBLEM  {} {what}\n", format!("{kind} {name}:").trim_start()) }
+}
+
+fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    table
+}
+
+fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn field(value: &Value, name: &str) -> String {
+    value.get(name).map(cell).unwrap_or_default()
+}
+
+/// Text without quotes, instants to the second, nothing for null.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => to_the_second(text),
+        other => other.to_string(),
+    }
+}
+
+/// `2026-01-31T12:00:00.123Z` as `2026-01-31T12:00:00Z`; any other text as it is.
+fn to_the_second(text: &str) -> String {
+    let is_instant = text.ends_with('Z') && text.as_bytes().get(10) == Some(&b'T');
+    let seconds = text.get(..19).filter(|_| is_instant);
+    seconds.map_or_else(|| text.to_owned(), |seconds| format!("{seconds}Z"))
+}
+
+/// `0:44 1:54`: the offset of each partition.
+fn offsets(value: Option<&Value>) -> String {
+    let Some(offsets) = value.and_then(Value::as_object) else { return String::new() };
+    let mut offsets: Vec<_> = offsets.iter().collect();
+    offsets.sort_by_key(|(partition, _)| partition.parse::<i64>().unwrap_or(i64::MAX));
+    offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect::<Vec<_>>().join(" ")
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// Rounded to what a person reads: the exact number is in `--json`.
+fn round_size(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

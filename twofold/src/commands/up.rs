@@ -5,6 +5,7 @@ use tracing::info;
 
 use super::read_config;
 use crate::arguments::UpArguments;
+use crate::console::say;
 use crate::pipeline_file::read_pipeline;
 use crate::roles::Roles;
 use crate::run::wait_for_signal;
@@ -22,7 +23,10 @@ pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     if is_whole {
         system.announce_pipeline(&arguments.pipeline)?;
     }
-    println!("twofold is running at {} (ctrl-c stops it)", system.url());
+    say(&format!("twofold is running at {} (ctrl-c stops it)\n", system.url()));
+    if !system.brokers().is_empty() {
+        say(&format!("kafka clients reach its event log at {}\n", system.brokers()));
+    }
     tokio::select! {
         ended = system.ended() => ended,
         signal = wait_for_signal() => {

@@ -7,6 +7,7 @@ use views::{AggregateClass, Bucket, Measure, Pipeline, SourceDefinition, ViewDef
 
 use crate::arguments::ValidateArguments;
 use crate::config::quantity::format_duration;
+use crate::console::say;
 use crate::pipeline_file::read_pipeline;
 
 /// Runs the command.
@@ -14,7 +15,7 @@ use crate::pipeline_file::read_pipeline;
 /// # Errors
 /// Every problem of the file at once.
 pub fn validate(arguments: &ValidateArguments) -> Result<()> {
-    print!("{}", describe(&read_pipeline(&arguments.pipeline)?)?);
+    say(&describe(&read_pipeline(&arguments.pipeline)?)?);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 /// One wrong setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigProblem {
-    /// The key, for example `speed.interval`.
+    /// The key, for example `speed.tick`; empty where a source as a whole is wrong.
     pub key: String,
     /// Where it was written: a file, an environment variable, a flag.
     pub origin: String,
@@ -15,7 +15,10 @@ pub struct ConfigProblem {
 
 impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ({}): {}", self.key, self.origin, self.message)
+        match self.key.as_str() {
+            "" => write!(f, "{}: {}", self.origin, self.message),
+            key => write!(f, "`{key}` ({}): {}", self.origin, self.message),
+        }
     }
 }
 

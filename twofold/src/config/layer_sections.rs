@@ -7,6 +7,7 @@ use batch_layer::archive::ArchiveSettings;
 use batch_layer::{BatchSettings, RecomputeSettings};
 use event_log::PollLimit;
 use event_log::collector::CollectorSettings;
+use event_log::decode::MAX_RECORD_BYTES;
 use query_gateway::GatewaySettings;
 use speed_layer::SpeedSettings;
 use views::Backoff;
@@ -22,7 +23,7 @@ pub(super) fn read_collector(section: Section<'_>) -> CollectorSettings {
         max_body_bytes: section.memory_size("max_body"),
         max_inflated_bytes: section.memory_size("max_inflated"),
         max_events: section.length("max_events", 1..=MANY),
-        max_event_bytes: section.length("max_event_bytes", 1..=MANY),
+        max_event_bytes: section.length("max_event_bytes", 1..=MAX_RECORD_BYTES as u64),
         max_in_flight_requests: section.length("max_in_flight_requests", 1..=MANY),
         max_in_flight_bytes: section.memory_size("max_in_flight"),
         read_timeout: section.duration("read_timeout", MILLISECOND),

@@ -130,6 +130,12 @@ impl Section<'_> {
         self.reader.problems.borrow_mut().push(ConfigProblem { key, origin, message });
     }
 
+    /// Notes that the section as a whole cannot be used.
+    pub fn refuse_all(&self, message: String) {
+        let problem = ConfigProblem { key: String::new(), origin: format!("section [{}]", self.name), message };
+        self.reader.problems.borrow_mut().push(problem);
+    }
+
     fn checked<T: Default>(&self, key: &str, read: impl FnOnce(&Value) -> Result<T, String>) -> T {
         let setting = self.reader.get(&self.key(key));
         read(&setting.value).unwrap_or_else(|message| {

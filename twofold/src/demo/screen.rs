@@ -1,10 +1,11 @@
 //! The live table: redrawn in place on a terminal, a line a second elsewhere.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use super::answer::{Answer, PageAnswer};
 use super::check::Comparison;
+use crate::console::say;
 use crate::generator::Truth;
 
 /// Pages shown.
@@ -41,13 +42,13 @@ impl Screen {
     /// Shows a line that stays.
     pub fn say(&mut self, line: &str) {
         self.clear();
-        println!("{line}");
+        say(&format!("{line}\n"));
     }
 
     /// Shows what comes last, below the numbers as they stand.
     pub fn end(&mut self, text: &str) {
         self.drawn_lines = 0;
-        println!("{text}");
+        say(&format!("{text}\n"));
     }
 
     /// Shows the numbers of this moment in place of those before.
@@ -57,14 +58,13 @@ impl Screen {
         if self.is_terminal {
             self.drawn_lines = text.lines().count();
         }
-        print!("{text}");
-        let _ = std::io::stdout().flush();
+        say(&text);
     }
 
     /// Takes the table away, so that other text can stand in its place.
     fn clear(&mut self) {
         if self.drawn_lines > 0 {
-            print!("\x1b[{}A\x1b[J", self.drawn_lines);
+            say(&format!("\x1b[{}A\x1b[J", self.drawn_lines));
             self.drawn_lines = 0;
         }
     }

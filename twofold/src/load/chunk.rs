@@ -18,6 +18,13 @@ pub struct LoadReport {
     pub findings: Vec<(u64, String)>,
     /// Covers every stored line.
     pub token: PositionToken,
+    /// Lines that were sent again although they may have been stored the first time.
+    pub repeated: u64,
+    /// The lines that were under way when loading ended early: the first, the last, and how many of these are not known
+    /// to be stored.
+    pub open: Option<(u64, u64, usize)>,
+    /// Whether the source names event ids, so that copies count once.
+    pub has_ids: bool,
 }
 
 const MAX_FINDINGS: usize = 20;
@@ -31,8 +38,17 @@ impl LoadReport {
         }
     }
 
+    /// Whether no line was read yet.
+    pub fn is_empty(&self) -> bool {
+        self.accepted == 0 && self.rejected == 0 && self.open.is_none()
+    }
+
     /// The report in words.
     pub fn describe(&self) -> String {
+        format!("{}{}token {}\n", self.describe_lines(), self.describe_doubts(), self.token.encode())
+    }
+
+    fn describe_lines(&self) -> String {
         let mut text = format!("{} events accepted, {} lines rejected\n", self.accepted, self.rejected);
         for (line, error) in &self.findings {
             text.push_str(&format!("  line {line}: {error}\n"));
@@ -40,7 +56,29 @@ impl LoadReport {
         if self.rejected > self.findings.len() as u64 {
             text.push_str(&format!("  and {} more\n", self.rejected - self.findings.len() as u64));
         }
-        text.push_str(&format!("token {}\n", self.token.encode()));
+        text
+    }
+
+    /// What is not known to be stored or may be stored twice, and whether loading again mends it.
+    fn describe_doubts(&self) -> String {
+        let mut text = String::new();
+        if let Some((first, last, lines)) = self.open {
+            text.push_str(&format!(
+                "loading ended early: all lines before {first} are answered for; of lines {first} to {last}, {lines} are \
+                 not known to be stored\n"
+            ));
+            text.push_str(if self.has_ids {
+                "it is safe to load the file again: events are known by their id, each counts once\n"
+            } else {
+                "it is NOT safe to load the whole file again: the source names no event id, each line would count again\n"
+            });
+        }
+        if self.repeated > 0 && !self.has_ids {
+            text.push_str(&format!(
+                "{} lines were sent again after an answer was lost and may count twice: the source names no event id\n",
+                self.repeated
+            ));
+        }
         text
     }
 }
@@ -65,6 +103,11 @@ impl Pending {
     /// How many lines are left.
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The numbers of the first and the last line that are left, and how many there are.
+    pub fn range(&self) -> Option<(u64, u64, usize)> {
+        Some((self.0.first()?.0, self.0.last()?.0, self.0.len()))
     }
 
     /// The body that sends them all.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::chunk::{LoadReport, Pending};
 use crate::client::{Client, SendOutcome};
+use crate::config::quantity::format_duration;
 
 /// A request of this size is far below the collector's limits, and answered within a fraction of a second.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -18,8 +19,6 @@ const CHUNK_LINES: usize = 2_000;
 /// The first pause before a chunk is sent again, doubled each time up to the longest one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// The loader gives up after so long without a single line being taken.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is to be loaded.
 #[derive(Clone, Debug)]
@@ -30,15 +29,21 @@ pub struct LoadPlan {
     pub source: String,
     /// Lines a second at most.
     pub rate: Option<u64>,
+    /// The loader gives up after so long without a single line being taken.
+    pub give_up_after: Duration,
 }
 
 /// Loads a file.
 ///
 /// # Errors
-/// Where the file cannot be read, the collector refuses for good, or takes nothing for two minutes; `report` then says
-/// how far it came.
+/// Where the file cannot be read, there is no such source, the collector refuses for good, or takes nothing for as long
+/// as the plan says; `report` then says how far it came.
 pub async fn load_file(client: &Client, plan: &LoadPlan, report: &mut LoadReport) -> Result<()> {
     let file = File::open(&plan.file).with_context(|| format!("cannot open {}", plan.file.display()))?;
+    report.has_ids = client.source(&plan.source).await?.event_id.is_some();
+    if !report.has_ids {
+        tracing::warn!(source = plan.source, "the source names no event id: lines that are loaded again count again");
+    }
     let bar = progress_bar(&file);
     let chunk_lines =
         plan.rate.map_or(CHUNK_LINES, |rate| CHUNK_LINES.min(usize::try_from(rate / 5).unwrap_or(1).max(1)));
@@ -55,7 +60,7 @@ pub async fn load_file(client: &Client, plan: &LoadPlan, report: &mut LoadReport
         };
         let pending = Pending::new(&chunk);
         sent += pending.len() as u64;
-        send(client, &plan.source, pending, report).await?;
+        send(client, plan, pending, report).await?;
         bar.set_message(format!("{} events", report.accepted));
         if let Some(rate) = plan.rate {
             tokio::time::sleep_until(started + Duration::from_secs_f64(sent as f64 / rate as f64)).await;
@@ -65,24 +70,38 @@ pub async fn load_file(client: &Client, plan: &LoadPlan, report: &mut LoadReport
     Ok(())
 }
 
-async fn send(client: &Client, source: &str, mut pending: Pending, report: &mut LoadReport) -> Result<()> {
-    let (mut pause, mut patience) = (FIRST_PAUSE, Instant::now() + PATIENCE);
+/// Sends one chunk until every line of it is answered for.
+async fn send(client: &Client, plan: &LoadPlan, mut pending: Pending, report: &mut LoadReport) -> Result<()> {
+    let (mut pause, mut deadline) = (FIRST_PAUSE, Instant::now() + plan.give_up_after);
+    let mut is_doubtful = false;
     while !pending.is_empty() {
-        match client.send_events(source, pending.body()).await? {
-            SendOutcome::Received(receipt) => pending.settle(&receipt, report)?,
-            SendOutcome::Later { after, reason, partly } => {
-                tracing::warn!(lines = pending.len(), reason, "not all lines were taken, sending again");
-                if let Some(receipt) = partly.filter(|receipt| receipt.accepted > 0) {
-                    pending.settle(&receipt, report)?;
-                    (pause, patience) = (FIRST_PAUSE, Instant::now() + PATIENCE);
-                }
-                if Instant::now() >= patience {
-                    bail!("the collector took nothing for {} s: {reason}", PATIENCE.as_secs());
-                }
-                tokio::time::sleep(after.unwrap_or(pause)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+        let before = pending.len();
+        let outcome = client.send_events(&plan.source, pending.body()).await;
+        let later = match outcome.inspect_err(|_| report.open = pending.range())? {
+            SendOutcome::Received(receipt) => {
+                pending.settle(&receipt, report)?;
+                continue;
             }
+            SendOutcome::Later { after, reason, maybe_stored, partly } => {
+                // Also where no line was accepted: a rejected one is answered for, and must not be sent again.
+                partly.map_or(Ok(()), |receipt| pending.settle(&receipt, report))?;
+                if maybe_stored && !std::mem::replace(&mut is_doubtful, true) {
+                    report.repeated += pending.len() as u64;
+                }
+                (after, reason)
+            }
+        };
+        let (after, reason) = later;
+        if pending.len() < before {
+            (pause, deadline) = (FIRST_PAUSE, Instant::now() + plan.give_up_after);
         }
+        if Instant::now() >= deadline {
+            report.open = pending.range();
+            bail!("the collector took no line for {}: {reason}", format_duration(plan.give_up_after));
+        }
+        tracing::warn!(lines = pending.len(), reason, "not all lines were taken, sending again");
+        tokio::time::sleep(after.unwrap_or(pause).min(deadline - Instant::now())).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
     Ok(())
 }

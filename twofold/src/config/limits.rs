@@ -1,0 +1,102 @@
+//! Limits that are right one by one and can never work together: refused at the start, by the keys of both sides.
+//!
+//! Why so: such a process starts and runs, and refuses for ever what its other settings promise to take.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::Config;
+use super::quantity::{format_duration, format_size};
+use super::reader::Reader;
+
+/// Notes every combination that cannot work.
+pub(super) fn check_limits(reader: &Reader, config: &Config) {
+    check_collector(reader, config);
+    check_log(reader, config);
+    check_retries(reader, config);
+    check_gateway(reader, config);
+}
+
+fn check_collector(reader: &Reader, config: &Config) {
+    let (section, collector) = (reader.section("collector"), &config.collector);
+    let largest = collector.max_body_bytes.saturating_add(collector.max_inflated_bytes);
+    if collector.max_in_flight_bytes < largest {
+        let least = format!(
+            "`collector.max_body` + `collector.max_inflated` ({} + {})",
+            size(collector.max_body_bytes),
+            size(collector.max_inflated_bytes)
+        );
+        let why = "a request of that size could never be taken";
+        section.refuse("max_in_flight", too_little(size(collector.max_in_flight_bytes), least, why));
+    }
+    if collector.acknowledge_timeout <= config.log.kafka.linger {
+        let why = "no record could be acknowledged in time";
+        let message = not_more(collector.acknowledge_timeout, "log.linger", config.log.kafka.linger, why);
+        section.refuse("acknowledge_timeout", message);
+    }
+}
+
+fn check_log(reader: &Reader, config: &Config) {
+    let (section, log) = (reader.section("log"), &config.log.kafka);
+    if log.queue_bytes < log.max_record_bytes as u64 {
+        let least = format!("`log.max_record_bytes` ({})", log.max_record_bytes);
+        let why = "such a record could never be sent";
+        section.refuse("queue_size", too_little(format_size(log.queue_bytes), least, why));
+    }
+    if log.delivery_timeout <= log.linger {
+        let why = "no record could be sent in time";
+        section.refuse("delivery_timeout", not_more(log.delivery_timeout, "log.linger", log.linger, why));
+    } else if let Err(error) = log.validate() {
+        // The client library has limits of its own, and knows which of its properties it refuses.
+        section.refuse_all(error.to_string());
+    }
+}
+
+fn check_retries(reader: &Reader, config: &Config) {
+    let spans = [
+        ("archive", config.archive.backoff.first, config.archive.backoff.most),
+        ("batch", config.batch.backoff.first, config.batch.backoff.most),
+        ("speed", config.speed.retry_min, config.speed.retry_max),
+    ];
+    for (section, least, most) in spans {
+        if least > most {
+            let why = "it is the longest wait, the other one the first";
+            let message = too_little(span(most), format!("`{section}.retry_min` ({})", span(least)), why);
+            reader.section(section).refuse("retry_max", message);
+        }
+    }
+}
+
+fn check_gateway(reader: &Reader, config: &Config) {
+    let (section, gateway) = (reader.section("gateway"), &config.gateway);
+    if gateway.max_rows < gateway.default_rows {
+        let least = format!("`gateway.default_rows` ({})", gateway.default_rows);
+        let why = "a request without a limit would be beyond it";
+        section.refuse("max_rows", too_little(gateway.max_rows, least, why));
+    }
+    if gateway.max_wait < gateway.default_wait {
+        let least = format!("`gateway.default_wait` ({})", span(gateway.default_wait));
+        let why = "a request without a timeout would be beyond it";
+        section.refuse("max_wait", too_little(span(gateway.max_wait), least, why));
+    }
+    if gateway.stale_after <= config.speed.touch {
+        let why = "answers over an idle source would always be stale";
+        section.refuse("stale_after", not_more(gateway.stale_after, "speed.touch", config.speed.touch, why));
+    }
+}
+
+fn too_little(value: impl Display, least: String, why: &str) -> String {
+    format!("`{value}` is less than {least}: {why}")
+}
+
+fn not_more(value: Duration, key: &str, other: Duration, why: &str) -> String {
+    format!("`{}` is not more than `{key}` ({}): {why}", span(value), span(other))
+}
+
+fn size(bytes: usize) -> String {
+    format_size(bytes as u64)
+}
+
+fn span(value: Duration) -> String {
+    format_duration(value)
+}
