@@ -1,0 +1,36 @@
+# syntax=docker/dockerfile:1
+# Two stages: the build has compilers, the image that runs has one binary and no root.
+
+FROM rust:1.95-bookworm AS build
+# The programs that `make` would install as a person's machine needs them; here they are a cached layer.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends cmake g++ make perl pkg-config \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+# The build folder and the registry outlive the build, so only what changed is compiled again.
+RUN --mount=type=cache,target=/cache,sharing=locked \
+    --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    CARGO_TARGET_DIR=/cache make release \
+ && install -D /cache/release/twofold /out/twofold
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates curl \
+ && rm -rf /var/lib/apt/lists/* \
+ && useradd --system --uid 10001 --home-dir /data twofold \
+ && install -d -o twofold -g twofold /data
+COPY --from=build /out/twofold /usr/local/bin/twofold
+COPY examples /examples
+USER twofold
+WORKDIR /data
+ENV TWOFOLD_SYSTEM__DATA_DIR=/data \
+    TWOFOLD_SYSTEM__LISTEN=0.0.0.0:8080 \
+    TWOFOLD_PIPELINE=/examples/demo/pipeline.sql
+EXPOSE 8080
+VOLUME /data
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=6 \
+  CMD curl -sf -o /dev/null http://127.0.0.1:8080/healthz
+# The listener must be ended in order: SIGTERM is what it waits for, and docker's default.
+ENTRYPOINT ["twofold"]
+CMD ["up"]
