@@ -1,20 +1,23 @@
 //! `approx_distinct`: a HyperLogLog sketch of Apache DataSketches.
 //!
-//! State: the serialised sketch (BINARY), null for a group without values. Values are hashed as the Java and C++
-//! libraries hash them, so their sketches of the same values can be united with ours.
+//! Values are hashed as the Java and C++ libraries hash them, so their sketches of the same values can be united with
+//! ours.
 //! Guarantee: merged equals direct, bit for bit: the composite estimate depends on the registers alone.
+//! Not here: the accumulators (`sketch.rs`).
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type, UInt64Type};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
-use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility};
+use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
 use datasketches::hash::value::{canonical_float, raw_bytes};
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
+
+use super::sketch::{Accumulators, Sketch, SketchGroups, is_wanted};
 
 /// 2^12 registers: 4 KiB when full, 32 bytes for a handful of values.
 const LG_K: u8 = 12;
@@ -57,7 +60,7 @@ impl AggregateUDFImpl for ApproxDistinct {
     }
 
     fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(HllAccumulator { groups: HllGroups::default() }))
+        Ok(Box::new(SketchGroups::<Hll>::new(())).for_one_group())
     }
 
     fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs) -> bool {
@@ -65,7 +68,7 @@ impl AggregateUDFImpl for ApproxDistinct {
     }
 
     fn create_groups_accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(HllGroups::default()))
+        Ok(Box::new(SketchGroups::<Hll>::new(())).for_groups())
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -77,38 +80,6 @@ impl AggregateUDFImpl for ApproxDistinct {
     }
 }
 
-/// A single group is the group with index 0.
-#[derive(Debug)]
-struct HllAccumulator {
-    groups: HllGroups,
-}
-
-impl Accumulator for HllAccumulator {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let groups = vec![0; values[0].len()];
-        self.groups.update_batch(values, &groups, None, 1)
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let groups = vec![0; states[0].len()];
-        self.groups.merge_batch(states, &groups, 1)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.groups.resize(1);
-        Ok(vec![ScalarValue::Binary(self.groups.sketches[0].as_ref().map(Hll::serialize))])
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.groups.resize(1);
-        Ok(ScalarValue::Int64(Some(self.groups.sketches[0].as_ref().map_or(0, Hll::estimate))))
-    }
-
-    fn size(&self) -> usize {
-        GroupsAccumulator::size(&self.groups)
-    }
-}
-
 /// A sketch that takes values, or one that takes sketches: the library has a type for each.
 #[derive(Debug)]
 enum Hll {
@@ -117,22 +88,6 @@ enum Hll {
 }
 
 impl Hll {
-    fn direct() -> Result<Self> {
-        Ok(Self::Direct(HllSketch::new(LG_K, HllType::Hll8).map_err(sketch_error)?))
-    }
-
-    fn update(&mut self, coupon: Coupon) -> Result<()> {
-        match self {
-            Self::Direct(sketch) => sketch.update_with_coupon(coupon),
-            Self::United(union) => {
-                let mut single = HllSketch::new(LG_K, HllType::Hll8).map_err(sketch_error)?;
-                single.update_with_coupon(coupon);
-                union.update(&single);
-            }
-        }
-        Ok(())
-    }
-
     fn merge(&mut self, sketch: &HllSketch) -> Result<()> {
         if let Self::Direct(direct) = self {
             let mut union = HllUnion::new(LG_K).map_err(sketch_error)?;
@@ -153,124 +108,63 @@ impl Hll {
         // Finite and far below 2^63 for any registers.
         estimate.round() as i64
     }
+}
 
-    fn serialize(&self) -> Vec<u8> {
+impl Sketch for Hll {
+    type Value = Coupon;
+    type Question = ();
+    const NAME: &'static str = "distinct-count";
+
+    fn empty() -> Result<Self> {
+        Ok(Self::Direct(HllSketch::new(LG_K, HllType::Hll8).map_err(sketch_error)?))
+    }
+
+    fn update(&mut self, coupon: Coupon) -> Result<()> {
+        match self {
+            Self::Direct(sketch) => sketch.update_with_coupon(coupon),
+            Self::United(union) => {
+                let mut single = HllSketch::new(LG_K, HllType::Hll8).map_err(sketch_error)?;
+                single.update_with_coupon(coupon);
+                union.update(&single);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_state(merged: &mut Option<Self>, state: &[u8]) -> Result<()> {
+        let sketch = deserialize(state)?;
+        match merged {
+            Some(merged) => merged.merge(&sketch),
+            None => merged.insert(Self::empty()?).merge(&sketch),
+        }
+    }
+
+    fn to_state(&self) -> Vec<u8> {
         match self {
             Self::Direct(sketch) => sketch.serialize(),
             Self::United(union) => union.to_sketch(HllType::Hll8).serialize(),
         }
     }
 
-    fn size(&self) -> usize {
+    fn finish(sketches: &[Option<Self>], (): &()) -> Result<ArrayRef> {
+        let estimates = sketches.iter().map(|sketch| sketch.as_ref().map_or(0, Self::estimate));
+        Ok(Arc::new(Int64Array::from_iter_values(estimates)))
+    }
+
+    fn size_bytes(&self) -> usize {
         size_of::<Self>()
             + match self {
                 Self::Direct(sketch) => sketch.estimated_size(),
                 Self::United(union) => union.estimated_size(),
             }
     }
-}
 
-/// One sketch per group, made at the group's first value.
-#[derive(Debug, Default)]
-struct HllGroups {
-    sketches: Vec<Option<Hll>>,
-    // What each sketch held when it was last touched: summing up all of them for every batch would be quadratic.
-    sizes: Vec<u32>,
-    size_bytes: usize,
-}
-
-impl HllGroups {
-    fn resize(&mut self, groups: usize) {
-        self.sketches.resize_with(groups.max(self.sketches.len()), || None);
-        self.sizes.resize(self.sketches.len(), 0);
-    }
-
-    fn sketch(&mut self, group: usize) -> Result<&mut Hll> {
-        let sketch = &mut self.sketches[group];
-        match sketch {
-            Some(sketch) => Ok(sketch),
-            None => Ok(sketch.insert(Hll::direct()?)),
-        }
-    }
-
-    fn account(&mut self, group_indices: &[usize]) {
-        for &group in group_indices {
-            let size = self.sketches[group].as_ref().map_or(0, Hll::size);
-            let size = u32::try_from(size).unwrap_or(u32::MAX);
-            self.size_bytes = self.size_bytes + size as usize - self.sizes[group] as usize;
-            self.sizes[group] = size;
-        }
-    }
-
-    fn take(&mut self, emit_to: EmitTo) -> Vec<Option<Hll>> {
-        let sizes = emit_to.take_needed(&mut self.sizes);
-        self.size_bytes -= sizes.iter().map(|size| *size as usize).sum::<usize>();
-        emit_to.take_needed(&mut self.sketches)
-    }
-}
-
-impl GroupsAccumulator for HllGroups {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
+    fn for_each(
+        array: &ArrayRef,
         opt_filter: Option<&BooleanArray>,
-        total_num_groups: usize,
+        each: impl FnMut(usize, Coupon) -> Result<()>,
     ) -> Result<()> {
-        self.resize(total_num_groups);
-        for_each_coupon(&values[0], opt_filter, |row, coupon| self.sketch(group_indices[row])?.update(coupon))?;
-        self.account(group_indices);
-        Ok(())
-    }
-
-    fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
-        self.resize(total_num_groups);
-        let states = binary(&values[0])?;
-        for (row, &group) in group_indices.iter().enumerate() {
-            if states.is_valid(row) {
-                let sketch = deserialize(states.value(row))?;
-                self.sketch(group)?.merge(&sketch)?;
-            }
-        }
-        self.account(group_indices);
-        Ok(())
-    }
-
-    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let mut states = BinaryBuilder::new();
-        for sketch in self.take(emit_to) {
-            states.append_option(sketch.as_ref().map(Hll::serialize));
-        }
-        Ok(vec![Arc::new(states.finish())])
-    }
-
-    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let sketches = self.take(emit_to);
-        let estimates = sketches.iter().map(|sketch| sketch.as_ref().map_or(0, Hll::estimate));
-        Ok(Arc::new(Int64Array::from_iter_values(estimates)))
-    }
-
-    fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let mut rows: Vec<Option<Coupon>> = vec![None; values[0].len()];
-        for_each_coupon(&values[0], opt_filter, |row, coupon| {
-            rows[row] = Some(coupon);
-            Ok(())
-        })?;
-        let mut states = BinaryBuilder::new();
-        for coupon in rows {
-            let Some(coupon) = coupon else {
-                states.append_null();
-                continue;
-            };
-            let mut sketch = Hll::direct()?;
-            sketch.update(coupon)?;
-            states.append_value(sketch.serialize());
-        }
-        Ok(vec![Arc::new(states.finish())])
-    }
-
-    fn size(&self) -> usize {
-        self.size_bytes + self.sketches.capacity() * size_of::<Option<Hll>>() + self.sizes.capacity() * size_of::<u32>()
+        for_each_coupon(array, opt_filter, each)
     }
 }
 
@@ -295,10 +189,6 @@ fn deserialize(bytes: &[u8]) -> Result<HllSketch> {
 
 fn sketch_error(error: datasketches::error::Error) -> DataFusionError {
     exec_datafusion_err!("distinct-count state: {error}")
-}
-
-fn binary(array: &ArrayRef) -> Result<&BinaryArray> {
-    array.as_binary_opt::<i32>().ok_or_else(|| exec_datafusion_err!("a distinct-count state is {}", array.data_type()))
 }
 
 /// The type whose bytes are hashed.
@@ -345,12 +235,10 @@ fn for_each_coupon(
         from if *from == hashed => Arc::clone(array),
         _ => cast(array, &hashed)?,
     };
-    let is_wanted =
-        |row: usize| array.is_valid(row) && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
     macro_rules! hash_values {
         ($values:expr, $hash:expr) => {{
             let values = $values;
-            for row in (0..values.len()).filter(|row| is_wanted(*row)) {
+            for row in (0..values.len()).filter(|row| is_wanted(&array, opt_filter, *row)) {
                 each(row, $hash(values.value(row)))?;
             }
         }};

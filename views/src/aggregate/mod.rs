@@ -6,7 +6,7 @@
 //!
 //! `stored.rs` wraps one planned aggregate, `combinator.rs` makes the three functions of it, `accumulator.rs` runs
 //! them, `class.rs` says what merging guarantees. `hll.rs` and `kll.rs` are the sketches behind `approx_distinct` and
-//! `approx_percentile_cont`; `limit.rs` refuses a state that grew beyond its limit.
+//! `approx_percentile_cont`, `sketch.rs` the accumulators of both; `limit.rs` refuses a state that grew beyond its limit.
 
 mod accumulator;
 mod class;
@@ -14,6 +14,7 @@ mod combinator;
 mod hll;
 mod kll;
 mod limit;
+mod sketch;
 mod stored;
 
 use datafusion::logical_expr::AggregateUDF;
