@@ -265,7 +265,7 @@ impl Gateway {
         let state = self.fresh_state(source).await;
         let Some(asked) = wait.asked_of(&source.source().name) else { return Ok(state) };
         let first_behind = |state: &SourceState| {
-            let lags = views.iter().map(|view| (*view, behind(asked, &reached_by(state, view, wait.is_batch))));
+            let lags = views.iter().map(|view| (*view, behind(asked, &state.reached(view, wait.is_batch))));
             lags.into_iter().find(|(_, behind)| !behind.is_empty())
         };
         if first_behind(&state).is_none() {
@@ -380,16 +380,6 @@ pub(crate) fn served(state: &SourceState, view: &ViewName) -> Result<Arc<Served>
         }
         None => Err(GatewayError::Building { view: view.to_string(), reason: "it was not read yet".to_owned() }),
     }
-}
-
-/// How far an answer for the view would reach, by partition; nothing where it cannot be answered.
-fn reached_by(state: &SourceState, view: &ViewName, is_batch: bool) -> BTreeMap<PartitionId, Offset> {
-    let Some(ViewState::Served(served)) = state.views.get(view) else { return BTreeMap::new() };
-    let reached = served.partitions.iter().map(|(partition, pin)| {
-        let reached = if is_batch { pin.cut.offset } else { pin.head.offset };
-        (*partition, reached)
-    });
-    reached.collect()
 }
 
 fn behind(asked: &BTreeMap<PartitionId, Offset>, reached: &BTreeMap<PartitionId, Offset>) -> Vec<Behind> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serving_layer::BatchVersion;
 use tracing::{info, warn};
-use views::{PartitionId, Position, TimestampMicros, ViewName};
+use views::{Offset, PartitionId, Position, TimestampMicros, ViewName};
 
 use crate::pin::{Indexes, PartitionPin, batch_alone};
 use crate::realtime::Realtime;
@@ -76,6 +76,15 @@ pub(crate) struct SourceState {
     pub is_settled: bool,
     /// Counts the changes of batch versions that it was made after.
     pub changes: u64,
+}
+
+impl SourceState {
+    /// How far an answer for the view would reach, by partition; nothing where it cannot be answered.
+    pub(crate) fn reached(&self, view: &ViewName, is_batch: bool) -> BTreeMap<PartitionId, Offset> {
+        let Some(ViewState::Served(served)) = self.views.get(view) else { return BTreeMap::new() };
+        let reached = |pin: &PartitionPin| if is_batch { pin.cut.offset } else { pin.head.offset };
+        served.partitions.iter().map(|(partition, pin)| (*partition, reached(pin))).collect()
+    }
 }
 
 /// Whether serving `next` after `kept` would take a head back.
