@@ -199,7 +199,8 @@ async fn realtime_count(parts: &Parts) -> (i64, u64) {
     let settings = SpeedSettings { tick: Duration::from_millis(1), ..SpeedSettings::default() };
     let (ended, index) = tokio::join!(speed_layer::run::run(components, settings, shutdown.clone()), reached);
     ended.unwrap();
-    let runs = tile(Some(&index), parts.view.hash, Cut::default().offset(PLACE)).unwrap().runs;
+    let runs =
+        tile(Some(&index), parts.view.hash, Cut::default().position(PLACE, index.head.incarnation)).unwrap().runs;
     let keys: Vec<BlobKey> = runs.iter().map(|run| BlobKey { run: run.id, view: parts.view.hash }).collect();
     let mut states = Vec::new();
     for found in store.get_blobs(&key, &keys).await.unwrap() {
