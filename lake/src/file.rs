@@ -116,8 +116,8 @@ impl FileWriter {
     }
 }
 
-/// Instants are stored as differences, a quarter of the time and half of the bytes of a dictionary that overflows; bytes
-/// (payloads, keys, sketches) hardly ever repeat, so nothing is tried on them.
+/// Instants are stored as differences: a fifth of the time and half of the bytes of a dictionary that overflows. Bytes
+/// (payloads, keys, sketches) hardly ever repeat: no dictionary is tried on them.
 fn properties(settings: &LakeSettings, schema: &Schema) -> WriterProperties {
     let level = ZstdLevel::try_new(settings.compression_level).unwrap_or_default();
     let mut properties = WriterProperties::builder()
