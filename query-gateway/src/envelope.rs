@@ -75,8 +75,8 @@ pub struct Hole {
 /// How far a measure may be off.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ErrorBound {
-    /// `sketch`: relative error (uniques) or rank error (percentiles) at two standard deviations. `float`: rounding,
-    /// relative to the sum of absolute values.
+    /// `sketch`: relative error of uniques (99.7 % of estimates lie within) or rank error of percentiles (99 %). `float`:
+    /// rounding, relative to the sum of absolute values.
     pub kind: &'static str,
     /// The bound.
     pub bound: f64,

@@ -52,6 +52,8 @@ mod master;
 
 /// The binary as a black box: output and exit codes.
 mod cli;
+/// The demo's judgement: what it calls a difference.
+mod demo;
 /// Real events through the whole system, against an independent fold, on memory and on Redis.
 mod real_input;
 /// SIGKILL of the whole process at random moments: exact after a restart.

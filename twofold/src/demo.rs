@@ -16,7 +16,7 @@ mod screen;
 mod summary;
 
 pub use answer::{Answer, PageAnswer};
-pub use check::{Comparison, SKETCH_BOUNDS, compare};
+pub use check::{Comparison, compare};
 pub use run::{DemoPlan, run_demo};
 pub use summary::Summary;
 

@@ -80,7 +80,8 @@ pub enum AggregateClass {
     Exact,
     /// Equal up to the rounding of floating-point sums in another order.
     Float,
-    /// Within the published bound of a sketch: the relative (HLL) or rank (KLL) error at two standard deviations.
+    /// Within the published bound of a sketch: the relative error (HLL; three standard deviations, 99.7 % of estimates)
+    /// or the rank error (KLL; 99 % of estimates).
     Sketch {
         /// The bound, for example 0.02.
         bound: f64,

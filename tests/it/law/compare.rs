@@ -78,10 +78,10 @@ fn is_near(found: &ScalarValue, wanted: &ScalarValue) -> bool {
     }
 }
 
-/// Four times the bound of two standard deviations: thousands of groups are compared.
+/// Four standard deviations, of which the bound is three: thousands of groups are compared.
 fn is_near_count(found: &ScalarValue, wanted: &ScalarValue, bound: f64) -> bool {
     let (found, wanted) = (number(found).unwrap(), number(wanted).unwrap());
-    (found - wanted).abs() <= 2.0 * bound * wanted
+    (found - wanted).abs() <= 4.0 / 3.0 * bound * wanted
 }
 
 /// `p90_x` against the sorted list of all values: the rank may be off by the bound.

@@ -1,7 +1,7 @@
 //! `twofold status`: shows how far a running system is, as tables for people or as JSON for programs.
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 use serde_json::{Map, Value};
 
 use crate::arguments::StatusArguments;
@@ -25,7 +25,7 @@ pub async fn status(arguments: &StatusArguments) -> Result<()> {
 
 /// Columns of the partitions: heading and field.
 const PARTITION: [(&str, &str); 11] = [
-    ("partition", "partition"),
+    ("part", "partition"),
     ("produced", "produced"),
     ("archived", "archived"),
     ("batched", "batched"),
@@ -38,34 +38,37 @@ const PARTITION: [(&str, &str); 11] = [
     ("as of", "as_of"),
 ];
 
+/// Letters of `2026-01-31`.
+const DATE_LETTERS: usize = 10;
+
 /// The answer of `/v1/status` in words and tables; what this version does not know is left to `--json`.
 ///
 /// A role without a gateway knows no sources and views, and answers with what it knows of itself alone.
 pub fn draw_status(status: &Value) -> String {
     let system = status.get("system").unwrap_or(status);
     let mut text = draw_system(system, status);
-    text.push_str(&draw_sources(list(status, "sources")));
-    text.push_str(&draw_views(list(status, "views")));
+    let today = field(status, "at").chars().take(DATE_LETTERS).collect::<String>();
+    text.push_str(&draw_sources(list(status, "sources"), &today));
+    text.push_str(&draw_views(list(status, "views"), &today));
     text.push_str(&draw_work(system));
     text
 }
 
 fn draw_system(system: &Value, status: &Value) -> String {
-    let mut parts = vec![format!("twofold {}", field(system, "version"))];
-    let named = [("definitions", system, "definitions"), ("kafka address", system, "brokers"), ("at", status, "at")];
-    parts.extend(
-        named
-            .iter()
-            .filter(|(_, of, name)| !field(of, name).is_empty())
-            .map(|(title, of, name)| format!("{title} {}", field(of, name))),
-    );
-    if let Some(bytes) = system.get("embedded_broker_bytes").and_then(Value::as_u64) {
-        parts.push(format!("embedded broker {}", round_size(bytes)));
+    let known = |title: &str, text: String| if text.is_empty() { text } else { format!(", {title}{text}") };
+    let (definitions, at) = (field(system, "definitions"), field(status, "at"));
+    let mut text = format!("twofold {}", field(system, "version"));
+    text.push_str(&format!("{}{}\n", known("definitions ", definitions), known("at ", at)));
+    let brokers = field(system, "brokers");
+    if !brokers.is_empty() {
+        let bytes = system.get("embedded_broker_bytes").and_then(Value::as_u64);
+        let embedded = bytes.map(|bytes| format!("embedded broker of {}", round_size(bytes))).unwrap_or_default();
+        text.push_str(&format!("kafka address {brokers}{}\n", known("", embedded)));
     }
-    format!("{}\n", parts.join(", "))
+    text
 }
 
-fn draw_sources(sources: &[Value]) -> String {
+fn draw_sources(sources: &[Value], today: &str) -> String {
     let mut header = vec!["source"];
     header.extend(PARTITION.map(|(heading, _)| heading));
     let mut table = new_table(&header);
@@ -73,7 +76,8 @@ fn draw_sources(sources: &[Value]) -> String {
     for source in sources {
         for (row, partition) in list(source, "partitions").iter().enumerate() {
             let name = if row == 0 { field(source, "source") } else { String::new() };
-            table.add_row(std::iter::once(name).chain(PARTITION.map(|(_, name)| field(partition, name))));
+            let fields = PARTITION.map(|(_, name)| without_today(field(partition, name), today));
+            table.add_row(std::iter::once(name).chain(fields));
         }
         problems.push_str(&problem("source", &field(source, "source"), source.get("problem")));
     }
@@ -81,7 +85,7 @@ fn draw_sources(sources: &[Value]) -> String {
     if table.is_empty() { problems } else { format!("\n{table}\n{problems}") }
 }
 
-fn draw_views(views: &[Value]) -> String {
+fn draw_views(views: &[Value], today: &str) -> String {
     let mut table = new_table(&["view", "state", "version", "published", "cut", "head", "realtime", "stale"]);
     let mut problems = String::new();
     for view in views {
@@ -90,9 +94,9 @@ fn draw_views(views: &[Value]) -> String {
             field(view, "view"),
             field(view, "state"),
             field(envelope, "version"),
-            field(envelope, "published_at"),
-            offsets(envelope.get("cut")),
-            offsets(envelope.get("head")),
+            without_today(field(envelope, "published_at"), today),
+            sum_of_offsets(envelope.get("cut")),
+            sum_of_offsets(envelope.get("head")),
             envelope.get("realtime_share").and_then(Value::as_f64).map_or(String::new(), percent),
             if envelope.get("stale").and_then(Value::as_bool).unwrap_or(false) { "STALE" } else { "" }.to_owned(),
         ]);
@@ -102,8 +106,9 @@ fn draw_views(views: &[Value]) -> String {
             problems.push_str(&problem("view", &field(view, "view"), Some(reason)));
         }
     }
-    align_right(&mut table, [2, 6]);
-    if table.is_empty() { problems } else { format!("\n{table}\n{problems}") }
+    align_right(&mut table, [2, 4, 5, 6]);
+    let note = "cut, head: the offsets of all partitions added up; --json tells each";
+    if table.is_empty() { problems } else { format!("\n{table}\n{note}\n{problems}") }
 }
 
 /// What archive and batch loop are doing, and what has stopped.
@@ -137,8 +142,13 @@ fn problem(kind: &str, name: &str, what: Option<&Value>) -> String {
 
 fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
+    // Without lines between columns a source with all its numbers fits into a hundred letters.
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).remove_style(TableComponent::HorizontalLines);
+    table.remove_style(TableComponent::MiddleIntersections).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 1));
+    });
     table
 }
 
@@ -174,12 +184,16 @@ fn to_the_second(text: &str) -> String {
     seconds.map_or_else(|| text.to_owned(), |seconds| format!("{seconds}Z"))
 }
 
-/// `0:44 1:54`: the offset of each partition.
-fn offsets(value: Option<&Value>) -> String {
-    let Some(offsets) = value.and_then(Value::as_object) else { return String::new() };
-    let mut offsets: Vec<_> = offsets.iter().collect();
-    offsets.sort_by_key(|(partition, _)| partition.parse::<i64>().unwrap_or(i64::MAX));
-    offsets.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect::<Vec<_>>().join(" ")
+/// `12:00:00Z` for an instant of today; any other text as it is.
+fn without_today(text: String, today: &str) -> String {
+    let rest = text.strip_prefix(today).filter(|_| !today.is_empty()).and_then(|rest| rest.strip_prefix('T'));
+    rest.map(str::to_owned).unwrap_or(text)
+}
+
+/// The offsets of all partitions added up: a view may have a hundred of them.
+fn sum_of_offsets(value: Option<&Value>) -> String {
+    let offsets = value.and_then(Value::as_object);
+    offsets.map_or_else(String::new, |offsets| offsets.values().filter_map(Value::as_i64).sum::<i64>().to_string())
 }
 
 fn percent(share: f64) -> String {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::check::{Comparison, SKETCH_BOUNDS};
+use super::check::Comparison;
 use crate::generator::Truth;
 
 /// Everything that was sent, answered and found.
@@ -26,7 +26,7 @@ impl Summary {
         let mut text = format!(
             "\n  events sent           {}, of them {} late\n  copies sent           {}\n  malformed sent        {}, rejected {}\n\
              \x20 batch publications    {}\n  comparisons           {} answers, {} numbers\n\
-             \x20 largest difference    {}\n  uniques               at most {:.2} times their published bound off (allowed: {SKETCH_BOUNDS})\n\
+             \x20 largest difference    {}\n  uniques               at most {:.2} of their published bound off\n\
              \x20 page                  {page_url}\n",
             truth.visits,
             truth.late,
@@ -46,7 +46,8 @@ impl Summary {
     }
 
     /// # Errors
-    /// Unless something was compared, everything was equal, and a batch view was published.
+    /// Unless something was compared, everything was equal (estimates: within their published bound), and a batch view
+    /// was published.
     pub fn verdict(&self) -> Result<()> {
         if !self.outcome.is_clean() {
             bail!("answers differ from the truth");
