@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Offset, Position, TimestampMicros};
+use crate::{Offset, Position, TimestampMicros, micros};
 
 /// What makes a border in one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +56,6 @@ impl BorderRule {
             || cuts.contains(&position.offset)
             || self.is_gap(position.max_timestamp, following)
     }
-}
-
-/// A span as whole microseconds.
-pub(crate) fn micros(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// What the splitter needs to know of a record.

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::border::micros;
-use crate::{EventKey, TimestampMicros};
+use crate::{EventKey, TimestampMicros, micros};
 
 /// The identity of an event, or `None` where it has no id: such an event is never a copy.
 pub fn event_key(id: Option<&[u8]>, event_time_as_sent: TimestampMicros) -> Option<EventKey> {

@@ -44,7 +44,7 @@ pub use definition::{AggregateClass, Bucket, Dimension, Measure, Pipeline, Sourc
 pub use error::{DefinitionError, Problem, Problems};
 pub use ids::{
     DefinitionHash, DefinitionNumber, EventKey, Fingerprint, Incarnation, IndexStamp, Offset, PartitionId, RecomputeId,
-    RunId, SourceName, TimestampMicros, ViewName,
+    RunId, SourceName, TimestampMicros, ViewName, micros,
 };
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
 pub use position::{Cut, Position, fingerprint};
