@@ -108,6 +108,11 @@ impl Partition {
         Ok(())
     }
 
+    /// Whether the partition can be read from `at` and no record lies there or behind.
+    pub(super) fn ends_at(&self, at: Offset) -> bool {
+        (self.low..=self.next).contains(&at.0) && self.from(at).next().is_none()
+    }
+
     pub(super) fn from(&self, at: Offset) -> impl Iterator<Item = &Record> {
         let first = self.records.partition_point(|record| record.offset < at);
         self.records.range(first..)
