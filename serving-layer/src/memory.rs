@@ -180,6 +180,11 @@ impl RealtimeStore for MemoryStore {
         state.used_bytes = used_bytes;
         Ok(Swap::Done)
     }
+
+    async fn discard_corrupt_index(&self, _partition: &PartitionKey) -> Result<(), ServingError> {
+        // What was never bytes can always be read.
+        Ok(())
+    }
 }
 
 fn later(now: TimestampMicros, span: Duration) -> TimestampMicros {

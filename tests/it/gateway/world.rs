@@ -123,6 +123,10 @@ impl RealtimeStore for FaultyStore {
     ) -> Result<Swap, ServingError> {
         self.inner.swap_index(partition, expected, next, grace).await
     }
+
+    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.inner.discard_corrupt_index(partition).await
+    }
 }
 
 /// Facts that a test puts up.
