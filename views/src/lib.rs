@@ -47,7 +47,7 @@ pub use ids::{
     RunId, SourceName, TimestampMicros, ViewName, micros,
 };
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
-pub use position::{Cut, Position, fingerprint};
+pub use position::{Capped, Cut, MAX_RAISE, Position, fingerprint, is_plausible, running_max};
 pub use seams::{Clock, IdSource};
 pub use session::{session_state, session_state_builder};
 pub use start::{Start, choose_start};

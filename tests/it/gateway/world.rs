@@ -326,7 +326,7 @@ impl World {
             fingerprint: Fingerprint(
                 1 + u128::from(partition.unsigned_abs()) * 1_000_000 + offset.unsigned_abs() as u128,
             ),
-            incarnation: Incarnation(0),
+            ..Position::start(Incarnation(0))
         }
     }
 
