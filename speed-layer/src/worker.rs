@@ -10,7 +10,7 @@ use std::time::Duration;
 use event_log::{EventLogError, Poll};
 use futures::future::join_all;
 use tracing::{error, info, warn};
-use views::{Offset, PartitionId, TimestampMicros};
+use views::{Offset, PartitionId, TimestampMicros, micros};
 
 use crate::aggregate::{Judge, aggregate};
 use crate::append::append_pending;
@@ -86,7 +86,7 @@ impl Worker {
     }
 
     fn is_lookup_due(&self, now: TimestampMicros) -> bool {
-        let refresh = i64::try_from(self.context.settings.refresh.as_micros()).unwrap_or(i64::MAX);
+        let refresh = micros(self.context.settings.refresh);
         let is_old = self.cuts_seen_at.is_none_or(|seen_at| now.micros_since(seen_at) >= refresh);
         // A partition starts from the newest cuts.
         let starts = |partition: &Partition| partition.running().is_none() && partition.backoff.is_due(now);
@@ -243,7 +243,9 @@ impl Worker {
             running.filter_map(|partition| Some((partition.id, partition.running_mut()?))).collect();
         for chunk in &chunks {
             let running = running.remove(&chunk.partition).expect("one chunk per running partition");
-            let (cuts, holes) = (self.cuts.borders(chunk.partition), running.holes.clone());
+            let (mut cuts, holes) = (self.cuts.borders(chunk.partition), running.holes.clone());
+            // The archive stands behind a hole before it has read the record that follows.
+            cuts.extend(holes.iter().map(|(_, end)| self.context.components.source.border.grid_floor(*end)));
             judges.push(Judge { cuts, copies: &mut running.copies, holes });
         }
         let appends = aggregate(&self.context, &chunks, &mut judges).await;

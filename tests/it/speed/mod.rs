@@ -178,6 +178,49 @@ async fn a_wiped_store_is_rebuilt_from_the_cut_with_the_copies_before_it() {
 }
 
 #[tokio::test]
+async fn a_long_horizon_reaches_behind_records_that_were_too_far_ahead() {
+    for_each(20, async |seed, mut rng| {
+        let mut system = System::with_long_horizon(seed).await;
+        system.send(&mut rng, 200).await;
+        let (worker, stop) = system.spawn(System::settings(&mut rng));
+        system.until("heads at the end", || system.is_at_end()).await;
+        let share = rng.random_range(0.2..1.0);
+        let (archived, cut) = (system.grid_cut(share), system.grid_cut(share * rng.random_range(0.3..1.0)));
+        system.archive(&archived, &[]).await;
+        system.publish(&cut).await;
+        system.memory.wipe();
+        system.send(&mut rng, 100).await;
+        system.until("heads at the end again", || system.is_at_end()).await;
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&cut).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_far_jump_of_offsets_is_passed_in_the_log_and_in_the_master_dataset() {
+    for is_archived in [false, true] {
+        let mut rng = StdRng::seed_from_u64(10);
+        let mut system = System::new(10).await;
+        system.send(&mut rng, 60).await;
+        for partition in PARTITIONS {
+            system.log.skip_offsets("edits", partition, 1_000_000_000_000).unwrap();
+        }
+        system.send(&mut rng, 60).await;
+        if is_archived {
+            let archived = system.grid_cut(1.0);
+            system.archive(&archived, &[]).await;
+            for partition in PARTITIONS {
+                system.log.expire_below("edits", partition, archived.offset(partition)).unwrap();
+            }
+        }
+        system.run_to_end(System::settings(&mut rng)).await;
+        system.check(&Cut::default()).await;
+    }
+}
+
+#[tokio::test]
 async fn runs_below_every_cut_are_dropped_after_the_courtesy_and_answers_stay() {
     for_each(10, async |seed, mut rng| {
         let mut system = System::new(seed).await;
