@@ -116,7 +116,7 @@ impl Backoff {
     pub fn note_failure(&mut self, now: TimestampMicros, min: Duration, max: Duration) {
         let pause = min.saturating_mul(1 << self.failures.min(16)).min(max);
         self.failures += 1;
-        self.until = Some(TimestampMicros(now.0.saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX))));
+        self.until = Some(now.plus(pause));
     }
 
     pub fn note_success(&mut self) {
