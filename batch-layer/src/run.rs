@@ -267,7 +267,7 @@ pub async fn run_batch(
             // Who asked may have gone.
             let _ = request.reply.send(round);
         }
-        if parts.clock.now().micros_since(cleaned_at) >= settings.cleanup_interval.as_micros() as i64 {
+        if parts.clock.now().micros_since(cleaned_at) >= views::micros(settings.cleanup_interval) {
             cleaned_at = parts.clock.now();
             let cleaning = cleanup::clean(&parts, settings.keep_versions, settings.cleanup_grace);
             if shutdown.run_until_cancelled(cleaning).await.is_none() {

@@ -21,6 +21,7 @@ use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 mod admin;
 mod consumer;
 mod context;
+mod ends;
 mod error;
 mod producer;
 mod record;

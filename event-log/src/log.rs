@@ -115,6 +115,12 @@ pub trait LogConsumer: Send {
     /// [`EventLogError::Expired`] where the offset asked for is no longer in the log; retryable ones otherwise.
     async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError>;
 
+    /// The partitions of which everything was delivered that the log held a moment ago, with how long ago that was.
+    ///
+    /// Positive evidence only: a log that is slow, silent or gone tells of no end, and the time since the last one grows.
+    /// Ask after a poll; each finding is told once, and stays true whatever is read later. Does not wait.
+    fn take_ends(&mut self) -> BTreeMap<PartitionId, Duration>;
+
     /// Tells the group how far this consumer is; for lag tools only, nothing reads it back.
     async fn report_progress(&mut self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError>;
 }

@@ -41,6 +41,7 @@ struct Shared {
 struct State {
     topics: BTreeMap<String, Topic>,
     is_reachable: bool,
+    is_silent: bool,
 }
 
 impl std::fmt::Debug for MemoryLog {
@@ -52,7 +53,7 @@ impl std::fmt::Debug for MemoryLog {
 impl MemoryLog {
     /// An empty log. The clock is asked by [`MemoryLog::apply_retention`] alone.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let state = State { topics: BTreeMap::new(), is_reachable: true };
+        let state = State { topics: BTreeMap::new(), is_reachable: true, is_silent: false };
         let shared =
             Shared { state: Mutex::new(state), changes: watch::Sender::new(0), groups: LocalGroups::default() };
         Self { shared: Arc::new(shared), clock }
@@ -118,6 +119,12 @@ impl MemoryLog {
     /// While `false`, every call answers [`EventLogError::Unreachable`], waiting polls included.
     pub fn set_reachable(&self, is_reachable: bool) {
         self.lock().is_reachable = is_reachable;
+        self.shared.changes.send_modify(|count| *count += 1);
+    }
+
+    /// While `true`, polls deliver nothing and fail with nothing, as behind a network that swallows every packet.
+    pub fn set_silent(&self, is_silent: bool) {
+        self.lock().is_silent = is_silent;
         self.shared.changes.send_modify(|count| *count += 1);
     }
 
@@ -207,6 +214,7 @@ impl EventLog for MemoryLog {
             membership: group.map(|group| self.shared.groups.join(topic, group)),
             assigned: None,
             positions: BTreeMap::new(),
+            ends: BTreeSet::new(),
             turn: 0,
             changes: self.shared.changes.subscribe(),
         }))
@@ -219,6 +227,8 @@ struct MemoryConsumer {
     membership: Option<Membership>,
     assigned: Option<BTreeSet<PartitionId>>,
     positions: BTreeMap<PartitionId, Offset>,
+    // At the last look nothing lay behind the positions of these.
+    ends: BTreeSet<PartitionId>,
     turn: usize,
     changes: watch::Receiver<u64>,
 }
@@ -228,11 +238,18 @@ impl MemoryConsumer {
     fn look(&mut self, limit: PollLimit) -> Result<Option<Poll>, EventLogError> {
         let log = self.log.clone();
         let state = log.lock();
+        self.ends.clear();
         let topic = state.reachable()?.topic(&self.topic)?;
+        if state.is_silent {
+            return Ok(None);
+        }
         if let Some(assigned) = self.news_of_assignment(topic.partitions.len()) {
             return Ok(Some(Poll::Assigned(assigned)));
         }
         let records = self.take_records(topic, limit)?;
+        let is_at_end =
+            |(id, at): &(&PartitionId, &Offset)| topic.partition(**id).is_some_and(|held| held.ends_at(**at));
+        self.ends = self.positions.iter().filter(is_at_end).map(|(id, _)| *id).collect();
         Ok((!records.is_empty()).then_some(Poll::Records(records)))
     }
 
@@ -280,6 +297,7 @@ impl LogConsumer for MemoryConsumer {
             topic.partition(*partition).ok_or_else(|| missing_partition(&self.topic, *partition))?;
         }
         self.positions = starts.clone();
+        self.ends.clear();
         Ok(())
     }
 
@@ -300,9 +318,14 @@ impl LogConsumer for MemoryConsumer {
                 }
             };
             if timeout_at(deadline, change).await.is_err() {
-                return Ok(Poll::Records(Vec::new()));
+                // Once more: the ends are those of now, not of the last change.
+                return Ok(self.look(limit)?.unwrap_or(Poll::Records(Vec::new())));
             }
         }
+    }
+
+    fn take_ends(&mut self) -> BTreeMap<PartitionId, Duration> {
+        std::mem::take(&mut self.ends).into_iter().map(|id| (id, Duration::ZERO)).collect()
     }
 
     async fn report_progress(&mut self, _offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {

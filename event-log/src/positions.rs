@@ -11,24 +11,25 @@ use std::time::Duration;
 use tracing::warn;
 use views::{Fingerprint, Offset, PartitionId, Position};
 
-use crate::{EventLog, EventLogError, LogConsumer, Poll, PollLimit, Record};
+use crate::{EventLog, EventLogError, LogBounds, LogConsumer, Poll, PollLimit, Record};
 
-/// How long one look waits for a record that should be there.
-const WAIT: Duration = Duration::from_secs(2);
+/// How long one poll of a look waits.
+const WAIT: Duration = Duration::from_millis(200);
+/// Polls in a row without a record or the end of the log, before the log counts as not answering.
+const PATIENCE: usize = 50;
 /// A look back that found nothing goes this many times farther back the next time.
 const STRIDE: i64 = 16;
-/// Looks in all, so at most `STRIDE ^ (LOOKS - 1)` offsets without a record are bridged, in `LOOKS * WAIT`.
-const LOOKS: u32 = 4;
-/// Records of one look; what lies before a position is mostly one record.
+/// Records of one poll; what lies before a position is mostly one record.
 const RECORDS: usize = 1_000;
 
 /// Reads the last record before `position` and compares it with the stored fingerprint.
 ///
 /// Agrees without reading where there is nothing to compare: at the start of a partition, and where the record has
-/// expired.
+/// expired. Decides by what was read alone: the end that the log names is only where looking back begins, because the
+/// embedded broker's is imprecise.
 ///
 /// # Errors
-/// [`EventLogError::AnotherTopic`] where the record differs or the log ends before the position: stop the source.
+/// [`EventLogError::AnotherTopic`] where the record differs or is not there: stop the source.
 /// [`EventLogError::Unreachable`] where the log did not answer: try again.
 pub async fn check_fingerprint(
     log: &dyn EventLog,
@@ -40,20 +41,19 @@ pub async fn check_fingerprint(
         return Ok(());
     }
     let bounds = log.bounds(topic, partition).await?;
-    let differs = || EventLogError::AnotherTopic { topic: topic.to_owned(), partition, offset: position.offset };
-    if position.offset > bounds.high {
-        return Err(differs());
-    }
     if position.offset <= bounds.low {
         return Ok(());
     }
+    let differs = || EventLogError::AnotherTopic { topic: topic.to_owned(), partition, offset: position.offset };
     let mut consumer = log.consumer(topic, None).await?;
-    let look_back = LookBack { partition, end: position.offset, low: bounds.low };
+    let look_back = LookBack { topic, partition, end: position.offset, bounds };
     match look_back.last_record(consumer.as_mut()).await {
         Ok(Some(record)) if record.fingerprint() == position.fingerprint => Ok(()),
-        Ok(Some(_)) => Err(differs()),
+        Ok(Some(_)) | Err(EventLogError::AnotherTopic { .. }) => Err(differs()),
         // It expired while we looked.
         Err(EventLogError::Expired { .. }) => Ok(()),
+        // Nothing has ever expired, so the record that was read would be there.
+        Ok(None) if bounds.low == Offset(0) => Err(differs()),
         Ok(None) => {
             warn!(topic, %partition, offset = %position.offset, "no record before a stored position, nothing compared");
             Ok(())
@@ -62,38 +62,47 @@ pub async fn check_fingerprint(
     }
 }
 
-struct LookBack {
+struct LookBack<'a> {
+    topic: &'a str,
     partition: PartitionId,
     end: Offset,
-    low: Offset,
+    bounds: LogBounds,
 }
 
-impl LookBack {
+impl LookBack<'_> {
     /// The last record in `[low, end)`; offsets may have gaps, so it need not be the one directly before `end`.
     async fn last_record(&self, consumer: &mut dyn LogConsumer) -> Result<Option<Record>, EventLogError> {
-        for look in 0..LOOKS {
-            let start = Offset((self.end.0 - STRIDE.pow(look)).max(self.low.0));
+        let near = self.end.min(self.bounds.high).0;
+        let mut back = 1;
+        loop {
+            let start = Offset(near.saturating_sub(back).max(self.bounds.low.0));
             consumer.seek(&BTreeMap::from([(self.partition, start)])).await?;
             let found = self.last_after(consumer).await?;
-            if found.is_some() || start == self.low {
+            if found.is_some() || start == self.bounds.low {
                 return Ok(found);
             }
+            back = back.saturating_mul(STRIDE);
         }
-        Ok(None)
     }
 
     /// The last record before `end` among those that follow the consumer's place.
     async fn last_after(&self, consumer: &mut dyn LogConsumer) -> Result<Option<Record>, EventLogError> {
         let limit = PollLimit { records: RECORDS, bytes: usize::MAX, wait: WAIT };
         let mut last: Option<Record> = None;
-        // Each turn reads at least one record before `end` or is the last.
-        loop {
+        let mut empty_polls = 0;
+        while empty_polls < PATIENCE {
             let Poll::Records(records) = consumer.poll(limit).await? else { continue };
-            let passed = records.last().is_none_or(|record| record.offset.next() >= self.end);
+            empty_polls = if records.is_empty() { empty_polls + 1 } else { 0 };
+            let is_at_end = consumer.take_ends().contains_key(&self.partition);
+            let is_passed = records.last().is_some_and(|record| record.offset.next() >= self.end);
             last = records.into_iter().rfind(|record| record.offset < self.end).or(last);
-            if passed {
+            if is_passed || is_at_end {
                 return Ok(last);
             }
         }
+        let Self { topic, partition, end, .. } = self;
+        Err(EventLogError::Unreachable(format!(
+            "topic {topic} partition {partition}: no record and no end of the log before offset {end} in time"
+        )))
     }
 }

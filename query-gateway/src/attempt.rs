@@ -135,7 +135,7 @@ impl Attempt<'_> {
     fn is_listing_due(&self) -> bool {
         // A view that is stale already does not list at every tick.
         let was_good = matches!(self.before, Some(ViewState::Served(before)) if before.stale.is_empty());
-        let interval = i64::try_from(self.source.settings().version_interval.as_micros()).unwrap_or(i64::MAX);
+        let interval = views::micros(self.source.settings().version_interval);
         let checked_at = self.reader.versions.checked_at();
         was_good || checked_at.is_none_or(|at| self.source.now().micros_since(at) >= interval)
     }

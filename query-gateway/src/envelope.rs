@@ -150,7 +150,7 @@ fn log_time(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<Timestam
 fn stale_reasons(served: &Served, age: Option<i64>, problem: Option<&str>, freshness: Freshness) -> Vec<String> {
     let mut reasons = served.stale.clone();
     reasons.extend(problem.map(str::to_owned));
-    let limit = i64::try_from(freshness.stale_after.as_micros()).unwrap_or(i64::MAX);
+    let limit = views::micros(freshness.stale_after);
     match age {
         Some(age) if age > limit => {
             let seconds = age / 1_000_000;

@@ -120,7 +120,7 @@ impl RealtimeStore for MemoryStore {
         time_to_live: Duration,
     ) -> Result<(), ServingError> {
         let now = self.clock.now();
-        let expires_at = Some(later(now, time_to_live));
+        let expires_at = Some(now.plus(time_to_live));
         let mut state = self.lock();
         state.forget_expired(now);
         let held = state.partitions.get(partition);
@@ -174,16 +174,17 @@ impl RealtimeStore for MemoryStore {
             return Err(self.full(&state));
         }
         after.difference(&before).for_each(|key| held.set_expiry(key, None));
-        let expires_at = Some(later(now, grace));
+        let expires_at = Some(now.plus(grace));
         before.difference(&after).for_each(|key| held.set_expiry(key, expires_at));
         held.index = Some(next.clone());
         state.used_bytes = used_bytes;
         Ok(Swap::Done)
     }
-}
 
-fn later(now: TimestampMicros, span: Duration) -> TimestampMicros {
-    TimestampMicros(now.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    async fn discard_corrupt_index(&self, _partition: &PartitionKey) -> Result<(), ServingError> {
+        // What was never bytes can always be read.
+        Ok(())
+    }
 }
 
 /// About what an index takes: it is bounded like the blobs, because runs without rows have no blob.

@@ -91,4 +91,12 @@ pub trait RealtimeStore: Send + Sync + 'static {
         next: &Index,
         grace: Duration,
     ) -> Result<Swap, ServingError>;
+
+    /// Removes an index that [`ServingError::Corrupt`] was said of, so that another can be created. One that can be read,
+    /// also because it was replaced meanwhile, stays. Blobs that the lost index named are not found again: nobody reads
+    /// them, and in Redis they stay until an operator deletes them.
+    ///
+    /// # Errors
+    /// [`ServingError::Unreachable`]: try again.
+    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError>;
 }

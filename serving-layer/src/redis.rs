@@ -51,6 +51,12 @@ redis.call('SET', KEYS[1], ARGV[2])
 return {'done'}
 ";
 
+/// KEYS: index. ARGV: the bytes that were read and could not be understood.
+const DISCARD: &str = r"#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+";
+
 /// How to reach Redis.
 #[derive(Clone)]
 pub struct RedisSettings {
@@ -95,6 +101,7 @@ pub struct RedisStore {
     connection: ConnectionManager,
     prefix: String,
     swap: Script,
+    discard: Script,
 }
 
 impl RedisStore {
@@ -114,7 +121,8 @@ impl RedisStore {
             .set_max_delay(settings.reconnect_pause)
             .set_pipeline_buffer_size(settings.pipeline_commands);
         let connection = ConnectionManager::new_with_config(client, config).await.map_err(refused)?;
-        let store = Self { connection, prefix: settings.prefix, swap: Script::new(SWAP) };
+        let store =
+            Self { connection, prefix: settings.prefix, swap: Script::new(SWAP), discard: Script::new(DISCARD) };
         store.check_server().await?;
         Ok(store)
     }
@@ -161,6 +169,10 @@ impl RedisStore {
 
     fn blob_key(&self, partition: &PartitionKey, key: &BlobKey) -> String {
         format!("{}:blob:{}:{}", self.tag(partition), key.run, key.view)
+    }
+
+    async fn read_bytes(&self, key: &str) -> Result<Option<Vec<u8>>, ServingError> {
+        redis::cmd("GET").arg(key).query_async(&mut self.connection.clone()).await.map_err(unreachable)
     }
 
     async fn write_blobs(
@@ -229,9 +241,7 @@ impl BlobChange {
 impl RealtimeStore for RedisStore {
     async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
         let key = self.index_key(partition);
-        let found: Option<Vec<u8>> =
-            redis::cmd("GET").arg(&key).query_async(&mut self.connection.clone()).await.map_err(unreachable)?;
-        found.map(|bytes| decode_index(&bytes, &key)).transpose()
+        self.read_bytes(&key).await?.map(|bytes| decode_index(&bytes, &key)).transpose()
     }
 
     async fn put_blobs(
@@ -281,6 +291,17 @@ impl RealtimeStore for RedisStore {
         }
         let change = BlobChange::between(stored.as_ref(), next);
         self.run_swap(partition, expected, next, &change, grace).await
+    }
+
+    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        let key = self.index_key(partition);
+        let Some(bytes) = self.read_bytes(&key).await? else { return Ok(()) };
+        if decode_index(&bytes, &key).is_ok() {
+            return Ok(());
+        }
+        // Compared once more in the script: another worker may have replaced it in between.
+        let mut call = self.discard.key(&key);
+        call.arg(bytes).invoke_async::<i64>(&mut self.connection.clone()).await.map(drop).map_err(unreachable)
     }
 }
 

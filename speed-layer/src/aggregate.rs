@@ -133,7 +133,7 @@ fn outline_runs(
         let mut counters = Counters { rows: (stretch.last - stretch.first) as u64, ..Counters::default() };
         counters.holes = holes_between(&judge.holes, stretch.from.offset, stretch.to.offset);
         for (row, mark) in chunk.marks.iter().enumerate().take(stretch.last).skip(stretch.first) {
-            running_max = running_max.max(mark.timestamp);
+            running_max = views::running_max(running_max, mark.timestamp);
             let verdict = columns.judge(row, running_max, judge.copies, source);
             verdict.count(&mut counters);
             counts.push(matches!(verdict, Verdict::Counts { .. }));

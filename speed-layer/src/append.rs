@@ -23,7 +23,7 @@ pub(crate) struct Append {
     pub runs: Vec<Run>,
     /// The states of the runs; none for a view without rows.
     pub blobs: Vec<(BlobKey, Bytes)>,
-    /// When the log was read to its end, if it was.
+    /// When the log held nothing that was not read, if that is known.
     as_of: Option<TimestampMicros>,
     is_written: bool,
 }
@@ -33,8 +33,8 @@ impl Append {
         Self { runs: vec![run], ..Self::default() }
     }
 
-    /// Says when the log was read to its end; never said of a micro-batch that the log goes on behind.
-    pub fn at_end(self, as_of: Option<TimestampMicros>) -> Self {
+    /// Says at which instant the log held nothing that does not stand here or before, if that is known.
+    pub fn as_of(self, as_of: Option<TimestampMicros>) -> Self {
         Self { as_of, ..self }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use serving_layer::{BatchVersion, ServingError};
-use views::{Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, TimestampMicros, tile};
+use views::{Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, TimestampMicros, micros, tile};
 
 use crate::SpeedView;
 
@@ -90,7 +90,7 @@ impl PublishedCuts {
         now: TimestampMicros,
         courtesy: Duration,
     ) -> Offset {
-        let least = |view: &ViewCuts| view.unneeded_below(partition, index, now, courtesy);
+        let least = |view: &ViewCuts| view.tiling_cut(partition, index, now, courtesy);
         let published = self.views.iter().filter(|view| !view.versions.is_empty()).map(least);
         // Above all those of views that realtime alone answers for.
         let served = self.serving(partition, Some(index)).into_iter().map(|position| position.offset);
@@ -111,17 +111,11 @@ impl ViewCuts {
         self.versions = versions;
     }
 
-    fn unneeded_below(
-        &self,
-        partition: PartitionId,
-        index: &Index,
-        now: TimestampMicros,
-        courtesy: Duration,
-    ) -> Offset {
-        let courtesy = i64::try_from(courtesy.as_micros()).unwrap_or(i64::MAX);
+    /// The newest cut that tiles with the index and has been known for `courtesy`; 0 where there is none.
+    fn tiling_cut(&self, partition: PartitionId, index: &Index, now: TimestampMicros, courtesy: Duration) -> Offset {
         let is_known = |version: &&BatchVersion| {
             let seen_at = self.seen_at.get(&version.snapshot.version().0);
-            seen_at.is_some_and(|seen_at| now.micros_since(*seen_at) >= courtesy)
+            seen_at.is_some_and(|seen_at| now.micros_since(*seen_at) >= micros(courtesy))
         };
         let at = |version: &BatchVersion| version.facts.cut.position(partition, index.head.incarnation);
         let cuts = self.versions.iter().filter(is_known).map(at);

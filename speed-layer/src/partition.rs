@@ -40,6 +40,9 @@ pub(crate) struct Running {
     pub read_from: Offset,
     /// Whether the consumer delivers this partition from `read_from` on, without interruption.
     pub is_sought: bool,
+    /// Everything that the log held at this instant was delivered to us; `None` before that was known once. A reader that
+    /// lags, or a log that does not answer, leaves it where it is.
+    pub read_to_end_at: Option<TimestampMicros>,
     /// The log begins here, behind `read_from`: what lies between is read from the master dataset.
     pub expired_below: Option<Offset>,
     /// Declared holes at or behind the position, `[from, to)`.
@@ -58,6 +61,7 @@ impl Running {
             pending: None,
             read_from: position.offset,
             is_sought: false,
+            read_to_end_at: None,
             expired_below: None,
             holes: Vec::new(),
             merge_backoff: Attempts::default(),
@@ -111,8 +115,7 @@ impl Attempts {
 
     pub fn note_failure(&mut self, now: TimestampMicros, min: Duration, max: Duration) {
         self.failures = self.failures.saturating_add(1);
-        let pause = Backoff { first: min, most: max }.delay(self.failures);
-        self.until = Some(TimestampMicros(now.0.saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX))));
+        self.until = Some(now.plus(Backoff { first: min, most: max }.delay(self.failures)));
     }
 
     pub fn note_success(&mut self) {

@@ -3,7 +3,9 @@
 //! In: the position. Out: the window that a worker would have that had read everything before it.
 //! Guarantee: a pure function of the log: the suffix that is replayed begins at the first record whose timestamp is at
 //! or after `T`, one horizon before the position's running maximum. All records before it lie before `T`, so from there
-//! on the running maximum is known, and nothing before it is remembered at the position.
+//! on the running maximum is known, and nothing before it is remembered at the position. Where a record was too far
+//! ahead to be believed whole (`views::running_max`), this holds behind the last such record, which the position names;
+//! what lies before that one is a day older, and read from the start if the horizon is as long.
 //! Not here: the window itself (`views::CopyWindow`).
 //! Why from both places: what is archived may have expired in the log, what is new is not archived yet.
 
@@ -19,7 +21,10 @@ use event_log::decode::{self, decode};
 use event_log::master::MasterSnapshot;
 use event_log::{EventLogError, Poll, PollLimit};
 use futures::TryStreamExt;
-use views::{CopyWindow, Offset, PartitionId, Position, SourceDefinition, TimestampMicros, column};
+use views::{
+    CopyWindow, Fingerprint, MAX_RAISE, Offset, PartitionId, Position, SourceDefinition, TimestampMicros, column,
+    is_plausible,
+};
 
 use crate::SpeedError;
 use crate::aggregate::typed;
@@ -39,7 +44,7 @@ pub(crate) async fn prime(
 ) -> Result<CopyWindow, SpeedError> {
     let source = &context.components.source;
     let mut replay = Replay::before(position, source);
-    if position.max_timestamp == TimestampMicros::MIN {
+    if position.fingerprint == Fingerprint(0) {
         return Ok(replay.window);
     }
     let mut end = Position::start(position.incarnation);
@@ -49,7 +54,8 @@ pub(crate) async fn prime(
     }
     if end.offset < position.offset {
         replay.go_on_at(end);
-        replay_log(context, &mut replay, partition, end.offset).await?;
+        let from = end.offset.max(replay.floor);
+        replay_log(context, &mut replay, partition, from).await?;
     }
     Ok(replay.window)
 }
@@ -60,22 +66,38 @@ struct Replay<'a> {
     window: CopyWindow,
     /// Where the replay ends.
     position: Position,
-    /// The suffix begins at the first record that is not older.
+    /// Copies are remembered from this running maximum on.
     since: TimestampMicros,
+    /// Nothing before this offset is remembered at the position.
+    floor: Offset,
+    /// The suffix begins at the floor, not at the first record behind it that reaches `since`.
+    is_whole: bool,
     /// Known once the suffix has begun.
     running_max: Option<TimestampMicros>,
 }
 
 impl<'a> Replay<'a> {
     fn before(position: Position, source: &'a SourceDefinition) -> Self {
-        let horizon = i64::try_from(source.horizon.as_micros()).unwrap_or(i64::MAX);
-        let since = TimestampMicros(position.max_timestamp.0.saturating_sub(horizon));
-        Self { source, window: CopyWindow::default(), position, since, running_max: None }
+        let since = position.max_timestamp.minus(source.horizon);
+        let from_start = (Offset(0), true, Some(TimestampMicros::MIN));
+        let (floor, is_whole, running_max) = match position.capped {
+            // No record had a timestamp that counts: all of them are remembered.
+            _ if position.max_timestamp == TimestampMicros::MIN => from_start,
+            None => (Offset(0), false, None),
+            Some(capped) if capped.max_timestamp < since => (capped.offset.next(), false, None),
+            Some(capped) => match capped.max_timestamp.minus(MAX_RAISE) {
+                before if before < since => (capped.offset, true, Some(before)),
+                _ => from_start,
+            },
+        };
+        Self { source, window: CopyWindow::default(), position, since, floor, is_whole, running_max }
     }
 
     /// All records before `end` have been seen, or have no identity.
     fn go_on_at(&mut self, end: Position) {
-        self.running_max = Some(end.max_timestamp).filter(|running_max| *running_max >= self.since);
+        if end.offset > self.floor {
+            self.running_max = Some(end.max_timestamp).filter(|reached| self.is_whole || *reached >= self.since);
+        }
     }
 
     /// Sees decoded rows of the partition, in offset order.
@@ -83,11 +105,12 @@ impl<'a> Replay<'a> {
         let offsets: &Int64Array = typed(rows, column::OFFSET)?;
         let timestamps: &TimestampMicrosecondArray = typed(rows, column::TIMESTAMP)?;
         let keys = decode::event_keys(rows)?;
-        for row in (0..rows.num_rows()).filter(|row| offsets.value(*row) < self.position.offset.0) {
+        let within = self.floor.0..self.position.offset.0;
+        for row in (0..rows.num_rows()).filter(|row| within.contains(&offsets.value(*row))) {
             let timestamp = TimestampMicros(timestamps.value(row));
             let running_max = match self.running_max {
-                Some(running_max) => running_max.max(timestamp),
-                None if timestamp >= self.since => timestamp,
+                Some(before) => views::running_max(before, timestamp),
+                None if is_plausible(timestamp) && timestamp >= self.since => timestamp,
                 None => continue,
             };
             self.running_max = Some(running_max);
@@ -103,14 +126,22 @@ async fn replay_archived(
     partition: PartitionId,
 ) -> Result<(), SpeedError> {
     let table = snapshot.scan()?;
-    let instant = match table.schema().field_with_name(column::TIMESTAMP)?.data_type() {
-        DataType::Timestamp(_, zone) => ScalarValue::TimestampMicrosecond(Some(replay.since.0), zone.clone()),
+    let zone = match table.schema().field_with_name(column::TIMESTAMP)?.data_type() {
+        DataType::Timestamp(_, zone) => zone.clone(),
         other => return Err(arrow::error::ArrowError::SchemaError(format!("_timestamp is of type {other}")).into()),
     };
+    let instant = |at: TimestampMicros| ScalarValue::TimestampMicrosecond(Some(at.0), zone.clone());
+    let newest = replay.position.max_timestamp;
     let session = SessionContext::new_with_state(views::session_state());
-    let before = ident(column::PARTITION).eq(lit(partition.0)).and(offset().lt(lit(replay.position.offset.0)));
-    let rows = session.read_table(table)?.filter(before)?;
-    let recent = rows.clone().filter(ident(column::TIMESTAMP).gt_eq(lit(instant)))?;
+    let within = offset().gt_eq(lit(replay.floor.0)).and(offset().lt(lit(replay.position.offset.0)));
+    let rows = session.read_table(table)?.filter(ident(column::PARTITION).eq(lit(partition.0)).and(within))?;
+    let recent = match replay.is_whole {
+        true => rows.clone(),
+        // Up to the running maximum: a later one is not plausible, and would begin the suffix too early.
+        false => {
+            rows.clone().filter(ident(column::TIMESTAMP).between(lit(instant(replay.since)), lit(instant(newest))))?
+        }
+    };
     let Some(first) = least_offset(recent).await? else { return Ok(()) };
     let suffix = rows.filter(offset().gt_eq(lit(first)))?;
     if replay.source.event_id.is_none() && !has_keys(suffix.clone()).await? {
@@ -124,6 +155,22 @@ async fn replay_archived(
         replay.observe(&rows)?;
     }
     Ok(())
+}
+
+/// The offset of the first archived row of a partition in `[from, end)`.
+///
+/// # Errors
+/// Try again.
+pub(crate) async fn first_offset(
+    snapshot: &MasterSnapshot,
+    partition: PartitionId,
+    from: Offset,
+    end: Offset,
+) -> Result<Option<Offset>, SpeedError> {
+    let session = SessionContext::new_with_state(views::session_state());
+    let within = offset().gt_eq(lit(from.0)).and(offset().lt(lit(end.0)));
+    let wanted = ident(column::PARTITION).eq(lit(partition.0)).and(within);
+    Ok(least_offset(session.read_table(snapshot.scan()?)?.filter(wanted)?).await?.map(Offset))
 }
 
 async fn least_offset(rows: DataFrame) -> Result<Option<i64>, SpeedError> {

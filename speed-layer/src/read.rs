@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use event_log::decode::{self, decode, raw_schema};
+use event_log::master::MasterSnapshot;
 use event_log::{EventLogError, Record};
 use views::{Offset, PartitionId, Position, RecordMark, SourceDefinition};
 
 use crate::SpeedError;
 use crate::context::Context;
 use crate::partition::{Partition, Running};
+use crate::prime::first_offset;
 
 /// Consecutive records of one partition, decoded.
 pub(crate) struct Chunk {
@@ -82,20 +84,28 @@ pub(crate) async fn read_archived(
     }
     let holes = snapshot.facts.holes.iter().filter(|hole| hole.partition == partition && hole.to > head);
     running.holes = holes.map(|hole| (hole.from, hole.to)).collect();
-    let step = i64::try_from(context.settings.max_records).unwrap_or(i64::MAX);
-    let mut from = head;
-    while from < end {
-        let to = Offset(from.0.saturating_add(step).min(end.0));
-        let rows = snapshot.read_range(partition, from, to).await?;
-        if rows.iter().any(|rows| rows.num_rows() > 0) {
-            let rows = concat_batches(&raw_schema(&context.components.source), &rows)?;
-            return Ok(Some(Chunk { partition, from: running.position, marks: decode::marks(&rows)?, rows }));
-        }
-        from = to;
+    if let Some(rows) = read_next(context, &snapshot, partition, head, end).await? {
+        let rows = concat_batches(&raw_schema(&context.components.source), &rows)?;
+        return Ok(Some(Chunk { partition, from: running.position, marks: decode::marks(&rows)?, rows }));
     }
     running.expired_below = None;
     running.read_from = head.max(end);
     Ok(None)
+}
+
+/// The first rows in `[from, end)`, as many as a micro-batch takes. Offsets without rows are passed in one step: a hole, or
+/// a jump of the log, may be of any size.
+async fn read_next(
+    context: &Context,
+    snapshot: &MasterSnapshot,
+    partition: PartitionId,
+    from: Offset,
+    end: Offset,
+) -> Result<Option<Vec<RecordBatch>>, SpeedError> {
+    let Some(first) = first_offset(snapshot, partition, from, end).await? else { return Ok(None) };
+    let step = i64::try_from(context.settings.max_records).unwrap_or(i64::MAX);
+    let to = Offset(first.0.saturating_add(step).min(end.0));
+    Ok(Some(snapshot.read_range(partition, first, to).await?))
 }
 
 /// Notes that the log does not reach back any more; returns whether the error was about that.

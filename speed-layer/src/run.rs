@@ -100,6 +100,7 @@ async fn poll(worker: &mut Worker, consumer: &mut dyn LogConsumer) -> Result<Pol
         consumer.seek(&starts).await?;
     }
     let polled = consumer.poll(limit).await;
+    worker.note_ends(consumer.take_ends());
     if polled.is_ok() {
         // For lag tools only: a failure here says nothing that the next poll does not say as well.
         let _ = consumer.report_progress(&worker.progress()).await;

@@ -5,9 +5,9 @@
 //! Not here: the rule itself (`views::choose_start`), which cuts count (`cuts.rs`), copies (`prime.rs`).
 
 use event_log::positions::check_fingerprint;
-use serving_layer::Swap;
-use tracing::info;
-use views::{Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, choose_start};
+use serving_layer::{ServingError, Swap};
+use tracing::{error, info};
+use views::{Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, TimestampMicros, choose_start};
 
 use crate::context::Context;
 use crate::cuts::PublishedCuts;
@@ -26,7 +26,7 @@ pub(crate) async fn start(
     cuts: &PublishedCuts,
     is_broken: bool,
 ) -> Result<Running, SpeedError> {
-    let stored = context.components.store.read_index(&context.key(partition)).await?;
+    let stored = read_or_discard(context, partition).await?;
     check_definitions(context, partition, stored.as_ref())?;
     // An index of an earlier life of the topic says nothing about this one.
     let index = stored.as_ref().filter(|index| !is_broken && index.head.incarnation >= cuts.incarnation());
@@ -44,6 +44,19 @@ pub(crate) async fn start(
     metrics::counter!(metric::STARTS).increment(1);
     info!(source = %context.components.source.name, %partition, ?start, copies = copies.len(), "partition started");
     Ok(Running::new(index, position, copies))
+}
+
+/// The stored index. One that cannot be read would stay so for ever: it is discarded, and counts as absent.
+async fn read_or_discard(context: &Context, partition: PartitionId) -> Result<Option<Index>, SpeedError> {
+    let (store, key) = (&context.components.store, context.key(partition));
+    match store.read_index(&key).await {
+        Err(error @ ServingError::Corrupt { .. }) => {
+            error!(source = %key.source, %partition, %error, "index discarded; its runs are computed again from the least cut");
+            store.discard_corrupt_index(&key).await?;
+            Ok(store.read_index(&key).await?)
+        }
+        read => Ok(read?),
+    }
 }
 
 fn check_definitions(context: &Context, partition: PartitionId, stored: Option<&Index>) -> Result<(), SpeedError> {
@@ -64,7 +77,7 @@ async fn create(
     position: Position,
 ) -> Result<Index, SpeedError> {
     let definitions = context.components.definitions;
-    let index = Index::new(context.draw_stamp(), definitions, position, context.now());
+    let index = Index::new(context.draw_stamp(), definitions, position, known_as_of(context, position));
     let key = context.key(partition);
     match context.components.store.swap_index(&key, replaced, &index, context.settings.grace).await? {
         Swap::Done => Ok(index),
@@ -73,8 +86,13 @@ async fn create(
 }
 
 async fn jump(context: &Context, partition: PartitionId, mut index: Index, to: Position) -> Result<Index, SpeedError> {
-    let (definitions, as_of) = (context.components.definitions, context.now());
-    let is_stored =
-        change_index(context, partition, &mut index, |index, stamp| index.jump(stamp, definitions, to, as_of)).await?;
+    let (definitions, as_of) = (context.components.definitions, known_as_of(context, to));
+    let decide = |index: &Index, stamp| index.jump(stamp, definitions, to, as_of.max(index.as_of));
+    let is_stored = change_index(context, partition, &mut index, decide).await?;
     if is_stored { Ok(index) } else { Err(SpeedError::Contended { partition }) }
+}
+
+/// As of when a position is known to be right before the log was read from it: its newest record, and never the future.
+fn known_as_of(context: &Context, position: Position) -> TimestampMicros {
+    TimestampMicros(position.max_timestamp.0.min(context.now().0).max(0))
 }

@@ -2,7 +2,7 @@
 //!
 //! Guarantee: the as-of instant is one at which the log had nothing behind the head. Writes are bounded by the interval.
 
-use views::{Index, PartitionId, TimestampMicros};
+use views::{Index, PartitionId, TimestampMicros, micros};
 
 use crate::SpeedError;
 use crate::context::Context;
@@ -21,7 +21,7 @@ pub(crate) async fn touch(
 ) -> Result<(), SpeedError> {
     let (definitions, head) = (context.components.definitions, running.position);
     let age = as_of.micros_since(running.index.as_of);
-    let is_due = u128::try_from(age).is_ok_and(|age| age >= context.settings.touch.as_micros());
+    let is_due = age >= micros(context.settings.touch);
     if !is_due && running.index.definitions == definitions {
         return Ok(());
     }

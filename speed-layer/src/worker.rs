@@ -5,11 +5,12 @@
 //! Not here: the loop and polling (`run.rs`), the steps (one file each).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use event_log::{EventLogError, Poll};
 use futures::future::join_all;
 use tracing::{error, info, warn};
-use views::{Offset, PartitionId, TimestampMicros};
+use views::{Offset, PartitionId, TimestampMicros, micros};
 
 use crate::aggregate::{Judge, aggregate};
 use crate::append::append_pending;
@@ -85,7 +86,7 @@ impl Worker {
     }
 
     fn is_lookup_due(&self, now: TimestampMicros) -> bool {
-        let refresh = i64::try_from(self.context.settings.refresh.as_micros()).unwrap_or(i64::MAX);
+        let refresh = micros(self.context.settings.refresh);
         let is_old = self.cuts_seen_at.is_none_or(|seen_at| now.micros_since(seen_at) >= refresh);
         // A partition starts from the newest cuts.
         let starts = |partition: &Partition| partition.running().is_none() && partition.backoff.is_due(now);
@@ -163,6 +164,18 @@ impl Worker {
         }
     }
 
+    /// Notes of which partitions everything was delivered that the log held a while ago.
+    pub fn note_ends(&mut self, ends: BTreeMap<PartitionId, Duration>) {
+        let now = self.context.now();
+        for (partition, age) in ends {
+            let running = self.partitions.get_mut(&partition).and_then(Partition::running_mut);
+            // An interrupted consumer may have left records out.
+            let Some(running) = running.filter(|running| running.is_sought) else { continue };
+            let at = now.minus(age);
+            running.read_to_end_at = running.read_to_end_at.max(Some(at));
+        }
+    }
+
     /// How far all running partitions have been read and stored.
     pub fn progress(&self) -> BTreeMap<PartitionId, Offset> {
         let running = self.partitions.values().filter_map(|partition| Some((partition.id, partition.running()?)));
@@ -196,11 +209,9 @@ impl Worker {
     /// # Errors
     /// Fatal ones only.
     pub async fn process(&mut self, polled: Option<Poll>) -> Result<Turn, SpeedError> {
-        let mut as_of = None;
         let records = match polled {
             Some(Poll::Records(records)) => {
                 self.is_log_failing = false;
-                as_of = Some(self.context.now());
                 records
             }
             Some(Poll::Assigned(owned)) => {
@@ -214,19 +225,13 @@ impl Worker {
         let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
         let settings = &self.context.settings;
         let is_full = records.len() >= settings.max_records || bytes >= settings.max_bytes;
-        // A full micro-batch says that the log goes on behind it.
-        let as_of = as_of.filter(|_| !is_full);
         let chunks = chunks_of(&self.context.components.source, &self.partitions, records);
-        self.compute(chunks, as_of).await?;
-        self.append_and_tend(as_of).await?;
+        self.compute(chunks).await?;
+        self.append_and_tend().await?;
         Ok(Turn { is_full })
     }
 
-    async fn compute(
-        &mut self,
-        chunks: Result<Vec<Chunk>, SpeedError>,
-        as_of: Option<TimestampMicros>,
-    ) -> Result<(), SpeedError> {
+    async fn compute(&mut self, chunks: Result<Vec<Chunk>, SpeedError>) -> Result<(), SpeedError> {
         let mut chunks = match chunks {
             Ok(chunks) => chunks,
             Err(error) => return self.note_defect(error),
@@ -238,7 +243,9 @@ impl Worker {
             running.filter_map(|partition| Some((partition.id, partition.running_mut()?))).collect();
         for chunk in &chunks {
             let running = running.remove(&chunk.partition).expect("one chunk per running partition");
-            let (cuts, holes) = (self.cuts.borders(chunk.partition), running.holes.clone());
+            let (mut cuts, holes) = (self.cuts.borders(chunk.partition), running.holes.clone());
+            // The archive stands behind a hole before it has read the record that follows.
+            cuts.extend(holes.iter().map(|(_, end)| self.context.components.source.border.grid_floor(*end)));
             judges.push(Judge { cuts, copies: &mut running.copies, holes });
         }
         let appends = aggregate(&self.context, &chunks, &mut judges).await;
@@ -247,8 +254,7 @@ impl Worker {
                 for (place, append) in appends {
                     let partition = self.partitions.get_mut(&chunks[place].partition);
                     let running = partition.and_then(Partition::running_mut).expect("it was running a moment ago");
-                    let as_of = as_of.filter(|_| running.is_sought);
-                    running.pending = Some(append.at_end(as_of));
+                    running.pending = Some(append.as_of(running.read_to_end_at));
                 }
                 Ok(())
             }
@@ -285,13 +291,13 @@ impl Worker {
         Ok(found?.into_iter().flatten().collect())
     }
 
-    async fn append_and_tend(&mut self, as_of: Option<TimestampMicros>) -> Result<(), SpeedError> {
+    async fn append_and_tend(&mut self) -> Result<(), SpeedError> {
         let (context, cuts, now) = (&self.context, &self.cuts, self.context.now());
         let due = self.partitions.values_mut().filter(|partition| partition.backoff.is_due(now));
         let steps = due.map(|partition| async move {
             let id = partition.id;
             let Some(running) = partition.running_mut() else { return Ok(()) };
-            let tended = tend(context, id, running, cuts, as_of).await;
+            let tended = tend(context, id, running, cuts).await;
             settle(context, partition, tended)
         });
         join_all(steps).await.into_iter().collect()
@@ -305,13 +311,11 @@ async fn tend(
     partition: PartitionId,
     running: &mut Running,
     cuts: &PublishedCuts,
-    as_of: Option<TimestampMicros>,
 ) -> Result<(), SpeedError> {
     expire_runs(context, partition, running, cuts).await?;
     append_pending(context, partition, running).await?;
     merge(context, partition, running, cuts).await?;
-    // Only a poll that delivered this partition says anything about the end of its log.
-    match as_of.filter(|_| running.is_sought) {
+    match running.read_to_end_at {
         Some(as_of) => touch(context, partition, running, as_of).await,
         None => Ok(()),
     }
@@ -332,7 +336,8 @@ async fn merge(
         match merge_once(context, partition, running, &borders).await {
             Ok(true) => running.merge_backoff.note_success(),
             Ok(false) => break,
-            Err(error @ (SpeedError::View { .. } | SpeedError::Arrow(_))) => {
+            // A full store has no room for a merged run beside its parts, yet may have for what is read next.
+            Err(error) if is_no_reason_to_stop(&error) => {
                 warn!(%partition, %error, "runs cannot be merged; appends go on");
                 running.merge_backoff.note_failure(now, settings.retry_min, settings.retry_max);
                 break;
@@ -341,6 +346,13 @@ async fn merge(
         }
     }
     Ok(())
+}
+
+fn is_no_reason_to_stop(error: &SpeedError) -> bool {
+    matches!(
+        error,
+        SpeedError::View { .. } | SpeedError::Arrow(_) | SpeedError::Serving(serving_layer::ServingError::Full { .. })
+    )
 }
 
 /// Draws the consequences of a step of a partition: go on, try again later, or start again from the stores.

@@ -130,7 +130,7 @@ fn wrong_configuration_is_told_by_key_before_anything_starts() {
 fn a_data_directory_of_an_unknown_format_is_refused_unchanged() {
     let place = Place::new();
     place.write("data/format.json", r#"{"format":999}"#);
-    check(&place.run(&["up"], &[]), 1, &["has format 999", "knows format 1"]);
+    check(&place.run(&["up"], &[]), 1, &["has format 999", "knows format 2"]);
     check(&place.run(&["batch", "run"], &[]), 1, &["has format 999"]);
     assert_eq!(std::fs::read_dir(place.path("data")).unwrap().count(), 1);
     place.write("other/letter.txt", "dear diary");

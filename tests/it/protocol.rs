@@ -6,10 +6,10 @@ use std::time::Duration;
 use rand::Rng;
 use rand::rngs::StdRng;
 use views::{
-    Archived, Backoff, BorderRule, CopyWindow, Counters, Cut, DefinitionHash, DefinitionNumber, EventKey, Incarnation,
-    Index, IndexRefusal, IndexStamp, Offset, PartitionId, Position, PositionToken, RecordMark, Run, RunId, RunView,
-    SourceName, Start, TilingGap, TimestampMicros, are_mergeable, choose_cut, choose_merge, choose_start, event_key,
-    fingerprint, split_at_borders, tile,
+    Archived, Backoff, BorderRule, CopyWindow, Counters, Cut, DefinitionHash, DefinitionNumber, EventKey, Fingerprint,
+    Incarnation, Index, IndexRefusal, IndexStamp, MAX_RAISE, Offset, PartitionId, Position, PositionToken, RecordMark,
+    Run, RunId, RunView, SourceName, Start, TilingGap, TimestampMicros, are_mergeable, choose_cut, choose_merge,
+    choose_start, event_key, fingerprint, micros, split_at_borders, tile,
 };
 
 use crate::support::seeds::for_each_seed;
@@ -44,6 +44,11 @@ fn random_rule(rng: &mut StdRng) -> BorderRule {
     BorderRule { grid: rng.random_range(1..9), gap: GAP }
 }
 
+/// The grid multiples at or below a record or the end of the log behind one.
+fn grid_borders(log: &[RecordMark], rule: &BorderRule) -> BTreeSet<Offset> {
+    log.iter().flat_map(|mark| [mark.offset, mark.offset.next()]).map(|offset| rule.grid_floor(offset)).collect()
+}
+
 /// Splits a log batch by batch, as a worker does whose polls end anywhere.
 fn split_in_batches(
     rng: &mut StdRng,
@@ -74,8 +79,8 @@ fn stretches_tile_the_log_and_never_cross_a_border() {
             assert!(stretch.to.offset > stretch.from.offset, "a stretch covers something");
             let inside = |offset: Offset| offset > stretch.from.offset && offset < stretch.to.offset;
             assert!(!cuts.iter().any(|cut| inside(*cut)), "no cut inside {stretch:?}");
-            let next_multiple = Offset(rule.grid_floor(stretch.from.offset).0 + rule.grid);
-            assert!(!inside(next_multiple), "no grid multiple inside {stretch:?}");
+            let crossed = grid_borders(&log, &rule).into_iter().find(|border| inside(*border));
+            assert_eq!(crossed, None, "no grid border inside {stretch:?}");
             at = stretch.to;
         }
         let fold = log.iter().fold(start(), |at, mark| at.advance(mark.offset, mark.timestamp, mark.fingerprint));
@@ -88,6 +93,73 @@ fn stretches_tile_the_log_and_never_cross_a_border() {
                 assert!(!is_inside, "no silence inside a stretch");
             }
             before = before.max(mark.timestamp);
+        }
+    });
+}
+
+#[test]
+fn a_wrong_record_costs_a_day_and_a_silence_is_caught_up_with() {
+    let hours = |hours: i64| TimestampMicros(1_700_000_000_000_000 + hours * 3_600_000_000);
+    let position_after = |timestamps: &[TimestampMicros]| {
+        let marks = (0..).zip(timestamps);
+        marks.fold(start(), |at, (offset, timestamp)| at.advance(Offset(offset), *timestamp, Fingerprint(1)))
+    };
+    let max = |timestamps: &[TimestampMicros]| position_after(timestamps).max_timestamp;
+    assert_eq!(max(&[hours(0), hours(10_000), hours(1)]), hours(24), "a year ahead");
+    assert_eq!(max(&[hours(0), hours(10_000), hours(1), hours(25)]), hours(25), "and a day later it is forgotten");
+    assert_eq!(max(&[hours(0), hours(168)]), hours(24), "after a week of silence");
+    assert_eq!(max(&[&[hours(0)][..], &[hours(168); 7]].concat()), hours(168), "seven records later");
+    for absurd in [i64::MIN, -1, 0, i64::MAX, 1_700_000_000_000_000_000].map(TimestampMicros) {
+        assert_eq!(max(&[absurd]), TimestampMicros::MIN, "{absurd:?} is no clock's");
+        assert_eq!(max(&[absurd, hours(0), absurd, hours(1), absurd]), hours(1), "{absurd:?} is no clock's");
+    }
+    let behind = position_after(&[hours(0), hours(10_000), hours(1)]).capped.unwrap();
+    assert_eq!((behind.offset, behind.max_timestamp), (Offset(1), hours(24)));
+    assert_eq!(position_after(&[hours(0), hours(24), hours(1)]).capped, None, "a day is believed whole");
+}
+
+#[test]
+fn the_running_maximum_never_falls_and_is_the_largest_timestamp_behind_the_last_cap() {
+    for_each_seed(300, |mut rng| {
+        let (mut at, mut clock) = (start(), 1_700_000_000_000_000);
+        let mut behind: Vec<(Offset, TimestampMicros)> = Vec::new();
+        for offset in 0..100 {
+            let longest = if rng.random_bool(0.1) { 300_000_000_000 } else { 1_000_000 };
+            clock += rng.random_range(0..longest);
+            let ahead = if rng.random_bool(0.1) { rng.random_range(0..90_000_000_000_000) } else { 0 };
+            let timestamp = TimestampMicros(clock + ahead);
+            let next = at.advance(Offset(offset), timestamp, Fingerprint(1));
+            assert!(next.max_timestamp >= at.max_timestamp, "it never falls");
+            let is_first = at.max_timestamp == TimestampMicros::MIN;
+            assert!(is_first || next.max_timestamp.micros_since(at.max_timestamp) <= micros(MAX_RAISE));
+            at = next;
+            behind.push((Offset(offset), timestamp));
+            let (floor, from) =
+                at.capped.map_or((Offset(-1), TimestampMicros::MIN), |cap| (cap.offset, cap.max_timestamp));
+            let largest = behind.iter().filter(|(offset, _)| *offset > floor).map(|(_, timestamp)| *timestamp).max();
+            assert_eq!(at.max_timestamp, largest.unwrap_or(from).max(from));
+        }
+    });
+}
+
+#[test]
+fn far_jumps_of_offsets_make_few_stretches_and_every_cut_tiles() {
+    for_each_seed(200, |mut rng| {
+        let (mut log, rule) = (random_log(&mut rng, 40), random_rule(&mut rng));
+        let mut jump = 0;
+        for mark in &mut log {
+            jump += if rng.random_bool(0.2) { rng.random_range(0..1_000_000_000_000) } else { 0 };
+            mark.offset = Offset(mark.offset.0 + jump);
+        }
+        let stretches = split_in_batches(&mut rng, &log, &rule, &BTreeSet::new());
+        assert!(stretches.len() <= 2 * log.len(), "{} stretches of {} records", stretches.len(), log.len());
+        let starts: BTreeSet<Offset> = stretches.iter().map(|stretch| stretch.from.offset).collect();
+        let mut archived = Archived::start(Incarnation(0));
+        for mark in &log {
+            archived = archived.advance(mark, &rule);
+            let is_end = archived.grid.offset == stretches.last().unwrap().to.offset;
+            let cut = archived.grid.offset;
+            assert!(is_end || starts.contains(&cut), "the archive may stand at {cut}, inside a stretch");
         }
     });
 }
@@ -228,14 +300,19 @@ fn random_histories_of_an_index_always_tile() {
                 index = index.merge(IndexStamp(2), &ids, merged).unwrap();
             }
             if rng.random_bool(0.1) {
-                dropped = rule.grid_floor(index.head.offset);
+                let reached = log.iter().filter(|mark| mark.offset < index.head.offset).copied().collect::<Vec<_>>();
+                dropped =
+                    grid_borders(&reached, &rule).into_iter().rfind(|at| *at <= index.head.offset).unwrap_or(dropped);
                 index = index.drop_below(IndexStamp(3), dropped);
             }
-            let cut = rule.grid_floor(Offset(rng.random_range(dropped.0..=index.head.offset.0))).max(dropped);
+            let reached: Vec<RecordMark> = log.iter().filter(|mark| mark.offset < index.head.offset).copied().collect();
+            let borders = grid_borders(&reached, &rule).into_iter().filter(|at| *at > dropped);
+            let borders: Vec<Offset> = borders.chain([dropped]).collect();
+            let cut = borders[rng.random_range(0..borders.len())];
             let below = log.iter().filter(|mark| mark.offset < cut);
             let fold = below.fold(start(), |at, mark| at.advance(mark.offset, mark.timestamp, mark.fingerprint));
             let position = fold.at_offset(cut);
-            let tiling = tile(Some(&index), VIEW, position).expect("a grid multiple that is not dropped tiles");
+            let tiling = tile(Some(&index), VIEW, position).expect("a grid border that is not dropped tiles");
             let covered: i64 = tiling.runs.iter().map(|run| run.to.offset.0 - run.from.offset.0).sum();
             assert_eq!(covered, index.head.offset.0 - cut.0);
             assert_eq!(tiling.head, index.head);

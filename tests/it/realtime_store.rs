@@ -174,7 +174,16 @@ on_every_store!(
     of_concurrent_swaps_exactly_one_wins_and_no_read_is_torn,
     odd_source_names_do_not_meet,
     many_and_large_blobs_come_back_in_order,
+    an_index_that_can_be_read_is_not_discarded,
 );
+
+async fn an_index_that_can_be_read_is_not_discarded(on: Fixture) {
+    let place = place("edits", 0);
+    on.store.discard_corrupt_index(&place).await.unwrap();
+    assert_eq!(on.swap(&place, None, &index(1, &[]), LONG).await, Swap::Done);
+    on.store.discard_corrupt_index(&place).await.unwrap();
+    assert_eq!(on.store.read_index(&place).await.unwrap(), Some(index(1, &[])));
+}
 
 async fn an_index_is_replaced_only_under_its_stamp(on: Fixture) {
     let place = place("edits", 0);
@@ -385,10 +394,19 @@ async fn a_redis_that_is_not_there_is_unreachable_and_a_wrong_address_unusable()
 }
 
 #[tokio::test]
-async fn an_index_that_cannot_be_read_is_corrupt() {
+async fn an_index_that_cannot_be_read_is_corrupt_until_it_is_discarded() {
     let on = Fixture::redis().await;
     let mut connection = on.server.as_ref().unwrap().connection().await.unwrap();
-    redis::cmd("SET").arg("{twofold:test:edits:0}:index").arg("rubbish").exec_async(&mut connection).await.unwrap();
-    let found = on.store.read_index(&place("edits", 0)).await;
-    assert!(matches!(found, Err(ServingError::Corrupt { .. })), "{found:?}");
+    let cut_short = format!("{:032x}{{\"stamp\": ", 1);
+    for rubbish in ["rubbish", "", cut_short.as_str()] {
+        let place = place("edits", 0);
+        redis::cmd("SET").arg("{twofold:test:edits:0}:index").arg(rubbish).exec_async(&mut connection).await.unwrap();
+        let found = on.store.read_index(&place).await;
+        assert!(matches!(found, Err(ServingError::Corrupt { .. })), "{found:?}");
+        let swapped = on.store.swap_index(&place, None, &index(2, &[]), LONG).await;
+        assert!(matches!(swapped, Err(ServingError::Corrupt { .. })), "{swapped:?}");
+        on.store.discard_corrupt_index(&place).await.unwrap();
+        assert_eq!(on.store.read_index(&place).await.unwrap(), None);
+        assert_eq!(on.swap(&place, None, &index(2, &[]), LONG).await, Swap::Done);
+    }
 }

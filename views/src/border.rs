@@ -2,6 +2,10 @@
 //!
 //! Guarantee: grid and gap borders are functions of the log alone (offsets and record timestamps); both layers
 //! compute the same ones without asking each other. Published cuts come on top of them.
+//! Which grid multiples: those at or below a record, and at or below the end of the log behind a record. Only there can
+//! the archive stand (`Archived::advance`), so only these can become a cut. Offsets may jump far (transaction markers,
+//! compaction): the multiples between, with no record near them, are no borders, and a run may pass over them. So the
+//! number of runs is bounded by that of records and cuts, not by that of offsets.
 //! Not here: choosing the cut (`cut.rs`), merging runs (`index.rs`).
 
 use std::collections::BTreeSet;
@@ -9,12 +13,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Offset, Position, TimestampMicros};
+use crate::{Offset, Position, TimestampMicros, micros};
 
 /// What makes a border in one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BorderRule {
-    /// Every multiple of this many offsets is a border; at least 1.
+    /// Every multiple of this many offsets is a border where records lie about it (see the module); at least 1.
     pub grid: i64,
     /// A silence of at least this long, between record timestamps, is a border.
     pub gap: Duration,
@@ -41,9 +45,9 @@ impl BorderRule {
     /// `None`: the record may go into the same run as what lies directly before `from`'s next record. A border equal
     /// to `from.offset` itself is the caller's run start and is not reported.
     pub fn border_before(&self, from: Position, next: Offset, cuts: &BTreeSet<Offset>) -> Option<Offset> {
-        let grid = Offset(self.grid_floor(from.offset).0 + self.grid);
+        let grid = self.grid_floor(next);
         let cut = cuts.range((std::ops::Bound::Excluded(from.offset), std::ops::Bound::Included(next))).next().copied();
-        let grid = (grid <= next).then_some(grid);
+        let grid = (grid > from.offset).then_some(grid);
         match (grid, cut) {
             (Some(grid), Some(cut)) => Some(grid.min(cut)),
             (one, other) => one.or(other),
@@ -56,11 +60,6 @@ impl BorderRule {
             || cuts.contains(&position.offset)
             || self.is_gap(position.max_timestamp, following)
     }
-}
-
-/// A span as whole microseconds.
-pub(crate) fn micros(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// What the splitter needs to know of a record.
@@ -92,7 +91,7 @@ pub struct Stretch {
 /// Cuts consecutive records of one partition into stretches that no border divides.
 ///
 /// `records` follow `from` in offset order. The stretches tile `[from, end)` where `end` is behind the last record.
-/// Cost: one pass.
+/// At most two per record and one per cut. Cost: one pass.
 pub fn split_at_borders(
     from: Position,
     records: &[RecordMark],

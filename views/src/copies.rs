@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::border::micros;
-use crate::{EventKey, TimestampMicros};
+use crate::{EventKey, TimestampMicros, micros};
 
 /// The identity of an event, or `None` where it has no id: such an event is never a copy.
 pub fn event_key(id: Option<&[u8]>, event_time_as_sent: TimestampMicros) -> Option<EventKey> {
@@ -20,7 +19,8 @@ pub fn event_key(id: Option<&[u8]>, event_time_as_sent: TimestampMicros) -> Opti
     Some(EventKey(hasher.digest128()))
 }
 
-/// Whether a record is a copy, given when (by the running maximum) its event was last seen in the partition.
+/// Whether a record is a copy, given when (by the running maximum) its event was last seen in the partition. The running
+/// maximum never falls (`position.rs`), so `now` is not before `last_seen`.
 pub fn is_copy(last_seen: Option<TimestampMicros>, now: TimestampMicros, horizon: Duration) -> bool {
     last_seen.is_some_and(|last| now.micros_since(last) <= micros(horizon))
 }

@@ -48,10 +48,10 @@ pub use definition::{AggregateClass, Bucket, Dimension, Measure, Pipeline, Sourc
 pub use error::{DefinitionError, Problem, Problems};
 pub use ids::{
     DefinitionHash, DefinitionNumber, EventKey, Fingerprint, Incarnation, IndexStamp, Offset, PartitionId, RecomputeId,
-    RunId, SourceName, TimestampMicros, ViewName,
+    RunId, SourceName, TimestampMicros, ViewName, micros,
 };
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
-pub use position::{Cut, Position, fingerprint};
+pub use position::{Capped, Cut, MAX_RAISE, Position, fingerprint, is_plausible, running_max};
 pub use seams::{Clock, IdSource};
 pub use session::{session_state, session_state_builder};
 pub use start::{Start, choose_start};

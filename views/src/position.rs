@@ -2,8 +2,11 @@
 //!
 //! Guarantee: `advance` is the only way a position moves, and it depends on the log alone, so both layers compute
 //! the same position for the same offset.
+//! Why the running maximum is not simply the largest timestamp: producers set timestamps, and one of them a year ahead
+//! would end the eviction of copies and every silence for a year. See [`running_max`].
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
@@ -15,28 +18,67 @@ use crate::{Fingerprint, Incarnation, Offset, PartitionId, TimestampMicros};
 pub struct Position {
     /// The next record to read.
     pub offset: Offset,
-    /// The largest record timestamp before `offset`; [`TimestampMicros::MIN`] where there is none.
+    /// The running maximum of the record timestamps before `offset`, by [`running_max`]; [`TimestampMicros::MIN`] where
+    /// there is none.
     pub max_timestamp: TimestampMicros,
     /// Hash of the record before `offset`: a topic that was created again does not match it.
     pub fingerprint: Fingerprint,
     /// The life of the topic that the offset belongs to.
     pub incarnation: Incarnation,
+    /// The last record before `offset` that was too far ahead to be believed whole: from there on the running maximum
+    /// is simply the largest timestamp, so that it can be followed again without reading the log from its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capped: Option<Capped>,
+}
+
+/// A record that raised the running maximum by [`MAX_RAISE`] instead of up to its timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capped {
+    /// The record.
+    pub offset: Offset,
+    /// The running maximum with it.
+    pub max_timestamp: TimestampMicros,
+}
+
+/// One record raises the running maximum of its partition by at most this much.
+///
+/// A day: longer than silences that are common, so that records after one count at once, and short enough that a wrong
+/// clock is forgotten the day after. A silence of a week is caught up with by seven records.
+pub const MAX_RAISE: Duration = Duration::from_secs(24 * 3_600);
+
+/// 2200-01-01: what lies behind it is no clock's, but milliseconds for microseconds, or a number for "never".
+const LATEST: TimestampMicros = TimestampMicros(7_258_118_400_000_000);
+
+/// Whether a record's timestamp may be that of a clock: after 1970-01-01, which also stands for "none", before 2200.
+pub fn is_plausible(timestamp: TimestampMicros) -> bool {
+    timestamp.0 > 0 && timestamp < LATEST
+}
+
+/// The running maximum after a record: the clock by which horizon, gaps and silence are measured.
+///
+/// It never falls. The first plausible timestamp sets it, for nothing else is known then; each further one raises it by
+/// at most [`MAX_RAISE`]; others leave it alone. A function of the log alone: both layers must use this one.
+pub fn running_max(before: TimestampMicros, timestamp: TimestampMicros) -> TimestampMicros {
+    match before {
+        _ if !is_plausible(timestamp) => before,
+        TimestampMicros::MIN => timestamp,
+        before => before.max(timestamp.min(before.plus(MAX_RAISE))),
+    }
 }
 
 impl Position {
     /// The start of a partition.
     pub fn start(incarnation: Incarnation) -> Self {
-        Self { offset: Offset(0), max_timestamp: TimestampMicros::MIN, fingerprint: Fingerprint(0), incarnation }
+        let max_timestamp = TimestampMicros::MIN;
+        Self { offset: Offset(0), max_timestamp, fingerprint: Fingerprint(0), incarnation, capped: None }
     }
 
     /// The position after one record that was read from here.
     pub fn advance(self, offset: Offset, timestamp: TimestampMicros, fingerprint: Fingerprint) -> Self {
-        Self {
-            offset: offset.next(),
-            max_timestamp: self.max_timestamp.max(timestamp),
-            fingerprint,
-            incarnation: self.incarnation,
-        }
+        let max_timestamp = running_max(self.max_timestamp, timestamp);
+        let is_capped = is_plausible(timestamp) && max_timestamp < timestamp;
+        let capped = if is_capped { Some(Capped { offset, max_timestamp }) } else { self.capped };
+        Self { offset: offset.next(), max_timestamp, fingerprint, incarnation: self.incarnation, capped }
     }
 
     /// The same place in the records, named by a later offset that no record lies before (offsets may have gaps).

@@ -198,7 +198,7 @@ impl<'a> Archiver<'a> {
 
     /// Whether the partitions were last listed longer ago than `interval`.
     pub(crate) fn is_listing_due(&self, interval: Duration) -> bool {
-        self.components.clock.now().micros_since(self.listed_at) >= interval.as_micros() as i64
+        self.components.clock.now().micros_since(self.listed_at) >= views::micros(interval)
     }
 
     /// Whether what was read must be committed before more is read.

@@ -132,7 +132,7 @@ impl Pending {
     /// Whether it is time to commit: by age, by bytes or by rows.
     pub fn is_due(&self, now: TimestampMicros, settings: &ArchiveSettings) -> bool {
         let Some(since) = self.since else { return false };
-        now.micros_since(since) >= settings.commit_interval.as_micros() as i64
+        now.micros_since(since) >= views::micros(settings.commit_interval)
             || self.bytes >= settings.commit_bytes
             || self.rows >= settings.commit_rows as u64
     }

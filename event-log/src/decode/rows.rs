@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use views::{EventKey, SourceDefinition, TimestampMicros, event_key};
+use views::{EventKey, SourceDefinition, TimestampMicros, event_key, micros};
 
 use super::cells::Cells;
 use super::json::Cursor;
@@ -210,8 +210,4 @@ fn check_definition(source: &SourceDefinition, event: &Object) -> Result<(), Eve
         return Ok(());
     };
     Err(EventLogError::Unusable(format!("source {}: {problem}", source.name)))
-}
-
-fn micros(span: std::time::Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{FutureExt, StreamExt};
@@ -19,6 +20,7 @@ use tracing::{debug, warn};
 use views::{Offset, PartitionId};
 
 use super::context::GroupContext;
+use super::ends::{Ends, LogEnds};
 use super::error::call_error;
 use super::producer::KafkaProducer;
 use super::record::read_message;
@@ -30,10 +32,13 @@ use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
 
 type Client = StreamConsumer<GroupContext>;
 
+/// How long an answer about the ends is waited for: a later one would say little about how fresh the reader is.
+const ENDS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Reads one topic.
 pub(super) struct KafkaConsumer {
-    // `None` only while it is dropped.
-    client: Option<Client>,
+    // `None` only while it is dropped. Shared with the question for the ends that is under way.
+    client: Option<Arc<Client>>,
     settings: Arc<KafkaSettings>,
     producer: Arc<KafkaProducer>,
     closing: TaskTracker,
@@ -41,6 +46,9 @@ pub(super) struct KafkaConsumer {
     sharing: Sharing,
     // The next offset of every partition that is being read.
     positions: BTreeMap<PartitionId, Offset>,
+    ends: Ends,
+    // The last poll left nothing in librdkafka's queue.
+    is_drained: bool,
     // A partition that stands still until the next seek.
     lost: Option<Lost>,
     // Came behind records that were answered first.
@@ -68,6 +76,7 @@ enum Lost {
 enum Event {
     Record(Record),
     Failed(KafkaError),
+    End(PartitionId),
     Rebalanced,
     Nothing,
 }
@@ -92,13 +101,15 @@ impl KafkaConsumer {
             }
         };
         Ok(Self {
-            client: Some(client),
+            client: Some(Arc::new(client)),
             settings: Arc::clone(&log.settings),
             producer: Arc::clone(&log.producer),
             closing: log.closing.clone(),
             topic: topic.to_owned(),
             sharing,
             positions: BTreeMap::new(),
+            ends: Ends::default(),
+            is_drained: false,
             lost: None,
             pending: None,
         })
@@ -114,10 +125,17 @@ impl KafkaConsumer {
     }
 
     fn offset_list(&self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<TopicPartitionList, EventLogError> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        self.list(offsets.iter().map(|(partition, offset)| (*partition, KafkaOffset::Offset(offset.0))))
+    }
+
+    fn list(
+        &self,
+        offsets: impl Iterator<Item = (PartitionId, KafkaOffset)>,
+    ) -> Result<TopicPartitionList, EventLogError> {
+        let mut list = TopicPartitionList::new();
         for (partition, offset) in offsets {
-            list.add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(offset.0))
-                .map_err(|error| call_error(&format!("offset {offset} of partition {partition}"), &error))?;
+            list.add_partition_offset(&self.topic, partition.0, offset)
+                .map_err(|error| call_error(&format!("offset {offset:?} of partition {partition}"), &error))?;
         }
         Ok(list)
     }
@@ -140,6 +158,7 @@ impl KafkaConsumer {
 
     fn forget(&mut self) {
         self.positions.clear();
+        self.ends.forget();
         self.lost = None;
         self.pending = None;
     }
@@ -162,6 +181,7 @@ impl KafkaConsumer {
                 () = rebalanced => Event::Rebalanced,
                 message = messages.next() => match message {
                     Some(Ok(message)) => Event::Record(read_message(&message)),
+                    Some(Err(KafkaError::PartitionEOF(partition))) => Event::End(PartitionId(partition)),
                     Some(Err(error)) => Event::Failed(error),
                     None => Event::Nothing,
                 },
@@ -174,16 +194,23 @@ impl KafkaConsumer {
     fn drain(&mut self, first: Record, limit: PollLimit) -> Vec<Record> {
         let client = self.client.as_ref().expect("the client is taken by drop alone");
         let mut batch = Batch { records: Vec::new(), bytes: 0, limit };
-        batch.add(first, &mut self.positions);
+        batch.add(first, &mut self.positions, &mut self.ends);
         let mut messages = client.stream();
+        let mut was_empty = false;
         while !batch.is_full() {
-            match messages.next().now_or_never().flatten() {
-                Some(Ok(message)) => batch.add(read_message(&message), &mut self.positions),
+            let next = messages.next().now_or_never().flatten();
+            // A callback that was due also looks like an empty queue, once.
+            self.is_drained = next.is_none() && was_empty;
+            was_empty = next.is_none();
+            match next {
+                Some(Ok(message)) => batch.add(read_message(&message), &mut self.positions, &mut self.ends),
+                Some(Err(KafkaError::PartitionEOF(partition))) => self.ends.note_eof(PartitionId(partition)),
                 Some(Err(error)) => {
                     self.pending = Some(error);
                     break;
                 }
-                None => break,
+                None if self.is_drained => break,
+                None => {}
             }
         }
         batch.records
@@ -192,7 +219,11 @@ impl KafkaConsumer {
     /// What an error of librdkafka means for the reader; nothing where librdkafka mends it by itself.
     async fn judge(&mut self, error: KafkaError) -> Result<(), EventLogError> {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.find_lost().await,
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                // librdkafka says it once: until it is known which partition is meant, every poll looks again.
+                self.pending = Some(error);
+                self.find_lost().await
+            }
             // The group goes on without us until the next poll joins again.
             Some(RDKafkaErrorCode::PollExceeded) => {
                 warn!(topic = self.topic, "polled too seldom, the group took the partitions away");
@@ -203,6 +234,8 @@ impl KafkaConsumer {
     }
 
     /// librdkafka does not say which partition's offset was out of range: the one outside its bounds.
+    ///
+    /// The embedded broker, whose bounds are imprecise, never calls an offset out of range, so it is not asked here.
     async fn find_lost(&mut self) -> Result<(), EventLogError> {
         for (partition, asked) in self.positions.clone() {
             let bounds = admin::bounds(&self.producer, &self.settings, &self.topic, partition).await?;
@@ -211,10 +244,28 @@ impl KafkaConsumer {
             } else if asked > bounds.high {
                 self.lost = Some(Lost::Beyond { partition, asked });
             }
+            if self.lost.is_some() {
+                self.pending = None;
+            }
             self.check_lost()?;
         }
         // Inside the bounds again, as after a change of leader: read on.
-        self.assign(&self.positions)
+        self.assign(&self.positions)?;
+        self.ends.forget();
+        self.pending = None;
+        Ok(())
+    }
+
+    /// Asks the broker where the partitions end, off the async threads.
+    fn ask_for_ends(&mut self) {
+        if self.positions.is_empty() || !self.ends.is_due() {
+            return;
+        }
+        let Ok(list) = self.list(self.positions.keys().map(|partition| (*partition, KafkaOffset::End))) else { return };
+        let client = Arc::clone(self.client.as_ref().expect("the client is taken by drop alone"));
+        let (closing, timeout) = (&self.closing, self.settings.request_timeout.min(ENDS_TIMEOUT));
+        let question = move || client.offsets_for_times(list, timeout).ok().map(|found| read_ends(&found));
+        self.ends.note_question(self.positions.clone(), || run::ask(closing, question));
     }
 
     fn check_lost(&self) -> Result<(), EventLogError> {
@@ -242,6 +293,7 @@ impl LogConsumer for KafkaConsumer {
 
     async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
         let deadline = Instant::now() + limit.wait;
+        self.is_drained = false;
         // Each turn but the last handles an event that is no news to the caller.
         loop {
             if let Some(assigned) = self.news_of_assignment() {
@@ -253,8 +305,12 @@ impl LogConsumer for KafkaConsumer {
                 None => self.first_event(deadline).await,
             };
             match event {
-                Event::Nothing => return Ok(Poll::Records(Vec::new())),
+                Event::Nothing => {
+                    self.is_drained = true;
+                    return Ok(Poll::Records(Vec::new()));
+                }
                 Event::Rebalanced => {}
+                Event::End(partition) => self.ends.note_eof(partition),
                 Event::Failed(error) => self.judge(error).await?,
                 Event::Record(first) => {
                     let records = self.drain(first, limit);
@@ -264,6 +320,12 @@ impl LogConsumer for KafkaConsumer {
                 }
             }
         }
+    }
+
+    fn take_ends(&mut self) -> BTreeMap<PartitionId, Duration> {
+        let reached = self.ends.take_reached(&self.positions, self.is_drained);
+        self.ask_for_ends();
+        reached
     }
 
     async fn report_progress(&mut self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
@@ -299,10 +361,21 @@ impl Batch {
     }
 
     /// Keeps the record if it is at or after its partition's place; whatever lies before was asked for by nobody.
-    fn add(&mut self, record: Record, positions: &mut BTreeMap<PartitionId, Offset>) {
+    fn add(&mut self, record: Record, positions: &mut BTreeMap<PartitionId, Offset>, ends: &mut Ends) {
         let Some(next) = positions.get_mut(&record.partition).filter(|next| record.offset >= **next) else { return };
         *next = record.offset.next();
+        ends.note_record(record.partition);
         self.bytes += record.payload.len();
         self.records.push(record);
     }
+}
+
+/// The ends that the broker told; a partition that it refused is left out.
+fn read_ends(found: &TopicPartitionList) -> LogEnds {
+    let told = found.elements().into_iter().filter(|element| element.error().is_ok());
+    told.filter_map(|element| match element.offset() {
+        KafkaOffset::Offset(end) => Some((PartitionId(element.partition()), Offset(end))),
+        _ => None,
+    })
+    .collect()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
@@ -37,4 +38,12 @@ pub(super) fn close<T: Send + 'static>(closing: &TaskTracker, client: T) {
     if tokio::runtime::Handle::try_current().is_ok() {
         closing.spawn_blocking(move || drop(client));
     }
+}
+
+/// Starts a question to the broker that blocks, off the async threads. `closing` waits for it.
+pub(super) fn ask<T: Send + 'static>(
+    closing: &TaskTracker,
+    question: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
+    closing.spawn_blocking(question)
 }

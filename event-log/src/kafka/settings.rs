@@ -199,6 +199,8 @@ impl KafkaSettings {
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
             .set("isolation.level", "read_committed")
+            // Whether a partition was read to its end, see `ends.rs`.
+            .set("enable.partition.eof", "true")
             // Eager: all partitions are given back before they are given out, as `Poll::Assigned` promises.
             .set("partition.assignment.strategy", "range,roundrobin")
             .set("session.timeout.ms", millis(self.session_timeout))

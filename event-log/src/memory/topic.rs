@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use views::{Offset, PartitionId, TimestampMicros};
+use views::{Offset, PartitionId, TimestampMicros, micros};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::group::partition;
@@ -92,8 +92,7 @@ impl Partition {
     }
 
     pub(super) fn apply_retention(&mut self, now: TimestampMicros, keep: Duration) {
-        let keep = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
-        let kept = self.records.iter().find(|record| now.micros_since(record.timestamp) <= keep);
+        let kept = self.records.iter().find(|record| now.micros_since(record.timestamp) <= micros(keep));
         self.expire_below(kept.map_or(Offset(self.next), |record| record.offset));
     }
 
@@ -106,6 +105,11 @@ impl Partition {
             return Err(EventLogError::AnotherTopic { topic, partition: id, offset: at });
         }
         Ok(())
+    }
+
+    /// Whether the partition can be read from `at` and no record lies there or behind.
+    pub(super) fn ends_at(&self, at: Offset) -> bool {
+        (self.low..=self.next).contains(&at.0) && self.from(at).next().is_none()
     }
 
     pub(super) fn from(&self, at: Offset) -> impl Iterator<Item = &Record> {

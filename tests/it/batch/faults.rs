@@ -7,6 +7,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -113,6 +114,10 @@ impl LogConsumer for FailingConsumer {
 
     async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
         self.faults.ask(self.inner.poll(limit)).await
+    }
+
+    fn take_ends(&mut self) -> BTreeMap<PartitionId, Duration> {
+        self.inner.take_ends()
     }
 
     async fn report_progress(&mut self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {

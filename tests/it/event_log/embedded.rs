@@ -80,6 +80,8 @@ conformance!(
     nothing_comes_before_seek,
     an_empty_poll_waits_no_longer_than_told,
     a_waiting_poll_sees_new_records,
+    an_end_is_told_once_everything_before_it_was_delivered,
+    no_end_is_told_of_another_place,
     keys_meet_in_one_partition,
     payloads_pass_unchanged,
     twenty_thousand_records_in_and_out,
@@ -286,5 +288,29 @@ async fn a_folder_may_have_any_name() {
         stop.cancel();
         broker.stopped().await;
         assert!(folder.join("log.db").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_end_is_told_after_the_broker_is_gone() {
+    let embedded = Embedded::start().await;
+    embedded.log.ensure_topic("t", 1).await.unwrap();
+    append(&embedded.log, "t", numbered(10)).await;
+    let mut consumer = reader_of(&embedded.log, "t").await;
+    read(consumer.as_mut(), 10).await;
+    let deadline = Instant::now() + PATIENCE;
+    while consumer.take_ends().is_empty() {
+        assert!(Instant::now() < deadline, "no end was told");
+        consumer.poll(super::limit()).await.unwrap();
+    }
+    embedded.stop.cancel();
+    embedded.broker.stopped().await;
+    let gone = Instant::now();
+    // Several questions long.
+    for _ in 0..30 {
+        // An error says the same.
+        let _ = consumer.poll(super::limit()).await;
+        let now = Instant::now();
+        assert!(consumer.take_ends().values().all(|age| now - *age <= gone), "an end was told by nobody");
     }
 }

@@ -1,11 +1,11 @@
 //! The suite on memory, and what only memory can be made to do: expiry, gaps, unreachability.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ::event_log::memory::MemoryLog;
 use ::event_log::positions::check_fingerprint;
-use ::event_log::{EventLog, EventLogError, Poll};
+use ::event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll};
 use async_trait::async_trait;
 use views::{Offset, PartitionId};
 
@@ -42,6 +42,8 @@ conformance!(
     nothing_comes_before_seek,
     an_empty_poll_waits_no_longer_than_told,
     a_waiting_poll_sees_new_records,
+    an_end_is_told_once_everything_before_it_was_delivered,
+    no_end_is_told_of_another_place,
     keys_meet_in_one_partition,
     payloads_pass_unchanged,
     twenty_thousand_records_in_and_out,
@@ -148,4 +150,67 @@ async fn a_new_partition_reaches_the_group() {
     assert_eq!(member.poll(limit()).await.unwrap(), Poll::Assigned([ONE].into()));
     log.grow_topic("t", 2).unwrap();
     assert_eq!(member.poll(limit()).await.unwrap(), Poll::Assigned([ONE, PartitionId(1)].into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_does_not_answer_agrees_with_no_fingerprint() {
+    let log = log_with(20).await;
+    let at_ten = positions(&read(reader_of(&log, "t").await.as_mut(), 20).await)[10];
+    log.set_silent(true);
+    let error = check_fingerprint(&log, "t", ONE, &at_ten).await.unwrap_err();
+    assert!(matches!(error, EventLogError::Unreachable(_)), "{error:?}");
+    log.set_silent(false);
+    check_fingerprint(&log, "t", ONE, &at_ten).await.unwrap();
+}
+
+/// A log that tells wrong ends of its partitions, as the embedded broker may.
+struct Imprecise {
+    log: MemoryLog,
+    high: Offset,
+}
+
+#[async_trait]
+impl EventLog for Imprecise {
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
+        self.log.ensure_topic(topic, partitions).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
+        self.log.partitions(topic).await
+    }
+
+    async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
+        Ok(LogBounds { high: self.high, ..self.log.bounds(topic, partition).await? })
+    }
+
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
+        self.log.append(topic, records).await
+    }
+
+    async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
+        self.log.consumer(topic, group).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn fingerprints_do_not_depend_on_the_end_that_the_log_names() {
+    for high in [0, 1, 10, 19, 20, 21, 5_000, i64::MAX] {
+        let log = log_with(20).await;
+        let positions = positions(&read(reader_of(&log, "t").await.as_mut(), 20).await);
+        let imprecise = Imprecise { log: log.clone(), high: Offset(high) };
+        for position in &positions {
+            check_fingerprint(&imprecise, "t", ONE, position).await.unwrap();
+        }
+        log.recreate_topic("t").unwrap();
+        for others in [0, 5, 15] {
+            append(
+                &log,
+                "t",
+                (0..others).map(|number| super::record(None, format!("other {number}"), number)).collect(),
+            )
+            .await;
+            let error = check_fingerprint(&imprecise, "t", ONE, &positions[10]).await.unwrap_err();
+            assert!(matches!(error, EventLogError::AnotherTopic { offset: Offset(10), .. }), "{high}: {error:?}");
+        }
+    }
 }

@@ -20,7 +20,14 @@ use super::{PATIENCE, append, limit, read, record};
 /// A mock cluster on a thread of its own, because it stays where it was made; and a client.
 struct Mock {
     log: KafkaLog,
-    topics: mpsc::SyncSender<(String, i32)>,
+    orders: mpsc::SyncSender<Order>,
+}
+
+/// What the thread of the cluster is told to do.
+enum Order {
+    MakeTopic(String, i32),
+    /// The next questions for offsets are answered with an error.
+    FailOffsets(usize),
 }
 
 impl Mock {
@@ -30,14 +37,20 @@ impl Mock {
 
     /// Starts a cluster that `prepare` has told what to do.
     async fn start_with(settings: KafkaSettings, prepare: fn(&MockCluster<'_, DefaultProducerContext>)) -> Self {
-        let (topics, wanted) = mpsc::sync_channel::<(String, i32)>(0);
+        let (orders, wanted) = mpsc::sync_channel::<Order>(0);
         let (tell, told) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
             let cluster = MockCluster::new(1).unwrap();
             prepare(&cluster);
             tell.send(cluster.bootstrap_servers()).unwrap();
-            for (topic, partitions) in wanted {
-                cluster.create_topic(&topic, partitions, 1).unwrap();
+            for order in wanted {
+                match order {
+                    Order::MakeTopic(topic, partitions) => cluster.create_topic(&topic, partitions, 1).unwrap(),
+                    Order::FailOffsets(count) => {
+                        let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN;
+                        cluster.request_errors(RDKafkaApiKey::ListOffsets, &vec![error; count]);
+                    }
+                }
             }
         });
         let settings = KafkaSettings {
@@ -46,7 +59,7 @@ impl Mock {
             compression: Compression::None,
             ..settings
         };
-        Self { log: KafkaLog::connect(settings).await.unwrap(), topics }
+        Self { log: KafkaLog::connect(settings).await.unwrap(), orders }
     }
 }
 
@@ -57,7 +70,7 @@ impl Fixture for Mock {
     }
 
     async fn make_topic(&self, topic: &str, partitions: i32) {
-        self.topics.send((topic.to_owned(), partitions)).unwrap();
+        self.orders.send(Order::MakeTopic(topic.to_owned(), partitions)).unwrap();
         let deadline = Instant::now() + PATIENCE;
         while self.log.partitions(topic).await.is_err() {
             assert!(Instant::now() < deadline, "the topic was not made");
@@ -86,6 +99,8 @@ conformance!(
     nothing_comes_before_seek,
     an_empty_poll_waits_no_longer_than_told,
     a_waiting_poll_sees_new_records,
+    an_end_is_told_once_everything_before_it_was_delivered,
+    no_end_is_told_of_another_place,
     keys_meet_in_one_partition,
     payloads_pass_unchanged,
     twenty_thousand_records_in_and_out,
@@ -124,6 +139,28 @@ async fn an_expired_offset_is_an_error_until_the_next_seek() {
     }
     consumer.seek(&BTreeMap::from([(ONE, low)])).await.unwrap();
     assert_eq!(read(consumer.as_mut(), 1).await[0].offset, low);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_offset_is_found_out_also_where_the_bounds_fail_at_first() {
+    let mock = Mock::start().await;
+    mock.make_topic("t", 1).await;
+    for number in 0..20 {
+        append(&mock.log, "t", vec![record(None, vec![b'x'; 500_000], number)]).await;
+    }
+    let mut consumer = mock.log.consumer("t", None).await.unwrap();
+    mock.orders.send(Order::FailOffsets(6)).unwrap();
+    consumer.seek(&BTreeMap::from([(ONE, Offset(0))])).await.unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let mut has_failed = false;
+    loop {
+        assert!(Instant::now() < deadline, "the lost offset was forgotten");
+        match first_error(consumer.as_mut()).await {
+            EventLogError::Expired { .. } => break,
+            _ => has_failed = true,
+        }
+    }
+    assert!(has_failed, "the bounds were answered at once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

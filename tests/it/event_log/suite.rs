@@ -98,6 +98,58 @@ pub async fn a_waiting_poll_sees_new_records(fixture: &dyn Fixture) {
     assert_eq!(records.len(), 1);
 }
 
+pub async fn an_end_is_told_once_everything_before_it_was_delivered(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    fixture.make_topic("t", 2).await;
+    let mut sent: BTreeMap<PartitionId, i64> = BTreeMap::from([(ONE, 0), (PartitionId(1), 0)]);
+    let mut consumer = reader_of(log, "t").await;
+    let mut delivered = sent.clone();
+    for more in [0, 300, 1] {
+        for (partition, offset) in append(log, "t", numbered(more)).await {
+            sent.insert(partition, offset.0 + 1);
+        }
+        let appended = Instant::now();
+        let mut ended = BTreeSet::new();
+        while ended.len() < 2 {
+            assert!(appended.elapsed() < super::PATIENCE, "{ended:?} of 2 partitions ended");
+            let few = PollLimit { records: 7, ..limit() };
+            let Poll::Records(records) = consumer.poll(few).await.unwrap() else { panic!("assigned without a group") };
+            for record in records {
+                delivered.insert(record.partition, record.offset.0 + 1);
+            }
+            let now = Instant::now();
+            for (partition, age) in consumer.take_ends() {
+                // What is older than the append says nothing about it.
+                if now - age >= appended {
+                    assert_eq!(delivered[&partition], sent[&partition], "an end of {partition} in the middle");
+                    ended.insert(partition);
+                }
+            }
+        }
+    }
+}
+
+pub async fn no_end_is_told_of_another_place(fixture: &dyn Fixture) {
+    let log = fixture.log();
+    fixture.make_topic("t", 1).await;
+    append(log, "t", numbered(500)).await;
+    let mut consumer = reader_of(log, "t").await;
+    let few = PollLimit { records: 5, ..limit() };
+    for _ in 0..3 {
+        let deadline = Instant::now() + super::PATIENCE;
+        while consumer.take_ends().is_empty() {
+            assert!(Instant::now() < deadline, "no end was told");
+            consumer.poll(limit()).await.unwrap();
+        }
+        consumer.seek(&BTreeMap::from([(ONE, Offset(0))])).await.unwrap();
+        assert!(consumer.take_ends().is_empty());
+        for _ in 0..3 {
+            consumer.poll(few).await.unwrap();
+            assert!(consumer.take_ends().is_empty(), "an end was told far before it");
+        }
+    }
+}
+
 pub async fn keys_meet_in_one_partition(fixture: &dyn Fixture) {
     let log = fixture.log();
     fixture.make_topic("t", 4).await;

@@ -123,6 +123,10 @@ impl RealtimeStore for FaultyStore {
     ) -> Result<Swap, ServingError> {
         self.inner.swap_index(partition, expected, next, grace).await
     }
+
+    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.inner.discard_corrupt_index(partition).await
+    }
 }
 
 /// Facts that a test puts up.
@@ -341,7 +345,7 @@ impl World {
             fingerprint: Fingerprint(
                 1 + u128::from(partition.unsigned_abs()) * 1_000_000 + offset.unsigned_abs() as u128,
             ),
-            incarnation: Incarnation(0),
+            ..Position::start(Incarnation(0))
         }
     }
 

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use serving_layer::BlobKey;
 use speed_layer::{SpeedError, SpeedSettings};
 use tokio_util::sync::CancellationToken;
-use views::{Cut, DefinitionNumber, Offset, PartitionId};
+use views::{Clock, Cut, DefinitionNumber, Offset, PartitionId};
 
 use crate::support::seeds::seeds;
 
@@ -175,6 +175,49 @@ async fn a_wiped_store_is_rebuilt_from_the_cut_with_the_copies_before_it() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_long_horizon_reaches_behind_records_that_were_too_far_ahead() {
+    for_each(20, async |seed, mut rng| {
+        let mut system = System::with_long_horizon(seed).await;
+        system.send(&mut rng, 200).await;
+        let (worker, stop) = system.spawn(System::settings(&mut rng));
+        system.until("heads at the end", || system.is_at_end()).await;
+        let share = rng.random_range(0.2..1.0);
+        let (archived, cut) = (system.grid_cut(share), system.grid_cut(share * rng.random_range(0.3..1.0)));
+        system.archive(&archived, &[]).await;
+        system.publish(&cut).await;
+        system.memory.wipe();
+        system.send(&mut rng, 100).await;
+        system.until("heads at the end again", || system.is_at_end()).await;
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&cut).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_far_jump_of_offsets_is_passed_in_the_log_and_in_the_master_dataset() {
+    for is_archived in [false, true] {
+        let mut rng = StdRng::seed_from_u64(10);
+        let mut system = System::new(10).await;
+        system.send(&mut rng, 60).await;
+        for partition in PARTITIONS {
+            system.log.skip_offsets("edits", partition, 1_000_000_000_000).unwrap();
+        }
+        system.send(&mut rng, 60).await;
+        if is_archived {
+            let archived = system.grid_cut(1.0);
+            system.archive(&archived, &[]).await;
+            for partition in PARTITIONS {
+                system.log.expire_below("edits", partition, archived.offset(partition)).unwrap();
+            }
+        }
+        system.run_to_end(System::settings(&mut rng)).await;
+        system.check(&Cut::default()).await;
+    }
 }
 
 #[tokio::test]
@@ -451,4 +494,97 @@ async fn an_idle_index_is_marked_as_still_right() {
     worker.await.unwrap().unwrap();
     let after = system.index(PartitionId(0)).await.unwrap();
     assert_eq!((after.head, after.counters), (before.head, before.counters));
+}
+
+#[tokio::test]
+async fn the_as_of_stands_still_while_the_log_is_silent_and_goes_on_after() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut system = System::new(7).await;
+    system.send(&mut rng, 20).await;
+    let (worker, stop) = system.spawn(System::settings(&mut rng));
+    let as_of = async |partition| system.index(partition).await.unwrap().as_of;
+    system.until("heads at the end", || system.is_at_end()).await;
+    system.log.set_silent(true);
+    // What was known before may still be written.
+    let silent_from = system.clock.now();
+    for _ in 0..200 {
+        system.clock.advance(Duration::from_millis(20));
+        tokio::task::yield_now().await;
+    }
+    for partition in PARTITIONS {
+        assert!(as_of(partition).await <= silent_from, "the as-of moved although the log told of no end");
+    }
+    system.log.set_silent(false);
+    let is_later = async || as_of(PARTITIONS[0]).await > silent_from && as_of(PARTITIONS[1]).await > silent_from;
+    system.until("a later as-of", is_later).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_as_of_does_not_move_before_the_end_of_the_log_was_read() {
+    let mut rng = StdRng::seed_from_u64(8);
+    let mut system = System::new(8).await;
+    system.send(&mut rng, 300).await;
+    // Later than every record: only reading to the end gives such an as-of.
+    system.clock.advance(Duration::from_secs(100_000));
+    let begun = system.clock.now();
+    let (worker, stop) = system.spawn(SpeedSettings { max_records: 3, ..System::settings(&mut rng) });
+    let is_known = async |partition| match system.index(partition).await {
+        Some(index) if index.as_of >= begun => {
+            assert_eq!(index.head.offset, system.end(partition), "an as-of before the end was read");
+            true
+        }
+        _ => false,
+    };
+    system.until("an as-of", async || is_known(PARTITIONS[0]).await && is_known(PARTITIONS[1]).await).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_store_without_room_for_merges_takes_appends() {
+    let mut rng = StdRng::seed_from_u64(9);
+    let mut system = System::new(9).await;
+    system.store.refuse_merges();
+    system.send(&mut rng, 400).await;
+    // Had a merge the pauses of an append, the first failed one would end the test's patience.
+    let hour = Duration::from_secs(3_600);
+    let settings = SpeedSettings {
+        max_records: 10,
+        merge_fan_in: 2,
+        retry_min: hour,
+        retry_max: hour,
+        ..System::settings(&mut rng)
+    };
+    system.run_to_end(settings).await;
+    system.check(&Cut::default()).await;
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_read_is_replaced_from_the_least_cut() {
+    for_each(4, async |seed, mut rng| {
+        let mut system = System::new(seed).await;
+        system.send(&mut rng, 200).await;
+        let (worker, stop) = system.spawn(System::settings(&mut rng));
+        system.until("heads at the end", || system.is_at_end()).await;
+        let cut = system.grid_cut(0.5);
+        system.archive(&cut, &[]).await;
+        system.publish(&cut).await;
+        let is_running = rng.random_bool(0.5);
+        if !is_running {
+            stop.cancel();
+        }
+        system.store.corrupt_index(system.key(PARTITIONS[0]));
+        system.memory.wipe();
+        system.send(&mut rng, 60).await;
+        match is_running {
+            true => system.until("heads at the end again", || system.is_at_end()).await,
+            false => system.run_to_end(System::settings(&mut rng)).await,
+        }
+        stop.cancel();
+        worker.await.unwrap().unwrap();
+        system.check(&cut).await;
+    })
+    .await;
 }

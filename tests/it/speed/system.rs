@@ -45,7 +45,7 @@ SELECT added % 3 AS size, count(*) AS edits, count(DISTINCT page) AS pages FROM 
 pub const PARTITIONS: [PartitionId; 2] = [PartitionId(0), PartitionId(1)];
 const GRID: i64 = 16;
 const GAP: i64 = 3_000_000;
-const HORIZON: i64 = 10_000_000;
+const DAY: i64 = 24 * 3_600 * 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An event as sent.
@@ -91,7 +91,16 @@ impl System {
     }
 
     pub async fn with_memory(seed: u64, limit_bytes: u64) -> Self {
-        let pipeline = Pipeline::read(SQL, &BTreeMap::new()).unwrap();
+        Self::of(SQL, seed, limit_bytes).await
+    }
+
+    /// Events are remembered for longer than one record may raise the running maximum.
+    pub async fn with_long_horizon(seed: u64) -> Self {
+        Self::of(&SQL.replace("horizon '10s'", "horizon '60h'"), seed, 1 << 26).await
+    }
+
+    async fn of(sql: &str, seed: u64, limit_bytes: u64) -> Self {
+        let pipeline = Pipeline::read(sql, &BTreeMap::new()).unwrap();
         let clock = Arc::new(ManualClock::at(1_700_000_000_000_000));
         let log = MemoryLog::new(clock.clone());
         let memory = Arc::new(MemoryStore::new(limit_bytes, clock.clone()));
@@ -142,11 +151,13 @@ impl System {
         }
     }
 
-    /// Sends events: copies near and far, broken payloads, records out of order, silences, missing offsets.
+    /// Sends events: copies near and far, broken payloads, records out of order, silences, missing offsets, and now and
+    /// then a producer whose clock is far ahead, or days without a record.
     pub async fn send(&mut self, rng: &mut StdRng, count: usize) {
         for _ in 0..count {
             self.log_time += match rng.random_range(0..100) {
                 0..3 => rng.random_range(3_000..15_000) * 1_000,
+                3 => rng.random_range(0..4 * DAY) / 1_000 * 1_000,
                 _ => rng.random_range(0..200) * 1_000,
             };
             if rng.random_bool(0.02) {
@@ -154,7 +165,11 @@ impl System {
                 self.log.skip_offsets("edits", partition, rng.random_range(1..25)).unwrap();
             }
             let event = if rng.random_bool(0.25) { self.repeated(rng) } else { self.new_event(rng) };
-            let timestamp = self.log_time - rng.random_range(0..500) * 1_000;
+            let timestamp = match rng.random_range(0..100) {
+                0 => self.log_time + rng.random_range(0..400 * DAY),
+                1 => self.log_time.saturating_mul(1_000),
+                _ => self.log_time - rng.random_range(0..500) * 1_000,
+            };
             let event = event.filter(|_| !rng.random_bool(0.05));
             self.send_one(event, timestamp).await;
         }
@@ -210,10 +225,15 @@ impl System {
         before.fold(Position::start(Incarnation(0)), advance).at_offset(offset)
     }
 
-    /// The cut at the last grid multiple of a share of the log, in every partition.
+    /// The cut at the last grid border of a share of the log, in every partition: where an archive of it would stand.
     pub fn grid_cut(&self, share: f64) -> Cut {
-        let offset = |partition| Offset((self.end(partition).0 as f64 * share) as i64 / GRID * GRID);
-        Cut(PARTITIONS.iter().map(|partition| (*partition, self.position(*partition, offset(*partition)))).collect())
+        let grid = |partition| {
+            let records = self.records(partition);
+            let share = &records[..(records.len() as f64 * share) as usize];
+            let advance = |at: Archived, (record, _): &(Record, _)| at.advance(&record.mark(), &self.source.border);
+            share.iter().fold(Archived::start(Incarnation(0)), advance).grid
+        };
+        Cut(PARTITIONS.iter().map(|partition| (*partition, grid(*partition))).collect())
     }
 
     /// Publishes an (empty) batch version of every view at a cut.
@@ -339,14 +359,15 @@ impl System {
 
     /// The events that count above a cut, by the definition of `fresh`.
     fn fresh(&self, cut: &Cut, heads: &BTreeMap<PartitionId, Offset>) -> Vec<Event> {
+        let horizon = self.source.horizon.as_micros() as i64;
         let mut counted = Vec::new();
         for (partition, head) in heads {
             let (mut running_max, mut seen) = (i64::MIN, HashMap::new());
             for (record, event) in self.records(*partition).iter().take_while(|(record, _)| record.offset < *head) {
-                running_max = running_max.max(record.timestamp.0);
+                running_max = raised(running_max, record.timestamp.0);
                 let Some(event) = event else { continue };
                 let before = event.id.and_then(|id| seen.insert((id, event.time), running_max));
-                let is_copy = before.is_some_and(|before| running_max - before <= HORIZON);
+                let is_copy = before.is_some_and(|before| running_max.saturating_sub(before) <= horizon);
                 if !is_copy && record.offset >= cut.offset(*partition) {
                     counted.push(event.clone());
                 }
@@ -374,24 +395,35 @@ impl System {
     }
 
     fn check_borders(&self, partition: PartitionId, index: &Index) {
-        let grid = |offset: i64| offset.div_euclid(GRID);
         for run in &index.runs {
             let (from, to) = (run.from.offset, run.to.offset);
             assert!(from < to, "a run covers something");
-            assert_eq!(grid(from.0), grid(to.0 - 1), "[{from}, {to}) crosses the grid");
+            let crosses = |at: Offset| from < at && at < to;
+            let near = self.records(partition).iter().flat_map(|(record, _)| [record.offset, record.offset.next()]);
+            assert!(!near.map(|at| Offset(at.0 / GRID * GRID)).any(crosses), "[{from}, {to}) crosses the grid");
             let within =
                 self.records(partition).iter().filter(|(record, _)| from <= record.offset && record.offset < to);
             let mut running_max = run.from.max_timestamp.0;
             for (record, _) in within.clone() {
-                let is_gap = running_max != i64::MIN && record.timestamp.0 - running_max >= GAP;
+                let is_gap = running_max != i64::MIN && record.timestamp.0.saturating_sub(running_max) >= GAP;
                 let is_first = within.clone().next().is_some_and(|(first, _)| first == record);
                 assert!(is_first || !is_gap, "[{from}, {to}) crosses a gap at {}", record.offset);
-                running_max = running_max.max(record.timestamp.0);
+                running_max = raised(running_max, record.timestamp.0);
             }
             assert_eq!(run.from, self.position(partition, from));
             assert_eq!(run.to, self.position(partition, to));
             assert_eq!(run.counters.rows as usize, within.count());
         }
+    }
+}
+
+/// The running maximum after a record, by its definition: a day at most, and nothing for what is no clock's.
+fn raised(before: i64, timestamp: i64) -> i64 {
+    let year_2200 = 7_258_118_400_000_000;
+    match timestamp {
+        _ if timestamp <= 0 || timestamp >= year_2200 || timestamp <= before => before,
+        _ if before == i64::MIN => timestamp,
+        _ => timestamp.min(before + DAY),
     }
 }
 

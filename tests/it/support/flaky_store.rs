@@ -19,6 +19,8 @@ pub struct FlakyStore {
     failures_per_thousand: AtomicU64,
     is_up: AtomicBool,
     lost_blobs: Mutex<BTreeSet<BlobKey>>,
+    corrupt: Mutex<BTreeSet<PartitionKey>>,
+    has_room_for_merges: AtomicBool,
 }
 
 impl FlakyStore {
@@ -30,6 +32,8 @@ impl FlakyStore {
             failures_per_thousand: AtomicU64::new(0),
             is_up: AtomicBool::new(true),
             lost_blobs: Mutex::default(),
+            corrupt: Mutex::default(),
+            has_room_for_merges: AtomicBool::new(true),
         }
     }
 
@@ -46,6 +50,32 @@ impl FlakyStore {
     /// Loses a blob for ever, as an eviction does.
     pub fn lose_blob(&self, key: BlobKey) {
         self.lost_blobs.lock().unwrap().insert(key);
+    }
+
+    /// Makes an index unreadable until it is discarded; the caller takes the stored one away.
+    pub fn corrupt_index(&self, partition: PartitionKey) {
+        self.corrupt.lock().unwrap().insert(partition);
+    }
+
+    /// From now on every merge finds the store full; appends do not.
+    pub fn refuse_merges(&self) {
+        self.has_room_for_merges.store(false, Ordering::SeqCst);
+    }
+
+    fn check_readable(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        match self.corrupt.lock().unwrap().contains(partition) {
+            true => Err(ServingError::Corrupt { what: "the index".to_owned(), reason: "a test spoiled it".to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    async fn is_refused(&self, partition: &PartitionKey, next: &Index) -> Result<bool, ServingError> {
+        if self.has_room_for_merges.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        let Some(stored) = self.inner.read_index(partition).await? else { return Ok(false) };
+        let is_new = |run: &views::Run| stored.runs.iter().all(|held| held.id != run.id);
+        Ok(stored.head == next.head && next.runs.iter().any(is_new))
     }
 
     async fn attempt<T>(&self, operation: impl Future<Output = Result<T, ServingError>>) -> Result<T, ServingError> {
@@ -67,6 +97,7 @@ impl FlakyStore {
 #[async_trait]
 impl RealtimeStore for FlakyStore {
     async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
+        self.check_readable(partition)?;
         self.attempt(self.inner.read_index(partition)).await
     }
 
@@ -92,6 +123,16 @@ impl RealtimeStore for FlakyStore {
         next: &Index,
         grace: Duration,
     ) -> Result<Swap, ServingError> {
+        self.check_readable(partition)?;
+        if self.is_refused(partition, next).await? {
+            return Err(ServingError::Full { used_bytes: 1, limit_bytes: 1 });
+        }
         self.attempt(self.inner.swap_index(partition, expected, next, grace)).await
+    }
+
+    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.attempt(self.inner.discard_corrupt_index(partition)).await?;
+        self.corrupt.lock().unwrap().remove(partition);
+        Ok(())
     }
 }
