@@ -59,7 +59,9 @@ impl System {
             DataDir::open(&config.system.data_dir)?
         };
         let listen = config.system.listen;
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
         let address = listener.local_addr().context("the listener has no address")?;
 
         let health = Arc::new(Health::default());
