@@ -1,5 +1,7 @@
 //! Why a record was rejected: what stands in `_error`, and what a client of the collector is told.
 
+use std::time::Duration;
+
 use super::MAX_RECORD_BYTES;
 
 /// The result of reading a part of a record. Boxed: the good path should move no more than a pointer.
@@ -80,16 +82,14 @@ pub enum Rejection {
         column: String,
     },
     /// The event time lies too far in the future of the record's timestamp.
-    #[error(
-        "too far in the future: column {column} is {ahead_micros} µs after the record, the limit is {limit_micros} µs"
-    )]
+    #[error("too far in the future: column {column} is {ahead:?} after the record, the limit is {limit:?}")]
     InFuture {
         /// The event-time column.
         column: String,
         /// How far.
-        ahead_micros: i64,
+        ahead: Duration,
         /// How far is allowed.
-        limit_micros: i64,
+        limit: Duration,
     },
     /// The clock shift moves the event time out of what an instant can be.
     #[error("clock shift of {shift_micros} µs moves column {column} out of range")]

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, BinaryBuilder, BooleanBuilder, Int32Array, Int64Array, StringBuilder, TimestampMicrosecondArray,
@@ -136,13 +137,14 @@ impl<'a> Rows<'a> {
     }
 
     fn check_future(&self, time: TimestampMicros, recorded: TimestampMicros) -> Read<()> {
+        let limit = self.source.future_limit;
         let ahead_micros = time.micros_since(recorded);
-        let limit_micros = micros(self.source.future_limit);
-        if ahead_micros <= limit_micros {
+        if ahead_micros <= micros(limit) {
             return Ok(());
         }
+        let ahead = Duration::from_micros(ahead_micros.unsigned_abs());
         let column = self.event.columns[self.source.event_time].name.clone();
-        Err(Rejection::InFuture { column, ahead_micros, limit_micros }.into())
+        Err(Rejection::InFuture { column, ahead, limit }.into())
     }
 
     fn key(&mut self, record: &Record, sent: TimestampMicros) -> Option<EventKey> {
