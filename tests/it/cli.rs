@@ -205,9 +205,10 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let sql = "SELECT page, hits FROM hits_by_page ORDER BY page";
     running.rows("hits_by_page", &[("after", &token), ("timeout", "30s")]).await;
     check(&twofold(&["query", sql, "--data-dir", &data]), 0, &["│ /      ┆    2 │", "│ /about ┆    1 │", "2 rows"]);
+    running.wait_until_archived(10).await;
     let status = twofold(&["status", "--data-dir", &data]);
     check(&status, 0, &["kafka address 127.0.0.1:", "source  part  produced  archived  ", "hits_by_page  served "]);
-    check(&status, 0, &["archive of hits: ", "100.0 %"]);
+    check(&status, 0, &["archive of hits: running", "100.0 %"]);
     assert!(running.terminate().success());
     assert!(!place.path("data/run.json").exists());
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: version 1 published, 10 records"]);

@@ -162,6 +162,22 @@ impl Running {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// Waits until the archive holds this many records of the first source.
+    pub async fn wait_until_archived(&self, records: i64) {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let answer = self.client.get(format!("{}/v1/status", self.address)).send().await.unwrap();
+            let status: Value = answer.json().await.unwrap();
+            let partitions = status["sources"][0]["partitions"].as_array().unwrap();
+            let archived: i64 = partitions.iter().filter_map(|partition| partition["archived"].as_i64()).sum();
+            if archived == records {
+                return;
+            }
+            assert!(Instant::now() < deadline, "not archived in time: {status:#}\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// `twofold batch run` as its own process beside this one.
     pub async fn run_batch(&self, arguments: &[&str]) -> Output {
         let mut command = tokio::process::Command::new(binary());

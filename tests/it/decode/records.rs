@@ -146,7 +146,7 @@ fn event_time_must_be_there_and_not_far_ahead_of_the_record() {
     check_rejected(&source, at("null"), &["no event time: column time"]);
     check_rejected(&source, r#"{"page":"/"}"#, &["no event time: column time"]);
     assert_eq!(error(&decode_one(&source, at(r#""2026-01-31T12:10:00Z""#)), 0), None);
-    check_rejected(&source, at(r#""2026-01-31T12:10:00.000001Z""#), &["too far in the future", "600000001 µs"]);
+    check_rejected(&source, at(r#""2026-01-31T12:10:00.000001Z""#), &["too far in the future", "600.000001s"]);
     assert_eq!(error(&decode_one(&source, at(r#""0000-01-01T00:00:00Z""#)), 0), None);
 }
 
