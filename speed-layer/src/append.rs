@@ -34,7 +34,7 @@ impl Append {
     }
 
     /// Says at which instant the log held nothing that does not stand here or before, if that is known.
-    pub fn as_of(self, as_of: Option<TimestampMicros>) -> Self {
+    pub fn known_at(self, as_of: Option<TimestampMicros>) -> Self {
         Self { as_of, ..self }
     }
 

@@ -254,7 +254,7 @@ impl Worker {
                 for (place, append) in appends {
                     let partition = self.partitions.get_mut(&chunks[place].partition);
                     let running = partition.and_then(Partition::running_mut).expect("it was running a moment ago");
-                    running.pending = Some(append.as_of(running.read_to_end_at));
+                    running.pending = Some(append.known_at(running.read_to_end_at));
                 }
                 Ok(())
             }
