@@ -159,7 +159,8 @@ impl Choice<'_> {
             head: tiling.head,
             runs: runs.collect(),
             counters: tiling.runs.iter().map(|run| run.counters).sum(),
-            as_of: Some(index.as_of),
+            // A worker that begins with a partition writes the epoch until it has seen the end once.
+            as_of: Some(index.as_of).filter(|as_of| as_of.0 > 0),
             gap: None,
         })
     }

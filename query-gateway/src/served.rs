@@ -122,15 +122,13 @@ pub(crate) fn as_of(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<
     partitions.values().map(|partition| partition.as_of).min().flatten()
 }
 
-/// Why an answer is not known to be right in partitions that have neither an index nor records below the cut.
+/// Why an answer is not known to be right in partitions whose end was not seen yet.
 ///
 /// A worker that owns an empty partition writes an index without runs: where there is none, nobody has looked.
 pub(crate) fn unknown_partitions(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Vec<String> {
     let unknown = partitions.iter().filter(|(_, pin)| pin.as_of.is_none() && pin.gap.is_none());
     let reason = |partition| {
-        format!(
-            "partition {partition}: nothing of it was read yet, its events are missing; is the speed layer running?"
-        )
+        format!("partition {partition}: not read to its end yet, events of it are missing; is the speed layer running?")
     };
     unknown.map(|(partition, _)| reason(partition)).collect()
 }

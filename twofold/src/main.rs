@@ -11,9 +11,22 @@ const FAILED: u8 = 1;
 /// The command line or the configuration is wrong; clap uses the same code.
 const WRONG_USAGE: u8 = 2;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match commands::run(Arguments::parse()).await {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start the runtime: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
+    let code = runtime.block_on(run(Arguments::parse()));
+    // A client of brokers that are gone may never end to close: the ordered shutdown has given it its time.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(arguments: Arguments) -> ExitCode {
+    match commands::run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", commands::describe_error(&error));

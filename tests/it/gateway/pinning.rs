@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use query_gateway::{Envelope, GatewayError, GatewaySettings};
-use views::{Offset, PartitionId};
+use views::{Offset, PartitionId, TimestampMicros};
 
 use super::world::{World, check_against_fold, event, request};
 
@@ -209,10 +209,13 @@ async fn a_partition_that_nobody_has_read_makes_an_answer_stale() {
         }
         let envelope = check(&world, "by_page").await;
         assert!(envelope.stale, "{version:?}");
-        assert!(envelope.stale_reasons[0].starts_with("partition 1: nothing of it was read"), "{envelope:?}");
+        assert!(envelope.stale_reasons[0].starts_with("partition 1: not read to its end yet"), "{envelope:?}");
         assert_eq!((envelope.as_of, envelope.stale_reasons.len()), (None, 1), "{version:?}");
         assert!(world.sql("SELECT page FROM by_page").await.unwrap().envelope.stale);
     }
+    world.own_as_of(1, TimestampMicros(0)).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!((envelope.stale, envelope.as_of), (true, None), "a worker that has just begun does not know");
     world.own(1).await;
     let envelope = check(&world, "by_page").await;
     assert_eq!((envelope.stale, envelope.stale_reasons.len()), (false, 0), "an empty partition that is owned is known");

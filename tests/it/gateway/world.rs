@@ -198,9 +198,15 @@ impl World {
 
     /// Writes an index without runs, as a worker does that starts on an empty partition.
     pub(super) async fn own(&self, partition: i32) {
-        let (stamp, now) = (IndexStamp(self.ids.next_id()), views::Clock::now(self.clock.as_ref()));
-        let index = Index::new(stamp, DefinitionNumber(1), Position::start(Incarnation(0)), now);
-        self.swap(partition, None, &index).await;
+        self.own_as_of(partition, views::Clock::now(self.clock.as_ref())).await;
+    }
+
+    /// Says of an empty partition when its worker saw its end.
+    pub(super) async fn own_as_of(&self, partition: i32, as_of: TimestampMicros) {
+        let before = self.store.inner.read_index(&key(partition)).await.unwrap();
+        let stamp = IndexStamp(self.ids.next_id());
+        let index = Index::new(stamp, DefinitionNumber(1), Position::start(Incarnation(0)), as_of);
+        self.swap(partition, before.as_ref(), &index).await;
     }
 
     /// Makes the last run of a partition follow a record of another log, at the same offset.
