@@ -31,8 +31,8 @@ fn peak_bytes() -> usize {
     line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()).unwrap_or_default() * 1024
 }
 
-/// Each statement is refused with one of the statuses, the process takes less than a gigabyte more (other tests run beside it), and a
-/// plain query runs afterwards.
+/// Each statement is refused with one of the statuses, the process takes less than a gigabyte more (other tests run
+/// beside it), and a plain query runs afterwards.
 async fn check_refused(statements: impl IntoIterator<Item = String>, statuses: &[u16]) {
     let world = world().await;
     for sql in statements {
@@ -42,7 +42,8 @@ async fn check_refused(statements: impl IntoIterator<Item = String>, statuses: &
         let error = outcome.map(|_| ()).err().unwrap_or_else(|| panic!("{shown} was run"));
         let problem = error.problem();
         assert!(statuses.contains(&problem.status), "{shown}: {} {error}", problem.status);
-        let grown = peak_bytes() - before;
+        // The system counts per thread and adds up now and then: its peak may seem to fall.
+        let grown = peak_bytes().saturating_sub(before);
         assert!(grown < 1024 * MIB, "{shown}: {grown} bytes more");
         let plain = world.sql("SELECT MEASURE(edits) AS edits FROM by_page").await.unwrap().to_json().unwrap();
         assert!(plain.starts_with(r#"{"rows":[{"edits":600}]"#), "{plain}");
