@@ -64,6 +64,8 @@ impl Running {
             .arg("up")
             .args([Path::new("--pipeline"), &setup.pipeline, Path::new("--data-dir"), &setup.data_dir])
             .args(["--listen", &format!("127.0.0.1:{port}")])
+            // A machine that is busy with other tests is no reason to give up waiting.
+            .env("TWOFOLD_GATEWAY__DEFAULT_WAIT", "30s")
             .envs(setup.settings.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
