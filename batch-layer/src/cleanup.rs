@@ -12,7 +12,7 @@ use serving_layer::BatchViewStore;
 use views::SourceDefinition;
 
 use crate::BatchError;
-use crate::run::BatchParts;
+use crate::BatchParts;
 
 /// Expires old versions of every view, keeping the newest `keep`, and removes orphaned files of all tables.
 pub(crate) async fn clean(parts: &BatchParts, keep: usize, grace: Duration) {

@@ -21,6 +21,7 @@ mod distinct;
 mod engine;
 mod error;
 pub mod metrics;
+mod parts;
 mod publish;
 mod raw_rows;
 pub mod recompute;
@@ -28,3 +29,4 @@ pub mod run;
 
 pub use config::{BatchSettings, RecomputeSettings};
 pub use error::BatchError;
+pub use parts::BatchParts;

@@ -3,24 +3,22 @@
 //! Guarantee: both loops end soon after `shutdown`: the archive with a last commit, the batch loop by giving up the
 //! round at hand (nothing of it is visible). Errors that may pass by themselves are tried again with growing waits.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::EventLogError;
 use event_log::master::{MasterDataset, MasterSnapshot};
-use lake::Lake;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use views::{Clock, IdSource, Pipeline, TimestampMicros, ViewName};
+use views::{TimestampMicros, ViewName};
 
 use crate::archive::{ArchiveComponents, ArchiveSettings, ArchiveState, Archiver, Committed};
 use crate::metrics::{
     self, ARCHIVE_FAILURES, ARCHIVE_RACES, BATCH_FAILURES, BATCH_PUBLICATIONS, BATCH_ROWS, BATCH_SECONDS, BATCH_VERSION,
 };
 use crate::recompute::{Mode, Outcome, RecomputeComponents, Round, recompute};
-use crate::{BatchError, BatchSettings, RecomputeSettings, cleanup};
+use crate::{BatchError, BatchParts, BatchSettings, RecomputeSettings, cleanup};
 
 /// Archives one source until `shutdown`.
 ///
@@ -203,19 +201,6 @@ pub struct BatchRequest {
     pub reply: oneshot::Sender<Round>,
 }
 
-/// What recomputes of all sources work with.
-#[derive(Clone)]
-pub struct BatchParts {
-    /// Where master datasets and batch views live.
-    pub lake: Lake,
-    /// Sources and views.
-    pub pipeline: Arc<Pipeline>,
-    /// Judges silence, and dates publications.
-    pub clock: Arc<dyn Clock>,
-    /// Names of files and recomputes.
-    pub ids: Arc<dyn IdSource>,
-}
-
 /// What the batch loop works with.
 pub struct BatchComponents {
     /// What every round works with.
@@ -341,19 +326,4 @@ fn tell_round(status: &watch::Sender<BatchStatus>, round: &Round, now: Timestamp
 
 async fn pause(delay: Duration, shutdown: &CancellationToken) {
     shutdown.run_until_cancelled(tokio::time::sleep(delay)).await;
-}
-
-/// Runs work side by side; the results come in the order of the work. Dropping the future stops all of it.
-pub(crate) async fn in_parallel<T, F>(work: impl IntoIterator<Item = F>) -> Vec<T>
-where
-    T: Send + 'static,
-    F: Future<Output = T> + Send + 'static,
-{
-    let mut tasks = JoinSet::new();
-    for (number, one) in work.into_iter().enumerate() {
-        tasks.spawn(async move { (number, one.await) });
-    }
-    let mut results = tasks.join_all().await;
-    results.sort_by_key(|(number, _)| *number);
-    results.into_iter().map(|(_, result)| result).collect()
 }

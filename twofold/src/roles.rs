@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use axum::Router;
+use batch_layer::BatchParts;
 use batch_layer::archive::ArchiveComponents;
-use batch_layer::run::{BatchComponents, BatchParts, BatchRequest, BatchStatus, run_archive, run_batch};
+use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_archive, run_batch};
 use event_log::EventLog;
 use event_log::collector::{self, Collector, CollectorComponents};
 use event_log::master::MasterDataset;

@@ -16,6 +16,7 @@
 
 mod filter;
 mod place;
+mod run;
 mod search;
 mod shards;
 mod spilled;
@@ -33,7 +34,7 @@ pub(crate) use search::Copies;
 
 use crate::BatchError;
 use crate::raw_rows::field;
-use crate::run::in_parallel;
+use run::in_parallel;
 use shards::{SHARDS, Shard, Shards};
 use spilled::{Room, search_spilled};
 

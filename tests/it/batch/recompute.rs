@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use batch_layer::BatchParts;
 use batch_layer::recompute::{Mode, Outcome, recompute};
-use batch_layer::run::{BatchComponents, BatchParts, BatchRequest, BatchStatus, run_batch};
+use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_batch};
 use batch_layer::{BatchError, BatchSettings, RecomputeSettings};
 use event_log::EventLogError;
 use lake::Change;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use batch_layer::BatchParts;
 use batch_layer::recompute::{Mode, Outcome, Round};
-use batch_layer::run::{BatchParts, run_round};
+use batch_layer::run::run_round;
 use views::{Pipeline, ViewName};
 
 use super::{read_config, up};
