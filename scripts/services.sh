@@ -94,6 +94,10 @@ launch() {
   echo $! >"$dir/$name.pid"
 }
 
+is_running() {
+  [ -e "$dir/$1.pid" ] && kill -0 "$(cat "$dir/$1.pid")" 2>/dev/null
+}
+
 configure() {
   read -r kafka sasl controller redis s3 a b c d e f g <<<"$(pick_ports 12)"
   mkdir -p "$dir/redis" "$dir/s3"
@@ -195,11 +199,13 @@ up() {
   [ ${#missing[@]} -eq 0 ] || { echo "services: cannot be had here: ${missing[*]}" >&2; exit 3; }
   [ -e "$dir/env" ] || configure
   . "$dir/ports"
-  trap 'down' ERR
-  start_kafka
-  start_redis
-  start_s3
-  trap - ERR
+  local name
+  # Also when it is interrupted: half of the services must not stay behind.
+  trap down EXIT
+  for name in kafka redis s3; do
+    is_running "$name" || "start_$name"
+  done
+  trap - EXIT
   echo "services: ready; addresses in $dir/env" >&2
 }
 

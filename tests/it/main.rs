@@ -52,11 +52,11 @@ mod master;
 
 /// The binary as a black box: output and exit codes.
 mod cli;
-/// Real events through the whole system, against an independent fold, on memory and on Redis.
+/// Real events through the whole system, against an independent fold, on embedded parts, on Redis, and on real parts.
 mod real_input;
-/// SIGKILL of the whole process at random moments: exact after a restart.
+/// SIGKILL of the whole process at random moments: exact after a restart, on embedded and on real parts.
 mod recovery;
 /// The numbers of definition sets, under races and on local files.
 mod registry;
-/// The thin thread through everything, in this process: HTTP in, both layers, HTTP out.
+/// The thin thread through everything, in this process: HTTP in, both layers, HTTP out, on embedded and on real parts.
 mod system;
