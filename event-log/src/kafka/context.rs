@@ -1,20 +1,31 @@
 //! What librdkafka calls back: its log goes to tracing, rebalances to the poll loop.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 use views::PartitionId;
 
-/// Context of producers and admin clients.
-pub(super) struct LogContext;
+/// Context of producers and admin clients. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct LogContext {
+    // Written by librdkafka's callback, read when a call has failed: the call itself says only that no broker answered.
+    refusal: Arc<Mutex<Option<String>>>,
+}
+
+impl LogContext {
+    /// Why brokers refused this client the last time, where they did: a wrong password, an unknown certificate.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl ClientContext for LogContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -22,6 +33,9 @@ impl ClientContext for LogContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code().is_some_and(is_refusal) {
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
         trace_error(&error, reason);
     }
 
@@ -85,6 +99,11 @@ impl ConsumerContext for GroupContext {
             debug!(%error, "progress was not reported");
         }
     }
+}
+
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::Authentication | Code::SSL | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism)
 }
 
 fn trace_log(level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -153,6 +153,8 @@ impl KafkaSettings {
             .set("allow.auto.create.topics", "false")
             // A broker that comes back is found within a second, not ten.
             .set("reconnect.backoff.max.ms", "1000")
+            // Partitions that are added are given out to groups and written to soon, not after the default five minutes.
+            .set("topic.metadata.refresh.interval.ms", "10000")
             .set("log.connection.close", "false")
             .set_log_level(log_level());
         for (name, value) in &self.properties {
