@@ -52,6 +52,8 @@ mod master;
 
 /// The binary as a black box: output and exit codes.
 mod cli;
+/// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older.
+mod real;
 /// Real events through the whole system, against an independent fold, on embedded parts, on Redis, and on real parts.
 mod real_input;
 /// SIGKILL of the whole process at random moments: exact after a restart, on embedded and on real parts.
