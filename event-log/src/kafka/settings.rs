@@ -195,7 +195,11 @@ impl KafkaSettings {
 
     pub(super) fn consumer_config(&self, group: &str) -> ClientConfig {
         let mut config = self.client_config();
+        // The consumer's context listens to the debug log: see `GroupContext::is_replaced`.
+        let debug = self.properties.get("debug").map_or_else(String::new, |theirs| format!("{theirs},"));
         config
+            .set("debug", format!("{debug}topic"))
+            .set_log_level(RDKafkaLogLevel::Debug)
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
