@@ -2,6 +2,8 @@
 //! topics that vanish, stores that are slow, silent, restored from an older copy.
 
 mod kafka;
+mod proxy;
+mod s3;
 mod topics;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
