@@ -3,6 +3,7 @@
 
 mod kafka;
 mod proxy;
+mod redis;
 mod s3;
 mod topics;
 
