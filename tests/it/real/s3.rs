@@ -1,12 +1,12 @@
 //! An object store that others write to at the same time, that is slow, busy or silent, or that must not be used.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::proxy::{Mood, Proxy};
 use super::{World, eventually};
-use crate::support::process::{Running, Setup};
+use crate::support::process::{DEADLINE, Running, Setup};
 
 async fn behind_proxy() -> Option<(World, Proxy)> {
     let world = World::new()?;
@@ -72,30 +72,30 @@ async fn archivers_and_publishers_that_race_on_s3_make_one_history() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_store_makes_batch_late_and_nothing_else() {
-    check_mood(Mood::Slow(Duration::from_millis(300)), 20).await;
+    check_mood(Mood::Slow(Duration::from_millis(300)), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_refuses_everything_for_a_while_loses_nothing() {
-    check_mood(Mood::Busy, 20).await;
+    check_mood(Mood::Busy, true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_falls_silent_loses_nothing_and_realtime_goes_on() {
-    check_mood(Mood::Silent, 6).await;
+    check_mood(Mood::Silent, true).await;
 }
 
-/// Events are taken and answered for in realtime while the store is in a mood, and batch covers them afterwards.
-async fn check_mood(mood: Mood, requests: usize) {
+/// Events are taken and answered for in realtime while the store is in a mood, and batch covers them afterwards. Where it
+/// `fails`, archive and batch say so while they try again.
+async fn check_mood(mood: Mood, fails: bool) {
     let Some((world, proxy)) = behind_proxy().await else { return };
     let running = Running::start(&world.setup).await;
     world.send(&running).await;
     world.check_batch(&running).await;
     proxy.set(mood);
-    let (mut seen, mut turns) = (0, 0);
-    while proxy.met() < requests || turns < 10 {
-        turns += 1;
-        assert!(turns < 2_000, "{} requests met the mood\n{}", proxy.met(), running.log());
+    let (mut seen, deadline) = (0, Instant::now() + DEADLINE);
+    while proxy.met() < 6 || fails && !say_that_they_retry(&running).await {
+        assert!(Instant::now() < deadline, "{} requests met the mood\n{}", proxy.met(), running.log());
         world.send(&running).await;
         world.check_exact(&running).await;
         world.check_claim(&running, &mut seen).await;
@@ -104,4 +104,10 @@ async fn check_mood(mood: Mood, requests: usize) {
     world.send(&running).await;
     world.check_batch(&running).await;
     assert!(running.terminate().success());
+}
+
+async fn say_that_they_retry(running: &Running) -> bool {
+    let status = running.status().await;
+    let errors = status["system"]["batch"]["errors"].as_object().map_or(0, |errors| errors.len());
+    status["system"]["archive of hits"]["state"] == json!("retrying") && errors > 0
 }
