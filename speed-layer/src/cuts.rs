@@ -37,21 +37,21 @@ impl PublishedCuts {
         Self { views: views.iter().map(unknown).collect() }
     }
 
-    /// Looks up the newest `retained` versions of each view.
-    ///
-    /// # Errors
-    /// Try again; what was known stays.
-    pub async fn refresh(
-        &mut self,
+    /// Looks up the newest `retained` versions of each view, beside what is known: [`Self::note`] takes them in.
+    pub fn look_up(
+        &self,
         views: &[SpeedView],
         retained: usize,
-        now: TimestampMicros,
-    ) -> Result<(), ServingError> {
-        let lookups = views.iter().zip(&self.views);
-        let lookups = lookups.map(|(view, known)| view.published.newest_versions(retained, &known.versions));
-        let found = try_join_all(lookups).await?;
+    ) -> impl Future<Output = Result<Vec<Vec<BatchVersion>>, ServingError>> + Send + 'static {
+        let known = self.views.iter().map(|known| known.versions.clone());
+        let lookups = std::iter::zip(views.to_vec(), known)
+            .map(|(view, known)| async move { view.published.newest_versions(retained, &known).await });
+        try_join_all(lookups.collect::<Vec<_>>())
+    }
+
+    /// Takes in what a look found.
+    pub fn note(&mut self, found: Vec<Vec<BatchVersion>>, now: TimestampMicros) {
         self.views.iter_mut().zip(found).for_each(|(known, versions)| known.note(versions, now));
-        Ok(())
     }
 
     /// Offsets that no run and no merge of the partition may cross, beside grid and gaps.

@@ -23,6 +23,7 @@ mod cuts;
 mod error;
 mod expire;
 mod index;
+mod lookup;
 mod merge;
 mod metric;
 mod partition;

@@ -2,20 +2,23 @@
 //!
 //! ```text
 //!  look up cuts -> start partitions -> poll -> decode, aggregate -> append -> merge, expire, touch --+
-//!        ^-------------------------------------------------------------------------------------------+
+//!  (beside the rest)   ^-----------------------------------------------------------------------------+
 //! ```
 //!
 //! Guarantee: whatever fails or is dropped half way, the stores say where to go on; nothing is counted twice.
 //! Errors that only an operator can mend end the worker of this source; all others are tried again with backoff.
+//! Why cuts are looked up beside the rest: realtime goes on while the object store is slow or silent.
 //! Not here: the steps themselves, each in its own file.
 
 use std::time::Duration;
 
 use event_log::{EventLogError, LogConsumer, Poll, PollLimit};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::lookup::Lookup;
 use crate::worker::Worker;
 use crate::{SpeedComponents, SpeedError, SpeedSettings, metric};
 
@@ -34,12 +37,13 @@ pub async fn run(
     let mut worker = Worker::new(components, settings).await?;
     info!(%source, "speed worker started");
     let mut consumer: Option<Box<dyn LogConsumer>> = None;
+    let mut lookups = JoinSet::new();
     while !shutdown.is_cancelled() {
         let started = Instant::now();
         let polled = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            polled = gather(&mut worker, &mut consumer) => polled?,
+            polled = gather(&mut worker, &mut consumer, &mut lookups) => polled?,
         };
         let polled_at = Instant::now();
         // Not dropped at once by a shutdown: what was read is appended, within the deadline.
@@ -64,9 +68,20 @@ pub async fn run(
     Ok(())
 }
 
+/// At most one at a time. Dropped, it is given up.
+type Lookups = JoinSet<Result<Lookup, SpeedError>>;
+
 /// Makes ready what is due, and polls.
-async fn gather(worker: &mut Worker, slot: &mut Option<Box<dyn LogConsumer>>) -> Result<Option<Poll>, SpeedError> {
-    worker.prepare().await?;
+async fn gather(
+    worker: &mut Worker,
+    slot: &mut Option<Box<dyn LogConsumer>>,
+    lookups: &mut Lookups,
+) -> Result<Option<Poll>, SpeedError> {
+    look_up(worker, lookups).await?;
+    // A partition starts from the newest cuts.
+    if lookups.is_empty() {
+        worker.start_due().await?;
+    }
     if slot.is_none() {
         *slot = connect(worker).await?;
     }
@@ -77,6 +92,22 @@ async fn gather(worker: &mut Worker, slot: &mut Option<Box<dyn LogConsumer>>) ->
             worker.note_log_error(error)?;
             Ok(None)
         }
+    }
+}
+
+/// Waits for a look under way only where nothing else can go on.
+async fn look_up(worker: &mut Worker, lookups: &mut Lookups) -> Result<(), SpeedError> {
+    if lookups.is_empty()
+        && let Some(lookup) = worker.next_lookup()
+    {
+        lookups.spawn(lookup);
+    }
+    let ended = if worker.is_reading() { lookups.try_join_next() } else { lookups.join_next().await };
+    match ended {
+        Some(Ok(found)) => worker.note_lookup(found),
+        // Nobody aborts it, so it panicked.
+        Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        None => Ok(()),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::append::append_pending;
 use crate::context::Context;
 use crate::cuts::PublishedCuts;
 use crate::expire::expire_runs;
+use crate::lookup::{Lookup, look_up};
 use crate::merge::{is_broken_blob, merge_once};
 use crate::partition::{Attempts, Partition, Phase, Running};
 use crate::read::{Chunk, chunks_of, note_expired, read_archived};
@@ -69,20 +70,37 @@ impl Worker {
         &self.context
     }
 
-    /// Looks up cuts and partitions if due, and starts the partitions that are due.
+    /// A look for published versions and partitions, if one is due. It may take long: the caller does it beside the
+    /// work, and tells [`Self::note_lookup`] what it found.
+    pub fn next_lookup(&self) -> Option<impl Future<Output = Result<Lookup, SpeedError>> + Send + 'static> {
+        if !self.is_lookup_due(self.context.now()) {
+            return None;
+        }
+        Some(look_up(&self.context, &self.cuts))
+    }
+
+    /// Takes in what a look found, or that it failed.
     ///
     /// # Errors
     /// Fatal ones only.
-    pub async fn prepare(&mut self) -> Result<(), SpeedError> {
+    pub fn note_lookup(&mut self, found: Result<Lookup, SpeedError>) -> Result<(), SpeedError> {
         let now = self.context.now();
-        if self.is_lookup_due(now) {
-            match self.look_up(now).await {
-                Ok(()) => self.lookup.note_success(),
-                Err(error) => self.note_failed_lookup(error, now)?,
-            }
+        let Lookup { versions, owned } = match found {
+            Ok(found) => found,
+            Err(error) => return self.note_failed_lookup(error, now),
+        };
+        self.cuts.note(versions, now);
+        self.cuts_seen_at = Some(now);
+        self.lookup.note_success();
+        if let Some(owned) = owned {
+            self.assign(owned);
         }
-        // Without cuts nobody knows where a partition may start.
-        if self.cuts_seen_at.is_some() { self.start_due(now).await } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Whether any partition is being read: it must not wait for what others need.
+    pub fn is_reading(&self) -> bool {
+        self.partitions.values().any(|partition| partition.running().is_some())
     }
 
     fn is_lookup_due(&self, now: TimestampMicros) -> bool {
@@ -91,17 +109,6 @@ impl Worker {
         // A partition starts from the newest cuts.
         let starts = |partition: &Partition| partition.running().is_none() && partition.backoff.is_due(now);
         (is_old || self.partitions.values().any(starts)) && self.lookup.is_due(now)
-    }
-
-    async fn look_up(&mut self, now: TimestampMicros) -> Result<(), SpeedError> {
-        let (components, settings) = (&self.context.components, &self.context.settings);
-        self.cuts.refresh(&components.views, settings.retained_versions, now).await?;
-        self.cuts_seen_at = Some(now);
-        if settings.group.is_none() {
-            let owned = components.log.partitions(&components.source.topic).await?;
-            self.assign(owned);
-        }
-        Ok(())
     }
 
     fn note_failed_lookup(&mut self, error: SpeedError, now: TimestampMicros) -> Result<(), SpeedError> {
@@ -114,8 +121,15 @@ impl Worker {
         Ok(())
     }
 
-    async fn start_due(&mut self, now: TimestampMicros) -> Result<(), SpeedError> {
-        let (context, cuts) = (&self.context, &self.cuts);
+    /// Starts the partitions that are due. Without cuts nobody knows where one may start.
+    ///
+    /// # Errors
+    /// Fatal ones only.
+    pub async fn start_due(&mut self) -> Result<(), SpeedError> {
+        if self.cuts_seen_at.is_none() {
+            return Ok(());
+        }
+        let (context, cuts, now) = (&self.context, &self.cuts, self.context.now());
         let due = self.partitions.values_mut().filter(|partition| partition.backoff.is_due(now));
         let starts = due.filter_map(|partition| match partition.phase {
             Phase::Starting { is_broken } => Some(async move {

@@ -13,10 +13,12 @@ use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef, Ti
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use lake::{Change, DataFile, Lake, LakeError, LakeSettings, Snapshot, Table, Version};
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use tests::services::Services;
 
 /// A lake in memory, with checkpoints as often as asked.
 pub(crate) fn memory_lake(checkpoint_interval: u32) -> Lake {
@@ -34,6 +36,21 @@ pub(crate) fn local_lake(checkpoint_interval: u32) -> (Lake, tempfile::TempDir) 
     let folder = tempfile::tempdir().unwrap();
     let store = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
     (lake_in(Arc::new(store), checkpoint_interval), folder)
+}
+
+/// A lake on each store that there is: memory, a folder that lives as long as the second value, S3 where it runs.
+pub(crate) fn all_lakes(checkpoint_interval: u32) -> (Vec<Lake>, tempfile::TempDir) {
+    let (local, folder) = local_lake(checkpoint_interval);
+    let mut lakes = vec![memory_lake(checkpoint_interval), local];
+    lakes.extend(Services::find().map(|services| {
+        let builder = AmazonS3Builder::new().with_endpoint(&services.s3).with_bucket_name(&services.s3_bucket);
+        let builder =
+            builder.with_access_key_id(&services.s3_access_key).with_secret_access_key(&services.s3_secret_key);
+        let builder = builder.with_allow_http(true).with_conditional_put(S3ConditionalPut::ETagMatch);
+        let settings = LakeSettings { checkpoint_interval, ..LakeSettings::default() };
+        Lake::with_settings(Arc::new(builder.build().unwrap()), Path::from(services.name.as_str()), settings)
+    }));
+    (lakes, folder)
 }
 
 /// Columns `writer` VARCHAR, `number` BIGINT NOT NULL.

@@ -1,5 +1,5 @@
 //! Races for a table: exactly one of those who commit on the same version wins, the others are told, and no row is
-//! there twice. Also: stores that break their promises.
+//! there twice; in memory, on a local disk, on S3. Also: stores that break their promises.
 
 use std::fmt;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use object_store::{
 };
 use tokio::task::JoinSet;
 
-use crate::lake::{append, lake_in, local_lake, memory_lake, nonce_of, numbers, numbers_in, numbers_schema};
+use crate::lake::{all_lakes, append, lake_in, memory_lake, nonce_of, numbers, numbers_in, numbers_schema};
 
 /// What a [`Faulty`] store does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,8 +131,8 @@ fn is_conflict(result: &Result<Snapshot, LakeError>) -> bool {
 async fn a_store_that_ignores_conditions_is_refused_by_the_probe() {
     let error = faulty(Fault::IgnoresCondition).probe_conditional_put(1).await.unwrap_err();
     assert!(matches!(error, LakeError::Unusable { .. }), "{error}");
-    let (local, _folder) = local_lake(10);
-    for lake in [memory_lake(10), local] {
+    let (lakes, _folder) = all_lakes(10);
+    for lake in lakes {
         lake.probe_conditional_put(1).await.unwrap();
         lake.probe_conditional_put(1).await.unwrap();
     }
@@ -171,8 +171,8 @@ async fn a_full_disk_and_an_overtaken_commit_are_told_apart() {
 
 #[tokio::test]
 async fn two_creators_make_one_table() {
-    let (local, _folder) = local_lake(10);
-    for lake in [memory_lake(10), local] {
+    let (lakes, _folder) = all_lakes(10);
+    for lake in lakes {
         let mut creators = JoinSet::new();
         for creator in 0..6_i64 {
             let table = lake.table("t");
@@ -209,8 +209,8 @@ async fn replace_all(table: &Table, on: &Snapshot, nonce: u128) -> Result<Snapsh
 
 #[tokio::test]
 async fn of_two_rewriters_one_wins_and_rows_stay_single() {
-    let (local, _folder) = local_lake(10);
-    for lake in [memory_lake(10), local] {
+    let (lakes, _folder) = all_lakes(10);
+    for lake in lakes {
         let table = lake.table("t");
         let created = table.create(numbers_schema()).await.unwrap();
         let one = append(&table, &created, numbers("a", [1, 2]), 1).await.unwrap();
@@ -230,8 +230,8 @@ async fn of_two_rewriters_one_wins_and_rows_stay_single() {
 async fn eight_committers_in_a_loop_each_count_once() {
     const WRITERS: usize = 8;
     const EACH: i64 = 10;
-    let (local, _folder) = local_lake(7);
-    for lake in [memory_lake(7), local] {
+    let (lakes, _folder) = all_lakes(7);
+    for lake in lakes {
         let created = lake.table("t").create(numbers_schema()).await.unwrap();
         let next = Arc::new(AtomicI64::new(1));
         let mut writers = JoinSet::new();

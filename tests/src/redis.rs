@@ -1,5 +1,6 @@
 //! A Redis server of one test: started on a free loopback port with a scratch folder, ended with the test.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::process::free_port;
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running server; nothing it holds is written to disk.
+/// A running server. What it holds is written to disk only where it is durable.
 pub struct RedisServer {
     child: Option<Child>,
     port: u16,
@@ -22,6 +23,11 @@ impl RedisServer {
     /// A single server.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
+    }
+
+    /// A server that writes each change to its append-only file before it answers, and reads it at a restart.
+    pub async fn start_durable() -> Self {
+        Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await
     }
 
     /// A cluster of one node, which refuses commands whose keys lie in different slots.
@@ -62,7 +68,22 @@ impl RedisServer {
         }
     }
 
-    /// Starts the server again, empty, on the same port.
+    /// Copies what a durable server has on disk, as a backup does; it goes on meanwhile.
+    pub fn back_up(&self) -> TempDir {
+        let backup = TempDir::new().unwrap();
+        copy_folder(self.folder.path(), backup.path());
+        backup
+    }
+
+    /// Ends the server, puts a backup in the place of its data and starts it again.
+    pub async fn restore(&mut self, backup: &TempDir) {
+        self.kill();
+        std::fs::remove_dir_all(self.folder.path().join("appendonlydir")).unwrap();
+        copy_folder(backup.path(), self.folder.path());
+        self.restart().await;
+    }
+
+    /// Starts the server again on the same port: empty, or as it was where it is durable.
     pub async fn restart(&mut self) {
         self.kill();
         let mut command = Command::new("redis-server");
@@ -93,6 +114,19 @@ impl RedisServer {
     /// Forgets all keys.
     pub async fn wipe(&self) {
         redis::cmd("FLUSHALL").exec_async(&mut self.connection().await.unwrap()).await.unwrap();
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            std::fs::create_dir_all(&to).unwrap();
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
     }
 }
 

@@ -5,14 +5,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use event_log::kafka::{KafkaLog, KafkaSettings};
 use event_log::{EventLog, EventLogError};
 use lake::Lake;
-use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
+use object_store::{ObjectStore, RetryConfig};
 use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
@@ -189,6 +190,10 @@ fn open_folder(folder: &Path) -> Result<LocalFileSystem> {
     LocalFileSystem::new_with_prefix(folder).with_context(|| format!("cannot use folder {}", folder.display()))
 }
 
+/// So long the client of an S3 store repeats a request by itself. Then the layers know of it, say so in their status and
+/// try again at their own pace; its default of three minutes would keep them in the dark.
+const S3_RETRIES: Duration = Duration::from_secs(20);
+
 fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
     let mut builder = match &settings.credentials {
         Some((key, secret)) => AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(&secret.0),
@@ -201,6 +206,7 @@ fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
         .with_bucket_name(&settings.bucket)
         .with_region(&settings.region)
         .with_allow_http(settings.allow_http)
+        .with_retry(RetryConfig { retry_timeout: S3_RETRIES, ..RetryConfig::default() })
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .build()
         .with_context(|| format!("cannot use bucket {}", settings.bucket))
