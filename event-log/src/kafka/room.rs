@@ -11,7 +11,7 @@ use std::path::Path;
 const TRIAL: &str = "room.tmp";
 /// Written beside what was to be stored: the storage needs some for itself.
 const RESERVE_BYTES: usize = 1 << 20;
-const BLOCK: [u8; 64 << 10] = [0; 64 << 10];
+static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Why `bytes` cannot be written to the folder now; `None` if they can. Blocks.
 pub(super) fn why_no_room(folder: &Path, bytes: usize) -> Option<String> {
