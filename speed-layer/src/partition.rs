@@ -10,6 +10,8 @@ use crate::append::Append;
 pub(crate) struct Partition {
     pub id: PartitionId,
     pub phase: Phase,
+    /// Published cuts were looked up since this partition waits to be started.
+    pub is_looked_up: bool,
     pub backoff: Attempts,
     /// The realtime store had no room the last time: said once, not at every attempt.
     pub is_full: bool,
@@ -77,7 +79,13 @@ impl Running {
 impl Partition {
     /// A partition just assigned.
     pub fn new(id: PartitionId) -> Self {
-        Self { id, phase: Phase::Starting { is_broken: false }, backoff: Attempts::default(), is_full: false }
+        Self {
+            id,
+            phase: Phase::Starting { is_broken: false },
+            is_looked_up: false,
+            backoff: Attempts::default(),
+            is_full: false,
+        }
     }
 
     pub fn running(&self) -> Option<&Running> {
@@ -97,6 +105,7 @@ impl Partition {
     /// Forgets everything local: the stores say where to go on.
     pub fn restart(&mut self, is_broken: bool) {
         self.phase = Phase::Starting { is_broken };
+        self.is_looked_up = false;
     }
 }
 

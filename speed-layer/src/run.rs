@@ -78,7 +78,6 @@ async fn gather(
     lookups: &mut Lookups,
 ) -> Result<Option<Poll>, SpeedError> {
     look_up(worker, lookups).await?;
-    // A partition starts from the newest cuts.
     if lookups.is_empty() {
         worker.start_due().await?;
     }

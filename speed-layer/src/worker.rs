@@ -72,10 +72,11 @@ impl Worker {
 
     /// A look for published versions and partitions, if one is due. It may take long: the caller does it beside the
     /// work, and tells [`Self::note_lookup`] what it found.
-    pub fn next_lookup(&self) -> Option<impl Future<Output = Result<Lookup, SpeedError>> + Send + 'static> {
+    pub fn next_lookup(&mut self) -> Option<impl Future<Output = Result<Lookup, SpeedError>> + Send + 'static> {
         if !self.is_lookup_due(self.context.now()) {
             return None;
         }
+        self.partitions.values_mut().for_each(|partition| partition.is_looked_up = true);
         Some(look_up(&self.context, &self.cuts))
     }
 
@@ -93,7 +94,7 @@ impl Worker {
         self.cuts_seen_at = Some(now);
         self.lookup.note_success();
         if let Some(owned) = owned {
-            self.assign(owned);
+            self.assign(owned, true);
         }
         Ok(())
     }
@@ -121,7 +122,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Starts the partitions that are due. Without cuts nobody knows where one may start.
+    /// Starts the partitions that are due, from cuts that were looked up since they wait. Without cuts nobody knows where
+    /// one may start.
     ///
     /// # Errors
     /// Fatal ones only.
@@ -130,8 +132,8 @@ impl Worker {
             return Ok(());
         }
         let (context, cuts, now) = (&self.context, &self.cuts, self.context.now());
-        let due = self.partitions.values_mut().filter(|partition| partition.backoff.is_due(now));
-        let starts = due.filter_map(|partition| match partition.phase {
+        let is_due = |partition: &&mut Partition| partition.is_looked_up && partition.backoff.is_due(now);
+        let starts = self.partitions.values_mut().filter(is_due).filter_map(|partition| match partition.phase {
             Phase::Starting { is_broken } => Some(async move {
                 let started = start(context, partition.id, cuts, is_broken).await;
                 let started = started.map(|running| partition.phase = Phase::Running(Box::new(running)));
@@ -142,14 +144,14 @@ impl Worker {
         join_all(starts).await.into_iter().collect()
     }
 
-    fn assign(&mut self, owned: BTreeSet<PartitionId>) {
+    fn assign(&mut self, owned: BTreeSet<PartitionId>, is_looked_up: bool) {
         if self.partitions.keys().eq(owned.iter()) {
             return;
         }
         info!(source = %self.context.components.source.name, partitions = ?owned, "partitions assigned");
         self.partitions.retain(|partition, _| owned.contains(partition));
         for partition in owned {
-            self.partitions.entry(partition).or_insert_with(|| Partition::new(partition));
+            self.partitions.entry(partition).or_insert_with(|| Partition { is_looked_up, ..Partition::new(partition) });
         }
     }
 
@@ -231,7 +233,7 @@ impl Worker {
             Some(Poll::Assigned(owned)) => {
                 // Also where nothing changed: after each rebalance the consumer waits to be told its positions.
                 self.forget_seek();
-                self.assign(owned);
+                self.assign(owned, false);
                 return Ok(Turn { is_full: true });
             }
             None => Vec::new(),

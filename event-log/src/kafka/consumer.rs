@@ -270,11 +270,18 @@ impl KafkaConsumer {
 
     /// Records of another topic under the name are nobody's, except from its start.
     fn check_topic(&self) -> Result<(), EventLogError> {
+        let context = self.client().context();
+        if !context.is_replaced() {
+            return Ok(());
+        }
         match self.positions.iter().find(|(_, next)| **next > Offset(0)) {
-            Some((partition, offset)) if self.client().context().is_replaced() => {
+            Some((partition, offset)) => {
                 Err(EventLogError::AnotherTopic { topic: self.topic.clone(), partition: *partition, offset: *offset })
             }
-            _ => Ok(()),
+            None => {
+                context.accept_topic();
+                Ok(())
+            }
         }
     }
 
@@ -325,6 +332,7 @@ impl LogConsumer for KafkaConsumer {
                 Event::Failed(error) => self.judge(error).await?,
                 Event::Record(first) => {
                     let records = self.drain(first, limit);
+                    self.check_topic()?;
                     if !records.is_empty() {
                         return Ok(Poll::Records(records));
                     }

@@ -50,7 +50,7 @@ pub(super) struct GroupContext {
     assigned: Mutex<Option<BTreeSet<PartitionId>>>,
     // Wakes a poll that waits for records.
     pub(super) rebalanced: Notify,
-    // Another topic bears the name now. Written by the log callback inside a poll of the consumer, never taken back.
+    // Another topic bears the name now. Written by the log callback inside a poll of the consumer, read by that poll.
     is_replaced: AtomicBool,
 }
 
@@ -61,6 +61,11 @@ impl GroupContext {
     /// debug log alone, into the queue that also holds the records, and before it fetches by the new id.
     pub(super) fn is_replaced(&self) -> bool {
         self.is_replaced.load(Ordering::SeqCst)
+    }
+
+    /// Takes the topic that bears the name for the one that is meant: nothing of another was read.
+    pub(super) fn accept_topic(&self) {
+        self.is_replaced.store(false, Ordering::SeqCst);
     }
 
     /// The newest assignment, once.

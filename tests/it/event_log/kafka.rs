@@ -134,6 +134,19 @@ async fn a_topic_replaced_under_a_consumer_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_replaced_before_anything_was_read_is_read() {
+    let Some(kafka) = Kafka::start().await else { return };
+    let topic = kafka.with_records(0).await;
+    let mut consumer = reader_of(&kafka.log, &topic).await;
+    assert_eq!(consumer.poll(limit()).await.unwrap(), Poll::Records(Vec::new()));
+    kafka.recreate_topic(&topic, 1).await;
+    append(&kafka.log, &topic, numbered(20)).await;
+    assert_eq!(read(consumer.as_mut(), 20).await[0].offset, Offset(0));
+    append(&kafka.log, &topic, numbered(20)).await;
+    assert_eq!(read(consumer.as_mut(), 20).await[0].offset, Offset(20));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_compacted_topic_is_refused() {
     let Some(kafka) = Kafka::start().await else { return };
     for policy in ["compact", "compact,delete"] {

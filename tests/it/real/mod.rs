@@ -160,9 +160,8 @@ async fn until_logged(process: &Running, text: &str, before: usize) {
 /// Waits until the source has stopped; why.
 async fn until_stopped(process: &Running) -> String {
     eventually(process, "the source stops", || async {
-        let stopped = process.status().await;
-        let stopped = stopped.get("system").unwrap_or(&stopped)["stopped_sources"]["hits"].as_str().map(str::to_owned);
-        stopped
+        let status = process.status().await;
+        status["system"]["stopped_sources"]["hits"].as_str().map(str::to_owned)
     })
     .await
 }
