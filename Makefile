@@ -3,6 +3,7 @@
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
 #   make test                    all tests (FILTER=name for some of them)
 #   make bench ARGS="recompute"  figures beside their limits, all or one section
+#   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
 #   make check                   formatting, lints, documentation
 #   make clean                   forget what was built
 
@@ -16,20 +17,25 @@ CARGO ?= cargo
 ARGS ?=
 FILTER ?=
 
-.PHONY: help demo test bench check fmt clean tools services
+# Where `services-up` keeps addresses, logs and data. Tests use a scratch folder of their own.
+SERVICES := $(HOME)/.cache/twofold/services
+
+.PHONY: help demo test bench check fmt clean tools services services-up services-down
 
 help:
-	@sed -n '3,8s/^# \{0,1\}//p' Makefile
+	@sed -n '3,9s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --workspace --bins
 	"$$CARGO_TARGET_DIR/debug/twofold" demo $(ARGS)
 
 # The tests start the `twofold` binary as a black box, so it is built before them. Always the whole workspace: with
-# `--package` features would be fewer, and crates would be compiled once more for them.
+# `--package` features would be fewer, and crates would be compiled once more for them. Everything is built before Kafka,
+# Redis and S3 are started, and those are ended whatever becomes of the tests.
 test: tools services
 	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --workspace --test it -- $(FILTER)
+	$(CARGO) test --locked --workspace --test it --no-run
+	scripts/with-services.sh $(CARGO) test --locked --workspace --test it -- $(FILTER)
 
 # The profile of demo and tests: libraries optimised, no second build of the query engine.
 bench: tools services
@@ -52,3 +58,10 @@ tools:
 
 services:
 	@scripts/install-tools.sh services
+
+services-up:
+	@scripts/services.sh up "$(SERVICES)"
+	@cat "$(SERVICES)/env"
+
+services-down:
+	@scripts/services.sh down "$(SERVICES)"

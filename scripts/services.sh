@@ -94,6 +94,10 @@ launch() {
   echo $! >"$dir/$name.pid"
 }
 
+is_running() {
+  [ -e "$dir/$1.pid" ] && kill -0 "$(cat "$dir/$1.pid")" 2>/dev/null
+}
+
 configure() {
   read -r kafka sasl controller redis s3 a b c d e f g <<<"$(pick_ports 12)"
   mkdir -p "$dir/redis" "$dir/s3"
@@ -131,6 +135,7 @@ transaction.state.log.num.partitions=4
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
+log.retention.ms=-1
 log.retention.check.interval.ms=1000
 log.segment.delete.delay.ms=1000
 EOF
@@ -195,11 +200,13 @@ up() {
   [ ${#missing[@]} -eq 0 ] || { echo "services: cannot be had here: ${missing[*]}" >&2; exit 3; }
   [ -e "$dir/env" ] || configure
   . "$dir/ports"
-  trap 'down' ERR
-  start_kafka
-  start_redis
-  start_s3
-  trap - ERR
+  local name
+  # Also when it is interrupted: half of the services must not stay behind.
+  trap down EXIT
+  for name in kafka redis s3; do
+    is_running "$name" || "start_$name"
+  done
+  trap - EXIT
   echo "services: ready; addresses in $dir/env" >&2
 }
 

@@ -1,7 +1,8 @@
-//! The contract of an event log, asked of every implementation: one suite, run on memory, on the embedded broker and on
-//! librdkafka's mock of a Kafka cluster.
+//! The contract of an event log, asked of every implementation: one suite, run on memory, on the embedded broker, on
+//! Apache Kafka and on librdkafka's mock of a Kafka cluster.
 
 mod embedded;
+mod kafka;
 mod kill;
 mod memory;
 mod mock;

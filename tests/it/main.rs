@@ -54,11 +54,13 @@ mod master;
 mod cli;
 /// The demo's judgement: what it calls a difference.
 mod demo;
-/// Real events through the whole system, against an independent fold, on memory and on Redis.
+/// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older.
+mod real;
+/// Real events through the whole system, against an independent fold, on embedded parts, on Redis, and on real parts.
 mod real_input;
-/// SIGKILL of the whole process at random moments: exact after a restart.
+/// SIGKILL of the whole process at random moments: exact after a restart, on embedded and on real parts.
 mod recovery;
 /// The numbers of definition sets, under races and on local files.
 mod registry;
-/// The thin thread through everything, in this process: HTTP in, both layers, HTTP out.
+/// The thin thread through everything, in this process: HTTP in, both layers, HTTP out, on embedded and on real parts.
 mod system;

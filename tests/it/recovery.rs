@@ -7,6 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use crate::support::parts::{Kind, Parts};
 use crate::support::process::{DEADLINE, Running, Setup};
 use crate::support::seeds::one_seed;
 
@@ -68,11 +69,13 @@ async fn check_exact(running: &Running, requests: usize, token: &str) {
     assert_eq!(row["amounts"].as_i64(), Some(events as i64));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn counts_are_exact_after_twenty_kills() {
+tests::on_all_parts!(counts_are_exact_after_twenty_kills);
+
+async fn counts_are_exact_after_twenty_kills(kind: Kind) {
+    let Some(parts) = Parts::of(kind).await else { return };
     let mut rng = StdRng::seed_from_u64(one_seed("kills"));
     let folder = tempfile::tempdir().unwrap();
-    let setup = setup(folder.path());
+    let setup = setup(folder.path(), &parts);
     let acknowledged = AtomicUsize::new(0);
     for _ in 0..KILLS {
         kill_while_sending(&setup, &mut rng, &acknowledged).await;
@@ -89,11 +92,12 @@ async fn counts_are_exact_after_twenty_kills() {
     assert!(running.terminate().success(), "an ordered end within {DEADLINE:?}");
 }
 
-fn setup(folder: &Path) -> Setup {
+fn setup(folder: &Path, parts: &Parts) -> Setup {
     let pipeline = folder.join("pipeline.sql");
-    std::fs::write(&pipeline, PIPELINE).unwrap();
+    std::fs::write(&pipeline, parts.pipeline(PIPELINE)).unwrap();
     // So often that kills fall into commits, publications and the dropping of runs.
     let settings = [("BATCH__INTERVAL", "300ms"), ("ARCHIVE__COMMIT_INTERVAL", "50ms"), ("SPEED__COURTESY", "200ms")];
-    let settings = settings.map(|(key, value)| (format!("TWOFOLD_{key}"), value.to_owned())).to_vec();
+    let mut settings = settings.map(|(key, value)| (format!("TWOFOLD_{key}"), value.to_owned())).to_vec();
+    settings.extend(parts.settings());
     Setup { pipeline, data_dir: folder.join("data"), settings }
 }

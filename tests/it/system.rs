@@ -1,9 +1,8 @@
-//! The thin thread through everything, in this process: HTTP in, both layers, HTTP out.
+//! The thin thread through everything, in this process: HTTP in, both layers, HTTP out; on embedded and on real parts.
 
 mod failures;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use batch_layer::recompute::{Mode, Outcome};
@@ -12,6 +11,8 @@ use twofold::client::{Client, Receipt, SendOutcome};
 use twofold::config::{Config, Sources};
 use twofold::system::System;
 use views::Pipeline;
+
+use crate::support::parts::{Kind, Parts};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const PIPELINE: &str = "
@@ -51,18 +52,38 @@ fn expected_rows() -> Value {
     ])
 }
 
-async fn start(data_dir: &Path) -> (System, Client) {
-    start_with(data_dir, PIPELINE).await
+/// What outlives a system: its parts, its data directory, its definitions.
+struct World {
+    parts: Parts,
+    folder: tempfile::TempDir,
+    pipeline: String,
 }
 
-async fn start_with(data_dir: &Path, pipeline: &str) -> (System, Client) {
-    let flags = vec![("system.data_dir".to_owned(), data_dir.to_str().unwrap().to_owned())];
-    let files = vec![("test".to_owned(), SETTINGS.to_owned())];
-    let config = Config::read(Sources { files, flags, ..Sources::default() }).unwrap();
-    let pipeline = Pipeline::read(pipeline, &BTreeMap::new()).unwrap();
-    let system = System::start(config, pipeline).await.unwrap();
-    let client = Client::new(&system.url()).unwrap();
-    (system, client)
+impl World {
+    /// `None` where the parts that are asked for cannot be had.
+    async fn new(kind: Kind, pipeline: &str) -> Option<Self> {
+        let parts = Parts::of(kind).await?;
+        let pipeline = parts.pipeline(pipeline);
+        Some(Self { parts, folder: tempfile::tempdir().unwrap(), pipeline })
+    }
+
+    async fn start(&self) -> (System, Client) {
+        let flags = vec![("system.data_dir".to_owned(), self.folder.path().to_str().unwrap().to_owned())];
+        let files = vec![("test".to_owned(), SETTINGS.to_owned())];
+        let config = Config::read(Sources { files, flags, environment: self.parts.settings() }).unwrap();
+        let pipeline = Pipeline::read(&self.pipeline, &BTreeMap::new()).unwrap();
+        let system = System::start(config, pipeline).await.unwrap();
+        let client = Client::new(&system.url()).unwrap();
+        (system, client)
+    }
+
+    /// The topic is lost and made again under its name; no system runs.
+    async fn replace_topic(&self) {
+        match &self.parts.services {
+            Some(services) => services.admin().replace(&services.named("hits"), 2).await,
+            None => std::fs::remove_dir_all(self.folder.path().join("log")).unwrap(),
+        }
+    }
 }
 
 async fn send(client: &Client, lines: &[&str]) -> Receipt {
@@ -108,10 +129,16 @@ async fn wait_for_batch(client: &Client, token: &str) -> Value {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_stays_the_same_when_batch_takes_over() {
-    let folder = tempfile::tempdir().unwrap();
-    let (system, client) = start(folder.path()).await;
+tests::on_all_parts!(
+    an_answer_stays_the_same_when_batch_takes_over,
+    a_stopped_system_goes_on_where_it_stood,
+    status_shows_every_part_of_the_way,
+    a_source_whose_topic_was_replaced_stops_and_says_so,
+);
+
+async fn an_answer_stays_the_same_when_batch_takes_over(kind: Kind) {
+    let Some(world) = World::new(kind, PIPELINE).await else { return };
+    let (system, client) = world.start().await;
     let receipt = send(&client, &EVENTS).await;
     assert_eq!((receipt.accepted, receipt.rejected), (4, 1));
 
@@ -133,15 +160,14 @@ async fn an_answer_stays_the_same_when_batch_takes_over() {
     system.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stopped_system_goes_on_where_it_stood() {
-    let folder = tempfile::tempdir().unwrap();
-    let (system, client) = start(folder.path()).await;
+async fn a_stopped_system_goes_on_where_it_stood(kind: Kind) {
+    let Some(world) = World::new(kind, PIPELINE).await else { return };
+    let (system, client) = world.start().await;
     let token = send(&client, &EVENTS[..3]).await.token;
     rows(&client, &token).await;
     system.stop().await.unwrap();
 
-    let (system, client) = start(folder.path()).await;
+    let (system, client) = world.start().await;
     let token = send(&client, &EVENTS[3..]).await.token;
     assert_eq!(rows(&client, &token).await["rows"], expected_rows());
     publish(&system).await;
@@ -149,10 +175,9 @@ async fn a_stopped_system_goes_on_where_it_stood() {
     system.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn status_shows_every_part_of_the_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let (system, client) = start(folder.path()).await;
+async fn status_shows_every_part_of_the_way(kind: Kind) {
+    let Some(world) = World::new(kind, PIPELINE).await else { return };
+    let (system, client) = world.start().await;
     let receipt = send(&client, &EVENTS).await;
     publish(&system).await;
     wait_for_batch(&client, &receipt.token).await;
@@ -166,7 +191,8 @@ async fn status_shows_every_part_of_the_way() {
         let reached = ["produced", "archived", "batched", "realtime", "rows"].map(sum);
         if reached == [5; 5] {
             assert_eq!(["rejected", "copies", "lag"].map(sum), [1, 1, 0]);
-            assert!(status["system"]["embedded_broker_bytes"].as_u64().unwrap() > 0);
+            let stored = status["system"]["embedded_broker_bytes"].as_u64();
+            assert_eq!(stored.is_some_and(|bytes| bytes > 0), kind == Kind::Embedded, "{stored:?}");
             assert_eq!(status["system"]["stopped_sources"], json!({}));
             break;
         }
@@ -177,17 +203,16 @@ async fn status_shows_every_part_of_the_way() {
 }
 
 /// The topic is lost and created again under its name: going on would mix two topics.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_source_whose_topic_was_replaced_stops_and_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let (system, client) = start(folder.path()).await;
+async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
+    let Some(world) = World::new(kind, PIPELINE).await else { return };
+    let (system, client) = world.start().await;
     let receipt = send(&client, &EVENTS).await;
     publish(&system).await;
     wait_for_batch(&client, &receipt.token).await;
     system.stop().await.unwrap();
-    std::fs::remove_dir_all(folder.path().join("log")).unwrap();
+    world.replace_topic().await;
 
-    let (system, client) = start(folder.path()).await;
+    let (system, client) = world.start().await;
     let others: Vec<String> = (0..20)
         .map(|id| format!(r#"{{"id":"other-{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":1}}"#))
         .collect();

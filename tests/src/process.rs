@@ -38,7 +38,37 @@ pub struct Setup {
     pub settings: Vec<(String, String)>,
 }
 
-/// A running `twofold up`. Killed when it goes out of scope.
+impl Setup {
+    /// The same system on another data directory beside this one: for a role in a process of its own.
+    pub fn beside(&self, name: &str) -> Self {
+        Self { data_dir: self.data_dir.with_file_name(name), ..self.clone() }
+    }
+
+    /// The same with another setting: `with("SPEED__GROUP", "g")`.
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((format!("TWOFOLD_{key}"), value.to_owned()));
+        self
+    }
+
+    fn command(&self, role: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(role)
+            .args([Path::new("--pipeline"), &self.pipeline, Path::new("--data-dir"), &self.data_dir])
+            .envs(self.settings.iter().cloned())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A role that is expected to end by itself, within the patience of these tests: what it wrote, and how it ended.
+    pub async fn run_to_its_end(&self, role: &[&str]) -> Output {
+        let mut command = tokio::process::Command::from(self.command(role));
+        command.args(["--listen", "127.0.0.1:0"]).kill_on_drop(true);
+        tokio::time::timeout(DEADLINE, command.output()).await.expect("it ended by itself").unwrap()
+    }
+}
+
+/// A running `twofold up`, or one role alone. Killed when it goes out of scope.
 pub struct Running {
     setup: Setup,
     child: Child,
@@ -57,15 +87,17 @@ impl Drop for Running {
 impl Running {
     /// Starts `up` and waits until it is ready.
     pub async fn start(setup: &Setup) -> Self {
+        Self::start_role(setup, &["up"]).await
+    }
+
+    /// Starts one role and waits until it is ready.
+    pub async fn start_role(setup: &Setup, role: &[&str]) -> Self {
         let port = free_port();
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(setup.data_dir.with_extension("log")).unwrap();
-        let child = Command::new(binary())
-            .arg("up")
-            .args([Path::new("--pipeline"), &setup.pipeline, Path::new("--data-dir"), &setup.data_dir])
+        let child = setup
+            .command(role)
             .args(["--listen", &format!("127.0.0.1:{port}")])
-            .envs(setup.settings.iter().cloned())
-            .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -81,7 +113,7 @@ impl Running {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                panic!("`up` ended with {status}:\n{}", self.log());
+                panic!("it ended with {status}:\n{}", self.log());
             }
             let answer = self.client.get(format!("{}/readyz", self.address)).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
@@ -106,6 +138,12 @@ impl Running {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by its name: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
     }
 
     /// SIGTERM, then waits for the ordered end.
@@ -162,12 +200,16 @@ impl Running {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// `GET /v1/status`.
+    pub async fn status(&self) -> Value {
+        self.client.get(format!("{}/v1/status", self.address)).send().await.unwrap().json().await.unwrap()
+    }
+
     /// Waits until the archive holds this many records of the first source.
     pub async fn wait_until_archived(&self, records: i64) {
         let deadline = Instant::now() + DEADLINE;
         loop {
-            let answer = self.client.get(format!("{}/v1/status", self.address)).send().await.unwrap();
-            let status: Value = answer.json().await.unwrap();
+            let status = self.status().await;
             let partitions = status["sources"][0]["partitions"].as_array().unwrap();
             let archived: i64 = partitions.iter().filter_map(|partition| partition["archived"].as_i64()).sum();
             if archived == records {
@@ -180,14 +222,7 @@ impl Running {
 
     /// `twofold batch run` as its own process beside this one.
     pub async fn run_batch(&self, arguments: &[&str]) -> Output {
-        let mut command = tokio::process::Command::new(binary());
-        command
-            .args(["batch", "run"])
-            .args([Path::new("--pipeline"), &self.setup.pipeline, Path::new("--data-dir"), &self.setup.data_dir])
-            .args(arguments)
-            .envs(self.setup.settings.iter().cloned())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
-        command.output().await.unwrap()
+        let mut command = tokio::process::Command::from(self.setup.command(&["batch", "run"]));
+        command.args(arguments).kill_on_drop(true).output().await.unwrap()
     }
 }

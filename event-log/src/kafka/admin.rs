@@ -20,12 +20,13 @@ use crate::{EventLogError, LogBounds};
 pub(super) async fn wait_for_broker(producer: &KafkaProducer, settings: &KafkaSettings) -> Result<(), EventLogError> {
     let timeout = settings.connect_timeout;
     let answer = producer.ask(move |client| client.fetch_metadata(None, timeout).map(drop)).await;
-    answer.map_err(|error| {
-        EventLogError::Unreachable(format!(
-            "no broker at {} answered within {} ms: {error}",
-            settings.bootstrap_servers,
+    let brokers = &settings.bootstrap_servers;
+    answer.map_err(|error| match producer.refusal() {
+        Some(reason) => EventLogError::Unusable(format!("the brokers at {brokers} refuse this client: {reason}")),
+        None => EventLogError::Unreachable(format!(
+            "no broker at {brokers} answered within {} ms: {error}",
             timeout.as_millis()
-        ))
+        )),
     })
 }
 
@@ -93,7 +94,7 @@ pub(super) async fn ensure_topic(
     }
     let admin: AdminClient<LogContext> = settings
         .client_config()
-        .create_with_context(LogContext)
+        .create_with_context(LogContext::default())
         .map_err(|error| call_error("create the admin client", &error))?;
     let found = match partitions(producer, settings, topic).await? {
         Some(found) => found,

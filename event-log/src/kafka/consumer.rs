@@ -268,6 +268,16 @@ impl KafkaConsumer {
         self.ends.note_question(self.positions.clone(), || run::ask(closing, question));
     }
 
+    /// Records of another topic under the name are nobody's, except from its start.
+    fn check_topic(&self) -> Result<(), EventLogError> {
+        match self.positions.iter().find(|(_, next)| **next > Offset(0)) {
+            Some((partition, offset)) if self.client().context().is_replaced() => {
+                Err(EventLogError::AnotherTopic { topic: self.topic.clone(), partition: *partition, offset: *offset })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_lost(&self) -> Result<(), EventLogError> {
         let topic = self.topic.clone();
         match self.lost {
@@ -304,6 +314,7 @@ impl LogConsumer for KafkaConsumer {
                 Some(error) => Event::Failed(error),
                 None => self.first_event(deadline).await,
             };
+            self.check_topic()?;
             match event {
                 Event::Nothing => {
                     self.is_drained = true;

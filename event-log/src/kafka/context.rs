@@ -1,20 +1,32 @@
 //! What librdkafka calls back: its log goes to tracing, rebalances to the poll loop.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 use views::PartitionId;
 
-/// Context of producers and admin clients.
-pub(super) struct LogContext;
+/// Context of producers and admin clients. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct LogContext {
+    // Written by librdkafka's callback, read when a call has failed: the call itself says only that no broker answered.
+    refusal: Arc<Mutex<Option<String>>>,
+}
+
+impl LogContext {
+    /// Why brokers refused this client the last time, where they did: a wrong password, an unknown certificate.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 impl ClientContext for LogContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -22,6 +34,9 @@ impl ClientContext for LogContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code().is_some_and(is_refusal) {
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
         trace_error(&error, reason);
     }
 
@@ -35,9 +50,19 @@ pub(super) struct GroupContext {
     assigned: Mutex<Option<BTreeSet<PartitionId>>>,
     // Wakes a poll that waits for records.
     pub(super) rebalanced: Notify,
+    // Another topic bears the name now. Written by the log callback inside a poll of the consumer, never taken back.
+    is_replaced: AtomicBool,
 }
 
 impl GroupContext {
+    /// Whether the topic was deleted and created again since this consumer knows it.
+    ///
+    /// librdkafka goes on at the old offset, in the records of the new topic. It notes the change of the topic's id in its
+    /// debug log alone, into the queue that also holds the records, and before it fetches by the new id.
+    pub(super) fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::SeqCst)
+    }
+
     /// The newest assignment, once.
     pub(super) fn take_assigned(&self) -> Option<BTreeSet<PartitionId>> {
         self.assigned.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -51,6 +76,9 @@ impl GroupContext {
 
 impl ClientContext for GroupContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if is_change_of_topic(message) {
+            self.is_replaced.store(true, Ordering::SeqCst);
+        }
         trace_log(level, facility, message);
     }
 
@@ -87,6 +115,17 @@ impl ConsumerContext for GroupContext {
     }
 }
 
+/// `Topic NAME changed id from ID to ID`; the first id that it hears of is a change from one without a bit set.
+fn is_change_of_topic(message: &str) -> bool {
+    let known = message.split_once(" changed id from ").and_then(|(_, ids)| ids.split_once(" to "));
+    known.is_some_and(|(before, _)| before.chars().any(|letter| letter != 'A'))
+}
+
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(code, Code::Authentication | Code::SSL | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism)
+}
+
 fn trace_log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
@@ -94,8 +133,9 @@ fn trace_log(level: RDKafkaLogLevel, facility: &str, message: &str) {
         }
         // librdkafka reconnects and retries by itself: what it calls an error is one of ours only when a call fails.
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => info!(target: "librdkafka", facility, "{message}"),
-        RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+            debug!(target: "librdkafka", facility, "{message}");
+        }
     }
 }
 

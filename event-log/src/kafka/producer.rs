@@ -28,6 +28,7 @@ pub(super) type ProducerClient = Client<FutureProducerContext<LogContext>>;
 /// The producer of one log.
 pub(super) struct KafkaProducer {
     settings: Arc<KafkaSettings>,
+    context: LogContext,
     // Read by every append; replaced after an error that ended the producer's session for good.
     current: Mutex<FutureProducer<LogContext>>,
     // Made by the first append that needs it, then read: sends each record in a batch of its own.
@@ -39,8 +40,14 @@ type Sent = Result<DeliveryFuture, EventLogError>;
 
 impl KafkaProducer {
     pub(super) fn new(settings: Arc<KafkaSettings>) -> Result<Self, EventLogError> {
-        let current = Mutex::new(create(&settings.producer_config())?);
-        Ok(Self { settings, current, alone: OnceLock::new() })
+        let context = LogContext::default();
+        let current = Mutex::new(create(&settings.producer_config(), &context)?);
+        Ok(Self { settings, context, current, alone: OnceLock::new() })
+    }
+
+    /// Why brokers refused this client the last time, where they did.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.context.refusal()
     }
 
     /// Appends records; one answer each, in order.
@@ -91,7 +98,7 @@ impl KafkaProducer {
         if self.alone.get().is_none() {
             // Without retries, so that no loss of an acknowledgement ever ends its session for good.
             let settings = KafkaSettings { idempotent: false, ..KafkaSettings::clone(&self.settings) };
-            let made = create(settings.producer_config().set("batch.num.messages", "1"));
+            let made = create(settings.producer_config().set("batch.num.messages", "1"), &self.context);
             let made =
                 made.inspect_err(|error| warn!(%error, "refused records cannot be sent again one by one")).ok()?;
             // Another append may have been faster; then its producer serves both.
@@ -155,7 +162,7 @@ impl KafkaProducer {
         if current.client().fatal_error().is_none() {
             return;
         }
-        match create(&self.settings.producer_config()) {
+        match create(&self.settings.producer_config(), &self.context) {
             Ok(fresh) => {
                 warn!(%code, reason, "producer session ended by the broker, a new one was opened");
                 *current = fresh;
@@ -165,8 +172,8 @@ impl KafkaProducer {
     }
 }
 
-fn create(config: &ClientConfig) -> Result<FutureProducer<LogContext>, EventLogError> {
-    config.create_with_context(LogContext).map_err(|error| call_error("create the producer", &error))
+fn create(config: &ClientConfig, context: &LogContext) -> Result<FutureProducer<LogContext>, EventLogError> {
+    config.create_with_context(context.clone()).map_err(|error| call_error("create the producer", &error))
 }
 
 fn size(record: &NewRecord) -> usize {

@@ -153,6 +153,8 @@ impl KafkaSettings {
             .set("allow.auto.create.topics", "false")
             // A broker that comes back is found within a second, not ten.
             .set("reconnect.backoff.max.ms", "1000")
+            // Partitions that are added are given out to groups and written to soon, not after the default five minutes.
+            .set("topic.metadata.refresh.interval.ms", "10000")
             .set("log.connection.close", "false")
             .set_log_level(log_level());
         for (name, value) in &self.properties {
@@ -193,7 +195,11 @@ impl KafkaSettings {
 
     pub(super) fn consumer_config(&self, group: &str) -> ClientConfig {
         let mut config = self.client_config();
+        // The consumer's context listens to the debug log: see `GroupContext::is_replaced`.
+        let debug = self.properties.get("debug").map_or_else(String::new, |theirs| format!("{theirs},"));
         config
+            .set("debug", format!("{debug}topic"))
+            .set_log_level(RDKafkaLogLevel::Debug)
             .set("group.id", group)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")

@@ -1,5 +1,5 @@
-//! The suite on librdkafka's mock of a Kafka cluster: what the embedded broker cannot show, above all the broker's own
-//! groups and offsets that have expired.
+//! The suite on librdkafka's mock of a Kafka cluster: what the embedded broker cannot show and needs no real one, above
+//! all offsets that have expired and answers that a broker gives seldom.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -110,12 +110,6 @@ conformance!(
     new_members_start_where_they_are_told,
     fingerprints_agree_while_the_topic_lives,
 );
-
-#[ignore = "the mock's coordinator takes 20 s to share a group, and more than a minute beside other tests"]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_group_shares_the_partitions() {
-    suite::a_group_shares_the_partitions(&Mock::start().await).await;
-}
 
 const ONE: PartitionId = PartitionId(0);
 

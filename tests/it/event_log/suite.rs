@@ -17,6 +17,11 @@ use super::{append, limit, numbered, read, read_until_assigned, reader_of, recor
 pub trait Fixture: Send + Sync {
     fn log(&self) -> &dyn EventLog;
 
+    /// What a topic or group is called here, where others may be at work in the same place.
+    fn name(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
     async fn make_topic(&self, topic: &str, partitions: i32) {
         self.log().ensure_topic(topic, partitions).await.unwrap();
     }
@@ -28,12 +33,13 @@ pub trait Fixture: Send + Sync {
 const ONE: PartitionId = PartitionId(0);
 
 pub async fn records_come_back_in_order(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
-    let answers = append(log, "t", numbered(100)).await;
+    fixture.make_topic(topic, 1).await;
+    let answers = append(log, topic, numbered(100)).await;
     let expected: Vec<_> = (0..100).map(|offset| (ONE, Offset(offset))).collect();
     assert_eq!(answers, expected);
-    let records = read(reader_of(log, "t").await.as_mut(), 100).await;
+    let records = read(reader_of(log, topic).await.as_mut(), 100).await;
     for (number, (read, sent)) in records.iter().zip(numbered(100)).enumerate() {
         assert_eq!((read.partition, read.offset), (ONE, Offset(number as i64)));
         assert_eq!((&read.payload, read.timestamp), (&sent.payload, sent.timestamp));
@@ -42,10 +48,11 @@ pub async fn records_come_back_in_order(fixture: &dyn Fixture) {
 }
 
 pub async fn seek_decides_where_reading_goes_on(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
-    append(log, "t", numbered(2_000)).await;
-    let mut consumer = log.consumer("t", None).await.unwrap();
+    fixture.make_topic(topic, 1).await;
+    append(log, topic, numbered(2_000)).await;
+    let mut consumer = log.consumer(topic, None).await.unwrap();
     // Back and forth, mostly while more records are already on their way from the last place.
     for start in [1_500, 3, 700, 1_999, 0, 1_000, 1, 600] {
         consumer.seek(&BTreeMap::from([(ONE, Offset(start))])).await.unwrap();
@@ -66,12 +73,13 @@ pub async fn seek_decides_where_reading_goes_on(fixture: &dyn Fixture) {
 }
 
 pub async fn nothing_comes_before_seek(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 2).await;
-    append(log, "t", numbered(50)).await;
-    let mut alone = log.consumer("t", None).await.unwrap();
+    fixture.make_topic(topic, 2).await;
+    append(log, topic, numbered(50)).await;
+    let mut alone = log.consumer(topic, None).await.unwrap();
     assert_eq!(alone.poll(limit()).await.unwrap(), Poll::Records(Vec::new()));
-    let mut member = log.consumer("t", Some("g")).await.unwrap();
+    let mut member = log.consumer(topic, Some(&fixture.name("g"))).await.unwrap();
     let deadline = Instant::now() + super::PATIENCE;
     while member.poll(limit()).await.unwrap() == Poll::Records(Vec::new()) {
         assert!(Instant::now() < deadline, "the group gave nothing");
@@ -80,20 +88,22 @@ pub async fn nothing_comes_before_seek(fixture: &dyn Fixture) {
 }
 
 pub async fn an_empty_poll_waits_no_longer_than_told(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
-    let mut consumer = reader_of(log, "t").await;
+    fixture.make_topic(topic, 1).await;
+    let mut consumer = reader_of(log, topic).await;
     let poll = consumer.poll(PollLimit { wait: Duration::from_millis(50), ..limit() });
     let answer = tokio::time::timeout(super::PATIENCE, poll).await.expect("the poll returned");
     assert_eq!(answer.unwrap(), Poll::Records(Vec::new()));
 }
 
 pub async fn a_waiting_poll_sees_new_records(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
-    let mut consumer = reader_of(log, "t").await;
+    fixture.make_topic(topic, 1).await;
+    let mut consumer = reader_of(log, topic).await;
     let wait = PollLimit { wait: super::PATIENCE, ..limit() };
-    let (answer, _) = tokio::join!(consumer.poll(wait), append(log, "t", numbered(1)));
+    let (answer, _) = tokio::join!(consumer.poll(wait), append(log, topic, numbered(1)));
     let Poll::Records(records) = answer.unwrap() else { panic!("assigned without a group") };
     assert_eq!(records.len(), 1);
 }
@@ -151,11 +161,12 @@ pub async fn no_end_is_told_of_another_place(fixture: &dyn Fixture) {
 }
 
 pub async fn keys_meet_in_one_partition(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 4).await;
+    fixture.make_topic(topic, 4).await;
     let keys: Vec<String> = (0..400).map(|number| format!("key {}", number % 20)).collect();
     let records = keys.iter().enumerate().map(|(number, key)| record(Some(key), "x", number as i64)).collect();
-    let answers = append(log, "t", records).await;
+    let answers = append(log, topic, records).await;
     let mut by_key: BTreeMap<&str, BTreeSet<PartitionId>> = BTreeMap::new();
     for (key, (partition, _)) in keys.iter().zip(&answers) {
         by_key.entry(key).or_default().insert(*partition);
@@ -166,8 +177,9 @@ pub async fn keys_meet_in_one_partition(fixture: &dyn Fixture) {
 }
 
 pub async fn payloads_pass_unchanged(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
+    fixture.make_topic(topic, 1).await;
     let payloads: Vec<Bytes> = vec![
         Bytes::from_static(b"\0"),
         Bytes::from((0..=255).collect::<Vec<u8>>()),
@@ -177,24 +189,25 @@ pub async fn payloads_pass_unchanged(fixture: &dyn Fixture) {
         Bytes::from(vec![0; 100_000]),
     ];
     let records = payloads.iter().map(|payload| record(Some("\0key\0"), payload.clone(), 0)).collect();
-    append(log, "t", records).await;
-    let read = read(reader_of(log, "t").await.as_mut(), payloads.len()).await;
+    append(log, topic, records).await;
+    let read = read(reader_of(log, topic).await.as_mut(), payloads.len()).await;
     assert_eq!(read.into_iter().map(|record| record.payload).collect::<Vec<_>>(), payloads);
 }
 
 pub async fn twenty_thousand_records_in_and_out(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 4).await;
+    fixture.make_topic(topic, 4).await;
     let sent: Vec<_> = (0..20_000)
         .map(|number| record(Some(&format!("k{}", number % 997)), format!("event {number}"), number))
         .collect();
     let mut expected = BTreeMap::new();
     for chunk in sent.chunks(5_000) {
-        for (place, record) in append(log, "t", chunk.to_vec()).await.into_iter().zip(chunk) {
+        for (place, record) in append(log, topic, chunk.to_vec()).await.into_iter().zip(chunk) {
             assert!(expected.insert(place, record.payload.clone()).is_none(), "{place:?} acknowledged twice");
         }
     }
-    let records = read(reader_of(log, "t").await.as_mut(), sent.len()).await;
+    let records = read(reader_of(log, topic).await.as_mut(), sent.len()).await;
     assert_in_order(&records);
     let found: BTreeMap<_, _> =
         records.into_iter().map(|record| ((record.partition, record.offset), record.payload)).collect();
@@ -211,19 +224,21 @@ fn assert_in_order(records: &[Record]) {
 }
 
 pub async fn consumers_do_not_disturb_each_other(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 2).await;
-    append(log, "t", numbered(1_000)).await;
-    let (mut first, mut second) = (reader_of(log, "t").await, reader_of(log, "t").await);
+    fixture.make_topic(topic, 2).await;
+    append(log, topic, numbered(1_000)).await;
+    let (mut first, mut second) = (reader_of(log, topic).await, reader_of(log, topic).await);
     let (first, second) = tokio::join!(read(first.as_mut(), 1_000), read(second.as_mut(), 1_000));
     assert_eq!((first.len(), second.len()), (1_000, 1_000));
 }
 
 pub async fn poll_keeps_its_limits(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
-    append(log, "t", (0..100).map(|number| record(None, vec![b'x'; 1_000], number)).collect()).await;
-    let mut consumer = reader_of(log, "t").await;
+    fixture.make_topic(topic, 1).await;
+    append(log, topic, (0..100).map(|number| record(None, vec![b'x'; 1_000], number)).collect()).await;
+    let mut consumer = reader_of(log, topic).await;
     let narrow = PollLimit { bytes: 3_500, ..limit() };
     let mut count = 0;
     while count < 100 {
@@ -236,29 +251,32 @@ pub async fn poll_keeps_its_limits(fixture: &dyn Fixture) {
 }
 
 pub async fn a_huge_record_is_refused_alone(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
+    fixture.make_topic(topic, 1).await;
     let records = vec![record(None, "before", 0), record(None, vec![b'x'; 1_000_001], 1), record(None, "after", 2)];
-    let answers = log.append("t", records).await;
+    let answers = log.append(topic, records).await;
     assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
     let Err(EventLogError::TooLarge { bytes: 1_000_001, limit_bytes: 1_000_000 }) = answers[1] else {
         panic!("{answers:?}")
     };
     // The largest that is allowed is also readable.
-    append(log, "t", vec![record(None, vec![b'y'; 1_000_000], 3)]).await;
-    let read = read(reader_of(log, "t").await.as_mut(), 3).await;
+    append(log, topic, vec![record(None, vec![b'y'; 1_000_000], 3)]).await;
+    let read = read(reader_of(log, topic).await.as_mut(), 3).await;
     assert_eq!(read.iter().map(|record| record.payload.len()).collect::<Vec<_>>(), [6, 5, 1_000_000]);
 }
 
 pub async fn topics_are_made_once_and_checked(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    log.ensure_topic("t", 3).await.unwrap();
-    log.ensure_topic("t", 3).await.unwrap();
-    log.ensure_topic("t", 2).await.unwrap();
-    assert_eq!(log.partitions("t").await.unwrap(), BTreeSet::from([0, 1, 2].map(PartitionId)));
-    let refused = log.ensure_topic("t", 4).await.unwrap_err();
-    assert_eq!(refused.to_string(), "event log cannot be used: topic t has 3 partitions, 4 are asked for");
-    assert!(matches!(log.ensure_topic("u", 0).await, Err(EventLogError::Unusable(_))));
+    log.ensure_topic(topic, 3).await.unwrap();
+    log.ensure_topic(topic, 3).await.unwrap();
+    log.ensure_topic(topic, 2).await.unwrap();
+    assert_eq!(log.partitions(topic).await.unwrap(), BTreeSet::from([0, 1, 2].map(PartitionId)));
+    let refused = log.ensure_topic(topic, 4).await.unwrap_err();
+    let expected = format!("event log cannot be used: topic {topic} has 3 partitions, 4 are asked for");
+    assert_eq!(refused.to_string(), expected);
+    assert!(matches!(log.ensure_topic(&fixture.name("u"), 0).await, Err(EventLogError::Unusable(_))));
     for error in [
         log.partitions("missing").await.map(drop).unwrap_err(),
         log.consumer("missing", None).await.map(drop).unwrap_err(),
@@ -269,27 +287,29 @@ pub async fn topics_are_made_once_and_checked(fixture: &dyn Fixture) {
 }
 
 pub async fn bounds_follow_the_records(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
+    fixture.make_topic(topic, 1).await;
     let mut sent = 0;
     for more in [0, 1, 10, 500] {
-        append(log, "t", numbered(more)).await;
+        append(log, topic, numbered(more)).await;
         sent += more;
-        let bounds = log.bounds("t", ONE).await.unwrap();
+        let bounds = log.bounds(topic, ONE).await.unwrap();
         assert_eq!((bounds.low, bounds.high), (Offset(0), Offset(sent)));
     }
 }
 
 pub async fn a_group_shares_the_partitions(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 4).await;
-    append(log, "t", (0..400).map(|n| record(Some(&n.to_string()), "x", n)).collect()).await;
-    let all = log.partitions("t").await.unwrap();
-    let mut first = log.consumer("t", Some("g")).await.unwrap();
+    fixture.make_topic(topic, 4).await;
+    append(log, topic, (0..400).map(|n| record(Some(&n.to_string()), "x", n)).collect()).await;
+    let all = log.partitions(topic).await.unwrap();
+    let mut first = log.consumer(topic, Some(&fixture.name("g"))).await.unwrap();
     read_until_assigned(first.as_mut(), |given| *given == all).await;
     read(first.as_mut(), 400).await;
 
-    let mut second = log.consumer("t", Some("g")).await.unwrap();
+    let mut second = log.consumer(topic, Some(&fixture.name("g"))).await.unwrap();
     let (one, two) = tokio::join!(
         read_until_assigned(first.as_mut(), |given| given.len() == 2),
         read_until_assigned(second.as_mut(), |given| given.len() == 2),
@@ -316,32 +336,34 @@ async fn read_some(consumer: &mut dyn event_log::LogConsumer) -> BTreeSet<Partit
 }
 
 pub async fn fingerprints_agree_while_the_topic_lives(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
-    append(log, "t", numbered(20)).await;
-    let positions = positions(&read(reader_of(log, "t").await.as_mut(), 20).await);
+    fixture.make_topic(topic, 1).await;
+    append(log, topic, numbered(20)).await;
+    let positions = positions(&read(reader_of(log, topic).await.as_mut(), 20).await);
     for position in [0, 1, 10, 20].map(|at: usize| positions[at]) {
-        check_fingerprint(log, "t", ONE, &position).await.unwrap();
+        check_fingerprint(log, topic, ONE, &position).await.unwrap();
     }
 }
 
 pub async fn a_topic_made_again_is_found_out(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
-    append(log, "t", numbered(20)).await;
-    let positions = positions(&read(reader_of(log, "t").await.as_mut(), 20).await);
-    fixture.recreate_topic("t", 1).await;
+    fixture.make_topic(topic, 1).await;
+    append(log, topic, numbered(20)).await;
+    let positions = positions(&read(reader_of(log, topic).await.as_mut(), 20).await);
+    fixture.recreate_topic(topic, 1).await;
     // Empty: every stored position lies beyond the end.
-    expect_another_topic(log, &positions[10]).await;
+    expect_another_topic(log, topic, &positions[10]).await;
     // As long as before, with other records.
-    append(log, "t", (0..20).map(|number| record(None, format!("other {number}"), number)).collect()).await;
-    expect_another_topic(log, &positions[10]).await;
-    expect_another_topic(log, &positions[20]).await;
-    check_fingerprint(log, "t", ONE, &positions[0]).await.unwrap();
+    append(log, topic, (0..20).map(|number| record(None, format!("other {number}"), number)).collect()).await;
+    expect_another_topic(log, topic, &positions[10]).await;
+    expect_another_topic(log, topic, &positions[20]).await;
+    check_fingerprint(log, topic, ONE, &positions[0]).await.unwrap();
 }
 
-async fn expect_another_topic(log: &dyn EventLog, position: &Position) {
-    let error = check_fingerprint(log, "t", ONE, position).await.unwrap_err();
+async fn expect_another_topic(log: &dyn EventLog, topic: &str, position: &Position) {
+    let error = check_fingerprint(log, topic, ONE, position).await.unwrap_err();
     assert!(
         matches!(&error, EventLogError::AnotherTopic { offset, .. } if *offset == position.offset),
         "{position:?}: {error:?}"
@@ -359,10 +381,11 @@ pub fn positions(records: &[Record]) -> Vec<Position> {
 }
 
 pub async fn new_members_start_where_they_are_told(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
     let log = fixture.log();
-    fixture.make_topic("t", 1).await;
-    append(log, "t", numbered(100)).await;
-    let mut member = log.consumer("t", Some("g")).await.unwrap();
+    fixture.make_topic(topic, 1).await;
+    append(log, topic, numbered(100)).await;
+    let mut member = log.consumer(topic, Some(&fixture.name("g"))).await.unwrap();
     let given = read_until_assigned(member.as_mut(), |given| !given.is_empty()).await;
     assert_eq!(starts(&given), BTreeMap::from([(ONE, Offset(0))]));
     member.report_progress(&BTreeMap::from([(ONE, Offset(90))])).await.unwrap();

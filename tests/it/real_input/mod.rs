@@ -15,23 +15,16 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 
+use crate::support::parts::{Kind, Parts};
 use crate::support::process::{Running, Setup};
-use crate::support::redis::RedisServer;
 use crate::support::seeds::one_seed;
-
-/// Where realtime views live in a run of the suite.
-#[derive(Clone, Copy, Debug)]
-enum Realtime {
-    Memory,
-    Redis,
-}
 
 /// A system under test, with what must outlive it.
 struct Bench {
     running: Running,
     rng: StdRng,
     seen: Mutex<Seen>,
-    _redis: Option<RedisServer>,
+    _parts: Parts,
     _folder: tempfile::TempDir,
 }
 
@@ -45,10 +38,12 @@ struct Seen {
 }
 
 /// Starts the example pipeline with borders so close that many versions and runs come about in a short test.
-async fn start(example: &str, realtime: Realtime) -> Bench {
-    let seed = one_seed(&format!("{example} on {realtime:?}"));
+/// `None` where the parts that are asked for cannot be had.
+async fn start(example: &str, kind: Kind) -> Option<Bench> {
+    let parts = Parts::of(kind).await?;
+    let seed = one_seed(&format!("{example} on {kind:?} parts"));
     let folder = tempfile::tempdir().unwrap();
-    let pipeline = close_borders(example, folder.path());
+    let pipeline = close_borders(example, folder.path(), &parts);
     let setting = |key: &str, value: &str| (format!("TWOFOLD_{key}"), value.to_owned());
     let mut settings = vec![
         setting("BATCH__INTERVAL", "1h"),
@@ -56,20 +51,14 @@ async fn start(example: &str, realtime: Realtime) -> Bench {
         // Runs are dropped while the suite still asks.
         setting("SPEED__COURTESY", "500ms"),
     ];
-    let redis = match realtime {
-        Realtime::Memory => None,
-        Realtime::Redis => Some(RedisServer::start().await),
-    };
-    if let Some(redis) = &redis {
-        settings.push(setting("REALTIME__STORE", &redis.url()));
-    }
+    settings.extend(parts.settings());
     let setup = Setup { pipeline, data_dir: folder.path().join("data"), settings };
     let running = Running::start(&setup).await;
-    Bench { running, rng: StdRng::seed_from_u64(seed), seen: Mutex::default(), _redis: redis, _folder: folder }
+    Some(Bench { running, rng: StdRng::seed_from_u64(seed), seen: Mutex::default(), _parts: parts, _folder: folder })
 }
 
 /// A copy of the example whose grid and gap are small.
-fn close_borders(example: &str, folder: &Path) -> PathBuf {
+fn close_borders(example: &str, folder: &Path, parts: &Parts) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example);
     for file in std::fs::read_dir(&source).unwrap() {
         let file = file.unwrap();
@@ -79,7 +68,7 @@ fn close_borders(example: &str, folder: &Path) -> PathBuf {
     let text = std::fs::read_to_string(&pipeline).unwrap();
     let close = text.replacen("event_time 'time'", "event_time 'time', grid '500', gap '2s'", 1);
     assert_ne!(text, close, "the example names its event time");
-    std::fs::write(&pipeline, close).unwrap();
+    std::fs::write(&pipeline, parts.pipeline(&close)).unwrap();
     pipeline
 }
 

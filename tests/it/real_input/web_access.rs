@@ -6,23 +6,28 @@ use serde_json::json;
 
 use super::data::{self, Event};
 use super::oracle::{self, Totals};
-use super::{Bench, Realtime, integer, rows, start};
+use super::{Bench, Kind, integer, rows, start};
 
 const PATHS: &str = "requests_by_path";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn web_requests_sent_twice_and_backwards_are_counted_once() {
-    check_everything(Realtime::Memory).await;
+    check_everything(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn web_requests_are_right_with_redis() {
-    check_everything(Realtime::Redis).await;
+    check_everything(Kind::WithRedis).await;
 }
 
-async fn check_everything(realtime: Realtime) {
+#[tokio::test(flavor = "multi_thread")]
+async fn web_requests_are_right_on_real_parts() {
+    check_everything(Kind::Real).await;
+}
+
+async fn check_everything(kind: Kind) {
     let Some(events) = data::read("web-access.jsonl.gz") else { return };
-    let mut bench = start("web-access", realtime).await;
+    let Some(mut bench) = start("web-access", kind).await else { return };
     let sending = disorder(&mut bench, &events);
     let mut sent = 0;
     let mut token = String::new();

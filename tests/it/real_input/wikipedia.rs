@@ -4,24 +4,29 @@ use serde_json::{Value, json};
 
 use super::data::{self, Event};
 use super::oracle::{self, Totals};
-use super::{Bench, Realtime, integer, rows, start};
+use super::{Bench, Kind, integer, rows, start};
 
 const PAGES: &str = "edits_by_page";
 const CHANNELS: &str = "edits_by_channel";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wikipedia_edits_are_right_in_both_layers() {
-    check_everything(Realtime::Memory).await;
+    check_everything(Kind::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wikipedia_edits_are_right_with_redis() {
-    check_everything(Realtime::Redis).await;
+    check_everything(Kind::WithRedis).await;
 }
 
-async fn check_everything(realtime: Realtime) {
+#[tokio::test(flavor = "multi_thread")]
+async fn wikipedia_edits_are_right_on_real_parts() {
+    check_everything(Kind::Real).await;
+}
+
+async fn check_everything(kind: Kind) {
     let Some(events) = data::read("wikipedia-edits.jsonl.gz") else { return };
-    let mut bench = start("wikipedia", realtime).await;
+    let Some(mut bench) = start("wikipedia", kind).await else { return };
     let mut sent = 0;
     let mut token = String::new();
     for chunk in bench.chunks(&events) {

@@ -4,4 +4,4 @@ pub mod flaky_store;
 pub mod seams;
 pub mod seeds;
 
-pub use tests::{process, redis};
+pub use tests::{parts, process, redis};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use views::ViewName;
 
-use super::{Client, DEADLINE, Mode, System, rows_of, send, start_with};
+use super::{Client, DEADLINE, Kind, Mode, System, World, rows_of, send};
 
 const SOURCE: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE hits
@@ -46,10 +46,14 @@ async fn publish_all(system: &System, client: &Client, view: &str, token: &str) 
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_expressions_fail_on_stops_no_view_in_either_layer() {
-    let folder = tempfile::tempdir().unwrap();
-    let (system, client) = start_with(folder.path(), &format!("{SOURCE}{RATIOS}")).await;
+tests::on_all_parts!(
+    an_event_that_expressions_fail_on_stops_no_view_in_either_layer,
+    a_state_beyond_its_limit_stops_its_view_alone_and_is_named,
+);
+
+async fn an_event_that_expressions_fail_on_stops_no_view_in_either_layer(kind: Kind) {
+    let Some(world) = World::new(kind, &format!("{SOURCE}{RATIOS}")).await else { return };
+    let (system, client) = world.start().await;
     let views = ["per_part", "codes"];
     let expected = [
         json!([{"size": 10, "hits": 3}, {"size": null, "hits": 2}]),
@@ -77,15 +81,14 @@ async fn an_event_that_expressions_fail_on_stops_no_view_in_either_layer() {
     system.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_state_beyond_its_limit_stops_its_view_alone_and_is_named() {
-    let folder = tempfile::tempdir().unwrap();
+async fn a_state_beyond_its_limit_stops_its_view_alone_and_is_named(kind: Kind) {
     let pipeline = format!(
         "{SOURCE}CREATE MATERIALIZED VIEW plain AS SELECT page, count(*) AS hits FROM hits GROUP BY page;
          CREATE MATERIALIZED VIEW texts WITH (max_state_bytes = 2000) AS
          SELECT page, count(*) AS hits, count(DISTINCT code) AS codes FROM hits GROUP BY page;"
     );
-    let (system, client) = start_with(folder.path(), &pipeline).await;
+    let Some(world) = World::new(kind, &pipeline).await else { return };
+    let (system, client) = world.start().await;
     let event = |id: usize| {
         format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/","code":"{id}{}"}}"#, "x".repeat(200))
     };

@@ -1,0 +1,134 @@
+//! Topics that change while they are read: more partitions, another topic under the name, records that expired.
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::json;
+
+use super::{VIEW, World, event, eventually, until_stopped};
+use crate::support::process::Running;
+
+/// Writes events to one partition, past the collector.
+async fn produce(world: &World, partition: i32, numbers: std::ops::Range<i64>) {
+    let producer: FutureProducer =
+        ClientConfig::new().set("bootstrap.servers", &world.services.kafka).create().unwrap();
+    let topic = world.topic();
+    for number in numbers {
+        let (key, payload) = (number.to_string(), event(number));
+        let record = FutureRecord::to(&topic).partition(partition).key(&key).payload(&payload);
+        producer.send(record, std::time::Duration::from_secs(30)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_added_to_a_running_topic_are_read_from_their_start() {
+    let Some(world) = World::new() else { return };
+    check_added_partitions(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_added_to_a_running_topic_are_given_to_the_group() {
+    let Some(world) = World::new() else { return };
+    let group = world.services.named("workers");
+    check_added_partitions(world.with("SPEED__GROUP", &group)).await;
+}
+
+async fn check_added_partitions(world: World) {
+    let world = world
+        .with("ARCHIVE__PARTITIONS_INTERVAL", "500ms")
+        .with("LOG__PROPERTIES__TOPIC_METADATA_REFRESH_INTERVAL_MS", "500");
+    let running = Running::start(&world.setup).await;
+    world.send(&running).await;
+    world.check_exact(&running).await;
+    world.services.admin().add_partitions(&world.topic(), 6).await;
+    // Before any reader has noticed: an offset that is not 0 would lose some of them.
+    let sent = world.sent();
+    produce(&world, 5, sent..sent + 50).await;
+    produce(&world, 4, sent + 50..sent + 100).await;
+    world.sent.fetch_add(100, std::sync::atomic::Ordering::SeqCst);
+    eventually(&running, "the new partitions are in the head", || async {
+        let answer = running.rows(VIEW, &[("by", "")]).await;
+        let head = &answer["envelope"]["head"];
+        (head["4"] == json!(50) && head["5"] == json!(50)).then_some(())
+    })
+    .await;
+    world.check_exact(&running).await;
+    world.send(&running).await;
+    let answer = world.check_batch(&running).await;
+    let cut = answer["envelope"]["cut"].as_object().unwrap();
+    assert!(cut.len() == 6 && cut["5"].as_i64() >= Some(50), "{cut:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_replaced_under_a_running_system_stops_its_source() {
+    let Some(world) = World::new() else { return };
+    let running = Running::start(&world.setup).await;
+    world.send(&running).await;
+    let before = world.check_batch(&running).await;
+    world.services.admin().replace(&world.topic(), 4).await;
+    let reason = until_stopped(&running).await;
+    assert!(reason.contains("deleted and created again"), "{reason}");
+    // What was counted stands.
+    let after = running.rows(VIEW, &[("by", "")]).await;
+    assert_eq!(after["rows"], before["rows"], "{}", after["envelope"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_expired_before_they_were_archived_are_a_hole_in_every_later_version() {
+    let Some(world) = World::new() else { return };
+    let running = Running::start(&world.setup).await;
+    world.send(&running).await;
+    let before = world.check_batch(&running).await;
+    let held = before["envelope"]["cut"]["0"].as_i64().unwrap();
+    assert!(running.terminate().success());
+
+    // 30 records nobody has read, then 20 that can be read.
+    let sent = world.sent();
+    produce(&world, 0, sent..sent + 50).await;
+    world.services.admin().expire(&world.topic(), 0, held + 30).await;
+    let hole = json!([{ "partition": 0, "from": held, "to": held + 30 }]);
+    let running = Running::start(&world.setup).await;
+    // Whichever layer answers for them.
+    eventually(&running, "realtime goes on behind the hole", || async {
+        let answer = running.rows(VIEW, &[("by", "")]).await;
+        let is_read = answer["envelope"]["head"]["0"] == json!(held + 50);
+        is_read.then(|| assert_eq!(answer["rows"][0]["hits"], json!(sent + 20), "{}", answer["envelope"]))
+    })
+    .await;
+    let covered = |least: i64| {
+        let running = &running;
+        async move {
+            eventually(running, "a version with the hole", || async {
+                let answer = running.rows(VIEW, &[("by", "")]).await;
+                let envelope = &answer["envelope"];
+                let is_covered = envelope["version"].as_i64() >= Some(least) && envelope["realtime_rows"] == json!(0);
+                (is_covered && envelope["cut"]["0"].as_i64() >= Some(held + 50)).then_some(answer.clone())
+            })
+            .await
+        }
+    };
+    let first = covered(0).await;
+    assert_eq!((&first["rows"][0]["hits"], &first["envelope"]["holes"]), (&json!(sent + 20), &hole), "{first}");
+    // Also in versions that add nothing to it.
+    produce(&world, 1, sent + 50..sent + 60).await;
+    let second = covered(first["envelope"]["version"].as_i64().unwrap() + 1).await;
+    assert_eq!((&second["rows"][0]["hits"], &second["envelope"]["holes"]), (&json!(sent + 30), &hole), "{second}");
+}
+
+/// Asleep while it happens, no consumer sees an offset out of range: only what the records are tells the topics apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_replaced_and_filled_beyond_what_was_read_stops_its_source() {
+    let Some(world) = World::new() else { return };
+    let running = Running::start(&world.setup).await;
+    world.send(&running).await;
+    let before = world.check_batch(&running).await;
+    running.signal("STOP");
+    world.services.admin().replace(&world.topic(), 4).await;
+    for partition in 0..4 {
+        produce(&world, partition, 1_000..1_100).await;
+    }
+    running.signal("CONT");
+    let reason = until_stopped(&running).await;
+    assert!(reason.contains("deleted and created again"), "{reason}");
+    let after = running.rows(VIEW, &[("by", "")]).await;
+    assert_eq!(after["rows"], before["rows"], "{}", after["envelope"]);
+}
