@@ -62,13 +62,21 @@ fn twofold(arguments: &[impl AsRef<std::ffi::OsStr>]) -> Output {
 }
 
 /// The exit code is as expected, and the output (of both kinds) holds every part.
-fn check(output: &Output, code: i32, parts: &[&str]) {
+pub fn check(output: &Output, code: i32, parts: &[&str]) {
     let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{all}");
     for part in parts {
         assert!(all.contains(part), "`{part}` is missing in:\n{all}");
     }
     assert!(!all.contains("panicked"), "{all}");
+}
+
+/// What `generate` says in the end: visits, and the token that covers them.
+pub fn generated(output: Output) -> (u64, String) {
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let (summary, token) = printed.trim().rsplit_once("\ntoken ").unwrap();
+    let visits = summary.lines().last().unwrap().split(' ').next().unwrap();
+    (visits.parse().unwrap(), token.to_owned())
 }
 
 #[test]
@@ -223,12 +231,10 @@ async fn generated_visits_are_all_counted() {
     let run = ["generate", "--address", &running.address, "--rate", "2000", "--seed", "7", "--for", "1s"];
     let output = twofold(&run);
     check(&output, 0, &["seed 7, 2000 lines a second", " visits, ", " copies, ", " malformed lines acknowledged"]);
-    let printed = String::from_utf8(output.stdout).unwrap();
-    let (summary, token) = printed.trim().rsplit_once("\ntoken ").unwrap();
-    let visits: u64 = summary.lines().last().unwrap().split(' ').next().unwrap().parse().unwrap();
-    assert!(visits > 0, "{printed}");
-    let answer = running.rows("visits_by_page", &[("by", ""), ("after", token), ("timeout", "30s")]).await;
-    assert_eq!(answer["rows"][0]["visits"], serde_json::json!(visits), "{printed}\n{}", answer["envelope"]);
+    let (visits, token) = generated(output);
+    assert!(visits > 0);
+    let answer = running.rows("visits_by_page", &[("by", ""), ("after", &token), ("timeout", "30s")]).await;
+    assert_eq!(answer["rows"][0]["visits"], serde_json::json!(visits), "{}", answer["envelope"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
