@@ -3,6 +3,7 @@
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
 #   make test                    all tests (FILTER=name for some of them)
 #   make bench ARGS="recompute"  figures beside their limits, all or one section
+#   make release                 the binary as it is shipped, all of it optimised
 #   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
 #   make check                   formatting, lints, documentation
 #   make clean                   forget what was built
@@ -20,10 +21,10 @@ FILTER ?=
 # Where `services-up` keeps addresses, logs and data. Tests use a scratch folder of their own.
 SERVICES := $(HOME)/.cache/twofold/services
 
-.PHONY: help demo test bench check fmt clean tools services services-up services-down
+.PHONY: help demo test bench release check fmt clean tools services services-up services-down
 
 help:
-	@sed -n '3,9s/^# \{0,1\}//p' Makefile
+	@sed -n '3,10s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --workspace --bins
@@ -41,6 +42,10 @@ test: tools services
 bench: tools services
 	$(CARGO) build --locked --workspace
 	$(CARGO) bench --locked --profile dev --workspace --bench bench -- $(ARGS)
+
+# What the Dockerfile runs.
+release: tools
+	$(CARGO) build --locked --workspace --release --bins
 
 check: tools
 	$(CARGO) fmt --all --check

@@ -24,6 +24,8 @@ case "${1:-build}" in
     ;;
   services)
     need redis-server redis-server
+    # Reads docker-compose.yml in the tests.
+    python3 -c 'import yaml' >/dev/null 2>&1 || missing+=(python3-yaml)
     ;;
   *)
     echo "usage: $0 build|services" >&2

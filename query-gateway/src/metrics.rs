@@ -1,12 +1,15 @@
 //! The metrics of the gateway: names and labels in one place.
 //!
-//! Guarantee: labels are bounded: views, routes and status codes.
+//! Guarantee: labels are bounded: sources, views, routes and status codes.
 
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
-use views::ViewName;
+use views::{SourceName, ViewName};
+
+use crate::pin::PartitionPin;
+use crate::served::{Served, as_of};
 
 const REQUESTS: &str = "twofold_gateway_requests_total";
 const REQUEST_SECONDS: &str = "twofold_gateway_request_duration_seconds";
@@ -16,6 +19,11 @@ const VERSION_BYTES: &str = "twofold_gateway_batch_version_bytes";
 const VERSIONS_LOADED: &str = "twofold_gateway_batch_versions_loaded_total";
 const REALTIME_BYTES: &str = "twofold_gateway_realtime_bytes";
 const PARTITIONS_TOO_LARGE: &str = "twofold_gateway_realtime_partitions_too_large";
+// Sums over the partitions of the view's source: beside `twofold_event_log_end_offsets` they say how far a layer lags.
+const HEAD_OFFSETS: &str = "twofold_gateway_head_offsets";
+const CUT_OFFSETS: &str = "twofold_gateway_cut_offsets";
+// Seconds since 1970: the age of answers is the present less this.
+const AS_OF_SECONDS: &str = "twofold_gateway_as_of_seconds";
 
 /// The text of `/metrics`, rendered from the recorder that the binary installed; empty without one.
 ///
@@ -60,4 +68,15 @@ pub(crate) fn partitions_too_large(view: &ViewName, count: usize) {
 
 pub(crate) fn realtime_held(view: &ViewName, size_bytes: usize) {
     gauge!(REALTIME_BYTES, "view" => view.to_string()).set(size_bytes as f64);
+}
+
+/// How far the answers of a view reach, from both layers and from batch alone.
+pub(crate) fn reached(source: &SourceName, view: &ViewName, served: &Served) {
+    let labels = [("source", source.to_string()), ("view", view.to_string())];
+    let sum = |reached: fn(&PartitionPin) -> i64| served.partitions.values().map(reached).sum::<i64>() as f64;
+    gauge!(HEAD_OFFSETS, &labels).set(sum(|pin| pin.head.offset.0));
+    gauge!(CUT_OFFSETS, &labels).set(sum(|pin| pin.cut.offset.0));
+    if let Some(as_of) = as_of(&served.partitions) {
+        gauge!(AS_OF_SECONDS, &labels).set(as_of.0 as f64 / 1e6);
+    }
 }

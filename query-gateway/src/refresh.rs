@@ -22,7 +22,7 @@ use views::{Clock, Index, PartitionId, SourceDefinition, TimestampMicros, ViewNa
 use crate::attempt::{Attempt, Held, ViewReader};
 use crate::pin::Indexes;
 use crate::served::{SourceState, ViewState, note_change};
-use crate::{GatewaySettings, run};
+use crate::{GatewaySettings, metrics, run};
 
 /// Whether a refresh lists the batch versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,11 @@ impl SourceReader {
             reader.versions.check(&self.settings, self.clock.now()).await;
             if let Err(error) = reader.versions.load_newest(&self.settings).await {
                 warn!(view = %reader.view.name, %error, "batch version cannot be loaded");
+            }
+        }
+        for (view, state) in &self.state().views {
+            if let ViewState::Served(served) = state {
+                metrics::reached(&self.source.name, view, served);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The binary as a black box: what it prints, and its exit codes.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -62,13 +62,21 @@ fn twofold(arguments: &[impl AsRef<std::ffi::OsStr>]) -> Output {
 }
 
 /// The exit code is as expected, and the output (of both kinds) holds every part.
-fn check(output: &Output, code: i32, parts: &[&str]) {
+pub fn check(output: &Output, code: i32, parts: &[&str]) {
     let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{all}");
     for part in parts {
         assert!(all.contains(part), "`{part}` is missing in:\n{all}");
     }
     assert!(!all.contains("panicked"), "{all}");
+}
+
+/// What `generate` says in the end: visits, and the token that covers them.
+pub fn generated(output: Output) -> (u64, String) {
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let (summary, token) = printed.trim().rsplit_once("\ntoken ").unwrap();
+    let visits = summary.lines().last().unwrap().split(' ').next().unwrap();
+    (visits.parse().unwrap(), token.to_owned())
 }
 
 #[test]
@@ -213,4 +221,45 @@ async fn a_running_system_is_found_by_its_data_directory() {
     assert!(!place.path("data/run.json").exists());
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: version 1 published, 10 records"]);
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: nothing new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_visits_are_all_counted() {
+    let place = Place::new();
+    place.write("pipeline.sql", twofold::demo::PIPELINE);
+    let running = Running::start(&place.setup()).await;
+    let run = ["generate", "--address", &running.address, "--rate", "2000", "--seed", "7", "--for", "1s"];
+    let output = twofold(&run);
+    check(&output, 0, &["seed 7, 2000 lines a second", " visits, ", " copies, ", " malformed lines acknowledged"]);
+    let (visits, token) = generated(output);
+    assert!(visits > 0);
+    let answer = running.rows("visits_by_page", &[("by", ""), ("after", &token), ("timeout", "30s")]).await;
+    assert_eq!(answer["rows"][0]["visits"], serde_json::json!(visits), "{}", answer["envelope"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generated_traffic_ends_in_order_at_a_signal() {
+    let place = Place::new();
+    place.write("pipeline.sql", twofold::demo::PIPELINE);
+    let running = Running::start(&place.setup()).await;
+    let run = ["generate", "--address", &running.address];
+    let mut child = Command::new(binary()).args(run).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    // The greeting comes before the first line is sent, the progress after it.
+    let progress = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains(" s   "))).unwrap().unwrap();
+    assert!(progress.contains(" visits (") && progress.contains("0 requests sent again"), "{progress}");
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let rest: Vec<String> = lines.map(|line| line.unwrap()).collect();
+    assert!(child.wait().unwrap().success());
+    assert!(rest.iter().any(|line| line.contains("malformed lines acknowledged")), "{rest:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_for_another_pipeline_is_refused_with_its_name() {
+    let place = Place::new();
+    let running = Running::start(&place.setup()).await;
+    let output = twofold(&["generate", "--address", &running.address]);
+    check(&output, 1, &["examples/demo/pipeline.sql", "no source is named visits", "hits"]);
+    let output = twofold(&["generate", "--address", "http://127.0.0.1:1"]);
+    check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
 }

@@ -52,6 +52,8 @@ mod master;
 
 /// The binary as a black box: output and exit codes.
 mod cli;
+/// What `docker compose up` would run, as processes on real parts; the dashboard's metrics.
+mod compose;
 /// The demo's judgement: what it calls a difference.
 mod demo;
 /// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older.

@@ -52,7 +52,8 @@ fn all_sources() -> BTreeMap<String, String> {
     EDGES.iter().flat_map(|(name, _)| sources_of(name)).collect()
 }
 
-fn product_sources() -> BTreeMap<String, String> {
+/// All Rust files that are shipped.
+pub fn product_sources() -> BTreeMap<String, String> {
     all_sources().into_iter().filter(|(path, _)| !path.starts_with("tests/")).collect()
 }
 

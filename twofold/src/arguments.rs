@@ -42,6 +42,8 @@ pub enum Command {
     Gateway(UpArguments),
     /// Watch lifelike traffic being counted twice, and checked.
     Demo(DemoArguments),
+    /// Send the demo's traffic to a running system whose pipeline is examples/demo/pipeline.sql.
+    Generate(GenerateArguments),
     /// Send a file of events (JSON lines, plain or gzip) through the collector.
     ///
     /// Loading a file again is safe where the source names event ids: what is there already counts once. Where it names
@@ -161,6 +163,23 @@ pub struct TargetArguments {
     /// Data directory of the running system.
     #[arg(long, default_value = "twofold-data", value_name = "DIR")]
     pub data_dir: PathBuf,
+}
+
+/// Arguments of `generate`.
+#[derive(Clone, Debug, Args)]
+pub struct GenerateArguments {
+    /// Lines a second.
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    pub rate: u32,
+    /// Equal seeds make equal visits, at other times; without one it is drawn, and told.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// End after this span, for example `60s`; without it traffic flows until ctrl-c or SIGTERM.
+    #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
+    pub span: Option<Duration>,
+    /// Which running system is meant.
+    #[command(flatten)]
+    pub target: TargetArguments,
 }
 
 /// Arguments of `load`.

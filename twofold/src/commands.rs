@@ -3,6 +3,7 @@
 mod batch;
 mod demo;
 mod doctor;
+mod generate;
 mod load;
 mod query;
 mod status;
@@ -30,6 +31,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Gateway(arguments) => up::up(&arguments, Roles::only(Role::Gateway)).await,
         Command::Batch(arguments) => batch::batch(&arguments).await,
         Command::Demo(arguments) => demo::demo(&arguments).await,
+        Command::Generate(arguments) => generate::generate(&arguments).await,
         Command::Load(arguments) => load::load(&arguments).await,
         Command::Doctor(arguments) => doctor::doctor(&arguments).await,
         Command::Query(arguments) => query::query(&arguments).await,

@@ -12,10 +12,15 @@ use batch_layer::run::BatchStatus;
 use query_gateway::{PartitionFacts, StatusSource, SystemFacts};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use views::{PartitionId, SourceDefinition, SourceName};
+use views::{Offset, PartitionId, SourceDefinition, SourceName};
 
 use crate::health::Health;
 use crate::wiring::Parts;
+
+/// The ends of all partitions of a source in the log, summed.
+const LOG_END: &str = "twofold_event_log_end_offsets";
+/// How far the archive of this process has come in them, summed.
+const ARCHIVE_END: &str = "twofold_archive_end_offsets";
 
 /// Where the facts come from.
 pub struct FactSources {
@@ -59,7 +64,10 @@ impl FactSources {
     pub async fn gather(&self) -> SystemFacts {
         let mut partitions = BTreeMap::new();
         for source in &self.parts.pipeline.sources {
-            partitions.insert(source.name.clone(), self.partition_facts(source).await);
+            let facts = self.partition_facts(source).await;
+            tell_offsets(LOG_END, &source.name, facts.values().map(|facts| facts.produced));
+            tell_offsets(ARCHIVE_END, &source.name, facts.values().map(|facts| facts.archived));
+            partitions.insert(source.name.clone(), facts);
         }
         SystemFacts { partitions, others: self.other_facts() }
     }
@@ -101,6 +109,14 @@ impl FactSources {
             facts.insert("batch".to_owned(), describe_batch(&batch.borrow()));
         }
         facts
+    }
+}
+
+/// A sum that lacks a partition would be a lag that is none: then the last one stays.
+fn tell_offsets(name: &'static str, source: &SourceName, offsets: impl Iterator<Item = Option<Offset>>) {
+    let known: Option<Vec<i64>> = offsets.map(|offset| Some(offset?.0)).collect();
+    if let Some(known) = known.filter(|known| !known.is_empty()) {
+        metrics::gauge!(name, "source" => source.to_string()).set(known.iter().sum::<i64>() as f64);
     }
 }
 

@@ -2,27 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
-use bytes::Bytes;
+use anyhow::{Result, ensure};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use views::{Clock, PositionToken};
+use views::PositionToken;
 
 use super::answer::{Answer, ask_pages};
 use super::check::{Comparison, compare};
 use super::screen::{Frame, Screen};
 use super::summary::Summary;
-use crate::client::{Client, SendOutcome};
-use crate::environment::SystemClock;
-use crate::generator::{Line, Traffic, TrafficSettings, Truth};
+use crate::client::Client;
+use crate::generator::{Feed, SEND_EVERY, TrafficSettings, Truth};
 
-const SEND_EVERY: Duration = Duration::from_millis(100);
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
-/// Lines of one request at most.
-const CHUNK: usize = 2_000;
-/// How often one chunk is sent again before the demo gives up, and the pause between.
-const SEND_ATTEMPTS: usize = 50;
-const SEND_PAUSE: Duration = Duration::from_millis(200);
 
 /// What the demo is to do.
 #[derive(Clone, Debug)]
@@ -40,13 +32,12 @@ pub struct DemoPlan {
 struct Demo<'a> {
     client: &'a Client,
     plan: DemoPlan,
-    traffic: Traffic,
+    feed: Feed<'a>,
     truth: Truth,
     token: PositionToken,
     summary: Summary,
     screen: Screen,
     started: Instant,
-    generated: u64,
     version: Option<i64>,
     last_batch_visits: i64,
 }
@@ -56,18 +47,17 @@ struct Demo<'a> {
 /// # Errors
 /// Where the system refuses what it should not, or an answer differs from the truth.
 pub async fn run_demo(client: &Client, plan: DemoPlan, stop: CancellationToken) -> Result<()> {
-    let traffic = Traffic::new(plan.traffic.clone());
+    let feed = Feed::new(client, plan.traffic.clone(), plan.rate, stop.clone());
     let started = Instant::now();
     let mut demo = Demo {
         client,
         plan,
-        traffic,
+        feed,
         truth: Truth::default(),
         token: PositionToken::default(),
         summary: Summary::default(),
         screen: Screen::new(),
         started,
-        generated: 0,
         version: None,
         last_batch_visits: 0,
     };
@@ -96,41 +86,18 @@ impl Demo<'_> {
         self.compare_and_show().await
     }
 
-    /// Sends what the rate says should have been sent by now; what a slow system held up is not caught up beyond a
-    /// second.
+    /// Sends what is due; the truth learns what was answered for.
     async fn send_due(&mut self) -> Result<()> {
-        let rate = u64::from(self.plan.rate);
-        let due = (self.started.elapsed().as_secs_f64() * rate as f64) as u64;
-        self.generated = self.generated.max(due.saturating_sub(rate));
-        while self.generated < due {
-            let count = CHUNK.min(usize::try_from(due - self.generated).unwrap_or(CHUNK));
-            let lines = self.traffic.next_lines(SystemClock.now(), count);
-            self.send(&lines).await?;
-            self.generated += count as u64;
-        }
-        Ok(())
-    }
-
-    /// Sends lines until they are answered for. Sending again is safe: the source names event ids.
-    async fn send(&mut self, lines: &[Line]) -> Result<()> {
-        let body: String = lines.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect();
-        let body = Bytes::from(body);
-        for _ in 0..SEND_ATTEMPTS {
-            match self.client.send_events(super::SOURCE, body.clone()).await? {
-                SendOutcome::Received(receipt) => {
-                    self.summary.rejected += receipt.rejected;
-                    self.token.merge(&PositionToken::decode(&receipt.token)?);
-                    self.truth.acknowledge(lines);
-                    return Ok(());
-                }
-                SendOutcome::Later { after, reason, .. } => {
-                    tracing::warn!(reason, "the collector asks to send again later");
-                    self.summary.retries += 1;
-                    tokio::time::sleep(after.unwrap_or(SEND_PAUSE)).await;
-                }
-            }
-        }
-        bail!("the collector took nothing {SEND_ATTEMPTS} times in a row")
+        let (summary, token, truth) = (&mut self.summary, &mut self.token, &mut self.truth);
+        let sent = self.feed.send_due(|lines, receipt| {
+            summary.rejected += receipt.rejected;
+            token.merge(&PositionToken::decode(&receipt.token)?);
+            truth.acknowledge(lines);
+            Ok(())
+        });
+        let outcome = sent.await;
+        self.summary.retries = self.feed.retries;
+        outcome
     }
 
     async fn compare_and_show(&mut self) -> Result<()> {

@@ -1,0 +1,69 @@
+//! `docker-compose.yml` and `Dockerfile` as they stand in the repository, read for what they say about our containers.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+pub fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The compose file with its anchors and merges resolved. `None` without Python's YAML: the test says that it skips; in
+/// CI that is a failure.
+pub fn compose() -> Option<Value> {
+    let script = "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)";
+    let file = fs::File::open(root().join("docker-compose.yml")).unwrap();
+    let output = Command::new("python3").args(["-c", script]).stdin(file).stderr(Stdio::piped()).output();
+    if let Some(output) = output.ok().filter(|output| output.status.success()) {
+        return Some(serde_json::from_slice(&output.stdout).unwrap());
+    }
+    assert!(std::env::var_os("CI").is_none(), "docker-compose.yml cannot be read: `make test` installs python3-yaml");
+    eprintln!("skipped: docker-compose.yml cannot be read without Python's yaml; `make test` installs it");
+    None
+}
+
+/// The containers that run our image, by name.
+pub fn containers(compose: &Value) -> BTreeMap<&str, &Value> {
+    let services = compose["services"].as_object().unwrap();
+    let ours = services.iter().filter(|(_, service)| service["image"] == "twofold");
+    ours.map(|(name, service)| (name.as_str(), service)).collect()
+}
+
+/// The command of a container.
+pub fn command(container: &Value) -> Vec<String> {
+    let words = container["command"].as_array().unwrap();
+    words.iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+}
+
+/// What a container finds in its environment: the image's, and the compose file's over it.
+pub fn environment(container: &Value) -> BTreeMap<String, String> {
+    let mut found = image_environment();
+    let own = container.get("environment").and_then(Value::as_object).into_iter().flatten();
+    found
+        .extend(own.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_else(|| panic!("{name}")).to_owned())));
+    found
+}
+
+/// The `ENV` of the image that runs.
+fn image_environment() -> BTreeMap<String, String> {
+    let dockerfile = read("Dockerfile").replace("\\\n", " ");
+    let last_stage = dockerfile.rsplit("\nFROM ").next().unwrap();
+    let lines = last_stage.lines().filter_map(|line| line.strip_prefix("ENV "));
+    let pairs = lines.flat_map(str::split_whitespace).map(|pair| pair.split_once('=').unwrap());
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The path that the image's health check asks for.
+pub fn health_path() -> String {
+    let dockerfile = read("Dockerfile");
+    let check = dockerfile.split_once("HEALTHCHECK").expect("the image has a health check").1;
+    let (_, address) = check.split_once("http://127.0.0.1:8080").expect("it asks the port that is listened on");
+    address.split_whitespace().next().unwrap().to_owned()
+}

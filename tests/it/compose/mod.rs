@@ -1,0 +1,155 @@
+//! What `docker compose up` would run, as processes on the services of this test run: the file and the system cannot
+//! drift apart.
+
+mod file;
+mod process;
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use twofold::client::Client;
+
+use crate::cli::{check, generated};
+use crate::support::process::DEADLINE;
+use crate::tidy::product_sources;
+use process::{Container, Host};
+
+/// Sends for a while with the command of the traffic container; what must be answered for it.
+async fn send(host: &Host, traffic: &Value, span: &str) -> (u64, String) {
+    let output = host.run("traffic", traffic, &["--for", span]).await;
+    check(&output, 0, &[" malformed lines acknowledged"]);
+    generated(output)
+}
+
+/// The gateway's answer as of `token` holds exactly `visits`; asked again while it is not up to it.
+async fn check_total(gateway: &Container, token: &str, visits: u64) -> Value {
+    let client = Client::new(&gateway.address).unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let parameters = [("by", ""), ("after", token), ("timeout", "30s")];
+        match client.get("/v1/views/visits_by_page/rows", &parameters).await {
+            Ok(answer) => {
+                assert_eq!(answer["rows"][0]["visits"], json!(visits), "{}\n{}", answer["envelope"], gateway.log());
+                return answer;
+            }
+            Err(error) => assert!(Instant::now() < deadline, "no answer: {error:#}\n{}", gateway.log()),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// What the dashboard computes the lag of the layers from is told by somebody.
+async fn check_lag_is_told(running: &[(&str, Container)]) {
+    let mut told = String::new();
+    for (_, container) in running {
+        let answer = reqwest::get(format!("{}/metrics", container.address)).await.unwrap();
+        told.push_str(&answer.text().await.unwrap());
+    }
+    for name in ["event_log_end_offsets", "archive_end_offsets", "gateway_head_offsets", "gateway_cut_offsets"] {
+        assert!(told.contains(&format!("\ntwofold_{name}{{source=\"visits\"")), "{name} is not told:\n{told}");
+    }
+    assert!(told.contains("\ntwofold_gateway_as_of_seconds{"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_containers_count_every_event_before_and_after_a_publication() {
+    let (Some(compose), Some(host)) = (file::compose(), Host::new()) else { return };
+    let mut containers = file::containers(&compose);
+    let traffic = containers.remove("traffic").unwrap();
+    let mut running: Vec<(&str, Container)> =
+        containers.into_iter().map(|(name, container)| (name, host.start(name, container))).collect();
+    for (_, container) in &mut running {
+        container.wait_until_healthy().await;
+    }
+    let gateway = &running.iter().find(|(name, _)| *name == "gateway").unwrap().1;
+    let (mut visits, token) = send(&host, traffic, "2s").await;
+    check_total(gateway, &token, visits).await;
+    let deadline = Instant::now() + DEADLINE;
+    while check_total(gateway, &token, visits).await["envelope"]["batch_rows"] == json!(0) {
+        assert!(Instant::now() < deadline, "nothing is published");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let (more, token) = send(&host, traffic, "1s").await;
+    visits += more;
+    let answer = check_total(gateway, &token, visits).await;
+    assert!(answer["envelope"]["batch_rows"].as_u64() > Some(0), "{}", answer["envelope"]);
+    assert_eq!(answer["envelope"]["stale"], json!(false));
+    check_lag_is_told(&running).await;
+    for (_, container) in running {
+        container.stop().await;
+    }
+}
+
+#[test]
+fn every_container_comes_back_is_bounded_and_keeps_its_data() {
+    let Some(compose) = file::compose() else { return };
+    for (name, service) in compose["services"].as_object().unwrap() {
+        assert!(service["restart"].is_string(), "{name} does not come back");
+        // It ends by itself.
+        assert!(name == "bucket" || service["mem_limit"].is_string(), "{name} may take all memory");
+    }
+    let named = compose["volumes"].as_object().unwrap();
+    for (name, container) in file::containers(&compose) {
+        if name == "traffic" {
+            assert_eq!(container["healthcheck"]["disable"], json!(true), "it does not listen");
+            continue;
+        }
+        assert!(container.get("healthcheck").is_none(), "{name}: the image's health check holds");
+        let volume = container["volumes"][0].as_str().unwrap();
+        let (volume, path) = volume.split_once(':').unwrap();
+        assert!(volume == name && path == "/data" && named.contains_key(volume), "{name} has no data of its own");
+    }
+    assert!(file::health_path().starts_with('/'));
+}
+
+#[test]
+fn mounted_files_and_make_targets_exist() {
+    let Some(compose) = file::compose() else { return };
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let mounts = service.get("volumes").and_then(Value::as_array).into_iter().flatten();
+        for path in mounts.filter_map(|mount| mount.as_str()?.split(':').next()?.strip_prefix("./")) {
+            assert!(file::root().join(path).exists(), "{name} mounts {path}");
+        }
+    }
+    let makefile = file::read("Makefile");
+    let dockerfile = file::read("Dockerfile");
+    let targets: Vec<&str> =
+        dockerfile.split("=/cache make ").skip(1).map(|rest| rest.split([' ', '\n']).next().unwrap()).collect();
+    assert_eq!(targets, ["release"]);
+    targets.iter().for_each(|target| assert!(makefile.contains(&format!("\n{target}:")), "no target {target}"));
+}
+
+#[test]
+fn demonstration_credentials_agree() {
+    let Some(compose) = file::compose() else { return };
+    let s3: Value = serde_json::from_str(&file::read("deploy/s3.json")).unwrap();
+    let environment = file::environment(file::containers(&compose)["ingest"]);
+    let keys = &s3["identities"][0]["credentials"][0];
+    assert_eq!(keys["accessKey"], environment["TWOFOLD_LAKE__ACCESS_KEY_ID"]);
+    assert_eq!(keys["secretKey"], environment["TWOFOLD_LAKE__SECRET_ACCESS_KEY"]);
+    let bucket = compose["services"]["bucket"]["command"].to_string();
+    assert!(bucket.contains("twofold:twofold-demo") && bucket.contains("http://s3:8333/twofold"), "{bucket}");
+}
+
+#[test]
+fn prometheus_asks_every_container_that_listens() {
+    let Some(compose) = file::compose() else { return };
+    let text = file::read("deploy/prometheus.yml");
+    let asked: BTreeSet<&str> = text.split('"').filter_map(|part| part.strip_suffix(":8080")).collect();
+    let listening: BTreeSet<&str> = file::containers(&compose).into_keys().filter(|name| *name != "traffic").collect();
+    assert_eq!(asked, listening);
+}
+
+#[test]
+fn the_dashboard_asks_for_metrics_that_exist() {
+    let dashboard: Value = serde_json::from_str(&file::read("deploy/grafana/dashboards/twofold.json")).unwrap();
+    let product: String = product_sources().into_values().collect();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let expressions = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let text: String = expressions.map(|target| format!("{} ", target["expr"].as_str().unwrap())).collect();
+    let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+    let asked: BTreeSet<&str> = words.filter(|word| word.starts_with("twofold_")).collect();
+    let unknown: Vec<&&str> = asked.iter().filter(|name| !product.contains(&format!("\"{name}\""))).collect();
+    assert!(asked.len() > 10 && unknown.is_empty(), "no such metrics: {unknown:?}");
+}
