@@ -1,7 +1,7 @@
 //! The realtime-view store in Redis (7.0 or later, or Valkey): for several processes and machines.
 //!
 //! All keys of a partition carry one hash tag, `{twofold:<prefix>:<source>:<partition>}`, so that Redis Cluster keeps
-//! them on one node: `...:index` holds the index (32 hex digits of its stamp, then JSON), `...:blob:<run>:<view>` a blob.
+//! them on one node: `...:index` holds the index (see `encode_index`), `...:blob:<run>:<view>` a blob.
 //!
 //! Guarantee: one script compares the stamp, replaces the index and sets which blobs expire, atomically. A blob is
 //! written with a time to live and kept only by the swap that names it; a swap that names a missing blob is refused.
@@ -20,12 +20,14 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, Script, ServerErrorKind, Value};
 use tracing::{info, warn};
 use views::{Index, IndexStamp};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ServingError;
 use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};
 
 const STORE: &str = "redis";
 const STAMP_CHARS: usize = 32;
+const CHECKSUM_CHARS: usize = 16;
 /// Blobs fetched by one command: bounds the size of a reply.
 const BLOBS_PER_READ: usize = 32;
 /// Bytes written by one pipeline: bounds the time until its reply.
@@ -325,16 +327,28 @@ fn read_swap_reply(reply: &[Value], change: &BlobChange) -> Result<Swap, Serving
     }
 }
 
+/// The stamp, which the scripts compare; a checksum of the rest; JSON. A flipped bit in a number is still JSON: without the
+/// checksum it would be an index that says something else.
 fn encode_index(index: &Index) -> Vec<u8> {
-    let mut bytes = index.stamp.to_string().into_bytes();
-    serde_json::to_writer(&mut bytes, index).expect("an index holds numbers and hex text, which always serialise");
-    bytes
+    let json = serde_json::to_string(index).expect("an index holds numbers and hex text, which always serialise");
+    let stamp = index.stamp.to_string();
+    format!("{stamp}{}{json}", checksum(&stamp, &json)).into_bytes()
 }
 
 fn decode_index(bytes: &[u8], key: &str) -> Result<Index, ServingError> {
     let corrupt = |reason: String| ServingError::Corrupt { what: format!("redis key {key}"), reason };
-    let json = bytes.get(STAMP_CHARS..).ok_or_else(|| corrupt(format!("{} bytes are too few", bytes.len())))?;
-    serde_json::from_slice(json).map_err(|error| corrupt(error.to_string()))
+    let text = std::str::from_utf8(bytes).map_err(|error| corrupt(error.to_string()))?;
+    let parts = text.split_at_checked(STAMP_CHARS);
+    let parts = parts.and_then(|(stamp, rest)| Some((stamp, rest.split_at_checked(CHECKSUM_CHARS)?)));
+    let (stamp, (told, json)) = parts.ok_or_else(|| corrupt(format!("{} bytes are too few", bytes.len())))?;
+    if checksum(stamp, json) != told {
+        return Err(corrupt("the checksum is wrong".to_owned()));
+    }
+    serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))
+}
+
+fn checksum(stamp: &str, json: &str) -> String {
+    format!("{:016x}", xxh3_64(format!("{stamp}{json}").as_bytes()))
 }
 
 /// Names may hold anything in SQL; in a key only letters, digits, `_`, `-` and `.` stand for themselves, so that no name

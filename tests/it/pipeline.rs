@@ -2,6 +2,7 @@
 //! hash depends on.
 
 mod examples;
+mod fuzz;
 mod good;
 mod hashes;
 mod problems;

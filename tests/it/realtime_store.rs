@@ -410,3 +410,22 @@ async fn an_index_that_cannot_be_read_is_corrupt_until_it_is_discarded() {
         assert_eq!(on.swap(&place, None, &index(2, &[]), LONG).await, Swap::Done);
     }
 }
+
+#[tokio::test]
+async fn an_index_with_one_flipped_bit_is_corrupt() {
+    let on = Fixture::redis().await;
+    let mut connection = on.server.as_ref().unwrap().connection().await.unwrap();
+    let (place, key) = (place("edits", 0), "{twofold:test:edits:0}:index");
+    on.put(&place, &[1, 2], LONG).await;
+    assert_eq!(on.swap(&place, None, &index(1, &[1, 2]), LONG).await, Swap::Done);
+    let whole: Vec<u8> = redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap();
+    for bit in 0..whole.len() * 8 {
+        let mut damaged = whole.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        redis::cmd("SET").arg(key).arg(damaged).exec_async(&mut connection).await.unwrap();
+        let found = on.store.read_index(&place).await;
+        assert!(matches!(found, Err(ServingError::Corrupt { .. })), "bit {bit}: {found:?}");
+    }
+    redis::cmd("SET").arg(key).arg(whole).exec_async(&mut connection).await.unwrap();
+    assert_eq!(on.store.read_index(&place).await.unwrap(), Some(index(1, &[1, 2])));
+}

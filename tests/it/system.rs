@@ -1,6 +1,8 @@
 //! The thin thread through everything, in this process: HTTP in, both layers, HTTP out; on embedded and on real parts.
 
 mod failures;
+mod overload;
+mod poison;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,6 +15,8 @@ use twofold::system::System;
 use views::Pipeline;
 
 use crate::support::parts::{Kind, Parts};
+use overload::a_collector_asked_too_much_counts_what_it_accepted;
+use poison::a_poisoned_topic_costs_no_good_event;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const PIPELINE: &str = "
@@ -67,10 +71,17 @@ impl World {
         Some(Self { parts, folder: tempfile::tempdir().unwrap(), pipeline })
     }
 
-    async fn start(&self) -> (System, Client) {
+    fn config(&self) -> Config {
         let flags = vec![("system.data_dir".to_owned(), self.folder.path().to_str().unwrap().to_owned())];
         let files = vec![("test".to_owned(), SETTINGS.to_owned())];
-        let config = Config::read(Sources { files, flags, environment: self.parts.settings() }).unwrap();
+        Config::read(Sources { files, flags, environment: self.parts.settings() }).unwrap()
+    }
+
+    async fn start(&self) -> (System, Client) {
+        self.start_with(self.config()).await
+    }
+
+    async fn start_with(&self, config: Config) -> (System, Client) {
         let pipeline = Pipeline::read(&self.pipeline, &BTreeMap::new()).unwrap();
         let system = System::start(config, pipeline).await.unwrap();
         let client = Client::new(&system.url()).unwrap();
@@ -116,6 +127,22 @@ async fn publish(system: &System) {
     }
 }
 
+/// Recomputes until the batch part covers everything: the archive may be far behind, and each publication covers what it
+/// has by then.
+async fn publish_all(system: &System, client: &Client, token: &str) -> Value {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let round = system.recompute(Mode::Incremental).await.unwrap();
+        assert!(round.values().all(Result::is_ok), "{round:?}");
+        let answer = rows(client, token).await;
+        if answer["envelope"]["realtime_rows"] == 0 && !answer["envelope"]["version"].is_null() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "batch never covered everything: {}", answer["envelope"]);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Polls `/v1/views/.../rows` until the batch part covers everything.
 async fn wait_for_batch(client: &Client, token: &str) -> Value {
     let deadline = Instant::now() + DEADLINE;
@@ -134,6 +161,8 @@ tests::on_all_parts!(
     a_stopped_system_goes_on_where_it_stood,
     status_shows_every_part_of_the_way,
     a_source_whose_topic_was_replaced_stops_and_says_so,
+    a_poisoned_topic_costs_no_good_event,
+    a_collector_asked_too_much_counts_what_it_accepted,
 );
 
 async fn an_answer_stays_the_same_when_batch_takes_over(kind: Kind) {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::world::{World, event};
 
 /// A gateway on a loopback port; ends with the value.
-struct Served {
+pub(super) struct Served {
     world: World,
     address: String,
     client: reqwest::Client,
@@ -20,7 +20,7 @@ impl Drop for Served {
     }
 }
 
-async fn serve() -> Served {
+pub(super) async fn serve() -> Served {
     let world = World::new();
     world.send(0, [event(0, "A", "ann", 3), event(70, "B & C", "bob", 5)]);
     world.append_run(0).await;
@@ -34,11 +34,11 @@ async fn serve() -> Served {
 }
 
 impl Served {
-    async fn get(&self, path: &str) -> (u16, String, String) {
+    pub(super) async fn get(&self, path: &str) -> (u16, String, String) {
         answer(self.client.get(format!("{}{path}", self.address))).await
     }
 
-    async fn post_sql(&self, body: impl Into<reqwest::Body>) -> (u16, String, String) {
+    pub(super) async fn post_sql(&self, body: impl Into<reqwest::Body>) -> (u16, String, String) {
         answer(self.client.post(format!("{}/v1/sql", self.address)).body(body)).await
     }
 }

@@ -1,5 +1,6 @@
 //! The query gateway on stores in memory: which version and runs it pins, what it answers, what it refuses.
 
+mod fuzz;
 mod http;
 mod pinning;
 mod publication;
