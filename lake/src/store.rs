@@ -16,8 +16,8 @@ use crate::{LakeError, LakeSettings, Table};
 /// Numbers the lakes of this process, so that the query engine can tell their stores apart.
 static NEXT_LAKE: AtomicU64 = AtomicU64::new(0);
 
-/// The object that the probe puts and removes, below the root.
-const PROBE: &str = "_probe";
+/// Folder of the objects that probes put and remove, below the root.
+const PROBES: &str = "_probe";
 
 /// An object store and the tables in it. Cheap to clone.
 #[derive(Clone)]
@@ -51,26 +51,18 @@ impl Lake {
         Self { inner: Arc::new(Inner { store, root, url, settings }) }
     }
 
-    /// Puts an object twice under one name and expects the second to be refused.
+    /// Puts an object twice under one name and expects the second to be refused. `nonce` is drawn for this probe.
     ///
     /// # Errors
     /// [`LakeError::Unusable`]: a store that ignores conditional puts must not be used.
-    pub async fn probe_conditional_put(&self) -> Result<(), LakeError> {
-        let path = self.path(PROBE);
-        // What an earlier probe left behind proves nothing about this one.
-        match self.store().delete(&path).await {
-            Ok(()) | Err(Error::NotFound { .. }) => {}
-            Err(error) => return Err(LakeError::store(&path, error)),
-        }
-        let first = put_new(self.store(), &path, Bytes::from_static(b"1")).await?;
+    pub async fn probe_conditional_put(&self, nonce: u128) -> Result<(), LakeError> {
+        // A name of its own: roles that start together must not remove each other's object between the two puts.
+        let path = self.path(&format!("{PROBES}/{nonce:032x}"));
+        put_new(self.store(), &path, Bytes::from_static(b"1")).await?;
         let second = put_new(self.store(), &path, Bytes::from_static(b"2")).await?;
-        // Another process may probe at the same moment: then both puts of this one are refused, which proves it too.
-        let refused = second == Put::Exists;
-        if first == Put::New || refused {
-            // Left behind, it would only be one object more.
-            let _ = self.store().delete(&path).await;
-        }
-        if refused {
+        // Left behind, it would only be one object more.
+        let _ = self.store().delete(&path).await;
+        if second == Put::Exists {
             return Ok(());
         }
         let reason = format!("{} ignores conditional puts, so two writers could both commit one version", self.store());

@@ -89,7 +89,7 @@ fn refused(result: Result<impl Sized, LakeError>, words: &str) {
 async fn versions_hold_what_was_committed_with_their_facts() {
     let (local, _folder) = local_lake(3);
     for lake in [memory_lake(3), local] {
-        lake.probe_conditional_put().await.unwrap();
+        lake.probe_conditional_put(1).await.unwrap();
         let table = lake.table("raw/edits");
         assert!(table.open().await.unwrap().is_none());
         let created = table.create(numbers_schema()).await.unwrap();

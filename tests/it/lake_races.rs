@@ -34,12 +34,14 @@ enum Fault {
     IsFull,
     /// Another writer comes first at each commit.
     IsOvertaken,
+    /// Before each put another process runs its whole probe.
+    IsProbedByOthers,
 }
 
 /// A store in memory with one fault.
 #[derive(Debug)]
 struct Faulty {
-    inner: InMemory,
+    inner: Arc<InMemory>,
     fault: Fault,
 }
 
@@ -61,6 +63,10 @@ impl ObjectStore for Faulty {
         match self.fault {
             Fault::IgnoresCondition => {
                 self.inner.put_opts(path, payload, PutOptions { mode: PutMode::Overwrite, ..options }).await
+            }
+            Fault::IsProbedByOthers => {
+                lake_in(Arc::clone(&self.inner) as Arc<dyn ObjectStore>, 10).probe_conditional_put(2).await.unwrap();
+                self.inner.put_opts(path, payload, options).await
             }
             _ if !is_commit || is_first => self.inner.put_opts(path, payload, options).await,
             Fault::LosesReplies => {
@@ -114,7 +120,7 @@ impl ObjectStore for Faulty {
 }
 
 fn faulty(fault: Fault) -> Lake {
-    lake_in(Arc::new(Faulty { inner: InMemory::new(), fault }), 10)
+    lake_in(Arc::new(Faulty { inner: Arc::new(InMemory::new()), fault }), 10)
 }
 
 fn is_conflict(result: &Result<Snapshot, LakeError>) -> bool {
@@ -123,13 +129,19 @@ fn is_conflict(result: &Result<Snapshot, LakeError>) -> bool {
 
 #[tokio::test]
 async fn a_store_that_ignores_conditions_is_refused_by_the_probe() {
-    let error = faulty(Fault::IgnoresCondition).probe_conditional_put().await.unwrap_err();
+    let error = faulty(Fault::IgnoresCondition).probe_conditional_put(1).await.unwrap_err();
     assert!(matches!(error, LakeError::Unusable { .. }), "{error}");
     let (local, _folder) = local_lake(10);
     for lake in [memory_lake(10), local] {
-        lake.probe_conditional_put().await.unwrap();
-        lake.probe_conditional_put().await.unwrap();
+        lake.probe_conditional_put(1).await.unwrap();
+        lake.probe_conditional_put(1).await.unwrap();
     }
+}
+
+/// Roles that start together probe the same store.
+#[tokio::test]
+async fn a_probe_is_not_disturbed_by_others() {
+    faulty(Fault::IsProbedByOthers).probe_conditional_put(1).await.unwrap();
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ pub async fn open_lake(settings: &LakeSettings, data_dir: &DataDir) -> Result<La
         LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str()),
     };
     let lake = Lake::with_settings(store, object_store::path::Path::from(prefix), settings.tables);
-    lake.probe_conditional_put().await.context("the object store cannot be used for tables")?;
+    lake.probe_conditional_put(RandomIds.next_id()).await.context("the object store cannot be used for tables")?;
     Ok(lake)
 }
 
