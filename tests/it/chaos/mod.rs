@@ -146,7 +146,7 @@ async fn every_answer_is_right_whatever_is_killed_stopped_doubled_or_wiped() {
     };
     let mut reader = reader.into_inner();
     settle(&world, &cluster, oracle, &mut reader, load.events as usize).await;
-    report(&steps, &load, &reader, cluster.failed_starts);
+    report(&steps, &load, &reader, &cluster);
 }
 
 async fn take_steps(
@@ -220,11 +220,12 @@ fn tail(log: &str) -> String {
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
-fn report(steps: &[Step], load: &Load, reader: &Reader, failed_starts: usize) {
+fn report(steps: &[Step], load: &Load, reader: &Reader, cluster: &Cluster) {
     let kills: usize = steps.iter().map(|step| step.fault.kills()).sum();
     eprintln!(
         "chaos: {} faults with {kills} kills; {} events; {} answers, {} of them stale, {} different ones compared; {} batch \
-         versions served; {} answers 503 of new gateways; {failed_starts} starts repeated",
+         versions served; {} answers 503 of new gateways; {} starts repeated; {} crashes of \
+         librdkafka",
         steps.len(),
         load.events,
         reader.answers,
@@ -232,6 +233,8 @@ fn report(steps: &[Step], load: &Load, reader: &Reader, failed_starts: usize) {
         reader.compared,
         reader.versions.len(),
         reader.not_yet,
+        cluster.failed_starts,
+        cluster.crashes,
     );
     assert!(reader.versions.len() > 1, "batch versions were published meanwhile");
 }
