@@ -19,9 +19,12 @@ const EVENTS_PER_REQUEST: u64 = 40;
 const REMEMBERED: usize = 2_000;
 const PAUSE: Duration = Duration::from_millis(30);
 
+/// Offsets by partition, and when it was known that everything below is stored.
+type Moment = (DateTime<Utc>, BTreeMap<i32, i64>);
+
 /// What the collector has acknowledged, for those who judge answers.
 #[derive(Default)]
-pub struct Acknowledged(Mutex<Vec<(DateTime<Utc>, BTreeMap<i32, i64>)>>);
+pub struct Acknowledged(Mutex<Vec<Moment>>);
 
 impl Acknowledged {
     fn note(&self, token: &str) {

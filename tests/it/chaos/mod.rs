@@ -162,7 +162,12 @@ async fn take_steps(
         cluster.take(world, step).await;
         if number % STEPS_BETWEEN_CHECKS == 0 {
             oracle = catch_up(oracle).await;
-            reader.lock().await.check(&oracle);
+            let mut reader = reader.lock().await;
+            reader.check(&oracle);
+            eprintln!(
+                "    {} of {} answers stale, {} compared: {:?}",
+                reader.stale, reader.answers, reader.compared, reader.reasons
+            );
         }
     }
     oracle
@@ -236,5 +241,6 @@ fn report(steps: &[Step], load: &Load, reader: &Reader, cluster: &Cluster) {
         cluster.failed_starts,
         cluster.crashes,
     );
+    eprintln!("chaos: stale because {:#?}", reader.reasons);
     assert!(reader.versions.len() > 1, "batch versions were published meanwhile");
 }

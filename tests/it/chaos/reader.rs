@@ -32,6 +32,8 @@ pub struct Reader {
     pub answers: u64,
     /// Those that said that they are stale.
     pub stale: u64,
+    /// Why they are, numbers left out.
+    pub reasons: BTreeMap<String, u64>,
     /// Those that were compared with the oracle.
     pub compared: u64,
     /// Answers 5xx of gateways that had nothing to answer from yet.
@@ -78,6 +80,10 @@ impl Reader {
         (self.heads, self.has_answered) = (heads.clone(), true);
         self.answers += 1;
         self.stale += u64::from(envelope["stale"] == true);
+        for reason in envelope["stale_reasons"].as_array().unwrap() {
+            let reason = reason.as_str().unwrap().replace(|letter: char| letter.is_ascii_digit(), "");
+            *self.reasons.entry(reason).or_default() += 1;
+        }
         self.versions.extend(envelope["version"].as_i64());
         let recorded = Recorded {
             heads,
