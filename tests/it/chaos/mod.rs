@@ -42,6 +42,8 @@ const PAGES: usize = 7;
 const PARTITIONS: i32 = 4;
 const STALE_AFTER: Duration = Duration::from_secs(3);
 const KILLS: usize = 25;
+/// Its first steps hold most kinds of faults.
+const SEED: u64 = 2;
 /// So often the answers so far are compared, so that a wrong one ends a long run early.
 const STEPS_BETWEEN_CHECKS: usize = 5;
 
@@ -122,7 +124,7 @@ fn number(name: &str) -> Option<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_right_whatever_is_killed_stopped_doubled_or_wiped() {
-    let seed = number("TWOFOLD_CHAOS_SEED").unwrap_or(1);
+    let seed = number("TWOFOLD_CHAOS_SEED").unwrap_or(SEED);
     let kills = number("TWOFOLD_CHAOS_KILLS").map_or(KILLS, |kills| kills as usize);
     let Some(world) = World::new().await else { return };
     eprintln!("chaos: repeat with TWOFOLD_CHAOS_SEED={seed} TWOFOLD_CHAOS_KILLS={kills}");

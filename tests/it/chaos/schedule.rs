@@ -88,7 +88,8 @@ pub fn draw(seed: u64, kills: usize) -> Vec<Step> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut steps: Vec<Step> = Vec::new();
     while steps.iter().map(|step| step.fault.kills()).sum::<usize>() < kills {
-        let quiet = millis(&mut rng, 50, 2_000);
+        // Mostly into what the last one left behind, sometimes into a system that is whole again.
+        let quiet = if rng.random_bool(0.3) { millis(&mut rng, 2_000, 8_000) } else { millis(&mut rng, 50, 1_500) };
         steps.push(Step { quiet, fault: draw_fault(&mut rng) });
     }
     steps
