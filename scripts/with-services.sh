@@ -13,12 +13,17 @@ outcome=failed
 
 finish() {
   trap '' INT TERM
+  # Those that a test had for itself and could not end.
+  local own
+  for own in "$dir"/own-*/; do
+    if [ -e "$own/env" ]; then "$here/services.sh" down "$own"; fi
+  done
   "$here/services.sh" down "$dir"
   if [ "$outcome" = done ]; then
     rm -rf "$dir"
   else
     # Their logs may say why; their data would only fill the disk.
-    rm -rf "$dir/kafka" "$dir/redis" "$dir/s3"
+    rm -rf "$dir"/{,own-*/}{kafka,redis,s3}
     echo "with-services: logs of Kafka, Redis and S3 are in $dir" >&2
   fi
 }

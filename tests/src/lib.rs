@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests wait for processes, with a deadline by the clock")]
 
+pub mod own_services;
 pub mod parts;
 pub mod process;
 pub mod redis;

@@ -92,6 +92,14 @@ impl Running {
 
     /// Starts one role and waits until it is ready.
     pub async fn start_role(setup: &Setup, role: &[&str]) -> Self {
+        Self::try_start_role(setup, role).await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// Starts one role and waits until it is ready.
+    ///
+    /// # Errors
+    /// How it ended instead, or that it was not ready in time, with its log.
+    pub async fn try_start_role(setup: &Setup, role: &[&str]) -> Result<Self, String> {
         let port = free_port();
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(setup.data_dir.with_extension("log")).unwrap();
@@ -107,21 +115,23 @@ impl Running {
         let address = format!("http://127.0.0.1:{port}");
         let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
         let mut running = Self { setup: setup.clone(), child, address, client };
-        running.wait_until_ready().await;
-        running
+        running.wait_until_ready().await?;
+        Ok(running)
     }
 
-    async fn wait_until_ready(&mut self) {
+    async fn wait_until_ready(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Ok(Some(status)) = self.child.try_wait() {
-                panic!("it ended with {status}:\n{}", self.log());
+                return Err(format!("it ended with {status}:\n{}", self.log()));
             }
             let answer = self.client.get(format!("{}/readyz", self.address)).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
-                return;
+                return Ok(());
             }
-            assert!(Instant::now() < deadline, "not ready in time:\n{}", self.log());
+            if Instant::now() >= deadline {
+                return Err(format!("not ready in time:\n{}", self.log()));
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -129,6 +139,11 @@ impl Running {
     /// The process, for asking the operating system about it.
     pub fn process_id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How the process ended, if nobody killed it and it is gone nevertheless.
+    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        self.child.try_wait().unwrap()
     }
 
     /// What the process has written.

@@ -44,8 +44,13 @@ impl Services {
             eprintln!("skipped: no Kafka here; `make test` starts it where Java and Maven are installed");
             return None;
         }
-        let read = |name: &str| std::env::var(format!("TWOFOLD_TEST_{name}")).unwrap_or_else(|_| panic!("no {name}"));
-        Some(Self {
+        Some(Self::read(|name| std::env::var(name).ok()))
+    }
+
+    /// The services that some lookup knows by the names of `services.sh`.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let read = |name: &str| lookup(&format!("TWOFOLD_TEST_{name}")).unwrap_or_else(|| panic!("no {name}"));
+        Self {
             kafka: read("KAFKA"),
             kafka_sasl: read("KAFKA_SASL"),
             kafka_user: read("KAFKA_USER"),
@@ -56,7 +61,7 @@ impl Services {
             s3_access_key: read("S3_ACCESS_KEY"),
             s3_secret_key: read("S3_SECRET_KEY"),
             name: format!("t{:08x}", rand::random::<u32>()),
-        })
+        }
     }
 
     /// The settings, as environment variables, of a Twofold that uses all of them.
