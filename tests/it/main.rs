@@ -50,6 +50,9 @@ mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.
 mod master;
 
+/// Whole systems in virtual time under seeded faults: every answer is right for the head it claims; planted bugs are found.
+mod simulation;
+
 /// The binary as a black box: output and exit codes.
 mod cli;
 /// Real events through the whole system, against an independent fold, on memory and on Redis.
