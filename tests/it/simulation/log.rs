@@ -1,14 +1,19 @@
 //! The event log of one role: the shared log in memory behind the dice.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
+use tokio::time::{Instant, sleep};
 use views::{Offset, PartitionId};
 
 use super::chance::{Gate, Part};
+
+/// How soon a poll that found nothing looks again.
+const AGAIN: Duration = Duration::from_millis(60);
 
 /// See the module.
 pub struct SimLog {
@@ -60,7 +65,8 @@ impl LogConsumer for SimConsumer {
     }
 
     async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
-        let mut polled = self.gate.call((Part::Log, "poll"), self.inner.poll(limit), failed).await?;
+        let look = look(self.inner.as_mut(), limit);
+        let mut polled = self.gate.call((Part::Log, "poll"), look, failed).await?;
         if let (Poll::Records(records), true) = (&mut polled, self.hides_ids) {
             for record in records {
                 record.event_id = Some(Bytes::from(format!("hidden {}", record.offset)));
@@ -71,5 +77,18 @@ impl LogConsumer for SimConsumer {
 
     async fn report_progress(&mut self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
         self.inner.report_progress(offsets).await
+    }
+}
+
+/// A poll that waits by looking again: those who wait for a change of the log are woken in an order drawn by tokio.
+async fn look(inner: &mut dyn LogConsumer, limit: PollLimit) -> Result<Poll, EventLogError> {
+    let deadline = Instant::now() + limit.wait;
+    loop {
+        let polled = inner.poll(PollLimit { wait: Duration::ZERO, ..limit }).await?;
+        let is_empty = matches!(&polled, Poll::Records(records) if records.is_empty());
+        if !is_empty || Instant::now() >= deadline {
+            return Ok(polled);
+        }
+        sleep(AGAIN.min(deadline - Instant::now())).await;
     }
 }
