@@ -114,13 +114,13 @@ impl SimRealtime {
         let memory = &self.shared.memory;
         let mut swapped = memory.swap_index(partition, expected, &next, grace).await?;
         if let Swap::Lost(found) = &swapped {
-            let forced = match (self.bug, found, &decided_on) {
-                (Some(Bug::AppendWithoutComparison), _, _) => Some(next.clone()),
-                (Some(Bug::MergeByHeadAlone), Some(found), Some(before)) => merge_by_place(before, &next, found),
+            let forced = found.as_ref().zip(decided_on.as_ref()).and_then(|(found, before)| match self.bug {
+                Some(Bug::AppendWithoutComparison) => append_anyway(before, &next, found),
+                Some(Bug::MergeByHeadAlone) => merge_by_place(before, &next, found),
                 _ => None,
-            };
-            if let Some(forced) = forced {
-                let stamp = found.as_ref().map(|found| found.stamp);
+            });
+            if let (Some(forced), Some(found)) = (forced, found) {
+                let stamp = Some(found.stamp);
                 next = forced;
                 swapped = memory.swap_index(partition, stamp, &next, grace).await?;
             }
@@ -143,6 +143,14 @@ impl SimRealtime {
         };
         keys.iter().zip(found).map(remember).collect()
     }
+}
+
+/// An append to whatever is stored by now.
+fn append_anyway(before: &Index, next: &Index, found: &Index) -> Option<Index> {
+    let appended = next.runs.iter().filter(|run| !before.runs.contains(run)).cloned();
+    let mut forced = Index { stamp: next.stamp, head: next.head, ..found.clone() };
+    forced.runs.extend(appended);
+    (next.head.offset > before.head.offset).then_some(forced)
 }
 
 /// A merge that looks at the head alone and names its runs by their places.
