@@ -8,6 +8,7 @@
 
 mod bugs;
 mod chance;
+mod directed;
 mod log;
 mod objects;
 mod plan;
