@@ -2,6 +2,7 @@
 #
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
 #   make test                    all tests (FILTER=name for some of them)
+#   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for
 #   make bench ARGS="recompute"  figures beside their limits, all or one section
 #   make check                   formatting, lints, documentation
 #   make clean                   forget what was built
@@ -15,11 +16,12 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/twofold/target
 CARGO ?= cargo
 ARGS ?=
 FILTER ?=
+SEEDS ?= 20000
 
-.PHONY: help demo test bench check fmt clean tools services
+.PHONY: help demo test sim bench check fmt clean tools services
 
 help:
-	@sed -n '3,8s/^# \{0,1\}//p' Makefile
+	@sed -n '3,9s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --workspace --bins
@@ -30,6 +32,9 @@ demo: tools
 test: tools services
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --test it -- $(FILTER)
+
+sim: tools
+	TWOFOLD_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --workspace --test it -- --nocapture simulation::every
 
 # The profile of demo and tests: libraries optimised, no second build of the query engine.
 bench: tools services

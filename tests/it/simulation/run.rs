@@ -136,6 +136,9 @@ pub fn sweep(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> (Option<(Plan, Vi
                     }
                     let plan = Plan::draw(seed, bug);
                     let outcome = run(&plan);
+                    if seed % 500 == 499 {
+                        eprintln!("simulation: seed {seed}");
+                    }
                     totals.lock().unwrap().add(&outcome);
                     if let Some(violation) = outcome.violation {
                         let mut found = found.lock().unwrap();
