@@ -18,10 +18,13 @@ const LONG: Duration = Duration::from_secs(3_600);
 /// Changes of a partition that a fail-over can take back.
 const REMEMBERED: usize = 8;
 
+/// A partition as it was: its index and the blobs that it named.
+type OlderCopy = (Index, Vec<(BlobKey, Bytes)>);
+
 /// What all roles share.
 pub struct Shared {
     pub memory: MemoryStore,
-    past: Mutex<BTreeMap<PartitionKey, Vec<(Index, Vec<(BlobKey, Bytes)>)>>>,
+    past: Mutex<BTreeMap<PartitionKey, Vec<OlderCopy>>>,
     /// By stamp, so that a planted bug can tell what a change was decided on.
     known: Mutex<BTreeMap<u128, Index>>,
     evicted: Mutex<BTreeSet<BlobKey>>,
