@@ -3,6 +3,7 @@
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
 #   make test                    all tests (FILTER=name for some of them)
 #   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
+#   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for
 #   make bench ARGS="recompute"  figures beside their limits, all or one section
 #   make release                 the binary as it is shipped, all of it optimised
 #   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
@@ -19,15 +20,16 @@ CARGO ?= cargo
 ARGS ?=
 FILTER ?=
 KILLS ?= 500
+SEEDS ?= 20000
 SEED ?= $(shell echo $$RANDOM)
 
 # Where `services-up` keeps addresses, logs and data. Tests use a scratch folder of their own.
 SERVICES := $(HOME)/.cache/twofold/services
 
-.PHONY: help demo test chaos bench release check fmt clean tools services services-up services-down
+.PHONY: help demo test chaos sim bench release check fmt clean tools services services-up services-down
 
 help:
-	@sed -n '3,12s/^# \{0,1\}//p' Makefile
+	@sed -n '3,13s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --workspace --bins
@@ -47,6 +49,9 @@ chaos: tools services
 	$(CARGO) test --locked --workspace --test it --no-run
 	TWOFOLD_CHAOS_KILLS=$(KILLS) TWOFOLD_CHAOS_SEED=$(SEED) \
 	  scripts/with-services.sh $(CARGO) test --locked --workspace --test it -- chaos:: --nocapture
+
+sim: tools
+	TWOFOLD_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --workspace --test it -- --nocapture simulation::every
 
 # The profile of demo and tests: libraries optimised, no second build of the query engine.
 bench: tools services

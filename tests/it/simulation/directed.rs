@@ -1,0 +1,146 @@
+//! Interleavings by hand that random search rarely meets; each was a counter-example of the protocol's model when one
+//! rule was left out.
+
+use views::{
+    Counters, DefinitionHash, DefinitionNumber, Fingerprint, Incarnation, Index, IndexRefusal, IndexStamp, Offset,
+    Position, Run, RunId, RunView, Start, TilingGap, TimestampMicros, choose_start, tile,
+};
+
+use super::plan::{Act, Bug, Plan, Rates};
+use super::run::{run, shrink, sweep};
+
+const VIEW: DefinitionHash = DefinitionHash(7);
+const NOW: TimestampMicros = TimestampMicros(0);
+
+fn at(offset: i64) -> Position {
+    match offset {
+        0 => Position::start(Incarnation(0)),
+        _ => Position {
+            offset: Offset(offset),
+            max_timestamp: TimestampMicros(offset),
+            fingerprint: Fingerprint(offset.unsigned_abs().into()),
+            incarnation: Incarnation(0),
+        },
+    }
+}
+
+fn piece(id: u128, from: i64, to: i64) -> Run {
+    let counters = Counters { rows: (to - from).unsigned_abs(), ..Counters::default() };
+    let views = vec![RunView { view: VIEW, rows: 1 }];
+    Run { id: RunId(id), from: at(from), to: at(to), views, counters, starts_at_border: from == 0 }
+}
+
+fn index(stamp: u128, runs: &[(u128, i64, i64)]) -> Index {
+    let empty = Index::new(IndexStamp(stamp), DefinitionNumber(1), at(runs.first().map_or(0, |run| run.1)), NOW);
+    let append = |index: Index, run: &(u128, i64, i64)| {
+        index.append(IndexStamp(stamp), DefinitionNumber(1), piece(run.0, run.1, run.2), NOW).unwrap()
+    };
+    runs.iter().fold(empty, append)
+}
+
+/// A plan without chance: the acts alone, each after some milliseconds, under a seed for delays.
+fn check(seed: u64, delay: u32, acts: &[(u64, Act)]) {
+    let plan = Plan {
+        seed,
+        rates: Rates { delay, fail: 0, kill: 0 },
+        acts: acts.to_vec(),
+        is_shared: false,
+        has_second_archiver: true,
+        has_second_batch: true,
+        bug: None,
+    };
+    let outcome = run(&plan);
+    assert_eq!(outcome.violation, None, "{plan:?}");
+    assert!(outcome.answers > 0);
+}
+
+#[test]
+fn a_merge_decided_before_a_fail_over_is_refused_at_the_same_head() {
+    // Decided on [0,2) [2,3); the store falls back to [0,2) and another worker divides the rest differently.
+    let decided = index(1, &[(1, 0, 2), (2, 2, 3)]);
+    let merged = piece(9, 0, 3);
+    let after = index(2, &[(1, 0, 2), (3, 2, 3)]);
+    assert_eq!(decided.head, after.head, "a comparison of heads would not see the difference");
+    let refused = after.merge(IndexStamp(3), &[RunId(1), RunId(2)], merged);
+    assert_eq!(refused, Err(IndexRefusal::RunsGone));
+}
+
+#[test]
+fn a_merge_that_would_cross_the_border_behind_a_fail_over_is_refused() {
+    let decided = index(1, &[(1, 0, 2), (2, 2, 4)]);
+    let after = index(2, &[(1, 0, 2), (3, 2, 3), (4, 3, 4)]);
+    assert_eq!(decided.head, after.head);
+    assert_eq!(after.merge(IndexStamp(3), &[RunId(1), RunId(2)], piece(9, 0, 4)), Err(IndexRefusal::RunsGone));
+}
+
+#[test]
+fn an_index_that_failed_over_below_the_cut_is_left_behind_by_a_jump() {
+    // Published at 6, the store came back with head 3: going on at 3 would leave a part below the cut in the runs.
+    let older = index(1, &[(1, 0, 3)]);
+    assert_eq!(choose_start(Some(&older), &[at(6)], at(0)), Start::Jump(at(6)));
+    let jumped = older.jump(IndexStamp(2), DefinitionNumber(1), at(6), NOW).unwrap();
+    let next = jumped.append(IndexStamp(3), DefinitionNumber(1), piece(2, 6, 8), NOW).unwrap();
+    assert_eq!(tile(Some(&next), VIEW, at(6)).unwrap().head, at(8));
+    assert_eq!(tile(Some(&next), VIEW, at(0)), Err(TilingGap::NotAt { at: Offset(3), found: Offset(6) }));
+}
+
+#[test]
+fn a_wiped_store_is_filled_from_the_least_of_several_cuts() {
+    assert_eq!(choose_start(None, &[at(6), at(3)], at(0)), Start::Create(at(3)));
+}
+
+#[test]
+fn a_topic_created_again_and_already_longer_does_not_tile() {
+    let mut other = index(1, &[(1, 3, 5)]);
+    other.runs[0].from.fingerprint = Fingerprint(99);
+    assert_eq!(tile(Some(&other), VIEW, at(3)), Err(TilingGap::OtherRecords { at: Offset(3) }));
+}
+
+#[test]
+fn two_workers_and_fail_overs_between_their_merges_count_each_event_once() {
+    let acts = [(300, Act::Send(6)), (700, Act::FailOver(0, 2)), (100, Act::FailOver(1, 3))];
+    check(11, 120, &[acts, acts, acts, acts].concat());
+}
+
+#[test]
+fn a_fail_over_right_after_a_publication_counts_each_event_once() {
+    let acts = [(100, Act::Send(10)), (4_200, Act::FailOver(0, 6)), (10, Act::FailOver(1, 6)), (10, Act::Send(4))];
+    check(12, 0, &[acts, acts].concat());
+}
+
+#[test]
+fn copies_on_both_sides_of_a_wipe_are_counted_once() {
+    let acts = [(100, Act::Send(10)), (900, Act::Wipe), (100, Act::Send(10))];
+    check(13, 40, &[acts, acts, acts].concat());
+}
+
+#[test]
+fn copies_in_an_added_partition_follow_the_law() {
+    check(14, 20, &[(100, Act::Send(10)), (500, Act::Grow), (10, Act::Send(10)), (3_000, Act::Send(10))]);
+}
+
+#[test]
+fn a_worker_that_wakes_up_after_others_went_on_changes_nothing() {
+    let acts = [(100, Act::Send(5)), (50, Act::Pause(2, 9)), (900, Act::Send(11)), (8_500, Act::Pause(3, 9))];
+    check(15, 60, &[acts, acts].concat());
+}
+
+#[test]
+fn definitions_that_change_under_way_are_built_beside_the_old_ones() {
+    check(16, 20, &[(100, Act::Send(11)), (4_000, Act::Upgrade), (10, Act::Send(11)), (5_000, Act::Send(3))]);
+}
+
+#[test]
+fn records_that_expire_after_a_wipe_are_read_from_the_master_dataset() {
+    let acts = [(100, Act::Send(11)), (3_000, Act::Expire(0)), (1, Act::Expire(1)), (1, Act::Wipe), (50, Act::Send(5))];
+    check(17, 20, &[acts, acts].concat());
+}
+
+#[test]
+fn a_plan_that_fails_is_shrunk() {
+    let (found, _) = sweep(0..100, Some(Bug::AppendWithoutComparison));
+    let (plan, violation) = found.unwrap();
+    let (small, same) = shrink(plan.clone(), violation.clone(), 30);
+    assert_eq!(same.kind, violation.kind);
+    assert!(small.acts.len() < plan.acts.len(), "{small:?}");
+}

@@ -1,0 +1,152 @@
+//! What happens in a simulated world, drawn from its seed before it begins; small enough to print, repeat and shrink.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// How often calls go wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Of a thousand calls, before and after each.
+    pub delay: u32,
+    /// Of a thousand calls.
+    pub fail: u32,
+    /// Of ten thousand calls of a role that can be killed.
+    pub kill: u32,
+}
+
+/// Mistakes planted into stores, to see that they are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    CutTooHigh,
+    AppendWithoutComparison,
+    MergeByHeadAlone,
+    RunsCachedByCount,
+    ExpiryOneRunEarly,
+    NotPrimed,
+    RebasedCommit,
+}
+
+/// Something that happens to the world from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Events are sent.
+    Send(u32),
+    /// The realtime store goes back by some changes in one partition.
+    FailOver(i32, usize),
+    /// The realtime store forgets everything.
+    Wipe,
+    /// A blob that an index names is gone.
+    Evict(i32),
+    /// A role stands still for some seconds.
+    Pause(usize, u64),
+    /// A role is killed.
+    Kill(usize),
+    /// The log forgets records that are archived.
+    Expire(i32),
+    /// The topic gets a partition more.
+    Grow,
+    /// Log, object store or realtime store cannot be reached for some seconds.
+    Down(u8, u64),
+    /// All roles go over to other definitions, one after the other.
+    Upgrade,
+}
+
+/// What happens in one world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub seed: u64,
+    pub rates: Rates,
+    /// Each after some milliseconds.
+    pub acts: Vec<(u64, Act)>,
+    /// Whether the speed workers share the partitions, or both own all of them.
+    pub is_shared: bool,
+    pub has_second_archiver: bool,
+    pub has_second_batch: bool,
+    pub bug: Option<Bug>,
+}
+
+/// The roles that acts can hit: two archivers, two speed workers, two batch schedulers.
+pub const ROLES: usize = 6;
+
+impl Plan {
+    /// The plan of a seed; the four mixes of faults of the model take turns.
+    pub fn draw(seed: u64, bug: Option<Bug>) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mix = seed % 4;
+        let rates = Rates {
+            delay: rng.random_range(0..80),
+            fail: if rng.random_bool(0.5) { rng.random_range(0..25) } else { 0 },
+            kill: if rng.random_bool(0.5) { rng.random_range(0..25) } else { 0 },
+        };
+        let count = rng.random_range(6..16);
+        let mut acts: Vec<(u64, Act)> =
+            (0..count).map(|_| (rng.random_range(50..3_500), draw_act(&mut rng, mix))).collect();
+        if (mix == 2 || mix == 3) && rng.random_bool(0.4) {
+            let place = rng.random_range(0..acts.len());
+            acts.insert(place, (500, Act::Upgrade));
+        }
+        Self {
+            seed,
+            rates,
+            acts,
+            is_shared: bug == Some(Bug::NotPrimed) || rng.random_bool(0.4),
+            has_second_archiver: rng.random_bool(0.5),
+            has_second_batch: rng.random_bool(0.5),
+            bug,
+        }
+    }
+
+    /// Whether the realtime store never loses what it has acknowledged, and definitions stay.
+    pub fn is_lossless(&self) -> bool {
+        let is_loss = |act: &Act| matches!(act, Act::FailOver(..) | Act::Wipe | Act::Evict(_) | Act::Upgrade);
+        !self.acts.iter().any(|(_, act)| is_loss(act))
+    }
+
+    /// Smaller plans, boldest first, that may show the same violation.
+    pub fn smaller(&self) -> Vec<Self> {
+        let mut plans = Vec::new();
+        let mut propose = |change: &dyn Fn(&mut Self)| {
+            let mut plan = self.clone();
+            change(&mut plan);
+            if plan != *self {
+                plans.push(plan);
+            }
+        };
+        propose(&|plan| plan.rates = Rates::default());
+        propose(&|plan| plan.rates.kill = 0);
+        propose(&|plan| plan.rates.fail = 0);
+        propose(&|plan| plan.rates.delay = 0);
+        propose(&|plan| plan.has_second_archiver = false);
+        propose(&|plan| plan.has_second_batch = false);
+        let count = self.acts.len();
+        for size in [count / 2, count / 4, 1].into_iter().filter(|size| *size > 0) {
+            for first in (0..count).step_by(size) {
+                propose(&|plan| drop(plan.acts.drain(first..(first + size).min(count))));
+            }
+        }
+        for place in 0..count {
+            propose(&|plan| {
+                if let (_, Act::Send(events)) = &mut plan.acts[place] {
+                    *events = (*events / 2).max(1);
+                }
+            });
+        }
+        plans
+    }
+}
+
+fn draw_act(rng: &mut StdRng, mix: u64) -> Act {
+    let partition = rng.random_range(0..2);
+    let is_losing = mix == 1 || mix == 3;
+    match rng.random_range(0..24) {
+        0 | 1 if is_losing => Act::FailOver(partition, rng.random_range(1..6)),
+        2 if is_losing => Act::Wipe,
+        3 if is_losing => Act::Evict(partition),
+        4 | 5 => Act::Pause(rng.random_range(0..ROLES), rng.random_range(1..12)),
+        6 => Act::Kill(rng.random_range(0..ROLES)),
+        7 if mix != 0 => Act::Expire(partition),
+        8 if mix >= 2 => Act::Grow,
+        9 => Act::Down(rng.random_range(0..3), rng.random_range(1..6)),
+        _ => Act::Send(rng.random_range(1..12)),
+    }
+}

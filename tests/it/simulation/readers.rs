@@ -1,0 +1,103 @@
+//! Gateways that are asked all the while, and what every answer is held against.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Int64Type};
+use query_gateway::{Envelope, Gateway, GatewayError, RowsAnswer, RowsRequest};
+use views::{Offset, PartitionId};
+
+use super::traffic::{Traffic, View};
+
+/// What a run of the simulation found wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub kind: &'static str,
+    pub text: String,
+}
+
+impl Violation {
+    pub fn new(kind: &'static str, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into() }
+    }
+}
+
+/// One gateway with one question that it is asked again and again.
+pub struct Reader {
+    pub name: String,
+    pub gateway: Arc<Gateway>,
+    pub view: View,
+    /// Whether a gap in the runs has no excuse.
+    pub is_lossless: bool,
+    heads: BTreeMap<PartitionId, Offset>,
+    pub answers: u64,
+}
+
+impl Reader {
+    pub fn new(name: String, gateway: Arc<Gateway>, view: View, is_lossless: bool) -> Self {
+        Self { name, gateway, view, is_lossless, heads: BTreeMap::new(), answers: 0 }
+    }
+
+    /// Asks once; the envelope of the answer, if there is one.
+    pub async fn ask(&mut self, traffic: &tokio::sync::Mutex<Traffic>) -> Result<Option<Envelope>, Violation> {
+        let answer = match self.gateway.rows(&RowsRequest::new(self.view.name())).await {
+            Ok(answer) => answer,
+            Err(GatewayError::Building { .. } | GatewayError::Unavailable { .. }) => return Ok(None),
+            Err(error) => return Err(Violation::new("failed query", format!("{}: {error}", self.name))),
+        };
+        self.answers += 1;
+        let envelope = &answer.envelope;
+        let right = traffic.lock().await.fold(self.view, &envelope.cut, &envelope.head);
+        let found = rows_of(&answer, self.view);
+        if found != right {
+            let text = format!("{} {:?}: {found:?} instead of {right:?} at {envelope:?}", self.name, self.view);
+            return Err(Violation::new("wrong answer", text));
+        }
+        self.check_head(envelope)?;
+        self.check_gap(envelope)?;
+        Ok(Some(answer.envelope))
+    }
+
+    /// A gateway never takes back what it has shown, whatever the stores do.
+    fn check_head(&mut self, envelope: &Envelope) -> Result<(), Violation> {
+        for (partition, head) in std::mem::replace(&mut self.heads, envelope.head.clone()) {
+            if envelope.head.get(&partition).is_none_or(|now| *now < head) {
+                let text =
+                    format!("{} {:?}: partition {partition} was at {head}, now {envelope:?}", self.name, self.view);
+                return Err(Violation::new("head went back", text));
+            }
+        }
+        Ok(())
+    }
+
+    /// A run that should be there is missing. (A cut inside a run is no mistake: the next cut repairs it.)
+    fn check_gap(&self, envelope: &Envelope) -> Result<(), Violation> {
+        let is_missing = |reason: &String| {
+            let at = number_after(reason, "no run starts at ").zip(number_after(reason, "the next one starts at "));
+            at.is_some_and(|(at, next)| next > at) || reason.contains("the runs end at")
+        };
+        match envelope.stale_reasons.iter().find(|reason| is_missing(reason)) {
+            Some(reason) if self.is_lossless => {
+                Err(Violation::new("run missing", format!("{} {:?}: {reason}", self.name, self.view)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn number_after(text: &str, words: &str) -> Option<i64> {
+    let rest = &text[text.find(words)? + words.len()..];
+    let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..digits].parse().ok()
+}
+
+fn rows_of(answer: &RowsAnswer, view: View) -> BTreeMap<String, Vec<i64>> {
+    let rows = &answer.rows;
+    let groups = arrow::compute::cast(rows.column(0), &DataType::Utf8).unwrap();
+    let groups = groups.as_string::<i32>();
+    let measure = |name: &&str| arrow::compute::cast(rows.column_by_name(name).unwrap(), &DataType::Int64).unwrap();
+    let measures: Vec<_> = view.measure_names().iter().map(measure).collect();
+    let value = |row: usize| measures.iter().map(|one| one.as_primitive::<Int64Type>().value(row)).collect();
+    (0..groups.len()).map(|row| (groups.value(row).to_owned(), value(row))).collect()
+}
