@@ -50,10 +50,10 @@ mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.
 mod master;
 
-/// Whole systems in virtual time under seeded faults: every answer is right for the head it claims; planted bugs are found.
-mod simulation;
 /// Roles as processes on real parts: killed, stopped, doubled, their stores away, wiped, older; every answer right.
 mod chaos;
+/// Whole systems in virtual time under seeded faults: every answer is right for its head; planted bugs are found.
+mod simulation;
 
 /// The binary as a black box: output and exit codes.
 mod cli;

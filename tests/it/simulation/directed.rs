@@ -20,6 +20,7 @@ fn at(offset: i64) -> Position {
             max_timestamp: TimestampMicros(offset),
             fingerprint: Fingerprint(offset.unsigned_abs().into()),
             incarnation: Incarnation(0),
+            capped: None,
         },
     }
 }

@@ -75,6 +75,10 @@ impl LogConsumer for SimConsumer {
         Ok(polled)
     }
 
+    fn take_ends(&mut self) -> BTreeMap<PartitionId, Duration> {
+        self.inner.take_ends()
+    }
+
     async fn report_progress(&mut self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
         self.inner.report_progress(offsets).await
     }

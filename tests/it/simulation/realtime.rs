@@ -213,4 +213,8 @@ impl RealtimeStore for SimRealtime {
         let name = format!("swap {} to {}", partition.partition, next.head.offset);
         self.gate.call((Part::Realtime, &name), self.swap(partition, expected, next, grace), failed).await
     }
+
+    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.shared.memory.discard_corrupt_index(partition).await
+    }
 }

@@ -9,8 +9,9 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use batch_layer::BatchParts;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
-use batch_layer::run::{BatchComponents, BatchParts, BatchStatus, run_archive, run_batch};
+use batch_layer::run::{BatchComponents, BatchStatus, run_archive, run_batch};
 use batch_layer::{BatchSettings, RecomputeSettings};
 use event_log::master::MasterDataset;
 use event_log::memory::MemoryLog;
