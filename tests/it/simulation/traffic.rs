@@ -122,36 +122,36 @@ impl Traffic {
 /// The views of the simulated pipelines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum View {
-    ByPage,
-    BySize,
+    Page,
+    Size,
     /// `by_page` with other words.
-    ByPageChanged,
+    ChangedPage,
 }
 
 impl View {
     pub fn name(self) -> &'static str {
-        if self == Self::BySize { "by_size" } else { "by_page" }
+        if self == Self::Size { "by_size" } else { "by_page" }
     }
 
     pub fn measure_names(self) -> &'static [&'static str] {
-        if self == Self::BySize { &["edits", "pages"] } else { &["edits", "added", "most"] }
+        if self == Self::Size { &["edits", "pages"] } else { &["edits", "added", "most"] }
     }
 
     fn counts(self, event: &Event) -> bool {
         match self {
-            Self::ByPage => true,
-            Self::BySize => event.added > 10,
-            Self::ByPageChanged => event.added >= 0,
+            Self::Page => true,
+            Self::Size => event.added > 10,
+            Self::ChangedPage => event.added >= 0,
         }
     }
 
     fn group(self, event: &Event) -> String {
-        if self == Self::BySize { (event.added % 3).to_string() } else { format!("p{}", event.page) }
+        if self == Self::Size { (event.added % 3).to_string() } else { format!("p{}", event.page) }
     }
 
     fn measures(self, events: &[&Event]) -> Vec<i64> {
         let count = events.len() as i64;
-        if self == Self::BySize {
+        if self == Self::Size {
             let pages: BTreeSet<u32> = events.iter().map(|event| event.page).collect();
             return vec![count, pages.len() as i64];
         }
@@ -187,4 +187,4 @@ SELECT added % 3 AS size, count(*) AS edits, count(DISTINCT page) AS pages FROM 
 ];
 
 /// The views of a pipeline.
-pub const VIEWS: [[View; 2]; 2] = [[View::ByPage, View::BySize], [View::ByPageChanged, View::BySize]];
+pub const VIEWS: [[View; 2]; 2] = [[View::Page, View::Size], [View::ChangedPage, View::Size]];

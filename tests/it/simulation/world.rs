@@ -296,7 +296,7 @@ impl World {
         match act {
             Act::Send(count) => {
                 for _ in 0..count {
-                    let mut rng = self.chance.draw(|rng| <rand::rngs::StdRng as rand::SeedableRng>::from_rng(rng));
+                    let mut rng = self.chance.draw(<rand::rngs::StdRng as rand::SeedableRng>::from_rng);
                     self.traffic.lock().await.send(&self.log, self.clock.now(), &mut rng).await;
                     sleep(Duration::from_millis(self.chance.draw(|rng| rand::Rng::random_range(rng, 1..200)))).await;
                 }
