@@ -35,13 +35,17 @@ demo: tools
 	$(CARGO) build --locked --workspace --bins
 	"$$CARGO_TARGET_DIR/debug/twofold" demo $(ARGS)
 
+# Chaos comes last and alone: it stops processes of its own for longer than others should have to wait.
+IT := $(CARGO) test --locked --workspace --test it --
+TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) --skip chaos::; $(IT) chaos::)
+
 # The tests start the `twofold` binary as a black box, so it is built before them. Always the whole workspace: with
 # `--package` features would be fewer, and crates would be compiled once more for them. Everything is built before Kafka,
 # Redis and S3 are started, and those are ended whatever becomes of the tests.
 test: tools services
 	$(CARGO) build --locked --workspace
 	$(CARGO) test --locked --workspace --test it --no-run
-	scripts/with-services.sh $(CARGO) test --locked --workspace --test it -- $(FILTER)
+	scripts/with-services.sh bash -euc '$(TESTS)'
 
 # The part of `make test` that breaks things, for longer, with a seed of its own.
 chaos: tools services

@@ -113,7 +113,8 @@ impl Bench {
     fn assert_met_both_layers(&self) {
         let seen = self.seen.lock().unwrap();
         eprintln!("{seen:?}");
-        assert!(seen.versions.len() >= 3 && seen.realtime_alone > 0 && seen.both > 0, "{seen:?}");
+        // A version may be replaced before it was asked once.
+        assert!(seen.versions.len() >= 2 && seen.realtime_alone > 0 && seen.both > 0, "{seen:?}");
     }
 
     async fn batch(&self, arguments: &[&str]) {
