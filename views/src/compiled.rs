@@ -3,10 +3,11 @@
 //! Why so: planning costs milliseconds, a micro-batch has a fifth of a second. Each run exchanges the leaf that stands
 //! for the input and thereby rebuilds the operators above it, so runs share neither state nor metrics.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -25,8 +26,8 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream, collect,
 };
 
-use crate::DefinitionError;
 use crate::session::{session_config, session_state_builder};
+use crate::{DefinitionError, ViewDefinition};
 
 /// A physical plan that is built once and executed many times over batches in memory.
 #[derive(Clone, Debug)]
@@ -77,6 +78,67 @@ impl Compiled {
         })?;
         let answer = collect(plan.data, Arc::clone(&self.task)).await?;
         Ok(answer.into_iter().map(|batch| retype(batch, &self.output)).collect::<EngineResult<Vec<_>>>()?)
+    }
+}
+
+/// The plans of one definition that every role of a process needs, each compiled once.
+#[derive(Debug, Default)]
+pub(crate) struct CompiledPlans {
+    // By what they do. Held only to look up, never while planning: building one twice in a race is harmless.
+    plans: Mutex<HashMap<String, Compiled>>,
+}
+
+impl CompiledPlans {
+    fn find(&self, name: &str) -> Option<Compiled> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn keep(&self, name: String, plan: Compiled) -> Compiled {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).insert(name, plan.clone());
+        plan
+    }
+}
+
+impl ViewDefinition {
+    /// [`Self::state_plan`] with one extra key, whose column follows those of the source's events. Compiled at the first
+    /// call; all clones of the definition share it.
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if planning fails.
+    pub async fn compile_states_by(&self, key: FieldRef) -> Result<Compiled, DefinitionError> {
+        let name = format!("states by {key}");
+        if let Some(plan) = self.compiled.find(&name) {
+            return Ok(plan);
+        }
+        let fields: Vec<FieldRef> = self.source.events.fields().iter().cloned().chain([key.clone()]).collect();
+        let input = Arc::new(Schema::new(fields));
+        let plan = Compiled::new(input, |scan| self.state_plan(scan, &[key.name()])).await?;
+        Ok(self.compiled.keep(name, plan))
+    }
+
+    /// [`Self::merge_plan`] without extra keys, compiled as [`Self::compile_states_by`].
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if planning fails.
+    pub async fn compile_merge(&self) -> Result<Compiled, DefinitionError> {
+        if let Some(plan) = self.compiled.find("merge") {
+            return Ok(plan);
+        }
+        let plan = Compiled::new(Arc::clone(&self.states), |scan| self.merge_plan(scan, &[])).await?;
+        Ok(self.compiled.keep("merge".to_owned(), plan))
+    }
+
+    /// [`Self::finish_plan`] at the grain of all dimensions, compiled as [`Self::compile_states_by`].
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if planning fails.
+    pub async fn compile_finish(&self) -> Result<Compiled, DefinitionError> {
+        if let Some(plan) = self.compiled.find("finish") {
+            return Ok(plan);
+        }
+        let by: Vec<&str> = self.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+        let plan = Compiled::new(Arc::clone(&self.states), |scan| self.finish_plan(scan, &by)).await?;
+        Ok(self.compiled.keep("finish".to_owned(), plan))
     }
 }
 

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BorderRule, Position, TimestampMicros};
+use crate::{BorderRule, Fingerprint, Position, TimestampMicros};
 
 /// How far one partition has been archived, and the last grid multiple on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,10 @@ pub fn choose_cut(
     rule: &BorderRule,
     now: TimestampMicros,
 ) -> Position {
-    let chosen = if rule.is_silent(archived.end.max_timestamp, now) { archived.end } else { archived.grid };
+    // Everything that the partition held expired before it was read: a hole, and nothing behind it to wait for.
+    let is_hole = archived.end.fingerprint == Fingerprint(0);
+    let is_over = is_hole || rule.is_silent(archived.end.max_timestamp, now);
+    let chosen = if is_over { archived.end } else { archived.grid };
     match previous {
         Some(previous) if previous.offset >= chosen.offset => previous,
         _ => chosen,

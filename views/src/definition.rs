@@ -142,4 +142,6 @@ pub struct ViewDefinition {
     pub answers: SchemaRef,
     /// The planned parts; see `plan.rs`.
     pub(crate) parts: Arc<crate::plan::ViewParts>,
+    /// What was compiled already; see `compiled.rs`.
+    pub(crate) compiled: Arc<crate::compiled::CompiledPlans>,
 }

@@ -33,6 +33,7 @@ pub(crate) fn stored_type(data_type: &DataType) -> std::result::Result<DataType,
         }
         Struct(fields) => Struct(stored_fields(fields.iter().map(|field| (field.name().as_str(), field.data_type())))?),
         Null => return Err("it is always NULL".to_owned()),
+        Decimal256(..) => return Err("its state needs a decimal of more than 38 digits".to_owned()),
         other => return Err(format!("the type {other} cannot be stored")),
     })
 }

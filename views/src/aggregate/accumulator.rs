@@ -48,7 +48,10 @@ impl Accumulator for StateAccumulator {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         match self.combinator {
-            Combinator::Merge => self.inner.evaluate(),
+            Combinator::Merge => {
+                let finished = self.inner.evaluate();
+                self.aggregate.finished_or_null(finished)
+            }
             Combinator::State | Combinator::MergeState => {
                 let states = self.inner.state()?;
                 self.aggregate.encode_scalar(states)
@@ -78,6 +81,26 @@ impl StateGroupsAccumulator {
     }
 }
 
+impl StateGroupsAccumulator {
+    /// The finished values, NULL for a group that cannot be finished: its neighbours keep theirs. A failure takes the
+    /// engine's states with it, so they are read before.
+    fn finish_each(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        let states = self.inner.state(emit_to)?;
+        let groups: Vec<usize> = (0..states.first().map_or(0, |state| state.len())).collect();
+        let mut all = self.aggregate.inner().create_groups_accumulator()?;
+        all.merge_batch(&states, &groups, groups.len())?;
+        if let Ok(finished) = all.evaluate(EmitTo::All) {
+            return Ok(finished);
+        }
+        let each = groups.into_iter().map(|group| {
+            let mut one = self.aggregate.inner().create_accumulator()?;
+            one.merge_batch(&states.iter().map(|state| state.slice(group, 1)).collect::<Vec<_>>())?;
+            self.aggregate.finished_or_null(one.evaluate())
+        });
+        ScalarValue::iter_to_array(each.collect::<Result<Vec<_>>>()?)
+    }
+}
+
 impl GroupsAccumulator for StateGroupsAccumulator {
     fn update_batch(
         &mut self,
@@ -95,6 +118,7 @@ impl GroupsAccumulator for StateGroupsAccumulator {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         match self.combinator {
+            Combinator::Merge if self.aggregate.may_fail_to_finish() => self.finish_each(emit_to),
             Combinator::Merge => self.inner.evaluate(emit_to),
             Combinator::State | Combinator::MergeState => {
                 let states = self.inner.state(emit_to)?;

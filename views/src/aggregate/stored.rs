@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StructArray};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{and, is_not_null, prep_null_mask_filter};
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use crate::storable::{convert, stored_fields, stored_type};
@@ -66,6 +66,22 @@ impl StoredAggregate {
     /// The canonical text: equal for calls whose states mean the same.
     pub(crate) fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// Whether the engine may fail to finish a group's state: a mean of decimals is scaled up before it is divided, which
+    /// a sum of some billion large ones does not survive.
+    pub(crate) fn may_fail_to_finish(&self) -> bool {
+        self.inner.fun().name() == "avg" && self.inner.field().data_type().is_decimal()
+    }
+
+    /// The finished value of one group, or NULL where the engine failed to make it.
+    pub(crate) fn finished_or_null(&self, finished: Result<ScalarValue>) -> Result<ScalarValue> {
+        match finished {
+            Err(error) if self.may_fail_to_finish() && matches!(error.find_root(), DataFusionError::Execution(_)) => {
+                ScalarValue::try_from(self.inner.field().data_type())
+            }
+            finished => finished,
+        }
     }
 
     /// The engine's state arrays as one storable column.

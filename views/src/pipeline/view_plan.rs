@@ -192,7 +192,10 @@ impl Planner<'_> {
         let types = arguments.iter().map(|argument| argument.get_type(input).map(|known| known.to_string()));
         let types = types.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
         let identity = format!("{expr} over {}", types.join(", "));
-        let hint = "cast its argument to a number, VARCHAR, DATE or TIMESTAMP";
+        let hint = match inner.field().data_type() {
+            DataType::Decimal128(..) => "cast its argument to fewer digits, DECIMAL(25, s) at most, or to DOUBLE",
+            _ => "cast its argument to a number, VARCHAR, DATE or TIMESTAMP",
+        };
         let aggregate = StoredAggregate::new(inner, identity).map_err(|reason| refused(&reason, hint))?;
         Ok(AggregatePart { column: String::new(), arguments, filter, class, aggregate: Arc::new(aggregate) })
     }
@@ -235,6 +238,7 @@ impl Planner<'_> {
                 aggregates: planned.aggregates,
                 posts: planned.posts,
             }),
+            compiled: Arc::default(),
         };
         let schema = Arc::new(DFSchema::try_from(defined.states.as_ref().clone())?);
         let empty = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
