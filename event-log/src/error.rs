@@ -53,11 +53,29 @@ pub enum EventLogError {
     /// Wrong configuration or a topic that cannot be used: fix it and start again.
     #[error("event log cannot be used: {0}")]
     Unusable(String),
-    /// Another archiver committed first: read the table again.
-    #[error("master dataset of {table} was extended by another archiver")]
+    /// Somebody else committed first, an archiver or a compaction: read the table again.
+    #[error("master dataset of {table} was changed by somebody else")]
     Conflict {
         /// The table.
         table: String,
+    },
+    /// This version can no longer be opened: it was too old to be kept. Take a newer one.
+    #[error("master dataset of {table}: version {version} is gone, or was never there; the newest is {newest}")]
+    VersionGone {
+        /// The table.
+        table: String,
+        /// What was asked for.
+        version: i64,
+        /// What there is.
+        newest: i64,
+    },
+    /// The files of a compaction do not hold what those hold that they would replace: a defect; nothing was replaced.
+    #[error("compaction of {table}: the new files differ from the old ones in column {column}")]
+    RowsDiffer {
+        /// The table.
+        table: String,
+        /// The first column that differs.
+        column: String,
     },
     /// The counts of live files and of commits differ: rows were doubled or lost; nothing may be published.
     #[error("ledger of {table}: files hold {files} rows, commits say {commits}")]

@@ -19,6 +19,8 @@ use views::{Offset, PartitionId};
 use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 
 mod admin;
+mod assignment;
+mod batch;
 mod consumer;
 mod context;
 mod ends;
@@ -81,7 +83,7 @@ impl EventLog for KafkaLog {
     }
 
     async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
-        admin::bounds(&self.producer, &self.settings, topic, partition).await
+        self.producer.bounds(topic, partition).await
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {

@@ -1,11 +1,14 @@
-//! The master dataset: every record of a source, for ever, in one append-only table.
+//! The master dataset: every record of a source, for ever, in one table to which rows are only added.
 //!
 //! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets.
 //! Guarantee: an append succeeds only on the snapshot whose positions it continues; the ledger says whether the live
 //! files hold what the commits say. A lost race leaves files that no version names.
-//! Not here: reading the log and deciding when to append (`batch-layer`, archive), decoding (`decode.rs`).
+//! Not here: reading the log and deciding when to append (`batch-layer`, archive), decoding (`decode.rs`), replacing
+//! files by others with the same rows (`master/compaction.rs`).
 //! Why so: a commit adds two files at most, on time and late, so that a scan of recent windows prunes old late rows by
 //! the bounds of their files.
+
+mod compaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,9 +20,11 @@ use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
 use datafusion::scalar::ScalarValue;
-use lake::{Change, DataFile, LakeError, Snapshot, Table};
+use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
 use serde::{Deserialize, Serialize};
 use views::{Archived, Counters, Offset, PartitionId, SourceDefinition, column};
+
+pub use compaction::Compaction;
 
 use crate::EventLogError;
 use crate::decode::{self, raw_schema};
@@ -92,6 +97,18 @@ impl MasterDataset {
     /// As [`Self::create`].
     pub async fn open(&self) -> Result<Option<MasterSnapshot>, EventLogError> {
         self.table.open().await?.map(|snapshot| self.wrap(snapshot)).transpose()
+    }
+
+    /// One version by its number, as a batch view names the one that it was computed from.
+    ///
+    /// # Errors
+    /// [`EventLogError::VersionGone`]: it is no longer kept. Never an incomplete version: what can be opened can be read.
+    pub async fn open_at(&self, version: Version) -> Result<MasterSnapshot, EventLogError> {
+        if let Some(snapshot) = self.table.open_at(version).await? {
+            return self.wrap(snapshot);
+        }
+        let newest = self.table.open().await?.map_or(-1, |newest| newest.version().0);
+        Err(EventLogError::VersionGone { table: self.table.folder().to_owned(), version: version.0, newest })
     }
 
     /// The newest version, given one that was read before. Two small requests where nothing is new.

@@ -99,8 +99,7 @@ impl MemoryLog {
     /// [`EventLogError::Unusable`] for an unknown topic.
     pub fn recreate_topic(&self, topic: &str) -> Result<(), EventLogError> {
         self.change(|state| {
-            let topic = state.topic_mut(topic)?;
-            *topic = Topic::new(topic.partitions.len());
+            state.topic_mut(topic)?.recreate();
             Ok(())
         })
     }
@@ -214,6 +213,7 @@ impl EventLog for MemoryLog {
             membership: group.map(|group| self.shared.groups.join(topic, group)),
             assigned: None,
             positions: BTreeMap::new(),
+            life: None,
             ends: BTreeSet::new(),
             turn: 0,
             changes: self.shared.changes.subscribe(),
@@ -227,6 +227,8 @@ struct MemoryConsumer {
     membership: Option<Membership>,
     assigned: Option<BTreeSet<PartitionId>>,
     positions: BTreeMap<PartitionId, Offset>,
+    // Which topic of the name is read; `None` before the first look.
+    life: Option<u64>,
     // At the last look nothing lay behind the positions of these.
     ends: BTreeSet<PartitionId>,
     turn: usize,
@@ -243,6 +245,7 @@ impl MemoryConsumer {
         if state.is_silent {
             return Ok(None);
         }
+        self.check_topic(topic)?;
         if let Some(assigned) = self.news_of_assignment(topic.partitions.len()) {
             return Ok(Some(Poll::Assigned(assigned)));
         }
@@ -251,6 +254,21 @@ impl MemoryConsumer {
             |(id, at): &(&PartitionId, &Offset)| topic.partition(**id).is_some_and(|held| held.ends_at(**at));
         self.ends = self.positions.iter().filter(is_at_end).map(|(id, _)| *id).collect();
         Ok((!records.is_empty()).then_some(Poll::Records(records)))
+    }
+
+    /// Records of another topic under the name are nobody's, except from its start; as in Kafka.
+    fn check_topic(&mut self, topic: &Topic) -> Result<(), EventLogError> {
+        let begun = self.positions.iter().find(|(_, next)| **next > Offset(0));
+        match begun.filter(|_| self.life.is_some_and(|life| life != topic.life)) {
+            Some((partition, offset)) => {
+                let (topic, partition, offset) = (self.topic.clone(), *partition, *offset);
+                Err(EventLogError::AnotherTopic { topic, partition, offset })
+            }
+            None => {
+                self.life = Some(topic.life);
+                Ok(())
+            }
+        }
     }
 
     fn news_of_assignment(&mut self, count: usize) -> Option<BTreeSet<PartitionId>> {

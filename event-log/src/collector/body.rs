@@ -4,7 +4,7 @@
 
 use std::io::Read;
 
-use axum::body::Body;
+use axum::body::BodyDataStream;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
@@ -72,7 +72,7 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
 /// 413 beyond the limit, 408 where the client takes too long, 400 where it breaks off, 429 where all bodies together
 /// are too much.
 pub(super) async fn read(
-    body: Body,
+    body: &mut BodyDataStream,
     headers: &HeaderMap,
     settings: &CollectorSettings,
     admitted: &mut Admitted,
@@ -86,6 +86,24 @@ pub(super) async fn read(
         let detail = format!("the body was not complete after {} ms", settings.read_timeout.as_millis());
         Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "Body took too long", detail))
     })
+}
+
+/// Reads what is left of a refused body and forgets it, as much as the largest one may have. A client that is still sending
+/// would otherwise lose its connection, and with it the answer: why, and when to come back.
+pub(super) async fn discard(body: &mut BodyDataStream, headers: &HeaderMap, settings: &CollectorSettings) {
+    // Such a client waits with its body for the answer.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let reading = async {
+        let mut left = settings.max_body_bytes;
+        while let Some(Ok(chunk)) = body.next().await {
+            let Some(rest) = left.checked_sub(chunk.len()) else { return };
+            left = rest;
+        }
+    };
+    // One that is too slow has had its time.
+    let _ = tokio::time::timeout(settings.read_timeout, reading).await;
 }
 
 /// Inflates a gzip body.
@@ -127,10 +145,9 @@ pub(super) fn too_large(what: &str, limit: usize) -> Problem {
         .with_member("limit", limit.into())
 }
 
-async fn read_stream(body: Body, max_bytes: usize, admitted: &mut Admitted) -> Result<Bytes, Problem> {
-    let mut stream = body.into_data_stream();
+async fn read_stream(body: &mut BodyDataStream, max_bytes: usize, admitted: &mut Admitted) -> Result<Bytes, Problem> {
     let mut read = BytesMut::new();
-    while let Some(chunk) = stream.next().await {
+    while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| bad_body(format!("the body broke off: {error}")))?;
         if read.len() + chunk.len() > max_bytes {
             return Err(too_large("body", max_bytes));

@@ -35,9 +35,10 @@ mod split;
 use std::fmt;
 use std::sync::Arc;
 
+use axum::body::BodyDataStream;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -77,13 +78,29 @@ impl Collector {
         Self { admission: Admission::new(&settings), components, settings }
     }
 
+    /// Answers a request once its body has been read, also where it is refused before.
     async fn collect(&self, source: &str, options: Options, request: Request) -> Result<Response, Problem> {
-        let source = self.source(source)?;
         let (parts, body) = request.into_parts();
-        let form = body::form(&parts.headers)?;
-        let encoding = body::encoding(&parts.headers)?;
+        let mut body = body.into_data_stream();
+        let collected = self.collect_from(source, options, &parts.headers, &mut body).await;
+        if collected.as_ref().is_err_and(|problem| problem.status() != StatusCode::REQUEST_TIMEOUT) {
+            body::discard(&mut body, &parts.headers, &self.settings).await;
+        }
+        collected
+    }
+
+    async fn collect_from(
+        &self,
+        source: &str,
+        options: Options,
+        headers: &HeaderMap,
+        body: &mut BodyDataStream,
+    ) -> Result<Response, Problem> {
+        let source = self.source(source)?;
+        let form = body::form(headers)?;
+        let encoding = body::encoding(headers)?;
         let mut admitted = self.admission.enter()?;
-        let mut bytes = body::read(body, &parts.headers, &self.settings, &mut admitted).await?;
+        let mut bytes = body::read(body, headers, &self.settings, &mut admitted).await?;
         if encoding == body::Encoding::Gzip {
             bytes = body::inflate(&bytes, self.settings.max_inflated_bytes, &mut admitted).await?;
         }
@@ -114,6 +131,9 @@ impl fmt::Debug for Collector {
         f.debug_struct("Collector").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
+
+/// The routes in words, for an answer to an unknown one.
+pub const ROUTES: [&str; 2] = ["GET /v1/sources/{source}", "POST /v1/sources/{source}/events"];
 
 /// The routes of the collector; to be merged with those of other roles.
 pub fn router(collector: Arc<Collector>) -> Router {

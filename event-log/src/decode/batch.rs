@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use views::{Counters, EventKey, Offset, RecordMark, SourceDefinition, TimestampMicros, fingerprint};
 
-use super::column;
+use super::schema::column;
 use crate::EventLogError;
 
 /// The rows that are events, without the rejected ones; the columns stay. Free of cost where none was rejected.

@@ -6,11 +6,12 @@ use std::borrow::Cow;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
 
-use super::column_builder::{Column, sql_name};
+use super::column_builder::Column;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection, shorten};
 use super::scalar;
+use super::schema::sql_name;
 use crate::EventLogError;
 
 /// Values, with a placeholder at every null.

@@ -47,65 +47,23 @@
 mod arrays;
 mod batch;
 mod cells;
-pub(crate) mod column_builder;
+mod column_builder;
 pub(crate) mod json;
 mod object;
 mod reject;
 mod rows;
 mod scalar;
+pub(crate) mod schema;
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
 pub use batch::{counters, event_ids, event_keys, good_rows, marks, time_as_sent};
 pub use reject::Rejection;
 pub use rows::guarded;
+pub use schema::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, column, raw_schema};
 
 use crate::{EventLogError, Record};
-
-/// The version of schema and coercion rules, stored with every row.
-pub const SCHEMA_VERSION: i32 = 1;
-
-/// The largest payload that can be an event. Not a setting: what a record decodes to must not depend on one.
-pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
-
-/// How deep objects and arrays may be nested in a payload, the event's own object included. Not a setting either.
-pub const MAX_DEPTH: usize = 64;
-
-/// Columns of the master dataset behind those of `SourceDefinition::events`.
-pub mod column {
-    /// The payload as received, BINARY.
-    pub const PAYLOAD: &str = "_payload";
-    /// Why the record was rejected, VARCHAR; null for a good one.
-    pub const ERROR: &str = "_error";
-    /// Correction of the client's clock in microseconds, BIGINT; null without.
-    pub const CLOCK_SHIFT: &str = "_clock_shift";
-    /// The version of schema and coercion rules that decoded the row, INT.
-    pub const SCHEMA: &str = "_schema";
-    /// Whether the event was late, BOOLEAN; null for a rejected record.
-    pub const LATE: &str = "_late";
-    /// The event's identity of 16 bytes (`views::EventKey`, big endian), BINARY; null without an id: never a copy.
-    pub const EVENT_KEY: &str = "_event_key";
-}
-
-/// The schema of decoded batches and of the master dataset: `source.events`, then `_payload`, `_error`,
-/// `_clock_shift`, `_schema`, `_late`, `_event_key`. All columns are nullable.
-pub fn raw_schema(source: &SourceDefinition) -> SchemaRef {
-    let own = [
-        (column::PAYLOAD, DataType::Binary),
-        (column::ERROR, DataType::Utf8),
-        (column::CLOCK_SHIFT, DataType::Int64),
-        (column::SCHEMA, DataType::Int32),
-        (column::LATE, DataType::Boolean),
-        (column::EVENT_KEY, DataType::Binary),
-    ];
-    let own = own.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
-    let fields: Vec<_> = source.events.fields().iter().cloned().chain(own).collect();
-    Arc::new(Schema::new(fields))
-}
 
 /// Decodes records to one row each, in their order; a rejected record has its `_error` and null event columns.
 ///

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::MAX_RECORD_BYTES;
+use super::schema::MAX_RECORD_BYTES;
 
 /// The result of reading a part of a record. Boxed: the good path should move no more than a pointer.
 pub(crate) type Read<T> = Result<T, Box<Rejection>>;

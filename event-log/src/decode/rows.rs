@@ -15,7 +15,7 @@ use super::cells::Cells;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, raw_schema};
+use super::schema::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, raw_schema};
 use crate::{EventLogError, Record};
 
 /// A batch under construction.

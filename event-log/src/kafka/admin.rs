@@ -1,4 +1,4 @@
-//! Topics, partitions and bounds: questions that are asked seldom.
+//! Topics and partitions: questions that are asked seldom.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,14 +7,14 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use tracing::{info, warn};
-use views::{Offset, PartitionId};
+use views::PartitionId;
 
 use super::context::LogContext;
 use super::error::{call_error, missing_topic};
 use super::producer::KafkaProducer;
 use super::run::Patience;
 use super::settings::KafkaSettings;
-use crate::{EventLogError, LogBounds};
+use crate::EventLogError;
 
 /// Returns when any broker has answered.
 pub(super) async fn wait_for_broker(producer: &KafkaProducer, settings: &KafkaSettings) -> Result<(), EventLogError> {
@@ -66,20 +66,6 @@ fn read_partitions(found: &Metadata, topic: &str) -> Result<Option<BTreeSet<Part
 fn partition_ids(found: &MetadataTopic) -> Option<BTreeSet<PartitionId>> {
     let ids: BTreeSet<PartitionId> = found.partitions().iter().map(|found| PartitionId(found.id())).collect();
     (!ids.is_empty()).then_some(ids)
-}
-
-/// The readable offsets of a partition.
-pub(super) async fn bounds(
-    producer: &KafkaProducer,
-    settings: &KafkaSettings,
-    topic: &str,
-    partition: PartitionId,
-) -> Result<LogBounds, EventLogError> {
-    let (name, timeout) = (topic.to_owned(), settings.request_timeout);
-    let answer = producer.ask(move |client| client.fetch_watermarks(&name, partition.0, timeout)).await;
-    let (low, high) =
-        answer.map_err(|error| call_error(&format!("bounds of topic {topic} partition {partition}"), &error))?;
-    Ok(LogBounds { low: Offset(low.max(0)), high: Offset(high.max(0)) })
 }
 
 /// Creates the topic where it is missing; refuses one that cannot carry events.

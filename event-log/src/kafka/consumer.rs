@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 use views::{Offset, PartitionId};
 
+use super::batch::Batch;
 use super::context::GroupContext;
 use super::ends::{Ends, LogEnds};
 use super::error::call_error;
@@ -26,7 +27,7 @@ use super::producer::KafkaProducer;
 use super::record::read_message;
 use super::run;
 use super::settings::KafkaSettings;
-use super::{KafkaLog, admin};
+use super::{KafkaLog, assignment};
 use crate::group::Membership;
 use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
 
@@ -121,7 +122,8 @@ impl KafkaConsumer {
 
     fn assign(&self, starts: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {
         let list = self.offset_list(starts)?;
-        self.client().assign(&list).map_err(|error| call_error(&format!("seek in topic {}", self.topic), &error))
+        assignment::assign(self.client(), &list)
+            .map_err(|error| call_error(&format!("seek in topic {}", self.topic), &error))
     }
 
     fn offset_list(&self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<TopicPartitionList, EventLogError> {
@@ -193,7 +195,7 @@ impl KafkaConsumer {
     /// Adds what librdkafka holds ready, up to the limit. Does not wait, so nothing that was taken can get lost.
     fn drain(&mut self, first: Record, limit: PollLimit) -> Vec<Record> {
         let client = self.client.as_ref().expect("the client is taken by drop alone");
-        let mut batch = Batch { records: Vec::new(), bytes: 0, limit };
+        let mut batch = Batch::new(limit);
         batch.add(first, &mut self.positions, &mut self.ends);
         let mut messages = client.stream();
         let mut was_empty = false;
@@ -213,7 +215,7 @@ impl KafkaConsumer {
                 None => {}
             }
         }
-        batch.records
+        batch.into_records()
     }
 
     /// What an error of librdkafka means for the reader; nothing where librdkafka mends it by itself.
@@ -238,7 +240,7 @@ impl KafkaConsumer {
     /// The embedded broker, whose bounds are imprecise, never calls an offset out of range, so it is not asked here.
     async fn find_lost(&mut self) -> Result<(), EventLogError> {
         for (partition, asked) in self.positions.clone() {
-            let bounds = admin::bounds(&self.producer, &self.settings, &self.topic, partition).await?;
+            let bounds = self.producer.bounds(&self.topic, partition).await?;
             if asked < bounds.low {
                 self.lost = Some(Lost::Below { partition, asked, low: bounds.low });
             } else if asked > bounds.high {
@@ -364,28 +366,6 @@ impl Drop for KafkaConsumer {
         if let Some(client) = self.client.take() {
             run::close(&self.closing, client);
         }
-    }
-}
-
-/// Records being collected by one poll.
-struct Batch {
-    records: Vec<Record>,
-    bytes: usize,
-    limit: PollLimit,
-}
-
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.records.len() >= self.limit.records || self.bytes >= self.limit.bytes
-    }
-
-    /// Keeps the record if it is at or after its partition's place; whatever lies before was asked for by nobody.
-    fn add(&mut self, record: Record, positions: &mut BTreeMap<PartitionId, Offset>, ends: &mut Ends) {
-        let Some(next) = positions.get_mut(&record.partition).filter(|next| record.offset >= **next) else { return };
-        *next = record.offset.next();
-        ends.note_record(record.partition);
-        self.bytes += record.payload.len();
-        self.records.push(record);
     }
 }
 

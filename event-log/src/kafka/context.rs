@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Statistics, TopicPartitionList};
 use tokio::sync::Notify;
 use tracing::{debug, error, info, warn};
 use views::PartitionId;
+
+use super::assignment;
 
 /// Context of producers and admin clients. Clones share it.
 #[derive(Clone, Default)]
@@ -106,7 +108,7 @@ impl ConsumerContext for GroupContext {
         };
         info!(partitions = given.len(), "group assignment changed");
         if given.is_empty()
-            && let Err(error) = consumer.unassign()
+            && let Err(error) = assignment::unassign(consumer)
         {
             warn!(%error, "partitions could not be given back");
         }

@@ -15,13 +15,12 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tracing::warn;
 use views::{Offset, PartitionId};
 
-use super::admin;
 use super::context::LogContext;
 use super::error::{append_error, call_error};
 use super::record::to_millis;
 use super::room;
 use super::settings::KafkaSettings;
-use crate::{EventLogError, NewRecord};
+use crate::{EventLogError, LogBounds, NewRecord};
 
 pub(super) type ProducerClient = Client<FutureProducerContext<LogContext>>;
 
@@ -119,6 +118,15 @@ impl KafkaProducer {
             .expect("a question to the broker does not panic, and is not aborted")
     }
 
+    /// The readable offsets of a partition.
+    pub(super) async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
+        let (name, timeout) = (topic.to_owned(), self.settings.request_timeout);
+        let answer = self.ask(move |client| client.fetch_watermarks(&name, partition.0, timeout)).await;
+        let (low, high) =
+            answer.map_err(|error| call_error(&format!("bounds of topic {topic} partition {partition}"), &error))?;
+        Ok(LogBounds { low: Offset(low.max(0)), high: Offset(high.max(0)) })
+    }
+
     fn current(&self) -> FutureProducer<LogContext> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -152,7 +160,7 @@ impl KafkaProducer {
     /// A batch that was stored but whose acknowledgement was lost is acknowledged as a duplicate, without an offset.
     /// The record lies below the present end, which is good enough for whoever waits for it.
     async fn offset_of_repeated(&self, topic: &str, partition: PartitionId) -> Answer {
-        let bounds = admin::bounds(self, &self.settings, topic, partition).await?;
+        let bounds = self.bounds(topic, partition).await?;
         Ok((partition, Offset((bounds.high.0 - 1).max(0))))
     }
 

@@ -13,6 +13,8 @@ use crate::{EventLogError, LogBounds, NewRecord, Record};
 #[derive(Default)]
 pub(super) struct Topic {
     pub(super) partitions: Vec<Partition>,
+    // Counts how often the topic was created, as the id of a topic tells in Kafka.
+    pub(super) life: u64,
     turn: usize,
 }
 
@@ -29,6 +31,11 @@ impl Topic {
         let mut topic = Self::default();
         topic.grow(count);
         topic
+    }
+
+    /// Another topic under the same name, with as many partitions.
+    pub(super) fn recreate(&mut self) {
+        *self = Self { life: self.life + 1, ..Self::new(self.partitions.len()) };
     }
 
     pub(super) fn grow(&mut self, count: usize) {

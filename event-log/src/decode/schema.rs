@@ -1,0 +1,67 @@
+//! What records are decoded to: the columns, the version of the rules, and the limits that are part of them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use views::SourceDefinition;
+
+/// The version of schema and coercion rules, stored with every row.
+pub const SCHEMA_VERSION: i32 = 1;
+
+/// The largest payload that can be an event. Not a setting: what a record decodes to must not depend on one.
+pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
+
+/// How deep objects and arrays may be nested in a payload, the event's own object included. Not a setting either.
+pub const MAX_DEPTH: usize = 64;
+
+/// Columns of the master dataset behind those of `SourceDefinition::events`.
+pub mod column {
+    /// The payload as received, BINARY.
+    pub const PAYLOAD: &str = "_payload";
+    /// Why the record was rejected, VARCHAR; null for a good one.
+    pub const ERROR: &str = "_error";
+    /// Correction of the client's clock in microseconds, BIGINT; null without.
+    pub const CLOCK_SHIFT: &str = "_clock_shift";
+    /// The version of schema and coercion rules that decoded the row, INT.
+    pub const SCHEMA: &str = "_schema";
+    /// Whether the event was late, BOOLEAN; null for a rejected record.
+    pub const LATE: &str = "_late";
+    /// The event's identity of 16 bytes (`views::EventKey`, big endian), BINARY; null without an id: never a copy.
+    pub const EVENT_KEY: &str = "_event_key";
+}
+
+/// The schema of decoded batches and of the master dataset: `source.events`, then `_payload`, `_error`,
+/// `_clock_shift`, `_schema`, `_late`, `_event_key`. All columns are nullable.
+pub fn raw_schema(source: &SourceDefinition) -> SchemaRef {
+    let own = [
+        (column::PAYLOAD, DataType::Binary),
+        (column::ERROR, DataType::Utf8),
+        (column::CLOCK_SHIFT, DataType::Int64),
+        (column::SCHEMA, DataType::Int32),
+        (column::LATE, DataType::Boolean),
+        (column::EVENT_KEY, DataType::Binary),
+    ];
+    let own = own.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
+    let fields: Vec<_> = source.events.fields().iter().cloned().chain(own).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The name of a type in the words of a pipeline file.
+pub(crate) fn sql_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int8 => "TINYINT".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::Float32 => "FLOAT".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
+        DataType::Struct(_) => "STRUCT".to_owned(),
+        DataType::List(_) => "LIST".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,112 @@
+//! Replacing files of the master dataset by others that hold the same rows.
+//!
+//! In: files just written, and those that they are to replace. Out: the next version, with the very same facts.
+//! Guarantee: one commit on exactly its predecessor, refused if that does not hold a file to be replaced. Positions,
+//! counters, holes and the ledger are those of the predecessor, so an archive that meets a compaction continues behind it.
+//! The new files must count as many rows as the old ones, and agree with them in the bounds and nulls of every column.
+//! Not here: which files, and writing them (`batch-layer`, compaction).
+//! Why so: a compaction may be computed on one version and committed behind a later one, without a second look at the
+//! rows: files never change, so it is enough that each of them is still live there.
+
+use std::cmp::Ordering;
+
+use arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
+use lake::{Change, DataFile, LakeError, Version};
+
+use super::{MasterDataset, MasterSnapshot};
+use crate::EventLogError;
+
+/// Files that hold the same rows, before and after.
+#[derive(Clone, Debug)]
+pub struct Compaction {
+    /// The files to replace.
+    pub old: Vec<DataFile>,
+    /// The files that replace them.
+    pub new: Vec<DataFile>,
+    /// The last version that may name the new files.
+    pub last: Version,
+}
+
+impl MasterDataset {
+    /// Replaces files on exactly `on`, which may be newer than the version that the compaction was computed from.
+    ///
+    /// # Errors
+    /// [`EventLogError::Conflict`]: somebody committed first; refresh and call again. [`EventLogError::Lake`] with
+    /// `NotLive`: a file was replaced by somebody else; drop the compaction. [`EventLogError::LedgerMismatch`],
+    /// [`EventLogError::RowsDiffer`]: rows would be lost or doubled, a defect. [`EventLogError::Lake`] with
+    /// `Unreachable`: it is unknown whether it happened; open the newest version and decide again.
+    pub async fn compact(
+        &self,
+        on: &MasterSnapshot,
+        compaction: &Compaction,
+        nonce: u128,
+    ) -> Result<MasterSnapshot, EventLogError> {
+        on.check_ledger()?;
+        self.check_rows(on, compaction)?;
+        let change = Change {
+            add: compaction.new.clone(),
+            remove: compaction.old.iter().map(|file| file.path.clone()).collect(),
+            changes_data: false,
+        };
+        match self.table.commit(&on.snapshot, change, &on.facts, nonce).await {
+            Ok(snapshot) => Ok(MasterSnapshot { snapshot, facts: on.facts.clone() }),
+            Err(LakeError::Conflict { table, .. }) => Err(EventLogError::Conflict { table }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Old and new files must hold the same rows, as far as their statistics tell.
+    fn check_rows(&self, on: &MasterSnapshot, compaction: &Compaction) -> Result<(), EventLogError> {
+        let rows = |files: &[DataFile]| files.iter().map(|file| file.rows).sum::<u64>();
+        let (old, new) = (rows(&compaction.old), rows(&compaction.new));
+        let table = self.table.folder().to_owned();
+        if old != new {
+            let files = (on.facts.rows + new).saturating_sub(old);
+            return Err(EventLogError::LedgerMismatch { table, files, commits: on.facts.rows });
+        }
+        let schema = on.snapshot.schema();
+        let columns = schema.fields().iter().map(|field| field.name());
+        let differing = columns.into_iter().find(|name| {
+            let (old, new) = (Summary::of(&compaction.old, name), Summary::of(&compaction.new, name));
+            old.zip(new).is_some_and(|(old, new)| old != new)
+        });
+        match differing {
+            Some(column) => Err(EventLogError::RowsDiffer { table, column: column.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the statistics of some files say about one column.
+#[derive(Debug, PartialEq)]
+struct Summary {
+    least: Option<ScalarValue>,
+    largest: Option<ScalarValue>,
+    nulls: u64,
+}
+
+impl Summary {
+    /// `None` where a file says nothing.
+    fn of(files: &[DataFile], column: &str) -> Option<Self> {
+        let mut summary = Self { least: None, largest: None, nulls: 0 };
+        for file in files {
+            let (least, largest, nulls) = file.bounds.get(column)?;
+            summary.nulls += nulls;
+            // The bounds of text are limits, not values: long ones are cut, each file at another place.
+            if !least.is_null() && least.data_type() != DataType::Utf8 {
+                summary.least = choose(summary.least, least, Ordering::Less);
+                summary.largest = choose(summary.largest, largest, Ordering::Greater);
+            }
+        }
+        Some(summary)
+    }
+}
+
+/// The value that stands in the wished order to the other.
+fn choose(one: Option<ScalarValue>, other: &ScalarValue, wished: Ordering) -> Option<ScalarValue> {
+    match one {
+        Some(one) if other.partial_cmp(&one) != Some(wished) => Some(one),
+        _ => Some(other.clone()),
+    }
+}
