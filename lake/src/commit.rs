@@ -6,7 +6,7 @@
 //! the table and look. A reply that was lost and repeated by the store's client is recognised by the commit's own
 //! transaction number.
 //! A commit never names a file or facts that `vacuum.rs` deleted: both bear the number of the version that they are
-//! for, and while that version is still to come they are not touched, however long this takes.
+//! for (a file: of the last one), and while that version is still to come they are not touched, however long this takes.
 //! Why so: the store's refusal to overwrite is the only arbiter; no lock, no lease and no clock takes part. The
 //! instants in the log are those that the store itself gave to the facts object, for other tools to show.
 
@@ -55,7 +55,8 @@ impl Table {
     /// # Errors
     /// [`LakeError::Conflict`]: somebody else committed first; nothing was changed.
     /// [`LakeError::Unreachable`]: it is unknown whether the commit happened; open the table and look at its facts.
-    /// [`LakeError::Full`]: nothing was changed. [`LakeError::Refused`]: the change does not fit the snapshot.
+    /// [`LakeError::Full`]: nothing was changed. [`LakeError::NotLive`]: a file to remove is not in the snapshot.
+    /// [`LakeError::Refused`]: the change does not fit the snapshot in another way.
     pub async fn commit<F: Serialize + Sync>(
         &self,
         on: &Snapshot,
@@ -89,8 +90,12 @@ impl Table {
         }
         let mut removed = HashSet::new();
         for path in &change.remove {
-            if !on.state().is_live(path) || !removed.insert(path) {
-                return refused(format!("version {} does not hold file {path}, or it is removed twice", on.version()));
+            if !on.state().is_live(path) {
+                let (table, path) = (self.folder().to_owned(), path.clone());
+                return Err(LakeError::NotLive { table, version: on.version(), path });
+            }
+            if !removed.insert(path) {
+                return refused(format!("file {path} is removed twice"));
             }
         }
         let mut added = HashSet::new();
@@ -98,7 +103,7 @@ impl Table {
             if on.state().is_live(path) || !added.insert(path) {
                 return refused(format!("version {} holds file {path} already, or it is added twice", on.version()));
             }
-            if file::version_of(path) != Some(on.version().next()) {
+            if file::last_version_of(path).is_none_or(|last| last < on.version().next()) {
                 return refused(format!("file {path} was not written for the version after {}", on.version()));
             }
         }

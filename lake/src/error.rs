@@ -22,6 +22,17 @@ pub enum LakeError {
         /// The version that the commit was computed on.
         expected: Version,
     },
+    /// A change would remove a file that its predecessor does not hold: somebody else replaced it. Decide again; nothing
+    /// of this commit is visible.
+    #[error("table {table}: version {version} does not hold file {path}")]
+    NotLive {
+        /// The table.
+        table: String,
+        /// The version that the commit was to follow.
+        version: Version,
+        /// The file.
+        path: String,
+    },
     /// The store did not answer, or not in time: try again with backoff. After a commit the outcome is **unknown**: open
     /// the table and look at its facts before deciding again.
     #[error("object store is unreachable at {object}: {reason}")]

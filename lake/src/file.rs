@@ -2,10 +2,10 @@
 //!
 //! In: record batches. Out: a [`DataFile`] with the bounds of its columns. Guarantee: rows keep their order; the object
 //! appears at once, complete, under a name that nothing else has; no reader looks at it before a commit names it. The
-//! name says which version the file is for, and no other can commit it.
+//! name says which version is the last that can commit the file: the next one, unless more were asked for.
 //! Why so: the compressed file is built in memory and put with one request: a put on condition cannot be split, and
 //! the callers bound their files. The version in the name tells `vacuum.rs`, without any clock, that a file which
-//! nobody names will never be named: once its version was made by another commit.
+//! nobody names will never be named: once its last version was made by another commit.
 //! Not here: scans with filters (`scan.rs`).
 
 use std::sync::Arc;
@@ -52,6 +52,15 @@ impl Snapshot {
     /// # Errors
     /// [`LakeError::Refused`]: the name is not plain, or the schema cannot be stored.
     pub fn file_writer(&self, name: &str, schema: SchemaRef) -> Result<FileWriter, LakeError> {
+        self.file_writer_until(self.version().next(), name, schema)
+    }
+
+    /// Starts a file that any version after this one may name, up to and including `last`: for rows that stay right
+    /// while others commit (compaction). Left over, it stays until `last` was made by another commit.
+    ///
+    /// # Errors
+    /// As [`Self::file_writer`].
+    pub fn file_writer_until(&self, last: Version, name: &str, schema: SchemaRef) -> Result<FileWriter, LakeError> {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
         if name.is_empty() || name.starts_with('_') || !name.chars().all(is_plain) {
             let reason = format!("file name {name:?} has other letters than a-z, 0-9, '-' and '_', or starts with '_'");
@@ -60,13 +69,13 @@ impl Snapshot {
         let properties = properties(self.table().lake().settings(), &schema);
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
             .map_err(|error| LakeError::refused(self.table().folder(), error))?;
-        let path = format!("{:020}-{name}.parquet", self.version().next().0);
+        let path = format!("{:020}-{name}.parquet", last.0);
         Ok(FileWriter { table: self.table().clone(), path, schema, rows: 0, writer })
     }
 }
 
-/// The version that a file was written for; `None` for a name that says nothing.
-pub(crate) fn version_of(path: &str) -> Option<Version> {
+/// The last version that a file was written for; `None` for a name that says nothing.
+pub(crate) fn last_version_of(path: &str) -> Option<Version> {
     let (digits, _) = path.split_once('-')?;
     (digits.len() == 20).then(|| digits.parse().ok().map(Version)).flatten()
 }

@@ -8,7 +8,7 @@
 //!  <table>/_delta_log/00000000000000000007.json      the commit: one conditional put decides every race
 //!  <table>/_delta_log/...10.checkpoint.parquet       so that opening need not read every commit
 //!  <table>/_twofold/<nonce>.json                     the facts, named by the commit's transaction number
-//!  <table>/<version>-<name>.parquet                  data, invisible until the commit of that version names it
+//!  <table>/<version>-<name>.parquet                  data, invisible until a commit up to that version names it
 //! ```
 //!
 //! Guarantee: a commit succeeds only on the very snapshot it was computed from; a lost race leaves files without a

@@ -1,9 +1,9 @@
 //! Deleting what no retained version needs: the log before the oldest of them, then data files and facts.
 //!
-//! Guarantee: a version that can be opened can be read. The log is cut first, at a checkpoint, and only where it is
-//! older than `grace`; then those objects are deleted that no version in the rest of the log names, and that are older
-//! than `grace` themselves. So `grace` must be longer than the slowest reader of an expired version. Versions between
-//! that checkpoint and `oldest_kept` stay, too. What was written for a version that does not exist yet stays in any
+//! Guarantee: a version that can be opened can be read. The log is cut first, at a checkpoint that was committed before
+//! `grace` began, so that everything below it has been out of use for all that time; then those objects are deleted that
+//! no version in the rest of the log names, and that are older than `grace` themselves. So `grace` must be longer than
+//! the slowest reader of an expired version. Versions between that checkpoint and `oldest_kept` stay, too. What was written for a version that does not exist yet stays in any
 //! case: its commit may come however late. Once the version was made by another commit, it can never come.
 //! On retry or after a crash: every step leaves a table that can be read; the next call goes on.
 //! Why so: logs are cut in rising order, one object after the other, so that a missing version means that everything
@@ -16,6 +16,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use crate::log::Listing;
 use crate::{LakeError, Table, Version, commit, file};
 
 /// What a call deleted.
@@ -54,13 +55,16 @@ impl Table {
         Ok(deleted)
     }
 
-    /// Deletes commits and checkpoints below the newest checkpoint that `oldest_kept` can be opened from.
+    /// Deletes commits and checkpoints below the newest checkpoint that `oldest_kept` can be opened from and that was
+    /// committed before the grace.
     async fn cut_log(&self, oldest_kept: Version, before_micros: i64, deleted: &mut Vacuumed) -> Result<(), LakeError> {
         let listing = self.log().list(Version(0)).await?;
         if listing.newest().is_none_or(|newest| newest < oldest_kept) {
             return Err(LakeError::refused(self.folder(), format!("version {oldest_kept} does not exist")));
         }
-        let Some(checkpoint) = listing.checkpoint_for(oldest_kept) else { return Ok(()) };
+        let Some(checkpoint) = self.settled_checkpoint(&listing, oldest_kept, before_micros).await? else {
+            return Ok(());
+        };
         for version in listing.commits.union(&listing.checkpoints).filter(|version| **version < checkpoint) {
             for path in [self.log().checkpoint_path(*version), self.log().commit_path(*version)] {
                 let Some(object) = self.head(&path).await? else { continue };
@@ -72,6 +76,23 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// The newest checkpoint at or below `oldest_kept` whose commit is old. The age of the versions below would not do:
+    /// the last of them was in use until that commit, and its files may have been removed by it.
+    async fn settled_checkpoint(
+        &self,
+        listing: &Listing,
+        oldest_kept: Version,
+        before_micros: i64,
+    ) -> Result<Option<Version>, LakeError> {
+        for version in listing.checkpoints.range(..=oldest_kept).rev() {
+            let commit = self.head(&self.log().commit_path(*version)).await?;
+            if commit.is_some_and(|commit| is_old(&commit, before_micros)) {
+                return Ok(Some(*version));
+            }
+        }
+        Ok(None)
     }
 
     /// The full paths of data files and facts that any version in the log names, and the newest version read.
@@ -106,7 +127,7 @@ impl Table {
         let (first, second, third) = (parts.next(), parts.next(), parts.next());
         match (first, second, third) {
             (Some(name), None, None) => {
-                let is_to_come = file::version_of(name.as_ref()).is_some_and(|version| version > newest);
+                let is_to_come = file::last_version_of(name.as_ref()).is_some_and(|last| last > newest);
                 name.as_ref().ends_with(".parquet") && !is_to_come
             }
             (Some(folder), Some(name), None) if folder.as_ref() == commit::FACTS_FOLDER => {
