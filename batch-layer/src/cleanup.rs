@@ -26,7 +26,8 @@ pub(crate) async fn clean(parts: &BatchParts, keep: usize, grace: Duration) {
     }
 }
 
-/// The master dataset only grows, so old versions name no files of their own: this removes orphans and old log.
+/// Files that a compaction replaced go once no version in the log names them: the newest `keep` versions stay, and every
+/// version that was the newest within the grace, so that a recompute or a worker that reads one finds all its files.
 async fn clean_master(
     parts: &BatchParts,
     source: &Arc<SourceDefinition>,

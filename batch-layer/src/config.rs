@@ -29,6 +29,23 @@ impl Default for RecomputeSettings {
     }
 }
 
+/// Settings of the compaction of master datasets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactSettings {
+    /// Whether the batch loop compacts at all.
+    pub is_on: bool,
+    /// Files are merged until they have about this many bytes: also the memory that one in the making takes.
+    pub file_bytes: u64,
+    /// So many files of about one size are merged into one, at least 2; fewer where they fill a file of `file_bytes`.
+    pub min_files: usize,
+}
+
+impl Default for CompactSettings {
+    fn default() -> Self {
+        Self { is_on: true, file_bytes: 128 << 20, min_files: 8 }
+    }
+}
+
 /// Settings of the batch loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
@@ -38,6 +55,8 @@ pub struct BatchSettings {
     pub backoff: Backoff,
     /// How each round computes.
     pub recompute: RecomputeSettings,
+    /// Which files of the master dataset become larger ones; sorted within the memory of `recompute`.
+    pub compact: CompactSettings,
     /// Published versions kept per view, so that queries and rollbacks find them; at least 2.
     pub keep_versions: usize,
     /// Wait between two removals of old versions and of files that no version names.
@@ -52,6 +71,7 @@ impl Default for BatchSettings {
             interval: Duration::from_secs(60),
             backoff: Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) },
             recompute: RecomputeSettings::default(),
+            compact: CompactSettings::default(),
             keep_versions: 10,
             cleanup_interval: Duration::from_secs(600),
             cleanup_grace: Duration::from_secs(3600),

@@ -16,6 +16,11 @@ use crate::RecomputeSettings;
 
 /// A session state with the memory, the spill folder and the threads of `settings`.
 pub(crate) fn session(settings: &RecomputeSettings) -> Result<SessionState> {
+    session_for_rows(settings, 1)
+}
+
+/// As [`session`], for rows of about `row_bytes` each.
+pub(crate) fn session_for_rows(settings: &RecomputeSettings, row_bytes: usize) -> Result<SessionState> {
     let mode = match &settings.spill_folder {
         Some(folder) => DiskManagerMode::Directories(vec![folder.clone()]),
         None => DiskManagerMode::OsTmpDirectory,
@@ -27,9 +32,10 @@ pub(crate) fn session(settings: &RecomputeSettings) -> Result<SessionState> {
         .build_arc()?;
     let base = views::session_state();
     // Every operator holds a few batches that no limit counts: they must be small against the memory.
-    let batch_rows = (settings.memory_bytes >> 10).clamp(256, 8192);
+    let batch_rows =
+        (settings.memory_bytes >> 10).clamp(256, 8192).min((settings.memory_bytes >> 8) / row_bytes.max(1));
     let threads = settings.target_partitions.max(1);
-    let mut config = base.config().clone().with_target_partitions(threads).with_batch_size(batch_rows);
+    let mut config = base.config().clone().with_target_partitions(threads).with_batch_size(batch_rows.max(16));
     // The part that every sort sets aside for merging its spilled runs must leave room for the sort itself.
     let reserved = (settings.memory_bytes / 16).min(10 << 20);
     config.options_mut().execution.sort_spill_reservation_bytes = reserved;

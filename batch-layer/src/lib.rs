@@ -5,7 +5,8 @@
 //!  event log ------------> master dataset ------------------------------------------------> batch views
 //!             30 s | 64 MB                 rows below the cut, copies removed, states        one commit:
 //!             rows + positions,            by bucket and dimensions, sorted                  states + cut
-//!             one commit
+//!             one commit            compact.rs
+//!                                   small files to larger ones, the same rows
 //! ```
 //!
 //! Guarantee: what the archive commits continues exactly what was committed before, so no record is lost or doubled
@@ -16,6 +17,7 @@
 
 pub mod archive;
 mod cleanup;
+pub mod compact;
 mod config;
 mod distinct;
 mod engine;
@@ -26,7 +28,8 @@ mod publish;
 mod raw_rows;
 pub mod recompute;
 pub mod run;
+mod task;
 
-pub use config::{BatchSettings, RecomputeSettings};
+pub use config::{BatchSettings, CompactSettings, RecomputeSettings};
 pub use error::BatchError;
 pub use parts::BatchParts;

@@ -1,6 +1,7 @@
 //! Names of the batch layer's metrics, and the one way to raise them. Measured per commit, never per event.
 
 use metrics::{counter, gauge, histogram};
+use views::Pipeline;
 
 /// Rows committed to the master dataset.
 pub const ARCHIVE_ROWS: &str = "twofold_archive_rows_total";
@@ -24,20 +25,59 @@ pub const BATCH_SECONDS: &str = "twofold_batch_recompute_seconds";
 pub const BATCH_VERSION: &str = "twofold_batch_version_number";
 /// Events below the newest cut.
 pub const BATCH_ROWS: &str = "twofold_batch_covered_rows";
+/// Compactions of a master dataset.
+pub const COMPACTIONS: &str = "twofold_compaction_commits_total";
+/// Files that they replaced.
+pub const COMPACTION_FILES: &str = "twofold_compaction_files_total";
+/// Rows that they rewrote.
+pub const COMPACTION_ROWS: &str = "twofold_compaction_rows_total";
+/// Seconds from the start of a compaction to its commit.
+pub const COMPACTION_SECONDS: &str = "twofold_compaction_seconds";
+/// Compactions dropped, because somebody else replaced the files or committed first too often.
+pub const COMPACTION_RACES: &str = "twofold_compaction_races_total";
+/// Failed attempts to compact.
+pub const COMPACTION_FAILURES: &str = "twofold_compaction_failures_total";
+/// Live files of a master dataset, as the last look for a compaction found or left them.
+pub const MASTER_FILES: &str = "twofold_master_live_files";
 
-/// Raises a counter of the archive of `source`.
+/// Tells all counters of the archive of `source` once, at 0: a counter that appears with its first failure shows no rise.
+pub(crate) fn announce_archive(source: &str) {
+    for name in [ARCHIVE_ROWS, ARCHIVE_REJECTED, ARCHIVE_COMMITS, ARCHIVE_RACES, ARCHIVE_FAILURES, ARCHIVE_HOLES] {
+        count(name, source, 0);
+    }
+}
+
+/// Tells all counters of the batch loop once, at 0.
+pub(crate) fn announce_batch(pipeline: &Pipeline) {
+    for source in &pipeline.sources {
+        for name in [COMPACTIONS, COMPACTION_FILES, COMPACTION_ROWS, COMPACTION_RACES, COMPACTION_FAILURES] {
+            count(name, source.name.as_str(), 0);
+        }
+    }
+    for view in &pipeline.views {
+        count_view(BATCH_PUBLICATIONS, view.name.as_str(), 0);
+        count_view(BATCH_FAILURES, view.name.as_str(), 0);
+    }
+}
+
+/// Raises a counter of the archive or the compaction of `source`.
 pub(crate) fn count(name: &'static str, source: &str, by: u64) {
     counter!(name, "source" => source.to_owned()).increment(by);
 }
 
 /// Raises a counter of a view's recomputes.
-pub(crate) fn count_view(name: &'static str, view: &str) {
-    counter!(name, "view" => view.to_owned()).increment(1);
+pub(crate) fn count_view(name: &'static str, view: &str, by: u64) {
+    counter!(name, "view" => view.to_owned()).increment(by);
 }
 
 /// Sets a gauge of a view.
 pub(crate) fn set_view(name: &'static str, view: &str, value: f64) {
     gauge!(name, "view" => view.to_owned()).set(value);
+}
+
+/// Sets a gauge of a source.
+pub(crate) fn set_source(name: &'static str, source: &str, value: f64) {
+    gauge!(name, "source" => source.to_owned()).set(value);
 }
 
 /// Notes how long something took.

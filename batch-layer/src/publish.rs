@@ -13,7 +13,7 @@ use views::{Cut, TimestampMicros, column};
 use crate::BatchError;
 use crate::distinct::keep_first;
 use crate::raw_rows::{Buckets, RawRows, field, ranges_between};
-use crate::recompute::{Inputs, Outcome, Task};
+use crate::task::{Inputs, Outcome, Task};
 
 /// Computes the states of `task` and publishes them with `facts`, under names made of `nonce`.
 pub(crate) async fn publish_states(

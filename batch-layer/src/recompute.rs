@@ -24,15 +24,17 @@ use datafusion::physical_plan::collect;
 use event_log::decode::column as raw;
 use event_log::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use lake::Lake;
-use serving_layer::{BatchFacts, BatchVersion, BatchViewStore};
+use serving_layer::BatchViewStore;
 use views::{
     Bucket, Clock, Counters, Cut, IdSource, PartitionId, RecomputeId, TimestampMicros, ViewDefinition, ViewName,
     choose_cut, column,
 };
 
-use crate::distinct::{Copies, find_copies};
+use crate::distinct::find_copies;
 use crate::publish::publish_states;
-use crate::raw_rows::{Buckets, RawRows, field, ranges_between};
+use crate::raw_rows::{RawRows, field, ranges_between};
+pub use crate::task::Outcome;
+use crate::task::{Inputs, Task};
 use crate::{BatchError, RecomputeSettings, engine};
 
 /// What a recompute works with.
@@ -60,71 +62,8 @@ pub enum Mode {
     Incremental,
 }
 
-/// How the recompute of one view ended.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// A new version was published.
-    Published(BatchVersion),
-    /// The archive has no rows between the version before and the next place for a cut.
-    NothingNew,
-    /// Another publisher was first; its version stays.
-    LostRace,
-}
-
 /// The outcomes of one recompute, by view.
 pub type Round = BTreeMap<ViewName, Result<Outcome, Arc<BatchError>>>;
-
-/// What to compute for one view.
-pub(crate) struct Task {
-    pub(crate) view: Arc<ViewDefinition>,
-    pub(crate) store: BatchViewStore,
-    pub(crate) previous: Option<BatchVersion>,
-    pub(crate) cut: Cut,
-    /// The cut from which on rows count as new; `None`: compute everything.
-    pub(crate) since: Option<Cut>,
-}
-
-/// What the views of one cut share.
-pub(crate) struct Inputs {
-    pub(crate) cut: Cut,
-    /// Buckets of an hour that received rows; `None`: all.
-    pub(crate) touched_hours: Option<BTreeSet<TimestampMicros>>,
-    pub(crate) copies: Arc<Copies>,
-    /// Rows, rejected and late below the cut.
-    counters: BTreeMap<PartitionId, Counters>,
-    holes: Vec<(PartitionId, i64, i64)>,
-    raw_version: i64,
-}
-
-impl Inputs {
-    /// The buckets to replace in a view of this grain; `None`: all.
-    pub(crate) fn touched(&self, grain: Bucket) -> Option<Buckets> {
-        let hours = self.touched_hours.as_ref()?;
-        Some(Buckets { grain, starts: hours.iter().map(|hour| views::bucket_of(grain, *hour)).collect() })
-    }
-
-    /// The facts of the version that `task` publishes.
-    fn facts(&self, task: &Task, recompute: RecomputeId, now: TimestampMicros) -> BatchFacts {
-        let previous = task.since.as_ref().and(task.previous.as_ref());
-        let counters = self.counters.iter().map(|(partition, below)| {
-            let count = |of: &BTreeMap<PartitionId, u64>| of.get(partition).copied().unwrap_or_default();
-            let known = previous.and_then(|version| version.facts.counters.get(partition));
-            // Buckets that were not touched keep their copies; those of the touched ones are counted anew.
-            let copies = known.map_or(0, |known| known.copies) + count(&self.copies.left_out);
-            (*partition, Counters { copies: copies - count(&self.copies.left_out_before), ..*below })
-        });
-        BatchFacts {
-            definition: task.view.hash,
-            cut: self.cut.clone(),
-            raw_version: self.raw_version,
-            recompute,
-            published_at: now,
-            is_full: task.since.is_none(),
-            counters: counters.collect(),
-            holes: self.holes.clone(),
-        }
-    }
-}
 
 /// Recomputes the views of one source and publishes what is new.
 pub async fn recompute(components: &RecomputeComponents, mode: Mode, settings: &RecomputeSettings) -> Round {

@@ -3,6 +3,7 @@
 //! Guarantee: both loops end soon after `shutdown`: the archive with a last commit, the batch loop by giving up the
 //! round at hand (nothing of it is visible). Errors that may pass by themselves are tried again with growing waits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use event_log::master::{MasterDataset, MasterSnapshot};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use views::{TimestampMicros, ViewName};
+use views::{SourceName, TimestampMicros, ViewName};
 
 use crate::archive::{ArchiveComponents, ArchiveSettings, ArchiveState, Archiver, Committed};
 use crate::metrics::{
     self, ARCHIVE_FAILURES, ARCHIVE_RACES, BATCH_FAILURES, BATCH_PUBLICATIONS, BATCH_ROWS, BATCH_SECONDS, BATCH_VERSION,
 };
 use crate::recompute::{Mode, Outcome, RecomputeComponents, Round, recompute};
-use crate::{BatchError, BatchParts, BatchSettings, RecomputeSettings, cleanup};
+use crate::{BatchError, BatchParts, BatchSettings, RecomputeSettings, cleanup, compact};
 
 /// Archives one source until `shutdown`.
 ///
@@ -30,6 +31,7 @@ pub async fn run_archive(
     settings: ArchiveSettings,
     shutdown: CancellationToken,
 ) -> Result<(), BatchError> {
+    metrics::announce_archive(components.source.name.as_str());
     let mut failures = Failures { count: 0, settings: &settings, components: &components, shutdown: &shutdown };
     let ended = loop {
         match archive_session(&components, &settings, &shutdown, &mut failures).await {
@@ -220,9 +222,11 @@ pub struct BatchStatus {
     pub finished_at: Option<TimestampMicros>,
     /// The views that failed in the last round, and why.
     pub errors: Vec<(ViewName, String)>,
+    /// Live files of each master dataset, as the last look for a compaction found or left them.
+    pub master_files: BTreeMap<SourceName, usize>,
 }
 
-/// Recomputes all views again and again until `shutdown`.
+/// Recomputes all views again and again until `shutdown`; after each round compacts master datasets where that is due.
 ///
 /// # Errors
 /// None at present: a view that fails is logged, counted, shown in the status, and tried again.
@@ -232,6 +236,7 @@ pub async fn run_batch(
     shutdown: CancellationToken,
 ) -> Result<(), BatchError> {
     let BatchComponents { parts, mut requests, status } = components;
+    metrics::announce_batch(&parts.pipeline);
     let mut failures = 0;
     let mut cleaned_at = parts.clock.now();
     let mut delay = Duration::ZERO;
@@ -252,6 +257,10 @@ pub async fn run_batch(
             // Who asked may have gone.
             let _ = request.reply.send(round);
         }
+        // After the answer: who asked for a round does not wait for files to be rewritten.
+        let compacting = compact::compact_all(&parts, &settings.compact, &settings.recompute);
+        let Some(files) = shutdown.run_until_cancelled(compacting).await else { return Ok(()) };
+        status.send_modify(|status| status.master_files.extend(files));
         if parts.clock.now().micros_since(cleaned_at) >= views::micros(settings.cleanup_interval) {
             cleaned_at = parts.clock.now();
             let cleaning = cleanup::clean(&parts, settings.keep_versions, settings.cleanup_grace);
@@ -302,14 +311,14 @@ fn tell_outcome(view: &ViewName, outcome: &Result<Outcome, Arc<BatchError>>, sec
             let cut: Vec<_> = version.facts.cut.0.iter().map(|(one, position)| (one.0, position.offset.0)).collect();
             let is_full = version.facts.is_full;
             tracing::info!(%view, version = number, rows, ?cut, is_full, seconds, "batch view published");
-            metrics::count_view(BATCH_PUBLICATIONS, view.as_str());
+            metrics::count_view(BATCH_PUBLICATIONS, view.as_str(), 1);
             metrics::set_view(BATCH_VERSION, view.as_str(), number as f64);
             metrics::set_view(BATCH_ROWS, view.as_str(), rows as f64);
         }
         Ok(Outcome::NothingNew) => tracing::debug!(%view, "nothing new to publish"),
         Ok(Outcome::LostRace) => tracing::info!(%view, "another publisher was first; its version stays"),
         Err(error) => {
-            metrics::count_view(BATCH_FAILURES, view.as_str());
+            metrics::count_view(BATCH_FAILURES, view.as_str(), 1);
             if error.is_retryable() {
                 tracing::warn!(%view, %error, "recompute failed; the published version stays");
             } else {
@@ -321,7 +330,10 @@ fn tell_outcome(view: &ViewName, outcome: &Result<Outcome, Arc<BatchError>>, sec
 
 fn tell_round(status: &watch::Sender<BatchStatus>, round: &Round, now: TimestampMicros) {
     let errors = round.iter().filter_map(|(view, outcome)| Some((view.clone(), outcome.as_ref().err()?.to_string())));
-    status.send_replace(BatchStatus { is_running: false, finished_at: Some(now), errors: errors.collect() });
+    let errors = errors.collect();
+    status.send_modify(|status| {
+        (status.is_running, status.finished_at, status.errors) = (false, Some(now), errors);
+    });
 }
 
 async fn pause(delay: Duration, shutdown: &CancellationToken) {

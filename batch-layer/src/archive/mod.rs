@@ -140,6 +140,9 @@ pub(crate) enum Committed {
     Raced,
 }
 
+/// How often an append is tried again behind a compaction that came first.
+const ATTEMPTS: usize = 8;
+
 impl<'a> Archiver<'a> {
     /// Opens (or creates) the table and reads on from the positions that it holds.
     pub(crate) async fn open(components: &'a ArchiveComponents) -> Result<Archiver<'a>, BatchError> {
@@ -220,13 +223,14 @@ impl<'a> Archiver<'a> {
     }
 
     /// The work that commits what was sealed, if anything; tell [`Self::settle`] how it ended. May be asked for again.
+    /// A conflict is told only where positions moved: behind a compaction the same rows are appended once more.
     pub(crate) fn commit(
         &self,
     ) -> Option<impl Future<Output = Result<MasterSnapshot, EventLogError>> + Send + 'static> {
         let sealed = Arc::clone(self.sealed.as_ref()?);
         let (master, snapshot) = (self.components.master.clone(), self.snapshot.clone());
-        let nonce = self.components.ids.next_id();
-        Some(async move { master.append(&snapshot, sealed.batches(), sealed.facts().clone(), nonce).await })
+        let ids = Arc::clone(&self.components.ids);
+        Some(async move { append(&master, snapshot, &sealed, ids.as_ref()).await })
     }
 
     /// Takes the end of a commit in. On an error the rows are kept: commit them again.
@@ -297,6 +301,31 @@ impl<'a> Archiver<'a> {
         );
         metrics::count(ARCHIVE_HOLES, source.as_str(), (to.0 - from.0).unsigned_abs());
         self.pending.declare_hole(partition, to, self.components.clock.now());
+    }
+}
+
+/// Appends on the newest version whose facts are those that `sealed` continues.
+///
+/// Facts only ever change with an append, and never back: equal facts mean that nobody appended in between, neither
+/// another archiver nor this one by a commit whose reply was lost. So the rows are in the table once.
+async fn append(
+    master: &MasterDataset,
+    from: MasterSnapshot,
+    sealed: &Pending,
+    ids: &dyn IdSource,
+) -> Result<MasterSnapshot, EventLogError> {
+    let mut on = from;
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        let appended = master.append(&on, sealed.batches(), sealed.facts().clone(), ids.next_id()).await;
+        let Err(conflict @ EventLogError::Conflict { .. }) = appended else { return appended };
+        let newest = master.refresh(&on).await?;
+        let is_behind = newest.snapshot.version() > on.snapshot.version() && newest.facts == on.facts;
+        if !is_behind || left == 0 {
+            return Err(conflict);
+        }
+        on = newest;
     }
 }
 

@@ -11,8 +11,8 @@ use datafusion::logical_expr::{
 };
 use views::column;
 
-use super::Copies;
 use super::place::Place;
+use super::search::Copies;
 use crate::raw_rows::field;
 
 /// True for the rows that count: those that are not left out as copies.

@@ -16,6 +16,7 @@
 
 mod filter;
 mod place;
+mod room;
 mod run;
 mod search;
 mod shards;
@@ -34,9 +35,10 @@ pub(crate) use search::Copies;
 
 use crate::BatchError;
 use crate::raw_rows::field;
+use room::Room;
 use run::in_parallel;
 use shards::{SHARDS, Shard, Shards};
-use spilled::{Room, search_spilled};
+use spilled::search_spilled;
 
 /// Finds the copies among `events`, which must be all events of whole buckets.
 ///

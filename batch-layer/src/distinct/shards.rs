@@ -17,8 +17,8 @@ use datafusion::execution::{SendableRecordBatchStream, SpillFile};
 use futures::TryStreamExt;
 
 use super::place::Place;
+use super::room::Room;
 use super::search::Sighting;
-use super::spilled::Room;
 use crate::BatchError;
 
 /// Bits of a key that choose its shard.

@@ -5,31 +5,16 @@
 //! themselves fit, the search fails with the pool's words, and the published version stays.
 //! Why so: sorting a whole shard is the fast way, and with the default memory the only one taken.
 
-use std::sync::Arc;
-
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::memory_pool::MemoryReservation;
 use views::Cut;
 
+use super::room::Room;
 use super::search::{Copies, Firsts, Sighting};
 use super::shards::{SHARD_BITS, Shard, Shards};
 use crate::BatchError;
 
 /// Levels of division: as many as half a key has bits for.
 const LEVELS: u32 = 64 / SHARD_BITS;
-
-/// Memory and disk of a search.
-#[derive(Clone)]
-pub(crate) struct Room {
-    pub(crate) runtime: Arc<RuntimeEnv>,
-}
-
-impl Room {
-    /// A reservation of nothing yet.
-    pub(crate) fn reservation(&self) -> MemoryReservation {
-        MemoryConsumer::new("removal of copies").with_can_spill(true).register(&self.runtime.memory_pool)
-    }
-}
 
 /// Searches shards one after the other; each is given as the parts that the streams hold of it.
 pub(crate) async fn search_spilled(

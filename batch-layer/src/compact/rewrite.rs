@@ -1,0 +1,76 @@
+//! Writing the file of a compaction: the rows of the old ones, sorted by event time.
+//!
+//! Guarantee: rows go from the scan through the sort to the file in one stream, within the memory of the settings,
+//! spilled beyond; every column as it was. Nobody sees the file before it is committed, and any of the next versions
+//! may still commit it.
+//! Memory: the sort's, and the file in the making.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlanBuilder;
+use datafusion::physical_plan::execute_stream;
+use event_log::EventLogError;
+use event_log::master::{Compaction, MasterSnapshot};
+use futures::TryStreamExt;
+use lake::{DataFile, FileWriter, Version};
+use views::{IdSource, SourceDefinition, column};
+
+use super::Merge;
+use crate::raw_rows::field;
+use crate::{BatchError, RecomputeSettings, engine};
+
+/// How many versions others may commit while a compaction is at work: at one a second, a quarter of an hour.
+const VERSIONS: i64 = 1_000;
+
+/// How much larger a row is in memory than in a file, at most, as far as it counts for the size of batches.
+const INFLATION: u64 = 16;
+
+/// Writes the file that replaces those of `merge`; `None` where one of them is not live in `on`.
+///
+/// # Errors
+/// Those of store and engine; nothing was written that a reader sees.
+pub async fn rewrite(
+    source: &SourceDefinition,
+    on: &MasterSnapshot,
+    merge: Merge,
+    settings: &RecomputeSettings,
+    ids: &dyn IdSource,
+) -> Result<Option<Compaction>, BatchError> {
+    let live = on.snapshot.files();
+    let is_live = |file: &DataFile| live.binary_search_by(|other| other.path.cmp(&file.path)).is_ok();
+    if !merge.files.iter().all(is_live) {
+        return Ok(None);
+    }
+    let rows: u64 = merge.files.iter().map(|file| file.rows).sum();
+    let bytes: u64 = merge.files.iter().map(|file| file.size_bytes).sum();
+    let row_bytes = usize::try_from(bytes / rows.max(1) * INFLATION).unwrap_or(usize::MAX);
+    let session = engine::session_for_rows(settings, row_bytes)?;
+    let table = provider_as_source(on.snapshot.scan(&merge.files).map_err(EventLogError::from)?);
+    let event_time = source.events.field(source.event_time).name();
+    // Places make the order total: the same rows always give the same file.
+    let order = [event_time, column::PARTITION, column::OFFSET].map(|name| field(name).sort(true, true));
+    let plan = LogicalPlanBuilder::scan("raw", table, None)?.sort(order)?.build()?;
+    let sorted = execute_stream(session.create_physical_plan(&plan).await?, session.task_ctx())?;
+    let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
+    let name = format!("{:032x}", ids.next_id());
+    let file = on.snapshot.file_writer_until(last, &name, on.snapshot.schema()).map_err(EventLogError::from)?;
+    Ok(Some(Compaction { old: merge.files, new: vec![write(sorted, file, &on.snapshot.schema()).await?], last }))
+}
+
+/// Writes all rows into one file.
+async fn write(
+    mut rows: SendableRecordBatchStream,
+    mut file: FileWriter,
+    schema: &SchemaRef,
+) -> Result<DataFile, BatchError> {
+    while let Some(batch) = rows.try_next().await? {
+        // Columns by position: the engine may call NOT NULL what is nullable here.
+        let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).map_err(EventLogError::from)?;
+        file.write(&batch).await.map_err(EventLogError::from)?;
+    }
+    Ok(file.finish().await.map_err(EventLogError::from)?)
+}
