@@ -1,7 +1,7 @@
 //! The realtime-view store in Redis (7.0 or later, or Valkey): for several processes and machines.
 //!
 //! All keys of a partition carry one hash tag, `{twofold:<prefix>:<source>:<partition>}`, so that Redis Cluster keeps
-//! them on one node: `...:index` holds the index (see `encode_index`), `...:blob:<run>:<view>` a blob.
+//! them on one node: `...:index` holds the index (see `redis/form.rs`), `...:blob:<run>:<view>` a blob.
 //!
 //! Guarantee: one script compares the stamp, replaces the index and sets which blobs expire, atomically. A blob is
 //! written with a time to live and kept only by the swap that names it; a swap that names a missing blob is refused.
@@ -10,7 +10,10 @@
 //! Why the old index is read before the script runs: its stamp names it for ever, so what follows from it still holds
 //! in the script, which can then declare every key it touches, as a cluster demands.
 
-use std::collections::BTreeSet;
+mod error;
+mod form;
+mod swap;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -20,44 +23,17 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, Script, ServerErrorKind, Value};
 use tracing::{info, warn};
 use views::{Index, IndexStamp};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ServingError;
-use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};
+use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap};
+use error::{STORE, is_out_of_memory, refused, unreachable, unusable};
+use form::{decode_index, encode_index, escape};
+use swap::{BlobChange, DISCARD, SWAP, read_swap_reply};
 
-const STORE: &str = "redis";
-const STAMP_CHARS: usize = 32;
-const CHECKSUM_CHARS: usize = 16;
 /// Blobs fetched by one command: bounds the size of a reply.
 const BLOBS_PER_READ: usize = 32;
 /// Bytes written by one pipeline: bounds the time until its reply.
 const BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
-
-/// KEYS: index, blobs to keep, blobs to let expire. ARGV: expected stamp (empty: no index), next index, number of blobs
-/// to keep, grace in milliseconds.
-///
-/// `allow-oom`: a full Redis must still accept the swap that drops runs; an index is small.
-const SWAP: &str = r"#!lua flags=allow-oom
-if redis.call('GETRANGE', KEYS[1], 0, 31) ~= ARGV[1] then
-  return {'lost', redis.call('GET', KEYS[1])}
-end
-local kept = tonumber(ARGV[3])
-local missing = {'missing'}
-for i = 2, kept + 1 do
-  if redis.call('EXISTS', KEYS[i]) == 0 then missing[#missing + 1] = i - 2 end
-end
-if #missing > 1 then return missing end
-for i = 2, kept + 1 do redis.call('PERSIST', KEYS[i]) end
-for i = kept + 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[4]) end
-redis.call('SET', KEYS[1], ARGV[2])
-return {'done'}
-";
-
-/// KEYS: index. ARGV: the bytes that were read and could not be understood.
-const DISCARD: &str = r"#!lua flags=allow-oom
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-return 1
-";
 
 /// How to reach Redis.
 #[derive(Clone)]
@@ -223,22 +199,6 @@ impl RedisStore {
     }
 }
 
-/// What a swap does to blobs.
-struct BlobChange {
-    kept: Vec<BlobKey>,
-    dropped: Vec<BlobKey>,
-}
-
-impl BlobChange {
-    fn between(before: Option<&Index>, after: &Index) -> Self {
-        let (before, after) = (before.map(named_blobs).unwrap_or_default(), named_blobs(after));
-        Self {
-            kept: after.difference(&before).copied().collect(),
-            dropped: before.difference(&after).copied().collect(),
-        }
-    }
-}
-
 #[async_trait]
 impl RealtimeStore for RedisStore {
     async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
@@ -307,63 +267,6 @@ impl RealtimeStore for RedisStore {
     }
 }
 
-fn read_swap_reply(reply: &[Value], change: &BlobChange) -> Result<Swap, ServingError> {
-    let Some(Value::BulkString(outcome)) = reply.first() else {
-        return Err(unexpected(reply));
-    };
-    match (outcome.as_slice(), &reply[1..]) {
-        (b"done", _) => Ok(Swap::Done),
-        (b"lost", [Value::BulkString(index)]) => Ok(Swap::Lost(Some(decode_index(index, "the index")?))),
-        (b"lost", _) => Ok(Swap::Lost(None)),
-        (b"missing", places) => {
-            let missing = places.iter().map(|place| match place {
-                Value::Int(place) => usize::try_from(*place).ok().and_then(|place| change.kept.get(place)).copied(),
-                _ => None,
-            });
-            let missing: Option<BTreeSet<BlobKey>> = missing.collect();
-            missing.map(Swap::MissingBlobs).ok_or_else(|| unexpected(reply))
-        }
-        _ => Err(unexpected(reply)),
-    }
-}
-
-/// The stamp, which the scripts compare; a checksum of the rest; JSON. A flipped bit in a number is still JSON: without the
-/// checksum it would be an index that says something else.
-fn encode_index(index: &Index) -> Vec<u8> {
-    let json = serde_json::to_string(index).expect("an index holds numbers and hex text, which always serialise");
-    let stamp = index.stamp.to_string();
-    format!("{stamp}{}{json}", checksum(&stamp, &json)).into_bytes()
-}
-
-fn decode_index(bytes: &[u8], key: &str) -> Result<Index, ServingError> {
-    let corrupt = |reason: String| ServingError::Corrupt { what: format!("redis key {key}"), reason };
-    let text = std::str::from_utf8(bytes).map_err(|error| corrupt(error.to_string()))?;
-    let parts = text.split_at_checked(STAMP_CHARS);
-    let parts = parts.and_then(|(stamp, rest)| Some((stamp, rest.split_at_checked(CHECKSUM_CHARS)?)));
-    let (stamp, (told, json)) = parts.ok_or_else(|| corrupt(format!("{} bytes are too few", bytes.len())))?;
-    if checksum(stamp, json) != told {
-        return Err(corrupt("the checksum is wrong".to_owned()));
-    }
-    serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))
-}
-
-fn checksum(stamp: &str, json: &str) -> String {
-    format!("{:016x}", xxh3_64(format!("{stamp}{json}").as_bytes()))
-}
-
-/// Names may hold anything in SQL; in a key only letters, digits, `_`, `-` and `.` stand for themselves, so that no name
-/// can end the hash tag or look like another one.
-fn escape(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => escaped.push(char::from(byte)),
-            byte => escaped.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    escaped
-}
-
 fn info_field<'a>(facts: &'a str, name: &str) -> Option<&'a str> {
     facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
@@ -371,30 +274,4 @@ fn info_field<'a>(facts: &'a str, name: &str) -> Option<&'a str> {
 fn millis(span: Duration) -> u64 {
     // Redis refuses an expiry of 0.
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX).clamp(1, i64::MAX as u64 / 2)
-}
-
-fn is_out_of_memory(error: &RedisError) -> bool {
-    let errors = error.clone().into_server_errors();
-    errors.is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"))
-}
-
-fn unreachable(error: RedisError) -> ServingError {
-    ServingError::Unreachable { store: STORE, reason: error.to_string() }
-}
-
-fn refused(error: RedisError) -> ServingError {
-    match error.kind() {
-        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported => {
-            unusable(error)
-        }
-        _ => unreachable(error),
-    }
-}
-
-fn unusable(error: RedisError) -> ServingError {
-    ServingError::Unusable { store: STORE, reason: error.to_string() }
-}
-
-fn unexpected(reply: &[Value]) -> ServingError {
-    ServingError::Unreachable { store: STORE, reason: format!("unexpected reply to a swap: {reply:?}") }
 }

@@ -1,0 +1,77 @@
+//! The scripts that change an index, what a swap does to blobs, and what Redis answers to it.
+
+use std::collections::BTreeSet;
+
+use redis::Value;
+use views::Index;
+
+use super::error::unexpected;
+use super::form::decode_index;
+use crate::ServingError;
+use crate::realtime::{BlobKey, Swap, named_blobs};
+
+/// KEYS: index, blobs to keep, blobs to let expire. ARGV: expected stamp (empty: no index), next index, number of blobs
+/// to keep, grace in milliseconds.
+///
+/// `allow-oom`: a full Redis must still accept the swap that drops runs; an index is small.
+pub(super) const SWAP: &str = r"#!lua flags=allow-oom
+if redis.call('GETRANGE', KEYS[1], 0, 31) ~= ARGV[1] then
+  return {'lost', redis.call('GET', KEYS[1])}
+end
+local kept = tonumber(ARGV[3])
+local missing = {'missing'}
+for i = 2, kept + 1 do
+  if redis.call('EXISTS', KEYS[i]) == 0 then missing[#missing + 1] = i - 2 end
+end
+if #missing > 1 then return missing end
+for i = 2, kept + 1 do redis.call('PERSIST', KEYS[i]) end
+for i = kept + 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[4]) end
+redis.call('SET', KEYS[1], ARGV[2])
+return {'done'}
+";
+
+/// KEYS: index. ARGV: the bytes that were read and could not be understood.
+pub(super) const DISCARD: &str = r"#!lua flags=allow-oom
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1
+";
+
+/// What a swap does to blobs.
+pub(super) struct BlobChange {
+    /// Named anew: no longer expire.
+    pub(super) kept: Vec<BlobKey>,
+    /// Named no more: begin to expire.
+    pub(super) dropped: Vec<BlobKey>,
+}
+
+impl BlobChange {
+    /// From what the stored index names to what the next one does.
+    pub(super) fn between(before: Option<&Index>, after: &Index) -> Self {
+        let (before, after) = (before.map(named_blobs).unwrap_or_default(), named_blobs(after));
+        Self {
+            kept: after.difference(&before).copied().collect(),
+            dropped: before.difference(&after).copied().collect(),
+        }
+    }
+}
+
+/// What the answer to a swap says.
+pub(super) fn read_swap_reply(reply: &[Value], change: &BlobChange) -> Result<Swap, ServingError> {
+    let Some(Value::BulkString(outcome)) = reply.first() else {
+        return Err(unexpected(reply));
+    };
+    match (outcome.as_slice(), &reply[1..]) {
+        (b"done", _) => Ok(Swap::Done),
+        (b"lost", [Value::BulkString(index)]) => Ok(Swap::Lost(Some(decode_index(index, "the index")?))),
+        (b"lost", _) => Ok(Swap::Lost(None)),
+        (b"missing", places) => {
+            let missing = places.iter().map(|place| match place {
+                Value::Int(place) => usize::try_from(*place).ok().and_then(|place| change.kept.get(place)).copied(),
+                _ => None,
+            });
+            let missing: Option<BTreeSet<BlobKey>> = missing.collect();
+            missing.map(Swap::MissingBlobs).ok_or_else(|| unexpected(reply))
+        }
+        _ => Err(unexpected(reply)),
+    }
+}
