@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, Int32Array, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use event_log::decode;
@@ -26,7 +26,7 @@ use views::{
 use crate::SpeedError;
 use crate::append::Append;
 use crate::context::Context;
-use crate::metric;
+use crate::metrics;
 use crate::read::Chunk;
 
 /// The extra key: which run of the batch a row belongs to.
@@ -43,16 +43,14 @@ pub(crate) struct ViewPlans {
 }
 
 impl ViewPlans {
-    /// Compiles the plans of a view.
+    /// The plans of a view, compiled unless another worker of the process did so.
     ///
     /// # Errors
     /// [`SpeedError::View`]: the view cannot be kept in realtime.
     pub async fn compile(definition: Arc<ViewDefinition>) -> Result<Self, SpeedError> {
         let failed = |error| view_error(&definition, error);
-        let input = input_schema(&definition.source);
-        let state = Compiled::new(input, |scan| definition.state_plan(scan, &[RUN])).await.map_err(failed)?;
-        let states = definition.states.clone();
-        let merge = Compiled::new(states, |scan| definition.merge_plan(scan, &[])).await.map_err(failed)?;
+        let state = definition.compile_states_by(run_field()).await.map_err(failed)?;
+        let merge = definition.compile_merge().await.map_err(failed)?;
         Ok(Self { definition: definition.clone(), state, merge })
     }
 }
@@ -103,7 +101,7 @@ pub(crate) async fn aggregate(
         match states_by_run(plans, &batches, outlines.len()).await {
             Ok(states) => add_states(plans, states, &mut appends)?,
             Err(error) => {
-                metrics::counter!(metric::VIEW_FAILURES, "view" => plans.definition.name.to_string()).increment(1);
+                metrics::count_view_failures(&plans.definition.name, 1);
                 error!(%error, "a view fails on this micro-batch: its realtime part ends here until the next batch version");
             }
         }
@@ -113,8 +111,11 @@ pub(crate) async fn aggregate(
 
 /// The columns that state plans read: those of the source's events, then `_run`.
 fn input_schema(source: &SourceDefinition) -> SchemaRef {
-    let run = Arc::new(Field::new(RUN, DataType::Int32, false));
-    Arc::new(Schema::new(source.events.fields().iter().cloned().chain([run]).collect::<Vec<_>>()))
+    Arc::new(Schema::new(source.events.fields().iter().cloned().chain([run_field()]).collect::<Vec<_>>()))
+}
+
+fn run_field() -> FieldRef {
+    Arc::new(Field::new(RUN, DataType::Int32, false))
 }
 
 /// Which rows count (good, and no copy), and the runs they fall into with their counters.

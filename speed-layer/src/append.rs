@@ -11,7 +11,7 @@ use views::{DefinitionNumber, Index, IndexRefusal, IndexStamp, PartitionId, Run,
 use crate::context::Context;
 use crate::index::change_index;
 use crate::partition::Running;
-use crate::{SpeedError, metric};
+use crate::{SpeedError, metrics};
 
 /// Blobs are written again at most this often within one attempt: they expired before the swap.
 const MAX_WRITES: usize = 2;
@@ -63,7 +63,7 @@ pub(crate) async fn append_pending(
         }
         let decide = |index: &Index, stamp| append_all(index, stamp, definitions, pending);
         if change_index(context, partition, &mut running.index, decide).await? {
-            count(&pending.runs);
+            count(context, &pending.runs);
             running.position = pending.runs.last().map_or(running.position, |run| run.to);
             running.read_from = running.read_from.max(running.position.offset);
             running.pending = None;
@@ -90,12 +90,13 @@ fn append_all(
     pending.runs.iter().try_fold(index.clone(), |index, run| index.append(stamp, definitions, run.clone(), as_of))
 }
 
-fn count(runs: &[Run]) {
+fn count(context: &Context, runs: &[Run]) {
+    let source = &context.components.source.name;
     for run in runs {
-        metrics::counter!(metric::RUNS).increment(1);
-        metrics::counter!(metric::RECORDS).increment(run.counters.rows);
-        metrics::counter!(metric::REJECTED).increment(run.counters.rejected);
-        metrics::counter!(metric::COPIES).increment(run.counters.copies);
-        metrics::counter!(metric::LATE).increment(run.counters.late);
+        metrics::count(metrics::RUNS, source, 1);
+        metrics::count(metrics::RECORDS, source, run.counters.rows);
+        metrics::count(metrics::REJECTED, source, run.counters.rejected);
+        metrics::count(metrics::COPIES, source, run.counters.copies);
+        metrics::count(metrics::LATE, source, run.counters.late);
     }
 }

@@ -1,10 +1,16 @@
 //! What every step of a speed worker shares: components, settings, compiled plans. Immutable once built.
 
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionContext;
 use serving_layer::PartitionKey;
 use views::{IndexStamp, PartitionId, RunId, TimestampMicros};
 
 use crate::aggregate::ViewPlans;
 use crate::{SpeedComponents, SpeedError, SpeedSettings};
+
+/// How many files of the master dataset are read at a time. A start reads little of each of many small ones: what it waits
+/// for is their latency, which no number of cores shortens.
+const FILES_AT_ONCE: usize = 16;
 
 /// The surroundings of a step.
 pub(crate) struct Context {
@@ -12,6 +18,7 @@ pub(crate) struct Context {
     pub settings: SpeedSettings,
     /// One per view, in the order of `components.views`.
     pub plans: Vec<ViewPlans>,
+    session: SessionState,
 }
 
 impl Context {
@@ -21,7 +28,15 @@ impl Context {
         for view in &components.views {
             plans.push(ViewPlans::compile(view.definition.clone()).await?);
         }
-        Ok(Self { components, settings, plans })
+        let base = views::session_state();
+        let config = base.config().clone().with_target_partitions(FILES_AT_ONCE);
+        let session = SessionStateBuilder::new_from_existing(base).with_config(config).build();
+        Ok(Self { components, settings, plans, session })
+    }
+
+    /// A session to read the master dataset in.
+    pub fn session(&self) -> SessionContext {
+        SessionContext::new_with_state(self.session.clone())
     }
 
     pub fn key(&self, partition: PartitionId) -> PartitionKey {

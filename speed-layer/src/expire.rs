@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::cuts::PublishedCuts;
 use crate::index::change_index;
 use crate::partition::Running;
-use crate::{SpeedError, metric};
+use crate::{SpeedError, metrics};
 
 /// Drops the runs of a partition that no reader needs any more, if there are any.
 ///
@@ -29,7 +29,7 @@ pub(crate) async fn expire_runs(
         return Ok(());
     }
     change_index(context, partition, &mut running.index, |index, stamp| Ok(index.drop_below(stamp, below))).await?;
-    metrics::counter!(metric::DROPPED_RUNS).increment(dropped as u64);
+    metrics::count(metrics::DROPPED_RUNS, &context.components.source.name, dropped as u64);
     debug!(%partition, %below, dropped, "runs dropped that batch versions cover");
     Ok(())
 }

@@ -25,7 +25,7 @@ mod expire;
 mod index;
 mod lookup;
 mod merge;
-mod metric;
+mod metrics;
 mod partition;
 mod prime;
 mod read;

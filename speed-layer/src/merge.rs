@@ -16,7 +16,7 @@ use crate::aggregate::{ViewPlans, view_error};
 use crate::context::Context;
 use crate::index::change_index;
 use crate::partition::Running;
-use crate::{SpeedError, metric};
+use crate::{SpeedError, metrics};
 
 /// Merges once, if there is something to merge; returns whether the index was changed.
 ///
@@ -41,7 +41,7 @@ pub(crate) async fn merge_once(
     };
     match change_index(context, partition, &mut running.index, decide).await {
         Ok(is_stored) => {
-            metrics::counter!(metric::MERGES).increment(u64::from(is_stored));
+            metrics::count(metrics::MERGES, &context.components.source.name, u64::from(is_stored));
             debug!(%partition, parts = parts.len(), from = %merged.from.offset, to = %merged.to.offset, "runs merged");
             Ok(is_stored)
         }

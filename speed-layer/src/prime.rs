@@ -15,7 +15,7 @@ use arrow::array::{Array, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use datafusion::functions_aggregate::expr_fn::min;
-use datafusion::prelude::{DataFrame, Expr, SessionContext, ident, lit};
+use datafusion::prelude::{DataFrame, Expr, ident, lit};
 use datafusion::scalar::ScalarValue;
 use event_log::decode::{self, decode};
 use event_log::master::MasterSnapshot;
@@ -50,7 +50,7 @@ pub(crate) async fn prime(
     let mut end = Position::start(position.incarnation);
     if let Some(snapshot) = context.components.master.open().await? {
         end = snapshot.facts.partitions.get(&partition).map_or(end, |facts| facts.archived.end);
-        replay_archived(&mut replay, &snapshot, partition).await?;
+        replay_archived(context, &mut replay, &snapshot, partition).await?;
     }
     if end.offset < position.offset {
         replay.go_on_at(end);
@@ -121,6 +121,7 @@ impl<'a> Replay<'a> {
 }
 
 async fn replay_archived(
+    context: &Context,
     replay: &mut Replay<'_>,
     snapshot: &MasterSnapshot,
     partition: PartitionId,
@@ -132,9 +133,9 @@ async fn replay_archived(
     };
     let instant = |at: TimestampMicros| ScalarValue::TimestampMicrosecond(Some(at.0), zone.clone());
     let newest = replay.position.max_timestamp;
-    let session = SessionContext::new_with_state(views::session_state());
     let within = offset().gt_eq(lit(replay.floor.0)).and(offset().lt(lit(replay.position.offset.0)));
-    let rows = session.read_table(table)?.filter(ident(column::PARTITION).eq(lit(partition.0)).and(within))?;
+    let rows =
+        context.session().read_table(table)?.filter(ident(column::PARTITION).eq(lit(partition.0)).and(within))?;
     let recent = match replay.is_whole {
         true => rows.clone(),
         // Up to the running maximum: a later one is not plausible, and would begin the suffix too early.
@@ -162,15 +163,15 @@ async fn replay_archived(
 /// # Errors
 /// Try again.
 pub(crate) async fn first_offset(
+    context: &Context,
     snapshot: &MasterSnapshot,
     partition: PartitionId,
     from: Offset,
     end: Offset,
 ) -> Result<Option<Offset>, SpeedError> {
-    let session = SessionContext::new_with_state(views::session_state());
     let within = offset().gt_eq(lit(from.0)).and(offset().lt(lit(end.0)));
     let wanted = ident(column::PARTITION).eq(lit(partition.0)).and(within);
-    Ok(least_offset(session.read_table(snapshot.scan()?)?.filter(wanted)?).await?.map(Offset))
+    Ok(least_offset(context.session().read_table(snapshot.scan()?)?.filter(wanted)?).await?.map(Offset))
 }
 
 async fn least_offset(rows: DataFrame) -> Result<Option<i64>, SpeedError> {

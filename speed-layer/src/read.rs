@@ -102,7 +102,7 @@ async fn read_next(
     from: Offset,
     end: Offset,
 ) -> Result<Option<Vec<RecordBatch>>, SpeedError> {
-    let Some(first) = first_offset(snapshot, partition, from, end).await? else { return Ok(None) };
+    let Some(first) = first_offset(context, snapshot, partition, from, end).await? else { return Ok(None) };
     let step = i64::try_from(context.settings.max_records).unwrap_or(i64::MAX);
     let to = Offset(first.0.saturating_add(step).min(end.0));
     Ok(Some(snapshot.read_range(partition, first, to).await?))

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::lookup::Lookup;
 use crate::worker::Worker;
-use crate::{SpeedComponents, SpeedError, SpeedSettings, metric};
+use crate::{SpeedComponents, SpeedError, SpeedSettings, metrics};
 
 /// Keeps the realtime views of one source until `shutdown`.
 ///
@@ -33,6 +33,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), SpeedError> {
     let source = components.source.name.clone();
+    metrics::announce(&source, components.views.iter().map(|view| &view.definition.name));
     let (tick, deadline) = (settings.tick, settings.shutdown_deadline);
     let mut worker = Worker::new(components, settings).await?;
     info!(%source, "speed worker started");
@@ -56,7 +57,7 @@ pub async fn run(
             break;
         };
         let is_idle = outcome?.is_idle();
-        metrics::histogram!(metric::BATCH_SECONDS).record(polled_at.elapsed().as_secs_f64());
+        metrics::time_batch(&source, polled_at.elapsed());
         if is_idle {
             tokio::select! {
                 () = shutdown.cancelled() => break,

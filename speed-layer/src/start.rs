@@ -7,14 +7,17 @@
 use event_log::positions::check_fingerprint;
 use serving_layer::{ServingError, Swap};
 use tracing::{error, info};
-use views::{Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, TimestampMicros, choose_start};
+use views::{
+    Fingerprint, Incarnation, Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, TimestampMicros,
+    choose_start,
+};
 
 use crate::context::Context;
 use crate::cuts::PublishedCuts;
 use crate::index::change_index;
 use crate::partition::Running;
 use crate::prime::prime;
-use crate::{SpeedError, metric};
+use crate::{SpeedError, metrics};
 
 /// Starts a partition. `is_broken`: the stored index names a blob that is gone, so that a new one must replace it.
 ///
@@ -33,17 +36,40 @@ pub(crate) async fn start(
     let serving = cuts.serving(partition, index);
     let start = choose_start(index, &serving, Position::start(cuts.incarnation()));
     let position = start.position();
-    let (log, topic) = (context.components.log.as_ref(), context.components.source.topic.as_str());
-    check_fingerprint(log, topic, partition, &position).await?;
+    check_topic(context, partition, position).await?;
     let copies = prime(context, partition, position).await?;
     let index = match (start, index) {
         (Start::Continue(_), Some(index)) => index.clone(),
         (Start::Jump(to), Some(index)) => jump(context, partition, index.clone(), to).await?,
         _ => create(context, partition, stored.as_ref().map(|index| index.stamp), position).await?,
     };
-    metrics::counter!(metric::STARTS).increment(1);
+    metrics::count(metrics::STARTS, &context.components.source.name, 1);
     info!(source = %context.components.source.name, %partition, ?start, copies = copies.len(), "partition started");
     Ok(Running::new(index, position, copies))
+}
+
+/// The record before the position must be the one that was read. Where none lies before it, the topic is known by what of
+/// it was archived: beside batch views of one topic an empty store must not be filled from another.
+async fn check_topic(context: &Context, partition: PartitionId, position: Position) -> Result<(), SpeedError> {
+    let (log, topic) = (context.components.log.as_ref(), context.components.source.topic.as_str());
+    let archived = match position.fingerprint {
+        Fingerprint(0) => archived_end(context, partition, position.incarnation).await?,
+        _ => None,
+    };
+    let (partition, position) = archived.unwrap_or((partition, position));
+    Ok(check_fingerprint(log, topic, partition, &position).await?)
+}
+
+/// How far the archive has got in this life of the topic: in the partition, or else in another one.
+async fn archived_end(
+    context: &Context,
+    partition: PartitionId,
+    incarnation: Incarnation,
+) -> Result<Option<(PartitionId, Position)>, SpeedError> {
+    let Some(snapshot) = context.components.master.open().await? else { return Ok(None) };
+    let ends = snapshot.facts.partitions.iter().map(|(partition, known)| (*partition, known.archived.end));
+    let known = ends.filter(|(_, end)| end.fingerprint != Fingerprint(0) && end.incarnation == incarnation);
+    Ok(known.min_by_key(|(one, _)| *one != partition))
 }
 
 /// The stored index. One that cannot be read would stay so for ever: it is discarded, and counts as absent.

@@ -23,7 +23,7 @@ use crate::partition::{Attempts, Partition, Phase, Running};
 use crate::read::{Chunk, chunks_of, note_expired, read_archived};
 use crate::start::start;
 use crate::touch::touch;
-use crate::{SpeedComponents, SpeedError, SpeedSettings, metric};
+use crate::{SpeedComponents, SpeedError, SpeedSettings, metrics};
 
 /// The state of one worker: everything here is lost without harm.
 pub(crate) struct Worker {
@@ -117,7 +117,7 @@ impl Worker {
             return Err(error);
         }
         self.lookup.note_failure(now, self.context.settings.retry_min, self.context.settings.retry_max);
-        metrics::counter!(metric::FAILURES).increment(1);
+        metrics::count(metrics::FAILURES, &self.context.components.source.name, 1);
         warn!(%error, "published versions or partitions cannot be looked up; running partitions go on");
         Ok(())
     }
@@ -216,7 +216,7 @@ impl Worker {
             warn!(%error, "event log failed; trying again");
         }
         self.is_log_failing = true;
-        metrics::counter!(metric::FAILURES).increment(1);
+        metrics::count(metrics::FAILURES, &self.context.components.source.name, 1);
         Ok(())
     }
 
@@ -387,7 +387,7 @@ fn settle(context: &Context, partition: &mut Partition, outcome: Result<(), Spee
         warn!(%source, partition = %id, %error, "a step failed; trying again");
     }
     partition.is_full = is_full;
-    metrics::counter!(metric::FAILURES).increment(1);
+    metrics::count(metrics::FAILURES, source, 1);
     partition.backoff.note_failure(context.now(), context.settings.retry_min, context.settings.retry_max);
     match error {
         SpeedError::Lost { what: "a blob", .. } => partition.restart(true),
