@@ -13,13 +13,14 @@ use serving_layer::{BatchVersion, BlobKey, PartitionKey, blob};
 use tracing::warn;
 use views::{Cut, Offset, PartitionId, RunId, ViewDefinition};
 
+use crate::metrics;
+use crate::patience::within;
 use crate::pin::{Choice, Indexes, Pin, PinnedRun};
 use crate::plans::Plans;
 use crate::realtime::Realtime;
-use crate::refresh::{Check, SourceReader};
 use crate::served::{Served, ViewState, is_ahead};
+use crate::stores::{Check, SourceStores};
 use crate::versions::{BatchVersions, number};
-use crate::{metrics, run};
 
 /// One view with what is needed to read it.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Held {
 /// One view in one reading of the stores.
 pub(crate) struct Attempt<'a> {
     /// The source with its stores.
-    pub source: &'a SourceReader,
+    pub source: &'a SourceStores,
     /// The view.
     pub reader: &'a ViewReader,
     /// Read before any version is looked at.
@@ -100,7 +101,7 @@ impl Attempt<'_> {
             return Ok(served);
         }
         if check == Check::Always || self.is_listing_due() {
-            self.reader.versions.check(self.source.settings(), self.source.now()).await;
+            self.reader.versions.check(&self.source.settings, self.source.now()).await;
         }
         self.pin(&self.reader.versions.known(), false).await
     }
@@ -135,7 +136,7 @@ impl Attempt<'_> {
     fn is_listing_due(&self) -> bool {
         // A view that is stale already does not list at every tick.
         let was_good = matches!(self.before, Some(ViewState::Served(before)) if before.stale.is_empty());
-        let interval = views::micros(self.source.settings().version_interval);
+        let interval = views::micros(self.source.settings.version_interval);
         let checked_at = self.reader.versions.checked_at();
         was_good || checked_at.is_none_or(|at| self.source.now().micros_since(at) >= interval)
     }
@@ -174,7 +175,7 @@ impl Attempt<'_> {
 
     /// Notes that a partition does not fit above its cut in `pin`.
     fn leave_out(&mut self, partition: PartitionId, pin: &Pin) {
-        let (view, limit) = (&self.reader.view.name, self.source.settings().realtime_memory_bytes);
+        let (view, limit) = (&self.reader.view.name, self.source.settings.realtime_memory_bytes);
         let cut = pin.partitions.get(&partition).map(|pin| pin.cut.offset).unwrap_or_default();
         if self.held.too_large.insert(partition, cut).is_none() {
             warn!(
@@ -194,7 +195,7 @@ impl Attempt<'_> {
         let version = pin.candidate.and_then(|candidate| versions.get(candidate)).cloned();
         let batch = match &version {
             Some(version) => {
-                let states = self.reader.versions.states(version, self.source.settings()).await;
+                let states = self.reader.versions.states(version, &self.source.settings).await;
                 Some(states.map_err(|error| Unserved::Store(error.to_string()))?)
             }
             None => None,
@@ -216,7 +217,7 @@ impl Attempt<'_> {
             pin.partitions.values().flat_map(|pin| pin.runs.iter().map(|run| run.id)).collect();
         self.held.runs.retain(|run, _| wanted.contains(run));
         let merge = self.reader.plans.merge().await.map_err(|error| Unserved::Store(error.to_string()))?;
-        let limit = self.source.settings().realtime_memory_bytes;
+        let limit = self.source.settings.realtime_memory_bytes;
         let mut grown = if growth.from_scratch { Realtime::default() } else { before };
         for runs in growth.runs.chunks(FETCH_RUNS) {
             let states = match self.fetch_states(runs).await? {
@@ -273,9 +274,9 @@ impl Attempt<'_> {
         }
         let mut gone = Vec::new();
         for (partition, keys) in wanted {
-            let key = PartitionKey { source: self.source.source().name.clone(), partition };
-            let limit = self.source.settings().store_timeout;
-            let read = run::within(limit, self.source.store().get_blobs(&key, &keys)).await;
+            let key = PartitionKey { source: self.source.source.name.clone(), partition };
+            let limit = self.source.settings.store_timeout;
+            let read = within(limit, self.source.store.get_blobs(&key, &keys)).await;
             let blobs = read
                 .ok_or_else(|| Unserved::Store(format!("realtime store: no answer within {limit:?}")))?
                 .map_err(|error| Unserved::Store(error.to_string()))?;
@@ -294,7 +295,7 @@ impl Attempt<'_> {
     fn keep(&mut self, blobs: Vec<(RunId, Bytes)>) {
         let mut held: usize = self.held.runs.values().map(Bytes::len).sum();
         for (run, blob) in blobs {
-            if held + blob.len() > self.source.settings().run_memory_bytes {
+            if held + blob.len() > self.source.settings.run_memory_bytes {
                 break;
             }
             held += blob.len();

@@ -49,8 +49,11 @@ pub struct Envelope {
     pub rejected: u64,
     /// Events left out because an earlier copy is in the answer.
     pub copies: u64,
-    /// Offsets that were lost before they were archived.
+    /// Offsets below the cut that were lost before they were archived.
     pub holes: Vec<Hole>,
+    /// How many offsets the answer passes over because they were lost: those of `holes`, and above the cut those that had
+    /// expired before the speed layer read them.
+    pub lost: u64,
     /// How far back in log time the realtime part recognises copies, in seconds.
     pub horizon_seconds: u64,
     /// Per measure how far its value may be off; exact measures are left out.
@@ -134,6 +137,7 @@ impl Envelope {
             rejected: counted.rejected,
             copies: counted.copies,
             holes: facts.map(|facts| facts.holes.iter().map(hole).collect()).unwrap_or_default(),
+            lost: counted.holes,
             horizon_seconds: view.source.horizon.as_secs(),
             error_bounds: error_bounds(view, counted.rows),
             stale: !stale_reasons.is_empty(),

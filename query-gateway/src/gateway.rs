@@ -19,11 +19,12 @@ use crate::envelope::{Envelope, Freshness};
 use crate::json::{instant, rows_to_json};
 use crate::metrics;
 use crate::plans::Plans;
-use crate::refresh::{Check, SourceReader};
+use crate::refresh::SourceReader;
 use crate::rows::{Layer, RowsRequest, Wait, parse};
 use crate::served::{Served, SourceState, ViewState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
+use crate::stores::Check;
 use crate::versions::{BatchVersions, number};
 use crate::{Behind, GatewayError, GatewaySettings, MetricsText, StatusSource, ViewDetails, run};
 

@@ -40,8 +40,9 @@ const ROUTES: [&str; 9] = [
 
 /// All routes of the gateway, with a fallback that answers unknown ones.
 ///
-/// Merge it with at most one router that has no fallback of its own: axum refuses two.
-pub fn router(gateway: Arc<Gateway>) -> Router {
+/// Merge it with at most one router that has no fallback of its own (axum refuses two); `beside` names the routes of that
+/// one, as `GET /path`, so that the answer to an unknown route names them, too.
+pub fn router(gateway: Arc<Gateway>, beside: &'static [&'static str]) -> Router {
     let body_limit = DefaultBodyLimit::max(body_limit(&gateway));
     Router::new()
         .route("/", get(page))
@@ -55,7 +56,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/readyz", get(readyz))
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(count))
-        .fallback(unknown_route)
+        .fallback(async move |uri: Uri| unknown_route(&uri, beside))
         .with_state(gateway)
 }
 
@@ -158,8 +159,8 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     (status, json_value(&readiness)).into_response()
 }
 
-async fn unknown_route(uri: Uri) -> GatewayError {
-    let known = ROUTES.map(str::to_owned).to_vec();
+fn unknown_route(uri: &Uri, beside: &[&str]) -> GatewayError {
+    let known = ROUTES.iter().chain(beside).map(|route| (*route).to_owned()).collect();
     GatewayError::Unknown { what: "route", name: uri.path().to_owned(), known }
 }
 

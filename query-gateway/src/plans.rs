@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
-use views::{Compiled, ViewDefinition};
+use views::{Compiled, DefinitionError, ViewDefinition};
 
 use crate::GatewayError;
 
@@ -29,10 +29,7 @@ impl Plans {
 
     /// States to states at the grain of all dimensions.
     pub(crate) async fn merge(&self) -> Result<Arc<Compiled>, GatewayError> {
-        let view = &self.view;
-        let build = || async move {
-            Compiled::new(view.states.clone(), |input| view.merge_plan(input, &[])).await.map(Arc::new)
-        };
+        let build = || async { self.view.compile_merge().await.map(Arc::new) };
         Ok(self.merge.get_or_try_init(build).await?.clone())
     }
 
@@ -41,13 +38,19 @@ impl Plans {
         if let Some(plan) = self.finish.lock().unwrap_or_else(PoisonError::into_inner).get(by) {
             return Ok(plan.clone());
         }
-        let names: Vec<&str> = by.iter().map(String::as_str).collect();
-        let plan = Compiled::new(self.view.states.clone(), |input| self.view.finish_plan(input, &names)).await?;
-        let plan = Arc::new(plan);
+        let plan = Arc::new(self.compile_finish(by).await?);
         let mut plans = self.finish.lock().unwrap_or_else(PoisonError::into_inner);
         if plans.len() < MAX_PLANS {
             plans.insert(by.to_vec(), plan.clone());
         }
         Ok(plan)
+    }
+
+    async fn compile_finish(&self, by: &[String]) -> Result<Compiled, DefinitionError> {
+        if by.iter().eq(self.view.dimensions.iter().map(|dimension| &dimension.name)) {
+            return self.view.compile_finish().await;
+        }
+        let names: Vec<&str> = by.iter().map(String::as_str).collect();
+        Compiled::new(self.view.states.clone(), |input| self.view.finish_plan(input, &names)).await
     }
 }

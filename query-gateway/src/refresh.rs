@@ -17,28 +17,18 @@ use futures::future::join_all;
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
-use views::{Clock, Index, PartitionId, SourceDefinition, TimestampMicros, ViewName};
+use views::{Clock, Index, PartitionId, SourceDefinition, ViewName};
 
 use crate::attempt::{Attempt, Held, ViewReader};
+use crate::patience::within;
 use crate::pin::Indexes;
 use crate::served::{SourceState, ViewState, note_change};
-use crate::{GatewaySettings, metrics, run};
-
-/// Whether a refresh lists the batch versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Check {
-    /// Only where no version in memory tiles: another task lists them from time to time.
-    IfNeeded,
-    /// Always: nobody else does.
-    Always,
-}
+use crate::stores::{Check, SourceStores};
+use crate::{GatewaySettings, metrics};
 
 /// Reads one source.
 pub(crate) struct SourceReader {
-    source: Arc<SourceDefinition>,
-    store: Arc<dyn RealtimeStore>,
-    clock: Arc<dyn Clock>,
-    settings: GatewaySettings,
+    stores: SourceStores,
     views: Vec<ViewReader>,
     // One refresh at a time; what it leaves for the next one belongs to whoever holds it.
     work: tokio::sync::Mutex<BTreeMap<ViewName, Held>>,
@@ -57,10 +47,7 @@ impl SourceReader {
         views: Vec<ViewReader>,
     ) -> Self {
         Self {
-            source,
-            store,
-            clock,
-            settings,
+            stores: SourceStores { source, store, clock, settings },
             views,
             work: tokio::sync::Mutex::default(),
             state: RwLock::default(),
@@ -71,7 +58,7 @@ impl SourceReader {
 
     /// The source.
     pub(crate) fn source(&self) -> &Arc<SourceDefinition> {
-        &self.source
+        &self.stores.source
     }
 
     /// Its views.
@@ -90,15 +77,7 @@ impl SourceReader {
     }
 
     pub(crate) fn settings(&self) -> &GatewaySettings {
-        &self.settings
-    }
-
-    pub(crate) fn store(&self) -> &Arc<dyn RealtimeStore> {
-        &self.store
-    }
-
-    pub(crate) fn now(&self) -> TimestampMicros {
-        self.clock.now()
+        &self.stores.settings
     }
 
     /// Notes partitions that exist beyond those configured.
@@ -109,14 +88,14 @@ impl SourceReader {
     /// Lists the batch versions of all views and loads the newest, beside the refreshes of the realtime part.
     pub(crate) async fn refresh_versions(&self) {
         for reader in &self.views {
-            reader.versions.check(&self.settings, self.clock.now()).await;
-            if let Err(error) = reader.versions.load_newest(&self.settings).await {
+            reader.versions.check(self.settings(), self.stores.now()).await;
+            if let Err(error) = reader.versions.load_newest(self.settings()).await {
                 warn!(view = %reader.view.name, %error, "batch version cannot be loaded");
             }
         }
         for (view, state) in &self.state().views {
             if let ViewState::Served(served) = state {
-                metrics::reached(&self.source.name, view, served);
+                metrics::reached(&self.stores.source.name, view, served);
             }
         }
     }
@@ -166,7 +145,7 @@ impl SourceReader {
         for reader in &self.views {
             let held = held.entry(reader.view.name.clone()).or_default();
             let before = previous.views.get(&reader.view.name);
-            let mut attempt = Attempt { source: self, reader, indexes: &indexes, before, held };
+            let mut attempt = Attempt { source: &self.stores, reader, indexes: &indexes, before, held };
             let state = match attempt.serve(check).await {
                 Ok(served) => ViewState::Served(Arc::new(served)),
                 Err(_) if !is_last => return None,
@@ -186,10 +165,10 @@ impl SourceReader {
 
     /// The indexes of all partitions; where one cannot be read, the last one read.
     async fn read_indexes(&self, previous: &SourceState) -> (Indexes, Option<String>) {
-        let limit = self.settings.store_timeout;
+        let limit = self.settings().store_timeout;
         let reads = join_all(self.partitions(previous).into_iter().map(|partition| async move {
-            let key = PartitionKey { source: self.source.name.clone(), partition };
-            let read = run::within(limit, self.store.read_index(&key)).await;
+            let key = PartitionKey { source: self.stores.source.name.clone(), partition };
+            let read = within(limit, self.stores.store.read_index(&key)).await;
             (
                 partition,
                 read.map_or_else(|| Err(format!("no answer within {limit:?}")), |read| read.map_err(|e| e.to_string())),
@@ -206,13 +185,13 @@ impl SourceReader {
             indexes.insert(partition, index);
         }
         if let (Some(reason), None) = (&problem, &previous.problem) {
-            warn!(source = %self.source.name, reason, "realtime store cannot be read; answers go on with what was read");
+            warn!(source = %self.stores.source.name, reason, "realtime store cannot be read; answers go on with what was read");
         }
         (indexes, problem)
     }
 
     fn partitions(&self, previous: &SourceState) -> BTreeSet<PartitionId> {
-        let mut partitions: BTreeSet<PartitionId> = (0..self.source.partitions).map(PartitionId).collect();
+        let mut partitions: BTreeSet<PartitionId> = (0..self.stores.source.partitions).map(PartitionId).collect();
         partitions.extend(previous.indexes.keys());
         partitions.extend(self.more_partitions.lock().unwrap_or_else(PoisonError::into_inner).iter());
         for reader in &self.views {

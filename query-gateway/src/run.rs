@@ -3,17 +3,16 @@
 //! Guarantee: returns when `shutdown` is cancelled; nothing of it runs afterwards. Without it queries read the stores
 //! themselves, so that a test or a tool needs no loop.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinError, spawn_blocking};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::refresh::{Check, SourceReader};
+use crate::refresh::SourceReader;
 use crate::served::SourceState;
+use crate::stores::Check;
 use crate::{Gateway, GatewayError};
 
 /// Keeps the realtime states and the batch versions of all views up to date until `shutdown`.
@@ -99,16 +98,4 @@ pub(crate) async fn wait_for(
             sleep(source.settings().refresh_interval.min(deadline - Instant::now())).await;
         }
     }
-}
-
-/// The outcome of `work`, done on a thread where it may take its time; an error where it panicked.
-///
-/// It goes on to its end also if nobody waits for it any more.
-pub(crate) async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
-    spawn_blocking(work).await
-}
-
-/// The outcome of `work`, or `None` if it takes longer than `limit`.
-pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    timeout(limit, work).await.ok()
 }

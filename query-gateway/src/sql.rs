@@ -40,7 +40,7 @@ use crate::measure;
 use crate::rows::{Layer, Wait, parse_one_of, parse_wait};
 use crate::tables::{self, Pinned};
 use crate::values::{CountValues, Ledger};
-use crate::{Gateway, GatewayError, GatewaySettings, buffered, complexity, run};
+use crate::{Gateway, GatewayError, GatewaySettings, buffered, complexity, patience};
 
 /// Scalar functions whose arguments say in a few digits how much memory they take.
 const REFUSED_FUNCTIONS: [&str; 16] = [
@@ -187,7 +187,7 @@ impl SqlEngine {
             measure::rewrite(plan).map_err(refuse)
         };
         let limit = settings.sql_time_limit;
-        run::within(limit, on_thread(plan)).await.ok_or(GatewayError::TimedOut { limit })?
+        patience::within(limit, on_thread(plan)).await.ok_or(GatewayError::TimedOut { limit })?
     }
 
     /// Runs a plan over the pinned states.
@@ -210,7 +210,7 @@ impl SqlEngine {
             collect(plan, context, settings).await
         };
         let limit = settings.sql_time_limit;
-        let rows = run::within(limit, work).await.ok_or(GatewayError::TimedOut { limit });
+        let rows = patience::within(limit, work).await.ok_or(GatewayError::TimedOut { limit });
         self.values.sweep();
         rows?
     }
@@ -221,7 +221,7 @@ async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Handle) -> Result<T, GatewayError> + Send + 'static,
 ) -> Result<T, GatewayError> {
     let runtime = Handle::current();
-    let done = run::on_thread(move || work(&runtime)).await;
+    let done = patience::on_thread(move || work(&runtime)).await;
     let defect = |error| DefinitionError::Engine(DataFusionError::ExecutionJoin(Box::new(error)));
     done.map_err(defect)?
 }

@@ -14,7 +14,7 @@ use views::{TimestampMicros, ViewDefinition};
 use crate::plans::Plans;
 use crate::realtime::merge_states;
 use crate::states::SortedStates;
-use crate::{GatewayError, GatewaySettings, metrics, run};
+use crate::{GatewayError, GatewaySettings, metrics, patience};
 
 /// The number of a version in its table.
 pub(crate) fn number(version: &BatchVersion) -> i64 {
@@ -84,7 +84,7 @@ impl BatchVersions {
         let _reading = self.reading.lock().await;
         let before = self.known();
         let listing = self.store.newest_versions(settings.retained_versions, &before);
-        let listed = match run::within(settings.store_timeout, listing).await {
+        let listed = match patience::within(settings.store_timeout, listing).await {
             Some(listed) => listed.map_err(|error| error.to_string()),
             None => Err(format!("the object store did not answer within {:?}", settings.store_timeout)),
         };

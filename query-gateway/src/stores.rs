@@ -1,0 +1,36 @@
+//! One source with its stores and settings: what every reading of it works with.
+
+use std::sync::Arc;
+
+use serving_layer::RealtimeStore;
+use views::{Clock, SourceDefinition, TimestampMicros};
+
+use crate::GatewaySettings;
+
+/// Whether a refresh lists the batch versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Only where no version in memory tiles: another task lists them from time to time.
+    IfNeeded,
+    /// Always: nobody else does.
+    Always,
+}
+
+/// See the module.
+pub(crate) struct SourceStores {
+    /// The source.
+    pub source: Arc<SourceDefinition>,
+    /// Its realtime views.
+    pub store: Arc<dyn RealtimeStore>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// How it is read.
+    pub settings: GatewaySettings,
+}
+
+impl SourceStores {
+    /// The present instant.
+    pub(crate) fn now(&self) -> TimestampMicros {
+        self.clock.now()
+    }
+}
