@@ -230,6 +230,9 @@ pub struct StatusArguments {
 pub struct ValidateArguments {
     /// The pipeline file.
     pub pipeline: PathBuf,
+    /// Configuration file that it will run with: some pipelines fit badly to some settings.
+    #[arg(long, env = "TWOFOLD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 impl Command {

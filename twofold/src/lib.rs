@@ -18,6 +18,8 @@ pub mod console;
 pub mod data_dir;
 pub mod demo;
 pub mod environment;
+#[cfg(feature = "failpoints")]
+pub mod fail_points;
 pub mod generator;
 pub mod health;
 mod http;
@@ -29,4 +31,5 @@ pub mod roles;
 pub mod run;
 pub mod status;
 pub mod system;
+pub mod warnings;
 pub mod wiring;

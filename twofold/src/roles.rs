@@ -220,7 +220,8 @@ fn build_router(parts: &Parts, roles: &Roles, facts: FactSources, supervisor: &m
             clock: Arc::clone(&parts.clock),
             metrics: MetricsText::new(metrics),
         };
-        start_gateway(components, parts, supervisor)?
+        let beside: &[&str] = if roles.has(Role::Ingest) { &collector::ROUTES } else { &[] };
+        start_gateway(components, beside, parts, supervisor)?
     } else {
         health_router(metrics, board)
     };
@@ -228,13 +229,18 @@ fn build_router(parts: &Parts, roles: &Roles, facts: FactSources, supervisor: &m
     Ok(whole_router(collector, answers, health))
 }
 
-fn start_gateway(components: GatewayComponents, parts: &Parts, supervisor: &mut Supervisor) -> Result<Router> {
+fn start_gateway(
+    components: GatewayComponents,
+    beside: &'static [&'static str],
+    parts: &Parts,
+    supervisor: &mut Supervisor,
+) -> Result<Router> {
     let gateway = Gateway::new(components, parts.config.gateway.clone()).context("cannot build the query gateway")?;
     let refresh = query_gateway::run::run(Arc::clone(&gateway), supervisor.token(Stage::Gateway));
     supervisor.start(Stage::Gateway, "gateway refresh", async move {
         refresh.await.map_err(|error| RoleError::Failed(anyhow!(error)))
     });
-    Ok(query_gateway::router(gateway))
+    Ok(query_gateway::router(gateway, beside))
 }
 
 fn start_collector(parts: &Parts, supervisor: &mut Supervisor) -> Result<Router> {

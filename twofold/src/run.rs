@@ -245,3 +245,14 @@ pub async fn wait_for_signal() -> Result<&'static str> {
         _ = interrupt.recv() => "ctrl-c",
     })
 }
+
+/// Cancels `stop` at the first signal, for work that sees the token and ends by itself. Returns only where the operating
+/// system refuses to tell of signals, with its reason.
+pub async fn cancel_on_signal(stop: &CancellationToken) -> Error {
+    let signal = wait_for_signal().await;
+    stop.cancel();
+    match signal {
+        Ok(_) => std::future::pending().await,
+        Err(error) => error,
+    }
+}

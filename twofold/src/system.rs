@@ -16,14 +16,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 use views::Pipeline;
 
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::health::Health;
-use crate::roles::{Roles, start_roles};
+use crate::roles::{Role, Roles, start_roles};
 use crate::run::{self, Supervisor};
+use crate::warnings::warnings;
 use crate::wiring::Parts;
 
 /// A running system.
@@ -53,6 +54,9 @@ impl System {
     /// As in [`Self::start`], and where roles in other processes could not work with the configured stores.
     pub async fn start_roles(config: Config, pipeline: Pipeline, roles: Roles) -> Result<Self> {
         roles.check(&config)?;
+        if roles.has(Role::Archive) {
+            warnings(&config, &pipeline).iter().for_each(|warning| warn!("{warning}"));
+        }
         let data_dir = if roles.is_whole() {
             DataDir::lock(&config.system.data_dir)?
         } else {

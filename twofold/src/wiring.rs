@@ -106,7 +106,10 @@ impl Parts {
             client.closed().await;
             Ok(())
         });
-        self.log = Some(Arc::new(log));
+        let log: Arc<dyn EventLog> = Arc::new(log);
+        #[cfg(feature = "failpoints")]
+        let log = crate::fail_points::around_log(log);
+        self.log = Some(log);
         Ok(())
     }
 
@@ -180,6 +183,8 @@ pub async fn open_lake(settings: &LakeSettings, data_dir: &DataDir) -> Result<La
         }
         LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str()),
     };
+    #[cfg(feature = "failpoints")]
+    let store = crate::fail_points::around_objects(store, prefix);
     let lake = Lake::with_settings(store, object_store::path::Path::from(prefix), settings.tables);
     lake.probe_conditional_put(RandomIds.next_id()).await.context("the object store cannot be used for tables")?;
     Ok(lake)
@@ -217,10 +222,13 @@ fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
 /// # Errors
 /// If Redis cannot be reached, or would lose data by its settings.
 pub async fn open_store(settings: &RealtimeSettings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RealtimeStore>> {
-    Ok(match settings {
+    let store: Arc<dyn RealtimeStore> = match settings {
         RealtimeSettings::Memory { limit_bytes } => Arc::new(MemoryStore::new(*limit_bytes, Arc::clone(clock))),
         RealtimeSettings::Redis(redis) => {
             Arc::new(RedisStore::connect(redis.clone()).await.context("cannot use Redis as the realtime store")?)
         }
-    })
+    };
+    #[cfg(feature = "failpoints")]
+    let store = crate::fail_points::around_store(store);
+    Ok(store)
 }

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::console::say;
 use crate::demo::{DemoPlan, PIPELINE, SETTINGS, run_demo};
 use crate::generator::TrafficSettings;
-use crate::run::wait_for_signal;
+use crate::run::cancel_on_signal;
 use crate::system::System;
 
 /// Runs the command.
@@ -47,16 +47,10 @@ pub async fn demo(arguments: &DemoArguments) -> Result<()> {
 async fn run_with_system(mut system: System, plan: DemoPlan) -> Result<()> {
     let client = Client::new(&system.url())?;
     let stop = CancellationToken::new();
-    let signal = async {
-        let signal = wait_for_signal().await;
-        stop.cancel();
-        // The demo sees the token, compares a last time, and ends by itself.
-        signal.map(|_| ())?;
-        std::future::pending::<Result<()>>().await
-    };
     let outcome = tokio::select! {
         outcome = run_demo(&client, plan, stop.clone()) => outcome,
-        failed = signal => failed,
+        // The demo compares a last time before it ends.
+        error = cancel_on_signal(&stop) => Err(error),
         ended = system.ended() => return ended.and(Err(anyhow!("the system ended before the demo"))),
     };
     system.stop().await.and(outcome)

@@ -10,7 +10,7 @@ use crate::console::say;
 use crate::demo::SOURCE;
 use crate::environment::RandomIds;
 use crate::generator::{GeneratePlan, TrafficSettings, run_generator};
-use crate::run::wait_for_signal;
+use crate::run::cancel_on_signal;
 
 /// Runs the command until its span is over, ctrl-c or SIGTERM.
 ///
@@ -30,16 +30,9 @@ pub async fn generate(arguments: &GenerateArguments) -> Result<()> {
         span: arguments.span,
     };
     let stop = CancellationToken::new();
-    let signal = async {
-        let signal = wait_for_signal().await;
-        stop.cancel();
-        // The loop sees the token, and ends by itself.
-        signal.map(|_| ())?;
-        std::future::pending::<Result<()>>().await
-    };
     let tally = tokio::select! {
         tally = run_generator(&client, plan, stop.clone()) => tally?,
-        failed = signal => return failed,
+        error = cancel_on_signal(&stop) => return Err(error),
     };
     say(&format!(
         "{} visits, {} copies, {} malformed lines acknowledged\ntoken {}\n",

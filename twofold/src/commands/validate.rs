@@ -1,21 +1,28 @@
-//! `twofold validate`: says what a pipeline file defines, or everything that is wrong with it.
+//! `twofold validate`: says what a pipeline file defines, or everything that is wrong with it; and what in it fits badly to
+//! the configuration.
 
 use std::fmt::Write as _;
 
 use anyhow::Result;
 use views::{AggregateClass, Bucket, Measure, Pipeline, SourceDefinition, ViewDefinition};
 
-use crate::arguments::ValidateArguments;
+use super::read_config;
+use crate::arguments::{SettingsArguments, ValidateArguments};
 use crate::config::quantity::format_duration;
 use crate::console::say;
 use crate::pipeline_file::read_pipeline;
+use crate::warnings::warnings;
 
 /// Runs the command.
 ///
 /// # Errors
-/// Every problem of the file at once.
+/// Every problem of the file at once, or of the configuration.
 pub fn validate(arguments: &ValidateArguments) -> Result<()> {
-    say(&describe(&read_pipeline(&arguments.pipeline)?)?);
+    let settings = SettingsArguments { config: arguments.config.clone(), ..SettingsArguments::default() };
+    let config = read_config(&settings, "")?;
+    let pipeline = read_pipeline(&arguments.pipeline)?;
+    say(&describe(&pipeline)?);
+    warnings(&config, &pipeline).iter().for_each(|warning| say(&format!("warning: {warning}\n")));
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use batch_layer::archive::ArchiveSettings;
-use batch_layer::{BatchSettings, RecomputeSettings};
+use batch_layer::{BatchSettings, CompactSettings, RecomputeSettings};
 use event_log::PollLimit;
 use event_log::collector::CollectorSettings;
 use event_log::decode::MAX_RECORD_BYTES;
@@ -52,6 +52,11 @@ pub(super) fn read_batch(section: Section<'_>) -> BatchSettings {
         interval: section.duration("interval", MILLISECOND),
         backoff: read_backoff(section),
         recompute: read_recompute(section),
+        compact: CompactSettings {
+            is_on: section.is_on("compact"),
+            file_bytes: section.size("compact_file_size"),
+            min_files: section.length("compact_min_files", 2..=1_000),
+        },
         keep_versions: section.length("keep_versions", 2..=MANY),
         cleanup_interval: section.duration("cleanup_interval", MILLISECOND),
         cleanup_grace: section.duration("cleanup_grace", NONE),
