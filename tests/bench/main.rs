@@ -1,4 +1,5 @@
-//! Figures, each beside a limit measured in the same run: how fast the part is, and how fast it could be at most.
+//! Figures, each beside a limit measured in the same run: how fast the part is, and how fast it could be at most. What
+//! touches log, store or lake is measured on embedded parts and, where they can be had, on Kafka, Redis and S3.
 //!
 //! `make bench` runs all; `make bench ARGS="recompute"` one section. `TWOFOLD_BENCH_EVENTS` sets the events of the
 //! recompute (default 10,000,000). Machines are shared and noisy: quote the ratios.
@@ -8,6 +9,8 @@
 mod archive;
 mod data;
 mod decode;
+mod log;
+mod parts;
 mod query;
 mod recompute;
 mod report;
@@ -21,6 +24,9 @@ fn main() {
         let mut report = report::Report::default();
         if is_asked("decode") {
             decode::measure(&mut report);
+        }
+        if is_asked("log") {
+            log::measure(&mut report).await;
         }
         if is_asked("archive") {
             archive::measure(&mut report).await;

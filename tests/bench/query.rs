@@ -1,25 +1,38 @@
-//! Point queries over HTTP against a running system, beside its smallest answer; and its memory while idle.
+//! Point queries over HTTP against a running system, beside its smallest answer; from an event to an answer that holds
+//! it; and memory while idle. On parts of both kinds.
 
 use std::time::{Duration, Instant};
 
+use tests::parts::{Kind, Parts};
+use tests::process::{Running, Setup, memory_now};
+
 use crate::data::{PIPELINE, Traffic};
+use crate::parts::KINDS;
 use crate::report::Report;
-use tests::process::{Running, Setup};
 
 const EVENTS: usize = 100_000;
 const REQUESTS: usize = 20_000;
 const CLIENTS: usize = 8;
+/// Events that are sent one after the other.
+const SENT_ALONE: usize = 200;
 
-/// Rate and latency of one merged row by all dimensions.
+/// Rate and latency of one merged row by all dimensions, how soon an event is in an answer, and idle memory.
 pub async fn measure(report: &mut Report) {
-    let folder = tempfile::tempdir().unwrap();
-    let pipeline = folder.path().join("pipeline.sql");
-    std::fs::write(&pipeline, PIPELINE.replace("65536", "4096")).unwrap();
-    let settings = vec![("TWOFOLD_BATCH__INTERVAL".to_owned(), "1h".to_owned())];
-    let running = Running::start(&Setup { pipeline, data_dir: folder.path().join("data"), settings }).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    report.note("idle `up`, resident memory", resident_bytes(running.process_id()) / 1e6, "MB");
-    let mut traffic = Traffic::new(EVENTS);
+    for kind in KINDS {
+        let Some(parts) = Parts::of(kind).await else { continue };
+        let folder = tempfile::tempdir().unwrap();
+        let pipeline = folder.path().join("pipeline.sql");
+        std::fs::write(&pipeline, parts.pipeline(PIPELINE).replace("65536", "4096")).unwrap();
+        let setup = Setup { pipeline, data_dir: folder.path().join("data"), settings: parts.settings() };
+        let running = Running::start(&setup.with("BATCH__INTERVAL", "1h")).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        report.on_parts("idle `up`, resident memory", kind, memory_now(running.process_id()) as f64 / 1e6, "MB");
+        measure_system(report, kind, &running).await;
+    }
+}
+
+async fn measure_system(report: &mut Report, kind: Kind, running: &Running) {
+    let mut traffic = Traffic::new(EVENTS + SENT_ALONE);
     for _ in 0..EVENTS / 2_000 {
         let payloads: Vec<String> = (0..2_000).map(|_| traffic.next_payload().0).collect();
         let lines: Vec<&str> = payloads.iter().map(String::as_str).collect();
@@ -30,17 +43,38 @@ pub async fn measure(report: &mut Report) {
     let urls: Vec<String> = (1..=50)
         .map(|url| format!("{}/v1/views/hits_by_url/rows?url=/page/{url}&hour={hour}", running.address))
         .collect();
-    let health = vec![format!("{}/healthz", running.address)];
-    let (limit, _, _) = ask(&health).await;
+    let (limit, _, _) = ask(&[format!("{}/healthz", running.address)]).await;
     let (rate, median, p99) = ask(&urls).await;
-    report.add(
-        "point query over HTTP, one row by all dimensions",
-        rate,
-        "requests/s",
-        ("/healthz of the same server", limit),
-    );
-    report.note("point query, median", median, "ms");
-    report.note("point query, p99", p99, "ms");
+    let what = "point query over HTTP, one row by all dimensions";
+    if kind == Kind::Embedded {
+        report.add(what, rate, "requests/s", ("`/healthz` of the same server", limit));
+    }
+    report.on_parts(what, kind, rate, "requests/s");
+    report.on_parts("point query, median", kind, median, "ms");
+    report.on_parts("point query, p99", kind, p99, "ms");
+    let [acknowledged, visible] = send_alone(running, &mut traffic).await;
+    for (what, times) in [("sent to acknowledged", acknowledged), ("sent to visible in an answer", visible)] {
+        report.on_parts(&format!("one event, {what}, median"), kind, times[times.len() / 2], "ms");
+        report.on_parts(&format!("one event, {what}, p99"), kind, times[times.len() * 99 / 100], "ms");
+    }
+}
+
+/// Events one after the other, each asked for by its position token: sorted milliseconds until it was acknowledged, and
+/// until it was in an answer.
+async fn send_alone(running: &Running, traffic: &mut Traffic) -> [Vec<f64>; 2] {
+    let (mut acknowledged, mut visible) = (Vec::new(), Vec::new());
+    for _ in 0..SENT_ALONE {
+        let payload = traffic.next_payload().0;
+        let sent = Instant::now();
+        let token = running.post("hits", &[&payload]).await;
+        acknowledged.push(sent.elapsed().as_secs_f64() * 1_000.0);
+        running.rows("hits_by_hour", &[("by", ""), ("after", &token)]).await;
+        visible.push(sent.elapsed().as_secs_f64() * 1_000.0);
+    }
+    [acknowledged, visible].map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times
+    })
 }
 
 /// Requests per second, median and p99 in milliseconds.
@@ -65,10 +99,4 @@ async fn ask(urls: &[String]) -> (f64, f64, f64) {
     times.sort_by(f64::total_cmp);
     let rate = times.len() as f64 / start.elapsed().as_secs_f64();
     (rate, times[times.len() / 2], times[times.len() * 99 / 100])
-}
-
-fn resident_bytes(process: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() * 1_024.0
 }

@@ -1,5 +1,6 @@
-//! A full recompute of three views from raw: copies removed, states computed, published. Beside it the same three
-//! aggregations as plain DataFusion SQL over the same files, without removal of copies, states or publication.
+//! A full recompute of three views from raw, on a local disk and from S3: copies removed, states computed, published.
+//! Beside it the same three aggregations as plain DataFusion SQL over the same files, without removal of copies, states or
+//! publication.
 
 use std::sync::Arc;
 
@@ -8,10 +9,11 @@ use batch_layer::RecomputeSettings;
 use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use event_log::master::{ArchivedPartition, MasterDataset, MasterSnapshot};
-use object_store::local::LocalFileSystem;
+use tests::parts::Kind;
 use views::{Archived, Counters, IdSource, Incarnation, PartitionId};
 
-use crate::data::{RandomIds, SystemClock, Traffic, pipeline, source};
+use crate::data::{RandomIds, SystemClock, Traffic, source};
+use crate::parts::{BenchParts, KINDS};
 use crate::report::{Report, rate_async};
 
 const APPEND: usize = 250_000;
@@ -28,27 +30,32 @@ const PLAIN: [&str; 3] = [
 /// Events recomputed per second, all three views, from files to publication.
 pub async fn measure(report: &mut Report) {
     let events = std::env::var("TWOFOLD_BENCH_EVENTS").map_or(10_000_000, |events| events.parse().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-    let lake = lake::Lake::new(store, object_store::path::Path::default());
-    let master = MasterDataset::new(&lake, source());
-    let snapshot = fill(&master, events).await;
-    let limit = rate_async(events, plain_sql(&snapshot)).await;
+    let what = format!("full recompute, {} M events, three views, copies removed, published", events / 1_000_000);
+    for kind in KINDS {
+        let Some(parts) = BenchParts::of(kind).await else { continue };
+        let snapshot = fill(&parts.master(), events).await;
+        let limit = rate_async(events, plain_sql(&snapshot)).await;
+        let ours = rate_async(events, recompute_all(&parts)).await;
+        report.on_parts(&what, kind, ours, "events/s");
+        if kind == Kind::Embedded {
+            report.add(&what, ours, "events/s", ("plain DataFusion SQL", limit));
+        } else {
+            report.add(format!("{what}, from S3"), ours, "events/s", ("plain DataFusion SQL, from S3", limit));
+        }
+    }
+}
+
+async fn recompute_all(parts: &BenchParts) {
     let components = RecomputeComponents {
-        lake,
-        master,
-        views: pipeline().views,
+        lake: parts.lake().clone(),
+        master: parts.master(),
+        views: parts.pipeline().views.clone(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     };
     let settings = RecomputeSettings { target_partitions: 2, ..RecomputeSettings::default() };
-    let ours = rate_async(events, async {
-        let round = recompute(&components, Mode::Full, &settings).await;
-        assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))), "{round:?}");
-    })
-    .await;
-    let what = format!("full recompute, {} M events, three views, copies removed, published", events / 1_000_000);
-    report.add(what, ours, "events/s", ("plain DataFusion SQL", limit));
+    let round = recompute(&components, Mode::Full, &settings).await;
+    assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))), "{round:?}");
 }
 
 /// Appends `events` decoded events to the master dataset.

@@ -1,11 +1,22 @@
-//! The table that a benchmark run prints.
+//! The tables that a benchmark run prints: figures beside their limits, and embedded parts beside real ones.
 
 use std::time::Instant;
+
+use tests::parts::Kind;
 
 /// Collects figures and prints them beside their limits.
 #[derive(Default)]
 pub struct Report {
     rows: Vec<Row>,
+    pairs: Vec<Pair>,
+}
+
+/// One figure on parts of both kinds.
+struct Pair {
+    what: String,
+    unit: &'static str,
+    embedded: Option<f64>,
+    real: Option<f64>,
 }
 
 struct Row {
@@ -26,13 +37,41 @@ impl Report {
         self.push(Row { what: what.into(), figure, unit, limit: None });
     }
 
+    /// A figure that is measured on parts of both kinds, under the same words.
+    pub fn on_parts(&mut self, what: &str, kind: Kind, figure: f64, unit: &'static str) {
+        eprintln!("  {what}, {kind:?}: {} {unit}", number(figure));
+        let known = self.pairs.iter().position(|pair| pair.what == what);
+        let at = known.unwrap_or_else(|| {
+            self.pairs.push(Pair { what: what.to_owned(), unit, embedded: None, real: None });
+            self.pairs.len() - 1
+        });
+        let pair = &mut self.pairs[at];
+        *if kind == Kind::Real { &mut pair.real } else { &mut pair.embedded } = Some(figure);
+    }
+
     fn push(&mut self, row: Row) {
         eprintln!("  {}: {} {}", row.what, number(row.figure), row.unit);
         self.rows.push(row);
     }
 
-    /// Prints the table in Markdown.
+    /// Prints the tables in Markdown.
     pub fn print(&self) {
+        self.print_limits();
+        println!();
+        self.print_pairs();
+    }
+
+    fn print_pairs(&self) {
+        println!("| what | embedded parts | Kafka, Redis, S3 | embedded : real |\n|---|---|---|---|");
+        for Pair { what, unit, embedded, real } in &self.pairs {
+            let figure =
+                |value: &Option<f64>| value.map_or("skipped".to_owned(), |value| format!("{} {unit}", number(value)));
+            let ratio = embedded.zip(*real).map_or(String::new(), |(embedded, real)| format!("{:.2}", embedded / real));
+            println!("| {what} | {} | {} | {ratio} |", figure(embedded), figure(real));
+        }
+    }
+
+    fn print_limits(&self) {
         println!("| what | figure | limit, same run | share |\n|---|---|---|---|");
         for row in &self.rows {
             let figure = format!("{} {}", number(row.figure), row.unit);

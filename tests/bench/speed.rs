@@ -1,56 +1,35 @@
-//! The speed layer: records of a log in memory to runs in a real Redis.
+//! The speed layer: records of a log to runs in a realtime store, three views, copies removed; from memory to a Redis of
+//! its own, and as a whole on parts of both kinds.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::master::MasterDataset;
+use event_log::EventLog;
+use event_log::memory::MemoryLog;
 use object_store::memory::InMemory;
 use serving_layer::redis::{RedisSettings, RedisStore};
 use serving_layer::{BatchViewStore, PartitionKey, RealtimeStore};
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tests::redis::RedisServer;
 use tokio_util::sync::CancellationToken;
-use views::{DefinitionNumber, PartitionId};
+use views::{DefinitionNumber, PartitionId, Pipeline};
 
-use crate::archive::filled_log;
 use crate::data::{RandomIds, SystemClock, Traffic, pipeline, source};
+use crate::log::fill;
+use crate::parts::{BenchParts, KINDS, events_for};
 use crate::report::{Report, rate, rate_async};
 
 const EVENTS: usize = 1_000_000;
 
-/// Events per second from the log into Redis, three views, copies removed.
+/// Events per second from the log into the store.
 pub async fn measure(report: &mut Report) {
-    let (source, pipeline) = (source(), pipeline());
-    let log = Arc::new(filled_log(EVENTS).await);
+    let source = source();
+    let log = Arc::new(MemoryLog::new(Arc::new(SystemClock)));
+    fill(log.as_ref(), &source, EVENTS).await;
     let server = RedisServer::start().await;
-    let store =
-        Arc::new(RedisStore::connect(RedisSettings { url: server.url(), ..RedisSettings::default() }).await.unwrap());
+    let store = RedisStore::connect(RedisSettings { url: server.url(), ..RedisSettings::default() }).await.unwrap();
     let lake = lake::Lake::new(Arc::new(InMemory::new()), object_store::path::Path::default());
-    let speed_view = |view: &Arc<views::ViewDefinition>| SpeedView {
-        definition: view.clone(),
-        published: BatchViewStore::new(&lake, view.clone()),
-    };
-    let components = SpeedComponents {
-        log,
-        store: store.clone(),
-        master: MasterDataset::new(&lake, source.clone()),
-        source: source.clone(),
-        views: pipeline.views.iter().map(speed_view).collect(),
-        definitions: DefinitionNumber(1),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(RandomIds),
-    };
-    let shutdown = CancellationToken::new();
-    let ours = rate_async(EVENTS, async {
-        let worker = speed_layer::run::run(components, SpeedSettings::default(), shutdown.clone());
-        let watch = async {
-            until_head(store.as_ref(), &source).await;
-            shutdown.cancel();
-        };
-        let (ended, ()) = tokio::join!(worker, watch);
-        ended.unwrap();
-    })
-    .await;
+    let ours = take_in_all(components(log, Arc::new(store), &lake, &pipeline()), EVENTS).await;
     let records = Traffic::new(EVENTS).next_records(PartitionId(0), 0, EVENTS / 4);
     let limit = rate(EVENTS / 4, || {
         for batch in records.chunks(8_192) {
@@ -63,16 +42,63 @@ pub async fn measure(report: &mut Report) {
         "events/s",
         ("decoding alone, one core", limit),
     );
+    for kind in KINDS {
+        let Some(parts) = BenchParts::of(kind).await else { continue };
+        let events = events_for(kind);
+        fill(parts.log().as_ref(), &parts.source(), events).await;
+        let components = components(parts.log(), parts.store(), parts.lake(), parts.pipeline());
+        let ours = take_in_all(components, events).await;
+        report.on_parts("speed layer, from the log to the realtime store, three views", kind, ours, "events/s");
+    }
 }
 
-async fn until_head(store: &RedisStore, source: &views::SourceDefinition) {
+fn components(
+    log: Arc<dyn EventLog>,
+    store: Arc<dyn RealtimeStore>,
+    lake: &lake::Lake,
+    pipeline: &Pipeline,
+) -> SpeedComponents {
+    let source = pipeline.sources[0].clone();
+    let speed_view = |view: &Arc<views::ViewDefinition>| SpeedView {
+        definition: view.clone(),
+        published: BatchViewStore::new(lake, view.clone()),
+    };
+    SpeedComponents {
+        log,
+        store,
+        master: event_log::master::MasterDataset::new(lake, source.clone()),
+        source,
+        views: pipeline.views.iter().map(speed_view).collect(),
+        definitions: DefinitionNumber(1),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds),
+    }
+}
+
+/// Runs a worker until the heads cover `events` events; how many a second.
+async fn take_in_all(components: SpeedComponents, events: usize) -> f64 {
+    let (store, source) = (components.store.clone(), components.source.clone());
+    let shutdown = CancellationToken::new();
+    rate_async(events, async {
+        let worker = speed_layer::run::run(components, SpeedSettings::default(), shutdown.clone());
+        let watch = async {
+            until_head(store.as_ref(), &source, events as i64).await;
+            shutdown.cancel();
+        };
+        let (ended, ()) = tokio::join!(worker, watch);
+        ended.unwrap();
+    })
+    .await
+}
+
+async fn until_head(store: &dyn RealtimeStore, source: &views::SourceDefinition, events: i64) {
     loop {
         let mut read = 0;
         for partition in 0..source.partitions {
             let key = PartitionKey { source: source.name.clone(), partition: PartitionId(partition) };
             read += store.read_index(&key).await.unwrap().map_or(0, |index| index.head.offset.0);
         }
-        if read >= EVENTS as i64 {
+        if read >= events {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -101,6 +101,32 @@ fn validate_says_which_expressions_can_turn_null() {
     check(&twofold(&["validate", &text(&ratio)]), 0, &["NULL where it fails on a row: count(*) / count(id)"]);
 }
 
+const SHORT_GAP: &str = "source hits: its gap (200ms) is shorter than archive.commit_interval (5s)";
+
+#[test]
+fn validate_warns_of_a_gap_that_is_shorter_than_the_archive_lags() {
+    let place = Place::new();
+    let pipeline = text(&place.path("pipeline.sql"));
+    let remedy = "give the source a gap of 5s or more, or lower the interval";
+    check(&twofold(&["validate", &pipeline]), 0, &["warning: ", SHORT_GAP, remedy]);
+    let config = place.write("twofold.toml", "[archive]\ncommit_interval = \"200ms\"\n");
+    let output = twofold(&["validate", &pipeline, "--config", &text(&config)]);
+    check(&output, 0, &["source hits"]);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("warning"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_warns_of_a_gap_that_is_shorter_than_the_archive_lags() {
+    let place = Place::new();
+    let setup = place.setup();
+    let running = Running::start(&setup).await;
+    assert!(!running.log().contains("its gap"), "{}", running.log());
+    assert!(running.terminate().success());
+    let running = Running::start(&setup.with("ARCHIVE__COMMIT_INTERVAL", "5s")).await;
+    let log = running.log();
+    assert!(log.contains("WARN") && log.contains(SHORT_GAP), "{log}");
+}
+
 #[test]
 fn validate_tells_all_problems_at_once() {
     let place = Place::new();
@@ -180,12 +206,23 @@ fn doctor_tells_of_every_part() {
     check(&place.run(&["doctor"], &["--listen", &listen]), 1, &["FAIL  port", &listen, "ok    object store"]);
 }
 
+/// On one port, the answer names the routes of the gateway and of the collector.
+async fn check_unknown_route(address: &str) {
+    let answer = reqwest::get(format!("{address}/v1/source/hits")).await.unwrap();
+    assert_eq!(answer.status(), 404);
+    let known = answer.json::<serde_json::Value>().await.unwrap()["known"].to_string();
+    for route in ["GET /v1/views", "GET /v1/sources/{source}", "POST /v1/sources/{source}/events"] {
+        assert!(known.contains(&format!("\"{route}\"")), "{route} is not in {known}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_system_is_found_by_its_data_directory() {
     let place = Place::new();
     let running = Running::start(&place.setup()).await;
     let data = text(&place.path("data"));
     check(&place.run(&["up"], &["--listen", "127.0.0.1:0"]), 1, &["in use by another process", "pid"]);
+    check_unknown_route(&running.address).await;
     check(&twofold(&["status", "--json", "--data-dir", &data]), 0, &["\"hits_by_page\"", "embedded_broker_bytes"]);
     check(&twofold(&["query", "SELECT page FROM nowhere", "--data-dir", &data]), 1, &["nowhere", "hits_by_page"]);
 

@@ -109,6 +109,21 @@ fn wrong_values_are_told_all_at_once_by_key() {
 }
 
 #[test]
+fn compaction_can_be_switched_off_and_never_merges_one_file_into_one() {
+    let config =
+        read("[batch]\ncompact = false\ncompact_file_size = \"1MiB\"\ncompact_min_files = 2\n", &[], &[]).unwrap();
+    let compact = config.batch.compact;
+    assert_eq!((compact.is_on, compact.file_bytes, compact.min_files), (false, 1 << 20, 2));
+    let error = read("[batch]\ncompact_min_files = 1\ncompact_file_size = \"0KiB\"\n", &[], &[]).unwrap_err();
+    for expected in [
+        "`batch.compact_min_files` (test.toml): 1 is not within 2",
+        "`batch.compact_file_size` (test.toml): must be more",
+    ] {
+        assert!(error.contains(expected), "{expected} is missing in:\n{error}");
+    }
+}
+
+#[test]
 fn wrong_types_and_broken_files_are_refused() {
     let error = read("[speed]\ntick = 200\n", &[], &[]).unwrap_err();
     assert!(error.contains("`speed.tick` (test.toml): expected string, found integer"), "{error}");

@@ -165,7 +165,13 @@ async fn a_rewrite_replaces_rows_once() {
     assert_eq!(three.facts::<String>().unwrap().unwrap(), "compaction");
 
     // What is not live cannot be removed, what is live cannot be added again.
-    refused(table.commit(&three, change, &"again", 4).await, "does not hold file");
+    let gone = table.commit(&three, change, &"again", 4).await;
+    assert!(
+        matches!(&gone, Err(LakeError::NotLive { version: Version(3), path, .. }) if *path == remove[0]),
+        "{gone:?}"
+    );
+    let doubly = Change { remove: vec![file.path.clone(), file.path.clone()], ..Change::default() };
+    refused(table.commit(&three, doubly, &"again", 4).await, "removed twice");
     let twice = Change { add: vec![file], ..Change::default() };
     refused(table.commit(&three, twice, &"again", 5).await, "already");
     assert_eq!(table.open().await.unwrap().unwrap().version(), Version(3));
@@ -360,6 +366,43 @@ async fn vacuum_deletes_only_what_no_retained_version_names_and_only_when_old() 
     assert_eq!(numbers_in(&table.refresh(&snapshot).await.unwrap()).await, [10]);
 }
 
+/// Replaces all files of a version by one.
+async fn merge_all(table: &Table, on: &Snapshot, nonce: u128) -> Snapshot {
+    let file = on.write_file(&format!("merged{nonce}"), &[numbers("m", numbers_in(on).await)]).await.unwrap();
+    let remove = on.files().iter().map(|file| file.path.clone()).collect();
+    let change = Change { add: vec![file], remove, changes_data: false };
+    table.commit(on, change, &BTreeMap::from([("nonce", nonce.to_string())]), nonce).await.unwrap()
+}
+
+/// The version that a slow reader holds may be the last of an idle year: what counts is since when another is newer.
+#[tokio::test]
+async fn files_that_were_replaced_within_the_grace_stay_for_whoever_reads_them() {
+    let lake = memory_lake(2);
+    let table = lake.table("t");
+    let mut snapshot = table.create(numbers_schema()).await.unwrap();
+    for version in 1..=3_i64 {
+        snapshot = append(&table, &snapshot, numbers("a", [version]), version as u128).await.unwrap();
+    }
+    let reader = snapshot.clone();
+    snapshot = merge_all(&table, &reader, 4).await;
+    for version in 5..=8_i64 {
+        snapshot = append(&table, &snapshot, numbers("a", [version]), version as u128).await.unwrap();
+    }
+    // Everything before the compaction is older than the grace, the compaction is not; the next checkpoint is its own.
+    let grace = Duration::from_secs(3600);
+    let compaction = lake.store().head(&lake.path(&format!("t/_delta_log/{:020}.json", 4))).await.unwrap();
+    let now = SystemTime::from(compaction.last_modified) + grace;
+    table.vacuum(snapshot.version(), grace, now).await.unwrap();
+    assert_eq!(numbers_in(&reader).await, [1, 2, 3]);
+    assert_eq!(numbers_in(&table.open_at(Version(3)).await.unwrap().unwrap()).await, [1, 2, 3]);
+
+    // Out of use for the whole grace, they go, and with them the version.
+    table.vacuum(snapshot.version(), grace, now + 2 * grace).await.unwrap();
+    assert!(reader.read(reader.files(), None).await.is_err());
+    assert!(table.open_at(Version(3)).await.unwrap().is_none());
+    assert_eq!(numbers_in(&table.open().await.unwrap().unwrap()).await, [1, 2, 3, 5, 6, 7, 8]);
+}
+
 #[tokio::test]
 async fn garbage_is_reported_with_the_name_of_the_object() {
     let lake = memory_lake(2);
@@ -429,10 +472,25 @@ async fn another_reader_of_delta_sees_the_same_table() {
     }
     let first = snapshot.files()[0].path.clone();
     let change = Change { remove: vec![first], changes_data: true, ..Change::default() };
-    table.commit(&snapshot, change, &"removed", 7).await.unwrap();
+    snapshot = table.commit(&snapshot, change, &"removed", 7).await.unwrap();
+    // A compaction, the checkpoint right behind it, and one more version on top.
+    let files = snapshot.files()[..3].to_vec();
+    let rows = snapshot.read(&files, None).await.unwrap();
+    let merged = snapshot.write_file("merged", &rows).await.unwrap();
+    let remove = files.iter().map(|file| file.path.clone()).collect();
+    let change = Change { add: vec![merged], remove, changes_data: false };
+    snapshot = table.commit(&snapshot, change, &"compacted", 8).await.unwrap();
+    append(&table, &snapshot, every_type(), 9).await.unwrap();
+    // Readers that follow changes must see that no row changed.
+    let log = folder.path().join(format!("lake/raw/wikipedia edits/_delta_log/{:020}.json", 8));
+    let log = std::fs::read_to_string(log).unwrap();
+    let actions: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let changes = actions.iter().flat_map(|action| [&action["add"], &action["remove"]]).filter(|one| one.is_object());
+    let changes: Vec<_> = changes.map(|one| one["dataChange"].clone()).collect();
+    assert_eq!(changes, vec![serde_json::json!(false); 4], "{log}");
 
     let url = url::Url::from_directory_path(folder.path().join("lake/raw/wikipedia edits")).unwrap();
-    for version in [7, 5, 4, 3] {
+    for version in [9, 8, 7, 5, 4, 3] {
         let delta = deltalake_core::open_table_with_version(url.clone(), version).await.unwrap();
         let ours = table.open_at(Version(version.try_into().unwrap())).await.unwrap().unwrap();
         let mut paths: Vec<String> =
@@ -445,5 +503,5 @@ async fn another_reader_of_delta_sees_the_same_table() {
         let names: Vec<String> = state.schema().fields().map(|field| field.name().clone()).collect();
         assert_eq!(names, ours.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>());
     }
-    assert!(folder.path().join(format!("lake/raw/wikipedia edits/_delta_log/{:020}.checkpoint.parquet", 4)).exists());
+    assert!(folder.path().join(format!("lake/raw/wikipedia edits/_delta_log/{:020}.checkpoint.parquet", 8)).exists());
 }

@@ -1,6 +1,7 @@
 //! Races for a table: exactly one of those who commit on the same version wins, the others are told, and no row is
 //! there twice; in memory, on a local disk, on S3. Also: stores that break their promises.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -383,6 +384,64 @@ async fn a_commit_never_names_what_a_vacuum_deleted_meanwhile() {
     }
     let left = inner.list(Some(&Path::from("t/_twofold"))).count().await;
     assert!(left <= 3, "{left} facts objects for at most three versions in the log");
+}
+
+/// One file for `on` and any later version up to `last`, that holds all its rows.
+async fn merged_until(on: &Snapshot, last: Version) -> Change {
+    let mut file = on.file_writer_until(last, "merged", numbers_schema()).unwrap();
+    file.write(&numbers("m", numbers_in(on).await)).await.unwrap();
+    let remove = on.files().iter().map(|file| file.path.clone()).collect();
+    Change { add: vec![file.finish().await.unwrap()], remove, changes_data: false }
+}
+
+#[tokio::test]
+async fn a_rewrite_is_committed_behind_appends_up_to_its_last_version_and_never_twice() {
+    let (lakes, _folder) = all_lakes(10);
+    for lake in lakes {
+        let table = lake.table("t");
+        let created = table.create(numbers_schema()).await.unwrap();
+        let one = append(&table, &created, numbers("a", [1]), 1).await.unwrap();
+        let two = append(&table, &one, numbers("a", [2]), 2).await.unwrap();
+        let change = merged_until(&two, Version(4)).await;
+        let too_late = merged_until(&two, Version(3)).await;
+        let three = append(&table, &two, numbers("a", [3]), 3).await.unwrap();
+        // On its own predecessor it lost; on the new one the same rule holds again.
+        assert!(is_conflict(&table.commit(&two, change.clone(), &"", 4).await));
+        let error = table.commit(&three, too_late, &"", 5).await.unwrap_err();
+        assert!(error.to_string().contains("was not written for the version after 3"), "{error}");
+        let four = table.commit(&three, change.clone(), &"", 6).await.unwrap();
+        assert_eq!(numbers_in(&four).await, [1, 2, 3]);
+        let again = table.commit(&four, change, &"", 7).await;
+        assert!(matches!(again, Err(LakeError::NotLive { .. })), "{again:?}");
+        assert_eq!(numbers_in(&table.open().await.unwrap().unwrap()).await, [1, 2, 3]);
+    }
+}
+
+#[tokio::test]
+async fn a_rewrite_that_waits_for_its_turn_keeps_its_files_and_loses_them_when_it_never_comes() {
+    let inner = Arc::new(InMemory::new());
+    let table = lake_in(Arc::new(Vacuumed { inner: Arc::clone(&inner) }), 2).table("t");
+    let mut snapshot = table.create(numbers_schema()).await.unwrap();
+    for version in 1..=3_i64 {
+        snapshot = append(&table, &snapshot, numbers("a", [version]), version as u128).await.unwrap();
+    }
+    let base = snapshot.clone();
+    let (change, lost) =
+        (merged_until(&base, Version(8)).await, base.file_writer_until(Version(9), "lost", numbers_schema()));
+    let mut lost = lost.unwrap();
+    lost.write(&numbers("x", [0])).await.unwrap();
+    let lost = Path::from(format!("lake/t/{}", lost.finish().await.unwrap().path));
+    for version in 4..=7_i64 {
+        snapshot = append(&table, &snapshot, numbers("a", [version]), version as u128).await.unwrap();
+        vacuum_all(&inner).await;
+    }
+    snapshot = table.commit(&snapshot, change, &BTreeMap::from([("nonce", "8")]), 8).await.unwrap();
+    vacuum_all(&inner).await;
+    assert_eq!(numbers_in(&snapshot).await, [1, 2, 3, 4, 5, 6, 7]);
+    assert!(inner.head(&lost).await.is_ok(), "version 9 may still name it");
+    append(&table, &snapshot, numbers("a", [9]), 9).await.unwrap();
+    vacuum_all(&inner).await;
+    assert!(inner.head(&lost).await.is_err(), "version 9 did not name it, and there is no other");
 }
 
 #[tokio::test]

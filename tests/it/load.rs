@@ -39,6 +39,19 @@ impl World {
         let outcome = load_file(&client, &plan, &mut report).await;
         (outcome.map_err(|error| format!("{error:#}")), report)
     }
+
+    /// Loads into a log that is well again only after it was asked twice.
+    async fn load_past_two_refusals(&self) -> LoadReport {
+        self.server.log.set(Mood::Perverse);
+        let recover = async {
+            self.server.log.asked().await;
+            self.server.log.asked().await;
+            self.server.log.set(Mood::Well);
+        };
+        let ((outcome, report), ()) = tokio::join!(self.load(LONG), recover);
+        outcome.unwrap();
+        report
+    }
 }
 
 fn without_ids() -> SourceDefinition {
@@ -51,14 +64,7 @@ const SHORT: Duration = Duration::from_millis(1);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rejected_line_is_told_once_although_nothing_else_was_taken() {
     let world = World::start(clicks()).await;
-    world.server.log.set(Mood::Perverse);
-    let recover = async {
-        world.server.log.asked().await;
-        world.server.log.asked().await;
-        world.server.log.set(Mood::Well);
-    };
-    let ((outcome, report), ()) = tokio::join!(world.load(LONG), recover);
-    outcome.unwrap();
+    let report = world.load_past_two_refusals().await;
     assert_eq!((report.accepted, report.rejected, report.open), (3, 1, None));
     assert_eq!(report.findings.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2]);
     assert_eq!(world.server.log.payloads(), ["bad".to_owned(), event("a"), event("b"), event("c")]);
@@ -89,14 +95,7 @@ async fn a_load_that_ends_early_says_how_far_it_came_and_whether_to_repeat_it() 
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_that_may_count_twice_are_counted() {
     let world = World::start(without_ids()).await;
-    world.server.log.set(Mood::Perverse);
-    let recover = async {
-        world.server.log.asked().await;
-        world.server.log.asked().await;
-        world.server.log.set(Mood::Well);
-    };
-    let ((outcome, report), ()) = tokio::join!(world.load(LONG), recover);
-    outcome.unwrap();
+    let report = world.load_past_two_refusals().await;
     assert_eq!(report.repeated, 3);
     assert!(report.describe().contains("3 lines were sent again after an answer was lost and may count twice"));
 }

@@ -32,6 +32,9 @@ mod lines;
 /// Loading a file: every line answered for once, and honest words where it ends early.
 mod load;
 
+/// Generated traffic towards a collector that refuses: it waits as told, and every line counts once.
+mod generate;
+
 /// The batch layer: every record archived once, every batch view equal to a fold over the log below its cut.
 mod batch;
 /// Configuration: defaults, layers, and errors that name the key.
@@ -61,7 +64,10 @@ mod cli;
 mod compose;
 /// The demo's judgement: what it calls a difference.
 mod demo;
-/// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older.
+/// A collector, as a process, at twice its capacity: refusals that say when to come back, flat memory, exact counts.
+mod overload;
+/// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older, and
+/// hold a million events that nobody has read.
 mod real;
 /// Real events through the whole system, against an independent fold, on embedded parts, on Redis, and on real parts.
 mod real_input;

@@ -6,9 +6,9 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
 use datafusion::prelude::SessionContext;
 use event_log::decode::{decode, raw_schema};
-use event_log::master::{ArchivedPartition, Hole, MasterDataset, MasterFacts, MasterSnapshot};
+use event_log::master::{ArchivedPartition, Compaction, Hole, MasterDataset, MasterFacts, MasterSnapshot};
 use event_log::{EventLogError, Record};
-use lake::Change;
+use lake::{Change, LakeError, Version};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use views::{Archived, Counters, Incarnation, Offset, PartitionId, SourceDefinition};
@@ -186,6 +186,81 @@ async fn the_ledger_catches_a_lost_and_a_doubled_file() {
     table.commit(&snapshot, doubled, &one.facts, 3).await.unwrap();
     let error = dataset.open().await.unwrap().unwrap().check_ledger().unwrap_err();
     assert_eq!(error.to_string(), "ledger of raw/clicks: files hold 14 rows, commits say 5");
+}
+
+/// All files of a version as one, with rows added or left out by `change`.
+async fn merged(on: &MasterSnapshot, name: &str, change: impl FnOnce(RecordBatch) -> RecordBatch) -> Compaction {
+    let snapshot = &on.snapshot;
+    let rows = snapshot.read(snapshot.files(), None).await.unwrap();
+    let rows = change(arrow::compute::concat_batches(&snapshot.schema(), &rows).unwrap());
+    let last = Version(snapshot.version().0 + 10);
+    let mut file = snapshot.file_writer_until(last, name, snapshot.schema()).unwrap();
+    file.write(&rows).await.unwrap();
+    Compaction { old: snapshot.files().to_vec(), new: vec![file.finish().await.unwrap()], last }
+}
+
+#[tokio::test]
+async fn a_compaction_keeps_rows_facts_and_ledger() {
+    let dataset = MasterDataset::new(&memory_lake(10), Arc::new(clicks()));
+    let created = dataset.create().await.unwrap();
+    let one = append(&dataset, &created, 0, 0..10, 1).await.unwrap();
+    let two = append(&dataset, &one, 1, 0..5, 2).await.unwrap();
+    let compaction = merged(&two, "merged", |rows| rows).await;
+    // An append came first: the same files are replaced behind it, and its facts stay.
+    let three = append(&dataset, &two, 0, 10..20, 3).await.unwrap();
+    let conflict = dataset.compact(&two, &compaction, 4).await;
+    assert!(matches!(conflict, Err(EventLogError::Conflict { .. })), "{conflict:?}");
+    let four = dataset.compact(&three, &compaction, 5).await.unwrap();
+    assert_eq!(four.facts, three.facts);
+    assert_eq!(dataset.open().await.unwrap().unwrap().facts, three.facts);
+    four.check_ledger().unwrap();
+    assert!(four.snapshot.files().len() < three.snapshot.files().len());
+    for (partition, end) in [(0, 20), (1, 5)] {
+        let read = four.read_range(PartitionId(partition), Offset(0), Offset(99)).await.unwrap();
+        assert_eq!(offsets(&read), (0..end).collect::<Vec<_>>());
+    }
+    let again = dataset.compact(&four, &compaction, 6).await;
+    assert!(matches!(again, Err(EventLogError::Lake(LakeError::NotLive { .. }))), "{again:?}");
+    // Older versions are read as they were; those that never were are an error with words.
+    assert_eq!(dataset.open_at(Version(2)).await.unwrap().facts, two.facts);
+    let gone = dataset.open_at(Version(9)).await.unwrap_err();
+    assert_eq!(
+        gone.to_string(),
+        "master dataset of raw/clicks: version 9 is gone, or was never there; the newest is 4"
+    );
+}
+
+#[tokio::test]
+async fn a_compaction_that_would_change_rows_is_refused() {
+    let dataset = MasterDataset::new(&memory_lake(10), Arc::new(clicks()));
+    let created = dataset.create().await.unwrap();
+    let one = append(&dataset, &created, 0, 0..10, 1).await.unwrap();
+    let short = merged(&one, "short", |rows| rows.slice(0, 9)).await;
+    let result = dataset.compact(&one, &short, 2).await;
+    assert!(matches!(result, Err(EventLogError::LedgerMismatch { files: 9, commits: 10, .. })), "{result:?}");
+    // As many rows, but not the same: the last one is there twice, the first one is not.
+    let moved = merged(&one, "moved", |rows| {
+        let at: Vec<usize> = (0..10).collect();
+        let by_offset = |row: &usize| rows.column_by_name("_offset").unwrap().as_primitive::<Int64Type>().value(*row);
+        let (mut at, first) = (at.clone(), *at.iter().min_by_key(|row| by_offset(row)).unwrap());
+        at[first] = *at.iter().max_by_key(|row| by_offset(row)).unwrap();
+        let rows_at = arrow::array::UInt32Array::from_iter_values(at.iter().map(|row| *row as u32));
+        arrow::compute::take_record_batch(&rows, &rows_at).unwrap()
+    })
+    .await;
+    let result = dataset.compact(&one, &moved, 3).await;
+    assert!(matches!(result, Err(EventLogError::RowsDiffer { .. })), "{result:?}");
+    let newest = dataset.open().await.unwrap().unwrap();
+    assert_eq!((newest.snapshot.version(), &newest.facts), (one.snapshot.version(), &one.facts));
+    newest.check_ledger().unwrap();
+
+    // Whatever already went wrong is not covered up.
+    let lost = Change { remove: vec![one.snapshot.files()[0].path.clone()], ..Change::default() };
+    one.snapshot.table().commit(&one.snapshot, lost, &one.facts, 4).await.unwrap();
+    let broken = dataset.refresh(&one).await.unwrap();
+    let rest = merged(&broken, "rest", |rows| rows).await;
+    let result = dataset.compact(&broken, &rest, 5).await;
+    assert!(matches!(result, Err(EventLogError::LedgerMismatch { .. })), "{result:?}");
 }
 
 #[tokio::test]

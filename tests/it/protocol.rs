@@ -204,6 +204,25 @@ fn a_cut_lies_on_a_border_or_at_a_silent_end_and_never_moves_back() {
     });
 }
 
+#[test]
+fn a_partition_whose_every_record_expired_is_cut_behind_its_hole() {
+    let rule = BorderRule { grid: 4_096, gap: GAP };
+    let behind = start().at_offset(Offset(5));
+    let archived = Archived { end: behind, grid: start() };
+    assert_eq!(
+        choose_cut(&archived, Some(start()), &rule, TimestampMicros(0)),
+        behind,
+        "no later record is waited for"
+    );
+    let mark = RecordMark { offset: Offset(5), timestamp: TimestampMicros(9), fingerprint: Fingerprint(1) };
+    let archived = archived.advance(&mark, &rule);
+    assert_eq!(
+        choose_cut(&archived, Some(start()), &rule, TimestampMicros(9)),
+        start(),
+        "a record is followed by others"
+    );
+}
+
 fn run(id: u128, from: i64, to: i64, starts_at_border: bool) -> Run {
     Run {
         id: RunId(id),

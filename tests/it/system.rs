@@ -1,5 +1,6 @@
 //! The thin thread through everything, in this process: HTTP in, both layers, HTTP out; on embedded and on real parts.
 
+mod compaction;
 mod failures;
 mod overload;
 mod poison;
@@ -15,6 +16,7 @@ use twofold::system::System;
 use views::Pipeline;
 
 use crate::support::parts::{Kind, Parts};
+use compaction::answers_stay_the_same_while_raw_files_are_compacted;
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
 use poison::a_poisoned_topic_costs_no_good_event;
 
@@ -163,6 +165,7 @@ tests::on_all_parts!(
     a_source_whose_topic_was_replaced_stops_and_says_so,
     a_poisoned_topic_costs_no_good_event,
     a_collector_asked_too_much_counts_what_it_accepted,
+    answers_stay_the_same_while_raw_files_are_compacted,
 );
 
 async fn an_answer_stays_the_same_when_batch_takes_over(kind: Kind) {

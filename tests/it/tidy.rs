@@ -67,7 +67,7 @@ fn crates_use_only_the_allowed_crates() {
     let ours: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
     let mut findings = Vec::new();
     for (name, allowed) in EDGES {
-        let manifest: toml::Table = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap().parse().unwrap();
+        let manifest = manifest(name);
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             let used = manifest.get(section).and_then(|table| table.as_table()).into_iter().flatten();
             for (used, _) in used.filter(|(used, _)| ours.contains(used.as_str())) {
@@ -163,6 +163,73 @@ fn no_crate_is_in_the_tree_twice() {
     };
     let doubled = SINGLE_VERSIONS.into_iter().filter(|name| versions(name).len() != 1);
     check("crates with several versions", doubled.map(|name| format!("{name}: {:?}", versions(name))).collect());
+}
+
+fn manifest(name: &str) -> toml::Table {
+    fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap().parse().unwrap()
+}
+
+#[test]
+fn fail_points_are_in_no_build_that_does_not_ask_for_them() {
+    let ours = manifest("twofold");
+    let features = ours["features"].as_table().unwrap();
+    let enabled = |feature: &str| -> Vec<&str> {
+        features
+            .get(feature)
+            .and_then(|list| list.as_array())
+            .into_iter()
+            .flatten()
+            .filter_map(|on| on.as_str())
+            .collect()
+    };
+    // What the default leads to, however far.
+    let mut of_default = vec!["default"];
+    for at in 0.. {
+        let Some(feature) = of_default.get(at) else { break };
+        of_default.extend(enabled(feature));
+    }
+    assert!(!of_default.iter().any(|feature| feature.contains("fail")), "{of_default:?}");
+    assert_eq!(enabled("failpoints"), ["dep:fail", "fail/failpoints"]);
+    assert_eq!(ours["dependencies"]["fail"]["optional"].as_bool(), Some(true));
+
+    let mut findings = Vec::new();
+    for (name, _) in EDGES.into_iter().filter(|(name, _)| *name != "twofold") {
+        let text = fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
+        findings.extend(text.contains("fail").then(|| format!("{name}/Cargo.toml")));
+    }
+    findings.extend(
+        fs::read_to_string(root().join("Dockerfile")).unwrap().contains("fail").then(|| "Dockerfile".to_owned()),
+    );
+    for (path, text) in product_sources() {
+        let is_theirs = path.starts_with("twofold/src/fail_points");
+        findings.extend((!is_theirs && text.contains("fail::")).then_some(path));
+    }
+    check("fail points outside their place", findings);
+}
+
+/// The guards about each record and each expression catch panics: with `panic = "abort"` one record could end a role.
+#[test]
+fn panics_unwind_in_every_profile() {
+    let root: toml::Table = fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let profiles = root["profile"].as_table().unwrap();
+    let aborting = profiles.iter().filter(|(_, profile)| profile.get("panic").is_some());
+    check("profiles that say how panics end", aborting.map(|(name, _)| name.clone()).collect());
+}
+
+#[test]
+fn only_what_runs_tests_is_built_with_fail_points() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let mut target = "";
+    let mut with = BTreeSet::new();
+    for line in makefile.lines() {
+        let is_rule = line.starts_with(|letter: char| letter.is_ascii_lowercase()) && line.contains(':');
+        if is_rule {
+            target = line.split(':').next().unwrap();
+        } else if line.starts_with('\t') && line.contains("FAIL_POINTS") {
+            with.insert(target);
+        }
+    }
+    assert_eq!(with, ["chaos", "check", "sim", "test"].into());
 }
 
 #[test]

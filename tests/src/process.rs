@@ -27,6 +27,22 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Bytes of memory that a process held at most since its start, as the operating system counts them.
+pub fn memory_peak(process: u32) -> u64 {
+    memory(process, "VmHWM:")
+}
+
+/// Bytes of memory that a process holds now.
+pub fn memory_now(process: u32) -> u64 {
+    memory(process, "VmRSS:")
+}
+
+fn memory(process: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1_024
+}
+
 /// How to start a system.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -47,6 +63,21 @@ impl Setup {
     /// The same with another setting: `with("SPEED__GROUP", "g")`.
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.settings.push((format!("TWOFOLD_{key}"), value.to_owned()));
+        self
+    }
+
+    /// The same as a process that dies at a fail point (`twofold/src/fail_points.rs`) when it comes there for the `nth` time.
+    pub fn dying_at(self, point: &str, nth: usize) -> Self {
+        self.at_fail_point(point, &format!("{}*off->return", nth - 1))
+    }
+
+    /// The same as a process whose first write at a fail point is held up: it goes on with what it knew before.
+    pub fn held_up_at(self, point: &str, span: Duration) -> Self {
+        self.at_fail_point(point, &format!("1*sleep({})", span.as_millis()))
+    }
+
+    fn at_fail_point(mut self, point: &str, action: &str) -> Self {
+        self.settings.push(("FAILPOINTS".to_owned(), format!("{point}={action}")));
         self
     }
 

@@ -17,7 +17,13 @@ pub struct Services {
     pub kafka: String,
     /// The same, for clients that say who they are.
     pub kafka_sasl: String,
-    /// Who is let in there.
+    /// The same over TLS, for anybody.
+    pub kafka_ssl: String,
+    /// The same over TLS, for clients that say who they are.
+    pub kafka_sasl_ssl: String,
+    /// The file of the authority that signed their certificate.
+    pub kafka_ca: String,
+    /// Who is let in where clients say who they are.
     pub kafka_user: String,
     /// With what password.
     pub kafka_password: String,
@@ -53,6 +59,9 @@ impl Services {
         Self {
             kafka: read("KAFKA"),
             kafka_sasl: read("KAFKA_SASL"),
+            kafka_ssl: read("KAFKA_SSL"),
+            kafka_sasl_ssl: read("KAFKA_SASL_SSL"),
+            kafka_ca: read("KAFKA_CA"),
             kafka_user: read("KAFKA_USER"),
             kafka_password: read("KAFKA_PASSWORD"),
             redis: read("REDIS"),

@@ -23,7 +23,7 @@ use super::world::{World, end_of, wait_until};
 use crate::support::seeds::seeds;
 
 /// The master dataset holds exactly what was sent, in order, and says so in its facts.
-async fn check_holds_all(world: &World, snapshot: &MasterSnapshot) {
+pub async fn check_holds_all(world: &World, snapshot: &MasterSnapshot) {
     snapshot.check_ledger().unwrap();
     assert_eq!(snapshot.facts.rows, world.sent.len() as u64);
     for (partition, end) in world.ends().await {
@@ -62,7 +62,7 @@ async fn archive_keeps_every_record_once_in_any_batching() {
 }
 
 /// Polls a future at most `times` times.
-async fn poll_at_most<F: Future>(times: usize, future: F) -> Option<F::Output> {
+pub async fn poll_at_most<F: Future>(times: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = times;
     std::future::poll_fn(|context| {

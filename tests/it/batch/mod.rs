@@ -2,6 +2,7 @@
 //! view equal to a fold over the log below its cut.
 
 mod archive;
+mod compaction;
 mod faults;
 mod headers;
 mod oracle;

@@ -24,7 +24,7 @@ fn settings(memory_bytes: usize) -> RecomputeSettings {
 }
 
 /// All views' newest versions hold what the fold over the log says.
-async fn check_equals_fold(world: &World) {
+pub async fn check_equals_fold(world: &World) {
     for name in ["by_page", "by_day", "in_all"] {
         let view = world.view(name);
         let Some(version) = world.newest(&view).await else { continue };
@@ -55,7 +55,7 @@ fn sum_of_first(rows: &Rows) -> i64 {
     rows.values().map(value).sum()
 }
 
-async fn all_finished(world: &World) -> BTreeMap<String, Rows> {
+pub async fn all_finished(world: &World) -> BTreeMap<String, Rows> {
     let mut all = BTreeMap::new();
     for view in &world.pipeline.views {
         if let Some(version) = world.newest(view).await {

@@ -5,14 +5,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::World;
-use super::schedule::{Fault, ROLES, Role, Step};
+use super::schedule::{Death, Fault, ROLES, Role, Step};
 use crate::support::process::{DEADLINE, Running};
 
 /// A process may end at a start beside a store that is not quite back; it is started again.
 const MOST_STARTS: usize = 10;
 
-/// What librdkafka 2.12 says when it aborts a consumer whose partitions are revoked while the broker is gone.
-const KNOWN_CRASH: &str = "rd_kafka_assignment_partition_stopped: Assertion `rktp->rktp_started' failed.\n";
+/// So long a role that need not come to a fail point is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a fail point may be missing.
+pub const BUILD: &str = "is the binary built with `--features twofold/failpoints`, as `make test` does?";
 
 /// The running processes.
 #[derive(Default)]
@@ -20,8 +23,6 @@ pub struct Cluster {
     running: BTreeMap<Role, Running>,
     /// Starts that failed and were repeated.
     pub failed_starts: usize,
-    /// Crashes of the client library.
-    pub crashes: usize,
     rivals: usize,
 }
 
@@ -36,13 +37,53 @@ impl Cluster {
     async fn start_all(&mut self, world: &World, roles: &[Role]) {
         for role in roles {
             let running = self.start_one(world, *role, role.name(), &[]).await;
-            match role {
-                Role::Ingest => *world.collector.lock().unwrap() = Some(running.address.clone()),
-                Role::Gateway => world.serve(running.address.clone()),
-                _ => {}
-            }
-            self.running.insert(*role, running);
+            self.put(world, *role, running);
         }
+    }
+
+    fn put(&mut self, world: &World, role: Role, running: Running) {
+        match role {
+            Role::Ingest => *world.collector.lock().unwrap() = Some(running.address.clone()),
+            Role::Gateway => world.serve(running.address.clone()),
+            _ => {}
+        }
+        self.running.insert(role, running);
+    }
+
+    /// In the place of a role, one that dies at a fail point; then the role as it was.
+    async fn die(&mut self, world: &World, death: &Death) {
+        let Death { role, point, .. } = death;
+        self.kill(world, *role);
+        let before = deaths(world, death);
+        let setup = world.setup.beside(role.name()).dying_at(point, death.nth);
+        // It may die before it is ready.
+        let mut has_died = true;
+        if let Ok(running) = Running::try_start_role(&setup, role.arguments()).await {
+            self.put(world, *role, running);
+            has_died = self.has_ended(*role, if death.is_sure { DEADLINE } else { PATIENCE }).await;
+            self.kill(world, *role);
+        }
+        assert!(has_died || !death.is_sure, "{role:?} never came to {point}: {BUILD}\n{}", world.log(role.name()));
+        let died = deaths(world, death) - before;
+        assert!(died == 1 || !has_died, "not ended by {point}: {BUILD}\n{}", world.log(role.name()));
+        self.start_all(world, &[*role]).await;
+    }
+
+    async fn has_ended(&mut self, role: Role, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        while self.running.get_mut(&role).and_then(Running::ended).is_none() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            pause(Duration::from_millis(20)).await;
+        }
+        true
+    }
+
+    /// A role stopped and started again, as an operator does who has edited a file.
+    pub async fn restart(&mut self, world: &World, role: Role) {
+        self.kill(world, role);
+        self.start_all(world, &[role]).await;
     }
 
     async fn start_one(&mut self, world: &World, role: Role, name: &str, settings: &[(&str, &str)]) -> Running {
@@ -93,13 +134,37 @@ impl Cluster {
             }
             Fault::Wipe => world.wipe().await,
             Fault::OlderCopy { age } => older_copy(world, *age).await,
+            Fault::Die(death) => self.die(world, death).await,
+            Fault::Zombie { role, point, span } => self.zombie(world, *role, point, *span).await,
         }
-        self.revive(world).await;
+        self.check_all_run(world);
+    }
+
+    fn name_rival(&mut self, role: Role) -> String {
+        self.rivals += 1;
+        format!("rival-{}-{}", self.rivals, role.name())
+    }
+
+    /// It wakes with what it had decided before others went on, and must be refused; then it is killed.
+    async fn zombie(&mut self, world: &World, role: Role, point: &str, span: Duration) {
+        let name = self.name_rival(role);
+        let setup = world.setup.beside(&name).held_up_at(point, span);
+        let mut zombie = Running::start_role(&setup, role.arguments()).await;
+        let refused = match role {
+            Role::Archive => "another archiver continued the master dataset",
+            Role::Batch => "another publisher was first",
+            _ => unreachable!("{role:?} does not commit"),
+        };
+        let deadline = Instant::now() + DEADLINE;
+        while !zombie.log().contains(refused) {
+            assert!(Instant::now() < deadline, "{name} was not refused at {point}\n{}", zombie.log());
+            pause(Duration::from_millis(20)).await;
+        }
+        zombie.kill();
     }
 
     async fn rival(&mut self, world: &World, role: Role, span: Duration) {
-        self.rivals += 1;
-        let name = format!("rival-{}-{}", self.rivals, role.name());
+        let name = self.name_rival(role);
         // Without a group it reads all partitions, beside their owners.
         let mut rival = self.start_one(world, role, &name, &[("SPEED__GROUP", "")]).await;
         pause(span).await;
@@ -107,16 +172,12 @@ impl Cluster {
         rival.kill();
     }
 
-    /// No outage ends a process that runs, but for the one crash of the client library that is a known limit.
-    async fn revive(&mut self, world: &World) {
-        for role in ROLES {
-            let Some(ended) = self.running.get_mut(&role).and_then(Running::ended) else { continue };
-            let log = world.log(role.name());
-            assert!(log.ends_with(KNOWN_CRASH), "{role:?} ended by itself with {ended}\n{log}");
-            eprintln!("    {role:?} crashed in librdkafka");
-            self.crashes += 1;
-            self.kill(world, role);
-            self.start_all(world, &[role]).await;
+    /// No outage ends a process that runs.
+    fn check_all_run(&mut self, world: &World) {
+        for (role, running) in &mut self.running {
+            if let Some(ended) = running.ended() {
+                panic!("{role:?} ended by itself with {ended}\n{}", world.log(role.name()));
+            }
         }
     }
 
@@ -124,6 +185,11 @@ impl Cluster {
     pub fn of(&self, role: Role) -> &Running {
         &self.running[&role]
     }
+}
+
+/// How often a role has died at a point, by its own words.
+pub fn deaths(world: &World, death: &Death) -> usize {
+    world.log(death.role.name()).matches(&format!("fail point {}: this process dies here", death.point)).count()
 }
 
 async fn pause(span: Duration) {

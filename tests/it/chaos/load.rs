@@ -19,6 +19,25 @@ const EVENTS_PER_REQUEST: u64 = 40;
 const REMEMBERED: usize = 2_000;
 const PAUSE: Duration = Duration::from_millis(30);
 
+/// How much is asked of a system.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Between two requests with events.
+    pub sending: Duration,
+    /// Between two questions.
+    pub asking: Duration,
+    /// A late event is older than this, and up to twice as old: how many buckets each recompute meets.
+    pub late_hours: i64,
+}
+
+impl Pace {
+    /// As much as one sender and one reader can do.
+    pub const FULL: Self = Self { sending: PAUSE, asking: Duration::ZERO, late_hours: 24 };
+    /// Little enough that every role comes to each of its writes often.
+    pub const SMALL: Self =
+        Self { sending: Duration::from_millis(200), asking: Duration::from_millis(50), late_hours: 1 };
+}
+
 /// Offsets by partition, and when it was known that everything below is stored.
 type Moment = (DateTime<Utc>, BTreeMap<i32, i64>);
 
@@ -52,19 +71,28 @@ pub struct Load {
     /// Good events so far, each of its own id: `e0`, `e1`...
     pub events: u64,
     recent: Vec<String>,
+    /// How fast it is sent.
+    pub pace: Pace,
 }
 
 impl Load {
-    pub fn new(seed: u64) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed ^ 0x10ad), events: 0, recent: Vec::new() }
+    pub fn new(seed: u64, pace: Pace) -> Self {
+        Self { rng: StdRng::seed_from_u64(seed ^ 0x10ad), events: 0, recent: Vec::new(), pace }
     }
 
     /// Sends request after request until `stop`; each one until it is stored, which its ids make safe.
     pub async fn run(&mut self, world: &World, stop: &CancellationToken) {
         while !stop.is_cancelled() {
+            self.send_some(world, 1).await;
+            tokio::time::sleep(self.pace.sending).await;
+        }
+    }
+
+    /// Sends this many requests.
+    pub async fn send_some(&mut self, world: &World, requests: usize) {
+        for _ in 0..requests {
             let (lines, good) = self.draw_request();
             send(world, &lines.join("\n"), good).await;
-            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -86,7 +114,11 @@ impl Load {
     }
 
     fn draw_event(&mut self) -> String {
-        let late = if self.rng.random_bool(0.05) { self.rng.random_range(24..48) } else { 0 };
+        let late = if self.rng.random_bool(0.05) {
+            self.rng.random_range(self.pace.late_hours..2 * self.pace.late_hours)
+        } else {
+            0
+        };
         let time = (Utc::now() - TimeDelta::hours(late)).to_rfc3339_opts(SecondsFormat::Micros, true);
         let (page, amount) = (self.rng.random_range(0..PAGES), self.rng.random_range(-1_000..1_000));
         let id = self.events;

@@ -62,6 +62,20 @@ pub enum Fault {
     Wipe,
     /// Redis comes back as it was a while ago.
     OlderCopy { age: Duration },
+    /// A role dies about one of its writes.
+    Die(Death),
+    /// Another process of a role is held up at one of its writes, while the role goes on, until it was refused.
+    Zombie { role: Role, point: &'static str, span: Duration },
+}
+
+/// A role at whose `nth` coming to a fail point it dies.
+#[derive(Clone, Debug)]
+pub struct Death {
+    pub role: Role,
+    pub point: String,
+    pub nth: usize,
+    /// It must come there. Otherwise it is killed where it is after a while: a machine may be too busy.
+    pub is_sure: bool,
 }
 
 impl Fault {
@@ -69,7 +83,7 @@ impl Fault {
     pub fn kills(&self) -> usize {
         match self {
             Self::Kill { roles, .. } => roles.len(),
-            Self::Rival { .. } | Self::OlderCopy { .. } => 1,
+            Self::Rival { .. } | Self::OlderCopy { .. } | Self::Die(_) | Self::Zombie { .. } => 1,
             Self::Outage { killed, .. } => 1 + usize::from(killed.is_some()),
             Self::Pause { .. } | Self::Restart { .. } | Self::Wipe => 0,
         }
@@ -96,7 +110,7 @@ pub fn draw(seed: u64, kills: usize) -> Vec<Step> {
 }
 
 fn draw_fault(rng: &mut StdRng) -> Fault {
-    match rng.random_range(0..30) {
+    match rng.random_range(0..34) {
         0..12 => Fault::Kill { roles: some_roles(rng, 1), down: millis(rng, 0, 1_000) },
         12..14 => Fault::Kill { roles: some_roles(rng, 2), down: millis(rng, 0, 1_000) },
         14 => Fault::Kill { roles: some_roles(rng, ROLES.len()), down: millis(rng, 0, 1_000) },
@@ -113,8 +127,24 @@ fn draw_fault(rng: &mut StdRng) -> Fault {
         23 | 25 => outage(rng, "kafka"),
         26 => outage(rng, "s3"),
         27 => Fault::OlderCopy { age: millis(rng, 200, 3_000) },
-        _ => Fault::Wipe,
+        28..30 => Fault::Wipe,
+        _ => Fault::Die(death(rng)),
     }
+}
+
+/// Every role comes to these within a second or two.
+const WRITES: [(Role, &[&str]); 4] = [
+    (Role::Ingest, &["log.append"]),
+    (Role::Archive, &["lake.master.file", "lake.master.facts", "lake.master.commit"]),
+    (Role::FirstSpeed, &["realtime.blobs", "realtime.index"]),
+    (Role::Batch, &["lake.views.file", "lake.views.facts", "lake.views.commit"]),
+];
+
+fn death(rng: &mut StdRng) -> Death {
+    let (role, writes) = WRITES[rng.random_range(0..WRITES.len())];
+    let write = writes[rng.random_range(0..writes.len())];
+    let moment = if rng.random_bool(0.5) { "before" } else { "after" };
+    Death { role, point: format!("{write}.{moment}"), nth: rng.random_range(1..=2), is_sure: false }
 }
 
 fn outage(rng: &mut StdRng, service: &'static str) -> Fault {

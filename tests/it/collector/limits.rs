@@ -97,6 +97,29 @@ async fn too_many_requests_are_told_to_come_back() {
     server.post(JSON, event("b")).await.check_counts(1, 0);
 }
 
+/// A client sends before it reads: were its body left in the connection, it would see that one end and no answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_hears_why_however_much_it_sends() {
+    let settings =
+        CollectorSettings { max_in_flight_requests: 1, retry_after: Duration::from_secs(7), ..Default::default() };
+    let server = Server::start(settings).await;
+    server.log.set(Mood::Slow);
+    let large = vec![b' '; 7 << 20];
+    let refused = async {
+        server.log.asked().await;
+        for _ in 0..10 {
+            let busy = server.post(JSON, large.clone()).await;
+            busy.check_problem(429, "overloaded", "too many requests");
+            assert_eq!(busy.retry_after.as_deref(), Some("7"));
+            server.post("text/plain", large.clone()).await.check_problem(415, "unsupported-media-type", "");
+        }
+        server.log.turns.add_permits(1);
+    };
+    let (first, ()) = tokio::join!(server.post(JSON, event("a")), refused);
+    first.check_counts(1, 0);
+    assert_eq!(server.log.payloads(), [event("a")]);
+}
+
 #[tokio::test]
 async fn too_many_bytes_are_told_to_come_back() {
     let settings = CollectorSettings { max_in_flight_bytes: 5_000, ..Default::default() };

@@ -121,6 +121,18 @@ fn mounted_files_and_make_targets_exist() {
 }
 
 #[test]
+fn images_are_of_the_versions_that_the_tests_run_on() {
+    let Some(compose) = file::compose() else { return };
+    let image = |service: &str| compose["services"][service]["image"].as_str().unwrap().to_owned();
+    let pom = file::read("scripts/kafka/pom.xml");
+    let kafka = pom.split_once("<artifactId>kafka_2.13</artifactId>").unwrap().1.split(['<', '>']).nth(2).unwrap();
+    assert_eq!(image("kafka"), format!("apache/kafka:{kafka}"));
+    let script = file::read("scripts/services.sh");
+    let seaweedfs = script.split_once("\nseaweedfs=").unwrap().1.lines().next().unwrap();
+    assert_eq!(image("s3"), format!("chrislusf/seaweedfs:{seaweedfs}"));
+}
+
+#[test]
 fn demonstration_credentials_agree() {
     let Some(compose) = file::compose() else { return };
     let s3: Value = serde_json::from_str(&file::read("deploy/s3.json")).unwrap();

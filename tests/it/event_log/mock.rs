@@ -82,20 +82,11 @@ impl Fixture for Mock {
     }
 }
 
-macro_rules! conformance {
-    ($($property:ident),* $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $property() {
-                suite::$property(&Mock::start().await).await;
-            }
-        )*
-    };
-}
-
-conformance!(
+properties!(
+    Some(Mock::start().await);
     records_come_back_in_order,
     seek_decides_where_reading_goes_on,
+    of_many_places_taken_at_once_the_last_is_read,
     nothing_comes_before_seek,
     an_empty_poll_waits_no_longer_than_told,
     a_waiting_poll_sees_new_records,

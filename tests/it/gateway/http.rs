@@ -28,7 +28,7 @@ pub(super) async fn serve() -> Served {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();
-    let served = axum::serve(listener, router(world.gateway.clone()));
+    let served = axum::serve(listener, router(world.gateway.clone(), &[]));
     tokio::spawn(served.with_graceful_shutdown(shutdown.clone().cancelled_owned()).into_future());
     Served { world, address, client: reqwest::Client::new(), shutdown }
 }

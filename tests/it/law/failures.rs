@@ -290,3 +290,42 @@ async fn a_far_time_compares_with_a_date() {
     let counted: i64 = states.iter().flat_map(|batch| batch.column(1).as_primitive::<Int64Type>().values()).sum();
     assert_eq!(counted, 2);
 }
+
+/// A mean is scaled up by four digits before it is divided: a sum that does not survive it makes its group NULL, not the
+/// answer an error. It takes two billion events of 25 digits; wider decimals are refused with the file.
+#[tokio::test]
+async fn a_mean_that_overflows_is_null_in_its_group_alone() {
+    let source = SQL.split("CREATE EXTERNAL").next().unwrap();
+    let sql = format!(
+        "{source}CREATE MATERIALIZED VIEW v AS SELECT a, avg(CAST(d AS DECIMAL(25, 0))) AS mean FROM events GROUP BY a"
+    );
+    let pipeline = Pipeline::read(&sql, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
+    let view = pipeline.view("v").unwrap();
+    let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.state_plan(scan, &[])).await.unwrap();
+    let merge = Compiled::new(Arc::clone(&view.states), |scan| view.merge_plan(scan, &[])).await.unwrap();
+    let by_a = Compiled::new(Arc::clone(&view.states), |scan| view.finish_plan(scan, &["a"])).await.unwrap();
+    let total = Compiled::new(Arc::clone(&view.states), |scan| view.finish_plan(scan, &[])).await.unwrap();
+    let largest = 10_i128.pow(25) - 1;
+    let event = |a, d| Event { a: Some(a), b: None, c: None, d: Some(d), t: None, p: None };
+    let states = async |events: &[Event]| state.execute(vec![batch(view, events)]).await.unwrap();
+    let (mut large, small) = (states(&[event(1, largest)]).await, states(&[event(2, 7)]).await);
+    let means = async |plan: &Compiled, states: Vec<RecordBatch>| -> Vec<Option<i128>> {
+        let answers = plan.execute(states).await.unwrap();
+        let column = |answer: &RecordBatch| {
+            let means = answer.column(answer.num_columns() - 1).as_primitive::<Decimal128Type>();
+            means.iter().collect::<Vec<_>>()
+        };
+        let mut means: Vec<_> = answers.iter().flat_map(column).collect();
+        means.sort();
+        means
+    };
+    for doubled in 0..=31 {
+        let both = [large.clone(), small.clone()].concat();
+        let mean = (doubled < 31).then_some(largest * 10_000);
+        let mut expected = vec![mean, Some(70_000)];
+        expected.sort();
+        assert_eq!(means(&by_a, both.clone()).await, expected, "2^{doubled} events");
+        assert_eq!(means(&total, both).await[0].is_some(), doubled < 31, "2^{doubled} events");
+        large = merge.execute([large.clone(), large].concat()).await.unwrap();
+    }
+}

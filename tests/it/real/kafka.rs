@@ -1,5 +1,7 @@
 //! Speed workers that share the partitions, and who is let in.
 
+use serde_json::json;
+
 use super::{World, until_logged};
 use crate::support::process::{Running, Setup};
 
@@ -44,35 +46,120 @@ async fn workers_that_join_and_leave_under_load_count_every_event_once() {
     assert!(first.terminate().success());
 }
 
-fn with_password(world: &World, password: &str) -> Setup {
-    let services = &world.services;
-    let setup = world.setup.clone().with("LOG__BROKERS", &services.kafka_sasl);
-    [
-        ("SECURITY_PROTOCOL", "sasl_plaintext"),
-        ("SASL_MECHANISM", "PLAIN"),
-        ("SASL_USERNAME", &services.kafka_user),
-        ("SASL_PASSWORD", password),
-    ]
-    .iter()
-    .fold(setup, |setup, (name, value)| setup.with(&format!("LOG__PROPERTIES__{name}"), value))
+fn with_properties(setup: Setup, brokers: &str, properties: &[(&str, &str)]) -> Setup {
+    let setup = setup.with("LOG__BROKERS", brokers);
+    properties.iter().fold(setup, |setup, (name, value)| setup.with(&format!("LOG__PROPERTIES__{name}"), value))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn credentials_reach_every_client_of_kafka() {
-    let Some(mut world) = World::new() else { return };
-    world.setup = with_password(&world, &world.services.kafka_password.clone());
+/// `ssl` properties beside those that say who this is.
+fn with_password(world: &World, brokers: &str, password: &str, ssl: &[(&str, &str)]) -> Setup {
+    let protocol = if ssl.is_empty() { "sasl_plaintext" } else { "sasl_ssl" };
+    let sasl = [
+        ("SECURITY_PROTOCOL", protocol),
+        ("SASL_MECHANISM", "PLAIN"),
+        ("SASL_USERNAME", &world.services.kafka_user),
+        ("SASL_PASSWORD", password),
+    ];
+    with_properties(world.setup.clone(), brokers, &[&sasl, ssl].concat())
+}
+
+/// A system that connects with these settings takes events, and answers for them from both layers.
+async fn check_served(mut world: World, setup: Setup) {
+    world.setup = setup;
     let running = Running::start(&world.setup).await;
     world.send(&running).await;
     world.check_exact(&running).await;
     world.check_batch(&running).await;
 }
 
+/// A start with these settings ends, and says all of this.
+async fn check_refused(setup: &Setup, reasons: &[&str]) {
+    let output = setup.run_to_its_end(&["up"]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(reasons.iter().all(|reason| said.contains(reason)), "{reasons:?}: {said}");
+    assert!(!said.contains("not-the-password"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_reach_every_client_of_kafka() {
+    let Some(world) = World::new() else { return };
+    let setup = with_password(&world, &world.services.kafka_sasl, &world.services.kafka_password, &[]);
+    check_served(world, setup).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_ends_the_start_with_its_reason() {
     let Some(world) = World::new() else { return };
-    let output = with_password(&world, "not-the-password").run_to_its_end(&["up"]).await;
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "{said}");
-    assert!(said.contains("refuse this client") && said.contains("Authentication failed"), "{said}");
-    assert!(!said.contains("not-the-password"), "{said}");
+    let setup = with_password(&world, &world.services.kafka_sasl, "not-the-password", &[]);
+    check_refused(&setup, &["refuse this client", "Authentication failed"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_authority_and_credentials_reach_every_client_of_kafka() {
+    let Some(world) = World::new() else { return };
+    let services = &world.services;
+    let setup = with_password(
+        &world,
+        &services.kafka_sasl_ssl,
+        &services.kafka_password,
+        &[("SSL_CA_LOCATION", &services.kafka_ca)],
+    );
+    check_served(world, setup).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_of_an_unknown_authority_is_refused_with_its_reason() {
+    let Some(world) = World::new() else { return };
+    let setup = with_properties(world.setup.clone(), &world.services.kafka_ssl, &[("SECURITY_PROTOCOL", "ssl")]);
+    check_refused(&setup, &["certificate verify failed", "ssl.ca.location"]).await;
+    let services = &world.services;
+    let ssl = [("SSL_CA_LOCATION", services.kafka_ca.as_str())];
+    let setup = with_password(&world, &services.kafka_sasl_ssl, "not-the-password", &ssl);
+    check_refused(&setup, &["refuse this client", "Authentication failed"]).await;
+}
+
+/// The certificate is good for 127.0.0.1 alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_under_another_name_than_its_certificate_says_is_refused() {
+    let Some(world) = World::new() else { return };
+    let brokers = world.services.kafka_ssl.replace("127.0.0.1", "localhost");
+    let ssl = [
+        ("SECURITY_PROTOCOL", "ssl"),
+        ("SSL_CA_LOCATION", world.services.kafka_ca.as_str()),
+        ("BROKER_ADDRESS_FAMILY", "v4"),
+    ];
+    let setup =
+        |brokers: &str, more: &[(&str, &str)]| with_properties(world.setup.clone(), brokers, &[&ssl, more].concat());
+    check_refused(&setup(&brokers, &[]), &["certificate verify failed"]).await;
+    // It is the name alone: without the comparison, or under the right name, all is well.
+    let unchecked = setup(&brokers, &[("SSL_ENDPOINT_IDENTIFICATION_ALGORITHM", "none")]);
+    let checked = setup(&world.services.kafka_ssl, &[]);
+    let running = Running::start(&unchecked).await;
+    world.send(&running).await;
+    world.check_exact(&running).await;
+    assert!(running.terminate().success());
+    check_served(world, checked).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_the_log_will_never_take_costs_no_neighbour() {
+    let Some(world) = World::new() else { return };
+    // Narrower than the collector believes.
+    world.services.admin().create(&world.topic(), 4, &[("max.message.bytes", "20000")]).await;
+    let running = Running::start(&world.setup).await;
+    world.send(&running).await;
+    let (good, other) = (super::event(world.sent()), super::event(world.sent() + 1));
+    // Noise, so that no compression makes it small.
+    let noise: String = (0..60_000).map(|_| rand::random_range('a'..='z')).collect();
+    let never = good.replace("\"page\":\"", &format!("\"page\":\"{noise}")).replace("\"id\":\"", "\"id\":\"never-");
+    let (status, answer) = running.try_post("hits", &[&good, &never, &other]).await.unwrap();
+    assert_eq!((status, &answer["accepted"]), (200, &json!(2)), "{answer}");
+    let errors = answer["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 1, "{answer}");
+    assert_eq!((&errors[0]["index"], &errors[0]["stored"]), (&json!(1), &json!(false)), "{answer}");
+    world.sent.fetch_add(2, std::sync::atomic::Ordering::SeqCst);
+    // The stream goes on.
+    world.send(&running).await;
+    world.check_batch(&running).await;
 }

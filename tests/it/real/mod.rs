@@ -1,6 +1,7 @@
 //! The system on real Kafka, Redis and S3, where these do what embedded parts cannot: partitions that move and grow,
 //! topics that vanish, stores that are slow, silent, restored from an older copy.
 
+mod backlog;
 mod kafka;
 mod proxy;
 mod redis;
@@ -58,6 +59,14 @@ impl World {
 
     fn with(mut self, key: &str, value: &str) -> Self {
         self.setup = self.setup.with(key, value);
+        self
+    }
+
+    /// With another option of the source: `with_option("grid '64'", "grid '4096'")`.
+    fn with_option(self, old: &str, new: &str) -> Self {
+        let text = std::fs::read_to_string(&self.setup.pipeline).unwrap();
+        assert!(text.contains(old), "no {old} in the pipeline");
+        std::fs::write(&self.setup.pipeline, text.replace(old, new)).unwrap();
         self
     }
 

@@ -71,6 +71,34 @@ async fn archivers_and_publishers_that_race_on_s3_make_one_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_question_fails_while_versions_and_runs_come_and_go() {
+    let Some(world) = World::new() else { return };
+    let world = world
+        .with("BATCH__INTERVAL", "100ms")
+        .with("BATCH__KEEP_VERSIONS", "2")
+        .with("BATCH__CLEANUP_INTERVAL", "500ms")
+        .with("BATCH__CLEANUP_GRACE", "2s")
+        .with("LAKE__CHECKPOINT_INTERVAL", "2")
+        .with("SPEED__COURTESY", "100ms");
+    let running = Running::start(&world.setup).await;
+    // Before the first event is in, there is no view to ask.
+    world.send(&running).await;
+    world.check_exact(&running).await;
+    let mut versions = std::collections::BTreeSet::new();
+    let removed = || running.log().matches("old files removed").count();
+    let (mut seen, deadline) = (0, Instant::now() + DEADLINE);
+    while versions.len() < 10 || removed() < 3 {
+        assert!(Instant::now() < deadline, "{versions:?}, {} removals\n{}", removed(), running.log());
+        world.send(&running).await;
+        for _ in 0..5 {
+            let answer = world.check_claim(&running, &mut seen).await;
+            versions.extend(answer["envelope"]["version"].as_i64());
+        }
+    }
+    world.check_batch(&running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_store_makes_batch_late_and_nothing_else() {
     check_mood(Mood::Slow(Duration::from_millis(300)), false).await;
 }

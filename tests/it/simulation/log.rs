@@ -48,7 +48,7 @@ impl EventLog for SimLog {
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
         let inner = self.gate.call((Part::Log, "consumer"), self.inner.consumer(topic, group), failed).await?;
         let hides_ids = self.hides_ids && group.is_none();
-        Ok(Box::new(SimConsumer { inner, gate: self.gate.clone(), hides_ids }))
+        Ok(Box::new(SimConsumer { inner, gate: self.gate.clone(), hides_ids, news: None }))
     }
 }
 
@@ -56,6 +56,8 @@ struct SimConsumer {
     inner: Box<dyn LogConsumer>,
     gate: Gate,
     hides_ids: bool,
+    // An assignment that the caller has not heard of. No log forgets it with a poll that fails: it is not asked for again.
+    news: Option<BTreeSet<PartitionId>>,
 }
 
 #[async_trait]
@@ -65,8 +67,20 @@ impl LogConsumer for SimConsumer {
     }
 
     async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
-        let look = look(self.inner.as_mut(), limit);
+        let (inner, news) = (self.inner.as_mut(), &mut self.news);
+        let look = async {
+            if news.is_none() {
+                match look(inner, limit).await? {
+                    Poll::Assigned(owned) => *news = Some(owned),
+                    records => return Ok(records),
+                }
+            }
+            Ok(Poll::Assigned(news.clone().unwrap_or_default()))
+        };
         let mut polled = self.gate.call((Part::Log, "poll"), look, failed).await?;
+        if matches!(polled, Poll::Assigned(_)) {
+            self.news = None;
+        }
         if let (Poll::Records(records), true) = (&mut polled, self.hides_ids) {
             for record in records {
                 record.event_id = Some(Bytes::from(format!("hidden {}", record.offset)));

@@ -47,6 +47,11 @@ impl SimObjects {
             (Err(Error::AlreadyExists { .. }), Some(number)) if self.bug == Some(Bug::RebasedCommit) => {
                 self.put_behind(location, number, payload, options).await
             }
+            (Err(Error::AlreadyExists { .. }), Some(number))
+                if self.bug == Some(Bug::BlindCompaction) && is_compaction(&payload) =>
+            {
+                self.put_behind(location, number, without_removes(payload), options).await
+            }
             (put, _) => put,
         }
     }
@@ -75,6 +80,17 @@ fn commit_number(location: &Path) -> Option<u64> {
         return None;
     }
     location.filename()?.strip_suffix(".json")?.parse().ok()
+}
+
+fn is_compaction(payload: &PutPayload) -> bool {
+    String::from_utf8(Bytes::from(payload.clone()).into()).unwrap().contains(r#""operation":"OPTIMIZE""#)
+}
+
+/// What is left of a rebased compaction where nobody looks whether the files that it removes are still there.
+fn without_removes(payload: PutPayload) -> PutPayload {
+    let text = String::from_utf8(Bytes::from(payload).into()).unwrap();
+    let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with(r#"{"remove":"#)).collect();
+    kept.join("\n").into_bytes().into()
 }
 
 fn raise_cut(payload: PutPayload) -> PutPayload {

@@ -1,7 +1,17 @@
 //! What happens in a simulated world, drawn from its seed before it begins; small enough to print, repeat and shrink.
 
+use std::time::Duration;
+
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+
+use super::clocks::Skew;
+
+/// How long runs outlive the publication of the version that covers them.
+pub const COURTESY: Duration = Duration::from_secs(2);
+
+/// The object store, among the parts that can be down.
+pub const OBJECTS: u8 = 1;
 
 /// How often calls go wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +34,7 @@ pub enum Bug {
     ExpiryOneRunEarly,
     NotPrimed,
     RebasedCommit,
+    BlindCompaction,
 }
 
 /// Something that happens to the world from outside.
@@ -43,6 +54,10 @@ pub enum Act {
     Kill(usize),
     /// The log forgets records that are archived.
     Expire(i32),
+    /// The log forgets records that are not, while no archiver has them in memory.
+    Lose(i32),
+    /// The topic is deleted and created again.
+    Recreate,
     /// The topic gets a partition more.
     Grow,
     /// Log, object store or realtime store cannot be reached for some seconds.
@@ -62,6 +77,8 @@ pub struct Plan {
     pub is_shared: bool,
     pub has_second_archiver: bool,
     pub has_second_batch: bool,
+    /// How wrong the clocks of the roles are, and of the two kinds of gateways.
+    pub skews: [Skew; ROLES + 2],
     pub bug: Option<Bug>,
 }
 
@@ -75,8 +92,8 @@ impl Plan {
         let mix = seed % 4;
         let rates = Rates {
             delay: rng.random_range(0..80),
-            fail: if rng.random_bool(0.5) { rng.random_range(0..25) } else { 0 },
-            kill: if rng.random_bool(0.5) { rng.random_range(0..25) } else { 0 },
+            fail: if rng.random_bool(0.5) { rng.random_range(0..28) } else { 0 },
+            kill: if rng.random_bool(0.5) { rng.random_range(0..28) } else { 0 },
         };
         let count = rng.random_range(6..16);
         let mut acts: Vec<(u64, Act)> =
@@ -85,20 +102,55 @@ impl Plan {
             let place = rng.random_range(0..acts.len());
             acts.insert(place, (500, Act::Upgrade));
         }
-        Self {
+        let mut plan = Self {
             seed,
             rates,
             acts,
             is_shared: bug == Some(Bug::NotPrimed) || rng.random_bool(0.4),
             has_second_archiver: rng.random_bool(0.5),
             has_second_batch: rng.random_bool(0.5),
+            skews: Default::default(),
             bug,
+        };
+        plan.upset(mix);
+        plan
+    }
+
+    /// Adds wrong clocks, lost records and another topic. Drawn apart, so that the rest of a plan does not depend on it.
+    fn upset(&mut self, mix: u64) {
+        let mut rng = StdRng::seed_from_u64(self.seed ^ 0x0ff5e7);
+        if rng.random_bool(0.3) {
+            self.skews = std::array::from_fn(|_| Skew::draw(&mut rng));
+        }
+        let sends: Vec<usize> = (0..self.acts.len()).filter(|at| matches!(self.acts[*at].1, Act::Send(_))).collect();
+        if mix != 0 && rng.random_bool(0.3) && !sends.is_empty() {
+            let after = sends[rng.random_range(0..sends.len())];
+            self.acts.insert(after + 1, (1, Act::Lose(rng.random_range(0..2))));
+        }
+        if mix >= 2 && rng.random_bool(0.1) {
+            let place = rng.random_range(self.acts.len() / 2..=self.acts.len());
+            self.acts.insert(place, (rng.random_range(1..3_000), Act::Recreate));
         }
     }
 
-    /// Whether the realtime store never loses what it has acknowledged, and definitions stay.
+    /// Whether all clocks go right.
+    pub fn has_right_clocks(&self) -> bool {
+        self.skews == <[Skew; ROLES + 2]>::default()
+    }
+
+    /// Whether records may be lost before they are archived.
+    pub fn has_holes(&self) -> bool {
+        self.acts.iter().any(|(_, act)| matches!(act, Act::Lose(_)))
+    }
+
+    /// Whether no run can be missing that a gateway needs: the realtime store never loses what it has acknowledged,
+    /// definitions stay, and no gateway is kept from the published versions for longer than the courtesy.
     pub fn is_lossless(&self) -> bool {
-        let is_loss = |act: &Act| matches!(act, Act::FailOver(..) | Act::Wipe | Act::Evict(_) | Act::Upgrade);
+        let is_loss = |act: &Act| match act {
+            Act::FailOver(..) | Act::Wipe | Act::Evict(_) | Act::Upgrade | Act::Recreate => true,
+            Act::Down(OBJECTS, seconds) => *seconds >= COURTESY.as_secs(),
+            _ => false,
+        };
         !self.acts.iter().any(|(_, act)| is_loss(act))
     }
 
@@ -116,6 +168,7 @@ impl Plan {
         propose(&|plan| plan.rates.kill = 0);
         propose(&|plan| plan.rates.fail = 0);
         propose(&|plan| plan.rates.delay = 0);
+        propose(&|plan| plan.skews = Default::default());
         propose(&|plan| plan.has_second_archiver = false);
         propose(&|plan| plan.has_second_batch = false);
         let count = self.acts.len();

@@ -13,6 +13,8 @@ use super::world::World;
 
 /// How long the world may take to become complete once nothing goes wrong any more.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// And how much longer where a clock that is behind sees a silence later.
+const SKEWED_PATIENCE: Duration = Duration::from_secs(250);
 
 /// What came of one plan.
 #[derive(Clone, Debug)]
@@ -21,6 +23,10 @@ pub struct Outcome {
     /// Calls, kills, hash of everything that happened.
     pub trace: (u64, u64, u64),
     pub answers: usize,
+    /// Offsets that were declared lost.
+    pub lost: i64,
+    /// Whether another topic took the name.
+    pub is_replaced: bool,
 }
 
 /// Runs a plan in a world of its own, on this thread.
@@ -31,7 +37,7 @@ pub fn run(plan: &Plan) -> Outcome {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violation = Some(Violation::new("panic", text.unwrap_or_default()));
-        Outcome { violation, trace: (0, 0, 0), answers: 0 }
+        Outcome { violation, trace: (0, 0, 0), answers: 0, lost: 0, is_replaced: false }
     })
 }
 
@@ -48,11 +54,14 @@ async fn live(plan: Plan) -> Outcome {
     }
     asking.abort();
     world.calm();
+    let is_replaced = world.traffic.lock().await.is_replaced();
     if !has_failed(&world) {
-        become_complete(&world).await;
+        if is_replaced { become_aware(&world).await } else { become_complete(&world).await }
     }
+    let lost = world.holes().await.iter().map(|hole| hole.to.0 - hole.from.0).sum();
     let violation = world.violation.lock().unwrap().clone();
-    Outcome { violation, trace: world.chance.trace(), answers: world.answers.load(Ordering::SeqCst) }
+    let answers = world.answers.load(Ordering::SeqCst);
+    Outcome { violation, trace: world.chance.trace(), answers, lost, is_replaced }
 }
 
 fn has_failed(world: &World) -> bool {
@@ -77,7 +86,7 @@ async fn ask_on(world: Arc<World>, mut readers: Vec<Reader>, mut generation: usi
 }
 
 async fn ask(world: &World, reader: &mut Reader) -> Option<query_gateway::Envelope> {
-    match reader.ask(&world.traffic).await {
+    match reader.ask(world).await {
         Ok(envelope) => {
             let at = envelope.as_ref().map(|envelope| (&envelope.cut, &envelope.head, envelope.stale));
             world.chance.note(&format!("{} answers {at:?}", reader.name));
@@ -93,7 +102,7 @@ async fn ask(world: &World, reader: &mut Reader) -> Option<query_gateway::Envelo
 
 /// After the faults everything must reach batch, and the answers must be complete and not stale.
 async fn become_complete(world: &Arc<World>) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + if world.plan.has_right_clocks() { PATIENCE } else { SKEWED_PATIENCE };
     let ends = world.traffic.lock().await.ends();
     let mut readers = world.readers(world.generation.load(Ordering::SeqCst));
     loop {
@@ -105,7 +114,7 @@ async fn become_complete(world: &Arc<World>) {
                 let is_there = |(partition, end)| {
                     envelope.cut.get(partition) == Some(end) && envelope.head.get(partition) == Some(end)
                 };
-                ends.iter().all(is_there) && !envelope.stale
+                ends.iter().all(is_there) && !is_stale(world, envelope)
             });
             if !is_complete {
                 lags.push(format!("{} {:?} at {envelope:?}", reader.name, reader.view));
@@ -116,6 +125,32 @@ async fn become_complete(world: &Arc<World>) {
         }
         if Instant::now() >= deadline {
             world.report(Violation::new("stuck", format!("the log ends at {ends:?}; {}", lags.join("; "))));
+            return;
+        }
+    }
+}
+
+/// By a wrong clock an answer may look old; nothing else may depend on it.
+fn is_stale(world: &World, envelope: &query_gateway::Envelope) -> bool {
+    let is_age = |reason: &String| reason.starts_with("it was last known to be right");
+    envelope.stale && (world.plan.has_right_clocks() || !envelope.stale_reasons.iter().all(is_age))
+}
+
+/// Where another topic took the name, everyone who reads it must find out, and no answer may hold anything of it.
+async fn become_aware(world: &Arc<World>) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut readers = world.readers(world.generation.load(Ordering::SeqCst));
+    loop {
+        sleep(Duration::from_secs(2)).await;
+        for reader in &mut readers {
+            ask(world, reader).await;
+        }
+        let unaware = world.unaware();
+        if has_failed(world) || unaware.is_empty() {
+            return;
+        }
+        if Instant::now() >= deadline {
+            world.report(Violation::new("not stopped", format!("roles {unaware:?} go on with another topic")));
             return;
         }
     }
@@ -160,6 +195,8 @@ pub struct Totals {
     pub calls: u64,
     pub kills: u64,
     pub answers: usize,
+    pub lost: i64,
+    pub replaced: u64,
 }
 
 impl Totals {
@@ -168,6 +205,8 @@ impl Totals {
         self.calls += outcome.trace.0;
         self.kills += outcome.trace.1;
         self.answers += outcome.answers;
+        self.lost += outcome.lost;
+        self.replaced += u64::from(outcome.is_replaced);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
+use event_log::master::Hole;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord};
 use rand::Rng;
@@ -45,6 +46,30 @@ struct Sent {
 pub struct Traffic {
     sent: BTreeMap<PartitionId, Vec<Sent>>,
     events: Vec<Event>,
+    is_replaced: bool,
+}
+
+/// Offsets by partition.
+type Offsets = BTreeMap<PartitionId, Offset>;
+/// Measures by group.
+type Rows = BTreeMap<String, Vec<i64>>;
+
+/// What of the holes was read before it expired: by partition and start of a hole, up to where.
+#[derive(Clone, Default)]
+struct Read(BTreeMap<(PartitionId, Offset), Offset>);
+
+impl Read {
+    /// How many offsets of `[from, to)` in a hole were not read.
+    fn unread(&self, hole: &Hole, (from, to): (Offset, Offset)) -> u64 {
+        let end = self.0.get(&(hole.partition, hole.from)).copied().unwrap_or_default();
+        u64::try_from(hole.to.min(to).0 - hole.from.max(from).max(end).0).unwrap_or(0)
+    }
+
+    fn is_lost(&self, holes: &[Hole], partition: PartitionId, offset: i64) -> bool {
+        let within = |hole: &&Hole| hole.partition == partition && hole.from.0 <= offset && offset < hole.to.0;
+        let hole = holes.iter().find(within);
+        hole.is_some_and(|hole| self.0.get(&(partition, hole.from)).is_none_or(|end| offset >= end.0))
+    }
 }
 
 impl Traffic {
@@ -68,8 +93,38 @@ impl Traffic {
         let key = event.as_ref().and_then(|event| event.id).map(|id| Bytes::from(id.to_string()));
         let record = NewRecord { key, payload, timestamp: TimestampMicros(timestamp) };
         let (partition, offset) = log.append(TOPIC, vec![record]).await.remove(0).unwrap();
+        if self.is_replaced {
+            return;
+        }
         self.events.extend(event.clone());
         self.sent.entry(partition).or_default().push(Sent { offset: offset.0, timestamp, event });
+    }
+
+    /// Another topic bears the name from now on: what is sent to it must not be in any answer.
+    pub fn replace(&mut self) {
+        self.is_replaced = true;
+    }
+
+    /// Whether another topic bears the name.
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced
+    }
+
+    /// Draws the place up to which a partition loses its records from `archived` on. None of them has a copy behind that
+    /// place, nor will have one: the verdict on it would depend on whether somebody had read the lost one.
+    pub fn lose(&mut self, partition: PartitionId, archived: Offset, rng: &mut StdRng) -> Option<Offset> {
+        let sent = self.sent.get(&partition).filter(|_| !self.is_replaced)?;
+        let identities = |from: i64, to: i64| -> HashSet<(u32, i64)> {
+            let within = sent.iter().filter(|sent| (from..to).contains(&sent.offset));
+            within.filter_map(|sent| sent.event.as_ref()).filter_map(|event| Some((event.id?, event.time))).collect()
+        };
+        let is_apart = |low: &i64| identities(archived.0, *low).is_disjoint(&identities(*low, i64::MAX));
+        let places: Vec<i64> = sent.iter().map(|sent| sent.offset + 1).filter(|low| *low > archived.0).collect();
+        let places: Vec<i64> = places.into_iter().filter(is_apart).collect();
+        let low = *places.get(rng.random_range(0..places.len().max(1)))?;
+        let lost = identities(archived.0, low);
+        self.events.retain(|event| event.id.is_none_or(|id| !lost.contains(&(id, event.time))));
+        Some(Offset(low))
     }
 
     /// Behind the last record of each partition that has one.
@@ -77,13 +132,16 @@ impl Traffic {
         self.sent.iter().map(|(id, sent)| (*id, Offset(sent.last().map_or(0, |last| last.offset + 1)))).collect()
     }
 
-    /// The events that count at a head above a cut: the law, word for word.
-    fn counted(&self, cut: &BTreeMap<PartitionId, Offset>, head: &BTreeMap<PartitionId, Offset>) -> Vec<&Event> {
+    /// The events that count at a head above a cut: the law, word for word, over what is left.
+    fn counted(&self, cut: &Offsets, head: &Offsets, holes: &[Hole], read: &Read) -> Vec<&Event> {
+        let nothing = Read::default();
         let mut counted = Vec::new();
         let mut known = HashSet::new();
         for (partition, sent) in &self.sent {
             let cut = cut.get(partition).map_or(0, |cut| cut.0);
-            for event in sent.iter().filter(|sent| sent.offset < cut).filter_map(|sent| sent.event.as_ref()) {
+            let below =
+                sent.iter().filter(|sent| sent.offset < cut && !nothing.is_lost(holes, *partition, sent.offset));
+            for event in below.filter_map(|sent| sent.event.as_ref()) {
                 if event.id.is_none() || known.insert((event.id, event.time)) {
                     counted.push(event);
                 }
@@ -92,7 +150,8 @@ impl Traffic {
         for (partition, sent) in &self.sent {
             let (cut, head) = (cut.get(partition).map_or(0, |cut| cut.0), head.get(partition).map_or(0, |head| head.0));
             let (mut latest, mut seen) = (i64::MIN, HashMap::new());
-            for Sent { offset, timestamp, event } in sent.iter().filter(|sent| sent.offset < head) {
+            let below = sent.iter().filter(|sent| sent.offset < head && !read.is_lost(holes, *partition, sent.offset));
+            for Sent { offset, timestamp, event } in below {
                 latest = latest.max(*timestamp);
                 let Some(event) = event else { continue };
                 let before = event.id.and_then(|id| seen.insert((id, event.time), latest));
@@ -104,15 +163,31 @@ impl Traffic {
         counted
     }
 
-    /// The right answer of a view.
-    pub fn fold(
-        &self,
-        view: View,
-        cut: &BTreeMap<PartitionId, Offset>,
-        head: &BTreeMap<PartitionId, Offset>,
-    ) -> BTreeMap<String, Vec<i64>> {
+    /// The right answers of a view, and how many offsets each passes over: one, or, where records above the cut are lost,
+    /// one for each place up to which realtime may have read them before they expired.
+    pub fn folds(&self, view: View, cut: &Offsets, head: &Offsets, holes: &[Hole]) -> Vec<(Rows, u64)> {
+        let at = |offsets: &Offsets, hole: &Hole| offsets.get(&hole.partition).copied().unwrap_or_default();
+        let mut reads = vec![Read::default()];
+        for hole in holes {
+            let (from, to) = (hole.from.max(at(cut, hole)), hole.to.min(at(head, hole)));
+            if from < to {
+                let read_to = |read: &Read, end: i64| {
+                    let mut read = read.clone();
+                    read.0.insert((hole.partition, hole.from), Offset(end));
+                    read
+                };
+                reads = reads.iter().flat_map(|read| (from.0..=to.0).map(|end| read_to(read, end))).collect();
+            }
+        }
+        let below = |hole: &Hole| Read::default().unread(hole, (Offset(0), at(cut, hole)));
+        let above = |hole: &Hole, read: &Read| read.unread(hole, (at(cut, hole), at(head, hole)));
+        let lost = |read: &Read| holes.iter().map(|hole| below(hole) + above(hole, read)).sum();
+        reads.iter().map(|read| (Self::rows(view, self.counted(cut, head, holes, read)), lost(read))).collect()
+    }
+
+    fn rows(view: View, counted: Vec<&Event>) -> Rows {
         let mut rows: BTreeMap<String, Vec<&Event>> = BTreeMap::new();
-        for event in self.counted(cut, head).into_iter().filter(|event| view.counts(event)) {
+        for event in counted.into_iter().filter(|event| view.counts(event)) {
             rows.entry(view.group(event)).or_default().push(event);
         }
         rows.into_iter().map(|(group, events)| (group, view.measures(&events))).collect()

@@ -1,0 +1,80 @@
+//! The parts that a benchmark runs on, built as a system builds them: those inside the process, then the real ones.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::EventLog;
+use event_log::master::MasterDataset;
+use serving_layer::RealtimeStore;
+use tests::parts::{Kind, Parts};
+use twofold::config::{Config, Sources};
+use twofold::data_dir::DataDir;
+use twofold::roles::Roles;
+use twofold::run::Supervisor;
+use twofold::wiring;
+use views::{Pipeline, SourceDefinition};
+
+use crate::data::PIPELINE;
+
+/// Both kinds, the embedded one first.
+pub const KINDS: [Kind; 2] = [Kind::Embedded, Kind::Real];
+
+/// Events that go through the log of a kind: the embedded broker takes tens of thousands a second, Kafka hundreds.
+pub fn events_for(kind: Kind) -> usize {
+    if kind == Kind::Real { 1_000_000 } else { 200_000 }
+}
+
+/// Log, lake and realtime store of one kind, with names of their own; gone when it goes out of scope.
+pub struct BenchParts {
+    wired: wiring::Parts,
+    // Holds the task of the embedded broker.
+    _supervisor: Supervisor,
+    _parts: Parts,
+    _folder: tempfile::TempDir,
+}
+
+impl BenchParts {
+    /// Starts or finds the parts; `None` where real ones cannot be had.
+    pub async fn of(kind: Kind) -> Option<Self> {
+        let parts = Parts::of(kind).await?;
+        let folder = tempfile::tempdir().unwrap();
+        let pipeline = Pipeline::read(&parts.pipeline(PIPELINE), &BTreeMap::new()).unwrap();
+        let flags = vec![("system.data_dir".to_owned(), folder.path().display().to_string())];
+        let config = Config::read(Sources { environment: parts.settings(), flags, ..Sources::default() }).unwrap();
+        let data_dir = DataDir::open(&config.system.data_dir).unwrap();
+        let mut supervisor = Supervisor::new(Arc::default(), Duration::from_secs(10));
+        let wired = wiring::Parts::build(config, pipeline, &Roles::all(), &data_dir, &mut supervisor).await.unwrap();
+        Some(Self { wired, _supervisor: supervisor, _parts: parts, _folder: folder })
+    }
+
+    /// The source, with the name of its topic here.
+    pub fn source(&self) -> Arc<SourceDefinition> {
+        self.wired.pipeline.sources[0].clone()
+    }
+
+    /// The definitions.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.wired.pipeline
+    }
+
+    /// Where tables live.
+    pub fn lake(&self) -> &lake::Lake {
+        &self.wired.lake
+    }
+
+    /// The master dataset of the source.
+    pub fn master(&self) -> MasterDataset {
+        MasterDataset::new(&self.wired.lake, self.source())
+    }
+
+    /// The event log.
+    pub fn log(&self) -> Arc<dyn EventLog> {
+        self.wired.log.clone().unwrap()
+    }
+
+    /// The realtime store.
+    pub fn store(&self) -> Arc<dyn RealtimeStore> {
+        self.wired.store.clone().unwrap()
+    }
+}

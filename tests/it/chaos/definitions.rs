@@ -1,0 +1,181 @@
+//! Definitions that change under load: the pipeline file is edited and the roles are started again one by one, in an order
+//! drawn from a seed. What did not change is answered all the while; what did says that it is being built, and is right
+//! from its first answer on; the old file brings the old view back.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::faults::Cluster;
+use super::load::{Load, Pace};
+use super::oracle::Oracle;
+use super::reader::{Reader, heads};
+use super::schedule::{ROLES, Role};
+use super::{PAGES, PIPELINE, VIEW, World, catch_up, settle};
+use crate::support::process::DEADLINE;
+use crate::support::seeds::one_seed;
+
+const WEIGHED: &str = "weighed_hits";
+
+/// One state of the two files: the view that changes multiplies the sum of the amounts.
+#[derive(Clone, Copy, Debug)]
+struct Files {
+    /// By the text of the view.
+    factor: i64,
+    /// By the static table: the weight of page `n` is this plus `n`.
+    weight: i64,
+}
+
+impl Files {
+    fn write(self, world: &World) {
+        let Self { factor, .. } = self;
+        let text = format!(
+            "{PIPELINE}
+            CREATE EXTERNAL TABLE pages (page VARCHAR, weight BIGINT) STORED AS CSV LOCATION 'pages.csv';
+            CREATE MATERIALIZED VIEW {WEIGHED} AS
+            SELECT pages.page, count(*) AS hits, sum(amount * weight * {factor}) AS weighed
+            FROM hits JOIN pages ON hits.page = pages.page GROUP BY pages.page;"
+        );
+        let weights = (0..PAGES as i64).map(|page| format!("p{page},{}\n", self.weight + page));
+        let csv = format!("page,weight\n{}", weights.collect::<String>());
+        std::fs::write(world.folder.path().join("pages.csv"), csv).unwrap();
+        std::fs::write(&world.setup.pipeline, world.own.services.pipeline(&text)).unwrap();
+    }
+
+    /// What the view must say of the records below `heads`: events, and the weighed sum.
+    fn right(self, oracle: &Oracle, heads: &BTreeMap<i32, i64>) -> (i64, i64) {
+        let pages = oracle.below(heads).expect("the oracle has read that far").pages;
+        let weighed = |(page, (_, amount)): (usize, &(i64, i64))| amount * (self.weight + page as i64) * self.factor;
+        (pages.iter().map(|(hits, _)| hits).sum(), pages.iter().enumerate().map(weighed).sum())
+    }
+}
+
+/// The changing view, asked without pause.
+#[derive(Default)]
+struct Watcher {
+    // By the gateway process that answered: which files it was started with.
+    files: BTreeMap<u64, Files>,
+    answers: Vec<(u64, Value)>,
+    being_built: usize,
+}
+
+impl Watcher {
+    async fn ask(&mut self, world: &World) {
+        let Some((gateway, address)) = world.gateway.lock().unwrap().clone() else {
+            return tokio::task::yield_now().await;
+        };
+        let request = world.client.get(format!("{address}/v1/views/{WEIGHED}/rows")).query(&[("by", "")]).send();
+        let answer = async {
+            let answer = request.await?;
+            Ok::<_, reqwest::Error>((answer.status().as_u16(), answer.json::<Value>().await?))
+        };
+        match answer.await {
+            Ok((200, answer)) => {
+                let shown = json!({ "rows": answer["rows"], "envelope": answer["envelope"] });
+                if self.answers.last().is_none_or(|(_, last)| last["envelope"]["head"] != shown["envelope"]["head"]) {
+                    self.answers.push((gateway, shown));
+                }
+            }
+            Ok((503, problem)) => {
+                assert_eq!(problem["type"], "urn:twofold:problem:being-built", "{problem}");
+                self.being_built += 1;
+            }
+            Err(_) if world.generation() != Some(gateway) => {}
+            failed => panic!("a request failed though the gateway runs: {failed:?}\n{}", world.log("gateway")),
+        }
+    }
+
+    fn check(&mut self, oracle: &Oracle) -> usize {
+        let checked = self.answers.len();
+        for (gateway, answer) in self.answers.drain(..) {
+            let files = self.files[&gateway];
+            let row = &answer["rows"][0];
+            let said = (row["hits"].as_i64().unwrap_or(0), row["weighed"].as_i64().unwrap_or(0));
+            let envelope = &answer["envelope"];
+            assert_eq!(said, files.right(oracle, &heads(envelope)), "wrong for {files:?}: {envelope}");
+        }
+        checked
+    }
+}
+
+/// Edits the files, starts every role again, and waits until the new view answers fresh and from a batch version.
+async fn change(
+    world: &World,
+    cluster: &mut Cluster,
+    rng: &mut StdRng,
+    files: Files,
+    watcher: &tokio::sync::Mutex<Watcher>,
+) {
+    files.write(world);
+    let mut roles = ROLES;
+    roles.shuffle(rng);
+    eprintln!("  {files:?}: {roles:?}");
+    for role in roles {
+        // Before it runs: the process after the present one is the first with these files.
+        if role == Role::Gateway {
+            let next = *world.gateways.lock().unwrap() + 1;
+            watcher.lock().await.files.insert(next, files);
+        }
+        cluster.restart(world, role).await;
+        tokio::time::sleep(std::time::Duration::from_millis(rng.random_range(0..1_500))).await;
+    }
+    until_served(world, cluster, WEIGHED).await;
+}
+
+/// Waits until a view answers fresh, and from a batch version.
+async fn until_served(world: &World, cluster: &Cluster, view: &str) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let (status, answer) = cluster.of(Role::Gateway).try_rows(view, &[("by", "")]).await;
+        let envelope = &answer["envelope"];
+        if status == 200 && envelope["stale"] == false && envelope["version"].is_i64() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{view} is not served: {answer}\n{}", super::logs(world));
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_view_is_built_beside_the_others_and_can_be_taken_back() {
+    let Some(world) = World::new().await else { return };
+    let seed = one_seed("definitions");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let first = Files { factor: 1, weight: 1 };
+    first.write(&world);
+    let mut cluster = Cluster::start(&world).await;
+    let watcher = tokio::sync::Mutex::new(Watcher { files: [(1, first)].into(), ..Watcher::default() });
+    let (mut load, mut reader, stop) = (Load::new(seed, Pace::SMALL), Reader::default(), CancellationToken::new());
+    load.send_some(&world, 5).await;
+    until_served(&world, &cluster, VIEW).await;
+    let asking = async {
+        loop {
+            reader.ask(&world).await;
+            watcher.lock().await.ask(&world).await;
+            tokio::time::sleep(Pace::SMALL.asking).await;
+        }
+    };
+    let changing = async {
+        // Another text, another static table, and back to what was there.
+        for files in [Files { factor: 3, weight: 1 }, Files { factor: 3, weight: 10 }, first] {
+            change(&world, &mut cluster, &mut rng, files, &watcher).await;
+        }
+        stop.cancel();
+    };
+    tokio::select! {
+        ((), ()) = async { tokio::join!(load.run(&world, &stop), changing) } => {}
+        () = asking => unreachable!("it asks without end"),
+    }
+    let oracle = catch_up(Oracle::new(&world.own.services)).await;
+    let mut watcher = watcher.into_inner();
+    let checked = watcher.check(&oracle);
+    eprintln!("definitions: {checked} answers compared, {} times being built", watcher.being_built);
+    assert!(checked > 20 && watcher.being_built > 0);
+    assert_eq!(reader.not_yet, 0, "the view that was never touched is answered by every gateway at once");
+    settle(&world, &cluster, oracle, &mut reader, load.events as usize).await;
+}

@@ -1,0 +1,131 @@
+//! What happens to a simulated world from outside: the acts of its plan, one by one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Duration;
+
+use batch_layer::archive::ArchiveStatus;
+use event_log::EventLog;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serving_layer::PartitionKey;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use views::{Offset, PartitionId, SourceName};
+
+use super::chance::Part;
+use super::plan::{Act, ROLES};
+use super::traffic::TOPIC;
+use super::world::World;
+
+/// The archivers among the roles.
+const ARCHIVERS: [usize; 2] = [0, 1];
+
+impl World {
+    /// Lets one thing happen.
+    pub async fn act(self: &Arc<Self>, act: Act) {
+        self.chance.note(&format!("{act:?}"));
+        let key = |partition| PartitionKey { source: SourceName::new("edits"), partition: PartitionId(partition) };
+        match act {
+            Act::Send(count) => self.send(count).await,
+            Act::FailOver(partition, back) => self.realtime.fail_over(&key(partition), back).await,
+            Act::Wipe => self.realtime.memory.wipe(),
+            Act::Evict(partition) => self.realtime.evict(&key(partition)).await,
+            Act::Pause(role, seconds) => {
+                self.roles[role].is_paused.store(true, Ordering::SeqCst);
+                self.later(seconds, move |world| world.resume(role));
+            }
+            Act::Kill(role) => self.roles[role].kill.notify_one(),
+            Act::Expire(partition) => self.expire(PartitionId(partition)).await,
+            Act::Lose(partition) => self.lose(PartitionId(partition)).await,
+            Act::Grow => self.log.grow_topic(TOPIC, 3).unwrap(),
+            Act::Recreate => self.recreate().await,
+            Act::Down(part, seconds) => {
+                let part = [Part::Log, Part::Objects, Part::Realtime][usize::from(part)];
+                self.chance.set_down(part, true);
+                self.later(seconds, move |world| world.chance.set_down(part, false));
+            }
+            Act::Upgrade => self.upgrade().await,
+        }
+    }
+
+    async fn send(&self, count: u32) {
+        for _ in 0..count {
+            let mut rng = self.chance.draw(StdRng::from_rng);
+            self.traffic.lock().await.send(&self.log, self.clock.now(), &mut rng).await;
+            sleep(Duration::from_millis(self.chance.draw(|rng| rng.random_range(1..200)))).await;
+        }
+    }
+
+    async fn upgrade(&self) {
+        self.generation.store(1, Ordering::SeqCst);
+        for role in &self.roles {
+            role.generation.store(1, Ordering::SeqCst);
+            role.kill.notify_one();
+            sleep(Duration::from_millis(self.chance.draw(|rng| rng.random_range(0..2_000)))).await;
+        }
+    }
+
+    fn later(self: &Arc<Self>, seconds: u64, then: impl FnOnce(&Self) + Send + 'static) {
+        let world = self.clone();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(seconds)).await;
+            then(&world);
+        });
+    }
+
+    /// Lets a paused role go on.
+    fn resume(&self, role: usize) {
+        self.roles[role].is_paused.store(false, Ordering::SeqCst);
+        self.roles[role].waker.lock().unwrap().take().into_iter().for_each(Waker::wake);
+    }
+
+    async fn expire(&self, partition: PartitionId) {
+        let end = |told: &watch::Sender<ArchiveStatus>| {
+            let told = told.borrow();
+            told.facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset)
+        };
+        let archived = self.archived.iter().map(end).max().unwrap_or_default();
+        let low = self.chance.draw(|rng| rng.random_range(0..=archived.0));
+        // What another topic forgets cannot be told from what the first one had.
+        if !self.traffic.lock().await.is_replaced() {
+            self.log.expire_below(TOPIC, partition, Offset(low)).unwrap();
+        }
+    }
+
+    /// The archivers die, and when they are back the log has forgotten what they had not committed.
+    async fn lose(&self, partition: PartitionId) {
+        ARCHIVERS.iter().for_each(|role| self.roles[*role].kill.notify_one());
+        sleep(Duration::from_millis(1)).await;
+        let archived = self.master().await.map_or(Offset(0), |master| {
+            master.facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset)
+        });
+        let mut rng = self.chance.draw(StdRng::from_rng);
+        if let Some(low) = self.traffic.lock().await.lose(partition, archived, &mut rng) {
+            self.chance.note(&format!("partition {partition} loses [{archived}, {low})"));
+            self.log.expire_below(TOPIC, partition, low).unwrap();
+        }
+    }
+
+    /// Another topic takes the name, once something of each partition of the first is archived: before that nobody could
+    /// tell them apart.
+    async fn recreate(&self) {
+        let Some(master) = self.master().await else { return };
+        let mut traffic = self.traffic.lock().await;
+        let is_archived =
+            |partition| master.facts.partitions.get(partition).is_some_and(|one| one.archived.end.offset.0 > 0);
+        if self.log.partitions(TOPIC).await.unwrap().iter().all(is_archived) {
+            self.chance.note("another topic");
+            self.log.recreate_topic(TOPIC).unwrap();
+            traffic.replace();
+        }
+    }
+
+    /// From now on everything goes well.
+    pub fn calm(&self) {
+        self.chance.note("calm");
+        self.chance.calm();
+        (0..ROLES).for_each(|role| self.resume(role));
+    }
+}
