@@ -4,7 +4,7 @@
 #   make test                    all tests (FILTER=name for some of them)
 #   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
 #   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for
-#   make bench ARGS="recompute"  figures beside their limits, all or one section
+#   make bench ARGS="recompute"  figures beside their limits, embedded parts beside real ones, all or one section
 #   make release                 the binary as it is shipped, all of it optimised
 #   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
 #   make check                   formatting, lints, documentation
@@ -35,32 +35,38 @@ demo: tools
 	$(CARGO) build --locked --workspace --bins
 	"$$CARGO_TARGET_DIR/debug/twofold" demo $(ARGS)
 
-# Chaos comes last and alone: it stops processes of its own for longer than others should have to wait.
-IT := $(CARGO) test --locked --workspace --test it --
-TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) --skip chaos::; $(IT) chaos::)
+# Lets a test end a role at a named write (twofold/src/fail_points.rs). In what runs tests only; it recompiles one crate.
+FAIL_POINTS := --features twofold/failpoints
+
+IT := $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --
+# These take the whole machine, or stop processes for longer than others should have to wait: each runs alone, after all others.
+SWEEP := simulation::every
+ALONE := $(SWEEP) real::backlog chaos::
+TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite,$(ALONE),; $(IT) $(suite)))
 
 # The tests start the `twofold` binary as a black box, so it is built before them. Always the whole workspace: with
 # `--package` features would be fewer, and crates would be compiled once more for them. Everything is built before Kafka,
 # Redis and S3 are started, and those are ended whatever becomes of the tests.
 test: tools services
-	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --workspace --test it --no-run
+	$(CARGO) build --locked --workspace $(FAIL_POINTS)
+	$(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --no-run
 	scripts/with-services.sh bash -euc '$(TESTS)'
 
 # The part of `make test` that breaks things, for longer, with a seed of its own.
 chaos: tools services
-	$(CARGO) build --locked --workspace
-	$(CARGO) test --locked --workspace --test it --no-run
+	$(CARGO) build --locked --workspace $(FAIL_POINTS)
+	$(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --no-run
 	TWOFOLD_CHAOS_KILLS=$(KILLS) TWOFOLD_CHAOS_SEED=$(SEED) \
-	  scripts/with-services.sh $(CARGO) test --locked --workspace --test it -- chaos:: --nocapture
+	  scripts/with-services.sh $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- chaos:: --nocapture
 
 sim: tools
-	TWOFOLD_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --workspace --test it -- --nocapture simulation::every
+	TWOFOLD_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- --nocapture $(SWEEP)
 
 # The profile of demo and tests: libraries optimised, no second build of the query engine.
 bench: tools services
 	$(CARGO) build --locked --workspace
-	$(CARGO) bench --locked --profile dev --workspace --bench bench -- $(ARGS)
+	$(CARGO) bench --locked --profile dev --workspace --bench bench --no-run
+	scripts/with-services.sh $(CARGO) bench --locked --profile dev --workspace --bench bench -- $(ARGS)
 
 # What the Dockerfile runs.
 release: tools
@@ -68,7 +74,7 @@ release: tools
 
 check: tools
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --workspace $(FAIL_POINTS) --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps
 
 fmt: tools

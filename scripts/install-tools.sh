@@ -24,6 +24,8 @@ case "${1:-build}" in
     ;;
   services)
     need redis-server redis-server
+    # Makes the certificates of Kafka's TLS listeners.
+    need openssl openssl
     # Reads docker-compose.yml in the tests.
     python3 -c 'import yaml' >/dev/null 2>&1 || missing+=(python3-yaml)
     ;;

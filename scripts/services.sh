@@ -5,7 +5,8 @@
 #   services.sh down DIR          ends them (the folder stays: it holds their logs)
 #   services.sh start|stop|kill|restart NAME DIR     one of kafka, redis, s3
 #
-# DIR/env holds one KEY=VALUE a line: addresses, the SASL listener, bucket and demo credentials. Ports are picked at `up`
+# DIR/env holds one KEY=VALUE a line: addresses, those of Kafka's SASL and TLS listeners, the certificate authority made for
+# them, bucket and demo credentials. Ports are picked at `up`
 # and kept, so a service that is restarted comes back at its address with its data.
 set -euo pipefail
 
@@ -98,15 +99,34 @@ is_running() {
   [ -e "$dir/$1.pid" ] && kill -0 "$(cat "$dir/$1.pid")" 2>/dev/null
 }
 
+# make_certificates DIR: an authority of this folder's own, and a certificate of the broker that is good for 127.0.0.1 alone.
+make_certificates() {
+  local to=$1
+  local new=(openssl req -newkey rsa:2048 -nodes)
+  mkdir -p "$to"
+  {
+    "${new[@]}" -x509 -days 30 -subj "/CN=Twofold test authority" -keyout "$to/ca.key" -out "$to/ca.pem"
+    "${new[@]}" -subj "/CN=kafka" -keyout "$to/kafka.key" -out "$to/kafka.csr"
+    openssl x509 -req -in "$to/kafka.csr" -CA "$to/ca.pem" -CAkey "$to/ca.key" -CAcreateserial -days 30 \
+      -extfile <(echo "subjectAltName=IP:127.0.0.1") -out "$to/kafka.pem"
+    openssl pkcs12 -export -name kafka -in "$to/kafka.pem" -inkey "$to/kafka.key" -certfile "$to/ca.pem" \
+      -passout "pass:$secret_key" -out "$to/kafka.p12"
+  } >>"$dir/tls.log" 2>&1 || fail "no certificates could be made; see $dir/tls.log"
+}
+
 configure() {
-  read -r kafka sasl controller redis s3 a b c d e f g <<<"$(pick_ports 12)"
+  read -r kafka sasl ssl sasl_ssl controller redis s3 a b c d e f g <<<"$(pick_ports 14)"
   mkdir -p "$dir/redis" "$dir/s3"
+  make_certificates "$dir/tls"
   cat >"$dir/ports" <<EOF
-kafka=$kafka sasl=$sasl controller=$controller redis=$redis s3=$s3 weed="$a $b $c $d $e $f $g"
+kafka=$kafka sasl=$sasl ssl=$ssl sasl_ssl=$sasl_ssl controller=$controller redis=$redis s3=$s3 weed="$a $b $c $d $e $f $g"
 EOF
   cat >"$dir/env" <<EOF
 TWOFOLD_TEST_KAFKA=127.0.0.1:$kafka
 TWOFOLD_TEST_KAFKA_SASL=127.0.0.1:$sasl
+TWOFOLD_TEST_KAFKA_SSL=127.0.0.1:$ssl
+TWOFOLD_TEST_KAFKA_SASL_SSL=127.0.0.1:$sasl_ssl
+TWOFOLD_TEST_KAFKA_CA=$dir/tls/ca.pem
 TWOFOLD_TEST_KAFKA_USER=$access_key
 TWOFOLD_TEST_KAFKA_PASSWORD=$secret_key
 TWOFOLD_TEST_REDIS=redis://127.0.0.1:$redis
@@ -120,12 +140,17 @@ EOF
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$controller
-listeners=PLAINTEXT://127.0.0.1:$kafka,SASL://127.0.0.1:$sasl,CONTROLLER://127.0.0.1:$controller
-advertised.listeners=PLAINTEXT://127.0.0.1:$kafka,SASL://127.0.0.1:$sasl
+listeners=PLAINTEXT://127.0.0.1:$kafka,SASL://127.0.0.1:$sasl,SSL://127.0.0.1:$ssl,SASLSSL://127.0.0.1:$sasl_ssl,CONTROLLER://127.0.0.1:$controller
+advertised.listeners=PLAINTEXT://127.0.0.1:$kafka,SASL://127.0.0.1:$sasl,SSL://127.0.0.1:$ssl,SASLSSL://127.0.0.1:$sasl_ssl
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL:SASL_PLAINTEXT,SSL:SSL,SASLSSL:SASL_SSL,CONTROLLER:PLAINTEXT
 sasl.enabled.mechanisms=PLAIN
 listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_$access_key="$secret_key";
+listener.name.saslssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_$access_key="$secret_key";
+ssl.keystore.type=PKCS12
+ssl.keystore.location=$dir/tls/kafka.p12
+ssl.keystore.password=$secret_key
+ssl.key.password=$secret_key
 log.dirs=$dir/kafka
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=4
@@ -151,8 +176,9 @@ java_kafka() {
 
 start_kafka() {
   if [ ! -e "$dir/kafka/meta.properties" ]; then
+    # Of letters and digits alone: one that begins with "-" would be taken for an option.
     java_kafka kafka.tools.StorageTool format -c "$dir/kafka.properties" \
-      -t "$(head -c 16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" >>"$dir/kafka.log" 2>&1
+      -t "$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=')" >>"$dir/kafka.log" 2>&1
   fi
   launch kafka java -Xms256m -Xmx512m -XX:+UseSerialGC -Dlog4j2.level=WARN -cp "$(kafka_jars)/*" \
     kafka.Kafka "$dir/kafka.properties"
