@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use views::ViewName;
 
-use super::{Client, DEADLINE, Kind, Mode, System, World, rows_of, send};
+use super::{DEADLINE, Kind, Mode, World, publish_all_of, rows_of, send};
 
 const SOURCE: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE hits
@@ -30,21 +30,6 @@ const EVENTS: [&str; 5] = [
     r#"{"id":"4","time":"2026-01-05T10:03:00Z","page":"/","bytes":20,"parts":2}"#,
     r#"{"id":"5","time":"2026-01-05T10:04:00Z","page":"/","bytes":90,"parts":9,"code":"1"}"#,
 ];
-
-/// Recomputes until the batch part of a view covers everything.
-async fn publish_all(system: &System, client: &Client, view: &str, token: &str) -> Value {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let round = system.recompute(Mode::Incremental).await.unwrap();
-        assert!(round[&ViewName::new(view)].is_ok(), "{round:?}");
-        let answer = rows_of(client, view, token).await;
-        if answer["envelope"]["realtime_rows"] == 0 && !answer["envelope"]["version"].is_null() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "batch never covered everything: {}", answer["envelope"]);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
 
 tests::on_all_parts!(
     an_event_that_expressions_fail_on_stops_no_view_in_either_layer,
@@ -72,7 +57,7 @@ async fn an_event_that_expressions_fail_on_stops_no_view_in_either_layer(kind: K
         assert_eq!((&answer["rows"], &answer["envelope"]["batch_rows"]), (expected, &json!(0)), "{view} in realtime");
     }
     for (view, expected) in views.iter().zip(&expected) {
-        let answer = publish_all(&system, &client, view, &token).await;
+        let answer = publish_all_of(&system, &client, view, &token).await;
         assert_eq!((&answer["rows"], &answer["envelope"]["batch_rows"]), (expected, &json!(5)), "{view} in batch");
     }
     let sql = "SELECT MEASURE(mean) AS mean FROM codes WHERE page = '/about'";
@@ -108,7 +93,7 @@ async fn a_state_beyond_its_limit_stops_its_view_alone_and_is_named(kind: Kind) 
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert!(error.contains("state of codes in group page=/ exceeds max_state_bytes = 2000"), "{error}");
-    let answer = publish_all(&system, &client, "plain", &receipt.token).await;
+    let answer = publish_all_of(&system, &client, "plain", &receipt.token).await;
     assert_eq!((&answer["rows"], &answer["envelope"]["batch_rows"]), (&expected, &json!(200)));
     // Nothing half counted: stale where the gateway had served the view before its first run, not served otherwise.
     match client.get("/v1/views/texts/rows", &[]).await {
