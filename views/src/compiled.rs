@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -89,13 +89,23 @@ pub(crate) struct CompiledPlans {
 }
 
 impl CompiledPlans {
-    fn find(&self, name: &str) -> Option<Compiled> {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    /// The plan of this name; compiled where there is none.
+    async fn get(
+        &self,
+        name: String,
+        compiling: impl Future<Output = Result<Compiled, DefinitionError>>,
+    ) -> Result<Compiled, DefinitionError> {
+        let found = self.lock().get(&name).cloned();
+        if let Some(plan) = found {
+            return Ok(plan);
+        }
+        let plan = compiling.await?;
+        self.lock().insert(name, plan.clone());
+        Ok(plan)
     }
 
-    fn keep(&self, name: String, plan: Compiled) -> Compiled {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).insert(name, plan.clone());
-        plan
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Compiled>> {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,14 +116,10 @@ impl ViewDefinition {
     /// # Errors
     /// [`DefinitionError`] if planning fails.
     pub async fn compile_states_by(&self, key: FieldRef) -> Result<Compiled, DefinitionError> {
-        let name = format!("states by {key}");
-        if let Some(plan) = self.compiled.find(&name) {
-            return Ok(plan);
-        }
         let fields: Vec<FieldRef> = self.source.events.fields().iter().cloned().chain([key.clone()]).collect();
         let input = Arc::new(Schema::new(fields));
-        let plan = Compiled::new(input, |scan| self.state_plan(scan, &[key.name()])).await?;
-        Ok(self.compiled.keep(name, plan))
+        let compiling = Compiled::new(input, |scan| self.state_plan(scan, &[key.name()]));
+        self.compiled.get(format!("states by {key}"), compiling).await
     }
 
     /// [`Self::merge_plan`] without extra keys, compiled as [`Self::compile_states_by`].
@@ -121,11 +127,8 @@ impl ViewDefinition {
     /// # Errors
     /// [`DefinitionError`] if planning fails.
     pub async fn compile_merge(&self) -> Result<Compiled, DefinitionError> {
-        if let Some(plan) = self.compiled.find("merge") {
-            return Ok(plan);
-        }
-        let plan = Compiled::new(Arc::clone(&self.states), |scan| self.merge_plan(scan, &[])).await?;
-        Ok(self.compiled.keep("merge".to_owned(), plan))
+        let compiling = Compiled::new(Arc::clone(&self.states), |scan| self.merge_plan(scan, &[]));
+        self.compiled.get("merge".to_owned(), compiling).await
     }
 
     /// [`Self::finish_plan`] at the grain of all dimensions, compiled as [`Self::compile_states_by`].
@@ -133,12 +136,9 @@ impl ViewDefinition {
     /// # Errors
     /// [`DefinitionError`] if planning fails.
     pub async fn compile_finish(&self) -> Result<Compiled, DefinitionError> {
-        if let Some(plan) = self.compiled.find("finish") {
-            return Ok(plan);
-        }
         let by: Vec<&str> = self.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-        let plan = Compiled::new(Arc::clone(&self.states), |scan| self.finish_plan(scan, &by)).await?;
-        Ok(self.compiled.keep("finish".to_owned(), plan))
+        let compiling = Compiled::new(Arc::clone(&self.states), |scan| self.finish_plan(scan, &by));
+        self.compiled.get("finish".to_owned(), compiling).await
     }
 }
 
