@@ -35,7 +35,8 @@ demo: tools
 	$(CARGO) build --locked --workspace --bins
 	"$$CARGO_TARGET_DIR/debug/twofold" demo $(ARGS)
 
-# Lets a test end a role at a named write (twofold/src/fail_points.rs). In what runs tests only; it recompiles one crate.
+# Lets a test end a role at a named write (twofold/src/fail_points.rs). In what runs tests only; it recompiles
+# the crates from event-log on.
 FAIL_POINTS := --features twofold/failpoints
 
 IT := $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --

@@ -142,7 +142,17 @@ impl MasterDataset {
             self.write(on, format!("{nonce:032x}-late"), late),
         )?;
         let add = on_time.into_iter().chain(late).collect();
-        let change = Change { add, remove: Vec::new(), changes_data: true };
+        self.commit(on, Change { add, remove: Vec::new(), changes_data: true }, facts, nonce).await
+    }
+
+    /// Commits a change that was checked.
+    async fn commit(
+        &self,
+        on: &MasterSnapshot,
+        change: Change,
+        facts: MasterFacts,
+        nonce: u128,
+    ) -> Result<MasterSnapshot, EventLogError> {
         match self.table.commit(&on.snapshot, change, &facts, nonce).await {
             Ok(snapshot) => Ok(MasterSnapshot { snapshot, facts }),
             Err(LakeError::Conflict { table, .. }) => Err(EventLogError::Conflict { table }),

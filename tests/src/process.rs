@@ -10,6 +10,12 @@ use serde_json::{Value, json};
 /// The longest that any condition of these tests is waited for.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
+/// Why a fail point may be missing.
+pub const FAIL_POINTS_MISSING: &str = "is it built with `--features twofold/failpoints`, as `make test` does?";
+
+/// On a record with this text the decoder panics, in a build with fail points (`event-log/src/decode/rows.rs`).
+pub const DECODER_PANIC: &str = "panic in the decoder";
+
 /// The binary that `make test` builds beside this test's own executable.
 pub fn binary() -> PathBuf {
     let mut folder = std::env::current_exe().unwrap();
@@ -55,6 +61,13 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// A system that has its pipeline file and its data in `folder`.
+    pub fn new(folder: &Path, pipeline: &str, settings: Vec<(String, String)>) -> Self {
+        let file = folder.join("pipeline.sql");
+        std::fs::write(&file, pipeline).unwrap();
+        Self { pipeline: file, data_dir: folder.join("data"), settings }
+    }
+
     /// The same system on another data directory beside this one: for a role in a process of its own.
     pub fn beside(&self, name: &str) -> Self {
         Self { data_dir: self.data_dir.with_file_name(name), ..self.clone() }
@@ -64,6 +77,11 @@ impl Setup {
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.settings.push((format!("TWOFOLD_{key}"), value.to_owned()));
         self
+    }
+
+    /// The same where failures are tried again soon, so that their tests end soon.
+    pub fn with_short_waits(self) -> Self {
+        ["ARCHIVE", "BATCH", "SPEED"].iter().fold(self, |setup, layer| setup.with(&format!("{layer}__RETRY_MAX"), "1s"))
     }
 
     /// The same as a process that dies at a fail point (`twofold/src/fail_points.rs`) when it comes there for the `nth` time.

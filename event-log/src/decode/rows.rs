@@ -18,6 +18,10 @@ use super::reject::{Read, Rejection};
 use super::schema::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, raw_schema};
 use crate::{EventLogError, Record};
 
+/// A record with this text panics the decoder, in builds for tests: what becomes of it, and of its neighbours?
+#[cfg(feature = "failpoints")]
+const PANIC: &str = "panic in the decoder";
+
 /// A batch under construction.
 pub(super) struct Rows<'a> {
     source: &'a SourceDefinition,
@@ -98,6 +102,8 @@ impl<'a> Rows<'a> {
 
     fn read(&mut self, record: &Record) -> Read<Accepted> {
         let text = text_of(&record.payload)?;
+        #[cfg(feature = "failpoints")]
+        assert!(!text.contains(PANIC), "a record asked for this");
         let mut cursor = Cursor::new(text, MAX_DEPTH);
         self.event.read(&mut cursor)?;
         if !cursor.is_at_end() {

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
-use lake::{Change, DataFile, LakeError, Version};
+use lake::{Change, DataFile, Version};
 
 use super::{MasterDataset, MasterSnapshot};
 use crate::EventLogError;
@@ -49,11 +49,7 @@ impl MasterDataset {
             remove: compaction.old.iter().map(|file| file.path.clone()).collect(),
             changes_data: false,
         };
-        match self.table.commit(&on.snapshot, change, &on.facts, nonce).await {
-            Ok(snapshot) => Ok(MasterSnapshot { snapshot, facts: on.facts.clone() }),
-            Err(LakeError::Conflict { table, .. }) => Err(EventLogError::Conflict { table }),
-            Err(error) => Err(error.into()),
-        }
+        self.commit(on, change, on.facts.clone(), nonce).await
     }
 
     /// Old and new files must hold the same rows, as far as their statistics tell.
@@ -66,8 +62,7 @@ impl MasterDataset {
             return Err(EventLogError::LedgerMismatch { table, files, commits: on.facts.rows });
         }
         let schema = on.snapshot.schema();
-        let columns = schema.fields().iter().map(|field| field.name());
-        let differing = columns.into_iter().find(|name| {
+        let differing = schema.fields().iter().map(|field| field.name()).find(|name| {
             let (old, new) = (Summary::of(&compaction.old, name), Summary::of(&compaction.new, name));
             old.zip(new).is_some_and(|(old, new)| old != new)
         });

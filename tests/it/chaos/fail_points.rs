@@ -7,11 +7,11 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::faults::{BUILD, Cluster, deaths};
+use super::faults::{Cluster, deaths};
 use super::load::{Load, Pace};
 use super::schedule::{Death, Fault, Role, Step};
 use super::{World, run};
-use crate::support::process::Running;
+use crate::support::process::{FAIL_POINTS_MISSING, Running};
 use crate::support::seeds::one_seed;
 
 /// Who writes what. Each name is a fail point with `.before` and one with `.after`.
@@ -72,7 +72,7 @@ async fn die_of_definitions(world: &World) {
         let setup = world.setup.beside(death.role.name()).dying_at(&death.point, death.nth);
         let started = Running::try_start_role(&setup, death.role.arguments()).await;
         let has_died = started.is_err() && deaths(world, &death) == 1;
-        assert!(has_died, "it did not die of {}: {BUILD}\n{}", death.point, world.log(death.role.name()));
+        assert!(has_died, "it did not die of {}: {FAIL_POINTS_MISSING}\n{}", death.point, world.log(death.role.name()));
     }
 }
 

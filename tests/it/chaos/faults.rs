@@ -6,16 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::World;
 use super::schedule::{Death, Fault, ROLES, Role, Step};
-use crate::support::process::{DEADLINE, Running};
+use crate::support::process::{DEADLINE, FAIL_POINTS_MISSING, Running};
 
 /// A process may end at a start beside a store that is not quite back; it is started again.
 const MOST_STARTS: usize = 10;
 
 /// So long a role that need not come to a fail point is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Why a fail point may be missing.
-pub const BUILD: &str = "is the binary built with `--features twofold/failpoints`, as `make test` does?";
 
 /// The running processes.
 #[derive(Default)]
@@ -63,9 +60,13 @@ impl Cluster {
             has_died = self.has_ended(*role, if death.is_sure { DEADLINE } else { PATIENCE }).await;
             self.kill(world, *role);
         }
-        assert!(has_died || !death.is_sure, "{role:?} never came to {point}: {BUILD}\n{}", world.log(role.name()));
+        assert!(
+            has_died || !death.is_sure,
+            "{role:?} never came to {point}: {FAIL_POINTS_MISSING}\n{}",
+            world.log(role.name())
+        );
         let died = deaths(world, death) - before;
-        assert!(died == 1 || !has_died, "not ended by {point}: {BUILD}\n{}", world.log(role.name()));
+        assert!(died == 1 || !has_died, "not ended by {point}: {FAIL_POINTS_MISSING}\n{}", world.log(role.name()));
         self.start_all(world, &[*role]).await;
     }
 

@@ -1,4 +1,5 @@
-//! Events without end through the collector: a tenth of them sent twice, some late, some malformed.
+//! Events without end through the collector: a tenth of them sent twice, some late, some malformed, some that panic the
+//! decoder.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use views::PositionToken;
 
 use super::{PAGES, SOURCE, World};
-use crate::support::process::DEADLINE;
+use crate::support::process::{DEADLINE, DECODER_PANIC};
 
 const EVENTS_PER_REQUEST: u64 = 40;
 /// How many of the last events one may be sent again from.
@@ -130,9 +131,11 @@ impl Load {
         let good = self.draw_event();
         // It was no event: the next good one has its id.
         self.events -= 1;
-        match self.rng.random_range(0..3) {
-            0 => good.replace("\"amount\":", "\"amount\":\"many\",\"was\":"),
-            1 => good.replace("\"page\":", "\"side\":"),
+        match self.rng.random_range(0..100) {
+            // Seldom: each panic writes a page into the logs. It is no page of the oracle's either.
+            0 => good.replace("\"page\":\"p", &format!("\"page\":\"{DECODER_PANIC}")),
+            1..34 => good.replace("\"amount\":", "\"amount\":\"many\",\"was\":"),
+            34..67 => good.replace("\"page\":", "\"side\":"),
             _ => good.replace("\"time\":\"", "\"time\":\"yesterday "),
         }
     }

@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
+use tests::process::{DECODER_PANIC, FAIL_POINTS_MISSING};
 use twofold::data_dir::DataDir;
 use twofold::wiring::open_lake;
 use views::{Offset, PartitionId, Pipeline, PositionToken, SourceName};
@@ -61,6 +62,11 @@ fn huge(number: usize) -> Vec<u8> {
     format!(r#"{{"id":"h{number}","page":"{}"#, "x".repeat(900_000)).into_bytes()
 }
 
+/// An event, but for what the decoder does about it.
+fn panicking(number: usize) -> Vec<u8> {
+    format!(r#"{{"id":"p{number}","time":"2026-01-05T10:00:00Z","page":"{DECODER_PANIC}","bytes":1}}"#).into_bytes()
+}
+
 async fn produce(brokers: &str, topic: &str, seed: u64) -> Written {
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -81,6 +87,7 @@ async fn produce(brokers: &str, topic: &str, seed: u64) -> Written {
             records.push(match number {
                 _ if is_good => (good(number).into_bytes(), true),
                 _ if number % 4_000 == 0 => (huge(number), false),
+                _ if number % 4_000 == 1 => (panicking(number), false),
                 _ => (bad(&mut random, number), false),
             });
             *(if is_good { &mut left.0 } else { &mut left.1 }) -= 1;
@@ -111,7 +118,7 @@ async fn check_master(world: &World, written: &Written) {
     let data_dir = DataDir::open(world.folder.path()).unwrap();
     let lake = open_lake(&world.config().lake, &data_dir).await.unwrap();
     let snapshot = MasterDataset::new(&lake, pipeline.sources[0].clone()).open().await.unwrap().unwrap();
-    let mut held = 0;
+    let (mut held, mut panics) = (0, 0);
     for partition in [0, 1] {
         for batch in snapshot.read_range(PartitionId(partition), Offset(0), Offset(i64::MAX)).await.unwrap() {
             let column = |name: &str| batch.column_by_name(name).unwrap().clone();
@@ -123,15 +130,15 @@ async fn check_master(world: &World, written: &Written) {
                 let shown = String::from_utf8_lossy(&payload[..payload.len().min(200)]);
                 assert_eq!(payloads.as_binary::<i32>().value(row), payload, "{shown}");
                 assert_eq!(reason.is_none(), *is_event, "{reason:?}: {shown}");
-                assert!(
-                    !reason.is_some_and(|reason| reason.is_empty() || reason.contains("decoder failed")),
-                    "{shown}"
-                );
-                held += 1;
+                assert!(!reason.as_ref().is_some_and(String::is_empty), "{shown}");
+                let is_panic = reason.is_some_and(|reason| reason.contains("decoder failed"));
+                assert_eq!(is_panic, shown.contains(DECODER_PANIC), "{shown}");
+                (held, panics) = (held + 1, panics + usize::from(is_panic));
             }
         }
     }
     assert_eq!(held, written.len());
+    assert!(panics > 0, "no decoder panicked: {FAIL_POINTS_MISSING}");
 }
 
 pub(super) async fn a_poisoned_topic_costs_no_good_event(kind: Kind) {
