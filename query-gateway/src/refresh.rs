@@ -3,6 +3,7 @@
 //! ```text
 //!  read indexes --> pin (versions in memory) --> fetch new runs, merge --> SourceState, swapped in as a whole
 //!                     | none tiles: list versions, load;  still none: read the indexes again;  still none: stale
+//!                     | one lies above the indexes: read them again;  still: its head is its cut
 //! ```
 //!
 //! Guarantee: every state is complete in memory, so an answer computed from it sees one version and the runs that tile
@@ -119,7 +120,8 @@ impl SourceReader {
         }
     }
 
-    /// One reading. `None`: a view does not tile and this is not the last try.
+    /// One reading. `None`: this is not the last try, and a view does not tile, or has a version that was published after
+    /// the indexes were read, so that its head would be another than that of its neighbours.
     async fn read_stores(
         &self,
         held: &mut BTreeMap<ViewName, Held>,
@@ -147,6 +149,7 @@ impl SourceReader {
             let before = previous.views.get(&reader.view.name);
             let mut attempt = Attempt { source: &self.stores, reader, indexes: &indexes, before, held };
             let state = match attempt.serve(check).await {
+                Ok(served) if !is_last && served.is_beyond(&indexes) => return None,
                 Ok(served) => ViewState::Served(Arc::new(served)),
                 Err(_) if !is_last => return None,
                 Err(unserved) => attempt.make_do(unserved).await,

@@ -44,6 +44,12 @@ impl Served {
         }
     }
 
+    /// Whether the version covers more, in a partition, than had been read by the worker whose index this is.
+    pub(crate) fn is_beyond(&self, indexes: &Indexes) -> bool {
+        let head = |partition| indexes.get(partition)?.as_deref().map(|index| index.head.offset);
+        self.partitions.iter().any(|(partition, pin)| head(partition).is_some_and(|head| head < pin.cut.offset))
+    }
+
     /// How far it reaches.
     pub(crate) fn heads(&self) -> BTreeMap<PartitionId, Position> {
         self.partitions.iter().map(|(partition, pin)| (*partition, pin.head)).collect()
