@@ -116,6 +116,7 @@ impl Worker {
         if error.is_fatal() {
             return Err(error);
         }
+        self.partitions.values_mut().for_each(|partition| partition.is_looked_up = false);
         self.lookup.note_failure(now, self.context.settings.retry_min, self.context.settings.retry_max);
         metrics::count(metrics::FAILURES, &self.context.components.source.name, 1);
         warn!(%error, "published versions or partitions cannot be looked up; running partitions go on");
