@@ -5,7 +5,7 @@
 //!  event log ------------> master dataset ------------------------------------------------> batch views
 //!             30 s | 64 MB                 rows below the cut, copies removed, states        one commit:
 //!             rows + positions,            by bucket and dimensions, sorted                  states + cut
-//!             one commit            compact.rs
+//!             one commit            compact
 //!                                   small files to larger ones, the same rows
 //! ```
 //!
