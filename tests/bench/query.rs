@@ -21,9 +21,8 @@ pub async fn measure(report: &mut Report) {
     for kind in KINDS {
         let Some(parts) = Parts::of(kind).await else { continue };
         let folder = tempfile::tempdir().unwrap();
-        let pipeline = folder.path().join("pipeline.sql");
-        std::fs::write(&pipeline, parts.pipeline(PIPELINE).replace("65536", "4096")).unwrap();
-        let setup = Setup { pipeline, data_dir: folder.path().join("data"), settings: parts.settings() };
+        let pipeline = parts.pipeline(PIPELINE).replace("65536", "4096");
+        let setup = Setup::new(folder.path(), &pipeline, parts.settings());
         let running = Running::start(&setup.with("BATCH__INTERVAL", "1h")).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         report.on_parts("idle `up`, resident memory", kind, memory_now(running.process_id()) as f64 / 1e6, "MB");

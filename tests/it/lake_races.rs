@@ -2,25 +2,18 @@
 //! there twice; in memory, on a local disk, on S3. Also: stores that break their promises.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use lake::{Change, Lake, LakeError, Snapshot, Table, Version};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result as StoreResult,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, PutResult, Result as StoreResult};
 use tokio::task::JoinSet;
 
 use crate::lake::{all_lakes, append, lake_in, memory_lake, nonce_of, numbers, numbers_in, numbers_schema};
+use crate::support::object_layer::{Layer, Layered};
 
 /// What a [`Faulty`] store does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,19 +39,18 @@ struct Faulty {
     fault: Fault,
 }
 
-impl fmt::Display for Faulty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Faulty({:?})", self.fault)
-    }
-}
-
 fn generic(error: std::io::Error) -> object_store::Error {
     object_store::Error::Generic { store: "Faulty", source: Box::new(error) }
 }
 
-#[async_trait]
-impl ObjectStore for Faulty {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+impl Layer for Faulty {
+    type Inner = InMemory;
+
+    fn inner(&self) -> &InMemory {
+        &self.inner
+    }
+
+    async fn put(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
         let is_commit = path.as_ref().ends_with(".json") && path.as_ref().contains("_delta_log/");
         let is_first = path.as_ref().ends_with("00000.json");
         match self.fault {
@@ -86,42 +78,10 @@ impl ObjectStore for Faulty {
             }
         }
     }
-
-    async fn put_multipart_opts(
-        &self,
-        path: &Path,
-        options: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(path, options).await
-    }
-
-    async fn get_opts(&self, path: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.inner.get_opts(path, options).await
-    }
-
-    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
-        self.inner.get_ranges(path, ranges).await
-    }
-
-    fn delete_stream(&self, paths: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
 }
 
 fn faulty(fault: Fault) -> Lake {
-    lake_in(Arc::new(Faulty { inner: Arc::new(InMemory::new()), fault }), 10)
+    lake_in(Arc::new(Layered::new(Faulty { inner: Arc::new(InMemory::new()), fault })), 10)
 }
 
 fn is_conflict(result: &Result<Snapshot, LakeError>) -> bool {
@@ -306,12 +266,6 @@ struct Vacuumed {
     inner: Arc<InMemory>,
 }
 
-impl fmt::Display for Vacuumed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Vacuumed")
-    }
-}
-
 /// Deletes whatever no version names, as if all of it were old.
 async fn vacuum_all(store: &Arc<InMemory>) {
     let table = lake_in(Arc::clone(store) as Arc<dyn ObjectStore>, 2).table("t");
@@ -320,50 +274,23 @@ async fn vacuum_all(store: &Arc<InMemory>) {
     table.vacuum(newest.version(), std::time::Duration::ZERO, later).await.unwrap();
 }
 
-#[async_trait]
-impl ObjectStore for Vacuumed {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+impl Layer for Vacuumed {
+    type Inner = InMemory;
+
+    fn inner(&self) -> &InMemory {
+        &self.inner
+    }
+
+    async fn put(&self, path: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
         vacuum_all(&self.inner).await;
         self.inner.put_opts(path, payload, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        path: &Path,
-        options: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(path, options).await
-    }
-
-    async fn get_opts(&self, path: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.inner.get_opts(path, options).await
-    }
-
-    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
-        self.inner.get_ranges(path, ranges).await
-    }
-
-    fn delete_stream(&self, paths: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await
     }
 }
 
 #[tokio::test]
 async fn a_commit_never_names_what_a_vacuum_deleted_meanwhile() {
     let inner = Arc::new(InMemory::new());
-    let table = lake_in(Arc::new(Vacuumed { inner: Arc::clone(&inner) }), 2).table("t");
+    let table = lake_in(Arc::new(Layered::new(Vacuumed { inner: Arc::clone(&inner) })), 2).table("t");
     let mut snapshot = table.create(numbers_schema()).await.unwrap();
     for version in 1..=6_i64 {
         // Slower than any grace: all that can go is deleted between the files, before the facts and before the commit.
@@ -420,7 +347,7 @@ async fn a_rewrite_is_committed_behind_appends_up_to_its_last_version_and_never_
 #[tokio::test]
 async fn a_rewrite_that_waits_for_its_turn_keeps_its_files_and_loses_them_when_it_never_comes() {
     let inner = Arc::new(InMemory::new());
-    let table = lake_in(Arc::new(Vacuumed { inner: Arc::clone(&inner) }), 2).table("t");
+    let table = lake_in(Arc::new(Layered::new(Vacuumed { inner: Arc::clone(&inner) })), 2).table("t");
     let mut snapshot = table.create(numbers_schema()).await.unwrap();
     for version in 1..=3_i64 {
         snapshot = append(&table, &snapshot, numbers("a", [version]), version as u128).await.unwrap();

@@ -89,9 +89,7 @@ async fn send(client: &Client, sent: &Sent, is_enough: impl Fn() -> bool) {
 }
 
 async fn start(parts: &Parts, folder: &tempfile::TempDir) -> Running {
-    let pipeline = folder.path().join("pipeline.sql");
-    std::fs::write(&pipeline, parts.pipeline(PIPELINE)).unwrap();
-    let setup = Setup { pipeline, data_dir: folder.path().join("data"), settings: parts.settings() }
+    let setup = Setup::new(folder.path(), &parts.pipeline(PIPELINE), parts.settings())
         .with("COLLECTOR__MAX_IN_FLIGHT_REQUESTS", &PLACES.to_string())
         .with("COLLECTOR__MAX_BODY", "1MiB")
         .with("COLLECTOR__MAX_INFLATED", "1MiB")

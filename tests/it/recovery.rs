@@ -93,11 +93,9 @@ async fn counts_are_exact_after_twenty_kills(kind: Kind) {
 }
 
 fn setup(folder: &Path, parts: &Parts) -> Setup {
-    let pipeline = folder.join("pipeline.sql");
-    std::fs::write(&pipeline, parts.pipeline(PIPELINE)).unwrap();
     // So often that kills fall into commits, publications and the dropping of runs.
-    let settings = [("BATCH__INTERVAL", "300ms"), ("ARCHIVE__COMMIT_INTERVAL", "50ms"), ("SPEED__COURTESY", "200ms")];
-    let mut settings = settings.map(|(key, value)| (format!("TWOFOLD_{key}"), value.to_owned())).to_vec();
-    settings.extend(parts.settings());
-    Setup { pipeline, data_dir: folder.join("data"), settings }
+    Setup::new(folder, &parts.pipeline(PIPELINE), parts.settings())
+        .with("BATCH__INTERVAL", "300ms")
+        .with("ARCHIVE__COMMIT_INTERVAL", "50ms")
+        .with("SPEED__COURTESY", "200ms")
 }

@@ -2,24 +2,18 @@
 //! it was done and its answer was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::future::Future;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
-use futures::stream::BoxStream;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result as StoreResult,
-};
+use object_store::{ObjectStore, Result as StoreResult};
 use views::{Offset, PartitionId};
+
+use crate::support::object_layer::Layer;
 
 /// Which call fails.
 #[derive(Debug, Default)]
@@ -63,11 +57,6 @@ impl Faults {
 
     async fn ask<T>(&self, call: impl Future<Output = Result<T, EventLogError>>) -> Result<T, EventLogError> {
         self.attempt(call, || EventLogError::Unreachable("this call was to fail".to_owned())).await
-    }
-
-    async fn store<T>(&self, call: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
-        let source = std::io::Error::from(std::io::ErrorKind::TimedOut);
-        self.attempt(call, || object_store::Error::Generic { store: "failing", source: source.into() }).await
     }
 }
 
@@ -132,47 +121,16 @@ pub struct FailingStore<S> {
     pub faults: Arc<Faults>,
 }
 
-impl<S> fmt::Display for FailingStore<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("failing store")
-    }
-}
+impl<S: ObjectStore> Layer for FailingStore<S> {
+    type Inner = S;
 
-#[async_trait]
-impl<S: ObjectStore> ObjectStore for FailingStore<S> {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
-        self.faults.store(self.inner.put_opts(location, payload, options)).await
+    fn inner(&self) -> &S {
+        &self.inner
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> StoreResult<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
-        self.faults.store(self.inner.get_opts(location, options)).await
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> StoreResult<Vec<Bytes>> {
-        self.faults.store(self.inner.get_ranges(location, ranges)).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
-        self.inner.copy_opts(from, to, options).await
+    async fn call<T: Send>(&self, _name: &str, request: impl Future<Output = StoreResult<T>> + Send) -> StoreResult<T> {
+        let source = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let failed = || object_store::Error::Generic { store: "failing", source: source.into() };
+        self.faults.attempt(request, failed).await
     }
 }

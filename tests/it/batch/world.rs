@@ -22,6 +22,7 @@ use views::{Clock, Offset, PartitionId, Pipeline, SourceDefinition, ViewDefiniti
 
 use super::faults::{FailingLog, FailingStore, Faults};
 use super::store::YieldingStore;
+use crate::support::object_layer::Layered;
 use crate::support::seams::{ManualClock, SeededIds};
 
 pub const GRID: i64 = 8;
@@ -86,8 +87,8 @@ impl World {
         let store = YieldingStore::default();
         let (disk_full, disk_stalled) = (store.fullness(), store.stall());
         let faults = Arc::new(Faults::default());
-        let store = FailingStore { inner: store, faults: Arc::clone(&faults) };
-        let lake = Lake::new(Arc::new(store), object_store::path::Path::from("lake"));
+        let store = FailingStore { inner: Layered::new(store), faults: Arc::clone(&faults) };
+        let lake = Lake::new(Arc::new(Layered::new(store)), object_store::path::Path::from("lake"));
         let pipeline = Arc::new(Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap());
         log.ensure_topic("hits", 2).await.unwrap();
         let rng = StdRng::seed_from_u64(seed);

@@ -13,6 +13,7 @@ mod outages;
 mod reader;
 mod schedule;
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -73,10 +74,8 @@ impl World {
     async fn of(text: &str) -> Option<Self> {
         let own = OwnServices::start().await?;
         let folder = tempfile::tempdir().unwrap();
-        let pipeline = folder.path().join("pipeline.sql");
-        std::fs::write(&pipeline, own.services.pipeline(text)).unwrap();
         Some(Self {
-            setup: setup(&own.services, &folder, pipeline),
+            setup: setup(&own.services, folder.path(), text),
             own,
             folder,
             client: reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap(),
@@ -113,9 +112,10 @@ impl World {
     }
 }
 
-fn setup(services: &Services, folder: &tempfile::TempDir, pipeline: std::path::PathBuf) -> Setup {
+fn setup(services: &Services, folder: &Path, pipeline: &str) -> Setup {
     // So often that faults fall into commits, publications, the dropping of runs and of files.
-    Setup { pipeline, data_dir: folder.path().join("data"), settings: services.settings() }
+    Setup::new(folder, &services.pipeline(pipeline), services.settings())
+        .with_short_waits()
         .with("ARCHIVE__COMMIT_INTERVAL", "300ms")
         .with("BATCH__INTERVAL", "1s")
         .with("BATCH__CLEANUP_INTERVAL", "5s")
@@ -124,9 +124,6 @@ fn setup(services: &Services, folder: &tempfile::TempDir, pipeline: std::path::P
         .with("SPEED__COURTESY", "500ms")
         .with("GATEWAY__STALE_AFTER", "3s")
         .with("LOG__SESSION_TIMEOUT", "2s")
-        .with("ARCHIVE__RETRY_MAX", "1s")
-        .with("BATCH__RETRY_MAX", "1s")
-        .with("SPEED__RETRY_MAX", "1s")
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -62,7 +62,6 @@ async fn without_kafka_the_collector_answers_503_and_the_gateway_an_ever_older_i
     check_rows(&oracle, true, &later);
 
     world.own.run(&["start", "kafka"]).await;
-    let (mut load, oracle) = (load, oracle);
     // What was refused may be in the log; sent again it is the same event.
     let deadline = Instant::now() + DEADLINE;
     while cluster.of(Role::Ingest).try_post(super::SOURCE, &[good]).await.is_ok_and(|(status, _)| status != 200) {

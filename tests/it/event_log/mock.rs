@@ -82,25 +82,7 @@ impl Fixture for Mock {
     }
 }
 
-properties!(
-    Some(Mock::start().await);
-    records_come_back_in_order,
-    seek_decides_where_reading_goes_on,
-    of_many_places_taken_at_once_the_last_is_read,
-    nothing_comes_before_seek,
-    an_empty_poll_waits_no_longer_than_told,
-    a_waiting_poll_sees_new_records,
-    an_end_is_told_once_everything_before_it_was_delivered,
-    no_end_is_told_of_another_place,
-    keys_meet_in_one_partition,
-    payloads_pass_unchanged,
-    twenty_thousand_records_in_and_out,
-    consumers_do_not_disturb_each_other,
-    poll_keeps_its_limits,
-    bounds_follow_the_records,
-    new_members_start_where_they_are_told,
-    fingerprints_agree_while_the_topic_lives,
-);
+reading_and_appending!(Some(Mock::start().await));
 
 const ONE: PartitionId = PartitionId(0);
 

@@ -1,9 +1,9 @@
 //! Which batch version and which runs an answer is made of.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use query_gateway::{Envelope, GatewayError, GatewaySettings};
+use serving_layer::BlobKey;
 use views::{Offset, PartitionId, TimestampMicros};
 
 use super::world::{World, check_against_fold, event, request};
@@ -95,7 +95,7 @@ async fn the_head_is_kept_when_the_realtime_store_forgets() {
     world.publish("by_page", &[1, 0]).await;
     world.publish("by_page", &[2, 0]).await;
     assert_eq!(offsets(&check(&world, "by_page").await.head), vec![2, 1]);
-    world.store.inner.wipe();
+    world.memory.wipe();
     let envelope = check(&world, "by_page").await;
     assert!(envelope.stale);
     assert_eq!(offsets(&envelope.head), vec![2, 1]);
@@ -112,11 +112,11 @@ async fn a_missing_blob_is_a_gap_and_never_an_empty_run() {
     world.publish("by_page", &[2, 1]).await;
     world.send(0, [event(5, "A", "ann", 1)]);
     let lost = world.append_run(0).await;
-    world.store.hidden.lock().unwrap().insert(lost);
+    world.store.lose_blob(BlobKey { run: lost, view: world.view("by_page").hash });
     let envelope = check(&world, "by_page").await;
     assert!(envelope.stale_reasons[0].contains("has no blob"), "{:?}", envelope.stale_reasons);
     assert_eq!(offsets(&envelope.head), vec![2, 1]);
-    world.store.hidden.lock().unwrap().clear();
+    world.store.find_blobs();
     let envelope = check(&world, "by_page").await;
     assert_eq!((offsets(&envelope.head), envelope.stale), (vec![3, 1], false));
 }
@@ -126,13 +126,13 @@ async fn answers_go_on_while_the_realtime_store_is_unreachable() {
     let world = two_partitions().await;
     world.publish("by_page", &[2, 0]).await;
     let fresh = world.another_gateway();
-    world.store.is_down.store(true, Ordering::SeqCst);
+    world.store.set_up(false);
     let answer = fresh.rows(&request("by_page", &[])).await.unwrap();
     check_against_fold(&world, &answer);
     assert!(answer.envelope.stale);
     assert_eq!(offsets(&answer.envelope.head), vec![2, 0]);
     assert!(!fresh.readiness().await.ready);
-    world.store.is_down.store(false, Ordering::SeqCst);
+    world.store.set_up(true);
     let answer = fresh.rows(&request("by_page", &[])).await.unwrap();
     assert_eq!((offsets(&answer.envelope.head), answer.envelope.stale), (vec![2, 1], false));
 }
@@ -142,10 +142,10 @@ async fn what_was_read_is_answered_from_while_the_store_is_down() {
     let world = two_partitions().await;
     world.publish("by_page", &[2, 0]).await;
     assert!(!check(&world, "by_page").await.stale);
-    world.store.is_down.store(true, Ordering::SeqCst);
+    world.store.set_up(false);
     let envelope = check(&world, "by_page").await;
     assert_eq!((offsets(&envelope.head), envelope.stale), (vec![2, 1], true));
-    world.store.is_down.store(false, Ordering::SeqCst);
+    world.store.set_up(true);
     assert!(!check(&world, "by_page").await.stale);
 }
 

@@ -1,11 +1,10 @@
 //! Rows requests: filters, roll-ups, order, layers, tokens, and what is refused.
 
 use datafusion::assert_batches_eq;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
 use query_gateway::{GatewayError, GatewaySettings, SqlRequest};
+use tokio::task::JoinSet;
 
-use super::world::{World, check_against_fold, event};
+use super::world::{World, check_against_fold, event, request};
 
 /// Batch holds the first events, realtime the rest.
 async fn world() -> World {
@@ -274,19 +273,23 @@ async fn requests_that_wait_do_not_stand_in_the_way_of_others() {
         timeout: Some("30s".to_owned()),
         ..SqlRequest::new("SELECT page FROM by_page")
     };
-    let ask_rows = || async { world.rows("by_page", &waiting).await.map(|answer| answer.rows.num_rows()) }.boxed();
-    let ask_sql = || async { world.gateway.sql(&sql).await.map(|answer| answer.rows.num_rows()) }.boxed();
-    let waiters: FuturesUnordered<_> = [ask_rows(), ask_sql(), ask_rows()].into_iter().collect();
-    let (refused, waiters) = waiters.into_future().await;
-    let refused = refused.unwrap().unwrap_err();
+    // As tasks, which go on whoever else asks: each may hold what another waits for.
+    let mut waiters = JoinSet::new();
+    for _ in 0..2 {
+        let (gateway, request) = (world.gateway.clone(), request("by_page", &waiting));
+        waiters.spawn(async move { gateway.rows(&request).await.map(|answer| answer.rows.num_rows()) });
+    }
+    let gateway = world.gateway.clone();
+    waiters.spawn(async move { gateway.sql(&sql).await.map(|answer| answer.rows.num_rows()) });
+    let refused = waiters.join_next().await.unwrap().unwrap().unwrap_err();
     assert!(refused.to_string().contains("2 requests are waiting for a position token"), "{refused}");
     assert_eq!(refused.problem().status, 429);
     assert_eq!(world.rows("by_page", &[]).await.unwrap().rows.num_rows(), 1);
     assert_eq!(world.sql("SELECT page FROM by_page").await.unwrap().rows.num_rows(), 1);
     world.send(0, [event(0, "B", "bob", 1)]);
     world.append_run(0).await;
-    // One after the other: both limits on running queries are 1.
-    for waiter in waiters {
-        assert_eq!(waiter.await.unwrap(), 2);
+    // In turn: both limits on running queries are 1.
+    while let Some(rows) = waiters.join_next().await {
+        assert_eq!(rows.unwrap().unwrap(), 2);
     }
 }

@@ -1,8 +1,7 @@
 //! A small world for the gateway: a log in memory, runs and versions made by hand through the public stores, and the
 //! direct fold that answers are compared with.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,20 +12,20 @@ use arrow::array::{
 use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use async_trait::async_trait;
-use bytes::Bytes;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use query_gateway::{
     Gateway, GatewayComponents, GatewayError, GatewaySettings, MetricsText, PartitionFacts, RowsAnswer, RowsRequest,
     SqlAnswer, SqlRequest, StatusSource, SystemFacts,
 };
 use serving_layer::memory::MemoryStore;
-use serving_layer::{BatchFacts, BatchViewStore, BlobKey, Lake, PartitionKey, RealtimeStore, ServingError, Swap, blob};
+use serving_layer::{BatchFacts, BatchViewStore, BlobKey, Lake, PartitionKey, RealtimeStore, Swap, blob};
 use views::{
     Compiled, Counters, Cut, DefinitionNumber, Fingerprint, IdSource, Incarnation, Index, IndexStamp, Offset,
     PartitionId, Pipeline, Position, PositionToken, RecomputeId, Run, RunId, RunView, SourceName, TimestampMicros,
     ViewDefinition, bucket_of, column,
 };
 
+use crate::support::flaky_store::FlakyStore;
 use crate::support::seams::{ManualClock, SeededIds};
 
 /// Two views over one source; `by_page` has a measure of every kind.
@@ -72,63 +71,6 @@ pub(super) struct Group {
     pub editors: BTreeSet<String>,
 }
 
-/// A store that can lose blobs and fail.
-pub(super) struct FaultyStore {
-    pub inner: MemoryStore,
-    pub hidden: Mutex<HashSet<RunId>>,
-    pub is_down: AtomicBool,
-}
-
-impl FaultyStore {
-    fn check(&self) -> Result<(), ServingError> {
-        if self.is_down.load(Ordering::SeqCst) {
-            return Err(ServingError::Unreachable { store: "realtime store", reason: "the test says so".to_owned() });
-        }
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl RealtimeStore for FaultyStore {
-    async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
-        self.check()?;
-        self.inner.read_index(partition).await
-    }
-
-    async fn put_blobs(
-        &self,
-        partition: &PartitionKey,
-        blobs: Vec<(BlobKey, Bytes)>,
-        time_to_live: Duration,
-    ) -> Result<(), ServingError> {
-        self.inner.put_blobs(partition, blobs, time_to_live).await
-    }
-
-    async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError> {
-        self.check()?;
-        let mut blobs = self.inner.get_blobs(partition, keys).await?;
-        let hidden = self.hidden.lock().unwrap();
-        for (key, blob) in keys.iter().zip(&mut blobs) {
-            *blob = blob.take().filter(|_| !hidden.contains(&key.run));
-        }
-        Ok(blobs)
-    }
-
-    async fn swap_index(
-        &self,
-        partition: &PartitionKey,
-        expected: Option<IndexStamp>,
-        next: &Index,
-        grace: Duration,
-    ) -> Result<Swap, ServingError> {
-        self.inner.swap_index(partition, expected, next, grace).await
-    }
-
-    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
-        self.inner.discard_corrupt_index(partition).await
-    }
-}
-
 /// Facts that a test puts up.
 #[derive(Default)]
 pub(super) struct Board(pub Mutex<SystemFacts>);
@@ -144,7 +86,9 @@ impl StatusSource for Board {
 pub(super) struct World {
     pub pipeline: Arc<Pipeline>,
     pub lake: Lake,
-    pub store: Arc<FaultyStore>,
+    pub store: Arc<FlakyStore>,
+    // Below it: fails never.
+    pub memory: Arc<MemoryStore>,
     pub clock: Arc<ManualClock>,
     pub board: Arc<Board>,
     pub gateway: Arc<Gateway>,
@@ -166,15 +110,12 @@ impl World {
         let objects = Arc::new(object_store::memory::InMemory::new());
         let lake = Lake::new(objects, object_store::path::Path::from("lake"));
         let clock = Arc::new(ManualClock::at(START));
-        let store = Arc::new(FaultyStore {
-            inner: MemoryStore::new(1 << 30, clock.clone()),
-            hidden: Mutex::default(),
-            is_down: AtomicBool::new(false),
-        });
+        let memory = Arc::new(MemoryStore::new(1 << 30, clock.clone()));
+        let store = Arc::new(FlakyStore::new(memory.clone(), 7));
         let board = Arc::new(Board::default());
         let gateway = gateway(&pipeline, &lake, &store, &board, &clock, settings);
         let (ids, log, published) = (SeededIds::new(7), Mutex::default(), Mutex::default());
-        Self { pipeline, lake, store, clock, board, gateway, ids, log, published }
+        Self { pipeline, lake, store, memory, clock, board, gateway, ids, log, published }
     }
 
     /// Another gateway on the same stores, which has served nothing yet.
@@ -203,7 +144,7 @@ impl World {
 
     /// Says of an empty partition when its worker saw its end.
     pub(super) async fn own_as_of(&self, partition: i32, as_of: TimestampMicros) {
-        let before = self.store.inner.read_index(&key(partition)).await.unwrap();
+        let before = self.memory.read_index(&key(partition)).await.unwrap();
         let stamp = IndexStamp(self.ids.next_id());
         let index = Index::new(stamp, DefinitionNumber(1), Position::start(Incarnation(0)), as_of);
         self.swap(partition, before.as_ref(), &index).await;
@@ -211,7 +152,7 @@ impl World {
 
     /// Makes the last run of a partition follow a record of another log, at the same offset.
     pub(super) async fn forge_last_run(&self, partition: i32) {
-        let index = self.store.inner.read_index(&key(partition)).await.unwrap().unwrap();
+        let index = self.memory.read_index(&key(partition)).await.unwrap().unwrap();
         let mut forged = Index { stamp: IndexStamp(self.ids.next_id()), ..index.clone() };
         forged.runs.last_mut().unwrap().from.fingerprint = Fingerprint(77);
         self.swap(partition, Some(&index), &forged).await;
@@ -227,7 +168,7 @@ impl World {
     pub(super) async fn append_run_of(&self, partition: i32, views: &[&str]) -> RunId {
         let key = key(partition);
         let id = RunId(self.ids.next_id());
-        let index = self.store.inner.read_index(&key).await.unwrap();
+        let index = self.memory.read_index(&key).await.unwrap();
         let from = index.as_ref().map_or(Position::start(Incarnation(0)), |index| index.head);
         let to = self.position(partition, self.log_end(partition));
         let events = self.events(partition, from.offset.0, to.offset.0);
@@ -241,7 +182,7 @@ impl World {
                 blobs.push((BlobKey { run: id, view: view.hash }, blob::encode(&[states]).unwrap()));
             }
         }
-        self.store.put_blobs(&key, blobs, LONG).await.unwrap();
+        self.memory.put_blobs(&key, blobs, LONG).await.unwrap();
         let counters = Counters { rows: events.num_rows() as u64, ..Counters::default() };
         let run = Run { id, from, to, views: held, counters, starts_at_border: true };
         let now = views::Clock::now(self.clock.as_ref());
@@ -254,14 +195,14 @@ impl World {
 
     /// Drops the runs of a partition below an offset.
     pub(super) async fn expire(&self, partition: i32, below: i64) {
-        let Some(index) = self.store.inner.read_index(&key(partition)).await.unwrap() else { return };
+        let Some(index) = self.memory.read_index(&key(partition)).await.unwrap() else { return };
         let next = index.drop_below(IndexStamp(self.ids.next_id()), Offset(below));
         self.swap(partition, Some(&index), &next).await;
     }
 
     async fn swap(&self, partition: i32, expected: Option<&Index>, next: &Index) {
         let expected = expected.map(|index| index.stamp);
-        let swapped = self.store.swap_index(&key(partition), expected, next, LONG).await.unwrap();
+        let swapped = self.memory.swap_index(&key(partition), expected, next, LONG).await.unwrap();
         assert_eq!(swapped, Swap::Done);
     }
 
@@ -366,7 +307,7 @@ impl World {
 fn gateway(
     pipeline: &Arc<Pipeline>,
     lake: &Lake,
-    store: &Arc<FaultyStore>,
+    store: &Arc<FlakyStore>,
     board: &Arc<Board>,
     clock: &Arc<ManualClock>,
     settings: GatewaySettings,

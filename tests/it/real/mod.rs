@@ -43,17 +43,12 @@ impl World {
     fn new() -> Option<Self> {
         let services = Services::find()?;
         let folder = tempfile::tempdir().unwrap();
-        let pipeline = folder.path().join("pipeline.sql");
-        std::fs::write(&pipeline, services.pipeline(PIPELINE)).unwrap();
-        let setup = Setup { pipeline, data_dir: folder.path().join("data"), settings: services.settings() }
+        let setup = Setup::new(folder.path(), &services.pipeline(PIPELINE), services.settings())
+            .with_short_waits()
             .with("ARCHIVE__COMMIT_INTERVAL", "100ms")
             .with("BATCH__INTERVAL", "1s")
             .with("SPEED__COURTESY", "500ms")
-            .with("LOG__SESSION_TIMEOUT", "3s")
-            // Failures are tried again soon, so that their tests end soon.
-            .with("ARCHIVE__RETRY_MAX", "1s")
-            .with("BATCH__RETRY_MAX", "1s")
-            .with("SPEED__RETRY_MAX", "1s");
+            .with("LOG__SESSION_TIMEOUT", "3s");
         Some(Self { services, setup, _folder: folder, sent: AtomicI64::new(0), newest_token: Default::default() })
     }
 

@@ -44,15 +44,11 @@ async fn start(example: &str, kind: Kind) -> Option<Bench> {
     let seed = one_seed(&format!("{example} on {kind:?} parts"));
     let folder = tempfile::tempdir().unwrap();
     let pipeline = close_borders(example, folder.path(), &parts);
-    let setting = |key: &str, value: &str| (format!("TWOFOLD_{key}"), value.to_owned());
-    let mut settings = vec![
-        setting("BATCH__INTERVAL", "1h"),
-        setting("ARCHIVE__COMMIT_INTERVAL", "100ms"),
+    let setup = Setup { pipeline, data_dir: folder.path().join("data"), settings: parts.settings() }
+        .with("BATCH__INTERVAL", "1h")
+        .with("ARCHIVE__COMMIT_INTERVAL", "100ms")
         // Runs are dropped while the suite still asks.
-        setting("SPEED__COURTESY", "500ms"),
-    ];
-    settings.extend(parts.settings());
-    let setup = Setup { pipeline, data_dir: folder.path().join("data"), settings };
+        .with("SPEED__COURTESY", "500ms");
     let running = Running::start(&setup).await;
     Some(Bench { running, rng: StdRng::seed_from_u64(seed), seen: Mutex::default(), _parts: parts, _folder: folder })
 }

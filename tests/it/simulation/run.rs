@@ -1,8 +1,9 @@
-//! Running plans: one after the other or on two threads, the same one twice, and smaller ones in place of one that failed.
+//! Running plans: one after the other or on all cores, the same one twice, and smaller ones in place of one that failed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -156,13 +157,13 @@ async fn become_aware(world: &Arc<World>) {
     }
 }
 
-/// Runs the plans of many seeds on two threads until one fails; the first that did, and how many ran.
+/// Runs the plans of many seeds on all cores until one fails; the first that did, and how many ran.
 pub fn sweep(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> (Option<(Plan, Violation)>, Totals) {
     let next = AtomicU64::new(seeds.start);
     let found = std::sync::Mutex::new(None::<(Plan, Violation)>);
     let totals = std::sync::Mutex::new(Totals::default());
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while found.lock().unwrap().is_none() {
                     let seed = next.fetch_add(1, Ordering::SeqCst);

@@ -235,31 +235,24 @@ impl View {
     }
 }
 
-/// The first pipeline, and the one that follows it.
-pub const PIPELINES: [&str; 2] = [
-    r"
-CREATE UNBOUNDED EXTERNAL TABLE edits (id VARCHAR, time TIMESTAMP NOT NULL, page VARCHAR, added BIGINT)
-STORED AS JSON LOCATION 'kafka://edits'
-OPTIONS (event_time 'time', event_id 'id', horizon '10s', gap '3s', grid '8', partitions '2', late_after '1 minute');
+/// The first pipeline, and the one that follows it, where `by_page` counts only some events.
+pub fn pipelines() -> [String; 2] {
+    ["", "WHERE added >= 0"].map(|filter| {
+        format!(
+            "CREATE UNBOUNDED EXTERNAL TABLE edits (id VARCHAR, time TIMESTAMP NOT NULL, page VARCHAR, added BIGINT)
+            STORED AS JSON LOCATION 'kafka://edits'
+            OPTIONS (event_time 'time', event_id 'id', horizon '10s', gap '3s', grid '8', partitions '2',
+                     late_after '1 minute');
 
-CREATE MATERIALIZED VIEW by_page AS
-SELECT page, count(*) AS edits, sum(added) AS added, max(added) AS most FROM edits GROUP BY page;
+            CREATE MATERIALIZED VIEW by_page AS
+            SELECT page, count(*) AS edits, sum(added) AS added, max(added) AS most FROM edits {filter} GROUP BY page;
 
-CREATE MATERIALIZED VIEW by_size WITH (bucket = 'none') AS
-SELECT added % 3 AS size, count(*) AS edits, count(DISTINCT page) AS pages FROM edits WHERE added > 10 GROUP BY added % 3;
-",
-    r"
-CREATE UNBOUNDED EXTERNAL TABLE edits (id VARCHAR, time TIMESTAMP NOT NULL, page VARCHAR, added BIGINT)
-STORED AS JSON LOCATION 'kafka://edits'
-OPTIONS (event_time 'time', event_id 'id', horizon '10s', gap '3s', grid '8', partitions '2', late_after '1 minute');
-
-CREATE MATERIALIZED VIEW by_page AS
-SELECT page, count(*) AS edits, sum(added) AS added, max(added) AS most FROM edits WHERE added >= 0 GROUP BY page;
-
-CREATE MATERIALIZED VIEW by_size WITH (bucket = 'none') AS
-SELECT added % 3 AS size, count(*) AS edits, count(DISTINCT page) AS pages FROM edits WHERE added > 10 GROUP BY added % 3;
-",
-];
+            CREATE MATERIALIZED VIEW by_size WITH (bucket = 'none') AS
+            SELECT added % 3 AS size, count(*) AS edits, count(DISTINCT page) AS pages FROM edits
+            WHERE added > 10 GROUP BY added % 3;"
+        )
+    })
+}
 
 /// The views of a pipeline.
 pub const VIEWS: [[View; 2]; 2] = [[View::Page, View::Size], [View::ChangedPage, View::Size]];

@@ -37,7 +37,8 @@ use super::objects::SimObjects;
 use super::plan::{Bug, COURTESY, Plan, ROLES};
 use super::readers::{Reader, Violation};
 use super::realtime::{Shared, SimRealtime};
-use super::traffic::{PIPELINES, TOPIC, Traffic, VIEWS};
+use super::traffic::{TOPIC, Traffic, VIEWS, pipelines};
+use crate::support::object_layer::Layered;
 use crate::support::seams::SeededIds;
 
 /// What one role can suffer from outside.
@@ -53,7 +54,7 @@ pub struct Role {
 
 /// Read once for all worlds: planning costs as much as living.
 static PIPELINES_READ: LazyLock<[Arc<Pipeline>; 2]> =
-    LazyLock::new(|| PIPELINES.map(|sql| Arc::new(Pipeline::read(sql, &BTreeMap::new()).unwrap())));
+    LazyLock::new(|| pipelines().map(|sql| Arc::new(Pipeline::read(&sql, &BTreeMap::new()).unwrap())));
 
 /// What a role says that finds another topic under the name.
 const ANOTHER_TOPIC: &str = "deleted and created again";
@@ -164,7 +165,7 @@ impl World {
     }
 
     fn lake(&self, gate: &Gate) -> Lake {
-        let store = SimObjects { inner: self.objects.clone(), gate: gate.clone(), bug: self.plan.bug };
+        let store = Layered::new(SimObjects { inner: self.objects.clone(), gate: gate.clone(), bug: self.plan.bug });
         // Checkpoints are written by a library with threads of its own: no history with one repeats.
         let settings = LakeSettings { checkpoint_interval: 1_000_000, ..LakeSettings::default() };
         Lake::with_settings(Arc::new(store), Path::from("lake"), settings)

@@ -52,6 +52,11 @@ impl FlakyStore {
         self.lost_blobs.lock().unwrap().insert(key);
     }
 
+    /// Finds all lost blobs again.
+    pub fn find_blobs(&self) {
+        self.lost_blobs.lock().unwrap().clear();
+    }
+
     /// Makes an index unreadable until it is discarded; the caller takes the stored one away.
     pub fn corrupt_index(&self, partition: PartitionKey) {
         self.corrupt.lock().unwrap().insert(partition);

@@ -2,6 +2,7 @@
 
 pub mod flaky_store;
 pub mod mutate;
+pub mod object_layer;
 pub mod seams;
 pub mod seeds;
 
