@@ -3,7 +3,7 @@
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
 #   make test                    all tests (FILTER=name for some of them)
 #   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
-#   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for
+#   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for (from FIRST=n on)
 #   make bench ARGS="recompute"  figures beside their limits, embedded parts beside real ones, all or one section
 #   make release                 the binary as it is shipped, all of it optimised
 #   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
@@ -20,6 +20,7 @@ CARGO ?= cargo
 ARGS ?=
 FILTER ?=
 KILLS ?= 500
+FIRST ?= 0
 SEEDS ?= 20000
 SEED ?= $(shell echo $$RANDOM)
 
@@ -61,7 +62,7 @@ chaos: tools services
 	  scripts/with-services.sh $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- chaos:: --nocapture
 
 sim: tools
-	TWOFOLD_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- --nocapture $(SWEEP)
+	TWOFOLD_SIM_FIRST=$(FIRST) TWOFOLD_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- --nocapture $(SWEEP)
 
 # The profile of demo and tests: libraries optimised, no second build of the query engine.
 bench: tools services

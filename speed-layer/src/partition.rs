@@ -45,6 +45,8 @@ pub(crate) struct Running {
     /// Everything that the log held at this instant was delivered to us; `None` before that was known once. A reader that
     /// lags, or a log that does not answer, leaves it where it is.
     pub read_to_end_at: Option<TimestampMicros>,
+    /// The instant for which we last marked the index in the store as right.
+    pub marked_at: Option<TimestampMicros>,
     /// The log begins here, behind `read_from`: what lies between is read from the master dataset.
     pub expired_below: Option<Offset>,
     /// Declared holes at or behind the position, `[from, to)`.
@@ -64,6 +66,7 @@ impl Running {
             read_from: position.offset,
             is_sought: false,
             read_to_end_at: None,
+            marked_at: None,
             expired_below: None,
             holes: Vec::new(),
             merge_backoff: Attempts::default(),

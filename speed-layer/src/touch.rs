@@ -1,6 +1,7 @@
 //! Touching: an index without new runs is marked as still right, so that readers see how fresh it is.
 //!
-//! Guarantee: the as-of instant is one at which the log had nothing behind the head. Writes are bounded by the interval.
+//! Guarantee: the as-of instant is one at which the log had nothing behind the head. Writes are bounded by the interval. An
+//! idle partition whose index was lost is found out within it, too, whatever clock wrote the index before.
 
 use views::{Index, PartitionId, TimestampMicros, micros};
 
@@ -20,12 +21,14 @@ pub(crate) async fn touch(
     as_of: TimestampMicros,
 ) -> Result<(), SpeedError> {
     let (definitions, head) = (context.components.definitions, running.position);
-    let age = as_of.micros_since(running.index.as_of);
-    let is_due = age >= micros(context.settings.touch);
+    // What stands there may be by a clock that is ahead of ours: then it counts when we last marked it.
+    let marked_at = if running.index.as_of <= as_of { Some(running.index.as_of) } else { running.marked_at };
+    let is_due = marked_at.is_none_or(|at| as_of.micros_since(at) >= micros(context.settings.touch));
     if !is_due && running.index.definitions == definitions {
         return Ok(());
     }
     let decide = |index: &Index, stamp| index.touch(stamp, definitions, head, as_of.max(index.as_of));
     change_index(context, partition, &mut running.index, decide).await?;
+    running.marked_at = Some(as_of);
     Ok(())
 }

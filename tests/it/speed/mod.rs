@@ -8,10 +8,10 @@ use event_log::EventLogError;
 use event_log::master::Hole;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serving_layer::BlobKey;
+use serving_layer::{BlobKey, RealtimeStore, Swap};
 use speed_layer::{SpeedError, SpeedSettings};
 use tokio_util::sync::CancellationToken;
-use views::{Clock, Cut, DefinitionNumber, Offset, PartitionId};
+use views::{Clock, Cut, DefinitionNumber, IdSource, IndexStamp, Offset, PartitionId, TimestampMicros};
 
 use crate::support::seeds::seeds;
 
@@ -175,6 +175,33 @@ async fn a_wiped_store_is_rebuilt_from_the_cut_with_the_copies_before_it() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_wiped_store_of_an_idle_log_is_filled_again_whatever_clock_marked_it_last() {
+    let mut rng = StdRng::seed_from_u64(11);
+    let system = System::new(11).await;
+    system.run_to_end(System::settings(&mut rng)).await;
+    // A worker whose clock was an hour ahead.
+    let ahead = TimestampMicros(system.clock.now().0 + 3_600_000_000);
+    for partition in PARTITIONS {
+        let index = system.index(partition).await.unwrap();
+        let stamp = IndexStamp(system.ids.next_id());
+        let marked = index.touch(stamp, DefinitionNumber(1), index.head, ahead).unwrap();
+        let swapped =
+            system.memory.swap_index(&system.key(partition), Some(index.stamp), &marked, Duration::ZERO).await;
+        assert_eq!(swapped.unwrap(), Swap::Done);
+    }
+    let (worker, stop) = system.spawn(System::settings(&mut rng));
+    for partition in PARTITIONS {
+        let was = system.index(partition).await.unwrap();
+        system.until("marked anew", async || system.index(partition).await.unwrap().stamp != was.stamp).await;
+        assert_eq!(system.index(partition).await.unwrap().as_of, ahead, "it never goes back");
+    }
+    system.memory.wipe();
+    system.until("heads at the end again", || system.is_at_end()).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
 }
 
 #[tokio::test]
