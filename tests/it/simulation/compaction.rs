@@ -2,30 +2,17 @@
 //! them, an archive and a reader of old files together, and a mistake planted into the commit.
 
 use super::plan::{Act, Bug, Plan, Rates};
-use super::run::{run, sweep};
+use super::run::{check, sweep};
 
-/// Two archivers and two batch schedulers, and what happens to them.
-fn check(seed: u64, rates: Rates, acts: &[(u64, Act)]) {
-    let plan = Plan {
-        seed,
-        rates,
-        acts: acts.to_vec(),
-        is_shared: false,
-        has_second_archiver: true,
-        has_second_batch: true,
-        skews: Default::default(),
-        bug: None,
-    };
-    let outcome = run(&plan);
-    assert_eq!(outcome.violation, None, "{plan:?}");
-    assert!(outcome.answers > 0);
+fn check_acts(seed: u64, rates: Rates, acts: &[(u64, Act)]) {
+    check(&Plan::by_hand(seed, rates, acts));
 }
 
 #[test]
 fn two_schedulers_that_compact_the_same_files_double_nothing() {
     let acts = [(200, Act::Send(11)), (1_600, Act::Send(11)), (1_700, Act::Send(11))];
     for seed in 40..44 {
-        check(seed, Rates { delay: 120, fail: 0, kill: 0 }, &[acts, acts, acts].concat());
+        check_acts(seed, Rates { delay: 120, fail: 0, kill: 0 }, &[acts, acts, acts].concat());
     }
 }
 
@@ -33,7 +20,7 @@ fn two_schedulers_that_compact_the_same_files_double_nothing() {
 fn a_scheduler_that_wakes_up_over_files_that_are_gone_changes_nothing() {
     let acts = [(300, Act::Send(9)), (1_500, Act::Send(9)), (1_700, Act::Pause(4, 9)), (1_000, Act::Send(9))];
     for seed in 50..54 {
-        check(seed, Rates { delay: 60, fail: 0, kill: 0 }, &[acts, acts, acts].concat());
+        check_acts(seed, Rates { delay: 60, fail: 0, kill: 0 }, &[acts, acts, acts].concat());
     }
 }
 
@@ -41,7 +28,7 @@ fn a_scheduler_that_wakes_up_over_files_that_are_gone_changes_nothing() {
 fn a_scheduler_killed_between_files_and_commit_leaves_nothing_to_see() {
     let acts = [(300, Act::Send(9)), (1_600, Act::Send(9)), (1_900, Act::Kill(4)), (40, Act::Kill(5))];
     for seed in 60..64 {
-        check(seed, Rates { delay: 60, fail: 10, kill: 30 }, &[acts, acts, acts].concat());
+        check_acts(seed, Rates { delay: 60, fail: 10, kill: 30 }, &[acts, acts, acts].concat());
     }
 }
 

@@ -86,6 +86,21 @@ pub struct Plan {
 pub const ROLES: usize = 6;
 
 impl Plan {
+    /// Acts by hand, each after some milliseconds: two archivers, two batch schedulers, speed workers that both own all
+    /// partitions, right clocks.
+    pub fn by_hand(seed: u64, rates: Rates, acts: &[(u64, Act)]) -> Self {
+        Self {
+            seed,
+            rates,
+            acts: acts.to_vec(),
+            is_shared: false,
+            has_second_archiver: true,
+            has_second_batch: true,
+            skews: Default::default(),
+            bug: None,
+        }
+    }
+
     /// The plan of a seed; the four mixes of faults of the model take turns.
     pub fn draw(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);

@@ -42,6 +42,14 @@ pub fn run(plan: &Plan) -> Outcome {
     })
 }
 
+/// Runs a plan in which nothing may be found, and whose readers are answered.
+pub fn check(plan: &Plan) -> Outcome {
+    let outcome = run(plan);
+    assert_eq!(outcome.violation, None, "{plan:?}");
+    assert!(outcome.answers > 0);
+    outcome
+}
+
 async fn live(plan: Plan) -> Outcome {
     let world = World::new(plan).await;
     world.start();
