@@ -2,8 +2,9 @@
 
 use event_log::EventLogError;
 use lake::LakeError;
+use positions::PartitionId;
 use serving_layer::ServingError;
-use views::{DefinitionError, PartitionId};
+use views::DefinitionError;
 
 /// An error of archive or recompute.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,8 @@ use event_log::EventLogError;
 use event_log::decode::column as raw;
 use event_log::master::MasterSnapshot;
 use lake::DataFile;
-use views::{Bucket, Cut, Offset, PartitionId, SourceDefinition, TimestampMicros, column};
+use positions::{Cut, Offset, PartitionId, TimestampMicros};
+use views::{Bucket, SourceDefinition, column};
 
 /// A stretch of offsets of one partition: `[from, to)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

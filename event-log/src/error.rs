@@ -1,6 +1,6 @@
 //! What can go wrong with the log and the master dataset, by what the caller should do.
 
-use views::{Offset, PartitionId};
+use positions::{Offset, PartitionId};
 
 /// An error of the event log or the master dataset.
 #[derive(Debug, thiserror::Error)]

@@ -21,8 +21,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
 use datafusion::scalar::ScalarValue;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
+use positions::{Archived, Counters, Offset, PartitionId};
 use serde::{Deserialize, Serialize};
-use views::{Archived, Counters, Offset, PartitionId, SourceDefinition, column};
+use views::{SourceDefinition, column};
 
 pub use compaction::Compaction;
 

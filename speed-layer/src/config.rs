@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use event_log::EventLog;
 use event_log::master::MasterDataset;
+use positions::{Clock, DefinitionNumber, IdSource};
 use serving_layer::{BatchViewStore, RealtimeStore};
-use views::{Clock, DefinitionNumber, IdSource, SourceDefinition, ViewDefinition};
+use views::{SourceDefinition, ViewDefinition};
 
 /// What a speed worker of one source works with.
 #[derive(Clone)]

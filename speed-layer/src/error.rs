@@ -1,8 +1,9 @@
 //! What ends a speed worker, or one of its steps, by what the caller should do.
 
 use event_log::EventLogError;
+use positions::{IndexRefusal, Offset, PartitionId};
 use serving_layer::ServingError;
-use views::{DefinitionError, IndexRefusal, Offset, PartitionId};
+use views::DefinitionError;
 
 /// An error of the speed layer.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,8 @@ use arrow::record_batch::RecordBatch;
 use event_log::decode::{self, decode, raw_schema};
 use event_log::master::MasterSnapshot;
 use event_log::{EventLogError, Record};
-use views::{Offset, PartitionId, Position, RecordMark, SourceDefinition};
+use positions::{Offset, PartitionId, Position, RecordMark};
+use views::SourceDefinition;
 
 use crate::SpeedError;
 use crate::context::Context;

@@ -11,9 +11,10 @@ use event_log::decode::decode;
 use event_log::master::{MasterDataset, MasterFacts};
 use event_log::memory::MemoryLog;
 use object_store::local::LocalFileSystem;
+use positions::{Archived, IdSource, Incarnation};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{Archived, IdSource, Incarnation, SourceDefinition};
+use views::SourceDefinition;
 
 use crate::data::{RandomIds, SystemClock, source};
 use crate::log::{fill, read};

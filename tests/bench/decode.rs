@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use arrow::json::ReaderBuilder;
-use views::PartitionId;
+use positions::PartitionId;
 
 use crate::data::{Traffic, source};
 use crate::report::{Report, rate};

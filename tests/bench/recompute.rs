@@ -9,8 +9,8 @@ use batch_layer::RecomputeSettings;
 use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use event_log::master::{ArchivedPartition, MasterDataset, MasterSnapshot};
+use positions::{Archived, Counters, IdSource, Incarnation, PartitionId};
 use tests::parts::Kind;
-use views::{Archived, Counters, IdSource, Incarnation, PartitionId};
 
 use crate::data::{RandomIds, SystemClock, Traffic, source};
 use crate::parts::{BenchParts, KINDS};

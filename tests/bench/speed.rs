@@ -7,12 +7,13 @@ use std::time::Duration;
 use event_log::EventLog;
 use event_log::memory::MemoryLog;
 use object_store::memory::InMemory;
+use positions::{DefinitionNumber, PartitionId};
 use serving_layer::redis::{RedisSettings, RedisStore};
 use serving_layer::{BatchViewStore, PartitionKey, RealtimeStore};
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tests::redis::RedisServer;
 use tokio_util::sync::CancellationToken;
-use views::{DefinitionNumber, PartitionId, Pipeline};
+use views::Pipeline;
 
 use crate::data::{RandomIds, SystemClock, Traffic, pipeline, source};
 use crate::log::fill;

@@ -9,9 +9,10 @@ use event_log::decode::{decode, raw_schema};
 use event_log::master::{ArchivedPartition, Compaction, Hole, MasterDataset, MasterFacts, MasterSnapshot};
 use event_log::{EventLogError, Record};
 use lake::{Change, LakeError, Version};
+use positions::{Archived, Counters, Incarnation, Offset, PartitionId};
 use rand::Rng;
 use rand::seq::SliceRandom;
-use views::{Archived, Counters, Incarnation, Offset, PartitionId, SourceDefinition};
+use views::SourceDefinition;
 
 use crate::decode::{clicks, record, source_with};
 use crate::lake::memory_lake;

@@ -24,8 +24,9 @@ use std::time::Duration;
 use event_log::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use event_log::positions::check_fingerprint;
 use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit, Record};
+use positions::{Backoff, Clock, IdSource, Offset, PartitionId, TimestampMicros};
 use tokio::sync::watch;
-use views::{Backoff, Clock, IdSource, Offset, PartitionId, SourceDefinition, TimestampMicros};
+use views::SourceDefinition;
 
 pub use pending::{Jump, Pending};
 
@@ -201,7 +202,7 @@ impl<'a> Archiver<'a> {
 
     /// Whether the partitions were last listed longer ago than `interval`.
     pub(crate) fn is_listing_due(&self, interval: Duration) -> bool {
-        self.components.clock.now().micros_since(self.listed_at) >= views::micros(interval)
+        self.components.clock.now().micros_since(self.listed_at) >= positions::micros(interval)
     }
 
     /// Whether what was read must be committed before more is read.

@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use event_log::Record;
 use event_log::decode::column;
 use event_log::master::{ArchivedPartition, Hole, MasterFacts};
-use views::{Archived, BorderRule, Counters, Incarnation, Offset, PartitionId, Position, TimestampMicros};
+use positions::{Archived, BorderRule, Counters, Incarnation, Offset, PartitionId, Position, TimestampMicros};
 
 use super::ArchiveSettings;
 
@@ -132,7 +132,7 @@ impl Pending {
     /// Whether it is time to commit: by age, by bytes or by rows.
     pub fn is_due(&self, now: TimestampMicros, settings: &ArchiveSettings) -> bool {
         let Some(since) = self.since else { return false };
-        now.micros_since(since) >= views::micros(settings.commit_interval)
+        now.micros_since(since) >= positions::micros(settings.commit_interval)
             || self.bytes >= settings.commit_bytes
             || self.rows >= settings.commit_rows as u64
     }

@@ -22,7 +22,8 @@ use std::sync::Arc;
 use event_log::EventLogError;
 use event_log::master::{Compaction, MasterDataset, MasterSnapshot};
 use lake::LakeError;
-use views::{IdSource, SourceDefinition, SourceName};
+use positions::{IdSource, SourceName};
+use views::SourceDefinition;
 
 pub use choose::{Merge, choose_merges};
 pub use rewrite::rewrite;

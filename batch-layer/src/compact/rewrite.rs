@@ -17,7 +17,8 @@ use event_log::EventLogError;
 use event_log::master::{Compaction, MasterSnapshot};
 use futures::TryStreamExt;
 use lake::{DataFile, FileWriter, Version};
-use views::{IdSource, SourceDefinition, column};
+use positions::IdSource;
+use views::{SourceDefinition, column};
 
 use super::Merge;
 use crate::raw_rows::field;

@@ -28,7 +28,8 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream_partitioned;
 use event_log::decode::column as raw;
-use views::{Cut, column};
+use positions::Cut;
+use views::column;
 
 pub(crate) use filter::keep_first;
 pub(crate) use search::Copies;

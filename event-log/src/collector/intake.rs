@@ -6,8 +6,9 @@ use arrow::array::{Array, AsArray};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use metrics::{counter, histogram};
+use positions::{Offset, PartitionId, TimestampMicros};
 use tracing::warn;
-use views::{Offset, PartitionId, SourceDefinition, TimestampMicros};
+use views::SourceDefinition;
 
 use super::receipt::Receipt;
 use super::split::Sent;

@@ -43,8 +43,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics::counter;
+use positions::Clock;
 use serde::Deserialize;
-use views::{Clock, Pipeline, SourceDefinition};
+use views::{Pipeline, SourceDefinition};
 
 use admission::Admission;
 pub use details::{SourceColumn, SourceDetails};

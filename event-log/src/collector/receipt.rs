@@ -9,9 +9,9 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use positions::{Offset, PartitionId, PositionToken, SourceName};
 use serde::Serialize;
 use serde_json::json;
-use views::{Offset, PartitionId, PositionToken, SourceName};
 
 use crate::EventLogError;
 use crate::problem::Problem;

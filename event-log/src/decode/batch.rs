@@ -10,7 +10,8 @@ use arrow::array::{
 use arrow::compute::{cast, filter_record_batch, is_null};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use views::{Counters, EventKey, Offset, RecordMark, SourceDefinition, TimestampMicros, fingerprint};
+use positions::{Counters, EventKey, Offset, RecordMark, TimestampMicros, fingerprint};
+use views::SourceDefinition;
 
 use super::schema::column;
 use crate::EventLogError;

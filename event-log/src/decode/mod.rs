@@ -40,7 +40,7 @@
 //! corrected time, and lateness and the future limit are judged by it; identity and bucket use the time as sent, which
 //! is [`time_as_sent`]. So the copies of an event meet in one bucket, however each of them was corrected.
 //!
-//! Not here: removing copies (`views::CopyWindow`), storing (`master.rs`), refusing at the door (`collector`).
+//! Not here: removing copies (`positions::CopyWindow`), storing (`master.rs`), refusing at the door (`collector`).
 //! Why so: Arrow's JSON reader takes `1.9` for a BIGINT and one bad row fails its batch; this reader is strict, takes
 //! back the half-read row alone, and writes straight into columns.
 

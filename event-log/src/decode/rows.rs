@@ -9,7 +9,8 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use views::{EventKey, SourceDefinition, TimestampMicros, event_key, micros};
+use positions::{EventKey, TimestampMicros, event_key, micros};
+use views::SourceDefinition;
 
 use super::cells::Cells;
 use super::json::Cursor;

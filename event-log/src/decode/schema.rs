@@ -26,7 +26,7 @@ pub mod column {
     pub const SCHEMA: &str = "_schema";
     /// Whether the event was late, BOOLEAN; null for a rejected record.
     pub const LATE: &str = "_late";
-    /// The event's identity of 16 bytes (`views::EventKey`, big endian), BINARY; null without an id: never a copy.
+    /// The event's identity of 16 bytes (`positions::EventKey`, big endian), BINARY; null without an id: never a copy.
     pub const EVENT_KEY: &str = "_event_key";
 }
 

@@ -15,9 +15,9 @@ use batch_layer::run::run_archive;
 use event_log::EventLogError;
 use event_log::decode::column;
 use event_log::master::{Hole, MasterSnapshot};
+use positions::{Offset, PartitionId};
 use rand::Rng;
 use tokio_util::sync::CancellationToken;
-use views::{Offset, PartitionId};
 
 use super::world::{World, end_of, wait_until};
 use crate::support::seeds::seeds;

@@ -17,10 +17,10 @@ use datafusion::scalar::ScalarValue;
 use event_log::master::{Compaction, MasterDataset, MasterSnapshot};
 use lake::DataFile;
 use object_store::ObjectStoreExt;
+use positions::{IdSource, Offset, PartitionId};
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use views::{IdSource, Offset, PartitionId};
 
 use super::archive::{check_holds_all, poll_at_most};
 use super::recompute::{all_finished, check_equals_fold};
@@ -38,7 +38,7 @@ fn parts(world: &World) -> BatchParts {
     BatchParts {
         lake: world.lake.clone(),
         pipeline: Arc::clone(&world.pipeline),
-        clock: Arc::clone(&world.clock) as Arc<dyn views::Clock>,
+        clock: Arc::clone(&world.clock) as Arc<dyn positions::Clock>,
         ids: Arc::clone(&world.ids) as Arc<dyn IdSource>,
     }
 }
@@ -58,7 +58,7 @@ async fn world_of_small_files(seed: u64, count: usize) -> World {
 fn singly(world: &mut World, backoff: Duration) -> ArchiveSettings {
     let mut settings = world.archive_settings();
     settings.poll.records = 2;
-    settings.backoff = views::Backoff { first: backoff, most: backoff };
+    settings.backoff = positions::Backoff { first: backoff, most: backoff };
     settings
 }
 

@@ -10,10 +10,10 @@ use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_batch};
 use batch_layer::{BatchError, BatchSettings, RecomputeSettings};
 use event_log::EventLogError;
 use lake::Change;
+use positions::{Offset, PartitionId, ViewName};
 use rand::Rng;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use views::{Offset, PartitionId, ViewName};
 
 use super::oracle::{Cell, Rows, by_page, counters, distinct, finished, hits_by_day};
 use super::world::{Event, GRID, HOUR, START, World};
@@ -269,8 +269,8 @@ async fn the_batch_loop_runs_a_round_on_request() {
     let parts = BatchParts {
         lake: world.lake.clone(),
         pipeline: Arc::clone(&world.pipeline),
-        clock: Arc::clone(&world.clock) as Arc<dyn views::Clock>,
-        ids: Arc::clone(&world.ids) as Arc<dyn views::IdSource>,
+        clock: Arc::clone(&world.clock) as Arc<dyn positions::Clock>,
+        ids: Arc::clone(&world.ids) as Arc<dyn positions::IdSource>,
     };
     let batch = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
     let shutdown = CancellationToken::new();

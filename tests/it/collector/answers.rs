@@ -5,8 +5,8 @@ use std::io::Write;
 use event_log::decode::decode;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use positions::{Offset, PartitionId, PositionToken, SourceName, TimestampMicros};
 use serde_json::{Value, json};
-use views::{Offset, PartitionId, PositionToken, SourceName, TimestampMicros};
 
 use super::fake::Mood;
 use super::{Answer, JSON, LINES, Server, event};

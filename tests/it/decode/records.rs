@@ -10,7 +10,7 @@ use event_log::decode::{
     MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, column, counters, decode, event_ids, event_keys, good_rows, marks,
     raw_schema, time_as_sent,
 };
-use views::{EventKey, TimestampMicros, event_key};
+use positions::{EventKey, TimestampMicros, event_key};
 
 use super::{NOW, check_rejected, clicks, decode_one, error, record, source_with};
 

@@ -19,6 +19,7 @@ use event_log::{EventLog, PollLimit};
 use lake::{Lake, LakeSettings};
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use positions::{Backoff, Clock, DefinitionNumber, SourceName};
 use query_gateway::{
     Gateway, GatewayComponents, GatewaySettings, MetricsText, PartitionFacts, StatusSource, SystemFacts,
 };
@@ -28,7 +29,7 @@ use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use views::{Backoff, Clock, DefinitionNumber, Pipeline, SourceName};
+use views::Pipeline;
 
 use super::chance::{Chance, Gate};
 use super::clocks::{SimClock, Skew};

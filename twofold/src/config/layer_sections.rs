@@ -8,9 +8,9 @@ use batch_layer::{BatchSettings, CompactSettings, RecomputeSettings};
 use event_log::PollLimit;
 use event_log::collector::CollectorSettings;
 use event_log::decode::MAX_RECORD_BYTES;
+use positions::Backoff;
 use query_gateway::GatewaySettings;
 use speed_layer::SpeedSettings;
-use views::Backoff;
 
 use super::reader::Section;
 

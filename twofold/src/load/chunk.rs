@@ -3,7 +3,7 @@
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use event_log::lines::Chunk;
-use views::PositionToken;
+use positions::PositionToken;
 
 use crate::client::Receipt;
 
