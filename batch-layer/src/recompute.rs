@@ -21,10 +21,10 @@ use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit, when};
 use datafusion::physical_plan::collect;
-use event_log::decode::column as raw;
-use event_log::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use lake::Lake;
 use positions::{Clock, Counters, Cut, IdSource, PartitionId, RecomputeId, TimestampMicros, ViewName, choose_cut};
+use records::decode::column as raw;
+use records::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use serving_layer::BatchViewStore;
 use views::{Bucket, ViewDefinition, column};
 

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::EventLogError;
-use event_log::master::{MasterDataset, MasterSnapshot};
 use positions::{SourceName, TimestampMicros, ViewName};
+use records::RecordsError;
+use records::master::{MasterDataset, MasterSnapshot};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -142,7 +142,7 @@ async fn commit_all(archiver: &mut Archiver<'_>, commits: &mut Commits) -> Resul
 /// The commit in flight, at most one. Dropped, it is given up: whether it happened is seen in the table.
 #[derive(Default)]
 struct Commits {
-    tasks: JoinSet<Result<MasterSnapshot, EventLogError>>,
+    tasks: JoinSet<Result<MasterSnapshot, RecordsError>>,
 }
 
 impl Commits {

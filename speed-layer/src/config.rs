@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::EventLog;
-use event_log::master::MasterDataset;
 use positions::{Clock, DefinitionNumber, IdSource};
+use records::master::MasterDataset;
 use serving_layer::{BatchViewStore, RealtimeStore};
 use views::{SourceDefinition, ViewDefinition};
 

@@ -17,11 +17,11 @@ use arrow::record_batch::RecordBatch;
 use datafusion::functions_aggregate::expr_fn::min;
 use datafusion::prelude::{DataFrame, Expr, ident, lit};
 use datafusion::scalar::ScalarValue;
-use event_log::decode::{self, decode};
-use event_log::master::MasterSnapshot;
 use event_log::{EventLogError, Poll, PollLimit};
 use futures::TryStreamExt;
 use positions::{CopyWindow, Fingerprint, MAX_RAISE, Offset, PartitionId, Position, TimestampMicros, is_plausible};
+use records::decode::{self, decode};
+use records::master::MasterSnapshot;
 use views::{SourceDefinition, column};
 
 use crate::SpeedError;

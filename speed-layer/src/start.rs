@@ -4,7 +4,7 @@
 //! the position is the one that was read; nothing is written before both are known.
 //! Not here: the rule itself (`positions::choose_start`), which cuts count (`cuts.rs`), copies (`prime.rs`).
 
-use event_log::positions::check_fingerprint;
+use event_log::check_fingerprint;
 use positions::{
     Fingerprint, Incarnation, Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, TimestampMicros,
     choose_start,

@@ -18,7 +18,7 @@ pub fn measure(report: &mut Report) {
     let records = Traffic::new(EVENTS).next_records(PartitionId(0), 0, EVENTS);
     let ours = rate(EVENTS, || {
         for batch in records.chunks(BATCH) {
-            std::hint::black_box(event_log::decode::decode(&source, batch).unwrap());
+            std::hint::black_box(records::decode::decode(&source, batch).unwrap());
         }
     });
     let fields: Vec<_> =

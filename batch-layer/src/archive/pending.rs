@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
 use event_log::Record;
-use event_log::decode::column;
-use event_log::master::{ArchivedPartition, Hole, MasterFacts};
 use positions::{Archived, BorderRule, Counters, Incarnation, Offset, PartitionId, Position, TimestampMicros};
+use records::decode::column;
+use records::master::{ArchivedPartition, Hole, MasterFacts};
 
 use super::ArchiveSettings;
 

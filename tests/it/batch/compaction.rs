@@ -14,11 +14,11 @@ use batch_layer::recompute::{Mode, Outcome, recompute};
 use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_archive, run_batch};
 use batch_layer::{BatchError, BatchParts, BatchSettings, CompactSettings, RecomputeSettings};
 use datafusion::scalar::ScalarValue;
-use event_log::master::{Compaction, MasterDataset, MasterSnapshot};
 use lake::DataFile;
 use object_store::ObjectStoreExt;
 use positions::{IdSource, Offset, PartitionId};
 use rand::Rng;
+use records::master::{Compaction, MasterDataset, MasterSnapshot};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -238,7 +238,7 @@ fn append_hole(master: &MasterDataset, nonce: u128) {
         let known = facts.partitions.get_mut(&partition).unwrap();
         let from = known.archived.end.offset;
         known.archived.end = known.archived.end.at_offset(Offset(from.0 + 1));
-        facts.holes.push(event_log::master::Hole { partition, from, to: Offset(from.0 + 1) });
+        facts.holes.push(records::master::Hole { partition, from, to: Offset(from.0 + 1) });
         master.append(&on, &[], facts, nonce).await.unwrap();
     });
 }

@@ -8,10 +8,10 @@ use batch_layer::BatchParts;
 use batch_layer::recompute::{Mode, Outcome, recompute};
 use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_batch};
 use batch_layer::{BatchError, BatchSettings, RecomputeSettings};
-use event_log::EventLogError;
 use lake::Change;
 use positions::{Offset, PartitionId, ViewName};
 use rand::Rng;
+use records::RecordsError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -239,7 +239,7 @@ async fn a_ledger_mismatch_stops_publication() {
     let round = recompute(&world.recompute_components(), Mode::Incremental, &settings(1 << 30)).await;
     for (view, outcome) in round {
         let error = outcome.unwrap_err();
-        assert!(matches!(*error, BatchError::Log(EventLogError::LedgerMismatch { .. })), "{view}: {error}");
+        assert!(matches!(*error, BatchError::Records(RecordsError::LedgerMismatch { .. })), "{view}: {error}");
     }
     assert!(world.newest(&world.view("by_page")).await.is_none());
 }

@@ -7,11 +7,11 @@ mod types;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::records::decode::{column, decode};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use bytes::Bytes;
 use event_log::Record;
-use event_log::decode::{column, decode};
 use positions::{BorderRule, Offset, PartitionId, SourceName, TimestampMicros};
 use views::SourceDefinition;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ::event_log::positions::check_fingerprint;
+use ::event_log::check_fingerprint;
 use ::event_log::{EventLog, EventLogError, Poll, PollLimit, Record};
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -5,10 +5,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use event_log::EventLogError;
-use event_log::master::Hole;
 use positions::{Clock, Cut, DefinitionNumber, IdSource, IndexStamp, Offset, PartitionId, TimestampMicros};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use records::master::Hole;
 use serving_layer::{BlobKey, RealtimeStore, Swap};
 use speed_layer::{SpeedError, SpeedSettings};
 use tokio_util::sync::CancellationToken;

@@ -11,8 +11,6 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use event_log::decode::decode;
-use event_log::master::{ArchivedPartition, Hole, MasterDataset};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord, Record};
 use lake::Lake;
@@ -22,6 +20,8 @@ use positions::{
 };
 use rand::Rng;
 use rand::rngs::StdRng;
+use records::decode::decode;
+use records::master::{ArchivedPartition, Hole, MasterDataset};
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
 use speed_layer::{SpeedComponents, SpeedError, SpeedSettings, SpeedView};

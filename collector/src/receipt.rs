@@ -13,8 +13,8 @@ use positions::{Offset, PartitionId, PositionToken, SourceName};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::EventLogError;
-use crate::problem::Problem;
+use edge::Problem;
+use event_log::EventLogError;
 
 /// What became of the events of one request.
 #[derive(Clone, Debug, Default)]

@@ -47,7 +47,7 @@ pub fn raw_schema(source: &SourceDefinition) -> SchemaRef {
 }
 
 /// The name of a type in the words of a pipeline file.
-pub(crate) fn sql_name(data_type: &DataType) -> String {
+pub fn sql_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),
