@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use event_log::master::MasterDataset;
 use lake::{Vacuumed, Version};
+use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
 use views::SourceDefinition;
 
@@ -40,10 +40,10 @@ async fn clean_master(
     let older = i64::try_from(keep).unwrap_or(i64::MAX);
     let oldest = Version(newest.snapshot.version().0.saturating_sub(older).max(0));
     // The log may have been cut above it already; then only orphans are left to find.
-    let is_readable = table.open_at(oldest).await.map_err(event_log::EventLogError::from)?.is_some();
+    let is_readable = table.open_at(oldest).await.map_err(records::RecordsError::from)?.is_some();
     let oldest = if is_readable { oldest } else { newest.snapshot.version() };
     let now = UNIX_EPOCH + Duration::from_micros(u64::try_from(parts.clock.now().0).unwrap_or(0));
-    Ok(table.vacuum(oldest, grace, now).await.map_err(event_log::EventLogError::from)?)
+    Ok(table.vacuum(oldest, grace, now).await.map_err(records::RecordsError::from)?)
 }
 
 fn tell(name: &str, cleaned: Result<Vacuumed, BatchError>) {

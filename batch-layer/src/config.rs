@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use views::Backoff;
+use positions::Backoff;
 
 /// Settings of one recompute.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,15 +2,20 @@
 
 use event_log::EventLogError;
 use lake::LakeError;
+use positions::PartitionId;
+use records::RecordsError;
 use serving_layer::ServingError;
-use views::{DefinitionError, PartitionId};
+use views::DefinitionError;
 
 /// An error of archive or recompute.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
-    /// The event log or the master dataset.
+    /// The event log.
     #[error(transparent)]
     Log(#[from] EventLogError),
+    /// Decoding, or the master dataset.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// The batch-view store.
     #[error(transparent)]
     Serving(#[from] ServingError),
@@ -48,7 +53,7 @@ impl BatchError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Log(EventLogError::Unreachable(_)) | Self::Serving(ServingError::Unreachable { .. }) => true,
-            Self::Log(EventLogError::Lake(error)) | Self::Serving(ServingError::Lake(error)) => {
+            Self::Records(RecordsError::Lake(error)) | Self::Serving(ServingError::Lake(error)) => {
                 error.is_transient() || matches!(error, LakeError::Full { .. })
             }
             _ => false,

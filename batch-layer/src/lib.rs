@@ -11,8 +11,8 @@
 //!
 //! Guarantee: what the archive commits continues exactly what was committed before, so no record is lost or doubled
 //! whoever is killed; a published version is a function of (raw version, cut, definition), and a cut never moves back.
-//! Not here: which place is a good cut (`views::choose_cut`), how tables commit (`lake`), when copies count as copies
-//! in the speed layer (`views::CopyWindow`).
+//! Not here: which place is a good cut (`positions::choose_cut`), how tables commit (`lake`), when copies count as copies
+//! in the speed layer (`positions::CopyWindow`).
 //! Why so: the two halves meet only in the master dataset; each may be killed at any step and simply starts again.
 
 pub mod archive;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use lake::Lake;
-use views::{Clock, IdSource, Pipeline};
+use positions::{Clock, IdSource};
+use views::Pipeline;
 
 /// What recomputes of all sources work with.
 #[derive(Clone)]

@@ -7,8 +7,9 @@
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
+use positions::{Cut, TimestampMicros};
 use serving_layer::{BatchFacts, ServingError};
-use views::{Cut, TimestampMicros, column};
+use views::column;
 
 use crate::BatchError;
 use crate::distinct::keep_first;

@@ -15,11 +15,12 @@ use datafusion::error::Result;
 use datafusion::functions::expr_fn::coalesce;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, lit};
 use datafusion::scalar::ScalarValue;
-use event_log::EventLogError;
-use event_log::decode::column as raw;
-use event_log::master::MasterSnapshot;
 use lake::DataFile;
-use views::{Bucket, Cut, Offset, PartitionId, SourceDefinition, TimestampMicros, column};
+use positions::{Cut, Offset, PartitionId, TimestampMicros};
+use records::RecordsError;
+use records::decode::column as raw;
+use records::master::MasterSnapshot;
+use views::{Bucket, SourceDefinition, column};
 
 /// A stretch of offsets of one partition: `[from, to)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub(crate) struct RawRows<'a> {
 
 impl RawRows<'_> {
     /// The rows of `ranges`, rejected ones included, with all columns of the table under their plain names.
-    pub(crate) fn between(&self, ranges: &[OffsetRange]) -> Result<LogicalPlanBuilder, EventLogError> {
+    pub(crate) fn between(&self, ranges: &[OffsetRange]) -> Result<LogicalPlanBuilder, RecordsError> {
         self.scan(ranges, None)
     }
 
@@ -63,7 +64,7 @@ impl RawRows<'_> {
         &self,
         ranges: &[OffsetRange],
         buckets: Option<&Buckets>,
-    ) -> Result<LogicalPlanBuilder, EventLogError> {
+    ) -> Result<LogicalPlanBuilder, RecordsError> {
         let rows = self.scan(ranges, buckets)?.filter(field(raw::ERROR).is_null())?;
         let Some(buckets) = buckets else { return Ok(rows) };
         let starts = buckets.starts.iter().map(|start| lit(timestamp(*start))).collect();
@@ -86,7 +87,7 @@ impl RawRows<'_> {
         self.source.events.field(self.source.event_time).name()
     }
 
-    fn scan(&self, ranges: &[OffsetRange], buckets: Option<&Buckets>) -> Result<LogicalPlanBuilder, EventLogError> {
+    fn scan(&self, ranges: &[OffsetRange], buckets: Option<&Buckets>) -> Result<LogicalPlanBuilder, RecordsError> {
         let files = self.master.snapshot.files().iter();
         let files: Vec<DataFile> = files
             .filter(|file| buckets.is_none_or(|buckets| may_hold_buckets(file, self.event_time(), buckets)))

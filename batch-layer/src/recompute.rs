@@ -9,7 +9,7 @@
 //! In: the newest master dataset and the newest version of each view. Out: one [`Outcome`] per view.
 //! Guarantee: a published table is a function of (raw version, cut, definition); `full` and `incremental` give equal
 //! tables. Killed at any step, the old version stays. An error of one view does not stop the others.
-//! Not here: when to recompute (`run.rs`), where a cut may lie (`views::choose_cut`).
+//! Not here: when to recompute (`run.rs`), where a cut may lie (`positions::choose_cut`).
 //! Why so: views that stand at the same cut share the search for copies, which costs as much as a view.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,14 +21,12 @@ use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit, when};
 use datafusion::physical_plan::collect;
-use event_log::decode::column as raw;
-use event_log::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use lake::Lake;
+use positions::{Clock, Counters, Cut, IdSource, PartitionId, RecomputeId, TimestampMicros, ViewName, choose_cut};
+use records::decode::column as raw;
+use records::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use serving_layer::BatchViewStore;
-use views::{
-    Bucket, Clock, Counters, Cut, IdSource, PartitionId, RecomputeId, TimestampMicros, ViewDefinition, ViewName,
-    choose_cut, column,
-};
+use views::{Bucket, ViewDefinition, column};
 
 use crate::distinct::find_copies;
 use crate::publish::publish_states;

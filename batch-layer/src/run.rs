@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::EventLogError;
-use event_log::master::{MasterDataset, MasterSnapshot};
+use positions::{SourceName, TimestampMicros, ViewName};
+use records::RecordsError;
+use records::master::{MasterDataset, MasterSnapshot};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use views::{SourceName, TimestampMicros, ViewName};
 
 use crate::archive::{ArchiveComponents, ArchiveSettings, ArchiveState, Archiver, Committed};
 use crate::metrics::{
@@ -142,7 +142,7 @@ async fn commit_all(archiver: &mut Archiver<'_>, commits: &mut Commits) -> Resul
 /// The commit in flight, at most one. Dropped, it is given up: whether it happened is seen in the table.
 #[derive(Default)]
 struct Commits {
-    tasks: JoinSet<Result<MasterSnapshot, EventLogError>>,
+    tasks: JoinSet<Result<MasterSnapshot, RecordsError>>,
 }
 
 impl Commits {
@@ -261,7 +261,7 @@ pub async fn run_batch(
         let compacting = compact::compact_all(&parts, &settings.compact, &settings.recompute);
         let Some(files) = shutdown.run_until_cancelled(compacting).await else { return Ok(()) };
         status.send_modify(|status| status.master_files.extend(files));
-        if parts.clock.now().micros_since(cleaned_at) >= views::micros(settings.cleanup_interval) {
+        if parts.clock.now().micros_since(cleaned_at) >= positions::micros(settings.cleanup_interval) {
             cleaned_at = parts.clock.now();
             let cleaning = cleanup::clean(&parts, settings.keep_versions, settings.cleanup_grace);
             if shutdown.run_until_cancelled(cleaning).await.is_none() {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use positions::{Counters, Cut, PartitionId, RecomputeId, TimestampMicros};
 use serving_layer::{BatchFacts, BatchVersion, BatchViewStore};
-use views::{Bucket, Counters, Cut, PartitionId, RecomputeId, TimestampMicros, ViewDefinition};
+use views::{Bucket, ViewDefinition};
 
 use crate::distinct::Copies;
 use crate::raw_rows::Buckets;

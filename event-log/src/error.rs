@@ -1,8 +1,8 @@
-//! What can go wrong with the log and the master dataset, by what the caller should do.
+//! What can go wrong with the log, by what the caller should do.
 
-use views::{Offset, PartitionId};
+use positions::{Offset, PartitionId};
 
-/// An error of the event log or the master dataset.
+/// An error of the event log.
 #[derive(Debug, thiserror::Error)]
 pub enum EventLogError {
     /// The log cannot be reached or did not answer in time: try again with backoff.
@@ -53,47 +53,4 @@ pub enum EventLogError {
     /// Wrong configuration or a topic that cannot be used: fix it and start again.
     #[error("event log cannot be used: {0}")]
     Unusable(String),
-    /// Somebody else committed first, an archiver or a compaction: read the table again.
-    #[error("master dataset of {table} was changed by somebody else")]
-    Conflict {
-        /// The table.
-        table: String,
-    },
-    /// This version can no longer be opened: it was too old to be kept. Take a newer one.
-    #[error("master dataset of {table}: version {version} is gone, or was never there; the newest is {newest}")]
-    VersionGone {
-        /// The table.
-        table: String,
-        /// What was asked for.
-        version: i64,
-        /// What there is.
-        newest: i64,
-    },
-    /// The files of a compaction do not hold what those hold that they would replace: a defect; nothing was replaced.
-    #[error("compaction of {table}: the new files differ from the old ones in column {column}")]
-    RowsDiffer {
-        /// The table.
-        table: String,
-        /// The first column that differs.
-        column: String,
-    },
-    /// The counts of live files and of commits differ: rows were doubled or lost; nothing may be published.
-    #[error("ledger of {table}: files hold {files} rows, commits say {commits}")]
-    LedgerMismatch {
-        /// The table.
-        table: String,
-        /// Rows in live files.
-        files: u64,
-        /// Rows according to the commits.
-        commits: u64,
-    },
-    /// The object store failed.
-    #[error(transparent)]
-    Lake(#[from] lake::LakeError),
-    /// Arrow refused a batch: a defect.
-    #[error("batch: {0}")]
-    Arrow(#[from] arrow::error::ArrowError),
-    /// DataFusion refused or failed while the master dataset was read.
-    #[error("query engine: {0}")]
-    Engine(#[from] datafusion::error::DataFusionError),
 }

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use positions::PartitionId;
 use tokio::sync::watch;
-use views::PartitionId;
 
 type GroupKey = (String, String);
 

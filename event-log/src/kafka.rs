@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use positions::{Offset, PartitionId};
 use tokio_util::task::TaskTracker;
 use tracing::info;
-use views::{Offset, PartitionId};
 
 use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 

@@ -1,29 +1,22 @@
-//! Where events enter, and where they can be read again.
+//! The event log: where events enter, and where they can be read again.
 //!
 //! ```text
-//!  HTTP --> collector --> producer --+
-//!                                    +--> event log (Kafka protocol) --> consumer --> decode --> both layers
-//!  twofold load ---------------------+                                                  |
-//!                                                                                 master dataset (append, read)
+//!  collector --> append --> event log (Kafka, embedded, memory) --> consumer --> both layers
 //! ```
 //!
-//! Guarantee: an event that was acknowledged is in the log; what a record decodes to depends on the record alone.
+//! Guarantee: a record that was acknowledged is in the log, and every later reader sees it, in the order of its partition.
+//! Not here: what a record means (`records`), taking events in over HTTP (`collector`).
 
-pub mod collector;
-pub mod decode;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
 mod group;
 pub mod kafka;
-pub mod lines;
 mod log;
-pub mod master;
 pub mod memory;
-pub mod metrics;
-pub mod positions;
-pub mod problem;
+mod same_topic;
 
 pub use error::EventLogError;
 pub use group::{LocalGroups, Membership};
 pub use log::{EventLog, LogBounds, LogConsumer, NewRecord, Poll, PollLimit, Record};
+pub use same_topic::check_fingerprint;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use views::{Fingerprint, Offset, PartitionId, RecordMark, TimestampMicros};
+use positions::{Fingerprint, Offset, PartitionId, RecordMark, TimestampMicros};
 
 use crate::EventLogError;
 
@@ -37,7 +37,7 @@ impl Record {
 
     /// Hash of timestamp and payload.
     pub fn fingerprint(&self) -> Fingerprint {
-        views::fingerprint(self.timestamp, &self.payload)
+        positions::fingerprint(self.timestamp, &self.payload)
     }
 }
 

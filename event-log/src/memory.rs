@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use positions::{Clock, Offset, PartitionId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
-use views::{Clock, Offset, PartitionId};
 
 use crate::group::{LocalGroups, Membership, partition};
 use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit, Record};

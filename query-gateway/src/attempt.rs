@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use positions::{Cut, Offset, PartitionId, RunId};
 use serving_layer::{BatchVersion, BlobKey, PartitionKey, blob};
 use tracing::warn;
-use views::{Cut, Offset, PartitionId, RunId, ViewDefinition};
+use views::ViewDefinition;
 
 use crate::metrics;
 use crate::patience::within;
@@ -136,7 +137,7 @@ impl Attempt<'_> {
     fn is_listing_due(&self) -> bool {
         // A view that is stale already does not list at every tick.
         let was_good = matches!(self.before, Some(ViewState::Served(before)) if before.stale.is_empty());
-        let interval = views::micros(self.source.settings.version_interval);
+        let interval = positions::micros(self.source.settings.version_interval);
         let checked_at = self.reader.versions.checked_at();
         was_good || checked_at.is_none_or(|at| self.source.now().micros_since(at) >= interval)
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use positions::{Offset, PartitionId};
 use serde::Serialize;
 use serving_layer::BatchVersion;
-use views::{AggregateClass, Offset, PartitionId, ViewDefinition};
+use views::{AggregateClass, ViewDefinition};
 
 use crate::ViewStatus;
 use crate::json::instant;

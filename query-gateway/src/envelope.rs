@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use positions::{Counters, Offset, PartitionId, TimestampMicros};
 use serde::Serialize;
-use views::{AggregateClass, Counters, Offset, PartitionId, TimestampMicros, ViewDefinition};
+use views::{AggregateClass, ViewDefinition};
 
 use crate::json::instant;
 use crate::pin::PartitionPin;
@@ -154,7 +155,7 @@ fn log_time(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<Timestam
 fn stale_reasons(served: &Served, age: Option<i64>, problem: Option<&str>, freshness: Freshness) -> Vec<String> {
     let mut reasons = served.stale.clone();
     reasons.extend(problem.map(str::to_owned));
-    let limit = views::micros(freshness.stale_after);
+    let limit = positions::micros(freshness.stale_after);
     match age {
         Some(age) if age > limit => {
             let seconds = age / 1_000_000;

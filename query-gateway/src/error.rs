@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
+use positions::{Offset, PartitionId};
 use serde::Serialize;
 use serving_layer::ServingError;
-use views::{DefinitionError, Offset, PartitionId};
+use views::DefinitionError;
 
 /// How far a partition is behind a position token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::RecordBatch;
+use positions::{Clock, Offset, PartitionId, SourceName, ViewName};
 use serde::Serialize;
 use serving_layer::{BatchViewStore, Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use views::{Clock, Offset, PartitionId, Pipeline, SourceName, ViewDefinition, ViewName};
+use views::{Pipeline, ViewDefinition};
 
 use crate::answer::{Parts, answer};
 use crate::attempt::ViewReader;

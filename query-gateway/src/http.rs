@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use positions::PositionToken;
 use serde::Serialize;
-use views::PositionToken;
 
 use crate::{Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
 
@@ -221,7 +221,7 @@ fn merge_tokens(named: Option<&str>, headers: &HeaderMap) -> Result<Option<Strin
     let mut tokens = named.into_iter().chain(header).map(PositionToken::decode);
     let Some(first) = tokens.next() else { return Ok(None) };
     let decoded =
-        |token: Result<PositionToken, views::BadToken>| token.map_err(|bad| GatewayError::bad(bad.to_string()));
+        |token: Result<PositionToken, positions::BadToken>| token.map_err(|bad| GatewayError::bad(bad.to_string()));
     let mut merged = decoded(first)?;
     for token in tokens {
         merged.merge(&decoded(token)?);

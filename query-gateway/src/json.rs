@@ -23,7 +23,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use chrono::{DateTime, SecondsFormat, Utc};
-use views::TimestampMicros;
+use positions::TimestampMicros;
 
 /// All rows as a JSON array of objects.
 pub(crate) fn rows_to_json(rows: &RecordBatch) -> Result<String, ArrowError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
-use views::{SourceName, ViewName};
+use positions::{SourceName, ViewName};
 
 use crate::pin::PartitionPin;
 use crate::served::{Served, as_of};

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use views::{
+use positions::{
     Counters, Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, RunId, TimestampMicros, tile,
 };
 

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
-use views::{Compiled, Incarnation, Offset, PartitionId, ViewDefinition};
+use positions::{Incarnation, Offset, PartitionId};
+use views::{Compiled, ViewDefinition};
 
 use crate::GatewayError;
 use crate::pin::{Pin, PinnedRun};

@@ -15,10 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures::future::join_all;
+use positions::{Clock, Index, PartitionId, ViewName};
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
-use views::{Clock, Index, PartitionId, SourceDefinition, ViewName};
+use views::SourceDefinition;
 
 use crate::attempt::{Attempt, Held, ViewReader};
 use crate::patience::within;

@@ -24,7 +24,8 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::util::display::FormatOptions;
-use views::{Offset, PartitionId, PositionToken, SourceName, ViewDefinition};
+use positions::{Offset, PartitionId, PositionToken, SourceName};
+use views::ViewDefinition;
 
 use crate::answer::{OrderKey, Question};
 use crate::filter::{Filter, Test};

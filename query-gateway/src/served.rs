@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use positions::{Offset, PartitionId, Position, TimestampMicros, ViewName};
 use serving_layer::BatchVersion;
 use tracing::{info, warn};
-use views::{Offset, PartitionId, Position, TimestampMicros, ViewName};
 
 use crate::pin::{Indexes, PartitionPin, batch_alone};
 use crate::realtime::Realtime;

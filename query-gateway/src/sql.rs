@@ -29,10 +29,11 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
+use positions::{SourceName, ViewName};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use views::{DefinitionError, Pipeline, SourceName, ViewName};
+use views::{DefinitionError, Pipeline};
 
 use crate::envelope::Envelope;
 use crate::gateway::{body, served};

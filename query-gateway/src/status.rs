@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use positions::{Counters, Offset, PartitionId, SourceName};
 use serde::Serialize;
-use views::{Counters, Offset, PartitionId, SourceName};
 
 use crate::envelope::Envelope;
 use crate::json::instant;

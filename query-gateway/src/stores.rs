@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use positions::{Clock, TimestampMicros};
 use serving_layer::RealtimeStore;
-use views::{Clock, SourceDefinition, TimestampMicros};
+use views::SourceDefinition;
 
 use crate::GatewaySettings;
 

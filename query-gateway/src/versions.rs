@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use positions::TimestampMicros;
 use serving_layer::{BatchVersion, BatchViewStore};
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
-use views::{TimestampMicros, ViewDefinition};
+use views::ViewDefinition;
 
 use crate::plans::Plans;
 use crate::realtime::merge_states;

@@ -15,8 +15,9 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use lake::{Change, LakeError, Snapshot, Table, Version};
+use positions::{Counters, Cut, DefinitionHash, PartitionId, RecomputeId, TimestampMicros};
 use serde::{Deserialize, Serialize};
-use views::{Counters, Cut, DefinitionHash, PartitionId, RecomputeId, TimestampMicros, ViewDefinition, column};
+use views::{ViewDefinition, column};
 
 use crate::ServingError;
 use crate::bucket_files::{self, Replacement};

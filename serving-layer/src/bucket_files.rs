@@ -24,7 +24,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 use lake::{Change, DataFile, FileWriter, LakeError, Snapshot};
-use views::{TimestampMicros, column};
+use positions::TimestampMicros;
+use views::column;
 
 use crate::ServingError;
 use crate::batch_views::BatchViewSettings;

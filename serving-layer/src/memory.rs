@@ -2,7 +2,7 @@
 //!
 //! Guarantee: the same as every realtime store (`realtime.rs`); what is full refuses and never evicts.
 //! After a restart it is empty: the worker replays from the least serving cut.
-//! Not here: who decides what an index says (`views::Index`).
+//! Not here: who decides what an index says (`positions::Index`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use views::{Clock, Index, IndexStamp, TimestampMicros};
+use positions::{Clock, Index, IndexStamp, TimestampMicros};
 
 use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};
 use crate::{ServingError, metric};

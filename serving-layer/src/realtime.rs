@@ -4,14 +4,14 @@
 //! (`tests/it/realtime_store.rs`).
 //! Guarantee: `swap` replaces the index only if it still carries the expected stamp; blobs never change.
 //! Why a stamp: it is drawn at random at each write, so an equal stamp means the very index that the pure rules of
-//! `views::Index` were applied to; a fail-over to an older copy cannot be mistaken for it (no ABA).
+//! `positions::Index` were applied to; a fail-over to an older copy cannot be mistaken for it (no ABA).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use views::{DefinitionHash, Index, IndexStamp, PartitionId, Run, RunId, SourceName};
+use positions::{DefinitionHash, Index, IndexStamp, PartitionId, Run, RunId, SourceName};
 
 use crate::ServingError;
 

@@ -6,7 +6,7 @@
 //! Guarantee: one script compares the stamp, replaces the index and sets which blobs expire, atomically. A blob is
 //! written with a time to live and kept only by the swap that names it; a swap that names a missing blob is refused.
 //! What Redis has no memory for is refused (`noeviction`), never evicted. Every other failure is `Unreachable`: retry.
-//! Not here: what an index says (`views::Index`), retries with backoff (the speed layer).
+//! Not here: what an index says (`positions::Index`), retries with backoff (the speed layer).
 //! Why the old index is read before the script runs: its stamp names it for ever, so what follows from it still holds
 //! in the script, which can then declare every key it touches, as a cluster demands.
 
@@ -19,10 +19,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use positions::{Index, IndexStamp};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, Script, ServerErrorKind, Value};
 use tracing::{info, warn};
-use views::{Index, IndexStamp};
 
 use crate::ServingError;
 use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap};

@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use positions::{DefinitionHash, DefinitionNumber};
 use serde::{Deserialize, Serialize};
-use views::{DefinitionHash, DefinitionNumber, Pipeline};
+use views::Pipeline;
 
 use crate::ServingError;
 

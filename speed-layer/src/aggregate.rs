@@ -15,13 +15,11 @@ use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use event_log::decode;
+use positions::{CopyWindow, Counters, EventKey, Offset, Run, RunView, Stretch, TimestampMicros, split_at_borders};
+use records::decode;
 use serving_layer::BlobKey;
 use tracing::error;
-use views::{
-    Compiled, CopyWindow, Counters, DefinitionError, EventKey, Offset, Run, RunView, SourceDefinition, Stretch,
-    TimestampMicros, ViewDefinition, split_at_borders,
-};
+use views::{Compiled, DefinitionError, SourceDefinition, ViewDefinition};
 
 use crate::SpeedError;
 use crate::append::Append;
@@ -134,7 +132,7 @@ fn outline_runs(
         let mut counters = Counters { rows: (stretch.last - stretch.first) as u64, ..Counters::default() };
         counters.holes = holes_between(&judge.holes, stretch.from.offset, stretch.to.offset);
         for (row, mark) in chunk.marks.iter().enumerate().take(stretch.last).skip(stretch.first) {
-            running_max = views::running_max(running_max, mark.timestamp);
+            running_max = positions::running_max(running_max, mark.timestamp);
             let verdict = columns.judge(row, running_max, judge.copies, source);
             verdict.count(&mut counters);
             counts.push(matches!(verdict, Verdict::Counts { .. }));

@@ -5,8 +5,8 @@
 //! Not here: what to do after a failure (`run.rs`).
 
 use bytes::Bytes;
+use positions::{DefinitionNumber, Index, IndexRefusal, IndexStamp, PartitionId, Run, TimestampMicros};
 use serving_layer::BlobKey;
-use views::{DefinitionNumber, Index, IndexRefusal, IndexStamp, PartitionId, Run, TimestampMicros};
 
 use crate::context::Context;
 use crate::index::change_index;

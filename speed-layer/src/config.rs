@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::EventLog;
-use event_log::master::MasterDataset;
+use positions::{Clock, DefinitionNumber, IdSource};
+use records::master::MasterDataset;
 use serving_layer::{BatchViewStore, RealtimeStore};
-use views::{Clock, DefinitionNumber, IdSource, SourceDefinition, ViewDefinition};
+use views::{SourceDefinition, ViewDefinition};
 
 /// What a speed worker of one source works with.
 #[derive(Clone)]

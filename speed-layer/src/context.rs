@@ -2,8 +2,8 @@
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
+use positions::{IndexStamp, PartitionId, RunId, TimestampMicros};
 use serving_layer::PartitionKey;
-use views::{IndexStamp, PartitionId, RunId, TimestampMicros};
 
 use crate::aggregate::ViewPlans;
 use crate::{SpeedComponents, SpeedError, SpeedSettings};

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::future::try_join_all;
+use positions::{
+    Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, TimestampMicros, micros, tile,
+};
 use serving_layer::{BatchVersion, ServingError};
-use views::{Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, TimestampMicros, micros, tile};
 
 use crate::SpeedView;
 
@@ -64,7 +66,7 @@ impl PublishedCuts {
         self.cuts().flat_map(|cut| cut.0.values()).map(|position| position.incarnation).max().unwrap_or_default()
     }
 
-    /// One position per view that a reader may be served from in the partition, as `views::choose_start` takes them.
+    /// One position per view that a reader may be served from in the partition, as `positions::choose_start` takes them.
     ///
     /// A view without a version counts as served from the start where its runs reach back to it, or where no view has a
     /// version: the first build of the source. Otherwise it was added later and is served from its first version on.

@@ -1,15 +1,20 @@
 //! What ends a speed worker, or one of its steps, by what the caller should do.
 
 use event_log::EventLogError;
+use positions::{IndexRefusal, Offset, PartitionId};
+use records::RecordsError;
 use serving_layer::ServingError;
-use views::{DefinitionError, IndexRefusal, Offset, PartitionId};
+use views::DefinitionError;
 
 /// An error of the speed layer.
 #[derive(Debug, thiserror::Error)]
 pub enum SpeedError {
-    /// The log or the master dataset failed; see its variants.
+    /// The log failed; see its variants.
     #[error(transparent)]
     Log(#[from] EventLogError),
+    /// Decoding or the master dataset failed; see its variants.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
     /// A store of views failed; see its variants.
     #[error(transparent)]
     Serving(#[from] ServingError),
@@ -67,6 +72,7 @@ impl SpeedError {
         matches!(
             self,
             Self::Log(EventLogError::AnotherTopic { .. } | EventLogError::Unusable(_))
+                | Self::Records(RecordsError::Unusable(_))
                 | Self::Serving(ServingError::Unusable { .. })
         )
     }

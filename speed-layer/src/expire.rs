@@ -4,8 +4,8 @@
 //! courtesy delay. The head stays, so nothing is ever appended twice.
 //! Not here: what is needed (`cuts.rs`), deleting blobs (the store).
 
+use positions::PartitionId;
 use tracing::debug;
-use views::PartitionId;
 
 use crate::context::Context;
 use crate::cuts::PublishedCuts;

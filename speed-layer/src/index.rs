@@ -1,11 +1,11 @@
-//! Changing the index of a partition: a pure rule of `views::Index`, then one atomic swap.
+//! Changing the index of a partition: a pure rule of `positions::Index`, then one atomic swap.
 //!
 //! Guarantee: on `Ok(true)` the change stands in the store; a change that lost its swap is decided again on what is
 //! stored now, so a lost reply is recognised and nothing is applied twice.
-//! Not here: the rules (`views::Index`), atomicity (`serving-layer`).
+//! Not here: the rules (`positions::Index`), atomicity (`serving-layer`).
 
+use positions::{Index, IndexRefusal, IndexStamp, PartitionId};
 use serving_layer::Swap;
-use views::{Index, IndexRefusal, IndexStamp, PartitionId};
 
 use crate::SpeedError;
 use crate::context::Context;

@@ -12,7 +12,7 @@
 //! Guarantee: the runs of a partition tile from a published cut to the head, each a pure function of the log between
 //! its ends; whatever is killed, paused, doubled or wiped, no record is counted twice or left out. A worker keeps
 //! nothing that is not in a store or recomputable, so it can be dropped at any await.
-//! Not here: what may happen to an index (`views::Index`), how stores keep it (`serving-layer`), answers
+//! Not here: what may happen to an index (`positions::Index`), how stores keep it (`serving-layer`), answers
 //! (`query-gateway`).
 
 mod aggregate;

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use positions::PartitionId;
 use serving_layer::BatchVersion;
-use views::PartitionId;
 
 use crate::SpeedError;
 use crate::context::Context;

@@ -2,15 +2,15 @@
 //!
 //! Guarantee: the merged run covers exactly what its parts covered, for the same views; no border and no published cut
 //! is crossed. A merge whose parts are gone changes nothing.
-//! Not here: which runs (`views::choose_merge`), that states may be merged at all (`views::plan`).
+//! Not here: which runs (`positions::choose_merge`), that states may be merged at all (`views::plan`).
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use bytes::Bytes;
+use positions::{DefinitionHash, Index, IndexRefusal, Offset, PartitionId, Run, RunId, RunView};
 use serving_layer::{BlobKey, ServingError, blob};
 use tracing::debug;
-use views::{DefinitionHash, Index, IndexRefusal, Offset, PartitionId, Run, RunId, RunView};
 
 use crate::aggregate::{ViewPlans, view_error};
 use crate::context::Context;
@@ -54,7 +54,7 @@ pub(crate) async fn merge_once(
 fn pick(context: &Context, runs: &[Run], cuts: &BTreeSet<Offset>) -> Option<Range<usize>> {
     let is_known = |held: &RunView| context.plans.iter().any(|plans| plans.definition.hash == held.view);
     let first = runs.iter().rposition(|run| !run.views.iter().all(is_known)).map_or(0, |last| last + 1);
-    let range = views::choose_merge(&runs[first..], context.settings.merge_fan_in, cuts)?;
+    let range = positions::choose_merge(&runs[first..], context.settings.merge_fan_in, cuts)?;
     Some(range.start + first..range.end + first)
 }
 

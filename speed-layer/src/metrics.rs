@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use metrics::{counter, histogram};
-use views::{SourceName, ViewName};
+use positions::{SourceName, ViewName};
 
 /// Records that stand in appended runs.
 pub(crate) const RECORDS: &str = "twofold_speed_records_total";

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use views::{Backoff, CopyWindow, Index, Offset, PartitionId, Position, TimestampMicros};
+use positions::{Backoff, CopyWindow, Index, Offset, PartitionId, Position, TimestampMicros};
 
 use crate::append::Append;
 

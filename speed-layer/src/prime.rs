@@ -4,9 +4,9 @@
 //! Guarantee: a pure function of the log: the suffix that is replayed begins at the first record whose timestamp is at
 //! or after `T`, one horizon before the position's running maximum. All records before it lie before `T`, so from there
 //! on the running maximum is known, and nothing before it is remembered at the position. Where a record was too far
-//! ahead to be believed whole (`views::running_max`), this holds behind the last such record, which the position names;
+//! ahead to be believed whole (`positions::running_max`), this holds behind the last such record, which the position names;
 //! what lies before that one is a day older, and read from the start if the horizon is as long.
-//! Not here: the window itself (`views::CopyWindow`).
+//! Not here: the window itself (`positions::CopyWindow`).
 //! Why from both places: what is archived may have expired in the log, what is new is not archived yet.
 
 use std::collections::BTreeMap;
@@ -17,14 +17,12 @@ use arrow::record_batch::RecordBatch;
 use datafusion::functions_aggregate::expr_fn::min;
 use datafusion::prelude::{DataFrame, Expr, ident, lit};
 use datafusion::scalar::ScalarValue;
-use event_log::decode::{self, decode};
-use event_log::master::MasterSnapshot;
 use event_log::{EventLogError, Poll, PollLimit};
 use futures::TryStreamExt;
-use views::{
-    CopyWindow, Fingerprint, MAX_RAISE, Offset, PartitionId, Position, SourceDefinition, TimestampMicros, column,
-    is_plausible,
-};
+use positions::{CopyWindow, Fingerprint, MAX_RAISE, Offset, PartitionId, Position, TimestampMicros, is_plausible};
+use records::decode::{self, decode};
+use records::master::MasterSnapshot;
+use views::{SourceDefinition, column};
 
 use crate::SpeedError;
 use crate::aggregate::typed;
@@ -109,7 +107,7 @@ impl<'a> Replay<'a> {
         for row in (0..rows.num_rows()).filter(|row| within.contains(&offsets.value(*row))) {
             let timestamp = TimestampMicros(timestamps.value(row));
             let running_max = match self.running_max {
-                Some(before) => views::running_max(before, timestamp),
+                Some(before) => positions::running_max(before, timestamp),
                 None if is_plausible(timestamp) && timestamp >= self.since => timestamp,
                 None => continue,
             };

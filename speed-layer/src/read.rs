@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
-use event_log::decode::{self, decode, raw_schema};
-use event_log::master::MasterSnapshot;
 use event_log::{EventLogError, Record};
-use views::{Offset, PartitionId, Position, RecordMark, SourceDefinition};
+use positions::{Offset, PartitionId, Position, RecordMark};
+use records::decode::{self, decode, raw_schema};
+use records::master::MasterSnapshot;
+use views::SourceDefinition;
 
 use crate::SpeedError;
 use crate::context::Context;
@@ -25,7 +26,7 @@ pub(crate) struct Chunk {
     pub from: Position,
     /// One per record.
     pub marks: Vec<RecordMark>,
-    /// One row per record, columns as in `event_log::decode::raw_schema`.
+    /// One row per record, columns as in `records::decode::raw_schema`.
     pub rows: RecordBatch,
 }
 

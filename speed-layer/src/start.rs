@@ -2,15 +2,15 @@
 //!
 //! Guarantee: from the returned state on, runs tile with a serving version of every view that has one; the record before
 //! the position is the one that was read; nothing is written before both are known.
-//! Not here: the rule itself (`views::choose_start`), which cuts count (`cuts.rs`), copies (`prime.rs`).
+//! Not here: the rule itself (`positions::choose_start`), which cuts count (`cuts.rs`), copies (`prime.rs`).
 
-use event_log::positions::check_fingerprint;
-use serving_layer::{ServingError, Swap};
-use tracing::{error, info};
-use views::{
+use event_log::check_fingerprint;
+use positions::{
     Fingerprint, Incarnation, Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, TimestampMicros,
     choose_start,
 };
+use serving_layer::{ServingError, Swap};
+use tracing::{error, info};
 
 use crate::context::Context;
 use crate::cuts::PublishedCuts;

@@ -3,7 +3,7 @@
 //! Guarantee: the as-of instant is one at which the log had nothing behind the head. Writes are bounded by the interval. An
 //! idle partition whose index was lost is found out within it, too, whatever clock wrote the index before.
 
-use views::{Index, PartitionId, TimestampMicros, micros};
+use positions::{Index, PartitionId, TimestampMicros, micros};
 
 use crate::SpeedError;
 use crate::context::Context;

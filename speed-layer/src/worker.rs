@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use event_log::{EventLogError, Poll};
 use futures::future::join_all;
+use positions::{Offset, PartitionId, TimestampMicros, micros};
 use tracing::{error, info, warn};
-use views::{Offset, PartitionId, TimestampMicros, micros};
 
 use crate::aggregate::{Judge, aggregate};
 use crate::append::append_pending;

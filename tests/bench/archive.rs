@@ -7,13 +7,14 @@ use std::time::Duration;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
 use batch_layer::run::run_archive;
 use event_log::EventLog;
-use event_log::decode::decode;
-use event_log::master::{MasterDataset, MasterFacts};
 use event_log::memory::MemoryLog;
 use object_store::local::LocalFileSystem;
+use positions::{Archived, IdSource, Incarnation};
+use records::decode::decode;
+use records::master::{MasterDataset, MasterFacts};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{Archived, IdSource, Incarnation, SourceDefinition};
+use views::SourceDefinition;
 
 use crate::data::{RandomIds, SystemClock, source};
 use crate::log::{fill, read};

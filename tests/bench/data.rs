@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use event_log::Record;
+use positions::{Clock, IdSource, Offset, PartitionId, TimestampMicros};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Zipf};
-use views::{Clock, IdSource, Offset, PartitionId, Pipeline, SourceDefinition, TimestampMicros};
+use views::{Pipeline, SourceDefinition};
 
 /// One source with event ids and three views, as in the targets.
 pub const PIPELINE: &str = "

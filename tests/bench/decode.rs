@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 use arrow::json::ReaderBuilder;
-use views::PartitionId;
+use positions::PartitionId;
 
 use crate::data::{Traffic, source};
 use crate::report::{Report, rate};
@@ -18,7 +18,7 @@ pub fn measure(report: &mut Report) {
     let records = Traffic::new(EVENTS).next_records(PartitionId(0), 0, EVENTS);
     let ours = rate(EVENTS, || {
         for batch in records.chunks(BATCH) {
-            std::hint::black_box(event_log::decode::decode(&source, batch).unwrap());
+            std::hint::black_box(records::decode::decode(&source, batch).unwrap());
         }
     });
     let fields: Vec<_> =

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use batch_layer::archive::ArchiveSettings;
 use event_log::{EventLog, NewRecord, Poll, Record};
-use views::{Offset, PartitionId, SourceDefinition};
+use positions::{Offset, PartitionId};
+use views::SourceDefinition;
 
 use crate::data::Traffic;
 use crate::parts::{BenchParts, KINDS, events_for};

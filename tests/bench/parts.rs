@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::EventLog;
-use event_log::master::MasterDataset;
+use records::master::MasterDataset;
 use serving_layer::RealtimeStore;
 use tests::parts::{Kind, Parts};
 use twofold::config::{Config, Sources};

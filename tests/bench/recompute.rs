@@ -8,9 +8,9 @@ use arrow::record_batch::RecordBatch;
 use batch_layer::RecomputeSettings;
 use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use event_log::master::{ArchivedPartition, MasterDataset, MasterSnapshot};
+use positions::{Archived, Counters, IdSource, Incarnation, PartitionId};
+use records::master::{ArchivedPartition, MasterDataset, MasterSnapshot};
 use tests::parts::Kind;
-use views::{Archived, Counters, IdSource, Incarnation, PartitionId};
 
 use crate::data::{RandomIds, SystemClock, Traffic, source};
 use crate::parts::{BenchParts, KINDS};
@@ -72,7 +72,7 @@ async fn fill(master: &MasterDataset, events: usize) -> MasterSnapshot {
             archived = archived.advance(&record.mark(), &source.border);
         }
         let rows: Vec<RecordBatch> =
-            records.chunks(32_768).map(|batch| event_log::decode::decode(&source, batch).unwrap()).collect();
+            records.chunks(32_768).map(|batch| records::decode::decode(&source, batch).unwrap()).collect();
         let counted =
             Counters { rows: records.len() as u64, ..known.map_or(Counters::default(), |known| known.counters) };
         facts.partitions.insert(partition, ArchivedPartition { archived, counters: counted });

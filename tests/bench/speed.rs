@@ -7,12 +7,13 @@ use std::time::Duration;
 use event_log::EventLog;
 use event_log::memory::MemoryLog;
 use object_store::memory::InMemory;
+use positions::{DefinitionNumber, PartitionId};
 use serving_layer::redis::{RedisSettings, RedisStore};
 use serving_layer::{BatchViewStore, PartitionKey, RealtimeStore};
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tests::redis::RedisServer;
 use tokio_util::sync::CancellationToken;
-use views::{DefinitionNumber, PartitionId, Pipeline};
+use views::Pipeline;
 
 use crate::data::{RandomIds, SystemClock, Traffic, pipeline, source};
 use crate::log::fill;
@@ -33,7 +34,7 @@ pub async fn measure(report: &mut Report) {
     let records = Traffic::new(EVENTS).next_records(PartitionId(0), 0, EVENTS / 4);
     let limit = rate(EVENTS / 4, || {
         for batch in records.chunks(8_192) {
-            std::hint::black_box(event_log::decode::decode(&source, batch).unwrap());
+            std::hint::black_box(records::decode::decode(&source, batch).unwrap());
         }
     });
     report.add(
@@ -66,7 +67,7 @@ fn components(
     SpeedComponents {
         log,
         store,
-        master: event_log::master::MasterDataset::new(lake, source.clone()),
+        master: records::master::MasterDataset::new(lake, source.clone()),
         source,
         views: pipeline.views.iter().map(speed_view).collect(),
         definitions: DefinitionNumber(1),

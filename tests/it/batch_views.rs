@@ -10,11 +10,12 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use lake::{Lake, LakeError};
+use positions::{Cut, Incarnation, Offset, PartitionId, Position, RecomputeId, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serving_layer::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore, ServingError};
 use tokio::task::JoinSet;
-use views::{Cut, Incarnation, Offset, PartitionId, Pipeline, Position, RecomputeId, TimestampMicros, ViewDefinition};
+use views::{Pipeline, ViewDefinition};
 
 use crate::lake::memory_lake;
 use crate::support::seeds::for_each_seed;
@@ -218,7 +219,7 @@ async fn a_publication_on_an_old_version_or_with_an_older_cut_is_refused() {
     let two = store.publish(Some(&one), None, stream(&store, &rows), facts(20), 3).await.unwrap();
     assert!(is_conflict(&store.publish(Some(&one), None, stream(&store, &rows), facts(30), 4).await));
     assert!(is_conflict(&store.publish(Some(&two), None, stream(&store, &rows), facts(19), 5).await));
-    let other = BatchFacts { definition: views::DefinitionHash(1), ..facts(30) };
+    let other = BatchFacts { definition: positions::DefinitionHash(1), ..facts(30) };
     let refused = store.publish(Some(&two), None, stream(&store, &rows), other, 6).await;
     assert!(matches!(refused, Err(ServingError::Lake(LakeError::Refused { .. }))));
     assert_eq!(store.newest().await.unwrap().unwrap().snapshot.version(), two.snapshot.version());

@@ -21,7 +21,7 @@ fn defaults_in_the_file_are_those_of_the_crates() {
     let same = |ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
         assert_eq!(format!("{ours:#?}"), format!("{theirs:#?}"), "config/default.toml against the crate's Default");
     };
-    same(&config.collector, &event_log::collector::CollectorSettings::default());
+    same(&config.collector, &collector::CollectorSettings::default());
     same(&config.archive, &batch_layer::archive::ArchiveSettings::default());
     same(&config.batch, &batch_layer::BatchSettings::default());
     same(&config.speed, &speed_layer::SpeedSettings::default());

@@ -67,8 +67,8 @@ use std::time::Duration;
 
 use ::event_log::{EventLog, LogConsumer, NewRecord, Poll, PollLimit, Record};
 use bytes::Bytes;
+use positions::{Clock, Offset, PartitionId, TimestampMicros};
 use tokio::time::Instant;
-use views::{Clock, Offset, PartitionId, TimestampMicros};
 
 use crate::support::seams::ManualClock;
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use event_log::collector::CollectorSettings;
+use collector::CollectorSettings;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use twofold::client::Client;

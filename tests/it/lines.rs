@@ -2,8 +2,8 @@
 
 use std::io::{Cursor, Read};
 
-use event_log::lines::{Chunk, Chunks, LinesError};
 use rand::Rng;
+use twofold::load::lines::{Chunk, Chunks, LinesError};
 
 use crate::collector::gzip;
 use crate::support::seeds::for_each_seed;

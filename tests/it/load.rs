@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use event_log::collector::CollectorSettings;
+use collector::CollectorSettings;
 use tempfile::TempDir;
 use twofold::client::Client;
 use twofold::load::{LoadPlan, LoadReport, load_file};

@@ -10,8 +10,6 @@ mod event_log;
 mod law;
 /// Pipeline files: good ones, every problem of bad ones, what a definition hash depends on.
 mod pipeline;
-/// Positions, borders, cuts, indexes, tiling, copies: the decisions of the law, against their definitions.
-mod protocol;
 
 /// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
 mod tidy;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int32Type, Int64Type};
 use datafusion::prelude::SessionContext;
-use event_log::decode::{decode, raw_schema};
-use event_log::master::{ArchivedPartition, Compaction, Hole, MasterDataset, MasterFacts, MasterSnapshot};
-use event_log::{EventLogError, Record};
+use event_log::Record;
 use lake::{Change, LakeError, Version};
+use positions::{Archived, Counters, Incarnation, Offset, PartitionId};
 use rand::Rng;
 use rand::seq::SliceRandom;
-use views::{Archived, Counters, Incarnation, Offset, PartitionId, SourceDefinition};
+use records::RecordsError;
+use records::decode::{decode, raw_schema};
+use records::master::{ArchivedPartition, Compaction, Hole, MasterDataset, MasterFacts, MasterSnapshot};
+use views::SourceDefinition;
 
 use crate::decode::{clicks, record, source_with};
 use crate::lake::memory_lake;
@@ -47,7 +49,7 @@ async fn append(
     partition: i32,
     range: std::ops::Range<i64>,
     nonce: u128,
-) -> Result<MasterSnapshot, EventLogError> {
+) -> Result<MasterSnapshot, RecordsError> {
     let records: Vec<Record> = range.map(|offset| click(partition, offset)).collect();
     let rows = decode(&clicks(), &records).unwrap();
     dataset.append(on, &[rows], facts_after(&clicks(), &on.facts, &records), nonce).await
@@ -141,7 +143,7 @@ async fn of_two_archivers_on_one_version_one_is_told() {
     let (left, right) = tokio::join!(append(&dataset, &one, 0, 0..5, 1), append(&dataset, &other, 0, 0..5, 2));
     let results = [left, right];
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    assert!(results.iter().any(|result| matches!(result, Err(EventLogError::Conflict { .. }))));
+    assert!(results.iter().any(|result| matches!(result, Err(RecordsError::Conflict { .. }))));
     let newest = dataset.open().await.unwrap().unwrap();
     newest.check_ledger().unwrap();
     assert_eq!(offsets(&newest.read_range(PartitionId(0), Offset(0), Offset(9)).await.unwrap()), [0, 1, 2, 3, 4]);
@@ -155,7 +157,7 @@ async fn facts_that_do_not_fit_are_refused() {
     let miscounted = MasterFacts { rows: 7, ..one.facts.clone() };
     let rows = decode(&clicks(), &[click(0, 5)]).unwrap();
     let result = dataset.append(&one, std::slice::from_ref(&rows), miscounted, 2).await;
-    assert!(matches!(result, Err(EventLogError::LedgerMismatch { files: 6, commits: 7, .. })), "{result:?}");
+    assert!(matches!(result, Err(RecordsError::LedgerMismatch { files: 6, commits: 7, .. })), "{result:?}");
     let moved_back = MasterFacts { rows: 6, ..MasterFacts::default() };
     let error = dataset.append(&one, &[rows], moved_back, 3).await.unwrap_err().to_string();
     assert!(error.contains("would move partition 0 back below 5"), "{error}");
@@ -179,7 +181,7 @@ async fn the_ledger_catches_a_lost_and_a_doubled_file() {
     let snapshot = table.commit(&one.snapshot, lost, &one.facts, 2).await.unwrap();
     assert!(matches!(
         dataset.refresh(&one).await.unwrap().check_ledger(),
-        Err(EventLogError::LedgerMismatch { files: 4, commits: 5, .. })
+        Err(RecordsError::LedgerMismatch { files: 4, commits: 5, .. })
     ));
     let rows = decode(&clicks(), &(0..10).map(|offset| click(0, offset)).collect::<Vec<_>>()).unwrap();
     let doubled = Change { add: vec![snapshot.write_file("doubled", &[rows]).await.unwrap()], ..Change::default() };
@@ -209,7 +211,7 @@ async fn a_compaction_keeps_rows_facts_and_ledger() {
     // An append came first: the same files are replaced behind it, and its facts stay.
     let three = append(&dataset, &two, 0, 10..20, 3).await.unwrap();
     let conflict = dataset.compact(&two, &compaction, 4).await;
-    assert!(matches!(conflict, Err(EventLogError::Conflict { .. })), "{conflict:?}");
+    assert!(matches!(conflict, Err(RecordsError::Conflict { .. })), "{conflict:?}");
     let four = dataset.compact(&three, &compaction, 5).await.unwrap();
     assert_eq!(four.facts, three.facts);
     assert_eq!(dataset.open().await.unwrap().unwrap().facts, three.facts);
@@ -220,7 +222,7 @@ async fn a_compaction_keeps_rows_facts_and_ledger() {
         assert_eq!(offsets(&read), (0..end).collect::<Vec<_>>());
     }
     let again = dataset.compact(&four, &compaction, 6).await;
-    assert!(matches!(again, Err(EventLogError::Lake(LakeError::NotLive { .. }))), "{again:?}");
+    assert!(matches!(again, Err(RecordsError::Lake(LakeError::NotLive { .. }))), "{again:?}");
     // Older versions are read as they were; those that never were are an error with words.
     assert_eq!(dataset.open_at(Version(2)).await.unwrap().facts, two.facts);
     let gone = dataset.open_at(Version(9)).await.unwrap_err();
@@ -237,7 +239,7 @@ async fn a_compaction_that_would_change_rows_is_refused() {
     let one = append(&dataset, &created, 0, 0..10, 1).await.unwrap();
     let short = merged(&one, "short", |rows| rows.slice(0, 9)).await;
     let result = dataset.compact(&one, &short, 2).await;
-    assert!(matches!(result, Err(EventLogError::LedgerMismatch { files: 9, commits: 10, .. })), "{result:?}");
+    assert!(matches!(result, Err(RecordsError::LedgerMismatch { files: 9, commits: 10, .. })), "{result:?}");
     // As many rows, but not the same: the last one is there twice, the first one is not.
     let moved = merged(&one, "moved", |rows| {
         let at: Vec<usize> = (0..10).collect();
@@ -249,7 +251,7 @@ async fn a_compaction_that_would_change_rows_is_refused() {
     })
     .await;
     let result = dataset.compact(&one, &moved, 3).await;
-    assert!(matches!(result, Err(EventLogError::RowsDiffer { .. })), "{result:?}");
+    assert!(matches!(result, Err(RecordsError::RowsDiffer { .. })), "{result:?}");
     let newest = dataset.open().await.unwrap().unwrap();
     assert_eq!((newest.snapshot.version(), &newest.facts), (one.snapshot.version(), &one.facts));
     newest.check_ledger().unwrap();
@@ -260,7 +262,7 @@ async fn a_compaction_that_would_change_rows_is_refused() {
     let broken = dataset.refresh(&one).await.unwrap();
     let rest = merged(&broken, "rest", |rows| rows).await;
     let result = dataset.compact(&broken, &rest, 5).await;
-    assert!(matches!(result, Err(EventLogError::LedgerMismatch { .. })), "{result:?}");
+    assert!(matches!(result, Err(RecordsError::LedgerMismatch { .. })), "{result:?}");
 }
 
 #[tokio::test]
@@ -282,7 +284,7 @@ async fn a_table_of_other_columns_is_refused_with_the_difference() {
     ] {
         let changed = MasterDataset::new(&lake, Arc::new(source_with(columns)));
         for error in [changed.create().await.unwrap_err(), changed.open().await.unwrap_err()] {
-            assert!(matches!(error, EventLogError::Unusable(_)));
+            assert!(matches!(error, RecordsError::Unusable(_)));
             assert!(error.to_string().contains(words), "{error}");
         }
     }

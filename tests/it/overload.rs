@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::join_all;
+use positions::PositionToken;
 use serde_json::json;
 use twofold::client::{Client, SendOutcome};
-use views::PositionToken;
 
 use crate::support::parts::{Kind, Parts};
 use crate::support::process::{Running, Setup, memory_peak};

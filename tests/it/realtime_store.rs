@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serving_layer::memory::MemoryStore;
-use serving_layer::redis::{RedisSettings, RedisStore};
-use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap, named_blobs};
-use views::{
+use positions::{
     Counters, DefinitionHash, DefinitionNumber, Incarnation, Index, IndexStamp, Offset, PartitionId, Position, Run,
     RunId, RunView, SourceName, TimestampMicros,
 };
+use serving_layer::memory::MemoryStore;
+use serving_layer::redis::{RedisSettings, RedisStore};
+use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap, named_blobs};
 
 use crate::support::redis::RedisServer;
 use crate::support::seams::ManualClock;

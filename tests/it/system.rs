@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use batch_layer::recompute::Mode;
+use positions::ViewName;
 use serde_json::{Value, json};
 use twofold::client::{Client, Receipt, SendOutcome};
 use twofold::config::{Config, Sources};
 use twofold::system::System;
-use views::{Pipeline, ViewName};
+use views::Pipeline;
 
 use crate::support::parts::{Kind, Parts};
 use compaction::answers_stay_the_same_while_raw_files_are_compacted;

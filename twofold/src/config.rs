@@ -26,7 +26,7 @@ pub use sections::Secret;
 
 use batch_layer::BatchSettings;
 use batch_layer::archive::ArchiveSettings;
-use event_log::collector::CollectorSettings;
+use collector::CollectorSettings;
 use event_log::kafka::KafkaSettings;
 use layers::Layers;
 use query_gateway::GatewaySettings;

@@ -1,10 +1,10 @@
 //! The world's clock and the world's chance: the only place where the system reads them.
 //!
-//! Why so: every other part takes `views::Clock` and `views::IdSource`, so that a run can be replayed from its seed.
+//! Why so: every other part takes `positions::Clock` and `positions::IdSource`, so that a run can be replayed from its seed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use views::{Clock, IdSource, TimestampMicros};
+use positions::{Clock, IdSource, TimestampMicros};
 
 /// The clock of the machine, in UTC.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,6 +12,7 @@
 //! says that it is not, and how many lines may count twice.
 
 mod chunk;
+pub mod lines;
 mod run;
 
 pub use chunk::{LoadReport, Pending};

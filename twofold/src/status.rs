@@ -9,10 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use batch_layer::archive::{ArchiveState, ArchiveStatus};
 use batch_layer::run::BatchStatus;
+use positions::{Offset, PartitionId, SourceName};
 use query_gateway::{PartitionFacts, StatusSource, SystemFacts};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use views::{Offset, PartitionId, SourceDefinition, SourceName};
+use views::SourceDefinition;
 
 use crate::health::Health;
 use crate::wiring::Parts;

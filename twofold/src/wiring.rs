@@ -14,12 +14,13 @@ use lake::Lake;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, RetryConfig};
+use positions::{Clock, DefinitionNumber, IdSource};
 use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
 use serving_layer::registry::DefinitionRegistry;
 use tracing::error;
-use views::{Clock, DefinitionNumber, IdSource, Pipeline};
+use views::Pipeline;
 
 use crate::config::{Config, LakeLocation, LakeSettings, LogSettings, RealtimeSettings, S3Settings};
 use crate::data_dir::DataDir;

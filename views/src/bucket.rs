@@ -8,9 +8,10 @@ use datafusion::arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
 
+use crate::Bucket;
 use crate::civil::{date_of, day_of};
 use crate::date_bin::{DAY_MICROS, date_bin};
-use crate::{Bucket, TimestampMicros};
+use positions::TimestampMicros;
 
 const HOUR_MICROS: i64 = 3_600_000_000;
 

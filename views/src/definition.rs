@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use crate::{BorderRule, DefinitionHash, SourceName, ViewName};
+use positions::{BorderRule, DefinitionHash, SourceName, ViewName};
 
 /// Key columns that both layers add to a source's declared columns; every name that starts with `_` is ours.
 pub mod column {

@@ -6,7 +6,8 @@
 use arrow::datatypes::Schema;
 use sha2::{Digest, Sha256};
 
-use crate::{Bucket, DefinitionHash, SourceDefinition};
+use crate::{Bucket, SourceDefinition};
+use positions::DefinitionHash;
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
 pub(crate) const STATE_FORMAT: u32 = 2;

@@ -11,7 +11,7 @@
 //! fails: the rows stay in memory, and polling stops until they are committed. Nothing is skipped while the log fails:
 //! what was read and not taken is read again.
 //! Not here: the loop, and reading on while a commit is written (`../run.rs`); the decisions on records (`pending.rs`);
-//! decoding (`event_log::decode`).
+//! decoding (`records::decode`).
 //! Why so: writing a file costs more than reading what is in it, so both happen at a time; one commit in flight keeps
 //! the order strict and the memory bounded by two commits.
 
@@ -21,11 +21,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::master::{MasterDataset, MasterFacts, MasterSnapshot};
-use event_log::positions::check_fingerprint;
+use event_log::check_fingerprint;
 use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit, Record};
+use positions::{Backoff, Clock, IdSource, Offset, PartitionId, TimestampMicros};
+use records::RecordsError;
+use records::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use tokio::sync::watch;
-use views::{Backoff, Clock, IdSource, Offset, PartitionId, SourceDefinition, TimestampMicros};
+use views::SourceDefinition;
 
 pub use pending::{Jump, Pending};
 
@@ -201,7 +203,7 @@ impl<'a> Archiver<'a> {
 
     /// Whether the partitions were last listed longer ago than `interval`.
     pub(crate) fn is_listing_due(&self, interval: Duration) -> bool {
-        self.components.clock.now().micros_since(self.listed_at) >= views::micros(interval)
+        self.components.clock.now().micros_since(self.listed_at) >= positions::micros(interval)
     }
 
     /// Whether what was read must be committed before more is read.
@@ -224,9 +226,7 @@ impl<'a> Archiver<'a> {
 
     /// The work that commits what was sealed, if anything; tell [`Self::settle`] how it ended. May be asked for again.
     /// A conflict is told only where positions moved: behind a compaction the same rows are appended once more.
-    pub(crate) fn commit(
-        &self,
-    ) -> Option<impl Future<Output = Result<MasterSnapshot, EventLogError>> + Send + 'static> {
+    pub(crate) fn commit(&self) -> Option<impl Future<Output = Result<MasterSnapshot, RecordsError>> + Send + 'static> {
         let sealed = Arc::clone(self.sealed.as_ref()?);
         let (master, snapshot) = (self.components.master.clone(), self.snapshot.clone());
         let ids = Arc::clone(&self.components.ids);
@@ -234,10 +234,10 @@ impl<'a> Archiver<'a> {
     }
 
     /// Takes the end of a commit in. On an error the rows are kept: commit them again.
-    pub(crate) fn settle(&mut self, outcome: Result<MasterSnapshot, EventLogError>) -> Result<Committed, BatchError> {
+    pub(crate) fn settle(&mut self, outcome: Result<MasterSnapshot, RecordsError>) -> Result<Committed, BatchError> {
         match outcome {
             Ok(next) => self.continue_from(next),
-            Err(EventLogError::Conflict { .. }) => return Ok(Committed::Raced),
+            Err(RecordsError::Conflict { .. }) => return Ok(Committed::Raced),
             Err(error) => return Err(error.into()),
         }
         Ok(Committed::Done)
@@ -278,7 +278,7 @@ impl<'a> Archiver<'a> {
         for jump in self.pending.jumps(&records) {
             self.explain(jump).await?;
         }
-        let rows = event_log::decode::decode(&self.components.source, &records)?;
+        let rows = records::decode::decode(&self.components.source, &records)?;
         self.pending.take(&records, rows, self.components.clock.now());
         Ok(())
     }
@@ -313,13 +313,13 @@ async fn append(
     from: MasterSnapshot,
     sealed: &Pending,
     ids: &dyn IdSource,
-) -> Result<MasterSnapshot, EventLogError> {
+) -> Result<MasterSnapshot, RecordsError> {
     let mut on = from;
     let mut left = ATTEMPTS;
     loop {
         left -= 1;
         let appended = master.append(&on, sealed.batches(), sealed.facts().clone(), ids.next_id()).await;
-        let Err(conflict @ EventLogError::Conflict { .. }) = appended else { return appended };
+        let Err(conflict @ RecordsError::Conflict { .. }) = appended else { return appended };
         let newest = master.refresh(&on).await?;
         let is_behind = newest.snapshot.version() > on.snapshot.version() && newest.facts == on.facts;
         if !is_behind || left == 0 {

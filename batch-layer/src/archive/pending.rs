@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
 use event_log::Record;
-use event_log::decode::column;
-use event_log::master::{ArchivedPartition, Hole, MasterFacts};
-use views::{Archived, BorderRule, Counters, Incarnation, Offset, PartitionId, Position, TimestampMicros};
+use positions::{Archived, BorderRule, Counters, Incarnation, Offset, PartitionId, Position, TimestampMicros};
+use records::decode::column;
+use records::master::{ArchivedPartition, Hole, MasterFacts};
 
 use super::ArchiveSettings;
 
@@ -132,7 +132,7 @@ impl Pending {
     /// Whether it is time to commit: by age, by bytes or by rows.
     pub fn is_due(&self, now: TimestampMicros, settings: &ArchiveSettings) -> bool {
         let Some(since) = self.since else { return false };
-        now.micros_since(since) >= views::micros(settings.commit_interval)
+        now.micros_since(since) >= positions::micros(settings.commit_interval)
             || self.bytes >= settings.commit_bytes
             || self.rows >= settings.commit_rows as u64
     }

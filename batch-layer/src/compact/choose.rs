@@ -11,8 +11,8 @@
 use std::collections::BTreeMap;
 
 use datafusion::scalar::ScalarValue;
-use event_log::decode::column as raw;
 use lake::DataFile;
+use records::decode::column as raw;
 use views::column;
 
 use crate::CompactSettings;

@@ -19,10 +19,11 @@ mod rewrite;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event_log::EventLogError;
-use event_log::master::{Compaction, MasterDataset, MasterSnapshot};
 use lake::LakeError;
-use views::{IdSource, SourceDefinition, SourceName};
+use positions::{IdSource, SourceName};
+use records::RecordsError;
+use records::master::{Compaction, MasterDataset, MasterSnapshot};
+use views::SourceDefinition;
 
 pub use choose::{Merge, choose_merges};
 pub use rewrite::rewrite;
@@ -122,8 +123,8 @@ pub async fn replace(
         }
         match master.compact(&on, compaction, ids.next_id()).await {
             Ok(next) => return Ok(Some(next)),
-            Err(EventLogError::Conflict { .. }) => on = master.refresh(&on).await?,
-            Err(EventLogError::Lake(LakeError::NotLive { .. })) => break,
+            Err(RecordsError::Conflict { .. }) => on = master.refresh(&on).await?,
+            Err(RecordsError::Lake(LakeError::NotLive { .. })) => break,
             Err(error) => return Err(error.into()),
         }
     }

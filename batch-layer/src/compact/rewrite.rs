@@ -13,11 +13,12 @@ use datafusion::datasource::provider_as_source;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream;
-use event_log::EventLogError;
-use event_log::master::{Compaction, MasterSnapshot};
 use futures::TryStreamExt;
 use lake::{DataFile, FileWriter, Version};
-use views::{IdSource, SourceDefinition, column};
+use positions::IdSource;
+use records::RecordsError;
+use records::master::{Compaction, MasterSnapshot};
+use views::{SourceDefinition, column};
 
 use super::Merge;
 use crate::raw_rows::field;
@@ -49,7 +50,7 @@ pub async fn rewrite(
     let bytes: u64 = merge.files.iter().map(|file| file.size_bytes).sum();
     let row_bytes = usize::try_from(bytes / rows.max(1) * INFLATION).unwrap_or(usize::MAX);
     let session = engine::session_for_rows(settings, row_bytes)?;
-    let table = provider_as_source(on.snapshot.scan(&merge.files).map_err(EventLogError::from)?);
+    let table = provider_as_source(on.snapshot.scan(&merge.files).map_err(RecordsError::from)?);
     let event_time = source.events.field(source.event_time).name();
     // Places make the order total: the same rows always give the same file.
     let order = [event_time, column::PARTITION, column::OFFSET].map(|name| field(name).sort(true, true));
@@ -57,7 +58,7 @@ pub async fn rewrite(
     let sorted = execute_stream(session.create_physical_plan(&plan).await?, session.task_ctx())?;
     let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
     let name = format!("{:032x}", ids.next_id());
-    let file = on.snapshot.file_writer_until(last, &name, on.snapshot.schema()).map_err(EventLogError::from)?;
+    let file = on.snapshot.file_writer_until(last, &name, on.snapshot.schema()).map_err(RecordsError::from)?;
     Ok(Some(Compaction { old: merge.files, new: vec![write(sorted, file, &on.snapshot.schema()).await?], last }))
 }
 
@@ -69,8 +70,8 @@ async fn write(
 ) -> Result<DataFile, BatchError> {
     while let Some(batch) = rows.try_next().await? {
         // Columns by position: the engine may call NOT NULL what is nullable here.
-        let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).map_err(EventLogError::from)?;
-        file.write(&batch).await.map_err(EventLogError::from)?;
+        let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).map_err(RecordsError::from)?;
+        file.write(&batch).await.map_err(RecordsError::from)?;
     }
-    Ok(file.finish().await.map_err(EventLogError::from)?)
+    Ok(file.finish().await.map_err(RecordsError::from)?)
 }

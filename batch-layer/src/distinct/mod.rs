@@ -27,8 +27,9 @@ use std::sync::Arc;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream_partitioned;
-use event_log::decode::column as raw;
-use views::{Cut, column};
+use positions::Cut;
+use records::decode::column as raw;
+use views::column;
 
 pub(crate) use filter::keep_first;
 pub(crate) use search::Copies;

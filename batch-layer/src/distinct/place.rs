@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use views::{Offset, PartitionId};
+use positions::{Offset, PartitionId};
 
 use crate::BatchError;
 

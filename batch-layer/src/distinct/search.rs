@@ -5,7 +5,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
-use views::{Cut, PartitionId};
+use positions::{Cut, PartitionId};
 
 use super::place::{Place, PlaceSet};
 

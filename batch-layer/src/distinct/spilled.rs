@@ -6,7 +6,7 @@
 //! Why so: sorting a whole shard is the fast way, and with the default memory the only one taken.
 
 use datafusion::execution::memory_pool::MemoryReservation;
-use views::Cut;
+use positions::Cut;
 
 use super::room::Room;
 use super::search::{Copies, Firsts, Sighting};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use views::{Offset, PartitionId};
+use positions::{Offset, PartitionId};
 
 use super::ends::Ends;
 use crate::{PollLimit, Record};

@@ -15,9 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::FutureExt;
+use positions::{Offset, PartitionId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use views::{Offset, PartitionId};
 
 /// The time between two questions.
 const INTERVAL: Duration = Duration::from_secs(1);

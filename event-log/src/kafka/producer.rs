@@ -8,12 +8,12 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::future::join_all;
+use positions::{Offset, PartitionId};
 use rdkafka::ClientConfig;
 use rdkafka::client::Client;
 use rdkafka::producer::future_producer::{Delivery, DeliveryFuture, FutureProducerContext};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tracing::warn;
-use views::{Offset, PartitionId};
 
 use super::context::LogContext;
 use super::error::{append_error, call_error};

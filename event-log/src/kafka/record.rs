@@ -1,9 +1,9 @@
 //! Kafka messages as records. Pure.
 
 use bytes::Bytes;
+use positions::{Offset, PartitionId, TimestampMicros};
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
-use views::{Offset, PartitionId, TimestampMicros};
 
 use crate::Record;
 

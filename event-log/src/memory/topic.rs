@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use views::{Offset, PartitionId, TimestampMicros, micros};
+use positions::{Offset, PartitionId, TimestampMicros, micros};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::group::partition;

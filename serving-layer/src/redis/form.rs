@@ -1,6 +1,6 @@
 //! The form of names and indexes in Redis.
 
-use views::Index;
+use positions::Index;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ServingError;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use positions::Index;
 use redis::Value;
-use views::Index;
 
 use super::error::unexpected;
 use super::form::decode_index;

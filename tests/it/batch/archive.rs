@@ -13,11 +13,11 @@ use batch_layer::BatchError;
 use batch_layer::archive::ArchiveState;
 use batch_layer::run::run_archive;
 use event_log::EventLogError;
-use event_log::decode::column;
-use event_log::master::{Hole, MasterSnapshot};
+use positions::{Offset, PartitionId};
 use rand::Rng;
+use records::decode::column;
+use records::master::{Hole, MasterSnapshot};
 use tokio_util::sync::CancellationToken;
-use views::{Offset, PartitionId};
 
 use super::world::{World, end_of, wait_until};
 use crate::support::seeds::seeds;

@@ -14,13 +14,13 @@ use batch_layer::recompute::{Mode, Outcome, recompute};
 use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_archive, run_batch};
 use batch_layer::{BatchError, BatchParts, BatchSettings, CompactSettings, RecomputeSettings};
 use datafusion::scalar::ScalarValue;
-use event_log::master::{Compaction, MasterDataset, MasterSnapshot};
 use lake::DataFile;
 use object_store::ObjectStoreExt;
+use positions::{IdSource, Offset, PartitionId};
 use rand::Rng;
+use records::master::{Compaction, MasterDataset, MasterSnapshot};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use views::{IdSource, Offset, PartitionId};
 
 use super::archive::{check_holds_all, poll_at_most};
 use super::recompute::{all_finished, check_equals_fold};
@@ -38,7 +38,7 @@ fn parts(world: &World) -> BatchParts {
     BatchParts {
         lake: world.lake.clone(),
         pipeline: Arc::clone(&world.pipeline),
-        clock: Arc::clone(&world.clock) as Arc<dyn views::Clock>,
+        clock: Arc::clone(&world.clock) as Arc<dyn positions::Clock>,
         ids: Arc::clone(&world.ids) as Arc<dyn IdSource>,
     }
 }
@@ -58,7 +58,7 @@ async fn world_of_small_files(seed: u64, count: usize) -> World {
 fn singly(world: &mut World, backoff: Duration) -> ArchiveSettings {
     let mut settings = world.archive_settings();
     settings.poll.records = 2;
-    settings.backoff = views::Backoff { first: backoff, most: backoff };
+    settings.backoff = positions::Backoff { first: backoff, most: backoff };
     settings
 }
 
@@ -238,7 +238,7 @@ fn append_hole(master: &MasterDataset, nonce: u128) {
         let known = facts.partitions.get_mut(&partition).unwrap();
         let from = known.archived.end.offset;
         known.archived.end = known.archived.end.at_offset(Offset(from.0 + 1));
-        facts.holes.push(event_log::master::Hole { partition, from, to: Offset(from.0 + 1) });
+        facts.holes.push(records::master::Hole { partition, from, to: Offset(from.0 + 1) });
         master.append(&on, &[], facts, nonce).await.unwrap();
     });
 }

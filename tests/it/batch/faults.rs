@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
 use object_store::{ObjectStore, Result as StoreResult};
-use views::{Offset, PartitionId};
+use positions::{Offset, PartitionId};
 
 use crate::support::object_layer::Layer;
 

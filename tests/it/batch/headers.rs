@@ -13,18 +13,17 @@ use batch_layer::archive::{ArchiveComponents, ArchiveSettings};
 use batch_layer::recompute::{Mode, RecomputeComponents, recompute};
 use batch_layer::run::run_archive;
 use bytes::Bytes;
-use event_log::master::MasterDataset;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
 use lake::Lake;
+use positions::{Clock, Cut, DefinitionNumber, IdSource, Offset, PartitionId, tile};
+use records::master::MasterDataset;
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{
-    Clock, Cut, DefinitionNumber, IdSource, Offset, PartitionId, Pipeline, SourceDefinition, ViewDefinition, tile,
-};
+use views::{Pipeline, SourceDefinition, ViewDefinition};
 
 use super::world::{START, end_of, wait_until};
 use crate::support::seams::{ManualClock, SeededIds};

@@ -7,8 +7,9 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Float64Type};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use positions::{Counters, PartitionId};
 use serving_layer::{BatchVersion, BatchViewStore};
-use views::{Compiled, Counters, PartitionId, ViewDefinition};
+use views::{Compiled, ViewDefinition};
 
 use super::world::{Event, HOUR, SECOND, Sent, World};
 

@@ -8,12 +8,12 @@ use batch_layer::BatchParts;
 use batch_layer::recompute::{Mode, Outcome, recompute};
 use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_batch};
 use batch_layer::{BatchError, BatchSettings, RecomputeSettings};
-use event_log::EventLogError;
 use lake::Change;
+use positions::{Offset, PartitionId, ViewName};
 use rand::Rng;
+use records::RecordsError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use views::{Offset, PartitionId, ViewName};
 
 use super::oracle::{Cell, Rows, by_page, counters, distinct, finished, hits_by_day};
 use super::world::{Event, GRID, HOUR, START, World};
@@ -239,7 +239,7 @@ async fn a_ledger_mismatch_stops_publication() {
     let round = recompute(&world.recompute_components(), Mode::Incremental, &settings(1 << 30)).await;
     for (view, outcome) in round {
         let error = outcome.unwrap_err();
-        assert!(matches!(*error, BatchError::Log(EventLogError::LedgerMismatch { .. })), "{view}: {error}");
+        assert!(matches!(*error, BatchError::Records(RecordsError::LedgerMismatch { .. })), "{view}: {error}");
     }
     assert!(world.newest(&world.view("by_page")).await.is_none());
 }
@@ -269,8 +269,8 @@ async fn the_batch_loop_runs_a_round_on_request() {
     let parts = BatchParts {
         lake: world.lake.clone(),
         pipeline: Arc::clone(&world.pipeline),
-        clock: Arc::clone(&world.clock) as Arc<dyn views::Clock>,
-        ids: Arc::clone(&world.ids) as Arc<dyn views::IdSource>,
+        clock: Arc::clone(&world.clock) as Arc<dyn positions::Clock>,
+        ids: Arc::clone(&world.ids) as Arc<dyn positions::IdSource>,
     };
     let batch = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
     let shutdown = CancellationToken::new();

@@ -9,16 +9,17 @@ use batch_layer::RecomputeSettings;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
 use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
 use batch_layer::run::run_archive;
-use event_log::master::{MasterDataset, MasterSnapshot};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord, PollLimit};
 use lake::Lake;
+use positions::{Clock, Offset, PartitionId, ViewName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use records::master::{MasterDataset, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{Clock, Offset, PartitionId, Pipeline, SourceDefinition, ViewDefinition, ViewName};
+use views::{Pipeline, SourceDefinition, ViewDefinition};
 
 use super::faults::{FailingLog, FailingStore, Faults};
 use super::store::YieldingStore;
@@ -163,7 +164,7 @@ impl World {
             master: self.master(),
             source: self.source(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn views::IdSource>,
+            ids: Arc::clone(&self.ids) as Arc<dyn positions::IdSource>,
             status,
         };
         (components, told)
@@ -175,7 +176,7 @@ impl World {
             commit_interval: Duration::ZERO,
             poll: PollLimit { records: self.rng.random_range(1..40), bytes: 1 << 20, wait: Duration::from_millis(2) },
             partitions_interval: Duration::ZERO,
-            backoff: views::Backoff { first: Duration::from_millis(1), most: Duration::from_millis(5) },
+            backoff: positions::Backoff { first: Duration::from_millis(1), most: Duration::from_millis(5) },
             ..ArchiveSettings::default()
         }
     }
@@ -223,7 +224,7 @@ impl World {
             master: self.master(),
             views: self.pipeline.views.clone(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn views::IdSource>,
+            ids: Arc::clone(&self.ids) as Arc<dyn positions::IdSource>,
         }
     }
 

@@ -6,11 +6,11 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use positions::PositionToken;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use views::PositionToken;
 
 use super::{PAGES, SOURCE, World};
 use crate::support::process::{DEADLINE, DECODER_PANIC};

@@ -2,11 +2,11 @@
 
 use std::io::Write;
 
-use event_log::decode::decode;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use positions::{Offset, PartitionId, PositionToken, SourceName, TimestampMicros};
+use records::decode::decode;
 use serde_json::{Value, json};
-use views::{Offset, PartitionId, PositionToken, SourceName, TimestampMicros};
 
 use super::fake::Mood;
 use super::{Answer, JSON, LINES, Server, event};

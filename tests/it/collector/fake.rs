@@ -5,8 +5,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
+use positions::{Offset, PartitionId};
 use tokio::sync::Semaphore;
-use views::{Offset, PartitionId};
 
 /// What the log does with records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event_log::collector::CollectorSettings;
+use collector::CollectorSettings;
 use futures::{StreamExt, stream};
 use reqwest::Body;
 use serde_json::json;

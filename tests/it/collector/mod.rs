@@ -6,7 +6,7 @@ mod limits;
 
 use std::sync::Arc;
 
-use event_log::collector::{Collector, CollectorComponents, CollectorSettings, router};
+use collector::{Collector, CollectorComponents, CollectorSettings, router};
 use reqwest::{Body, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;

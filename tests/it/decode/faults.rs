@@ -4,9 +4,9 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::util::pretty::pretty_format_batches;
 use event_log::Record;
-use event_log::decode::{Rejection, decode, good_rows, guarded, raw_schema};
 use rand::Rng;
 use rand::rngs::StdRng;
+use records::decode::{Rejection, decode, good_rows, guarded, raw_schema};
 use serde::de::IgnoredAny;
 
 use super::{clicks, decode_one, error, record, source_with};

@@ -7,12 +7,13 @@ mod types;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::records::decode::{column, decode};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use bytes::Bytes;
 use event_log::Record;
-use event_log::decode::{column, decode};
-use views::{BorderRule, Offset, PartitionId, SourceDefinition, SourceName, TimestampMicros};
+use positions::{BorderRule, Offset, PartitionId, SourceName, TimestampMicros};
+use views::SourceDefinition;
 
 /// 2026-01-31T12:00:00Z: the record timestamp of all tests here.
 pub const NOW: i64 = 1_769_860_800_000_000;

@@ -6,11 +6,11 @@ use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use arrow::util::pretty::pretty_format_batches;
 use bytes::Bytes;
 use event_log::Record;
-use event_log::decode::{
+use positions::{EventKey, TimestampMicros, event_key};
+use records::decode::{
     MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, column, counters, decode, event_ids, event_keys, good_rows, marks,
     raw_schema, time_as_sent,
 };
-use views::{EventKey, TimestampMicros, event_key};
 
 use super::{NOW, check_rejected, clicks, decode_one, error, record, source_with};
 

@@ -202,6 +202,6 @@ fn structs_and_lists_follow_the_same_rules_inside() {
 #[test]
 fn a_type_that_events_cannot_have_is_a_defect_of_the_definition() {
     let source = source_with(vec![Field::new("v", DataType::Binary, true)]);
-    let refused = event_log::decode::decode(&source, &[]).unwrap_err();
+    let refused = records::decode::decode(&source, &[]).unwrap_err();
     assert!(refused.to_string().contains("column v has type Binary"), "{refused}");
 }

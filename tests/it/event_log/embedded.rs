@@ -8,13 +8,13 @@ use ::event_log::embedded::{EmbeddedBroker, EmbeddedSettings};
 use ::event_log::kafka::{KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, EventLogError};
 use async_trait::async_trait;
+use positions::{Offset, PartitionId};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use views::{Offset, PartitionId};
 
 use super::suite::{self, Fixture};
 use super::{PATIENCE, append, numbered, read, reader_of};

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ::event_log::kafka::{KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, EventLogError, LogConsumer, Poll};
 use async_trait::async_trait;
+use positions::{Offset, PartitionId};
 use tests::services::Services;
 use tokio::time::Instant;
-use views::{Offset, PartitionId};
 
 use super::suite::{self, Fixture};
 use super::{PATIENCE, append, limit, numbered, read, reader_of};

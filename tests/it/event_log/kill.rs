@@ -49,7 +49,7 @@ async fn acknowledged_records_outlive_a_killed_process() {
         acknowledged.extend(lines);
     }
     let (_broker, log) = open(folder.path()).await;
-    let end = log.bounds("t", views::PartitionId(0)).await.unwrap().high.0 as usize;
+    let end = log.bounds("t", positions::PartitionId(0)).await.unwrap().high.0 as usize;
     let records = read(reader_of(&log, "t").await.as_mut(), end).await;
     for (offset, number) in acknowledged {
         let found = &records[offset as usize];

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ::event_log::check_fingerprint;
 use ::event_log::memory::MemoryLog;
-use ::event_log::positions::check_fingerprint;
 use ::event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll};
 use async_trait::async_trait;
-use views::{Offset, PartitionId};
+use positions::{Offset, PartitionId};
 
 use super::suite::{self, Fixture, positions};
 use super::{append, clock, limit, numbered, read, reader_of};

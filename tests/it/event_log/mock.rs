@@ -8,11 +8,11 @@ use std::time::Duration;
 use ::event_log::kafka::{Compression, KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, EventLogError, Poll};
 use async_trait::async_trait;
+use positions::{Offset, PartitionId};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::Instant;
-use views::{Offset, PartitionId};
 
 use super::suite::{self, Fixture};
 use super::{PATIENCE, append, limit, read, record};

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ::event_log::positions::check_fingerprint;
+use ::event_log::check_fingerprint;
 use ::event_log::{EventLog, EventLogError, Poll, PollLimit, Record};
 use async_trait::async_trait;
 use bytes::Bytes;
+use positions::{Incarnation, Offset, PartitionId, Position};
 use tokio::time::Instant;
-use views::{Incarnation, Offset, PartitionId, Position};
 
 use super::{append, limit, numbered, read, read_until_assigned, reader_of, record, starts};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use positions::{Offset, PartitionId, TimestampMicros};
 use query_gateway::{Envelope, GatewayError, GatewaySettings};
 use serving_layer::BlobKey;
-use views::{Offset, PartitionId, TimestampMicros};
 
 use super::world::{World, check_against_fold, event, request};
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use positions::{Offset, PartitionId};
 use query_gateway::{SqlRequest, run};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
-use views::{Offset, PartitionId};
 
 use super::world::{World, check_against_fold, event, request};
 use crate::support::seeds::seeds;

@@ -13,17 +13,17 @@ use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use async_trait::async_trait;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use positions::{
+    Counters, Cut, DefinitionNumber, Fingerprint, IdSource, Incarnation, Index, IndexStamp, Offset, PartitionId,
+    Position, PositionToken, RecomputeId, Run, RunId, RunView, SourceName, TimestampMicros,
+};
 use query_gateway::{
     Gateway, GatewayComponents, GatewayError, GatewaySettings, MetricsText, PartitionFacts, RowsAnswer, RowsRequest,
     SqlAnswer, SqlRequest, StatusSource, SystemFacts,
 };
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, Lake, PartitionKey, RealtimeStore, Swap, blob};
-use views::{
-    Compiled, Counters, Cut, DefinitionNumber, Fingerprint, IdSource, Incarnation, Index, IndexStamp, Offset,
-    PartitionId, Pipeline, Position, PositionToken, RecomputeId, Run, RunId, RunView, SourceName, TimestampMicros,
-    ViewDefinition, bucket_of, column,
-};
+use views::{Compiled, Pipeline, ViewDefinition, bucket_of, column};
 
 use crate::support::flaky_store::FlakyStore;
 use crate::support::seams::{ManualClock, SeededIds};
@@ -139,7 +139,7 @@ impl World {
 
     /// Writes an index without runs, as a worker does that starts on an empty partition.
     pub(super) async fn own(&self, partition: i32) {
-        self.own_as_of(partition, views::Clock::now(self.clock.as_ref())).await;
+        self.own_as_of(partition, positions::Clock::now(self.clock.as_ref())).await;
     }
 
     /// Says of an empty partition when its worker saw its end.
@@ -185,7 +185,7 @@ impl World {
         self.memory.put_blobs(&key, blobs, LONG).await.unwrap();
         let counters = Counters { rows: events.num_rows() as u64, ..Counters::default() };
         let run = Run { id, from, to, views: held, counters, starts_at_border: true };
-        let now = views::Clock::now(self.clock.as_ref());
+        let now = positions::Clock::now(self.clock.as_ref());
         let start = Index::new(IndexStamp(self.ids.next_id()), DefinitionNumber(1), from, now);
         let stamp = IndexStamp(self.ids.next_id());
         let next = index.as_ref().unwrap_or(&start).append(stamp, DefinitionNumber(1), run, now).unwrap();
@@ -223,7 +223,7 @@ impl World {
             cut: Cut(cut.collect()),
             raw_version: 1,
             recompute: RecomputeId(self.ids.next_id()),
-            published_at: views::Clock::now(self.clock.as_ref()),
+            published_at: positions::Clock::now(self.clock.as_ref()),
             is_full: true,
             counters: counters.collect(),
             holes: Vec::new(),

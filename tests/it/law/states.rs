@@ -13,9 +13,10 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::functions::datetime::expr_fn::date_bin;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
+use positions::TimestampMicros;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use views::{Bucket, Compiled, DefinitionError, TimestampMicros, ViewDefinition, bucket_expr, bucket_of};
+use views::{Bucket, Compiled, DefinitionError, ViewDefinition, bucket_expr, bucket_of};
 
 use super::events::random_events;
 use super::plans::{Measures, read_view};

@@ -1,7 +1,8 @@
 //! What a definition hash depends on, and what it does not.
 
 use bytes::Bytes;
-use views::{DefinitionHash, Pipeline};
+use positions::DefinitionHash;
+use views::Pipeline;
 
 use super::EDITS;
 

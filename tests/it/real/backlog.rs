@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use ::event_log::kafka::{KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, NewRecord};
+use positions::{Offset, PositionToken, SourceName, TimestampMicros};
 use serde_json::json;
-use views::{Offset, PositionToken, SourceName, TimestampMicros};
 
 use super::{VIEW, World, event};
 use crate::support::process::{Running, memory_peak};

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use batch_layer::archive::ArchiveStatus;
 use event_log::EventLog;
+use positions::{Offset, PartitionId, SourceName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serving_layer::PartitionKey;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use views::{Offset, PartitionId, SourceName};
 
 use super::chance::Part;
 use super::plan::{Act, ROLES};

@@ -1,9 +1,9 @@
 //! The clocks of a simulated world: virtual time, and for each role a clock of its own that may be wrong.
 
+use positions::{Clock, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
-use views::{Clock, TimestampMicros};
 
 const START: i64 = 1_700_000_000_000_000;
 

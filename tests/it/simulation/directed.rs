@@ -1,7 +1,7 @@
 //! Interleavings by hand that random search rarely meets; each was a counter-example of the protocol's model when one
 //! rule was left out.
 
-use views::{
+use positions::{
     Counters, DefinitionHash, DefinitionNumber, Fingerprint, Incarnation, Index, IndexRefusal, IndexStamp, Offset,
     Position, Run, RunId, RunView, Start, TilingGap, TimestampMicros, choose_start, tile,
 };

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
+use positions::{Offset, PartitionId};
 use tokio::time::{Instant, sleep};
-use views::{Offset, PartitionId};
 
 use super::chance::{Gate, Part};
 

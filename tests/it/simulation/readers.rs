@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
-use event_log::master::Hole;
+use positions::{Offset, PartitionId};
 use query_gateway::{Envelope, Gateway, GatewayError, RowsAnswer, RowsRequest};
-use views::{Offset, PartitionId};
+use records::master::Hole;
 
 use super::traffic::View;
 use super::world::World;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use positions::{DefinitionHash, Index, IndexStamp};
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap, named_blobs};
-use views::{DefinitionHash, Index, IndexStamp};
 
 use super::chance::{Gate, Part};
 use super::plan::Bug;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
-use event_log::master::Hole;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord};
+use positions::{Offset, PartitionId, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
-use views::{Offset, PartitionId, TimestampMicros};
+use records::master::Hole;
 
 pub const TOPIC: &str = "edits";
 const HORIZON: i64 = 10_000_000;

@@ -13,22 +13,23 @@ use batch_layer::BatchParts;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
 use batch_layer::run::{BatchComponents, BatchStatus, run_archive, run_batch};
 use batch_layer::{BatchSettings, CompactSettings, RecomputeSettings};
-use event_log::master::{Hole, MasterDataset, MasterSnapshot};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, PollLimit};
 use lake::{Lake, LakeSettings};
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use positions::{Backoff, Clock, DefinitionNumber, SourceName};
 use query_gateway::{
     Gateway, GatewayComponents, GatewaySettings, MetricsText, PartitionFacts, StatusSource, SystemFacts,
 };
+use records::master::{Hole, MasterDataset, MasterSnapshot};
 use serving_layer::BatchViewStore;
 use serving_layer::memory::MemoryStore;
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use views::{Backoff, Clock, DefinitionNumber, Pipeline, SourceName};
+use views::Pipeline;
 
 use super::chance::{Chance, Gate};
 use super::clocks::{SimClock, Skew};

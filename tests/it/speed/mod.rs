@@ -5,13 +5,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use event_log::EventLogError;
-use event_log::master::Hole;
+use positions::{Clock, Cut, DefinitionNumber, IdSource, IndexStamp, Offset, PartitionId, TimestampMicros};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use records::master::Hole;
 use serving_layer::{BlobKey, RealtimeStore, Swap};
 use speed_layer::{SpeedError, SpeedSettings};
 use tokio_util::sync::CancellationToken;
-use views::{Clock, Cut, DefinitionNumber, IdSource, IndexStamp, Offset, PartitionId, TimestampMicros};
 
 use crate::support::seeds::seeds;
 
@@ -77,7 +77,7 @@ async fn merges_keep_the_answer_and_leave_few_runs() {
                 let mut is_merged = true;
                 for partition in PARTITIONS {
                     let index = system.index(partition).await.unwrap();
-                    is_merged &= views::choose_merge(&index.runs, 3, &Default::default()).is_none();
+                    is_merged &= positions::choose_merge(&index.runs, 3, &Default::default()).is_none();
                 }
                 is_merged
             })
@@ -304,7 +304,7 @@ async fn published_cuts_are_borders() {
         system.run_to_end(SpeedSettings { max_records: 1_000, ..System::settings(&mut rng) }).await;
         for (partition, cut) in &cut.0 {
             let index = system.index(*partition).await.unwrap();
-            let crosses = |run: &views::Run| run.from.offset < cut.offset && cut.offset < run.to.offset;
+            let crosses = |run: &positions::Run| run.from.offset < cut.offset && cut.offset < run.to.offset;
             assert!(!index.runs.iter().any(crosses), "a run crosses the cut at {}", cut.offset);
         }
         system.check(&Cut::default()).await;

@@ -11,21 +11,22 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use event_log::decode::decode;
-use event_log::master::{ArchivedPartition, Hole, MasterDataset};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord, Record};
 use lake::Lake;
+use positions::{
+    Archived, Clock, Counters, Cut, DefinitionNumber, IdSource, Incarnation, Index, Offset, PartitionId, Position,
+    RecomputeId, TimestampMicros, tile,
+};
 use rand::Rng;
 use rand::rngs::StdRng;
+use records::decode::decode;
+use records::master::{ArchivedPartition, Hole, MasterDataset};
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
 use speed_layer::{SpeedComponents, SpeedError, SpeedSettings, SpeedView};
 use tokio_util::sync::CancellationToken;
-use views::{
-    Archived, Clock, Compiled, Counters, Cut, DefinitionNumber, IdSource, Incarnation, Index, Offset, PartitionId,
-    Pipeline, Position, RecomputeId, SourceDefinition, TimestampMicros, ViewDefinition, tile,
-};
+use views::{Compiled, Pipeline, SourceDefinition, ViewDefinition};
 
 use crate::support::flaky_store::FlakyStore;
 use crate::support::seams::{ManualClock, SeededIds};

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use positions::{Index, IndexStamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap};
-use views::{Index, IndexStamp};
 
 /// Wraps a store.
 pub struct FlakyStore {
@@ -79,7 +79,7 @@ impl FlakyStore {
             return Ok(false);
         }
         let Some(stored) = self.inner.read_index(partition).await? else { return Ok(false) };
-        let is_new = |run: &views::Run| stored.runs.iter().all(|held| held.id != run.id);
+        let is_new = |run: &positions::Run| stored.runs.iter().all(|held| held.id != run.id);
         Ok(stored.head == next.head && next.runs.iter().any(is_new))
     }
 

@@ -4,9 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use positions::{Clock, IdSource, TimestampMicros};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use views::{Clock, IdSource, TimestampMicros};
 
 /// A clock that stands until it is moved.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use positions::ViewName;
 use serde_json::{Value, json};
-use views::ViewName;
 
 use super::{DEADLINE, Kind, Mode, World, publish_all_of, rows_of, send};
 

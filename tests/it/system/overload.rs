@@ -25,14 +25,14 @@ pub(super) async fn a_collector_asked_too_much_counts_what_it_accepted(kind: Kin
     config.collector.max_in_flight_requests = SENDERS / 2;
     let (system, client) = world.start_with(config).await;
     let (accepted, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-    let token = tokio::sync::Mutex::new(views::PositionToken::default());
+    let token = tokio::sync::Mutex::new(positions::PositionToken::default());
     join_all((0..SENDERS).map(async |sender| {
         for request in 0..REQUESTS {
             // What is refused is not sent again: then the count shows that none of it was stored.
             match client.send_events("hits", lines(sender, request).into()).await.unwrap() {
                 SendOutcome::Received(receipt) => {
                     accepted.fetch_add(receipt.accepted, Ordering::Relaxed);
-                    token.lock().await.merge(&views::PositionToken::decode(&receipt.token).unwrap());
+                    token.lock().await.merge(&positions::PositionToken::decode(&receipt.token).unwrap());
                 }
                 SendOutcome::Later { after, reason, partly, .. } => {
                     assert!(reason.contains("429") && partly.is_none(), "{reason}");

@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, AsArray};
-use event_log::decode::column;
-use event_log::master::MasterDataset;
 use futures::future::join_all;
+use positions::{Offset, PartitionId, PositionToken, SourceName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use records::decode::column;
+use records::master::MasterDataset;
 use serde_json::json;
 use tests::process::{DECODER_PANIC, FAIL_POINTS_MISSING};
 use twofold::data_dir::DataDir;
 use twofold::wiring::open_lake;
-use views::{Offset, PartitionId, Pipeline, PositionToken, SourceName};
+use views::Pipeline;
 
 use super::{DEADLINE, Kind, PIPELINE, World, publish_all, rows};
 use crate::support::seeds::one_seed;

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use batch_layer::BatchParts;
 use batch_layer::recompute::{Mode, Outcome, Round};
 use batch_layer::run::run_round;
-use views::{Pipeline, ViewName};
+use positions::ViewName;
+use views::Pipeline;
 
 use super::{read_config, up};
 use crate::arguments::{BatchArguments, BatchCommand};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use event_log::kafka::KafkaLog;
+use positions::Clock;
 use tokio::net::TcpListener;
-use views::Clock;
 
 use super::read_config;
 use crate::arguments::UpArguments;

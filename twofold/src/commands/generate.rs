@@ -1,8 +1,8 @@
 //! `twofold generate`: the demo's traffic for any collector that knows the demo's source.
 
 use anyhow::{Context, Result};
+use positions::IdSource;
 use tokio_util::sync::CancellationToken;
-use views::IdSource;
 
 use crate::arguments::GenerateArguments;
 use crate::client::Client;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use batch_layer::archive::ArchiveSettings;
 use batch_layer::{BatchSettings, CompactSettings, RecomputeSettings};
+use collector::CollectorSettings;
 use event_log::PollLimit;
-use event_log::collector::CollectorSettings;
-use event_log::decode::MAX_RECORD_BYTES;
+use positions::Backoff;
 use query_gateway::GatewaySettings;
+use records::decode::MAX_RECORD_BYTES;
 use speed_layer::SpeedSettings;
-use views::Backoff;
 
 use super::reader::Section;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use positions::PositionToken;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use views::PositionToken;
 
 use super::answer::{Answer, ask_pages};
 use super::check::{Comparison, compare};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
-use views::{Offset, PartitionId};
+use positions::{Offset, PartitionId};
 
 use super::{about, reach};
 

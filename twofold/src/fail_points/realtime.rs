@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use positions::{Index, IndexStamp};
 use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap};
-use views::{Index, IndexStamp};
 
 use super::about;
 

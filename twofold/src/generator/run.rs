@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
+use positions::{Clock, PositionToken};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use views::{Clock, PositionToken};
 
 use super::{Line, Tally, Traffic, TrafficSettings};
 use crate::client::{Client, Receipt, SendOutcome};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use views::PositionToken;
+use positions::PositionToken;
 
 use super::{Kind, Line};
 

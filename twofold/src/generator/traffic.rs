@@ -5,11 +5,11 @@
 use std::collections::VecDeque;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use positions::TimestampMicros;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Zipf};
 use serde::Serialize;
-use views::TimestampMicros;
 
 /// What the traffic is like.
 #[derive(Clone, Debug, PartialEq)]

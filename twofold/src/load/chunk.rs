@@ -1,9 +1,9 @@
 //! The lines of one chunk that are not stored yet, and what became of all lines so far. Pure.
 
+use crate::load::lines::Chunk;
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
-use event_log::lines::Chunk;
-use views::PositionToken;
+use positions::PositionToken;
 
 use crate::client::Receipt;
 

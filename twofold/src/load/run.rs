@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::load::lines::{Chunks, LinesError};
 use anyhow::{Context, Result, bail};
-use event_log::lines::{Chunks, LinesError};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 

@@ -30,8 +30,9 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
-use crate::{Pipeline, Problems, SourceDefinition, SourceName, ViewDefinition, ViewName};
+use crate::{Pipeline, Problems, SourceDefinition, ViewDefinition};
 use findings::Findings;
+use positions::{SourceName, ViewName};
 use statements::{Located, read_statements};
 use tables::Tables;
 

@@ -22,7 +22,8 @@ use super::findings::{Findings, known_names};
 use super::options::{Setting, table_options};
 use super::statements::Located;
 use crate::storable::{nullable_type, utc_micros};
-use crate::{BorderRule, SourceDefinition, SourceName, column};
+use crate::{SourceDefinition, column};
+use positions::{BorderRule, SourceName};
 
 const OPTIONS: &[&str] =
     &["event_time", "event_id", "horizon", "late_after", "future_limit", "grid", "gap", "partitions"];

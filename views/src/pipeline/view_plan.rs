@@ -27,7 +27,8 @@ use crate::fallible::{guard, guard_plan};
 use crate::hash::Definition;
 use crate::plan::{AggregatePart, ViewParts};
 use crate::storable::{stored_type, utc_micros};
-use crate::{AggregateClass, Dimension, Measure, ViewDefinition, ViewName, column};
+use crate::{AggregateClass, Dimension, Measure, ViewDefinition, column};
+use positions::ViewName;
 
 /// What planning a view needs to know.
 pub(super) struct Planner<'a> {

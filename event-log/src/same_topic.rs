@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use positions::{Fingerprint, Offset, PartitionId, Position};
 use tracing::warn;
-use views::{Fingerprint, Offset, PartitionId, Position};
 
 use crate::{EventLog, EventLogError, LogBounds, LogConsumer, Poll, PollLimit, Record};
 

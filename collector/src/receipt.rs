@@ -9,12 +9,12 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use positions::{Offset, PartitionId, PositionToken, SourceName};
 use serde::Serialize;
 use serde_json::json;
-use views::{Offset, PartitionId, PositionToken, SourceName};
 
-use crate::EventLogError;
-use crate::problem::Problem;
+use edge::Problem;
+use event_log::EventLogError;
 
 /// What became of the events of one request.
 #[derive(Clone, Debug, Default)]

@@ -9,9 +9,9 @@ use axum::http::StatusCode;
 use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::settings::CollectorSettings;
-use crate::metrics::COLLECTOR_IN_FLIGHT;
-use crate::problem::Problem;
+use crate::metric::COLLECTOR_IN_FLIGHT;
+use crate::settings::CollectorSettings;
+use edge::Problem;
 
 /// The budgets that all requests share.
 #[derive(Debug)]

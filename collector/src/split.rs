@@ -8,10 +8,10 @@
 use axum::http::StatusCode;
 use bytes::Bytes;
 
-use super::body::{Form, bad_body};
-use crate::decode::json::Cursor;
-use crate::decode::{MAX_DEPTH, Rejection};
-use crate::problem::Problem;
+use crate::body::{Form, bad_body};
+use edge::Problem;
+use records::decode::Cursor;
+use records::decode::{MAX_DEPTH, Rejection};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 

@@ -9,10 +9,10 @@
 //! (`application/x-ndjson`), plain or gzip. `GET /v1/sources/{source}` tells what such an object holds, and whether it
 //! may be sent twice ([`SourceDetails`]). The answer to events is
 //! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every other
-//! answer is a problem detail ([`crate::problem`]). `token` is a position token: a query that carries it sees the events.
+//! answer is a problem detail ([`edge`]). `token` is a position token: a query that carries it sees the events.
 //!
 //! Guarantee: an event counts as accepted once the log acknowledged it, and is judged by the very rules of
-//! [`crate::decode`]. Nothing is stored by half without saying so: see `receipt.rs`.
+//! [`records::decode`]. Nothing is stored by half without saying so: see `receipt.rs`.
 //!
 //! **Bad events.** What can be set apart as one record goes to the log, good or bad, and a bad one is answered with its
 //! reason and `"stored": true`: it ends in the master dataset with `_error` and payload, is counted, can be looked at, and
@@ -28,6 +28,7 @@ mod admission;
 mod body;
 mod details;
 mod intake;
+pub mod metric;
 mod receipt;
 mod settings;
 mod split;
@@ -43,16 +44,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics::counter;
+use positions::Clock;
 use serde::Deserialize;
-use views::{Clock, Pipeline, SourceDefinition};
+use views::{Pipeline, SourceDefinition};
 
 use admission::Admission;
 pub use details::{SourceColumn, SourceDetails};
 pub use settings::CollectorSettings;
 
-use crate::EventLog;
-use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
-use crate::problem::Problem;
+use crate::metric::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
+use edge::Problem;
+use event_log::EventLog;
 
 /// What the collector works with.
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use arrow::error::ArrowError;
 use super::column_builder::Column;
 use super::json::{Cursor, RawString};
 use super::reject::{Read, Rejection};
-use crate::EventLogError;
+use crate::RecordsError;
 
 /// The columns of an object and how its keys find them.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct Object {
 
 impl Object {
     /// Columns for `declared` fields; arrays are made with the nullability of `stored`.
-    pub fn new(declared: &Fields, stored: &Fields) -> Result<Self, EventLogError> {
+    pub fn new(declared: &Fields, stored: &Fields) -> Result<Self, RecordsError> {
         let columns: Vec<Column> = declared
             .iter()
             .zip(stored)

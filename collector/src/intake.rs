@@ -6,16 +6,18 @@ use arrow::array::{Array, AsArray};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use metrics::{counter, histogram};
+use positions::{Offset, PartitionId, TimestampMicros};
 use tracing::warn;
-use views::{Offset, PartitionId, SourceDefinition, TimestampMicros};
+use views::SourceDefinition;
 
-use super::receipt::Receipt;
-use super::split::Sent;
-use super::{Collector, OnError};
-use crate::decode::{column, decode, event_ids};
-use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS};
-use crate::problem::Problem;
-use crate::{EventLogError, NewRecord, Record};
+use crate::metric::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS};
+use crate::receipt::Receipt;
+use crate::split::Sent;
+use crate::{Collector, OnError};
+use edge::Problem;
+use event_log::{EventLogError, NewRecord, Record};
+use records::RecordsError;
+use records::decode::{column, decode, event_ids};
 
 /// Events that are judged between two turns of other requests.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -97,7 +99,7 @@ impl Collector {
 }
 
 /// Judges events by the rules that both layers decode with.
-fn judge(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Result<Vec<Judged>, EventLogError> {
+fn judge(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Result<Vec<Judged>, RecordsError> {
     let record = |(at, event): (usize, &Sent)| Record {
         partition: PartitionId(0),
         offset: Offset(at as i64),
@@ -145,7 +147,7 @@ fn count(source: &SourceDefinition, receipt: &Receipt) {
     }
 }
 
-fn defect(error: EventLogError) -> Problem {
+fn defect(error: RecordsError) -> Problem {
     tracing::error!(%error, "collector failed");
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,

@@ -12,7 +12,7 @@ use super::reject::{Read, Rejection};
 
 /// Where reading stands in a text.
 #[derive(Debug)]
-pub(crate) struct Cursor<'a> {
+pub struct Cursor<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
@@ -21,7 +21,7 @@ pub(crate) struct Cursor<'a> {
 
 /// The inside of a JSON string, as written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct RawString<'a> {
+pub struct RawString<'a> {
     /// Between the quotes.
     pub raw: &'a str,
     /// Whether it holds a backslash, so that `raw` is not yet the string.
@@ -30,34 +30,34 @@ pub(crate) struct RawString<'a> {
 
 impl<'a> Cursor<'a> {
     /// Starts at the beginning of `text`; objects and arrays may be nested `max_depth` deep.
-    pub(crate) fn new(text: &'a str, max_depth: usize) -> Self {
+    pub fn new(text: &'a str, max_depth: usize) -> Self {
         Self { text, at: 0, depth: 0, max_depth }
     }
 
     /// The byte offset of the next unread byte.
-    pub(crate) fn at(&self) -> usize {
+    pub fn at(&self) -> usize {
         self.at
     }
 
     /// What was read since the offset `from`.
-    pub(crate) fn since(&self, from: usize) -> &'a str {
+    pub fn since(&self, from: usize) -> &'a str {
         self.text.get(from..self.at).unwrap_or_default()
     }
 
     /// The first byte of the next token.
-    pub(crate) fn peek(&mut self) -> Read<u8> {
+    pub fn peek(&mut self) -> Read<u8> {
         self.skip_whitespace();
         self.byte().ok_or_else(|| self.bad("the text ends too early"))
     }
 
     /// Whether only white space is left.
-    pub(crate) fn is_at_end(&mut self) -> bool {
+    pub fn is_at_end(&mut self) -> bool {
         self.skip_whitespace();
         self.at == self.text.len()
     }
 
     /// Reads `null`, `true` or `false`.
-    pub(crate) fn literal(&mut self, literal: &str) -> Read<()> {
+    pub fn literal(&mut self, literal: &str) -> Read<()> {
         if self.text.as_bytes()[self.at..].starts_with(literal.as_bytes()) {
             self.at += literal.len();
             return Ok(());
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Enters an object or array: `open` is its first byte.
-    pub(crate) fn enter(&mut self, open: u8) -> Read<()> {
+    pub fn enter(&mut self, open: u8) -> Read<()> {
         if self.peek()? != open {
             return Err(self.bad(if open == b'{' { "expected an object" } else { "expected an array" }));
         }
@@ -79,7 +79,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next key of the object that was entered, its colon read; `None` leaves the object.
-    pub(crate) fn next_key(&mut self, is_first: bool) -> Read<Option<RawString<'a>>> {
+    pub fn next_key(&mut self, is_first: bool) -> Read<Option<RawString<'a>>> {
         if !self.has_next(b'}', is_first)? {
             return Ok(None);
         }
@@ -95,12 +95,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Whether the array that was entered has one more element; `false` leaves the array.
-    pub(crate) fn next_element(&mut self, is_first: bool) -> Read<bool> {
+    pub fn next_element(&mut self, is_first: bool) -> Read<bool> {
         self.has_next(b']', is_first)
     }
 
     /// Reads a string; the next byte is its opening quote.
-    pub(crate) fn string(&mut self) -> Read<RawString<'a>> {
+    pub fn string(&mut self) -> Read<RawString<'a>> {
         self.at += 1;
         let start = self.at;
         let mut is_escaped = false;
@@ -122,7 +122,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads a number and returns it as written.
-    pub(crate) fn number(&mut self) -> Read<&'a str> {
+    pub fn number(&mut self) -> Read<&'a str> {
         let start = self.at;
         match number_prefix(&self.text.as_bytes()[start..]) {
             Some(length) => {
@@ -134,7 +134,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads over one value of any kind.
-    pub(crate) fn skip(&mut self) -> Read<()> {
+    pub fn skip(&mut self) -> Read<()> {
         match self.peek()? {
             b'"' => self.string().map(|_| ()),
             b'{' => self.skip_object(),
@@ -147,7 +147,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A rejection at this place, quoting what stands there.
-    pub(crate) fn bad(&self, problem: &'static str) -> Box<Rejection> {
+    pub fn bad(&self, problem: &'static str) -> Box<Rejection> {
         Box::new(Rejection::BadJson { at: self.at, problem, found: super::reject::shorten(&self.text[self.floor()..]) })
     }
 
@@ -224,7 +224,7 @@ impl<'a> RawString<'a> {
     ///
     /// # Errors
     /// Why it is no text, as [`Self::append_to`].
-    pub(crate) fn text(&self) -> Result<Cow<'a, str>, &'static str> {
+    pub fn text(&self) -> Result<Cow<'a, str>, &'static str> {
         if !self.is_escaped {
             return Ok(Cow::Borrowed(self.raw));
         }
@@ -237,7 +237,7 @@ impl<'a> RawString<'a> {
     ///
     /// # Errors
     /// Why it is no text: half a surrogate pair, or a NUL character. What was appended so far stays.
-    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>) -> Result<(), &'static str> {
+    pub fn append_to(&self, bytes: &mut Vec<u8>) -> Result<(), &'static str> {
         if !self.is_escaped {
             bytes.extend_from_slice(self.raw.as_bytes());
             return Ok(());
@@ -312,7 +312,7 @@ fn plain_prefix(bytes: &[u8]) -> usize {
 }
 
 /// The length of the JSON number that `bytes` start with.
-pub(crate) fn number_prefix(bytes: &[u8]) -> Option<usize> {
+pub fn number_prefix(bytes: &[u8]) -> Option<usize> {
     let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let mut at = usize::from(bytes.first() == Some(&b'-'));
     let whole = digits(at);

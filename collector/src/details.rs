@@ -3,7 +3,7 @@
 use serde::Serialize;
 use views::SourceDefinition;
 
-use crate::decode::schema::sql_name;
+use records::decode::sql_name;
 
 /// The answer of `GET /v1/sources/{source}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]

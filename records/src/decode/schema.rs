@@ -26,7 +26,7 @@ pub mod column {
     pub const SCHEMA: &str = "_schema";
     /// Whether the event was late, BOOLEAN; null for a rejected record.
     pub const LATE: &str = "_late";
-    /// The event's identity of 16 bytes (`views::EventKey`, big endian), BINARY; null without an id: never a copy.
+    /// The event's identity of 16 bytes (`positions::EventKey`, big endian), BINARY; null without an id: never a copy.
     pub const EVENT_KEY: &str = "_event_key";
 }
 
@@ -47,7 +47,7 @@ pub fn raw_schema(source: &SourceDefinition) -> SchemaRef {
 }
 
 /// The name of a type in the words of a pipeline file.
-pub(crate) fn sql_name(data_type: &DataType) -> String {
+pub fn sql_name(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),

@@ -40,7 +40,7 @@
 //! corrected time, and lateness and the future limit are judged by it; identity and bucket use the time as sent, which
 //! is [`time_as_sent`]. So the copies of an event meet in one bucket, however each of them was corrected.
 //!
-//! Not here: removing copies (`views::CopyWindow`), storing (`master.rs`), refusing at the door (`collector`).
+//! Not here: removing copies (`positions::CopyWindow`), storing (`master.rs`), refusing at the door (`collector`).
 //! Why so: Arrow's JSON reader takes `1.9` for a BIGINT and one bad row fails its batch; this reader is strict, takes
 //! back the half-read row alone, and writes straight into columns.
 
@@ -48,22 +48,24 @@ mod arrays;
 mod batch;
 mod cells;
 mod column_builder;
-pub(crate) mod json;
+mod json;
 mod object;
 mod reject;
 mod rows;
 mod scalar;
-pub(crate) mod schema;
+mod schema;
 
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
 pub use batch::{counters, event_ids, event_keys, good_rows, marks, time_as_sent};
+pub use json::Cursor;
 pub use reject::Rejection;
 pub use rows::guarded;
-pub use schema::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, column, raw_schema};
+pub use schema::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, column, raw_schema, sql_name};
 
-use crate::{EventLogError, Record};
+use crate::RecordsError;
+use event_log::Record;
 
 /// Decodes records to one row each, in their order; a rejected record has its `_error` and null event columns.
 ///
@@ -72,7 +74,7 @@ use crate::{EventLogError, Record};
 /// # Errors
 /// Only for a defect: a definition that cannot be decoded to, or more than 2 GiB of payloads at once. A record never
 /// fails the call.
-pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBatch, EventLogError> {
+pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBatch, RecordsError> {
     let mut rows = rows::Rows::new(source, records)?;
     records.iter().for_each(|record| rows.push(record));
     rows.finish()

@@ -10,9 +10,9 @@ use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use futures::StreamExt;
 
-use super::admission::Admitted;
-use super::settings::CollectorSettings;
-use crate::problem::Problem;
+use crate::admission::Admitted;
+use crate::settings::CollectorSettings;
+use edge::Problem;
 
 /// How the events of a body are set apart, as its `Content-Type` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,16 +10,17 @@ use arrow::array::{
 use arrow::compute::{cast, filter_record_batch, is_null};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use views::{Counters, EventKey, Offset, RecordMark, SourceDefinition, TimestampMicros, fingerprint};
+use positions::{Counters, EventKey, Offset, RecordMark, TimestampMicros, fingerprint};
+use views::SourceDefinition;
 
 use super::schema::column;
-use crate::EventLogError;
+use crate::RecordsError;
 
 /// The rows that are events, without the rejected ones; the columns stay. Free of cost where none was rejected.
 ///
 /// # Errors
 /// If the batch has no `_error` column: a defect of the caller.
-pub fn good_rows(batch: &RecordBatch) -> Result<RecordBatch, EventLogError> {
+pub fn good_rows(batch: &RecordBatch) -> Result<RecordBatch, RecordsError> {
     let errors = by_name(batch, column::ERROR)?;
     if errors.null_count() == batch.num_rows() {
         return Ok(batch.clone());
@@ -31,7 +32,7 @@ pub fn good_rows(batch: &RecordBatch) -> Result<RecordBatch, EventLogError> {
 ///
 /// # Errors
 /// If a column is missing: a defect of the caller.
-pub fn counters(batch: &RecordBatch) -> Result<Counters, EventLogError> {
+pub fn counters(batch: &RecordBatch) -> Result<Counters, RecordsError> {
     let errors = by_name(batch, column::ERROR)?;
     let late = by_name(batch, column::LATE)?;
     let late: &BooleanArray = late.as_boolean_opt().ok_or_else(|| wrong_column(column::LATE))?;
@@ -43,11 +44,11 @@ pub fn counters(batch: &RecordBatch) -> Result<Counters, EventLogError> {
     })
 }
 
-/// What position arithmetic needs of each row: equal to [`Record::mark`](crate::Record::mark) of the row's record.
+/// What position arithmetic needs of each row: equal to [`Record::mark`](event_log::Record::mark) of the row's record.
 ///
 /// # Errors
 /// If a column is missing: a defect of the caller.
-pub fn marks(batch: &RecordBatch) -> Result<Vec<RecordMark>, EventLogError> {
+pub fn marks(batch: &RecordBatch) -> Result<Vec<RecordMark>, RecordsError> {
     let offsets: &Int64Array = by_name(batch, views::column::OFFSET)?
         .as_primitive_opt::<Int64Type>()
         .ok_or_else(|| wrong_column(views::column::OFFSET))?;
@@ -65,7 +66,7 @@ pub fn marks(batch: &RecordBatch) -> Result<Vec<RecordMark>, EventLogError> {
 ///
 /// # Errors
 /// If the column is missing: a defect of the caller.
-pub fn event_keys(batch: &RecordBatch) -> Result<Vec<Option<EventKey>>, EventLogError> {
+pub fn event_keys(batch: &RecordBatch) -> Result<Vec<Option<EventKey>>, RecordsError> {
     let keys = binary(by_name(batch, column::EVENT_KEY)?, column::EVENT_KEY)?;
     let to_key = |bytes: &[u8]| {
         let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| wrong_column(column::EVENT_KEY))?;
@@ -79,7 +80,7 @@ pub fn event_keys(batch: &RecordBatch) -> Result<Vec<Option<EventKey>>, EventLog
 ///
 /// # Errors
 /// If the column is missing: a defect of the caller.
-pub fn event_ids(source: &SourceDefinition, batch: &RecordBatch) -> Result<Option<StringArray>, EventLogError> {
+pub fn event_ids(source: &SourceDefinition, batch: &RecordBatch) -> Result<Option<StringArray>, RecordsError> {
     let Some(at) = source.event_id else { return Ok(None) };
     let ids = by_name(batch, source.declared.field(at).name())?;
     Ok(Some(cast(ids, &DataType::Utf8)?.as_string::<i32>().clone()))
@@ -92,10 +93,7 @@ pub fn event_ids(source: &SourceDefinition, batch: &RecordBatch) -> Result<Optio
 ///
 /// # Errors
 /// If a column is missing: a defect of the caller.
-pub fn time_as_sent(
-    source: &SourceDefinition,
-    batch: &RecordBatch,
-) -> Result<TimestampMicrosecondArray, EventLogError> {
+pub fn time_as_sent(source: &SourceDefinition, batch: &RecordBatch) -> Result<TimestampMicrosecondArray, RecordsError> {
     let name = source.declared.field(source.event_time).name();
     let times = instants(by_name(batch, name)?, name)?;
     let shifts = by_name(batch, column::CLOCK_SHIFT)?;
@@ -108,18 +106,18 @@ pub fn time_as_sent(
     Ok(sent.collect::<TimestampMicrosecondArray>().with_timezone_opt(times.timezone()))
 }
 
-fn by_name<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, EventLogError> {
+fn by_name<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, RecordsError> {
     batch.column_by_name(name).ok_or_else(|| wrong_column(name))
 }
 
-fn instants<'a>(array: &'a ArrayRef, name: &str) -> Result<&'a TimestampMicrosecondArray, EventLogError> {
+fn instants<'a>(array: &'a ArrayRef, name: &str) -> Result<&'a TimestampMicrosecondArray, RecordsError> {
     array.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(|| wrong_column(name))
 }
 
-fn binary<'a>(array: &'a ArrayRef, name: &str) -> Result<&'a BinaryArray, EventLogError> {
+fn binary<'a>(array: &'a ArrayRef, name: &str) -> Result<&'a BinaryArray, RecordsError> {
     array.as_binary_opt::<i32>().ok_or_else(|| wrong_column(name))
 }
 
-fn wrong_column(name: &str) -> EventLogError {
+fn wrong_column(name: &str) -> RecordsError {
     ArrowError::SchemaError(format!("column {name} is missing or of another type than decoding gives it")).into()
 }

@@ -12,7 +12,7 @@ use super::arrays::to_array;
 use super::cells::Cells;
 use super::json::Cursor;
 use super::reject::{Read, Rejection};
-use crate::EventLogError;
+use crate::RecordsError;
 
 /// A column under construction.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Column {
     ///
     /// # Errors
     /// A type that JSON cannot be decoded to: a defect of whoever made the definition.
-    pub fn new(declared: &FieldRef, stored: &FieldRef) -> Result<Self, EventLogError> {
+    pub fn new(declared: &FieldRef, stored: &FieldRef) -> Result<Self, RecordsError> {
         let cells = Cells::new(declared, stored)?;
         Ok(Self {
             name: declared.name().clone(),

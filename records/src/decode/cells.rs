@@ -12,7 +12,7 @@ use super::object::Object;
 use super::reject::{Read, Rejection, shorten};
 use super::scalar;
 use super::schema::sql_name;
-use crate::EventLogError;
+use crate::RecordsError;
 
 /// Values, with a placeholder at every null.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) enum Cells {
 
 impl Cells {
     /// No values yet.
-    pub fn new(declared: &FieldRef, stored: &FieldRef) -> Result<Self, EventLogError> {
+    pub fn new(declared: &FieldRef, stored: &FieldRef) -> Result<Self, RecordsError> {
         let integer = |min, max| Self::Integer { values: Vec::new(), min, max };
         Ok(match (declared.data_type(), stored.data_type()) {
             (DataType::Boolean, _) => Self::Boolean(Vec::new()),
@@ -57,7 +57,7 @@ impl Cells {
             }
             (other, _) => {
                 let problem = format!("column {} has type {other}, which events cannot have", declared.name());
-                return Err(EventLogError::Unusable(problem));
+                return Err(RecordsError::Unusable(problem));
             }
         })
     }

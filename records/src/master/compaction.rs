@@ -15,7 +15,7 @@ use datafusion::scalar::ScalarValue;
 use lake::{Change, DataFile, Version};
 
 use super::{MasterDataset, MasterSnapshot};
-use crate::EventLogError;
+use crate::RecordsError;
 
 /// Files that hold the same rows, before and after.
 #[derive(Clone, Debug)]
@@ -32,16 +32,16 @@ impl MasterDataset {
     /// Replaces files on exactly `on`, which may be newer than the version that the compaction was computed from.
     ///
     /// # Errors
-    /// [`EventLogError::Conflict`]: somebody committed first; refresh and call again. [`EventLogError::Lake`] with
-    /// `NotLive`: a file was replaced by somebody else; drop the compaction. [`EventLogError::LedgerMismatch`],
-    /// [`EventLogError::RowsDiffer`]: rows would be lost or doubled, a defect. [`EventLogError::Lake`] with
+    /// [`RecordsError::Conflict`]: somebody committed first; refresh and call again. [`RecordsError::Lake`] with
+    /// `NotLive`: a file was replaced by somebody else; drop the compaction. [`RecordsError::LedgerMismatch`],
+    /// [`RecordsError::RowsDiffer`]: rows would be lost or doubled, a defect. [`RecordsError::Lake`] with
     /// `Unreachable`: it is unknown whether it happened; open the newest version and decide again.
     pub async fn compact(
         &self,
         on: &MasterSnapshot,
         compaction: &Compaction,
         nonce: u128,
-    ) -> Result<MasterSnapshot, EventLogError> {
+    ) -> Result<MasterSnapshot, RecordsError> {
         on.check_ledger()?;
         self.check_rows(on, compaction)?;
         let change = Change {
@@ -53,13 +53,13 @@ impl MasterDataset {
     }
 
     /// Old and new files must hold the same rows, as far as their statistics tell.
-    fn check_rows(&self, on: &MasterSnapshot, compaction: &Compaction) -> Result<(), EventLogError> {
+    fn check_rows(&self, on: &MasterSnapshot, compaction: &Compaction) -> Result<(), RecordsError> {
         let rows = |files: &[DataFile]| files.iter().map(|file| file.rows).sum::<u64>();
         let (old, new) = (rows(&compaction.old), rows(&compaction.new));
         let table = self.table.folder().to_owned();
         if old != new {
             let files = (on.facts.rows + new).saturating_sub(old);
-            return Err(EventLogError::LedgerMismatch { table, files, commits: on.facts.rows });
+            return Err(RecordsError::LedgerMismatch { table, files, commits: on.facts.rows });
         }
         let schema = on.snapshot.schema();
         let differing = schema.fields().iter().map(|field| field.name()).find(|name| {
@@ -67,7 +67,7 @@ impl MasterDataset {
             old.zip(new).is_some_and(|(old, new)| old != new)
         });
         match differing {
-            Some(column) => Err(EventLogError::RowsDiffer { table, column: column.clone() }),
+            Some(column) => Err(RecordsError::RowsDiffer { table, column: column.clone() }),
             None => Ok(()),
         }
     }

@@ -9,14 +9,16 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
-use views::{EventKey, SourceDefinition, TimestampMicros, event_key, micros};
+use positions::{EventKey, TimestampMicros, event_key, micros};
+use views::SourceDefinition;
 
 use super::cells::Cells;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
 use super::schema::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, raw_schema};
-use crate::{EventLogError, Record};
+use crate::RecordsError;
+use event_log::Record;
 
 /// A record with this text panics the decoder, in builds for tests: what becomes of it, and of its neighbours?
 #[cfg(feature = "failpoints")]
@@ -42,7 +44,7 @@ struct Accepted {
 
 impl<'a> Rows<'a> {
     /// No rows yet of these records.
-    pub fn new(source: &'a SourceDefinition, records: &'a [Record]) -> Result<Self, EventLogError> {
+    pub fn new(source: &'a SourceDefinition, records: &'a [Record]) -> Result<Self, RecordsError> {
         check_payload_bytes(records)?;
         let event = Object::new(source.declared.fields(), source.events.fields())?;
         check_definition(source, &event)?;
@@ -78,11 +80,11 @@ impl<'a> Rows<'a> {
     }
 
     /// The batch.
-    pub fn finish(mut self) -> Result<RecordBatch, EventLogError> {
+    pub fn finish(mut self) -> Result<RecordBatch, RecordsError> {
         let timestamps = self.records.iter().map(|record| record.timestamp.0);
         let timestamps = TimestampMicrosecondArray::from_iter_values(timestamps);
         let DataType::Timestamp(_, zone) = self.source.events.field(self.event.columns.len() + 2).data_type() else {
-            return Err(EventLogError::Unusable(format!("source {} has no _timestamp column", self.source.name)));
+            return Err(RecordsError::Unusable(format!("source {} has no _timestamp column", self.source.name)));
         };
         let tail: [ArrayRef; 9] = [
             Arc::new(Int32Array::from_iter_values(self.records.iter().map(|record| record.partition.0))),
@@ -197,15 +199,15 @@ fn payloads(records: &[Record]) -> BinaryBuilder {
     payloads
 }
 
-fn check_payload_bytes(records: &[Record]) -> Result<(), EventLogError> {
+fn check_payload_bytes(records: &[Record]) -> Result<(), RecordsError> {
     let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
     if i32::try_from(bytes).is_ok() {
         return Ok(());
     }
-    Err(EventLogError::Unusable(format!("{bytes} payload bytes in one batch, at most {} fit: poll less", i32::MAX)))
+    Err(RecordsError::Unusable(format!("{bytes} payload bytes in one batch, at most {} fit: poll less", i32::MAX)))
 }
 
-fn check_definition(source: &SourceDefinition, event: &Object) -> Result<(), EventLogError> {
+fn check_definition(source: &SourceDefinition, event: &Object) -> Result<(), RecordsError> {
     let has = |at: usize, fits: fn(&Cells) -> bool| event.columns.get(at).is_some_and(|column| fits(&column.cells));
     let problem = if !has(source.event_time, |cells| matches!(cells, Cells::Timestamp(_))) {
         "its event_time is no TIMESTAMP column"
@@ -217,5 +219,5 @@ fn check_definition(source: &SourceDefinition, event: &Object) -> Result<(), Eve
     } else {
         return Ok(());
     };
-    Err(EventLogError::Unusable(format!("source {}: {problem}", source.name)))
+    Err(RecordsError::Unusable(format!("source {}: {problem}", source.name)))
 }

@@ -21,12 +21,13 @@ use datafusion::catalog::TableProvider;
 use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
 use datafusion::scalar::ScalarValue;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
+use positions::{Archived, Counters, Offset, PartitionId};
 use serde::{Deserialize, Serialize};
-use views::{Archived, Counters, Offset, PartitionId, SourceDefinition, column};
+use views::{SourceDefinition, column};
 
 pub use compaction::Compaction;
 
-use crate::EventLogError;
+use crate::RecordsError;
 use crate::decode::{self, raw_schema};
 
 /// What a commit says about one partition.
@@ -85,8 +86,8 @@ impl MasterDataset {
     /// Creates the table where it is missing and opens its newest version.
     ///
     /// # Errors
-    /// [`EventLogError::Unusable`]: an existing table has other columns; the first difference is named.
-    pub async fn create(&self) -> Result<MasterSnapshot, EventLogError> {
+    /// [`RecordsError::Unusable`]: an existing table has other columns; the first difference is named.
+    pub async fn create(&self) -> Result<MasterSnapshot, RecordsError> {
         let snapshot = self.table.create(raw_schema(&self.source)).await?;
         self.wrap(snapshot)
     }
@@ -95,27 +96,27 @@ impl MasterDataset {
     ///
     /// # Errors
     /// As [`Self::create`].
-    pub async fn open(&self) -> Result<Option<MasterSnapshot>, EventLogError> {
+    pub async fn open(&self) -> Result<Option<MasterSnapshot>, RecordsError> {
         self.table.open().await?.map(|snapshot| self.wrap(snapshot)).transpose()
     }
 
     /// One version by its number, as a batch view names the one that it was computed from.
     ///
     /// # Errors
-    /// [`EventLogError::VersionGone`]: it is no longer kept. Never an incomplete version: what can be opened can be read.
-    pub async fn open_at(&self, version: Version) -> Result<MasterSnapshot, EventLogError> {
+    /// [`RecordsError::VersionGone`]: it is no longer kept. Never an incomplete version: what can be opened can be read.
+    pub async fn open_at(&self, version: Version) -> Result<MasterSnapshot, RecordsError> {
         if let Some(snapshot) = self.table.open_at(version).await? {
             return self.wrap(snapshot);
         }
         let newest = self.table.open().await?.map_or(-1, |newest| newest.version().0);
-        Err(EventLogError::VersionGone { table: self.table.folder().to_owned(), version: version.0, newest })
+        Err(RecordsError::VersionGone { table: self.table.folder().to_owned(), version: version.0, newest })
     }
 
     /// The newest version, given one that was read before. Two small requests where nothing is new.
     ///
     /// # Errors
-    /// [`EventLogError::Lake`]: the object store failed.
-    pub async fn refresh(&self, known: &MasterSnapshot) -> Result<MasterSnapshot, EventLogError> {
+    /// [`RecordsError::Lake`]: the object store failed.
+    pub async fn refresh(&self, known: &MasterSnapshot) -> Result<MasterSnapshot, RecordsError> {
         let snapshot = self.table.refresh(&known.snapshot).await?;
         if snapshot.version() == known.snapshot.version() { Ok(known.clone()) } else { self.wrap(snapshot) }
     }
@@ -124,8 +125,8 @@ impl MasterDataset {
     /// change without rows (a hole). Rows stay in the order given.
     ///
     /// # Errors
-    /// [`EventLogError::Conflict`]: start again from the newest version. [`EventLogError::LedgerMismatch`]: the facts
-    /// do not count these rows, a defect of the caller. [`EventLogError::Lake`] with `Unreachable`: it is unknown
+    /// [`RecordsError::Conflict`]: start again from the newest version. [`RecordsError::LedgerMismatch`]: the facts
+    /// do not count these rows, a defect of the caller. [`RecordsError::Lake`] with `Unreachable`: it is unknown
     /// whether the append happened; open the newest version and compare its facts.
     pub async fn append(
         &self,
@@ -133,7 +134,7 @@ impl MasterDataset {
         rows: &[RecordBatch],
         facts: MasterFacts,
         nonce: u128,
-    ) -> Result<MasterSnapshot, EventLogError> {
+    ) -> Result<MasterSnapshot, RecordsError> {
         let count: u64 = rows.iter().map(|batch| rows_of(batch.num_rows())).sum();
         self.check_facts(on, &facts, count)?;
         let (on_time, late) = split_late(rows)?;
@@ -152,10 +153,10 @@ impl MasterDataset {
         change: Change,
         facts: MasterFacts,
         nonce: u128,
-    ) -> Result<MasterSnapshot, EventLogError> {
+    ) -> Result<MasterSnapshot, RecordsError> {
         match self.table.commit(&on.snapshot, change, &facts, nonce).await {
             Ok(snapshot) => Ok(MasterSnapshot { snapshot, facts }),
-            Err(LakeError::Conflict { table, .. }) => Err(EventLogError::Conflict { table }),
+            Err(LakeError::Conflict { table, .. }) => Err(RecordsError::Conflict { table }),
             Err(error) => Err(error.into()),
         }
     }
@@ -166,7 +167,7 @@ impl MasterDataset {
         on: &MasterSnapshot,
         name: String,
         rows: Vec<RecordBatch>,
-    ) -> Result<Option<DataFile>, EventLogError> {
+    ) -> Result<Option<DataFile>, RecordsError> {
         if rows.is_empty() {
             return Ok(None);
         }
@@ -174,9 +175,9 @@ impl MasterDataset {
     }
 
     /// Completes a snapshot with its facts, and refuses a table of other columns.
-    fn wrap(&self, snapshot: Snapshot) -> Result<MasterSnapshot, EventLogError> {
+    fn wrap(&self, snapshot: Snapshot) -> Result<MasterSnapshot, RecordsError> {
         if let Some(difference) = difference(&raw_schema(&self.source), &snapshot.schema()) {
-            return Err(EventLogError::Unusable(format!(
+            return Err(RecordsError::Unusable(format!(
                 "master dataset of source {} has other columns than the source: {difference}; \
                  give the changed source another name, or move the table {} away",
                 self.source.name,
@@ -188,15 +189,15 @@ impl MasterDataset {
     }
 
     /// The facts must count the rows, and no partition may move back.
-    fn check_facts(&self, on: &MasterSnapshot, facts: &MasterFacts, rows: u64) -> Result<(), EventLogError> {
+    fn check_facts(&self, on: &MasterSnapshot, facts: &MasterFacts, rows: u64) -> Result<(), RecordsError> {
         if facts.rows != on.facts.rows + rows {
             let table = self.table.folder().to_owned();
-            return Err(EventLogError::LedgerMismatch { table, files: on.facts.rows + rows, commits: facts.rows });
+            return Err(RecordsError::LedgerMismatch { table, files: on.facts.rows + rows, commits: facts.rows });
         }
         for (partition, before) in &on.facts.partitions {
             let after = facts.partitions.get(partition);
             if after.is_none_or(|after| after.archived.end.offset < before.archived.end.offset) {
-                return Err(EventLogError::Unusable(format!(
+                return Err(RecordsError::Unusable(format!(
                     "an append to {} would move partition {partition} back below {}",
                     self.table.folder(),
                     before.archived.end.offset,
@@ -211,21 +212,21 @@ impl MasterSnapshot {
     /// Compares the rows of the live files with the counts of the commits. Does no IO.
     ///
     /// # Errors
-    /// [`EventLogError::LedgerMismatch`]: rows were doubled or lost.
-    pub fn check_ledger(&self) -> Result<(), EventLogError> {
+    /// [`RecordsError::LedgerMismatch`]: rows were doubled or lost.
+    pub fn check_ledger(&self) -> Result<(), RecordsError> {
         let files = self.snapshot.files().iter().map(|file| file.rows).sum();
         if files == self.facts.rows {
             return Ok(());
         }
         let table = self.snapshot.table().folder().to_owned();
-        Err(EventLogError::LedgerMismatch { table, files, commits: self.facts.rows })
+        Err(RecordsError::LedgerMismatch { table, files, commits: self.facts.rows })
     }
 
     /// A scan over all live files, columns as in `decode::raw_schema`.
     ///
     /// # Errors
     /// None today: the files of a snapshot are live in it.
-    pub fn scan(&self) -> Result<Arc<dyn TableProvider>, EventLogError> {
+    pub fn scan(&self) -> Result<Arc<dyn TableProvider>, RecordsError> {
         Ok(self.snapshot.scan(self.snapshot.files())?)
     }
 
@@ -233,13 +234,13 @@ impl MasterSnapshot {
     /// the range, and of those the row groups and pages that do; the caller bounds the range.
     ///
     /// # Errors
-    /// [`EventLogError::Engine`], [`EventLogError::Lake`]: the object store failed.
+    /// [`RecordsError::Engine`], [`RecordsError::Lake`]: the object store failed.
     pub async fn read_range(
         &self,
         partition: PartitionId,
         from: Offset,
         to: Offset,
-    ) -> Result<Vec<RecordBatch>, EventLogError> {
+    ) -> Result<Vec<RecordBatch>, RecordsError> {
         let files: Vec<DataFile> =
             self.snapshot.files().iter().filter(|file| may_hold(file, partition, from, to)).cloned().collect();
         if files.is_empty() {
@@ -269,7 +270,7 @@ fn may_hold(file: &DataFile, partition: PartitionId, from: Offset, to: Offset) -
 }
 
 /// Divides rows into those on time (and rejected ones) and late ones; no empty batches.
-fn split_late(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), EventLogError> {
+fn split_late(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), RecordsError> {
     let (mut on_time, mut late) = (Vec::new(), Vec::new());
     for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
         let column = batch.column_by_name(decode::column::LATE);

@@ -1,18 +1,24 @@
 //! The pure decisions of the protocol, each against a naive definition of what it must do.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+// One file for both test binaries: this one must not need the crates that the other one tests.
+#[path = "../../tests/it/support/seeds.rs"]
+#[expect(dead_code, reason = "the other test binary uses all of it")]
+mod seeds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use rand::Rng;
-use rand::rngs::StdRng;
-use views::{
+use positions::{
     Archived, Backoff, BorderRule, CopyWindow, Counters, Cut, DefinitionHash, DefinitionNumber, EventKey, Fingerprint,
     Incarnation, Index, IndexRefusal, IndexStamp, MAX_RAISE, Offset, PartitionId, Position, PositionToken, RecordMark,
     Run, RunId, RunView, SourceName, Start, TilingGap, TimestampMicros, are_mergeable, choose_cut, choose_merge,
     choose_start, event_key, fingerprint, micros, split_at_borders, tile,
 };
+use rand::Rng;
+use rand::rngs::StdRng;
 
-use crate::support::seeds::for_each_seed;
+use seeds::for_each_seed;
 
 const VIEW: DefinitionHash = DefinitionHash(7);
 const GAP: Duration = Duration::from_micros(20);
@@ -55,7 +61,7 @@ fn split_in_batches(
     log: &[RecordMark],
     rule: &BorderRule,
     cuts: &BTreeSet<Offset>,
-) -> Vec<views::Stretch> {
+) -> Vec<positions::Stretch> {
     let (mut at, mut rest, mut all) = (start(), log, Vec::new());
     while !rest.is_empty() {
         let (batch, after) = rest.split_at(rng.random_range(1..=rest.len()));
@@ -169,7 +175,7 @@ fn borders_do_not_depend_on_how_the_log_was_polled() {
     for_each_seed(300, |mut rng| {
         let (log, rule) = (random_log(&mut rng, 60), random_rule(&mut rng));
         let cuts = BTreeSet::new();
-        let borders = |stretches: &[views::Stretch]| -> Vec<Position> {
+        let borders = |stretches: &[positions::Stretch]| -> Vec<Position> {
             stretches.iter().filter(|s| s.starts_at_border).map(|s| s.from).collect()
         };
         let one = borders(&split_at_borders(start(), &log, &rule, &cuts));

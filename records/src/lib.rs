@@ -1,0 +1,16 @@
+//! From bytes to rows, and the record of all rows: decoding, and the master dataset that keeps everything.
+//!
+//! ```text
+//!  event log --> Record --> decode --> RecordBatch --+--> both layers
+//!                                                    +--> master dataset (append, compact, read back)
+//! ```
+//!
+//! Guarantee: what a record decodes to depends on the record and the source's definition alone; the master dataset holds
+//! every record once, rejected ones with their reason.
+//! Not here: the log itself (`event-log`), when to append and compact (`batch-layer`).
+
+pub mod decode;
+mod error;
+pub mod master;
+
+pub use error::RecordsError;
