@@ -1,21 +1,7 @@
-//! The archive: from the log to the master dataset, record for record.
+//! One archiver: the table that it continues, its place in the log, and what it has not committed yet.
 //!
-//! ```text
-//!  poll --> pending: decoded, growing  -- seal, when due -->  sealed: does not change any more --> commit
-//!                                                             at most one; kept until it is in the table
-//! ```
-//!
-//! In: polled records. Out: commits of rows, positions, counters and holes, each on exactly its predecessor.
-//! Guarantee: killed at any step, or racing with a second archiver, every record is archived once: positions are
-//! committed with the rows and read back from the table at each start. Nothing is dropped while the object store
-//! fails: the rows stay in memory, and polling stops until they are committed. Nothing is skipped while the log fails:
-//! what was read and not taken is read again.
-//! Not here: the loop, and reading on while a commit is written (`../run.rs`); the decisions on records (`pending.rs`);
-//! decoding (`records::decode`).
-//! Why so: writing a file costs more than reading what is in it, so both happen at a time; one commit in flight keeps
-//! the order strict and the memory bounded by two commits.
-
-mod pending;
+//! Guarantee: after an error or a dropped future in any method, the next call goes on where the rows in memory end.
+//! Not here: when to poll and when to commit (`run.rs`), the decisions on records (`pending.rs`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,18 +9,18 @@ use std::time::Duration;
 
 use event_log::check_fingerprint;
 use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit, Record};
-use positions::{Backoff, Clock, IdSource, Offset, PartitionId, TimestampMicros};
+use positions::{Clock, IdSource, Offset, PartitionId, TimestampMicros};
 use records::RecordsError;
 use records::master::{MasterDataset, MasterFacts, MasterSnapshot};
 use tokio::sync::watch;
 use views::SourceDefinition;
 
-pub use pending::{Jump, Pending};
-
+use super::append::append;
+use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
 use crate::BatchError;
 use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_REJECTED, ARCHIVE_ROWS};
 
-/// What an archive works with.
+/// What the archive of one source works with.
 pub struct ArchiveComponents {
     /// Where the records come from.
     pub log: Arc<dyn EventLog>,
@@ -42,79 +28,12 @@ pub struct ArchiveComponents {
     pub master: MasterDataset,
     /// The source.
     pub source: Arc<SourceDefinition>,
-    /// When a commit is due.
+    /// Tells when a commit is due.
     pub clock: Arc<dyn Clock>,
-    /// Names of files.
+    /// Names files.
     pub ids: Arc<dyn IdSource>,
     /// Written by the archive alone, read by `/v1/status`.
     pub status: watch::Sender<ArchiveStatus>,
-}
-
-/// Settings of the archive of one source.
-#[derive(Clone, Copy, Debug)]
-pub struct ArchiveSettings {
-    /// A commit is due this long after its first record was read.
-    pub commit_interval: Duration,
-    /// A commit is due at this many payload bytes. While one is written, the next is read: memory for two.
-    pub commit_bytes: usize,
-    /// A commit is due at this many rows; with `commit_bytes` the bound of the archive's memory.
-    pub commit_rows: usize,
-    /// Bounds of one poll; its wait is the longest time that a due commit can be late.
-    pub poll: PollLimit,
-    /// Wait between two looks for new partitions.
-    pub partitions_interval: Duration,
-    /// Wait between attempts while log or object store fail, and after another archiver committed first.
-    pub backoff: Backoff,
-}
-
-impl Default for ArchiveSettings {
-    fn default() -> Self {
-        Self {
-            commit_interval: Duration::from_secs(5),
-            commit_bytes: 64 << 20,
-            commit_rows: 1_000_000,
-            poll: PollLimit { records: 10_000, bytes: 4 << 20, wait: Duration::from_millis(200) },
-            partitions_interval: Duration::from_secs(30),
-            backoff: Backoff::default(),
-        }
-    }
-}
-
-/// Whether the archive gets on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum ArchiveState {
-    /// The table has not been opened yet.
-    #[default]
-    Starting,
-    /// Records are read and committed.
-    Running,
-    /// Log or object store fail: the same is tried again, nothing is dropped, nothing more is taken in.
-    Retrying {
-        /// What failed, as text for people.
-        error: String,
-    },
-    /// The archive has stopped: shutdown, or an error that an operator must look at.
-    Stopped {
-        /// The error, where it was one.
-        error: Option<String>,
-    },
-}
-
-/// What the archive of one source has done so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ArchiveStatus {
-    /// Whether it gets on.
-    pub state: ArchiveState,
-    /// Version of the table; `None` before it was opened.
-    pub version: Option<i64>,
-    /// The facts of that version: positions, counters, holes.
-    pub facts: MasterFacts,
-    /// Rows read and not yet committed, those of the commit at work included.
-    pub pending_rows: u64,
-    /// Their payload bytes.
-    pub pending_bytes: usize,
-    /// When this archive committed last.
-    pub committed_at: Option<TimestampMicros>,
 }
 
 /// One archiver at work: the table it continues, its place in the log, and what it has not committed yet.
@@ -129,7 +48,7 @@ pub(crate) struct Archiver<'a> {
     listed_at: TimestampMicros,
     /// What has been read for the next commit.
     pending: Pending,
-    /// The commit at work or to be tried again. Shared with the task that writes it.
+    /// The commit in flight or to be tried again. Shared with the task that writes it, which only reads it.
     sealed: Option<Arc<Pending>>,
 }
 
@@ -141,9 +60,6 @@ pub(crate) enum Committed {
     /// Another archiver continued the table: what was read is dropped, start again from its newest version.
     Raced,
 }
-
-/// How often an append is tried again behind a compaction that came first.
-const ATTEMPTS: usize = 8;
 
 impl<'a> Archiver<'a> {
     /// Opens (or creates) the table and reads on from the positions that it holds.
@@ -160,7 +76,7 @@ impl<'a> Archiver<'a> {
         let listed_at = components.clock.now();
         let archiver =
             Self { components, snapshot, consumer, is_in_place: false, partitions, listed_at, pending, sealed: None };
-        archiver.tell(ArchiveState::Running);
+        archiver.publish_status(ArchiveState::Running);
         Ok(archiver)
     }
 
@@ -211,7 +127,7 @@ impl<'a> Archiver<'a> {
         self.pending.is_due(self.components.clock.now(), settings)
     }
 
-    /// Whether a commit is at work, or has to be tried again.
+    /// Whether a commit is in flight, or has to be tried again.
     pub(crate) fn has_sealed(&self) -> bool {
         self.sealed.is_some()
     }
@@ -224,8 +140,8 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// The work that commits what was sealed, if anything; tell [`Self::settle`] how it ended. May be asked for again.
-    /// A conflict is told only where positions moved: behind a compaction the same rows are appended once more.
+    /// The work that commits what was sealed, if anything; report its outcome to [`Self::finish_commit`]. May be asked for again.
+    /// A conflict is reported only where positions moved: behind a compaction the same rows are appended once more.
     pub(crate) fn commit(&self) -> Option<impl Future<Output = Result<MasterSnapshot, RecordsError>> + Send + 'static> {
         let sealed = Arc::clone(self.sealed.as_ref()?);
         let (master, snapshot) = (self.components.master.clone(), self.snapshot.clone());
@@ -233,8 +149,11 @@ impl<'a> Archiver<'a> {
         Some(async move { append(&master, snapshot, &sealed, ids.as_ref()).await })
     }
 
-    /// Takes the end of a commit in. On an error the rows are kept: commit them again.
-    pub(crate) fn settle(&mut self, outcome: Result<MasterSnapshot, RecordsError>) -> Result<Committed, BatchError> {
+    /// Takes the outcome of a commit. On an error the rows are kept: commit them again.
+    pub(crate) fn finish_commit(
+        &mut self,
+        outcome: Result<MasterSnapshot, RecordsError>,
+    ) -> Result<Committed, BatchError> {
         match outcome {
             Ok(next) => self.continue_from(next),
             Err(RecordsError::Conflict { .. }) => return Ok(Committed::Raced),
@@ -243,8 +162,8 @@ impl<'a> Archiver<'a> {
         Ok(Committed::Done)
     }
 
-    /// Publishes the state of affairs for `/v1/status`.
-    pub(crate) fn tell(&self, state: ArchiveState) {
+    /// Publishes where the archive stands, for `/v1/status`.
+    pub(crate) fn publish_status(&self, state: ArchiveState) {
         self.components.status.send_modify(|status| {
             status.state = state;
             status.version = Some(self.snapshot.snapshot.version().0);
@@ -301,31 +220,6 @@ impl<'a> Archiver<'a> {
         );
         metrics::count(ARCHIVE_HOLES, source.as_str(), (to.0 - from.0).unsigned_abs());
         self.pending.declare_hole(partition, to, self.components.clock.now());
-    }
-}
-
-/// Appends on the newest version whose facts are those that `sealed` continues.
-///
-/// Facts only ever change with an append, and never back: equal facts mean that nobody appended in between, neither
-/// another archiver nor this one by a commit whose reply was lost. So the rows are in the table once.
-async fn append(
-    master: &MasterDataset,
-    from: MasterSnapshot,
-    sealed: &Pending,
-    ids: &dyn IdSource,
-) -> Result<MasterSnapshot, RecordsError> {
-    let mut on = from;
-    let mut left = ATTEMPTS;
-    loop {
-        left -= 1;
-        let appended = master.append(&on, sealed.batches(), sealed.facts().clone(), ids.next_id()).await;
-        let Err(conflict @ RecordsError::Conflict { .. }) = appended else { return appended };
-        let newest = master.refresh(&on).await?;
-        let is_behind = newest.snapshot.version() > on.snapshot.version() && newest.facts == on.facts;
-        if !is_behind || left == 0 {
-            return Err(conflict);
-        }
-        on = newest;
     }
 }
 

@@ -1,43 +1,25 @@
-//! Compaction: small files of a master dataset become large ones, sorted by event time, with the very same rows.
+//! Compaction of one master dataset: every merge that is due, each committed by itself.
 //!
-//! ```text
-//!  newest version --> choose.rs: which files --> rewrite.rs: sorted, spilled --> replace: one commit, the same facts
-//!                                                                                  ^   |
-//!                                             refresh; every file still live? -----+---+ somebody committed first
-//! ```
-//!
-//! In: the live files of a source. Out: fewer files. Guarantee: no answer changes. A compaction is committed on exactly
-//! one predecessor that holds every file it replaces; killed at any step, or losing a race, it leaves files that nobody
-//! sees. It never makes an archive drop rows: its commit moves no position.
-//! Not here: the loop (`run.rs`), deleting what was replaced (`cleanup.rs`).
-//! Why so: an archive may commit every second, a compaction takes longer: so it does not start again when it lost, but
-//! commits the same files behind the newer version, where the same strict check decides again.
+//! Guarantee: a merge that failed, or lost its race for good, changes nothing; those before it stay committed.
 
-mod choose;
-mod rewrite;
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::LakeError;
-use positions::{IdSource, SourceName};
+use positions::IdSource;
 use records::RecordsError;
 use records::master::{Compaction, MasterDataset, MasterSnapshot};
 use views::SourceDefinition;
 
-pub use choose::{Merge, choose_merges};
-pub use rewrite::rewrite;
-
+use super::{choose_merges, rewrite};
 use crate::metrics::{
-    self, COMPACTION_FAILURES, COMPACTION_FILES, COMPACTION_RACES, COMPACTION_ROWS, COMPACTION_SECONDS, COMPACTIONS,
-    MASTER_FILES,
+    self, COMPACTION_FILES, COMPACTION_RACES, COMPACTION_ROWS, COMPACTION_SECONDS, COMPACTIONS, MASTER_FILES,
 };
-use crate::{BatchError, BatchParts, CompactSettings, RecomputeSettings};
+use crate::{BatchContext, BatchError, CompactSettings, RecomputeSettings};
 
 /// How often a commit is tried behind others that came first.
 const ATTEMPTS: usize = 16;
 
-/// What came of a look at one master dataset.
+/// The outcome of one pass over one master dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compacted {
     /// Merges that were committed.
@@ -46,49 +28,23 @@ pub struct Compacted {
     pub files: usize,
 }
 
-/// Compacts the master datasets of all sources, one after the other; answers how many files each of them has. A failure
-/// is logged and tried again in the next round: many files cost time, never rightness.
-pub(crate) async fn compact_all(
-    parts: &BatchParts,
-    settings: &CompactSettings,
-    engine: &RecomputeSettings,
-) -> BTreeMap<SourceName, usize> {
-    let mut files = BTreeMap::new();
-    for source in parts.pipeline.sources.iter().filter(|_| settings.is_on) {
-        let error = match compact(parts, source, settings, engine).await {
-            Ok(compacted) => {
-                files.insert(source.name.clone(), compacted.files);
-                continue;
-            }
-            Err(error) => error,
-        };
-        metrics::count(COMPACTION_FAILURES, source.name.as_str(), 1);
-        if error.is_retryable() {
-            tracing::warn!(source = %source.name, %error, "compaction failed; the files stay as they are");
-        } else {
-            tracing::error!(source = %source.name, %error, "compaction failed; the files stay as they are");
-        }
-    }
-    files
-}
-
 /// Carries out every merge that is due in the newest version of one master dataset; stops at the first lost race.
 ///
 /// # Errors
 /// Those of log, store and engine; nothing was replaced by the merge at work.
 pub async fn compact(
-    parts: &BatchParts,
+    context: &BatchContext,
     source: &Arc<SourceDefinition>,
     settings: &CompactSettings,
     engine: &RecomputeSettings,
 ) -> Result<Compacted, BatchError> {
-    let master = MasterDataset::new(&parts.lake, Arc::clone(source));
+    let master = MasterDataset::new(&context.lake, Arc::clone(source));
     let Some(mut on) = master.open().await? else { return Ok(Compacted::default()) };
     let mut merges = 0;
     for merge in choose_merges(on.snapshot.files(), settings) {
-        let began = parts.clock.now();
-        let replaced = match rewrite(source, &on, merge, engine, parts.ids.as_ref()).await? {
-            Some(compaction) => replace(&master, &on, &compaction, parts.ids.as_ref()).await?.zip(Some(compaction)),
+        let began = context.clock.now();
+        let replaced = match rewrite(source, &on, merge, engine, context.ids.as_ref()).await? {
+            Some(compaction) => replace(&master, &on, &compaction, context.ids.as_ref()).await?.zip(Some(compaction)),
             None => None,
         };
         let Some((next, compaction)) = replaced else {
@@ -96,7 +52,7 @@ pub async fn compact(
             metrics::count(COMPACTION_RACES, source.name.as_str(), 1);
             break;
         };
-        tell(source, &next, &compaction, parts.clock.now().micros_since(began) as f64 / 1e6);
+        report(source, &next, &compaction, context.clock.now().micros_since(began) as f64 / 1e6);
         on = next;
         merges += 1;
     }
@@ -131,7 +87,8 @@ pub async fn replace(
     Ok(None)
 }
 
-fn tell(source: &SourceDefinition, next: &MasterSnapshot, compaction: &Compaction, seconds: f64) {
+/// Log and metrics of one compaction.
+fn report(source: &SourceDefinition, next: &MasterSnapshot, compaction: &Compaction, seconds: f64) {
     let (name, version) = (source.name.as_str(), next.snapshot.version().0);
     let (old, new) = (compaction.old.len(), compaction.new.len());
     let rows = compaction.old.iter().map(|file| file.rows).sum();

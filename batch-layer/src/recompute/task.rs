@@ -1,14 +1,27 @@
-//! What a recompute does for one view, what the views of one cut share, and how it ends.
+//! What a round does for one view: how much, from which cut to which, and how it ended.
+//!
+//! Guarantee: a task's cut never lies below the cut of the version before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use positions::{Counters, Cut, PartitionId, RecomputeId, TimestampMicros};
-use serving_layer::{BatchFacts, BatchVersion, BatchViewStore};
-use views::{Bucket, ViewDefinition};
+use lake::Lake;
+use positions::{Clock, Cut, TimestampMicros, ViewName, choose_cut};
+use records::master::{MasterFacts, MasterSnapshot};
+use serving_layer::{BatchVersion, BatchViewStore};
+use views::ViewDefinition;
 
-use crate::distinct::Copies;
-use crate::raw_rows::Buckets;
+use crate::BatchError;
+
+/// How much is computed again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything below the cut.
+    Full,
+    /// The buckets that received rows since the version before; everything for a first version.
+    #[default]
+    Incremental,
+}
 
 /// How the recompute of one view ended.
 #[derive(Clone, Debug)]
@@ -21,7 +34,10 @@ pub enum Outcome {
     LostRace,
 }
 
-/// What to compute for one view.
+/// The outcomes of one recompute, by view.
+pub type Round = BTreeMap<ViewName, Result<Outcome, Arc<BatchError>>>;
+
+/// What a round computes for one view.
 pub(crate) struct Task {
     pub(crate) view: Arc<ViewDefinition>,
     pub(crate) store: BatchViewStore,
@@ -31,44 +47,56 @@ pub(crate) struct Task {
     pub(crate) since: Option<Cut>,
 }
 
-/// What the views of one cut share.
-pub(crate) struct Inputs {
-    pub(crate) cut: Cut,
-    /// Buckets of an hour that received rows; `None`: all.
-    pub(crate) touched_hours: Option<BTreeSet<TimestampMicros>>,
-    pub(crate) copies: Arc<Copies>,
-    /// Rows, rejected and late below the cut.
-    pub(crate) counters: BTreeMap<PartitionId, Counters>,
-    pub(crate) holes: Vec<(PartitionId, i64, i64)>,
-    pub(crate) raw_version: i64,
+/// What planning decided for one view.
+pub(crate) enum Planned {
+    /// There is something to compute.
+    Task(Task),
+    /// There is not.
+    Skipped(Outcome),
 }
 
-impl Inputs {
-    /// The buckets to replace in a view of this grain; `None`: all.
-    pub(crate) fn touched(&self, grain: Bucket) -> Option<Buckets> {
-        let hours = self.touched_hours.as_ref()?;
-        Some(Buckets { grain, starts: hours.iter().map(|hour| views::bucket_of(grain, *hour)).collect() })
+/// Compares the newest version of a view with what is archived, and chooses the cut of the next one.
+pub(crate) async fn plan_task(
+    lake: &Lake,
+    clock: &dyn Clock,
+    master: &MasterSnapshot,
+    view: &Arc<ViewDefinition>,
+    mode: Mode,
+) -> Result<Planned, BatchError> {
+    let store = BatchViewStore::new(lake, Arc::clone(view));
+    let previous = store.newest().await?;
+    let facts = previous.as_ref().map(|version| version.facts.as_ref());
+    if facts.is_some_and(|facts| facts.raw_version > master.snapshot.version().0) {
+        return Ok(Planned::Skipped(Outcome::LostRace));
     }
+    let before = facts.map(|facts| facts.cut.clone()).unwrap_or_default();
+    let cut = next_cut(&master.facts, &before, view, clock.now());
+    let is_new = !before.is_at_or_above(&cut);
+    if !is_new && (mode == Mode::Incremental || previous.is_none()) {
+        return Ok(Planned::Skipped(Outcome::NothingNew));
+    }
+    let since = (mode == Mode::Incremental && previous.is_some()).then_some(before);
+    Ok(Planned::Task(Task { view: Arc::clone(view), store, previous, cut, since }))
+}
 
-    /// The facts of the version that `task` publishes.
-    pub(crate) fn facts(&self, task: &Task, recompute: RecomputeId, now: TimestampMicros) -> BatchFacts {
-        let previous = task.since.as_ref().and(task.previous.as_ref());
-        let counters = self.counters.iter().map(|(partition, below)| {
-            let count = |of: &BTreeMap<PartitionId, u64>| of.get(partition).copied().unwrap_or_default();
-            let known = previous.and_then(|version| version.facts.counters.get(partition));
-            // Buckets that were not touched keep their copies; those of the touched ones are counted anew.
-            let copies = known.map_or(0, |known| known.copies) + count(&self.copies.left_out);
-            (*partition, Counters { copies: copies - count(&self.copies.left_out_before), ..*below })
-        });
-        BatchFacts {
-            definition: task.view.hash,
-            cut: self.cut.clone(),
-            raw_version: self.raw_version,
-            recompute,
-            published_at: now,
-            is_full: task.since.is_none(),
-            counters: counters.collect(),
-            holes: self.holes.clone(),
+/// The cut of the next version: what `choose_cut` says, partition by partition.
+fn next_cut(facts: &MasterFacts, before: &Cut, view: &ViewDefinition, now: TimestampMicros) -> Cut {
+    let mut cut = before.clone();
+    for (partition, known) in &facts.partitions {
+        let previous = before.0.get(partition).copied();
+        cut.0.insert(*partition, choose_cut(&known.archived, previous, &view.source.border, now));
+    }
+    cut
+}
+
+/// Groups of tasks that read the same rows.
+pub(crate) fn group_by_cut(tasks: Vec<Task>) -> Vec<Vec<Task>> {
+    let mut groups: Vec<Vec<Task>> = Vec::new();
+    for task in tasks {
+        match groups.iter_mut().find(|group| group[0].cut == task.cut && group[0].since == task.since) {
+            Some(group) => group.push(task),
+            None => groups.push(vec![task]),
         }
     }
+    groups
 }
