@@ -1,4 +1,7 @@
-//! Rules about the source itself that a tool can check: crate edges, names, sizes, where tasks are started.
+//! Rules about the source itself that a tool can check: crate edges, circles, names, sizes, where tasks are started.
+
+mod circles;
+mod paths;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
