@@ -136,7 +136,7 @@ impl Table {
         if snapshot.version().0 % interval != 0 {
             return;
         }
-        if let Err(error) = checkpoint::write(self, snapshot.version()).await {
+        if let Err(error) = checkpoint::write(snapshot).await {
             let version = snapshot.version().0;
             tracing::warn!(table = self.folder(), version, %error, "checkpoint not written, the next one will be");
         }

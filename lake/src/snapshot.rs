@@ -118,7 +118,7 @@ impl Snapshot {
 }
 
 /// What the actions up to a version add up to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct State {
     pub(crate) schema: SchemaRef,
     /// Ordered by path.

@@ -84,8 +84,7 @@ impl Table {
     /// # Errors
     /// [`LakeError::Corrupt`]: the log is broken. [`LakeError::Unreachable`]: try again.
     pub async fn open_at(&self, version: Version) -> Result<Option<Snapshot>, LakeError> {
-        let interval = i64::from(self.lake().settings().checkpoint_interval);
-        let listing = self.list_around(Version(version.0 - 2 * interval), Some(version)).await?;
+        let listing = self.list_below(version).await?;
         let reachable = listing.checkpoint_for(version).is_some() || listing.commits.contains(&Version(0));
         if !listing.holds(version) || !reachable {
             return Ok(None);
@@ -129,6 +128,20 @@ impl Table {
         Ok(newer)
     }
 
+    /// Gives the actions of the log up to a version to `apply`, in the order of the log.
+    pub(crate) async fn read_log(
+        &self,
+        version: Version,
+        mut apply: impl FnMut(Vec<Action>) + Send,
+    ) -> Result<(), LakeError> {
+        let listing = self.list_below(version).await?;
+        let apply = |_: &Path, actions| {
+            apply(actions);
+            Ok(())
+        };
+        self.read_listed(&listing, version, apply).await
+    }
+
     pub(crate) fn log(&self) -> &Log {
         &self.inner.log
     }
@@ -157,13 +170,31 @@ impl Table {
         Ok(listing)
     }
 
-    /// Reads a version: the newest checkpoint at or below it, and the commits behind that.
+    /// Lists what a version is read from, and perhaps more.
+    async fn list_below(&self, version: Version) -> Result<Listing, LakeError> {
+        let interval = i64::from(self.lake().settings().checkpoint_interval);
+        self.list_around(Version(version.0 - 2 * interval), Some(version)).await
+    }
+
     async fn load(&self, listing: &Listing, version: Version) -> Result<Snapshot, LakeError> {
         let mut replay = Replay::default();
+        self.read_listed(listing, version, |path, actions| replay.apply(path, actions)).await?;
+        let state = replay.state(&self.log().commit_path(version))?;
+        self.snapshot(version, state).await
+    }
+
+    /// Gives the actions of a version to `apply`, object by object: the newest checkpoint at or below it, and the
+    /// commits behind that.
+    async fn read_listed(
+        &self,
+        listing: &Listing,
+        version: Version,
+        mut apply: impl FnMut(&Path, Vec<Action>) -> Result<(), LakeError> + Send,
+    ) -> Result<(), LakeError> {
         let mut next = Version(0);
         if let Some(checkpoint) = listing.checkpoint_for(version) {
             let path = self.log().checkpoint_path(checkpoint);
-            replay.apply(&path, checkpoint::read(self.lake().store(), &path).await?)?;
+            apply(&path, checkpoint::read(self.lake().store(), &path).await?)?;
             next = checkpoint.next();
         }
         let mut commits = futures::stream::iter((next.0..=version.0).map(Version))
@@ -172,10 +203,9 @@ impl Table {
         while let Some((version, actions)) = commits.try_next().await? {
             let path = self.log().commit_path(version);
             let actions = actions.ok_or_else(|| LakeError::corrupt(&path, "the object is missing"))?;
-            replay.apply(&path, actions)?;
+            apply(&path, actions)?;
         }
-        let state = replay.state(&self.log().commit_path(version))?;
-        self.snapshot(version, state).await
+        Ok(())
     }
 
     /// Completes a state with its facts.

@@ -46,6 +46,8 @@ mod speed;
 mod batch_views;
 /// Tables: versions, facts, types, scans, vacuum, broken logs, an independent reader.
 mod lake;
+/// Tables: checkpoints against the commits they sum up, and against another reader's opinion.
+mod lake_checkpoint;
 /// Tables: who commits on the same version, and stores that break their promises.
 mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.
