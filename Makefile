@@ -6,6 +6,7 @@
 #   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for (from FIRST=n on)
 #   make bench ARGS="recompute"  figures beside their limits, embedded parts beside real ones, all or one section
 #   make release                 the binary as it is shipped, all of it optimised
+#   make dist                    an archive, a Debian package and a Python wheel of it, with checksums, in dist/
 #   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
 #   make check                   formatting, lints, documentation
 #   make clean                   forget what was built
@@ -27,10 +28,10 @@ SEED ?= $(shell echo $$RANDOM)
 # Where `services-up` keeps addresses, logs and data. Tests use a scratch folder of their own.
 SERVICES := $(HOME)/.cache/twofold/services
 
-.PHONY: help demo test chaos sim bench release check fmt clean tools services services-up services-down
+.PHONY: help demo test chaos sim bench release dist check fmt clean tools services services-up services-down
 
 help:
-	@sed -n '3,13s/^# \{0,1\}//p' Makefile
+	@sed -n '3,14s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --workspace --bins
@@ -70,9 +71,12 @@ bench: tools services
 	$(CARGO) bench --locked --profile dev --workspace --bench bench --no-run
 	scripts/with-services.sh $(CARGO) bench --locked --profile dev --workspace --bench bench -- $(ARGS)
 
-# What the Dockerfile runs.
+# What the Dockerfile runs. OpenSSL is linked in, so that the binary runs on any machine with a C library of its age.
 release: tools
-	$(CARGO) build --locked --workspace --release --bins
+	$(CARGO) build --locked --workspace --release --bins --features twofold/vendored-openssl
+
+dist: release
+	scripts/dist.sh "$$CARGO_TARGET_DIR/release/twofold" dist
 
 check: tools
 	$(CARGO) fmt --all --check

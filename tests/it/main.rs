@@ -64,6 +64,8 @@ mod cli;
 mod compose;
 /// The demo's judgement: what it calls a difference.
 mod demo;
+/// What is shipped: each package brings a binary that runs.
+mod dist;
 /// A collector, as a process, at twice its capacity: refusals that say when to come back, flat memory, exact counts.
 mod overload;
 /// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older, and
