@@ -2,6 +2,7 @@
 
 mod circles;
 mod paths;
+mod suites;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
