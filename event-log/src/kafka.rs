@@ -6,7 +6,7 @@
 //!
 //! Guarantee: an acknowledged record is on all in-sync replicas; a consumer never starts anywhere but where `seek`
 //! put it, and a place that the broker no longer has is an error, not a jump.
-//! Not here: decoding (`decode.rs`), identity of a topic across re-creation (`positions.rs`).
+//! Not here: decoding (`records`), the identity of a topic across re-creation (`same_topic.rs`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ mod batch;
 mod connection;
 mod consumer;
 mod context;
+mod disk_space;
 mod ends;
 mod error;
 mod producer;
 mod record;
-mod room;
 mod run;
 mod settings;
 

@@ -1,13 +1,11 @@
 //! Recompute: every published table equals a fold over the log below its cut.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use batch_layer::BatchParts;
 use batch_layer::recompute::{Mode, Outcome, recompute};
-use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_batch};
-use batch_layer::{BatchError, BatchSettings, RecomputeSettings};
+use batch_layer::run::run_batch;
+use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, RecomputeSettings};
 use lake::Change;
 use positions::{Offset, PartitionId, ViewName};
 use rand::Rng;
@@ -158,13 +156,13 @@ async fn a_cut_lies_on_the_grid_until_the_log_is_silent() {
 #[tokio::test]
 async fn nothing_new_publishes_nothing() {
     let mut world = World::new(23).await;
-    let settled =
+    let is_nothing_new =
         |outcomes: BTreeMap<ViewName, Outcome>| outcomes.values().all(|outcome| matches!(outcome, Outcome::NothingNew));
-    assert!(settled(world.recompute(Mode::Incremental).await));
+    assert!(is_nothing_new(world.recompute(Mode::Incremental).await));
     world.send(40).await;
     world.archive().await;
-    assert!(!settled(world.recompute(Mode::Incremental).await));
-    assert!(settled(world.recompute(Mode::Incremental).await));
+    assert!(!is_nothing_new(world.recompute(Mode::Incremental).await));
+    assert!(is_nothing_new(world.recompute(Mode::Incremental).await));
     let full = world.recompute(Mode::Full).await;
     assert!(full.values().all(|outcome| matches!(outcome, Outcome::Published(_))));
 }
@@ -266,12 +264,6 @@ async fn the_batch_loop_runs_a_round_on_request() {
     world.archive().await;
     let (ask, requests) = mpsc::channel(1);
     let (status, told) = watch::channel(BatchStatus::default());
-    let parts = BatchParts {
-        lake: world.lake.clone(),
-        pipeline: Arc::clone(&world.pipeline),
-        clock: Arc::clone(&world.clock) as Arc<dyn positions::Clock>,
-        ids: Arc::clone(&world.ids) as Arc<dyn positions::IdSource>,
-    };
     let batch = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
     let shutdown = CancellationToken::new();
     let asking = async {
@@ -282,7 +274,7 @@ async fn the_batch_loop_runs_a_round_on_request() {
         shutdown.cancel();
         round
     };
-    let components = BatchComponents { parts, requests, status };
+    let components = BatchComponents { context: world.batch_context(), requests, status };
     let (ended, round) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
     ended.unwrap();
     assert_eq!(round.keys().map(ViewName::as_str).collect::<Vec<_>>(), ["by_day"]);

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use batch_layer::RecomputeSettings;
-use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
+use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, run_archive};
 use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
-use batch_layer::run::run_archive;
+use batch_layer::{BatchContext, BatchError, RecomputeSettings};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord, PollLimit};
 use lake::Lake;
-use positions::{Clock, Offset, PartitionId, ViewName};
+use positions::{Clock, IdSource, Offset, PartitionId, ViewName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use records::master::{MasterDataset, MasterSnapshot};
@@ -164,7 +163,7 @@ impl World {
             master: self.master(),
             source: self.source(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn positions::IdSource>,
+            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
             status,
         };
         (components, told)
@@ -183,16 +182,34 @@ impl World {
 
     /// Archives everything that was sent.
     pub async fn archive(&mut self) {
-        let (components, told) = self.archive_components();
         let settings = self.archive_settings();
-        let ends = self.ends().await;
+        self.archive_with(settings).await;
+    }
+
+    pub async fn archive_with(&self, settings: ArchiveSettings) {
+        self.archive_while(settings, async |told| self.wait_until_archived(told).await).await.unwrap();
+    }
+
+    /// Runs an archive until `during` is over, which is given its status; answers how the archive ended.
+    pub async fn archive_while(
+        &self,
+        settings: ArchiveSettings,
+        during: impl AsyncFnOnce(watch::Receiver<ArchiveStatus>),
+    ) -> Result<(), BatchError> {
+        let (components, told) = self.archive_components();
         let shutdown = CancellationToken::new();
-        let reached = async {
-            wait_until(told, |status| ends.iter().all(|(partition, end)| end_of(status, *partition) >= *end)).await;
+        let stopping = async {
+            during(told).await;
             shutdown.cancel();
         };
-        let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), reached);
-        ended.unwrap();
+        let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), stopping);
+        ended
+    }
+
+    /// Waits until everything is archived that has been sent by now.
+    pub async fn wait_until_archived(&self, told: watch::Receiver<ArchiveStatus>) {
+        let ends = self.ends().await;
+        wait_until(told, |status| ends.iter().all(|(partition, end)| end_of(status, *partition) >= *end)).await;
     }
 
     pub async fn ends(&self) -> BTreeMap<PartitionId, Offset> {
@@ -224,7 +241,16 @@ impl World {
             master: self.master(),
             views: self.pipeline.views.clone(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn positions::IdSource>,
+            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
+        }
+    }
+
+    pub fn batch_context(&self) -> BatchContext {
+        BatchContext {
+            lake: self.lake.clone(),
+            pipeline: Arc::clone(&self.pipeline),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
         }
     }
 
