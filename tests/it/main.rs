@@ -11,7 +11,7 @@ mod law;
 /// Pipeline files: good ones, every problem of bad ones, what a definition hash depends on.
 mod pipeline;
 
-/// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
+/// Rules about the source itself: crate edges, circles of files, module docs, sizes, where tasks start.
 mod tidy;
 
 /// Realtime stores, in memory and in Redis: stamps, life of blobs, gaps, fullness, races, outages.

@@ -127,7 +127,7 @@ async fn a_compaction_in_little_memory_spills_and_keeps_every_row() {
     let mut world = World::new(31).await;
     for _ in 0..1_000 {
         let page = Some(format!("/{:1000}", world.sent.len()));
-        world.send_one(Some(Event { time: START, id: None, page, bytes: None })).await;
+        world.send_one(Some(Event { time: START, page, ..Event::default() })).await;
     }
     archive_singly(&mut world, Duration::from_millis(1)).await;
     let little = RecomputeSettings { memory_bytes: 512 << 10, spill_limit_bytes: 1, ..engine() };

@@ -38,7 +38,7 @@ pub async fn check_equals_fold(world: &World) {
                 assert_eq!(hits, exact);
             }
             _ => {
-                let counted = events.iter().filter(|event| event.bytes.is_some_and(|bytes| bytes != 13)).count();
+                let counted = events.iter().filter(|event| event.amount.is_some_and(|bytes| bytes != 13)).count();
                 assert_eq!(sum_of_first(&rows), counted as i64);
             }
         }
@@ -107,9 +107,10 @@ async fn copies_that_fill_more_than_the_memory_count_once() {
     // Two events sent again and again: either is one shard above the limit, which no further bits of its key divide.
     let event = |number: usize, time| Event {
         time,
-        id: Some(format!("e{number}")),
+        id: Some(number as u32),
         page: Some("/a".into()),
-        bytes: Some(number as i64),
+        amount: Some(number as i64),
+        ..Event::default()
     };
     for round in 0..3_000 {
         for hot in [0, 0, 1, 1] {
@@ -170,7 +171,7 @@ async fn nothing_new_publishes_nothing() {
 #[tokio::test]
 async fn copies_in_other_partitions_and_versions_count_once() {
     let mut world = World::new(24).await;
-    let event = Event { time: START, id: Some("same".into()), page: Some("/a".into()), bytes: Some(1) };
+    let event = Event { time: START, id: Some(1), page: Some("/a".into()), amount: Some(1), ..Event::default() };
     for round in 0..3 {
         for _ in 0..2 * GRID {
             world.send_one(Some(event.clone())).await;
@@ -191,14 +192,14 @@ async fn an_incremental_recompute_leaves_other_buckets_alone() {
     for hour in 0..5 {
         for _ in 0..2 * GRID {
             let time = START + hour * HOUR;
-            world.send_one(Some(Event { time, id: None, page: Some("/a".into()), bytes: Some(hour) })).await;
+            world.send_one(Some(Event { time, page: Some("/a".into()), amount: Some(hour), ..Event::default() })).await;
         }
     }
     world.archive().await;
     world.recompute(Mode::Incremental).await;
     let before = world.newest(&world.view("by_page")).await.unwrap();
     for _ in 0..2 * GRID {
-        world.send_one(Some(Event { time: START, id: None, page: Some("/b".into()), bytes: None })).await;
+        world.send_one(Some(Event { time: START, page: Some("/b".into()), ..Event::default() })).await;
     }
     world.archive().await;
     world.recompute(Mode::Incremental).await;

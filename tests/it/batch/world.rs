@@ -1,6 +1,7 @@
 //! A source with its log, its tables and seeded traffic, and the truth about what was sent.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -8,9 +9,7 @@ use std::time::Duration;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, run_archive};
 use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
 use batch_layer::{BatchContext, BatchError, RecomputeSettings};
-use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord, PollLimit};
-use lake::Lake;
 use positions::{Clock, IdSource, Offset, PartitionId, ViewName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -18,12 +17,13 @@ use records::master::{MasterDataset, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{Pipeline, SourceDefinition, ViewDefinition};
+use views::{SourceDefinition, ViewDefinition};
 
 use super::faults::{FailingLog, FailingStore, Faults};
 use super::store::YieldingStore;
+pub use crate::support::event::Event;
 use crate::support::object_layer::Layered;
-use crate::support::seams::{ManualClock, SeededIds};
+use crate::support::surroundings::Surroundings;
 
 pub const GRID: i64 = 8;
 pub const START: i64 = 1_700_000_000_000_000;
@@ -58,41 +58,33 @@ pub struct Sent {
     pub event: Option<Event>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Event {
-    pub time: i64,
-    pub id: Option<String>,
-    pub page: Option<String>,
-    pub bytes: Option<i64>,
-}
-
 pub struct World {
     pub rng: StdRng,
-    pub clock: Arc<ManualClock>,
-    pub ids: Arc<SeededIds>,
-    pub log: Arc<MemoryLog>,
-    pub lake: Lake,
+    surroundings: Surroundings,
     pub disk_full: Arc<AtomicBool>,
     pub disk_stalled: watch::Sender<bool>,
     pub faults: Arc<Faults>,
-    pub pipeline: Arc<Pipeline>,
     pub sent: Vec<Sent>,
+}
+
+impl Deref for World {
+    type Target = Surroundings;
+
+    fn deref(&self) -> &Surroundings {
+        &self.surroundings
+    }
 }
 
 impl World {
     pub async fn new(seed: u64) -> Self {
-        let clock = Arc::new(ManualClock::at(START));
-        let ids = Arc::new(SeededIds::new(seed));
-        let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>));
         let store = YieldingStore::default();
         let (disk_full, disk_stalled) = (store.fullness(), store.stall());
         let faults = Arc::new(Faults::default());
         let store = FailingStore { inner: Layered::new(store), faults: Arc::clone(&faults) };
-        let lake = Lake::new(Arc::new(Layered::new(store)), object_store::path::Path::from("lake"));
-        let pipeline = Arc::new(Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap());
-        log.ensure_topic("hits", 2).await.unwrap();
+        let surroundings = Surroundings::on(Arc::new(Layered::new(store)), PIPELINE, START, seed);
+        surroundings.log.ensure_topic("hits", 2).await.unwrap();
         let rng = StdRng::seed_from_u64(seed);
-        Self { rng, clock, ids, log, lake, disk_full, disk_stalled, faults, pipeline, sent: Vec::new() }
+        Self { rng, surroundings, disk_full, disk_stalled, faults, sent: Vec::new() }
     }
 
     pub fn source(&self) -> Arc<SourceDefinition> {
@@ -110,7 +102,8 @@ impl World {
     /// Sends random traffic: late, doubled and broken events among it. Time goes on by up to a second per event.
     pub async fn send(&mut self, count: usize) {
         for _ in 0..count {
-            self.clock.advance(Duration::from_micros(self.rng.random_range(0..SECOND as u64)));
+            let span = Duration::from_micros(self.rng.random_range(0..SECOND as u64));
+            self.clock.advance(span);
             let now = self.clock.now().0;
             let earlier: Vec<Event> = self.sent.iter().filter_map(|sent| sent.event.clone()).collect();
             let event = match self.rng.random_range(0..10) {
@@ -126,20 +119,17 @@ impl World {
         let late = if self.rng.random_bool(0.2) { self.rng.random_range(0..50 * HOUR) } else { 0 };
         Event {
             time: now - late,
-            id: self.rng.random_bool(0.8).then(|| format!("e{}", self.rng.random_range(0..1000))),
+            id: self.rng.random_bool(0.8).then(|| self.rng.random_range(0..1000)),
             page: self.rng.random_bool(0.95).then(|| format!("/{}", self.rng.random_range(0..6))),
-            bytes: self.rng.random_bool(0.9).then(|| self.rng.random_range(0..100)),
+            amount: self.rng.random_bool(0.9).then(|| self.rng.random_range(0..100)),
+            ..Event::default()
         }
     }
 
     /// Sends one event, or (`None`) something that is none.
     pub async fn send_one(&mut self, event: Option<Event>) -> (i32, i64) {
         let payload = match &event {
-            Some(event) => serde_json::json!({
-                "time": chrono::DateTime::from_timestamp_micros(event.time).unwrap().to_rfc3339(),
-                "id": event.id, "page": event.page, "bytes": event.bytes,
-            })
-            .to_string(),
+            Some(event) => String::from_utf8(event.payload("bytes").to_vec()).unwrap(),
             None => ["{", "[]", r#"{"time": "soon"}"#, r#"{"id": "x"}"#][self.rng.random_range(0..4)].to_owned(),
         };
         let timestamp = self.clock.now();
@@ -157,7 +147,7 @@ impl World {
 
     pub fn archive_components(&self) -> (ArchiveComponents, watch::Receiver<ArchiveStatus>) {
         let (status, told) = watch::channel(ArchiveStatus::default());
-        let log = FailingLog { inner: self.log.as_ref().clone(), faults: Arc::clone(&self.faults) };
+        let log = FailingLog { inner: self.log.clone(), faults: Arc::clone(&self.faults) };
         let components = ArchiveComponents {
             log: Arc::new(log),
             master: self.master(),
