@@ -12,6 +12,7 @@
 mod batch_views;
 pub mod blob;
 mod bucket_files;
+mod definition_set;
 mod error;
 pub mod memory;
 mod metric;
