@@ -1,67 +1,31 @@
-//! Checkpoints: the sum of a log up to a version, in one Parquet object.
+//! Checkpoints: the sum of a log up to a version, in one Parquet object; its form, and reading it.
 //!
-//! Guarantee: a checkpoint says the same as the commits it sums up, and the same as the snapshot that its writer holds.
-//! It is summed up from the objects of the log, and read back by the parser that reads commits, before it is put; where
-//! the two disagree it is not written.
-//! Why so: the snapshot in memory and the objects of the log are two accounts of one version; comparing them each time
-//! costs one reading of the commits since the last checkpoint. That other readers of Delta understand it is asked by
-//! the tests, of `deltalake-core`.
-//! Not here: when one is due (`commit.rs`), cutting the log behind one (`vacuum.rs`).
+//! Why so: read as lines of JSON, a checkpoint goes through the parser of commits and its checks. That other readers of
+//! Delta understand what is written is asked by the tests, of `deltalake-core`.
+//! Not here: summing up and writing (`checkpoint/writer.rs`), cutting the log behind one (`vacuum.rs`).
 
 mod schema;
+pub(crate) mod writer;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use bytes::Bytes;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use serde_json::json;
 
-use crate::action::{self, Action, Add, Metadata, Protocol, Transaction};
-use crate::snapshot::Replay;
-use crate::{LakeError, Snapshot, store};
+use crate::action::{self, Action};
+use crate::{LakeError, store};
 
 /// The actions that make up a state; tombstones are for other tools.
 const KINDS: [&str; 4] = ["protocol", "metaData", "txn", "add"];
 
 /// Actions that are encoded at a time.
 const BATCH_ACTIONS: usize = 1024;
-
-/// Writes the checkpoint of a version, and names it as the last one.
-pub(crate) async fn write(snapshot: &Snapshot) -> Result<(), LakeError> {
-    let (table, version) = (snapshot.table(), snapshot.version());
-    let path = table.log().checkpoint_path(version);
-    let mut sum = Sum::default();
-    table.read_log(version, |actions| sum.apply(actions)).await?;
-    let actions = sum.into_actions();
-    let bytes: Bytes = encode(&actions).map_err(|reason| LakeError::corrupt(&path, reason))?.into();
-
-    let mut replay = Replay::default();
-    replay.apply(&path, decode(&path, bytes.clone())?)?;
-    if replay.state(&path)? != *snapshot.state() {
-        return Err(LakeError::corrupt(&path, "the log adds up to another state than the version that was committed"));
-    }
-    let last = json!({
-        "version": version,
-        "size": actions.len(),
-        "sizeInBytes": bytes.len(),
-        "numOfAddFiles": snapshot.files().len(),
-    });
-    // One that is there already says the same.
-    store::put_new(table.lake().store(), &path, bytes).await?;
-    if table.log().last_checkpoint().await?.is_none_or(|named| named < version) {
-        let path = table.log().last_checkpoint_path();
-        let put = table.lake().store().put(&path, PutPayload::from(last.to_string())).await;
-        put.map_err(|error| LakeError::store(&path, error))?;
-    }
-    Ok(())
-}
 
 /// Reads the actions of a checkpoint.
 pub(crate) async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Vec<Action>, LakeError> {
@@ -104,41 +68,4 @@ fn encode(actions: &[Action]) -> Result<Vec<u8>, String> {
         }
     }
     writer.into_inner().map_err(|error| error.to_string())
-}
-
-/// What is left of the actions of a log. It judges nothing: the result is checked by replaying it.
-#[derive(Debug, Default)]
-struct Sum {
-    protocol: Option<Protocol>,
-    metadata: Option<Metadata>,
-    transactions: BTreeMap<String, Transaction>,
-    files: BTreeMap<String, Add>,
-}
-
-impl Sum {
-    fn apply(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            self.protocol = action.protocol.or(self.protocol.take());
-            self.metadata = action.meta_data.or(self.metadata.take());
-            if let Some(transaction) = action.txn {
-                self.transactions.insert(transaction.app_id.clone(), transaction);
-            }
-            if let Some(remove) = action.remove {
-                self.files.remove(&remove.path);
-            }
-            if let Some(add) = action.add {
-                // Whoever starts from a checkpoint finds the files there; it adds none.
-                self.files.insert(add.path.clone(), Add { data_change: false, ..add });
-            }
-        }
-    }
-
-    fn into_actions(self) -> Vec<Action> {
-        let protocol = Action { protocol: self.protocol, ..Action::default() };
-        let metadata = Action { meta_data: self.metadata, ..Action::default() };
-        let transactions = self.transactions.into_values();
-        let transactions = transactions.map(|txn| Action { txn: Some(txn), ..Action::default() });
-        let files = self.files.into_values().map(|add| Action { add: Some(add), ..Action::default() });
-        [protocol, metadata].into_iter().chain(transactions).chain(files).collect()
-    }
 }

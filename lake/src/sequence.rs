@@ -23,8 +23,7 @@
 
 mod cut;
 mod listing;
-
-use std::fmt;
+mod number;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -36,35 +35,16 @@ use crate::store::Put;
 use crate::{Lake, LakeError, store};
 use listing::Listing;
 
+pub use number::{MAX_NUMBER, Number};
+
 /// The largest entry or snapshot, in bytes of JSON. What is larger goes into an object of its own, which the entry names.
 pub const MAX_BYTES: usize = 4 << 20;
-
-/// The highest number: names have ten digits. At a hundred entries a second this lasts three years.
-pub const MAX_NUMBER: Number = Number(9_999_999_999);
 
 /// Entries that are read at the same time.
 const CONCURRENT_READS: usize = 8;
 
 /// How often a listing is repeated that shows a gap: others append and cut while it runs.
 const MAX_LISTINGS: usize = 5;
-
-/// The number of an entry; 0 stands before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Number(pub u64);
-
-impl fmt::Display for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-impl Number {
-    /// The number after this one.
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
 
 /// How an append ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

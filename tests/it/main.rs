@@ -11,7 +11,7 @@ mod law;
 /// Pipeline files: good ones, every problem of bad ones, what a definition hash depends on.
 mod pipeline;
 
-/// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
+/// Rules about the source itself: crate edges, circles of files, module docs, sizes, where tasks start.
 mod tidy;
 
 /// Realtime stores, in memory and in Redis: stamps, life of blobs, gaps, fullness, races, outages.
@@ -66,6 +66,8 @@ mod cli;
 mod compose;
 /// The demo's judgement: what it calls a difference.
 mod demo;
+/// What is shipped: each package brings a binary that runs.
+mod dist;
 /// A collector, as a process, at twice its capacity: refusals that say when to come back, flat memory, exact counts.
 mod overload;
 /// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older, and

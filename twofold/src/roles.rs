@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
 use axum::Router;
-use batch_layer::BatchParts;
-use batch_layer::archive::ArchiveComponents;
-use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_archive, run_batch};
+use batch_layer::archive::{ArchiveComponents, run_archive};
+use batch_layer::run::run_batch;
+use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
 use collector::{self, Collector, CollectorComponents};
 use event_log::EventLog;
 use query_gateway::{Gateway, GatewayComponents, MetricsText};
@@ -184,7 +184,7 @@ fn start_batch(
     supervisor: &mut Supervisor,
 ) -> watch::Receiver<BatchStatus> {
     let (status, receiver) = watch::channel(BatchStatus::default());
-    let components = BatchComponents { parts: batch_parts(parts), requests, status };
+    let components = BatchComponents { context: batch_context(parts), requests, status };
     let batch = run_batch(components, parts.config.batch.clone(), supervisor.token(Stage::Batch));
     supervisor.start(Stage::Batch, "batch loop", async move {
         batch.await.map_err(|error| RoleError::Failed(anyhow!(error)))
@@ -193,8 +193,8 @@ fn start_batch(
 }
 
 /// What a recompute of this process works with.
-pub fn batch_parts(parts: &Parts) -> BatchParts {
-    BatchParts {
+pub fn batch_context(parts: &Parts) -> BatchContext {
+    BatchContext {
         lake: parts.lake.clone(),
         pipeline: Arc::clone(&parts.pipeline),
         clock: Arc::clone(&parts.clock),

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use batch_layer::BatchRequest;
 use batch_layer::recompute::{Mode, Round};
-use batch_layer::run::BatchRequest;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt};
 
+use super::Sequence;
 use super::listing::{self, Listing};
-use super::{Number, Sequence};
+use super::number::Number;
 use crate::{LakeError, store};
 
 impl Sequence {

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStore;
 use object_store::path::Path;
 
-use super::Number;
+use super::number::Number;
 use crate::{Lake, LakeError};
 
 pub(super) const ENTRY: &str = ".json";
