@@ -11,6 +11,8 @@
 //!  <table>/<version>-<name>.parquet                  data, invisible until a commit up to that version names it
 //! ```
 //!
+//! Beside the tables stand sequences ([`sequence`]): numbered, append-only series of small objects.
+//!
 //! Guarantee: a commit succeeds only on the very snapshot it was computed from; a lost race leaves files without a
 //! commit, which nobody sees. Facts are atomic with the commit that names them, and survive checkpoints.
 //!
@@ -37,6 +39,7 @@ mod log;
 mod open;
 mod scan;
 mod schema;
+pub mod sequence;
 mod settings;
 mod snapshot;
 mod stats;

@@ -14,6 +14,7 @@ pub mod blob;
 mod bucket_cursor;
 mod bucket_files;
 mod config;
+mod definition_set;
 mod error;
 pub mod memory;
 mod metrics;

@@ -102,7 +102,7 @@ async fn change(table: &Table, on: &Snapshot, rng: &mut StdRng) -> Snapshot {
     let count = if on.version().0 == 0 { 1 } else { rng.random_range(0..=3) };
     let mut add = Vec::new();
     for file in 0..count {
-        let rows: Vec<_> = (0..rng.random_range(1..20)).map(|_| rng.random()).collect();
+        let rows: Vec<i64> = (0..rng.random_range(1..20)).map(|_| rng.random()).collect();
         let writer = ["a", "ü \"quoted\"", "\\ \n \u{1F600}"].choose(rng).unwrap();
         add.push(on.write_file(&format!("f{file}"), &[numbers(writer, rows)]).await.unwrap());
     }

@@ -52,6 +52,8 @@ mod lake_checkpoint;
 mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.
 mod master;
+/// Sequences of small objects: one entry under each number, whoever races, sleeps or crashes.
+mod sequence;
 
 /// Roles as processes on real parts: killed, stopped, doubled, their stores away, wiped, older; every answer right.
 mod chaos;

@@ -4,10 +4,12 @@
 //! the file at once. Guarantee: reading is pure; the same text and bytes give the same definition hashes anywhere.
 //! Not here: running the plans (`plan.rs`), the combinators (`combinator.rs`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
+use bytes::Bytes;
 
 use positions::{BorderRule, DefinitionHash, SourceName, ViewName};
 
@@ -30,6 +32,10 @@ pub struct Pipeline {
     pub sources: Vec<Arc<SourceDefinition>>,
     /// In the order of the file.
     pub views: Vec<Arc<ViewDefinition>>,
+    /// The file itself: [`Pipeline::read`] makes the same of it again.
+    pub text: Arc<str>,
+    /// The bytes of the static files that it names, by their location.
+    pub static_files: BTreeMap<String, Bytes>,
 }
 
 /// An event stream.

@@ -42,7 +42,7 @@ impl Server {
 
     pub async fn start_for(source: SourceDefinition, settings: CollectorSettings) -> Self {
         let log = Arc::new(FakeLog::default());
-        let pipeline = Arc::new(Pipeline { sources: vec![Arc::new(source)], views: Vec::new() });
+        let pipeline = Arc::new(Pipeline { sources: vec![Arc::new(source)], ..Pipeline::default() });
         // Not on a whole millisecond: records carry no more.
         let clock = Arc::new(ManualClock::at(NOW + 999));
         let collector = Collector::new(CollectorComponents { log: log.clone(), pipeline, clock }, settings);

@@ -57,7 +57,15 @@ impl Pipeline {
             findings.add(1, "", "the file defines nothing", "start with CREATE UNBOUNDED EXTERNAL TABLE ...");
         }
         findings.finish()?;
-        Ok(Pipeline { sources: reader.tables.streams, views: reader.views })
+        let named = Self::static_files(sql)?;
+        let is_named = |(location, _): &(&String, &Bytes)| named.contains(location);
+        let static_files = static_files.iter().filter(is_named).map(|(name, bytes)| (name.clone(), bytes.clone()));
+        Ok(Pipeline {
+            sources: reader.tables.streams,
+            views: reader.views,
+            text: sql.into(),
+            static_files: static_files.collect(),
+        })
     }
 
     /// The relative locations of static files that a pipeline file names, in its order, without reading them.
