@@ -52,7 +52,7 @@ pub use error::LakeError;
 pub use file::FileWriter;
 pub use settings::LakeSettings;
 pub use snapshot::{Change, DataFile, Snapshot};
-pub use stats::Bounds;
+pub use stats::{Bounds, extreme};
 pub use store::Lake;
 pub use table::Table;
 pub use vacuum::Vacuumed;

@@ -4,6 +4,7 @@
 //! bounds of strings may be wider (long ones are cut). A column without bounds says nothing.
 //! Why so: floats (NaN, rounding in JSON) and decimals (JSON numbers) are left out; row groups hold them anyway.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -57,16 +58,17 @@ fn column_bounds(
         if (min.is_null() || max.is_null()) && null_count < u64::try_from(group.num_rows()).unwrap_or(0) {
             return Ok(None);
         }
-        total.0 = choose(total.0, min, std::cmp::Ordering::Less);
-        total.1 = choose(total.1, max, std::cmp::Ordering::Greater);
+        total.0 = extreme(total.0, min, Ordering::Less);
+        total.1 = extreme(total.1, max, Ordering::Greater);
         total.2 += null_count;
     }
     Ok(Some(total))
 }
 
-/// The value that stands in the wished order to the other; a null gives way.
-fn choose(one: ScalarValue, other: ScalarValue, wished: std::cmp::Ordering) -> ScalarValue {
-    if one.is_null() || (!other.is_null() && other.partial_cmp(&one) == Some(wished)) { other } else { one }
+/// The lesser or the greater of two bounds of one column: `other` where it compares to `one` as `wanted` says, otherwise
+/// `one`. A bound that is null gives way.
+pub fn extreme(one: ScalarValue, other: ScalarValue, wanted: Ordering) -> ScalarValue {
+    if one.is_null() || (!other.is_null() && other.partial_cmp(&one) == Some(wanted)) { other } else { one }
 }
 
 fn null_of(data_type: &DataType) -> Result<ScalarValue, String> {

@@ -1,4 +1,4 @@
-//! The law's arithmetic: ids, positions, cuts, borders, runs, tiling, copies, tokens.
+//! The law's arithmetic: ids, positions, cuts, borders, runs, tiling, copies, tokens; and that of time: the calendar, spans.
 //!
 //! ```text
 //!  log:      |0 ------------- cut C ------------- head H)
@@ -11,6 +11,7 @@
 
 mod backoff;
 mod border;
+pub mod calendar;
 mod copies;
 mod counters;
 mod cut;
@@ -18,6 +19,7 @@ mod ids;
 mod index;
 mod position;
 mod seams;
+mod span;
 mod start;
 mod tile;
 mod token;
@@ -34,6 +36,7 @@ pub use ids::{
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
 pub use position::{Capped, Cut, MAX_RAISE, Position, fingerprint, is_plausible, running_max};
 pub use seams::{Clock, IdSource};
+pub use span::{SPAN_EXAMPLES, SpanError, parse_span};
 pub use start::{Start, choose_start};
 pub use tile::{Tiling, TilingGap, tile};
 pub use token::{BadToken, PositionToken};

@@ -214,7 +214,7 @@ impl Exposed {
             let place = view.states.index_of(name).expect("a measure is finished from states of its own view");
             Expr::Column(self.states[place - view.dimensions.len()].clone())
         };
-        view.finish_measure_expr(&measure.name, state).map_err(|error| plan_datafusion_err!("{error}"))
+        view.plans.finish_measure_expr(&measure.name, state).map_err(|error| plan_datafusion_err!("{error}"))
     }
 }
 

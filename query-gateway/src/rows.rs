@@ -143,7 +143,7 @@ pub(crate) fn parse_wait(
     settings: &GatewaySettings,
 ) -> Result<Wait, GatewayError> {
     let after = after.map(PositionToken::decode).transpose().map_err(|error| GatewayError::bad(error.to_string()))?;
-    let limit = timeout.map_or(Ok(settings.default_wait), parse_span)?.min(settings.max_wait);
+    let limit = timeout.map_or(Ok(settings.default_wait), parse_timeout)?.min(settings.max_wait);
     Ok(Wait { after, limit, is_batch })
 }
 
@@ -290,23 +290,11 @@ pub(crate) fn parse_one_of<T: Copy>(name: &str, value: Option<&str>, choices: &[
         .ok_or_else(|| GatewayError::bad_name(format!("parameter `{name}`: `{value}` is unknown"), known))
 }
 
-/// A span such as `500ms`, `2s` or `1m`.
-fn parse_span(text: &str) -> Result<Duration, GatewayError> {
-    let digits = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let milliseconds = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        _ => 0,
-    };
-    match number.parse::<u32>() {
-        Ok(number) if milliseconds > 0 => Ok(Duration::from_millis(u64::from(number) * milliseconds)),
-        _ => Err(GatewayError::bad_with_hint(
-            format!("parameter `timeout`: `{text}` is no span"),
-            "write a number and a unit, like 500ms, 2s or 1m",
-        )),
-    }
+fn parse_timeout(text: &str) -> Result<Duration, GatewayError> {
+    positions::parse_span(text).map_err(|_| {
+        let message = format!("parameter `timeout`: `{text}` is no span");
+        GatewayError::bad_with_hint(message, "write a number and a unit, like 500ms, 2s, 1m or 1h")
+    })
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {

@@ -155,7 +155,7 @@ fn over_states(
 /// One row per key: dimensions, finished measures.
 fn finished(view: &ViewDefinition, pinned: &Pinned) -> Result<LogicalPlan> {
     let dimensions: Vec<&str> = view.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-    let plan = view.finish_plan(pinned.scan(view)?, &dimensions).map_err(engine_error)?;
+    let plan = view.plans.finish_plan(pinned.scan(view)?, &dimensions).map_err(engine_error)?;
     let columns: Vec<Expr> = (0..plan.schema().fields().len())
         .map(|index| {
             Expr::Column(Column::from(plan.schema().qualified_field(index))).alias(view.answers.field(index).name())
@@ -166,7 +166,7 @@ fn finished(view: &ViewDefinition, pinned: &Pinned) -> Result<LogicalPlan> {
 
 /// One row per key: dimensions, nulls for the measures that nobody reads, states.
 fn states_alone(view: &ViewDefinition, pinned: &Pinned) -> Result<LogicalPlan> {
-    let plan = view.merge_plan(pinned.scan(view)?, &[]).map_err(engine_error)?;
+    let plan = view.plans.merge_plan(pinned.scan(view)?, &[]).map_err(engine_error)?;
     let keys = view.dimensions.len();
     let column = |index: usize| Expr::Column(Column::from(plan.schema().qualified_field(index)));
     let mut columns: Vec<Expr> =

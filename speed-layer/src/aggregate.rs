@@ -47,8 +47,8 @@ impl ViewPlans {
     /// [`SpeedError::View`]: the view cannot be kept in realtime.
     pub async fn compile(definition: Arc<ViewDefinition>) -> Result<Self, SpeedError> {
         let failed = |error| view_error(&definition, error);
-        let state = definition.compile_states_by(run_field()).await.map_err(failed)?;
-        let merge = definition.compile_merge().await.map_err(failed)?;
+        let state = definition.plans.compile_states_by(run_field()).await.map_err(failed)?;
+        let merge = definition.plans.compile_merge().await.map_err(failed)?;
         Ok(Self { definition: definition.clone(), state, merge })
     }
 }

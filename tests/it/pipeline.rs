@@ -1,11 +1,12 @@
-//! Pipeline files: what is read from good ones, every problem of bad ones as a reader sees it, and what a definition
-//! hash depends on.
+//! Pipeline files: what is read from good ones, every finding in bad ones as a reader sees it, what a definition hash
+//! depends on, and the catalogue of aggregates.
 
+mod catalogue;
 mod examples;
+mod findings;
 mod fuzz;
 mod good;
 mod hashes;
-mod problems;
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ fn files(files: &[(&str, &'static str)]) -> BTreeMap<String, Bytes> {
 
 /// Reads a file that is right.
 fn read(sql: &str) -> Pipeline {
-    Pipeline::read(sql, &no_files()).unwrap_or_else(|problems| panic!("{problems}"))
+    Pipeline::read(sql, &no_files()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The source `edits` and one view over it that is right.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use views::{Pipeline, Problem, Problems};
+use views::{Finding, Pipeline, PipelineError};
 
 /// A larger file is refused: static tables are held in memory and are part of the definition hash.
 const MAX_STATIC_BYTES: u64 = 64 << 20;
@@ -15,20 +15,20 @@ const MAX_STATIC_BYTES: u64 = 64 << 20;
 /// Reads and plans a pipeline.
 ///
 /// # Errors
-/// [`Problems`] (as the source of the error) with everything that is wrong in the file; other errors where it cannot
+/// [`PipelineError`] (as the source of the error) with everything that is wrong in the file; other errors where it cannot
 /// be read.
 pub fn read_pipeline(path: &Path) -> Result<Pipeline> {
     let sql = read_text(path).with_context(|| format!("cannot read pipeline file {}", path.display()))?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let named = Pipeline::static_files(&sql).map_err(|problems| in_file(path, problems))?;
+    let named = Pipeline::static_files(&sql).map_err(|error| in_file(path, error))?;
     let mut files = BTreeMap::new();
     for location in named {
-        // A file that is missing is a problem of the pipeline, told with its line beside all others.
+        // A file that is missing is a finding of the pipeline, told with its line beside all others.
         if let Some(bytes) = read_static_file(folder, &location)? {
             files.insert(location, bytes);
         }
     }
-    Pipeline::read(&sql, &files).map_err(|problems| in_file(path, problems))
+    Pipeline::read(&sql, &files).map_err(|error| in_file(path, error))
 }
 
 /// The text without the byte-order mark that editors on Windows put before it.
@@ -42,10 +42,10 @@ fn read_text(path: &Path) -> Result<String> {
     Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
 }
 
-fn in_file(path: &Path, problems: Problems) -> anyhow::Error {
-    let count = problems.0.len();
+fn in_file(path: &Path, error: PipelineError) -> anyhow::Error {
+    let count = error.0.len();
     let noun = if count == 1 { "problem" } else { "problems" };
-    anyhow!(problems).context(format!("{}: {count} {noun}", path.display()))
+    anyhow!(error).context(format!("{}: {count} {noun}", path.display()))
 }
 
 fn read_static_file(folder: &Path, location: &str) -> Result<Option<Bytes>> {
@@ -64,11 +64,11 @@ fn check_inside(folder: &Path, path: &Path, location: &str) -> Result<()> {
     if path.starts_with(folder) {
         return Ok(());
     }
-    let problem = Problem {
+    let finding = Finding {
         line: 1,
         text: location.to_owned(),
         message: "static file lies outside the folder of the pipeline file".to_owned(),
         hint: "put it beside the pipeline file".to_owned(),
     };
-    Err(anyhow!(Problems(vec![problem])))
+    Err(anyhow!(PipelineError(vec![finding])))
 }

@@ -8,12 +8,24 @@ use datafusion::arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
 
-use crate::Bucket;
-use crate::civil::{date_of, day_of};
 use crate::date_bin::{DAY_MICROS, date_bin};
 use positions::TimestampMicros;
+use positions::calendar::{date_of, day_of};
 
 const HOUR_MICROS: i64 = 3_600_000_000;
+
+/// The unit of recompute: the stretch of event time that is replaced as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// The hour of the event time.
+    Hour,
+    /// The day of the event time (UTC).
+    Day,
+    /// The month of the event time (UTC).
+    Month,
+    /// One bucket for everything: a recompute reads all events.
+    None,
+}
 
 impl FromStr for Bucket {
     type Err = ();

@@ -3,11 +3,10 @@
 //! Why so: planning costs milliseconds, a micro-batch has a fifth of a second. Each run exchanges the leaf that stands
 //! for the input and thereby rebuilds the operators above it, so runs share neither state nor metrics.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -26,8 +25,8 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream, collect,
 };
 
+use crate::error::DefinitionError;
 use crate::session::{session_config, session_state_builder};
-use crate::{DefinitionError, ViewDefinition};
 
 /// A physical plan that is built once and executed many times over batches in memory.
 #[derive(Clone, Debug)]
@@ -78,67 +77,6 @@ impl Compiled {
         })?;
         let answer = collect(plan.data, Arc::clone(&self.task)).await?;
         Ok(answer.into_iter().map(|batch| retype(batch, &self.output)).collect::<EngineResult<Vec<_>>>()?)
-    }
-}
-
-/// The plans of one definition that every role of a process needs, each compiled once.
-#[derive(Debug, Default)]
-pub(crate) struct CompiledPlans {
-    // By what they do. Held only to look up, never while planning: building one twice in a race is harmless.
-    plans: Mutex<HashMap<String, Compiled>>,
-}
-
-impl CompiledPlans {
-    /// The plan of this name; compiled where there is none.
-    async fn get(
-        &self,
-        name: String,
-        compiling: impl Future<Output = Result<Compiled, DefinitionError>>,
-    ) -> Result<Compiled, DefinitionError> {
-        let found = self.lock().get(&name).cloned();
-        if let Some(plan) = found {
-            return Ok(plan);
-        }
-        let plan = compiling.await?;
-        self.lock().insert(name, plan.clone());
-        Ok(plan)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Compiled>> {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ViewDefinition {
-    /// [`Self::state_plan`] with one extra key, whose column follows those of the source's events. Compiled at the first
-    /// call; all clones of the definition share it.
-    ///
-    /// # Errors
-    /// [`DefinitionError`] if planning fails.
-    pub async fn compile_states_by(&self, key: FieldRef) -> Result<Compiled, DefinitionError> {
-        let fields: Vec<FieldRef> = self.source.events.fields().iter().cloned().chain([key.clone()]).collect();
-        let input = Arc::new(Schema::new(fields));
-        let compiling = Compiled::new(input, |scan| self.state_plan(scan, &[key.name()]));
-        self.compiled.get(format!("states by {key}"), compiling).await
-    }
-
-    /// [`Self::merge_plan`] without extra keys, compiled as [`Self::compile_states_by`].
-    ///
-    /// # Errors
-    /// [`DefinitionError`] if planning fails.
-    pub async fn compile_merge(&self) -> Result<Compiled, DefinitionError> {
-        let compiling = Compiled::new(Arc::clone(&self.states), |scan| self.merge_plan(scan, &[]));
-        self.compiled.get("merge".to_owned(), compiling).await
-    }
-
-    /// [`Self::finish_plan`] at the grain of all dimensions, compiled as [`Self::compile_states_by`].
-    ///
-    /// # Errors
-    /// [`DefinitionError`] if planning fails.
-    pub async fn compile_finish(&self) -> Result<Compiled, DefinitionError> {
-        let by: Vec<&str> = self.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-        let compiling = Compiled::new(Arc::clone(&self.states), |scan| self.finish_plan(scan, &by));
-        self.compiled.get("finish".to_owned(), compiling).await
     }
 }
 

@@ -11,8 +11,8 @@ use datafusion::common::{Result, ScalarValue, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use positions::calendar::{Date, date_of, day_of};
 
-use crate::civil::{Date, date_of, day_of};
 use crate::storable::utc_micros;
 
 pub(crate) const DAY_MICROS: i64 = 86_400_000_000;

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One thing that is wrong in a pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct Finding {
     /// The line in the file, from 1.
     pub line: usize,
     /// The offending text.
@@ -15,7 +15,7 @@ pub struct Problem {
     pub hint: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}: `{}`\n  hint: {}", self.line, self.message, self.text, self.hint)
     }
@@ -23,16 +23,16 @@ impl fmt::Display for Problem {
 
 /// Everything that is wrong in a pipeline file, in the order of its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct PipelineError(pub Vec<Finding>);
 
-impl fmt::Display for Problems {
+impl fmt::Display for PipelineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(Problem::to_string).collect();
+        let lines: Vec<String> = self.0.iter().map(Finding::to_string).collect();
         f.write_str(&lines.join("\n"))
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for PipelineError {}
 
 /// A plan could not be built or run.
 #[derive(Debug, thiserror::Error)]

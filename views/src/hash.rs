@@ -4,10 +4,11 @@
 //! layout of keywords and comments does not matter, nor do `grid`, `gap`, `horizon` and `partitions`.
 
 use arrow::datatypes::Schema;
+use positions::DefinitionHash;
 use sha2::{Digest, Sha256};
 
-use crate::{Bucket, SourceDefinition};
-use positions::DefinitionHash;
+use crate::bucket::Bucket;
+use crate::source::SourceDefinition;
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
 pub(crate) const STATE_FORMAT: u32 = 2;

@@ -1,7 +1,7 @@
 //! Definitions: pipeline SQL to views, and each view to the plans that both layers run.
 //!
 //! ```text
-//!  pipeline.sql --> Pipeline --> ViewDefinition --> state_plan | merge_plan | finish_plan
+//!  pipeline.sql --> Pipeline --> ViewDefinition --> ViewPlans: state_plan | merge_plan | finish_plan
 //! ```
 //!
 //! Guarantee: everything here is pure. No IO, no clock, no randomness of its own: callers pass instants and ids in.
@@ -10,21 +10,30 @@
 
 mod aggregate;
 mod bucket;
-mod civil;
 mod compiled;
 mod date_bin;
 mod definition;
 mod error;
 mod fallible;
 mod hash;
+mod nearest;
 mod or_null;
 mod pipeline;
 mod plan;
+mod plan_cache;
 mod session;
+mod source;
 mod storable;
+mod stream;
 
-pub use bucket::{bucket_expr, bucket_of};
+pub use aggregate::{
+    AGGREGATES, AggregateClass, AggregateFacts, ClassRule, Distinct, MergeFacts, Refusal, Support, aggregate_facts,
+};
+pub use bucket::{Bucket, bucket_expr, bucket_of};
 pub use compiled::Compiled;
-pub use definition::{AggregateClass, Bucket, Dimension, Measure, Pipeline, SourceDefinition, ViewDefinition, column};
-pub use error::{DefinitionError, Problem, Problems};
+pub use definition::{Dimension, Measure, Pipeline, ViewDefinition};
+pub use error::{DefinitionError, Finding, PipelineError};
+pub use nearest::edit_distance;
+pub use plan::ViewPlans;
 pub use session::{session_state, session_state_builder};
+pub use source::{SourceDefinition, column};

@@ -4,65 +4,60 @@
 //! Guarantee: for every split of the events, `finish(merge(state(a), state(b))) == finish(state(a + b))` by class.
 //! Not here: where the rows come from and where they go; running a plan over batches in memory (`compiled.rs`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result as EngineResult, TableReference, plan_datafusion_err};
-use datafusion::logical_expr::expr::AggregateFunctionParams;
-use datafusion::logical_expr::{
-    Aggregate, AggregateUDF, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, ident,
-};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, ident};
+use positions::ViewName;
 
-use crate::aggregate::{Combinator, StoredAggregate, combinator, limited_state, nullable};
+use crate::aggregate::{AggregateCall, AggregateClass, limited_state, nullable};
+use crate::compiled::Compiled;
+use crate::error::DefinitionError;
 use crate::fallible::guarded_parts;
-use crate::{AggregateClass, DefinitionError, ViewDefinition};
+use crate::plan_cache::{PlanCache, PlanKey};
+use crate::source::SourceDefinition;
+use crate::stream::is_stream;
 
-/// The planned parts of a view that the SQL reader hands over.
+/// How the states of one view are computed, merged and finished.
 #[derive(Debug)]
-pub struct ViewParts {
+pub struct ViewPlans {
+    /// The view, for messages.
+    pub(crate) view: ViewName,
+    /// The stream it aggregates.
+    pub(crate) source: Arc<SourceDefinition>,
     /// What stands below the aggregate, type-coerced, over a scan of the source by its name.
     pub(crate) input: LogicalPlan,
     /// The name that the source's columns are qualified with in `input`.
     pub(crate) source_alias: TableReference,
-    /// The group key of each dimension, in their order, of the dimension's type.
-    pub(crate) keys: Vec<Expr>,
+    /// The names of the dimensions, and the group key of each, of the dimension's type.
+    pub(crate) keys: Vec<(String, Expr)>,
     /// The aggregates, in the order of their state columns.
-    pub(crate) aggregates: Vec<AggregatePart>,
-    /// Per measure the expression over finished aggregates, which it names by their state columns.
-    pub(crate) posts: Vec<Expr>,
+    pub(crate) aggregates: Vec<AggregateCall>,
+    /// In the order of the SELECT list.
+    pub(crate) measures: Vec<FinishedMeasure>,
+    /// The schema of the states.
+    pub(crate) states: SchemaRef,
+    /// Limit on the state of one group, for unbounded aggregates.
+    pub(crate) max_state_bytes: usize,
+    /// What was compiled already.
+    pub(crate) compiled: PlanCache,
 }
 
-/// One aggregate call of a view.
+/// A measure as it is made of finished aggregates.
 #[derive(Debug)]
-pub(crate) struct AggregatePart {
-    /// The state column.
-    pub(crate) column: String,
-    /// Its arguments, sort keys among them where the order matters.
-    pub(crate) arguments: Vec<Expr>,
-    /// `FILTER (WHERE ...)`.
-    pub(crate) filter: Option<Expr>,
-    /// What merging guarantees.
-    pub(crate) class: AggregateClass,
-    /// The planned aggregate.
-    pub(crate) aggregate: Arc<StoredAggregate>,
+pub(crate) struct FinishedMeasure {
+    /// Its name in the view.
+    pub(crate) name: String,
+    /// As SQL text, for people.
+    pub(crate) text: String,
+    /// Over finished aggregates, which it names by their state columns.
+    pub(crate) expression: Expr,
 }
 
-impl AggregatePart {
-    fn call(&self, kind: Combinator, arguments: Vec<Expr>, filter: Option<Expr>) -> Expr {
-        let function: Arc<AggregateUDF> = Arc::new(combinator(kind, Arc::clone(&self.aggregate)));
-        let params = AggregateFunctionParams {
-            args: arguments,
-            distinct: false,
-            filter: filter.map(Box::new),
-            order_by: vec![],
-            null_treatment: None,
-        };
-        Expr::AggregateFunction(datafusion::logical_expr::expr::AggregateFunction { func: function, params })
-    }
-}
-
-impl ViewDefinition {
+impl ViewPlans {
     /// Events to states. `input` has the columns of `source.events` and those named in `extra_keys`.
     ///
     /// Out: the extra keys in their order, then the columns of `states`; one row per distinct key. Rows are in no order.
@@ -71,13 +66,10 @@ impl ViewDefinition {
     /// [`DefinitionError`] if a column is missing from `input`: a defect of the caller.
     pub fn state_plan(&self, input: LogicalPlan, extra_keys: &[&str]) -> Result<LogicalPlan, DefinitionError> {
         let leaf = self.source_leaf(input, extra_keys)?;
-        let below = replace_source(&self.parts.input, &self.parts, &leaf, extra_keys)?;
+        let below = replace_source(&self.input, &self.source_alias, &leaf, extra_keys)?;
         let extra = extra_keys.iter().map(|key| self.source_column(key));
-        let keys = extra.chain(self.parts.keys.iter().cloned()).collect();
-        let calls =
-            self.parts.aggregates.iter().map(|part| {
-                part.call(Combinator::State, part.arguments.clone(), part.filter.clone()).alias(&part.column)
-            });
+        let keys = extra.chain(self.keys.iter().map(|(_, key)| key.clone())).collect();
+        let calls = self.aggregates.iter().map(|call| call.state().alias(&call.column));
         let aggregate = aggregate(below, keys, calls.collect())?;
         self.name_states(aggregate, extra_keys)
     }
@@ -87,13 +79,8 @@ impl ViewDefinition {
     /// # Errors
     /// [`DefinitionError`] if a column is missing from `input`: a defect of the caller.
     pub fn merge_plan(&self, input: LogicalPlan, extra_keys: &[&str]) -> Result<LogicalPlan, DefinitionError> {
-        let dimensions = self.dimensions.iter().map(|dimension| dimension.name.as_str());
-        let keys = extra_keys.iter().copied().chain(dimensions).map(ident).collect();
-        let calls = self
-            .parts
-            .aggregates
-            .iter()
-            .map(|part| part.call(Combinator::MergeState, vec![ident(&part.column)], None).alias(&part.column));
+        let keys = extra_keys.iter().copied().chain(self.dimensions()).map(ident).collect();
+        let calls = self.aggregates.iter().map(|call| call.merged_state(ident(&call.column)).alias(&call.column));
         let aggregate = aggregate(input, keys, calls.collect())?;
         self.name_states(aggregate, extra_keys)
     }
@@ -107,17 +94,42 @@ impl ViewDefinition {
             self.check_dimension(name)?;
         }
         let keys = by.iter().map(|name| ident(*name)).collect();
-        let calls = self
-            .parts
-            .aggregates
-            .iter()
-            .map(|part| part.call(Combinator::Merge, vec![ident(&part.column)], None).alias(&part.column));
+        let calls = self.aggregates.iter().map(|call| call.merged(ident(&call.column)).alias(&call.column));
         let aggregate = aggregate(input, keys, calls.collect())?;
         let mut answers = output_columns(&aggregate, by.iter().copied(), 0);
-        for (measure, post) in self.measures.iter().zip(&self.parts.posts) {
-            answers.push(post.clone().alias(&measure.name));
-        }
+        answers.extend(self.measures.iter().map(|measure| measure.expression.clone().alias(&measure.name)));
         Ok(LogicalPlan::Projection(Projection::try_new(answers, Arc::new(aggregate))?))
+    }
+
+    /// [`Self::state_plan`] with one extra key, whose column follows those of the source's events. Compiled at the first
+    /// call; all clones of the definition share it.
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if planning fails.
+    pub async fn compile_states_by(&self, key: FieldRef) -> Result<Compiled, DefinitionError> {
+        let fields: Vec<FieldRef> = self.source.events.fields().iter().cloned().chain([key.clone()]).collect();
+        let input = Arc::new(Schema::new(fields));
+        let compiling = Compiled::new(input, |scan| self.state_plan(scan, &[key.name()]));
+        self.compiled.get(PlanKey::StatesBy(Arc::clone(&key)), compiling).await
+    }
+
+    /// [`Self::merge_plan`] without extra keys, compiled as [`Self::compile_states_by`].
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if planning fails.
+    pub async fn compile_merge(&self) -> Result<Compiled, DefinitionError> {
+        let compiling = Compiled::new(Arc::clone(&self.states), |scan| self.merge_plan(scan, &[]));
+        self.compiled.get(PlanKey::Merge, compiling).await
+    }
+
+    /// [`Self::finish_plan`] at the grain of the dimensions named in `by`, compiled as [`Self::compile_states_by`].
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if `by` names no dimension of this view.
+    pub async fn compile_finish(&self, by: &[&str]) -> Result<Compiled, DefinitionError> {
+        let compiling = Compiled::new(Arc::clone(&self.states), |scan| self.finish_plan(scan, by));
+        let by = by.iter().map(|name| (*name).to_owned()).collect();
+        self.compiled.get(PlanKey::Finish(by), compiling).await
     }
 
     /// The state columns that a measure is finished from.
@@ -125,9 +137,8 @@ impl ViewDefinition {
     /// # Errors
     /// [`DefinitionError`] if the view has no such measure.
     pub fn measure_states(&self, measure: &str) -> Result<Vec<&str>, DefinitionError> {
-        let post = self.post(measure)?;
-        let used = post.column_refs();
-        let columns = self.parts.aggregates.iter().map(|part| part.column.as_str());
+        let used = self.measure(measure)?.expression.column_refs();
+        let columns = self.aggregates.iter().map(|call| call.column.as_str());
         Ok(columns.filter(|column| used.iter().any(|reference| reference.name == *column)).collect())
     }
 
@@ -138,9 +149,9 @@ impl ViewDefinition {
     /// # Errors
     /// [`DefinitionError`] if the view has no such state column.
     pub fn merge_expr(&self, state_column: &str, states: Expr) -> Result<Expr, DefinitionError> {
-        let part = self.parts.aggregates.iter().find(|part| part.column == state_column);
-        let part = part.ok_or_else(|| plan_datafusion_err!("view {} has no state {state_column}", self.name))?;
-        Ok(part.call(Combinator::Merge, vec![states], None))
+        let call = self.aggregates.iter().find(|call| call.column == state_column);
+        let call = call.ok_or_else(|| plan_datafusion_err!("view {} has no state {state_column}", self.view))?;
+        Ok(call.merged(states))
     }
 
     /// A measure over its finished aggregates: what stands above the Aggregate node. `finished` gives the expression
@@ -149,7 +160,7 @@ impl ViewDefinition {
     /// # Errors
     /// [`DefinitionError`] if the view has no such measure.
     pub fn measure_expr(&self, measure: &str, finished: impl Fn(&str) -> Expr) -> Result<Expr, DefinitionError> {
-        let replaced = self.post(measure)?.clone().transform(|expr| {
+        let replaced = self.measure(measure)?.expression.clone().transform(|expr| {
             Ok(match expr {
                 Expr::Column(column) => Transformed::yes(finished(&column.name)),
                 other => Transformed::no(other),
@@ -170,7 +181,7 @@ impl ViewDefinition {
         let calls = states
             .into_iter()
             .map(|state| Ok((state.to_owned(), self.merge_expr(state, column(state))?)))
-            .collect::<Result<std::collections::BTreeMap<_, _>, DefinitionError>>()?;
+            .collect::<Result<BTreeMap<_, _>, DefinitionError>>()?;
         self.measure_expr(measure, |state| calls[state].clone())
     }
 
@@ -181,21 +192,21 @@ impl ViewDefinition {
     /// # Errors
     /// None that the engine is known to have.
     pub fn fallible_parts(&self) -> Result<Vec<String>, DefinitionError> {
-        let mut exprs = self.parts.keys.clone();
-        self.parts.input.apply(|node| {
+        let mut exprs: Vec<Expr> = self.keys.iter().map(|(_, key)| key.clone()).collect();
+        self.input.apply(|node| {
             exprs.extend(node.expressions());
             Ok(TreeNodeRecursion::Continue)
         })?;
-        for part in &self.parts.aggregates {
-            exprs.extend(part.arguments.iter().chain(&part.filter).cloned());
+        for call in &self.aggregates {
+            exprs.extend(call.arguments.iter().chain(&call.filter).cloned());
         }
         let mut found = Vec::new();
         for expr in &exprs {
             found.extend(guarded_parts(expr)?);
         }
-        for (measure, post) in self.measures.iter().zip(&self.parts.posts) {
-            if !guarded_parts(post)?.is_empty() {
-                found.push(measure.expression.clone());
+        for measure in &self.measures {
+            if !guarded_parts(&measure.expression)?.is_empty() {
+                found.push(measure.text.clone());
             }
         }
         let mut seen = BTreeSet::new();
@@ -203,26 +214,29 @@ impl ViewDefinition {
         Ok(found)
     }
 
-    fn post(&self, measure: &str) -> Result<&Expr, DefinitionError> {
-        let index = self.measures.iter().position(|known| known.name == measure);
-        let index = index.ok_or_else(|| plan_datafusion_err!("view {} has no measure {measure}", self.name))?;
-        Ok(&self.parts.posts[index])
+    fn dimensions(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(name, _)| name.as_str())
+    }
+
+    fn measure(&self, name: &str) -> Result<&FinishedMeasure, DefinitionError> {
+        let found = self.measures.iter().find(|measure| measure.name == name);
+        Ok(found.ok_or_else(|| plan_datafusion_err!("view {} has no measure {name}", self.view))?)
     }
 
     fn check_dimension(&self, name: &str) -> Result<(), DefinitionError> {
-        if self.dimensions.iter().any(|dimension| dimension.name == name) {
+        if self.dimensions().any(|dimension| dimension == name) {
             return Ok(());
         }
-        let known: Vec<&str> = self.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+        let known: Vec<&str> = self.dimensions().collect();
         Err(DefinitionError::UnknownDimension {
-            view: self.name.to_string(),
+            view: self.view.to_string(),
             name: name.to_owned(),
             known: known.join(", "),
         })
     }
 
     fn source_column(&self, name: &str) -> Expr {
-        Expr::Column(Column::new(Some(self.parts.source_alias.clone()), name))
+        Expr::Column(Column::new(Some(self.source_alias.clone()), name))
     }
 
     /// The caller's input as the view's source: exactly the declared columns and the extra keys, of declared types.
@@ -244,19 +258,17 @@ impl ViewDefinition {
 
     /// Names the output of an aggregation over states: extra keys, dimensions, states within their limit.
     fn name_states(&self, aggregate: LogicalPlan, extra_keys: &[&str]) -> Result<LogicalPlan, DefinitionError> {
-        let dimensions = self.dimensions.iter().map(|dimension| dimension.name.as_str());
-        let keys = output_columns(&aggregate, extra_keys.iter().copied().chain(dimensions), 0);
+        let keys = output_columns(&aggregate, extra_keys.iter().copied().chain(self.dimensions()), 0);
         let group: Vec<(String, Expr)> = self
-            .dimensions
-            .iter()
+            .dimensions()
             .zip(&keys[extra_keys.len()..])
-            .map(|(dimension, key)| (dimension.name.clone(), key.clone().unalias()))
+            .map(|(dimension, key)| (dimension.to_owned(), key.clone().unalias()))
             .collect();
-        let columns = self.parts.aggregates.iter().map(|part| part.column.as_str());
+        let columns = self.aggregates.iter().map(|call| call.column.as_str());
         let states = output_columns(&aggregate, columns, keys.len());
-        let states = self.parts.aggregates.iter().zip(states).map(|(part, state)| match part.class {
+        let states = self.aggregates.iter().zip(states).map(|(call, state)| match call.class {
             AggregateClass::Unbounded => {
-                limited_state(state.unalias(), &part.column, self.max_state_bytes, group.clone()).alias(&part.column)
+                limited_state(state.unalias(), &call.column, self.max_state_bytes, group.clone()).alias(&call.column)
             }
             _ => state,
         });
@@ -285,23 +297,22 @@ fn output_columns<'a>(plan: &LogicalPlan, names: impl Iterator<Item = &'a str>, 
 /// The plan with the scan of the source replaced, and the extra keys passed through every projection above it.
 fn replace_source(
     plan: &LogicalPlan,
-    parts: &ViewParts,
+    source_alias: &TableReference,
     leaf: &LogicalPlan,
     extra_keys: &[&str],
 ) -> EngineResult<LogicalPlan> {
     if let LogicalPlan::TableScan(scan) = plan {
-        let is_source = scan.source.is::<crate::pipeline::StreamTable>();
-        return Ok(if is_source { leaf.clone() } else { plan.clone() });
+        return Ok(if is_stream(&scan.source) { leaf.clone() } else { plan.clone() });
     }
     let inputs = plan
         .inputs()
         .into_iter()
-        .map(|input| replace_source(input, parts, leaf, extra_keys))
+        .map(|input| replace_source(input, source_alias, leaf, extra_keys))
         .collect::<EngineResult<Vec<_>>>()?;
     let mut exprs = plan.expressions();
     if let LogicalPlan::Projection(_) = plan {
         for key in extra_keys {
-            let column = Column::new(Some(parts.source_alias.clone()), *key);
+            let column = Column::new(Some(source_alias.clone()), *key);
             if inputs[0].schema().has_column(&column) && !plan.schema().has_column(&column) {
                 exprs.push(Expr::Column(column));
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
-use crate::aggregate;
+use crate::aggregate::replacements;
 use crate::date_bin::date_bin;
 
 /// A DataFusion session state with deterministic settings and our `approx_distinct`, `approx_percentile_cont` and
@@ -24,7 +24,7 @@ pub fn session_state_builder() -> SessionStateBuilder {
     let mut builder = SessionStateBuilder::new().with_config(session_config()).with_default_features();
     let functions = builder.aggregate_functions().get_or_insert_default();
     // The later one of a name wins; ours replace the engine's.
-    functions.extend(aggregate::functions().into_iter().map(Arc::new));
+    functions.extend(replacements().map(Arc::new));
     builder.scalar_functions().get_or_insert_default().push(Arc::new(date_bin()));
     builder
 }

@@ -3,6 +3,8 @@
 //! Guarantee: pure, never panics; `None` means "this text is no such value" and nothing is rounded in silence, except
 //! to the nearest floating-point number and, for instants, to the microsecond below.
 
+use positions::calendar::{Date, day_of};
+
 use super::json::number_prefix;
 
 /// A BIGINT and its smaller kin: digits with an optional minus, within `[min, max]`. No fraction, no exponent.
@@ -68,33 +70,18 @@ pub(crate) fn timestamp(text: &str) -> Option<i64> {
     Some(seconds * 1_000_000 + fraction)
 }
 
-/// # Source
-/// `days_from_civil` of Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+/// A day as `YYYY-MM-DD`, as its number, and what follows it.
 fn calendar_day(text: &[u8]) -> Option<(i32, &[u8])> {
     let (century, rest) = two_digits(text, 99)?;
     let (year_of_century, rest) = two_digits(rest, 99)?;
     let (month, rest) = two_digits(rest.strip_prefix(b"-")?, 12)?;
     let (day, rest) = two_digits(rest.strip_prefix(b"-")?, 31)?;
-    let year = century * 100 + year_of_century;
-    if month == 0 || day == 0 || day > days_of_month(year, month) {
+    let date = Date { year: century * 100 + year_of_century, month, day };
+    // Most days are in every month: only the last ones ask the calendar.
+    if month == 0 || day == 0 || (day > 28 && day > Date::last_day(date.months())) {
         return None;
     }
-    let shifted_year = if month <= 2 { year - 1 } else { year };
-    let era = shifted_year.div_euclid(400);
-    let year_of_era = shifted_year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    i32::try_from(era * 146_097 + day_of_era - 719_468).ok().map(|days| (days, rest))
-}
-
-fn days_of_month(year: i64, month: i64) -> i64 {
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        2 if is_leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
+    i32::try_from(day_of(date.months(), day)).ok().map(|days| (days, rest))
 }
 
 fn two_digits(text: &[u8], max: i64) -> Option<(i64, &[u8])> {

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
-use lake::{Change, DataFile, Version};
+use lake::{Change, DataFile, Version, extreme};
 
 use super::{MasterDataset, MasterSnapshot};
 use crate::RecordsError;
@@ -76,32 +76,25 @@ impl MasterDataset {
 /// What the statistics of some files say about one column.
 #[derive(Debug, PartialEq)]
 struct Summary {
-    least: Option<ScalarValue>,
-    largest: Option<ScalarValue>,
+    /// Null where no file has bounds that occur as values.
+    least: ScalarValue,
+    largest: ScalarValue,
     nulls: u64,
 }
 
 impl Summary {
     /// `None` where a file says nothing.
     fn of(files: &[DataFile], column: &str) -> Option<Self> {
-        let mut summary = Self { least: None, largest: None, nulls: 0 };
+        let mut summary = Self { least: ScalarValue::Null, largest: ScalarValue::Null, nulls: 0 };
         for file in files {
             let (least, largest, nulls) = file.bounds.get(column)?;
             summary.nulls += nulls;
             // The bounds of text are limits, not values: long ones are cut, each file at another place.
             if !least.is_null() && least.data_type() != DataType::Utf8 {
-                summary.least = choose(summary.least, least, Ordering::Less);
-                summary.largest = choose(summary.largest, largest, Ordering::Greater);
+                summary.least = extreme(summary.least, least.clone(), Ordering::Less);
+                summary.largest = extreme(summary.largest, largest.clone(), Ordering::Greater);
             }
         }
         Some(summary)
-    }
-}
-
-/// The value that stands in the wished order to the other.
-fn choose(one: Option<ScalarValue>, other: &ScalarValue, wished: Ordering) -> Option<ScalarValue> {
-    match one {
-        Some(one) if other.partial_cmp(&one) != Some(wished) => Some(one),
-        _ => Some(other.clone()),
     }
 }

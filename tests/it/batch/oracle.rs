@@ -37,7 +37,7 @@ pub async fn finished(world: &World, view: &Arc<ViewDefinition>, version: &Batch
     let store = BatchViewStore::new(&world.lake, Arc::clone(view));
     let states = store.load(version, usize::MAX).await.unwrap();
     let by: Vec<&str> = view.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-    let finish = Compiled::new(Arc::clone(&view.states), |input| view.finish_plan(input, &by)).await.unwrap();
+    let finish = Compiled::new(Arc::clone(&view.states), |input| view.plans.finish_plan(input, &by)).await.unwrap();
     finish.execute(states).await.unwrap().iter().flat_map(|batch| rows_of(batch, by.len())).collect()
 }
 

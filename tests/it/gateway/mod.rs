@@ -5,6 +5,7 @@ mod http;
 mod pinning;
 mod publication;
 mod rows;
+mod spans;
 mod sql;
 mod sql_limits;
 mod world;

@@ -352,7 +352,7 @@ fn event_batch(schema: &SchemaRef, partition: i32, from: i64, events: &[Event]) 
 async fn states_of(view: &ViewDefinition, events: &RecordBatch, with_bucket: bool) -> RecordBatch {
     let (input, keys): (RecordBatch, &[&str]) =
         if with_bucket { (add_bucket(view, events), &[column::BUCKET]) } else { (events.clone(), &[]) };
-    let plan = Compiled::new(input.schema(), |scan| view.state_plan(scan, keys)).await.unwrap();
+    let plan = Compiled::new(input.schema(), |scan| view.plans.state_plan(scan, keys)).await.unwrap();
     let states = concat_batches(&plan.output_schema(), &plan.execute(vec![input]).await.unwrap()).unwrap();
     if states.num_rows() < 2 {
         return states;

@@ -196,10 +196,10 @@ async fn plans() -> Plans {
     let files = BTreeMap::from([("names.csv".to_owned(), "id,name\n1,one\n".into())]);
     let pipeline = Pipeline::read(SQL, &files).unwrap_or_else(|problems| panic!("{problems}"));
     let view = Arc::clone(pipeline.view("law").unwrap());
-    let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.state_plan(scan, &[])).await.unwrap();
-    let merge = Compiled::new(Arc::clone(&view.states), |scan| view.merge_plan(scan, &[])).await.unwrap();
-    let total = Compiled::new(Arc::clone(&view.states), |scan| view.finish_plan(scan, &[])).await.unwrap();
-    let by_key = Compiled::new(Arc::clone(&view.states), |scan| view.finish_plan(scan, &["key"])).await.unwrap();
+    let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
+    let merge = Compiled::new(Arc::clone(&view.states), |scan| view.plans.merge_plan(scan, &[])).await.unwrap();
+    let total = Compiled::new(Arc::clone(&view.states), |scan| view.plans.finish_plan(scan, &[])).await.unwrap();
+    let by_key = Compiled::new(Arc::clone(&view.states), |scan| view.plans.finish_plan(scan, &["key"])).await.unwrap();
     Plans { view, state, merge, finish: [total, by_key] }
 }
 
@@ -242,7 +242,7 @@ async fn a_failing_row_is_null_in_two_phases_too() {
         let parts = random_split(&batch(&plans.view, &events), random);
         let table = MemTable::try_new(Arc::clone(&plans.view.source.events), parts).unwrap();
         let scan = LogicalPlanBuilder::scan("events", provider_as_source(Arc::new(table)), None).unwrap();
-        let plan = plans.view.state_plan(scan.build().unwrap(), &[]).unwrap();
+        let plan = plans.view.plans.state_plan(scan.build().unwrap(), &[]).unwrap();
         let config = session_state().config().clone().with_target_partitions(4).with_batch_size(64);
         let context = SessionContext::new_with_state(session_state_builder().with_config(config).build());
         let frame = context.execute_logical_plan(plan).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_failing_row_is_null_in_two_phases_too() {
 #[tokio::test]
 async fn a_view_says_what_can_turn_null() {
     let view = plans().await.view;
-    let parts = view.fallible_parts().unwrap();
+    let parts = view.plans.fallible_parts().unwrap();
     for part in ["events.a % events.b", "events.a / events.b", "sum(a) / sum(b)"] {
         assert!(parts.iter().any(|found| found == part), "{part} is not in {parts:#?}");
     }
@@ -264,7 +264,7 @@ async fn a_view_says_what_can_turn_null() {
         FROM events WHERE time >= TIMESTAMP '2020-01-01' AND time < DATE '2030-01-01' AND a > 1.5 GROUP BY lower(t)";
     let source = SQL.split("CREATE EXTERNAL").next().unwrap();
     let pipeline = Pipeline::read(&format!("{source}{plain}"), &BTreeMap::new()).unwrap();
-    assert_eq!(pipeline.view("v").unwrap().fallible_parts().unwrap(), Vec::<String>::new());
+    assert_eq!(pipeline.view("v").unwrap().plans.fallible_parts().unwrap(), Vec::<String>::new());
 }
 
 /// The engine compares with a DATE in nanoseconds, which end in the year 2262.
@@ -277,7 +277,7 @@ async fn a_far_time_compares_with_a_date() {
     );
     let pipeline = Pipeline::read(&sql, &BTreeMap::new()).unwrap();
     let view = pipeline.view("v").unwrap();
-    let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.state_plan(scan, &[])).await.unwrap();
+    let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
     let event = Event { a: Some(1), b: None, c: None, d: None, t: None, p: None };
     let events = batch(view, &vec![event; 4]);
     // The years 1970, 9999, 1750 and 500.
@@ -301,10 +301,10 @@ async fn a_mean_that_overflows_is_null_in_its_group_alone() {
     );
     let pipeline = Pipeline::read(&sql, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
     let view = pipeline.view("v").unwrap();
-    let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.state_plan(scan, &[])).await.unwrap();
-    let merge = Compiled::new(Arc::clone(&view.states), |scan| view.merge_plan(scan, &[])).await.unwrap();
-    let by_a = Compiled::new(Arc::clone(&view.states), |scan| view.finish_plan(scan, &["a"])).await.unwrap();
-    let total = Compiled::new(Arc::clone(&view.states), |scan| view.finish_plan(scan, &[])).await.unwrap();
+    let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
+    let merge = Compiled::new(Arc::clone(&view.states), |scan| view.plans.merge_plan(scan, &[])).await.unwrap();
+    let by_a = Compiled::new(Arc::clone(&view.states), |scan| view.plans.finish_plan(scan, &["a"])).await.unwrap();
+    let total = Compiled::new(Arc::clone(&view.states), |scan| view.plans.finish_plan(scan, &[])).await.unwrap();
     let largest = 10_i128.pow(25) - 1;
     let event = |a, d| Event { a: Some(a), b: None, c: None, d: Some(d), t: None, p: None };
     let states = async |events: &[Event]| state.execute(vec![batch(view, events)]).await.unwrap();

@@ -33,7 +33,7 @@ async fn check(keys: &[(&str, &str)], measures: &Measures, rows: usize, memory_b
         let events = random_events(&plans.view.source, rows, random);
         let table = MemTable::try_new(Arc::clone(&plans.view.source.events), random_split(&events, random)).unwrap();
         let scan = LogicalPlanBuilder::scan("events", provider_as_source(Arc::new(table)), None).unwrap();
-        let plan = plans.view.state_plan(scan.build().unwrap(), &["_partition"]).unwrap();
+        let plan = plans.view.plans.state_plan(scan.build().unwrap(), &["_partition"]).unwrap();
         let context = context(memory_bytes);
         let frame = context.execute_logical_plan(plan).await.unwrap();
         let physical = frame.create_physical_plan().await.unwrap();

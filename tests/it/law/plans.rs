@@ -57,12 +57,14 @@ impl Plans {
     /// Compiles a view and its direct answers.
     pub async fn new(keys: &[(&str, &str)], measures: &Measures, from: &str) -> Self {
         let view = read_view(keys, measures, from);
-        let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.state_plan(scan, &[])).await.unwrap();
-        let merge = Compiled::new(Arc::clone(&view.states), |scan| view.merge_plan(scan, &[])).await.unwrap();
+        let state =
+            Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
+        let merge = Compiled::new(Arc::clone(&view.states), |scan| view.plans.merge_plan(scan, &[])).await.unwrap();
         let mut grains = Vec::new();
         for by in 0..=keys.len() {
             let names: Vec<&str> = keys[..by].iter().map(|(name, _)| *name).collect();
-            let finish = Compiled::new(Arc::clone(&view.states), |scan| view.finish_plan(scan, &names)).await.unwrap();
+            let finish =
+                Compiled::new(Arc::clone(&view.states), |scan| view.plans.finish_plan(scan, &names)).await.unwrap();
             let direct = direct_plan(&view, &keys[..by], measures, from).await;
             let events = Arc::clone(&view.source.events);
             let direct = Compiled::new(events, |scan| Ok(over(direct, &scan))).await.unwrap();

@@ -38,13 +38,13 @@ fn view() -> Arc<ViewDefinition> {
 
 async fn states(view: &ViewDefinition, rows: usize) -> RecordBatch {
     let events = random_events(&view.source, rows, &mut StdRng::seed_from_u64(7));
-    let plan = Compiled::new(Arc::clone(&view.source.events), |scan| view.state_plan(scan, &[])).await.unwrap();
+    let plan = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
     let states = plan.execute(vec![events]).await.unwrap();
     concat_batches(&view.states, &states).unwrap()
 }
 
 async fn finish(view: &ViewDefinition, states: Vec<RecordBatch>, by: &[&str]) -> Result<RecordBatch, DefinitionError> {
-    let plan = Compiled::new(Arc::clone(&view.states), |scan| view.finish_plan(scan, by)).await?;
+    let plan = Compiled::new(Arc::clone(&view.states), |scan| view.plans.finish_plan(scan, by)).await?;
     Ok(concat_batches(&plan.output_schema(), &plan.execute(states).await?).unwrap())
 }
 
@@ -59,13 +59,13 @@ async fn extra_keys_come_first_and_survive_the_join() {
     let columns = events.columns().iter().cloned().chain([bucket]).collect();
     let events = RecordBatch::try_new(Arc::clone(&schema), columns).unwrap();
     let keys = ["_bucket", "_partition"];
-    let plan = Compiled::new(schema, |scan| view.state_plan(scan, &keys)).await.unwrap();
+    let plan = Compiled::new(schema, |scan| view.plans.state_plan(scan, &keys)).await.unwrap();
     let names: Vec<String> = plan.output_schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names[..4], ["_bucket", "_partition", "k", "n"]);
     let keyed = plan.execute(vec![events]).await.unwrap();
     let keyed = concat_batches(&plan.output_schema(), &keyed).unwrap();
     assert!(keyed.column(1).as_primitive::<Int32Type>().iter().all(|partition| matches!(partition, Some(0 | 1))));
-    let merge = Compiled::new(plan.output_schema(), |scan| view.merge_plan(scan, &keys[..1])).await.unwrap();
+    let merge = Compiled::new(plan.output_schema(), |scan| view.plans.merge_plan(scan, &keys[..1])).await.unwrap();
     let merged = concat_batches(&merge.output_schema(), &merge.execute(vec![keyed.clone()]).await.unwrap()).unwrap();
     assert_eq!(merged.schema().field(0).name(), "_bucket");
     let total = |batch: &RecordBatch| -> i64 {
@@ -139,7 +139,7 @@ async fn a_state_beyond_its_limit_is_refused_by_measure_and_group() {
     );
     let pipeline = views::Pipeline::read(&sql, &Default::default()).unwrap();
     let view = pipeline.view("law").unwrap();
-    let plan = Compiled::new(Arc::clone(&view.source.events), |scan| view.state_plan(scan, &[])).await.unwrap();
+    let plan = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
     let random = &mut StdRng::seed_from_u64(5);
     let few = random_events(&view.source, 100, random);
     let few = plan.execute(vec![few]).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_state_beyond_its_limit_is_refused_by_measure_and_group() {
     let DefinitionError::StateTooLarge { measure, group, limit_bytes } = many.unwrap_err() else { panic!() };
     assert_eq!((measure.as_str(), limit_bytes), ("texts", 2000));
     assert!(group.starts_with("k="), "{group}");
-    let merge = Compiled::new(Arc::clone(&view.states), |scan| view.merge_plan(scan, &[])).await.unwrap();
+    let merge = Compiled::new(Arc::clone(&view.states), |scan| view.plans.merge_plan(scan, &[])).await.unwrap();
     let mut grown = few.clone();
     for _ in 0..30 {
         grown.extend(plan.execute(vec![random_events(&view.source, 100, random)]).await.unwrap());
@@ -160,25 +160,26 @@ async fn a_state_beyond_its_limit_is_refused_by_measure_and_group() {
 async fn a_measure_is_finished_inside_any_aggregate() {
     let view = view();
     let states = states(&view, 500).await;
-    assert_eq!(view.measure_states("ratio").unwrap(), ["n", "ratio__sum"]);
+    assert_eq!(view.plans.measure_states("ratio").unwrap(), ["n", "ratio__sum"]);
     let plan = Compiled::new(Arc::clone(&view.states), |scan| {
-        let calls = view.measure_states("ratio")?.into_iter().map(|state| view.merge_expr(state, ident(state)));
+        let calls =
+            view.plans.measure_states("ratio")?.into_iter().map(|state| view.plans.merge_expr(state, ident(state)));
         let calls: Vec<_> = calls.collect::<Result<_, _>>()?;
         let aggregate = LogicalPlanBuilder::from(scan).aggregate(Vec::<Expr>::new(), calls)?;
-        let states = view.measure_states("ratio")?;
+        let states = view.plans.measure_states("ratio")?;
         let column = |state: &str| {
             let place = states.iter().position(|known| *known == state).unwrap();
             let (qualifier, field) = aggregate.schema().qualified_field(place);
             Expr::Column((qualifier, field).into())
         };
-        let ratio = view.measure_expr("ratio", column)?;
+        let ratio = view.plans.measure_expr("ratio", column)?;
         Ok(aggregate.clone().project(vec![ratio])?.build()?)
     });
     let plan = plan.await.unwrap();
     let ratio = plan.execute(vec![states.clone()]).await.unwrap();
     let all = finish(&view, vec![states], &[]).await.unwrap();
     assert_eq!(ratio[0].column(0), all.column_by_name("ratio").unwrap());
-    let nested = view.finish_measure_expr("ratio", |state| ident(state)).unwrap().to_string();
+    let nested = view.plans.finish_measure_expr("ratio", |state| ident(state)).unwrap().to_string();
     assert!(nested.contains("count_merge(n)") && nested.contains("sum_merge(ratio__sum)"), "{nested}");
 }
 

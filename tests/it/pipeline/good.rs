@@ -111,7 +111,7 @@ fn expressions_over_aggregates_share_state_columns() {
     let view = pipeline.view("v").unwrap();
     let columns: Vec<&str> = view.states.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(columns, ["channel", "added", "mean", "ratio__sum", "users"]);
-    assert_eq!(view.measure_states("ratio").unwrap(), ["added", "ratio__sum"]);
+    assert_eq!(view.plans.measure_states("ratio").unwrap(), ["added", "ratio__sum"]);
     assert_eq!((view.bucket, view.max_state_bytes), (Bucket::Month, 2048));
     assert_eq!(view.measures[3].class, AggregateClass::Unbounded);
     assert!(!view.measures[2].is_additive);

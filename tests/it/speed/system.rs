@@ -371,7 +371,8 @@ impl System {
             }
         }
         let dimension = view.dimensions[0].name.as_str();
-        let finish = Compiled::new(view.states.clone(), |scan| view.finish_plan(scan, &[dimension])).await.unwrap();
+        let finish =
+            Compiled::new(view.states.clone(), |scan| view.plans.finish_plan(scan, &[dimension])).await.unwrap();
         finish.execute(states).await.unwrap().iter().flat_map(rows_of).collect()
     }
 

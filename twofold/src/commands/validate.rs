@@ -66,7 +66,7 @@ fn describe_view(view: &ViewDefinition) -> Result<String> {
     for measure in &view.measures {
         let _ = writeln!(text, "  measure   {:<width$}  {}  {}", measure.name, class_name(measure), measure.expression);
     }
-    for part in view.fallible_parts()? {
+    for part in view.plans.fallible_parts()? {
         let _ = writeln!(text, "  NULL where it fails on a row: {part}");
     }
     text.push('\n');

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
+use views::edit_distance;
 
 use super::error::{ConfigError, ConfigProblem};
 
@@ -143,20 +144,4 @@ fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String
         }
         _ => "there is no such setting; config/default.toml lists all".to_owned(),
     }
-}
-
-/// Levenshtein's distance: insertions, deletions and replacements of single letters.
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (line, from) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, to) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
 }

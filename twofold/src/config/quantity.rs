@@ -4,18 +4,23 @@
 
 use std::time::Duration;
 
+use positions::{SPAN_EXAMPLES, SpanError, parse_span};
+
 /// Unit, and how many milliseconds it has; the largest first.
 const DURATION_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Unit, and how many bytes it has; the largest first.
 const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
-/// Reads a span such as `200ms`, `30s`, `5m`, `2h` or `1d`.
+/// Reads a span such as `200ms`, `30s`, `10 minutes` or `1 hour 30 minutes`, as everywhere in Twofold.
 ///
 /// # Errors
 /// A sentence that says what is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    read(text, &DURATION_UNITS, "a span such as `200ms`, `30s`, `5m`, `2h` or `1d`").map(Duration::from_millis)
+    parse_span(text).map_err(|error| match error {
+        SpanError::Malformed => format!("`{text}` is not {SPAN_EXAMPLES}"),
+        SpanError::TooLarge => format!("`{text}` is too large"),
+    })
 }
 
 /// Reads a size such as `512KiB`, `64MiB` or `1GiB`.

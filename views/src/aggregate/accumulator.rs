@@ -9,8 +9,18 @@ use arrow::array::{ArrayRef, BooleanArray};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
-use super::combinator::Combinator;
 use super::stored::StoredAggregate;
+
+/// What goes in and what comes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Combinator {
+    /// The aggregate's own arguments to a state.
+    State,
+    /// States to a state.
+    MergeState,
+    /// States to the finished value.
+    Merge,
+}
 
 /// One group.
 #[derive(Debug)]

@@ -15,19 +15,8 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
 
-use super::accumulator::{StateAccumulator, StateGroupsAccumulator};
+use super::accumulator::{Combinator, StateAccumulator, StateGroupsAccumulator};
 use super::stored::StoredAggregate;
-
-/// What goes in and what comes out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Combinator {
-    /// The aggregate's own arguments to a state.
-    State,
-    /// States to a state.
-    MergeState,
-    /// States to the finished value.
-    Merge,
-}
 
 /// Makes one of the three functions of an aggregate.
 pub(crate) fn combinator(combinator: Combinator, aggregate: Arc<StoredAggregate>) -> AggregateUDF {

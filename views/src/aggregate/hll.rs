@@ -13,7 +13,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, I
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
-use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
 use datasketches::hash::value::{canonical_float, raw_bytes};
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 
@@ -22,16 +22,19 @@ use super::sketch::{Accumulators, Sketch, SketchGroups, is_wanted};
 /// 2^12 registers: 4 KiB when full, 32 bytes for a handful of values.
 const LG_K: u8 = 12;
 
-/// The function under its SQL name.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub(super) struct ApproxDistinct {
-    signature: Signature,
+/// Three standard deviations of the relative error: 3 * 1.04 / sqrt(4096). Of 1,000 estimates 997 lie within, and every
+/// one of up to 200 values is exact.
+pub(super) const BOUND: f64 = 0.04875;
+
+/// The function for a session.
+pub(super) fn function() -> AggregateUDF {
+    AggregateUDF::from(ApproxDistinct { signature: Signature::any(1, Volatility::Immutable) })
 }
 
-impl ApproxDistinct {
-    pub(super) fn new() -> Self {
-        Self { signature: Signature::any(1, Volatility::Immutable) }
-    }
+/// The function under its SQL name.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct ApproxDistinct {
+    signature: Signature,
 }
 
 impl AggregateUDFImpl for ApproxDistinct {

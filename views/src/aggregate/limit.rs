@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use crate::DefinitionError;
+use crate::error::DefinitionError;
 
 /// What makes a group too large, for the message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -4,11 +4,14 @@
 //!  events --state--> state column --merge-state--> state column --merge--> finished value
 //! ```
 //!
-//! `stored.rs` wraps one planned aggregate, `combinator.rs` makes the three functions of it, `accumulator.rs` runs
-//! them, `class.rs` says what merging guarantees. `hll.rs` and `kll.rs` are the sketches behind `approx_distinct` and
-//! `approx_percentile_cont`, `sketch.rs` the accumulators of both; `limit.rs` refuses a state that grew beyond its limit.
+//! `catalogue.rs` says what is known of each aggregate, `class.rs` what merging can guarantee. `stored.rs` wraps one planned
+//! aggregate, `combinator.rs` makes the three functions of it, `accumulator.rs` runs them, `call.rs` is one of them in a
+//! view. `hll.rs` and `kll.rs` are the sketches behind `approx_distinct` and `approx_percentile_cont`, `sketch.rs` the
+//! accumulators of both; `limit.rs` refuses a state that grew beyond its limit.
 
 mod accumulator;
+mod call;
+mod catalogue;
 mod class;
 mod combinator;
 mod hll;
@@ -17,14 +20,10 @@ mod limit;
 mod sketch;
 mod stored;
 
-use datafusion::logical_expr::AggregateUDF;
+pub use catalogue::{AGGREGATES, AggregateFacts, ClassRule, Distinct, MergeFacts, Refusal, Support, aggregate_facts};
+pub use class::AggregateClass;
 
-pub(crate) use class::{Verdict, order_keys_wanted, refusal, verdict};
-pub(crate) use combinator::{Combinator, combinator};
+pub(crate) use call::AggregateCall;
+pub(crate) use catalogue::{merge_facts, refusal, replacements};
 pub(crate) use limit::{limited_state, nullable};
 pub(crate) use stored::StoredAggregate;
-
-/// The aggregates that replace the engine's own under their SQL names.
-pub(crate) fn functions() -> Vec<AggregateUDF> {
-    vec![AggregateUDF::from(hll::ApproxDistinct::new()), AggregateUDF::from(kll::ApproxPercentile::new())]
-}

@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
+use super::catalogue::merge_facts;
 use crate::storable::{convert, stored_fields, stored_type};
 
 /// A planned aggregate with the type its state is stored as.
@@ -71,7 +72,8 @@ impl StoredAggregate {
     /// Whether the engine may fail to finish a group's state: a mean of decimals is scaled up before it is divided, which
     /// a sum of some billion large ones does not survive.
     pub(crate) fn may_fail_to_finish(&self) -> bool {
-        self.inner.fun().name() == "avg" && self.inner.field().data_type().is_decimal()
+        self.inner.field().data_type().is_decimal()
+            && merge_facts(self.inner.fun().name()).is_ok_and(|facts| facts.may_overflow_decimals)
     }
 
     /// The finished value of one group, or NULL where the engine failed to make it.

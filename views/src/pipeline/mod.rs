@@ -1,4 +1,4 @@
-//! Reading a pipeline file: text to sources, static tables and views, or every problem of the file at once.
+//! Reading a pipeline file: text to sources, static tables and views, or everything that is wrong in it at once.
 //!
 //! ```text
 //!  text --statements.rs--> statements --source.rs, static_table.rs--> tables
@@ -6,7 +6,7 @@
 //!                                     --view_plan.rs, view_shape.rs--> planned view
 //! ```
 //!
-//! Guarantee: pure and total: any text gives a [`Pipeline`] or [`Problems`], never a panic.
+//! Guarantee: pure and total: any text gives a [`Pipeline`] or a [`PipelineError`], never a panic.
 //! Why so: DataFusion's own planner refuses materialized views and renames options, so only the inner SELECT is planned
 //! by it; everything else is read from the syntax tree.
 
@@ -26,24 +26,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafusion::catalog::TableProvider;
+use datafusion::common::{DataFusionError, TableReference};
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
-use crate::{Pipeline, Problems, SourceDefinition, ViewDefinition};
+use crate::definition::{Pipeline, ViewDefinition};
+use crate::error::PipelineError;
+use crate::source::SourceDefinition;
+use crate::stream::StreamTable;
 use findings::Findings;
 use positions::{SourceName, ViewName};
 use statements::{Located, read_statements};
 use tables::Tables;
-
-pub(crate) use tables::StreamTable;
 
 impl Pipeline {
     /// Reads a pipeline file. `static_files` holds the bytes of each of [`Pipeline::static_files`] that exists.
     ///
     /// # Errors
     /// Everything that is wrong in the file, in the order of its lines.
-    pub fn read(sql: &str, static_files: &BTreeMap<String, Bytes>) -> Result<Pipeline, Problems> {
+    pub fn read(sql: &str, static_files: &BTreeMap<String, Bytes>) -> Result<Pipeline, PipelineError> {
         let mut findings = Findings::default();
         let statements = read_statements(sql, &mut findings);
         let mut reader = Reader { state: crate::session_state(), tables: Tables::default(), views: Vec::new() };
@@ -72,7 +75,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// What cannot be parsed, and locations outside of the pipeline file's folder.
-    pub fn static_files(sql: &str) -> Result<Vec<String>, Problems> {
+    pub fn static_files(sql: &str) -> Result<Vec<String>, PipelineError> {
         let mut findings = Findings::default();
         let mut locations = Vec::new();
         for statement in read_statements(sql, &mut findings) {
@@ -116,10 +119,21 @@ impl Reader {
             Statement::CreateExternalTable(table) => {
                 let Some(name) = self.new_name(&table.name, statement, findings) else { return };
                 let before = findings.len();
-                if table.unbounded {
-                    self.tables.streams.extend(source::read_source(&name, table, statement, findings).map(Arc::new));
+                let provider = if table.unbounded {
+                    let stream = source::read_source(&name, table, statement, findings).map(Arc::new);
+                    let schema = stream.as_ref().map(|stream| Arc::clone(&stream.events));
+                    self.tables.streams.extend(stream);
+                    schema.map(|schema| Arc::new(StreamTable { schema }) as Arc<dyn TableProvider>)
                 } else {
-                    self.tables.statics.extend(static_table::read_static(&name, table, statement, files, findings));
+                    let table = static_table::read_static(&name, table, statement, files, findings);
+                    let rows = table.as_ref().map(|table| Arc::clone(&table.rows) as Arc<dyn TableProvider>);
+                    self.tables.statics.extend(table);
+                    rows
+                };
+                if let Some(provider) = provider
+                    && let Err(error) = self.register(&name, provider)
+                {
+                    findings.add(statement.line, &name, error.strip_backtrace(), "choose another name");
                 }
                 if findings.len() > before {
                     self.tables.broken.insert(name);
@@ -134,6 +148,12 @@ impl Reader {
                 "write CREATE UNBOUNDED EXTERNAL TABLE, CREATE EXTERNAL TABLE or CREATE MATERIALIZED VIEW",
             ),
         }
+    }
+
+    /// Makes a table known to the engine's SQL planner.
+    fn register(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<(), DataFusionError> {
+        let reference = TableReference::bare(name);
+        self.state.schema_for_ref(reference)?.register_table(name.to_owned(), table).map(|_| ())
     }
 
     fn read_view(&mut self, statement: &Located, findings: &mut Findings) {

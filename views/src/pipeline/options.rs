@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use datafusion::sql::parser::CreateExternalTable;
 use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Expr, SqlOption, UnaryOperator, Value};
+use positions::{SPAN_EXAMPLES, SpanError, parse_span};
 
 use super::findings::{Findings, known_names};
 use super::statements::Located;
-use crate::Bucket;
+use crate::bucket::Bucket;
 
 /// What a view says about itself in `WITH (...)`.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +32,7 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Notes that the value is not what the option takes.
+    /// Adds the finding that the value is not what the option takes.
     pub(super) fn refuse(&self, expected: &str, findings: &mut Findings) {
         let text = format!("{} '{}'", self.name, self.value);
         findings.add(self.line, &text, format!("bad value of option {}", self.name), format!("write {expected}"));
@@ -46,16 +47,15 @@ impl Setting {
         number
     }
 
-    /// The value as a span of time, for example `10 minutes`, `30s` or `1 hour 30 minutes`.
+    /// The value as a span of time of at most a year.
     pub(super) fn span(&self, findings: &mut Findings) -> Option<Duration> {
-        let span = parse_span(&self.value);
-        if span.is_none() {
-            self.refuse(
-                "a span of time such as '500ms', '30s', '10 minutes', '1 hour 30 minutes' or '2 days'",
-                findings,
-            );
+        const MAX: Duration = Duration::from_secs(366 * 86_400);
+        match parse_span(&self.value) {
+            Ok(span) if span <= MAX => return Some(span),
+            Ok(_) | Err(SpanError::TooLarge) => self.refuse("a span of time of at most 366 days", findings),
+            Err(SpanError::Malformed) => self.refuse(SPAN_EXAMPLES, findings),
         }
-        span
+        None
     }
 }
 
@@ -117,7 +117,7 @@ fn with_clause(view: &CreateView, statement: &Located, findings: &mut Findings) 
     let mut settings = Vec::new();
     for option in given {
         let SqlOption::KeyValue { key, value } = option else {
-            findings.add(statement.line, &option.to_string(), "this is no option", "write WITH (name = value)");
+            findings.add(statement.line, &option.to_string(), "this is not an option", "write WITH (name = value)");
             continue;
         };
         let line = statement.line_of_span(key.span);
@@ -151,32 +151,4 @@ fn only_known(settings: Vec<Setting>, known: &[&str], findings: &mut Findings) -
         }
     }
     kept
-}
-
-/// A sum of numbers with units; up to about a year.
-fn parse_span(text: &str) -> Option<Duration> {
-    const MAX: Duration = Duration::from_secs(366 * 86_400);
-    let mut rest = text.trim();
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
-        let tail = tail.trim_start();
-        let letters = tail.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(letters);
-        let millis: u64 = match unit.to_ascii_lowercase().as_str() {
-            "ms" | "millisecond" | "milliseconds" => 1,
-            "s" | "sec" | "second" | "seconds" => 1000,
-            "m" | "min" | "minute" | "minutes" => 60_000,
-            "h" | "hour" | "hours" => 3_600_000,
-            "d" | "day" | "days" => 86_400_000,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(millis)?))?;
-        rest = tail.trim_start();
-    }
-    (total <= MAX).then_some(total)
 }

@@ -21,8 +21,8 @@ use super::columns::read_columns;
 use super::findings::{Findings, known_names};
 use super::options::{Setting, table_options};
 use super::statements::Located;
+use crate::source::{SourceDefinition, column};
 use crate::storable::{nullable_type, utc_micros};
-use crate::{SourceDefinition, column};
 use positions::{BorderRule, SourceName};
 
 const OPTIONS: &[&str] =

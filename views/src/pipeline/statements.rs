@@ -12,6 +12,10 @@ use super::findings::Findings;
 /// Files beyond this are refused unread.
 const MAX_FILE_BYTES: usize = 1 << 20;
 
+/// Types beyond this are refused unparsed: the parser counts the depth of expressions, but not that of types, and would run
+/// out of stack.
+const MAX_BRACKETS: usize = 100;
+
 /// The option that stands for NOT NULL inside STRUCT, where the parser does not know it.
 pub(super) const NOT_NULL_OPTION: &str = "_not_null";
 
@@ -112,7 +116,7 @@ pub(super) fn read_statements(sql: &str, findings: &mut Findings) -> Vec<Located
 }
 
 fn parse(tokens: &[TokenWithSpan]) -> Result<Statement, String> {
-    let tokens = struct_options(tokens);
+    let tokens = struct_options(tokens)?;
     let mut parser = DFParserBuilder::new(tokens).build().map_err(|error| error.to_string())?;
     let statement = parser.parse_statement().map_err(|error| error.strip_backtrace())?;
     match parser.parser.peek_token() {
@@ -122,7 +126,7 @@ fn parse(tokens: &[TokenWithSpan]) -> Result<Statement, String> {
 }
 
 /// Rewrites NOT NULL inside the brackets of STRUCT and ARRAY to an option that the parser keeps, and LIST to ARRAY.
-fn struct_options(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+fn struct_options(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, String> {
     let mut rewritten = Vec::with_capacity(tokens.len());
     let mut depth = 0_usize;
     let mut at = 0;
@@ -136,6 +140,9 @@ fn struct_options(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
                 rewritten.extend(next.cloned());
                 depth += 1;
                 at += 1;
+                if depth > MAX_BRACKETS {
+                    return Err(format!("types nest more than {MAX_BRACKETS} levels deep"));
+                }
             }
             Token::Gt => {
                 depth = depth.saturating_sub(1);
@@ -164,7 +171,7 @@ fn struct_options(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         }
         at += 1;
     }
-    rewritten
+    Ok(rewritten)
 }
 
 fn is_type_with_brackets(word: &str) -> bool {

@@ -7,14 +7,15 @@ use std::ops::ControlFlow;
 
 use datafusion::logical_expr::Volatility;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, GroupByExpr, Ident, Select, SelectItem, Spanned, Value, Visit, visit_expressions,
+    AccessExpr, Expr, Function, GroupByExpr, Ident, Select, SelectItem, Spanned, Value, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::columns::normalized;
 use super::findings::known_names;
 use super::view_syntax::{Check, Scope};
-use crate::aggregate::{Verdict, refusal};
+use crate::aggregate::{Refusal, refusal};
+use crate::nearest::did_you_mean;
 
 impl Check<'_> {
     /// Columns and functions, wherever they stand.
@@ -28,43 +29,11 @@ impl Check<'_> {
             })
             .collect();
         let GroupByExpr::Expressions(keys, _) = &select.group_by else { return };
-        let none = BTreeSet::new();
-        self.visit(keys, scopes, &aliases);
-        self.visit(&select.projection, scopes, &none);
-        self.visit(&select.selection, scopes, &none);
-        for table in &select.from {
-            self.visit(table, scopes, &none);
-        }
-    }
-
-    fn visit<V: Visit>(&mut self, part: &V, scopes: &[Scope], aliases: &BTreeSet<String>) {
-        // Field names behind a dot look like columns to the visitor.
-        let mut fields: BTreeSet<Span> = BTreeSet::new();
-        let _ = visit_expressions(part, |expr| {
-            match expr {
-                Expr::CompoundFieldAccess { access_chain, .. } => {
-                    fields.extend(access_chain.iter().filter_map(|access| match access {
-                        AccessExpr::Dot(Expr::Identifier(field)) => Some(field.span),
-                        _ => None,
-                    }));
-                }
-                Expr::Identifier(ident) if !fields.contains(&ident.span) && !aliases.contains(&normalized(ident)) => {
-                    self.column(ident, ident, scopes);
-                }
-                Expr::CompoundIdentifier(path) => self.path(path, scopes),
-                Expr::Function(function) => self.function(function),
-                Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
-                    let hint = "write the value in its place";
-                    self.add(expr.span(), &expr.to_string(), "a view has no parameters", hint);
-                }
-                Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
-                    let hint = "join a static table instead";
-                    self.add(expr.span(), &expr.to_string(), "a view has no subqueries", hint);
-                }
-                _ => {}
-            }
-            ControlFlow::<()>::Continue(())
-        });
+        let _ = keys.visit(&mut Names::new(self, scopes, aliases));
+        let mut names = Names::new(self, scopes, BTreeSet::new());
+        let _ = select.projection.visit(&mut names);
+        let _ = select.selection.visit(&mut names);
+        let _ = select.from.visit(&mut names);
     }
 
     fn column(&mut self, ident: &Ident, shown: &Ident, scopes: &[Scope]) {
@@ -94,7 +63,7 @@ impl Check<'_> {
             self.add(span, &function.to_string(), "a view has no window functions", "ask for them over the view");
             return;
         }
-        if let Some(Verdict::Refused { reason, hint }) = refusal(&name) {
+        if let Some(Refusal { reason, hint }) = refusal(&name) {
             self.add(span, &function.to_string(), format!("{name} cannot be stored and merged: {reason}"), hint);
             return;
         }
@@ -119,10 +88,59 @@ impl Check<'_> {
     }
 }
 
+/// Walks through expressions and checks the names in them.
+///
+/// Why so: a type of its own, not a closure, so that the walk through the whole syntax tree is compiled once.
+struct Names<'a, 'c> {
+    check: &'a mut Check<'c>,
+    scopes: &'a [Scope],
+    /// What GROUP BY may name besides columns.
+    aliases: BTreeSet<String>,
+    /// Field names behind a dot, which look like columns to a visitor.
+    fields: BTreeSet<Span>,
+}
+
+impl<'a, 'c> Names<'a, 'c> {
+    fn new(check: &'a mut Check<'c>, scopes: &'a [Scope], aliases: BTreeSet<String>) -> Self {
+        Self { check, scopes, aliases, fields: BTreeSet::new() }
+    }
+}
+
+impl Visitor for Names<'_, '_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                self.fields.extend(access_chain.iter().filter_map(|access| match access {
+                    AccessExpr::Dot(Expr::Identifier(field)) => Some(field.span),
+                    _ => None,
+                }));
+            }
+            Expr::Identifier(ident)
+                if !self.fields.contains(&ident.span) && !self.aliases.contains(&normalized(ident)) =>
+            {
+                self.check.column(ident, ident, self.scopes);
+            }
+            Expr::CompoundIdentifier(path) => self.check.path(path, self.scopes),
+            Expr::Function(function) => self.check.function(function),
+            Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
+                let hint = "write the value in its place";
+                self.check.add(expr.span(), &expr.to_string(), "a view has no parameters", hint);
+            }
+            Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. } => {
+                let hint = "join a static table instead";
+                self.check.add(expr.span(), &expr.to_string(), "a view has no subqueries", hint);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// There are hundreds of functions: only the nearest helps.
 fn nearest_function<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    match known_names(name, known).split_once("? ") {
-        Some((nearest, _)) => format!("{nearest}?"),
-        None => "see the functions of Apache DataFusion's SQL".to_owned(),
-    }
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    did_you_mean(name, &known).unwrap_or_else(|| "see the functions of Apache DataFusion's SQL".to_owned())
 }

@@ -1,11 +1,13 @@
 //! Planning a checked view: the engine's SQL planner and analyzer do the types, then the plan is taken apart into what
 //! stands before the aggregate, the aggregates, and what stands after them.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DataFusionError, TableReference};
+use datafusion::common::{Column, DFSchema, DataFusionError, TableReference, internal_err};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
@@ -13,21 +15,22 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, cast, ident, try_cast};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use datafusion::sql::sqlparser::ast::{CreateView, Statement as SqlStatement};
 
 use super::findings::Findings;
 use super::options::ViewOptions;
 use super::statements::Located;
-use super::tables::{PlanContext, Tables};
+use super::tables::Tables;
 use super::view_shape::{Role, Shape, state_columns};
 use super::view_syntax::{CheckedView, Item};
-use crate::aggregate::{StoredAggregate, Verdict, order_keys_wanted, verdict};
+use crate::aggregate::{AggregateCall, AggregateClass, Refusal, StoredAggregate, merge_facts};
+use crate::definition::{Dimension, Measure, ViewDefinition};
 use crate::fallible::{guard, guard_plan};
 use crate::hash::Definition;
-use crate::plan::{AggregatePart, ViewParts};
+use crate::plan::{FinishedMeasure, ViewPlans};
+use crate::plan_cache::PlanCache;
+use crate::source::{SourceDefinition, column};
 use crate::storable::{stored_type, utc_micros};
-use crate::{AggregateClass, Dimension, Measure, ViewDefinition, column};
 use positions::ViewName;
 
 /// What planning a view needs to know.
@@ -57,29 +60,26 @@ impl Planner<'_> {
         let shape = Shape::of(&plan);
         let Some(shape) = shape.filter(|shape| shape.outputs.len() == checked.items.len()) else {
             let hint = "write SELECT keys, aggregates FROM source GROUP BY keys";
-            findings.add(self.statement.line, &self.statement.head(), "the view is no plain GROUP BY", hint);
+            findings.add(self.statement.line, &self.statement.head(), "the view is not a plain GROUP BY", hint);
             return None;
         };
         let before = findings.len();
         let roles = self.roles(&shape, checked, findings);
-        let parts = self.parts(&shape, &roles, checked, findings);
+        let planned = self.planned(&shape, &roles, checked, findings);
         if findings.len() > before {
             return None;
         }
-        let definition = self.define(name, view, checked, options, parts);
+        let definition = self.define(name, view, checked, options, planned);
         definition.map_err(|error| self.report(&error, findings)).ok()
     }
 
     fn analyzed(&self, view: &CreateView) -> Result<LogicalPlan, DataFusionError> {
-        let context = PlanContext { state: self.state, tables: self.tables };
-        let options = ParserOptions::from(&self.state.config_options().sql_parser);
-        let planner = SqlToRel::new_with_options(&context, options);
         let query = Statement::Statement(Box::new(SqlStatement::Query(view.query.clone())));
-        let plan = planner.statement_to_plan(query)?;
+        let plan = at_once(self.state.statement_to_plan(query))?;
         guard_plan(self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?)
     }
 
-    /// An engine error as a problem, at the place that the engine names or at the view.
+    /// An engine error as a finding, at the place that the engine names or at the view.
     fn report(&self, error: &DataFusionError, findings: &mut Findings) {
         let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
         let line = span.map(|span| usize::try_from(span.start.line).unwrap_or(0)).filter(|line| *line > 0);
@@ -114,16 +114,16 @@ impl Planner<'_> {
         roles
     }
 
-    fn parts(&self, shape: &Shape, roles: &[Role], checked: &CheckedView, findings: &mut Findings) -> Planned {
+    fn planned(&self, shape: &Shape, roles: &[Role], checked: &CheckedView, findings: &mut Findings) -> Planned {
         let alias = TableReference::bare(checked.source_alias.as_str());
-        let mut planned = Planned::default();
+        let mut planned = Planned::new(shape.aggregate.input.as_ref().clone(), alias.clone());
         for (role, item) in roles.iter().zip(&checked.items) {
             if let Role::Key(index) = role {
                 let key = shape.aggregate.group_expr[*index].clone();
                 match dimension(&key, shape.aggregate.input.schema(), item) {
                     Ok((dimension, key)) => {
+                        planned.keys.push((dimension.name.clone(), key));
                         planned.dimensions.push(dimension);
-                        planned.keys.push(key);
                     }
                     Err(message) => {
                         let hint = "cast the group key to VARCHAR, a number, DATE or TIMESTAMP";
@@ -135,15 +135,10 @@ impl Planner<'_> {
         let columns = state_columns(shape, roles, checked);
         for (call, (column, item)) in shape.calls().zip(&columns) {
             match self.aggregate(call, shape, &alias, !checked.statics.is_empty()) {
-                Ok(mut part) => {
-                    part.column.clone_from(column);
-                    planned.aggregates.push(part);
-                }
+                Ok(call) => planned.aggregates.push(AggregateCall { column: column.clone(), ..call }),
                 Err((message, hint)) => findings.add(item.line, &item.text, message, hint),
             }
         }
-        planned.source_alias = Some(alias);
-        planned.input = Some(shape.aggregate.input.as_ref().clone());
         if planned.aggregates.len() == columns.len() {
             planned.measures(shape, roles, checked);
         }
@@ -161,14 +156,15 @@ impl Planner<'_> {
         shape: &Shape,
         source_alias: &TableReference,
         is_joined: bool,
-    ) -> Result<AggregatePart, (String, String)> {
+    ) -> Result<AggregateCall, (String, String)> {
         let name = call.func.name().to_owned();
         let refused =
             |reason: &str, hint: &str| (format!("{name} cannot be stored and merged: {reason}"), hint.to_owned());
+        let facts = merge_facts(&name);
         let input = shape.aggregate.input.schema();
         let mut call = call.clone();
         let filter = call.params.filter.take().map(|filter| *filter);
-        if order_keys_wanted(&name) {
+        if facts.is_ok_and(|facts| facts.follows_log) {
             order_by_log(&mut call, source_alias, is_joined);
         }
         let expr = Expr::AggregateFunction(call.clone());
@@ -182,10 +178,10 @@ impl Planner<'_> {
         let inner = Arc::unwrap_or_clone(lowered.aggregate);
         // Bad constant arguments come out only here.
         inner.create_accumulator().map_err(wrong)?;
-        let class = match verdict(&call, inner.field().data_type()) {
-            Verdict::Allowed(class) => class,
-            Verdict::Refused { reason, hint } => return Err(refused(reason, hint)),
-        };
+        let facts = facts.map_err(|Refusal { reason, hint }| refused(reason, hint))?;
+        let is_distinct = call.params.distinct;
+        let class = facts.class_of(is_distinct, inner.field().data_type().is_floating());
+        let is_additive = facts.is_additive && !is_distinct;
         let mut arguments = call.params.args.clone();
         if !inner.order_bys().is_empty() {
             arguments.extend(call.params.order_by.iter().map(|sort| sort.expr.clone()));
@@ -198,7 +194,8 @@ impl Planner<'_> {
             _ => "cast its argument to a number, VARCHAR, DATE or TIMESTAMP",
         };
         let aggregate = StoredAggregate::new(inner, identity).map_err(|reason| refused(&reason, hint))?;
-        Ok(AggregatePart { column: String::new(), arguments, filter, class, aggregate: Arc::new(aggregate) })
+        let aggregate = Arc::new(aggregate);
+        Ok(AggregateCall { column: String::new(), arguments, filter, class, is_additive, aggregate })
     }
 
     fn define(
@@ -207,7 +204,7 @@ impl Planner<'_> {
         view: &CreateView,
         checked: &CheckedView,
         options: ViewOptions,
-        planned: Planned,
+        mut planned: Planned,
     ) -> Result<ViewDefinition, DataFusionError> {
         let statics = checked.statics.iter().filter_map(|name| self.tables.statics(name));
         let definition = Definition {
@@ -217,99 +214,113 @@ impl Planner<'_> {
             bucket: options.bucket,
             statics: statics.map(|table| (table.name.as_str(), table.schema.as_ref(), &table.digest)).collect(),
         };
-        let keys = planned.dimensions.iter().map(|key| Field::new(&key.name, key.data_type.clone(), true));
-        let states =
-            planned.aggregates.iter().map(|part| Field::new(&part.column, part.aggregate.stored().clone(), true));
-        let mut defined = ViewDefinition {
+        let plans = planned.plans(&name, &checked.source, options.max_state_bytes);
+        let by: Vec<&str> = planned.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+        let answers = answers(&plans, &by)?;
+        for (measure, field) in planned.measures.iter_mut().zip(&answers.fields()[by.len()..]) {
+            measure.data_type = field.data_type().clone();
+        }
+        Ok(ViewDefinition {
             hash: definition.hash(),
             name,
             source: Arc::clone(&checked.source),
             sql: view.to_string(),
-            states: Arc::new(Schema::new(keys.chain(states).collect::<Vec<_>>())),
-            answers: Arc::new(Schema::empty()),
+            states: Arc::clone(&plans.states),
+            answers,
             time_dimension: planned.dimensions.iter().position(|key| key.data_type == utc_micros()),
             dimensions: planned.dimensions,
             measures: planned.measures,
             bucket: options.bucket,
             max_state_bytes: options.max_state_bytes,
-            parts: Arc::new(ViewParts {
-                input: planned.input.unwrap_or_default(),
-                source_alias: planned.source_alias.unwrap_or_else(|| TableReference::bare("")),
-                keys: planned.keys,
-                aggregates: planned.aggregates,
-                posts: planned.posts,
-            }),
-            compiled: Arc::default(),
-        };
-        let schema = Arc::new(DFSchema::try_from(defined.states.as_ref().clone())?);
-        let empty = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
-        let by: Vec<&str> = defined.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-        let finished = defined.finish_plan(empty, &by).map_err(|error| DataFusionError::Plan(error.to_string()))?;
-        let answers = finished.schema().fields().iter();
-        let answers = answers.map(|field| Field::new(field.name(), field.data_type().clone(), true));
-        defined.answers = Arc::new(Schema::new(answers.collect::<Vec<_>>()));
-        for (measure, field) in defined.measures.iter_mut().zip(&defined.answers.fields()[defined.dimensions.len()..]) {
-            measure.data_type = field.data_type().clone();
-        }
-        Ok(defined)
+            plans: Arc::new(plans),
+        })
     }
 }
 
 /// What a view is planned into.
-#[derive(Default)]
 struct Planned {
-    input: Option<LogicalPlan>,
-    source_alias: Option<TableReference>,
+    input: LogicalPlan,
+    source_alias: TableReference,
     dimensions: Vec<Dimension>,
-    keys: Vec<Expr>,
-    aggregates: Vec<AggregatePart>,
+    keys: Vec<(String, Expr)>,
+    aggregates: Vec<AggregateCall>,
     measures: Vec<Measure>,
-    posts: Vec<Expr>,
+    finished: Vec<FinishedMeasure>,
 }
 
 impl Planned {
+    fn new(input: LogicalPlan, source_alias: TableReference) -> Self {
+        let (dimensions, keys, aggregates) = (Vec::new(), Vec::new(), Vec::new());
+        Self { input, source_alias, dimensions, keys, aggregates, measures: Vec::new(), finished: Vec::new() }
+    }
+
     fn measures(&mut self, shape: &Shape, roles: &[Role], checked: &CheckedView) {
-        let keys = shape.aggregate.group_expr.len();
         for (role, item) in roles.iter().zip(&checked.items) {
             let Role::Measure(expr) = role else { continue };
-            let used = shape.aggregates_of(expr);
-            let class =
-                used.iter().fold(AggregateClass::Exact, |class, place| class.weaker(self.aggregates[*place].class));
-            let is_plain = matches!(expr, Expr::Column(_));
-            let is_additive = is_plain && used.iter().all(|place| is_additive(&self.aggregates[*place]));
+            let used: Vec<&AggregateCall> =
+                shape.aggregates_of(expr).into_iter().map(|place| &self.aggregates[place]).collect();
+            let class = used.iter().fold(AggregateClass::Exact, |class, call| class.weaker(call.class));
+            let is_additive = matches!(expr, Expr::Column(_)) && used.iter().all(|call| call.is_additive);
             let returns = expr.get_type(&shape.aggregate.schema).unwrap_or(DataType::Null);
-            let plain = stored_type(&returns).unwrap_or_else(|_| returns.clone());
+            let data_type = stored_type(&returns).unwrap_or_else(|_| returns.clone());
             // What stands after the aggregate must not fail either.
-            let post = if plain == returns { expr.clone() } else { try_cast(expr.clone(), plain.clone()) };
-            let named = post.clone().transform(|expr| {
-                Ok(match expr {
-                    Expr::Column(column) => {
-                        let place = shape.place(&column).and_then(|place| place.checked_sub(keys));
-                        let part = place.and_then(|place| self.aggregates.get(place));
-                        match part {
-                            Some(part) => Transformed::yes(ident(&part.column)),
-                            None => Transformed::no(Expr::Column(column)),
-                        }
-                    }
-                    other => Transformed::no(other),
-                })
-            });
-            let post = named.map_or(post, |named| named.data);
-            self.posts.push(post);
-            self.measures.push(Measure {
-                name: item.name.clone(),
-                data_type: plain,
-                class,
-                expression: item.text.clone(),
-                is_additive,
-            });
+            let stored = if data_type == returns { expr.clone() } else { try_cast(expr.clone(), data_type.clone()) };
+            let (name, text) = (item.name.clone(), item.text.clone());
+            let expression = self.over_states(stored, shape);
+            self.finished.push(FinishedMeasure { name: name.clone(), text: text.clone(), expression });
+            self.measures.push(Measure { name, data_type, class, expression: text, is_additive });
+        }
+    }
+
+    /// An expression over the aggregate's output as one over finished aggregates by the names of their state columns.
+    fn over_states(&self, expr: Expr, shape: &Shape) -> Expr {
+        let keys = shape.aggregate.group_expr.len();
+        let named = expr.clone().transform(|expr| {
+            let Expr::Column(column) = &expr else { return Ok(Transformed::no(expr)) };
+            let place = shape.place(column).and_then(|place| place.checked_sub(keys));
+            Ok(match place.and_then(|place| self.aggregates.get(place)) {
+                Some(call) => Transformed::yes(ident(&call.column)),
+                None => Transformed::no(expr),
+            })
+        });
+        named.map_or(expr, |named| named.data)
+    }
+
+    /// The plans, without what only the definition needs.
+    fn plans(&mut self, view: &ViewName, source: &Arc<SourceDefinition>, max_state_bytes: usize) -> ViewPlans {
+        let keys = self.dimensions.iter().map(|key| Field::new(&key.name, key.data_type.clone(), true));
+        let states = self.aggregates.iter().map(|call| Field::new(&call.column, call.aggregate.stored().clone(), true));
+        ViewPlans {
+            view: view.clone(),
+            source: Arc::clone(source),
+            states: Arc::new(Schema::new(keys.chain(states).collect::<Vec<_>>())),
+            input: std::mem::take(&mut self.input),
+            source_alias: self.source_alias.clone(),
+            keys: std::mem::take(&mut self.keys),
+            aggregates: std::mem::take(&mut self.aggregates),
+            measures: std::mem::take(&mut self.finished),
+            max_state_bytes,
+            compiled: PlanCache::default(),
         }
     }
 }
 
-fn is_additive(part: &AggregatePart) -> bool {
-    let inner = part.aggregate.inner();
-    matches!(inner.fun().name(), "count" | "sum") && !inner.is_distinct()
+/// What an answer by all dimensions looks like.
+fn answers(plans: &ViewPlans, by: &[&str]) -> Result<SchemaRef, DataFusionError> {
+    let schema = Arc::new(DFSchema::try_from(plans.states.as_ref().clone())?);
+    let empty = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
+    let finished = plans.finish_plan(empty, by).map_err(|error| DataFusionError::Plan(error.to_string()))?;
+    let fields = finished.schema().fields().iter();
+    let fields = fields.map(|field| Field::new(field.name(), field.data_type().clone(), true));
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+/// What a future comes to that has nothing to wait for: the engine looks tables up asynchronously, here all are in memory.
+fn at_once<T>(future: impl Future<Output = Result<T, DataFusionError>>) -> Result<T, DataFusionError> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => internal_err!("looking up a table in memory had to wait"),
+    }
 }
 
 /// A group key as a column that can be stored, compared and shown.

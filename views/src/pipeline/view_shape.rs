@@ -87,7 +87,7 @@ pub(super) fn aggregate_call(expr: &Expr) -> Option<&AggregateFunction> {
     }
 }
 
-/// The state column of each aggregate, and the item to complain about: the plain measure's own name where there is
+/// The state column of each aggregate, and the item that findings point at: the plain measure's own name where there is
 /// one, otherwise `<measure>__<function>`.
 pub(super) fn state_columns(shape: &Shape, roles: &[Role], checked: &CheckedView) -> Vec<(String, Item)> {
     let mut names: Vec<Option<(String, Item)>> = vec![None; shape.aggregate.aggr_expr.len()];

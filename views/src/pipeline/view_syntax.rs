@@ -17,7 +17,7 @@ use super::columns::{check_column_name, normalized};
 use super::findings::{Findings, known_names};
 use super::statements::Located;
 use super::tables::Tables;
-use crate::SourceDefinition;
+use crate::source::SourceDefinition;
 
 /// A view whose shape is right.
 #[derive(Debug)]

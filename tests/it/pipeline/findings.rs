@@ -1,17 +1,17 @@
-//! Every problem of bad files, as a reader sees it: `problems.txt` draws files and what is said of them.
+//! Every finding in bad files, as a reader sees it: `findings.txt` draws files and what is said of them.
 
 use views::Pipeline;
 
 use super::{EDITS, files};
 
-/// One file and its problems.
+/// One file and its findings.
 struct Case {
     sql: String,
     drawn: String,
 }
 
 fn cases() -> Vec<Case> {
-    let text: String = include_str!("problems.txt")
+    let text: String = include_str!("findings.txt")
         .lines()
         .filter(|line| !line.starts_with('#'))
         .fold(String::new(), |text, line| text + line + "\n");
@@ -24,21 +24,21 @@ fn cases() -> Vec<Case> {
     blocks.map(case).collect()
 }
 
-fn problems_of(sql: &str) -> String {
+fn findings_in(sql: &str) -> String {
     let files = files(&[("c.csv", "channel,language\n#en,English\n"), ("bad.csv", "channel,n\n#en,many\n")]);
     match Pipeline::read(sql, &files) {
         Ok(_) => "nothing is wrong".to_owned(),
-        Err(problems) => problems.to_string(),
+        Err(error) => error.to_string(),
     }
 }
 
 #[test]
-fn all_problems_of_a_file_are_reported_with_line_text_and_hint() {
+fn everything_wrong_in_a_file_is_reported_with_line_text_and_hint() {
     let cases = cases();
     assert!(cases.len() > 50, "the cases are read");
     let differences: Vec<String> = cases
         .iter()
-        .map(|case| (case, problems_of(&case.sql)))
+        .map(|case| (case, findings_in(&case.sql)))
         .filter(|(case, found)| *found != case.drawn)
         .map(|(case, found)| format!("--- file\n{}\n--- found\n{found}\n--- drawn\n{}", case.sql, case.drawn))
         .collect();

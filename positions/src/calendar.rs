@@ -1,33 +1,35 @@
-//! Days since 1970-01-01 to years, months and days of the Gregorian calendar, and back; for every 64-bit microsecond.
+//! The Gregorian calendar: day numbers to years, months and days, and back; for every 64-bit microsecond.
+//!
+//! Guarantee: pure and total; [`day_of`] gives back the day number that [`date_of`] took apart.
 //!
 //! # Source
 //! Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days` and `days_from_civil`.
 
 /// A day of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Date {
+pub struct Date {
     /// May be negative.
-    pub(crate) year: i64,
+    pub year: i64,
     /// From 1.
-    pub(crate) month: i64,
+    pub month: i64,
     /// From 1.
-    pub(crate) day: i64,
+    pub day: i64,
 }
 
 impl Date {
     /// Months since the beginning of year 0.
-    pub(crate) fn months(self) -> i64 {
+    pub fn months(self) -> i64 {
         self.year * 12 + self.month - 1
     }
 
-    /// How many days a month has.
-    pub(crate) fn last_day(months: i64) -> i64 {
+    /// How many days a month has, which is counted as [`Self::months`] counts.
+    pub fn last_day(months: i64) -> i64 {
         day_of(months + 1, 1) - day_of(months, 1)
     }
 }
 
-/// The calendar day of a day number.
-pub(crate) fn date_of(days: i64) -> Date {
+/// The calendar day of a day number, which counts from 1970-01-01.
+pub fn date_of(days: i64) -> Date {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
@@ -41,7 +43,8 @@ pub(crate) fn date_of(days: i64) -> Date {
 }
 
 /// The day number of a day of a month, which is counted as [`Date::months`] counts.
-pub(crate) fn day_of(months: i64, day: i64) -> i64 {
+#[inline]
+pub fn day_of(months: i64, day: i64) -> i64 {
     let (year, month) = (months.div_euclid(12), months.rem_euclid(12) + 1);
     let year = year - i64::from(month <= 2);
     let era = year.div_euclid(400);

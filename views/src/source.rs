@@ -1,0 +1,46 @@
+//! Sources: what is declared of an event stream, and the columns that the log adds to it.
+
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use positions::{BorderRule, SourceName};
+
+/// Key columns that both layers add to a source's declared columns; every name that starts with `_` is ours.
+pub mod column {
+    /// The partition of the record, INT.
+    pub const PARTITION: &str = "_partition";
+    /// The offset of the record, BIGINT.
+    pub const OFFSET: &str = "_offset";
+    /// The record's timestamp in the log, TIMESTAMP (microseconds, UTC).
+    pub const TIMESTAMP: &str = "_timestamp";
+    /// The unit of recompute that the event falls into, TIMESTAMP (microseconds, UTC).
+    pub const BUCKET: &str = "_bucket";
+}
+
+/// An event stream.
+#[derive(Clone, Debug)]
+pub struct SourceDefinition {
+    /// The name in SQL.
+    pub name: SourceName,
+    /// The topic of the log that holds the events.
+    pub topic: String,
+    /// The columns as declared, NOT NULL (also inside STRUCT) as declared: what decoding checks against.
+    pub declared: SchemaRef,
+    /// The declared columns, all nullable, then `_partition` INT, `_offset` BIGINT, `_timestamp` TIMESTAMP: what plans
+    /// read. NOT NULL is enforced by decoding alone, because the master dataset also keeps rejected rows.
+    pub events: SchemaRef,
+    /// Index of the event-time column.
+    pub event_time: usize,
+    /// Index of the event-id column, where events have one.
+    pub event_id: Option<usize>,
+    /// How long an earlier copy is remembered by the speed layer, in log time.
+    pub horizon: Duration,
+    /// An event older than its record's timestamp by more than this is late.
+    pub late_after: Duration,
+    /// An event further in the future of its record's timestamp than this is rejected.
+    pub future_limit: Duration,
+    /// Where runs must end.
+    pub border: BorderRule,
+    /// Partitions that the topic is created with.
+    pub partitions: i32,
+}
