@@ -54,7 +54,7 @@ mod versions;
 
 pub use config::GatewaySettings;
 pub use details::{ColumnDetails, VersionDetails, ViewDetails};
-pub use envelope::{Envelope, ErrorBound, Hole};
+pub use envelope::{Envelope, ErrorBound};
 pub use error::{Behind, GatewayError, Problem};
 pub use gateway::{Gateway, GatewayComponents, Readiness, RowsAnswer};
 pub use http::router;

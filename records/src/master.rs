@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use views::{SourceDefinition, column};
 
 pub use compaction::Compaction;
+pub use positions::Hole;
 
 use crate::RecordsError;
 use crate::decode::{self, raw_schema};
@@ -37,17 +38,6 @@ pub struct ArchivedPartition {
     pub archived: Archived,
     /// Everything since its start.
     pub counters: Counters,
-}
-
-/// A range of offsets that expired before they were archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hole {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The first offset lost.
-    pub from: Offset,
-    /// The first offset after it that was not.
-    pub to: Offset,
 }
 
 /// The facts of every commit of a master dataset.
