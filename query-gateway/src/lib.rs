@@ -55,7 +55,7 @@ mod versions;
 pub use config::GatewaySettings;
 pub use details::{ColumnDetails, VersionDetails, ViewDetails};
 pub use envelope::{Envelope, ErrorBound};
-pub use error::{Behind, GatewayError, Problem};
+pub use error::{Behind, GatewayError};
 pub use gateway::{Gateway, GatewayComponents, Readiness, RowsAnswer};
 pub use http::router;
 pub use metrics::MetricsText;

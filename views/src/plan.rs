@@ -213,12 +213,8 @@ impl ViewDefinition {
         if self.dimensions.iter().any(|dimension| dimension.name == name) {
             return Ok(());
         }
-        let known: Vec<&str> = self.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
-        Err(DefinitionError::UnknownDimension {
-            view: self.name.to_string(),
-            name: name.to_owned(),
-            known: known.join(", "),
-        })
+        let known = self.dimensions.iter().map(|dimension| dimension.name.clone()).collect();
+        Err(DefinitionError::UnknownDimension { view: self.name.to_string(), name: name.to_owned(), known })
     }
 
     fn source_column(&self, name: &str) -> Expr {

@@ -4,6 +4,7 @@ mod fuzz;
 mod http;
 mod pinning;
 mod publication;
+mod refusals;
 mod rows;
 mod sql;
 mod sql_limits;
