@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
 use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::metric::COLLECTOR_IN_FLIGHT;
 use crate::settings::CollectorSettings;
-use edge::Problem;
+use edge::{Problem, ProblemKind};
 
 /// The budgets that all requests share.
 #[derive(Debug)]
@@ -77,8 +76,8 @@ impl Drop for Admitted {
 }
 
 fn overloaded(what: &str, retry_after_seconds: u64) -> Problem {
-    let detail = format!("too many {what} are being worked on; nothing of this request was stored");
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Collector is overloaded", detail)
+    let detail = format!("too many {what} are in progress; nothing of this request was stored");
+    Problem::new(ProblemKind::Overloaded, detail)
         .with_hint("send the request again after the time in Retry-After")
         .with_retry_after(retry_after_seconds)
 }

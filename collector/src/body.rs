@@ -5,14 +5,14 @@
 use std::io::Read;
 
 use axum::body::BodyDataStream;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use futures::StreamExt;
 
 use crate::admission::Admitted;
 use crate::settings::CollectorSettings;
-use edge::Problem;
+use edge::{Problem, ProblemKind};
 
 /// How the events of a body are set apart, as its `Content-Type` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,11 @@ pub(super) fn form(headers: &HeaderMap) -> Result<Form, Problem> {
         "application/json" => Ok(Form::Json),
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Form::Lines),
         _ => {
-            let detail = value.map_or("no Content-Type".to_owned(), |value| format!("Content-Type {value}"));
-            Err(unsupported(format!("{detail} cannot be read as events"))
+            let detail = match value {
+                Some(value) => format!("Content-Type {value} cannot be read as events"),
+                None => "the request has no Content-Type".to_owned(),
+            };
+            Err(Problem::new(ProblemKind::UnsupportedMediaType, detail)
                 .with_hint("send `Content-Type: application/json` (an array or an object) or `application/x-ndjson`"))
         }
     }
@@ -60,9 +63,12 @@ pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     match value.map(|value| value.trim().to_ascii_lowercase()).as_deref() {
         None | Some("" | "identity") => Ok(Encoding::Plain),
         Some("gzip" | "x-gzip") => Ok(Encoding::Gzip),
-        Some(other) => Err(unsupported(format!("Content-Encoding {other} is not known"))
-            .with_hint("send the body plain or with `Content-Encoding: gzip`")
-            .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"))),
+        Some(other) => {
+            let detail = format!("Content-Encoding {other} is not supported");
+            Err(Problem::new(ProblemKind::UnsupportedMediaType, detail)
+                .with_hint("send the body plain or with `Content-Encoding: gzip`")
+                .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip")))
+        }
     }
 }
 
@@ -84,7 +90,7 @@ pub(super) async fn read(
     let reading = read_stream(body, settings.max_body_bytes, admitted);
     tokio::time::timeout(settings.read_timeout, reading).await.unwrap_or_else(|_| {
         let detail = format!("the body was not complete after {} ms", settings.read_timeout.as_millis());
-        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "Body took too long", detail))
+        Err(Problem::new(ProblemKind::SlowBody, detail))
     })
 }
 
@@ -109,7 +115,7 @@ pub(super) async fn discard(body: &mut BodyDataStream, headers: &HeaderMap, sett
 /// Inflates a gzip body.
 ///
 /// # Errors
-/// 413 beyond the limit, 400 where it is no gzip, 429 where all bodies together are too much.
+/// 413 beyond the limit, 400 where it is not gzip, 429 where all bodies together are too much.
 pub(super) async fn inflate(body: &Bytes, max_bytes: usize, admitted: &mut Admitted) -> Result<Bytes, Problem> {
     const BUFFER_BYTES: usize = 256 * 1024;
     let mut decoder = MultiGzDecoder::new(&body[..]);
@@ -117,7 +123,10 @@ pub(super) async fn inflate(body: &Bytes, max_bytes: usize, admitted: &mut Admit
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         let count = decoder.read(&mut buffer).map_err(|error| {
-            bad_body(format!("the body is no gzip as `Content-Encoding` says: {error} after {} bytes", inflated.len()))
+            bad_body(format!(
+                "the body is not the gzip that Content-Encoding says: {error} after {} bytes",
+                inflated.len()
+            ))
         })?;
         if count == 0 {
             return Ok(inflated.freeze());
@@ -134,21 +143,21 @@ pub(super) async fn inflate(body: &Bytes, max_bytes: usize, admitted: &mut Admit
 
 /// A 400 for a body that cannot be taken apart; nothing of it was stored.
 pub(super) fn bad_body(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad-body", "Body cannot be read", format!("{detail}; nothing was stored"))
+    Problem::new(ProblemKind::BadBody, format!("{detail}; nothing was stored"))
 }
 
 /// A 413.
 pub(super) fn too_large(what: &str, limit: usize) -> Problem {
     let detail = format!("the {what} is larger than {limit} bytes; nothing was stored");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Request is too large", detail)
+    Problem::new(ProblemKind::TooLarge, detail)
         .with_hint("send fewer events in one request")
-        .with_member("limit", limit.into())
+        .with_member("limit", limit)
 }
 
 async fn read_stream(body: &mut BodyDataStream, max_bytes: usize, admitted: &mut Admitted) -> Result<Bytes, Problem> {
     let mut read = BytesMut::new();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| bad_body(format!("the body broke off: {error}")))?;
+        let chunk = chunk.map_err(|error| bad_body(format!("the body ended early: {error}")))?;
         if read.len() + chunk.len() > max_bytes {
             return Err(too_large("body", max_bytes));
         }
@@ -156,8 +165,4 @@ async fn read_stream(body: &mut BodyDataStream, max_bytes: usize, admitted: &mut
         read.extend_from_slice(&chunk);
     }
     Ok(read.freeze())
-}
-
-fn unsupported(detail: String) -> Problem {
-    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type", detail)
 }

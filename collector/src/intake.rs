@@ -1,9 +1,8 @@
-//! Intake: events are judged, given to the log, and the log's word on each of them is noted.
+//! Intake: events are checked, given to the log, and what the log says of each of them is noted.
 
 use std::iter::zip;
 
 use arrow::array::{Array, AsArray};
-use axum::http::StatusCode;
 use bytes::Bytes;
 use metrics::{counter, histogram};
 use positions::{Offset, PartitionId, TimestampMicros};
@@ -14,18 +13,18 @@ use crate::metric::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS};
 use crate::receipt::Receipt;
 use crate::split::Sent;
 use crate::{Collector, OnError};
-use edge::Problem;
+use edge::{Problem, ProblemKind};
 use event_log::{EventLogError, NewRecord, Record};
 use records::RecordsError;
 use records::decode::{column, decode, event_ids};
 
-/// Events that are judged between two turns of other requests.
+/// Events that are checked between two turns of other requests.
 const EVENTS_PER_TURN: usize = 1_024;
 
-/// An event with its verdict: why it is no good, and the id it is keyed by.
-struct Judged {
+/// An event with what decoding says of it: why it is rejected, and the id it is keyed by.
+struct Checked {
     sent: Sent,
-    bad: Option<String>,
+    rejection: Option<String>,
     id: Option<Bytes>,
 }
 
@@ -34,7 +33,7 @@ impl Collector {
     ///
     /// # Errors
     /// 500 for a defect; that the log does not answer is part of the receipt.
-    pub(super) async fn take_in(
+    pub(super) async fn ingest(
         &self,
         source: &SourceDefinition,
         events: Vec<Sent>,
@@ -43,15 +42,15 @@ impl Collector {
         let mut receipt = Receipt::default();
         let now = self.record_time();
         let fitting = self.leave_out_large(events, &mut receipt);
-        let mut judged = Vec::with_capacity(fitting.len());
+        let mut checked = Vec::with_capacity(fitting.len());
         for turn in fitting.chunks(EVENTS_PER_TURN) {
-            judged.extend(judge(source, turn, now).map_err(defect)?);
+            checked.extend(check(source, turn, now).map_err(defect)?);
             tokio::task::yield_now().await;
         }
-        let storable = leave_out_refused(judged, on_error, &mut receipt);
+        let storable = leave_out_refused(checked, on_error, &mut receipt);
         let stored = self.append(source, &storable, now).await;
         for (event, stored) in zip(storable, &stored) {
-            receipt.note(&source.name, event.sent.index, event.bad, stored.as_ref().copied());
+            receipt.note(&source.name, event.sent.index, event.rejection, stored.as_ref().copied());
         }
         count(source, &receipt);
         Ok(receipt)
@@ -67,7 +66,7 @@ impl Collector {
         let limit = self.settings.max_event_bytes;
         let (fitting, large): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.payload.len() <= limit);
         for event in large {
-            let error = format!("too large: {} bytes, the collector takes {limit}", event.payload.len());
+            let error = format!("too large: {} bytes, at most {limit} are taken", event.payload.len());
             receipt.refuse(event.index, error);
         }
         fitting
@@ -77,29 +76,29 @@ impl Collector {
     async fn append(
         &self,
         source: &SourceDefinition,
-        events: &[Judged],
+        events: &[Checked],
         now: TimestampMicros,
     ) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
         if events.is_empty() {
             return Vec::new();
         }
         let record =
-            |event: &Judged| NewRecord { key: event.id.clone(), payload: event.sent.payload.clone(), timestamp: now };
+            |event: &Checked| NewRecord { key: event.id.clone(), payload: event.sent.payload.clone(), timestamp: now };
         let started = tokio::time::Instant::now();
         let limit = self.settings.acknowledge_timeout;
         let appending = self.components.log.append(&source.topic, events.iter().map(record).collect());
         let stored = tokio::time::timeout(limit, appending).await.unwrap_or_default();
         histogram!(COLLECTOR_ACKNOWLEDGE).record(started.elapsed().as_secs_f64());
-        let told = stored.len();
-        // No answer in time, or fewer answers than records: the log did not tell.
-        let untold = (told..events.len())
+        let answered = stored.len();
+        // No answer in time, or fewer answers than records: the log may hold the others or not.
+        let unanswered = (answered..events.len())
             .map(|_| Err(EventLogError::Unreachable(format!("no acknowledgement within {} ms", limit.as_millis()))));
-        stored.into_iter().chain(untold).take(events.len()).collect()
+        stored.into_iter().chain(unanswered).take(events.len()).collect()
     }
 }
 
-/// Judges events by the rules that both layers decode with.
-fn judge(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Result<Vec<Judged>, RecordsError> {
+/// Checks events by the rules that both layers decode with.
+fn check(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Result<Vec<Checked>, RecordsError> {
     let record = |(at, event): (usize, &Sent)| Record {
         partition: PartitionId(0),
         offset: Offset(at as i64),
@@ -112,21 +111,21 @@ fn judge(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Re
     let rows = decode(source, &records)?;
     let errors = rows.column_by_name(column::ERROR).expect("decoding always gives this column").as_string::<i32>();
     let ids = event_ids(source, &rows)?;
-    let judge = |(at, event): (usize, &Sent)| Judged {
+    let check = |(at, event): (usize, &Sent)| Checked {
         sent: event.clone(),
-        bad: errors.is_valid(at).then(|| errors.value(at).to_owned()),
+        rejection: errors.is_valid(at).then(|| errors.value(at).to_owned()),
         id: ids.as_ref().filter(|ids| ids.is_valid(at)).map(|ids| Bytes::copy_from_slice(ids.value(at).as_bytes())),
     };
-    Ok(events.iter().enumerate().map(judge).collect())
+    Ok(events.iter().enumerate().map(check).collect())
 }
 
-fn leave_out_refused(judged: Vec<Judged>, on_error: OnError, receipt: &mut Receipt) -> Vec<Judged> {
+fn leave_out_refused(checked: Vec<Checked>, on_error: OnError, receipt: &mut Receipt) -> Vec<Checked> {
     if on_error == OnError::Keep {
-        return judged;
+        return checked;
     }
-    let mut good = Vec::with_capacity(judged.len());
-    for event in judged {
-        match event.bad {
+    let mut good = Vec::with_capacity(checked.len());
+    for event in checked {
+        match event.rejection {
             None => good.push(event),
             Some(error) => receipt.refuse(event.sent.index, error),
         }
@@ -149,10 +148,5 @@ fn count(source: &SourceDefinition, receipt: &Receipt) {
 
 fn defect(error: RecordsError) -> Problem {
     tracing::error!(%error, "collector failed");
-    Problem::new(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "defect",
-        "Collector failed",
-        format!("{error}; nothing was stored"),
-    )
+    Problem::new(ProblemKind::Defect, format!("{error}; nothing was stored"))
 }

@@ -9,9 +9,9 @@
 //! (`application/x-ndjson`), plain or gzip. `GET /v1/sources/{source}` tells what such an object holds, and whether it
 //! may be sent twice ([`SourceDetails`]). The answer to events is
 //! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every other
-//! answer is a problem detail ([`edge`]). `token` is a position token: a query that carries it sees the events.
+//! answer is a problem document ([`edge::Problem`]). `token` is a position token: a query that carries it sees the events.
 //!
-//! Guarantee: an event counts as accepted once the log acknowledged it, and is judged by the very rules of
+//! Guarantee: an event counts as accepted once the log acknowledged it, and is checked by the very rules of
 //! [`records::decode`]. Nothing is stored by half without saying so: see `receipt.rs`.
 //!
 //! **Bad events.** What can be set apart as one record goes to the log, good or bad, and a bad one is answered with its
@@ -22,7 +22,7 @@
 //! left out, too, whatever was asked for. A body that cannot be
 //! taken apart (broken JSON around the events, no gzip, no UTF-8) is refused as a whole, 400, nothing stored.
 //!
-//! Not here: who may send (a later issue), how the log is reached (`kafka.rs`), correcting clients' clocks (later).
+//! Not here: how the log is reached (`event-log`), what becomes of an event in it (`batch-layer`, `speed-layer`).
 
 mod admission;
 mod body;
@@ -37,15 +37,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::body::BodyDataStream;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics::counter;
 use positions::Clock;
-use serde::Deserialize;
 use views::{Pipeline, SourceDefinition};
 
 use admission::Admission;
@@ -53,7 +52,7 @@ pub use details::{SourceColumn, SourceDetails};
 pub use settings::CollectorSettings;
 
 use crate::metric::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
-use edge::Problem;
+use edge::{Problem, ProblemKind};
 use event_log::EventLog;
 
 /// What the collector works with.
@@ -81,11 +80,11 @@ impl Collector {
     }
 
     /// Answers a request once its body has been read, also where it is refused before.
-    async fn collect(&self, source: &str, options: Options, request: Request) -> Result<Response, Problem> {
+    async fn collect(&self, source: &str, on_error: OnError, request: Request) -> Result<Response, Problem> {
         let (parts, body) = request.into_parts();
         let mut body = body.into_data_stream();
-        let collected = self.collect_from(source, options, &parts.headers, &mut body).await;
-        if collected.as_ref().is_err_and(|problem| problem.status() != StatusCode::REQUEST_TIMEOUT) {
+        let collected = self.collect_from(source, on_error, &parts.headers, &mut body).await;
+        if collected.as_ref().is_err_and(|problem| problem.kind() != ProblemKind::SlowBody) {
             body::discard(&mut body, &parts.headers, &self.settings).await;
         }
         collected
@@ -94,7 +93,7 @@ impl Collector {
     async fn collect_from(
         &self,
         source: &str,
-        options: Options,
+        on_error: OnError,
         headers: &HeaderMap,
         body: &mut BodyDataStream,
     ) -> Result<Response, Problem> {
@@ -108,19 +107,17 @@ impl Collector {
         }
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
         let events = split::split(&bytes, form, self.settings.max_events)?;
-        let receipt = self.take_in(source, events, options.on_error).await?;
+        let receipt = self.ingest(source, events, on_error).await?;
         Ok(receipt.into_response(self.retry_after_seconds()))
     }
 
     fn source(&self, name: &str) -> Result<&SourceDefinition, Problem> {
         let sources = &self.components.pipeline.sources;
-        sources.iter().find(|source| source.name.as_str() == name).map(AsRef::as_ref).ok_or_else(|| {
-            let known: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
-            let detail = format!("no source is named {name}");
-            Problem::new(StatusCode::NOT_FOUND, "unknown-source", "Unknown source", detail)
-                .with_hint(format!("sources of this pipeline: {}", known.join(", ")))
-                .with_member("known", known.into())
-        })
+        sources
+            .iter()
+            .find(|source| source.name.as_str() == name)
+            .map(AsRef::as_ref)
+            .ok_or_else(|| Problem::unknown("source", name, sources.iter().map(|source| source.name.as_str())))
     }
 
     fn retry_after_seconds(&self) -> u64 {
@@ -139,26 +136,15 @@ pub const ROUTES: [&str; 2] = ["GET /v1/sources/{source}", "POST /v1/sources/{so
 
 /// The routes of the collector; to be merged with those of other roles.
 pub fn router(collector: Arc<Collector>) -> Router {
-    let events = post(post_events).fallback(async || other_method("events are sent with POST", "POST"));
     // The collector keeps its own limit on the body, which a setting names.
-    let events = events.layer(axum::extract::DefaultBodyLimit::disable());
-    let details = get(get_details).fallback(async || other_method("a source is asked for with GET", "GET"));
-    Router::new()
-        .route("/v1/sources/{source}", details)
-        .route("/v1/sources/{source}/events", events)
-        .with_state(collector)
-}
-
-/// What a request may ask for.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Options {
-    on_error: OnError,
+    let events = post(post_events).layer(axum::extract::DefaultBodyLimit::disable());
+    let router =
+        Router::new().route("/v1/sources/{source}", get(get_details)).route("/v1/sources/{source}/events", events);
+    edge::refuse_other_methods(router, &ROUTES).with_state(collector)
 }
 
 /// What becomes of an event that cannot be decoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum OnError {
     /// It is stored and counted as rejected.
     #[default]
@@ -167,21 +153,43 @@ enum OnError {
     Refuse,
 }
 
+impl OnError {
+    /// Reads the only parameter of a request.
+    fn of(uri: &Uri) -> Result<Self, Problem> {
+        let bad = |detail| Problem::new(ProblemKind::BadRequest, detail);
+        let mut asked = None;
+        for (name, value) in edge::parameters(uri)? {
+            if name != "on_error" {
+                let detail = format!("there is no parameter `{name}`");
+                return Err(bad(detail).with_known(["on_error"]));
+            }
+            if asked.is_some() {
+                return Err(bad("`on_error` is given twice".to_owned()));
+            }
+            asked = Some(match value.as_str() {
+                "keep" => Self::Keep,
+                "refuse" => Self::Refuse,
+                _ => {
+                    let detail = format!("`on_error` must be keep or refuse, got `{value}`");
+                    return Err(bad(detail).with_known(["keep", "refuse"]));
+                }
+            });
+        }
+        Ok(asked.unwrap_or_default())
+    }
+}
+
 async fn post_events(
     State(collector): State<Arc<Collector>>,
     source: Result<Path<String>, PathRejection>,
-    options: Result<Query<Options>, QueryRejection>,
     request: Request,
 ) -> Response {
-    let response = match (source, options) {
-        (Ok(Path(source)), Ok(Query(options))) => {
-            collector.collect(&source, options, request).await.unwrap_or_else(IntoResponse::into_response)
-        }
-        (Err(rejection), _) => bad_request(rejection.body_text()).into_response(),
-        (_, Err(rejection)) => bad_request(rejection.body_text())
-            .with_hint("the only parameter is `on_error`: keep (the default) or refuse")
-            .into_response(),
+    let asked = edge::path_text(source).and_then(|source| Ok((source, OnError::of(request.uri())?)));
+    let collected = match asked {
+        Ok((source, on_error)) => collector.collect(&source, on_error, request).await,
+        Err(problem) => Err(problem),
     };
+    let response = collected.unwrap_or_else(IntoResponse::into_response);
     counter!(COLLECTOR_REQUESTS, "status" => response.status().as_str().to_owned()).increment(1);
     response
 }
@@ -189,17 +197,9 @@ async fn post_events(
 async fn get_details(
     State(collector): State<Arc<Collector>>,
     source: Result<Path<String>, PathRejection>,
+    uri: Uri,
 ) -> Result<Json<SourceDetails>, Problem> {
-    let Path(source) = source.map_err(|rejection| bad_request(rejection.body_text()))?;
+    edge::no_parameters(&uri)?;
+    let source = edge::path_text(source)?;
     collector.source(&source).map(|source| Json(SourceDetails::new(source)))
-}
-
-fn other_method(detail: &str, allowed: &'static str) -> Response {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", detail)
-        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
-        .into_response()
-}
-
-fn bad_request(detail: String) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad-request", "Request cannot be understood", detail)
 }

@@ -7,13 +7,13 @@
 //! take must not keep it from that, so it is an error of its row and never a 503.
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use positions::{Offset, PartitionId, PositionToken, SourceName};
 use serde::Serialize;
 use serde_json::json;
 
-use edge::Problem;
+use edge::{Problem, ProblemKind};
 use event_log::EventLogError;
 
 /// What became of the events of one request.
@@ -21,7 +21,7 @@ use event_log::EventLogError;
 pub(super) struct Receipt {
     /// Good events that the log acknowledged.
     pub accepted: usize,
-    /// Events that are no good, stored as rejected ones or refused.
+    /// Events that cannot be decoded or never be stored: kept as rejected ones, or refused.
     pub rejected: usize,
     /// Why, of every event that is not accepted, in the order of the body.
     pub errors: Vec<EventError>,
@@ -51,18 +51,18 @@ impl Receipt {
         self.errors.push(EventError { index, error, stored: Some(false) });
     }
 
-    /// Notes what the log said of an event; `bad` is why it is no good.
+    /// Notes what the log said of an event; `rejection` is why it cannot be decoded.
     pub fn note(
         &mut self,
         source: &SourceName,
         index: usize,
-        bad: Option<String>,
+        rejection: Option<String>,
         stored: Result<(PartitionId, Offset), &EventLogError>,
     ) {
         match stored {
             Ok((partition, offset)) => {
                 self.token.cover(source, partition, offset.next());
-                match bad {
+                match rejection {
                     None => self.accepted += 1,
                     Some(error) => {
                         self.rejected += 1;
@@ -93,11 +93,11 @@ impl Receipt {
             return (no_store, Json(body)).into_response();
         }
         self.problem()
-            .with_member("accepted", json!(self.accepted))
-            .with_member("rejected", json!(self.rejected))
-            .with_member("unacknowledged", json!(self.unacknowledged))
+            .with_member("accepted", self.accepted)
+            .with_member("rejected", self.rejected)
+            .with_member("unacknowledged", self.unacknowledged)
             .with_member("errors", json!(self.errors))
-            .with_member("token", json!(token))
+            .with_member("token", token)
             .with_retry_after(retry_after_seconds)
             .into_response()
     }
@@ -113,13 +113,11 @@ impl Receipt {
         );
         if self.overloaded == self.unacknowledged {
             let hint = "send the events again whose `stored` is null, after the time in Retry-After";
-            return Problem::new(StatusCode::TOO_MANY_REQUESTS, "overloaded", "Event log is overloaded", detail)
-                .with_hint(hint);
+            return Problem::new(ProblemKind::Overloaded, detail).with_hint(hint);
         }
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-acknowledged", "Event log did not acknowledge", detail)
-            .with_hint(
-                "send the events again whose `stored` is null; they may be in the log already: events with an id are \
+        Problem::new(ProblemKind::NotAcknowledged, detail).with_hint(
+            "send the events again whose `stored` is null; they may be in the log already: events with an id are \
                  still counted once",
-            )
+        )
     }
 }

@@ -5,11 +5,10 @@
 //! set apart (broken JSON around the events) is refused as a whole, so that nothing is stored by half. How events are
 //! set apart is what the content type says, never a guess: a stray bracket in one line costs that line alone.
 
-use axum::http::StatusCode;
 use bytes::Bytes;
 
 use crate::body::{Form, bad_body};
-use edge::Problem;
+use edge::{Problem, ProblemKind};
 use records::decode::Cursor;
 use records::decode::{MAX_DEPTH, Rejection};
 
@@ -98,7 +97,7 @@ fn skip_one(cursor: &mut Cursor<'_>, spans: &mut Vec<(usize, usize)>) -> Result<
 
 fn too_many(limit: usize) -> Problem {
     let detail = format!("more than {limit} events in one request; nothing was stored");
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-many-events", "Request is too large", detail)
+    Problem::new(ProblemKind::TooManyEvents, detail)
         .with_hint("send fewer events in one request")
-        .with_member("limit", limit.into())
+        .with_member("limit", limit)
 }

@@ -1,8 +1,22 @@
-//! What every HTTP port shares: the shape of an answer that is not a success.
+//! What every HTTP port shares: how a request is read, and the shape of every answer that refuses one.
 //!
-//! Guarantee: every refusal of every route, in every role, is a problem document of one dialect.
-//! Not here: which error becomes which status (the crate that owns the error), the routes themselves.
+//! ```text
+//!  request --path, parameters--> handler of a role --> answer
+//!     |  unknown path, other method    |  what the role refuses
+//!     +------------> Problem <---------+
+//! ```
+//!
+//! Guarantee: every refusal of every route, in every role, is a problem document of one dialect. [`ProblemKind`] lists
+//! all kinds; a role chooses among them and invents none.
+//! Not here: which error becomes which kind (the crate that owns the error), the routes themselves, and limits: those of
+//! the collector count bytes and those of the gateway queries, and each role keeps its own.
 
+mod kind;
 mod problem;
+mod request;
+mod routes;
 
+pub use kind::ProblemKind;
 pub use problem::Problem;
+pub use request::{no_parameters, parameters, path_text};
+pub use routes::{refuse_other_methods, refuse_other_paths};

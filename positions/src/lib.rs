@@ -15,6 +15,7 @@ pub mod calendar;
 mod copies;
 mod counters;
 mod cut;
+mod hole;
 mod ids;
 mod index;
 mod position;
@@ -29,6 +30,7 @@ pub use border::{BorderRule, RecordMark, Stretch, split_at_borders};
 pub use copies::{CopyWindow, event_key, is_copy};
 pub use counters::Counters;
 pub use cut::{Archived, choose_cut};
+pub use hole::Hole;
 pub use ids::{
     DefinitionHash, DefinitionNumber, EventKey, Fingerprint, Incarnation, IndexStamp, Offset, PartitionId, RecomputeId,
     RunId, SourceName, TimestampMicros, ViewName, micros,

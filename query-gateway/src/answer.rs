@@ -29,7 +29,7 @@ const SLICE_ROWS: usize = 8_192;
 
 /// The states of one pin, by layer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct LayerStates<'a> {
     /// The batch version.
     pub batch: Option<&'a SortedStates>,
     /// The runs, merged into chunks.
@@ -45,7 +45,7 @@ pub(crate) struct OrderKey {
     pub is_descending: bool,
 }
 
-/// What to compute from the parts.
+/// What to compute from the states.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     /// Tests on dimensions.
@@ -64,26 +64,26 @@ pub(crate) struct Question {
 pub(crate) async fn answer(
     view: &ViewDefinition,
     plans: &Plans,
-    parts: Parts<'_>,
+    layers: LayerStates<'_>,
     question: &Question,
 ) -> Result<RecordBatch, GatewayError> {
-    let all = finish(plans, parts, question).await?;
+    let all = finish(plans, layers, question).await?;
     let top = sort_and_limit(&all, question)?;
     if !question.shows_parts {
         return Ok(top);
     }
-    let batch = finish(plans, Parts { realtime: &[], ..parts }, question).await?;
-    let realtime = finish(plans, Parts { batch: None, ..parts }, question).await?;
+    let batch = finish(plans, LayerStates { realtime: &[], ..layers }, question).await?;
+    let realtime = finish(plans, LayerStates { batch: None, ..layers }, question).await?;
     let keys = question.by.len();
     debug_assert_eq!(top.num_columns(), keys + view.measures.len(), "an answer is dimensions, then measures");
     let with_batch = add_part(&top, keys, BATCH_PART, &batch)?;
     Ok(add_part(&with_batch, keys, REALTIME_PART, &realtime)?)
 }
 
-async fn finish(plans: &Plans, parts: Parts<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {
+async fn finish(plans: &Plans, layers: LayerStates<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {
     let mut states = Vec::new();
-    for part in parts.batch.into_iter().chain(parts.realtime.iter().map(Arc::as_ref)) {
-        states.extend(in_slices(&select(part, &question.filters)?));
+    for sorted in layers.batch.into_iter().chain(layers.realtime.iter().map(Arc::as_ref)) {
+        states.extend(in_slices(&select(sorted, &question.filters)?));
     }
     let plan = plans.finish(&question.by).await?;
     let finished = plan.execute(states).await?;

@@ -47,12 +47,20 @@ pub(crate) enum Unserved {
     Store(String),
 }
 
-/// What stands in the way of the realtime states of a pin.
+/// Why the realtime states of a pin cannot be had.
 enum Obstacle {
     /// These runs have no blob, or none that can be read.
     Gone(Vec<RunId>),
     /// With this partition the states do not fit into memory.
     Full(PartitionId),
+    /// A store failed, or the states could not be merged.
+    Failed(String),
+}
+
+impl Obstacle {
+    fn failed(error: impl ToString) -> Self {
+        Self::Failed(error.to_string())
+    }
 }
 
 /// What the readings of one view leave for the next ones.
@@ -166,10 +174,11 @@ impl Attempt<'_> {
             {
                 return Err(Unserved::WentBack);
             }
-            match self.fetch_realtime(&pin).await? {
+            match self.fetch_realtime(&pin).await {
                 Ok(realtime) => return self.put_together(pin, versions, realtime).await,
                 Err(Obstacle::Gone(gone)) => missing.extend(gone),
                 Err(Obstacle::Full(partition)) => self.leave_out(partition, &pin),
+                Err(Obstacle::Failed(reason)) => return Err(Unserved::Store(reason)),
             }
         }
     }
@@ -208,7 +217,7 @@ impl Attempt<'_> {
     }
 
     /// The realtime states at `pin`, from those before and the runs since.
-    async fn fetch_realtime(&mut self, pin: &Pin) -> Result<Result<Realtime, Obstacle>, Unserved> {
+    async fn fetch_realtime(&mut self, pin: &Pin) -> Result<Realtime, Obstacle> {
         let before = match self.before {
             Some(ViewState::Served(before)) => before.realtime.clone(),
             _ => Realtime::default(),
@@ -217,33 +226,23 @@ impl Attempt<'_> {
         let wanted: HashSet<RunId> =
             pin.partitions.values().flat_map(|pin| pin.runs.iter().map(|run| run.id)).collect();
         self.held.runs.retain(|run, _| wanted.contains(run));
-        let merge = self.reader.plans.merge().await.map_err(|error| Unserved::Store(error.to_string()))?;
+        let merge = self.reader.plans.merge().await.map_err(Obstacle::failed)?;
         let limit = self.source.settings.realtime_memory_bytes;
         let mut grown = if growth.from_scratch { Realtime::default() } else { before };
         for runs in growth.runs.chunks(FETCH_RUNS) {
-            let states = match self.fetch_states(runs).await? {
-                Ok(states) => states,
-                Err(gone) => return Ok(Err(Obstacle::Gone(gone))),
-            };
-            let with = grown.grow(&self.reader.view, &merge, states).await;
-            grown = with.map_err(|error| Unserved::Store(error.to_string()))?;
+            let states = self.fetch_states(runs).await?;
+            grown = grown.grow(&self.reader.view, &merge, states).await.map_err(Obstacle::failed)?;
             // The partition that is largest, not the one that happened to come last.
             if grown.size_bytes() > limit {
-                return Ok(Err(Obstacle::Full(pin.largest_partition())));
+                return Err(Obstacle::Full(pin.largest_partition()));
             }
         }
-        Ok(Ok(grown.at(pin)))
+        Ok(grown.at(pin))
     }
 
-    /// The decoded states of runs; the inner error names runs without a blob that can be read.
-    async fn fetch_states(
-        &mut self,
-        runs: &[(PartitionId, PinnedRun)],
-    ) -> Result<Result<Vec<RecordBatch>, Vec<RunId>>, Unserved> {
-        let blobs = match self.fetch_blobs(runs).await? {
-            Ok(blobs) => blobs,
-            Err(gone) => return Ok(Err(gone)),
-        };
+    /// The decoded states of runs.
+    async fn fetch_states(&mut self, runs: &[(PartitionId, PinnedRun)]) -> Result<Vec<RecordBatch>, Obstacle> {
+        let blobs = self.fetch_blobs(runs).await?;
         let mut states: Vec<RecordBatch> = Vec::new();
         for (run, blob) in &blobs {
             match blob::decode(blob, &self.reader.view.states) {
@@ -251,18 +250,16 @@ impl Attempt<'_> {
                 Err(error) => {
                     warn!(view = %self.reader.view.name, %run, %error, "a run cannot be read");
                     self.held.runs.remove(run);
-                    return Ok(Err(vec![*run]));
+                    return Err(Obstacle::Gone(vec![*run]));
                 }
             }
         }
         self.keep(blobs);
-        Ok(Ok(states))
+        Ok(states)
     }
 
-    async fn fetch_blobs(
-        &self,
-        runs: &[(PartitionId, PinnedRun)],
-    ) -> Result<Result<Vec<(RunId, Bytes)>, Vec<RunId>>, Unserved> {
+    /// The encoded states of runs, from memory or from the store.
+    async fn fetch_blobs(&self, runs: &[(PartitionId, PinnedRun)]) -> Result<Vec<(RunId, Bytes)>, Obstacle> {
         let mut found = Vec::new();
         let mut wanted: BTreeMap<PartitionId, Vec<BlobKey>> = BTreeMap::new();
         for (partition, run) in runs.iter().filter(|(_, run)| run.rows > 0) {
@@ -279,8 +276,8 @@ impl Attempt<'_> {
             let limit = self.source.settings.store_timeout;
             let read = within(limit, self.source.store.get_blobs(&key, &keys)).await;
             let blobs = read
-                .ok_or_else(|| Unserved::Store(format!("realtime store: no answer within {limit:?}")))?
-                .map_err(|error| Unserved::Store(error.to_string()))?;
+                .ok_or_else(|| Obstacle::Failed(format!("realtime store: no answer within {limit:?}")))?
+                .map_err(Obstacle::failed)?;
             metrics::blobs_fetched(keys.len());
             for (key, blob) in keys.iter().zip(blobs) {
                 match blob {
@@ -289,7 +286,7 @@ impl Attempt<'_> {
                 }
             }
         }
-        Ok(if gone.is_empty() { Ok(found) } else { Err(gone) })
+        if gone.is_empty() { Ok(found) } else { Err(Obstacle::Gone(gone)) }
     }
 
     /// Keeps encoded runs for the next rebuild, within the limit.

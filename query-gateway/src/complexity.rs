@@ -30,9 +30,9 @@ const MAX_OPERATORS: usize = 256;
 /// Views, subqueries and SELECTs of a query, `WITH` written out where it is used.
 const MAX_RELATIONS: u64 = 128;
 /// Nodes of a plan.
-const MAX_NODES: usize = 4_096;
-/// Parts of one expression, the columns that it names written out down to the views.
-const MAX_PARTS: u64 = 16_384;
+const MAX_PLAN_NODES: usize = 4_096;
+/// Nodes of one expression, the columns that it names written out down to the views.
+const MAX_EXPRESSION_NODES: u64 = 16_384;
 
 /// Keywords that make an expression or a query deeper.
 const DEEPENING: [Keyword; 16] = [
@@ -100,7 +100,7 @@ struct Relations {
     open: Vec<OpenQuery>,
 }
 
-/// A query whose parts are being counted.
+/// A query whose relations are being counted.
 struct OpenQuery {
     count: u64,
     /// Which of the queries inside stand in its WITH, by address, and their names.
@@ -154,50 +154,50 @@ impl Visitor for Relations {
 pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<(), GatewayError> {
     let mut nodes = 0;
     weigh(plan, &mut nodes).map(|_| ()).map_err(|error| match error {
-        Weighed::TooMuch => GatewayError::TooLarge {
+        Refusal::TooMuch => GatewayError::TooLarge {
             reason: format!(
-                "the query has an expression of more than {MAX_PARTS} parts once all names are written out"
+                "an expression of the query has more than {MAX_EXPRESSION_NODES} nodes once all names are written out"
             ),
             hint: "nest fewer computed columns".to_owned(),
         },
-        Weighed::Refused(reason) => GatewayError::bad(reason),
-        Weighed::Engine(error) => GatewayError::Definition(views::DefinitionError::Engine(error)),
+        Refusal::Refused(reason) => GatewayError::bad(reason),
+        Refusal::Engine(error) => GatewayError::Definition(views::DefinitionError::Engine(error)),
     })
 }
 
-enum Weighed {
+enum Refusal {
     TooMuch,
     Refused(String),
     Engine(DataFusionError),
 }
 
-/// Parts of each column of a plan.
-fn weigh(plan: &LogicalPlan, nodes: &mut usize) -> Result<Vec<u64>, Weighed> {
+/// How many nodes each column of a plan has.
+fn weigh(plan: &LogicalPlan, nodes: &mut usize) -> Result<Vec<u64>, Refusal> {
     *nodes += 1;
-    if *nodes > MAX_NODES {
-        return Err(Weighed::TooMuch);
+    if *nodes > MAX_PLAN_NODES {
+        return Err(Refusal::TooMuch);
     }
     let mut inputs = Vec::new();
     for input in plan.inputs() {
         inputs.push((input.schema().as_ref(), weigh(input, nodes)?));
     }
-    let mut parts = Vec::new();
+    let mut weights = Vec::new();
     let mut outcome = Ok(());
     let mut look = |expr: &Expr| {
-        outcome = weigh_expr(expr, &inputs, nodes).map(|weight| parts.push(weight));
+        outcome = weigh_expr(expr, &inputs, nodes).map(|weight| weights.push(weight));
         Ok(if outcome.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     };
-    plan.apply_expressions(&mut look).map_err(Weighed::Engine)?;
+    plan.apply_expressions(&mut look).map_err(Refusal::Engine)?;
     outcome?;
-    Ok(columns_of(plan, &inputs, &parts))
+    Ok(columns_of(plan, &inputs, &weights))
 }
 
-fn columns_of(plan: &LogicalPlan, inputs: &[(&DFSchema, Vec<u64>)], parts: &[u64]) -> Vec<u64> {
+fn columns_of(plan: &LogicalPlan, inputs: &[(&DFSchema, Vec<u64>)], weights: &[u64]) -> Vec<u64> {
     let width = plan.schema().fields().len();
     let below: Vec<u64> = inputs.iter().flat_map(|(_, columns)| columns.iter().copied()).collect();
-    let largest = below.iter().chain(parts).copied().max().unwrap_or(1);
+    let largest = below.iter().chain(weights).copied().max().unwrap_or(1);
     match plan {
-        LogicalPlan::Projection(_) if parts.len() == width => parts.to_vec(),
+        LogicalPlan::Projection(_) if weights.len() == width => weights.to_vec(),
         LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Filter(_)
         | LogicalPlan::Sort(_)
@@ -213,33 +213,33 @@ fn columns_of(plan: &LogicalPlan, inputs: &[(&DFSchema, Vec<u64>)], parts: &[u64
     }
 }
 
-fn weigh_expr(expr: &Expr, inputs: &[(&DFSchema, Vec<u64>)], nodes: &mut usize) -> Result<u64, Weighed> {
-    let (mut parts, mut outcome) = (0u64, Ok(()));
-    let walked = expr.apply(|part| {
-        parts = parts.saturating_add(match part {
+fn weigh_expr(expr: &Expr, inputs: &[(&DFSchema, Vec<u64>)], nodes: &mut usize) -> Result<u64, Refusal> {
+    let (mut weight, mut outcome) = (0u64, Ok(()));
+    let walked = expr.apply(|node| {
+        weight = weight.saturating_add(match node {
             Expr::Column(column) => inputs
                 .iter()
                 .find_map(|(schema, columns)| columns.get(schema.maybe_index_of_column(column)?).copied())
                 .unwrap_or(1),
             _ => 1,
         });
-        outcome = check_part(part, nodes);
-        let goes_on = outcome.is_ok() && parts <= MAX_PARTS;
+        outcome = check_node(node, nodes);
+        let goes_on = outcome.is_ok() && weight <= MAX_EXPRESSION_NODES;
         Ok(if goes_on { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     });
-    walked.map_err(Weighed::Engine)?;
+    walked.map_err(Refusal::Engine)?;
     outcome?;
-    if parts > MAX_PARTS { Err(Weighed::TooMuch) } else { Ok(parts) }
+    if weight > MAX_EXPRESSION_NODES { Err(Refusal::TooMuch) } else { Ok(weight) }
 }
 
-fn check_part(part: &Expr, nodes: &mut usize) -> Result<(), Weighed> {
-    match part {
+fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {
+    match node {
         Expr::Exists(exists) => weigh(&exists.subquery.subquery, nodes).map(|_| ()),
         Expr::InSubquery(test) => weigh(&test.subquery.subquery, nodes).map(|_| ()),
         Expr::ScalarSubquery(subquery) => weigh(&subquery.subquery, nodes).map(|_| ()),
         // One value of such a type takes the memory that the type asks for.
         Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) if has_fixed_size(field.data_type()) => {
-            Err(Weighed::Refused(format!("a cast to {} is not allowed; leave out the size", field.data_type())))
+            Err(Refusal::Refused(format!("a cast to {} is not allowed; leave out the size", field.data_type())))
         }
         _ => Ok(()),
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use positions::{Counters, Offset, PartitionId, TimestampMicros};
+use positions::{Counters, Hole, Offset, PartitionId, TimestampMicros};
 use serde::Serialize;
 use views::{AggregateClass, ViewDefinition};
 
@@ -63,17 +63,6 @@ pub struct Envelope {
     pub stale: bool,
     /// Why.
     pub stale_reasons: Vec<String>,
-}
-
-/// A range of lost offsets `[from, to)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Hole {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The first offset lost.
-    pub from: Offset,
-    /// The first offset after it that was not.
-    pub to: Offset,
 }
 
 /// How far a measure may be off.

@@ -1,11 +1,10 @@
-//! What can go wrong with a request, by what the caller should do, and how HTTP says it.
+//! What can go wrong with a request, by what the caller should do, and as which kind of problem HTTP says it.
 //!
-//! Guarantee: the mapping from errors to status codes is the one match in [`GatewayError::problem`].
-//! # Source
-//! The body is a problem details object of RFC 9457.
+//! Guarantee: the mapping from errors to kinds is the one match in [`GatewayError::problem`].
 
 use std::time::Duration;
 
+use edge::{Problem, ProblemKind};
 use positions::{Offset, PartitionId};
 use serde::Serialize;
 use serving_layer::ServingError;
@@ -45,23 +44,21 @@ pub enum GatewayError {
         /// What exists, where the request named something that does not.
         known: Vec<String>,
     },
-    /// The answer would be larger than a limit: ask for less.
+    /// The body of the request cannot be read: fix it.
+    #[error("the body cannot be read: {reason}")]
+    BadBody {
+        /// What is wrong.
+        reason: String,
+        /// The way out.
+        hint: &'static str,
+    },
+    /// The request, or the answer to it, is larger than a limit: ask for less.
     #[error("{reason}")]
     TooLarge {
         /// Which limit.
         reason: String,
         /// The way out.
         hint: String,
-    },
-    /// The route exists, but not for this method.
-    #[error("{path} does not take {method}")]
-    MethodNotAllowed {
-        /// The method.
-        method: String,
-        /// The route.
-        path: String,
-        /// How the route is asked.
-        known: Vec<String>,
     },
     /// The view has no version that an answer could be based on yet: ask again soon.
     #[error("view {view} is being built: {reason}")]
@@ -92,7 +89,7 @@ pub enum GatewayError {
         behind: Vec<Behind>,
     },
     /// Too many requests at once: ask again soon.
-    #[error("{limit} {what}, which is the limit")]
+    #[error("{limit} {what}, the most at one time")]
     Overloaded {
         /// What there are too many of.
         what: &'static str,
@@ -124,51 +121,6 @@ pub enum GatewayError {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
-/// A problem details object.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Problem {
-    /// Names the kind of problem.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The kind in words.
-    pub title: &'static str,
-    /// The HTTP status.
-    pub status: u16,
-    /// What happened.
-    pub detail: String,
-    /// The way out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// What exists.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub known: Vec<String>,
-    /// Which partitions are behind.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub behind: Vec<Behind>,
-    /// Seconds after which another try makes sense; also the header `Retry-After`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_after: Option<u64>,
-}
-
-impl Problem {
-    fn new(status: u16, kind: &str, title: &'static str, detail: String) -> Self {
-        let kind = format!("urn:twofold:problem:{kind}");
-        Self { kind, title, status, detail, hint: None, known: Vec::new(), behind: Vec::new(), retry_after: None }
-    }
-
-    fn hint(self, hint: impl Into<Option<String>>) -> Self {
-        Self { hint: hint.into(), ..self }
-    }
-
-    fn known(self, known: &[String]) -> Self {
-        Self { known: known.to_vec(), ..self }
-    }
-
-    fn retry(self, seconds: u64) -> Self {
-        Self { retry_after: Some(seconds), ..self }
-    }
-}
-
 impl GatewayError {
     /// A request that cannot be understood.
     pub(crate) fn bad(reason: impl Into<String>) -> Self {
@@ -185,46 +137,37 @@ impl GatewayError {
         Self::BadRequest { reason: reason.into(), hint: None, known }
     }
 
-    /// What HTTP answers: the one place where status codes are chosen.
+    /// What HTTP answers: the one place where kinds, and so status codes, are chosen.
     pub fn problem(&self) -> Problem {
-        let detail = self.to_string();
+        let of = |kind| Problem::new(kind, self.to_string());
         match self {
-            Self::Unknown { known, what, .. } => {
-                let hint = known.is_empty().then(|| format!("there is no {what} yet"));
-                Problem::new(404, "unknown", "Not found", detail).known(known).hint(hint)
-            }
+            Self::Unknown { what, name, known } => Problem::unknown(what, name, known),
             Self::BadRequest { hint, known, .. } => {
-                Problem::new(400, "bad-request", "Bad request", detail).hint(hint.clone()).known(known)
+                let problem = of(ProblemKind::BadRequest).with_known(known);
+                hint.iter().fold(problem, Problem::with_hint)
             }
-            Self::TooLarge { hint, .. } => {
-                Problem::new(413, "too-large", "Answer or request too large", detail).hint(hint.clone())
-            }
-            Self::MethodNotAllowed { known, .. } => {
-                Problem::new(405, "method-not-allowed", "Method not allowed", detail).known(known)
-            }
-            Self::Building { .. } => Problem::new(503, "being-built", "View is being built", detail).retry(1),
+            Self::BadBody { hint, .. } => of(ProblemKind::BadBody).with_hint(*hint),
+            Self::TooLarge { hint, .. } => of(ProblemKind::TooLarge).with_hint(hint),
+            Self::Building { .. } => of(ProblemKind::BeingBuilt).with_retry_after(1),
             Self::NotYet { behind, .. } => {
-                let problem = Problem::new(504, "not-yet", "Position not covered yet", detail).retry(1);
-                Problem { behind: behind.clone(), ..problem }
+                of(ProblemKind::NotYet).with_retry_after(1).with_member("behind", in_json(behind))
             }
-            Self::NotInVersion { behind, .. } => {
-                let hint = "a version never grows: name a newer one, or leave `version` out and wait".to_owned();
-                let problem = Problem::new(409, "not-in-version", "Version does not cover the position", detail);
-                Problem { behind: behind.clone(), ..problem.hint(hint) }
-            }
-            Self::Overloaded { .. } => Problem::new(429, "overloaded", "Too many queries", detail).retry(1),
+            Self::NotInVersion { behind, .. } => of(ProblemKind::NotInVersion)
+                .with_hint("a version never grows: name a newer one, or leave `version` out and wait")
+                .with_member("behind", in_json(behind)),
+            Self::Overloaded { .. } => of(ProblemKind::Overloaded).with_retry_after(1),
             Self::TimedOut { .. } => {
-                let hint = "filter on dimensions, or ask for fewer groups".to_owned();
-                Problem::new(408, "timed-out", "Query ran too long", detail).hint(hint)
+                of(ProblemKind::TimedOut).with_hint("filter on dimensions, or ask for fewer groups")
             }
-            Self::Unavailable { .. } | Self::Serving(_) => {
-                Problem::new(503, "unavailable", "View cannot be served", detail).retry(5)
-            }
+            Self::Unavailable { .. } | Self::Serving(_) => of(ProblemKind::Unavailable).with_retry_after(5),
             Self::Definition(DefinitionError::UnknownDimension { known, .. }) => {
-                let known: Vec<String> = known.split(", ").map(str::to_owned).collect();
-                Problem::new(400, "bad-request", "Bad request", detail).known(&known)
+                of(ProblemKind::BadRequest).with_known(known)
             }
-            Self::Definition(_) | Self::Arrow(_) => Problem::new(500, "defect", "Query failed", detail),
+            Self::Definition(_) | Self::Arrow(_) => of(ProblemKind::Defect),
         }
     }
+}
+
+fn in_json(behind: &[Behind]) -> serde_json::Value {
+    serde_json::to_value(behind).expect("offsets are plain numbers")
 }

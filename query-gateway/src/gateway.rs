@@ -1,33 +1,32 @@
-//! The gateway as Rust calls it: rows, SQL, status; HTTP is a thin layer above.
+//! The gateway as Rust calls it: what it is made of, what it tells of itself; HTTP is a thin layer above.
 //!
 //! Guarantee: correct with or without the refresh loops. With them a query reads memory; without them it reads the
 //! stores first, indexes before versions.
+//! Not here: queries (`queries.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::RecordBatch;
-use positions::{Clock, Offset, PartitionId, SourceName, ViewName};
+use positions::{Clock, SourceName};
 use serde::Serialize;
 use serving_layer::{BatchViewStore, Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use views::{Pipeline, ViewDefinition};
 
-use crate::answer::{Parts, answer};
 use crate::attempt::ViewReader;
 use crate::envelope::{Envelope, Freshness};
-use crate::json::{instant, rows_to_json};
+use crate::json::instant;
 use crate::metrics;
 use crate::plans::Plans;
 use crate::refresh::SourceReader;
-use crate::rows::{Layer, RowsRequest, Wait, parse};
+use crate::rows::Layer;
 use crate::served::{Served, SourceState, ViewState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
-use crate::versions::{BatchVersions, number};
-use crate::{Behind, GatewayError, GatewaySettings, MetricsText, StatusSource, ViewDetails, run};
+use crate::versions::BatchVersions;
+use crate::{GatewayError, GatewaySettings, MetricsText, StatusSource, ViewDetails};
 
 /// What the gateway works with.
 #[derive(Clone)]
@@ -40,7 +39,7 @@ pub struct GatewayComponents {
     pub store: Arc<dyn RealtimeStore>,
     /// What the gateway cannot know.
     pub status: Arc<dyn StatusSource>,
-    /// Judges the age of answers; decides nothing else.
+    /// Tells the age of answers; decides nothing else.
     pub clock: Arc<dyn Clock>,
     /// What `/metrics` shows.
     pub metrics: MetricsText,
@@ -57,31 +56,6 @@ pub struct Gateway {
     // Two limits, so that requests that only wait for a position token never stand in the way of those that compute.
     permits: Semaphore,
     waiting: Semaphore,
-}
-
-/// The answer of a rows request.
-#[derive(Clone, Debug)]
-pub struct RowsAnswer {
-    /// Dimensions and finished measures.
-    pub rows: RecordBatch,
-    /// What it is made of.
-    pub envelope: Envelope,
-}
-
-impl RowsAnswer {
-    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}}`.
-    ///
-    /// # Errors
-    /// Only for a defect.
-    pub fn to_json(&self) -> Result<String, GatewayError> {
-        body(&self.rows, &self.envelope)
-    }
-}
-
-/// The JSON text of an answer.
-pub(crate) fn body(rows: &RecordBatch, envelope: &impl Serialize) -> Result<String, GatewayError> {
-    let envelope = serde_json::to_string(envelope).expect("envelopes are plain data with text keys");
-    Ok(format!("{{\"rows\":{},\"envelope\":{envelope}}}", rows_to_json(rows)?))
 }
 
 /// What `/readyz` tells.
@@ -118,34 +92,6 @@ impl Gateway {
         let (permits, waiting) = (Semaphore::new(settings.max_queries), Semaphore::new(settings.max_waiting));
         let sources = sources.collect();
         Ok(Arc::new(Self { components, settings, sources, sql, refreshing: AtomicUsize::new(0), permits, waiting }))
-    }
-
-    /// Answers a rows request.
-    ///
-    /// # Errors
-    /// [`GatewayError`], by what the caller should do.
-    pub async fn rows(&self, request: &RowsRequest) -> Result<RowsAnswer, GatewayError> {
-        let (source, reader) = self.find(&request.view)?;
-        let view = &reader.view;
-        let parsed = parse(view, &request.parameters, &self.settings)?;
-        let (state, _permit, served) = match parsed.version {
-            Some(wanted) => {
-                let (state, permit) = (self.fresh_state(source).await, self.admit()?);
-                (state, permit, self.served_version(source, reader, wanted, &parsed.wait).await?)
-            }
-            None => {
-                let state = self.state_covering(source, &[&view.name], &parsed.wait).await?;
-                let (permit, served) = (self.admit()?, served(&state, &view.name)?);
-                (state, permit, served)
-            }
-        };
-        let parts = Parts {
-            batch: served.batch.as_deref().filter(|_| parsed.layer != Layer::Realtime),
-            realtime: if parsed.layer == Layer::Batch { &[] } else { served.realtime.chunks() },
-        };
-        let rows = answer(view, &reader.plans, parts, &parsed.question).await?;
-        let envelope = self.envelope(view, &served, parsed.layer, &state);
-        Ok(RowsAnswer { rows, envelope })
     }
 
     /// What exists.
@@ -252,36 +198,16 @@ impl Gateway {
     }
 
     /// A place among the queries that run at one time. Taken after waiting for a token, never before.
-    fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
+    pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
         let limit = self.settings.max_queries;
         self.permits.try_acquire().map_err(|_| GatewayError::Overloaded { what: "queries are running", limit })
     }
 
-    /// A state of the source that covers the token for all of these views, or how far the first of them is that lags.
-    pub(crate) async fn state_covering(
-        &self,
-        source: &SourceReader,
-        views: &[&ViewName],
-        wait: &Wait,
-    ) -> Result<Arc<SourceState>, GatewayError> {
-        let state = self.fresh_state(source).await;
-        let Some(asked) = wait.asked_of(&source.source().name) else { return Ok(state) };
-        let first_behind = |state: &SourceState| {
-            let lags = views.iter().map(|view| (*view, behind(asked, &state.reached(view, wait.is_batch))));
-            lags.into_iter().find(|(_, behind)| !behind.is_empty())
-        };
-        if first_behind(&state).is_none() {
-            return Ok(state);
-        }
+    /// A place among the requests that wait for a position token.
+    pub(crate) fn admit_waiting(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
         let limit = self.settings.max_waiting;
         let overloaded = |_| GatewayError::Overloaded { what: "requests are waiting for a position token", limit };
-        let _place = self.waiting.try_acquire().map_err(overloaded)?;
-        let is_reached = |state: &SourceState| first_behind(state).is_none();
-        let state = run::wait_for(source, self.is_refreshing(), wait.limit, is_reached).await;
-        match first_behind(&state) {
-            None => Ok(state),
-            Some((view, behind)) => Err(GatewayError::NotYet { view: view.to_string(), waited: wait.limit, behind }),
-        }
+        self.waiting.try_acquire().map_err(overloaded)
     }
 
     /// The envelope of an answer made now.
@@ -300,11 +226,13 @@ impl Gateway {
         envelope
     }
 
-    fn is_refreshing(&self) -> bool {
+    /// Whether a refresh loop keeps the states in memory up to date.
+    pub(crate) fn is_refreshing(&self) -> bool {
         self.refreshing.load(Ordering::Acquire) > 0
     }
 
-    async fn fresh_state(&self, source: &SourceReader) -> Arc<SourceState> {
+    /// The states of a source: those of the last refresh where the loops run, else read now.
+    pub(crate) async fn fresh_state(&self, source: &SourceReader) -> Arc<SourceState> {
         if !self.is_refreshing() {
             source.refresh(Check::Always).await;
         } else if source.state().generation == 0 {
@@ -323,30 +251,6 @@ impl Gateway {
         facts
     }
 
-    /// One batch version alone, whatever is the newest. It never grows, so a token that it does not cover is refused
-    /// at once.
-    async fn served_version(
-        &self,
-        source: &SourceReader,
-        reader: &ViewReader,
-        wanted: i64,
-        wait: &Wait,
-    ) -> Result<Arc<Served>, GatewayError> {
-        let Some(version) = reader.versions.version(wanted).await? else {
-            let known = reader.versions.known().iter().map(|version| number(version).to_string()).collect();
-            return Err(GatewayError::Unknown { what: "version", name: wanted.to_string(), known });
-        };
-        if let Some(asked) = wait.asked_of(&source.source().name) {
-            let reached = version.facts.cut.0.iter().map(|(partition, at)| (*partition, at.offset)).collect();
-            let behind = behind(asked, &reached);
-            if !behind.is_empty() {
-                return Err(GatewayError::NotInVersion { view: reader.view.name.to_string(), version: wanted, behind });
-            }
-        }
-        let states = reader.versions.states(&version, &self.settings).await?;
-        Ok(Arc::new(Served::of_version(version, states)))
-    }
-
     fn view_status(&self, reader: &ViewReader, state: &SourceState) -> ViewStatus {
         let view = &reader.view;
         let (word, reason, envelope) = match state.views.get(&view.name) {
@@ -357,7 +261,7 @@ impl Gateway {
             }
             Some(ViewState::Building(reason)) => ("being built", Some(reason.clone()), None),
             Some(ViewState::Unavailable(reason)) => ("unavailable", Some(reason.clone()), None),
-            None => ("being built", Some("it was not read yet".to_owned()), None),
+            None => ("being built", Some("it has not been read yet".to_owned()), None),
         };
         ViewStatus { view: view.name.to_string(), state: word, reason, envelope, problem: reader.versions.problem() }
     }
@@ -368,27 +272,4 @@ fn view_reader(view: &Arc<ViewDefinition>, lake: &Lake) -> ViewReader {
     let store = BatchViewStore::new(lake, view.clone());
     let versions = BatchVersions::new(view.clone(), store, plans.clone());
     ViewReader { view: view.clone(), plans, versions }
-}
-
-/// What a view is answered from, or why it is not.
-pub(crate) fn served(state: &SourceState, view: &ViewName) -> Result<Arc<Served>, GatewayError> {
-    match state.views.get(view) {
-        Some(ViewState::Served(served)) => Ok(served.clone()),
-        Some(ViewState::Building(reason)) => {
-            Err(GatewayError::Building { view: view.to_string(), reason: reason.clone() })
-        }
-        Some(ViewState::Unavailable(reason)) => {
-            Err(GatewayError::Unavailable { view: view.to_string(), reason: reason.clone() })
-        }
-        None => Err(GatewayError::Building { view: view.to_string(), reason: "it was not read yet".to_owned() }),
-    }
-}
-
-fn behind(asked: &BTreeMap<PartitionId, Offset>, reached: &BTreeMap<PartitionId, Offset>) -> Vec<Behind> {
-    let all = asked.iter().map(|(partition, asked)| Behind {
-        partition: *partition,
-        asked: *asked,
-        reached: reached.get(partition).copied().unwrap_or_default(),
-    });
-    all.filter(|behind| behind.reached < behind.asked).collect()
 }

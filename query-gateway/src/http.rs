@@ -1,18 +1,20 @@
 //! HTTP: routes, parameters in, JSON out. A thin layer: what a request means and how it fails is decided elsewhere.
 //!
-//! Guarantee: every answer that is no success is a problem details object, also for unknown routes and methods.
+//! Guarantee: every refusal is a problem document, also that of an unknown route or another method. `/readyz` is an
+//! answer with either status, not a refusal.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use edge::{Problem, ProblemKind, no_parameters, parameters, path_text};
 use positions::PositionToken;
 use serde::Serialize;
 
@@ -44,7 +46,7 @@ const ROUTES: [&str; 9] = [
 /// one, as `GET /path`, so that the answer to an unknown route names them, too.
 pub fn router(gateway: Arc<Gateway>, beside: &'static [&'static str]) -> Router {
     let body_limit = DefaultBodyLimit::max(body_limit(&gateway));
-    Router::new()
+    let router = Router::new()
         .route("/", get(page))
         .route("/v1/views", get(views))
         .route("/v1/views/{view}", get(view))
@@ -53,11 +55,9 @@ pub fn router(gateway: Arc<Gateway>, beside: &'static [&'static str]) -> Router 
         .route("/v1/status", get(status))
         .route("/metrics", get(metrics_text))
         .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn(count))
-        .fallback(async move |uri: Uri| unknown_route(&uri, beside))
-        .with_state(gateway)
+        .route("/readyz", get(readyz));
+    let counted = edge::refuse_other_methods(router, &ROUTES).layer(from_fn(count));
+    edge::refuse_other_paths(counted, &ROUTES, beside).with_state(gateway)
 }
 
 /// Bytes of the largest body: an SQL text as JSON, and what stands beside it.
@@ -85,7 +85,7 @@ async fn page() -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], PAGE).into_response()
 }
 
-async fn views(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, GatewayError> {
+async fn views(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, Problem> {
     no_parameters(&uri)?;
     #[derive(Serialize)]
     struct Views {
@@ -94,9 +94,9 @@ async fn views(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response
     Ok(json_value(&Views { views: gateway.views().await }))
 }
 
-async fn view(State(gateway): State<Arc<Gateway>>, name: ViewPath, uri: Uri) -> Result<Response, GatewayError> {
+async fn view(State(gateway): State<Arc<Gateway>>, name: ViewPath, uri: Uri) -> Result<Response, Problem> {
     no_parameters(&uri)?;
-    Ok(json_value(&gateway.view(&view_name(name)?).await?))
+    Ok(json_value(&gateway.view(&path_text(name)?).await?))
 }
 
 async fn rows(
@@ -104,8 +104,8 @@ async fn rows(
     view: ViewPath,
     headers: HeaderMap,
     uri: Uri,
-) -> Result<Response, GatewayError> {
-    let view = view_name(view)?;
+) -> Result<Response, Problem> {
+    let view = path_text(view)?;
     let mut parameters = parameters(&uri)?;
     let named = parameters.iter().position(|(name, _)| name == "after");
     let token = merge_tokens(named.map(|index| parameters[index].1.as_str()), &headers)?;
@@ -122,25 +122,28 @@ async fn sql(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
     uri: Uri,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<Response, GatewayError> {
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
     no_parameters(&uri)?;
-    let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => GatewayError::TooLarge {
-            reason: format!("the body has more than {} bytes", body_limit(&gateway)),
-            hint: "send a shorter query".to_owned(),
-        },
-        _ => GatewayError::bad(format!("the body cannot be read: {}", rejection.body_text())),
-    })?;
-    let mut request: SqlRequest = serde_json::from_slice(&body).map_err(|error| {
-        GatewayError::bad_with_hint(format!("the body cannot be read: {error}"), r#"send {"sql": "SELECT ..."}"#)
-    })?;
+    let mut request = sql_request(body, body_limit(&gateway))?;
     request.after = merge_tokens(request.after.as_deref(), &headers)?;
     let answer = gateway.sql(&request).await?;
     Ok(json_text(answer.to_json()?))
 }
 
-async fn status(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, GatewayError> {
+fn sql_request(body: Result<Bytes, BytesRejection>, limit: usize) -> Result<SqlRequest, GatewayError> {
+    let hint = r#"send {"sql": "SELECT ..."}"#;
+    let body = body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => GatewayError::TooLarge {
+            reason: format!("the body is larger than {limit} bytes"),
+            hint: "send a shorter query".to_owned(),
+        },
+        _ => GatewayError::BadBody { reason: rejection.body_text(), hint },
+    })?;
+    serde_json::from_slice(&body).map_err(|error| GatewayError::BadBody { reason: error.to_string(), hint })
+}
+
+async fn status(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, Problem> {
     no_parameters(&uri)?;
     Ok(json_value(&gateway.status().await))
 }
@@ -159,65 +162,10 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     (status, json_value(&readiness)).into_response()
 }
 
-fn unknown_route(uri: &Uri, beside: &[&str]) -> GatewayError {
-    let known = ROUTES.iter().chain(beside).map(|route| (*route).to_owned()).collect();
-    GatewayError::Unknown { what: "route", name: uri.path().to_owned(), known }
-}
-
-async fn method_not_allowed(method: Method, request: Request) -> GatewayError {
-    let path = request.extensions().get::<MatchedPath>().map_or_else(|| request.uri().path(), MatchedPath::as_str);
-    let known = ROUTES.iter().filter(|route| route.split_once(' ').is_some_and(|(_, known)| known == path));
-    GatewayError::MethodNotAllowed {
-        method: method.to_string(),
-        path: path.to_owned(),
-        known: known.map(|route| (*route).to_owned()).collect(),
-    }
-}
-
-fn view_name(path: ViewPath) -> Result<String, GatewayError> {
-    let bad = |_| GatewayError::bad_with_hint("the path is no text in UTF-8", "percent-encode the name of the view");
-    path.map(|Path(name)| name).map_err(bad)
-}
-
-fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, GatewayError> {
-    if !is_encoded_text(uri.query().unwrap_or_default()) {
-        return Err(GatewayError::bad("the parameters are no percent-encoded text in UTF-8"));
-    }
-    let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
-    query.map(|Query(parameters)| parameters).map_err(|rejection| GatewayError::bad(rejection.body_text()))
-}
-
-/// Whether percent-encoded bytes are UTF-8: what is not would be replaced by other letters, and another row be found.
-fn is_encoded_text(query: &str) -> bool {
-    let mut bytes = Vec::with_capacity(query.len());
-    let mut rest = query.as_bytes();
-    while let [byte, after @ ..] = rest {
-        let encoded = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match encoded.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *byte == b'%') {
-            Some(decoded) => {
-                bytes.push(decoded);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    std::str::from_utf8(&bytes).is_ok()
-}
-
-fn no_parameters(uri: &Uri) -> Result<(), GatewayError> {
-    match parameters(uri)?.first() {
-        None => Ok(()),
-        Some((name, _)) => Err(GatewayError::bad(format!("this route takes no parameter, not `{name}` either"))),
-    }
-}
-
 /// The union of the token in the request and the one in the session header.
 fn merge_tokens(named: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, GatewayError> {
     let header = headers.get(AFTER_HEADER).map(HeaderValue::to_str).transpose();
-    let header = header.map_err(|_| GatewayError::bad(format!("header {AFTER_HEADER} is no text")))?;
+    let header = header.map_err(|_| GatewayError::bad(format!("header {AFTER_HEADER} must be a position token")))?;
     let mut tokens = named.into_iter().chain(header).map(PositionToken::decode);
     let Some(first) = tokens.next() else { return Ok(None) };
     let decoded =
@@ -237,20 +185,12 @@ fn json_text(text: String) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-impl IntoResponse for GatewayError {
-    fn into_response(self) -> Response {
-        let problem = self.problem();
-        if problem.status == 500 {
-            tracing::error!(error = %self, "query failed");
+impl From<GatewayError> for Problem {
+    fn from(error: GatewayError) -> Self {
+        let problem = error.problem();
+        if problem.kind() == ProblemKind::Defect {
+            tracing::error!(%error, "query failed");
         }
-        let text = serde_json::to_string(&problem).expect("problems are plain data");
-        let mut response = Response::new(Body::from(text));
-        *response.status_mut() = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = problem.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        problem
     }
 }

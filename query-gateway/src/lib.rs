@@ -16,7 +16,8 @@
 //! | `run.rs` | loops and waits |
 //! | `refresh.rs`, `attempt.rs`, `pin.rs` | reading the stores; putting a view together; choosing version and runs |
 //! | `served.rs`, `versions.rs`, `realtime.rs`, `states.rs`, `plans.rs` | what is kept in memory |
-//! | `rows.rs`, `filter.rs`, `answer.rs` | rows requests |
+//! | `queries.rs` | from a request to an answer and its envelope |
+//! | `rows.rs`, `filter.rs`, `answer.rs` | what a rows request means, and its rows |
 //! | `sql.rs`, `tables.rs`, `measure.rs` | SQL, views as its tables, `MEASURE()` in it |
 //! | `complexity.rs`, `values.rs`, `buffered.rs` | what an SQL query may cost: planning, expressions, windows |
 //! | `envelope.rs`, `details.rs`, `status.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
@@ -39,6 +40,7 @@ mod metrics;
 mod patience;
 mod pin;
 mod plans;
+mod queries;
 mod realtime;
 mod refresh;
 mod rows;
@@ -54,13 +56,13 @@ mod versions;
 
 pub use config::GatewaySettings;
 pub use details::{ColumnDetails, VersionDetails, ViewDetails};
-pub use envelope::{Envelope, ErrorBound, Hole};
-pub use error::{Behind, GatewayError, Problem};
-pub use gateway::{Gateway, GatewayComponents, Readiness, RowsAnswer};
+pub use envelope::{Envelope, ErrorBound};
+pub use error::{Behind, GatewayError};
+pub use gateway::{Gateway, GatewayComponents, Readiness};
 pub use http::router;
 pub use metrics::MetricsText;
+pub use queries::{RowsAnswer, SqlAnswer, SqlEnvelope, SqlRequest};
 pub use rows::{Layer, RowsRequest};
-pub use sql::{SqlAnswer, SqlEnvelope, SqlRequest};
 pub use status::{
     NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, ViewStatus,
 };

@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use metrics_exporter_prometheus::PrometheusHandle;
-use positions::{SourceName, ViewName};
-
-use crate::pin::PartitionPin;
-use crate::served::{Served, as_of};
+use positions::{SourceName, TimestampMicros, ViewName};
 
 const REQUESTS: &str = "twofold_gateway_requests_total";
 const REQUEST_SECONDS: &str = "twofold_gateway_request_duration_seconds";
@@ -38,7 +35,7 @@ impl MetricsText {
     }
 
     /// The metrics in Prometheus text format.
-    pub(crate) fn render(&self) -> String {
+    pub fn render(&self) -> String {
         self.0.as_ref().map(PrometheusHandle::render).unwrap_or_default()
     }
 }
@@ -70,13 +67,12 @@ pub(crate) fn realtime_held(view: &ViewName, size_bytes: usize) {
     gauge!(REALTIME_BYTES, "view" => view.to_string()).set(size_bytes as f64);
 }
 
-/// How far the answers of a view reach, from both layers and from batch alone.
-pub(crate) fn reached(source: &SourceName, view: &ViewName, served: &Served) {
+/// How far the answers of a view reach, from both layers and from batch alone: offsets summed over the partitions.
+pub(crate) fn reached(source: &SourceName, view: &ViewName, (head, cut): (i64, i64), as_of: Option<TimestampMicros>) {
     let labels = [("source", source.to_string()), ("view", view.to_string())];
-    let sum = |reached: fn(&PartitionPin) -> i64| served.partitions.values().map(reached).sum::<i64>() as f64;
-    gauge!(HEAD_OFFSETS, &labels).set(sum(|pin| pin.head.offset.0));
-    gauge!(CUT_OFFSETS, &labels).set(sum(|pin| pin.cut.offset.0));
-    if let Some(as_of) = as_of(&served.partitions) {
+    gauge!(HEAD_OFFSETS, &labels).set(head as f64);
+    gauge!(CUT_OFFSETS, &labels).set(cut as f64);
+    if let Some(as_of) = as_of {
         gauge!(AS_OF_SECONDS, &labels).set(as_of.0 as f64 / 1e6);
     }
 }

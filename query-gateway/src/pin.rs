@@ -4,7 +4,7 @@
 //! readers have been served already. Out: a [`Pin`].
 //! Guarantee: in every partition of a pin the runs tile `[cut, head)`; a partition for which that cannot be had is
 //! answered from batch alone, `head = cut`, and says why. Pure.
-//! Not here: reading indexes, versions and blobs (`refresh.rs`).
+//! Not here: reading indexes (`refresh.rs`), versions (`versions.rs`) and blobs (`attempt.rs`).
 //! Why so: whoever reads the version first may find that the runs above it were dropped in between; read in this
 //! order, everything that was dropped is covered by a version in the list.
 
@@ -139,7 +139,7 @@ impl Choice<'_> {
         let Some(index) = index else { return Ok(batch_alone(partition, cut)) };
         let base = cut.position(partition, index.head.incarnation);
         if base.incarnation != index.head.incarnation && base.offset > Offset(0) {
-            return Err(format!("partition {partition}: the batch view belongs to another life of the topic"));
+            return Err(format!("partition {partition}: the batch view belongs to another incarnation of the topic"));
         }
         let tiling = tile(Some(index), self.view, base).map_err(|gap| format!("partition {partition}: {gap}"))?;
         if !tiling.runs.is_empty() && self.too_large.get(&partition).is_some_and(|below| base.offset <= *below) {

@@ -1,7 +1,7 @@
 //! The physical plans of one view, as its queries ask for them.
 //!
-//! Guarantee: a plan never changes for a definition, so queries share it. Not here: keeping it (`views`, which compiles each
-//! plan of a view once).
+//! Guarantee: a plan never changes for a definition, so queries share it. Not here: keeping it (`views`, which compiles
+//! each plan of a view once).
 
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ impl Plans {
     }
 
     /// States to states at the grain of all dimensions.
-    pub(crate) async fn merge(&self) -> Result<Arc<Compiled>, GatewayError> {
-        Ok(Arc::new(self.view.plans.compile_merge().await?))
+    pub(crate) async fn merge(&self) -> Result<Compiled, GatewayError> {
+        Ok(self.view.plans.compile_merge().await?)
     }
 
     /// States to answers at the grain of the dimensions `by`.
-    pub(crate) async fn finish(&self, by: &[String]) -> Result<Arc<Compiled>, GatewayError> {
+    pub(crate) async fn finish(&self, by: &[String]) -> Result<Compiled, GatewayError> {
         let by: Vec<&str> = by.iter().map(String::as_str).collect();
-        Ok(Arc::new(self.view.plans.compile_finish(&by).await?))
+        Ok(self.view.plans.compile_finish(&by).await?)
     }
 }

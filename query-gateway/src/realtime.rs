@@ -2,7 +2,7 @@
 //!
 //! In: pins. Out: a few sorted chunks of states that together are the states of `[cut, head)` in every partition.
 //! Guarantee: a chunk list is immutable and covers exactly what it says; growing makes a new list.
-//! Not here: fetching blobs (`refresh.rs`), choosing runs (`pin.rs`).
+//! Not here: fetching blobs (`attempt.rs`), choosing runs (`pin.rs`).
 //! Why so: merging each small run into one big table would rewrite the table at every tick. Chunks of falling size
 //! rewrite each state a logarithmic number of times, and a look-up searches a logarithmic number of chunks.
 

@@ -24,7 +24,7 @@ use views::SourceDefinition;
 use crate::attempt::{Attempt, Held, ViewReader};
 use crate::patience::within;
 use crate::pin::Indexes;
-use crate::served::{SourceState, ViewState, note_change};
+use crate::served::{SourceState, ViewState, as_of, note_change};
 use crate::stores::{Check, SourceStores};
 use crate::{GatewaySettings, metrics};
 
@@ -97,7 +97,7 @@ impl SourceReader {
         }
         for (view, state) in &self.state().views {
             if let ViewState::Served(served) = state {
-                metrics::reached(&self.stores.source.name, view, served);
+                metrics::reached(&self.stores.source.name, view, served.offsets(), as_of(&served.partitions));
             }
         }
     }
@@ -132,19 +132,19 @@ impl SourceReader {
         let previous = self.state();
         let (indexes, problem) = self.read_indexes(&previous).await;
         let changes = self.changes();
-        let is_same = previous.is_settled && problem.is_none() && changes == previous.changes;
+        let is_same = previous.is_repeatable && problem.is_none() && changes == previous.changes;
         if check == Check::IfNeeded && is_same && are_same(&indexes, &previous.indexes) {
             return Some(SourceState {
                 generation: previous.generation + 1,
                 indexes,
                 problem,
                 views: previous.views.clone(),
-                is_settled: true,
+                is_repeatable: true,
                 changes,
             });
         }
         let mut views = BTreeMap::new();
-        let mut is_settled = problem.is_none();
+        let mut is_repeatable = problem.is_none();
         for reader in &self.views {
             let held = held.entry(reader.view.name.clone()).or_default();
             let before = previous.views.get(&reader.view.name);
@@ -155,12 +155,12 @@ impl SourceReader {
                 Err(_) if !is_last => return None,
                 Err(unserved) => attempt.make_do(unserved).await,
             };
-            is_settled &= matches!(&state, ViewState::Served(served) if served.stale.is_empty());
+            is_repeatable &= matches!(&state, ViewState::Served(served) if served.stale.is_empty());
             note_change(&reader.view.name, before, &state);
             views.insert(reader.view.name.clone(), state);
         }
         let generation = previous.generation + 1;
-        Some(SourceState { generation, indexes, problem, views, is_settled, changes: self.changes() })
+        Some(SourceState { generation, indexes, problem, views, is_repeatable, changes: self.changes() })
     }
 
     fn changes(&self) -> u64 {

@@ -108,7 +108,7 @@ pub(crate) fn parse(
     for (name, value) in parameters {
         if PARAMETERS.contains(&name.as_str()) {
             if seen.iter().any(|(known, _)| known == name) {
-                return Err(GatewayError::bad(format!("parameter `{name}` is given twice")));
+                return Err(GatewayError::bad(format!("`{name}` is given twice")));
             }
             seen.push((name, value));
         } else {
@@ -127,7 +127,9 @@ pub(crate) fn parse(
     let shows_parts = parse_one_of("parts", get("parts"), &[("false", false), ("true", true)])?;
     let (layer, version) = parse_layer(&get)?;
     if shows_parts && layer != Layer::Merged {
-        return Err(GatewayError::bad("`parts=true` shows all layers; leave out `layer`, `consistency` and `version`"));
+        return Err(GatewayError::bad(
+            "`parts=true` shows all layers and cannot be combined with `layer`, `consistency` or `version`",
+        ));
     }
     let is_batch = layer == Layer::Batch;
     let wait = parse_wait(get("after"), get("timeout"), is_batch, settings)?;
@@ -164,11 +166,12 @@ fn add_filter(view: &ViewDefinition, name: &str, value: &str, filters: &mut Vec<
         ("is", "not_null") => Test::NotNull,
         ("is", _) => {
             let known = vec!["null".to_owned(), "not_null".to_owned()];
-            return Err(GatewayError::bad_name(format!("parameter `{name}`: `{value}` is unknown"), known));
+            let reason = format!("`{name}` must be null or not_null, got `{value}`");
+            return Err(GatewayError::bad_name(reason, known));
         }
         _ => {
             let known = ["eq", "ge", "gt", "le", "lt", "is"].map(str::to_owned).to_vec();
-            return Err(GatewayError::bad_name(format!("parameter `{name}`: unknown test `.{operator}`"), known));
+            return Err(GatewayError::bad_name(format!("`{name}`: there is no test `.{operator}`"), known));
         }
     };
     let values = match test {
@@ -188,7 +191,10 @@ fn unknown_parameter(view: &ViewDefinition, name: &str) -> GatewayError {
     let known = dimensions.chain(PARAMETERS.iter().map(|name| (*name).to_owned())).collect();
     let is_measure = view.measures.iter().any(|measure| measure.name == name.split('.').next().unwrap_or(name));
     let reason = if is_measure {
-        format!("`{name}` is a measure of view {}; rows are filtered by dimensions, measures with SQL", view.name)
+        format!(
+            "`{name}` is a measure of view {}; rows are filtered by dimensions, use SQL to filter by a measure",
+            view.name
+        )
     } else {
         format!("view {} has no dimension or parameter `{name}`", view.name)
     };
@@ -213,7 +219,7 @@ fn parse_value(name: &str, text: &str, data_type: &DataType) -> Result<ArrayRef,
             DataType::Boolean => "true",
             _ => "42",
         };
-        let reason = format!("parameter `{name}`: `{text}` is no value of type {data_type}");
+        let reason = format!("`{name}` must be a value of type {data_type}, got `{text}`");
         GatewayError::bad_with_hint(reason, format!("write it like {example}"))
     };
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
@@ -259,9 +265,7 @@ fn parse_limit(limit: Option<&str>, settings: &GatewaySettings) -> Result<usize,
     let Some(text) = limit else { return Ok(settings.default_rows) };
     match text.parse::<usize>() {
         Ok(limit) if (1..=settings.max_rows).contains(&limit) => Ok(limit),
-        _ => {
-            Err(GatewayError::bad(format!("parameter `limit`: `{text}` is no number from 1 to {}", settings.max_rows)))
-        }
+        _ => Err(GatewayError::bad(format!("`limit` must be 1 to {}, got `{text}`", settings.max_rows))),
     }
 }
 
@@ -271,11 +275,14 @@ fn parse_layer<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<(Layer, Opt
     let is_batch = parse_one_of("consistency", get("consistency"), &[("latest", false), ("batch", true)])?;
     let version = get("version").map(|text| {
         let parsed = text.parse::<i64>().ok().filter(|version| *version >= 0);
-        parsed.ok_or_else(|| GatewayError::bad(format!("parameter `version`: `{text}` is no version number")))
+        parsed
+            .ok_or_else(|| GatewayError::bad(format!("`version` must be the number of a batch version, got `{text}`")))
     });
     let version = version.transpose()?;
     if layer == Layer::Realtime && (is_batch || version.is_some()) {
-        return Err(GatewayError::bad("`layer=realtime` asks for what no batch version holds"));
+        return Err(GatewayError::bad(
+            "`layer=realtime` cannot be combined with `version` or `consistency=batch`: a batch version holds no realtime states",
+        ));
     }
     Ok((if is_batch || version.is_some() { Layer::Batch } else { layer }, version))
 }
@@ -283,17 +290,15 @@ fn parse_layer<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<(Layer, Opt
 pub(crate) fn parse_one_of<T: Copy>(name: &str, value: Option<&str>, choices: &[(&str, T)]) -> Result<T, GatewayError> {
     let (default, known) = (choices[0].1, choices.iter().map(|(word, _)| (*word).to_owned()).collect());
     let Some(value) = value else { return Ok(default) };
-    choices
-        .iter()
-        .find(|(word, _)| *word == value)
-        .map(|(_, choice)| *choice)
-        .ok_or_else(|| GatewayError::bad_name(format!("parameter `{name}`: `{value}` is unknown"), known))
+    choices.iter().find(|(word, _)| *word == value).map(|(_, choice)| *choice).ok_or_else(|| {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        GatewayError::bad_name(format!("`{name}` must be one of {}, got `{value}`", words.join(", ")), known)
+    })
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, GatewayError> {
     positions::parse_span(text).map_err(|_| {
-        let message = format!("parameter `timeout`: `{text}` is no span");
-        GatewayError::bad_with_hint(message, "write a number and a unit, like 500ms, 2s, 1m or 1h")
+        GatewayError::bad(format!("`timeout` must be a span such as 500ms, 2s, 1m or 1h, got `{text}`"))
     })
 }
 

@@ -50,6 +50,12 @@ impl Served {
         self.partitions.iter().any(|(partition, pin)| head(partition).is_some_and(|head| head < pin.cut.offset))
     }
 
+    /// Head and cut, each summed over the partitions.
+    pub(crate) fn offsets(&self) -> (i64, i64) {
+        let pins = self.partitions.values();
+        pins.fold((0, 0), |(head, cut), pin| (head + pin.head.offset.0, cut + pin.cut.offset.0))
+    }
+
     /// How far it reaches.
     pub(crate) fn heads(&self) -> BTreeMap<PartitionId, Position> {
         self.partitions.iter().map(|(partition, pin)| (*partition, pin.head)).collect()
@@ -79,7 +85,7 @@ pub(crate) struct SourceState {
     /// By name.
     pub views: BTreeMap<ViewName, ViewState>,
     /// Whether the same stores would give the same state again.
-    pub is_settled: bool,
+    pub is_repeatable: bool,
     /// Counts the changes of batch versions that it was made after.
     pub changes: u64,
 }

@@ -1,15 +1,15 @@
-//! `POST /v1/sql`: read-only SELECT over the views.
+//! The SQL engine: plans and runs one read-only SELECT over the views.
 //!
 //! ```text
 //!  text --parse--> one SELECT --plan over columns only--> MEASURE rewritten --states of one pin put in--> rows
 //! ```
 //!
 //! Guarantee: what runs is one SELECT over views of the pipeline and nothing else: no statement that writes or sets, no
-//! table function, no file, no URL, no catalogue; within limits on text, work of planning, time, memory and rows. All
-//! views of a query are pinned once, before it runs. A place among the running queries is held while one is planned and
-//! while it runs, never while it waits.
-//! Not here: `MEASURE()` (`measure.rs`), tables and their states (`tables.rs`), limits on planning (`complexity.rs`) and
-//! on what expressions and windows hold (`values.rs`, `buffered.rs`).
+//! table function, no file, no URL, no catalogue; within limits on text, work of planning, time, memory and rows. A place
+//! among the running SQL queries is held while one is planned and while it runs, never while it waits.
+//! Not here: requests, and pinning the views of one (`queries.rs`), `MEASURE()` (`measure.rs`), tables and their states
+//! (`tables.rs`), limits on planning (`complexity.rs`) and on what expressions and windows hold (`values.rs`,
+//! `buffered.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,19 +29,14 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
-use positions::{SourceName, ViewName};
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use views::{DefinitionError, Pipeline};
 
-use crate::envelope::Envelope;
-use crate::gateway::{body, served};
 use crate::measure;
-use crate::rows::{Layer, Wait, parse_one_of, parse_wait};
 use crate::tables::{self, Pinned};
 use crate::values::{CountValues, Ledger};
-use crate::{Gateway, GatewayError, GatewaySettings, buffered, complexity, patience};
+use crate::{GatewayError, GatewaySettings, buffered, complexity, patience};
 
 /// Scalar functions whose arguments say in a few digits how much memory they take.
 const REFUSED_FUNCTIONS: [&str; 16] = [
@@ -62,55 +57,6 @@ const REFUSED_FUNCTIONS: [&str; 16] = [
     "cast_to_type",
     "try_cast_to_type",
 ];
-
-/// The body of an SQL request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SqlRequest {
-    /// One SELECT.
-    pub sql: String,
-    /// `latest` (default) or `batch`.
-    pub consistency: Option<String>,
-    /// A position token that the answer must cover.
-    pub after: Option<String>,
-    /// How long to wait for it, like `2s`.
-    pub timeout: Option<String>,
-}
-
-impl SqlRequest {
-    /// A query at the latest state.
-    pub fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), ..Self::default() }
-    }
-}
-
-/// What an SQL answer is made of.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SqlEnvelope {
-    /// Whether the part of any view is stale.
-    pub stale: bool,
-    /// One envelope per view that the query reads.
-    pub views: BTreeMap<String, Envelope>,
-}
-
-/// The answer of an SQL request.
-#[derive(Clone, Debug)]
-pub struct SqlAnswer {
-    /// The rows.
-    pub rows: RecordBatch,
-    /// What they are made of.
-    pub envelope: SqlEnvelope,
-}
-
-impl SqlAnswer {
-    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}}`.
-    ///
-    /// # Errors
-    /// Only for a defect.
-    pub fn to_json(&self) -> Result<String, GatewayError> {
-        body(&self.rows, &self.envelope)
-    }
-}
 
 /// Plans and runs SQL.
 pub(crate) struct SqlEngine {
@@ -148,7 +94,11 @@ impl SqlEngine {
     }
 
     /// Reads the text: one SELECT, and the views that it names.
-    fn parse(&self, sql: &str, settings: &GatewaySettings) -> Result<(Statement, Vec<TableReference>), GatewayError> {
+    pub(crate) fn parse(
+        &self,
+        sql: &str,
+        settings: &GatewaySettings,
+    ) -> Result<(Statement, Vec<TableReference>), GatewayError> {
         if sql.len() > settings.sql_text_bytes {
             let reason = format!("the SQL text has {} bytes, the limit is {}", sql.len(), settings.sql_text_bytes);
             return Err(GatewayError::TooLarge { reason, hint: "send a shorter query".to_owned() });
@@ -177,7 +127,11 @@ impl SqlEngine {
     }
 
     /// The plan over columns only, with `MEASURE` rewritten.
-    async fn plan(&self, statement: Statement, settings: &GatewaySettings) -> Result<LogicalPlan, GatewayError> {
+    pub(crate) async fn plan(
+        &self,
+        statement: Statement,
+        settings: &GatewaySettings,
+    ) -> Result<LogicalPlan, GatewayError> {
         let (permit, state) = (self.admit(settings)?, self.state.clone());
         let plan = move |runtime: &Handle| {
             let _permit = permit;
@@ -192,7 +146,7 @@ impl SqlEngine {
     }
 
     /// Runs a plan over the pinned states.
-    async fn run(
+    pub(crate) async fn run(
         &self,
         plan: LogicalPlan,
         pinned: BTreeMap<String, Pinned>,
@@ -250,65 +204,6 @@ async fn collect(
     Ok(concat_batches(&schema, &batches)?)
 }
 
-impl Gateway {
-    /// Answers an SQL request.
-    ///
-    /// # Errors
-    /// [`GatewayError`], by what the caller should do.
-    pub async fn sql(&self, request: &SqlRequest) -> Result<SqlAnswer, GatewayError> {
-        let settings = self.settings();
-        let engine = self.sql_engine();
-        let consistency = [("latest", false), ("batch", true)];
-        let is_batch = parse_one_of("consistency", request.consistency.as_deref(), &consistency)?;
-        let wait = parse_wait(request.after.as_deref(), request.timeout.as_deref(), is_batch, settings)?;
-        let (statement, references) = engine.parse(&request.sql, settings)?;
-        let names = references.iter().map(|reference| self.view_of(reference)).collect::<Result<Vec<_>, _>>()?;
-        let plan = engine.plan(statement, settings).await?;
-        let (pinned, envelope) = self.pin_all(&names, &wait).await?;
-        let rows = engine.run(plan, pinned, settings).await?;
-        check_names(&rows)?;
-        Ok(SqlAnswer { rows, envelope })
-    }
-
-    fn view_of(&self, reference: &TableReference) -> Result<ViewName, GatewayError> {
-        let is_plain = matches!(reference, TableReference::Bare { .. });
-        let found = self.find(reference.table()).ok().filter(|_| is_plain);
-        found.map(|(_, reader)| reader.view.name.clone()).ok_or_else(|| GatewayError::Unknown {
-            what: "view",
-            name: reference.to_string(),
-            known: self.view_names(),
-        })
-    }
-
-    /// Pins all views of a query; views of one source share one state, which covers the token for all of them.
-    async fn pin_all(
-        &self,
-        names: &[ViewName],
-        wait: &Wait,
-    ) -> Result<(BTreeMap<String, Pinned>, SqlEnvelope), GatewayError> {
-        let mut by_source: BTreeMap<SourceName, Vec<&ViewName>> = BTreeMap::new();
-        for name in names {
-            let (source, _) = self.find(name.as_str())?;
-            by_source.entry(source.source().name.clone()).or_default().push(name);
-        }
-        let mut pinned = BTreeMap::new();
-        let mut envelopes = BTreeMap::new();
-        let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
-        for names in by_source.values() {
-            let (source, _) = self.find(names[0].as_str())?;
-            let state = self.state_covering(source, names, wait).await?;
-            for name in names {
-                let (_, reader) = self.find(name.as_str())?;
-                let served = served(&state, name)?;
-                envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
-                pinned.insert(name.to_string(), Pinned::new(&served, layer));
-            }
-        }
-        let stale = envelopes.values().any(|envelope| envelope.stale);
-        Ok((pinned, SqlEnvelope { stale, views: envelopes }))
-    }
-}
-
 /// Whether a query body only reads: `WITH x AS (...) INSERT ...` is a query too.
 fn is_read_only(body: &ast::SetExpr) -> bool {
     match body {
@@ -340,19 +235,6 @@ fn check_plan(plan: &LogicalPlan) -> Result<(), GatewayError> {
     });
     visited.map_err(refuse)?;
     if is_read_only { Ok(()) } else { Err(GatewayError::bad("only SELECT is allowed")) }
-}
-
-fn check_names(rows: &RecordBatch) -> Result<(), GatewayError> {
-    let schema = rows.schema();
-    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => {
-            let reason = format!("two columns of the answer are named `{}`", pair[0]);
-            Err(GatewayError::bad_with_hint(reason, "name one of them with AS"))
-        }
-        None => Ok(()),
-    }
 }
 
 /// What the engine says, in its words but without its internals.

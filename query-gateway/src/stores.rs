@@ -17,7 +17,7 @@ pub(crate) enum Check {
     Always,
 }
 
-/// See the module.
+/// What every reading of one source works with.
 pub(crate) struct SourceStores {
     /// The source.
     pub source: Arc<SourceDefinition>,

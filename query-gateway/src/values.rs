@@ -1,6 +1,6 @@
 //! Values that SQL expressions make: their memory is limited like that of the operators.
 //!
-//! In: a plan with its types settled. Out: the same plan, in which each function that makes texts or lists, and `||`,
+//! In: a plan with its types resolved. Out: the same plan, in which each function that makes texts or lists, and `||`,
 //! is wrapped: it asks for memory before it makes a value and hands it back when nobody holds the value any more.
 //! Guarantee: constants stay below the longest SQL text however they are put together, and all other values that exist
 //! at one time take their share of the memory of all SQL queries; beyond it the query is refused.

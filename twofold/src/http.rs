@@ -1,24 +1,31 @@
 //! One port for everything: the collector's routes, the gateway's, and what the process itself adds.
 //!
 //! Guarantee: once intake is told to stop, new events are refused with 503 while those at hand are still answered for;
-//! queries go on until the gateway stops. A stopped source shows in `/readyz`.
+//! queries go on until the gateway stops. A stopped source shows in `/readyz`. What no role answers is refused as a
+//! problem, whatever roles the process has.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use metrics_exporter_prometheus::PrometheusHandle;
-use query_gateway::StatusSource;
+use edge::{Problem, ProblemKind};
+use query_gateway::{MetricsText, StatusSource};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::health::Health;
 use crate::status::StatusBoard;
+
+/// About as long as a restart takes.
+const STOPPING_RETRY_SECONDS: u64 = 2;
+
+/// The routes of a process without a gateway, beside those of a collector.
+const HEALTH_ROUTES: [&str; 4] = ["GET /v1/status", "GET /metrics", "GET /healthz", "GET /readyz"];
 
 /// Counts the requests that bring events, and refuses more once it is told to stop.
 #[derive(Clone, Debug)]
@@ -50,21 +57,12 @@ impl Intake {
 async fn admit(State(intake): State<Intake>, request: Request, next: Next) -> Response {
     let _under_way = intake.requests.token();
     if intake.stop.is_cancelled() {
-        return stopping();
+        return Problem::new(ProblemKind::ShuttingDown, "this process is stopping and takes no more events")
+            .with_hint("send them again, to this address after its restart or to another collector")
+            .with_retry_after(STOPPING_RETRY_SECONDS)
+            .into_response();
     }
     next.run(request).await
-}
-
-fn stopping() -> Response {
-    let problem = json!({
-        "type": "about:blank",
-        "title": "shutting down",
-        "status": 503,
-        "detail": "this process takes no more events",
-        "hint": "send them again, to this address after its restart or to another collector",
-    });
-    let headers = [(header::CONTENT_TYPE, "application/problem+json"), (header::RETRY_AFTER, "2")];
-    (StatusCode::SERVICE_UNAVAILABLE, headers, problem.to_string()).into_response()
 }
 
 /// All routes of a process; `answers` has the fallback for unknown ones.
@@ -76,14 +74,18 @@ pub fn whole_router(collector: Option<Router>, answers: Router, health: Arc<Heal
     merged.layer(from_fn_with_state(health, show_stopped_sources))
 }
 
-/// The routes of a process without a gateway.
-pub fn health_router(metrics: PrometheusHandle, board: Arc<StatusBoard>) -> Router {
-    let status = move || async move { axum::Json(board.facts().await.others).into_response() };
-    Router::new()
-        .route("/healthz", get(async || "alive\n"))
-        .route("/readyz", get(async || axum::Json(json!({"ready": true, "problems": []}))))
-        .route("/metrics", get(move || async move { metrics.render() }))
+/// The routes of a process without a gateway; `beside` names those of the router that it is merged with.
+pub fn health_router(metrics: MetricsText, board: Arc<StatusBoard>, beside: &'static [&'static str]) -> Router {
+    let status = async move |uri: Uri| {
+        edge::no_parameters(&uri)?;
+        Ok::<_, Problem>(axum::Json(board.facts().await.others))
+    };
+    let router = Router::new()
         .route("/v1/status", get(status))
+        .route("/metrics", get(async move || metrics.render()))
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(async || axum::Json(json!({"ready": true, "problems": []}))));
+    edge::refuse_other_paths(edge::refuse_other_methods(router, &HEALTH_ROUTES), &HEALTH_ROUTES, beside)
 }
 
 async fn show_stopped_sources(State(health): State<Arc<Health>>, request: Request, next: Next) -> Response {

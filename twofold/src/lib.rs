@@ -22,7 +22,7 @@ pub mod environment;
 pub mod fail_points;
 pub mod generator;
 pub mod health;
-mod http;
+pub mod http;
 pub mod load;
 mod logging;
 mod metrics_text;

@@ -204,13 +204,14 @@ pub fn batch_context(parts: &Parts) -> BatchContext {
 
 fn build_router(parts: &Parts, roles: &Roles, facts: FactSources, supervisor: &mut Supervisor) -> Result<Router> {
     let health = Arc::clone(&facts.health);
-    let metrics = install_recorder()?;
+    let metrics = MetricsText::new(install_recorder()?);
     let board = Arc::new(StatusBoard::default());
     supervisor.start(
         Stage::Gateway,
         "status",
         collect_facts(facts, Arc::clone(&board), supervisor.token(Stage::Gateway)),
     );
+    let beside: &[&str] = if roles.has(Role::Ingest) { &collector::ROUTES } else { &[] };
     let answers = if roles.has(Role::Gateway) {
         let components = GatewayComponents {
             pipeline: Arc::clone(&parts.pipeline),
@@ -218,12 +219,11 @@ fn build_router(parts: &Parts, roles: &Roles, facts: FactSources, supervisor: &m
             store: store_of(parts)?,
             status: board,
             clock: Arc::clone(&parts.clock),
-            metrics: MetricsText::new(metrics),
+            metrics,
         };
-        let beside: &[&str] = if roles.has(Role::Ingest) { &collector::ROUTES } else { &[] };
         start_gateway(components, beside, parts, supervisor)?
     } else {
-        health_router(metrics, board)
+        health_router(metrics, board, beside)
     };
     let collector = if roles.has(Role::Ingest) { Some(start_collector(parts, supervisor)?) } else { None };
     Ok(whole_router(collector, answers, health))

@@ -38,14 +38,14 @@ impl std::error::Error for PipelineError {}
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionError {
     /// The caller asked for a dimension that the view does not have.
-    #[error("view {view} has no dimension {name}; it has: {known}")]
+    #[error("view {view} has no dimension {name}; it has: {}", .known.join(", "))]
     UnknownDimension {
         /// The view.
         view: String,
         /// What was asked for.
         name: String,
-        /// What exists, comma separated.
-        known: String,
+        /// What exists.
+        known: Vec<String>,
     },
     /// The state of one group of an unbounded measure grew beyond its limit.
     #[error("state of {measure} in group {group} exceeds max_state_bytes = {limit_bytes}")]

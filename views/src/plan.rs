@@ -227,12 +227,8 @@ impl ViewPlans {
         if self.dimensions().any(|dimension| dimension == name) {
             return Ok(());
         }
-        let known: Vec<&str> = self.dimensions().collect();
-        Err(DefinitionError::UnknownDimension {
-            view: self.view.to_string(),
-            name: name.to_owned(),
-            known: known.join(", "),
-        })
+        let known = self.dimensions().map(str::to_owned).collect();
+        Err(DefinitionError::UnknownDimension { view: self.view.to_string(), name: name.to_owned(), known })
     }
 
     fn source_column(&self, name: &str) -> Expr {

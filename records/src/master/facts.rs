@@ -14,17 +14,6 @@ pub struct ArchivedPartition {
     pub counters: Counters,
 }
 
-/// A range of offsets that expired before they were archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hole {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The first offset lost.
-    pub from: Offset,
-    /// The first offset after it that was not.
-    pub to: Offset,
-}
-
 /// The facts of every commit of a master dataset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MasterFacts {

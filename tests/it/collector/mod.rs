@@ -27,6 +27,14 @@ pub fn event(id: &str) -> String {
     format!(r#"{{"time":"2026-01-31T11:59:59.5Z", "id":"{id}", "page":"/{id}"}}"#)
 }
 
+/// A collector over one source.
+pub fn collector_of(log: Arc<FakeLog>, source: SourceDefinition, settings: CollectorSettings) -> Arc<Collector> {
+    let pipeline = Arc::new(Pipeline { sources: vec![Arc::new(source)], ..Pipeline::default() });
+    // Not on a whole millisecond: records carry no more.
+    let clock = Arc::new(ManualClock::at(NOW + 999));
+    Arc::new(Collector::new(CollectorComponents { log, pipeline, clock }, settings))
+}
+
 /// A collector that listens.
 pub struct Server {
     pub log: Arc<FakeLog>,
@@ -42,16 +50,13 @@ impl Server {
 
     pub async fn start_for(source: SourceDefinition, settings: CollectorSettings) -> Self {
         let log = Arc::new(FakeLog::default());
-        let pipeline = Arc::new(Pipeline { sources: vec![Arc::new(source)], ..Pipeline::default() });
-        // Not on a whole millisecond: records carry no more.
-        let clock = Arc::new(ManualClock::at(NOW + 999));
-        let collector = Collector::new(CollectorComponents { log: log.clone(), pipeline, clock }, settings);
+        let collector = collector_of(log.clone(), source, settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move {
-            let app = router(Arc::new(collector));
+            let app = router(collector);
             axum::serve(listener, app).with_graceful_shutdown(stopped).await.unwrap();
         });
         Self { log, stop, tasks, address }

@@ -104,7 +104,7 @@ async fn every_failure_is_a_problem() {
     check_problem(served.post_sql("SELECT 1").await, 400);
     check_problem(served.post_sql(r#"{"sql": "SELECT 1", "format": "csv"}"#).await, 400);
     let large = check_problem(served.post_sql("x".repeat(1_000_000)).await, 413);
-    assert_eq!(large["detail"], json!("the body has more than 98304 bytes"));
+    assert_eq!(large["detail"], json!("the body is larger than 98304 bytes"));
     let unpublished = check_problem(served.get("/v1/views/totals/rows?version=1").await, 404);
     assert_eq!(unpublished["hint"], json!("there is no version yet"));
     check_problem(served.get("/v1/views/by_page/rows?after=zz").await, 400);

@@ -4,6 +4,7 @@ mod fuzz;
 mod http;
 mod pinning;
 mod publication;
+mod refusals;
 mod rows;
 mod spans;
 mod sql;

@@ -169,7 +169,7 @@ async fn a_view_that_nothing_covers_yet_is_being_built() {
     world.own(1).await;
     assert!(!check(&world, "by_page").await.stale);
     let error = world.rows("totals", &[]).await.unwrap_err();
-    assert_eq!((error.problem().status, error.problem().retry_after), (503, Some(1)));
+    assert_eq!((error.problem().status().as_u16(), error.problem().retry_after_seconds()), (503, Some(1)));
     assert!(world.gateway.readiness().await.ready);
     world.publish("totals", &[1, 0]).await;
     check(&world, "totals").await;
@@ -195,7 +195,10 @@ async fn one_version_can_be_asked_for_by_its_number() {
     check_against_fold(&world, &answer);
     assert_eq!((answer.envelope.version, offsets(&answer.envelope.head)), (Some(first), vec![1, 0]));
     let error = world.rows("by_page", &[("version", "99")]).await.unwrap_err();
-    assert_eq!((error.problem().status, error.problem().known), (404, vec!["2".to_owned(), "1".to_owned()]));
+    assert_eq!(
+        (error.problem().status().as_u16(), error.problem().known().to_vec()),
+        (404, vec!["2".to_owned(), "1".to_owned()])
+    );
 }
 
 #[tokio::test]
