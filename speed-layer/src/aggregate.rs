@@ -1,62 +1,31 @@
 //! Micro-batch to states: good rows, copies removed, one execution per view for all partitions and stretches.
 //!
 //! In: chunks (decoded records of one partition each, from where they follow). Out: per partition the runs to append.
-//! Guarantee: what a run counts depends on the log alone: stretches, verdicts on copies and states are pure functions
+//! Guarantee: what a run counts depends on the log alone: stretches, the classes of records and states are pure functions
 //! of the records and of the copies that lie before them. A view whose plan fails is left out of the runs of this
 //! batch, which then do not cover it; the other views go on.
-//! Not here: decoding (`event-log`), where chunks come from (`read.rs`), writing (`append.rs`).
-//! Why one extra key: `_run` numbers the stretches of the whole batch, so it stands for partition and stretch at once.
+//! Not here: decoding (`records`), where chunks come from (`read.rs`), plans (`plans.rs`), writing (`append.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray, Int32Array, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use positions::{CopyWindow, Counters, EventKey, Offset, Run, RunView, Stretch, TimestampMicros, split_at_borders};
 use records::decode;
 use serving_layer::BlobKey;
 use tracing::error;
-use views::{Compiled, DefinitionError, SourceDefinition, ViewDefinition};
+use views::SourceDefinition;
 
-use crate::SpeedError;
-use crate::append::Append;
+use crate::chunk::Chunk;
+use crate::columns::{column, typed};
 use crate::context::Context;
-use crate::metrics;
-use crate::read::Chunk;
-
-/// The extra key: which run of the batch a row belongs to.
-const RUN: &str = "_run";
-
-/// The plans of one view, compiled once.
-#[derive(Debug)]
-pub(crate) struct ViewPlans {
-    pub definition: Arc<ViewDefinition>,
-    /// Events and `_run` to states by `_run`.
-    state: Compiled,
-    /// States to states.
-    pub merge: Compiled,
-}
-
-impl ViewPlans {
-    /// The plans of a view, compiled unless another worker of the process did so.
-    ///
-    /// # Errors
-    /// [`SpeedError::View`]: the view cannot be kept in realtime.
-    pub async fn compile(definition: Arc<ViewDefinition>) -> Result<Self, SpeedError> {
-        let failed = |error| view_error(&definition, error);
-        let state = definition.plans.compile_states_by(run_field()).await.map_err(failed)?;
-        let merge = definition.plans.compile_merge().await.map_err(failed)?;
-        Ok(Self { definition: definition.clone(), state, merge })
-    }
-}
-
-/// Names a view in an error of its plan.
-pub(crate) fn view_error(view: &ViewDefinition, error: DefinitionError) -> SpeedError {
-    SpeedError::View { view: view.name.to_string(), error }
-}
+use crate::pending::PendingRuns;
+use crate::plans::{RUN, ViewPlans, run_field, view_error};
+use crate::{SpeedError, metrics};
 
 /// A run without its states.
 struct Outline {
@@ -65,46 +34,48 @@ struct Outline {
     counters: Counters,
 }
 
-/// What a chunk is judged against.
-pub(crate) struct Judge<'a> {
-    /// Published cuts of the partition: borders beside grid and gaps.
+/// What is known of a chunk's partition beside its records.
+pub(crate) struct Surroundings<'a> {
+    /// Published cuts: borders beside grid and gaps.
     pub cuts: BTreeSet<Offset>,
-    /// The copies before the chunk; afterwards those before its end.
+    /// The copies that count before the chunk; afterwards those that count before its end.
     pub copies: &'a mut CopyWindow,
     /// Declared holes, `[from, to)`.
     pub holes: Vec<(Offset, Offset)>,
 }
 
-/// Computes the runs of a micro-batch: one [`Append`] per chunk that holds records, with the place of its chunk.
+/// Computes the runs of a micro-batch, for each chunk that holds records, with the place of the chunk.
+///
+/// `surroundings`: one per chunk.
 ///
 /// # Errors
-/// A defect of decoding; nothing was observed then.
+/// A defect of decoding. Some copies may have been observed: the partitions must start again from the stores.
 pub(crate) async fn aggregate(
     context: &Context,
     chunks: &[Chunk],
-    judges: &mut [Judge<'_>],
-) -> Result<Vec<(usize, Append)>, SpeedError> {
+    surroundings: &mut [Surroundings<'_>],
+) -> Result<Vec<(usize, PendingRuns)>, SpeedError> {
     let source = &context.components.source;
     let schema = input_schema(source);
     let (mut outlines, mut batches) = (Vec::new(), Vec::new());
-    for (place, (chunk, judge)) in chunks.iter().zip(judges).enumerate() {
+    for (place, (chunk, around)) in chunks.iter().zip(surroundings).enumerate() {
         let first_run = outlines.len();
-        let (mask, mut found) = outline_runs(source, place, chunk, judge)?;
+        let (mask, mut found) = outline_runs(source, place, chunk, around)?;
         let batch = events_of(chunk, &schema, first_run, &found)?;
         batches.push(filter_record_batch(&batch, &mask)?);
         outlines.append(&mut found);
     }
-    let mut appends = empty_appends(context, &outlines);
+    let mut pending = empty_runs(context, &outlines);
     for plans in &context.plans {
         match states_by_run(plans, &batches, outlines.len()).await {
-            Ok(states) => add_states(plans, states, &mut appends)?,
+            Ok(states) => add_states(plans, states, &mut pending)?,
             Err(error) => {
                 metrics::count_view_failures(&plans.definition.name, 1);
                 error!(%error, "a view fails on this micro-batch: its realtime part ends here until the next batch version");
             }
         }
     }
-    Ok(join_by_chunk(&outlines, appends))
+    Ok(join_by_chunk(&outlines, pending))
 }
 
 /// The columns that state plans read: those of the source's events, then `_run`.
@@ -112,44 +83,40 @@ fn input_schema(source: &SourceDefinition) -> SchemaRef {
     Arc::new(Schema::new(source.events.fields().iter().cloned().chain([run_field()]).collect::<Vec<_>>()))
 }
 
-fn run_field() -> FieldRef {
-    Arc::new(Field::new(RUN, DataType::Int32, false))
-}
-
-/// Which rows count (good, and no copy), and the runs they fall into with their counters.
+/// Which rows are fresh (good, and no copy), and the runs they fall into with their counters.
 fn outline_runs(
     source: &SourceDefinition,
     place: usize,
     chunk: &Chunk,
-    judge: &mut Judge<'_>,
+    around: &mut Surroundings<'_>,
 ) -> Result<(BooleanArray, Vec<Outline>), SpeedError> {
-    let columns = VerdictColumns::of(&chunk.rows)?;
-    let stretches = split_at_borders(chunk.from, &chunk.marks, &source.border, &judge.cuts);
+    let columns = ClassColumns::of(&chunk.rows)?;
+    let stretches = split_at_borders(chunk.from, &chunk.marks, &source.border, &around.cuts);
     let mut running_max = chunk.from.max_timestamp;
-    let mut counts = Vec::with_capacity(chunk.marks.len());
+    let mut is_fresh = Vec::with_capacity(chunk.marks.len());
     let mut outlines = Vec::with_capacity(stretches.len());
     for stretch in stretches {
         let mut counters = Counters { rows: (stretch.last - stretch.first) as u64, ..Counters::default() };
-        counters.holes = holes_between(&judge.holes, stretch.from.offset, stretch.to.offset);
+        counters.holes = holes_between(&around.holes, stretch.from.offset, stretch.to.offset);
         for (row, mark) in chunk.marks.iter().enumerate().take(stretch.last).skip(stretch.first) {
             running_max = positions::running_max(running_max, mark.timestamp);
-            let verdict = columns.judge(row, running_max, judge.copies, source);
-            verdict.count(&mut counters);
-            counts.push(matches!(verdict, Verdict::Counts { .. }));
+            let class = columns.classify(row, running_max, around.copies, source);
+            class.count(&mut counters);
+            is_fresh.push(matches!(class, RecordClass::Fresh { .. }));
         }
         outlines.push(Outline { chunk: place, stretch, counters });
     }
-    Ok((BooleanArray::from(counts), outlines))
+    Ok((BooleanArray::from(is_fresh), outlines))
 }
 
-/// What is thought of one record.
-enum Verdict {
+/// What one record is. Only fresh ones are aggregated.
+enum RecordClass {
     Rejected,
     Copy { is_late: bool },
-    Counts { is_late: bool },
+    Fresh { is_late: bool },
 }
 
-impl Verdict {
+impl RecordClass {
     fn count(&self, counters: &mut Counters) {
         match self {
             Self::Rejected => counters.rejected += 1,
@@ -157,19 +124,19 @@ impl Verdict {
                 counters.copies += 1;
                 counters.late += u64::from(*is_late);
             }
-            Self::Counts { is_late } => counters.late += u64::from(*is_late),
+            Self::Fresh { is_late } => counters.late += u64::from(*is_late),
         }
     }
 }
 
-/// The columns of decoded rows that a verdict depends on.
-struct VerdictColumns<'a> {
+/// The columns of decoded rows that the class of a record depends on.
+struct ClassColumns<'a> {
     error: &'a dyn Array,
     late: &'a BooleanArray,
     keys: Vec<Option<EventKey>>,
 }
 
-impl<'a> VerdictColumns<'a> {
+impl<'a> ClassColumns<'a> {
     fn of(rows: &'a RecordBatch) -> Result<Self, SpeedError> {
         Ok(Self {
             error: column(rows, decode::column::ERROR)?,
@@ -178,30 +145,23 @@ impl<'a> VerdictColumns<'a> {
         })
     }
 
-    fn judge(&self, row: usize, now: TimestampMicros, copies: &mut CopyWindow, source: &SourceDefinition) -> Verdict {
+    fn classify(
+        &self,
+        row: usize,
+        now: TimestampMicros,
+        copies: &mut CopyWindow,
+        source: &SourceDefinition,
+    ) -> RecordClass {
         if self.error.is_valid(row) {
-            return Verdict::Rejected;
+            return RecordClass::Rejected;
         }
         let is_late = self.late.is_valid(row) && self.late.value(row);
         if copies.observe(self.keys[row], now, source.horizon) {
-            Verdict::Copy { is_late }
+            RecordClass::Copy { is_late }
         } else {
-            Verdict::Counts { is_late }
+            RecordClass::Fresh { is_late }
         }
     }
-}
-
-/// A column by name.
-pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, ArrowError> {
-    let found = rows.column_by_name(name).map(|column| column.as_ref());
-    found.ok_or_else(|| ArrowError::SchemaError(format!("column {name} is missing")))
-}
-
-/// A column by name, of a known type.
-pub(crate) fn typed<'a, T: 'static>(rows: &'a RecordBatch, name: &str) -> Result<&'a T, ArrowError> {
-    let found = column(rows, name)?;
-    let wrong = || ArrowError::SchemaError(format!("column {name} is of type {}", found.data_type()));
-    found.as_any().downcast_ref().ok_or_else(wrong)
 }
 
 fn holes_between(holes: &[(Offset, Offset)], from: Offset, to: Offset) -> u64 {
@@ -228,7 +188,7 @@ fn events_of(
     Ok(RecordBatch::try_new(schema.clone(), columns)?)
 }
 
-fn empty_appends(context: &Context, outlines: &[Outline]) -> Vec<Append> {
+fn empty_runs(context: &Context, outlines: &[Outline]) -> Vec<PendingRuns> {
     let run = |outline: &Outline| Run {
         id: context.draw_run_id(),
         from: outline.stretch.from,
@@ -237,7 +197,7 @@ fn empty_appends(context: &Context, outlines: &[Outline]) -> Vec<Append> {
         counters: outline.counters,
         starts_at_border: outline.stretch.starts_at_border,
     };
-    outlines.iter().map(|outline| Append::new(run(outline))).collect()
+    outlines.iter().map(|outline| PendingRuns::new(run(outline))).collect()
 }
 
 /// Runs the state plan once and hands its rows out to the runs: one batch each, without `_run`.
@@ -267,25 +227,25 @@ async fn states_by_run(
 fn add_states(
     plans: &ViewPlans,
     mut states: BTreeMap<usize, RecordBatch>,
-    appends: &mut [Append],
+    pending: &mut [PendingRuns],
 ) -> Result<(), SpeedError> {
     let view = plans.definition.hash;
-    for (place, append) in appends.iter_mut().enumerate() {
-        let Some(run) = append.runs.first_mut() else { continue };
+    for (place, pending) in pending.iter_mut().enumerate() {
+        let Some(run) = pending.runs.first_mut() else { continue };
         let states = states.remove(&place);
         let rows = states.as_ref().map_or(0, |states| states.num_rows() as u64);
         run.views.push(RunView { view, rows });
         if let Some(states) = states {
-            append.blobs.push((BlobKey { run: run.id, view }, serving_layer::blob::encode(&[states])?));
+            pending.blobs.push((BlobKey { run: run.id, view }, serving_layer::blob::encode(&[states])?));
         }
     }
     Ok(())
 }
 
-fn join_by_chunk(outlines: &[Outline], appends: Vec<Append>) -> Vec<(usize, Append)> {
-    let mut joined: BTreeMap<usize, Append> = BTreeMap::new();
-    for (outline, append) in outlines.iter().zip(appends) {
-        joined.entry(outline.chunk).or_default().extend(append);
+fn join_by_chunk(outlines: &[Outline], pending: Vec<PendingRuns>) -> Vec<(usize, PendingRuns)> {
+    let mut joined: BTreeMap<usize, PendingRuns> = BTreeMap::new();
+    for (outline, next) in outlines.iter().zip(pending) {
+        joined.entry(outline.chunk).or_default().extend(next);
     }
     joined.into_iter().collect()
 }

@@ -1,49 +1,19 @@
 //! Appending: blobs first, then one swap of the index that names them.
 //!
-//! Guarantee: the runs of an [`Append`] become visible together, exactly once, or not at all. A crash between blobs and
+//! Guarantee: the pending runs of a partition become visible together, exactly once, or not at all. A crash between blobs and
 //! swap leaves blobs that expire by themselves; a lost reply is recognised by the run ids on the next attempt.
-//! Not here: what to do after a failure (`run.rs`).
+//! Not here: what follows from a failure (`policy.rs`).
 
-use bytes::Bytes;
-use positions::{DefinitionNumber, Index, IndexRefusal, IndexStamp, PartitionId, Run, TimestampMicros};
-use serving_layer::BlobKey;
+use positions::{DefinitionNumber, Index, IndexRefusal, IndexStamp, PartitionId, Run};
 
 use crate::context::Context;
 use crate::index::change_index;
 use crate::partition::Running;
+use crate::pending::PendingRuns;
 use crate::{SpeedError, metrics};
 
-/// Blobs are written again at most this often within one attempt: they expired before the swap.
+/// How often one attempt writes the blobs: they may expire before the swap.
 const MAX_WRITES: usize = 2;
-
-/// Runs that follow each other, with their blobs.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Append {
-    /// In offset order; each starts where the one before it ends.
-    pub runs: Vec<Run>,
-    /// The states of the runs; none for a view without rows.
-    pub blobs: Vec<(BlobKey, Bytes)>,
-    /// When the log held nothing that was not read, if that is known.
-    as_of: Option<TimestampMicros>,
-    is_written: bool,
-}
-
-impl Append {
-    pub fn new(run: Run) -> Self {
-        Self { runs: vec![run], ..Self::default() }
-    }
-
-    /// Says at which instant the log held nothing that does not stand here or before, if that is known.
-    pub fn known_at(self, as_of: Option<TimestampMicros>) -> Self {
-        Self { as_of, ..self }
-    }
-
-    /// Adds what follows.
-    pub fn extend(&mut self, next: Self) {
-        self.runs.extend(next.runs);
-        self.blobs.extend(next.blobs);
-    }
-}
 
 /// Stores the pending runs of a partition, if there are any.
 ///
@@ -75,7 +45,7 @@ pub(crate) async fn append_pending(
     Err(SpeedError::Contended { partition })
 }
 
-async fn write_blobs(context: &Context, partition: PartitionId, pending: &Append) -> Result<(), SpeedError> {
+async fn write_blobs(context: &Context, partition: PartitionId, pending: &PendingRuns) -> Result<(), SpeedError> {
     let (key, time_to_live) = (context.key(partition), context.settings.blob_time_to_live);
     Ok(context.components.store.put_blobs(&key, pending.blobs.clone(), time_to_live).await?)
 }
@@ -85,7 +55,7 @@ fn append_all(
     index: &Index,
     stamp: IndexStamp,
     definitions: DefinitionNumber,
-    pending: &Append,
+    pending: &PendingRuns,
 ) -> Result<Index, IndexRefusal> {
     let as_of = pending.as_of.unwrap_or(index.as_of).max(index.as_of);
     pending.runs.iter().try_fold(index.clone(), |index, run| index.append(stamp, definitions, run.clone(), as_of))

@@ -44,15 +44,17 @@ pub struct SpeedView {
 pub struct SpeedSettings {
     /// The consumer group that shares the partitions out; `None`: this worker reads all of them.
     pub group: Option<String>,
-    /// How long a micro-batch collects.
+    /// Longest wait for a record: how often an idle worker looks whether anything is due.
     pub tick: Duration,
+    /// Shortest time between two runs of a worker that keeps up: what comes meanwhile becomes one run. At most the tick.
+    pub linger: Duration,
     /// A micro-batch ends after this many records.
     pub max_records: usize,
     /// A micro-batch ends after this many payload bytes.
     pub max_bytes: usize,
     /// This many runs of one size are merged into one.
     pub merge_fan_in: usize,
-    /// Merges of one partition per tick.
+    /// Most merges of one partition in one turn.
     pub merges_per_tick: usize,
     /// A blob that no index names yet expires after this.
     pub blob_time_to_live: Duration,
@@ -62,7 +64,7 @@ pub struct SpeedSettings {
     pub courtesy: Duration,
     /// How often published versions (and, without a group, partitions) are looked up.
     pub refresh: Duration,
-    /// Of how many newest versions per view the cuts are known.
+    /// How many of the newest versions of each view are looked at for their cuts.
     pub retained_versions: usize,
     /// An index without new runs is marked as still right this often.
     pub touch: Duration,
@@ -79,6 +81,7 @@ impl Default for SpeedSettings {
         Self {
             group: None,
             tick: Duration::from_millis(200),
+            linger: Duration::from_millis(50),
             max_records: 50_000,
             max_bytes: 16 * 1024 * 1024,
             merge_fan_in: 8,

@@ -5,14 +5,14 @@ use datafusion::prelude::SessionContext;
 use positions::{IndexStamp, PartitionId, RunId, TimestampMicros};
 use serving_layer::PartitionKey;
 
-use crate::aggregate::ViewPlans;
+use crate::plans::ViewPlans;
 use crate::{SpeedComponents, SpeedError, SpeedSettings};
 
-/// How many files of the master dataset are read at a time. A start reads little of each of many small ones: what it waits
-/// for is their latency, which no number of cores shortens.
+/// How many files of the master dataset are read at a time. A start reads a little of many small files: it waits for their
+/// latency, which no number of cores shortens.
 const FILES_AT_ONCE: usize = 16;
 
-/// The surroundings of a step.
+/// Shared by all steps of a worker.
 pub(crate) struct Context {
     pub components: SpeedComponents,
     pub settings: SpeedSettings,

@@ -39,7 +39,7 @@ impl PublishedCuts {
         Self { views: views.iter().map(unknown).collect() }
     }
 
-    /// Looks up the newest `retained` versions of each view, beside what is known: [`Self::note`] takes them in.
+    /// Looks up the newest `retained` versions of each view, without borrowing the cuts: [`Self::note`] takes them in.
     pub fn look_up(
         &self,
         views: &[SpeedView],

@@ -35,20 +35,30 @@ pub enum SpeedError {
         refusal: IndexRefusal,
     },
     /// The realtime store has lost the index or a blob: start the partition again from the least serving cut.
-    #[error("partition {partition}: the realtime store has lost {what}")]
+    #[error("partition {partition}: the realtime store has lost {part}")]
     Lost {
         /// The partition.
         partition: PartitionId,
         /// What is gone.
-        what: &'static str,
+        part: StoredPart,
     },
-    /// A swap was lost to other writers again and again: try again later.
+    /// The realtime store holds bytes that cannot be read: replace them as if they were gone.
+    #[error("partition {partition}: {part} cannot be read: {error}")]
+    Unreadable {
+        /// The partition.
+        partition: PartitionId,
+        /// What cannot be read.
+        part: StoredPart,
+        /// Why not.
+        error: ServingError,
+    },
+    /// Other writers won the swap again and again: try again later.
     #[error("partition {partition}: the index kept changing")]
     Contended {
         /// The partition.
         partition: PartitionId,
     },
-    /// Records are in the log no more and in the master dataset not yet: wait for the archive.
+    /// Records have left the log and are not in the master dataset yet: wait for the archive.
     #[error("partition {partition}: records from offset {from} have expired and are not archived up to {to}")]
     NotArchived {
         /// The partition.
@@ -66,7 +76,33 @@ pub enum SpeedError {
     Engine(#[from] datafusion::error::DataFusionError),
 }
 
+/// What the realtime store keeps of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredPart {
+    /// The index: a partition that starts again finds out by itself that it is gone.
+    Index,
+    /// A blob that the index names: the index must be replaced, since it promises what is not there.
+    Blob,
+}
+
+impl std::fmt::Display for StoredPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Index => "the index",
+            Self::Blob => "a blob",
+        })
+    }
+}
+
 impl SpeedError {
+    /// An error of reading `part`: damaged bytes are the partition's, everything else is the store's.
+    pub(crate) fn of_stored(partition: PartitionId, part: StoredPart, error: ServingError) -> Self {
+        match error {
+            ServingError::Corrupt { .. } => Self::Unreadable { partition, part, error },
+            error => Self::Serving(error),
+        }
+    }
+
     /// Whether the source must stop until an operator has acted: going on would mix two topics, or fail for ever.
     pub fn is_fatal(&self) -> bool {
         matches!(

@@ -7,10 +7,10 @@
 use positions::{Index, IndexRefusal, IndexStamp, PartitionId};
 use serving_layer::Swap;
 
-use crate::SpeedError;
 use crate::context::Context;
+use crate::{SpeedError, StoredPart};
 
-/// Swaps lost in a row before a step gives up until its next turn.
+/// How many swaps in a row may be lost before a step gives up until the next turn.
 const MAX_SWAPS: usize = 8;
 
 /// Replaces `index` by what `decide` makes of it, here and in the store.
@@ -19,8 +19,8 @@ const MAX_SWAPS: usize = 8;
 /// Returns false where the store misses blobs that the new index names: write them again.
 ///
 /// # Errors
-/// [`SpeedError::Refused`]: the rule does not allow the change; [`SpeedError::Lost`]: there is no index any more;
-/// [`SpeedError::Contended`] and store errors: try again later.
+/// [`SpeedError::Refused`]: the rule does not allow the change; [`SpeedError::Lost`], [`SpeedError::Unreadable`]: there is
+/// no index that could be changed; [`SpeedError::Contended`] and store errors: try again later.
 pub(crate) async fn change_index(
     context: &Context,
     partition: PartitionId,
@@ -36,13 +36,14 @@ pub(crate) async fn change_index(
             return Ok(true);
         }
         let grace = context.settings.grace;
-        match context.components.store.swap_index(&key, Some(index.stamp), &next, grace).await? {
+        let swapped = context.components.store.swap_index(&key, Some(index.stamp), &next, grace).await;
+        match swapped.map_err(|error| SpeedError::of_stored(partition, StoredPart::Index, error))? {
             Swap::Done => {
                 *index = next;
                 return Ok(true);
             }
             Swap::Lost(Some(found)) => *index = found,
-            Swap::Lost(None) => return Err(SpeedError::Lost { partition, what: "the index" }),
+            Swap::Lost(None) => return Err(SpeedError::Lost { partition, part: StoredPart::Index }),
             Swap::MissingBlobs(_) => return Ok(false),
         }
     }

@@ -12,11 +12,15 @@
 //! Guarantee: the runs of a partition tile from a published cut to the head, each a pure function of the log between
 //! its ends; whatever is killed, paused, doubled or wiped, no record is counted twice or left out. A worker keeps
 //! nothing that is not in a store or recomputable, so it can be dropped at any await.
+//! Files depend on each other in one direction: values (`chunk.rs`, `pending.rs`, `partition.rs`), steps, `ownership.rs` and
+//! `turn.rs`, `worker.rs`, `run.rs`.
 //! Not here: what may happen to an index (`positions::Index`), how stores keep it (`serving-layer`), answers
 //! (`query-gateway`).
 
 mod aggregate;
 mod append;
+mod chunk;
+mod columns;
 mod config;
 mod context;
 mod cuts;
@@ -26,13 +30,18 @@ mod index;
 mod lookup;
 mod merge;
 mod metrics;
+mod ownership;
 mod partition;
+mod pending;
+mod plans;
+mod policy;
 mod prime;
 mod read;
 pub mod run;
 mod start;
 mod touch;
+mod turn;
 mod worker;
 
 pub use config::{SpeedComponents, SpeedSettings, SpeedView};
-pub use error::SpeedError;
+pub use error::{SpeedError, StoredPart};

@@ -1,8 +1,8 @@
 //! Looking into stores and log for what others changed: published versions, new partitions.
 //!
-//! In: what is known. Out: what is to be known, all of it or an error.
+//! In: the cuts known so far. Out: the newest versions and partitions, all of them or an error.
 //! Guarantee: borrows nothing from the worker, so that it can be done beside its work, however long the store takes.
-//! Not here: when it is due and what follows from it (`worker.rs`).
+//! Not here: when it is due and what follows from it (`ownership.rs`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -9,14 +9,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use positions::{DefinitionHash, Index, IndexRefusal, Offset, PartitionId, Run, RunId, RunView};
-use serving_layer::{BlobKey, ServingError, blob};
+use serving_layer::{BlobKey, blob};
 use tracing::debug;
 
-use crate::aggregate::{ViewPlans, view_error};
 use crate::context::Context;
 use crate::index::change_index;
 use crate::partition::Running;
-use crate::{SpeedError, metrics};
+use crate::plans::{ViewPlans, view_error};
+use crate::{SpeedError, StoredPart, metrics};
 
 /// Merges once, if there is something to merge; returns whether the index was changed.
 ///
@@ -50,7 +50,8 @@ pub(crate) async fn merge_once(
     }
 }
 
-/// Runs of views that are not ours (any more) cannot be merged without losing them: only what lies behind is considered.
+/// Runs of views that this worker does not know cannot be merged without losing them: only what follows the last such run
+/// is considered.
 fn pick(context: &Context, runs: &[Run], cuts: &BTreeSet<Offset>) -> Option<Range<usize>> {
     let is_known = |held: &RunView| context.plans.iter().any(|plans| plans.definition.hash == held.view);
     let first = runs.iter().rposition(|run| !run.views.iter().all(is_known)).map_or(0, |last| last + 1);
@@ -77,7 +78,7 @@ async fn merge_runs(
     let mut blobs = Vec::with_capacity(first.views.len());
     for view in first.views.iter().map(|held| held.view) {
         let Some(found) = fetch(context, partition, running, parts, view).await? else { return Ok(None) };
-        let (rows, bytes) = merge_states(plans_of(context, view), found).await?;
+        let (rows, bytes) = merge_states(partition, plans_of(context, view), found).await?;
         merged.views.push(RunView { view, rows });
         blobs.extend(bytes.map(|bytes| (BlobKey { run: merged.id, view }, bytes)));
     }
@@ -89,7 +90,7 @@ fn plans_of(context: &Context, view: DefinitionHash) -> &ViewPlans {
     found.expect("only runs whose views are all known were picked")
 }
 
-/// The blobs of a view. One that is gone is looked at twice: perhaps another worker has merged the runs.
+/// The blobs of a view. Where one is gone the index is read again: another worker may have merged the runs.
 async fn fetch(
     context: &Context,
     partition: PartitionId,
@@ -100,26 +101,32 @@ async fn fetch(
     let key = context.key(partition);
     let filled = parts.iter().filter(|run| run.rows_of(view).is_some_and(|rows| rows > 0));
     let keys: Vec<BlobKey> = filled.map(|run| BlobKey { run: run.id, view }).collect();
-    let found = context.components.store.get_blobs(&key, &keys).await?;
+    let unreadable = |part| move |error| SpeedError::of_stored(partition, part, error);
+    let found = context.components.store.get_blobs(&key, &keys).await.map_err(unreadable(StoredPart::Blob))?;
     let found: Option<Vec<Bytes>> = found.into_iter().collect();
     if found.is_some() {
         return Ok(found);
     }
-    let stored = context.components.store.read_index(&key).await?;
-    match stored.ok_or(SpeedError::Lost { partition, what: "the index" })? {
+    let stored = context.components.store.read_index(&key).await.map_err(unreadable(StoredPart::Index))?;
+    match stored.ok_or(SpeedError::Lost { partition, part: StoredPart::Index })? {
         stored if stored.stamp != running.index.stamp => {
             running.index = stored;
             Ok(None)
         }
-        _ => Err(SpeedError::Lost { partition, what: "a blob" }),
+        _ => Err(SpeedError::Lost { partition, part: StoredPart::Blob }),
     }
 }
 
-async fn merge_states(plans: &ViewPlans, found: Vec<Bytes>) -> Result<(u64, Option<Bytes>), SpeedError> {
+async fn merge_states(
+    partition: PartitionId,
+    plans: &ViewPlans,
+    found: Vec<Bytes>,
+) -> Result<(u64, Option<Bytes>), SpeedError> {
     let view = &plans.definition;
     let mut states = Vec::with_capacity(found.len());
     for bytes in &found {
-        states.extend(blob::decode(bytes, &view.states)?);
+        let decoded = blob::decode(bytes, &view.states);
+        states.extend(decoded.map_err(|error| SpeedError::of_stored(partition, StoredPart::Blob, error))?);
     }
     if states.is_empty() {
         return Ok((0, None));
@@ -129,9 +136,4 @@ async fn merge_states(plans: &ViewPlans, found: Vec<Bytes>) -> Result<(u64, Opti
     let merged = arrow::compute::concat_batches(&plans.merge.output_schema(), &merged)?;
     let merged = arrow::record_batch::RecordBatch::try_new(view.states.clone(), merged.columns().to_vec())?;
     Ok((rows, (rows > 0).then(|| blob::encode(&[merged])).transpose()?))
-}
-
-/// Whether an error means that a stored blob cannot be read: it is replaced like one that is gone.
-pub(crate) fn is_broken_blob(error: &SpeedError) -> bool {
-    matches!(error, SpeedError::Serving(ServingError::Corrupt { .. }))
 }

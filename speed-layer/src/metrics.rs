@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics::{counter, histogram};
 use positions::{SourceName, ViewName};
 
-/// Records that stand in appended runs.
+/// Records in appended runs.
 pub(crate) const RECORDS: &str = "twofold_speed_records_total";
 /// Rejected records among them.
 pub(crate) const REJECTED: &str = "twofold_speed_rejected_total";
@@ -30,7 +30,7 @@ const VIEW_FAILURES: &str = "twofold_speed_view_failures_total";
 /// From a poll's return to the last append of its records.
 const BATCH_SECONDS: &str = "twofold_speed_batch_seconds";
 
-/// Tells all counters once, at 0: a counter that appears with its first failure shows no rise to who watches it.
+/// Reports all counters once, at 0: a counter that first appears with its first failure shows no increase.
 pub(crate) fn announce<'a>(source: &SourceName, views: impl Iterator<Item = &'a ViewName>) {
     for name in [RECORDS, REJECTED, COPIES, LATE, RUNS, MERGES, DROPPED_RUNS, STARTS, FAILURES] {
         count(name, source, 0);

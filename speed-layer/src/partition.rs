@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use positions::{Backoff, CopyWindow, Index, Offset, PartitionId, Position, TimestampMicros};
 
-use crate::append::Append;
+use crate::pending::PendingRuns;
 
 /// A partition that this worker has been given.
 pub(crate) struct Partition {
     pub id: PartitionId,
     pub phase: Phase,
-    /// Published cuts were looked up since this partition waits to be started.
+    /// Published cuts have been looked up since this partition began to wait for its start.
     pub is_looked_up: bool,
     pub backoff: Attempts,
-    /// The realtime store had no room the last time: said once, not at every attempt.
+    /// The realtime store had no room at the last attempt: logged once, not each time.
     pub is_full: bool,
 }
 
@@ -21,8 +21,8 @@ pub(crate) struct Partition {
 pub(crate) enum Phase {
     /// Position and copies are not known yet.
     Starting {
-        /// The stored index names a blob that is gone: replace it.
-        is_broken: bool,
+        /// Whether the stored index may be gone on from; one that names a blob that is gone must be replaced.
+        keeps_index: bool,
     },
     /// Reading and appending.
     Running(Box<Running>),
@@ -37,13 +37,13 @@ pub(crate) struct Running {
     /// The events within the horizon before the last record that was read.
     pub copies: CopyWindow,
     /// What was read and computed, and does not stand in the store yet; nothing more is read before it does.
-    pub pending: Option<Append>,
+    pub pending: Option<PendingRuns>,
     /// Where the log is read from: the position, or the end of a declared hole behind it.
     pub read_from: Offset,
     /// Whether the consumer delivers this partition from `read_from` on, without interruption.
     pub is_sought: bool,
-    /// Everything that the log held at this instant was delivered to us; `None` before that was known once. A reader that
-    /// lags, or a log that does not answer, leaves it where it is.
+    /// Everything that the log held at this instant was delivered to us; `None` until that is known for the first time.
+    /// It stands still while the reader lags or the log does not answer.
     pub read_to_end_at: Option<TimestampMicros>,
     /// The instant for which we last marked the index in the store as right.
     pub marked_at: Option<TimestampMicros>,
@@ -84,7 +84,7 @@ impl Partition {
     pub fn new(id: PartitionId) -> Self {
         Self {
             id,
-            phase: Phase::Starting { is_broken: false },
+            phase: Phase::Starting { keeps_index: true },
             is_looked_up: false,
             backoff: Attempts::default(),
             is_full: false,
@@ -106,8 +106,8 @@ impl Partition {
     }
 
     /// Forgets everything local: the stores say where to go on.
-    pub fn restart(&mut self, is_broken: bool) {
-        self.phase = Phase::Starting { is_broken };
+    pub fn restart(&mut self, keeps_index: bool) {
+        self.phase = Phase::Starting { keeps_index };
         self.is_looked_up = false;
     }
 }

@@ -25,7 +25,7 @@ use records::master::MasterSnapshot;
 use views::{SourceDefinition, column};
 
 use crate::SpeedError;
-use crate::aggregate::typed;
+use crate::columns::typed;
 use crate::context::Context;
 
 /// Polls without a record before priming gives up until the next attempt.

@@ -2,35 +2,25 @@
 //!
 //! Guarantee: a chunk follows the position of its partition and skips nothing but offsets that no record has, or that the
 //! archive has declared lost. What neither log nor master dataset has yet is waited for.
-//! Not here: declaring holes (the archive alone), pauses between attempts (`run.rs`).
+//! Not here: declaring holes (the archive alone), pauses between attempts (`policy.rs`, `run.rs`).
 
 use std::collections::BTreeMap;
 
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use event_log::{EventLogError, Record};
-use positions::{Offset, PartitionId, Position, RecordMark};
+use positions::{Offset, PartitionId};
 use records::decode::{self, decode, raw_schema};
 use records::master::MasterSnapshot;
 use views::SourceDefinition;
 
 use crate::SpeedError;
+use crate::chunk::Chunk;
 use crate::context::Context;
 use crate::partition::{Partition, Running};
 use crate::prime::first_offset;
 
-/// Consecutive records of one partition, decoded.
-pub(crate) struct Chunk {
-    pub partition: PartitionId,
-    /// The position that the records follow.
-    pub from: Position,
-    /// One per record.
-    pub marks: Vec<RecordMark>,
-    /// One row per record, columns as in `records::decode::raw_schema`.
-    pub rows: RecordBatch,
-}
-
-/// Sorts polled records into chunks, leaving out what no owned partition waits for.
+/// Sorts polled records into chunks; records that no owned partition waits for are left out.
 ///
 /// # Errors
 /// A defect of decoding.
@@ -66,7 +56,7 @@ fn chunk_of(
 
 /// Reads on in the master dataset from the position of a partition whose log does not reach back that far.
 ///
-/// `None` once everything archived has been read: the partition then goes on with the log behind it.
+/// `None` once everything archived has been read: the partition then continues in the log.
 ///
 /// # Errors
 /// [`SpeedError::NotArchived`]: wait for the archive. Others: try again.

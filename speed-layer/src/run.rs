@@ -1,24 +1,30 @@
 //! The loop of a speed worker: the only place of this crate that waits.
 //!
 //! ```text
-//!  look up cuts -> start partitions -> poll -> decode, aggregate -> append -> merge, expire, touch --+
-//!  (beside the rest)   ^-----------------------------------------------------------------------------+
+//!  look up cuts -> start partitions -> poll -> decode, aggregate -> drop, append, merge, touch -> pause --+
+//!  (beside the rest)   ^---------------------------------------------------------------------------------+
 //! ```
+//!
+//! The poll is the wait: it ends with the first record, so a lone event is taken at once. What follows within one linger
+//! becomes the next run, so that a trickle does not make a run of each record. A worker that is behind does not pause. An
+//! idle one wakes once a tick, for what time alone makes due.
 //!
 //! Guarantee: whatever fails or is dropped half way, the stores say where to go on; nothing is counted twice.
 //! Errors that only an operator can mend end the worker of this source; all others are tried again with backoff.
 //! Why cuts are looked up beside the rest: realtime goes on while the object store is slow or silent.
-//! Not here: the steps themselves, each in its own file.
+//! Not here: the steps of a turn (`turn.rs`), how long to pause (`policy.rs`).
 
 use std::time::Duration;
 
 use event_log::{EventLogError, LogConsumer, Poll, PollLimit};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::context::Context;
 use crate::lookup::Lookup;
+use crate::policy::Pace;
 use crate::worker::Worker;
 use crate::{SpeedComponents, SpeedError, SpeedSettings, metrics};
 
@@ -34,13 +40,14 @@ pub async fn run(
 ) -> Result<(), SpeedError> {
     let source = components.source.name.clone();
     metrics::announce(&source, components.views.iter().map(|view| &view.definition.name));
-    let (tick, deadline) = (settings.tick, settings.shutdown_deadline);
+    let deadline = settings.shutdown_deadline;
+    let pauses = Pauses { tick: settings.tick, linger: settings.linger.min(settings.tick) };
     let mut worker = Worker::new(components, settings).await?;
     info!(%source, "speed worker started");
     let mut consumer: Option<Box<dyn LogConsumer>> = None;
     let mut lookups = JoinSet::new();
     while !shutdown.is_cancelled() {
-        let started = Instant::now();
+        let began = Instant::now();
         let polled = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
@@ -56,20 +63,37 @@ pub async fn run(
             warn!(%source, "micro-batch given up at shutdown, it is read again after the next start");
             break;
         };
-        let is_idle = outcome?.is_idle();
+        let pace = outcome?;
         metrics::time_batch(&source, polled_at.elapsed());
-        if is_idle {
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                () = sleep(tick.saturating_sub(started.elapsed())) => {}
-            }
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            () = pauses.keep(pace, began, polled_at) => {}
         }
     }
     info!(%source, "speed worker stopped");
     Ok(())
 }
 
-/// At most one at a time. Dropped, it is given up.
+/// How long a turn may be followed by nothing.
+struct Pauses {
+    tick: Duration,
+    /// No longer than the tick.
+    linger: Duration,
+}
+
+impl Pauses {
+    /// Waits until the next turn is due after one that began and whose poll returned at these instants.
+    async fn keep(&self, pace: Pace, began: Instant, polled_at: Instant) {
+        match pace {
+            // Log and store may both be in memory and never wait: others of the thread get their turn here.
+            Pace::AtOnce => yield_now().await,
+            Pace::Linger => sleep_until(polled_at + self.linger).await,
+            Pace::Tick => sleep_until(began + self.tick).await,
+        }
+    }
+}
+
+/// One at a time. Dropped, it is given up.
 type Lookups = JoinSet<Result<Lookup, SpeedError>>;
 
 /// Makes ready what is due, and polls.
@@ -80,7 +104,7 @@ async fn gather(
 ) -> Result<Option<Poll>, SpeedError> {
     look_up(worker, lookups).await?;
     if lookups.is_empty() {
-        worker.start_due().await?;
+        worker.ownership.start_due(&worker.context).await?;
     }
     if slot.is_none() {
         *slot = connect(worker).await?;
@@ -98,13 +122,13 @@ async fn gather(
 /// Waits for a look under way only where nothing else can go on.
 async fn look_up(worker: &mut Worker, lookups: &mut Lookups) -> Result<(), SpeedError> {
     if lookups.is_empty()
-        && let Some(lookup) = worker.next_lookup()
+        && let Some(lookup) = worker.ownership.next_lookup(&worker.context)
     {
         lookups.spawn(lookup);
     }
-    let ended = if worker.is_reading() { lookups.try_join_next() } else { lookups.join_next().await };
+    let ended = if worker.ownership.is_reading() { lookups.try_join_next() } else { lookups.join_next().await };
     match ended {
-        Some(Ok(found)) => worker.note_lookup(found),
+        Some(Ok(found)) => worker.ownership.note_lookup(&worker.context, found),
         // Nobody aborts it, so it panicked.
         Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
         None => Ok(()),
@@ -112,10 +136,8 @@ async fn look_up(worker: &mut Worker, lookups: &mut Lookups) -> Result<(), Speed
 }
 
 async fn connect(worker: &mut Worker) -> Result<Option<Box<dyn LogConsumer>>, SpeedError> {
-    let components = &worker.context().components;
-    let (log, topic, group) =
-        (components.log.clone(), components.source.topic.clone(), worker.context().settings.group.clone());
-    match log.consumer(&topic, group.as_deref()).await {
+    let Context { components, settings, .. } = &worker.context;
+    match components.log.consumer(&components.source.topic, settings.group.as_deref()).await {
         Ok(consumer) => Ok(Some(consumer)),
         Err(error) => {
             worker.note_log_error(error)?;
@@ -124,17 +146,20 @@ async fn connect(worker: &mut Worker) -> Result<Option<Box<dyn LogConsumer>>, Sp
     }
 }
 
+/// Waits for the first record, up to a tick; not at all where the master dataset has more.
 async fn poll(worker: &mut Worker, consumer: &mut dyn LogConsumer) -> Result<Poll, EventLogError> {
-    let settings = &worker.context().settings;
-    let limit = PollLimit { records: settings.max_records, bytes: settings.max_bytes, wait: settings.tick };
-    if let Some(starts) = worker.take_seek() {
+    let Worker { context, ownership, .. } = worker;
+    let settings = &context.settings;
+    let wait = if ownership.is_reading_archived(context.now()) { Duration::ZERO } else { settings.tick };
+    let limit = PollLimit { records: settings.max_records, bytes: settings.max_bytes, wait };
+    if let Some(starts) = ownership.take_seek() {
         consumer.seek(&starts).await?;
     }
     let polled = consumer.poll(limit).await;
-    worker.note_ends(consumer.take_ends());
+    ownership.note_ends(context.now(), consumer.take_ends());
     if polled.is_ok() {
         // For lag tools only: a failure here says nothing that the next poll does not say as well.
-        let _ = consumer.report_progress(&worker.progress()).await;
+        let _ = consumer.report_progress(&ownership.progress()).await;
     }
     polled
 }

@@ -19,7 +19,7 @@ use crate::partition::Running;
 use crate::prime::prime;
 use crate::{SpeedError, metrics};
 
-/// Starts a partition. `is_broken`: the stored index names a blob that is gone, so that a new one must replace it.
+/// Starts a partition. Without `keeps_index` the stored index is replaced, because it names a blob that is gone.
 ///
 /// # Errors
 /// Nothing was started: try again, unless the error is fatal.
@@ -27,12 +27,12 @@ pub(crate) async fn start(
     context: &Context,
     partition: PartitionId,
     cuts: &PublishedCuts,
-    is_broken: bool,
+    keeps_index: bool,
 ) -> Result<Running, SpeedError> {
     let stored = read_or_discard(context, partition).await?;
     check_definitions(context, partition, stored.as_ref())?;
     // An index of an earlier life of the topic says nothing about this one.
-    let index = stored.as_ref().filter(|index| !is_broken && index.head.incarnation >= cuts.incarnation());
+    let index = stored.as_ref().filter(|index| keeps_index && index.head.incarnation >= cuts.incarnation());
     let serving = cuts.serving(partition, index);
     let start = choose_start(index, &serving, Position::start(cuts.incarnation()));
     let position = start.position();
@@ -48,8 +48,8 @@ pub(crate) async fn start(
     Ok(Running::new(index, position, copies))
 }
 
-/// The record before the position must be the one that was read. Where none lies before it, the topic is known by what of
-/// it was archived: beside batch views of one topic an empty store must not be filled from another.
+/// The record before the position must be the one that was read. Where there is none, the archive tells which topic this
+/// is: an empty store must not be filled from one topic beside batch views of another.
 async fn check_topic(context: &Context, partition: PartitionId, position: Position) -> Result<(), SpeedError> {
     let (log, topic) = (context.components.log.as_ref(), context.components.source.topic.as_str());
     let archived = match position.fingerprint {
@@ -72,7 +72,7 @@ async fn archived_end(
     Ok(known.min_by_key(|(one, _)| *one != partition))
 }
 
-/// The stored index. One that cannot be read would stay so for ever: it is discarded, and counts as absent.
+/// The stored index. One that cannot be read will never be readable again: it is discarded and counts as absent.
 async fn read_or_discard(context: &Context, partition: PartitionId) -> Result<Option<Index>, SpeedError> {
     let (store, key) = (&context.components.store, context.key(partition));
     match store.read_index(&key).await {

@@ -1,7 +1,7 @@
 //! Touching: an index without new runs is marked as still right, so that readers see how fresh it is.
 //!
-//! Guarantee: the as-of instant is one at which the log had nothing behind the head. Writes are bounded by the interval. An
-//! idle partition whose index was lost is found out within it, too, whatever clock wrote the index before.
+//! Guarantee: at the as-of instant the log had nothing behind the head. There is at most one write per interval, and at
+//! least one, so that a lost index is noticed on an idle partition too, whatever clock wrote it last.
 
 use positions::{Index, PartitionId, TimestampMicros, micros};
 
@@ -21,7 +21,7 @@ pub(crate) async fn touch(
     as_of: TimestampMicros,
 ) -> Result<(), SpeedError> {
     let (definitions, head) = (context.components.definitions, running.position);
-    // What stands there may be by a clock that is ahead of ours: then it counts when we last marked it.
+    // The stored instant may come from a clock that is ahead of ours: then our own last mark counts.
     let marked_at = if running.index.as_of <= as_of { Some(running.index.as_of) } else { running.marked_at };
     let is_due = marked_at.is_none_or(|at| as_of.micros_since(at) >= micros(context.settings.touch));
     if !is_due && running.index.definitions == definitions {

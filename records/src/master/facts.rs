@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use positions::{Archived, Counters, Offset, PartitionId};
+use positions::{Archived, Counters, Hole, PartitionId};
 use serde::{Deserialize, Serialize};
 
 /// What a commit says about one partition.

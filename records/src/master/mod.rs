@@ -12,5 +12,6 @@ mod snapshot;
 
 pub use compaction::Compaction;
 pub use dataset::MasterDataset;
-pub use facts::{ArchivedPartition, Hole, MasterFacts};
+pub use facts::{ArchivedPartition, MasterFacts};
+pub use positions::Hole;
 pub use snapshot::MasterSnapshot;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::seeds::seeds;
 
+mod pace;
 mod system;
 
 use system::{Event, PARTITIONS, System};

@@ -85,6 +85,7 @@ pub(super) fn read_speed(section: Section<'_>) -> SpeedSettings {
     SpeedSettings {
         group: section.optional_text("group"),
         tick: section.duration("tick", MILLISECOND),
+        linger: section.duration("linger", NONE),
         max_records: section.length("max_records", 1..=MANY),
         max_bytes: section.memory_size("max_size"),
         merge_fan_in: section.length("merge_fan_in", 2..=1_000),

@@ -1,0 +1,20 @@
+//! Columns of decoded rows, by name and type.
+//!
+//! Guarantee: a column that is missing or of another type is an error that names it, never a panic.
+
+use arrow::array::Array;
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+
+/// The column called `name`.
+pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, ArrowError> {
+    let found = rows.column_by_name(name).map(|column| column.as_ref());
+    found.ok_or_else(|| ArrowError::SchemaError(format!("column {name} is missing")))
+}
+
+/// The column called `name` as an array of type `T`.
+pub(crate) fn typed<'a, T: 'static>(rows: &'a RecordBatch, name: &str) -> Result<&'a T, ArrowError> {
+    let found = column(rows, name)?;
+    let wrong = || ArrowError::SchemaError(format!("column {name} is of type {}", found.data_type()));
+    found.as_any().downcast_ref().ok_or_else(wrong)
+}
