@@ -10,7 +10,7 @@ use std::time::Duration;
 use positions::{SourceName, TimestampMicros, ViewName};
 use records::RecordsError;
 use records::master::{MasterDataset, MasterSnapshot};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -211,6 +211,8 @@ pub struct BatchComponents {
     pub requests: mpsc::Receiver<BatchRequest>,
     /// Written by the loop alone, read by `/v1/status`.
     pub status: watch::Sender<BatchStatus>,
+    /// One permit, held while a loop computes: loops that share it take turns, within the memory of one.
+    pub turn: Arc<Semaphore>,
 }
 
 /// What the batch loop has done so far.
@@ -235,7 +237,7 @@ pub async fn run_batch(
     settings: BatchSettings,
     shutdown: CancellationToken,
 ) -> Result<(), BatchError> {
-    let BatchComponents { parts, mut requests, status } = components;
+    let BatchComponents { parts, mut requests, status, turn } = components;
     metrics::announce_batch(&parts.pipeline);
     let mut failures = 0;
     let mut cleaned_at = parts.clock.now();
@@ -247,6 +249,7 @@ pub async fn run_batch(
             () = tokio::time::sleep(delay) => None,
         };
         let (mode, views) = request.as_ref().map_or((Mode::Incremental, None), |one| (one.mode, one.views.clone()));
+        let Some(Ok(_turn)) = shutdown.run_until_cancelled(turn.acquire()).await else { return Ok(()) };
         status.send_modify(|status| status.is_running = true);
         let round = run_round(&parts, mode, views.as_deref(), &settings.recompute);
         let Some(round) = shutdown.run_until_cancelled(round).await else { return Ok(()) };

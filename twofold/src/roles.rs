@@ -15,7 +15,7 @@ use records::master::MasterDataset;
 use serving_layer::{BatchViewStore, RealtimeStore};
 use speed_layer::{SpeedComponents, SpeedView};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use views::SourceDefinition;
 
 use crate::config::{Config, RealtimeSettings};
@@ -184,7 +184,7 @@ fn start_batch(
     supervisor: &mut Supervisor,
 ) -> watch::Receiver<BatchStatus> {
     let (status, receiver) = watch::channel(BatchStatus::default());
-    let components = BatchComponents { parts: batch_parts(parts), requests, status };
+    let components = BatchComponents { parts: batch_parts(parts), requests, status, turn: Arc::new(Semaphore::new(1)) };
     let batch = run_batch(components, parts.config.batch.clone(), supervisor.token(Stage::Batch));
     supervisor.start(Stage::Batch, "batch loop", async move {
         batch.await.map_err(|error| RoleError::Failed(anyhow!(error)))

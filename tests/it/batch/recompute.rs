@@ -12,7 +12,7 @@ use lake::Change;
 use positions::{Offset, PartitionId, ViewName};
 use rand::Rng;
 use records::RecordsError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::oracle::{Cell, Rows, by_page, counters, distinct, finished, hits_by_day};
@@ -282,7 +282,7 @@ async fn the_batch_loop_runs_a_round_on_request() {
         shutdown.cancel();
         round
     };
-    let components = BatchComponents { parts, requests, status };
+    let components = BatchComponents { parts, requests, status, turn: Arc::new(Semaphore::new(1)) };
     let (ended, round) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
     ended.unwrap();
     assert_eq!(round.keys().map(ViewName::as_str).collect::<Vec<_>>(), ["by_day"]);

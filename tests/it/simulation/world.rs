@@ -26,7 +26,7 @@ use records::master::{Hole, MasterDataset, MasterSnapshot};
 use serving_layer::BatchViewStore;
 use serving_layer::memory::MemoryStore;
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use views::Pipeline;
@@ -283,8 +283,12 @@ impl World {
             clock: self.clocks[role].clone(),
             ids: self.ids.clone(),
         };
-        let components =
-            BatchComponents { parts, requests: receiver, status: watch::Sender::new(BatchStatus::default()) };
+        let components = BatchComponents {
+            parts,
+            requests: receiver,
+            status: watch::Sender::new(BatchStatus::default()),
+            turn: Arc::new(Semaphore::new(1)),
+        };
         let settings = BatchSettings {
             interval: Duration::from_millis(5_100),
             backoff: Backoff { first: Duration::from_millis(300), most: Duration::from_secs(2) },
