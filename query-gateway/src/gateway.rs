@@ -3,6 +3,8 @@
 //! Guarantee: correct with or without the refresh loops. With them a query reads memory; without them it reads the
 //! stores first, indexes before versions.
 
+mod successor;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::RecordBatch;
 use positions::{Clock, Offset, PartitionId, SourceName, ViewName};
 use serde::Serialize;
-use serving_layer::{BatchViewStore, Lake, RealtimeStore};
+use serving_layer::{Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use views::{Pipeline, ViewDefinition};
 
@@ -19,14 +21,13 @@ use crate::attempt::ViewReader;
 use crate::envelope::{Envelope, Freshness};
 use crate::json::{instant, rows_to_json};
 use crate::metrics;
-use crate::plans::Plans;
 use crate::refresh::SourceReader;
 use crate::rows::{Layer, RowsRequest, Wait, parse};
 use crate::served::{Served, SourceState, ViewState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
-use crate::versions::{BatchVersions, number};
+use crate::versions::number;
 use crate::{Behind, GatewayError, GatewaySettings, MetricsText, StatusSource, ViewDetails, run};
 
 /// What the gateway works with.
@@ -55,8 +56,9 @@ pub struct Gateway {
     // How many refresh loops run; queries read the stores themselves while there is none.
     refreshing: AtomicUsize,
     // Two limits, so that requests that only wait for a position token never stand in the way of those that compute.
-    permits: Semaphore,
-    waiting: Semaphore,
+    // A successor shares both.
+    permits: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// The answer of a rows request.
@@ -108,16 +110,8 @@ impl Gateway {
     /// # Errors
     /// Only for a defect: two views of one name, or a query engine that refuses its settings.
     pub fn new(components: GatewayComponents, settings: GatewaySettings) -> Result<Arc<Self>, GatewayError> {
-        let sql = SqlEngine::new(&components.pipeline, &settings)?;
-        let sources = components.pipeline.sources.iter().map(|source| {
-            let views = components.pipeline.views.iter().filter(|view| view.source.name == source.name);
-            let views = views.map(|view| view_reader(view, &components.lake)).collect();
-            let seams = (components.store.clone(), components.clock.clone());
-            (source.name.clone(), Arc::new(SourceReader::new(source.clone(), seams, settings.clone(), views)))
-        });
-        let (permits, waiting) = (Semaphore::new(settings.max_queries), Semaphore::new(settings.max_waiting));
-        let sources = sources.collect();
-        Ok(Arc::new(Self { components, settings, sources, sql, refreshing: AtomicUsize::new(0), permits, waiting }))
+        let permits = (Arc::new(Semaphore::new(settings.max_queries)), Arc::new(Semaphore::new(settings.max_waiting)));
+        Self::build(components, settings, &BTreeMap::new(), permits)
     }
 
     /// Answers a rows request.
@@ -361,13 +355,6 @@ impl Gateway {
         };
         ViewStatus { view: view.name.to_string(), state: word, reason, envelope, problem: reader.versions.problem() }
     }
-}
-
-fn view_reader(view: &Arc<ViewDefinition>, lake: &Lake) -> ViewReader {
-    let plans = Arc::new(Plans::new(view.clone()));
-    let store = BatchViewStore::new(lake, view.clone());
-    let versions = BatchVersions::new(view.clone(), store, plans.clone());
-    ViewReader { view: view.clone(), plans, versions }
 }
 
 /// What a view is answered from, or why it is not.

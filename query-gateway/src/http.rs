@@ -8,7 +8,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
-use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRef, MatchedPath, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use positions::PositionToken;
 use serde::Serialize;
 
-use crate::{Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
+use crate::{CurrentGateway, Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
 
 /// A position token that every answer of a client's session must cover; merged with `after`.
 const AFTER_HEADER: &str = "x-twofold-after";
@@ -42,8 +42,9 @@ const ROUTES: [&str; 9] = [
 ///
 /// Merge it with at most one router that has no fallback of its own (axum refuses two); `beside` names the routes of that
 /// one, as `GET /path`, so that the answer to an unknown route names them, too.
-pub fn router(gateway: Arc<Gateway>, beside: &'static [&'static str]) -> Router {
-    let body_limit = DefaultBodyLimit::max(body_limit(&gateway));
+pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str]) -> Router {
+    let gateway: CurrentGateway = gateway.into();
+    let body_limit = DefaultBodyLimit::max(body_limit(&Arc::from_ref(&gateway)));
     Router::new()
         .route("/", get(page))
         .route("/v1/views", get(views))
