@@ -31,6 +31,7 @@ mod intake;
 pub mod metric;
 mod receipt;
 mod settings;
+mod sources;
 mod split;
 
 use std::fmt;
@@ -46,13 +47,14 @@ use axum::{Json, Router};
 use metrics::counter;
 use positions::Clock;
 use serde::Deserialize;
-use views::{Pipeline, SourceDefinition};
 
 use admission::Admission;
 pub use details::{SourceColumn, SourceDetails};
 pub use settings::CollectorSettings;
+pub use sources::OpenSources;
 
 use crate::metric::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
+use crate::sources::Entered;
 use edge::Problem;
 use event_log::EventLog;
 
@@ -61,13 +63,13 @@ use event_log::EventLog;
 pub struct CollectorComponents {
     /// Where events go.
     pub log: Arc<dyn EventLog>,
-    /// Which sources there are.
-    pub pipeline: Arc<Pipeline>,
+    /// The sources that take events; others may come and go.
+    pub sources: Arc<OpenSources>,
     /// The time that records are stamped with.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Takes events of all sources of a pipeline.
+/// Takes events of all open sources.
 pub struct Collector {
     components: CollectorComponents,
     settings: CollectorSettings,
@@ -108,14 +110,12 @@ impl Collector {
         }
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
         let events = split::split(&bytes, form, self.settings.max_events)?;
-        let receipt = self.take_in(source, events, options.on_error).await?;
+        let receipt = self.take_in(&source.definition, events, options.on_error).await?;
         Ok(receipt.into_response(self.retry_after_seconds()))
     }
 
-    fn source(&self, name: &str) -> Result<&SourceDefinition, Problem> {
-        let sources = &self.components.pipeline.sources;
-        sources.iter().find(|source| source.name.as_str() == name).map(AsRef::as_ref).ok_or_else(|| {
-            let known: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    fn source(&self, name: &str) -> Result<Entered, Problem> {
+        self.components.sources.enter(name).map_err(|known| {
             let detail = format!("no source is named {name}");
             Problem::new(StatusCode::NOT_FOUND, "unknown-source", "Unknown source", detail)
                 .with_hint(format!("sources of this pipeline: {}", known.join(", ")))
@@ -191,7 +191,7 @@ async fn get_details(
     source: Result<Path<String>, PathRejection>,
 ) -> Result<Json<SourceDetails>, Problem> {
     let Path(source) = source.map_err(|rejection| bad_request(rejection.body_text()))?;
-    collector.source(&source).map(|source| Json(SourceDetails::new(source)))
+    collector.source(&source).map(|source| Json(SourceDetails::new(&source.definition)))
 }
 
 fn other_method(detail: &str, allowed: &'static str) -> Response {

@@ -8,7 +8,7 @@ use axum::Router;
 use batch_layer::BatchParts;
 use batch_layer::archive::ArchiveComponents;
 use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_archive, run_batch};
-use collector::{self, Collector, CollectorComponents};
+use collector::{self, Collector, CollectorComponents, OpenSources};
 use event_log::EventLog;
 use query_gateway::{Gateway, GatewayComponents, MetricsText};
 use records::master::MasterDataset;
@@ -246,7 +246,7 @@ fn start_gateway(
 fn start_collector(parts: &Parts, supervisor: &mut Supervisor) -> Result<Router> {
     let components = CollectorComponents {
         log: log_of(parts)?,
-        pipeline: Arc::clone(&parts.pipeline),
+        sources: Arc::new(OpenSources::of(parts.pipeline.sources.iter().cloned())),
         clock: Arc::clone(&parts.clock),
     };
     let collector = Arc::new(Collector::new(components, parts.config.collector.clone()));

@@ -6,13 +6,13 @@ mod limits;
 
 use std::sync::Arc;
 
-use collector::{Collector, CollectorComponents, CollectorSettings, router};
+use collector::{Collector, CollectorComponents, CollectorSettings, OpenSources, router};
 use reqwest::{Body, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use views::{Pipeline, SourceDefinition};
+use views::SourceDefinition;
 
 use crate::decode::{NOW, clicks};
 use crate::support::seams::ManualClock;
@@ -42,10 +42,10 @@ impl Server {
 
     pub async fn start_for(source: SourceDefinition, settings: CollectorSettings) -> Self {
         let log = Arc::new(FakeLog::default());
-        let pipeline = Arc::new(Pipeline { sources: vec![Arc::new(source)], views: Vec::new() });
+        let sources = Arc::new(OpenSources::of([Arc::new(source)]));
         // Not on a whole millisecond: records carry no more.
         let clock = Arc::new(ManualClock::at(NOW + 999));
-        let collector = Collector::new(CollectorComponents { log: log.clone(), pipeline, clock }, settings);
+        let collector = Collector::new(CollectorComponents { log: log.clone(), sources, clock }, settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
