@@ -33,7 +33,7 @@ pub struct Pipeline {
 }
 
 /// An event stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceDefinition {
     /// The name in SQL.
     pub name: SourceName,
