@@ -4,7 +4,7 @@
 FROM rust:1.95-bookworm AS build
 # The programs that `make` would install as a person's machine needs them; here they are a cached layer.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends cmake g++ make perl pkg-config \
+ && apt-get install -y --no-install-recommends g++ make perl pkg-config \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .

@@ -1,11 +1,13 @@
 # Everything a person or CI does with the source, in one place. Each target installs what it lacks.
 #
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
+#   make quick                   the tests that need no service and no process, under a minute after a build
 #   make test                    all tests (FILTER=name for some of them)
 #   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
 #   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for (from FIRST=n on)
 #   make bench ARGS="recompute"  figures beside their limits, embedded parts beside real ones, all or one section
 #   make release                 the binary as it is shipped, all of it optimised
+#   make dist                    an archive, a Debian package and a Python wheel of it, with checksums, in dist/
 #   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
 #   make check                   formatting, lints, documentation
 #   make clean                   forget what was built
@@ -27,10 +29,10 @@ SEED ?= $(shell echo $$RANDOM)
 # Where `services-up` keeps addresses, logs and data. Tests use a scratch folder of their own.
 SERVICES := $(HOME)/.cache/twofold/services
 
-.PHONY: help demo test chaos sim bench release check fmt clean tools services services-up services-down
+.PHONY: help demo quick test chaos sim bench release dist check fmt clean tools services services-up services-down
 
 help:
-	@sed -n '3,13s/^# \{0,1\}//p' Makefile
+	@sed -n '3,15s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --workspace --bins
@@ -46,13 +48,28 @@ SWEEP := simulation::every
 ALONE := $(SWEEP) real::backlog chaos::
 TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite,$(ALONE),; $(IT) $(suite)))
 
+# Suites of tests/it that use Kafka, Redis and S3 where those run: without one of them among the chosen tests they are not
+# started. Then those that `make quick` leaves out: they need services, start processes, or take longer than it may. A suite
+# that belongs into one of the lists and stands in none fails a test (tests/it/tidy/suites.rs).
+WITH_SERVICES := chaos:: compose:: event_log::kafka lake:: overload:: real:: real_input:: recovery:: system::
+NOT_QUICK := chaos:: cli:: compose:: dist:: event_log::kafka event_log::kill overload:: real:: real_input:: \
+  realtime_store:: recovery:: system:: $(SWEEP)
+
+# What also runs on services, if there are any, runs without; under CI it would call their absence a failure.
+quick: tools
+	$(CARGO) test --locked --package positions
+	env --unset CI $(IT) $(NOT_QUICK:%=--skip %)
+
 # The tests start the `twofold` binary as a black box, so it is built before them. Always the whole workspace: with
-# `--package` features would be fewer, and crates would be compiled once more for them. Everything is built before Kafka,
-# Redis and S3 are started, and those are ended whatever becomes of the tests.
+# `--package` features would be fewer, and crates would be compiled once more for them; for `positions` that is seconds.
+# Everything is built before Kafka, Redis and S3 are started, and those are ended whatever becomes of the tests.
 test: tools services
 	$(CARGO) build --locked --workspace $(FAIL_POINTS)
 	$(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --no-run
-	scripts/with-services.sh bash -euc '$(TESTS)'
+	$(if $(FILTER),,$(CARGO) test --locked --package positions)
+	chosen=$$($(IT) $(FILTER) --list); beside=; \
+	for suite in $(WITH_SERVICES); do ! grep -q "^$$suite" <<<"$$chosen" || beside=scripts/with-services.sh; done; \
+	$$beside bash -euc '$(TESTS)'
 
 # The part of `make test` that breaks things, for longer, with a seed of its own.
 chaos: tools services
@@ -64,15 +81,19 @@ chaos: tools services
 sim: tools
 	TWOFOLD_SIM_FIRST=$(FIRST) TWOFOLD_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- --nocapture $(SWEEP)
 
-# The profile of demo and tests: libraries optimised, no second build of the query engine.
+# In the release profile, of which all goals and figures are.
 bench: tools services
-	$(CARGO) build --locked --workspace
-	$(CARGO) bench --locked --profile dev --workspace --bench bench --no-run
-	scripts/with-services.sh $(CARGO) bench --locked --profile dev --workspace --bench bench -- $(ARGS)
-
-# What the Dockerfile runs.
-release: tools
 	$(CARGO) build --locked --workspace --release --bins
+	$(CARGO) bench --locked --workspace --bench bench --no-run
+	scripts/with-services.sh $(CARGO) bench --locked --workspace --bench bench -- $(ARGS)
+
+# What the Dockerfile runs. OpenSSL is linked in, so that the binary runs on any machine with a C library of its age.
+release:
+	@scripts/install-tools.sh release
+	$(CARGO) build --locked --workspace --release --bins --features twofold/vendored-openssl
+
+dist: release
+	scripts/dist.sh "$$CARGO_TARGET_DIR/release/twofold" dist
 
 check: tools
 	$(CARGO) fmt --all --check

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a build (`build`) or the tests (`services`) need and this machine lacks. Does nothing where all is there.
+# Installs what a build (`build`), the build of what is shipped (`release`) or the tests (`services`) need and this machine
+# lacks. Does nothing where all is there.
 set -euo pipefail
 
 missing=()
@@ -9,18 +10,27 @@ need() {
   command -v "$1" >/dev/null 2>&1 || missing+=("$2")
 }
 
+compilers() {
+  need cc gcc
+  need c++ g++
+  need make make
+  need pkg-config pkg-config
+  if ! command -v cargo >/dev/null 2>&1; then
+    echo "cargo is missing: install Rust with rustup; rust-toolchain.toml then picks the version" >&2
+    exit 1
+  fi
+}
+
 case "${1:-build}" in
   build)
-    need cc gcc
-    need c++ g++
-    need cmake cmake
-    need make make
-    need perl perl
-    need pkg-config pkg-config
-    if ! command -v cargo >/dev/null 2>&1; then
-      echo "cargo is missing: install Rust with rustup; rust-toolchain.toml then picks the version" >&2
-      exit 1
-    fi
+    compilers
+    # Linked with librdkafka.
+    pkg-config --exists openssl 2>/dev/null || missing+=(libssl-dev)
+    ;;
+  release)
+    compilers
+    # Configures the OpenSSL that is linked in; a minimal perl lacks the modules for it.
+    perl -MFindBin -MIPC::Cmd -e 1 >/dev/null 2>&1 || missing+=(perl)
     ;;
   services)
     need redis-server redis-server
@@ -30,7 +40,7 @@ case "${1:-build}" in
     python3 -c 'import yaml' >/dev/null 2>&1 || missing+=(python3-yaml)
     ;;
   *)
-    echo "usage: $0 build|services" >&2
+    echo "usage: $0 build|release|services" >&2
     exit 2
     ;;
 esac

@@ -1,52 +1,69 @@
 //! Removal of what nobody needs any more: old versions of views, and files that no version names.
 //!
 //! Guarantee: only what has been out of use for the whole grace is deleted. A failure is logged and tried again at
-//! the next cleanup: left-over files cost space, never rightness.
+//! the next cleanup: left-over files cost space, never correctness.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use lake::{Vacuumed, Version};
+use positions::TimestampMicros;
+use records::RecordsError;
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
 use views::SourceDefinition;
 
-use crate::BatchError;
-use crate::BatchParts;
+use crate::{BatchContext, BatchError, BatchSettings};
 
-/// Expires old versions of every view, keeping the newest `keep`, and removes orphaned files of all tables.
-pub(crate) async fn clean(parts: &BatchParts, keep: usize, grace: Duration) {
-    for view in &parts.pipeline.views {
-        let store = BatchViewStore::new(&parts.lake, Arc::clone(view));
-        let cleaned = store.expire(keep.max(2), grace, parts.clock.now()).await;
-        tell(view.name.as_str(), cleaned.map_err(BatchError::from));
+/// The cleanups of one batch loop.
+pub(crate) struct Cleanup<'a> {
+    context: &'a BatchContext,
+    settings: &'a BatchSettings,
+    cleaned_at: TimestampMicros,
+}
+
+impl<'a> Cleanup<'a> {
+    /// The first cleanup is due one interval from now.
+    pub(crate) fn new(context: &'a BatchContext, settings: &'a BatchSettings) -> Self {
+        Self { context, settings, cleaned_at: context.clock.now() }
     }
-    for source in &parts.pipeline.sources {
-        tell(source.name.as_str(), clean_master(parts, source, keep, grace).await);
+
+    /// Expires old versions of every view and removes orphaned files of all tables, where the last cleanup is at least
+    /// one interval ago.
+    pub(crate) async fn clean_if_due(&mut self) {
+        let now = self.context.clock.now();
+        if now.micros_since(self.cleaned_at) < positions::micros(self.settings.cleanup_interval) {
+            return;
+        }
+        self.cleaned_at = now;
+        let (keep, grace) = (self.settings.keep_versions, self.settings.cleanup_grace);
+        for view in &self.context.pipeline.views {
+            let store = BatchViewStore::new(&self.context.lake, Arc::clone(view));
+            let cleaned = store.expire(keep.max(2), grace, self.context.clock.now()).await;
+            log_cleaned(view.name.as_str(), cleaned.map_err(BatchError::from));
+        }
+        for source in &self.context.pipeline.sources {
+            log_cleaned(source.name.as_str(), self.clean_master(source).await);
+        }
+    }
+
+    /// Deletes files that a compaction replaced once no version in the log names them. The newest `keep_versions` stay,
+    /// and so does every version that was the newest within the grace: a recompute or a worker that reads one finds all
+    /// its files.
+    async fn clean_master(&self, source: &Arc<SourceDefinition>) -> Result<Vacuumed, BatchError> {
+        let master = MasterDataset::new(&self.context.lake, Arc::clone(source));
+        let Some(newest) = master.open().await? else { return Ok(Vacuumed::default()) };
+        let table = newest.snapshot.table();
+        let older = i64::try_from(self.settings.keep_versions).unwrap_or(i64::MAX);
+        let oldest = Version(newest.snapshot.version().0.saturating_sub(older).max(0));
+        // The log may have been cut above it already; then only orphans are left to find.
+        let is_readable = table.open_at(oldest).await.map_err(RecordsError::from)?.is_some();
+        let oldest = if is_readable { oldest } else { newest.snapshot.version() };
+        let now = self.context.clock.now().system_time();
+        Ok(table.vacuum(oldest, self.settings.cleanup_grace, now).await.map_err(RecordsError::from)?)
     }
 }
 
-/// Files that a compaction replaced go once no version in the log names them: the newest `keep` versions stay, and every
-/// version that was the newest within the grace, so that a recompute or a worker that reads one finds all its files.
-async fn clean_master(
-    parts: &BatchParts,
-    source: &Arc<SourceDefinition>,
-    keep: usize,
-    grace: Duration,
-) -> Result<Vacuumed, BatchError> {
-    let master = MasterDataset::new(&parts.lake, Arc::clone(source));
-    let Some(newest) = master.open().await? else { return Ok(Vacuumed::default()) };
-    let table = newest.snapshot.table();
-    let older = i64::try_from(keep).unwrap_or(i64::MAX);
-    let oldest = Version(newest.snapshot.version().0.saturating_sub(older).max(0));
-    // The log may have been cut above it already; then only orphans are left to find.
-    let is_readable = table.open_at(oldest).await.map_err(records::RecordsError::from)?.is_some();
-    let oldest = if is_readable { oldest } else { newest.snapshot.version() };
-    let now = UNIX_EPOCH + Duration::from_micros(u64::try_from(parts.clock.now().0).unwrap_or(0));
-    Ok(table.vacuum(oldest, grace, now).await.map_err(records::RecordsError::from)?)
-}
-
-fn tell(name: &str, cleaned: Result<Vacuumed, BatchError>) {
+fn log_cleaned(name: &str, cleaned: Result<Vacuumed, BatchError>) {
     match cleaned {
         Ok(removed) if removed.objects + removed.log_objects > 0 => {
             let (objects, bytes) = (removed.objects + removed.log_objects, removed.size_bytes);

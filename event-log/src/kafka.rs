@@ -6,7 +6,7 @@
 //!
 //! Guarantee: an acknowledged record is on all in-sync replicas; a consumer never starts anywhere but where `seek`
 //! put it, and a place that the broker no longer has is an error, not a jump.
-//! Not here: decoding (`decode.rs`), identity of a topic across re-creation (`positions.rs`).
+//! Not here: decoding (`records`), the identity of a topic across re-creation (`same_topic.rs`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,16 +21,18 @@ use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 mod admin;
 mod assignment;
 mod batch;
+mod connection;
 mod consumer;
 mod context;
+mod disk_space;
 mod ends;
 mod error;
 mod producer;
 mod record;
-mod room;
 mod run;
 mod settings;
 
+use connection::Connection;
 use consumer::KafkaConsumer;
 use producer::KafkaProducer;
 pub use settings::{Compression, KafkaSettings};
@@ -38,15 +40,12 @@ pub use settings::{Compression, KafkaSettings};
 /// A connection to Kafka. Clones share it.
 #[derive(Clone)]
 pub struct KafkaLog {
-    settings: Arc<KafkaSettings>,
-    producer: Arc<KafkaProducer>,
-    // Consumers that are leaving their groups: that blocks, so it happens off the caller's thread.
-    closing: TaskTracker,
+    connection: Connection,
 }
 
 impl std::fmt::Debug for KafkaLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KafkaLog").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("KafkaLog").field("settings", &self.connection.settings).finish_non_exhaustive()
     }
 }
 
@@ -62,36 +61,38 @@ impl KafkaLog {
         let producer = Arc::new(KafkaProducer::new(Arc::clone(&settings))?);
         admin::wait_for_broker(&producer, &settings).await?;
         info!(brokers = settings.bootstrap_servers, "connected to the event log");
-        Ok(Self { settings, producer, closing: TaskTracker::new() })
+        Ok(Self { connection: Connection { settings, producer, closing: TaskTracker::new() } })
     }
 
     /// Returns when all consumers that were dropped have left their groups.
     pub async fn closed(&self) {
-        self.closing.close();
-        self.closing.wait().await;
+        self.connection.closing.close();
+        self.connection.closing.wait().await;
     }
 }
 
 #[async_trait]
 impl EventLog for KafkaLog {
     async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        admin::ensure_topic(&self.producer, &self.settings, topic, partitions).await
+        admin::ensure_topic(&self.connection.producer, &self.connection.settings, topic, partitions).await
     }
 
     async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
-        admin::partitions(&self.producer, &self.settings, topic).await?.ok_or_else(|| error::missing_topic(topic))
+        admin::partitions(&self.connection.producer, &self.connection.settings, topic)
+            .await?
+            .ok_or_else(|| error::missing_topic(topic))
     }
 
     async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
-        self.producer.bounds(topic, partition).await
+        self.connection.producer.bounds(topic, partition).await
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
-        self.producer.append(topic, records).await
+        self.connection.producer.append(topic, records).await
     }
 
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
         let partitions = self.partitions(topic).await?;
-        Ok(Box::new(KafkaConsumer::open(self, topic, group, partitions.len())?))
+        Ok(Box::new(KafkaConsumer::open(&self.connection, topic, group, partitions.len())?))
     }
 }

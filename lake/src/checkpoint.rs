@@ -1,50 +1,40 @@
-//! Checkpoints: the sum of a log up to a version, in one Parquet object.
+//! Checkpoints: the sum of a log up to a version, in one Parquet object; its form, and reading it.
 //!
-//! Guarantee: a checkpoint says the same as the commits it sums up. It is written by `deltalake-core`, which replays
-//! the log on its own, and read here by the same strict parser as commits.
-//! Not here: when one is due (`commit.rs`), cutting the log behind one (`vacuum.rs`).
+//! Why so: read as lines of JSON, a checkpoint goes through the parser of commits and its checks. That other readers of
+//! Delta understand what is written is asked by the tests, of `deltalake-core`.
+//! Not here: summing up and writing (`checkpoint/writer.rs`), cutting the log behind one (`vacuum.rs`).
+
+mod schema;
+pub(crate) mod writer;
 
 use std::sync::Arc;
 
-use arrow::json::LineDelimitedWriter;
-use deltalake_core::DeltaTableBuilder;
-use deltalake_core::checkpoints::create_checkpoint;
+use arrow::json::{LineDelimitedWriter, ReaderBuilder};
+use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use url::Url;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
 
 use crate::action::{self, Action};
-use crate::{LakeError, Table, Version, store};
+use crate::{LakeError, store};
 
 /// The actions that make up a state; tombstones are for other tools.
 const KINDS: [&str; 4] = ["protocol", "metaData", "txn", "add"];
 
-/// Writes the checkpoint of a version.
-pub(crate) async fn write(table: &Table, version: Version) -> Result<(), LakeError> {
-    let object = table.log().checkpoint_path(version);
-    let failed = |reason: &dyn ToString| LakeError::corrupt(&object, reason.to_string());
-    // Requests go to our store; the scheme says that its listings may be unsorted, as those of a disk are. The folder
-    // is not part of the URL, so that a name with unusual letters needs no escaping.
-    let url = Url::parse("file:///").expect("a scheme is a URL");
-    let folder = PrefixStore::new(Arc::clone(table.lake().store()), table.path().clone());
-    let number = u64::try_from(version.0).map_err(|error| failed(&error))?;
-    let loaded = DeltaTableBuilder::from_url(url.clone())
-        .map_err(|error| failed(&error))?
-        .with_storage_backend(Arc::new(folder), url)
-        .with_version(number)
-        .load()
-        .await
-        .map_err(|error| failed(&error))?;
-    create_checkpoint(&loaded, None).await.map_err(|error| failed(&error))
-}
+/// Actions that are encoded at a time.
+const BATCH_ACTIONS: usize = 1024;
 
 /// Reads the actions of a checkpoint.
 pub(crate) async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Vec<Action>, LakeError> {
+    let bytes = store::get(store, path).await?;
+    decode(path, bytes.ok_or_else(|| LakeError::corrupt(path, "the object is missing"))?)
+}
+
+fn decode(path: &Path, bytes: Bytes) -> Result<Vec<Action>, LakeError> {
     let corrupt = |reason: &dyn ToString| LakeError::corrupt(path, reason.to_string());
-    let bytes = store::get(store, path).await?.ok_or_else(|| corrupt(&"the object is missing"))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| corrupt(&error))?;
     let columns = reader.schema().fields().iter().enumerate();
     let wanted = columns.filter(|(_, field)| KINDS.contains(&field.name().as_str())).map(|(index, _)| index);
@@ -57,4 +47,25 @@ pub(crate) async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Ve
     }
     lines.finish().map_err(|error| corrupt(&error))?;
     action::parse(&lines.into_inner()).map_err(|error| corrupt(&error))
+}
+
+fn encode(actions: &[Action]) -> Result<Vec<u8>, String> {
+    let schema = schema::checkpoint_schema();
+    let properties = WriterProperties::builder()
+        // The one codec that every reader has.
+        .set_compression(Compression::SNAPPY)
+        .set_created_by(concat!("twofold ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build();
+    let mut writer =
+        ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties)).map_err(|error| error.to_string())?;
+    // Strict: a field of an action that has no column is an error and not lost.
+    let mut rows =
+        ReaderBuilder::new(schema).with_strict_mode(true).build_decoder().map_err(|error| error.to_string())?;
+    for actions in actions.chunks(BATCH_ACTIONS) {
+        rows.serialize(actions).map_err(|error| error.to_string())?;
+        if let Some(batch) = rows.flush().map_err(|error| error.to_string())? {
+            writer.write(&batch).map_err(|error| error.to_string())?;
+        }
+    }
+    writer.into_inner().map_err(|error| error.to_string())
 }

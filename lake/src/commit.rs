@@ -17,17 +17,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::action::{self, APP_ID, Action, Add, Remove, Transaction};
+use crate::checkpoint::writer;
 use crate::snapshot::State;
 use crate::store::Put;
-use crate::{Change, DataFile, LakeError, Snapshot, Table, Version, checkpoint, file, stats, store};
-
-/// The folder of the facts objects. Delta tools pass over names that start with an underscore.
-pub(crate) const FACTS_FOLDER: &str = "_twofold";
-
-/// The name of the facts object of a transaction number.
-pub(crate) fn facts_name(transaction: i64) -> String {
-    format!("{transaction:016x}.json")
-}
+use crate::{Change, DataFile, LakeError, Snapshot, Table, Version, file, stats, store};
 
 /// Bits of a transaction number that come from the nonce. Delta has 63 for all of it.
 const DRAWN_BITS: u32 = 47;
@@ -136,7 +129,7 @@ impl Table {
         if snapshot.version().0 % interval != 0 {
             return;
         }
-        if let Err(error) = checkpoint::write(self, snapshot.version()).await {
+        if let Err(error) = writer::write(snapshot).await {
             let version = snapshot.version().0;
             tracing::warn!(table = self.folder(), version, %error, "checkpoint not written, the next one will be");
         }

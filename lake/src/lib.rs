@@ -17,8 +17,8 @@
 //! Why so: tables are in Delta format, so that other tools read them, but the log is written and read here, by hand.
 //! The high-level operations of Delta libraries rebase a stale commit onto a newer version, merge overwrites, and let
 //! two rewriters of one file both win; what is left to do strictly is one JSON object per commit, put under the next
-//! number on condition that it does not exist. `deltalake-core` writes the checkpoints: it replays the log on its own,
-//! so every checkpoint is also a second opinion on what we wrote.
+//! number on condition that it does not exist. A checkpoint is summed up from the log's own objects and must agree with the
+//! snapshot in memory. The second opinion on both, `deltalake-core`, is asked by the tests and is no part of the product.
 //!
 //! Durability is the store's. S3 and its like acknowledge what survives a power cut. Files on a local disk survive the
 //! end of the process at any moment (an object appears whole, by a link), but are not synced: a power cut can take the
@@ -34,6 +34,7 @@ mod commit;
 mod error;
 mod file;
 mod log;
+mod open;
 mod scan;
 mod schema;
 mod settings;
@@ -42,12 +43,14 @@ mod stats;
 mod store;
 mod table;
 mod vacuum;
+mod version;
 
 pub use error::LakeError;
 pub use file::FileWriter;
 pub use settings::LakeSettings;
-pub use snapshot::{Change, DataFile, Snapshot, Version};
+pub use snapshot::{Change, DataFile, Snapshot};
 pub use stats::Bounds;
 pub use store::Lake;
 pub use table::Table;
 pub use vacuum::Vacuumed;
+pub use version::Version;

@@ -63,6 +63,11 @@ impl Log {
         self.folder.clone().join(format!("{:020}{CHECKPOINT_SUFFIX}", version.0))
     }
 
+    /// The object that names a recent checkpoint.
+    pub(crate) fn last_checkpoint_path(&self) -> Path {
+        self.folder.clone().join("_last_checkpoint")
+    }
+
     /// All commits and checkpoints at or above `from`. One listing.
     pub(crate) async fn list(&self, from: Version) -> Result<Listing, LakeError> {
         let store = self.lake.store();
@@ -88,7 +93,7 @@ impl Log {
 
     /// The version of a recent checkpoint, where the log names one.
     pub(crate) async fn last_checkpoint(&self) -> Result<Option<Version>, LakeError> {
-        let path = self.folder.clone().join("_last_checkpoint");
+        let path = self.last_checkpoint_path();
         // It only saves a longer listing: what cannot be read is passed over.
         let Some(bytes) = store::get(self.lake.store(), &path).await? else { return Ok(None) };
         let value: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();

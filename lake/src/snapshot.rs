@@ -7,35 +7,15 @@
 //! one version's files in memory and nothing else.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use object_store::path::Path;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::action::{self, Action, Add};
-use crate::{Bounds, LakeError, Table, schema, stats};
-
-/// A version of a table: 0 is its creation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Version(pub i64);
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-impl Version {
-    /// The version after this one.
-    pub fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
+use crate::{Bounds, LakeError, Table, Version, schema, stats};
 
 /// One live Parquet file of a snapshot, or one just written and not yet committed.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,7 +98,7 @@ impl Snapshot {
 }
 
 /// What the actions up to a version add up to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct State {
     pub(crate) schema: SchemaRef,
     /// Ordered by path.

@@ -11,7 +11,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
-use crate::{LakeError, LakeSettings, Table};
+use crate::{LakeError, LakeSettings};
 
 /// Numbers the lakes of this process, so that the query engine can tell their stores apart.
 static NEXT_LAKE: AtomicU64 = AtomicU64::new(0);
@@ -77,11 +77,6 @@ impl Lake {
     /// The full path of an object below the root.
     pub fn path(&self, relative: &str) -> Path {
         relative.split('/').filter(|part| !part.is_empty()).fold(self.inner.root.clone(), |path, part| path.join(part))
-    }
-
-    /// A table by its folder below the root. Does no IO.
-    pub fn table(&self, folder: &str) -> Table {
-        Table::new(self.clone(), folder)
     }
 
     /// Names of the folders directly below `folder` (for finding tables). One listing.

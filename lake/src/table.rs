@@ -1,25 +1,18 @@
-//! One table: creating it, opening a version, following its newest version.
+//! One table: where it lies in the lake, and what its objects are called.
 //!
-//! Guarantee: what is opened is one version, whole. Creation is one conditional put of version 0, before any data, so
-//! two creators make one table. Following a table costs two small requests where nothing is new.
-//! Not here: committing (`commit.rs`), data files (`file.rs`), deleting (`vacuum.rs`).
+//! Not here: creating and opening (`open.rs`), committing (`commit.rs`), data files (`file.rs`), deleting (`vacuum.rs`).
+//! Why so: a snapshot knows its table, so whatever gives out snapshots stands above both. Each of those files adds its
+//! operations to [`Table`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use uuid::Uuid;
 
-use crate::action::{self, Action, Format, Metadata, Protocol};
-use crate::log::{Listing, Log};
-use crate::snapshot::{Replay, State};
-use crate::{Lake, LakeError, Snapshot, Version, checkpoint, schema, store};
+use crate::Lake;
+use crate::log::Log;
 
-/// Commits that are read at the same time while a table is opened.
-const CONCURRENT_READS: usize = 8;
+/// The folder of the facts objects. Delta tools pass over names that start with an underscore.
+pub(crate) const FACTS_FOLDER: &str = "_twofold";
 
 /// One table. Cheap to clone; holds nothing that was read.
 #[derive(Clone, Debug)]
@@ -35,8 +28,15 @@ struct Inner {
     log: Log,
 }
 
+impl Lake {
+    /// A table by its folder below the root. Does no IO.
+    pub fn table(&self, folder: &str) -> Table {
+        Table::new(self.clone(), folder)
+    }
+}
+
 impl Table {
-    pub(crate) fn new(lake: Lake, folder: &str) -> Self {
+    fn new(lake: Lake, folder: &str) -> Self {
         let path = lake.path(folder);
         let log = Log::new(lake.clone(), &path);
         Self { inner: Arc::new(Inner { lake, folder: folder.to_owned(), path, log }) }
@@ -50,83 +50,6 @@ impl Table {
     /// The lake that holds the table.
     pub fn lake(&self) -> &Lake {
         &self.inner.lake
-    }
-
-    /// Creates the table, empty, by one conditional put of version 0; opens it where it exists already, whatever its
-    /// schema is: compare [`Snapshot::schema`].
-    ///
-    /// # Errors
-    /// [`LakeError::Refused`]: a column cannot be stored in a Delta table.
-    pub async fn create(&self, schema: SchemaRef) -> Result<Snapshot, LakeError> {
-        let actions = self.creation(&schema)?;
-        if let Some(existing) = self.open().await? {
-            return Ok(existing);
-        }
-        let path = self.log().commit_path(Version(0));
-        store::put_new(self.lake().store(), &path, action::format(&actions).into()).await?;
-        let created = self.open().await?;
-        created.ok_or_else(|| LakeError::corrupt(&path, "the table was deleted while it was created"))
-    }
-
-    /// The newest version, or `None` where there is no table.
-    ///
-    /// # Errors
-    /// [`LakeError::Corrupt`]: the log is broken. [`LakeError::Unreachable`]: try again.
-    pub async fn open(&self) -> Result<Option<Snapshot>, LakeError> {
-        let hint = self.log().last_checkpoint().await?.unwrap_or(Version(0));
-        let listing = self.list_around(hint, None).await?;
-        let Some(newest) = listing.newest() else { return Ok(None) };
-        self.load(&listing, newest).await.map(Some)
-    }
-
-    /// One version, or `None` where it does not exist (any more).
-    ///
-    /// # Errors
-    /// [`LakeError::Corrupt`]: the log is broken. [`LakeError::Unreachable`]: try again.
-    pub async fn open_at(&self, version: Version) -> Result<Option<Snapshot>, LakeError> {
-        let interval = i64::from(self.lake().settings().checkpoint_interval);
-        let listing = self.list_around(Version(version.0 - 2 * interval), Some(version)).await?;
-        let reachable = listing.checkpoint_for(version).is_some() || listing.commits.contains(&Version(0));
-        if !listing.holds(version) || !reachable {
-            return Ok(None);
-        }
-        self.load(&listing, version).await.map(Some)
-    }
-
-    /// The newest version, reusing what `known` has read. Two small requests where nothing is new.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub async fn refresh(&self, known: &Snapshot) -> Result<Snapshot, LakeError> {
-        Ok(self.newer(known).await?.pop().unwrap_or_else(|| known.clone()))
-    }
-
-    /// The versions after `known`, oldest first; only the newest where those between are no longer in the log.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
-    pub async fn newer(&self, known: &Snapshot) -> Result<Vec<Snapshot>, LakeError> {
-        let mut version = known.version();
-        let (next, is_held) = futures::try_join!(
-            self.log().read_commit(version.next()),
-            self.log().holds(version, known.state().transaction),
-        )?;
-        if !is_held {
-            // The log was cut above `known`: what followed it is gone, so its end must be looked for.
-            let newest = self.open().await?.filter(|newest| newest.version() > version);
-            return Ok(newest.into_iter().collect());
-        }
-        let mut newer = Vec::new();
-        let mut replay = Replay::from_state(known.state());
-        let mut next = next;
-        while let Some(actions) = next {
-            version = version.next();
-            let path = self.log().commit_path(version);
-            replay.apply(&path, actions)?;
-            newer.push(self.snapshot(version, replay.state(&path)?).await?);
-            next = self.log().read_commit(version.next()).await?;
-        }
-        Ok(newer)
     }
 
     pub(crate) fn log(&self) -> &Log {
@@ -144,79 +67,6 @@ impl Table {
 
     /// Where the facts of a transaction number are.
     pub(crate) fn facts_path(&self, transaction: i64) -> Path {
-        self.inner.path.clone().join(crate::commit::FACTS_FOLDER).join(crate::commit::facts_name(transaction))
-    }
-
-    /// Lists the log from `from`, or all of it where no checkpoint is found there.
-    async fn list_around(&self, from: Version, target: Option<Version>) -> Result<Listing, LakeError> {
-        let listing = self.log().list(from).await?;
-        let wanted = target.or(listing.newest()).unwrap_or(Version(0));
-        if from.0 > 0 && listing.checkpoint_for(wanted).is_none() {
-            return self.log().list(Version(0)).await;
-        }
-        Ok(listing)
-    }
-
-    /// Reads a version: the newest checkpoint at or below it, and the commits behind that.
-    async fn load(&self, listing: &Listing, version: Version) -> Result<Snapshot, LakeError> {
-        let mut replay = Replay::default();
-        let mut next = Version(0);
-        if let Some(checkpoint) = listing.checkpoint_for(version) {
-            let path = self.log().checkpoint_path(checkpoint);
-            replay.apply(&path, checkpoint::read(self.lake().store(), &path).await?)?;
-            next = checkpoint.next();
-        }
-        let mut commits = futures::stream::iter((next.0..=version.0).map(Version))
-            .map(|version| async move { Ok((version, self.log().read_commit(version).await?)) })
-            .buffered(CONCURRENT_READS);
-        while let Some((version, actions)) = commits.try_next().await? {
-            let path = self.log().commit_path(version);
-            let actions = actions.ok_or_else(|| LakeError::corrupt(&path, "the object is missing"))?;
-            replay.apply(&path, actions)?;
-        }
-        let state = replay.state(&self.log().commit_path(version))?;
-        self.snapshot(version, state).await
-    }
-
-    /// Completes a state with its facts.
-    async fn snapshot(&self, version: Version, state: State) -> Result<Snapshot, LakeError> {
-        let facts = match state.transaction {
-            Some(transaction) => Some(self.read_facts(transaction).await?),
-            None => None,
-        };
-        Ok(Snapshot::new(self.clone(), version, state, facts))
-    }
-
-    async fn read_facts(&self, transaction: i64) -> Result<Bytes, LakeError> {
-        let path = self.facts_path(transaction);
-        let found = store::get(self.lake().store(), &path).await?;
-        found.ok_or_else(|| LakeError::corrupt(&path, "the facts of a commit are missing"))
-    }
-
-    /// The actions of version 0.
-    fn creation(&self, schema: &Schema) -> Result<[Action; 2], LakeError> {
-        let refused = |reason| LakeError::refused(self.folder(), reason);
-        let schema_string = schema::to_delta(schema).map_err(refused)?;
-        let interval = self.lake().settings().checkpoint_interval;
-        let configuration = [
-            ("delta.checkpointInterval", interval.to_string()),
-            // Other tools must not cut the log: `vacuum` knows which versions are retained.
-            ("delta.enableExpiredLogCleanup", "false".to_owned()),
-        ];
-        let metadata = Metadata {
-            // Named after the folder: two creators write the same object, whoever wins.
-            id: Uuid::new_v5(&Uuid::NAMESPACE_URL, self.path().as_ref().as_bytes()).to_string(),
-            format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
-            schema_string,
-            partition_columns: Vec::new(),
-            configuration: configuration.map(|(key, value)| (key.to_owned(), Some(value))).into(),
-            created_time: None,
-        };
-        let protocol =
-            Protocol { min_reader_version: action::READER_VERSION, min_writer_version: action::WRITER_VERSION };
-        Ok([
-            Action { protocol: Some(protocol), ..Action::default() },
-            Action { meta_data: Some(metadata), ..Action::default() },
-        ])
+        self.inner.path.clone().join(FACTS_FOLDER).join(format!("{transaction:016x}.json"))
     }
 }

@@ -18,6 +18,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::log::Listing;
+use crate::table::FACTS_FOLDER;
 use crate::{LakeError, Table, Version, commit, file};
 
 /// What a call deleted.
@@ -131,7 +132,7 @@ impl Table {
                 let is_to_come = file::last_version_of(name.as_ref()).is_some_and(|last| last > newest);
                 name.as_ref().ends_with(".parquet") && !is_to_come
             }
-            (Some(folder), Some(name), None) if folder.as_ref() == commit::FACTS_FOLDER => {
+            (Some(folder), Some(name), None) if folder.as_ref() == FACTS_FOLDER => {
                 let transaction = name.as_ref().strip_suffix(".json").map(|digits| i64::from_str_radix(digits, 16));
                 transaction.is_some_and(|number| !number.is_ok_and(|number| commit::is_to_come(number, newest)))
             }

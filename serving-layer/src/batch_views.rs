@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
@@ -19,25 +19,8 @@ use positions::{Counters, Cut, DefinitionHash, PartitionId, RecomputeId, Timesta
 use serde::{Deserialize, Serialize};
 use views::{ViewDefinition, column};
 
-use crate::ServingError;
 use crate::bucket_files::{self, Replacement};
-
-/// How the files of batch views are cut.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchViewSettings {
-    /// Rows in one file at most; fewer make a small publication cheaper, more make a large view quicker to open.
-    pub max_file_rows: u64,
-    /// A file is closed when it has about this many bytes: also the memory that a publication needs for writing.
-    pub max_file_bytes: usize,
-    /// A file with fewer rows is rewritten together with the bucket after it, so that files do not stay tiny.
-    pub small_file_rows: u64,
-}
-
-impl Default for BatchViewSettings {
-    fn default() -> Self {
-        Self { max_file_rows: 500_000, max_file_bytes: 128 * 1024 * 1024, small_file_rows: 50_000 }
-    }
-}
+use crate::{BatchViewSettings, ServingError};
 
 /// The facts of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,7 +184,7 @@ impl BatchViewStore {
         let Some(newest) = self.table.open().await? else { return Ok(lake::Vacuumed::default()) };
         let older = i64::try_from(keep.max(1) - 1).unwrap_or(i64::MAX);
         let oldest = Version(newest.version().0.saturating_sub(older).max(0));
-        Ok(self.table.vacuum(oldest, grace, system_time(now)).await?)
+        Ok(self.table.vacuum(oldest, grace, now.system_time()).await?)
     }
 
     /// The snapshot to commit on, after the checks that need no rows.
@@ -259,8 +242,4 @@ impl BatchViewStore {
 fn published(snapshot: Snapshot) -> Result<Option<BatchVersion>, ServingError> {
     let facts: Option<BatchFacts> = snapshot.facts()?;
     Ok(facts.map(|facts| BatchVersion { snapshot, facts: Arc::new(facts) }))
-}
-
-fn system_time(at: TimestampMicros) -> SystemTime {
-    UNIX_EPOCH + Duration::from_micros(u64::try_from(at.0).unwrap_or(0))
 }

@@ -11,24 +11,21 @@
 //!
 //! Guarantee: rows of replaced buckets are gone, all other rows are there once; files hold rows in bucket order, and
 //! the ranges of two files share a bucket at most.
-//! A row of a bucket that was not to be replaced, or out of order, refuses the publication.
+//! Not here: which rows of the two inputs count, and in what order they must come (`bucket_cursor.rs`).
 //! Why so: new and carried rows never share a bucket, so merging means taking turns: no comparison of dimensions.
 
 use std::collections::BTreeSet;
 
-use arrow::array::{Array, AsArray, BooleanArray};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
-use futures::TryStreamExt;
-use lake::{Change, DataFile, FileWriter, LakeError, Snapshot};
+use lake::{Change, DataFile, FileWriter, Snapshot};
 use positions::TimestampMicros;
 use views::column;
 
-use crate::ServingError;
-use crate::batch_views::BatchViewSettings;
+use crate::bucket_cursor::{BucketCursor, Rows, buckets_of};
+use crate::{BatchViewSettings, ServingError};
 
 /// What is replaced in which version.
 pub(crate) struct Replacement<'a> {
@@ -55,12 +52,12 @@ pub(crate) async fn write(
     let kept = |file: &&DataFile| !rewritten.iter().any(|other| other.path == file.path);
     let starts = replacement.base.files().iter().filter(kept).map(|file| range_of(file).0).collect();
     let mut writer = Files { replacement, settings, starts, last_bucket: i64::MIN, open: None, done: Vec::new() };
-    let mut new = Runs::new(rows, Rows::New(buckets.as_ref()));
+    let mut new = BucketCursor::new(rows, Rows::New(buckets.as_ref()));
     match &buckets {
         None => drain(&mut new, &mut writer).await?,
         Some(buckets) => {
             let carried = replacement.base.stream(&rewritten, None)?;
-            let mut carried = Runs::new(carried, Rows::Carried(buckets));
+            let mut carried = BucketCursor::new(carried, Rows::Carried(buckets));
             merge(&mut new, &mut carried, &mut writer).await?;
         }
     }
@@ -103,7 +100,11 @@ fn range_of(file: &DataFile) -> (i64, i64) {
 }
 
 /// Takes turns between two inputs that share no bucket.
-async fn merge(new: &mut Runs<'_>, carried: &mut Runs<'_>, files: &mut Files<'_>) -> Result<(), ServingError> {
+async fn merge(
+    new: &mut BucketCursor<'_>,
+    carried: &mut BucketCursor<'_>,
+    files: &mut Files<'_>,
+) -> Result<(), ServingError> {
     loop {
         let takes_new = match (new.peek().await?, carried.peek().await?) {
             (None, None) => return Ok(()),
@@ -111,113 +112,20 @@ async fn merge(new: &mut Runs<'_>, carried: &mut Runs<'_>, files: &mut Files<'_>
             (None, Some(_)) => return drain(carried, files).await,
             (Some(new), Some(carried)) => new < carried,
         };
-        let run = if takes_new { new.take_run() } else { carried.take_run() };
-        if let Some(run) = run {
-            files.write(run).await?;
+        let rows = if takes_new { new.take_bucket() } else { carried.take_bucket() };
+        if let Some(rows) = rows {
+            files.write(rows).await?;
         }
     }
 }
 
-async fn drain(input: &mut Runs<'_>, files: &mut Files<'_>) -> Result<(), ServingError> {
+async fn drain(input: &mut BucketCursor<'_>, files: &mut Files<'_>) -> Result<(), ServingError> {
     while input.peek().await?.is_some() {
         if let Some(rest) = input.take_rest() {
             files.write(rest).await?;
         }
     }
     Ok(())
-}
-
-/// Which rows of an input count.
-enum Rows<'a> {
-    /// All; each must lie in one of these buckets, where there are any.
-    New(Option<&'a BTreeSet<i64>>),
-    /// Those that lie in none of these buckets.
-    Carried(&'a BTreeSet<i64>),
-}
-
-/// An input read as runs of one bucket each.
-struct Runs<'a> {
-    stream: SendableRecordBatchStream,
-    rows: Rows<'a>,
-    batch: Option<RecordBatch>,
-    /// Rows of `batch` that were taken.
-    taken: usize,
-    last_bucket: i64,
-}
-
-impl<'a> Runs<'a> {
-    fn new(stream: SendableRecordBatchStream, rows: Rows<'a>) -> Self {
-        Self { stream, rows, batch: None, taken: 0, last_bucket: i64::MIN }
-    }
-
-    /// The bucket of the next row.
-    async fn peek(&mut self) -> Result<Option<i64>, ServingError> {
-        loop {
-            if let Some(batch) = &self.batch
-                && self.taken < batch.num_rows()
-            {
-                return Ok(Some(buckets_of(batch)?[self.taken]));
-            }
-            let Some(batch) = self.stream.try_next().await? else { return Ok(None) };
-            self.batch = Some(self.checked(batch)?);
-            self.taken = 0;
-        }
-    }
-
-    /// The rows of the next bucket, as far as they lie in one batch.
-    fn take_run(&mut self) -> Option<RecordBatch> {
-        let batch = self.batch.as_ref()?;
-        let buckets = buckets_of(batch).ok()?;
-        let bucket = *buckets.get(self.taken)?;
-        let rows = buckets[self.taken..].partition_point(|other| *other <= bucket);
-        let run = batch.slice(self.taken, rows);
-        self.taken += rows;
-        Some(run)
-    }
-
-    /// All rows of the batch that are left.
-    fn take_rest(&mut self) -> Option<RecordBatch> {
-        let batch = self.batch.take()?;
-        let rest = batch.slice(self.taken, batch.num_rows() - self.taken);
-        self.taken = 0;
-        Some(rest)
-    }
-
-    /// A batch in which only rows are left that count, in bucket order.
-    fn checked(&mut self, batch: RecordBatch) -> Result<RecordBatch, ServingError> {
-        let buckets = buckets_of(&batch)?;
-        for bucket in buckets {
-            if *bucket < self.last_bucket {
-                return Err(refused(format!("rows are not sorted by {}: {bucket} comes too late", column::BUCKET)));
-            }
-            self.last_bucket = *bucket;
-        }
-        match self.rows {
-            Rows::New(None) => Ok(batch),
-            Rows::New(Some(replaced)) => match buckets.iter().find(|bucket| !replaced.contains(bucket)) {
-                Some(bucket) => Err(refused(format!("bucket {bucket} has rows, but is not to be replaced"))),
-                None => Ok(batch),
-            },
-            Rows::Carried(replaced) => {
-                let kept: BooleanArray = buckets.iter().map(|bucket| Some(!replaced.contains(bucket))).collect();
-                Ok(filter_record_batch(&batch, &kept)?)
-            }
-        }
-    }
-}
-
-/// The values of the bucket column.
-fn buckets_of(batch: &RecordBatch) -> Result<&[i64], ServingError> {
-    let column = batch.column_by_name(column::BUCKET);
-    let buckets = column.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-    match buckets {
-        Some(buckets) if buckets.null_count() == 0 => Ok(buckets.values()),
-        _ => Err(refused(format!("rows have no column {} of TIMESTAMP without nulls", column::BUCKET))),
-    }
-}
-
-fn refused(reason: String) -> ServingError {
-    LakeError::Refused { table: "batch view".to_owned(), reason }.into()
 }
 
 /// The files of a publication, one after the other.
@@ -247,8 +155,8 @@ impl Files<'_> {
                 Some(file) => file,
                 None => self.start()?,
             };
-            let room = self.settings.max_file_rows.max(1).saturating_sub(file.rows());
-            let fitting = together.min(usize::try_from(room).unwrap_or(usize::MAX));
+            let left = self.settings.max_file_rows.max(1).saturating_sub(file.rows());
+            let fitting = together.min(usize::try_from(left).unwrap_or(usize::MAX));
             self.last_bucket = buckets[fitting - 1];
             file.write(&rows.slice(0, fitting)).await?;
             rows = rows.slice(fitting, rows.num_rows() - fitting);

@@ -11,15 +11,18 @@
 
 mod batch_views;
 pub mod blob;
+mod bucket_cursor;
 mod bucket_files;
+mod config;
 mod error;
 pub mod memory;
-mod metric;
+mod metrics;
 mod realtime;
 pub mod redis;
 pub mod registry;
 
-pub use batch_views::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore};
+pub use batch_views::{BatchFacts, BatchVersion, BatchViewStore};
+pub use config::BatchViewSettings;
 pub use error::ServingError;
 /// Where batch views lie: for callers that hand it on and need nothing else of the `lake` crate.
 pub use lake::Lake;

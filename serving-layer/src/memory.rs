@@ -12,8 +12,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use positions::{Clock, Index, IndexStamp, TimestampMicros};
 
-use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};
-use crate::{ServingError, metric};
+use crate::ServingError;
+use crate::metrics::MEMORY_STORE_USED_BYTES;
+use crate::realtime::{BlobChange, BlobKey, PartitionKey, RealtimeStore, Swap};
 
 /// What a blob costs beside its bytes: key, entry, reference count.
 const BLOB_OVERHEAD_BYTES: u64 = 128;
@@ -136,7 +137,7 @@ impl RealtimeStore for MemoryStore {
         }
         state.used_bytes += needed;
         state.partitions.entry(partition.clone()).or_default().blobs.extend(fresh);
-        metrics::gauge!(metric::MEMORY_STORE_USED_BYTES).set(state.used_bytes as f64);
+        metrics::gauge!(MEMORY_STORE_USED_BYTES).set(state.used_bytes as f64);
         Ok(())
     }
 
@@ -163,8 +164,8 @@ impl RealtimeStore for MemoryStore {
         if held.index.as_ref().map(|index| index.stamp) != expected {
             return Ok(Swap::Lost(held.index.clone()));
         }
-        let (before, after) = (held.index.as_ref().map(named_blobs).unwrap_or_default(), named_blobs(next));
-        let missing: BTreeSet<BlobKey> = after.difference(&before).filter(|key| !held.has(key, now)).copied().collect();
+        let change = BlobChange::between(held.index.as_ref(), next);
+        let missing: BTreeSet<BlobKey> = change.kept.iter().filter(|key| !held.has(key, now)).copied().collect();
         if !missing.is_empty() {
             return Ok(Swap::MissingBlobs(missing));
         }
@@ -173,9 +174,9 @@ impl RealtimeStore for MemoryStore {
         if new_bytes > old_bytes && used_bytes > self.limit_bytes {
             return Err(self.full(&state));
         }
-        after.difference(&before).for_each(|key| held.set_expiry(key, None));
+        change.kept.iter().for_each(|key| held.set_expiry(key, None));
         let expires_at = Some(now.plus(grace));
-        before.difference(&after).for_each(|key| held.set_expiry(key, expires_at));
+        change.dropped.iter().for_each(|key| held.set_expiry(key, expires_at));
         held.index = Some(next.clone());
         state.used_bytes = used_bytes;
         Ok(Swap::Done)

@@ -55,6 +55,25 @@ pub fn named_blobs(index: &Index) -> BTreeSet<BlobKey> {
     index.runs.iter().flat_map(blobs_of).collect()
 }
 
+/// What a swap does to blobs: the same in every store.
+pub(crate) struct BlobChange {
+    /// Named for the first time: they must be there, and no longer expire.
+    pub(crate) kept: Vec<BlobKey>,
+    /// No longer named: they begin to expire.
+    pub(crate) dropped: Vec<BlobKey>,
+}
+
+impl BlobChange {
+    /// From what the stored index names to what the next one does.
+    pub(crate) fn between(before: Option<&Index>, after: &Index) -> Self {
+        let (before, after) = (before.map(named_blobs).unwrap_or_default(), named_blobs(after));
+        Self {
+            kept: after.difference(&before).copied().collect(),
+            dropped: before.difference(&after).copied().collect(),
+        }
+    }
+}
+
 /// A store of realtime views.
 #[async_trait]
 pub trait RealtimeStore: Send + Sync + 'static {

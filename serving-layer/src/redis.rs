@@ -14,7 +14,6 @@ mod error;
 mod form;
 mod swap;
 
-use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,53 +23,18 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, Script, ServerErrorKind, Value};
 use tracing::{info, warn};
 
+pub use crate::config::RedisSettings;
+
 use crate::ServingError;
-use crate::realtime::{BlobKey, PartitionKey, RealtimeStore, Swap};
+use crate::realtime::{BlobChange, BlobKey, PartitionKey, RealtimeStore, Swap};
 use error::{STORE, is_out_of_memory, refused, unreachable, unusable};
 use form::{decode_index, encode_index, escape};
-use swap::{BlobChange, DISCARD, SWAP, read_swap_reply};
+use swap::{DISCARD, SWAP, read_swap_reply};
 
 /// Blobs fetched by one command: bounds the size of a reply.
 const BLOBS_PER_READ: usize = 32;
 /// Bytes written by one pipeline: bounds the time until its reply.
 const BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
-
-/// How to reach Redis.
-#[derive(Clone)]
-pub struct RedisSettings {
-    /// Where it is, for example `redis://:password@host:6379/0`.
-    pub url: String,
-    /// Sets several deployments on one Redis apart.
-    pub prefix: String,
-    /// Longest time to connect.
-    pub connect_timeout: Duration,
-    /// Longest time until a reply.
-    pub response_timeout: Duration,
-    /// Longest pause between two attempts to connect again.
-    pub reconnect_pause: Duration,
-    /// Commands that may wait to be sent; callers beyond them wait.
-    pub pipeline_commands: usize,
-}
-
-impl Default for RedisSettings {
-    fn default() -> Self {
-        Self {
-            url: "redis://127.0.0.1:6379".to_owned(),
-            prefix: "default".to_owned(),
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_secs(5),
-            reconnect_pause: Duration::from_millis(500),
-            pipeline_commands: 256,
-        }
-    }
-}
-
-impl fmt::Debug for RedisSettings {
-    // The URL may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisSettings").field("prefix", &self.prefix).finish_non_exhaustive()
-    }
-}
 
 /// A realtime store in Redis. Clones share one connection, which is made again whenever it is lost.
 #[derive(Clone)]

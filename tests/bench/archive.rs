@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
-use batch_layer::run::run_archive;
+use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, run_archive};
 use event_log::EventLog;
 use event_log::memory::MemoryLog;
 use object_store::local::LocalFileSystem;

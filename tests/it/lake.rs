@@ -178,7 +178,7 @@ async fn a_rewrite_replaces_rows_once() {
 }
 
 /// One batch with a column of every type that views and sources use.
-fn every_type() -> RecordBatch {
+pub(crate) fn every_type() -> RecordBatch {
     let item = Arc::new(Field::new("element", DataType::Int64, true));
     let fields: Fields = vec![Field::new("x", DataType::Int64, false), Field::new("y", DataType::Utf8, true)].into();
     let inner = StructArray::new(

@@ -11,7 +11,7 @@ mod law;
 /// Pipeline files: good ones, every problem of bad ones, what a definition hash depends on.
 mod pipeline;
 
-/// Rules about the source itself: crate edges, module docs, sizes, where tasks start.
+/// Rules about the source itself: crate edges, circles of files, module docs, sizes, where tasks start.
 mod tidy;
 
 /// Realtime stores, in memory and in Redis: stamps, life of blobs, gaps, fullness, races, outages.
@@ -46,6 +46,8 @@ mod speed;
 mod batch_views;
 /// Tables: versions, facts, types, scans, vacuum, broken logs, an independent reader.
 mod lake;
+/// Tables: checkpoints against the commits they sum up, and against another reader's opinion.
+mod lake_checkpoint;
 /// Tables: who commits on the same version, and stores that break their promises.
 mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.
@@ -62,6 +64,8 @@ mod cli;
 mod compose;
 /// The demo's judgement: what it calls a difference.
 mod demo;
+/// What is shipped: each package brings a binary that runs.
+mod dist;
 /// A collector, as a process, at twice its capacity: refusals that say when to come back, flat memory, exact counts.
 mod overload;
 /// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older, and

@@ -1,4 +1,8 @@
-//! Rules about the source itself that a tool can check: crate edges, names, sizes, where tasks are started.
+//! Rules about the source itself that a tool can check: crate edges, circles, names, sizes, where tasks are started.
+
+mod circles;
+mod paths;
+mod suites;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

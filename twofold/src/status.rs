@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use batch_layer::BatchStatus;
 use batch_layer::archive::{ArchiveState, ArchiveStatus};
-use batch_layer::run::BatchStatus;
 use positions::{Offset, PartitionId, SourceName};
 use query_gateway::{PartitionFacts, StatusSource, SystemFacts};
 use serde_json::{Value, json};

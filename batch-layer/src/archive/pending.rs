@@ -20,9 +20,9 @@ use super::ArchiveSettings;
 pub struct Jump {
     /// The partition.
     pub partition: PartitionId,
-    /// What was expected.
+    /// The offset expected next.
     pub from: Offset,
-    /// What came.
+    /// The offset of the record that came instead.
     pub to: Offset,
 }
 
@@ -147,17 +147,17 @@ impl Pending {
         &self.batches
     }
 
-    /// How many rows.
+    /// Rows in the next commit.
     pub fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// How many of them are rejected records.
+    /// Rejected records among the rows.
     pub fn rejected(&self) -> u64 {
         self.rejected
     }
 
-    /// Their payload bytes.
+    /// Payload bytes of the rows.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

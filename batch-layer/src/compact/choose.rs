@@ -16,8 +16,9 @@ use records::decode::column as raw;
 use views::column;
 
 use crate::CompactSettings;
+use crate::raw_columns::may_hold_corrected_times;
 
-/// Files in one merge at most, however small they are.
+/// Upper bound on the files of one merge, however small they are.
 const MOST_FILES: usize = 1_000;
 
 /// Files to be replaced by one.
@@ -25,6 +26,18 @@ const MOST_FILES: usize = 1_000;
 pub struct Merge {
     /// The files, in the order of their offsets; together at most one and a half times the wished size.
     pub files: Vec<DataFile>,
+}
+
+impl Merge {
+    /// Rows in all files.
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
+    }
+
+    /// Bytes of all files.
+    pub fn size_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size_bytes).sum()
+    }
 }
 
 /// The merges that are due, those of few rows first, as many as one round should carry out. Pure.
@@ -60,7 +73,7 @@ fn of_one_round(merges: Vec<Merge>, settings: &CompactSettings) -> Vec<Merge> {
     let mut bytes = 0_u64;
     let fits = |merge: &Merge| {
         let is_first = bytes == 0;
-        bytes += merge.files.iter().map(|file| file.size_bytes).sum::<u64>();
+        bytes += merge.size_bytes();
         is_first || bytes <= most
     };
     merges.into_iter().take_while(fits).collect()
@@ -69,8 +82,7 @@ fn of_one_round(merges: Vec<Merge>, settings: &CompactSettings) -> Vec<Merge> {
 /// What is never merged with another kind: late files, and files with corrected times, which no bound of theirs prunes.
 fn lane_of(file: &DataFile) -> (bool, bool) {
     let is_late = matches!(file.bounds.get(raw::LATE), Some((ScalarValue::Boolean(Some(true)), _, _)));
-    let has_shifts = file.bounds.get(raw::CLOCK_SHIFT).is_none_or(|(_, _, nulls)| *nulls < file.rows);
-    (is_late, has_shifts)
+    (is_late, may_hold_corrected_times(file))
 }
 
 /// The power of `fan_in` in the number of rows.

@@ -21,13 +21,13 @@ use records::master::{Compaction, MasterSnapshot};
 use views::{SourceDefinition, column};
 
 use super::Merge;
-use crate::raw_rows::field;
+use crate::raw_columns::field;
 use crate::{BatchError, RecomputeSettings, engine};
 
-/// How many versions others may commit while a compaction is at work: at one a second, a quarter of an hour.
+/// How many versions others may commit while a compaction is in progress: a quarter of an hour at one a second.
 const VERSIONS: i64 = 1_000;
 
-/// How much larger a row is in memory than in a file, at most, as far as it counts for the size of batches.
+/// Upper bound on how much larger a row is in memory than in a file; it only sizes batches.
 const INFLATION: u64 = 16;
 
 /// Writes the file that replaces those of `merge`; `None` where one of them is not live in `on`.
@@ -46,9 +46,7 @@ pub async fn rewrite(
     if !merge.files.iter().all(is_live) {
         return Ok(None);
     }
-    let rows: u64 = merge.files.iter().map(|file| file.rows).sum();
-    let bytes: u64 = merge.files.iter().map(|file| file.size_bytes).sum();
-    let row_bytes = usize::try_from(bytes / rows.max(1) * INFLATION).unwrap_or(usize::MAX);
+    let row_bytes = usize::try_from(merge.size_bytes() / merge.rows().max(1) * INFLATION).unwrap_or(usize::MAX);
     let session = engine::session_for_rows(settings, row_bytes)?;
     let table = provider_as_source(on.snapshot.scan(&merge.files).map_err(RecordsError::from)?);
     let event_time = source.events.field(source.event_time).name();

@@ -19,7 +19,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::assignment;
 use super::batch::Batch;
+use super::connection::Connection;
 use super::context::GroupContext;
 use super::ends::{Ends, LogEnds};
 use super::error::call_error;
@@ -27,7 +29,6 @@ use super::producer::KafkaProducer;
 use super::record::read_message;
 use super::run;
 use super::settings::KafkaSettings;
-use super::{KafkaLog, assignment};
 use crate::group::Membership;
 use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
 
@@ -83,15 +84,20 @@ enum Event {
 }
 
 impl KafkaConsumer {
-    pub(super) fn open(log: &KafkaLog, topic: &str, group: Option<&str>, count: usize) -> Result<Self, EventLogError> {
+    pub(super) fn open(
+        connection: &Connection,
+        topic: &str,
+        group: Option<&str>,
+        count: usize,
+    ) -> Result<Self, EventLogError> {
         // Without a group the name only lets librdkafka assign; nothing is joined or committed under it.
-        let name = group.map_or_else(|| format!("{}-reader", log.settings.client_id), str::to_owned);
-        let client: Client = log
+        let name = group.map_or_else(|| format!("{}-reader", connection.settings.client_id), str::to_owned);
+        let client: Client = connection
             .settings
             .consumer_config(&name)
             .create_with_context(GroupContext::default())
             .map_err(|error| call_error("create a consumer", &error))?;
-        let sharing = match (group, &log.settings.local_groups) {
+        let sharing = match (group, &connection.settings.local_groups) {
             (None, _) => Sharing::Told,
             (Some(_), None) => {
                 client.subscribe(&[topic]).map_err(|error| call_error("subscribe", &error))?;
@@ -103,9 +109,9 @@ impl KafkaConsumer {
         };
         Ok(Self {
             client: Some(Arc::new(client)),
-            settings: Arc::clone(&log.settings),
-            producer: Arc::clone(&log.producer),
-            closing: log.closing.clone(),
+            settings: Arc::clone(&connection.settings),
+            producer: Arc::clone(&connection.producer),
+            closing: connection.closing.clone(),
             topic: topic.to_owned(),
             sharing,
             positions: BTreeMap::new(),

@@ -16,9 +16,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tracing::warn;
 
 use super::context::LogContext;
+use super::disk_space;
 use super::error::{append_error, call_error};
 use super::record::to_millis;
-use super::room;
 use super::settings::KafkaSettings;
 use crate::{EventLogError, LogBounds, NewRecord};
 
@@ -87,7 +87,7 @@ impl KafkaProducer {
             return;
         }
         let bytes = records.iter().map(size).sum();
-        let looking = tokio::task::spawn_blocking(move || room::why_no_room(&folder, bytes));
+        let looking = tokio::task::spawn_blocking(move || disk_space::find_shortage(&folder, bytes));
         if let Ok(Some(reason)) = looking.await {
             failed.into_iter().for_each(|answer| *answer = Err(EventLogError::Full(reason.clone())));
         }

@@ -1,6 +1,6 @@
 //! The values of a column, by kind, and how JSON becomes them.
 //!
-//! Not here: nulls (`column.rs`), parsing of texts (`scalar.rs`), making arrays (`arrays.rs`).
+//! Not here: nulls (`column_builder.rs`), parsing text (`scalar.rs`), making arrays (`arrays.rs`).
 
 use std::borrow::Cow;
 

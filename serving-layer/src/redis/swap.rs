@@ -1,14 +1,13 @@
-//! The scripts that change an index, what a swap does to blobs, and what Redis answers to it.
+//! The scripts that change an index, and what Redis answers to a swap.
 
 use std::collections::BTreeSet;
 
-use positions::Index;
 use redis::Value;
 
 use super::error::unexpected;
 use super::form::decode_index;
 use crate::ServingError;
-use crate::realtime::{BlobKey, Swap, named_blobs};
+use crate::realtime::{BlobChange, BlobKey, Swap};
 
 /// KEYS: index, blobs to keep, blobs to let expire. ARGV: expected stamp (empty: no index), next index, number of blobs
 /// to keep, grace in milliseconds.
@@ -36,26 +35,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 ";
 
-/// What a swap does to blobs.
-pub(super) struct BlobChange {
-    /// Named anew: no longer expire.
-    pub(super) kept: Vec<BlobKey>,
-    /// Named no more: begin to expire.
-    pub(super) dropped: Vec<BlobKey>,
-}
-
-impl BlobChange {
-    /// From what the stored index names to what the next one does.
-    pub(super) fn between(before: Option<&Index>, after: &Index) -> Self {
-        let (before, after) = (before.map(named_blobs).unwrap_or_default(), named_blobs(after));
-        Self {
-            kept: after.difference(&before).copied().collect(),
-            dropped: before.difference(&after).copied().collect(),
-        }
-    }
-}
-
-/// What the answer to a swap says.
+/// What the reply to a swap says.
 pub(super) fn read_swap_reply(reply: &[Value], change: &BlobChange) -> Result<Swap, ServingError> {
     let Some(Value::BulkString(outcome)) = reply.first() else {
         return Err(unexpected(reply));

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
@@ -10,13 +9,13 @@ use std::time::Duration;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use batch_layer::BatchError;
-use batch_layer::archive::ArchiveState;
-use batch_layer::run::run_archive;
+use batch_layer::archive::{ArchiveState, ArchiveStatus, run_archive};
 use event_log::EventLogError;
 use positions::{Offset, PartitionId};
 use rand::Rng;
 use records::decode::column;
 use records::master::{Hole, MasterSnapshot};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::world::{World, end_of, wait_until};
@@ -104,16 +103,14 @@ async fn check_with_failing_call(number: u64, is_after: bool) -> bool {
     let shutdown = CancellationToken::new();
     world.faults.fail_call(number, is_after);
     let running = async {
-        let ends = world.ends().await;
-        wait_until(told.clone(), |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        world.wait_until_archived(told.clone()).await;
         // One moment for the archive: the log in memory never makes this task wait.
         world.send(40).await;
         world.log.expire_below("hits", PartitionId(1), Offset(31)).unwrap();
         world.log.skip_offsets("hits", PartitionId(0), 3).unwrap();
         world.log.grow_topic("hits", 3).unwrap();
         world.send(30).await;
-        let ends = world.ends().await;
-        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        world.wait_until_archived(told).await;
         shutdown.cancel();
     };
     let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), running);
@@ -143,7 +140,6 @@ async fn two_archivers_write_one_history() {
     for seed in seeds(10) {
         let mut world = World::new(seed).await;
         world.send(120).await;
-        let ends = world.ends().await;
         let shutdown = CancellationToken::new();
         let mut archivers = tokio::task::JoinSet::new();
         let mut told = Vec::new();
@@ -155,7 +151,7 @@ async fn two_archivers_write_one_history() {
             told.push(status);
         }
         for status in told {
-            wait_until(status, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+            world.wait_until_archived(status).await;
         }
         shutdown.cancel();
         archivers.join_all().await.into_iter().for_each(|ended| ended.unwrap());
@@ -170,19 +166,13 @@ async fn archive_waits_for_a_full_disk_and_drops_nothing() {
     world.archive().await;
     world.disk_full.store(true, Ordering::SeqCst);
     world.send(20).await;
-    let (components, told) = world.archive_components();
     let settings = world.archive_settings();
-    let shutdown = CancellationToken::new();
-    let ends = world.ends().await;
-    let disk_full = Arc::clone(&world.disk_full);
-    let watched = async {
+    let watched = async |told: watch::Receiver<ArchiveStatus>| {
         wait_until(told.clone(), |status| matches!(status.state, ArchiveState::Retrying { .. })).await;
-        disk_full.store(false, Ordering::SeqCst);
-        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
-        shutdown.cancel();
+        world.disk_full.store(false, Ordering::SeqCst);
+        world.wait_until_archived(told).await;
     };
-    let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), watched);
-    ended.unwrap();
+    world.archive_while(settings, watched).await.unwrap();
     check_holds_all(&world, &world.snapshot().await).await;
 }
 
@@ -194,13 +184,10 @@ async fn the_next_commit_is_read_while_one_is_written_and_no_more_than_that() {
     let before = world.snapshot().await.snapshot.version();
     world.send(80).await;
     world.disk_stalled.send_replace(true);
-    let (components, told) = world.archive_components();
     let mut settings = world.archive_settings();
     settings.poll.records = 5;
     (settings.commit_rows, settings.commit_interval) = (20, Duration::from_secs(3600));
-    let shutdown = CancellationToken::new();
-    let ends = world.ends().await;
-    let watched = async {
+    let watched = async |told: watch::Receiver<ArchiveStatus>| {
         wait_until(told.clone(), |status| status.pending_rows == 40).await;
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
@@ -208,11 +195,9 @@ async fn the_next_commit_is_read_while_one_is_written_and_no_more_than_that() {
             assert_eq!(told.borrow().version, Some(before.0));
         }
         world.disk_stalled.send_replace(false);
-        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
-        shutdown.cancel();
+        world.wait_until_archived(told).await;
     };
-    let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), watched);
-    ended.unwrap();
+    world.archive_while(settings, watched).await.unwrap();
     let snapshot = world.snapshot().await;
     assert_eq!(snapshot.snapshot.version().0, before.0 + 4, "each commit has its 20 rows");
     check_holds_all(&world, &snapshot).await;
@@ -273,8 +258,7 @@ async fn new_partitions_are_archived_from_their_start() {
         wait_until(told.clone(), |status| end_of(status, PartitionId(0)) == Offset(10)).await;
         world.log.grow_topic("hits", 3).unwrap();
         world.send(30).await;
-        let ends = world.ends().await;
-        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
+        world.wait_until_archived(told).await;
         shutdown.cancel();
     };
     let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), running);

@@ -11,8 +11,10 @@ use arrow::datatypes::TimestampMicrosecondType;
 use batch_layer::archive::ArchiveSettings;
 use batch_layer::compact::{Merge, choose_merges, compact, replace, rewrite};
 use batch_layer::recompute::{Mode, Outcome, recompute};
-use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_archive, run_batch};
-use batch_layer::{BatchError, BatchParts, BatchSettings, CompactSettings, RecomputeSettings};
+use batch_layer::run::run_batch;
+use batch_layer::{
+    BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, CompactSettings, RecomputeSettings,
+};
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
 use object_store::ObjectStoreExt;
@@ -24,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::archive::{check_holds_all, poll_at_most};
 use super::recompute::{all_finished, check_equals_fold};
-use super::world::{Event, START, World, end_of, wait_until};
+use super::world::{Event, START, World};
 use crate::support::seams::SeededIds;
 use crate::support::seeds::{for_each_seed, seeds};
 
@@ -34,17 +36,8 @@ fn engine() -> RecomputeSettings {
     RecomputeSettings { target_partitions: 1, ..RecomputeSettings::default() }
 }
 
-fn parts(world: &World) -> BatchParts {
-    BatchParts {
-        lake: world.lake.clone(),
-        pipeline: Arc::clone(&world.pipeline),
-        clock: Arc::clone(&world.clock) as Arc<dyn positions::Clock>,
-        ids: Arc::clone(&world.ids) as Arc<dyn IdSource>,
-    }
-}
-
 async fn compact_with(world: &World, engine: &RecomputeSettings) -> usize {
-    compact(&parts(world), &world.source(), &OFTEN, engine).await.unwrap().merges
+    compact(&world.batch_context(), &world.source(), &OFTEN, engine).await.unwrap().merges
 }
 
 /// A world whose master dataset has one file per record and partition, and more to archive.
@@ -65,14 +58,7 @@ fn singly(world: &mut World, backoff: Duration) -> ArchiveSettings {
 /// Archives everything in commits of two records at most.
 async fn archive_singly(world: &mut World, backoff: Duration) {
     let settings = singly(world, backoff);
-    let (components, told) = world.archive_components();
-    let (ends, shutdown) = (world.ends().await, CancellationToken::new());
-    let reached = async {
-        wait_until(told, |status| ends.iter().all(|(one, end)| end_of(status, *one) >= *end)).await;
-        shutdown.cancel();
-    };
-    let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), reached);
-    ended.unwrap();
+    world.archive_with(settings).await;
 }
 
 /// The files of one compaction of everything that can be merged now.
@@ -141,11 +127,11 @@ async fn a_compaction_in_little_memory_spills_and_keeps_every_row() {
     let mut world = World::new(31).await;
     for _ in 0..1_000 {
         let page = Some(format!("/{:1000}", world.sent.len()));
-        world.send_one(Some(Event { time: START, id: None, page, bytes: None })).await;
+        world.send_one(Some(Event { time: START, page, ..Event::default() })).await;
     }
     archive_singly(&mut world, Duration::from_millis(1)).await;
     let little = RecomputeSettings { memory_bytes: 512 << 10, spill_limit_bytes: 1, ..engine() };
-    let refused = compact(&parts(&world), &world.source(), &OFTEN, &little).await;
+    let refused = compact(&world.batch_context(), &world.source(), &OFTEN, &little).await;
     assert!(matches!(refused, Err(BatchError::Engine(_))), "it fits into memory, nothing is tested: {refused:?}");
     check_holds_all(&world, &world.snapshot().await).await;
     let little = RecomputeSettings { spill_limit_bytes: 1 << 30, ..little };
@@ -180,10 +166,10 @@ async fn of_two_compactions_one_wins_and_rows_stay_single() {
 async fn check_archive_beside_compaction(steps: usize) -> bool {
     let mut world = world_of_small_files(5, 24).await;
     world.send(24).await;
-    let parts = parts(&world);
+    let context = world.batch_context();
     let source = world.source();
     let engine = engine();
-    let mut compacting = pin!(compact(&parts, &source, &OFTEN, &engine));
+    let mut compacting = pin!(compact(&context, &source, &OFTEN, &engine));
     let early = poll_at_most(steps, compacting.as_mut()).await;
     let is_over = early.is_some();
     let rest = async {
@@ -265,8 +251,8 @@ async fn a_compaction_killed_at_any_await_leaves_every_row_once() {
     let mut world = world_of_small_files(7, 12).await;
     let mut times = 1;
     loop {
-        let parts = parts(&world);
-        let ended = poll_at_most(times, compact(&parts, &world.source(), &OFTEN, &engine())).await;
+        let context = world.batch_context();
+        let ended = poll_at_most(times, compact(&context, &world.source(), &OFTEN, &engine())).await;
         let snapshot = world.snapshot().await;
         snapshot.check_ledger().unwrap();
         if let Some(done) = ended {
@@ -286,9 +272,9 @@ async fn whichever_call_fails_a_compaction_leaves_every_row_once() {
         let mut number = 1;
         loop {
             let world = world_of_small_files(8, 8).await;
-            let parts = parts(&world);
+            let context = world.batch_context();
             world.faults.fail_call(number, is_after);
-            let ended = compact(&parts, &world.source(), &OFTEN, &engine()).await;
+            let ended = compact(&context, &world.source(), &OFTEN, &engine()).await;
             let has_failed = world.faults.has_failed();
             world.faults.fail_call(0, false);
             check_holds_all(&world, &world.snapshot().await).await;
@@ -343,7 +329,8 @@ async fn the_batch_loop_compacts_after_a_round_unless_told_not_to() {
         let before = world.snapshot().await.snapshot.version();
         let (ask, requests) = mpsc::channel(1);
         let status = watch::Sender::new(BatchStatus::default());
-        let components = BatchComponents { parts: parts(&world), requests, status, turn: Arc::new(Semaphore::new(1)) };
+        let components =
+            BatchComponents { context: world.batch_context(), requests, status, turn: Arc::new(Semaphore::new(1)) };
         let settings = BatchSettings {
             interval: Duration::from_secs(3600),
             recompute: engine(),

@@ -64,7 +64,7 @@ fn rows_of(batch: &RecordBatch, dimensions: usize) -> Vec<(String, Vec<Cell>)> {
 pub fn distinct<'a>(world: &'a World, version: &BatchVersion) -> Vec<&'a Event> {
     let mut seen = HashSet::new();
     let kept = below(world, version).into_iter().filter_map(|sent| sent.event.as_ref());
-    kept.filter(|event| event.id.is_none() || seen.insert((event.id.clone(), event.time))).collect()
+    kept.filter(|event| event.id.is_none() || seen.insert((event.id, event.time))).collect()
 }
 
 fn below<'a>(world: &'a World, version: &BatchVersion) -> Vec<&'a Sent> {
@@ -87,7 +87,7 @@ pub fn counters(world: &World, version: &BatchVersion) -> BTreeMap<PartitionId, 
             None => counted.rejected += 1,
             Some(event) => {
                 counted.late += u64::from(sent.timestamp - event.time > 60 * SECOND);
-                let is_copy = event.id.is_some() && !seen.insert((event.id.clone(), event.time));
+                let is_copy = event.id.is_some() && !seen.insert((event.id, event.time));
                 counted.copies += u64::from(is_copy);
             }
         }
@@ -101,7 +101,7 @@ pub fn by_page(events: &[&Event]) -> Rows {
     let exact = |value: Option<i64>| Cell::Exact(value.map_or("null".to_owned(), |value| value.to_string()));
     let row = |page: Option<String>| {
         let of: Vec<_> = events.iter().filter(|event| event.page == page).collect();
-        let bytes: Vec<i64> = of.iter().filter_map(|event| event.bytes).collect();
+        let bytes: Vec<i64> = of.iter().filter_map(|event| event.amount).collect();
         let sum = (!bytes.is_empty()).then(|| bytes.iter().sum());
         let cells = vec![
             exact(Some(of.len() as i64)),

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use batch_layer::BatchParts;
 use batch_layer::recompute::{Mode, Outcome, recompute};
-use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_batch};
-use batch_layer::{BatchError, BatchSettings, RecomputeSettings};
+use batch_layer::run::run_batch;
+use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, RecomputeSettings};
 use lake::Change;
 use positions::{Offset, PartitionId, ViewName};
 use rand::Rng;
@@ -40,7 +39,7 @@ pub async fn check_equals_fold(world: &World) {
                 assert_eq!(hits, exact);
             }
             _ => {
-                let counted = events.iter().filter(|event| event.bytes.is_some_and(|bytes| bytes != 13)).count();
+                let counted = events.iter().filter(|event| event.amount.is_some_and(|bytes| bytes != 13)).count();
                 assert_eq!(sum_of_first(&rows), counted as i64);
             }
         }
@@ -109,9 +108,10 @@ async fn copies_that_fill_more_than_the_memory_count_once() {
     // Two events sent again and again: either is one shard above the limit, which no further bits of its key divide.
     let event = |number: usize, time| Event {
         time,
-        id: Some(format!("e{number}")),
+        id: Some(number as u32),
         page: Some("/a".into()),
-        bytes: Some(number as i64),
+        amount: Some(number as i64),
+        ..Event::default()
     };
     for round in 0..3_000 {
         for hot in [0, 0, 1, 1] {
@@ -158,13 +158,13 @@ async fn a_cut_lies_on_the_grid_until_the_log_is_silent() {
 #[tokio::test]
 async fn nothing_new_publishes_nothing() {
     let mut world = World::new(23).await;
-    let settled =
+    let is_nothing_new =
         |outcomes: BTreeMap<ViewName, Outcome>| outcomes.values().all(|outcome| matches!(outcome, Outcome::NothingNew));
-    assert!(settled(world.recompute(Mode::Incremental).await));
+    assert!(is_nothing_new(world.recompute(Mode::Incremental).await));
     world.send(40).await;
     world.archive().await;
-    assert!(!settled(world.recompute(Mode::Incremental).await));
-    assert!(settled(world.recompute(Mode::Incremental).await));
+    assert!(!is_nothing_new(world.recompute(Mode::Incremental).await));
+    assert!(is_nothing_new(world.recompute(Mode::Incremental).await));
     let full = world.recompute(Mode::Full).await;
     assert!(full.values().all(|outcome| matches!(outcome, Outcome::Published(_))));
 }
@@ -172,7 +172,7 @@ async fn nothing_new_publishes_nothing() {
 #[tokio::test]
 async fn copies_in_other_partitions_and_versions_count_once() {
     let mut world = World::new(24).await;
-    let event = Event { time: START, id: Some("same".into()), page: Some("/a".into()), bytes: Some(1) };
+    let event = Event { time: START, id: Some(1), page: Some("/a".into()), amount: Some(1), ..Event::default() };
     for round in 0..3 {
         for _ in 0..2 * GRID {
             world.send_one(Some(event.clone())).await;
@@ -193,14 +193,14 @@ async fn an_incremental_recompute_leaves_other_buckets_alone() {
     for hour in 0..5 {
         for _ in 0..2 * GRID {
             let time = START + hour * HOUR;
-            world.send_one(Some(Event { time, id: None, page: Some("/a".into()), bytes: Some(hour) })).await;
+            world.send_one(Some(Event { time, page: Some("/a".into()), amount: Some(hour), ..Event::default() })).await;
         }
     }
     world.archive().await;
     world.recompute(Mode::Incremental).await;
     let before = world.newest(&world.view("by_page")).await.unwrap();
     for _ in 0..2 * GRID {
-        world.send_one(Some(Event { time: START, id: None, page: Some("/b".into()), bytes: None })).await;
+        world.send_one(Some(Event { time: START, page: Some("/b".into()), ..Event::default() })).await;
     }
     world.archive().await;
     world.recompute(Mode::Incremental).await;
@@ -266,12 +266,6 @@ async fn the_batch_loop_runs_a_round_on_request() {
     world.archive().await;
     let (ask, requests) = mpsc::channel(1);
     let (status, told) = watch::channel(BatchStatus::default());
-    let parts = BatchParts {
-        lake: world.lake.clone(),
-        pipeline: Arc::clone(&world.pipeline),
-        clock: Arc::clone(&world.clock) as Arc<dyn positions::Clock>,
-        ids: Arc::clone(&world.ids) as Arc<dyn positions::IdSource>,
-    };
     let batch = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
     let shutdown = CancellationToken::new();
     let asking = async {
@@ -282,7 +276,8 @@ async fn the_batch_loop_runs_a_round_on_request() {
         shutdown.cancel();
         round
     };
-    let components = BatchComponents { parts, requests, status, turn: Arc::new(Semaphore::new(1)) };
+    let components =
+        BatchComponents { context: world.batch_context(), requests, status, turn: Arc::new(Semaphore::new(1)) };
     let (ended, round) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
     ended.unwrap();
     assert_eq!(round.keys().map(ViewName::as_str).collect::<Vec<_>>(), ["by_day"]);

@@ -1,30 +1,29 @@
 //! A source with its log, its tables and seeded traffic, and the truth about what was sent.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use batch_layer::RecomputeSettings;
-use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
+use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, run_archive};
 use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
-use batch_layer::run::run_archive;
-use event_log::memory::MemoryLog;
+use batch_layer::{BatchContext, BatchError, RecomputeSettings};
 use event_log::{EventLog, NewRecord, PollLimit};
-use lake::Lake;
-use positions::{Clock, Offset, PartitionId, ViewName};
+use positions::{Clock, IdSource, Offset, PartitionId, ViewName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use records::master::{MasterDataset, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{Pipeline, SourceDefinition, ViewDefinition};
+use views::{SourceDefinition, ViewDefinition};
 
 use super::faults::{FailingLog, FailingStore, Faults};
 use super::store::YieldingStore;
+pub use crate::support::event::Event;
 use crate::support::object_layer::Layered;
-use crate::support::seams::{ManualClock, SeededIds};
+use crate::support::surroundings::Surroundings;
 
 pub const GRID: i64 = 8;
 pub const START: i64 = 1_700_000_000_000_000;
@@ -59,41 +58,33 @@ pub struct Sent {
     pub event: Option<Event>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-pub struct Event {
-    pub time: i64,
-    pub id: Option<String>,
-    pub page: Option<String>,
-    pub bytes: Option<i64>,
-}
-
 pub struct World {
     pub rng: StdRng,
-    pub clock: Arc<ManualClock>,
-    pub ids: Arc<SeededIds>,
-    pub log: Arc<MemoryLog>,
-    pub lake: Lake,
+    surroundings: Surroundings,
     pub disk_full: Arc<AtomicBool>,
     pub disk_stalled: watch::Sender<bool>,
     pub faults: Arc<Faults>,
-    pub pipeline: Arc<Pipeline>,
     pub sent: Vec<Sent>,
+}
+
+impl Deref for World {
+    type Target = Surroundings;
+
+    fn deref(&self) -> &Surroundings {
+        &self.surroundings
+    }
 }
 
 impl World {
     pub async fn new(seed: u64) -> Self {
-        let clock = Arc::new(ManualClock::at(START));
-        let ids = Arc::new(SeededIds::new(seed));
-        let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>));
         let store = YieldingStore::default();
         let (disk_full, disk_stalled) = (store.fullness(), store.stall());
         let faults = Arc::new(Faults::default());
         let store = FailingStore { inner: Layered::new(store), faults: Arc::clone(&faults) };
-        let lake = Lake::new(Arc::new(Layered::new(store)), object_store::path::Path::from("lake"));
-        let pipeline = Arc::new(Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap());
-        log.ensure_topic("hits", 2).await.unwrap();
+        let surroundings = Surroundings::on(Arc::new(Layered::new(store)), PIPELINE, START, seed);
+        surroundings.log.ensure_topic("hits", 2).await.unwrap();
         let rng = StdRng::seed_from_u64(seed);
-        Self { rng, clock, ids, log, lake, disk_full, disk_stalled, faults, pipeline, sent: Vec::new() }
+        Self { rng, surroundings, disk_full, disk_stalled, faults, sent: Vec::new() }
     }
 
     pub fn source(&self) -> Arc<SourceDefinition> {
@@ -111,7 +102,8 @@ impl World {
     /// Sends random traffic: late, doubled and broken events among it. Time goes on by up to a second per event.
     pub async fn send(&mut self, count: usize) {
         for _ in 0..count {
-            self.clock.advance(Duration::from_micros(self.rng.random_range(0..SECOND as u64)));
+            let span = Duration::from_micros(self.rng.random_range(0..SECOND as u64));
+            self.clock.advance(span);
             let now = self.clock.now().0;
             let earlier: Vec<Event> = self.sent.iter().filter_map(|sent| sent.event.clone()).collect();
             let event = match self.rng.random_range(0..10) {
@@ -127,20 +119,17 @@ impl World {
         let late = if self.rng.random_bool(0.2) { self.rng.random_range(0..50 * HOUR) } else { 0 };
         Event {
             time: now - late,
-            id: self.rng.random_bool(0.8).then(|| format!("e{}", self.rng.random_range(0..1000))),
+            id: self.rng.random_bool(0.8).then(|| self.rng.random_range(0..1000)),
             page: self.rng.random_bool(0.95).then(|| format!("/{}", self.rng.random_range(0..6))),
-            bytes: self.rng.random_bool(0.9).then(|| self.rng.random_range(0..100)),
+            amount: self.rng.random_bool(0.9).then(|| self.rng.random_range(0..100)),
+            ..Event::default()
         }
     }
 
     /// Sends one event, or (`None`) something that is none.
     pub async fn send_one(&mut self, event: Option<Event>) -> (i32, i64) {
         let payload = match &event {
-            Some(event) => serde_json::json!({
-                "time": chrono::DateTime::from_timestamp_micros(event.time).unwrap().to_rfc3339(),
-                "id": event.id, "page": event.page, "bytes": event.bytes,
-            })
-            .to_string(),
+            Some(event) => String::from_utf8(event.payload("bytes").to_vec()).unwrap(),
             None => ["{", "[]", r#"{"time": "soon"}"#, r#"{"id": "x"}"#][self.rng.random_range(0..4)].to_owned(),
         };
         let timestamp = self.clock.now();
@@ -158,13 +147,13 @@ impl World {
 
     pub fn archive_components(&self) -> (ArchiveComponents, watch::Receiver<ArchiveStatus>) {
         let (status, told) = watch::channel(ArchiveStatus::default());
-        let log = FailingLog { inner: self.log.as_ref().clone(), faults: Arc::clone(&self.faults) };
+        let log = FailingLog { inner: self.log.clone(), faults: Arc::clone(&self.faults) };
         let components = ArchiveComponents {
             log: Arc::new(log),
             master: self.master(),
             source: self.source(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn positions::IdSource>,
+            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
             status,
         };
         (components, told)
@@ -183,16 +172,34 @@ impl World {
 
     /// Archives everything that was sent.
     pub async fn archive(&mut self) {
-        let (components, told) = self.archive_components();
         let settings = self.archive_settings();
-        let ends = self.ends().await;
+        self.archive_with(settings).await;
+    }
+
+    pub async fn archive_with(&self, settings: ArchiveSettings) {
+        self.archive_while(settings, async |told| self.wait_until_archived(told).await).await.unwrap();
+    }
+
+    /// Runs an archive until `during` is over, which is given its status; answers how the archive ended.
+    pub async fn archive_while(
+        &self,
+        settings: ArchiveSettings,
+        during: impl AsyncFnOnce(watch::Receiver<ArchiveStatus>),
+    ) -> Result<(), BatchError> {
+        let (components, told) = self.archive_components();
         let shutdown = CancellationToken::new();
-        let reached = async {
-            wait_until(told, |status| ends.iter().all(|(partition, end)| end_of(status, *partition) >= *end)).await;
+        let stopping = async {
+            during(told).await;
             shutdown.cancel();
         };
-        let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), reached);
-        ended.unwrap();
+        let (ended, ()) = tokio::join!(run_archive(components, settings, shutdown.clone()), stopping);
+        ended
+    }
+
+    /// Waits until everything is archived that has been sent by now.
+    pub async fn wait_until_archived(&self, told: watch::Receiver<ArchiveStatus>) {
+        let ends = self.ends().await;
+        wait_until(told, |status| ends.iter().all(|(partition, end)| end_of(status, *partition) >= *end)).await;
     }
 
     pub async fn ends(&self) -> BTreeMap<PartitionId, Offset> {
@@ -224,7 +231,16 @@ impl World {
             master: self.master(),
             views: self.pipeline.views.clone(),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn positions::IdSource>,
+            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
+        }
+    }
+
+    pub fn batch_context(&self) -> BatchContext {
+        BatchContext {
+            lake: self.lake.clone(),
+            pipeline: Arc::clone(&self.pipeline),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
         }
     }
 

@@ -239,7 +239,7 @@ async fn runs_that_follow_other_records_than_the_cut_are_not_answered_from() {
 /// Groups enough that the states of one partition do not fit into the limit of the test below.
 fn crowd(pages: &[&'static str]) -> Vec<super::world::Event> {
     let users = (0..2_000).map(|number| event(number * 60, pages[number as usize % pages.len()], "x", number));
-    users.map(|event| super::world::Event { user: format!("user-{}", event.added), ..event }).collect()
+    users.map(|event| super::world::Event { user: Some(format!("user-{}", event.amount())), ..event }).collect()
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! direct fold that answers are compared with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,11 +23,12 @@ use query_gateway::{
     SqlAnswer, SqlRequest, StatusSource, SystemFacts,
 };
 use serving_layer::memory::MemoryStore;
-use serving_layer::{BatchFacts, BatchViewStore, BlobKey, Lake, PartitionKey, RealtimeStore, Swap, blob};
-use views::{Compiled, Pipeline, ViewDefinition, bucket_of, column};
+use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Swap, blob};
+use views::{Compiled, ViewDefinition, bucket_of, column};
 
+pub(super) use crate::support::event::Event;
 use crate::support::flaky_store::FlakyStore;
-use crate::support::seams::{ManualClock, SeededIds};
+use crate::support::surroundings::Surroundings;
 
 /// Two views over one source; `by_page` has a measure of every kind.
 const PIPELINE: &str = r#"
@@ -49,18 +51,15 @@ pub(super) const START: i64 = 1_767_225_600_000_000;
 const MINUTE: i64 = 60_000_000;
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// One event.
-#[derive(Clone, Debug)]
-pub(super) struct Event {
-    pub minute: i64,
-    pub page: &'static str,
-    pub user: String,
-    pub added: i64,
-}
-
 /// An event of a page, written short.
 pub(super) fn event(minute: i64, page: &'static str, user: &str, added: i64) -> Event {
-    Event { minute, page, user: user.to_owned(), added }
+    Event {
+        time: START + minute * MINUTE,
+        page: Some(page.to_owned()),
+        user: Some(user.to_owned()),
+        amount: Some(added),
+        ..Event::default()
+    }
 }
 
 /// What the direct fold knows of one group.
@@ -84,18 +83,23 @@ impl StatusSource for Board {
 
 /// Everything around one gateway.
 pub(super) struct World {
-    pub pipeline: Arc<Pipeline>,
-    pub lake: Lake,
+    surroundings: Surroundings,
     pub store: Arc<FlakyStore>,
     // Below it: fails never.
     pub memory: Arc<MemoryStore>,
-    pub clock: Arc<ManualClock>,
     pub board: Arc<Board>,
     pub gateway: Arc<Gateway>,
-    ids: SeededIds,
     log: Mutex<BTreeMap<PartitionId, Vec<Event>>>,
     // Version and cut as published last, by view.
     published: Mutex<BTreeMap<String, serving_layer::BatchVersion>>,
+}
+
+impl Deref for World {
+    type Target = Surroundings;
+
+    fn deref(&self) -> &Surroundings {
+        &self.surroundings
+    }
 }
 
 impl World {
@@ -106,16 +110,11 @@ impl World {
 
     /// An empty world.
     pub(super) fn with_settings(settings: GatewaySettings) -> Self {
-        let pipeline = Arc::new(Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap());
-        let objects = Arc::new(object_store::memory::InMemory::new());
-        let lake = Lake::new(objects, object_store::path::Path::from("lake"));
-        let clock = Arc::new(ManualClock::at(START));
-        let memory = Arc::new(MemoryStore::new(1 << 30, clock.clone()));
-        let store = Arc::new(FlakyStore::new(memory.clone(), 7));
+        let surroundings = Surroundings::new(PIPELINE, START, 7);
+        let (memory, store) = surroundings.realtime(1 << 30, 7);
         let board = Arc::new(Board::default());
-        let gateway = gateway(&pipeline, &lake, &store, &board, &clock, settings);
-        let (ids, log, published) = (SeededIds::new(7), Mutex::default(), Mutex::default());
-        Self { pipeline, lake, store, memory, clock, board, gateway, ids, log, published }
+        let gateway = gateway(&surroundings, &store, &board, settings);
+        Self { surroundings, store, memory, board, gateway, log: Mutex::default(), published: Mutex::default() }
     }
 
     /// Another gateway on the same stores, which has served nothing yet.
@@ -125,7 +124,7 @@ impl World {
 
     /// The same with other settings.
     pub(super) fn another_gateway_with(&self, settings: GatewaySettings) -> Arc<Gateway> {
-        gateway(&self.pipeline, &self.lake, &self.store, &self.board, &self.clock, settings)
+        gateway(&self.surroundings, &self.store, &self.board, settings)
     }
 
     pub(super) fn view(&self, name: &str) -> Arc<ViewDefinition> {
@@ -255,11 +254,11 @@ impl World {
         let mut groups: BTreeMap<(String, i64), Group> = BTreeMap::new();
         for (partition, head) in heads {
             for event in log.get(partition).into_iter().flatten().take(usize::try_from(head.0).unwrap()) {
-                let hour = event.minute.div_euclid(60);
-                let group = groups.entry((event.page.to_owned(), hour)).or_default();
+                let hour = (event.time - START).div_euclid(60 * MINUTE);
+                let group = groups.entry((event.page().to_owned(), hour)).or_default();
                 group.edits += 1;
-                group.added += event.added;
-                group.editors.insert(event.user.clone());
+                group.added += event.amount();
+                group.editors.extend(event.user.clone());
             }
         }
         groups
@@ -305,19 +304,17 @@ impl World {
 }
 
 fn gateway(
-    pipeline: &Arc<Pipeline>,
-    lake: &Lake,
+    surroundings: &Surroundings,
     store: &Arc<FlakyStore>,
     board: &Arc<Board>,
-    clock: &Arc<ManualClock>,
     settings: GatewaySettings,
 ) -> Arc<Gateway> {
     let components = GatewayComponents {
-        pipeline: pipeline.clone(),
-        lake: lake.clone(),
+        pipeline: surroundings.pipeline.clone(),
+        lake: surroundings.lake.clone(),
         store: store.clone(),
         status: board.clone(),
-        clock: clock.clone(),
+        clock: surroundings.clock.clone(),
         metrics: MetricsText::default(),
     };
     Gateway::new(components, settings).unwrap()
@@ -334,16 +331,16 @@ fn key(partition: i32) -> PartitionKey {
 
 fn event_batch(schema: &SchemaRef, partition: i32, from: i64, events: &[Event]) -> RecordBatch {
     let count = events.len();
-    let times = || events.iter().map(|event| START + event.minute * MINUTE);
+    let times = || events.iter().map(|event| event.time);
     let time = || Arc::new(TimestampMicrosecondArray::from_iter_values(times()).with_timezone("UTC"));
-    let price = Decimal128Array::from_iter_values(events.iter().map(|event| i128::from(event.added) * 10 + 5));
+    let price = Decimal128Array::from_iter_values(events.iter().map(|event| i128::from(event.amount()) * 10 + 5));
     let columns: Vec<ArrayRef> = vec![
         time(),
-        Arc::new(StringArray::from_iter_values(events.iter().map(|event| event.page))),
-        Arc::new(StringArray::from_iter_values(events.iter().map(|event| &event.user))),
-        Arc::new(Int64Array::from_iter_values(events.iter().map(|event| event.added))),
+        Arc::new(StringArray::from_iter_values(events.iter().map(Event::page))),
+        Arc::new(StringArray::from_iter(events.iter().map(|event| event.user.as_deref()))),
+        Arc::new(Int64Array::from_iter_values(events.iter().map(Event::amount))),
         Arc::new(price.with_precision_and_scale(10, 2).unwrap()),
-        Arc::new(Float64Array::from_iter_values(events.iter().map(|event| event.added as f64 / 2.0))),
+        Arc::new(Float64Array::from_iter_values(events.iter().map(|event| event.amount() as f64 / 2.0))),
         Arc::new(Int32Array::from_value(partition, count)),
         Arc::new(Int64Array::from_iter_values((from..).take(count))),
         time(),

@@ -10,30 +10,11 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use records::master::Hole;
 
+use crate::support::event::Event;
+
 pub const TOPIC: &str = "edits";
 const HORIZON: i64 = 10_000_000;
 const HOUR: i64 = 3_600_000_000;
-
-/// An event as sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    id: Option<u32>,
-    time: i64,
-    page: u32,
-    added: i64,
-}
-
-impl Event {
-    fn payload(&self) -> Bytes {
-        let time = chrono::DateTime::from_timestamp_micros(self.time).unwrap();
-        let time = time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
-        let mut json = serde_json::json!({"time": time, "page": format!("p{}", self.page), "added": self.added});
-        if let Some(id) = self.id {
-            json["id"] = format!("e{id}").into();
-        }
-        json.to_string().into()
-    }
-}
 
 struct Sent {
     offset: i64,
@@ -84,13 +65,15 @@ impl Traffic {
             late => Some(Event {
                 id: rng.random_bool(0.85).then(|| rng.random_range(0..40)),
                 time: now.0 - if late < 9 { rng.random_range(0..30 * HOUR) } else { rng.random_range(0..1_000) },
-                page: rng.random_range(0..3),
-                added: rng.random_range(-20..100),
+                page: Some(format!("p{}", rng.random_range(0..3_u32))),
+                amount: Some(rng.random_range(-20..100)),
+                ..Event::default()
             }),
         };
         let timestamp = (now.0 - rng.random_range(0..800) * 1_000).div_euclid(1_000) * 1_000;
-        let payload = event.as_ref().map_or_else(|| Bytes::from_static(b"{\"time\": 1.5, "), Event::payload);
-        let key = event.as_ref().and_then(|event| event.id).map(|id| Bytes::from(id.to_string()));
+        let payload = event.as_ref();
+        let payload = payload.map_or(Bytes::from_static(b"{\"time\": 1.5, "), |event| event.payload("added"));
+        let key = event.as_ref().and_then(Event::key);
         let record = NewRecord { key, payload, timestamp: TimestampMicros(timestamp) };
         let (partition, offset) = log.append(TOPIC, vec![record]).await.remove(0).unwrap();
         if self.is_replaced {
@@ -215,22 +198,22 @@ impl View {
     fn counts(self, event: &Event) -> bool {
         match self {
             Self::Page => true,
-            Self::Size => event.added > 10,
-            Self::ChangedPage => event.added >= 0,
+            Self::Size => event.amount() > 10,
+            Self::ChangedPage => event.amount() >= 0,
         }
     }
 
     fn group(self, event: &Event) -> String {
-        if self == Self::Size { (event.added % 3).to_string() } else { format!("p{}", event.page) }
+        if self == Self::Size { (event.amount() % 3).to_string() } else { event.page().to_owned() }
     }
 
     fn measures(self, events: &[&Event]) -> Vec<i64> {
         let count = events.len() as i64;
         if self == Self::Size {
-            let pages: BTreeSet<u32> = events.iter().map(|event| event.page).collect();
+            let pages: BTreeSet<&str> = events.iter().map(|event| event.page()).collect();
             return vec![count, pages.len() as i64];
         }
-        let added = events.iter().map(|event| event.added);
+        let added = events.iter().map(|event| event.amount());
         vec![count, added.clone().sum(), added.max().unwrap()]
     }
 }

@@ -9,10 +9,9 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use batch_layer::BatchParts;
-use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
-use batch_layer::run::{BatchComponents, BatchStatus, run_archive, run_batch};
-use batch_layer::{BatchSettings, CompactSettings, RecomputeSettings};
+use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, run_archive};
+use batch_layer::run::run_batch;
+use batch_layer::{BatchComponents, BatchContext, BatchSettings, BatchStatus, CompactSettings, RecomputeSettings};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, PollLimit};
 use lake::{Lake, LakeSettings};
@@ -277,14 +276,14 @@ impl World {
     async fn batch(&self, role: usize, generation: usize) -> Option<String> {
         let gate = self.gate(role);
         let (_requests, receiver) = mpsc::channel(1);
-        let parts = BatchParts {
+        let context = BatchContext {
             lake: self.lake(&gate),
             pipeline: self.pipelines[generation].clone(),
             clock: self.clocks[role].clone(),
             ids: self.ids.clone(),
         };
         let components = BatchComponents {
-            parts,
+            context,
             requests: receiver,
             status: watch::Sender::new(BatchStatus::default()),
             turn: Arc::new(Semaphore::new(1)),

@@ -51,7 +51,7 @@ async fn copies_are_judged_by_the_running_maximum_across_micro_batches() {
     let mut system = System::new(0).await;
     let start = 1_700_000_000_000_000;
     // One id, so one partition; another time, so another event. The horizon is 10 s.
-    let event = |time| Event { id: Some(1), time, page: "page".to_owned(), added: 1 };
+    let event = |time| Event { id: Some(1), time, page: Some("page".to_owned()), amount: Some(1), ..Event::default() };
     system.send_one(Some(event(start)), start).await;
     system.send_one(Some(event(start + 1)), start + 10_400_000).await;
     system.send_one(Some(event(start)), start + 9_900_000).await;
@@ -437,7 +437,8 @@ async fn a_lost_blob_makes_the_partition_start_again() {
     let mut system = System::new(2).await;
     let settings = SpeedSettings { max_records: 3, merge_fan_in: 8, ..System::settings(&mut rng) };
     for number in 0..6 {
-        let event = Event { id: Some(number), time: 0, page: "page".to_owned(), added: 1 };
+        let event =
+            Event { id: Some(number), time: 0, page: Some("page".to_owned()), amount: Some(1), ..Event::default() };
         system.send_one(Some(event), 1_700_000_000_000_000).await;
     }
     system.run_to_end(settings.clone()).await;

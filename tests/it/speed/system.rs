@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,9 +12,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord, Record};
-use lake::Lake;
 use positions::{
     Archived, Clock, Counters, Cut, DefinitionNumber, IdSource, Incarnation, Index, Offset, PartitionId, Position,
     RecomputeId, TimestampMicros, tile,
@@ -26,10 +25,11 @@ use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
 use speed_layer::{SpeedComponents, SpeedError, SpeedSettings, SpeedView};
 use tokio_util::sync::CancellationToken;
-use views::{Compiled, Pipeline, SourceDefinition, ViewDefinition};
+use views::{Compiled, SourceDefinition, ViewDefinition};
 
+pub use crate::support::event::Event;
 use crate::support::flaky_store::FlakyStore;
-use crate::support::seams::{ManualClock, SeededIds};
+use crate::support::surroundings::Surroundings;
 
 const SQL: &str = r"
 CREATE UNBOUNDED EXTERNAL TABLE edits (id VARCHAR, time TIMESTAMP NOT NULL, page VARCHAR, added BIGINT)
@@ -49,41 +49,24 @@ const GAP: i64 = 3_000_000;
 const DAY: i64 = 24 * 3_600 * 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An event as sent.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Event {
-    pub id: Option<u32>,
-    pub time: i64,
-    pub page: String,
-    pub added: i64,
-}
-
-impl Event {
-    fn payload(&self) -> Bytes {
-        let time = chrono::DateTime::from_timestamp_micros(self.time).unwrap();
-        let mut json = serde_json::json!({
-            "time": time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true), "page": self.page, "added": self.added
-        });
-        if let Some(id) = self.id {
-            json["id"] = format!("e{id}").into();
-        }
-        json.to_string().into()
-    }
-}
-
 /// Everything around a worker, and what was sent.
 pub struct System {
-    pub log: MemoryLog,
+    surroundings: Surroundings,
     pub memory: Arc<MemoryStore>,
     pub store: Arc<FlakyStore>,
-    pub lake: Lake,
     pub source: Arc<SourceDefinition>,
     pub views: Vec<Arc<ViewDefinition>>,
-    pub clock: Arc<ManualClock>,
-    pub ids: Arc<SeededIds>,
     /// By partition, in offset order; without an event where the payload is broken.
     pub sent: BTreeMap<PartitionId, Vec<(Record, Option<Event>)>>,
     log_time: i64,
+}
+
+impl Deref for System {
+    type Target = Surroundings;
+
+    fn deref(&self) -> &Surroundings {
+        &self.surroundings
+    }
 }
 
 impl System {
@@ -101,21 +84,16 @@ impl System {
     }
 
     async fn of(sql: &str, seed: u64, limit_bytes: u64) -> Self {
-        let pipeline = Pipeline::read(sql, &BTreeMap::new()).unwrap();
-        let clock = Arc::new(ManualClock::at(1_700_000_000_000_000));
-        let log = MemoryLog::new(clock.clone());
-        let memory = Arc::new(MemoryStore::new(limit_bytes, clock.clone()));
-        log.ensure_topic("edits", 2).await.unwrap();
+        let surroundings = Surroundings::new(sql, 1_700_000_000_000_000, seed);
+        surroundings.log.ensure_topic("edits", 2).await.unwrap();
+        let (memory, store) = surroundings.realtime(limit_bytes, seed);
         Self {
-            log,
-            store: Arc::new(FlakyStore::new(memory.clone(), seed)),
             memory,
-            lake: Lake::new(Arc::new(object_store::memory::InMemory::new()), object_store::path::Path::default()),
-            source: pipeline.sources[0].clone(),
-            views: pipeline.views.clone(),
-            log_time: clock.now().0,
-            clock,
-            ids: Arc::new(SeededIds::new(seed)),
+            store,
+            source: surroundings.pipeline.sources[0].clone(),
+            views: surroundings.pipeline.views.clone(),
+            log_time: surroundings.clock.now().0,
+            surroundings,
             sent: BTreeMap::new(),
         }
     }
@@ -180,8 +158,9 @@ impl System {
         Some(Event {
             id: rng.random_bool(0.8).then(|| rng.random_range(0..1_000_000)),
             time: self.log_time - rng.random_range(0..100_000_000),
-            page: format!("page {}", rng.random_range(0..8)),
-            added: rng.random_range(-20..200),
+            page: Some(format!("page {}", rng.random_range(0..8))),
+            amount: Some(rng.random_range(-20..200)),
+            ..Event::default()
         })
     }
 
@@ -193,8 +172,9 @@ impl System {
 
     /// Sends one event, or a record that is none.
     pub async fn send_one(&mut self, event: Option<Event>, timestamp: i64) {
-        let payload = event.as_ref().map_or_else(|| Bytes::from_static(b"{\"time\": 1.5, broken"), Event::payload);
-        let key = event.as_ref().and_then(|event| event.id).map(|id| Bytes::from(id.to_string()));
+        let payload = event.as_ref();
+        let payload = payload.map_or(Bytes::from_static(b"{\"time\": 1.5, broken"), |event| event.payload("added"));
+        let key = event.as_ref().and_then(Event::key);
         let timestamp = TimestampMicros(timestamp.div_euclid(1_000) * 1_000);
         let record = NewRecord { key, payload: payload.clone(), timestamp };
         let (partition, offset) = self.log.append("edits", vec![record]).await.remove(0).unwrap();
@@ -344,12 +324,12 @@ impl System {
         let events = self.fresh(cut, &heads);
         let (mut pages, mut sizes) = (BTreeMap::new(), BTreeMap::new());
         for event in &events {
-            let page: &mut (i64, i64) = pages.entry(event.page.clone()).or_default();
-            *page = (page.0 + 1, page.1 + event.added);
-            if event.added > 10 {
-                let size: &mut (i64, BTreeSet<&str>) = sizes.entry((event.added % 3).to_string()).or_default();
+            let page: &mut (i64, i64) = pages.entry(event.page().to_owned()).or_default();
+            *page = (page.0 + 1, page.1 + event.amount());
+            if event.amount() > 10 {
+                let size: &mut (i64, BTreeSet<&str>) = sizes.entry((event.amount() % 3).to_string()).or_default();
                 size.0 += 1;
-                size.1.insert(&event.page);
+                size.1.insert(event.page());
             }
         }
         let sizes: BTreeMap<String, (i64, i64)> =

@@ -1,9 +1,11 @@
-//! What several areas of tests need: seeds, a clock that is set by hand, ids drawn from a seed.
+//! What several areas of tests need: seeds, events, and what a layer under test stands in.
 
+pub mod event;
 pub mod flaky_store;
 pub mod mutate;
 pub mod object_layer;
 pub mod seams;
 pub mod seeds;
+pub mod surroundings;
 
 pub use tests::{parts, process, redis};

@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use batch_layer::BatchParts;
-use batch_layer::recompute::{Mode, Outcome, Round};
-use batch_layer::run::run_round;
+use batch_layer::BatchContext;
+use batch_layer::recompute::{Mode, Outcome, Round, run_round};
 use positions::ViewName;
 use views::Pipeline;
 
@@ -52,13 +51,13 @@ async fn run_once(
     (mode, names): (Mode, &[String]),
 ) -> Result<()> {
     let names = known_views(&pipeline, names)?;
-    let parts = BatchParts {
+    let context = BatchContext {
         lake: open_lake(&config.lake, data_dir).await?,
         pipeline: Arc::new(pipeline),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     };
-    let round = run_round(&parts, mode, names.as_deref(), &config.batch.recompute).await;
+    let round = run_round(&context, mode, names.as_deref(), &config.batch.recompute).await;
     report(&round)
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use batch_layer::recompute::{Mode, Round};
-use batch_layer::run::{BatchRequest, BatchStatus};
+use batch_layer::{BatchRequest, BatchStatus};
 use collector::{Collector, CollectorComponents, OpenSources};
 use event_log::EventLogError;
 use metrics_exporter_prometheus::PrometheusHandle;

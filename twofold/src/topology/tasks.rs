@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use batch_layer::BatchParts;
-use batch_layer::archive::{ArchiveComponents, ArchiveStatus};
-use batch_layer::run::{BatchComponents, BatchRequest, BatchStatus, run_archive, run_batch};
+use batch_layer::archive::{ArchiveComponents, ArchiveStatus, run_archive};
+use batch_layer::run::run_batch;
+use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
 use positions::DefinitionNumber;
 use query_gateway::{Gateway, GatewayComponents, MetricsText};
 use records::master::MasterDataset;
@@ -70,8 +70,9 @@ pub(super) async fn batch(
     (requests, status, turn): (mpsc::Receiver<BatchRequest>, watch::Sender<BatchStatus>, Arc<Semaphore>),
     stop: CancellationToken,
 ) -> Result<(), RoleError> {
-    let parts = BatchParts { lake: shared.lake, pipeline: Arc::new(pipeline), clock: shared.clock, ids: shared.ids };
-    let components = BatchComponents { parts, requests, status, turn };
+    let context =
+        BatchContext { lake: shared.lake, pipeline: Arc::new(pipeline), clock: shared.clock, ids: shared.ids };
+    let components = BatchComponents { context, requests, status, turn };
     let ended = run_batch(components, shared.config.batch.clone(), stop).await;
     ended.map_err(|error| RoleError::Failed(anyhow!(error)))
 }

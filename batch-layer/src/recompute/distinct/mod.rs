@@ -16,7 +16,7 @@
 
 mod filter;
 mod place;
-mod room;
+mod resources;
 mod run;
 mod search;
 mod shards;
@@ -35,8 +35,8 @@ pub(crate) use filter::keep_first;
 pub(crate) use search::Copies;
 
 use crate::BatchError;
-use crate::raw_rows::field;
-use room::Room;
+use crate::raw_columns::field;
+use resources::Resources;
 use run::in_parallel;
 use shards::{SHARDS, Shard, Shards};
 use spilled::search_spilled;
@@ -54,14 +54,18 @@ pub(crate) async fn find_copies(
     let plan = events.filter(field(raw::EVENT_KEY).is_not_null())?.project(columns)?.build()?;
     let plan = session.create_physical_plan(&plan).await?;
     let streams = execute_stream_partitioned(plan, session.task_ctx())?;
-    let room = Room { runtime: Arc::clone(session.runtime_env()) };
-    let scatters = streams.into_iter().map(|stream| Shards::new(&room, 0).fill(stream));
+    let resources = Resources { runtime: Arc::clone(session.runtime_env()) };
+    let scatters = streams.into_iter().map(|stream| Shards::new(&resources, 0).fill(stream));
     let scattered: Vec<Shards> = in_parallel(scatters).await.into_iter().collect::<Result<_, _>>()?;
-    search_all(scattered, &room, before).await
+    search_all(scattered, &resources, before).await
 }
 
 /// Searches all shards, on as many threads as there were streams.
-async fn search_all(mut scattered: Vec<Shards>, room: &Room, before: Option<&Cut>) -> Result<Copies, BatchError> {
+async fn search_all(
+    mut scattered: Vec<Shards>,
+    resources: &Resources,
+    before: Option<&Cut>,
+) -> Result<Copies, BatchError> {
     let threads = scattered.len().max(1);
     let has_spilled = scattered.iter().any(Shards::has_spilled);
     if has_spilled {
@@ -76,7 +80,7 @@ async fn search_all(mut scattered: Vec<Shards>, room: &Room, before: Option<&Cut
     let found = if has_spilled {
         // Their reservations are empty, but would still count as users of the memory.
         drop(scattered);
-        in_parallel(work.into_iter().map(|shards| search_spilled(shards, room.clone(), before.cloned()))).await
+        in_parallel(work.into_iter().map(|shards| search_spilled(shards, resources.clone(), before.cloned()))).await
     } else {
         // `scattered` still reserves the memory of what is searched here.
         in_parallel(work.into_iter().map(|shards| search_held(shards, before.cloned()))).await

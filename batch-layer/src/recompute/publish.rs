@@ -1,6 +1,6 @@
 //! States of one view, computed and committed as its next version.
 //!
-//! In: what a recompute found out (`recompute.rs`). Out: one commit, or the news that another publisher was first.
+//! In: a task and what its group shares (`inputs.rs`). Out: one commit, or the news that another publisher was first.
 //! Guarantee: rows go from the scan to the files in one stream, within the session's memory; before the commit nobody
 //! sees them.
 
@@ -11,10 +11,12 @@ use positions::{Cut, TimestampMicros};
 use serving_layer::{BatchFacts, ServingError};
 use views::column;
 
+use super::distinct::keep_first;
+use super::inputs::Inputs;
+use super::raw_rows::{Buckets, RawRows, ranges_between};
+use super::task::{Outcome, Task};
 use crate::BatchError;
-use crate::distinct::keep_first;
-use crate::raw_rows::{Buckets, RawRows, field, ranges_between};
-use crate::task::{Inputs, Outcome, Task};
+use crate::raw_columns::field;
 
 /// Computes the states of `task` and publishes them with `facts`, under names made of `nonce`.
 pub(crate) async fn publish_states(

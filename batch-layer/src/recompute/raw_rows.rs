@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::Column;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
 use datafusion::functions::expr_fn::coalesce;
@@ -21,6 +20,8 @@ use records::RecordsError;
 use records::decode::column as raw;
 use records::master::MasterSnapshot;
 use views::{Bucket, SourceDefinition, column};
+
+use crate::raw_columns::{field, may_hold_corrected_times};
 
 /// A stretch of offsets of one partition: `[from, to)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +75,7 @@ impl RawRows<'_> {
     /// The bucket of an event: by its time as sent, so that all copies of an event fall into one.
     pub(crate) fn bucket(&self, grain: Bucket) -> Expr {
         let corrected = field(self.event_time());
-        if !self.master.snapshot.files().iter().any(has_shifts) {
+        if !self.master.snapshot.files().iter().any(may_hold_corrected_times) {
             return views::bucket_expr(grain, corrected);
         }
         let shift = coalesce(vec![field(raw::CLOCK_SHIFT), lit(0_i64)]);
@@ -98,13 +99,8 @@ impl RawRows<'_> {
     }
 }
 
-/// A column by its exact name.
-pub(crate) fn field(name: &str) -> Expr {
-    Expr::Column(Column::new_unqualified(name))
-}
-
-/// An instant as the engine writes it.
-pub(crate) fn timestamp(at: TimestampMicros) -> ScalarValue {
+/// An instant as a value of the engine.
+fn timestamp(at: TimestampMicros) -> ScalarValue {
     ScalarValue::TimestampMicrosecond(Some(at.0), Some(Arc::from("UTC")))
 }
 
@@ -118,13 +114,8 @@ fn is_within(ranges: &[OffsetRange]) -> Expr {
     ranges.iter().map(one).reduce(Expr::or).unwrap_or_else(|| lit(false))
 }
 
-/// Whether a file may hold events whose time was corrected, so that it differs from the time as sent.
-fn has_shifts(file: &DataFile) -> bool {
-    file.bounds.get(raw::CLOCK_SHIFT).is_none_or(|(_, _, nulls)| *nulls < file.rows)
-}
-
 fn may_hold_buckets(file: &DataFile, event_time: &str, buckets: &Buckets) -> bool {
-    if has_shifts(file) {
+    if may_hold_corrected_times(file) {
         return true;
     }
     let Some((first, last)) = whole_bounds(file, event_time) else { return true };

@@ -17,7 +17,7 @@ use datafusion::execution::{SendableRecordBatchStream, SpillFile};
 use futures::TryStreamExt;
 
 use super::place::Place;
-use super::room::Room;
+use super::resources::Resources;
 use super::search::Sighting;
 use crate::BatchError;
 
@@ -80,10 +80,10 @@ pub(crate) struct Shards {
 
 impl Shards {
     /// Empty shards of this level: each level divides by other bits of the keys.
-    pub(crate) fn new(room: &Room, level: u32) -> Self {
+    pub(crate) fn new(resources: &Resources, level: u32) -> Self {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
-        let disk = Arc::clone(&room.runtime.disk_manager);
-        Self { level, shards, held: 0, has_spilled: false, reservation: room.reservation(), disk }
+        let disk = Arc::clone(&resources.runtime.disk_manager);
+        Self { level, shards, held: 0, has_spilled: false, reservation: resources.reservation(), disk }
     }
 
     /// Reads a stream of (key, partition, offset) to its end.
@@ -129,7 +129,7 @@ impl Shards {
         std::mem::take(&mut self.shards)
     }
 
-    fn make_room(&mut self, rows: usize) -> Result<(), BatchError> {
+    fn reserve(&mut self, rows: usize) -> Result<(), BatchError> {
         let needed = rows * RESERVED_BYTES;
         if self.reservation.try_grow(needed).is_err() {
             if self.held > 0 {
@@ -144,7 +144,7 @@ impl Shards {
 
     /// Takes sightings in.
     pub(crate) fn push(&mut self, sightings: Vec<Sighting>) -> Result<(), BatchError> {
-        self.make_room(sightings.len())?;
+        self.reserve(sightings.len())?;
         for sighting in sightings {
             let shard = &mut self.shards[sighting.shard(SHARD_BITS, self.level)];
             shard.sightings.push(sighting);

@@ -1,4 +1,4 @@
-//! Why a broker on this machine could not store: the Kafka protocol has no word for a full disk.
+//! Whether a broker on this machine failed because its disk is full: the Kafka protocol has no error for that.
 //!
 //! In: the folder of its records, and how much was to be stored. Guarantee: leaves nothing behind; costs nothing until
 //! an append has failed.
@@ -9,12 +9,12 @@ use std::path::Path;
 
 /// The name of the file that is written and removed again.
 const TRIAL: &str = "room.tmp";
-/// Written beside what was to be stored: the storage needs some for itself.
+/// Written in addition to what was to be stored: the broker needs some space for itself.
 const RESERVE_BYTES: usize = 1 << 20;
 static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
 
-/// Why `bytes` cannot be written to the folder now; `None` if they can. Blocks.
-pub(super) fn why_no_room(folder: &Path, bytes: usize) -> Option<String> {
+/// Why `bytes` cannot be written to the folder now; `None` if they can. Blocks: it tries.
+pub(super) fn find_shortage(folder: &Path, bytes: usize) -> Option<String> {
     let file = folder.join(TRIAL);
     let tried = try_to_write(&file, bytes.saturating_add(RESERVE_BYTES));
     let _ = std::fs::remove_file(&file);

@@ -8,7 +8,7 @@
 use datafusion::execution::memory_pool::MemoryReservation;
 use positions::Cut;
 
-use super::room::Room;
+use super::resources::Resources;
 use super::search::{Copies, Firsts, Sighting};
 use super::shards::{SHARD_BITS, Shard, Shards};
 use crate::BatchError;
@@ -19,10 +19,10 @@ const LEVELS: u32 = 64 / SHARD_BITS;
 /// Searches shards one after the other; each is given as the parts that the streams hold of it.
 pub(crate) async fn search_spilled(
     shards: Vec<Vec<Shard>>,
-    room: Room,
+    resources: Resources,
     before: Option<Cut>,
 ) -> Result<Copies, BatchError> {
-    let reservation = room.reservation();
+    let reservation = resources.reservation();
     let mut copies = Copies::default();
     let mut left: Vec<(Vec<Shard>, u32)> = shards.into_iter().map(|parts| (parts, 1)).collect();
     while let Some((parts, level)) = left.pop() {
@@ -31,7 +31,7 @@ pub(crate) async fn search_spilled(
             let mut sightings = read_all(parts, rows).await?;
             copies.search(&mut sightings, before.as_ref());
         } else if level < LEVELS {
-            left.extend(split(parts, level, &room).await?);
+            left.extend(split(parts, level, &resources).await?);
         } else {
             meet_all(parts, &mut copies, &reservation, before.as_ref()).await?;
         }
@@ -59,9 +59,9 @@ async fn read_all(parts: Vec<Shard>, rows: usize) -> Result<Vec<Sighting>, Batch
 }
 
 /// Divides one shard into smaller ones, each with the level that would divide it next.
-async fn split(parts: Vec<Shard>, level: u32, room: &Room) -> Result<Vec<(Vec<Shard>, u32)>, BatchError> {
+async fn split(parts: Vec<Shard>, level: u32, resources: &Resources) -> Result<Vec<(Vec<Shard>, u32)>, BatchError> {
     let rows = rows_in(&parts);
-    let mut shards = Shards::new(room, level);
+    let mut shards = Shards::new(resources, level);
     for part in parts {
         part.read(|some| shards.push(some)).await?;
     }

@@ -1,80 +1,28 @@
-//! The master dataset: every record of a source, for ever, in one table to which rows are only added.
+//! The table of a master dataset: opened, created, appended to.
 //!
-//! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets.
-//! Guarantee: an append succeeds only on the snapshot whose positions it continues; the ledger says whether the live
-//! files hold what the commits say. A lost race leaves files that no version names.
-//! Not here: reading the log and deciding when to append (`batch-layer`, archive), decoding (`decode.rs`), replacing
-//! files by others with the same rows (`master/compaction.rs`).
-//! Why so: a commit adds two files at most, on time and late, so that a scan of recent windows prunes old late rows by
+//! Guarantee: an append is one commit on exactly the snapshot that it was given, and no partition moves back.
+//! Not here: replacing files by others with the same rows (`compaction.rs`), reading rows (`snapshot.rs`).
+//! Why so: a commit adds at most two files, on time and late, so that a scan of recent windows prunes old late rows by
 //! the bounds of their files.
 
-mod compaction;
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, BooleanArray};
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::catalog::TableProvider;
-use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
-use datafusion::scalar::ScalarValue;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
-use positions::{Archived, Counters, Offset, PartitionId};
-use serde::{Deserialize, Serialize};
-use views::{SourceDefinition, column};
+use views::SourceDefinition;
 
-pub use compaction::Compaction;
-
+use super::{MasterFacts, MasterSnapshot};
 use crate::RecordsError;
 use crate::decode::{self, raw_schema};
-
-/// What a commit says about one partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArchivedPartition {
-    /// How far it is archived.
-    pub archived: Archived,
-    /// Everything since its start.
-    pub counters: Counters,
-}
-
-/// A range of offsets that expired before they were archived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hole {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The first offset lost.
-    pub from: Offset,
-    /// The first offset after it that was not.
-    pub to: Offset,
-}
-
-/// The facts of every commit of a master dataset.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MasterFacts {
-    /// By partition.
-    pub partitions: BTreeMap<PartitionId, ArchivedPartition>,
-    /// All holes so far.
-    pub holes: Vec<Hole>,
-    /// Rows in all live files, as the commits count them.
-    pub rows: u64,
-}
 
 /// The master dataset of one source.
 #[derive(Clone, Debug)]
 pub struct MasterDataset {
-    table: Table,
+    pub(super) table: Table,
     source: Arc<SourceDefinition>,
-}
-
-/// One version of it.
-#[derive(Clone, Debug)]
-pub struct MasterSnapshot {
-    /// The table's snapshot.
-    pub snapshot: Snapshot,
-    /// Its facts; the default for a new table.
-    pub facts: MasterFacts,
 }
 
 impl MasterDataset {
@@ -147,7 +95,7 @@ impl MasterDataset {
     }
 
     /// Commits a change that was checked.
-    async fn commit(
+    pub(super) async fn commit(
         &self,
         on: &MasterSnapshot,
         change: Change,
@@ -206,67 +154,6 @@ impl MasterDataset {
         }
         Ok(())
     }
-}
-
-impl MasterSnapshot {
-    /// Compares the rows of the live files with the counts of the commits. Does no IO.
-    ///
-    /// # Errors
-    /// [`RecordsError::LedgerMismatch`]: rows were doubled or lost.
-    pub fn check_ledger(&self) -> Result<(), RecordsError> {
-        let files = self.snapshot.files().iter().map(|file| file.rows).sum();
-        if files == self.facts.rows {
-            return Ok(());
-        }
-        let table = self.snapshot.table().folder().to_owned();
-        Err(RecordsError::LedgerMismatch { table, files, commits: self.facts.rows })
-    }
-
-    /// A scan over all live files, columns as in `decode::raw_schema`.
-    ///
-    /// # Errors
-    /// None today: the files of a snapshot are live in it.
-    pub fn scan(&self) -> Result<Arc<dyn TableProvider>, RecordsError> {
-        Ok(self.snapshot.scan(self.snapshot.files())?)
-    }
-
-    /// The rows of one partition in `[from, to)`, in offset order, whole columns. Reads the files whose bounds meet
-    /// the range, and of those the row groups and pages that do; the caller bounds the range.
-    ///
-    /// # Errors
-    /// [`RecordsError::Engine`], [`RecordsError::Lake`]: the object store failed.
-    pub async fn read_range(
-        &self,
-        partition: PartitionId,
-        from: Offset,
-        to: Offset,
-    ) -> Result<Vec<RecordBatch>, RecordsError> {
-        let files: Vec<DataFile> =
-            self.snapshot.files().iter().filter(|file| may_hold(file, partition, from, to)).cloned().collect();
-        if files.is_empty() {
-            return Ok(Vec::new());
-        }
-        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
-        let offset = col(format!("\"{}\"", column::OFFSET));
-        let wanted = col(format!("\"{}\"", column::PARTITION))
-            .eq(lit(partition.0))
-            .and(offset.clone().gt_eq(lit(from.0)))
-            .and(offset.clone().lt(lit(to.0)));
-        let rows = context.read_table(self.snapshot.scan(&files)?)?.filter(wanted)?;
-        let batches = rows.sort(vec![offset.sort(true, false)])?.collect().await?;
-        Ok(batches.into_iter().filter(|batch| batch.num_rows() > 0).collect())
-    }
-}
-
-/// Whether a file's bounds allow rows of the range.
-fn may_hold(file: &DataFile, partition: PartitionId, from: Offset, to: Offset) -> bool {
-    let within = |name: &str, least: ScalarValue, most: ScalarValue| {
-        file.bounds.get(name).is_none_or(|(min, max, _)| !(*max < least || *min > most))
-    };
-    let partition = ScalarValue::Int32(Some(partition.0));
-    from < to
-        && within(column::PARTITION, partition.clone(), partition)
-        && within(column::OFFSET, ScalarValue::Int64(Some(from.0)), ScalarValue::Int64(Some(to.0 - 1)))
 }
 
 /// Divides rows into those on time (and rejected ones) and late ones; no empty batches.

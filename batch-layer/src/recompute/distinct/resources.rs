@@ -1,18 +1,18 @@
-//! The room that a search for copies may take.
+//! The memory and the disk of a search for copies.
 
 use std::sync::Arc;
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnv;
 
-/// Memory and disk of a search.
+/// What a search draws on: the memory pool and the spill files of the session.
 #[derive(Clone)]
-pub(crate) struct Room {
+pub(crate) struct Resources {
     pub(crate) runtime: Arc<RuntimeEnv>,
 }
 
-impl Room {
-    /// A reservation of nothing yet.
+impl Resources {
+    /// An empty reservation, as one user of the pool.
     pub(crate) fn reservation(&self) -> MemoryReservation {
         MemoryConsumer::new("removal of copies").with_can_spill(true).register(&self.runtime.memory_pool)
     }

@@ -1,0 +1,240 @@
+//! One archiver: the table that it continues, its place in the log, and what it has not committed yet.
+//!
+//! Guarantee: after an error or a dropped future in any method, the next call goes on where the rows in memory end.
+//! Not here: when to poll and when to commit (`run.rs`), the decisions on records (`pending.rs`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_log::check_fingerprint;
+use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit, Record};
+use positions::{Clock, IdSource, Offset, PartitionId, TimestampMicros};
+use records::RecordsError;
+use records::master::{MasterDataset, MasterFacts, MasterSnapshot};
+use tokio::sync::watch;
+use views::SourceDefinition;
+
+use super::append::append;
+use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
+use crate::BatchError;
+use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_REJECTED, ARCHIVE_ROWS};
+
+/// What the archive of one source works with.
+pub struct ArchiveComponents {
+    /// Where the records come from.
+    pub log: Arc<dyn EventLog>,
+    /// Where they go.
+    pub master: MasterDataset,
+    /// The source.
+    pub source: Arc<SourceDefinition>,
+    /// Tells when a commit is due.
+    pub clock: Arc<dyn Clock>,
+    /// Names files.
+    pub ids: Arc<dyn IdSource>,
+    /// Written by the archive alone, read by `/v1/status`.
+    pub status: watch::Sender<ArchiveStatus>,
+}
+
+/// One archiver at work: the table it continues, its place in the log, and what it has not committed yet.
+pub(crate) struct Archiver<'a> {
+    components: &'a ArchiveComponents,
+    snapshot: MasterSnapshot,
+    consumer: Box<dyn LogConsumer>,
+    /// Whether the consumer stands where `pending` ends. Cleared before every step that moves one of them and set when
+    /// both have moved, so that an error or a cancelled future in between means: seek again before reading on.
+    is_in_place: bool,
+    partitions: BTreeSet<PartitionId>,
+    listed_at: TimestampMicros,
+    /// What has been read for the next commit.
+    pending: Pending,
+    /// The commit in flight or to be tried again. Shared with the task that writes it, which only reads it.
+    sealed: Option<Arc<Pending>>,
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Committed {
+    /// The rows are in the table.
+    Done,
+    /// Another archiver continued the table: what was read is dropped, start again from its newest version.
+    Raced,
+}
+
+impl<'a> Archiver<'a> {
+    /// Opens (or creates) the table and reads on from the positions that it holds.
+    pub(crate) async fn open(components: &'a ArchiveComponents) -> Result<Archiver<'a>, BatchError> {
+        let snapshot = components.master.create().await?;
+        let topic = &components.source.topic;
+        let partitions = components.log.partitions(topic).await?;
+        check_partitions(topic, &snapshot.facts, &partitions)?;
+        for (partition, known) in &snapshot.facts.partitions {
+            check_fingerprint(components.log.as_ref(), topic, *partition, &known.archived.end).await?;
+        }
+        let pending = Pending::new(&snapshot.facts, components.source.border);
+        let consumer = components.log.consumer(topic, None).await?;
+        let listed_at = components.clock.now();
+        let archiver =
+            Self { components, snapshot, consumer, is_in_place: false, partitions, listed_at, pending, sealed: None };
+        archiver.publish_status(ArchiveState::Running);
+        Ok(archiver)
+    }
+
+    /// Reads once from the log into memory. On an error, and when cancelled, what was read is read again.
+    pub(crate) async fn poll(&mut self, limit: PollLimit) -> Result<(), BatchError> {
+        if !self.is_in_place {
+            self.consumer.seek(&self.pending.starts(&self.partitions)).await?;
+        }
+        self.is_in_place = false;
+        match self.consumer.poll(limit).await {
+            Ok(Poll::Records(records)) => self.take(records).await?,
+            // Without a group nothing is assigned.
+            Ok(Poll::Assigned(_)) => {}
+            Err(EventLogError::Expired { topic, partition, asked, low }) => {
+                if low <= self.pending.position(partition).offset {
+                    return Err(EventLogError::AnotherTopic { topic, partition, offset: asked }.into());
+                }
+                self.declare_hole(partition, low);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.is_in_place = true;
+        Ok(())
+    }
+
+    /// Looks for new partitions, which start at 0.
+    pub(crate) async fn list_partitions(&mut self) -> Result<(), BatchError> {
+        let topic = &self.components.source.topic;
+        let found = self.components.log.partitions(topic).await?;
+        self.listed_at = self.components.clock.now();
+        check_partitions(topic, &self.snapshot.facts, &found)?;
+        if found != self.partitions {
+            tracing::info!(source = %self.components.source.name, partitions = found.len(), "topic has new partitions");
+            self.partitions = found;
+            self.is_in_place = false;
+        }
+        Ok(())
+    }
+
+    /// Whether the partitions were last listed longer ago than `interval`.
+    pub(crate) fn is_listing_due(&self, interval: Duration) -> bool {
+        self.components.clock.now().micros_since(self.listed_at) >= positions::micros(interval)
+    }
+
+    /// Whether what was read must be committed before more is read.
+    pub(crate) fn is_commit_due(&self, settings: &ArchiveSettings) -> bool {
+        self.pending.is_due(self.components.clock.now(), settings)
+    }
+
+    /// Whether a commit is in flight, or has to be tried again.
+    pub(crate) fn has_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// Closes what was read for a commit, if there is anything and no other commit is left to do.
+    pub(crate) fn seal(&mut self) {
+        if self.sealed.is_none() && !self.pending.is_empty() {
+            let next = Pending::new(self.pending.facts(), self.components.source.border);
+            self.sealed = Some(Arc::new(std::mem::replace(&mut self.pending, next)));
+        }
+    }
+
+    /// The work that commits what was sealed, if anything; report its outcome to [`Self::finish_commit`]. May be asked for again.
+    /// A conflict is reported only where positions moved: behind a compaction the same rows are appended once more.
+    pub(crate) fn commit(&self) -> Option<impl Future<Output = Result<MasterSnapshot, RecordsError>> + Send + 'static> {
+        let sealed = Arc::clone(self.sealed.as_ref()?);
+        let (master, snapshot) = (self.components.master.clone(), self.snapshot.clone());
+        let ids = Arc::clone(&self.components.ids);
+        Some(async move { append(&master, snapshot, &sealed, ids.as_ref()).await })
+    }
+
+    /// Takes the outcome of a commit. On an error the rows are kept: commit them again.
+    pub(crate) fn finish_commit(
+        &mut self,
+        outcome: Result<MasterSnapshot, RecordsError>,
+    ) -> Result<Committed, BatchError> {
+        match outcome {
+            Ok(next) => self.continue_from(next),
+            Err(RecordsError::Conflict { .. }) => return Ok(Committed::Raced),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Committed::Done)
+    }
+
+    /// Publishes where the archive stands, for `/v1/status`.
+    pub(crate) fn publish_status(&self, state: ArchiveState) {
+        self.components.status.send_modify(|status| {
+            status.state = state;
+            status.version = Some(self.snapshot.snapshot.version().0);
+            if status.facts != self.snapshot.facts {
+                status.facts = self.snapshot.facts.clone();
+            }
+            let sealed = self.sealed.as_deref();
+            status.pending_rows = self.pending.rows() + sealed.map_or(0, Pending::rows);
+            status.pending_bytes = self.pending.bytes() + sealed.map_or(0, Pending::bytes);
+        });
+    }
+
+    fn continue_from(&mut self, next: MasterSnapshot) {
+        let source = &self.components.source.name;
+        if let Some(sealed) = self.sealed.take() {
+            let rows = sealed.rows();
+            tracing::debug!(%source, version = next.snapshot.version().0, rows, "archived");
+            metrics::count(ARCHIVE_COMMITS, source.as_str(), 1);
+            metrics::count(ARCHIVE_ROWS, source.as_str(), rows);
+            metrics::count(ARCHIVE_REJECTED, source.as_str(), sealed.rejected());
+        }
+        self.snapshot = next;
+        self.components.status.send_modify(|status| status.committed_at = Some(self.components.clock.now()));
+    }
+
+    async fn take(&mut self, records: Vec<Record>) -> Result<(), BatchError> {
+        let records = self.pending.unread(records);
+        if records.is_empty() {
+            return Ok(());
+        }
+        for jump in self.pending.jumps(&records) {
+            self.explain(jump).await?;
+        }
+        let rows = records::decode::decode(&self.components.source, &records)?;
+        self.pending.take(&records, rows, self.components.clock.now());
+        Ok(())
+    }
+
+    /// A jump is a hole where the log's start has passed it, and otherwise offsets that no record ever had.
+    async fn explain(&mut self, jump: Jump) -> Result<(), BatchError> {
+        let bounds = self.components.log.bounds(&self.components.source.topic, jump.partition).await?;
+        if bounds.low > jump.from {
+            self.declare_hole(jump.partition, bounds.low.min(jump.to));
+        }
+        Ok(())
+    }
+
+    fn declare_hole(&mut self, partition: PartitionId, to: Offset) {
+        let source = &self.components.source.name;
+        let from = self.pending.position(partition).offset;
+        tracing::error!(
+            %source, %partition, %from, %to,
+            "records expired before they were archived; a hole is recorded and shown in every answer that touches it"
+        );
+        metrics::count(ARCHIVE_HOLES, source.as_str(), (to.0 - from.0).unsigned_abs());
+        self.pending.declare_hole(partition, to, self.components.clock.now());
+    }
+}
+
+/// A topic never loses a partition that was archived, unless it is another topic.
+fn check_partitions(topic: &str, facts: &MasterFacts, found: &BTreeSet<PartitionId>) -> Result<(), BatchError> {
+    let gone = facts
+        .partitions
+        .iter()
+        .find(|(partition, known)| known.archived.end.offset > Offset(0) && !found.contains(partition));
+    match gone {
+        Some((partition, known)) => Err(BatchError::PartitionGone {
+            topic: topic.to_owned(),
+            partition: *partition,
+            archived: known.archived.end.offset.0,
+        }),
+        None => Ok(()),
+    }
+}

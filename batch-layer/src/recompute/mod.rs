@@ -1,0 +1,29 @@
+//! Recompute: batch views from the raw rows below a cut.
+//!
+//! ```text
+//!  run.rs: when, and which sources
+//!     |
+//!  source.rs: one source    master snapshot --> ledger --> per view: previous version, cut      (task.rs)
+//!                                                          per cut:  touched hours, copies,
+//!                                                                    counters                   (inputs.rs, distinct/)
+//!                                                          per view: states --> one commit      (publish.rs)
+//! ```
+//!
+//! In: the newest master dataset and the newest version of each view. Out: one [`Outcome`] per view.
+//! Guarantee: a published table is a function of (raw version, cut, definition); `full` and `incremental` give equal
+//! tables. Killed at any step, the old version stays. An error of one view does not stop the others.
+//! Not here: where a cut may lie (`positions::choose_cut`), which files hold the rows (`raw_rows.rs`).
+//! Why so: views that stand at the same cut share the search for copies, which costs as much as a view.
+
+mod distinct;
+mod inputs;
+mod publish;
+mod raw_rows;
+mod run;
+mod source;
+mod task;
+
+pub(crate) use run::Rounds;
+pub use run::run_round;
+pub use source::{RecomputeComponents, recompute};
+pub use task::{Mode, Outcome, Round};

@@ -1,0 +1,132 @@
+//! The loop of recomputes: waits for the interval or for a request, runs a round, and says how it ended.
+//!
+//! Guarantee: a round that failed is tried again sooner than the interval, with growing waits.
+//! Not here: what happens between two rounds (`../run.rs`), one source's recompute (`source.rs`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use positions::{TimestampMicros, ViewName};
+use records::master::MasterDataset;
+use tokio::sync::{mpsc, watch};
+
+use super::{Mode, Outcome, RecomputeComponents, Round, recompute};
+use crate::metrics::{self, BATCH_FAILURES, BATCH_PUBLICATIONS, BATCH_ROWS, BATCH_SECONDS, BATCH_VERSION};
+use crate::{BatchContext, BatchError, BatchRequest, BatchSettings, BatchStatus, RecomputeSettings};
+
+/// The rounds of one batch loop.
+pub(crate) struct Rounds<'a> {
+    context: &'a BatchContext,
+    requests: mpsc::Receiver<BatchRequest>,
+    status: &'a watch::Sender<BatchStatus>,
+    settings: &'a BatchSettings,
+    /// Wait before the next round, unless one is asked for.
+    delay: Duration,
+    /// Rounds in a row in which a view failed.
+    failures: u32,
+}
+
+impl<'a> Rounds<'a> {
+    /// The first round is due at once.
+    pub(crate) fn new(
+        context: &'a BatchContext,
+        requests: mpsc::Receiver<BatchRequest>,
+        status: &'a watch::Sender<BatchStatus>,
+        settings: &'a BatchSettings,
+    ) -> Self {
+        Self { context, requests, status, settings, delay: Duration::ZERO, failures: 0 }
+    }
+
+    /// Waits until a round is due or asked for.
+    pub(crate) async fn wait(&mut self) -> Option<BatchRequest> {
+        tokio::select! {
+            Some(request) = self.requests.recv() => Some(request),
+            () = tokio::time::sleep(self.delay) => None,
+        }
+    }
+
+    /// Runs a round, and answers whoever asked for it.
+    pub(crate) async fn run(&mut self, request: Option<BatchRequest>) {
+        let (mode, views) = request.as_ref().map_or((Mode::Incremental, None), |one| (one.mode, one.views.as_deref()));
+        self.status.send_modify(|status| status.is_running = true);
+        let round = run_round(self.context, mode, views, &self.settings.recompute).await;
+        self.plan_next(&round);
+        publish_status(self.status, &round, self.context.clock.now());
+        if let Some(request) = request {
+            // Whoever asked may be gone.
+            let _ = request.reply.send(round);
+        }
+    }
+
+    fn plan_next(&mut self, round: &Round) {
+        self.failures = if round.values().any(Result::is_err) { self.failures + 1 } else { 0 };
+        let BatchSettings { interval, backoff, .. } = self.settings;
+        self.delay = if self.failures == 0 { *interval } else { backoff.delay(self.failures).min(*interval) };
+    }
+}
+
+/// One round over the views of all sources, or over those named, one source after the other.
+pub async fn run_round(
+    context: &BatchContext,
+    mode: Mode,
+    names: Option<&[ViewName]>,
+    settings: &RecomputeSettings,
+) -> Round {
+    let mut round = Round::new();
+    for source in &context.pipeline.sources {
+        let views = context.pipeline.views.iter().filter(|view| view.source.name == source.name);
+        let views: Vec<_> =
+            views.filter(|view| names.is_none_or(|names| names.contains(&view.name))).cloned().collect();
+        if views.is_empty() {
+            continue;
+        }
+        let components = RecomputeComponents {
+            lake: context.lake.clone(),
+            master: MasterDataset::new(&context.lake, Arc::clone(source)),
+            views,
+            clock: Arc::clone(&context.clock),
+            ids: Arc::clone(&context.ids),
+        };
+        let began = context.clock.now();
+        let outcomes = recompute(&components, mode, settings).await;
+        let seconds = context.clock.now().micros_since(began) as f64 / 1e6;
+        metrics::time_source(BATCH_SECONDS, source.name.as_str(), seconds);
+        outcomes.iter().for_each(|(view, outcome)| report_outcome(view, outcome, seconds));
+        round.extend(outcomes);
+    }
+    round
+}
+
+/// Log and metrics of one view's recompute.
+fn report_outcome(view: &ViewName, outcome: &Result<Outcome, Arc<BatchError>>, seconds: f64) {
+    match outcome {
+        Ok(Outcome::Published(version)) => {
+            let rows: u64 = version.facts.counters.values().map(|counters| counters.rows).sum();
+            let number = version.snapshot.version().0;
+            let cut: Vec<_> = version.facts.cut.0.iter().map(|(one, position)| (one.0, position.offset.0)).collect();
+            let is_full = version.facts.is_full;
+            tracing::info!(%view, version = number, rows, ?cut, is_full, seconds, "batch view published");
+            metrics::count_view(BATCH_PUBLICATIONS, view.as_str(), 1);
+            metrics::set_view(BATCH_VERSION, view.as_str(), number as f64);
+            metrics::set_view(BATCH_ROWS, view.as_str(), rows as f64);
+        }
+        Ok(Outcome::NothingNew) => tracing::debug!(%view, "nothing new to publish"),
+        Ok(Outcome::LostRace) => tracing::info!(%view, "another publisher was first; its version stays"),
+        Err(error) => {
+            metrics::count_view(BATCH_FAILURES, view.as_str(), 1);
+            if error.is_retryable() {
+                tracing::warn!(%view, %error, "recompute failed; the published version stays");
+            } else {
+                tracing::error!(%view, %error, "recompute failed; the published version stays");
+            }
+        }
+    }
+}
+
+fn publish_status(status: &watch::Sender<BatchStatus>, round: &Round, now: TimestampMicros) {
+    let errors = round.iter().filter_map(|(view, outcome)| Some((view.clone(), outcome.as_ref().err()?.to_string())));
+    let errors = errors.collect();
+    status.send_modify(|status| {
+        (status.is_running, status.finished_at, status.errors) = (false, Some(now), errors);
+    });
+}

@@ -1,0 +1,102 @@
+//! What a round does for one view: how much, from which cut to which, and how it ended.
+//!
+//! Guarantee: a task's cut never lies below the cut of the version before.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use lake::Lake;
+use positions::{Clock, Cut, TimestampMicros, ViewName, choose_cut};
+use records::master::{MasterFacts, MasterSnapshot};
+use serving_layer::{BatchVersion, BatchViewStore};
+use views::ViewDefinition;
+
+use crate::BatchError;
+
+/// How much is computed again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything below the cut.
+    Full,
+    /// The buckets that received rows since the version before; everything for a first version.
+    #[default]
+    Incremental,
+}
+
+/// How the recompute of one view ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// A new version was published.
+    Published(BatchVersion),
+    /// The archive has no rows between the version before and the next place for a cut.
+    NothingNew,
+    /// Another publisher was first; its version stays.
+    LostRace,
+}
+
+/// The outcomes of one recompute, by view.
+pub type Round = BTreeMap<ViewName, Result<Outcome, Arc<BatchError>>>;
+
+/// What a round computes for one view.
+pub(crate) struct Task {
+    pub(crate) view: Arc<ViewDefinition>,
+    pub(crate) store: BatchViewStore,
+    pub(crate) previous: Option<BatchVersion>,
+    pub(crate) cut: Cut,
+    /// The cut from which on rows count as new; `None`: compute everything.
+    pub(crate) since: Option<Cut>,
+}
+
+/// What planning decided for one view.
+pub(crate) enum Planned {
+    /// There is something to compute.
+    Task(Task),
+    /// There is not.
+    Skipped(Outcome),
+}
+
+/// Compares the newest version of a view with what is archived, and chooses the cut of the next one.
+pub(crate) async fn plan_task(
+    lake: &Lake,
+    clock: &dyn Clock,
+    master: &MasterSnapshot,
+    view: &Arc<ViewDefinition>,
+    mode: Mode,
+) -> Result<Planned, BatchError> {
+    let store = BatchViewStore::new(lake, Arc::clone(view));
+    let previous = store.newest().await?;
+    let facts = previous.as_ref().map(|version| version.facts.as_ref());
+    if facts.is_some_and(|facts| facts.raw_version > master.snapshot.version().0) {
+        return Ok(Planned::Skipped(Outcome::LostRace));
+    }
+    let before = facts.map(|facts| facts.cut.clone()).unwrap_or_default();
+    let cut = next_cut(&master.facts, &before, view, clock.now());
+    let is_new = !before.is_at_or_above(&cut);
+    if !is_new && (mode == Mode::Incremental || previous.is_none()) {
+        return Ok(Planned::Skipped(Outcome::NothingNew));
+    }
+    let since = (mode == Mode::Incremental && previous.is_some()).then_some(before);
+    Ok(Planned::Task(Task { view: Arc::clone(view), store, previous, cut, since }))
+}
+
+/// The cut of the next version: what `choose_cut` says, partition by partition.
+fn next_cut(facts: &MasterFacts, before: &Cut, view: &ViewDefinition, now: TimestampMicros) -> Cut {
+    let mut cut = before.clone();
+    for (partition, known) in &facts.partitions {
+        let previous = before.0.get(partition).copied();
+        cut.0.insert(*partition, choose_cut(&known.archived, previous, &view.source.border, now));
+    }
+    cut
+}
+
+/// Groups of tasks that read the same rows.
+pub(crate) fn group_by_cut(tasks: Vec<Task>) -> Vec<Vec<Task>> {
+    let mut groups: Vec<Vec<Task>> = Vec::new();
+    for task in tasks {
+        match groups.iter_mut().find(|group| group[0].cut == task.cut && group[0].since == task.since) {
+            Some(group) => group.push(task),
+            None => groups.push(vec![task]),
+        }
+    }
+    groups
+}

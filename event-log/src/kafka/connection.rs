@@ -1,0 +1,17 @@
+//! What a log and its consumers share of one connection.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use super::producer::KafkaProducer;
+use super::settings::KafkaSettings;
+
+/// Clones share it.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) settings: Arc<KafkaSettings>,
+    pub(super) producer: Arc<KafkaProducer>,
+    /// Consumers that are leaving their groups: that blocks, so it happens off the caller's thread.
+    pub(super) closing: TaskTracker,
+}

@@ -1,0 +1,203 @@
+//! Creating a table, opening a version of it, following its newest version.
+//!
+//! Guarantee: what is opened is one version, whole. Creation is one conditional put of version 0, before any data, so
+//! two creators make one table. Following a table costs two small requests where nothing is new.
+//! Not here: committing (`commit.rs`), what the actions of a log add up to (`snapshot.rs`).
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use uuid::Uuid;
+
+use crate::action::{self, Action, Format, Metadata, Protocol};
+use crate::log::Listing;
+use crate::snapshot::{Replay, State};
+use crate::{LakeError, Snapshot, Table, Version, checkpoint, schema, store};
+
+/// Commits that are read at the same time while a table is opened.
+const CONCURRENT_READS: usize = 8;
+
+impl Table {
+    /// Creates the table, empty, by one conditional put of version 0; opens it where it exists already, whatever its
+    /// schema is: compare [`Snapshot::schema`].
+    ///
+    /// # Errors
+    /// [`LakeError::Refused`]: a column cannot be stored in a Delta table.
+    pub async fn create(&self, schema: SchemaRef) -> Result<Snapshot, LakeError> {
+        let actions = self.creation(&schema)?;
+        if let Some(existing) = self.open().await? {
+            return Ok(existing);
+        }
+        let path = self.log().commit_path(Version(0));
+        store::put_new(self.lake().store(), &path, action::format(&actions).into()).await?;
+        let created = self.open().await?;
+        created.ok_or_else(|| LakeError::corrupt(&path, "the table was deleted while it was created"))
+    }
+
+    /// The newest version, or `None` where there is no table.
+    ///
+    /// # Errors
+    /// [`LakeError::Corrupt`]: the log is broken. [`LakeError::Unreachable`]: try again.
+    pub async fn open(&self) -> Result<Option<Snapshot>, LakeError> {
+        let hint = self.log().last_checkpoint().await?.unwrap_or(Version(0));
+        let listing = self.list_around(hint, None).await?;
+        let Some(newest) = listing.newest() else { return Ok(None) };
+        self.load(&listing, newest).await.map(Some)
+    }
+
+    /// One version, or `None` where it does not exist (any more).
+    ///
+    /// # Errors
+    /// [`LakeError::Corrupt`]: the log is broken. [`LakeError::Unreachable`]: try again.
+    pub async fn open_at(&self, version: Version) -> Result<Option<Snapshot>, LakeError> {
+        let listing = self.list_below(version).await?;
+        let reachable = listing.checkpoint_for(version).is_some() || listing.commits.contains(&Version(0));
+        if !listing.holds(version) || !reachable {
+            return Ok(None);
+        }
+        self.load(&listing, version).await.map(Some)
+    }
+
+    /// The newest version, reusing what `known` has read. Two small requests where nothing is new.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn refresh(&self, known: &Snapshot) -> Result<Snapshot, LakeError> {
+        Ok(self.newer(known).await?.pop().unwrap_or_else(|| known.clone()))
+    }
+
+    /// The versions after `known`, oldest first; only the newest where those between are no longer in the log.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn newer(&self, known: &Snapshot) -> Result<Vec<Snapshot>, LakeError> {
+        let mut version = known.version();
+        let (next, is_held) = futures::try_join!(
+            self.log().read_commit(version.next()),
+            self.log().holds(version, known.state().transaction),
+        )?;
+        if !is_held {
+            // The log was cut above `known`: what followed it is gone, so its end must be looked for.
+            let newest = self.open().await?.filter(|newest| newest.version() > version);
+            return Ok(newest.into_iter().collect());
+        }
+        let mut newer = Vec::new();
+        let mut replay = Replay::from_state(known.state());
+        let mut next = next;
+        while let Some(actions) = next {
+            version = version.next();
+            let path = self.log().commit_path(version);
+            replay.apply(&path, actions)?;
+            newer.push(self.snapshot(version, replay.state(&path)?).await?);
+            next = self.log().read_commit(version.next()).await?;
+        }
+        Ok(newer)
+    }
+
+    /// Gives the actions of the log up to a version to `apply`, in the order of the log.
+    pub(crate) async fn read_log(
+        &self,
+        version: Version,
+        mut apply: impl FnMut(Vec<Action>) + Send,
+    ) -> Result<(), LakeError> {
+        let listing = self.list_below(version).await?;
+        let apply = |_: &Path, actions| {
+            apply(actions);
+            Ok(())
+        };
+        self.read_listed(&listing, version, apply).await
+    }
+
+    /// Lists the log from `from`, or all of it where no checkpoint is found there.
+    async fn list_around(&self, from: Version, target: Option<Version>) -> Result<Listing, LakeError> {
+        let listing = self.log().list(from).await?;
+        let wanted = target.or(listing.newest()).unwrap_or(Version(0));
+        if from.0 > 0 && listing.checkpoint_for(wanted).is_none() {
+            return self.log().list(Version(0)).await;
+        }
+        Ok(listing)
+    }
+
+    /// Lists what a version is read from, and perhaps more.
+    async fn list_below(&self, version: Version) -> Result<Listing, LakeError> {
+        let interval = i64::from(self.lake().settings().checkpoint_interval);
+        self.list_around(Version(version.0 - 2 * interval), Some(version)).await
+    }
+
+    async fn load(&self, listing: &Listing, version: Version) -> Result<Snapshot, LakeError> {
+        let mut replay = Replay::default();
+        self.read_listed(listing, version, |path, actions| replay.apply(path, actions)).await?;
+        let state = replay.state(&self.log().commit_path(version))?;
+        self.snapshot(version, state).await
+    }
+
+    /// Gives the actions of a version to `apply`, object by object: the newest checkpoint at or below it, and the
+    /// commits behind that.
+    async fn read_listed(
+        &self,
+        listing: &Listing,
+        version: Version,
+        mut apply: impl FnMut(&Path, Vec<Action>) -> Result<(), LakeError> + Send,
+    ) -> Result<(), LakeError> {
+        let mut next = Version(0);
+        if let Some(checkpoint) = listing.checkpoint_for(version) {
+            let path = self.log().checkpoint_path(checkpoint);
+            apply(&path, checkpoint::read(self.lake().store(), &path).await?)?;
+            next = checkpoint.next();
+        }
+        let mut commits = futures::stream::iter((next.0..=version.0).map(Version))
+            .map(|version| async move { Ok((version, self.log().read_commit(version).await?)) })
+            .buffered(CONCURRENT_READS);
+        while let Some((version, actions)) = commits.try_next().await? {
+            let path = self.log().commit_path(version);
+            let actions = actions.ok_or_else(|| LakeError::corrupt(&path, "the object is missing"))?;
+            apply(&path, actions)?;
+        }
+        Ok(())
+    }
+
+    /// Completes a state with its facts.
+    async fn snapshot(&self, version: Version, state: State) -> Result<Snapshot, LakeError> {
+        let facts = match state.transaction {
+            Some(transaction) => Some(self.read_facts(transaction).await?),
+            None => None,
+        };
+        Ok(Snapshot::new(self.clone(), version, state, facts))
+    }
+
+    async fn read_facts(&self, transaction: i64) -> Result<Bytes, LakeError> {
+        let path = self.facts_path(transaction);
+        let found = store::get(self.lake().store(), &path).await?;
+        found.ok_or_else(|| LakeError::corrupt(&path, "the facts of a commit are missing"))
+    }
+
+    /// The actions of version 0.
+    fn creation(&self, schema: &Schema) -> Result<[Action; 2], LakeError> {
+        let refused = |reason| LakeError::refused(self.folder(), reason);
+        let schema_string = schema::to_delta(schema).map_err(refused)?;
+        let interval = self.lake().settings().checkpoint_interval;
+        let configuration = [
+            ("delta.checkpointInterval", interval.to_string()),
+            // Other tools must not cut the log: `vacuum` knows which versions are retained.
+            ("delta.enableExpiredLogCleanup", "false".to_owned()),
+        ];
+        let metadata = Metadata {
+            // Named after the folder: two creators write the same object, whoever wins.
+            id: Uuid::new_v5(&Uuid::NAMESPACE_URL, self.path().as_ref().as_bytes()).to_string(),
+            format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
+            schema_string,
+            partition_columns: Vec::new(),
+            configuration: configuration.map(|(key, value)| (key.to_owned(), Some(value))).into(),
+            created_time: None,
+        };
+        let protocol =
+            Protocol { min_reader_version: action::READER_VERSION, min_writer_version: action::WRITER_VERSION };
+        Ok([
+            Action { protocol: Some(protocol), ..Action::default() },
+            Action { meta_data: Some(metadata), ..Action::default() },
+        ])
+    }
+}

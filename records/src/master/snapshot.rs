@@ -1,0 +1,86 @@
+//! One version of a master dataset: what it holds, and how it is read.
+//!
+//! Guarantee: a snapshot never changes; what it names can be read until a cleanup drops its version.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
+use datafusion::scalar::ScalarValue;
+use lake::{DataFile, Snapshot};
+use positions::{Offset, PartitionId};
+use views::column;
+
+use super::MasterFacts;
+use crate::RecordsError;
+
+/// One version of a master dataset.
+#[derive(Clone, Debug)]
+pub struct MasterSnapshot {
+    /// The table's snapshot.
+    pub snapshot: Snapshot,
+    /// Its facts; the default for a new table.
+    pub facts: MasterFacts,
+}
+
+impl MasterSnapshot {
+    /// Compares the rows of the live files with the counts of the commits. Does no IO.
+    ///
+    /// # Errors
+    /// [`RecordsError::LedgerMismatch`]: rows were doubled or lost.
+    pub fn check_ledger(&self) -> Result<(), RecordsError> {
+        let files = self.snapshot.files().iter().map(|file| file.rows).sum();
+        if files == self.facts.rows {
+            return Ok(());
+        }
+        let table = self.snapshot.table().folder().to_owned();
+        Err(RecordsError::LedgerMismatch { table, files, commits: self.facts.rows })
+    }
+
+    /// A scan over all live files, columns as in `decode::raw_schema`.
+    ///
+    /// # Errors
+    /// None today: the files of a snapshot are live in it.
+    pub fn scan(&self) -> Result<Arc<dyn TableProvider>, RecordsError> {
+        Ok(self.snapshot.scan(self.snapshot.files())?)
+    }
+
+    /// The rows of one partition in `[from, to)`, in offset order, whole columns. Reads the files whose bounds meet
+    /// the range, and of those the row groups and pages that do; the caller bounds the range.
+    ///
+    /// # Errors
+    /// [`RecordsError::Engine`], [`RecordsError::Lake`]: the object store failed.
+    pub async fn read_range(
+        &self,
+        partition: PartitionId,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<RecordBatch>, RecordsError> {
+        let files: Vec<DataFile> =
+            self.snapshot.files().iter().filter(|file| may_hold(file, partition, from, to)).cloned().collect();
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let offset = col(format!("\"{}\"", column::OFFSET));
+        let wanted = col(format!("\"{}\"", column::PARTITION))
+            .eq(lit(partition.0))
+            .and(offset.clone().gt_eq(lit(from.0)))
+            .and(offset.clone().lt(lit(to.0)));
+        let rows = context.read_table(self.snapshot.scan(&files)?)?.filter(wanted)?;
+        let batches = rows.sort(vec![offset.sort(true, false)])?.collect().await?;
+        Ok(batches.into_iter().filter(|batch| batch.num_rows() > 0).collect())
+    }
+}
+
+/// Whether a file's bounds allow rows of the range.
+fn may_hold(file: &DataFile, partition: PartitionId, from: Offset, to: Offset) -> bool {
+    let within = |name: &str, least: ScalarValue, most: ScalarValue| {
+        file.bounds.get(name).is_none_or(|(min, max, _)| !(*max < least || *min > most))
+    };
+    let partition = ScalarValue::Int32(Some(partition.0));
+    from < to
+        && within(column::PARTITION, partition.clone(), partition)
+        && within(column::OFFSET, ScalarValue::Int64(Some(from.0)), ScalarValue::Int64(Some(to.0 - 1)))
+}
