@@ -103,7 +103,7 @@ impl Supervisor {
                 () = stop.cancelled() => break Ok(()),
                 Some(start) = self.starts.recv() => self.start_ordered(start),
                 Some(ended) = self.tasks.join_next_with_id() => {
-                    if let Err(error) = self.judge(ended) {
+                    if let Err(error) = self.note_end(ended) {
                         break Err(error);
                     }
                 }
@@ -113,8 +113,11 @@ impl Supervisor {
         outcome
     }
 
-    /// Whether the system can go on without a task that has ended.
-    fn judge(&mut self, ended: Result<(Id, Result<(), RoleError>), JoinError>) -> Result<()> {
+    /// Takes note of a task that has ended.
+    ///
+    /// # Errors
+    /// If the system cannot go on without it.
+    fn note_end(&mut self, ended: Result<(Id, Result<(), RoleError>), JoinError>) -> Result<()> {
         let (id, result) = match ended {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(RoleError::Failed(anyhow!(error)))),

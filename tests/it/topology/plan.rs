@@ -75,7 +75,7 @@ fn what_ended_by_itself_is_started_again() {
     let mut running = desired.clone();
     running.retain(|duty, _| duty.to_string() != "speed of b");
     let found = difference(&running, &desired);
-    assert_eq!(found.stops, []);
+    assert!(found.stops.is_empty());
     assert_eq!(found.starts.iter().map(|start| start.duty.to_string()).collect::<Vec<_>>(), ["speed of b"]);
 }
 
@@ -84,7 +84,7 @@ fn each_role_has_duties_of_its_own() {
     let [a, b] = two();
     let pipeline = Pipeline::read(&(a + &b), &BTreeMap::new()).unwrap();
     let of = |role: Role, unusable: &[&str]| -> Vec<String> {
-        let unusable = unusable.iter().map(SourceName::new).collect();
+        let unusable = unusable.iter().map(|name| SourceName::new(*name)).collect();
         desired_duties(&pipeline, &Roles::only(role), &unusable).keys().map(ToString::to_string).collect()
     };
     assert_eq!(of(Role::Archive, &[]), ["archive of a", "archive of b"]);

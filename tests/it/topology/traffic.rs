@@ -100,6 +100,8 @@ pub fn total(answer: &Value) -> u64 {
 /// Asks until `stop`: every answer holds what was acknowledged before, and nothing that was not sent. `is_calm`: it is
 /// fresh, too.
 pub async fn ask_on(client: Client, feed: Feed, is_calm: bool, stop: CancellationToken) {
+    // Before there is anything to answer with, a view is being built.
+    feed.wait_for(EVENTS).await;
     while !stop.is_cancelled() {
         let (least, token) = (feed.acknowledged(), feed.token());
         let answer = rows(&client, &feed.view(), &token).await.unwrap();
