@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lake::Lake;
 use positions::{Clock, IdSource, SourceName, TimestampMicros, ViewName};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use views::Pipeline;
 
 use crate::recompute::{Mode, Round};
@@ -31,6 +31,8 @@ pub struct BatchComponents {
     pub requests: mpsc::Receiver<BatchRequest>,
     /// Written by the loop alone, read by `/v1/status`.
     pub status: watch::Sender<BatchStatus>,
+    /// One permit, held while a loop computes: loops that share it take turns, within the memory of one.
+    pub turn: Arc<Semaphore>,
 }
 
 /// Asks the batch loop for a round at once.

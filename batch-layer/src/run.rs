@@ -26,14 +26,16 @@ pub async fn run_batch(
     Ok(())
 }
 
-/// Never ends by itself.
+/// Never ends by itself, as long as nobody closes the semaphore.
 async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
-    let BatchComponents { context, requests, status } = components;
+    let BatchComponents { context, requests, status, turn } = components;
     let mut rounds = Rounds::new(&context, requests, &status, settings);
     let mut cleanup = Cleanup::new(&context, settings);
     loop {
+        let request = rounds.wait().await;
+        let Ok(_turn) = turn.acquire().await else { return };
         // Answers whoever asked for the round before it returns: nobody waits for files to be rewritten.
-        rounds.run_next().await;
+        rounds.run(request).await;
         let files = run_compaction(&context, &settings.compact, &settings.recompute).await;
         status.send_modify(|status| status.master_files.extend(files));
         cleanup.clean_if_due().await;

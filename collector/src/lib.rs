@@ -31,6 +31,7 @@ mod intake;
 pub mod metric;
 mod receipt;
 mod settings;
+mod sources;
 mod split;
 
 use std::fmt;
@@ -45,13 +46,14 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics::counter;
 use positions::Clock;
-use views::{Pipeline, SourceDefinition};
 
 use admission::Admission;
 pub use details::{SourceColumn, SourceDetails};
 pub use settings::CollectorSettings;
+pub use sources::OpenSources;
 
 use crate::metric::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
+use crate::sources::Entered;
 use edge::{Problem, ProblemKind};
 use event_log::EventLog;
 
@@ -60,13 +62,13 @@ use event_log::EventLog;
 pub struct CollectorComponents {
     /// Where events go.
     pub log: Arc<dyn EventLog>,
-    /// Which sources there are.
-    pub pipeline: Arc<Pipeline>,
+    /// The sources that take events; others may come and go.
+    pub sources: Arc<OpenSources>,
     /// The time that records are stamped with.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Takes events of all sources of a pipeline.
+/// Takes events of all open sources.
 pub struct Collector {
     components: CollectorComponents,
     settings: CollectorSettings,
@@ -107,17 +109,12 @@ impl Collector {
         }
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
         let events = split::split(&bytes, form, self.settings.max_events)?;
-        let receipt = self.ingest(source, events, on_error).await?;
+        let receipt = self.ingest(&source.definition, events, on_error).await?;
         Ok(receipt.into_response(self.retry_after_seconds()))
     }
 
-    fn source(&self, name: &str) -> Result<&SourceDefinition, Problem> {
-        let sources = &self.components.pipeline.sources;
-        sources
-            .iter()
-            .find(|source| source.name.as_str() == name)
-            .map(AsRef::as_ref)
-            .ok_or_else(|| Problem::unknown("source", name, sources.iter().map(|source| source.name.as_str())))
+    fn source(&self, name: &str) -> Result<Entered, Problem> {
+        self.components.sources.enter(name).map_err(|known| Problem::unknown("source", name, known))
     }
 
     fn retry_after_seconds(&self) -> u64 {
@@ -201,5 +198,5 @@ async fn get_details(
 ) -> Result<Json<SourceDetails>, Problem> {
     edge::no_parameters(&uri)?;
     let source = edge::path_text(source)?;
-    collector.source(&source).map(|source| Json(SourceDetails::new(source)))
+    collector.source(&source).map(|source| Json(SourceDetails::new(&source.definition)))
 }

@@ -4,13 +4,15 @@
 //! stores first, indexes before versions.
 //! Not here: queries (`queries.rs`).
 
+mod successor;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use positions::{Clock, SourceName};
 use serde::Serialize;
-use serving_layer::{BatchViewStore, Lake, RealtimeStore};
+use serving_layer::{Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use views::{Pipeline, ViewDefinition};
 
@@ -18,7 +20,6 @@ use crate::attempt::ViewReader;
 use crate::envelope::{Envelope, Freshness};
 use crate::json::instant;
 use crate::metrics;
-use crate::plans::Plans;
 use crate::refresh::SourceReader;
 use crate::rows::Layer;
 use crate::served::{Served, SourceState, ViewState};
@@ -54,8 +55,9 @@ pub struct Gateway {
     // How many refresh loops run; queries read the stores themselves while there is none.
     refreshing: AtomicUsize,
     // Two limits, so that requests that only wait for a position token never stand in the way of those that compute.
-    permits: Semaphore,
-    waiting: Semaphore,
+    // A successor shares both.
+    permits: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// What `/readyz` tells.
@@ -82,16 +84,8 @@ impl Gateway {
     /// # Errors
     /// Only for a defect: two views of one name, or a query engine that refuses its settings.
     pub fn new(components: GatewayComponents, settings: GatewaySettings) -> Result<Arc<Self>, GatewayError> {
-        let sql = SqlEngine::new(&components.pipeline, &settings)?;
-        let sources = components.pipeline.sources.iter().map(|source| {
-            let views = components.pipeline.views.iter().filter(|view| view.source.name == source.name);
-            let views = views.map(|view| view_reader(view, &components.lake)).collect();
-            let seams = (components.store.clone(), components.clock.clone());
-            (source.name.clone(), Arc::new(SourceReader::new(source.clone(), seams, settings.clone(), views)))
-        });
-        let (permits, waiting) = (Semaphore::new(settings.max_queries), Semaphore::new(settings.max_waiting));
-        let sources = sources.collect();
-        Ok(Arc::new(Self { components, settings, sources, sql, refreshing: AtomicUsize::new(0), permits, waiting }))
+        let permits = (Arc::new(Semaphore::new(settings.max_queries)), Arc::new(Semaphore::new(settings.max_waiting)));
+        Self::build(components, settings, &BTreeMap::new(), permits)
     }
 
     /// What exists.
@@ -267,9 +261,3 @@ impl Gateway {
     }
 }
 
-fn view_reader(view: &Arc<ViewDefinition>, lake: &Lake) -> ViewReader {
-    let plans = Arc::new(Plans::new(view.clone()));
-    let store = BatchViewStore::new(lake, view.clone());
-    let versions = BatchVersions::new(view.clone(), store, plans.clone());
-    ViewReader { view: view.clone(), plans, versions }
-}

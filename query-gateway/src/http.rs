@@ -9,7 +9,7 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, MatchedPath, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRef, MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ use edge::{Problem, ProblemKind, no_parameters, parameters, path_text};
 use positions::PositionToken;
 use serde::Serialize;
 
-use crate::{Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
+use crate::{CurrentGateway, Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
 
 /// A position token that every answer of a client's session must cover; merged with `after`.
 const AFTER_HEADER: &str = "x-twofold-after";
@@ -44,8 +44,9 @@ const ROUTES: [&str; 9] = [
 ///
 /// Merge it with at most one router that has no fallback of its own (axum refuses two); `beside` names the routes of that
 /// one, as `GET /path`, so that the answer to an unknown route names them, too.
-pub fn router(gateway: Arc<Gateway>, beside: &'static [&'static str]) -> Router {
-    let body_limit = DefaultBodyLimit::max(body_limit(&gateway));
+pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str]) -> Router {
+    let gateway: CurrentGateway = gateway.into();
+    let body_limit = DefaultBodyLimit::max(body_limit(&Arc::from_ref(&gateway)));
     let router = Router::new()
         .route("/", get(page))
         .route("/v1/views", get(views))

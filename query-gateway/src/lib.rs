@@ -21,13 +21,14 @@
 //! | `sql.rs`, `tables.rs`, `measure.rs` | SQL, views as its tables, `MEASURE()` in it |
 //! | `complexity.rs`, `values.rs`, `buffered.rs` | what an SQL query may cost: planning, expressions, windows |
 //! | `envelope.rs`, `details.rs`, `status.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
-//! | `http.rs`, `error.rs`, `page.html` | HTTP |
+//! | `http.rs`, `current.rs`, `error.rs`, `page.html` | HTTP |
 
 mod answer;
 mod attempt;
 mod buffered;
 mod complexity;
 mod config;
+mod current;
 mod details;
 mod envelope;
 mod error;
@@ -55,6 +56,7 @@ mod values;
 mod versions;
 
 pub use config::GatewaySettings;
+pub use current::CurrentGateway;
 pub use details::{ColumnDetails, VersionDetails, ViewDetails};
 pub use envelope::{Envelope, ErrorBound};
 pub use error::{Behind, GatewayError};

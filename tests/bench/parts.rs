@@ -10,9 +10,9 @@ use serving_layer::RealtimeStore;
 use tests::parts::{Kind, Parts};
 use twofold::config::{Config, Sources};
 use twofold::data_dir::DataDir;
-use twofold::roles::Roles;
+use twofold::role::Roles;
 use twofold::run::Supervisor;
-use twofold::wiring;
+use twofold::wiring::SharedComponents;
 use views::{Pipeline, SourceDefinition};
 
 use crate::data::PIPELINE;
@@ -27,7 +27,8 @@ pub fn events_for(kind: Kind) -> usize {
 
 /// Log, lake and realtime store of one kind, with names of their own; gone when it goes out of scope.
 pub struct BenchParts {
-    wired: wiring::Parts,
+    wired: SharedComponents,
+    pipeline: Pipeline,
     // Holds the task of the embedded broker.
     _supervisor: Supervisor,
     _parts: Parts,
@@ -44,18 +45,21 @@ impl BenchParts {
         let config = Config::read(Sources { environment: parts.settings(), flags, ..Sources::default() }).unwrap();
         let data_dir = DataDir::open(&config.system.data_dir).unwrap();
         let mut supervisor = Supervisor::new(Arc::default(), Duration::from_secs(10));
-        let wired = wiring::Parts::build(config, pipeline, &Roles::all(), &data_dir, &mut supervisor).await.unwrap();
-        Some(Self { wired, _supervisor: supervisor, _parts: parts, _folder: folder })
+        let wired = SharedComponents::open(config, &Roles::all(), &data_dir, &mut supervisor).await.unwrap();
+        for source in &pipeline.sources {
+            wired.log().unwrap().ensure_topic(&source.topic, source.partitions).await.unwrap();
+        }
+        Some(Self { wired, pipeline, _supervisor: supervisor, _parts: parts, _folder: folder })
     }
 
     /// The source, with the name of its topic here.
     pub fn source(&self) -> Arc<SourceDefinition> {
-        self.wired.pipeline.sources[0].clone()
+        self.pipeline.sources[0].clone()
     }
 
     /// The definitions.
     pub fn pipeline(&self) -> &Pipeline {
-        &self.wired.pipeline
+        &self.pipeline
     }
 
     /// Where tables live.
@@ -70,11 +74,11 @@ impl BenchParts {
 
     /// The event log.
     pub fn log(&self) -> Arc<dyn EventLog> {
-        self.wired.log.clone().unwrap()
+        self.wired.log().unwrap()
     }
 
     /// The realtime store.
     pub fn store(&self) -> Arc<dyn RealtimeStore> {
-        self.wired.store.clone().unwrap()
+        self.wired.store().unwrap()
     }
 }

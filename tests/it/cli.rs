@@ -154,7 +154,7 @@ fn wrong_configuration_is_told_by_key_before_anything_starts() {
     let output = place.run(&["up"], &["--config", &text(&config)]);
     check(&output, 2, &["`speed.tik`", "did you mean `speed.tick`?"]);
     let config = place.write("twofold.toml", "[batch]\nkeep_versions = 1\n");
-    check(&place.run(&["up"], &["--config", &text(&config)]), 2, &["`batch.keep_versions`", "1 is not within 2"]);
+    check(&place.run(&["up"], &["--config", &text(&config)]), 2, &["`batch.keep_versions`", "must be 2 to", "got `1`"]);
     check(&place.run(&["up"], &["--listen", "nowhere"]), 2, &["`system.listen`", "flag --listen"]);
     check(&place.run(&["up"], &["--config", "missing.toml"]), 1, &["cannot read configuration file missing.toml"]);
     assert!(!place.path("data").exists(), "nothing may be made before the configuration is known to be right");

@@ -81,3 +81,5 @@ mod recovery;
 mod registry;
 /// The thin thread through everything, in this process: HTTP in, both layers, HTTP out, on embedded and on real parts.
 mod system;
+/// What runs in a process: sources and views that stop, start and change while others are answered.
+mod topology;

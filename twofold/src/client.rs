@@ -114,7 +114,7 @@ impl Client {
     /// As in [`Self::get`]; above all where there is no such source.
     pub async fn source(&self, source: &str) -> Result<SourceDetails> {
         let body = self.read(self.http.get(self.source_url(source, &[])?)).await?;
-        serde_json::from_str(&body).with_context(|| format!("{} answered something else than a source", self.base))
+        serde_json::from_str(&body).with_context(|| format!("{} did not answer with a source", self.base))
     }
 
     /// Sends newline-delimited JSON to a source.
@@ -148,8 +148,8 @@ impl Client {
 
     /// The URL of a source, whatever letters its name has.
     fn source_url(&self, source: &str, rest: &[&str]) -> Result<Url> {
-        let mut url = Url::parse(&self.base).with_context(|| format!("`{}` is no address", self.base))?;
-        let mut path = url.path_segments_mut().map_err(|()| anyhow!("`{}` is no address", self.base))?;
+        let mut url = Url::parse(&self.base).with_context(|| format!("`{}` is not an address", self.base))?;
+        let mut path = url.path_segments_mut().map_err(|()| anyhow!("`{}` is not an address", self.base))?;
         path.pop_if_empty().extend(["v1", "sources", source]).extend(rest);
         drop(path);
         Ok(url)
@@ -161,7 +161,7 @@ impl Client {
     /// Where nothing answers, or the answer is a refusal.
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let body = self.read(self.http.get(format!("{}{path}", self.base)).query(parameters)).await?;
-        serde_json::from_str(&body).with_context(|| format!("{} answered something else than JSON", self.base))
+        serde_json::from_str(&body).with_context(|| format!("{} did not answer with JSON", self.base))
     }
 
     /// Asks a question in SQL; the answer as JSON text, its columns in order.

@@ -15,7 +15,7 @@ use anyhow::{Context, Error, Result};
 use crate::arguments::{Arguments, Command, SettingsArguments};
 use crate::config::{Config, ConfigError, Sources};
 use crate::logging::start_logging;
-use crate::roles::{Role, Roles};
+use crate::role::{Role, Roles};
 
 /// Runs the command of a command line.
 ///

@@ -23,9 +23,6 @@ pub use summary::Summary;
 /// The pipeline of the demo.
 pub const PIPELINE: &str = include_str!("../../examples/demo/pipeline.sql");
 
-/// The source of the pipeline.
-pub const SOURCE: &str = "visits";
-
 /// Settings that make a lambda architecture visible within a minute: over the defaults, below file, environment and flags.
 pub const SETTINGS: &str = r#"
 [system]

@@ -14,5 +14,5 @@ mod truth;
 
 pub use run::{Feed, GeneratePlan, SEND_EVERY, run_generator};
 pub use tally::Tally;
-pub use traffic::{Kind, Line, Traffic, TrafficSettings, Visit};
+pub use traffic::{Kind, Line, SOURCE, Traffic, TrafficSettings, Visit};
 pub use truth::{PageTruth, Truth};

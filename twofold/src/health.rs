@@ -8,24 +8,36 @@ use anyhow::Error;
 /// The stopped sources of this process.
 #[derive(Debug, Default)]
 pub struct Health {
-    // Written by the supervisor when a role gives a source up, read by status requests; held for a copy only.
-    stopped: Mutex<BTreeMap<String, String>>,
+    // By source, then by stage. Written when a role gives a source up or starts with it, read by status requests; held for
+    // a copy only.
+    stopped: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
 }
 
 impl Health {
     /// Notes that a source does not go on in one stage.
     pub fn stop_source(&self, source: &str, stage: &str, error: &Error) {
         let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        stopped.insert(source.to_owned(), format!("{stage}: {error:#}"));
+        stopped.entry(source.to_owned()).or_default().insert(stage.to_owned(), format!("{stage}: {error:#}"));
     }
 
-    /// Whether the source was given up.
-    pub fn is_stopped(&self, source: &str) -> bool {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).contains_key(source)
+    /// Notes that a source goes on in one stage, or that this stage has nothing to do with it any more.
+    pub fn clear_source(&self, source: &str, stage: &str) {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stages) = stopped.get_mut(source) {
+            stages.remove(stage);
+        }
+        stopped.retain(|_, stages| !stages.is_empty());
+    }
+
+    /// Forgets the sources that are not there any more.
+    pub fn keep_sources(&self, is_there: impl Fn(&str) -> bool) {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).retain(|source, _| is_there(source));
     }
 
     /// Why each stopped source stopped.
     pub fn stopped_sources(&self) -> BTreeMap<String, String> {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let reasons = |stages: &BTreeMap<String, String>| stages.values().cloned().collect::<Vec<_>>().join("; ");
+        stopped.iter().map(|(source, stages)| (source.clone(), reasons(stages))).collect()
     }
 }

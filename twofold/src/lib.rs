@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  arguments --+
-//!  config -----+--> commands --> system: wiring builds components, run supervises roles --> exit code
-//!  pipeline ---+                         |
+//!  config -----+--> commands --> system: wiring opens what is shared,
+//!  pipeline ---+                 topology decides what runs, run supervises it --> exit code
+//!                                        |
 //!                                        +--> one HTTP port: collector + gateway
 //! ```
 //!
@@ -16,6 +17,7 @@ pub mod commands;
 pub mod config;
 pub mod console;
 pub mod data_dir;
+pub mod definitions;
 pub mod demo;
 pub mod environment;
 #[cfg(feature = "failpoints")]
@@ -27,9 +29,11 @@ pub mod load;
 mod logging;
 mod metrics_text;
 pub mod pipeline_file;
-pub mod roles;
+pub mod role;
 pub mod run;
+pub mod stage;
 pub mod status;
 pub mod system;
+pub mod topology;
 pub mod warnings;
 pub mod wiring;

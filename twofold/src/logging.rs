@@ -21,7 +21,7 @@ const QUIET_FILTER: &str = "error,twofold=warn";
 pub fn start_logging(arguments: &LogArguments, is_server: bool) -> Result<()> {
     let default = if is_server { SERVER_FILTER } else { QUIET_FILTER };
     let filter = arguments.log.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("--log `{filter}` is no log filter"))?;
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("`--log {filter}` is not a log filter"))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -33,11 +33,10 @@ pub fn read_pipeline(path: &Path) -> Result<Pipeline> {
 
 /// The text without the byte-order mark that editors on Windows put before it.
 fn read_text(path: &Path) -> Result<String> {
-    let text = String::from_utf8(std::fs::read(path)?).map_err(|error| {
-        anyhow!("it is no UTF-8 text at byte {}: save it as UTF-8", error.utf8_error().valid_up_to())
-    })?;
+    let text = String::from_utf8(std::fs::read(path)?)
+        .map_err(|error| anyhow!("it is not UTF-8 at byte {}: save it as UTF-8", error.utf8_error().valid_up_to()))?;
     if let Some(at) = text.find('\0') {
-        bail!("it is no text: byte {at} is zero");
+        bail!("it is not a text file: byte {at} is zero");
     }
     Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
 }

@@ -4,14 +4,16 @@
 //!  stop --> intake --> archive --> speed --> batch --> gateway --> log client --> broker
 //! ```
 //!
+//! Tasks are started before it runs ([`Supervisor::start`]) or while it does ([`TaskStarter`]); the latter can be stopped
+//! one by one, and stop with their stage.
 //! Guarantee: each stage is told to stop only when the one before it has ended, or the deadline has passed; then what
 //! is still pending is named and ended. A role that ends by itself ends the system with its error, so that whoever
 //! started the process can start it again; a source that must not go on (`RoleError::SourceStopped`) is noted in
 //! [`Health`], and the rest goes on.
-//! Not here: what the roles do (their crates), how they are built (`wiring.rs`).
+//! Not here: what the roles do (their crates), which of them run (`topology`), what they share (`wiring.rs`).
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,86 +21,52 @@ use anyhow::{Context, Error, Result, anyhow};
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::health::Health;
-use crate::status::{FactSources, StatusBoard};
-
-/// A group of tasks that stop together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
-    /// Accepts events.
-    Intake,
-    /// Writes the master dataset.
-    Archive,
-    /// Keeps realtime views.
-    Speed,
-    /// Publishes batch views.
-    Batch,
-    /// Answers.
-    Gateway,
-    /// The clients of the event log, which leave their groups.
-    Log,
-    /// The embedded broker.
-    Broker,
-}
-
-impl Stage {
-    /// All stages in the order in which they stop.
-    pub const IN_ORDER: [Self; 7] =
-        [Self::Intake, Self::Archive, Self::Speed, Self::Batch, Self::Gateway, Self::Log, Self::Broker];
-
-    /// The name in logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Intake => "intake",
-            Self::Archive => "archive",
-            Self::Speed => "speed",
-            Self::Batch => "batch",
-            Self::Gateway => "gateway",
-            Self::Log => "log",
-            Self::Broker => "broker",
-        }
-    }
-}
-
-/// How a role ended that did not end well.
-#[derive(Debug)]
-pub enum RoleError {
-    /// This source cannot go on until an operator has acted; the other sources can.
-    SourceStopped {
-        /// The source.
-        source: String,
-        /// Why.
-        error: Error,
-    },
-    /// The role cannot go on.
-    Failed(Error),
-}
+use crate::stage::{RoleError, Stage};
 
 /// The tasks of a system, and the token of each stage.
 #[derive(Debug)]
 pub struct Supervisor {
     tasks: JoinSet<Result<(), RoleError>>,
-    names: HashMap<Id, (Stage, String)>,
+    watched: HashMap<Id, Watched>,
     tokens: HashMap<Stage, CancellationToken>,
+    starts: mpsc::Receiver<Start>,
+    starter: TaskStarter,
     health: Arc<Health>,
     deadline: Duration,
 }
 
+/// What is known of a task.
+#[derive(Debug)]
+struct Watched {
+    stage: Stage,
+    name: String,
+    /// Tells it to stop: that of its stage, or a child of it.
+    token: CancellationToken,
+}
+
+/// Starts that wait for the supervisor.
+const WAITING_STARTS: usize = 16;
+
 impl Supervisor {
     /// A supervisor without tasks. `deadline` is the longest time that stopping all stages may take.
     pub fn new(health: Arc<Health>, deadline: Duration) -> Self {
-        let tokens = Stage::IN_ORDER.into_iter().map(|stage| (stage, CancellationToken::new())).collect();
-        Self { tasks: JoinSet::new(), names: HashMap::new(), tokens, health, deadline }
+        let tokens: HashMap<Stage, CancellationToken> =
+            Stage::IN_ORDER.into_iter().map(|stage| (stage, CancellationToken::new())).collect();
+        let (sender, starts) = mpsc::channel(WAITING_STARTS);
+        let starter = TaskStarter { starts: sender, tokens: tokens.clone() };
+        Self { tasks: JoinSet::new(), watched: HashMap::new(), tokens, starts, starter, health, deadline }
     }
 
-    /// What is known of stopped sources.
-    pub fn health(&self) -> &Health {
-        &self.health
+    /// Starts further tasks while the supervisor runs.
+    pub fn starter(&self) -> TaskStarter {
+        self.starter.clone()
     }
 
     /// The token that tells the tasks of a stage to stop.
@@ -106,15 +74,23 @@ impl Supervisor {
         self.tokens[&stage].clone()
     }
 
-    /// Starts a task of a stage.
+    /// Starts a task that runs until its stage stops.
     pub fn start(
         &mut self,
         stage: Stage,
         name: impl Into<String>,
         role: impl Future<Output = Result<(), RoleError>> + Send + 'static,
     ) {
+        let watched = Watched { stage, name: name.into(), token: self.token(stage) };
         let id = self.tasks.spawn(role).id();
-        self.names.insert(id, (stage, name.into()));
+        self.watched.insert(id, watched);
+    }
+
+    fn start_ordered(&mut self, start: Start) {
+        let handle = self.tasks.spawn(start.role);
+        self.watched.insert(handle.id(), start.watched);
+        // Whoever asked may have gone; the task then runs until its stage stops.
+        let _ = start.started.send(handle);
     }
 
     /// Runs until `stop` is cancelled or a role dies, then stops all stages in order.
@@ -125,8 +101,9 @@ impl Supervisor {
         let outcome = loop {
             tokio::select! {
                 () = stop.cancelled() => break Ok(()),
+                Some(start) = self.starts.recv() => self.start_ordered(start),
                 Some(ended) = self.tasks.join_next_with_id() => {
-                    if let Err(error) = self.judge(ended) {
+                    if let Err(error) = self.note_end(ended) {
                         break Err(error);
                     }
                 }
@@ -136,13 +113,20 @@ impl Supervisor {
         outcome
     }
 
-    /// Whether the system can go on without a task that has ended by itself.
-    fn judge(&mut self, ended: Result<(Id, Result<(), RoleError>), JoinError>) -> Result<()> {
+    /// Takes note of a task that has ended.
+    ///
+    /// # Errors
+    /// If the system cannot go on without it.
+    fn note_end(&mut self, ended: Result<(Id, Result<(), RoleError>), JoinError>) -> Result<()> {
         let (id, result) = match ended {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(RoleError::Failed(anyhow!(error)))),
         };
-        let (stage, name) = self.names.remove(&id).unwrap_or((Stage::Broker, "unknown".to_owned()));
+        let Some(Watched { stage, name, token }) = self.watched.remove(&id) else { return Ok(()) };
+        if token.is_cancelled() {
+            tell_stopped(&name, result);
+            return Ok(());
+        }
         match result {
             Ok(()) => Err(anyhow!("{name} ended by itself, which it must not")),
             Err(RoleError::Failed(error)) => Err(error.context(format!("{name} failed"))),
@@ -156,6 +140,8 @@ impl Supervisor {
 
     async fn stop_in_order(&mut self) {
         let end = Instant::now() + self.deadline;
+        self.starts.close();
+        while self.starts.try_recv().is_ok() {}
         for stage in Stage::IN_ORDER {
             self.tokens[&stage].cancel();
             if tokio::time::timeout_at(end, self.drain(stage)).await.is_err() {
@@ -172,20 +158,100 @@ impl Supervisor {
     async fn drain(&mut self, stage: Stage) {
         while !self.pending(stage).is_empty() {
             let Some(ended) = self.tasks.join_next_with_id().await else { return };
-            let (id, failure) = match ended {
-                Ok((id, Ok(()))) => (id, None),
-                Ok((id, Err(RoleError::Failed(error) | RoleError::SourceStopped { error, .. }))) => (id, Some(error)),
-                Err(error) => (error.id(), Some(anyhow!(error))),
+            let (id, result) = match ended {
+                Ok((id, result)) => (id, result),
+                Err(error) => (error.id(), Err(RoleError::Failed(anyhow!(error)))),
             };
-            let (_, name) = self.names.remove(&id).unwrap_or((stage, "unknown".to_owned()));
-            if let Some(error) = failure {
-                warn!(name, error = format!("{error:#}"), "failed while stopping");
+            if let Some(watched) = self.watched.remove(&id) {
+                tell_stopped(&watched.name, result);
             }
         }
     }
 
     fn pending(&self, stage: Stage) -> Vec<String> {
-        self.names.values().filter(|(of, _)| *of == stage).map(|(_, name)| name.clone()).collect()
+        self.watched.values().filter(|task| task.stage == stage).map(|task| task.name.clone()).collect()
+    }
+}
+
+/// A task that was told to stop may fail at it: the stores say where to go on.
+fn tell_stopped(name: &str, result: Result<(), RoleError>) {
+    if let Err(RoleError::Failed(error) | RoleError::SourceStopped { error, .. }) = result {
+        warn!(name, error = format!("{error:#}"), "failed while stopping");
+    }
+}
+
+/// A task that the supervisor is asked to start.
+struct Start {
+    watched: Watched,
+    role: Pin<Box<dyn Future<Output = Result<(), RoleError>> + Send>>,
+    started: oneshot::Sender<AbortHandle>,
+}
+
+/// Starts tasks under a supervisor that runs, each with a token of its own below that of its stage.
+#[derive(Clone, Debug)]
+pub struct TaskStarter {
+    starts: mpsc::Sender<Start>,
+    tokens: HashMap<Stage, CancellationToken>,
+}
+
+impl TaskStarter {
+    /// The token that tells all tasks of a stage to stop.
+    pub fn token(&self, stage: Stage) -> CancellationToken {
+        self.tokens[&stage].clone()
+    }
+
+    /// Starts a task; `role` gets the token that tells it to stop.
+    ///
+    /// # Errors
+    /// If the supervisor is stopping: nothing was started.
+    pub async fn start<F>(
+        &self,
+        stage: Stage,
+        name: impl Into<String>,
+        role: impl FnOnce(CancellationToken) -> F,
+    ) -> Result<StartedTask>
+    where
+        F: Future<Output = Result<(), RoleError>> + Send + 'static,
+    {
+        let (name, token, ended) = (name.into(), self.tokens[&stage].child_token(), CancellationToken::new());
+        // Dropped with the task, however it ends.
+        let (role, end) = (role(token.clone()), ended.clone().drop_guard());
+        let role = Box::pin(async move {
+            let _end = end;
+            role.await
+        });
+        let watched = Watched { stage, name: name.clone(), token: token.clone() };
+        let (started, handle) = oneshot::channel();
+        let is_stopping = || format!("cannot start the {name}: this process is stopping");
+        self.starts.send(Start { watched, role, started }).await.map_err(|_| anyhow!(is_stopping()))?;
+        let handle = handle.await.with_context(is_stopping)?;
+        Ok(StartedTask { name, token, ended, handle })
+    }
+}
+
+/// A task that can be stopped alone. Dropped, it goes on until its stage stops.
+#[derive(Debug)]
+pub struct StartedTask {
+    name: String,
+    token: CancellationToken,
+    ended: CancellationToken,
+    handle: AbortHandle,
+}
+
+impl StartedTask {
+    /// Whether it has ended, told to or by itself.
+    pub fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Tells it to stop and returns when it has ended, by force after `deadline`.
+    pub async fn stop(self, deadline: Duration) {
+        self.token.cancel();
+        if tokio::time::timeout(deadline, self.ended.cancelled()).await.is_err() {
+            warn!(name = self.name, "still busy at the deadline, ending it");
+            self.handle.abort();
+            self.ended.cancelled().await;
+        }
     }
 }
 
@@ -210,27 +276,6 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
         ended = server => ended.map_err(|error| RoleError::Failed(anyhow!(error).context("http server"))),
         () = async { stop.cancelled().await; tokio::time::sleep(REQUEST_GRACE).await } => Ok(()),
     }
-}
-
-/// Between two looks at what the gateway cannot know.
-const FACTS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Keeps the status board up to date until `stop`.
-///
-/// # Errors
-/// None: what cannot be asked is shown as unknown.
-pub async fn collect_facts(
-    sources: FactSources,
-    board: Arc<StatusBoard>,
-    stop: CancellationToken,
-) -> Result<(), RoleError> {
-    while let Some(facts) = stop.run_until_cancelled(sources.gather()).await {
-        board.put(facts);
-        if stop.run_until_cancelled(tokio::time::sleep(FACTS_INTERVAL)).await.is_none() {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// Returns at the first SIGTERM or ctrl-c.

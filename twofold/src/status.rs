@@ -3,6 +3,8 @@
 //! In: the log's bounds, the archive's progress, the broker's size, stopped sources. Out: a board that requests read.
 //! Guarantee: a status request asks no broker and no store; the board is about a second old.
 
+pub mod run;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,8 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use views::SourceDefinition;
 
+use crate::definitions::Definitions;
 use crate::health::Health;
-use crate::wiring::Parts;
+use crate::wiring::SharedComponents;
 
 /// The ends of all partitions of a source in the log, summed.
 const LOG_END: &str = "twofold_event_log_end_offsets";
@@ -25,13 +28,62 @@ const ARCHIVE_END: &str = "twofold_archive_end_offsets";
 
 /// Where the facts come from.
 pub struct FactSources {
+    /// What the roles of this process share.
+    pub shared: SharedComponents,
+    /// The definitions of the moment.
+    pub definitions: Definitions,
+    /// What the roles of this process tell of themselves.
+    pub progress: Arc<Progress>,
     /// Stopped sources.
     pub health: Arc<Health>,
-    /// Progress of each archive in this process.
-    pub archives: BTreeMap<SourceName, watch::Receiver<ArchiveStatus>>,
-    /// The batch loop of this process.
-    pub batch: Option<watch::Receiver<BatchStatus>>,
-    parts: Parts,
+}
+
+/// What archives and batch loops of this process tell of themselves. They come and go with their sources.
+#[derive(Debug, Default)]
+pub struct Progress {
+    // Changed when a role starts or stops, copied by the gathering loop.
+    archives: RwLock<BTreeMap<SourceName, watch::Receiver<ArchiveStatus>>>,
+    batches: RwLock<BTreeMap<SourceName, watch::Receiver<BatchStatus>>>,
+}
+
+impl Progress {
+    /// Notes the archive of a source.
+    pub fn add_archive(&self, source: SourceName, archive: watch::Receiver<ArchiveStatus>) {
+        self.archives.write().unwrap_or_else(PoisonError::into_inner).insert(source, archive);
+    }
+
+    /// Notes the batch loop of a source.
+    pub fn add_batch(&self, source: SourceName, batch: watch::Receiver<BatchStatus>) {
+        self.batches.write().unwrap_or_else(PoisonError::into_inner).insert(source, batch);
+    }
+
+    /// Forgets the archive of a source: it was stopped.
+    pub fn remove_archive(&self, source: &SourceName) {
+        self.archives.write().unwrap_or_else(PoisonError::into_inner).remove(source);
+    }
+
+    /// Forgets the batch loop of a source: it was stopped.
+    pub fn remove_batch(&self, source: &SourceName) {
+        self.batches.write().unwrap_or_else(PoisonError::into_inner).remove(source);
+    }
+
+    fn archives(&self) -> BTreeMap<SourceName, ArchiveStatus> {
+        let archives = self.archives.read().unwrap_or_else(PoisonError::into_inner);
+        archives.iter().map(|(source, archive)| (source.clone(), archive.borrow().clone())).collect()
+    }
+
+    /// The batch loops as one; `None` where there is none.
+    fn batch(&self) -> Option<BatchStatus> {
+        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
+        let all = batches.values().map(|batch| batch.borrow().clone());
+        all.reduce(|mut all, one| {
+            all.is_running |= one.is_running;
+            all.finished_at = all.finished_at.max(one.finished_at);
+            all.errors.extend(one.errors);
+            all.master_files.extend(one.master_files);
+            all
+        })
+    }
 }
 
 /// The last facts.
@@ -56,31 +108,28 @@ impl StatusBoard {
 }
 
 impl FactSources {
-    /// The facts about `parts`; roles add theirs.
-    pub fn new(parts: &Parts, health: Arc<Health>) -> Self {
-        Self { health, archives: BTreeMap::new(), batch: None, parts: parts.clone() }
-    }
-
     /// Gathers the facts of this moment. Asks the log for the bounds of each partition.
     pub async fn gather(&self) -> SystemFacts {
-        let mut partitions = BTreeMap::new();
-        for source in &self.parts.pipeline.sources {
-            let facts = self.partition_facts(source).await;
+        let (mut partitions, archives) = (BTreeMap::new(), self.progress.archives());
+        for source in &self.definitions.current().pipeline.sources {
+            let facts = self.partition_facts(source, archives.get(&source.name)).await;
             tell_offsets(LOG_END, &source.name, facts.values().map(|facts| facts.produced));
             tell_offsets(ARCHIVE_END, &source.name, facts.values().map(|facts| facts.archived));
             partitions.insert(source.name.clone(), facts);
         }
-        SystemFacts { partitions, others: self.other_facts() }
+        SystemFacts { partitions, others: self.other_facts(&archives) }
     }
 
-    async fn partition_facts(&self, source: &SourceDefinition) -> BTreeMap<PartitionId, PartitionFacts> {
+    async fn partition_facts(
+        &self,
+        source: &SourceDefinition,
+        archive: Option<&ArchiveStatus>,
+    ) -> BTreeMap<PartitionId, PartitionFacts> {
         let mut facts: BTreeMap<PartitionId, PartitionFacts> = BTreeMap::new();
-        if let Some(archive) = self.archives.get(&source.name) {
-            for (partition, archived) in &archive.borrow().facts.partitions {
-                facts.entry(*partition).or_default().archived = Some(archived.archived.end.offset);
-            }
+        for (partition, archived) in archive.into_iter().flat_map(|archive| &archive.facts.partitions) {
+            facts.entry(*partition).or_default().archived = Some(archived.archived.end.offset);
         }
-        if let Some(log) = &self.parts.log {
+        if let Some(log) = &self.shared.log {
             // What cannot be asked now is shown as unknown, not as an error: the layers tell of their own trouble.
             for partition in log.partitions(&source.topic).await.unwrap_or_default() {
                 let bounds = log.bounds(&source.topic, partition).await;
@@ -90,24 +139,24 @@ impl FactSources {
         facts
     }
 
-    fn other_facts(&self) -> BTreeMap<String, Value> {
+    fn other_facts(&self, archives: &BTreeMap<SourceName, ArchiveStatus>) -> BTreeMap<String, Value> {
         let mut facts = BTreeMap::from([
             ("version".to_owned(), json!(env!("CARGO_PKG_VERSION"))),
-            ("definitions".to_owned(), json!(self.parts.definitions.0)),
+            ("definitions".to_owned(), json!(self.definitions.current().number.0)),
             ("stopped_sources".to_owned(), json!(self.health.stopped_sources())),
         ]);
-        if !self.parts.brokers.is_empty() {
-            facts.insert("brokers".to_owned(), json!(self.parts.brokers));
+        if !self.shared.brokers.is_empty() {
+            facts.insert("brokers".to_owned(), json!(self.shared.brokers));
         }
         #[cfg(feature = "embedded")]
-        if let Some(broker) = &self.parts.broker {
+        if let Some(broker) = &self.shared.broker {
             facts.insert("embedded_broker_bytes".to_owned(), json!(broker.size_bytes()));
         }
-        for (source, archive) in &self.archives {
-            facts.insert(format!("archive of {source}"), describe_archive(&archive.borrow()));
+        for (source, archive) in archives {
+            facts.insert(format!("archive of {source}"), describe_archive(archive));
         }
-        if let Some(batch) = &self.batch {
-            facts.insert("batch".to_owned(), describe_batch(&batch.borrow()));
+        if let Some(batch) = self.progress.batch() {
+            facts.insert("batch".to_owned(), describe_batch(&batch));
         }
         facts
     }

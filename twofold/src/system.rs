@@ -3,17 +3,16 @@
 //! In: a configuration and a pipeline. Out: a running [`System`] with an address. Guarantee: when `start` returns, the
 //! address answers; when `stop` returns, everything acknowledged is in the log, everything archived is committed, and
 //! the data directory is free. Dropping a system ends it without order, as a kill would.
-//! Not here: building the parts (`wiring.rs`), starting the roles (`roles.rs`), supervising them (`run.rs`).
+//! Not here: what the roles share (`wiring.rs`), which of them run (`topology`), supervising them (`run.rs`).
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use batch_layer::BatchRequest;
 use batch_layer::recompute::{Mode, Round};
+use lake::Lake;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,11 +20,13 @@ use views::Pipeline;
 
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::definitions::DefinitionSet;
 use crate::health::Health;
-use crate::roles::{Role, Roles, start_roles};
+use crate::role::{Role, Roles};
 use crate::run::{self, Supervisor};
+use crate::topology::run::Topology;
 use crate::warnings::warnings;
-use crate::wiring::Parts;
+use crate::wiring::SharedComponents;
 
 /// A running system.
 #[derive(Debug)]
@@ -34,7 +35,8 @@ pub struct System {
     brokers: String,
     stop: CancellationToken,
     supervisor: JoinSet<Result<()>>,
-    batches: mpsc::Sender<BatchRequest>,
+    topology: Topology,
+    lake: Lake,
     data_dir: DataDir,
     is_announced: bool,
 }
@@ -70,19 +72,22 @@ impl System {
 
         let health = Arc::new(Health::default());
         let mut supervisor = Supervisor::new(Arc::clone(&health), config.system.shutdown_deadline);
-        let parts = Parts::build(config, pipeline, &roles, &data_dir, &mut supervisor).await?;
-        let (batches, requests) = mpsc::channel(1);
-        start_roles(&parts, &roles, requests, listener, health, &mut supervisor)?;
-        // The note is that of the system which holds the lock; a role beside it leaves it alone.
+        let shared = SharedComponents::open(config, &roles, &data_dir, &mut supervisor).await?;
+        let lake = shared.lake.clone();
+        let set = DefinitionSet::claim(&lake, pipeline).await?;
+        let (brokers, starter, stop) = (shared.brokers.clone(), supervisor.starter(), CancellationToken::new());
         let is_announced = roles.is_whole();
+        let mut topology = Topology::new(shared, roles, health, starter)?;
+        let supervisor = run::supervise(supervisor, stop.clone());
+        topology.apply(set).await?;
+        topology.serve(listener).await?;
+        // The note is that of the system which holds the lock; a role beside it leaves it alone.
         if is_announced {
             data_dir.announce(address, None)?;
         }
         info!(%address, data_dir = %data_dir.root().display(), "twofold is running");
 
-        let stop = CancellationToken::new();
-        let supervisor = run::supervise(supervisor, stop.clone());
-        Ok(Self { address, brokers: parts.brokers, stop, supervisor, batches, data_dir, is_announced })
+        Ok(Self { address, brokers, stop, supervisor, topology, lake, data_dir, is_announced })
     }
 
     /// Tells other commands which pipeline file runs on this data directory, so that they need not name it.
@@ -109,15 +114,21 @@ impl System {
         &self.brokers
     }
 
+    /// Goes over to other definitions: what did not change runs on, what is new starts, what is gone stops.
+    ///
+    /// # Errors
+    /// If the definitions cannot be registered, or something of them cannot be started; what was done stays done.
+    pub async fn change_definitions(&mut self, pipeline: Pipeline) -> Result<()> {
+        let set = DefinitionSet::claim(&self.lake, pipeline).await?;
+        self.topology.apply(set).await
+    }
+
     /// Computes and publishes batch views now, beside the interval.
     ///
     /// # Errors
     /// If the batch role is not one of this system's, or it is stopping.
     pub async fn recompute(&self, mode: Mode) -> Result<Round> {
-        let (reply, answer) = oneshot::channel();
-        let request = BatchRequest { mode, views: None, reply };
-        self.batches.send(request).await.map_err(|_| anyhow!("no batch role is running here"))?;
-        answer.await.context("the batch role stopped before it was done")
+        self.topology.recompute(mode).await
     }
 
     /// Returns when the system has ended by itself: a role died.

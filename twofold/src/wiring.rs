@@ -1,42 +1,36 @@
-//! Builds the parts that the roles share: stores, log, broker, definitions.
+//! Builds what the roles of a process share: clock, ids, stores, log.
 //!
-//! Guarantee: one small function per part; each checks that its part can be used before anything is started on it.
-//! Not here: which role gets which part (`roles.rs`).
+//! Guarantee: each function checks that what it opens can be used before anything is started on it.
+//! Not here: which role gets what (`topology`).
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use event_log::EventLog;
 use event_log::kafka::{KafkaLog, KafkaSettings};
-use event_log::{EventLog, EventLogError};
 use lake::Lake;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, RetryConfig};
-use positions::{Clock, DefinitionNumber, IdSource};
+use positions::{Clock, IdSource};
 use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
-use serving_layer::registry::DefinitionRegistry;
-use tracing::error;
-use views::Pipeline;
 
 use crate::config::{Config, LakeLocation, LakeSettings, LogSettings, RealtimeSettings, S3Settings};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
-use crate::roles::{Role, Roles};
-use crate::run::{RoleError, Stage, Supervisor};
+use crate::role::Roles;
+use crate::run::Supervisor;
+use crate::stage::{RoleError, Stage};
 
 /// What the roles of one process share.
 #[derive(Clone)]
-pub struct Parts {
+pub struct SharedComponents {
     /// All settings.
     pub config: Arc<Config>,
-    /// The definitions.
-    pub pipeline: Arc<Pipeline>,
-    /// The number of this set of definitions.
-    pub definitions: DefinitionNumber,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random ids.
@@ -58,27 +52,17 @@ type Broker = Arc<event_log::embedded::EmbeddedBroker>;
 #[cfg(not(feature = "embedded"))]
 type Broker = std::convert::Infallible;
 
-impl Parts {
-    /// Builds what `roles` need, and starts the broker where it is embedded.
+impl SharedComponents {
+    /// Opens what `roles` need, and starts the broker where it is embedded.
     ///
     /// # Errors
-    /// The first part that cannot be used, by its name.
-    pub async fn build(
-        config: Config,
-        pipeline: Pipeline,
-        roles: &Roles,
-        data_dir: &DataDir,
-        supervisor: &mut Supervisor,
-    ) -> Result<Self> {
+    /// The first component that cannot be used, by its name.
+    pub async fn open(config: Config, roles: &Roles, data_dir: &DataDir, supervisor: &mut Supervisor) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let lake = open_lake(&config.lake, data_dir).await?;
-        let registry = DefinitionRegistry::new(&lake);
-        let definitions = registry.claim(&pipeline).await.context("cannot register the view definitions")?;
         let store = if roles.use_store() { Some(open_store(&config.realtime, &clock).await?) } else { None };
-        let mut parts = Self {
+        let mut shared = Self {
             config: Arc::new(config),
-            pipeline: Arc::new(pipeline),
-            definitions,
             clock,
             ids: Arc::new(RandomIds),
             lake,
@@ -88,10 +72,25 @@ impl Parts {
             broker: None,
         };
         if roles.use_log() {
-            parts.open_log(&data_dir.log(), supervisor).await?;
-            parts.make_topics(roles, supervisor).await?;
+            shared.open_log(&data_dir.log(), supervisor).await?;
         }
-        Ok(parts)
+        Ok(shared)
+    }
+
+    /// The log.
+    ///
+    /// # Errors
+    /// If no role of this process was to use it: a defect.
+    pub fn log(&self) -> Result<Arc<dyn EventLog>> {
+        self.log.clone().context("this role needs the event log")
+    }
+
+    /// The realtime store.
+    ///
+    /// # Errors
+    /// If no role of this process was to use it: a defect.
+    pub fn store(&self) -> Result<Arc<dyn RealtimeStore>> {
+        self.store.clone().context("this role needs the realtime store")
     }
 
     async fn open_log(&mut self, folder: &Path, supervisor: &mut Supervisor) -> Result<()> {
@@ -135,25 +134,7 @@ impl Parts {
 
     #[cfg(not(feature = "embedded"))]
     async fn start_broker(&mut self, _: &Path, _: &mut Supervisor) -> Result<KafkaSettings> {
-        bail!("this twofold was built without the embedded broker: name brokers with `log.brokers`")
-    }
-
-    /// A source whose topic cannot be used is stopped at once; the others go on.
-    async fn make_topics(&self, roles: &Roles, supervisor: &mut Supervisor) -> Result<()> {
-        let Some(log) = &self.log else { return Ok(()) };
-        for source in &self.pipeline.sources {
-            match log.ensure_topic(&source.topic, source.partitions).await {
-                Ok(()) => {}
-                Err(error @ EventLogError::Unusable(_))
-                    if !roles.has(Role::Ingest) || self.pipeline.sources.len() > 1 =>
-                {
-                    error!(source = %source.name, %error, "source cannot be used");
-                    supervisor.health().stop_source(source.name.as_str(), "topic", &anyhow::anyhow!(error));
-                }
-                Err(error) => bail!(anyhow::anyhow!(error).context(format!("source {} cannot be used", source.name))),
-            }
-        }
-        Ok(())
+        anyhow::bail!("this twofold was built without the embedded broker: name brokers with `log.brokers`")
     }
 }
 

@@ -18,7 +18,7 @@ pub mod column {
 }
 
 /// An event stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SourceDefinition {
     /// The name in SQL.
     pub name: SourceName,

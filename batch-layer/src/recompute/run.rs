@@ -37,12 +37,16 @@ impl<'a> Rounds<'a> {
         Self { context, requests, status, settings, delay: Duration::ZERO, failures: 0 }
     }
 
-    /// Waits until a round is due or asked for, runs it, and answers whoever asked.
-    pub(crate) async fn run_next(&mut self) {
-        let request = tokio::select! {
+    /// Waits until a round is due or asked for.
+    pub(crate) async fn wait(&mut self) -> Option<BatchRequest> {
+        tokio::select! {
             Some(request) = self.requests.recv() => Some(request),
             () = tokio::time::sleep(self.delay) => None,
-        };
+        }
+    }
+
+    /// Runs a round, and answers whoever asked for it.
+    pub(crate) async fn run(&mut self, request: Option<BatchRequest>) {
         let (mode, views) = request.as_ref().map_or((Mode::Incremental, None), |one| (one.mode, one.views.as_deref()));
         self.status.send_modify(|status| status.is_running = true);
         let round = run_round(self.context, mode, views, &self.settings.recompute).await;

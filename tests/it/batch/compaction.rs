@@ -21,7 +21,7 @@ use object_store::ObjectStoreExt;
 use positions::{IdSource, Offset, PartitionId};
 use rand::Rng;
 use records::master::{Compaction, MasterDataset, MasterSnapshot};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::archive::{check_holds_all, poll_at_most};
@@ -329,7 +329,8 @@ async fn the_batch_loop_compacts_after_a_round_unless_told_not_to() {
         let before = world.snapshot().await.snapshot.version();
         let (ask, requests) = mpsc::channel(1);
         let status = watch::Sender::new(BatchStatus::default());
-        let components = BatchComponents { context: world.batch_context(), requests, status };
+        let components =
+            BatchComponents { context: world.batch_context(), requests, status, turn: Arc::new(Semaphore::new(1)) };
         let settings = BatchSettings {
             interval: Duration::from_secs(3600),
             recompute: engine(),

@@ -1,6 +1,7 @@
 //! Recompute: every published table equals a fold over the log below its cut.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use batch_layer::recompute::{Mode, Outcome, recompute};
@@ -10,7 +11,7 @@ use lake::Change;
 use positions::{Offset, PartitionId, ViewName};
 use rand::Rng;
 use records::RecordsError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::oracle::{Cell, Rows, by_page, counters, distinct, finished, hits_by_day};
@@ -275,7 +276,8 @@ async fn the_batch_loop_runs_a_round_on_request() {
         shutdown.cancel();
         round
     };
-    let components = BatchComponents { context: world.batch_context(), requests, status };
+    let components =
+        BatchComponents { context: world.batch_context(), requests, status, turn: Arc::new(Semaphore::new(1)) };
     let (ended, round) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
     ended.unwrap();
     assert_eq!(round.keys().map(ViewName::as_str).collect::<Vec<_>>(), ["by_day"]);

@@ -6,13 +6,13 @@ mod limits;
 
 use std::sync::Arc;
 
-use collector::{Collector, CollectorComponents, CollectorSettings, router};
+use collector::{Collector, CollectorComponents, CollectorSettings, OpenSources, router};
 use reqwest::{Body, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use views::{Pipeline, SourceDefinition};
+use views::SourceDefinition;
 
 use crate::decode::{NOW, clicks};
 use crate::support::seams::ManualClock;
@@ -29,10 +29,10 @@ pub fn event(id: &str) -> String {
 
 /// A collector over one source.
 pub fn collector_of(log: Arc<FakeLog>, source: SourceDefinition, settings: CollectorSettings) -> Arc<Collector> {
-    let pipeline = Arc::new(Pipeline { sources: vec![Arc::new(source)], ..Pipeline::default() });
+    let sources = Arc::new(OpenSources::of([Arc::new(source)]));
     // Not on a whole millisecond: records carry no more.
     let clock = Arc::new(ManualClock::at(NOW + 999));
-    Arc::new(Collector::new(CollectorComponents { log, pipeline, clock }, settings))
+    Arc::new(Collector::new(CollectorComponents { log, sources, clock }, settings))
 }
 
 /// A collector that listens.

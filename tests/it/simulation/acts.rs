@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::chance::Part;
 use super::plan::{Act, ROLES};
 use super::traffic::TOPIC;
-use super::world::World;
+use super::world::{Role, World};
 
 /// The archivers among the roles.
 const ARCHIVERS: [usize; 2] = [0, 1];
@@ -47,6 +47,12 @@ impl World {
                 self.later(seconds, move |world| world.chance.set_down(part, false));
             }
             Act::Upgrade => self.upgrade().await,
+            Act::Stop(seconds) => self.stop_source(seconds).await,
+            Act::Replace(seconds) => {
+                self.stop_source(seconds).await;
+                self.generation.store(1, Ordering::SeqCst);
+                self.roles.iter().for_each(|role| role.generation.store(1, Ordering::SeqCst));
+            }
         }
     }
 
@@ -65,6 +71,14 @@ impl World {
             role.kill.notify_one();
             sleep(Duration::from_millis(self.chance.draw(|rng| rng.random_range(0..2_000)))).await;
         }
+    }
+
+    /// As the topology of a process does: archivers, then speed workers, then batch loops.
+    async fn stop_source(self: &Arc<Self>, seconds: u64) {
+        for role in &self.roles {
+            role.stop().await;
+        }
+        self.later(seconds, |world| world.roles.iter().for_each(Role::start));
     }
 
     fn later(self: &Arc<Self>, seconds: u64, then: impl FnOnce(&Self) + Send + 'static) {
@@ -127,5 +141,6 @@ impl World {
         self.chance.note("calm");
         self.chance.calm();
         (0..ROLES).for_each(|role| self.resume(role));
+        self.roles.iter().for_each(Role::start);
     }
 }

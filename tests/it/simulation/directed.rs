@@ -179,6 +179,24 @@ fn clocks_that_are_minutes_apart_change_no_number() {
 }
 
 #[test]
+fn a_source_that_stops_and_starts_again_counts_each_event_once() {
+    let acts =
+        [(100, Act::Send(8)), (900, Act::Stop(3)), (10, Act::Send(11)), (2_500, Act::Stop(0)), (1, Act::Send(5))];
+    for seed in 40..48 {
+        check(&Plan::by_hand(seed, Rates { delay: 40, fail: 20, kill: 10 }, &[acts, acts].concat()));
+    }
+}
+
+#[test]
+fn a_source_that_is_replaced_counts_each_event_once() {
+    let acts = [(100, Act::Send(11)), (3_000, Act::Stop(1)), (500, Act::Send(6))];
+    let then = [(900, Act::Replace(2)), (10, Act::Send(11)), (4_000, Act::Stop(2)), (10, Act::Send(6))];
+    for seed in 48..56 {
+        check(&Plan::by_hand(seed, Rates { delay: 40, fail: 20, kill: 10 }, &[&acts[..], &then[..]].concat()));
+    }
+}
+
+#[test]
 fn a_plan_that_fails_is_shrunk() {
     let (found, _) = sweep(0..100, Some(Bug::AppendWithoutComparison));
     let (plan, violation) = found.unwrap();

@@ -10,15 +10,15 @@
 
 mod acts;
 mod bugs;
-mod chance;
+pub mod chance;
 mod clocks;
 mod compaction;
 mod directed;
-mod log;
-mod objects;
-mod plan;
+pub mod log;
+pub mod objects;
+pub mod plan;
 mod readers;
-mod realtime;
+pub mod realtime;
 mod run;
 mod traffic;
 mod world;

@@ -64,6 +64,10 @@ pub enum Act {
     Down(u8, u64),
     /// All roles go over to other definitions, one after the other.
     Upgrade,
+    /// The source stops in the direction of the data, and starts again some seconds later.
+    Stop(u64),
+    /// The same, and it starts with other definitions.
+    Replace(u64),
 }
 
 /// What happens in one world.
@@ -162,7 +166,7 @@ impl Plan {
     /// definitions stay, and no gateway is kept from the published versions for longer than the courtesy.
     pub fn is_lossless(&self) -> bool {
         let is_loss = |act: &Act| match act {
-            Act::FailOver(..) | Act::Wipe | Act::Evict(_) | Act::Upgrade | Act::Recreate => true,
+            Act::FailOver(..) | Act::Wipe | Act::Evict(_) | Act::Upgrade | Act::Replace(_) | Act::Recreate => true,
             Act::Down(OBJECTS, seconds) => *seconds >= COURTESY.as_secs(),
             _ => false,
         };

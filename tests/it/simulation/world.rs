@@ -25,7 +25,7 @@ use records::master::{Hole, MasterDataset, MasterSnapshot};
 use serving_layer::BatchViewStore;
 use serving_layer::memory::MemoryStore;
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use views::Pipeline;
@@ -48,8 +48,31 @@ pub struct Role {
     pub is_paused: AtomicBool,
     pub waker: Mutex<Option<Waker>>,
     pub generation: AtomicUsize,
+    /// Whether it is kept from running.
+    is_stopped: watch::Sender<bool>,
+    is_up: watch::Sender<bool>,
+    /// Tells the present run to end by itself.
+    stop: Mutex<CancellationToken>,
     /// How often it has ended because another topic bears the name.
     stops: AtomicUsize,
+}
+
+impl Role {
+    /// Keeps it from running, and tells a run to end by itself; one that does not within seconds is killed.
+    pub async fn stop(&self) {
+        self.is_stopped.send_replace(true);
+        self.stop.lock().unwrap().cancel();
+        let mut is_up = self.is_up.subscribe();
+        let ended = is_up.wait_for(|is_up| !is_up);
+        if tokio::time::timeout(Duration::from_secs(10), ended).await.is_err() {
+            self.kill.notify_one();
+        }
+    }
+
+    /// Lets it run again.
+    pub fn start(&self) {
+        self.is_stopped.send_replace(false);
+    }
 }
 
 /// Read once for all worlds: planning costs as much as living.
@@ -186,12 +209,16 @@ impl World {
     /// Runs a role until the end of the world, again and again: killed, it starts anew from the stores alone.
     async fn keep_alive(self: Arc<Self>, role: usize) {
         loop {
+            let _ = self.roles[role].is_stopped.subscribe().wait_for(|is_stopped| !is_stopped).await;
+            let stop = CancellationToken::new();
+            *self.roles[role].stop.lock().unwrap() = stop.clone();
+            self.roles[role].is_up.send_replace(true);
             let generation = self.roles[role].generation.load(Ordering::SeqCst);
             let mut run = pin!(async {
                 match role {
-                    0 | 1 => self.archive(role, generation).await,
-                    2 | 3 => self.speed(role, generation).await,
-                    _ => self.batch(role, generation).await,
+                    0 | 1 => self.archive(role, generation, stop.clone()).await,
+                    2 | 3 => self.speed(role, generation, stop.clone()).await,
+                    _ => self.batch(role, generation, stop.clone()).await,
                 }
             });
             let state = &self.roles[role];
@@ -207,8 +234,10 @@ impl World {
                 () = state.kill.notified() => None,
                 ended = pausable => Some(ended),
             };
+            state.is_up.send_replace(false);
             match ended {
                 None => self.chance.note(&format!("role {role} killed")),
+                Some(None) if stop.is_cancelled() => self.chance.note(&format!("role {role} ended")),
                 // Whoever watches over it starts it again, and it must not be taken in then either.
                 Some(Some(error)) if error.contains(ANOTHER_TOPIC) && self.traffic.lock().await.is_replaced() => {
                     self.chance.note(&format!("role {role} stopped: {error}"));
@@ -220,7 +249,7 @@ impl World {
         }
     }
 
-    async fn archive(&self, role: usize, generation: usize) -> Option<String> {
+    async fn archive(&self, role: usize, generation: usize, stop: CancellationToken) -> Option<String> {
         let (gate, source) = (self.gate(role), self.pipelines[generation].sources[0].clone());
         let components = ArchiveComponents {
             log: self.sim_log(&gate),
@@ -237,10 +266,10 @@ impl World {
             backoff: Backoff { first: Duration::from_millis(200), most: Duration::from_secs(2) },
             ..ArchiveSettings::default()
         };
-        run_archive(components, settings, CancellationToken::new()).await.err().map(|error| error.to_string())
+        run_archive(components, settings, stop).await.err().map(|error| error.to_string())
     }
 
-    async fn speed(&self, role: usize, generation: usize) -> Option<String> {
+    async fn speed(&self, role: usize, generation: usize, stop: CancellationToken) -> Option<String> {
         let (gate, pipeline) = (self.gate(role), &self.pipelines[generation]);
         let lake = self.lake(&gate);
         let nothing = Lake::new(Arc::new(InMemory::new()), Path::default());
@@ -270,10 +299,10 @@ impl World {
             retry_max: Duration::from_secs(2),
             ..SpeedSettings::default()
         };
-        speed_layer::run::run(components, settings, CancellationToken::new()).await.err().map(|error| error.to_string())
+        speed_layer::run::run(components, settings, stop).await.err().map(|error| error.to_string())
     }
 
-    async fn batch(&self, role: usize, generation: usize) -> Option<String> {
+    async fn batch(&self, role: usize, generation: usize, stop: CancellationToken) -> Option<String> {
         let gate = self.gate(role);
         let (_requests, receiver) = mpsc::channel(1);
         let context = BatchContext {
@@ -282,8 +311,12 @@ impl World {
             clock: self.clocks[role].clone(),
             ids: self.ids.clone(),
         };
-        let components =
-            BatchComponents { context, requests: receiver, status: watch::Sender::new(BatchStatus::default()) };
+        let components = BatchComponents {
+            context,
+            requests: receiver,
+            status: watch::Sender::new(BatchStatus::default()),
+            turn: Arc::new(Semaphore::new(1)),
+        };
         let settings = BatchSettings {
             interval: Duration::from_millis(5_100),
             backoff: Backoff { first: Duration::from_millis(300), most: Duration::from_secs(2) },
@@ -297,7 +330,7 @@ impl World {
             cleanup_interval: Duration::from_secs(1_000_000),
             ..BatchSettings::default()
         };
-        run_batch(components, settings, CancellationToken::new()).await.err().map(|error| error.to_string())
+        run_batch(components, settings, stop).await.err().map(|error| error.to_string())
     }
 
     /// A gateway that reads the stores at each question, or (`refreshes`) beside them.

@@ -16,7 +16,7 @@ use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
-use crate::roles::{Role, Roles};
+use crate::role::{Role, Roles};
 use crate::wiring::open_lake;
 
 /// Runs the command.

@@ -7,9 +7,8 @@ use tokio_util::sync::CancellationToken;
 use crate::arguments::GenerateArguments;
 use crate::client::Client;
 use crate::console::say;
-use crate::demo::SOURCE;
 use crate::environment::RandomIds;
-use crate::generator::{GeneratePlan, TrafficSettings, run_generator};
+use crate::generator::{GeneratePlan, SOURCE, TrafficSettings, run_generator};
 use crate::run::cancel_on_signal;
 
 /// Runs the command until its span is over, ctrl-c or SIGTERM.

@@ -7,7 +7,7 @@ use super::read_config;
 use crate::arguments::UpArguments;
 use crate::console::say;
 use crate::pipeline_file::read_pipeline;
-use crate::roles::Roles;
+use crate::role::Roles;
 use crate::run::wait_for_signal;
 use crate::system::System;
 

@@ -114,7 +114,7 @@ impl Section<'_> {
     pub fn size(&self, key: &str) -> u64 {
         self.parsed(key, |text| {
             let bytes = parse_size(text)?;
-            (bytes > 0).then_some(bytes).ok_or_else(|| "must be more than nothing".to_owned())
+            (bytes > 0).then_some(bytes).ok_or_else(|| "must be at least 1 byte".to_owned())
         })
     }
 
@@ -150,5 +150,5 @@ impl Section<'_> {
 }
 
 fn out_of_range(value: &Value, range: &RangeInclusive<u64>) -> String {
-    format!("{value} is not within {} to {}", range.start(), range.end())
+    format!("must be {} to {}, got `{value}`", range.start(), range.end())
 }

@@ -1,6 +1,5 @@
 //! Which key means which setting of process, log and stores: one function per section of `config/default.toml`.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,20 +10,11 @@ use url::Url;
 
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{Reader, Section};
+use super::secret::Secret;
 use super::{Config, LakeLocation, LakeSettings, LogSettings, RealtimeSettings, S3Settings, SystemSettings};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MANY: u64 = 1 << 31;
-
-/// A text that does not appear in logs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// Reads every section; problems stay in the reader.
 pub fn read_all(reader: &Reader) -> Config {

@@ -11,11 +11,11 @@ use positions::{Clock, PositionToken};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use super::traffic::SOURCE;
 use super::{Line, Tally, Traffic, TrafficSettings};
 use crate::client::{Client, Receipt, SendOutcome};
 use crate::config::quantity::format_duration;
 use crate::console::say;
-use crate::demo::SOURCE;
 use crate::environment::SystemClock;
 
 /// Between two looks at what is due.

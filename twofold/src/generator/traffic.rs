@@ -11,6 +11,9 @@ use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Zipf};
 use serde::Serialize;
 
+/// The source that the traffic is of.
+pub const SOURCE: &str = "visits";
+
 /// What the traffic is like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrafficSettings {

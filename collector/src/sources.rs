@@ -1,0 +1,70 @@
+//! The sources that take events at this moment: opened, changed and closed while requests come.
+//!
+//! Guarantee: once [`OpenSources::close`] has returned, no request begins to write to the source; once what it returns
+//! has ended, none does any more. A source that is changed loses no request.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use positions::SourceName;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use views::SourceDefinition;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct OpenSources {
+    // Written when definitions change, read once by each request; never held across a wait.
+    sources: RwLock<BTreeMap<SourceName, OpenSource>>,
+}
+
+#[derive(Debug)]
+struct OpenSource {
+    definition: Arc<SourceDefinition>,
+    // Each request under way holds a token of it; nothing is spawned on it.
+    requests: TaskTracker,
+}
+
+/// A source, as one request found it, and the right to write to it.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    pub definition: Arc<SourceDefinition>,
+    _request: TaskTrackerToken,
+}
+
+impl OpenSources {
+    /// These sources, open.
+    pub fn of(definitions: impl IntoIterator<Item = Arc<SourceDefinition>>) -> Self {
+        let sources = Self::default();
+        definitions.into_iter().for_each(|definition| sources.open(definition));
+        sources
+    }
+
+    /// Opens a source, or gives one that is open another definition: requests under way end with the one they found.
+    pub fn open(&self, definition: Arc<SourceDefinition>) {
+        let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        let requests = sources.remove(&definition.name).map_or_else(TaskTracker::new, |before| before.requests);
+        sources.insert(definition.name.clone(), OpenSource { definition, requests });
+    }
+
+    /// Closes a source, if it is open; what is returned ends when the requests under way have been answered.
+    pub fn close(&self, source: &SourceName) -> impl Future<Output = ()> + Send + use<> {
+        let closed = self.sources.write().unwrap_or_else(PoisonError::into_inner).remove(source);
+        async move {
+            if let Some(closed) = closed {
+                closed.requests.close();
+                closed.requests.wait().await;
+            }
+        }
+    }
+
+    /// The source of this name, or the names of those that there are.
+    pub(crate) fn enter(&self, name: &str) -> Result<Entered, Vec<String>> {
+        let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
+        let found = sources.values().find(|source| source.definition.name.as_str() == name);
+        match found {
+            Some(found) => Ok(Entered { definition: found.definition.clone(), _request: found.requests.token() }),
+            None => Err(sources.keys().map(ToString::to_string).collect()),
+        }
+    }
+}

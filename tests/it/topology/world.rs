@@ -1,0 +1,143 @@
+//! A whole process on log, tables and realtime views in memory, with the dice of the simulation before each of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use batch_layer::recompute::Mode;
+use event_log::memory::MemoryLog;
+use lake::Lake;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use positions::Clock;
+use serving_layer::memory::MemoryStore;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use twofold::client::Client;
+use twofold::config::{Config, Sources};
+use twofold::definitions::DefinitionSet;
+use twofold::environment::{RandomIds, SystemClock};
+use twofold::role::Roles;
+use twofold::run::{Supervisor, supervise};
+use twofold::topology::run::Topology;
+use twofold::wiring::SharedComponents;
+use views::Pipeline;
+
+use super::traffic::{Feed, rows, total};
+use crate::simulation::chance::{Chance, Gate};
+use crate::simulation::log::SimLog;
+use crate::simulation::objects::SimObjects;
+use crate::simulation::plan::Rates;
+use crate::simulation::realtime::{Shared, SimRealtime};
+use crate::support::object_layer::Layered;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+const SETTINGS: &str = r#"
+[archive]
+commit_interval = "50ms"
+poll_wait = "20ms"
+[batch]
+interval = "300ms"
+[speed]
+tick = "20ms"
+"#;
+
+/// What outlives a process.
+pub struct World {
+    chance: Arc<Chance>,
+    shared: SharedComponents,
+}
+
+/// A process that serves HTTP.
+pub struct Process {
+    pub client: Client,
+    topology: Topology,
+    lake: Lake,
+    stop: CancellationToken,
+    supervisor: JoinSet<Result<()>>,
+}
+
+impl World {
+    pub fn new(seed: u64, rates: Rates) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let chance = Arc::new(Chance::new(seed, rates));
+        let gate = Gate { chance: chance.clone(), role: "process".to_owned(), kill: None };
+        let objects = SimObjects { inner: Arc::new(InMemory::new()), gate: gate.clone(), bug: None };
+        let store = Arc::new(Shared::new(MemoryStore::new(1 << 30, clock.clone())));
+        let files = vec![("test".to_owned(), SETTINGS.to_owned())];
+        let shared = SharedComponents {
+            config: Arc::new(Config::read(Sources { files, ..Sources::default() }).unwrap()),
+            clock: clock.clone(),
+            ids: Arc::new(RandomIds),
+            lake: Lake::new(Arc::new(Layered::new(objects)), Path::from("lake")),
+            log: Some(Arc::new(SimLog { inner: MemoryLog::new(clock), gate: gate.clone(), hides_ids: false })),
+            brokers: String::new(),
+            store: Some(Arc::new(SimRealtime::new(store, gate, None))),
+            broker: None,
+        };
+        Self { chance, shared }
+    }
+
+    /// From now on nothing fails.
+    pub fn calm(&self) {
+        self.chance.calm();
+    }
+
+    pub async fn start(&self, sql: &str) -> Process {
+        let supervisor = Supervisor::new(Arc::default(), Duration::from_secs(30));
+        let (starter, stop) = (supervisor.starter(), CancellationToken::new());
+        let topology = Topology::new(self.shared.clone(), Roles::all(), Arc::default(), starter).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(&listener.local_addr().unwrap().to_string()).unwrap();
+        let supervisor = supervise(supervisor, stop.clone());
+        let mut process = Process { client, topology, lake: self.shared.lake.clone(), stop, supervisor };
+        process.apply(sql).await;
+        process.topology.serve(listener).await.unwrap();
+        process
+    }
+}
+
+impl Process {
+    /// Goes over to other definitions. The registry may fail by chance: then again.
+    pub async fn apply(&mut self, sql: &str) {
+        let pipeline = Pipeline::read(sql, &BTreeMap::new()).unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match DefinitionSet::claim(&self.lake, pipeline.clone()).await {
+                Ok(set) => return self.topology.apply(set).await.unwrap(),
+                Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
+            }
+        }
+    }
+
+    /// How often partitions of a source have been started by its speed worker.
+    pub async fn starts_of(&self, source: &str) -> String {
+        let text = reqwest::get(format!("{}/metrics", self.client.base())).await.unwrap().text().await.unwrap();
+        let label = format!("twofold_speed_starts_total{{source=\"{source}\"}}");
+        text.lines().find(|line| line.starts_with(&label)).unwrap_or_default().to_owned()
+    }
+
+    /// Recomputes until batch views cover everything.
+    pub async fn recompute_until_covered(&self, mode: Mode, feeds: [&Feed; 2]) {
+        let deadline = Instant::now() + DEADLINE;
+        for feed in feeds {
+            loop {
+                self.topology.recompute(mode).await.unwrap();
+                let answer = rows(&self.client, &feed.view(), &feed.token()).await.unwrap();
+                if answer["envelope"]["realtime_rows"] == 0 && total(&answer) > 0 {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "batch never covered everything: {answer:#}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        self.supervisor.join_next().await.unwrap().unwrap().unwrap();
+    }
+}

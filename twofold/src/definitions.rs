@@ -1,0 +1,47 @@
+//! The definitions that a process runs with: a set with its number, and a handle through which others follow it.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use lake::Lake;
+use positions::DefinitionNumber;
+use serving_layer::registry::DefinitionRegistry;
+use tokio::sync::watch;
+use views::Pipeline;
+
+/// Sources and views that belong together.
+#[derive(Clone, Debug, Default)]
+pub struct DefinitionSet {
+    /// The sources and views.
+    pub pipeline: Arc<Pipeline>,
+    /// The number of the set in the registry.
+    pub number: DefinitionNumber,
+}
+
+impl DefinitionSet {
+    /// The pipeline with its number in the registry of the lake.
+    ///
+    /// # Errors
+    /// If the registry cannot be read or written.
+    pub async fn claim(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
+        let registry = DefinitionRegistry::new(lake);
+        let number = registry.claim(&pipeline).await.context("cannot register the view definitions")?;
+        Ok(Self { pipeline: Arc::new(pipeline), number })
+    }
+}
+
+/// The definitions of the moment. Whoever needs them asks each time, and keeps them no longer than the work at hand.
+#[derive(Clone, Debug)]
+pub struct Definitions(watch::Receiver<DefinitionSet>);
+
+impl Definitions {
+    /// A handle on what `sender` changes.
+    pub fn of(sender: &watch::Sender<DefinitionSet>) -> Self {
+        Self(sender.subscribe())
+    }
+
+    /// The set of this moment.
+    pub fn current(&self) -> DefinitionSet {
+        self.0.borrow().clone()
+    }
+}

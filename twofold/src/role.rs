@@ -1,0 +1,79 @@
+//! The roles that a process can have, and what each of them needs.
+//!
+//! Not here: what the roles do (their crates), which tasks they run in (`topology`).
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+
+use crate::config::{Config, RealtimeSettings};
+
+/// What one process can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Takes events over HTTP.
+    Ingest,
+    /// Writes the master dataset.
+    Archive,
+    /// Keeps realtime views.
+    Speed,
+    /// Publishes batch views.
+    Batch,
+    /// Answers.
+    Gateway,
+}
+
+/// What this process does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(BTreeSet<Role>);
+
+impl Roles {
+    /// Everything: `twofold up`.
+    pub fn all() -> Self {
+        Self([Role::Ingest, Role::Archive, Role::Speed, Role::Batch, Role::Gateway].into())
+    }
+
+    /// One role alone.
+    pub fn only(role: Role) -> Self {
+        Self([role].into())
+    }
+
+    /// Whether `role` is among them.
+    pub fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    /// Whether these are all roles, so that nothing needs to be shared with another process.
+    pub fn is_whole(&self) -> bool {
+        *self == Self::all()
+    }
+
+    /// Whether a role uses the event log.
+    pub fn use_log(&self) -> bool {
+        self.has(Role::Ingest) || self.has(Role::Archive) || self.has(Role::Speed)
+    }
+
+    /// Whether a role uses the realtime store.
+    pub fn use_store(&self) -> bool {
+        self.has(Role::Speed) || self.has(Role::Gateway)
+    }
+
+    /// Refuses stores inside this process where their other half would be in another one.
+    ///
+    /// # Errors
+    /// The setting that must be changed.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        if self.is_whole() {
+            return Ok(());
+        }
+        if self.use_log() && config.log.is_embedded {
+            bail!("a role alone cannot use the embedded broker: set `log.brokers`, or run `twofold up`");
+        }
+        if self.use_store() && matches!(config.realtime, RealtimeSettings::Memory { .. }) {
+            bail!(
+                "a role alone cannot share a store in memory: set `realtime.store` to redis://..., or run `twofold up`"
+            );
+        }
+        Ok(())
+    }
+}

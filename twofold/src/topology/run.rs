@@ -1,0 +1,329 @@
+//! Brings what runs to what should run, step by step, and waits for each step.
+//!
+//! Guarantee: when [`Topology::apply`] returns, exactly the duties of the definitions run; duties that did not change ran
+//! all the time, and answers about their sources were given all the time. Stopped alone, a duty has the deadline of a
+//! shutdown, and is ended by force after it.
+//! Why the numbers of definitions change between stops and starts: a speed worker never writes under the number of a set
+//! that it was not built from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use batch_layer::recompute::{Mode, Round};
+use batch_layer::{BatchRequest, BatchStatus};
+use collector::{Collector, CollectorComponents, OpenSources};
+use event_log::EventLogError;
+use metrics_exporter_prometheus::PrometheusHandle;
+use positions::SourceName;
+use query_gateway::{Gateway, MetricsText};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use views::{Pipeline, SourceDefinition};
+
+use super::plan::{Difference, Duties, Duty, Start, Subject, desired_duties, difference};
+use super::tasks;
+use crate::definitions::{DefinitionSet, Definitions};
+use crate::health::Health;
+use crate::http::{Intake, health_router, whole_router};
+use crate::metrics_text::install_recorder;
+use crate::role::{Role, Roles};
+use crate::run::{StartedTask, TaskStarter, serve};
+use crate::stage::Stage;
+use crate::status::run::collect_facts;
+use crate::status::{FactSources, Progress, StatusBoard};
+use crate::wiring::SharedComponents;
+
+/// What runs in this process.
+pub struct Topology {
+    shared: SharedComponents,
+    roles: Roles,
+    starter: TaskStarter,
+    health: Arc<Health>,
+    definitions: watch::Sender<DefinitionSet>,
+    running: BTreeMap<Duty, Running>,
+    /// Sources whose topics are known to exist.
+    with_topic: BTreeMap<SourceName, Arc<SourceDefinition>>,
+    sources: Arc<OpenSources>,
+    batches: BTreeMap<SourceName, mpsc::Sender<BatchRequest>>,
+    /// Of all batch loops: one computes at a time.
+    turn: Arc<Semaphore>,
+    gateway: Option<watch::Sender<Arc<Gateway>>>,
+    progress: Arc<Progress>,
+    board: Arc<StatusBoard>,
+    metrics: PrometheusHandle,
+}
+
+impl fmt::Debug for Topology {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let duties: Vec<String> = self.running.keys().map(ToString::to_string).collect();
+        f.debug_struct("Topology").field("duties", &duties).finish_non_exhaustive()
+    }
+}
+
+struct Running {
+    subject: Subject,
+    /// `None`: it needs no task.
+    task: Option<StartedTask>,
+}
+
+impl Running {
+    fn has_ended(&self) -> bool {
+        self.task.as_ref().is_some_and(StartedTask::has_ended)
+    }
+}
+
+impl Topology {
+    /// A process in which nothing runs yet. `starter` is that of a supervisor that runs, or will.
+    ///
+    /// # Errors
+    /// If the spill folder cannot be made, or somebody else records the metrics of this process.
+    pub fn new(shared: SharedComponents, roles: Roles, health: Arc<Health>, starter: TaskStarter) -> Result<Self> {
+        let spill_folder = shared.config.batch.recompute.spill_folder.as_ref().filter(|_| roles.has(Role::Batch));
+        if let Some(folder) = spill_folder {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make `batch.spill_folder` {}", folder.display()))?;
+        }
+        Ok(Self {
+            shared,
+            roles,
+            starter,
+            health,
+            definitions: watch::Sender::default(),
+            running: BTreeMap::new(),
+            with_topic: BTreeMap::new(),
+            sources: Arc::default(),
+            batches: BTreeMap::new(),
+            turn: Arc::new(Semaphore::new(1)),
+            gateway: None,
+            progress: Arc::default(),
+            board: Arc::default(),
+            metrics: MetricsText::new(install_recorder()?),
+        })
+    }
+
+    /// Makes what runs agree with these definitions. Duties that have ended by themselves are started again.
+    ///
+    /// # Errors
+    /// If a topic or a duty cannot be used, or the process is stopping. What was done stays done: apply again.
+    pub async fn apply(&mut self, set: DefinitionSet) -> Result<()> {
+        let unusable = self.make_topics(&set.pipeline).await?;
+        self.forget_ended();
+        self.health.keep_sources(|name| set.pipeline.sources.iter().any(|source| source.name.as_str() == name));
+        let running: Duties = self.running.iter().map(|(duty, it)| (duty.clone(), it.subject.clone())).collect();
+        let Difference { stops, starts } = difference(&running, &desired_duties(&set.pipeline, &self.roles, &unusable));
+        for duty in stops {
+            self.stop(&duty).await;
+        }
+        let number = set.number;
+        self.definitions.send_replace(set);
+        for start in starts {
+            let name = start.duty.to_string();
+            self.start(start).await.with_context(|| format!("cannot start {name}"))?;
+        }
+        info!(definitions = number.0, duties = self.running.len(), "running as defined");
+        Ok(())
+    }
+
+    /// Serves HTTP: events in, where this process takes them, answers out, or what the process tells of itself. To be
+    /// called once, after the first definitions were applied.
+    ///
+    /// # Errors
+    /// If the process is stopping.
+    pub async fn serve(&self, listener: TcpListener) -> Result<()> {
+        let facts = FactSources {
+            shared: self.shared.clone(),
+            definitions: Definitions::of(&self.definitions),
+            progress: self.progress.clone(),
+            health: self.health.clone(),
+        };
+        let board = self.board.clone();
+        self.starter.start(Stage::Gateway, "status", |stop| collect_facts(facts, board, stop)).await?;
+        let beside: &[&str] = if self.roles.has(Role::Ingest) { &collector::ROUTES } else { &[] };
+        let answers = match &self.gateway {
+            Some(gateway) => query_gateway::router(gateway.subscribe(), beside),
+            None => health_router(self.metrics.clone(), self.board.clone(), beside),
+        };
+        let collector = if self.roles.has(Role::Ingest) { Some(self.start_collector().await?) } else { None };
+        let router = whole_router(collector, answers, self.health.clone());
+        self.starter.start(Stage::Gateway, "http server", |stop| serve(listener, router, stop)).await?;
+        Ok(())
+    }
+
+    /// Computes and publishes batch views now, beside the interval.
+    ///
+    /// # Errors
+    /// If the batch role is not one of this process's, or it is stopping.
+    pub async fn recompute(&self, mode: Mode) -> Result<Round> {
+        ensure!(!self.batches.is_empty(), "no batch role is running here");
+        let mut round = Round::new();
+        for requests in self.batches.values() {
+            let (reply, answer) = oneshot::channel();
+            let request = BatchRequest { mode, views: None, reply };
+            requests.send(request).await.map_err(|_| anyhow!("the batch role has stopped"))?;
+            round.extend(answer.await.context("the batch role stopped before it was done")?);
+        }
+        Ok(round)
+    }
+
+    /// Makes the topics that are missing; the sources whose topic cannot be used. They do not keep the others from running,
+    /// unless it is the only one.
+    async fn make_topics(&mut self, pipeline: &Pipeline) -> Result<BTreeSet<SourceName>> {
+        let mut unusable = BTreeSet::new();
+        let Some(log) = &self.shared.log else { return Ok(unusable) };
+        let is_known = |source: &&Arc<SourceDefinition>| self.with_topic.get(&source.name) == Some(*source);
+        let unknown: Vec<_> = pipeline.sources.iter().filter(|source| !is_known(source)).collect();
+        for source in unknown {
+            match log.ensure_topic(&source.topic, source.partitions).await {
+                Ok(()) => {
+                    self.health.clear_source(source.name.as_str(), "topic");
+                    self.with_topic.insert(source.name.clone(), source.clone());
+                }
+                Err(error @ EventLogError::Unusable(_))
+                    if !self.roles.has(Role::Ingest) || pipeline.sources.len() > 1 =>
+                {
+                    error!(source = %source.name, %error, "source cannot be used");
+                    self.health.stop_source(source.name.as_str(), "topic", &anyhow!(error));
+                    unusable.insert(source.name.clone());
+                }
+                Err(error) => bail!(anyhow!(error).context(format!("source {} cannot be used", source.name))),
+            }
+        }
+        self.with_topic.retain(|name, _| pipeline.sources.iter().any(|source| source.name == *name));
+        Ok(unusable)
+    }
+
+    async fn stop(&mut self, duty: &Duty) {
+        let Some(running) = self.running.remove(duty) else { return };
+        let deadline = self.shared.config.system.shutdown_deadline;
+        if let Some(task) = running.task {
+            task.stop(deadline).await;
+        }
+        if let (Stage::Intake, Some(source)) = (duty.stage, &duty.source)
+            && timeout(deadline, self.sources.close(source)).await.is_err()
+        {
+            warn!(%source, "requests are still under way at the deadline");
+        }
+        self.forget(duty);
+        info!(%duty, "stopped");
+    }
+
+    /// What ended by itself does not run, whatever was noted.
+    fn forget_ended(&mut self) {
+        let ended = self.running.iter().filter(|(_, running)| running.has_ended()).map(|(duty, _)| duty.clone());
+        for duty in ended.collect::<Vec<_>>() {
+            self.running.remove(&duty);
+            self.forget(&duty);
+        }
+    }
+
+    fn forget(&mut self, duty: &Duty) {
+        let Some(source) = &duty.source else { return };
+        match duty.stage {
+            Stage::Archive => self.progress.remove_archive(source),
+            Stage::Batch => {
+                self.batches.remove(source);
+                self.progress.remove_batch(source);
+            }
+            _ => {}
+        }
+        self.health.clear_source(source.as_str(), duty.stage.name());
+    }
+
+    async fn start(&mut self, start: Start) -> Result<()> {
+        let Start { duty, subject } = start;
+        let task = match (duty.stage, subject.0.sources.first()) {
+            (Stage::Gateway, _) => Some(self.start_gateway().await?),
+            (Stage::Intake, Some(source)) => {
+                self.sources.open(source.clone());
+                None
+            }
+            (Stage::Archive, Some(source)) => Some(self.start_archive(source).await?),
+            (Stage::Speed, Some(source)) => Some(self.start_speed(source, &subject.0).await?),
+            (Stage::Batch, Some(source)) => Some(self.start_batch(source, &subject.0).await?),
+            (stage, _) => bail!("there is no duty of stage {}", stage.name()),
+        };
+        let before = self.running.insert(duty, Running { subject, task });
+        // What took its place runs already.
+        if let Some(task) = before.and_then(|before| before.task) {
+            task.stop(self.shared.config.system.shutdown_deadline).await;
+        }
+        Ok(())
+    }
+
+    async fn start_archive(&self, source: &Arc<SourceDefinition>) -> Result<StartedTask> {
+        let (status, receiver) = watch::channel(Default::default());
+        self.progress.add_archive(source.name.clone(), receiver);
+        let name = format!("archive of {}", source.name);
+        let (shared, source) = (self.shared.clone(), source.clone());
+        self.starter.start(Stage::Archive, name, |stop| tasks::archive(shared, source, status, stop)).await
+    }
+
+    async fn start_speed(&self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
+        let name = format!("speed worker of {}", source.name);
+        let (shared, about) = (self.shared.clone(), (source.clone(), pipeline.clone()));
+        let number = self.definitions.borrow().number;
+        self.starter.start(Stage::Speed, name, |stop| tasks::speed(shared, about, number, stop)).await
+    }
+
+    async fn start_batch(&mut self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
+        let (sender, requests) = mpsc::channel(1);
+        let (status, receiver) = watch::channel(BatchStatus::default());
+        self.batches.insert(source.name.clone(), sender);
+        self.progress.add_batch(source.name.clone(), receiver);
+        let (shared, pipeline, turn) = (self.shared.clone(), pipeline.clone(), self.turn.clone());
+        let name = format!("batch loop of {}", source.name);
+        self.starter
+            .start(Stage::Batch, name, |stop| tasks::batch(shared, pipeline, (requests, status, turn), stop))
+            .await
+    }
+
+    /// The gateway over the definitions of the moment. One that runs goes on answering until its successor has read the
+    /// stores.
+    async fn start_gateway(&mut self) -> Result<StartedTask> {
+        let pipeline = self.definitions.borrow().pipeline.clone();
+        let next = match &self.gateway {
+            Some(current) => {
+                let present = current.borrow().clone();
+                present.successor(pipeline).context("cannot build the query gateway")?
+            }
+            None => {
+                let metrics = MetricsText::new(self.metrics.clone());
+                tasks::gateway(&self.shared, &pipeline, self.board.clone(), metrics)?
+            }
+        };
+        let refreshed = next.clone();
+        let task =
+            self.starter.start(Stage::Gateway, "gateway refresh", |stop| tasks::refresh(refreshed, stop)).await?;
+        match &self.gateway {
+            Some(current) => {
+                // Reads each source that it has not read yet.
+                let _ = next.readiness().await;
+                current.send_replace(next);
+            }
+            None => self.gateway = Some(watch::channel(next).0),
+        }
+        Ok(task)
+    }
+
+    async fn start_collector(&self) -> Result<axum::Router> {
+        let components = CollectorComponents {
+            log: self.shared.log()?,
+            sources: self.sources.clone(),
+            clock: self.shared.clock.clone(),
+        };
+        let collector = Arc::new(Collector::new(components, self.shared.config.collector.clone()));
+        let intake = Intake::new(self.starter.token(Stage::Intake));
+        let drained = intake.clone();
+        let wait = |_: CancellationToken| async move {
+            drained.drained().await;
+            Ok(())
+        };
+        self.starter.start(Stage::Intake, "collector", wait).await?;
+        Ok(intake.guard(collector::router(collector)))
+    }
+}

@@ -1,0 +1,101 @@
+//! What each duty runs: the loops of the layers, given what they work with.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use batch_layer::archive::{ArchiveComponents, ArchiveStatus, run_archive};
+use batch_layer::run::run_batch;
+use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
+use positions::DefinitionNumber;
+use query_gateway::{Gateway, GatewayComponents, MetricsText};
+use records::master::MasterDataset;
+use serving_layer::BatchViewStore;
+use speed_layer::{SpeedComponents, SpeedView};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use views::{Pipeline, SourceDefinition};
+
+use crate::stage::RoleError;
+use crate::status::StatusBoard;
+use crate::wiring::SharedComponents;
+
+/// Log to master dataset, of one source.
+pub(super) async fn archive(
+    shared: SharedComponents,
+    source: Arc<SourceDefinition>,
+    status: watch::Sender<ArchiveStatus>,
+    stop: CancellationToken,
+) -> Result<(), RoleError> {
+    let components = ArchiveComponents {
+        log: shared.log().map_err(RoleError::Failed)?,
+        master: MasterDataset::new(&shared.lake, source.clone()),
+        source: source.clone(),
+        clock: shared.clock,
+        ids: shared.ids,
+        status,
+    };
+    let ended = run_archive(components, shared.config.archive, stop).await;
+    ended.map_err(|error| RoleError::SourceStopped { source: source.name.to_string(), error: anyhow!(error) })
+}
+
+/// Log to realtime views, of one source.
+pub(super) async fn speed(
+    shared: SharedComponents,
+    (source, pipeline): (Arc<SourceDefinition>, Pipeline),
+    definitions: DefinitionNumber,
+    stop: CancellationToken,
+) -> Result<(), RoleError> {
+    let views = pipeline
+        .views
+        .into_iter()
+        .map(|view| SpeedView { published: BatchViewStore::new(&shared.lake, view.clone()), definition: view });
+    let components = SpeedComponents {
+        log: shared.log().map_err(RoleError::Failed)?,
+        store: shared.store().map_err(RoleError::Failed)?,
+        master: MasterDataset::new(&shared.lake, source.clone()),
+        source: source.clone(),
+        views: views.collect(),
+        definitions,
+        clock: shared.clock,
+        ids: shared.ids,
+    };
+    let ended = speed_layer::run::run(components, shared.config.speed.clone(), stop).await;
+    ended.map_err(|error| RoleError::SourceStopped { source: source.name.to_string(), error: anyhow!(error) })
+}
+
+/// Master dataset to batch views, of one source. `turn` is shared with the loops of the other sources.
+pub(super) async fn batch(
+    shared: SharedComponents,
+    pipeline: Pipeline,
+    (requests, status, turn): (mpsc::Receiver<BatchRequest>, watch::Sender<BatchStatus>, Arc<Semaphore>),
+    stop: CancellationToken,
+) -> Result<(), RoleError> {
+    let context =
+        BatchContext { lake: shared.lake, pipeline: Arc::new(pipeline), clock: shared.clock, ids: shared.ids };
+    let components = BatchComponents { context, requests, status, turn };
+    let ended = run_batch(components, shared.config.batch.clone(), stop).await;
+    ended.map_err(|error| RoleError::Failed(anyhow!(error)))
+}
+
+/// The gateway over all views.
+pub(super) fn gateway(
+    shared: &SharedComponents,
+    pipeline: &Arc<Pipeline>,
+    status: Arc<StatusBoard>,
+    metrics: MetricsText,
+) -> Result<Arc<Gateway>> {
+    let components = GatewayComponents {
+        pipeline: pipeline.clone(),
+        lake: shared.lake.clone(),
+        store: shared.store()?,
+        status,
+        clock: shared.clock.clone(),
+        metrics,
+    };
+    Gateway::new(components, shared.config.gateway.clone()).context("cannot build the query gateway")
+}
+
+/// Keeps what a gateway has in memory up to date.
+pub(super) async fn refresh(gateway: Arc<Gateway>, stop: CancellationToken) -> Result<(), RoleError> {
+    query_gateway::run::run(gateway, stop).await.map_err(|error| RoleError::Failed(anyhow!(error)))
+}
