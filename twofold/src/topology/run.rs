@@ -15,7 +15,6 @@ use batch_layer::recompute::{Mode, Round};
 use batch_layer::{BatchRequest, BatchStatus};
 use collector::{Collector, CollectorComponents, OpenSources};
 use event_log::EventLogError;
-use metrics_exporter_prometheus::PrometheusHandle;
 use positions::SourceName;
 use query_gateway::{Gateway, MetricsText};
 use tokio::net::TcpListener;
@@ -55,7 +54,7 @@ pub struct Topology {
     gateway: Option<watch::Sender<Arc<Gateway>>>,
     progress: Arc<Progress>,
     board: Arc<StatusBoard>,
-    metrics: PrometheusHandle,
+    metrics: MetricsText,
 }
 
 impl fmt::Debug for Topology {
@@ -292,7 +291,7 @@ impl Topology {
                 present.successor(pipeline).context("cannot build the query gateway")?
             }
             None => {
-                let metrics = MetricsText::new(self.metrics.clone());
+                let metrics = self.metrics.clone();
                 tasks::gateway(&self.shared, &pipeline, self.board.clone(), metrics)?
             }
         };
