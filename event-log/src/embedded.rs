@@ -1,182 +1,390 @@
-//! A Kafka-compatible broker inside this process, so that a laptop needs nothing installed.
+//! An event log inside this process, in a folder, so that a laptop needs nothing installed.
 //!
-//! Guarantee: bound to the loopback interface only. A record that was acknowledged outlives the process, also when it
-//! is killed; it may not outlive the machine losing power, because the storage syncs at its checkpoints, not at every
-//! commit. Nothing is ever deleted: the file grows, and `size_bytes` says by how much.
-//! Not here: the protocol, the storage engine (both tansu's), any second process writing to the same file.
-//! Why so: the default way to run Twofold is the same code path as Apache Kafka, down to the client library.
+//! ```text
+//!  append --> queue --> writer thread: one commit for all that waits --> fjall (one keyspace) --> answers
+//!                                          |
+//!                                          +--> topics in memory --> readers wake --> chunks from fjall --> poll
+//! ```
+//!
+//! Guarantee: what `append` acknowledged outlives a killed process always, and a power cut where `is_synced` is set.
+//! Offsets have no gaps. Only what was released is ever removed. One process at a time holds the folder.
+//! Not here: the layout of the folder (`embedded/key.rs`, `embedded/chunk.rs`), the engine (`fjall`).
+//! Why fjall and not files of our own: atomic commits, recovery after a torn write and space that comes back are what an
+//! embedded log is made of, and the hard part to get right. Why chunks of records (`embedded/chunk.rs`): both reading and
+//! appending then move more than a million records a second. Why a thread: every call into fjall blocks.
 
-use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use url::Url;
+use async_trait::async_trait;
+use positions::{Clock, IdSource, Offset, PartitionId};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
 
-use crate::EventLogError;
-use crate::group::LocalGroups;
-use crate::kafka::{Compression, KafkaSettings};
+use crate::group::{LocalGroups, partition};
+use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 
-mod probe;
+mod chunk;
+mod consumer;
+mod key;
+mod retention;
+mod room;
 mod run;
+mod store;
+mod topics;
+mod writer;
 
-/// Where the embedded broker keeps its records, and where it listens.
+use consumer::Consumer;
+use key::Place;
+use run::Command;
+use store::Store;
+use topics::{Topics, find};
+use writer::{Answer, Change, Request};
+
+/// Where the log lives, and what it keeps.
 #[derive(Clone, Debug)]
 pub struct EmbeddedSettings {
-    /// The folder of its file; created where it is missing.
-    pub data_dir: PathBuf,
-    /// The port on 127.0.0.1; `None` takes a free one, a different one at each start.
-    pub port: Option<u16>,
+    /// Its folder; created where it is missing.
+    pub folder: PathBuf,
+    /// Whether an acknowledged record outlives a power cut; one that does not still outlives a killed process.
+    pub is_synced: bool,
+    /// Records that were released may be removed when they were appended longer ago than this.
+    pub retention: Duration,
+    /// Beyond so many bytes the oldest released records are removed.
+    pub max_bytes: u64,
+    /// Unacknowledged records at most; more are refused as overload.
+    pub queue_records: u64,
+    /// Unacknowledged bytes at most.
+    pub queue_bytes: u64,
+    /// Records that are committed together at most; one request is never cut.
+    pub batch_records: u64,
+    /// Bytes that are committed together at most; one request is never cut.
+    pub batch_bytes: u64,
+    /// The largest record (key and payload) that is taken.
+    pub max_record_bytes: usize,
 }
 
-/// A running broker. Dropping it stops it.
-#[derive(Debug)]
-pub struct EmbeddedBroker {
-    address: SocketAddr,
-    file: PathBuf,
+impl EmbeddedSettings {
+    /// The default settings in a folder: synced, 7 days, 16 GiB.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            is_synced: true,
+            retention: Duration::from_secs(7 * 24 * 3_600),
+            max_bytes: 16 << 30,
+            queue_records: 200_000,
+            queue_bytes: 128 << 20,
+            batch_records: 20_000,
+            batch_bytes: 4 << 20,
+            max_record_bytes: 1_000_000,
+        }
+    }
+}
+
+/// The file that the Kafka broker kept which was here before.
+const OLD_FILE: &str = "log.db";
+/// Requests that may wait for the writer.
+const QUEUE_REQUESTS: usize = 16_384;
+
+/// The embedded log. Clones share it; it closes when the last clone and the last consumer are gone, or by `close`.
+#[derive(Clone)]
+pub struct EmbeddedLog {
+    shared: Arc<Shared>,
+    commands: SyncSender<Command>,
+}
+
+/// What the writer and the readers share.
+struct Shared {
+    settings: EmbeddedSettings,
+    clock: Arc<dyn Clock>,
+    // Written by the writer after each commit, and by `release`; read by every poll. Never held while the store works.
+    topics: Mutex<Topics>,
+    // Counts changes of `topics`; waiting polls look again at each.
+    changes: watch::Sender<u64>,
+    // Replaced by the writer alone, after an error of the disk; `None` while it is closed or cannot be opened again.
+    store: RwLock<Option<Store>>,
     groups: LocalGroups,
-    ended: CancellationToken,
-    _stop: DropGuard,
+    // Records and bytes without an answer; added by `append`, taken off when their request is answered or dropped.
+    queued: Arc<Queued>,
+    closed: CancellationToken,
 }
 
-/// The file of the records in the data directory.
-const FILE: &str = "log.db";
-/// How often another free port is tried when one was taken between choosing and binding.
-const PORT_ATTEMPTS: usize = 5;
+#[derive(Debug, Default)]
+struct Queued {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
 
-impl EmbeddedBroker {
-    /// Starts the broker on a thread of its own and returns when it accepts connections.
-    ///
-    /// The same folder holds the same records at every start, also on another port.
+/// The room that a request takes in the queue; given back on drop.
+#[derive(Debug)]
+struct Admission {
+    queued: Arc<Queued>,
+    records: u64,
+    bytes: u64,
+}
+
+impl Admission {
+    fn size(&self) -> (u64, u64) {
+        (self.records, self.bytes)
+    }
+
+    /// Takes room for one record more, if there is some.
+    fn admit(&mut self, bytes: u64, settings: &EmbeddedSettings) -> bool {
+        let (records_before, bytes_before) =
+            (self.queued.records.fetch_add(1, Ordering::Relaxed), self.queued.bytes.fetch_add(bytes, Ordering::Relaxed));
+        self.records += 1;
+        self.bytes += bytes;
+        let has_room = records_before < settings.queue_records && bytes_before + bytes <= settings.queue_bytes;
+        if !has_room {
+            self.queued.records.fetch_sub(1, Ordering::Relaxed);
+            self.queued.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.records -= 1;
+            self.bytes -= bytes;
+        }
+        has_room
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.queued.records.fetch_sub(self.records, Ordering::Relaxed);
+        self.queued.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for EmbeddedLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedLog").field("settings", &self.shared.settings).finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedLog {
+    /// Opens the folder, or makes it.
     ///
     /// # Errors
-    /// [`EventLogError::Unusable`] where the folder or the port cannot be used.
-    pub async fn start(settings: EmbeddedSettings, stop: CancellationToken) -> Result<Self, EventLogError> {
-        let folder = open_folder(&settings.data_dir)?;
-        let mut attempts = if settings.port.is_some() { 1 } else { PORT_ATTEMPTS };
-        loop {
-            attempts -= 1;
-            let address = choose_address(settings.port)?;
-            match Self::start_at(address, &folder, stop.child_token()).await {
-                Err(_) if attempts > 0 => {}
-                outcome => return outcome,
+    /// [`EventLogError::Unusable`] where the folder cannot be used, is held by another process, or is an older version's.
+    pub async fn open(
+        settings: EmbeddedSettings,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Result<Self, EventLogError> {
+        refuse_old_folder(&settings)?;
+        let folder = settings.folder.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = run::open(&folder)?;
+            Ok((store.load()?, store))
+        });
+        let opened: fjall::Result<(Topics, Store)> =
+            opened.await.map_err(|error| EventLogError::Unusable(format!("the embedded log: {error}")))?;
+        let folder = settings.folder.display();
+        let (topics, store) = opened.map_err(|error| match error {
+            fjall::Error::Locked => {
+                EventLogError::Unusable(format!("folder {folder} of the embedded log is held by another process"))
+            }
+            error => EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")),
+        })?;
+        info!(%folder, topics = topics.len(), bytes = store.size_bytes(), "embedded log opened");
+        let shared = Arc::new(Shared {
+            settings,
+            clock,
+            topics: Mutex::new(topics),
+            changes: watch::Sender::new(0),
+            store: RwLock::new(Some(store)),
+            groups: LocalGroups::default(),
+            queued: Arc::default(),
+            closed: CancellationToken::new(),
+        });
+        let (commands, receiver) = sync_channel(QUEUE_REQUESTS);
+        run::start(Arc::clone(&shared), ids, receiver)?;
+        Ok(Self { shared, commands })
+    }
+
+    /// Answers what is under way, closes the folder and gives it free. Whoever uses the log later is told so.
+    pub async fn close(&self) {
+        let commands = self.commands.clone();
+        // An error means that the writer has ended already.
+        let _ = tokio::task::spawn_blocking(move || commands.send(Command::Close)).await;
+        self.shared.closed.cancelled().await;
+    }
+
+    /// The bytes that the folder takes now.
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.store().as_ref().map_or(0, Store::size_bytes)
+    }
+
+    /// Gives a topic more partitions, where it has fewer.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for an unknown topic; as appending otherwise.
+    pub async fn grow_topic(&self, topic: &str, partitions: usize) -> Result<(), EventLogError> {
+        self.change(Change::Grow { topic: topic.to_owned(), partitions }).await
+    }
+
+    /// Deletes a topic with its records, and makes another one of the name with as many partitions.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for an unknown topic; as appending otherwise.
+    pub async fn recreate_topic(&self, topic: &str) -> Result<(), EventLogError> {
+        self.change(Change::Recreate { topic: topic.to_owned() }).await
+    }
+
+    async fn change(&self, change: Change) -> Result<(), EventLogError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Change(change, reply))?;
+        answer.await.unwrap_or_else(|_| Err(self.shared.unreachable()))
+    }
+
+    fn send(&self, command: Command) -> Result<(), EventLogError> {
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => EventLogError::Overloaded("too many requests wait for the embedded log".to_owned()),
+            TrySendError::Disconnected(_) => self.shared.unreachable(),
+        })
+    }
+
+    /// Splits records into those that may wait for the writer, with their places, and answers to the others.
+    fn admit(&self, records: Vec<NewRecord>) -> (Admission, Vec<NewRecord>, Vec<Option<EventLogError>>) {
+        let settings = &self.shared.settings;
+        let mut admission = Admission { queued: Arc::clone(&self.shared.queued), records: 0, bytes: 0 };
+        let mut admitted = Vec::with_capacity(records.len());
+        let mut refusals = Vec::with_capacity(records.len());
+        for record in records {
+            let bytes = record.payload.len() + record.key.as_ref().map_or(0, bytes::Bytes::len);
+            let limit_bytes = settings.max_record_bytes;
+            refusals.push(if bytes > limit_bytes {
+                Some(EventLogError::TooLarge { bytes, limit_bytes })
+            } else if admission.admit(bytes as u64, settings) {
+                admitted.push(record);
+                None
+            } else {
+                Some(EventLogError::Overloaded("too many records wait for their acknowledgement".to_owned()))
+            });
+        }
+        (admission, admitted, refusals)
+    }
+}
+
+impl Shared {
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        // Every change is complete before the lock is released or fails before it starts.
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store(&self) -> RwLockReadGuard<'_, Option<Store>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store_to_replace(&self) -> RwLockWriteGuard<'_, Option<Store>> {
+        self.store.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_readers(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn check_open(&self) -> Result<(), EventLogError> {
+        if self.closed.is_cancelled() { Err(self.unreachable()) } else { Ok(()) }
+    }
+
+    fn unreachable(&self) -> EventLogError {
+        EventLogError::Unreachable("the embedded log is closed".to_owned())
+    }
+
+    fn failed(&self, doing: &str, error: &fjall::Error) -> EventLogError {
+        EventLogError::Unreachable(format!("the embedded log failed to {doing}: {error}"))
+    }
+
+    fn damaged(&self, place: Place, offset: i64) -> EventLogError {
+        let folder = self.settings.folder.display();
+        EventLogError::Unusable(format!(
+            "folder {folder} of the embedded log is damaged at offset {offset} of partition {}, or was written by a newer \
+             version",
+            place.partition
+        ))
+    }
+}
+
+#[async_trait]
+impl EventLog for EmbeddedLog {
+    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
+        let asked = usize::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
+            EventLogError::Unusable(format!("topic {topic}: {partitions} partitions asked for, at least 1 is needed"))
+        })?;
+        self.change(Change::Ensure { topic: topic.to_owned(), partitions: asked }).await
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
+        self.shared.check_open()?;
+        let count = find(&self.shared.topics(), topic)?.partitions.len();
+        Ok((0..count).map(partition).collect())
+    }
+
+    async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
+        self.shared.check_open()?;
+        Ok(find(&self.shared.topics(), topic)?.partition(topic, partition)?.bounds())
+    }
+
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Answer> {
+        let (admission, records, refusals) = self.admit(records);
+        let count = records.len();
+        let mut answers = Vec::new();
+        if count > 0 {
+            let (reply, answer) = oneshot::channel();
+            let request = Request { topic: topic.to_owned(), records, reply, admission };
+            answers = match self.send(Command::Append(request)) {
+                Ok(()) => answer
+                    .await
+                    .unwrap_or_else(|_| (0..count).map(|_| Err(self.shared.unreachable())).collect()),
+                Err(error) => {
+                    let text = error.to_string();
+                    (0..count)
+                        .map(|_| match &error {
+                            EventLogError::Overloaded(reason) => Err(EventLogError::Overloaded(reason.clone())),
+                            _ => Err(EventLogError::Unreachable(text.clone())),
+                        })
+                        .collect()
+                }
+            };
+        }
+        let mut answers = answers.into_iter();
+        let merge = |refusal: Option<EventLogError>| match refusal {
+            Some(error) => Err(error),
+            None => answers.next().unwrap_or_else(|| Err(self.shared.unreachable())),
+        };
+        refusals.into_iter().map(merge).collect()
+    }
+
+    async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
+        self.shared.check_open()?;
+        find(&self.shared.topics(), topic)?;
+        Ok(Box::new(Consumer::new(&self.shared, topic, group)))
+    }
+
+    fn release(&self, topic: &str, committed: &BTreeMap<PartitionId, Offset>) {
+        if let Some(topic) = self.shared.topics().get_mut(topic) {
+            for (id, offset) in committed {
+                if let Some(partition) = topic.partition_mut(*id) {
+                    partition.released = partition.released.max(offset.0.min(partition.next));
+                }
             }
         }
     }
+}
 
-    async fn start_at(address: SocketAddr, folder: &Path, stop: CancellationToken) -> Result<Self, EventLogError> {
-        let file = folder.join(FILE);
-        let storage = StorageFolder::of(folder)?;
-        let (ready, started) = oneshot::channel();
-        let ended = CancellationToken::new();
-        let stop_guard = stop.clone().drop_guard();
-        run::spawn(run::Broker { address, storage, ready: Mutex::new(Some(ready)), stop, ended: ended.clone() })?;
-        started.await.unwrap_or_else(|_| Err(unusable("the embedded broker ended before it listened")))?;
-        Ok(Self { address, file, groups: LocalGroups::default(), ended, _stop: stop_guard })
+fn refuse_old_folder(settings: &EmbeddedSettings) -> Result<(), EventLogError> {
+    let old = settings.folder.join(OLD_FILE);
+    if !old.exists() {
+        return Ok(());
     }
-
-    /// What Kafka clients connect to: `127.0.0.1:PORT`.
-    pub fn bootstrap_servers(&self) -> String {
-        self.address.to_string()
-    }
-
-    /// Client settings that suit this broker; its clients share their groups inside this process.
-    pub fn kafka_settings(&self) -> KafkaSettings {
-        KafkaSettings {
-            bootstrap_servers: self.bootstrap_servers(),
-            // It stores records one by one: compressing them for a loopback connection only costs.
-            compression: Compression::None,
-            // It holds even a full answer back for a part of this time.
-            fetch_wait: Duration::from_millis(50),
-            idempotent: false,
-            replication: Some(1),
-            local_groups: Some(self.groups.clone()),
-            records_folder: self.file.parent().map(Path::to_owned),
-            ..KafkaSettings::default()
-        }
-    }
-
-    /// The bytes that its file and the journal beside it take now.
-    pub fn size_bytes(&self) -> u64 {
-        ["", "-wal", "-shm"]
-            .iter()
-            .filter_map(|suffix| {
-                let mut path = self.file.clone().into_os_string();
-                path.push(suffix);
-                std::fs::metadata(path).ok()
-            })
-            .map(|found| found.len())
-            .sum()
-    }
-
-    /// Returns when the broker has ended and its file is closed: after the token was cancelled, or by itself after an
-    /// error, which it logs.
-    pub async fn stopped(&self) {
-        self.ended.cancelled().await;
-    }
-}
-
-fn open_folder(folder: &Path) -> Result<PathBuf, EventLogError> {
-    std::fs::create_dir_all(folder)
-        .and_then(|()| folder.canonicalize())
-        .map_err(|error| unusable(&format!("folder {} of the embedded broker: {error}", folder.display())))
-}
-
-fn choose_address(port: Option<u16>) -> Result<SocketAddr, EventLogError> {
-    // The broker does not tell which port it was given for 0, so a free one is looked for first.
-    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port.unwrap_or(0)));
-    TcpListener::bind(wanted)
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| unusable(&format!("the embedded broker cannot listen on {wanted}: {error}")))
-}
-
-/// A folder as the storage engine can be told of it: it reads a URL and takes the path as it is spelled there, so that
-/// a space would become `%20`.
-#[derive(Debug)]
-struct StorageFolder {
-    url: Url,
-    // Keeps the second name of a folder valid whose first one cannot be spelled in a URL.
-    _open: Option<File>,
-}
-
-impl StorageFolder {
-    fn of(folder: &Path) -> Result<Self, EventLogError> {
-        if let Some(url) = storage_url(folder) {
-            return Ok(Self { url, _open: None });
-        }
-        let open = File::open(folder).map_err(|error| unusable(&format!("folder {}: {error}", folder.display())))?;
-        match open_name(&open).as_deref().and_then(storage_url) {
-            Some(url) => Ok(Self { url, _open: Some(open) }),
-            None => Err(unusable(&format!(
-                "the embedded broker cannot use {}: on this system its path may hold letters, digits and -._~ only",
-                folder.display()
-            ))),
-        }
-    }
-}
-
-/// The URL of the file in a folder; `None` where it would spell the path differently.
-fn storage_url(folder: &Path) -> Option<Url> {
-    let file = folder.join(FILE);
-    let path = file.to_str()?;
-    let url = Url::parse(&format!("sqlite:///{path}")).ok()?;
-    (url.path().strip_prefix('/') == Some(path) && url.query().is_none() && url.fragment().is_none()).then_some(url)
-}
-
-#[cfg(target_os = "linux")]
-fn open_name(open: &File) -> Option<PathBuf> {
-    use std::os::fd::AsRawFd;
-    Some(PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd())))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_name(_open: &File) -> Option<PathBuf> {
-    None
-}
-
-fn unusable(text: &str) -> EventLogError {
-    EventLogError::Unusable(text.to_owned())
+    Err(EventLogError::Unusable(format!(
+        "{} is the log of an older version, which this one cannot read. Start the version that wrote it once more without \
+         sending events, until `twofold status` shows that everything is archived; stop it; then move the folder {} away: \
+         what was archived is in the lake. Or choose another --data-dir",
+        old.display(),
+        settings.folder.display()
+    )))
 }

@@ -1,4 +1,4 @@
-//! The event log on anything that speaks the Kafka protocol: Apache Kafka, compatible brokers, the embedded one.
+//! The event log on anything that speaks the Kafka protocol: Apache Kafka and compatible brokers.
 //!
 //! ```text
 //!  append --> producer (idempotent, acks=all) --> broker --> consumer (positions from our stores) --> poll
@@ -27,7 +27,6 @@ mod ends;
 mod error;
 mod producer;
 mod record;
-mod room;
 mod run;
 mod settings;
 
@@ -91,7 +90,8 @@ impl EventLog for KafkaLog {
     }
 
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
-        let partitions = self.partitions(topic).await?;
-        Ok(Box::new(KafkaConsumer::open(self, topic, group, partitions.len())?))
+        // A topic that is missing is told now, not by a poll that waits for it.
+        self.partitions(topic).await?;
+        Ok(Box::new(KafkaConsumer::open(self, topic, group)?))
     }
 }

@@ -7,7 +7,6 @@
 //! Guarantee: a record that was acknowledged is in the log, and every later reader sees it, in the order of its partition.
 //! Not here: what a record means (`records`), taking events in over HTTP (`collector`).
 
-#[cfg(feature = "embedded")]
 pub mod embedded;
 mod error;
 mod group;

@@ -1,150 +1,123 @@
-//! Runs the broker on a thread and a runtime of its own, and starts it again if its storage dies.
-//!
-//! Why so: the storage engine works inside its futures; on the caller's runtime it would hold up queries.
+//! The only file of the embedded log that starts a thread, waits or loops in time.
 
-use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use tansu_broker::NODE_ID;
-use tansu_broker::broker::Builder;
+use positions::IdSource;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
-use url::Url;
-use uuid::Uuid;
+use tracing::info;
 
-use super::probe::{Health, probe};
-use super::{StorageFolder, unusable};
+use super::Shared;
+use super::store::Store;
+use super::writer::{Change, Request, Writer, close};
 use crate::EventLogError;
 
-/// Topics belong to the cluster of this name: it never changes, or they would be gone.
-const CLUSTER: &str = "twofold";
-/// How often the storage is asked whether it lives.
-const PROBE_INTERVAL: Duration = Duration::from_secs(2);
-/// How long one such question may take: a large fetch goes first.
-const PROBE_PATIENCE: Duration = Duration::from_secs(60);
-/// Pause between looks whether a broker that starts accepts connections.
-const START_PAUSE: Duration = Duration::from_millis(10);
-/// Threads of the broker: one works for the storage while the other packs and unpacks frames.
-const THREADS: usize = 2;
-/// How long tasks may take to end when the broker stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A broker about to run.
-pub(super) struct Broker {
-    pub(super) address: SocketAddr,
-    pub(super) storage: StorageFolder,
-    // Answered once, when the first start came to something.
-    pub(super) ready: Mutex<Option<oneshot::Sender<Result<(), EventLogError>>>>,
-    pub(super) stop: CancellationToken,
-    pub(super) ended: CancellationToken,
+/// What the writer is told.
+pub(super) enum Command {
+    Append(Request),
+    Change(Change, oneshot::Sender<Result<(), EventLogError>>),
+    Close,
 }
 
-/// Why one run of the broker ended.
-enum End {
-    Stopped,
-    StorageDied,
-    Failed(String),
-}
+/// Between two looks for what is too old, and for a folder that could not be opened.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks whether flushes have caught up.
+const PAUSE: Duration = Duration::from_millis(1);
+/// A process that has just ended may hold the folder a moment longer.
+const OPEN_ATTEMPTS: usize = 30;
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Starts the thread.
-pub(super) fn spawn(broker: Broker) -> Result<(), EventLogError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(THREADS)
-        .thread_name("twofold-broker")
-        .enable_all()
-        .build()
-        .map_err(|error| unusable(&format!("the embedded broker cannot start its threads: {error}")))?;
+/// Starts the writer's thread. It ends when it is told to, or when nobody can tell it anything any more.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    ids: Arc<dyn IdSource>,
+    commands: Receiver<Command>,
+) -> Result<(), EventLogError> {
+    let writer = move || {
+        let _closed = shared.closed.clone().drop_guard();
+        let mut writer = Writer::new(Arc::clone(&shared), ids);
+        write(&shared, &mut writer, &commands);
+        close(&shared);
+        shared.tell_readers();
+        info!("embedded log closed");
+    };
     std::thread::Builder::new()
-        .name("twofold-broker".to_owned())
-        .spawn(move || {
-            // Also when the broker panics: nobody waits for its end in vain.
-            let _ended = broker.ended.clone().drop_guard();
-            runtime.block_on(broker.run());
-            runtime.shutdown_timeout(STOP_TIMEOUT);
-        })
+        .name("twofold-log".to_owned())
+        .spawn(writer)
         .map(drop)
-        .map_err(|error| unusable(&format!("the embedded broker cannot start its thread: {error}")))
+        .map_err(|error| EventLogError::Unusable(format!("the embedded log cannot start its thread: {error}")))
 }
 
-impl Broker {
-    async fn run(&self) {
-        loop {
-            match self.run_once().await {
-                End::Stopped => {
-                    info!(address = %self.address, "embedded broker stopped");
-                    return;
-                }
-                End::StorageDied if self.has_started() => {
-                    warn!(address = %self.address, "storage of the embedded broker ended, starting it again");
-                }
-                End::StorageDied => return self.answer(Err(unusable("the embedded broker's storage did not start"))),
-                End::Failed(reason) => {
-                    error!(address = %self.address, reason, "embedded broker failed");
-                    return self.answer(Err(unusable(&format!("the embedded broker: {reason}"))));
-                }
-            }
-        }
-    }
-
-    async fn run_once(&self) -> End {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => End::Stopped,
-            reason = self.serve() => End::Failed(reason),
-            () = self.watch() => End::StorageDied,
-        }
-    }
-
-    /// Serves until something fails.
-    async fn serve(&self) -> String {
-        let listener = match Url::parse(&format!("tcp://{}", self.address)) {
-            Ok(listener) => listener,
-            Err(error) => return error.to_string(),
+fn write(shared: &Shared, writer: &mut Writer, commands: &Receiver<Command>) {
+    let mut put_back = None;
+    let mut retained_at = shared.clock.now();
+    loop {
+        let command = match put_back.take() {
+            Some(command) => Ok(command),
+            None => commands.recv_timeout(INTERVAL),
         };
-        let broker = Builder::<(), (), (), (), (), ()>::default()
-            .node_id(NODE_ID)
-            .cluster_id(CLUSTER)
-            .incarnation_id(Uuid::nil())
-            .advertised_listener(listener.clone())
-            .listener(listener)
-            .storage(self.storage.url.clone())
-            .silent(true)
-            .build()
-            .await;
-        let served = match broker {
-            Ok(mut broker) => broker.serve(Instant::now()).await,
-            Err(error) => Err(error),
-        };
-        served.map_or_else(|error| error.to_string(), |()| "the listener was closed".to_owned())
-    }
-
-    /// Returns when the storage is dead.
-    async fn watch(&self) {
-        let start = Instant::now();
-        while probe(self.address, PROBE_PATIENCE).await != Health::Alive {
-            if start.elapsed() > PROBE_PATIENCE {
-                return;
+        match command {
+            Ok(Command::Append(first)) => {
+                let requests;
+                (requests, put_back) = gather(shared, first, commands);
+                writer.append(requests);
             }
-            sleep(START_PAUSE).await;
+            Ok(Command::Change(change, reply)) => {
+                // Who has gone away needs no answer.
+                let _ = reply.send(writer.change(change));
+            }
+            Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => writer.recover(),
         }
-        info!(address = %self.address, start_ms = start.elapsed().as_millis() as u64, "embedded broker started");
-        self.answer(Ok(()));
-        while probe(self.address, PROBE_PATIENCE).await == Health::Alive {
-            sleep(PROBE_INTERVAL).await;
+        let now = shared.clock.now();
+        if now.micros_since(retained_at) >= positions::micros(INTERVAL) && !writer.retain() {
+            retained_at = now;
         }
     }
+}
 
-    fn has_started(&self) -> bool {
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+/// Adds the requests that are waiting, up to the size of a batch.
+fn gather(shared: &Shared, first: Request, commands: &Receiver<Command>) -> (Vec<Request>, Option<Command>) {
+    let (mut records, mut bytes) = first.admission.size();
+    let mut requests = vec![first];
+    while records < shared.settings.batch_records && bytes < shared.settings.batch_bytes {
+        match commands.try_recv() {
+            Ok(Command::Append(request)) => {
+                let (more_records, more_bytes) = request.admission.size();
+                (records, bytes) = (records + more_records, bytes + more_bytes);
+                requests.push(request);
+            }
+            Ok(other) => return (requests, Some(other)),
+            Err(_) => break,
+        }
     }
+    (requests, None)
+}
 
-    fn answer(&self, outcome: Result<(), EventLogError>) {
-        if let Some(ready) = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Nobody listens where `start` was cancelled; the drop guard of its caller then stops us.
-            let _ = ready.send(outcome);
+/// Waits while flushes are behind. Blocks.
+///
+/// # Errors
+/// `Poisoned` where they will never catch up, because the disk has failed.
+pub(super) fn wait_until_ready(store: &Store) -> fjall::Result<()> {
+    while store.is_behind() {
+        if store.is_dead() {
+            return Err(fjall::Error::Poisoned);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Opens the folder, waiting a while for whoever holds it. Blocks.
+pub(super) fn open(folder: &Path) -> fjall::Result<Store> {
+    let mut attempts = OPEN_ATTEMPTS;
+    loop {
+        attempts -= 1;
+        match Store::open(folder) {
+            Err(fjall::Error::Locked) if attempts > 0 => std::thread::sleep(OPEN_PAUSE),
+            outcome => return outcome,
         }
     }
 }

@@ -1,0 +1,123 @@
+//! What is known of topics and partitions without asking the store. Pure.
+//!
+//! Guarantee: `next` of a partition covers what is durable and nothing else; it moves before a writer is answered.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use positions::{Offset, PartitionId};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::key::{ChunkKey, Place};
+use crate::group::partition;
+use crate::{EventLogError, LogBounds};
+
+/// All topics by name.
+pub(super) type Topics = BTreeMap<String, Topic>;
+
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) id: u32,
+    /// Drawn when the topic was made: another topic under the same name has another.
+    pub(super) life: u128,
+    pub(super) partitions: Vec<Partition>,
+    turn: usize,
+}
+
+/// One partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Partition {
+    pub(super) low: i64,
+    pub(super) next: i64,
+    /// Bytes ever appended below `low`.
+    pub(super) removed: u64,
+    /// Bytes ever appended.
+    pub(super) total: u64,
+    /// What lies below is kept elsewhere.
+    pub(super) released: i64,
+}
+
+impl Topic {
+    pub(super) fn new(id: u32, life: u128, partitions: usize) -> Self {
+        Self { id, life, partitions: vec![Partition::default(); partitions], turn: 0 }
+    }
+
+    pub(super) fn place(&self, index: usize) -> Place {
+        Place { topic: self.id, partition: partition(index) }
+    }
+
+    /// Where a record with this key belongs: those with equal keys meet, those without take turns.
+    pub(super) fn choose(&mut self, key: Option<&Bytes>) -> usize {
+        match key {
+            Some(key) => (xxh3_64(key) % self.partitions.len() as u64) as usize,
+            None => {
+                self.turn = (self.turn + 1) % self.partitions.len();
+                self.turn
+            }
+        }
+    }
+
+    pub(super) fn partition(&self, name: &str, id: PartitionId) -> Result<&Partition, EventLogError> {
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|index| self.partitions.get(index))
+            .ok_or_else(|| EventLogError::Unusable(format!("topic {name} has no partition {id}")))
+    }
+
+    pub(super) fn partition_mut(&mut self, id: PartitionId) -> Option<&mut Partition> {
+        self.partitions.get_mut(usize::try_from(id.0).ok()?)
+    }
+
+    /// Takes over what only memory knows of the same topic before it was read again.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        if before.life == self.life {
+            self.turn = before.turn;
+            for (now, before) in std::iter::zip(&mut self.partitions, &before.partitions) {
+                now.released = before.released;
+            }
+        }
+    }
+}
+
+impl Partition {
+    pub(super) fn bounds(&self) -> LogBounds {
+        LogBounds { low: Offset(self.low), high: Offset(self.next) }
+    }
+
+    /// Bytes that are kept.
+    pub(super) fn kept(&self) -> u64 {
+        self.total.saturating_sub(self.removed)
+    }
+
+    /// Notes a chunk that is durable.
+    pub(super) fn note_appended(&mut self, chunk: &ChunkKey) {
+        self.next = chunk.last + 1;
+        self.total = chunk.total;
+    }
+
+    /// Notes that everything up to and with a chunk was removed.
+    pub(super) fn note_removed(&mut self, chunk: &ChunkKey) {
+        self.low = chunk.last + 1;
+        self.removed = chunk.total;
+    }
+
+    pub(super) fn check_readable(&self, topic: &str, id: PartitionId, at: Offset) -> Result<(), EventLogError> {
+        let topic = topic.to_owned();
+        if at.0 < self.low {
+            return Err(EventLogError::Expired { topic, partition: id, asked: at, low: Offset(self.low) });
+        }
+        if at.0 > self.next {
+            return Err(EventLogError::AnotherTopic { topic, partition: id, offset: at });
+        }
+        Ok(())
+    }
+}
+
+/// The topic of a name.
+pub(super) fn find<'a>(topics: &'a Topics, topic: &str) -> Result<&'a Topic, EventLogError> {
+    topics.get(topic).ok_or_else(|| missing(topic))
+}
+
+pub(super) fn missing(topic: &str) -> EventLogError {
+    EventLogError::Unusable(format!("topic {topic} does not exist"))
+}
