@@ -28,7 +28,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run everything in one process: broker, archive, both layers, collector and gateway on one port.
+    /// Run everything in one process: log, archive, both layers, collector and gateway on one port.
     Up(UpArguments),
     /// Run the collector alone (needs brokers).
     Ingest(UpArguments),

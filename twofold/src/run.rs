@@ -1,7 +1,7 @@
 //! The supervisor: owns every task of a system, notices one that dies, and stops them in the direction of the data.
 //!
 //! ```text
-//!  stop --> intake --> archive --> speed --> batch --> gateway --> log client --> broker
+//!  stop --> intake --> archive --> speed --> batch --> gateway --> log
 //! ```
 //!
 //! Guarantee: each stage is told to stop only when the one before it has ended, or the deadline has passed; then what
@@ -40,16 +40,14 @@ pub enum Stage {
     Batch,
     /// Answers.
     Gateway,
-    /// The clients of the event log, which leave their groups.
+    /// The event log: its clients leave their groups, or its folder is closed.
     Log,
-    /// The embedded broker.
-    Broker,
 }
 
 impl Stage {
     /// All stages in the order in which they stop.
-    pub const IN_ORDER: [Self; 7] =
-        [Self::Intake, Self::Archive, Self::Speed, Self::Batch, Self::Gateway, Self::Log, Self::Broker];
+    pub const IN_ORDER: [Self; 6] =
+        [Self::Intake, Self::Archive, Self::Speed, Self::Batch, Self::Gateway, Self::Log];
 
     /// The name in logs.
     pub fn name(self) -> &'static str {
@@ -60,7 +58,6 @@ impl Stage {
             Self::Batch => "batch",
             Self::Gateway => "gateway",
             Self::Log => "log",
-            Self::Broker => "broker",
         }
     }
 }
@@ -142,7 +139,7 @@ impl Supervisor {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(RoleError::Failed(anyhow!(error)))),
         };
-        let (stage, name) = self.names.remove(&id).unwrap_or((Stage::Broker, "unknown".to_owned()));
+        let (stage, name) = self.names.remove(&id).unwrap_or((Stage::Log, "unknown".to_owned()));
         match result {
             Ok(()) => Err(anyhow!("{name} ended by itself, which it must not")),
             Err(RoleError::Failed(error)) => Err(error.context(format!("{name} failed"))),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, ensure};
 use batch_layer::recompute::{Mode, Round};
 use batch_layer::run::BatchRequest;
+use event_log::EventLog;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -28,15 +29,21 @@ use crate::warnings::warnings;
 use crate::wiring::Parts;
 
 /// A running system.
-#[derive(Debug)]
 pub struct System {
     address: SocketAddr,
     brokers: String,
+    log: Option<Arc<dyn EventLog>>,
     stop: CancellationToken,
     supervisor: JoinSet<Result<()>>,
     batches: mpsc::Sender<BatchRequest>,
     data_dir: DataDir,
     is_announced: bool,
+}
+
+impl std::fmt::Debug for System {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("System").field("address", &self.address).field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
 }
 
 impl System {
@@ -82,7 +89,7 @@ impl System {
 
         let stop = CancellationToken::new();
         let supervisor = run::supervise(supervisor, stop.clone());
-        Ok(Self { address, brokers: parts.brokers, stop, supervisor, batches, data_dir, is_announced })
+        Ok(Self { address, brokers: parts.brokers, log: parts.log, stop, supervisor, batches, data_dir, is_announced })
     }
 
     /// Tells other commands which pipeline file runs on this data directory, so that they need not name it.
@@ -104,9 +111,14 @@ impl System {
         format!("http://{}", self.address)
     }
 
-    /// What Kafka clients connect to, also where the broker is embedded; empty without a role that uses the log.
+    /// The Kafka brokers; empty where the log is embedded, or no role uses one.
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// The event log, for whoever appends to it beside the collector; `None` where no role uses one.
+    pub fn log(&self) -> Option<&Arc<dyn EventLog>> {
+        self.log.as_ref()
     }
 
     /// Computes and publishes batch views now, beside the interval.
