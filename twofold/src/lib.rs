@@ -24,6 +24,7 @@ pub mod generator;
 pub mod health;
 mod http;
 pub mod load;
+pub mod log_route;
 mod logging;
 mod metrics_text;
 pub mod pipeline_file;

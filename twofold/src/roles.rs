@@ -21,6 +21,7 @@ use views::SourceDefinition;
 use crate::config::{Config, RealtimeSettings};
 use crate::health::Health;
 use crate::http::{Intake, health_router, whole_router};
+use crate::log_route::log_router;
 use crate::metrics_text::install_recorder;
 use crate::run::{RoleError, Stage, Supervisor, collect_facts, serve};
 use crate::status::{FactSources, StatusBoard};
@@ -226,6 +227,10 @@ fn build_router(parts: &Parts, roles: &Roles, facts: FactSources, supervisor: &m
         health_router(metrics, board)
     };
     let collector = if roles.has(Role::Ingest) { Some(start_collector(parts, supervisor)?) } else { None };
+    let answers = match &parts.log {
+        Some(log) => answers.merge(log_router(Arc::clone(log), Arc::clone(&parts.pipeline))),
+        None => answers,
+    };
     Ok(whole_router(collector, answers, health))
 }
 
