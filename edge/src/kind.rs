@@ -57,6 +57,8 @@ kinds! {
     TimedOut = "timed-out", REQUEST_TIMEOUT, "Query ran too long";
     /// The batch version that was named never covers the position token: name a newer one.
     NotInVersion = "not-in-version", CONFLICT, "Version does not cover the position";
+    /// The log holds no record at that place: it has expired, or the topic is another one.
+    NotInLog = "not-in-log", GONE, "Not in the log";
     /// The request, or the answer to it, is larger than a limit: ask for less, or send less.
     TooLarge = "too-large", PAYLOAD_TOO_LARGE, "Request or answer too large";
     /// The request holds more events than one may: divide it.
@@ -71,6 +73,8 @@ kinds! {
     BeingBuilt = "being-built", SERVICE_UNAVAILABLE, "View is being built";
     /// A store cannot be read, and nothing read before can stand in: ask again after `retry_after` seconds.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "View cannot be served";
+    /// The event log cannot be read now: ask again later.
+    LogUnavailable = "log-unavailable", SERVICE_UNAVAILABLE, "Event log cannot be read";
     /// The log did not acknowledge some events: send those again whose `stored` is null.
     NotAcknowledged = "not-acknowledged", SERVICE_UNAVAILABLE, "Event log did not acknowledge";
     /// The process is stopping: send the events again after `retry_after` seconds, or to another collector.

@@ -1,235 +1,393 @@
-//! The event log inside this process, so that a laptop needs nothing installed.
+//! An event log inside this process, in a folder, so that a laptop needs nothing installed.
 //!
 //! ```text
-//!  append --> queue --> writer (one thread: gather, place, commit, sync) --> store --+--> answer
-//!                                                     |                              |
-//!  poll  <-- topics (how far each partition is) <-----+        chunks <--------------+
+//!  append --> queue --> writer thread: one commit for all that waits --> fjall (one keyspace) --> answers
+//!                                          |
+//!                                          +--> topics in memory --> readers wake --> chunks from fjall --> poll
 //! ```
 //!
-//! Guarantee: a record that was acknowledged survives the end of the process at any moment, and a power cut as well where
-//! [`EmbeddedSettings::is_synced`] says so. Offsets of a partition are contiguous. Only what was released is ever
-//! forgotten. One process at a time works in a folder.
-//! Not here: groups across processes, other machines: that is Kafka.
-//! Why `fjall`: a maintained engine in Rust with a journal, an index and values apart from keys. It adds a tenth of the
-//! crates of a broker in the process, and no port that others could connect to. Its limits, and what is done about them,
-//! are told in `store.rs` and `chunk.rs`.
+//! Guarantee: what `append` acknowledged outlives a killed process always, and a power cut where `is_synced` is set.
+//! Offsets have no gaps. Only what was released is ever removed. One process at a time holds the folder.
+//! Not here: the layout of the folder (`embedded/key.rs`, `embedded/chunk.rs`), the engine (`fjall`).
+//! Why fjall and not files of our own: atomic commits, recovery after a torn write and space that comes back are what an
+//! embedded log is made of, and the hard part to get right. Why chunks of records (`embedded/chunk.rs`): both reading and
+//! appending then move more than a million records a second. Why a thread: every call into fjall blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use positions::{Clock, Offset, PartitionId};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use positions::{Clock, IdSource, Offset, PartitionId};
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::group::{LocalGroups, partition};
 use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
-use shared::Shared;
-use store::Store;
-use write::{Request, Writer};
 
 mod chunk;
-mod read;
+mod consumer;
+mod disk_space;
+mod key;
 mod retention;
+
 mod run;
-mod shared;
 mod store;
 mod topics;
-mod write;
+mod writer;
 
-pub use retention::Retention;
+use consumer::Consumer;
+use key::Place;
+use run::Command;
+use store::Store;
+use topics::{Topics, find};
+use writer::{Answer, Change, Request};
 
-/// The file of the broker that earlier versions ran in the process.
-const OLD_FILE: &str = "log.db";
-/// Requests that wait for the writer; callers beyond them wait to be queued.
-const QUEUE_REQUESTS: usize = 1_024;
-/// The unit in which queued bytes are counted.
-const QUEUE_UNIT: usize = 1 << 10;
-
-/// Where the embedded log keeps its records, and its limits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where the log lives, and what it keeps.
+#[derive(Clone, Debug)]
 pub struct EmbeddedSettings {
-    /// The folder of its files; created where it is missing.
+    /// Its folder; created where it is missing.
     pub folder: PathBuf,
-    /// Whether a commit is synced to the disk before it is acknowledged.
+    /// Whether an acknowledged record outlives a power cut; one that does not still outlives a killed process.
     pub is_synced: bool,
-    /// How long records are kept that were released.
-    pub retention: Retention,
-    /// Bytes that the file system must have left; an append that would go below them is refused as full.
-    pub reserve_bytes: u64,
-    /// Bytes of the largest record, key and payload.
+    /// Records that were released may be removed when they were appended longer ago than this.
+    pub retention: Duration,
+    /// Beyond so many bytes the oldest released records are removed.
+    pub max_bytes: u64,
+    /// Unacknowledged records at most; more are refused as overload.
+    pub queue_records: u64,
+    /// Unacknowledged bytes at most.
+    pub queue_bytes: u64,
+    /// Records that are committed together at most; one request is never cut.
+    pub batch_records: u64,
+    /// Bytes that are committed together at most; one request is never cut.
+    pub batch_bytes: u64,
+    /// The largest record (key and payload) that is taken.
     pub max_record_bytes: usize,
-    /// Records without acknowledgement at most; more are refused as overload.
-    pub queue_records: usize,
-    /// Bytes without acknowledgement at most.
-    pub queue_bytes: usize,
 }
 
-/// The log. Clones share it; when the last one is dropped, the writer ends.
+impl EmbeddedSettings {
+    /// The default settings in a folder: synced, 7 days, 16 GiB.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            is_synced: true,
+            retention: Duration::from_secs(7 * 24 * 3_600),
+            max_bytes: 16 << 30,
+            queue_records: 200_000,
+            queue_bytes: 128 << 20,
+            batch_records: 20_000,
+            batch_bytes: 4 << 20,
+            max_record_bytes: 1_000_000,
+        }
+    }
+}
+
+/// The file that the Kafka broker kept which was here before.
+const OLD_FILE: &str = "log.db";
+/// Requests that may wait for the writer.
+const QUEUE_REQUESTS: usize = 16_384;
+
+/// The embedded log. Clones share it; it closes when the last clone and the last consumer are gone, or by `close`.
 #[derive(Clone)]
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
-    requests: mpsc::Sender<Request>,
-    // Shares of the queue: a request holds its records and its bytes until it is answered.
-    records: Arc<Semaphore>,
-    units: Arc<Semaphore>,
+    commands: SyncSender<Command>,
+}
+
+/// What the writer and the readers share.
+struct Shared {
+    settings: EmbeddedSettings,
+    clock: Arc<dyn Clock>,
+    // Written by the writer after each commit, and by `release`; read by every poll. Never held while the store works.
+    topics: Mutex<Topics>,
+    // Counts changes of `topics`; waiting polls look again at each.
+    changes: watch::Sender<u64>,
+    // Replaced by the writer alone, after an error of the disk; `None` while it is closed or cannot be opened again.
+    store: RwLock<Option<Store>>,
+    groups: LocalGroups,
+    // Records and bytes without an answer; added by `append`, taken off when their request is answered or dropped.
+    queued: Arc<Queued>,
+    closed: CancellationToken,
+}
+
+#[derive(Debug, Default)]
+struct Queued {
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// The room that a request takes in the queue; given back on drop.
+#[derive(Debug)]
+struct Admission {
+    queued: Arc<Queued>,
+    records: u64,
+    bytes: u64,
+}
+
+impl Admission {
+    fn size(&self) -> (u64, u64) {
+        (self.records, self.bytes)
+    }
+
+    /// Takes room for one record more, if there is some.
+    fn admit(&mut self, bytes: u64, settings: &EmbeddedSettings) -> bool {
+        let (records_before, bytes_before) = (
+            self.queued.records.fetch_add(1, Ordering::Relaxed),
+            self.queued.bytes.fetch_add(bytes, Ordering::Relaxed),
+        );
+        self.records += 1;
+        self.bytes += bytes;
+        let has_room = records_before < settings.queue_records && bytes_before + bytes <= settings.queue_bytes;
+        if !has_room {
+            self.queued.records.fetch_sub(1, Ordering::Relaxed);
+            self.queued.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.records -= 1;
+            self.bytes -= bytes;
+        }
+        has_room
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.queued.records.fetch_sub(self.records, Ordering::Relaxed);
+        self.queued.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for EmbeddedLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EmbeddedLog").field("folder", self.shared.folder()).finish_non_exhaustive()
+        f.debug_struct("EmbeddedLog").field("settings", &self.shared.settings).finish_non_exhaustive()
     }
 }
 
 impl EmbeddedLog {
-    /// Opens the log in a folder and starts its writer. The clock says what is old enough to be forgotten.
+    /// Opens the folder, or makes it.
     ///
     /// # Errors
-    /// [`EventLogError::Unusable`]: another process works in the folder, it cannot be written, or holds something else.
-    pub async fn open(settings: EmbeddedSettings, clock: Arc<dyn Clock>) -> Result<Self, EventLogError> {
-        let opening = tokio::task::spawn_blocking(move || Self::open_blocking(settings, clock));
-        match opening.await {
-            Ok(outcome) => outcome,
-            // Nobody aborts it, so it panicked.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
-    }
-
-    fn open_blocking(settings: EmbeddedSettings, clock: Arc<dyn Clock>) -> Result<Self, EventLogError> {
+    /// [`EventLogError::Unusable`] where the folder cannot be used, is held by another process, or is an older version's.
+    pub async fn open(
+        settings: EmbeddedSettings,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Result<Self, EventLogError> {
+        refuse_old_folder(&settings)?;
+        let folder = settings.folder.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = run::open(&folder)?;
+            Ok((store.load()?, store))
+        });
+        let opened: fjall::Result<(Topics, Store)> =
+            opened.await.map_err(|error| EventLogError::Unusable(format!("the embedded log: {error}")))?;
         let folder = settings.folder.display();
-        if settings.folder.join(OLD_FILE).exists() {
-            return Err(EventLogError::Unusable(format!(
-                "{folder} holds {OLD_FILE}, the log of an earlier version, which this one cannot read; go on with the \
-                 version that wrote it, or choose another --data-dir"
-            )));
-        }
-        std::fs::create_dir_all(&settings.folder)
-            .map_err(|error| EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")))?;
-        let store = Store::open(&settings.folder)?;
-        let topics = write::read_topics(&store)?;
-        info!(%folder, topics = topics.len(), "embedded log opened");
-        let (records, units) = (settings.queue_records, settings.queue_bytes.div_ceil(QUEUE_UNIT));
-        let shared = Shared::new(settings, store, topics);
-        let (requests, queue) = mpsc::channel(QUEUE_REQUESTS);
-        run::spawn(Writer { shared: shared.clone(), clock, released: BTreeMap::new() }, queue)?;
-        let share = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
-        Ok(Self { shared, requests, records: share(records), units: share(units) })
+        let (topics, store) = opened.map_err(|error| match error {
+            fjall::Error::Locked => {
+                EventLogError::Unusable(format!("folder {folder} of the embedded log is held by another process"))
+            }
+            error => EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")),
+        })?;
+        info!(%folder, topics = topics.len(), bytes = store.size_bytes(), "embedded log opened");
+        let shared = Arc::new(Shared {
+            settings,
+            clock,
+            topics: Mutex::new(topics),
+            changes: watch::Sender::new(0),
+            store: RwLock::new(Some(store)),
+            groups: LocalGroups::default(),
+            queued: Arc::default(),
+            closed: CancellationToken::new(),
+        });
+        let (commands, receiver) = sync_channel(QUEUE_REQUESTS);
+        run::start(Arc::clone(&shared), ids, receiver)?;
+        Ok(Self { shared, commands })
     }
 
-    /// Bytes that the log takes on the disk now.
+    /// Answers what is under way, closes the folder and gives it free. Whoever uses the log later is told so.
+    pub async fn close(&self) {
+        let commands = self.commands.clone();
+        // An error means that the writer has ended already.
+        let _ = tokio::task::spawn_blocking(move || commands.send(Command::Close)).await;
+        self.shared.closed.cancelled().await;
+    }
+
+    /// The bytes that the folder takes now.
     pub fn size_bytes(&self) -> u64 {
-        self.shared.store().map_or(0, |store| store.size_bytes())
+        self.shared.store().as_ref().map_or(0, Store::size_bytes)
     }
 
-    /// Makes a topic anew, empty, with as many partitions: what was in it is gone.
+    /// Gives a topic more partitions, where it has fewer.
     ///
     /// # Errors
-    /// [`EventLogError::Unusable`] for an unknown topic.
+    /// [`EventLogError::Unusable`] for an unknown topic; as appending otherwise.
+    pub async fn grow_topic(&self, topic: &str, partitions: usize) -> Result<(), EventLogError> {
+        self.change(Change::Grow { topic: topic.to_owned(), partitions }).await
+    }
+
+    /// Deletes a topic with its records, and makes another one of the name with as many partitions.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for an unknown topic; as appending otherwise.
     pub async fn recreate_topic(&self, topic: &str) -> Result<(), EventLogError> {
+        self.change(Change::Recreate { topic: topic.to_owned() }).await
+    }
+
+    async fn change(&self, change: Change) -> Result<(), EventLogError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Request::Recreate { topic: topic.to_owned(), reply }, answer).await?
+        self.send(Command::Change(change, reply))?;
+        answer.await.unwrap_or_else(|_| Err(self.shared.unreachable()))
     }
 
-    /// Ends the log: lets go of it and returns when the writer has ended and the files are closed.
-    /// Other clones must be gone as well, or it does not end.
-    pub async fn close(self) {
-        let ended = self.shared.ended.clone();
-        drop(self);
-        ended.cancelled().await;
-    }
-
-    async fn ask<T>(&self, request: Request, answer: oneshot::Receiver<T>) -> Result<T, EventLogError> {
-        let ended = || EventLogError::Unreachable("the embedded log has ended".to_owned());
-        self.requests.send(request).await.map_err(|_| ended())?;
-        answer.await.map_err(|_| ended())
-    }
-
-    /// A share of the queue for records that wait for their commit.
-    fn share(&self, records: &[NewRecord]) -> Result<[tokio::sync::OwnedSemaphorePermit; 2], EventLogError> {
-        let settings = &self.shared.settings;
-        let units = chunk::payload_bytes(records).div_ceil(QUEUE_UNIT);
-        // One request may be larger than the queue: then it has the queue for itself.
-        let take = |semaphore: &Arc<Semaphore>, count: usize, all: usize| {
-            let count = u32::try_from(count.min(all).max(1)).unwrap_or(u32::MAX);
-            semaphore.clone().try_acquire_many_owned(count)
-        };
-        let records = take(&self.records, records.len(), settings.queue_records);
-        let units = take(&self.units, units, settings.queue_bytes.div_ceil(QUEUE_UNIT));
-        match (records, units) {
-            (Ok(records), Ok(units)) => Ok([records, units]),
-            _ => Err(EventLogError::Overloaded(format!(
-                "more than {} records or {} bytes wait to be written (log.queue_records, log.queue_size)",
-                settings.queue_records, settings.queue_bytes
-            ))),
-        }
-    }
-
-    async fn append_fitting(
-        &self,
-        topic: &str,
-        records: Vec<NewRecord>,
-    ) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
-        let count = records.len();
-        let share = match self.share(&records) {
-            Ok(share) => share,
-            Err(error) => {
-                let again = || EventLogError::Overloaded(error.to_string());
-                return (0..count).map(|_| Err(again())).collect();
+    fn send(&self, command: Command) -> Result<(), EventLogError> {
+        self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => {
+                EventLogError::Overloaded("too many requests wait for the embedded log".to_owned())
             }
-        };
-        let (reply, answer) = oneshot::channel();
-        let request = Request::Append { topic: topic.to_owned(), records, reply, share };
-        self.ask(request, answer)
-            .await
-            .unwrap_or_else(|error| (0..count).map(|_| Err(EventLogError::Unreachable(error.to_string()))).collect())
+            TrySendError::Disconnected(_) => self.shared.unreachable(),
+        })
+    }
+
+    /// Splits records into those that may wait for the writer, with their places, and answers to the others.
+    fn admit(&self, records: Vec<NewRecord>) -> (Admission, Vec<NewRecord>, Vec<Option<EventLogError>>) {
+        let settings = &self.shared.settings;
+        let mut admission = Admission { queued: Arc::clone(&self.shared.queued), records: 0, bytes: 0 };
+        let mut admitted = Vec::with_capacity(records.len());
+        let mut refusals = Vec::with_capacity(records.len());
+        for record in records {
+            let bytes = record.payload.len() + record.key.as_ref().map_or(0, bytes::Bytes::len);
+            let limit_bytes = settings.max_record_bytes;
+            refusals.push(if bytes > limit_bytes {
+                Some(EventLogError::TooLarge { bytes, limit_bytes })
+            } else if admission.admit(bytes as u64, settings) {
+                admitted.push(record);
+                None
+            } else {
+                Some(EventLogError::Overloaded("too many records wait for their acknowledgement".to_owned()))
+            });
+        }
+        (admission, admitted, refusals)
+    }
+}
+
+impl Shared {
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        // Every change is complete before the lock is released or fails before it starts.
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store(&self) -> RwLockReadGuard<'_, Option<Store>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn store_to_replace(&self) -> RwLockWriteGuard<'_, Option<Store>> {
+        self.store.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_readers(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn check_open(&self) -> Result<(), EventLogError> {
+        if self.closed.is_cancelled() { Err(self.unreachable()) } else { Ok(()) }
+    }
+
+    fn unreachable(&self) -> EventLogError {
+        EventLogError::Unreachable("the embedded log is closed".to_owned())
+    }
+
+    fn failed(&self, doing: &str, error: &fjall::Error) -> EventLogError {
+        EventLogError::Unreachable(format!("the embedded log failed to {doing}: {error}"))
+    }
+
+    fn damaged(&self, place: Place, offset: i64) -> EventLogError {
+        let folder = self.settings.folder.display();
+        EventLogError::Unusable(format!(
+            "folder {folder} of the embedded log is damaged at offset {offset} of partition {}, or was written by a newer \
+             version",
+            place.partition
+        ))
     }
 }
 
 #[async_trait]
 impl EventLog for EmbeddedLog {
     async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        let partitions = u32::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
+        let asked = usize::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
             EventLogError::Unusable(format!("topic {topic}: {partitions} partitions asked for, at least 1 is needed"))
         })?;
-        let (reply, answer) = oneshot::channel();
-        self.ask(Request::Ensure { topic: topic.to_owned(), partitions, reply }, answer).await?
+        self.change(Change::Ensure { topic: topic.to_owned(), partitions: asked }).await
     }
 
     async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
-        let topics = self.shared.topics();
-        Ok(topics::find(&topics, topic)?.extents().map(|(id, _)| id).collect())
+        self.shared.check_open()?;
+        let count = find(&self.shared.topics(), topic)?.partitions.len();
+        Ok((0..count).map(partition).collect())
     }
 
     async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
-        let topics = self.shared.topics();
-        Ok(topics::find(&topics, topic)?.extent(topic, partition)?.bounds())
+        self.shared.check_open()?;
+        Ok(find(&self.shared.topics(), topic)?.partition(topic, partition)?.bounds())
     }
 
-    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
-        let limit_bytes = self.shared.settings.max_record_bytes;
-        let size = |record: &NewRecord| record.payload.len() + record.key.as_ref().map_or(0, bytes::Bytes::len);
-        let too_large: Vec<Option<usize>> =
-            records.iter().map(|record| Some(size(record)).filter(|bytes| *bytes > limit_bytes)).collect();
-        let fitting: Vec<NewRecord> = records.into_iter().filter(|record| size(record) <= limit_bytes).collect();
-        if fitting.is_empty() && too_large.is_empty() {
-            return Vec::new();
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Answer> {
+        let (admission, records, refusals) = self.admit(records);
+        let count = records.len();
+        let mut answers = Vec::new();
+        if count > 0 {
+            let (reply, answer) = oneshot::channel();
+            let request = Request { topic: topic.to_owned(), records, reply, admission };
+            answers = match self.send(Command::Append(request)) {
+                Ok(()) => answer.await.unwrap_or_else(|_| (0..count).map(|_| Err(self.shared.unreachable())).collect()),
+                Err(error) => {
+                    let text = error.to_string();
+                    (0..count)
+                        .map(|_| match &error {
+                            EventLogError::Overloaded(reason) => Err(EventLogError::Overloaded(reason.clone())),
+                            _ => Err(EventLogError::Unreachable(text.clone())),
+                        })
+                        .collect()
+                }
+            };
         }
-        let mut stored = self.append_fitting(topic, fitting).await.into_iter();
-        let answers = too_large.into_iter().map(|too_large| match too_large {
-            Some(bytes) => Err(EventLogError::TooLarge { bytes, limit_bytes }),
-            None => stored.next().expect("one answer for each record that fits"),
-        });
-        answers.collect()
+        let mut answers = answers.into_iter();
+        let merge = |refusal: Option<EventLogError>| match refusal {
+            Some(error) => Err(error),
+            None => answers.next().unwrap_or_else(|| Err(self.shared.unreachable())),
+        };
+        refusals.into_iter().map(merge).collect()
     }
 
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
-        topics::find(&self.shared.topics(), topic)?;
-        Ok(Box::new(read::Consumer::new(self.shared.clone(), topic, group)))
+        self.shared.check_open()?;
+        find(&self.shared.topics(), topic)?;
+        Ok(Box::new(Consumer::new(&self.shared, topic, group)))
     }
 
-    async fn release(&self, topic: &str, offsets: &BTreeMap<PartitionId, Offset>) {
-        let request = Request::Release { topic: topic.to_owned(), offsets: offsets.clone() };
-        // Only a wish: the next release says the same and more.
-        let _ = self.requests.send(request).await;
+    fn release(&self, topic: &str, committed: &BTreeMap<PartitionId, Offset>) {
+        if let Some(topic) = self.shared.topics().get_mut(topic) {
+            for (id, offset) in committed {
+                if let Some(partition) = topic.partition_mut(*id) {
+                    partition.released = partition.released.max(offset.0.min(partition.next));
+                }
+            }
+        }
     }
+}
+
+fn refuse_old_folder(settings: &EmbeddedSettings) -> Result<(), EventLogError> {
+    let old = settings.folder.join(OLD_FILE);
+    if !old.exists() {
+        return Ok(());
+    }
+    Err(EventLogError::Unusable(format!(
+        "{} is the log of an older version, which this one cannot read. Start the version that wrote it once more without \
+         sending events, until `twofold status` shows that everything is archived; stop it; then move the folder {} away: \
+         what was archived is in the lake. Or choose another --data-dir",
+        old.display(),
+        settings.folder.display()
+    )))
 }

@@ -1,4 +1,4 @@
-//! The event log on anything that speaks the Kafka protocol: Apache Kafka, compatible brokers, the embedded one.
+//! The event log on anything that speaks the Kafka protocol: Apache Kafka and compatible brokers.
 //!
 //! ```text
 //!  append --> producer (idempotent, acks=all) --> broker --> consumer (positions from our stores) --> poll
@@ -24,7 +24,6 @@ mod batch;
 mod connection;
 mod consumer;
 mod context;
-mod disk_space;
 mod ends;
 mod error;
 mod producer;
@@ -92,7 +91,8 @@ impl EventLog for KafkaLog {
     }
 
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
-        let partitions = self.partitions(topic).await?;
-        Ok(Box::new(KafkaConsumer::open(&self.connection, topic, group, partitions.len())?))
+        // A topic that is missing is told now, not by a poll that waits for it.
+        self.partitions(topic).await?;
+        Ok(Box::new(KafkaConsumer::open(&self.connection, topic, group)?))
     }
 }

@@ -1,6 +1,6 @@
 //! The event log as the layers see it: partitions of records, read from a position, appended with acknowledgement.
 //!
-//! Implementations: Kafka (`kafka.rs`), the one in this process (`embedded.rs`), memory (`memory.rs`).
+//! Implementations: Kafka (`kafka.rs`), a folder of this process (`embedded.rs`), memory (`memory.rs`).
 //! Guarantee: records of a partition come in offset order; what `append` acknowledged is read by every later reader.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,11 +99,9 @@ pub trait EventLog: Send + Sync + 'static {
     /// Appends records; one answer each, in order: where it stands, or why it was not stored.
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>>;
 
-    /// Tells the log that everything below these offsets is kept elsewhere for good, so that its retention may drop it.
-    /// Where retention is not ours to decide, nothing happens.
-    async fn release(&self, topic: &str, offsets: &BTreeMap<PartitionId, Offset>) {
-        let _ = (topic, offsets);
-    }
+    /// Tells the log that the records below these offsets are kept elsewhere for good, so that its own retention may remove
+    /// them. Does not wait. Logs with a retention of their own, such as Kafka, do not listen.
+    fn release(&self, _topic: &str, _committed: &BTreeMap<PartitionId, Offset>) {}
 
     /// A consumer that reads the partitions it is told to (`group` = `None`) or those its group gives it.
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError>;

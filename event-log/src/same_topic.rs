@@ -25,8 +25,7 @@ const RECORDS: usize = 1_000;
 /// Reads the last record before `position` and compares it with the stored fingerprint.
 ///
 /// Agrees without reading where there is nothing to compare: at the start of a partition, and where the record has
-/// expired. Decides by what was read alone: the end that the log names is only where looking back begins, because the
-/// embedded broker's is imprecise.
+/// expired. Decides by what was read alone: the end that the log names is only where looking back begins.
 ///
 /// # Errors
 /// [`EventLogError::AnotherTopic`] where the record differs or is not there: stop the source.

@@ -26,7 +26,6 @@ use crate::served::{Served, SourceState, ViewState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
-use crate::versions::BatchVersions;
 use crate::{GatewayError, GatewaySettings, MetricsText, StatusSource, ViewDetails};
 
 /// What the gateway works with.
@@ -260,4 +259,3 @@ impl Gateway {
         ViewStatus { view: view.name.to_string(), state: word, reason, envelope, problem: reader.versions.problem() }
     }
 }
-

@@ -297,9 +297,8 @@ pub(crate) fn parse_one_of<T: Copy>(name: &str, value: Option<&str>, choices: &[
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, GatewayError> {
-    positions::parse_span(text).map_err(|_| {
-        GatewayError::bad(format!("`timeout` must be a span such as 500ms, 2s, 1m or 1h, got `{text}`"))
-    })
+    positions::parse_span(text)
+        .map_err(|_| GatewayError::bad(format!("`timeout` must be a span such as 500ms, 2s, 1m or 1h, got `{text}`")))
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {

@@ -28,7 +28,7 @@ pub struct PartitionFacts {
 pub struct SystemFacts {
     /// By source and partition.
     pub partitions: BTreeMap<SourceName, BTreeMap<PartitionId, PartitionFacts>>,
-    /// Other facts worth showing, by name: the version, the size of the embedded broker, running recomputes.
+    /// Other facts worth showing, by name: the version, the size of the embedded log, running recomputes.
     pub others: BTreeMap<String, serde_json::Value>,
 }
 

@@ -1,10 +1,13 @@
 //! The event log: records appended and acknowledged, and read back by one consumer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use batch_layer::archive::ArchiveSettings;
+use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use event_log::{EventLog, NewRecord, Poll, Record};
-use positions::{Offset, PartitionId};
+use positions::{Clock, Offset, PartitionId};
+use twofold::environment::{RandomIds, SystemClock};
 use views::SourceDefinition;
 
 use crate::data::Traffic;
@@ -26,6 +29,62 @@ pub async fn measure(report: &mut Report) {
         });
         report.on_parts("log, read by one consumer", kind, reading.await, "events/s");
     }
+    for is_synced in [true, false] {
+        measure_embedded(is_synced).await;
+    }
+}
+
+/// Events of the requests of a thousand, and of the requests of one.
+const IN_THOUSANDS: usize = 1_000_000;
+const ALONE: usize = 50_000;
+/// Requests under way at one time.
+const CALLERS: usize = 64;
+
+/// The embedded log by itself: requests of a thousand, requests of one, the worst append, one reader.
+async fn measure_embedded(is_synced: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = EmbeddedSettings { is_synced, ..EmbeddedSettings::new(folder.path()) };
+    let log = EmbeddedLog::open(settings, Arc::new(SystemClock), Arc::new(RandomIds)).await.unwrap();
+    log.ensure_topic("t", 4).await.unwrap();
+    let payload = bytes::Bytes::from(vec![b'x'; 194]);
+    let records = |count: usize| -> Vec<NewRecord> {
+        let record = NewRecord { key: None, payload: payload.clone(), timestamp: SystemClock.now() };
+        vec![record; count]
+    };
+    let mut worst = std::time::Duration::ZERO;
+    let thousands = rate_async(IN_THOUSANDS, async {
+        for _ in 0..IN_THOUSANDS / 1_000 {
+            let start = std::time::Instant::now();
+            assert!(log.append("t", records(1_000)).await.iter().all(Result::is_ok));
+            worst = worst.max(start.elapsed());
+        }
+    });
+    let thousands = thousands.await;
+    let alone = rate_async(ALONE, async {
+        let caller = || async {
+            for _ in 0..ALONE / CALLERS {
+                assert!(log.append("t", records(1)).await[0].is_ok());
+            }
+        };
+        futures::future::join_all((0..CALLERS).map(|_| caller())).await;
+    });
+    let alone = alone.await;
+    let reading = rate_async(IN_THOUSANDS, async {
+        let mut consumer = log.consumer("t", None).await.unwrap();
+        consumer.seek(&(0..4).map(|partition| (PartitionId(partition), Offset(0))).collect()).await.unwrap();
+        let mut count = 0;
+        while count < IN_THOUSANDS {
+            let Poll::Records(some) = consumer.poll(ArchiveSettings::default().poll).await.unwrap() else { continue };
+            count += some.len();
+        }
+    });
+    println!(
+        "embedded log, synced {is_synced}: {thousands:.0} events/s in requests of 1,000 (worst {} ms), {alone:.0} single \
+         events/s by {CALLERS} callers, {:.0} events/s read by one consumer",
+        worst.as_millis(),
+        reading.await
+    );
+    log.close().await;
 }
 
 /// Appends `events` events of one day, made before the clock starts; how many a second.

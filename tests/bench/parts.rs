@@ -20,16 +20,16 @@ use crate::data::PIPELINE;
 /// Both kinds, the embedded one first.
 pub const KINDS: [Kind; 2] = [Kind::Embedded, Kind::Real];
 
-/// Events that go through the log of a kind: the embedded broker takes tens of thousands a second, Kafka hundreds.
-pub fn events_for(kind: Kind) -> usize {
-    if kind == Kind::Real { 1_000_000 } else { 200_000 }
+/// Events that go through the log of a kind.
+pub fn events_for(_kind: Kind) -> usize {
+    1_000_000
 }
 
 /// Log, lake and realtime store of one kind, with names of their own; gone when it goes out of scope.
 pub struct BenchParts {
     wired: SharedComponents,
     pipeline: Pipeline,
-    // Holds the task of the embedded broker.
+    // Holds the task that closes the log.
     _supervisor: Supervisor,
     _parts: Parts,
     _folder: tempfile::TempDir,

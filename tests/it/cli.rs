@@ -223,7 +223,7 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let data = text(&place.path("data"));
     check(&place.run(&["up"], &["--listen", "127.0.0.1:0"]), 1, &["in use by another process", "pid"]);
     check_unknown_route(&running.address).await;
-    check(&twofold(&["status", "--json", "--data-dir", &data]), 0, &["\"hits_by_page\"", "embedded_broker_bytes"]);
+    check(&twofold(&["status", "--json", "--data-dir", &data]), 0, &["\"hits_by_page\"", "embedded_log_bytes"]);
     check(&twofold(&["query", "SELECT page FROM nowhere", "--data-dir", &data]), 1, &["nowhere", "hits_by_page"]);
 
     let lines = place.path("hits.jsonl.gz");

@@ -1,4 +1,4 @@
-//! The contract of an event log, asked of every implementation: one suite, run on memory, on the embedded broker, on
+//! The contract of an event log, asked of every implementation: one suite, run on memory, on the embedded log, on
 //! Apache Kafka and on librdkafka's mock of a Kafka cluster.
 
 /// Tests by name: properties of the suite on a fixture, or on none where it cannot be had here.
@@ -54,6 +54,8 @@ macro_rules! conformance {
     };
 }
 
+mod client;
+mod disk;
 mod embedded;
 mod kafka;
 mod kill;

@@ -198,7 +198,7 @@ async fn status_shows_every_part_of_the_way(kind: Kind) {
         let reached = ["produced", "archived", "batched", "realtime", "rows"].map(sum);
         if reached == [5; 5] {
             assert_eq!(["rejected", "copies", "lag"].map(sum), [1, 1, 0]);
-            let stored = status["system"]["embedded_broker_bytes"].as_u64();
+            let stored = status["system"]["embedded_log_bytes"].as_u64();
             assert_eq!(stored.is_some_and(|bytes| bytes > 0), kind == Kind::Embedded, "{stored:?}");
             assert_eq!(status["system"]["stopped_sources"], json!({}));
             break;

@@ -6,7 +6,7 @@ use crate::services::Services;
 /// Which parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The embedded broker, local files, realtime views in memory.
+    /// The embedded log, local files, realtime views in memory.
     Embedded,
     /// The same with a Redis of its own.
     WithRedis,

@@ -28,7 +28,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run everything in one process: broker, archive, both layers, collector and gateway on one port.
+    /// Run everything in one process: log, archive, both layers, collector and gateway on one port.
     Up(UpArguments),
     /// Run the collector alone (needs brokers).
     Ingest(UpArguments),
@@ -57,6 +57,38 @@ pub enum Command {
     Status(StatusArguments),
     /// Check directory, ports and stores before a start.
     Doctor(UpArguments),
+    /// Look into the event log of a running system.
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+/// What to see of the event log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Show the records of a source, and those that come.
+    Tail(TailArguments),
+}
+
+/// Arguments of `log tail`.
+#[derive(Debug, Args)]
+pub struct TailArguments {
+    /// The source.
+    pub source: String,
+    /// Begin at this offset of each partition [default: a few records before the end].
+    #[arg(long, value_name = "OFFSET")]
+    pub from: Option<i64>,
+    /// Show this partition alone.
+    #[arg(long, value_name = "NUMBER")]
+    pub partition: Option<i32>,
+    /// Records of one look at most, 1 to 1,000.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub limit: usize,
+    /// Show what there is, and end.
+    #[arg(long)]
+    pub no_follow: bool,
+    /// The system.
+    #[command(flatten)]
+    pub target: TargetArguments,
 }
 
 /// How and where logs are written.

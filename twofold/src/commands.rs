@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod generate;
 mod load;
+mod log;
 mod query;
 mod status;
 mod up;
@@ -36,6 +37,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Doctor(arguments) => doctor::doctor(&arguments).await,
         Command::Query(arguments) => query::query(&arguments).await,
         Command::Validate(arguments) => validate::validate(&arguments),
+        Command::Log(command) => log::log(&command).await,
         Command::Status(arguments) => status::status(&arguments).await,
     }
 }

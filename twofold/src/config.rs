@@ -29,6 +29,7 @@ pub use secret::Secret;
 use batch_layer::BatchSettings;
 use batch_layer::archive::ArchiveSettings;
 use collector::CollectorSettings;
+use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::KafkaSettings;
 use query_gateway::GatewaySettings;
 use serving_layer::redis::RedisSettings;
@@ -82,10 +83,10 @@ pub struct SystemSettings {
 /// Which event log is used.
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    /// Whether the broker inside this process is used; then the address in `kafka` does not count.
+    /// Whether the log inside this process is used; then most of `kafka` does not count.
     pub is_embedded: bool,
-    /// Port of the embedded broker; `None`: any free one.
-    pub embedded_port: Option<u16>,
+    /// The log inside this process; its folder is that of the data directory.
+    pub embedded: EmbeddedSettings,
     /// The client.
     pub kafka: KafkaSettings,
 }

@@ -4,7 +4,7 @@
 //!  <data-dir>/format.json   which version of the layout this is
 //!             lock          held while a system runs on the directory
 //!             run.json      address, process id and pipeline of that system
-//!             log/          the embedded broker
+//!             log/          the embedded log
 //!             lake/         master dataset and batch views, unless they live in an object store
 //! ```
 //!
@@ -85,7 +85,7 @@ impl DataDir {
         &self.root
     }
 
-    /// Where the embedded broker keeps its records.
+    /// Where the embedded log keeps its records.
     pub fn log(&self) -> PathBuf {
         self.root.join("log")
     }

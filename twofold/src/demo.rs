@@ -1,7 +1,7 @@
 //! `twofold demo`: lifelike traffic through both layers, every number checked against the generator's own truth.
 //!
 //! ```text
-//!  generator --> collector --> [ broker, both layers, gateway ] --> answer --+      
+//!  generator --> collector --> [ log, both layers, gateway ] --> answer --+      
 //!      |                                                                            +--> difference, must be 0
 //!      +--> truth at the same position -------------------------------------------- +
 //! ```

@@ -26,6 +26,7 @@ pub mod generator;
 pub mod health;
 pub mod http;
 pub mod load;
+pub mod log_route;
 mod logging;
 mod metrics_text;
 pub mod pipeline_file;

@@ -67,7 +67,7 @@ impl Roles {
             return Ok(());
         }
         if self.use_log() && config.log.is_embedded {
-            bail!("a role alone cannot use the embedded broker: set `log.brokers`, or run `twofold up`");
+            bail!("a role alone cannot use the embedded log: set `log.brokers`, or run `twofold up`");
         }
         if self.use_store() && matches!(config.realtime, RealtimeSettings::Memory { .. }) {
             bail!(

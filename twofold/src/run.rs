@@ -1,7 +1,7 @@
 //! The supervisor: owns every task of a system, notices one that dies, and stops them in the direction of the data.
 //!
 //! ```text
-//!  stop --> intake --> archive --> speed --> batch --> gateway --> log client --> broker
+//!  stop --> intake --> archive --> speed --> batch --> gateway --> log
 //! ```
 //!
 //! Tasks are started before it runs ([`Supervisor::start`]) or while it does ([`TaskStarter`]); the latter can be stopped

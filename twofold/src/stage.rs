@@ -15,16 +15,13 @@ pub enum Stage {
     Batch,
     /// Answers.
     Gateway,
-    /// The clients of the event log, which leave their groups.
+    /// The event log: its clients leave their groups, or its folder is closed.
     Log,
-    /// The embedded broker.
-    Broker,
 }
 
 impl Stage {
     /// All stages in the order in which they stop.
-    pub const IN_ORDER: [Self; 7] =
-        [Self::Intake, Self::Archive, Self::Speed, Self::Batch, Self::Gateway, Self::Log, Self::Broker];
+    pub const IN_ORDER: [Self; 6] = [Self::Intake, Self::Archive, Self::Speed, Self::Batch, Self::Gateway, Self::Log];
 
     /// The name in logs.
     pub fn name(self) -> &'static str {
@@ -35,7 +32,6 @@ impl Stage {
             Self::Batch => "batch",
             Self::Gateway => "gateway",
             Self::Log => "log",
-            Self::Broker => "broker",
         }
     }
 }

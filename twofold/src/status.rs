@@ -1,6 +1,6 @@
 //! What the gateway cannot know, gathered in the background and shown by `/v1/status`.
 //!
-//! In: the log's bounds, the archive's progress, the broker's size, stopped sources. Out: a board that requests read.
+//! In: the log's bounds, the archive's progress, the embedded log's size, stopped sources. Out: a board that requests read.
 //! Guarantee: a status request asks no broker and no store; the board is about a second old.
 
 pub mod run;
@@ -148,9 +148,8 @@ impl FactSources {
         if !self.shared.brokers.is_empty() {
             facts.insert("brokers".to_owned(), json!(self.shared.brokers));
         }
-        #[cfg(feature = "embedded")]
-        if let Some(broker) = &self.shared.broker {
-            facts.insert("embedded_broker_bytes".to_owned(), json!(broker.size_bytes()));
+        if let Some(log) = &self.shared.embedded {
+            facts.insert("embedded_log_bytes".to_owned(), json!(log.size_bytes()));
         }
         for (source, archive) in archives {
             facts.insert(format!("archive of {source}"), describe_archive(archive));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use batch_layer::recompute::{Mode, Round};
+use event_log::EventLog;
 use lake::Lake;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -29,16 +30,25 @@ use crate::warnings::warnings;
 use crate::wiring::SharedComponents;
 
 /// A running system.
-#[derive(Debug)]
 pub struct System {
     address: SocketAddr,
     brokers: String,
+    log: Option<Arc<dyn EventLog>>,
     stop: CancellationToken,
     supervisor: JoinSet<Result<()>>,
     topology: Topology,
     lake: Lake,
     data_dir: DataDir,
     is_announced: bool,
+}
+
+impl std::fmt::Debug for System {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("System")
+            .field("address", &self.address)
+            .field("data_dir", &self.data_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 impl System {
@@ -75,7 +85,8 @@ impl System {
         let shared = SharedComponents::open(config, &roles, &data_dir, &mut supervisor).await?;
         let lake = shared.lake.clone();
         let set = DefinitionSet::claim(&lake, pipeline).await?;
-        let (brokers, starter, stop) = (shared.brokers.clone(), supervisor.starter(), CancellationToken::new());
+        let (brokers, log) = (shared.brokers.clone(), shared.log.clone());
+        let (starter, stop) = (supervisor.starter(), CancellationToken::new());
         let is_announced = roles.is_whole();
         let mut topology = Topology::new(shared, roles, health, starter)?;
         let supervisor = run::supervise(supervisor, stop.clone());
@@ -87,7 +98,7 @@ impl System {
         }
         info!(%address, data_dir = %data_dir.root().display(), "twofold is running");
 
-        Ok(Self { address, brokers, stop, supervisor, topology, lake, data_dir, is_announced })
+        Ok(Self { address, brokers, log, stop, supervisor, topology, lake, data_dir, is_announced })
     }
 
     /// Tells other commands which pipeline file runs on this data directory, so that they need not name it.
@@ -109,7 +120,7 @@ impl System {
         format!("http://{}", self.address)
     }
 
-    /// What Kafka clients connect to, also where the broker is embedded; empty without a role that uses the log.
+    /// The Kafka brokers; empty where the log is embedded, or no role uses one.
     pub fn brokers(&self) -> &str {
         &self.brokers
     }
@@ -121,6 +132,11 @@ impl System {
     pub async fn change_definitions(&mut self, pipeline: Pipeline) -> Result<()> {
         let set = DefinitionSet::claim(&self.lake, pipeline).await?;
         self.topology.apply(set).await
+    }
+
+    /// The event log, for whoever appends to it beside the collector; `None` where no role uses one.
+    pub fn log(&self) -> Option<&Arc<dyn EventLog>> {
+        self.log.as_ref()
     }
 
     /// Computes and publishes batch views now, beside the interval.

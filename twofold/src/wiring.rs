@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use event_log::EventLog;
-use event_log::kafka::{KafkaLog, KafkaSettings};
+use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
+use event_log::kafka::KafkaLog;
 use lake::Lake;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
@@ -19,12 +20,12 @@ use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
 
-use crate::config::{Config, LakeLocation, LakeSettings, LogSettings, RealtimeSettings, S3Settings};
+use crate::config::{Config, LakeLocation, LakeSettings, RealtimeSettings, S3Settings};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::role::Roles;
 use crate::run::Supervisor;
-use crate::stage::{RoleError, Stage};
+use crate::stage::Stage;
 
 /// What the roles of one process share.
 #[derive(Clone)]
@@ -37,23 +38,18 @@ pub struct SharedComponents {
     pub ids: Arc<dyn IdSource>,
     /// Tables.
     pub lake: Lake,
-    /// The event log, and the embedded broker behind it; `None` where no role of this process uses it.
+    /// The event log; `None` where no role of this process uses it.
     pub log: Option<Arc<dyn EventLog>>,
-    /// What Kafka clients connect to; empty without a log.
+    /// The Kafka brokers; empty where the log is embedded, or none is used.
     pub brokers: String,
     /// Realtime views; `None` where no role of this process uses them.
     pub store: Option<Arc<dyn RealtimeStore>>,
-    /// The embedded broker, where there is one.
-    pub broker: Option<Broker>,
+    /// The embedded log, where it is the one; the same as `log`.
+    pub embedded: Option<EmbeddedLog>,
 }
 
-#[cfg(feature = "embedded")]
-type Broker = Arc<event_log::embedded::EmbeddedBroker>;
-#[cfg(not(feature = "embedded"))]
-type Broker = std::convert::Infallible;
-
 impl SharedComponents {
-    /// Opens what `roles` need, and starts the broker where it is embedded.
+    /// Opens what `roles` need, and starts the log where it is embedded.
     ///
     /// # Errors
     /// The first component that cannot be used, by its name.
@@ -69,7 +65,7 @@ impl SharedComponents {
             log: None,
             brokers: String::new(),
             store,
-            broker: None,
+            embedded: None,
         };
         if roles.use_log() {
             shared.open_log(&data_dir.log(), supervisor).await?;
@@ -94,10 +90,19 @@ impl SharedComponents {
     }
 
     async fn open_log(&mut self, folder: &Path, supervisor: &mut Supervisor) -> Result<()> {
-        let mut settings = self.config.log.kafka.clone();
-        if self.config.log.is_embedded {
-            settings = self.start_broker(folder, supervisor).await?;
-        }
+        let log: Arc<dyn EventLog> = if self.config.log.is_embedded {
+            self.open_embedded(folder, supervisor).await?
+        } else {
+            self.connect_kafka(supervisor).await?
+        };
+        #[cfg(feature = "failpoints")]
+        let log = crate::fail_points::around_log(log);
+        self.log = Some(log);
+        Ok(())
+    }
+
+    async fn connect_kafka(&mut self, supervisor: &mut Supervisor) -> Result<Arc<dyn EventLog>> {
+        let settings = self.config.log.kafka.clone();
         self.brokers = settings.bootstrap_servers.clone();
         let log = KafkaLog::connect(settings).await.context("cannot connect to the event log")?;
         let (client, token) = (log.clone(), supervisor.token(Stage::Log));
@@ -106,50 +111,21 @@ impl SharedComponents {
             client.closed().await;
             Ok(())
         });
-        let log: Arc<dyn EventLog> = Arc::new(log);
-        #[cfg(feature = "failpoints")]
-        let log = crate::fail_points::around_log(log);
-        self.log = Some(log);
-        Ok(())
+        Ok(Arc::new(log))
     }
 
-    #[cfg(feature = "embedded")]
-    async fn start_broker(&mut self, folder: &Path, supervisor: &mut Supervisor) -> Result<KafkaSettings> {
-        use event_log::embedded::{EmbeddedBroker, EmbeddedSettings};
-
-        let settings = EmbeddedSettings { data_dir: folder.to_owned(), port: self.config.log.embedded_port };
-        let token = supervisor.token(Stage::Broker);
-        let broker =
-            EmbeddedBroker::start(settings, token.clone()).await.context("cannot start the embedded broker")?;
-        let broker = Arc::new(broker);
-        let watched = Arc::clone(&broker);
-        supervisor.start(Stage::Broker, "embedded broker", async move {
-            watched.stopped().await;
-            if token.is_cancelled() { Ok(()) } else { Err(RoleError::Failed(anyhow::anyhow!("the broker has ended"))) }
+    async fn open_embedded(&mut self, folder: &Path, supervisor: &mut Supervisor) -> Result<Arc<dyn EventLog>> {
+        let settings = EmbeddedSettings { folder: folder.to_owned(), ..self.config.log.embedded.clone() };
+        let log = EmbeddedLog::open(settings, Arc::clone(&self.clock), Arc::clone(&self.ids)).await;
+        let log = log.context("cannot open the embedded log")?;
+        let (closing, token) = (log.clone(), supervisor.token(Stage::Log));
+        supervisor.start(Stage::Log, "embedded log", async move {
+            token.cancelled().await;
+            closing.close().await;
+            Ok(())
         });
-        let settings = merge_embedded(&self.config.log, broker.kafka_settings());
-        self.broker = Some(broker);
-        Ok(settings)
-    }
-
-    #[cfg(not(feature = "embedded"))]
-    async fn start_broker(&mut self, _: &Path, _: &mut Supervisor) -> Result<KafkaSettings> {
-        anyhow::bail!("this twofold was built without the embedded broker: name brokers with `log.brokers`")
-    }
-}
-
-/// The user's client settings, with what the embedded broker needs of its own.
-#[cfg(feature = "embedded")]
-fn merge_embedded(log: &LogSettings, embedded: KafkaSettings) -> KafkaSettings {
-    KafkaSettings {
-        bootstrap_servers: embedded.bootstrap_servers,
-        compression: embedded.compression,
-        idempotent: embedded.idempotent,
-        fetch_wait: embedded.fetch_wait,
-        replication: embedded.replication,
-        local_groups: embedded.local_groups,
-        records_folder: embedded.records_folder,
-        ..log.kafka.clone()
+        self.embedded = Some(log.clone());
+        Ok(Arc::new(log))
     }
 }
 

@@ -77,6 +77,7 @@ impl<'a> Archiver<'a> {
         let archiver =
             Self { components, snapshot, consumer, is_in_place: false, partitions, listed_at, pending, sealed: None };
         archiver.publish_status(ArchiveState::Running);
+        archiver.release();
         Ok(archiver)
     }
 
@@ -186,7 +187,15 @@ impl<'a> Archiver<'a> {
             metrics::count(ARCHIVE_REJECTED, source.as_str(), sealed.rejected());
         }
         self.snapshot = next;
+        self.release();
         self.components.status.send_modify(|status| status.committed_at = Some(self.components.clock.now()));
+    }
+
+    /// Tells the log what the table holds for good: it need not keep that.
+    fn release(&self) {
+        let committed = self.snapshot.facts.partitions.iter();
+        let committed = committed.map(|(partition, facts)| (*partition, facts.archived.end.offset)).collect();
+        self.components.log.release(&self.components.source.topic, &committed);
     }
 
     async fn take(&mut self, records: Vec<Record>) -> Result<(), BatchError> {

@@ -1,153 +1,126 @@
-//! A chunk: the records of one partition that one commit wrote, as one value of the store.
+//! Many records of one partition in one value. Pure.
 //!
 //! ```text
-//!  form u8 | records u32 | newest timestamp i64 | bytes before i64 | record, record, ...
-//!  record: timestamp i64 | payload length u32 | payload
+//!  chunk   version (1 byte), then its records one after the other
+//!  record  flags (1), timestamp in milliseconds (8), length of the payload (4), [length of the key (4)], [key], payload
 //! ```
 //!
-//! Numbers are little endian, timestamps milliseconds since 1970 UTC. "Bytes before" counts the payload bytes of all
-//! earlier chunks of the partition, so that the first chunk and the last one tell how much the partition holds.
-//! Guarantee: pure; a value that was not written by [`Chunk::encode`] is named as damaged, never read as something else.
-//! Why chunks: a record by itself costs a key, a look-up and a place in the index of the store; a thousand in one value
-//! cost one of each, and their payloads are read as slices of it without a copy.
+//! Guarantee: a chunk that was written by a newer version, or that is damaged, is an error and never records.
+//! Why many in one value: an entry of the store costs about a microsecond, and a write to its journal more. A request of a
+//! thousand records is one entry per partition; requests of one record each become one entry by group commit.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use positions::{Offset, PartitionId, TimestampMicros};
 
+use super::key::ChunkKey;
 use crate::{NewRecord, Record};
 
-const FORM: u8 = 1;
-const HEAD_BYTES: usize = 1 + 4 + 8 + 8;
-const RECORD_HEAD_BYTES: usize = 8 + 4;
+const VERSION: u8 = 1;
+/// The record has a key. Any other flag was set by a newer version.
+const HAS_KEY: u8 = 1;
 
-/// What stands in front of the records of a chunk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    /// How many records follow; their offsets are contiguous.
-    pub records: u32,
-    /// The largest timestamp among them.
-    pub newest: TimestampMicros,
-    /// Payload bytes of all earlier chunks of the partition, expired ones included.
-    pub bytes_before: i64,
+/// A chunk that is being filled.
+#[derive(Debug)]
+pub(super) struct ChunkBuilder {
+    body: Vec<u8>,
+    count: u32,
 }
 
-/// A chunk that is being read, record by record.
-#[derive(Clone, Debug)]
-pub(super) struct Chunk {
+impl ChunkBuilder {
+    pub(super) fn new() -> Self {
+        Self { body: vec![VERSION], count: 0 }
+    }
+
+    pub(super) fn push(&mut self, record: &NewRecord) {
+        self.count += 1;
+        self.body.push(if record.key.is_some() { HAS_KEY } else { 0 });
+        self.body.extend(record.timestamp.0.div_euclid(1_000).to_le_bytes());
+        self.body.extend(length(&record.payload).to_le_bytes());
+        if let Some(key) = &record.key {
+            self.body.extend(length(key).to_le_bytes());
+            self.body.extend_from_slice(key);
+        }
+        self.body.extend_from_slice(&record.payload);
+    }
+
+    pub(super) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.body.len()
+    }
+
+    pub(super) fn into_body(self) -> Vec<u8> {
+        self.body
+    }
+}
+
+/// Records are refused long before 4 GiB.
+fn length(bytes: &Bytes) -> u32 {
+    u32::try_from(bytes.len()).expect("records are limited to far less than 4 GiB")
+}
+
+/// What is left to read of a chunk. Records share its memory.
+#[derive(Debug)]
+pub(super) struct ChunkReader {
+    partition: PartitionId,
     rest: Bytes,
-    next: Offset,
-    left: u32,
+    next: i64,
+    end: i64,
 }
 
-/// A value that is no chunk.
+/// The bytes are no chunk of this version.
 #[derive(Debug)]
 pub(super) struct Damaged;
 
-/// What a record keeps of its timestamp: whole milliseconds, as in Kafka.
-fn to_millis(timestamp: TimestampMicros) -> i64 {
-    timestamp.0.div_euclid(1_000)
-}
-
-/// The payload bytes of records.
-pub(super) fn payload_bytes(records: &[NewRecord]) -> usize {
-    records.iter().map(|record| record.payload.len()).sum()
-}
-
-/// The value of records that follow `bytes_before` payload bytes.
-pub(super) fn encode(records: &[NewRecord], bytes_before: i64) -> Bytes {
-    let bytes = HEAD_BYTES + records.len() * RECORD_HEAD_BYTES + payload_bytes(records);
-    let mut value = BytesMut::with_capacity(bytes);
-    let newest = records.iter().map(|record| to_millis(record.timestamp)).max().unwrap_or(0);
-    value.put_u8(FORM);
-    value.put_u32_le(u32::try_from(records.len()).expect("a commit is bounded far below 2^32 records"));
-    value.put_i64_le(newest);
-    value.put_i64_le(bytes_before);
-    for record in records {
-        value.put_i64_le(to_millis(record.timestamp));
-        value.put_u32_le(u32::try_from(record.payload.len()).expect("a record is bounded far below 4 GiB"));
-        value.put_slice(&record.payload);
-    }
-    value.freeze()
-}
-
-/// The head of a value.
-pub(super) fn head(mut value: &[u8]) -> Result<Head, Damaged> {
-    if value.len() < HEAD_BYTES || value.get_u8() != FORM {
-        return Err(Damaged);
-    }
-    let records = value.get_u32_le();
-    let newest = TimestampMicros(value.get_i64_le().saturating_mul(1_000));
-    Ok(Head { records, newest, bytes_before: value.get_i64_le() })
-}
-
-impl Chunk {
-    /// The records of a value whose first one stands at `first`.
-    pub fn open(value: Bytes, first: Offset) -> Result<Self, Damaged> {
-        let left = head(&value)?.records;
-        Ok(Self { rest: value.slice(HEAD_BYTES..), next: first, left })
+impl ChunkReader {
+    pub(super) fn new(key: &ChunkKey, mut body: Bytes) -> Result<Self, Damaged> {
+        if body.try_get_u8() != Ok(VERSION) {
+            return Err(Damaged);
+        }
+        Ok(Self { partition: key.place.partition, rest: body, next: key.first(), end: key.last + 1 })
     }
 
     /// The offset of the next record.
-    pub fn next_offset(&self) -> Offset {
+    pub(super) fn next_offset(&self) -> i64 {
         self.next
     }
 
-    /// The offset behind the last record.
-    pub fn end(&self) -> Offset {
-        Offset(self.next.0 + i64::from(self.left))
+    pub(super) fn is_done(&self) -> bool {
+        self.next >= self.end
     }
 
-    /// Goes on at `offset`, which is not before the next record.
-    pub fn skip_to(&mut self, offset: Offset) -> Result<(), Damaged> {
-        while self.next < offset && self.left > 0 {
-            self.take(PartitionId(0))?;
-        }
-        Ok(())
-    }
-
-    /// The next record, its payload a slice of the chunk; `None` at the end.
-    pub fn take(&mut self, partition: PartitionId) -> Result<Option<Record>, Damaged> {
-        if self.left == 0 {
+    /// The next record; `None` at the end.
+    pub(super) fn read(&mut self) -> Result<Option<Record>, Damaged> {
+        if self.is_done() {
             return Ok(None);
         }
-        if self.rest.len() < RECORD_HEAD_BYTES {
-            return Err(Damaged);
-        }
-        let millis = self.rest.get_i64_le();
-        let bytes = self.rest.get_u32_le() as usize;
-        if self.rest.len() < bytes {
-            return Err(Damaged);
-        }
-        let record = Record {
-            partition,
-            offset: self.next,
-            timestamp: TimestampMicros(millis.saturating_mul(1_000)),
-            payload: self.rest.split_to(bytes),
-            event_id: None,
-            clock_shift: None,
-        };
-        self.next = self.next.next();
-        self.left -= 1;
+        let record = self.take().ok_or(Damaged)?;
+        self.next += 1;
         Ok(Some(record))
     }
-}
 
-/// How much of a partition is there: what its first and its last chunk say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Extent {
-    /// The first offset that can be read.
-    pub low: i64,
-    /// The next offset to be written.
-    pub next: i64,
-    /// Payload bytes ever appended.
-    pub bytes: i64,
-    /// Payload bytes below `low`.
-    pub expired_bytes: i64,
-}
-
-impl Extent {
-    /// Payload bytes that can be read.
-    pub fn live_bytes(&self) -> i64 {
-        self.bytes - self.expired_bytes
+    fn take(&mut self) -> Option<Record> {
+        let flags = self.rest.try_get_u8().ok()?;
+        let millis = self.rest.try_get_i64_le().ok()?;
+        let payload = self.rest.try_get_u32_le().ok()? as usize;
+        let key = match flags {
+            0 => 0,
+            HAS_KEY => self.rest.try_get_u32_le().ok()? as usize,
+            _ => return None,
+        };
+        if self.rest.remaining() < key.checked_add(payload)? {
+            return None;
+        }
+        self.rest.advance(key);
+        Some(Record {
+            partition: self.partition,
+            offset: Offset(self.next),
+            timestamp: TimestampMicros(millis.saturating_mul(1_000)),
+            payload: self.rest.split_to(payload),
+            event_id: None,
+            clock_shift: None,
+        })
     }
 }

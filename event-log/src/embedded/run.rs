@@ -1,43 +1,123 @@
-//! The thread of the writer: waits for requests, and takes along what has gathered meanwhile.
-//!
-//! Why a thread: a commit waits for the disk. Why no delay to let requests gather: while one commit is synced the next
-//! ones queue, so that a busy log has large commits and an idle one answers at once.
+//! The only file of the embedded log that starts a thread, waits or loops in time.
 
-use tokio::sync::mpsc::Receiver;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
-use super::write::{Request, Writer};
+use positions::IdSource;
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::Shared;
+use super::store::Store;
+use super::writer::{Change, Request, Writer, close};
 use crate::EventLogError;
 
-/// Payload bytes after which a commit takes no further request.
-const COMMIT_BYTES: usize = 8 << 20;
+/// What the writer is told.
+pub(super) enum Command {
+    Append(Request),
+    Change(Change, oneshot::Sender<Result<(), EventLogError>>),
+    Close,
+}
 
-/// Starts the writer; it ends when nobody can ask it any more, and closes the store.
-pub(super) fn spawn(mut writer: Writer, mut requests: Receiver<Request>) -> Result<(), EventLogError> {
+/// Between two looks for what is too old, and for a folder that could not be opened.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks whether flushes have caught up.
+const PAUSE: Duration = Duration::from_millis(1);
+/// A process that has just ended may hold the folder a moment longer.
+const OPEN_ATTEMPTS: usize = 30;
+const OPEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Starts the writer's thread. It ends when it is told to, or when nobody can tell it anything any more.
+pub(super) fn start(
+    shared: Arc<Shared>,
+    ids: Arc<dyn IdSource>,
+    commands: Receiver<Command>,
+) -> Result<(), EventLogError> {
+    let writer = move || {
+        let _closed = shared.closed.clone().drop_guard();
+        let mut writer = Writer::new(Arc::clone(&shared), ids);
+        write(&shared, &mut writer, &commands);
+        close(&shared);
+        shared.tell_readers();
+        info!("embedded log closed");
+    };
     std::thread::Builder::new()
         .name("twofold-log".to_owned())
-        .spawn(move || {
-            let shared = writer.shared.clone();
-            // Also when the writer panics: nobody waits for its end in vain.
-            let _ended = shared.ended.clone().drop_guard();
-            while let Some(first) = requests.blocking_recv() {
-                writer.serve(gather(first, &mut requests));
-            }
-            drop(writer);
-            drop(shared.take_store());
-        })
+        .spawn(writer)
         .map(drop)
         .map_err(|error| EventLogError::Unusable(format!("the embedded log cannot start its thread: {error}")))
 }
 
-/// A request, and those that wait behind it.
-fn gather(first: Request, requests: &mut Receiver<Request>) -> Vec<Request> {
-    let mut bytes = first.bytes();
-    let mut gathered = vec![first];
-    while bytes < COMMIT_BYTES
-        && let Ok(next) = requests.try_recv()
-    {
-        bytes += next.bytes();
-        gathered.push(next);
+fn write(shared: &Shared, writer: &mut Writer, commands: &Receiver<Command>) {
+    let mut put_back = None;
+    let mut retained_at = shared.clock.now();
+    loop {
+        let command = match put_back.take() {
+            Some(command) => Ok(command),
+            None => commands.recv_timeout(INTERVAL),
+        };
+        match command {
+            Ok(Command::Append(first)) => {
+                let requests;
+                (requests, put_back) = gather(shared, first, commands);
+                writer.append(requests);
+            }
+            Ok(Command::Change(change, reply)) => {
+                // Who has gone away needs no answer.
+                let _ = reply.send(writer.change(change));
+            }
+            Ok(Command::Close) | Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => writer.recover(),
+        }
+        let now = shared.clock.now();
+        if now.micros_since(retained_at) >= positions::micros(INTERVAL) && !writer.retain() {
+            retained_at = now;
+        }
     }
-    gathered
+}
+
+/// Adds the requests that are waiting, up to the size of a batch.
+fn gather(shared: &Shared, first: Request, commands: &Receiver<Command>) -> (Vec<Request>, Option<Command>) {
+    let (mut records, mut bytes) = first.admission.size();
+    let mut requests = vec![first];
+    while records < shared.settings.batch_records && bytes < shared.settings.batch_bytes {
+        match commands.try_recv() {
+            Ok(Command::Append(request)) => {
+                let (more_records, more_bytes) = request.admission.size();
+                (records, bytes) = (records + more_records, bytes + more_bytes);
+                requests.push(request);
+            }
+            Ok(other) => return (requests, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (requests, None)
+}
+
+/// Waits while flushes are behind. Blocks.
+///
+/// # Errors
+/// `Poisoned` where they will never catch up, because the disk has failed.
+pub(super) fn wait_until_ready(store: &Store) -> fjall::Result<()> {
+    while store.is_behind() {
+        if store.is_dead() {
+            return Err(fjall::Error::Poisoned);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Opens the folder, waiting a while for whoever holds it. Blocks.
+pub(super) fn open(folder: &Path) -> fjall::Result<Store> {
+    let mut attempts = OPEN_ATTEMPTS;
+    loop {
+        attempts -= 1;
+        match Store::open(folder) {
+            Err(fjall::Error::Locked) if attempts > 0 => std::thread::sleep(OPEN_PAUSE),
+            outcome => return outcome,
+        }
+    }
 }

@@ -1,241 +1,174 @@
-//! The records in the embedded store: keys, values, and what its errors mean.
+//! The folder of the log: one keyspace of one `fjall` database. Every call blocks.
 //!
-//! ```text
-//!  topic 0   | name                          ->  what is known of a topic (JSON)
-//!  topic u32 | partition u32 | first offset u64   ->  chunk (`chunk.rs`), numbers big endian: in the order of the log
-//! ```
-//!
-//! Guarantee: a commit is whole or not there; once it returned it survives the end of the process, and a power cut where
-//! it was asked to be synced. A read needs no lock against writes.
-//! Not here: who may write (`run.rs`), offsets (`topics.rs`).
-//! Why one keyspace for everything: an idle one would keep the journals of all others from being deleted. Values lie
-//! apart from keys, so that compaction rewrites keys alone.
+//! In: entries to write or remove together. Out: topics as the folder holds them, chunks from an offset on.
+//! Guarantee: entries that were committed together are there together or not at all, also after a kill; after a power cut
+//! where a commit was synced.
+//! Why one keyspace: fjall keeps a journal until every keyspace has flushed what it wrote into it, so one that is idle
+//! keeps them all (fjall issue 288). Why flushes are started by the writer and not by fjall: a commit that finds four of
+//! them waiting sleeps 100 ms, and for ever where the disk is full.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
-use fjall::config::CompressionPolicy;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
-use positions::{Offset, PartitionId};
-use serde::{Deserialize, Serialize};
 
-use super::chunk::{self, Damaged, Extent, Head};
-use crate::EventLogError;
+use super::key::{self, ChunkKey, Place};
+use super::topics::{Partition, Topic, Topics};
+use crate::group::partition;
 
-/// The keyspace of all records.
-const KEYSPACE: &str = "records";
-/// Memory for records that are not in a file yet. An idle log holds no more than one of these.
-const MEMTABLE_BYTES: u64 = 16 << 20;
-/// Memory for blocks of keys and values that were read from files.
+const KEYSPACE: &str = "log";
+/// Blocks of keys that are kept ready; chunks are not.
 const CACHE_BYTES: u64 = 8 << 20;
-/// All journals together: records are in a file long before.
-const JOURNAL_BYTES: u64 = 128 << 20;
-/// Chunks from this size on lie apart from their keys.
-const APART_BYTES: u32 = 1 << 10;
-/// One writes memory to files, the other merges files.
-const THREADS: usize = 2;
+/// Journals that are kept until a flush has made them needless.
+const JOURNAL_BYTES: u64 = 256 << 20;
+const WORKERS: usize = 2;
 
-/// What is stored about a topic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct TopicNote {
-    /// Its number in keys; never given twice.
-    pub id: u32,
-    /// How often a topic of this name was made.
-    pub life: u64,
-    /// How many partitions it has.
-    pub partitions: u32,
-}
+/// Entries to write (`Some`) or to remove (`None`), together.
+pub(super) type Entries = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// The store. Clones share it.
-#[derive(Clone)]
+/// An open folder.
 pub(super) struct Store {
     database: Database,
-    records: Keyspace,
-    folder: PathBuf,
-}
-
-/// One partition in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub topic: u32,
-    pub partition: PartitionId,
-}
-
-/// Writes that become visible together.
-pub(super) struct Commit {
-    batch: fjall::OwnedWriteBatch,
-    records: Keyspace,
-}
-
-impl Place {
-    fn key(self, first: Offset) -> [u8; 16] {
-        let mut key = [0; 16];
-        key[..4].copy_from_slice(&self.topic.to_be_bytes());
-        key[4..8].copy_from_slice(&self.partition.0.to_be_bytes());
-        key[8..].copy_from_slice(&first.0.to_be_bytes());
-        key
-    }
-}
-
-/// The first offset of the chunk under a key.
-fn first_of(key: &[u8]) -> Result<Offset, Damaged> {
-    let digits = key.get(8..16).and_then(|digits| digits.try_into().ok()).ok_or(Damaged)?;
-    Ok(Offset(i64::from_be_bytes(digits)))
-}
-
-fn note_key(name: &str) -> Vec<u8> {
-    [&0u32.to_be_bytes(), name.as_bytes()].concat()
+    keyspace: Keyspace,
 }
 
 impl Store {
-    /// Opens the store in a folder, or makes it. Blocks.
-    pub fn open(folder: &Path) -> Result<Self, EventLogError> {
-        let failed = |error: fjall::Error| match error {
-            fjall::Error::Locked => {
-                EventLogError::Unusable(format!("the log in {} is in use by another process", folder.display()))
-            }
-            error => EventLogError::Unusable(format!("the log in {} cannot be opened: {error}", folder.display())),
-        };
+    pub(super) fn open(folder: &Path) -> fjall::Result<Self> {
         let database = Database::builder(folder)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
+            .worker_threads(WORKERS)
             .manual_journal_persist(true)
-            .worker_threads(THREADS)
-            .open()
-            .map_err(failed)?;
+            .open()?;
         let options = || {
-            let apart = KvSeparationOptions::default()
-                .separation_threshold(APART_BYTES)
-                .compression(fjall::CompressionType::None);
             KeyspaceCreateOptions::default()
-                .max_memtable_size(MEMTABLE_BYTES)
-                .data_block_compression_policy(CompressionPolicy::disabled())
-                .with_kv_separation(Some(apart))
-                .manual_journal_persist(true)
+                .max_memtable_size(u64::MAX)
+                .with_kv_separation(Some(KvSeparationOptions::default()))
         };
-        let records = database.keyspace(KEYSPACE, options).map_err(failed)?;
-        Ok(Self { database, records, folder: folder.to_owned() })
+        let keyspace = database.keyspace(KEYSPACE, options)?;
+        Ok(Self { database, keyspace })
     }
 
-    /// All topics by name. Blocks.
-    pub fn topics(&self) -> Result<Vec<(String, TopicNote)>, EventLogError> {
-        let mut topics = Vec::new();
-        for found in self.records.prefix(0u32.to_be_bytes()) {
-            let (key, value) = found.into_inner().map_err(|error| self.failed(&error))?;
-            let name = String::from_utf8(key[4..].to_vec()).map_err(|_| self.damaged("the name of a topic"))?;
-            let note = serde_json::from_slice(&value).map_err(|_| self.damaged(&format!("topic {name}")))?;
-            topics.push((name, note));
+    /// What topics there are, and where their partitions start and end.
+    pub(super) fn load(&self) -> fjall::Result<Topics> {
+        let mut topics = Topics::new();
+        for found in self.keyspace.prefix(key::topics()) {
+            let (key, value) = found.into_inner()?;
+            let (Some(name), Some((id, life, count))) = (key::topic_name(&key), decode_topic(&value)) else {
+                return Err(damaged("a topic"));
+            };
+            let mut topic = Topic::new(id, life, count);
+            for index in 0..count {
+                topic.partitions[index] = self.load_partition(topic.place(index))?;
+            }
+            topics.insert(name, topic);
         }
         Ok(topics)
     }
 
-    /// How much of a partition is there. Two look-ups; blocks.
-    pub fn extent(&self, place: Place) -> Result<Extent, EventLogError> {
-        let Some((low, head)) = self.first(place)? else { return Ok(Extent::default()) };
-        let (last, value) = self.last(place)?.ok_or_else(|| self.damaged("a partition"))?;
-        let end = self.head(&value)?;
-        let mut chunk = chunk::Chunk::open(value, last).map_err(|Damaged| self.damaged("a chunk"))?;
-        let mut bytes = end.bytes_before;
-        while let Some(record) = chunk.take(place.partition).map_err(|Damaged| self.damaged("a chunk"))? {
-            bytes += record.payload.len() as i64;
+    fn load_partition(&self, place: Place) -> fjall::Result<Partition> {
+        let mut found = Partition::default();
+        if let Some(value) = self.keyspace.get(key::start(place))? {
+            let (low, removed) = decode_start(&value).ok_or_else(|| damaged("the start of a partition"))?;
+            found = Partition { low, next: low, removed, total: removed, released: 0 };
         }
-        Ok(Extent { low: low.0, next: chunk.next_offset().0, bytes, expired_bytes: head.bytes_before })
+        let range = key::chunks_from(place, 0)..key::chunks_end(place);
+        if let Some(last) = self.keyspace.range(range).next_back() {
+            let last = ChunkKey::decode(&last.key()?).ok_or_else(|| damaged("the key of a chunk"))?;
+            found.note_appended(&last);
+        }
+        Ok(found)
     }
 
-    /// The first chunk of a partition: where it begins, and its head.
-    pub fn first(&self, place: Place) -> Result<Option<(Offset, Head)>, EventLogError> {
-        let found = self.records.range(place.key(Offset(0))..=place.key(Offset(i64::MAX))).next();
-        self.chunk(found)?.map(|(first, value)| Ok((first, self.head(&value)?))).transpose()
+    /// An id that no topic has, nor any record that is left of one.
+    pub(super) fn free_id(&self, topics: &Topics) -> fjall::Result<u32> {
+        let last = match self.keyspace.last_key_value() {
+            Some(last) => ChunkKey::decode(&last.key()?).map_or(0, |key| key.place.topic),
+            None => 0,
+        };
+        Ok(topics.values().map(|topic| topic.id).max().unwrap_or(0).max(last) + 1)
     }
 
-    fn last(&self, place: Place) -> Result<Option<(Offset, Bytes)>, EventLogError> {
-        self.chunk(self.records.range(place.key(Offset(0))..=place.key(Offset(i64::MAX))).next_back())
+    /// The chunks that end at `offset` or behind it, in order.
+    pub(super) fn chunks(&self, place: Place, offset: i64) -> impl Iterator<Item = fjall::Result<(ChunkKey, Bytes)>> {
+        self.keyspace.range(key::chunks_from(place, offset)..key::chunks_end(place)).map(|found| {
+            let (key, value) = found.into_inner()?;
+            let key = ChunkKey::decode(&key).ok_or_else(|| damaged("the key of a chunk"))?;
+            Ok((key, Bytes::from_owner(value)))
+        })
     }
 
-    /// The chunk that holds the record at `offset`, or ends before it where none does.
-    pub fn chunk_of(&self, place: Place, offset: Offset) -> Result<Option<(Offset, Bytes)>, EventLogError> {
-        self.chunk(self.records.range(place.key(Offset(0))..=place.key(offset)).next_back())
+    /// The first keys of a partition's chunks from `offset` on; reads no records.
+    pub(super) fn keys(&self, place: Place, offset: i64, count: usize) -> fjall::Result<Vec<ChunkKey>> {
+        let found = self.keyspace.range(key::chunks_from(place, offset)..key::chunks_end(place)).take(count);
+        found.map(|found| ChunkKey::decode(&found.key()?).ok_or_else(|| damaged("the key of a chunk"))).collect()
     }
 
-    /// The chunks of a partition from the one that begins at `first`, in order.
-    pub fn chunks_from(
-        &self,
-        place: Place,
-        first: Offset,
-    ) -> impl Iterator<Item = Result<(Offset, Bytes), EventLogError>> + use<'_> {
-        let found = self.records.range(place.key(first)..=place.key(Offset(i64::MAX)));
-        found.filter_map(|found| self.chunk(Some(found)).transpose())
-    }
-
-    fn chunk(&self, found: Option<fjall::Guard>) -> Result<Option<(Offset, Bytes)>, EventLogError> {
-        let Some(found) = found else { return Ok(None) };
-        let (key, value) = found.into_inner().map_err(|error| self.failed(&error))?;
-        let first = first_of(&key).map_err(|Damaged| self.damaged("a key"))?;
-        Ok(Some((first, value.into())))
-    }
-
-    pub fn head(&self, value: &[u8]) -> Result<Head, EventLogError> {
-        chunk::head(value).map_err(|Damaged| self.damaged("a chunk"))
-    }
-
-    /// Begins a commit.
-    pub fn begin(&self, is_synced: bool) -> Commit {
-        let mode = if is_synced { PersistMode::SyncData } else { PersistMode::Buffer };
-        Commit { batch: self.database.batch().durability(Some(mode)), records: self.records.clone() }
-    }
-
-    /// Makes a commit durable and visible. Blocks.
-    ///
-    /// # Errors
-    /// [`EventLogError::Full`], or [`EventLogError::Unreachable`]: the commit may be there nevertheless; open the store
-    /// again before the next one.
-    pub fn commit(&self, commit: Commit) -> Result<(), EventLogError> {
-        commit.batch.commit().map_err(|error| self.failed(&error))
-    }
-
-    /// Bytes that a file system of the store can still take.
-    pub fn free_bytes(&self) -> Result<u64, EventLogError> {
-        let found = rustix::fs::statvfs(&self.folder)
-            .map_err(|error| EventLogError::Unreachable(format!("folder {}: {error}", self.folder.display())))?;
-        Ok(found.f_bavail.saturating_mul(found.f_frsize))
-    }
-
-    /// Bytes on disk, journals included.
-    pub fn size_bytes(&self) -> u64 {
-        self.database.disk_space().unwrap_or_else(|_| self.records.disk_space())
-    }
-
-    fn failed(&self, error: &fjall::Error) -> EventLogError {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(at) = cause {
-            let io = at.downcast_ref::<std::io::Error>();
-            if io.is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
-                return EventLogError::Full(format!("no room in {}", self.folder.display()));
+    /// Commits entries; where `sync` is asked for, they outlive a power cut.
+    pub(super) fn commit(&self, entries: &Entries, sync: bool) -> fjall::Result<()> {
+        let mode = if sync { PersistMode::SyncData } else { PersistMode::Buffer };
+        let mut batch = self.database.batch().durability(Some(mode));
+        for (key, value) in entries {
+            match value {
+                Some(value) => batch.insert(&self.keyspace, key.as_slice(), value.as_slice()),
+                None => batch.remove(&self.keyspace, key.as_slice()),
             }
-            cause = at.source();
         }
-        EventLogError::Unreachable(format!("the log in {}: {error}", self.folder.display()))
+        batch.commit()
     }
 
-    pub fn damaged(&self, what: &str) -> EventLogError {
-        EventLogError::Unusable(format!("the log in {} is damaged: {what} cannot be read", self.folder.display()))
+    /// Starts to move what was written last from memory and journal to its own file.
+    pub(super) fn flush(&self) -> fjall::Result<()> {
+        self.keyspace.rotate_memtable().map(drop)
+    }
+
+    /// Whether so much waits to be flushed or merged that fjall would hold a commit back.
+    pub(super) fn is_behind(&self) -> bool {
+        self.keyspace.sealed_memtable_count() >= 3 || self.keyspace.l0_table_count() >= 20
+    }
+
+    /// Whether an error of the disk has ended this database: nothing is written any more until it is opened again.
+    pub(super) fn is_dead(&self) -> bool {
+        self.database.persist(PersistMode::Buffer).is_err()
+    }
+
+    /// The bytes that it takes on disk now.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.database.disk_space().unwrap_or(0)
     }
 }
 
-impl Commit {
-    /// Adds a chunk whose first record stands at `first`.
-    pub fn put_chunk(&mut self, place: Place, first: Offset, value: Bytes) {
-        self.batch.insert(&self.records, place.key(first), value);
-    }
+pub(super) fn encode_topic(topic: &Topic) -> Vec<u8> {
+    let count = u32::try_from(topic.partitions.len()).expect("a topic has fewer than i32::MAX partitions");
+    [&[1][..], &topic.id.to_be_bytes(), &topic.life.to_be_bytes(), &count.to_be_bytes()].concat()
+}
 
-    /// Forgets the chunk that begins at `first`.
-    pub fn forget_chunk(&mut self, place: Place, first: Offset) {
-        self.batch.remove(&self.records, place.key(first));
-    }
+fn decode_topic(value: &[u8]) -> Option<(u32, u128, usize)> {
+    let value: &[u8; 25] = value.try_into().ok()?;
+    let (version, rest) = value.split_first_chunk::<1>()?;
+    let (id, rest) = rest.split_first_chunk()?;
+    let (life, rest) = rest.split_first_chunk()?;
+    let count = u32::from_be_bytes(rest.try_into().ok()?);
+    (*version == [1]).then(|| (u32::from_be_bytes(*id), u128::from_be_bytes(*life), count as usize))
+}
 
-    /// Writes what is known of a topic.
-    pub fn put_topic(&mut self, name: &str, note: &TopicNote) {
-        let note = serde_json::to_vec(note).expect("three numbers always serialise");
-        self.batch.insert(&self.records, note_key(name), note);
-    }
+/// The entry that says that a partition starts behind a chunk.
+pub(super) fn start_entry(removed: &ChunkKey) -> (Vec<u8>, Option<Vec<u8>>) {
+    let value = [(removed.last + 1).to_be_bytes(), removed.total.to_be_bytes()].concat();
+    (key::start(removed.place), Some(value))
+}
+
+fn decode_start(value: &[u8]) -> Option<(i64, u64)> {
+    let (low, rest) = value.split_first_chunk()?;
+    Some((i64::from_be_bytes(*low), u64::from_be_bytes(rest.try_into().ok()?)))
+}
+
+/// All places of a topic, also of partitions that it got later.
+pub(super) fn places(topic: &Topic) -> impl Iterator<Item = Place> {
+    let id = topic.id;
+    (0..topic.partitions.len()).map(move |index| Place { topic: id, partition: partition(index) })
+}
+
+fn damaged(what: &str) -> fjall::Error {
+    fjall::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("{what} is damaged")))
 }

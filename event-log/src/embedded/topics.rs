@@ -1,5 +1,6 @@
-//! What the embedded log knows of its topics without asking the store: how far each partition reaches, and where the
-//! next record goes. Pure data, changed by the writer alone.
+//! What is known of topics and partitions without asking the store. Pure.
+//!
+//! Guarantee: `next` of a partition covers what is durable and nothing else; it moves before a writer is answered.
 
 use std::collections::BTreeMap;
 
@@ -7,53 +8,46 @@ use bytes::Bytes;
 use positions::{Offset, PartitionId};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::chunk::Extent;
-use super::store::{Place, TopicNote};
+use super::key::{ChunkKey, Place};
 use crate::group::partition;
 use crate::{EventLogError, LogBounds};
-
-/// One topic.
-#[derive(Clone, Debug)]
-pub(super) struct Topic {
-    /// What is stored about it.
-    pub note: TopicNote,
-    /// Its partitions, by number.
-    pub partitions: Vec<Extent>,
-    turn: usize,
-}
 
 /// All topics by name.
 pub(super) type Topics = BTreeMap<String, Topic>;
 
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) id: u32,
+    /// Drawn when the topic was made: another topic under the same name has another.
+    pub(super) life: u128,
+    pub(super) partitions: Vec<Partition>,
+    turn: usize,
+}
+
+/// One partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Partition {
+    pub(super) low: i64,
+    pub(super) next: i64,
+    /// Bytes ever appended below `low`.
+    pub(super) removed: u64,
+    /// Bytes ever appended.
+    pub(super) total: u64,
+    /// What lies below is kept elsewhere.
+    pub(super) released: i64,
+}
+
 impl Topic {
-    pub fn new(note: TopicNote, partitions: Vec<Extent>) -> Self {
-        Self { note, partitions, turn: 0 }
+    pub(super) fn new(id: u32, life: u128, partitions: usize) -> Self {
+        Self { id, life, partitions: vec![Partition::default(); partitions], turn: 0 }
     }
 
-    /// An empty topic.
-    pub fn empty(note: TopicNote) -> Self {
-        let partitions = vec![Extent::default(); note.partitions as usize];
-        Self::new(note, partitions)
+    pub(super) fn place(&self, index: usize) -> Place {
+        Place { topic: self.id, partition: partition(index) }
     }
 
-    /// The place of a partition in the store.
-    pub fn place(&self, partition: PartitionId) -> Place {
-        Place { topic: self.note.id, partition }
-    }
-
-    /// The partitions with their extents.
-    pub fn extents(&self) -> impl Iterator<Item = (PartitionId, Extent)> {
-        self.partitions.iter().enumerate().map(|(index, extent)| (partition(index), *extent))
-    }
-
-    /// The extent of a partition.
-    pub fn extent(&self, topic: &str, id: PartitionId) -> Result<Extent, EventLogError> {
-        let found = usize::try_from(id.0).ok().and_then(|index| self.partitions.get(index));
-        found.copied().ok_or_else(|| EventLogError::Unusable(format!("topic {topic} has no partition {id}")))
-    }
-
-    /// The partition of a record: records of one key share it, those without take turns.
-    pub fn choose(&mut self, key: Option<&Bytes>) -> usize {
+    /// Where a record with this key belongs: those with equal keys meet, those without take turns.
+    pub(super) fn choose(&mut self, key: Option<&Bytes>) -> usize {
         match key {
             Some(key) => (xxh3_64(key) % self.partitions.len() as u64) as usize,
             None => {
@@ -62,16 +56,52 @@ impl Topic {
             }
         }
     }
+
+    pub(super) fn partition(&self, name: &str, id: PartitionId) -> Result<&Partition, EventLogError> {
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|index| self.partitions.get(index))
+            .ok_or_else(|| EventLogError::Unusable(format!("topic {name} has no partition {id}")))
+    }
+
+    pub(super) fn partition_mut(&mut self, id: PartitionId) -> Option<&mut Partition> {
+        self.partitions.get_mut(usize::try_from(id.0).ok()?)
+    }
+
+    /// Takes over what only memory knows of the same topic before it was read again.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        if before.life == self.life {
+            self.turn = before.turn;
+            for (now, before) in std::iter::zip(&mut self.partitions, &before.partitions) {
+                now.released = before.released;
+            }
+        }
+    }
 }
 
-impl Extent {
-    /// What can be read.
-    pub fn bounds(&self) -> LogBounds {
+impl Partition {
+    pub(super) fn bounds(&self) -> LogBounds {
         LogBounds { low: Offset(self.low), high: Offset(self.next) }
     }
 
-    /// Whether reading can go on at `at`.
-    pub fn check_readable(&self, topic: &str, id: PartitionId, at: Offset) -> Result<(), EventLogError> {
+    /// Bytes that are kept.
+    pub(super) fn kept(&self) -> u64 {
+        self.total.saturating_sub(self.removed)
+    }
+
+    /// Notes a chunk that is durable.
+    pub(super) fn note_appended(&mut self, chunk: &ChunkKey) {
+        self.next = chunk.last + 1;
+        self.total = chunk.total;
+    }
+
+    /// Notes that everything up to and with a chunk was removed.
+    pub(super) fn note_removed(&mut self, chunk: &ChunkKey) {
+        self.low = chunk.last + 1;
+        self.removed = chunk.total;
+    }
+
+    pub(super) fn check_readable(&self, topic: &str, id: PartitionId, at: Offset) -> Result<(), EventLogError> {
         let topic = topic.to_owned();
         if at.0 < self.low {
             return Err(EventLogError::Expired { topic, partition: id, asked: at, low: Offset(self.low) });
@@ -84,11 +114,10 @@ impl Extent {
 }
 
 /// The topic of a name.
-pub(super) fn find<'a>(topics: &'a Topics, name: &str) -> Result<&'a Topic, EventLogError> {
-    topics.get(name).ok_or_else(|| missing(name))
+pub(super) fn find<'a>(topics: &'a Topics, topic: &str) -> Result<&'a Topic, EventLogError> {
+    topics.get(topic).ok_or_else(|| missing(topic))
 }
 
-/// A topic that nobody made.
-pub(super) fn missing(name: &str) -> EventLogError {
-    EventLogError::Unusable(format!("topic {name} does not exist"))
+pub(super) fn missing(topic: &str) -> EventLogError {
+    EventLogError::Unusable(format!("topic {topic} does not exist"))
 }

@@ -29,7 +29,6 @@ use super::producer::KafkaProducer;
 use super::record::read_message;
 use super::run;
 use super::settings::KafkaSettings;
-use crate::group::Membership;
 use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
 
 type Client = StreamConsumer<GroupContext>;
@@ -63,8 +62,6 @@ enum Sharing {
     Told,
     /// The broker's group.
     Broker,
-    /// A group inside this process.
-    Local { membership: Membership, count: usize, assigned: Option<BTreeSet<PartitionId>> },
 }
 
 /// A place that the log does not have.
@@ -84,12 +81,7 @@ enum Event {
 }
 
 impl KafkaConsumer {
-    pub(super) fn open(
-        connection: &Connection,
-        topic: &str,
-        group: Option<&str>,
-        count: usize,
-    ) -> Result<Self, EventLogError> {
+    pub(super) fn open(connection: &Connection, topic: &str, group: Option<&str>) -> Result<Self, EventLogError> {
         // Without a group the name only lets librdkafka assign; nothing is joined or committed under it.
         let name = group.map_or_else(|| format!("{}-reader", connection.settings.client_id), str::to_owned);
         let client: Client = connection
@@ -97,14 +89,11 @@ impl KafkaConsumer {
             .consumer_config(&name)
             .create_with_context(GroupContext::default())
             .map_err(|error| call_error("create a consumer", &error))?;
-        let sharing = match (group, &connection.settings.local_groups) {
-            (None, _) => Sharing::Told,
-            (Some(_), None) => {
+        let sharing = match group {
+            None => Sharing::Told,
+            Some(_) => {
                 client.subscribe(&[topic]).map_err(|error| call_error("subscribe", &error))?;
                 Sharing::Broker
-            }
-            (Some(group), Some(local)) => {
-                Sharing::Local { membership: local.join(topic, group), count, assigned: None }
             }
         };
         Ok(Self {
@@ -150,15 +139,9 @@ impl KafkaConsumer {
 
     /// The partitions that are this consumer's from now on, where that has changed.
     fn news_of_assignment(&mut self) -> Option<BTreeSet<PartitionId>> {
-        let news = match &mut self.sharing {
+        let news = match self.sharing {
             Sharing::Told => None,
             Sharing::Broker => self.client.as_ref()?.context().take_assigned(),
-            Sharing::Local { membership, count, assigned } => {
-                let now = membership.assignment(*count);
-                let changed = assigned.as_ref() != Some(&now);
-                *assigned = Some(now.clone());
-                changed.then_some(now)
-            }
         }?;
         self.forget();
         Some(news)
@@ -177,8 +160,7 @@ impl KafkaConsumer {
         let context = client.context();
         let mut messages = client.stream();
         let rebalanced = async {
-            match &mut self.sharing {
-                Sharing::Local { membership, .. } => membership.changed().await,
+            match self.sharing {
                 Sharing::Broker => context.rebalanced.notified().await,
                 Sharing::Told => std::future::pending().await,
             }
@@ -242,8 +224,6 @@ impl KafkaConsumer {
     }
 
     /// librdkafka does not say which partition's offset was out of range: the one outside its bounds.
-    ///
-    /// The embedded broker, whose bounds are imprecise, never calls an offset out of range, so it is not asked here.
     async fn find_lost(&mut self) -> Result<(), EventLogError> {
         for (partition, asked) in self.positions.clone() {
             let bounds = self.producer.bounds(&self.topic, partition).await?;

@@ -6,8 +6,8 @@
 //! said before.
 //! Why a question, and not the event alone: the event comes once per end that is reached. It does not come again while a
 //! topic is quiet, when the connection may be dead as well, and never while every fetch brings records.
-//! Why the broker's end of the log is a goal only: the embedded broker's is imprecise. So its value proves nothing by
-//! itself: it must be read up to from a place below it, or the event must say that a fetch found nothing more; the
+//! Why the broker's end of the log is a goal only: by itself it proves nothing of what was delivered.
+//! It must be read up to from a place below it, or the event must say that a fetch found nothing more; the
 //! answer then only proves that the connection lives. It travels on the connection of the fetches, in order, so that
 //! what was fetched before it has been delivered by the poll after it.
 
@@ -99,7 +99,7 @@ impl Ends {
         let (Some(from), Ok(Some(ends))) = (question.from, answer) else { return };
         for (partition, end) in ends {
             let Some(start) = from.get(&partition) else { continue };
-            // 0 is also what the embedded broker tells of a partition whose last record it does not find.
+            // 0 is also what brokers tell that do not find the last record of a partition.
             let end = (end > Offset(0) && *start <= end).then_some(end);
             // An older goal that was not reached yet stands: a reader that lags is right as of then.
             if self.goals.get(&partition).is_none_or(|known| known.end.is_none()) {

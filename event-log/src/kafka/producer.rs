@@ -16,7 +16,6 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tracing::warn;
 
 use super::context::LogContext;
-use super::disk_space;
 use super::error::{append_error, call_error};
 use super::record::to_millis;
 use super::settings::KafkaSettings;
@@ -54,7 +53,6 @@ impl KafkaProducer {
         let producer = self.current();
         let mut answers = self.append_with(&producer, topic, records.iter()).await;
         self.replace_if_dead(&producer);
-        self.explain_failures(&records, &mut answers).await;
         let refused = |at: &usize| matches!(answers[*at], Err(EventLogError::Refused(_)));
         let refused: Vec<usize> = (0..records.len()).filter(refused).collect();
         if !refused.is_empty()
@@ -78,26 +76,11 @@ impl KafkaProducer {
         join_all(sent.into_iter().map(|(bytes, sent)| self.answer(topic, bytes, sent))).await
     }
 
-    /// Says so where a broker on this machine fails because its disk is full.
-    async fn explain_failures(&self, records: &[NewRecord], answers: &mut [Answer]) {
-        let is_failed = |answer: &&mut Answer| matches!(answer, Err(EventLogError::Unreachable(_)));
-        let Some(folder) = self.settings.records_folder.clone() else { return };
-        let failed: Vec<&mut Answer> = answers.iter_mut().filter(is_failed).collect();
-        if failed.is_empty() {
-            return;
-        }
-        let bytes = records.iter().map(size).sum();
-        let looking = tokio::task::spawn_blocking(move || disk_space::find_shortage(&folder, bytes));
-        if let Ok(Some(reason)) = looking.await {
-            failed.into_iter().for_each(|answer| *answer = Err(EventLogError::Full(reason.clone())));
-        }
-    }
-
     fn alone(&self) -> Option<&FutureProducer<LogContext>> {
         if self.alone.get().is_none() {
             // Without retries, so that no loss of an acknowledgement ever ends its session for good.
-            let settings = KafkaSettings { idempotent: false, ..KafkaSettings::clone(&self.settings) };
-            let made = create(settings.producer_config().set("batch.num.messages", "1"), &self.context);
+            let made =
+                create(&self.settings.repeating_nothing().set("batch.num.messages", "1").to_owned(), &self.context);
             let made =
                 made.inspect_err(|error| warn!(%error, "refused records cannot be sent again one by one")).ok()?;
             // Another append may have been faster; then its producer serves both.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -10,7 +9,6 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use super::error::call_error;
 use crate::EventLogError;
-use crate::group::LocalGroups;
 
 /// How the producer compresses batches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,10 +40,6 @@ pub struct KafkaSettings {
     pub linger: Duration,
     /// Compression of produced batches. Default LZ4.
     pub compression: Compression,
-    /// Whether the client library repeats a batch whose acknowledgement was lost, known to the broker as a repetition.
-    /// Off, it repeats nothing and the record fails: for the embedded broker, whose storage dies of the new epoch by
-    /// which a producer goes on after a loss. Default on.
-    pub idempotent: bool,
     /// Unacknowledged records at most; more are refused as overload. Default 200,000.
     pub queue_records: u32,
     /// Unacknowledged bytes at most. Default 128 MiB.
@@ -61,12 +55,6 @@ pub struct KafkaSettings {
     pub session_timeout: Duration,
     /// Replicas of topics that are created; `None` leaves it to the broker. Default `None`.
     pub replication: Option<i32>,
-    /// Groups inside this process instead of the broker's: for the embedded broker, which has one process.
-    /// Default `None`.
-    pub local_groups: Option<LocalGroups>,
-    /// The folder of the broker's records where it is on this machine: looked at when an append fails without a reason.
-    /// Default `None`.
-    pub records_folder: Option<PathBuf>,
     /// Any other librdkafka property by its name: TLS, SASL, tuning. Those that the law rests on are refused.
     pub properties: BTreeMap<String, String>,
 }
@@ -81,7 +69,6 @@ impl Default for KafkaSettings {
             delivery_timeout: Duration::from_secs(10),
             linger: Duration::from_millis(5),
             compression: Compression::default(),
-            idempotent: true,
             queue_records: 200_000,
             queue_bytes: 128 << 20,
             max_record_bytes: 1_000_000,
@@ -89,8 +76,6 @@ impl Default for KafkaSettings {
             fetch_wait: Duration::from_millis(500),
             session_timeout: Duration::from_secs(10),
             replication: None,
-            local_groups: None,
-            records_folder: None,
             properties: BTreeMap::new(),
         }
     }
@@ -170,14 +155,7 @@ impl KafkaSettings {
             Compression::Lz4 => "lz4",
             Compression::Zstd => "zstd",
         };
-        if self.idempotent {
-            config.set("enable.idempotence", "true");
-        } else {
-            config
-                .set("enable.idempotence", "false")
-                .set("message.send.max.retries", "0")
-                .set("max.in.flight.requests.per.connection", "1");
-        }
+        config.set("enable.idempotence", "true");
         config
             .set("acks", "all")
             // As the Java clients, so that the copies of an event meet in one partition whoever sends them.
@@ -190,6 +168,16 @@ impl KafkaSettings {
             .set("queue.buffering.max.messages", self.queue_records.to_string())
             .set("queue.buffering.max.kbytes", kibibytes(self.queue_bytes))
             .set("message.max.bytes", self.max_record_bytes.saturating_add(RECORD_OVERHEAD).to_string());
+        config
+    }
+
+    /// Configuration of a producer that sends nothing twice, and so needs no session with the brokers.
+    pub(super) fn repeating_nothing(&self) -> ClientConfig {
+        let mut config = self.producer_config();
+        config
+            .set("enable.idempotence", "false")
+            .set("message.send.max.retries", "0")
+            .set("max.in.flight.requests.per.connection", "1");
         config
     }
 

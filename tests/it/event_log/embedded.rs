@@ -1,49 +1,48 @@
-//! The suite on the embedded broker through the Kafka client, and what is special there: restarts, ports, dead ends.
+//! The suite on the embedded log, and what is special there: restarts, retention, group commit, one process at a time.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ::event_log::embedded::{EmbeddedBroker, EmbeddedSettings};
-use ::event_log::kafka::{KafkaLog, KafkaSettings};
+use ::event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use ::event_log::{EventLog, EventLogError};
 use async_trait::async_trait;
-use positions::{Offset, PartitionId};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use positions::{Clock, IdSource, Offset, PartitionId};
 use tempfile::TempDir;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::suite::{self, Fixture};
-use super::{PATIENCE, append, numbered, read, reader_of};
+use super::{EPOCH, PATIENCE, append, numbered, read, reader_of, record};
+use crate::support::seams::{ManualClock, SeededIds};
 
-/// A broker in a folder of its own, and a client.
+/// A log in a folder of its own.
 struct Embedded {
-    log: KafkaLog,
-    broker: EmbeddedBroker,
-    stop: CancellationToken,
-    _folder: TempDir,
+    log: EmbeddedLog,
+    clock: Arc<ManualClock>,
+    folder: TempDir,
 }
 
 impl Embedded {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let stop = CancellationToken::new();
-        let broker = start(folder.path(), None, &stop).await;
-        let log = KafkaLog::connect(broker.kafka_settings()).await.unwrap();
-        Self { log, broker, stop, _folder: folder }
+        Self::start_with(|settings| settings).await
     }
 
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        ClientConfig::new().set("bootstrap.servers", self.broker.bootstrap_servers()).create().unwrap()
+    async fn start_with(change: impl FnOnce(EmbeddedSettings) -> EmbeddedSettings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::at(EPOCH));
+        let settings = change(EmbeddedSettings::new(folder.path()));
+        let log = EmbeddedLog::open(settings, clock.clone() as Arc<dyn Clock>, ids()).await.unwrap();
+        Self { log, clock, folder }
     }
 }
 
-async fn start(folder: &Path, port: Option<u16>, stop: &CancellationToken) -> EmbeddedBroker {
-    let settings = EmbeddedSettings { data_dir: folder.to_owned(), port };
-    EmbeddedBroker::start(settings, stop.clone()).await.unwrap()
+pub(super) fn ids() -> Arc<dyn IdSource> {
+    Arc::new(SeededIds::new(7))
+}
+
+pub(super) async fn open(folder: &Path) -> Result<EmbeddedLog, EventLogError> {
+    EmbeddedLog::open(EmbeddedSettings::new(folder), super::clock(), ids()).await
 }
 
 #[async_trait]
@@ -52,239 +51,198 @@ impl Fixture for Embedded {
         &self.log
     }
 
-    async fn recreate_topic(&self, topic: &str, partitions: i32) {
-        // librdkafka 2.12 crashes on what this broker answers to a fetch from a deleted topic.
-        self.log.closed().await;
-        let admin = self.admin();
-        let options = AdminOptions::new();
-        admin.delete_topics(&[topic], &options).await.unwrap().remove(0).unwrap();
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        admin.create_topics([&new], &options).await.unwrap().remove(0).unwrap();
+    async fn recreate_topic(&self, topic: &str, _partitions: i32) {
+        self.log.recreate_topic(topic).await.unwrap();
     }
 
-    // A group member that closes after its broker has gone never ends, and the runtime waits for it.
     async fn close(&self) {
-        self.log.closed().await;
+        self.log.close().await;
     }
 }
 
 conformance!(Some(Embedded::start().await));
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restart_keeps_records_and_offsets_on_another_port() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut ports = Vec::new();
-    for round in 0..3 {
-        let stop = CancellationToken::new();
-        let broker = start(folder.path(), None, &stop).await;
-        ports.push(broker.bootstrap_servers());
-        let log = KafkaLog::connect(broker.kafka_settings()).await.unwrap();
-        log.ensure_topic("t", 1).await.unwrap();
-        let answers = append(&log, "t", numbered(100)).await;
-        assert_eq!(answers[0], (PartitionId(0), Offset(round * 100)));
-        let count = 100 * (round as usize + 1);
-        assert_eq!(read(reader_of(&log, "t").await.as_mut(), count).await.len(), count);
-        assert!(broker.size_bytes() > 0);
-        stop.cancel();
-        tokio::time::timeout(PATIENCE, broker.stopped()).await.expect("the broker stopped");
-    }
-}
+const ONE: PartitionId = PartitionId(0);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_outlives_a_restart_on_the_same_port() {
-    let folder = tempfile::tempdir().unwrap();
-    let stop = CancellationToken::new();
-    let broker = start(folder.path(), None, &stop).await;
-    let log = KafkaLog::connect(broker.kafka_settings()).await.unwrap();
-    log.ensure_topic("t", 1).await.unwrap();
-    append(&log, "t", numbered(10)).await;
-    let mut consumer = reader_of(&log, "t").await;
-    read(consumer.as_mut(), 10).await;
-    let port = broker.bootstrap_servers().rsplit(':').next().unwrap().parse().unwrap();
-    stop.cancel();
-    broker.stopped().await;
-
-    let stop = CancellationToken::new();
-    let _broker = start(folder.path(), Some(port), &stop).await;
-    let deadline = Instant::now() + PATIENCE;
-    while log.append("t", numbered(1)).await[0].is_err() {
-        assert!(Instant::now() < deadline, "the producer did not come back");
-    }
-    let mut count = 0;
-    while count == 0 {
-        assert!(Instant::now() < deadline, "the consumer did not come back");
-        match consumer.poll(super::limit()).await {
-            Ok(event_log::Poll::Records(records)) => count += records.len(),
-            Ok(event_log::Poll::Assigned(_)) => panic!("assigned without a group"),
-            Err(EventLogError::Unreachable(_)) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_there_is_unreachable_soon() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let settings = KafkaSettings {
-        bootstrap_servers: format!("127.0.0.1:{port}"),
-        connect_timeout: Duration::from_millis(500),
-        ..KafkaSettings::default()
-    };
-    let connect = tokio::time::timeout(PATIENCE, KafkaLog::connect(settings)).await.expect("connect returned");
-    let error = connect.map(drop).unwrap_err();
-    let expected = format!("event log is unreachable: no broker at 127.0.0.1:{port} answered within 500 ms");
-    assert!(error.to_string().starts_with(&expected), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_went_away_is_unreachable_soon() {
-    let mut embedded = Embedded::start().await;
-    let settings = KafkaSettings {
-        delivery_timeout: Duration::from_secs(2),
-        request_timeout: Duration::from_secs(2),
-        ..embedded.broker.kafka_settings()
-    };
-    embedded.log = KafkaLog::connect(settings).await.unwrap();
-    embedded.log.ensure_topic("t", 1).await.unwrap();
-    append(&embedded.log, "t", numbered(10)).await;
-    embedded.stop.cancel();
-    embedded.broker.stopped().await;
-    let ask = async {
-        let bounds = embedded.log.bounds("t", PartitionId(0)).await.map(drop).unwrap_err();
-        let append = embedded.log.append("t", numbered(3)).await.into_iter().map(|answer| answer.unwrap_err());
-        std::iter::once(bounds).chain(append).collect::<Vec<_>>()
-    };
-    let errors = tokio::time::timeout(PATIENCE, ask).await.expect("every call returned");
-    assert!(errors.iter().all(|error| matches!(error, EventLogError::Unreachable(_))), "{errors:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_is_overload() {
-    let embedded = Embedded::start().await;
-    let settings = KafkaSettings { queue_records: 100, ..embedded.broker.kafka_settings() };
-    let log = KafkaLog::connect(settings).await.unwrap();
-    log.ensure_topic("t", 1).await.unwrap();
-    let answers = log.append("t", numbered(5_000)).await;
-    let stored = answers.iter().filter(|answer| answer.is_ok()).count();
-    let refused = answers.iter().filter(|answer| matches!(answer, Err(EventLogError::Overloaded(_)))).count();
-    assert!(stored >= 100 && refused > 0 && stored + refused == 5_000, "{stored} stored, {refused} refused");
-    assert_eq!(read(reader_of(&log, "t").await.as_mut(), stored).await.len(), stored);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_compacted_topic_is_refused() {
-    let embedded = Embedded::start().await;
-    let new = NewTopic::new("c", 1, TopicReplication::Fixed(1)).set("cleanup.policy", "compact");
-    embedded.admin().create_topics([&new], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
-    let error = embedded.log.ensure_topic("c", 1).await.unwrap_err();
-    assert!(error.to_string().contains("compacted topic loses events"), "{error}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_producer_outlives_its_topic() {
-    let embedded = Embedded::start().await;
-    embedded.log.ensure_topic("t", 1).await.unwrap();
-    append(&embedded.log, "t", numbered(10)).await;
-    embedded.recreate_topic("t", 1).await;
-    let deadline = Instant::now() + PATIENCE;
-    while embedded.log.append("t", numbered(1)).await[0].is_err() {
-        assert!(Instant::now() < deadline, "the producer did not come back");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broken_storage_is_started_again() {
-    let embedded = Embedded::start().await;
-    embedded.log.ensure_topic("t", 1).await.unwrap();
-    append(&embedded.log, "t", numbered(10)).await;
-    // The broker's storage panics on this request, which would leave a listener that answers nothing.
-    let mut records = rdkafka::TopicPartitionList::new();
-    records.add_partition_offset("t", 0, rdkafka::Offset::Offset(5)).unwrap();
-    let options = AdminOptions::new().request_timeout(Some(Duration::from_secs(2)));
-    let _ = embedded.admin().delete_records(&records, &options).await;
-    let deadline = Instant::now() + PATIENCE;
-    while embedded.log.append("t", numbered(1)).await[0].is_err() {
-        assert!(Instant::now() < deadline, "the broker did not come back");
-    }
-    assert_eq!(read(reader_of(&embedded.log, "t").await.as_mut(), 11).await.len(), 11);
-}
-
-#[test]
-fn properties_that_carry_the_law_are_refused() {
-    for name in ["acks", "enable.idempotence", "auto.offset.reset", "isolation.level", "group.id"] {
-        let properties = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
-        let error = KafkaSettings { properties, ..KafkaSettings::default() }.validate().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("event log cannot be used: kafka property {name} is set by twofold itself")
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unknown_property_is_refused_by_name() {
-    let properties = BTreeMap::from([("no.such.property".to_owned(), "x".to_owned())]);
-    let error =
-        KafkaLog::connect(KafkaSettings { properties, ..KafkaSettings::default() }).await.map(drop).unwrap_err();
-    assert!(matches!(&error, EventLogError::Unusable(text) if text.contains("no.such.property")), "{error}");
-}
-
-#[test]
-fn passwords_stay_out_of_debug_output() {
-    let properties = BTreeMap::from([("sasl.password".to_owned(), "secret".to_owned())]);
-    let shown = format!("{:?}", KafkaSettings { properties, ..KafkaSettings::default() });
-    assert!(shown.contains("sasl.password") && !shown.contains("secret"), "{shown}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_port_that_is_taken_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
-    let folder = tempfile::tempdir().unwrap();
-    let settings = EmbeddedSettings { data_dir: folder.path().to_owned(), port: Some(port) };
-    let error = EmbeddedBroker::start(settings, CancellationToken::new()).await.map(drop).unwrap_err();
-    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_folder_may_have_any_name() {
+async fn a_restart_keeps_topics_records_and_offsets() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("Jörg's 100% data?#1");
-    for round in 1..3 {
-        let stop = CancellationToken::new();
-        let broker = start(&folder, None, &stop).await;
-        let log = KafkaLog::connect(broker.kafka_settings()).await.unwrap();
+    for round in 0..3 {
+        let log = open(&folder).await.unwrap();
         log.ensure_topic("t", 1).await.unwrap();
-        append(&log, "t", numbered(10)).await;
-        assert_eq!(read(reader_of(&log, "t").await.as_mut(), 10 * round).await.len(), 10 * round);
-        assert!(broker.size_bytes() > 0);
-        stop.cancel();
-        broker.stopped().await;
-        assert!(folder.join("log.db").exists());
+        let answers = append(&log, "t", numbered(100)).await;
+        assert_eq!(answers[0], (ONE, Offset(round * 100)));
+        let count = 100 * (round as usize + 1);
+        let records = read(reader_of(&log, "t").await.as_mut(), count).await;
+        assert!(records.iter().enumerate().all(|(at, record)| record.offset == Offset(at as i64)));
+        assert!(log.size_bytes() > 0);
+        log.close().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_end_is_told_after_the_broker_is_gone() {
+async fn a_log_that_was_dropped_gives_its_folder_free() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 1..4 {
+        let log = open(folder.path()).await.unwrap();
+        log.ensure_topic("t", 1).await.unwrap();
+        append(&log, "t", numbered(10)).await;
+        assert_eq!(log.bounds("t", ONE).await.unwrap().high, Offset(10 * round));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_is_held_by_one_log_at_a_time() {
+    let first = Embedded::start().await;
+    let error = open(first.folder.path()).await.map(drop).unwrap_err();
+    assert!(matches!(&error, EventLogError::Unusable(text) if text.contains("held by another process")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_an_older_version_is_refused_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = folder.path().join("log.db");
+    std::fs::write(&old, "SQLite format 3\0").unwrap();
+    let error = open(folder.path()).await.map(drop).unwrap_err().to_string();
+    for part in [old.to_str().unwrap(), "everything is archived", "move the folder", "--data-dir"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(std::fs::read(&old).unwrap(), b"SQLite format 3\0", "it was changed");
+    // The way out works.
+    std::fs::remove_file(&old).unwrap();
+    open(folder.path()).await.unwrap().close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_log_says_so_to_everybody() {
     let embedded = Embedded::start().await;
     embedded.log.ensure_topic("t", 1).await.unwrap();
     append(&embedded.log, "t", numbered(10)).await;
     let mut consumer = reader_of(&embedded.log, "t").await;
     read(consumer.as_mut(), 10).await;
-    let deadline = Instant::now() + PATIENCE;
-    while consumer.take_ends().is_empty() {
-        assert!(Instant::now() < deadline, "no end was told");
-        consumer.poll(super::limit()).await.unwrap();
-    }
-    embedded.stop.cancel();
-    embedded.broker.stopped().await;
+    embedded.log.close().await;
     let gone = Instant::now();
-    // Several questions long.
-    for _ in 0..30 {
-        // An error says the same.
-        let _ = consumer.poll(super::limit()).await;
-        let now = Instant::now();
-        assert!(consumer.take_ends().values().all(|age| now - *age <= gone), "an end was told by nobody");
+    for error in [
+        embedded.log.append("t", numbered(1)).await.remove(0).map(drop).unwrap_err(),
+        embedded.log.bounds("t", ONE).await.map(drop).unwrap_err(),
+        consumer.poll(super::limit()).await.map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, EventLogError::Unreachable(_)), "{error:?}");
     }
+    let now = Instant::now();
+    assert!(consumer.take_ends().values().all(|age| now - *age <= gone), "an end was told by nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_overload() {
+    let embedded = Embedded::start_with(|settings| EmbeddedSettings { queue_records: 100, ..settings }).await;
+    embedded.log.ensure_topic("t", 1).await.unwrap();
+    let answers = embedded.log.append("t", numbered(5_000)).await;
+    let stored = answers.iter().filter(|answer| answer.is_ok()).count();
+    let refused = answers.iter().filter(|answer| matches!(answer, Err(EventLogError::Overloaded(_)))).count();
+    assert!(stored >= 100 && refused > 0 && stored + refused == 5_000, "{stored} stored, {refused} refused");
+    assert_eq!(read(reader_of(&embedded.log, "t").await.as_mut(), stored).await.len(), stored);
+    // The queue is free again.
+    append(&embedded.log, "t", numbered(100)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_come_together_get_offsets_of_their_own() {
+    let embedded = Embedded::start().await;
+    embedded.log.ensure_topic("t", 3).await.unwrap();
+    let requests = (0..300).map(|number| {
+        let log = embedded.log.clone();
+        async move { append(&log, "t", vec![record(None, format!("event {number}"), number)]).await[0] }
+    });
+    let mut places = futures::future::join_all(requests).await;
+    places.sort();
+    let counted = places.len();
+    places.dedup();
+    assert_eq!((places.len(), counted), (300, 300));
+    let records = read(reader_of(&embedded.log, "t").await.as_mut(), 300).await;
+    let mut found: Vec<_> = records.iter().map(|record| (record.partition, record.offset)).collect();
+    found.sort();
+    assert_eq!(found, places);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_grows_and_keeps_its_records() {
+    let embedded = Embedded::start().await;
+    let log = &embedded.log;
+    log.ensure_topic("t", 1).await.unwrap();
+    append(log, "t", numbered(10)).await;
+    let mut member = log.consumer("t", Some("g")).await.unwrap();
+    super::read_until_assigned(member.as_mut(), |given| given.len() == 1).await;
+    log.grow_topic("t", 3).await.unwrap();
+    super::read_until_assigned(member.as_mut(), |given| given.len() == 3).await;
+    log.ensure_topic("t", 3).await.unwrap();
+    append(log, "t", numbered(20)).await;
+    assert_eq!(read(reader_of(log, "t").await.as_mut(), 30).await.len(), 30);
+}
+
+/// Waits until a partition starts at `low`; appends nothing, so that time alone makes it so.
+async fn wait_for_low(log: &EmbeddedLog, clock: &ManualClock, low: Offset) {
+    let deadline = Instant::now() + PATIENCE;
+    while log.bounds("t", ONE).await.unwrap().low != low {
+        assert!(Instant::now() < deadline, "{:?}", log.bounds("t", ONE).await.unwrap());
+        clock.advance(Duration::from_secs(2));
+        // Woken by whatever it does.
+        log.ensure_topic("t", 1).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn age_removes_what_was_released_and_nothing_else() {
+    let hour = Duration::from_secs(3_600);
+    let embedded = Embedded::start_with(|settings| EmbeddedSettings { retention: hour, ..settings }).await;
+    let (log, clock) = (&embedded.log, &embedded.clock);
+    log.ensure_topic("t", 1).await.unwrap();
+    for _ in 0..10 {
+        append(log, "t", numbered(10)).await;
+    }
+    clock.advance(2 * hour);
+    log.ensure_topic("t", 1).await.unwrap();
+    assert_eq!(log.bounds("t", ONE).await.unwrap().low, Offset(0), "nothing was released");
+    // In the middle of a chunk: that one stays.
+    log.release("t", &BTreeMap::from([(ONE, Offset(35))]));
+    wait_for_low(log, clock, Offset(30)).await;
+    let mut consumer = reader_of(log, "t").await;
+    let error = consumer.poll(super::limit()).await.unwrap_err();
+    assert_eq!(error.to_string(), "topic t partition 0: offset 0 has expired, the log starts at 30");
+    consumer.seek(&BTreeMap::from([(ONE, Offset(30))])).await.unwrap();
+    assert_eq!(read(consumer.as_mut(), 70).await[0].offset, Offset(30));
+    log.release("t", &BTreeMap::from([(ONE, Offset(100))]));
+    wait_for_low(log, clock, Offset(100)).await;
+    log.close().await;
+    // An empty partition knows where it goes on.
+    let log = open(embedded.folder.path()).await.unwrap();
+    let bounds = log.bounds("t", ONE).await.unwrap();
+    assert_eq!((bounds.low, bounds.high), (Offset(100), Offset(100)));
+    assert_eq!(append(&log, "t", numbered(1)).await, [(ONE, Offset(100))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn size_removes_the_oldest_that_was_released() {
+    let embedded = Embedded::start_with(|settings| EmbeddedSettings { max_bytes: 1_000_000, ..settings }).await;
+    let (log, clock) = (&embedded.log, &embedded.clock);
+    log.ensure_topic("t", 1).await.unwrap();
+    for number in 0..40 {
+        append(log, "t", vec![record(None, vec![b'x'; 100_000], number)]).await;
+    }
+    log.release("t", &BTreeMap::from([(ONE, Offset(20))]));
+    // More is too much, and not released.
+    wait_for_low(log, clock, Offset(20)).await;
+    log.release("t", &BTreeMap::from([(ONE, Offset(40))]));
+    // A chunk is its payload and a few bytes, so that nine of ten fit.
+    wait_for_low(log, clock, Offset(31)).await;
+    assert_eq!(read_from(log, 31).await, 9);
+}
+
+async fn read_from(log: &EmbeddedLog, offset: i64) -> usize {
+    let mut consumer = log.consumer("t", None).await.unwrap();
+    consumer.seek(&BTreeMap::from([(ONE, Offset(offset))])).await.unwrap();
+    let count = log.bounds("t", ONE).await.unwrap().high.0 - offset;
+    read(consumer.as_mut(), count as usize).await.len()
 }

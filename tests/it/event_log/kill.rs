@@ -4,30 +4,26 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 use ::event_log::EventLog;
-use ::event_log::embedded::{EmbeddedBroker, EmbeddedSettings};
-use ::event_log::kafka::KafkaLog;
+use ::event_log::embedded::EmbeddedLog;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::{PATIENCE, append, numbered, read, reader_of, record};
 
 /// Names the data directory to the process that is going to be killed.
-const CHILD: &str = "TWOFOLD_TEST_BROKER_DIR";
+const CHILD: &str = "TWOFOLD_TEST_LOG_DIR";
 const ROUNDS: usize = 3;
 
-async fn open(folder: &std::path::Path) -> (EmbeddedBroker, KafkaLog) {
-    let settings = EmbeddedSettings { data_dir: folder.to_owned(), port: None };
-    let broker = EmbeddedBroker::start(settings, CancellationToken::new()).await.unwrap();
-    let log = KafkaLog::connect(broker.kafka_settings()).await.unwrap();
+async fn open(folder: &std::path::Path) -> EmbeddedLog {
+    let log = super::embedded::open(folder).await.unwrap();
     log.ensure_topic("t", 1).await.unwrap();
-    (broker, log)
+    log
 }
 
 /// Not a test: what the child process runs. Produces until it is killed, printing what was acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn produce_until_killed() {
     let Some(folder) = std::env::var_os(CHILD) else { return };
-    let (_broker, log) = open(folder.as_ref()).await;
+    let log = open(folder.as_ref()).await;
     let deadline = Instant::now() + PATIENCE;
     let mut number = 0;
     while Instant::now() < deadline {
@@ -48,7 +44,7 @@ async fn acknowledged_records_outlive_a_killed_process() {
         let lines = run_and_kill(folder.path(), 300 + 450 * round);
         acknowledged.extend(lines);
     }
-    let (_broker, log) = open(folder.path()).await;
+    let log = open(folder.path()).await;
     let end = log.bounds("t", positions::PartitionId(0)).await.unwrap().high.0 as usize;
     let records = read(reader_of(&log, "t").await.as_mut(), end).await;
     for (offset, number) in acknowledged {

@@ -132,7 +132,7 @@ async fn a_log_that_does_not_answer_agrees_with_no_fingerprint() {
     check_fingerprint(&log, "t", ONE, &at_ten).await.unwrap();
 }
 
-/// A log that tells wrong ends of its partitions, as the embedded broker may.
+/// A log that tells wrong ends of its partitions, as a broker may.
 struct Imprecise {
     log: MemoryLog,
     high: Offset,

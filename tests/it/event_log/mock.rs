@@ -1,4 +1,4 @@
-//! The suite on librdkafka's mock of a Kafka cluster: what the embedded broker cannot show and needs no real one, above
+//! The suite on librdkafka's mock of a Kafka cluster: what needs no real one, above
 //! all offsets that have expired and answers that a broker gives seldom.
 
 use std::collections::BTreeMap;
@@ -175,38 +175,4 @@ async fn a_refused_batch_costs_only_the_record_that_is_to_blame() {
     assert_eq!(stored, ["one", "three"]);
     // Nothing of it lasts.
     append(&mock.log, "t", vec![record(None, "four", 0)]).await;
-}
-
-/// A file that may be written to and never takes a byte.
-#[cfg(target_os = "linux")]
-const FULL_DISK: &str = "/dev/full";
-
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_named_and_nothing_is_left_of_the_look_at_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let trial = folder.path().join("room.tmp");
-    let failing = |cluster: &MockCluster<'_, DefaultProducerContext>| {
-        let unknown = RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN;
-        cluster.request_errors(RDKafkaApiKey::Produce, &[unknown, unknown]);
-    };
-    // As the embedded broker: it repeats nothing.
-    let records_folder = Some(folder.path().to_owned());
-    let settings = KafkaSettings { records_folder, idempotent: false, ..KafkaSettings::default() };
-    let mock = Mock::start_with(settings, failing).await;
-    mock.make_topic("t", 1).await;
-    let error = append_one(&mock).await.unwrap_err();
-    assert!(matches!(error, EventLogError::Unreachable(_)), "there is room: {error}");
-    assert!(!trial.exists());
-
-    std::os::unix::fs::symlink(FULL_DISK, &trial).unwrap();
-    let error = append_one(&mock).await.unwrap_err().to_string();
-    assert!(error.contains("event log is full") && error.contains("No space left on device"), "{error}");
-    assert!(error.contains(folder.path().to_str().unwrap()), "{error}");
-    assert!(!trial.exists());
-    append_one(&mock).await.unwrap();
-}
-
-async fn append_one(mock: &Mock) -> Result<(PartitionId, Offset), EventLogError> {
-    mock.log.append("t", vec![record(None, "one", 0)]).await.remove(0)
 }

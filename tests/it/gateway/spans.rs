@@ -44,7 +44,7 @@ async fn a_span_is_read_alike_as_option_as_setting_and_as_parameter() {
         assert_eq!(horizon(span), None, "{span}");
         assert!(parse_duration(span).is_err(), "{span}");
         let error = world.rows("by_page", &[("timeout", span)]).await.unwrap_err();
-        assert_eq!(error.problem().status, 400, "{span}: {error}");
+        assert_eq!(error.problem().status().as_u16(), 400, "{span}: {error}");
     }
 }
 

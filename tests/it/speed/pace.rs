@@ -191,7 +191,8 @@ impl Paced {
 
     async fn send(&mut self, id: u32) {
         let at = self.system.clock.now().0;
-        let event = Event { id: Some(id), time: at, page: "page".to_owned(), added: 1 };
+        let event =
+            Event { id: Some(id), time: at, page: Some("page".to_owned()), amount: Some(1), ..Event::default() };
         self.system.send_one(Some(event), at).await;
     }
 

@@ -1,20 +1,19 @@
 //! A topic that somebody else writes to: a hundred thousand records that are no events, past the collector, among good ones.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow::array::{Array, AsArray};
-use futures::future::join_all;
-use positions::{Offset, PartitionId, PositionToken, SourceName};
+use event_log::{EventLog, NewRecord};
+use positions::{Clock, Offset, PartitionId, PositionToken, SourceName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rdkafka::ClientConfig;
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use records::decode::column;
 use records::master::MasterDataset;
 use serde_json::json;
 use tests::process::{DECODER_PANIC, FAIL_POINTS_MISSING};
 use twofold::data_dir::DataDir;
+use twofold::environment::SystemClock;
 use twofold::wiring::open_lake;
 use views::Pipeline;
 
@@ -68,15 +67,8 @@ fn panicking(number: usize) -> Vec<u8> {
     format!(r#"{{"id":"p{number}","time":"2026-01-05T10:00:00Z","page":"{DECODER_PANIC}","bytes":1}}"#).into_bytes()
 }
 
-async fn produce(brokers: &str, topic: &str, seed: u64) -> Written {
-    let producer: FutureProducer = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("linger.ms", "50")
-        // One after the other: each record is written once.
-        .set("max.in.flight", "1")
-        .set("retries", "0")
-        .create()
-        .unwrap();
+/// Into the log itself: the collector would let none of it in.
+async fn produce(log: &dyn EventLog, topic: &str, seed: u64) -> Written {
     let mut random = StdRng::seed_from_u64(seed);
     let mut written = Written::new();
     let mut left = (GOOD, BAD);
@@ -93,13 +85,15 @@ async fn produce(brokers: &str, topic: &str, seed: u64) -> Written {
             });
             *(if is_good { &mut left.0 } else { &mut left.1 }) -= 1;
         }
-        let sent = join_all(records.iter().enumerate().map(|(at, (payload, _))| {
-            let record = FutureRecord::<(), _>::to(topic).partition(at as i32 % 2).payload(payload);
-            producer.send(record, Duration::from_secs(60))
-        }));
-        for (delivery, record) in sent.await.into_iter().zip(records) {
-            let delivery = delivery.unwrap();
-            written.insert((delivery.partition, delivery.offset), record);
+        let sent = records.iter().map(|(payload, _)| NewRecord {
+            key: None,
+            payload: payload.clone().into(),
+            timestamp: SystemClock.now(),
+        });
+        let answers = log.append(topic, sent.collect()).await;
+        for (answer, record) in answers.into_iter().zip(records) {
+            let (partition, offset) = answer.unwrap();
+            written.insert((partition.0, offset.0), record);
         }
     }
     written
@@ -146,7 +140,7 @@ pub(super) async fn a_poisoned_topic_costs_no_good_event(kind: Kind) {
     let Some(world) = World::new(kind, PIPELINE).await else { return };
     let (system, client) = world.start().await;
     let topic = world.parts.services.as_ref().map_or("hits".to_owned(), |services| services.named("hits"));
-    let written = produce(system.brokers(), &topic, one_seed("poison")).await;
+    let written = produce(system.log().unwrap().as_ref(), &topic, one_seed("poison")).await;
     let token = token_after(&written);
     let expected: Vec<(String, i64, i64)> = (0..7)
         .map(|page| {

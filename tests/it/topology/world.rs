@@ -76,7 +76,7 @@ impl World {
             log: Some(Arc::new(SimLog { inner: MemoryLog::new(clock), gate: gate.clone(), hides_ids: false })),
             brokers: String::new(),
             store: Some(Arc::new(SimRealtime::new(store, gate, None))),
-            broker: None,
+            embedded: None,
         };
         Self { chance, shared }
     }

@@ -61,7 +61,7 @@ async fn check_port(config: &Config) -> Result<String> {
 
 async fn check_log(settings: &LogSettings) -> Result<String> {
     if settings.is_embedded {
-        return Ok("embedded broker".to_owned());
+        return Ok("embedded log".to_owned());
     }
     KafkaLog::connect(settings.kafka.clone()).await?;
     Ok(format!("{} answers", settings.kafka.bootstrap_servers))

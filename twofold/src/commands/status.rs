@@ -61,9 +61,10 @@ fn draw_system(system: &Value, status: &Value) -> String {
     text.push_str(&format!("{}{}\n", known("definitions ", definitions), known("at ", at)));
     let brokers = field(system, "brokers");
     if !brokers.is_empty() {
-        let bytes = system.get("embedded_broker_bytes").and_then(Value::as_u64);
-        let embedded = bytes.map(|bytes| format!("embedded broker of {}", round_size(bytes))).unwrap_or_default();
-        text.push_str(&format!("kafka address {brokers}{}\n", known("", embedded)));
+        text.push_str(&format!("kafka address {brokers}\n"));
+    }
+    if let Some(bytes) = system.get("embedded_log_bytes").and_then(Value::as_u64) {
+        text.push_str(&format!("embedded log of {}\n", round_size(bytes)));
     }
     text
 }

@@ -25,7 +25,7 @@ pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     }
     say(&format!("twofold is running at {} (ctrl-c stops it)\n", system.url()));
     if !system.brokers().is_empty() {
-        say(&format!("kafka clients reach its event log at {}\n", system.brokers()));
+        say(&format!("its event log is Kafka at {}\n", system.brokers()));
     }
     tokio::select! {
         ended = system.ended() => ended,

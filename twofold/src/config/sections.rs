@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::{Compression, KafkaSettings};
 use serving_layer::redis::RedisSettings;
 use url::Url;
@@ -44,20 +45,35 @@ fn read_system(section: Section<'_>) -> SystemSettings {
 
 fn read_log(reader: &Reader) -> LogSettings {
     let section = reader.section("log");
-    let port = u16::try_from(section.count("embedded_port", 0..=65_535)).unwrap_or(0);
     let brokers = section.optional_text("brokers");
+    let kafka = read_kafka(&section);
     LogSettings {
         is_embedded: brokers.is_none(),
-        embedded_port: (port != 0).then_some(port),
+        embedded: read_embedded(&section, &kafka),
         kafka: KafkaSettings {
             bootstrap_servers: brokers.unwrap_or_else(|| KafkaSettings::default().bootstrap_servers),
             properties: reader.below("log.properties"),
-            ..read_kafka(section)
+            ..kafka
         },
     }
 }
 
-fn read_kafka(section: Section<'_>) -> KafkaSettings {
+/// What bounds one client of Kafka bounds the log inside this process as well.
+fn read_embedded(section: &Section<'_>, kafka: &KafkaSettings) -> EmbeddedSettings {
+    EmbeddedSettings {
+        is_synced: section.is_on("embedded_sync"),
+        retention: section.duration("embedded_retention", MILLISECOND),
+        max_bytes: section.size("embedded_max_size"),
+        queue_records: kafka.queue_records.into(),
+        queue_bytes: kafka.queue_bytes,
+        batch_records: section.count("embedded_batch_records", 1..=MANY),
+        batch_bytes: section.size("embedded_batch_size"),
+        max_record_bytes: kafka.max_record_bytes,
+        ..EmbeddedSettings::new(PathBuf::new())
+    }
+}
+
+fn read_kafka(section: &Section<'_>) -> KafkaSettings {
     let replication = i32::try_from(section.count("replication", 0..=1_000)).unwrap_or(0);
     KafkaSettings {
         client_id: section.text("client_id"),

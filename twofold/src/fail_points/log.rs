@@ -1,6 +1,6 @@
 //! The event log with fail points about its writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -35,6 +35,10 @@ impl EventLog for FailingLog {
             reach("log.append.after");
         }
         appended
+    }
+
+    fn release(&self, topic: &str, committed: &BTreeMap<PartitionId, Offset>) {
+        self.inner.release(topic, committed);
     }
 
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {

@@ -65,7 +65,7 @@ pub fn desired_duties(pipeline: &Pipeline, roles: &Roles, unusable: &BTreeSet<So
     let mut duties = Duties::new();
     for source in &pipeline.sources {
         let views = pipeline.views.iter().filter(|view| view.source.name == source.name).cloned().collect();
-        let alone = Pipeline { sources: vec![source.clone()], views: Vec::new() };
+        let alone = Pipeline { sources: vec![source.clone()], ..Pipeline::default() };
         let whole = Pipeline { views, ..alone.clone() };
         let is_usable = !unusable.contains(&source.name);
         let of_source = [

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use batch_layer::recompute::{Mode, Round};
 use batch_layer::{BatchRequest, BatchStatus};
 use collector::{Collector, CollectorComponents, OpenSources};
-use event_log::EventLogError;
+use event_log::{EventLog, EventLogError};
 use positions::SourceName;
 use query_gateway::{Gateway, MetricsText};
 use tokio::net::TcpListener;
@@ -29,6 +29,7 @@ use super::tasks;
 use crate::definitions::{DefinitionSet, Definitions};
 use crate::health::Health;
 use crate::http::{Intake, health_router, whole_router};
+use crate::log_route::log_router;
 use crate::metrics_text::install_recorder;
 use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
@@ -147,6 +148,10 @@ impl Topology {
             Some(gateway) => query_gateway::router(gateway.subscribe(), beside),
             None => health_router(self.metrics.clone(), self.board.clone(), beside),
         };
+        let answers = match &self.shared.log {
+            Some(log) => answers.merge(log_router(log.clone(), Definitions::of(&self.definitions))),
+            None => answers,
+        };
         let collector = if self.roles.has(Role::Ingest) { Some(self.start_collector().await?) } else { None };
         let router = whole_router(collector, answers, self.health.clone());
         self.starter.start(Stage::Gateway, "http server", |stop| serve(listener, router, stop)).await?;
@@ -177,6 +182,7 @@ impl Topology {
         let is_known = |source: &&Arc<SourceDefinition>| self.with_topic.get(&source.name) == Some(*source);
         let unknown: Vec<_> = pipeline.sources.iter().filter(|source| !is_known(source)).collect();
         for source in unknown {
+            self.add_partitions(source).await?;
             match log.ensure_topic(&source.topic, source.partitions).await {
                 Ok(()) => {
                     self.health.clear_source(source.name.as_str(), "topic");
@@ -194,6 +200,17 @@ impl Topology {
         }
         self.with_topic.retain(|name, _| pipeline.sources.iter().any(|source| source.name == *name));
         Ok(unusable)
+    }
+
+    /// A topic of the embedded log that is there already gets the partitions that it lacks; with brokers that is theirs.
+    async fn add_partitions(&self, source: &SourceDefinition) -> Result<()> {
+        let Some(log) = &self.shared.embedded else { return Ok(()) };
+        if let Ok(partitions) = usize::try_from(source.partitions)
+            && log.partitions(&source.topic).await.is_ok()
+        {
+            log.grow_topic(&source.topic, partitions).await.context("cannot add partitions to the embedded log")?;
+        }
+        Ok(())
     }
 
     async fn stop(&mut self, duty: &Duty) {

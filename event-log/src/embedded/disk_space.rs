@@ -1,4 +1,4 @@
-//! Whether a broker on this machine failed because its disk is full: the Kafka protocol has no error for that.
+//! Whether a write failed because the disk is full: the storage engine does not always say so.
 //!
 //! In: the folder of its records, and how much was to be stored. Guarantee: leaves nothing behind; costs nothing until
 //! an append has failed.
@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The name of the file that is written and removed again.
 const TRIAL: &str = "room.tmp";
-/// Written in addition to what was to be stored: the broker needs some space for itself.
+/// Written in addition to what was to be stored: the storage engine needs some space for itself.
 const RESERVE_BYTES: usize = 1 << 20;
 static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
 

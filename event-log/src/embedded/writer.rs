@@ -1,0 +1,415 @@
+//! The one writer: requests that came together become one commit, and are answered when it is durable.
+//!
+//! In: requests, changes of topics. Out: answers, after the memory that readers look at was told.
+//! Guarantee: offsets of a partition have no gaps; what was answered with an offset is durable. After an error of the disk
+//! the folder is opened again before the next write, since only that tells what it holds.
+//! Not here: the thread and its waits (`run.rs`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use positions::{IdSource, Offset, PartitionId};
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::chunk::ChunkBuilder;
+use super::key::{self, ChunkKey, Place};
+use super::retention::{Keep, Oldest, choose};
+use super::store::{Entries, Store, encode_topic, places, start_entry};
+use super::topics::{Partition, Topic, Topics, missing};
+use super::{Admission, Shared, disk_space, run};
+use crate::{EventLogError, NewRecord};
+
+/// One answer to a record.
+pub(super) type Answer = Result<(PartitionId, Offset), EventLogError>;
+
+/// Records that were handed over together.
+pub(super) struct Request {
+    pub(super) topic: String,
+    pub(super) records: Vec<NewRecord>,
+    pub(super) reply: oneshot::Sender<Vec<Answer>>,
+    pub(super) admission: Admission,
+}
+
+/// What is to become of a topic.
+pub(super) enum Change {
+    /// It is there, with as many partitions at least.
+    Ensure { topic: String, partitions: usize },
+    /// It has as many partitions, where it has fewer.
+    Grow { topic: String, partitions: usize },
+    /// Its records are gone, and it is another topic.
+    Recreate { topic: String },
+}
+
+/// Memory holds what was written last until so many bytes go to a file of their own.
+const FLUSH_BYTES: u64 = 16 << 20;
+/// So many bytes may wait for the disk where no one asked to sync: a flush would write them all while appends wait.
+const UNSYNCED_BYTES: u64 = 4 << 20;
+/// A chunk is closed at this size: a reader that wants one record of it loads it whole.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks of a partition that are removed at once; appends wait for it.
+const REMOVED_CHUNKS: usize = 1_000;
+
+/// Why a commit failed; told to every record of it.
+struct Failure {
+    is_full: bool,
+    reason: String,
+}
+
+impl Failure {
+    fn error(&self) -> EventLogError {
+        let reason = self.reason.clone();
+        if self.is_full { EventLogError::Full(reason) } else { EventLogError::Unreachable(reason) }
+    }
+}
+
+/// The writer's own state.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    ids: Arc<dyn IdSource>,
+    is_broken: bool,
+    unflushed: u64,
+    unsynced: u64,
+}
+
+/// The chunks of one partition that a commit adds.
+struct Growth {
+    topic: String,
+    index: usize,
+    partition: Partition,
+    open: ChunkBuilder,
+    closed: Vec<(ChunkKey, Vec<u8>)>,
+}
+
+impl Growth {
+    fn push(&mut self, place: Place, record: &NewRecord, now: i64) -> Offset {
+        let offset = Offset(self.partition.next + i64::from(self.open.count()));
+        self.open.push(record);
+        if self.open.size() >= CHUNK_BYTES {
+            self.close(place, now);
+        }
+        offset
+    }
+
+    fn close(&mut self, place: Place, appended_at: i64) {
+        let count = self.open.count();
+        if count == 0 {
+            return;
+        }
+        let body = std::mem::replace(&mut self.open, ChunkBuilder::new()).into_body();
+        let last = self.partition.next + i64::from(count) - 1;
+        let total = self.partition.total + body.len() as u64;
+        let key = ChunkKey { place, last, appended_at, count, total };
+        self.partition.note_appended(&key);
+        self.closed.push((key, body));
+    }
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, ids: Arc<dyn IdSource>) -> Self {
+        Self { shared, ids, is_broken: false, unflushed: 0, unsynced: 0 }
+    }
+
+    /// Appends what came together, and answers.
+    pub(super) fn append(&mut self, requests: Vec<Request>) {
+        let mut growths: BTreeMap<Place, Growth> = BTreeMap::new();
+        let answers: Vec<Vec<Answer>> = {
+            let mut topics = self.shared.topics();
+            requests.iter().map(|request| self.place(&mut topics, request, &mut growths)).collect()
+        };
+        let now = self.now();
+        growths.iter_mut().for_each(|(place, growth)| growth.close(*place, now));
+        let chunks = growths.values_mut().flat_map(|growth| growth.closed.drain(..));
+        let entries: Entries = chunks.map(|(key, body)| (key.encode(), Some(body))).collect();
+        let outcome = if entries.is_empty() { Ok(()) } else { self.commit(&entries) };
+        if outcome.is_ok() {
+            let mut topics = self.shared.topics();
+            for (place, growth) in &growths {
+                if let Some(partition) =
+                    topics.get_mut(&growth.topic).and_then(|topic| topic.partition_mut(place.partition))
+                {
+                    (partition.next, partition.total) = (growth.partition.next, growth.partition.total);
+                }
+            }
+        }
+        self.shared.tell_readers();
+        for (request, answers) in std::iter::zip(requests, answers) {
+            let answers = match &outcome {
+                Ok(()) => answers,
+                Err(failure) => answers.into_iter().map(|answer| answer.and(Err(failure.error()))).collect(),
+            };
+            drop(request.admission);
+            // Who has gone away needs no answer.
+            let _ = request.reply.send(answers);
+        }
+    }
+
+    /// Gives every record of a request its place.
+    fn place(&self, topics: &mut Topics, request: &Request, growths: &mut BTreeMap<Place, Growth>) -> Vec<Answer> {
+        let Some(topic) = topics.get_mut(&request.topic) else {
+            return request.records.iter().map(|_| Err(missing(&request.topic))).collect();
+        };
+        let now = self.now();
+        let mut answers = Vec::with_capacity(request.records.len());
+        for record in &request.records {
+            let index = topic.choose(record.key.as_ref());
+            let place = topic.place(index);
+            let growth = growths.entry(place).or_insert_with(|| Growth {
+                topic: request.topic.clone(),
+                index,
+                partition: topic.partitions[index],
+                open: ChunkBuilder::new(),
+                closed: Vec::new(),
+            });
+            debug_assert_eq!(growth.index, index);
+            answers.push(Ok((place.partition, growth.push(place, record, now))));
+        }
+        answers
+    }
+
+    /// Makes a change of a topic durable.
+    pub(super) fn change(&mut self, change: Change) -> Result<(), EventLogError> {
+        let (name, topic) = match change {
+            Change::Ensure { topic, partitions } => {
+                let found = self.shared.topics().get(&topic).map(|found| found.partitions.len());
+                match found {
+                    Some(found) if found < partitions => {
+                        return Err(EventLogError::Unusable(format!(
+                            "topic {topic} has {found} partitions, {partitions} are asked for"
+                        )));
+                    }
+                    Some(_) => return Ok(()),
+                    None => {
+                        let made = self.new_topic(partitions)?;
+                        (topic, made)
+                    }
+                }
+            }
+            Change::Grow { topic, partitions } => {
+                let topics = self.shared.topics();
+                let found = topics.get(&topic).ok_or_else(|| missing(&topic))?;
+                if found.partitions.len() >= partitions {
+                    return Ok(());
+                }
+                let mut grown = Topic::new(found.id, found.life, partitions);
+                grown.partitions[..found.partitions.len()].copy_from_slice(&found.partitions);
+                grown.inherit(found);
+                drop(topics);
+                info!(topic, partitions, "topic has more partitions");
+                (topic, grown)
+            }
+            Change::Recreate { topic } => {
+                let found = self.shared.topics().get(&topic).map(|found| found.partitions.len());
+                let partitions = found.ok_or_else(|| missing(&topic))?;
+                let made = self.new_topic(partitions)?;
+                (topic, made)
+            }
+        };
+        self.put_topic(name, topic)
+    }
+
+    fn new_topic(&mut self, partitions: usize) -> Result<Topic, EventLogError> {
+        let store = self.shared.store();
+        let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
+        let id = store.free_id(&self.shared.topics()).map_err(|error| self.shared.failed("create a topic", &error))?;
+        Ok(Topic::new(id, self.ids.next_id(), partitions))
+    }
+
+    fn put_topic(&mut self, name: String, topic: Topic) -> Result<(), EventLogError> {
+        let entries = vec![(key::topic(&name), Some(encode_topic(&topic)))];
+        self.commit(&entries).map_err(|failure| failure.error())?;
+        let id = topic.id;
+        let before = self.shared.topics().insert(name, topic);
+        self.shared.tell_readers();
+        match before.filter(|before| before.id != id) {
+            Some(before) => self.remove_topic(&before),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes all records of a topic that nobody can name any more.
+    fn remove_topic(&mut self, topic: &Topic) -> Result<(), EventLogError> {
+        for place in places(topic) {
+            loop {
+                let keys = self.keys(place, 0)?;
+                let mut entries: Entries = keys.iter().map(|key| (key.encode(), None)).collect();
+                if entries.is_empty() {
+                    entries.push((key::start(place), None));
+                }
+                self.commit(&entries).map_err(|failure| failure.error())?;
+                if keys.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn keys(&self, place: Place, from: i64) -> Result<Vec<ChunkKey>, EventLogError> {
+        let store = self.shared.store();
+        let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
+        store.keys(place, from, REMOVED_CHUNKS).map_err(|error| self.shared.failed("look for old records", &error))
+    }
+
+    /// Removes some of what is too old or too much. `true` where more may be left to remove.
+    pub(super) fn retain(&mut self) -> bool {
+        match self.try_retain() {
+            Ok(is_more) => is_more,
+            Err(error) => {
+                warn!(%error, "old records were not removed");
+                false
+            }
+        }
+    }
+
+    fn try_retain(&mut self) -> Result<bool, EventLogError> {
+        let settings = &self.shared.settings;
+        let since = self.now() - i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
+        let keep = Keep { since, bytes: settings.max_bytes };
+        let (places, kept) = {
+            let topics = self.shared.topics();
+            let all = topics.iter().flat_map(|(name, topic)| {
+                let each = topic.partitions.iter().enumerate();
+                each.map(move |(index, partition)| (name.clone(), topic.place(index), *partition))
+            });
+            let all: Vec<(String, Place, Partition)> = all.collect();
+            let kept = all.iter().map(|(_, _, partition)| partition.kept()).sum();
+            (all, kept)
+        };
+        let mut oldest = Vec::with_capacity(places.len());
+        for (_, place, partition) in &places {
+            let chunks =
+                if partition.low < partition.released { self.keys(*place, partition.low)? } else { Vec::new() };
+            oldest.push(Oldest { chunks, removed: partition.removed, released: partition.released });
+        }
+        let counts = choose(&oldest, kept, keep);
+        let mut is_more = false;
+        for ((name, place, _), (oldest, count)) in std::iter::zip(places, std::iter::zip(oldest, counts)) {
+            is_more |= count == REMOVED_CHUNKS;
+            self.remove(&name, place, &oldest.chunks[..count])?;
+        }
+        Ok(is_more)
+    }
+
+    fn remove(&mut self, topic: &str, place: Place, chunks: &[ChunkKey]) -> Result<(), EventLogError> {
+        let Some(last) = chunks.last() else { return Ok(()) };
+        // Readers first: one that comes too late finds nothing, and is told so by the next look.
+        if let Some(partition) =
+            self.shared.topics().get_mut(topic).and_then(|topic| topic.partition_mut(place.partition))
+        {
+            partition.note_removed(last);
+        }
+        self.shared.tell_readers();
+        let mut entries: Entries = chunks.iter().map(|key| (key.encode(), None)).collect();
+        entries.push(start_entry(last));
+        self.commit(&entries).map_err(|failure| failure.error())?;
+        info!(topic, partition = %place.partition, low = last.last + 1, "old records were removed");
+        // What was removed takes room until files are merged, which a flush brings about.
+        self.unflushed += chunks.iter().map(|key| u64::from(key.count)).sum::<u64>();
+        Ok(())
+    }
+
+    fn commit(&mut self, entries: &Entries) -> Result<(), Failure> {
+        let bytes: usize = entries.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        // Once more where the database turns out to be dead before anything of this was written.
+        for _ in 0..2 {
+            if self.is_broken {
+                self.reopen(bytes)?;
+            }
+            match self.try_commit(entries, bytes as u64) {
+                Ok(()) => return Ok(()),
+                Err(fjall::Error::Poisoned) => self.is_broken = true,
+                Err(error) => {
+                    self.is_broken = true;
+                    return Err(self.explain("write", &error, bytes));
+                }
+            }
+        }
+        Err(self.explain("write", &fjall::Error::Poisoned, bytes))
+    }
+
+    fn try_commit(&mut self, entries: &Entries, bytes: u64) -> fjall::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let store = shared.store();
+        let store = store.as_ref().ok_or(fjall::Error::Poisoned)?;
+        run::wait_until_ready(store)?;
+        self.unsynced += bytes;
+        let is_synced = shared.settings.is_synced || self.unsynced >= UNSYNCED_BYTES;
+        store.commit(entries, is_synced)?;
+        if is_synced {
+            self.unsynced = 0;
+        }
+        self.unflushed += bytes;
+        if self.unflushed >= FLUSH_BYTES {
+            self.unflushed = 0;
+            // The records are durable: a flush that does not begin is found out by the next commit.
+            if let Err(error) = store.flush() {
+                warn!(%error, "the embedded log could not start a flush");
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the folder again, which is the only way on after an error of the disk.
+    fn reopen(&mut self, bytes: usize) -> Result<(), Failure> {
+        if let Some(reason) = disk_space::find_shortage(&self.shared.settings.folder, bytes) {
+            return Err(Failure { is_full: true, reason });
+        }
+        let opened = {
+            let mut store = self.shared.store_to_replace();
+            // Dropped first: it holds the lock of the folder.
+            *store = None;
+            let opened = run::open(&self.shared.settings.folder).and_then(|opened| Ok((opened.load()?, opened)));
+            opened.map(|(topics, opened)| {
+                *store = Some(opened);
+                topics
+            })
+        };
+        let mut topics = opened.map_err(|error| self.explain("open again", &error, bytes))?;
+        {
+            let mut known = self.shared.topics();
+            for (name, topic) in &mut topics {
+                if let Some(before) = known.get(name) {
+                    topic.inherit(before);
+                }
+            }
+            *known = topics;
+        }
+        (self.is_broken, self.unflushed, self.unsynced) = (false, 0, 0);
+        self.shared.tell_readers();
+        info!("the embedded log was opened again");
+        Ok(())
+    }
+
+    /// Tries to open a folder again whose records nobody can read now.
+    pub(super) fn recover(&mut self) {
+        if self.shared.store().is_none()
+            && let Err(failure) = self.reopen(0)
+        {
+            warn!(reason = failure.reason, "the embedded log cannot be opened again yet");
+        }
+    }
+
+    fn explain(&self, doing: &str, error: &fjall::Error, bytes: usize) -> Failure {
+        match disk_space::find_shortage(&self.shared.settings.folder, bytes) {
+            Some(reason) => {
+                warn!(reason, "the embedded log is full");
+                Failure { is_full: true, reason }
+            }
+            None => {
+                error!(%error, "the embedded log failed to {doing}");
+                Failure { is_full: false, reason: format!("the embedded log failed to {doing}: {error}") }
+            }
+        }
+    }
+
+    fn now(&self) -> i64 {
+        self.shared.clock.now().0.div_euclid(1_000)
+    }
+}
+
+/// The flushed store of a writer that ends.
+pub(super) fn close(shared: &Shared) {
+    let store: Option<Store> = shared.store_to_replace().take();
+    drop(store);
+}

@@ -1,0 +1,86 @@
+//! A disk that is full: named, nothing that was acknowledged is lost, and it goes on when there is room.
+
+use std::path::Path;
+use std::process::Command;
+
+use ::event_log::embedded::{EmbeddedLog, EmbeddedSettings};
+use ::event_log::{EventLog, EventLogError};
+use positions::{Offset, PartitionId};
+use tokio::time::Instant;
+
+use super::embedded::ids;
+use super::{PATIENCE, clock, read, reader_of, record};
+
+/// Bytes of the file system that fills up.
+const SIZE: &str = "size=96m";
+/// A file that takes room away until it is removed.
+const BALLAST: &str = "ballast";
+
+/// A small file system in memory; unmounted at the end.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(folder.path()).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(folder));
+        }
+        println!("skipped: a full disk needs the right to mount a small file system");
+        None
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).output();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_named_loses_nothing_and_goes_on_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let ballast = disk.path().join(BALLAST);
+    std::fs::write(&ballast, vec![0; 48 << 20]).unwrap();
+    let settings = EmbeddedSettings::new(disk.path().join("log"));
+    let log = EmbeddedLog::open(settings.clone(), clock(), ids()).await.unwrap();
+    log.ensure_topic("t", 1).await.unwrap();
+    let mut acknowledged = Vec::new();
+    let error = fill(&log, &mut acknowledged).await;
+    assert!(matches!(&error, EventLogError::Full(_)), "{error}");
+    let text = error.to_string();
+    assert!(text.contains(disk.path().to_str().unwrap()) && text.contains("No space left on device"), "{text}");
+    assert!(acknowledged.len() > 1_000, "{} were acknowledged before it was full", acknowledged.len());
+
+    std::fs::remove_file(&ballast).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while log.append("t", vec![record(None, "more", 0)]).await[0].is_err() {
+        assert!(Instant::now() < deadline, "it did not go on");
+    }
+    let high = log.bounds("t", PartitionId(0)).await.unwrap().high;
+    let records = read(reader_of(&log, "t").await.as_mut(), high.0 as usize).await;
+    assert!(records.iter().enumerate().all(|(at, record)| record.offset == Offset(at as i64)));
+    assert!(acknowledged.iter().all(|(_, offset)| *offset < high), "acknowledged records are gone");
+    log.close().await;
+    // And also after a restart.
+    let log = EmbeddedLog::open(settings, clock(), ids()).await.unwrap();
+    assert_eq!(log.bounds("t", PartitionId(0)).await.unwrap().high, high);
+}
+
+/// Appends until a record is refused.
+async fn fill(log: &EmbeddedLog, acknowledged: &mut Vec<(PartitionId, Offset)>) -> EventLogError {
+    loop {
+        let records = (0..100).map(|number| record(None, vec![b'x'; 2_000], number)).collect();
+        let answers = tokio::time::timeout(PATIENCE, log.append("t", records)).await.expect("an append was answered");
+        for answer in answers {
+            match answer {
+                Ok(place) => acknowledged.push(place),
+                Err(error) => return error,
+            }
+        }
+    }
+}

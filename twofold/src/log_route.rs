@@ -1,0 +1,137 @@
+//! `GET /v1/sources/{source}/log`: the records of a source as the log holds them, whatever log it is.
+//!
+//! In: `partition`, `from` (an offset), `next` (as an answer gave it), `limit`, `wait`. Out: records, and where to go on.
+//! Guarantee: bounded in records, bytes and time; reads under no group, so that no layer notices.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use edge::{Problem, ProblemKind};
+use event_log::{EventLog, EventLogError, Poll, PollLimit, Record};
+use positions::{Offset, PartitionId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::definitions::Definitions;
+
+/// The route.
+pub const ROUTE: &str = "/v1/sources/{source}/log";
+/// The route in words, for answers that name it.
+pub const ROUTE_IN_WORDS: &str = "GET /v1/sources/{source}/log";
+const MAX_RECORDS: usize = 1_000;
+const MAX_BYTES: usize = 4 << 20;
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+struct LogRoute {
+    log: Arc<dyn EventLog>,
+    definitions: Definitions,
+}
+
+#[derive(Debug, Deserialize)]
+struct Asked {
+    partition: Option<i32>,
+    from: Option<i64>,
+    next: Option<String>,
+    limit: Option<usize>,
+    wait_ms: Option<u64>,
+}
+
+/// The route for the sources of the moment.
+pub fn log_router(log: Arc<dyn EventLog>, definitions: Definitions) -> Router {
+    let router = Router::new().route(ROUTE, get(read));
+    edge::refuse_other_methods(router, &[ROUTE_IN_WORDS]).with_state(LogRoute { log, definitions })
+}
+
+async fn read(
+    State(route): State<LogRoute>,
+    source: Result<Path<String>, PathRejection>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let source = edge::path_text(source)?;
+    let Query(asked) = asked.map_err(|rejection| Problem::new(ProblemKind::BadRequest, rejection.body_text()))?;
+    let pipeline = route.definitions.current().pipeline;
+    let found = pipeline
+        .source(&source)
+        .ok_or_else(|| Problem::unknown("source", &source, pipeline.sources.iter().map(|known| known.name.as_str())))?;
+    read_log(route.log.as_ref(), &found.topic, &asked).await.map(Json).map_err(|error| {
+        let kind = match error {
+            EventLogError::Expired { .. } | EventLogError::AnotherTopic { .. } => ProblemKind::NotInLog,
+            EventLogError::Unusable(_) => ProblemKind::BadRequest,
+            _ => ProblemKind::LogUnavailable,
+        };
+        Problem::new(kind, error.to_string())
+    })
+}
+
+async fn read_log(log: &dyn EventLog, topic: &str, asked: &Asked) -> Result<Value, EventLogError> {
+    let limit = asked.limit.unwrap_or(10).clamp(1, MAX_RECORDS);
+    let mut next = match &asked.next {
+        Some(text) => parse_next(text)?,
+        None => starts(log, topic, asked, limit).await?,
+    };
+    let wait = Duration::from_millis(asked.wait_ms.unwrap_or(0)).min(MAX_WAIT);
+    let mut consumer = log.consumer(topic, None).await?;
+    consumer.seek(&next).await?;
+    let polled = consumer.poll(PollLimit { records: limit, bytes: MAX_BYTES, wait: wait.max(MIN_WAIT) }).await?;
+    let records = match polled {
+        Poll::Records(records) => records,
+        Poll::Assigned(_) => Vec::new(),
+    };
+    for record in &records {
+        next.insert(record.partition, record.offset.next());
+    }
+    let next: Vec<String> = next.iter().map(|(partition, offset)| format!("{partition}:{offset}")).collect();
+    let records: Vec<Value> = records.iter().map(describe).collect();
+    Ok(json!({ "records": records, "next": next.join(",") }))
+}
+
+/// Kafka's client needs a moment to fetch anything at all.
+const MIN_WAIT: Duration = Duration::from_millis(500);
+
+/// Where reading begins: at the offset asked for, as far as the log has it, or a few records before the end.
+async fn starts(
+    log: &dyn EventLog,
+    topic: &str,
+    asked: &Asked,
+    limit: usize,
+) -> Result<BTreeMap<PartitionId, Offset>, EventLogError> {
+    let mut starts = BTreeMap::new();
+    for partition in log.partitions(topic).await? {
+        if asked.partition.is_some_and(|only| only != partition.0) {
+            continue;
+        }
+        let bounds = log.bounds(topic, partition).await?;
+        let from = asked.from.unwrap_or_else(|| bounds.high.0.saturating_sub_unsigned(limit as u64));
+        starts.insert(partition, Offset(from.clamp(bounds.low.0, bounds.high.0.max(bounds.low.0))));
+    }
+    if starts.is_empty() {
+        let partition = asked.partition.unwrap_or_default();
+        return Err(EventLogError::Unusable(format!("topic {topic} has no partition {partition}")));
+    }
+    Ok(starts)
+}
+
+fn parse_next(text: &str) -> Result<BTreeMap<PartitionId, Offset>, EventLogError> {
+    let parse = |pair: &str| {
+        let (partition, offset) = pair.split_once(':')?;
+        Some((PartitionId(partition.parse().ok()?), Offset(offset.parse().ok()?)))
+    };
+    let parsed: Option<BTreeMap<_, _>> = text.split(',').map(parse).collect();
+    parsed.ok_or_else(|| EventLogError::Unusable(format!("`next` must be as an answer gave it, got `{text}`")))
+}
+
+fn describe(record: &Record) -> Value {
+    json!({
+        "partition": record.partition.0,
+        "offset": record.offset.0,
+        "time": chrono::DateTime::from_timestamp_micros(record.timestamp.0)
+            .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+        "payload": String::from_utf8_lossy(&record.payload),
+    })
+}
