@@ -241,8 +241,8 @@ async fn a_running_system_is_found_by_its_data_directory() {
         token = printed.trim().rsplit(' ').next().unwrap().to_owned();
     }
     let load = ["load", &text(&lines), "--data-dir", &data, "--source"];
-    check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["no source is named nowhere", "pipeline: hits"]);
-    check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["no source is named a/../b?c"]);
+    check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "known: hits"]);
+    check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["unknown source `a/../b?c`"]);
 
     // Without a pipeline the one that runs is meant.
     let unnamed = ["batch", "run", "--view", "nowhere", "--data-dir", &data];
@@ -296,7 +296,7 @@ async fn traffic_for_another_pipeline_is_refused_with_its_name() {
     let place = Place::new();
     let running = Running::start(&place.setup()).await;
     let output = twofold(&["generate", "--address", &running.address]);
-    check(&output, 1, &["examples/demo/pipeline.sql", "no source is named visits", "hits"]);
+    check(&output, 1, &["examples/demo/pipeline.sql", "unknown source `visits`", "known: hits"]);
     let output = twofold(&["generate", "--address", "http://127.0.0.1:1"]);
     check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
 }
