@@ -24,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{error, info, warn};
 
 use crate::health::Health;
@@ -49,6 +49,8 @@ struct Watched {
     name: String,
     /// Tells it to stop: that of its stage, or a child of it.
     token: CancellationToken,
+    /// Tells whoever waits for its end; dropped once everything that follows from the end was noted.
+    _end: Option<DropGuard>,
 }
 
 /// Starts that wait for the supervisor.
@@ -81,7 +83,7 @@ impl Supervisor {
         name: impl Into<String>,
         role: impl Future<Output = Result<(), RoleError>> + Send + 'static,
     ) {
-        let watched = Watched { stage, name: name.into(), token: self.token(stage) };
+        let watched = Watched { stage, name: name.into(), token: self.token(stage), _end: None };
         let id = self.tasks.spawn(role).id();
         self.watched.insert(id, watched);
     }
@@ -122,9 +124,10 @@ impl Supervisor {
             Ok((id, result)) => (id, result),
             Err(error) => (error.id(), Err(RoleError::Failed(anyhow!(error)))),
         };
-        let Some(Watched { stage, name, token }) = self.watched.remove(&id) else { return Ok(()) };
+        let Some(watched) = self.watched.remove(&id) else { return Ok(()) };
+        let Watched { stage, name, token, .. } = &watched;
         if token.is_cancelled() {
-            tell_stopped(&name, result);
+            tell_stopped(name, result);
             return Ok(());
         }
         match result {
@@ -214,13 +217,9 @@ impl TaskStarter {
         F: Future<Output = Result<(), RoleError>> + Send + 'static,
     {
         let (name, token, ended) = (name.into(), self.tokens[&stage].child_token(), CancellationToken::new());
-        // Dropped with the task, however it ends.
-        let (role, end) = (role(token.clone()), ended.clone().drop_guard());
-        let role = Box::pin(async move {
-            let _end = end;
-            role.await
-        });
-        let watched = Watched { stage, name: name.clone(), token: token.clone() };
+        let role = Box::pin(role(token.clone()));
+        let end = Some(ended.clone().drop_guard());
+        let watched = Watched { stage, name: name.clone(), token: token.clone(), _end: end };
         let (started, handle) = oneshot::channel();
         let is_stopping = || format!("cannot start the {name}: this process is stopping");
         self.starts.send(Start { watched, role, started }).await.map_err(|_| anyhow!(is_stopping()))?;
@@ -239,7 +238,7 @@ pub struct StartedTask {
 }
 
 impl StartedTask {
-    /// Whether it has ended, told to or by itself.
+    /// Whether it has ended, told to or by itself, and the supervisor has noted it.
     pub fn has_ended(&self) -> bool {
         self.ended.is_cancelled()
     }

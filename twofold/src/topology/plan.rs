@@ -103,12 +103,12 @@ pub struct Start {
 
 /// Compares what runs with what should run.
 pub fn difference(running: &Duties, desired: &Duties) -> Difference {
-    let stops = running.iter().filter(|(duty, subject)| match desired.get(duty) {
+    let stops = running.iter().filter(|(duty, subject)| match desired.get(*duty) {
         None => true,
         Some(wanted) => wanted != *subject && !duty.changes_in_place(),
     });
     let stops: Vec<Duty> = stops.map(|(duty, _)| duty.clone()).collect();
-    let starts = desired.iter().filter(|(duty, subject)| running.get(duty) != Some(*subject));
+    let starts = desired.iter().filter(|(duty, subject)| running.get(*duty) != Some(*subject));
     let start = |(duty, subject): (&Duty, &Subject)| Start { duty: duty.clone(), subject: subject.clone() };
     let mut starts: Vec<Start> = starts.map(start).collect();
     starts.sort_by_key(|start| start.duty.stage == Stage::Intake);
