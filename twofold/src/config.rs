@@ -16,6 +16,7 @@ pub mod quantity;
 mod reader;
 mod sections;
 
+use event_log::embedded::EmbeddedSettings;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -27,7 +27,7 @@ use crate::config::{Config, LakeLocation, LakeSettings, RealtimeSettings, S3Sett
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::roles::{Role, Roles};
-use crate::run::{RoleError, Stage, Supervisor};
+use crate::run::{Stage, Supervisor};
 
 /// What the roles of one process share.
 #[derive(Clone)]
