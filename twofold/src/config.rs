@@ -16,7 +16,6 @@ pub mod quantity;
 mod reader;
 mod sections;
 
-use event_log::embedded::EmbeddedSettings;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +27,7 @@ pub use sections::Secret;
 use batch_layer::BatchSettings;
 use batch_layer::archive::ArchiveSettings;
 use collector::CollectorSettings;
+use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::KafkaSettings;
 use layers::Layers;
 use query_gateway::GatewaySettings;

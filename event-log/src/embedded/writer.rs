@@ -416,7 +416,9 @@ impl Writer {
     }
 
     fn explain(&self, doing: &str, error: &fjall::Error, bytes: usize) -> Failure {
-        match room::why_no_room(&self.shared.settings.folder, bytes) {
+        // A dead database tells no reason: mostly a flush that did not fit.
+        let needed = if matches!(error, fjall::Error::Poisoned) { bytes + FLUSH_BYTES as usize } else { bytes };
+        match room::why_no_room(&self.shared.settings.folder, needed) {
             Some(reason) => {
                 warn!(reason, "the embedded log is full");
                 Failure { is_full: true, reason }
