@@ -178,11 +178,11 @@ impl EmbeddedLog {
     ) -> Result<Self, EventLogError> {
         refuse_old_folder(&settings)?;
         let folder = settings.folder.clone();
-        let opened = tokio::task::spawn_blocking(move || {
+        let opened = tokio::task::spawn_blocking(move || -> fjall::Result<(Topics, Store)> {
             let store = run::open(&folder)?;
             Ok((store.load()?, store))
         });
-        let opened: fjall::Result<(Topics, Store)> =
+        let opened =
             opened.await.map_err(|error| EventLogError::Unusable(format!("the embedded log: {error}")))?;
         let folder = settings.folder.display();
         let (topics, store) = opened.map_err(|error| match error {

@@ -240,6 +240,11 @@ async fn a_running_system_is_found_by_its_data_directory() {
         let printed = String::from_utf8(output.stdout).unwrap();
         token = printed.trim().rsplit(' ').next().unwrap().to_owned();
     }
+    let tail = ["log", "tail", "--no-follow", "--data-dir", &data];
+    let first = ["hits", "--from", "0", "--limit", "1000"];
+    check(&twofold(&[&tail[..], &first].concat()), 0, &["0:0  ", r#""page":"/about""#]);
+    check(&twofold(&[&tail[..], &["nowhere"]].concat()), 1, &["there is no source nowhere", "hits"]);
+    check(&twofold(&[&tail[..], &["hits", "--partition", "99"]].concat()), 1, &["has no partition 99"]);
     let load = ["load", &text(&lines), "--data-dir", &data, "--source"];
     check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "known: hits"]);
     check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["unknown source `a/../b?c`"]);

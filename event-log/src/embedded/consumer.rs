@@ -237,6 +237,7 @@ impl LogConsumer for Consumer {
 
     async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
         let deadline = Instant::now() + limit.wait;
+        let mut has_found_nothing = false;
         loop {
             self.changes.mark_unchanged();
             self.shared.check_open()?;
@@ -244,8 +245,14 @@ impl LogConsumer for Consumer {
                 Look::News(assigned) => return Ok(Poll::Assigned(assigned)),
                 Look::Read(spans) => {
                     let records = self.read(spans, limit).await?;
-                    if !records.is_empty() || Instant::now() >= deadline {
+                    if !records.is_empty() {
                         return Ok(Poll::Records(records));
+                    }
+                    // Removed in between, once; what is still said to be there and is not was lost.
+                    if std::mem::replace(&mut has_found_nothing, true) {
+                        let folder = self.shared.settings.folder.display();
+                        let text = format!("folder {folder} of the embedded log lacks records of topic {}", self.topic);
+                        return Err(EventLogError::Unusable(text));
                     }
                 }
                 Look::Nothing => {

@@ -36,10 +36,12 @@ pub(super) fn start(
     commands: Receiver<Command>,
 ) -> Result<(), EventLogError> {
     let writer = move || {
-        let _closed = shared.closed.clone().drop_guard();
+        // Also when the writer panics: nobody waits for its end in vain.
+        let closed = shared.closed.clone().drop_guard();
         let mut writer = Writer::new(Arc::clone(&shared), ids);
         write(&shared, &mut writer, &commands);
         close(&shared);
+        drop(closed);
         shared.tell_readers();
         info!("embedded log closed");
     };

@@ -75,7 +75,6 @@ pub(super) struct Writer {
 /// The chunks of one partition that a commit adds.
 struct Growth {
     topic: String,
-    index: usize,
     partition: Partition,
     open: ChunkBuilder,
     closed: Vec<(ChunkKey, Vec<u8>)>,
@@ -112,35 +111,64 @@ impl Writer {
 
     /// Appends what came together, and answers.
     pub(super) fn append(&mut self, requests: Vec<Request>) {
-        let mut growths: BTreeMap<Place, Growth> = BTreeMap::new();
-        let answers: Vec<Vec<Answer>> = {
-            let mut topics = self.shared.topics();
-            requests.iter().map(|request| self.place(&mut topics, request, &mut growths)).collect()
-        };
-        let now = self.now();
-        growths.iter_mut().for_each(|(place, growth)| growth.close(*place, now));
-        let chunks = growths.values_mut().flat_map(|growth| growth.closed.drain(..));
-        let entries: Entries = chunks.map(|(key, body)| (key.encode(), Some(body))).collect();
-        let outcome = if entries.is_empty() { Ok(()) } else { self.commit(&entries) };
-        if outcome.is_ok() {
-            let mut topics = self.shared.topics();
-            for (place, growth) in &growths {
-                if let Some(partition) =
-                    topics.get_mut(&growth.topic).and_then(|topic| topic.partition_mut(place.partition))
-                {
-                    (partition.next, partition.total) = (growth.partition.next, growth.partition.total);
-                }
-            }
-        }
+        let outcome = self.write(&requests);
         self.shared.tell_readers();
-        for (request, answers) in std::iter::zip(requests, answers) {
-            let answers = match &outcome {
-                Ok(()) => answers,
-                Err(failure) => answers.into_iter().map(|answer| answer.and(Err(failure.error()))).collect(),
+        let mut answers = outcome.map(Vec::into_iter);
+        for request in requests {
+            let answers = match &mut answers {
+                Ok(answers) => answers.next().unwrap_or_default(),
+                Err(failure) => request.records.iter().map(|_| Err(failure.error())).collect(),
             };
             drop(request.admission);
             // Who has gone away needs no answer.
             let _ = request.reply.send(answers);
+        }
+    }
+
+    /// One commit of all requests; the answers to each.
+    fn write(&mut self, requests: &[Request]) -> Result<Vec<Vec<Answer>>, Failure> {
+        let bytes: u64 = requests.iter().map(|request| request.admission.size().1).sum();
+        // Once more where the database turns out to be dead before anything of this was written. Places are given again,
+        // since the folder may hold more than was acknowledged.
+        for _ in 0..2 {
+            if self.is_broken {
+                self.reopen(bytes as usize)?;
+            }
+            let mut growths: BTreeMap<Place, Growth> = BTreeMap::new();
+            let answers: Vec<Vec<Answer>> = {
+                let mut topics = self.shared.topics();
+                requests.iter().map(|request| self.place(&mut topics, request, &mut growths)).collect()
+            };
+            let now = self.now();
+            growths.iter_mut().for_each(|(place, growth)| growth.close(*place, now));
+            let chunks = growths.values_mut().flat_map(|growth| growth.closed.drain(..));
+            let entries: Entries = chunks.map(|(key, body)| (key.encode(), Some(body))).collect();
+            if entries.is_empty() {
+                return Ok(answers);
+            }
+            match self.try_commit(&entries, bytes) {
+                Ok(()) => {
+                    self.note(&growths);
+                    return Ok(answers);
+                }
+                Err(fjall::Error::Poisoned) => self.is_broken = true,
+                Err(error) => {
+                    self.is_broken = true;
+                    return Err(self.explain("write", &error, bytes as usize));
+                }
+            }
+        }
+        Err(self.explain("write", &fjall::Error::Poisoned, bytes as usize))
+    }
+
+    /// Lets readers see what is durable now.
+    fn note(&self, growths: &BTreeMap<Place, Growth>) {
+        let mut topics = self.shared.topics();
+        for (place, growth) in growths {
+            let found = topics.get_mut(&growth.topic).and_then(|topic| topic.partition_mut(place.partition));
+            if let Some(partition) = found {
+                (partition.next, partition.total) = (growth.partition.next, growth.partition.total);
+            }
         }
     }
 
@@ -156,12 +184,10 @@ impl Writer {
             let place = topic.place(index);
             let growth = growths.entry(place).or_insert_with(|| Growth {
                 topic: request.topic.clone(),
-                index,
                 partition: topic.partitions[index],
                 open: ChunkBuilder::new(),
                 closed: Vec::new(),
             });
-            debug_assert_eq!(growth.index, index);
             answers.push(Ok((place.partition, growth.push(place, record, now))));
         }
         answers
@@ -391,7 +417,9 @@ impl Writer {
     }
 
     fn explain(&self, doing: &str, error: &fjall::Error, bytes: usize) -> Failure {
-        match disk_space::find_shortage(&self.shared.settings.folder, bytes) {
+        // A dead database tells no reason: mostly a flush that did not fit.
+        let needed = if matches!(error, fjall::Error::Poisoned) { bytes + FLUSH_BYTES as usize } else { bytes };
+        match disk_space::find_shortage(&self.shared.settings.folder, needed) {
             Some(reason) => {
                 warn!(reason, "the embedded log is full");
                 Failure { is_full: true, reason }

@@ -79,8 +79,7 @@ impl KafkaProducer {
     fn alone(&self) -> Option<&FutureProducer<LogContext>> {
         if self.alone.get().is_none() {
             // Without retries, so that no loss of an acknowledgement ever ends its session for good.
-            let made =
-                create(&self.settings.repeating_nothing().set("batch.num.messages", "1").to_owned(), &self.context);
+            let made = create(self.settings.repeating_nothing().set("batch.num.messages", "1"), &self.context);
             let made =
                 made.inspect_err(|error| warn!(%error, "refused records cannot be sent again one by one")).ok()?;
             // Another append may have been faster; then its producer serves both.
