@@ -14,11 +14,8 @@
 //! appending then move more than a million records a second. Why a thread: every call into fjall blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, RwLock};
 
 use async_trait::async_trait;
 use positions::{Clock, IdSource, Offset, PartitionId};
@@ -34,58 +31,20 @@ mod consumer;
 mod disk_space;
 mod key;
 mod retention;
-
 mod run;
+mod shared;
 mod store;
 mod topics;
 mod writer;
 
 use consumer::Consumer;
-use key::Place;
 use run::Command;
+use shared::{Admission, Shared};
 use store::Store;
 use topics::{Topics, find};
 use writer::{Answer, Change, Request};
 
-/// Where the log lives, and what it keeps.
-#[derive(Clone, Debug)]
-pub struct EmbeddedSettings {
-    /// Its folder; created where it is missing.
-    pub folder: PathBuf,
-    /// Whether an acknowledged record outlives a power cut; one that does not still outlives a killed process.
-    pub is_synced: bool,
-    /// Records that were released may be removed when they were appended longer ago than this.
-    pub retention: Duration,
-    /// Beyond so many bytes the oldest released records are removed.
-    pub max_bytes: u64,
-    /// Unacknowledged records at most; more are refused as overload.
-    pub queue_records: u64,
-    /// Unacknowledged bytes at most.
-    pub queue_bytes: u64,
-    /// Records that are committed together at most; one request is never cut.
-    pub batch_records: u64,
-    /// Bytes that are committed together at most; one request is never cut.
-    pub batch_bytes: u64,
-    /// The largest record (key and payload) that is taken.
-    pub max_record_bytes: usize,
-}
-
-impl EmbeddedSettings {
-    /// The default settings in a folder: synced, 7 days, 16 GiB.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-            is_synced: true,
-            retention: Duration::from_secs(7 * 24 * 3_600),
-            max_bytes: 16 << 30,
-            queue_records: 200_000,
-            queue_bytes: 128 << 20,
-            batch_records: 20_000,
-            batch_bytes: 4 << 20,
-            max_record_bytes: 1_000_000,
-        }
-    }
-}
+pub use shared::EmbeddedSettings;
 
 /// The file that the Kafka broker kept which was here before.
 const OLD_FILE: &str = "log.db";
@@ -97,67 +56,6 @@ const QUEUE_REQUESTS: usize = 16_384;
 pub struct EmbeddedLog {
     shared: Arc<Shared>,
     commands: SyncSender<Command>,
-}
-
-/// What the writer and the readers share.
-struct Shared {
-    settings: EmbeddedSettings,
-    clock: Arc<dyn Clock>,
-    // Written by the writer after each commit, and by `release`; read by every poll. Never held while the store works.
-    topics: Mutex<Topics>,
-    // Counts changes of `topics`; waiting polls look again at each.
-    changes: watch::Sender<u64>,
-    // Replaced by the writer alone, after an error of the disk; `None` while it is closed or cannot be opened again.
-    store: RwLock<Option<Store>>,
-    groups: LocalGroups,
-    // Records and bytes without an answer; added by `append`, taken off when their request is answered or dropped.
-    queued: Arc<Queued>,
-    closed: CancellationToken,
-}
-
-#[derive(Debug, Default)]
-struct Queued {
-    records: AtomicU64,
-    bytes: AtomicU64,
-}
-
-/// The room that a request takes in the queue; given back on drop.
-#[derive(Debug)]
-struct Admission {
-    queued: Arc<Queued>,
-    records: u64,
-    bytes: u64,
-}
-
-impl Admission {
-    fn size(&self) -> (u64, u64) {
-        (self.records, self.bytes)
-    }
-
-    /// Takes room for one record more, if there is some.
-    fn admit(&mut self, bytes: u64, settings: &EmbeddedSettings) -> bool {
-        let (records_before, bytes_before) = (
-            self.queued.records.fetch_add(1, Ordering::Relaxed),
-            self.queued.bytes.fetch_add(bytes, Ordering::Relaxed),
-        );
-        self.records += 1;
-        self.bytes += bytes;
-        let has_room = records_before < settings.queue_records && bytes_before + bytes <= settings.queue_bytes;
-        if !has_room {
-            self.queued.records.fetch_sub(1, Ordering::Relaxed);
-            self.queued.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.records -= 1;
-            self.bytes -= bytes;
-        }
-        has_room
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.queued.records.fetch_sub(self.records, Ordering::Relaxed);
-        self.queued.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
 }
 
 impl std::fmt::Debug for EmbeddedLog {
@@ -179,11 +77,10 @@ impl EmbeddedLog {
         refuse_old_folder(&settings)?;
         let folder = settings.folder.clone();
         let opened = tokio::task::spawn_blocking(move || -> fjall::Result<(Topics, Store)> {
-            let store = run::open(&folder)?;
+            let store = store::run::open(&folder)?;
             Ok((store.load()?, store))
         });
-        let opened =
-            opened.await.map_err(|error| EventLogError::Unusable(format!("the embedded log: {error}")))?;
+        let opened = opened.await.map_err(|error| EventLogError::Unusable(format!("the embedded log: {error}")))?;
         let folder = settings.folder.display();
         let (topics, store) = opened.map_err(|error| match error {
             fjall::Error::Locked => {
@@ -270,46 +167,6 @@ impl EmbeddedLog {
             });
         }
         (admission, admitted, refusals)
-    }
-}
-
-impl Shared {
-    fn topics(&self) -> MutexGuard<'_, Topics> {
-        // Every change is complete before the lock is released or fails before it starts.
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn store(&self) -> RwLockReadGuard<'_, Option<Store>> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn store_to_replace(&self) -> RwLockWriteGuard<'_, Option<Store>> {
-        self.store.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell_readers(&self) {
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    fn check_open(&self) -> Result<(), EventLogError> {
-        if self.closed.is_cancelled() { Err(self.unreachable()) } else { Ok(()) }
-    }
-
-    fn unreachable(&self) -> EventLogError {
-        EventLogError::Unreachable("the embedded log is closed".to_owned())
-    }
-
-    fn failed(&self, doing: &str, error: &fjall::Error) -> EventLogError {
-        EventLogError::Unreachable(format!("the embedded log failed to {doing}: {error}"))
-    }
-
-    fn damaged(&self, place: Place, offset: i64) -> EventLogError {
-        let folder = self.settings.folder.display();
-        EventLogError::Unusable(format!(
-            "folder {folder} of the embedded log is damaged at offset {offset} of partition {}, or was written by a newer \
-             version",
-            place.partition
-        ))
     }
 }
 

@@ -13,9 +13,9 @@ use positions::{Offset, PartitionId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::Shared;
 use super::chunk::ChunkReader;
 use super::key::Place;
+use super::shared::Shared;
 use super::topics::{Topic, find};
 use crate::group::Membership;
 use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};

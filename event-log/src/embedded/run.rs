@@ -1,6 +1,5 @@
-//! The only file of the embedded log that starts a thread, waits or loops in time.
+//! The writer's thread: waits for commands, and takes along what has gathered meanwhile.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -9,8 +8,7 @@ use positions::IdSource;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use super::Shared;
-use super::store::Store;
+use super::shared::Shared;
 use super::writer::{Change, Request, Writer, close};
 use crate::EventLogError;
 
@@ -23,11 +21,6 @@ pub(super) enum Command {
 
 /// Between two looks for what is too old, and for a folder that could not be opened.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Between two looks whether flushes have caught up.
-const PAUSE: Duration = Duration::from_millis(1);
-/// A process that has just ended may hold the folder a moment longer.
-const OPEN_ATTEMPTS: usize = 30;
-const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
 /// Starts the writer's thread. It ends when it is told to, or when nobody can tell it anything any more.
 pub(super) fn start(
@@ -96,30 +89,4 @@ fn gather(shared: &Shared, first: Request, commands: &Receiver<Command>) -> (Vec
         }
     }
     (requests, None)
-}
-
-/// Waits while flushes are behind. Blocks.
-///
-/// # Errors
-/// `Poisoned` where they will never catch up, because the disk has failed.
-pub(super) fn wait_until_ready(store: &Store) -> fjall::Result<()> {
-    while store.is_behind() {
-        if store.is_dead() {
-            return Err(fjall::Error::Poisoned);
-        }
-        std::thread::sleep(PAUSE);
-    }
-    Ok(())
-}
-
-/// Opens the folder, waiting a while for whoever holds it. Blocks.
-pub(super) fn open(folder: &Path) -> fjall::Result<Store> {
-    let mut attempts = OPEN_ATTEMPTS;
-    loop {
-        attempts -= 1;
-        match Store::open(folder) {
-            Err(fjall::Error::Locked) if attempts > 0 => std::thread::sleep(OPEN_PAUSE),
-            outcome => return outcome,
-        }
-    }
 }

@@ -7,6 +7,8 @@
 //! keeps them all (fjall issue 288). Why flushes are started by the writer and not by fjall: a commit that finds four of
 //! them waiting sleeps 100 ms, and for ever where the disk is full.
 
+pub(super) mod run;
+
 use std::path::Path;
 
 use bytes::Bytes;

@@ -5,6 +5,8 @@
 //! the folder is opened again before the next write, since only that tells what it holds.
 //! Not here: the thread and its waits (`run.rs`).
 
+mod retain;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,11 +15,12 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::chunk::ChunkBuilder;
+use super::disk_space;
 use super::key::{self, ChunkKey, Place};
-use super::retention::{Keep, Oldest, choose};
-use super::store::{Entries, Store, encode_topic, places, start_entry};
+use super::shared::{Admission, Shared};
+use super::store::run as store_run;
+use super::store::{Entries, Store, encode_topic, places};
 use super::topics::{Partition, Topic, Topics, missing};
-use super::{Admission, Shared, disk_space, run};
 use crate::{EventLogError, NewRecord};
 
 /// One answer to a record.
@@ -47,8 +50,6 @@ const FLUSH_BYTES: u64 = 16 << 20;
 const UNSYNCED_BYTES: u64 = 4 << 20;
 /// A chunk is closed at this size: a reader that wants one record of it loads it whole.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Chunks of a partition that are removed at once; appends wait for it.
-const REMOVED_CHUNKS: usize = 1_000;
 
 /// Why a commit failed; told to every record of it.
 struct Failure {
@@ -274,65 +275,9 @@ impl Writer {
     fn keys(&self, place: Place, from: i64) -> Result<Vec<ChunkKey>, EventLogError> {
         let store = self.shared.store();
         let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
-        store.keys(place, from, REMOVED_CHUNKS).map_err(|error| self.shared.failed("look for old records", &error))
-    }
-
-    /// Removes some of what is too old or too much. `true` where more may be left to remove.
-    pub(super) fn retain(&mut self) -> bool {
-        match self.try_retain() {
-            Ok(is_more) => is_more,
-            Err(error) => {
-                warn!(%error, "old records were not removed");
-                false
-            }
-        }
-    }
-
-    fn try_retain(&mut self) -> Result<bool, EventLogError> {
-        let settings = &self.shared.settings;
-        let since = self.now() - i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
-        let keep = Keep { since, bytes: settings.max_bytes };
-        let (places, kept) = {
-            let topics = self.shared.topics();
-            let all = topics.iter().flat_map(|(name, topic)| {
-                let each = topic.partitions.iter().enumerate();
-                each.map(move |(index, partition)| (name.clone(), topic.place(index), *partition))
-            });
-            let all: Vec<(String, Place, Partition)> = all.collect();
-            let kept = all.iter().map(|(_, _, partition)| partition.kept()).sum();
-            (all, kept)
-        };
-        let mut oldest = Vec::with_capacity(places.len());
-        for (_, place, partition) in &places {
-            let chunks =
-                if partition.low < partition.released { self.keys(*place, partition.low)? } else { Vec::new() };
-            oldest.push(Oldest { chunks, removed: partition.removed, released: partition.released });
-        }
-        let counts = choose(&oldest, kept, keep);
-        let mut is_more = false;
-        for ((name, place, _), (oldest, count)) in std::iter::zip(places, std::iter::zip(oldest, counts)) {
-            is_more |= count == REMOVED_CHUNKS;
-            self.remove(&name, place, &oldest.chunks[..count])?;
-        }
-        Ok(is_more)
-    }
-
-    fn remove(&mut self, topic: &str, place: Place, chunks: &[ChunkKey]) -> Result<(), EventLogError> {
-        let Some(last) = chunks.last() else { return Ok(()) };
-        // Readers first: one that comes too late finds nothing, and is told so by the next look.
-        if let Some(partition) =
-            self.shared.topics().get_mut(topic).and_then(|topic| topic.partition_mut(place.partition))
-        {
-            partition.note_removed(last);
-        }
-        self.shared.tell_readers();
-        let mut entries: Entries = chunks.iter().map(|key| (key.encode(), None)).collect();
-        entries.push(start_entry(last));
-        self.commit(&entries).map_err(|failure| failure.error())?;
-        info!(topic, partition = %place.partition, low = last.last + 1, "old records were removed");
-        // What was removed takes room until files are merged, which a flush brings about.
-        self.unflushed += chunks.iter().map(|key| u64::from(key.count)).sum::<u64>();
-        Ok(())
+        store
+            .keys(place, from, retain::REMOVED_CHUNKS)
+            .map_err(|error| self.shared.failed("look for old records", &error))
     }
 
     fn commit(&mut self, entries: &Entries) -> Result<(), Failure> {
@@ -358,7 +303,7 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let store = shared.store();
         let store = store.as_ref().ok_or(fjall::Error::Poisoned)?;
-        run::wait_until_ready(store)?;
+        store_run::wait_until_ready(store)?;
         self.unsynced += bytes;
         let is_synced = shared.settings.is_synced || self.unsynced >= UNSYNCED_BYTES;
         store.commit(entries, is_synced)?;
@@ -385,7 +330,7 @@ impl Writer {
             let mut store = self.shared.store_to_replace();
             // Dropped first: it holds the lock of the folder.
             *store = None;
-            let opened = run::open(&self.shared.settings.folder).and_then(|opened| Ok((opened.load()?, opened)));
+            let opened = store_run::open(&self.shared.settings.folder).and_then(|opened| Ok((opened.load()?, opened)));
             opened.map(|(topics, opened)| {
                 *store = Some(opened);
                 topics

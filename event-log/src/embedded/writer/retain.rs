@@ -1,0 +1,75 @@
+//! Removing what was released and is too old or too much.
+//!
+//! Not here: what may go (`../retention.rs`).
+
+use tracing::{info, warn};
+
+use super::Writer;
+use crate::EventLogError;
+use crate::embedded::key::{ChunkKey, Place};
+use crate::embedded::retention::{Keep, Oldest, choose};
+use crate::embedded::store::{Entries, start_entry};
+use crate::embedded::topics::Partition;
+
+/// Chunks of a partition that are removed at once; appends wait for it.
+pub(super) const REMOVED_CHUNKS: usize = 1_000;
+
+impl Writer {
+    /// Removes some of what is too old or too much. `true` where more may be left to remove.
+    pub fn retain(&mut self) -> bool {
+        match self.try_retain() {
+            Ok(is_more) => is_more,
+            Err(error) => {
+                warn!(%error, "old records were not removed");
+                false
+            }
+        }
+    }
+
+    fn try_retain(&mut self) -> Result<bool, EventLogError> {
+        let settings = &self.shared.settings;
+        let since = self.now() - i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
+        let keep = Keep { since, bytes: settings.max_bytes };
+        let (places, kept) = {
+            let topics = self.shared.topics();
+            let all = topics.iter().flat_map(|(name, topic)| {
+                let each = topic.partitions.iter().enumerate();
+                each.map(move |(index, partition)| (name.clone(), topic.place(index), *partition))
+            });
+            let all: Vec<(String, Place, Partition)> = all.collect();
+            let kept = all.iter().map(|(_, _, partition)| partition.kept()).sum();
+            (all, kept)
+        };
+        let mut oldest = Vec::with_capacity(places.len());
+        for (_, place, partition) in &places {
+            let chunks =
+                if partition.low < partition.released { self.keys(*place, partition.low)? } else { Vec::new() };
+            oldest.push(Oldest { chunks, removed: partition.removed, released: partition.released });
+        }
+        let counts = choose(&oldest, kept, keep);
+        let mut is_more = false;
+        for ((name, place, _), (oldest, count)) in std::iter::zip(places, std::iter::zip(oldest, counts)) {
+            is_more |= count == REMOVED_CHUNKS;
+            self.remove(&name, place, &oldest.chunks[..count])?;
+        }
+        Ok(is_more)
+    }
+
+    fn remove(&mut self, topic: &str, place: Place, chunks: &[ChunkKey]) -> Result<(), EventLogError> {
+        let Some(last) = chunks.last() else { return Ok(()) };
+        // Readers first: one that comes too late finds nothing, and is told so by the next look.
+        if let Some(partition) =
+            self.shared.topics().get_mut(topic).and_then(|topic| topic.partition_mut(place.partition))
+        {
+            partition.note_removed(last);
+        }
+        self.shared.tell_readers();
+        let mut entries: Entries = chunks.iter().map(|key| (key.encode(), None)).collect();
+        entries.push(start_entry(last));
+        self.commit(&entries).map_err(|failure| failure.error())?;
+        info!(topic, partition = %place.partition, low = last.last + 1, "old records were removed");
+        // What was removed takes room until files are merged, which a flush brings about.
+        self.unflushed += chunks.iter().map(|key| u64::from(key.count)).sum::<u64>();
+        Ok(())
+    }
+}
