@@ -52,7 +52,7 @@ TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite
 # started. Then those that `make quick` leaves out: they need services, start processes, or take longer than it may. A suite
 # that belongs into one of the lists and stands in none fails a test (tests/it/tidy/suites.rs).
 WITH_SERVICES := chaos:: compose:: event_log::kafka lake:: overload:: real:: real_input:: recovery:: system::
-NOT_QUICK := chaos:: cli:: compose:: dist:: event_log::kafka event_log::kill overload:: real:: real_input:: \
+NOT_QUICK := chaos:: cli:: compose:: dist:: event_log::disk event_log::kafka event_log::kill overload:: real:: real_input:: \
   realtime_store:: recovery:: system:: $(SWEEP)
 
 # What also runs on services, if there are any, runs without; under CI it would call their absence a failure.

@@ -141,10 +141,10 @@ fn a_pipeline_file_may_come_from_any_editor_but_must_be_text() {
     let windows = place.write("windows.sql", &format!("\u{feff}{}", PIPELINE.replace('\n', "\r\n")));
     check(&twofold(&["validate", &text(&windows)]), 0, &["view hits_by_page"]);
     let zeros = place.write("zeros.sql", "\0\0\0");
-    check(&twofold(&["validate", &text(&zeros)]), 1, &["zeros.sql", "no text: byte 0 is zero"]);
+    check(&twofold(&["validate", &text(&zeros)]), 1, &["zeros.sql", "not a text file: byte 0 is zero"]);
     let latin = place.path("latin.sql");
     std::fs::write(&latin, b"-- caf\xe9").unwrap();
-    check(&twofold(&["validate", &text(&latin)]), 1, &["latin.sql", "no UTF-8 text at byte 6"]);
+    check(&twofold(&["validate", &text(&latin)]), 1, &["latin.sql", "not UTF-8 at byte 6"]);
 }
 
 #[test]
@@ -243,7 +243,7 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let tail = ["log", "tail", "--no-follow", "--data-dir", &data];
     let first = ["hits", "--from", "0", "--limit", "1000"];
     check(&twofold(&[&tail[..], &first].concat()), 0, &["0:0  ", r#""page":"/about""#]);
-    check(&twofold(&[&tail[..], &["nowhere"]].concat()), 1, &["there is no source nowhere", "hits"]);
+    check(&twofold(&[&tail[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "hits"]);
     check(&twofold(&[&tail[..], &["hits", "--partition", "99"]].concat()), 1, &["has no partition 99"]);
     let load = ["load", &text(&lines), "--data-dir", &data, "--source"];
     check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "known: hits"]);

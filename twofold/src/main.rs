@@ -10,11 +10,15 @@ use twofold::commands;
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong; clap uses the same code.
 const WRONG_USAGE: u8 = 2;
+/// Stack of each thread that works on requests. SQL may nest as deep as the limits on queries allow, and frames of a build
+/// that is not optimised are several times as large as those of a release.
+const STACK_BYTES: usize = 16 << 20;
 
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     let _armed = twofold::fail_points::arm();
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("cannot start the runtime: {error}");

@@ -233,7 +233,7 @@ async fn a_request_that_is_not_understood_is_told_what_exists() {
         ),
         ("by_page", ("version", "new"), "`version` must be the number of a batch version, got `new`", ""),
         ("by_page", ("after", "xyz"), "not a position token", ""),
-        ("by_page", ("timeout", "5"), "`timeout` must be a span such as 500ms, 2s or 1m, got `5`", ""),
+        ("by_page", ("timeout", "5"), "`timeout` must be a span such as 500ms, 2s, 1m or 1h, got `5`", ""),
         ("by_page", ("hour.ge", "noon"), "`hour.ge` must be a value of type Timestamp", ""),
         ("by_page", ("from", "noon"), "`from` must be a value of type Timestamp", ""),
         ("totals", ("from", "2026-01-01T00:00:00Z"), "has no time dimension", "page"),
