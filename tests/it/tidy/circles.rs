@@ -46,7 +46,7 @@ impl Files {
         match words.split_first() {
             Some((first, rest)) if first == "crate" => (module, words) = (Module::new(), rest),
             Some((first, _)) if ["self", "super"].contains(&first.as_str()) => {}
-            Some((first, _)) if self.0.contains_key(&[module.as_slice(), &[first.clone()]].concat()) => {}
+            Some((first, _)) if self.0.contains_key(&[module.as_slice(), std::slice::from_ref(first)].concat()) => {}
             _ => return None,
         }
         for word in words {
