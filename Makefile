@@ -49,16 +49,30 @@ ALONE := $(SWEEP) real::backlog chaos::
 TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite,$(ALONE),; $(IT) $(suite)))
 
 # Suites of tests/it that use Kafka, Redis and S3 where those run: without one of them among the chosen tests they are not
-# started. Then those that `make quick` leaves out: they need services, start processes, or take longer than it may. A suite
-# that belongs into one of the lists and stands in none fails a test (tests/it/tidy/suites.rs).
+# started. Then the suites that `make quick` leaves out, since they need services, start processes, or are long, and single
+# tests of others that take more than five seconds of a processor. A test (tests/it/tidy/suites.rs) finds suites that belong
+# into one of the first two lists and stand in none, and names in any that nothing bears.
 WITH_SERVICES := chaos:: compose:: event_log::kafka lake:: overload:: real:: real_input:: recovery:: system::
-NOT_QUICK := chaos:: cli:: compose:: dist:: event_log::disk event_log::kafka event_log::kill overload:: real:: real_input:: \
-  realtime_store:: recovery:: system:: $(SWEEP)
+NOT_QUICK := chaos:: cli:: compose:: dist:: event_log::disk event_log::kafka event_log::kill \
+  overload:: real:: real_input:: realtime_store:: recovery:: system:: simulation::bugs simulation::compaction $(SWEEP)
+SLOW := \
+  batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
+  batch::compaction::a_compaction_at_any_moment_changes_no_answer \
+  batch::recompute::copies_that_fill_more_than_the_memory_count_once \
+  batch::recompute::full_and_incremental_give_equal_tables_and_counters \
+  collector::limits::a_gzip_bomb_is_never_inflated_beyond_the_limit \
+  event_log::mock::of_many_places_taken_at_once_the_last_is_read \
+  gateway::sql_limits::joins_and_windows_without_end_stop_at_a_limit \
+  law::cases::ordered_and_unbounded_measures_merge_to_the_direct_answer \
+  law::failures::a_failing_row_is_null_in_two_phases_too \
+  law::states::damaged_sketches_are_errors \
+  simulation::a_seed_repeats_its_history \
+  speed::a_worker_killed_anywhere_counts_each_event_once
 
 # What also runs on services, if there are any, runs without; under CI it would call their absence a failure.
 quick: tools
 	$(CARGO) test --locked --package positions
-	env --unset CI $(IT) $(NOT_QUICK:%=--skip %)
+	env --unset CI $(IT) $(patsubst %,--skip %,$(NOT_QUICK) $(SLOW))
 
 # The tests start the `twofold` binary as a black box, so it is built before them. Always the whole workspace: with
 # `--package` features would be fewer, and crates would be compiled once more for them; for `positions` that is seconds.

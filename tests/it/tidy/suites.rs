@@ -66,3 +66,17 @@ fn the_lists_name_suites_that_exist() {
     let unknown = unknown.filter(|entry| !suites.contains(&format!("{}::", entry.trim_end_matches("::"))));
     check("suites of the Makefile that do not exist", unknown.collect());
 }
+
+#[test]
+fn the_slow_tests_exist() {
+    let suites = suites();
+    // In the file of its module, or above it, where a macro makes one test for each implementation.
+    let is_test = |entry: &String| {
+        let name = entry.rsplit("::").next().unwrap();
+        suites.iter().any(|(suite, text)| entry.starts_with(suite.as_str()) && text.contains(name))
+    };
+    check(
+        "tests of the Makefile that do not exist",
+        list("SLOW").into_iter().filter(|entry| !is_test(entry)).collect(),
+    );
+}

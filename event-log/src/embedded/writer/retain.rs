@@ -58,9 +58,11 @@ impl Writer {
     fn remove(&mut self, topic: &str, place: Place, chunks: &[ChunkKey]) -> Result<(), EventLogError> {
         let Some(last) = chunks.last() else { return Ok(()) };
         // Readers first: one that comes too late finds nothing, and is told so by the next look.
+        let mut removed_bytes = 0;
         if let Some(partition) =
             self.shared.topics().get_mut(topic).and_then(|topic| topic.partition_mut(place.partition))
         {
+            removed_bytes = last.total.saturating_sub(partition.removed);
             partition.note_removed(last);
         }
         self.shared.tell_readers();
@@ -69,7 +71,7 @@ impl Writer {
         self.commit(&entries).map_err(|failure| failure.error())?;
         info!(topic, partition = %place.partition, low = last.last + 1, "old records were removed");
         // What was removed takes room until files are merged, which a flush brings about.
-        self.unflushed += chunks.iter().map(|key| u64::from(key.count)).sum::<u64>();
+        self.unflushed += removed_bytes;
         Ok(())
     }
 }
