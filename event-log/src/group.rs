@@ -53,7 +53,7 @@ impl LocalGroups {
         };
         let changes = self.shared.changes.subscribe();
         self.shared.changes.send_modify(|count| *count += 1);
-        Membership { groups: self.clone(), key, id, changes }
+        Membership { groups: self.clone(), key, id, changes, told: None }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<GroupKey, Members>> {
@@ -69,9 +69,21 @@ pub struct Membership {
     key: GroupKey,
     id: u64,
     changes: watch::Receiver<u64>,
+    /// What this member was told last.
+    told: Option<BTreeSet<PartitionId>>,
 }
 
 impl Membership {
+    /// The partitions that are this member's now, of a topic that has `count`; `None` where it was told so already.
+    pub fn news(&mut self, count: usize) -> Option<BTreeSet<PartitionId>> {
+        let now = self.assignment(count);
+        if self.told.as_ref() == Some(&now) {
+            return None;
+        }
+        self.told = Some(now.clone());
+        Some(now)
+    }
+
     /// The partitions that are this member's now, of a topic that has `count`.
     pub fn assignment(&self, count: usize) -> BTreeSet<PartitionId> {
         let groups = self.groups.lock();

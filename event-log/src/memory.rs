@@ -211,7 +211,6 @@ impl EventLog for MemoryLog {
             log: self.clone(),
             topic: topic.to_owned(),
             membership: group.map(|group| self.shared.groups.join(topic, group)),
-            assigned: None,
             positions: BTreeMap::new(),
             life: None,
             ends: BTreeSet::new(),
@@ -225,7 +224,6 @@ struct MemoryConsumer {
     log: MemoryLog,
     topic: String,
     membership: Option<Membership>,
-    assigned: Option<BTreeSet<PartitionId>>,
     positions: BTreeMap<PartitionId, Offset>,
     // Which topic of the name is read; `None` before the first look.
     life: Option<u64>,
@@ -272,12 +270,8 @@ impl MemoryConsumer {
     }
 
     fn news_of_assignment(&mut self, count: usize) -> Option<BTreeSet<PartitionId>> {
-        let now = self.membership.as_ref()?.assignment(count);
-        if self.assigned.as_ref() == Some(&now) {
-            return None;
-        }
+        let now = self.membership.as_mut()?.news(count)?;
         self.positions.clear();
-        self.assigned = Some(now.clone());
         Some(now)
     }
 

@@ -17,7 +17,6 @@ use views::ViewDefinition;
 
 use crate::GatewayError;
 use crate::filter::{Filter, select};
-use crate::plans::Plans;
 use crate::states::SortedStates;
 
 /// The column that holds the batch part of each measure.
@@ -63,29 +62,33 @@ pub(crate) struct Question {
 /// Answers a question.
 pub(crate) async fn answer(
     view: &ViewDefinition,
-    plans: &Plans,
     layers: LayerStates<'_>,
     question: &Question,
 ) -> Result<RecordBatch, GatewayError> {
-    let all = finish(plans, layers, question).await?;
+    let all = finish(view, layers, question).await?;
     let top = sort_and_limit(&all, question)?;
     if !question.shows_parts {
         return Ok(top);
     }
-    let batch = finish(plans, LayerStates { realtime: &[], ..layers }, question).await?;
-    let realtime = finish(plans, LayerStates { batch: None, ..layers }, question).await?;
+    let batch = finish(view, LayerStates { realtime: &[], ..layers }, question).await?;
+    let realtime = finish(view, LayerStates { batch: None, ..layers }, question).await?;
     let keys = question.by.len();
     debug_assert_eq!(top.num_columns(), keys + view.measures.len(), "an answer is dimensions, then measures");
     let with_batch = add_part(&top, keys, BATCH_PART, &batch)?;
     Ok(add_part(&with_batch, keys, REALTIME_PART, &realtime)?)
 }
 
-async fn finish(plans: &Plans, layers: LayerStates<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {
+async fn finish(
+    view: &ViewDefinition,
+    layers: LayerStates<'_>,
+    question: &Question,
+) -> Result<RecordBatch, GatewayError> {
     let mut states = Vec::new();
     for sorted in layers.batch.into_iter().chain(layers.realtime.iter().map(Arc::as_ref)) {
         states.extend(in_slices(&select(sorted, &question.filters)?));
     }
-    let plan = plans.finish(&question.by).await?;
+    let by: Vec<&str> = question.by.iter().map(String::as_str).collect();
+    let plan = view.plans.compile_finish(&by).await?;
     let finished = plan.execute(states).await?;
     Ok(concat_batches(&plan.output_schema(), &finished)?)
 }

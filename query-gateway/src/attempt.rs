@@ -17,7 +17,6 @@ use views::ViewDefinition;
 use crate::metrics;
 use crate::patience::within;
 use crate::pin::{Choice, Indexes, Pin, PinnedRun};
-use crate::plans::Plans;
 use crate::realtime::Realtime;
 use crate::served::{Served, ViewState, is_ahead};
 use crate::stores::{Check, SourceStores};
@@ -28,8 +27,6 @@ use crate::versions::{BatchVersions, number};
 pub(crate) struct ViewReader {
     /// The definition.
     pub view: Arc<ViewDefinition>,
-    /// Its plans.
-    pub plans: Arc<Plans>,
     /// Its batch versions.
     pub versions: BatchVersions,
 }
@@ -226,7 +223,8 @@ impl Attempt<'_> {
         let wanted: HashSet<RunId> =
             pin.partitions.values().flat_map(|pin| pin.runs.iter().map(|run| run.id)).collect();
         self.held.runs.retain(|run, _| wanted.contains(run));
-        let merge = self.reader.plans.merge().await.map_err(Obstacle::failed)?;
+        let merge = self.reader.view.plans.compile_merge().await;
+        let merge = merge.map_err(Obstacle::failed)?;
         let limit = self.source.settings.realtime_memory_bytes;
         let mut grown = if growth.from_scratch { Realtime::default() } else { before };
         for runs in growth.runs.chunks(FETCH_RUNS) {

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | `run.rs` | loops and waits |
 //! | `refresh.rs`, `attempt.rs`, `pin.rs` | reading the stores; putting a view together; choosing version and runs |
-//! | `served.rs`, `versions.rs`, `realtime.rs`, `states.rs`, `plans.rs` | what is kept in memory |
+//! | `served.rs`, `versions.rs`, `realtime.rs`, `states.rs` | what is kept in memory |
 //! | `queries.rs` | from a request to an answer and its envelope |
 //! | `rows.rs`, `filter.rs`, `answer.rs` | what a rows request means, and its rows |
 //! | `sql.rs`, `tables.rs`, `measure.rs` | SQL, views as its tables, `MEASURE()` in it |
@@ -40,7 +40,6 @@ mod measure;
 mod metrics;
 mod patience;
 mod pin;
-mod plans;
 mod queries;
 mod realtime;
 mod refresh;

@@ -117,7 +117,7 @@ impl Gateway {
             batch: served.batch.as_deref().filter(|_| parsed.layer != Layer::Realtime),
             realtime: if parsed.layer == Layer::Batch { &[] } else { served.realtime.chunks() },
         };
-        let rows = answer(view, &reader.plans, states, &parsed.question).await?;
+        let rows = answer(view, states, &parsed.question).await?;
         let envelope = self.envelope(view, &served, parsed.layer, &state);
         Ok(RowsAnswer { rows, envelope })
     }

@@ -12,7 +12,6 @@ use tokio::sync::Mutex;
 use tracing::{debug, warn};
 use views::ViewDefinition;
 
-use crate::plans::Plans;
 use crate::realtime::merge_states;
 use crate::states::SortedStates;
 use crate::{GatewayError, GatewaySettings, metrics, patience};
@@ -38,7 +37,6 @@ struct Known {
 pub(crate) struct BatchVersions {
     view: Arc<ViewDefinition>,
     store: BatchViewStore,
-    plans: Arc<Plans>,
     // Written by whoever holds `reading`, read by refreshes; never held across a wait.
     known: RwLock<Known>,
     // One reader of the object store at a time: a version is listed and loaded once.
@@ -46,8 +44,8 @@ pub(crate) struct BatchVersions {
 }
 
 impl BatchVersions {
-    pub(crate) fn new(view: Arc<ViewDefinition>, store: BatchViewStore, plans: Arc<Plans>) -> Self {
-        Self { view, store, plans, known: RwLock::default(), reading: Mutex::new(()) }
+    pub(crate) fn new(view: Arc<ViewDefinition>, store: BatchViewStore) -> Self {
+        Self { view, store, known: RwLock::default(), reading: Mutex::new(()) }
     }
 
     /// All versions of the last listing, newest first.
@@ -133,7 +131,7 @@ impl BatchVersions {
             return Ok(states);
         }
         let batches = self.store.load(version, settings.view_memory_bytes).await?;
-        let merge = self.plans.merge().await?;
+        let merge = self.view.plans.compile_merge().await?;
         let states = merge_states(&self.view, &merge, batches).await?;
         debug!(view = %self.view.name, version = number, rows = states.rows(), "batch version loaded");
         metrics::version_loaded(&self.view.name, states.size_bytes());

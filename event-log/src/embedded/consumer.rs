@@ -25,7 +25,6 @@ pub(super) struct Consumer {
     shared: Arc<Shared>,
     topic: String,
     membership: Option<Membership>,
-    assigned: Option<BTreeSet<PartitionId>>,
     positions: BTreeMap<PartitionId, Offset>,
     // Which topic of the name is read; `None` before the first look.
     life: Option<u128>,
@@ -64,7 +63,6 @@ impl Consumer {
             shared: Arc::clone(shared),
             topic: topic.to_owned(),
             membership: group.map(|group| shared.groups.join(topic, group)),
-            assigned: None,
             positions: BTreeMap::new(),
             life: None,
             ends: BTreeMap::new(),
@@ -121,13 +119,9 @@ impl Consumer {
     }
 
     fn news_of_assignment(&mut self, count: usize) -> Option<BTreeSet<PartitionId>> {
-        let now = self.membership.as_ref()?.assignment(count);
-        if self.assigned.as_ref() == Some(&now) {
-            return None;
-        }
+        let now = self.membership.as_mut()?.news(count)?;
         self.positions.clear();
         self.begun.clear();
-        self.assigned = Some(now.clone());
         Some(now)
     }
 

@@ -14,7 +14,6 @@ use views::{Pipeline, ViewDefinition};
 
 use super::{Gateway, GatewayComponents};
 use crate::attempt::ViewReader;
-use crate::plans::Plans;
 use crate::refresh::SourceReader;
 use crate::sql::SqlEngine;
 use crate::versions::BatchVersions;
@@ -55,8 +54,7 @@ impl Gateway {
 }
 
 fn view_reader(view: &Arc<ViewDefinition>, lake: &Lake) -> ViewReader {
-    let plans = Arc::new(Plans::new(view.clone()));
     let store = BatchViewStore::new(lake, view.clone());
-    let versions = BatchVersions::new(view.clone(), store, plans.clone());
-    ViewReader { view: view.clone(), plans, versions }
+    let versions = BatchVersions::new(view.clone(), store);
+    ViewReader { view: view.clone(), versions }
 }
