@@ -11,6 +11,7 @@ use views::SourceDefinition;
 
 use crate::metric::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS};
 use crate::receipt::Receipt;
+use crate::sources::Entered;
 use crate::split::Sent;
 use crate::{Collector, OnError};
 use edge::{Problem, ProblemKind};
@@ -35,7 +36,7 @@ impl Collector {
     /// 500 for a defect; that the log does not answer is part of the receipt.
     pub(super) async fn ingest(
         &self,
-        source: &SourceDefinition,
+        Entered { definition: source, life, .. }: &Entered,
         events: Vec<Sent>,
         on_error: OnError,
     ) -> Result<Receipt, Problem> {
@@ -50,7 +51,8 @@ impl Collector {
         let storable = leave_out_refused(checked, on_error, &mut receipt);
         let stored = self.append(source, &storable, now).await;
         for (event, stored) in zip(storable, &stored) {
-            receipt.note(&source.name, event.sent.index, event.rejection, stored.as_ref().copied());
+            let stored = stored.as_ref().map(|(partition, at)| (*partition, life.offset(*partition, *at)));
+            receipt.note(&source.name, event.sent.index, event.rejection, stored);
         }
         count(source, &receipt);
         Ok(receipt)

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use positions::SourceName;
+use positions::{Life, SourceName};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use views::SourceDefinition;
@@ -21,6 +21,8 @@ pub struct OpenSources {
 #[derive(Debug)]
 struct OpenSource {
     definition: Arc<SourceDefinition>,
+    // Of its topic: names the offsets in tokens.
+    life: Arc<Life>,
     // Each request under way holds a token of it; nothing is spawned on it.
     requests: TaskTracker,
 }
@@ -29,22 +31,32 @@ struct OpenSource {
 #[derive(Debug)]
 pub(crate) struct Entered {
     pub definition: Arc<SourceDefinition>,
+    pub life: Arc<Life>,
     _request: TaskTrackerToken,
 }
 
 impl OpenSources {
-    /// These sources, open.
+    /// These sources, open, their topics in their first life.
     pub fn of(definitions: impl IntoIterator<Item = Arc<SourceDefinition>>) -> Self {
         let sources = Self::default();
-        definitions.into_iter().for_each(|definition| sources.open(definition));
+        definitions.into_iter().for_each(|definition| sources.open(definition, Life::default()));
         sources
     }
 
     /// Opens a source, or gives one that is open another definition: requests under way end with the one they found.
-    pub fn open(&self, definition: Arc<SourceDefinition>) {
+    /// `life`: that of its topic.
+    pub fn open(&self, definition: Arc<SourceDefinition>, life: Life) {
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         let requests = sources.remove(&definition.name).map_or_else(TaskTracker::new, |before| before.requests);
-        sources.insert(definition.name.clone(), OpenSource { definition, requests });
+        sources.insert(definition.name.clone(), OpenSource { definition, life: Arc::new(life), requests });
+    }
+
+    /// Notes the life of the topic of a source, if it is open.
+    pub fn note_life(&self, source: &SourceName, life: Life) {
+        let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = sources.get_mut(source).filter(|open| *open.life != life) {
+            open.life = Arc::new(life);
+        }
     }
 
     /// Closes a source, if it is open; what is returned ends when the requests under way have been answered.
@@ -63,7 +75,10 @@ impl OpenSources {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         let found = sources.values().find(|source| source.definition.name.as_str() == name);
         match found {
-            Some(found) => Ok(Entered { definition: found.definition.clone(), _request: found.requests.token() }),
+            Some(found) => {
+                let (definition, life) = (found.definition.clone(), found.life.clone());
+                Ok(Entered { definition, life, _request: found.requests.token() })
+            }
             None => Err(sources.keys().map(ToString::to_string).collect()),
         }
     }

@@ -11,11 +11,13 @@ pub mod embedded;
 mod error;
 mod group;
 pub mod kafka;
+mod life_log;
 mod log;
 pub mod memory;
 mod same_topic;
 
 pub use error::EventLogError;
 pub use group::{LocalGroups, Membership};
+pub use life_log::LifeLog;
 pub use log::{EventLog, LogBounds, LogConsumer, NewRecord, Poll, PollLimit, Record};
 pub use same_topic::check_fingerprint;

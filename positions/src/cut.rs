@@ -19,9 +19,14 @@ pub struct Archived {
 }
 
 impl Archived {
-    /// Nothing archived yet.
+    /// Nothing archived yet, of a partition that begins at 0.
     pub fn start(incarnation: crate::Incarnation) -> Self {
-        Self { end: Position::start(incarnation), grid: Position::start(incarnation) }
+        Self::begin(Position::start(incarnation))
+    }
+
+    /// Nothing archived yet, of a partition that begins here.
+    pub fn begin(start: Position) -> Self {
+        Self { end: start, grid: start }
     }
 
     /// After one more record, keeping the grid position up to date.
@@ -49,7 +54,8 @@ pub fn choose_cut(
     let is_over = is_hole || rule.is_silent(archived.end.max_timestamp, now);
     let chosen = if is_over { archived.end } else { archived.grid };
     match previous {
-        Some(previous) if previous.offset >= chosen.offset => previous,
+        // A life that has just begun starts where the former one was cut, if everything of that was archived.
+        Some(previous) if previous.offset >= chosen.offset && previous.incarnation == chosen.incarnation => previous,
         _ => chosen,
     }
 }

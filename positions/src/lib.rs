@@ -1,4 +1,4 @@
-//! The law's arithmetic: ids, positions, cuts, borders, runs, tiling, copies, tokens; and that of time: the calendar, spans.
+//! The law's arithmetic: ids, positions, lives, cuts, borders, runs, tiling, copies, tokens; and that of time: the calendar, spans.
 //!
 //! ```text
 //!  log:      |0 ------------- cut C ------------- head H)
@@ -18,6 +18,7 @@ mod cut;
 mod hole;
 mod ids;
 mod index;
+mod life;
 mod position;
 mod seams;
 mod span;
@@ -36,6 +37,7 @@ pub use ids::{
     RunId, SourceName, TimestampMicros, ViewName, micros,
 };
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
+pub use life::{Life, LifeStart};
 pub use position::{Capped, Cut, MAX_RAISE, Position, fingerprint, is_plausible, running_max};
 pub use seams::{Clock, IdSource};
 pub use span::{SPAN_EXAMPLES, SpanError, parse_span};

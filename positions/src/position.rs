@@ -110,8 +110,17 @@ impl Cut {
         self.0.get(&partition).copied().unwrap_or_else(|| Position::start(incarnation))
     }
 
-    /// Whether this cut covers at least what `other` covers, in every partition.
+    /// Whether this cut covers at least what `other` covers, in every partition, and in no former life of the topic.
     pub fn is_at_or_above(&self, other: &Cut) -> bool {
-        other.0.iter().all(|(partition, position)| self.offset(*partition) >= position.offset)
+        let place = |position: &Position| (position.incarnation, position.offset);
+        other.0.iter().all(|(partition, position)| {
+            let own = self.0.get(partition).map_or((Incarnation(0), Offset(0)), place);
+            own >= place(position)
+        })
+    }
+
+    /// The life of the topic that the cut belongs to: the latest of its partitions.
+    pub fn incarnation(&self) -> Incarnation {
+        self.0.values().map(|position| position.incarnation).max().unwrap_or_default()
     }
 }

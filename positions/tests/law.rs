@@ -486,3 +486,29 @@ fn waits_double_up_to_their_limit_whatever_the_count() {
     let longest = Backoff { first: Duration::MAX, most: Duration::MAX };
     assert_eq!(longest.delay(9), Duration::MAX);
 }
+
+#[test]
+fn an_offset_names_one_record_in_all_lives_of_a_topic() {
+    let id = PartitionId(0);
+    let start = LifeStart { offset: Offset(950), log_offset: Offset(20) };
+    let life = Life { incarnation: Incarnation(1), starts: BTreeMap::from([(id, start)]) };
+    assert_eq!(life.start(id), Position { offset: Offset(950), ..Position::start(Incarnation(1)) });
+    assert_eq!(life.offset(id, Offset(23)), Offset(953));
+    assert_eq!(life.log_offset(id, Offset(953)), Some(Offset(23)));
+    assert_eq!(life.log_offset(id, Offset(949)), None, "a record of the life before");
+    let other = PartitionId(1);
+    assert_eq!((life.offset(other, Offset(3)), life.log_offset(other, Offset(3))), (Offset(3), Some(Offset(3))));
+    assert!(Life::default().is_first() && !life.is_first());
+}
+
+#[test]
+fn the_first_cut_of_a_life_follows_the_last_one_of_the_life_before_it() {
+    let before = Position { offset: Offset(950), fingerprint: Fingerprint(7), ..Position::start(Incarnation(0)) };
+    let start = Position { offset: Offset(950), ..Position::start(Incarnation(1)) };
+    let rule = BorderRule::default();
+    let chosen = choose_cut(&Archived::begin(start), Some(before), &rule, TimestampMicros(0));
+    assert_eq!(chosen, start, "at the same offset, but of the present life");
+    let cut = |position| Cut(BTreeMap::from([(PartitionId(0), position)]));
+    assert!(cut(start).is_at_or_above(&cut(before)));
+    assert!(!cut(before).is_at_or_above(&cut(start)), "a version of the former life is no substitute");
+}

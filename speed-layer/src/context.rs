@@ -2,7 +2,8 @@
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
-use positions::{IndexStamp, PartitionId, RunId, TimestampMicros};
+use event_log::LifeLog;
+use positions::{IndexStamp, Life, PartitionId, RunId, TimestampMicros};
 use serving_layer::PartitionKey;
 
 use crate::plans::ViewPlans;
@@ -15,6 +16,8 @@ const FILES_AT_ONCE: usize = 16;
 /// Shared by all steps of a worker.
 pub(crate) struct Context {
     pub components: SpeedComponents,
+    /// The log in the present life of the topic.
+    pub log: LifeLog,
     pub settings: SpeedSettings,
     /// One per view, in the order of `components.views`.
     pub plans: Vec<ViewPlans>,
@@ -23,7 +26,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Compiles the plans of all views, once.
-    pub async fn new(components: SpeedComponents, settings: SpeedSettings) -> Result<Self, SpeedError> {
+    pub async fn new(components: SpeedComponents, settings: SpeedSettings, life: Life) -> Result<Self, SpeedError> {
         let mut plans = Vec::with_capacity(components.views.len());
         for view in &components.views {
             plans.push(ViewPlans::compile(view.definition.clone()).await?);
@@ -31,7 +34,8 @@ impl Context {
         let base = views::session_state();
         let config = base.config().clone().with_target_partitions(FILES_AT_ONCE);
         let session = SessionStateBuilder::new_from_existing(base).with_config(config).build();
-        Ok(Self { components, settings, plans, session })
+        let log = LifeLog::new(components.log.clone(), life);
+        Ok(Self { components, log, settings, plans, session })
     }
 
     /// A session to read the master dataset in.

@@ -63,7 +63,15 @@ impl PublishedCuts {
 
     /// The life of the topic that the newest published cuts belong to.
     pub fn incarnation(&self) -> Incarnation {
-        self.cuts().flat_map(|cut| cut.0.values()).map(|position| position.incarnation).max().unwrap_or_default()
+        self.cuts().map(Cut::incarnation).max().unwrap_or_default()
+    }
+
+    /// Whether the newest version of every view that has one belongs to this life of the topic; in a later life than the
+    /// first there must be one.
+    pub fn are_of(&self, incarnation: Incarnation) -> bool {
+        let mut newest = self.views.iter().filter_map(|view| view.versions.first()).peekable();
+        let is_begun = newest.peek().is_some() || incarnation == Incarnation(0);
+        is_begun && newest.all(|version| version.facts.cut.incarnation() == incarnation)
     }
 
     /// One position per view that a reader may be served from in the partition, as `positions::choose_start` takes them.

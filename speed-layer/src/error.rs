@@ -1,7 +1,7 @@
 //! What ends a speed worker, or one of its steps, by what the caller should do.
 
 use event_log::EventLogError;
-use positions::{IndexRefusal, Offset, PartitionId};
+use positions::{Incarnation, IndexRefusal, Offset, PartitionId};
 use records::RecordsError;
 use serving_layer::ServingError;
 use views::DefinitionError;
@@ -67,6 +67,20 @@ pub enum SpeedError {
         from: Offset,
         /// Where the missing records end.
         to: Offset,
+    },
+    /// The master dataset has begun another life of the topic: this worker starts again with it.
+    #[error("the topic is in life {present} by now, this worker read life {own}; starting again")]
+    NextLife {
+        /// The life that the worker reads.
+        own: Incarnation,
+        /// The life of the master dataset.
+        present: Incarnation,
+    },
+    /// A view has no batch version of the present life of the topic: wait for the batch layer.
+    #[error("not every view has a batch version of life {incarnation} of the topic yet")]
+    NotPublished {
+        /// The present life.
+        incarnation: Incarnation,
     },
     /// What decoding returned lacks a column or rows: a defect.
     #[error("batch: {0}")]

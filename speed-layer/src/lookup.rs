@@ -5,8 +5,8 @@
 //! Not here: when it is due and what follows from it (`ownership.rs`).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
+use event_log::EventLog;
 use positions::PartitionId;
 use serving_layer::BatchVersion;
 
@@ -29,7 +29,7 @@ pub(crate) fn look_up(
 ) -> impl Future<Output = Result<Lookup, SpeedError>> + Send + 'static {
     let (components, settings) = (&context.components, &context.settings);
     let versions = cuts.look_up(&components.views, settings.retained_versions);
-    let (log, topic) = (Arc::clone(&components.log), components.source.topic.clone());
+    let (log, topic) = (context.log.clone(), components.source.topic.clone());
     let has_group = settings.group.is_some();
     async move {
         let versions = versions.await?;

@@ -16,7 +16,7 @@ use crate::{SpeedError, SpeedSettings, StoredPart, metrics};
 /// What an error of a step means for the partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Consequence {
-    /// The source stops until an operator has acted.
+    /// The worker ends: until an operator has acted, or to start again in another life of the topic.
     Stop,
     /// The same step again, after a pause.
     Retry,
@@ -27,7 +27,7 @@ enum Consequence {
 impl Consequence {
     fn of(error: &SpeedError) -> Self {
         match error {
-            error if error.is_fatal() => Self::Stop,
+            error if error.is_fatal() || matches!(error, SpeedError::NextLife { .. }) => Self::Stop,
             SpeedError::Lost { part, .. } | SpeedError::Unreadable { part, .. } => {
                 Self::Restart { keeps_index: *part == StoredPart::Index }
             }
@@ -40,7 +40,7 @@ impl Consequence {
 /// Applies what follows from a step of a partition: go on, try again later, or start again from the stores.
 ///
 /// # Errors
-/// Fatal ones only.
+/// Those that end the worker.
 pub(crate) fn conclude(
     context: &Context,
     partition: &mut Partition,

@@ -5,7 +5,8 @@
 //! or after `T`, one horizon before the position's running maximum. All records before it lie before `T`, so from there
 //! on the running maximum is known, and nothing before it is remembered at the position. Where a record was too far
 //! ahead to be believed whole (`positions::running_max`), this holds behind the last such record, which the position names;
-//! what lies before that one is a day older, and read from the start if the horizon is as long.
+//! what lies before that one is a day older, and read from the start if the horizon is as long. What former lives of the
+//! topic held is never remembered: a worker that began with this life has not seen it.
 //! Not here: the window itself (`positions::CopyWindow`).
 //! Why from both places: what is archived may have expired in the log, what is new is not archived yet.
 
@@ -17,7 +18,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::functions_aggregate::expr_fn::min;
 use datafusion::prelude::{DataFrame, Expr, ident, lit};
 use datafusion::scalar::ScalarValue;
-use event_log::{EventLogError, Poll, PollLimit};
+use event_log::{EventLog, EventLogError, Poll, PollLimit};
 use futures::TryStreamExt;
 use positions::{CopyWindow, Fingerprint, MAX_RAISE, Offset, PartitionId, Position, TimestampMicros, is_plausible};
 use records::decode::{self, decode};
@@ -37,18 +38,19 @@ const MAX_EMPTY_POLLS: usize = 50;
 /// [`SpeedError::NotArchived`]: wait for the archive. Others: try again.
 pub(crate) async fn prime(
     context: &Context,
-    partition: PartitionId,
-    position: Position,
+    master: Option<&MasterSnapshot>,
+    (partition, position): (PartitionId, Position),
 ) -> Result<CopyWindow, SpeedError> {
     let source = &context.components.source;
-    let mut replay = Replay::before(position, source);
+    let start = context.log.life().start(partition);
+    let mut replay = Replay::before(position, start.offset, source);
     if position.fingerprint == Fingerprint(0) {
         return Ok(replay.window);
     }
-    let mut end = Position::start(position.incarnation);
-    if let Some(snapshot) = context.components.master.open().await? {
+    let mut end = start;
+    if let Some(snapshot) = master {
         end = snapshot.facts.partitions.get(&partition).map_or(end, |facts| facts.archived.end);
-        replay_archived(context, &mut replay, &snapshot, partition).await?;
+        replay_archived(context, &mut replay, snapshot, partition).await?;
     }
     if end.offset < position.offset {
         replay.go_on_at(end);
@@ -75,13 +77,14 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn before(position: Position, source: &'a SourceDefinition) -> Self {
+    /// `start`: where the partition begins in this life of the topic.
+    fn before(position: Position, start: Offset, source: &'a SourceDefinition) -> Self {
         let since = position.max_timestamp.minus(source.horizon);
-        let from_start = (Offset(0), true, Some(TimestampMicros::MIN));
+        let from_start = (start, true, Some(TimestampMicros::MIN));
         let (floor, is_whole, running_max) = match position.capped {
             // No record had a timestamp that counts: all of them are remembered.
             _ if position.max_timestamp == TimestampMicros::MIN => from_start,
-            None => (Offset(0), false, None),
+            None => (start, false, None),
             Some(capped) if capped.max_timestamp < since => (capped.offset.next(), false, None),
             Some(capped) => match capped.max_timestamp.minus(MAX_RAISE) {
                 before if before < since => (capped.offset, true, Some(before)),
@@ -197,7 +200,7 @@ async fn replay_log(
     let source = &context.components.source;
     let settings = &context.settings;
     let limit = PollLimit { records: settings.max_records, bytes: settings.max_bytes, wait: settings.tick };
-    let mut consumer = context.components.log.consumer(&source.topic, None).await?;
+    let mut consumer = context.log.consumer(&source.topic, None).await?;
     consumer.seek(&BTreeMap::from([(partition, from)])).await?;
     let mut empty_polls = 0;
     while empty_polls < MAX_EMPTY_POLLS {

@@ -16,7 +16,8 @@
 
 use std::time::Duration;
 
-use event_log::{EventLogError, LogConsumer, Poll, PollLimit};
+use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit};
+use positions::{Backoff, Life};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -38,11 +39,47 @@ pub async fn run(
     settings: SpeedSettings,
     shutdown: CancellationToken,
 ) -> Result<(), SpeedError> {
+    metrics::announce(&components.source.name, components.views.iter().map(|view| &view.definition.name));
+    loop {
+        let Some(life) = shutdown.run_until_cancelled(present_life(&components, &settings)).await else {
+            return Ok(());
+        };
+        match run_in(life?, components.clone(), settings.clone(), &shutdown).await {
+            Err(news @ SpeedError::NextLife { .. }) => info!(source = %components.source.name, %news),
+            ended => return ended,
+        }
+    }
+}
+
+/// The life of the topic, by the master dataset; asked for until it answers.
+async fn present_life(components: &SpeedComponents, settings: &SpeedSettings) -> Result<Life, SpeedError> {
+    let backoff = Backoff { first: settings.retry_min, most: settings.retry_max };
+    let mut failures = 0;
+    loop {
+        match components.master.open().await.map_err(SpeedError::from) {
+            Ok(snapshot) => return Ok(snapshot.map(|snapshot| snapshot.facts.life).unwrap_or_default()),
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => {
+                warn!(source = %components.source.name, %error, "master dataset cannot be read; trying again")
+            }
+        }
+        metrics::count(metrics::FAILURES, &components.source.name, 1);
+        failures += 1;
+        sleep(backoff.delay(failures)).await;
+    }
+}
+
+/// Keeps the realtime views in one life of the topic. [`SpeedError::NextLife`]: begin again.
+async fn run_in(
+    life: Life,
+    components: SpeedComponents,
+    settings: SpeedSettings,
+    shutdown: &CancellationToken,
+) -> Result<(), SpeedError> {
     let source = components.source.name.clone();
-    metrics::announce(&source, components.views.iter().map(|view| &view.definition.name));
     let deadline = settings.shutdown_deadline;
     let pauses = Pauses { tick: settings.tick, linger: settings.linger.min(settings.tick) };
-    let mut worker = Worker::new(components, settings).await?;
+    let mut worker = Worker::new(components, settings, life).await?;
     info!(%source, "speed worker started");
     let mut consumer: Option<Box<dyn LogConsumer>> = None;
     let mut lookups = JoinSet::new();
@@ -57,7 +94,7 @@ pub async fn run(
         // Not dropped at once by a shutdown: what was read is appended, within the deadline.
         let outcome = tokio::select! {
             outcome = worker.process(polled) => Some(outcome),
-            () = deadline_after(&shutdown, deadline) => None,
+            () = deadline_after(shutdown, deadline) => None,
         };
         let Some(outcome) = outcome else {
             warn!(%source, "micro-batch given up at shutdown, it is read again after the next start");
@@ -136,8 +173,8 @@ async fn look_up(worker: &mut Worker, lookups: &mut Lookups) -> Result<(), Speed
 }
 
 async fn connect(worker: &mut Worker) -> Result<Option<Box<dyn LogConsumer>>, SpeedError> {
-    let Context { components, settings, .. } = &worker.context;
-    match components.log.consumer(&components.source.topic, settings.group.as_deref()).await {
+    let Context { components, log, settings, .. } = &worker.context;
+    match log.consumer(&components.source.topic, settings.group.as_deref()).await {
         Ok(consumer) => Ok(Some(consumer)),
         Err(error) => {
             worker.note_log_error(error)?;

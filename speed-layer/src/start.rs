@@ -4,11 +4,11 @@
 //! the position is the one that was read; nothing is written before both are known.
 //! Not here: the rule itself (`positions::choose_start`), which cuts count (`cuts.rs`), copies (`prime.rs`).
 
-use event_log::check_fingerprint;
 use positions::{
     Fingerprint, Incarnation, Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, TimestampMicros,
     choose_start,
 };
+use records::master::MasterSnapshot;
 use serving_layer::{ServingError, Swap};
 use tracing::{error, info};
 
@@ -22,13 +22,16 @@ use crate::{SpeedError, metrics};
 /// Starts a partition. Without `keeps_index` the stored index is replaced, because it names a blob that is gone.
 ///
 /// # Errors
-/// Nothing was started: try again, unless the error is fatal.
+/// Nothing was started: try again, unless the error is fatal. [`SpeedError::NextLife`]: this worker belongs to a former
+/// life of the topic.
 pub(crate) async fn start(
     context: &Context,
     partition: PartitionId,
     cuts: &PublishedCuts,
     keeps_index: bool,
 ) -> Result<Running, SpeedError> {
+    let master = context.components.master.open().await?;
+    check_life(context, master.as_ref(), cuts)?;
     let stored = read_or_discard(context, partition).await?;
     check_definitions(context, partition, stored.as_ref())?;
     // An index of an earlier life of the topic says nothing about this one.
@@ -36,8 +39,8 @@ pub(crate) async fn start(
     let serving = cuts.serving(partition, index);
     let start = choose_start(index, &serving, Position::start(cuts.incarnation()));
     let position = start.position();
-    check_topic(context, partition, position).await?;
-    let copies = prime(context, partition, position).await?;
+    check_topic(context, master.as_ref(), (partition, position)).await?;
+    let copies = prime(context, master.as_ref(), (partition, position)).await?;
     let index = match (start, index) {
         (Start::Continue(_), Some(index)) => index.clone(),
         (Start::Jump(to), Some(index)) => jump(context, partition, index.clone(), to).await?,
@@ -48,28 +51,41 @@ pub(crate) async fn start(
     Ok(Running::new(index, position, copies))
 }
 
+/// A life begins in realtime when every view has a batch version of it, so that what lies below its start is answered for.
+/// Views that were added later, and have no version yet, are not waited for.
+fn check_life(context: &Context, master: Option<&MasterSnapshot>, cuts: &PublishedCuts) -> Result<(), SpeedError> {
+    let own = context.log.life();
+    let present = master.map_or(Incarnation(0), |master| master.facts.life.incarnation);
+    if present != own.incarnation {
+        return Err(SpeedError::NextLife { own: own.incarnation, present });
+    }
+    if cuts.are_of(present) { Ok(()) } else { Err(SpeedError::NotPublished { incarnation: present }) }
+}
+
 /// The record before the position must be the one that was read. Where there is none, the archive tells which topic this
 /// is: an empty store must not be filled from one topic beside batch views of another.
-async fn check_topic(context: &Context, partition: PartitionId, position: Position) -> Result<(), SpeedError> {
-    let (log, topic) = (context.components.log.as_ref(), context.components.source.topic.as_str());
+async fn check_topic(
+    context: &Context,
+    master: Option<&MasterSnapshot>,
+    (partition, position): (PartitionId, Position),
+) -> Result<(), SpeedError> {
     let archived = match position.fingerprint {
-        Fingerprint(0) => archived_end(context, partition, position.incarnation).await?,
+        Fingerprint(0) => master.and_then(|master| archived_end(master, partition, position.incarnation)),
         _ => None,
     };
     let (partition, position) = archived.unwrap_or((partition, position));
-    Ok(check_fingerprint(log, topic, partition, &position).await?)
+    Ok(context.log.check_fingerprint(&context.components.source.topic, partition, &position).await?)
 }
 
 /// How far the archive has got in this life of the topic: in the partition, or else in another one.
-async fn archived_end(
-    context: &Context,
+fn archived_end(
+    master: &MasterSnapshot,
     partition: PartitionId,
     incarnation: Incarnation,
-) -> Result<Option<(PartitionId, Position)>, SpeedError> {
-    let Some(snapshot) = context.components.master.open().await? else { return Ok(None) };
-    let ends = snapshot.facts.partitions.iter().map(|(partition, known)| (*partition, known.archived.end));
+) -> Option<(PartitionId, Position)> {
+    let ends = master.facts.partitions.iter().map(|(partition, known)| (*partition, known.archived.end));
     let known = ends.filter(|(_, end)| end.fingerprint != Fingerprint(0) && end.incarnation == incarnation);
-    Ok(known.min_by_key(|(one, _)| *one != partition))
+    known.min_by_key(|(one, _)| *one != partition)
 }
 
 /// The stored index. One that cannot be read will never be readable again: it is discarded and counts as absent.

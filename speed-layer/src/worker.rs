@@ -5,6 +5,7 @@
 //! from errors (`policy.rs`).
 
 use event_log::{EventLogError, Poll};
+use positions::Life;
 use tracing::warn;
 
 use crate::context::Context;
@@ -26,9 +27,9 @@ impl Worker {
     ///
     /// # Errors
     /// [`SpeedError::View`]: a view cannot be kept in realtime.
-    pub async fn new(components: SpeedComponents, settings: SpeedSettings) -> Result<Self, SpeedError> {
+    pub async fn new(components: SpeedComponents, settings: SpeedSettings, life: Life) -> Result<Self, SpeedError> {
         let ownership = Ownership::new(&components.views);
-        Ok(Self { context: Context::new(components, settings).await?, ownership, is_log_failing: false })
+        Ok(Self { context: Context::new(components, settings, life).await?, ownership, is_log_failing: false })
     }
 
     /// Notes that the log failed; the consumer is told its positions again.

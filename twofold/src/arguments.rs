@@ -57,9 +57,49 @@ pub enum Command {
     Status(StatusArguments),
     /// Check directory, ports and stores before a start.
     Doctor(UpArguments),
+    /// Act on one source.
+    #[command(subcommand)]
+    Source(SourceCommand),
     /// Look into the event log of a running system.
     #[command(subcommand)]
     Log(LogCommand),
+}
+
+/// What to do to a source.
+#[derive(Debug, Subcommand)]
+pub enum SourceCommand {
+    /// Begin the next life of a topic, where another one took its name, or it lost records.
+    ///
+    /// A source stops when its topic is not the one that is archived any more. This commits to the master dataset that the
+    /// topic of the moment follows the archived one: nothing archived is lost, what was never archived is a hole that
+    /// answers name. Both layers then count the topic from its start. With the embedded log, stop the system first.
+    Reset(ResetArguments),
+}
+
+/// Arguments of `source reset`.
+#[derive(Debug, Args)]
+pub struct ResetArguments {
+    /// The source.
+    pub source: String,
+    /// Count the topic from its first record, or from the next that comes: where it is the archived topic that lost its
+    /// newest records, what is left of it was counted already.
+    #[arg(long, value_enum, default_value_t = ResetFrom::Start)]
+    pub from: ResetFrom,
+    /// The pipeline; without it, the one of the system that runs on the data directory.
+    #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+}
+
+/// From which record on a topic counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ResetFrom {
+    /// From its first one.
+    Start,
+    /// From the next one that comes.
+    End,
 }
 
 /// What to see of the event log.

@@ -7,14 +7,18 @@ mod generate;
 mod load;
 mod log;
 mod query;
+mod source;
 mod status;
 mod up;
 mod validate;
+
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
 use crate::config::{Config, ConfigError, Sources};
+use crate::data_dir::DataDir;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
 
@@ -38,6 +42,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Query(arguments) => query::query(&arguments).await,
         Command::Validate(arguments) => validate::validate(&arguments),
         Command::Log(command) => log::log(&command).await,
+        Command::Source(command) => source::source(&command).await,
         Command::Status(arguments) => status::status(&arguments).await,
     }
 }
@@ -57,6 +62,14 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     Ok(Config::read(Sources { files, environment, flags })?)
+}
+
+/// The pipeline asked for, else that of the system which runs on the directory.
+fn pipeline_path(asked: Option<&Path>, data_dir: &DataDir) -> Result<PathBuf> {
+    let noted = || data_dir.run_note().and_then(|note| note.pipeline);
+    asked.map(Path::to_owned).or_else(noted).with_context(|| {
+        format!("nothing runs on data directory {}: name the pipeline with --pipeline FILE", data_dir.root().display())
+    })
 }
 
 /// An error and what led to it, a line each.

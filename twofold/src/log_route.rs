@@ -18,6 +18,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::definitions::Definitions;
+use crate::lives::Lives;
 
 /// The route.
 pub const ROUTE: &str = "/v1/sources/{source}/log";
@@ -30,6 +31,7 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 struct LogRoute {
     log: Arc<dyn EventLog>,
+    lives: Arc<Lives>,
     definitions: Definitions,
 }
 
@@ -43,9 +45,9 @@ struct Asked {
 }
 
 /// The route for the sources of the moment.
-pub fn log_router(log: Arc<dyn EventLog>, definitions: Definitions) -> Router {
+pub fn log_router(log: Arc<dyn EventLog>, lives: Arc<Lives>, definitions: Definitions) -> Router {
     let router = Router::new().route(ROUTE, get(read));
-    edge::refuse_other_methods(router, &[ROUTE_IN_WORDS]).with_state(LogRoute { log, definitions })
+    edge::refuse_other_methods(router, &[ROUTE_IN_WORDS]).with_state(LogRoute { log, lives, definitions })
 }
 
 async fn read(
@@ -59,7 +61,9 @@ async fn read(
     let found = pipeline
         .source(&source)
         .ok_or_else(|| Problem::unknown("source", &source, pipeline.sources.iter().map(|known| known.name.as_str())))?;
-    read_log(route.log.as_ref(), &found.topic, &asked).await.map(Json).map_err(|error| {
+    let log = route.lives.log(route.log.clone(), found).await;
+    let log = log.map_err(|error| Problem::new(ProblemKind::LogUnavailable, error.to_string()))?;
+    read_log(&log, &found.topic, &asked).await.map(Json).map_err(|error| {
         let kind = match error {
             EventLogError::Expired { .. } | EventLogError::AnotherTopic { .. } => ProblemKind::NotInLog,
             EventLogError::Unusable(_) => ProblemKind::BadRequest,

@@ -11,6 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use batch_layer::BatchStatus;
 use batch_layer::archive::{ArchiveState, ArchiveStatus};
+use collector::OpenSources;
+use event_log::{EventLog, LifeLog};
 use positions::{Offset, PartitionId, SourceName};
 use query_gateway::{PartitionFacts, StatusSource, SystemFacts};
 use serde_json::{Value, json};
@@ -19,6 +21,7 @@ use views::SourceDefinition;
 
 use crate::definitions::Definitions;
 use crate::health::Health;
+use crate::lives::Lives;
 use crate::wiring::SharedComponents;
 
 /// The ends of all partitions of a source in the log, summed.
@@ -32,6 +35,10 @@ pub struct FactSources {
     pub shared: SharedComponents,
     /// The definitions of the moment.
     pub definitions: Definitions,
+    /// The sources that take events: they are told of the lives of their topics.
+    pub open: Arc<OpenSources>,
+    /// Which lives those are.
+    pub lives: Arc<Lives>,
     /// What the roles of this process tell of themselves.
     pub progress: Arc<Progress>,
     /// Stopped sources.
@@ -122,14 +129,17 @@ impl FactSources {
 
     async fn partition_facts(
         &self,
-        source: &SourceDefinition,
+        source: &Arc<SourceDefinition>,
         archive: Option<&ArchiveStatus>,
     ) -> BTreeMap<PartitionId, PartitionFacts> {
         let mut facts: BTreeMap<PartitionId, PartitionFacts> = BTreeMap::new();
         for (partition, archived) in archive.into_iter().flat_map(|archive| &archive.facts.partitions) {
             facts.entry(*partition).or_default().archived = Some(archived.archived.end.offset);
         }
-        if let Some(log) = &self.shared.log {
+        // Without the life nothing can be said of the log's offsets.
+        if let (Some(log), Ok(life)) = (&self.shared.log, self.lives.of(source).await) {
+            self.open.note_life(&source.name, life.clone());
+            let log = LifeLog::new(log.clone(), life);
             // What cannot be asked now is shown as unknown, not as an error: the layers tell of their own trouble.
             for partition in log.partitions(&source.topic).await.unwrap_or_default() {
                 let bounds = log.bounds(&source.topic, partition).await;

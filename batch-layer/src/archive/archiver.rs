@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::check_fingerprint;
-use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit, Record};
+use event_log::{EventLog, EventLogError, LifeLog, LogConsumer, Poll, PollLimit, Record};
 use positions::{Clock, IdSource, Offset, PartitionId, TimestampMicros};
 use records::RecordsError;
-use records::master::{MasterDataset, MasterFacts, MasterSnapshot};
+use records::master::{ArchivedPartition, MasterDataset, MasterFacts, MasterSnapshot};
 use tokio::sync::watch;
 use views::SourceDefinition;
 
@@ -39,6 +38,8 @@ pub struct ArchiveComponents {
 /// One archiver at work: the table it continues, its place in the log, and what it has not committed yet.
 pub(crate) struct Archiver<'a> {
     components: &'a ArchiveComponents,
+    /// The log in the life that the table names.
+    log: LifeLog,
     snapshot: MasterSnapshot,
     consumer: Box<dyn LogConsumer>,
     /// Whether the consumer stands where `pending` ends. Cleared before every step that moves one of them and set when
@@ -66,16 +67,18 @@ impl<'a> Archiver<'a> {
     pub(crate) async fn open(components: &'a ArchiveComponents) -> Result<Archiver<'a>, BatchError> {
         let snapshot = components.master.create().await?;
         let topic = &components.source.topic;
-        let partitions = components.log.partitions(topic).await?;
+        let log = LifeLog::new(Arc::clone(&components.log), snapshot.facts.life.clone());
+        let partitions = log.partitions(topic).await?;
         check_partitions(topic, &snapshot.facts, &partitions)?;
         for (partition, known) in &snapshot.facts.partitions {
-            check_fingerprint(components.log.as_ref(), topic, *partition, &known.archived.end).await?;
+            log.check_fingerprint(topic, *partition, &known.archived.end).await?;
         }
         let pending = Pending::new(&snapshot.facts, components.source.border);
-        let consumer = components.log.consumer(topic, None).await?;
+        let consumer = log.consumer(topic, None).await?;
         let listed_at = components.clock.now();
+        let (is_in_place, sealed) = (false, None);
         let archiver =
-            Self { components, snapshot, consumer, is_in_place: false, partitions, listed_at, pending, sealed: None };
+            Self { components, log, snapshot, consumer, is_in_place, partitions, listed_at, pending, sealed };
         archiver.publish_status(ArchiveState::Running);
         archiver.release();
         Ok(archiver)
@@ -107,7 +110,7 @@ impl<'a> Archiver<'a> {
     /// Looks for new partitions, which start at 0.
     pub(crate) async fn list_partitions(&mut self) -> Result<(), BatchError> {
         let topic = &self.components.source.topic;
-        let found = self.components.log.partitions(topic).await?;
+        let found = self.log.partitions(topic).await?;
         self.listed_at = self.components.clock.now();
         check_partitions(topic, &self.snapshot.facts, &found)?;
         if found != self.partitions {
@@ -195,7 +198,7 @@ impl<'a> Archiver<'a> {
     fn release(&self) {
         let committed = self.snapshot.facts.partitions.iter();
         let committed = committed.map(|(partition, facts)| (*partition, facts.archived.end.offset)).collect();
-        self.components.log.release(&self.components.source.topic, &committed);
+        self.log.release(&self.components.source.topic, &committed);
     }
 
     async fn take(&mut self, records: Vec<Record>) -> Result<(), BatchError> {
@@ -213,7 +216,7 @@ impl<'a> Archiver<'a> {
 
     /// A jump is a hole where the log's start has passed it, and otherwise offsets that no record ever had.
     async fn explain(&mut self, jump: Jump) -> Result<(), BatchError> {
-        let bounds = self.components.log.bounds(&self.components.source.topic, jump.partition).await?;
+        let bounds = self.log.bounds(&self.components.source.topic, jump.partition).await?;
         if bounds.low > jump.from {
             self.declare_hole(jump.partition, bounds.low.min(jump.to));
         }
@@ -232,13 +235,12 @@ impl<'a> Archiver<'a> {
     }
 }
 
-/// A topic never loses a partition that was archived, unless it is another topic.
+/// A topic never loses a partition of which something was archived in its present life, unless it is another topic.
 fn check_partitions(topic: &str, facts: &MasterFacts, found: &BTreeSet<PartitionId>) -> Result<(), BatchError> {
-    let gone = facts
-        .partitions
-        .iter()
-        .find(|(partition, known)| known.archived.end.offset > Offset(0) && !found.contains(partition));
-    match gone {
+    let is_begun =
+        |partition, known: &ArchivedPartition| known.archived.end.offset > facts.life.start(partition).offset;
+    let mut known = facts.partitions.iter();
+    match known.find(|(partition, known)| is_begun(**partition, known) && !found.contains(partition)) {
         Some((partition, known)) => Err(BatchError::PartitionGone {
             topic: topic.to_owned(),
             partition: *partition,

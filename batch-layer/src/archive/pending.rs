@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
 use event_log::Record;
-use positions::{Archived, BorderRule, Counters, Incarnation, Offset, PartitionId, Position, TimestampMicros};
+use positions::{Archived, BorderRule, Counters, Offset, PartitionId, Position, TimestampMicros};
 use records::decode::column;
 use records::master::{ArchivedPartition, Hole, MasterFacts};
 
@@ -31,7 +31,6 @@ pub struct Jump {
 pub struct Pending {
     facts: MasterFacts,
     rule: BorderRule,
-    incarnation: Incarnation,
     batches: Vec<RecordBatch>,
     rows: u64,
     rejected: u64,
@@ -42,17 +41,7 @@ pub struct Pending {
 impl Pending {
     /// Nothing read yet, after a version with these facts.
     pub fn new(facts: &MasterFacts, rule: BorderRule) -> Self {
-        let lives = facts.partitions.values().map(|known| known.archived.end.incarnation);
-        Self {
-            facts: facts.clone(),
-            rule,
-            incarnation: lives.max().unwrap_or_default(),
-            batches: Vec::new(),
-            rows: 0,
-            rejected: 0,
-            bytes: 0,
-            since: None,
-        }
+        Self { facts: facts.clone(), rule, batches: Vec::new(), rows: 0, rejected: 0, bytes: 0, since: None }
     }
 
     /// Where reading goes on, for the partitions of the topic.
@@ -63,7 +52,7 @@ impl Pending {
     /// How far a partition has been read.
     pub fn position(&self, partition: PartitionId) -> Position {
         let known = self.facts.partitions.get(&partition);
-        known.map_or_else(|| Position::start(self.incarnation), |known| known.archived.end)
+        known.map_or_else(|| self.facts.life.start(partition), |known| known.archived.end)
     }
 
     /// The records at or above their partition's position: after a seek a log may repeat earlier ones.
@@ -163,11 +152,11 @@ impl Pending {
     }
 
     fn partition(&mut self, partition: PartitionId) -> &mut ArchivedPartition {
-        let incarnation = self.incarnation;
-        self.facts.partitions.entry(partition).or_insert_with(|| ArchivedPartition {
-            archived: Archived::start(incarnation),
-            counters: Counters::default(),
-        })
+        let start = self.facts.life.start(partition);
+        self.facts
+            .partitions
+            .entry(partition)
+            .or_insert_with(|| ArchivedPartition { archived: Archived::begin(start), counters: Counters::default() })
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use batch_layer::archive::ArchiveStatus;
 use event_log::EventLog;
-use positions::{Offset, PartitionId, SourceName};
+use positions::{Fingerprint, Offset, PartitionId, SourceName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serving_layer::PartitionKey;
 use tokio::sync::watch;
 use tokio::time::sleep;
+use twofold::source_reset::{self, From, Outcome, ResetComponents};
 
 use super::chance::Part;
 use super::plan::{Act, ROLES};
@@ -41,6 +42,7 @@ impl World {
             Act::Lose(partition) => self.lose(PartitionId(partition)).await,
             Act::Grow => self.log.grow_topic(TOPIC, 3).unwrap(),
             Act::Recreate => self.recreate().await,
+            Act::Reset => self.reset().await,
             Act::Down(part, seconds) => {
                 let part = [Part::Log, Part::Objects, Part::Realtime][usize::from(part)];
                 self.chance.set_down(part, true);
@@ -96,14 +98,16 @@ impl World {
     }
 
     async fn expire(&self, partition: PartitionId) {
+        let traffic = self.traffic.lock().await;
         let end = |told: &watch::Sender<ArchiveStatus>| {
-            let told = told.borrow();
-            told.facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset)
+            let facts = &told.borrow().facts;
+            let known = facts.partitions.get(&partition).filter(|_| facts.life == *traffic.life());
+            known.and_then(|known| facts.life.log_offset(partition, known.archived.end.offset)).unwrap_or_default()
         };
         let archived = self.archived.iter().map(end).max().unwrap_or_default();
         let low = self.chance.draw(|rng| rng.random_range(0..=archived.0));
         // What another topic forgets cannot be told from what the first one had.
-        if !self.traffic.lock().await.is_replaced() {
+        if !traffic.is_replaced() {
             self.log.expire_below(TOPIC, partition, Offset(low)).unwrap();
         }
     }
@@ -116,8 +120,10 @@ impl World {
             master.facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset)
         });
         let mut rng = self.chance.draw(StdRng::from_rng);
-        if let Some(low) = self.traffic.lock().await.lose(partition, archived, &mut rng) {
+        let lost = self.traffic.lock().await.lose(partition, archived, &mut rng);
+        if let Some(low) = lost {
             self.chance.note(&format!("partition {partition} loses [{archived}, {low})"));
+            let low = self.traffic.lock().await.life().log_offset(partition, low).unwrap();
             self.log.expire_below(TOPIC, partition, low).unwrap();
         }
     }
@@ -127,12 +133,35 @@ impl World {
     async fn recreate(&self) {
         let Some(master) = self.master().await else { return };
         let mut traffic = self.traffic.lock().await;
-        let is_archived =
-            |partition| master.facts.partitions.get(partition).is_some_and(|one| one.archived.end.offset.0 > 0);
+        let is_archived = |partition| {
+            let end = master.facts.partitions.get(partition).map(|one| one.archived.end);
+            end.is_some_and(|end| end.fingerprint != Fingerprint(0) && end.incarnation == traffic.life().incarnation)
+        };
         if self.log.partitions(TOPIC).await.unwrap().iter().all(is_archived) {
             self.chance.note("another topic");
             self.log.recreate_topic(TOPIC).unwrap();
             traffic.replace();
+        }
+    }
+
+    /// An operator begins the life of the topic that has the name now; refused where it is the archived one.
+    async fn reset(&self) {
+        let components = ResetComponents {
+            log: Arc::new(self.log.clone()),
+            master: self.master_dataset(),
+            store: Some(self.realtime.memory.clone()),
+            source: self.source(),
+            ids: self.ids.clone(),
+        };
+        let mut traffic = self.traffic.lock().await;
+        match source_reset::reset(&components, From::Start).await {
+            Ok(Outcome::Begun(facts)) => {
+                self.chance.note(&format!("{:?}", facts.life));
+                assert!(traffic.is_replaced(), "the archived topic was reset");
+                traffic.begin_life(facts.life);
+            }
+            Ok(Outcome::NothingRead(_)) => assert!(!traffic.is_replaced()),
+            Err(error) => assert!(!traffic.is_replaced(), "{error:#}"),
         }
     }
 

@@ -170,6 +170,32 @@ fn a_topic_created_again_beside_a_wiped_store_is_in_no_answer() {
 }
 
 #[test]
+fn a_topic_created_again_counts_from_its_reset_on_behind_what_the_first_one_was() {
+    let first = [(100, Act::Send(11)), (5_000, Act::Send(8)), (2_000, Act::Recreate), (10, Act::Send(9))];
+    let second = [(3_000, Act::Reset), (10, Act::Send(11)), (4_000, Act::Send(5)), (10, Act::Wipe), (1, Act::Send(3))];
+    for seed in 24..32 {
+        let outcome = check_acts(seed, 40, &[&first[..], &second[..]].concat());
+        assert!(!outcome.is_replaced, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_topic_may_be_created_again_and_reset_at_any_moment_and_again() {
+    let life = [(100, Act::Send(11)), (6_000, Act::Recreate), (1, Act::Send(6)), (1, Act::Reset), (500, Act::Send(6))];
+    for seed in 32..40 {
+        let plan = Plan::by_hand(seed, Rates { delay: 40, fail: 20, kill: 10 }, &[life, life, life].concat());
+        let outcome = check(&plan);
+        assert!(!outcome.is_replaced, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_reset_of_the_archived_topic_is_refused_and_changes_nothing() {
+    let acts = [(1, Act::Reset), (100, Act::Send(11)), (10, Act::Reset), (4_000, Act::Send(3)), (5_000, Act::Reset)];
+    check_acts(33, 20, &acts);
+}
+
+#[test]
 fn clocks_that_are_minutes_apart_change_no_number() {
     let acts = [(300, Act::Send(6)), (4_000, Act::Send(9)), (2_000, Act::FailOver(0, 3)), (5_000, Act::Send(7))];
     for ahead in [[-55, 200, 0, 230, -60, 120, 90, -30], [240, -60, 200, -60, 240, -60, 0, 240]] {

@@ -58,6 +58,8 @@ pub enum Act {
     Lose(i32),
     /// The topic is deleted and created again.
     Recreate,
+    /// An operator begins the life of the topic that took the name.
+    Reset,
     /// The topic gets a partition more.
     Grow,
     /// Log, object store or realtime store cannot be reached for some seconds.
@@ -149,6 +151,11 @@ impl Plan {
         if mix >= 2 && rng.random_bool(0.1) {
             let place = rng.random_range(self.acts.len() / 2..=self.acts.len());
             self.acts.insert(place, (rng.random_range(1..3_000), Act::Recreate));
+            if rng.random_bool(0.7) {
+                let later = rng.random_range(place + 1..=self.acts.len());
+                self.acts.insert(later, (rng.random_range(1..4_000), Act::Reset));
+                self.acts.push((rng.random_range(1..3_000), Act::Send(rng.random_range(1..12))));
+            }
         }
     }
 
@@ -159,7 +166,7 @@ impl Plan {
 
     /// Whether records may be lost before they are archived.
     pub fn has_holes(&self) -> bool {
-        self.acts.iter().any(|(_, act)| matches!(act, Act::Lose(_)))
+        self.acts.iter().any(|(_, act)| matches!(act, Act::Lose(_) | Act::Reset))
     }
 
     /// Whether no run can be missing that a gateway needs: the realtime store never loses what it has acknowledged,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
-use positions::{Offset, PartitionId};
+use positions::{Incarnation, Offset, PartitionId};
 use query_gateway::{Envelope, Gateway, GatewayError, RowsAnswer, RowsRequest};
 use records::master::Hole;
 
@@ -33,12 +33,14 @@ pub struct Reader {
     /// Whether a gap in the runs has no excuse.
     pub is_lossless: bool,
     heads: BTreeMap<PartitionId, Offset>,
+    /// In which life of the topic it was told of the heads: what a life had read that ended may be beyond the next one's start.
+    life: Incarnation,
     pub answers: u64,
 }
 
 impl Reader {
     pub fn new(name: String, gateway: Arc<Gateway>, view: View, is_lossless: bool) -> Self {
-        Self { name, gateway, view, is_lossless, heads: BTreeMap::new(), answers: 0 }
+        Self { name, gateway, view, is_lossless, heads: BTreeMap::new(), life: Incarnation(0), answers: 0 }
     }
 
     /// Asks once; the envelope of the answer, if there is one.
@@ -51,7 +53,13 @@ impl Reader {
         self.answers += 1;
         let envelope = &answer.envelope;
         let holes = world.holes().await;
-        let right = world.traffic.lock().await.folds(self.view, &envelope.cut, &envelope.head, &holes);
+        let traffic = world.traffic.lock().await;
+        let right = traffic.folds(self.view, &envelope.cut, &envelope.head, &holes);
+        let life = traffic.life_of(&envelope.cut);
+        drop(traffic);
+        if life != std::mem::replace(&mut self.life, life) {
+            self.heads.clear();
+        }
         let found = rows_of(&answer, self.view);
         // Not in pairs: states are held by the offsets they cover, so after a wipe those of a reader that saw more may stay.
         let is_right = right.iter().any(|(rows, _)| *rows == found);

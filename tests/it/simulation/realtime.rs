@@ -23,7 +23,7 @@ type OlderCopy = (Index, Vec<(BlobKey, Bytes)>);
 
 /// What all roles share.
 pub struct Shared {
-    pub memory: MemoryStore,
+    pub memory: Arc<MemoryStore>,
     past: Mutex<BTreeMap<PartitionKey, Vec<OlderCopy>>>,
     /// By stamp, so that a planted bug can tell what a change was decided on.
     known: Mutex<BTreeMap<u128, Index>>,
@@ -35,7 +35,7 @@ pub struct Shared {
 impl Shared {
     pub fn new(memory: MemoryStore) -> Self {
         let (past, known, evicted) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { memory, past, known, evicted, overlap: Mutex::default() }
+        Self { memory: Arc::new(memory), past, known, evicted, overlap: Mutex::default() }
     }
 
     /// Brings an older copy of a partition back, as a fail-over to a replica does that lagged behind.

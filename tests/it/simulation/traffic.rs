@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use bytes::Bytes;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord};
-use positions::{Offset, PartitionId, TimestampMicros};
+use positions::{Incarnation, Life, LifeStart, Offset, PartitionId, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
 use records::master::Hole;
@@ -16,18 +16,30 @@ pub const TOPIC: &str = "edits";
 const HORIZON: i64 = 10_000_000;
 const HOUR: i64 = 3_600_000_000;
 
+#[derive(Clone)]
 struct Sent {
     offset: i64,
     timestamp: i64,
     event: Option<Event>,
 }
 
+/// What the readers of one life of the topic can be answered from: its records, and what is left of former lives.
+#[derive(Default)]
+struct Told {
+    life: Life,
+    sent: BTreeMap<PartitionId, Vec<Sent>>,
+}
+
 /// Everything that was sent.
 #[derive(Default)]
 pub struct Traffic {
-    sent: BTreeMap<PartitionId, Vec<Sent>>,
+    /// Those lives that ended, in their order: a reader may still be answered from the last of them.
+    former: Vec<Told>,
+    present: Told,
     events: Vec<Event>,
     is_replaced: bool,
+    /// What another topic holds that took the name, by its own offsets, until its life begins.
+    unborn: BTreeMap<PartitionId, Vec<Sent>>,
 }
 
 /// Offsets by partition.
@@ -76,11 +88,31 @@ impl Traffic {
         let key = event.as_ref().and_then(Event::key);
         let record = NewRecord { key, payload, timestamp: TimestampMicros(timestamp) };
         let (partition, offset) = log.append(TOPIC, vec![record]).await.remove(0).unwrap();
-        if self.is_replaced {
-            return;
-        }
         self.events.extend(event.clone());
-        self.sent.entry(partition).or_default().push(Sent { offset: offset.0, timestamp, event });
+        let (told, offset) = match self.is_replaced {
+            true => (&mut self.unborn, offset),
+            false => (&mut self.present.sent, self.present.life.offset(partition, offset)),
+        };
+        told.entry(partition).or_default().push(Sent { offset: offset.0, timestamp, event });
+    }
+
+    /// The life of the other topic begins: it takes the place of what was never archived of the one before.
+    pub fn begin_life(&mut self, life: Life) {
+        let mut sent = self.present.sent.clone();
+        for (partition, records) in &mut sent {
+            records.retain(|record| record.offset < life.start(*partition).offset.0);
+        }
+        for (partition, records) in std::mem::take(&mut self.unborn) {
+            let place = |record: Sent| Sent { offset: life.offset(partition, Offset(record.offset)).0, ..record };
+            sent.entry(partition).or_default().extend(records.into_iter().map(place));
+        }
+        self.former.push(std::mem::replace(&mut self.present, Told { life, sent }));
+        self.is_replaced = false;
+    }
+
+    /// The life of the topic that answers should come to be of.
+    pub fn life(&self) -> &Life {
+        &self.present.life
     }
 
     /// Another topic bears the name from now on: what is sent to it must not be in any answer.
@@ -93,10 +125,22 @@ impl Traffic {
         self.is_replaced
     }
 
+    /// The life that an answer is of: the present one from the first version on that was published of it.
+    pub fn life_of(&self, cut: &Offsets) -> Incarnation {
+        let Life { incarnation, starts } = self.life();
+        let is_below = |(id, start): (&PartitionId, &LifeStart)| cut.get(id).is_none_or(|cut| *cut < start.offset);
+        Incarnation(incarnation.0 - u32::from(starts.iter().any(is_below)))
+    }
+
+    /// Whether another topic has ever taken the name.
+    pub fn was_replaced(&self) -> bool {
+        self.is_replaced || !self.former.is_empty()
+    }
+
     /// Draws the place up to which a partition loses its records from `archived` on. None of them has a copy behind that
     /// place, nor will have one: the verdict on it would depend on whether somebody had read the lost one.
     pub fn lose(&mut self, partition: PartitionId, archived: Offset, rng: &mut StdRng) -> Option<Offset> {
-        let sent = self.sent.get(&partition).filter(|_| !self.is_replaced)?;
+        let sent = self.present.sent.get(&partition).filter(|_| !self.is_replaced)?;
         let identities = |from: i64, to: i64| -> HashSet<(u32, i64)> {
             let within = sent.iter().filter(|sent| (from..to).contains(&sent.offset));
             within.filter_map(|sent| sent.event.as_ref()).filter_map(|event| Some((event.id?, event.time))).collect()
@@ -110,11 +154,24 @@ impl Traffic {
         Some(Offset(low))
     }
 
-    /// Behind the last record of each partition that has one.
+    /// Behind the last record of each partition that has one, or where it begins in the present life.
     pub fn ends(&self) -> BTreeMap<PartitionId, Offset> {
-        self.sent.iter().map(|(id, sent)| (*id, Offset(sent.last().map_or(0, |last| last.offset + 1)))).collect()
+        let end = |(id, sent): (&PartitionId, &Vec<Sent>)| {
+            let start = self.present.life.start(*id).offset;
+            (*id, sent.last().map_or(start, |last| start.max(Offset(last.offset + 1))))
+        };
+        self.present.sent.iter().map(end).collect()
     }
 
+    /// The right answers of a view, by the present life of the topic and by the one before it, from which readers are
+    /// answered until the present one is published; and how many offsets each passes over.
+    pub fn folds(&self, view: View, cut: &Offsets, head: &Offsets, holes: &[Hole]) -> Vec<(Rows, u64)> {
+        let lives = self.former.last().into_iter().chain([&self.present]);
+        lives.flat_map(|told| told.folds(view, cut, head, holes)).collect()
+    }
+}
+
+impl Told {
     /// The events that count at a head above a cut: the law, word for word, over what is left.
     fn counted(&self, cut: &Offsets, head: &Offsets, holes: &[Hole], read: &Read) -> Vec<&Event> {
         let nothing = Read::default();
@@ -133,7 +190,10 @@ impl Traffic {
         for (partition, sent) in &self.sent {
             let (cut, head) = (cut.get(partition).map_or(0, |cut| cut.0), head.get(partition).map_or(0, |head| head.0));
             let (mut latest, mut seen) = (i64::MIN, HashMap::new());
-            let below = sent.iter().filter(|sent| sent.offset < head && !read.is_lost(holes, *partition, sent.offset));
+            // Nothing of former lives is remembered.
+            let within = self.life.start(*partition).offset.0..head;
+            let left = |sent: &&Sent| !read.is_lost(holes, *partition, sent.offset);
+            let below = sent.iter().filter(|sent| within.contains(&sent.offset)).filter(left);
             for Sent { offset, timestamp, event } in below {
                 latest = latest.max(*timestamp);
                 let Some(event) = event else { continue };
@@ -148,7 +208,7 @@ impl Traffic {
 
     /// The right answers of a view, and how many offsets each passes over: one, or, where records above the cut are lost,
     /// one for each place up to which realtime may have read them before they expired.
-    pub fn folds(&self, view: View, cut: &Offsets, head: &Offsets, holes: &[Hole]) -> Vec<(Rows, u64)> {
+    fn folds(&self, view: View, cut: &Offsets, head: &Offsets, holes: &[Hole]) -> Vec<(Rows, u64)> {
         let at = |offsets: &Offsets, hole: &Hole| offsets.get(&hole.partition).copied().unwrap_or_default();
         let mut reads = vec![Read::default()];
         for hole in holes {

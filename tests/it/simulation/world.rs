@@ -28,7 +28,7 @@ use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use views::Pipeline;
+use views::{Pipeline, SourceDefinition};
 
 use super::chance::{Chance, Gate};
 use super::clocks::{SimClock, Skew};
@@ -95,7 +95,7 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// One for each role, then those of the two kinds of gateways.
     clocks: [Arc<dyn Clock>; ROLES + 2],
-    ids: Arc<SeededIds>,
+    pub ids: Arc<SeededIds>,
     pipelines: [Arc<Pipeline>; 2],
     pub roles: [Role; ROLES],
     pub archived: [watch::Sender<ArchiveStatus>; 2],
@@ -150,11 +150,20 @@ impl World {
         self.violation.lock().unwrap().get_or_insert(violation);
     }
 
+    /// The only source.
+    pub fn source(&self) -> Arc<SourceDefinition> {
+        self.pipelines[0].sources[0].clone()
+    }
+
+    /// The table of the master dataset, past the dice.
+    pub fn master_dataset(&self) -> MasterDataset {
+        MasterDataset::new(&Lake::new(self.objects.clone(), Path::from("lake")), self.source())
+    }
+
     /// The master dataset as it is, read past the dice.
     pub async fn master(&self) -> Option<MasterSnapshot> {
         let mut known = self.master.lock().await;
-        let lake = Lake::new(self.objects.clone(), Path::from("lake"));
-        let dataset = MasterDataset::new(&lake, self.pipelines[0].sources[0].clone());
+        let dataset = self.master_dataset();
         *known = match known.take() {
             Some(known) => Some(dataset.refresh(&known).await.unwrap()),
             None => dataset.open().await.unwrap(),
@@ -239,7 +248,7 @@ impl World {
                 None => self.chance.note(&format!("role {role} killed")),
                 Some(None) if stop.is_cancelled() => self.chance.note(&format!("role {role} ended")),
                 // Whoever watches over it starts it again, and it must not be taken in then either.
-                Some(Some(error)) if error.contains(ANOTHER_TOPIC) && self.traffic.lock().await.is_replaced() => {
+                Some(Some(error)) if error.contains(ANOTHER_TOPIC) && self.traffic.lock().await.was_replaced() => {
                     self.chance.note(&format!("role {role} stopped: {error}"));
                     state.stops.fetch_add(1, Ordering::SeqCst);
                 }

@@ -1,15 +1,14 @@
 //! `twofold batch`: computes and publishes batch views, once or again and again, on the lake alone.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use batch_layer::BatchContext;
 use batch_layer::recompute::{Mode, Outcome, Round, run_round};
 use positions::ViewName;
 use views::Pipeline;
 
-use super::{read_config, up};
+use super::{pipeline_path, read_config, up};
 use crate::arguments::{BatchArguments, BatchCommand};
 use crate::config::Config;
 use crate::console::say;
@@ -34,14 +33,6 @@ pub async fn batch(arguments: &BatchArguments) -> Result<()> {
             run_once(&config, &data_dir, pipeline, (mode, view)).await
         }
     }
-}
-
-/// The pipeline asked for, else that of the system which runs on the directory.
-fn pipeline_path(asked: Option<&Path>, data_dir: &DataDir) -> Result<PathBuf> {
-    let noted = || data_dir.run_note().and_then(|note| note.pipeline);
-    asked.map(Path::to_owned).or_else(noted).with_context(|| {
-        format!("nothing runs on data directory {}: name the pipeline with --pipeline FILE", data_dir.root().display())
-    })
 }
 
 async fn run_once(

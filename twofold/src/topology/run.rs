@@ -29,6 +29,7 @@ use super::tasks;
 use crate::definitions::{DefinitionSet, Definitions};
 use crate::health::Health;
 use crate::http::{Intake, health_router, whole_router};
+use crate::lives::Lives;
 use crate::log_route::log_router;
 use crate::metrics_text::install_recorder;
 use crate::role::{Role, Roles};
@@ -49,6 +50,7 @@ pub struct Topology {
     /// Sources whose topics are known to exist.
     with_topic: BTreeMap<SourceName, Arc<SourceDefinition>>,
     sources: Arc<OpenSources>,
+    lives: Arc<Lives>,
     batches: BTreeMap<SourceName, mpsc::Sender<BatchRequest>>,
     /// Of all batch loops: one computes at a time.
     turn: Arc<Semaphore>,
@@ -88,8 +90,10 @@ impl Topology {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make `batch.spill_folder` {}", folder.display()))?;
         }
+        let lives = Arc::new(Lives::new(shared.lake.clone()));
         Ok(Self {
             shared,
+            lives,
             roles,
             starter,
             health,
@@ -138,6 +142,8 @@ impl Topology {
         let facts = FactSources {
             shared: self.shared.clone(),
             definitions: Definitions::of(&self.definitions),
+            open: self.sources.clone(),
+            lives: self.lives.clone(),
             progress: self.progress.clone(),
             health: self.health.clone(),
         };
@@ -149,7 +155,10 @@ impl Topology {
             None => health_router(self.metrics.clone(), self.board.clone(), beside),
         };
         let answers = match &self.shared.log {
-            Some(log) => answers.merge(log_router(log.clone(), Definitions::of(&self.definitions))),
+            Some(log) => {
+                let definitions = Definitions::of(&self.definitions);
+                answers.merge(log_router(log.clone(), self.lives.clone(), definitions))
+            }
             None => answers,
         };
         let collector = if self.roles.has(Role::Ingest) { Some(self.start_collector().await?) } else { None };
@@ -255,7 +264,8 @@ impl Topology {
         let task = match (duty.stage, subject.0.sources.first()) {
             (Stage::Gateway, _) => Some(self.start_gateway().await?),
             (Stage::Intake, Some(source)) => {
-                self.sources.open(source.clone());
+                let life = self.lives.of(source).await.context("cannot read the master dataset")?;
+                self.sources.open(source.clone(), life);
                 None
             }
             (Stage::Archive, Some(source)) => Some(self.start_archive(source).await?),

@@ -1,0 +1,130 @@
+//! `twofold source`: what an operator does to one source.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use event_log::EventLog;
+use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
+use event_log::kafka::KafkaLog;
+use positions::Clock;
+use records::master::{MasterDataset, MasterFacts};
+use views::SourceDefinition;
+
+use super::{pipeline_path, read_config};
+use crate::arguments::{ResetArguments, ResetFrom, SourceCommand};
+use crate::config::{Config, RealtimeSettings};
+use crate::console::say;
+use crate::data_dir::DataDir;
+use crate::environment::{RandomIds, SystemClock};
+use crate::pipeline_file::read_pipeline;
+use crate::source_reset::{From, Outcome, ResetComponents, reset};
+use crate::wiring::{open_lake, open_store};
+
+/// Runs the command.
+///
+/// # Errors
+/// Where the source is unknown, or nothing could or needed to be done.
+pub async fn source(command: &SourceCommand) -> Result<()> {
+    match command {
+        SourceCommand::Reset(arguments) => reset_source(arguments).await,
+    }
+}
+
+async fn reset_source(arguments: &ResetArguments) -> Result<()> {
+    let config = read_config(&arguments.settings, "")?;
+    // The embedded log belongs to one process; brokers serve many.
+    let open = if config.log.is_embedded { DataDir::lock } else { DataDir::open };
+    let data_dir = open(&config.system.data_dir)?;
+    let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
+    let source = pipeline.source(&arguments.source).with_context(|| {
+        let known: Vec<&str> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
+        format!("there is no source {}; the pipeline has: {}", arguments.source, known.join(", "))
+    })?;
+    let log = OpenLog::open(&config, &data_dir).await?;
+    let done = reset_on(&config, &data_dir, source, (log.log(), arguments.from)).await;
+    log.close().await;
+    say(&describe(source, &done?));
+    Ok(())
+}
+
+async fn reset_on(
+    config: &Config,
+    data_dir: &DataDir,
+    source: &Arc<SourceDefinition>,
+    (log, from): (Arc<dyn EventLog>, ResetFrom),
+) -> Result<Outcome> {
+    let lake = open_lake(&config.lake, data_dir).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = match &config.realtime {
+        RealtimeSettings::Memory { .. } => None,
+        shared => Some(open_store(shared, &clock).await?),
+    };
+    let master = MasterDataset::new(&lake, source.clone());
+    let components = ResetComponents { log, master, store, source: source.clone(), ids: Arc::new(RandomIds) };
+    let from = match from {
+        ResetFrom::Start => From::Start,
+        ResetFrom::End => From::End,
+    };
+    reset(&components, from).await
+}
+
+/// The log of a command that runs for a moment.
+enum OpenLog {
+    Embedded(EmbeddedLog),
+    Kafka(KafkaLog),
+}
+
+impl OpenLog {
+    async fn open(config: &Config, data_dir: &DataDir) -> Result<Self> {
+        if config.log.is_embedded {
+            let settings = EmbeddedSettings { folder: data_dir.log(), ..config.log.embedded.clone() };
+            let log = EmbeddedLog::open(settings, Arc::new(SystemClock), Arc::new(RandomIds)).await;
+            return Ok(Self::Embedded(log.context("cannot open the embedded log")?));
+        }
+        let log = KafkaLog::connect(config.log.kafka.clone()).await.context("cannot connect to the event log")?;
+        Ok(Self::Kafka(log))
+    }
+
+    fn log(&self) -> Arc<dyn EventLog> {
+        match self {
+            Self::Embedded(log) => Arc::new(log.clone()),
+            Self::Kafka(log) => Arc::new(log.clone()),
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Self::Embedded(log) => log.close().await,
+            Self::Kafka(log) => log.closed().await,
+        }
+    }
+}
+
+fn describe(source: &SourceDefinition, outcome: &Outcome) -> String {
+    let (name, topic) = (&source.name, &source.topic);
+    match outcome {
+        Outcome::NothingRead(life) => {
+            format!("source {name}: nothing was read of topic {topic} in life {} of it yet; nothing to reset\n", life.0)
+        }
+        Outcome::Begun(facts) => format!(
+            "source {name}: life {} of topic {topic} begins\n{}\
+             Roles that stopped with the source have to be started again; those that run go on by themselves. Answers show \
+             the former life until the batch layer has published once.\n",
+            facts.life.incarnation.0,
+            describe_partitions(facts),
+        ),
+    }
+}
+
+fn describe_partitions(facts: &MasterFacts) -> String {
+    let mut text = String::new();
+    for (partition, start) in &facts.life.starts {
+        let hole = facts.holes.iter().find(|hole| hole.partition == *partition && hole.to == start.offset);
+        let lost = hole.map(|hole| format!(", {} records before it were never archived", hole.to.0 - hole.from.0));
+        let (at, lost) = (start.offset, lost.unwrap_or_default());
+        let _ =
+            writeln!(text, "  partition {partition}: offset {} of the topic is offset {at}{lost}", start.log_offset);
+    }
+    text
+}
