@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use positions::{
     Archived, Backoff, BorderRule, CopyWindow, Counters, Cut, DefinitionHash, DefinitionNumber, EventKey, Fingerprint,
-    Incarnation, Index, IndexRefusal, IndexStamp, MAX_RAISE, Offset, PartitionId, Position, PositionToken, RecordMark,
-    Run, RunId, RunView, SourceName, Start, TilingGap, TimestampMicros, are_mergeable, choose_cut, choose_merge,
-    choose_start, event_key, fingerprint, micros, split_at_borders, tile,
+    Incarnation, Index, IndexRefusal, IndexStamp, Life, LifeStart, MAX_RAISE, Offset, PartitionId, Position,
+    PositionToken, RecordMark, Run, RunId, RunView, SourceName, Start, TilingGap, TimestampMicros, are_mergeable,
+    choose_cut, choose_merge, choose_start, event_key, fingerprint, micros, split_at_borders, tile,
 };
 use rand::Rng;
 use rand::rngs::StdRng;

@@ -69,7 +69,7 @@ pub enum SpeedError {
         to: Offset,
     },
     /// The master dataset has begun another life of the topic: this worker starts again with it.
-    #[error("the topic is in life {present} by now, this worker read life {own}; starting again")]
+    #[error("the topic is in life {} by now, this worker read life {}; starting again", present.0, own.0)]
     NextLife {
         /// The life that the worker reads.
         own: Incarnation,
@@ -77,7 +77,7 @@ pub enum SpeedError {
         present: Incarnation,
     },
     /// A view has no batch version of the present life of the topic: wait for the batch layer.
-    #[error("not every view has a batch version of life {incarnation} of the topic yet")]
+    #[error("not every view has a batch version of life {} of the topic yet", incarnation.0)]
     NotPublished {
         /// The present life.
         incarnation: Incarnation,
