@@ -56,6 +56,7 @@ pub async fn run(
         let polled_at = Instant::now();
         // Not dropped at once by a shutdown: what was read is appended, within the deadline.
         let outcome = tokio::select! {
+            biased;
             outcome = worker.process(polled) => Some(outcome),
             () = deadline_after(&shutdown, deadline) => None,
         };
@@ -66,6 +67,7 @@ pub async fn run(
         let pace = outcome?;
         metrics::time_batch(&source, polled_at.elapsed());
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => break,
             () = pauses.keep(pace, began, polled_at) => {}
         }

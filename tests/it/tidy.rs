@@ -2,6 +2,7 @@
 
 mod circles;
 mod paths;
+mod selects;
 mod suites;
 
 use std::collections::{BTreeMap, BTreeSet};
