@@ -84,7 +84,7 @@ static PIPELINES_READ: LazyLock<[Arc<Pipeline>; 2]> =
 /// What a role says that finds another topic under the name.
 const ANOTHER_TOPIC: &str = "deleted and created again";
 
-/// So small that every table of a world begins at a checkpoint soon, written and read under the same faults as all else.
+/// So small that every table begins at a checkpoint soon, which is written and read under the same faults as all else.
 const CHECKPOINT_INTERVAL: u32 = 4;
 
 /// See the module.

@@ -6,7 +6,7 @@ use std::fs;
 use super::paths::tokens;
 use super::{ALL, EDGES, check, manifest, root, rust_files};
 
-/// Dependencies that no source names, and what they are for: features of a crate further down, programs that a build runs.
+/// Dependencies that no source names, and what they are for: features of a crate further down, programs of the build.
 const NOT_IN_SOURCES: &[(&str, &str, &str)] = &[];
 
 /// The rows of the table of crates in ARCHITECTURE.md: a name, and what it may depend on.

@@ -1,8 +1,8 @@
 //! Every `select!` looks at its branches in the order in which they stand.
 //!
-//! Without `biased;` tokio draws the order by a generator that no seed controls: the simulation would live one seed in more
-//! than one way. So the order is part of the code: who ends the loop first, and what may always be ready last, or it would
-//! starve the others.
+//! Without `biased;` tokio draws the order by a generator that no seed controls: the simulation would live one seed in
+//! more than one way. So the order is part of the code: who ends the loop first, and what may always be ready last, or
+//! it would starve the others.
 
 use super::paths::tokens;
 use super::{all_sources, check};

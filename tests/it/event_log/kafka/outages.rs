@@ -85,8 +85,12 @@ impl Told {
     fn note(&mut self, number: i64, answer: Answer) {
         let payload = format!("event {number}");
         match answer {
-            Ok((_, offset)) => drop(self.acknowledged.insert(payload, offset)),
-            Err(error) => drop(self.failed.insert(payload, error)),
+            Ok((_, offset)) => {
+                self.acknowledged.insert(payload, offset);
+            }
+            Err(error) => {
+                self.failed.insert(payload, error);
+            }
         }
     }
 
