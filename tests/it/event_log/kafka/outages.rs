@@ -120,6 +120,7 @@ impl Told {
                 return;
             }
             assert!(Instant::now() < deadline, "the producer did not come back: {:?}", self.failed.last_key_value());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
@@ -270,15 +271,15 @@ async fn a_client_outlives_a_restart_of_its_broker() {
     told.append(&log, "t", 0..10).await;
     let mut consumer = reader_of(&log, "t").await;
     let mut records = read(consumer.as_mut(), 10).await;
-    for (round, end) in [(1, "stop"), (2, "kill")] {
+    for (first, end) in [(1_000_000, "stop"), (2_000_000, "kill")] {
         own.run(&[end, "kafka"]).await;
         let failed = told.failed.len();
-        told.append(&log, "t", 1_000 * round..1_000 * round + 3).await;
+        told.append(&log, "t", first..first + 3).await;
         assert_eq!(told.failed.len(), failed + 3, "nobody was there");
         assert!(poll(consumer.as_mut()).await.is_empty());
         own.run(&["start", "kafka"]).await;
-        told.append_until_acknowledged(&log, "t", 1_000 * round + 3).await;
-        told.append(&log, "t", 1_000 * round + 500..1_000 * round + 510).await;
+        told.append_until_acknowledged(&log, "t", first + 3).await;
+        told.append(&log, "t", first + 500_000..first + 500_010).await;
         let (next, end) = (records.len() as i64, log.bounds("t", ONE).await.unwrap().high.0);
         records.extend(read_on(consumer.as_mut(), next, end).await);
     }
@@ -294,7 +295,7 @@ async fn a_producer_outlives_its_topic() {
     let mut told = Told::default();
     told.append_until_acknowledged(&kafka.log, &topic, 1_000).await;
     let failed = told.failed.len();
-    told.append(&kafka.log, &topic, 2_000..2_050).await;
+    told.append(&kafka.log, &topic, 1_000_000..1_000_050).await;
     assert_eq!(told.failed.len(), failed, "it came back for one record alone: {:?}", told.failed.last_key_value());
     // Of the topic that is there now.
     let end = kafka.log.bounds(&topic, ONE).await.unwrap().high.0;
