@@ -323,8 +323,9 @@ impl LogConsumer for MemoryConsumer {
             let change = async {
                 match &mut self.membership {
                     Some(membership) => tokio::select! {
-                        _ = self.changes.changed() => (),
+                        biased;
                         () = membership.changed() => (),
+                        _ = self.changes.changed() => (),
                     },
                     None => drop(self.changes.changed().await),
                 }

@@ -93,6 +93,7 @@ async fn run_in(
         let polled_at = Instant::now();
         // Not dropped at once by a shutdown: what was read is appended, within the deadline.
         let outcome = tokio::select! {
+            biased;
             outcome = worker.process(polled) => Some(outcome),
             () = deadline_after(shutdown, deadline) => None,
         };
@@ -103,6 +104,7 @@ async fn run_in(
         let pace = outcome?;
         metrics::time_batch(&source, polled_at.elapsed());
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => break,
             () = pauses.keep(pace, began, polled_at) => {}
         }

@@ -54,8 +54,9 @@ async fn kill_while_sending(setup: &Setup, rng: &mut StdRng, acknowledged: &Atom
     let mut running = Running::start(setup).await;
     let moment = Duration::from_millis(rng.random_range(0..1_500));
     tokio::select! {
-        () = send(&running, acknowledged) => {}
+        biased;
         () = tokio::time::sleep(moment) => {}
+        () = send(&running, acknowledged) => {}
     }
     running.kill();
 }

@@ -1,7 +1,9 @@
 //! Rules about the source itself that a tool can check: crate edges, circles, names, sizes, where tasks are started.
 
 mod circles;
+mod manifests;
 mod paths;
+mod selects;
 mod suites;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,8 +55,13 @@ fn root() -> PathBuf {
 
 /// All Rust files of a crate, by their path from the root of the workspace.
 fn sources_of(name: &str) -> BTreeMap<String, String> {
+    rust_files(&root().join(name).join(if name == "tests" { "it" } else { "src" }))
+}
+
+/// All Rust files in a folder, by their path from the root of the workspace.
+fn rust_files(folder: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![root().join(name).join(if name == "tests" { "it" } else { "src" })];
+    let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();

@@ -102,13 +102,15 @@ impl Supervisor {
     pub async fn run(mut self, stop: CancellationToken) -> Result<()> {
         let outcome = loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break Ok(()),
-                Some(start) = self.starts.recv() => self.start_ordered(start),
+                // Every end was a start, so ends cannot keep starts waiting for ever; the other way round they could.
                 Some(ended) = self.tasks.join_next_with_id() => {
                     if let Err(error) = self.note_end(ended) {
                         break Err(error);
                     }
                 }
+                Some(start) = self.starts.recv() => self.start_ordered(start),
             }
         };
         self.stop_in_order().await;
@@ -272,6 +274,7 @@ const REQUEST_GRACE: Duration = Duration::from_secs(3);
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> Result<(), RoleError> {
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
+        biased;
         ended = server => ended.map_err(|error| RoleError::Failed(anyhow!(error).context("http server"))),
         () = async { stop.cancelled().await; tokio::time::sleep(REQUEST_GRACE).await } => Ok(()),
     }
@@ -285,6 +288,7 @@ pub async fn wait_for_signal() -> Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for ctrl-c")?;
     Ok(tokio::select! {
+        biased;
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "ctrl-c",
     })

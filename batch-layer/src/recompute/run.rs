@@ -40,6 +40,7 @@ impl<'a> Rounds<'a> {
     /// Waits until a round is due or asked for.
     pub(crate) async fn wait(&mut self) -> Option<BatchRequest> {
         tokio::select! {
+            biased;
             Some(request) = self.requests.recv() => Some(request),
             () = tokio::time::sleep(self.delay) => None,
         }

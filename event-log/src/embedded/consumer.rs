@@ -253,8 +253,9 @@ impl LogConsumer for Consumer {
                     let change = async {
                         match &mut self.membership {
                             Some(membership) => tokio::select! {
-                                _ = self.changes.changed() => (),
+                                biased;
                                 () = membership.changed() => (),
+                                _ = self.changes.changed() => (),
                             },
                             None => drop(self.changes.changed().await),
                         }

@@ -168,6 +168,7 @@ async fn a_changed_view_is_built_beside_the_others_and_can_be_taken_back() {
         stop.cancel();
     };
     tokio::select! {
+        biased;
         ((), ()) = async { tokio::join!(load.run(&world, &stop), changing) } => {}
         () = asking => unreachable!("it asks without end"),
     }

@@ -161,6 +161,7 @@ async fn run(world: &World, mut cluster: Cluster, mut load: Load, steps: &[Step]
     };
     let all = async { tokio::join!(load.run(world, &stop), breaking) };
     let ((), oracle) = tokio::select! {
+        biased;
         done = all => done,
         () = reading => unreachable!("it asks without end"),
     };

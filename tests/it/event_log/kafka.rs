@@ -1,6 +1,9 @@
 //! The suite on Apache Kafka, and what only a broker of its own can show: groups, expiry, topics that change under a
 //! consumer, who is let in.
 
+mod outages;
+mod wire;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

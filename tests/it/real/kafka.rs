@@ -1,9 +1,12 @@
 //! Speed workers that share the partitions, and who is let in.
 
+use std::time::Instant;
+
+use positions::PositionToken;
 use serde_json::json;
 
-use super::{World, until_logged};
-use crate::support::process::{Running, Setup};
+use super::{EVENTS_PER_REQUEST, World, event, until_logged};
+use crate::support::process::{DEADLINE, Running, Setup};
 
 const STARTED: &str = "partition started";
 
@@ -149,7 +152,7 @@ async fn an_event_that_the_log_will_never_take_costs_no_neighbour() {
     world.services.admin().create(&world.topic(), 4, &[("max.message.bytes", "20000")]).await;
     let running = Running::start(&world.setup).await;
     world.send(&running).await;
-    let (good, other) = (super::event(world.sent()), super::event(world.sent() + 1));
+    let (good, other) = (event(world.sent()), event(world.sent() + 1));
     // Noise, so that no compression makes it small.
     let noise: String = (0..60_000).map(|_| rand::random_range('a'..='z')).collect();
     let never = good.replace("\"page\":\"", &format!("\"page\":\"{noise}")).replace("\"id\":\"", "\"id\":\"never-");
@@ -162,4 +165,35 @@ async fn an_event_that_the_log_will_never_take_costs_no_neighbour() {
     // The stream goes on.
     world.send(&running).await;
     world.check_batch(&running).await;
+}
+
+/// A request of more events than the producer holds without acknowledgement: what the answer says to send again is sent
+/// again, and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_of_the_producer_is_429_and_every_event_counts_once() {
+    let Some(world) = World::new() else { return };
+    // Nothing leaves the queue before all of a request have knocked.
+    let world = world.with("LOG__QUEUE_RECORDS", "40").with("LOG__LINGER", "300ms");
+    let running = Running::start(&world.setup).await;
+    let mut left: Vec<String> = (0..EVENTS_PER_REQUEST).map(event).collect();
+    let (mut token, mut refusals, deadline) = (PositionToken::default(), 0, Instant::now() + DEADLINE);
+    while !left.is_empty() {
+        assert!(Instant::now() < deadline, "{} events are not taken\n{}", left.len(), running.log());
+        let lines: Vec<&str> = left.iter().map(String::as_str).collect();
+        let (status, answer) = running.try_post("hits", &lines).await.unwrap();
+        token.merge(&PositionToken::decode(answer["token"].as_str().unwrap()).unwrap());
+        let errors = answer["errors"].as_array().unwrap();
+        assert!(errors.iter().all(|error| error["stored"].is_null()), "{answer}");
+        assert_eq!(answer["accepted"], json!(left.len() - errors.len()), "{answer}");
+        assert_eq!(status, if errors.is_empty() { 200 } else { 429 }, "{answer}");
+        refusals += usize::from(status == 429);
+        let again = errors.iter().map(|error| left[error["index"].as_u64().unwrap() as usize].clone());
+        left = again.collect();
+    }
+    assert!(refusals > 0, "the queue was never full");
+    world.sent.store(EVENTS_PER_REQUEST, std::sync::atomic::Ordering::SeqCst);
+    *world.newest_token.lock().unwrap() = token.encode();
+    for answer in [world.check_exact(&running).await, world.check_batch(&running).await] {
+        assert_eq!(answer["envelope"]["copies"], json!(0), "{}", answer["envelope"]);
+    }
 }

@@ -136,8 +136,10 @@ fn a_gateway_that_holds_runs_takes_those_that_a_fail_over_put_in_their_place() {
     let acts = [(300, Act::Send(3)), (900, Act::FailOver(0, 2)), (1, Act::FailOver(1, 2)), (900, Act::Send(2))];
     let acts = [acts, acts, acts, acts].concat();
     check_acts(18, 0, &acts);
-    let careless = Plan { bug: Some(Bug::RunsCachedByCount), ..plan(18, 0, &acts) };
-    assert_eq!(run(&careless).violation.unwrap().kind, "wrong answer");
+    // When readers ask is drawn, and not every moment shows the mistake.
+    let careless = |seed| Plan { bug: Some(Bug::RunsCachedByCount), ..plan(seed, 0, &acts) };
+    let found = (18..26).find_map(|seed| run(&careless(seed)).violation);
+    assert_eq!(found.unwrap().kind, "wrong answer");
 }
 
 #[test]
@@ -219,6 +221,16 @@ fn a_source_that_is_replaced_counts_each_event_once() {
     let then = [(900, Act::Replace(2)), (10, Act::Send(11)), (4_000, Act::Stop(2)), (10, Act::Send(6))];
     for seed in 48..56 {
         check(&Plan::by_hand(seed, Rates { delay: 40, fail: 20, kill: 10 }, &[&acts[..], &then[..]].concat()));
+    }
+}
+
+#[test]
+fn tables_that_are_opened_from_checkpoints_count_each_event_once() {
+    let acts = [(2_500, Act::Send(5)), (2_500, Act::Send(6)), (2_500, Act::Send(4)), (100, Act::Kill(0))];
+    let rates = Rates { delay: 40, fail: 20, kill: 20 };
+    for seed in 56..60 {
+        let outcome = check(&Plan::by_hand(seed, rates, &[acts, acts, acts].concat()));
+        assert!(outcome.checkpoints > 0, "seed {seed}: no table has a checkpoint");
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Outcome {
     pub lost: i64,
     /// Whether another topic took the name.
     pub is_replaced: bool,
+    /// In the logs of all tables.
+    pub checkpoints: usize,
 }
 
 /// Runs a plan in a world of its own, on this thread.
@@ -38,7 +40,7 @@ pub fn run(plan: &Plan) -> Outcome {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violation = Some(Violation::new("panic", text.unwrap_or_default()));
-        Outcome { violation, trace: (0, 0, 0), answers: 0, lost: 0, is_replaced: false }
+        Outcome { violation, trace: (0, 0, 0), answers: 0, lost: 0, is_replaced: false, checkpoints: 0 }
     })
 }
 
@@ -70,7 +72,8 @@ async fn live(plan: Plan) -> Outcome {
     let lost = world.holes().await.iter().map(|hole| hole.to.0 - hole.from.0).sum();
     let violation = world.violation.lock().unwrap().clone();
     let answers = world.answers.load(Ordering::SeqCst);
-    Outcome { violation, trace: world.chance.trace(), answers, lost, is_replaced }
+    let checkpoints = world.checkpoints().await;
+    Outcome { violation, trace: world.chance.trace(), answers, lost, is_replaced, checkpoints }
 }
 
 fn has_failed(world: &World) -> bool {
@@ -206,6 +209,7 @@ pub struct Totals {
     pub answers: usize,
     pub lost: i64,
     pub replaced: u64,
+    pub checkpoints: usize,
 }
 
 impl Totals {
@@ -216,6 +220,7 @@ impl Totals {
         self.answers += outcome.answers;
         self.lost += outcome.lost;
         self.replaced += u64::from(outcome.is_replaced);
+        self.checkpoints += outcome.checkpoints;
     }
 }
 

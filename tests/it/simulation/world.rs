@@ -14,7 +14,9 @@ use batch_layer::run::run_batch;
 use batch_layer::{BatchComponents, BatchContext, BatchSettings, BatchStatus, CompactSettings, RecomputeSettings};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, PollLimit};
+use futures::TryStreamExt;
 use lake::{Lake, LakeSettings};
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use positions::{Backoff, Clock, DefinitionNumber, SourceName};
@@ -81,6 +83,9 @@ static PIPELINES_READ: LazyLock<[Arc<Pipeline>; 2]> =
 
 /// What a role says that finds another topic under the name.
 const ANOTHER_TOPIC: &str = "deleted and created again";
+
+/// So small that every table begins at a checkpoint soon, which is written and read under the same faults as all else.
+const CHECKPOINT_INTERVAL: u32 = 4;
 
 /// See the module.
 pub struct World {
@@ -171,6 +176,12 @@ impl World {
         known.clone()
     }
 
+    /// How many checkpoints stand in the logs of all tables.
+    pub async fn checkpoints(&self) -> usize {
+        let objects: Vec<_> = self.objects.list(None).try_collect().await.unwrap();
+        objects.iter().filter(|object| object.location.as_ref().ends_with(".checkpoint.parquet")).count()
+    }
+
     /// What the archive has declared lost.
     pub async fn holes(&self) -> Vec<Hole> {
         let master = if self.plan.has_holes() { self.master().await } else { None };
@@ -198,8 +209,7 @@ impl World {
 
     fn lake(&self, gate: &Gate) -> Lake {
         let store = Layered::new(SimObjects { inner: self.objects.clone(), gate: gate.clone(), bug: self.plan.bug });
-        // Checkpoints are written by a library with threads of its own: no history with one repeats.
-        let settings = LakeSettings { checkpoint_interval: 1_000_000, ..LakeSettings::default() };
+        let settings = LakeSettings { checkpoint_interval: CHECKPOINT_INTERVAL, ..LakeSettings::default() };
         Lake::with_settings(Arc::new(store), Path::from("lake"), settings)
     }
 

@@ -151,7 +151,7 @@ fn is_word(token: &str) -> bool {
 }
 
 /// Words, `::` and other marks; comments, texts and characters are left out.
-fn tokens(text: &str) -> Vec<&str> {
+pub fn tokens(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {

@@ -48,10 +48,12 @@ async fn run_with_system(mut system: System, plan: DemoPlan) -> Result<()> {
     let client = Client::new(&system.url())?;
     let stop = CancellationToken::new();
     let outcome = tokio::select! {
-        outcome = run_demo(&client, plan, stop.clone()) => outcome,
+        biased;
         // The demo compares a last time before it ends.
         error = cancel_on_signal(&stop) => Err(error),
+        // Before the demo, which only sees that nobody answers any more.
         ended = system.ended() => return ended.and(Err(anyhow!("the system ended before the demo"))),
+        outcome = run_demo(&client, plan, stop.clone()) => outcome,
     };
     system.stop().await.and(outcome)
 }

@@ -30,8 +30,9 @@ pub async fn generate(arguments: &GenerateArguments) -> Result<()> {
     };
     let stop = CancellationToken::new();
     let tally = tokio::select! {
-        tally = run_generator(&client, plan, stop.clone()) => tally?,
+        biased;
         error = cancel_on_signal(&stop) => return Err(error),
+        tally = run_generator(&client, plan, stop.clone()) => tally?,
     };
     say(&format!(
         "{} visits, {} copies, {} malformed lines acknowledged\ntoken {}\n",

@@ -28,14 +28,16 @@ pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
         say(&format!("its event log is Kafka at {}\n", system.brokers()));
     }
     tokio::select! {
-        ended = system.ended() => ended,
+        biased;
         signal = wait_for_signal() => {
             info!(signal = signal?, "stopping in the direction of the data");
             // A second signal means: now.
             tokio::select! {
+                biased;
                 stopped = system.stop() => stopped,
                 again = wait_for_signal() => anyhow::bail!("ended at once by a second {}", again?),
             }
         }
+        ended = system.ended() => ended,
     }
 }

@@ -74,6 +74,7 @@ impl Demo<'_> {
         let mut next_comparison = self.started + COMPARE_EVERY;
         while self.plan.span.is_none_or(|span| self.started.elapsed() < span) {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 _ = sending.tick() => {}
             }

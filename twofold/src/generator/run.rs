@@ -86,6 +86,7 @@ impl<'a> Feed<'a> {
             tracing::warn!(reason, "the collector asks to send again later");
             self.retries += 1;
             tokio::select! {
+                biased;
                 () = self.stop.cancelled() => return Ok(None),
                 () = tokio::time::sleep(after) => {}
             }
@@ -117,6 +118,7 @@ pub async fn run_generator(client: &Client, plan: GeneratePlan, stop: Cancellati
     let mut next_line = TELL_EVERY;
     while plan.span.is_none_or(|span| feed.elapsed() < span) {
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             _ = sending.tick() => {}
         }
