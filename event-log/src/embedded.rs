@@ -95,6 +95,7 @@ impl EmbeddedLog {
             topics: Mutex::new(topics),
             changes: watch::Sender::new(0),
             store: RwLock::new(Some(store)),
+            removal: Mutex::default(),
             groups: LocalGroups::default(),
             queued: Arc::default(),
             closed: CancellationToken::new(),

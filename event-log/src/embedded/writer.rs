@@ -333,23 +333,25 @@ impl Writer {
             let opened = store_run::open(&self.shared.settings.folder).and_then(|opened| Ok((opened.load()?, opened)));
             opened.map(|(topics, opened)| {
                 *store = Some(opened);
-                topics
+                // Before anybody reads what was opened.
+                self.replace_topics(topics);
             })
         };
-        let mut topics = opened.map_err(|error| self.explain("open again", &error, bytes))?;
-        {
-            let mut known = self.shared.topics();
-            for (name, topic) in &mut topics {
-                if let Some(before) = known.get(name) {
-                    topic.inherit(before);
-                }
-            }
-            *known = topics;
-        }
+        opened.map_err(|error| self.explain("open again", &error, bytes))?;
         (self.is_broken, self.unflushed, self.unsynced) = (false, 0, 0);
         self.shared.tell_readers();
         info!("the embedded log was opened again");
         Ok(())
+    }
+
+    fn replace_topics(&self, mut topics: Topics) {
+        let mut known = self.shared.topics();
+        for (name, topic) in &mut topics {
+            if let Some(before) = known.get(name) {
+                topic.inherit(before);
+            }
+        }
+        *known = topics;
     }
 
     /// Tries to open a folder again whose records nobody can read now.

@@ -2,6 +2,8 @@
 //!
 //! Not here: what may go (`../retention.rs`).
 
+use std::sync::Arc;
+
 use tracing::{info, warn};
 
 use super::Writer;
@@ -57,18 +59,19 @@ impl Writer {
 
     fn remove(&mut self, topic: &str, place: Place, chunks: &[ChunkKey]) -> Result<(), EventLogError> {
         let Some(last) = chunks.last() else { return Ok(()) };
-        // Readers first: one that comes too late finds nothing, and is told so by the next look.
+        let mut entries: Entries = chunks.iter().map(|key| (key.encode(), None)).collect();
+        entries.push(start_entry(last));
         let mut removed_bytes = 0;
-        if let Some(partition) =
-            self.shared.topics().get_mut(topic).and_then(|topic| topic.partition_mut(place.partition))
-        {
+        let shared = Arc::clone(&self.shared);
+        let removal = shared.removal();
+        // Told when it is true: a removal that failed has removed nothing.
+        self.commit(&entries).map_err(|failure| failure.error())?;
+        if let Some(partition) = shared.topics().get_mut(topic).and_then(|topic| topic.partition_mut(place.partition)) {
             removed_bytes = last.total.saturating_sub(partition.removed);
             partition.note_removed(last);
         }
-        self.shared.tell_readers();
-        let mut entries: Entries = chunks.iter().map(|key| (key.encode(), None)).collect();
-        entries.push(start_entry(last));
-        self.commit(&entries).map_err(|failure| failure.error())?;
+        drop(removal);
+        shared.tell_readers();
         info!(topic, partition = %place.partition, low = last.last + 1, "old records were removed");
         // What was removed takes room until files are merged, which a flush brings about.
         self.unflushed += removed_bytes;
