@@ -29,6 +29,7 @@ use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 mod chunk;
 mod consumer;
 mod disk_space;
+mod failure;
 mod key;
 mod retention;
 mod run;

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use positions::{IdSource, Offset, PartitionId};
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::chunk::ChunkBuilder;
 use super::disk_space;
+use super::failure::Failure;
 use super::key::{self, ChunkKey, Place};
 use super::shared::{Admission, Shared};
 use super::store::run as store_run;
@@ -50,19 +51,6 @@ const FLUSH_BYTES: u64 = 16 << 20;
 const UNSYNCED_BYTES: u64 = 4 << 20;
 /// A chunk is closed at this size: a reader that wants one record of it loads it whole.
 const CHUNK_BYTES: usize = 256 << 10;
-
-/// Why a commit failed; told to every record of it.
-struct Failure {
-    is_full: bool,
-    reason: String,
-}
-
-impl Failure {
-    fn error(&self) -> EventLogError {
-        let reason = self.reason.clone();
-        if self.is_full { EventLogError::Full(reason) } else { EventLogError::Unreachable(reason) }
-    }
-}
 
 /// The writer's own state.
 pub(super) struct Writer {
@@ -324,7 +312,7 @@ impl Writer {
     /// Opens the folder again, which is the only way on after an error of the disk.
     fn reopen(&mut self, bytes: usize) -> Result<(), Failure> {
         if let Some(reason) = disk_space::find_shortage(&self.shared.settings.folder, bytes) {
-            return Err(Failure { is_full: true, reason });
+            return Err(Failure::full(reason));
         }
         let opened = {
             let mut store = self.shared.store_to_replace();
@@ -359,23 +347,12 @@ impl Writer {
         if self.shared.store().is_none()
             && let Err(failure) = self.reopen(0)
         {
-            warn!(reason = failure.reason, "the embedded log cannot be opened again yet");
+            warn!(reason = failure.reason(), "the embedded log cannot be opened again yet");
         }
     }
 
     fn explain(&self, doing: &str, error: &fjall::Error, bytes: usize) -> Failure {
-        // A dead database tells no reason: mostly a flush that did not fit.
-        let needed = if matches!(error, fjall::Error::Poisoned) { bytes + FLUSH_BYTES as usize } else { bytes };
-        match disk_space::find_shortage(&self.shared.settings.folder, needed) {
-            Some(reason) => {
-                warn!(reason, "the embedded log is full");
-                Failure { is_full: true, reason }
-            }
-            None => {
-                error!(%error, "the embedded log failed to {doing}");
-                Failure { is_full: false, reason: format!("the embedded log failed to {doing}: {error}") }
-            }
-        }
+        Failure::explain(&self.shared.settings.folder, doing, error, bytes)
     }
 
     fn now(&self) -> i64 {

@@ -19,6 +19,9 @@ use crate::support::seams::ManualClock;
 const SIZE: &str = "size=96m";
 /// A file that takes room away until it is removed.
 const BALLAST: &str = "ballast";
+/// Ballast that is taken away bit by bit.
+const PIECES: usize = 12;
+const PIECE_BYTES: usize = 5 << 20;
 const ONE: PartitionId = PartitionId(0);
 
 /// A small file system in memory; unmounted at the end.
@@ -88,6 +91,28 @@ async fn fill(log: &EmbeddedLog, acknowledged: &mut Vec<(PartitionId, Offset)>) 
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_again_and_again_is_full_each_time() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let ballast = |number: usize| disk.path().join(format!("{BALLAST}-{number}"));
+    for number in 0..PIECES {
+        std::fs::write(ballast(number), vec![0; PIECE_BYTES]).unwrap();
+    }
+    let log = EmbeddedLog::open(EmbeddedSettings::new(disk.path().join("log")), clock(), ids()).await.unwrap();
+    log.ensure_topic("t", 1).await.unwrap();
+    let mut acknowledged = Vec::new();
+    // Each piece of room leaves flushes and merges at another place, and some of them die over it twice.
+    for number in 0..PIECES {
+        for _ in 0..3 {
+            let error = fill(&log, &mut acknowledged).await;
+            assert!(matches!(&error, EventLogError::Full(_)), "piece {number}: {error}");
+        }
+        std::fs::remove_file(ballast(number)).unwrap();
+    }
+    let high = log.bounds("t", ONE).await.unwrap().high;
+    assert!(acknowledged.iter().all(|(_, offset)| *offset < high), "acknowledged records are gone");
 }
 
 /// Writes a file until not a byte more fits.
