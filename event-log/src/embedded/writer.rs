@@ -20,7 +20,7 @@ use super::failure::Failure;
 use super::key::{self, ChunkKey, Place};
 use super::shared::{Admission, Shared};
 use super::store::run as store_run;
-use super::store::{Entries, Store, encode_topic, places};
+use super::store::{Entries, Store, encode_topic};
 use super::topics::{Partition, Topic, Topics, missing};
 use crate::{EventLogError, NewRecord};
 
@@ -57,6 +57,8 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     ids: Arc<dyn IdSource>,
     is_broken: bool,
+    // Whether the folder may hold records of topics that are gone.
+    has_leftovers: bool,
     unflushed: u64,
     unsynced: u64,
 }
@@ -95,7 +97,8 @@ impl Growth {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, ids: Arc<dyn IdSource>) -> Self {
-        Self { shared, ids, is_broken: false, unflushed: 0, unsynced: 0 }
+        // A process that was killed may have left some.
+        Self { shared, ids, is_broken: false, has_leftovers: true, unflushed: 0, unsynced: 0 }
     }
 
     /// Appends what came together, and answers.
@@ -233,30 +236,9 @@ impl Writer {
     fn put_topic(&mut self, name: String, topic: Topic) -> Result<(), EventLogError> {
         let entries = vec![(key::topic(&name), Some(encode_topic(&topic)))];
         self.commit(&entries).map_err(|failure| failure.error())?;
-        let id = topic.id;
-        let before = self.shared.topics().insert(name, topic);
+        // What another topic of the name leaves behind has no name any more; it is removed bit by bit.
+        self.has_leftovers |= self.shared.topics().insert(name, topic).is_some();
         self.shared.tell_readers();
-        match before.filter(|before| before.id != id) {
-            Some(before) => self.remove_topic(&before),
-            None => Ok(()),
-        }
-    }
-
-    /// Removes all records of a topic that nobody can name any more.
-    fn remove_topic(&mut self, topic: &Topic) -> Result<(), EventLogError> {
-        for place in places(topic) {
-            loop {
-                let keys = self.keys(place, 0)?;
-                let mut entries: Entries = keys.iter().map(|key| (key.encode(), None)).collect();
-                if entries.is_empty() {
-                    entries.push((key::start(place), None));
-                }
-                self.commit(&entries).map_err(|failure| failure.error())?;
-                if keys.is_empty() {
-                    break;
-                }
-            }
-        }
         Ok(())
     }
 
@@ -327,6 +309,8 @@ impl Writer {
         };
         opened.map_err(|error| self.explain("open again", &error, bytes))?;
         (self.is_broken, self.unflushed, self.unsynced) = (false, 0, 0);
+        // Also of a commit that failed and is there.
+        self.has_leftovers = true;
         self.shared.tell_readers();
         info!("the embedded log was opened again");
         Ok(())

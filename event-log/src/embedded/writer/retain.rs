@@ -1,4 +1,6 @@
-//! Removing what was released and is too old or too much.
+//! Removing what no topic has any more, and what was released and is too old or too much.
+//!
+//! Guarantee: a removal that is cut off by a kill goes on after the next start.
 //!
 //! Not here: what may go (`../retention.rs`).
 
@@ -13,13 +15,13 @@ use crate::embedded::retention::{Keep, Oldest, choose};
 use crate::embedded::store::{Entries, start_entry};
 use crate::embedded::topics::Partition;
 
-/// Chunks of a partition that are removed at once; appends wait for it.
+/// Chunks of a partition that are removed at once, and of topics that are gone together; appends wait for it.
 pub(super) const REMOVED_CHUNKS: usize = 1_000;
 
 impl Writer {
-    /// Removes some of what is too old or too much. `true` where more may be left to remove.
+    /// Removes some of what is to go. `true` where more may be left to remove.
     pub fn retain(&mut self) -> bool {
-        match self.try_retain() {
+        match self.remove_leftovers().and_then(|is_more| Ok(self.remove_old()? || is_more)) {
             Ok(is_more) => is_more,
             Err(error) => {
                 warn!(%error, "old records were not removed");
@@ -28,7 +30,28 @@ impl Writer {
         }
     }
 
-    fn try_retain(&mut self) -> Result<bool, EventLogError> {
+    fn remove_leftovers(&mut self) -> Result<bool, EventLogError> {
+        if !self.has_leftovers {
+            return Ok(false);
+        }
+        let known = self.shared.topics().values().map(|topic| topic.id).collect();
+        let keys = {
+            let store = self.shared.store();
+            let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
+            let found = store.leftovers(&known, REMOVED_CHUNKS);
+            found.map_err(|error| self.shared.failed("look for topics that are gone", &error))?
+        };
+        if keys.is_empty() {
+            self.has_leftovers = false;
+            return Ok(false);
+        }
+        let entries: Entries = keys.into_iter().map(|key| (key, None)).collect();
+        self.commit(&entries).map_err(|failure| failure.error())?;
+        info!(entries = entries.len(), "records of a topic that is gone were removed");
+        Ok(true)
+    }
+
+    fn remove_old(&mut self) -> Result<bool, EventLogError> {
         let settings = &self.shared.settings;
         let since = self.now() - i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
         let keep = Keep { since, bytes: settings.max_bytes };
