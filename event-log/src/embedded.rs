@@ -76,9 +76,9 @@ impl EmbeddedLog {
         ids: Arc<dyn IdSource>,
     ) -> Result<Self, EventLogError> {
         refuse_old_folder(&settings)?;
-        let folder = settings.folder.clone();
+        let (folder, is_synced) = (settings.folder.clone(), settings.is_synced);
         let opened = tokio::task::spawn_blocking(move || -> fjall::Result<(Topics, Store)> {
-            let store = store::run::open(&folder)?;
+            let store = store::run::open(&folder, is_synced)?;
             Ok((store.load()?, store))
         });
         let opened = opened.await.map_err(|error| EventLogError::Unusable(format!("the embedded log: {error}")))?;
@@ -87,6 +87,7 @@ impl EmbeddedLog {
             fjall::Error::Locked => {
                 EventLogError::Unusable(format!("folder {folder} of the embedded log is held by another process"))
             }
+            fjall::Error::Io(error) => EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")),
             error => EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")),
         })?;
         info!(%folder, topics = topics.len(), bytes = store.size_bytes(), "embedded log opened");

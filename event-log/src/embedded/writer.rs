@@ -300,7 +300,9 @@ impl Writer {
             let mut store = self.shared.store_to_replace();
             // Dropped first: it holds the lock of the folder.
             *store = None;
-            let opened = store_run::open(&self.shared.settings.folder).and_then(|opened| Ok((opened.load()?, opened)));
+            let settings = &self.shared.settings;
+            let opened = store_run::open(&settings.folder, settings.is_synced);
+            let opened = opened.and_then(|opened| Ok((opened.load()?, opened)));
             opened.map(|(topics, opened)| {
                 *store = Some(opened);
                 // Before anybody reads what was opened.
