@@ -120,6 +120,11 @@ impl EmbeddedLog {
         self.shared.store().as_ref().map_or(0, Store::size_bytes)
     }
 
+    /// The names of its topics.
+    pub fn topics(&self) -> BTreeSet<String> {
+        self.shared.topics().keys().cloned().collect()
+    }
+
     /// Gives a topic more partitions, where it has fewer.
     ///
     /// # Errors
