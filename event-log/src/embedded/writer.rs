@@ -242,12 +242,10 @@ impl Writer {
         Ok(())
     }
 
-    fn keys(&self, place: Place, from: i64) -> Result<Vec<ChunkKey>, EventLogError> {
+    fn keys(&self, place: Place, from: i64, count: usize) -> Result<Vec<ChunkKey>, EventLogError> {
         let store = self.shared.store();
         let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
-        store
-            .keys(place, from, retain::REMOVED_CHUNKS)
-            .map_err(|error| self.shared.failed("look for old records", &error))
+        store.keys(place, from, count).map_err(|error| self.shared.failed("look for old records", &error))
     }
 
     fn commit(&mut self, entries: &Entries) -> Result<(), Failure> {

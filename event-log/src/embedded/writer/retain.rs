@@ -65,12 +65,11 @@ impl Writer {
             let kept = all.iter().map(|(_, _, partition)| partition.kept()).sum();
             (all, kept)
         };
-        let mut oldest = Vec::with_capacity(places.len());
-        for (_, place, partition) in &places {
-            let chunks =
-                if partition.low < partition.released { self.keys(*place, partition.low)? } else { Vec::new() };
-            oldest.push(Oldest { chunks, removed: partition.removed, released: partition.released });
+        // Mostly nothing may go, which the first chunk of each partition tells.
+        if choose(&self.oldest(&places, 1)?, kept, keep).iter().all(|count| *count == 0) {
+            return Ok(false);
         }
+        let oldest = self.oldest(&places, REMOVED_CHUNKS)?;
         let counts = choose(&oldest, kept, keep);
         let mut is_more = false;
         for ((name, place, _), (oldest, count)) in std::iter::zip(places, std::iter::zip(oldest, counts)) {
@@ -78,6 +77,15 @@ impl Writer {
             self.remove(&name, place, &oldest.chunks[..count])?;
         }
         Ok(is_more)
+    }
+
+    fn oldest(&self, places: &[(String, Place, Partition)], count: usize) -> Result<Vec<Oldest>, EventLogError> {
+        let of_place = |(_, place, partition): &(String, Place, Partition)| {
+            let may_go = partition.low < partition.released;
+            let chunks = if may_go { self.keys(*place, partition.low, count)? } else { Vec::new() };
+            Ok(Oldest { chunks, removed: partition.removed, released: partition.released })
+        };
+        places.iter().map(of_place).collect()
     }
 
     fn remove(&mut self, topic: &str, place: Place, chunks: &[ChunkKey]) -> Result<(), EventLogError> {
