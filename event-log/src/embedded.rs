@@ -29,6 +29,7 @@ use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 mod chunk;
 mod consumer;
 mod disk_space;
+mod failure;
 mod key;
 mod retention;
 mod run;
@@ -75,9 +76,9 @@ impl EmbeddedLog {
         ids: Arc<dyn IdSource>,
     ) -> Result<Self, EventLogError> {
         refuse_old_folder(&settings)?;
-        let folder = settings.folder.clone();
+        let (folder, is_synced) = (settings.folder.clone(), settings.is_synced);
         let opened = tokio::task::spawn_blocking(move || -> fjall::Result<(Topics, Store)> {
-            let store = store::run::open(&folder)?;
+            let store = store::run::open(&folder, is_synced)?;
             Ok((store.load()?, store))
         });
         let opened = opened.await.map_err(|error| EventLogError::Unusable(format!("the embedded log: {error}")))?;
@@ -86,6 +87,7 @@ impl EmbeddedLog {
             fjall::Error::Locked => {
                 EventLogError::Unusable(format!("folder {folder} of the embedded log is held by another process"))
             }
+            fjall::Error::Io(error) => EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")),
             error => EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")),
         })?;
         info!(%folder, topics = topics.len(), bytes = store.size_bytes(), "embedded log opened");
@@ -95,6 +97,7 @@ impl EmbeddedLog {
             topics: Mutex::new(topics),
             changes: watch::Sender::new(0),
             store: RwLock::new(Some(store)),
+            removal: Mutex::default(),
             groups: LocalGroups::default(),
             queued: Arc::default(),
             closed: CancellationToken::new(),
@@ -115,6 +118,11 @@ impl EmbeddedLog {
     /// The bytes that the folder takes now.
     pub fn size_bytes(&self) -> u64 {
         self.shared.store().as_ref().map_or(0, Store::size_bytes)
+    }
+
+    /// The names of its topics.
+    pub fn topics(&self) -> BTreeSet<String> {
+        self.shared.topics().keys().cloned().collect()
     }
 
     /// Gives a topic more partitions, where it has fewer.

@@ -84,6 +84,19 @@ impl SourceReader {
         self.changed.subscribe()
     }
 
+    /// Counts the changes of indexes, where the store does.
+    pub(crate) fn index_changes(&self) -> Option<u64> {
+        self.stores.store.index_changes()
+    }
+
+    /// Whether another refresh would make the same state again, unless an index changes.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.state();
+        let more_partitions = self.more_partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        let knows_all = more_partitions.iter().all(|partition| state.indexes.contains_key(partition));
+        state.is_repeatable && state.changes == self.changes() && knows_all
+    }
+
     pub(crate) fn settings(&self) -> &GatewaySettings {
         &self.stores.settings
     }

@@ -1,5 +1,6 @@
 //! The refresh loops; the only file of this crate that loops, waits or sleeps.
 //!
+//! Where the store counts its changes, a tick at which nothing is new costs a look at the count.
 //! Guarantee: returns when `shutdown` is cancelled; nothing of it runs afterwards. Without it queries read the stores
 //! themselves, so that a test or a tool needs no loop.
 
@@ -40,8 +41,14 @@ pub async fn run(gateway: Arc<Gateway>, shutdown: CancellationToken) -> Result<(
 
 async fn refresh_indexes(source: Arc<SourceReader>, gateway: Arc<Gateway>, shutdown: CancellationToken) {
     let mut ticks = ticks(gateway.settings().refresh_interval);
+    let mut before = None;
     while next_tick(&mut ticks, &shutdown).await {
-        source.refresh(Check::IfNeeded).await;
+        // Asked before the indexes are read: what changes meanwhile is news to the next tick.
+        let changes = source.index_changes();
+        if changes.is_none() || changes != before || !source.is_settled() {
+            source.refresh(Check::IfNeeded).await;
+        }
+        before = changes;
     }
 }
 

@@ -32,6 +32,8 @@ pub struct MemoryStore {
 struct State {
     partitions: HashMap<PartitionKey, Partition>,
     used_bytes: u64,
+    /// Of indexes.
+    changes: u64,
 }
 
 #[derive(Default)]
@@ -69,7 +71,8 @@ impl MemoryStore {
 
     /// Forgets everything, as a restart does.
     pub fn wipe(&self) {
-        *self.lock() = State::default();
+        let mut state = self.lock();
+        *state = State { changes: state.changes + 1, ..State::default() };
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -112,6 +115,10 @@ impl Partition {
 impl RealtimeStore for MemoryStore {
     async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
         Ok(self.lock().partitions.get(partition).and_then(|held| held.index.clone()))
+    }
+
+    fn index_changes(&self) -> Option<u64> {
+        Some(self.lock().changes)
     }
 
     async fn put_blobs(
@@ -179,6 +186,7 @@ impl RealtimeStore for MemoryStore {
         change.dropped.iter().for_each(|key| held.set_expiry(key, expires_at));
         held.index = Some(next.clone());
         state.used_bytes = used_bytes;
+        state.changes += 1;
         Ok(Swap::Done)
     }
 

@@ -80,6 +80,12 @@ pub trait RealtimeStore: Send + Sync + 'static {
     /// The index of a partition, or `None` where it was never written or was lost.
     async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError>;
 
+    /// Counts the changes of indexes, where all of them are made in this process and reading cannot fail: two equal
+    /// counts mean that no index changed between them. `None`: only reading tells.
+    fn index_changes(&self) -> Option<u64> {
+        None
+    }
+
     /// Writes blobs that expire after `time_to_live` unless an index that names them keeps them. A blob that is there
     /// already stays as it is: blobs never change.
     ///

@@ -206,12 +206,13 @@ fn doctor_tells_of_every_part() {
     check(&place.run(&["doctor"], &["--listen", &listen]), 1, &["FAIL  port", &listen, "ok    object store"]);
 }
 
-/// On one port, the answer names the routes of the gateway and of the collector.
+/// On one port, the answer names the routes of the gateway, of the collector and of the log.
 async fn check_unknown_route(address: &str) {
     let answer = reqwest::get(format!("{address}/v1/source/hits")).await.unwrap();
     assert_eq!(answer.status(), 404);
     let known = answer.json::<serde_json::Value>().await.unwrap()["known"].to_string();
-    for route in ["GET /v1/views", "GET /v1/sources/{source}", "POST /v1/sources/{source}/events"] {
+    let beside = twofold::log_route::ROUTES_WITH_COLLECTOR;
+    for route in ["GET /v1/views"].iter().chain(&beside) {
         assert!(known.contains(&format!("\"{route}\"")), "{route} is not in {known}");
     }
 }
@@ -263,6 +264,37 @@ async fn a_running_system_is_found_by_its_data_directory() {
     assert!(!place.path("data/run.json").exists());
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: version 1 published, 10 records"]);
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: nothing new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_shown_from_its_folder_while_no_system_runs() {
+    let place = Place::new();
+    place.write("pipeline.sql", &PIPELINE.replace("kafka://hits", "kafka://page_hits"));
+    let (pipeline, data) = (text(&place.path("pipeline.sql")), text(&place.path("data")));
+    let tail = |rest: &[&str]| twofold(&[&["log", "tail", "--data-dir", &data], rest].concat());
+    check(&tail(&["hits"]), 1, &["no system runs on data directory"]);
+    assert!(!place.path("data").exists(), "looking makes no data directory");
+
+    let lines = r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/"}"#.to_owned() + "\n";
+    let file = place.write("hits.jsonl", &(lines.repeat(24) + &lines.replace("\"/\"", "\"/last\"")));
+    let mut running = Running::start(&place.setup()).await;
+    check(&twofold(&["load", &text(&file), "--source", "hits", "--data-dir", &data]), 0, &["25 events accepted"]);
+    check(&tail(&["hits", "--no-follow", "--limit", "100"]), 0, &["/last"]);
+    running.kill();
+    // Killed, it could not take its note back. Without `--no-follow` all is shown, look after look, and then it ends.
+    assert!(place.path("data/run.json").exists());
+    let all = tail(&["page_hits", "--from", "0", "--limit", "4"]);
+    check(&all, 0, &[":0  ", "/last"]);
+    assert_eq!(String::from_utf8_lossy(&all.stdout).lines().count(), 25);
+    check(&tail(&["hits", "--no-follow"]), 1, &["has no topic `hits`", "only: page_hits", "--pipeline FILE"]);
+    let known = ["hits", "--no-follow", "--limit", "100", "--pipeline", &pipeline];
+    check(&tail(&known), 0, &["/last"]);
+    check(&tail(&["nowhere", "--pipeline", &pipeline]), 1, &["unknown source `nowhere`", "known: hits"]);
+    check(&tail(&[&known[..], &["--partition", "99"]].concat()), 1, &["has no partition 99"]);
+    // The folder is free again, and nothing is gone.
+    let running = Running::start(&place.setup()).await;
+    running.wait_until_archived(25).await;
+    assert!(running.terminate().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,6 +62,7 @@ mod kill;
 mod memory;
 mod mock;
 mod suite;
+mod torn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

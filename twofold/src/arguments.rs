@@ -126,6 +126,9 @@ pub struct TailArguments {
     /// Show what there is, and end.
     #[arg(long)]
     pub no_follow: bool,
+    /// The pipeline: where no system runs, it tells the topic of the source [default: one of the same name].
+    #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
     /// The system.
     #[command(flatten)]
     pub target: TargetArguments,

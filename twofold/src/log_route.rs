@@ -1,7 +1,8 @@
 //! `GET /v1/sources/{source}/log`: the records of a source as the log holds them, whatever log it is.
 //!
 //! In: `partition`, `from` (an offset), `next` (as an answer gave it), `limit`, `wait`. Out: records, and where to go on.
-//! Guarantee: bounded in records, bytes and time; reads under no group, so that no layer notices.
+//! Guarantee: bounded in records, bytes and time; reads under no group, so that no layer notices. `log tail` reads a
+//! folder that no system runs on in the same way.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +23,10 @@ use crate::lives::Lives;
 
 /// The route.
 pub const ROUTE: &str = "/v1/sources/{source}/log";
-/// The route in words, for answers that name it.
-pub const ROUTE_IN_WORDS: &str = "GET /v1/sources/{source}/log";
+/// The route in words, for answers that name the routes of a process without a collector.
+pub const ROUTES: [&str; 1] = ["GET /v1/sources/{source}/log"];
+/// The same beside the routes of a collector.
+pub const ROUTES_WITH_COLLECTOR: [&str; 3] = [collector::ROUTES[0], collector::ROUTES[1], ROUTES[0]];
 const MAX_RECORDS: usize = 1_000;
 const MAX_BYTES: usize = 4 << 20;
 const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -35,19 +38,25 @@ struct LogRoute {
     definitions: Definitions,
 }
 
-#[derive(Debug, Deserialize)]
-struct Asked {
-    partition: Option<i32>,
-    from: Option<i64>,
-    next: Option<String>,
-    limit: Option<usize>,
-    wait_ms: Option<u64>,
+/// Which records are wanted.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Asked {
+    /// This partition alone.
+    pub(crate) partition: Option<i32>,
+    /// Begin there; without it a few records before the end.
+    pub(crate) from: Option<i64>,
+    /// Go on where an answer ended.
+    pub(crate) next: Option<String>,
+    /// Records at most.
+    pub(crate) limit: Option<usize>,
+    /// Wait so long for the first one.
+    pub(crate) wait_ms: Option<u64>,
 }
 
 /// The route for the sources of the moment.
 pub fn log_router(log: Arc<dyn EventLog>, lives: Arc<Lives>, definitions: Definitions) -> Router {
     let router = Router::new().route(ROUTE, get(read));
-    edge::refuse_other_methods(router, &[ROUTE_IN_WORDS]).with_state(LogRoute { log, lives, definitions })
+    edge::refuse_other_methods(router, &ROUTES).with_state(LogRoute { log, lives, definitions })
 }
 
 async fn read(
@@ -73,7 +82,11 @@ async fn read(
     })
 }
 
-async fn read_log(log: &dyn EventLog, topic: &str, asked: &Asked) -> Result<Value, EventLogError> {
+/// Records of a topic, and where to go on: `{"records": [..], "next": ".."}`.
+///
+/// # Errors
+/// What the log says, and where `asked` names a place that it does not have.
+pub(crate) async fn read_log(log: &dyn EventLog, topic: &str, asked: &Asked) -> Result<Value, EventLogError> {
     let limit = asked.limit.unwrap_or(10).clamp(1, MAX_RECORDS);
     let mut next = match &asked.next {
         Some(text) => parse_next(text)?,

@@ -12,7 +12,7 @@ const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,serving_
                              speed_layer=info,query_gateway=info";
 
 /// Commands that print an answer keep quiet about how they came to it.
-const QUIET_FILTER: &str = "error,twofold=warn";
+const QUIET_FILTER: &str = "error,twofold=warn,event_log=warn";
 
 /// Starts logging for the process.
 ///

@@ -158,6 +158,10 @@ fn read_spans(
             break;
         }
     }
+    if found.records.is_empty() {
+        // Removed in between: the writer tells of it before the next look.
+        drop(shared.removal());
+    }
     Ok(found)
 }
 

@@ -21,6 +21,28 @@ pub(super) fn find_shortage(folder: &Path, bytes: usize) -> Option<String> {
     tried.err().map(|error| format!("{bytes} bytes do not fit into {}: {error}", folder.display()))
 }
 
+/// Why a flush may not fit into the folder beside `bytes`; `None` if it does. It writes again what the journals hold.
+pub(super) fn find_little_room(folder: &Path, bytes: u64) -> Option<String> {
+    let needed = bytes.saturating_add(journal_bytes(folder).ok()?);
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+    (left < needed).then(|| {
+        let folder = folder.display();
+        format!("{left} bytes are left in {folder}, {needed} may be needed: No space left on device")
+    })
+}
+
+fn journal_bytes(folder: &Path) -> std::io::Result<u64> {
+    let mut bytes = 0;
+    for file in std::fs::read_dir(folder)? {
+        let file = file?;
+        if file.path().extension().is_some_and(|extension| extension == "jnl") {
+            bytes += file.metadata()?.len();
+        }
+    }
+    Ok(bytes)
+}
+
 fn try_to_write(file: &Path, bytes: usize) -> std::io::Result<()> {
     let mut file = File::create(file)?;
     for _ in 0..bytes.div_ceil(BLOCK.len()) {

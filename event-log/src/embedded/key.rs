@@ -52,6 +52,23 @@ pub(super) fn start(place: Place) -> Vec<u8> {
     with_place(START, place)
 }
 
+/// The least key of a start, before all chunks.
+pub(super) fn starts() -> Vec<u8> {
+    vec![START]
+}
+
+/// The topic that a start or a chunk belongs to; `None` for any other key.
+pub(super) fn topic_id(key: &[u8]) -> Option<u32> {
+    let (tag, rest) = take::<1>(key)?;
+    let (topic, _) = take(rest)?;
+    ([[START], [CHUNK]].contains(&tag)).then(|| u32::from_be_bytes(topic))
+}
+
+/// The least key of the same kind that belongs to a topic behind that of `key`, which is a start or a chunk.
+pub(super) fn behind_topic(key: &[u8], topic: u32) -> Vec<u8> {
+    [&key[..1], &topic.saturating_add(1).to_be_bytes()].concat()
+}
+
 /// The least key of a chunk whose last offset is `offset` or more.
 pub(super) fn chunks_from(place: Place, offset: i64) -> Vec<u8> {
     let mut key = with_place(CHUNK, place);

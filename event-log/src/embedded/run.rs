@@ -48,10 +48,13 @@ pub(super) fn start(
 fn write(shared: &Shared, writer: &mut Writer, commands: &Receiver<Command>) {
     let mut put_back = None;
     let mut retained_at = shared.clock.now();
+    // What an earlier life left is looked for at once.
+    let mut is_more = true;
     loop {
+        let wait = if is_more { Duration::ZERO } else { INTERVAL };
         let command = match put_back.take() {
             Some(command) => Ok(command),
-            None => commands.recv_timeout(INTERVAL),
+            None => commands.recv_timeout(wait),
         };
         match command {
             Ok(Command::Append(first)) => {
@@ -67,7 +70,8 @@ fn write(shared: &Shared, writer: &mut Writer, commands: &Receiver<Command>) {
             Err(RecvTimeoutError::Timeout) => writer.recover(),
         }
         let now = shared.clock.now();
-        if now.micros_since(retained_at) >= positions::micros(INTERVAL) && !writer.retain() {
+        if is_more || now.micros_since(retained_at) >= positions::micros(INTERVAL) {
+            is_more = writer.retain();
             retained_at = now;
         }
     }

@@ -65,6 +65,9 @@ pub(super) struct Shared {
     pub(super) changes: watch::Sender<u64>,
     // Replaced by the writer alone, after an error of the disk; `None` while it is closed or cannot be opened again.
     pub(super) store: RwLock<Option<Store>>,
+    // Held by the writer from the commit of a removal until `topics` tells of it; taken by a reader that found nothing,
+    // whose next look then knows why.
+    pub(super) removal: Mutex<()>,
     pub(super) groups: LocalGroups,
     // Records and bytes without an answer; added by `append`, taken off when their request is answered or dropped.
     pub(super) queued: Arc<Queued>,
@@ -128,6 +131,10 @@ impl Shared {
 
     pub(super) fn store_to_replace(&self) -> RwLockWriteGuard<'_, Option<Store>> {
         self.store.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn removal(&self) -> MutexGuard<'_, ()> {
+        self.removal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tell_readers(&self) {

@@ -2,13 +2,16 @@
 //!
 //! In: entries to write or remove together. Out: topics as the folder holds them, chunks from an offset on.
 //! Guarantee: entries that were committed together are there together or not at all, also after a kill; after a power cut
-//! where a commit was synced.
+//! where a commit was synced. A journal that ends in a torn commit is mended before the engine sees it (`mend.rs`).
 //! Why one keyspace: fjall keeps a journal until every keyspace has flushed what it wrote into it, so one that is idle
 //! keeps them all (fjall issue 288). Why flushes are started by the writer and not by fjall: a commit that finds four of
 //! them waiting sleeps 100 ms, and for ever where the disk is full.
 
+mod journal;
+mod mend;
 pub(super) mod run;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -16,7 +19,6 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, Pers
 
 use super::key::{self, ChunkKey, Place};
 use super::topics::{Partition, Topic, Topics};
-use crate::group::partition;
 
 const KEYSPACE: &str = "log";
 /// Blocks of keys that are kept ready; chunks are not.
@@ -106,6 +108,24 @@ impl Store {
         found.map(|found| ChunkKey::decode(&found.key()?).ok_or_else(|| damaged("the key of a chunk"))).collect()
     }
 
+    /// Up to `count` keys of topics that are none of `known`. Costs a step for each of either.
+    pub(super) fn leftovers(&self, known: &BTreeSet<u32>, count: usize) -> fjall::Result<Vec<Vec<u8>>> {
+        let mut found = Vec::new();
+        let mut from = key::starts();
+        while found.len() < count {
+            let Some(next) = self.keyspace.range(from..).next() else { break };
+            let key = next.key()?.to_vec();
+            let topic = key::topic_id(&key).ok_or_else(|| damaged("a key"))?;
+            if known.contains(&topic) {
+                from = key::behind_topic(&key, topic);
+            } else {
+                from = [&key[..], &[0]].concat();
+                found.push(key);
+            }
+        }
+        Ok(found)
+    }
+
     /// Commits entries; where `sync` is asked for, they outlive a power cut.
     pub(super) fn commit(&self, entries: &Entries, sync: bool) -> fjall::Result<()> {
         let mode = if sync { PersistMode::SyncData } else { PersistMode::Buffer };
@@ -163,12 +183,6 @@ pub(super) fn start_entry(removed: &ChunkKey) -> (Vec<u8>, Option<Vec<u8>>) {
 fn decode_start(value: &[u8]) -> Option<(i64, u64)> {
     let (low, rest) = value.split_first_chunk()?;
     Some((i64::from_be_bytes(*low), u64::from_be_bytes(rest.try_into().ok()?)))
-}
-
-/// All places of a topic, also of partitions that it got later.
-pub(super) fn places(topic: &Topic) -> impl Iterator<Item = Place> {
-    let id = topic.id;
-    (0..topic.partitions.len()).map(move |index| Place { topic: id, partition: partition(index) })
 }
 
 fn damaged(what: &str) -> fjall::Error {

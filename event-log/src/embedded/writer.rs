@@ -12,14 +12,15 @@ use std::sync::Arc;
 
 use positions::{IdSource, Offset, PartitionId};
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::chunk::ChunkBuilder;
 use super::disk_space;
+use super::failure::Failure;
 use super::key::{self, ChunkKey, Place};
 use super::shared::{Admission, Shared};
 use super::store::run as store_run;
-use super::store::{Entries, Store, encode_topic, places};
+use super::store::{Entries, Store, encode_topic};
 use super::topics::{Partition, Topic, Topics, missing};
 use crate::{EventLogError, NewRecord};
 
@@ -51,24 +52,13 @@ const UNSYNCED_BYTES: u64 = 4 << 20;
 /// A chunk is closed at this size: a reader that wants one record of it loads it whole.
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Why a commit failed; told to every record of it.
-struct Failure {
-    is_full: bool,
-    reason: String,
-}
-
-impl Failure {
-    fn error(&self) -> EventLogError {
-        let reason = self.reason.clone();
-        if self.is_full { EventLogError::Full(reason) } else { EventLogError::Unreachable(reason) }
-    }
-}
-
 /// The writer's own state.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     ids: Arc<dyn IdSource>,
     is_broken: bool,
+    // Whether the folder may hold records of topics that are gone.
+    has_leftovers: bool,
     unflushed: u64,
     unsynced: u64,
 }
@@ -107,7 +97,8 @@ impl Growth {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, ids: Arc<dyn IdSource>) -> Self {
-        Self { shared, ids, is_broken: false, unflushed: 0, unsynced: 0 }
+        // A process that was killed may have left some.
+        Self { shared, ids, is_broken: false, has_leftovers: true, unflushed: 0, unsynced: 0 }
     }
 
     /// Appends what came together, and answers.
@@ -245,39 +236,16 @@ impl Writer {
     fn put_topic(&mut self, name: String, topic: Topic) -> Result<(), EventLogError> {
         let entries = vec![(key::topic(&name), Some(encode_topic(&topic)))];
         self.commit(&entries).map_err(|failure| failure.error())?;
-        let id = topic.id;
-        let before = self.shared.topics().insert(name, topic);
+        // What another topic of the name leaves behind has no name any more; it is removed bit by bit.
+        self.has_leftovers |= self.shared.topics().insert(name, topic).is_some();
         self.shared.tell_readers();
-        match before.filter(|before| before.id != id) {
-            Some(before) => self.remove_topic(&before),
-            None => Ok(()),
-        }
-    }
-
-    /// Removes all records of a topic that nobody can name any more.
-    fn remove_topic(&mut self, topic: &Topic) -> Result<(), EventLogError> {
-        for place in places(topic) {
-            loop {
-                let keys = self.keys(place, 0)?;
-                let mut entries: Entries = keys.iter().map(|key| (key.encode(), None)).collect();
-                if entries.is_empty() {
-                    entries.push((key::start(place), None));
-                }
-                self.commit(&entries).map_err(|failure| failure.error())?;
-                if keys.is_empty() {
-                    break;
-                }
-            }
-        }
         Ok(())
     }
 
-    fn keys(&self, place: Place, from: i64) -> Result<Vec<ChunkKey>, EventLogError> {
+    fn keys(&self, place: Place, from: i64, count: usize) -> Result<Vec<ChunkKey>, EventLogError> {
         let store = self.shared.store();
         let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
-        store
-            .keys(place, from, retain::REMOVED_CHUNKS)
-            .map_err(|error| self.shared.failed("look for old records", &error))
+        store.keys(place, from, count).map_err(|error| self.shared.failed("look for old records", &error))
     }
 
     fn commit(&mut self, entries: &Entries) -> Result<(), Failure> {
@@ -324,32 +292,38 @@ impl Writer {
     /// Opens the folder again, which is the only way on after an error of the disk.
     fn reopen(&mut self, bytes: usize) -> Result<(), Failure> {
         if let Some(reason) = disk_space::find_shortage(&self.shared.settings.folder, bytes) {
-            return Err(Failure { is_full: true, reason });
+            return Err(Failure::full(reason));
         }
         let opened = {
             let mut store = self.shared.store_to_replace();
             // Dropped first: it holds the lock of the folder.
             *store = None;
-            let opened = store_run::open(&self.shared.settings.folder).and_then(|opened| Ok((opened.load()?, opened)));
+            let settings = &self.shared.settings;
+            let opened = store_run::open(&settings.folder, settings.is_synced);
+            let opened = opened.and_then(|opened| Ok((opened.load()?, opened)));
             opened.map(|(topics, opened)| {
                 *store = Some(opened);
-                topics
+                // Before anybody reads what was opened.
+                self.replace_topics(topics);
             })
         };
-        let mut topics = opened.map_err(|error| self.explain("open again", &error, bytes))?;
-        {
-            let mut known = self.shared.topics();
-            for (name, topic) in &mut topics {
-                if let Some(before) = known.get(name) {
-                    topic.inherit(before);
-                }
-            }
-            *known = topics;
-        }
+        opened.map_err(|error| self.explain("open again", &error, bytes))?;
         (self.is_broken, self.unflushed, self.unsynced) = (false, 0, 0);
+        // Also of a commit that failed and is there.
+        self.has_leftovers = true;
         self.shared.tell_readers();
         info!("the embedded log was opened again");
         Ok(())
+    }
+
+    fn replace_topics(&self, mut topics: Topics) {
+        let mut known = self.shared.topics();
+        for (name, topic) in &mut topics {
+            if let Some(before) = known.get(name) {
+                topic.inherit(before);
+            }
+        }
+        *known = topics;
     }
 
     /// Tries to open a folder again whose records nobody can read now.
@@ -357,23 +331,12 @@ impl Writer {
         if self.shared.store().is_none()
             && let Err(failure) = self.reopen(0)
         {
-            warn!(reason = failure.reason, "the embedded log cannot be opened again yet");
+            warn!(reason = failure.reason(), "the embedded log cannot be opened again yet");
         }
     }
 
     fn explain(&self, doing: &str, error: &fjall::Error, bytes: usize) -> Failure {
-        // A dead database tells no reason: mostly a flush that did not fit.
-        let needed = if matches!(error, fjall::Error::Poisoned) { bytes + FLUSH_BYTES as usize } else { bytes };
-        match disk_space::find_shortage(&self.shared.settings.folder, needed) {
-            Some(reason) => {
-                warn!(reason, "the embedded log is full");
-                Failure { is_full: true, reason }
-            }
-            None => {
-                error!(%error, "the embedded log failed to {doing}");
-                Failure { is_full: false, reason: format!("the embedded log failed to {doing}: {error}") }
-            }
-        }
+        Failure::explain(&self.shared.settings.folder, doing, error, bytes)
     }
 
     fn now(&self) -> i64 {

@@ -2,6 +2,7 @@
 
 mod fuzz;
 mod http;
+mod idle;
 mod pinning;
 mod publication;
 mod refusals;

@@ -12,9 +12,12 @@ use positions::{Hole, Offset, PartitionId};
 use query_gateway::{GatewayError, GatewaySettings, MetricsText};
 use reqwest::{Body, Method, RequestBuilder};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use twofold::definitions::Definitions;
 use twofold::health::Health;
 use twofold::http::{Intake, health_router, whole_router};
+use twofold::log_route::{ROUTES_WITH_COLLECTOR, log_router};
 use twofold::status::StatusBoard;
 
 use super::world::{World, event};
@@ -36,6 +39,8 @@ const GATEWAY_ROUTES: [&str; 9] = [
     "GET /healthz",
     "GET /readyz",
 ];
+/// The routes of the collector, and that of the log.
+const BESIDE: [&str; 3] = ROUTES_WITH_COLLECTOR;
 const HEALTH_ROUTES: [&str; 4] = ["GET /v1/status", "GET /metrics", "GET /healthz", "GET /readyz"];
 
 /// A process that listens, with a collector beside its other routes.
@@ -59,9 +64,10 @@ impl Process {
         let (log, intake, shutdown) =
             (Arc::new(FakeLog::default()), CancellationToken::new(), CancellationToken::new());
         let answers: Router = match gateway {
-            Some(world) => query_gateway::router(world.gateway.clone(), &collector::ROUTES),
-            None => health_router(MetricsText::default(), Arc::new(StatusBoard::default()), &collector::ROUTES),
+            Some(world) => query_gateway::router(world.gateway.clone(), &BESIDE),
+            None => health_router(MetricsText::default(), Arc::new(StatusBoard::default()), &BESIDE),
         };
+        let answers = answers.merge(log_router(log.clone(), Definitions::of(&watch::Sender::default())));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
         let router = whole_router(Some(collector), answers, Arc::new(Health::default()));
@@ -136,7 +142,7 @@ async fn world(settings: GatewaySettings) -> World {
 
 /// What no handler sees: paths that do not exist, and other methods on those that do.
 async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
-    let all: Vec<&str> = routes.iter().chain(&collector::ROUTES).copied().collect();
+    let all: Vec<&str> = routes.iter().chain(&BESIDE).copied().collect();
     for path in ["/v2", "/v1", "/v1/nothing", "/%ff", "/v1/sources", "/v1/sources/clicks/events/1"] {
         let problem = told.check(ProblemKind::Unknown, process.get(path)).await;
         assert_eq!(problem["known"], json!(all), "{path}");

@@ -1,13 +1,26 @@
-//! `twofold log tail`: shows what is in the log of a source, embedded or Kafka, through the system that runs on it.
+//! `twofold log tail`: shows what is in the log of a source, embedded or Kafka.
 //!
-//! Why through the system: the folder of the embedded log belongs to one process, and the system knows the topic.
+//! ```text
+//!  a system runs on the data directory --> its HTTP route: it holds the folder of the log, and knows the topic
+//!  none runs ----------------------------> the folder of the embedded log, held as a system would
+//! ```
+//!
+//! Guarantee: without a system nothing is added and nothing that can be read is removed; what is shown ends with what
+//! there is, since nobody adds to it.
 
-use anyhow::Result;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use serde_json::Value;
 
-use crate::arguments::{LogCommand, TailArguments};
+use crate::arguments::{LogCommand, TailArguments, TargetArguments};
 use crate::client::Client;
 use crate::console::say;
+use crate::data_dir::{DataDir, read_run_note};
+use crate::environment::{RandomIds, SystemClock};
+use crate::log_route::{Asked, read_log};
+use crate::pipeline_file::read_pipeline;
 
 /// Longest wait of one question, milliseconds; then the next one is asked.
 const WAIT_MS: &str = "5000";
@@ -15,14 +28,71 @@ const WAIT_MS: &str = "5000";
 /// Runs the command.
 ///
 /// # Errors
-/// Where no system answers, or it knows no such source or place.
+/// Where there is neither a system nor an embedded log, or it knows no such source or place.
 pub async fn log(command: &LogCommand) -> Result<()> {
-    match command {
-        LogCommand::Tail(arguments) => tail(arguments).await,
+    let LogCommand::Tail(arguments) = command;
+    match hold_stopped(&arguments.target)? {
+        Some(data_dir) => tail_folder(arguments, &data_dir).await,
+        None => tail_system(arguments).await,
     }
 }
 
-async fn tail(arguments: &TailArguments) -> Result<()> {
+/// The data directory, where it has an embedded log and no system runs on it.
+fn hold_stopped(target: &TargetArguments) -> Result<Option<DataDir>> {
+    if target.address.is_some() || !target.data_dir.join("log").is_dir() {
+        return Ok(None);
+    }
+    match DataDir::lock(&target.data_dir) {
+        Ok(data_dir) => Ok(Some(data_dir)),
+        // Whoever holds it has told where it listens.
+        Err(_) if read_run_note(&target.data_dir).is_some() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn tail_folder(arguments: &TailArguments, data_dir: &DataDir) -> Result<()> {
+    let settings = EmbeddedSettings::new(data_dir.log());
+    let log = EmbeddedLog::open(settings, Arc::new(SystemClock), Arc::new(RandomIds)).await;
+    let log = log.context("cannot open the embedded log")?;
+    let shown = show_all(arguments, &log).await;
+    log.close().await;
+    shown
+}
+
+async fn show_all(arguments: &TailArguments, log: &EmbeddedLog) -> Result<()> {
+    let topic = find_topic(arguments, log)?;
+    let limit = Some(arguments.limit);
+    let mut asked = Asked { partition: arguments.partition, from: arguments.from, limit, ..Asked::default() };
+    loop {
+        let answer = read_log(log, &topic, &asked).await?;
+        if show(&answer) == 0 || arguments.no_follow {
+            return Ok(());
+        }
+        asked = Asked { next: Some(next_of(&answer)), limit, ..Asked::default() };
+    }
+}
+
+fn find_topic(arguments: &TailArguments, log: &EmbeddedLog) -> Result<String> {
+    let source = &arguments.source;
+    if let Some(file) = &arguments.pipeline {
+        let pipeline = read_pipeline(file)?;
+        let known: Vec<&str> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
+        let found = pipeline.source(source).map(|found| found.topic.clone());
+        return found.ok_or_else(|| anyhow!("unknown source `{source}`: known: {}", known.join(", ")));
+    }
+    let topics = log.topics();
+    if topics.contains(source) {
+        return Ok(source.clone());
+    }
+    let known: Vec<String> = topics.into_iter().collect();
+    bail!(
+        "the log has no topic `{source}`, only: {}. Where the topic of a source has another name, name the pipeline \
+         with --pipeline FILE",
+        known.join(", ")
+    )
+}
+
+async fn tail_system(arguments: &TailArguments) -> Result<()> {
     let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
     let path = format!("/v1/sources/{}/log", arguments.source);
     let limit = arguments.limit.to_string();
@@ -36,15 +106,23 @@ async fn tail(arguments: &TailArguments) -> Result<()> {
     loop {
         let borrowed: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = client.get(&path, &borrowed).await?;
-        for record in answer["records"].as_array().into_iter().flatten() {
-            say(&draw(record));
-        }
+        show(&answer);
         if arguments.no_follow {
             return Ok(());
         }
-        let next = answer["next"].as_str().unwrap_or_default().to_owned();
-        parameters = vec![("next", next), ("limit", limit.clone()), ("wait_ms", WAIT_MS.to_owned())];
+        parameters = vec![("next", next_of(&answer)), ("limit", limit.clone()), ("wait_ms", WAIT_MS.to_owned())];
     }
+}
+
+/// Prints the records of an answer; how many there were.
+fn show(answer: &Value) -> usize {
+    let records = answer["records"].as_array().map_or(&[][..], Vec::as_slice);
+    records.iter().for_each(|record| say(&draw(record)));
+    records.len()
+}
+
+fn next_of(answer: &Value) -> String {
+    answer["next"].as_str().unwrap_or_default().to_owned()
 }
 
 fn draw(record: &Value) -> String {

@@ -21,6 +21,10 @@ impl RealtimeStore for FailingStore {
         self.inner.read_index(partition).await
     }
 
+    fn index_changes(&self) -> Option<u64> {
+        self.inner.index_changes()
+    }
+
     async fn put_blobs(
         &self,
         partition: &PartitionKey,

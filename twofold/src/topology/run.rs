@@ -30,7 +30,7 @@ use crate::definitions::{DefinitionSet, Definitions};
 use crate::health::Health;
 use crate::http::{Intake, health_router, whole_router};
 use crate::lives::Lives;
-use crate::log_route::log_router;
+use crate::log_route::{self, log_router};
 use crate::metrics_text::install_recorder;
 use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
@@ -149,7 +149,11 @@ impl Topology {
         };
         let board = self.board.clone();
         self.starter.start(Stage::Gateway, "status", |stop| collect_facts(facts, board, stop)).await?;
-        let beside: &[&str] = if self.roles.has(Role::Ingest) { &collector::ROUTES } else { &[] };
+        let beside: &[&str] = match &self.shared.log {
+            Some(_) if self.roles.has(Role::Ingest) => &log_route::ROUTES_WITH_COLLECTOR,
+            Some(_) => &log_route::ROUTES,
+            None => &[],
+        };
         let answers = match &self.gateway {
             Some(gateway) => query_gateway::router(gateway.subscribe(), beside),
             None => health_router(self.metrics.clone(), self.board.clone(), beside),

@@ -1,0 +1,123 @@
+//! What a gateway does while nothing happens: next to nothing; and what happens then is seen at the next tick.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use positions::{Index, IndexStamp, Offset, PartitionId};
+use query_gateway::{Gateway, GatewayComponents, GatewaySettings, MetricsText, RowsAnswer, run};
+use serving_layer::memory::MemoryStore;
+use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::world::{World, event, request};
+
+/// In virtual time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const ONE: PartitionId = PartitionId(0);
+
+/// Counts how often an index is read.
+struct CountedStore {
+    inner: Arc<MemoryStore>,
+    reads: AtomicUsize,
+}
+
+#[async_trait]
+impl RealtimeStore for CountedStore {
+    async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.inner.read_index(partition).await
+    }
+
+    fn index_changes(&self) -> Option<u64> {
+        self.inner.index_changes()
+    }
+
+    async fn put_blobs(
+        &self,
+        partition: &PartitionKey,
+        blobs: Vec<(BlobKey, Bytes)>,
+        time_to_live: Duration,
+    ) -> Result<(), ServingError> {
+        self.inner.put_blobs(partition, blobs, time_to_live).await
+    }
+
+    async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError> {
+        self.inner.get_blobs(partition, keys).await
+    }
+
+    async fn swap_index(
+        &self,
+        partition: &PartitionKey,
+        expected: Option<IndexStamp>,
+        next: &Index,
+        grace: Duration,
+    ) -> Result<Swap, ServingError> {
+        self.inner.swap_index(partition, expected, next, grace).await
+    }
+
+    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.inner.discard_corrupt_index(partition).await
+    }
+}
+
+/// Asks until an answer is as wanted.
+async fn wait_for(gateway: &Gateway, what: &str, is_wanted: impl Fn(&RowsAnswer) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = gateway.rows(&request("by_page", &[])).await;
+        if answer.as_ref().is_ok_and(&is_wanted) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what}: {:?}", answer.map(|answer| answer.envelope));
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_gateway_reads_no_index_and_misses_nothing() {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3), event(1, "B", "bob", 5)]);
+    world.append_run(0).await;
+    world.own(1).await;
+    world.publish("totals", &[2, 0]).await;
+    let version = world.publish("by_page", &[2, 0]).await;
+    let store = Arc::new(CountedStore { inner: world.memory.clone(), reads: AtomicUsize::new(0) });
+    let components = GatewayComponents {
+        pipeline: world.pipeline.clone(),
+        lake: world.lake.clone(),
+        store: store.clone(),
+        status: world.board.clone(),
+        clock: world.clock.clone(),
+        metrics: MetricsText::default(),
+    };
+    let gateway = Gateway::new(components, GatewaySettings::default()).unwrap();
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(run::run(gateway.clone(), shutdown.clone()));
+    let reaches = |head: i64| move |answer: &RowsAnswer| answer.envelope.head.get(&ONE) == Some(&Offset(head));
+    wait_for(&gateway, "a start", reaches(2)).await;
+    wait_for(&gateway, "a version", |answer| answer.envelope.version == Some(version)).await;
+    sleep(Duration::from_secs(2)).await;
+    let before = store.reads.load(Ordering::SeqCst);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(store.reads.load(Ordering::SeqCst), before, "indexes were read although none had changed");
+
+    world.send(0, [event(2, "A", "cid", 7)]);
+    world.append_run(0).await;
+    wait_for(&gateway, "a run", reaches(3)).await;
+    world.publish("by_page", &[3, 0]).await;
+    wait_for(&gateway, "another version", |answer| answer.envelope.cut.get(&ONE) == Some(&Offset(3))).await;
+    world.send(4, [event(3, "D", "fay", 9)]);
+    world.append_run(4).await;
+    world.announce_partition(4);
+    let fourth = (PartitionId(4), Offset(1));
+    wait_for(&gateway, "a partition", |answer| answer.envelope.head.get(&fourth.0) == Some(&fourth.1)).await;
+    wait_for(&gateway, "a good answer", |answer| !answer.envelope.stale).await;
+    world.memory.wipe();
+    wait_for(&gateway, "a loss", |answer| answer.envelope.stale).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+}
