@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::EventLog;
-use positions::{Clock, DefinitionNumber, IdSource};
+use positions::{Clock, CurrentDefinitions, IdSource};
 use records::master::MasterDataset;
 use serving_layer::{BatchViewStore, RealtimeStore};
 use views::{SourceDefinition, ViewDefinition};
@@ -22,8 +22,9 @@ pub struct SpeedComponents {
     pub source: Arc<SourceDefinition>,
     /// All views of the source.
     pub views: Vec<SpeedView>,
-    /// The number of the set of definitions that the views belong to.
-    pub definitions: DefinitionNumber,
+    /// Tells the number of the set of definitions that the views belong to. Another set may follow while the worker
+    /// lives, as long as source and views are the same in it.
+    pub definitions: Arc<dyn CurrentDefinitions>,
     /// For as-of instants and pauses; decides nothing about what is counted.
     pub clock: Arc<dyn Clock>,
     /// Draws run ids and index stamps.

@@ -2,7 +2,7 @@
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
-use positions::{IndexStamp, PartitionId, RunId, TimestampMicros};
+use positions::{DefinitionNumber, IndexStamp, PartitionId, RunId, TimestampMicros};
 use serving_layer::PartitionKey;
 
 use crate::plans::ViewPlans;
@@ -45,6 +45,11 @@ impl Context {
 
     pub fn now(&self) -> TimestampMicros {
         self.components.clock.now()
+    }
+
+    /// The number to write under at this moment.
+    pub fn definitions(&self) -> DefinitionNumber {
+        self.components.definitions.number()
     }
 
     pub fn draw_stamp(&self) -> IndexStamp {

@@ -70,7 +70,7 @@ fn components(
         master: records::master::MasterDataset::new(lake, source.clone()),
         source,
         views: pipeline.views.iter().map(speed_view).collect(),
-        definitions: DefinitionNumber(1),
+        definitions: Arc::new(DefinitionNumber(1)),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use lake::Lake;
-use positions::DefinitionNumber;
+use positions::{CurrentDefinitions, DefinitionNumber};
 use serving_layer::registry::DefinitionRegistry;
 use tokio::sync::watch;
 use views::Pipeline;
@@ -43,5 +43,11 @@ impl Definitions {
     /// The set of this moment.
     pub fn current(&self) -> DefinitionSet {
         self.0.borrow().clone()
+    }
+}
+
+impl CurrentDefinitions for Definitions {
+    fn number(&self) -> DefinitionNumber {
+        self.0.borrow().number
     }
 }

@@ -180,7 +180,7 @@ async fn realtime_count(parts: &Parts) -> (i64, u64) {
         master: MasterDataset::new(&parts.lake, Arc::clone(&parts.source)),
         source: Arc::clone(&parts.source),
         views: vec![SpeedView { definition, published }],
-        definitions: DefinitionNumber(1),
+        definitions: Arc::new(DefinitionNumber(1)),
         clock: Arc::clone(&parts.clock) as Arc<dyn Clock>,
         ids: Arc::clone(&parts.ids) as Arc<dyn IdSource>,
     };

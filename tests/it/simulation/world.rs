@@ -284,7 +284,7 @@ impl World {
             master: MasterDataset::new(raw, pipeline.sources[0].clone()),
             source: pipeline.sources[0].clone(),
             views: pipeline.views.iter().map(view).collect(),
-            definitions: DefinitionNumber(generation as u64 + 1),
+            definitions: Arc::new(DefinitionNumber(generation as u64 + 1)),
             clock: self.clocks[role].clone(),
             ids: self.ids.clone(),
         };

@@ -109,7 +109,7 @@ impl System {
             master: MasterDataset::new(&self.lake, self.source.clone()),
             source: self.source.clone(),
             views: self.views.iter().map(view).collect(),
-            definitions: DefinitionNumber(1),
+            definitions: Arc::new(DefinitionNumber(1)),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
         }

@@ -4,7 +4,7 @@
 //! all the time, and answers about their sources were given all the time. Stopped alone, a duty has the deadline of a
 //! shutdown, and is ended by force after it.
 //! Why the numbers of definitions change between stops and starts: a speed worker never writes under the number of a set
-//! that it was not built from.
+//! in which its source or views are others than those it was built from. One that lives on writes under the new number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -282,8 +282,8 @@ impl Topology {
     async fn start_speed(&self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
         let name = format!("speed worker of {}", source.name);
         let (shared, about) = (self.shared.clone(), (source.clone(), pipeline.clone()));
-        let number = self.definitions.borrow().number;
-        self.starter.start(Stage::Speed, name, |stop| tasks::speed(shared, about, number, stop)).await
+        let definitions = Definitions::of(&self.definitions);
+        self.starter.start(Stage::Speed, name, |stop| tasks::speed(shared, about, definitions, stop)).await
     }
 
     async fn start_batch(&mut self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
