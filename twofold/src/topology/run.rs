@@ -26,7 +26,8 @@ use views::{Pipeline, SourceDefinition};
 
 use super::plan::{Difference, Duties, Duty, Start, Subject, desired_duties, difference};
 use super::tasks;
-use crate::definitions::{DefinitionSet, Definitions};
+use crate::definitions::run::{RegistryFollower, follow_registry};
+use crate::definitions::{DefinitionSet, Definitions, Registered};
 use crate::health::Health;
 use crate::http::{Intake, health_router, whole_router};
 use crate::log_route::log_router;
@@ -135,9 +136,15 @@ impl Topology {
     /// # Errors
     /// If the process is stopping.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
+        let (registered, receiver) = watch::channel(Registered::default());
+        let gateway = self.gateway.as_ref().map(watch::Sender::subscribe);
+        let definitions = Definitions::of(&self.definitions);
+        let follower = RegistryFollower::new(&self.shared.lake, gateway, definitions, registered);
+        self.starter.start(Stage::Gateway, "definitions", |stop| follow_registry(follower, stop)).await?;
         let facts = FactSources {
             shared: self.shared.clone(),
             definitions: Definitions::of(&self.definitions),
+            registered: receiver,
             progress: self.progress.clone(),
             health: self.health.clone(),
         };
