@@ -15,7 +15,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use lake::{Change, LakeError, Snapshot, Table, Version};
-use positions::{Counters, Cut, DefinitionHash, PartitionId, RecomputeId, TimestampMicros};
+use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, TimestampMicros};
 use serde::{Deserialize, Serialize};
 use views::{ViewDefinition, column};
 
@@ -39,8 +39,9 @@ pub struct BatchFacts {
     pub is_full: bool,
     /// Counters below the cut, by partition.
     pub counters: BTreeMap<PartitionId, Counters>,
-    /// Ranges of offsets below the cut that were lost before they were archived: partition, from, to.
-    pub holes: Vec<(PartitionId, i64, i64)>,
+    /// What below the cut was lost before it was archived. Earlier versions stored each as a list of its three fields,
+    /// which is read as well.
+    pub holes: Vec<Hole>,
 }
 
 /// One published version. Cheap to clone.
