@@ -38,7 +38,7 @@ impl<'a> Cleanup<'a> {
         self.cleaned_at = now;
         let (keep, grace) = (self.settings.keep_versions, self.settings.cleanup_grace);
         for view in &self.context.pipeline.views {
-            let store = BatchViewStore::new(&self.context.lake, Arc::clone(view));
+            let store = BatchViewStore::new(&self.context.lake, view.clone());
             let cleaned = store.expire(keep.max(2), grace, self.context.clock.now()).await;
             log_cleaned(view.name.as_str(), cleaned.map_err(BatchError::from));
         }

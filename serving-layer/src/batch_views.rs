@@ -63,12 +63,13 @@ pub struct BatchViewStore {
 
 impl BatchViewStore {
     /// The table of a view definition, with default settings. Does no IO.
-    pub fn new(lake: &lake::Lake, view: Arc<ViewDefinition>) -> Self {
+    pub fn new(lake: &lake::Lake, view: impl Into<Arc<ViewDefinition>>) -> Self {
         Self::with_settings(lake, view, BatchViewSettings::default())
     }
 
     /// The table of a view definition. Does no IO.
-    pub fn with_settings(lake: &lake::Lake, view: Arc<ViewDefinition>, settings: BatchViewSettings) -> Self {
+    pub fn with_settings(lake: &lake::Lake, view: impl Into<Arc<ViewDefinition>>, settings: BatchViewSettings) -> Self {
+        let view = view.into();
         let table = lake.table(&format!("views/{}-{}", view.name, view.hash));
         Self { table, view, settings }
     }

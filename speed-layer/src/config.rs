@@ -7,7 +7,7 @@ use event_log::EventLog;
 use positions::{Clock, CurrentDefinitions, IdSource};
 use records::master::MasterDataset;
 use serving_layer::{BatchViewStore, RealtimeStore};
-use views::{SourceDefinition, ViewDefinition};
+use views::{PlannedView, SourceDefinition};
 
 /// What a speed worker of one source works with.
 #[derive(Clone)]
@@ -34,8 +34,8 @@ pub struct SpeedComponents {
 /// A view that a speed worker keeps.
 #[derive(Clone, Debug)]
 pub struct SpeedView {
-    /// Its definition.
-    pub definition: Arc<ViewDefinition>,
+    /// Its definition, with its plans.
+    pub definition: PlannedView,
     /// Where its batch versions are published: their cuts are borders, and say what need not be kept.
     pub published: BatchViewStore,
 }

@@ -60,7 +60,7 @@ fn components(
     pipeline: &Pipeline,
 ) -> SpeedComponents {
     let source = pipeline.sources[0].clone();
-    let speed_view = |view: &Arc<views::ViewDefinition>| SpeedView {
+    let speed_view = |view: &views::PlannedView| SpeedView {
         definition: view.clone(),
         published: BatchViewStore::new(lake, view.clone()),
     };

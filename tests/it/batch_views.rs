@@ -31,7 +31,7 @@ type Model = BTreeMap<(i64, String), i64>;
 
 fn view() -> Arc<ViewDefinition> {
     let pipeline = Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap();
-    Arc::clone(&pipeline.views[0])
+    Arc::clone(&pipeline.views[0].definition)
 }
 
 fn small_files() -> BatchViewSettings {

@@ -22,7 +22,7 @@ use serving_layer::{BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{Pipeline, SourceDefinition, ViewDefinition};
+use views::{Pipeline, PlannedView, SourceDefinition};
 
 use super::world::{START, end_of, wait_until};
 use crate::support::seams::{ManualClock, SeededIds};
@@ -100,7 +100,7 @@ struct Scene {
     clock: Arc<ManualClock>,
     ids: Arc<SeededIds>,
     source: Arc<SourceDefinition>,
-    view: Arc<ViewDefinition>,
+    view: PlannedView,
 }
 
 /// Five equal records, of which two bring the same id in their header.
@@ -122,7 +122,7 @@ async fn scene() -> Scene {
         clock,
         ids: Arc::new(SeededIds::new(1)),
         source: Arc::clone(&pipeline.sources[0]),
-        view: Arc::clone(&pipeline.views[0]),
+        view: pipeline.views[0].clone(),
     }
 }
 
@@ -156,14 +156,14 @@ async fn batch_count(scene: &Scene) -> (i64, u64) {
     let components = RecomputeComponents {
         lake: scene.lake.clone(),
         master,
-        views: vec![Arc::clone(&scene.view)],
+        views: vec![scene.view.clone()],
         clock: Arc::clone(&scene.clock) as Arc<dyn Clock>,
         ids: Arc::clone(&scene.ids) as Arc<dyn IdSource>,
     };
     recompute(&components, Mode::Full, &RecomputeSettings::default()).await.into_values().for_each(|outcome| {
         outcome.unwrap();
     });
-    let store = BatchViewStore::new(&scene.lake, Arc::clone(&scene.view));
+    let store = BatchViewStore::new(&scene.lake, scene.view.clone());
     let version = store.newest().await.unwrap().unwrap();
     assert_eq!(version.facts.cut.offset(PLACE), Offset(5));
     (hits_in(&store.load(&version, usize::MAX).await.unwrap()), version.facts.counters[&PLACE].copies)
@@ -172,8 +172,8 @@ async fn batch_count(scene: &Scene) -> (i64, u64) {
 /// What the runs of the realtime view count, and how many copies they left out.
 async fn realtime_count(scene: &Scene) -> (i64, u64) {
     let store = Arc::new(MemoryStore::new(1 << 26, Arc::clone(&scene.clock) as Arc<dyn Clock>));
-    let definition = Arc::clone(&scene.view);
-    let published = BatchViewStore::new(&scene.lake, Arc::clone(&scene.view));
+    let definition = scene.view.clone();
+    let published = BatchViewStore::new(&scene.lake, scene.view.clone());
     let components = SpeedComponents {
         log: Arc::clone(&scene.log) as Arc<dyn EventLog>,
         store: Arc::clone(&store) as Arc<dyn RealtimeStore>,

@@ -274,7 +274,7 @@ impl World {
         let lake = self.lake(&gate);
         let nothing = Lake::new(Arc::new(InMemory::new()), Path::default());
         let raw = if self.plan.bug == Some(Bug::NotPrimed) { &nothing } else { &lake };
-        let view = |view: &Arc<views::ViewDefinition>| SpeedView {
+        let view = |view: &views::PlannedView| SpeedView {
             definition: view.clone(),
             published: BatchViewStore::new(&lake, view.clone()),
         };
