@@ -7,7 +7,7 @@ mod generate;
 mod load;
 mod log;
 mod query;
-mod status;
+pub mod status;
 mod up;
 mod validate;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use serving_layer::registry::{DefinitionRegistry, DefinitionSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use twofold::commands::status::draw_status;
 use views::Pipeline;
 
 use super::traffic::Feed;
@@ -60,6 +61,9 @@ async fn the_registry_says_what_is_being_built_until_it_answers_completely() {
     let sending = tokio::spawn(feed.clone().send_on(process.client.clone(), stop.clone()));
     let status = told(&process, json!({"definitions": claimed.0, "being_built": ["kept_count"]})).await;
     assert_eq!(status["system"]["definitions"], 1);
+    let text = draw_status(&status);
+    let expected = format!("another process has registered definitions {}\nbeing built: kept_count\n", claimed.0);
+    assert!(text.contains(&expected), "{text}");
     let set = registry.present().await.unwrap().unwrap();
     let state = &set.views["kept_count"];
     assert_eq!(state.served.map(|defined| defined.hash), first.views["kept_count"].served.map(|defined| defined.hash));
@@ -67,7 +71,8 @@ async fn the_registry_says_what_is_being_built_until_it_answers_completely() {
     // Now it goes over to them as well.
     let building = state.building.unwrap();
     process.apply(&changed).await;
-    // At its silent end the log is covered by batch as a whole, also what came before there were runs of the new definition.
+    // At its silent end the log is covered by batch as a whole, also what came before there were runs of the new
+    // definition.
     stop.cancel();
     sending.await.unwrap();
     let set = all_served(&registry).await;
