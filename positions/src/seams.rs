@@ -15,8 +15,8 @@ pub trait IdSource: Send + Sync + 'static {
     fn next_id(&self) -> u128;
 }
 
-/// Where the number of the set of definitions comes from: a set may follow another while whoever writes under the number
-/// goes on, because nothing changed for it.
+/// Where the number of the set of definitions comes from: a set may follow another while whoever writes under the
+/// number goes on, because nothing changed for it.
 pub trait CurrentDefinitions: Send + Sync + 'static {
     /// The number of the present set.
     fn number(&self) -> DefinitionNumber;

@@ -1,9 +1,9 @@
 //! The registry of definition sets: gives every set of view definitions an increasing number, and keeps all of it.
 //!
-//! In: a pipeline; later, which of its views are served. Out: its number; later, the pipeline itself. Each claim and each
-//! view that comes to be served is one entry of the sequence `definitions` ([`lake::sequence`]); the last entry is the
-//! present set. Static files are objects of their own, named by their content, since they may be large and stay while the
-//! text changes.
+//! In: a pipeline; later, which of its views are served. Out: its number; later, the pipeline itself. Each claim and
+//! each view that comes to be served is one entry of the sequence `definitions` ([`lake::sequence`]); the last entry is
+//! the present set. Static files are objects of their own, named by their content, since they may be large and stay
+//! while the text changes.
 //! Guarantee: two processes that claim the same set get the same number; of two that claim different sets at once, one
 //! gets the next number and the other one after it. A number is never given to two sets. What an entry names is there.
 //! Nothing is written where nothing changes.
@@ -48,8 +48,8 @@ impl DefinitionRegistry {
         Self { lake: lake.clone(), sets: lake.sequence(FOLDER) }
     }
 
-    /// The number of the pipeline's set of definitions: the present one where nothing changed, otherwise the next. Views
-    /// whose definition changed are being built from then on, and their old definition is served until
+    /// The number of the pipeline's set of definitions: the present one where nothing changed, otherwise the next.
+    /// Views whose definition changed are being built from then on, and their old definition is served until
     /// [`Self::note_served`].
     ///
     /// # Errors

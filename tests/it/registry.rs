@@ -1,5 +1,5 @@
-//! The registry of definition sets: equal sets share a number, another set gets a higher one, in every object store; what
-//! was claimed can be planned again; what is served and being built is kept, and what nobody needs is removed.
+//! The registry of definition sets: equal sets share a number, another set gets a higher one, in every object store;
+//! what was claimed can be planned again; what is served and being built is kept, and what nobody needs is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

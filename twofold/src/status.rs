@@ -1,7 +1,7 @@
 //! What the gateway cannot know, gathered in the background and shown by `/v1/status`.
 //!
-//! In: the log's bounds, the archive's progress, the embedded log's size, the registry, stopped sources. Out: a board that
-//! requests read.
+//! In: the log's bounds, the archive's progress, the embedded log's size, the registry, stopped sources. Out: a board
+//! that requests read.
 //! Guarantee: a status request asks no broker and no store; the board is about a second old.
 
 pub mod run;

@@ -1,7 +1,7 @@
 //! A view as a pipeline holds it: its definition, and the plans that were made of it.
 //!
-//! Why so: the definition is data, which stores and answers pass on; plans are what computes, and what was compiled of them
-//! is shared by all who hold the view.
+//! Why so: the definition is data, which stores and answers pass on; plans are what computes, and what was compiled of
+//! them is shared by all who hold the view.
 
 use std::ops::Deref;
 use std::sync::Arc;

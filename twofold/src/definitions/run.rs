@@ -1,8 +1,9 @@
 //! The loop that follows the registry: which definitions are the present ones there, and which of them are being built;
 //! and that tells it which ones answer completely by now.
 //!
-//! Guarantee: a definition is noted as served once the gateway of some process has answered it in every partition. Where
-//! nothing changes, nothing is written; a registry that cannot be reached is asked again, and nothing else waits for it.
+//! Guarantee: a definition is noted as served once the gateway of some process has answered it in every partition.
+//! Where nothing changes, nothing is written; a registry that cannot be reached is asked again, and nothing else waits
+//! for it.
 //! Why here: the gateway knows what tiles, but writes to no store.
 
 use std::sync::Arc;
