@@ -1,4 +1,4 @@
-//! Removal of what nobody needs any more: old versions of views, and files that no version names.
+//! Removal of what nobody needs any more: old versions of views, old sets of definitions, and files that none names.
 //!
 //! Guarantee: only what has been out of use for the whole grace is deleted. A failure is logged and tried again at
 //! the next cleanup: left-over files cost space, never correctness.
@@ -10,6 +10,7 @@ use positions::TimestampMicros;
 use records::RecordsError;
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
+use serving_layer::registry::DefinitionRegistry;
 use views::SourceDefinition;
 
 use crate::{BatchContext, BatchError, BatchSettings};
@@ -27,8 +28,8 @@ impl<'a> Cleanup<'a> {
         Self { context, settings, cleaned_at: context.clock.now() }
     }
 
-    /// Expires old versions of every view and removes orphaned files of all tables, where the last cleanup is at least
-    /// one interval ago.
+    /// Expires old versions of every view, removes orphaned files of all tables, and old sets of definitions, where the
+    /// last cleanup is at least one interval ago.
     pub(crate) async fn clean_if_due(&mut self) {
         let now = self.context.clock.now();
         if now.micros_since(self.cleaned_at) < positions::micros(self.settings.cleanup_interval) {
@@ -37,13 +38,16 @@ impl<'a> Cleanup<'a> {
         self.cleaned_at = now;
         let (keep, grace) = (self.settings.keep_versions, self.settings.cleanup_grace);
         for view in &self.context.pipeline.views {
-            let store = BatchViewStore::new(&self.context.lake, Arc::clone(view));
+            let store = BatchViewStore::new(&self.context.lake, view.clone());
             let cleaned = store.expire(keep.max(2), grace, self.context.clock.now()).await;
             log_cleaned(view.name.as_str(), cleaned.map_err(BatchError::from));
         }
         for source in &self.context.pipeline.sources {
             log_cleaned(source.name.as_str(), self.clean_master(source).await);
         }
+        let registry = DefinitionRegistry::new(&self.context.lake);
+        let cleaned = registry.clean(keep, grace, self.context.clock.now()).await;
+        log_cleaned("definitions", cleaned.map_err(BatchError::from));
     }
 
     /// Deletes files that a compaction replaced once no version in the log names them. The newest `keep_versions` stay,

@@ -57,7 +57,7 @@ pub struct BatchSettings {
     pub recompute: RecomputeSettings,
     /// Which files of the master dataset become larger ones; sorted within the memory of `recompute`.
     pub compact: CompactSettings,
-    /// Published versions kept per view, so that queries and rollbacks find them; at least 2.
+    /// Published versions kept per view, so that queries and rollbacks find them, at least 2; and sets of definitions.
     pub keep_versions: usize,
     /// Wait between two removals of old versions and of files that no version names.
     pub cleanup_interval: Duration,

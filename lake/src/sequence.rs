@@ -189,6 +189,20 @@ impl Sequence {
         entry.map(Some).ok_or_else(|| LakeError::corrupt(&path, "the object is missing"))
     }
 
+    /// All entries that are still there, oldest first, also those that a snapshot stands for: whoever deletes what
+    /// entries name asks for these. Every entry appended before the call that no cut deletes meanwhile is among them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn entries(&self) -> Result<Vec<Numbered>, LakeError> {
+        let listing = self.list(Number(0)).await?;
+        let reads = futures::stream::iter(listing.entries)
+            .map(|number| self.read_object(number, self.entry_path(number), true))
+            .buffered(CONCURRENT_READS);
+        // One that a cut has just deleted is left out.
+        reads.try_filter_map(|entry| async move { Ok(entry) }).try_collect().await
+    }
+
     /// The newest number; 0 where nothing was appended yet. One listing.
     ///
     /// # Errors

@@ -48,8 +48,8 @@ impl Table {
         let mut objects = self.lake().store().list(Some(self.path()));
         let failed = |error| LakeError::store(self.path(), error);
         while let Some(object) = objects.try_next().await.map_err(failed)? {
-            let is_settled = self.is_settled(&object.location, newest);
-            if is_settled && !named.contains(&object.location) && is_old(&object, before_micros) {
+            let is_of_known_version = self.is_of_known_version(&object.location, newest);
+            if is_of_known_version && !named.contains(&object.location) && is_old(&object, before_micros) {
                 self.delete(&object, &mut deleted).await?;
                 deleted.objects += 1;
             }
@@ -124,7 +124,7 @@ impl Table {
     }
 
     /// Whether an object is one that we write beside the log, for a version that exists by now.
-    fn is_settled(&self, object: &Path, newest: Version) -> bool {
+    fn is_of_known_version(&self, object: &Path, newest: Version) -> bool {
         let Some(mut parts) = object.prefix_match(self.path()) else { return false };
         let (first, second, third) = (parts.next(), parts.next(), parts.next());
         match (first, second, third) {

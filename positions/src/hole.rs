@@ -16,3 +16,16 @@ pub struct Hole {
     /// The first offset after it that was not.
     pub to: Offset,
 }
+
+impl Hole {
+    /// What of it lies in `[from, to)`; `None` where nothing does.
+    pub fn within(self, from: Offset, to: Offset) -> Option<Self> {
+        let part = Self { from: self.from.max(from), to: self.to.min(to), ..self };
+        (part.from < part.to).then_some(part)
+    }
+
+    /// How many offsets were lost.
+    pub fn lost(self) -> u64 {
+        u64::try_from(self.to.0 - self.from.0).unwrap_or(0)
+    }
+}

@@ -39,7 +39,7 @@ pub use ids::{
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
 pub use life::{Life, LifeStart};
 pub use position::{Capped, Cut, MAX_RAISE, Position, fingerprint, is_plausible, running_max};
-pub use seams::{Clock, IdSource};
+pub use seams::{Clock, CurrentDefinitions, IdSource};
 pub use span::{SPAN_EXAMPLES, SpanError, parse_span};
 pub use start::{Start, choose_start};
 pub use tile::{Tiling, TilingGap, tile};

@@ -1,7 +1,7 @@
-//! Time and randomness as arguments: libraries never read a clock or a random source of their own, so that a run can
-//! be replayed from its seed.
+//! What changes by itself, as arguments: time, randomness, the set of definitions. Libraries never read a clock or a
+//! random source of their own, so that a run can be replayed from its seed.
 
-use crate::TimestampMicros;
+use crate::{DefinitionNumber, TimestampMicros};
 
 /// Where instants come from.
 pub trait Clock: Send + Sync + 'static {
@@ -13,4 +13,18 @@ pub trait Clock: Send + Sync + 'static {
 pub trait IdSource: Send + Sync + 'static {
     /// 128 random bits.
     fn next_id(&self) -> u128;
+}
+
+/// Where the number of the set of definitions comes from: a set may follow another while whoever writes under the
+/// number goes on, because nothing changed for it.
+pub trait CurrentDefinitions: Send + Sync + 'static {
+    /// The number of the present set.
+    fn number(&self) -> DefinitionNumber;
+}
+
+/// A set that no other follows.
+impl CurrentDefinitions for DefinitionNumber {
+    fn number(&self) -> DefinitionNumber {
+        *self
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use positions::{
     Archived, Backoff, BorderRule, CopyWindow, Counters, Cut, DefinitionHash, DefinitionNumber, EventKey, Fingerprint,
-    Incarnation, Index, IndexRefusal, IndexStamp, Life, LifeStart, MAX_RAISE, Offset, PartitionId, Position,
+    Hole, Incarnation, Index, IndexRefusal, IndexStamp, Life, LifeStart, MAX_RAISE, Offset, PartitionId, Position,
     PositionToken, RecordMark, Run, RunId, RunView, SourceName, Start, TilingGap, TimestampMicros, are_mergeable,
     choose_cut, choose_merge, choose_start, event_key, fingerprint, micros, split_at_borders, tile,
 };
@@ -208,6 +208,19 @@ fn a_cut_lies_on_a_border_or_at_a_silent_end_and_never_moves_back() {
         let later = Position { offset: Offset(cut.offset.0 + 1), ..cut };
         assert_eq!(choose_cut(&archived, Some(later), &rule, now), later, "a cut never moves back");
     });
+}
+
+#[test]
+fn a_hole_is_counted_where_it_lies() {
+    let hole = Hole { partition: PartitionId(0), from: Offset(3), to: Offset(8) };
+    let lost = |from, to| hole.within(Offset(from), Offset(to)).map_or(0, Hole::lost);
+    for (from, to, expected) in
+        [(0, 10, 5), (3, 8, 5), (0, 4, 1), (5, 6, 1), (7, 20, 1), (0, 3, 0), (8, 9, 0), (6, 5, 0)]
+    {
+        assert_eq!(lost(from, to), expected, "[{from}, {to})");
+    }
+    let pieces: u64 = (0..10).map(|at| lost(at, at + 1)).sum();
+    assert_eq!(pieces, hole.lost(), "runs that tile count each offset once");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
-use views::ViewDefinition;
+use views::PlannedView;
 
 use crate::GatewayError;
 use crate::filter::{Filter, select};
@@ -61,7 +61,7 @@ pub(crate) struct Question {
 
 /// Answers a question.
 pub(crate) async fn answer(
-    view: &ViewDefinition,
+    view: &PlannedView,
     layers: LayerStates<'_>,
     question: &Question,
 ) -> Result<RecordBatch, GatewayError> {
@@ -78,11 +78,7 @@ pub(crate) async fn answer(
     Ok(add_part(&with_batch, keys, REALTIME_PART, &realtime)?)
 }
 
-async fn finish(
-    view: &ViewDefinition,
-    layers: LayerStates<'_>,
-    question: &Question,
-) -> Result<RecordBatch, GatewayError> {
+async fn finish(view: &PlannedView, layers: LayerStates<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {
     let mut states = Vec::new();
     for sorted in layers.batch.into_iter().chain(layers.realtime.iter().map(Arc::as_ref)) {
         states.extend(in_slices(&select(sorted, &question.filters)?));

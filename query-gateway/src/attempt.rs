@@ -12,7 +12,7 @@ use bytes::Bytes;
 use positions::{Cut, Offset, PartitionId, RunId};
 use serving_layer::{BatchVersion, BlobKey, PartitionKey, blob};
 use tracing::warn;
-use views::ViewDefinition;
+use views::{PlannedView, ViewDefinition};
 
 use crate::metrics;
 use crate::patience::within;
@@ -26,7 +26,7 @@ use crate::versions::{BatchVersions, number};
 #[derive(Debug)]
 pub(crate) struct ViewReader {
     /// The definition.
-    pub view: Arc<ViewDefinition>,
+    pub view: PlannedView,
     /// Its batch versions.
     pub versions: BatchVersions,
 }

@@ -126,7 +126,7 @@ impl Envelope {
             late: counted.late,
             rejected: counted.rejected,
             copies: counted.copies,
-            holes: facts.map(|facts| facts.holes.iter().map(hole).collect()).unwrap_or_default(),
+            holes: facts.map(|facts| facts.holes.clone()).unwrap_or_default(),
             lost: counted.holes,
             horizon_seconds: view.source.horizon.as_secs(),
             error_bounds: error_bounds(view, counted.rows),
@@ -166,10 +166,6 @@ fn offsets(
 fn share(realtime: u64, batch: u64) -> f64 {
     let all = realtime + batch;
     if all == 0 { 0.0 } else { realtime as f64 / all as f64 }
-}
-
-fn hole((partition, from, to): &(PartitionId, i64, i64)) -> Hole {
-    Hole { partition: *partition, from: Offset(*from), to: Offset(*to) }
 }
 
 fn error_bounds(view: &ViewDefinition, rows: u64) -> BTreeMap<String, ErrorBound> {

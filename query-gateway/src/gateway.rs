@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use positions::{Clock, SourceName};
+use positions::{Clock, DefinitionHash, SourceName, ViewName};
 use serde::Serialize;
 use serving_layer::{Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -139,6 +139,22 @@ impl Gateway {
             }
         }
         Readiness { ready: problems.is_empty(), problems }
+    }
+
+    /// The definitions that answer completely as of the last refresh: batch version and runs tile in every partition.
+    /// Reads memory where the refresh loops run.
+    pub async fn complete_views(&self) -> BTreeMap<ViewName, DefinitionHash> {
+        let mut complete = BTreeMap::new();
+        for source in self.sources.values() {
+            let state = self.fresh_state(source).await;
+            let is_complete = |reader: &&ViewReader| match state.views.get(&reader.view.name) {
+                Some(ViewState::Served(served)) => served.is_complete(),
+                _ => false,
+            };
+            let views = source.views().iter().filter(is_complete);
+            complete.extend(views.map(|reader| (reader.view.name.clone(), reader.view.hash)));
+        }
+        complete
     }
 
     /// The settings.

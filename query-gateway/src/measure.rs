@@ -17,7 +17,7 @@ use datafusion::logical_expr::logical_plan::{Aggregate, Projection, SubqueryAlia
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Expr, JoinType, LogicalPlan, Signature, Volatility,
 };
-use views::ViewDefinition;
+use views::PlannedView;
 
 use crate::GatewayError;
 use crate::tables::ViewTable;
@@ -123,7 +123,7 @@ fn is_measure(expr: &Expr) -> bool {
 }
 
 /// The view and the column that an output column passes on unchanged, where it is one.
-fn trace(plan: &LogicalPlan, index: usize) -> Option<(Arc<ViewDefinition>, usize)> {
+fn trace(plan: &LogicalPlan, index: usize) -> Option<(PlannedView, usize)> {
     match plan {
         LogicalPlan::TableScan(scan) => ViewTable::of(scan).map(|table| (table.view.clone(), index)),
         LogicalPlan::Projection(projection) => {
@@ -200,7 +200,7 @@ fn take_aggregates(expr: Expr, inner: &mut Vec<Expr>) -> Result<Expr> {
 
 /// A measure, and the columns that hold the states of its view.
 struct Exposed {
-    view: Arc<ViewDefinition>,
+    view: PlannedView,
     measure: usize,
     states: Vec<Column>,
 }

@@ -19,7 +19,7 @@ use positions::{Clock, Index, PartitionId, ViewName};
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
-use views::{SourceDefinition, ViewDefinition};
+use views::{PlannedView, SourceDefinition};
 
 use crate::attempt::{Attempt, Held, ViewReader};
 use crate::patience::within;
@@ -69,7 +69,7 @@ impl SourceReader {
     }
 
     /// Whether it reads exactly these definitions.
-    pub(crate) fn reads(&self, source: &SourceDefinition, views: &[&Arc<ViewDefinition>]) -> bool {
+    pub(crate) fn reads(&self, source: &SourceDefinition, views: &[&PlannedView]) -> bool {
         let ours = self.views.iter().map(|reader| (&reader.view.name, reader.view.hash, &reader.view.sql));
         *self.stores.source == *source && ours.eq(views.iter().map(|view| (&view.name, view.hash, &view.sql)))
     }

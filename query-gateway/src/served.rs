@@ -50,6 +50,11 @@ impl Served {
         self.partitions.iter().any(|(partition, pin)| head(partition).is_some_and(|head| head < pin.cut.offset))
     }
 
+    /// Whether version and runs tile in every partition, as far as anybody has read each to its end once.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.stale.is_empty() && unknown_partitions(&self.partitions).is_empty()
+    }
+
     /// Head and cut, each summed over the partitions.
     pub(crate) fn offsets(&self) -> (i64, i64) {
         let pins = self.partitions.values();

@@ -20,7 +20,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::logical_plan::{TableScan, TableScanBuilder};
 use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableType, lit};
 use datafusion::physical_plan::ExecutionPlan;
-use views::{Pipeline, ViewDefinition};
+use views::{Pipeline, PlannedView, ViewDefinition};
 
 use crate::answer::in_slices;
 use crate::rows::Layer;
@@ -30,14 +30,14 @@ use crate::served::Served;
 #[derive(Debug)]
 pub(crate) struct ViewTable {
     /// The definition.
-    pub view: Arc<ViewDefinition>,
+    pub view: PlannedView,
     /// Whether the state columns stand behind the measures.
     pub shows_states: bool,
     schema: SchemaRef,
 }
 
 impl ViewTable {
-    fn new(view: Arc<ViewDefinition>, shows_states: bool) -> Self {
+    fn new(view: PlannedView, shows_states: bool) -> Self {
         let mut fields: Vec<Arc<Field>> = view.answers.fields().iter().cloned().collect();
         if shows_states {
             let states = view.states.fields()[view.dimensions.len()..].iter().enumerate();
@@ -153,7 +153,7 @@ fn over_states(
 }
 
 /// One row per key: dimensions, finished measures.
-fn finished(view: &ViewDefinition, pinned: &Pinned) -> Result<LogicalPlan> {
+fn finished(view: &PlannedView, pinned: &Pinned) -> Result<LogicalPlan> {
     let dimensions: Vec<&str> = view.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
     let plan = view.plans.finish_plan(pinned.scan(view)?, &dimensions).map_err(engine_error)?;
     let columns: Vec<Expr> = (0..plan.schema().fields().len())
@@ -165,7 +165,7 @@ fn finished(view: &ViewDefinition, pinned: &Pinned) -> Result<LogicalPlan> {
 }
 
 /// One row per key: dimensions, nulls for the measures that nobody reads, states.
-fn states_alone(view: &ViewDefinition, pinned: &Pinned) -> Result<LogicalPlan> {
+fn states_alone(view: &PlannedView, pinned: &Pinned) -> Result<LogicalPlan> {
     let plan = view.plans.merge_plan(pinned.scan(view)?, &[]).map_err(engine_error)?;
     let keys = view.dimensions.len();
     let column = |index: usize| Expr::Column(Column::from(plan.schema().qualified_field(index)));
@@ -179,7 +179,7 @@ fn states_alone(view: &ViewDefinition, pinned: &Pinned) -> Result<LogicalPlan> {
 }
 
 /// One row per key: dimensions, finished measures, states.
-fn both(view: &ViewDefinition, pinned: &Pinned) -> Result<LogicalPlan> {
+fn both(view: &PlannedView, pinned: &Pinned) -> Result<LogicalPlan> {
     let names = view.dimensions.iter().map(|dimension| &dimension.name);
     let keys = |table: &str| -> Vec<Column> {
         names.clone().map(|name| Column::new(Some(TableReference::bare(table)), name)).collect()

@@ -10,7 +10,7 @@ use positions::TimestampMicros;
 use serving_layer::{BatchVersion, BatchViewStore};
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
-use views::ViewDefinition;
+use views::PlannedView;
 
 use crate::realtime::merge_states;
 use crate::states::SortedStates;
@@ -35,7 +35,7 @@ struct Known {
 /// Versions of one view.
 #[derive(Debug)]
 pub(crate) struct BatchVersions {
-    view: Arc<ViewDefinition>,
+    view: PlannedView,
     store: BatchViewStore,
     // Written by whoever holds `reading`, read by refreshes; never held across a wait.
     known: RwLock<Known>,
@@ -44,7 +44,7 @@ pub(crate) struct BatchVersions {
 }
 
 impl BatchVersions {
-    pub(crate) fn new(view: Arc<ViewDefinition>, store: BatchViewStore) -> Self {
+    pub(crate) fn new(view: PlannedView, store: BatchViewStore) -> Self {
         Self { view, store, known: RwLock::default(), reading: Mutex::new(()) }
     }
 

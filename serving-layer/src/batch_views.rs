@@ -15,7 +15,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use lake::{Change, LakeError, Snapshot, Table, Version};
-use positions::{Counters, Cut, DefinitionHash, PartitionId, RecomputeId, TimestampMicros};
+use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, TimestampMicros};
 use serde::{Deserialize, Serialize};
 use views::{ViewDefinition, column};
 
@@ -39,8 +39,9 @@ pub struct BatchFacts {
     pub is_full: bool,
     /// Counters below the cut, by partition.
     pub counters: BTreeMap<PartitionId, Counters>,
-    /// Ranges of offsets below the cut that were lost before they were archived: partition, from, to.
-    pub holes: Vec<(PartitionId, i64, i64)>,
+    /// What below the cut was lost before it was archived. Earlier versions stored each as a list of its three fields,
+    /// which is read as well.
+    pub holes: Vec<Hole>,
 }
 
 /// One published version. Cheap to clone.
@@ -62,12 +63,13 @@ pub struct BatchViewStore {
 
 impl BatchViewStore {
     /// The table of a view definition, with default settings. Does no IO.
-    pub fn new(lake: &lake::Lake, view: Arc<ViewDefinition>) -> Self {
+    pub fn new(lake: &lake::Lake, view: impl Into<Arc<ViewDefinition>>) -> Self {
         Self::with_settings(lake, view, BatchViewSettings::default())
     }
 
     /// The table of a view definition. Does no IO.
-    pub fn with_settings(lake: &lake::Lake, view: Arc<ViewDefinition>, settings: BatchViewSettings) -> Self {
+    pub fn with_settings(lake: &lake::Lake, view: impl Into<Arc<ViewDefinition>>, settings: BatchViewSettings) -> Self {
+        let view = view.into();
         let table = lake.table(&format!("views/{}-{}", view.name, view.hash));
         Self { table, view, settings }
     }

@@ -5,20 +5,20 @@
 //! name the file that they come from, and a set holds each file that is named.
 //! Not here: storing sets and giving out numbers (`registry.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use positions::{DefinitionHash, DefinitionNumber};
+use positions::{DefinitionHash, DefinitionNumber, ViewName};
 use serde::{Deserialize, Serialize};
 use views::Pipeline;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::ServingError;
 
-/// All view definitions of a deployment at one number.
+/// All view definitions of a deployment at one number. What of them is served may change while the number stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DefinitionSet {
-    /// Its number; a higher one replaces a lower one.
+    /// Its number, that of the entry with which it was claimed; a higher one replaces a lower one.
     pub number: DefinitionNumber,
     /// By name.
     pub views: BTreeMap<String, ViewState>,
@@ -29,10 +29,20 @@ pub struct DefinitionSet {
 /// Where a view stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewState {
-    /// What answers; `None` while the first definition is being built.
+    /// The last definition whose answers were complete; `None` while the first one is being built.
     pub served: Option<Defined>,
     /// What is being built to take its place.
     pub building: Option<Defined>,
+}
+
+impl ViewState {
+    /// What becomes of the state of a view when its definition is claimed.
+    fn claim(before: Option<&Self>, claimed: Defined) -> Self {
+        match before.and_then(|before| before.served) {
+            Some(served) if served.hash == claimed.hash => Self { served: Some(claimed), building: None },
+            served => Self { served, building: Some(claimed) },
+        }
+    }
 }
 
 /// A definition of a view.
@@ -75,6 +85,9 @@ pub struct StaticFile {
     pub digest: String,
     /// Size in bytes.
     pub size_bytes: u64,
+    /// The set for which the object was stored; `None`: by a version that named objects by their content alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored_for: Option<DefinitionNumber>,
 }
 
 /// A set as stored: as it is now, or as it was before files were kept.
@@ -86,22 +99,52 @@ pub(crate) enum Stored {
 }
 
 impl DefinitionSet {
-    /// A set of which every view is served by one file.
-    pub(crate) fn served(
+    /// The set that follows on `before` when a pipeline is claimed: what is not served yet is being built, and what is
+    /// served goes on until then.
+    pub(crate) fn claimed(
         number: DefinitionNumber,
+        before: Option<&Self>,
         pipeline: &Pipeline,
-        static_files: &[(String, StaticFile, Bytes)],
+        static_files: BTreeMap<String, StaticFile>,
     ) -> Self {
-        let hashes = pipeline.views.iter().map(|view| (view.name.as_str().to_owned(), view.hash)).collect();
-        let static_files = static_files.iter().map(|(location, file, _)| (location.clone(), file.clone())).collect();
+        let views = pipeline.views.iter().map(|view| {
+            let before = before.and_then(|before| before.views.get(view.name.as_str()));
+            let claimed = Defined { hash: view.hash, file: number };
+            (view.name.as_str().to_owned(), ViewState::claim(before, claimed))
+        });
         let text = pipeline.text.to_string();
-        let files = vec![PipelineFile { number, text, static_files, sources: declared_columns(pipeline) }];
-        Self { files, ..Self::of_hashes(number, hashes) }
+        let mut files = before.map(|before| before.files.clone()).unwrap_or_default();
+        files.push(PipelineFile { number, text, static_files, sources: declared_columns(pipeline) });
+        let mut set = Self { number, views: views.collect(), files };
+        set.forget_files();
+        set
     }
 
+    /// The same set once these definitions are served; `None` where none of them is being built.
+    pub(crate) fn with_served(&self, served: &BTreeMap<ViewName, DefinitionHash>) -> Option<Self> {
+        let mut set = self.clone();
+        for (name, hash) in served {
+            let state = set.views.get_mut(name.as_str());
+            if let Some(state) = state.filter(|state| state.building.is_some_and(|defined| defined.hash == *hash)) {
+                state.served = state.building.take();
+            }
+        }
+        set.forget_files();
+        (set.views != self.views).then_some(set)
+    }
+
+    /// Keeps the newest file, and those that a view comes from.
+    fn forget_files(&mut self) {
+        let used = self.views.values().flat_map(|state| [state.served, state.building]).flatten();
+        let mut used: BTreeSet<DefinitionNumber> = used.map(|defined| defined.file).collect();
+        used.insert(self.number);
+        self.files.retain(|file| used.contains(&file.number));
+    }
+
+    /// `number` is that of the entry: the set's own, where an earlier version stored hashes alone.
     pub(crate) fn from_stored(number: DefinitionNumber, stored: Stored) -> Self {
         match stored {
-            Stored::Whole(set) => Self { number, ..set },
+            Stored::Whole(set) => set,
             Stored::Hashes { views } => Self::of_hashes(number, views),
         }
     }
@@ -112,10 +155,20 @@ impl DefinitionSet {
         Self { number, views, files: Vec::new() }
     }
 
+    /// The views of which a definition is being built.
+    pub fn being_built(&self) -> impl Iterator<Item = &str> {
+        self.views.iter().filter(|(_, state)| state.building.is_some()).map(|(name, _)| name.as_str())
+    }
+
     /// Per view the hash of its newest definition, being built or served.
     pub fn newest_hashes(&self) -> BTreeMap<&str, DefinitionHash> {
         let newest = |state: &ViewState| state.building.or(state.served).map(|defined| defined.hash);
         self.views.iter().filter_map(|(name, state)| Some((name.as_str(), newest(state)?))).collect()
+    }
+
+    /// All static files that it names.
+    pub(crate) fn static_files(&self) -> impl Iterator<Item = &StaticFile> {
+        self.files.iter().flat_map(|file| file.static_files.values())
     }
 
     /// The file that came with a set.
@@ -150,9 +203,35 @@ impl DefinitionSet {
 }
 
 impl StaticFile {
-    pub(crate) fn of(bytes: &Bytes) -> Self {
+    pub(crate) fn of(bytes: &Bytes, stored_for: DefinitionNumber) -> Self {
         let size_bytes = u64::try_from(bytes.len()).expect("sizes fit into 64 bits");
-        Self { digest: format!("{:032x}", xxh3_128(bytes)), size_bytes }
+        Self { digest: format!("{:032x}", xxh3_128(bytes)), size_bytes, stored_for: Some(stored_for) }
+    }
+
+    /// Whether these are its bytes.
+    pub(crate) fn is_of(&self, bytes: &Bytes) -> bool {
+        self.is_same(&Self::of(bytes, DefinitionNumber(0)))
+    }
+
+    /// Whether both have the same content.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (&self.digest, self.size_bytes) == (&other.digest, other.size_bytes)
+    }
+
+    /// The name of its object.
+    pub fn object_name(&self) -> String {
+        match self.stored_for {
+            Some(number) => format!("{}-{:010}", self.digest, number.0),
+            None => self.digest.clone(),
+        }
+    }
+
+    /// The set for which an object of this name was stored; 0 where the name does not say so. `None`: it is no object
+    /// of a static file.
+    pub(crate) fn stored_for(object_name: &str) -> Option<DefinitionNumber> {
+        let (digest, number) = object_name.split_once('-').unwrap_or((object_name, "0"));
+        let is_digest = digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        number.parse().ok().filter(|_| is_digest).map(DefinitionNumber)
     }
 }
 

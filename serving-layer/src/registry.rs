@@ -1,22 +1,28 @@
 //! The registry of definition sets: gives every set of view definitions an increasing number, and keeps all of it.
 //!
-//! In: a pipeline. Out: its number; later, the pipeline itself. A set is one entry of the sequence `definitions`
-//! ([`lake::sequence`]); the last entry is the present set. Static files are objects of their own, named by their
-//! content, since they may be large and stay while the text changes.
+//! In: a pipeline; later, which of its views are served. Out: its number; later, the pipeline itself. Each claim and
+//! each view that comes to be served is one entry of the sequence `definitions` ([`lake::sequence`]); the last entry is
+//! the present set. Static files are objects of their own, named by their content, since they may be large and stay
+//! while the text changes.
 //! Guarantee: two processes that claim the same set get the same number; of two that claim different sets at once, one
-//! gets the next number and the other the one after. A number is never given to two sets. What an entry names is there.
+//! gets the next number and the other one after it. A number is never given to two sets. What an entry names is there.
+//! Nothing is written where nothing changes.
 //! Why so: an entry holds every file that one of its hashes comes from, so that a process can plan what is served from
-//! the last entry alone, whatever its own file says.
-//! Not here: what a set looks like (`definition_set.rs`).
+//! the last entry alone, whatever its own file says. That a view is served is an entry, but no new number: those who
+//! write under the number go on.
+//! Not here: what a set looks like (`definition_set.rs`), removing what no set needs (`registry/clean.rs`), when a view
+//! is served (the gateway says so).
+
+mod clean;
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use lake::sequence::{Append, Number, Sequence};
+use lake::sequence::{Append, Number, Numbered, Sequence};
 use lake::{Lake, LakeError};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
-use positions::{DefinitionHash, DefinitionNumber};
+use positions::{DefinitionHash, DefinitionNumber, ViewName};
 use views::Pipeline;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -26,7 +32,7 @@ pub use crate::definition_set::{Defined, DefinitionSet, PipelineFile, SourceColu
 const FOLDER: &str = "definitions";
 /// Where static files are, below the root.
 const STATIC_FOLDER: &str = "definition-files";
-/// Each lost race means that another process claimed a set: more of them than this at once is a defect.
+/// Each lost race means that another process changed something: more of them than this at once is a defect.
 const MAX_ATTEMPTS: usize = 16;
 
 /// The sets of definitions of one deployment.
@@ -42,35 +48,44 @@ impl DefinitionRegistry {
         Self { lake: lake.clone(), sets: lake.sequence(FOLDER) }
     }
 
-    /// The number of the pipeline's set of definitions: the present one where nothing changed, otherwise the next, and
-    /// from then on all its views are served by their new definitions.
+    /// The number of the pipeline's set of definitions: the present one where nothing changed, otherwise the next.
+    /// Views whose definition changed are being built from then on, and their old definition is served until
+    /// [`Self::note_served`].
     ///
     /// # Errors
     /// [`ServingError::Unreachable`]: try again. [`ServingError::Corrupt`]: the newest object is no definition set.
     pub async fn claim(&self, pipeline: &Pipeline) -> Result<DefinitionNumber, ServingError> {
         let claimed: BTreeMap<&str, DefinitionHash> =
             pipeline.views.iter().map(|view| (view.name.as_str(), view.hash)).collect();
-        let static_files = named_by_content(&pipeline.static_files);
-        let mut is_stored = false;
         for _ in 0..MAX_ATTEMPTS {
-            let present = self.present().await?;
+            let (last, present) = self.last().await?;
             if let Some(present) = present.as_ref().filter(|present| present.newest_hashes() == claimed) {
                 return Ok(present.number);
             }
-            if !is_stored {
-                self.store_static_files(&static_files).await?;
-                is_stored = true;
-            }
-            let last = present.map_or(0, |present| present.number.0);
-            let set = DefinitionSet::served(DefinitionNumber(last + 1), pipeline, &static_files);
-            // Named by what it says: who claims the same set at the same moment takes our entry for its own.
-            let nonce = xxh3_128(&serde_json::to_vec(&set).expect("a set is plain data"));
-            if let Append::Appended(number) = self.sets.append(Number(last), &set, nonce).await.map_err(from_lake)? {
-                return Ok(DefinitionNumber(number.0));
+            let number = DefinitionNumber(last.next().0);
+            let static_files = self.store_static_files(number, present.as_ref(), pipeline).await?;
+            let set = DefinitionSet::claimed(number, present.as_ref(), pipeline, static_files);
+            if self.append(last, &set).await? {
+                return Ok(number);
             }
         }
-        let reason = format!("{MAX_ATTEMPTS} other processes claimed definitions at the same time");
-        Err(ServingError::Unreachable { store: "object store", reason })
+        Err(too_many_changes())
+    }
+
+    /// Notes that these definitions answer completely: they are served from now on, and being built no longer. Changes
+    /// nothing where the present set says so already, or holds other definitions.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn note_served(&self, served: &BTreeMap<ViewName, DefinitionHash>) -> Result<(), ServingError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let (last, present) = self.last().await?;
+            let Some(set) = present.and_then(|present| present.with_served(served)) else { return Ok(()) };
+            if self.append(last, &set).await? {
+                return Ok(());
+            }
+        }
+        Err(too_many_changes())
     }
 
     /// The present set, or `None` where none was ever claimed.
@@ -78,9 +93,7 @@ impl DefinitionRegistry {
     /// # Errors
     /// As [`Self::claim`].
     pub async fn present(&self) -> Result<Option<DefinitionSet>, ServingError> {
-        let Some(last) = self.sets.last().await.map_err(from_lake)? else { return Ok(None) };
-        let stored = last.read().map_err(from_lake)?;
-        Ok(Some(DefinitionSet::from_stored(DefinitionNumber(last.number.0), stored)))
+        Ok(self.last().await?.1)
     }
 
     /// Reads and plans one of the files of a set again: [`Defined::file`] says which one a view needs. `None` where the
@@ -102,15 +115,49 @@ impl DefinitionRegistry {
         set.read_file(kept, &static_files).map(Some)
     }
 
-    async fn store_static_files(&self, files: &[(String, StaticFile, Bytes)]) -> Result<(), ServingError> {
-        for (_, file, bytes) in files {
-            let path = self.static_path(file);
-            match self.lake.store().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await {
-                Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
-                Err(error) => return Err(unreachable(error)),
-            }
+    /// The last number of the sequence, and the set of its entry.
+    async fn last(&self) -> Result<(Number, Option<DefinitionSet>), ServingError> {
+        let Some(last) = self.sets.last().await.map_err(from_lake)? else { return Ok((Number(0), None)) };
+        Ok((last.number, Some(read_set(&last)?)))
+    }
+
+    /// Whether the set is the entry behind `last` now.
+    async fn append(&self, last: Number, set: &DefinitionSet) -> Result<bool, ServingError> {
+        // Named by what it says: who appends the same set at the same moment takes our entry for its own.
+        let nonce = xxh3_128(&serde_json::to_vec(set).expect("a set is plain data"));
+        let appended = self.sets.append(last, set, nonce).await.map_err(from_lake)?;
+        Ok(matches!(appended, Append::Appended(_)))
+    }
+
+    /// Stores the static files of a pipeline for the set of this number, but those that the set before it names.
+    async fn store_static_files(
+        &self,
+        number: DefinitionNumber,
+        before: Option<&DefinitionSet>,
+        pipeline: &Pipeline,
+    ) -> Result<BTreeMap<String, StaticFile>, ServingError> {
+        let known: Vec<&StaticFile> = before.into_iter().flat_map(DefinitionSet::static_files).collect();
+        let mut stored = BTreeMap::new();
+        for (location, bytes) in &pipeline.static_files {
+            let file = StaticFile::of(bytes, number);
+            let file = match known.iter().find(|known| known.is_same(&file)) {
+                Some(known) => (*known).clone(),
+                None => {
+                    self.store_static_file(&file, bytes).await?;
+                    file
+                }
+            };
+            stored.insert(location.clone(), file);
         }
-        Ok(())
+        Ok(stored)
+    }
+
+    async fn store_static_file(&self, file: &StaticFile, bytes: &Bytes) -> Result<(), ServingError> {
+        let path = self.static_path(file);
+        match self.lake.store().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await {
+            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Err(error) => Err(unreachable(error)),
+        }
     }
 
     async fn read_static_file(&self, location: &str, file: &StaticFile) -> Result<Bytes, ServingError> {
@@ -124,16 +171,26 @@ impl DefinitionRegistry {
             Err(object_store::Error::NotFound { .. }) => return Err(corrupt("the object is missing")),
             Err(error) => return Err(unreachable(error)),
         };
-        if StaticFile::of(&bytes) == *file { Ok(bytes) } else { Err(corrupt("its content is not what its name says")) }
+        if file.is_of(&bytes) { Ok(bytes) } else { Err(corrupt("its content is not what its name says")) }
     }
 
     fn static_path(&self, file: &StaticFile) -> Path {
-        self.lake.path(&format!("{STATIC_FOLDER}/{}", file.digest))
+        self.static_folder().join(file.object_name())
+    }
+
+    fn static_folder(&self) -> Path {
+        self.lake.path(STATIC_FOLDER)
     }
 }
 
-fn named_by_content(files: &BTreeMap<String, Bytes>) -> Vec<(String, StaticFile, Bytes)> {
-    files.iter().map(|(location, bytes)| (location.clone(), StaticFile::of(bytes), bytes.clone())).collect()
+fn read_set(entry: &Numbered) -> Result<DefinitionSet, ServingError> {
+    let stored = entry.read().map_err(from_lake)?;
+    Ok(DefinitionSet::from_stored(DefinitionNumber(entry.number.0), stored))
+}
+
+fn too_many_changes() -> ServingError {
+    let reason = format!("{MAX_ATTEMPTS} other processes changed the definitions at the same time");
+    ServingError::Unreachable { store: "object store", reason }
 }
 
 fn from_lake(error: LakeError) -> ServingError {

@@ -14,7 +14,9 @@ use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use positions::{CopyWindow, Counters, EventKey, Offset, Run, RunView, Stretch, TimestampMicros, split_at_borders};
+use positions::{
+    CopyWindow, Counters, EventKey, Hole, Offset, Run, RunView, Stretch, TimestampMicros, split_at_borders,
+};
 use records::decode;
 use serving_layer::BlobKey;
 use tracing::error;
@@ -40,8 +42,8 @@ pub(crate) struct Surroundings<'a> {
     pub cuts: BTreeSet<Offset>,
     /// The copies that count before the chunk; afterwards those that count before its end.
     pub copies: &'a mut CopyWindow,
-    /// Declared holes, `[from, to)`.
-    pub holes: Vec<(Offset, Offset)>,
+    /// Declared holes of the partition.
+    pub holes: Vec<Hole>,
 }
 
 /// Computes the runs of a micro-batch, for each chunk that holds records, with the place of the chunk.
@@ -97,7 +99,7 @@ fn outline_runs(
     let mut outlines = Vec::with_capacity(stretches.len());
     for stretch in stretches {
         let mut counters = Counters { rows: (stretch.last - stretch.first) as u64, ..Counters::default() };
-        counters.holes = holes_between(&around.holes, stretch.from.offset, stretch.to.offset);
+        counters.holes = lost_between(&around.holes, stretch.from.offset, stretch.to.offset);
         for (row, mark) in chunk.marks.iter().enumerate().take(stretch.last).skip(stretch.first) {
             running_max = positions::running_max(running_max, mark.timestamp);
             let class = columns.classify(row, running_max, around.copies, source);
@@ -164,8 +166,9 @@ impl<'a> ClassColumns<'a> {
     }
 }
 
-fn holes_between(holes: &[(Offset, Offset)], from: Offset, to: Offset) -> u64 {
-    holes.iter().map(|(start, end)| u64::try_from(end.0.min(to.0) - start.0.max(from.0)).unwrap_or(0)).sum()
+/// How many offsets of `[from, to)` were lost.
+fn lost_between(holes: &[Hole], from: Offset, to: Offset) -> u64 {
+    holes.iter().filter_map(|hole| hole.within(from, to)).map(Hole::lost).sum()
 }
 
 /// The event columns of a chunk, and the number of the run that each row falls into.

@@ -25,13 +25,12 @@ pub(crate) async fn append_pending(
     running: &mut Running,
 ) -> Result<(), SpeedError> {
     let Some(pending) = running.pending.as_mut() else { return Ok(()) };
-    let definitions = context.components.definitions;
     for _ in 0..MAX_WRITES {
         if !pending.is_written {
             write_blobs(context, partition, pending).await?;
             pending.is_written = true;
         }
-        let decide = |index: &Index, stamp| append_all(index, stamp, definitions, pending);
+        let decide = |index: &Index, stamp| append_all(index, stamp, context.definitions(), pending);
         if change_index(context, partition, &mut running.index, decide).await? {
             count(context, &pending.runs);
             running.marked_at = running.marked_at.max(pending.as_of);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::EventLog;
-use positions::{Clock, DefinitionNumber, IdSource};
+use positions::{Clock, CurrentDefinitions, IdSource};
 use records::master::MasterDataset;
 use serving_layer::{BatchViewStore, RealtimeStore};
-use views::{SourceDefinition, ViewDefinition};
+use views::{PlannedView, SourceDefinition};
 
 /// What a speed worker of one source works with.
 #[derive(Clone)]
@@ -22,8 +22,9 @@ pub struct SpeedComponents {
     pub source: Arc<SourceDefinition>,
     /// All views of the source.
     pub views: Vec<SpeedView>,
-    /// The number of the set of definitions that the views belong to.
-    pub definitions: DefinitionNumber,
+    /// Tells the number of the set of definitions that the views belong to. Another set may follow while the worker
+    /// lives, as long as source and views are the same in it.
+    pub definitions: Arc<dyn CurrentDefinitions>,
     /// For as-of instants and pauses; decides nothing about what is counted.
     pub clock: Arc<dyn Clock>,
     /// Draws run ids and index stamps.
@@ -33,8 +34,8 @@ pub struct SpeedComponents {
 /// A view that a speed worker keeps.
 #[derive(Clone, Debug)]
 pub struct SpeedView {
-    /// Its definition.
-    pub definition: Arc<ViewDefinition>,
+    /// Its definition, with its plans.
+    pub definition: PlannedView,
     /// Where its batch versions are published: their cuts are borders, and say what need not be kept.
     pub published: BatchViewStore,
 }

@@ -3,7 +3,7 @@
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use event_log::LifeLog;
-use positions::{IndexStamp, Life, PartitionId, RunId, TimestampMicros};
+use positions::{DefinitionNumber, IndexStamp, Life, PartitionId, RunId, TimestampMicros};
 use serving_layer::PartitionKey;
 
 use crate::plans::ViewPlans;
@@ -49,6 +49,11 @@ impl Context {
 
     pub fn now(&self) -> TimestampMicros {
         self.components.clock.now()
+    }
+
+    /// The number to write under at this moment.
+    pub fn definitions(&self) -> DefinitionNumber {
+        self.components.definitions.number()
     }
 
     pub fn draw_stamp(&self) -> IndexStamp {

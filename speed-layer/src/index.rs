@@ -52,7 +52,7 @@ pub(crate) async fn change_index(
 
 /// A worker with older definitions knows too few views to drop or merge runs.
 fn check_definitions(context: &Context, index: &Index) -> Result<(), IndexRefusal> {
-    let (ours, stored) = (context.components.definitions, index.definitions);
+    let (ours, stored) = (context.definitions(), index.definitions);
     if ours < stored {
         return Err(IndexRefusal::OlderDefinitions { ours: ours.0, stored: stored.0 });
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use positions::{Backoff, CopyWindow, Index, Offset, PartitionId, Position, TimestampMicros};
+use positions::{Backoff, CopyWindow, Hole, Index, Offset, PartitionId, Position, TimestampMicros};
 
 use crate::pending::PendingRuns;
 
@@ -49,8 +49,8 @@ pub(crate) struct Running {
     pub marked_at: Option<TimestampMicros>,
     /// The log begins here, behind `read_from`: what lies between is read from the master dataset.
     pub expired_below: Option<Offset>,
-    /// Declared holes at or behind the position, `[from, to)`.
-    pub holes: Vec<(Offset, Offset)>,
+    /// Declared holes of this partition, at or behind the position.
+    pub holes: Vec<Hole>,
     /// A merge that fails must not hold up appends: it has pauses of its own.
     pub merge_backoff: Attempts,
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use views::{Compiled, DefinitionError, ViewDefinition};
+use views::{Compiled, DefinitionError, PlannedView, ViewDefinition};
 
 use crate::SpeedError;
 
@@ -17,7 +17,7 @@ pub(crate) const RUN: &str = "_run";
 /// The plans of one view, compiled once.
 #[derive(Debug)]
 pub(crate) struct ViewPlans {
-    pub definition: Arc<ViewDefinition>,
+    pub definition: PlannedView,
     /// Events and `_run` to states by `_run`.
     pub state: Compiled,
     /// States to states.
@@ -29,7 +29,7 @@ impl ViewPlans {
     ///
     /// # Errors
     /// [`SpeedError::View`]: the view cannot be kept in realtime.
-    pub async fn compile(definition: Arc<ViewDefinition>) -> Result<Self, SpeedError> {
+    pub async fn compile(definition: PlannedView) -> Result<Self, SpeedError> {
         let failed = |error| view_error(&definition, error);
         let state = definition.plans.compile_states_by(run_field()).await.map_err(failed)?;
         let merge = definition.plans.compile_merge().await.map_err(failed)?;

@@ -74,7 +74,7 @@ pub(crate) async fn read_archived(
         return Err(missing);
     }
     let holes = snapshot.facts.holes.iter().filter(|hole| hole.partition == partition && hole.to > head);
-    running.holes = holes.map(|hole| (hole.from, hole.to)).collect();
+    running.holes = holes.copied().collect();
     if let Some(rows) = read_next(context, &snapshot, partition, head, end).await? {
         let rows = concat_batches(&raw_schema(&context.components.source), &rows)?;
         return Ok(Some(Chunk { partition, from: running.position, marks: decode::marks(&rows)?, rows }));

@@ -102,7 +102,7 @@ async fn read_or_discard(context: &Context, partition: PartitionId) -> Result<Op
 }
 
 fn check_definitions(context: &Context, partition: PartitionId, stored: Option<&Index>) -> Result<(), SpeedError> {
-    let ours = context.components.definitions;
+    let ours = context.definitions();
     match stored.map(|index| index.definitions).filter(|stored| ours < *stored) {
         Some(stored) => {
             let refusal = IndexRefusal::OlderDefinitions { ours: ours.0, stored: stored.0 };
@@ -118,7 +118,7 @@ async fn create(
     replaced: Option<IndexStamp>,
     position: Position,
 ) -> Result<Index, SpeedError> {
-    let definitions = context.components.definitions;
+    let definitions = context.definitions();
     let index = Index::new(context.draw_stamp(), definitions, position, known_as_of(context, position));
     let key = context.key(partition);
     match context.components.store.swap_index(&key, replaced, &index, context.settings.grace).await? {
@@ -128,7 +128,7 @@ async fn create(
 }
 
 async fn jump(context: &Context, partition: PartitionId, mut index: Index, to: Position) -> Result<Index, SpeedError> {
-    let (definitions, as_of) = (context.components.definitions, known_as_of(context, to));
+    let (definitions, as_of) = (context.definitions(), known_as_of(context, to));
     let decide = |index: &Index, stamp| index.jump(stamp, definitions, to, as_of.max(index.as_of));
     let is_stored = change_index(context, partition, &mut index, decide).await?;
     if is_stored { Ok(index) } else { Err(SpeedError::Contended { partition }) }

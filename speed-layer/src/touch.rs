@@ -20,7 +20,7 @@ pub(crate) async fn touch(
     running: &mut Running,
     as_of: TimestampMicros,
 ) -> Result<(), SpeedError> {
-    let (definitions, head) = (context.components.definitions, running.position);
+    let (definitions, head) = (context.definitions(), running.position);
     // The stored instant may come from a clock that is ahead of ours: then our own last mark counts.
     let marked_at = if running.index.as_of <= as_of { Some(running.index.as_of) } else { running.marked_at };
     let is_due = marked_at.is_none_or(|at| as_of.micros_since(at) >= micros(context.settings.touch));

@@ -70,7 +70,7 @@ async fn compute(context: &Context, ownership: &mut Ownership, chunks: &[Chunk])
         let running = running.remove(&chunk.partition).expect("one chunk per running partition");
         let (mut cuts, holes) = (cuts.borders(chunk.partition), running.holes.clone());
         // The archive stands behind a hole before it has read the record that follows.
-        cuts.extend(holes.iter().map(|(_, end)| border.grid_floor(*end)));
+        cuts.extend(holes.iter().map(|hole| border.grid_floor(hole.to)));
         surroundings.push(Surroundings { cuts, copies: &mut running.copies, holes });
     }
     let computed = aggregate(context, chunks, &mut surroundings).await;

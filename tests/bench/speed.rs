@@ -60,7 +60,7 @@ fn components(
     pipeline: &Pipeline,
 ) -> SpeedComponents {
     let source = pipeline.sources[0].clone();
-    let speed_view = |view: &Arc<views::ViewDefinition>| SpeedView {
+    let speed_view = |view: &views::PlannedView| SpeedView {
         definition: view.clone(),
         published: BatchViewStore::new(lake, view.clone()),
     };
@@ -70,7 +70,7 @@ fn components(
         master: records::master::MasterDataset::new(lake, source.clone()),
         source,
         views: pipeline.views.iter().map(speed_view).collect(),
-        definitions: DefinitionNumber(1),
+        definitions: Arc::new(DefinitionNumber(1)),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     }

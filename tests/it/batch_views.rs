@@ -10,7 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use lake::{Lake, LakeError};
-use positions::{Cut, Incarnation, Offset, PartitionId, Position, RecomputeId, TimestampMicros};
+use positions::{Cut, Hole, Incarnation, Offset, PartitionId, Position, RecomputeId, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serving_layer::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore, ServingError};
@@ -31,7 +31,7 @@ type Model = BTreeMap<(i64, String), i64>;
 
 fn view() -> Arc<ViewDefinition> {
     let pipeline = Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap();
-    Arc::clone(&pipeline.views[0])
+    Arc::clone(&pipeline.views[0].definition)
 }
 
 fn small_files() -> BatchViewSettings {
@@ -72,8 +72,19 @@ fn facts(offset: i64) -> BatchFacts {
         published_at: TimestampMicros(offset),
         is_full: false,
         counters: BTreeMap::new(),
-        holes: vec![(PartitionId(0), 3, 5)],
+        holes: vec![Hole { partition: PartitionId(0), from: Offset(3), to: Offset(5) }],
     }
+}
+
+/// As earlier versions stored them: a hole is a list.
+#[test]
+fn facts_of_earlier_versions_are_read() {
+    let facts = facts(7);
+    let mut stored = serde_json::to_value(&facts).unwrap();
+    assert_eq!(serde_json::from_value::<BatchFacts>(stored.clone()).unwrap(), facts);
+    stored["holes"] = serde_json::json!([[0, 3, 5]]);
+    assert_eq!(serde_json::from_str::<BatchFacts>(&stored.to_string()).unwrap(), facts);
+    assert_eq!(serde_json::from_value::<BatchFacts>(stored).unwrap(), facts);
 }
 
 /// What a version holds, read through its files; checks their bounds and order on the way.

@@ -1,15 +1,17 @@
-//! The registry of definition sets: equal sets share a number, another set gets the next, in every object store; and
-//! what was claimed can be planned again.
+//! The registry of definition sets: equal sets share a number, another set gets a higher one, in every object store;
+//! what was claimed can be planned again; what is served and being built is kept, and what nobody needs is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lake::Lake;
+use futures::TryStreamExt;
+use lake::{Lake, Vacuumed};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use positions::DefinitionNumber;
+use positions::{DefinitionHash, DefinitionNumber, TimestampMicros, ViewName};
 use serving_layer::ServingError;
 use serving_layer::registry::{DefinitionRegistry, DefinitionSet};
 use views::Pipeline;
@@ -82,13 +84,17 @@ fn with_static(owner: &str) -> Pipeline {
     Pipeline::read(sql, &BTreeMap::from(files)).unwrap()
 }
 
+/// The set is that of the pipeline, and its own file says so.
 fn assert_is(set: &DefinitionSet, pipeline: &Pipeline) {
     let hashes: BTreeMap<&str, _> = pipeline.views.iter().map(|view| (view.name.as_str(), view.hash)).collect();
     assert_eq!(set.newest_hashes(), hashes);
     for state in set.views.values() {
-        assert!(state.building.is_none());
-        assert_eq!(state.served.unwrap().file, set.number);
+        assert_eq!(state.building.or(state.served).unwrap().file, set.number);
     }
+}
+
+fn hashes_of(pipeline: &Pipeline) -> BTreeMap<ViewName, DefinitionHash> {
+    pipeline.views.iter().map(|view| (view.name.clone(), view.hash)).collect()
 }
 
 #[tokio::test]
@@ -126,41 +132,166 @@ async fn a_file_that_reads_otherwise_than_it_was_stored_is_refused() {
     assert!(error.to_string().contains("view by_page has another hash"), "{error}");
 
     let folder = lake.path("definition-files");
-    let digest = set.files[0].static_files["owners.csv"].digest.clone();
-    lake.store().put(&folder.clone().join(digest.as_str()), "page,owner\n".into()).await.unwrap();
+    let name = set.files[0].static_files["owners.csv"].object_name();
+    lake.store().put(&folder.clone().join(name.as_str()), "page,owner\n".into()).await.unwrap();
     let error = registry.pipeline(&set, number).await.unwrap_err();
     assert!(error.to_string().contains("its content is not what its name says"), "{error}");
-    lake.store().delete(&folder.join(digest)).await.unwrap();
+    lake.store().delete(&folder.join(name)).await.unwrap();
     let error = registry.pipeline(&set, number).await.unwrap_err();
     assert!(matches!(&error, ServingError::Corrupt { .. }) && error.to_string().contains("missing"), "{error}");
 }
 
+/// The number of the newest entry.
+async fn entries(lake: &Lake) -> u64 {
+    lake.sequence("definitions").newest().await.unwrap().0
+}
+
 /// While a view is being built anew, its old file stands in the same set.
 #[tokio::test]
-async fn a_view_may_be_served_by_another_file_than_the_one_that_is_being_built() {
-    let lake = memory_lake(10);
-    let registry = DefinitionRegistry::new(&lake);
+async fn a_view_is_served_by_its_old_file_until_the_new_definition_is_noted_as_served() {
+    let (lakes, _folder) = all_lakes(10);
+    for lake in lakes {
+        let registry = DefinitionRegistry::new(&lake);
+        let (old, new) = (pipeline("count(*)"), pipeline("sum(added)"));
+        registry.claim(&old).await.unwrap();
+        let first = registry.present().await.unwrap().unwrap();
+        assert_eq!(first.being_built().collect::<Vec<_>>(), ["by_page"], "nothing answers yet");
+        assert_eq!(first.views["by_page"].served, None);
+
+        registry.note_served(&hashes_of(&old)).await.unwrap();
+        let served = registry.present().await.unwrap().unwrap();
+        assert_eq!((served.number, served.being_built().count()), (DefinitionNumber(1), 0));
+        assert_eq!(registry.claim(&old).await.unwrap(), DefinitionNumber(1), "the number is that of the claim");
+        registry.note_served(&hashes_of(&old)).await.unwrap();
+        assert_eq!(entries(&lake).await, 2, "nothing is written where nothing changes");
+
+        assert_eq!(registry.claim(&new).await.unwrap(), DefinitionNumber(3));
+        let set = registry.present().await.unwrap().unwrap();
+        let state = &set.views["by_page"];
+        for (defined, claimed) in [(state.served.unwrap(), &old), (state.building.unwrap(), &new)] {
+            let read = registry.pipeline(&set, defined.file).await.unwrap().unwrap();
+            assert_eq!(read.views[0].hash, defined.hash);
+            assert_eq!(read.text, claimed.text);
+        }
+        assert_eq!(registry.claim(&new).await.unwrap(), DefinitionNumber(3), "it is being built already");
+        registry.note_served(&hashes_of(&old)).await.unwrap();
+        assert_eq!(entries(&lake).await, 3, "that the old one answers is no news");
+
+        registry.note_served(&hashes_of(&new)).await.unwrap();
+        let set = registry.present().await.unwrap().unwrap();
+        assert_eq!((set.number, set.being_built().count()), (DefinitionNumber(3), 0));
+        assert_is(&set, &new);
+        assert_eq!(set.files.len(), 1, "no view comes from the old file any more");
+        assert_eq!(registry.claim(&old).await.unwrap(), DefinitionNumber(5));
+    }
+}
+
+#[tokio::test]
+async fn going_back_before_the_new_definition_was_built_builds_nothing() {
+    let registry = DefinitionRegistry::new(&memory_lake(10));
     let (old, new) = (pipeline("count(*)"), pipeline("sum(added)"));
     registry.claim(&old).await.unwrap();
-    let mut both = registry.present().await.unwrap().unwrap();
+    registry.note_served(&hashes_of(&old)).await.unwrap();
     registry.claim(&new).await.unwrap();
-    let newest = registry.present().await.unwrap().unwrap();
-    both.number = DefinitionNumber(3);
-    both.files.extend(newest.files.clone());
-    both.views.get_mut("by_page").unwrap().building = newest.views["by_page"].served;
-    let object = lake.path("definitions/0000000003.json");
-    lake.store().put(&object, serde_json::to_vec(&both).unwrap().into()).await.unwrap();
-
+    registry.claim(&old).await.unwrap();
     let set = registry.present().await.unwrap().unwrap();
-    assert_eq!(set, both);
-    let state = &set.views["by_page"];
-    for (defined, claimed) in [(state.served.unwrap(), &old), (state.building.unwrap(), &new)] {
-        let read = registry.pipeline(&set, defined.file).await.unwrap().unwrap();
-        assert_eq!(read.views[0].hash, defined.hash);
-        assert_eq!(read.text, claimed.text);
+    assert_eq!((set.number, set.being_built().count()), (DefinitionNumber(4), 0));
+    assert_is(&set, &old);
+    assert_eq!(set.files.len(), 1);
+}
+
+/// Those who see a definition answer note it at once; one entry says so.
+#[tokio::test]
+async fn gateways_that_note_the_same_at_once_make_one_entry() {
+    let lake = memory_lake(10);
+    let registry = DefinitionRegistry::new(&lake);
+    registry.claim(&pipeline("count(*)")).await.unwrap();
+    let served = hashes_of(&pipeline("count(*)"));
+    let noted = futures::future::join_all((0..5).map(|_| registry.note_served(&served))).await;
+    noted.into_iter().for_each(|noted| noted.unwrap());
+    assert_eq!(entries(&lake).await, 2);
+}
+
+const GRACE: Duration = Duration::from_secs(60);
+
+/// An instant so many graces from now, and a little more.
+fn in_graces(count: u32) -> TimestampMicros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    TimestampMicros(i64::try_from((since + count * GRACE).as_micros()).unwrap() + 1_000_000)
+}
+
+/// The names of the static files, and of what else lies beside them.
+async fn static_objects(lake: &Lake) -> BTreeSet<String> {
+    let objects = lake.store().list(Some(&lake.path("definition-files")));
+    let names = objects.map_ok(|object| object.location.filename().unwrap().to_owned());
+    names.try_collect().await.unwrap()
+}
+
+async fn check_clean(store: Arc<dyn ObjectStore>) {
+    let lake = Lake::new(store, Path::from("root"));
+    let registry = DefinitionRegistry::new(&lake);
+    let mut names = Vec::new();
+    for owner in ["ann", "bob", "cid"] {
+        registry.claim(&with_static(owner)).await.unwrap();
+        let set = registry.present().await.unwrap().unwrap();
+        names.push(set.file(set.number).unwrap().static_files["owners.csv"].object_name());
     }
-    assert_eq!(registry.claim(&new).await.unwrap(), DefinitionNumber(3), "it is being built already");
-    assert_eq!(registry.claim(&old).await.unwrap(), DefinitionNumber(4));
+    // As a claim of the next set leaves it that dies before its entry, an earlier version, and somebody else.
+    let to_come = names[0].replace("-0000000001", "-0000000004");
+    let [by_content, foreign] = [names[0].replace("-0000000001", ""), "notes.txt".to_owned()];
+    for name in [&to_come, &by_content, &foreign] {
+        lake.store().put(&lake.path("definition-files").join(name.as_str()), "x".into()).await.unwrap();
+    }
+    let all: BTreeSet<String> = names.iter().chain([&to_come, &by_content, &foreign]).cloned().collect();
+
+    let removed = registry.clean(2, GRACE, in_graces(0)).await.unwrap();
+    assert_eq!((removed.objects, removed.log_objects), (0, 0), "all of it is young");
+    assert_eq!(static_objects(&lake).await, all);
+
+    let removed = registry.clean(2, GRACE, in_graces(1)).await.unwrap();
+    assert_eq!((removed.objects, removed.log_objects), (2, 1), "the first set, its file, and what has no number");
+    let kept = [&names[1], &names[2], &to_come, &foreign].map(String::clone);
+    assert_eq!(static_objects(&lake).await, BTreeSet::from(kept));
+    let set = registry.present().await.unwrap().unwrap();
+    assert!(registry.pipeline(&set, set.number).await.unwrap().is_some());
+    assert_eq!(registry.clean(2, GRACE, in_graces(1)).await.unwrap(), Vacuumed::default());
+
+    // The number of the dead claim is given to another set: what was stored for it will never be named.
+    assert_eq!(registry.claim(&with_static("dan")).await.unwrap(), DefinitionNumber(4));
+    registry.clean(2, GRACE, in_graces(1)).await.unwrap();
+    let objects = static_objects(&lake).await;
+    assert!(!objects.contains(&to_come) && objects.contains(&names[2]) && objects.contains(&foreign), "{objects:?}");
+    // A file that was removed is stored again for whoever claims it again.
+    let again = registry.claim(&with_static("ann")).await.unwrap();
+    let set = registry.present().await.unwrap().unwrap();
+    let read = registry.pipeline(&set, again).await.unwrap().unwrap();
+    assert_eq!(read.static_files, with_static("ann").static_files);
+}
+
+#[tokio::test]
+async fn what_no_kept_set_names_is_removed_after_the_grace_in_memory() {
+    check_clean(Arc::new(InMemory::new())).await;
+}
+
+#[tokio::test]
+async fn what_no_kept_set_names_is_removed_after_the_grace_on_local_files() {
+    let folder = tempfile::TempDir::new().unwrap();
+    check_clean(Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap())).await;
+}
+
+#[tokio::test]
+async fn a_static_file_that_stays_is_stored_once() {
+    let lake = memory_lake(10);
+    let registry = DefinitionRegistry::new(&lake);
+    let first = with_static("ann");
+    registry.claim(&first).await.unwrap();
+    let text = first.text.replace("sum(added)", "max(added)");
+    let changed = Pipeline::read(&text, &first.static_files).unwrap();
+    assert_eq!(registry.claim(&changed).await.unwrap(), DefinitionNumber(2));
+    assert_eq!(static_objects(&lake).await.len(), 1);
+    registry.clean(1, GRACE, in_graces(1)).await.unwrap();
+    let set = registry.present().await.unwrap().unwrap();
+    assert_eq!(registry.pipeline(&set, set.number).await.unwrap().unwrap().text, changed.text);
 }
 
 /// Objects as earlier versions wrote them: a number and hashes, no file.

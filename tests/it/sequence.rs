@@ -99,6 +99,7 @@ async fn a_snapshot_stands_for_what_it_sums_up_and_the_rest_can_be_cut_away() {
         assert_eq!(cut_all(&sequence).await, 0, "without a snapshot every entry is needed");
         sequence.write_snapshot(Number(2), &named(1, 2)).await.unwrap();
         sequence.write_snapshot(Number(4), &named(1, 4)).await.unwrap();
+        assert_eq!(sequence.entries().await.unwrap().len(), 5, "also those that a snapshot stands for");
         let history = sequence.load().await.unwrap();
         assert_eq!((history.snapshot.as_ref().map(|one| one.number), history.entries.len()), (Some(Number(4)), 1));
         assert_eq!(state_of(&sequence).await, named(1, 5));
@@ -109,6 +110,8 @@ async fn a_snapshot_stands_for_what_it_sums_up_and_the_rest_can_be_cut_away() {
         assert_eq!(cut_all(&sequence).await, 3 + 1, "entries 1 to 3 and the older snapshot");
         assert_eq!(cut_all(&sequence).await, 0);
         assert_eq!(state_of(&sequence).await, named(1, 5));
+        let left = sequence.entries().await.unwrap();
+        assert_eq!(left.iter().map(|entry| entry.read::<String>().unwrap()).collect::<State>(), named(4, 5));
         assert_eq!(append(&sequence, 5, "e6").await, Number(6));
 
         // A follower who has seen 3 lacks nothing, one who has seen 2 starts over.

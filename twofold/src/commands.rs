@@ -8,7 +8,7 @@ mod load;
 mod log;
 mod query;
 mod source;
-mod status;
+pub mod status;
 mod up;
 mod validate;
 

@@ -1,10 +1,14 @@
 //! The definitions that a process runs with: a set with its number, and a handle through which others follow it.
+//!
+//! Not here: what other processes made of the registry meanwhile (`definitions/run.rs`).
+
+pub mod run;
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use lake::Lake;
-use positions::DefinitionNumber;
+use positions::{CurrentDefinitions, DefinitionNumber};
 use serving_layer::registry::DefinitionRegistry;
 use tokio::sync::watch;
 use views::Pipeline;
@@ -44,4 +48,27 @@ impl Definitions {
     pub fn current(&self) -> DefinitionSet {
         self.0.borrow().clone()
     }
+
+    /// Returns when the set is another one than at the last call; never again once nobody can change it.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl CurrentDefinitions for Definitions {
+    fn number(&self) -> DefinitionNumber {
+        self.0.borrow().number
+    }
+}
+
+/// What the registry said last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// The number of the present set; `None` before the first look. Another one than that of this process where another
+    /// process has claimed a set since.
+    pub number: Option<DefinitionNumber>,
+    /// The views of the present set whose definition does not answer completely yet.
+    pub being_built: Vec<String>,
 }

@@ -192,6 +192,13 @@ struct Start {
     started: oneshot::Sender<AbortHandle>,
 }
 
+/// A task was not started, because its supervisor is stopping.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start the {name}: this process is stopping")]
+pub struct Stopping {
+    name: String,
+}
+
 /// Starts tasks under a supervisor that runs, each with a token of its own below that of its stage.
 #[derive(Clone, Debug)]
 pub struct TaskStarter {
@@ -208,7 +215,7 @@ impl TaskStarter {
     /// Starts a task; `role` gets the token that tells it to stop.
     ///
     /// # Errors
-    /// If the supervisor is stopping: nothing was started.
+    /// [`Stopping`] if the supervisor is stopping: nothing was started. [`cause_of_death`] tells why.
     pub async fn start<F>(
         &self,
         stage: Stage,
@@ -223,9 +230,9 @@ impl TaskStarter {
         let end = Some(ended.clone().drop_guard());
         let watched = Watched { stage, name: name.clone(), token: token.clone(), _end: end };
         let (started, handle) = oneshot::channel();
-        let is_stopping = || format!("cannot start the {name}: this process is stopping");
-        self.starts.send(Start { watched, role, started }).await.map_err(|_| anyhow!(is_stopping()))?;
-        let handle = handle.await.with_context(is_stopping)?;
+        let stopping = || Stopping { name: name.clone() };
+        self.starts.send(Start { watched, role, started }).await.map_err(|_| stopping())?;
+        let handle = handle.await.map_err(|_| stopping())?;
         Ok(StartedTask { name, token, ended, handle })
     }
 }
@@ -261,6 +268,18 @@ pub fn supervise(supervisor: Supervisor, stop: CancellationToken) -> JoinSet<Res
     let mut set = JoinSet::new();
     set.spawn(supervisor.run(stop));
     set
+}
+
+/// Why a start failed: where the supervisor was stopping because a role had died, the error of that role, once all has
+/// stopped; otherwise the error of the start itself.
+pub async fn cause_of_death(error: Error, supervisor: &mut JoinSet<Result<()>>) -> Error {
+    if !error.is::<Stopping>() {
+        return error;
+    }
+    match supervisor.join_next().await {
+        Some(Ok(Err(died))) => died,
+        _ => error,
+    }
 }
 
 /// How long open requests may go on after the gateway was told to stop: longer than an answer, shorter than a wait for

@@ -1,6 +1,7 @@
 //! What the gateway cannot know, gathered in the background and shown by `/v1/status`.
 //!
-//! In: the log's bounds, the archive's progress, the embedded log's size, stopped sources. Out: a board that requests read.
+//! In: the log's bounds, the archive's progress, the embedded log's size, the registry, stopped sources. Out: a board
+//! that requests read.
 //! Guarantee: a status request asks no broker and no store; the board is about a second old.
 
 pub mod run;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use views::SourceDefinition;
 
-use crate::definitions::Definitions;
+use crate::definitions::{Definitions, Registered};
 use crate::health::Health;
 use crate::lives::Lives;
 use crate::wiring::SharedComponents;
@@ -39,6 +40,8 @@ pub struct FactSources {
     pub open: Arc<OpenSources>,
     /// Which lives those are.
     pub lives: Arc<Lives>,
+    /// What the registry of definitions said last.
+    pub registered: watch::Receiver<Registered>,
     /// What the roles of this process tell of themselves.
     pub progress: Arc<Progress>,
     /// Stopped sources.
@@ -161,6 +164,7 @@ impl FactSources {
         if let Some(log) = &self.shared.embedded {
             facts.insert("embedded_log_bytes".to_owned(), json!(log.size_bytes()));
         }
+        facts.extend(describe_registry(&self.registered.borrow()).map(|registry| ("registry".to_owned(), registry)));
         for (source, archive) in archives {
             facts.insert(format!("archive of {source}"), describe_archive(archive));
         }
@@ -177,6 +181,11 @@ fn tell_offsets(name: &'static str, source: &SourceName, offsets: impl Iterator<
     if let Some(known) = known.filter(|known| !known.is_empty()) {
         metrics::gauge!(name, "source" => source.to_string()).set(known.iter().sum::<i64>() as f64);
     }
+}
+
+fn describe_registry(registered: &Registered) -> Option<Value> {
+    let number = registered.number?;
+    Some(json!({ "definitions": number.0, "being_built": registered.being_built }))
 }
 
 fn describe_archive(status: &ArchiveStatus) -> Value {

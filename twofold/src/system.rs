@@ -55,7 +55,8 @@ impl System {
     /// Starts all roles in this process.
     ///
     /// # Errors
-    /// Where the data directory is in use, a port is taken, or a store cannot be used.
+    /// Where the data directory is in use, a port is taken, a store cannot be used, or a role dies meanwhile: by its
+    /// name.
     pub async fn start(config: Config, pipeline: Pipeline) -> Result<Self> {
         Self::start_roles(config, pipeline, Roles::all()).await
     }
@@ -89,9 +90,10 @@ impl System {
         let (starter, stop) = (supervisor.starter(), CancellationToken::new());
         let is_announced = roles.is_whole();
         let mut topology = Topology::new(shared, roles, health, starter)?;
-        let supervisor = run::supervise(supervisor, stop.clone());
-        topology.apply(set).await?;
-        topology.serve(listener).await?;
+        let mut supervisor = run::supervise(supervisor, stop.clone());
+        if let Err(error) = begin(&mut topology, set, listener).await {
+            return Err(run::cause_of_death(error, &mut supervisor).await);
+        }
         // The note is that of the system which holds the lock; a role beside it leaves it alone.
         if is_announced {
             data_dir.announce(address, None)?;
@@ -168,4 +170,10 @@ impl System {
         self.stop.cancel();
         self.ended().await
     }
+}
+
+/// Starts what the definitions say, and serves HTTP once it runs.
+async fn begin(topology: &mut Topology, set: DefinitionSet, listener: TcpListener) -> Result<()> {
+    topology.apply(set).await?;
+    topology.serve(listener).await
 }

@@ -1,33 +1,17 @@
-//! What a pipeline file defines: sources and views, as plain data.
+//! What a view is, as plain data.
 //!
 //! In: what `pipeline/` read from `pipeline.sql` and the static files it names. Guarantee: reading is pure; the same text
 //! and bytes give the same definition hashes anywhere.
-//! Not here: the plans of a view (`plan.rs`), which a definition only carries along, so that whoever holds it can run it.
+//! Not here: the plans of a view (`plan.rs`), which stand beside its definition (`planned_view.rs`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use bytes::Bytes;
 use positions::{DefinitionHash, ViewName};
 
 use crate::aggregate::AggregateClass;
 use crate::bucket::Bucket;
-use crate::plan::ViewPlans;
 use crate::source::SourceDefinition;
-
-/// A whole pipeline file.
-#[derive(Clone, Debug, Default)]
-pub struct Pipeline {
-    /// In the order of the file.
-    pub sources: Vec<Arc<SourceDefinition>>,
-    /// In the order of the file.
-    pub views: Vec<Arc<ViewDefinition>>,
-    /// The file itself: [`Pipeline::read`] makes the same of it again.
-    pub text: Arc<str>,
-    /// The bytes of the static files that it names, by their location.
-    pub static_files: BTreeMap<String, Bytes>,
-}
 
 /// A group key of a view.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +38,7 @@ pub struct Measure {
 }
 
 /// A view: its dimensions, its measures, and what their states look like.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ViewDefinition {
     /// The name in SQL.
     pub name: ViewName,
@@ -79,6 +63,4 @@ pub struct ViewDefinition {
     pub states: SchemaRef,
     /// What an answer looks like: dimensions, then finished measures.
     pub answers: SchemaRef,
-    /// How its states are computed, merged and finished; shared by all clones.
-    pub plans: Arc<ViewPlans>,
 }

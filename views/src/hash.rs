@@ -24,37 +24,37 @@ pub(crate) struct Definition<'a> {
 }
 
 impl Definition<'_> {
-    /// The first 16 bytes of a SHA-256 over all parts.
+    /// The first 16 bytes of a SHA-256 over all fields.
     pub(crate) fn hash(&self) -> DefinitionHash {
-        let mut parts = Parts(Sha256::new());
-        parts.add("state_format", STATE_FORMAT.to_le_bytes());
-        parts.add("view", self.name);
-        parts.add("sql", self.canonical_sql);
-        parts.add("bucket", self.bucket.as_str());
+        let mut hasher = FieldHasher(Sha256::new());
+        hasher.add("state_format", STATE_FORMAT.to_le_bytes());
+        hasher.add("view", self.name);
+        hasher.add("sql", self.canonical_sql);
+        hasher.add("bucket", self.bucket.as_str());
         let source = self.source;
-        parts.add("source", source.name.as_str());
-        parts.add("topic", &source.topic);
-        parts.add("columns", columns(&source.declared));
-        parts.add("event_time", source.declared.field(source.event_time).name());
-        parts.add("event_id", source.event_id.map_or("", |index| source.declared.field(index).name()));
-        parts.add("future_limit", source.future_limit.as_micros().to_le_bytes());
-        parts.add("late_after", source.late_after.as_micros().to_le_bytes());
+        hasher.add("source", source.name.as_str());
+        hasher.add("topic", &source.topic);
+        hasher.add("columns", columns(&source.declared));
+        hasher.add("event_time", source.declared.field(source.event_time).name());
+        hasher.add("event_id", source.event_id.map_or("", |index| source.declared.field(index).name()));
+        hasher.add("future_limit", source.future_limit.as_micros().to_le_bytes());
+        hasher.add("late_after", source.late_after.as_micros().to_le_bytes());
         for (name, schema, digest) in &self.statics {
-            parts.add("static", name);
-            parts.add("columns", columns(schema));
-            parts.add("content", digest);
+            hasher.add("static", name);
+            hasher.add("columns", columns(schema));
+            hasher.add("content", digest);
         }
-        let digest = parts.0.finalize();
+        let digest = hasher.0.finalize();
         let mut first = [0; 16];
         first.copy_from_slice(&digest[..16]);
         DefinitionHash(u128::from_be_bytes(first))
     }
 }
 
-struct Parts(Sha256);
+struct FieldHasher(Sha256);
 
-impl Parts {
-    /// Lengths go in too, so that no two lists of parts look alike.
+impl FieldHasher {
+    /// Lengths go in too, so that no two lists of fields look alike.
     fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
         for bytes in [name.as_bytes(), value.as_ref()] {
             self.0.update((bytes.len() as u64).to_le_bytes());

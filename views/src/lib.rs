@@ -1,7 +1,8 @@
 //! Definitions: pipeline SQL to views, and each view to the plans that both layers run.
 //!
 //! ```text
-//!  pipeline.sql --> Pipeline --> ViewDefinition --> ViewPlans: state_plan | merge_plan | finish_plan
+//!  pipeline.sql --> Pipeline --> PlannedView: ViewDefinition (data)
+//!                                             ViewPlans: state_plan | merge_plan | finish_plan
 //! ```
 //!
 //! Guarantee: everything here is pure. No IO, no clock, no randomness of its own: callers pass instants and ids in.
@@ -21,6 +22,7 @@ mod or_null;
 mod pipeline;
 mod plan;
 mod plan_cache;
+mod planned_view;
 mod session;
 mod source;
 mod storable;
@@ -31,9 +33,11 @@ pub use aggregate::{
 };
 pub use bucket::{Bucket, bucket_expr, bucket_of};
 pub use compiled::Compiled;
-pub use definition::{Dimension, Measure, Pipeline, ViewDefinition};
+pub use definition::{Dimension, Measure, ViewDefinition};
 pub use error::{DefinitionError, Finding, PipelineError};
 pub use nearest::edit_distance;
+pub use pipeline::Pipeline;
 pub use plan::ViewPlans;
+pub use planned_view::PlannedView;
 pub use session::{session_state, session_state_builder};
 pub use source::{SourceDefinition, column};

@@ -12,7 +12,7 @@ use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit, when};
 use datafusion::physical_plan::collect;
-use positions::{Counters, Cut, PartitionId, RecomputeId, TimestampMicros};
+use positions::{Counters, Cut, Hole, PartitionId, RecomputeId, TimestampMicros};
 use records::decode::column as raw;
 use records::master::MasterFacts;
 use serving_layer::BatchFacts;
@@ -32,7 +32,8 @@ pub(crate) struct Inputs {
     pub(crate) copies: Arc<Copies>,
     /// Rows, rejected and late below the cut.
     pub(crate) counters: BTreeMap<PartitionId, Counters>,
-    pub(crate) holes: Vec<(PartitionId, i64, i64)>,
+    /// What of them lies below the cut.
+    pub(crate) holes: Vec<Hole>,
     pub(crate) raw_version: i64,
 }
 
@@ -129,13 +130,13 @@ async fn count_below(
     let below = cut.0.keys().map(|partition| {
         let archived = facts.partitions.get(partition).map(|known| known.counters).unwrap_or_default();
         let above = above.get(partition).copied().unwrap_or_default();
-        let lost = holes.iter().filter(|hole| hole.0 == *partition).map(|(_, from, to)| to - from);
+        let lost = holes.iter().filter(|hole| hole.partition == *partition).map(|hole| hole.lost());
         let counters = Counters {
             rows: archived.rows - above.rows,
             rejected: archived.rejected - above.rejected,
             late: archived.late - above.late,
             copies: 0,
-            holes: lost.sum::<i64>().unsigned_abs(),
+            holes: lost.sum(),
         };
         (*partition, counters)
     });
@@ -171,7 +172,6 @@ async fn count_between(
 }
 
 /// The parts of the holes that lie below the cut.
-fn holes_below(facts: &MasterFacts, cut: &Cut) -> Vec<(PartitionId, i64, i64)> {
-    let below = facts.holes.iter().map(|hole| (hole.partition, hole.from.0, hole.to.min(cut.offset(hole.partition)).0));
-    below.filter(|(_, from, to)| from < to).collect()
+fn holes_below(facts: &MasterFacts, cut: &Cut) -> Vec<Hole> {
+    facts.holes.iter().filter_map(|hole| hole.within(hole.from, cut.offset(hole.partition))).collect()
 }

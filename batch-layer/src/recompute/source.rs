@@ -8,7 +8,7 @@ use datafusion::execution::SessionState;
 use lake::Lake;
 use positions::{Clock, IdSource, RecomputeId};
 use records::master::{MasterDataset, MasterSnapshot};
-use views::ViewDefinition;
+use views::PlannedView;
 
 use super::inputs::read_inputs;
 use super::publish::publish_states;
@@ -24,7 +24,7 @@ pub struct RecomputeComponents {
     /// The raw rows of the source.
     pub master: MasterDataset,
     /// The views to build, all of that source.
-    pub views: Vec<Arc<ViewDefinition>>,
+    pub views: Vec<PlannedView>,
     /// Tells how long the end of the log has been silent, and dates publications.
     pub clock: Arc<dyn Clock>,
     /// Names files and recomputes.
@@ -40,7 +40,7 @@ pub async fn recompute(components: &RecomputeComponents, mode: Mode, settings: &
 }
 
 /// One error for all of these views.
-fn all_failed<'a>(views: impl IntoIterator<Item = &'a Arc<ViewDefinition>>, error: BatchError) -> Round {
+fn all_failed<'a>(views: impl IntoIterator<Item = &'a PlannedView>, error: BatchError) -> Round {
     let error = Arc::new(error);
     views.into_iter().map(|view| (view.name.clone(), Err(Arc::clone(&error)))).collect()
 }

@@ -9,7 +9,7 @@ use lake::Lake;
 use positions::{Clock, Cut, TimestampMicros, ViewName, choose_cut};
 use records::master::{MasterFacts, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore};
-use views::ViewDefinition;
+use views::{PlannedView, ViewDefinition};
 
 use crate::BatchError;
 
@@ -39,7 +39,7 @@ pub type Round = BTreeMap<ViewName, Result<Outcome, Arc<BatchError>>>;
 
 /// What a round computes for one view.
 pub(crate) struct Task {
-    pub(crate) view: Arc<ViewDefinition>,
+    pub(crate) view: PlannedView,
     pub(crate) store: BatchViewStore,
     pub(crate) previous: Option<BatchVersion>,
     pub(crate) cut: Cut,
@@ -60,10 +60,10 @@ pub(crate) async fn plan_task(
     lake: &Lake,
     clock: &dyn Clock,
     master: &MasterSnapshot,
-    view: &Arc<ViewDefinition>,
+    view: &PlannedView,
     mode: Mode,
 ) -> Result<Planned, BatchError> {
-    let store = BatchViewStore::new(lake, Arc::clone(view));
+    let store = BatchViewStore::new(lake, view.clone());
     let previous = store.newest().await?;
     let facts = previous.as_ref().map(|version| version.facts.as_ref());
     if facts.is_some_and(|facts| facts.raw_version > master.snapshot.version().0) {
@@ -76,7 +76,7 @@ pub(crate) async fn plan_task(
         return Ok(Planned::Skipped(Outcome::NothingNew));
     }
     let since = (mode == Mode::Incremental && previous.is_some()).then_some(before);
-    Ok(Planned::Task(Task { view: Arc::clone(view), store, previous, cut, since }))
+    Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, since }))
 }
 
 /// The cut of the next version: what `choose_cut` says, partition by partition.

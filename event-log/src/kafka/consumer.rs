@@ -207,7 +207,7 @@ impl KafkaConsumer {
     }
 
     /// What an error of librdkafka means for the reader; nothing where librdkafka mends it by itself.
-    async fn judge(&mut self, error: KafkaError) -> Result<(), EventLogError> {
+    async fn interpret(&mut self, error: KafkaError) -> Result<(), EventLogError> {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 // librdkafka says it once: until it is known which partition is meant, every poll looks again.
@@ -317,7 +317,7 @@ impl LogConsumer for KafkaConsumer {
                 }
                 Event::Rebalanced => {}
                 Event::End(partition) => self.ends.note_eof(partition),
-                Event::Failed(error) => self.judge(error).await?,
+                Event::Failed(error) => self.interpret(error).await?,
                 Event::Record(first) => {
                     let records = self.drain(first, limit);
                     self.check_topic()?;

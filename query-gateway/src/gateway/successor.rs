@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicUsize;
 use positions::SourceName;
 use serving_layer::{BatchViewStore, Lake};
 use tokio::sync::Semaphore;
-use views::{Pipeline, ViewDefinition};
+use views::{Pipeline, PlannedView};
 
 use super::{Gateway, GatewayComponents};
 use crate::attempt::ViewReader;
@@ -53,7 +53,7 @@ impl Gateway {
     }
 }
 
-fn view_reader(view: &Arc<ViewDefinition>, lake: &Lake) -> ViewReader {
+fn view_reader(view: &PlannedView, lake: &Lake) -> ViewReader {
     let store = BatchViewStore::new(lake, view.clone());
     let versions = BatchVersions::new(view.clone(), store);
     ViewReader { view: view.clone(), versions }

@@ -22,7 +22,7 @@ use serving_layer::{BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
 use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{Pipeline, SourceDefinition, ViewDefinition};
+use views::{Pipeline, PlannedView, SourceDefinition};
 
 use super::world::{START, end_of, wait_until};
 use crate::support::seams::{ManualClock, SeededIds};
@@ -94,17 +94,17 @@ impl LogConsumer for Marking {
     }
 }
 
-struct Parts {
+struct Scene {
     log: Arc<WithHeaders>,
     lake: Lake,
     clock: Arc<ManualClock>,
     ids: Arc<SeededIds>,
     source: Arc<SourceDefinition>,
-    view: Arc<ViewDefinition>,
+    view: PlannedView,
 }
 
 /// Five equal records, of which two bring the same id in their header.
-async fn parts() -> Parts {
+async fn scene() -> Scene {
     let clock = Arc::new(ManualClock::at(START));
     let inner = MemoryLog::new(Arc::clone(&clock) as Arc<dyn Clock>);
     inner.ensure_topic("hits", 1).await.unwrap();
@@ -116,13 +116,13 @@ async fn parts() -> Parts {
     }
     clock.advance(Duration::from_secs(60));
     let pipeline = Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap();
-    Parts {
+    Scene {
         log: Arc::new(WithHeaders { inner, marked: BTreeSet::from([1, 3]) }),
         lake: Lake::new(Arc::new(object_store::memory::InMemory::new()), object_store::path::Path::default()),
         clock,
         ids: Arc::new(SeededIds::new(1)),
         source: Arc::clone(&pipeline.sources[0]),
-        view: Arc::clone(&pipeline.views[0]),
+        view: pipeline.views[0].clone(),
     }
 }
 
@@ -134,15 +134,15 @@ fn hits_in(states: &[RecordBatch]) -> i64 {
 }
 
 /// What the batch view counts, and how many copies it left out.
-async fn batch_count(parts: &Parts) -> (i64, u64) {
-    let master = MasterDataset::new(&parts.lake, Arc::clone(&parts.source));
+async fn batch_count(scene: &Scene) -> (i64, u64) {
+    let master = MasterDataset::new(&scene.lake, Arc::clone(&scene.source));
     let (status, told) = watch::channel(Default::default());
     let archive = ArchiveComponents {
-        log: Arc::clone(&parts.log) as Arc<dyn EventLog>,
+        log: Arc::clone(&scene.log) as Arc<dyn EventLog>,
         master: master.clone(),
-        source: Arc::clone(&parts.source),
-        clock: Arc::clone(&parts.clock) as Arc<dyn Clock>,
-        ids: Arc::clone(&parts.ids) as Arc<dyn IdSource>,
+        source: Arc::clone(&scene.source),
+        clock: Arc::clone(&scene.clock) as Arc<dyn Clock>,
+        ids: Arc::clone(&scene.ids) as Arc<dyn IdSource>,
         status,
     };
     let settings = ArchiveSettings { commit_interval: Duration::ZERO, ..ArchiveSettings::default() };
@@ -154,37 +154,37 @@ async fn batch_count(parts: &Parts) -> (i64, u64) {
     let (ended, ()) = tokio::join!(run_archive(archive, settings, shutdown.clone()), reached);
     ended.unwrap();
     let components = RecomputeComponents {
-        lake: parts.lake.clone(),
+        lake: scene.lake.clone(),
         master,
-        views: vec![Arc::clone(&parts.view)],
-        clock: Arc::clone(&parts.clock) as Arc<dyn Clock>,
-        ids: Arc::clone(&parts.ids) as Arc<dyn IdSource>,
+        views: vec![scene.view.clone()],
+        clock: Arc::clone(&scene.clock) as Arc<dyn Clock>,
+        ids: Arc::clone(&scene.ids) as Arc<dyn IdSource>,
     };
     recompute(&components, Mode::Full, &RecomputeSettings::default()).await.into_values().for_each(|outcome| {
         outcome.unwrap();
     });
-    let store = BatchViewStore::new(&parts.lake, Arc::clone(&parts.view));
+    let store = BatchViewStore::new(&scene.lake, scene.view.clone());
     let version = store.newest().await.unwrap().unwrap();
     assert_eq!(version.facts.cut.offset(PLACE), Offset(5));
     (hits_in(&store.load(&version, usize::MAX).await.unwrap()), version.facts.counters[&PLACE].copies)
 }
 
 /// What the runs of the realtime view count, and how many copies they left out.
-async fn realtime_count(parts: &Parts) -> (i64, u64) {
-    let store = Arc::new(MemoryStore::new(1 << 26, Arc::clone(&parts.clock) as Arc<dyn Clock>));
-    let definition = Arc::clone(&parts.view);
-    let published = BatchViewStore::new(&parts.lake, Arc::clone(&parts.view));
+async fn realtime_count(scene: &Scene) -> (i64, u64) {
+    let store = Arc::new(MemoryStore::new(1 << 26, Arc::clone(&scene.clock) as Arc<dyn Clock>));
+    let definition = scene.view.clone();
+    let published = BatchViewStore::new(&scene.lake, scene.view.clone());
     let components = SpeedComponents {
-        log: Arc::clone(&parts.log) as Arc<dyn EventLog>,
+        log: Arc::clone(&scene.log) as Arc<dyn EventLog>,
         store: Arc::clone(&store) as Arc<dyn RealtimeStore>,
-        master: MasterDataset::new(&parts.lake, Arc::clone(&parts.source)),
-        source: Arc::clone(&parts.source),
+        master: MasterDataset::new(&scene.lake, Arc::clone(&scene.source)),
+        source: Arc::clone(&scene.source),
         views: vec![SpeedView { definition, published }],
-        definitions: DefinitionNumber(1),
-        clock: Arc::clone(&parts.clock) as Arc<dyn Clock>,
-        ids: Arc::clone(&parts.ids) as Arc<dyn IdSource>,
+        definitions: Arc::new(DefinitionNumber(1)),
+        clock: Arc::clone(&scene.clock) as Arc<dyn Clock>,
+        ids: Arc::clone(&scene.ids) as Arc<dyn IdSource>,
     };
-    let key = PartitionKey { source: parts.source.name.clone(), partition: PLACE };
+    let key = PartitionKey { source: scene.source.name.clone(), partition: PLACE };
     let shutdown = CancellationToken::new();
     let reached = async {
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -202,19 +202,19 @@ async fn realtime_count(parts: &Parts) -> (i64, u64) {
     let (ended, index) = tokio::join!(speed_layer::run::run(components, settings, shutdown.clone()), reached);
     ended.unwrap();
     let runs =
-        tile(Some(&index), parts.view.hash, Cut::default().position(PLACE, index.head.incarnation)).unwrap().runs;
-    let keys: Vec<BlobKey> = runs.iter().map(|run| BlobKey { run: run.id, view: parts.view.hash }).collect();
+        tile(Some(&index), scene.view.hash, Cut::default().position(PLACE, index.head.incarnation)).unwrap().runs;
+    let keys: Vec<BlobKey> = runs.iter().map(|run| BlobKey { run: run.id, view: scene.view.hash }).collect();
     let mut states = Vec::new();
     for found in store.get_blobs(&key, &keys).await.unwrap() {
-        states.extend(blob::decode(&found.unwrap(), &parts.view.states).unwrap());
+        states.extend(blob::decode(&found.unwrap(), &scene.view.states).unwrap());
     }
     (hits_in(&states), index.counters.copies)
 }
 
 #[tokio::test]
 async fn an_id_in_the_header_counts_once_in_both_layers_where_the_source_names_none() {
-    let parts = parts().await;
+    let scene = scene().await;
     // Before anything is published: the runs cover the log from its start.
-    assert_eq!(realtime_count(&parts).await, (4, 1), "realtime");
-    assert_eq!(batch_count(&parts).await, (4, 1), "batch");
+    assert_eq!(realtime_count(&scene).await, (4, 1), "realtime");
+    assert_eq!(batch_count(&scene).await, (4, 1), "batch");
 }

@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use positions::{Counters, PartitionId};
 use serving_layer::{BatchVersion, BatchViewStore};
-use views::{Compiled, ViewDefinition};
+use views::{Compiled, PlannedView};
 
 use super::world::{Event, HOUR, SECOND, Sent, World};
 
@@ -33,8 +33,8 @@ impl PartialEq for Cell {
 pub type Rows = BTreeMap<String, Vec<Cell>>;
 
 /// The finished values of a version, by dimensions.
-pub async fn finished(world: &World, view: &Arc<ViewDefinition>, version: &BatchVersion) -> Rows {
-    let store = BatchViewStore::new(&world.lake, Arc::clone(view));
+pub async fn finished(world: &World, view: &PlannedView, version: &BatchVersion) -> Rows {
+    let store = BatchViewStore::new(&world.lake, view.clone());
     let states = store.load(version, usize::MAX).await.unwrap();
     let by: Vec<&str> = view.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
     let finish = Compiled::new(Arc::clone(&view.states), |input| view.plans.finish_plan(input, &by)).await.unwrap();

@@ -8,7 +8,7 @@ use batch_layer::recompute::{Mode, Outcome, recompute};
 use batch_layer::run::run_batch;
 use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, RecomputeSettings};
 use lake::Change;
-use positions::{Offset, PartitionId, ViewName};
+use positions::{Hole, Offset, PartitionId, ViewName};
 use rand::Rng;
 use records::RecordsError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -218,7 +218,7 @@ async fn holes_below_the_cut_are_part_of_the_version() {
     world.archive().await;
     world.recompute(Mode::Incremental).await;
     let version = world.newest(&world.view("by_page")).await.unwrap();
-    assert_eq!(version.facts.holes, vec![(PartitionId(0), 0, 10)]);
+    assert_eq!(version.facts.holes, vec![Hole { partition: PartitionId(0), from: Offset(0), to: Offset(10) }]);
     assert_eq!(version.facts.counters[&PartitionId(0)].holes, 10);
     let events = distinct(&world, &version);
     assert_eq!(finished(&world, &world.view("by_page"), &version).await, by_page(&events));

@@ -17,7 +17,7 @@ use records::master::{MasterDataset, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{SourceDefinition, ViewDefinition};
+use views::{PlannedView, SourceDefinition};
 
 use super::faults::{FailingLog, FailingStore, Faults};
 use super::store::YieldingStore;
@@ -91,8 +91,8 @@ impl World {
         Arc::clone(&self.pipeline.sources[0])
     }
 
-    pub fn view(&self, name: &str) -> Arc<ViewDefinition> {
-        Arc::clone(self.pipeline.views.iter().find(|view| view.name.as_str() == name).unwrap())
+    pub fn view(&self, name: &str) -> PlannedView {
+        self.pipeline.view(name).unwrap().clone()
     }
 
     pub fn master(&self) -> MasterDataset {
@@ -244,8 +244,8 @@ impl World {
         }
     }
 
-    pub async fn newest(&self, view: &Arc<ViewDefinition>) -> Option<BatchVersion> {
-        BatchViewStore::new(&self.lake, Arc::clone(view)).newest().await.unwrap()
+    pub async fn newest(&self, view: &PlannedView) -> Option<BatchVersion> {
+        BatchViewStore::new(&self.lake, view.clone()).newest().await.unwrap()
     }
 }
 

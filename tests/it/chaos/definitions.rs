@@ -16,7 +16,7 @@ use super::load::{Load, Pace};
 use super::oracle::Oracle;
 use super::reader::{Reader, heads};
 use super::schedule::{ROLES, Role};
-use super::{PAGES, PIPELINE, VIEW, World, catch_up, settle};
+use super::{PAGES, PIPELINE, VIEW, World, catch_up, check_once_calm};
 use crate::support::process::DEADLINE;
 use crate::support::seeds::one_seed;
 
@@ -178,5 +178,5 @@ async fn a_changed_view_is_built_beside_the_others_and_can_be_taken_back() {
     eprintln!("definitions: {checked} answers compared, {} times being built", watcher.being_built);
     assert!(checked > 20 && watcher.being_built > 0);
     assert_eq!(reader.not_yet, 0, "the view that was never touched is answered by every gateway at once");
-    settle(&world, &cluster, oracle, &mut reader, load.events as usize).await;
+    check_once_calm(&world, &cluster, oracle, &mut reader, load.events as usize).await;
 }

@@ -166,7 +166,7 @@ async fn run(world: &World, mut cluster: Cluster, mut load: Load, steps: &[Step]
         () = reading => unreachable!("it asks without end"),
     };
     let mut reader = reader.into_inner();
-    settle(world, &cluster, oracle, &mut reader, load.events as usize).await;
+    check_once_calm(world, &cluster, oracle, &mut reader, load.events as usize).await;
     report(steps, &load, &reader, &cluster);
 }
 
@@ -204,7 +204,7 @@ async fn catch_up(mut oracle: Oracle) -> Oracle {
 }
 
 /// When nothing goes wrong any more, both layers together are exact, and so is the batch layer alone.
-async fn settle(world: &World, cluster: &Cluster, oracle: Oracle, reader: &mut Reader, events: usize) {
+async fn check_once_calm(world: &World, cluster: &Cluster, oracle: Oracle, reader: &mut Reader, events: usize) {
     let oracle = catch_up(oracle).await;
     assert_eq!(oracle.events(), events, "the topic holds every event that was acknowledged");
     let gateway = cluster.of(Role::Gateway);

@@ -10,7 +10,7 @@ use super::load::{Load, Pace};
 use super::oracle::Oracle;
 use super::reader::{Reader, check_rows};
 use super::schedule::Role;
-use super::{STALE_AFTER, VIEW, World, catch_up, settle};
+use super::{STALE_AFTER, VIEW, World, catch_up, check_once_calm};
 use crate::support::process::{DEADLINE, Running};
 
 fn as_of(answer: &Value) -> DateTime<Utc> {
@@ -69,5 +69,5 @@ async fn without_kafka_the_collector_answers_503_and_the_gateway_an_ever_older_i
     }
     load.send_some(&world, 5).await;
     until(gateway, "the answer is fresh again", |answer| answer["envelope"]["stale"] == false).await;
-    settle(&world, &cluster, oracle, &mut reader, load.events as usize + 1).await;
+    check_once_calm(&world, &cluster, oracle, &mut reader, load.events as usize + 1).await;
 }

@@ -24,7 +24,7 @@ use query_gateway::{
 };
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Swap, blob};
-use views::{Compiled, ViewDefinition, bucket_of, column};
+use views::{Compiled, PlannedView, ViewDefinition, bucket_of, column};
 
 pub(super) use crate::support::event::Event;
 use crate::support::flaky_store::FlakyStore;
@@ -127,7 +127,7 @@ impl World {
         gateway(&self.surroundings, &self.store, &self.board, settings)
     }
 
-    pub(super) fn view(&self, name: &str) -> Arc<ViewDefinition> {
+    pub(super) fn view(&self, name: &str) -> PlannedView {
         self.pipeline.views.iter().find(|view| view.name.as_str() == name).unwrap().clone()
     }
 
@@ -349,7 +349,7 @@ fn event_batch(schema: &SchemaRef, partition: i32, from: i64, events: &[Event]) 
 }
 
 /// The states of events, with or without the bucket in front, sorted.
-async fn states_of(view: &ViewDefinition, events: &RecordBatch, with_bucket: bool) -> RecordBatch {
+async fn states_of(view: &PlannedView, events: &RecordBatch, with_bucket: bool) -> RecordBatch {
     let (input, keys): (RecordBatch, &[&str]) =
         if with_bucket { (add_bucket(view, events), &[column::BUCKET]) } else { (events.clone(), &[]) };
     let plan = Compiled::new(input.schema(), |scan| view.plans.state_plan(scan, keys)).await.unwrap();

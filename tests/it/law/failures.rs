@@ -16,7 +16,7 @@ use datafusion::prelude::SessionContext;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use views::{Compiled, Pipeline, ViewDefinition, session_state, session_state_builder};
+use views::{Compiled, Pipeline, PlannedView, ViewDefinition, session_state, session_state_builder};
 
 use super::events::random_split;
 use crate::support::seeds::seeds;
@@ -186,7 +186,7 @@ fn cells(view: &ViewDefinition, keys: usize, answer: &[RecordBatch]) -> BTreeMap
 }
 
 struct Plans {
-    view: Arc<ViewDefinition>,
+    view: PlannedView,
     state: Compiled,
     merge: Compiled,
     finish: [Compiled; 2],
@@ -195,7 +195,7 @@ struct Plans {
 async fn plans() -> Plans {
     let files = BTreeMap::from([("names.csv".to_owned(), "id,name\n1,one\n".into())]);
     let pipeline = Pipeline::read(SQL, &files).unwrap_or_else(|problems| panic!("{problems}"));
-    let view = Arc::clone(pipeline.view("law").unwrap());
+    let view = pipeline.view("law").unwrap().clone();
     let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
     let merge = Compiled::new(Arc::clone(&view.states), |scan| view.plans.merge_plan(scan, &[])).await.unwrap();
     let total = Compiled::new(Arc::clone(&view.states), |scan| view.plans.finish_plan(scan, &[])).await.unwrap();

@@ -8,7 +8,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
-use views::{Compiled, Pipeline, ViewDefinition};
+use views::{Compiled, Pipeline, PlannedView, ViewDefinition};
 
 use super::events::{NAMES, SOURCE};
 
@@ -25,7 +25,7 @@ pub struct Grain {
 /// Everything that one law runs.
 pub struct Plans {
     /// The definition.
-    pub view: Arc<ViewDefinition>,
+    pub view: PlannedView,
     /// Events to states.
     pub state: Compiled,
     /// States to states.
@@ -38,7 +38,7 @@ pub struct Plans {
 pub type Measures = [(&'static str, &'static str, &'static str)];
 
 /// Reads a view over the law's source: `keys` are (name, expression).
-pub fn read_view(keys: &[(&str, &str)], measures: &Measures, from: &str) -> Arc<ViewDefinition> {
+pub fn read_view(keys: &[(&str, &str)], measures: &Measures, from: &str) -> PlannedView {
     let keys: Vec<String> = keys.iter().map(|(name, key)| format!("{key} AS {name}")).collect();
     let items: Vec<String> = measures.iter().map(|(name, view, _)| format!("{view} AS {name}")).collect();
     let grouped: Vec<&str> = keys.iter().map(|key| key.split(" AS ").next().unwrap()).collect();
@@ -50,7 +50,7 @@ pub fn read_view(keys: &[(&str, &str)], measures: &Measures, from: &str) -> Arc<
     );
     let files = BTreeMap::from([("names.csv".to_owned(), Bytes::from_static(NAMES.as_bytes()))]);
     let pipeline = Pipeline::read(&sql, &files).unwrap_or_else(|problems| panic!("{problems}"));
-    Arc::clone(pipeline.view("law").unwrap())
+    pipeline.view("law").unwrap().clone()
 }
 
 impl Plans {

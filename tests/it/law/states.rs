@@ -16,7 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, ident, lit};
 use positions::TimestampMicros;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use views::{Bucket, Compiled, DefinitionError, ViewDefinition, bucket_expr, bucket_of};
+use views::{Bucket, Compiled, DefinitionError, PlannedView, bucket_expr, bucket_of};
 
 use super::events::random_events;
 use super::plans::{Measures, read_view};
@@ -32,18 +32,18 @@ const MEASURES: &Measures = &[
     ("ratio", "sum(d) / count(*)", ""),
 ];
 
-fn view() -> Arc<ViewDefinition> {
+fn view() -> PlannedView {
     read_view(KEYS, MEASURES, "FROM events LEFT JOIN names ON events.k = names.k")
 }
 
-async fn states(view: &ViewDefinition, rows: usize) -> RecordBatch {
+async fn states(view: &PlannedView, rows: usize) -> RecordBatch {
     let events = random_events(&view.source, rows, &mut StdRng::seed_from_u64(7));
     let plan = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
     let states = plan.execute(vec![events]).await.unwrap();
     concat_batches(&view.states, &states).unwrap()
 }
 
-async fn finish(view: &ViewDefinition, states: Vec<RecordBatch>, by: &[&str]) -> Result<RecordBatch, DefinitionError> {
+async fn finish(view: &PlannedView, states: Vec<RecordBatch>, by: &[&str]) -> Result<RecordBatch, DefinitionError> {
     let plan = Compiled::new(Arc::clone(&view.states), |scan| view.plans.finish_plan(scan, by)).await?;
     Ok(concat_batches(&plan.output_schema(), &plan.execute(states).await?).unwrap())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use datafusion::arrow::datatypes::DataType;
-use views::{AGGREGATES, Support, ViewDefinition, aggregate_facts, session_state};
+use views::{AGGREGATES, PlannedView, Support, aggregate_facts, session_state};
 
 use super::no_files;
 
@@ -23,10 +23,10 @@ fn call(name: &str, distinct: &str) -> String {
     format!("{name}({distinct}{arguments})")
 }
 
-fn read(call: &str) -> Result<ViewDefinition, String> {
+fn read(call: &str) -> Result<PlannedView, String> {
     let sql = format!("{SOURCE}CREATE MATERIALIZED VIEW v AS SELECT k, {call} AS m FROM e GROUP BY k");
     let pipeline = views::Pipeline::read(&sql, &no_files()).map_err(|error| error.to_string())?;
-    Ok(pipeline.view("v").unwrap().as_ref().clone())
+    Ok(pipeline.view("v").unwrap().clone())
 }
 
 /// State fields carry the place of a column in the source: `partition_7`.

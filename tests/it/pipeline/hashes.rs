@@ -17,6 +17,16 @@ fn base() -> DefinitionHash {
 }
 
 #[test]
+fn definitions_are_equal_where_what_they_say_is() {
+    let definition = |sql: &str| super::read(sql).view("v").unwrap().definition.clone();
+    let (base, spaced) = (format!("{EDITS}{VIEW}"), format!("{EDITS}\n\n{VIEW}"));
+    assert_eq!(definition(&base), definition(&spaced));
+    assert_ne!(definition(&base), definition(&base.replace("count(*)", "count(page)")));
+    let longer = EDITS.replace("event_time 'time'", "event_time 'time', horizon '3h'");
+    assert_ne!(definition(&base), definition(&format!("{longer}{VIEW}")), "the source is part of it");
+}
+
+#[test]
 fn layout_and_run_time_options_do_not_change_it() {
     let same = [
         format!(

@@ -293,7 +293,7 @@ impl World {
         let lake = self.lake(&gate);
         let nothing = Lake::new(Arc::new(InMemory::new()), Path::default());
         let raw = if self.plan.bug == Some(Bug::NotPrimed) { &nothing } else { &lake };
-        let view = |view: &Arc<views::ViewDefinition>| SpeedView {
+        let view = |view: &views::PlannedView| SpeedView {
             definition: view.clone(),
             published: BatchViewStore::new(&lake, view.clone()),
         };
@@ -303,7 +303,7 @@ impl World {
             master: MasterDataset::new(raw, pipeline.sources[0].clone()),
             source: pipeline.sources[0].clone(),
             views: pipeline.views.iter().map(view).collect(),
-            definitions: DefinitionNumber(generation as u64 + 1),
+            definitions: Arc::new(DefinitionNumber(generation as u64 + 1)),
             clock: self.clocks[role].clone(),
             ids: self.ids.clone(),
         };

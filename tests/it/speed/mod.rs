@@ -1,11 +1,15 @@
 //! The speed layer against the fold of the log, with workers that die, double, stall and lose their stores.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use event_log::EventLogError;
-use positions::{Clock, Cut, DefinitionNumber, IdSource, IndexStamp, Offset, PartitionId, TimestampMicros};
+use positions::{
+    Clock, CurrentDefinitions, Cut, DefinitionNumber, IdSource, IndexStamp, Offset, PartitionId, TimestampMicros,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use records::master::Hole;
@@ -477,7 +481,7 @@ async fn a_worker_with_older_definitions_is_refused() {
     let mut rng = StdRng::seed_from_u64(4);
     let mut system = System::new(4).await;
     system.send(&mut rng, 50).await;
-    let newer = speed_layer::SpeedComponents { definitions: DefinitionNumber(2), ..system.components() };
+    let newer = speed_layer::SpeedComponents { definitions: Arc::new(DefinitionNumber(2)), ..system.components() };
     let stop = CancellationToken::new();
     let worker = tokio::spawn(speed_layer::run::run(newer, System::settings(&mut rng), stop.clone()));
     system.until("heads at the end", || system.is_at_end()).await;
@@ -488,6 +492,47 @@ async fn a_worker_with_older_definitions_is_refused() {
     system.send(&mut rng, 50).await;
     system.run_and_kill(System::settings(&mut rng), 200).await;
     assert_eq!(system.index(PartitionId(0)).await.unwrap(), before);
+}
+
+/// The number of a set of definitions that changes under a worker.
+struct Raised(AtomicU64);
+
+impl CurrentDefinitions for Raised {
+    fn number(&self) -> DefinitionNumber {
+        DefinitionNumber(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_lives_on_writes_under_the_number_of_the_set_that_followed() {
+    let mut rng = StdRng::seed_from_u64(7);
+    let mut system = System::new(7).await;
+    system.send(&mut rng, 50).await;
+    let raised = Arc::new(Raised(AtomicU64::new(1)));
+    let components = speed_layer::SpeedComponents { definitions: raised.clone(), ..system.components() };
+    let stop = CancellationToken::new();
+    let worker = tokio::spawn(speed_layer::run::run(components, System::settings(&mut rng), stop.clone()));
+    system.until("heads at the end", || system.is_at_end()).await;
+    assert_eq!(system.index(PartitionId(0)).await.unwrap().definitions, DefinitionNumber(1));
+
+    raised.0.store(3, Ordering::SeqCst);
+    let number = async || system.index(PartitionId(0)).await.unwrap().definitions;
+    system.until("an idle index carries the new number", async || number().await == DefinitionNumber(3)).await;
+    // Another process wrote under a still newer set; then this one goes over to it, too.
+    let taken = async || {
+        let index = system.index(PartitionId(0)).await.unwrap();
+        let stamp = IndexStamp(system.ids.next_id());
+        let touched = index.touch(stamp, DefinitionNumber(4), index.head, index.as_of).unwrap();
+        let key = system.key(PartitionId(0));
+        system.memory.swap_index(&key, Some(index.stamp), &touched, Duration::ZERO).await.unwrap() == Swap::Done
+    };
+    system.until("the index is taken over", taken).await;
+    raised.0.store(4, Ordering::SeqCst);
+    system.send(&mut rng, 50).await;
+    system.until("heads at the end again", || system.is_at_end()).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    assert_eq!(system.index(PartitionId(0)).await.unwrap().definitions, DefinitionNumber(4));
 }
 
 #[tokio::test]

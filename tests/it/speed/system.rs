@@ -25,7 +25,7 @@ use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
 use speed_layer::{SpeedComponents, SpeedError, SpeedSettings, SpeedView};
 use tokio_util::sync::CancellationToken;
-use views::{Compiled, SourceDefinition, ViewDefinition};
+use views::{Compiled, PlannedView, SourceDefinition};
 
 pub use crate::support::event::Event;
 use crate::support::flaky_store::FlakyStore;
@@ -55,7 +55,7 @@ pub struct System {
     pub memory: Arc<MemoryStore>,
     pub store: Arc<FlakyStore>,
     pub source: Arc<SourceDefinition>,
-    pub views: Vec<Arc<ViewDefinition>>,
+    pub views: Vec<PlannedView>,
     /// By partition, in offset order; without an event where the payload is broken.
     pub sent: BTreeMap<PartitionId, Vec<(Record, Option<Event>)>>,
     log_time: i64,
@@ -99,7 +99,7 @@ impl System {
     }
 
     pub fn components(&self) -> SpeedComponents {
-        let view = |view: &Arc<ViewDefinition>| SpeedView {
+        let view = |view: &PlannedView| SpeedView {
             definition: view.clone(),
             published: BatchViewStore::new(&self.lake, view.clone()),
         };
@@ -109,7 +109,7 @@ impl System {
             master: MasterDataset::new(&self.lake, self.source.clone()),
             source: self.source.clone(),
             views: self.views.iter().map(view).collect(),
-            definitions: DefinitionNumber(1),
+            definitions: Arc::new(DefinitionNumber(1)),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
         }
@@ -224,7 +224,7 @@ impl System {
         }
     }
 
-    pub async fn publish_view(&self, view: &Arc<ViewDefinition>, cut: &Cut) {
+    pub async fn publish_view(&self, view: &PlannedView, cut: &Cut) {
         let store = BatchViewStore::new(&self.lake, view.clone());
         let facts = BatchFacts {
             definition: view.hash,

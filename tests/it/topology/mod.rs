@@ -2,7 +2,9 @@
 //! the faults of the simulation. Sources that do not change are answered all the time; of those that stop, start and
 //! change, no event is lost or counted twice.
 
+mod death;
 mod plan;
+mod registry;
 mod traffic;
 mod world;
 

@@ -54,8 +54,8 @@ pub struct World {
 /// A process that serves HTTP.
 pub struct Process {
     pub client: Client,
+    pub lake: Lake,
     topology: Topology,
-    lake: Lake,
     stop: CancellationToken,
     supervisor: JoinSet<Result<()>>,
 }
@@ -93,7 +93,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new(&listener.local_addr().unwrap().to_string()).unwrap();
         let supervisor = supervise(supervisor, stop.clone());
-        let mut process = Process { client, topology, lake: self.shared.lake.clone(), stop, supervisor };
+        let mut process = Process { client, lake: self.shared.lake.clone(), topology, stop, supervisor };
         process.apply(sql).await;
         process.topology.serve(listener).await.unwrap();
         process

@@ -59,12 +59,29 @@ fn draw_system(system: &Value, status: &Value) -> String {
     let (definitions, at) = (field(system, "definitions"), field(status, "at"));
     let mut text = format!("twofold {}", field(system, "version"));
     text.push_str(&format!("{}{}\n", known("definitions ", definitions), known("at ", at)));
+    if let Some(registry) = system.get("registry") {
+        text.push_str(&draw_registry(registry, &field(system, "definitions")));
+    }
     let brokers = field(system, "brokers");
     if !brokers.is_empty() {
         text.push_str(&format!("kafka address {brokers}\n"));
     }
     if let Some(bytes) = system.get("embedded_log_bytes").and_then(Value::as_u64) {
         text.push_str(&format!("embedded log of {}\n", round_size(bytes)));
+    }
+    text
+}
+
+/// What of the definitions is being built, and whether this process runs the present ones.
+fn draw_registry(registry: &Value, running: &str) -> String {
+    let views: Vec<String> = list(registry, "being_built").iter().map(cell).collect();
+    let present = field(registry, "definitions");
+    let mut text = String::new();
+    if present != running {
+        text.push_str(&format!("another process has registered definitions {present}\n"));
+    }
+    if !views.is_empty() {
+        text.push_str(&format!("being built: {}\n", views.join(", ")));
     }
     text
 }

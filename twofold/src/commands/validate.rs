@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use views::{AggregateClass, Bucket, Measure, Pipeline, SourceDefinition, ViewDefinition};
+use views::{AggregateClass, Bucket, Measure, Pipeline, PlannedView, SourceDefinition};
 
 use super::read_config;
 use crate::arguments::{SettingsArguments, ValidateArguments};
@@ -55,7 +55,7 @@ fn describe_source(source: &SourceDefinition) -> String {
     )
 }
 
-fn describe_view(view: &ViewDefinition) -> Result<String> {
+fn describe_view(view: &PlannedView) -> Result<String> {
     let mut text =
         format!("view {} of {}, by {}\n  hash {}\n", view.name, view.source.name, bucket_name(view.bucket), view.hash);
     let widest = view.dimensions.iter().map(|d| d.name.len()).chain(view.measures.iter().map(|m| m.name.len())).max();

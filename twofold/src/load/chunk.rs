@@ -121,7 +121,7 @@ impl Pending {
     ///
     /// # Errors
     /// If its token is no token.
-    pub fn settle(&mut self, receipt: &Receipt, report: &mut LoadReport) -> Result<()> {
+    pub fn note_receipt(&mut self, receipt: &Receipt, report: &mut LoadReport) -> Result<()> {
         report.accepted += receipt.accepted;
         report.token.merge(&PositionToken::decode(&receipt.token)?);
         let mut left = Vec::new();

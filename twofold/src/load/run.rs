@@ -79,12 +79,12 @@ async fn send(client: &Client, plan: &LoadPlan, mut pending: Pending, report: &m
         let outcome = client.send_events(&plan.source, pending.body()).await;
         let later = match outcome.inspect_err(|_| report.open = pending.range())? {
             SendOutcome::Received(receipt) => {
-                pending.settle(&receipt, report)?;
+                pending.note_receipt(&receipt, report)?;
                 continue;
             }
             SendOutcome::Later { after, reason, maybe_stored, partly } => {
                 // Also where no line was accepted: a rejected one is answered for, and must not be sent again.
-                partly.map_or(Ok(()), |receipt| pending.settle(&receipt, report))?;
+                partly.map_or(Ok(()), |receipt| pending.note_receipt(&receipt, report))?;
                 if maybe_stored && !std::mem::replace(&mut is_doubtful, true) {
                     report.repeated += pending.len() as u64;
                 }

@@ -4,7 +4,7 @@
 //! all the time, and answers about their sources were given all the time. Stopped alone, a duty has the deadline of a
 //! shutdown, and is ended by force after it.
 //! Why the numbers of definitions change between stops and starts: a speed worker never writes under the number of a set
-//! that it was not built from.
+//! in which its source or views are others than those it was built from. One that lives on writes under the new number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,7 +26,8 @@ use views::{Pipeline, SourceDefinition};
 
 use super::plan::{Difference, Duties, Duty, Start, Subject, desired_duties, difference};
 use super::tasks;
-use crate::definitions::{DefinitionSet, Definitions};
+use crate::definitions::run::{RegistryFollower, follow_registry};
+use crate::definitions::{DefinitionSet, Definitions, Registered};
 use crate::health::Health;
 use crate::http::{Intake, health_router, whole_router};
 use crate::lives::Lives;
@@ -139,11 +140,17 @@ impl Topology {
     /// # Errors
     /// If the process is stopping.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
+        let (registered, receiver) = watch::channel(Registered::default());
+        let gateway = self.gateway.as_ref().map(watch::Sender::subscribe);
+        let definitions = Definitions::of(&self.definitions);
+        let follower = RegistryFollower::new(&self.shared.lake, gateway, definitions, registered);
+        self.starter.start(Stage::Gateway, "definitions", |stop| follow_registry(follower, stop)).await?;
         let facts = FactSources {
             shared: self.shared.clone(),
             definitions: Definitions::of(&self.definitions),
             open: self.sources.clone(),
             lives: self.lives.clone(),
+            registered: receiver,
             progress: self.progress.clone(),
             health: self.health.clone(),
         };
@@ -296,8 +303,8 @@ impl Topology {
     async fn start_speed(&self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
         let name = format!("speed worker of {}", source.name);
         let (shared, about) = (self.shared.clone(), (source.clone(), pipeline.clone()));
-        let number = self.definitions.borrow().number;
-        self.starter.start(Stage::Speed, name, |stop| tasks::speed(shared, about, number, stop)).await
+        let definitions = Definitions::of(&self.definitions);
+        self.starter.start(Stage::Speed, name, |stop| tasks::speed(shared, about, definitions, stop)).await
     }
 
     async fn start_batch(&mut self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, anyhow};
 use batch_layer::archive::{ArchiveComponents, ArchiveStatus, run_archive};
 use batch_layer::run::run_batch;
 use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
-use positions::DefinitionNumber;
 use query_gateway::{Gateway, GatewayComponents, MetricsText};
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
@@ -15,6 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use views::{Pipeline, SourceDefinition};
 
+use crate::definitions::Definitions;
 use crate::stage::RoleError;
 use crate::status::StatusBoard;
 use crate::wiring::SharedComponents;
@@ -42,7 +42,7 @@ pub(super) async fn archive(
 pub(super) async fn speed(
     shared: SharedComponents,
     (source, pipeline): (Arc<SourceDefinition>, Pipeline),
-    definitions: DefinitionNumber,
+    definitions: Definitions,
     stop: CancellationToken,
 ) -> Result<(), RoleError> {
     let views = pipeline
@@ -55,7 +55,7 @@ pub(super) async fn speed(
         master: MasterDataset::new(&shared.lake, source.clone()),
         source: source.clone(),
         views: views.collect(),
-        definitions,
+        definitions: Arc::new(definitions),
         clock: shared.clock,
         ids: shared.ids,
     };

@@ -32,14 +32,27 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
-use crate::definition::{Pipeline, ViewDefinition};
 use crate::error::PipelineError;
+use crate::planned_view::PlannedView;
 use crate::source::SourceDefinition;
 use crate::stream::StreamTable;
 use findings::Findings;
 use positions::{SourceName, ViewName};
 use statements::{Located, read_statements};
 use tables::Tables;
+
+/// A whole pipeline file.
+#[derive(Clone, Debug, Default)]
+pub struct Pipeline {
+    /// In the order of the file.
+    pub sources: Vec<Arc<SourceDefinition>>,
+    /// In the order of the file.
+    pub views: Vec<PlannedView>,
+    /// The file itself: [`Pipeline::read`] makes the same of it again.
+    pub text: Arc<str>,
+    /// The bytes of the static files that it names, by their location.
+    pub static_files: BTreeMap<String, Bytes>,
+}
 
 impl Pipeline {
     /// Reads a pipeline file. `static_files` holds the bytes of each of [`Pipeline::static_files`] that exists.
@@ -92,7 +105,7 @@ impl Pipeline {
     }
 
     /// The view of a name.
-    pub fn view(&self, name: &str) -> Option<&Arc<ViewDefinition>> {
+    pub fn view(&self, name: &str) -> Option<&PlannedView> {
         self.views.iter().find(|view| view.name.as_str() == name)
     }
 
@@ -102,7 +115,7 @@ impl Pipeline {
     }
 
     /// The views over a source, in the order of the file.
-    pub fn views_of(&self, source: &SourceName) -> Vec<&Arc<ViewDefinition>> {
+    pub fn views_of(&self, source: &SourceName) -> Vec<&PlannedView> {
         self.views.iter().filter(|view| view.source.name == *source).collect()
     }
 }
@@ -110,7 +123,7 @@ impl Pipeline {
 struct Reader {
     state: SessionState,
     tables: Tables,
-    views: Vec<Arc<ViewDefinition>>,
+    views: Vec<PlannedView>,
 }
 
 impl Reader {
@@ -174,7 +187,7 @@ impl Reader {
         }
         let planner = view_plan::Planner { state: &self.state, tables: &self.tables, statement };
         let planned = planner.plan_view(ViewName::new(&name), view, &checked, options, findings);
-        self.views.extend(planned.map(Arc::new));
+        self.views.extend(planned);
     }
 
     /// The name of a new table or view, if it is allowed and not taken.

@@ -29,6 +29,7 @@ use crate::fallible::{guard, guard_plan};
 use crate::hash::Definition;
 use crate::plan::{FinishedMeasure, ViewPlans};
 use crate::plan_cache::PlanCache;
+use crate::planned_view::PlannedView;
 use crate::source::{SourceDefinition, column};
 use crate::storable::{stored_type, utc_micros};
 use positions::ViewName;
@@ -49,7 +50,7 @@ impl Planner<'_> {
         checked: &CheckedView,
         options: ViewOptions,
         findings: &mut Findings,
-    ) -> Option<ViewDefinition> {
+    ) -> Option<PlannedView> {
         let plan = match self.analyzed(view) {
             Ok(plan) => plan,
             Err(error) => {
@@ -69,8 +70,8 @@ impl Planner<'_> {
         if findings.len() > before {
             return None;
         }
-        let definition = self.define(name, view, checked, options, planned);
-        definition.map_err(|error| self.report(&error, findings)).ok()
+        let defined = self.define(name, view, checked, options, planned);
+        defined.map_err(|error| self.report(&error, findings)).ok()
     }
 
     fn analyzed(&self, view: &CreateView) -> Result<LogicalPlan, DataFusionError> {
@@ -205,7 +206,7 @@ impl Planner<'_> {
         checked: &CheckedView,
         options: ViewOptions,
         mut planned: Planned,
-    ) -> Result<ViewDefinition, DataFusionError> {
+    ) -> Result<PlannedView, DataFusionError> {
         let statics = checked.statics.iter().filter_map(|name| self.tables.statics(name));
         let definition = Definition {
             name: name.as_str(),
@@ -220,7 +221,7 @@ impl Planner<'_> {
         for (measure, field) in planned.measures.iter_mut().zip(&answers.fields()[by.len()..]) {
             measure.data_type = field.data_type().clone();
         }
-        Ok(ViewDefinition {
+        let definition = ViewDefinition {
             hash: definition.hash(),
             name,
             source: Arc::clone(&checked.source),
@@ -232,8 +233,8 @@ impl Planner<'_> {
             measures: planned.measures,
             bucket: options.bucket,
             max_state_bytes: options.max_state_bytes,
-            plans: Arc::new(plans),
-        })
+        };
+        Ok(PlannedView { definition: Arc::new(definition), plans: Arc::new(plans) })
     }
 }
 
