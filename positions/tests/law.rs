@@ -518,7 +518,7 @@ fn an_offset_names_one_record_in_all_lives_of_a_topic() {
 fn the_first_cut_of_a_life_follows_the_last_one_of_the_life_before_it() {
     let before = Position { offset: Offset(950), fingerprint: Fingerprint(7), ..Position::start(Incarnation(0)) };
     let start = Position { offset: Offset(950), ..Position::start(Incarnation(1)) };
-    let rule = BorderRule::default();
+    let rule = BorderRule { grid: 8, gap: GAP };
     let chosen = choose_cut(&Archived::begin(start), Some(before), &rule, TimestampMicros(0));
     assert_eq!(chosen, start, "at the same offset, but of the present life");
     let cut = |position| Cut(BTreeMap::from([(PartitionId(0), position)]));

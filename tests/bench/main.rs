@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time with the clock")]
 
 mod archive;
+mod collector;
 mod data;
 mod decode;
 mod log;
@@ -27,6 +28,9 @@ fn main() {
         }
         if is_asked("log") {
             log::measure(&mut report).await;
+        }
+        if is_asked("collector") {
+            collector::measure(&mut report).await;
         }
         if is_asked("archive") {
             archive::measure(&mut report).await;

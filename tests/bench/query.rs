@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use tests::parts::{Kind, Parts};
-use tests::process::{Running, Setup, memory_now};
+use tests::process::{Running, Setup, cpu_now, memory_now};
 
 use crate::data::{PIPELINE, Traffic};
 use crate::parts::KINDS;
@@ -16,6 +16,11 @@ const CLIENTS: usize = 8;
 /// Events that are sent one after the other.
 const SENT_ALONE: usize = 200;
 
+/// How long an idle system is watched.
+const IDLE: Duration = Duration::from_secs(20);
+/// Sent beside the events whose way is timed: so many requests a second, of so many events each.
+const BESIDE: (u64, usize) = (100, 10);
+
 /// Rate and latency of one merged row by all dimensions, how soon an event is in an answer, and idle memory.
 pub async fn measure(report: &mut Report) {
     for kind in KINDS {
@@ -25,7 +30,11 @@ pub async fn measure(report: &mut Report) {
         let setup = Setup::new(folder.path(), &pipeline, parts.settings());
         let running = Running::start(&setup.with("BATCH__INTERVAL", "1h")).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
+        let before = cpu_now(running.process_id());
+        tokio::time::sleep(IDLE).await;
+        let busy = (cpu_now(running.process_id()) - before).as_secs_f64() / IDLE.as_secs_f64();
         report.on_parts("idle `up`, resident memory", kind, memory_now(running.process_id()) as f64 / 1e6, "MB");
+        report.on_parts("idle `up`, cores", kind, busy, "of one");
         measure_system(report, kind, &running).await;
     }
 }
@@ -51,15 +60,51 @@ async fn measure_system(report: &mut Report, kind: Kind, running: &Running) {
     report.on_parts(what, kind, rate, "requests/s");
     report.on_parts("point query, median", kind, median, "ms");
     report.on_parts("point query, p99", kind, p99, "ms");
-    let [acknowledged, visible] = send_alone(running, &mut traffic).await;
-    for (what, times) in [("sent to acknowledged", acknowledged), ("sent to visible in an answer", visible)] {
-        report.on_parts(&format!("one event, {what}, median"), kind, times[times.len() / 2], "ms");
-        report.on_parts(&format!("one event, {what}, p99"), kind, times[times.len() * 99 / 100], "ms");
+    let alone = send_alone(running, &mut traffic).await;
+    report_times(report, kind, "one event", alone);
+    let mut beside = Traffic::new(EVENTS);
+    tokio::select! {
+        biased;
+        among = send_alone(running, &mut traffic) => report_times(report, kind, "one of 1,000 events/s", among),
+        () = send_on(running, &mut beside) => {}
     }
 }
 
-/// Events one after the other, each asked for by its position token: sorted milliseconds until it was acknowledged, and
-/// until it was in an answer.
+fn report_times(report: &mut Report, kind: Kind, which: &str, [acknowledged, visible]: [Vec<f64>; 2]) {
+    let between = acknowledged_to_visible(&acknowledged, &visible);
+    let spans = [
+        ("sent to acknowledged", sorted(acknowledged)),
+        ("sent to visible in an answer", sorted(visible)),
+        ("acknowledged to visible in an answer", sorted(between)),
+    ];
+    for (what, times) in spans {
+        report.on_parts(&format!("{which}, {what}, median"), kind, times[times.len() / 2], "ms");
+        report.on_parts(&format!("{which}, {what}, p99"), kind, times[times.len() * 99 / 100], "ms");
+    }
+}
+
+fn acknowledged_to_visible(acknowledged: &[f64], visible: &[f64]) -> Vec<f64> {
+    std::iter::zip(acknowledged, visible).map(|(acknowledged, visible)| visible - acknowledged).collect()
+}
+
+fn sorted(mut times: Vec<f64>) -> Vec<f64> {
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+/// Sends events at an even pace, without end.
+async fn send_on(running: &Running, traffic: &mut Traffic) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1) / u32::try_from(BESIDE.0).unwrap());
+    loop {
+        ticks.tick().await;
+        let payloads: Vec<String> = (0..BESIDE.1).map(|_| traffic.next_payload().0).collect();
+        let lines: Vec<&str> = payloads.iter().map(String::as_str).collect();
+        running.post("hits", &lines).await;
+    }
+}
+
+/// Events one after the other, each asked for by its position token: milliseconds until it was acknowledged, and until it
+/// was in an answer.
 async fn send_alone(running: &Running, traffic: &mut Traffic) -> [Vec<f64>; 2] {
     let (mut acknowledged, mut visible) = (Vec::new(), Vec::new());
     for _ in 0..SENT_ALONE {
@@ -70,10 +115,7 @@ async fn send_alone(running: &Running, traffic: &mut Traffic) -> [Vec<f64>; 2] {
         running.rows("hits_by_hour", &[("by", ""), ("after", &token)]).await;
         visible.push(sent.elapsed().as_secs_f64() * 1_000.0);
     }
-    [acknowledged, visible].map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times
-    })
+    [acknowledged, visible]
 }
 
 /// Requests per second, median and p99 in milliseconds.

@@ -59,6 +59,7 @@ mod disk;
 mod embedded;
 mod kafka;
 mod kill;
+mod life;
 mod memory;
 mod mock;
 mod suite;

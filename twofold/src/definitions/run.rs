@@ -86,6 +86,7 @@ pub async fn follow_registry(mut follower: RegistryFollower, stop: CancellationT
         is_failing = looked.is_err();
         let interval = follower.interval();
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = follower.definitions.changed() => {}
             () = sleep(interval) => {}
