@@ -72,7 +72,7 @@ pub async fn reset(components: &ResetComponents, from: From) -> Result<Outcome> 
         let log = LifeLog::new(components.log.clone(), on.facts.life.clone());
         let topic = &components.source.topic;
         let found = partitions(&log, &components.source).await.with_context(|| format!("cannot use topic {topic}"))?;
-        match judge(&log, topic, &on.facts, &found).await? {
+        match compare(&log, topic, &on.facts, &found).await? {
             Verdict::NothingToCompare => return Ok(Outcome::NothingRead(on.facts.life.incarnation)),
             Verdict::Same => bail!(
                 "topic {topic} is the one that is archived: the records that source {name} was read to are in it. \
@@ -114,7 +114,7 @@ enum Verdict {
     Another,
 }
 
-async fn judge(log: &LifeLog, topic: &str, facts: &MasterFacts, found: &BTreeSet<PartitionId>) -> Result<Verdict> {
+async fn compare(log: &LifeLog, topic: &str, facts: &MasterFacts, found: &BTreeSet<PartitionId>) -> Result<Verdict> {
     let mut verdict = Verdict::NothingToCompare;
     for (partition, known) in &facts.partitions {
         let end = known.archived.end;

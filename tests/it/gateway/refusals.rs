@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use twofold::definitions::Definitions;
 use twofold::health::Health;
 use twofold::http::{Intake, health_router, whole_router};
+use twofold::lives::Lives;
 use twofold::log_route::{ROUTES_WITH_COLLECTOR, log_router};
 use twofold::status::StatusBoard;
 
@@ -24,6 +25,7 @@ use super::world::{World, event};
 use crate::collector::fake::{FakeLog, Mood};
 use crate::collector::{JSON, LINES, collector_of};
 use crate::decode::clicks;
+use crate::lake::memory_lake;
 
 /// The page that people read of all this.
 const PAGE: &str = include_str!("../../../docs/http.md");
@@ -67,7 +69,8 @@ impl Process {
             Some(world) => query_gateway::router(world.gateway.clone(), &BESIDE),
             None => health_router(MetricsText::default(), Arc::new(StatusBoard::default()), &BESIDE),
         };
-        let answers = answers.merge(log_router(log.clone(), Definitions::of(&watch::Sender::default())));
+        let (lives, definitions) = (Lives::new(memory_lake(3)), Definitions::of(&watch::Sender::default()));
+        let answers = answers.merge(log_router(log.clone(), Arc::new(lives), definitions));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
         let router = whole_router(Some(collector), answers, Arc::new(Health::default()));

@@ -33,7 +33,7 @@ struct Told {
 /// Everything that was sent.
 #[derive(Default)]
 pub struct Traffic {
-    /// Those lives that ended, in their order: a reader may still be answered from the last of them.
+    /// Those lives that ended, in their order: a reader may still be answered from one of them.
     former: Vec<Told>,
     present: Told,
     events: Vec<Event>,
@@ -125,11 +125,11 @@ impl Traffic {
         self.is_replaced
     }
 
-    /// The life that an answer is of: the present one from the first version on that was published of it.
+    /// The life that an answer is of: each life from the first version on that was published of it.
     pub fn life_of(&self, cut: &Offsets) -> Incarnation {
-        let Life { incarnation, starts } = self.life();
-        let is_below = |(id, start): (&PartitionId, &LifeStart)| cut.get(id).is_none_or(|cut| *cut < start.offset);
-        Incarnation(incarnation.0 - u32::from(starts.iter().any(is_below)))
+        let is_above = |(id, start): (&PartitionId, &LifeStart)| cut.get(id).is_some_and(|cut| *cut >= start.offset);
+        let mut lives = self.former.iter().chain([&self.present]).rev().map(|told| &told.life);
+        lives.find(|life| life.starts.iter().all(is_above)).map_or(Incarnation(0), |life| life.incarnation)
     }
 
     /// Whether another topic has ever taken the name.
@@ -163,10 +163,10 @@ impl Traffic {
         self.present.sent.iter().map(end).collect()
     }
 
-    /// The right answers of a view, by the present life of the topic and by the one before it, from which readers are
-    /// answered until the present one is published; and how many offsets each passes over.
+    /// The right answers of a view, by the present life of the topic, and by those before it: readers are answered from one
+    /// until a later one is published; and how many offsets each passes over.
     pub fn folds(&self, view: View, cut: &Offsets, head: &Offsets, holes: &[Hole]) -> Vec<(Rows, u64)> {
-        let lives = self.former.last().into_iter().chain([&self.present]);
+        let lives = self.former.iter().chain([&self.present]);
         lives.flat_map(|told| told.folds(view, cut, head, holes)).collect()
     }
 }
