@@ -15,7 +15,7 @@ use batch_layer::recompute::{Mode, Round};
 use batch_layer::{BatchRequest, BatchStatus};
 use collector::{Collector, CollectorComponents, OpenSources};
 use event_log::{EventLog, EventLogError};
-use positions::SourceName;
+use positions::{Life, SourceName};
 use query_gateway::{Gateway, MetricsText};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -275,7 +275,12 @@ impl Topology {
         let task = match (duty.stage, subject.0.sources.first()) {
             (Stage::Gateway, _) => Some(self.start_gateway().await?),
             (Stage::Intake, Some(source)) => {
-                let life = self.lives.of(source).await.context("cannot read the master dataset")?;
+                // Events are taken also while the object store is away. Only where the topic was ever reset do tokens name
+                // too early a place until the status, which asks every second, has told the collector of the life.
+                let life = self.lives.of(source).await.unwrap_or_else(|error| {
+                    warn!(source = %source.name, %error, "the life of the topic is not known yet; taken for its first");
+                    Life::default()
+                });
                 self.sources.open(source.clone(), life);
                 None
             }
