@@ -28,7 +28,7 @@ pub enum BatchError {
     /// A partition that was archived is gone: the topic was created again with fewer partitions.
     #[error(
         "topic {topic} has no partition {partition} any more, which is archived up to offset {archived}; \
-         run `twofold source reset` to start the topic's next incarnation"
+         `twofold source reset` begins the topic's next life"
     )]
     PartitionGone {
         /// The topic.

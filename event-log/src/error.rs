@@ -40,7 +40,7 @@ pub enum EventLogError {
     /// The record before a stored position is not the one that was read: another topic under the same name.
     #[error(
         "topic {topic} partition {partition}: the record before offset {offset} is not the one that was read; \
-         the topic was deleted and created again, or lost records; run `twofold source reset` to start its next incarnation"
+         the topic was deleted and created again, or lost records; `twofold source reset` begins its next life"
     )]
     AnotherTopic {
         /// The topic.
