@@ -25,7 +25,7 @@ mod world;
 
 use plan::Plan;
 
-/// Four minutes of two cores; `make sim` runs more.
+/// A quarter of an hour of two cores; `make sim` runs more.
 const SEEDS: u64 = 2_000;
 
 fn number(variable: &str) -> Option<u64> {
