@@ -25,8 +25,8 @@ mod world;
 
 use plan::Plan;
 
-/// A quarter of an hour of two cores; `make sim` runs more.
-const SEEDS: u64 = 2_000;
+/// Six minutes of two cores; `make sim` runs more.
+const SEEDS: u64 = 1_000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|number| number.parse().expect("a number"))
