@@ -2,7 +2,7 @@
 //!
 //! For whoever names offsets beside the layers: the collector in its tokens, the status, the view into the log. Archive
 //! and speed worker do not ask here: they take the life from the very commit that they go on from.
-//! Guarantee: no older than [`REREAD`] while the object store answers.
+//! Guarantee: at most ten seconds old while the object store answers.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
