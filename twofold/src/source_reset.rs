@@ -133,7 +133,7 @@ async fn compare(log: &LifeLog, topic: &str, facts: &MasterFacts, found: &BTreeS
     Ok(verdict)
 }
 
-/// Where the partitions begin: behind everything that any reader was ever served.
+/// Where the partitions begin: behind everything that a reader was served, as far as the stores still know.
 async fn starts(
     components: &ResetComponents,
     facts: &MasterFacts,

@@ -33,14 +33,15 @@ pub struct Reader {
     /// Whether a gap in the runs has no excuse.
     pub is_lossless: bool,
     heads: BTreeMap<PartitionId, Offset>,
-    /// In which life of the topic it was told of the heads: what a life had read that ended may be beyond the next one's start.
-    life: Incarnation,
+    /// The life of the topic for which it was last shown less: a store that was wiped before a reset cannot tell it how
+    /// far the life had been read that ended.
+    taken_back: Incarnation,
     pub answers: u64,
 }
 
 impl Reader {
     pub fn new(name: String, gateway: Arc<Gateway>, view: View, is_lossless: bool) -> Self {
-        Self { name, gateway, view, is_lossless, heads: BTreeMap::new(), life: Incarnation(0), answers: 0 }
+        Self { name, gateway, view, is_lossless, heads: BTreeMap::new(), taken_back: Incarnation(0), answers: 0 }
     }
 
     /// Asks once; the envelope of the answer, if there is one.
@@ -55,11 +56,8 @@ impl Reader {
         let holes = world.holes().await;
         let traffic = world.traffic.lock().await;
         let right = traffic.folds(self.view, &envelope.cut, &envelope.head, &holes);
-        let life = traffic.life_of(&envelope.cut);
+        let life = traffic.life().incarnation;
         drop(traffic);
-        if life != std::mem::replace(&mut self.life, life) {
-            self.heads.clear();
-        }
         let found = rows_of(&answer, self.view);
         // Not in pairs: states are held by the offsets they cover, so after a wipe those of a reader that saw more may stay.
         let is_right = right.iter().any(|(rows, _)| *rows == found);
@@ -67,7 +65,7 @@ impl Reader {
             let text = format!("{} {:?}: {found:?} instead of {right:?} at {envelope:?}", self.name, self.view);
             return Err(Violation::new("wrong answer", text));
         }
-        self.check_head(envelope)?;
+        self.check_head(envelope, life)?;
         self.check_gap(envelope)?;
         self.check_holes(envelope, &holes)?;
         Ok(Some(answer.envelope))
@@ -86,10 +84,14 @@ impl Reader {
         Err(Violation::new("hole not named", text))
     }
 
-    /// A gateway never takes back what it has shown, whatever the stores do.
-    fn check_head(&mut self, envelope: &Envelope) -> Result<(), Violation> {
+    /// A gateway never takes back what it has shown, whatever the stores do; but once for each life that begins.
+    fn check_head(&mut self, envelope: &Envelope, life: Incarnation) -> Result<(), Violation> {
         for (partition, head) in std::mem::replace(&mut self.heads, envelope.head.clone()) {
             if envelope.head.get(&partition).is_none_or(|now| *now < head) {
+                if self.taken_back < life {
+                    self.taken_back = life;
+                    return Ok(());
+                }
                 let text =
                     format!("{} {:?}: partition {partition} was at {head}, now {envelope:?}", self.name, self.view);
                 return Err(Violation::new("head went back", text));

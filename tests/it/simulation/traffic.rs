@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use bytes::Bytes;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, NewRecord};
-use positions::{Incarnation, Life, LifeStart, Offset, PartitionId, TimestampMicros};
+use positions::{Life, Offset, PartitionId, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
 use records::master::Hole;
@@ -123,13 +123,6 @@ impl Traffic {
     /// Whether another topic bears the name.
     pub fn is_replaced(&self) -> bool {
         self.is_replaced
-    }
-
-    /// The life that an answer is of: each life from the first version on that was published of it.
-    pub fn life_of(&self, cut: &Offsets) -> Incarnation {
-        let is_above = |(id, start): (&PartitionId, &LifeStart)| cut.get(id).is_some_and(|cut| *cut >= start.offset);
-        let mut lives = self.former.iter().chain([&self.present]).rev().map(|told| &told.life);
-        lives.find(|life| life.starts.iter().all(is_above)).map_or(Incarnation(0), |life| life.incarnation)
     }
 
     /// Whether another topic has ever taken the name.
