@@ -213,6 +213,19 @@ async fn status_shows_every_part_of_the_way(kind: Kind) {
     system.stop().await.unwrap();
 }
 
+/// Why the source stopped, once it has.
+async fn until_stopped(client: &Client) -> String {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let status = client.get("/v1/status", &[]).await.unwrap();
+        if let Some(reason) = status["system"]["stopped_sources"]["hits"].as_str() {
+            return reason.to_owned();
+        }
+        assert!(Instant::now() < deadline, "the source goes on: {status:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The topic is lost and created again under its name: going on would mix two topics.
 async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
     let Some(world) = World::new(kind, PIPELINE).await else { return };
@@ -227,16 +240,8 @@ async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
         .map(|id| format!(r#"{{"id":"other-{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":1}}"#))
         .collect();
     send(&client, &others.iter().map(String::as_str).collect::<Vec<_>>()).await;
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let status = client.get("/v1/status", &[]).await.unwrap();
-        if let Some(reason) = status["system"]["stopped_sources"]["hits"].as_str() {
-            assert!(reason.contains("deleted and created again"), "{reason}");
-            break;
-        }
-        assert!(Instant::now() < deadline, "the source goes on: {status:#}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let reason = until_stopped(&client).await;
+    assert!(reason.contains("deleted and created again"), "{reason}");
     let readiness = client.get("/readyz", &[]).await.unwrap_err().to_string();
     assert!(readiness.contains("503"), "{readiness}");
     let answer = client.get("/v1/views/hits_by_page/rows", &[("order", "-hits"), ("layer", "batch")]).await.unwrap();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::quantity::parse_duration;
+use crate::source_reset::ResetFrom;
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
 #[derive(Debug, Parser)]
@@ -91,15 +92,6 @@ pub struct ResetArguments {
     /// Settings.
     #[command(flatten)]
     pub settings: SettingsArguments,
-}
-
-/// From which record on a topic counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ResetFrom {
-    /// From its first one.
-    Start,
-    /// From the next one that comes.
-    End,
 }
 
 /// What to see of the event log.

@@ -13,8 +13,10 @@ mod up;
 mod validate;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
+use views::{Pipeline, SourceDefinition};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
 use crate::config::{Config, ConfigError, Sources};
@@ -69,6 +71,14 @@ fn pipeline_path(asked: Option<&Path>, data_dir: &DataDir) -> Result<PathBuf> {
     let noted = || data_dir.run_note().and_then(|note| note.pipeline);
     asked.map(Path::to_owned).or_else(noted).with_context(|| {
         format!("nothing runs on data directory {}: name the pipeline with --pipeline FILE", data_dir.root().display())
+    })
+}
+
+/// The source of this name.
+fn find_source<'a>(pipeline: &'a Pipeline, name: &str) -> Result<&'a Arc<SourceDefinition>> {
+    pipeline.source(name).with_context(|| {
+        let known: Vec<&str> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
+        format!("unknown source `{name}`: known: {}", known.join(", "))
     })
 }
 

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use event_log::{EventLog, EventLogError, LifeLog};
 use positions::{Fingerprint, IdSource, Incarnation, LifeStart, Offset, PartitionId};
 use records::RecordsError;
@@ -39,8 +40,8 @@ pub struct ResetComponents {
 }
 
 /// From which record on the topic of the next life counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ResetFrom {
     /// From its first one: it is another topic.
     Start,
     /// From the next one that comes: what it holds is archived already, as where it lost its newest records.
@@ -64,7 +65,7 @@ const ATTEMPTS: usize = 8;
 /// # Errors
 /// If the topic is the one that is archived, or if log, realtime store or master dataset cannot be asked or written. Then
 /// nothing was changed, unless the reply to the commit was lost: run it again.
-pub async fn reset(components: &ResetComponents, from: From) -> Result<Outcome> {
+pub async fn reset(components: &ResetComponents, from: ResetFrom) -> Result<Outcome> {
     for _ in 0..ATTEMPTS {
         let name = &components.source.name;
         let opened = components.master.open().await.context("cannot read the master dataset")?;
@@ -138,17 +139,17 @@ async fn starts(
     components: &ResetComponents,
     facts: &MasterFacts,
     found: &BTreeSet<PartitionId>,
-    from: From,
+    from: ResetFrom,
 ) -> Result<BTreeMap<PartitionId, LifeStart>> {
     let mut starts = BTreeMap::new();
     for partition in facts.partitions.keys().chain(found).copied().collect::<BTreeSet<_>>() {
         let archived = facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset);
         let offset = archived.max(realtime_head(components, facts, partition).await?);
         let log_offset = match from {
-            From::End if found.contains(&partition) => {
+            ResetFrom::End if found.contains(&partition) => {
                 components.log.bounds(&components.source.topic, partition).await?.high
             }
-            From::Start | From::End => Offset(0),
+            ResetFrom::Start | ResetFrom::End => Offset(0),
         };
         starts.insert(partition, LifeStart { offset, log_offset });
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use event_log::EventLog;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
-use event_log::kafka::KafkaLog;
+use event_log::kafka::{KafkaLog, KafkaSettings};
 use lake::Lake;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
@@ -104,7 +104,7 @@ impl SharedComponents {
     async fn connect_kafka(&mut self, supervisor: &mut Supervisor) -> Result<Arc<dyn EventLog>> {
         let settings = self.config.log.kafka.clone();
         self.brokers = settings.bootstrap_servers.clone();
-        let log = KafkaLog::connect(settings).await.context("cannot connect to the event log")?;
+        let log = connect_kafka(settings).await?;
         let (client, token) = (log.clone(), supervisor.token(Stage::Log));
         supervisor.start(Stage::Log, "log client", async move {
             token.cancelled().await;
@@ -116,8 +116,7 @@ impl SharedComponents {
 
     async fn open_embedded(&mut self, folder: &Path, supervisor: &mut Supervisor) -> Result<Arc<dyn EventLog>> {
         let settings = EmbeddedSettings { folder: folder.to_owned(), ..self.config.log.embedded.clone() };
-        let log = EmbeddedLog::open(settings, Arc::clone(&self.clock), Arc::clone(&self.ids)).await;
-        let log = log.context("cannot open the embedded log")?;
+        let log = open_embedded(settings).await?;
         let (closing, token) = (log.clone(), supervisor.token(Stage::Log));
         supervisor.start(Stage::Log, "embedded log", async move {
             token.cancelled().await;
@@ -127,6 +126,23 @@ impl SharedComponents {
         self.embedded = Some(log.clone());
         Ok(Arc::new(log))
     }
+}
+
+/// Opens the embedded log.
+///
+/// # Errors
+/// If its folder cannot be used, or another process holds it.
+pub async fn open_embedded(settings: EmbeddedSettings) -> Result<EmbeddedLog> {
+    let log = EmbeddedLog::open(settings, Arc::new(SystemClock), Arc::new(RandomIds)).await;
+    log.context("cannot open the embedded log")
+}
+
+/// Connects to the brokers.
+///
+/// # Errors
+/// If none of them answers, or they refuse this client.
+pub async fn connect_kafka(settings: KafkaSettings) -> Result<KafkaLog> {
+    KafkaLog::connect(settings).await.context("cannot connect to the event log")
 }
 
 /// Opens the tables' store and makes sure that it refuses a second creation of one object.

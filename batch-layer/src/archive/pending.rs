@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use event_log::Record;
 use positions::{Archived, BorderRule, Counters, Offset, PartitionId, Position, TimestampMicros};
 use records::decode::column;
-use records::master::{ArchivedPartition, Hole, MasterFacts};
+use records::master::MasterFacts;
 
 use super::ArchiveSettings;
 
@@ -90,9 +90,8 @@ impl Pending {
             let is_late = late.is_valid(row) && late.value(row);
             self.rejected += u64::from(is_rejected);
             self.bytes += record.payload.len();
-            let rule = self.rule;
-            let known = self.partition(record.partition);
-            known.archived = known.archived.advance(&record.mark(), &rule);
+            let known = self.facts.partition_mut(record.partition);
+            known.archived = known.archived.advance(&record.mark(), &self.rule);
             known.counters +=
                 Counters { rows: 1, rejected: is_rejected.into(), late: is_late.into(), ..Counters::default() };
         }
@@ -104,12 +103,9 @@ impl Pending {
 
     /// Notes that the records from the partition's position to `to` expired unread, and goes on behind them.
     pub fn declare_hole(&mut self, partition: PartitionId, to: Offset, now: TimestampMicros) {
-        let rule = self.rule;
-        let known = self.partition(partition);
-        let from = known.archived.end.offset;
-        known.archived = skip_to(known.archived, to, &rule);
-        known.counters.holes += (to.0 - from.0).unsigned_abs();
-        self.facts.holes.push(Hole { partition, from, to });
+        self.facts.note_hole(partition, to);
+        let known = self.facts.partition_mut(partition);
+        known.archived = skip_to(known.archived, to, &self.rule);
         self.since.get_or_insert(now);
     }
 
@@ -149,14 +145,6 @@ impl Pending {
     /// Payload bytes of the rows.
     pub fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    fn partition(&mut self, partition: PartitionId) -> &mut ArchivedPartition {
-        let start = self.facts.life.start(partition);
-        self.facts
-            .partitions
-            .entry(partition)
-            .or_insert_with(|| ArchivedPartition { archived: Archived::begin(start), counters: Counters::default() })
     }
 }
 

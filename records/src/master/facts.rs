@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use positions::{Archived, Counters, Hole, Incarnation, Life, LifeStart, PartitionId};
+use positions::{Archived, Counters, Hole, Incarnation, Life, LifeStart, Offset, PartitionId};
 use serde::{Deserialize, Serialize};
 
 /// What a commit says about one partition.
@@ -36,21 +36,27 @@ impl MasterFacts {
     pub fn next_life(&self, starts: BTreeMap<PartitionId, LifeStart>) -> Self {
         let life = Life { incarnation: Incarnation(self.life.incarnation.0 + 1), starts };
         let mut next = self.clone();
-        for partition in life.starts.keys() {
-            let begin = || ArchivedPartition {
-                archived: Archived::begin(self.life.start(*partition)),
-                counters: Counters::default(),
-            };
-            next.partitions.entry(*partition).or_insert_with(begin);
-        }
-        for (partition, known) in &mut next.partitions {
-            let (from, start) = (known.archived.end.offset, life.start(*partition));
-            if start.offset > from {
-                next.holes.push(Hole { partition: *partition, from, to: start.offset });
-                known.counters.holes += (start.offset.0 - from.0).unsigned_abs();
+        for partition in self.partitions.keys().chain(life.starts.keys()) {
+            let start = life.start(*partition);
+            if start.offset > next.partition_mut(*partition).archived.end.offset {
+                next.note_hole(*partition, start.offset);
             }
-            known.archived = Archived::begin(start);
+            next.partition_mut(*partition).archived = Archived::begin(start);
         }
         Self { life, ..next }
+    }
+
+    /// What is known of a partition: that it begins in the present life, where nothing was archived of it.
+    pub fn partition_mut(&mut self, partition: PartitionId) -> &mut ArchivedPartition {
+        let archived = Archived::begin(self.life.start(partition));
+        self.partitions.entry(partition).or_insert(ArchivedPartition { archived, counters: Counters::default() })
+    }
+
+    /// Notes that the records from the end of what is archived up to `to` are lost. The end stays: the caller moves it.
+    pub fn note_hole(&mut self, partition: PartitionId, to: Offset) {
+        let known = self.partition_mut(partition);
+        let from = known.archived.end.offset;
+        known.counters.holes += (to.0 - from.0).unsigned_abs();
+        self.holes.push(Hole { partition, from, to });
     }
 }

@@ -1,68 +1,19 @@
 //! What a gateway does while nothing happens: next to nothing; and what happens then is seen at the next tick.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use positions::{Index, IndexStamp, Offset, PartitionId};
+use positions::{Offset, PartitionId};
 use query_gateway::{Gateway, GatewayComponents, GatewaySettings, MetricsText, RowsAnswer, run};
-use serving_layer::memory::MemoryStore;
-use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::world::{World, event, request};
+use crate::support::counted_store::CountedStore;
 
 /// In virtual time.
 const PATIENCE: Duration = Duration::from_secs(60);
 const ONE: PartitionId = PartitionId(0);
-
-/// Counts how often an index is read.
-struct CountedStore {
-    inner: Arc<MemoryStore>,
-    reads: AtomicUsize,
-}
-
-#[async_trait]
-impl RealtimeStore for CountedStore {
-    async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
-        self.reads.fetch_add(1, Ordering::SeqCst);
-        self.inner.read_index(partition).await
-    }
-
-    fn index_changes(&self) -> Option<u64> {
-        self.inner.index_changes()
-    }
-
-    async fn put_blobs(
-        &self,
-        partition: &PartitionKey,
-        blobs: Vec<(BlobKey, Bytes)>,
-        time_to_live: Duration,
-    ) -> Result<(), ServingError> {
-        self.inner.put_blobs(partition, blobs, time_to_live).await
-    }
-
-    async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError> {
-        self.inner.get_blobs(partition, keys).await
-    }
-
-    async fn swap_index(
-        &self,
-        partition: &PartitionKey,
-        expected: Option<IndexStamp>,
-        next: &Index,
-        grace: Duration,
-    ) -> Result<Swap, ServingError> {
-        self.inner.swap_index(partition, expected, next, grace).await
-    }
-
-    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
-        self.inner.discard_corrupt_index(partition).await
-    }
-}
 
 /// Asks until an answer is as wanted.
 async fn wait_for(gateway: &Gateway, what: &str, is_wanted: impl Fn(&RowsAnswer) -> bool) {
@@ -85,7 +36,7 @@ async fn an_idle_gateway_reads_no_index_and_misses_nothing() {
     world.own(1).await;
     world.publish("totals", &[2, 0]).await;
     let version = world.publish("by_page", &[2, 0]).await;
-    let store = Arc::new(CountedStore { inner: world.memory.clone(), reads: AtomicUsize::new(0) });
+    let store = Arc::new(CountedStore::new(world.memory.clone()));
     let components = GatewayComponents {
         pipeline: world.pipeline.clone(),
         lake: world.lake.clone(),
@@ -101,9 +52,9 @@ async fn an_idle_gateway_reads_no_index_and_misses_nothing() {
     wait_for(&gateway, "a start", reaches(2)).await;
     wait_for(&gateway, "a version", |answer| answer.envelope.version == Some(version)).await;
     sleep(Duration::from_secs(2)).await;
-    let before = store.reads.load(Ordering::SeqCst);
+    let before = store.index_reads();
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(store.reads.load(Ordering::SeqCst), before, "indexes were read although none had changed");
+    assert_eq!(store.index_reads(), before, "indexes were read although none had changed");
 
     world.send(0, [event(2, "A", "cid", 7)]);
     world.append_run(0).await;

@@ -262,7 +262,10 @@ async fn check_busy(told: &mut Told) {
     told.check(ProblemKind::Overloaded, process.sql(r#"{"sql": "SELECT 1 AS one"}"#)).await;
     let slow = world(GatewaySettings { sql_time_limit: Duration::ZERO, ..Default::default() }).await;
     let process = Process::start(Some(&slow), CollectorSettings::default()).await;
-    told.check(ProblemKind::TimedOut, process.sql(r#"{"sql": "SELECT page FROM by_page"}"#)).await;
+    // Long to plan: a short query may be done before anybody looks at the clock.
+    let joined: Vec<String> = (0..16).map(|one| format!("by_page AS v{one}")).collect();
+    let long = json!({ "sql": format!("SELECT v0.page FROM {}", joined.join(" CROSS JOIN ")) });
+    told.check(ProblemKind::TimedOut, process.sql(&long.to_string())).await;
     let down = World::with_settings(GatewaySettings { view_memory_bytes: 1, ..Default::default() });
     down.send(0, [event(0, "A", "ann", 3)]);
     down.publish("by_page", &[1, 0]).await;

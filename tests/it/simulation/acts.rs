@@ -13,7 +13,7 @@ use rand::{Rng, SeedableRng};
 use serving_layer::PartitionKey;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use twofold::source_reset::{self, From, Outcome, ResetComponents};
+use twofold::source_reset::{self, Outcome, ResetComponents, ResetFrom};
 
 use super::chance::Part;
 use super::plan::{Act, ROLES};
@@ -154,7 +154,7 @@ impl World {
             ids: self.ids.clone(),
         };
         let mut traffic = self.traffic.lock().await;
-        match source_reset::reset(&components, From::Start).await {
+        match source_reset::reset(&components, ResetFrom::Start).await {
             Ok(Outcome::Begun(facts)) => {
                 self.chance.note(&format!("{:?}", facts.life));
                 assert!(traffic.is_replaced(), "the archived topic was reset");

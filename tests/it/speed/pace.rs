@@ -7,20 +7,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
-use positions::{Clock, Cut, Index, IndexStamp, Offset, PartitionId, TimestampMicros};
+use positions::{Clock, Cut, Offset, PartitionId, TimestampMicros};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serving_layer::memory::MemoryStore;
-use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap};
 use speed_layer::{SpeedComponents, SpeedError, SpeedSettings};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::system::{Event, PARTITIONS, System};
+use crate::support::counted_store::CountedStore;
 
 const TICK: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_millis(50);
@@ -86,53 +84,6 @@ impl LogConsumer for ShortConsumer {
     }
 }
 
-/// Counts what is asked of a store.
-struct CountedStore {
-    inner: Arc<MemoryStore>,
-    calls: AtomicUsize,
-}
-
-impl CountedStore {
-    fn count(&self) -> &MemoryStore {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        &self.inner
-    }
-}
-
-#[async_trait]
-impl RealtimeStore for CountedStore {
-    async fn read_index(&self, partition: &PartitionKey) -> Result<Option<Index>, ServingError> {
-        self.count().read_index(partition).await
-    }
-
-    async fn put_blobs(
-        &self,
-        partition: &PartitionKey,
-        blobs: Vec<(BlobKey, Bytes)>,
-        time_to_live: Duration,
-    ) -> Result<(), ServingError> {
-        self.count().put_blobs(partition, blobs, time_to_live).await
-    }
-
-    async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError> {
-        self.count().get_blobs(partition, keys).await
-    }
-
-    async fn swap_index(
-        &self,
-        partition: &PartitionKey,
-        expected: Option<IndexStamp>,
-        next: &Index,
-        grace: Duration,
-    ) -> Result<Swap, ServingError> {
-        self.count().swap_index(partition, expected, next, grace).await
-    }
-
-    async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
-        self.count().discard_corrupt_index(partition).await
-    }
-}
-
 /// Virtual time as the worker's clock.
 struct VirtualClock {
     began: Instant,
@@ -157,7 +108,7 @@ struct Paced {
 impl Paced {
     async fn new(records_per_poll: usize, tells_ends: bool) -> Self {
         let system = System::new(1).await;
-        let store = Arc::new(CountedStore { inner: system.memory.clone(), calls: AtomicUsize::new(0) });
+        let store = Arc::new(CountedStore::new(system.memory.clone()));
         Self { system, store, polls: Arc::default(), records_per_poll, tells_ends }
     }
 
@@ -197,7 +148,7 @@ impl Paced {
     }
 
     fn calls(&self) -> usize {
-        self.store.calls.load(Ordering::SeqCst)
+        self.store.calls()
     }
 
     fn polls(&self) -> usize {

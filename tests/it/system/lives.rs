@@ -21,19 +21,6 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-async fn until_stopped(client: &Client) {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let status = client.get("/v1/status", &[]).await.unwrap();
-        let stopped = status["system"]["stopped_sources"]["hits"].as_str().unwrap_or_default();
-        if stopped.contains("`twofold source reset`") {
-            return;
-        }
-        assert!(Instant::now() < deadline, "the source goes on: {status:#}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 fn sum(offsets: &Value) -> i64 {
     offsets.as_object().unwrap().values().filter_map(Value::as_i64).sum()
 }
@@ -61,7 +48,8 @@ pub async fn a_source_whose_topic_was_replaced_goes_on_after_a_reset(kind: Kind)
         r#"{"id":"6","time":"2026-01-05T10:03:00Z","page":"/about","bytes":7}"#,
     ];
     send(&client, &others).await;
-    until_stopped(&client).await;
+    let reason = until_stopped(&client).await;
+    assert!(reason.contains("`twofold source reset`"), "{reason}");
     let stopped = client.get("/v1/views/hits_by_page/rows", &[("order", "-hits")]).await.unwrap();
     assert_eq!(stopped["rows"], before["rows"], "nothing of the new topic is in an answer");
     system.stop().await.unwrap();
@@ -100,7 +88,8 @@ pub async fn a_reset_from_the_end_counts_what_comes(kind: Kind) {
     let others =
         [1, 2, 3, 4, 5, 6].map(|id| format!(r#"{{"id":"o{id}","time":"2026-01-05T10:00:00Z","page":"/old"}}"#));
     send(&client, &others.each_ref().map(String::as_str)).await;
-    until_stopped(&client).await;
+    let reason = until_stopped(&client).await;
+    assert!(reason.contains("`twofold source reset`"), "{reason}");
     system.stop().await.unwrap();
     let reset = world.reset(&["--from", "end"]).await;
     assert!(reset.status.success(), "{reset:?}");

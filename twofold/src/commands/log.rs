@@ -8,19 +8,18 @@
 //! Guarantee: without a system nothing is added and nothing that can be read is removed; what is shown ends with what
 //! there is, since nobody adds to it.
 
-use std::sync::Arc;
-
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use serde_json::Value;
 
+use super::find_source;
 use crate::arguments::{LogCommand, TailArguments, TargetArguments};
 use crate::client::Client;
 use crate::console::say;
 use crate::data_dir::{DataDir, read_run_note};
-use crate::environment::{RandomIds, SystemClock};
 use crate::log_route::{Asked, read_log};
 use crate::pipeline_file::read_pipeline;
+use crate::wiring::open_embedded;
 
 /// Longest wait of one question, milliseconds; then the next one is asked.
 const WAIT_MS: &str = "5000";
@@ -51,9 +50,7 @@ fn hold_stopped(target: &TargetArguments) -> Result<Option<DataDir>> {
 }
 
 async fn tail_folder(arguments: &TailArguments, data_dir: &DataDir) -> Result<()> {
-    let settings = EmbeddedSettings::new(data_dir.log());
-    let log = EmbeddedLog::open(settings, Arc::new(SystemClock), Arc::new(RandomIds)).await;
-    let log = log.context("cannot open the embedded log")?;
+    let log = open_embedded(EmbeddedSettings::new(data_dir.log())).await?;
     let shown = show_all(arguments, &log).await;
     log.close().await;
     shown
@@ -75,10 +72,7 @@ async fn show_all(arguments: &TailArguments, log: &EmbeddedLog) -> Result<()> {
 fn find_topic(arguments: &TailArguments, log: &EmbeddedLog) -> Result<String> {
     let source = &arguments.source;
     if let Some(file) = &arguments.pipeline {
-        let pipeline = read_pipeline(file)?;
-        let known: Vec<&str> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
-        let found = pipeline.source(source).map(|found| found.topic.clone());
-        return found.ok_or_else(|| anyhow!("unknown source `{source}`: known: {}", known.join(", ")));
+        return Ok(find_source(&read_pipeline(file)?, source)?.topic.clone());
     }
     let topics = log.topics();
     if topics.contains(source) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use event_log::EventLog;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use event_log::kafka::KafkaLog;
@@ -11,15 +11,15 @@ use positions::Clock;
 use records::master::{MasterDataset, MasterFacts};
 use views::SourceDefinition;
 
-use super::{pipeline_path, read_config};
-use crate::arguments::{ResetArguments, ResetFrom, SourceCommand};
+use super::{find_source, pipeline_path, read_config};
+use crate::arguments::{ResetArguments, SourceCommand};
 use crate::config::{Config, RealtimeSettings};
 use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
-use crate::source_reset::{From, Outcome, ResetComponents, reset};
-use crate::wiring::{open_lake, open_store};
+use crate::source_reset::{Outcome, ResetComponents, ResetFrom, reset};
+use crate::wiring::{connect_kafka, open_embedded, open_lake, open_store};
 
 /// Runs the command.
 ///
@@ -37,10 +37,7 @@ async fn reset_source(arguments: &ResetArguments) -> Result<()> {
     let open = if config.log.is_embedded { DataDir::lock } else { DataDir::open };
     let data_dir = open(&config.system.data_dir)?;
     let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
-    let source = pipeline.source(&arguments.source).with_context(|| {
-        let known: Vec<&str> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
-        format!("there is no source {}; the pipeline has: {}", arguments.source, known.join(", "))
-    })?;
+    let source = find_source(&pipeline, &arguments.source)?;
     let log = OpenLog::open(&config, &data_dir).await?;
     let done = reset_on(&config, &data_dir, source, (log.log(), arguments.from)).await;
     log.close().await;
@@ -62,10 +59,6 @@ async fn reset_on(
     };
     let master = MasterDataset::new(&lake, source.clone());
     let components = ResetComponents { log, master, store, source: source.clone(), ids: Arc::new(RandomIds) };
-    let from = match from {
-        ResetFrom::Start => From::Start,
-        ResetFrom::End => From::End,
-    };
     reset(&components, from).await
 }
 
@@ -79,11 +72,9 @@ impl OpenLog {
     async fn open(config: &Config, data_dir: &DataDir) -> Result<Self> {
         if config.log.is_embedded {
             let settings = EmbeddedSettings { folder: data_dir.log(), ..config.log.embedded.clone() };
-            let log = EmbeddedLog::open(settings, Arc::new(SystemClock), Arc::new(RandomIds)).await;
-            return Ok(Self::Embedded(log.context("cannot open the embedded log")?));
+            return Ok(Self::Embedded(open_embedded(settings).await?));
         }
-        let log = KafkaLog::connect(config.log.kafka.clone()).await.context("cannot connect to the event log")?;
-        Ok(Self::Kafka(log))
+        Ok(Self::Kafka(connect_kafka(config.log.kafka.clone()).await?))
     }
 
     fn log(&self) -> Arc<dyn EventLog> {
