@@ -1,9 +1,14 @@
-//! What every step of a speed worker shares: components, settings, compiled plans. Immutable once built.
+//! What every step of a speed worker shares: components, settings, compiled plans. Immutable once built, but for the newest
+//! version of the master dataset that was read: whoever needs it reads on from there.
+
+use std::sync::{Mutex, PoisonError};
 
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use event_log::LifeLog;
-use positions::{DefinitionNumber, IndexStamp, Life, PartitionId, RunId, TimestampMicros};
+use positions::{DefinitionNumber, IndexStamp, PartitionId, RunId, TimestampMicros};
+use records::RecordsError;
+use records::master::MasterSnapshot;
 use serving_layer::PartitionKey;
 
 use crate::plans::ViewPlans;
@@ -21,12 +26,18 @@ pub(crate) struct Context {
     pub settings: SpeedSettings,
     /// One per view, in the order of `components.views`.
     pub plans: Vec<ViewPlans>,
+    // Never held across a wait.
+    master: Mutex<Option<MasterSnapshot>>,
     session: SessionState,
 }
 
 impl Context {
-    /// Compiles the plans of all views, once.
-    pub async fn new(components: SpeedComponents, settings: SpeedSettings, life: Life) -> Result<Self, SpeedError> {
+    /// Compiles the plans of all views, once. `master`: what is archived; the worker reads the log in the life that it names.
+    pub async fn new(
+        components: SpeedComponents,
+        settings: SpeedSettings,
+        master: Option<MasterSnapshot>,
+    ) -> Result<Self, SpeedError> {
         let mut plans = Vec::with_capacity(components.views.len());
         for view in &components.views {
             plans.push(ViewPlans::compile(view.definition.clone()).await?);
@@ -34,8 +45,30 @@ impl Context {
         let base = views::session_state();
         let config = base.config().clone().with_target_partitions(FILES_AT_ONCE);
         let session = SessionStateBuilder::new_from_existing(base).with_config(config).build();
+        let life = master.as_ref().map(|master| master.facts.life.clone()).unwrap_or_default();
         let log = LifeLog::new(components.log.clone(), life);
-        Ok(Self { components, log, settings, plans, session })
+        Ok(Self { components, log, settings, plans, master: Mutex::new(master), session })
+    }
+
+    /// The newest version of the master dataset, `None` where nothing was archived yet. Two small requests where nothing is
+    /// new; a table of many versions is read whole once.
+    ///
+    /// # Errors
+    /// Try again.
+    pub async fn master(&self) -> Result<Option<MasterSnapshot>, SpeedError> {
+        let known = self.master.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let read = match &known {
+            Some(known) => self.components.master.refresh(known).await.map(Some),
+            None => self.components.master.open().await,
+        };
+        let keeps = match &read {
+            Ok(newest) => newest.clone(),
+            // Only of a store that does not answer is it known that the version is none of the reason.
+            Err(RecordsError::Lake(error)) if error.is_transient() => known,
+            Err(_) => None,
+        };
+        *self.master.lock().unwrap_or_else(PoisonError::into_inner) = keeps;
+        Ok(read?)
     }
 
     /// A session to read the master dataset in.

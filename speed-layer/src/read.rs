@@ -68,7 +68,7 @@ pub(crate) async fn read_archived(
     let Some(low) = running.expired_below.filter(|_| running.pending.is_none()) else { return Ok(None) };
     let head = running.position.offset;
     let missing = SpeedError::NotArchived { partition, from: head, to: low };
-    let Some(snapshot) = context.components.master.open().await? else { return Err(missing) };
+    let Some(snapshot) = context.master().await? else { return Err(missing) };
     let end = snapshot.facts.partitions.get(&partition).map_or(Offset(0), |facts| facts.archived.end.offset);
     if end <= head && end < low {
         return Err(missing);

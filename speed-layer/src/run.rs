@@ -17,7 +17,8 @@
 use std::time::Duration;
 
 use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit};
-use positions::{Backoff, Life};
+use positions::Backoff;
+use records::master::MasterSnapshot;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -41,23 +42,25 @@ pub async fn run(
 ) -> Result<(), SpeedError> {
     metrics::announce(&components.source.name, components.views.iter().map(|view| &view.definition.name));
     loop {
-        let Some(life) = shutdown.run_until_cancelled(present_life(&components, &settings)).await else {
-            return Ok(());
-        };
-        match run_in(life?, components.clone(), settings.clone(), &shutdown).await {
+        let opened = shutdown.run_until_cancelled(open_master(&components, &settings)).await;
+        let Some(master) = opened else { return Ok(()) };
+        match run_on(master?, components.clone(), settings.clone(), &shutdown).await {
             Err(news @ SpeedError::NextLife { .. }) => info!(source = %components.source.name, %news),
             ended => return ended,
         }
     }
 }
 
-/// The life of the topic, by the master dataset; asked for until it answers.
-async fn present_life(components: &SpeedComponents, settings: &SpeedSettings) -> Result<Life, SpeedError> {
+/// What is archived, which names the life of the topic; asked for until it answers.
+async fn open_master(
+    components: &SpeedComponents,
+    settings: &SpeedSettings,
+) -> Result<Option<MasterSnapshot>, SpeedError> {
     let backoff = Backoff { first: settings.retry_min, most: settings.retry_max };
     let mut failures = 0;
     loop {
         match components.master.open().await.map_err(SpeedError::from) {
-            Ok(snapshot) => return Ok(snapshot.map(|snapshot| snapshot.facts.life).unwrap_or_default()),
+            Ok(master) => return Ok(master),
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
                 warn!(source = %components.source.name, %error, "master dataset cannot be read; trying again")
@@ -69,9 +72,9 @@ async fn present_life(components: &SpeedComponents, settings: &SpeedSettings) ->
     }
 }
 
-/// Keeps the realtime views in one life of the topic. [`SpeedError::NextLife`]: begin again.
-async fn run_in(
-    life: Life,
+/// Keeps the realtime views in the life of the topic that is being archived. [`SpeedError::NextLife`]: begin again.
+async fn run_on(
+    master: Option<MasterSnapshot>,
     components: SpeedComponents,
     settings: SpeedSettings,
     shutdown: &CancellationToken,
@@ -79,7 +82,7 @@ async fn run_in(
     let source = components.source.name.clone();
     let deadline = settings.shutdown_deadline;
     let pauses = Pauses { tick: settings.tick, linger: settings.linger.min(settings.tick) };
-    let mut worker = Worker::new(components, settings, life).await?;
+    let mut worker = Worker::new(components, settings, master).await?;
     info!(%source, "speed worker started");
     let mut consumer: Option<Box<dyn LogConsumer>> = None;
     let mut lookups = JoinSet::new();

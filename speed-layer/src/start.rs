@@ -30,7 +30,7 @@ pub(crate) async fn start(
     cuts: &PublishedCuts,
     keeps_index: bool,
 ) -> Result<Running, SpeedError> {
-    let master = context.components.master.open().await?;
+    let master = context.master().await?;
     check_life(context, master.as_ref(), cuts)?;
     let stored = read_or_discard(context, partition).await?;
     check_definitions(context, partition, stored.as_ref())?;

@@ -5,7 +5,7 @@
 //! from errors (`policy.rs`).
 
 use event_log::{EventLogError, Poll};
-use positions::Life;
+use records::master::MasterSnapshot;
 use tracing::warn;
 
 use crate::context::Context;
@@ -27,9 +27,13 @@ impl Worker {
     ///
     /// # Errors
     /// [`SpeedError::View`]: a view cannot be kept in realtime.
-    pub async fn new(components: SpeedComponents, settings: SpeedSettings, life: Life) -> Result<Self, SpeedError> {
+    pub async fn new(
+        components: SpeedComponents,
+        settings: SpeedSettings,
+        master: Option<MasterSnapshot>,
+    ) -> Result<Self, SpeedError> {
         let ownership = Ownership::new(&components.views);
-        Ok(Self { context: Context::new(components, settings, life).await?, ownership, is_log_failing: false })
+        Ok(Self { context: Context::new(components, settings, master).await?, ownership, is_log_failing: false })
     }
 
     /// Notes that the log failed; the consumer is told its positions again.
