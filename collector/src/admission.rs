@@ -8,8 +8,8 @@ use std::sync::Arc;
 use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::metric::COLLECTOR_IN_FLIGHT;
-use crate::settings::CollectorSettings;
+use crate::config::CollectorSettings;
+use crate::metrics::COLLECTOR_IN_FLIGHT;
 use edge::{Problem, ProblemKind};
 
 /// The budgets that all requests share.

@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use futures::StreamExt;
 
 use crate::admission::Admitted;
-use crate::settings::CollectorSettings;
+use crate::config::CollectorSettings;
 use edge::{Problem, ProblemKind};
 
 /// How the events of a body are set apart, as its `Content-Type` says.

@@ -9,7 +9,7 @@ use positions::{Offset, PartitionId, TimestampMicros};
 use tracing::warn;
 use views::SourceDefinition;
 
-use crate::metric::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS};
+use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS};
 use crate::receipt::Receipt;
 use crate::sources::Entered;
 use crate::split::Sent;

@@ -26,17 +26,18 @@
 
 mod admission;
 mod body;
+mod config;
 mod details;
 mod intake;
-pub mod metric;
+pub mod metrics;
 mod receipt;
-mod settings;
 mod sources;
 mod split;
 
 use std::fmt;
 use std::sync::Arc;
 
+use ::metrics::counter;
 use axum::body::BodyDataStream;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -44,15 +45,14 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use metrics::counter;
 use positions::Clock;
 
 use admission::Admission;
+pub use config::CollectorSettings;
 pub use details::{SourceColumn, SourceDetails};
-pub use settings::CollectorSettings;
 pub use sources::OpenSources;
 
-use crate::metric::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
+use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
 use crate::sources::Entered;
 use edge::{Problem, ProblemKind};
 use event_log::EventLog;

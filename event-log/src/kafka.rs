@@ -21,6 +21,7 @@ use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 mod admin;
 mod assignment;
 mod batch;
+mod config;
 mod connection;
 mod consumer;
 mod context;
@@ -29,12 +30,11 @@ mod error;
 mod producer;
 mod record;
 mod run;
-mod settings;
 
+pub use config::{Compression, KafkaSettings};
 use connection::Connection;
 use consumer::KafkaConsumer;
 use producer::KafkaProducer;
-pub use settings::{Compression, KafkaSettings};
 
 /// A connection to Kafka. Clones share it.
 #[derive(Clone)]

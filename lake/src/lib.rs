@@ -33,6 +33,7 @@
 mod action;
 mod checkpoint;
 mod commit;
+mod config;
 mod error;
 mod file;
 mod log;
@@ -40,7 +41,6 @@ mod open;
 mod scan;
 mod schema;
 pub mod sequence;
-mod settings;
 mod snapshot;
 mod stats;
 mod store;
@@ -48,9 +48,9 @@ mod table;
 mod vacuum;
 mod version;
 
+pub use config::LakeSettings;
 pub use error::LakeError;
 pub use file::FileWriter;
-pub use settings::LakeSettings;
 pub use snapshot::{Change, DataFile, Snapshot};
 pub use stats::{Bounds, extreme};
 pub use store::Lake;

@@ -9,11 +9,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use tracing::{info, warn};
 
+use super::config::KafkaSettings;
 use super::context::LogContext;
 use super::error::{call_error, missing_topic};
 use super::producer::KafkaProducer;
 use super::run::Patience;
-use super::settings::KafkaSettings;
 use crate::EventLogError;
 
 /// Returns when any broker has answered.

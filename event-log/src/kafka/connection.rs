@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
 
+use super::config::KafkaSettings;
 use super::producer::KafkaProducer;
-use super::settings::KafkaSettings;
 
 /// Clones share it.
 #[derive(Clone)]

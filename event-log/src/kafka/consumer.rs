@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use super::assignment;
 use super::batch::Batch;
+use super::config::KafkaSettings;
 use super::connection::Connection;
 use super::context::GroupContext;
 use super::ends::{Ends, LogEnds};
@@ -28,7 +29,6 @@ use super::error::call_error;
 use super::producer::KafkaProducer;
 use super::record::read_message;
 use super::run;
-use super::settings::KafkaSettings;
 use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
 
 type Client = StreamConsumer<GroupContext>;

@@ -15,10 +15,10 @@ use rdkafka::producer::future_producer::{Delivery, DeliveryFuture, FutureProduce
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use tracing::warn;
 
+use super::config::KafkaSettings;
 use super::context::LogContext;
 use super::error::{append_error, call_error};
 use super::record::to_millis;
-use super::settings::KafkaSettings;
 use crate::{EventLogError, LogBounds, NewRecord};
 
 pub(super) type ProducerClient = Client<FutureProducerContext<LogContext>>;

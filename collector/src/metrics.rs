@@ -1,0 +1,12 @@
+//! Names of the metrics of this crate.
+
+/// Requests to the collector, by `status`.
+pub const COLLECTOR_REQUESTS: &str = "twofold_collector_requests_total";
+/// Events sent to the collector, by `source` and `outcome`: accepted, rejected, unacknowledged.
+pub const COLLECTOR_EVENTS: &str = "twofold_collector_events_total";
+/// Bytes of request bodies, inflated.
+pub const COLLECTOR_BYTES: &str = "twofold_collector_body_bytes_total";
+/// Bytes of requests that are being worked on.
+pub const COLLECTOR_IN_FLIGHT: &str = "twofold_collector_in_flight_bytes";
+/// Time from handing events to the log until it acknowledged them.
+pub const COLLECTOR_ACKNOWLEDGE: &str = "twofold_collector_acknowledge_seconds";
