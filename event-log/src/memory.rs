@@ -212,7 +212,7 @@ impl EventLog for MemoryLog {
             topic: topic.to_owned(),
             membership: group.map(|group| self.shared.groups.join(topic, group)),
             positions: BTreeMap::new(),
-            life: None,
+            topic_id: None,
             ends: BTreeSet::new(),
             turn: 0,
             changes: self.shared.changes.subscribe(),
@@ -226,7 +226,7 @@ struct MemoryConsumer {
     membership: Option<Membership>,
     positions: BTreeMap<PartitionId, Offset>,
     // Which topic of the name is read; `None` before the first look.
-    life: Option<u64>,
+    topic_id: Option<u64>,
     // At the last look nothing lay behind the positions of these.
     ends: BTreeSet<PartitionId>,
     turn: usize,
@@ -257,13 +257,13 @@ impl MemoryConsumer {
     /// Records of another topic under the name are nobody's, except from its start; as in Kafka.
     fn check_topic(&mut self, topic: &Topic) -> Result<(), EventLogError> {
         let begun = self.positions.iter().find(|(_, next)| **next > Offset(0));
-        match begun.filter(|_| self.life.is_some_and(|life| life != topic.life)) {
+        match begun.filter(|_| self.topic_id.is_some_and(|topic_id| topic_id != topic.topic_id)) {
             Some((partition, offset)) => {
                 let (topic, partition, offset) = (self.topic.clone(), *partition, *offset);
                 Err(EventLogError::AnotherTopic { topic, partition, offset })
             }
             None => {
-                self.life = Some(topic.life);
+                self.topic_id = Some(topic.topic_id);
                 Ok(())
             }
         }

@@ -27,7 +27,7 @@ pub(super) struct Consumer {
     membership: Option<Membership>,
     positions: BTreeMap<PartitionId, Offset>,
     // Which topic of the name is read; `None` before the first look.
-    life: Option<u128>,
+    topic_id: Option<u128>,
     // When nothing lay behind the positions of these.
     ends: BTreeMap<PartitionId, Instant>,
     turn: usize,
@@ -64,7 +64,7 @@ impl Consumer {
             topic: topic.to_owned(),
             membership: group.map(|group| shared.groups.join(topic, group)),
             positions: BTreeMap::new(),
-            life: None,
+            topic_id: None,
             ends: BTreeMap::new(),
             turn: 0,
             begun: BTreeMap::new(),
@@ -86,7 +86,7 @@ impl Consumer {
             let partition = topic.partition(&self.topic, *id)?;
             partition.check_readable(&self.topic, *id, *at)?;
             if at.0 < partition.next {
-                let place = Place { topic: topic.id, partition: *id };
+                let place = Place { topic: topic.number, partition: *id };
                 spans.push(Span { place, from: at.0, to: partition.next });
             } else {
                 self.ends.insert(*id, Instant::now());
@@ -101,7 +101,7 @@ impl Consumer {
 
     /// Records of another topic under the name are nobody's, except from its start; as in Kafka.
     fn check_topic(&mut self, topic: &Topic) -> Result<(), EventLogError> {
-        let is_another = self.life.is_some_and(|life| life != topic.life);
+        let is_another = self.topic_id.is_some_and(|topic_id| topic_id != topic.topic_id);
         let begun = self.positions.iter().find(|(_, next)| **next > Offset(0));
         match begun.filter(|_| is_another) {
             Some((partition, offset)) => {
@@ -112,7 +112,7 @@ impl Consumer {
                 if is_another {
                     self.begun.clear();
                 }
-                self.life = Some(topic.life);
+                self.topic_id = Some(topic.topic_id);
                 Ok(())
             }
         }

@@ -1,9 +1,9 @@
 //! The keys of the store: topics, starts of partitions, chunks of records. Pure.
 //!
 //! ```text
-//!  0 topic-name                                                    --> id, life, number of partitions
-//!  1 topic-id partition                                            --> where the partition starts
-//!  2 topic-id partition last-offset appended-at count total-bytes  --> the records of a chunk
+//!  0 topic-name                                                        --> number, id, count of partitions
+//!  1 topic-number partition                                            --> where the partition starts
+//!  2 topic-number partition last-offset appended-at count total-bytes  --> the records of a chunk
 //! ```
 //!
 //! Why the *last* offset: the chunk that holds an offset is the first one at or behind it, so that every look is one step
@@ -15,7 +15,7 @@ const TOPIC: u8 = 0;
 const START: u8 = 1;
 const CHUNK: u8 = 2;
 
-/// One partition of one life of a topic.
+/// One partition of one topic, which another topic of the name does not share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) topic: u32,
@@ -57,8 +57,8 @@ pub(super) fn starts() -> Vec<u8> {
     vec![START]
 }
 
-/// The topic that a start or a chunk belongs to; `None` for any other key.
-pub(super) fn topic_id(key: &[u8]) -> Option<u32> {
+/// The number of the topic that a start or a chunk belongs to; `None` for any other key.
+pub(super) fn topic_number(key: &[u8]) -> Option<u32> {
     let (tag, rest) = take::<1>(key)?;
     let (topic, _) = take(rest)?;
     ([[START], [CHUNK]].contains(&tag)).then(|| u32::from_be_bytes(topic))

@@ -48,7 +48,7 @@ pub(super) fn start(
 fn write(shared: &Shared, writer: &mut Writer, commands: &Receiver<Command>) {
     let mut put_back = None;
     let mut retained_at = shared.clock.now();
-    // What an earlier life left is looked for at once.
+    // What an earlier process left is looked for at once.
     let mut is_more = true;
     loop {
         let wait = if is_more { Duration::ZERO } else { INTERVAL };

@@ -58,10 +58,10 @@ impl Store {
         let mut topics = Topics::new();
         for found in self.keyspace.prefix(key::topics()) {
             let (key, value) = found.into_inner()?;
-            let (Some(name), Some((id, life, count))) = (key::topic_name(&key), decode_topic(&value)) else {
+            let (Some(name), Some((number, topic_id, count))) = (key::topic_name(&key), decode_topic(&value)) else {
                 return Err(damaged("a topic"));
             };
-            let mut topic = Topic::new(id, life, count);
+            let mut topic = Topic::new(number, topic_id, count);
             for index in 0..count {
                 topic.partitions[index] = self.load_partition(topic.place(index))?;
             }
@@ -84,13 +84,13 @@ impl Store {
         Ok(found)
     }
 
-    /// An id that no topic has, nor any record that is left of one.
-    pub(super) fn free_id(&self, topics: &Topics) -> fjall::Result<u32> {
+    /// A number that no topic has, nor any record that is left of one.
+    pub(super) fn free_number(&self, topics: &Topics) -> fjall::Result<u32> {
         let last = match self.keyspace.last_key_value() {
             Some(last) => ChunkKey::decode(&last.key()?).map_or(0, |key| key.place.topic),
             None => 0,
         };
-        Ok(topics.values().map(|topic| topic.id).max().unwrap_or(0).max(last) + 1)
+        Ok(topics.values().map(|topic| topic.number).max().unwrap_or(0).max(last) + 1)
     }
 
     /// The chunks that end at `offset` or behind it, in order.
@@ -115,7 +115,7 @@ impl Store {
         while found.len() < count {
             let Some(next) = self.keyspace.range(from..).next() else { break };
             let key = next.key()?.to_vec();
-            let topic = key::topic_id(&key).ok_or_else(|| damaged("a key"))?;
+            let topic = key::topic_number(&key).ok_or_else(|| damaged("a key"))?;
             if known.contains(&topic) {
                 from = key::behind_topic(&key, topic);
             } else {
@@ -162,16 +162,16 @@ impl Store {
 
 pub(super) fn encode_topic(topic: &Topic) -> Vec<u8> {
     let count = u32::try_from(topic.partitions.len()).expect("a topic has fewer than i32::MAX partitions");
-    [&[1][..], &topic.id.to_be_bytes(), &topic.life.to_be_bytes(), &count.to_be_bytes()].concat()
+    [&[1][..], &topic.number.to_be_bytes(), &topic.topic_id.to_be_bytes(), &count.to_be_bytes()].concat()
 }
 
 fn decode_topic(value: &[u8]) -> Option<(u32, u128, usize)> {
     let value: &[u8; 25] = value.try_into().ok()?;
     let (version, rest) = value.split_first_chunk::<1>()?;
-    let (id, rest) = rest.split_first_chunk()?;
-    let (life, rest) = rest.split_first_chunk()?;
+    let (number, rest) = rest.split_first_chunk()?;
+    let (topic_id, rest) = rest.split_first_chunk()?;
     let count = u32::from_be_bytes(rest.try_into().ok()?);
-    (*version == [1]).then(|| (u32::from_be_bytes(*id), u128::from_be_bytes(*life), count as usize))
+    (*version == [1]).then(|| (u32::from_be_bytes(*number), u128::from_be_bytes(*topic_id), count as usize))
 }
 
 /// The entry that says that a partition starts behind a chunk.

@@ -17,9 +17,10 @@ pub(super) type Topics = BTreeMap<String, Topic>;
 
 #[derive(Debug)]
 pub(super) struct Topic {
-    pub(super) id: u32,
+    /// What the keys of its records begin with.
+    pub(super) number: u32,
     /// Drawn when the topic was made: another topic under the same name has another.
-    pub(super) life: u128,
+    pub(super) topic_id: u128,
     pub(super) partitions: Vec<Partition>,
     turn: usize,
 }
@@ -38,12 +39,12 @@ pub(super) struct Partition {
 }
 
 impl Topic {
-    pub(super) fn new(id: u32, life: u128, partitions: usize) -> Self {
-        Self { id, life, partitions: vec![Partition::default(); partitions], turn: 0 }
+    pub(super) fn new(number: u32, topic_id: u128, partitions: usize) -> Self {
+        Self { number, topic_id, partitions: vec![Partition::default(); partitions], turn: 0 }
     }
 
     pub(super) fn place(&self, index: usize) -> Place {
-        Place { topic: self.id, partition: partition(index) }
+        Place { topic: self.number, partition: partition(index) }
     }
 
     /// Where a record with this key belongs: those with equal keys meet, those without take turns.
@@ -70,7 +71,7 @@ impl Topic {
 
     /// Takes over what only memory knows of the same topic before it was read again.
     pub(super) fn inherit(&mut self, before: &Self) {
-        if before.life == self.life {
+        if before.topic_id == self.topic_id {
             self.turn = before.turn;
             for (now, before) in std::iter::zip(&mut self.partitions, &before.partitions) {
                 now.released = before.released;

@@ -209,7 +209,7 @@ impl Writer {
                 if found.partitions.len() >= partitions {
                     return Ok(());
                 }
-                let mut grown = Topic::new(found.id, found.life, partitions);
+                let mut grown = Topic::new(found.number, found.topic_id, partitions);
                 grown.partitions[..found.partitions.len()].copy_from_slice(&found.partitions);
                 grown.inherit(found);
                 drop(topics);
@@ -229,8 +229,9 @@ impl Writer {
     fn new_topic(&mut self, partitions: usize) -> Result<Topic, EventLogError> {
         let store = self.shared.store();
         let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
-        let id = store.free_id(&self.shared.topics()).map_err(|error| self.shared.failed("create a topic", &error))?;
-        Ok(Topic::new(id, self.ids.next_id(), partitions))
+        let number = store.free_number(&self.shared.topics());
+        let number = number.map_err(|error| self.shared.failed("create a topic", &error))?;
+        Ok(Topic::new(number, self.ids.next_id(), partitions))
     }
 
     fn put_topic(&mut self, name: String, topic: Topic) -> Result<(), EventLogError> {

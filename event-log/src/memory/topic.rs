@@ -14,7 +14,7 @@ use crate::{EventLogError, LogBounds, NewRecord, Record};
 pub(super) struct Topic {
     pub(super) partitions: Vec<Partition>,
     // Counts how often the topic was created, as the id of a topic tells in Kafka.
-    pub(super) life: u64,
+    pub(super) topic_id: u64,
     turn: usize,
 }
 
@@ -35,7 +35,7 @@ impl Topic {
 
     /// Another topic under the same name, with as many partitions.
     pub(super) fn recreate(&mut self) {
-        *self = Self { life: self.life + 1, ..Self::new(self.partitions.len()) };
+        *self = Self { topic_id: self.topic_id + 1, ..Self::new(self.partitions.len()) };
     }
 
     pub(super) fn grow(&mut self, count: usize) {

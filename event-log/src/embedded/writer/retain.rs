@@ -34,7 +34,7 @@ impl Writer {
         if !self.has_leftovers {
             return Ok(false);
         }
-        let known = self.shared.topics().values().map(|topic| topic.id).collect();
+        let known = self.shared.topics().values().map(|topic| topic.number).collect();
         let keys = {
             let store = self.shared.store();
             let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
