@@ -13,16 +13,16 @@ use serving_layer::registry::DefinitionRegistry;
 use tokio::sync::watch;
 use views::Pipeline;
 
-/// Sources and views that belong together.
+/// The sources and views that a process runs with, under their number.
 #[derive(Clone, Debug, Default)]
-pub struct DefinitionSet {
+pub struct RunningDefinitions {
     /// The sources and views.
     pub pipeline: Arc<Pipeline>,
     /// The number of the set in the registry.
     pub number: DefinitionNumber,
 }
 
-impl DefinitionSet {
+impl RunningDefinitions {
     /// The pipeline with its number in the registry of the lake.
     ///
     /// # Errors
@@ -36,16 +36,16 @@ impl DefinitionSet {
 
 /// The definitions of the moment. Whoever needs them asks each time, and keeps them no longer than the work at hand.
 #[derive(Clone, Debug)]
-pub struct Definitions(watch::Receiver<DefinitionSet>);
+pub struct Definitions(watch::Receiver<RunningDefinitions>);
 
 impl Definitions {
     /// A handle on what `sender` changes.
-    pub fn of(sender: &watch::Sender<DefinitionSet>) -> Self {
+    pub fn of(sender: &watch::Sender<RunningDefinitions>) -> Self {
         Self(sender.subscribe())
     }
 
     /// The set of this moment.
-    pub fn current(&self) -> DefinitionSet {
+    pub fn current(&self) -> RunningDefinitions {
         self.0.borrow().clone()
     }
 

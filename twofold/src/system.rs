@@ -21,7 +21,7 @@ use views::Pipeline;
 
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::definitions::DefinitionSet;
+use crate::definitions::RunningDefinitions;
 use crate::health::Health;
 use crate::role::{Role, Roles};
 use crate::run::{self, Supervisor};
@@ -85,7 +85,7 @@ impl System {
         let mut supervisor = Supervisor::new(Arc::clone(&health), config.system.shutdown_deadline);
         let shared = SharedComponents::open(config, &roles, &data_dir, &mut supervisor).await?;
         let lake = shared.lake.clone();
-        let set = DefinitionSet::claim(&lake, pipeline).await?;
+        let set = RunningDefinitions::claim(&lake, pipeline).await?;
         let (brokers, log) = (shared.brokers.clone(), shared.log.clone());
         let (starter, stop) = (supervisor.starter(), CancellationToken::new());
         let is_announced = roles.is_whole();
@@ -132,7 +132,7 @@ impl System {
     /// # Errors
     /// If the definitions cannot be registered, or something of them cannot be started; what was done stays done.
     pub async fn change_definitions(&mut self, pipeline: Pipeline) -> Result<()> {
-        let set = DefinitionSet::claim(&self.lake, pipeline).await?;
+        let set = RunningDefinitions::claim(&self.lake, pipeline).await?;
         self.topology.apply(set).await
     }
 
@@ -173,7 +173,7 @@ impl System {
 }
 
 /// Starts what the definitions say, and serves HTTP once it runs.
-async fn begin(topology: &mut Topology, set: DefinitionSet, listener: TcpListener) -> Result<()> {
+async fn begin(topology: &mut Topology, set: RunningDefinitions, listener: TcpListener) -> Result<()> {
     topology.apply(set).await?;
     topology.serve(listener).await
 }

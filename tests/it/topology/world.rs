@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use twofold::client::Client;
 use twofold::config::{Config, Sources};
-use twofold::definitions::DefinitionSet;
+use twofold::definitions::RunningDefinitions;
 use twofold::environment::{RandomIds, SystemClock};
 use twofold::role::Roles;
 use twofold::run::{Supervisor, supervise};
@@ -106,7 +106,7 @@ impl Process {
         let pipeline = Pipeline::read(sql, &BTreeMap::new()).unwrap();
         let deadline = Instant::now() + DEADLINE;
         loop {
-            match DefinitionSet::claim(&self.lake, pipeline.clone()).await {
+            match RunningDefinitions::claim(&self.lake, pipeline.clone()).await {
                 Ok(set) => return self.topology.apply(set).await.unwrap(),
                 Err(error) => assert!(Instant::now() < deadline, "{error:#}"),
             }

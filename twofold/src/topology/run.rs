@@ -27,7 +27,7 @@ use views::{Pipeline, SourceDefinition};
 use super::plan::{Difference, Duties, Duty, Start, Subject, desired_duties, difference};
 use super::tasks;
 use crate::definitions::run::{RegistryFollower, follow_registry};
-use crate::definitions::{DefinitionSet, Definitions, Registered};
+use crate::definitions::{Definitions, Registered, RunningDefinitions};
 use crate::health::Health;
 use crate::http::{Intake, health_router, whole_router};
 use crate::lives::Lives;
@@ -46,7 +46,7 @@ pub struct Topology {
     roles: Roles,
     starter: TaskStarter,
     health: Arc<Health>,
-    definitions: watch::Sender<DefinitionSet>,
+    definitions: watch::Sender<RunningDefinitions>,
     running: BTreeMap<Duty, Running>,
     /// Sources whose topics are known to exist.
     with_topic: BTreeMap<SourceName, Arc<SourceDefinition>>,
@@ -115,7 +115,7 @@ impl Topology {
     ///
     /// # Errors
     /// If a topic or a duty cannot be used, or the process is stopping. What was done stays done: apply again.
-    pub async fn apply(&mut self, set: DefinitionSet) -> Result<()> {
+    pub async fn apply(&mut self, set: RunningDefinitions) -> Result<()> {
         let unusable = self.make_topics(&set.pipeline).await?;
         self.forget_ended();
         self.health.keep_sources(|name| set.pipeline.sources.iter().any(|source| source.name.as_str() == name));
