@@ -69,7 +69,7 @@ impl Default for BatchSettings {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(60),
-            backoff: Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) },
+            backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
             recompute: RecomputeSettings::default(),
             compact: CompactSettings::default(),
             keep_versions: 10,

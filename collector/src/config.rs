@@ -11,10 +11,10 @@ pub struct CollectorSettings {
     pub max_inflated_bytes: usize,
     /// Most events of one request; beyond it 413. Default 10,000.
     pub max_events: usize,
-    /// Largest single event in bytes; a larger one is refused by index. At most [`MAX_RECORD_BYTES`], and below what the
+    /// Largest single event in bytes; a larger one is refused by index. At most [`MAX_PAYLOAD_BYTES`], and below what the
     /// broker takes (`message.max.bytes`, 1,048,588 by default). Default 1,000,000.
     ///
-    /// [`MAX_RECORD_BYTES`]: records::decode::MAX_RECORD_BYTES
+    /// [`MAX_PAYLOAD_BYTES`]: records::decode::MAX_PAYLOAD_BYTES
     pub max_event_bytes: usize,
     /// Requests that may be worked on at the same time; beyond it 429. Default 256.
     pub max_in_flight_requests: usize,

@@ -17,12 +17,12 @@ pub struct SourceDetails {
     /// The column by which copies of an event are known; null: nothing tells them apart, and each of them counts.
     pub event_id: Option<String>,
     /// What an event holds.
-    pub columns: Vec<SourceColumn>,
+    pub columns: Vec<EventColumn>,
 }
 
 /// One column of a source.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SourceColumn {
+pub struct EventColumn {
     /// Its name.
     pub name: String,
     /// Its type as declared.
@@ -36,7 +36,7 @@ impl SourceDetails {
     /// The details of a source.
     pub(super) fn new(source: &SourceDefinition) -> Self {
         let name = |index: usize| source.declared.field(index).name().clone();
-        let columns = source.declared.fields().iter().map(|field| SourceColumn {
+        let columns = source.declared.fields().iter().map(|field| EventColumn {
             name: field.name().clone(),
             data_type: sql_name(field.data_type()),
             nullable: field.is_nullable(),

@@ -49,7 +49,7 @@ use positions::Clock;
 
 use admission::Admission;
 pub use config::CollectorSettings;
-pub use details::{SourceColumn, SourceDetails};
+pub use details::{EventColumn, SourceDetails};
 pub use sources::OpenSources;
 
 use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};

@@ -9,13 +9,13 @@ use std::time::Duration;
 pub struct Backoff {
     /// After the first failure.
     pub first: Duration,
-    /// At most.
-    pub most: Duration,
+    /// The longest wait.
+    pub longest: Duration,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_millis(200), most: Duration::from_secs(30) }
+        Self { first: Duration::from_millis(200), longest: Duration::from_secs(30) }
     }
 }
 
@@ -23,6 +23,6 @@ impl Backoff {
     /// The wait after `failures` failures in a row.
     pub fn delay(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(16);
-        self.first.saturating_mul(1 << doublings).min(self.most)
+        self.first.saturating_mul(1 << doublings).min(self.longest)
     }
 }

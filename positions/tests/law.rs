@@ -492,11 +492,11 @@ fn a_token_survives_its_textual_form_and_garbage_is_refused() {
 
 #[test]
 fn waits_double_up_to_their_limit_whatever_the_count() {
-    let backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(1) };
+    let backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
     let waits: Vec<u128> = (0..7).map(|failures| backoff.delay(failures).as_millis()).collect();
     assert_eq!(waits, [100, 100, 200, 400, 800, 1000, 1000]);
-    assert_eq!(backoff.delay(u32::MAX), backoff.most);
-    let longest = Backoff { first: Duration::MAX, most: Duration::MAX };
+    assert_eq!(backoff.delay(u32::MAX), backoff.longest);
+    let longest = Backoff { first: Duration::MAX, longest: Duration::MAX };
     assert_eq!(longest.delay(9), Duration::MAX);
 }
 

@@ -18,7 +18,7 @@ use crate::metrics;
 use crate::patience::within;
 use crate::pin::{Choice, Indexes, Pin, PinnedRun};
 use crate::realtime::Realtime;
-use crate::served::{Served, ViewState, is_ahead};
+use crate::served::{Served, ServedView, is_ahead};
 use crate::stores::{Check, SourceStores};
 use crate::versions::{BatchVersions, number};
 
@@ -92,7 +92,7 @@ pub(crate) struct Attempt<'a> {
     /// Read before any version is looked at.
     pub indexes: &'a Indexes,
     /// What was served before.
-    pub before: Option<&'a ViewState>,
+    pub before: Option<&'a ServedView>,
     /// From the readings before.
     pub held: &'a mut Held,
 }
@@ -113,13 +113,13 @@ impl Attempt<'_> {
     }
 
     /// Nothing tiles, also on reading again: the last state if it reaches further, else batch alone; stale either way.
-    pub(crate) async fn make_do(&mut self, unserved: Unserved) -> ViewState {
+    pub(crate) async fn make_do(&mut self, unserved: Unserved) -> ServedView {
         let reason = match unserved {
             Unserved::Gap(reason) | Unserved::Store(reason) => reason,
             Unserved::WentBack => "the stores reach less far than before".to_owned(),
         };
         let kept = match self.before {
-            Some(ViewState::Served(before)) => Some(Served {
+            Some(ServedView::Served(before)) => Some(Served {
                 version: before.version.clone(),
                 partitions: before.partitions.clone(),
                 batch: before.batch.clone(),
@@ -129,19 +129,19 @@ impl Attempt<'_> {
             _ => None,
         };
         match (self.pin(&self.reader.versions.known(), true).await, kept) {
-            (Ok(fallback), _) => ViewState::Served(Arc::new(fallback)),
-            (Err(_), Some(kept)) => ViewState::Served(Arc::new(kept)),
-            (Err(Unserved::Store(reason)), None) => ViewState::Unavailable(reason),
+            (Ok(fallback), _) => ServedView::Served(Arc::new(fallback)),
+            (Err(_), Some(kept)) => ServedView::Served(Arc::new(kept)),
+            (Err(Unserved::Store(reason)), None) => ServedView::Unavailable(reason),
             (Err(Unserved::Gap(_) | Unserved::WentBack), None) => match self.reader.versions.problem() {
-                Some(problem) => ViewState::Unavailable(problem),
-                None => ViewState::Building(reason),
+                Some(problem) => ServedView::Unavailable(problem),
+                None => ServedView::Building(reason),
             },
         }
     }
 
     fn is_listing_due(&self) -> bool {
         // A view that is stale already does not list at every tick.
-        let was_good = matches!(self.before, Some(ViewState::Served(before)) if before.stale.is_empty());
+        let was_good = matches!(self.before, Some(ServedView::Served(before)) if before.stale.is_empty());
         let interval = positions::micros(self.source.settings.version_interval);
         let checked_at = self.reader.versions.checked_at();
         was_good || checked_at.is_none_or(|at| self.source.now().micros_since(at) >= interval)
@@ -151,7 +151,7 @@ impl Attempt<'_> {
     async fn pin(&mut self, versions: &[BatchVersion], is_fallback: bool) -> Result<Served, Unserved> {
         let cuts: Vec<&Cut> = versions.iter().map(|version| &version.facts.cut).collect();
         let floor = match self.before {
-            Some(ViewState::Served(before)) => before.heads(),
+            Some(ServedView::Served(before)) => before.heads(),
             _ => BTreeMap::new(),
         };
         let mut missing = HashSet::new();
@@ -167,7 +167,7 @@ impl Attempt<'_> {
             };
             // Seen before anything is fetched: such a fallback would be built anew at every reading.
             if is_fallback
-                && matches!(self.before, Some(ViewState::Served(before)) if is_ahead(before, &pin.partitions))
+                && matches!(self.before, Some(ServedView::Served(before)) if is_ahead(before, &pin.partitions))
             {
                 return Err(Unserved::WentBack);
             }
@@ -216,7 +216,7 @@ impl Attempt<'_> {
     /// The realtime states at `pin`, from those before and the runs since.
     async fn fetch_realtime(&mut self, pin: &Pin) -> Result<Realtime, Obstacle> {
         let before = match self.before {
-            Some(ViewState::Served(before)) => before.realtime.clone(),
+            Some(ServedView::Served(before)) => before.realtime.clone(),
             _ => Realtime::default(),
         };
         let growth = before.growth(pin);

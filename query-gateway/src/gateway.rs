@@ -22,7 +22,7 @@ use crate::json::instant;
 use crate::metrics;
 use crate::refresh::SourceReader;
 use crate::rows::Layer;
-use crate::served::{Served, SourceState, ViewState};
+use crate::served::{Served, ServedView, SourceState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
@@ -148,7 +148,7 @@ impl Gateway {
         for source in self.sources.values() {
             let state = self.fresh_state(source).await;
             let is_complete = |reader: &&ViewReader| match state.views.get(&reader.view.name) {
-                Some(ViewState::Served(served)) => served.is_complete(),
+                Some(ServedView::Served(served)) => served.is_complete(),
                 _ => false,
             };
             let views = source.views().iter().filter(is_complete);
@@ -263,13 +263,13 @@ impl Gateway {
     fn view_status(&self, reader: &ViewReader, state: &SourceState) -> ViewStatus {
         let view = &reader.view;
         let (word, reason, envelope) = match state.views.get(&view.name) {
-            Some(ViewState::Served(served)) => {
+            Some(ServedView::Served(served)) => {
                 let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
                 let problem = state.problem.as_deref();
                 ("served", None, Some(Envelope::new(view, served, Layer::Merged, problem, freshness)))
             }
-            Some(ViewState::Building(reason)) => ("being built", Some(reason.clone()), None),
-            Some(ViewState::Unavailable(reason)) => ("unavailable", Some(reason.clone()), None),
+            Some(ServedView::Building(reason)) => ("being built", Some(reason.clone()), None),
+            Some(ServedView::Unavailable(reason)) => ("unavailable", Some(reason.clone()), None),
             None => ("being built", Some("it has not been read yet".to_owned()), None),
         };
         ViewStatus { view: view.name.to_string(), state: word, reason, envelope, problem: reader.versions.problem() }

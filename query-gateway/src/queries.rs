@@ -20,7 +20,7 @@ use crate::json::rows_to_json;
 use crate::refresh::SourceReader;
 use crate::rows::{Layer, RowsRequest, Wait, parse, parse_one_of, parse_wait};
 use crate::run;
-use crate::served::{Served, SourceState, ViewState};
+use crate::served::{Served, ServedView, SourceState};
 use crate::tables::Pinned;
 use crate::versions::number;
 use crate::{Behind, Gateway, GatewayError};
@@ -232,11 +232,11 @@ impl Gateway {
 /// What a view is answered from, or why it is not.
 fn served(state: &SourceState, view: &ViewName) -> Result<Arc<Served>, GatewayError> {
     match state.views.get(view) {
-        Some(ViewState::Served(served)) => Ok(served.clone()),
-        Some(ViewState::Building(reason)) => {
+        Some(ServedView::Served(served)) => Ok(served.clone()),
+        Some(ServedView::Building(reason)) => {
             Err(GatewayError::Building { view: view.to_string(), reason: reason.clone() })
         }
-        Some(ViewState::Unavailable(reason)) => {
+        Some(ServedView::Unavailable(reason)) => {
             Err(GatewayError::Unavailable { view: view.to_string(), reason: reason.clone() })
         }
         None => Err(GatewayError::Building { view: view.to_string(), reason: "it has not been read yet".to_owned() }),

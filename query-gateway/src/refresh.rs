@@ -24,7 +24,7 @@ use views::{PlannedView, SourceDefinition};
 use crate::attempt::{Attempt, Held, ViewReader};
 use crate::patience::within;
 use crate::pin::Indexes;
-use crate::served::{SourceState, ViewState, as_of, note_change};
+use crate::served::{ServedView, SourceState, as_of, note_change};
 use crate::stores::{Check, SourceStores};
 use crate::{GatewaySettings, metrics};
 
@@ -115,7 +115,7 @@ impl SourceReader {
             }
         }
         for (view, state) in &self.state().views {
-            if let ViewState::Served(served) = state {
+            if let ServedView::Served(served) = state {
                 metrics::reached(&self.stores.source.name, view, served.offsets(), as_of(&served.partitions));
             }
         }
@@ -170,11 +170,11 @@ impl SourceReader {
             let mut attempt = Attempt { source: &self.stores, reader, indexes: &indexes, before, held };
             let state = match attempt.serve(check).await {
                 Ok(served) if !is_last && served.is_beyond(&indexes) => return None,
-                Ok(served) => ViewState::Served(Arc::new(served)),
+                Ok(served) => ServedView::Served(Arc::new(served)),
                 Err(_) if !is_last => return None,
                 Err(unserved) => attempt.make_do(unserved).await,
             };
-            is_repeatable &= matches!(&state, ViewState::Served(served) if served.stale.is_empty());
+            is_repeatable &= matches!(&state, ServedView::Served(served) if served.stale.is_empty());
             note_change(&reader.view.name, before, &state);
             views.insert(reader.view.name.clone(), state);
         }

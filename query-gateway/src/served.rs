@@ -69,7 +69,7 @@ impl Served {
 
 /// What can be said of one view.
 #[derive(Clone, Debug)]
-pub(crate) enum ViewState {
+pub(crate) enum ServedView {
     /// It can be answered.
     Served(Arc<Served>),
     /// It has no version yet that tiles.
@@ -88,7 +88,7 @@ pub(crate) struct SourceState {
     /// Why the realtime store could not be read.
     pub problem: Option<String>,
     /// By name.
-    pub views: BTreeMap<ViewName, ViewState>,
+    pub views: BTreeMap<ViewName, ServedView>,
     /// Whether the same stores would give the same state again.
     pub is_repeatable: bool,
     /// Counts the changes of batch versions that it was made after.
@@ -98,7 +98,7 @@ pub(crate) struct SourceState {
 impl SourceState {
     /// How far an answer for the view would reach, by partition; nothing where it cannot be answered.
     pub(crate) fn reached(&self, view: &ViewName, is_batch: bool) -> BTreeMap<PartitionId, Offset> {
-        let Some(ViewState::Served(served)) = self.views.get(view) else { return BTreeMap::new() };
+        let Some(ServedView::Served(served)) = self.views.get(view) else { return BTreeMap::new() };
         let reached = |pin: &PartitionPin| if is_batch { pin.cut.offset } else { pin.head.offset };
         served.partitions.iter().map(|(partition, pin)| (*partition, reached(pin))).collect()
     }
@@ -113,15 +113,15 @@ pub(crate) fn is_ahead(kept: &Served, next: &BTreeMap<PartitionId, PartitionPin>
 }
 
 /// Logs what became of a view, once per change.
-pub(crate) fn note_change(view: &ViewName, before: Option<&ViewState>, after: &ViewState) {
-    let version = |state: &ViewState| match state {
-        ViewState::Served(served) => served.version.as_ref().map(number),
+pub(crate) fn note_change(view: &ViewName, before: Option<&ServedView>, after: &ServedView) {
+    let version = |state: &ServedView| match state {
+        ServedView::Served(served) => served.version.as_ref().map(number),
         _ => None,
     };
-    let reason = |state: &ViewState| match state {
-        ViewState::Served(served) => served.stale.first().cloned(),
-        ViewState::Building(_) => None,
-        ViewState::Unavailable(reason) => Some(reason.clone()),
+    let reason = |state: &ServedView| match state {
+        ServedView::Served(served) => served.stale.first().cloned(),
+        ServedView::Building(_) => None,
+        ServedView::Unavailable(reason) => Some(reason.clone()),
     };
     if let Some(version) = version(after).filter(|new| before.and_then(version) != Some(*new)) {
         info!(%view, version, "batch version is served");

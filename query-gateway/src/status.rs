@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::envelope::Envelope;
 use crate::json::instant;
 use crate::refresh::SourceReader;
-use crate::served::{Served, SourceState, ViewState};
+use crate::served::{Served, ServedView, SourceState};
 
 /// What is known of one partition outside the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub(crate) fn source_status(
         .views
         .values()
         .filter_map(|view| match view {
-            ViewState::Served(served) => Some(served.as_ref()),
+            ServedView::Served(served) => Some(served.as_ref()),
             _ => None,
         })
         .collect();

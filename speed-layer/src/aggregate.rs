@@ -26,7 +26,7 @@ use crate::chunk::Chunk;
 use crate::columns::{column, typed};
 use crate::context::Context;
 use crate::pending::PendingRuns;
-use crate::plans::{RUN, ViewPlans, run_field, view_error};
+use crate::plans::{CompiledView, RUN, run_field, view_error};
 use crate::{SpeedError, metrics};
 
 /// A run without its states.
@@ -205,7 +205,7 @@ fn empty_runs(context: &Context, outlines: &[Outline]) -> Vec<PendingRuns> {
 
 /// Runs the state plan once and hands its rows out to the runs: one batch each, without `_run`.
 async fn states_by_run(
-    plans: &ViewPlans,
+    plans: &CompiledView,
     batches: &[RecordBatch],
     runs: usize,
 ) -> Result<BTreeMap<usize, RecordBatch>, SpeedError> {
@@ -228,7 +228,7 @@ async fn states_by_run(
 }
 
 fn add_states(
-    plans: &ViewPlans,
+    plans: &CompiledView,
     mut states: BTreeMap<usize, RecordBatch>,
     pending: &mut [PendingRuns],
 ) -> Result<(), SpeedError> {

@@ -11,7 +11,7 @@ use records::RecordsError;
 use records::master::MasterSnapshot;
 use serving_layer::PartitionKey;
 
-use crate::plans::ViewPlans;
+use crate::plans::CompiledView;
 use crate::{SpeedComponents, SpeedError, SpeedSettings};
 
 /// How many files of the master dataset are read at a time. A start reads a little of many small files: it waits for their
@@ -25,7 +25,7 @@ pub(crate) struct Context {
     pub log: LifeLog,
     pub settings: SpeedSettings,
     /// One per view, in the order of `components.views`.
-    pub plans: Vec<ViewPlans>,
+    pub plans: Vec<CompiledView>,
     // Never held across a wait.
     master: Mutex<Option<MasterSnapshot>>,
     session: SessionState,
@@ -40,7 +40,7 @@ impl Context {
     ) -> Result<Self, SpeedError> {
         let mut plans = Vec::with_capacity(components.views.len());
         for view in &components.views {
-            plans.push(ViewPlans::compile(view.definition.clone()).await?);
+            plans.push(CompiledView::compile(view.definition.clone()).await?);
         }
         let base = views::session_state();
         let config = base.config().clone().with_target_partitions(FILES_AT_ONCE);

@@ -15,7 +15,7 @@ use tracing::debug;
 use crate::context::Context;
 use crate::index::change_index;
 use crate::partition::Running;
-use crate::plans::{ViewPlans, view_error};
+use crate::plans::{CompiledView, view_error};
 use crate::{SpeedError, StoredPart, metrics};
 
 /// Merges once, if there is something to merge; returns whether the index was changed.
@@ -85,7 +85,7 @@ async fn merge_runs(
     Ok(Some((merged, blobs)))
 }
 
-fn plans_of(context: &Context, view: DefinitionHash) -> &ViewPlans {
+fn plans_of(context: &Context, view: DefinitionHash) -> &CompiledView {
     let found = context.plans.iter().find(|plans| plans.definition.hash == view);
     found.expect("only runs whose views are all known were picked")
 }
@@ -119,7 +119,7 @@ async fn fetch(
 
 async fn merge_states(
     partition: PartitionId,
-    plans: &ViewPlans,
+    plans: &CompiledView,
     found: Vec<Bytes>,
 ) -> Result<(u64, Option<Bytes>), SpeedError> {
     let view = &plans.definition;

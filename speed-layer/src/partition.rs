@@ -127,7 +127,7 @@ impl Attempts {
 
     pub fn note_failure(&mut self, now: TimestampMicros, min: Duration, max: Duration) {
         self.failures = self.failures.saturating_add(1);
-        self.until = Some(now.plus(Backoff { first: min, most: max }.delay(self.failures)));
+        self.until = Some(now.plus(Backoff { first: min, longest: max }.delay(self.failures)));
     }
 
     pub fn note_success(&mut self) {

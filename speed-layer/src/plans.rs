@@ -16,7 +16,7 @@ pub(crate) const RUN: &str = "_run";
 
 /// The plans of one view, compiled once.
 #[derive(Debug)]
-pub(crate) struct ViewPlans {
+pub(crate) struct CompiledView {
     pub definition: PlannedView,
     /// Events and `_run` to states by `_run`.
     pub state: Compiled,
@@ -24,7 +24,7 @@ pub(crate) struct ViewPlans {
     pub merge: Compiled,
 }
 
-impl ViewPlans {
+impl CompiledView {
     /// Compiles the plans of a view, unless another worker of the process has done so.
     ///
     /// # Errors

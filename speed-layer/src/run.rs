@@ -56,7 +56,7 @@ async fn open_master(
     components: &SpeedComponents,
     settings: &SpeedSettings,
 ) -> Result<Option<MasterSnapshot>, SpeedError> {
-    let backoff = Backoff { first: settings.retry_min, most: settings.retry_max };
+    let backoff = Backoff { first: settings.retry_min, longest: settings.retry_max };
     let mut failures = 0;
     loop {
         match components.master.open().await.map_err(SpeedError::from) {

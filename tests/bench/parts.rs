@@ -8,7 +8,7 @@ use event_log::EventLog;
 use records::master::MasterDataset;
 use serving_layer::RealtimeStore;
 use tests::parts::{Kind, Parts};
-use twofold::config::{Config, Sources};
+use twofold::config::{Config, ConfigInputs};
 use twofold::data_dir::DataDir;
 use twofold::role::Roles;
 use twofold::run::Supervisor;
@@ -42,7 +42,8 @@ impl BenchParts {
         let folder = tempfile::tempdir().unwrap();
         let pipeline = Pipeline::read(&parts.pipeline(PIPELINE), &BTreeMap::new()).unwrap();
         let flags = vec![("system.data_dir".to_owned(), folder.path().display().to_string())];
-        let config = Config::read(Sources { environment: parts.settings(), flags, ..Sources::default() }).unwrap();
+        let config =
+            Config::read(ConfigInputs { environment: parts.settings(), flags, ..ConfigInputs::default() }).unwrap();
         let data_dir = DataDir::open(&config.system.data_dir).unwrap();
         let mut supervisor = Supervisor::new(Arc::default(), Duration::from_secs(10));
         let wired = SharedComponents::open(config, &Roles::all(), &data_dir, &mut supervisor).await.unwrap();

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use twofold::config::quantity::{format_duration, format_size, parse_duration, parse_size};
-use twofold::config::{Config, RealtimeSettings, Sources};
+use twofold::config::{Config, ConfigInputs, RealtimeSettings};
 
 fn read(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
     let owned =
         |pairs: &[(&str, &str)]| pairs.iter().map(|(one, two)| ((*one).to_owned(), (*two).to_owned())).collect();
-    let sources =
-        Sources { files: owned(&[("test.toml", file)]), environment: owned(environment), flags: owned(flags) };
-    Config::read(sources).map_err(|error| error.to_string())
+    let inputs =
+        ConfigInputs { files: owned(&[("test.toml", file)]), environment: owned(environment), flags: owned(flags) };
+    Config::read(inputs).map_err(|error| error.to_string())
 }
 
 /// Settings whose `Debug` hides fields that may hold passwords are compared field by field.

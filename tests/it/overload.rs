@@ -30,7 +30,7 @@ const ACCEPTED: u64 = 120;
 const OFFERED: u64 = 2 * ACCEPTED;
 /// What the process may need beyond its memory once it is warm: its queue, what it reads ahead, one micro-batch and two
 /// commits are 4 MiB each by the settings below; decoded rows and states come on top.
-const MOST_BYTES: u64 = 160 << 20;
+const MAX_BYTES: u64 = 160 << 20;
 
 /// What the senders have together.
 #[derive(Default)]
@@ -124,5 +124,5 @@ async fn a_collector_at_twice_its_capacity_refuses_counts_and_stays_small(kind: 
     let grown = memory_peak(running.process_id()) - warm;
     let refused = sent.refused.load(Ordering::SeqCst);
     eprintln!("{accepted} events accepted, {refused} requests refused: {} MiB warm, {} more", warm >> 20, grown >> 20);
-    assert!(grown <= MOST_BYTES, "it held {} MiB more, {} MiB is the most", grown >> 20, MOST_BYTES >> 20);
+    assert!(grown <= MAX_BYTES, "it held {} MiB more, {} MiB is the most", grown >> 20, MAX_BYTES >> 20);
 }

@@ -13,7 +13,7 @@ use batch_layer::recompute::Mode;
 use positions::ViewName;
 use serde_json::{Value, json};
 use twofold::client::{Client, Receipt, SendOutcome};
-use twofold::config::{Config, Sources};
+use twofold::config::{Config, ConfigInputs};
 use twofold::system::System;
 use views::Pipeline;
 
@@ -79,7 +79,7 @@ impl World {
     fn config(&self) -> Config {
         let flags = vec![("system.data_dir".to_owned(), self.folder.path().to_str().unwrap().to_owned())];
         let files = vec![("test".to_owned(), SETTINGS.to_owned())];
-        Config::read(Sources { files, flags, environment: self.parts.settings() }).unwrap()
+        Config::read(ConfigInputs { files, flags, environment: self.parts.settings() }).unwrap()
     }
 
     async fn start(&self) -> (System, Client) {

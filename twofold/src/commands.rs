@@ -19,7 +19,7 @@ use anyhow::{Context, Error, Result};
 use views::{Pipeline, SourceDefinition};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
-use crate::config::{Config, ConfigError, Sources};
+use crate::config::{Config, ConfigError, ConfigInputs};
 use crate::data_dir::DataDir;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
@@ -63,7 +63,7 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    Ok(Config::read(Sources { files, environment, flags })?)
+    Ok(Config::read(ConfigInputs { files, environment, flags })?)
 }
 
 /// The pipeline asked for, else that of the system which runs on the directory.

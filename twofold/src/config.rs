@@ -1,7 +1,7 @@
 //! The configuration: every setting of every crate, read once, checked, typed.
 //!
 //! ```text
-//!  default.toml < file < environment < flags --Layers--> one value per key --Reader--> Config (settings per crate)
+//!  default.toml < file < environment < flags --MergedConfig--> one value per key --Reader--> Config
 //! ```
 //!
 //! Guarantee: an unknown key, a wrong type or a value out of range is refused by its key, all of them at once; so are
@@ -35,9 +35,9 @@ use query_gateway::GatewaySettings;
 use serving_layer::redis::RedisSettings;
 use speed_layer::SpeedSettings;
 
-/// What the layers over the defaults say.
+/// What is laid over the defaults.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
+pub struct ConfigInputs {
     /// Texts over the defaults, the weakest first: name and TOML. A configuration file, or presets of a command.
     pub files: Vec<(String, String)>,
     /// Environment variables; those that are no setting are passed over.
@@ -54,7 +54,7 @@ pub struct Config {
     /// Where events are kept.
     pub log: LogSettings,
     /// Where tables live.
-    pub lake: LakeSettings,
+    pub lake: LakeSection,
     /// Where realtime views live.
     pub realtime: RealtimeSettings,
     /// Events over HTTP into the log.
@@ -93,7 +93,7 @@ pub struct LogSettings {
 
 /// Where tables live, and how they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LakeSettings {
+pub struct LakeSection {
     /// Where.
     pub location: LakeLocation,
     /// How.

@@ -36,7 +36,7 @@ pub struct Supervisor {
     tasks: JoinSet<Result<(), RoleError>>,
     watched: HashMap<Id, Watched>,
     tokens: HashMap<Stage, CancellationToken>,
-    starts: mpsc::Receiver<Start>,
+    starts: mpsc::Receiver<Launch>,
     starter: TaskStarter,
     health: Arc<Health>,
     deadline: Duration,
@@ -88,11 +88,11 @@ impl Supervisor {
         self.watched.insert(id, watched);
     }
 
-    fn start_ordered(&mut self, start: Start) {
-        let handle = self.tasks.spawn(start.role);
-        self.watched.insert(handle.id(), start.watched);
+    fn start_ordered(&mut self, launch: Launch) {
+        let handle = self.tasks.spawn(launch.role);
+        self.watched.insert(handle.id(), launch.watched);
         // Whoever asked may have gone; the task then runs until its stage stops.
-        let _ = start.started.send(handle);
+        let _ = launch.started.send(handle);
     }
 
     /// Runs until `stop` is cancelled or a role dies, then stops all stages in order.
@@ -186,7 +186,7 @@ fn tell_stopped(name: &str, result: Result<(), RoleError>) {
 }
 
 /// A task that the supervisor is asked to start.
-struct Start {
+struct Launch {
     watched: Watched,
     role: Pin<Box<dyn Future<Output = Result<(), RoleError>> + Send>>,
     started: oneshot::Sender<AbortHandle>,
@@ -202,7 +202,7 @@ pub struct Stopping {
 /// Starts tasks under a supervisor that runs, each with a token of its own below that of its stage.
 #[derive(Clone, Debug)]
 pub struct TaskStarter {
-    starts: mpsc::Sender<Start>,
+    starts: mpsc::Sender<Launch>,
     tokens: HashMap<Stage, CancellationToken>,
 }
 
@@ -231,7 +231,7 @@ impl TaskStarter {
         let watched = Watched { stage, name: name.clone(), token: token.clone(), _end: end };
         let (started, handle) = oneshot::channel();
         let stopping = || Stopping { name: name.clone() };
-        self.starts.send(Start { watched, role, started }).await.map_err(|_| stopping())?;
+        self.starts.send(Launch { watched, role, started }).await.map_err(|_| stopping())?;
         let handle = handle.await.map_err(|_| stopping())?;
         Ok(StartedTask { name, token, ended, handle })
     }

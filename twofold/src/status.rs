@@ -31,7 +31,7 @@ const LOG_END: &str = "twofold_event_log_end_offsets";
 const ARCHIVE_END: &str = "twofold_archive_end_offsets";
 
 /// Where the facts come from.
-pub struct FactSources {
+pub struct FactSuppliers {
     /// What the roles of this process share.
     pub shared: SharedComponents,
     /// The definitions of the moment.
@@ -117,7 +117,7 @@ impl StatusBoard {
     }
 }
 
-impl FactSources {
+impl FactSuppliers {
     /// Gathers the facts of this moment. Asks the log for the bounds of each partition.
     pub async fn gather(&self) -> SystemFacts {
         let (mut partitions, archives) = (BTreeMap::new(), self.progress.archives());

@@ -18,4 +18,4 @@ mod plan;
 pub mod run;
 mod tasks;
 
-pub use plan::{Difference, Duties, Duty, Start, Subject, desired_duties, difference};
+pub use plan::{Difference, Duties, Duty, DutyStart, Subject, desired_duties, difference};

@@ -20,7 +20,7 @@ use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
 
-use crate::config::{Config, LakeLocation, LakeSettings, RealtimeSettings, S3Settings};
+use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::role::Roles;
@@ -149,7 +149,7 @@ pub async fn connect_kafka(settings: KafkaSettings) -> Result<KafkaLog> {
 ///
 /// # Errors
 /// If the store cannot be reached, or ignores conditions: the commits of tables rest on them.
-pub async fn open_lake(settings: &LakeSettings, data_dir: &DataDir) -> Result<Lake> {
+pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lake> {
     let (store, prefix): (Arc<dyn ObjectStore>, &str) = match &settings.location {
         LakeLocation::Folder(folder) => {
             let folder = folder.clone().unwrap_or_else(|| data_dir.lake());

@@ -19,7 +19,7 @@ use crate::CompactSettings;
 use crate::raw_columns::may_hold_corrected_times;
 
 /// Upper bound on the files of one merge, however small they are.
-const MOST_FILES: usize = 1_000;
+const MAX_FILES: usize = 1_000;
 
 /// Files to be replaced by one.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +57,7 @@ pub fn choose_merges(files: &[DataFile], settings: &CompactSettings) -> Vec<Merg
             bytes += file.size_bytes;
             left -= 1;
             chosen.push(file.clone());
-            let is_full = bytes >= settings.file_bytes || chosen.len() >= MOST_FILES.max(fan_in);
+            let is_full = bytes >= settings.file_bytes || chosen.len() >= MAX_FILES.max(fan_in);
             if is_full || (left == 0 && chosen.len() >= fan_in) {
                 merges.push(Merge { files: std::mem::take(&mut chosen) });
                 bytes = 0;

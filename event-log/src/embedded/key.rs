@@ -17,7 +17,7 @@ const CHUNK: u8 = 2;
 
 /// One partition of one topic, which another topic of the name does not share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct TopicPartition {
     pub(super) topic: u32,
     pub(super) partition: PartitionId,
 }
@@ -25,7 +25,7 @@ pub(super) struct Place {
 /// What the key of a chunk says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChunkKey {
-    pub(super) place: Place,
+    pub(super) place: TopicPartition,
     /// The offset of its last record.
     pub(super) last: i64,
     /// When it was appended, milliseconds since 1970.
@@ -48,7 +48,7 @@ pub(super) fn topic_name(key: &[u8]) -> Option<String> {
     String::from_utf8(key.get(1..)?.to_vec()).ok()
 }
 
-pub(super) fn start(place: Place) -> Vec<u8> {
+pub(super) fn start(place: TopicPartition) -> Vec<u8> {
     with_place(START, place)
 }
 
@@ -70,14 +70,14 @@ pub(super) fn behind_topic(key: &[u8], topic: u32) -> Vec<u8> {
 }
 
 /// The least key of a chunk whose last offset is `offset` or more.
-pub(super) fn chunks_from(place: Place, offset: i64) -> Vec<u8> {
+pub(super) fn chunks_from(place: TopicPartition, offset: i64) -> Vec<u8> {
     let mut key = with_place(CHUNK, place);
     key.extend(offset.to_be_bytes());
     key
 }
 
 /// Behind every chunk of the partition.
-pub(super) fn chunks_end(place: Place) -> Vec<u8> {
+pub(super) fn chunks_end(place: TopicPartition) -> Vec<u8> {
     let mut key = chunks_from(place, i64::MAX);
     key.push(u8::MAX);
     key
@@ -101,7 +101,8 @@ impl ChunkKey {
         let (appended_at, rest) = take(rest)?;
         let (count, rest) = take(rest)?;
         let (total, rest) = take(rest)?;
-        let place = Place { topic: u32::from_be_bytes(topic), partition: PartitionId(i32::from_be_bytes(partition)) };
+        let place =
+            TopicPartition { topic: u32::from_be_bytes(topic), partition: PartitionId(i32::from_be_bytes(partition)) };
         (tag == [CHUNK] && rest.is_empty()).then_some(Self {
             place,
             last: i64::from_be_bytes(last),
@@ -117,7 +118,7 @@ impl ChunkKey {
     }
 }
 
-fn with_place(tag: u8, place: Place) -> Vec<u8> {
+fn with_place(tag: u8, place: TopicPartition) -> Vec<u8> {
     let mut key = Vec::with_capacity(37);
     key.push(tag);
     key.extend(place.topic.to_be_bytes());

@@ -9,7 +9,7 @@ use positions::Clock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::key::Place;
+use super::key::TopicPartition;
 use super::store::Store;
 use super::topics::Topics;
 use crate::EventLogError;
@@ -153,7 +153,7 @@ impl Shared {
         EventLogError::Unreachable(format!("the embedded log failed to {doing}: {error}"))
     }
 
-    pub(super) fn damaged(&self, place: Place, offset: i64) -> EventLogError {
+    pub(super) fn damaged(&self, place: TopicPartition, offset: i64) -> EventLogError {
         let folder = self.settings.folder.display();
         EventLogError::Unusable(format!(
             "folder {folder} of the embedded log is damaged at offset {offset} of partition {}, or was written by a newer \

@@ -17,7 +17,7 @@ use std::path::Path;
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 
-use super::key::{self, ChunkKey, Place};
+use super::key::{self, ChunkKey, TopicPartition};
 use super::topics::{Partition, Topic, Topics};
 
 const KEYSPACE: &str = "log";
@@ -70,7 +70,7 @@ impl Store {
         Ok(topics)
     }
 
-    fn load_partition(&self, place: Place) -> fjall::Result<Partition> {
+    fn load_partition(&self, place: TopicPartition) -> fjall::Result<Partition> {
         let mut found = Partition::default();
         if let Some(value) = self.keyspace.get(key::start(place))? {
             let (low, removed) = decode_start(&value).ok_or_else(|| damaged("the start of a partition"))?;
@@ -94,7 +94,11 @@ impl Store {
     }
 
     /// The chunks that end at `offset` or behind it, in order.
-    pub(super) fn chunks(&self, place: Place, offset: i64) -> impl Iterator<Item = fjall::Result<(ChunkKey, Bytes)>> {
+    pub(super) fn chunks(
+        &self,
+        place: TopicPartition,
+        offset: i64,
+    ) -> impl Iterator<Item = fjall::Result<(ChunkKey, Bytes)>> {
         self.keyspace.range(key::chunks_from(place, offset)..key::chunks_end(place)).map(|found| {
             let (key, value) = found.into_inner()?;
             let key = ChunkKey::decode(&key).ok_or_else(|| damaged("the key of a chunk"))?;
@@ -103,7 +107,7 @@ impl Store {
     }
 
     /// The first keys of a partition's chunks from `offset` on; reads no records.
-    pub(super) fn keys(&self, place: Place, offset: i64, count: usize) -> fjall::Result<Vec<ChunkKey>> {
+    pub(super) fn keys(&self, place: TopicPartition, offset: i64, count: usize) -> fjall::Result<Vec<ChunkKey>> {
         let found = self.keyspace.range(key::chunks_from(place, offset)..key::chunks_end(place)).take(count);
         found.map(|found| ChunkKey::decode(&found.key()?).ok_or_else(|| damaged("the key of a chunk"))).collect()
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use positions::{Offset, PartitionId};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::key::{ChunkKey, Place};
+use super::key::{ChunkKey, TopicPartition};
 use crate::group::partition;
 use crate::{EventLogError, LogBounds};
 
@@ -43,8 +43,8 @@ impl Topic {
         Self { number, topic_id, partitions: vec![Partition::default(); partitions], turn: 0 }
     }
 
-    pub(super) fn place(&self, index: usize) -> Place {
-        Place { topic: self.number, partition: partition(index) }
+    pub(super) fn place(&self, index: usize) -> TopicPartition {
+        TopicPartition { topic: self.number, partition: partition(index) }
     }
 
     /// Where a record with this key belongs: those with equal keys meet, those without take turns.

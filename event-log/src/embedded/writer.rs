@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::chunk::ChunkBuilder;
 use super::disk_space;
 use super::failure::Failure;
-use super::key::{self, ChunkKey, Place};
+use super::key::{self, ChunkKey, TopicPartition};
 use super::shared::{Admission, Shared};
 use super::store::run as store_run;
 use super::store::{Entries, Store, encode_topic};
@@ -72,7 +72,7 @@ struct Growth {
 }
 
 impl Growth {
-    fn push(&mut self, place: Place, record: &NewRecord, now: i64) -> Offset {
+    fn push(&mut self, place: TopicPartition, record: &NewRecord, now: i64) -> Offset {
         let offset = Offset(self.partition.next + i64::from(self.open.count()));
         self.open.push(record);
         if self.open.size() >= CHUNK_BYTES {
@@ -81,7 +81,7 @@ impl Growth {
         offset
     }
 
-    fn close(&mut self, place: Place, appended_at: i64) {
+    fn close(&mut self, place: TopicPartition, appended_at: i64) {
         let count = self.open.count();
         if count == 0 {
             return;
@@ -126,7 +126,7 @@ impl Writer {
             if self.is_broken {
                 self.reopen(bytes as usize)?;
             }
-            let mut growths: BTreeMap<Place, Growth> = BTreeMap::new();
+            let mut growths: BTreeMap<TopicPartition, Growth> = BTreeMap::new();
             let answers: Vec<Vec<Answer>> = {
                 let mut topics = self.shared.topics();
                 requests.iter().map(|request| self.place(&mut topics, request, &mut growths)).collect()
@@ -154,7 +154,7 @@ impl Writer {
     }
 
     /// Lets readers see what is durable now.
-    fn note(&self, growths: &BTreeMap<Place, Growth>) {
+    fn note(&self, growths: &BTreeMap<TopicPartition, Growth>) {
         let mut topics = self.shared.topics();
         for (place, growth) in growths {
             let found = topics.get_mut(&growth.topic).and_then(|topic| topic.partition_mut(place.partition));
@@ -165,7 +165,12 @@ impl Writer {
     }
 
     /// Gives every record of a request its place.
-    fn place(&self, topics: &mut Topics, request: &Request, growths: &mut BTreeMap<Place, Growth>) -> Vec<Answer> {
+    fn place(
+        &self,
+        topics: &mut Topics,
+        request: &Request,
+        growths: &mut BTreeMap<TopicPartition, Growth>,
+    ) -> Vec<Answer> {
         let Some(topic) = topics.get_mut(&request.topic) else {
             return request.records.iter().map(|_| Err(missing(&request.topic))).collect();
         };
@@ -243,7 +248,7 @@ impl Writer {
         Ok(())
     }
 
-    fn keys(&self, place: Place, from: i64, count: usize) -> Result<Vec<ChunkKey>, EventLogError> {
+    fn keys(&self, place: TopicPartition, from: i64, count: usize) -> Result<Vec<ChunkKey>, EventLogError> {
         let store = self.shared.store();
         let store = store.as_ref().ok_or_else(|| self.shared.unreachable())?;
         store.keys(place, from, count).map_err(|error| self.shared.failed("look for old records", &error))

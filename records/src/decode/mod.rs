@@ -11,7 +11,7 @@
 //! Guarantee: one pure function of (payload, headers, record timestamp, source definition): no clock, no setting, and no
 //! neighbour in the batch has a say. One bad row never costs its neighbours; no payload stops the decoder.
 //!
-//! A payload is one JSON object (RFC 8259, UTF-8) of at most [`MAX_RECORD_BYTES`] with at most [`MAX_DEPTH`] levels of
+//! A payload is one JSON object (RFC 8259, UTF-8) of at most [`MAX_PAYLOAD_BYTES`] with at most [`MAX_DEPTH`] levels of
 //! nesting. Keys are matched with column names exactly (case matters). Unknown keys are ignored, but must be valid JSON;
 //! a declared column that is given twice in one object is rejected, as nobody can know which value was meant.
 //!
@@ -62,7 +62,7 @@ pub use batch::{counters, event_ids, event_keys, good_rows, marks, time_as_sent}
 pub use json::Cursor;
 pub use reject::Rejection;
 pub use rows::guarded;
-pub use schema::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, column, raw_schema, sql_name};
+pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, raw_schema, sql_name};
 
 use crate::RecordsError;
 use event_log::Record;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::schema::MAX_RECORD_BYTES;
+use super::schema::MAX_PAYLOAD_BYTES;
 
 /// The result of reading a part of a record. Boxed: the good path should move no more than a pointer.
 pub(crate) type Read<T> = Result<T, Box<Rejection>>;
@@ -14,7 +14,7 @@ pub enum Rejection {
     #[error("empty payload")]
     Empty,
     /// The payload has more bytes than a record may have.
-    #[error("too large: {bytes} bytes, the limit is {MAX_RECORD_BYTES}")]
+    #[error("too large: {bytes} bytes, the limit is {MAX_PAYLOAD_BYTES}")]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -141,13 +141,12 @@ impl Rejection {
 
 /// The start of an offending text, safe to log and to show.
 pub(crate) fn shorten(text: &str) -> String {
-    const MOST_CHARS: usize = 60;
+    const MAX_CHARS: usize = 60;
     if text.is_empty() {
         return "nothing".to_owned();
     }
-    let mut short: String =
-        text.chars().take(MOST_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(MOST_CHARS).is_some() {
+    let mut short: String = text.chars().take(MAX_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         short.push('…');
     }
     format!("`{short}`")

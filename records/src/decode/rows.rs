@@ -16,7 +16,7 @@ use super::cells::Cells;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::schema::{MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, raw_schema};
+use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, raw_schema};
 use crate::RecordsError;
 use event_log::Record;
 
@@ -186,7 +186,7 @@ fn text_of(payload: &[u8]) -> Read<&str> {
     if payload.is_empty() {
         return Err(Rejection::Empty.into());
     }
-    if payload.len() > MAX_RECORD_BYTES {
+    if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(Rejection::TooLarge { bytes: payload.len() }.into());
     }
     std::str::from_utf8(payload).map_err(|error| Rejection::NotUtf8 { at: error.valid_up_to() }.into())

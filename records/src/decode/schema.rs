@@ -9,7 +9,7 @@ use views::SourceDefinition;
 pub const SCHEMA_VERSION: i32 = 1;
 
 /// The largest payload that can be an event. Not a setting: what a record decodes to must not depend on one.
-pub const MAX_RECORD_BYTES: usize = 1024 * 1024;
+pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
 
 /// How deep objects and arrays may be nested in a payload, the event's own object included. Not a setting either.
 pub const MAX_DEPTH: usize = 64;

@@ -51,7 +51,7 @@ async fn world_of_small_files(seed: u64, count: usize) -> World {
 fn singly(world: &mut World, backoff: Duration) -> ArchiveSettings {
     let mut settings = world.archive_settings();
     settings.poll.records = 2;
-    settings.backoff = positions::Backoff { first: backoff, most: backoff };
+    settings.backoff = positions::Backoff { first: backoff, longest: backoff };
     settings
 }
 

@@ -165,7 +165,7 @@ impl World {
             commit_interval: Duration::ZERO,
             poll: PollLimit { records: self.rng.random_range(1..40), bytes: 1 << 20, wait: Duration::from_millis(2) },
             partitions_interval: Duration::ZERO,
-            backoff: positions::Backoff { first: Duration::from_millis(1), most: Duration::from_millis(5) },
+            backoff: positions::Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(5) },
             ..ArchiveSettings::default()
         }
     }

@@ -9,7 +9,7 @@ use super::schedule::{Death, Fault, ROLES, Role, Step};
 use crate::support::process::{DEADLINE, FAIL_POINTS_MISSING, Running};
 
 /// A process may end at a start beside a store that is not quite back; it is started again.
-const MOST_STARTS: usize = 10;
+const MAX_STARTS: usize = 10;
 
 /// So long a role that need not come to a fail point is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,7 +90,7 @@ impl Cluster {
     async fn start_one(&mut self, world: &World, role: Role, name: &str, settings: &[(&str, &str)]) -> Running {
         let setup = world.setup.beside(name);
         let setup = settings.iter().fold(setup, |setup, (key, value)| setup.with(key, value));
-        for _ in 0..MOST_STARTS {
+        for _ in 0..MAX_STARTS {
             match Running::try_start_role(&setup, role.arguments()).await {
                 Ok(running) => return running,
                 Err(problem) => eprintln!("    {name} did not start: {}", problem.lines().last().unwrap_or_default()),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use event_log::Record;
 use positions::{EventKey, TimestampMicros, event_key};
 use records::decode::{
-    MAX_DEPTH, MAX_RECORD_BYTES, SCHEMA_VERSION, column, counters, decode, event_ids, event_keys, good_rows, marks,
+    MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, counters, decode, event_ids, event_keys, good_rows, marks,
     raw_schema, time_as_sent,
 };
 
@@ -135,8 +135,8 @@ fn size_and_depth_have_limits() {
     check_rejected(&source, "[".repeat(500_000), &["bad JSON"]);
     check_rejected(&source, nested(400_000), &["too deep"]);
     let padded = |bytes: usize| format!("{GOOD}{}", " ".repeat(bytes - GOOD.len()));
-    assert_eq!(error(&decode_one(&source, padded(MAX_RECORD_BYTES)), 0), None);
-    check_rejected(&source, padded(MAX_RECORD_BYTES + 1), &["too large: 1048577 bytes"]);
+    assert_eq!(error(&decode_one(&source, padded(MAX_PAYLOAD_BYTES)), 0), None);
+    check_rejected(&source, padded(MAX_PAYLOAD_BYTES + 1), &["too large: 1048577 bytes"]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ const APPEND: i64 = 50_000;
 const FIRST_TIMESTAMP: i64 = 1_767_657_600_000_000;
 /// What `up` may need beyond its memory at the start, however long the backlog: with the settings below some 300 MiB, which
 /// it reaches within the first tenth. Held whole, records and decoded rows of two readers would be 700 MiB.
-const MOST_BYTES: u64 = 512 << 20;
+const MAX_BYTES: u64 = 512 << 20;
 
 /// Fills the topic past the collector; covers what is in it.
 async fn fill(world: &World) -> PositionToken {
@@ -72,7 +72,7 @@ async fn a_million_events_behind_is_caught_up_exactly_in_bounded_memory() {
     assert_eq!(answer["envelope"]["copies"], json!(EVENTS / COPY_EVERY), "{}", answer["envelope"]);
     let grown = memory_peak(running.process_id()) - at_start;
     eprintln!("a million events behind: {} MiB at the start, {} MiB more at most", at_start >> 20, grown >> 20);
-    assert!(grown <= MOST_BYTES, "it held {} MiB, {} MiB is the most", grown >> 20, MOST_BYTES >> 20);
+    assert!(grown <= MAX_BYTES, "it held {} MiB, {} MiB is the most", grown >> 20, MAX_BYTES >> 20);
 
     let batch = running.run_batch(&[]).await;
     assert!(batch.status.success(), "{}", String::from_utf8_lossy(&batch.stderr));

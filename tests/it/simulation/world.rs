@@ -282,7 +282,7 @@ impl World {
             commit_interval: Duration::from_millis(2_100),
             poll: PollLimit { records: 7, bytes: 1 << 20, wait: Duration::from_millis(300) },
             partitions_interval: Duration::from_secs(2),
-            backoff: Backoff { first: Duration::from_millis(200), most: Duration::from_secs(2) },
+            backoff: Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(2) },
             ..ArchiveSettings::default()
         };
         run_archive(components, settings, stop).await.err().map(|error| error.to_string())
@@ -338,7 +338,7 @@ impl World {
         };
         let settings = BatchSettings {
             interval: Duration::from_millis(5_100),
-            backoff: Backoff { first: Duration::from_millis(300), most: Duration::from_secs(2) },
+            backoff: Backoff { first: Duration::from_millis(300), longest: Duration::from_secs(2) },
             recompute: RecomputeSettings { target_partitions: 1, ..RecomputeSettings::default() },
             // Other planted mistakes are met at the seeds that are known for them.
             compact: CompactSettings {

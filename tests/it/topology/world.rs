@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use twofold::client::Client;
-use twofold::config::{Config, Sources};
+use twofold::config::{Config, ConfigInputs};
 use twofold::definitions::RunningDefinitions;
 use twofold::environment::{RandomIds, SystemClock};
 use twofold::role::Roles;
@@ -69,7 +69,7 @@ impl World {
         let store = Arc::new(Shared::new(MemoryStore::new(1 << 30, clock.clone())));
         let files = vec![("test".to_owned(), SETTINGS.to_owned())];
         let shared = SharedComponents {
-            config: Arc::new(Config::read(Sources { files, ..Sources::default() }).unwrap()),
+            config: Arc::new(Config::read(ConfigInputs { files, ..ConfigInputs::default() }).unwrap()),
             clock: clock.clone(),
             ids: Arc::new(RandomIds),
             lake: Lake::new(Arc::new(Layered::new(objects)), Path::from("lake")),

@@ -9,7 +9,7 @@ use collector::CollectorSettings;
 use event_log::PollLimit;
 use positions::Backoff;
 use query_gateway::GatewaySettings;
-use records::decode::MAX_RECORD_BYTES;
+use records::decode::MAX_PAYLOAD_BYTES;
 use speed_layer::SpeedSettings;
 
 use super::reader::Section;
@@ -23,7 +23,7 @@ pub(super) fn read_collector(section: Section<'_>) -> CollectorSettings {
         max_body_bytes: section.memory_size("max_body"),
         max_inflated_bytes: section.memory_size("max_inflated"),
         max_events: section.length("max_events", 1..=MANY),
-        max_event_bytes: section.length("max_event_bytes", 1..=MAX_RECORD_BYTES as u64),
+        max_event_bytes: section.length("max_event_bytes", 1..=MAX_PAYLOAD_BYTES as u64),
         max_in_flight_requests: section.length("max_in_flight_requests", 1..=MANY),
         max_in_flight_bytes: section.memory_size("max_in_flight"),
         read_timeout: section.duration("read_timeout", MILLISECOND),
@@ -78,7 +78,7 @@ fn read_recompute(section: Section<'_>) -> RecomputeSettings {
 }
 
 fn read_backoff(section: Section<'_>) -> Backoff {
-    Backoff { first: section.duration("retry_min", MILLISECOND), most: section.duration("retry_max", MILLISECOND) }
+    Backoff { first: section.duration("retry_min", MILLISECOND), longest: section.duration("retry_max", MILLISECOND) }
 }
 
 pub(super) fn read_speed(section: Section<'_>) -> SpeedSettings {

@@ -32,12 +32,12 @@ pub struct Setting {
 
 /// All settings by dotted key (`section.key`), each as the last layer wrote it.
 #[derive(Clone, Debug)]
-pub struct Layers {
+pub struct MergedConfig {
     settings: BTreeMap<String, Setting>,
     problems: Vec<ConfigProblem>,
 }
 
-impl Layers {
+impl MergedConfig {
     /// The built-in defaults alone.
     pub fn defaults() -> Self {
         let table: Table = DEFAULTS.parse().expect("the embedded defaults are TOML: a test reads them");

@@ -54,8 +54,8 @@ fn check_log(reader: &Reader, config: &Config) {
 
 fn check_retries(reader: &Reader, config: &Config) {
     let spans = [
-        ("archive", config.archive.backoff.first, config.archive.backoff.most),
-        ("batch", config.batch.backoff.first, config.batch.backoff.most),
+        ("archive", config.archive.backoff.first, config.archive.backoff.longest),
+        ("batch", config.batch.backoff.first, config.batch.backoff.longest),
         ("speed", config.speed.retry_min, config.speed.retry_max),
     ];
     for (section, least, most) in spans {

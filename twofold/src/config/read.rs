@@ -1,20 +1,20 @@
 //! Reading a configuration: the layers merged, every section read, and every problem told at once.
 
-use super::layers::Layers;
+use super::layers::MergedConfig;
 use super::reader::Reader;
-use super::{Config, ConfigError, Sources, limits, sections};
+use super::{Config, ConfigError, ConfigInputs, limits, sections};
 
 impl Config {
-    /// Lays the sources over the defaults and reads every setting.
+    /// Lays the inputs over the defaults and reads every setting.
     ///
     /// # Errors
     /// Everything that is wrong, by key.
-    pub fn read(sources: Sources) -> Result<Self, ConfigError> {
-        let layers = Layers::defaults();
-        let layers = sources.files.iter().fold(layers, |layers, (name, text)| layers.with_file(name, text));
-        let layers = layers.with_environment(sources.environment);
-        let layers = sources.flags.iter().fold(layers, |layers, (key, text)| layers.with_flag(key, text));
-        let reader = Reader::new(layers.finish()?);
+    pub fn read(inputs: ConfigInputs) -> Result<Self, ConfigError> {
+        let merged = MergedConfig::defaults();
+        let merged = inputs.files.iter().fold(merged, |merged, (name, text)| merged.with_file(name, text));
+        let merged = merged.with_environment(inputs.environment);
+        let merged = inputs.flags.iter().fold(merged, |merged, (key, text)| merged.with_flag(key, text));
+        let reader = Reader::new(merged.finish()?);
         let config = sections::read_all(&reader);
         // Only then: a wrong value reads as zero, which breaks every limit.
         reader.finish()?;
@@ -25,7 +25,8 @@ impl Config {
 
     /// Keys of the defaults that nothing reads: a defect, which a test looks for.
     pub fn unread_default_keys() -> Vec<String> {
-        let reader = Reader::new(Layers::defaults().finish().expect("the defaults have the types of the defaults"));
+        let reader =
+            Reader::new(MergedConfig::defaults().finish().expect("the defaults have the types of the defaults"));
         let _ = sections::read_all(&reader);
         reader.unread_keys()
     }
@@ -33,6 +34,6 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::read(Sources::default()).expect("the embedded defaults are valid: a test reads them")
+        Self::read(ConfigInputs::default()).expect("the embedded defaults are valid: a test reads them")
     }
 }

@@ -12,7 +12,7 @@ use url::Url;
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{Reader, Section};
 use super::secret::Secret;
-use super::{Config, LakeLocation, LakeSettings, LogSettings, RealtimeSettings, S3Settings, SystemSettings};
+use super::{Config, LakeLocation, LakeSection, LogSettings, RealtimeSettings, S3Settings, SystemSettings};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const MANY: u64 = 1 << 31;
@@ -98,8 +98,8 @@ fn read_kafka(section: &Section<'_>) -> KafkaSettings {
     }
 }
 
-fn read_lake(section: Section<'_>) -> LakeSettings {
-    LakeSettings {
+fn read_lake(section: Section<'_>) -> LakeSection {
+    LakeSection {
         location: read_location(section),
         tables: lake::LakeSettings {
             checkpoint_interval: u32::try_from(section.count("checkpoint_interval", 1..=MANY)).unwrap_or(u32::MAX),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{FactSources, StatusBoard};
+use super::{FactSuppliers, StatusBoard};
 use crate::stage::RoleError;
 
 /// Between two looks at what the gateway cannot know.
@@ -16,11 +16,11 @@ const FACTS_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// None: what cannot be asked is shown as unknown.
 pub async fn collect_facts(
-    sources: FactSources,
+    suppliers: FactSuppliers,
     board: Arc<StatusBoard>,
     stop: CancellationToken,
 ) -> Result<(), RoleError> {
-    while let Some(facts) = stop.run_until_cancelled(sources.gather()).await {
+    while let Some(facts) = stop.run_until_cancelled(suppliers.gather()).await {
         board.put(facts);
         if stop.run_until_cancelled(tokio::time::sleep(FACTS_INTERVAL)).await.is_none() {
             break;

@@ -89,12 +89,12 @@ pub struct Difference {
     /// To be stopped one after the other: in the direction of the data.
     pub stops: Vec<Duty>,
     /// To be started one after the other: in the direction of the data, but intake last, when all behind it stands.
-    pub starts: Vec<Start>,
+    pub starts: Vec<DutyStart>,
 }
 
 /// A duty to start; one that runs takes the subject over in place of its own.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Start {
+pub struct DutyStart {
     /// The duty.
     pub duty: Duty,
     /// What it is about.
@@ -109,8 +109,8 @@ pub fn difference(running: &Duties, desired: &Duties) -> Difference {
     });
     let stops: Vec<Duty> = stops.map(|(duty, _)| duty.clone()).collect();
     let starts = desired.iter().filter(|(duty, subject)| running.get(*duty) != Some(*subject));
-    let start = |(duty, subject): (&Duty, &Subject)| Start { duty: duty.clone(), subject: subject.clone() };
-    let mut starts: Vec<Start> = starts.map(start).collect();
+    let start = |(duty, subject): (&Duty, &Subject)| DutyStart { duty: duty.clone(), subject: subject.clone() };
+    let mut starts: Vec<DutyStart> = starts.map(start).collect();
     starts.sort_by_key(|start| start.duty.stage == Stage::Intake);
     Difference { stops, starts }
 }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use views::{Pipeline, SourceDefinition};
 
-use super::plan::{Difference, Duties, Duty, Start, Subject, desired_duties, difference};
+use super::plan::{Difference, Duties, Duty, DutyStart, Subject, desired_duties, difference};
 use super::tasks;
 use crate::definitions::run::{RegistryFollower, follow_registry};
 use crate::definitions::{Definitions, Registered, RunningDefinitions};
@@ -37,7 +37,7 @@ use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
 use crate::stage::Stage;
 use crate::status::run::collect_facts;
-use crate::status::{FactSources, Progress, StatusBoard};
+use crate::status::{FactSuppliers, Progress, StatusBoard};
 use crate::wiring::SharedComponents;
 
 /// What runs in this process.
@@ -145,7 +145,7 @@ impl Topology {
         let definitions = Definitions::of(&self.definitions);
         let follower = RegistryFollower::new(&self.shared.lake, gateway, definitions, registered);
         self.starter.start(Stage::Gateway, "definitions", |stop| follow_registry(follower, stop)).await?;
-        let facts = FactSources {
+        let facts = FactSuppliers {
             shared: self.shared.clone(),
             definitions: Definitions::of(&self.definitions),
             open: self.sources.clone(),
@@ -270,8 +270,8 @@ impl Topology {
         self.health.clear_source(source.as_str(), duty.stage.name());
     }
 
-    async fn start(&mut self, start: Start) -> Result<()> {
-        let Start { duty, subject } = start;
+    async fn start(&mut self, start: DutyStart) -> Result<()> {
+        let DutyStart { duty, subject } = start;
         let task = match (duty.stage, subject.0.sources.first()) {
             (Stage::Gateway, _) => Some(self.start_gateway().await?),
             (Stage::Intake, Some(source)) => {

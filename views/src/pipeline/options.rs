@@ -25,13 +25,13 @@ impl Default for ViewOptions {
 
 /// An option as written.
 #[derive(Clone, Debug)]
-pub(super) struct Setting {
+pub(super) struct OptionValue {
     pub(super) name: String,
     pub(super) value: String,
     pub(super) line: usize,
 }
 
-impl Setting {
+impl OptionValue {
     /// Adds the finding that the value is not what the option takes.
     pub(super) fn refuse(&self, expected: &str, findings: &mut Findings) {
         let text = format!("{} '{}'", self.name, self.value);
@@ -65,7 +65,7 @@ pub(super) fn table_options(
     known: &[&str],
     statement: &Located,
     findings: &mut Findings,
-) -> Vec<Setting> {
+) -> Vec<OptionValue> {
     let settings = table.options.iter().map(|(name, value)| {
         let name = name.to_lowercase();
         let name = name.strip_prefix("format.").unwrap_or(&name).to_owned();
@@ -76,7 +76,7 @@ pub(super) fn table_options(
             other => other.to_string(),
         };
         let line = statement.line_of(&name);
-        Setting { name, value, line }
+        OptionValue { name, value, line }
     });
     only_known(settings.collect(), known, findings)
 }
@@ -100,7 +100,7 @@ pub(super) fn view_options(view: &CreateView, statement: &Located, findings: &mu
     options
 }
 
-fn with_clause(view: &CreateView, statement: &Located, findings: &mut Findings) -> Vec<Setting> {
+fn with_clause(view: &CreateView, statement: &Located, findings: &mut Findings) -> Vec<OptionValue> {
     let given = match &view.options {
         CreateTableOptions::None => return Vec::new(),
         CreateTableOptions::With(given) | CreateTableOptions::Options(given) => given,
@@ -121,7 +121,7 @@ fn with_clause(view: &CreateView, statement: &Located, findings: &mut Findings) 
             continue;
         };
         let line = statement.line_of_span(key.span);
-        settings.push(Setting { name: key.value.to_lowercase(), value: literal_text(value), line });
+        settings.push(OptionValue { name: key.value.to_lowercase(), value: literal_text(value), line });
     }
     settings
 }
@@ -138,8 +138,8 @@ fn literal_text(value: &Expr) -> String {
     }
 }
 
-fn only_known(settings: Vec<Setting>, known: &[&str], findings: &mut Findings) -> Vec<Setting> {
-    let mut kept: Vec<Setting> = Vec::new();
+fn only_known(settings: Vec<OptionValue>, known: &[&str], findings: &mut Findings) -> Vec<OptionValue> {
+    let mut kept: Vec<OptionValue> = Vec::new();
     for setting in settings {
         if !known.contains(&setting.name.as_str()) {
             let hint = known_names(&setting.name, known.iter().copied());

@@ -19,7 +19,7 @@ use datafusion::sql::parser::CreateExternalTable;
 
 use super::columns::read_columns;
 use super::findings::{Findings, known_names};
-use super::options::{Setting, table_options};
+use super::options::{OptionValue, table_options};
 use super::statements::Located;
 use crate::source::{SourceDefinition, column};
 use crate::storable::{nullable_type, utc_micros};
@@ -64,7 +64,7 @@ pub(super) fn read_source(
     (findings.len() == before).then_some(source)
 }
 
-fn apply(setting: &Setting, source: &mut SourceDefinition, findings: &mut Findings) {
+fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Findings) {
     match setting.name.as_str() {
         "horizon" => source.horizon = setting.span(findings).unwrap_or(source.horizon),
         "late_after" => source.late_after = setting.span(findings).unwrap_or(source.late_after),
@@ -112,7 +112,12 @@ fn topic(table: &CreateExternalTable, statement: &Located, findings: &mut Findin
     topic.map(str::to_owned)
 }
 
-fn event_time(schema: &Schema, settings: &[Setting], statement: &Located, findings: &mut Findings) -> Option<usize> {
+fn event_time(
+    schema: &Schema,
+    settings: &[OptionValue],
+    statement: &Located,
+    findings: &mut Findings,
+) -> Option<usize> {
     let Some(setting) = settings.iter().find(|setting| setting.name == "event_time") else {
         let hint = "add OPTIONS (event_time 'column') and name a TIMESTAMP column";
         findings.add(statement.line, &statement.head(), "the source has no event_time", hint);
@@ -126,7 +131,7 @@ fn event_time(schema: &Schema, settings: &[Setting], statement: &Located, findin
     None
 }
 
-fn event_id(schema: &Schema, settings: &[Setting], findings: &mut Findings) -> Option<usize> {
+fn event_id(schema: &Schema, settings: &[OptionValue], findings: &mut Findings) -> Option<usize> {
     let setting = settings.iter().find(|setting| setting.name == "event_id")?;
     let index = named_column(schema, setting, findings)?;
     let data_type = schema.field(index).data_type();
@@ -138,7 +143,7 @@ fn event_id(schema: &Schema, settings: &[Setting], findings: &mut Findings) -> O
     None
 }
 
-fn named_column(schema: &Schema, setting: &Setting, findings: &mut Findings) -> Option<usize> {
+fn named_column(schema: &Schema, setting: &OptionValue, findings: &mut Findings) -> Option<usize> {
     let index = schema.index_of(&setting.value).ok();
     if index.is_none() {
         let hint = known_names(&setting.value, schema.fields().iter().map(|field| field.name().as_str()));

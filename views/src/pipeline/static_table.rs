@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::columns::read_columns;
 use super::findings::Findings;
-use super::options::{Setting, table_options};
+use super::options::{OptionValue, table_options};
 use super::statements::Located;
 use super::tables::{StaticTable, refuse_clauses};
 
@@ -105,7 +105,7 @@ struct CsvLayout {
     delimiter: u8,
 }
 
-fn csv_layout(settings: &[Setting], findings: &mut Findings) -> CsvLayout {
+fn csv_layout(settings: &[OptionValue], findings: &mut Findings) -> CsvLayout {
     let mut layout = CsvLayout { has_header: true, delimiter: b',' };
     for setting in settings {
         match (setting.name.as_str(), setting.value.to_lowercase().as_str()) {

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::Writer;
 use crate::EventLogError;
-use crate::embedded::key::{ChunkKey, Place};
+use crate::embedded::key::{ChunkKey, TopicPartition};
 use crate::embedded::retention::{Keep, Oldest, choose};
 use crate::embedded::store::{Entries, start_entry};
 use crate::embedded::topics::Partition;
@@ -61,7 +61,7 @@ impl Writer {
                 let each = topic.partitions.iter().enumerate();
                 each.map(move |(index, partition)| (name.clone(), topic.place(index), *partition))
             });
-            let all: Vec<(String, Place, Partition)> = all.collect();
+            let all: Vec<(String, TopicPartition, Partition)> = all.collect();
             let kept = all.iter().map(|(_, _, partition)| partition.kept()).sum();
             (all, kept)
         };
@@ -79,8 +79,12 @@ impl Writer {
         Ok(is_more)
     }
 
-    fn oldest(&self, places: &[(String, Place, Partition)], count: usize) -> Result<Vec<Oldest>, EventLogError> {
-        let of_place = |(_, place, partition): &(String, Place, Partition)| {
+    fn oldest(
+        &self,
+        places: &[(String, TopicPartition, Partition)],
+        count: usize,
+    ) -> Result<Vec<Oldest>, EventLogError> {
+        let of_place = |(_, place, partition): &(String, TopicPartition, Partition)| {
             let may_go = partition.low < partition.released;
             let chunks = if may_go { self.keys(*place, partition.low, count)? } else { Vec::new() };
             Ok(Oldest { chunks, removed: partition.removed, released: partition.released })
@@ -88,7 +92,7 @@ impl Writer {
         places.iter().map(of_place).collect()
     }
 
-    fn remove(&mut self, topic: &str, place: Place, chunks: &[ChunkKey]) -> Result<(), EventLogError> {
+    fn remove(&mut self, topic: &str, place: TopicPartition, chunks: &[ChunkKey]) -> Result<(), EventLogError> {
         let Some(last) = chunks.last() else { return Ok(()) };
         let mut entries: Entries = chunks.iter().map(|key| (key.encode(), None)).collect();
         entries.push(start_entry(last));
