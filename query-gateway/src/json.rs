@@ -8,7 +8,7 @@
 //! | DATE | string, `YYYY-MM-DD` |
 //! | VARCHAR, BOOLEAN, null | string, `true` or `false`, `null` |
 //! | BINARY | string of hex digits |
-//! | LIST, STRUCT | array, object |
+//! | ARRAY, STRUCT | array, object |
 //!
 //! Guarantee: columns keep their order, which a map of values would not.
 

@@ -17,7 +17,7 @@
 //!
 //! | declared | accepted | everything else is rejected, for example |
 //! |---|---|---|
-//! | any | `null` and a missing key are null | either of them where NOT NULL is declared, also inside STRUCT and LIST |
+//! | any | `null` and a missing key are null | either of them where NOT NULL is declared, also inside STRUCT and ARRAY |
 //! | `BOOLEAN` | `true`, `false` | `1`, `"true"` |
 //! | `TINYINT` .. `BIGINT` | a number without fraction and exponent, in range | `1.0`, `1e3`, `"12"`, `9223372036854775808` |
 //! | `FLOAT`, `DOUBLE` | any number, rounded to the nearest value | `1e400` (would be infinite), `"1.5"`, `NaN` |
@@ -26,7 +26,7 @@
 //! | `DATE` | `"2026-01-31"` | `"2026-1-31"`, `"2026-02-30"`, a date with a time |
 //! | `TIMESTAMP` | RFC 3339, also with a space for the `T`, `+0100` for `+01:00`, or no offset, which means UTC; digits beyond the microsecond are cut off; second 60 is the next minute's first | epoch numbers (seconds, milliseconds? nobody can know), a date alone |
 //! | `STRUCT` | an object, by these same rules | an array, a string |
-//! | `LIST` | an array, every item by these same rules | an object, a lone value |
+//! | `ARRAY` | an array, every item by these same rules | an object, a lone value |
 //!
 //! The table is part of the state-format version: a change of it raises [`SCHEMA_VERSION`], which stands in `_schema`.
 //!

@@ -61,7 +61,7 @@ pub fn sql_name(data_type: &DataType) -> String {
         DataType::Date32 => "DATE".to_owned(),
         DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
         DataType::Struct(_) => "STRUCT".to_owned(),
-        DataType::List(_) => "LIST".to_owned(),
+        DataType::List(_) => "ARRAY".to_owned(),
         other => other.to_string(),
     }
 }
