@@ -2,6 +2,7 @@
 
 mod circles;
 mod manifests;
+mod named_files;
 mod paths;
 mod selects;
 mod suites;

@@ -13,7 +13,7 @@ pub const DEADLINE: Duration = Duration::from_secs(120);
 /// Why a fail point may be missing.
 pub const FAIL_POINTS_MISSING: &str = "is it built with `--features twofold/failpoints`, as `make test` does?";
 
-/// On a record with this text the decoder panics, in a build with fail points (`event-log/src/decode/rows.rs`).
+/// On a record with this text the decoder panics, in a build with fail points (`records/src/decode/rows.rs`).
 pub const DECODER_PANIC: &str = "panic in the decoder";
 
 /// The binary that `make test` builds beside this test's own executable.

@@ -53,7 +53,7 @@ impl Services {
         Some(Self::read(|name| std::env::var(name).ok()))
     }
 
-    /// The services that some lookup knows by the names of `services.sh`.
+    /// The services that some lookup knows by the names of `scripts/services.sh`.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let read = |name: &str| lookup(&format!("TWOFOLD_TEST_{name}")).unwrap_or_else(|| panic!("no {name}"));
         Self {

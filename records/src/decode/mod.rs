@@ -19,7 +19,7 @@
 //! |---|---|---|
 //! | any | `null` and a missing key are null | either of them where NOT NULL is declared, also inside STRUCT and ARRAY |
 //! | `BOOLEAN` | `true`, `false` | `1`, `"true"` |
-//! | `TINYINT` .. `BIGINT` | a number without fraction and exponent, in range | `1.0`, `1e3`, `"12"`, `9223372036854775808` |
+//! | `SMALLINT` .. `BIGINT` | a number without fraction and exponent, in range | `1.0`, `1e3`, `"12"`, `9223372036854775808` |
 //! | `FLOAT`, `DOUBLE` | any number, rounded to the nearest value | `1e400` (would be infinite), `"1.5"`, `NaN` |
 //! | `DECIMAL(p,s)` | a number, or a string that holds one, exactly representable: `12.50`, `"12.5"`, `125e-1` | more digits than p or s hold, `"1,5"` |
 //! | `VARCHAR` | a string | numbers, `\u0000`, half a surrogate pair |
@@ -40,7 +40,7 @@
 //! corrected time, and lateness and the future limit are judged by it; identity and bucket use the time as sent, which
 //! is [`time_as_sent`]. So the copies of an event meet in one bucket, however each of them was corrected.
 //!
-//! Not here: removing copies (`positions::CopyWindow`), storing (`master.rs`), refusing at the door (`collector`).
+//! Not here: removing copies (`positions::CopyWindow`), storing (`master/`), refusing at the door (`collector`).
 //! Why so: Arrow's JSON reader takes `1.9` for a BIGINT and one bad row fails its batch; this reader is strict, takes
 //! back the half-read row alone, and writes straight into columns.
 

@@ -32,7 +32,7 @@ fn good(number: usize) -> String {
     format!(r#"{{"id":"g{number}","time":"2026-01-05T10:00:00Z","page":"/{}","bytes":{number}}}"#, number % 7)
 }
 
-/// Something that is no event by the table of `event-log/src/decode/mod.rs`, whatever is drawn.
+/// Something that is no event by the table of `records/src/decode/mod.rs`, whatever is drawn.
 fn bad(random: &mut StdRng, number: usize) -> Vec<u8> {
     let event = |bytes: &str| {
         format!(r#"{{"id":"b{number}","time":"2026-01-05T10:00:00Z","page":"/","bytes":{bytes}}}"#).into_bytes()

@@ -76,7 +76,7 @@ impl Files {
     }
 }
 
-/// `a/mod.rs` and `a.rs` are the module `a`.
+/// The module `a` is a file of that name, or the file `mod` in a folder of that name.
 fn module_of(path: &str) -> Module {
     let mut words: Module = path.trim_end_matches(".rs").split('/').map(str::to_owned).collect();
     words.pop_if(|word| ["lib", "main", "mod"].contains(&word.as_str()));

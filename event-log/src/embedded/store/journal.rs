@@ -11,7 +11,7 @@
 //! which is what a power cut leaves when the disk wrote its blocks in another order. And it cuts without a word.
 //!
 //! # Source
-//! fjall 3.1, `src/journal/entry.rs` and `src/journal/batch_reader.rs`.
+//! fjall 3.1, entry.rs and batch_reader.rs in src/journal.
 
 use std::io::{Error, ErrorKind, Read, Result};
 
