@@ -23,7 +23,7 @@ pub const BATCH_FAILURES: &str = "twofold_batch_failures_total";
 pub const BATCH_SECONDS: &str = "twofold_batch_recompute_seconds";
 /// The newest published version.
 pub const BATCH_VERSION: &str = "twofold_batch_version_number";
-/// Events below the newest cut.
+/// Records below the newest cut.
 pub const BATCH_ROWS: &str = "twofold_batch_covered_rows";
 /// Compactions of a master dataset.
 pub const COMPACTIONS: &str = "twofold_compaction_commits_total";

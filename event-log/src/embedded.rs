@@ -47,7 +47,7 @@ use writer::{Answer, Change, Request};
 
 pub use shared::EmbeddedSettings;
 
-/// The file that the Kafka broker kept which was here before.
+/// The file of the format before this one, by an embedded Kafka broker: refused, with the way out.
 const OLD_FILE: &str = "log.db";
 /// Requests that may wait for the writer.
 const QUEUE_REQUESTS: usize = 16_384;

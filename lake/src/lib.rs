@@ -7,7 +7,7 @@
 //!
 //!  <table>/_delta_log/00000000000000000007.json      the commit: one conditional put decides every race
 //!  <table>/_delta_log/...10.checkpoint.parquet       so that opening need not read every commit
-//!  <table>/_twofold/<nonce>.json                     the facts, named by the commit's transaction number
+//!  <table>/_twofold/<transaction>.json               the facts, named by the commit's transaction number
 //!  <table>/<version>-<name>.parquet                  data, invisible until a commit up to that version names it
 //! ```
 //!
@@ -27,7 +27,7 @@
 //! last seconds, and may keep a commit while it loses a file that the commit names. That is never answered wrongly: the
 //! missing or short object is [`LakeError::Corrupt`] with its name, and an operator must restore or rebuild the table.
 //!
-//! Not here: what the rows mean (`event-log`, `serving-layer`); when to retry a conflict: only the caller can, because
+//! Not here: what the rows mean (`records`, `serving-layer`); when to retry a conflict: only the caller can, because
 //! it must compute its change again.
 
 mod action;

@@ -38,7 +38,7 @@ pub struct CopyWindow {
 impl CopyWindow {
     /// Notes an event at a running maximum and says whether it is a copy.
     ///
-    /// A copy renews the memory of its event, whether it was dropped itself or not (design, section 2: `fresh`).
+    /// A copy renews the memory of its event, whether it was dropped itself or not (`fresh` in the law, ARCHITECTURE.md).
     pub fn observe(&mut self, key: Option<EventKey>, running_max: TimestampMicros, horizon: Duration) -> bool {
         let Some(key) = key else { return false };
         self.forget_before(running_max, horizon);

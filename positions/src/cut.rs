@@ -1,9 +1,8 @@
 //! Choosing how far the next batch version reaches, without asking the speed layer.
 //!
 //! Guarantee: the chosen cut never moves back, and lies on a border unless the very end of the log was judged silent
-//! by a clock; then a late record may put it inside a run, tiling refuses that version, and the next cut repairs it.
-//! # Source
-//! Section 4.3 of the design; modelled there with 20,000 seeds.
+//! by a clock; then a late record may put it inside a run, tiling refuses that version, and the next cut repairs it;
+//! swept by `tests/it/simulation`.
 
 use serde::{Deserialize, Serialize};
 

@@ -13,8 +13,9 @@
 //!
 //! | file | stage |
 //! |---|---|
-//! | `run.rs` | loops and waits |
-//! | `refresh.rs`, `attempt.rs`, `pin.rs` | reading the stores; putting a view together; choosing version and runs |
+//! | `run.rs`, `patience.rs` | the refresh loops; how long work may take |
+//! | `gateway.rs`, `config.rs` | the gateway as Rust calls it; its settings |
+//! | `stores.rs`, `refresh.rs`, `attempt.rs`, `pin.rs` | the stores of a source; reading them; putting a view together; choosing version and runs |
 //! | `served.rs`, `versions.rs`, `realtime.rs`, `states.rs` | what is kept in memory |
 //! | `queries.rs` | from a request to an answer and its envelope |
 //! | `rows.rs`, `filter.rs`, `answer.rs` | what a rows request means, and its rows |

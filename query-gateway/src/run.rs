@@ -1,4 +1,4 @@
-//! The refresh loops; the only file of this crate that loops, waits or sleeps.
+//! The refresh loops.
 //!
 //! Where the store counts its changes, a tick at which nothing is new costs a look at the count.
 //! Guarantee: returns when `shutdown` is cancelled; nothing of it runs afterwards. Without it queries read the stores

@@ -2,7 +2,7 @@
 //!
 //! Implementations: memory (`memory.rs`), Redis (`redis.rs`); both pass one conformance suite
 //! (`tests/it/realtime_store.rs`).
-//! Guarantee: `swap` replaces the index only if it still carries the expected stamp; blobs never change.
+//! Guarantee: `swap_index` replaces the index only if it still carries the expected stamp; blobs never change.
 //! Why a stamp: it is drawn at random at each write, so an equal stamp means the very index that the pure rules of
 //! `positions::Index` were applied to; a fail-over to an older copy cannot be mistaken for it (no ABA).
 

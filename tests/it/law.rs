@@ -1,4 +1,4 @@
-//! The law of design section 2, on definitions: merging the states of any split of the events, in any tree, and
+//! The law (ARCHITECTURE.md), on definitions: merging the states of any split of the events, in any tree, and
 //! finishing the result equals the engine's direct answer, by the class of each measure.
 
 mod cases;

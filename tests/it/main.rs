@@ -4,7 +4,7 @@
 
 mod support;
 
-/// The event log's contract, on every implementation; the embedded broker's restarts and kills.
+/// The event log's contract, on every implementation; the embedded log's restarts and kills.
 mod event_log;
 /// The law on definitions: states of any split, merged in any tree, finish to the direct answer.
 mod law;

@@ -1,9 +1,9 @@
 //! `twofold demo`: lifelike traffic through both layers, every number checked against the generator's own truth.
 //!
 //! ```text
-//!  generator --> collector --> [ log, both layers, gateway ] --> answer --+      
-//!      |                                                                            +--> difference, must be 0
-//!      +--> truth at the same position -------------------------------------------- +
+//!  generator --> collector --> [ log, both layers, gateway ] --> answer --+
+//!      |                                                                  +--> difference, must be 0
+//!      +--> truth at the same position -----------------------------------+
 //! ```
 //!
 //! Guarantee: nothing is sent between the token that an answer is asked for and the answer, so the truth is about

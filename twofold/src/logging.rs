@@ -8,8 +8,8 @@ use tracing_subscriber::EnvFilter;
 use crate::arguments::{LogArguments, LogFormat};
 
 /// What is logged where nothing else is said: our own lifecycle, and only trouble from the libraries below.
-const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,serving_layer=info,batch_layer=info,\
-                             speed_layer=info,query_gateway=info";
+const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,records=info,collector=info,\
+                             serving_layer=info,batch_layer=info,speed_layer=info,query_gateway=info";
 
 /// Commands that print an answer keep quiet about how they came to it.
 const QUIET_FILTER: &str = "error,twofold=warn,event_log=warn";

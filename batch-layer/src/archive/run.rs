@@ -114,7 +114,7 @@ async fn archive_step(
     Ok(Committed::Done)
 }
 
-/// CommitInFlight everything that was read.
+/// Commits everything that was read.
 async fn commit_all(archiver: &mut Archiver<'_>, commit: &mut CommitInFlight) -> Result<Committed, BatchError> {
     loop {
         if commit.is_idle() {

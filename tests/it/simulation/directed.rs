@@ -1,5 +1,4 @@
-//! Interleavings by hand that random search rarely meets; each was a counter-example of the protocol's model when one
-//! rule was left out.
+//! Interleavings that random search rarely meets; each fails when one rule of the protocol is left out.
 
 use positions::{
     Counters, DefinitionHash, DefinitionNumber, Fingerprint, Incarnation, Index, IndexRefusal, IndexStamp, Offset,

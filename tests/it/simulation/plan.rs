@@ -107,7 +107,7 @@ impl Plan {
         }
     }
 
-    /// The plan of a seed; the four mixes of faults of the model take turns.
+    /// The plan of a seed; the four mixes of faults take turns.
     pub fn draw(seed: u64, bug: Option<Bug>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mix = seed % 4;

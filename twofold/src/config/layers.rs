@@ -113,7 +113,7 @@ impl MergedConfig {
     }
 }
 
-/// `TWOFOLD_SPEED__INTERVAL` is `speed.interval`; in the pass-through section an underscore stands for a dot.
+/// `TWOFOLD_SPEED__TICK` is `speed.tick`; in the pass-through section an underscore stands for a dot.
 fn environment_key(name: &str) -> Option<String> {
     let (section, key) = name.strip_prefix(ENVIRONMENT_PREFIX)?.split_once("__")?;
     let key = format!("{}.{}", section.to_lowercase(), key.to_lowercase().replace("__", "."));
