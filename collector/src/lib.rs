@@ -20,7 +20,7 @@
 //! what they send must not vanish. A sender that repairs and sends again asks for `?on_error=refuse`: bad events are then
 //! left out, `"stored": false`. What the log can never hold (too large with its id, or against the brokers' own rules) is
 //! left out, too, whatever was asked for. A body that cannot be
-//! taken apart (broken JSON around the events, no gzip, no UTF-8) is refused as a whole, 400, nothing stored.
+//! taken apart (broken JSON around the events, not gzip, not UTF-8) is refused as a whole, 400, nothing stored.
 //!
 //! Not here: how the log is reached (`event-log`), what becomes of an event in it (`batch-layer`, `speed-layer`).
 

@@ -17,7 +17,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// One event of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// The element of the array, or the number of the line, from 0; empty lines count, though they are no events.
+    /// The element of the array, or the number of the line, from 0; empty lines count, though they are not events.
     pub index: usize,
     /// The event as sent.
     pub payload: Bytes,

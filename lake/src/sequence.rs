@@ -15,7 +15,7 @@
 //! others off (a new leader with a higher epoch) appends an entry that says so. On an unknown outcome, append again
 //! with the same nonce: an entry that is there already is recognised.
 //! Why so: the store's refusal to overwrite is the only arbiter, as for commits of tables; a local file system can
-//! create on condition, but not replace, so there is no object that is overwritten. That an entry was cut away frees its
+//! create on condition, but not replace, so no object is ever overwritten. That an entry was cut away frees its
 //! number for a writer who slept; therefore a mark is put before the first deletion and stays, and whoever has put an
 //! entry looks for a mark above it afterwards. Snapshots alone would not tell: they may be younger than the entry.
 //! Not here: what entries mean, who may append, when a snapshot is due; names and listing (`listing.rs`), deleting

@@ -4,7 +4,7 @@
 //! compute the same ones without asking each other. Published cuts come on top of them.
 //! Which grid multiples: those at or below a record, and at or below the end of the log behind a record. Only there can
 //! the archive stand (`Archived::advance`), so only these can become a cut. Offsets may jump far (transaction markers,
-//! compaction): the multiples between, with no record near them, are no borders, and a run may pass over them. So the
+//! compaction): the multiples between, with no record near them, are not borders, and a run may pass over them. So the
 //! number of runs is bounded by that of records and cuts, not by that of offsets.
 //! Not here: choosing the cut (`cut.rs`), merging runs (`index.rs`).
 

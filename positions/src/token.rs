@@ -14,7 +14,7 @@ pub struct PositionToken {
     pub sources: BTreeMap<SourceName, BTreeMap<PartitionId, Offset>>,
 }
 
-/// A text that is no position token.
+/// A text that is not a position token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a position token: {reason}; pass on the `token` of a collector answer unchanged")]
 pub struct BadToken {

@@ -226,7 +226,7 @@ impl StaticFile {
         }
     }
 
-    /// The set for which an object of this name was stored; 0 where the name does not say so. `None`: it is no object
+    /// The set for which an object of this name was stored; 0 where the name does not say so. `None`: it is not an object
     /// of a static file.
     pub(crate) fn stored_for(object_name: &str) -> Option<DefinitionNumber> {
         let (digest, number) = object_name.split_once('-').unwrap_or((object_name, "0"));

@@ -53,7 +53,7 @@ impl DefinitionRegistry {
     /// [`Self::note_served`].
     ///
     /// # Errors
-    /// [`ServingError::Unreachable`]: try again. [`ServingError::Corrupt`]: the newest object is no definition set.
+    /// [`ServingError::Unreachable`]: try again. [`ServingError::Corrupt`]: the newest object is not a definition set.
     pub async fn claim(&self, pipeline: &Pipeline) -> Result<DefinitionNumber, ServingError> {
         let claimed: BTreeMap<&str, DefinitionHash> =
             pipeline.views.iter().map(|view| (view.name.as_str(), view.hash)).collect();

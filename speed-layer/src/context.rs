@@ -63,7 +63,7 @@ impl Context {
         };
         let keeps = match &read {
             Ok(newest) => newest.clone(),
-            // Only of a store that does not answer is it known that the version is none of the reason.
+            // Only where the store does not answer is it known that the version is not the reason.
             Err(RecordsError::Lake(error)) if error.is_transient() => known,
             Err(_) => None,
         };

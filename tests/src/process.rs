@@ -164,7 +164,7 @@ impl Running {
         let child = setup
             .command(role)
             .args(["--listen", &format!("127.0.0.1:{port}")])
-            // A machine that is busy with other tests is no reason to give up waiting.
+            // A machine that is busy with other tests is not a reason to give up waiting.
             .env("TWOFOLD_GATEWAY__DEFAULT_WAIT", "30s")
             .stdout(log.try_clone().unwrap())
             .stderr(log)

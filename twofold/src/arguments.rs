@@ -182,7 +182,7 @@ pub struct BatchArguments {
 /// What the batch layer is to do.
 #[derive(Debug, Subcommand)]
 pub enum BatchCommand {
-    /// Compute and publish once. May run beside a system on the same data directory; nothing new is no failure.
+    /// Compute and publish once. May run beside a system on the same data directory; having nothing new is not a failure.
     Run {
         /// The pipeline; without it, the one of the system that runs on the data directory.
         #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]

@@ -40,7 +40,7 @@ use speed_layer::SpeedSettings;
 pub struct ConfigInputs {
     /// Texts over the defaults, the weakest first: name and TOML. A configuration file, or presets of a command.
     pub files: Vec<(String, String)>,
-    /// Environment variables; those that are no setting are passed over.
+    /// Environment variables; those that are not settings are passed over.
     pub environment: Vec<(String, String)>,
     /// Key and value of each flag that was given.
     pub flags: Vec<(String, String)>,

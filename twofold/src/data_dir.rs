@@ -118,7 +118,7 @@ impl DataDir {
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Takes the note back. A note that is gone already is no error.
+    /// Takes the note back. A note that is gone already is not an error.
     pub fn withdraw(&self) {
         if let Err(error) = std::fs::remove_file(self.root.join("run.json"))
             && error.kind() != ErrorKind::NotFound

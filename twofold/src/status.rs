@@ -175,7 +175,7 @@ impl FactSuppliers {
     }
 }
 
-/// A sum that lacks a partition would be a lag that is none: then the last one stays.
+/// A sum that lacks a partition would show a lag that does not exist: then the last one stays.
 fn tell_offsets(name: &'static str, source: &SourceName, offsets: impl Iterator<Item = Option<Offset>>) {
     let known: Option<Vec<i64>> = offsets.map(|offset| Some(offset?.0)).collect();
     if let Some(known) = known.filter(|known| !known.is_empty()) {

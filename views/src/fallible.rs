@@ -179,7 +179,7 @@ fn can_binary_fail(binary: &BinaryExpr, schema: &DFSchema) -> Result<bool> {
 }
 
 fn can_call_fail(call: &ScalarFunction, schema: &DFSchema) -> Result<bool> {
-    // Bytes that are no text fail where text is wanted.
+    // Bytes that are not text fail where text is wanted.
     let types = call.args.iter().map(|argument| argument.get_type(schema));
     let has_bytes = types.collect::<Result<Vec<_>>>()?.iter().any(DataType::is_binary);
     Ok(has_bytes || !TOTAL_FUNCTIONS.contains(&call.func.name()))

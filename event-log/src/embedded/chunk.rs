@@ -70,7 +70,7 @@ pub(super) struct ChunkReader {
     end: i64,
 }
 
-/// The bytes are no chunk of this version.
+/// The bytes are not a chunk of this version.
 #[derive(Debug)]
 pub(super) struct Damaged;
 

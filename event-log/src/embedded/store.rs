@@ -112,7 +112,7 @@ impl Store {
         found.map(|found| ChunkKey::decode(&found.key()?).ok_or_else(|| damaged("the key of a chunk"))).collect()
     }
 
-    /// Up to `count` keys of topics that are none of `known`. Costs a step for each of either.
+    /// Up to `count` keys of topics that are not among `known`. Costs a step for each of either.
     pub(super) fn leftovers(&self, known: &BTreeSet<u32>, count: usize) -> fjall::Result<Vec<Vec<u8>>> {
         let mut found = Vec::new();
         let mut from = key::starts();

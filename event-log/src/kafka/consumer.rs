@@ -299,7 +299,7 @@ impl LogConsumer for KafkaConsumer {
     async fn poll(&mut self, limit: PollLimit) -> Result<Poll, EventLogError> {
         let deadline = Instant::now() + limit.wait;
         self.is_drained = false;
-        // Each turn but the last handles an event that is no news to the caller.
+        // Each turn but the last handles an event that is not news to the caller.
         loop {
             if let Some(assigned) = self.news_of_assignment() {
                 return Ok(Poll::Assigned(assigned));

@@ -12,7 +12,7 @@ const EVENT_ID: &str = "twofold-event-id";
 /// Header with the correction of the client's clock: microseconds, decimal text.
 const CLOCK_SHIFT: &str = "twofold-clock-shift";
 
-/// The message as a record. A clock shift that is no number is left out: the event counts as not corrected.
+/// The message as a record. A clock shift that is not a number is left out: the event counts as not corrected.
 pub(super) fn read_message(message: &BorrowedMessage<'_>) -> Record {
     Record {
         partition: PartitionId(message.partition()),

@@ -223,7 +223,7 @@ impl<'a> RawString<'a> {
     /// The string itself.
     ///
     /// # Errors
-    /// Why it is no text, as [`Self::append_to`].
+    /// Why it is not text, as [`Self::append_to`].
     pub fn text(&self) -> Result<Cow<'a, str>, &'static str> {
         if !self.is_escaped {
             return Ok(Cow::Borrowed(self.raw));
@@ -236,7 +236,7 @@ impl<'a> RawString<'a> {
     /// Appends the string itself, without its escapes.
     ///
     /// # Errors
-    /// Why it is no text: half a surrogate pair, or a NUL character. What was appended so far stays.
+    /// Why it is not text: half a surrogate pair, or a NUL character. What was appended so far stays.
     pub fn append_to(&self, bytes: &mut Vec<u8>) -> Result<(), &'static str> {
         if !self.is_escaped {
             bytes.extend_from_slice(self.raw.as_bytes());

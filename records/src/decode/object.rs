@@ -114,7 +114,7 @@ impl Keys {
         }
         let mut unescaped = std::mem::take(&mut self.unescaped);
         unescaped.clear();
-        // A key that is no text cannot be the name of a column.
+        // A key that is not text cannot be the name of a column.
         let found = key.append_to(&mut unescaped).ok().and_then(|()| self.column(&unescaped));
         self.unescaped = unescaped;
         found

@@ -19,7 +19,7 @@ pub enum Rejection {
         /// Its size.
         bytes: usize,
     },
-    /// The payload is no UTF-8 text.
+    /// The payload is not UTF-8 text.
     #[error("bad JSON at byte {at}: not UTF-8")]
     NotUtf8 {
         /// The first byte that is not.

@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// Sends one event, or (`None`) something that is none.
+    /// Sends one event, or (`None`) something that is not one.
     pub async fn send_one(&mut self, event: Option<Event>) -> (i32, i64) {
         let payload = match &event {
             Some(event) => String::from_utf8(event.payload("bytes").to_vec()).unwrap(),

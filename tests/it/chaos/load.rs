@@ -129,10 +129,10 @@ impl Load {
 
     fn draw_malformed(&mut self) -> String {
         let good = self.draw_event();
-        // It was no event: the next good one has its id.
+        // It will not be an event: the next good one has its id.
         self.events -= 1;
         match self.rng.random_range(0..100) {
-            // Seldom: each panic writes a page into the logs. It is no page of the oracle's either.
+            // Seldom: each panic writes a page into the logs. The oracle has no such page either.
             0 => good.replace("\"page\":\"p", &format!("\"page\":\"{DECODER_PANIC}")),
             1..34 => good.replace("\"amount\":", "\"amount\":\"many\",\"was\":"),
             34..67 => good.replace("\"page\":", "\"side\":"),

@@ -18,7 +18,7 @@ pub struct Totals {
     pub pages: [(i64, i64); PAGES],
     /// Records that were left out because a partition held their event already.
     pub copies: i64,
-    /// Records that are no events.
+    /// Records that are not events.
     pub rejected: i64,
 }
 

@@ -28,7 +28,7 @@ pub enum Mood {
     Strict,
     /// Has room for the first only.
     Full,
-    /// Stores what is no object, and cannot be reached for the rest.
+    /// Stores what is not an object, and cannot be reached for the rest.
     Perverse,
 }
 

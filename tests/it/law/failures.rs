@@ -21,7 +21,7 @@ use views::{Compiled, Pipeline, PlannedView, ViewDefinition, session_state, sess
 use super::events::random_split;
 use crate::support::seeds::seeds;
 
-/// Every measure, key and condition can fail: by zero, by overflow, on a text that is no number, date or pattern.
+/// Every measure, key and condition can fail: by zero, by overflow, on a text that is not a number, date or pattern.
 const SQL: &str = "CREATE UNBOUNDED EXTERNAL TABLE events (
     time TIMESTAMP, a BIGINT, b BIGINT, c BIGINT, d DECIMAL(38, 0), t VARCHAR, p VARCHAR
 ) STORED AS JSON LOCATION 'kafka://events' OPTIONS (event_time 'time');

@@ -100,7 +100,7 @@ impl Reader {
         Ok(())
     }
 
-    /// A run that should be there is missing. (A cut inside a run is no mistake: the next cut repairs it.)
+    /// A run that should be there is missing. (A cut inside a run is not a mistake: the next cut repairs it.)
     fn check_gap(&self, envelope: &Envelope) -> Result<(), Violation> {
         let is_missing = |reason: &String| {
             let at = number_after(reason, "no run starts at ").zip(number_after(reason, "the next one starts at "));

@@ -1,4 +1,4 @@
-//! What producers send: new events, copies, late ones, some that are none; and the truth about it.
+//! What producers send: new events, copies, late ones, records that are not events; and the truth about it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 

@@ -170,7 +170,7 @@ impl System {
         (!sent.is_empty()).then(|| sent[rng.random_range(newest..sent.len())].clone())
     }
 
-    /// Sends one event, or a record that is none.
+    /// Sends one event, or a record that is not one.
     pub async fn send_one(&mut self, event: Option<Event>, timestamp: i64) {
         let payload = event.as_ref();
         let payload = payload.map_or(Bytes::from_static(b"{\"time\": 1.5, broken"), |event| event.payload("added"));
@@ -399,7 +399,7 @@ impl System {
     }
 }
 
-/// The running maximum after a record, by its definition: a day at most, and nothing for what is no clock's.
+/// The running maximum after a record, by its definition: a day at most, and nothing for what cannot come from a clock.
 fn raised(before: i64, timestamp: i64) -> i64 {
     let year_2200 = 7_258_118_400_000_000;
     match timestamp {

@@ -23,7 +23,7 @@ impl CountedStore {
         Self { inner, calls: AtomicUsize::new(0), index_reads: AtomicUsize::new(0) }
     }
 
-    /// Calls of any kind; to ask for the count of changes is none.
+    /// Calls of any kind; asking for the count of changes is not counted.
     pub fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! A topic that somebody else writes to: a hundred thousand records that are no events, past the collector, among good ones.
+//! A topic that somebody else writes to: a hundred thousand records that are not events, past the collector, among good ones.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -32,7 +32,7 @@ fn good(number: usize) -> String {
     format!(r#"{{"id":"g{number}","time":"2026-01-05T10:00:00Z","page":"/{}","bytes":{number}}}"#, number % 7)
 }
 
-/// Something that is no event by the table of `records/src/decode/mod.rs`, whatever is drawn.
+/// Something that is not an event by the table of `records/src/decode/mod.rs`, whatever is drawn.
 fn bad(random: &mut StdRng, number: usize) -> Vec<u8> {
     let event = |bytes: &str| {
         format!(r#"{{"id":"b{number}","time":"2026-01-05T10:00:00Z","page":"/","bytes":{bytes}}}"#).into_bytes()
@@ -107,7 +107,7 @@ fn token_after(written: &Written) -> String {
     token.encode()
 }
 
-/// Every record stands in the master dataset as it was written, those that are no event with a reason.
+/// Every record stands in the master dataset as it was written, those that are not events with a reason.
 async fn check_master(world: &World, written: &Written) {
     let pipeline = Pipeline::read(&world.pipeline, &BTreeMap::new()).unwrap();
     let data_dir = DataDir::open(world.folder.path()).unwrap();

@@ -50,7 +50,7 @@ impl<'a> Reader<'a> {
 
     fn step(&mut self) {
         match (self.peek(0), self.peek(1), self.peek(2)) {
-            // `use<'a>` in a bound is no import.
+            // `use<'a>` in a bound is not an import.
             ("use", after, _) if after != "<" => self.read_use(),
             ("mod", name, "{") => {
                 self.modules.push((name, self.depth));

@@ -60,7 +60,7 @@ fn known_views(pipeline: &Pipeline, names: &[String]) -> Result<Option<Vec<ViewN
     Ok((!names.is_empty()).then(|| names.iter().map(ViewName::new).collect()))
 }
 
-/// Nothing new is no failure; a view that failed is, after all have been told.
+/// Nothing new is not a failure; a view that failed is one, after all have been told.
 fn report(round: &Round) -> Result<()> {
     let mut failed = 0;
     for (view, outcome) in round {

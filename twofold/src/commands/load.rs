@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::console::say;
 use crate::load::{LoadPlan, LoadReport, load_file};
 
-/// Runs the command. Rejected lines are told, and are no failure: they are kept with their error.
+/// Runs the command. Rejected lines are told, and are not a failure: they are kept with their error.
 ///
 /// # Errors
 /// Where the file cannot be read, or the collector does not take it.

@@ -63,7 +63,7 @@ impl<'de> Visitor<'de> for RowVisitor {
 /// An answer as a table, and a line that says what it is based on.
 ///
 /// # Errors
-/// If the text is no answer.
+/// If the text is not an answer.
 pub fn draw_answer(text: &str) -> Result<String> {
     let answer: Answer = serde_json::from_str(text).context("the answer has an unknown form")?;
     let noun = if answer.rows.len() == 1 { "row" } else { "rows" };

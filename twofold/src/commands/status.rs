@@ -43,7 +43,7 @@ const DATE_LETTERS: usize = 10;
 
 /// The answer of `/v1/status` in words and tables; what this version does not know is left to `--json`.
 ///
-/// A role without a gateway knows no sources and views, and answers with what it knows of itself alone.
+/// A role without a gateway knows of no source or view, and answers with what it knows of itself alone.
 pub fn draw_status(status: &Value) -> String {
     let system = status.get("system").unwrap_or(status);
     let mut text = draw_system(system, status);

@@ -55,7 +55,7 @@ impl MergedConfig {
         self
     }
 
-    /// Lays environment variables over what is there; those that are no setting of ours are passed over.
+    /// Lays environment variables over what is there; those that are not settings of ours are passed over.
     pub fn with_environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         for (name, text) in variables {
             let Some(key) = environment_key(&name) else { continue };

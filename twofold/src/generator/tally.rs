@@ -15,7 +15,7 @@ pub struct Tally {
     pub late: u64,
     /// Lines that repeat a visit.
     pub copies: u64,
-    /// Lines that are no event.
+    /// Lines that are not events.
     pub malformed: u64,
     /// Requests that were sent again.
     pub retries: u64,

@@ -27,7 +27,7 @@ pub struct TrafficSettings {
     pub late_share: f64,
     /// Share of lines that repeat an earlier visit.
     pub copy_share: f64,
-    /// Share of lines that are no valid event.
+    /// Share of lines that are not valid events.
     pub malformed_share: f64,
 }
 

@@ -30,7 +30,7 @@ pub struct Truth {
     pub late: u64,
     /// Lines that repeat a visit.
     pub copies: u64,
-    /// Lines that are no event.
+    /// Lines that are not events.
     pub malformed: u64,
 }
 

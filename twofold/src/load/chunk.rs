@@ -12,7 +12,7 @@ use crate::client::Receipt;
 pub struct LoadReport {
     /// Good events in the log.
     pub accepted: u64,
-    /// Lines that are no good event, counted.
+    /// Lines that are not good events, counted.
     pub rejected: u64,
     /// The first of them: number of the line in the file, from 1, and what is wrong.
     pub findings: Vec<(u64, String)>,
@@ -30,7 +30,7 @@ pub struct LoadReport {
 const MAX_FINDINGS: usize = 20;
 
 impl LoadReport {
-    /// Notes a line that is no good event.
+    /// Notes a line that is not a good event.
     pub fn reject(&mut self, line: u64, error: String) {
         self.rejected += 1;
         if self.findings.len() < MAX_FINDINGS {
@@ -120,7 +120,7 @@ impl Pending {
     /// Takes what the collector says about the lines of [`Self::body`]; those it is not sure about stay.
     ///
     /// # Errors
-    /// If its token is no token.
+    /// If its token is not a token.
     pub fn note_receipt(&mut self, receipt: &Receipt, report: &mut LoadReport) -> Result<()> {
         report.accepted += receipt.accepted;
         report.token.merge(&PositionToken::decode(&receipt.token)?);

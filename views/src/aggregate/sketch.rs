@@ -1,7 +1,7 @@
 //! Sketches as aggregates: the accumulators around them, for one group and for many.
 //!
 //! State: the serialised sketch (BINARY), null for a group without values.
-//! Guarantee: a group has a sketch from its first value on; a state that is no sketch is an error, never a panic.
+//! Guarantee: a group has a sketch from its first value on; a state that is not a sketch is an error, never a panic.
 //! Not here: the sketches themselves (`hll.rs`, `kll.rs`).
 
 use std::fmt::Debug;
