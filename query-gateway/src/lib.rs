@@ -11,7 +11,7 @@
 //! tile is not served; what lags is marked stale. Nothing here writes to a store.
 //! Not here: Kafka and the master dataset (never read by the gateway); publishing and expiry (batch and speed layer).
 //!
-//! | file | stage |
+//! | file | what it does |
 //! |---|---|
 //! | `run.rs`, `patience.rs` | the refresh loops; how long work may take |
 //! | `gateway.rs`, `config.rs` | the gateway as Rust calls it; its settings |
