@@ -116,14 +116,14 @@ impl<R: Read> Iterator for Chunks<R> {
     }
 }
 
-type Start<R> = std::io::Chain<std::io::Cursor<Vec<u8>>, R>;
+type WithStart<R> = std::io::Chain<std::io::Cursor<Vec<u8>>, R>;
 
 /// The stream, opened at the first read because only its first bytes tell what it is.
 #[derive(Debug)]
 enum Input<R: Read> {
     Unread(R),
-    Plain(BufReader<Start<R>>),
-    Gzip(Box<BufReader<MultiGzDecoder<BufReader<Start<R>>>>>),
+    Plain(BufReader<WithStart<R>>),
+    Gzip(Box<BufReader<MultiGzDecoder<BufReader<WithStart<R>>>>>),
     Closed,
 }
 
