@@ -39,13 +39,13 @@ pub(super) struct Consumer {
 /// What a look at the memory says.
 enum Look {
     News(BTreeSet<PartitionId>),
-    Read(Vec<OffsetRange>),
+    Read(Vec<UnreadRange>),
     Nothing,
 }
 
 /// What there is to read of a partition: `[from, to)`.
 #[derive(Clone, Copy)]
-struct OffsetRange {
+struct UnreadRange {
     place: TopicPartition,
     from: i64,
     to: i64,
@@ -87,7 +87,7 @@ impl Consumer {
             partition.check_readable(&self.topic, *id, *at)?;
             if at.0 < partition.next {
                 let place = TopicPartition { topic: topic.number, partition: *id };
-                spans.push(OffsetRange { place, from: at.0, to: partition.next });
+                spans.push(UnreadRange { place, from: at.0, to: partition.next });
             } else {
                 self.ends.insert(*id, Instant::now());
             }
@@ -126,7 +126,7 @@ impl Consumer {
     }
 
     /// Reads what was seen. Nothing where it was removed in between: the next look says so.
-    async fn read(&mut self, spans: Vec<OffsetRange>, limit: PollLimit) -> Result<Vec<Record>, EventLogError> {
+    async fn read(&mut self, spans: Vec<UnreadRange>, limit: PollLimit) -> Result<Vec<Record>, EventLogError> {
         let (shared, begun) = (Arc::clone(&self.shared), std::mem::take(&mut self.begun));
         let ends: Vec<(PartitionId, i64)> = spans.iter().map(|span| (span.place.partition, span.to)).collect();
         let looked_at = Instant::now();
@@ -145,7 +145,7 @@ impl Consumer {
 
 fn read_spans(
     shared: &Shared,
-    spans: &[OffsetRange],
+    spans: &[UnreadRange],
     mut begun: BTreeMap<PartitionId, ChunkReader>,
     limit: PollLimit,
 ) -> Result<Found, EventLogError> {
@@ -167,7 +167,7 @@ fn read_spans(
 
 fn read_span(
     shared: &Shared,
-    span: OffsetRange,
+    span: UnreadRange,
     begun: Option<ChunkReader>,
     room: &mut PollLimit,
     found: &mut Found,
@@ -187,7 +187,7 @@ fn read_span(
             break;
         }
         let reader = ChunkReader::new(&key, body).map_err(|_| shared.damaged(span.place, next))?;
-        next = take(shared, reader, OffsetRange { from: next, ..span }, room, found)?;
+        next = take(shared, reader, UnreadRange { from: next, ..span }, room, found)?;
         if room.records == 0 || room.bytes == 0 {
             break;
         }
@@ -199,7 +199,7 @@ fn read_span(
 fn take(
     shared: &Shared,
     mut reader: ChunkReader,
-    span: OffsetRange,
+    span: UnreadRange,
     room: &mut PollLimit,
     found: &mut Found,
 ) -> Result<i64, EventLogError> {
