@@ -92,10 +92,12 @@ chaos: tools services
 	TWOFOLD_CHAOS_KILLS=$(KILLS) TWOFOLD_CHAOS_SEED=$(SEED) \
 	  scripts/with-services.sh $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- chaos:: --nocapture
 
+# In the release profile, where a world takes a fraction of the time: the longer build pays from some thousand seeds on.
 sim: tools
-	TWOFOLD_SIM_FIRST=$(FIRST) TWOFOLD_SIM_SEEDS=$(SEEDS) $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- --nocapture $(SWEEP)
+	TWOFOLD_SIM_FIRST=$(FIRST) TWOFOLD_SIM_SEEDS=$(SEEDS) \
+	  $(CARGO) test --locked --workspace --release $(FAIL_POINTS) --test it -- --nocapture $(SWEEP)
 
-# In the release profile, of which all goals and figures are.
+# In the release profile.
 bench: tools services
 	$(CARGO) build --locked --workspace --release --bins
 	$(CARGO) bench --locked --workspace --bench bench --no-run

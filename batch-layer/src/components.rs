@@ -53,8 +53,8 @@ pub struct BatchStatus {
     pub is_running: bool,
     /// When the last round ended.
     pub finished_at: Option<TimestampMicros>,
-    /// The views that failed in the last round, and why.
-    pub errors: Vec<(ViewName, String)>,
+    /// The views that failed in their last round, and why.
+    pub errors: BTreeMap<ViewName, String>,
     /// Live files of each master dataset, as the last compaction pass found or left them.
     pub master_files: BTreeMap<SourceName, usize>,
 }

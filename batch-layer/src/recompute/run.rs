@@ -1,14 +1,15 @@
 //! The loop of recomputes: waits for the interval or for a request, runs a round, and says how it ended.
 //!
-//! Guarantee: a round that failed is tried again sooner than the interval, with growing waits.
+//! Guarantee: a round that failed is tried again sooner than the interval, with growing waits; rounds of some views that are
+//! asked for, however many, neither put off the round of all nor take a failure of another view back.
 //! Not here: what happens between two rounds (`../run.rs`), one source's recompute (`source.rs`).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use positions::{TimestampMicros, ViewName};
 use records::master::MasterDataset;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::{Mode, Outcome, RecomputeComponents, Round, recompute};
 use crate::metrics::{self, BATCH_FAILURES, BATCH_PUBLICATIONS, BATCH_ROWS, BATCH_SECONDS, BATCH_VERSION};
@@ -20,9 +21,9 @@ pub(crate) struct Rounds<'a> {
     requests: mpsc::Receiver<BatchRequest>,
     status: &'a watch::Sender<BatchStatus>,
     settings: &'a BatchSettings,
-    /// Wait before the next round, unless one is asked for.
-    delay: Duration,
-    /// Rounds in a row in which a view failed.
+    /// When the next round of all views is due.
+    due: Instant,
+    /// Rounds of all views in a row in which one failed.
     failures: u32,
 }
 
@@ -34,15 +35,15 @@ impl<'a> Rounds<'a> {
         status: &'a watch::Sender<BatchStatus>,
         settings: &'a BatchSettings,
     ) -> Self {
-        Self { context, requests, status, settings, delay: Duration::ZERO, failures: 0 }
+        Self { context, requests, status, settings, due: Instant::now(), failures: 0 }
     }
 
     /// Waits until a round is due or asked for.
     pub(crate) async fn wait(&mut self) -> Option<BatchRequest> {
         tokio::select! {
             biased;
+            () = tokio::time::sleep_until(self.due) => None,
             Some(request) = self.requests.recv() => Some(request),
-            () = tokio::time::sleep(self.delay) => None,
         }
     }
 
@@ -51,7 +52,9 @@ impl<'a> Rounds<'a> {
         let (mode, views) = request.as_ref().map_or((Mode::Incremental, None), |one| (one.mode, one.views.as_deref()));
         self.status.send_modify(|status| status.is_running = true);
         let round = run_round(self.context, mode, views, &self.settings.recompute).await;
-        self.plan_next(&round);
+        if views.is_none() {
+            self.plan_next(&round);
+        }
         publish_status(self.status, &round, self.context.clock.now());
         if let Some(request) = request {
             // Whoever asked may be gone.
@@ -62,7 +65,8 @@ impl<'a> Rounds<'a> {
     fn plan_next(&mut self, round: &Round) {
         self.failures = if round.values().any(Result::is_err) { self.failures + 1 } else { 0 };
         let BatchSettings { interval, backoff, .. } = self.settings;
-        self.delay = if self.failures == 0 { *interval } else { backoff.delay(self.failures).min(*interval) };
+        let delay = if self.failures == 0 { *interval } else { backoff.delay(self.failures).min(*interval) };
+        self.due = Instant::now() + delay;
     }
 }
 
@@ -126,8 +130,9 @@ fn report_outcome(view: &ViewName, outcome: &Result<Outcome, Arc<BatchError>>, s
 
 fn publish_status(status: &watch::Sender<BatchStatus>, round: &Round, now: TimestampMicros) {
     let errors = round.iter().filter_map(|(view, outcome)| Some((view.clone(), outcome.as_ref().err()?.to_string())));
-    let errors = errors.collect();
     status.send_modify(|status| {
-        (status.is_running, status.finished_at, status.errors) = (false, Some(now), errors);
+        (status.is_running, status.finished_at) = (false, Some(now));
+        status.errors.retain(|view, _| !round.contains_key(view));
+        status.errors.extend(errors);
     });
 }

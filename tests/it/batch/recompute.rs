@@ -285,3 +285,38 @@ async fn the_batch_loop_runs_a_round_on_request() {
     assert!(told.borrow().errors.is_empty());
     check_equals_fold(&world).await;
 }
+
+#[tokio::test]
+async fn rounds_of_one_view_without_end_do_not_keep_the_others_waiting() {
+    let mut world = World::new(29).await;
+    let (ask, requests) = mpsc::channel(1);
+    let batch = BatchSettings { interval: Duration::from_millis(50), ..BatchSettings::default() };
+    let shutdown = CancellationToken::new();
+    let components = BatchComponents {
+        context: world.batch_context(),
+        requests,
+        status: watch::Sender::default(),
+        turn: Arc::new(Semaphore::new(1)),
+    };
+    let asking = async {
+        for _ in 0..3 {
+            world.send(40).await;
+            world.archive().await;
+            let newest = async || Some(world.newest(&world.view("by_page")).await?.snapshot.version());
+            let before = newest().await;
+            let mut asked = 0;
+            while newest().await == before {
+                let (reply, answer) = oneshot::channel();
+                let views = Some(vec![ViewName::new("by_day")]);
+                ask.send(BatchRequest { mode: Mode::Full, views, reply }).await.unwrap();
+                answer.await.unwrap();
+                asked += 1;
+                assert!(asked < 10_000, "the round of all views never came");
+            }
+        }
+        shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
+    ended.unwrap();
+    check_equals_fold(&world).await;
+}
