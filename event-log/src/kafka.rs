@@ -28,6 +28,7 @@ mod ends;
 mod error;
 mod producer;
 mod record;
+mod reserved;
 mod run;
 mod settings;
 
