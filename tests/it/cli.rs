@@ -1,6 +1,8 @@
 //! The binary as a black box: what it prints, and its exit codes.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -57,7 +59,7 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn twofold(arguments: &[impl AsRef<std::ffi::OsStr>]) -> Output {
+fn twofold(arguments: &[impl AsRef<OsStr>]) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
@@ -158,6 +160,20 @@ fn wrong_configuration_is_told_by_key_before_anything_starts() {
     check(&place.run(&["up"], &["--listen", "nowhere"]), 2, &["`system.listen`", "flag --listen"]);
     check(&place.run(&["up"], &["--config", "missing.toml"]), 1, &["cannot read configuration file missing.toml"]);
     assert!(!place.path("data").exists(), "nothing may be made before the configuration is known to be right");
+}
+
+#[test]
+fn a_variable_of_ours_that_is_not_utf8_is_refused_by_name() {
+    let place = Place::new();
+    let validate = |name: &str| {
+        let mut command = Command::new(binary());
+        command.arg("validate").arg(place.path("pipeline.sql")).env(name, OsStr::from_bytes(b"\xff"));
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let refused = validate("TWOFOLD_LOG__BROKERS");
+    check(&refused, 2, &[r#"environment variable "TWOFOLD_LOG__BROKERS": is not UTF-8"#]);
+    check(&validate("TWOFOLD_NO_SETTING"), 0, &[]);
+    check(&validate("SOMETHING__ELSE"), 0, &[]);
 }
 
 #[test]
