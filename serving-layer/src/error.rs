@@ -41,10 +41,8 @@ pub enum ServingError {
         /// Why not.
         reason: String,
     },
-    /// A view version is larger than the memory set aside for it.
-    #[error(
-        "view {view} needs {needed_bytes} bytes in memory, the limit is {limit_bytes} (`gateway.view_memory_bytes`)"
-    )]
+    /// A view version is larger than the memory set aside for it, at every try.
+    #[error("view {view} needs {needed_bytes} bytes in memory, the limit is {limit_bytes} bytes")]
     TooLarge {
         /// The view.
         view: String,
