@@ -184,8 +184,7 @@ impl BatchViewStore {
         now: TimestampMicros,
     ) -> Result<lake::Vacuumed, ServingError> {
         let Some(newest) = self.table.open().await? else { return Ok(lake::Vacuumed::default()) };
-        let older = i64::try_from(keep.max(1) - 1).unwrap_or(i64::MAX);
-        let oldest = Version(newest.version().0.saturating_sub(older).max(0));
+        let oldest = newest.version().oldest_of_newest(keep);
         Ok(self.table.vacuum(oldest, grace, now.system_time()).await?)
     }
 
@@ -224,8 +223,7 @@ impl BatchViewStore {
     /// The newest `count` versions of the log, oldest first.
     async fn open_newest(&self, count: usize) -> Result<Vec<Snapshot>, ServingError> {
         let Some(newest) = self.table.open().await? else { return Ok(Vec::new()) };
-        let older = i64::try_from(count.max(1) - 1).unwrap_or(i64::MAX);
-        let oldest = newest.version().0.saturating_sub(older).max(1);
+        let oldest = newest.version().oldest_of_newest(count).0.max(1);
         for version in oldest..newest.version().0 {
             // A version that is no longer in the log: the next one may be.
             let Some(oldest) = self.table.open_at(Version(version)).await? else { continue };
