@@ -115,9 +115,9 @@ impl EmbeddedLog {
         self.shared.closed.cancelled().await;
     }
 
-    /// The bytes that the folder takes now.
-    pub fn size_bytes(&self) -> u64 {
-        self.shared.store().as_ref().map_or(0, Store::size_bytes)
+    /// The bytes that the folder takes now; `None` where the disk does not tell, or the log is closed.
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.shared.store().as_ref().and_then(Store::size_bytes)
     }
 
     /// The names of its topics.

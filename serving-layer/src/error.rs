@@ -20,12 +20,12 @@ pub enum ServingError {
         reason: String,
     },
     /// The store has no room: stop appending until runs are dropped.
-    #[error("realtime store is full: {used_bytes} of {limit_bytes} bytes; a batch publication frees runs")]
+    #[error("realtime store is full{}; a batch publication frees runs", usage(.used_bytes, .limit_bytes))]
     Full {
-        /// In use.
-        used_bytes: u64,
-        /// The limit.
-        limit_bytes: u64,
+        /// In use; `None` where the store does not tell.
+        used_bytes: Option<u64>,
+        /// The limit; `None` where the store does not tell.
+        limit_bytes: Option<u64>,
     },
     /// Another publisher committed first: open the newest version and decide again.
     #[error("view {view}: another version was published first")]
@@ -60,4 +60,12 @@ pub enum ServingError {
     /// The query engine failed while rows were computed or read: what it says decides.
     #[error("query engine: {0}")]
     Engine(#[from] datafusion::error::DataFusionError),
+}
+
+/// How full a store is, in words. Memory always knows; Redis is asked.
+fn usage(used_bytes: &Option<u64>, limit_bytes: &Option<u64>) -> String {
+    match (used_bytes, limit_bytes) {
+        (Some(used), Some(limit)) => format!(": {used} of {limit} bytes"),
+        _ => " (`INFO memory` did not answer)".to_owned(),
+    }
 }
