@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use lake::{Change, LakeError, Snapshot, Table, Version};
 use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, TimestampMicros};
 use serde::{Deserialize, Serialize};
-use views::{ViewDefinition, column};
+use views::{ViewDefinition, column, utc_micros};
 
 use crate::bucket_files::{self, Replacement};
 use crate::{BatchViewSettings, ServingError};
@@ -76,8 +76,7 @@ impl BatchViewStore {
 
     /// The columns of the table: `_bucket`, then those of `ViewDefinition::states`.
     pub fn schema(&self) -> SchemaRef {
-        let bucket = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        let bucket = Arc::new(Field::new(column::BUCKET, bucket, true));
+        let bucket = Arc::new(Field::new(column::BUCKET, utc_micros(), true));
         let states = self.view.states.fields().iter().cloned();
         Arc::new(Schema::new(std::iter::once(bucket).chain(states).collect::<Vec<_>>()))
     }

@@ -41,3 +41,4 @@ pub use plan::ViewPlans;
 pub use planned_view::PlannedView;
 pub use session::{session_state, session_state_builder};
 pub use source::{SourceDefinition, column};
+pub use storable::{utc_micros, utc_scalar};
