@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use views::MAX_STATIC_BYTES;
 
 use crate::support::process::{Running, Setup, binary};
 
@@ -135,6 +136,16 @@ fn validate_tells_all_problems_at_once() {
     let bad = place.write("bad.sql", &PIPELINE.replace("count(*)", "sum(nothing)").replace("'time'", "'when'"));
     check(&twofold(&["validate", &text(&bad)]), 1, &["problem", "line 3", "when", "hint"]);
     check(&twofold(&["validate", "no-such-file.sql"]), 1, &["cannot read pipeline file no-such-file.sql"]);
+}
+
+#[test]
+fn a_static_file_that_is_too_large_is_a_problem_beside_the_others() {
+    let place = Place::new();
+    let owners = "CREATE EXTERNAL TABLE owners (page VARCHAR, owner VARCHAR) STORED AS CSV LOCATION 'owners.csv';";
+    let pipeline = place.write("large.sql", &format!("{}{owners}", PIPELINE.replace("'time'", "'when'")));
+    std::fs::File::create(place.path("owners.csv")).unwrap().set_len(MAX_STATIC_BYTES as u64 + 1).unwrap();
+    let expected = format!("this file has more than {MAX_STATIC_BYTES} bytes");
+    check(&twofold(&["validate", &text(&pipeline)]), 1, &["problems", "when", "owners.csv", &expected]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub use compiled::Compiled;
 pub use definition::{Dimension, Measure, ViewDefinition};
 pub use error::{DefinitionError, Finding, PipelineError};
 pub use nearest::edit_distance;
-pub use pipeline::Pipeline;
+pub use pipeline::{MAX_STATIC_BYTES, Pipeline};
 pub use plan::ViewPlans;
 pub use planned_view::PlannedView;
 pub use session::{session_state, session_state_builder};
