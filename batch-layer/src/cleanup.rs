@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lake::{Vacuumed, Version};
+use lake::Vacuumed;
 use positions::TimestampMicros;
 use records::RecordsError;
 use records::master::MasterDataset;
@@ -39,7 +39,7 @@ impl<'a> Cleanup<'a> {
         let (keep, grace) = (self.settings.keep_versions, self.settings.cleanup_grace);
         for view in &self.context.pipeline.views {
             let store = BatchViewStore::new(&self.context.lake, view.clone());
-            let cleaned = store.expire(keep.max(2), grace, self.context.clock.now()).await;
+            let cleaned = store.expire(keep, grace, self.context.clock.now()).await;
             log_cleaned(view.name.as_str(), cleaned.map_err(BatchError::from));
         }
         for source in &self.context.pipeline.sources {
@@ -57,8 +57,7 @@ impl<'a> Cleanup<'a> {
         let master = MasterDataset::new(&self.context.lake, Arc::clone(source));
         let Some(newest) = master.open().await? else { return Ok(Vacuumed::default()) };
         let table = newest.snapshot.table();
-        let older = i64::try_from(self.settings.keep_versions).unwrap_or(i64::MAX);
-        let oldest = Version(newest.snapshot.version().0.saturating_sub(older).max(0));
+        let oldest = newest.snapshot.version().oldest_of_newest(self.settings.keep_versions);
         // The log may have been cut above it already; then only orphans are left to find.
         let is_readable = table.open_at(oldest).await.map_err(RecordsError::from)?.is_some();
         let oldest = if is_readable { oldest } else { newest.snapshot.version() };

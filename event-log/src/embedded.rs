@@ -115,9 +115,9 @@ impl EmbeddedLog {
         self.shared.closed.cancelled().await;
     }
 
-    /// The bytes that the folder takes now.
-    pub fn size_bytes(&self) -> u64 {
-        self.shared.store().as_ref().map_or(0, Store::size_bytes)
+    /// The bytes that the folder takes now; `None` where the disk does not tell, or the log is closed.
+    pub fn size_bytes(&self) -> Option<u64> {
+        self.shared.store().as_ref().and_then(Store::size_bytes)
     }
 
     /// The names of its topics.
@@ -163,7 +163,7 @@ impl EmbeddedLog {
         let mut admitted = Vec::with_capacity(records.len());
         let mut refusals = Vec::with_capacity(records.len());
         for record in records {
-            let bytes = record.payload.len() + record.key.as_ref().map_or(0, bytes::Bytes::len);
+            let bytes = record.size_bytes();
             let limit_bytes = settings.max_record_bytes;
             refusals.push(if bytes > limit_bytes {
                 Some(EventLogError::TooLarge { bytes, limit_bytes })
@@ -181,9 +181,8 @@ impl EmbeddedLog {
 #[async_trait]
 impl EventLog for EmbeddedLog {
     async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        let asked = usize::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
-            EventLogError::Unusable(format!("topic {topic}: {partitions} partitions asked for, at least 1 is needed"))
-        })?;
+        let asked = usize::try_from(partitions).ok().filter(|count| *count > 0);
+        let asked = asked.ok_or_else(|| EventLogError::no_partitions_asked(topic, partitions))?;
         self.change(Change::Ensure { topic: topic.to_owned(), partitions: asked }).await
     }
 

@@ -54,3 +54,27 @@ pub enum EventLogError {
     #[error("event log cannot be used: {0}")]
     Unusable(String),
 }
+
+impl EventLogError {
+    /// A topic that is not there.
+    pub(crate) fn no_topic(topic: &str) -> Self {
+        Self::Unusable(format!("topic {topic} does not exist"))
+    }
+
+    /// A partition that the topic does not have.
+    pub fn no_partition(topic: &str, partition: PartitionId) -> Self {
+        Self::Unusable(format!("topic {topic} has no partition {partition}"))
+    }
+
+    /// A topic that was to have fewer partitions than one.
+    pub(crate) fn no_partitions_asked(topic: &str, asked: i32) -> Self {
+        Self::Unusable(format!("topic {topic}: {asked} partitions asked for, at least 1 is needed"))
+    }
+
+    /// A topic with fewer partitions than its source says.
+    pub(crate) fn other_partition_count(topic: &str, found: usize, asked: usize) -> Self {
+        Self::Unusable(format!(
+            "topic {topic} has {found} partitions, {asked} are asked for: set `partitions` of the source to {found}"
+        ))
+    }
+}

@@ -29,6 +29,7 @@ mod ends;
 mod error;
 mod producer;
 mod record;
+mod reserved;
 mod run;
 
 pub use config::{Compression, KafkaSettings};
@@ -79,7 +80,7 @@ impl EventLog for KafkaLog {
     async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
         admin::partitions(&self.connection.producer, &self.connection.settings, topic)
             .await?
-            .ok_or_else(|| error::missing_topic(topic))
+            .ok_or_else(|| EventLogError::no_topic(topic))
     }
 
     async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {

@@ -12,6 +12,7 @@ mod error;
 mod group;
 pub mod kafka;
 mod life_log;
+mod local;
 mod log;
 pub mod memory;
 mod same_topic;

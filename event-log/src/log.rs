@@ -52,6 +52,13 @@ pub struct NewRecord {
     pub timestamp: TimestampMicros,
 }
 
+impl NewRecord {
+    /// Bytes of key and payload: what limits of a log count.
+    pub fn size_bytes(&self) -> usize {
+        self.payload.len() + self.key.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// Bounds of one poll.
 #[derive(Clone, Copy, Debug)]
 pub struct PollLimit {

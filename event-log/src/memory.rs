@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::group::{LocalGroups, Membership, partition};
+use crate::local::{check_readable, check_same_topic};
 use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit, Record};
 
 mod topic;
@@ -145,24 +146,24 @@ impl State {
     }
 
     fn topic(&self, topic: &str) -> Result<&Topic, EventLogError> {
-        self.topics.get(topic).ok_or_else(|| missing_topic(topic))
+        self.topics.get(topic).ok_or_else(|| EventLogError::no_topic(topic))
     }
 
     fn topic_mut(&mut self, topic: &str) -> Result<&mut Topic, EventLogError> {
-        self.topics.get_mut(topic).ok_or_else(|| missing_topic(topic))
+        self.topics.get_mut(topic).ok_or_else(|| EventLogError::no_topic(topic))
     }
 
     fn partition(&self, topic: &str, partition: PartitionId) -> Result<&Partition, EventLogError> {
-        self.topic(topic)?.partition(partition).ok_or_else(|| missing_partition(topic, partition))
+        self.topic(topic)?.partition(partition).ok_or_else(|| EventLogError::no_partition(topic, partition))
     }
 
     fn partition_mut(&mut self, topic: &str, partition: PartitionId) -> Result<&mut Partition, EventLogError> {
-        self.topic_mut(topic)?.partition_mut(partition).ok_or_else(|| missing_partition(topic, partition))
+        self.topic_mut(topic)?.partition_mut(partition).ok_or_else(|| EventLogError::no_partition(topic, partition))
     }
 
     fn append(&mut self, topic: &str, record: NewRecord) -> Result<(PartitionId, Offset), EventLogError> {
         self.reachable()?;
-        let bytes = record.payload.len() + record.key.as_ref().map_or(0, bytes::Bytes::len);
+        let bytes = record.size_bytes();
         if bytes > MAX_RECORD_BYTES {
             return Err(EventLogError::TooLarge { bytes, limit_bytes: MAX_RECORD_BYTES });
         }
@@ -173,16 +174,13 @@ impl State {
 #[async_trait]
 impl EventLog for MemoryLog {
     async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        let asked = usize::try_from(partitions).ok().filter(|count| *count > 0).ok_or_else(|| {
-            EventLogError::Unusable(format!("topic {topic}: {partitions} partitions asked for, at least 1 is needed"))
-        })?;
+        let asked = usize::try_from(partitions).ok().filter(|count| *count > 0);
+        let asked = asked.ok_or_else(|| EventLogError::no_partitions_asked(topic, partitions))?;
         self.change(|state| {
             state.reachable()?;
             let found = state.topics.entry(topic.to_owned()).or_insert_with(|| Topic::new(asked)).partitions.len();
             if found < asked {
-                return Err(EventLogError::Unusable(format!(
-                    "topic {topic} has {found} partitions, {asked} are asked for"
-                )));
+                return Err(EventLogError::other_partition_count(topic, found, asked));
             }
             Ok(())
         })
@@ -254,19 +252,11 @@ impl MemoryConsumer {
         Ok((!records.is_empty()).then_some(Poll::Records(records)))
     }
 
-    /// Records of another topic under the name are nobody's, except from its start; as in Kafka.
     fn check_topic(&mut self, topic: &Topic) -> Result<(), EventLogError> {
-        let begun = self.positions.iter().find(|(_, next)| **next > Offset(0));
-        match begun.filter(|_| self.topic_id.is_some_and(|topic_id| topic_id != topic.topic_id)) {
-            Some((partition, offset)) => {
-                let (topic, partition, offset) = (self.topic.clone(), *partition, *offset);
-                Err(EventLogError::AnotherTopic { topic, partition, offset })
-            }
-            None => {
-                self.topic_id = Some(topic.topic_id);
-                Ok(())
-            }
-        }
+        let is_another = self.topic_id.is_some_and(|topic_id| topic_id != topic.topic_id);
+        check_same_topic(&self.topic, &self.positions, is_another)?;
+        self.topic_id = Some(topic.topic_id);
+        Ok(())
     }
 
     fn news_of_assignment(&mut self, count: usize) -> Option<BTreeSet<PartitionId>> {
@@ -283,9 +273,9 @@ impl MemoryConsumer {
         let first = self.turn % self.positions.len().max(1);
         let order: Vec<PartitionId> = self.positions.keys().copied().collect();
         for id in order[first..].iter().chain(&order[..first]) {
-            let partition = topic.partition(*id).ok_or_else(|| missing_partition(&self.topic, *id))?;
+            let partition = topic.partition(*id).ok_or_else(|| EventLogError::no_partition(&self.topic, *id))?;
             let at = self.positions[id];
-            partition.check_readable(&self.topic, *id, at)?;
+            check_readable(&self.topic, *id, at, partition.bounds())?;
             for record in partition.from(at) {
                 if room.records == 0 || room.bytes == 0 {
                     return Ok(records);
@@ -306,7 +296,7 @@ impl LogConsumer for MemoryConsumer {
         let state = self.log.lock();
         let topic = state.reachable()?.topic(&self.topic)?;
         for partition in starts.keys() {
-            topic.partition(*partition).ok_or_else(|| missing_partition(&self.topic, *partition))?;
+            topic.partition(*partition).ok_or_else(|| EventLogError::no_partition(&self.topic, *partition))?;
         }
         self.positions = starts.clone();
         self.ends.clear();
@@ -349,12 +339,4 @@ impl LogConsumer for MemoryConsumer {
 
 fn unreachable() -> EventLogError {
     EventLogError::Unreachable("the memory log was made unreachable".to_owned())
-}
-
-fn missing_topic(topic: &str) -> EventLogError {
-    EventLogError::Unusable(format!("topic {topic} does not exist"))
-}
-
-fn missing_partition(topic: &str, partition: PartitionId) -> EventLogError {
-    EventLogError::Unusable(format!("topic {topic} has no partition {partition}"))
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
 use bytes::Bytes;
-use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowWriter, ProjectionMask};
@@ -19,7 +18,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use crate::action::{self, Action};
-use crate::{LakeError, store};
+use crate::{Lake, LakeError};
 
 /// The actions that make up a state; tombstones are for other tools.
 const KINDS: [&str; 4] = ["protocol", "metaData", "txn", "add"];
@@ -28,8 +27,8 @@ const KINDS: [&str; 4] = ["protocol", "metaData", "txn", "add"];
 const BATCH_ACTIONS: usize = 1024;
 
 /// Reads the actions of a checkpoint.
-pub(crate) async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Vec<Action>, LakeError> {
-    let bytes = store::get(store, path).await?;
+pub(crate) async fn read(lake: &Lake, path: &Path) -> Result<Vec<Action>, LakeError> {
+    let bytes = lake.get(path).await?;
     decode(path, bytes.ok_or_else(|| LakeError::corrupt(path, "the object is missing"))?)
 }
 

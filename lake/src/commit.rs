@@ -20,7 +20,7 @@ use crate::action::{self, APP_ID, Action, Add, Remove, Transaction};
 use crate::checkpoint::writer;
 use crate::snapshot::State;
 use crate::store::Put;
-use crate::{Change, DataFile, LakeError, Snapshot, Table, Version, file, stats, store};
+use crate::{Change, DataFile, LakeError, Snapshot, Table, Version, file, stats};
 
 /// Bits of a transaction number that come from the nonce. Delta has 63 for all of it.
 const DRAWN_BITS: u32 = 47;
@@ -63,8 +63,8 @@ impl Table {
             .into();
         let transaction = transaction_of(nonce, on.version().next());
         let facts_path = self.facts_path(transaction);
-        store::put_once(self.lake().store(), &facts_path, facts.clone()).await?;
-        let at_millis = store::modified_millis(self.lake().store(), &facts_path).await?;
+        self.lake().put_once(&facts_path, facts.clone()).await?;
+        let at_millis = self.lake().modified_millis(&facts_path).await?;
         let at_millis = at_millis.ok_or_else(|| LakeError::corrupt(&facts_path, "it vanished after it was put"))?;
 
         self.put_commit(on, action::format(&actions(on.state(), &change, transaction, at_millis)), transaction).await?;
@@ -106,7 +106,7 @@ impl Table {
     /// Puts the commit object of the version after `on`, once.
     async fn put_commit(&self, on: &Snapshot, bytes: Vec<u8>, transaction: i64) -> Result<(), LakeError> {
         let version = on.version().next();
-        let put = store::put_new(self.lake().store(), &self.log().commit_path(version), bytes.into()).await;
+        let put = self.lake().put_new(&self.log().commit_path(version), bytes.into()).await;
         if let Err(error @ (LakeError::Full { .. } | LakeError::Unusable { .. })) = put {
             return Err(error);
         }

@@ -17,7 +17,7 @@ use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
-use crate::{DataFile, LakeError, LakeSettings, Snapshot, Table, Version, stats, store};
+use crate::{DataFile, LakeError, LakeSettings, Snapshot, Table, Version, stats};
 
 /// One Parquet file in the making. Dropped unfinished, it leaves nothing behind.
 pub struct FileWriter {
@@ -120,7 +120,7 @@ impl FileWriter {
         let bytes = bytes::Bytes::from(std::mem::take(self.writer.inner_mut()));
         let size_bytes = u64::try_from(bytes.len()).expect("sizes fit into 64 bits");
         let path = self.table.object_path(&self.path);
-        store::put_once(self.table.lake().store(), &path, bytes).await?;
+        self.table.lake().put_once(&path, bytes).await?;
         Ok(DataFile { path: self.path, size_bytes, rows: self.rows, bounds: Arc::new(bounds) })
     }
 }

@@ -10,7 +10,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use crate::action::{self, Action};
-use crate::{Lake, LakeError, Version, store};
+use crate::{Lake, LakeError, Version};
 
 const COMMIT_SUFFIX: &str = ".json";
 const CHECKPOINT_SUFFIX: &str = ".checkpoint.parquet";
@@ -95,7 +95,7 @@ impl Log {
     pub(crate) async fn last_checkpoint(&self) -> Result<Option<Version>, LakeError> {
         let path = self.last_checkpoint_path();
         // It only saves a longer listing: what cannot be read is passed over.
-        let Some(bytes) = store::get(self.lake.store(), &path).await? else { return Ok(None) };
+        let Some(bytes) = self.lake.get(&path).await? else { return Ok(None) };
         let value: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
         Ok(value.and_then(|value| value.get("version")?.as_i64()).map(Version))
     }
@@ -103,7 +103,7 @@ impl Log {
     /// The actions of one commit, or `None` where there is none.
     pub(crate) async fn read_commit(&self, version: Version) -> Result<Option<Vec<Action>>, LakeError> {
         let path = self.commit_path(version);
-        let Some(bytes) = store::get(self.lake.store(), &path).await? else { return Ok(None) };
+        let Some(bytes) = self.lake.get(&path).await? else { return Ok(None) };
         action::parse(&bytes).map(Some).map_err(|reason| LakeError::corrupt(&path, reason))
     }
 

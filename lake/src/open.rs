@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::action::{self, Action, Format, Metadata, Protocol};
 use crate::log::Listing;
 use crate::snapshot::{Replay, State};
-use crate::{LakeError, Snapshot, Table, Version, checkpoint, schema, store};
+use crate::{LakeError, Snapshot, Table, Version, checkpoint, schema};
 
 /// Commits that are read at the same time while a table is opened.
 const CONCURRENT_READS: usize = 8;
@@ -32,7 +32,7 @@ impl Table {
             return Ok(existing);
         }
         let path = self.log().commit_path(Version(0));
-        store::put_new(self.lake().store(), &path, action::format(&actions).into()).await?;
+        self.lake().put_new(&path, action::format(&actions).into()).await?;
         let created = self.open().await?;
         created.ok_or_else(|| LakeError::corrupt(&path, "the table was deleted while it was created"))
     }
@@ -145,7 +145,7 @@ impl Table {
         let mut next = Version(0);
         if let Some(checkpoint) = listing.checkpoint_for(version) {
             let path = self.log().checkpoint_path(checkpoint);
-            apply(&path, checkpoint::read(self.lake().store(), &path).await?)?;
+            apply(&path, checkpoint::read(self.lake(), &path).await?)?;
             next = checkpoint.next();
         }
         let mut commits = futures::stream::iter((next.0..=version.0).map(Version))
@@ -170,7 +170,7 @@ impl Table {
 
     async fn read_facts(&self, transaction: i64) -> Result<Bytes, LakeError> {
         let path = self.facts_path(transaction);
-        let found = store::get(self.lake().store(), &path).await?;
+        let found = self.lake().get(&path).await?;
         found.ok_or_else(|| LakeError::corrupt(&path, "the facts of a commit are missing"))
     }
 

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::store::Put;
-use crate::{Lake, LakeError, store};
+use crate::{Lake, LakeError};
 use listing::Listing;
 
 pub use number::{MAX_NUMBER, Number};
@@ -135,13 +135,13 @@ impl Sequence {
         let nonce = format!("{nonce:032x}");
         let bytes = self.encode(&Envelope { nonce: nonce.clone(), entry })?;
         let path = self.entry_path(number);
-        let put = store::put_new(self.lake.store(), &path, bytes.into()).await;
+        let put = self.lake.put_new(&path, bytes.into()).await;
         if let Err(error @ (LakeError::Full { .. } | LakeError::Unusable { .. })) = put {
             return Err(error);
         }
         if !matches!(put, Ok(Put::New)) {
             // Refused, or unknown: the object says whose entry it is.
-            let found = store::get(self.lake.store(), &path).await?;
+            let found = self.lake.get(&path).await?;
             let is_ours = found.as_ref().is_some_and(|bytes| nonce_of(bytes).as_ref() == Some(&nonce));
             match put {
                 Err(error) if found.is_none() => return Err(error),
@@ -219,7 +219,7 @@ impl Sequence {
     /// without.
     pub async fn write_snapshot<S: Serialize + Sync>(&self, number: Number, state: &S) -> Result<(), LakeError> {
         let bytes = self.encode(state)?;
-        store::put_new(self.lake.store(), &self.snapshot_path(number), bytes.into()).await.map(|_| ())
+        self.lake.put_new(&self.snapshot_path(number), bytes.into()).await.map(|_| ())
     }
 
     async fn conflict(&self) -> Result<Append, LakeError> {
@@ -267,7 +267,7 @@ impl Sequence {
     }
 
     async fn read_object(&self, number: Number, path: Path, is_entry: bool) -> Result<Option<Numbered>, LakeError> {
-        let Some(bytes) = store::get(self.lake.store(), &path).await? else { return Ok(None) };
+        let Some(bytes) = self.lake.get(&path).await? else { return Ok(None) };
         let value = match serde_json::from_slice::<Envelope<Value>>(&bytes) {
             Ok(envelope) if is_entry => envelope.entry,
             _ => serde_json::from_slice(&bytes).map_err(|error| LakeError::corrupt(&path, error))?,

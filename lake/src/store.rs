@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
 use crate::{LakeError, LakeSettings};
 
@@ -58,8 +59,8 @@ impl Lake {
     pub async fn probe_conditional_put(&self, nonce: u128) -> Result<(), LakeError> {
         // A name of its own: roles that start together must not remove each other's object between the two puts.
         let path = self.path(&format!("{PROBES}/{nonce:032x}"));
-        put_new(self.store(), &path, Bytes::from_static(b"1")).await?;
-        let second = put_new(self.store(), &path, Bytes::from_static(b"2")).await?;
+        self.put_new(&path, Bytes::from_static(b"1")).await?;
+        let second = self.put_new(&path, Bytes::from_static(b"2")).await?;
         // Left behind, it would only be one object more.
         let _ = self.store().delete(&path).await;
         if second == Put::Exists {
@@ -90,6 +91,71 @@ impl Lake {
         Ok(listed.common_prefixes.iter().filter_map(|prefix| prefix.filename().map(str::to_owned)).collect())
     }
 
+    /// All objects below a folder, in no order. One listing.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: try again. [`LakeError::Unusable`]: the store does not let us.
+    pub async fn objects(&self, folder: &Path) -> Result<Vec<ObjectMeta>, LakeError> {
+        self.store().list(Some(folder)).try_collect().await.map_err(|error| LakeError::store(folder, error))
+    }
+
+    /// Reads a whole object, or `None` where there is none.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: try again. [`LakeError::Unusable`]: the store does not let us.
+    pub async fn get(&self, path: &Path) -> Result<Option<Bytes>, LakeError> {
+        let found = match self.store().get(path).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(LakeError::store(path, error)),
+        }
+    }
+
+    /// Puts a new object; one of the very same content under its name is this one, put by a call whose reply was lost.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: put it again. [`LakeError::Full`], [`LakeError::Unusable`]: it was not put.
+    /// [`LakeError::Corrupt`]: an object of other content has the name.
+    pub async fn put_once(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        if self.put_new(path, bytes.clone()).await? == Put::New || self.get(path).await? == Some(bytes) {
+            return Ok(());
+        }
+        Err(LakeError::corrupt(path, "an object of other content has this name already"))
+    }
+
+    /// Deletes an object; one that is not there is deleted already.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: delete it again. [`LakeError::Unusable`]: the store does not let us.
+    pub async fn delete_if_there(&self, path: &Path) -> Result<(), LakeError> {
+        match self.store().delete(path).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(LakeError::store(path, error)),
+        }
+    }
+
+    /// Puts an object on condition that there is none of that name.
+    pub(crate) async fn put_new(&self, path: &Path, bytes: Bytes) -> Result<Put, LakeError> {
+        match self.store().put_opts(path, PutPayload::from_bytes(bytes), PutMode::Create.into()).await {
+            Ok(_) => Ok(Put::New),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Put::Exists),
+            Err(error) => Err(LakeError::store(path, error)),
+        }
+    }
+
+    /// The modification time that the store gives to an object, in milliseconds since 1970 UTC.
+    pub(crate) async fn modified_millis(&self, path: &Path) -> Result<Option<i64>, LakeError> {
+        match self.store().head(path).await {
+            Ok(meta) => Ok(Some(meta.last_modified.timestamp_millis())),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(LakeError::store(path, error)),
+        }
+    }
+
     /// Names the store inside the query engine.
     pub(crate) fn url(&self) -> &ObjectStoreUrl {
         &self.inner.url
@@ -107,43 +173,4 @@ pub(crate) enum Put {
     New,
     /// An object of that name was there already; it is unchanged.
     Exists,
-}
-
-/// Puts an object on condition that there is none of that name.
-pub(crate) async fn put_new(store: &Arc<dyn ObjectStore>, path: &Path, bytes: Bytes) -> Result<Put, LakeError> {
-    match store.put_opts(path, PutPayload::from_bytes(bytes), PutMode::Create.into()).await {
-        Ok(_) => Ok(Put::New),
-        Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Put::Exists),
-        Err(error) => Err(LakeError::store(path, error)),
-    }
-}
-
-/// Reads a whole object, or `None` where there is none.
-pub(crate) async fn get(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<Bytes>, LakeError> {
-    let found = match store.get(path).await {
-        Ok(found) => found.bytes().await,
-        Err(error) => Err(error),
-    };
-    match found {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(LakeError::store(path, error)),
-    }
-}
-
-/// The modification time that the store gives to an object, in milliseconds since 1970 UTC.
-pub(crate) async fn modified_millis(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<i64>, LakeError> {
-    match store.head(path).await {
-        Ok(meta) => Ok(Some(meta.last_modified.timestamp_millis())),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(LakeError::store(path, error)),
-    }
-}
-
-/// Puts a new object; one of the very same content under its name is this one, put by a call whose reply was lost.
-pub(crate) async fn put_once(store: &Arc<dyn ObjectStore>, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
-    if put_new(store, path, bytes.clone()).await? == Put::New || get(store, path).await? == Some(bytes) {
-        return Ok(());
-    }
-    Err(LakeError::corrupt(path, "another object has this name already: the number that names it was drawn twice"))
 }

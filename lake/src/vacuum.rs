@@ -149,13 +149,9 @@ impl Table {
     }
 
     async fn delete(&self, object: &ObjectMeta, deleted: &mut Vacuumed) -> Result<(), LakeError> {
-        match self.lake().store().delete(&object.location).await {
-            Ok(()) | Err(Error::NotFound { .. }) => {
-                deleted.size_bytes += object.size;
-                Ok(())
-            }
-            Err(error) => Err(LakeError::store(&object.location, error)),
-        }
+        self.lake().delete_if_there(&object.location).await?;
+        deleted.size_bytes += object.size;
+        Ok(())
     }
 }
 

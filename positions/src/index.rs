@@ -110,15 +110,23 @@ impl Index {
         Self { stamp, definitions, head, as_of, counters: Counters::default(), runs: Vec::new() }
     }
 
+    /// A worker with older definitions than the stored ones knows too few views to change anything.
+    ///
+    /// # Errors
+    /// [`IndexRefusal::OlderDefinitions`]: a worker with newer definitions has taken over.
+    pub fn check_definitions(&self, ours: DefinitionNumber) -> Result<(), IndexRefusal> {
+        if ours < self.definitions {
+            return Err(IndexRefusal::OlderDefinitions { ours: ours.0, stored: self.definitions.0 });
+        }
+        Ok(())
+    }
+
     fn check_writer(&self, definitions: DefinitionNumber, incarnation: crate::Incarnation) -> Result<(), IndexRefusal> {
         if incarnation != self.head.incarnation {
             let (ours, stored) = (incarnation.0, self.head.incarnation.0);
             return Err(IndexRefusal::IncarnationChanged { ours, stored });
         }
-        if definitions < self.definitions {
-            return Err(IndexRefusal::OlderDefinitions { ours: definitions.0, stored: self.definitions.0 });
-        }
-        Ok(())
+        self.check_definitions(definitions)
     }
 
     /// The index with `run` appended, or the same index where this very run is in it already (a lost reply).

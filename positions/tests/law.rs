@@ -276,6 +276,16 @@ fn an_append_is_taken_once_and_only_at_the_head() {
 }
 
 #[test]
+fn older_definitions_are_refused_and_equal_ones_are_not() {
+    let mut index = index_of(vec![run(1, 0, 4, true)]);
+    index.definitions = DefinitionNumber(7);
+    let refused = IndexRefusal::OlderDefinitions { ours: 6, stored: 7 };
+    assert_eq!(index.check_definitions(DefinitionNumber(6)), Err(refused));
+    assert_eq!(index.check_definitions(DefinitionNumber(7)), Ok(()));
+    assert_eq!(index.check_definitions(DefinitionNumber(8)), Ok(()));
+}
+
+#[test]
 fn the_same_offset_with_another_record_before_it_is_no_head() {
     let index = index_of(vec![run(1, 0, 4, true)]);
     let mut stranger = run(2, 4, 6, false);

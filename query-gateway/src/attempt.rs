@@ -203,7 +203,7 @@ impl Attempt<'_> {
         let batch = match &version {
             Some(version) => {
                 let states = self.reader.versions.states(version, &self.source.settings).await;
-                Some(states.map_err(|error| Unserved::Store(error.to_string()))?)
+                Some(states.map_err(|error| Unserved::Store(error.reason()))?)
             }
             None => None,
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use positions::{Offset, PartitionId};
 use serde::Serialize;
 use serving_layer::BatchVersion;
-use views::{AggregateClass, ViewDefinition};
+use views::ViewDefinition;
 
 use crate::ViewStatus;
 use crate::json::instant;
@@ -98,12 +98,7 @@ fn measure_details(view: &ViewDefinition) -> Vec<ColumnDetails> {
     let details = view.measures.iter().map(|measure| ColumnDetails {
         name: measure.name.clone(),
         data_type: measure.data_type.to_string(),
-        class: Some(match measure.class {
-            AggregateClass::Exact => "exact",
-            AggregateClass::Float => "float",
-            AggregateClass::Sketch { .. } => "sketch",
-            AggregateClass::Unbounded => "unbounded",
-        }),
+        class: Some(measure.class.as_str()),
         expression: Some(measure.expression.clone()),
         additive: Some(measure.is_additive),
     });

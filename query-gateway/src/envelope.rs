@@ -171,12 +171,12 @@ fn share(realtime: u64, batch: u64) -> f64 {
 fn error_bounds(view: &ViewDefinition, rows: u64) -> BTreeMap<String, ErrorBound> {
     let bounds = view.measures.iter().filter_map(|measure| {
         let bound = match measure.class {
-            AggregateClass::Sketch { bound } => ErrorBound { kind: "sketch", bound },
+            AggregateClass::Sketch { bound } => bound,
             // Each addition rounds by at most half a unit in the last place of the running sum.
-            AggregateClass::Float => ErrorBound { kind: "float", bound: rows as f64 * f64::EPSILON },
+            AggregateClass::Float => rows as f64 * f64::EPSILON,
             AggregateClass::Exact | AggregateClass::Unbounded => return None,
         };
-        Some((measure.name.clone(), bound))
+        Some((measure.name.clone(), ErrorBound { kind: measure.class.as_str(), bound }))
     });
     bounds.collect()
 }

@@ -137,6 +137,11 @@ impl GatewayError {
         Self::BadRequest { reason: reason.into(), hint: None, known }
     }
 
+    /// What went wrong, and the way out where there is one.
+    pub(crate) fn reason(&self) -> String {
+        self.problem().hint().map_or_else(|| self.to_string(), |hint| format!("{self}: {hint}"))
+    }
+
     /// What HTTP answers: the one place where kinds, and so status codes, are chosen.
     pub fn problem(&self) -> Problem {
         let of = |kind| Problem::new(kind, self.to_string());
@@ -158,6 +163,10 @@ impl GatewayError {
             Self::Overloaded { .. } => of(ProblemKind::Overloaded).with_retry_after(1),
             Self::TimedOut { .. } => {
                 of(ProblemKind::TimedOut).with_hint("filter on dimensions, or ask for fewer groups")
+            }
+            // No time to try again: another try finds the same version.
+            Self::Serving(ServingError::TooLarge { .. }) => {
+                of(ProblemKind::Unavailable).with_hint("raise `gateway.view_memory` or use a coarser bucket")
             }
             Self::Unavailable { .. } | Self::Serving(_) => of(ProblemKind::Unavailable).with_retry_after(5),
             Self::Definition(DefinitionError::UnknownDimension { known, .. }) => {

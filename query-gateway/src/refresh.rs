@@ -111,7 +111,7 @@ impl SourceReader {
         for reader in &self.views {
             reader.versions.check(self.settings(), self.stores.now()).await;
             if let Err(error) = reader.versions.load_newest(self.settings()).await {
-                warn!(view = %reader.view.name, %error, "batch version cannot be loaded");
+                warn!(view = %reader.view.name, error = error.reason(), "batch version cannot be loaded");
             }
         }
         for (view, state) in &self.state().views {

@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use lake::{Change, LakeError, Snapshot, Table, Version};
 use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, TimestampMicros};
 use serde::{Deserialize, Serialize};
-use views::{ViewDefinition, column};
+use views::{ViewDefinition, column, utc_micros};
 
 use crate::bucket_files::{self, Replacement};
 use crate::{BatchViewSettings, ServingError};
@@ -76,8 +76,7 @@ impl BatchViewStore {
 
     /// The columns of the table: `_bucket`, then those of `ViewDefinition::states`.
     pub fn schema(&self) -> SchemaRef {
-        let bucket = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        let bucket = Arc::new(Field::new(column::BUCKET, bucket, true));
+        let bucket = Arc::new(Field::new(column::BUCKET, utc_micros(), true));
         let states = self.view.states.fields().iter().cloned();
         Arc::new(Schema::new(std::iter::once(bucket).chain(states).collect::<Vec<_>>()))
     }
@@ -184,8 +183,7 @@ impl BatchViewStore {
         now: TimestampMicros,
     ) -> Result<lake::Vacuumed, ServingError> {
         let Some(newest) = self.table.open().await? else { return Ok(lake::Vacuumed::default()) };
-        let older = i64::try_from(keep.max(1) - 1).unwrap_or(i64::MAX);
-        let oldest = Version(newest.version().0.saturating_sub(older).max(0));
+        let oldest = newest.version().oldest_of_newest(keep);
         Ok(self.table.vacuum(oldest, grace, now.system_time()).await?)
     }
 
@@ -224,8 +222,7 @@ impl BatchViewStore {
     /// The newest `count` versions of the log, oldest first.
     async fn open_newest(&self, count: usize) -> Result<Vec<Snapshot>, ServingError> {
         let Some(newest) = self.table.open().await? else { return Ok(Vec::new()) };
-        let older = i64::try_from(count.max(1) - 1).unwrap_or(i64::MAX);
-        let oldest = newest.version().0.saturating_sub(older).max(1);
+        let oldest = newest.version().oldest_of_newest(count).0.max(1);
         for version in oldest..newest.version().0 {
             // A version that is no longer in the log: the next one may be.
             let Some(oldest) = self.table.open_at(Version(version)).await? else { continue };

@@ -20,12 +20,12 @@ pub enum ServingError {
         reason: String,
     },
     /// The store has no room: stop appending until runs are dropped.
-    #[error("realtime store is full: {used_bytes} of {limit_bytes} bytes; a batch publication frees runs")]
+    #[error("realtime store is full{}; a batch publication frees runs", usage(.used_bytes, .limit_bytes))]
     Full {
-        /// In use.
-        used_bytes: u64,
-        /// The limit.
-        limit_bytes: u64,
+        /// In use; `None` where the store does not tell.
+        used_bytes: Option<u64>,
+        /// The limit; `None` where the store does not tell.
+        limit_bytes: Option<u64>,
     },
     /// Another publisher committed first: open the newest version and decide again.
     #[error("view {view}: another version was published first")]
@@ -41,10 +41,8 @@ pub enum ServingError {
         /// Why not.
         reason: String,
     },
-    /// A view version is larger than the memory set aside for it.
-    #[error(
-        "view {view} needs {needed_bytes} bytes in memory, the limit is {limit_bytes} (`gateway.view_memory_bytes`)"
-    )]
+    /// A view version is larger than the memory set aside for it, at every try.
+    #[error("view {view} needs {needed_bytes} bytes in memory, the limit is {limit_bytes} bytes")]
     TooLarge {
         /// The view.
         view: String,
@@ -62,4 +60,12 @@ pub enum ServingError {
     /// The query engine failed while rows were computed or read: what it says decides.
     #[error("query engine: {0}")]
     Engine(#[from] datafusion::error::DataFusionError),
+}
+
+/// How full a store is, in words. Memory always knows; Redis is asked.
+fn usage(used_bytes: &Option<u64>, limit_bytes: &Option<u64>) -> String {
+    match (used_bytes, limit_bytes) {
+        (Some(used), Some(limit)) => format!(": {used} of {limit} bytes"),
+        _ => " (`INFO memory` did not answer)".to_owned(),
+    }
 }

@@ -81,7 +81,7 @@ impl MemoryStore {
     }
 
     fn full(&self, state: &State) -> ServingError {
-        ServingError::Full { used_bytes: state.used_bytes, limit_bytes: self.limit_bytes }
+        ServingError::Full { used_bytes: Some(state.used_bytes), limit_bytes: Some(self.limit_bytes) }
     }
 }
 

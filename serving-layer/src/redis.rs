@@ -139,8 +139,9 @@ impl RedisStore {
     async fn full(&self) -> ServingError {
         let facts: Result<String, RedisError> =
             redis::cmd("INFO").arg("memory").query_async(&mut self.connection.clone()).await;
-        let facts = facts.unwrap_or_default();
-        let number = |name| info_field(&facts, name).and_then(|value| value.parse().ok()).unwrap_or(0);
+        // Not permitted, or not answered: that the store is full is sure all the same.
+        let facts = facts.ok();
+        let number = |name| info_field(facts.as_deref()?, name)?.parse().ok();
         ServingError::Full { used_bytes: number("used_memory"), limit_bytes: number("maxmemory") }
     }
 

@@ -21,7 +21,6 @@ use bytes::Bytes;
 use lake::sequence::{Append, Number, Numbered, Sequence};
 use lake::{Lake, LakeError};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use positions::{DefinitionHash, DefinitionNumber, ViewName};
 use views::Pipeline;
 use xxhash_rust::xxh3::xxh3_128;
@@ -54,6 +53,7 @@ impl DefinitionRegistry {
     ///
     /// # Errors
     /// [`ServingError::Unreachable`]: try again. [`ServingError::Corrupt`]: the newest object is not a definition set.
+    /// [`ServingError::Lake`]: the object store is full, or must not be used as it is configured.
     pub async fn claim(&self, pipeline: &Pipeline) -> Result<DefinitionNumber, ServingError> {
         let claimed: BTreeMap<&str, DefinitionHash> =
             pipeline.views.iter().map(|view| (view.name.as_str(), view.hash)).collect();
@@ -153,11 +153,7 @@ impl DefinitionRegistry {
     }
 
     async fn store_static_file(&self, file: &StaticFile, bytes: &Bytes) -> Result<(), ServingError> {
-        let path = self.static_path(file);
-        match self.lake.store().put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Err(error) => Err(unreachable(error)),
-        }
+        self.lake.put_once(&self.static_path(file), bytes.clone()).await.map_err(from_lake)
     }
 
     async fn read_static_file(&self, location: &str, file: &StaticFile) -> Result<Bytes, ServingError> {
@@ -166,11 +162,8 @@ impl DefinitionRegistry {
             what: format!("static file {location} at {path}"),
             reason: reason.to_owned(),
         };
-        let bytes = match self.lake.store().get(&path).await {
-            Ok(found) => found.bytes().await.map_err(unreachable)?,
-            Err(object_store::Error::NotFound { .. }) => return Err(corrupt("the object is missing")),
-            Err(error) => return Err(unreachable(error)),
-        };
+        let found = self.lake.get(&path).await.map_err(from_lake)?;
+        let bytes = found.ok_or_else(|| corrupt("the object is missing"))?;
         if file.is_of(&bytes) { Ok(bytes) } else { Err(corrupt("its content is not what its name says")) }
     }
 
@@ -195,14 +188,10 @@ fn too_many_changes() -> ServingError {
 
 fn from_lake(error: LakeError) -> ServingError {
     match error {
-        LakeError::Unreachable { .. } => unreachable(error),
+        LakeError::Unreachable { .. } => ServingError::Unreachable { store: "object store", reason: error.to_string() },
         LakeError::Corrupt { object, reason } => {
             ServingError::Corrupt { what: format!("definition set {object}"), reason }
         }
         error => ServingError::Lake(error),
     }
-}
-
-fn unreachable(reason: impl ToString) -> ServingError {
-    ServingError::Unreachable { store: "object store", reason: reason.to_string() }
 }

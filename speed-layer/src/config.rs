@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::EventLog;
-use positions::{Clock, CurrentDefinitions, IdSource};
+use positions::{Backoff, Clock, CurrentDefinitions, IdSource};
 use records::master::MasterDataset;
 use serving_layer::{BatchViewStore, RealtimeStore};
 use views::{PlannedView, SourceDefinition};
@@ -69,10 +69,8 @@ pub struct SpeedSettings {
     pub retained_versions: usize,
     /// An index without new runs is marked as still right this often.
     pub touch: Duration,
-    /// The first pause after a failure; doubled with each further one.
-    pub retry_min: Duration,
-    /// The longest pause between two attempts.
-    pub retry_max: Duration,
+    /// Pauses between attempts after failures.
+    pub backoff: Backoff,
     /// Longest time to finish the micro-batch under way at shutdown.
     pub shutdown_deadline: Duration,
 }
@@ -93,8 +91,7 @@ impl Default for SpeedSettings {
             refresh: Duration::from_secs(1),
             retained_versions: 4,
             touch: Duration::from_secs(1),
-            retry_min: Duration::from_millis(100),
-            retry_max: Duration::from_secs(10),
+            backoff: Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(10) },
             shutdown_deadline: Duration::from_secs(10),
         }
     }

@@ -29,7 +29,9 @@ pub(crate) async fn change_index(
 ) -> Result<bool, SpeedError> {
     let key = context.key(partition);
     for _ in 0..MAX_SWAPS {
-        let next = check_definitions(context, index)
+        // Also for changes that look at no definitions: merging and dropping.
+        let next = index
+            .check_definitions(context.definitions())
             .and_then(|()| decide(index, context.draw_stamp()))
             .map_err(|refusal| SpeedError::Refused { partition, refusal })?;
         if next.stamp == index.stamp {
@@ -48,13 +50,4 @@ pub(crate) async fn change_index(
         }
     }
     Err(SpeedError::Contended { partition })
-}
-
-/// A worker with older definitions knows too few views to drop or merge runs.
-fn check_definitions(context: &Context, index: &Index) -> Result<(), IndexRefusal> {
-    let (ours, stored) = (context.definitions(), index.definitions);
-    if ours < stored {
-        return Err(IndexRefusal::OlderDefinitions { ours: ours.0, stored: stored.0 });
-    }
-    Ok(())
 }

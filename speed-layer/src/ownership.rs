@@ -85,9 +85,8 @@ impl Ownership {
         if error.is_fatal() {
             return Err(error);
         }
-        let settings = &context.settings;
         self.partitions.values_mut().for_each(|partition| partition.is_looked_up = false);
-        self.lookup.note_failure(context.now(), settings.retry_min, settings.retry_max);
+        self.lookup.note_failure(context.now(), context.settings.backoff);
         metrics::count(metrics::FAILURES, &context.components.source.name, 1);
         warn!(%error, "published versions or partitions cannot be looked up; running partitions go on");
         Ok(())
@@ -128,9 +127,9 @@ impl Ownership {
 
     /// Starts all partitions again from the stores, after a pause: what was read is lost locally.
     pub fn restart_all(&mut self, context: &Context) {
-        let (now, settings) = (context.now(), &context.settings);
+        let now = context.now();
         for partition in self.partitions.values_mut() {
-            partition.backoff.note_failure(now, settings.retry_min, settings.retry_max);
+            partition.backoff.note_failure(now, context.settings.backoff);
             partition.restart(true);
         }
     }

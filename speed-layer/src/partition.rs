@@ -1,7 +1,5 @@
 //! One owned partition of a speed worker: what it knows locally, all of it recomputable from log and stores.
 
-use std::time::Duration;
-
 use positions::{Backoff, CopyWindow, Hole, Index, Offset, PartitionId, Position, TimestampMicros};
 
 use crate::pending::PendingRuns;
@@ -125,9 +123,9 @@ impl Attempts {
         self.until.is_none_or(|until| now >= until)
     }
 
-    pub fn note_failure(&mut self, now: TimestampMicros, min: Duration, max: Duration) {
+    pub fn note_failure(&mut self, now: TimestampMicros, backoff: Backoff) {
         self.failures = self.failures.saturating_add(1);
-        self.until = Some(now.plus(Backoff { first: min, longest: max }.delay(self.failures)));
+        self.until = Some(now.plus(backoff.delay(self.failures)));
     }
 
     pub fn note_success(&mut self) {

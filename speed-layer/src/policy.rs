@@ -61,7 +61,7 @@ pub(crate) fn conclude(
     }
     partition.is_full = is_full(&error);
     metrics::count(metrics::FAILURES, source, 1);
-    partition.backoff.note_failure(context.now(), context.settings.retry_min, context.settings.retry_max);
+    partition.backoff.note_failure(context.now(), context.settings.backoff);
     if let Consequence::Restart { keeps_index } = consequence {
         partition.restart(keeps_index);
     }

@@ -17,7 +17,6 @@
 use std::time::Duration;
 
 use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit};
-use positions::Backoff;
 use records::master::MasterSnapshot;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -56,7 +55,6 @@ async fn open_master(
     components: &SpeedComponents,
     settings: &SpeedSettings,
 ) -> Result<Option<MasterSnapshot>, SpeedError> {
-    let backoff = Backoff { first: settings.retry_min, longest: settings.retry_max };
     let mut failures = 0;
     loop {
         match components.master.open().await.map_err(SpeedError::from) {
@@ -68,7 +66,7 @@ async fn open_master(
         }
         metrics::count(metrics::FAILURES, &components.source.name, 1);
         failures += 1;
-        sleep(backoff.delay(failures)).await;
+        sleep(settings.backoff.delay(failures)).await;
     }
 }
 

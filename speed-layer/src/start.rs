@@ -5,8 +5,7 @@
 //! Not here: the rule itself (`positions::choose_start`), which cuts count (`cuts.rs`), copies (`prime.rs`).
 
 use positions::{
-    Fingerprint, Incarnation, Index, IndexRefusal, IndexStamp, PartitionId, Position, Start, TimestampMicros,
-    choose_start,
+    Fingerprint, Incarnation, Index, IndexStamp, PartitionId, Position, Start, TimestampMicros, choose_start,
 };
 use records::master::MasterSnapshot;
 use serving_layer::{ServingError, Swap};
@@ -33,7 +32,8 @@ pub(crate) async fn start(
     let master = context.master().await?;
     check_life(context, master.as_ref(), cuts)?;
     let stored = read_or_discard(context, partition).await?;
-    check_definitions(context, partition, stored.as_ref())?;
+    let checked = stored.as_ref().map_or(Ok(()), |stored| stored.check_definitions(context.definitions()));
+    checked.map_err(|refusal| SpeedError::Refused { partition, refusal })?;
     // An index of an earlier life of the topic says nothing about this one.
     let index = stored.as_ref().filter(|index| keeps_index && index.head.incarnation >= cuts.incarnation());
     let serving = cuts.serving(partition, index);
@@ -98,17 +98,6 @@ async fn read_or_discard(context: &Context, partition: PartitionId) -> Result<Op
             Ok(store.read_index(&key).await?)
         }
         read => Ok(read?),
-    }
-}
-
-fn check_definitions(context: &Context, partition: PartitionId, stored: Option<&Index>) -> Result<(), SpeedError> {
-    let ours = context.definitions();
-    match stored.map(|index| index.definitions).filter(|stored| ours < *stored) {
-        Some(stored) => {
-            let refusal = IndexRefusal::OlderDefinitions { ours: ours.0, stored: stored.0 };
-            Err(SpeedError::Refused { partition, refusal })
-        }
-        None => Ok(()),
     }
 }
 

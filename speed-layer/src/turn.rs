@@ -154,7 +154,7 @@ async fn merge(
             Ok(false) => break,
             Err(error) if can_put_off_merge(&error) => {
                 warn!(%partition, %error, "runs cannot be merged; appends go on");
-                running.merge_backoff.note_failure(now, settings.retry_min, settings.retry_max);
+                running.merge_backoff.note_failure(now, settings.backoff);
                 break;
             }
             Err(error) => return Err(error),

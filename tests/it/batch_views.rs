@@ -334,5 +334,6 @@ async fn a_version_too_large_for_memory_is_refused_by_size() {
     let one = store.publish(None, None, stream(&store, &rows), facts(1), 1).await.unwrap();
     let error = store.load(&one, 1_000).await.unwrap_err();
     assert!(matches!(error, ServingError::TooLarge { limit_bytes: 1_000, .. }), "{error}");
+    assert!(error.to_string().ends_with(" bytes in memory, the limit is 1000 bytes"), "{error}");
     assert_eq!(store.load(&one, 10_000_000).await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 500);
 }

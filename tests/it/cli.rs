@@ -1,11 +1,14 @@
 //! The binary as a black box: what it prints, and its exit codes.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use views::MAX_STATIC_BYTES;
 
 use crate::support::process::{Running, Setup, binary};
 
@@ -57,7 +60,7 @@ fn text(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-fn twofold(arguments: &[impl AsRef<std::ffi::OsStr>]) -> Output {
+fn twofold(arguments: &[impl AsRef<OsStr>]) -> Output {
     Command::new(binary()).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
@@ -136,6 +139,16 @@ fn validate_tells_all_problems_at_once() {
 }
 
 #[test]
+fn a_static_file_that_is_too_large_is_a_problem_beside_the_others() {
+    let place = Place::new();
+    let owners = "CREATE EXTERNAL TABLE owners (page VARCHAR, owner VARCHAR) STORED AS CSV LOCATION 'owners.csv';";
+    let pipeline = place.write("large.sql", &format!("{}{owners}", PIPELINE.replace("'time'", "'when'")));
+    std::fs::File::create(place.path("owners.csv")).unwrap().set_len(MAX_STATIC_BYTES as u64 + 1).unwrap();
+    let expected = format!("this file has more than {MAX_STATIC_BYTES} bytes");
+    check(&twofold(&["validate", &text(&pipeline)]), 1, &["problems", "when", "owners.csv", &expected]);
+}
+
+#[test]
 fn a_pipeline_file_may_come_from_any_editor_but_must_be_text() {
     let place = Place::new();
     let windows = place.write("windows.sql", &format!("\u{feff}{}", PIPELINE.replace('\n', "\r\n")));
@@ -158,6 +171,20 @@ fn wrong_configuration_is_told_by_key_before_anything_starts() {
     check(&place.run(&["up"], &["--listen", "nowhere"]), 2, &["`system.listen`", "flag --listen"]);
     check(&place.run(&["up"], &["--config", "missing.toml"]), 1, &["cannot read configuration file missing.toml"]);
     assert!(!place.path("data").exists(), "nothing may be made before the configuration is known to be right");
+}
+
+#[test]
+fn a_variable_of_ours_that_is_not_utf8_is_refused_by_name() {
+    let place = Place::new();
+    let validate = |name: &str| {
+        let mut command = Command::new(binary());
+        command.arg("validate").arg(place.path("pipeline.sql")).env(name, OsStr::from_bytes(b"\xff"));
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let refused = validate("TWOFOLD_LOG__BROKERS");
+    check(&refused, 2, &[r#"environment variable "TWOFOLD_LOG__BROKERS": is not UTF-8"#]);
+    check(&validate("TWOFOLD_NO_SETTING"), 0, &[]);
+    check(&validate("SOMETHING__ELSE"), 0, &[]);
 }
 
 #[test]

@@ -162,11 +162,28 @@ fn limits_that_can_never_work_together_are_refused_by_both_keys() {
 }
 
 #[test]
+fn half_of_the_s3_credentials_is_refused() {
+    for (set, missing) in [("access_key_id", "secret_access_key"), ("secret_access_key", "access_key_id")] {
+        let error = read(&format!("[lake]\n{set} = \"half\"\n"), &[], &[]).unwrap_err();
+        let expected = format!("`lake.{set}` (test.toml): must be set together with `lake.{missing}`");
+        assert!(error.contains(&expected) && !error.contains("half"), "{error}");
+    }
+    assert!(read("[lake]\naccess_key_id = \"name\"\nsecret_access_key = \"secret\"\n", &[], &[]).is_ok());
+}
+
+#[test]
 fn properties_of_the_kafka_client_pass_through() {
-    let file = "[log]\nbrokers = \"127.0.0.1:9092\"\n[log.properties]\n\"linger.ms\" = \"7\"\n";
+    let file = "[log]\nbrokers = \"127.0.0.1:9092\"\n[log.properties]\n\"batch.size\" = \"7000\"\n";
     let config = read(file, &[("TWOFOLD_LOG__PROPERTIES__SECURITY_PROTOCOL", "ssl")], &[]).unwrap();
-    assert_eq!(config.log.kafka.properties["linger.ms"], "7");
+    assert_eq!(config.log.kafka.properties["batch.size"], "7000");
     assert_eq!(config.log.kafka.properties["security.protocol"], "ssl");
+}
+
+#[test]
+fn a_property_of_the_kafka_client_that_a_setting_stands_for_is_refused_with_it() {
+    let error = read("", &[("TWOFOLD_LOG__PROPERTIES__LINGER_MS", "7")], &[]).unwrap_err();
+    let expected = "kafka property `linger.ms` is set by twofold: use `log.linger`";
+    assert!(error.contains("section [log]") && error.contains(expected), "{error}");
 }
 
 #[test]

@@ -324,6 +324,13 @@ async fn a_scan_skips_files_by_their_bounds_and_counts_without_reading() {
     refused(snapshot.scan(std::slice::from_ref(&foreign)), "does not hold file foreign.parquet");
 }
 
+#[test]
+fn the_newest_versions_are_counted_with_the_newest_itself() {
+    for (newest, count, oldest) in [(10, 1, 10), (10, 3, 8), (10, 0, 10), (10, 11, 0), (10, usize::MAX, 0), (0, 2, 0)] {
+        assert_eq!(Version(newest).oldest_of_newest(count), Version(oldest), "{count} of {newest}");
+    }
+}
+
 #[tokio::test]
 async fn vacuum_deletes_only_what_no_retained_version_names_and_only_when_old() {
     let lake = memory_lake(4);

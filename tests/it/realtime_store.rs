@@ -318,7 +318,7 @@ async fn check_full(on: Fixture) {
         }
     }
     match refused.expect("a bounded store fills up") {
-        ServingError::Full { used_bytes, limit_bytes } => assert!(used_bytes > 0 && limit_bytes > 0),
+        ServingError::Full { used_bytes, limit_bytes } => assert!(used_bytes > Some(0) && limit_bytes > Some(0)),
         error => panic!("not full, but: {error}"),
     }
     assert!(!runs.is_empty());
@@ -338,6 +338,14 @@ async fn a_full_redis_refuses_and_never_evicts() {
     let on = Fixture::redis().await;
     on.server.as_ref().unwrap().configure("maxmemory", "8mb").await;
     check_full(on).await;
+}
+
+#[test]
+fn a_full_store_that_does_not_tell_its_size_is_not_called_empty() {
+    let full = |used_bytes, limit_bytes| ServingError::Full { used_bytes, limit_bytes }.to_string();
+    let way_out = "; a batch publication frees runs";
+    assert_eq!(full(Some(7), Some(8)), format!("realtime store is full: 7 of 8 bytes{way_out}"));
+    assert_eq!(full(None, None), format!("realtime store is full (`INFO memory` did not answer){way_out}"));
 }
 
 #[tokio::test]

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::TryStreamExt;
-use lake::{Lake, Vacuumed};
+use lake::{Lake, LakeError, Vacuumed};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutOptions, PutPayload, PutResult};
 use positions::{DefinitionHash, DefinitionNumber, TimestampMicros, ViewName};
 use serving_layer::ServingError;
 use serving_layer::registry::{DefinitionRegistry, DefinitionSet};
 use views::Pipeline;
 
 use crate::lake::{all_lakes, memory_lake};
+use crate::support::object_layer::{Layer, Layered};
 
 fn pipeline(measure: &str) -> Pipeline {
     let sql = format!(
@@ -312,6 +313,50 @@ async fn registries_of_earlier_versions_are_gone_on_with() {
         assert_eq!(registry.claim(&pipeline("count(*)")).await.unwrap(), DefinitionNumber(3));
         assert_eq!(registry.claim(&pipeline("count(*)")).await.unwrap(), DefinitionNumber(3));
     }
+}
+
+/// A store that lets nobody put a static file, or has one there of which this client was not told.
+#[derive(Debug)]
+struct Guarded {
+    inner: InMemory,
+    is_denied: bool,
+}
+
+impl Layer for Guarded {
+    type Inner = InMemory;
+
+    fn inner(&self) -> &InMemory {
+        &self.inner
+    }
+
+    async fn put(&self, location: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
+        let path = location.to_string();
+        if !path.contains("definition-files") {
+            return self.inner.put_opts(location, payload, options).await;
+        }
+        if self.is_denied {
+            return Err(Error::PermissionDenied { path, source: "not yours".into() });
+        }
+        self.inner.put_opts(location, payload, options).await?;
+        Err(Error::Precondition { path, source: "there is one".into() })
+    }
+}
+
+fn guarded(is_denied: bool) -> DefinitionRegistry {
+    let store = Layered::new(Guarded { inner: InMemory::new(), is_denied });
+    DefinitionRegistry::new(&Lake::new(Arc::new(store), Path::from("root")))
+}
+
+#[tokio::test]
+async fn a_store_that_denies_a_static_file_is_no_unreachable_one() {
+    let error = guarded(true).claim(&with_static("ann")).await.unwrap_err();
+    assert!(matches!(&error, ServingError::Lake(LakeError::Unusable { .. })), "{error}");
+    assert!(error.to_string().contains("definition-files/"), "{error}");
+}
+
+#[tokio::test]
+async fn a_static_file_whose_put_was_repeated_is_there() {
+    assert_eq!(guarded(false).claim(&with_static("ann")).await.unwrap(), DefinitionNumber(1));
 }
 
 #[tokio::test]

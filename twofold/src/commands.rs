@@ -12,6 +12,7 @@ pub mod status;
 mod up;
 mod validate;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use anyhow::{Context, Error, Result};
 use views::{Pipeline, SourceDefinition};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
-use crate::config::{Config, ConfigError, ConfigInputs};
+use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX};
 use crate::data_dir::DataDir;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
@@ -60,10 +61,29 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
     let data_dir = arguments.data_dir.as_ref().map(|path| ("system.data_dir", path.display().to_string()));
     let listen = arguments.listen.as_ref().map(|address| ("system.listen", address.clone()));
     let flags = [data_dir, listen].into_iter().flatten().map(|(key, text)| (key.to_owned(), text)).collect();
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    Ok(Config::read(ConfigInputs { files, environment, flags })?)
+    Ok(Config::read(ConfigInputs { files, environment: read_environment()?, flags })?)
+}
+
+/// The environment variables that may be settings.
+fn read_environment() -> Result<Vec<(String, String)>, ConfigError> {
+    std::env::vars_os().filter(|(name, _)| is_setting(name)).map(|(name, value)| read_variable(&name, &value)).collect()
+}
+
+/// Lossy reading keeps what is looked for.
+fn is_setting(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with(ENVIRONMENT_PREFIX) && name.contains("__")
+}
+
+fn read_variable(name: &OsStr, value: &OsStr) -> Result<(String, String), ConfigError> {
+    match (name.to_str(), value.to_str()) {
+        (Some(name), Some(value)) => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(ConfigError(vec![ConfigProblem {
+            key: String::new(),
+            origin: format!("environment variable {name:?}"),
+            message: "is not UTF-8".to_owned(),
+        }])),
+    }
 }
 
 /// The pipeline asked for, else that of the system which runs on the directory.

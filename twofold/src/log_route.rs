@@ -128,8 +128,8 @@ async fn starts(
         starts.insert(partition, Offset(from.clamp(bounds.low.0, bounds.high.0.max(bounds.low.0))));
     }
     if starts.is_empty() {
-        let partition = asked.partition.unwrap_or_default();
-        return Err(EventLogError::Unusable(format!("topic {topic} has no partition {partition}")));
+        let partition = PartitionId(asked.partition.unwrap_or_default());
+        return Err(EventLogError::no_partition(topic, partition));
     }
     Ok(starts)
 }

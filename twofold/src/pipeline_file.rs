@@ -3,14 +3,13 @@
 //! Guarantee: only files inside the folder of the pipeline file are read, also behind symbolic links.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
-use views::{Finding, Pipeline, PipelineError};
-
-/// A larger file is refused: static tables are held in memory and are part of the definition hash.
-const MAX_STATIC_BYTES: u64 = 64 << 20;
+use views::{Finding, MAX_STATIC_BYTES, Pipeline, PipelineError};
 
 /// Reads and plans a pipeline.
 ///
@@ -51,12 +50,15 @@ fn read_static_file(folder: &Path, location: &str) -> Result<Option<Bytes>> {
     let folder = folder.canonicalize().with_context(|| format!("cannot resolve {}", folder.display()))?;
     let Ok(path) = folder.join(location).canonicalize() else { return Ok(None) };
     check_inside(&folder, &path, location)?;
-    let size = std::fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    if size > MAX_STATIC_BYTES {
-        bail!("static file {location} has {size} bytes, the limit is {MAX_STATIC_BYTES}");
-    }
-    let bytes = std::fs::read(&path).with_context(|| format!("cannot read static file {}", path.display()))?;
+    let bytes = read_limited(&path).with_context(|| format!("cannot read static file {}", path.display()))?;
     Ok(Some(Bytes::from(bytes)))
+}
+
+/// A byte more than is allowed is enough of a file: then it is a finding of the pipeline, too.
+fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_STATIC_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn check_inside(folder: &Path, path: &Path, location: &str) -> Result<()> {

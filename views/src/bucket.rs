@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, lit};
 
 use crate::date_bin::{DAY_MICROS, date_bin};
+use crate::storable::utc_scalar;
 use positions::TimestampMicros;
 use positions::calendar::{date_of, day_of};
 
@@ -72,7 +73,7 @@ pub fn bucket_expr(bucket: Bucket, time: Expr) -> Expr {
         Bucket::Hour => (0, 0, HOUR_MICROS * 1000),
         Bucket::Day => (0, 1, 0),
         Bucket::Month => (1, 0, 0),
-        Bucket::None => return lit(ScalarValue::TimestampMicrosecond(Some(0), Some("UTC".into()))),
+        Bucket::None => return lit(utc_scalar(Some(TimestampMicros(0)))),
     };
     let stride = ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano::new(months, days, nanos)));
     date_bin().call(vec![lit(stride), time])

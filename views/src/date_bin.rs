@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 use positions::calendar::{Date, date_of, day_of};
 
-use crate::storable::utc_micros;
+use crate::storable::{utc_micros, utc_scalar};
 
 pub(crate) const DAY_MICROS: i64 = 86_400_000_000;
 
@@ -65,7 +65,7 @@ impl ScalarUDFImpl for DateBin {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let null = ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(None, Some("UTC".into())));
+        let null = ColumnarValue::Scalar(utc_scalar(None));
         let (stride, time, origin) = match arguments.args.as_slice() {
             [stride, time] => (stride, time, 0),
             [stride, time, ColumnarValue::Scalar(ScalarValue::TimestampMicrosecond(Some(origin), _))] => {

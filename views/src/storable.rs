@@ -9,7 +9,8 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, PrimitiveArray, StructAr
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Int64Type, TimeUnit, UInt64Type};
-use datafusion::common::{Result, exec_err};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use positions::TimestampMicros;
 
 /// The storable type that holds every value of `data_type`, or the reason why there is none.
 pub(crate) fn stored_type(data_type: &DataType) -> std::result::Result<DataType, String> {
@@ -39,8 +40,13 @@ pub(crate) fn stored_type(data_type: &DataType) -> std::result::Result<DataType,
 }
 
 /// TIMESTAMP as it is everywhere in Twofold.
-pub(crate) fn utc_micros() -> DataType {
+pub fn utc_micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// An instant as a value of type [`utc_micros`].
+pub fn utc_scalar(at: Option<TimestampMicros>) -> ScalarValue {
+    ScalarValue::TimestampMicrosecond(at.map(|at| at.0), Some("UTC".into()))
 }
 
 /// Nullable, storable fields with names that every reader of Delta accepts, distinct without regard to case.

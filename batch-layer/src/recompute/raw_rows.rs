@@ -6,9 +6,8 @@
 //! general rule sees through, so files are chosen by buckets here.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
 use datafusion::functions::expr_fn::coalesce;
@@ -19,7 +18,7 @@ use positions::{Cut, Offset, PartitionId, TimestampMicros};
 use records::RecordsError;
 use records::decode::column as raw;
 use records::master::MasterSnapshot;
-use views::{Bucket, SourceDefinition, column};
+use views::{Bucket, SourceDefinition, column, utc_micros, utc_scalar};
 
 use crate::raw_columns::{field, may_hold_corrected_times};
 
@@ -68,7 +67,7 @@ impl RawRows<'_> {
     ) -> Result<LogicalPlanBuilder, RecordsError> {
         let rows = self.scan(ranges, buckets)?.filter(field(raw::ERROR).is_null())?;
         let Some(buckets) = buckets else { return Ok(rows) };
-        let starts = buckets.starts.iter().map(|start| lit(timestamp(*start))).collect();
+        let starts = buckets.starts.iter().map(|start| lit(utc_scalar(Some(*start)))).collect();
         Ok(rows.filter(self.bucket(buckets.grain).in_list(starts, false))?)
     }
 
@@ -80,8 +79,7 @@ impl RawRows<'_> {
         }
         let shift = coalesce(vec![field(raw::CLOCK_SHIFT), lit(0_i64)]);
         let sent = cast(corrected, DataType::Int64) - shift;
-        let instant = DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")));
-        views::bucket_expr(grain, cast(sent, instant))
+        views::bucket_expr(grain, cast(sent, utc_micros()))
     }
 
     fn event_time(&self) -> &str {
@@ -97,11 +95,6 @@ impl RawRows<'_> {
         let table = provider_as_source(self.master.snapshot.scan(&files)?);
         Ok(LogicalPlanBuilder::scan("raw", table, None)?.filter(is_within(ranges))?)
     }
-}
-
-/// An instant as a value of the engine.
-fn timestamp(at: TimestampMicros) -> ScalarValue {
-    ScalarValue::TimestampMicrosecond(Some(at.0), Some(Arc::from("UTC")))
 }
 
 fn is_within(ranges: &[OffsetRange]) -> Expr {

@@ -18,6 +18,7 @@ use super::key::TopicPartition;
 use super::shared::Shared;
 use super::topics::{Topic, find};
 use crate::group::Membership;
+use crate::local::{check_readable, check_same_topic};
 use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
 
 /// Reads one topic.
@@ -84,7 +85,7 @@ impl Consumer {
         let mut spans = Vec::new();
         for (id, at) in &self.positions {
             let partition = topic.partition(&self.topic, *id)?;
-            partition.check_readable(&self.topic, *id, *at)?;
+            check_readable(&self.topic, *id, *at, partition.bounds())?;
             if at.0 < partition.next {
                 let place = TopicPartition { topic: topic.number, partition: *id };
                 spans.push(UnreadRange { place, from: at.0, to: partition.next });
@@ -99,23 +100,14 @@ impl Consumer {
         Ok(if spans.is_empty() { Look::Nothing } else { Look::Read(spans) })
     }
 
-    /// Records of another topic under the name are nobody's, except from its start; as in Kafka.
     fn check_topic(&mut self, topic: &Topic) -> Result<(), EventLogError> {
         let is_another = self.topic_id.is_some_and(|topic_id| topic_id != topic.topic_id);
-        let begun = self.positions.iter().find(|(_, next)| **next > Offset(0));
-        match begun.filter(|_| is_another) {
-            Some((partition, offset)) => {
-                let (topic, partition, offset) = (self.topic.clone(), *partition, *offset);
-                Err(EventLogError::AnotherTopic { topic, partition, offset })
-            }
-            None => {
-                if is_another {
-                    self.begun.clear();
-                }
-                self.topic_id = Some(topic.topic_id);
-                Ok(())
-            }
+        check_same_topic(&self.topic, &self.positions, is_another)?;
+        if is_another {
+            self.begun.clear();
         }
+        self.topic_id = Some(topic.topic_id);
+        Ok(())
     }
 
     fn news_of_assignment(&mut self, count: usize) -> Option<BTreeSet<PartitionId>> {

@@ -13,9 +13,11 @@ pub(super) mod run;
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
+use tracing::warn;
 
 use super::key::{self, ChunkKey, TopicPartition};
 use super::topics::{Partition, Topic, Topics};
@@ -34,6 +36,8 @@ pub(super) type Entries = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 pub(super) struct Store {
     database: Database,
     keyspace: Keyspace,
+    // Set by whoever asks for the size, so that a disk that does not tell is warned of once and not at every status.
+    is_size_unknown: AtomicBool,
 }
 
 impl Store {
@@ -50,7 +54,7 @@ impl Store {
                 .with_kv_separation(Some(KvSeparationOptions::default()))
         };
         let keyspace = database.keyspace(KEYSPACE, options)?;
-        Ok(Self { database, keyspace })
+        Ok(Self { database, keyspace, is_size_unknown: AtomicBool::new(false) })
     }
 
     /// What topics there are, and where their partitions start and end.
@@ -158,9 +162,16 @@ impl Store {
         self.database.persist(PersistMode::Buffer).is_err()
     }
 
-    /// The bytes that it takes on disk now.
-    pub(super) fn size_bytes(&self) -> u64 {
-        self.database.disk_space().unwrap_or(0)
+    /// The bytes that it takes on disk now; `None` where the disk does not tell.
+    pub(super) fn size_bytes(&self) -> Option<u64> {
+        let size = self.database.disk_space();
+        let was_unknown = self.is_size_unknown.swap(size.is_err(), Ordering::Relaxed);
+        if let Err(error) = &size
+            && !was_unknown
+        {
+            warn!(%error, "the size of the embedded log cannot be read");
+        }
+        size.ok()
     }
 }
 

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use positions::{Offset, PartitionId};
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::key::{ChunkKey, TopicPartition};
 use crate::group::partition;
+use crate::local::Chooser;
 use crate::{EventLogError, LogBounds};
 
 /// All topics by name.
@@ -22,7 +22,7 @@ pub(super) struct Topic {
     /// Drawn when the topic was made: another topic under the same name has another.
     pub(super) topic_id: u128,
     pub(super) partitions: Vec<Partition>,
-    turn: usize,
+    chooser: Chooser,
 }
 
 /// One partition.
@@ -40,29 +40,23 @@ pub(super) struct Partition {
 
 impl Topic {
     pub(super) fn new(number: u32, topic_id: u128, partitions: usize) -> Self {
-        Self { number, topic_id, partitions: vec![Partition::default(); partitions], turn: 0 }
+        Self { number, topic_id, partitions: vec![Partition::default(); partitions], chooser: Chooser::default() }
     }
 
     pub(super) fn place(&self, index: usize) -> TopicPartition {
         TopicPartition { topic: self.number, partition: partition(index) }
     }
 
-    /// Where a record with this key belongs: those with equal keys meet, those without take turns.
+    /// Where a record with this key belongs.
     pub(super) fn choose(&mut self, key: Option<&Bytes>) -> usize {
-        match key {
-            Some(key) => (xxh3_64(key) % self.partitions.len() as u64) as usize,
-            None => {
-                self.turn = (self.turn + 1) % self.partitions.len();
-                self.turn
-            }
-        }
+        self.chooser.choose(key, self.partitions.len())
     }
 
     pub(super) fn partition(&self, name: &str, id: PartitionId) -> Result<&Partition, EventLogError> {
         usize::try_from(id.0)
             .ok()
             .and_then(|index| self.partitions.get(index))
-            .ok_or_else(|| EventLogError::Unusable(format!("topic {name} has no partition {id}")))
+            .ok_or_else(|| EventLogError::no_partition(name, id))
     }
 
     pub(super) fn partition_mut(&mut self, id: PartitionId) -> Option<&mut Partition> {
@@ -72,7 +66,7 @@ impl Topic {
     /// Takes over what only memory knows of the same topic before it was read again.
     pub(super) fn inherit(&mut self, before: &Self) {
         if before.topic_id == self.topic_id {
-            self.turn = before.turn;
+            self.chooser = before.chooser;
             for (now, before) in std::iter::zip(&mut self.partitions, &before.partitions) {
                 now.released = before.released;
             }
@@ -101,24 +95,9 @@ impl Partition {
         self.low = chunk.last + 1;
         self.removed = chunk.total;
     }
-
-    pub(super) fn check_readable(&self, topic: &str, id: PartitionId, at: Offset) -> Result<(), EventLogError> {
-        let topic = topic.to_owned();
-        if at.0 < self.low {
-            return Err(EventLogError::Expired { topic, partition: id, asked: at, low: Offset(self.low) });
-        }
-        if at.0 > self.next {
-            return Err(EventLogError::AnotherTopic { topic, partition: id, offset: at });
-        }
-        Ok(())
-    }
 }
 
 /// The topic of a name.
 pub(super) fn find<'a>(topics: &'a Topics, topic: &str) -> Result<&'a Topic, EventLogError> {
-    topics.get(topic).ok_or_else(|| missing(topic))
-}
-
-pub(super) fn missing(topic: &str) -> EventLogError {
-    EventLogError::Unusable(format!("topic {topic} does not exist"))
+    topics.get(topic).ok_or_else(|| EventLogError::no_topic(topic))
 }

@@ -21,7 +21,7 @@ use super::key::{self, ChunkKey, TopicPartition};
 use super::shared::{Admission, Shared};
 use super::store::run as store_run;
 use super::store::{Entries, Store, encode_topic};
-use super::topics::{Partition, Topic, Topics, missing};
+use super::topics::{Partition, Topic, Topics};
 use crate::{EventLogError, NewRecord};
 
 /// One answer to a record.
@@ -172,7 +172,7 @@ impl Writer {
         growths: &mut BTreeMap<TopicPartition, Growth>,
     ) -> Vec<Answer> {
         let Some(topic) = topics.get_mut(&request.topic) else {
-            return request.records.iter().map(|_| Err(missing(&request.topic))).collect();
+            return request.records.iter().map(|_| Err(EventLogError::no_topic(&request.topic))).collect();
         };
         let now = self.now();
         let mut answers = Vec::with_capacity(request.records.len());
@@ -197,9 +197,7 @@ impl Writer {
                 let found = self.shared.topics().get(&topic).map(|found| found.partitions.len());
                 match found {
                     Some(found) if found < partitions => {
-                        return Err(EventLogError::Unusable(format!(
-                            "topic {topic} has {found} partitions, {partitions} are asked for"
-                        )));
+                        return Err(EventLogError::other_partition_count(&topic, found, partitions));
                     }
                     Some(_) => return Ok(()),
                     None => {
@@ -210,7 +208,7 @@ impl Writer {
             }
             Change::Grow { topic, partitions } => {
                 let topics = self.shared.topics();
-                let found = topics.get(&topic).ok_or_else(|| missing(&topic))?;
+                let found = topics.get(&topic).ok_or_else(|| EventLogError::no_topic(&topic))?;
                 if found.partitions.len() >= partitions {
                     return Ok(());
                 }
@@ -223,7 +221,7 @@ impl Writer {
             }
             Change::Recreate { topic } => {
                 let found = self.shared.topics().get(&topic).map(|found| found.partitions.len());
-                let partitions = found.ok_or_else(|| missing(&topic))?;
+                let partitions = found.ok_or_else(|| EventLogError::no_topic(&topic))?;
                 let made = self.new_topic(partitions)?;
                 (topic, made)
             }

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::config::KafkaSettings;
 use super::context::LogContext;
-use super::error::{call_error, missing_topic};
+use super::error::call_error;
 use super::producer::KafkaProducer;
 use super::run::Patience;
 use crate::EventLogError;
@@ -76,7 +76,7 @@ pub(super) async fn ensure_topic(
     asked: i32,
 ) -> Result<(), EventLogError> {
     if asked < 1 {
-        return Err(EventLogError::Unusable(format!("topic {topic}: {asked} partitions asked for, 1 is the least")));
+        return Err(EventLogError::no_partitions_asked(topic, asked));
     }
     let admin: AdminClient<LogContext> = settings
         .client_config()
@@ -89,9 +89,9 @@ pub(super) async fn ensure_topic(
             wait_for_topic(producer, settings, topic).await?
         }
     };
-    if found.len() < usize::try_from(asked).unwrap_or(usize::MAX) {
-        let found = found.len();
-        return Err(EventLogError::Unusable(format!("topic {topic} has {found} partitions, {asked} are asked for")));
+    let asked = usize::try_from(asked).unwrap_or(usize::MAX);
+    if found.len() < asked {
+        return Err(EventLogError::other_partition_count(topic, found.len(), asked));
     }
     refuse_compacted(&admin, settings, topic).await
 }
@@ -128,7 +128,7 @@ async fn wait_for_topic(
     loop {
         match partitions(producer, settings, topic).await? {
             Some(found) => return Ok(found),
-            None => patience.wait(missing_topic(topic)).await?,
+            None => patience.wait(EventLogError::no_topic(topic)).await?,
         }
     }
 }

@@ -8,6 +8,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::error::call_error;
+use super::reserved::refusal;
 use crate::EventLogError;
 
 /// How the producer compresses batches.
@@ -55,7 +56,7 @@ pub struct KafkaSettings {
     pub session_timeout: Duration,
     /// Replicas of topics that are created; `None` leaves it to the broker. Default `None`.
     pub replication: Option<i32>,
-    /// Any other librdkafka property by its name: TLS, SASL, tuning. Those that the law rests on are refused.
+    /// Any other librdkafka property by its name: TLS, SASL, tuning. Those that Twofold sets are refused (`reserved.rs`).
     pub properties: BTreeMap<String, String>,
 }
 
@@ -92,36 +93,14 @@ impl fmt::Debug for KafkaSettings {
     }
 }
 
-/// Properties that are not the user's: positions, acknowledgement and rebalancing rest on their values.
-const RESERVED: [&str; 18] = [
-    "acks",
-    "allow.auto.create.topics",
-    "auto.offset.reset",
-    "bootstrap.servers",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "enable.idempotence",
-    "enable.partition.eof",
-    "group.id",
-    "group.protocol",
-    "isolation.level",
-    "max.in.flight.requests.per.connection",
-    "message.send.max.retries",
-    "metadata.broker.list",
-    "partition.assignment.strategy",
-    "partitioner",
-    "request.required.acks",
-    "transactional.id",
-];
-
 impl KafkaSettings {
-    /// Refuses properties that would break what the layers rely on, and those that librdkafka does not know or take.
+    /// Refuses properties that Twofold sets, and those that librdkafka does not know or take.
     ///
     /// # Errors
     /// [`EventLogError::Unusable`] with the name of the property.
     pub fn validate(&self) -> Result<(), EventLogError> {
-        if let Some(name) = self.properties.keys().find(|name| RESERVED.contains(&name.as_str())) {
-            return Err(EventLogError::Unusable(format!("kafka property {name} is set by twofold itself")));
+        if let Some(refusal) = self.properties.keys().find_map(|name| refusal(name)) {
+            return Err(EventLogError::Unusable(refusal));
         }
         // Those of the consumer, too: it is made much later, when everything seems to run.
         for config in [self.producer_config(), self.consumer_config("validate")] {
@@ -136,13 +115,9 @@ impl KafkaSettings {
             .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", &self.client_id)
             .set("allow.auto.create.topics", "false")
-            // A broker that comes back is found within a second, not ten.
-            .set("reconnect.backoff.max.ms", "1000")
-            // Partitions that are added are given out to groups and written to soon, not after the default five minutes.
-            .set("topic.metadata.refresh.interval.ms", "10000")
-            .set("log.connection.close", "false")
             .set_log_level(log_level());
-        for (name, value) in &self.properties {
+        let theirs = self.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in DEFAULTS.into_iter().chain(theirs) {
             config.set(name, value);
         }
         config
@@ -206,6 +181,15 @@ impl KafkaSettings {
         config
     }
 }
+
+/// What is better than librdkafka's own default, and the user's to change.
+const DEFAULTS: [(&str, &str); 3] = [
+    // A broker that comes back is found within a second, not ten.
+    ("reconnect.backoff.max.ms", "1000"),
+    // Partitions that are added are given out to groups and written to soon, not after the default five minutes.
+    ("topic.metadata.refresh.interval.ms", "10000"),
+    ("log.connection.close", "false"),
+];
 
 /// What librdkafka counts beside key and payload.
 const RECORD_OVERHEAD: usize = 1_024;

@@ -34,10 +34,6 @@ pub(super) fn append_error(topic: &str, error: &KafkaError, bytes: usize) -> Eve
     }
 }
 
-pub(super) fn missing_topic(topic: &str) -> EventLogError {
-    EventLogError::Unusable(format!("topic {topic} does not exist"))
-}
-
 fn is_configuration(error: &KafkaError) -> bool {
     matches!(error, KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_))
 }

@@ -72,7 +72,7 @@ impl KafkaProducer {
         records: impl Iterator<Item = &NewRecord>,
     ) -> Vec<Answer> {
         let sent: Vec<(usize, Sent)> =
-            records.map(|record| (size(record), self.send(producer, topic, record))).collect();
+            records.map(|record| (record.size_bytes(), self.send(producer, topic, record))).collect();
         join_all(sent.into_iter().map(|(bytes, sent)| self.answer(topic, bytes, sent))).await
     }
 
@@ -114,7 +114,7 @@ impl KafkaProducer {
     }
 
     fn send(&self, producer: &FutureProducer<LogContext>, topic: &str, record: &NewRecord) -> Sent {
-        let bytes = size(record);
+        let bytes = record.size_bytes();
         let limit_bytes = self.settings.max_record_bytes;
         if bytes > limit_bytes {
             return Err(EventLogError::TooLarge { bytes, limit_bytes });
@@ -164,8 +164,4 @@ impl KafkaProducer {
 
 fn create(config: &ClientConfig, context: &LogContext) -> Result<FutureProducer<LogContext>, EventLogError> {
     config.create_with_context(context.clone()).map_err(|error| call_error("create the producer", &error))
-}
-
-fn size(record: &NewRecord) -> usize {
-    record.payload.len() + record.key.as_ref().map_or(0, bytes::Bytes::len)
 }

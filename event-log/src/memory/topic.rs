@@ -3,19 +3,18 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use positions::{Offset, PartitionId, TimestampMicros, micros};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::group::partition;
-use crate::{EventLogError, LogBounds, NewRecord, Record};
+use crate::local::Chooser;
+use crate::{LogBounds, NewRecord, Record};
 
 #[derive(Default)]
 pub(super) struct Topic {
     pub(super) partitions: Vec<Partition>,
     // Counts how often the topic was created, as the id of a topic tells in Kafka.
     pub(super) topic_id: u64,
-    turn: usize,
+    chooser: Chooser,
 }
 
 #[derive(Default)]
@@ -52,19 +51,9 @@ impl Topic {
     }
 
     pub(super) fn append(&mut self, record: NewRecord) -> (PartitionId, Offset) {
-        let index = self.choose(record.key.as_ref());
+        let index = self.chooser.choose(record.key.as_ref(), self.partitions.len());
         let id = partition(index);
         (id, self.partitions[index].append(id, record))
-    }
-
-    fn choose(&mut self, key: Option<&Bytes>) -> usize {
-        match key {
-            Some(key) => (xxh3_64(key) % self.partitions.len() as u64) as usize,
-            None => {
-                self.turn = (self.turn + 1) % self.partitions.len();
-                self.turn
-            }
-        }
     }
 }
 
@@ -101,17 +90,6 @@ impl Partition {
     pub(super) fn apply_retention(&mut self, now: TimestampMicros, keep: Duration) {
         let kept = self.records.iter().find(|record| now.micros_since(record.timestamp) <= micros(keep));
         self.expire_below(kept.map_or(Offset(self.next), |record| record.offset));
-    }
-
-    pub(super) fn check_readable(&self, topic: &str, id: PartitionId, at: Offset) -> Result<(), EventLogError> {
-        let topic = topic.to_owned();
-        if at.0 < self.low {
-            return Err(EventLogError::Expired { topic, partition: id, asked: at, low: Offset(self.low) });
-        }
-        if at.0 > self.next {
-            return Err(EventLogError::AnotherTopic { topic, partition: id, offset: at });
-        }
-        Ok(())
     }
 
     /// Whether the partition can be read from `at` and no record lies there or behind.

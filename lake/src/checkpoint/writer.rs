@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{decode, encode};
 use crate::action::{Action, Add, Metadata, Protocol, Transaction};
 use crate::snapshot::Replay;
-use crate::{LakeError, Snapshot, store};
+use crate::{LakeError, Snapshot};
 
 /// Writes the checkpoint of a version, and names it as the last one.
 pub(crate) async fn write(snapshot: &Snapshot) -> Result<(), LakeError> {
@@ -39,7 +39,7 @@ pub(crate) async fn write(snapshot: &Snapshot) -> Result<(), LakeError> {
         "numOfAddFiles": snapshot.files().len(),
     });
     // One that is there already says the same.
-    store::put_new(table.lake().store(), &path, bytes).await?;
+    table.lake().put_new(&path, bytes).await?;
     if table.log().last_checkpoint().await?.is_none_or(|named| named < version) {
         let path = table.log().last_checkpoint_path();
         let put = table.lake().store().put(&path, PutPayload::from(last.to_string())).await;

@@ -8,13 +8,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use object_store::path::Path;
-use object_store::{Error, ObjectStoreExt};
 
 use super::Sequence;
 use super::listing::{self, Listing};
 use super::number::Number;
-use crate::{LakeError, store};
+use crate::LakeError;
 
 impl Sequence {
     /// Deletes what lies below the newest snapshot that the store was given longer than `grace` before `now`. Returns
@@ -30,23 +28,16 @@ impl Sequence {
         let Some((below, _)) = settled else { return Ok(0) };
         if listing.cut().is_none_or(|cut| cut < *below) {
             let mark = listing::path(&self.path, *below, listing::CUT);
-            store::put_new(self.lake.store(), &mark, Bytes::from_static(b"{}")).await?;
+            self.lake.put_new(&mark, Bytes::from_static(b"{}")).await?;
         }
         let entries = listing.entries.range(..below).map(|number| (number, listing::ENTRY));
         let snapshots = listing.snapshots.range(..below).map(|(number, _)| (number, listing::SNAPSHOT));
         let cuts = listing.cuts.range(..below).map(|number| (number, listing::CUT));
         let mut deleted = 0;
         for (number, kind) in entries.chain(snapshots).chain(cuts) {
-            self.delete(&listing::path(&self.path, *number, kind)).await?;
+            self.lake.delete_if_there(&listing::path(&self.path, *number, kind)).await?;
             deleted += 1;
         }
         Ok(deleted)
-    }
-
-    async fn delete(&self, path: &Path) -> Result<(), LakeError> {
-        match self.lake.store().delete(path).await {
-            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(LakeError::store(path, error)),
-        }
     }
 }

@@ -10,13 +10,12 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
-use futures::TryStreamExt;
 use lake::Vacuumed;
 use lake::sequence::Number;
-use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::ObjectMeta;
 use positions::{DefinitionNumber, TimestampMicros};
 
-use super::{DefinitionRegistry, from_lake, read_set, unreachable};
+use super::{DefinitionRegistry, from_lake, read_set};
 use crate::ServingError;
 use crate::definition_set::{DefinitionSet, StaticFile};
 
@@ -44,10 +43,7 @@ impl DefinitionRegistry {
         let unnamed = self.unnamed_files(&named, DefinitionNumber(newest.0)).await?;
         let before_micros = now.minus(grace).0;
         for object in unnamed.into_iter().filter(|object| object.last_modified.timestamp_micros() < before_micros) {
-            match self.lake.store().delete(&object.location).await {
-                Ok(()) | Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(unreachable(error)),
-            }
+            self.lake.delete_if_there(&object.location).await.map_err(from_lake)?;
             deleted.objects += 1;
             deleted.size_bytes += object.size;
         }
@@ -66,8 +62,7 @@ impl DefinitionRegistry {
         named: &HashSet<String>,
         newest: DefinitionNumber,
     ) -> Result<Vec<ObjectMeta>, ServingError> {
-        let objects: Vec<ObjectMeta> =
-            self.lake.store().list(Some(&self.static_folder())).try_collect().await.map_err(unreachable)?;
+        let objects = self.lake.objects(&self.static_folder()).await.map_err(from_lake)?;
         let is_unnamed = |object: &ObjectMeta| {
             let Some(name) = object.location.filename() else { return false };
             StaticFile::stored_for(name).is_some_and(|number| number <= newest) && !named.contains(name)

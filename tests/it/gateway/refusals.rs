@@ -30,6 +30,8 @@ use crate::lake::memory_lake;
 /// The page that people read of all this.
 const PAGE: &str = include_str!("../../../docs/http.md");
 
+const ROOM_FOR_VIEWS: &str = "raise `gateway.view_memory` or use a coarser bucket";
+
 const GATEWAY_ROUTES: [&str; 9] = [
     "GET /",
     "GET /v1/views",
@@ -270,7 +272,10 @@ async fn check_busy(told: &mut Told) {
     down.send(0, [event(0, "A", "ann", 3)]);
     down.publish("by_page", &[1, 0]).await;
     let process = Process::start(Some(&down), CollectorSettings::default()).await;
-    told.check(ProblemKind::Unavailable, process.get(rows)).await;
+    let newest = told.check(ProblemKind::Unavailable, process.get(rows)).await;
+    assert!(newest["detail"].as_str().is_some_and(|detail| detail.contains("gateway.view_memory")), "{newest}");
+    let named = told.check(ProblemKind::Unavailable, process.get(&format!("{rows}?version=1"))).await;
+    assert_eq!((named.get("retry_after"), &named["hint"]), (None, &json!(ROOM_FOR_VIEWS)), "{named}");
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn expressions_over_aggregates_share_state_columns() {
     assert_eq!(view.plans.measure_states("ratio").unwrap(), ["added", "ratio__sum"]);
     assert_eq!((view.bucket, view.max_state_bytes), (Bucket::Month, 2048));
     assert_eq!(view.measures[3].class, AggregateClass::Unbounded);
+    assert_eq!(view.measures[3].class.as_str(), "unbounded");
     assert!(!view.measures[2].is_additive);
     let DataType::Struct(parts) = view.states.field(2).data_type() else { panic!("avg has two parts") };
     let parts: Vec<String> = parts.iter().map(|part| format!("{} {}", part.name(), part.data_type())).collect();

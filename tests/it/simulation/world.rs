@@ -315,7 +315,7 @@ impl World {
             courtesy: COURTESY,
             grace: Duration::from_secs(20),
             touch: Duration::from_secs(2),
-            retry_max: Duration::from_secs(2),
+            backoff: Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(2) },
             ..SpeedSettings::default()
         };
         speed_layer::run::run(components, settings, stop).await.err().map(|error| error.to_string())

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use event_log::EventLogError;
 use positions::{
-    Clock, CurrentDefinitions, Cut, DefinitionNumber, IdSource, IndexStamp, Offset, PartitionId, TimestampMicros,
+    Backoff, Clock, CurrentDefinitions, Cut, DefinitionNumber, IdSource, IndexStamp, Offset, PartitionId,
+    TimestampMicros,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -627,8 +628,7 @@ async fn a_store_without_room_for_merges_takes_appends() {
     let settings = SpeedSettings {
         max_records: 10,
         merge_fan_in: 2,
-        retry_min: hour,
-        retry_max: hour,
+        backoff: Backoff { first: hour, longest: hour },
         ..System::settings(&mut rng)
     };
     system.run_to_end(settings).await;

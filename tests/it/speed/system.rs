@@ -14,8 +14,8 @@ use bytes::Bytes;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use event_log::{EventLog, NewRecord, Record};
 use positions::{
-    Archived, Clock, Counters, Cut, DefinitionNumber, IdSource, Incarnation, Index, Offset, PartitionId, Position,
-    RecomputeId, TimestampMicros, tile,
+    Archived, Backoff, Clock, Counters, Cut, DefinitionNumber, IdSource, Incarnation, Index, Offset, PartitionId,
+    Position, RecomputeId, TimestampMicros, tile,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -123,8 +123,7 @@ impl System {
             courtesy: Duration::from_millis(20),
             refresh: Duration::from_millis(10),
             touch: Duration::from_millis(10),
-            retry_min: Duration::from_millis(1),
-            retry_max: Duration::from_millis(30),
+            backoff: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(30) },
             shutdown_deadline: PATIENCE,
             ..SpeedSettings::default()
         }

@@ -130,7 +130,7 @@ impl RealtimeStore for FlakyStore {
     ) -> Result<Swap, ServingError> {
         self.check_readable(partition)?;
         if self.is_refused(partition, next).await? {
-            return Err(ServingError::Full { used_bytes: 1, limit_bytes: 1 });
+            return Err(ServingError::Full { used_bytes: Some(1), limit_bytes: Some(1) });
         }
         self.attempt(self.inner.swap_index(partition, expected, next, grace)).await
     }

@@ -83,10 +83,11 @@ fn bucket_name(bucket: Bucket) -> &'static str {
 }
 
 fn class_name(measure: &Measure) -> String {
+    let name = measure.class.as_str();
     match measure.class {
-        AggregateClass::Exact => "exact".to_owned(),
-        AggregateClass::Float => "float (exact up to rounding)".to_owned(),
-        AggregateClass::Sketch { bound } => format!("sketch (within {:.2} %)", bound * 100.0),
-        AggregateClass::Unbounded => "unbounded (exact, state limited by max_state_bytes)".to_owned(),
+        AggregateClass::Exact => name.to_owned(),
+        AggregateClass::Float => format!("{name} (exact up to rounding)"),
+        AggregateClass::Sketch { bound } => format!("{name} (within {:.2} %)", bound * 100.0),
+        AggregateClass::Unbounded => format!("{name} (exact, state limited by max_state_bytes)"),
     }
 }

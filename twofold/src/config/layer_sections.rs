@@ -96,8 +96,7 @@ pub(super) fn read_speed(section: Section<'_>) -> SpeedSettings {
         refresh: section.duration("refresh", MILLISECOND),
         retained_versions: section.length("retained_versions", 1..=1_000),
         touch: section.duration("touch", MILLISECOND),
-        retry_min: section.duration("retry_min", MILLISECOND),
-        retry_max: section.duration("retry_max", MILLISECOND),
+        backoff: read_backoff(section),
         shutdown_deadline: section.duration("shutdown_deadline", MILLISECOND),
     }
 }

@@ -5,6 +5,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use positions::Backoff;
+
 use super::Config;
 use super::quantity::{format_duration, format_size};
 use super::reader::Reader;
@@ -53,12 +55,8 @@ fn check_log(reader: &Reader, config: &Config) {
 }
 
 fn check_retries(reader: &Reader, config: &Config) {
-    let spans = [
-        ("archive", config.archive.backoff.first, config.archive.backoff.longest),
-        ("batch", config.batch.backoff.first, config.batch.backoff.longest),
-        ("speed", config.speed.retry_min, config.speed.retry_max),
-    ];
-    for (section, least, most) in spans {
+    let spans = [("archive", config.archive.backoff), ("batch", config.batch.backoff), ("speed", config.speed.backoff)];
+    for (section, Backoff { first: least, longest: most }) in spans {
         if least > most {
             let why = "it is the longest wait, the other one the first";
             let message = too_little(span(most), format!("`{section}.retry_min` ({})", span(least)), why);

@@ -115,7 +115,7 @@ fn read_location(section: Section<'_>) -> LakeLocation {
         prefix: String::new(),
         endpoint: section.optional_text("endpoint"),
         region: section.text("region"),
-        credentials: section.optional_text("access_key_id").zip(section.optional_text("secret_access_key").map(Secret)),
+        credentials: read_credentials(section),
         allow_http: section.is_on("allow_http"),
     };
     let location = section.text("location");
@@ -129,6 +129,18 @@ fn read_location(section: Section<'_>) -> LakeLocation {
     };
     let bucket = url.host_str().unwrap_or_default().to_owned();
     LakeLocation::S3(S3Settings { bucket, prefix: url.path().trim_matches('/').to_owned(), ..s3 })
+}
+
+fn read_credentials(section: Section<'_>) -> Option<(String, Secret)> {
+    let (key_id, secret) = ("access_key_id", "secret_access_key");
+    let refuse = |key: &str, other: &str| section.refuse(key, format!("must be set together with `lake.{other}`"));
+    match (section.optional_text(key_id), section.optional_text(secret)) {
+        (Some(key_id), Some(secret)) => return Some((key_id, Secret(secret))),
+        (Some(_), None) => refuse(key_id, secret),
+        (None, Some(_)) => refuse(secret, key_id),
+        (None, None) => (),
+    }
+    None
 }
 
 fn read_realtime(section: Section<'_>) -> RealtimeSettings {

@@ -20,6 +20,16 @@ pub enum AggregateClass {
 }
 
 impl AggregateClass {
+    /// Its name in answers.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Float => "float",
+            Self::Sketch { .. } => "sketch",
+            Self::Unbounded => "unbounded",
+        }
+    }
+
     /// The weaker of two guarantees: that of a measure made of both.
     pub fn weaker(self, other: Self) -> Self {
         use AggregateClass::*;

@@ -39,6 +39,7 @@ use crate::stream::StreamTable;
 use findings::Findings;
 use positions::{SourceName, ViewName};
 use statements::{Located, read_statements};
+pub use static_table::MAX_STATIC_BYTES;
 use tables::Tables;
 
 /// A whole pipeline file.

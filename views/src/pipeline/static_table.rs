@@ -22,8 +22,8 @@ use super::options::{OptionValue, table_options};
 use super::statements::Located;
 use super::tables::{StaticTable, refuse_clauses};
 
-/// A static table is kept in memory by every process and hashed at each start.
-const MAX_BYTES: usize = 64 << 20;
+/// The largest file of a static table: it is kept in memory by every process and hashed at each start.
+pub const MAX_STATIC_BYTES: usize = 64 << 20;
 
 /// Reads a static table; `None` if anything is wrong with it.
 pub(super) fn read_static(
@@ -52,9 +52,9 @@ pub(super) fn read_static(
         findings.add(line, &location, "this file does not exist", hint);
         return None;
     };
-    if bytes.len() > MAX_BYTES {
+    if bytes.len() > MAX_STATIC_BYTES {
         let hint = "load it as events, or keep only the columns that views need";
-        findings.add(line, &location, format!("this file has more than {MAX_BYTES} bytes"), hint);
+        findings.add(line, &location, format!("this file has more than {MAX_STATIC_BYTES} bytes"), hint);
         return None;
     }
     if findings.len() > before {
