@@ -168,6 +168,17 @@ impl GatewayError {
     }
 }
 
+/// What [`edge::Parameters`] says of a request that cannot be understood.
+impl From<Problem> for GatewayError {
+    fn from(problem: Problem) -> Self {
+        Self::BadRequest {
+            reason: problem.detail().to_owned(),
+            hint: problem.hint().map(str::to_owned),
+            known: problem.known().to_vec(),
+        }
+    }
+}
+
 fn in_json(behind: &[Behind]) -> serde_json::Value {
     serde_json::to_value(behind).expect("offsets are plain numbers")
 }
