@@ -217,6 +217,19 @@ async fn check_unknown_route(address: &str) {
     }
 }
 
+/// A place that the log does not have is the fault of who asks, in words of its own.
+async fn check_no_such_place(address: &str) {
+    for (query, detail) in [
+        ("partition=99", "topic hits has no partition 99"),
+        ("next=x", "`next` must be as an answer gave it, got `x`"),
+        ("next=99:0", "`next` must be as an answer gave it, got `99:0`"),
+    ] {
+        let answer = reqwest::get(format!("{address}/v1/sources/hits/log?{query}")).await.unwrap();
+        assert_eq!(answer.status(), 400, "{query}");
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["detail"], detail, "{query}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_system_is_found_by_its_data_directory() {
     let place = Place::new();
@@ -224,6 +237,7 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let data = text(&place.path("data"));
     check(&place.run(&["up"], &["--listen", "127.0.0.1:0"]), 1, &["in use by another process", "pid"]);
     check_unknown_route(&running.address).await;
+    check_no_such_place(&running.address).await;
     check(&twofold(&["status", "--json", "--data-dir", &data]), 0, &["\"hits_by_page\"", "embedded_log_bytes"]);
     check(&twofold(&["query", "SELECT page FROM nowhere", "--data-dir", &data]), 1, &["nowhere", "hits_by_page"]);
 
@@ -246,6 +260,8 @@ async fn a_running_system_is_found_by_its_data_directory() {
     check(&twofold(&[&tail[..], &first].concat()), 0, &["0:0  ", r#""page":"/about""#]);
     check(&twofold(&[&tail[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "hits"]);
     check(&twofold(&[&tail[..], &["hits", "--partition", "99"]].concat()), 1, &["has no partition 99"]);
+    check(&twofold(&[&tail[..], &["hits", "--limit", "1001"]].concat()), 2, &["--limit", "1001"]);
+    check(&twofold(&[&tail[..], &["a/../b?c"]].concat()), 1, &["source `a/../b?c`"]);
     let load = ["load", &text(&lines), "--data-dir", &data, "--source"];
     check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "known: hits"]);
     check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["unknown source `a/../b?c`"]);

@@ -107,14 +107,14 @@ pub struct TailArguments {
     /// The source.
     pub source: String,
     /// Begin at this offset of each partition [default: a few records before the end].
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     pub from: Option<i64>,
     /// Show this partition alone.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
-    /// Records of one look at most, 1 to 1,000.
-    #[arg(long, value_name = "COUNT", default_value_t = 10)]
-    pub limit: usize,
+    /// Most records per read, 1 to 1,000.
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub limit: u16,
     /// Show what there is, and end.
     #[arg(long)]
     pub no_follow: bool,

@@ -167,6 +167,23 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
     for path in ["/v1/status?verbose=1", "/v1/status?%ff", "/v1/sources/clicks?a=1", "/v1/sources/%ff"] {
         told.check(ProblemKind::BadRequest, process.get(path)).await;
     }
+    let (number, at_least) = ("`limit` must be 1 to 1000", "must be a whole number of at least 0, got `-1`");
+    for (query, detail) in [
+        ("limit=0", number),
+        ("limit=1001", number),
+        ("limit=x", number),
+        ("limit=1&limit=2", "`limit` is given twice"),
+        ("from=-1", at_least),
+        ("partition=-1", at_least),
+        ("wait=soon", "`wait` must be a span of time such as '500ms'"),
+        ("wait=11s", "`wait` must be at most 10s, got `11s`"),
+        ("wait_ms=5", "there is no parameter `wait_ms`"),
+        ("next=%ff", "not percent-encoded UTF-8"),
+    ] {
+        let problem =
+            told.check(ProblemKind::BadRequest, process.get(&format!("/v1/sources/clicks/log?{query}"))).await;
+        assert!(problem["detail"].as_str().is_some_and(|told| told.contains(detail)), "{query}: {problem}");
+    }
 }
 
 /// What the collector refuses, in whatever process it is.
