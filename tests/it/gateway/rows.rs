@@ -230,8 +230,13 @@ async fn a_request_that_is_not_understood_is_told_what_exists() {
         ("by_page", ("after", "xyz"), "not a position token", ""),
         ("by_page", ("timeout", "5"), "`timeout` must be a span of time such as '500ms', '30s'", ""),
         ("by_page", ("timeout", "999999999999d"), "`timeout` is too large, got `999999999999d`", ""),
-        ("by_page", ("hour.ge", "noon"), "`hour.ge` must be a value of type Timestamp", ""),
-        ("by_page", ("from", "noon"), "`from` must be a value of type Timestamp", ""),
+        (
+            "by_page",
+            ("hour.ge", "noon"),
+            "`hour.ge` must be a TIMESTAMP such as `2026-01-31T12:00:00Z`, got `noon`",
+            "",
+        ),
+        ("by_page", ("from", "noon"), "`from` must be a TIMESTAMP such as `2026-01-31T12:00:00Z`, got `noon`", ""),
         ("totals", ("from", "2026-01-01T00:00:00Z"), "has no time dimension", "page"),
     ] {
         let error = world.rows(view, &[parameter]).await.unwrap_err();
