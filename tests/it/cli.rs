@@ -84,7 +84,7 @@ fn version_and_usage_errors_have_their_exit_codes() {
     check(&twofold(&["--version"]), 0, &[env!("CARGO_PKG_VERSION")]);
     check(&twofold(&["no-such-command"]), 2, &["no-such-command"]);
     check(&twofold(&["query"]), 2, &["<SQL>"]);
-    check(&twofold(&["demo", "--for", "soon"]), 2, &["`soon` is not a span"]);
+    check(&twofold(&["demo", "--for", "soon"]), 2, &["must be a span of time", "got `soon`"]);
 }
 
 #[test]
@@ -154,7 +154,11 @@ fn wrong_configuration_is_told_by_key_before_anything_starts() {
     let output = place.run(&["up"], &["--config", &text(&config)]);
     check(&output, 2, &["`speed.tik`", "did you mean `speed.tick`?"]);
     let config = place.write("twofold.toml", "[batch]\nkeep_versions = 1\n");
-    check(&place.run(&["up"], &["--config", &text(&config)]), 2, &["`batch.keep_versions`", "must be 2 to", "got `1`"]);
+    check(
+        &place.run(&["up"], &["--config", &text(&config)]),
+        2,
+        &["`batch.keep_versions`", "must be at least 2, got `1`"],
+    );
     check(&place.run(&["up"], &["--listen", "nowhere"]), 2, &["`system.listen`", "flag --listen"]);
     check(&place.run(&["up"], &["--config", "missing.toml"]), 1, &["cannot read configuration file missing.toml"]);
     assert!(!place.path("data").exists(), "nothing may be made before the configuration is known to be right");
