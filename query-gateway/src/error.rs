@@ -89,12 +89,14 @@ pub enum GatewayError {
         behind: Vec<Behind>,
     },
     /// Too many requests at once: ask again soon.
-    #[error("{limit} {what}, the most at one time")]
+    #[error("{limit} {what}, the maximum (`{setting}`)")]
     Overloaded {
         /// What there are too many of.
         what: &'static str,
         /// The limit.
         limit: usize,
+        /// The setting that it comes from.
+        setting: &'static str,
     },
     /// The query ran for too long: ask for less.
     #[error("the query ran longer than {limit:?}")]

@@ -209,14 +209,15 @@ impl Gateway {
     /// A place among the queries that run at one time. Taken after waiting for a token, never before.
     pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
         let limit = self.settings.max_queries;
-        self.permits.try_acquire().map_err(|_| GatewayError::Overloaded { what: "queries are running", limit })
+        let (what, setting) = ("queries are running", "gateway.max_queries");
+        self.permits.try_acquire().map_err(|_| GatewayError::Overloaded { what, limit, setting })
     }
 
     /// A place among the requests that wait for a position token.
     pub(crate) fn admit_waiting(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
         let limit = self.settings.max_waiting;
-        let overloaded = |_| GatewayError::Overloaded { what: "requests are waiting for a position token", limit };
-        self.waiting.try_acquire().map_err(overloaded)
+        let (what, setting) = ("requests are waiting for a position token", "gateway.max_waiting");
+        self.waiting.try_acquire().map_err(|_| GatewayError::Overloaded { what, limit, setting })
     }
 
     /// The envelope of an answer made now.

@@ -295,7 +295,12 @@ async fn requests_that_wait_do_not_stand_in_the_way_of_others() {
     let gateway = world.gateway.clone();
     waiters.spawn(async move { gateway.sql(&sql).await.map(|answer| answer.rows.num_rows()) });
     let refused = waiters.join_next().await.unwrap().unwrap().unwrap_err();
-    assert!(refused.to_string().contains("2 requests are waiting for a position token"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("2 requests are waiting for a position token, the maximum (`gateway.max_waiting`)"),
+        "{refused}"
+    );
     assert_eq!(refused.problem().status().as_u16(), 429);
     assert_eq!(world.rows("by_page", &[]).await.unwrap().rows.num_rows(), 1);
     assert_eq!(world.sql("SELECT page FROM by_page").await.unwrap().rows.num_rows(), 1);
