@@ -25,7 +25,7 @@ pub struct Behind {
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// Something that does not exist was asked for by name: choose from `known`.
-    #[error("unknown {what} `{name}`")]
+    #[error("there is no {what} `{name}`")]
     Unknown {
         /// What kind of thing.
         what: &'static str,

@@ -262,17 +262,17 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let tail = ["log", "tail", "--no-follow", "--data-dir", &data];
     let first = ["hits", "--from", "0", "--limit", "1000"];
     check(&twofold(&[&tail[..], &first].concat()), 0, &["0:0  ", r#""page":"/about""#]);
-    check(&twofold(&[&tail[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "hits"]);
+    check(&twofold(&[&tail[..], &["nowhere"]].concat()), 1, &["there is no source `nowhere`", "hits"]);
     check(&twofold(&[&tail[..], &["hits", "--partition", "99"]].concat()), 1, &["has no partition 99"]);
     check(&twofold(&[&tail[..], &["hits", "--limit", "1001"]].concat()), 2, &["--limit", "1001"]);
     check(&twofold(&[&tail[..], &["a/../b?c"]].concat()), 1, &["source `a/../b?c`"]);
     let load = ["load", &text(&lines), "--data-dir", &data, "--source"];
-    check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "known: hits"]);
-    check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["unknown source `a/../b?c`"]);
+    check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["there is no source `nowhere`", "known: hits"]);
+    check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["there is no source `a/../b?c`"]);
 
     // Without a pipeline the one that runs is meant.
     let unnamed = ["batch", "run", "--view", "nowhere", "--data-dir", &data];
-    check(&twofold(&unnamed), 1, &["there is no view nowhere", "hits_by_page"]);
+    check(&twofold(&unnamed), 1, &["there is no view `nowhere`; the pipeline has: hits_by_page"]);
     let sql = "SELECT page, hits FROM hits_by_page ORDER BY page";
     running.rows("hits_by_page", &[("after", &token), ("timeout", "30s")]).await;
     check(&twofold(&["query", sql, "--data-dir", &data]), 0, &["│ /      ┆    2 │", "│ /about ┆    1 │", "2 rows"]);
@@ -309,7 +309,7 @@ async fn the_log_is_shown_from_its_folder_while_no_system_runs() {
     check(&tail(&["hits", "--no-follow"]), 1, &["has no topic `hits`", "only: page_hits", "--pipeline FILE"]);
     let known = ["hits", "--no-follow", "--limit", "100", "--pipeline", &pipeline];
     check(&tail(&known), 0, &["/last"]);
-    check(&tail(&["nowhere", "--pipeline", &pipeline]), 1, &["unknown source `nowhere`", "known: hits"]);
+    check(&tail(&["nowhere", "--pipeline", &pipeline]), 1, &["there is no source `nowhere`; the pipeline has: hits"]);
     check(&tail(&[&known[..], &["--partition", "99"]].concat()), 1, &["has no partition 99"]);
     // The folder is free again, and nothing is gone.
     let running = Running::start(&place.setup()).await;
@@ -353,7 +353,7 @@ async fn traffic_for_another_pipeline_is_refused_with_its_name() {
     let place = Place::new();
     let running = Running::start(&place.setup()).await;
     let output = twofold(&["generate", "--address", &running.address]);
-    check(&output, 1, &["examples/demo/pipeline.sql", "unknown source `visits`", "known: hits"]);
+    check(&output, 1, &["examples/demo/pipeline.sql", "there is no source `visits`", "known: hits"]);
     let output = twofold(&["generate", "--address", "http://127.0.0.1:1"]);
     check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
 }

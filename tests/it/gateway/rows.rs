@@ -210,7 +210,7 @@ async fn a_request_that_is_not_understood_is_told_what_exists() {
     let world = world().await;
     let columns = "page, hour";
     for (view, parameter, reason, known) in [
-        ("nothing", ("by", ""), "unknown view `nothing`", "by_page, totals"),
+        ("nothing", ("by", ""), "there is no view `nothing`", "by_page, totals"),
         ("by_page", ("pag", "A"), "no dimension or parameter `pag`", columns),
         ("by_page", ("edits", "3"), "is a measure", columns),
         ("by_page", ("page.like", "A"), "`page.like`: there is no test `.like`", "eq, ge, gt, le, lt, is"),
