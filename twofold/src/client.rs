@@ -191,7 +191,7 @@ impl Client {
             .await
             .with_context(|| format!("nothing answers at {}; is `twofold up` running?", self.base))?;
         let status = response.status();
-        let body = response.text().await.context("the answer broke off")?;
+        let body = response.text().await.context("the connection closed before the answer was complete")?;
         if !status.is_success() {
             bail!("{}", describe(status, &body));
         }
