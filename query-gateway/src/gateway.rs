@@ -26,7 +26,7 @@ use crate::served::{Served, SourceState, ViewState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
-use crate::{GatewayError, GatewaySettings, MetricsText, StatusSource, ViewDetails};
+use crate::{GatewayError, GatewaySettings, StatusSource, ViewDetails};
 
 /// What the gateway works with.
 #[derive(Clone)]
@@ -41,8 +41,6 @@ pub struct GatewayComponents {
     pub status: Arc<dyn StatusSource>,
     /// Tells the age of answers; decides nothing else.
     pub clock: Arc<dyn Clock>,
-    /// What `/metrics` shows.
-    pub metrics: MetricsText,
 }
 
 /// Answers queries over the views of one pipeline.
@@ -160,11 +158,6 @@ impl Gateway {
     /// The settings.
     pub fn settings(&self) -> &GatewaySettings {
         &self.settings
-    }
-
-    /// The metrics in Prometheus text format.
-    pub(crate) fn metrics_text(&self) -> String {
-        self.components.metrics.render()
     }
 
     /// The SQL part.

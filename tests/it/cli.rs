@@ -215,8 +215,7 @@ async fn check_unknown_route(address: &str) {
     let answer = reqwest::get(format!("{address}/v1/source/hits")).await.unwrap();
     assert_eq!(answer.status(), 404);
     let known = answer.json::<serde_json::Value>().await.unwrap()["known"].to_string();
-    let beside = twofold::log_route::ROUTES_WITH_COLLECTOR;
-    for route in ["GET /v1/views"].iter().chain(&beside) {
+    for route in ["GET /v1/views"].iter().chain(twofold::http::routes_beside(true, true)) {
         assert!(known.contains(&format!("\"{route}\"")), "{route} is not in {known}");
     }
 }

@@ -23,10 +23,8 @@ use crate::lives::Lives;
 
 /// The route.
 pub const ROUTE: &str = "/v1/sources/{source}/log";
-/// The route in words, for answers that name the routes of a process without a collector.
+/// The route in words, for answers that name the routes of a process.
 pub const ROUTES: [&str; 1] = ["GET /v1/sources/{source}/log"];
-/// The same beside the routes of a collector.
-pub const ROUTES_WITH_COLLECTOR: [&str; 3] = [collector::ROUTES[0], collector::ROUTES[1], ROUTES[0]];
 const DEFAULT_RECORDS: usize = 10;
 const MAX_RECORDS: usize = 1_000;
 const MAX_BYTES: usize = 4 << 20;
