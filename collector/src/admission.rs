@@ -18,17 +18,18 @@ pub(super) struct Admission {
     // Taken and given back by every request; semaphores because permits return themselves when a request is dropped.
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
-    retry_after_seconds: u64,
+    limits: Limits,
 }
 
 impl Admission {
     pub fn new(settings: &CollectorSettings) -> Self {
         let permits = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
-        Self {
-            requests: permits(settings.max_in_flight_requests),
-            bytes: permits(settings.max_in_flight_bytes),
+        let limits = Limits {
+            requests: settings.max_in_flight_requests,
+            bytes: settings.max_in_flight_bytes,
             retry_after_seconds: settings.retry_after.as_secs().max(1),
-        }
+        };
+        Self { requests: permits(limits.requests), bytes: permits(limits.bytes), limits }
     }
 
     /// Lets one request in.
@@ -36,13 +37,10 @@ impl Admission {
     /// # Errors
     /// 429 while too many are at work.
     pub fn enter(&self) -> Result<Admitted, Problem> {
-        let request = self.requests.clone().try_acquire_owned().map_err(|_| self.overloaded("requests"))?;
-        let bytes = self.bytes.clone().try_acquire_many_owned(0).map_err(|_| self.overloaded("bytes"))?;
-        Ok(Admitted { _request: request, bytes, retry_after_seconds: self.retry_after_seconds })
-    }
-
-    fn overloaded(&self, what: &str) -> Problem {
-        overloaded(what, self.retry_after_seconds)
+        let limits = self.limits;
+        let request = self.requests.clone().try_acquire_owned().map_err(|_| limits.too_many_requests())?;
+        let bytes = self.bytes.clone().try_acquire_many_owned(0).map_err(|_| limits.too_many_bytes())?;
+        Ok(Admitted { _request: request, bytes, limits })
     }
 }
 
@@ -51,7 +49,7 @@ impl Admission {
 pub(super) struct Admitted {
     _request: OwnedSemaphorePermit,
     bytes: OwnedSemaphorePermit,
-    retry_after_seconds: u64,
+    limits: Limits,
 }
 
 impl Admitted {
@@ -60,7 +58,7 @@ impl Admitted {
     /// # Errors
     /// 429 while all requests together hold too many.
     pub fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
-        let refused = || overloaded("bytes", self.retry_after_seconds);
+        let refused = || self.limits.too_many_bytes();
         let count = u32::try_from(bytes).map_err(|_| refused())?;
         let more = self.bytes.semaphore().clone().try_acquire_many_owned(count).map_err(|_| refused())?;
         self.bytes.merge(more);
@@ -75,9 +73,30 @@ impl Drop for Admitted {
     }
 }
 
-fn overloaded(what: &str, retry_after_seconds: u64) -> Problem {
-    let detail = format!("too many {what} are in progress; nothing of this request was stored");
-    Problem::new(ProblemKind::Overloaded, detail)
-        .with_hint("send the request again after the time in Retry-After")
-        .with_retry_after(retry_after_seconds)
+/// What the budgets are, for whoever finds them spent.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    requests: usize,
+    bytes: usize,
+    retry_after_seconds: u64,
+}
+
+impl Limits {
+    fn too_many_requests(self) -> Problem {
+        let limit = self.requests;
+        self.overloaded(&format!("{limit} requests are in progress, the limit (`collector.max_in_flight_requests`)"))
+    }
+
+    fn too_many_bytes(self) -> Problem {
+        let limit = self.bytes;
+        self.overloaded(&format!(
+            "the requests in progress would hold more than {limit} bytes, the limit (`collector.max_in_flight`)"
+        ))
+    }
+
+    fn overloaded(self, why: &str) -> Problem {
+        Problem::new(ProblemKind::Overloaded, format!("{why}; nothing of this request was stored"))
+            .with_hint("send the request again after the time in Retry-After")
+            .with_retry_after(self.retry_after_seconds)
+    }
 }

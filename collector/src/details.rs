@@ -1,9 +1,7 @@
 //! What a sender may want to know of a source before it sends: its columns, and whether sending twice is safe.
 
 use serde::Serialize;
-use views::SourceDefinition;
-
-use records::decode::sql_name;
+use views::{SourceDefinition, sql_name};
 
 /// The answer of `GET /v1/sources/{source}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]

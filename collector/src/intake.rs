@@ -68,7 +68,8 @@ impl Collector {
         let limit = self.settings.max_event_bytes;
         let (fitting, large): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| event.payload.len() <= limit);
         for event in large {
-            let error = format!("too large: {} bytes, at most {limit} are taken", event.payload.len());
+            let bytes = event.payload.len();
+            let error = format!("too large: {bytes} bytes, the limit is {limit} (`collector.max_event_bytes`)");
             receipt.refuse(event.index, error);
         }
         fitting

@@ -54,7 +54,7 @@ pub use sources::OpenSources;
 
 use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
 use crate::sources::Entered;
-use edge::{Problem, ProblemKind};
+use edge::{Parameters, Problem, ProblemKind};
 use event_log::EventLog;
 
 /// What the collector works with.
@@ -153,25 +153,9 @@ enum OnError {
 impl OnError {
     /// Reads the only parameter of a request.
     fn of(uri: &Uri) -> Result<Self, Problem> {
-        let bad = |detail| Problem::new(ProblemKind::BadRequest, detail);
-        let mut asked = None;
-        for (name, value) in edge::parameters(uri)? {
-            if name != "on_error" {
-                let detail = format!("there is no parameter `{name}`");
-                return Err(bad(detail).with_known(["on_error"]));
-            }
-            if asked.is_some() {
-                return Err(bad("`on_error` is given twice".to_owned()));
-            }
-            asked = Some(match value.as_str() {
-                "keep" => Self::Keep,
-                "refuse" => Self::Refuse,
-                _ => {
-                    let detail = format!("`on_error` must be keep or refuse, got `{value}`");
-                    return Err(bad(detail).with_known(["keep", "refuse"]));
-                }
-            });
-        }
+        let mut parameters = Parameters::of(uri)?;
+        let asked = parameters.one_of("on_error", &[("keep", Self::Keep), ("refuse", Self::Refuse)])?;
+        parameters.finish()?;
         Ok(asked.unwrap_or_default())
     }
 }

@@ -12,11 +12,13 @@
 //! the collector count bytes and those of the gateway queries, and each role keeps its own.
 
 mod kind;
+mod parameters;
 mod problem;
 mod request;
 mod routes;
 
 pub use kind::ProblemKind;
+pub use parameters::{Parameters, no_parameters};
 pub use problem::Problem;
-pub use request::{no_parameters, parameters, path_text};
+pub use request::{parameters, path_text};
 pub use routes::{refuse_other_methods, refuse_other_paths};

@@ -61,7 +61,7 @@ impl Problem {
 
     /// Something that does not exist was asked for by name: `what` it would be, and those that are `known`.
     pub fn unknown(what: &str, name: &str, known: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        let problem = Self::new(ProblemKind::Unknown, format!("unknown {what} `{name}`")).with_known(known);
+        let problem = Self::new(ProblemKind::Unknown, format!("there is no {what} `{name}`")).with_known(known);
         if problem.known().is_empty() { problem.with_hint(format!("there is no {what} yet")) } else { problem }
     }
 

@@ -1,4 +1,4 @@
-//! What every route reads of a request in the same way: the name in its path, and its parameters.
+//! What every route reads of a request in the same way: the name in its path, and the text of its parameters.
 //!
 //! Guarantee: text is UTF-8 or refused. Why so: letters that stand in for what is not UTF-8 would name another view, or
 //! find another row, than the client asked for.
@@ -33,19 +33,6 @@ pub fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     query
         .map(|Query(parameters)| parameters)
         .map_err(|rejection| Problem::new(ProblemKind::BadRequest, rejection.body_text()))
-}
-
-/// For a route without parameters.
-///
-/// # Errors
-/// `bad-request` where there is one.
-pub fn no_parameters(uri: &Uri) -> Result<(), Problem> {
-    match parameters(uri)?.first() {
-        None => Ok(()),
-        Some((name, _)) => {
-            Err(Problem::new(ProblemKind::BadRequest, format!("this route takes no parameters, got `{name}`")))
-        }
-    }
 }
 
 /// Whether percent-encoded bytes are UTF-8.

@@ -79,7 +79,7 @@ fn fields_from_delta(value: &Value) -> Result<Fields, String> {
     fields
         .iter()
         .map(|field| {
-            let field = field.as_object().ok_or("a field that is no object")?;
+            let field = field.as_object().ok_or("a field is not an object")?;
             let name = text(field, "name")?;
             let nullable = field.get("nullable").and_then(Value::as_bool).unwrap_or(true);
             let data_type = field.get("type").ok_or_else(|| format!("column {name} without a type"))?;

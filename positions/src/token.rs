@@ -57,7 +57,7 @@ impl PositionToken {
         }
         let bytes: Result<Vec<u8>, _> =
             (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16)).collect();
-        let bytes = bytes.map_err(|_| bad("a character is no hex digit"))?;
+        let bytes = bytes.map_err(|_| bad("a character is not a hex digit"))?;
         serde_json::from_slice(&bytes).map_err(|error| bad(&error.to_string()))
     }
 }

@@ -29,7 +29,7 @@ use crate::GatewayError;
 const MAX_OPERATORS: usize = 256;
 /// Views, subqueries and SELECTs of a query, `WITH` written out where it is used.
 const MAX_RELATIONS: u64 = 128;
-/// Nodes of a plan.
+/// Nodes of a plan, those of its subqueries included.
 const MAX_PLAN_NODES: usize = 4_096;
 /// Nodes of one expression, the columns that it names written out down to the views.
 const MAX_EXPRESSION_NODES: u64 = 16_384;
@@ -154,7 +154,11 @@ impl Visitor for Relations {
 pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<(), GatewayError> {
     let mut nodes = 0;
     weigh(plan, &mut nodes).map(|_| ()).map_err(|error| match error {
-        Refusal::TooMuch => GatewayError::TooLarge {
+        Refusal::PlanTooLarge => GatewayError::TooLarge {
+            reason: format!("the query has more than {MAX_PLAN_NODES} steps (joins, filters, subqueries)"),
+            hint: "split the query".to_owned(),
+        },
+        Refusal::ExpressionTooLarge => GatewayError::TooLarge {
             reason: format!(
                 "an expression of the query has more than {MAX_EXPRESSION_NODES} nodes once all names are written out"
             ),
@@ -166,7 +170,8 @@ pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<(), GatewayError> {
 }
 
 enum Refusal {
-    TooMuch,
+    PlanTooLarge,
+    ExpressionTooLarge,
     Refused(String),
     Engine(DataFusionError),
 }
@@ -175,7 +180,7 @@ enum Refusal {
 fn weigh(plan: &LogicalPlan, nodes: &mut usize) -> Result<Vec<u64>, Refusal> {
     *nodes += 1;
     if *nodes > MAX_PLAN_NODES {
-        return Err(Refusal::TooMuch);
+        return Err(Refusal::PlanTooLarge);
     }
     let mut inputs = Vec::new();
     for input in plan.inputs() {
@@ -229,7 +234,7 @@ fn weigh_expr(expr: &Expr, inputs: &[(&DFSchema, Vec<u64>)], nodes: &mut usize) 
     });
     walked.map_err(Refusal::Engine)?;
     outcome?;
-    if weight > MAX_EXPRESSION_NODES { Err(Refusal::TooMuch) } else { Ok(weight) }
+    if weight > MAX_EXPRESSION_NODES { Err(Refusal::ExpressionTooLarge) } else { Ok(weight) }
 }
 
 fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {

@@ -25,7 +25,7 @@ pub struct Behind {
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
     /// Something that does not exist was asked for by name: choose from `known`.
-    #[error("unknown {what} `{name}`")]
+    #[error("there is no {what} `{name}`")]
     Unknown {
         /// What kind of thing.
         what: &'static str,
@@ -89,12 +89,14 @@ pub enum GatewayError {
         behind: Vec<Behind>,
     },
     /// Too many requests at once: ask again soon.
-    #[error("{limit} {what}, the most at one time")]
+    #[error("{limit} {what}, the maximum (`{setting}`)")]
     Overloaded {
         /// What there are too many of.
         what: &'static str,
         /// The limit.
         limit: usize,
+        /// The setting that it comes from.
+        setting: &'static str,
     },
     /// The query ran for too long: ask for less.
     #[error("the query ran longer than {limit:?}")]
@@ -173,6 +175,17 @@ impl GatewayError {
                 of(ProblemKind::BadRequest).with_known(known)
             }
             Self::Definition(_) | Self::Arrow(_) => of(ProblemKind::Defect),
+        }
+    }
+}
+
+/// What [`edge::Parameters`] says of a request that cannot be understood.
+impl From<Problem> for GatewayError {
+    fn from(problem: Problem) -> Self {
+        Self::BadRequest {
+            reason: problem.detail().to_owned(),
+            hint: problem.hint().map(str::to_owned),
+            known: problem.known().to_vec(),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::served::{Served, ServedView, SourceState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
-use crate::{GatewayError, GatewaySettings, MetricsText, StatusSource, ViewDetails};
+use crate::{GatewayError, GatewaySettings, StatusSource, ViewDetails};
 
 /// What the gateway works with.
 #[derive(Clone)]
@@ -41,8 +41,6 @@ pub struct GatewayComponents {
     pub status: Arc<dyn StatusSource>,
     /// Tells the age of answers; decides nothing else.
     pub clock: Arc<dyn Clock>,
-    /// What `/metrics` shows.
-    pub metrics: MetricsText,
 }
 
 /// Answers queries over the views of one pipeline.
@@ -162,11 +160,6 @@ impl Gateway {
         &self.settings
     }
 
-    /// The metrics in Prometheus text format.
-    pub(crate) fn metrics_text(&self) -> String {
-        self.components.metrics.render()
-    }
-
     /// The SQL part.
     pub(crate) fn sql_engine(&self) -> &SqlEngine {
         &self.sql
@@ -209,14 +202,15 @@ impl Gateway {
     /// A place among the queries that run at one time. Taken after waiting for a token, never before.
     pub(crate) fn admit(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
         let limit = self.settings.max_queries;
-        self.permits.try_acquire().map_err(|_| GatewayError::Overloaded { what: "queries are running", limit })
+        let (what, setting) = ("queries are running", "gateway.max_queries");
+        self.permits.try_acquire().map_err(|_| GatewayError::Overloaded { what, limit, setting })
     }
 
     /// A place among the requests that wait for a position token.
     pub(crate) fn admit_waiting(&self) -> Result<SemaphorePermit<'_>, GatewayError> {
         let limit = self.settings.max_waiting;
-        let overloaded = |_| GatewayError::Overloaded { what: "requests are waiting for a position token", limit };
-        self.waiting.try_acquire().map_err(overloaded)
+        let (what, setting) = ("requests are waiting for a position token", "gateway.max_waiting");
+        self.waiting.try_acquire().map_err(|_| GatewayError::Overloaded { what, limit, setting })
     }
 
     /// The envelope of an answer made now.

@@ -1,7 +1,7 @@
 //! HTTP: routes, parameters in, JSON out. A thin layer: what a request means and how it fails is decided elsewhere.
 //!
-//! Guarantee: every refusal is a problem document, also that of an unknown route or another method. `/readyz` is an
-//! answer with either status, not a refusal.
+//! Guarantee: every refusal is a problem document, also that of an unknown route or another method.
+//! Not here: health and metrics, which every process has (`twofold/src/http.rs`).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,22 +28,13 @@ type ViewPath = Result<Path<String>, PathRejection>;
 
 const PAGE: &str = include_str!("page.html");
 
-const ROUTES: [&str; 9] = [
-    "GET /",
-    "GET /v1/views",
-    "GET /v1/views/{view}",
-    "GET /v1/views/{view}/rows",
-    "POST /v1/sql",
-    "GET /v1/status",
-    "GET /metrics",
-    "GET /healthz",
-    "GET /readyz",
-];
+const ROUTES: [&str; 6] =
+    ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
 
 /// All routes of the gateway, with a fallback that answers unknown ones.
 ///
-/// Merge it with at most one router that has no fallback of its own (axum refuses two); `beside` names the routes of that
-/// one, as `GET /path`, so that the answer to an unknown route names them, too.
+/// Merge it with routers that have no fallback of their own (axum refuses two); `beside` names the routes of those, as
+/// `GET /path`, so that the answer to an unknown route names them, too.
 pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str]) -> Router {
     let gateway: CurrentGateway = gateway.into();
     let body_limit = DefaultBodyLimit::max(body_limit(&Arc::from_ref(&gateway)));
@@ -53,10 +44,7 @@ pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str
         .route("/v1/views/{view}", get(view))
         .route("/v1/views/{view}/rows", get(rows))
         .route("/v1/sql", post(sql).layer(body_limit))
-        .route("/v1/status", get(status))
-        .route("/metrics", get(metrics_text))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz));
+        .route("/v1/status", get(status));
     let counted = edge::refuse_other_methods(router, &ROUTES).layer(from_fn(count));
     edge::refuse_other_paths(counted, &ROUTES, beside).with_state(gateway)
 }
@@ -147,20 +135,6 @@ fn sql_request(body: Result<Bytes, BytesRejection>, limit: usize) -> Result<SqlR
 async fn status(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, Problem> {
     no_parameters(&uri)?;
     Ok(json_value(&gateway.status().await))
-}
-
-async fn metrics_text(State(gateway): State<Arc<Gateway>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], gateway.metrics_text()).into_response()
-}
-
-async fn healthz() -> &'static str {
-    "alive\n"
-}
-
-async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
-    let readiness = gateway.readiness().await;
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, json_value(&readiness)).into_response()
 }
 
 /// The union of the token in the request and the one in the session header.

@@ -62,7 +62,6 @@ pub use envelope::{Envelope, ErrorBound};
 pub use error::{Behind, GatewayError};
 pub use gateway::{Gateway, GatewayComponents, Readiness};
 pub use http::router;
-pub use metrics::MetricsText;
 pub use queries::{RowsAnswer, SqlAnswer, SqlEnvelope, SqlRequest};
 pub use rows::{Layer, RowsRequest};
 pub use status::{

@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
-use metrics_exporter_prometheus::PrometheusHandle;
 use positions::{SourceName, TimestampMicros, ViewName};
 
 const REQUESTS: &str = "twofold_gateway_requests_total";
@@ -21,24 +20,6 @@ const HEAD_OFFSETS: &str = "twofold_gateway_head_offsets";
 const CUT_OFFSETS: &str = "twofold_gateway_cut_offsets";
 // Seconds since 1970: the age of answers is the present less this.
 const AS_OF_SECONDS: &str = "twofold_gateway_as_of_seconds";
-
-/// The text of `/metrics`, rendered from the recorder that the binary installed; empty without one.
-///
-/// The one place that knows the exporter.
-#[derive(Clone, Default)]
-pub struct MetricsText(Option<PrometheusHandle>);
-
-impl MetricsText {
-    /// Renders what this handle's recorder collected.
-    pub fn new(handle: PrometheusHandle) -> Self {
-        Self(Some(handle))
-    }
-
-    /// The metrics in Prometheus text format.
-    pub fn render(&self) -> String {
-        self.0.as_ref().map(PrometheusHandle::render).unwrap_or_default()
-    }
-}
 
 pub(crate) fn request(route: &'static str, status: u16, took: Duration) {
     counter!(REQUESTS, "route" => route, "status" => status.to_string()).increment(1);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::TableReference;
+use edge::Parameters;
 use positions::{Offset, PartitionId, SourceName, ViewName};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +19,7 @@ use crate::attempt::ViewReader;
 use crate::envelope::Envelope;
 use crate::json::rows_to_json;
 use crate::refresh::SourceReader;
-use crate::rows::{Layer, RowsRequest, Wait, parse, parse_one_of, parse_wait};
+use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait};
 use crate::run;
 use crate::served::{Served, ServedView, SourceState};
 use crate::tables::Pinned;
@@ -63,6 +64,13 @@ impl SqlRequest {
     pub fn new(sql: impl Into<String>) -> Self {
         Self { sql: sql.into(), ..Self::default() }
     }
+
+    /// The members that mean the same as a parameter of a rows request.
+    fn parameters(&self) -> Parameters {
+        let members = [("consistency", &self.consistency), ("after", &self.after), ("timeout", &self.timeout)];
+        let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+        Parameters::new(given.collect())
+    }
 }
 
 /// What an SQL answer is made of.
@@ -101,7 +109,7 @@ impl Gateway {
     pub async fn rows(&self, request: &RowsRequest) -> Result<RowsAnswer, GatewayError> {
         let (source, reader) = self.find(&request.view)?;
         let view = &reader.view;
-        let parsed = parse(view, &request.parameters, self.settings())?;
+        let parsed = parse(view, Parameters::new(request.parameters.clone()), self.settings())?;
         let (state, _permit, served) = match parsed.version {
             Some(wanted) => {
                 let (state, permit) = (self.fresh_state(source).await, self.admit()?);
@@ -129,9 +137,9 @@ impl Gateway {
     pub async fn sql(&self, request: &SqlRequest) -> Result<SqlAnswer, GatewayError> {
         let settings = self.settings();
         let engine = self.sql_engine();
-        let consistency = [("latest", false), ("batch", true)];
-        let is_batch = parse_one_of("consistency", request.consistency.as_deref(), &consistency)?;
-        let wait = parse_wait(request.after.as_deref(), request.timeout.as_deref(), is_batch, settings)?;
+        let mut parameters = request.parameters();
+        let is_batch = parse_consistency(&mut parameters)?;
+        let wait = parse_wait(&mut parameters, is_batch, settings)?;
         let (statement, references) = engine.parse(&request.sql, settings)?;
         let names = references.iter().map(|reference| self.view_of(reference)).collect::<Result<Vec<_>, _>>()?;
         let plan = engine.plan(statement, settings).await?;

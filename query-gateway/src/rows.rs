@@ -24,8 +24,9 @@ use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use arrow::util::display::FormatOptions;
+use edge::Parameters;
 use positions::{Offset, PartitionId, PositionToken, SourceName};
-use views::ViewDefinition;
+use views::{ViewDefinition, sql_name};
 
 use crate::answer::{OrderKey, Question};
 use crate::filter::{Filter, Test};
@@ -91,70 +92,70 @@ impl Wait {
     }
 }
 
-const PARAMETERS: [&str; 11] =
-    ["from", "to", "by", "order", "limit", "layer", "parts", "consistency", "version", "after", "timeout"];
-
 /// Understands a request.
 ///
 /// # Errors
 /// [`GatewayError::BadRequest`], naming what exists.
 pub(crate) fn parse(
     view: &ViewDefinition,
-    parameters: &[(String, String)],
+    mut parameters: Parameters,
     settings: &GatewaySettings,
 ) -> Result<ParsedRows, GatewayError> {
-    let mut filters = Vec::new();
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for (name, value) in parameters {
-        if PARAMETERS.contains(&name.as_str()) {
-            if seen.iter().any(|(known, _)| known == name) {
-                return Err(GatewayError::bad(format!("`{name}` is given twice")));
-            }
-            seen.push((name, value));
-        } else {
-            add_filter(view, name, value, &mut filters)?;
-        }
-    }
-    let get = |wanted: &str| seen.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
-    for (name, test) in [("from", Test::AtLeast), ("to", Test::Below)] {
-        if let Some(value) = get(name) {
-            filters.push(time_filter(view, name, value, test)?);
-        }
-    }
-    let by = parse_by(view, get("by"))?;
-    let order = parse_order(view, &by, get("order"))?;
-    let limit = parse_limit(get("limit"), settings)?;
-    let shows_parts = parse_one_of("parts", get("parts"), &[("false", false), ("true", true)])?;
-    let (layer, version) = parse_layer(&get)?;
+    let (from, to) = (parameters.take("from")?, parameters.take("to")?);
+    let by = parse_by(view, parameters.take("by")?.as_deref())?;
+    let order = parse_order(view, &by, parameters.take("order")?.as_deref())?;
+    let limit = parameters.number("limit", 1..=settings.max_rows)?.unwrap_or(settings.default_rows);
+    let shows_parts = parameters.one_of("parts", &[("false", false), ("true", true)])?.unwrap_or_default();
+    let (layer, version) = parse_layer(&mut parameters)?;
     if shows_parts && layer != Layer::Merged {
         return Err(GatewayError::bad(
             "`parts=true` shows all layers and cannot be combined with `layer`, `consistency` or `version`",
         ));
     }
-    let is_batch = layer == Layer::Batch;
-    let wait = parse_wait(get("after"), get("timeout"), is_batch, settings)?;
+    let wait = parse_wait(&mut parameters, layer == Layer::Batch, settings)?;
+    let mut filters = Vec::new();
+    for (name, value, test) in [("from", from, Test::AtLeast), ("to", to, Test::Below)] {
+        if let Some(value) = value {
+            filters.push(time_filter(view, name, &value, test)?);
+        }
+    }
+    let known = parameters.known().to_vec();
+    for (name, value) in parameters.into_left() {
+        add_filter(view, (name.as_str(), value.as_str()), &known, &mut filters)?;
+    }
     let question = Question { filters, by, order, limit, shows_parts };
     Ok(ParsedRows { question, layer, version, wait })
 }
 
+/// Whether batch alone is asked for, by the parameter that rows and SQL share.
+pub(crate) fn parse_consistency(parameters: &mut Parameters) -> Result<bool, GatewayError> {
+    Ok(parameters.one_of("consistency", &[("latest", false), ("batch", true)])?.unwrap_or_default())
+}
+
 /// Reads a position token and a span to wait for it.
 pub(crate) fn parse_wait(
-    after: Option<&str>,
-    timeout: Option<&str>,
+    parameters: &mut Parameters,
     is_batch: bool,
     settings: &GatewaySettings,
 ) -> Result<Wait, GatewayError> {
-    let after = after.map(PositionToken::decode).transpose().map_err(|error| GatewayError::bad(error.to_string()))?;
-    let limit = timeout.map_or(Ok(settings.default_wait), parse_timeout)?.min(settings.max_wait);
+    let after = parameters.take("after")?.map(|text| PositionToken::decode(&text)).transpose();
+    let after = after.map_err(|error| GatewayError::bad(error.to_string()))?;
+    let limit = parameters.span("timeout", Duration::MAX)?.unwrap_or(settings.default_wait).min(settings.max_wait);
     Ok(Wait { after, limit, is_batch })
 }
 
-fn add_filter(view: &ViewDefinition, name: &str, value: &str, filters: &mut Vec<Filter>) -> Result<(), GatewayError> {
+fn add_filter(
+    view: &ViewDefinition,
+    (name, value): (&str, &str),
+    known: &[&str],
+    filters: &mut Vec<Filter>,
+) -> Result<(), GatewayError> {
+    let unknown = || unknown_parameter(view, name, known);
     let position = |wanted: &str| view.dimensions.iter().position(|dimension| dimension.name == wanted);
     let (dimension, operator) = match (position(name), name.rsplit_once('.')) {
         (Some(dimension), _) => (dimension, "eq"),
-        (None, Some((lead, operator))) => (position(lead).ok_or_else(|| unknown_parameter(view, name))?, operator),
-        (None, None) => return Err(unknown_parameter(view, name)),
+        (None, Some((lead, operator))) => (position(lead).ok_or_else(unknown)?, operator),
+        (None, None) => return Err(unknown()),
     };
     let test = match (operator, value) {
         ("eq", _) => Test::AnyOf,
@@ -186,9 +187,9 @@ fn add_filter(view: &ViewDefinition, name: &str, value: &str, filters: &mut Vec<
     Ok(())
 }
 
-fn unknown_parameter(view: &ViewDefinition, name: &str) -> GatewayError {
+fn unknown_parameter(view: &ViewDefinition, name: &str, known: &[&str]) -> GatewayError {
     let dimensions = view.dimensions.iter().map(|dimension| dimension.name.clone());
-    let known = dimensions.chain(PARAMETERS.iter().map(|name| (*name).to_owned())).collect();
+    let known = dimensions.chain(known.iter().map(|name| (*name).to_owned())).collect();
     let is_measure = view.measures.iter().any(|measure| measure.name == name.split('.').next().unwrap_or(name));
     let reason = if is_measure {
         format!(
@@ -219,8 +220,9 @@ fn parse_value(name: &str, text: &str, data_type: &DataType) -> Result<ArrayRef,
             DataType::Boolean => "true",
             _ => "42",
         };
-        let reason = format!("`{name}` must be a value of type {data_type}, got `{text}`");
-        GatewayError::bad_with_hint(reason, format!("write it like {example}"))
+        let type_name = sql_name(data_type);
+        let article = if type_name.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
+        GatewayError::bad(format!("`{name}` must be {article} {type_name} such as `{example}`, got `{text}`"))
     };
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     let source: ArrayRef = Arc::new(StringArray::from(vec![text]));
@@ -261,44 +263,17 @@ fn parse_order(view: &ViewDefinition, by: &[String], order: Option<&str>) -> Res
     .collect()
 }
 
-fn parse_limit(limit: Option<&str>, settings: &GatewaySettings) -> Result<usize, GatewayError> {
-    let Some(text) = limit else { return Ok(settings.default_rows) };
-    match text.parse::<usize>() {
-        Ok(limit) if (1..=settings.max_rows).contains(&limit) => Ok(limit),
-        _ => Err(GatewayError::bad(format!("`limit` must be 1 to {}, got `{text}`", settings.max_rows))),
-    }
-}
-
-fn parse_layer<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<(Layer, Option<i64>), GatewayError> {
+fn parse_layer(parameters: &mut Parameters) -> Result<(Layer, Option<i64>), GatewayError> {
     let layers = [("merged", Layer::Merged), ("batch", Layer::Batch), ("realtime", Layer::Realtime)];
-    let layer = parse_one_of("layer", get("layer"), &layers)?;
-    let is_batch = parse_one_of("consistency", get("consistency"), &[("latest", false), ("batch", true)])?;
-    let version = get("version").map(|text| {
-        let parsed = text.parse::<i64>().ok().filter(|version| *version >= 0);
-        parsed
-            .ok_or_else(|| GatewayError::bad(format!("`version` must be the number of a batch version, got `{text}`")))
-    });
-    let version = version.transpose()?;
+    let layer = parameters.one_of("layer", &layers)?.unwrap_or_default();
+    let is_batch = parse_consistency(parameters)?;
+    let version = parameters.number::<i64>("version", 0..)?;
     if layer == Layer::Realtime && (is_batch || version.is_some()) {
         return Err(GatewayError::bad(
             "`layer=realtime` cannot be combined with `version` or `consistency=batch`: a batch version holds no realtime states",
         ));
     }
     Ok((if is_batch || version.is_some() { Layer::Batch } else { layer }, version))
-}
-
-pub(crate) fn parse_one_of<T: Copy>(name: &str, value: Option<&str>, choices: &[(&str, T)]) -> Result<T, GatewayError> {
-    let (default, known) = (choices[0].1, choices.iter().map(|(word, _)| (*word).to_owned()).collect());
-    let Some(value) = value else { return Ok(default) };
-    choices.iter().find(|(word, _)| *word == value).map(|(_, choice)| *choice).ok_or_else(|| {
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        GatewayError::bad_name(format!("`{name}` must be one of {}, got `{value}`", words.join(", ")), known)
-    })
-}
-
-fn parse_timeout(text: &str) -> Result<Duration, GatewayError> {
-    positions::parse_span(text)
-        .map_err(|_| GatewayError::bad(format!("`timeout` must be a span such as 500ms, 2s, 1m or 1h, got `{text}`")))
 }
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {

@@ -122,7 +122,8 @@ impl SqlEngine {
     /// A place among the SQL queries that run.
     fn admit(&self, settings: &GatewaySettings) -> Result<OwnedSemaphorePermit, GatewayError> {
         let limit = settings.max_sql_queries;
-        let overloaded = |_| GatewayError::Overloaded { what: "SQL queries are running", limit };
+        let (what, setting) = ("SQL queries are running", "gateway.max_sql_queries");
+        let overloaded = |_| GatewayError::Overloaded { what, limit, setting };
         self.permits.clone().try_acquire_owned().map_err(overloaded)
     }
 

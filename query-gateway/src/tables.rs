@@ -124,7 +124,7 @@ pub(crate) fn put_in_states(plan: LogicalPlan, pinned: &BTreeMap<String, Pinned>
     let replaced = plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::TableScan(scan) => match ViewTable::of(scan) {
             Some(table) => Ok(Transformed::yes(over_states(&table, scan, pinned, &used)?)),
-            None => Err(DataFusionError::Internal(format!("{} is no view", scan.table_name))),
+            None => Err(DataFusionError::Internal(format!("{} is not a view", scan.table_name))),
         },
         _ => Ok(Transformed::no(node)),
     })?;

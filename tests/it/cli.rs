@@ -87,7 +87,7 @@ fn version_and_usage_errors_have_their_exit_codes() {
     check(&twofold(&["--version"]), 0, &[env!("CARGO_PKG_VERSION")]);
     check(&twofold(&["no-such-command"]), 2, &["no-such-command"]);
     check(&twofold(&["query"]), 2, &["<SQL>"]);
-    check(&twofold(&["demo", "--for", "soon"]), 2, &["`soon` is not a span"]);
+    check(&twofold(&["demo", "--for", "soon"]), 2, &["must be a span of time", "got `soon`"]);
 }
 
 #[test]
@@ -167,7 +167,11 @@ fn wrong_configuration_is_told_by_key_before_anything_starts() {
     let output = place.run(&["up"], &["--config", &text(&config)]);
     check(&output, 2, &["`speed.tik`", "did you mean `speed.tick`?"]);
     let config = place.write("twofold.toml", "[batch]\nkeep_versions = 1\n");
-    check(&place.run(&["up"], &["--config", &text(&config)]), 2, &["`batch.keep_versions`", "must be 2 to", "got `1`"]);
+    check(
+        &place.run(&["up"], &["--config", &text(&config)]),
+        2,
+        &["`batch.keep_versions`", "must be at least 2, got `1`"],
+    );
     check(&place.run(&["up"], &["--listen", "nowhere"]), 2, &["`system.listen`", "flag --listen"]);
     check(&place.run(&["up"], &["--config", "missing.toml"]), 1, &["cannot read configuration file missing.toml"]);
     assert!(!place.path("data").exists(), "nothing may be made before the configuration is known to be right");
@@ -238,9 +242,21 @@ async fn check_unknown_route(address: &str) {
     let answer = reqwest::get(format!("{address}/v1/source/hits")).await.unwrap();
     assert_eq!(answer.status(), 404);
     let known = answer.json::<serde_json::Value>().await.unwrap()["known"].to_string();
-    let beside = twofold::log_route::ROUTES_WITH_COLLECTOR;
-    for route in ["GET /v1/views"].iter().chain(&beside) {
+    for route in ["GET /v1/views"].iter().chain(twofold::http::routes_beside(true, true)) {
         assert!(known.contains(&format!("\"{route}\"")), "{route} is not in {known}");
+    }
+}
+
+/// A place that the log does not have is the fault of who asks, in words of its own.
+async fn check_no_such_place(address: &str) {
+    for (query, detail) in [
+        ("partition=99", "topic hits has no partition 99"),
+        ("next=x", "`next` must be as an answer gave it, got `x`"),
+        ("next=99:0", "`next` must be as an answer gave it, got `99:0`"),
+    ] {
+        let answer = reqwest::get(format!("{address}/v1/sources/hits/log?{query}")).await.unwrap();
+        assert_eq!(answer.status(), 400, "{query}");
+        assert_eq!(answer.json::<serde_json::Value>().await.unwrap()["detail"], detail, "{query}");
     }
 }
 
@@ -251,6 +267,7 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let data = text(&place.path("data"));
     check(&place.run(&["up"], &["--listen", "127.0.0.1:0"]), 1, &["in use by another process", "pid"]);
     check_unknown_route(&running.address).await;
+    check_no_such_place(&running.address).await;
     check(&twofold(&["status", "--json", "--data-dir", &data]), 0, &["\"hits_by_page\"", "embedded_log_bytes"]);
     check(&twofold(&["query", "SELECT page FROM nowhere", "--data-dir", &data]), 1, &["nowhere", "hits_by_page"]);
 
@@ -271,15 +288,17 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let tail = ["log", "tail", "--no-follow", "--data-dir", &data];
     let first = ["hits", "--from", "0", "--limit", "1000"];
     check(&twofold(&[&tail[..], &first].concat()), 0, &["0:0  ", r#""page":"/about""#]);
-    check(&twofold(&[&tail[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "hits"]);
+    check(&twofold(&[&tail[..], &["nowhere"]].concat()), 1, &["there is no source `nowhere`", "hits"]);
     check(&twofold(&[&tail[..], &["hits", "--partition", "99"]].concat()), 1, &["has no partition 99"]);
+    check(&twofold(&[&tail[..], &["hits", "--limit", "1001"]].concat()), 2, &["--limit", "1001"]);
+    check(&twofold(&[&tail[..], &["a/../b?c"]].concat()), 1, &["source `a/../b?c`"]);
     let load = ["load", &text(&lines), "--data-dir", &data, "--source"];
-    check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["unknown source `nowhere`", "known: hits"]);
-    check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["unknown source `a/../b?c`"]);
+    check(&twofold(&[&load[..], &["nowhere"]].concat()), 1, &["there is no source `nowhere`", "known: hits"]);
+    check(&twofold(&[&load[..], &["a/../b?c"]].concat()), 1, &["there is no source `a/../b?c`"]);
 
     // Without a pipeline the one that runs is meant.
     let unnamed = ["batch", "run", "--view", "nowhere", "--data-dir", &data];
-    check(&twofold(&unnamed), 1, &["there is no view nowhere", "hits_by_page"]);
+    check(&twofold(&unnamed), 1, &["there is no view `nowhere`; the pipeline has: hits_by_page"]);
     let sql = "SELECT page, hits FROM hits_by_page ORDER BY page";
     running.rows("hits_by_page", &[("after", &token), ("timeout", "30s")]).await;
     check(&twofold(&["query", sql, "--data-dir", &data]), 0, &["│ /      ┆    2 │", "│ /about ┆    1 │", "2 rows"]);
@@ -316,7 +335,7 @@ async fn the_log_is_shown_from_its_folder_while_no_system_runs() {
     check(&tail(&["hits", "--no-follow"]), 1, &["has no topic `hits`", "only: page_hits", "--pipeline FILE"]);
     let known = ["hits", "--no-follow", "--limit", "100", "--pipeline", &pipeline];
     check(&tail(&known), 0, &["/last"]);
-    check(&tail(&["nowhere", "--pipeline", &pipeline]), 1, &["unknown source `nowhere`", "known: hits"]);
+    check(&tail(&["nowhere", "--pipeline", &pipeline]), 1, &["there is no source `nowhere`; the pipeline has: hits"]);
     check(&tail(&[&known[..], &["--partition", "99"]].concat()), 1, &["has no partition 99"]);
     // The folder is free again, and nothing is gone.
     let running = Running::start(&place.setup()).await;
@@ -360,7 +379,7 @@ async fn traffic_for_another_pipeline_is_refused_with_its_name() {
     let place = Place::new();
     let running = Running::start(&place.setup()).await;
     let output = twofold(&["generate", "--address", &running.address]);
-    check(&output, 1, &["examples/demo/pipeline.sql", "unknown source `visits`", "known: hits"]);
+    check(&output, 1, &["examples/demo/pipeline.sql", "there is no source `visits`", "known: hits"]);
     let output = twofold(&["generate", "--address", "http://127.0.0.1:1"]);
     check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
 }

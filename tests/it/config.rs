@@ -100,12 +100,29 @@ fn wrong_values_are_told_all_at_once_by_key() {
     let file = "[speed]\ntick = \"fast\"\nmax_records = 0\n[gateway]\nview_memory = \"12 parsecs\"\n";
     let error = read(file, &[], &[]).unwrap_err();
     for expected in [
-        "`speed.tick` (test.toml): `fast` is not a span",
-        "`speed.max_records` (test.toml): must be 1 to",
-        "got `0`",
-        "`gateway.view_memory` (test.toml): `12 parsecs` is not a size",
+        "`speed.tick` (test.toml): must be a span of time such as",
+        "or '2 days', got `fast`",
+        "`speed.max_records` (test.toml): must be at least 1, got `0`",
+        "`gateway.view_memory` (test.toml): must be a size such as `512KiB`, `64MiB` or `1GiB`, got `12 parsecs`",
     ] {
         assert!(error.contains(expected), "{expected} is missing in:\n{error}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_must_be_and_what_it_got() {
+    for (file, expected) in [
+        ("[speed]\ntick = \"0ms\"", "`speed.tick` (test.toml): must be at least 1ms, got `0ms`"),
+        ("[speed]\nmax_records = 4294967296", "must be 1 to 2147483648, got `4294967296`"),
+        ("[system]\nlisten = \"here\"", "must be an address and port such as `127.0.0.1:8080`, got `here`"),
+        ("[log]\ncompression = \"gzip\"", "must be `none`, `lz4` or `zstd`, got `gzip`"),
+        ("[lake]\nlocation = \"gs://a/b\"", "must be a folder or `s3://bucket/prefix`, got `gs://a/b`"),
+        ("[realtime]\nstore = \"memroy\"", "must be `memory` or `redis://...`, got `memroy`"),
+        ("[realtime]\nstore = \"http://:secret@host\"", "must be `memory` or `redis://...`, got `http://...`"),
+        ("[realtime]\nstore = \":secret@host:6379\"", "must be `memory` or `redis://...`, got `...`"),
+    ] {
+        let error = read(file, &[], &[]).unwrap_err();
+        assert!(error.contains(expected) && !error.contains("secret"), "{file}: {expected} is missing in:\n{error}");
     }
 }
 
@@ -117,8 +134,8 @@ fn compaction_can_be_switched_off_and_never_merges_one_file_into_one() {
     assert_eq!((compact.is_on, compact.file_bytes, compact.min_files), (false, 1 << 20, 2));
     let error = read("[batch]\ncompact_min_files = 1\ncompact_file_size = \"0KiB\"\n", &[], &[]).unwrap_err();
     for expected in [
-        "`batch.compact_min_files` (test.toml): must be 2 to",
-        "`batch.compact_file_size` (test.toml): must be at least 1 byte",
+        "`batch.compact_min_files` (test.toml): must be 2 to 1000, got `1`",
+        "`batch.compact_file_size` (test.toml): must be at least 1 byte, got `0KiB`",
     ] {
         assert!(error.contains(expected), "{expected} is missing in:\n{error}");
     }
@@ -127,7 +144,9 @@ fn compaction_can_be_switched_off_and_never_merges_one_file_into_one() {
 #[test]
 fn wrong_types_and_broken_files_are_refused() {
     let error = read("[speed]\ntick = 200\n", &[], &[]).unwrap_err();
-    assert!(error.contains("`speed.tick` (test.toml): expected string, found integer"), "{error}");
+    assert!(error.contains("`speed.tick` (test.toml): must be a string, got the integer `200`"), "{error}");
+    let error = read("", &[("TWOFOLD_SPEED__MAX_RECORDS", "many")], &[]).unwrap_err();
+    assert!(error.contains("must be an integer, got the string `many`"), "{error}");
     assert!(read("[speed\n", &[], &[]).unwrap_err().contains("\n  test.toml: is not TOML"));
 }
 

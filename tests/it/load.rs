@@ -112,7 +112,7 @@ async fn a_load_that_cannot_begin_reads_nothing() {
         format!("{error:#}")
     };
     let error = load(&world.server.address, plan("klicks")).await;
-    assert!(error.contains("unknown source `klicks`") && error.contains("known: clicks"), "{error}");
+    assert!(error.contains("there is no source `klicks`") && error.contains("known: clicks"), "{error}");
     let error = load("http://127.0.0.1:1", plan("clicks")).await;
     assert!(error.contains("nothing answers at http://127.0.0.1:1"), "{error}");
     let missing = LoadPlan { file: world.folder.path().join("nothing"), ..plan("clicks") };

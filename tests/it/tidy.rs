@@ -34,7 +34,7 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("lake", &[]),
     ("event-log", &["positions"]),
     ("records", &["positions", "views", "lake", "event-log"]),
-    ("edge", &[]),
+    ("edge", &["positions"]),
     ("collector", &["positions", "views", "event-log", "records", "edge"]),
     ("serving-layer", &["positions", "views", "lake"]),
     ("batch-layer", &["positions", "views", "lake", "event-log", "records", "serving-layer"]),

@@ -41,7 +41,7 @@ pub enum Command {
     Batch(BatchArguments),
     /// Run a gateway alone (needs Redis).
     Gateway(UpArguments),
-    /// Watch lifelike traffic being counted twice, and checked.
+    /// Watch realistic traffic go through both layers, with every number checked.
     Demo(DemoArguments),
     /// Send the demo's traffic to a running system whose pipeline is examples/demo/pipeline.sql.
     Generate(GenerateArguments),
@@ -54,14 +54,14 @@ pub enum Command {
     Query(QueryArguments),
     /// Read a pipeline file and say what it defines, or everything that is wrong with it.
     Validate(ValidateArguments),
-    /// Show how far a running system is.
+    /// Show the progress of a running system.
     Status(StatusArguments),
     /// Check directory, ports and stores before a start.
     Doctor(UpArguments),
     /// Act on one source.
     #[command(subcommand)]
     Source(SourceCommand),
-    /// Look into the event log of a running system.
+    /// Look into the event log: through the running system, or in its data directory when none runs.
     #[command(subcommand)]
     Log(LogCommand),
 }
@@ -69,7 +69,7 @@ pub enum Command {
 /// What to do to a source.
 #[derive(Debug, Subcommand)]
 pub enum SourceCommand {
-    /// Begin the next life of a topic, where another one took its name, or it lost records.
+    /// Begin the next life of a topic that was replaced or lost records.
     ///
     /// A source stops when its topic is not the one that is archived any more. This commits to the master dataset that the
     /// topic of the moment follows the archived one: nothing archived is lost, what was never archived is a hole that
@@ -107,14 +107,14 @@ pub struct TailArguments {
     /// The source.
     pub source: String,
     /// Begin at this offset of each partition [default: a few records before the end].
-    #[arg(long, value_name = "OFFSET")]
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     pub from: Option<i64>,
     /// Show this partition alone.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(0..))]
     pub partition: Option<i32>,
-    /// Records of one look at most, 1 to 1,000.
-    #[arg(long, value_name = "COUNT", default_value_t = 10)]
-    pub limit: usize,
+    /// Most records per read, 1 to 1,000.
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub limit: u16,
     /// Show what there is, and end.
     #[arg(long)]
     pub no_follow: bool,
@@ -152,10 +152,10 @@ pub struct SettingsArguments {
     /// Configuration file; config/default.toml documents every key.
     #[arg(long, env = "TWOFOLD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Data directory [default: ./twofold-data].
+    /// Data directory [default: ./twofold-data; demo: a temporary one].
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Address of the HTTP port [default: 127.0.0.1:8080].
+    /// Address of the HTTP port [default: 127.0.0.1:8080; demo: a free port].
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
 }
@@ -182,7 +182,7 @@ pub struct BatchArguments {
 /// What the batch layer is to do.
 #[derive(Debug, Subcommand)]
 pub enum BatchCommand {
-    /// Compute and publish once. May run beside a system on the same data directory; having nothing new is not a failure.
+    /// Compute and publish once. May run beside a system on the same data directory; finding nothing new is not a failure.
     Run {
         /// The pipeline; without it, the one of the system that runs on the data directory.
         #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
@@ -238,7 +238,7 @@ pub struct GenerateArguments {
     /// Lines a second.
     #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     pub rate: u32,
-    /// Equal seeds make equal visits, at other times; without one it is drawn, and told.
+    /// Equal seeds make equal visits, at different times; without one, a seed is drawn and printed.
     #[arg(long)]
     pub seed: Option<u64>,
     /// End after this span, for example `60s`; without it traffic flows until ctrl-c or SIGTERM.
@@ -260,7 +260,7 @@ pub struct LoadArguments {
     /// Events a second at most.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
-    /// Give up when no line was taken for so long; until then what was not taken is sent again.
+    /// Give up after no line has been accepted for this long; until then, lines are sent again.
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = parse_duration)]
     pub give_up_after: Duration,
     /// Which running system is meant.
@@ -297,7 +297,7 @@ pub struct StatusArguments {
 pub struct ValidateArguments {
     /// The pipeline file.
     pub pipeline: PathBuf,
-    /// Configuration file that it will run with: some pipelines fit badly to some settings.
+    /// Configuration file it will run with: warns where pipeline and settings fit badly together.
     #[arg(long, env = "TWOFOLD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

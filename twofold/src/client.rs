@@ -160,8 +160,15 @@ impl Client {
     /// # Errors
     /// Where nothing answers, or the answer is a refusal.
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
-        let body = self.read(self.http.get(format!("{}{path}", self.base)).query(parameters)).await?;
-        serde_json::from_str(&body).with_context(|| format!("{} did not answer with JSON", self.base))
+        self.read_json(self.http.get(format!("{}{path}", self.base)).query(parameters)).await
+    }
+
+    /// Asks for records of a source as the log holds them; `parameters` as in [`Self::get`].
+    ///
+    /// # Errors
+    /// As in [`Self::get`].
+    pub async fn log(&self, source: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+        self.read_json(self.http.get(self.source_url(source, &["log"])?).query(parameters)).await
     }
 
     /// Asks a question in SQL; the answer as JSON text, its columns in order.
@@ -173,13 +180,18 @@ impl Client {
         self.read(self.http.post(format!("{}/v1/sql", self.base)).json(&question)).await
     }
 
+    async fn read_json(&self, request: reqwest::RequestBuilder) -> Result<Value> {
+        let body = self.read(request).await?;
+        serde_json::from_str(&body).with_context(|| format!("{} did not answer with JSON", self.base))
+    }
+
     async fn read(&self, request: reqwest::RequestBuilder) -> Result<String> {
         let response = request
             .send()
             .await
             .with_context(|| format!("nothing answers at {}; is `twofold up` running?", self.base))?;
         let status = response.status();
-        let body = response.text().await.context("the answer broke off")?;
+        let body = response.text().await.context("the connection closed before the answer was complete")?;
         if !status.is_success() {
             bail!("{}", describe(status, &body));
         }

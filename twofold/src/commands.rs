@@ -96,10 +96,13 @@ fn pipeline_path(asked: Option<&Path>, data_dir: &DataDir) -> Result<PathBuf> {
 
 /// The source of this name.
 fn find_source<'a>(pipeline: &'a Pipeline, name: &str) -> Result<&'a Arc<SourceDefinition>> {
-    pipeline.source(name).with_context(|| {
-        let known: Vec<&str> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
-        format!("unknown source `{name}`: known: {}", known.join(", "))
-    })
+    let known = pipeline.sources.iter().map(|source| source.name.as_str());
+    pipeline.source(name).with_context(|| no_such("source", name, known))
+}
+
+/// Why something that was named cannot be found in a pipeline.
+fn no_such<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    format!("there is no {what} `{name}`; the pipeline has: {}", known.collect::<Vec<_>>().join(", "))
 }
 
 /// An error and what led to it, a line each.

@@ -1,4 +1,4 @@
-//! One port for everything: the collector's routes, the gateway's, and what the process itself adds.
+//! One port for everything: the collector's routes, the gateway's, and what every process tells of itself.
 //!
 //! Guarantee: once intake is told to stop, new events are refused with 503 while those at hand are still answered for;
 //! queries go on until the gateway stops. A stopped source shows in `/readyz`. What no role answers is refused as a
@@ -6,26 +6,40 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 use edge::{Problem, ProblemKind};
-use query_gateway::{MetricsText, StatusSource};
-use serde_json::json;
+use query_gateway::{Readiness, StatusSource};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::health::Health;
+use crate::log_route;
+use crate::metrics_text::MetricsText;
 use crate::status::StatusBoard;
 
 /// About as long as a restart takes.
 const STOPPING_RETRY_SECONDS: u64 = 2;
 
-/// The routes of a process without a gateway, beside those of a collector.
-const HEALTH_ROUTES: [&str; 4] = ["GET /v1/status", "GET /metrics", "GET /healthz", "GET /readyz"];
+/// The routes of every process, whatever its roles.
+const HEALTH_ROUTES: [&str; 3] = ["GET /metrics", "GET /healthz", "GET /readyz"];
+
+/// The route that a process without a gateway has in its place.
+const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
+
+/// Of collector, log and health, in this order: a process without the first ones has those behind them.
+const BESIDE: &[&str] = &[
+    collector::ROUTES[0],
+    collector::ROUTES[1],
+    log_route::ROUTES[0],
+    HEALTH_ROUTES[0],
+    HEALTH_ROUTES[1],
+    HEALTH_ROUTES[2],
+];
 
 /// Counts the requests that bring events, and refuses more once it is told to stop.
 #[derive(Clone, Debug)]
@@ -65,38 +79,52 @@ async fn admit(State(intake): State<Intake>, request: Request, next: Next) -> Re
     next.run(request).await
 }
 
-/// All routes of a process; `answers` has the fallback for unknown ones.
-pub fn whole_router(collector: Option<Router>, answers: Router, health: Arc<Health>) -> Router {
-    let merged = match collector {
-        Some(collector) => answers.merge(collector),
-        None => answers,
-    };
-    merged.layer(from_fn_with_state(health, show_stopped_sources))
+/// The routes beside those of a gateway, or of a process without one: those of health, and as told of log and collector.
+pub fn routes_beside(has_log: bool, has_collector: bool) -> &'static [&'static str] {
+    let of_collector = collector::ROUTES.len();
+    match (has_log, has_collector) {
+        (_, true) => BESIDE,
+        (true, false) => &BESIDE[of_collector..],
+        (false, false) => &BESIDE[of_collector + log_route::ROUTES.len()..],
+    }
 }
 
-/// The routes of a process without a gateway; `beside` names those of the router that it is merged with.
-pub fn health_router(metrics: MetricsText, board: Arc<StatusBoard>, beside: &'static [&'static str]) -> Router {
+/// All routes of a process; `answers` alone has a fallback for unknown ones.
+pub fn whole_router(answers: Router, beside: impl IntoIterator<Item = Router>) -> Router {
+    beside.into_iter().fold(answers, |whole, more| whole.merge(more))
+}
+
+/// The routes that every process has. `problems`: what keeps it from answering, besides the sources that stopped.
+pub fn health_router<F>(
+    metrics: MetricsText,
+    health: Arc<Health>,
+    problems: impl Fn() -> F + Clone + Send + Sync + 'static,
+) -> Router
+where
+    F: Future<Output = Vec<String>> + Send + 'static,
+{
+    let readyz = move || async move {
+        let stopped = health.stopped_sources().into_iter();
+        let mut found: Vec<String> = stopped.map(|(source, why)| format!("source {source} stopped: {why}")).collect();
+        found.extend(problems().await);
+        let status = if found.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, Json(Readiness { ready: found.is_empty(), problems: found }))
+    };
+    let metrics = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(async || "alive\n"))
+        .route("/readyz", get(readyz));
+    edge::refuse_other_methods(router, &HEALTH_ROUTES)
+}
+
+/// The status of a process without a gateway, and its fallback for unknown routes; `beside` names those of the routers
+/// that it is merged with.
+pub fn status_router(board: Arc<StatusBoard>, beside: &'static [&'static str]) -> Router {
     let status = async move |uri: Uri| {
         edge::no_parameters(&uri)?;
-        Ok::<_, Problem>(axum::Json(board.facts().await.others))
+        Ok::<_, Problem>(Json(board.facts().await.others))
     };
-    let router = Router::new()
-        .route("/v1/status", get(status))
-        .route("/metrics", get(async move || metrics.render()))
-        .route("/healthz", get(async || "alive\n"))
-        .route("/readyz", get(async || axum::Json(json!({"ready": true, "problems": []}))));
-    edge::refuse_other_paths(edge::refuse_other_methods(router, &HEALTH_ROUTES), &HEALTH_ROUTES, beside)
-}
-
-async fn show_stopped_sources(State(health): State<Arc<Health>>, request: Request, next: Next) -> Response {
-    if request.uri().path() != "/readyz" {
-        return next.run(request).await;
-    }
-    let stopped = health.stopped_sources();
-    if stopped.is_empty() {
-        return next.run(request).await;
-    }
-    let problems: Vec<String> = stopped.iter().map(|(source, why)| format!("source {source} stopped: {why}")).collect();
-    let body = json!({"ready": false, "problems": problems});
-    (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)).into_response()
+    let router = Router::new().route("/v1/status", get(status));
+    edge::refuse_other_paths(edge::refuse_other_methods(router, &STATUS_ROUTES), &STATUS_ROUTES, beside)
 }

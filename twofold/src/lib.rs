@@ -29,7 +29,7 @@ pub mod lives;
 pub mod load;
 pub mod log_route;
 mod logging;
-mod metrics_text;
+pub mod metrics_text;
 pub mod pipeline_file;
 pub mod role;
 pub mod run;

@@ -1,22 +1,36 @@
-//! The recorder behind `/metrics`: one per process, shared by all systems in it.
+//! The recorder behind `/metrics`, one per process and shared by all systems in it, and the text that it renders.
+//!
+//! The one place that knows the exporter.
 
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
 // Written once, by the first system of the process; tests start several.
 static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
-/// Installs the recorder where it is missing, and gives it out.
+/// The text of `/metrics`, from the recorder of the process; empty without one.
+#[derive(Clone, Default)]
+pub struct MetricsText(Option<PrometheusHandle>);
+
+impl MetricsText {
+    /// The metrics in Prometheus text format.
+    pub fn render(&self) -> String {
+        self.0.as_ref().map(PrometheusHandle::render).unwrap_or_default()
+    }
+}
+
+/// Installs the recorder where it is missing, and gives out its text.
 ///
 /// # Errors
 /// If another recorder was installed by somebody else.
-pub fn install_recorder() -> Result<PrometheusHandle> {
+pub fn install_recorder() -> Result<MetricsText> {
     let mut recorder = RECORDER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let handle = match recorder.as_ref() {
         Some(handle) => handle.clone(),
         None => PrometheusBuilder::new().install_recorder().context("cannot install the metrics recorder")?,
     };
     *recorder = Some(handle.clone());
-    Ok(handle)
+    Ok(MetricsText(Some(handle)))
 }

@@ -25,6 +25,7 @@ mod plan_cache;
 mod planned_view;
 mod session;
 mod source;
+mod sql_name;
 mod storable;
 mod stream;
 
@@ -41,4 +42,5 @@ pub use plan::ViewPlans;
 pub use planned_view::PlannedView;
 pub use session::{session_state, session_state_builder};
 pub use source::{SourceDefinition, column};
+pub use sql_name::sql_name;
 pub use storable::{utc_micros, utc_scalar};

@@ -5,13 +5,13 @@
 use std::borrow::Cow;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
+use views::sql_name;
 
 use super::column_builder::Column;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection, shorten};
 use super::scalar;
-use super::schema::sql_name;
 use crate::RecordsError;
 
 /// Values, with a placeholder at every null.

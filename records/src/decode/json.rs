@@ -230,7 +230,7 @@ impl<'a> RawString<'a> {
         }
         let mut bytes = Vec::with_capacity(self.raw.len());
         self.append_to(&mut bytes)?;
-        String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "no UTF-8")
+        String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "not UTF-8")
     }
 
     /// Appends the string itself, without its escapes.

@@ -62,7 +62,7 @@ pub use batch::{counters, event_ids, event_keys, good_rows, marks, time_as_sent}
 pub use json::Cursor;
 pub use reject::Rejection;
 pub use rows::guarded;
-pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, raw_schema, sql_name};
+pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, raw_schema};
 
 use crate::RecordsError;
 use event_log::Record;

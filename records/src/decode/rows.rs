@@ -210,7 +210,7 @@ fn check_payload_bytes(records: &[Record]) -> Result<(), RecordsError> {
 fn check_definition(source: &SourceDefinition, event: &Object) -> Result<(), RecordsError> {
     let has = |at: usize, fits: fn(&Cells) -> bool| event.columns.get(at).is_some_and(|column| fits(&column.cells));
     let problem = if !has(source.event_time, |cells| matches!(cells, Cells::Timestamp(_))) {
-        "its event_time is no TIMESTAMP column"
+        "its event_time is not a TIMESTAMP column"
     } else if source
         .event_id
         .is_some_and(|at| !has(at, |cells| matches!(cells, Cells::Text { .. } | Cells::Integer { .. })))

@@ -45,23 +45,3 @@ pub fn raw_schema(source: &SourceDefinition) -> SchemaRef {
     let fields: Vec<_> = source.events.fields().iter().cloned().chain(own).collect();
     Arc::new(Schema::new(fields))
 }
-
-/// The name of a type in the words of a pipeline file.
-pub fn sql_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Boolean => "BOOLEAN".to_owned(),
-        DataType::Int8 => "TINYINT".to_owned(),
-        DataType::Int16 => "SMALLINT".to_owned(),
-        DataType::Int32 => "INT".to_owned(),
-        DataType::Int64 => "BIGINT".to_owned(),
-        DataType::Float32 => "FLOAT".to_owned(),
-        DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
-        DataType::Date32 => "DATE".to_owned(),
-        DataType::Timestamp(..) => "TIMESTAMP".to_owned(),
-        DataType::Struct(_) => "STRUCT".to_owned(),
-        DataType::List(_) => "ARRAY".to_owned(),
-        other => other.to_string(),
-    }
-}

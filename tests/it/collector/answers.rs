@@ -134,7 +134,7 @@ async fn what_does_not_exist_is_answered_with_what_does() {
     let server = Server::start(Default::default()).await;
     let send = async |path| Answer::of(server.request(path, JSON, event("a")).send().await.unwrap()).await;
     let answer = send("klicks/events").await;
-    answer.check_problem(404, "unknown", "unknown source `klicks`");
+    answer.check_problem(404, "unknown", "there is no source `klicks`");
     assert_eq!(answer.body["known"], json!(["clicks"]));
     send("clicks/events?on_error=drop").await.check_problem(400, "bad-request", "drop");
     send("clicks/events?onerror=keep").await.check_problem(400, "bad-request", "onerror");
@@ -241,7 +241,7 @@ async fn a_source_tells_its_columns_and_whether_copies_are_known() {
     );
     let bytes = json!({"name": "bytes", "type": "BIGINT", "nullable": true});
     assert!(answer.body["columns"].as_array().unwrap().contains(&bytes), "{answer:?}");
-    get("klicks").await.check_problem(404, "unknown", "unknown source `klicks`");
+    get("klicks").await.check_problem(404, "unknown", "there is no source `klicks`");
     let posted = Answer::of(server.request("clicks", JSON, event("a")).send().await.unwrap()).await;
     posted.check_problem(405, "method-not-allowed", "GET");
 }

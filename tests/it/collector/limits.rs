@@ -62,6 +62,8 @@ async fn events_are_counted_and_large_ones_left_out() {
     answer.check_counts(2, 1);
     assert_eq!(answer.body["errors"][0]["index"], json!(1));
     assert_eq!(answer.body["errors"][0]["stored"], json!(false));
+    let told = format!("too large: {} bytes, the limit is 100 (`collector.max_event_bytes`)", large.len());
+    assert_eq!(answer.body["errors"][0]["error"], json!(told));
     assert_eq!(server.log.payloads(), [event("a"), event("b")]);
 }
 
@@ -89,7 +91,11 @@ async fn too_many_requests_are_told_to_come_back() {
     };
     let (first, second) = tokio::join!(first, second);
     first.check_counts(1, 0);
-    second.check_problem(429, "overloaded", "too many requests");
+    second.check_problem(
+        429,
+        "overloaded",
+        "1 requests are in progress, the limit (`collector.max_in_flight_requests`)",
+    );
     assert_eq!(second.retry_after.as_deref(), Some("7"));
     // The place is free again, also after a request that was refused late.
     server.log.set(Mood::Well);
@@ -109,7 +115,7 @@ async fn a_refused_request_hears_why_however_much_it_sends() {
         server.log.asked().await;
         for _ in 0..10 {
             let busy = server.post(JSON, large.clone()).await;
-            busy.check_problem(429, "overloaded", "too many requests");
+            busy.check_problem(429, "overloaded", "requests are in progress");
             assert_eq!(busy.retry_after.as_deref(), Some("7"));
             server.post("text/plain", large.clone()).await.check_problem(415, "unsupported-media-type", "");
         }
@@ -125,10 +131,18 @@ async fn too_many_bytes_are_told_to_come_back() {
     let settings = CollectorSettings { max_in_flight_bytes: 5_000, ..Default::default() };
     let server = Server::start(settings).await;
     let body = |bytes: usize| format!("{}{}", event("a"), " ".repeat(bytes));
-    server.post(JSON, streamed(body(6_000).into_bytes())).await.check_problem(429, "overloaded", "too many bytes");
+    server.post(JSON, streamed(body(6_000).into_bytes())).await.check_problem(
+        429,
+        "overloaded",
+        "more than 5000 bytes, the limit (`collector.max_in_flight`)",
+    );
     server.post(JSON, body(4_000)).await.check_counts(1, 0);
     let request = server.request("clicks/events", JSON, gzip(body(6_000))).header("content-encoding", "gzip");
-    Answer::of(request.send().await.unwrap()).await.check_problem(429, "overloaded", "too many bytes");
+    Answer::of(request.send().await.unwrap()).await.check_problem(
+        429,
+        "overloaded",
+        "more than 5000 bytes, the limit (`collector.max_in_flight`)",
+    );
     server.post(JSON, body(4_000)).await.check_counts(1, 0);
 }
 

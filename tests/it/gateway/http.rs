@@ -1,14 +1,21 @@
-//! The gateway over HTTP: routes, status codes, problem details.
+//! The gateway over HTTP, with the routes that every process has beside it: status codes, problem details, health.
 
+use std::sync::Arc;
+
+use anyhow::anyhow;
 use query_gateway::router;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use twofold::health::Health;
+use twofold::http::{health_router, routes_beside, whole_router};
+use twofold::metrics_text::MetricsText;
 
 use super::world::{World, event};
 
 /// A gateway on a loopback port; ends with the value.
 pub(super) struct Served {
     world: World,
+    health: Arc<Health>,
     address: String,
     client: reqwest::Client,
     shutdown: CancellationToken,
@@ -28,9 +35,16 @@ pub(super) async fn serve() -> Served {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();
-    let served = axum::serve(listener, router(world.gateway.clone(), &[]));
-    tokio::spawn(served.with_graceful_shutdown(shutdown.clone().cancelled_owned()).into_future());
-    Served { world, address, client: reqwest::Client::new(), shutdown }
+    let (health, gateway) = (Arc::new(Health::default()), world.gateway.clone());
+    let problems = move || {
+        let gateway = gateway.clone();
+        async move { gateway.readiness().await.problems }
+    };
+    let of_health = health_router(MetricsText::default(), health.clone(), problems);
+    let router = whole_router(router(world.gateway.clone(), routes_beside(false, false)), [of_health]);
+    let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    tokio::spawn(served.into_future());
+    Served { world, health, address, client: reqwest::Client::new(), shutdown }
 }
 
 impl Served {
@@ -85,12 +99,28 @@ async fn everything_about_the_system_can_be_asked() {
     let body: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(body["sources"][0]["partitions"][0]["realtime"], json!(2), "{text}");
     assert_eq!(body["views"][0]["state"], json!("served"));
-    for (path, begins) in
-        [("/", "<!doctype html>"), ("/healthz", "alive"), ("/readyz", "{\"ready\":true"), ("/metrics", "")]
-    {
-        let (status, _, text) = served.get(path).await;
-        assert!(status == 200 && text.starts_with(begins), "{path}: {status} {text}");
+    for (path, expected, begins) in [
+        ("/", "text/html; charset=utf-8", "<!doctype html>"),
+        ("/healthz", "text/plain; charset=utf-8", "alive"),
+        ("/readyz", "application/json", "{\"ready\":true"),
+        ("/metrics", "text/plain; version=0.0.4", ""),
+    ] {
+        let (status, kind, text) = served.get(path).await;
+        assert!(text.starts_with(begins), "{path}: {text}");
+        assert_eq!((status, kind.as_str()), (200, expected), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_stopped_source_makes_a_process_not_ready() {
+    let served = serve().await;
+    served.health.stop_source("edits", "archive", &anyhow!("the topic is another one"));
+    let (status, kind, text) = served.get("/readyz").await;
+    assert_eq!((status, kind.as_str()), (503, "application/json"), "{text}");
+    let told = json!({"ready": false, "problems": ["source edits stopped: archive: the topic is another one"]});
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), told);
+    served.health.clear_source("edits", "archive");
+    assert_eq!(served.get("/readyz").await.0, 200);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use positions::{Offset, PartitionId};
-use query_gateway::{Gateway, GatewayComponents, GatewaySettings, MetricsText, RowsAnswer, run};
+use query_gateway::{Gateway, GatewayComponents, GatewaySettings, RowsAnswer, run};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -43,7 +43,6 @@ async fn an_idle_gateway_reads_no_index_and_misses_nothing() {
         store: store.clone(),
         status: world.board.clone(),
         clock: world.clock.clone(),
-        metrics: MetricsText::default(),
     };
     let gateway = Gateway::new(components, GatewaySettings::default()).unwrap();
     let shutdown = CancellationToken::new();

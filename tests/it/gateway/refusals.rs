@@ -1,6 +1,7 @@
 //! Refusals of every route of every role: one dialect, and every kind of problem is told somewhere.
 
 use std::collections::BTreeSet;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,16 @@ use collector::CollectorSettings;
 use edge::{Problem, ProblemKind};
 use futures::{StreamExt, stream};
 use positions::{Hole, Offset, PartitionId};
-use query_gateway::{GatewayError, GatewaySettings, MetricsText};
+use query_gateway::{GatewayError, GatewaySettings};
 use reqwest::{Body, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use twofold::definitions::Definitions;
-use twofold::health::Health;
-use twofold::http::{Intake, health_router, whole_router};
+use twofold::http::{Intake, health_router, routes_beside, status_router, whole_router};
 use twofold::lives::Lives;
-use twofold::log_route::{ROUTES_WITH_COLLECTOR, log_router};
+use twofold::log_route::log_router;
+use twofold::metrics_text::MetricsText;
 use twofold::status::StatusBoard;
 
 use super::world::{World, event};
@@ -32,20 +33,18 @@ const PAGE: &str = include_str!("../../../docs/http.md");
 
 const ROOM_FOR_VIEWS: &str = "raise `gateway.view_memory` or use a coarser bucket";
 
-const GATEWAY_ROUTES: [&str; 9] = [
-    "GET /",
-    "GET /v1/views",
-    "GET /v1/views/{view}",
-    "GET /v1/views/{view}/rows",
-    "POST /v1/sql",
-    "GET /v1/status",
+const GATEWAY_ROUTES: [&str; 6] =
+    ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
+/// The routes of the collector, of the log and of health.
+const BESIDE: [&str; 6] = [
+    "GET /v1/sources/{source}",
+    "POST /v1/sources/{source}/events",
+    "GET /v1/sources/{source}/log",
     "GET /metrics",
     "GET /healthz",
     "GET /readyz",
 ];
-/// The routes of the collector, and that of the log.
-const BESIDE: [&str; 3] = ROUTES_WITH_COLLECTOR;
-const HEALTH_ROUTES: [&str; 4] = ["GET /v1/status", "GET /metrics", "GET /healthz", "GET /readyz"];
+const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
 
 /// A process that listens, with a collector beside its other routes.
 struct Process {
@@ -68,14 +67,15 @@ impl Process {
         let (log, intake, shutdown) =
             (Arc::new(FakeLog::default()), CancellationToken::new(), CancellationToken::new());
         let answers: Router = match gateway {
-            Some(world) => query_gateway::router(world.gateway.clone(), &BESIDE),
-            None => health_router(MetricsText::default(), Arc::new(StatusBoard::default()), &BESIDE),
+            Some(world) => query_gateway::router(world.gateway.clone(), routes_beside(true, true)),
+            None => status_router(Arc::new(StatusBoard::default()), routes_beside(true, true)),
         };
         let (lives, definitions) = (Lives::new(memory_lake(3)), Definitions::of(&watch::Sender::default()));
-        let answers = answers.merge(log_router(log.clone(), Arc::new(lives), definitions));
+        let of_log = log_router(log.clone(), Arc::new(lives), definitions);
+        let health = health_router(MetricsText::default(), Arc::default(), || ready(Vec::new()));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
-        let router = whole_router(Some(collector), answers, Arc::new(Health::default()));
+        let router = whole_router(answers, [of_log, health, collector]);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -169,6 +169,23 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
     for path in ["/v1/status?verbose=1", "/v1/status?%ff", "/v1/sources/clicks?a=1", "/v1/sources/%ff"] {
         told.check(ProblemKind::BadRequest, process.get(path)).await;
     }
+    let (number, at_least) = ("`limit` must be 1 to 1000", "must be a whole number of at least 0, got `-1`");
+    for (query, detail) in [
+        ("limit=0", number),
+        ("limit=1001", number),
+        ("limit=x", number),
+        ("limit=1&limit=2", "`limit` is given twice"),
+        ("from=-1", at_least),
+        ("partition=-1", at_least),
+        ("wait=soon", "`wait` must be a span of time such as '500ms'"),
+        ("wait=11s", "`wait` must be at most 10s, got `11s`"),
+        ("wait_ms=5", "there is no parameter `wait_ms`"),
+        ("next=%ff", "not percent-encoded UTF-8"),
+    ] {
+        let problem =
+            told.check(ProblemKind::BadRequest, process.get(&format!("/v1/sources/clicks/log?{query}"))).await;
+        assert!(problem["detail"].as_str().is_some_and(|told| told.contains(detail)), "{query}: {problem}");
+    }
 }
 
 /// What the collector refuses, in whatever process it is.
@@ -240,7 +257,7 @@ async fn every_refusal_of_every_role_is_of_one_dialect() {
     check_gateway(&mut told, &whole, &world).await;
     check_collector(&mut told, &whole).await;
     let without_gateway = Process::start(None, settings).await;
-    check_routes(&mut told, &without_gateway, &HEALTH_ROUTES).await;
+    check_routes(&mut told, &without_gateway, &STATUS_ROUTES).await;
     check_collector(&mut told, &without_gateway).await;
     for path in ["/healthz", "/readyz", "/metrics", "/v1/status", "/healthz?x=%ff"] {
         assert_eq!(without_gateway.get(path).send().await.unwrap().status(), 200, "{path}");

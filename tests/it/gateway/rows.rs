@@ -210,7 +210,7 @@ async fn a_request_that_is_not_understood_is_told_what_exists() {
     let world = world().await;
     let columns = "page, hour";
     for (view, parameter, reason, known) in [
-        ("nothing", ("by", ""), "unknown view `nothing`", "by_page, totals"),
+        ("nothing", ("by", ""), "there is no view `nothing`", "by_page, totals"),
         ("by_page", ("pag", "A"), "no dimension or parameter `pag`", columns),
         ("by_page", ("edits", "3"), "is a measure", columns),
         ("by_page", ("page.like", "A"), "`page.like`: there is no test `.like`", "eq, ge, gt, le, lt, is"),
@@ -222,20 +222,21 @@ async fn a_request_that_is_not_understood_is_told_what_exists() {
         (
             "by_page",
             ("layer", "speed"),
-            "`layer` must be one of merged, batch, realtime, got `speed`",
+            "`layer` must be merged, batch or realtime, got `speed`",
             "merged, batch, realtime",
         ),
+        ("by_page", ("consistency", "strong"), "`consistency` must be latest or batch, got `strong`", "latest, batch"),
+        ("by_page", ("version", "new"), "`version` must be a whole number of at least 0, got `new`", ""),
+        ("by_page", ("after", "xyz"), "not a position token", ""),
+        ("by_page", ("timeout", "5"), "`timeout` must be a span of time such as '500ms', '30s'", ""),
+        ("by_page", ("timeout", "999999999999d"), "`timeout` is too large, got `999999999999d`", ""),
         (
             "by_page",
-            ("consistency", "strong"),
-            "`consistency` must be one of latest, batch, got `strong`",
-            "latest, batch",
+            ("hour.ge", "noon"),
+            "`hour.ge` must be a TIMESTAMP such as `2026-01-31T12:00:00Z`, got `noon`",
+            "",
         ),
-        ("by_page", ("version", "new"), "`version` must be the number of a batch version, got `new`", ""),
-        ("by_page", ("after", "xyz"), "not a position token", ""),
-        ("by_page", ("timeout", "5"), "`timeout` must be a span such as 500ms, 2s, 1m or 1h, got `5`", ""),
-        ("by_page", ("hour.ge", "noon"), "`hour.ge` must be a value of type Timestamp", ""),
-        ("by_page", ("from", "noon"), "`from` must be a value of type Timestamp", ""),
+        ("by_page", ("from", "noon"), "`from` must be a TIMESTAMP such as `2026-01-31T12:00:00Z`, got `noon`", ""),
         ("totals", ("from", "2026-01-01T00:00:00Z"), "has no time dimension", "page"),
     ] {
         let error = world.rows(view, &[parameter]).await.unwrap_err();
@@ -294,7 +295,12 @@ async fn requests_that_wait_do_not_stand_in_the_way_of_others() {
     let gateway = world.gateway.clone();
     waiters.spawn(async move { gateway.sql(&sql).await.map(|answer| answer.rows.num_rows()) });
     let refused = waiters.join_next().await.unwrap().unwrap().unwrap_err();
-    assert!(refused.to_string().contains("2 requests are waiting for a position token"), "{refused}");
+    assert!(
+        refused
+            .to_string()
+            .contains("2 requests are waiting for a position token, the maximum (`gateway.max_waiting`)"),
+        "{refused}"
+    );
     assert_eq!(refused.problem().status().as_u16(), 429);
     assert_eq!(world.rows("by_page", &[]).await.unwrap().rows.num_rows(), 1);
     assert_eq!(world.sql("SELECT page FROM by_page").await.unwrap().rows.num_rows(), 1);

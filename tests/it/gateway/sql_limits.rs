@@ -137,6 +137,27 @@ async fn plans_that_double_at_each_step_are_refused() {
 }
 
 #[tokio::test]
+async fn a_query_that_is_too_large_to_plan_is_told_which_part_of_it() {
+    let world = world().await;
+    // VALUES is no view and no SELECT, so it counts as no relation; each use of it is three steps.
+    let of = |name: &str| (0..45).map(|number| format!("{name} AS r{number}")).collect::<Vec<_>>().join(", ");
+    let many_steps =
+        format!("WITH v AS (VALUES (1)), w AS (SELECT 1 AS x FROM {}) SELECT count(*) AS n FROM {}", of("v"), of("w"));
+    let large_expression = chain("SELECT edits AS x FROM by_page", "SELECT x + x AS x FROM $", 40);
+    for (sql, expected, hint) in [
+        (many_steps, "the query has more than 4096 steps (joins, filters, subqueries)", "split the query"),
+        (
+            large_expression,
+            "an expression of the query has more than 16384 nodes once all names are written out",
+            "nest fewer computed columns",
+        ),
+    ] {
+        let problem = world.sql(&sql).await.map(|_| ()).unwrap_err().problem();
+        assert_eq!((problem.status().as_u16(), problem.detail(), problem.hint()), (413, expected, Some(hint)), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn deep_texts_are_refused_before_they_are_walked() {
     let of = |left: &str, right: &str, times: usize| {
         format!("SELECT {}edits{} AS x FROM by_page", left.repeat(times), right.repeat(times))

@@ -19,8 +19,8 @@ use positions::{
     Position, PositionToken, RecomputeId, Run, RunId, RunView, SourceName, TimestampMicros,
 };
 use query_gateway::{
-    Gateway, GatewayComponents, GatewayError, GatewaySettings, MetricsText, PartitionFacts, RowsAnswer, RowsRequest,
-    SqlAnswer, SqlRequest, StatusSource, SystemFacts,
+    Gateway, GatewayComponents, GatewayError, GatewaySettings, PartitionFacts, RowsAnswer, RowsRequest, SqlAnswer,
+    SqlRequest, StatusSource, SystemFacts,
 };
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Swap, blob};
@@ -315,7 +315,6 @@ fn gateway(
         store: store.clone(),
         status: board.clone(),
         clock: surroundings.clock.clone(),
-        metrics: MetricsText::default(),
     };
     Gateway::new(components, settings).unwrap()
 }

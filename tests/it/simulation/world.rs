@@ -20,9 +20,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use positions::{Backoff, Clock, DefinitionNumber, SourceName};
-use query_gateway::{
-    Gateway, GatewayComponents, GatewaySettings, MetricsText, PartitionFacts, StatusSource, SystemFacts,
-};
+use query_gateway::{Gateway, GatewayComponents, GatewaySettings, PartitionFacts, StatusSource, SystemFacts};
 use records::master::{Hole, MasterDataset, MasterSnapshot};
 use serving_layer::BatchViewStore;
 use serving_layer::memory::MemoryStore;
@@ -361,7 +359,6 @@ impl World {
             store: Arc::new(SimRealtime::new(self.realtime.clone(), gate.clone(), self.plan.bug)),
             status: Arc::new(Board(self.log.clone())),
             clock: self.clocks[ROLES + usize::from(refreshes)].clone(),
-            metrics: MetricsText::default(),
         };
         let settings = GatewaySettings {
             refresh_interval: Duration::from_millis(200),

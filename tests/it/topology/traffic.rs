@@ -77,7 +77,7 @@ impl Feed {
                 }
                 Ok(SendOutcome::Later { .. }) => {}
                 Err(error) => {
-                    let is_closed = error.to_string().contains("unknown source");
+                    let is_closed = error.to_string().contains("there is no source");
                     assert!(self.0.may_close && is_closed, "{}: {error:#}", self.0.source);
                 }
             }

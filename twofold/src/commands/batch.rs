@@ -8,7 +8,7 @@ use batch_layer::recompute::{Mode, Outcome, Round, run_round};
 use positions::ViewName;
 use views::Pipeline;
 
-use super::{pipeline_path, read_config, up};
+use super::{no_such, pipeline_path, read_config, up};
 use crate::arguments::{BatchArguments, BatchCommand};
 use crate::config::Config;
 use crate::console::say;
@@ -55,7 +55,7 @@ async fn run_once(
 fn known_views(pipeline: &Pipeline, names: &[String]) -> Result<Option<Vec<ViewName>>> {
     let known: Vec<&str> = pipeline.views.iter().map(|view| view.name.as_str()).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        bail!("there is no view {name}; the pipeline has: {}", known.join(", "));
+        bail!(no_such("view", name, known.into_iter()));
     }
     Ok((!names.is_empty()).then(|| names.iter().map(ViewName::new).collect()))
 }

@@ -8,6 +8,8 @@
 //! Guarantee: without a system nothing is added and nothing that can be read is removed; what is shown ends with what
 //! there is, since nobody adds to it.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use serde_json::Value;
@@ -21,8 +23,8 @@ use crate::log_route::{Asked, read_log};
 use crate::pipeline_file::read_pipeline;
 use crate::wiring::open_embedded;
 
-/// Longest wait of one question, milliseconds; then the next one is asked.
-const WAIT_MS: &str = "5000";
+/// Longest wait of one question; then the next one is asked.
+const WAIT: &str = "5s";
 
 /// Runs the command.
 ///
@@ -58,14 +60,19 @@ async fn tail_folder(arguments: &TailArguments, data_dir: &DataDir) -> Result<()
 
 async fn show_all(arguments: &TailArguments, log: &EmbeddedLog) -> Result<()> {
     let topic = find_topic(arguments, log)?;
-    let limit = Some(arguments.limit);
-    let mut asked = Asked { partition: arguments.partition, from: arguments.from, limit, ..Asked::default() };
+    let mut asked = Asked {
+        partition: arguments.partition,
+        from: arguments.from,
+        next: None,
+        limit: arguments.limit.into(),
+        wait: Duration::ZERO,
+    };
     loop {
         let answer = read_log(log, &topic, &asked).await?;
         if show(&answer) == 0 || arguments.no_follow {
             return Ok(());
         }
-        asked = Asked { next: Some(next_of(&answer)), limit, ..Asked::default() };
+        asked = Asked { partition: None, from: None, next: Some(next_of(&answer)), ..asked };
     }
 }
 
@@ -88,7 +95,6 @@ fn find_topic(arguments: &TailArguments, log: &EmbeddedLog) -> Result<String> {
 
 async fn tail_system(arguments: &TailArguments) -> Result<()> {
     let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
-    let path = format!("/v1/sources/{}/log", arguments.source);
     let limit = arguments.limit.to_string();
     let first = [
         ("partition", arguments.partition.map(|id| id.to_string())),
@@ -99,12 +105,12 @@ async fn tail_system(arguments: &TailArguments) -> Result<()> {
     parameters.push(("limit", limit.clone()));
     loop {
         let borrowed: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let answer = client.get(&path, &borrowed).await?;
+        let answer = client.log(&arguments.source, &borrowed).await?;
         show(&answer);
         if arguments.no_follow {
             return Ok(());
         }
-        parameters = vec![("next", next_of(&answer)), ("limit", limit.clone()), ("wait_ms", WAIT_MS.to_owned())];
+        parameters = vec![("next", next_of(&answer)), ("limit", limit.clone()), ("wait", WAIT.to_owned())];
     }
 }
 

@@ -96,7 +96,10 @@ fn describe(source: &SourceDefinition, outcome: &Outcome) -> String {
     let (name, topic) = (&source.name, &source.topic);
     match outcome {
         Outcome::NothingRead(life) => {
-            format!("source {name}: nothing was read of topic {topic} in life {} of it yet; nothing to reset\n", life.0)
+            format!(
+                "source {name}: nothing of topic {topic} has been read in its life {} yet; nothing to reset\n",
+                life.0
+            )
         }
         Outcome::Begun(facts) => format!(
             "source {name}: life {} of topic {topic} begins\n{}\

@@ -12,44 +12,42 @@ use query_gateway::GatewaySettings;
 use records::decode::MAX_PAYLOAD_BYTES;
 use speed_layer::SpeedSettings;
 
-use super::reader::Section;
+use super::reader::{LARGEST_COUNT, SHORTEST_SPAN, Section};
 
 const NONE: Duration = Duration::ZERO;
-const MILLISECOND: Duration = Duration::from_millis(1);
-const MANY: u64 = 1 << 40;
 
 pub(super) fn read_collector(section: Section<'_>) -> CollectorSettings {
     CollectorSettings {
         max_body_bytes: section.memory_size("max_body"),
         max_inflated_bytes: section.memory_size("max_inflated"),
-        max_events: section.length("max_events", 1..=MANY),
+        max_events: section.length("max_events", 1..=LARGEST_COUNT),
         max_event_bytes: section.length("max_event_bytes", 1..=MAX_PAYLOAD_BYTES as u64),
-        max_in_flight_requests: section.length("max_in_flight_requests", 1..=MANY),
+        max_in_flight_requests: section.length("max_in_flight_requests", 1..=LARGEST_COUNT),
         max_in_flight_bytes: section.memory_size("max_in_flight"),
-        read_timeout: section.duration("read_timeout", MILLISECOND),
-        acknowledge_timeout: section.duration("acknowledge_timeout", MILLISECOND),
-        retry_after: section.duration("retry_after", MILLISECOND),
+        read_timeout: section.duration("read_timeout", SHORTEST_SPAN),
+        acknowledge_timeout: section.duration("acknowledge_timeout", SHORTEST_SPAN),
+        retry_after: section.duration("retry_after", SHORTEST_SPAN),
     }
 }
 
 pub(super) fn read_archive(section: Section<'_>) -> ArchiveSettings {
     ArchiveSettings {
-        commit_interval: section.duration("commit_interval", MILLISECOND),
+        commit_interval: section.duration("commit_interval", SHORTEST_SPAN),
         commit_bytes: section.memory_size("commit_size"),
-        commit_rows: section.length("commit_rows", 1..=MANY),
+        commit_rows: section.length("commit_rows", 1..=LARGEST_COUNT),
         poll: PollLimit {
-            records: section.length("poll_records", 1..=MANY),
+            records: section.length("poll_records", 1..=LARGEST_COUNT),
             bytes: section.memory_size("poll_size"),
-            wait: section.duration("poll_wait", MILLISECOND),
+            wait: section.duration("poll_wait", SHORTEST_SPAN),
         },
-        partitions_interval: section.duration("partitions_interval", MILLISECOND),
+        partitions_interval: section.duration("partitions_interval", SHORTEST_SPAN),
         backoff: read_backoff(section),
     }
 }
 
 pub(super) fn read_batch(section: Section<'_>) -> BatchSettings {
     BatchSettings {
-        interval: section.duration("interval", MILLISECOND),
+        interval: section.duration("interval", SHORTEST_SPAN),
         backoff: read_backoff(section),
         recompute: read_recompute(section),
         compact: CompactSettings {
@@ -57,8 +55,8 @@ pub(super) fn read_batch(section: Section<'_>) -> BatchSettings {
             file_bytes: section.size("compact_file_size"),
             min_files: section.length("compact_min_files", 2..=1_000),
         },
-        keep_versions: section.length("keep_versions", 2..=MANY),
-        cleanup_interval: section.duration("cleanup_interval", MILLISECOND),
+        keep_versions: section.length("keep_versions", 2..=LARGEST_COUNT),
+        cleanup_interval: section.duration("cleanup_interval", SHORTEST_SPAN),
         cleanup_grace: section.duration("cleanup_grace", NONE),
     }
 }
@@ -78,48 +76,51 @@ fn read_recompute(section: Section<'_>) -> RecomputeSettings {
 }
 
 fn read_backoff(section: Section<'_>) -> Backoff {
-    Backoff { first: section.duration("retry_min", MILLISECOND), longest: section.duration("retry_max", MILLISECOND) }
+    Backoff {
+        first: section.duration("retry_min", SHORTEST_SPAN),
+        longest: section.duration("retry_max", SHORTEST_SPAN),
+    }
 }
 
 pub(super) fn read_speed(section: Section<'_>) -> SpeedSettings {
     SpeedSettings {
         group: section.optional_text("group"),
-        tick: section.duration("tick", MILLISECOND),
+        tick: section.duration("tick", SHORTEST_SPAN),
         linger: section.duration("linger", NONE),
-        max_records: section.length("max_records", 1..=MANY),
+        max_records: section.length("max_records", 1..=LARGEST_COUNT),
         max_bytes: section.memory_size("max_size"),
         merge_fan_in: section.length("merge_fan_in", 2..=1_000),
         merges_per_tick: section.length("merges_per_tick", 1..=1_000),
-        blob_time_to_live: section.duration("blob_time_to_live", MILLISECOND),
-        grace: section.duration("grace", MILLISECOND),
+        blob_time_to_live: section.duration("blob_time_to_live", SHORTEST_SPAN),
+        grace: section.duration("grace", SHORTEST_SPAN),
         courtesy: section.duration("courtesy", NONE),
-        refresh: section.duration("refresh", MILLISECOND),
+        refresh: section.duration("refresh", SHORTEST_SPAN),
         retained_versions: section.length("retained_versions", 1..=1_000),
-        touch: section.duration("touch", MILLISECOND),
+        touch: section.duration("touch", SHORTEST_SPAN),
         backoff: read_backoff(section),
-        shutdown_deadline: section.duration("shutdown_deadline", MILLISECOND),
+        shutdown_deadline: section.duration("shutdown_deadline", SHORTEST_SPAN),
     }
 }
 
 pub(super) fn read_gateway(section: Section<'_>) -> GatewaySettings {
     GatewaySettings {
-        refresh_interval: section.duration("refresh_interval", MILLISECOND),
-        version_interval: section.duration("version_interval", MILLISECOND),
+        refresh_interval: section.duration("refresh_interval", SHORTEST_SPAN),
+        version_interval: section.duration("version_interval", SHORTEST_SPAN),
         retained_versions: section.length("retained_versions", 1..=1_000),
         view_memory_bytes: section.memory_size("view_memory"),
         run_memory_bytes: section.memory_size("run_memory"),
         realtime_memory_bytes: section.memory_size("realtime_memory"),
-        store_timeout: section.duration("store_timeout", MILLISECOND),
-        stale_after: section.duration("stale_after", MILLISECOND),
-        default_rows: section.length("default_rows", 1..=MANY),
-        max_rows: section.length("max_rows", 1..=MANY),
+        store_timeout: section.duration("store_timeout", SHORTEST_SPAN),
+        stale_after: section.duration("stale_after", SHORTEST_SPAN),
+        default_rows: section.length("default_rows", 1..=LARGEST_COUNT),
+        max_rows: section.length("max_rows", 1..=LARGEST_COUNT),
         default_wait: section.duration("default_wait", NONE),
         max_wait: section.duration("max_wait", NONE),
-        max_queries: section.length("max_queries", 1..=MANY),
-        max_waiting: section.length("max_waiting", 1..=MANY),
-        max_sql_queries: section.length("max_sql_queries", 1..=MANY),
+        max_queries: section.length("max_queries", 1..=LARGEST_COUNT),
+        max_waiting: section.length("max_waiting", 1..=LARGEST_COUNT),
+        max_sql_queries: section.length("max_sql_queries", 1..=LARGEST_COUNT),
         sql_text_bytes: section.memory_size("sql_text"),
-        sql_time_limit: section.duration("sql_time_limit", MILLISECOND),
+        sql_time_limit: section.duration("sql_time_limit", SHORTEST_SPAN),
         sql_memory_bytes: section.memory_size("sql_memory"),
         sql_result_bytes: section.memory_size("sql_result"),
         sql_partitions: section.length("sql_partitions", 1..=1_024),

@@ -104,8 +104,8 @@ impl MergedConfig {
             *known = Setting { value, origin: origin.to_owned() };
             return;
         }
-        let expected = known.value.type_str();
-        self.refuse(key, origin, format!("expected {expected}, found {} `{value}`", value.type_str()));
+        let message = wrong_type(&known.value, &value);
+        self.refuse(key, origin, message);
     }
 
     fn refuse(&mut self, key: &str, origin: &str, message: String) {
@@ -134,6 +134,13 @@ fn flatten(table: &Table) -> Vec<(String, Value)> {
         }
     }
     flat
+}
+
+fn wrong_type(known: &Value, value: &Value) -> String {
+    let expected = known.type_str();
+    let article = if expected.starts_with(['a', 'i']) { "an" } else { "a" };
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    format!("must be {article} {expected}, got the {} `{text}`", value.type_str())
 }
 
 fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {

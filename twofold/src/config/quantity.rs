@@ -18,8 +18,8 @@ const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB"
 /// A sentence that says what is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     parse_span(text).map_err(|error| match error {
-        SpanError::Malformed => format!("`{text}` is not {SPAN_EXAMPLES}"),
-        SpanError::TooLarge => format!("`{text}` is too large"),
+        SpanError::Malformed => format!("must be {SPAN_EXAMPLES}, got `{text}`"),
+        SpanError::TooLarge => format!("is too large, got `{text}`"),
     })
 }
 
@@ -47,8 +47,8 @@ fn read(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, String
     let unit = unit.trim();
     let per_unit = units.iter().find(|(name, _)| *name == unit).map(|(_, size)| *size);
     match (number.parse::<u64>(), per_unit) {
-        (Ok(number), Some(size)) => number.checked_mul(size).ok_or_else(|| format!("`{text}` is too large")),
-        _ => Err(format!("`{text}` is not {expected}")),
+        (Ok(number), Some(size)) => number.checked_mul(size).ok_or_else(|| format!("is too large, got `{text}`")),
+        _ => Err(format!("must be {expected}, got `{text}`")),
     }
 }
 

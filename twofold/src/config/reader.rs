@@ -9,7 +9,13 @@ use toml::Value;
 
 use super::error::{ConfigError, ConfigProblem};
 use super::layers::Setting;
-use super::quantity::{parse_duration, parse_size};
+use super::quantity::{format_duration, parse_duration, parse_size};
+
+/// The largest count that a setting can be, where nothing sets a limit of its own: what 32 bits of any kind hold.
+pub(super) const LARGEST_COUNT: u64 = 1 << 31;
+
+/// The shortest span that a setting can be, where zero means nothing.
+pub(super) const SHORTEST_SPAN: Duration = Duration::from_millis(1);
 
 /// Reads settings by key and collects what is wrong. A wrong value reads as zero; [`Reader::finish`] then refuses all.
 #[derive(Debug)]
@@ -85,7 +91,7 @@ impl Section<'_> {
 
     /// Yes or no.
     pub fn is_on(&self, key: &str) -> bool {
-        self.checked(key, |value| value.as_bool().ok_or_else(|| "expected true or false".to_owned()))
+        self.checked(key, |value| value.as_bool().ok_or_else(|| format!("must be true or false, got `{value}`")))
     }
 
     /// A whole number within `range`.
@@ -105,7 +111,7 @@ impl Section<'_> {
     pub fn duration(&self, key: &str, least: Duration) -> Duration {
         self.parsed(key, |text| {
             let span = parse_duration(text)?;
-            let told = || format!("`{text}` is less than {}", super::quantity::format_duration(least));
+            let told = || format!("must be at least {}, got `{text}`", format_duration(least));
             (span >= least).then_some(span).ok_or_else(told)
         })
     }
@@ -114,7 +120,7 @@ impl Section<'_> {
     pub fn size(&self, key: &str) -> u64 {
         self.parsed(key, |text| {
             let bytes = parse_size(text)?;
-            (bytes > 0).then_some(bytes).ok_or_else(|| "must be at least 1 byte".to_owned())
+            (bytes > 0).then_some(bytes).ok_or_else(|| format!("must be at least 1 byte, got `{text}`"))
         })
     }
 
@@ -150,5 +156,12 @@ impl Section<'_> {
 }
 
 fn out_of_range(value: &Value, range: &RangeInclusive<u64>) -> String {
-    format!("must be {} to {}, got `{value}`", range.start(), range.end())
+    let (least, most) = (range.start(), range.end());
+    let is_above =
+        value.as_integer().and_then(|number| u64::try_from(number).ok()).is_some_and(|number| number > *most);
+    if *most == LARGEST_COUNT && !is_above {
+        format!("must be at least {least}, got `{value}`")
+    } else {
+        format!("must be {least} to {most}, got `{value}`")
+    }
 }

@@ -10,12 +10,9 @@ use serving_layer::redis::RedisSettings;
 use url::Url;
 
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
-use super::reader::{Reader, Section};
+use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::secret::Secret;
 use super::{Config, LakeLocation, LakeSection, LogSettings, RealtimeSettings, S3Settings, SystemSettings};
-
-const MILLISECOND: Duration = Duration::from_millis(1);
-const MANY: u64 = 1 << 31;
 
 /// Reads every section; problems stay in the reader.
 pub fn read_all(reader: &Reader) -> Config {
@@ -34,12 +31,14 @@ pub fn read_all(reader: &Reader) -> Config {
 
 fn read_system(section: Section<'_>) -> SystemSettings {
     let listen: Option<SocketAddr> = section.parsed("listen", |text| {
-        text.parse().map(Some).map_err(|_| format!("`{text}` is not an address and port such as `127.0.0.1:8080`"))
+        text.parse()
+            .map(Some)
+            .map_err(|_| format!("must be an address and port such as `127.0.0.1:8080`, got `{text}`"))
     });
     SystemSettings {
         data_dir: PathBuf::from(section.text("data_dir")),
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
-        shutdown_deadline: section.duration("shutdown_deadline", MILLISECOND),
+        shutdown_deadline: section.duration("shutdown_deadline", SHORTEST_SPAN),
     }
 }
 
@@ -62,11 +61,11 @@ fn read_log(reader: &Reader) -> LogSettings {
 fn read_embedded(section: &Section<'_>, kafka: &KafkaSettings) -> EmbeddedSettings {
     EmbeddedSettings {
         is_synced: section.is_on("embedded_sync"),
-        retention: section.duration("embedded_retention", MILLISECOND),
+        retention: section.duration("embedded_retention", SHORTEST_SPAN),
         max_bytes: section.size("embedded_max_size"),
         queue_records: kafka.queue_records.into(),
         queue_bytes: kafka.queue_bytes,
-        batch_records: section.count("embedded_batch_records", 1..=MANY),
+        batch_records: section.count("embedded_batch_records", 1..=LARGEST_COUNT),
         batch_bytes: section.size("embedded_batch_size"),
         max_record_bytes: kafka.max_record_bytes,
         ..EmbeddedSettings::new(PathBuf::new())
@@ -77,21 +76,21 @@ fn read_kafka(section: &Section<'_>) -> KafkaSettings {
     let replication = i32::try_from(section.count("replication", 0..=1_000)).unwrap_or(0);
     KafkaSettings {
         client_id: section.text("client_id"),
-        connect_timeout: section.duration("connect_timeout", MILLISECOND),
-        request_timeout: section.duration("request_timeout", MILLISECOND),
-        delivery_timeout: section.duration("delivery_timeout", MILLISECOND),
+        connect_timeout: section.duration("connect_timeout", SHORTEST_SPAN),
+        request_timeout: section.duration("request_timeout", SHORTEST_SPAN),
+        delivery_timeout: section.duration("delivery_timeout", SHORTEST_SPAN),
         linger: section.duration("linger", Duration::ZERO),
         compression: section.parsed("compression", |text| match text {
             "none" => Ok(Compression::None),
             "lz4" => Ok(Compression::Lz4),
             "zstd" => Ok(Compression::Zstd),
-            _ => Err(format!("`{text}` is not `none`, `lz4` or `zstd`")),
+            _ => Err(format!("must be `none`, `lz4` or `zstd`, got `{text}`")),
         }),
-        queue_records: u32::try_from(section.count("queue_records", 1..=MANY)).unwrap_or(u32::MAX),
+        queue_records: u32::try_from(section.count("queue_records", 1..=LARGEST_COUNT)).unwrap_or(u32::MAX),
         queue_bytes: section.size("queue_size"),
-        max_record_bytes: section.length("max_record_bytes", 1..=MANY),
+        max_record_bytes: section.length("max_record_bytes", 1..=LARGEST_COUNT),
         prefetch_bytes: section.size("prefetch_size"),
-        fetch_wait: section.duration("fetch_wait", MILLISECOND),
+        fetch_wait: section.duration("fetch_wait", SHORTEST_SPAN),
         session_timeout: section.duration("session_timeout", Duration::from_secs(1)),
         replication: (replication != 0).then_some(replication),
         ..KafkaSettings::default()
@@ -102,8 +101,9 @@ fn read_lake(section: Section<'_>) -> LakeSection {
     LakeSection {
         location: read_location(section),
         tables: lake::LakeSettings {
-            checkpoint_interval: u32::try_from(section.count("checkpoint_interval", 1..=MANY)).unwrap_or(u32::MAX),
-            row_group_rows: section.length("row_group_rows", 1..=MANY),
+            checkpoint_interval: u32::try_from(section.count("checkpoint_interval", 1..=LARGEST_COUNT))
+                .unwrap_or(u32::MAX),
+            row_group_rows: section.length("row_group_rows", 1..=LARGEST_COUNT),
             compression_level: i32::try_from(section.count("compression_level", 1..=19)).unwrap_or(1),
         },
     }
@@ -124,7 +124,7 @@ fn read_location(section: Section<'_>) -> LakeLocation {
     }
     let url = Url::parse(&location).ok().filter(|url| url.scheme() == "s3" && url.host_str().is_some());
     let Some(url) = url else {
-        section.refuse("location", format!("`{location}` is neither a folder nor `s3://bucket/prefix`"));
+        section.refuse("location", format!("must be a folder or `s3://bucket/prefix`, got `{location}`"));
         return LakeLocation::Folder(None);
     };
     let bucket = url.host_str().unwrap_or_default().to_owned();
@@ -149,17 +149,26 @@ fn read_realtime(section: Section<'_>) -> RealtimeSettings {
     let redis = RedisSettings {
         url: store.clone(),
         prefix: section.text("redis_prefix"),
-        connect_timeout: section.duration("redis_connect_timeout", MILLISECOND),
-        response_timeout: section.duration("redis_response_timeout", MILLISECOND),
-        reconnect_pause: section.duration("redis_reconnect_pause", MILLISECOND),
-        pipeline_commands: section.length("redis_pipeline_commands", 1..=MANY),
+        connect_timeout: section.duration("redis_connect_timeout", SHORTEST_SPAN),
+        response_timeout: section.duration("redis_response_timeout", SHORTEST_SPAN),
+        reconnect_pause: section.duration("redis_reconnect_pause", SHORTEST_SPAN),
+        pipeline_commands: section.length("redis_pipeline_commands", 1..=LARGEST_COUNT),
     };
     if store.starts_with("redis://") {
         return RealtimeSettings::Redis(redis);
     }
     if store != "memory" {
-        // The text may hold a password, so it is not repeated.
-        section.refuse("store", "is neither `memory` nor `redis://...`".to_owned());
+        let message = format!("must be `memory` or `redis://...`, got `{}`", without_password(&store));
+        section.refuse("store", message);
     }
     RealtimeSettings::Memory { limit_bytes }
+}
+
+/// As much of a text that may hold a password as surely holds none.
+fn without_password(text: &str) -> String {
+    match text.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://..."),
+        None if text.chars().all(char::is_alphanumeric) => text.to_owned(),
+        None => "...".to_owned(),
+    }
 }

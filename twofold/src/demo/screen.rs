@@ -123,7 +123,7 @@ fn draw_table(frame: &Frame<'_>) -> String {
     }
     let _ = writeln!(
         text,
-        "\n  all {} pages x 4 measures compared, largest difference {}, uniques at most {:.2} of their published bound off",
+        "\n  all {} pages x 4 measures compared, largest difference {}, uniques off by at most {:.2} of their published bound",
         answer.pages.len(),
         frame.comparison.largest_difference,
         frame.comparison.largest_sketch_error

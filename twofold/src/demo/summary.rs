@@ -26,7 +26,7 @@ impl Summary {
         let mut text = format!(
             "\n  events sent           {}, of them {} late\n  copies sent           {}\n  malformed sent        {}, rejected {}\n\
              \x20 batch publications    {}\n  comparisons           {} answers, {} numbers\n\
-             \x20 largest difference    {}\n  uniques               at most {:.2} of their published bound off\n\
+             \x20 largest difference    {}\n  uniques               off by at most {:.2} of their published bound\n\
              \x20 page                  {page_url}\n",
             truth.visits,
             truth.late,

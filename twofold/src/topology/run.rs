@@ -16,7 +16,7 @@ use batch_layer::{BatchRequest, BatchStatus};
 use collector::{Collector, CollectorComponents, OpenSources};
 use event_log::{EventLog, EventLogError};
 use positions::{Life, SourceName};
-use query_gateway::{Gateway, MetricsText};
+use query_gateway::Gateway;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -29,10 +29,10 @@ use super::tasks;
 use crate::definitions::run::{RegistryFollower, follow_registry};
 use crate::definitions::{Definitions, Registered, RunningDefinitions};
 use crate::health::Health;
-use crate::http::{Intake, health_router, whole_router};
+use crate::http::{Intake, health_router, routes_beside, status_router, whole_router};
 use crate::lives::Lives;
-use crate::log_route::{self, log_router};
-use crate::metrics_text::install_recorder;
+use crate::log_route::log_router;
+use crate::metrics_text::{MetricsText, install_recorder};
 use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
 use crate::stage::Stage;
@@ -107,7 +107,7 @@ impl Topology {
             gateway: None,
             progress: Arc::default(),
             board: Arc::default(),
-            metrics: MetricsText::new(install_recorder()?),
+            metrics: install_recorder()?,
         })
     }
 
@@ -156,26 +156,32 @@ impl Topology {
         };
         let board = self.board.clone();
         self.starter.start(Stage::Gateway, "status", |stop| collect_facts(facts, board, stop)).await?;
-        let beside: &[&str] = match &self.shared.log {
-            Some(_) if self.roles.has(Role::Ingest) => &log_route::ROUTES_WITH_COLLECTOR,
-            Some(_) => &log_route::ROUTES,
-            None => &[],
-        };
+        let has_collector = self.roles.has(Role::Ingest);
+        let beside = routes_beside(self.shared.log.is_some(), has_collector);
         let answers = match &self.gateway {
             Some(gateway) => query_gateway::router(gateway.subscribe(), beside),
-            None => health_router(self.metrics.clone(), self.board.clone(), beside),
+            None => status_router(self.board.clone(), beside),
         };
-        let answers = match &self.shared.log {
-            Some(log) => {
-                let definitions = Definitions::of(&self.definitions);
-                answers.merge(log_router(log.clone(), self.lives.clone(), definitions))
-            }
-            None => answers,
-        };
-        let collector = if self.roles.has(Role::Ingest) { Some(self.start_collector().await?) } else { None };
-        let router = whole_router(collector, answers, self.health.clone());
+        let log = self.shared.log.as_ref();
+        let log = log.map(|log| log_router(log.clone(), self.lives.clone(), Definitions::of(&self.definitions)));
+        let collector = if has_collector { Some(self.start_collector().await?) } else { None };
+        let router = whole_router(answers, [Some(self.health_router()), log, collector].into_iter().flatten());
         self.starter.start(Stage::Gateway, "http server", |stop| serve(listener, router, stop)).await?;
         Ok(())
+    }
+
+    fn health_router(&self) -> axum::Router {
+        let gateway = self.gateway.as_ref().map(watch::Sender::subscribe);
+        let problems = move || {
+            let gateway = gateway.as_ref().map(|current| current.borrow().clone());
+            async move {
+                match gateway {
+                    Some(gateway) => gateway.readiness().await.problems,
+                    None => Vec::new(),
+                }
+            }
+        };
+        health_router(self.metrics.clone(), self.health.clone(), problems)
     }
 
     /// Computes and publishes batch views now, beside the interval.
@@ -333,10 +339,7 @@ impl Topology {
                 let present = current.borrow().clone();
                 present.successor(pipeline).context("cannot build the query gateway")?
             }
-            None => {
-                let metrics = self.metrics.clone();
-                tasks::gateway(&self.shared, &pipeline, self.board.clone(), metrics)?
-            }
+            None => tasks::gateway(&self.shared, &pipeline, self.board.clone())?,
         };
         let refreshed = next.clone();
         let task =

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use batch_layer::archive::{ArchiveComponents, ArchiveStatus, run_archive};
 use batch_layer::run::run_batch;
 use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
-use query_gateway::{Gateway, GatewayComponents, MetricsText};
+use query_gateway::{Gateway, GatewayComponents};
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
 use speed_layer::{SpeedComponents, SpeedView};
@@ -82,7 +82,6 @@ pub(super) fn gateway(
     shared: &SharedComponents,
     pipeline: &Arc<Pipeline>,
     status: Arc<StatusBoard>,
-    metrics: MetricsText,
 ) -> Result<Arc<Gateway>> {
     let components = GatewayComponents {
         pipeline: pipeline.clone(),
@@ -90,7 +89,6 @@ pub(super) fn gateway(
         store: shared.store()?,
         status,
         clock: shared.clock.clone(),
-        metrics,
     };
     Gateway::new(components, shared.config.gateway.clone()).context("cannot build the query gateway")
 }

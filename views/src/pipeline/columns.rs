@@ -85,7 +85,7 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
                 ColumnOption::NotNull => is_required = true,
                 ColumnOption::Null => {}
                 other => {
-                    findings.add(line, &other.to_string(), "a column knows no such clause", "write only NOT NULL");
+                    findings.add(line, &other.to_string(), "a column cannot have this clause", "write only NOT NULL");
                 }
             }
         }
@@ -157,7 +157,7 @@ fn struct_fields(declared: &[StructField], depth: usize) -> Result<Fields, Strin
         let is_required = match field.options.as_deref() {
             None | Some([]) => false,
             Some([SqlOption::KeyValue { key, .. }]) if key.value == NOT_NULL_OPTION => true,
-            Some(_) => return Err("a field of a STRUCT knows no options".to_owned()),
+            Some(_) => return Err("a field of a STRUCT takes no options".to_owned()),
         };
         fields.push(Field::new(name, data_type(&field.field_type, depth)?, !is_required));
     }
