@@ -59,7 +59,7 @@ fn every_property_that_is_set_in_code_is_refused() {
     // The user's topics of `debug` are joined with ours; the other one is of the producer for single records alone.
     let not_overruled = ["debug", "batch.num.messages"];
     let sources = [
-        include_str!("../../../event-log/src/kafka/settings.rs"),
+        include_str!("../../../event-log/src/kafka/config.rs"),
         include_str!("../../../event-log/src/kafka/producer.rs"),
     ];
     let set = sources.iter().flat_map(|text| text.split(".set(\"").skip(1));
