@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use batch_layer::archive::ArchiveSettings;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
@@ -37,8 +38,8 @@ pub async fn measure(report: &mut Report) {
 /// Events of the requests of a thousand, and of the requests of one.
 const IN_THOUSANDS: usize = 1_000_000;
 const ALONE: usize = 50_000;
-/// Requests under way at one time.
-const CALLERS: usize = 64;
+/// Requests of a thousand that are under way at one time, and requests of one.
+const CALLERS: [usize; 2] = [4, 64];
 
 /// The embedded log by itself: requests of a thousand, requests of one, the worst append, one reader.
 async fn measure_embedded(is_synced: bool) {
@@ -51,24 +52,8 @@ async fn measure_embedded(is_synced: bool) {
         let record = NewRecord { key: None, payload: payload.clone(), timestamp: SystemClock.now() };
         vec![record; count]
     };
-    let mut worst = std::time::Duration::ZERO;
-    let thousands = rate_async(IN_THOUSANDS, async {
-        for _ in 0..IN_THOUSANDS / 1_000 {
-            let start = std::time::Instant::now();
-            assert!(log.append("t", records(1_000)).await.iter().all(Result::is_ok));
-            worst = worst.max(start.elapsed());
-        }
-    });
-    let thousands = thousands.await;
-    let alone = rate_async(ALONE, async {
-        let caller = || async {
-            for _ in 0..ALONE / CALLERS {
-                assert!(log.append("t", records(1)).await[0].is_ok());
-            }
-        };
-        futures::future::join_all((0..CALLERS).map(|_| caller())).await;
-    });
-    let alone = alone.await;
+    let (thousands, worst) = append_all(&log, &records(1_000), IN_THOUSANDS, CALLERS[0]).await;
+    let (alone, _) = append_all(&log, &records(1), ALONE, CALLERS[1]).await;
     let reading = rate_async(IN_THOUSANDS, async {
         let mut consumer = log.consumer("t", None).await.unwrap();
         consumer.seek(&(0..4).map(|partition| (PartitionId(partition), Offset(0))).collect()).await.unwrap();
@@ -79,12 +64,34 @@ async fn measure_embedded(is_synced: bool) {
         }
     });
     println!(
-        "embedded log, synced {is_synced}: {thousands:.0} events/s in requests of 1,000 (worst {} ms), {alone:.0} single \
-         events/s by {CALLERS} callers, {:.0} events/s read by one consumer",
+        "embedded log, synced {is_synced}: {thousands:.0} events/s in requests of 1,000 by {} callers (worst {} ms), \
+         {alone:.0} single events/s by {}, {:.0} events/s read by one consumer",
+        CALLERS[0],
         worst.as_millis(),
+        CALLERS[1],
         reading.await
     );
     log.close().await;
+}
+
+/// Appends `events` events, `request` again and again, by so many callers at a time: how many a second, and the longest that
+/// one request took.
+async fn append_all(log: &EmbeddedLog, request: &[NewRecord], events: usize, callers: usize) -> (f64, Duration) {
+    let caller = || async {
+        let mut worst = Duration::ZERO;
+        for _ in 0..events / request.len() / callers {
+            let start = std::time::Instant::now();
+            assert!(log.append("t", request.to_vec()).await.iter().all(Result::is_ok));
+            worst = worst.max(start.elapsed());
+        }
+        worst
+    };
+    let mut worst = Vec::new();
+    let rate = rate_async(events, async {
+        worst = futures::future::join_all((0..callers).map(|_| caller())).await;
+    });
+    let rate = rate.await;
+    (rate, worst.into_iter().max().unwrap_or_default())
 }
 
 /// Appends `events` events of one day, made before the clock starts; how many a second.
