@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::MultiGzDecoder;
 use futures::StreamExt;
+use positions::format_span;
 
 use crate::admission::Admitted;
 use crate::config::CollectorSettings;
@@ -89,7 +90,7 @@ pub(super) async fn read(
     }
     let reading = read_stream(body, settings.max_body_bytes, admitted);
     tokio::time::timeout(settings.read_timeout, reading).await.unwrap_or_else(|_| {
-        let detail = format!("the body was not complete after {} ms", settings.read_timeout.as_millis());
+        let detail = format!("the body was not complete after {}", format_span(settings.read_timeout));
         Err(Problem::new(ProblemKind::SlowBody, detail))
     })
 }

@@ -5,7 +5,7 @@ use std::iter::zip;
 use arrow::array::{Array, AsArray};
 use bytes::Bytes;
 use metrics::{counter, histogram};
-use positions::{Offset, PartitionId, TimestampMicros};
+use positions::{Offset, PartitionId, TimestampMicros, format_span};
 use tracing::warn;
 use views::SourceDefinition;
 
@@ -95,7 +95,7 @@ impl Collector {
         let answered = stored.len();
         // No answer in time, or fewer answers than records: the log may hold the others or not.
         let unanswered = (answered..events.len())
-            .map(|_| Err(EventLogError::Unreachable(format!("no acknowledgement within {} ms", limit.as_millis()))));
+            .map(|_| Err(EventLogError::Unreachable(format!("no acknowledgement within {}", format_span(limit)))));
         stored.into_iter().chain(unanswered).take(events.len()).collect()
     }
 }

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::Uri;
-use positions::{SPAN_EXAMPLES, SpanError, parse_span};
+use positions::{SPAN_EXAMPLES, SpanError, format_span, parse_span};
 
 use crate::request::parameters;
 use crate::{Problem, ProblemKind};
@@ -85,7 +85,7 @@ impl Parameters {
         let Some(text) = self.take(name)? else { return Ok(None) };
         match parse_span(&text) {
             Ok(span) if span <= most => Ok(Some(span)),
-            Ok(_) => Err(bad(format!("`{name}` must be at most {most:?}, got `{text}`"))),
+            Ok(_) => Err(bad(format!("`{name}` must be at most {}, got `{text}`", format_span(most)))),
             Err(SpanError::Malformed) => Err(bad(format!("`{name}` must be {SPAN_EXAMPLES}, got `{text}`"))),
             Err(SpanError::TooLarge) => Err(bad(format!("`{name}` is too large, got `{text}`"))),
         }

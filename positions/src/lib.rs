@@ -40,7 +40,7 @@ pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
 pub use life::{Life, LifeStart};
 pub use position::{Capped, Cut, MAX_RAISE, Position, fingerprint, is_plausible, running_max};
 pub use seams::{Clock, CurrentDefinitions, IdSource};
-pub use span::{SPAN_EXAMPLES, SpanError, parse_span};
+pub use span::{SPAN_EXAMPLES, SpanError, format_span, parse_span};
 pub use start::{Start, choose_start};
 pub use tile::{Tiling, TilingGap, tile};
 pub use token::{BadToken, PositionToken};

@@ -1,13 +1,17 @@
-//! Spans of time as people write them: one grammar for pipeline options, the configuration and requests.
+//! Spans of time as people write them: one grammar for pipeline options, the configuration and requests, read and written.
 //!
 //! A span is a sum of whole numbers, each with its unit: `500ms`, `30s`, `10 minutes`, `1 hour 30 minutes`, `2d`. Case
 //! and spaces around numbers and units do not matter.
-//! Guarantee: pure; never panics. Not here: which spans an option takes.
+//! Guarantee: pure; never panics; what [`format_span`] writes, [`parse_span`] reads back unchanged.
+//! Not here: which spans an option takes.
 
 use std::time::Duration;
 
 /// What [`parse_span`] reads, as the end of a message that refuses something else.
 pub const SPAN_EXAMPLES: &str = "a span of time such as '500ms', '30s', '10 minutes', '1 hour 30 minutes' or '2 days'";
+
+/// Unit as it is written, and how many milliseconds it has; the largest first.
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// A text that is not read as a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,17 +45,26 @@ pub fn parse_span(text: &str) -> Result<Duration, SpanError> {
     Ok(Duration::from_millis(total_millis))
 }
 
+/// Writes a span in the largest unit that divides it; less than a millisecond is cut off.
+pub fn format_span(span: Duration) -> String {
+    let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    let unit = UNITS.iter().find(|(_, size)| millis >= *size && millis.is_multiple_of(*size));
+    unit.map_or_else(|| format!("{millis}ms"), |(name, size)| format!("{}{name}", millis / size))
+}
+
 fn split_while(text: &str, is_part: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|letter| !is_part(letter)).unwrap_or(text.len()))
 }
 
 fn unit_millis(unit: &str) -> Option<u64> {
-    Some(match unit.to_ascii_lowercase().as_str() {
-        "ms" | "millisecond" | "milliseconds" => 1,
-        "s" | "sec" | "second" | "seconds" => 1_000,
-        "m" | "min" | "minute" | "minutes" => 60_000,
-        "h" | "hour" | "hours" => 3_600_000,
-        "d" | "day" | "days" => 86_400_000,
-        _ => return None,
-    })
+    let unit = unit.to_ascii_lowercase();
+    let written = match unit.as_str() {
+        "millisecond" | "milliseconds" => "ms",
+        "sec" | "second" | "seconds" => "s",
+        "min" | "minute" | "minutes" => "m",
+        "hour" | "hours" => "h",
+        "day" | "days" => "d",
+        written => written,
+    };
+    UNITS.iter().find(|(name, _)| *name == written).map(|(_, size)| *size)
 }

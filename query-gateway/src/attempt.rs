@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use positions::{Cut, Offset, PartitionId, RunId};
+use positions::{Cut, Offset, PartitionId, RunId, format_span};
 use serving_layer::{BatchVersion, BlobKey, PartitionKey, blob};
 use tracing::warn;
 use views::{PlannedView, ViewDefinition};
@@ -274,7 +274,7 @@ impl Attempt<'_> {
             let limit = self.source.settings.store_timeout;
             let read = within(limit, self.source.store.get_blobs(&key, &keys)).await;
             let blobs = read
-                .ok_or_else(|| Obstacle::Failed(format!("realtime store: no answer within {limit:?}")))?
+                .ok_or_else(|| Obstacle::Failed(format!("realtime store: no answer within {}", format_span(limit))))?
                 .map_err(Obstacle::failed)?;
             metrics::blobs_fetched(keys.len());
             for (key, blob) in keys.iter().zip(blobs) {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use edge::{Problem, ProblemKind};
-use positions::{Offset, PartitionId};
+use positions::{Offset, PartitionId, format_span};
 use serde::Serialize;
 use serving_layer::ServingError;
 use views::DefinitionError;
@@ -99,7 +99,7 @@ pub enum GatewayError {
         setting: &'static str,
     },
     /// The query ran for too long: ask for less.
-    #[error("the query ran longer than {limit:?}")]
+    #[error("the query ran longer than {}", format_span(*limit))]
     TimedOut {
         /// The limit.
         limit: Duration,

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures::future::join_all;
-use positions::{Clock, Index, PartitionId, ViewName};
+use positions::{Clock, Index, PartitionId, ViewName, format_span};
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
@@ -194,7 +194,10 @@ impl SourceReader {
             let read = within(limit, self.stores.store.read_index(&key)).await;
             (
                 partition,
-                read.map_or_else(|| Err(format!("no answer within {limit:?}")), |read| read.map_err(|e| e.to_string())),
+                read.map_or_else(
+                    || Err(format!("no answer within {}", format_span(limit))),
+                    |read| read.map_err(|e| e.to_string()),
+                ),
             )
         }));
         let mut problem = None;

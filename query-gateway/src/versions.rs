@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use positions::TimestampMicros;
+use positions::{TimestampMicros, format_span};
 use serving_layer::{BatchVersion, BatchViewStore};
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
@@ -85,7 +85,7 @@ impl BatchVersions {
         let listing = self.store.newest_versions(settings.retained_versions, &before);
         let listed = match patience::within(settings.store_timeout, listing).await {
             Some(listed) => listed.map_err(|error| error.to_string()),
-            None => Err(format!("the object store did not answer within {:?}", settings.store_timeout)),
+            None => Err(format!("the object store did not answer within {}", format_span(settings.store_timeout))),
         };
         self.write(|known| match listed {
             Ok(versions) => {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use twofold::config::quantity::{format_duration, format_size, parse_duration, parse_size};
+use positions::format_span;
+use twofold::config::quantity::{format_size, parse_duration, parse_size};
 use twofold::config::{Config, ConfigInputs, RealtimeSettings};
 
 fn read(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
@@ -208,7 +209,7 @@ fn a_property_of_the_kafka_client_that_a_setting_stands_for_is_refused_with_it()
 #[test]
 fn spans_and_sizes_read_back_what_they_write() {
     for text in ["0ms", "200ms", "30s", "90s", "5m", "2h", "1d", "36h"] {
-        assert_eq!(format_duration(parse_duration(text).unwrap()), text);
+        assert_eq!(format_span(parse_duration(text).unwrap()), text);
     }
     for text in ["0B", "1B", "1000B", "512KiB", "64MiB", "1GiB", "3TiB"] {
         assert_eq!(format_size(parse_size(text).unwrap()), text);

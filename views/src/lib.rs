@@ -36,7 +36,7 @@ pub use bucket::{Bucket, bucket_expr, bucket_of};
 pub use compiled::Compiled;
 pub use definition::{Dimension, Measure, ViewDefinition};
 pub use error::{DefinitionError, Finding, PipelineError};
-pub use nearest::edit_distance;
+pub use nearest::did_you_mean;
 pub use pipeline::{MAX_STATIC_BYTES, Pipeline};
 pub use plan::ViewPlans;
 pub use planned_view::PlannedView;

@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 ///
 /// # Source
 /// Levenshtein's distance, by Wagner and Fischer's algorithm.
-pub fn edit_distance(one: &str, other: &str) -> usize {
+fn edit_distance(one: &str, other: &str) -> usize {
     let other: Vec<char> = other.to_lowercase().chars().collect();
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (at, letter) in one.to_lowercase().chars().enumerate() {
@@ -20,8 +20,8 @@ pub fn edit_distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// The start of a hint: the known name that is nearest to an unknown one, where one is near.
-pub(crate) fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
+/// The start of a hint: the known name that is nearest to an unknown one, where one is near; of two equally near ones the longer.
+pub fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
     // Letters are forgotten more often than added: of two equally near names the longer one is meant.
     let nearest = known.iter().min_by_key(|name| (edit_distance(unknown, name), Reverse(name.len())))?;
     let is_near = edit_distance(unknown, nearest) <= 1 + unknown.len() / 4;

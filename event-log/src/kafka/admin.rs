@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use positions::PartitionId;
+use positions::{PartitionId, format_span};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
@@ -24,8 +24,8 @@ pub(super) async fn wait_for_broker(producer: &KafkaProducer, settings: &KafkaSe
     answer.map_err(|error| match producer.refusal() {
         Some(reason) => EventLogError::Unusable(format!("the brokers at {brokers} refuse this client: {reason}")),
         None => EventLogError::Unreachable(format!(
-            "no broker at {brokers} answered within {} ms: {error}",
-            timeout.as_millis()
+            "no broker at {brokers} answered within {}: {error}",
+            format_span(timeout)
         )),
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Guarantee: a property that a client of ours is made with, by whatever name librdkafka knows it, is refused instead of
 //! being overruled in silence (`tests/it/event_log/client.rs`).
-//! Not here: their values, and properties that have a value of ours only where the user gives none (`settings.rs`).
+//! Not here: their values, and properties that have a value of ours only where the user gives none (`config.rs`).
 
 /// Name of a property, and the setting of ours that it is made of; `None` where positions, acknowledgement or
 /// rebalancing rest on its value.

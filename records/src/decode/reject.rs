@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use positions::format_span;
+
 use super::schema::MAX_PAYLOAD_BYTES;
 
 /// The result of reading a part of a record. Boxed: the good path should move no more than a pointer.
@@ -82,7 +84,7 @@ pub enum Rejection {
         column: String,
     },
     /// The event time lies too far in the future of the record's timestamp.
-    #[error("too far in the future: column {column} is {ahead:?} after the record, the limit is {limit:?}")]
+    #[error("too far in the future: column {column} is {ahead:?} after the record, the limit is {}", format_span(*limit))]
     InFuture {
         /// The event-time column.
         column: String,

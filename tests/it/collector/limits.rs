@@ -162,7 +162,7 @@ async fn a_log_that_does_not_answer_in_time_is_503() {
     server.log.set(Mood::Slow);
     let answer = server.post(JSON, event("a")).await;
     answer.check_problem(503, "not-acknowledged", "1 of 1 events");
-    assert!(answer.body["errors"][0]["error"].as_str().unwrap().contains("within 30 ms"));
+    assert!(answer.body["errors"][0]["error"].as_str().unwrap().contains("within 30ms"));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ async fn nobody_there_is_unreachable_soon() {
     };
     let connect = tokio::time::timeout(PATIENCE, KafkaLog::connect(settings)).await.expect("connect returned");
     let error = connect.map(drop).unwrap_err();
-    let expected = format!("event log is unreachable: no broker at 127.0.0.1:{port} answered within 500 ms");
+    let expected = format!("event log is unreachable: no broker at 127.0.0.1:{port} answered within 500ms");
     assert!(error.to_string().starts_with(&expected), "{error}");
 }
 

@@ -1,6 +1,6 @@
 //! Circles between the files of a crate: files that can be read, moved and changed only together.
 //!
-//! A file leads to another where it names something of it, directly or through re-exports. Nothing leads to `lib.rs`: it
+//! A file leads to another where it names something of it, directly or through re-exports. Nothing leads to a crate root: it
 //! declares the modules and names what is public, and what it re-exports is of the file that it comes from. A parent
 //! that calls `child::f()` without a `use` holds its folder together and does not count either.
 
@@ -23,7 +23,7 @@ type Module = Vec<String>;
 struct Files(BTreeMap<Module, Vec<Mention>>);
 
 impl Files {
-    /// From texts by their paths below the folder of `lib.rs` or `main.rs`.
+    /// From texts by their paths below the folder of the crate root.
     fn read<'a>(texts: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut files: BTreeMap<Module, Vec<Mention>> = BTreeMap::new();
         for (path, text) in texts {

@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use positions::format_span;
 use views::{AggregateClass, Bucket, Measure, Pipeline, PlannedView, SourceDefinition};
 
 use super::read_config;
 use crate::arguments::{SettingsArguments, ValidateArguments};
-use crate::config::quantity::format_duration;
 use crate::console::say;
 use crate::pipeline_file::read_pipeline;
 use crate::warnings::warnings;
@@ -48,10 +48,10 @@ fn describe_source(source: &SourceDefinition) -> String {
         source.topic,
         source.partitions,
         column(source.event_time),
-        format_duration(source.horizon),
-        format_duration(source.late_after),
+        format_span(source.horizon),
+        format_span(source.late_after),
         source.border.grid,
-        format_duration(source.border.gap),
+        format_span(source.border.gap),
     )
 }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
-use views::edit_distance;
+use views::did_you_mean;
 
 use super::error::{ConfigError, ConfigProblem};
 
@@ -144,11 +144,7 @@ fn wrong_type(known: &Value, value: &Value) -> String {
 }
 
 fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
-    let nearest = known.map(|candidate| (edit_distance(key, candidate), candidate)).min();
-    match nearest {
-        Some((distance, candidate)) if distance <= 2 + key.len() / 3 => {
-            format!("there is no such setting; did you mean `{candidate}`?")
-        }
-        _ => "there is no such setting; config/default.toml lists all".to_owned(),
-    }
+    let known: Vec<&str> = known.map(String::as_str).collect();
+    let hint = did_you_mean(key, &known).unwrap_or_else(|| "config/default.toml lists all".to_owned());
+    format!("there is no such setting; {hint}")
 }

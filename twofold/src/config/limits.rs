@@ -5,10 +5,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use positions::Backoff;
+use positions::{Backoff, format_span};
 
 use super::Config;
-use super::quantity::{format_duration, format_size};
+use super::quantity::format_size;
 use super::reader::Reader;
 
 /// Notes every combination that cannot work.
@@ -59,7 +59,7 @@ fn check_retries(reader: &Reader, config: &Config) {
     for (section, Backoff { first: least, longest: most }) in spans {
         if least > most {
             let why = "it is the longest wait, the other one the first";
-            let message = too_little(span(most), format!("`{section}.retry_min` ({})", span(least)), why);
+            let message = too_little(format_span(most), format!("`{section}.retry_min` ({})", format_span(least)), why);
             reader.section(section).refuse("retry_max", message);
         }
     }
@@ -73,9 +73,9 @@ fn check_gateway(reader: &Reader, config: &Config) {
         section.refuse("max_rows", too_little(gateway.max_rows, least, why));
     }
     if gateway.max_wait < gateway.default_wait {
-        let least = format!("`gateway.default_wait` ({})", span(gateway.default_wait));
+        let least = format!("`gateway.default_wait` ({})", format_span(gateway.default_wait));
         let why = "a request without a timeout would be beyond it";
-        section.refuse("max_wait", too_little(span(gateway.max_wait), least, why));
+        section.refuse("max_wait", too_little(format_span(gateway.max_wait), least, why));
     }
     if gateway.stale_after <= config.speed.touch {
         let why = "answers over an idle source would always be stale";
@@ -88,13 +88,9 @@ fn too_little(value: impl Display, least: String, why: &str) -> String {
 }
 
 fn not_more(value: Duration, key: &str, other: Duration, why: &str) -> String {
-    format!("`{}` is not more than `{key}` ({}): {why}", span(value), span(other))
+    format!("`{}` is not more than `{key}` ({}): {why}", format_span(value), format_span(other))
 }
 
 fn size(bytes: usize) -> String {
     format_size(bytes as u64)
-}
-
-fn span(value: Duration) -> String {
-    format_duration(value)
 }

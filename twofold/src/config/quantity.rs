@@ -1,13 +1,11 @@
 //! Spans and sizes as people write them: `200ms`, `64MiB`.
 //!
-//! Guarantee: pure; what [`format_duration`] and [`format_size`] write, the readers read back unchanged.
+//! Guarantee: pure; what [`format_size`] writes, [`parse_size`] reads back unchanged.
+//! Not here: how a span is written (`positions::format_span`).
 
 use std::time::Duration;
 
 use positions::{SPAN_EXAMPLES, SpanError, parse_span};
-
-/// Unit, and how many milliseconds it has; the largest first.
-const DURATION_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// Unit, and how many bytes it has; the largest first.
 const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -29,11 +27,6 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A sentence that says what is expected.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     read(text, &SIZE_UNITS, "a size such as `512KiB`, `64MiB` or `1GiB`")
-}
-
-/// Writes a span in the largest unit that divides it; less than a millisecond is cut off.
-pub fn format_duration(span: Duration) -> String {
-    write(u64::try_from(span.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS, "ms")
 }
 
 /// Writes a size in the largest unit that divides it.

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use positions::format_span;
 use toml::Value;
 
 use super::error::{ConfigError, ConfigProblem};
 use super::layers::Setting;
-use super::quantity::{format_duration, parse_duration, parse_size};
+use super::quantity::{parse_duration, parse_size};
 
 /// The largest count that a setting can be, where nothing sets a limit of its own: what 32 bits of any kind hold.
 pub(super) const LARGEST_COUNT: u64 = 1 << 31;
@@ -111,7 +112,7 @@ impl Section<'_> {
     pub fn duration(&self, key: &str, least: Duration) -> Duration {
         self.parsed(key, |text| {
             let span = parse_duration(text)?;
-            let told = || format!("must be at least {}, got `{text}`", format_duration(least));
+            let told = || format!("must be at least {}, got `{text}`", format_span(least));
             (span >= least).then_some(span).ok_or_else(told)
         })
     }

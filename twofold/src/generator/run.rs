@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use positions::{Clock, PositionToken};
+use positions::{Clock, PositionToken, format_span};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::traffic::SOURCE;
 use super::{Line, Tally, Traffic, TrafficSettings};
 use crate::client::{Client, Receipt, SendOutcome};
-use crate::config::quantity::format_duration;
 use crate::console::say;
 use crate::environment::SystemClock;
 
@@ -81,7 +80,7 @@ impl<'a> Feed<'a> {
                 SendOutcome::Later { after, reason, .. } => (after.unwrap_or(SEND_PAUSE), reason),
             };
             if Instant::now() >= deadline {
-                bail!("the collector took nothing for {}: {reason}", format_duration(PATIENCE));
+                bail!("the collector took nothing for {}: {reason}", format_span(PATIENCE));
             }
             tracing::warn!(reason, "the collector asks to send again later");
             self.retries += 1;

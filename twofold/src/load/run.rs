@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::load::lines::{Chunks, LinesError};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use positions::format_span;
 use tokio::time::Instant;
 
 use super::chunk::{LoadReport, Pending};
 use crate::client::{Client, SendOutcome};
-use crate::config::quantity::format_duration;
 
 /// A request of this size is far below the collector's limits, and answered within a fraction of a second.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -97,7 +97,7 @@ async fn send(client: &Client, plan: &LoadPlan, mut pending: Pending, report: &m
         }
         if Instant::now() >= deadline {
             report.open = pending.range();
-            bail!("the collector took no line for {}: {reason}", format_duration(plan.give_up_after));
+            bail!("the collector took no line for {}: {reason}", format_span(plan.give_up_after));
         }
         tracing::warn!(lines = pending.len(), reason, "not all lines were taken, sending again");
         tokio::time::sleep(after.unwrap_or(pause).min(deadline - Instant::now())).await;
