@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::Uri;
-use positions::{SPAN_EXAMPLES, SpanError, format_span, parse_span};
+use positions::{format_span, parse_span};
 
 use crate::request::parameters;
 use crate::{Problem, ProblemKind};
@@ -86,8 +86,7 @@ impl Parameters {
         match parse_span(&text) {
             Ok(span) if span <= most => Ok(Some(span)),
             Ok(_) => Err(bad(format!("`{name}` must be at most {}, got `{text}`", format_span(most)))),
-            Err(SpanError::Malformed) => Err(bad(format!("`{name}` must be {SPAN_EXAMPLES}, got `{text}`"))),
-            Err(SpanError::TooLarge) => Err(bad(format!("`{name}` is too large, got `{text}`"))),
+            Err(error) => Err(bad(format!("`{name}` {}", error.refusal(&text)))),
         }
     }
 

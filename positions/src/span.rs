@@ -24,6 +24,16 @@ pub enum SpanError {
     TooLarge,
 }
 
+impl SpanError {
+    /// What the text must be and what it is, for a message that begins with the name of what was given.
+    pub fn refusal(self, text: &str) -> String {
+        match self {
+            Self::Malformed => format!("must be {SPAN_EXAMPLES}, got `{text}`"),
+            Self::TooLarge => format!("is too large, got `{text}`"),
+        }
+    }
+}
+
 /// Reads a span of time.
 ///
 /// # Errors

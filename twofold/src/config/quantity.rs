@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use positions::{SPAN_EXAMPLES, SpanError, parse_span};
+use positions::parse_span;
 
 /// Unit, and how many bytes it has; the largest first.
 const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -15,10 +15,7 @@ const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB"
 /// # Errors
 /// A sentence that says what is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    parse_span(text).map_err(|error| match error {
-        SpanError::Malformed => format!("must be {SPAN_EXAMPLES}, got `{text}`"),
-        SpanError::TooLarge => format!("is too large, got `{text}`"),
-    })
+    parse_span(text).map_err(|error| error.refusal(text))
 }
 
 /// Reads a size such as `512KiB`, `64MiB` or `1GiB`.
