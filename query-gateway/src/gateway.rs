@@ -66,6 +66,13 @@ pub struct Readiness {
     pub problems: Vec<String>,
 }
 
+impl Readiness {
+    /// Ready, unless something stands in the way.
+    pub fn of(problems: Vec<String>) -> Self {
+        Self { ready: problems.is_empty(), problems }
+    }
+}
+
 /// Says that a refresh loop runs, for as long as it is held.
 pub(crate) struct Refreshing<'a>(&'a Gateway);
 
@@ -136,7 +143,7 @@ impl Gateway {
                 problems.extend(status.problem.map(|problem| format!("{}: {problem}", status.view)));
             }
         }
-        Readiness { ready: problems.is_empty(), problems }
+        Readiness::of(problems)
     }
 
     /// The definitions that answer completely as of the last refresh: batch version and runs tile in every partition.

@@ -107,8 +107,9 @@ where
         let stopped = health.stopped_sources().into_iter();
         let mut found: Vec<String> = stopped.map(|(source, why)| format!("source {source} stopped: {why}")).collect();
         found.extend(problems().await);
-        let status = if found.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (status, Json(Readiness { ready: found.is_empty(), problems: found }))
+        let readiness = Readiness::of(found);
+        let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        (status, Json(readiness))
     };
     let metrics = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
     let router = Router::new()
