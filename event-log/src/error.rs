@@ -62,7 +62,7 @@ impl EventLogError {
     }
 
     /// A partition that the topic does not have.
-    pub fn no_partition(topic: &str, partition: PartitionId) -> Self {
+    pub(crate) fn no_partition(topic: &str, partition: PartitionId) -> Self {
         Self::Unusable(format!("topic {topic} has no partition {partition}"))
     }
 

@@ -206,8 +206,5 @@ fn describe_archive(status: &ArchiveStatus) -> Value {
 }
 
 fn describe_batch(status: &BatchStatus) -> Value {
-    let errors: BTreeMap<&str, &String> = status.errors.iter().map(|(view, error)| (view.as_str(), error)).collect();
-    let files: BTreeMap<&str, usize> =
-        status.master_files.iter().map(|(source, files)| (source.as_str(), *files)).collect();
-    json!({ "running": status.is_running, "errors": errors, "master_files": files })
+    json!({ "running": status.is_running, "errors": status.errors, "master_files": status.master_files })
 }

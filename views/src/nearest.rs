@@ -20,7 +20,7 @@ fn edit_distance(one: &str, other: &str) -> usize {
     row[other.len()]
 }
 
-/// The start of a hint: the known name that is nearest to an unknown one, where one is near; of two equally near ones the longer.
+/// The start of a hint: the known name that is nearest to an unknown one, where one is near.
 pub fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
     // Letters are forgotten more often than added: of two equally near names the longer one is meant.
     let nearest = known.iter().min_by_key(|name| (edit_distance(unknown, name), Reverse(name.len())))?;
