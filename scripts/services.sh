@@ -12,6 +12,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tools=${TWOFOLD_TOOLS:-$HOME/.cache/twofold/tools}
+claims=${TMPDIR:-/tmp}/twofold-ports-$(id -u)
 seaweedfs=4.48
 access_key=twofold
 secret_key=twofold-demo
@@ -54,12 +55,16 @@ install_s3() {
   mv "$to.part" "$to"
 }
 
-# Ports nobody listens on now, below the range from which the kernel gives ports to connections.
+# Ports nobody listens on now, below the range from which the kernel gives ports to connections. Sets that start at the same
+# time listen seconds after they picked: each port is claimed by a folder, which only one of them can make. A claim need not
+# outlast the start by much: from then on somebody listens.
 pick_ports() {
   local count=$1 port found=()
+  mkdir -p "$claims"
+  find "$claims" -mindepth 1 -maxdepth 1 -mmin +30 -exec rmdir {} + 2>/dev/null || true
   while [ ${#found[@]} -lt "$count" ]; do
     port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000))
-    [[ " ${found[*]-} " == *" $port "* ]] && continue
+    mkdir "$claims/$port" 2>/dev/null || continue
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || found+=("$port")
   done
   echo "${found[@]}"
