@@ -55,8 +55,8 @@ pub struct SpeedSettings {
     pub max_bytes: usize,
     /// This many runs of one size are merged into one.
     pub merge_fan_in: usize,
-    /// Most merges of one partition in one turn.
-    pub merges_per_tick: usize,
+    /// Upper bound on the merges under way at a time, over all partitions. Each takes up to one core from the rest.
+    pub merges_at_once: usize,
     /// A blob that no index names yet expires after this.
     pub blob_time_to_live: Duration,
     /// A blob that no index names any more expires after this; longer than any reader takes to fetch it.
@@ -84,7 +84,7 @@ impl Default for SpeedSettings {
             max_records: 50_000,
             max_bytes: 16 * 1024 * 1024,
             merge_fan_in: 8,
-            merges_per_tick: 4,
+            merges_at_once: 1,
             blob_time_to_live: Duration::from_secs(300),
             grace: Duration::from_secs(60),
             courtesy: Duration::from_secs(10),

@@ -1,15 +1,26 @@
 //! Merging: runs that lie side by side become one, so that readers fetch few blobs.
 //!
-//! Guarantee: the merged run covers exactly what its parts covered, for the same views; no border and no published cut
-//! is crossed. A merge whose parts are gone changes nothing.
-//! Not here: which runs (`positions::choose_merge`), that states may be merged at all (`views::plan`).
+//! ```text
+//!  turn n: choose, begin ------+         turn m: take in: one swap of the index
+//!                              |             ^
+//!                              +-- fetch, merge, write blobs
+//! ```
+//!
+//! Guarantee: the merged run covers exactly what its parts covered, for the same views; no border and no cut known at its
+//! swap is crossed. A merge whose parts are gone changes nothing; one that is given up leaves blobs that expire.
+//! Why beside the turns: merging large states takes longer than a linger, and events that were just appended are of no use
+//! to it.
+//! Not here: which runs (`positions::choose_merge`), that states may be merged at all (`views::plan`), when a turn waits
+//! (`turn.rs`).
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use positions::{DefinitionHash, Index, IndexRefusal, Offset, PartitionId, Run, RunId, RunView};
+use positions::{DefinitionHash, Index, IndexRefusal, Offset, PartitionId, Run, RunId, RunView, choose_merge};
 use serving_layer::{BlobKey, blob};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 use crate::context::Context;
@@ -18,21 +29,67 @@ use crate::partition::Running;
 use crate::plans::{CompiledView, view_error};
 use crate::{SpeedError, StoredPart, metrics};
 
-/// Merges once, if there is something to merge; returns whether the index was changed.
-///
-/// # Errors
-/// Try again later, or restart the partition, as the variant says.
-pub(crate) async fn merge_once(
+/// A merge under way. Dropped, it is given up.
+pub(crate) struct Merging {
+    parts: Vec<Run>,
+    /// How many runs the index held when the merge began.
+    runs: usize,
+    // `None`: a blob of a part is gone.
+    task: AbortOnDropHandle<Result<Option<Run>, SpeedError>>,
+}
+
+impl Merging {
+    /// Begins to merge the runs that are due, if there are any.
+    pub fn begin(
+        context: &Arc<Context>,
+        partition: PartitionId,
+        index: &Index,
+        cuts: &BTreeSet<Offset>,
+    ) -> Option<Self> {
+        let parts = index.runs[pick(context, &index.runs, cuts)?].to_vec();
+        let merged = merge_runs(context.clone(), partition, parts.clone());
+        Some(Self { parts, runs: index.runs.len(), task: AbortOnDropHandle::new(tokio::spawn(merged)) })
+    }
+
+    /// Whether the merge has ended, or so many runs came meanwhile that the next one is due: then it must be waited for, or
+    /// runs would become ever more.
+    pub fn is_due(&self, index: &Index, fan_in: usize) -> bool {
+        self.task.is_finished() || index.runs.len() >= self.runs + fan_in
+    }
+
+    /// Waits for the end, and puts the merged run where its parts stand.
+    ///
+    /// # Errors
+    /// Try again later, or restart the partition, as the variant says.
+    pub async fn take_in(
+        self,
+        context: &Context,
+        partition: PartitionId,
+        running: &mut Running,
+        cuts: &BTreeSet<Offset>,
+    ) -> Result<(), SpeedError> {
+        let Self { parts, task, .. } = self;
+        let merged = match task.await {
+            Ok(merged) => merged?,
+            // Nobody else aborts it, so it panicked.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        };
+        let is_cut = parts[1..].iter().any(|part| cuts.contains(&part.from.offset));
+        match merged {
+            Some(merged) if !is_cut => swap(context, partition, running, &parts, merged).await,
+            Some(_) => Ok(()),
+            None => look_for_parts(context, partition, running, &parts).await,
+        }
+    }
+}
+
+async fn swap(
     context: &Context,
     partition: PartitionId,
     running: &mut Running,
-    cuts: &BTreeSet<Offset>,
-) -> Result<bool, SpeedError> {
-    let Some(range) = pick(context, &running.index.runs, cuts) else { return Ok(false) };
-    let parts = running.index.runs[range].to_vec();
-    let Some((merged, blobs)) = merge_runs(context, partition, running, &parts).await? else { return Ok(false) };
-    let (key, time_to_live) = (context.key(partition), context.settings.blob_time_to_live);
-    context.components.store.put_blobs(&key, blobs, time_to_live).await?;
+    parts: &[Run],
+    merged: Run,
+) -> Result<(), SpeedError> {
     let replaced: Vec<RunId> = parts.iter().map(|run| run.id).collect();
     let decide = |index: &Index, stamp| {
         // A lost reply: the swap before this one was ours.
@@ -43,10 +100,32 @@ pub(crate) async fn merge_once(
         Ok(is_stored) => {
             metrics::count(metrics::MERGES, &context.components.source.name, u64::from(is_stored));
             debug!(%partition, parts = parts.len(), from = %merged.from.offset, to = %merged.to.offset, "runs merged");
-            Ok(is_stored)
+            Ok(())
         }
-        Err(SpeedError::Refused { refusal: IndexRefusal::RunsGone, .. }) => Ok(false),
+        Err(SpeedError::Refused { refusal: IndexRefusal::RunsGone, .. }) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// A blob of a part is gone: the part was dropped or merged, by us or by another worker, or the store has lost it.
+async fn look_for_parts(
+    context: &Context,
+    partition: PartitionId,
+    running: &mut Running,
+    parts: &[Run],
+) -> Result<(), SpeedError> {
+    let known = &running.index.runs;
+    if !parts.iter().all(|part| known.iter().any(|run| run.id == part.id)) {
+        return Ok(());
+    }
+    let stored = context.components.store.read_index(&context.key(partition)).await;
+    let stored = stored.map_err(|error| SpeedError::of_stored(partition, StoredPart::Index, error))?;
+    match stored.ok_or(SpeedError::Lost { partition, part: StoredPart::Index })? {
+        stored if stored.stamp != running.index.stamp => {
+            running.index = stored;
+            Ok(())
+        }
+        _ => Err(SpeedError::Lost { partition, part: StoredPart::Blob }),
     }
 }
 
@@ -55,17 +134,17 @@ pub(crate) async fn merge_once(
 fn pick(context: &Context, runs: &[Run], cuts: &BTreeSet<Offset>) -> Option<Range<usize>> {
     let is_known = |held: &RunView| context.plans.iter().any(|plans| plans.definition.hash == held.view);
     let first = runs.iter().rposition(|run| !run.views.iter().all(is_known)).map_or(0, |last| last + 1);
-    let range = positions::choose_merge(&runs[first..], context.settings.merge_fan_in, cuts)?;
+    let range = choose_merge(&runs[first..], context.settings.merge_fan_in, cuts)?;
     Some(range.start + first..range.end + first)
 }
 
-/// The merged run and its blobs; `None` where the parts are not in the store any more because the index has changed.
+/// The merged run, its blobs written; `None` where a blob of a part is gone.
 async fn merge_runs(
-    context: &Context,
+    context: Arc<Context>,
     partition: PartitionId,
-    running: &mut Running,
-    parts: &[Run],
-) -> Result<Option<(Run, Vec<(BlobKey, Bytes)>)>, SpeedError> {
+    parts: Vec<Run>,
+) -> Result<Option<Run>, SpeedError> {
+    let _permit = context.merges.acquire().await.expect("never closed");
     let (first, last) = (&parts[0], &parts[parts.len() - 1]);
     let mut merged = Run {
         id: context.draw_run_id(),
@@ -77,12 +156,14 @@ async fn merge_runs(
     };
     let mut blobs = Vec::with_capacity(first.views.len());
     for view in first.views.iter().map(|held| held.view) {
-        let Some(found) = fetch(context, partition, running, parts, view).await? else { return Ok(None) };
-        let (rows, bytes) = merge_states(partition, plans_of(context, view), found).await?;
+        let Some(found) = fetch(&context, partition, &parts, view).await? else { return Ok(None) };
+        let (rows, bytes) = merge_states(partition, plans_of(&context, view), found).await?;
         merged.views.push(RunView { view, rows });
         blobs.extend(bytes.map(|bytes| (BlobKey { run: merged.id, view }, bytes)));
     }
-    Ok(Some((merged, blobs)))
+    let (key, time_to_live) = (context.key(partition), context.settings.blob_time_to_live);
+    context.components.store.put_blobs(&key, blobs, time_to_live).await?;
+    Ok(Some(merged))
 }
 
 fn plans_of(context: &Context, view: DefinitionHash) -> &CompiledView {
@@ -90,31 +171,19 @@ fn plans_of(context: &Context, view: DefinitionHash) -> &CompiledView {
     found.expect("only runs whose views are all known were picked")
 }
 
-/// The blobs of a view. Where one is gone the index is read again: another worker may have merged the runs.
+/// The blobs of a view; `None` where one is gone.
 async fn fetch(
     context: &Context,
     partition: PartitionId,
-    running: &mut Running,
     parts: &[Run],
     view: DefinitionHash,
 ) -> Result<Option<Vec<Bytes>>, SpeedError> {
     let key = context.key(partition);
     let filled = parts.iter().filter(|run| run.rows_of(view).is_some_and(|rows| rows > 0));
     let keys: Vec<BlobKey> = filled.map(|run| BlobKey { run: run.id, view }).collect();
-    let unreadable = |part| move |error| SpeedError::of_stored(partition, part, error);
-    let found = context.components.store.get_blobs(&key, &keys).await.map_err(unreadable(StoredPart::Blob))?;
-    let found: Option<Vec<Bytes>> = found.into_iter().collect();
-    if found.is_some() {
-        return Ok(found);
-    }
-    let stored = context.components.store.read_index(&key).await.map_err(unreadable(StoredPart::Index))?;
-    match stored.ok_or(SpeedError::Lost { partition, part: StoredPart::Index })? {
-        stored if stored.stamp != running.index.stamp => {
-            running.index = stored;
-            Ok(None)
-        }
-        _ => Err(SpeedError::Lost { partition, part: StoredPart::Blob }),
-    }
+    let found = context.components.store.get_blobs(&key, &keys).await;
+    let found = found.map_err(|error| SpeedError::of_stored(partition, StoredPart::Blob, error))?;
+    Ok(found.into_iter().collect())
 }
 
 async fn merge_states(

@@ -2,6 +2,7 @@
 
 use positions::{Backoff, CopyWindow, Hole, Index, Offset, PartitionId, Position, TimestampMicros};
 
+use crate::merge::Merging;
 use crate::pending::PendingRuns;
 
 /// A partition that this worker has been given.
@@ -49,6 +50,8 @@ pub(crate) struct Running {
     pub expired_below: Option<Offset>,
     /// Declared holes of this partition, at or behind the position.
     pub holes: Vec<Hole>,
+    /// The merge under way.
+    pub merging: Option<Merging>,
     /// A merge that fails must not hold up appends: it has pauses of its own.
     pub merge_backoff: Attempts,
 }
@@ -67,6 +70,7 @@ impl Running {
             marked_at: None,
             expired_below: None,
             holes: Vec::new(),
+            merging: None,
             merge_backoff: Attempts::default(),
         }
     }

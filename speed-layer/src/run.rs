@@ -176,7 +176,7 @@ async fn look_up(worker: &mut Worker, lookups: &mut Lookups) -> Result<(), Speed
 }
 
 async fn connect(worker: &mut Worker) -> Result<Option<Box<dyn LogConsumer>>, SpeedError> {
-    let Context { components, log, settings, .. } = &worker.context;
+    let Context { components, log, settings, .. } = &*worker.context;
     match log.consumer(&components.source.topic, settings.group.as_deref()).await {
         Ok(consumer) => Ok(Some(consumer)),
         Err(error) => {

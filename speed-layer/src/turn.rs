@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  records --+
-//!            +-> chunks --> runs --> per partition: drop what is covered, append, merge, mark as right
+//!            +-> chunks --> runs --> per partition: drop what is covered, append, take in a merge, mark as right
 //!  archived -+
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! Not here: polling and pauses (`run.rs`), the steps (one file each), what follows from a failure (`policy.rs`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use event_log::Record;
 use futures::future::join_all;
@@ -24,7 +25,7 @@ use crate::chunk::Chunk;
 use crate::context::Context;
 use crate::cuts::PublishedCuts;
 use crate::expire::expire_runs;
-use crate::merge::merge_once;
+use crate::merge::Merging;
 use crate::ownership::Ownership;
 use crate::partition::{Partition, Running};
 use crate::policy::{TurnFacts, can_put_off_merge, conclude, is_large};
@@ -36,7 +37,7 @@ use crate::touch::touch;
 /// # Errors
 /// Fatal ones only.
 pub(crate) async fn take_turn(
-    context: &Context,
+    context: &Arc<Context>,
     ownership: &mut Ownership,
     records: Vec<Record>,
 ) -> Result<TurnFacts, SpeedError> {
@@ -109,7 +110,7 @@ async fn read_all_archived(context: &Context, ownership: &mut Ownership) -> Resu
     Ok(found?.into_iter().flatten().collect())
 }
 
-async fn store_and_tend(context: &Context, ownership: &mut Ownership) -> Result<(), SpeedError> {
+async fn store_and_tend(context: &Arc<Context>, ownership: &mut Ownership) -> Result<(), SpeedError> {
     let (cuts, now) = (&ownership.cuts, context.now());
     let due = ownership.partitions.values_mut().filter(|partition| partition.backoff.is_due(now));
     let steps = due.map(|partition| async move {
@@ -121,9 +122,9 @@ async fn store_and_tend(context: &Context, ownership: &mut Ownership) -> Result<
     join_all(steps).await.into_iter().collect()
 }
 
-/// Drops, appends, merges and touches, in this order: a store that is full has room again once runs are dropped.
+/// Drops, appends, takes in a merge and touches, in this order: a store that is full has room again once runs are dropped.
 async fn tend(
-    context: &Context,
+    context: &Arc<Context>,
     partition: PartitionId,
     running: &mut Running,
     cuts: &PublishedCuts,
@@ -137,28 +138,28 @@ async fn tend(
     }
 }
 
+/// Takes in the merge under way, if it has ended or must be waited for, and begins the next.
 async fn merge(
-    context: &Context,
+    context: &Arc<Context>,
     partition: PartitionId,
     running: &mut Running,
     cuts: &PublishedCuts,
 ) -> Result<(), SpeedError> {
     let borders = cuts.borders(partition);
     let (now, settings) = (context.now(), &context.settings);
-    if !running.merge_backoff.is_due(now) {
-        return Ok(());
-    }
-    for _ in 0..settings.merges_per_tick {
-        match merge_once(context, partition, running, &borders).await {
-            Ok(true) => running.merge_backoff.note_success(),
-            Ok(false) => break,
+    let is_due = |merging: &mut Merging| merging.is_due(&running.index, settings.merge_fan_in);
+    if let Some(merging) = running.merging.take_if(is_due) {
+        match merging.take_in(context, partition, running, &borders).await {
+            Ok(()) => running.merge_backoff.note_success(),
             Err(error) if can_put_off_merge(&error) => {
                 warn!(%partition, %error, "runs cannot be merged; appends go on");
                 running.merge_backoff.note_failure(now, settings.backoff);
-                break;
             }
             Err(error) => return Err(error),
         }
+    }
+    if running.merging.is_none() && running.merge_backoff.is_due(now) {
+        running.merging = Merging::begin(context, partition, &running.index, &borders);
     }
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! Not here: the loop and polling (`run.rs`), partitions (`ownership.rs`), the steps of a turn (`turn.rs`), what follows
 //! from errors (`policy.rs`).
 
+use std::sync::Arc;
+
 use event_log::{EventLogError, Poll};
 use records::master::MasterSnapshot;
 use tracing::warn;
@@ -17,7 +19,7 @@ use crate::{SpeedComponents, SpeedError, SpeedSettings, metrics};
 
 /// The state of one worker.
 pub(crate) struct Worker {
-    pub context: Context,
+    pub context: Arc<Context>,
     pub ownership: Ownership,
     is_log_failing: bool,
 }
@@ -33,7 +35,8 @@ impl Worker {
         master: Option<MasterSnapshot>,
     ) -> Result<Self, SpeedError> {
         let ownership = Ownership::new(&components.views);
-        Ok(Self { context: Context::new(components, settings, master).await?, ownership, is_log_failing: false })
+        let context = Arc::new(Context::new(components, settings, master).await?);
+        Ok(Self { context, ownership, is_log_failing: false })
     }
 
     /// Notes that the log failed; the consumer is told its positions again.
