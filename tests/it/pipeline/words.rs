@@ -1,7 +1,7 @@
 //! The words of messages and answers.
 
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
-use views::{sql_name, utc_micros};
+use views::{sql_name, utc_micros, with_article};
 
 #[test]
 fn a_type_has_one_name_of_sql_however_it_is_stored() {
@@ -13,5 +13,13 @@ fn a_type_has_one_name_of_sql_however_it_is_stored() {
         ("INTERVAL", vec![DataType::Interval(IntervalUnit::MonthDayNano)]),
     ] {
         assert!(stored.iter().all(|stored| sql_name(stored) == name), "{name}");
+    }
+}
+
+#[test]
+fn a_noun_has_the_article_that_it_is_read_with() {
+    for expected in ["a BIGINT", "a string", "an ARRAY", "an INT", "an integer"] {
+        let (_, noun) = expected.split_once(' ').unwrap();
+        assert_eq!(with_article(noun), expected);
     }
 }
