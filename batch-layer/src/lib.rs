@@ -17,8 +17,8 @@
 //! | `run.rs` | the order of recompute, compaction and cleanup |
 //!
 //! Guarantee: what the archive commits continues exactly what was committed before, so no record is lost or doubled,
-//! whichever process is killed; a published version is a function of (raw version, cut, definition), and a cut never
-//! moves back.
+//! whichever process is killed; a published version is a function of (version of the master dataset, cut, definition),
+//! and a cut never moves back.
 //! Not here: which place is a good cut (`positions::choose_cut`), how tables commit (`lake`), which records the speed
 //! layer drops as copies (`positions::CopyWindow`).
 //! Why so: archive and recompute meet only in the master dataset; each may be killed at any step and simply starts again.
@@ -30,8 +30,8 @@ mod components;
 mod config;
 mod engine;
 mod error;
+mod master_columns;
 pub mod metrics;
-mod raw_columns;
 pub mod recompute;
 pub mod run;
 

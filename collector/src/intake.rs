@@ -34,7 +34,7 @@ impl Collector {
     ///
     /// # Errors
     /// 500 for a defect; that the log does not answer is part of the receipt.
-    pub(super) async fn ingest(
+    pub(super) async fn store_events(
         &self,
         Entered { definition: source, life, .. }: &Entered,
         events: Vec<Sent>,

@@ -109,7 +109,7 @@ impl Collector {
         }
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
         let events = split::split(&bytes, form, self.settings.max_events)?;
-        let receipt = self.ingest(&source, events, on_error).await?;
+        let receipt = self.store_events(&source, events, on_error).await?;
         Ok(receipt.into_response(self.retry_after_seconds()))
     }
 

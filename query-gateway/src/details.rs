@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use positions::{Offset, PartitionId};
 use serde::Serialize;
 use serving_layer::BatchVersion;
-use views::ViewDefinition;
+use views::{ViewDefinition, sql_name};
 
 use crate::ViewStatus;
 use crate::json::instant;
@@ -39,7 +39,7 @@ pub struct ViewDetails {
 pub struct ColumnDetails {
     /// Its name.
     pub name: String,
-    /// Its type.
+    /// Its type, in the words of a pipeline file.
     #[serde(rename = "type")]
     pub data_type: String,
     /// `exact`, `float`, `sketch` or `unbounded`; null for a dimension.
@@ -86,7 +86,7 @@ impl ViewDetails {
 fn dimension_details(view: &ViewDefinition) -> Vec<ColumnDetails> {
     let details = view.dimensions.iter().map(|dimension| ColumnDetails {
         name: dimension.name.clone(),
-        data_type: dimension.data_type.to_string(),
+        data_type: sql_name(&dimension.data_type),
         class: None,
         expression: None,
         additive: None,
@@ -97,7 +97,7 @@ fn dimension_details(view: &ViewDefinition) -> Vec<ColumnDetails> {
 fn measure_details(view: &ViewDefinition) -> Vec<ColumnDetails> {
     let details = view.measures.iter().map(|measure| ColumnDetails {
         name: measure.name.clone(),
-        data_type: measure.data_type.to_string(),
+        data_type: sql_name(&measure.data_type),
         class: Some(measure.class.as_str()),
         expression: Some(measure.expression.clone()),
         additive: Some(measure.is_additive),

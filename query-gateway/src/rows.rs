@@ -26,7 +26,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::FormatOptions;
 use edge::Parameters;
 use positions::{Offset, PartitionId, PositionToken, SourceName};
-use views::{ViewDefinition, sql_name};
+use views::{ViewDefinition, sql_name, with_article};
 
 use crate::answer::{OrderKey, Question};
 use crate::filter::{Filter, Test};
@@ -220,9 +220,8 @@ fn parse_value(name: &str, text: &str, data_type: &DataType) -> Result<ArrayRef,
             DataType::Boolean => "true",
             _ => "42",
         };
-        let type_name = sql_name(data_type);
-        let article = if type_name.starts_with(['A', 'E', 'I', 'O', 'U']) { "an" } else { "a" };
-        GatewayError::bad(format!("`{name}` must be {article} {type_name} such as `{example}`, got `{text}`"))
+        let expected = with_article(&sql_name(data_type));
+        GatewayError::bad(format!("`{name}` must be {expected} such as `{example}`, got `{text}`"))
     };
     let options = CastOptions { safe: false, format_options: FormatOptions::default() };
     let source: ArrayRef = Arc::new(StringArray::from(vec![text]));

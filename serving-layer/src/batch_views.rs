@@ -29,8 +29,9 @@ pub struct BatchFacts {
     pub definition: DefinitionHash,
     /// Everything below is in this version.
     pub cut: Cut,
-    /// The version of the master dataset that was read.
-    pub raw_version: i64,
+    /// The version of the master dataset that was read. Its stored name is after the folder of that table, `raw/`.
+    #[serde(rename = "raw_version")]
+    pub master_version: i64,
     /// The recompute that made it.
     pub recompute: RecomputeId,
     /// When it was published, by the publisher's clock.

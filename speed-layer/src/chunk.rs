@@ -10,6 +10,6 @@ pub(crate) struct Chunk {
     pub from: Position,
     /// One per record.
     pub marks: Vec<RecordMark>,
-    /// One row per record, columns as in `records::decode::raw_schema`.
+    /// One row per record, columns as in `records::decode::master_schema`.
     pub rows: RecordBatch,
 }

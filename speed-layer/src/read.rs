@@ -10,7 +10,7 @@ use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use event_log::{EventLogError, Record};
 use positions::{Offset, PartitionId};
-use records::decode::{self, decode, raw_schema};
+use records::decode::{self, decode, master_schema};
 use records::master::MasterSnapshot;
 use views::SourceDefinition;
 
@@ -76,7 +76,7 @@ pub(crate) async fn read_archived(
     let holes = snapshot.facts.holes.iter().filter(|hole| hole.partition == partition && hole.to > head);
     running.holes = holes.copied().collect();
     if let Some(rows) = read_next(context, &snapshot, partition, head, end).await? {
-        let rows = concat_batches(&raw_schema(&context.components.source), &rows)?;
+        let rows = concat_batches(&master_schema(&context.components.source), &rows)?;
         return Ok(Some(Chunk { partition, from: running.position, marks: decode::marks(&rows)?, rows }));
     }
     running.expired_below = None;

@@ -1,6 +1,6 @@
-//! A full recompute of three views from raw, on a local disk and from S3: copies removed, states computed, published.
-//! Beside it the same three aggregations as plain DataFusion SQL over the same files, without removal of copies, states or
-//! publication.
+//! A full recompute of three views from the master dataset, on a local disk and from S3: copies removed, states
+//! computed, published. Beside it the same three aggregations as plain DataFusion SQL over the same files, without
+//! removal of copies, states or publication.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ const PARTITIONS: usize = 2;
 
 const PLAIN: [&str; 3] = [
     "SELECT url, date_bin(INTERVAL '1 hour', time) AS hour, count(*), approx_distinct(\"user\"), sum(bytes), max(bytes)
-     FROM raw GROUP BY 1, 2",
+     FROM master GROUP BY 1, 2",
     "SELECT country, date_bin(INTERVAL '1 minute', time) AS minute, count(*), avg(duration),
-            approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY duration) FROM raw GROUP BY 1, 2",
-    "SELECT date_bin(INTERVAL '1 hour', time) AS hour, count(*), sum(bytes) FROM raw GROUP BY 1",
+            approx_percentile_cont(0.99) WITHIN GROUP (ORDER BY duration) FROM master GROUP BY 1, 2",
+    "SELECT date_bin(INTERVAL '1 hour', time) AS hour, count(*), sum(bytes) FROM master GROUP BY 1",
 ];
 
 /// Events recomputed per second, all three views, from files to publication.
@@ -84,7 +84,7 @@ async fn fill(master: &MasterDataset, events: usize) -> MasterSnapshot {
 
 async fn plain_sql(snapshot: &MasterSnapshot) {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
-    context.register_table("raw", snapshot.scan().unwrap()).unwrap();
+    context.register_table("master", snapshot.scan().unwrap()).unwrap();
     for sql in PLAIN {
         std::hint::black_box(context.sql(sql).await.unwrap().collect().await.unwrap());
     }

@@ -67,7 +67,7 @@ fn facts(offset: i64) -> BatchFacts {
     BatchFacts {
         definition: view().hash,
         cut: Cut([(PartitionId(0), position)].into()),
-        raw_version: offset,
+        master_version: offset,
         recompute: RecomputeId(1),
         published_at: TimestampMicros(offset),
         is_full: false,
@@ -267,7 +267,7 @@ async fn of_many_publishers_one_wins_each_time() {
             let mut won = 0;
             for round in 0..8_u128 {
                 let on = store.newest().await.unwrap();
-                let next = on.as_ref().map_or(1, |on| on.facts.raw_version + 1);
+                let next = on.as_ref().map_or(1, |on| on.facts.master_version + 1);
                 let rows = model(&[(0, "a", next), (60, "a", next)]);
                 let nonce = publisher * 1_000 + round;
                 match store.publish(on.as_ref(), None, stream(&store, &rows), facts(next), nonce).await {
@@ -284,7 +284,7 @@ async fn of_many_publishers_one_wins_each_time() {
     }
     let won: i64 = publishers.join_all().await.into_iter().sum();
     let newest = store(&lake).newest().await.unwrap().unwrap();
-    assert_eq!((newest.snapshot.version().0, newest.facts.raw_version), (won, won));
+    assert_eq!((newest.snapshot.version().0, newest.facts.master_version), (won, won));
     assert_eq!(rows_of(&newest).await, model(&[(0, "a", won), (60, "a", won)]));
 }
 
@@ -318,7 +318,7 @@ async fn versions_are_followed_and_expired() {
         "facts and files before version 6, whose checkpoint opens version 8"
     );
     for version in store.newest_versions(10, &[]).await.unwrap() {
-        let step = version.facts.raw_version;
+        let step = version.facts.master_version;
         assert_eq!(rows_of(&version).await, model(&[(0, "a", step)]));
     }
     // A gateway that slept meanwhile, and one that asks for more than is kept.

@@ -94,7 +94,11 @@ fn version_and_usage_errors_have_their_exit_codes() {
 fn validate_describes_a_good_pipeline() {
     let place = Place::new();
     let output = twofold(&["validate", &text(&place.path("pipeline.sql"))]);
-    check(&output, 0, &["source hits", "event id id", "view hits_by_page", "count(*)", "sketch (within", "hash "]);
+    check(
+        &output,
+        0,
+        &["source hits", "event id id", "view hits_by_page", "VARCHAR", "count(*)", "sketch (within", "hash "],
+    );
 }
 
 #[test]

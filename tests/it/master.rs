@@ -11,7 +11,7 @@ use positions::{Archived, Counters, Incarnation, Offset, PartitionId};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use records::RecordsError;
-use records::decode::{decode, raw_schema};
+use records::decode::{decode, master_schema};
 use records::master::{ArchivedPartition, Compaction, Hole, MasterDataset, MasterFacts, MasterSnapshot};
 use views::SourceDefinition;
 
@@ -74,16 +74,16 @@ async fn appended_rows_are_read_back_whole() {
     let two = append(&dataset, &one, 1, 0..3, 2).await.unwrap();
     let paths: Vec<&str> = two.snapshot.files().iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths.len(), 3, "on time and late, then on time only: {paths:?}");
-    assert_eq!(two.snapshot.schema().fields(), raw_schema(&clicks()).fields());
+    assert_eq!(two.snapshot.schema().fields(), master_schema(&clicks()).fields());
 
     for version in [&dataset.open().await.unwrap().unwrap(), &dataset.refresh(&created).await.unwrap(), &two] {
         version.check_ledger().unwrap();
         assert_eq!((version.facts.rows, version.facts.partitions.len()), (13, 2));
         assert_eq!(version.facts, two.facts);
         let context = SessionContext::new();
-        context.register_table("raw", version.scan().unwrap()).unwrap();
+        context.register_table("master", version.scan().unwrap()).unwrap();
         let sql =
-            "SELECT count(*) AS all_rows, count(_error) AS rejected, count(*) FILTER (WHERE _late) AS late FROM raw";
+            "SELECT count(*) AS all_rows, count(_error) AS rejected, count(*) FILTER (WHERE _late) AS late FROM master";
         let counts = context.sql(sql).await.unwrap().collect().await.unwrap();
         let drawn = arrow::util::pretty::pretty_format_batches(&counts).unwrap().to_string();
         assert!(drawn.contains("| 13       | 2        | 2    |"), "\n{drawn}");

@@ -1,5 +1,5 @@
 //! Pipeline files: what is read from good ones, every finding in bad ones as a reader sees it, what a definition hash
-//! depends on, and the catalogue of aggregates.
+//! depends on, the catalogue of aggregates, and the words that types have everywhere.
 
 mod catalogue;
 mod examples;
@@ -7,6 +7,7 @@ mod findings;
 mod fuzz;
 mod good;
 mod hashes;
+mod words;
 
 use std::collections::BTreeMap;
 

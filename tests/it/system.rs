@@ -18,7 +18,7 @@ use twofold::system::System;
 use views::Pipeline;
 
 use crate::support::parts::{Kind, Parts};
-use compaction::answers_stay_the_same_while_raw_files_are_compacted;
+use compaction::answers_stay_the_same_while_the_master_dataset_is_compacted;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
 use poison::a_poisoned_topic_costs_no_good_event;
@@ -147,7 +147,7 @@ tests::on_all_parts!(
     a_source_whose_topic_was_replaced_stops_and_says_so,
     a_poisoned_topic_costs_no_good_event,
     a_collector_asked_too_much_counts_what_it_accepted,
-    answers_stay_the_same_while_raw_files_are_compacted,
+    answers_stay_the_same_while_the_master_dataset_is_compacted,
 );
 
 async fn an_answer_stays_the_same_when_batch_takes_over(kind: Kind) {

@@ -32,7 +32,7 @@ pub enum Command {
     /// Run everything in one process: log, archive, both layers, collector and gateway on one port.
     Up(UpArguments),
     /// Run the collector alone (needs brokers).
-    Ingest(UpArguments),
+    Collector(UpArguments),
     /// Run the archive alone: log to master dataset (needs brokers).
     Archive(UpArguments),
     /// Run a speed worker alone (needs brokers and Redis).
@@ -306,7 +306,7 @@ impl Command {
     /// Whether the command runs until it is stopped, and tells of its life in the log.
     pub fn is_server(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Ingest(_) | Self::Archive(_) | Self::Speed(_) | Self::Gateway(_) => true,
+            Self::Up(_) | Self::Collector(_) | Self::Archive(_) | Self::Speed(_) | Self::Gateway(_) => true,
             Self::Batch(batch) => matches!(batch.command, BatchCommand::Loop(_)),
             _ => false,
         }

@@ -33,7 +33,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     start_logging(&arguments.logs, arguments.command.is_server())?;
     match arguments.command {
         Command::Up(arguments) => up::up(&arguments, Roles::all()).await,
-        Command::Ingest(arguments) => up::up(&arguments, Roles::only(Role::Ingest)).await,
+        Command::Collector(arguments) => up::up(&arguments, Roles::only(Role::Collector)).await,
         Command::Archive(arguments) => up::up(&arguments, Roles::only(Role::Archive)).await,
         Command::Speed(arguments) => up::up(&arguments, Roles::only(Role::Speed)).await,
         Command::Gateway(arguments) => up::up(&arguments, Roles::only(Role::Gateway)).await,

@@ -12,7 +12,7 @@ use crate::config::{Config, RealtimeSettings};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// Takes events over HTTP.
-    Ingest,
+    Collector,
     /// Writes the master dataset.
     Archive,
     /// Keeps realtime views.
@@ -30,7 +30,7 @@ pub struct Roles(BTreeSet<Role>);
 impl Roles {
     /// Everything: `twofold up`.
     pub fn all() -> Self {
-        Self([Role::Ingest, Role::Archive, Role::Speed, Role::Batch, Role::Gateway].into())
+        Self([Role::Collector, Role::Archive, Role::Speed, Role::Batch, Role::Gateway].into())
     }
 
     /// One role alone.
@@ -50,7 +50,7 @@ impl Roles {
 
     /// Whether a role uses the event log.
     pub fn use_log(&self) -> bool {
-        self.has(Role::Ingest) || self.has(Role::Archive) || self.has(Role::Speed)
+        self.has(Role::Collector) || self.has(Role::Archive) || self.has(Role::Speed)
     }
 
     /// Whether a role uses the realtime store.

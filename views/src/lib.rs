@@ -10,6 +10,7 @@
 //! Why so: the same plans run in production, in the property tests and under a simulated scheduler.
 
 mod aggregate;
+mod article;
 mod bucket;
 mod compiled;
 mod date_bin;
@@ -32,6 +33,7 @@ mod stream;
 pub use aggregate::{
     AGGREGATES, AggregateClass, AggregateFacts, ClassRule, Distinct, MergeFacts, Refusal, Support, aggregate_facts,
 };
+pub use article::with_article;
 pub use bucket::{Bucket, bucket_expr, bucket_of};
 pub use compiled::Compiled;
 pub use definition::{Dimension, Measure, ViewDefinition};

@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
-use records::decode::column as raw;
+use records::decode::column as master_column;
 use views::column;
 
 use crate::CompactSettings;
-use crate::raw_columns::may_hold_corrected_times;
+use crate::master_columns::may_hold_corrected_times;
 
 /// Upper bound on the files of one merge, however small they are.
 const MAX_FILES: usize = 1_000;
@@ -81,7 +81,7 @@ fn of_one_round(merges: Vec<Merge>, settings: &CompactSettings) -> Vec<Merge> {
 
 /// What is never merged with another kind: late files, and files with corrected times, which no bound of theirs prunes.
 fn lane_of(file: &DataFile) -> (bool, bool) {
-    let is_late = matches!(file.bounds.get(raw::LATE), Some((ScalarValue::Boolean(Some(true)), _, _)));
+    let is_late = matches!(file.bounds.get(master_column::LATE), Some((ScalarValue::Boolean(Some(true)), _, _)));
     (is_late, may_hold_corrected_times(file))
 }
 

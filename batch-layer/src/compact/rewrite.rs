@@ -21,7 +21,7 @@ use records::master::{Compaction, MasterSnapshot};
 use views::{SourceDefinition, column};
 
 use super::Merge;
-use crate::raw_columns::field;
+use crate::master_columns::field;
 use crate::{BatchError, RecomputeSettings, engine};
 
 /// How many versions others may commit while a compaction is in progress: a quarter of an hour at one a second.
@@ -52,7 +52,7 @@ pub async fn rewrite(
     let event_time = source.events.field(source.event_time).name();
     // Places make the order total: the same rows always give the same file.
     let order = [event_time, column::PARTITION, column::OFFSET].map(|name| field(name).sort(true, true));
-    let plan = LogicalPlanBuilder::scan("raw", table, None)?.sort(order)?.build()?;
+    let plan = LogicalPlanBuilder::scan("master", table, None)?.sort(order)?.build()?;
     let sorted = execute_stream(session.create_physical_plan(&plan).await?, session.task_ctx())?;
     let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
     let name = format!("{:032x}", ids.next_id());

@@ -1,7 +1,7 @@
 //! What the views of one cut share: touched hours, copies, counters, holes.
 //!
 //! In: the rows below a cut. Out: [`Inputs`], and from them the facts of each view's version.
-//! Guarantee: a function of (raw version, cut, cut of the version before).
+//! Guarantee: a function of (version of the master dataset, cut, cut of the version before).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit, when};
 use datafusion::physical_plan::collect;
 use positions::{Counters, Cut, Hole, PartitionId, RecomputeId, TimestampMicros};
-use records::decode::column as raw;
+use records::decode::column as master_column;
 use records::master::MasterFacts;
 use serving_layer::BatchFacts;
 use views::{Bucket, column};
 
 use super::distinct::{Copies, find_copies};
-use super::raw_rows::{Buckets, RawRows, ranges_between};
+use super::master_rows::{Buckets, MasterRows, ranges_between};
 use super::task::Task;
 use crate::BatchError;
-use crate::raw_columns::field;
+use crate::master_columns::field;
 
 /// What the views of one cut share.
 pub(crate) struct Inputs {
@@ -34,7 +34,7 @@ pub(crate) struct Inputs {
     pub(crate) counters: BTreeMap<PartitionId, Counters>,
     /// What of them lies below the cut.
     pub(crate) holes: Vec<Hole>,
-    pub(crate) raw_version: i64,
+    pub(crate) master_version: i64,
 }
 
 impl Inputs {
@@ -57,7 +57,7 @@ impl Inputs {
         BatchFacts {
             definition: task.view.hash,
             cut: self.cut.clone(),
-            raw_version: self.raw_version,
+            master_version: self.master_version,
             recompute,
             published_at: now,
             is_full: task.since.is_none(),
@@ -70,7 +70,7 @@ impl Inputs {
 /// Finds out what the views of one group share.
 pub(crate) async fn read_inputs(
     session: &SessionState,
-    rows: &RawRows<'_>,
+    rows: &MasterRows<'_>,
     group: &[Task],
 ) -> Result<Inputs, BatchError> {
     let (cut, since) = (group[0].cut.clone(), group[0].since.as_ref());
@@ -83,7 +83,7 @@ pub(crate) async fn read_inputs(
         copies: Arc::default(),
         counters: count_below(session, rows, &cut).await?,
         holes: holes_below(&rows.master.facts, &cut),
-        raw_version: rows.master.snapshot.version().0,
+        master_version: rows.master.snapshot.version().0,
         cut,
     };
     // Whole buckets of the coarsest grain are whole buckets of every finer one. Also where the source names no event id:
@@ -106,7 +106,7 @@ fn coarseness(grain: &Bucket) -> u8 {
 /// The hours of the events in `[since, cut)`.
 async fn find_touched_hours(
     session: &SessionState,
-    rows: &RawRows<'_>,
+    rows: &MasterRows<'_>,
     since: &Cut,
     cut: &Cut,
 ) -> Result<BTreeSet<TimestampMicros>, BatchError> {
@@ -120,7 +120,7 @@ async fn find_touched_hours(
 /// Rows, rejected and late below the cut: what the commits counted, less what was counted from the cut on.
 async fn count_below(
     session: &SessionState,
-    rows: &RawRows<'_>,
+    rows: &MasterRows<'_>,
     cut: &Cut,
 ) -> Result<BTreeMap<PartitionId, Counters>, BatchError> {
     let facts = &rows.master.facts;
@@ -145,7 +145,7 @@ async fn count_below(
 
 async fn count_between(
     session: &SessionState,
-    rows: &RawRows<'_>,
+    rows: &MasterRows<'_>,
     from: &Cut,
     to: &Cut,
 ) -> Result<BTreeMap<PartitionId, Counters>, BatchError> {
@@ -153,8 +153,8 @@ async fn count_between(
     if ranges.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let late = when(field(raw::LATE), lit(1)).end()?;
-    let counts = [count(lit(1)), count(field(raw::ERROR)), count(late)];
+    let late = when(field(master_column::LATE), lit(1)).end()?;
+    let counts = [count(lit(1)), count(field(master_column::ERROR)), count(late)];
     let plan: LogicalPlanBuilder = rows.between(&ranges)?.aggregate([field(column::PARTITION)], counts)?;
     let plan = session.create_physical_plan(&plan.build()?).await?;
     let mut counted = BTreeMap::new();

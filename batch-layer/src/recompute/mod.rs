@@ -1,4 +1,4 @@
-//! Recompute: batch views from the raw rows below a cut.
+//! Recompute: batch views from the rows of the master dataset below a cut.
 //!
 //! ```text
 //!  run.rs: when, and which sources
@@ -10,15 +10,16 @@
 //! ```
 //!
 //! In: the newest master dataset and the newest version of each view. Out: one [`Outcome`] per view.
-//! Guarantee: a published table is a function of (raw version, cut, definition); `full` and `incremental` give equal
-//! tables. Killed at any step, the old version stays. An error of one view does not stop the others.
-//! Not here: where a cut may lie (`positions::choose_cut`), which files hold the rows (`raw_rows.rs`).
+//! Guarantee: a published table is a function of (version of the master dataset, cut, definition); `full` and
+//! `incremental` give equal tables. Killed at any step, the old version stays. An error of one view does not stop the
+//! others.
+//! Not here: where a cut may lie (`positions::choose_cut`), which files hold the rows (`master_rows.rs`).
 //! Why so: views that stand at the same cut share the search for copies, which costs as much as a view.
 
 mod distinct;
 mod inputs;
+mod master_rows;
 mod publish;
-mod raw_rows;
 mod run;
 mod source;
 mod task;

@@ -13,15 +13,15 @@ use views::column;
 
 use super::distinct::keep_first;
 use super::inputs::Inputs;
-use super::raw_rows::{Buckets, RawRows, ranges_between};
+use super::master_rows::{Buckets, MasterRows, ranges_between};
 use super::task::{Outcome, Task};
 use crate::BatchError;
-use crate::raw_columns::field;
+use crate::master_columns::field;
 
 /// Computes the states of `task` and publishes them with `facts`, under names made of `nonce`.
 pub(crate) async fn publish_states(
     session: &SessionState,
-    rows: &RawRows<'_>,
+    rows: &MasterRows<'_>,
     inputs: &Inputs,
     task: &Task,
     (facts, nonce): (BatchFacts, u128),
@@ -37,9 +37,9 @@ pub(crate) async fn publish_states(
     }
 }
 
-/// Raw rows to states by bucket and dimensions, in that order.
+/// Rows of the master dataset to states by bucket and dimensions, in that order.
 fn plan_states(
-    rows: &RawRows<'_>,
+    rows: &MasterRows<'_>,
     inputs: &Inputs,
     task: &Task,
     touched: Option<&Buckets>,

@@ -11,8 +11,8 @@ use records::master::{MasterDataset, MasterSnapshot};
 use views::PlannedView;
 
 use super::inputs::read_inputs;
+use super::master_rows::MasterRows;
 use super::publish::publish_states;
-use super::raw_rows::RawRows;
 use super::task::{Mode, Outcome, Planned, Round, Task, group_by_cut, plan_task};
 use crate::{BatchError, RecomputeSettings, engine};
 
@@ -21,7 +21,7 @@ use crate::{BatchError, RecomputeSettings, engine};
 pub struct RecomputeComponents {
     /// Where the batch views live.
     pub lake: Lake,
-    /// The raw rows of the source.
+    /// The master dataset of the source.
     pub master: MasterDataset,
     /// The views to build, all of that source.
     pub views: Vec<PlannedView>,
@@ -79,7 +79,7 @@ async fn compute_group(
     group: Vec<Task>,
 ) -> Round {
     let source = Arc::clone(&group[0].view.source);
-    let rows = RawRows { master, source: &source };
+    let rows = MasterRows { master, source: &source };
     let inputs = match read_inputs(session, &rows, &group).await {
         Ok(inputs) => inputs,
         Err(error) => return all_failed(group.iter().map(|task| &task.view), error),

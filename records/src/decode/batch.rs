@@ -1,6 +1,7 @@
 //! What the layers ask of a decoded batch, column-wise: good rows, counters, marks, keys, the time as sent.
 //!
-//! In: batches of the schema `raw_schema(source)`, from [`decode`](super::decode) or read back from the master dataset.
+//! In: batches of [`master_schema`](super::master_schema), from [`decode`](super::decode) or read back from the master
+//! dataset.
 //! Guarantee: pure; the same rows give the same result however they are batched.
 
 use arrow::array::{

@@ -6,7 +6,7 @@
 //!               +-----------+-----------+------------------------------------------+--> Rejection --> `_error`
 //! ```
 //!
-//! In: records of the log. Out: one batch with exactly one row per record, in their order, of [`raw_schema`].
+//! In: records of the log. Out: one batch with exactly one row per record, in their order, of [`master_schema`].
 //!
 //! Guarantee: one pure function of (payload, headers, record timestamp, source definition): no clock, no setting, and no
 //! neighbour in the batch has a say. One bad row never costs its neighbours; no payload stops the decoder.
@@ -62,7 +62,7 @@ pub use batch::{counters, event_ids, event_keys, good_rows, marks, time_as_sent}
 pub use json::Cursor;
 pub use reject::Rejection;
 pub use rows::guarded;
-pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, raw_schema};
+pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, master_schema};
 
 use crate::RecordsError;
 use event_log::Record;

@@ -16,7 +16,7 @@ use super::cells::Cells;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, raw_schema};
+use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, master_schema};
 use crate::RecordsError;
 use event_log::Record;
 
@@ -99,7 +99,7 @@ impl<'a> Rows<'a> {
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);
-        Ok(RecordBatch::try_new(raw_schema(self.source), columns)?)
+        Ok(RecordBatch::try_new(master_schema(self.source), columns)?)
     }
 
     fn read(&mut self, record: &Record) -> Read<Accepted> {

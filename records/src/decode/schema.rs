@@ -32,7 +32,7 @@ pub mod column {
 
 /// The schema of decoded batches and of the master dataset: `source.events`, then `_payload`, `_error`,
 /// `_clock_shift`, `_schema`, `_late`, `_event_key`. All columns are nullable.
-pub fn raw_schema(source: &SourceDefinition) -> SchemaRef {
+pub fn master_schema(source: &SourceDefinition) -> SchemaRef {
     let own = [
         (column::PAYLOAD, DataType::Binary),
         (column::ERROR, DataType::Utf8),

@@ -16,7 +16,7 @@ use views::SourceDefinition;
 
 use super::{MasterFacts, MasterSnapshot};
 use crate::RecordsError;
-use crate::decode::{self, raw_schema};
+use crate::decode::{self, master_schema};
 
 /// The master dataset of one source.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl MasterDataset {
     /// # Errors
     /// [`RecordsError::Unusable`]: an existing table has other columns; the first difference is named.
     pub async fn create(&self) -> Result<MasterSnapshot, RecordsError> {
-        let snapshot = self.table.create(raw_schema(&self.source)).await?;
+        let snapshot = self.table.create(master_schema(&self.source)).await?;
         self.wrap(snapshot)
     }
 
@@ -124,7 +124,7 @@ impl MasterDataset {
 
     /// Completes a snapshot with its facts, and refuses a table of other columns.
     fn wrap(&self, snapshot: Snapshot) -> Result<MasterSnapshot, RecordsError> {
-        if let Some(difference) = difference(&raw_schema(&self.source), &snapshot.schema()) {
+        if let Some(difference) = difference(&master_schema(&self.source), &snapshot.schema()) {
             return Err(RecordsError::Unusable(format!(
                 "master dataset of source {} has other columns than the source: {difference}; \
                  give the changed source another name, or move the table {} away",

@@ -38,7 +38,7 @@ impl MasterSnapshot {
         Err(RecordsError::LedgerMismatch { table, files, commits: self.facts.rows })
     }
 
-    /// A scan over all live files, columns as in `decode::raw_schema`.
+    /// A scan over all live files, columns as in `decode::master_schema`.
     ///
     /// # Errors
     /// None today: the files of a snapshot are live in it.

@@ -16,7 +16,7 @@ use crate::support::seeds::one_seed;
 
 /// Who writes what. Each name is a fail point with `.before` and one with `.after`.
 const WRITES: [(Role, &[&str]); 5] = [
-    (Role::Ingest, &["log.topic", "log.append"]),
+    (Role::Collector, &["log.topic", "log.append"]),
     (
         Role::Archive,
         &[

@@ -40,7 +40,7 @@ impl Cluster {
 
     fn put(&mut self, world: &World, role: Role, running: Running) {
         match role {
-            Role::Ingest => *world.collector.lock().unwrap() = Some(running.address.clone()),
+            Role::Collector => *world.collector.lock().unwrap() = Some(running.address.clone()),
             Role::Gateway => world.serve(running.address.clone()),
             _ => {}
         }
@@ -102,7 +102,7 @@ impl Cluster {
 
     fn kill(&mut self, world: &World, role: Role) {
         match role {
-            Role::Ingest => *world.collector.lock().unwrap() = None,
+            Role::Collector => *world.collector.lock().unwrap() = None,
             Role::Gateway => *world.gateway.lock().unwrap() = None,
             _ => {}
         }

@@ -52,7 +52,7 @@ async fn without_kafka_the_collector_answers_503_and_the_gateway_an_ever_older_i
     world.own.run(&["kill", "kafka"]).await;
     let gone = Utc::now();
     let good = r#"{"id":"while-away","time":"2026-01-05T10:00:00Z","page":"p1","amount":1}"#;
-    let (status, problem) = cluster.of(Role::Ingest).try_post(super::SOURCE, &[good]).await.unwrap();
+    let (status, problem) = cluster.of(Role::Collector).try_post(super::SOURCE, &[good]).await.unwrap();
     assert_eq!((status, &problem["accepted"]), (503, &json!(0)), "{problem}");
     // Nothing of the log is known any more: the instant stands, and after a while it is called stale. The numbers stay.
     let stale = until(gateway, "the answer is stale", |answer| answer["envelope"]["stale"] == true).await;
@@ -64,8 +64,8 @@ async fn without_kafka_the_collector_answers_503_and_the_gateway_an_ever_older_i
     world.own.run(&["start", "kafka"]).await;
     // What was refused may be in the log; sent again it is the same event.
     let deadline = Instant::now() + DEADLINE;
-    while cluster.of(Role::Ingest).try_post(super::SOURCE, &[good]).await.is_ok_and(|(status, _)| status != 200) {
-        assert!(Instant::now() < deadline, "the collector does not come back\n{}", world.log("ingest"));
+    while cluster.of(Role::Collector).try_post(super::SOURCE, &[good]).await.is_ok_and(|(status, _)| status != 200) {
+        assert!(Instant::now() < deadline, "the collector does not come back\n{}", world.log("collector"));
     }
     load.send_some(&world, 5).await;
     until(gateway, "the answer is fresh again", |answer| answer["envelope"]["stale"] == false).await;

@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 /// A process of the system under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    Ingest,
+    Collector,
     Archive,
     FirstSpeed,
     SecondSpeed,
@@ -18,13 +18,13 @@ pub enum Role {
 }
 
 pub const ROLES: [Role; 6] =
-    [Role::Ingest, Role::Archive, Role::FirstSpeed, Role::SecondSpeed, Role::Batch, Role::Gateway];
+    [Role::Collector, Role::Archive, Role::FirstSpeed, Role::SecondSpeed, Role::Batch, Role::Gateway];
 
 impl Role {
     /// What its files are called.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Ingest => "ingest",
+            Self::Collector => "collector",
             Self::Archive => "archive",
             Self::FirstSpeed => "speed-1",
             Self::SecondSpeed => "speed-2",
@@ -36,7 +36,7 @@ impl Role {
     /// How it is started.
     pub fn arguments(self) -> &'static [&'static str] {
         match self {
-            Self::Ingest => &["ingest"],
+            Self::Collector => &["collector"],
             Self::Archive => &["archive"],
             Self::FirstSpeed | Self::SecondSpeed => &["speed"],
             Self::Batch => &["batch", "loop"],
@@ -134,7 +134,7 @@ fn draw_fault(rng: &mut StdRng) -> Fault {
 
 /// Every role comes to these within a second or two.
 const WRITES: [(Role, &[&str]); 4] = [
-    (Role::Ingest, &["log.append"]),
+    (Role::Collector, &["log.append"]),
     (Role::Archive, &["lake.master.file", "lake.master.facts", "lake.master.commit"]),
     (Role::FirstSpeed, &["realtime.blobs", "realtime.index"]),
     (Role::Batch, &["lake.views.file", "lake.views.facts", "lake.views.commit"]),

@@ -136,7 +136,7 @@ fn images_are_of_the_versions_that_the_tests_run_on() {
 fn demonstration_credentials_agree() {
     let Some(compose) = file::compose() else { return };
     let s3: Value = serde_json::from_str(&file::read("deploy/s3.json")).unwrap();
-    let environment = file::environment(file::containers(&compose)["ingest"]);
+    let environment = file::environment(file::containers(&compose)["collector"]);
     let keys = &s3["identities"][0]["credentials"][0];
     assert_eq!(keys["accessKey"], environment["TWOFOLD_LAKE__ACCESS_KEY_ID"]);
     assert_eq!(keys["secretKey"], environment["TWOFOLD_LAKE__SECRET_ACCESS_KEY"]);

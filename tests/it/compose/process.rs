@@ -16,7 +16,7 @@ pub struct Host {
     folder: tempfile::TempDir,
     services: Services,
     // Of the collector: the one address that other containers call by name.
-    ingest_port: u16,
+    collector_port: u16,
 }
 
 impl Host {
@@ -27,7 +27,7 @@ impl Host {
         let pipeline = folder.path().join("examples/demo/pipeline.sql");
         fs::create_dir_all(pipeline.parent().unwrap()).unwrap();
         fs::write(pipeline, services.pipeline(&file::read("examples/demo/pipeline.sql"))).unwrap();
-        Some(Self { folder, services, ingest_port: free_port() })
+        Some(Self { folder, services, collector_port: free_port() })
     }
 
     /// A value of the compose file as it is here: the names of machines, the paths in the image, and what must be this
@@ -39,7 +39,7 @@ impl Host {
             ("http://s3:8333", self.services.s3.clone()),
             ("s3://twofold", format!("s3://{}/{}", self.services.s3_bucket, self.services.name)),
             ("redis://redis:6379/0", self.services.redis.clone()),
-            ("http://ingest:8080", format!("http://127.0.0.1:{}", self.ingest_port)),
+            ("http://collector:8080", format!("http://127.0.0.1:{}", self.collector_port)),
             ("0.0.0.0:8080", format!("127.0.0.1:{port}")),
             ("/examples", format!("{folder}/examples")),
             ("twofold-speed", self.services.named("speed")),
@@ -66,7 +66,7 @@ impl Host {
 
     /// Starts a container that runs until it is stopped.
     pub fn start(&self, name: &str, container: &Value) -> Container {
-        let port = if name == "ingest" { self.ingest_port } else { free_port() };
+        let port = if name == "collector" { self.collector_port } else { free_port() };
         let log = self.folder.path().join(name).with_extension("log");
         let output = fs::File::create(&log).unwrap();
         let child = self

@@ -6,7 +6,7 @@ use arrow::util::pretty::pretty_format_batches;
 use event_log::Record;
 use rand::Rng;
 use rand::rngs::StdRng;
-use records::decode::{Rejection, decode, good_rows, guarded, raw_schema};
+use records::decode::{Rejection, decode, good_rows, guarded, master_schema};
 use serde::de::IgnoredAny;
 
 use super::{clicks, decode_one, error, record, source_with};
@@ -58,7 +58,7 @@ fn one_bad_row_never_costs_its_neighbours() {
             records.push(record(offset, payload));
         }
         let alone = records.iter().map(|one| decode(&source, std::slice::from_ref(one)).unwrap());
-        let alone = concat_batches(&raw_schema(&source), &alone.collect::<Vec<RecordBatch>>()).unwrap();
+        let alone = concat_batches(&master_schema(&source), &alone.collect::<Vec<RecordBatch>>()).unwrap();
         assert_eq!(decode(&source, &records).unwrap(), alone);
     });
 }

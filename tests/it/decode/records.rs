@@ -9,7 +9,7 @@ use event_log::Record;
 use positions::{EventKey, TimestampMicros, event_key};
 use records::decode::{
     MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, counters, decode, event_ids, event_keys, good_rows, marks,
-    raw_schema, time_as_sent,
+    master_schema, time_as_sent,
 };
 
 use super::{NOW, check_rejected, clicks, decode_one, error, record, source_with};
@@ -22,10 +22,10 @@ fn nested(levels: usize) -> String {
 }
 
 #[test]
-fn each_record_gives_one_row_of_the_raw_schema() {
+fn each_record_gives_one_row_of_the_master_schema() {
     let source = clicks();
     let rows = decode(&source, &[record(7, GOOD), record(8, "{"), record(9, "")]).unwrap();
-    assert_eq!(rows.schema(), raw_schema(&source));
+    assert_eq!(rows.schema(), master_schema(&source));
     let shown = rows.project(&[2, 3, 4, 5, 6, 7, 8, 10]).unwrap();
     let expected = "\
 +------+-------+----------------------+-------+------------+---------+----------------------+------------------------------------------------------------+
@@ -36,7 +36,7 @@ fn each_record_gives_one_row_of_the_raw_schema() {
 |      |       |                      |       | 0          | 9       | 2026-01-31T12:00:00Z | empty payload                                              |
 +------+-------+----------------------+-------+------------+---------+----------------------+------------------------------------------------------------+";
     assert_eq!(pretty_format_batches(&[shown]).unwrap().to_string(), expected);
-    assert_eq!(decode(&source, &[]).unwrap().schema(), raw_schema(&source));
+    assert_eq!(decode(&source, &[]).unwrap().schema(), master_schema(&source));
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn layers_get_good_rows_counters_marks_and_ids() {
 /// Decodes in pieces and puts them together.
 fn decode_in(source: &views::SourceDefinition, records: &[Record], size: usize) -> RecordBatch {
     let pieces: Vec<RecordBatch> = records.chunks(size).map(|piece| decode(source, piece).unwrap()).collect();
-    concat_batches(&raw_schema(source), &pieces).unwrap()
+    concat_batches(&master_schema(source), &pieces).unwrap()
 }
 
 #[test]

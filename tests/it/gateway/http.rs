@@ -112,6 +112,20 @@ async fn everything_about_the_system_can_be_asked() {
 }
 
 #[tokio::test]
+async fn columns_of_a_view_have_the_types_of_sql() {
+    let served = serve().await;
+    let (_, _, text) = served.get("/v1/views/by_page").await;
+    let body: Value = serde_json::from_str(&text).unwrap();
+    let column = |column: &Value| format!("{} {}", column["name"].as_str().unwrap(), column["type"].as_str().unwrap());
+    let columns = |of: &str| body[of].as_array().unwrap().iter().map(column).collect::<Vec<String>>();
+    assert_eq!(columns("dimensions"), ["page VARCHAR", "hour TIMESTAMP"]);
+    assert_eq!(
+        columns("measures"),
+        ["edits BIGINT", "added BIGINT", "editors BIGINT", "mean_added BIGINT", "price DECIMAL(20,2)", "weight DOUBLE"]
+    );
+}
+
+#[tokio::test]
 async fn a_stopped_source_makes_a_process_not_ready() {
     let served = serve().await;
     served.health.stop_source("edits", "archive", &anyhow!("the topic is another one"));

@@ -220,7 +220,7 @@ impl World {
         let facts = BatchFacts {
             definition: view.hash,
             cut: Cut(cut.collect()),
-            raw_version: 1,
+            master_version: 1,
             recompute: RecomputeId(self.ids.next_id()),
             published_at: positions::Clock::now(self.clock.as_ref()),
             is_full: true,

@@ -290,7 +290,7 @@ impl World {
         let (gate, pipeline) = (self.gate(role), &self.pipelines[generation]);
         let lake = self.lake(&gate);
         let nothing = Lake::new(Arc::new(InMemory::new()), Path::default());
-        let raw = if self.plan.bug == Some(Bug::NotPrimed) { &nothing } else { &lake };
+        let master_lake = if self.plan.bug == Some(Bug::NotPrimed) { &nothing } else { &lake };
         let view = |view: &views::PlannedView| SpeedView {
             definition: view.clone(),
             published: BatchViewStore::new(&lake, view.clone()),
@@ -298,7 +298,7 @@ impl World {
         let components = SpeedComponents {
             log: self.sim_log(&gate),
             store: Arc::new(SimRealtime::new(self.realtime.clone(), gate.clone(), self.plan.bug)),
-            master: MasterDataset::new(raw, pipeline.sources[0].clone()),
+            master: MasterDataset::new(master_lake, pipeline.sources[0].clone()),
             source: pipeline.sources[0].clone(),
             views: pipeline.views.iter().map(view).collect(),
             definitions: Arc::new(DefinitionNumber(generation as u64 + 1)),

@@ -228,7 +228,7 @@ impl System {
         let facts = BatchFacts {
             definition: view.hash,
             cut: cut.clone(),
-            raw_version: 0,
+            master_version: 0,
             recompute: RecomputeId(self.ids.next_id()),
             published_at: self.clock.now(),
             is_full: true,

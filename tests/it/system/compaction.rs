@@ -27,7 +27,7 @@ fn archived(status: &Value) -> i64 {
     partitions.iter().map(|partition| partition["archived"].as_i64().unwrap_or(0)).sum()
 }
 
-pub async fn answers_stay_the_same_while_raw_files_are_compacted(kind: Kind) {
+pub async fn answers_stay_the_same_while_the_master_dataset_is_compacted(kind: Kind) {
     let Some(world) = World::new(kind, PIPELINE).await else { return };
     let config = || {
         let mut config = world.config();

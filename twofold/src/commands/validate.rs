@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use positions::format_span;
-use views::{AggregateClass, Bucket, Measure, Pipeline, PlannedView, SourceDefinition};
+use views::{AggregateClass, Bucket, Measure, Pipeline, PlannedView, SourceDefinition, sql_name};
 
 use super::read_config;
 use crate::arguments::{SettingsArguments, ValidateArguments};
@@ -61,7 +61,7 @@ fn describe_view(view: &PlannedView) -> Result<String> {
     let widest = view.dimensions.iter().map(|d| d.name.len()).chain(view.measures.iter().map(|m| m.name.len())).max();
     let width = widest.unwrap_or(0);
     for dimension in &view.dimensions {
-        let _ = writeln!(text, "  dimension {:<width$}  {}", dimension.name, dimension.data_type);
+        let _ = writeln!(text, "  dimension {:<width$}  {}", dimension.name, sql_name(&dimension.data_type));
     }
     for measure in &view.measures {
         let _ = writeln!(text, "  measure   {:<width$}  {}  {}", measure.name, class_name(measure), measure.expression);

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use toml::{Table, Value};
-use views::did_you_mean;
+use views::{did_you_mean, with_article};
 
 use super::error::{ConfigError, ConfigProblem};
 
@@ -137,10 +137,9 @@ fn flatten(table: &Table) -> Vec<(String, Value)> {
 }
 
 fn wrong_type(known: &Value, value: &Value) -> String {
-    let expected = known.type_str();
-    let article = if expected.starts_with(['a', 'i']) { "an" } else { "a" };
+    let expected = with_article(known.type_str());
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    format!("must be {article} {expected}, got the {} `{text}`", value.type_str())
+    format!("must be {expected}, got the {} `{text}`", value.type_str())
 }
 
 fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {

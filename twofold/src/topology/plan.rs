@@ -69,7 +69,7 @@ pub fn desired_duties(pipeline: &Pipeline, roles: &Roles, unusable: &BTreeSet<So
         let whole = Pipeline { views, ..alone.clone() };
         let is_usable = !unusable.contains(&source.name);
         let of_source = [
-            (Stage::Intake, roles.has(Role::Ingest), &alone),
+            (Stage::Intake, roles.has(Role::Collector), &alone),
             (Stage::Archive, roles.has(Role::Archive) && is_usable, &alone),
             (Stage::Speed, roles.has(Role::Speed) && is_usable, &whole),
             (Stage::Batch, roles.has(Role::Batch), &whole),

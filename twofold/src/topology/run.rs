@@ -156,7 +156,7 @@ impl Topology {
         };
         let board = self.board.clone();
         self.starter.start(Stage::Gateway, "status", |stop| collect_facts(facts, board, stop)).await?;
-        let has_collector = self.roles.has(Role::Ingest);
+        let has_collector = self.roles.has(Role::Collector);
         let beside = routes_beside(self.shared.log.is_some(), has_collector);
         let answers = match &self.gateway {
             Some(gateway) => query_gateway::router(gateway.subscribe(), beside),
@@ -215,7 +215,7 @@ impl Topology {
                     self.with_topic.insert(source.name.clone(), source.clone());
                 }
                 Err(error @ EventLogError::Unusable(_))
-                    if !self.roles.has(Role::Ingest) || pipeline.sources.len() > 1 =>
+                    if !self.roles.has(Role::Collector) || pipeline.sources.len() > 1 =>
                 {
                     error!(source = %source.name, %error, "source cannot be used");
                     self.health.stop_source(source.name.as_str(), "topic", &anyhow!(error));

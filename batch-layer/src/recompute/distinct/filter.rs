@@ -13,7 +13,7 @@ use views::column;
 
 use super::place::Place;
 use super::search::Copies;
-use crate::raw_columns::field;
+use crate::master_columns::field;
 
 /// True for the rows that count: those that are not left out as copies.
 pub(crate) fn keep_first(copies: &Arc<Copies>) -> Expr {

@@ -28,14 +28,14 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream_partitioned;
 use positions::Cut;
-use records::decode::column as raw;
+use records::decode::column as master_column;
 use views::column;
 
 pub(crate) use filter::keep_first;
 pub(crate) use search::Copies;
 
 use crate::BatchError;
-use crate::raw_columns::field;
+use crate::master_columns::field;
 use resources::Resources;
 use run::in_parallel;
 use shards::{SHARDS, Shard, Shards};
@@ -50,8 +50,8 @@ pub(crate) async fn find_copies(
     events: LogicalPlanBuilder,
     before: Option<&Cut>,
 ) -> Result<Copies, BatchError> {
-    let columns = [raw::EVENT_KEY, column::PARTITION, column::OFFSET].map(field);
-    let plan = events.filter(field(raw::EVENT_KEY).is_not_null())?.project(columns)?.build()?;
+    let columns = [master_column::EVENT_KEY, column::PARTITION, column::OFFSET].map(field);
+    let plan = events.filter(field(master_column::EVENT_KEY).is_not_null())?.project(columns)?.build()?;
     let plan = session.create_physical_plan(&plan).await?;
     let streams = execute_stream_partitioned(plan, session.task_ctx())?;
     let resources = Resources { runtime: Arc::clone(session.runtime_env()) };

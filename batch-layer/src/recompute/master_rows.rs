@@ -16,11 +16,11 @@ use datafusion::scalar::ScalarValue;
 use lake::DataFile;
 use positions::{Cut, Offset, PartitionId, TimestampMicros};
 use records::RecordsError;
-use records::decode::column as raw;
+use records::decode::column as master_column;
 use records::master::MasterSnapshot;
 use views::{Bucket, SourceDefinition, column, utc_micros, utc_scalar};
 
-use crate::raw_columns::{field, may_hold_corrected_times};
+use crate::master_columns::{field, may_hold_corrected_times};
 
 /// A stretch of offsets of one partition: `[from, to)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +48,12 @@ pub(crate) struct Buckets {
 }
 
 /// A reader of one snapshot.
-pub(crate) struct RawRows<'a> {
+pub(crate) struct MasterRows<'a> {
     pub(crate) master: &'a MasterSnapshot,
     pub(crate) source: &'a SourceDefinition,
 }
 
-impl RawRows<'_> {
+impl MasterRows<'_> {
     /// The rows of `ranges`, rejected ones included, with all columns of the table under their plain names.
     pub(crate) fn between(&self, ranges: &[OffsetRange]) -> Result<LogicalPlanBuilder, RecordsError> {
         self.scan(ranges, None)
@@ -65,7 +65,7 @@ impl RawRows<'_> {
         ranges: &[OffsetRange],
         buckets: Option<&Buckets>,
     ) -> Result<LogicalPlanBuilder, RecordsError> {
-        let rows = self.scan(ranges, buckets)?.filter(field(raw::ERROR).is_null())?;
+        let rows = self.scan(ranges, buckets)?.filter(field(master_column::ERROR).is_null())?;
         let Some(buckets) = buckets else { return Ok(rows) };
         let starts = buckets.starts.iter().map(|start| lit(utc_scalar(Some(*start)))).collect();
         Ok(rows.filter(self.bucket(buckets.grain).in_list(starts, false))?)
@@ -77,7 +77,7 @@ impl RawRows<'_> {
         if !self.master.snapshot.files().iter().any(may_hold_corrected_times) {
             return views::bucket_expr(grain, corrected);
         }
-        let shift = coalesce(vec![field(raw::CLOCK_SHIFT), lit(0_i64)]);
+        let shift = coalesce(vec![field(master_column::CLOCK_SHIFT), lit(0_i64)]);
         let sent = cast(corrected, DataType::Int64) - shift;
         views::bucket_expr(grain, cast(sent, utc_micros()))
     }
@@ -93,7 +93,7 @@ impl RawRows<'_> {
             .cloned()
             .collect();
         let table = provider_as_source(self.master.snapshot.scan(&files)?);
-        Ok(LogicalPlanBuilder::scan("raw", table, None)?.filter(is_within(ranges))?)
+        Ok(LogicalPlanBuilder::scan("master", table, None)?.filter(is_within(ranges))?)
     }
 }
 

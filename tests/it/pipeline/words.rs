@@ -1,0 +1,25 @@
+//! The words of messages and answers.
+
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use views::{sql_name, utc_micros, with_article};
+
+#[test]
+fn a_type_has_one_name_of_sql_however_it_is_stored() {
+    for (name, stored) in [
+        ("VARCHAR", vec![DataType::Utf8, DataType::LargeUtf8, DataType::Utf8View]),
+        ("BINARY", vec![DataType::Binary, DataType::LargeBinary, DataType::BinaryView]),
+        ("DECIMAL(20,2)", vec![DataType::Decimal128(20, 2), DataType::Decimal256(20, 2)]),
+        ("TIMESTAMP", vec![utc_micros(), DataType::Timestamp(TimeUnit::Nanosecond, None)]),
+        ("INTERVAL", vec![DataType::Interval(IntervalUnit::MonthDayNano)]),
+    ] {
+        assert!(stored.iter().all(|stored| sql_name(stored) == name), "{name}");
+    }
+}
+
+#[test]
+fn a_noun_has_the_article_that_it_is_read_with() {
+    for expected in ["a BIGINT", "a string", "an ARRAY", "an INT", "an integer"] {
+        let (_, noun) = expected.split_once(' ').unwrap();
+        assert_eq!(with_article(noun), expected);
+    }
+}
