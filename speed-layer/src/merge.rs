@@ -20,7 +20,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use positions::{DefinitionHash, Index, IndexRefusal, Offset, PartitionId, Run, RunId, RunView, choose_merge};
 use serving_layer::{BlobKey, blob};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 use crate::context::Context;
@@ -34,8 +34,9 @@ pub(crate) struct Merging {
     parts: Vec<Run>,
     /// How many runs the index held when the merge began.
     runs: usize,
-    // `None`: a blob of a part is gone.
-    task: AbortOnDropHandle<Result<Option<Run>, SpeedError>>,
+    // One task; what it returns is `None` where a blob of a part is gone.
+    task: JoinSet<Result<Option<Run>, SpeedError>>,
+    handle: AbortHandle,
 }
 
 impl Merging {
@@ -47,14 +48,15 @@ impl Merging {
         cuts: &BTreeSet<Offset>,
     ) -> Option<Self> {
         let parts = index.runs[pick(context, &index.runs, cuts)?].to_vec();
-        let merged = merge_runs(context.clone(), partition, parts.clone());
-        Some(Self { parts, runs: index.runs.len(), task: AbortOnDropHandle::new(tokio::spawn(merged)) })
+        let mut task = JoinSet::new();
+        let handle = task.spawn(merge_runs(context.clone(), partition, parts.clone()));
+        Some(Self { parts, runs: index.runs.len(), task, handle })
     }
 
     /// Whether the merge has ended, or so many runs came meanwhile that the next one is due: then it must be waited for, or
     /// runs would become ever more.
     pub fn is_due(&self, index: &Index, fan_in: usize) -> bool {
-        self.task.is_finished() || index.runs.len() >= self.runs + fan_in
+        self.handle.is_finished() || index.runs.len() >= self.runs + fan_in
     }
 
     /// Waits for the end, and puts the merged run where its parts stand.
@@ -68,8 +70,8 @@ impl Merging {
         running: &mut Running,
         cuts: &BTreeSet<Offset>,
     ) -> Result<(), SpeedError> {
-        let Self { parts, task, .. } = self;
-        let merged = match task.await {
+        let Self { parts, mut task, .. } = self;
+        let merged = match task.join_next().await.expect("it was spawned and is waited for once") {
             Ok(merged) => merged?,
             // Nobody else aborts it, so it panicked.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
@@ -139,11 +141,7 @@ fn pick(context: &Context, runs: &[Run], cuts: &BTreeSet<Offset>) -> Option<Rang
 }
 
 /// The merged run, its blobs written; `None` where a blob of a part is gone.
-async fn merge_runs(
-    context: Arc<Context>,
-    partition: PartitionId,
-    parts: Vec<Run>,
-) -> Result<Option<Run>, SpeedError> {
+async fn merge_runs(context: Arc<Context>, partition: PartitionId, parts: Vec<Run>) -> Result<Option<Run>, SpeedError> {
     let _permit = context.merges.acquire().await.expect("never closed");
     let (first, last) = (&parts[0], &parts[parts.len() - 1]);
     let mut merged = Run {
