@@ -13,6 +13,7 @@ use datafusion::common::TableReference;
 use edge::Parameters;
 use positions::{Offset, PartitionId, SourceName, ViewName};
 use serde::{Deserialize, Serialize};
+use serving_layer::Version;
 
 use crate::answer::{LayerStates, answer};
 use crate::attempt::ViewReader;
@@ -218,7 +219,7 @@ impl Gateway {
         &self,
         source: &SourceReader,
         reader: &ViewReader,
-        wanted: i64,
+        wanted: Version,
         wait: &Wait,
     ) -> Result<Arc<Served>, GatewayError> {
         let Some(version) = reader.versions.version(wanted).await? else {

@@ -56,8 +56,8 @@ impl MasterDataset {
         if let Some(snapshot) = self.table.open_at(version).await? {
             return self.wrap(snapshot);
         }
-        let newest = self.table.open().await?.map_or(-1, |newest| newest.version().0);
-        Err(RecordsError::VersionGone { table: self.table.folder().to_owned(), version: version.0, newest })
+        let newest = self.table.open().await?.map(|newest| newest.version());
+        Err(RecordsError::VersionGone { table: self.table.folder().to_owned(), version, newest })
     }
 
     /// The newest version, given one that was read before. Two small requests where nothing is new.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use query_gateway::{GatewayError, GatewaySettings, SqlRequest};
+use serving_layer::Version;
 
 use super::world::{World, event};
 
@@ -47,7 +48,7 @@ async fn a_view_is_a_table_of_dimensions_and_finished_measures() {
     let schema = answer.rows.schema();
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["page", "hour", "edits", "added", "editors", "mean_added", "price", "weight"]);
-    assert_eq!(answer.envelope.views["by_page"].version, Some(2));
+    assert_eq!(answer.envelope.views["by_page"].version, Some(Version(2)));
     assert!(!answer.envelope.stale);
 }
 
