@@ -210,7 +210,7 @@ impl<'a> Archiver<'a> {
             self.explain(jump).await?;
         }
         let rows = records::decode::decode(&self.components.source, &records)?;
-        self.pending.take(&records, rows, self.components.clock.now());
+        self.pending.take(&records, rows, self.components.clock.now())?;
         Ok(())
     }
 
