@@ -266,12 +266,12 @@ impl World {
 
     /// Asks for rows.
     pub(super) async fn rows(&self, view: &str, parameters: &[(&str, &str)]) -> Result<RowsAnswer, GatewayError> {
-        self.gateway.rows(&request(view, parameters)).await
+        self.gateway.rows(request(view, parameters)).await
     }
 
     /// Asks in SQL.
     pub(super) async fn sql(&self, sql: &str) -> Result<SqlAnswer, GatewayError> {
-        self.gateway.sql(&SqlRequest::new(sql)).await
+        self.gateway.sql(SqlRequest::new(sql)).await
     }
 
     /// Puts up that a source has more partitions than configured.
