@@ -2,12 +2,12 @@
 
 use event_log::EventLogError;
 use lake::LakeError;
-use positions::PartitionId;
+use positions::{PartitionId, SourceName};
 use records::RecordsError;
 use serving_layer::ServingError;
 use views::DefinitionError;
 
-/// An error of archive or recompute.
+/// An error of archive, reset or recompute.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchError {
     /// The event log.
@@ -37,6 +37,17 @@ pub enum BatchError {
         partition: PartitionId,
         /// How far it was archived.
         archived: i64,
+    },
+    /// The topic of a source that was to be reset is the one that is archived: leave it alone.
+    #[error(
+        "topic {topic} is the one that is archived: the records that source {name} was read to are in it, so there is \
+         nothing to reset; if the source stopped, `twofold status` says why"
+    )]
+    TopicIsArchived {
+        /// The topic.
+        topic: String,
+        /// The source.
+        name: SourceName,
     },
     /// Offset or partition number beyond what the removal of copies can name.
     #[error("partition {partition} offset {offset}: copies are only found below partition 65536 and offset 2^48")]

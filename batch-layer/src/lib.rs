@@ -12,6 +12,7 @@
 //! | folder or file | owns |
 //! |---|---|
 //! | `archive/` | from the log to the master dataset; its loop is `archive/run.rs` |
+//! | `source_reset.rs` | the next life of a source's topic, which the archive goes on with |
 //! | `recompute/` | from the master dataset to batch views; its loop is `recompute/run.rs` |
 //! | `compact/` | small files of a master dataset into large ones; its loop is `compact/run.rs` |
 //! | `run.rs` | the order of recompute, compaction and cleanup |
@@ -34,6 +35,7 @@ mod master_columns;
 pub mod metrics;
 pub mod recompute;
 pub mod run;
+pub mod source_reset;
 
 pub use components::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
 pub use config::{BatchSettings, CompactSettings, RecomputeSettings};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use positions::{Cut, Offset, PartitionId, RunId, format_span};
-use serving_layer::{BatchVersion, BlobKey, PartitionKey, blob};
+use serving_layer::{BatchVersion, BlobKey, PartitionKey, Version, blob};
 use tracing::warn;
 use views::{PlannedView, ViewDefinition};
 
@@ -68,7 +68,7 @@ pub(crate) struct Held {
     /// Partitions whose realtime states do not fit above any cut at or below the offset: not tried again and again.
     too_large: BTreeMap<PartitionId, Offset>,
     /// The newest version when they were found; a newer one may make room.
-    too_large_since: Option<i64>,
+    too_large_since: Option<Version>,
 }
 
 impl Held {

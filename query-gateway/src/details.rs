@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use positions::{Offset, PartitionId};
 use serde::Serialize;
-use serving_layer::BatchVersion;
+use serving_layer::{BatchVersion, Version};
 use views::{ViewDefinition, sql_name};
 
 use crate::ViewStatus;
@@ -57,7 +57,7 @@ pub struct ColumnDetails {
 #[derive(Clone, Debug, Serialize)]
 pub struct VersionDetails {
     /// Its number, for `version=`.
-    pub version: i64,
+    pub version: Version,
     /// When it was published.
     pub published_at: Option<String>,
     /// What it covers.

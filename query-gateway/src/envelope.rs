@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use positions::{Counters, Hole, Offset, PartitionId, TimestampMicros};
 use serde::Serialize;
+use serving_layer::Version;
 use views::{AggregateClass, ViewDefinition};
 
 use crate::json::instant;
@@ -25,7 +26,7 @@ pub struct Envelope {
     /// Which part of the states was asked for.
     pub layer: Layer,
     /// The batch version; null before the first.
-    pub version: Option<i64>,
+    pub version: Option<Version>,
     /// When that version was published, RFC 3339.
     pub published_at: Option<String>,
     /// Per partition the offset below which batch answers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use edge::{Problem, ProblemKind};
 use positions::{Offset, PartitionId, format_span};
 use serde::Serialize;
-use serving_layer::ServingError;
+use serving_layer::{ServingError, Version};
 use views::DefinitionError;
 
 /// How far a partition is behind a position token.
@@ -84,7 +84,7 @@ pub enum GatewayError {
         /// The view.
         view: String,
         /// The version.
-        version: i64,
+        version: Version,
         /// The partitions that are behind.
         behind: Vec<Behind>,
     },

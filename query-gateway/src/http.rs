@@ -103,7 +103,7 @@ async fn rows(
         (Some(token), None) => parameters.push(("after".to_owned(), token)),
         (None, _) => {}
     }
-    let answer = gateway.rows(&RowsRequest { view, parameters }).await?;
+    let answer = gateway.rows(RowsRequest { view, parameters }).await?;
     Ok(json_text(answer.to_json()?))
 }
 
@@ -116,7 +116,7 @@ async fn sql(
     no_parameters(&uri)?;
     let mut request = sql_request(body, body_limit(&gateway))?;
     request.after = merge_tokens(request.after.as_deref(), &headers)?;
-    let answer = gateway.sql(&request).await?;
+    let answer = gateway.sql(request).await?;
     Ok(json_text(answer.to_json()?))
 }
 

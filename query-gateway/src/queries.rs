@@ -13,6 +13,7 @@ use datafusion::common::TableReference;
 use edge::Parameters;
 use positions::{Offset, PartitionId, SourceName, ViewName};
 use serde::{Deserialize, Serialize};
+use serving_layer::Version;
 
 use crate::answer::{LayerStates, answer};
 use crate::attempt::ViewReader;
@@ -65,11 +66,11 @@ impl SqlRequest {
         Self { sql: sql.into(), ..Self::default() }
     }
 
-    /// The members that mean the same as a parameter of a rows request.
-    fn parameters(&self) -> Parameters {
-        let members = [("consistency", &self.consistency), ("after", &self.after), ("timeout", &self.timeout)];
-        let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
-        Parameters::new(given.collect())
+    /// The text, and the members that mean the same as a parameter of a rows request.
+    fn into_parts(self) -> (String, Parameters) {
+        let members = [("consistency", self.consistency), ("after", self.after), ("timeout", self.timeout)];
+        let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        (self.sql, Parameters::new(given.collect()))
     }
 }
 
@@ -106,10 +107,10 @@ impl Gateway {
     ///
     /// # Errors
     /// [`GatewayError`], by what the caller should do.
-    pub async fn rows(&self, request: &RowsRequest) -> Result<RowsAnswer, GatewayError> {
+    pub async fn rows(&self, request: RowsRequest) -> Result<RowsAnswer, GatewayError> {
         let (source, reader) = self.find(&request.view)?;
         let view = &reader.view;
-        let parsed = parse(view, Parameters::new(request.parameters.clone()), self.settings())?;
+        let parsed = parse(view, Parameters::new(request.parameters), self.settings())?;
         let (state, _permit, served) = match parsed.version {
             Some(wanted) => {
                 let (state, permit) = (self.fresh_state(source).await, self.admit()?);
@@ -134,13 +135,13 @@ impl Gateway {
     ///
     /// # Errors
     /// [`GatewayError`], by what the caller should do.
-    pub async fn sql(&self, request: &SqlRequest) -> Result<SqlAnswer, GatewayError> {
+    pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
         let settings = self.settings();
         let engine = self.sql_engine();
-        let mut parameters = request.parameters();
+        let (text, mut parameters) = request.into_parts();
         let is_batch = parse_consistency(&mut parameters)?;
         let wait = parse_wait(&mut parameters, is_batch, settings)?;
-        let (statement, references) = engine.parse(&request.sql, settings)?;
+        let (statement, references) = engine.parse(&text, settings)?;
         let names = references.iter().map(|reference| self.view_of(reference)).collect::<Result<Vec<_>, _>>()?;
         let plan = engine.plan(statement, settings).await?;
         let (pinned, envelope) = self.pin_all(&names, &wait).await?;
@@ -218,7 +219,7 @@ impl Gateway {
         &self,
         source: &SourceReader,
         reader: &ViewReader,
-        wanted: i64,
+        wanted: Version,
         wait: &Wait,
     ) -> Result<Arc<Served>, GatewayError> {
         let Some(version) = reader.versions.version(wanted).await? else {

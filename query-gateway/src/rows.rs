@@ -26,6 +26,7 @@ use arrow::datatypes::DataType;
 use arrow::util::display::FormatOptions;
 use edge::Parameters;
 use positions::{Offset, PartitionId, PositionToken, SourceName};
+use serving_layer::Version;
 use views::{ViewDefinition, sql_name, with_article};
 
 use crate::answer::{OrderKey, Question};
@@ -72,7 +73,7 @@ pub enum Layer {
 pub(crate) struct ParsedRows {
     pub question: Question,
     pub layer: Layer,
-    pub version: Option<i64>,
+    pub version: Option<Version>,
     pub wait: Wait,
 }
 
@@ -262,11 +263,11 @@ fn parse_order(view: &ViewDefinition, by: &[String], order: Option<&str>) -> Res
     .collect()
 }
 
-fn parse_layer(parameters: &mut Parameters) -> Result<(Layer, Option<i64>), GatewayError> {
+fn parse_layer(parameters: &mut Parameters) -> Result<(Layer, Option<Version>), GatewayError> {
     let layers = [("merged", Layer::Merged), ("batch", Layer::Batch), ("realtime", Layer::Realtime)];
     let layer = parameters.one_of("layer", &layers)?.unwrap_or_default();
     let is_batch = parse_consistency(parameters)?;
-    let version = parameters.number::<i64>("version", 0..)?;
+    let version = parameters.number::<i64>("version", 0..)?.map(Version);
     if layer == Layer::Realtime && (is_batch || version.is_some()) {
         return Err(GatewayError::bad(
             "`layer=realtime` cannot be combined with `version` or `consistency=batch`: a batch version holds no realtime states",

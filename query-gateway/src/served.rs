@@ -124,7 +124,7 @@ pub(crate) fn note_change(view: &ViewName, before: Option<&ServedView>, after: &
         ServedView::Unavailable(reason) => Some(reason.clone()),
     };
     if let Some(version) = version(after).filter(|new| before.and_then(version) != Some(*new)) {
-        info!(%view, version, "batch version is served");
+        info!(%view, version = version.0, "batch version is served");
     }
     match (before.and_then(reason), reason(after)) {
         (None, Some(reason)) => warn!(%view, reason, "answers are stale"),

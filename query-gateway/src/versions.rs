@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use positions::{TimestampMicros, format_span};
-use serving_layer::{BatchVersion, BatchViewStore};
+use serving_layer::{BatchVersion, BatchViewStore, Version};
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
 use views::PlannedView;
@@ -17,18 +17,18 @@ use crate::states::SortedStates;
 use crate::{GatewayError, GatewaySettings, metrics, patience};
 
 /// The number of a version in its table.
-pub(crate) fn number(version: &BatchVersion) -> i64 {
-    version.snapshot.version().0
+pub(crate) fn number(version: &BatchVersion) -> Version {
+    version.snapshot.version()
 }
 
 #[derive(Debug, Default)]
 struct Known {
     versions: Vec<BatchVersion>,
-    loaded: BTreeMap<i64, Arc<SortedStates>>,
+    loaded: BTreeMap<Version, Arc<SortedStates>>,
     checked_at: Option<TimestampMicros>,
     problem: Option<String>,
     // A version that a request named; kept so that asking again is cheap.
-    asked: Option<i64>,
+    asked: Option<Version>,
     changes: u64,
 }
 
@@ -133,7 +133,7 @@ impl BatchVersions {
         let batches = self.store.load(version, settings.view_memory_bytes).await?;
         let merge = self.view.plans.compile_merge().await?;
         let states = merge_states(&self.view, &merge, batches).await?;
-        debug!(view = %self.view.name, version = number, rows = states.rows(), "batch version loaded");
+        debug!(view = %self.view.name, version = number.0, rows = states.rows(), "batch version loaded");
         metrics::version_loaded(&self.view.name, states.size_bytes());
         self.write(|known| {
             known.loaded.insert(number, states.clone());
@@ -143,14 +143,14 @@ impl BatchVersions {
     }
 
     /// One version by its number, `None` where it does not exist (any more).
-    pub(crate) async fn version(&self, number: i64) -> Result<Option<BatchVersion>, GatewayError> {
+    pub(crate) async fn version(&self, number: Version) -> Result<Option<BatchVersion>, GatewayError> {
         let version = self.store.version(number).await?;
         self.write(|known| known.asked = version.as_ref().map(self::number).or(known.asked));
         Ok(version)
     }
 
     /// Frees the states of all versions but the newest, the one served, and the one that a request named last.
-    pub(crate) fn retain(&self, served: Option<i64>) {
+    pub(crate) fn retain(&self, served: Option<Version>) {
         self.write(|known| {
             let newest = known.versions.first().map(number);
             let keep = [newest, served, known.asked];

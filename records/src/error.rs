@@ -1,5 +1,7 @@
 //! What can go wrong with decoded records and the master dataset, by what the caller should do.
 
+use lake::Version;
+
 /// An error of decoding or of the master dataset.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordsError {
@@ -13,14 +15,17 @@ pub enum RecordsError {
         table: String,
     },
     /// This version can no longer be opened: it was too old to be kept. Take a newer one.
-    #[error("master dataset of {table}: version {version} is gone, or was never there; the newest is {newest}")]
+    #[error(
+        "master dataset of {table}: version {version} is gone, or was never there; the newest is {}",
+        newest.map_or("none".to_owned(), |newest| newest.to_string())
+    )]
     VersionGone {
         /// The table.
         table: String,
         /// What was asked for.
-        version: i64,
+        version: Version,
         /// What there is.
-        newest: i64,
+        newest: Option<Version>,
     },
     /// The files of a compaction do not hold what those hold that they would replace: a defect; nothing was replaced.
     #[error("compaction of {table}: the new files differ from the old ones in column {column}")]

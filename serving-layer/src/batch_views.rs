@@ -31,7 +31,7 @@ pub struct BatchFacts {
     pub cut: Cut,
     /// The version of the master dataset that was read. Its stored name is after the folder of that table, `raw/`.
     #[serde(rename = "raw_version")]
-    pub master_version: i64,
+    pub master_version: Version,
     /// The recompute that made it.
     pub recompute: RecomputeId,
     /// When it was published, by the publisher's clock.
@@ -118,8 +118,8 @@ impl BatchViewStore {
     ///
     /// # Errors
     /// [`ServingError::Lake`]: the object store failed.
-    pub async fn version(&self, version: i64) -> Result<Option<BatchVersion>, ServingError> {
-        let snapshot = self.table.open_at(Version(version)).await?;
+    pub async fn version(&self, version: Version) -> Result<Option<BatchVersion>, ServingError> {
+        let snapshot = self.table.open_at(version).await?;
         snapshot.map_or(Ok(None), published)
     }
 
@@ -223,10 +223,10 @@ impl BatchViewStore {
     /// The newest `count` versions of the log, oldest first.
     async fn open_newest(&self, count: usize) -> Result<Vec<Snapshot>, ServingError> {
         let Some(newest) = self.table.open().await? else { return Ok(Vec::new()) };
-        let oldest = newest.version().oldest_of_newest(count).0.max(1);
-        for version in oldest..newest.version().0 {
+        let oldest = newest.version().oldest_of_newest(count).max(Version(1));
+        for version in (oldest.0..newest.version().0).map(Version) {
             // A version that is no longer in the log: the next one may be.
-            let Some(oldest) = self.table.open_at(Version(version)).await? else { continue };
+            let Some(oldest) = self.table.open_at(version).await? else { continue };
             let newer = self.table.newer(&oldest).await?;
             return Ok(std::iter::once(oldest).chain(newer).collect());
         }

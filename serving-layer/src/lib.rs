@@ -25,6 +25,6 @@ pub mod registry;
 pub use batch_views::{BatchFacts, BatchVersion, BatchViewStore};
 pub use config::BatchViewSettings;
 pub use error::ServingError;
-/// Where batch views lie: for callers that hand it on and need nothing else of the `lake` crate.
-pub use lake::Lake;
+/// Where batch views lie, and the number of one: for callers that need nothing else of the `lake` crate.
+pub use lake::{Lake, Version};
 pub use realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};

@@ -9,21 +9,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray, Int32Array, UInt32Array};
+use arrow::array::{BooleanArray, Int32Array, UInt32Array};
 use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use positions::{
-    CopyWindow, Counters, EventKey, Hole, Offset, Run, RunView, Stretch, TimestampMicros, split_at_borders,
-};
+use positions::{CopyWindow, Counters, Hole, Offset, Run, RunView, Stretch, split_at_borders};
 use records::decode;
 use serving_layer::BlobKey;
 use tracing::error;
 use views::SourceDefinition;
 
 use crate::chunk::Chunk;
-use crate::columns::{column, typed};
+use crate::columns::typed;
 use crate::context::Context;
 use crate::pending::PendingRuns;
 use crate::plans::{CompiledView, RUN, run_field, view_error};
@@ -92,78 +90,25 @@ fn outline_runs(
     chunk: &Chunk,
     around: &mut Surroundings<'_>,
 ) -> Result<(BooleanArray, Vec<Outline>), SpeedError> {
-    let columns = ClassColumns::of(&chunk.rows)?;
+    let (classes, keys) = (decode::classes(&chunk.rows)?, decode::event_keys(&chunk.rows)?);
     let stretches = split_at_borders(chunk.from, &chunk.marks, &source.border, &around.cuts);
     let mut running_max = chunk.from.max_timestamp;
     let mut is_fresh = Vec::with_capacity(chunk.marks.len());
     let mut outlines = Vec::with_capacity(stretches.len());
     for stretch in stretches {
-        let mut counters = Counters { rows: (stretch.last - stretch.first) as u64, ..Counters::default() };
-        counters.holes = lost_between(&around.holes, stretch.from.offset, stretch.to.offset);
+        let holes = lost_between(&around.holes, stretch.from.offset, stretch.to.offset);
+        let mut counters = Counters { holes, ..Counters::default() };
         for (row, mark) in chunk.marks.iter().enumerate().take(stretch.last).skip(stretch.first) {
             running_max = positions::running_max(running_max, mark.timestamp);
-            let class = columns.classify(row, running_max, around.copies, source);
-            class.count(&mut counters);
-            is_fresh.push(matches!(class, RecordClass::Fresh { .. }));
+            let class = classes[row];
+            let is_copy = class.is_event() && around.copies.observe(keys[row], running_max, source.horizon);
+            counters += class.counters();
+            counters.copies += u64::from(is_copy);
+            is_fresh.push(class.is_event() && !is_copy);
         }
         outlines.push(Outline { chunk: place, stretch, counters });
     }
     Ok((BooleanArray::from(is_fresh), outlines))
-}
-
-/// What one record is. Only fresh ones are aggregated.
-enum RecordClass {
-    Rejected,
-    Copy { is_late: bool },
-    Fresh { is_late: bool },
-}
-
-impl RecordClass {
-    fn count(&self, counters: &mut Counters) {
-        match self {
-            Self::Rejected => counters.rejected += 1,
-            Self::Copy { is_late } => {
-                counters.copies += 1;
-                counters.late += u64::from(*is_late);
-            }
-            Self::Fresh { is_late } => counters.late += u64::from(*is_late),
-        }
-    }
-}
-
-/// The columns of decoded rows that the class of a record depends on.
-struct ClassColumns<'a> {
-    error: &'a dyn Array,
-    late: &'a BooleanArray,
-    keys: Vec<Option<EventKey>>,
-}
-
-impl<'a> ClassColumns<'a> {
-    fn of(rows: &'a RecordBatch) -> Result<Self, SpeedError> {
-        Ok(Self {
-            error: column(rows, decode::column::ERROR)?,
-            late: typed(rows, decode::column::LATE)?,
-            keys: decode::event_keys(rows)?,
-        })
-    }
-
-    fn classify(
-        &self,
-        row: usize,
-        now: TimestampMicros,
-        copies: &mut CopyWindow,
-        source: &SourceDefinition,
-    ) -> RecordClass {
-        if self.error.is_valid(row) {
-            return RecordClass::Rejected;
-        }
-        let is_late = self.late.is_valid(row) && self.late.value(row);
-        if copies.observe(self.keys[row], now, source.horizon) {
-            RecordClass::Copy { is_late }
-        } else {
-            RecordClass::Fresh { is_late }
-        }
-    }
 }
 
 /// How many offsets of `[from, to)` were lost.

@@ -6,15 +6,10 @@ use arrow::array::Array;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-/// The column called `name`.
-pub(crate) fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a dyn Array, ArrowError> {
-    let found = rows.column_by_name(name).map(|column| column.as_ref());
-    found.ok_or_else(|| ArrowError::SchemaError(format!("column {name} is missing")))
-}
-
 /// The column called `name` as an array of type `T`.
 pub(crate) fn typed<'a, T: 'static>(rows: &'a RecordBatch, name: &str) -> Result<&'a T, ArrowError> {
-    let found = column(rows, name)?;
+    let missing = || ArrowError::SchemaError(format!("column {name} is missing"));
+    let found = rows.column_by_name(name).ok_or_else(missing)?;
     let wrong = || ArrowError::SchemaError(format!("column {name} is of type {}", found.data_type()));
     found.as_any().downcast_ref().ok_or_else(wrong)
 }

@@ -11,7 +11,7 @@ use futures::future::try_join_all;
 use positions::{
     Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, TimestampMicros, micros, tile,
 };
-use serving_layer::{BatchVersion, ServingError};
+use serving_layer::{BatchVersion, ServingError, Version};
 
 use crate::SpeedView;
 
@@ -27,8 +27,8 @@ struct ViewCuts {
     view: DefinitionHash,
     /// Newest first.
     versions: Vec<BatchVersion>,
-    /// Since when each version has been known, by version number.
-    seen_at: BTreeMap<i64, TimestampMicros>,
+    /// Since when each version has been known.
+    seen_at: BTreeMap<Version, TimestampMicros>,
 }
 
 impl PublishedCuts {
@@ -114,7 +114,7 @@ impl PublishedCuts {
 
 impl ViewCuts {
     fn note(&mut self, versions: Vec<BatchVersion>, now: TimestampMicros) {
-        let number = |version: &BatchVersion| version.snapshot.version().0;
+        let number = |version: &BatchVersion| version.snapshot.version();
         let seen_at =
             versions.iter().map(number).map(|number| (number, self.seen_at.get(&number).copied().unwrap_or(now)));
         self.seen_at = seen_at.collect();
@@ -124,7 +124,7 @@ impl ViewCuts {
     /// The newest cut that tiles with the index and has been known for `courtesy`; 0 where there is none.
     fn tiling_cut(&self, partition: PartitionId, index: &Index, now: TimestampMicros, courtesy: Duration) -> Offset {
         let is_known = |version: &&BatchVersion| {
-            let seen_at = self.seen_at.get(&version.snapshot.version().0);
+            let seen_at = self.seen_at.get(&version.snapshot.version());
             seen_at.is_some_and(|seen_at| now.micros_since(*seen_at) >= micros(courtesy))
         };
         let at = |version: &BatchVersion| version.facts.cut.position(partition, index.head.incarnation);

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Int64Type};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use lake::{Lake, LakeError};
+use lake::{Lake, LakeError, Version};
 use positions::{Cut, Hole, Incarnation, Offset, PartitionId, Position, RecomputeId, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -67,7 +67,7 @@ fn facts(offset: i64) -> BatchFacts {
     BatchFacts {
         definition: view().hash,
         cut: Cut([(PartitionId(0), position)].into()),
-        master_version: offset,
+        master_version: Version(offset),
         recompute: RecomputeId(1),
         published_at: TimestampMicros(offset),
         is_full: false,
@@ -141,8 +141,10 @@ async fn publications_replace_their_buckets_and_keep_the_others() {
     let moved = store.publish(Some(&gone), Some(&[]), stream(&store, &Model::new()), facts(40), 4).await.unwrap();
     assert_eq!(moved.snapshot.files(), gone.snapshot.files());
     assert_eq!(*store.newest().await.unwrap().unwrap().facts, facts(40));
-    assert_eq!(*store.version(2).await.unwrap().unwrap().facts, facts(20));
-    assert!(store.version(0).await.unwrap().is_none() && store.version(5).await.unwrap().is_none());
+    assert_eq!(*store.version(Version(2)).await.unwrap().unwrap().facts, facts(20));
+    for unpublished in [0, 5] {
+        assert!(store.version(Version(unpublished)).await.unwrap().is_none(), "{unpublished}");
+    }
 }
 
 /// One random history against a map.
@@ -267,7 +269,7 @@ async fn of_many_publishers_one_wins_each_time() {
             let mut won = 0;
             for round in 0..8_u128 {
                 let on = store.newest().await.unwrap();
-                let next = on.as_ref().map_or(1, |on| on.facts.master_version + 1);
+                let next = on.as_ref().map_or(1, |on| on.facts.master_version.next().0);
                 let rows = model(&[(0, "a", next), (60, "a", next)]);
                 let nonce = publisher * 1_000 + round;
                 match store.publish(on.as_ref(), None, stream(&store, &rows), facts(next), nonce).await {
@@ -284,7 +286,7 @@ async fn of_many_publishers_one_wins_each_time() {
     }
     let won: i64 = publishers.join_all().await.into_iter().sum();
     let newest = store(&lake).newest().await.unwrap().unwrap();
-    assert_eq!((newest.snapshot.version().0, newest.facts.master_version), (won, won));
+    assert_eq!((newest.snapshot.version(), newest.facts.master_version), (Version(won), Version(won)));
     assert_eq!(rows_of(&newest).await, model(&[(0, "a", won), (60, "a", won)]));
 }
 
@@ -318,7 +320,7 @@ async fn versions_are_followed_and_expired() {
         "facts and files before version 6, whose checkpoint opens version 8"
     );
     for version in store.newest_versions(10, &[]).await.unwrap() {
-        let step = version.facts.master_version;
+        let step = version.facts.master_version.0;
         assert_eq!(rows_of(&version).await, model(&[(0, "a", step)]));
     }
     // A gateway that slept meanwhile, and one that asks for more than is kept.

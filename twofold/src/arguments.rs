@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::quantity::parse_duration;
-use crate::source_reset::ResetFrom;
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
 #[derive(Debug, Parser)]
@@ -92,6 +91,15 @@ pub struct ResetArguments {
     /// Settings.
     #[command(flatten)]
     pub settings: SettingsArguments,
+}
+
+/// From which record on the topic of the next life counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ResetFrom {
+    /// From its first one: it is another topic.
+    Start,
+    /// From the next one that comes: what it holds is archived already, as where it lost its newest records.
+    End,
 }
 
 /// What to see of the event log.

@@ -33,7 +33,6 @@ pub mod metrics_text;
 pub mod pipeline_file;
 pub mod role;
 pub mod run;
-pub mod source_reset;
 pub mod stage;
 pub mod status;
 pub mod system;

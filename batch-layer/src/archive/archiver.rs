@@ -170,7 +170,7 @@ impl<'a> Archiver<'a> {
     pub(crate) fn publish_status(&self, state: ArchiveState) {
         self.components.status.send_modify(|status| {
             status.state = state;
-            status.version = Some(self.snapshot.snapshot.version().0);
+            status.version = Some(self.snapshot.snapshot.version());
             if status.facts != self.snapshot.facts {
                 status.facts = self.snapshot.facts.clone();
             }
@@ -210,7 +210,7 @@ impl<'a> Archiver<'a> {
             self.explain(jump).await?;
         }
         let rows = records::decode::decode(&self.components.source, &records)?;
-        self.pending.take(&records, rows, self.components.clock.now());
+        self.pending.take(&records, rows, self.components.clock.now())?;
         Ok(())
     }
 

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, AsArray};
 use arrow::record_batch::RecordBatch;
 use event_log::Record;
-use positions::{Archived, BorderRule, Counters, Offset, PartitionId, Position, TimestampMicros};
-use records::decode::column;
+use positions::{Archived, BorderRule, Offset, PartitionId, Position, TimestampMicros};
+use records::RecordsError;
+use records::decode;
 use records::master::MasterFacts;
 
 use super::ArchiveSettings;
@@ -82,23 +82,23 @@ impl Pending {
     }
 
     /// Takes records that [`Self::unread`] let through, with their decoded rows, one each in the same order.
-    pub fn take(&mut self, records: &[Record], rows: RecordBatch, now: TimestampMicros) {
-        let errors = rows.column_by_name(column::ERROR).expect("decoded rows have an error column");
-        let late = rows.column_by_name(column::LATE).expect("decoded rows have a late column").as_boolean();
-        for (row, record) in records.iter().enumerate() {
-            let is_rejected = errors.is_valid(row);
-            let is_late = late.is_valid(row) && late.value(row);
-            self.rejected += u64::from(is_rejected);
+    ///
+    /// # Errors
+    /// If the rows lack a column: a defect of the caller. Nothing was taken.
+    pub fn take(&mut self, records: &[Record], rows: RecordBatch, now: TimestampMicros) -> Result<(), RecordsError> {
+        for (record, class) in records.iter().zip(decode::classes(&rows)?) {
+            let counters = class.counters();
+            self.rejected += counters.rejected;
             self.bytes += record.payload.len();
             let known = self.facts.partition_mut(record.partition);
             known.archived = known.archived.advance(&record.mark(), &self.rule);
-            known.counters +=
-                Counters { rows: 1, rejected: is_rejected.into(), late: is_late.into(), ..Counters::default() };
+            known.counters += counters;
         }
         self.rows += records.len() as u64;
         self.facts.rows += records.len() as u64;
         self.batches.push(rows);
         self.since.get_or_insert(now);
+        Ok(())
     }
 
     /// Notes that the records from the partition's position to `to` expired unread, and goes on behind them.

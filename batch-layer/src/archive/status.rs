@@ -1,5 +1,6 @@
 //! What an archive tells about itself.
 
+use lake::Version;
 use positions::TimestampMicros;
 use records::master::MasterFacts;
 
@@ -29,7 +30,7 @@ pub struct ArchiveStatus {
     /// Whether it makes progress.
     pub state: ArchiveState,
     /// Version of the table; `None` before it was opened.
-    pub version: Option<i64>,
+    pub version: Option<Version>,
     /// The facts of that version: positions, counters, holes.
     pub facts: MasterFacts,
     /// Rows read and not yet committed, those of the commit in flight included.

@@ -12,6 +12,7 @@ use datafusion::execution::SessionState;
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit, when};
 use datafusion::physical_plan::collect;
+use lake::Version;
 use positions::{Counters, Cut, Hole, PartitionId, RecomputeId, TimestampMicros};
 use records::decode::column as master_column;
 use records::master::MasterFacts;
@@ -34,7 +35,7 @@ pub(crate) struct Inputs {
     pub(crate) counters: BTreeMap<PartitionId, Counters>,
     /// What of them lies below the cut.
     pub(crate) holes: Vec<Hole>,
-    pub(crate) master_version: i64,
+    pub(crate) master_version: Version,
 }
 
 impl Inputs {
@@ -83,7 +84,7 @@ pub(crate) async fn read_inputs(
         copies: Arc::default(),
         counters: count_below(session, rows, &cut).await?,
         holes: holes_below(&rows.master.facts, &cut),
-        master_version: rows.master.snapshot.version().0,
+        master_version: rows.master.snapshot.version(),
         cut,
     };
     // Whole buckets of the coarsest grain are whole buckets of every finer one. Also where the source names no event id:

@@ -66,7 +66,7 @@ pub(crate) async fn plan_task(
     let store = BatchViewStore::new(lake, view.clone());
     let previous = store.newest().await?;
     let facts = previous.as_ref().map(|version| version.facts.as_ref());
-    if facts.is_some_and(|facts| facts.master_version > master.snapshot.version().0) {
+    if facts.is_some_and(|facts| facts.master_version > master.snapshot.version()) {
         return Ok(Planned::Skipped(Outcome::LostRace));
     }
     let before = facts.map(|facts| facts.cut.clone()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the layers ask of a decoded batch, column-wise: good rows, counters, marks, keys, the time as sent.
+//! What the layers ask of a decoded batch, column-wise: classes of rows, marks, keys, the time as sent.
 //!
 //! In: batches of [`master_schema`](super::master_schema), from [`decode`](super::decode) or read back from the master
 //! dataset.
@@ -8,7 +8,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::compute::{cast, filter_record_batch, is_null};
+use arrow::compute::{cast, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use positions::{Counters, EventKey, Offset, RecordMark, TimestampMicros, fingerprint};
@@ -17,32 +17,56 @@ use views::SourceDefinition;
 use super::schema::column;
 use crate::RecordsError;
 
-/// The rows that are events, without the rejected ones; the columns stay. Free of cost where none was rejected.
-///
-/// # Errors
-/// If the batch has no `_error` column: a defect of the caller.
-pub fn good_rows(batch: &RecordBatch) -> Result<RecordBatch, RecordsError> {
-    let errors = by_name(batch, column::ERROR)?;
-    if errors.null_count() == batch.num_rows() {
-        return Ok(batch.clone());
-    }
-    Ok(filter_record_batch(batch, &is_null(errors)?)?)
+/// What decoding made of a record. Whether an event is a copy, no row tells alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowClass {
+    /// No event: payload and reason are kept, the columns of the event are null.
+    Rejected,
+    /// An event.
+    Event {
+        /// Whether it is older than its record by more than the source's `late_after`.
+        is_late: bool,
+    },
 }
 
-/// How many rows there are, how many of them rejected and how many late. Copies and holes are not seen here.
+impl RowClass {
+    /// Whether the record holds an event.
+    pub fn is_event(self) -> bool {
+        self != Self::Rejected
+    }
+
+    /// What one row of the class counts for; without copies and holes, which are not seen here.
+    pub fn counters(self) -> Counters {
+        let (rejected, late) = match self {
+            Self::Rejected => (1, 0),
+            Self::Event { is_late } => (0, u64::from(is_late)),
+        };
+        Counters { rows: 1, rejected, late, ..Counters::default() }
+    }
+}
+
+/// The class of each row.
 ///
 /// # Errors
 /// If a column is missing: a defect of the caller.
-pub fn counters(batch: &RecordBatch) -> Result<Counters, RecordsError> {
+pub fn classes(batch: &RecordBatch) -> Result<Vec<RowClass>, RecordsError> {
     let errors = by_name(batch, column::ERROR)?;
+    let late = late_events(batch)?;
+    let class = |row| match errors.is_null(row) {
+        true => RowClass::Event { is_late: late.value(row) },
+        false => RowClass::Rejected,
+    };
+    Ok((0..batch.num_rows()).map(class).collect())
+}
+
+/// Which rows are late events, without nulls: a rejected record is none. Free of cost where none was rejected.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn late_events(batch: &RecordBatch) -> Result<BooleanArray, RecordsError> {
     let late = by_name(batch, column::LATE)?;
-    let late: &BooleanArray = late.as_boolean_opt().ok_or_else(|| wrong_column(column::LATE))?;
-    Ok(Counters {
-        rows: batch.num_rows() as u64,
-        rejected: (batch.num_rows() - errors.null_count()) as u64,
-        late: late.true_count() as u64,
-        ..Counters::default()
-    })
+    let late = late.as_boolean_opt().ok_or_else(|| wrong_column(column::LATE))?;
+    Ok(if late.null_count() == 0 { late.clone() } else { prep_null_mask_filter(late) })
 }
 
 /// What position arithmetic needs of each row: equal to [`Record::mark`](event_log::Record::mark) of the row's record.

@@ -58,7 +58,7 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{counters, event_ids, event_keys, good_rows, marks, time_as_sent};
+pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, time_as_sent};
 pub use json::Cursor;
 pub use reject::Rejection;
 pub use rows::guarded;

@@ -7,8 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BooleanArray};
-use arrow::compute::{filter_record_batch, prep_null_mask_filter};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
@@ -16,7 +15,7 @@ use views::SourceDefinition;
 
 use super::{MasterFacts, MasterSnapshot};
 use crate::RecordsError;
-use crate::decode::{self, master_schema};
+use crate::decode::{late_events, master_schema};
 
 /// The master dataset of one source.
 #[derive(Clone, Debug)]
@@ -56,8 +55,8 @@ impl MasterDataset {
         if let Some(snapshot) = self.table.open_at(version).await? {
             return self.wrap(snapshot);
         }
-        let newest = self.table.open().await?.map_or(-1, |newest| newest.version().0);
-        Err(RecordsError::VersionGone { table: self.table.folder().to_owned(), version: version.0, newest })
+        let newest = self.table.open().await?.map(|newest| newest.version());
+        Err(RecordsError::VersionGone { table: self.table.folder().to_owned(), version, newest })
     }
 
     /// The newest version, given one that was read before. Two small requests where nothing is new.
@@ -160,14 +159,8 @@ impl MasterDataset {
 fn split_late(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), RecordsError> {
     let (mut on_time, mut late) = (Vec::new(), Vec::new());
     for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
-        let column = batch.column_by_name(decode::column::LATE);
-        let flags = column.and_then(|column| column.as_any().downcast_ref::<BooleanArray>());
-        let Some(flags) = flags else {
-            let reason = format!("a batch has no BOOLEAN column {}", decode::column::LATE);
-            return Err(arrow::error::ArrowError::SchemaError(reason).into());
-        };
-        // A rejected record is neither: it goes with those on time.
-        let is_late = if flags.null_count() == 0 { flags.clone() } else { prep_null_mask_filter(flags) };
+        // A rejected record goes with those on time.
+        let is_late = late_events(batch)?;
         match is_late.true_count() {
             0 => on_time.push(batch.clone()),
             count if count == batch.num_rows() => late.push(batch.clone()),

@@ -192,7 +192,7 @@ async fn the_next_commit_is_read_while_one_is_written_and_no_more_than_that() {
         for _ in 0..1_000 {
             tokio::task::yield_now().await;
             assert_eq!(told.borrow().pending_rows, 40, "two commits are all that is held");
-            assert_eq!(told.borrow().version, Some(before.0));
+            assert_eq!(told.borrow().version, Some(before));
         }
         world.disk_stalled.send_replace(false);
         world.wait_until_archived(told).await;

@@ -1,12 +1,12 @@
 //! Broken, random and hostile bytes: one record never costs its neighbours, and nothing stops the decoder.
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::util::pretty::pretty_format_batches;
 use event_log::Record;
 use rand::Rng;
 use rand::rngs::StdRng;
-use records::decode::{Rejection, decode, good_rows, guarded, master_schema};
+use records::decode::{Rejection, classes, decode, guarded, master_schema};
 use serde::de::IgnoredAny;
 
 use super::{clicks, decode_one, error, record, source_with};
@@ -107,7 +107,8 @@ fn a_half_read_row_leaves_nothing_behind() {
     let half = r#"{"time":"2026-01-31T12:00:00Z","tags":["left","over"],"geo":{"country":"xx","zip":1},"page":"half","bytes":true}"#;
     let whole = r#"{"time":"2026-01-31T12:00:00Z","tags":["kept"],"geo":{"country":"de"},"page":"whole"}"#;
     let rows = decode(&source, &[record(0, half), record(1, whole), record(2, half), record(3, whole)]).unwrap();
-    let good = good_rows(&rows).unwrap().project(&[2, 4, 5]).unwrap();
+    let is_event: Vec<bool> = classes(&rows).unwrap().into_iter().map(|class| class.is_event()).collect();
+    let good = filter_record_batch(&rows, &BooleanArray::from(is_event)).unwrap().project(&[2, 4, 5]).unwrap();
     let expected = "\
 +-------+----------------------+--------+
 | page  | geo                  | tags   |

@@ -6,10 +6,10 @@ use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
 use arrow::util::pretty::pretty_format_batches;
 use bytes::Bytes;
 use event_log::Record;
-use positions::{EventKey, TimestampMicros, event_key};
+use positions::{Counters, EventKey, TimestampMicros, event_key};
 use records::decode::{
-    MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, counters, decode, event_ids, event_keys, good_rows, marks,
-    master_schema, time_as_sent,
+    MAX_DEPTH, MAX_PAYLOAD_BYTES, RowClass, SCHEMA_VERSION, classes, column, decode, event_ids, event_keys,
+    late_events, marks, master_schema, time_as_sent,
 };
 
 use super::{NOW, check_rejected, clicks, decode_one, error, record, source_with};
@@ -204,17 +204,19 @@ fn a_clock_shift_moves_what_views_see_and_not_who_the_event_is() {
 }
 
 #[test]
-fn layers_get_good_rows_counters_marks_and_ids() {
+fn layers_get_classes_marks_and_ids() {
     let source = clicks();
     let late = GOOD.replace("11:59:30", "10:00:00").replace("a1", "a2");
     let records = [record(5, GOOD), record(6, "bad"), record(9, late), record(11, "")];
     let rows = decode(&source, &records).unwrap();
-    let counted = counters(&rows).unwrap();
+    let found = classes(&rows).unwrap();
+    let [on_time, late] = [false, true].map(|is_late| RowClass::Event { is_late });
+    assert_eq!(found, [on_time, RowClass::Rejected, late, RowClass::Rejected]);
+    let counted: Counters = found.iter().map(|class| class.counters()).sum();
     assert_eq!((counted.rows, counted.rejected, counted.late, counted.copies), (4, 2, 1, 0));
+    let is_late = late_events(&rows).unwrap();
+    assert_eq!(is_late.iter().collect::<Vec<_>>(), [false, false, true, false].map(Some));
     assert_eq!(marks(&rows).unwrap(), records.iter().map(Record::mark).collect::<Vec<_>>());
-    let good = good_rows(&rows).unwrap();
-    assert_eq!((good.num_rows(), good.schema()), (2, rows.schema()));
-    assert_eq!(good_rows(&good).unwrap(), good);
     let ids = event_ids(&source, &rows).unwrap().unwrap();
     assert_eq!(ids.iter().collect::<Vec<_>>(), [Some("a1"), None, Some("a2"), None]);
 }

@@ -19,7 +19,7 @@ const ONE: PartitionId = PartitionId(0);
 async fn wait_for(gateway: &Gateway, what: &str, is_wanted: impl Fn(&RowsAnswer) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let answer = gateway.rows(&request("by_page", &[])).await;
+        let answer = gateway.rows(request("by_page", &[])).await;
         if answer.as_ref().is_ok_and(&is_wanted) {
             return;
         }

@@ -99,7 +99,7 @@ async fn the_head_is_kept_when_the_realtime_store_forgets() {
     let envelope = check(&world, "by_page").await;
     assert!(envelope.stale);
     assert_eq!(offsets(&envelope.head), vec![2, 1]);
-    let fresh = world.another_gateway().rows(&request("by_page", &[])).await.unwrap();
+    let fresh = world.another_gateway().rows(request("by_page", &[])).await.unwrap();
     assert_eq!(offsets(&fresh.envelope.head), vec![2, 0]);
     world.publish("by_page", &[2, 1]).await;
     let envelope = check(&world, "by_page").await;
@@ -127,13 +127,13 @@ async fn answers_go_on_while_the_realtime_store_is_unreachable() {
     world.publish("by_page", &[2, 0]).await;
     let fresh = world.another_gateway();
     world.store.set_up(false);
-    let answer = fresh.rows(&request("by_page", &[])).await.unwrap();
+    let answer = fresh.rows(request("by_page", &[])).await.unwrap();
     check_against_fold(&world, &answer);
     assert!(answer.envelope.stale);
     assert_eq!(offsets(&answer.envelope.head), vec![2, 0]);
     assert!(!fresh.readiness().await.ready);
     world.store.set_up(true);
-    let answer = fresh.rows(&request("by_page", &[])).await.unwrap();
+    let answer = fresh.rows(request("by_page", &[])).await.unwrap();
     assert_eq!((offsets(&answer.envelope.head), answer.envelope.stale), (vec![2, 1], false));
 }
 
@@ -264,7 +264,7 @@ async fn realtime_states_beyond_their_limit_are_left_to_batch() {
         let kept = check(&world, "by_page").await;
         assert_eq!(offsets(&kept.head), vec![2, 1], "the last answer that fits stays");
         assert!(kept.stale_reasons[0].contains("partition 0: its realtime states do not fit"), "{kept:?}");
-        let first = newcomer.rows(&request("by_page", &[("limit", "10000")])).await.unwrap();
+        let first = newcomer.rows(request("by_page", &[("limit", "10000")])).await.unwrap();
         check_against_fold(&world, &first);
         assert_eq!(offsets(&first.envelope.head), vec![2, 1], "the partition that fits is answered to its head");
         assert!(first.envelope.stale);

@@ -23,7 +23,7 @@ use query_gateway::{
     SqlRequest, StatusSource, SystemFacts,
 };
 use serving_layer::memory::MemoryStore;
-use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Swap, blob};
+use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Swap, Version, blob};
 use views::{Compiled, PlannedView, ViewDefinition, bucket_of, column};
 
 pub(super) use crate::support::event::Event;
@@ -206,7 +206,7 @@ impl World {
     }
 
     /// Publishes a version of a view with these cuts, by partition from 0. Gives its number.
-    pub(super) async fn publish(&self, name: &str, cuts: &[i64]) -> i64 {
+    pub(super) async fn publish(&self, name: &str, cuts: &[i64]) -> Version {
         let view = self.view(name);
         let partitions = (0..).zip(cuts).map(|(partition, cut)| (partition, *cut));
         let batches: Vec<RecordBatch> =
@@ -220,7 +220,7 @@ impl World {
         let facts = BatchFacts {
             definition: view.hash,
             cut: Cut(cut.collect()),
-            master_version: 1,
+            master_version: Version(1),
             recompute: RecomputeId(self.ids.next_id()),
             published_at: positions::Clock::now(self.clock.as_ref()),
             is_full: true,
@@ -231,7 +231,7 @@ impl World {
         let store = BatchViewStore::new(&self.lake, view);
         let rows = RecordBatchStreamAdapter::new(states.schema(), futures::stream::iter([Ok(states)]));
         let version = store.publish(on.as_ref(), None, Box::pin(rows), facts, self.ids.next_id()).await.unwrap();
-        let number = version.snapshot.version().0;
+        let number = version.snapshot.version();
         self.published.lock().unwrap().insert(name.to_owned(), version);
         number
     }
@@ -266,12 +266,12 @@ impl World {
 
     /// Asks for rows.
     pub(super) async fn rows(&self, view: &str, parameters: &[(&str, &str)]) -> Result<RowsAnswer, GatewayError> {
-        self.gateway.rows(&request(view, parameters)).await
+        self.gateway.rows(request(view, parameters)).await
     }
 
     /// Asks in SQL.
     pub(super) async fn sql(&self, sql: &str) -> Result<SqlAnswer, GatewayError> {
-        self.gateway.sql(&SqlRequest::new(sql)).await
+        self.gateway.sql(SqlRequest::new(sql)).await
     }
 
     /// Puts up that a source has more partitions than configured.

@@ -6,6 +6,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use batch_layer::archive::ArchiveStatus;
+use batch_layer::source_reset::{self, CountFrom, ResetComponents, ResetOutcome};
 use event_log::EventLog;
 use positions::{Fingerprint, Offset, PartitionId, SourceName};
 use rand::rngs::StdRng;
@@ -13,7 +14,6 @@ use rand::{Rng, SeedableRng};
 use serving_layer::PartitionKey;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use twofold::source_reset::{self, Outcome, ResetComponents, ResetFrom};
 
 use super::chance::Part;
 use super::plan::{Act, ROLES};
@@ -154,14 +154,14 @@ impl World {
             ids: self.ids.clone(),
         };
         let mut traffic = self.traffic.lock().await;
-        match source_reset::reset(&components, ResetFrom::Start).await {
-            Ok(Outcome::Begun(facts)) => {
+        match source_reset::reset(&components, CountFrom::Start).await {
+            Ok(ResetOutcome::Begun(facts)) => {
                 self.chance.note(&format!("{:?}", facts.life));
                 assert!(traffic.is_replaced(), "the archived topic was reset");
                 traffic.begin_life(facts.life);
             }
-            Ok(Outcome::NothingRead(_)) => assert!(!traffic.is_replaced()),
-            Err(error) => assert!(!traffic.is_replaced(), "{error:#}"),
+            Ok(ResetOutcome::NothingRead(_)) => assert!(!traffic.is_replaced()),
+            Err(error) => assert!(!traffic.is_replaced(), "{error}"),
         }
     }
 

@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 use records::decode::decode;
 use records::master::{ArchivedPartition, Hole, MasterDataset};
 use serving_layer::memory::MemoryStore;
-use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
+use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Version, blob};
 use speed_layer::{SpeedComponents, SpeedError, SpeedSettings, SpeedView};
 use tokio_util::sync::CancellationToken;
 use views::{Compiled, PlannedView, SourceDefinition};
@@ -228,7 +228,7 @@ impl System {
         let facts = BatchFacts {
             definition: view.hash,
             cut: cut.clone(),
-            master_version: 0,
+            master_version: Version(0),
             recompute: RecomputeId(self.ids.next_id()),
             published_at: self.clock.now(),
             is_full: true,

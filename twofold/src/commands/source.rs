@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use batch_layer::BatchError;
+use batch_layer::source_reset::{CountFrom, ResetComponents, ResetOutcome, reset};
 use event_log::EventLog;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use event_log::kafka::KafkaLog;
@@ -12,13 +14,12 @@ use records::master::{MasterDataset, MasterFacts};
 use views::SourceDefinition;
 
 use super::{find_source, pipeline_path, read_config};
-use crate::arguments::{ResetArguments, SourceCommand};
+use crate::arguments::{ResetArguments, ResetFrom, SourceCommand};
 use crate::config::{Config, RealtimeSettings};
 use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
-use crate::source_reset::{Outcome, ResetComponents, ResetFrom, reset};
 use crate::wiring::{connect_kafka, open_embedded, open_lake, open_store};
 
 /// Runs the command.
@@ -39,7 +40,7 @@ async fn reset_source(arguments: &ResetArguments) -> Result<()> {
     let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
     let source = find_source(&pipeline, &arguments.source)?;
     let log = OpenLog::open(&config, &data_dir).await?;
-    let done = reset_on(&config, &data_dir, source, (log.log(), arguments.from)).await;
+    let done = reset_on(&config, &data_dir, source, (log.log(), count_from(arguments.from))).await;
     log.close().await;
     say(&describe(source, &done?));
     Ok(())
@@ -49,8 +50,8 @@ async fn reset_on(
     config: &Config,
     data_dir: &DataDir,
     source: &Arc<SourceDefinition>,
-    (log, from): (Arc<dyn EventLog>, ResetFrom),
-) -> Result<Outcome> {
+    (log, from): (Arc<dyn EventLog>, CountFrom),
+) -> Result<ResetOutcome> {
     let lake = open_lake(&config.lake, data_dir).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = match &config.realtime {
@@ -59,7 +60,18 @@ async fn reset_on(
     };
     let master = MasterDataset::new(&lake, source.clone());
     let components = ResetComponents { log, master, store, source: source.clone(), ids: Arc::new(RandomIds) };
-    reset(&components, from).await
+    match reset(&components, from).await {
+        // No other try would end in another way.
+        Err(error @ BatchError::TopicIsArchived { .. }) => Err(error.into()),
+        ended => ended.context("the reset did not come to its end; once the cause is gone, run it again"),
+    }
+}
+
+fn count_from(argument: ResetFrom) -> CountFrom {
+    match argument {
+        ResetFrom::Start => CountFrom::Start,
+        ResetFrom::End => CountFrom::End,
+    }
 }
 
 /// The log of a command that runs for a moment.
@@ -92,16 +104,16 @@ impl OpenLog {
     }
 }
 
-fn describe(source: &SourceDefinition, outcome: &Outcome) -> String {
+fn describe(source: &SourceDefinition, outcome: &ResetOutcome) -> String {
     let (name, topic) = (&source.name, &source.topic);
     match outcome {
-        Outcome::NothingRead(life) => {
+        ResetOutcome::NothingRead(life) => {
             format!(
                 "source {name}: nothing of topic {topic} has been read in its life {} yet; nothing to reset\n",
                 life.0
             )
         }
-        Outcome::Begun(facts) => format!(
+        ResetOutcome::Begun(facts) => format!(
             "source {name}: life {} of topic {topic} begins\n{}\
              Roles that stopped with the source have to be started again; those that run go on by themselves. Answers show \
              the former life until the batch layer has published once.\n",

@@ -1,5 +1,5 @@
-//! `twofold source reset`: begins the next life of a source's topic, where another topic took the name of the one that is
-//! archived, or it lost records.
+//! The reset of a source: begins the next life of its topic, where another topic took the name of the one that is
+//! archived, or it lost records. An operator asks for it, by `twofold source reset`.
 //!
 //! ```text
 //!  archived:   0 ......... end          in the realtime store: up to head
@@ -10,20 +10,20 @@
 //! Guarantee: the commit is done or not; done twice, the second time finds nothing to do. Whoever reads the source goes
 //! on from it: the archive at its next commit or start, the batch layer with a version of the new life, then the speed
 //! layer; the gateway answers from the former life until then. A topic that is the archived one is left alone.
-//! Not here: the arithmetic of lives (`positions::Life`), the facts of the commit (`records::master`).
+//! Not here: the arithmetic of lives (`positions::Life`), the facts of the commit (`records::master`), the command and
+//! its words (`twofold`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
 use event_log::{EventLog, EventLogError, LifeLog};
 use positions::{Fingerprint, IdSource, Incarnation, LifeStart, Offset, PartitionId};
 use records::RecordsError;
 use records::master::{MasterDataset, MasterFacts};
 use serving_layer::{PartitionKey, RealtimeStore, ServingError};
-use tracing::warn;
 use views::SourceDefinition;
+
+use crate::BatchError;
 
 /// What a reset works with.
 pub struct ResetComponents {
@@ -40,8 +40,8 @@ pub struct ResetComponents {
 }
 
 /// From which record on the topic of the next life counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ResetFrom {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountFrom {
     /// From its first one: it is another topic.
     Start,
     /// From the next one that comes: what it holds is archived already, as where it lost its newest records.
@@ -50,7 +50,7 @@ pub enum ResetFrom {
 
 /// What a reset did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ResetOutcome {
     /// The next life has begun, with these facts.
     Begun(MasterFacts),
     /// Nothing was read in the present life yet: there is nothing to tell a topic by, and nothing to reset.
@@ -63,34 +63,36 @@ const ATTEMPTS: usize = 8;
 /// Begins the next life of the topic of a source.
 ///
 /// # Errors
-/// If the topic is the one that is archived, or if log, realtime store or master dataset cannot be asked or written. Then
-/// nothing was changed, unless the reply to the commit was lost: run it again.
-pub async fn reset(components: &ResetComponents, from: ResetFrom) -> Result<Outcome> {
-    for _ in 0..ATTEMPTS {
-        let name = &components.source.name;
-        let opened = components.master.open().await.context("cannot read the master dataset")?;
-        let Some(on) = opened else { return Ok(Outcome::NothingRead(Incarnation(0))) };
-        let log = LifeLog::new(components.log.clone(), on.facts.life.clone());
-        let topic = &components.source.topic;
-        let found = partitions(&log, &components.source).await.with_context(|| format!("cannot use topic {topic}"))?;
-        match compare(&log, topic, &on.facts, &found).await? {
-            Verdict::NothingToCompare => return Ok(Outcome::NothingRead(on.facts.life.incarnation)),
-            Verdict::Same => bail!(
-                "topic {topic} is the one that is archived: the records that source {name} was read to are in it. \
-                 There is nothing to reset; if the source stopped, `twofold status` says why"
-            ),
-            Verdict::Another => {}
-        }
-        let starts = starts(components, &on.facts, &found, from).await?;
-        let facts = on.facts.next_life(starts);
-        match components.master.append(&on, &[], facts.clone(), components.ids.next_id()).await {
-            Ok(_) => return Ok(Outcome::Begun(facts)),
+/// [`BatchError::TopicIsArchived`]: nothing to reset, and nothing was changed. Otherwise log, realtime store or
+/// master dataset cannot be asked or written, or others keep committing: nothing was changed, unless the reply to the
+/// commit was lost. Call again.
+pub async fn reset(components: &ResetComponents, from: CountFrom) -> Result<ResetOutcome, BatchError> {
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        match try_reset(components, from).await {
             // An archive that committed, or a compaction: look again.
-            Err(RecordsError::Conflict { .. }) => {}
-            Err(error) => return Err(error).context("cannot commit to the master dataset; run it again"),
+            Err(BatchError::Records(RecordsError::Conflict { .. })) if left > 0 => {}
+            ended => return ended,
         }
     }
-    bail!("the master dataset of source {} kept changing; stop its archive and run it again", components.source.name)
+}
+
+async fn try_reset(components: &ResetComponents, from: CountFrom) -> Result<ResetOutcome, BatchError> {
+    let source = &components.source;
+    let Some(on) = components.master.open().await? else { return Ok(ResetOutcome::NothingRead(Incarnation(0))) };
+    let log = LifeLog::new(Arc::clone(&components.log), on.facts.life.clone());
+    let found = partitions(&log, source).await?;
+    match compare(&log, &source.topic, &on.facts, &found).await? {
+        Verdict::NothingToCompare => return Ok(ResetOutcome::NothingRead(on.facts.life.incarnation)),
+        Verdict::Same => {
+            return Err(BatchError::TopicIsArchived { topic: source.topic.clone(), name: source.name.clone() });
+        }
+        Verdict::Another => {}
+    }
+    let facts = on.facts.next_life(starts(components, &on.facts, &found, from).await?);
+    components.master.append(&on, &[], facts.clone(), components.ids.next_id()).await?;
+    Ok(ResetOutcome::Begun(facts))
 }
 
 /// The partitions of the topic, which is made where it is missing, as a start of the system would.
@@ -115,7 +117,12 @@ enum Verdict {
     Another,
 }
 
-async fn compare(log: &LifeLog, topic: &str, facts: &MasterFacts, found: &BTreeSet<PartitionId>) -> Result<Verdict> {
+async fn compare(
+    log: &LifeLog,
+    topic: &str,
+    facts: &MasterFacts,
+    found: &BTreeSet<PartitionId>,
+) -> Result<Verdict, EventLogError> {
     let mut verdict = Verdict::NothingToCompare;
     for (partition, known) in &facts.partitions {
         let end = known.archived.end;
@@ -128,7 +135,7 @@ async fn compare(log: &LifeLog, topic: &str, facts: &MasterFacts, found: &BTreeS
         match log.check_fingerprint(topic, *partition, &end).await {
             Ok(()) => verdict = Verdict::Same,
             Err(EventLogError::AnotherTopic { .. }) => return Ok(Verdict::Another),
-            Err(error) => return Err(error).context("cannot compare the topic with what is archived"),
+            Err(error) => return Err(error),
         }
     }
     Ok(verdict)
@@ -139,17 +146,17 @@ async fn starts(
     components: &ResetComponents,
     facts: &MasterFacts,
     found: &BTreeSet<PartitionId>,
-    from: ResetFrom,
-) -> Result<BTreeMap<PartitionId, LifeStart>> {
+    from: CountFrom,
+) -> Result<BTreeMap<PartitionId, LifeStart>, BatchError> {
     let mut starts = BTreeMap::new();
     for partition in facts.partitions.keys().chain(found).copied().collect::<BTreeSet<_>>() {
         let archived = facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset);
         let offset = archived.max(realtime_head(components, facts, partition).await?);
         let log_offset = match from {
-            ResetFrom::End if found.contains(&partition) => {
+            CountFrom::End if found.contains(&partition) => {
                 components.log.bounds(&components.source.topic, partition).await?.high
             }
-            ResetFrom::Start | ResetFrom::End => Offset(0),
+            CountFrom::Start | CountFrom::End => Offset(0),
         };
         starts.insert(partition, LifeStart { offset, log_offset });
     }
@@ -157,7 +164,11 @@ async fn starts(
 }
 
 /// How far the realtime view of a partition reaches in the life that ends.
-async fn realtime_head(components: &ResetComponents, facts: &MasterFacts, partition: PartitionId) -> Result<Offset> {
+async fn realtime_head(
+    components: &ResetComponents,
+    facts: &MasterFacts,
+    partition: PartitionId,
+) -> Result<Offset, ServingError> {
     let Some(store) = &components.store else { return Ok(Offset(0)) };
     let key = PartitionKey { source: components.source.name.clone(), partition };
     match store.read_index(&key).await {
@@ -167,9 +178,9 @@ async fn realtime_head(components: &ResetComponents, facts: &MasterFacts, partit
         }
         // The speed layer discards it, too.
         Err(error @ ServingError::Corrupt { .. }) => {
-            warn!(%partition, %error, "the index of the realtime view is not taken into account");
+            tracing::warn!(%partition, %error, "the index of the realtime view is not taken into account");
             Ok(Offset(0))
         }
-        Err(error) => Err(error).context("cannot read the realtime view"),
+        Err(error) => Err(error),
     }
 }
