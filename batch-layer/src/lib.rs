@@ -22,7 +22,8 @@
 //! and a cut never moves back.
 //! Not here: which place is a good cut (`positions::choose_cut`), how tables commit (`lake`), which records the speed
 //! layer drops as copies (`positions::CopyWindow`).
-//! Why so: archive and recompute meet only in the master dataset; each may be killed at any step and simply starts again.
+//! Why so: archive and recompute meet only in the master dataset; each may be killed at any step and simply starts
+//! again.
 
 pub mod archive;
 mod cleanup;

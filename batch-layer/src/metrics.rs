@@ -40,7 +40,8 @@ pub const COMPACTION_FAILURES: &str = "twofold_compaction_failures_total";
 /// Live files of a master dataset, as the last look for a compaction found or left them.
 pub const MASTER_FILES: &str = "twofold_master_live_files";
 
-/// Tells all counters of the archive of `source` once, at 0: a counter that appears with its first failure shows no rise.
+/// Tells all counters of the archive of `source` once, at 0: a counter that appears with its first failure shows no
+/// rise.
 pub(crate) fn announce_archive(source: &str) {
     for name in [ARCHIVE_ROWS, ARCHIVE_REJECTED, ARCHIVE_COMMITS, ARCHIVE_RACES, ARCHIVE_FAILURES, ARCHIVE_HOLES] {
         count(name, source, 0);

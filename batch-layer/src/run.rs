@@ -1,9 +1,9 @@
 //! The batch loop: recompute, compaction and cleanup, one after the other. Their own loops are in their own `run.rs`.
 //!
-//! Guarantee: a compaction never runs beside a recompute of the same loop, and the loop ends soon after `shutdown`: what
-//! is in progress is dropped, and nothing of it is visible.
-//! Why so: both fill the memory and the spill folder of the same settings, and a round asked for by hand should not find
-//! half of them taken.
+//! Guarantee: a compaction never runs beside a recompute of the same loop, and the loop ends soon after `shutdown`:
+//! what is in progress is dropped, and nothing of it is visible.
+//! Why so: both fill the memory and the spill folder of the same settings, and a round asked for by hand should not
+//! find half of them taken.
 
 use tokio_util::sync::CancellationToken;
 

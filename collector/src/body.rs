@@ -95,8 +95,8 @@ pub(super) async fn read(
     })
 }
 
-/// Reads what is left of a refused body and forgets it, as much as the largest one may have. A client that is still sending
-/// would otherwise lose its connection, and with it the answer: why, and when to come back.
+/// Reads what is left of a refused body and forgets it, as much as the largest one may have. A client that is still
+/// sending would otherwise lose its connection, and with it the answer: why, and when to come back.
 pub(super) async fn discard(body: &mut BodyDataStream, headers: &HeaderMap, settings: &CollectorSettings) {
     // Such a client waits with its body for the answer.
     if headers.contains_key(header::EXPECT) {

@@ -11,8 +11,8 @@ pub struct CollectorSettings {
     pub max_inflated_bytes: usize,
     /// Most events of one request; beyond it 413. Default 10,000.
     pub max_events: usize,
-    /// Largest single event in bytes; a larger one is refused by index. At most [`MAX_PAYLOAD_BYTES`], and below what the
-    /// broker takes (`message.max.bytes`, 1,048,588 by default). Default 1,000,000.
+    /// Largest single event in bytes; a larger one is refused by index. At most [`MAX_PAYLOAD_BYTES`], and below what
+    /// the broker takes (`message.max.bytes`, 1,048,588 by default). Default 1,000,000.
     ///
     /// [`MAX_PAYLOAD_BYTES`]: records::decode::MAX_PAYLOAD_BYTES
     pub max_event_bytes: usize,

@@ -5,22 +5,22 @@
 //!             429           408, 413, 415           400          404, 503                  200
 //! ```
 //!
-//! `POST /v1/sources/{source}/events` takes a JSON array, one or more objects (`application/json`), or one object a line
-//! (`application/x-ndjson`), plain or gzip. `GET /v1/sources/{source}` tells what such an object holds, and whether it
-//! may be sent twice ([`SourceDetails`]). The answer to events is
-//! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every other
-//! answer is a problem document ([`edge::Problem`]). `token` is a position token: a query that carries it sees the events.
+//! `POST /v1/sources/{source}/events` takes a JSON array, one or more objects (`application/json`), or one object a
+//! line (`application/x-ndjson`), plain or gzip. `GET /v1/sources/{source}` tells what such an object holds, and
+//! whether it may be sent twice ([`SourceDetails`]). The answer to events is `{"accepted": 2, "rejected": 1, "errors":
+//! [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every other answer is a problem document
+//! ([`edge::Problem`]). `token` is a position token: a query that carries it sees the events.
 //!
 //! Guarantee: an event counts as accepted once the log acknowledged it, and is checked by the very rules of
 //! [`records::decode`]. Nothing is stored by half without saying so: see `receipt.rs`.
 //!
 //! **Bad events.** What can be set apart as one record goes to the log, good or bad, and a bad one is answered with its
-//! reason and `"stored": true`: it ends in the master dataset with `_error` and payload, is counted, can be looked at, and
-//! can be recomputed should the schema or the decoder have been wrong. Most senders of events do not read answers, and
-//! what they send must not vanish. A sender that repairs and sends again asks for `?on_error=refuse`: bad events are then
-//! left out, `"stored": false`. What the log can never hold (too large with its id, or against the brokers' own rules) is
-//! left out, too, whatever was asked for. A body that cannot be
-//! taken apart (broken JSON around the events, not gzip, not UTF-8) is refused as a whole, 400, nothing stored.
+//! reason and `"stored": true`: it ends in the master dataset with `_error` and payload, is counted, can be looked at,
+//! and can be recomputed should the schema or the decoder have been wrong. Most senders of events do not read answers,
+//! and what they send must not vanish. A sender that repairs and sends again asks for `?on_error=refuse`: bad events
+//! are then left out, `"stored": false`. What the log can never hold (too large with its id, or against the brokers'
+//! own rules) is left out, too, whatever was asked for. A body that cannot be taken apart (broken JSON around the
+//! events, not gzip, not UTF-8) is refused as a whole, 400, nothing stored.
 //!
 //! Not here: how the log is reached (`event-log`), what becomes of an event in it (`batch-layer`, `speed-layer`).
 

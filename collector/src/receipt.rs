@@ -1,10 +1,10 @@
 //! The answer to a request: what became of every event of it.
 //!
 //! Guarantee: nothing ambiguous. An event that `errors` does not name was good, and is stored. One that it names says
-//! with `stored` whether it is in the log: `true`, `false` (and never will be, as it is), or `null` where the log did not
-//! take it now: send it again.
-//! Why so: a client that sends again whatever is `null`, and only that, comes to an end. An event that the log will never
-//! take must not keep it from that, so it is an error of its row and never a 503.
+//! with `stored` whether it is in the log: `true`, `false` (and never will be, as it is), or `null` where the log did
+//! not take it now: send it again.
+//! Why so: a client that sends again whatever is `null`, and only that, comes to an end. An event that the log will
+//! never take must not keep it from that, so it is an error of its row and never a 503.
 
 use axum::Json;
 use axum::http::{HeaderValue, header};

@@ -8,8 +8,8 @@
 //!
 //! Guarantee: every refusal of every route, in every role, is a problem document of one dialect. [`ProblemKind`] lists
 //! all kinds; a role chooses among them and invents none.
-//! Not here: which error becomes which kind (the crate that owns the error), the routes themselves, and limits: those of
-//! the collector count bytes and those of the gateway queries, and each role keeps its own.
+//! Not here: which error becomes which kind (the crate that owns the error), the routes themselves, and limits: those
+//! of the collector count bytes and those of the gateway queries, and each role keeps its own.
 
 mod kind;
 mod parameters;

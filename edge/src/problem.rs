@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::ProblemKind;
 
-/// What went wrong, for a program (`type`, `status`, `known`, `retry_after`, further members) and for a person (`title`,
-/// `detail`, `hint`).
+/// What went wrong, for a program (`type`, `status`, `known`, `retry_after`, further members) and for a person
+/// (`title`, `detail`, `hint`).
 // Boxed: it is the error of many functions, and a large error makes every success as large.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem(Box<Content>);

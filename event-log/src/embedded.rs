@@ -9,9 +9,9 @@
 //! Guarantee: what `append` acknowledged outlives a killed process always, and a power cut where `is_synced` is set.
 //! Offsets have no gaps. Only what was released is ever removed. One process at a time holds the folder.
 //! Not here: the layout of the folder (`embedded/key.rs`, `embedded/chunk.rs`), the engine (`fjall`).
-//! Why fjall and not files of our own: atomic commits, recovery after a torn write and space that comes back are what an
-//! embedded log is made of, and the hard part to get right. Why chunks of records (`embedded/chunk.rs`): both reading and
-//! appending then move more than a million records a second. Why a thread: every call into fjall blocks.
+//! Why fjall and not files of our own: atomic commits, recovery after a torn write and space that comes back are what
+//! an embedded log is made of, and the hard part to get right. Why chunks of records (`embedded/chunk.rs`): both
+//! reading and appending then move more than a million records a second. Why a thread: every call into fjall blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -69,7 +69,8 @@ impl EmbeddedLog {
     /// Opens the folder, or makes it.
     ///
     /// # Errors
-    /// [`EventLogError::Unusable`] where the folder cannot be used, is held by another process, or is an older version's.
+    /// [`EventLogError::Unusable`] where the folder cannot be used, is held by another process, or is an older
+    /// version's.
     pub async fn open(
         settings: EmbeddedSettings,
         clock: Arc<dyn Clock>,

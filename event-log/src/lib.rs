@@ -4,7 +4,8 @@
 //!  collector --> append --> event log (Kafka, embedded, memory) --> consumer --> both layers
 //! ```
 //!
-//! Guarantee: a record that was acknowledged is in the log, and every later reader sees it, in the order of its partition.
+//! Guarantee: a record that was acknowledged is in the log, and every later reader sees it, in the order of its
+//! partition.
 //! Not here: what a record means (`records`), taking events in over HTTP (`collector`).
 
 pub mod embedded;

@@ -1,8 +1,8 @@
 //! The log of one topic in one of its lives: the offsets that the log counts anew, in the line that goes on.
 //!
 //! In: the log, and where its partitions begin in this life. Out: the same log, whose offsets are those of all lives.
-//! Guarantee: no offset of the log itself leaves this wrapper, in records, bounds, answers or errors. What lies below the
-//! start of a life has expired.
+//! Guarantee: no offset of the log itself leaves this wrapper, in records, bounds, answers or errors. What lies below
+//! the start of a life has expired.
 //! Not here: the arithmetic (`positions::Life`), which life it is (whoever read the master dataset).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,8 @@ impl LifeLog {
         &self.life
     }
 
-    /// [`check_fingerprint`] of a position of this life; one of a former life agrees, there is nothing to compare it with.
+    /// [`check_fingerprint`] of a position of this life; one of a former life agrees, there is nothing to compare it
+    /// with.
     ///
     /// # Errors
     /// As there.

@@ -48,7 +48,8 @@ pub(crate) fn check_readable(
     Ok(())
 }
 
-/// Refuses to read on where the topic of the name is another one by now: its records are nobody's, except from its start.
+/// Refuses to read on where the topic of the name is another one by now: its records are nobody's, except from its
+/// start.
 pub(crate) fn check_same_topic(
     topic: &str,
     positions: &BTreeMap<PartitionId, Offset>,

@@ -106,8 +106,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// Appends records; one answer each, in order: where it stands, or why it was not stored.
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>>;
 
-    /// Tells the log that the records below these offsets are kept elsewhere for good, so that its own retention may remove
-    /// them. Does not wait. Logs with a retention of their own, such as Kafka, do not listen.
+    /// Tells the log that the records below these offsets are kept elsewhere for good, so that its own retention may
+    /// remove them. Does not wait. Logs with a retention of their own, such as Kafka, do not listen.
     fn release(&self, _topic: &str, _committed: &BTreeMap<PartitionId, Offset>) {}
 
     /// A consumer that reads the partitions it is told to (`group` = `None`) or those its group gives it.
@@ -128,8 +128,8 @@ pub trait LogConsumer: Send {
 
     /// The partitions of which everything was delivered that the log held a moment ago, with how long ago that was.
     ///
-    /// Positive evidence only: a log that is slow, silent or gone tells of no end, and the time since the last one grows.
-    /// Ask after a poll; each finding is told once, and stays true whatever is read later. Does not wait.
+    /// Positive evidence only: a log that is slow, silent or gone tells of no end, and the time since the last one
+    /// grows. Ask after a poll; each finding is told once, and stays true whatever is read later. Does not wait.
     fn take_ends(&mut self) -> BTreeMap<PartitionId, Duration>;
 
     /// Tells the group how far this consumer is; for lag tools only, nothing reads it back.

@@ -6,7 +6,8 @@
 //! the table and look. A reply that was lost and repeated by the store's client is recognised by the commit's own
 //! transaction number.
 //! A commit never names a file or facts that `vacuum.rs` deleted: both bear the number of the version that they are
-//! for (a file: of the last one), and while that version is still to come they are not touched, however long this takes.
+//! for (a file: of the last one), and while that version is still to come they are not touched, however long this
+//! takes.
 //! Why so: the store's refusal to overwrite is the only arbiter; no lock, no lease and no clock takes part. The
 //! instants in the log are those that the store itself gave to the facts object, for other tools to show.
 

@@ -22,8 +22,8 @@ pub enum LakeError {
         /// The version that the commit was computed on.
         expected: Version,
     },
-    /// A change would remove a file that its predecessor does not hold: somebody else replaced it. Decide again; nothing
-    /// of this commit is visible.
+    /// A change would remove a file that its predecessor does not hold: somebody else replaced it. Decide again;
+    /// nothing of this commit is visible.
     #[error("table {table}: version {version} does not hold file {path}")]
     NotLive {
         /// The table.
@@ -33,8 +33,8 @@ pub enum LakeError {
         /// The file.
         path: String,
     },
-    /// The store did not answer, or not in time: try again with backoff. After a commit the outcome is **unknown**: open
-    /// the table and look at its facts before deciding again.
+    /// The store did not answer, or not in time: try again with backoff. After a commit the outcome is **unknown**:
+    /// open the table and look at its facts before deciding again.
     #[error("object store is unreachable at {object}: {reason}")]
     Unreachable {
         /// The object.

@@ -19,8 +19,9 @@
 //! Why so: tables are in Delta format, so that other tools read them, but the log is written and read here, by hand.
 //! The high-level operations of Delta libraries rebase a stale commit onto a newer version, merge overwrites, and let
 //! two rewriters of one file both win; what is left to do strictly is one JSON object per commit, put under the next
-//! number on condition that it does not exist. A checkpoint is summed up from the log's own objects and must agree with the
-//! snapshot in memory. The second opinion on both, `deltalake-core`, is asked by the tests and is not part of the product.
+//! number on condition that it does not exist. A checkpoint is summed up from the log's own objects and must agree with
+//! the snapshot in memory. The second opinion on both, `deltalake-core`, is asked by the tests and is not part of the
+//! product.
 //!
 //! Durability is the store's. S3 and its like acknowledge what survives a power cut. Files on a local disk survive the
 //! end of the process at any moment (an object appears whole, by a link), but are not synced: a power cut can take the

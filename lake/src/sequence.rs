@@ -37,7 +37,8 @@ use listing::Listing;
 
 pub use number::{MAX_NUMBER, Number};
 
-/// The largest entry or snapshot, in bytes of JSON. What is larger goes into an object of its own, which the entry names.
+/// The largest entry or snapshot, in bytes of JSON. What is larger goes into an object of its own, which the entry
+/// names.
 pub const MAX_BYTES: usize = 4 << 20;
 
 /// Entries that are read at the same time.
@@ -215,8 +216,8 @@ impl Sequence {
     /// them all; of two snapshots of one number the first stays, for they say the same.
     ///
     /// # Errors
-    /// [`LakeError::Refused`]: the state is too large. [`LakeError::Unreachable`], [`LakeError::Full`]: try again, or do
-    /// without.
+    /// [`LakeError::Refused`]: the state is too large. [`LakeError::Unreachable`], [`LakeError::Full`]: try again, or
+    /// do without.
     pub async fn write_snapshot<S: Serialize + Sync>(&self, number: Number, state: &S) -> Result<(), LakeError> {
         let bytes = self.encode(state)?;
         self.lake.put_new(&self.snapshot_path(number), bytes.into()).await.map(|_| ())

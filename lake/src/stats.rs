@@ -65,8 +65,8 @@ fn column_bounds(
     Ok(Some(total))
 }
 
-/// The lesser or the greater of two bounds of one column: `other` where it compares to `one` as `wanted` says, otherwise
-/// `one`. A bound that is null gives way.
+/// The lesser or the greater of two bounds of one column: `other` where it compares to `one` as `wanted` says,
+/// otherwise `one`. A bound that is null gives way.
 pub fn extreme(one: ScalarValue, other: ScalarValue, wanted: Ordering) -> ScalarValue {
     if one.is_null() || (!other.is_null() && other.partial_cmp(&one) == Some(wanted)) { other } else { one }
 }

@@ -1,6 +1,7 @@
 //! One table: where it lies in the lake, and what its objects are called.
 //!
-//! Not here: creating and opening (`open.rs`), committing (`commit.rs`), data files (`file.rs`), deleting (`vacuum.rs`).
+//! Not here: creating and opening (`open.rs`), committing (`commit.rs`), data files (`file.rs`), deleting
+//! (`vacuum.rs`).
 //! Why so: a snapshot knows its table, so whatever gives out snapshots stands above both. Each of those files adds its
 //! operations to [`Table`].
 

@@ -21,7 +21,8 @@ impl Version {
         Self(self.0 + 1)
     }
 
-    /// The oldest of the newest `count` versions (at least 1), where this is the newest: version 0 where there are fewer.
+    /// The oldest of the newest `count` versions (at least 1), where this is the newest: version 0 where there are
+    /// fewer.
     pub fn oldest_of_newest(self, count: usize) -> Self {
         let older = i64::try_from(count.saturating_sub(1)).unwrap_or(i64::MAX);
         Self(self.0.saturating_sub(older).max(0))

@@ -19,8 +19,8 @@ pub fn event_key(id: Option<&[u8]>, event_time_as_sent: TimestampMicros) -> Opti
     Some(EventKey(hasher.digest128()))
 }
 
-/// Whether a record is a copy, given when (by the running maximum) its event was last seen in the partition. The running
-/// maximum never falls (`position.rs`), so `now` is not before `last_seen`.
+/// Whether a record is a copy, given when (by the running maximum) its event was last seen in the partition. The
+/// running maximum never falls (`position.rs`), so `now` is not before `last_seen`.
 pub fn is_copy(last_seen: Option<TimestampMicros>, now: TimestampMicros, horizon: Duration) -> bool {
     last_seen.is_some_and(|last| now.micros_since(last) <= micros(horizon))
 }
@@ -38,7 +38,8 @@ pub struct CopyWindow {
 impl CopyWindow {
     /// Notes an event at a running maximum and says whether it is a copy.
     ///
-    /// A copy renews the memory of its event, whether it was dropped itself or not (`fresh` in the law, ARCHITECTURE.md).
+    /// A copy renews the memory of its event, whether it was dropped itself or not (`fresh` in the law,
+    /// ARCHITECTURE.md).
     pub fn observe(&mut self, key: Option<EventKey>, running_max: TimestampMicros, horizon: Duration) -> bool {
         let Some(key) = key else { return false };
         self.forget_before(running_max, horizon);

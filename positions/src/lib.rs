@@ -1,4 +1,5 @@
-//! The law's arithmetic: ids, positions, lives, cuts, borders, runs, tiling, copies, tokens; and that of time: the calendar, spans.
+//! The law's arithmetic: ids, positions, lives, cuts, borders, runs, tiling, copies, tokens; and that of time: the
+//! calendar, spans.
 //!
 //! ```text
 //!  log:      |0 ------------- cut C ------------- head H)

@@ -7,8 +7,8 @@
 //!
 //! Guarantee: pure. Above the log an offset names one record for ever, whichever topic held it.
 //! Not here: telling that another topic bears the name (`event-log`), beginning a life (`records`).
-//! Why so: cuts, runs, holes and tokens compare offsets in a hundred places; with one line of offsets none of them knows
-//! of lives, and only the log's own offsets are translated, where records are read and appended.
+//! Why so: cuts, runs, holes and tokens compare offsets in a hundred places; with one line of offsets none of them
+//! knows of lives, and only the log's own offsets are translated, where records are read and appended.
 
 use std::collections::BTreeMap;
 

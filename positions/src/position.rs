@@ -46,7 +46,8 @@ pub struct Capped {
 /// clock is forgotten the day after. A silence of a week is caught up with by seven records.
 pub const MAX_RAISE: Duration = Duration::from_secs(24 * 3_600);
 
-/// 2200-01-01: what lies behind it cannot come from a clock, but milliseconds for microseconds, or a number for "never".
+/// 2200-01-01: what lies behind it cannot come from a clock, but milliseconds for microseconds, or a number for
+/// "never".
 const LATEST: TimestampMicros = TimestampMicros(7_258_118_400_000_000);
 
 /// Whether a record's timestamp may be that of a clock: after 1970-01-01, which also stands for "none", before 2200.

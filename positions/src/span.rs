@@ -1,4 +1,5 @@
-//! Spans of time as people write them: one grammar for pipeline options, the configuration and requests, read and written.
+//! Spans of time as people write them: one grammar for pipeline options, the configuration and requests, read and
+//! written.
 //!
 //! A span is a sum of whole numbers, each with its unit: `500ms`, `30s`, `10 minutes`, `1 hour 30 minutes`, `2d`. Case
 //! and spaces around numbers and units do not matter.

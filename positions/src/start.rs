@@ -28,7 +28,8 @@ impl Start {
 /// Decides where to start, from the stored index and the cuts that the views of the source are served at.
 ///
 /// `serving` holds one position per view that a reader may be served from: the cut of its newest published version, or
-/// the start of the partition for a view that is in its first build. A view added later, with no version yet, is left out.
+/// the start of the partition for a view that is in its first build. A view added later, with no version yet, is left
+/// out.
 pub fn choose_start(index: Option<&Index>, serving: &[Position], origin: Position) -> Start {
     let least = serving.iter().min_by_key(|position| position.offset).copied().unwrap_or(origin);
     match index {

@@ -6,8 +6,8 @@
 //!
 //! Guarantee: what passes is planned in time and memory that grow with the limits here, not with powers of the text.
 //! Pure.
-//! Why so: planning cannot be interrupted, and no memory limit sees it. A kilobyte of `WITH` clauses, each of which names
-//! the one before it twice, doubles the plan at each of them.
+//! Why so: planning cannot be interrupted, and no memory limit sees it. A kilobyte of `WITH` clauses, each of which
+//! names the one before it twice, doubles the plan at each of them.
 //! Not here: the memory of what runs (`values.rs`, `buffered.rs`).
 
 use std::collections::HashMap;

@@ -53,8 +53,8 @@ pub struct Envelope {
     pub copies: u64,
     /// Offsets below the cut that were lost before they were archived.
     pub holes: Vec<Hole>,
-    /// How many offsets the answer passes over because they were lost: those of `holes`, and above the cut those that had
-    /// expired before the speed layer read them.
+    /// How many offsets the answer passes over because they were lost: those of `holes`, and above the cut those that
+    /// had expired before the speed layer read them.
     pub lost: u64,
     /// How far back in log time the realtime part recognises copies, in seconds.
     pub horizon_seconds: u64,
@@ -69,8 +69,8 @@ pub struct Envelope {
 /// How far a measure may be off.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ErrorBound {
-    /// `sketch`: relative error of uniques (99.7 % of estimates lie within) or rank error of percentiles (99 %). `float`:
-    /// rounding, relative to the sum of absolute values.
+    /// `sketch`: relative error of uniques (99.7 % of estimates lie within) or rank error of percentiles (99 %).
+    /// `float`: rounding, relative to the sum of absolute values.
     pub kind: &'static str,
     /// The bound.
     pub bound: f64,

@@ -1,7 +1,7 @@
 //! `MEASURE(name)`: rolls a measure up by merging its states, so that uniques and percentiles roll up correctly.
 //!
-//! In: a plan over views as columns only. Out: the same plan with each `MEASURE` replaced by the merge aggregates of its
-//! measure over the view's state columns, which are carried up from the scan.
+//! In: a plan over views as columns only. Out: the same plan with each `MEASURE` replaced by the merge aggregates of
+//! its measure over the view's state columns, which are carried up from the scan.
 //! Guarantee: the output columns of every node above keep names and types. What cannot be rewritten is refused.
 //! Also here: the refusal of `sum` over a measure whose values must not be summed.
 

@@ -1,9 +1,9 @@
 //! Queries: from a request for rows or in SQL to an answer with its envelope.
 //!
-//! Guarantee: all views of a query are pinned once, before anything of the answer is computed. A place among the running
-//! queries is taken after waiting for a position token, never before.
-//! Not here: what a request means (`rows.rs`), how an answer is computed (`answer.rs`, `sql.rs`), where the pinned states
-//! come from (`refresh.rs`).
+//! Guarantee: all views of a query are pinned once, before anything of the answer is computed. A place among the
+//! running queries is taken after waiting for a position token, never before.
+//! Not here: what a request means (`rows.rs`), how an answer is computed (`answer.rs`, `sql.rs`), where the pinned
+//! states come from (`refresh.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -140,8 +140,8 @@ impl SourceReader {
         }
     }
 
-    /// One reading. `None`: this is not the last try, and a view does not tile, or has a version that was published after
-    /// the indexes were read, so that its head would be another than that of its neighbours.
+    /// One reading. `None`: this is not the last try, and a view does not tile, or has a version that was published
+    /// after the indexes were read, so that its head would be another than that of its neighbours.
     async fn read_stores(
         &self,
         held: &mut BTreeMap<ViewName, Held>,

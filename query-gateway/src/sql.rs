@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Guarantee: what runs is one SELECT over views of the pipeline and nothing else: no statement that writes or sets, no
-//! table function, no file, no URL, no catalogue; within limits on text, work of planning, time, memory and rows. A place
-//! among the running SQL queries is held while one is planned and while it runs, never while it waits.
+//! table function, no file, no URL, no catalogue; within limits on text, work of planning, time, memory and rows. A
+//! place among the running SQL queries is held while one is planned and while it runs, never while it waits.
 //! Not here: requests, and pinning the views of one (`queries.rs`), `MEASURE()` (`measure.rs`), tables and their states
 //! (`tables.rs`), limits on planning (`complexity.rs`) and on what expressions and windows hold (`values.rs`,
 //! `buffered.rs`).

@@ -1,7 +1,8 @@
 //! `/v1/status`: how far every part of the system is, per source and partition and per view.
 //!
-//! Guarantee: reads memory and what the binary injects; asks a store only where no refresh loop runs, or has read it yet.
-//! What the gateway cannot know comes through [`StatusSource`], so it needs no access to Kafka or the master dataset.
+//! Guarantee: reads memory and what the binary injects; asks a store only where no refresh loop runs, or has read it
+//! yet. What the gateway cannot know comes through [`StatusSource`], so it needs no access to Kafka or the master
+//! dataset.
 
 use std::collections::BTreeMap;
 

@@ -5,8 +5,8 @@
 //!                                                    +--> master dataset (append, compact, read back)
 //! ```
 //!
-//! Guarantee: what a record decodes to depends on the record and the source's definition alone; the master dataset holds
-//! every record once, rejected ones with their reason.
+//! Guarantee: what a record decodes to depends on the record and the source's definition alone; the master dataset
+//! holds every record once, rejected ones with their reason.
 //! Not here: the log itself (`event-log`), when to append and compact (`batch-layer`).
 
 pub mod decode;

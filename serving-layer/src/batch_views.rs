@@ -171,9 +171,9 @@ impl BatchViewStore {
         Ok(batches)
     }
 
-    /// Deletes what only versions older than the newest `keep` (and the few that share their checkpoint) need, and files
-    /// of lost publications; nothing that is younger than `grace`, which must be longer than the slowest reader, and
-    /// nothing of a publication at work, however slow. What can be opened afterwards can be read.
+    /// Deletes what only versions older than the newest `keep` (and the few that share their checkpoint) need, and
+    /// files of lost publications; nothing that is younger than `grace`, which must be longer than the slowest reader,
+    /// and nothing of a publication at work, however slow. What can be opened afterwards can be read.
     ///
     /// # Errors
     /// [`ServingError::Lake`]: the object store failed; call again.

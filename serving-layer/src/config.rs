@@ -6,7 +6,8 @@ use std::time::Duration;
 /// How large the files of batch views become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchViewSettings {
-    /// Upper bound on the rows of one file: fewer make a small publication cheaper, more make a large view quicker to open.
+    /// Upper bound on the rows of one file: fewer make a small publication cheaper, more make a large view quicker to
+    /// open.
     pub max_file_rows: u64,
     /// A file is closed at about this many bytes, which is also the memory that a publication needs for writing.
     pub max_file_bytes: usize,

@@ -226,8 +226,8 @@ impl StaticFile {
         }
     }
 
-    /// The set for which an object of this name was stored; 0 where the name does not say so. `None`: it is not an object
-    /// of a static file.
+    /// The set for which an object of this name was stored; 0 where the name does not say so. `None`: it is not an
+    /// object of a static file.
     pub(crate) fn stored_for(object_name: &str) -> Option<DefinitionNumber> {
         let (digest, number) = object_name.split_once('-').unwrap_or((object_name, "0"));
         let is_digest = digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -117,9 +117,9 @@ pub trait RealtimeStore: Send + Sync + 'static {
         grace: Duration,
     ) -> Result<Swap, ServingError>;
 
-    /// Removes an index that [`ServingError::Corrupt`] was said of, so that another can be created. One that can be read,
-    /// also because it was replaced meanwhile, stays. Blobs that the lost index named are not found again: nobody reads
-    /// them, and in Redis they stay until an operator deletes them.
+    /// Removes an index that [`ServingError::Corrupt`] was said of, so that another can be created. One that can be
+    /// read, also because it was replaced meanwhile, stays. Blobs that the lost index named are not found again: nobody
+    /// reads them, and in Redis they stay until an operator deletes them.
     ///
     /// # Errors
     /// [`ServingError::Unreachable`]: try again.

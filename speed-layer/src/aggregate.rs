@@ -1,9 +1,9 @@
 //! Micro-batch to states: good rows, copies removed, one execution per view for all partitions and stretches.
 //!
 //! In: chunks (decoded records of one partition each, from where they follow). Out: per partition the runs to append.
-//! Guarantee: what a run counts depends on the log alone: stretches, the classes of records and states are pure functions
-//! of the records and of the copies that lie before them. A view whose plan fails is left out of the runs of this
-//! batch, which then do not cover it; the other views go on.
+//! Guarantee: what a run counts depends on the log alone: stretches, the classes of records and states are pure
+//! functions of the records and of the copies that lie before them. A view whose plan fails is left out of the runs of
+//! this batch, which then do not cover it; the other views go on.
 //! Not here: decoding (`records`), where chunks come from (`read.rs`), plans (`plans.rs`), writing (`append.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,7 +1,8 @@
 //! Appending: blobs first, then one swap of the index that names them.
 //!
-//! Guarantee: the pending runs of a partition become visible together, exactly once, or not at all. A crash between blobs and
-//! swap leaves blobs that expire by themselves; a lost reply is recognised by the run ids on the next attempt.
+//! Guarantee: the pending runs of a partition become visible together, exactly once, or not at all. A crash between
+//! blobs and swap leaves blobs that expire by themselves; a lost reply is recognised by the run ids on the next
+//! attempt.
 //! Not here: what follows from a failure (`policy.rs`).
 
 use positions::{DefinitionNumber, Index, IndexRefusal, IndexStamp, PartitionId, Run};

@@ -47,7 +47,8 @@ pub struct SpeedSettings {
     pub group: Option<String>,
     /// Longest wait for a record: how often an idle worker looks whether anything is due.
     pub tick: Duration,
-    /// Shortest time between two runs of a worker that keeps up: what comes meanwhile becomes one run. At most the tick.
+    /// Shortest time between two runs of a worker that keeps up: what comes meanwhile becomes one run. At most the
+    /// tick.
     pub linger: Duration,
     /// A micro-batch ends after this many records.
     pub max_records: usize,

@@ -1,5 +1,5 @@
-//! What every step of a speed worker shares: components, settings, compiled plans. Immutable once built, but for the newest
-//! version of the master dataset that was read: whoever needs it reads on from there.
+//! What every step of a speed worker shares: components, settings, compiled plans. Immutable once built, but for the
+//! newest version of the master dataset that was read: whoever needs it reads on from there.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use crate::plans::CompiledView;
 use crate::{SpeedComponents, SpeedError, SpeedSettings};
 
-/// How many files of the master dataset are read at a time. A start reads a little of many small files: it waits for their
-/// latency, which no number of cores shortens.
+/// How many files of the master dataset are read at a time. A start reads a little of many small files: it waits for
+/// their latency, which no number of cores shortens.
 const FILES_AT_ONCE: usize = 16;
 
 /// Shared by all steps of a worker.
@@ -35,7 +35,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Compiles the plans of all views, once. `master`: what is archived; the worker reads the log in the life that it names.
+    /// Compiles the plans of all views, once. `master`: what is archived; the worker reads the log in the life that it
+    /// names.
     pub async fn new(
         components: SpeedComponents,
         settings: SpeedSettings,
@@ -54,8 +55,8 @@ impl Context {
         Ok(Self { components, log, settings, plans, merges, master: Mutex::new(master), session })
     }
 
-    /// The newest version of the master dataset, `None` where nothing was archived yet. Two small requests where nothing is
-    /// new; a table of many versions is read whole once.
+    /// The newest version of the master dataset, `None` where nothing was archived yet. Two small requests where
+    /// nothing is new; a table of many versions is read whole once.
     ///
     /// # Errors
     /// Try again.

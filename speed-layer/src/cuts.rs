@@ -66,15 +66,16 @@ impl PublishedCuts {
         self.cuts().map(Cut::incarnation).max().unwrap_or_default()
     }
 
-    /// Whether the newest version of every view that has one belongs to this life of the topic; in a later life than the
-    /// first there must be one.
+    /// Whether the newest version of every view that has one belongs to this life of the topic; in a later life than
+    /// the first there must be one.
     pub fn are_of(&self, incarnation: Incarnation) -> bool {
         let mut newest = self.views.iter().filter_map(|view| view.versions.first()).peekable();
         let is_begun = newest.peek().is_some() || incarnation == Incarnation(0);
         is_begun && newest.all(|version| version.facts.cut.incarnation() == incarnation)
     }
 
-    /// One position per view that a reader may be served from in the partition, as `positions::choose_start` takes them.
+    /// One position per view that a reader may be served from in the partition, as `positions::choose_start` takes
+    /// them.
     ///
     /// A view without a version counts as served from the start where its runs reach back to it, or where no view has a
     /// version: the first build of the source. Otherwise it was added later and is served from its first version on.

@@ -19,8 +19,8 @@ const MAX_SWAPS: usize = 8;
 /// Returns false where the store misses blobs that the new index names: write them again.
 ///
 /// # Errors
-/// [`SpeedError::Refused`]: the rule does not allow the change; [`SpeedError::Lost`], [`SpeedError::Unreadable`]: there is
-/// no index that could be changed; [`SpeedError::Contended`] and store errors: try again later.
+/// [`SpeedError::Refused`]: the rule does not allow the change; [`SpeedError::Lost`], [`SpeedError::Unreadable`]: there
+/// is no index that could be changed; [`SpeedError::Contended`] and store errors: try again later.
 pub(crate) async fn change_index(
     context: &Context,
     partition: PartitionId,

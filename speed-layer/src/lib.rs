@@ -12,8 +12,8 @@
 //! Guarantee: the runs of a partition tile from a published cut to the head, each a pure function of the log between
 //! its ends; whatever is killed, paused, doubled or wiped, no record is counted twice or left out. A worker keeps
 //! nothing that is not in a store or recomputable, so it can be dropped at any await.
-//! Files depend on each other in one direction: values (`chunk.rs`, `pending.rs`, `partition.rs`), steps, `ownership.rs` and
-//! `turn.rs`, `worker.rs`, `run.rs`.
+//! Files depend on each other in one direction: values (`chunk.rs`, `pending.rs`, `partition.rs`), steps,
+//! `ownership.rs` and `turn.rs`, `worker.rs`, `run.rs`.
 //! Not here: what may happen to an index (`positions::Index`), how stores keep it (`serving-layer`), answers
 //! (`query-gateway`).
 

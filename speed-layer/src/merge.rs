@@ -6,12 +6,12 @@
 //!                              +-- fetch, merge, write blobs
 //! ```
 //!
-//! Guarantee: the merged run covers exactly what its parts covered, for the same views; no border and no cut known at its
-//! swap is crossed. A merge whose parts are gone changes nothing; one that is given up leaves blobs that expire.
-//! Why beside the turns: merging large states takes longer than a linger, and events that were just appended are of no use
-//! to it.
-//! Not here: which runs (`positions::choose_merge`), that states may be merged at all (`views::plan`), when a turn waits
-//! (`turn.rs`).
+//! Guarantee: the merged run covers exactly what its parts covered, for the same views; no border and no cut known at
+//! its swap is crossed. A merge whose parts are gone changes nothing; one that is given up leaves blobs that expire.
+//! Why beside the turns: merging large states takes longer than a linger, and events that were just appended are of no
+//! use to it.
+//! Not here: which runs (`positions::choose_merge`), that states may be merged at all (`views::plan`), when a turn
+//! waits (`turn.rs`).
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -53,8 +53,8 @@ impl Merging {
         Some(Self { parts, runs: index.runs.len(), task, handle })
     }
 
-    /// Whether the merge has ended, or so many runs came meanwhile that the next one is due: then it must be waited for, or
-    /// runs would become ever more.
+    /// Whether the merge has ended, or so many runs came meanwhile that the next one is due: then it must be waited
+    /// for, or runs would become ever more.
     pub fn is_due(&self, index: &Index, fan_in: usize) -> bool {
         self.handle.is_finished() || index.runs.len() >= self.runs + fan_in
     }
@@ -131,8 +131,8 @@ async fn look_for_parts(
     }
 }
 
-/// Runs of views that this worker does not know cannot be merged without losing them: only what follows the last such run
-/// is considered.
+/// Runs of views that this worker does not know cannot be merged without losing them: only what follows the last such
+/// run is considered.
 fn pick(context: &Context, runs: &[Run], cuts: &BTreeSet<Offset>) -> Option<Range<usize>> {
     let is_known = |held: &RunView| context.plans.iter().any(|plans| plans.definition.hash == held.view);
     let first = runs.iter().rposition(|run| !run.views.iter().all(is_known)).map_or(0, |last| last + 1);

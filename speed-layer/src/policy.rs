@@ -68,8 +68,8 @@ pub(crate) fn conclude(
     Ok(())
 }
 
-/// Whether a failed merge may be put off while appends go on. A full store has no room for a merged run beside its parts,
-/// yet may have for what is read next.
+/// Whether a failed merge may be put off while appends go on. A full store has no room for a merged run beside its
+/// parts, yet may have for what is read next.
 pub(crate) fn can_put_off_merge(error: &SpeedError) -> bool {
     matches!(error, SpeedError::View { .. } | SpeedError::Arrow(_)) || is_full(error)
 }
@@ -78,12 +78,12 @@ fn is_full(error: &SpeedError) -> bool {
     matches!(error, SpeedError::Serving(ServingError::Full { .. }))
 }
 
-/// For how long a partition counts as read to its end after it was. A log may tell its ends only once a second, and takes
-/// a while to answer; a reader that falls behind meanwhile pauses as if it had not, for no longer than this.
+/// For how long a partition counts as read to its end after it was. A log may tell its ends only once a second, and
+/// takes a while to answer; a reader that falls behind meanwhile pauses as if it had not, for no longer than this.
 pub(crate) const END_IS_RECENT: Duration = Duration::from_secs(3);
 
-/// A poll of this share of its bounds is large: a run of it is cheap enough per record, and a log that returned so much has
-/// more, or will soon.
+/// A poll of this share of its bounds is large: a run of it is cheap enough per record, and a log that returned so much
+/// has more, or will soon.
 const LARGE_SHARE: usize = 4;
 
 /// Whether a poll was large within its bounds.

@@ -4,9 +4,9 @@
 //! Guarantee: a pure function of the log: the suffix that is replayed begins at the first record whose timestamp is at
 //! or after `T`, one horizon before the position's running maximum. All records before it lie before `T`, so from there
 //! on the running maximum is known, and nothing before it is remembered at the position. Where a record was too far
-//! ahead to be believed whole (`positions::running_max`), this holds behind the last such record, which the position names;
-//! what lies before that one is a day older, and read from the start if the horizon is as long. What former lives of the
-//! topic held is never remembered: a worker that began with this life has not seen it.
+//! ahead to be believed whole (`positions::running_max`), this holds behind the last such record, which the position
+//! names; what lies before that one is a day older, and read from the start if the horizon is as long. What former
+//! lives of the topic held is never remembered: a worker that began with this life has not seen it.
 //! Not here: the window itself (`positions::CopyWindow`).
 //! Why from both places: what is archived may have expired in the log, what is new is not archived yet.
 

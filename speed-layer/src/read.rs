@@ -1,7 +1,7 @@
 //! Reading: records from the log, or rows from the master dataset where the log does not reach back, as chunks.
 //!
-//! Guarantee: a chunk follows the position of its partition and skips nothing but offsets that no record has, or that the
-//! archive has declared lost. What neither log nor master dataset has yet is waited for.
+//! Guarantee: a chunk follows the position of its partition and skips nothing but offsets that no record has, or that
+//! the archive has declared lost. What neither log nor master dataset has yet is waited for.
 //! Not here: declaring holes (the archive alone), pauses between attempts (`policy.rs`, `run.rs`).
 
 use std::collections::BTreeMap;
@@ -84,8 +84,8 @@ pub(crate) async fn read_archived(
     Ok(None)
 }
 
-/// The first rows in `[from, end)`, as many as a micro-batch takes. Offsets without rows are passed in one step: a hole, or
-/// a jump of the log, may be of any size.
+/// The first rows in `[from, end)`, as many as a micro-batch takes. Offsets without rows are passed in one step: a
+/// hole, or a jump of the log, may be of any size.
 async fn read_next(
     context: &Context,
     snapshot: &MasterSnapshot,

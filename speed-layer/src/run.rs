@@ -5,9 +5,9 @@
 //!  (beside the rest)   ^---------------------------------------------------------------------------------+
 //! ```
 //!
-//! The poll is the wait: it ends with the first record, so a lone event is taken at once. What follows within one linger
-//! becomes the next run, so that a trickle does not make a run of each record. A worker that is behind does not pause. An
-//! idle one wakes once a tick, for what time alone makes due.
+//! The poll is the wait: it ends with the first record, so a lone event is taken at once. What follows within one
+//! linger becomes the next run, so that a trickle does not make a run of each record. A worker that is behind does not
+//! pause. An idle one wakes once a tick, for what time alone makes due.
 //!
 //! Guarantee: whatever fails or is dropped half way, the stores say where to go on; nothing is counted twice.
 //! Errors that only an operator can mend end the worker of this source; all others are tried again with backoff.

@@ -1,7 +1,7 @@
 //! Starting a partition: where to go on, checked against the log, with the copies that lie before.
 //!
-//! Guarantee: from the returned state on, runs tile with a serving version of every view that has one; the record before
-//! the position is the one that was read; nothing is written before both are known.
+//! Guarantee: from the returned state on, runs tile with a serving version of every view that has one; the record
+//! before the position is the one that was read; nothing is written before both are known.
 //! Not here: the rule itself (`positions::choose_start`), which cuts count (`cuts.rs`), copies (`prime.rs`).
 
 use positions::{
@@ -51,8 +51,8 @@ pub(crate) async fn start(
     Ok(Running::new(index, position, copies))
 }
 
-/// A life begins in realtime when every view has a batch version of it, so that what lies below its start is answered for.
-/// Views that were added later, and have no version yet, are not waited for.
+/// A life begins in realtime when every view has a batch version of it, so that what lies below its start is answered
+/// for. Views that were added later, and have no version yet, are not waited for.
 fn check_life(context: &Context, master: Option<&MasterSnapshot>, cuts: &PublishedCuts) -> Result<(), SpeedError> {
     let own = context.log.life();
     let present = master.map_or(Incarnation(0), |master| master.facts.life.incarnation);
@@ -62,8 +62,8 @@ fn check_life(context: &Context, master: Option<&MasterSnapshot>, cuts: &Publish
     if cuts.are_of(present) { Ok(()) } else { Err(SpeedError::NotPublished { incarnation: present }) }
 }
 
-/// The record before the position must be the one that was read. Where there is none, the archive tells which topic this
-/// is: an empty store must not be filled from one topic beside batch views of another.
+/// The record before the position must be the one that was read. Where there is none, the archive tells which topic
+/// this is: an empty store must not be filled from one topic beside batch views of another.
 async fn check_topic(
     context: &Context,
     master: Option<&MasterSnapshot>,

@@ -122,7 +122,8 @@ async fn store_and_tend(context: &Arc<Context>, ownership: &mut Ownership) -> Re
     join_all(steps).await.into_iter().collect()
 }
 
-/// Drops, appends, takes in a merge and touches, in this order: a store that is full has room again once runs are dropped.
+/// Drops, appends, takes in a merge and touches, in this order: a store that is full has room again once runs are
+/// dropped.
 async fn tend(
     context: &Arc<Context>,
     partition: PartitionId,

@@ -1,8 +1,8 @@
 //! A speed worker: what it shares, what it owns, and what a poll means for both. Waits for stores, but never sleeps.
 //!
 //! Guarantee: everything here can be dropped at any await; stores and log say where to go on.
-//! Not here: the loop and polling (`run.rs`), partitions (`ownership.rs`), the steps of a turn (`turn.rs`), what follows
-//! from errors (`policy.rs`).
+//! Not here: the loop and polling (`run.rs`), partitions (`ownership.rs`), the steps of a turn (`turn.rs`), what
+//! follows from errors (`policy.rs`).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The collector over HTTP into the log: requests of a thousand events, and requests of one, client and server on the same
-//! cores. Nothing reads the log meanwhile.
+//! The collector over HTTP into the log: requests of a thousand events, and requests of one, client and server on the
+//! same cores. Nothing reads the log meanwhile.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

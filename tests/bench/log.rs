@@ -74,8 +74,8 @@ async fn measure_embedded(is_synced: bool) {
     log.close().await;
 }
 
-/// Appends `events` events, `request` again and again, by so many callers at a time: how many a second, and the longest that
-/// one request took.
+/// Appends `events` events, `request` again and again, by so many callers at a time: how many a second, and the longest
+/// that one request took.
 async fn append_all(log: &EmbeddedLog, request: &[NewRecord], events: usize, callers: usize) -> (f64, Duration) {
     let caller = || async {
         let mut worst = Duration::ZERO;

@@ -103,8 +103,8 @@ async fn send_on(running: &Running, traffic: &mut Traffic) {
     }
 }
 
-/// Events one after the other, each asked for by its position token: milliseconds until it was acknowledged, and until it
-/// was in an answer.
+/// Events one after the other, each asked for by its position token: milliseconds until it was acknowledged, and until
+/// it was in an answer.
 async fn send_alone(running: &Running, traffic: &mut Traffic) -> [Vec<f64>; 2] {
     let (mut acknowledged, mut visible) = (Vec::new(), Vec::new());
     for _ in 0..SENT_ALONE {

@@ -1,5 +1,5 @@
-//! The speed layer: records of a log to runs in a realtime store, three views, copies removed; from memory to a Redis of
-//! its own, and as a whole on parts of both kinds.
+//! The speed layer: records of a log to runs in a realtime store, three views, copies removed; from memory to a Redis
+//! of its own, and as a whole on parts of both kinds.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -62,8 +62,8 @@ fn request(number: u64) -> (String, u64) {
     ((0..EVENTS_PER_REQUEST).map(line).collect(), number * EVENTS_PER_REQUEST as u64)
 }
 
-/// Sends until all together have sent enough. What is refused is not sent again: then the count shows that none of it was
-/// stored.
+/// Sends until all together have sent enough. What is refused is not sent again: then the count shows that none of it
+/// was stored.
 async fn send(client: &Client, sent: &Sent, is_enough: impl Fn() -> bool) {
     while !is_enough() {
         let (lines, amount) = request(sent.requests.fetch_add(1, Ordering::SeqCst));

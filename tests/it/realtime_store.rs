@@ -74,7 +74,8 @@ impl Fixture {
         self.store.put_blobs(place, blobs, time_to_live).await.unwrap();
     }
 
-    /// Puts short-lived blobs and swaps to an index that names `next.runs`; again where the machine was slower than they.
+    /// Puts short-lived blobs and swaps to an index that names `next.runs`; again where the machine was slower than
+    /// they.
     async fn adopt(&self, place: &PartitionKey, short_lived: &[u128], expected: Option<u128>, next: &Index) {
         let deadline = Instant::now() + PATIENCE;
         loop {

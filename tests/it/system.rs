@@ -123,7 +123,8 @@ async fn publish_all(system: &System, client: &Client, token: &str) -> Value {
     publish_all_of(system, client, "hits_by_page", token).await
 }
 
-/// The archive may be behind, with one partition more than with another, and each publication covers what it has by then.
+/// The archive may be behind, with one partition more than with another, and each publication covers what it has by
+/// then.
 async fn publish_all_of(system: &System, client: &Client, view: &str, token: &str) -> Value {
     let deadline = Instant::now() + DEADLINE;
     loop {

@@ -13,8 +13,8 @@ pub struct OwnServices {
 }
 
 impl OwnServices {
-    /// Starts a set in a folder within that of the shared services, so that their end is the end of this one, too. `None`
-    /// where there are no shared ones.
+    /// Starts a set in a folder within that of the shared services, so that their end is the end of this one, too.
+    /// `None` where there are no shared ones.
     pub async fn start() -> Option<Self> {
         let shared = Services::find()?;
         let folder = std::env::var("TWOFOLD_TEST_SERVICES").expect("it stands beside the addresses");

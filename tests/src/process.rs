@@ -93,7 +93,8 @@ impl Setup {
         ["ARCHIVE", "BATCH", "SPEED"].iter().fold(self, |setup, layer| setup.with(&format!("{layer}__RETRY_MAX"), "1s"))
     }
 
-    /// The same as a process that dies at a fail point (`twofold/src/fail_points.rs`) when it comes there for the `nth` time.
+    /// The same as a process that dies at a fail point (`twofold/src/fail_points.rs`) when it comes there for the `nth`
+    /// time.
     pub fn dying_at(self, point: &str, nth: usize) -> Self {
         self.at_fail_point(point, &format!("{}*off->return", nth - 1))
     }

@@ -70,9 +70,10 @@ pub enum Command {
 pub enum SourceCommand {
     /// Begin the next life of a topic that was replaced or lost records.
     ///
-    /// A source stops when its topic is not the one that is archived any more. This commits to the master dataset that the
-    /// topic of the moment follows the archived one: nothing archived is lost, what was never archived is a hole that
-    /// answers name. Both layers then count the topic from its start. With the embedded log, stop the system first.
+    /// A source stops when its topic is not the one that is archived any more. This commits to the master dataset that
+    /// the topic of the moment follows the archived one: nothing archived is lost, what was never archived is a hole
+    /// that answers name. Both layers then count the topic from its start. With the embedded log, stop the system
+    /// first.
     Reset(ResetArguments),
 }
 
@@ -190,7 +191,8 @@ pub struct BatchArguments {
 /// What the batch layer is to do.
 #[derive(Debug, Subcommand)]
 pub enum BatchCommand {
-    /// Compute and publish once. May run beside a system on the same data directory; finding nothing new is not a failure.
+    /// Compute and publish once. May run beside a system on the same data directory; finding nothing new is not a
+    /// failure.
     Run {
         /// The pipeline; without it, the one of the system that runs on the data directory.
         #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]

@@ -23,7 +23,8 @@ pub use summary::Summary;
 /// The pipeline of the demo.
 pub const PIPELINE: &str = include_str!("../../examples/demo/pipeline.sql");
 
-/// Settings that make a lambda architecture visible within a minute: over the defaults, below file, environment and flags.
+/// Settings that make a lambda architecture visible within a minute: over the defaults, below file, environment and
+/// flags.
 pub const SETTINGS: &str = r#"
 [system]
 listen = "127.0.0.1:0"

@@ -1,6 +1,7 @@
 //! The world's clock and the world's chance: the only place where the system reads them.
 //!
-//! Why so: every other part takes `positions::Clock` and `positions::IdSource`, so that a run can be replayed from its seed.
+//! Why so: every other part takes `positions::Clock` and `positions::IdSource`, so that a run can be replayed from its
+//! seed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -2,9 +2,9 @@
 //! `failpoints` alone; a normal build has nothing of it.
 //!
 //! In: the environment variable `FAILPOINTS`, in the syntax of the crate `fail`: `NAME=2*off->return` dies at the third
-//! time, `NAME=1*sleep(3000)` holds the write up once. Out: a line on stderr that names the point, and SIGABRT: no destructor
-//! runs, no buffer is flushed, no task can catch it. Names are `<what is written>.before` and `.after`, the latter
-//! only of writes that were done:
+//! time, `NAME=1*sleep(3000)` holds the write up once. Out: a line on stderr that names the point, and SIGABRT: no
+//! destructor runs, no buffer is flushed, no task can catch it. Names are `<what is written>.before` and `.after`, the
+//! latter only of writes that were done:
 //!
 //! | what is written | name |
 //! |---|---|

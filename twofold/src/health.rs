@@ -8,8 +8,8 @@ use anyhow::Error;
 /// The stopped sources of this process.
 #[derive(Debug, Default)]
 pub struct Health {
-    // By source, then by stage. Written when a role gives a source up or starts with it, read by status requests; held for
-    // a copy only.
+    // By source, then by stage. Written when a role gives a source up or starts with it, read by status requests; held
+    // for a copy only.
     stopped: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
 }
 

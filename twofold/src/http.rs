@@ -79,7 +79,8 @@ async fn admit(State(intake): State<Intake>, request: Request, next: Next) -> Re
     next.run(request).await
 }
 
-/// The routes beside those of a gateway, or of a process without one: those of health, and as told of log and collector.
+/// The routes beside those of a gateway, or of a process without one: those of health, and as told of log and
+/// collector.
 pub fn routes_beside(has_log: bool, has_collector: bool) -> &'static [&'static str] {
     let of_collector = collector::ROUTES.len();
     match (has_log, has_collector) {

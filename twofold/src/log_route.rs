@@ -1,6 +1,7 @@
 //! `GET /v1/sources/{source}/log`: the records of a source as the log holds them, whatever log it is.
 //!
-//! In: `partition`, `from` (an offset), `next` (as an answer gave it), `limit`, `wait`. Out: records, and where to go on.
+//! In: `partition`, `from` (an offset), `next` (as an answer gave it), `limit`, `wait`. Out: records, and where to go
+//! on.
 //! Guarantee: bounded in records, bytes and time; reads under no group, so that no layer notices. `log tail` reads a
 //! folder that no system runs on in the same way.
 

@@ -10,8 +10,8 @@ use twofold::commands;
 const FAILED: u8 = 1;
 /// The command line or the configuration is wrong; clap uses the same code.
 const WRONG_USAGE: u8 = 2;
-/// Stack of each thread that works on requests. SQL may nest as deep as the limits on queries allow, and frames of a build
-/// that is not optimised are several times as large as those of a release.
+/// Stack of each thread that works on requests. SQL may nest as deep as the limits on queries allow, and frames of a
+/// build that is not optimised are several times as large as those of a release.
 const STACK_BYTES: usize = 16 << 20;
 
 fn main() -> ExitCode {

@@ -14,8 +14,8 @@ use views::{Finding, MAX_STATIC_BYTES, Pipeline, PipelineError};
 /// Reads and plans a pipeline.
 ///
 /// # Errors
-/// [`PipelineError`] (as the source of the error) with everything that is wrong in the file; other errors where it cannot
-/// be read.
+/// [`PipelineError`] (as the source of the error) with everything that is wrong in the file; other errors where it
+/// cannot be read.
 pub fn read_pipeline(path: &Path) -> Result<Pipeline> {
     let sql = read_text(path).with_context(|| format!("cannot read pipeline file {}", path.display()))?;
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

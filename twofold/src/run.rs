@@ -4,8 +4,8 @@
 //!  stop --> intake --> archive --> speed --> batch --> gateway --> log
 //! ```
 //!
-//! Tasks are started before it runs ([`Supervisor::start`]) or while it does ([`TaskStarter`]); the latter can be stopped
-//! one by one, and stop with their stage.
+//! Tasks are started before it runs ([`Supervisor::start`]) or while it does ([`TaskStarter`]); the latter can be
+//! stopped one by one, and stop with their stage.
 //! Guarantee: each stage is told to stop only when the one before it has ended, or the deadline has passed; then what
 //! is still pending is named and ended. A role that ends by itself ends the system with its error, so that whoever
 //! started the process can start it again; a source that must not go on (`RoleError::SourceStopped`) is noted in
@@ -313,8 +313,8 @@ pub async fn wait_for_signal() -> Result<&'static str> {
     })
 }
 
-/// Cancels `stop` at the first signal, for work that sees the token and ends by itself. Returns only where the operating
-/// system refuses to tell of signals, with its reason.
+/// Cancels `stop` at the first signal, for work that sees the token and ends by itself. Returns only where the
+/// operating system refuses to tell of signals, with its reason.
 pub async fn cancel_on_signal(stop: &CancellationToken) -> Error {
     let signal = wait_for_signal().await;
     stop.cancel();

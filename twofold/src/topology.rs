@@ -9,9 +9,9 @@
 //! A *duty* is what one stage does for one source (the gateway: for all of them). It is stopped and started alone: the
 //! duties of a source whose definition, views included, did not change are not touched.
 //!
-//! Guarantee: what stops does so in the direction of the data, so that what was accepted is committed where it goes; what
-//! starts lets events in last. Nothing depends on a step having been taken: after a failure the next difference holds
-//! what is left to do, and after a kill the stores say where each duty goes on.
+//! Guarantee: what stops does so in the direction of the data, so that what was accepted is committed where it goes;
+//! what starts lets events in last. Nothing depends on a step having been taken: after a failure the next difference
+//! holds what is left to do, and after a kill the stores say where each duty goes on.
 //! Not here: tasks and their deadlines (`crate::run`), what they share (`crate::wiring`).
 
 mod plan;

@@ -169,8 +169,8 @@ fn open_folder(folder: &Path) -> Result<LocalFileSystem> {
     LocalFileSystem::new_with_prefix(folder).with_context(|| format!("cannot use folder {}", folder.display()))
 }
 
-/// So long the client of an S3 store repeats a request by itself. Then the layers know of it, say so in their status and
-/// try again at their own pace; its default of three minutes would keep them in the dark.
+/// So long the client of an S3 store repeats a request by itself. Then the layers know of it, say so in their status
+/// and try again at their own pace; its default of three minutes would keep them in the dark.
 const S3_RETRIES: Duration = Duration::from_secs(20);
 
 fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {

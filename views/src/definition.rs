@@ -1,7 +1,7 @@
 //! What a view is, as plain data.
 //!
-//! In: what `pipeline/` read from `pipeline.sql` and the static files it names. Guarantee: reading is pure; the same text
-//! and bytes give the same definition hashes anywhere.
+//! In: what `pipeline/` read from `pipeline.sql` and the static files it names. Guarantee: reading is pure; the same
+//! text and bytes give the same definition hashes anywhere.
 //! Not here: the plans of a view (`plan.rs`), which stand beside its definition (`planned_view.rs`).
 
 use std::sync::Arc;

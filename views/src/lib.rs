@@ -5,7 +5,8 @@
 //!                                             ViewPlans: state_plan | merge_plan | finish_plan
 //! ```
 //!
-//! Guarantee: everything here is pure. No IO, no clock; the only randomness is the KLL sketch's, within its error bound.
+//! Guarantee: everything here is pure. No IO, no clock; the only randomness is the KLL sketch's, within its error
+//! bound.
 //! Not here: where the layers meet in the log (`positions`).
 //! Why so: the same plans run in production, in the property tests and under a simulated scheduler.
 

@@ -60,7 +60,8 @@ pub(crate) struct FinishedMeasure {
 impl ViewPlans {
     /// Events to states. `input` has the columns of `source.events` and those named in `extra_keys`.
     ///
-    /// Out: the extra keys in their order, then the columns of `states`; one row per distinct key. Rows are in no order.
+    /// Out: the extra keys in their order, then the columns of `states`; one row per distinct key. Rows are in no
+    /// order.
     ///
     /// # Errors
     /// [`DefinitionError`] if a column is missing from `input`: a defect of the caller.
@@ -101,8 +102,8 @@ impl ViewPlans {
         Ok(LogicalPlan::Projection(Projection::try_new(answers, Arc::new(aggregate))?))
     }
 
-    /// [`Self::state_plan`] with one extra key, whose column follows those of the source's events. Compiled at the first
-    /// call; all clones of the definition share it.
+    /// [`Self::state_plan`] with one extra key, whose column follows those of the source's events. Compiled at the
+    /// first call; all clones of the definition share it.
     ///
     /// # Errors
     /// [`DefinitionError`] if planning fails.

@@ -1,6 +1,7 @@
 //! One append to the master dataset, behind compactions that came first.
 //!
-//! Guarantee: the rows are in the table once, or not at all; a conflict is reported only where somebody moved positions.
+//! Guarantee: the rows are in the table once, or not at all; a conflict is reported only where somebody moved
+//! positions.
 
 use positions::IdSource;
 use records::RecordsError;

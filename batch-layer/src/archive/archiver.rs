@@ -144,8 +144,9 @@ impl<'a> Archiver<'a> {
         }
     }
 
-    /// The work that commits what was sealed, if anything; report its outcome to [`Self::finish_commit`]. May be asked for again.
-    /// A conflict is reported only where positions moved: behind a compaction the same rows are appended once more.
+    /// The work that commits what was sealed, if anything; report its outcome to [`Self::finish_commit`]. May be asked
+    /// for again. A conflict is reported only where positions moved: behind a compaction the same rows are appended
+    /// once more.
     pub(crate) fn commit(&self) -> Option<impl Future<Output = Result<MasterSnapshot, RecordsError>> + Send + 'static> {
         let sealed = Arc::clone(self.sealed.as_ref()?);
         let (master, snapshot) = (self.components.master.clone(), self.snapshot.clone());

@@ -1,7 +1,7 @@
 //! The loop of the archive: the only file here that spawns, loops or sleeps.
 //!
-//! Guarantee: it ends soon after `shutdown`, with a last commit. Errors that may pass by themselves are tried again with
-//! growing waits.
+//! Guarantee: it ends soon after `shutdown`, with a last commit. Errors that may pass by themselves are tried again
+//! with growing waits.
 
 use records::RecordsError;
 use records::master::MasterSnapshot;

@@ -1,10 +1,10 @@
 //! Which files are merged: a pure decision on the live files of one version.
 //!
 //! In: files with their rows, sizes and bounds. Out: disjoint [`Merge`]s, each due now.
-//! Guarantee: a merge takes at least `min_files` files of one *tier* (equal powers of `min_files` in rows) and makes one of
-//! a higher tier, or it fills a file of the wished size, which is never merged again unless it became half as large by
-//! being sorted. So each row is rewritten at most once per power and once more, and a table at rest comes to rest. Late
-//! rows stay apart from those on time: a scan of recent windows goes on to skip them.
+//! Guarantee: a merge takes at least `min_files` files of one *tier* (equal powers of `min_files` in rows) and makes
+//! one of a higher tier, or it fills a file of the wished size, which is never merged again unless it became half as
+//! large by being sorted. So each row is rewritten at most once per power and once more, and a table at rest comes to
+//! rest. Late rows stay apart from those on time: a scan of recent windows goes on to skip them.
 //! Why so: neighbours in the order of offsets are merged, which is nearly the order of event times, too: both the
 //! search for touched buckets (by offset) and the recompute of a bucket (by time) skip most of the large files.
 

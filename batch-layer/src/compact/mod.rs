@@ -10,9 +10,9 @@
 //! ```
 //!
 //! In: the live files of a source. Out: fewer files.
-//! Guarantee: no answer changes. A compaction is committed on exactly one predecessor that holds every file it replaces;
-//! killed at any step, or losing a race, it leaves files that nobody sees. It never makes an archive drop rows: its
-//! commit moves no position.
+//! Guarantee: no answer changes. A compaction is committed on exactly one predecessor that holds every file it
+//! replaces; killed at any step, or losing a race, it leaves files that nobody sees. It never makes an archive drop
+//! rows: its commit moves no position.
 //! Not here: when to compact (`../run.rs`), deleting what was replaced (`../cleanup.rs`).
 //! Why so: an archive may commit every second, and a compaction takes longer. So a compaction that lost a race does not
 //! start again: it commits the same files behind the newer version, where the same strict check decides again.

@@ -87,8 +87,8 @@ pub(crate) async fn read_inputs(
         master_version: rows.master.snapshot.version(),
         cut,
     };
-    // Whole buckets of the coarsest grain are whole buckets of every finer one. Also where the source names no event id:
-    // a record may bring one in its header, and realtime counts it once.
+    // Whole buckets of the coarsest grain are whole buckets of every finer one. Also where the source names no event
+    // id: a record may bring one in its header, and realtime counts it once.
     let grain = group.iter().map(|task| task.view.bucket).max_by_key(coarseness).unwrap_or(Bucket::Hour);
     let events = rows.events(&ranges_between(&Cut::default(), &inputs.cut), inputs.touched(grain).as_ref())?;
     inputs.copies = Arc::new(find_copies(session, events, since).await?);

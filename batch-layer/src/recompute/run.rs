@@ -1,7 +1,7 @@
 //! The loop of recomputes: waits for the interval or for a request, runs a round, and says how it ended.
 //!
-//! Guarantee: a round that failed is tried again sooner than the interval, with growing waits; rounds of some views that are
-//! asked for, however many, neither put off the round of all nor take a failure of another view back.
+//! Guarantee: a round that failed is tried again sooner than the interval, with growing waits; rounds of some views
+//! that are asked for, however many, neither put off the round of all nor take a failure of another view back.
 //! Not here: what happens between two rounds (`../run.rs`), one source's recompute (`source.rs`).
 
 use std::sync::Arc;

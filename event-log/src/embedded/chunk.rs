@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!  chunk   version (1 byte), then its records one after the other
-//!  record  flags (1), timestamp in milliseconds (8), length of the payload (4), [length of the key (4)], [key], payload
+//!  record  flags (1), timestamp in ms (8), length of the payload (4), [length of the key (4)], [key], payload
 //! ```
 //!
 //! Guarantee: a chunk that was written by a newer version, or that is damaged, is an error and never records.
-//! Why many in one value: an entry of the store costs about a microsecond, and a write to its journal more. A request of a
-//! thousand records is one entry per partition; requests of one record each become one entry by group commit.
+//! Why many in one value: an entry of the store costs about a microsecond, and a write to its journal more. A request
+//! of a thousand records is one entry per partition; requests of one record each become one entry by group commit.
 
 use bytes::{Buf, Bytes};
 use positions::{Offset, PartitionId, TimestampMicros};

@@ -6,8 +6,8 @@
 //!  2 topic-number partition last-offset appended-at count total-bytes  --> the records of a chunk
 //! ```
 //!
-//! Why the *last* offset: the chunk that holds an offset is the first one at or behind it, so that every look is one step
-//! forward. Why the rest of a chunk's key: retention decides by keys alone and reads no record.
+//! Why the *last* offset: the chunk that holds an offset is the first one at or behind it, so that every look is one
+//! step forward. Why the rest of a chunk's key: retention decides by keys alone and reads no record.
 
 use positions::PartitionId;
 

@@ -1,11 +1,11 @@
 //! The folder of the log: one keyspace of one `fjall` database. Every call blocks.
 //!
 //! In: entries to write or remove together. Out: topics as the folder holds them, chunks from an offset on.
-//! Guarantee: entries that were committed together are there together or not at all, also after a kill; after a power cut
-//! where a commit was synced. A journal that ends in a torn commit is mended before the engine sees it (`mend.rs`).
+//! Guarantee: entries that were committed together are there together or not at all, also after a kill; after a power
+//! cut where a commit was synced. A journal that ends in a torn commit is mended before the engine sees it (`mend.rs`).
 //! Why one keyspace: fjall keeps a journal until every keyspace has flushed what it wrote into it, so one that is idle
-//! keeps them all (fjall issue 288). Why flushes are started by the writer and not by fjall: a commit that finds four of
-//! them waiting sleeps 100 ms, and for ever where the disk is full.
+//! keeps them all (fjall issue 288). Why flushes are started by the writer and not by fjall: a commit that finds four
+//! of them waiting sleeps 100 ms, and for ever where the disk is full.
 
 mod journal;
 mod mend;

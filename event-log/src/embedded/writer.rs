@@ -1,8 +1,8 @@
 //! The one writer: requests that came together become one commit, and are answered when it is durable.
 //!
 //! In: requests, changes of topics. Out: answers, after the memory that readers look at was told.
-//! Guarantee: offsets of a partition have no gaps; what was answered with an offset is durable. After an error of the disk
-//! the folder is opened again before the next write, since only that tells what it holds.
+//! Guarantee: offsets of a partition have no gaps; what was answered with an offset is durable. After an error of the
+//! disk the folder is opened again before the next write, since only that tells what it holds.
 //! Not here: the thread and its waits (`run.rs`).
 
 mod retain;
@@ -120,8 +120,8 @@ impl Writer {
     /// One commit of all requests; the answers to each.
     fn write(&mut self, requests: &[Request]) -> Result<Vec<Vec<Answer>>, Failure> {
         let bytes: u64 = requests.iter().map(|request| request.admission.size().1).sum();
-        // Once more where the database turns out to be dead before anything of this was written. Places are given again,
-        // since the folder may hold more than was acknowledged.
+        // Once more where the database turns out to be dead before anything of this was written. Places are given
+        // again, since the folder may hold more than was acknowledged.
         for _ in 0..2 {
             if self.is_broken {
                 self.reopen(bytes as usize)?;

@@ -56,7 +56,8 @@ pub struct KafkaSettings {
     pub session_timeout: Duration,
     /// Replicas of topics that are created; `None` leaves it to the broker. Default `None`.
     pub replication: Option<i32>,
-    /// Any other librdkafka property by its name: TLS, SASL, tuning. Those that Twofold sets are refused (`reserved.rs`).
+    /// Any other librdkafka property by its name: TLS, SASL, tuning. Those that Twofold sets are refused
+    /// (`reserved.rs`).
     pub properties: BTreeMap<String, String>,
 }
 

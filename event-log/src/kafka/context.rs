@@ -59,8 +59,8 @@ pub(super) struct GroupContext {
 impl GroupContext {
     /// Whether the topic was deleted and created again since this consumer knows it.
     ///
-    /// librdkafka goes on at the old offset, in the records of the new topic. It notes the change of the topic's id in its
-    /// debug log alone, into the queue that also holds the records, and before it fetches by the new id.
+    /// librdkafka goes on at the old offset, in the records of the new topic. It notes the change of the topic's id in
+    /// its debug log alone, into the queue that also holds the records, and before it fetches by the new id.
     pub(super) fn is_replaced(&self) -> bool {
         self.is_replaced.load(Ordering::SeqCst)
     }

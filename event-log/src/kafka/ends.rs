@@ -4,8 +4,8 @@
 //! to a question asked at most once a second. Out: partitions that were at their end, with the age of the evidence.
 //! Guarantee: no answer, no end. While the broker is gone, hangs or is unreachable nothing is told, whatever librdkafka
 //! said before.
-//! Why a question, and not the event alone: the event comes once per end that is reached. It does not come again while a
-//! topic is quiet, when the connection may be dead as well, and never while every fetch brings records.
+//! Why a question, and not the event alone: the event comes once per end that is reached. It does not come again while
+//! a topic is quiet, when the connection may be dead as well, and never while every fetch brings records.
 //! Why the broker's end of the log is a goal only: by itself it proves nothing of what was delivered.
 //! It must be read up to from a place below it, or the event must say that a fetch found nothing more; the
 //! answer then only proves that the connection lives. It travels on the connection of the fetches, in order, so that
@@ -69,8 +69,8 @@ impl Ends {
         self.at_eof.remove(&partition);
     }
 
-    /// The partitions that have reached the end of an answer, with its age; each answer once. `is_drained`: the last poll
-    /// left nothing behind that was fetched before it.
+    /// The partitions that have reached the end of an answer, with its age; each answer once. `is_drained`: the last
+    /// poll left nothing behind that was fetched before it.
     pub(super) fn take_reached(
         &mut self,
         positions: &BTreeMap<PartitionId, Offset>,
@@ -90,7 +90,8 @@ impl Ends {
         reached
     }
 
-    /// Notes an answer that has come. What it says is looked at after the next poll, which delivers what came before it.
+    /// Notes an answer that has come. What it says is looked at after the next poll, which delivers what came before
+    /// it.
     fn take_answer(&mut self) {
         let Some(answer) = self.question.as_mut().and_then(|question| (&mut question.answer).now_or_never()) else {
             return;

@@ -1,7 +1,7 @@
 //! The properties of librdkafka that are not the user's, and what to use in their place.
 //!
-//! Guarantee: a property that a client of ours is made with, by whatever name librdkafka knows it, is refused instead of
-//! being overruled in silence (`tests/it/event_log/client.rs`).
+//! Guarantee: a property that a client of ours is made with, by whatever name librdkafka knows it, is refused instead
+//! of being overruled in silence (`tests/it/event_log/client.rs`).
 //! Not here: their values, and properties that have a value of ours only where the user gives none (`config.rs`).
 
 /// Name of a property, and the setting of ours that it is made of; `None` where positions, acknowledgement or

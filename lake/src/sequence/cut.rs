@@ -1,7 +1,7 @@
 //! Cutting a sequence: deleting the entries and snapshots that a settled snapshot stands for.
 //!
-//! Guarantee: what is left can be loaded, and says the same. A mark is put before the first deletion: a writer that slept
-//! and then finds its number free finds the mark, too. On retry or after a crash the next call goes on.
+//! Guarantee: what is left can be loaded, and says the same. A mark is put before the first deletion: a writer that
+//! slept and then finds its number free finds the mark, too. On retry or after a crash the next call goes on.
 //! Why so: only a snapshot older than `grace` counts, so that nobody loses a race against a deletion who takes less
 //! than that for one append or one load. The clock is the caller's, compared with the store's own times.
 

@@ -20,8 +20,8 @@ use crate::versions::BatchVersions;
 use crate::{GatewayError, GatewaySettings};
 
 impl Gateway {
-    /// A gateway over other definitions, with the limits of this one. Sources that did not change, and what is in memory
-    /// of them, are shared: both may answer and refresh side by side.
+    /// A gateway over other definitions, with the limits of this one. Sources that did not change, and what is in
+    /// memory of them, are shared: both may answer and refresh side by side.
     ///
     /// # Errors
     /// As in [`Self::new`].

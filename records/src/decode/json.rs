@@ -3,8 +3,8 @@
 //! In: one UTF-8 text. Out: keys, raw numbers and raw strings, in the order of the text.
 //! Guarantee: never panics and never recurses deeper than its limit, whatever the bytes; every value that is read or
 //! skipped has been checked against the grammar. Duplicate keys and the meaning of values are the caller's business.
-//! Why so: `serde_json` turns `12.10` into a binary float before a DECIMAL can see it, cannot quote the text it refused,
-//! and its number rules change with the features that other crates switch on; what decoding does must not.
+//! Why so: `serde_json` turns `12.10` into a binary float before a DECIMAL can see it, cannot quote the text it
+//! refused, and its number rules change with the features that other crates switch on; what decoding does must not.
 
 use std::borrow::Cow;
 

@@ -8,12 +8,12 @@
 //!
 //! In: records of the log. Out: one batch with exactly one row per record, in their order, of [`master_schema`].
 //!
-//! Guarantee: one pure function of (payload, headers, record timestamp, source definition): no clock, no setting, and no
-//! neighbour in the batch has a say. One bad row never costs its neighbours; no payload stops the decoder.
+//! Guarantee: one pure function of (payload, headers, record timestamp, source definition): no clock, no setting, and
+//! no neighbour in the batch has a say. One bad row never costs its neighbours; no payload stops the decoder.
 //!
 //! A payload is one JSON object (RFC 8259, UTF-8) of at most [`MAX_PAYLOAD_BYTES`] with at most [`MAX_DEPTH`] levels of
-//! nesting. Keys are matched with column names exactly (case matters). Unknown keys are ignored, but must be valid JSON;
-//! a declared column that is given twice in one object is rejected, as nobody can know which value was meant.
+//! nesting. Keys are matched with column names exactly (case matters). Unknown keys are ignored, but must be valid
+//! JSON; a declared column that is given twice in one object is rejected, as nobody can know which value was meant.
 //!
 //! | declared | accepted | everything else is rejected, for example |
 //! |---|---|---|

@@ -2,8 +2,9 @@
 //!
 //! In: files just written, and those that they are to replace. Out: the next version, with the very same facts.
 //! Guarantee: one commit on exactly its predecessor, refused if that does not hold a file to be replaced. Positions,
-//! counters, holes and the ledger are those of the predecessor, so an archive that meets a compaction continues behind it.
-//! The new files must count as many rows as the old ones, and agree with them in the bounds and nulls of every column.
+//! counters, holes and the ledger are those of the predecessor, so an archive that meets a compaction continues behind
+//! it. The new files must count as many rows as the old ones, and agree with them in the bounds and nulls of every
+//! column.
 //! Not here: which files, and writing them (`batch-layer`, compaction).
 //! Why so: a compaction may be computed on one version and committed behind a later one, without a second look at the
 //! rows: files never change, so it is enough that each of them is still live there.

@@ -50,7 +50,8 @@ impl MasterDataset {
     /// One version by its number, as a batch view names the one that it was computed from.
     ///
     /// # Errors
-    /// [`RecordsError::VersionGone`]: it is no longer kept. Never an incomplete version: what can be opened can be read.
+    /// [`RecordsError::VersionGone`]: it is no longer kept. Never an incomplete version: what can be opened can be
+    /// read.
     pub async fn open_at(&self, version: Version) -> Result<MasterSnapshot, RecordsError> {
         if let Some(snapshot) = self.table.open_at(version).await? {
             return self.wrap(snapshot);

@@ -31,8 +31,8 @@ pub struct MasterFacts {
 impl MasterFacts {
     /// The facts with which the next life of the topic begins, before anything of it was read.
     ///
-    /// `starts` names where partitions begin, each archived one among them, none below the end of what is archived: what
-    /// lies between is a hole. No border is needed to cut there: no run reaches from one life into the next.
+    /// `starts` names where partitions begin, each archived one among them, none below the end of what is archived:
+    /// what lies between is a hole. No border is needed to cut there: no run reaches from one life into the next.
     pub fn next_life(&self, starts: BTreeMap<PartitionId, LifeStart>) -> Self {
         let life = Life { incarnation: Incarnation(self.life.incarnation.0 + 1), starts };
         let mut next = self.clone();

@@ -8,8 +8,8 @@ use crate::ServingError;
 const STAMP_CHARS: usize = 32;
 const CHECKSUM_CHARS: usize = 16;
 
-/// The stamp, which the scripts compare; a checksum of the rest; JSON. A flipped bit in a number is still JSON: without the
-/// checksum it would be an index that says something else.
+/// The stamp, which the scripts compare; a checksum of the rest; JSON. A flipped bit in a number is still JSON: without
+/// the checksum it would be an index that says something else.
 pub(super) fn encode_index(index: &Index) -> Vec<u8> {
     let json = serde_json::to_string(index).expect("an index holds numbers and hex text, which always serialise");
     let stamp = index.stamp.to_string();
@@ -33,8 +33,8 @@ fn checksum(stamp: &str, json: &str) -> String {
     format!("{:016x}", xxh3_64(format!("{stamp}{json}").as_bytes()))
 }
 
-/// Names may hold anything in SQL; in a key only letters, digits, `_`, `-` and `.` stand for themselves, so that no name
-/// can end the hash tag or look like another one.
+/// Names may hold anything in SQL; in a key only letters, digits, `_`, `-` and `.` stand for themselves, so that no
+/// name can end the hash tag or look like another one.
 pub(super) fn escape(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for byte in name.bytes() {

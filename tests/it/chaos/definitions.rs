@@ -1,6 +1,6 @@
-//! Definitions that change under load: the pipeline file is edited and the roles are started again one by one, in an order
-//! drawn from a seed. What did not change is answered all the while; what did says that it is being built, and is right
-//! from its first answer on; the old file brings the old view back.
+//! Definitions that change under load: the pipeline file is edited and the roles are started again one by one, in an
+//! order drawn from a seed. What did not change is answered all the while; what did says that it is being built, and is
+//! right from its first answer on; the old file brings the old view back.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

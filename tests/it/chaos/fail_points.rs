@@ -1,5 +1,5 @@
-//! Every write that matters, cut short: a role dies just before and just after each of them, in an order drawn from a seed,
-//! while events come in and a reader asks.
+//! Every write that matters, cut short: a role dies just before and just after each of them, in an order drawn from a
+//! seed, while events come in and a reader asks.
 
 use std::time::Duration;
 

@@ -1,8 +1,9 @@
-//! Chaos: the roles as processes of their own on real Kafka, Redis and S3, and one bad thing after another, drawn from a
-//! seed, while events come in and a reader asks without pause.
+//! Chaos: the roles as processes of their own on real Kafka, Redis and S3, and one bad thing after another, drawn from
+//! a seed, while events come in and a reader asks without pause.
 //!
-//! Guarantee: every answer is right for the head that it claims, says when it is stale, and never goes back; in the end,
-//! everything is exact in both layers. `TWOFOLD_CHAOS_SEED` repeats a schedule, `TWOFOLD_CHAOS_KILLS` sets its length.
+//! Guarantee: every answer is right for the head that it claims, says when it is stale, and never goes back; in the
+//! end, everything is exact in both layers. `TWOFOLD_CHAOS_SEED` repeats a schedule, `TWOFOLD_CHAOS_KILLS` sets its
+//! length.
 
 mod definitions;
 mod fail_points;
@@ -29,8 +30,8 @@ use self::reader::{Reader, check_rows, heads};
 use self::schedule::{Role, Step, draw};
 use crate::support::process::{DEADLINE, Running, Setup};
 
-/// The gap is longer than the archive is mostly behind: what it has not read yet must not look like silence, or cuts lie
-/// inside runs and answers are stale most of the time.
+/// The gap is longer than the archive is mostly behind: what it has not read yet must not look like silence, or cuts
+/// lie inside runs and answers are stale most of the time.
 const PIPELINE: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE hits (
   id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL, amount BIGINT NOT NULL

@@ -1,5 +1,5 @@
-//! Asks the gateway without pause. What an answer says of itself is judged at once, its numbers when the oracle has read
-//! as far.
+//! Asks the gateway without pause. What an answer says of itself is judged at once, its numbers when the oracle has
+//! read as far.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -291,8 +291,8 @@ async fn a_far_time_compares_with_a_date() {
     assert_eq!(counted, 2);
 }
 
-/// A mean is scaled up by four digits before it is divided: a sum that does not survive it makes its group NULL, not the
-/// answer an error. It takes two billion events of 25 digits; wider decimals are refused with the file.
+/// A mean is scaled up by four digits before it is divided: a sum that does not survive it makes its group NULL, not
+/// the answer an error. It takes two billion events of 25 digits; wider decimals are refused with the file.
 #[tokio::test]
 async fn a_mean_that_overflows_is_null_in_its_group_alone() {
     let source = SQL.split("CREATE EXTERNAL").next().unwrap();

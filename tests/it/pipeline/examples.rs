@@ -53,8 +53,8 @@ fn web_access_is_read() {
     assert_eq!(pipeline.source("requests").unwrap().event_id, Some(0));
 }
 
-/// States that were stored under these hashes exist: a new way of reading files must not change them. Whoever changes an
-/// example, or the meaning of stored states (`STATE_FORMAT`), writes the new ones down here.
+/// States that were stored under these hashes exist: a new way of reading files must not change them. Whoever changes
+/// an example, or the meaning of stored states (`STATE_FORMAT`), writes the new ones down here.
 #[test]
 fn definition_hashes_of_the_examples_stay() {
     let hashes = |example: &str| -> Vec<String> {

@@ -1,5 +1,5 @@
-//! Readers that are a million events behind: they catch up, what they hold meanwhile is bounded by their settings and not
-//! by the backlog, and every event counts once.
+//! Readers that are a million events behind: they catch up, what they hold meanwhile is bounded by their settings and
+//! not by the backlog, and every event counts once.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,8 +19,8 @@ const COPY_EVERY: i64 = 1_000;
 const APPEND: i64 = 50_000;
 /// The day after the events, as no record is older than its event.
 const FIRST_TIMESTAMP: i64 = 1_767_657_600_000_000;
-/// What `up` may need beyond its memory at the start, however long the backlog: with the settings below some 300 MiB, which
-/// it reaches within the first tenth. Held whole, records and decoded rows of two readers would be 700 MiB.
+/// What `up` may need beyond its memory at the start, however long the backlog: with the settings below some 300 MiB,
+/// which it reaches within the first tenth. Held whole, records and decoded rows of two readers would be 700 MiB.
 const MAX_BYTES: u64 = 512 << 20;
 
 /// Fills the topic past the collector; covers what is in it.

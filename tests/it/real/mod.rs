@@ -125,7 +125,8 @@ impl World {
         .await
     }
 
-    /// Asks once: whatever the answer says, it must be right for the head that it claims, and the head must not go back.
+    /// Asks once: whatever the answer says, it must be right for the head that it claims, and the head must not go
+    /// back.
     async fn check_claim(&self, gateway: &Running, seen: &mut i64) -> Value {
         let answer = gateway.rows(VIEW, &[("by", "")]).await;
         let envelope = &answer["envelope"];

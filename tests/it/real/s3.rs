@@ -113,8 +113,8 @@ async fn a_store_that_falls_silent_loses_nothing_and_realtime_goes_on() {
     check_mood(Mood::Silent, true).await;
 }
 
-/// Events are taken and answered for in realtime while the store is in a mood, and batch covers them afterwards. Where it
-/// `fails`, archive and batch say so while they try again.
+/// Events are taken and answered for in realtime while the store is in a mood, and batch covers them afterwards. Where
+/// it `fails`, archive and batch say so while they try again.
 async fn check_mood(mood: Mood, fails: bool) {
     let Some((world, proxy)) = behind_proxy().await else { return };
     let running = Running::start(&world.setup).await;

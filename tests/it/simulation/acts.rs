@@ -128,8 +128,8 @@ impl World {
         }
     }
 
-    /// Another topic takes the name, once something of each partition of the first is archived: before that nobody could
-    /// tell them apart.
+    /// Another topic takes the name, once something of each partition of the first is archived: before that nobody
+    /// could tell them apart.
     async fn recreate(&self) {
         let Some(master) = self.master().await else { return };
         let mut traffic = self.traffic.lock().await;

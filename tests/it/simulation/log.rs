@@ -56,7 +56,8 @@ struct SimConsumer {
     inner: Box<dyn LogConsumer>,
     gate: Gate,
     hides_ids: bool,
-    // An assignment that the caller has not heard of. No log forgets it with a poll that fails: it is not asked for again.
+    // An assignment that the caller has not heard of. No log forgets it with a poll that fails: it is not asked for
+    // again.
     news: Option<BTreeSet<PartitionId>>,
 }
 

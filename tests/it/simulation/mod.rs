@@ -1,12 +1,12 @@
 //! The project's real code on one thread, under virtual time and a seeded scheduler: archivers, speed workers, batch
 //! schedulers and gateways over a log, an object store and a realtime store that delay, fail before and after they did
-//! what was asked, go back to older copies, are wiped, lose what was not archived, put another topic under the name, and
-//! kill whoever calls them. Each role has a clock of its own, in some worlds minutes off.
+//! what was asked, go back to older copies, are wiped, lose what was not archived, put another topic under the name,
+//! and kill whoever calls them. Each role has a clock of its own, in some worlds minutes off.
 //!
-//! Every answer is compared with the fold of the log that its envelope claims, over what is left of it; holes are named;
-//! heads never go back; afterwards all events reach batch, or, where another topic took the name, all readers stop.
-//! `TWOFOLD_SIM_SEEDS` says how many seeds run (without those below `TWOFOLD_SIM_FIRST`), `TWOFOLD_SIM_SEED` runs one (with
-//! `TWOFOLD_SIM_TRACE` every call is printed). A seed that fails is shrunk and printed.
+//! Every answer is compared with the fold of the log that its envelope claims, over what is left of it; holes are
+//! named; heads never go back; afterwards all events reach batch, or, where another topic took the name, all readers
+//! stop. `TWOFOLD_SIM_SEEDS` says how many seeds run (without those below `TWOFOLD_SIM_FIRST`), `TWOFOLD_SIM_SEED` runs
+//! one (with `TWOFOLD_SIM_TRACE` every call is printed). A seed that fails is shrunk and printed.
 
 mod acts;
 mod bugs;

@@ -137,7 +137,8 @@ impl Plan {
         plan
     }
 
-    /// Adds wrong clocks, lost records and another topic. Drawn apart, so that the rest of a plan does not depend on it.
+    /// Adds wrong clocks, lost records and another topic. Drawn apart, so that the rest of a plan does not depend on
+    /// it.
     fn upset(&mut self, mix: u64) {
         let mut rng = StdRng::seed_from_u64(self.seed ^ 0x0ff5e7);
         if rng.random_bool(0.3) {

@@ -59,7 +59,8 @@ impl Reader {
         let life = traffic.life().incarnation;
         drop(traffic);
         let found = rows_of(&answer, self.view);
-        // Not in pairs: states are held by the offsets they cover, so after a wipe those of a reader that saw more may stay.
+        // Not in pairs: states are held by the offsets they cover, so after a wipe those of a reader that saw more may
+        // stay.
         let is_right = right.iter().any(|(rows, _)| *rows == found);
         if !is_right || !right.iter().any(|(_, lost)| *lost == envelope.lost) {
             let text = format!("{} {:?}: {found:?} instead of {right:?} at {envelope:?}", self.name, self.view);

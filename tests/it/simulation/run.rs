@@ -1,4 +1,5 @@
-//! Running plans: one after the other or on all cores, the same one twice, and smaller ones in place of one that failed.
+//! Running plans: one after the other or on all cores, the same one twice, and smaller ones in place of one that
+//! failed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -130,8 +130,8 @@ impl Traffic {
         self.is_replaced || !self.former.is_empty()
     }
 
-    /// Draws the place up to which a partition loses its records from `archived` on. None of them has a copy behind that
-    /// place, nor will have one: the verdict on it would depend on whether somebody had read the lost one.
+    /// Draws the place up to which a partition loses its records from `archived` on. None of them has a copy behind
+    /// that place, nor will have one: the verdict on it would depend on whether somebody had read the lost one.
     pub fn lose(&mut self, partition: PartitionId, archived: Offset, rng: &mut StdRng) -> Option<Offset> {
         let sent = self.present.sent.get(&partition).filter(|_| !self.is_replaced)?;
         let identities = |from: i64, to: i64| -> HashSet<(u32, i64)> {
@@ -156,8 +156,8 @@ impl Traffic {
         self.present.sent.iter().map(end).collect()
     }
 
-    /// The right answers of a view, by the present life of the topic, and by those before it: readers are answered from one
-    /// until a later one is published; and how many offsets each passes over.
+    /// The right answers of a view, by the present life of the topic, and by those before it: readers are answered from
+    /// one until a later one is published; and how many offsets each passes over.
     pub fn folds(&self, view: View, cut: &Offsets, head: &Offsets, holes: &[Hole]) -> Vec<(Rows, u64)> {
         let lives = self.former.iter().chain([&self.present]);
         lives.flat_map(|told| told.folds(view, cut, head, holes)).collect()
@@ -199,8 +199,8 @@ impl Told {
         counted
     }
 
-    /// The right answers of a view, and how many offsets each passes over: one, or, where records above the cut are lost,
-    /// one for each place up to which realtime may have read them before they expired.
+    /// The right answers of a view, and how many offsets each passes over: one, or, where records above the cut are
+    /// lost, one for each place up to which realtime may have read them before they expired.
     fn folds(&self, view: View, cut: &Offsets, head: &Offsets, holes: &[Hole]) -> Vec<(Rows, u64)> {
         let at = |offsets: &Offsets, hole: &Hole| offsets.get(&hole.partition).copied().unwrap_or_default();
         let mut reads = vec![Read::default()];

@@ -1,5 +1,5 @@
-//! When a speed worker pauses: never while it is behind, a linger while it keeps up, and hardly awake when all is still.
-//! Time is virtual: what a worker waits for is what passes.
+//! When a speed worker pauses: never while it is behind, a linger while it keeps up, and hardly awake when all is
+//! still. Time is virtual: what a worker waits for is what passes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,8 @@ use crate::support::counted_store::CountedStore;
 const TICK: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_millis(50);
 
-/// A log of which a poll returns what was fetched so far: few records, wherever the end is. It tells of its ends rarely.
+/// A log of which a poll returns what was fetched so far: few records, wherever the end is. It tells of its ends
+/// rarely.
 struct ShortLog {
     inner: MemoryLog,
     records_per_poll: usize,

@@ -1,5 +1,5 @@
-//! What a layer under test stands in, all of it in this process: a pipeline, a clock that is moved by hand, ids of a seed, a
-//! log and tables. Suites add their traffic, their faults and the truth that answers are held against.
+//! What a layer under test stands in, all of it in this process: a pipeline, a clock that is moved by hand, ids of a
+//! seed, a log and tables. Suites add their traffic, their faults and the truth that answers are held against.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

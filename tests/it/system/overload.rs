@@ -1,4 +1,5 @@
-//! More requests than the collector has places for: those it refuses are told when to come back, those it accepts count.
+//! More requests than the collector has places for: those it refuses are told when to come back, those it accepts
+//! count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

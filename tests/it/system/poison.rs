@@ -1,4 +1,5 @@
-//! A topic that somebody else writes to: a hundred thousand records that are not events, past the collector, among good ones.
+//! A topic that somebody else writes to: a hundred thousand records that are not events, past the collector, among good
+//! ones.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -1,8 +1,8 @@
 //! Circles between the files of a crate: files that can be read, moved and changed only together.
 //!
-//! A file leads to another where it names something of it, directly or through re-exports. Nothing leads to a crate root: it
-//! declares the modules and names what is public, and what it re-exports is of the file that it comes from. A parent
-//! that calls `child::f()` without a `use` holds its folder together and does not count either.
+//! A file leads to another where it names something of it, directly or through re-exports. Nothing leads to a crate
+//! root: it declares the modules and names what is public, and what it re-exports is of the file that it comes from. A
+//! parent that calls `child::f()` without a `use` holds its folder together and does not count either.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,7 @@
 //! Files that comments name in backquotes: each must be there, or a reader looks for what was moved or renamed.
 //!
-//! A name is read from the folder of the file's own modules, from the folder that holds the file, and from each above it
-//! up to the root of the workspace.
+//! A name is read from the folder of the file's own modules, from the folder that holds the file, and from each above
+//! it up to the root of the workspace.
 //! Not here: the modules that code names (`paths.rs`).
 
 use super::{EDGES, check, root, rust_files};

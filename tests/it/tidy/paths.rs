@@ -1,8 +1,8 @@
 //! The paths that a Rust file names: leaves of its `use` trees, and paths in its code that begin at `crate`, `self` or
 //! `super`.
 //!
-//! Not here: which file a path leads to (`circles.rs`). Why so: a compiler would know more, but would have to be built; on
-//! text that rustfmt has formatted this finds all that leads from file to file.
+//! Not here: which file a path leads to (`circles.rs`). Why so: a compiler would know more, but would have to be built;
+//! on text that rustfmt has formatted this finds all that leads from file to file.
 
 /// A path, and where it stands.
 #[derive(Debug, PartialEq, Eq)]

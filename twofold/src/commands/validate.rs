@@ -1,5 +1,5 @@
-//! `twofold validate`: says what a pipeline file defines, or everything that is wrong with it; and what in it fits badly to
-//! the configuration.
+//! `twofold validate`: says what a pipeline file defines, or everything that is wrong with it; and what in it fits
+//! badly to the configuration.
 
 use std::fmt::Write as _;
 

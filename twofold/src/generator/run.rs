@@ -1,7 +1,7 @@
 //! The loops that send traffic: keep to the rate, send again what was not taken, tell how far it is.
 //!
-//! Guarantee: lines are told as acknowledged once the collector has answered for all of them. What it did not answer for
-//! is sent again, which counts once: every visit has an id.
+//! Guarantee: lines are told as acknowledged once the collector has answered for all of them. What it did not answer
+//! for is sent again, which counts once: every visit has an id.
 
 use std::time::Duration;
 

@@ -59,8 +59,8 @@ impl PartialEq for Subject {
 /// Duties, each with what it is about.
 pub type Duties = BTreeMap<Duty, Subject>;
 
-/// The duties of a process with these roles. Sources whose topic cannot be used are neither archived nor kept in realtime;
-/// what is known of them is answered nevertheless.
+/// The duties of a process with these roles. Sources whose topic cannot be used are neither archived nor kept in
+/// realtime; what is known of them is answered nevertheless.
 pub fn desired_duties(pipeline: &Pipeline, roles: &Roles, unusable: &BTreeSet<SourceName>) -> Duties {
     let mut duties = Duties::new();
     for source in &pipeline.sources {

@@ -1,10 +1,11 @@
 //! Brings what runs to what should run, step by step, and waits for each step.
 //!
-//! Guarantee: when [`Topology::apply`] returns, exactly the duties of the definitions run; duties that did not change ran
-//! all the time, and answers about their sources were given all the time. Stopped alone, a duty has the deadline of a
-//! shutdown, and is ended by force after it.
-//! Why the numbers of definitions change between stops and starts: a speed worker never writes under the number of a set
-//! in which its source or views are others than those it was built from. One that lives on writes under the new number.
+//! Guarantee: when [`Topology::apply`] returns, exactly the duties of the definitions run; duties that did not change
+//! ran all the time, and answers about their sources were given all the time. Stopped alone, a duty has the deadline of
+//! a shutdown, and is ended by force after it.
+//! Why the numbers of definitions change between stops and starts: a speed worker never writes under the number of a
+//! set in which its source or views are others than those it was built from. One that lives on writes under the new
+//! number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -200,8 +201,8 @@ impl Topology {
         Ok(round)
     }
 
-    /// Makes the topics that are missing; the sources whose topic cannot be used. They do not keep the others from running,
-    /// unless it is the only one.
+    /// Makes the topics that are missing; the sources whose topic cannot be used. They do not keep the others from
+    /// running, unless it is the only one.
     async fn make_topics(&mut self, pipeline: &Pipeline) -> Result<BTreeSet<SourceName>> {
         let mut unusable = BTreeSet::new();
         let Some(log) = &self.shared.log else { return Ok(unusable) };
@@ -228,7 +229,8 @@ impl Topology {
         Ok(unusable)
     }
 
-    /// A topic of the embedded log that is there already gets the partitions that it lacks; with brokers that is theirs.
+    /// A topic of the embedded log that is there already gets the partitions that it lacks; with brokers that is
+    /// theirs.
     async fn add_partitions(&self, source: &SourceDefinition) -> Result<()> {
         let Some(log) = &self.shared.embedded else { return Ok(()) };
         if let Ok(partitions) = usize::try_from(source.partitions)
@@ -281,8 +283,8 @@ impl Topology {
         let task = match (duty.stage, subject.0.sources.first()) {
             (Stage::Gateway, _) => Some(self.start_gateway().await?),
             (Stage::Intake, Some(source)) => {
-                // Events are taken also while the object store is away. Only where the topic was ever reset do tokens name
-                // too early a place until the status, which asks every second, has told the collector of the life.
+                // Events are taken also while the object store is away. Only where the topic was ever reset do tokens
+                // name too early a place until the status, which asks every second, has told the collector of the life.
                 let life = self.lives.of(source).await.unwrap_or_else(|error| {
                     warn!(source = %source.name, %error, "the life of the topic is not known yet; taken for its first");
                     Life::default()

@@ -223,7 +223,8 @@ const fn refused(name: &'static str, reason: &'static str, hint: &'static str) -
     AggregateFacts { name, support: Support::Refused(Refusal { reason, hint }) }
 }
 
-/// What most aggregates have in common: DISTINCT keeps values, the order of rows does not matter, the engine's own function.
+/// What most aggregates have in common: DISTINCT keeps values, the order of rows does not matter, the engine's own
+/// function.
 const fn facts(class: ClassRule, states: &'static [&'static str], merging: &'static str) -> MergeFacts {
     MergeFacts {
         class,

@@ -4,10 +4,10 @@
 //!  events --state--> state column --merge-state--> state column --merge--> finished value
 //! ```
 //!
-//! `catalogue.rs` says what is known of each aggregate, `class.rs` what merging can guarantee. `stored.rs` wraps one planned
-//! aggregate, `combinator.rs` makes the three functions of it, `accumulator.rs` runs them, `call.rs` is one of them in a
-//! view. `hll.rs` and `kll.rs` are the sketches behind `approx_distinct` and `approx_percentile_cont`, `sketch.rs` the
-//! accumulators of both; `limit.rs` refuses a state that grew beyond its limit.
+//! `catalogue.rs` says what is known of each aggregate, `class.rs` what merging can guarantee. `stored.rs` wraps one
+//! planned aggregate, `combinator.rs` makes the three functions of it, `accumulator.rs` runs them, `call.rs` is one of
+//! them in a view. `hll.rs` and `kll.rs` are the sketches behind `approx_distinct` and `approx_percentile_cont`,
+//! `sketch.rs` the accumulators of both; `limit.rs` refuses a state that grew beyond its limit.
 
 mod accumulator;
 mod call;

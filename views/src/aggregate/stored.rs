@@ -69,8 +69,8 @@ impl StoredAggregate {
         &self.identity
     }
 
-    /// Whether the engine may fail to finish a group's state: a mean of decimals is scaled up before it is divided, which
-    /// a sum of some billion large ones does not survive.
+    /// Whether the engine may fail to finish a group's state: a mean of decimals is scaled up before it is divided,
+    /// which a sum of some billion large ones does not survive.
     pub(crate) fn may_fail_to_finish(&self) -> bool {
         self.inner.field().data_type().is_decimal()
             && merge_facts(self.inner.fun().name()).is_ok_and(|facts| facts.may_overflow_decimals)

@@ -12,8 +12,8 @@ use super::findings::Findings;
 /// Files beyond this are refused unread.
 const MAX_FILE_BYTES: usize = 1 << 20;
 
-/// Types beyond this are refused unparsed: the parser counts the depth of expressions, but not that of types, and would run
-/// out of stack.
+/// Types beyond this are refused unparsed: the parser counts the depth of expressions, but not that of types, and would
+/// run out of stack.
 const MAX_BRACKETS: usize = 100;
 
 /// The option that stands for NOT NULL inside STRUCT, where the parser does not know it.

@@ -316,7 +316,8 @@ fn answers(plans: &ViewPlans, by: &[&str]) -> Result<SchemaRef, DataFusionError>
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
-/// What a future comes to that has nothing to wait for: the engine looks tables up asynchronously, here all are in memory.
+/// What a future comes to that has nothing to wait for: the engine looks tables up asynchronously, here all are in
+/// memory.
 fn at_once<T>(future: impl Future<Output = Result<T, DataFusionError>>) -> Result<T, DataFusionError> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,

@@ -1,8 +1,8 @@
 //! The search of shards that were spilled, within the memory that the pool grants.
 //!
-//! Guarantee: what is read back is reserved first. A shard that does not fit is split by further bits of its keys, again
-//! and again; the sightings of one event alone, which no bit divides, are met one by one. Where not even the events
-//! themselves fit, the search fails with the pool's words, and the published version stays.
+//! Guarantee: what is read back is reserved first. A shard that does not fit is split by further bits of its keys,
+//! again and again; the sightings of one event alone, which no bit divides, are met one by one. Where not even the
+//! events themselves fit, the search fails with the pool's words, and the published version stays.
 //! Why so: sorting a whole shard is the fast way, and with the default memory the only one taken.
 
 use datafusion::execution::memory_pool::MemoryReservation;
