@@ -34,6 +34,7 @@ pub(crate) async fn append_pending(
         let decide = |index: &Index, stamp| append_all(index, stamp, context.definitions(), pending);
         if change_index(context, partition, &mut running.index, decide).await? {
             count(context, &pending.runs);
+            running.unmerged += pending.runs.len();
             running.marked_at = running.marked_at.max(pending.as_of);
             running.position = pending.runs.last().map_or(running.position, |run| run.to);
             running.read_from = running.read_from.max(running.position.offset);

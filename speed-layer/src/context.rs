@@ -10,7 +10,6 @@ use positions::{DefinitionNumber, IndexStamp, PartitionId, RunId, TimestampMicro
 use records::RecordsError;
 use records::master::MasterSnapshot;
 use serving_layer::PartitionKey;
-use tokio::sync::Semaphore;
 
 use crate::plans::CompiledView;
 use crate::{SpeedComponents, SpeedError, SpeedSettings};
@@ -27,8 +26,6 @@ pub(crate) struct Context {
     pub settings: SpeedSettings,
     /// One per view, in the order of `components.views`.
     pub plans: Vec<CompiledView>,
-    /// One permit for each merge under way.
-    pub merges: Semaphore,
     // Never held across a wait.
     master: Mutex<Option<MasterSnapshot>>,
     session: SessionState,
@@ -51,8 +48,7 @@ impl Context {
         let session = SessionStateBuilder::new_from_existing(base).with_config(config).build();
         let life = master.as_ref().map(|master| master.facts.life.clone()).unwrap_or_default();
         let log = LifeLog::new(components.log.clone(), life);
-        let merges = Semaphore::new(settings.merges_at_once);
-        Ok(Self { components, log, settings, plans, merges, master: Mutex::new(master), session })
+        Ok(Self { components, log, settings, plans, master: Mutex::new(master), session })
     }
 
     /// The newest version of the master dataset, `None` where nothing was archived yet. Two small requests where

@@ -1,17 +1,14 @@
 //! Merging: runs that lie side by side become one, so that readers fetch few blobs.
 //!
 //! ```text
-//!  turn n: choose, begin ------+         turn m: take in: one swap of the index
-//!                              |             ^
-//!                              +-- fetch, merge, write blobs
+//!  choose --> fetch, merge, write blobs --> swap
+//!             (beside the turns)            (between two turns)
 //! ```
 //!
 //! Guarantee: the merged run covers exactly what its parts covered, for the same views; no border and no cut known at
 //! its swap is crossed. A merge whose parts are gone changes nothing; one that is given up leaves blobs that expire.
-//! Why beside the turns: merging large states takes longer than a linger, and events that were just appended are of no
-//! use to it.
-//! Not here: which runs (`positions::choose_merge`), that states may be merged at all (`views::plan`), when a turn
-//! waits (`turn.rs`).
+//! Not here: which runs (`positions::choose_merge`), that states may be merged at all (`views::plan`), when
+//! (`merging.rs`).
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -20,7 +17,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use positions::{DefinitionHash, Index, IndexRefusal, Offset, PartitionId, Run, RunId, RunView, choose_merge};
 use serving_layer::{BlobKey, blob};
-use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
 
 use crate::context::Context;
@@ -29,59 +25,45 @@ use crate::partition::Running;
 use crate::plans::{CompiledView, view_error};
 use crate::{SpeedError, StoredPart, metrics};
 
-/// A merge under way. Dropped, it is given up.
-pub(crate) struct Merging {
+/// A merge that has come to its end.
+pub(crate) struct EndedMerge {
+    pub partition: PartitionId,
     parts: Vec<Run>,
-    /// How many runs the index held when the merge began.
-    runs: usize,
-    // One task; what it returns is `None` where a blob of a part is gone.
-    task: JoinSet<Result<Option<Run>, SpeedError>>,
-    handle: AbortHandle,
+    /// The merged run, its blobs written; `None` where a blob of a part is gone.
+    merged: Result<Option<Run>, SpeedError>,
 }
 
-impl Merging {
-    /// Begins to merge the runs that are due, if there are any.
-    pub fn begin(
-        context: &Arc<Context>,
-        partition: PartitionId,
-        index: &Index,
-        cuts: &BTreeSet<Offset>,
-    ) -> Option<Self> {
-        let parts = index.runs[pick(context, &index.runs, cuts)?].to_vec();
-        let mut task = JoinSet::new();
-        let handle = task.spawn(merge_runs(context.clone(), partition, parts.clone()));
-        Some(Self { parts, runs: index.runs.len(), task, handle })
-    }
+/// The merge that is due in an index, if there is one; it borrows nothing, so that it can be done beside the turns.
+pub(crate) fn due_merge(
+    context: &Arc<Context>,
+    partition: PartitionId,
+    index: &Index,
+    cuts: &BTreeSet<Offset>,
+) -> Option<impl Future<Output = EndedMerge> + Send + use<>> {
+    let parts = index.runs[pick(context, &index.runs, cuts)?].to_vec();
+    let context = context.clone();
+    Some(async move {
+        let merged = merge_runs(&context, partition, &parts).await;
+        EndedMerge { partition, parts, merged }
+    })
+}
 
-    /// Whether the merge has ended, or so many runs came meanwhile that the next one is due: then it must be waited
-    /// for, or runs would become ever more.
-    pub fn is_due(&self, index: &Index, fan_in: usize) -> bool {
-        self.handle.is_finished() || index.runs.len() >= self.runs + fan_in
-    }
-
-    /// Waits for the end, and puts the merged run where its parts stand.
-    ///
-    /// # Errors
-    /// Try again later, or restart the partition, as the variant says.
-    pub async fn take_in(
-        self,
-        context: &Context,
-        partition: PartitionId,
-        running: &mut Running,
-        cuts: &BTreeSet<Offset>,
-    ) -> Result<(), SpeedError> {
-        let Self { parts, mut task, .. } = self;
-        let merged = match task.join_next().await.expect("it was spawned and is waited for once") {
-            Ok(merged) => merged?,
-            // Nobody else aborts it, so it panicked.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        let is_cut = parts[1..].iter().any(|part| cuts.contains(&part.from.offset));
-        match merged {
-            Some(merged) if !is_cut => swap(context, partition, running, &parts, merged).await,
-            Some(_) => Ok(()),
-            None => look_for_parts(context, partition, running, &parts).await,
-        }
+/// Puts the merged run where its parts stand.
+///
+/// # Errors
+/// Try again later, or restart the partition, as the variant says.
+pub(crate) async fn take_in(
+    context: &Context,
+    running: &mut Running,
+    cuts: &BTreeSet<Offset>,
+    ended: EndedMerge,
+) -> Result<(), SpeedError> {
+    let EndedMerge { partition, parts, merged } = ended;
+    let is_cut = parts[1..].iter().any(|part| cuts.contains(&part.from.offset));
+    match merged? {
+        Some(merged) if !is_cut => swap(context, partition, running, &parts, merged).await,
+        Some(_) => Ok(()),
+        None => look_for_parts(context, partition, running, &parts).await,
     }
 }
 
@@ -140,9 +122,7 @@ fn pick(context: &Context, runs: &[Run], cuts: &BTreeSet<Offset>) -> Option<Rang
     Some(range.start + first..range.end + first)
 }
 
-/// The merged run, its blobs written; `None` where a blob of a part is gone.
-async fn merge_runs(context: Arc<Context>, partition: PartitionId, parts: Vec<Run>) -> Result<Option<Run>, SpeedError> {
-    let _permit = context.merges.acquire().await.expect("never closed");
+async fn merge_runs(context: &Context, partition: PartitionId, parts: &[Run]) -> Result<Option<Run>, SpeedError> {
     let (first, last) = (&parts[0], &parts[parts.len() - 1]);
     let mut merged = Run {
         id: context.draw_run_id(),
@@ -154,8 +134,8 @@ async fn merge_runs(context: Arc<Context>, partition: PartitionId, parts: Vec<Ru
     };
     let mut blobs = Vec::with_capacity(first.views.len());
     for view in first.views.iter().map(|held| held.view) {
-        let Some(found) = fetch(&context, partition, &parts, view).await? else { return Ok(None) };
-        let (rows, bytes) = merge_states(partition, plans_of(&context, view), found).await?;
+        let Some(found) = fetch(context, partition, parts, view).await? else { return Ok(None) };
+        let (rows, bytes) = merge_states(partition, plans_of(context, view), found).await?;
         merged.views.push(RunView { view, rows });
         blobs.extend(bytes.map(|bytes| (BlobKey { run: merged.id, view }, bytes)));
     }

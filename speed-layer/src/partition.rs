@@ -2,7 +2,6 @@
 
 use positions::{Backoff, CopyWindow, Hole, Index, Offset, PartitionId, Position, TimestampMicros};
 
-use crate::merge::Merging;
 use crate::pending::PendingRuns;
 
 /// A partition that this worker has been given.
@@ -50,8 +49,10 @@ pub(crate) struct Running {
     pub expired_below: Option<Offset>,
     /// Declared holes of this partition, at or behind the position.
     pub holes: Vec<Hole>,
-    /// The merge under way.
-    pub merging: Option<Merging>,
+    /// A merge is under way.
+    pub is_merging: bool,
+    /// Runs appended since nothing was left to merge, less those that merges have taken away.
+    pub unmerged: usize,
     /// A merge that fails must not hold up appends: it has pauses of its own.
     pub merge_backoff: Attempts,
 }
@@ -70,7 +71,8 @@ impl Running {
             marked_at: None,
             expired_below: None,
             holes: Vec::new(),
-            merging: None,
+            is_merging: false,
+            unmerged: 0,
             merge_backoff: Attempts::default(),
         }
     }

@@ -1,8 +1,9 @@
 //! The loop of a speed worker: the only place of this crate that waits.
 //!
 //! ```text
-//!  look up cuts -> start partitions -> poll -> decode, aggregate -> drop, append, merge, touch -> pause --+
-//!  (beside the rest)   ^---------------------------------------------------------------------------------+
+//!  look up cuts -> start partitions -> poll -> decode, aggregate -> drop, append, touch -> merge -> pause --+
+//!  (beside the rest)   ^                                                            (beside the rest)      |
+//!                      +------------------------------------------------------------------------------------+
 //! ```
 //!
 //! The poll is the wait: it ends with the first record, so a lone event is taken at once. What follows within one
@@ -25,6 +26,8 @@ use tracing::{info, warn};
 
 use crate::context::Context;
 use crate::lookup::Lookup;
+use crate::merge::EndedMerge;
+use crate::merging::{must_wait, next_merge, note_merge};
 use crate::policy::Pace;
 use crate::worker::Worker;
 use crate::{SpeedComponents, SpeedError, SpeedSettings, metrics};
@@ -83,13 +86,13 @@ async fn run_on(
     let mut worker = Worker::new(components, settings, master).await?;
     info!(%source, "speed worker started");
     let mut consumer: Option<Box<dyn LogConsumer>> = None;
-    let mut lookups = JoinSet::new();
+    let (mut lookups, mut merges) = (JoinSet::new(), JoinSet::new());
     while !shutdown.is_cancelled() {
         let began = Instant::now();
         let polled = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            polled = gather(&mut worker, &mut consumer, &mut lookups) => polled?,
+            polled = gather(&mut worker, &mut consumer, (&mut lookups, &mut merges)) => polled?,
         };
         let polled_at = Instant::now();
         // Not dropped at once by a shutdown: what was read is appended, within the deadline.
@@ -136,13 +139,17 @@ impl Pauses {
 /// One at a time. Dropped, it is given up.
 type Lookups = JoinSet<Result<Lookup, SpeedError>>;
 
+/// Dropped, they are given up.
+type Merges = JoinSet<EndedMerge>;
+
 /// Makes ready what is due, and polls.
 async fn gather(
     worker: &mut Worker,
     slot: &mut Option<Box<dyn LogConsumer>>,
-    lookups: &mut Lookups,
+    (lookups, merges): (&mut Lookups, &mut Merges),
 ) -> Result<Option<Poll>, SpeedError> {
     look_up(worker, lookups).await?;
+    merge(worker, merges).await?;
     if lookups.is_empty() {
         worker.ownership.start_due(&worker.context).await?;
     }
@@ -172,6 +179,25 @@ async fn look_up(worker: &mut Worker, lookups: &mut Lookups) -> Result<(), Speed
         // Nobody aborts it, so it panicked.
         Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
         None => Ok(()),
+    }
+}
+
+/// Begins the merges that are due and takes in those that have ended; waits only where runs would become too many.
+async fn merge(worker: &mut Worker, merges: &mut Merges) -> Result<(), SpeedError> {
+    let Worker { context, ownership, .. } = worker;
+    loop {
+        while merges.len() < context.settings.merges_at_once
+            && let Some(merge) = next_merge(context, ownership)
+        {
+            merges.spawn(merge);
+        }
+        let ended = if must_wait(context, ownership) { merges.join_next().await } else { merges.try_join_next() };
+        match ended {
+            Some(Ok(ended)) => note_merge(context, ownership, ended).await?,
+            // Nobody aborts it, so it panicked.
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            None => return Ok(()),
+        }
     }
 }
 

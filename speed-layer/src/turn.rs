@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  records --+
-//!            +-> chunks --> runs --> per partition: drop what is covered, append, take in a merge, mark as right
+//!            +-> chunks --> runs --> per partition: drop what is covered, append, mark as right
 //!  archived -+
 //! ```
 //!
@@ -11,12 +11,11 @@
 //! Not here: polling and pauses (`run.rs`), the steps (one file each), what follows from a failure (`policy.rs`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use event_log::Record;
 use futures::future::join_all;
 use positions::PartitionId;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::SpeedError;
 use crate::aggregate::{Surroundings, aggregate};
@@ -25,10 +24,9 @@ use crate::chunk::Chunk;
 use crate::context::Context;
 use crate::cuts::PublishedCuts;
 use crate::expire::expire_runs;
-use crate::merge::Merging;
 use crate::ownership::Ownership;
 use crate::partition::{Partition, Running};
-use crate::policy::{TurnFacts, can_put_off_merge, conclude, is_large};
+use crate::policy::{TurnFacts, conclude, is_large};
 use crate::read::{chunks_of, read_archived};
 use crate::touch::touch;
 
@@ -37,7 +35,7 @@ use crate::touch::touch;
 /// # Errors
 /// Fatal ones only.
 pub(crate) async fn take_turn(
-    context: &Arc<Context>,
+    context: &Context,
     ownership: &mut Ownership,
     records: Vec<Record>,
 ) -> Result<TurnFacts, SpeedError> {
@@ -110,7 +108,7 @@ async fn read_all_archived(context: &Context, ownership: &mut Ownership) -> Resu
     Ok(found?.into_iter().flatten().collect())
 }
 
-async fn store_and_tend(context: &Arc<Context>, ownership: &mut Ownership) -> Result<(), SpeedError> {
+async fn store_and_tend(context: &Context, ownership: &mut Ownership) -> Result<(), SpeedError> {
     let (cuts, now) = (&ownership.cuts, context.now());
     let due = ownership.partitions.values_mut().filter(|partition| partition.backoff.is_due(now));
     let steps = due.map(|partition| async move {
@@ -122,45 +120,18 @@ async fn store_and_tend(context: &Arc<Context>, ownership: &mut Ownership) -> Re
     join_all(steps).await.into_iter().collect()
 }
 
-/// Drops, appends, takes in a merge and touches, in this order: a store that is full has room again once runs are
+/// Drops, appends and touches, in this order: a store that is full has room again once runs are
 /// dropped.
 async fn tend(
-    context: &Arc<Context>,
+    context: &Context,
     partition: PartitionId,
     running: &mut Running,
     cuts: &PublishedCuts,
 ) -> Result<(), SpeedError> {
     expire_runs(context, partition, running, cuts).await?;
     append_pending(context, partition, running).await?;
-    merge(context, partition, running, cuts).await?;
     match running.read_to_end_at {
         Some(as_of) => touch(context, partition, running, as_of).await,
         None => Ok(()),
     }
-}
-
-/// Takes in the merge under way, if it has ended or must be waited for, and begins the next.
-async fn merge(
-    context: &Arc<Context>,
-    partition: PartitionId,
-    running: &mut Running,
-    cuts: &PublishedCuts,
-) -> Result<(), SpeedError> {
-    let borders = cuts.borders(partition);
-    let (now, settings) = (context.now(), &context.settings);
-    let is_due = |merging: &mut Merging| merging.is_due(&running.index, settings.merge_fan_in);
-    if let Some(merging) = running.merging.take_if(is_due) {
-        match merging.take_in(context, partition, running, &borders).await {
-            Ok(()) => running.merge_backoff.note_success(),
-            Err(error) if can_put_off_merge(&error) => {
-                warn!(%partition, %error, "runs cannot be merged; appends go on");
-                running.merge_backoff.note_failure(now, settings.backoff);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    if running.merging.is_none() && running.merge_backoff.is_due(now) {
-        running.merging = Merging::begin(context, partition, &running.index, &borders);
-    }
-    Ok(())
 }

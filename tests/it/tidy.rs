@@ -49,6 +49,8 @@ const SINGLE_VERSIONS: [&str; 5] = ["arrow", "parquet", "datafusion", "object_st
 
 const MAX_FILE_LINES: usize = 400;
 const MAX_FUNCTION_LINES: usize = 70;
+/// `max_width` of rustfmt.toml, which leaves comments alone.
+const MAX_COLUMNS: usize = 120;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -155,6 +157,17 @@ fn function_name(code: &str) -> Option<&str> {
         |word: &&str| ["pub", "pub(crate)", "pub(super)", "async", "const", "unsafe", "default"].contains(word);
     let word = words.find(|word| !before_fn(word))?;
     (word == "fn").then(|| words.next())?.map(|name| name.split(['(', '<']).next().unwrap_or(name))
+}
+
+#[test]
+fn comments_are_no_wider_than_code() {
+    // A table row cannot be wrapped.
+    let is_text = |line: &str| line.trim_start().starts_with("//") && !line.contains(" | ");
+    let wide = all_sources().into_iter().flat_map(|(path, text)| {
+        let lines = text.lines().enumerate().filter(|(_, line)| is_text(line) && line.chars().count() > MAX_COLUMNS);
+        lines.map(|(at, _)| format!("{path}:{}", at + 1)).collect::<Vec<_>>()
+    });
+    check("comments over 120 columns", wide.collect());
 }
 
 #[test]
