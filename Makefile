@@ -103,10 +103,10 @@ bench: tools services
 	$(CARGO) bench --locked --workspace --bench bench --no-run
 	scripts/with-services.sh $(CARGO) bench --locked --workspace --bench bench -- $(ARGS)
 
-# What the Dockerfile runs. OpenSSL is linked in, so that the binary runs on any machine with a C library of its age.
+# What the Dockerfile runs. OpenSSL and zlib are linked in, so that the binary runs on any machine with a C library of its age.
 release:
 	@scripts/install-tools.sh release
-	$(CARGO) build --locked --workspace --release --bins --features twofold/vendored-openssl
+	$(CARGO) build --locked --workspace --release --bins --features twofold/vendored
 
 dist: release
 	scripts/dist.sh "$$CARGO_TARGET_DIR/release/twofold" dist

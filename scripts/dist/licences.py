@@ -21,12 +21,12 @@ def cargo(workspace, *arguments):
 
 def linked_crates(workspace):
     """The packages, as `cargo metadata` tells of them, that end up in the binary on this kind of machine."""
-    tree = ["tree", "--package", "twofold", "--features", "vendored-openssl", "--prefix", "none", "--format", "{p}"]
+    tree = ["tree", "--package", "twofold", "--features", "vendored", "--prefix", "none", "--format", "{p}"]
     linked = {tuple(line.split()[:2]) for line in cargo(workspace, *tree, "--edges", "normal").splitlines()}
     built = {tuple(line.split()[:2]) for line in cargo(workspace, *tree, "--edges", "normal,build").splitlines()}
     # Sources of a library in C are needed at build time alone, but what is built of them is linked.
     linked |= {crate for crate in built if crate[0].endswith("-src")}
-    metadata = cargo(workspace, "metadata", "--format-version", "1", "--features", "twofold/vendored-openssl")
+    metadata = cargo(workspace, "metadata", "--format-version", "1", "--features", "twofold/vendored")
     packages = json.loads(metadata)["packages"]
     crates = [
         package
