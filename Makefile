@@ -1,7 +1,7 @@
 # Everything a person or CI does with the source, in one place. Each target installs what it lacks.
 #
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
-#   make quick                   the tests that need no service and no process, under a minute after a build
+#   make quick                   the tests that need no service and no process, a minute and a half after a build
 #   make test                    all tests (FILTER=name for some of them)
 #   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
 #   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for (from FIRST=n on)
