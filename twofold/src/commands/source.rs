@@ -10,6 +10,7 @@ use event_log::EventLog;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use event_log::kafka::KafkaLog;
 use positions::Clock;
+use records::RecordsError;
 use records::master::{MasterDataset, MasterFacts};
 use views::SourceDefinition;
 
@@ -63,6 +64,9 @@ async fn reset_on(
     match reset(&components, from).await {
         // No other try would end in another way.
         Err(error @ BatchError::TopicIsArchived { .. }) => Err(error.into()),
+        Err(error @ BatchError::Records(RecordsError::Conflict { .. })) => {
+            Err(error).context("the master dataset kept changing; stop the source's archive and run the reset again")
+        }
         ended => ended.context("the reset did not come to its end; once the cause is gone, run it again"),
     }
 }
