@@ -1,7 +1,7 @@
 //! Merges beside the turns: which one is next, when it must be waited for, what follows from its end.
 //!
-//! Guarantee: at most one merge of a partition is under way, and runs never become more than a few times the fan-in
-//! beyond what merging leaves. A merge that fails holds up no append.
+//! Guarantee: a partition begins no merge while the one that it began is under way, and runs never become more than a
+//! few times the fan-in beyond what merging leaves. A merge that fails holds up no append.
 //! Why beside: merging large states takes longer than a linger, and an event that comes meanwhile must not wait for it.
 //! Not here: merging (`merge.rs`), starting tasks and waiting for them (`run.rs`).
 
@@ -59,9 +59,10 @@ pub(crate) async fn note_merge(
     ownership: &mut Ownership,
     ended: EndedMerge,
 ) -> Result<(), SpeedError> {
-    let cuts = ownership.cuts.borders(ended.partition);
+    let id = ended.partition;
+    let cuts = ownership.cuts.borders(id);
     // Given away or started again meanwhile: then the parts may still stand in the index, or not.
-    let Some(partition) = ownership.partitions.get_mut(&ended.partition) else { return Ok(()) };
+    let Some(partition) = ownership.partitions.get_mut(&id) else { return Ok(()) };
     let Some(running) = partition.running_mut() else { return Ok(()) };
     running.is_merging = false;
     let before = running.index.runs.len();
@@ -72,9 +73,8 @@ pub(crate) async fn note_merge(
             Ok(())
         }
         Err(error) if can_put_off_merge(&error) => {
-            warn!(partition = %partition.id, %error, "runs cannot be merged; appends go on");
-            let (now, backoff) = (context.now(), context.settings.backoff);
-            partition.running_mut().into_iter().for_each(|running| running.merge_backoff.note_failure(now, backoff));
+            warn!(partition = %id, %error, "runs cannot be merged; appends go on");
+            running.merge_backoff.note_failure(context.now(), context.settings.backoff);
             Ok(())
         }
         Err(error) => conclude(context, partition, Err(error)),

@@ -86,13 +86,13 @@ async fn run_on(
     let mut worker = Worker::new(components, settings, master).await?;
     info!(%source, "speed worker started");
     let mut consumer: Option<Box<dyn LogConsumer>> = None;
-    let (mut lookups, mut merges) = (JoinSet::new(), JoinSet::new());
+    let mut beside = Beside::default();
     while !shutdown.is_cancelled() {
         let began = Instant::now();
         let polled = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            polled = gather(&mut worker, &mut consumer, (&mut lookups, &mut merges)) => polled?,
+            polled = gather(&mut worker, &mut consumer, &mut beside) => polled?,
         };
         let polled_at = Instant::now();
         // Not dropped at once by a shutdown: what was read is appended, within the deadline.
@@ -136,21 +136,30 @@ impl Pauses {
     }
 }
 
-/// One at a time. Dropped, it is given up.
-type Lookups = JoinSet<Result<Lookup, SpeedError>>;
+/// What is done beside the turns. Dropped, it is given up.
+#[derive(Default)]
+struct Beside {
+    /// One at a time.
+    lookups: JoinSet<Result<Lookup, SpeedError>>,
+    merges: JoinSet<EndedMerge>,
+}
 
-/// Dropped, they are given up.
-type Merges = JoinSet<EndedMerge>;
+/// What the next task to end returned; where none has and `waits` is false, or there is no task, `None`.
+async fn next_ended<T: 'static>(tasks: &mut JoinSet<T>, waits: bool) -> Option<T> {
+    let ended = if waits { tasks.join_next().await } else { tasks.try_join_next() };
+    // Nobody aborts one, so it panicked.
+    ended.map(|ended| ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
+}
 
 /// Makes ready what is due, and polls.
 async fn gather(
     worker: &mut Worker,
     slot: &mut Option<Box<dyn LogConsumer>>,
-    (lookups, merges): (&mut Lookups, &mut Merges),
+    beside: &mut Beside,
 ) -> Result<Option<Poll>, SpeedError> {
-    look_up(worker, lookups).await?;
-    merge(worker, merges).await?;
-    if lookups.is_empty() {
+    look_up(worker, &mut beside.lookups).await?;
+    merge(worker, &mut beside.merges).await?;
+    if beside.lookups.is_empty() {
         worker.ownership.start_due(&worker.context).await?;
     }
     if slot.is_none() {
@@ -167,23 +176,20 @@ async fn gather(
 }
 
 /// Waits for a look under way only where nothing else can go on.
-async fn look_up(worker: &mut Worker, lookups: &mut Lookups) -> Result<(), SpeedError> {
+async fn look_up(worker: &mut Worker, lookups: &mut JoinSet<Result<Lookup, SpeedError>>) -> Result<(), SpeedError> {
     if lookups.is_empty()
         && let Some(lookup) = worker.ownership.next_lookup(&worker.context)
     {
         lookups.spawn(lookup);
     }
-    let ended = if worker.ownership.is_reading() { lookups.try_join_next() } else { lookups.join_next().await };
-    match ended {
-        Some(Ok(found)) => worker.ownership.note_lookup(&worker.context, found),
-        // Nobody aborts it, so it panicked.
-        Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+    match next_ended(lookups, !worker.ownership.is_reading()).await {
+        Some(found) => worker.ownership.note_lookup(&worker.context, found),
         None => Ok(()),
     }
 }
 
 /// Begins the merges that are due and takes in those that have ended; waits only where runs would become too many.
-async fn merge(worker: &mut Worker, merges: &mut Merges) -> Result<(), SpeedError> {
+async fn merge(worker: &mut Worker, merges: &mut JoinSet<EndedMerge>) -> Result<(), SpeedError> {
     let Worker { context, ownership, .. } = worker;
     loop {
         while merges.len() < context.settings.merges_at_once
@@ -191,13 +197,8 @@ async fn merge(worker: &mut Worker, merges: &mut Merges) -> Result<(), SpeedErro
         {
             merges.spawn(merge);
         }
-        let ended = if must_wait(context, ownership) { merges.join_next().await } else { merges.try_join_next() };
-        match ended {
-            Some(Ok(ended)) => note_merge(context, ownership, ended).await?,
-            // Nobody aborts it, so it panicked.
-            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-            None => return Ok(()),
-        }
+        let Some(ended) = next_ended(merges, must_wait(context, ownership)).await else { return Ok(()) };
+        note_merge(context, ownership, ended).await?;
     }
 }
 
