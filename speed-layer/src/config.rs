@@ -58,6 +58,9 @@ pub struct SpeedSettings {
     pub merge_fan_in: usize,
     /// Upper bound on the merges under way at a time, over all partitions. Each takes up to one core from the rest.
     pub merges_at_once: usize,
+    /// How many files of the master dataset a start reads at a time. It reads a little of many small files, so it waits
+    /// for their latency, which no number of cores shortens.
+    pub files_at_once: usize,
     /// A blob that no index names yet expires after this.
     pub blob_time_to_live: Duration,
     /// A blob that no index names any more expires after this; longer than any reader takes to fetch it.
@@ -86,6 +89,7 @@ impl Default for SpeedSettings {
             max_bytes: 16 * 1024 * 1024,
             merge_fan_in: 8,
             merges_at_once: 1,
+            files_at_once: 16,
             blob_time_to_live: Duration::from_secs(300),
             grace: Duration::from_secs(60),
             courtesy: Duration::from_secs(10),

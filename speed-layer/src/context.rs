@@ -14,10 +14,6 @@ use serving_layer::PartitionKey;
 use crate::plans::CompiledView;
 use crate::{SpeedComponents, SpeedError, SpeedSettings};
 
-/// How many files of the master dataset are read at a time. A start reads a little of many small files: it waits for
-/// their latency, which no number of cores shortens.
-const FILES_AT_ONCE: usize = 16;
-
 /// Shared by all steps of a worker.
 pub(crate) struct Context {
     pub components: SpeedComponents,
@@ -44,7 +40,7 @@ impl Context {
             plans.push(CompiledView::compile(view.definition.clone()).await?);
         }
         let base = views::session_state();
-        let config = base.config().clone().with_target_partitions(FILES_AT_ONCE);
+        let config = base.config().clone().with_target_partitions(settings.files_at_once.max(1));
         let session = SessionStateBuilder::new_from_existing(base).with_config(config).build();
         let life = master.as_ref().map(|master| master.facts.life.clone()).unwrap_or_default();
         let log = LifeLog::new(components.log.clone(), life);

@@ -310,6 +310,8 @@ impl World {
             tick: Duration::from_millis(250),
             max_records: 5,
             merge_fan_in: 2,
+            // What the engine reads side by side ends in an order that no seed draws.
+            files_at_once: 1,
             courtesy: COURTESY,
             grace: Duration::from_secs(20),
             touch: Duration::from_secs(2),

@@ -91,6 +91,7 @@ pub(super) fn read_speed(section: Section<'_>) -> SpeedSettings {
         max_bytes: section.memory_size("max_size"),
         merge_fan_in: section.length("merge_fan_in", 2..=1_000),
         merges_at_once: section.length("merges_at_once", 1..=1_000),
+        files_at_once: section.length("files_at_once", 1..=1_000),
         blob_time_to_live: section.duration("blob_time_to_live", SHORTEST_SPAN),
         grace: section.duration("grace", SHORTEST_SPAN),
         courtesy: section.duration("courtesy", NONE),
