@@ -20,7 +20,7 @@ use crate::pin::{Choice, Indexes, Pin, PinnedRun};
 use crate::realtime::Realtime;
 use crate::served::{Served, ServedView, is_ahead};
 use crate::stores::{Check, SourceStores};
-use crate::versions::{BatchVersions, number};
+use crate::versions::BatchVersions;
 
 /// One view with what is needed to read it.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(crate) struct Held {
 impl Held {
     /// Notes which versions there are now.
     fn note_versions(&mut self, versions: &[BatchVersion], view: &ViewDefinition) {
-        let newest = versions.first().map(number);
+        let newest = versions.first().map(BatchVersion::number);
         if newest > self.too_large_since {
             self.too_large_since = newest;
             self.too_large.clear();
@@ -207,7 +207,7 @@ impl Attempt<'_> {
             }
             None => None,
         };
-        self.reader.versions.retain(version.as_ref().map(number));
+        self.reader.versions.retain(version.as_ref().map(BatchVersion::number));
         let stale = pin.partitions.values().filter_map(|partition| partition.gap.clone()).collect();
         metrics::realtime_held(&self.reader.view.name, realtime.size_bytes());
         Ok(Served { version, partitions: pin.partitions, batch, realtime, stale })

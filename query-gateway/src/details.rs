@@ -9,7 +9,6 @@ use views::{ViewDefinition, sql_name};
 
 use crate::ViewStatus;
 use crate::json::instant;
-use crate::versions::number;
 
 /// What `/v1/views/{view}` tells.
 #[derive(Clone, Debug, Serialize)]
@@ -108,7 +107,7 @@ fn measure_details(view: &ViewDefinition) -> Vec<ColumnDetails> {
 fn version_details(version: &BatchVersion) -> VersionDetails {
     let cut = version.facts.cut.0.iter().map(|(partition, position)| (*partition, position.offset));
     VersionDetails {
-        version: number(version),
+        version: version.number(),
         published_at: instant(version.facts.published_at),
         cut: cut.collect(),
         is_full: version.facts.is_full,

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use positions::{Counters, Hole, Offset, PartitionId, TimestampMicros};
 use serde::Serialize;
-use serving_layer::Version;
+use serving_layer::{BatchVersion, Version};
 use views::{AggregateClass, ViewDefinition};
 
 use crate::json::instant;
 use crate::pin::PartitionPin;
 use crate::rows::Layer;
 use crate::served::{Served, as_of, unknown_partitions};
-use crate::versions::number;
 
 /// Facts about one answer of one view.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -109,7 +108,7 @@ impl Envelope {
             view: view.name.to_string(),
             definition: view.hash.to_string(),
             layer,
-            version: served.version.as_ref().map(number),
+            version: served.version.as_ref().map(BatchVersion::number),
             published_at: facts.and_then(|facts| instant(facts.published_at)),
             cut: offsets(&served.partitions, |partition| partition.cut.offset),
             head: offsets(

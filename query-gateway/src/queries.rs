@@ -24,7 +24,6 @@ use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait
 use crate::run;
 use crate::served::{Served, ServedView, SourceState};
 use crate::tables::Pinned;
-use crate::versions::number;
 use crate::{Behind, Gateway, GatewayError};
 
 /// The answer of a rows request.
@@ -223,7 +222,7 @@ impl Gateway {
         wait: &Wait,
     ) -> Result<Arc<Served>, GatewayError> {
         let Some(version) = reader.versions.version(wanted).await? else {
-            let known = reader.versions.known().iter().map(|version| number(version).to_string()).collect();
+            let known = reader.versions.known().iter().map(|version| version.number().to_string()).collect();
             return Err(GatewayError::Unknown { what: "version", name: wanted.to_string(), known });
         };
         if let Some(asked) = wait.asked_of(&source.source().name) {

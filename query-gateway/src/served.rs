@@ -13,7 +13,6 @@ use tracing::{info, warn};
 use crate::pin::{Indexes, PartitionPin, batch_alone};
 use crate::realtime::Realtime;
 use crate::states::SortedStates;
-use crate::versions::number;
 
 /// What answers of one view are computed from. Immutable.
 #[derive(Debug)]
@@ -115,7 +114,7 @@ pub(crate) fn is_ahead(kept: &Served, next: &BTreeMap<PartitionId, PartitionPin>
 /// Logs what became of a view, once per change.
 pub(crate) fn note_change(view: &ViewName, before: Option<&ServedView>, after: &ServedView) {
     let version = |state: &ServedView| match state {
-        ServedView::Served(served) => served.version.as_ref().map(number),
+        ServedView::Served(served) => served.version.as_ref().map(BatchVersion::number),
         _ => None,
     };
     let reason = |state: &ServedView| match state {

@@ -16,11 +16,6 @@ use crate::realtime::merge_states;
 use crate::states::SortedStates;
 use crate::{GatewayError, GatewaySettings, metrics, patience};
 
-/// The number of a version in its table.
-pub(crate) fn number(version: &BatchVersion) -> Version {
-    version.snapshot.version()
-}
-
 #[derive(Debug, Default)]
 struct Known {
     versions: Vec<BatchVersion>,
@@ -57,7 +52,7 @@ impl BatchVersions {
     pub(crate) fn loaded(&self) -> Option<Vec<BatchVersion>> {
         self.read(|known| {
             known.checked_at?;
-            let is_loaded = |version: &&BatchVersion| known.loaded.contains_key(&number(version));
+            let is_loaded = |version: &&BatchVersion| known.loaded.contains_key(&version.number());
             let loaded: Vec<BatchVersion> = known.versions.iter().filter(is_loaded).cloned().collect();
             (!loaded.is_empty() || known.versions.is_empty()).then_some(loaded)
         })
@@ -89,7 +84,8 @@ impl BatchVersions {
         };
         self.write(|known| match listed {
             Ok(versions) => {
-                let is_new = versions.iter().map(number).ne(known.versions.iter().map(number));
+                let numbers = |versions: &[BatchVersion]| versions.iter().map(BatchVersion::number).collect::<Vec<_>>();
+                let is_new = numbers(&versions) != numbers(&known.versions);
                 known.changes += u64::from(is_new || known.checked_at.is_none());
                 known.versions = versions;
                 known.checked_at = Some(now);
@@ -121,7 +117,7 @@ impl BatchVersions {
         version: &BatchVersion,
         settings: &GatewaySettings,
     ) -> Result<Arc<SortedStates>, GatewayError> {
-        let number = number(version);
+        let number = version.number();
         let held = || self.read(|known| known.loaded.get(&number).cloned());
         if let Some(states) = held() {
             return Ok(states);
@@ -145,14 +141,14 @@ impl BatchVersions {
     /// One version by its number, `None` where it does not exist (any more).
     pub(crate) async fn version(&self, number: Version) -> Result<Option<BatchVersion>, GatewayError> {
         let version = self.store.version(number).await?;
-        self.write(|known| known.asked = version.as_ref().map(self::number).or(known.asked));
+        self.write(|known| known.asked = version.as_ref().map(BatchVersion::number).or(known.asked));
         Ok(version)
     }
 
     /// Frees the states of all versions but the newest, the one served, and the one that a request named last.
     pub(crate) fn retain(&self, served: Option<Version>) {
         self.write(|known| {
-            let newest = known.versions.first().map(number);
+            let newest = known.versions.first().map(BatchVersion::number);
             let keep = [newest, served, known.asked];
             known.loaded.retain(|number, _| keep.contains(&Some(*number)));
         });

@@ -54,6 +54,13 @@ pub struct BatchVersion {
     pub facts: Arc<BatchFacts>,
 }
 
+impl BatchVersion {
+    /// Its number in the view's table.
+    pub fn number(&self) -> Version {
+        self.snapshot.version()
+    }
+}
+
 /// The batch views of one view definition.
 #[derive(Clone, Debug)]
 pub struct BatchViewStore {

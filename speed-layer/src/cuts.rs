@@ -115,9 +115,8 @@ impl PublishedCuts {
 
 impl ViewCuts {
     fn note(&mut self, versions: Vec<BatchVersion>, now: TimestampMicros) {
-        let number = |version: &BatchVersion| version.snapshot.version();
-        let seen_at =
-            versions.iter().map(number).map(|number| (number, self.seen_at.get(&number).copied().unwrap_or(now)));
+        let numbers = versions.iter().map(BatchVersion::number);
+        let seen_at = numbers.map(|number| (number, self.seen_at.get(&number).copied().unwrap_or(now)));
         self.seen_at = seen_at.collect();
         self.versions = versions;
     }
@@ -125,7 +124,7 @@ impl ViewCuts {
     /// The newest cut that tiles with the index and has been known for `courtesy`; 0 where there is none.
     fn tiling_cut(&self, partition: PartitionId, index: &Index, now: TimestampMicros, courtesy: Duration) -> Offset {
         let is_known = |version: &&BatchVersion| {
-            let seen_at = self.seen_at.get(&version.snapshot.version());
+            let seen_at = self.seen_at.get(&version.number());
             seen_at.is_some_and(|seen_at| now.micros_since(*seen_at) >= micros(courtesy))
         };
         let at = |version: &BatchVersion| version.facts.cut.position(partition, index.head.incarnation);

@@ -107,7 +107,7 @@ fn report_outcome(view: &ViewName, outcome: &Result<Outcome, Arc<BatchError>>, s
     match outcome {
         Ok(Outcome::Published(version)) => {
             let rows: u64 = version.facts.counters.values().map(|counters| counters.rows).sum();
-            let number = version.snapshot.version().0;
+            let number = version.number().0;
             let cut: Vec<_> = version.facts.cut.0.iter().map(|(one, position)| (one.0, position.offset.0)).collect();
             let is_full = version.facts.is_full;
             tracing::info!(%view, version = number, rows, ?cut, is_full, seconds, "batch view published");

@@ -1,4 +1,4 @@
-//! What the layers ask of a decoded batch, column-wise: classes of rows, marks, keys, the time as sent.
+//! What the layers ask of a decoded batch, column-wise: classes of rows, marks, keys.
 //!
 //! In: batches of [`master_schema`](super::master_schema), from [`decode`](super::decode) or read back from the master
 //! dataset.
@@ -109,26 +109,6 @@ pub fn event_ids(source: &SourceDefinition, batch: &RecordBatch) -> Result<Optio
     let Some(at) = source.event_id else { return Ok(None) };
     let ids = by_name(batch, source.declared.field(at).name())?;
     Ok(Some(cast(ids, &DataType::Utf8)?.as_string::<i32>().clone()))
-}
-
-/// The event time as the client sent it: what identity and the bucket are computed from. Null for rejected rows.
-///
-/// The event-time column holds the corrected time, so this is that column minus `_clock_shift`. As a plan:
-/// `time - coalesce(_clock_shift, 0)` in microseconds. Free of cost where no row has a shift.
-///
-/// # Errors
-/// If a column is missing: a defect of the caller.
-pub fn time_as_sent(source: &SourceDefinition, batch: &RecordBatch) -> Result<TimestampMicrosecondArray, RecordsError> {
-    let name = source.declared.field(source.event_time).name();
-    let times = instants(by_name(batch, name)?, name)?;
-    let shifts = by_name(batch, column::CLOCK_SHIFT)?;
-    let shifts: &Int64Array =
-        shifts.as_primitive_opt::<Int64Type>().ok_or_else(|| wrong_column(column::CLOCK_SHIFT))?;
-    if shifts.null_count() == shifts.len() {
-        return Ok(times.clone());
-    }
-    let sent = times.iter().zip(shifts).map(|(time, shift)| time.map(|time| time.wrapping_sub(shift.unwrap_or(0))));
-    Ok(sent.collect::<TimestampMicrosecondArray>().with_timezone_opt(times.timezone()))
 }
 
 fn by_name<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, RecordsError> {

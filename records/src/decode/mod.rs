@@ -38,7 +38,8 @@
 //! text, or the decimal digits of its integer (`12` and `"12"` are the same id). A null id is never a copy.
 //! **Clock shift**: a record may carry a correction of its client's clock. The event-time column then holds the
 //! corrected time, and lateness and the future limit are judged by it; identity and bucket use the time as sent, which
-//! is [`time_as_sent`]. So the copies of an event meet in one bucket, however each of them was corrected.
+//! is the corrected one minus `_clock_shift`. So the copies of an event meet in one bucket, however each of them was
+//! corrected.
 //!
 //! Not here: removing copies (`positions::CopyWindow`), storing (`master/`), refusing at the door (`collector`).
 //! Why so: Arrow's JSON reader takes `1.9` for a BIGINT and one bad row fails its batch; this reader is strict, takes
@@ -58,7 +59,7 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, time_as_sent};
+pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks};
 pub use json::Cursor;
 pub use reject::Rejection;
 pub use rows::guarded;

@@ -67,7 +67,7 @@ fn report(round: &Round) -> Result<()> {
         match outcome {
             Ok(Outcome::Published(version)) => {
                 let rows: u64 = version.facts.counters.values().map(|counters| counters.rows).sum();
-                let number = version.snapshot.version();
+                let number = version.number();
                 say(&format!("{view}: version {number} published, {rows} records below its cut\n"));
             }
             Ok(Outcome::NothingNew) => say(&format!("{view}: nothing new\n")),
