@@ -1,7 +1,7 @@
 # Everything a person or CI does with the source, in one place. Each target installs what it lacks.
 #
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
-#   make quick                   the tests that need no service and no process, a minute and a half after a build
+#   make quick                   the tests that need no service and no process, under a minute after a build
 #   make test                    all tests (FILTER=name for some of them)
 #   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
 #   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for (from FIRST=n on)
@@ -50,24 +50,26 @@ TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite
 
 # Suites of tests/it that use Kafka, Redis and S3 where those run: without one of them among the chosen tests they are not
 # started. Then the suites that `make quick` leaves out, since they need services, start processes, or are long, and single
-# tests of others that take more than five seconds of a processor. A test (tests/it/tidy/suites.rs) finds suites that belong
+# tests of others that take more than five seconds. A test (tests/it/tidy/suites.rs) finds suites that belong
 # into one of the first two lists and stand in none, and names in any that nothing bears.
 WITH_SERVICES := chaos:: compose:: event_log::kafka lake:: overload:: real:: real_input:: recovery:: system::
-NOT_QUICK := chaos:: cli:: compose:: dist:: event_log::disk event_log::kafka event_log::kill \
-  overload:: real:: real_input:: realtime_store:: recovery:: system:: simulation::bugs simulation::compaction $(SWEEP)
+NOT_QUICK := chaos:: cli:: compose:: dist:: event_log::disk event_log::kafka event_log::kill event_log::mock \
+  overload:: real:: real_input:: realtime_store:: recovery:: simulation:: system::
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \
   batch::recompute::copies_that_fill_more_than_the_memory_count_once \
   batch::recompute::full_and_incremental_give_equal_tables_and_counters \
+  batch_views::any_history_equals_a_map \
   collector::limits::a_gzip_bomb_is_never_inflated_beyond_the_limit \
-  event_log::mock::of_many_places_taken_at_once_the_last_is_read \
+  event_log::embedded::a_folder_is_held_by_one_log_at_a_time \
   gateway::sql_limits::joins_and_windows_without_end_stop_at_a_limit \
   law::cases::ordered_and_unbounded_measures_merge_to_the_direct_answer \
   law::failures::a_failing_row_is_null_in_two_phases_too \
   law::states::damaged_sketches_are_errors \
-  simulation::a_seed_repeats_its_history \
-  speed::a_worker_killed_anywhere_counts_each_event_once
+  speed::a_worker_killed_anywhere_counts_each_event_once \
+  topology::faults_while_a_source_stops_starts_and_changes_cost_no_event \
+  topology::registry::the_registry_says_what_is_being_built_until_it_answers_completely
 
 # What also runs on services, if there are any, runs without; under CI it would call their absence a failure.
 quick: tools
