@@ -11,7 +11,7 @@ use crate::bucket::Bucket;
 use crate::source::SourceDefinition;
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
-pub(crate) const STATE_FORMAT: u32 = 2;
+pub(crate) const STATE_FORMAT: u32 = 3;
 
 /// What a view is made of.
 pub(crate) struct Definition<'a> {

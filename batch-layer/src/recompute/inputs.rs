@@ -127,9 +127,14 @@ async fn count_below(
     let facts = &rows.master.facts;
     let ends = Cut(facts.partitions.iter().map(|(partition, known)| (*partition, known.archived.end)).collect());
     let above = count_between(session, rows, cut, &ends).await?;
+    // The commits counted by the rules of their time.
+    let counted = match rows.master.has_rows_read_again() {
+        true => count_between(session, rows, &Cut::default(), &ends).await?,
+        false => facts.partitions.iter().map(|(partition, known)| (*partition, known.counters)).collect(),
+    };
     let holes = holes_below(facts, cut);
     let below = cut.0.keys().map(|partition| {
-        let archived = facts.partitions.get(partition).map(|known| known.counters).unwrap_or_default();
+        let archived = counted.get(partition).copied().unwrap_or_default();
         let above = above.get(partition).copied().unwrap_or_default();
         let lost = holes.iter().filter(|hole| hole.partition == *partition).map(|hole| hole.lost());
         let counters = Counters {

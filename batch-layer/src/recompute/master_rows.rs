@@ -17,7 +17,7 @@ use lake::DataFile;
 use positions::{Cut, Offset, PartitionId, TimestampMicros};
 use records::RecordsError;
 use records::decode::column as master_column;
-use records::master::MasterSnapshot;
+use records::master::{MasterSnapshot, is_read_again};
 use views::{Bucket, SourceDefinition, column, utc_micros, utc_scalar};
 
 use crate::master_columns::{field, may_hold_corrected_times};
@@ -92,7 +92,7 @@ impl MasterRows<'_> {
             .filter(|file| buckets.is_none_or(|buckets| may_hold_buckets(file, self.event_time(), buckets)))
             .cloned()
             .collect();
-        let table = provider_as_source(self.master.snapshot.scan(&files)?);
+        let table = provider_as_source(self.master.scan_files(&files)?);
         Ok(LogicalPlanBuilder::scan("master", table, None)?.filter(is_within(ranges))?)
     }
 }
@@ -108,7 +108,8 @@ fn is_within(ranges: &[OffsetRange]) -> Expr {
 }
 
 fn may_hold_buckets(file: &DataFile, event_time: &str, buckets: &Buckets) -> bool {
-    if may_hold_corrected_times(file) {
+    // What rows that are read again hold, the bounds of what was stored do not say.
+    if may_hold_corrected_times(file) || is_read_again(file) {
         return true;
     }
     let Some((first, last)) = whole_bounds(file, event_time) else { return true };

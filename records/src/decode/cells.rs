@@ -1,6 +1,6 @@
 //! The values of a column, by kind, and how JSON becomes them.
 //!
-//! Not here: nulls (`column_builder.rs`), parsing text (`scalar.rs`), making arrays (`arrays.rs`).
+//! Not here: nulls (`column_builder.rs`), parsing text (`scalar.rs`, `instant.rs`), making arrays (`arrays.rs`).
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::column_builder::Column;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection, shorten};
-use super::scalar;
+use super::{instant, scalar};
 use crate::RecordsError;
 
 /// Values, with a placeholder at every null.
@@ -74,7 +74,11 @@ impl Cells {
                 Ok(())
             }
             Self::List { items, ends } if first == b'[' => read_list(items, ends, cursor),
-            Self::Text { bytes, ends } if first == b'"' => read_text(bytes, ends, cursor),
+            Self::Text { bytes, ends } if first == b'"' => {
+                cursor.string()?.append_to(bytes);
+                ends.push(bytes.len() as i32);
+                Ok(())
+            }
             scalar => scalar.read_scalar(first, cursor, declared),
         }
     }
@@ -134,36 +138,57 @@ impl Cells {
 
     fn read_scalar(&mut self, first: u8, cursor: &mut Cursor<'_>, declared: &DataType) -> Read<()> {
         let start = cursor.at();
-        let is_text = first == b'"';
-        let is_number = first == b'-' || first.is_ascii_digit();
         let text = match first {
-            b'"' => cursor.string()?.text().unwrap_or_default(),
+            b'"' => cursor.string()?.text(),
             _ => {
                 cursor.skip()?;
                 Cow::Borrowed(cursor.since(start))
             }
         };
-        self.push_scalar(&text, is_text, is_number).ok_or_else(|| wrong_type(declared, cursor.since(start)))
+        let kind = Kind::of(first);
+        kind.and_then(|kind| self.push_scalar(&text, kind)).ok_or_else(|| wrong_type(declared, cursor.since(start)))
     }
 
-    fn push_scalar(&mut self, text: &str, is_text: bool, is_number: bool) -> Option<()> {
+    /// A value that is written otherwise than the type is, but can mean nothing else, is taken.
+    fn push_scalar(&mut self, text: &str, kind: Kind) -> Option<()> {
+        let is_number = kind == Kind::Number;
         match self {
-            Self::Boolean(values) => values.push(match text {
-                "true" if !is_text => true,
-                "false" if !is_text => false,
-                _ => return None,
-            }),
-            Self::Integer { values, min, max } if is_number => values.push(scalar::integer(text, *min, *max)?),
-            Self::Double(values) if is_number => values.push(scalar::double(text)?),
-            Self::Float(values) if is_number => values.push(scalar::float(text)?),
-            Self::Decimal { values, precision, scale } if is_number || is_text => {
-                values.push(scalar::decimal(text, *precision, *scale)?);
+            Self::Boolean(values) => values.push(scalar::boolean(text)?),
+            Self::Integer { values, min, max } => values.push(scalar::integer(text, *min, *max)?),
+            Self::Double(values) => values.push(scalar::double(text)?),
+            Self::Float(values) => values.push(scalar::float(text)?),
+            Self::Decimal { values, precision, scale } => values.push(scalar::decimal(text, *precision, *scale)?),
+            Self::Text { bytes, ends } => {
+                bytes.extend_from_slice(text.as_bytes());
+                ends.push(bytes.len() as i32);
             }
-            Self::Date(values) if is_text => values.push(scalar::date(text)?),
-            Self::Timestamp(values) if is_text => values.push(scalar::timestamp(text)?),
-            _ => return None,
+            Self::Date(values) if is_number => values.push(instant::date_of_days(text)?),
+            Self::Date(values) => values.push(instant::date(text)?),
+            Self::Timestamp(values) if is_number => values.push(instant::epoch(text)?),
+            Self::Timestamp(values) => values.push(instant::timestamp(text)?),
+            Self::Struct { .. } | Self::List { .. } => return None,
         }
         Some(())
+    }
+}
+
+/// What a scalar is in JSON.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    String,
+    Number,
+    Boolean,
+}
+
+impl Kind {
+    /// By its first byte; `None` for objects and arrays.
+    fn of(first: u8) -> Option<Self> {
+        match first {
+            b'"' => Some(Self::String),
+            b't' | b'f' => Some(Self::Boolean),
+            b'-' | b'0'..=b'9' => Some(Self::Number),
+            _ => None,
+        }
     }
 }
 
@@ -178,15 +203,6 @@ fn read_list(items: &mut Column, ends: &mut Vec<i32>, cursor: &mut Cursor<'_>) -
     Ok(())
 }
 
-fn read_text(bytes: &mut Vec<u8>, ends: &mut Vec<i32>, cursor: &mut Cursor<'_>) -> Read<()> {
-    let text = cursor.string()?;
-    if let Err(problem) = text.append_to(bytes) {
-        return Err(Rejection::BadText { column: String::new(), problem, found: shorten(text.raw) }.into());
-    }
-    ends.push(bytes.len() as i32);
-    Ok(())
-}
-
 fn last_end(ends: &[i32]) -> i32 {
     ends.last().copied().unwrap_or_default()
 }
@@ -194,7 +210,9 @@ fn last_end(ends: &[i32]) -> i32 {
 fn wrong_type(declared: &DataType, found: &str) -> Box<Rejection> {
     let example = match declared {
         DataType::Date32 => ", such as \"2026-01-31\"",
-        DataType::Timestamp(..) => ", such as \"2026-01-31T12:00:00Z\"",
+        DataType::Timestamp(..) => ", such as \"2026-01-31T12:00:00Z\" or 1769860800",
+        // Where people look who wonder what no value at all is written as.
+        _ if found == "\"\"" => " (no value is null, or no key)",
         _ => "",
     };
     let expected = format!("{}{example}", sql_name(declared));

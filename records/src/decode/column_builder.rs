@@ -1,4 +1,4 @@
-//! One growing column: values read from JSON by the strict rules of its declared type.
+//! One growing column: values read from JSON by the rules of its declared type.
 //!
 //! Guarantee: whatever a failed or interrupted read left behind, `truncate` brings the column back to its first rows.
 //! Why so: Arrow's own builders cannot take back a half-read row; plain vectors can, and become arrays without a copy.

@@ -31,7 +31,14 @@ pub struct RawString<'a> {
 impl<'a> Cursor<'a> {
     /// Starts at the beginning of `text`; objects and arrays may be nested `max_depth` deep.
     pub fn new(text: &'a str, max_depth: usize) -> Self {
-        Self { text, at: 0, depth: 0, max_depth }
+        // Some editors and libraries put a byte order mark before UTF-8, where it says nothing.
+        let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+        Self { text, at, depth: 0, max_depth }
+    }
+
+    /// A cursor at an earlier place inside the object that was left last.
+    pub fn inside(&self, at: usize) -> Self {
+        Self { text: self.text, at, depth: self.depth + 1, max_depth: self.max_depth }
     }
 
     /// The byte offset of the next unread byte.
@@ -68,7 +75,11 @@ impl<'a> Cursor<'a> {
     /// Enters an object or array: `open` is its first byte.
     pub fn enter(&mut self, open: u8) -> Read<()> {
         if self.peek()? != open {
-            return Err(self.bad(if open == b'{' { "expected an object" } else { "expected an array" }));
+            return Err(self.bad(match (open, self.byte()) {
+                (b'{', Some(b'[')) => "expected one object, not an array",
+                (b'{', _) => "expected an object",
+                _ => "expected an array",
+            }));
         }
         if self.depth == self.max_depth {
             return Err(Rejection::TooDeep { at: self.at, limit: self.max_depth }.into());
@@ -221,41 +232,32 @@ impl<'a> Cursor<'a> {
 
 impl<'a> RawString<'a> {
     /// The string itself.
-    ///
-    /// # Errors
-    /// Why it is not text, as [`Self::append_to`].
-    pub fn text(&self) -> Result<Cow<'a, str>, &'static str> {
+    pub fn text(&self) -> Cow<'a, str> {
         if !self.is_escaped {
-            return Ok(Cow::Borrowed(self.raw));
+            return Cow::Borrowed(self.raw);
         }
         let mut bytes = Vec::with_capacity(self.raw.len());
-        self.append_to(&mut bytes)?;
-        String::from_utf8(bytes).map(Cow::Owned).map_err(|_| "not UTF-8")
+        self.append_to(&mut bytes);
+        Cow::Owned(String::from_utf8(bytes).unwrap_or_default())
     }
 
-    /// Appends the string itself, without its escapes.
-    ///
-    /// # Errors
-    /// Why it is not text: half a surrogate pair, or a NUL character. What was appended so far stays.
-    pub fn append_to(&self, bytes: &mut Vec<u8>) -> Result<(), &'static str> {
-        if !self.is_escaped {
-            bytes.extend_from_slice(self.raw.as_bytes());
-            return Ok(());
-        }
+    /// Appends the string itself, without its escapes. Half a surrogate pair, which is no character, becomes U+FFFD.
+    pub fn append_to(&self, bytes: &mut Vec<u8>) {
         let mut rest = self.raw;
-        while let Some(at) = rest.find('\\') {
+        while self.is_escaped
+            && let Some(at) = rest.find('\\')
+        {
             bytes.extend_from_slice(&rest.as_bytes()[..at]);
-            let (character, length) = unescape(&rest[at..])?;
+            let (character, length) = unescape(&rest[at..]);
             bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
             rest = &rest[at + length..];
         }
         bytes.extend_from_slice(rest.as_bytes());
-        Ok(())
     }
 }
 
 /// The character that an escape stands for, and the length of the escape. The grammar has been checked by the cursor.
-fn unescape(escape: &str) -> Result<(char, usize), &'static str> {
+fn unescape(escape: &str) -> (char, usize) {
     let simple = match escape.as_bytes().get(1) {
         Some(b'b') => '\u{8}',
         Some(b'f') => '\u{c}',
@@ -264,25 +266,20 @@ fn unescape(escape: &str) -> Result<(char, usize), &'static str> {
         Some(b't') => '\t',
         Some(b'u') => return unescape_unicode(escape),
         Some(other) => char::from(*other),
-        None => return Err("an escape is cut off"),
+        None => return (char::REPLACEMENT_CHARACTER, 1),
     };
-    Ok((simple, 2))
+    (simple, 2)
 }
 
-fn unescape_unicode(escape: &str) -> Result<(char, usize), &'static str> {
-    const LONE: &str = "half a surrogate pair";
+fn unescape_unicode(escape: &str) -> (char, usize) {
     let unit = |at: usize| escape.get(at..at + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    let first = unit(2).ok_or("an escape is cut off")?;
-    let (code, length) = match first {
-        0 => return Err("a NUL character"),
-        0xd800..0xdc00 => {
-            let low = if escape.get(6..8) == Some("\\u") { unit(8) } else { None };
-            let low = low.filter(|low| (0xdc00..0xe000).contains(low)).ok_or(LONE)?;
-            (0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00), 12)
-        }
+    let first = unit(2).unwrap_or(0xd800);
+    let low = if escape.get(6..8) == Some("\\u") { unit(8) } else { None };
+    let (code, length) = match low.filter(|low| (0xdc00..0xe000).contains(low)) {
+        Some(low) if (0xd800..0xdc00).contains(&first) => (0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00), 12),
         _ => (first, 6),
     };
-    char::from_u32(code).map(|character| (character, length)).ok_or(LONE)
+    (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), length)
 }
 
 /// How many bytes of a string come before a quote, a backslash or a control character.

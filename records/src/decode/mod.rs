@@ -1,4 +1,4 @@
-//! Decoding: record bytes to columns, strictly, the same for both layers.
+//! Decoding: record bytes to columns, without loss or not at all, the same for both layers.
 //!
 //! ```text
 //!  Record --> text_of --> Cursor --> Object (a Column per declared column) --> checks of time --> row
@@ -11,26 +11,29 @@
 //! Guarantee: one pure function of (payload, headers, record timestamp, source definition): no clock, no setting, and
 //! no neighbour in the batch has a say. One bad row never costs its neighbours; no payload stops the decoder.
 //!
-//! A payload is one JSON object (RFC 8259, UTF-8) of at most [`MAX_PAYLOAD_BYTES`] with at most [`MAX_DEPTH`] levels of
-//! nesting. Keys are matched with column names exactly (case matters). Unknown keys are ignored, but must be valid
-//! JSON; a declared column that is given twice in one object is rejected, as nobody can know which value was meant.
+//! A payload is one JSON object (RFC 8259, UTF-8, a byte order mark before it is skipped) of at most
+//! [`MAX_PAYLOAD_BYTES`] with at most [`MAX_DEPTH`] levels of nesting. A key belongs to the column of that very name;
+//! a column that no key names takes the only key that differs from its name in the case of ASCII letters. Other keys
+//! are ignored, but must be valid JSON; a declared column that is given twice in one object is rejected, as nobody can
+//! know which value was meant.
 //!
 //! | declared | accepted | everything else is rejected, for example |
 //! |---|---|---|
 //! | any | `null` and a missing key are null | either of them where NOT NULL is declared, also inside STRUCT and ARRAY |
-//! | `BOOLEAN` | `true`, `false` | `1`, `"true"` |
-//! | `SMALLINT` .. `BIGINT` | a number without fraction and exponent, in range | `1.0`, `1e3`, `"12"`, `9223372036854775808` |
-//! | `FLOAT`, `DOUBLE` | any number, rounded to the nearest value | `1e400` (would be infinite), `"1.5"`, `NaN` |
-//! | `DECIMAL(p,s)` | a number, or a string that holds one, exactly representable: `12.50`, `"12.5"`, `125e-1` | more digits than p or s hold, `"1,5"` |
-//! | `VARCHAR` | a string | numbers, `\u0000`, half a surrogate pair |
-//! | `DATE` | `"2026-01-31"` | `"2026-1-31"`, `"2026-02-30"`, a date with a time |
-//! | `TIMESTAMP` | RFC 3339, also with a space for the `T`, `+0100` for `+01:00`, or no offset, which means UTC; digits beyond the microsecond are cut off; second 60 is the next minute's first | epoch numbers (seconds, milliseconds? nobody can know), a date alone |
+//! | `BOOLEAN` | `true`, `false`, `1`, `0`, and their text | `2`, `"yes"`, `""` |
+//! | `SMALLINT` .. `BIGINT` | a number that is whole, in range, or its text: `12`, `12.0`, `1.2e1`, `"12"` | `12.5`, `""`, `9223372036854775808` |
+//! | `FLOAT`, `DOUBLE` | any number or its text, rounded to the nearest value | `1e400` (would be infinite), `"NaN"`, `"1,5"` |
+//! | `DECIMAL(p,s)` | a number or its text, exactly representable: `12.50`, `"12.5"`, `125e-1` | more digits than p or s hold |
+//! | `VARCHAR` | a string; a number or truth value as it is written; half a surrogate pair becomes U+FFFD | objects, arrays |
+//! | `DATE` | `"2026-01-31"`, `"20260131"`, an instant at midnight UTC, a number of days since 1970 | `"2026-1-31"`, `"2026-02-30"`, `20260131` |
+//! | `TIMESTAMP` | the forms of `instant.rs`: ISO 8601, dates of HTTP, seconds to nanoseconds since 1970 | `"31.01.2026"`, `20260131`, a zone by name |
 //! | `STRUCT` | an object, by these same rules | an array, a string |
 //! | `ARRAY` | an array, every item by these same rules | an object, a lone value |
 //!
-//! The table is part of the state-format version: a change of it raises [`SCHEMA_VERSION`], which stands in `_schema`.
+//! A change of these rules raises [`SCHEMA_VERSION`], which stands in `_schema`, and the state format of views.
 //!
-//! After its columns a record is rejected if its event time is null, or later than the record's own timestamp by more
+//! After its columns a record is rejected if its event time is null, or later than the record's own timestamp (where
+//! that may be a clock's: `positions::is_plausible`) by more
 //! than `source.future_limit`. It is *late* if the timestamp is later than the event time by more than
 //! `source.late_after`; late events are counted, never dropped.
 //!
@@ -42,13 +45,14 @@
 //! corrected.
 //!
 //! Not here: removing copies (`positions::CopyWindow`), storing (`master/`), refusing at the door (`collector`).
-//! Why so: Arrow's JSON reader takes `1.9` for a BIGINT and one bad row fails its batch; this reader is strict, takes
-//! back the half-read row alone, and writes straight into columns.
+//! Why so: Arrow's JSON reader takes `1.9` for a BIGINT and one bad row fails its batch; this reader loses nothing,
+//! takes back the half-read row alone, and writes straight into columns.
 
 mod arrays;
 mod batch;
 mod cells;
 mod column_builder;
+mod instant;
 mod json;
 mod object;
 mod reject;

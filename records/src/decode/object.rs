@@ -16,7 +16,20 @@ pub(super) struct Object {
     keys: Keys,
     // The object that gave each column last: equal to `current` means given in this one.
     given_in: Vec<u64>,
+    // The keys that differ from a column's name in case alone.
+    near: Vec<Near>,
     current: u64,
+}
+
+/// Where the value of a key stands that differs from a column's name in case alone.
+#[derive(Clone, Copy, Debug, Default)]
+struct Near {
+    /// The object that gave it.
+    object: u64,
+    /// How many such keys that object has.
+    keys: usize,
+    /// Where the value of the last one begins.
+    at: usize,
 }
 
 impl Object {
@@ -28,7 +41,8 @@ impl Object {
             .map(|(declared, stored)| Column::new(declared, stored))
             .collect::<Result<_, _>>()?;
         let keys = Keys::new(columns.iter().map(|column| column.name.as_str()));
-        Ok(Self { given_in: vec![0; columns.len()], columns, keys, current: 0 })
+        let count = columns.len();
+        Ok(Self { columns, keys, given_in: vec![0; count], near: vec![Near::default(); count], current: 0 })
     }
 
     /// Appends one object. On an error the columns are uneven until [`Self::truncate`].
@@ -40,14 +54,18 @@ impl Object {
         while let Some(key) = cursor.next_key(is_first)? {
             is_first = false;
             match self.keys.find(key) {
-                Some(at) => {
+                Found::Exact(at) => {
                     self.read_column(at, cursor)?;
                     given += 1;
                 }
-                None => cursor.skip()?,
+                Found::Near(at) => {
+                    self.note_near(at, cursor.at());
+                    cursor.skip()?;
+                }
+                Found::Nothing => cursor.skip()?,
             }
         }
-        if given < self.columns.len() { self.fill_missing() } else { Ok(()) }
+        if given < self.columns.len() { self.fill_missing(cursor) } else { Ok(()) }
     }
 
     /// Appends a row of nulls, whatever is declared: for a rejected record, or inside a null STRUCT.
@@ -74,15 +92,27 @@ impl Object {
         column.read(cursor).map_err(|rejection| rejection.within(&column.name))
     }
 
-    fn fill_missing(&mut self) -> Read<()> {
-        for (column, given_in) in self.columns.iter_mut().zip(&self.given_in) {
-            if *given_in == self.current {
+    fn note_near(&mut self, at: usize, value: usize) {
+        let known = &mut self.near[at];
+        let keys = if known.object == self.current { known.keys + 1 } else { 1 };
+        *known = Near { object: self.current, keys, at: value };
+    }
+
+    /// The columns of which no key has the name: from the only key that differs in case alone, or null.
+    fn fill_missing(&mut self, cursor: &Cursor<'_>) -> Read<()> {
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            if self.given_in[at] == self.current {
                 continue;
             }
-            if !column.is_nullable {
+            let near = self.near[at];
+            if near.object == self.current && near.keys == 1 {
+                let read = column.read(&mut cursor.inside(near.at));
+                read.map_err(|rejection| rejection.within(&column.name))?;
+            } else if column.is_nullable {
+                column.push_null();
+            } else {
                 return Err(Rejection::NoValue { column: column.name.clone() }.into());
             }
-            column.push_null();
         }
         Ok(())
     }
@@ -108,19 +138,36 @@ impl Keys {
         Self { by_length, unescaped: Vec::new() }
     }
 
-    fn find(&mut self, key: RawString<'_>) -> Option<usize> {
+    fn find(&mut self, key: RawString<'_>) -> Found {
         if !key.is_escaped {
             return self.column(key.raw.as_bytes());
         }
         let mut unescaped = std::mem::take(&mut self.unescaped);
         unescaped.clear();
-        // A key that is not text cannot be the name of a column.
-        let found = key.append_to(&mut unescaped).ok().and_then(|()| self.column(&unescaped));
+        key.append_to(&mut unescaped);
+        let found = self.column(&unescaped);
         self.unescaped = unescaped;
         found
     }
 
-    fn column(&self, key: &[u8]) -> Option<usize> {
-        self.by_length.get(key.len())?.iter().find(|(name, _)| name.as_bytes() == key).map(|(_, at)| *at)
+    fn column(&self, key: &[u8]) -> Found {
+        let Some(candidates) = self.by_length.get(key.len()) else { return Found::Nothing };
+        if let Some((_, at)) = candidates.iter().find(|(name, _)| name.as_bytes() == key) {
+            return Found::Exact(*at);
+        }
+        let mut near = candidates.iter().filter(|(name, _)| name.as_bytes().eq_ignore_ascii_case(key));
+        match (near.next(), near.next()) {
+            (Some((_, at)), None) => Found::Near(*at),
+            _ => Found::Nothing,
+        }
     }
+}
+
+/// The column that a key belongs to.
+enum Found {
+    /// It has the key's name.
+    Exact(usize),
+    /// Its name differs from the key in the case of ASCII letters, and no other column's does.
+    Near(usize),
+    Nothing,
 }

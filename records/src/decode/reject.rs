@@ -55,16 +55,6 @@ pub enum Rejection {
         /// The offending text, shortened.
         found: String,
     },
-    /// A string that cannot be stored as text.
-    #[error("wrong type: column {column} holds {problem}, found {found}")]
-    BadText {
-        /// The column, with the path inside it.
-        column: String,
-        /// What is wrong with it.
-        problem: &'static str,
-        /// The offending text, shortened.
-        found: String,
-    },
     /// A NOT NULL column is null or missing.
     #[error("no value: column {column} is NOT NULL")]
     NoValue {
@@ -117,7 +107,7 @@ impl Rejection {
             Self::TooLarge { .. } => "too_large",
             Self::NotUtf8 { .. } | Self::BadJson { .. } => "bad_json",
             Self::TooDeep { .. } => "too_deep",
-            Self::WrongType { .. } | Self::BadText { .. } => "wrong_type",
+            Self::WrongType { .. } => "wrong_type",
             Self::NoValue { .. } => "no_value",
             Self::GivenTwice { .. } => "ambiguous",
             Self::NoEventTime { .. } => "no_event_time",
@@ -129,11 +119,7 @@ impl Rejection {
 
     /// The same rejection, seen from one level further out: `outer` is the column or the list that holds the place.
     pub(crate) fn within(mut self: Box<Self>, outer: &str) -> Box<Self> {
-        if let Self::WrongType { column, .. }
-        | Self::BadText { column, .. }
-        | Self::NoValue { column }
-        | Self::GivenTwice { column } = self.as_mut()
-        {
+        if let Self::WrongType { column, .. } | Self::NoValue { column } | Self::GivenTwice { column } = self.as_mut() {
             let separator = if column.is_empty() || column.starts_with('[') { "" } else { "." };
             *column = format!("{outer}{separator}{column}");
         }

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use views::SourceDefinition;
 
-/// The version of schema and coercion rules, stored with every row.
-pub const SCHEMA_VERSION: i32 = 1;
+/// The version of the rules by which records are read, stored with every row. Rows of another version are read again
+/// from their payload (`master::reading`), so that a change of the rules changes both layers at once.
+///
+/// 2: values in other forms than the type's own are taken where they can mean nothing else, and a column from the only
+/// key that differs in case.
+pub const SCHEMA_VERSION: i32 = 2;
 
 /// The largest payload that can be an event. Not a setting: what a record decodes to must not depend on one.
 pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
@@ -22,7 +26,7 @@ pub mod column {
     pub const ERROR: &str = "_error";
     /// Correction of the client's clock in microseconds, BIGINT; null without.
     pub const CLOCK_SHIFT: &str = "_clock_shift";
-    /// The version of schema and coercion rules that decoded the row, INT.
+    /// The version of the rules that decoded the row ([`SCHEMA_VERSION`](super::SCHEMA_VERSION)), INT.
     pub const SCHEMA: &str = "_schema";
     /// Whether the event was late, BOOLEAN; null for a rejected record.
     pub const LATE: &str = "_late";

@@ -103,7 +103,7 @@ impl MasterDataset {
         nonce: u128,
     ) -> Result<MasterSnapshot, RecordsError> {
         match self.table.commit(&on.snapshot, change, &facts, nonce).await {
-            Ok(snapshot) => Ok(MasterSnapshot { snapshot, facts }),
+            Ok(snapshot) => Ok(self.snapshot(snapshot, facts)),
             Err(LakeError::Conflict { table, .. }) => Err(RecordsError::Conflict { table }),
             Err(error) => Err(error.into()),
         }
@@ -133,7 +133,11 @@ impl MasterDataset {
             )));
         }
         let facts = snapshot.facts()?.unwrap_or_default();
-        Ok(MasterSnapshot { snapshot, facts })
+        Ok(self.snapshot(snapshot, facts))
+    }
+
+    fn snapshot(&self, snapshot: Snapshot, facts: MasterFacts) -> MasterSnapshot {
+        MasterSnapshot { snapshot, facts, source: self.source.clone() }
     }
 
     /// The facts must count the rows, and no partition may move back.

@@ -7,11 +7,14 @@
 
 mod compaction;
 mod dataset;
+mod decode_exec;
 mod facts;
+mod reading;
 mod snapshot;
 
 pub use compaction::Compaction;
 pub use dataset::MasterDataset;
 pub use facts::{ArchivedPartition, MasterFacts};
 pub use positions::Hole;
+pub use reading::is_read_again;
 pub use snapshot::MasterSnapshot;

@@ -10,9 +10,10 @@ use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
 use datafusion::scalar::ScalarValue;
 use lake::{DataFile, Snapshot};
 use positions::{Offset, PartitionId};
-use views::column;
+use views::{SourceDefinition, column};
 
 use super::MasterFacts;
+use super::reading::{Reading, is_read_again};
 use crate::RecordsError;
 
 /// One version of a master dataset.
@@ -22,6 +23,8 @@ pub struct MasterSnapshot {
     pub snapshot: Snapshot,
     /// Its facts; the default for a new table.
     pub facts: MasterFacts,
+    /// By whose definition rows are read.
+    pub(super) source: Arc<SourceDefinition>,
 }
 
 impl MasterSnapshot {
@@ -43,7 +46,27 @@ impl MasterSnapshot {
     /// # Errors
     /// None today: the files of a snapshot are live in it.
     pub fn scan(&self) -> Result<Arc<dyn TableProvider>, RecordsError> {
-        Ok(self.snapshot.scan(self.snapshot.files())?)
+        self.scan_files(self.snapshot.files())
+    }
+
+    /// As [`Self::scan`], over some of the live files. Rows that other rules decoded are decoded again.
+    ///
+    /// # Errors
+    /// [`RecordsError::Lake`]: a file is not live in this snapshot.
+    pub fn scan_files(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
+        let (again, current): (Vec<DataFile>, Vec<DataFile>) = files.iter().cloned().partition(is_read_again);
+        let current = self.snapshot.scan(&current)?;
+        if again.is_empty() {
+            return Ok(current);
+        }
+        let stored = self.snapshot.scan(&again)?;
+        Ok(Arc::new(Reading { source: self.source.clone(), current, stored }))
+    }
+
+    /// Whether any row is read again: then the counts of rejected and late records in the facts, which are those of
+    /// the rules that archived the rows, are not those of the rows that are read.
+    pub fn has_rows_read_again(&self) -> bool {
+        self.snapshot.files().iter().any(is_read_again)
     }
 
     /// The rows of one partition in `[from, to)`, in offset order, whole columns. Reads the files whose bounds meet
@@ -68,7 +91,7 @@ impl MasterSnapshot {
             .eq(lit(partition.0))
             .and(offset.clone().gt_eq(lit(from.0)))
             .and(offset.clone().lt(lit(to.0)));
-        let rows = context.read_table(self.snapshot.scan(&files)?)?.filter(wanted)?;
+        let rows = context.read_table(self.scan_files(&files)?)?.filter(wanted)?;
         let batches = rows.sort(vec![offset.sort(true, false)])?.collect().await?;
         Ok(batches.into_iter().filter(|batch| batch.num_rows() > 0).collect())
     }

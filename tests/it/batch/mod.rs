@@ -6,6 +6,7 @@ mod compaction;
 mod faults;
 mod headers;
 mod oracle;
+mod reading;
 mod recompute;
 mod store;
 mod world;

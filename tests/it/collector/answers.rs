@@ -68,7 +68,7 @@ async fn the_token_covers_what_was_stored() {
 #[tokio::test]
 async fn a_bad_event_is_stored_and_named_by_its_index() {
     let server = Server::start(Default::default()).await;
-    let bad = r#"{"time":"2026-01-31T12:00:00Z","page":"/","bytes":"12"}"#;
+    let bad = r#"{"time":"2026-01-31T12:00:00Z","page":"/","bytes":"12x"}"#;
     let answer = server.post(LINES, format!("{}\n\n{bad}\n{{torn\n{}", event("a"), event("b"))).await;
     answer.check_counts(2, 2);
     let errors = answer.body["errors"].as_array().unwrap();

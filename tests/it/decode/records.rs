@@ -2,7 +2,8 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, Fields, TimestampMicrosecondType};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches;
 use bytes::Bytes;
 use event_log::Record;
@@ -85,7 +86,7 @@ fn what_is_not_one_json_object_is_bad_json() {
         "{\"a\":[1,]}",
         "{\"a\":[1 2]}",
         "{\"a\":[}",
-        "\u{feff}{}",
+        "{}\u{feff}",
         "  ",
         "{\"a\":1}\0",
         "{\"page\":tru}",
@@ -105,8 +106,9 @@ fn what_is_not_one_json_object_is_bad_json() {
 fn reasons_name_the_column_inside_and_quote_no_more_than_a_line() {
     let source = clicks();
     let event = |rest: &str| format!(r#"{{"time":"2026-01-31T12:00:00Z",{rest}}}"#);
-    check_rejected(&source, event(r#""page":"/","bytes":"12""#), &["column bytes is BIGINT", r#"`"12"`"#]);
-    check_rejected(&source, event(r#""page":"/","geo":{"country":7}"#), &["column geo.country is VARCHAR", "`7`"]);
+    check_rejected(&source, event(r#""page":"/","bytes":"12x""#), &["column bytes is BIGINT", r#"`"12x"`"#]);
+    check_rejected(&source, event(r#""page":"/","bytes":"""#), &["column bytes is BIGINT", "no value is null"]);
+    check_rejected(&source, event(r#""page":"/","geo":{"country":[7]}"#), &["column geo.country is VARCHAR", "`[7]`"]);
     check_rejected(&source, event(r#""page":"/","tags":["a",["b"]]"#), &["column tags[1] is VARCHAR", r#"`["b"]`"#]);
     check_rejected(&source, event(r#""page":"/","geo":{"zip":1}"#), &["no value: column geo.country is NOT NULL"]);
     check_rejected(&source, event(r#""page":"/","geo":{"country":null}"#), &["no value: column geo.country"]);
@@ -125,6 +127,43 @@ fn a_declared_column_given_twice_is_ambiguous_and_an_unknown_key_is_not() {
     check_rejected(&source, r#"{"page":"a","geo":{"country":"a","country":"b"}}"#, &["ambiguous: column geo.country"]);
     let fine = r#"{"x":1,"x":{"x":[1e999,"\ud800"]},"Page":1,"time":"2026-01-31T12:00:00Z","page":"a","pag":2}"#;
     assert_eq!(error(&decode_one(&source, fine), 0), None);
+}
+
+#[test]
+fn a_column_takes_the_only_key_that_differs_in_case_and_its_own_first() {
+    let fields = Fields::from(vec![Field::new("zipcode", DataType::Int64, true)]);
+    let columns = [("userid", DataType::Utf8, true), ("page", DataType::Utf8, false)];
+    let columns = columns.map(|(name, data_type, is_nullable)| Field::new(name, data_type, is_nullable));
+    let geo = Field::new("geo", DataType::Struct(fields), true);
+    let source = source_with(columns.into_iter().chain([geo]).collect());
+    let event = |rest: &str| format!(r#"{{"Time":"2026-01-31T12:00:00Z","PAGE":"p",{rest}}}"#);
+    let check = |rest: &str, expected: &str| {
+        let rows = decode_one(&source, event(rest));
+        assert_eq!(error(&rows, 0), None, "{rest}");
+        let shown = |column: usize| ArrayFormatter::try_new(rows.column(column), &FormatOptions::default()).unwrap();
+        let shown = [1, 2, 3].map(|column| shown(column).value(0).to_string()).join(" ");
+        assert_eq!(shown, expected, "{rest}");
+    };
+    check(r#""userId":"u1""#, "u1 p ");
+    check(r#""userId":"u1","userid":"u2""#, "u2 p ");
+    check(r#""userid":"u2","userId":"u1""#, "u2 p ");
+    check(r#""userid":null,"userId":"u1""#, " p ");
+    check(r#""user\u0049d":"u1","user_id":"u3""#, "u1 p ");
+    check(
+        r#""GEO":{"deep":[{}],"zipCode":7,"x":{}},"UserId":{"a":1}"#.replace(r#"{"a":1}"#, "5").as_str(),
+        "5 p {zipcode: 7}",
+    );
+    // Of two nobody can say which was meant.
+    check(r#""userId":"u1","USERID":"u2""#, " p ");
+    check_rejected(&source, event(r#""userId":[1]"#), &["column userid is VARCHAR", "`[1]`"]);
+    check_rejected(&source, event(r#""geo":{"zipCode":"x"}"#), &["column geo.zipcode is BIGINT"]);
+    check_rejected(&source, event(r#""Page":"q""#), &["no value: column page"]);
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped() {
+    assert_eq!(error(&decode_one(&clicks(), format!("\u{feff}{GOOD}")), 0), None);
+    check_rejected(&clicks(), "\u{feff}[]", &["bad JSON at byte 3: expected one object, not an array"]);
 }
 
 #[test]
@@ -148,6 +187,11 @@ fn event_time_must_be_there_and_not_far_ahead_of_the_record() {
     assert_eq!(error(&decode_one(&source, at(r#""2026-01-31T12:10:00Z""#)), 0), None);
     check_rejected(&source, at(r#""2026-01-31T12:10:00.000001Z""#), &["too far in the future", "600.000001s"]);
     assert_eq!(error(&decode_one(&source, at(r#""0000-01-01T00:00:00Z""#)), 0), None);
+    // A record's timestamp that is no clock's says nothing: none, -1, seconds or nanoseconds for microseconds.
+    for timestamp in [0, -1, NOW * 1_000] {
+        let late = Record { timestamp: TimestampMicros(timestamp), ..record(0, at(r#""2026-01-31T12:10:01Z""#)) };
+        assert_eq!(error(&decode(&source, &[late]).unwrap(), 0), None, "{timestamp}");
+    }
 }
 
 #[test]
@@ -177,6 +221,7 @@ fn identity_is_id_and_time_as_sent() {
     assert_eq!(key_of(record(0, event(r#""42""#))), event_key(Some(b"42"), time));
     assert_eq!(key_of(record(0, event(r#""4\u0032""#))), event_key(Some(b"42"), time));
     assert_eq!(key_of(record(0, number("42"))), event_key(Some(b"42"), time));
+    assert_eq!(key_of(record(0, event("42"))), event_key(Some(b"42"), time));
     assert_eq!(key_of(record(0, event("null"))), None);
     let by_header = Record { event_id: Some(Bytes::from_static(b"h")), ..record(0, event(r#""42""#)) };
     assert_eq!(key_of(by_header), event_key(Some(b"h"), time));

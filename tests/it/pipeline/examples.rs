@@ -57,20 +57,19 @@ fn web_access_is_read() {
 /// an example, or the meaning of stored states (`STATE_FORMAT`), writes the new ones down here.
 #[test]
 fn definition_hashes_of_the_examples_stay() {
-    let hashes = |example: &str| -> Vec<String> {
-        read_example(example).views.iter().map(|view| format!("{} {}", view.name, view.hash)).collect()
-    };
-    assert_eq!(hashes("demo"), ["visits_by_page 9d0998b1b86937d4f695dc500240f652"]);
+    let hashes = ["demo", "wikipedia", "web-access"].map(read_example).into_iter().flat_map(|example| {
+        let views = example.views.iter().map(|view| format!("{} {}", view.name, view.hash));
+        views.collect::<Vec<_>>()
+    });
     assert_eq!(
-        hashes("wikipedia"),
+        hashes.collect::<Vec<_>>(),
         [
-            "edits_by_page 119b943fe6dc1d2a9d011bccb9c825f7",
-            "edits_by_channel 53c253adcef71e7eab761f104700dcd0",
-            "edits_by_language 1957bf36ef11c4c80bac31fd615b1c42",
+            "visits_by_page 19925f36927c94095b6261fd0c38ab69",
+            "edits_by_page x",
+            "edits_by_channel x",
+            "edits_by_language x",
+            "requests_by_path x",
+            "requests_by_status x",
         ]
-    );
-    assert_eq!(
-        hashes("web-access"),
-        ["requests_by_path 4f302f158ea91887bf88bc33eaf29fc1", "requests_by_status a9795bcb375512c0f96395c18a18fde3",]
     );
 }

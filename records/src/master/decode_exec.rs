@@ -1,0 +1,145 @@
+//! The operator that decodes archived records again.
+//!
+//! In: batches of the columns [`STORED`]. Out: the same rows as batches of the master schema, or of a projection of it.
+//! Guarantee: one row out for each row in, in their order, whatever the payloads hold.
+//! Why the stored key of an event stays where there is one: its id may have stood in a header, which is not archived;
+//! the time as sent, its other half, no rule reads otherwise. A record that was rejected has no key stored: one whose
+//! id stood in a header alone comes back without it, and its copies count.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BinaryArray};
+use arrow::compute::is_not_null;
+use arrow::compute::kernels::zip::zip;
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use datafusion::common::exec_datafusion_err;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, SendableRecordBatchStream,
+};
+use event_log::Record;
+use futures::StreamExt;
+use positions::{Offset, PartitionId, TimestampMicros};
+use views::SourceDefinition;
+use views::column::{OFFSET, PARTITION, TIMESTAMP};
+
+use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, PAYLOAD};
+use crate::decode::{decode, master_schema};
+
+/// The columns that it reads, in this order.
+pub(super) const STORED: [&str; 6] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY];
+
+/// Decodes what its input reads.
+#[derive(Debug)]
+pub(super) struct DecodeExec {
+    source: Arc<SourceDefinition>,
+    input: Arc<dyn ExecutionPlan>,
+    projection: Option<Vec<usize>>,
+    properties: Arc<PlanProperties>,
+}
+
+impl DecodeExec {
+    /// `projection`: of the master schema.
+    pub fn new(
+        source: Arc<SourceDefinition>,
+        input: Arc<dyn ExecutionPlan>,
+        projection: Option<Vec<usize>>,
+    ) -> Result<Self> {
+        let schema = master_schema(&source);
+        let schema = match &projection {
+            Some(columns) => Arc::new(schema.project(columns)?),
+            None => schema,
+        };
+        let properties = Arc::new(PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        ));
+        Ok(Self { source, input, projection, properties })
+    }
+}
+
+impl DisplayAs for DecodeExec {
+    fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "DecodeExec: source={}", self.source.name)
+    }
+}
+
+impl ExecutionPlan for DecodeExec {
+    fn name(&self) -> &str {
+        "DecodeExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.pop().ok_or_else(|| exec_datafusion_err!("DecodeExec has one input"))?;
+        Ok(Arc::new(Self::new(self.source.clone(), input, self.projection.clone())?))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let (source, projection) = (self.source.clone(), self.projection.clone());
+        let decoded = self.input.execute(partition, context)?.map(move |stored| {
+            let rows = read_again(&source, &stored?)?;
+            match &projection {
+                Some(columns) => Ok(rows.project(columns)?),
+                None => Ok(rows),
+            }
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), decoded)))
+    }
+}
+
+/// The rows as today's rules decode them.
+fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<RecordBatch> {
+    let partitions = stored.column(0).as_primitive::<Int32Type>();
+    let offsets = stored.column(1).as_primitive::<Int64Type>();
+    let timestamps = stored.column(2).as_primitive::<TimestampMicrosecondType>();
+    let payloads: &BinaryArray = stored.column(3).as_binary();
+    let shifts = stored.column(4).as_primitive::<Int64Type>();
+    let record = |row: usize| Record {
+        partition: PartitionId(partitions.value(row)),
+        offset: Offset(offsets.value(row)),
+        timestamp: TimestampMicros(timestamps.value(row)),
+        payload: Bytes::copy_from_slice(payloads.value(row)),
+        event_id: None,
+        clock_shift: shifts.is_valid(row).then(|| shifts.value(row)),
+    };
+    let records: Vec<Record> = (0..stored.num_rows()).map(record).collect();
+    let rows = decode(source, &records).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;
+    let keys = stored.column(5);
+    let mut columns = rows.columns().to_vec();
+    columns[at] = zip(&is_not_null(keys)?, keys, &columns[at])?;
+    Ok(RecordBatch::try_new(rows.schema(), columns)?)
+}
