@@ -2,6 +2,7 @@
 
 mod compaction;
 mod failures;
+mod forms;
 mod lives;
 mod overload;
 mod poison;
@@ -19,6 +20,7 @@ use views::Pipeline;
 
 use crate::support::parts::{Kind, Parts};
 use compaction::answers_stay_the_same_while_the_master_dataset_is_compacted;
+use forms::events_count_in_every_form_that_means_one_value;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
 use poison::a_poisoned_topic_costs_no_good_event;
@@ -143,6 +145,7 @@ tests::on_all_parts!(
     a_reset_from_the_end_counts_what_comes,
     a_source_whose_topic_was_replaced_goes_on_after_a_reset,
     an_answer_stays_the_same_when_batch_takes_over,
+    events_count_in_every_form_that_means_one_value,
     a_stopped_system_goes_on_where_it_stood,
     status_shows_every_part_of_the_way,
     a_source_whose_topic_was_replaced_stops_and_says_so,

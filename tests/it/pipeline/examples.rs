@@ -65,11 +65,11 @@ fn definition_hashes_of_the_examples_stay() {
         hashes.collect::<Vec<_>>(),
         [
             "visits_by_page 19925f36927c94095b6261fd0c38ab69",
-            "edits_by_page x",
-            "edits_by_channel x",
-            "edits_by_language x",
-            "requests_by_path x",
-            "requests_by_status x",
+            "edits_by_page 9e7addda40c70dbe89c7a9ba9c44db37",
+            "edits_by_channel e1ffab65843b9c949f13c818a35af1df",
+            "edits_by_language fa2acd317c78aa0eb10c2f20a851c227",
+            "requests_by_path 1c1ad5896551798667e054963c610903",
+            "requests_by_status ff4b3ba6821f658ea7339292b8595130",
         ]
     );
 }

@@ -45,7 +45,7 @@ fn bad(random: &mut StdRng, number: usize) -> Vec<u8> {
         1 => [&[0xff], random.random::<[u8; 32]>().as_slice()].concat(),
         2 => vec![0; random.random_range(1..100)],
         3 => event("1\0"),
-        4 => String::from_utf8(whole).unwrap().replace("\"/\"", r#""a\u0000b""#).into_bytes(),
+        4 => String::from_utf8(whole).unwrap().replace("\"/\"", r#"{"a":"b"}"#).into_bytes(),
         5 => event(&format!("1,\"x\":{}{}", "[".repeat(2_000), "]".repeat(2_000))),
         6 => event("\"many\""),
         7 => event("[1]"),

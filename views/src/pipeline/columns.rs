@@ -51,14 +51,24 @@ pub(super) fn object_name(name: &ObjectName, statement: &Located, findings: &mut
     Some(name)
 }
 
-/// Whether a name can be that of a column in every store; notes a problem otherwise.
+/// Whether a name can be that of a view's column; notes a problem otherwise.
 pub(super) fn check_column_name(name: &str, line: usize, findings: &mut Findings) -> bool {
+    // SQL reads a dot as a path, and so does a request that names the column.
+    if name.contains('.') {
+        findings.add(line, name, "this cannot be the name of a column", "use letters, digits and `_`; add AS name");
+        return false;
+    }
+    check_declared_name(name, line, findings)
+}
+
+/// Whether a name can be that of a column in every store; notes a problem otherwise.
+fn check_declared_name(name: &str, line: usize, findings: &mut Findings) -> bool {
     if name.starts_with('_') {
         findings.add(line, name, "names that start with `_` are reserved", "choose another name");
         return false;
     }
-    // What Delta tables refuse in column names; and dots, which SQL reads as a path.
-    let is_refused = |letter: char| " ,;{}()=.\"`".contains(letter) || letter.is_control();
+    // What Delta tables refuse in column names.
+    let is_refused = |letter: char| " ,;{}()=\"`".contains(letter) || letter.is_control();
     if name.is_empty() || name.len() > 200 || name.contains(is_refused) {
         findings.add(line, name, "this cannot be the name of a column", "use letters, digits and `_`; add AS name");
         return false;
@@ -73,7 +83,7 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
     for column in columns {
         let name = normalized(&column.name);
         let line = statement.line_of_span(column.name.span);
-        check_column_name(&name, line, findings);
+        check_declared_name(&name, line, findings);
         if fields.iter().any(|field| field.name().eq_ignore_ascii_case(&name)) {
             let hint = "names that differ in case alone count as equal";
             findings.add(line, &name, "this column is declared twice", hint);
