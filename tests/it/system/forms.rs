@@ -53,7 +53,7 @@ fn accepted() -> Vec<(&'static str, &'static str, Value)> {
 /// What the event says beside its group, and words of the error.
 const REFUSED: [(&str, [&str; 2]); 7] = [
     (r#""time":"2026-03-01T24:00:00Z""#, ["time", "TIMESTAMP"]),
-    (r#""time":null"#, ["time", "null"]),
+    (r#""time":null"#, ["column time", "NOT NULL"]),
     (r#""time":1772368496,"n":12.5"#, ["column n", "BIGINT"]),
     (r#""time":1772368496,"n":"""#, ["column n", "no value is null"]),
     (r#""time":1772368496,"m":19.99999"#, ["column m", "DECIMAL"]),
