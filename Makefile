@@ -65,6 +65,7 @@ SLOW := \
   event_log::embedded::a_folder_is_held_by_one_log_at_a_time \
   gateway::sql_limits::joins_and_windows_without_end_stop_at_a_limit \
   law::cases::ordered_and_unbounded_measures_merge_to_the_direct_answer \
+  law::columns::views_over_every_type_of_column_run_in_both_layers_and_sum_up \
   law::failures::a_failing_row_is_null_in_two_phases_too \
   law::states::damaged_sketches_are_errors \
   speed::a_worker_killed_anywhere_counts_each_event_once \

@@ -79,7 +79,7 @@ pub(crate) async fn aggregate(
 }
 
 /// The columns that state plans read: those of the source's events, then `_run`.
-fn input_schema(source: &SourceDefinition) -> SchemaRef {
+pub(crate) fn input_schema(source: &SourceDefinition) -> SchemaRef {
     Arc::new(Schema::new(source.events.fields().iter().cloned().chain([run_field()]).collect::<Vec<_>>()))
 }
 
@@ -149,7 +149,7 @@ fn empty_runs(context: &Context, outlines: &[Outline]) -> Vec<PendingRuns> {
 }
 
 /// Runs the state plan once and hands its rows out to the runs: one batch each, without `_run`.
-async fn states_by_run(
+pub(crate) async fn states_by_run(
     plans: &CompiledView,
     batches: &[RecordBatch],
     runs: usize,

@@ -13,7 +13,7 @@
 //! its ends; whatever is killed, paused, doubled or wiped, no record is counted twice or left out. A worker keeps
 //! nothing that is not in a store or recomputable, so it can be dropped at any await.
 //! Files depend on each other in one direction: values (`chunk.rs`, `pending.rs`, `partition.rs`), steps,
-//! `ownership.rs`, `turn.rs` and `merging.rs`, `worker.rs`, `run.rs`.
+//! `ownership.rs`, `turn.rs` and `merging.rs`, `worker.rs`, `run.rs`. Before all of it, a view is on trial (`trial.rs`).
 //! Not here: what may happen to an index (`positions::Index`), how stores keep it (`serving-layer`), answers
 //! (`query-gateway`).
 
@@ -41,8 +41,10 @@ mod read;
 pub mod run;
 mod start;
 mod touch;
+mod trial;
 mod turn;
 mod worker;
 
 pub use config::{SpeedComponents, SpeedSettings, SpeedView};
 pub use error::{SpeedError, StoredPart};
+pub use trial::try_view;

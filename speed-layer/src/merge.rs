@@ -164,7 +164,11 @@ async fn fetch(
     Ok(found.into_iter().collect())
 }
 
-async fn merge_states(
+/// The states of several blobs of a view as one: how many rows, and their blob where there are any.
+///
+/// # Errors
+/// What the blobs or the plan of the view fail with.
+pub(crate) async fn merge_states(
     partition: PartitionId,
     plans: &CompiledView,
     found: Vec<Bytes>,

@@ -102,6 +102,15 @@ fn validate_describes_a_good_pipeline() {
 }
 
 #[test]
+fn validate_runs_views_over_fields() {
+    let place = Place::new();
+    let fields = PIPELINE.replace("bytes BIGINT)", "bytes BIGINT, meta STRUCT<domain VARCHAR>)");
+    let view = "CREATE MATERIALIZED VIEW by_domain AS SELECT meta.domain AS domain, count(*) AS hits FROM hits GROUP BY meta.domain;";
+    let fields = place.write("fields.sql", &format!("{fields}{view}"));
+    check(&twofold(&["validate", &text(&fields)]), 0, &["view by_domain", "dimension domain"]);
+}
+
+#[test]
 fn validate_says_which_expressions_can_turn_null() {
     let place = Place::new();
     let ratio = place.write("ratio.sql", &PIPELINE.replace("count(*)", "count(*) / count(id)"));

@@ -2,6 +2,7 @@
 //! finishing the result equals the engine's direct answer, by the class of each measure.
 
 mod cases;
+mod columns;
 mod compare;
 mod events;
 mod failures;

@@ -2,6 +2,7 @@
 
 mod compaction;
 mod failures;
+mod fields;
 mod forms;
 mod lives;
 mod overload;
@@ -128,11 +129,16 @@ async fn publish_all(system: &System, client: &Client, token: &str) -> Value {
 /// The archive may be behind, with one partition more than with another, and each publication covers what it has by
 /// then.
 async fn publish_all_of(system: &System, client: &Client, view: &str, token: &str) -> Value {
+    publish_until(system, &ViewName::new(view), async || rows_of(client, view, token).await).await
+}
+
+/// Recomputes until nothing of the view's answer is realtime's.
+async fn publish_until(system: &System, view: &ViewName, answer: impl AsyncFn() -> Value) -> Value {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let round = system.recompute(Mode::Incremental).await.unwrap();
-        assert!(round[&ViewName::new(view)].is_ok(), "{round:?}");
-        let answer = rows_of(client, view, token).await;
+        assert!(round[view].is_ok(), "{round:?}");
+        let answer = answer().await;
         if answer["envelope"]["realtime_rows"] == 0 && !answer["envelope"]["version"].is_null() {
             return answer;
         }

@@ -43,7 +43,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Load(arguments) => load::load(&arguments).await,
         Command::Doctor(arguments) => doctor::doctor(&arguments).await,
         Command::Query(arguments) => query::query(&arguments).await,
-        Command::Validate(arguments) => validate::validate(&arguments),
+        Command::Validate(arguments) => validate::validate(&arguments).await,
         Command::Log(command) => log::log(&command).await,
         Command::Source(command) => source::source(&command).await,
         Command::Status(arguments) => status::status(&arguments).await,

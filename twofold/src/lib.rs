@@ -37,5 +37,6 @@ pub mod stage;
 pub mod status;
 pub mod system;
 pub mod topology;
+pub mod trial;
 pub mod warnings;
 pub mod wiring;

@@ -11,6 +11,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use views::{Finding, MAX_STATIC_BYTES, Pipeline, PipelineError};
 
+use crate::trial::try_pipeline;
+
 /// Reads and plans a pipeline.
 ///
 /// # Errors
@@ -28,6 +30,16 @@ pub fn read_pipeline(path: &Path) -> Result<Pipeline> {
         }
     }
     Pipeline::read(&sql, &files).map_err(|error| in_file(path, error))
+}
+
+/// Reads and plans a pipeline, and runs its views over generated events: what passes can be started.
+///
+/// # Errors
+/// As [`read_pipeline`], and [`PipelineError`] with the views that cannot be run.
+pub async fn read_runnable(path: &Path) -> Result<Pipeline> {
+    let pipeline = read_pipeline(path)?;
+    try_pipeline(&pipeline).await.map_err(|error| in_file(path, error))?;
+    Ok(pipeline)
 }
 
 /// The text without the byte-order mark that editors on Windows put before it.

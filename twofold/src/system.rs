@@ -26,6 +26,7 @@ use crate::health::Health;
 use crate::role::{Role, Roles};
 use crate::run::{self, Supervisor};
 use crate::topology::run::Topology;
+use crate::trial::try_pipeline;
 use crate::warnings::warnings;
 use crate::wiring::SharedComponents;
 
@@ -55,8 +56,8 @@ impl System {
     /// Starts all roles in this process.
     ///
     /// # Errors
-    /// Where the data directory is in use, a port is taken, a store cannot be used, or a role dies meanwhile: by its
-    /// name.
+    /// Where a view cannot be run, the data directory is in use, a port is taken, a store cannot be used, or a role dies
+    /// meanwhile: by its name.
     pub async fn start(config: Config, pipeline: Pipeline) -> Result<Self> {
         Self::start_roles(config, pipeline, Roles::all()).await
     }
@@ -67,6 +68,7 @@ impl System {
     /// As in [`Self::start`], and where roles in other processes could not work with the configured stores.
     pub async fn start_roles(config: Config, pipeline: Pipeline, roles: Roles) -> Result<Self> {
         roles.check(&config)?;
+        try_pipeline(&pipeline).await.context("nothing was started, because a view cannot be run")?;
         if roles.has(Role::Archive) {
             warnings(&config, &pipeline).iter().for_each(|warning| warn!("{warning}"));
         }
@@ -130,8 +132,10 @@ impl System {
     /// Goes over to other definitions: what did not change runs on, what is new starts, what is gone stops.
     ///
     /// # Errors
-    /// If the definitions cannot be registered, or something of them cannot be started; what was done stays done.
+    /// If a view cannot be run: nothing was changed then. If the definitions cannot be registered, or something of them
+    /// cannot be started; what was done stays done.
     pub async fn change_definitions(&mut self, pipeline: Pipeline) -> Result<()> {
+        try_pipeline(&pipeline).await.context("nothing was changed, because a view cannot be run")?;
         let set = RunningDefinitions::claim(&self.lake, pipeline).await?;
         self.topology.apply(set).await
     }

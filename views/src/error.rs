@@ -62,6 +62,16 @@ pub enum DefinitionError {
     Engine(#[source] datafusion::error::DataFusionError),
 }
 
+/// Whether the engine failed because the state of a group grew beyond its limit: a matter of rows, not of the plan.
+pub fn is_state_limit(error: &datafusion::error::DataFusionError) -> bool {
+    match error.find_root() {
+        datafusion::error::DataFusionError::External(cause) => {
+            matches!(cause.downcast_ref(), Some(DefinitionError::StateTooLarge { .. }))
+        }
+        _ => false,
+    }
+}
+
 impl From<datafusion::error::DataFusionError> for DefinitionError {
     /// Finds our own error again where it went through the engine.
     fn from(error: datafusion::error::DataFusionError) -> Self {

@@ -16,6 +16,8 @@ pub struct PlannedView {
     pub definition: Arc<ViewDefinition>,
     /// How its states are computed, merged and finished; shared by all clones.
     pub plans: Arc<ViewPlans>,
+    /// Where its statement begins in the pipeline file, from 1: for messages. Not part of what the view is.
+    pub line: usize,
 }
 
 impl Deref for PlannedView {

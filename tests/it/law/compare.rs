@@ -50,6 +50,29 @@ pub fn assert_same(view: &ViewDefinition, keys: usize, merged: &[RecordBatch], d
     }
 }
 
+/// Fails where two answers that were computed in two ways of the same events differ: bit for bit, floating-point numbers
+/// up to rounding, or (without `has_floats`) not at all. Few events, so sketches are exact.
+pub fn assert_equal(
+    view: &ViewDefinition,
+    keys: usize,
+    one: &[RecordBatch],
+    other: &[RecordBatch],
+    has_floats: bool,
+    case: &str,
+) {
+    let (one, other) = (rows(one, keys), rows(other, keys));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>(), "{case}: other groups");
+    for (group, found) in &one {
+        for ((measure, found), wanted) in view.measures.iter().zip(found).zip(&other[group]) {
+            let is_same = match is_float(found) {
+                true => !has_floats || is_near(found, wanted),
+                false => found == wanted,
+            };
+            assert!(is_same, "{case}: {} in group {group}: {found} and {wanted}", measure.name);
+        }
+    }
+}
+
 /// Bit for bit, whatever the width of text and integers.
 fn same_value(found: &ScalarValue, wanted: &ScalarValue) -> bool {
     let wanted = cast(&wanted.to_array().unwrap(), &found.data_type()).unwrap();

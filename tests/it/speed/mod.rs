@@ -17,6 +17,7 @@ use records::master::Hole;
 use serving_layer::{BlobKey, RealtimeStore, Swap};
 use speed_layer::{SpeedError, SpeedSettings};
 use tokio_util::sync::CancellationToken;
+use views::Pipeline;
 
 use crate::support::seeds::seeds;
 
@@ -49,6 +50,28 @@ async fn runs_hold_the_fold_of_the_log() {
         }
     })
     .await;
+}
+
+/// A view that was planned over other columns than its source has: what fails at every micro-batch.
+#[tokio::test]
+async fn a_view_that_cannot_be_run_is_left_out_of_the_runs_and_its_siblings_are_not() {
+    let mut rng = StdRng::seed_from_u64(12);
+    let mut system = System::new(12).await;
+    let other = "CREATE UNBOUNDED EXTERNAL TABLE o (time TIMESTAMP, place VARCHAR) STORED AS JSON LOCATION 'kafka://o'
+        OPTIONS (event_time 'time');
+        CREATE MATERIALIZED VIEW v AS SELECT place, count(*) AS n FROM o GROUP BY place;";
+    let other = Pipeline::read(other, &std::collections::BTreeMap::new()).unwrap();
+    system.views[1].plans = Arc::clone(&other.views[0].plans);
+    system.send(&mut rng, 200).await;
+    system.run_to_end(System::settings(&mut rng)).await;
+    for partition in PARTITIONS {
+        let index = system.index(partition).await.unwrap();
+        assert!(!index.runs.is_empty());
+        for run in &index.runs {
+            let held: Vec<_> = run.views.iter().map(|held| held.view).collect();
+            assert_eq!(held, [system.views[0].hash], "run from {}", run.from.offset);
+        }
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use crate::config::{Config, LogSettings};
 use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::SystemClock;
-use crate::pipeline_file::read_pipeline;
+use crate::pipeline_file::read_runnable;
 use crate::wiring::{open_lake, open_store};
 
 /// Runs the command.
@@ -22,7 +22,7 @@ use crate::wiring::{open_lake, open_store};
 /// If a part cannot be used; all parts have been told by then.
 pub async fn doctor(arguments: &UpArguments) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
-    let pipeline = read_pipeline(&arguments.pipeline);
+    let pipeline = read_runnable(&arguments.pipeline).await;
     let mut checks = vec![("pipeline", pipeline.map(|pipeline| format!("{} views", pipeline.views.len())))];
     match DataDir::lock(&config.system.data_dir) {
         Ok(data_dir) => {

@@ -1,5 +1,5 @@
-//! `twofold validate`: says what a pipeline file defines, or everything that is wrong with it; and what in it fits
-//! badly to the configuration.
+//! `twofold validate`: says what a pipeline file defines, or everything that is wrong with it, views that cannot be run
+//! among it; and what in it fits badly to the configuration.
 
 use std::fmt::Write as _;
 
@@ -10,17 +10,17 @@ use views::{AggregateClass, Bucket, Measure, Pipeline, PlannedView, SourceDefini
 use super::read_config;
 use crate::arguments::{SettingsArguments, ValidateArguments};
 use crate::console::say;
-use crate::pipeline_file::read_pipeline;
+use crate::pipeline_file::read_runnable;
 use crate::warnings::warnings;
 
 /// Runs the command.
 ///
 /// # Errors
 /// Every problem of the file at once, or of the configuration.
-pub fn validate(arguments: &ValidateArguments) -> Result<()> {
+pub async fn validate(arguments: &ValidateArguments) -> Result<()> {
     let settings = SettingsArguments { config: arguments.config.clone(), ..SettingsArguments::default() };
     let config = read_config(&settings, "")?;
-    let pipeline = read_pipeline(&arguments.pipeline)?;
+    let pipeline = read_runnable(&arguments.pipeline).await?;
     say(&describe(&pipeline)?);
     warnings(&config, &pipeline).iter().for_each(|warning| say(&format!("warning: {warning}\n")));
     Ok(())

@@ -234,7 +234,7 @@ impl Planner<'_> {
             bucket: options.bucket,
             max_state_bytes: options.max_state_bytes,
         };
-        Ok(PlannedView { definition: Arc::new(definition), plans: Arc::new(plans) })
+        Ok(PlannedView { definition: Arc::new(definition), plans: Arc::new(plans), line: self.statement.line })
     }
 }
 
