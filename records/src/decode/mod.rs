@@ -51,6 +51,7 @@ mod cells;
 mod column_builder;
 mod json;
 mod object;
+mod reason;
 mod reject;
 mod rows;
 mod scalar;
@@ -59,8 +60,9 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks};
+pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections};
 pub use json::Cursor;
+pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;
 pub use rows::guarded;
 pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, master_schema};

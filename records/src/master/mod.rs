@@ -1,6 +1,6 @@
 //! The master dataset: every record of a source, for ever, in one table to which rows are only added.
 //!
-//! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets.
+//! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets, rejected records.
 //! Guarantee: an append succeeds only on the snapshot whose positions it continues; the ledger says whether the live
 //! files hold what the commits say. A lost race leaves files that no version names.
 //! Not here: reading the log and deciding when to append (`batch-layer`, archive), decoding (`../decode/`).
@@ -8,10 +8,12 @@
 mod compaction;
 mod dataset;
 mod facts;
+mod rejected;
 mod snapshot;
 
 pub use compaction::Compaction;
 pub use dataset::MasterDataset;
 pub use facts::{ArchivedPartition, MasterFacts};
 pub use positions::Hole;
+pub use rejected::{PayloadStart, RejectedRecord, RejectedRecords, RejectedSearch};
 pub use snapshot::MasterSnapshot;
