@@ -148,7 +148,7 @@ async fn read_rejected(
 }
 
 fn describe(source: &SourceDefinition, read: Option<&(MasterFacts, RejectedRecords)>, is_shown: bool) -> Value {
-    let records = read.map_or(&[][..], |(_, found)| &found.records).iter().filter(|_| is_shown);
+    let records = read.map_or(&[][..], |(_, found)| found.records.as_slice()).iter().filter(|_| is_shown);
     let facts = read.map(|(facts, _)| facts);
     let archived = facts.into_iter().flat_map(|facts| &facts.partitions);
     let archived: Map<String, Value> =
@@ -193,6 +193,8 @@ fn describe_record(record: &RejectedRecord) -> Value {
     })
 }
 
+/// Bytes as text, padded.
+///
 /// # Source
 /// RFC 4648, section 4.
 pub fn base64(bytes: &[u8]) -> String {
