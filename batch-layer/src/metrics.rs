@@ -1,11 +1,12 @@
 //! Names of the batch layer's metrics, and the one way to raise them. Measured per commit, never per event.
 
 use metrics::{counter, gauge, histogram};
+use records::decode::REASON_KINDS;
 use views::Pipeline;
 
 /// Rows committed to the master dataset.
 pub const ARCHIVE_ROWS: &str = "twofold_archive_rows_total";
-/// Rejected records among them.
+/// Rejected records among them, by the kind of their reason.
 pub const ARCHIVE_REJECTED: &str = "twofold_archive_rejected_total";
 /// Commits to the master dataset.
 pub const ARCHIVE_COMMITS: &str = "twofold_archive_commits_total";
@@ -43,8 +44,11 @@ pub const MASTER_FILES: &str = "twofold_master_live_files";
 /// Tells all counters of the archive of `source` once, at 0: a counter that appears with its first failure shows no
 /// rise.
 pub(crate) fn announce_archive(source: &str) {
-    for name in [ARCHIVE_ROWS, ARCHIVE_REJECTED, ARCHIVE_COMMITS, ARCHIVE_RACES, ARCHIVE_FAILURES, ARCHIVE_HOLES] {
+    for name in [ARCHIVE_ROWS, ARCHIVE_COMMITS, ARCHIVE_RACES, ARCHIVE_FAILURES, ARCHIVE_HOLES] {
         count(name, source, 0);
+    }
+    for kind in REASON_KINDS {
+        count_rejected(source, kind, 0);
     }
 }
 
@@ -64,6 +68,12 @@ pub(crate) fn announce_batch(pipeline: &Pipeline) {
 /// Raises a counter of the archive or the compaction of `source`.
 pub(crate) fn count(name: &'static str, source: &str, by: u64) {
     counter!(name, "source" => source.to_owned()).increment(by);
+}
+
+/// Raises the counter of rejected records of `source` for one kind of reason, of `REASON_KINDS`: columns are no label,
+/// there may be any number of them.
+pub(crate) fn count_rejected(source: &str, kind: &'static str, by: u64) {
+    counter!(ARCHIVE_REJECTED, "source" => source.to_owned(), "reason" => kind).increment(by);
 }
 
 /// Raises a counter of a view's recomputes.

@@ -72,7 +72,7 @@ kinds! {
     /// The view has nothing yet that an answer could be based on: ask again after `retry_after` seconds.
     BeingBuilt = "being-built", SERVICE_UNAVAILABLE, "View is being built";
     /// A store cannot be read, and nothing read before can stand in: ask again after `retry_after` seconds.
-    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "View cannot be served";
+    Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Cannot be served";
     /// The event log cannot be read now: ask again later.
     LogUnavailable = "log-unavailable", SERVICE_UNAVAILABLE, "Event log cannot be read";
     /// The log did not acknowledge some events: send those again whose `stored` is null.

@@ -10,6 +10,8 @@ use serde::Serialize;
 use serving_layer::{ServingError, Version};
 use views::DefinitionError;
 
+use crate::rejected::instead_of_source;
+
 /// How far a partition is behind a position token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Behind {
@@ -32,6 +34,16 @@ pub enum GatewayError {
         /// What was asked for.
         name: String,
         /// What exists.
+        known: Vec<String>,
+    },
+    /// SQL asks a source, and reads views alone: choose from `known`, or look where the hint says.
+    #[error("`{name}` is a source, and SQL reads views")]
+    NotAView {
+        /// The source.
+        name: String,
+        /// The views of the source.
+        views: Vec<String>,
+        /// All views.
         known: Vec<String>,
     },
     /// The request cannot be understood: fix it.
@@ -149,6 +161,9 @@ impl GatewayError {
         let of = |kind| Problem::new(kind, self.to_string());
         match self {
             Self::Unknown { what, name, known } => Problem::unknown(what, name, known),
+            Self::NotAView { name, views, known } => {
+                of(ProblemKind::Unknown).with_known(known).with_hint(instead_of_source(name, views))
+            }
             Self::BadRequest { hint, known, .. } => {
                 let problem = of(ProblemKind::BadRequest).with_known(known);
                 hint.iter().fold(problem, Problem::with_hint)

@@ -201,6 +201,18 @@ impl Gateway {
         found.ok_or_else(|| GatewayError::Unknown { what: "view", name: name.to_owned(), known: self.view_names() })
     }
 
+    /// Why SQL finds no view of this name: there is none, or it is the name of a source.
+    pub(crate) fn no_view(&self, name: &str) -> GatewayError {
+        let known = self.view_names();
+        match self.sources.values().find(|source| source.source().name.as_str() == name) {
+            Some(source) => {
+                let views = source.views().iter().map(|reader| reader.view.name.to_string()).collect();
+                GatewayError::NotAView { name: name.to_owned(), views, known }
+            }
+            None => GatewayError::Unknown { what: "view", name: name.to_owned(), known },
+        }
+    }
+
     /// The names of all views.
     pub(crate) fn view_names(&self) -> Vec<String> {
         self.components.pipeline.views.iter().map(|view| view.name.to_string()).collect()

@@ -21,7 +21,7 @@
 //! | `rows.rs`, `filter.rs`, `answer.rs` | what a rows request means, and its rows |
 //! | `sql.rs`, `tables.rs`, `measure.rs` | SQL, views as its tables, `MEASURE()` in it |
 //! | `complexity.rs`, `values.rs`, `buffered.rs` | what an SQL query may cost: planning, expressions, windows |
-//! | `envelope.rs`, `details.rs`, `status.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
+//! | `envelope.rs`, `details.rs`, `status.rs`, `rejected.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
 //! | `http.rs`, `current.rs`, `error.rs`, `page.html` | HTTP |
 
 mod answer;
@@ -44,6 +44,7 @@ mod pin;
 mod queries;
 mod realtime;
 mod refresh;
+mod rejected;
 mod rows;
 pub mod run;
 mod served;
@@ -63,6 +64,7 @@ pub use error::{Behind, GatewayError};
 pub use gateway::{Gateway, GatewayComponents, Readiness};
 pub use http::router;
 pub use queries::{RowsAnswer, SqlAnswer, SqlEnvelope, SqlRequest};
+pub use rejected::RejectedStatus;
 pub use rows::{Layer, RowsRequest};
 pub use status::{
     NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, ViewStatus,

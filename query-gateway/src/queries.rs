@@ -152,11 +152,8 @@ impl Gateway {
     fn view_of(&self, reference: &TableReference) -> Result<ViewName, GatewayError> {
         let is_plain = matches!(reference, TableReference::Bare { .. });
         let found = self.find(reference.table()).ok().filter(|_| is_plain);
-        found.map(|(_, reader)| reader.view.name.clone()).ok_or_else(|| GatewayError::Unknown {
-            what: "view",
-            name: reference.to_string(),
-            known: self.view_names(),
-        })
+        // A name with a schema in front, told as a whole, is never that of a source.
+        found.map(|(_, reader)| reader.view.name.clone()).ok_or_else(|| self.no_view(&reference.to_string()))
     }
 
     /// Pins all views of a query; views of one source share one state, which covers the token for all of them.

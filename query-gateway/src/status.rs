@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::envelope::Envelope;
 use crate::json::instant;
 use crate::refresh::SourceReader;
+use crate::rejected::RejectedStatus;
 use crate::served::{Served, ServedView, SourceState};
 
 /// What is known of one partition outside the gateway.
@@ -73,6 +74,8 @@ pub struct SourceStatus {
     pub topic: String,
     /// Why the realtime store cannot be read; null if it can.
     pub problem: Option<String>,
+    /// What was rejected, in all partitions, and where to look; null where nothing was.
+    pub rejected: Option<RejectedStatus>,
     /// By number.
     pub partitions: Vec<PartitionStatus>,
 }
@@ -142,11 +145,14 @@ pub(crate) fn source_status(
         let facts = facts.get(&partition).copied().unwrap_or_default();
         partition_status(partition, state, &served, facts)
     });
+    let partitions: Vec<PartitionStatus> = partitions.collect();
+    let rejected: u64 = partitions.iter().map(|partition| partition.rejected).sum();
     SourceStatus {
         source: reader.source().name.to_string(),
         topic: reader.source().topic.clone(),
         problem: state.problem.clone(),
-        partitions: partitions.collect(),
+        rejected: RejectedStatus::of(reader.source().name.as_str(), rejected),
+        partitions,
     }
 }
 

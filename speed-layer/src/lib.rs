@@ -13,7 +13,8 @@
 //! its ends; whatever is killed, paused, doubled or wiped, no record is counted twice or left out. A worker keeps
 //! nothing that is not in a store or recomputable, so it can be dropped at any await.
 //! Files depend on each other in one direction: values (`chunk.rs`, `pending.rs`, `partition.rs`), steps,
-//! `ownership.rs`, `turn.rs` and `merging.rs`, `worker.rs`, `run.rs`. Before all of it, a view is on trial (`trial.rs`).
+//! `ownership.rs`, `turn.rs` and `merging.rs`, `worker.rs`, `run.rs`. Before all of it, a view is on trial
+//! (`trial.rs`).
 //! Not here: what may happen to an index (`positions::Index`), how stores keep it (`serving-layer`), answers
 //! (`query-gateway`).
 

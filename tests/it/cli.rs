@@ -250,7 +250,7 @@ fn doctor_tells_of_every_part() {
     check(&place.run(&["doctor"], &["--listen", &listen]), 1, &["FAIL  port", &listen, "ok    object store"]);
 }
 
-/// On one port, the answer names the routes of the gateway, of the collector and of the log.
+/// On one port, the answer names the routes of the gateway, and of all that is beside it.
 async fn check_unknown_route(address: &str) {
     let answer = reqwest::get(format!("{address}/v1/source/hits")).await.unwrap();
     assert_eq!(answer.status(), 404);
@@ -323,6 +323,60 @@ async fn a_running_system_is_found_by_its_data_directory() {
     assert!(!place.path("data/run.json").exists());
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: version 1 published, 10 records"]);
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: nothing new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_records_are_shown_with_their_reasons() {
+    let place = Place::new();
+    let running = Running::start(&place.setup()).await;
+    let data = text(&place.path("data"));
+    let rejected = |rest: &[&str]| twofold(&[&["rejected", "--data-dir", &data][..], rest].concat());
+    check(&rejected(&["hits"]), 0, &["source hits: 0 rejected", "nothing of this source is archived yet"]);
+    let lines = [
+        r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/","bytes":1}"#,
+        r#"{"id":"2","time":"2026-01-05T10:00:00Z","page":"/","bytes":"many"}"#,
+        r#"{"id":"3","time":"2026-01-05T10:00:00Z"}"#,
+        "not json",
+    ];
+    let (status, receipt) = running.try_post("hits", &lines).await.unwrap();
+    assert_eq!((status, &receipt["rejected"]), (200, &serde_json::json!(3)), "{receipt}");
+    running.rows("hits_by_page", &[("after", receipt["token"].as_str().unwrap()), ("timeout", "30s")]).await;
+    running.wait_until_archived(4).await;
+
+    let wrong_type = r#"wrong type: column bytes is BIGINT, found `"many"`"#;
+    let no_value = "no value: column page is NOT NULL";
+    let counts = ["source hits: 3 rejected\n", "bad_json ", "no_value ", "wrong_type "];
+    check(&rejected(&["hits"]), 0, &counts);
+    check(&rejected(&["hits"]), 0, &[wrong_type, no_value, "not json", "archived up to 0:", "is not archived yet"]);
+    let of_kind = rejected(&["hits", "--reason", "wrong_type", "--limit", "1"]);
+    check(&of_kind, 0, &["no_value ", wrong_type, "many"]);
+    assert!(!String::from_utf8_lossy(&of_kind.stdout).contains(no_value), "{of_kind:?}");
+    let answer = rejected(&["hits", "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!((&answer["total"], &answer["withheld"]), (&serde_json::json!(3), &serde_json::Value::Null));
+
+    check(&rejected(&["hits", "--reason", "bad"]), 1, &["`reason` must be empty, too_large", "got `bad`"]);
+    check(&rejected(&["hits", "--limit", "101"]), 2, &["--limit", "101"]);
+    check(&rejected(&["nowhere"]), 1, &["there is no source `nowhere`", "known: hits"]);
+    check(&rejected(&["a/../b?c"]), 1, &["there is no source `a/../b?c`"]);
+
+    // Whoever sees the count is told where to look.
+    check(
+        &twofold(&["status", "--data-dir", &data]),
+        0,
+        &["source hits: 3 rejected; `twofold rejected hits` shows why"],
+    );
+    let sql = twofold(&["query", "SELECT _error FROM hits", "--data-dir", &data]);
+    check(&sql, 1, &["`hits` is a source, and SQL reads views", "`twofold rejected hits`"]);
+    let metrics = reqwest::get(format!("{}/metrics", running.address)).await.unwrap().text().await.unwrap();
+    let of_archive = metrics.lines().filter(|line| line.starts_with("twofold_archive_rejected_total{"));
+    let counted: Vec<&str> = of_archive.filter(|line| !line.ends_with(" 0")).collect();
+    let is_counted = |kind: &str| counted.iter().any(|line| line.contains(kind) && line.ends_with(" 1"));
+    assert!(counted.len() == 3 && ["wrong_type", "no_value", "bad_json"].into_iter().all(is_counted), "{counted:?}");
+    // What a process without a gateway tells.
+    let status = running.status().await;
+    assert_eq!(status["system"]["archive of hits"]["rejected"], serde_json::json!(3));
+    assert!(running.terminate().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,8 @@ mod lake_checkpoint;
 mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.
 mod master;
+/// Rejected records: their reasons over HTTP, newest first, read from no more files than needed.
+mod rejected;
 /// Sequences of small objects: one entry under each number, whoever races, sleeps or crashes.
 mod sequence;
 

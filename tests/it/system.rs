@@ -212,6 +212,10 @@ async fn status_shows_every_part_of_the_way(kind: Kind) {
         let reached = ["produced", "archived", "batched", "realtime", "rows"].map(sum);
         if reached == [5; 5] {
             assert_eq!(["rejected", "copies", "lag"].map(sum), [1, 1, 0]);
+            let shown = json!({
+                "records": 1, "command": "twofold rejected hits", "route": "GET /v1/sources/hits/rejected",
+            });
+            assert_eq!(status["sources"][0]["rejected"], shown);
             let stored = status["system"]["embedded_log_bytes"].as_u64();
             assert_eq!(stored.is_some_and(|bytes| bytes > 0), kind == Kind::Embedded, "{stored:?}");
             assert_eq!(status["system"]["stopped_sources"], json!({}));

@@ -55,6 +55,8 @@ pub enum Command {
     Validate(ValidateArguments),
     /// Show the progress of a running system.
     Status(StatusArguments),
+    /// Show the newest records of a source that no event could be read from, and why.
+    Rejected(RejectedArguments),
     /// Check directory, ports and stores before a start.
     Doctor(UpArguments),
     /// Act on one source.
@@ -295,6 +297,25 @@ pub struct QueryArguments {
 #[derive(Clone, Debug, Args)]
 pub struct StatusArguments {
     /// Print everything that is known as JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// Which running system is meant.
+    #[command(flatten)]
+    pub target: TargetArguments,
+}
+
+/// Arguments of `rejected`.
+#[derive(Clone, Debug, Args)]
+pub struct RejectedArguments {
+    /// The source.
+    pub source: String,
+    /// Most records to show, 1 to 100.
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub limit: u16,
+    /// Show the records of this kind of reason alone, as the counts name it; for example `wrong_type`.
+    #[arg(long, value_name = "KIND")]
+    pub reason: Option<String>,
+    /// Print the answer as JSON instead of tables.
     #[arg(long)]
     pub json: bool,
     /// Which running system is meant.

@@ -1,4 +1,4 @@
-//! A client of a running system: what `load`, `query`, `status` and the demo speak over HTTP.
+//! A client of a running system: what `load`, `query`, `status`, `rejected` and the demo speak over HTTP.
 //!
 //! Guarantee: every refusal carries the words of the system (problem details), not only a status.
 
@@ -169,6 +169,14 @@ impl Client {
     /// As in [`Self::get`].
     pub async fn log(&self, source: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         self.read_json(self.http.get(self.source_url(source, &["log"])?).query(parameters)).await
+    }
+
+    /// Asks for rejected records of a source; `parameters` as in [`Self::get`].
+    ///
+    /// # Errors
+    /// As in [`Self::get`].
+    pub async fn rejected(&self, source: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+        self.read_json(self.http.get(self.source_url(source, &["rejected"])?).query(parameters)).await
     }
 
     /// Asks a question in SQL; the answer as JSON text, its columns in order.

@@ -3,10 +3,12 @@
 mod batch;
 mod demo;
 mod doctor;
+mod drawing;
 mod generate;
 mod load;
 mod log;
 mod query;
+pub mod rejected;
 mod source;
 pub mod status;
 mod up;
@@ -47,6 +49,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Log(command) => log::log(&command).await,
         Command::Source(command) => source::source(&command).await,
         Command::Status(arguments) => status::status(&arguments).await,
+        Command::Rejected(arguments) => rejected::rejected(&arguments).await,
     }
 }
 

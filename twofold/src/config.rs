@@ -78,6 +78,8 @@ pub struct SystemSettings {
     pub listen: SocketAddr,
     /// The longest ordered shutdown.
     pub shutdown_deadline: Duration,
+    /// Whether reasons and payloads of rejected records are told to callers on other machines, too.
+    pub rejected_from_anywhere: bool,
 }
 
 /// Which event log is used.

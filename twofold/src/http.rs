@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::health::Health;
 use crate::log_route;
 use crate::metrics_text::MetricsText;
+use crate::rejected_route;
 use crate::status::StatusBoard;
 
 /// About as long as a restart takes.
@@ -31,11 +32,13 @@ const HEALTH_ROUTES: [&str; 3] = ["GET /metrics", "GET /healthz", "GET /readyz"]
 /// The route that a process without a gateway has in its place.
 const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
 
-/// Of collector, log and health, in this order: a process without the first ones has those behind them.
+/// Of collector, log, rejected records and health, in this order: a process without the first ones has those behind
+/// them.
 const BESIDE: &[&str] = &[
     collector::ROUTES[0],
     collector::ROUTES[1],
     log_route::ROUTES[0],
+    rejected_route::ROUTES[0],
     HEALTH_ROUTES[0],
     HEALTH_ROUTES[1],
     HEALTH_ROUTES[2],
@@ -79,8 +82,8 @@ async fn admit(State(intake): State<Intake>, request: Request, next: Next) -> Re
     next.run(request).await
 }
 
-/// The routes beside those of a gateway, or of a process without one: those of health, and as told of log and
-/// collector.
+/// The routes beside those of a gateway, or of a process without one: those of rejected records and health, and as told
+/// of log and collector.
 pub fn routes_beside(has_log: bool, has_collector: bool) -> &'static [&'static str] {
     let of_collector = collector::ROUTES.len();
     match (has_log, has_collector) {

@@ -31,6 +31,7 @@ pub mod log_route;
 mod logging;
 pub mod metrics_text;
 pub mod pipeline_file;
+pub mod rejected_route;
 pub mod role;
 pub mod run;
 pub mod stage;

@@ -13,6 +13,7 @@
 //! Not here: what the roles do (their crates), which of them run (`topology`), what they share (`wiring.rs`).
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -291,6 +292,8 @@ const REQUEST_GRACE: Duration = Duration::from_secs(3);
 /// # Errors
 /// If the listener fails.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> Result<(), RoleError> {
+    // Routes are told who asks.
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
         biased;

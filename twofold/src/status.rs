@@ -200,6 +200,7 @@ fn describe_archive(status: &ArchiveStatus) -> Value {
         "error": error,
         "version": status.version,
         "rows": status.facts.rows,
+        "rejected": status.facts.rejected(),
         "pending_rows": status.pending_rows,
         "pending_bytes": status.pending_bytes,
     })

@@ -13,9 +13,9 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{
-    DFSchema, DataFusionError, Result, ScalarValue, exec_datafusion_err, internal_err, plan_datafusion_err,
+    Column, DFSchema, DataFusionError, Result, ScalarValue, exec_datafusion_err, internal_err, plan_datafusion_err,
 };
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::{Cast, TryCast};
@@ -252,6 +252,21 @@ impl OrNull {
     }
 }
 
+/// The expression with every alias by its name alone: what is behind it an optimizer exchanges for an equal one, and by
+/// the name the columns above find the outcome.
+fn with_names_alone(expr: Expr) -> Result<Expr> {
+    let named = expr.transform_down(|part| {
+        Ok(match part {
+            Expr::Alias(alias) => {
+                let name = Expr::Column(Column::new_unqualified(format!("AS {}", alias.name)));
+                Transformed::new(name, true, TreeNodeRecursion::Jump)
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(named.data)
+}
+
 /// Whether an error may come from the values of a row. Want of memory or disk says nothing about them.
 fn is_of_rows(error: &DataFusionError) -> bool {
     match error.find_root() {
@@ -269,9 +284,13 @@ impl ScalarUDFImpl for OrNull {
     }
 
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        // The usual name leaves casts out, and would be taken.
-        let arguments: Vec<String> = arguments.iter().map(Expr::to_string).collect();
-        Ok(format!("{}({})", self.name, arguments.join(", ")))
+        // The usual name leaves casts out, and would be taken: so types are part of it.
+        let types = self.arguments.fields().iter().map(|field| field.data_type());
+        let named = arguments
+            .iter()
+            .zip(types)
+            .map(|(argument, data_type)| Ok(format!("{}: {data_type}", with_names_alone(argument.clone())?)));
+        Ok(format!("{}({})", self.name, named.collect::<Result<Vec<_>>>()?.join(", ")))
     }
 
     fn signature(&self) -> &Signature {

@@ -17,7 +17,7 @@ use views::SourceDefinition;
 use super::append::append;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
 use crate::BatchError;
-use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_REJECTED, ARCHIVE_ROWS};
+use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_ROWS};
 
 /// What the archive of one source works with.
 pub struct ArchiveComponents {
@@ -188,7 +188,9 @@ impl<'a> Archiver<'a> {
             tracing::debug!(%source, version = next.snapshot.version().0, rows, "archived");
             metrics::count(ARCHIVE_COMMITS, source.as_str(), 1);
             metrics::count(ARCHIVE_ROWS, source.as_str(), rows);
-            metrics::count(ARCHIVE_REJECTED, source.as_str(), sealed.rejected());
+            for (&kind, &count) in sealed.rejected() {
+                metrics::count_rejected(source.as_str(), kind, count);
+            }
         }
         self.snapshot = next;
         self.release();

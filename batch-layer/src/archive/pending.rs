@@ -33,7 +33,8 @@ pub struct Pending {
     rule: BorderRule,
     batches: Vec<RecordBatch>,
     rows: u64,
-    rejected: u64,
+    /// By the kind of their reason.
+    rejected: BTreeMap<&'static str, u64>,
     bytes: usize,
     since: Option<TimestampMicros>,
 }
@@ -41,7 +42,8 @@ pub struct Pending {
 impl Pending {
     /// Nothing read yet, after a version with these facts.
     pub fn new(facts: &MasterFacts, rule: BorderRule) -> Self {
-        Self { facts: facts.clone(), rule, batches: Vec::new(), rows: 0, rejected: 0, bytes: 0, since: None }
+        let (batches, rejected) = (Vec::new(), BTreeMap::new());
+        Self { facts: facts.clone(), rule, batches, rows: 0, rejected, bytes: 0, since: None }
     }
 
     /// Where reading goes on, for the partitions of the topic.
@@ -86,13 +88,15 @@ impl Pending {
     /// # Errors
     /// If the rows lack a column: a defect of the caller. Nothing was taken.
     pub fn take(&mut self, records: &[Record], rows: RecordBatch, now: TimestampMicros) -> Result<(), RecordsError> {
-        for (record, class) in records.iter().zip(decode::classes(&rows)?) {
-            let counters = class.counters();
-            self.rejected += counters.rejected;
+        let (classes, rejections) = (decode::classes(&rows)?, decode::rejections(&rows)?);
+        for (record, class) in records.iter().zip(classes) {
             self.bytes += record.payload.len();
             let known = self.facts.partition_mut(record.partition);
             known.archived = known.archived.advance(&record.mark(), &self.rule);
-            known.counters += counters;
+            known.counters += class.counters();
+        }
+        for (kind, count) in rejections {
+            *self.rejected.entry(kind).or_default() += count;
         }
         self.rows += records.len() as u64;
         self.facts.rows += records.len() as u64;
@@ -137,9 +141,9 @@ impl Pending {
         self.rows
     }
 
-    /// Rejected records among the rows.
-    pub fn rejected(&self) -> u64 {
-        self.rejected
+    /// Rejected records among the rows, by the kind of their reason.
+    pub fn rejected(&self) -> &BTreeMap<&'static str, u64> {
+        &self.rejected
     }
 
     /// Payload bytes of the rows.

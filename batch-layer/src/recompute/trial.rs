@@ -26,11 +26,11 @@ use super::source::{RecomputeComponents, recompute};
 use super::task::{Mode, Round};
 use crate::{BatchError, RecomputeSettings};
 
-/// Recomputes the views of one source over `events`, which have the columns of `SourceDefinition::events` and are those
-/// of partition 0 from offset 0 on. `components` name a lake in memory, in which nothing is stored yet.
+/// Recomputes the views of one source over `events`, which have the columns of `SourceDefinition::events` and are
+/// those of partition 0 from offset 0 on. `components` name a lake in memory, in which nothing is stored yet.
 ///
-/// Out: the views that cannot be recomputed, and why. A state beyond `max_state_bytes` is no reason: that says something
-/// about the events, not about the view.
+/// Out: the views that cannot be recomputed, and why. A state beyond `max_state_bytes` is no reason: that says
+/// something about the events, not about the view.
 ///
 /// # Errors
 /// If not even the events can be stored: a defect of the source's definition.

@@ -4,6 +4,8 @@
 //! dataset.
 //! Guarantee: pure; the same rows give the same result however they are batched.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -14,6 +16,7 @@ use arrow::error::ArrowError;
 use positions::{Counters, EventKey, Offset, RecordMark, TimestampMicros, fingerprint};
 use views::SourceDefinition;
 
+use super::reason::Reason;
 use super::schema::column;
 use crate::RecordsError;
 
@@ -57,6 +60,23 @@ pub fn classes(batch: &RecordBatch) -> Result<Vec<RowClass>, RecordsError> {
         false => RowClass::Rejected,
     };
     Ok((0..batch.num_rows()).map(class).collect())
+}
+
+/// How many rows are rejected, by the kind of their reason ([`REASON_KINDS`](super::REASON_KINDS)). Free of cost where
+/// none is.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn rejections(batch: &RecordBatch) -> Result<BTreeMap<&'static str, u64>, RecordsError> {
+    let errors = by_name(batch, column::ERROR)?;
+    let errors: &StringArray = errors.as_string_opt::<i32>().ok_or_else(|| wrong_column(column::ERROR))?;
+    let mut kinds = BTreeMap::new();
+    if errors.null_count() < errors.len() {
+        for sentence in errors.iter().flatten() {
+            *kinds.entry(Reason::of(sentence).kind).or_default() += 1;
+        }
+    }
+    Ok(kinds)
 }
 
 /// Which rows are late events, without nulls: a rejected record is none. Free of cost where none was rejected.

@@ -55,6 +55,7 @@ mod column_builder;
 mod instant;
 mod json;
 mod object;
+mod reason;
 mod reject;
 mod rows;
 mod scalar;
@@ -63,8 +64,9 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks};
+pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections};
 pub use json::Cursor;
+pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;
 pub use rows::guarded;
 pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, master_schema};

@@ -100,7 +100,8 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// A short name that never changes, for metrics.
+    /// A short name that never changes: one of [`REASON_KINDS`](super::REASON_KINDS). [`Reason`](super::Reason) tells it
+    /// of the stored sentence.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -114,6 +115,19 @@ impl Rejection {
             Self::InFuture { .. } => "in_future",
             Self::ShiftOutOfRange { .. } => "clock_shift",
             Self::DecoderFailed { .. } => "decoder_failed",
+        }
+    }
+
+    /// The column that the reason lies in, with the path inside it.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Self::WrongType { column, .. }
+            | Self::NoValue { column }
+            | Self::GivenTwice { column }
+            | Self::NoEventTime { column }
+            | Self::InFuture { column, .. }
+            | Self::ShiftOutOfRange { column, .. } => Some(column.as_str()),
+            _ => None,
         }
     }
 

@@ -46,6 +46,11 @@ impl MasterFacts {
         Self { life, ..next }
     }
 
+    /// Records of which no event could be read, of all partitions since their start.
+    pub fn rejected(&self) -> u64 {
+        self.partitions.values().map(|known| known.counters.rejected).sum()
+    }
+
     /// What is known of a partition: that it begins in the present life, where nothing was archived of it.
     pub fn partition_mut(&mut self, partition: PartitionId) -> &mut ArchivedPartition {
         let archived = Archived::begin(self.life.start(partition));

@@ -1,6 +1,6 @@
 //! The master dataset: every record of a source, for ever, in one table to which rows are only added.
 //!
-//! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets.
+//! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets, rejected records.
 //! Guarantee: an append succeeds only on the snapshot whose positions it continues; the ledger says whether the live
 //! files hold what the commits say. A lost race leaves files that no version names.
 //! Not here: reading the log and deciding when to append (`batch-layer`, archive), decoding (`../decode/`).
@@ -10,6 +10,7 @@ mod dataset;
 mod decode_exec;
 mod facts;
 mod reading;
+mod rejected;
 mod snapshot;
 
 pub use compaction::Compaction;
@@ -17,4 +18,5 @@ pub use dataset::MasterDataset;
 pub use facts::{ArchivedPartition, MasterFacts};
 pub use positions::Hole;
 pub use reading::is_read_again;
+pub use rejected::{PayloadStart, RejectedRecord, RejectedRecords, RejectedSearch};
 pub use snapshot::MasterSnapshot;

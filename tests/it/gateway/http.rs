@@ -98,6 +98,7 @@ async fn everything_about_the_system_can_be_asked() {
     let (_, _, text) = served.get("/v1/status").await;
     let body: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(body["sources"][0]["partitions"][0]["realtime"], json!(2), "{text}");
+    assert_eq!(body["sources"][0]["rejected"], Value::Null, "nothing was rejected");
     assert_eq!(body["views"][0]["state"], json!("served"));
     for (path, expected, begins) in [
         ("/", "text/html; charset=utf-8", "<!doctype html>"),
@@ -142,6 +143,14 @@ async fn every_failure_is_a_problem() {
     let served = serve().await;
     assert_eq!(check_problem(served.get("/v1/views/nothing/rows").await, 404)["known"], json!(["by_page", "totals"]));
     assert!(check_problem(served.get("/v2").await, 404)["known"].to_string().contains("/v1/views/{view}/rows"));
+    let of_source = check_problem(served.post_sql(r#"{"sql": "SELECT _error FROM edits"}"#).await, 404);
+    assert_eq!(of_source["detail"], json!("`edits` is a source, and SQL reads views"));
+    assert_eq!(of_source["known"], json!(["by_page", "totals"]));
+    for part in ["ask by_page or totals", "`twofold rejected edits`", "GET /v1/sources/edits/rejected"] {
+        assert!(of_source["hint"].as_str().unwrap().contains(part), "{part}: {of_source}");
+    }
+    let qualified = check_problem(served.post_sql(r#"{"sql": "SELECT * FROM public.edits"}"#).await, 404);
+    assert_eq!(qualified["detail"], json!("there is no view `public.edits`"));
     check_problem(served.get("/v1/sql").await, 405);
     check_problem(served.get("/v1/views/by_page/rows?limit=x").await, 400);
     check_problem(served.get("/v1/status?verbose=1").await, 400);

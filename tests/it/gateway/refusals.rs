@@ -20,6 +20,7 @@ use twofold::http::{Intake, health_router, routes_beside, status_router, whole_r
 use twofold::lives::Lives;
 use twofold::log_route::log_router;
 use twofold::metrics_text::MetricsText;
+use twofold::rejected_route::rejected_router;
 use twofold::status::StatusBoard;
 
 use super::world::{World, event};
@@ -35,11 +36,12 @@ const ROOM_FOR_VIEWS: &str = "raise `gateway.view_memory` or use a coarser bucke
 
 const GATEWAY_ROUTES: [&str; 6] =
     ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
-/// The routes of the collector, of the log and of health.
-const BESIDE: [&str; 6] = [
+/// The routes of the collector, of the log, of rejected records and of health.
+const BESIDE: [&str; 7] = [
     "GET /v1/sources/{source}",
     "POST /v1/sources/{source}/events",
     "GET /v1/sources/{source}/log",
+    "GET /v1/sources/{source}/rejected",
     "GET /metrics",
     "GET /healthz",
     "GET /readyz",
@@ -71,11 +73,12 @@ impl Process {
             None => status_router(Arc::new(StatusBoard::default()), routes_beside(true, true)),
         };
         let (lives, definitions) = (Lives::new(memory_lake(3)), Definitions::of(&watch::Sender::default()));
-        let of_log = log_router(log.clone(), Arc::new(lives), definitions);
+        let of_log = log_router(log.clone(), Arc::new(lives), definitions.clone());
+        let of_rejected = rejected_router(memory_lake(3), definitions, false);
         let health = health_router(MetricsText::default(), Arc::default(), || ready(Vec::new()));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
-        let router = whole_router(answers, [of_log, health, collector]);
+        let router = whole_router(answers, [of_log, of_rejected, health, collector]);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -166,7 +169,14 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
         assert!(PAGE.contains(&listed), "docs/http.md does not list {listed}");
     }
     // `GET /metrics` and the checks of life must not fail for what a proxy adds.
-    for path in ["/v1/status?verbose=1", "/v1/status?%ff", "/v1/sources/clicks?a=1", "/v1/sources/%ff"] {
+    for path in [
+        "/v1/status?verbose=1",
+        "/v1/status?%ff",
+        "/v1/sources/clicks?a=1",
+        "/v1/sources/%ff",
+        "/v1/sources/%ff/rejected",
+        "/v1/sources/clicks/rejected?limit=0",
+    ] {
         told.check(ProblemKind::BadRequest, process.get(path)).await;
     }
     let (number, at_least) = ("`limit` must be 1 to 1000", "must be a whole number of at least 0, got `-1`");

@@ -82,7 +82,7 @@ impl<L: Layer> ObjectStore for Layered<L> {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.0.call("ranges", self.0.inner().get_ranges(location, ranges)).await
+        self.0.call(&name("ranges", location), self.0.inner().get_ranges(location, ranges)).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {

@@ -1,9 +1,9 @@
 //! `twofold status`: shows how far a running system is, as tables for people or as JSON for programs.
 
 use anyhow::Result;
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 use serde_json::{Map, Value};
 
+use super::drawing::{align_right, cell, field, list, new_table};
 use crate::arguments::StatusArguments;
 use crate::client::Client;
 use crate::console::say;
@@ -98,9 +98,17 @@ fn draw_sources(sources: &[Value], today: &str) -> String {
             table.add_row(std::iter::once(name).chain(fields));
         }
         problems.push_str(&problem("source", &field(source, "source"), source.get("problem")));
+        problems.push_str(&draw_rejected(source));
     }
     align_right(&mut table, 1..=10);
     if table.is_empty() { problems } else { format!("\n{table}\n{problems}") }
+}
+
+/// How many records of a source were rejected, and what shows them.
+fn draw_rejected(source: &Value) -> String {
+    let Some(rejected) = source.get("rejected").filter(|rejected| !rejected.is_null()) else { return String::new() };
+    let (name, records) = (field(source, "source"), field(rejected, "records"));
+    format!("source {name}: {records} rejected; `{}` shows why\n", field(rejected, "command"))
 }
 
 fn draw_views(views: &[Value], today: &str) -> String {
@@ -135,8 +143,9 @@ fn draw_work(system: &Value) -> String {
     let mut text = String::from("\n");
     for (name, fact) in system.as_object().unwrap_or(&no_facts) {
         if name.starts_with("archive of ") {
-            let (rows, pending) = (field(fact, "rows"), field(fact, "pending_rows"));
-            text.push_str(&format!("{name}: {}, {rows} records, {pending} waiting\n", field(fact, "state")));
+            let [rows, rejected, pending] = ["rows", "rejected", "pending_rows"].map(|name| field(fact, name));
+            let state = field(fact, "state");
+            text.push_str(&format!("{name}: {state}, {rows} records, {rejected} rejected, {pending} waiting\n"));
             text.push_str(&problem("", name, fact.get("error")));
         }
     }
@@ -156,50 +165,6 @@ fn draw_work(system: &Value) -> String {
 fn problem(kind: &str, name: &str, what: Option<&Value>) -> String {
     let what = what.map(cell).unwrap_or_default();
     if what.is_empty() { what } else { format!("PROBLEM  {} {what}\n", format!("{kind} {name}:").trim_start()) }
-}
-
-fn new_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    // Without lines between columns a source with all its numbers fits into a hundred letters.
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).remove_style(TableComponent::HorizontalLines);
-    table.remove_style(TableComponent::MiddleIntersections).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header);
-    table.column_iter_mut().for_each(|column| {
-        column.set_padding((0, 1));
-    });
-    table
-}
-
-fn align_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
-    for index in columns {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-}
-
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-fn field(value: &Value, name: &str) -> String {
-    value.get(name).map(cell).unwrap_or_default()
-}
-
-/// Text without quotes, instants to the second, nothing for null.
-fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => to_the_second(text),
-        other => other.to_string(),
-    }
-}
-
-/// `2026-01-31T12:00:00.123Z` as `2026-01-31T12:00:00Z`; any other text as it is.
-fn to_the_second(text: &str) -> String {
-    let is_instant = text.ends_with('Z') && text.as_bytes().get(10) == Some(&b'T');
-    let seconds = text.get(..19).filter(|_| is_instant);
-    seconds.map_or_else(|| text.to_owned(), |seconds| format!("{seconds}Z"))
 }
 
 /// `12:00:00Z` for an instant of today; any other text as it is.

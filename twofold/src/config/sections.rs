@@ -39,6 +39,7 @@ fn read_system(section: Section<'_>) -> SystemSettings {
         data_dir: PathBuf::from(section.text("data_dir")),
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
         shutdown_deadline: section.duration("shutdown_deadline", SHORTEST_SPAN),
+        rejected_from_anywhere: section.is_on("rejected_from_anywhere"),
     }
 }
 

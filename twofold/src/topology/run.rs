@@ -34,6 +34,7 @@ use crate::http::{Intake, health_router, routes_beside, status_router, whole_rou
 use crate::lives::Lives;
 use crate::log_route::log_router;
 use crate::metrics_text::{MetricsText, install_recorder};
+use crate::rejected_route::rejected_router;
 use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
 use crate::stage::Stage;
@@ -166,7 +167,10 @@ impl Topology {
         let log = self.shared.log.as_ref();
         let log = log.map(|log| log_router(log.clone(), self.lives.clone(), Definitions::of(&self.definitions)));
         let collector = if has_collector { Some(self.start_collector().await?) } else { None };
-        let router = whole_router(answers, [Some(self.health_router()), log, collector].into_iter().flatten());
+        let is_for_all = self.shared.config.system.rejected_from_anywhere;
+        let rejected = rejected_router(self.shared.lake.clone(), Definitions::of(&self.definitions), is_for_all);
+        let beside = [Some(self.health_router()), log, Some(rejected), collector];
+        let router = whole_router(answers, beside.into_iter().flatten());
         self.starter.start(Stage::Gateway, "http server", |stop| serve(listener, router, stop)).await?;
         Ok(())
     }

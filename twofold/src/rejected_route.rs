@@ -1,0 +1,212 @@
+//! `GET /v1/sources/{source}/rejected`: the newest records of a source that no event could be read from, and why.
+//!
+//! In: `limit`, `reason` (a kind). Out: counts by reason, records newest first, and how far the archive has come.
+//! Guarantee: bounded in files, rows, bytes, time and requests at one time. Sentences and payloads are told to callers
+//! on this machine alone, unless the settings say otherwise: a sentence quotes the record.
+//! Why here: it reads the master dataset, which the gateway never does. Every process reaches the object store, so each
+//! has the route, whatever its roles: a collector tells its producers where to look as well.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{ExtensionRejection, PathRejection};
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::routing::get;
+use axum::{Json, Router};
+use edge::{Parameters, Problem, ProblemKind};
+use lake::Lake;
+use positions::format_span;
+use records::RecordsError;
+use records::decode::{REASON_KINDS, Reason};
+use records::master::{MasterDataset, MasterFacts, PayloadStart, RejectedRecord, RejectedRecords, RejectedSearch};
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use views::SourceDefinition;
+
+use crate::definitions::Definitions;
+
+/// The route.
+pub const ROUTE: &str = "/v1/sources/{source}/rejected";
+/// The route in words, for answers that name the routes of a process.
+pub const ROUTES: [&str; 1] = ["GET /v1/sources/{source}/rejected"];
+const DEFAULT_RECORDS: usize = 20;
+/// Records of an answer at most.
+pub const MAX_RECORDS: usize = 100;
+/// Bytes of each payload that an answer shows.
+pub const MAX_PAYLOAD_BYTES: usize = 4 << 10;
+/// Files of the master dataset that an answer is looked for in.
+pub const MAX_FILES: usize = 64;
+/// No further file is begun behind so many rows.
+const MAX_ROWS: u64 = 2_000_000;
+const MAX_TIME: Duration = Duration::from_secs(10);
+const MAX_AT_ONCE: usize = 4;
+
+/// What a proxy adds to the requests of others.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+
+const WITHHELD: &str = "reasons in words and payloads are told to callers on this machine alone: ask there, or set \
+                        `system.rejected_from_anywhere` to true";
+const NOT_YET: &str =
+    "`archived` names the next offset of each partition: what was rejected from there on is not archived yet";
+const NOTHING_YET: &str = "nothing of this source is archived yet: what was rejected shows once it is";
+
+#[derive(Clone)]
+struct RejectedRoute {
+    lake: Lake,
+    definitions: Definitions,
+    is_for_all: bool,
+    /// A request reads up to `MAX_FILES` files: only so many at one time.
+    places: Arc<Semaphore>,
+}
+
+/// What is asked for.
+struct Asked {
+    limit: usize,
+    kind: Option<&'static str>,
+}
+
+impl Asked {
+    fn of(uri: &Uri) -> Result<Self, Problem> {
+        let mut parameters = Parameters::of(uri)?;
+        let asked = Self {
+            limit: parameters.number::<usize>("limit", 1..=MAX_RECORDS)?.unwrap_or(DEFAULT_RECORDS),
+            kind: parameters.one_of("reason", &REASON_KINDS.map(|kind| (kind, kind)))?,
+        };
+        parameters.finish()?;
+        Ok(asked)
+    }
+
+    /// Payloads are read where they will be shown.
+    fn search(&self, is_shown: bool) -> RejectedSearch {
+        RejectedSearch {
+            limit: self.limit,
+            kind: self.kind,
+            payload_bytes: if is_shown { MAX_PAYLOAD_BYTES } else { 0 },
+            max_files: MAX_FILES,
+            max_rows: MAX_ROWS,
+        }
+    }
+}
+
+/// The route for the sources of the moment. `is_for_all`: callers on other machines are told everything, too.
+pub fn rejected_router(lake: Lake, definitions: Definitions, is_for_all: bool) -> Router {
+    let router = Router::new().route(ROUTE, get(read));
+    let state = RejectedRoute { lake, definitions, is_for_all, places: Arc::new(Semaphore::new(MAX_AT_ONCE)) };
+    edge::refuse_other_methods(router, &ROUTES).with_state(state)
+}
+
+async fn read(
+    State(route): State<RejectedRoute>,
+    source: Result<Path<String>, PathRejection>,
+    peer: Result<ConnectInfo<SocketAddr>, ExtensionRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    let source = edge::path_text(source)?;
+    let asked = Asked::of(&uri)?;
+    let pipeline = route.definitions.current().pipeline;
+    let found = pipeline
+        .source(&source)
+        .ok_or_else(|| Problem::unknown("source", &source, pipeline.sources.iter().map(|known| known.name.as_str())))?;
+    let peer = peer.ok().map(|ConnectInfo(peer)| peer);
+    let is_shown = route.is_for_all || is_from_here(peer, &headers);
+    let _place = route.places.try_acquire().map_err(|_| overloaded())?;
+    let master = MasterDataset::new(&route.lake, found.clone());
+    let reading = timeout(MAX_TIME, read_rejected(&master, &asked.search(is_shown))).await;
+    let reading = reading.map_err(|_| unavailable(found, format!("not read within {}", format_span(MAX_TIME))))?;
+    let read = reading.map_err(|error| unavailable(found, error.to_string()))?;
+    Ok(Json(describe(found, read.as_ref(), is_shown)))
+}
+
+/// Whether a request is known to come from this machine. A proxy on it speaks for others, and says so.
+pub fn is_from_here(peer: Option<SocketAddr>, headers: &HeaderMap) -> bool {
+    let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+    !is_forwarded && peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+fn overloaded() -> Problem {
+    let detail = format!("{MAX_AT_ONCE} requests for rejected records are running, the maximum");
+    Problem::new(ProblemKind::Overloaded, detail).with_retry_after(1)
+}
+
+fn unavailable(source: &SourceDefinition, why: String) -> Problem {
+    let detail = format!("rejected records of source {} cannot be read: {why}", source.name);
+    Problem::new(ProblemKind::Unavailable, detail).with_retry_after(5)
+}
+
+/// What the newest version of the master dataset says and holds; `None` where there is none yet.
+async fn read_rejected(
+    master: &MasterDataset,
+    search: &RejectedSearch,
+) -> Result<Option<(MasterFacts, RejectedRecords)>, RecordsError> {
+    let Some(newest) = master.open().await? else { return Ok(None) };
+    let found = newest.rejected(search).await?;
+    Ok(Some((newest.facts, found)))
+}
+
+fn describe(source: &SourceDefinition, read: Option<&(MasterFacts, RejectedRecords)>, is_shown: bool) -> Value {
+    let records = read.map_or(&[][..], |(_, found)| found.records.as_slice()).iter().filter(|_| is_shown);
+    let facts = read.map(|(facts, _)| facts);
+    let archived = facts.into_iter().flat_map(|facts| &facts.partitions);
+    let archived: Map<String, Value> =
+        archived.map(|(partition, known)| (partition.0.to_string(), json!(known.archived.end.offset))).collect();
+    json!({
+        "source": source.name.as_str(),
+        "total": facts.map_or(0, MasterFacts::rejected),
+        "looked_at": read.map_or(0, |(_, found)| found.looked_at()),
+        "reasons": read.map_or_else(Vec::new, |(_, found)| describe_reasons(found)),
+        "records": records.map(describe_record).collect::<Vec<Value>>(),
+        "withheld": (!is_shown).then_some(WITHHELD),
+        "note": if archived.is_empty() { NOTHING_YET } else { NOT_YET },
+        "archived": archived,
+    })
+}
+
+/// The most frequent one first.
+fn describe_reasons(found: &RejectedRecords) -> Vec<Value> {
+    let mut reasons: Vec<(&str, u64)> = found.reasons.iter().map(|(kind, records)| (*kind, *records)).collect();
+    reasons.sort_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(other.0)));
+    reasons.into_iter().map(|(kind, records)| json!({ "reason": kind, "records": records })).collect()
+}
+
+fn describe_record(record: &RejectedRecord) -> Value {
+    let reason = Reason::of(&record.error);
+    let (payload, encoding) = match &record.payload {
+        PayloadStart::Text(text) => (text.clone(), "utf-8"),
+        PayloadStart::Bytes(bytes) => (base64(bytes), "base64"),
+    };
+    json!({
+        "partition": record.partition.0,
+        "offset": record.offset.0,
+        "time": chrono::DateTime::from_timestamp_micros(record.timestamp.0)
+            .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+        "reason": reason.kind,
+        "column": reason.column,
+        "error": record.error,
+        "payload": payload,
+        "encoding": encoding,
+        "payload_bytes": record.payload_bytes,
+        "truncated": record.payload.size_bytes() < record.payload_bytes,
+    })
+}
+
+/// Bytes as text, padded.
+///
+/// # Source
+/// RFC 4648, section 4.
+pub fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let padded = group.iter().chain(&[0, 0]).take(3);
+        let bits = padded.fold(0_usize, |bits, byte| (bits << 8) | usize::from(*byte));
+        for at in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * at)) & 63];
+            text.push(if at <= group.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
