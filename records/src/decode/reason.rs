@@ -1,8 +1,8 @@
 //! What kind of reason a stored sentence gives, and of which column: `_error` holds the sentence alone.
 //!
 //! In: a sentence, as [`Rejection`](super::Rejection) words it. Out: a [`Reason`]. Guarantee: pure, and for whatever
-//! sentence; for one of a `Rejection` it says what that says of itself, unless the name of a column reads like the words
-//! around it.
+//! sentence; for one of a `Rejection` it says what that says of itself, unless the name of a column reads like the
+//! words around it.
 //! Why so: master datasets hold sentences of every version so far, and each of them stays a fact that nobody rewrites.
 
 /// How the sentence of each kind of reason begins.

@@ -100,8 +100,8 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// A short name that never changes: one of [`REASON_KINDS`](super::REASON_KINDS). [`Reason`](super::Reason) tells it
-    /// of the stored sentence.
+    /// A short name that never changes: one of [`REASON_KINDS`](super::REASON_KINDS). [`Reason`](super::Reason) tells
+    /// it of the stored sentence.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Empty => "empty",

@@ -84,7 +84,7 @@ fn a_batch_counts_its_rejections_by_kind() {
         r#"{"time":"2026-01-31T12:00:00Z","page":"/"}"#,
         "no json",
         "",
-        r#"{"time":"2026-01-31T12:00:00Z","page":7}"#,
+        r#"{"time":"2026-01-31T12:00:00Z","page":[7]}"#,
         r#"{"time":"2026-01-31T12:00:00Z"}"#,
         r#"{"page":"/"}"#,
         "nor this",
