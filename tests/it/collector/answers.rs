@@ -244,4 +244,8 @@ async fn a_source_tells_its_columns_and_whether_copies_are_known() {
     get("klicks").await.check_problem(404, "unknown", "there is no source `klicks`");
     let posted = Answer::of(server.request("clicks", JSON, event("a")).send().await.unwrap()).await;
     posted.check_problem(405, "method-not-allowed", "GET");
+    assert_eq!(posted.body["hint"], json!("did you mean `POST /v1/sources/{source}/events`?"));
+    let put = reqwest::Client::new().put(format!("{}/v1/sources/clicks", server.address)).send().await.unwrap();
+    assert_eq!(Answer::of(put).await.body.get("hint"), None, "nothing takes PUT");
+    assert!(server.log.payloads().is_empty());
 }
