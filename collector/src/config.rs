@@ -1,6 +1,9 @@
-//! Limits of the collector. Every one of them bounds what a single client, or all of them, can take from the process.
+//! Settings of the collector. All but one are limits: each bounds what a single client, or all of them, can take from
+//! the process.
 
 use std::time::Duration;
+
+use crate::origins::AllowedOrigins;
 
 /// Settings of the collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct CollectorSettings {
     pub acknowledge_timeout: Duration,
     /// What `Retry-After` says in answers 429 and 503, in whole seconds. Default 1 s.
     pub retry_after: Duration,
+    /// Pages of which origins may send events, from a visitor's browser. Default: of none.
+    pub allowed_origins: AllowedOrigins,
 }
 
 impl Default for CollectorSettings {
@@ -42,6 +47,7 @@ impl Default for CollectorSettings {
             read_timeout: Duration::from_secs(30),
             acknowledge_timeout: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
+            allowed_origins: AllowedOrigins::default(),
         }
     }
 }

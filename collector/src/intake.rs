@@ -116,10 +116,19 @@ fn check(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Re
     let ids = event_ids(source, &rows)?;
     let check = |(at, event): (usize, &Sent)| Checked {
         sent: event.clone(),
-        rejection: errors.is_valid(at).then(|| errors.value(at).to_owned()),
+        rejection: errors.is_valid(at).then(|| with_way_out(event, errors.value(at))),
         id: ids.as_ref().filter(|ids| ids.is_valid(at)).map(|ids| Bytes::copy_from_slice(ids.value(at).as_bytes())),
     };
     Ok(events.iter().enumerate().map(check).collect())
+}
+
+/// What the sender is told of a rejected event: the error that both layers store, and the way out where only the
+/// collector knows it.
+fn with_way_out(event: &Sent, error: &str) -> String {
+    if event.is_line && event.payload.starts_with(b"[") {
+        return format!("{error}; this line begins an array: arrays are sent with `Content-Type: application/json`");
+    }
+    error.to_owned()
 }
 
 fn leave_out_refused(checked: Vec<Checked>, on_error: OnError, receipt: &mut Receipt) -> Vec<Checked> {

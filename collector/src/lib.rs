@@ -1,15 +1,17 @@
 //! The collector: events over HTTP into the log, answered when the log has them.
 //!
 //! ```text
-//!  POST --> admission --> body (read, inflate) --> split --> intake (decode, append) --> receipt
-//!             429           408, 413, 415           400          404, 503                  200
+//!  POST --> form --> admission --> body --> inflate --> split --> intake (decode, append) --> receipt
+//!         403, 415      429       408, 413  400, 413   400, 415         404, 503                 200
 //! ```
 //!
 //! `POST /v1/sources/{source}/events` takes a JSON array, one or more objects (`application/json`), or one object a
-//! line (`application/x-ndjson`), plain or gzip. `GET /v1/sources/{source}` tells what such an object holds, and
-//! whether it may be sent twice ([`SourceDetails`]). The answer to events is `{"accepted": 2, "rejected": 1, "errors":
-//! [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every other answer is a problem document
-//! ([`edge::Problem`]). `token` is a position token: a query that carries it sees the events.
+//! line (`application/x-ndjson`), plain or compressed; where the type says nothing (`text/plain`, none at all), the
+//! body's beginning does. Pages of other origins may send where [`AllowedOrigins`] has theirs. `GET
+//! /v1/sources/{source}` tells what such an object holds, and whether it may be sent twice ([`SourceDetails`]). The
+//! answer to events is `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}],
+//! "token": "..."}`; every other answer is a problem document ([`edge::Problem`]). `token` is a position token: a query
+//! that carries it sees the events.
 //!
 //! Guarantee: an event counts as accepted once the log acknowledged it, and is checked by the very rules of
 //! [`records::decode`]. Nothing is stored by half without saying so: see `receipt.rs`.
@@ -20,7 +22,8 @@
 //! and what they send must not vanish. A sender that repairs and sends again asks for `?on_error=refuse`: bad events
 //! are then left out, `"stored": false`. What the log can never hold (too large with its id, or against the brokers'
 //! own rules) is left out, too, whatever was asked for. A body that cannot be taken apart (broken JSON around the
-//! events, not gzip, not UTF-8) is refused as a whole, 400, nothing stored.
+//! events, not gzip, not UTF-8) is refused as a whole, 400, nothing stored; so is one that is plainly something else
+//! (a Parquet file, CSV), 415.
 //!
 //! Not here: how the log is reached (`event-log`), what becomes of an event in it (`batch-layer`, `speed-layer`).
 
@@ -28,8 +31,12 @@ mod admission;
 mod body;
 mod config;
 mod details;
+mod foreign;
+mod form;
+mod inflate;
 mod intake;
 pub mod metrics;
+mod origins;
 mod receipt;
 mod sources;
 mod split;
@@ -50,8 +57,10 @@ use positions::Clock;
 use admission::Admission;
 pub use config::CollectorSettings;
 pub use details::{EventColumn, SourceDetails};
+pub use origins::{AllowedOrigins, allow_origins};
 pub use sources::OpenSources;
 
+use crate::inflate::Compression;
 use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
 use crate::sources::Entered;
 use edge::{Parameters, Problem, ProblemKind};
@@ -100,12 +109,12 @@ impl Collector {
         body: &mut BodyDataStream,
     ) -> Result<Response, Problem> {
         let source = self.source(source)?;
-        let form = body::form(headers)?;
-        let encoding = body::encoding(headers)?;
+        let form = form::form_of(headers, &self.settings.allowed_origins)?;
+        let compression = Compression::of(headers)?;
         let mut admitted = self.admission.enter()?;
         let mut bytes = body::read(body, headers, &self.settings, &mut admitted).await?;
-        if encoding == body::Encoding::Gzip {
-            bytes = body::inflate(&bytes, self.settings.max_inflated_bytes, &mut admitted).await?;
+        if let Some(compression) = compression.or_else(|| Compression::of_magic(&bytes)) {
+            bytes = inflate::inflate(&bytes, compression, self.settings.max_inflated_bytes, &mut admitted).await?;
         }
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
         let events = split::split(&bytes, form, self.settings.max_events)?;
@@ -128,15 +137,17 @@ impl fmt::Debug for Collector {
     }
 }
 
+/// The path that takes events.
+const EVENTS: &str = "/v1/sources/{source}/events";
+
 /// The routes in words, for an answer to an unknown one.
 pub const ROUTES: [&str; 2] = ["GET /v1/sources/{source}", "POST /v1/sources/{source}/events"];
 
-/// The routes of the collector; to be merged with those of other roles.
+/// The routes of the collector; to be merged with those of other roles, inside of [`allow_origins`].
 pub fn router(collector: Arc<Collector>) -> Router {
     // The collector keeps its own limit on the body, which a setting names.
     let events = post(post_events).layer(axum::extract::DefaultBodyLimit::disable());
-    let router =
-        Router::new().route("/v1/sources/{source}", get(get_details)).route("/v1/sources/{source}/events", events);
+    let router = Router::new().route("/v1/sources/{source}", get(get_details)).route(EVENTS, events);
     edge::refuse_other_methods(router, &ROUTES).with_state(collector)
 }
 

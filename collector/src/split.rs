@@ -3,39 +3,57 @@
 //! Guarantee: pure; every event of the body is in the result exactly once, or the whole body is refused.
 //! Why so: what can be set apart as one record is a record, good or bad, and never costs its neighbours; what cannot be
 //! set apart (broken JSON around the events) is refused as a whole, so that nothing is stored by half. How events are
-//! set apart is what the content type says, never a guess: a stray bracket in one line costs that line alone.
+//! set apart is what the content type says: a stray bracket in one line costs that line alone. Only where it says
+//! nothing the beginning of the body does, and a body that begins like neither is refused as a whole.
 
 use bytes::Bytes;
 
-use crate::body::{Form, bad_body};
+use crate::body::bad_body;
+use crate::foreign::refuse_foreign;
+use crate::form::{Form, unsupported};
 use edge::{Problem, ProblemKind};
 use records::decode::Cursor;
 use records::decode::{MAX_DEPTH, Rejection};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+const NEWLINE: u8 = b'\n';
+/// Stands before each text of a sequence (RFC 7464).
+const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// One event of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
-    /// The element of the array, or the number of the line, from 0; empty lines count, though they are not events.
+    /// The element of the array, or the number of the line or of the text of a sequence, from 0; empty lines count,
+    /// though they are not events.
     pub index: usize,
+    /// Whether it stood on a line of its own.
+    pub is_line: bool,
     /// The event as sent.
     pub payload: Bytes,
 }
 
-/// Sets the events of a body apart.
+/// Sets the events of a body apart; without a `form`, by what it begins with.
 ///
 /// # Errors
-/// 400 for an empty body or broken JSON, 413 for more than `max_events`.
-pub(super) fn split(body: &Bytes, form: Form, max_events: usize) -> Result<Vec<Sent>, Problem> {
+/// 400 for an empty body or broken JSON, 413 for more than `max_events`, 415 for what is plainly something else.
+pub(super) fn split(body: &Bytes, form: Option<Form>, max_events: usize) -> Result<Vec<Sent>, Problem> {
     // Files made on Windows start with this mark; a JSON text may be read without it (RFC 8259, 8.1).
     let body = &body.strip_prefix(BYTE_ORDER_MARK).map_or_else(|| body.clone(), |rest| body.slice_ref(rest));
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    let events = match (first, form) {
-        (None, _) => return Err(bad_body("the body is empty".to_owned())),
-        (_, Form::Lines) => Ok(lines(body, max_events)),
-        (Some(b'['), Form::Json) => json(body, max_events, array),
-        (_, Form::Json) => json(body, max_events, sequence),
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == RECORD_SEPARATOR;
+    let Some(first) = body.iter().copied().find(|byte| !is_blank(byte)) else {
+        return Err(bad_body("the body is empty".to_owned()));
+    };
+    refuse_foreign(body)?;
+    let form = form.map_or_else(|| form_told_by(body), Ok)?;
+    let events = match form {
+        Form::Sequence if body.contains(&RECORD_SEPARATOR) => {
+            let texts = body.trim_ascii_start();
+            let texts = texts.strip_prefix(&[RECORD_SEPARATOR]).unwrap_or(texts);
+            Ok(pieces(&body.slice_ref(texts), RECORD_SEPARATOR, max_events))
+        }
+        Form::Lines | Form::Sequence => Ok(pieces(body, NEWLINE, max_events)),
+        Form::Json if first == b'[' => json(body, max_events, array),
+        Form::Json => json(body, max_events, sequence),
     }?;
     if events.len() > max_events {
         return Err(too_many(max_events));
@@ -43,11 +61,32 @@ pub(super) fn split(body: &Bytes, form: Form, max_events: usize) -> Result<Vec<S
     Ok(events)
 }
 
+/// The form of a body whose type says nothing: lines where the first line is an object by itself, so that a broken one
+/// after it costs only itself.
+///
+/// # Errors
+/// 415 where it begins like no event.
+fn form_told_by(body: &[u8]) -> Result<Form, Problem> {
+    let body = body.trim_ascii();
+    let is_object = |line: &[u8]| {
+        std::str::from_utf8(line).is_ok_and(|line| {
+            let mut cursor = Cursor::new(line, MAX_DEPTH);
+            cursor.skip().is_ok() && cursor.is_at_end()
+        })
+    };
+    match body.first() {
+        Some(b'{') if body.split(|byte| *byte == NEWLINE).next().is_some_and(is_object) => Ok(Form::Lines),
+        Some(b'{' | b'[') => Ok(Form::Json),
+        _ => Err(unsupported("the Content-Type does not tell what the body is, and it begins with neither { nor [")),
+    }
+}
+
 // All of these stop after one event too many: the caller refuses the body then.
-fn lines(body: &Bytes, max_events: usize) -> Vec<Sent> {
-    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
-    let events = lines.filter(|(_, line)| !line.is_empty());
-    events.map(|(index, line)| Sent { index, payload: body.slice_ref(line) }).take(max_events + 1).collect()
+fn pieces(body: &Bytes, separator: u8, max_events: usize) -> Vec<Sent> {
+    let pieces = body.split(|byte| *byte == separator).map(<[u8]>::trim_ascii).enumerate();
+    let events = pieces.filter(|(_, piece)| !piece.is_empty());
+    let event = |(index, piece)| Sent { index, is_line: true, payload: body.slice_ref(piece) };
+    events.map(event).take(max_events + 1).collect()
 }
 
 type Splitter = fn(&mut Cursor<'_>, &mut Vec<(usize, usize)>, usize) -> Result<(), Box<Rejection>>;
@@ -62,7 +101,7 @@ fn json(body: &Bytes, max_events: usize, splitter: Splitter) -> Result<Vec<Sent>
         let hint = "with `application/x-ndjson`, one event a line, a broken event costs only itself";
         bad_body(format!("event {} of the body: {rejection}", spans.len())).with_hint(hint)
     })?;
-    let event = |(index, (from, to))| Sent { index, payload: body.slice(from..to) };
+    let event = |(index, (from, to))| Sent { index, is_line: false, payload: body.slice(from..to) };
     Ok(spans.into_iter().enumerate().map(event).collect())
 }
 

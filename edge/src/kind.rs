@@ -47,6 +47,8 @@ kinds! {
     BadRequest = "bad-request", BAD_REQUEST, "Bad request";
     /// The body is not what its headers or its route promise: correct it.
     BadBody = "bad-body", BAD_REQUEST, "Body cannot be read";
+    /// A page of this origin may not do so: an operator allows origins.
+    OriginNotAllowed = "origin-not-allowed", FORBIDDEN, "Origin not allowed";
     /// A route, source, view or version that does not exist was named: choose from `known`.
     Unknown = "unknown", NOT_FOUND, "Not found";
     /// The path exists, but not for this method: choose from `known` or the header `Allow`.

@@ -4,7 +4,7 @@
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{HeaderValue, Method, Uri, header};
 
 use crate::{Problem, ProblemKind};
 
@@ -41,10 +41,23 @@ fn method_not_allowed(request: &Request, routes: &[&'static str]) -> Problem {
     let (methods, known): (Vec<&str>, Vec<&str>) = routes.iter().filter_map(of_path).unzip();
     let detail = format!("{path} accepts {}, not {}", methods.join(" and "), request.method());
     let problem = Problem::new(ProblemKind::MethodNotAllowed, detail).with_known(known);
+    let problem = match below(path, request.method(), routes).as_slice() {
+        [] => problem,
+        longer => problem.with_hint(format!("did you mean `{}`?", longer.join("` or `"))),
+    };
     // A route for GET answers HEAD, too.
     let allowed = methods.join(", ").replace("GET", "GET, HEAD");
     match HeaderValue::from_str(&allowed) {
         Ok(allowed) => problem.with_header(header::ALLOW, allowed),
         Err(_) => problem,
     }
+}
+
+/// The routes of this method that go on from a path: who left off the end of a path meant one of them.
+fn below(path: &str, method: &Method, routes: &[&'static str]) -> Vec<&'static str> {
+    let goes_on = |route: &&&'static str| {
+        let longer = route.split_once(' ').filter(|(of, _)| *of == method.as_str());
+        longer.and_then(|(_, longer)| longer.strip_prefix(path)).is_some_and(|rest| rest.starts_with('/'))
+    };
+    routes.iter().filter(goes_on).copied().collect()
 }

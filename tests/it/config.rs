@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use collector::AllowedOrigins;
 use positions::format_span;
 use twofold::config::quantity::{format_size, parse_duration, parse_size};
 use twofold::config::{Config, ConfigInputs, RealtimeSettings};
@@ -116,6 +117,19 @@ fn a_refusal_says_what_must_be_and_what_it_got() {
         ("[speed]\ntick = \"0ms\"", "`speed.tick` (test.toml): must be at least 1ms, got `0ms`"),
         ("[speed]\nmax_records = 4294967296", "must be 1 to 2147483648, got `4294967296`"),
         ("[system]\nlisten = \"here\"", "must be an address and port such as `127.0.0.1:8080`, got `here`"),
+        (
+            "[collector]\nallowed_origins = \"https://shop.example/\"",
+            "`collector.allowed_origins` (test.toml): must hold origins such as `https://shop.example`, \
+             got `https://shop.example/`: browsers write `https://shop.example`",
+        ),
+        ("[collector]\nallowed_origins = \"shop.example\"", "must hold origins such as"),
+        ("[collector]\nallowed_origins = \"localhost:3000\"", "must hold origins such as"),
+        ("[collector]\nallowed_origins = \"null\"", "must hold origins such as"),
+        ("[collector]\nallowed_origins = \"https://*.shop.example\"", "each origin is written out"),
+        ("[collector]\nallowed_origins = \"https://a.example,HTTPS://B.example\"", "write `https://b.example`"),
+        ("[collector]\nallowed_origins = \"https://a.example:443\"", "write `https://a.example`"),
+        ("[collector]\nallowed_origins = \"https://a.example/shop\"", "write `https://a.example`"),
+        ("[collector]\nallowed_origins = \"*, https://a.example\"", "must be `*` alone"),
         ("[log]\ncompression = \"gzip\"", "must be `none`, `lz4` or `zstd`, got `gzip`"),
         ("[lake]\nlocation = \"gs://a/b\"", "must be a folder or `s3://bucket/prefix`, got `gs://a/b`"),
         ("[realtime]\nstore = \"memroy\"", "must be `memory` or `redis://...`, got `memroy`"),
@@ -125,6 +139,21 @@ fn a_refusal_says_what_must_be_and_what_it_got() {
         let error = read(file, &[], &[]).unwrap_err();
         assert!(error.contains(expected) && !error.contains("secret"), "{file}: {expected} is missing in:\n{error}");
     }
+}
+
+#[test]
+fn origins_are_listed_or_all_of_them() {
+    let allowed = |text: &str| {
+        let variable = [("TWOFOLD_COLLECTOR__ALLOWED_ORIGINS", text)];
+        read("", &variable, &[]).unwrap().collector.allowed_origins
+    };
+    let these = |origins: &[&str]| AllowedOrigins::These(origins.iter().map(|origin| (*origin).to_owned()).collect());
+    assert_eq!(allowed(""), these(&[]));
+    assert_eq!(allowed("*"), AllowedOrigins::Any);
+    assert_eq!(allowed("https://shop.example"), these(&["https://shop.example"]));
+    let several = "http://localhost:3000, http://[::1]:8000,https://shop.example, capacitor://localhost";
+    let each = ["http://localhost:3000", "http://[::1]:8000", "https://shop.example", "capacitor://localhost"];
+    assert_eq!(allowed(several), these(&each));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use batch_layer::recompute::Mode;
+use collector::AllowedOrigins;
 use positions::ViewName;
 use serde_json::{Value, json};
 use twofold::client::{Client, Receipt, SendOutcome};
@@ -260,5 +261,31 @@ async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
     assert!(readiness.contains("503"), "{readiness}");
     let answer = client.get("/v1/views/hits_by_page/rows", &[("order", "-hits"), ("layer", "batch")]).await.unwrap();
     assert_eq!(answer["rows"], expected_rows());
+    system.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_setting_lets_a_page_send_what_both_layers_count() {
+    let world = World::new(Kind::Embedded, PIPELINE).await.expect("the embedded parts are always there");
+    let mut config = world.config();
+    config.collector.allowed_origins = AllowedOrigins::These(["https://shop.example".to_owned()].into());
+    let (system, client) = world.start_with(config).await;
+    let events = format!("{}/v1/sources/hits/events", client.base());
+    let browser = reqwest::Client::new();
+    for (origin, asked, sent) in [("https://shop.example", 204, 200), ("https://other.example", 403, 403)] {
+        let question = browser.request(reqwest::Method::OPTIONS, &events).header("origin", origin);
+        let leave = question.header("access-control-request-method", "POST").send().await.unwrap();
+        let beacon = browser.post(&events).header("origin", origin).header("content-type", "text/plain;charset=UTF-8");
+        let beacon = beacon.body(EVENTS.join("\n")).send().await.unwrap();
+        assert_eq!((leave.status().as_u16(), beacon.status().as_u16()), (asked, sent), "{origin}");
+        let told = [&leave, &beacon].map(|answer| answer.headers().get("access-control-allow-origin").cloned());
+        assert!(told.iter().all(|told| told.is_some() == (sent == 200)), "{origin}: {told:?}");
+        if sent == 200 {
+            let receipt: Value = serde_json::from_str(&beacon.text().await.unwrap()).unwrap();
+            let token = receipt["token"].as_str().unwrap();
+            assert_eq!(rows(&client, token).await["rows"], expected_rows());
+            assert_eq!(publish_all(&system, &client, token).await["rows"], expected_rows());
+        }
+    }
     system.stop().await.unwrap();
 }

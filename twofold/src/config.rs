@@ -12,6 +12,7 @@ mod error;
 mod layer_sections;
 mod layers;
 mod limits;
+mod origins;
 pub mod quantity;
 mod read;
 mod reader;

@@ -147,6 +147,9 @@ pub(crate) fn shorten(text: &str) -> String {
     if text.is_empty() {
         return "nothing".to_owned();
     }
+    // The rest of a line says enough; the break behind it would show as a stray character.
+    let line = text.split(['\n', '\r']).next().map(str::trim_end);
+    let text = line.filter(|line| !line.is_empty()).unwrap_or(text);
     let mut short: String = text.chars().take(MAX_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(MAX_CHARS).is_some() {
         short.push('…');

@@ -1,12 +1,16 @@
 //! The collector over real HTTP on loopback: what it stores, what it answers, and how little a client can take from it.
 
 mod answers;
+mod encodings;
 pub mod fake;
 mod limits;
+mod pages;
+mod types;
 
 use std::sync::Arc;
 
-use collector::{Collector, CollectorComponents, CollectorSettings, OpenSources, router};
+use collector::{Collector, CollectorComponents, CollectorSettings, OpenSources, allow_origins, router};
+use reqwest::header::HeaderMap;
 use reqwest::{Body, Response};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -50,16 +54,22 @@ impl Server {
 
     pub async fn start_for(source: SourceDefinition, settings: CollectorSettings) -> Self {
         let log = Arc::new(FakeLog::default());
+        let allowed = settings.allowed_origins.clone();
         let collector = collector_of(log.clone(), source, settings);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move {
-            let app = router(collector);
+            let app = allow_origins(router(collector), allowed);
             axum::serve(listener, app).with_graceful_shutdown(stopped).await.unwrap();
         });
         Self { log, stop, tasks, address }
+    }
+
+    /// Where events go.
+    pub fn events(&self) -> String {
+        format!("{}/v1/sources/clicks/events", self.address)
     }
 
     pub fn request(&self, path: &str, content_type: &str, body: impl Into<Body>) -> reqwest::RequestBuilder {
@@ -70,6 +80,19 @@ impl Server {
     pub async fn post(&self, content_type: &str, body: impl Into<Body>) -> Answer {
         Answer::of(self.request("clicks/events", content_type, body).send().await.unwrap()).await
     }
+
+    /// With a `Content-Encoding`.
+    pub async fn post_packed(&self, content_type: &str, encoding: &str, body: Vec<u8>) -> Answer {
+        let request = self.request("clicks/events", content_type, body).header("content-encoding", encoding);
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// As `post`, or without any `Content-Type`.
+    pub async fn post_of(&self, content_type: Option<&str>, body: impl Into<Body>) -> Answer {
+        let request = reqwest::Client::new().post(self.events()).body(body);
+        let request = content_type.into_iter().fold(request, |request, value| request.header("content-type", value));
+        Answer::of(request.send().await.unwrap()).await
+    }
 }
 
 /// An answer, read whole.
@@ -78,6 +101,7 @@ pub struct Answer {
     pub status: u16,
     pub content_type: String,
     pub retry_after: Option<String>,
+    pub headers: HeaderMap,
     pub body: Value,
 }
 
@@ -85,10 +109,10 @@ impl Answer {
     pub async fn of(response: Response) -> Self {
         let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         let (content_type, retry_after) = (header("content-type").unwrap_or_default(), header("retry-after"));
-        let status = response.status().as_u16();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap();
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Self { status, content_type, retry_after, body }
+        Self { status, content_type, retry_after, headers, body }
     }
 
     /// Fails unless this is a problem of the kind, with a text that holds `part`.
@@ -100,6 +124,16 @@ impl Answer {
         assert_eq!(self.body["type"], format!("urn:twofold:problem:{name}"), "{self:?}");
         assert!(self.body["title"].is_string());
         assert!(self.body["detail"].as_str().unwrap().contains(part), "{self:?}");
+    }
+
+    /// A header, where there is one.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// The way out that a problem names; empty where it names none.
+    pub fn hint(&self) -> &str {
+        self.body["hint"].as_str().unwrap_or_default()
     }
 
     /// Fails unless these many events were accepted and rejected.

@@ -151,7 +151,9 @@ async fn world(settings: GatewaySettings) -> World {
 /// What no handler sees: paths that do not exist, and other methods on those that do.
 async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
     let all: Vec<&str> = routes.iter().chain(&BESIDE).copied().collect();
-    for path in ["/v2", "/v1", "/v1/nothing", "/%ff", "/v1/sources", "/v1/sources/clicks/events/1"] {
+    for path in
+        ["/v2", "/v1", "/v1/nothing", "/%ff", "/v1/sources", "/v1/sources/clicks/events/1", "/v1/source/clicks/events"]
+    {
         let problem = told.check(ProblemKind::Unknown, process.get(path)).await;
         assert_eq!(problem["known"], json!(all), "{path}");
     }
@@ -210,8 +212,10 @@ async fn check_collector(told: &mut Told, process: &Process) {
     told.check(ProblemKind::BadRequest, process.request(Method::POST, "/v1/sources/%ff/events")).await;
     told.check(ProblemKind::BadBody, process.send(JSON, "[")).await;
     told.check(ProblemKind::UnsupportedMediaType, process.send("text/plain", "x")).await;
-    let deflate = process.send(JSON, "x").header("content-encoding", "deflate");
-    told.check(ProblemKind::UnsupportedMediaType, deflate).await;
+    let encoded = process.send(JSON, "x").header("content-encoding", "br");
+    told.check(ProblemKind::UnsupportedMediaType, encoded).await;
+    let of_page = process.send("text/plain", good.clone()).header("origin", "https://shop.example");
+    told.check(ProblemKind::OriginNotAllowed, of_page).await;
     told.check(ProblemKind::TooLarge, process.send(JSON, " ".repeat(20_000))).await;
     told.check(ProblemKind::TooManyEvents, process.send(LINES, format!("{good}\n{good}\n{good}"))).await;
     let endless = stream::iter([Ok::<_, std::io::Error>(good.clone())]).chain(stream::pending());

@@ -12,6 +12,7 @@ use query_gateway::GatewaySettings;
 use records::decode::MAX_PAYLOAD_BYTES;
 use speed_layer::SpeedSettings;
 
+use super::origins::read_origins;
 use super::reader::{LARGEST_COUNT, SHORTEST_SPAN, Section};
 
 const NONE: Duration = Duration::ZERO;
@@ -27,6 +28,7 @@ pub(super) fn read_collector(section: Section<'_>) -> CollectorSettings {
         read_timeout: section.duration("read_timeout", SHORTEST_SPAN),
         acknowledge_timeout: section.duration("acknowledge_timeout", SHORTEST_SPAN),
         retry_after: section.duration("retry_after", SHORTEST_SPAN),
+        allowed_origins: section.parsed("allowed_origins", read_origins),
     }
 }
 

@@ -375,6 +375,7 @@ impl Topology {
             Ok(())
         };
         self.starter.start(Stage::Intake, "collector", wait).await?;
-        Ok(intake.guard(collector::router(collector)))
+        let router = intake.guard(collector::router(collector));
+        Ok(collector::allow_origins(router, self.shared.config.collector.allowed_origins.clone()))
     }
 }
