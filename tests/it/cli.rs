@@ -1,5 +1,7 @@
 //! The binary as a black box: what it prints, and its exit codes.
 
+mod load;
+
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -294,7 +296,7 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let mut token = String::new();
     for _ in 0..2 {
         let output = twofold(&["load", &text(&lines), "--source", "hits", "--data-dir", &data]);
-        check(&output, 0, &["3 events accepted, 2 lines rejected", "line 5: ", "line 6: ", "token "]);
+        check(&output, 0, &["3 events accepted, 2 rejected", "line 5: ", "line 6: ", "token "]);
         let printed = String::from_utf8(output.stdout).unwrap();
         token = printed.trim().rsplit(' ').next().unwrap().to_owned();
     }

@@ -25,9 +25,7 @@ mod decode;
 /// Events over HTTP: what is stored, what is answered, what is refused, how overload is told.
 mod collector;
 
-/// JSON lines in pieces that fit into a request.
-mod lines;
-/// Loading a file: every line answered for once, and honest words where it ends early.
+/// Loading files: what each kind of file gives, every event answered for once, honest words where it ends early.
 mod load;
 
 /// Generated traffic towards a collector that refuses: it waits as told, and every line counts once.

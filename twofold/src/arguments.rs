@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::client::OnError;
 use crate::config::quantity::parse_duration;
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
@@ -44,10 +45,13 @@ pub enum Command {
     Demo(DemoArguments),
     /// Send the demo's traffic to a running system whose pipeline is examples/demo/pipeline.sql.
     Generate(GenerateArguments),
-    /// Send a file of events (JSON lines, plain or gzip) through the collector.
+    /// Send files of events through the collector.
+    ///
+    /// Read are JSON lines, JSON arrays and objects one after another, CSV with a header row, Parquet and Arrow, each
+    /// plain or packed with gzip, zstd or bzip2. What a file is, its first bytes tell, not its name.
     ///
     /// Loading a file again is safe where the source names event ids: what is there already counts once. Where it names
-    /// none, the command says so, and every further load counts all lines again.
+    /// none, the command says so, and every further load counts all events again.
     Load(LoadArguments),
     /// Ask a running system in SQL.
     Query(QueryArguments),
@@ -264,17 +268,24 @@ pub struct GenerateArguments {
 /// Arguments of `load`.
 #[derive(Clone, Debug, Args)]
 pub struct LoadArguments {
-    /// JSON lines, plain or gzip.
-    pub file: PathBuf,
+    /// The files, or patterns such as 'logs/*.gz' in quotes; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
     /// The source that the events belong to.
     #[arg(long)]
     pub source: String,
     /// Events a second at most.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub rate: Option<u64>,
-    /// Give up after no line has been accepted for this long; until then, lines are sent again.
+    /// What becomes of events that cannot be decoded: kept in the log with their reason, or left out.
+    #[arg(long, value_enum, default_value_t = OnError::Keep)]
+    pub on_error: OnError,
+    /// Give up after no event has been taken for this long; until then, events are sent again.
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = parse_duration)]
     pub give_up_after: Duration,
+    /// Give up on a file after so many rejected events in a row; 0: never.
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000)]
+    pub give_up_after_bad: u64,
     /// Which running system is meant.
     #[command(flatten)]
     pub target: TargetArguments,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
+use clap::ValueEnum;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 use serde::Deserialize;
@@ -54,6 +55,29 @@ pub struct EventError {
 pub struct SourceDetails {
     /// The column by which copies are known; `None`: an event that is sent twice counts twice.
     pub event_id: Option<String>,
+    /// What an event holds.
+    #[serde(default)]
+    pub columns: Vec<ColumnDetails>,
+}
+
+/// What the collector says about a column of a source.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct ColumnDetails {
+    /// Its name.
+    pub name: String,
+    /// Its type as SQL names it.
+    #[serde(rename = "type")]
+    pub data_type: String,
+}
+
+/// What becomes of an event that cannot be decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// It is stored with its reason, counted as rejected, and in no answer.
+    #[default]
+    Keep,
+    /// It is left out.
+    Refuse,
 }
 
 /// How one request to the collector ended.
@@ -117,12 +141,23 @@ impl Client {
         serde_json::from_str(&body).with_context(|| format!("{} did not answer with a source", self.base))
     }
 
-    /// Sends newline-delimited JSON to a source.
+    /// Sends newline-delimited JSON to a source; events that cannot be decoded are kept.
     ///
     /// # Errors
     /// A refusal that sending again would not change.
     pub async fn send_events(&self, source: &str, lines: Bytes) -> Result<SendOutcome> {
-        let url = self.source_url(source, &["events"])?;
+        self.send_events_with(source, lines, OnError::Keep).await
+    }
+
+    /// As [`Self::send_events`], with what becomes of events that cannot be decoded.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn send_events_with(&self, source: &str, lines: Bytes, on_error: OnError) -> Result<SendOutcome> {
+        let mut url = self.source_url(source, &["events"])?;
+        if on_error == OnError::Refuse {
+            url.set_query(Some("on_error=refuse"));
+        }
         let request = self.http.post(url).header("content-type", "application/x-ndjson").body(lines);
         let response = match request.send().await {
             Ok(response) => response,

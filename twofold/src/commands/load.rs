@@ -1,26 +1,29 @@
-//! `twofold load`: sends a file of events through the collector of a running system.
+//! `twofold load`: sends files of events through the collector of a running system.
 
 use anyhow::Result;
 
 use crate::arguments::LoadArguments;
 use crate::client::Client;
 use crate::console::say;
-use crate::load::{LoadPlan, LoadReport, load_file};
+use crate::load::{LoadPlan, LoadReport, find_inputs, load_files};
 
-/// Runs the command. Rejected lines are told, and are not a failure: they are kept with their error.
+/// Runs the command. Rejected events among good ones are told, and are not a failure.
 ///
 /// # Errors
-/// Where the file cannot be read, or the collector does not take it.
+/// Where a file cannot be read, or the collector does not take it, or takes nothing of all there is.
 pub async fn load(arguments: &LoadArguments) -> Result<()> {
+    let inputs = find_inputs(&arguments.files)?;
     let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
     let plan = LoadPlan {
-        file: arguments.file.clone(),
+        inputs,
         source: arguments.source.clone(),
         rate: arguments.rate,
+        on_error: arguments.on_error,
         give_up_after: arguments.give_up_after,
+        give_up_after_bad: arguments.give_up_after_bad,
     };
     let mut report = LoadReport::default();
-    let outcome = load_file(&client, &plan, &mut report).await;
+    let outcome = load_files(&client, &plan, &mut report).await;
     // A load that did not begin has nothing to report but its error.
     if outcome.is_ok() || !report.is_empty() {
         say(&report.describe());

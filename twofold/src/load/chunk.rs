@@ -1,120 +1,105 @@
-//! The lines of one chunk that are not stored yet, and what became of all lines so far. Pure.
+//! Events in pieces that fit into a request, and those of a piece that are not answered for yet.
 
-use crate::load::lines::Chunk;
+use std::iter::zip;
+
 use anyhow::Result;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use positions::PositionToken;
 
+use super::event::{Event, Events, Place, ReadError};
+use super::lines::too_long;
+use super::report::LoadReport;
 use crate::client::Receipt;
 
-/// What became of the lines of a file.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LoadReport {
-    /// Good events in the log.
-    pub accepted: u64,
-    /// Lines that are not good events, counted.
-    pub rejected: u64,
-    /// The first of them: number of the line in the file, from 1, and what is wrong.
-    pub findings: Vec<(u64, String)>,
-    /// Covers every stored line.
-    pub token: PositionToken,
-    /// Lines that were sent again although they may have been stored the first time.
-    pub repeated: u64,
-    /// The lines that were under way when loading ended early: the first, the last, and how many of these are not known
-    /// to be stored.
-    pub open: Option<(u64, u64, usize)>,
-    /// Whether the source names event ids, so that copies count once.
-    pub has_ids: bool,
+/// The events of a file in pieces, none larger than the limits.
+///
+/// Guarantee: every event is in one piece, in order; memory is bounded by one piece and one event more.
+pub struct Chunks {
+    events: Events,
+    max_bytes: usize,
+    // What was read and did not fit into the piece before.
+    waiting: Option<Result<Event, ReadError>>,
 }
 
-const MAX_FINDINGS: usize = 20;
-
-impl LoadReport {
-    /// Notes a line that is not a good event.
-    pub fn reject(&mut self, line: u64, error: String) {
-        self.rejected += 1;
-        if self.findings.len() < MAX_FINDINGS {
-            self.findings.push((line, error));
-        }
+impl Chunks {
+    /// Pieces of at most `max_bytes`, each event counted with a line end. Nothing is read yet.
+    pub fn new(events: Events, max_bytes: usize) -> Self {
+        Self { events, max_bytes, waiting: None }
     }
 
-    /// Whether no line was read yet.
-    pub fn is_empty(&self) -> bool {
-        self.accepted == 0 && self.rejected == 0 && self.open.is_none()
+    /// The next piece, of at most `max_events`, at least 1; none at the end of the file. An error comes when all events
+    /// before it were given.
+    pub fn next_chunk(&mut self, max_events: usize) -> Option<Result<Vec<Event>, ReadError>> {
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while chunk.len() < max_events.max(1) {
+            match self.waiting.take().or_else(|| self.next_event()) {
+                Some(Ok(event)) if chunk.is_empty() || bytes + event.json.len() < self.max_bytes => {
+                    bytes += event.json.len() + 1;
+                    chunk.push(event);
+                }
+                Some(Err(error)) if chunk.is_empty() => return Some(Err(error)),
+                None => break,
+                other => {
+                    self.waiting = other;
+                    break;
+                }
+            }
+        }
+        (!chunk.is_empty()).then_some(Ok(chunk))
     }
 
-    /// The report in words.
-    pub fn describe(&self) -> String {
-        format!("{}{}token {}\n", self.describe_lines(), self.describe_doubts(), self.token.encode())
-    }
-
-    fn describe_lines(&self) -> String {
-        let mut text = format!("{} events accepted, {} lines rejected\n", self.accepted, self.rejected);
-        for (line, error) in &self.findings {
-            text.push_str(&format!("  line {line}: {error}\n"));
+    fn next_event(&mut self) -> Option<Result<Event, ReadError>> {
+        let event = match self.events.next()? {
+            Ok(event) => event,
+            error => return Some(error),
+        };
+        if event.json.len() >= self.max_bytes {
+            return Some(Err(ReadError::LeftOut { place: event.place, reason: too_long(self.max_bytes) }));
         }
-        if self.rejected > self.findings.len() as u64 {
-            text.push_str(&format!("  and {} more\n", self.rejected - self.findings.len() as u64));
-        }
-        text
-    }
-
-    /// What is not known to be stored or may be stored twice, and whether loading again mends it.
-    fn describe_doubts(&self) -> String {
-        let mut text = String::new();
-        if let Some((first, last, lines)) = self.open {
-            text.push_str(&format!(
-                "loading ended early: all lines before {first} are answered for; of lines {first} to {last}, {lines} are \
-                 not known to be stored\n"
-            ));
-            text.push_str(if self.has_ids {
-                "it is safe to load the file again: events are known by their id, each counts once\n"
-            } else {
-                "it is NOT safe to load the whole file again: the source names no event id, each line would count again\n"
-            });
-        }
-        if self.repeated > 0 && !self.has_ids {
-            text.push_str(&format!(
-                "{} lines were sent again after an answer was lost and may count twice: the source names no event id\n",
-                self.repeated
-            ));
-        }
-        text
+        Some(Ok(event))
     }
 }
 
-/// Lines that the collector has not said to be stored: number in the file, and text with its line end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending(Vec<(u64, Bytes)>);
+/// Events of which the collector has not said what became of them, and those of the same piece of which it has.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    events: Vec<Event>,
+    // Of the events, which are left.
+    waiting: Vec<usize>,
+    // Why each of the events was rejected, where it was.
+    rejections: Vec<Option<String>>,
+}
 
 impl Pending {
-    /// All lines of a chunk that are not empty.
-    pub fn new(chunk: &Chunk) -> Self {
-        let lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').map(|line| chunk.bytes.slice_ref(line));
-        let numbered = (chunk.first_line..).zip(lines);
-        Self(numbered.filter(|(_, line)| !line.trim_ascii().is_empty()).collect())
+    /// All events of a piece.
+    pub fn new(events: Vec<Event>) -> Self {
+        Self { waiting: (0..events.len()).collect(), rejections: vec![None; events.len()], events }
     }
 
     /// Whether nothing is left to send.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
     }
 
-    /// How many lines are left.
+    /// How many events are left.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.waiting.len()
     }
 
-    /// The numbers of the first and the last line that are left, and how many there are.
-    pub fn range(&self) -> Option<(u64, u64, usize)> {
-        Some((self.0.first()?.0, self.0.last()?.0, self.0.len()))
+    /// Where the first and the last event stand that are left, and how many there are.
+    pub fn range(&self) -> Option<(Place, Place, usize)> {
+        let place = |at: &usize| self.events[*at].place;
+        Some((place(self.waiting.first()?), place(self.waiting.last()?), self.len()))
     }
 
-    /// The body that sends them all.
+    /// The body that sends them all, one a line.
     pub fn body(&self) -> Bytes {
-        let mut body = BytesMut::new();
-        self.0.iter().for_each(|(_, line)| body.extend_from_slice(line));
-        body.freeze()
+        let mut body = Vec::new();
+        for at in &self.waiting {
+            body.extend_from_slice(&self.events[*at].json);
+            body.push(b'\n');
+        }
+        body.into()
     }
 
     /// Takes what the collector says about the lines of [`Self::body`]; those it is not sure about stay.
@@ -122,17 +107,23 @@ impl Pending {
     /// # Errors
     /// If its token is not a token.
     pub fn note_receipt(&mut self, receipt: &Receipt, report: &mut LoadReport) -> Result<()> {
-        report.accepted += receipt.accepted;
-        report.token.merge(&PositionToken::decode(&receipt.token)?);
+        report.accept(receipt.accepted, &PositionToken::decode(&receipt.token)?);
         let mut left = Vec::new();
         for error in &receipt.errors {
-            let Some((number, line)) = self.0.get(error.index) else { continue };
-            match error.stored {
-                Some(_) => report.reject(*number, error.error.clone()),
-                None => left.push((*number, line.clone())),
+            let Some(at) = self.waiting.get(error.index).copied() else { continue };
+            if error.stored.is_none() {
+                left.push(at);
+            } else {
+                report.reject(self.events[at].place, error.error.clone());
+                self.rejections[at] = Some(error.error.clone());
             }
         }
-        self.0 = left;
+        self.waiting = left;
         Ok(())
+    }
+
+    /// Every event in order, with the reason where it was rejected.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Place, Option<&str>)> {
+        zip(&self.events, &self.rejections).map(|(event, reason)| (event.place, reason.as_deref()))
     }
 }

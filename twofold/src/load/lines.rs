@@ -1,151 +1,76 @@
-//! JSON lines to pieces that fit into a request: for loading a file, plain or gzip, of any size.
+//! JSON lines to events: one a line, lines with nothing but blanks are passed over.
 //!
-//! In: a stream of bytes. Out: chunks of whole lines, in order, none larger than the limits.
-//! Guarantee: memory is bounded by one chunk; a line that is too long is reported by its number and skipped, and the
-//! lines around it are not lost. Reading is synchronous: call it where blocking is allowed.
+//! Guarantee: memory is bounded by one line; a line that is too long is reported by its number and skipped, and the
+//! lines around it are not lost. What a line holds is not looked at: a broken one costs itself alone.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 
-use bytes::{Bytes, BytesMut};
-use flate2::bufread::MultiGzDecoder;
+use super::event::{Event, Place, ReadError};
 
-/// Whole lines of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// The number of its first line, from 1.
-    pub first_line: u64,
-    /// The lines as they are, each with its line end (the last of the stream may lack it).
-    pub bytes: Bytes,
-    /// How many lines there are, empty ones included.
-    pub lines: usize,
-}
-
-/// Why a line or the rest of a stream cannot be had.
-#[derive(Debug, thiserror::Error)]
-pub enum LinesError {
-    /// One line is longer than a chunk may be. The next call goes on behind it.
-    #[error("line {line} is longer than {limit} bytes and was left out")]
-    TooLong {
-        /// Its number, from 1.
-        line: u64,
-        /// The limit.
-        limit: usize,
-    },
-    /// The stream failed or its gzip is broken. Nothing follows.
-    #[error("reading failed after line {line}: {source}")]
-    Read {
-        /// The last line that was read whole.
-        line: u64,
-        /// What the reader said.
-        source: std::io::Error,
-    },
-}
-
-/// An iterator over the chunks of a stream; gzip is recognised by its first two bytes.
+/// The lines of a stream that are not blank.
 #[derive(Debug)]
-pub struct Chunks<R: Read> {
-    input: Input<R>,
+pub struct Lines<R> {
+    input: R,
     max_bytes: usize,
-    max_lines: usize,
-    // Lines that were returned, or reported as too long.
-    passed: u64,
-    // What was read and did not fit into the chunk before.
-    waiting: Option<Result<Vec<u8>, LinesError>>,
+    line: u64,
+    is_ended: bool,
 }
 
-impl<R: Read> Chunks<R> {
-    /// Chunks of at most `max_bytes` (line ends included) and `max_lines`, both at least 1. Nothing is read yet.
-    pub fn new(input: R, max_bytes: usize, max_lines: usize) -> Self {
-        let (max_bytes, max_lines) = (max_bytes.max(1), max_lines.max(1));
-        Self { input: Input::Unread(input), max_bytes, max_lines, passed: 0, waiting: None }
+impl<R: BufRead> Lines<R> {
+    /// Lines of at most `max_bytes`, line ends included. Nothing is read yet.
+    pub fn new(input: R, max_bytes: usize) -> Self {
+        Self { input, max_bytes, line: 0, is_ended: false }
     }
 
-    /// The next line with its end, or why there is none. `line` is its number.
-    fn read_line(&mut self, line: u64) -> Option<Result<Vec<u8>, LinesError>> {
-        let limit = self.max_bytes;
-        match self.try_read_line() {
-            Ok(bytes) if bytes.is_empty() => None,
-            Ok(bytes) if bytes.len() > limit => Some(Err(LinesError::TooLong { line, limit })),
-            Ok(bytes) => Some(Ok(bytes)),
-            Err(source) => {
-                self.input = Input::Closed;
-                Some(Err(LinesError::Read { line: line - 1, source }))
-            }
-        }
-    }
-
-    /// At most one byte more than the limit of a line; the rest of a longer line is skipped.
-    fn try_read_line(&mut self) -> std::io::Result<Vec<u8>> {
-        let Some(input) = self.input.open()? else { return Ok(Vec::new()) };
-        let mut line = Vec::new();
-        Read::take(&mut *input, self.max_bytes as u64 + 1).read_until(b'\n', &mut line)?;
-        if line.len() > self.max_bytes && line.last() != Some(&b'\n') {
-            input.skip_until(b'\n')?;
-        }
-        Ok(line)
+    fn end(&mut self, error: &io::Error) -> ReadError {
+        self.is_ended = true;
+        let after = (self.line > 0).then_some(Place::Line(self.line));
+        ReadError::Ended { after, reason: error.to_string() }
     }
 }
 
-impl<R: Read> Iterator for Chunks<R> {
-    type Item = Result<Chunk, LinesError>;
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Result<Event, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut bytes = BytesMut::new();
-        let mut lines = 0;
-        while lines < self.max_lines {
-            let number = self.passed + lines as u64 + 1;
-            match self.waiting.take().or_else(|| self.read_line(number)) {
-                Some(Ok(line)) if bytes.len() + line.len() <= self.max_bytes => {
-                    bytes.extend_from_slice(&line);
-                    lines += 1;
-                }
-                Some(Err(error)) if lines == 0 => {
-                    self.passed += 1;
-                    return Some(Err(error));
-                }
-                None => break,
-                other => {
-                    self.waiting = other;
-                    break;
-                }
+        while !self.is_ended {
+            let mut json = match read_line(&mut self.input, self.max_bytes) {
+                Ok(line) => line,
+                Err(error) => return Some(Err(self.end(&error))),
+            };
+            if json.is_empty() {
+                self.is_ended = true;
+                break;
+            }
+            self.line += 1;
+            let place = Place::Line(self.line);
+            if json.len() > self.max_bytes {
+                return Some(Err(ReadError::LeftOut { place, reason: too_long(self.max_bytes) }));
+            }
+            json.truncate(json.trim_ascii_end().len());
+            if !json.is_empty() {
+                return Some(Ok(Event { place, json }));
             }
         }
-        let first_line = self.passed + 1;
-        self.passed += lines as u64;
-        (lines > 0).then(|| Ok(Chunk { first_line, bytes: bytes.freeze(), lines }))
+        None
     }
 }
 
-type WithStart<R> = std::io::Chain<std::io::Cursor<Vec<u8>>, R>;
-
-/// The stream, opened at the first read because only its first bytes tell what it is.
-#[derive(Debug)]
-enum Input<R: Read> {
-    Unread(R),
-    Plain(BufReader<WithStart<R>>),
-    Gzip(Box<BufReader<MultiGzDecoder<BufReader<WithStart<R>>>>>),
-    Closed,
+/// What is wrong with an event that is longer than a limit.
+pub fn too_long(max_bytes: usize) -> String {
+    format!("longer than {max_bytes} bytes")
 }
 
-impl<R: Read> Input<R> {
-    fn open(&mut self) -> std::io::Result<Option<&mut dyn BufRead>> {
-        if let Self::Unread(_) = self
-            && let Self::Unread(mut stream) = std::mem::replace(self, Self::Closed)
-        {
-            let mut start = Vec::new();
-            stream.by_ref().take(2).read_to_end(&mut start)?;
-            let is_gzip = start == [0x1f, 0x8b];
-            let stream = BufReader::new(std::io::Cursor::new(start).chain(stream));
-            *self = if is_gzip {
-                Self::Gzip(Box::new(BufReader::new(MultiGzDecoder::new(stream))))
-            } else {
-                Self::Plain(stream)
-            };
-        }
-        Ok(match self {
-            Self::Plain(stream) => Some(stream),
-            Self::Gzip(stream) => Some(stream),
-            Self::Unread(_) | Self::Closed => None,
-        })
+/// The next line with its end; nothing at the end of the stream. Of a line that is longer than the limit, one byte more
+/// than the limit: its rest is skipped.
+///
+/// # Errors
+/// Where the stream fails.
+pub fn read_line(input: &mut impl BufRead, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    Read::take(&mut *input, max_bytes as u64 + 1).read_until(b'\n', &mut line)?;
+    if line.len() > max_bytes && line.last() != Some(&b'\n') {
+        input.skip_until(b'\n')?;
     }
+    Ok(line)
 }
