@@ -61,7 +61,7 @@ SLOW := \
   batch::recompute::copies_that_fill_more_than_the_memory_count_once \
   batch::recompute::full_and_incremental_give_equal_tables_and_counters \
   batch_views::any_history_equals_a_map \
-  collector::limits::a_gzip_bomb_is_never_inflated_beyond_the_limit \
+  collector::encodings::a_bomb_is_never_inflated_beyond_the_limit \
   event_log::embedded::a_folder_is_held_by_one_log_at_a_time \
   gateway::sql_limits::joins_and_windows_without_end_stop_at_a_limit \
   law::cases::ordered_and_unbounded_measures_merge_to_the_direct_answer \

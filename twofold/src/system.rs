@@ -56,8 +56,8 @@ impl System {
     /// Starts all roles in this process.
     ///
     /// # Errors
-    /// Where a view cannot be run, the data directory is in use, a port is taken, a store cannot be used, or a role dies
-    /// meanwhile: by its name.
+    /// Where a view cannot be run, the data directory is in use, a port is taken, a store cannot be used, or a role
+    /// dies meanwhile: by its name.
     pub async fn start(config: Config, pipeline: Pipeline) -> Result<Self> {
         Self::start_roles(config, pipeline, Roles::all()).await
     }

@@ -37,10 +37,11 @@ pub(crate) fn session_config() -> SessionConfig {
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
-    // The rule behind it moves the access to a field of a STRUCT (`meta['domain']`) towards the scan, into the projection
-    // below. Where that passes columns on under their own names (`x AS x`: the leaves of our plans, and any subquery that
-    // is written so), it takes them for missing, adds each once more, and fails with "x would be ambiguous". Without it
-    // a recompute reads and decodes a STRUCT column whole for one field of it; in memory it saved nothing anyway.
+    // The rule behind it moves the access to a field of a STRUCT (`meta['domain']`) towards the scan, into the
+    // projection below. Where that passes columns on under their own names (`x AS x`: the leaves of our plans, and any
+    // subquery that is written so), it takes them for missing, adds each once more, and fails with "x would be
+    // ambiguous". Without it a recompute reads and decodes a STRUCT column whole for one field of it; in memory it
+    // saved nothing anyway.
     options.optimizer.enable_leaf_expression_pushdown = false;
     config
 }

@@ -1,6 +1,7 @@
 //! The master dataset: every record of a source, for ever, in one table to which rows are only added.
 //!
-//! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets, rejected records.
+//! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets, rejected
+//! records.
 //! Guarantee: an append succeeds only on the snapshot whose positions it continues; the ledger says whether the live
 //! files hold what the commits say. A lost race leaves files that no version names.
 //! Not here: reading the log and deciding when to append (`batch-layer`, archive), decoding (`../decode/`).

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ const ROWS_IN: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE rows_in (
   id VARCHAR, time TIMESTAMP NOT NULL, k VARCHAR NOT NULL, n BIGINT
 ) STORED AS JSON LOCATION 'kafka://rows_in'
-OPTIONS (event_time 'time', event_id 'id', grid '512', gap '2 seconds', partitions '2');
+OPTIONS (event_time 'time', event_id 'id', grid '512', gap '200ms', partitions '2');
 CREATE MATERIALIZED VIEW rows_k AS SELECT k, count(*) AS events, sum(n) AS n FROM rows_in GROUP BY k;
 ";
 
@@ -64,6 +65,19 @@ async fn check_rows(running: &Running, token: &str, expected: &[(&str, u64)]) {
     assert_eq!(found, expected, "{}", answer["envelope"]);
 }
 
+/// Recomputes until there is a version: the end of a partition can be cut once it has been silent for the gap.
+async fn publish(running: &Running) {
+    for _ in 0..300 {
+        let output = running.run_batch(&[]).await;
+        check(&output, 0, &["rows_k: "]);
+        if String::from_utf8_lossy(&output.stdout).contains("version 1 published") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nothing was published");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_every_kind_become_rows_and_loading_them_again_changes_nothing() {
     let world = Rows::new();
@@ -95,7 +109,7 @@ async fn files_of_every_kind_become_rows_and_loading_them_again_changes_nothing(
         check_rows(&running, &token, &expected).await;
     }
     running.wait_until_archived(50).await;
-    check(&running.run_batch(&[]).await, 0, &["rows_k: version 1 published"]);
+    publish(&running).await;
     check_rows(&running, &token, &expected).await;
 }
 
@@ -109,13 +123,13 @@ async fn a_torn_file_counts_what_it_reports_and_whole_again_each_event_once() {
     let (before, _) = printed.split_once(" events accepted").unwrap();
     let taken: u64 = before.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(taken > 0 && taken <= 2_000, "{printed}");
-    check(&torn, 1, &["torn.gz: reading failed after line ", &format!("line {taken}: ")]);
+    check(&torn, 1, &["torn.gz", &format!("reading failed after line {taken}: ")]);
     check_rows(&running, &token_of(&torn), &[("gztorn", taken)]).await;
     let output = world.load_bytes("whole.gz", &whole);
     check(&output, 0, &["2000 events accepted"]);
     check_rows(&running, &token_of(&output), &[("gztorn", 2_000)]).await;
     running.wait_until_archived(i64::try_from(taken).unwrap() + 2_000).await;
-    check(&running.run_batch(&[]).await, 0, &["rows_k: version 1 published"]);
+    publish(&running).await;
     check_rows(&running, &token_of(&output), &[("gztorn", 2_000)]).await;
 }
 

@@ -1,5 +1,5 @@
-//! What is read runs: views over columns of every type, as dimension, condition and argument of every aggregate, tried in
-//! both layers; and their states of two parts together are those of all rows.
+//! What is read runs: views over columns of every type, as dimension, condition and argument of every aggregate, tried
+//! in both layers; and their states of two parts together are those of all rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

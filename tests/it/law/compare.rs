@@ -50,8 +50,8 @@ pub fn assert_same(view: &ViewDefinition, keys: usize, merged: &[RecordBatch], d
     }
 }
 
-/// Fails where two answers that were computed in two ways of the same events differ: bit for bit, floating-point numbers
-/// up to rounding, or (without `has_floats`) not at all. Few events, so sketches are exact.
+/// Fails where two answers that were computed in two ways of the same events differ: bit for bit, floating-point
+/// numbers up to rounding, or (without `has_floats`) not at all. Few events, so sketches are exact.
 pub fn assert_equal(
     view: &ViewDefinition,
     keys: usize,

@@ -45,11 +45,11 @@ impl Accumulator for StateAccumulator {
         if column.is_empty() {
             return Ok(());
         }
-        self.inner.merge_batch(&self.aggregate.decode(&column)?)
+        self.aggregate.merge_into(self.inner.as_mut(), &self.aggregate.decode(&column)?)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.inner.merge_batch(states)
+        self.aggregate.merge_into(self.inner.as_mut(), states)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

@@ -54,6 +54,9 @@ pub struct MergeFacts {
     pub is_additive: bool,
     /// Whether the engine may fail to finish a state of decimals, which then makes the value NULL.
     pub may_overflow_decimals: bool,
+    /// Whether the engine's accumulator of one group must be given one state at a time, since of several it takes the
+    /// first and forgets the others.
+    pub merges_singly: bool,
     /// Our own function, where it replaces the engine's of the same name.
     pub replacement: Option<fn() -> AggregateUDF>,
 }
@@ -186,7 +189,10 @@ pub const AGGREGATES: &[AggregateFacts] = &[
     merged("regr_syy", facts(FLOAT, REGRESSION, COMBINED)),
     merged("regr_sxy", facts(FLOAT, REGRESSION, COMBINED)),
     merged("median", facts(UNBOUNDED, &["values"], "the values of both are kept")),
-    merged("percentile_cont", facts(UNBOUNDED, &["values"], "the values of both are kept")),
+    merged(
+        "percentile_cont",
+        MergeFacts { merges_singly: true, ..facts(UNBOUNDED, &["values"], "the values of both are kept") },
+    ),
     merged("array_agg", MergeFacts { follows_log: true, ..facts(UNBOUNDED, ORDERED, INTERLEAVED) }),
     merged("string_agg", MergeFacts { follows_log: true, ..facts(UNBOUNDED, ORDERED, INTERLEAVED) }),
     merged(
@@ -234,6 +240,7 @@ const fn facts(class: ClassRule, states: &'static [&'static str], merging: &'sta
         follows_log: false,
         is_additive: false,
         may_overflow_decimals: false,
+        merges_singly: false,
         replacement: None,
     }
 }

@@ -10,6 +10,7 @@ use arrow::compute::kernels::zip::zip;
 use arrow::compute::{and, is_not_null, prep_null_mask_filter};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
+use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::catalogue::merge_facts;
@@ -74,6 +75,18 @@ impl StoredAggregate {
     pub(crate) fn may_fail_to_finish(&self) -> bool {
         self.inner.field().data_type().is_decimal()
             && merge_facts(self.inner.fun().name()).is_ok_and(|facts| facts.may_overflow_decimals)
+    }
+
+    /// Adds engine states to the accumulator of one group.
+    pub(crate) fn merge_into(&self, group: &mut dyn Accumulator, states: &[ArrayRef]) -> Result<()> {
+        let count = states.first().map_or(0, |state| state.len());
+        if count < 2 || !merge_facts(self.inner.fun().name()).is_ok_and(|facts| facts.merges_singly) {
+            return group.merge_batch(states);
+        }
+        for row in 0..count {
+            group.merge_batch(&states.iter().map(|state| state.slice(row, 1)).collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     /// The finished value of one group, or NULL where the engine failed to make it.
