@@ -13,15 +13,18 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::action::{self, APP_ID, Action, Add, Remove, Transaction};
+use crate::action::{self, APP_ID, Action, Add, Metadata, Remove, Transaction};
 use crate::checkpoint::writer;
 use crate::snapshot::State;
 use crate::store::Put;
-use crate::{Change, DataFile, LakeError, Snapshot, Table, Version, file, stats};
+use crate::{Change, DataFile, LakeError, Snapshot, Table, Version, file, schema, stats};
 
 /// Bits of a transaction number that come from the nonce. Delta has 63 for all of it.
 const DRAWN_BITS: u32 = 47;
@@ -59,6 +62,38 @@ impl Table {
         nonce: u128,
     ) -> Result<Snapshot, LakeError> {
         self.check(on, &change)?;
+        self.commit_checked(on, change, None, facts, nonce).await
+    }
+
+    /// Commits more columns on exactly `on`: those of `wanted` that the table has not got, behind its own. Rows that
+    /// are there already are NULL in them. `facts` and `nonce` as in [`Self::commit`].
+    ///
+    /// # Errors
+    /// [`LakeError::Refused`]: a column of another type bears the name, or a new one is NOT NULL. Others as
+    /// [`Self::commit`].
+    pub async fn add_columns<F: Serialize + Sync>(
+        &self,
+        on: &Snapshot,
+        wanted: &Schema,
+        facts: &F,
+        nonce: u128,
+    ) -> Result<Snapshot, LakeError> {
+        let schema =
+            schema::extended(&on.schema(), wanted).map_err(|reason| LakeError::refused(self.folder(), reason))?;
+        let schema = Some(Arc::new(schema));
+        self.check(on, &Change::default())?;
+        self.commit_checked(on, Change::default(), schema, facts, nonce).await
+    }
+
+    async fn commit_checked<F: Serialize + Sync>(
+        &self,
+        on: &Snapshot,
+        change: Change,
+        schema: Option<SchemaRef>,
+        facts: &F,
+        nonce: u128,
+    ) -> Result<Snapshot, LakeError> {
+        let metadata = schema.as_ref().map(|schema| self.metadata(schema)).transpose()?;
         let facts: Bytes = serde_json::to_vec(facts)
             .map_err(|error| LakeError::refused(self.folder(), format!("the facts cannot be stored: {error}")))?
             .into();
@@ -68,9 +103,10 @@ impl Table {
         let at_millis = self.lake().modified_millis(&facts_path).await?;
         let at_millis = at_millis.ok_or_else(|| LakeError::corrupt(&facts_path, "it vanished after it was put"))?;
 
-        self.put_commit(on, action::format(&actions(on.state(), &change, transaction, at_millis)), transaction).await?;
+        let actions = actions(on.state(), &change, metadata, transaction, at_millis);
+        self.put_commit(on, action::format(&actions), transaction).await?;
         let files = on.state().files_after(&change);
-        let state = State { schema: on.schema(), files, transaction: Some(transaction) };
+        let state = State { schema: schema.unwrap_or_else(|| on.schema()), files, transaction: Some(transaction) };
         let next = Snapshot::new(self.clone(), on.version().next(), state, Some(facts));
         self.write_checkpoint(&next).await;
         Ok(next)
@@ -138,10 +174,15 @@ impl Table {
 }
 
 /// The actions of a commit. The transaction number names the facts.
-fn actions(on: &State, change: &Change, transaction: i64, at_millis: i64) -> Vec<Action> {
+fn actions(on: &State, change: &Change, metadata: Option<Metadata>, transaction: i64, at_millis: i64) -> Vec<Action> {
+    let operation = match &metadata {
+        Some(_) => "ADD COLUMNS",
+        None if change.changes_data => "WRITE",
+        None => "OPTIMIZE",
+    };
     let info = json!({
         "timestamp": at_millis,
-        "operation": if change.changes_data { "WRITE" } else { "OPTIMIZE" },
+        "operation": operation,
         "operationParameters": {},
         "engineInfo": concat!("twofold/", env!("CARGO_PKG_VERSION")),
     });
@@ -170,5 +211,6 @@ fn actions(on: &State, change: &Change, transaction: i64, at_millis: i64) -> Vec
         }),
         ..Action::default()
     });
-    header.into_iter().chain(removes).chain(adds).collect()
+    let metadata = metadata.map(|metadata| Action { meta_data: Some(metadata), ..Action::default() });
+    header.into_iter().chain(metadata).chain(removes).chain(adds).collect()
 }

@@ -176,6 +176,17 @@ impl Table {
 
     /// The actions of version 0.
     fn creation(&self, schema: &Schema) -> Result<[Action; 2], LakeError> {
+        let metadata = self.metadata(schema)?;
+        let protocol =
+            Protocol { min_reader_version: action::READER_VERSION, min_writer_version: action::WRITER_VERSION };
+        Ok([
+            Action { protocol: Some(protocol), ..Action::default() },
+            Action { meta_data: Some(metadata), ..Action::default() },
+        ])
+    }
+
+    /// What the log says of the table as a whole, with this schema.
+    pub(crate) fn metadata(&self, schema: &Schema) -> Result<Metadata, LakeError> {
         let refused = |reason| LakeError::refused(self.folder(), reason);
         let schema_string = schema::to_delta(schema).map_err(refused)?;
         let interval = self.lake().settings().checkpoint_interval;
@@ -184,7 +195,7 @@ impl Table {
             // Other tools must not cut the log: `vacuum` knows which versions are retained.
             ("delta.enableExpiredLogCleanup", "false".to_owned()),
         ];
-        let metadata = Metadata {
+        Ok(Metadata {
             // Named after the folder: two creators write the same object, whoever wins.
             id: Uuid::new_v5(&Uuid::NAMESPACE_URL, self.path().as_ref().as_bytes()).to_string(),
             format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
@@ -192,12 +203,6 @@ impl Table {
             partition_columns: Vec::new(),
             configuration: configuration.map(|(key, value)| (key.to_owned(), Some(value))).into(),
             created_time: None,
-        };
-        let protocol =
-            Protocol { min_reader_version: action::READER_VERSION, min_writer_version: action::WRITER_VERSION };
-        Ok([
-            Action { protocol: Some(protocol), ..Action::default() },
-            Action { meta_data: Some(metadata), ..Action::default() },
-        ])
+        })
     }
 }

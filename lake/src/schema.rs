@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
 use serde_json::{Map, Value, json};
 
 /// The name that Delta gives to the items of a list.
@@ -22,6 +22,27 @@ pub(crate) fn to_delta(schema: &Schema) -> Result<String, String> {
 pub(crate) fn from_delta(text: &str) -> Result<Schema, String> {
     let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
     Ok(Schema::new(fields_from_delta(&value)?))
+}
+
+/// The columns of a table and behind them those of `wanted` that it has not got, or why they cannot be added.
+pub(crate) fn extended(present: &Schema, wanted: &Schema) -> Result<Schema, String> {
+    let mut fields: Vec<FieldRef> = present.fields().to_vec();
+    for field in wanted.fields() {
+        match present.fields().iter().find(|known| known.name().eq_ignore_ascii_case(field.name())) {
+            Some(known) if known == field => {}
+            Some(known) => {
+                return Err(format!(
+                    "column {} is there already, as {} {}",
+                    field.name(),
+                    known.name(),
+                    known.data_type()
+                ));
+            }
+            None if field.is_nullable() => fields.push(Arc::clone(field)),
+            None => return Err(format!("column {} is new and NOT NULL, and rows without it are there", field.name())),
+        }
+    }
+    Ok(Schema::new(fields))
 }
 
 fn struct_to_delta(fields: &Fields, within: &str) -> Result<Value, String> {

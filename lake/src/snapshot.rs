@@ -70,7 +70,7 @@ impl Snapshot {
         self.inner.version
     }
 
-    /// The table's schema, as given at its creation.
+    /// The table's schema in this version: as given at its creation, and behind that the columns added since.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.inner.state.schema)
     }

@@ -9,6 +9,7 @@ use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
     ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
+use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
@@ -511,4 +512,52 @@ async fn another_reader_of_delta_sees_the_same_table() {
         assert_eq!(names, ours.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>());
     }
     assert!(folder.path().join(format!("lake/raw/wikipedia edits/_delta_log/{:020}.checkpoint.parquet", 8)).exists());
+}
+
+#[tokio::test]
+async fn columns_are_added_behind_the_others_and_rows_before_them_are_null() {
+    let (lakes, _folder) = all_lakes(3);
+    for lake in lakes {
+        let table = lake.table("raw/grown");
+        let created = table.create(numbers_schema()).await.unwrap();
+        let before = append(&table, &created, numbers("a", 0..3), 1).await.unwrap();
+        let place = Field::new("place", DataType::Utf8, true);
+        let wanted = Schema::new(vec![place.clone(), Field::new("number", DataType::Int64, false)]);
+        let grown = table.add_columns(&before, &wanted, &BTreeMap::from([("nonce", "2")]), 2).await.unwrap();
+        let fields: Vec<_> = numbers_schema().fields().iter().cloned().chain([Arc::new(place)]).collect();
+        assert_eq!(grown.schema().fields().to_vec(), fields);
+        assert_eq!((grown.files(), nonce_of(&grown)), (before.files(), Some(2)));
+        let late = append(&table, &before, numbers("late", 9..10), 3).await;
+        assert!(matches!(late, Err(LakeError::Conflict { .. })), "{late:?}");
+
+        // New files have the columns of their writer, in whatever order.
+        let places: ArrayRef = Arc::new(StringArray::from(vec![Some("x"), None]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![3, 4]));
+        let rows = RecordBatch::try_from_iter([("place", places), ("number", numbers)]).unwrap();
+        let mut newest = append(&table, &grown, rows, 4).await.unwrap();
+        for version in 5..9 {
+            newest = append(&table, &newest, one_number(version), u128::from(version)).await.unwrap();
+        }
+        for snapshot in [table.open().await.unwrap().unwrap(), table.refresh(&before).await.unwrap(), newest] {
+            assert_eq!(snapshot.schema().fields().to_vec(), fields);
+            let rows = snapshot.read(snapshot.files(), Some(&["number", "place"])).await.unwrap();
+            let rows = concat_batches(&rows[0].schema(), &rows).unwrap();
+            let places = arrow::array::AsArray::as_string::<i32>(rows.column(1)).clone();
+            let number = arrow::array::AsArray::as_primitive::<Int64Type>(rows.column(0)).clone();
+            let named: Vec<i64> =
+                (0..rows.num_rows()).filter(|row| places.is_valid(*row)).map(|row| number.value(row)).collect();
+            assert_eq!((rows.num_rows(), named), (9, vec![3]));
+        }
+        let again = table.open().await.unwrap().unwrap();
+        let other = Schema::new(vec![Field::new("Place", DataType::Utf8, true)]);
+        refused(table.add_columns(&again, &other, &(), 20).await, "column Place is there already, as place Utf8");
+        let other = Schema::new(vec![Field::new("number", DataType::Utf8, true)]);
+        refused(table.add_columns(&again, &other, &(), 21).await, "column number is there already, as number Int64");
+        let other = Schema::new(vec![Field::new("new", DataType::Utf8, false)]);
+        refused(table.add_columns(&again, &other, &(), 22).await, "column new is new and NOT NULL");
+    }
+}
+
+fn one_number(number: u32) -> RecordBatch {
+    numbers("b", [i64::from(number)])
 }

@@ -1,5 +1,6 @@
 //! The thin thread through everything, in this process: HTTP in, both layers, HTTP out; on embedded and on real parts.
 
+mod columns;
 mod compaction;
 mod failures;
 mod fields;
@@ -21,6 +22,11 @@ use twofold::system::System;
 use views::Pipeline;
 
 use crate::support::parts::{Kind, Parts};
+use columns::{
+    a_column_of_another_type_is_refused_with_the_way_out, a_new_column_is_read_from_what_was_archived_before_it,
+    another_identity_and_dropped_columns_hold_for_what_was_archived,
+    what_was_rejected_counts_once_the_definition_takes_it,
+};
 use compaction::answers_stay_the_same_while_the_master_dataset_is_compacted;
 use forms::events_count_in_every_form_that_means_one_value;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
@@ -149,6 +155,10 @@ async fn publish_until(system: &System, view: &ViewName, answer: impl AsyncFn() 
 }
 
 tests::on_all_parts!(
+    a_column_of_another_type_is_refused_with_the_way_out,
+    a_new_column_is_read_from_what_was_archived_before_it,
+    another_identity_and_dropped_columns_hold_for_what_was_archived,
+    what_was_rejected_counts_once_the_definition_takes_it,
     a_reset_from_the_end_counts_what_comes,
     a_source_whose_topic_was_replaced_goes_on_after_a_reset,
     an_answer_stays_the_same_when_batch_takes_over,

@@ -30,7 +30,8 @@
 //! | `STRUCT` | an object, by these same rules | an array, a string |
 //! | `ARRAY` | an array, every item by these same rules | an object, a lone value |
 //!
-//! A change of these rules raises [`SCHEMA_VERSION`], which stands in `_schema`, and the state format of views.
+//! A change of these rules raises their version, which is part of what stands in `_schema` ([`reading_of`]), and the
+//! state format of views.
 //!
 //! After its columns a record is rejected if its event time is null, or later than the record's own timestamp (where
 //! that may be a clock's: `positions::is_plausible`) by more
@@ -69,7 +70,7 @@ pub use json::Cursor;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;
 pub use rows::guarded;
-pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, column, master_schema};
+pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, column, master_schema, reading_of};
 
 use crate::RecordsError;
 use event_log::Record;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Int32Array, Int64Array, StringBuilder, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, Int32Array, Int64Array, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
@@ -16,7 +17,7 @@ use super::cells::Cells;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, master_schema};
+use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, master_schema, reading_of};
 use crate::RecordsError;
 use event_log::Record;
 
@@ -86,16 +87,17 @@ impl<'a> Rows<'a> {
         let DataType::Timestamp(_, zone) = self.source.events.field(self.event.columns.len() + 2).data_type() else {
             return Err(RecordsError::Unusable(format!("source {} has no _timestamp column", self.source.name)));
         };
-        let tail: [ArrayRef; 9] = [
+        let tail: [ArrayRef; 10] = [
             Arc::new(Int32Array::from_iter_values(self.records.iter().map(|record| record.partition.0))),
             Arc::new(Int64Array::from_iter_values(self.records.iter().map(|record| record.offset.0))),
             Arc::new(timestamps.with_timezone_opt(zone.clone())),
             Arc::new(payloads(self.records).finish()),
             Arc::new(self.errors.finish()),
             Arc::new(self.records.iter().map(|record| record.clock_shift).collect::<Int64Array>()),
-            Arc::new(Int32Array::from_value(SCHEMA_VERSION, self.rows)),
+            Arc::new(Int32Array::from_value(reading_of(self.source), self.rows)),
             Arc::new(self.late.finish()),
             Arc::new(self.keys.finish()),
+            Arc::new(self.records.iter().map(|record| record.event_id.as_deref()).collect::<BinaryArray>()),
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);

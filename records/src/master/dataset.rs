@@ -1,6 +1,7 @@
 //! The table of a master dataset: opened, created, appended to.
 //!
-//! Guarantee: an append is one commit on exactly the snapshot that it was given, and no partition moves back.
+//! Guarantee: an append is one commit on exactly the snapshot that it was given, and no partition moves back. Where the
+//! source has columns that the table has not got, a commit that adds them goes before; columns are never taken away.
 //! Not here: replacing files by others with the same rows (`compaction.rs`), reading rows (`snapshot.rs`).
 //! Why so: a commit adds at most two files, on time and late, so that a scan of recent windows prunes old late rows by
 //! the bounds of their files.
@@ -8,10 +9,10 @@
 use std::sync::Arc;
 
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
-use views::SourceDefinition;
+use views::{SourceDefinition, sql_name};
 
 use super::{MasterFacts, MasterSnapshot};
 use crate::RecordsError;
@@ -33,7 +34,7 @@ impl MasterDataset {
     /// Creates the table where it is missing and opens its newest version.
     ///
     /// # Errors
-    /// [`RecordsError::Unusable`]: an existing table has other columns; the first difference is named.
+    /// [`RecordsError::Unusable`]: an existing table holds a column of the source otherwise; the first is named.
     pub async fn create(&self) -> Result<MasterSnapshot, RecordsError> {
         let snapshot = self.table.create(master_schema(&self.source)).await?;
         self.wrap(snapshot)
@@ -85,6 +86,7 @@ impl MasterDataset {
     ) -> Result<MasterSnapshot, RecordsError> {
         let count: u64 = rows.iter().map(|batch| rows_of(batch.num_rows())).sum();
         self.check_facts(on, &facts, count)?;
+        let on = &self.with_all_columns(on, nonce).await?;
         let (on_time, late) = split_late(rows)?;
         let (on_time, late) = futures::try_join!(
             self.write(on, format!("{nonce:032x}"), on_time),
@@ -92,6 +94,20 @@ impl MasterDataset {
         )?;
         let add = on_time.into_iter().chain(late).collect();
         self.commit(on, Change { add, remove: Vec::new(), changes_data: true }, facts, nonce).await
+    }
+
+    /// The snapshot with every column of the source: those that the table has not got are a commit of their own.
+    async fn with_all_columns(&self, on: &MasterSnapshot, nonce: u128) -> Result<MasterSnapshot, RecordsError> {
+        let (wanted, present) = (master_schema(&self.source), on.snapshot.schema());
+        if wanted.fields().iter().all(|field| present.index_of(field.name()).is_ok()) {
+            return Ok(on.clone());
+        }
+        // Another one than that of the append, whose facts are others.
+        match self.table.add_columns(&on.snapshot, &wanted, &on.facts, !nonce).await {
+            Ok(snapshot) => Ok(self.snapshot(snapshot, on.facts.clone())),
+            Err(LakeError::Conflict { table, .. }) => Err(RecordsError::Conflict { table }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Commits a change that was checked.
@@ -126,7 +142,7 @@ impl MasterDataset {
     fn wrap(&self, snapshot: Snapshot) -> Result<MasterSnapshot, RecordsError> {
         if let Some(difference) = difference(&master_schema(&self.source), &snapshot.schema()) {
             return Err(RecordsError::Unusable(format!(
-                "master dataset of source {} has other columns than the source: {difference}; \
+                "master dataset of source {} cannot take the columns of the source: {difference}; \
                  give the changed source another name, or move the table {} away",
                 self.source.name,
                 self.table.folder(),
@@ -178,25 +194,28 @@ fn split_late(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch
     Ok((on_time, late))
 }
 
-/// The first difference between two lists of columns, in words.
-fn difference(source: &SchemaRef, table: &Schema) -> Option<String> {
-    for (at, field) in source.fields().iter().enumerate() {
-        let Some(stored) = table.fields().get(at) else {
-            return Some(format!("column {} is not in the table", field.name()));
-        };
-        if field.name() != stored.name() {
-            return Some(format!("column {} is called {} in the table", field.name(), stored.name()));
+/// The first column of the source that the table holds otherwise, in words. A column that it has not got is added to it
+/// by the next append, and one that the source has no more stays.
+fn difference(source: &Schema, table: &Schema) -> Option<String> {
+    source.fields().iter().find_map(|field| {
+        let stored = table.fields().iter().find(|stored| stored.name().eq_ignore_ascii_case(field.name()))?;
+        let (now, then) = (sql_name(field.data_type()), sql_name(stored.data_type()));
+        match stored {
+            stored if stored.name() != field.name() => {
+                Some(format!("column {} is called {} there", field.name(), stored.name()))
+            }
+            stored if stored.data_type() != field.data_type() && now == then => {
+                Some(format!("column {} has other fields there", field.name()))
+            }
+            stored if stored.data_type() != field.data_type() => {
+                Some(format!("column {} is {now}, and {then} there", field.name()))
+            }
+            stored if stored.is_nullable() != field.is_nullable() => {
+                Some(format!("column {} differs in NOT NULL", field.name()))
+            }
+            _ => None,
         }
-        if field.data_type() != stored.data_type() {
-            let (now, then) = (field.data_type(), stored.data_type());
-            return Some(format!("column {} is {now}, in the table it is {then}", field.name()));
-        }
-        if field.is_nullable() != stored.is_nullable() {
-            return Some(format!("column {} differs in NOT NULL", field.name()));
-        }
-    }
-    let surplus = table.fields().get(source.fields().len())?;
-    Some(format!("column {} of the table is not in the source", surplus.name()))
+    })
 }
 
 fn rows_of(count: usize) -> u64 {

@@ -1,10 +1,9 @@
 //! The operator that decodes archived records again.
 //!
-//! In: batches of the columns [`STORED`]. Out: the same rows as batches of the master schema, or of a projection of it.
+//! In: batches of the columns [`STORED`], as far as the table has them. Out: the same rows as batches of the master schema, or of a projection of it.
 //! Guarantee: one row out for each row in, in their order, whatever the payloads hold.
-//! Why the stored key of an event stays where there is one: its id may have stood in a header, which is not archived;
-//! the time as sent, its other half, no rule reads otherwise. A record that was rejected has no key stored: one whose
-//! id stood in a header alone comes back without it, and its copies count.
+//! Why a stored key stays where decoding gives none: rows that were archived before header ids were kept have nothing
+//! else of them. Such a record that was rejected comes back without its id, and its copies count.
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,33 +30,25 @@ use positions::{Offset, PartitionId, TimestampMicros};
 use views::SourceDefinition;
 use views::column::{OFFSET, PARTITION, TIMESTAMP};
 
-use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, PAYLOAD};
+use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, PAYLOAD};
 use crate::decode::{decode, master_schema};
 
-/// The columns that it reads, in this order.
-pub(super) const STORED: [&str; 6] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY];
+/// The columns that it reads, in any order. Tables that nothing was added to for long have no header ids.
+pub(super) const STORED: [&str; 7] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID];
 
 /// Decodes what its input reads.
 #[derive(Debug)]
 pub(super) struct DecodeExec {
     source: Arc<SourceDefinition>,
     input: Arc<dyn ExecutionPlan>,
-    projection: Option<Vec<usize>>,
+    projection: Vec<usize>,
     properties: Arc<PlanProperties>,
 }
 
 impl DecodeExec {
     /// `projection`: of the master schema.
-    pub fn new(
-        source: Arc<SourceDefinition>,
-        input: Arc<dyn ExecutionPlan>,
-        projection: Option<Vec<usize>>,
-    ) -> Result<Self> {
-        let schema = master_schema(&source);
-        let schema = match &projection {
-            Some(columns) => Arc::new(schema.project(columns)?),
-            None => schema,
-        };
+    pub fn new(source: Arc<SourceDefinition>, input: Arc<dyn ExecutionPlan>, projection: Vec<usize>) -> Result<Self> {
+        let schema = Arc::new(master_schema(&source).project(&projection)?);
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),
             input.output_partitioning().clone(),
@@ -109,37 +100,35 @@ impl ExecutionPlan for DecodeExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let (source, projection) = (self.source.clone(), self.projection.clone());
-        let decoded = self.input.execute(partition, context)?.map(move |stored| {
-            let rows = read_again(&source, &stored?)?;
-            match &projection {
-                Some(columns) => Ok(rows.project(columns)?),
-                None => Ok(rows),
-            }
-        });
+        let decoded = self
+            .input
+            .execute(partition, context)?
+            .map(move |stored| Ok(read_again(&source, &stored?)?.project(&projection)?));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), decoded)))
     }
 }
 
-/// The rows as today's rules decode them.
+/// The rows as the source is read today.
 fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<RecordBatch> {
-    let partitions = stored.column(0).as_primitive::<Int32Type>();
-    let offsets = stored.column(1).as_primitive::<Int64Type>();
-    let timestamps = stored.column(2).as_primitive::<TimestampMicrosecondType>();
-    let payloads: &BinaryArray = stored.column(3).as_binary();
-    let shifts = stored.column(4).as_primitive::<Int64Type>();
+    let column = |name: &str| stored.column_by_name(name).ok_or_else(|| exec_datafusion_err!("no column {name}"));
+    let partitions = column(PARTITION)?.as_primitive::<Int32Type>();
+    let offsets = column(OFFSET)?.as_primitive::<Int64Type>();
+    let timestamps = column(TIMESTAMP)?.as_primitive::<TimestampMicrosecondType>();
+    let payloads: &BinaryArray = column(PAYLOAD)?.as_binary();
+    let shifts = column(CLOCK_SHIFT)?.as_primitive::<Int64Type>();
+    let ids: Option<&BinaryArray> = stored.column_by_name(HEADER_ID).map(|ids| ids.as_binary());
     let record = |row: usize| Record {
         partition: PartitionId(partitions.value(row)),
         offset: Offset(offsets.value(row)),
         timestamp: TimestampMicros(timestamps.value(row)),
         payload: Bytes::copy_from_slice(payloads.value(row)),
-        event_id: None,
+        event_id: ids.filter(|ids| ids.is_valid(row)).map(|ids| Bytes::copy_from_slice(ids.value(row))),
         clock_shift: shifts.is_valid(row).then(|| shifts.value(row)),
     };
     let records: Vec<Record> = (0..stored.num_rows()).map(record).collect();
     let rows = decode(source, &records).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;
-    let keys = stored.column(5);
     let mut columns = rows.columns().to_vec();
-    columns[at] = zip(&is_not_null(keys)?, keys, &columns[at])?;
+    columns[at] = zip(&is_not_null(&columns[at])?, &columns[at], column(EVENT_KEY)?)?;
     Ok(RecordBatch::try_new(rows.schema(), columns)?)
 }

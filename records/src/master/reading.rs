@@ -1,43 +1,46 @@
-//! Reading archived rows by the rules of today, whatever rules decoded them when they were archived.
+//! Reading archived rows as the source is read today, whatever rules and definition they were archived by.
 //!
 //! In: files of a snapshot. Out: rows as [`decode`](crate::decode::decode) makes them of the same records now.
-//! Guarantee: a row of the present rules is read as it is stored; of all others only what the record itself gave is
+//! Guarantee: a row of the present reading is read as it is stored; of all others only what the record itself gave is
 //! believed (partition, offset, timestamp, payload, clock shift), and they are decoded again. So both layers read a
-//! record alike, also when the rules have changed between its archiving and now.
+//! record alike, also when the rules or the source's columns have changed between its archiving and now.
 //! Why at each reading, and the table is left alone: versions of views that stand on it are read until they are
 //! replaced, and whoever else reads the table sees what was archived.
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
 use views::SourceDefinition;
 
 use super::decode_exec::{DecodeExec, STORED};
-use crate::decode::{SCHEMA_VERSION, column, master_schema};
+use crate::decode::{column, master_schema};
 
-/// Whether a file may hold rows that other rules decoded, so that all its rows are decoded again. The bounds of what
-/// is stored then say nothing about the columns of the event.
-pub fn is_read_again(file: &DataFile) -> bool {
-    let present = ScalarValue::Int32(Some(SCHEMA_VERSION));
-    !matches!(file.bounds.get(column::SCHEMA), Some((least, most, 0)) if *least == present && *most == present)
+/// What all rows of a file were read by, or `None` where they differ or nothing says so.
+pub fn reading_of_file(file: &DataFile) -> Option<i32> {
+    match file.bounds.get(column::SCHEMA) {
+        Some((ScalarValue::Int32(Some(least)), ScalarValue::Int32(Some(most)), 0)) if least == most => Some(*least),
+        _ => None,
+    }
 }
 
 /// Files of one snapshot as a table of the query engine.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) source: Arc<SourceDefinition>,
-    /// Files that are read as they are.
-    pub(super) current: Arc<dyn TableProvider>,
-    /// Files whose rows are decoded again.
-    pub(super) stored: Arc<dyn TableProvider>,
+    /// Files that are read as they are, if there are any: with all columns of the source, perhaps in another order and
+    /// beside others.
+    pub(super) current: Option<Arc<dyn TableProvider>>,
+    /// Files whose rows are decoded again, if there are any.
+    pub(super) stored: Option<Arc<dyn TableProvider>>,
 }
 
 #[async_trait]
@@ -61,14 +64,29 @@ impl TableProvider for Reading {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let current = self.current.scan(state, projection, filters, None).await?;
-        let schema = self.stored.schema();
-        let columns = STORED.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
-        let told: Vec<Expr> = filters.iter().filter(|filter| is_of_the_record(filter)).cloned().collect();
-        let stored = self.stored.scan(state, Some(&columns), &told, None).await?;
-        let again = DecodeExec::new(self.source.clone(), stored, projection.cloned())?;
-        UnionExec::try_new(vec![current, Arc::new(again)])
+        let master = master_schema(&self.source);
+        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..master.fields().len()).collect());
+        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        if let Some(current) = &self.current {
+            let names: Vec<&str> = wanted.iter().map(|at| master.field(*at).name().as_str()).collect();
+            plans.push(current.scan(state, Some(&places(&current.schema(), &names)), filters, None).await?);
+        }
+        if let Some(stored) = &self.stored {
+            let told: Vec<Expr> = filters.iter().filter(|filter| is_of_the_record(filter)).cloned().collect();
+            let scan = stored.scan(state, Some(&places(&stored.schema(), &STORED)), &told, None).await?;
+            plans.push(Arc::new(DecodeExec::new(self.source.clone(), scan, wanted.clone())?));
+        }
+        match plans.len() {
+            0 => Ok(Arc::new(EmptyExec::new(Arc::new(master.project(&wanted)?)))),
+            1 => Ok(plans.remove(0)),
+            _ => UnionExec::try_new(plans),
+        }
     }
+}
+
+/// Where columns of these names stand, as far as there are any.
+fn places(schema: &Schema, names: &[&str]) -> Vec<usize> {
+    names.iter().filter_map(|name| schema.index_of(name).ok()).collect()
 }
 
 /// Whether a filter asks only for what no rule has a say in.

@@ -13,8 +13,9 @@ use positions::{Offset, PartitionId};
 use views::{SourceDefinition, column};
 
 use super::MasterFacts;
-use super::reading::{Reading, is_read_again};
+use super::reading::{Reading, reading_of_file};
 use crate::RecordsError;
+use crate::decode::{master_schema, reading_of};
 
 /// One version of a master dataset.
 #[derive(Clone, Debug)]
@@ -49,24 +50,33 @@ impl MasterSnapshot {
         self.scan_files(self.snapshot.files())
     }
 
-    /// As [`Self::scan`], over some of the live files. Rows that other rules decoded are decoded again.
+    /// As [`Self::scan`], over some of the live files. Rows of another reading are decoded again.
     ///
     /// # Errors
     /// [`RecordsError::Lake`]: a file is not live in this snapshot.
     pub fn scan_files(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
-        let (again, current): (Vec<DataFile>, Vec<DataFile>) = files.iter().cloned().partition(is_read_again);
-        let current = self.snapshot.scan(&current)?;
-        if again.is_empty() {
-            return Ok(current);
+        let (again, current): (Vec<DataFile>, Vec<DataFile>) =
+            files.iter().cloned().partition(|file| self.is_read_again(file));
+        if again.is_empty() && self.snapshot.schema().fields() == master_schema(&self.source).fields() {
+            return Ok(self.snapshot.scan(&current)?);
         }
-        let stored = self.snapshot.scan(&again)?;
-        Ok(Arc::new(Reading { source: self.source.clone(), current, stored }))
+        let scan = |files: &[DataFile]| match files {
+            [] => Ok(None),
+            files => self.snapshot.scan(files).map(Some),
+        };
+        Ok(Arc::new(Reading { source: self.source.clone(), current: scan(&current)?, stored: scan(&again)? }))
+    }
+
+    /// Whether a file may hold rows of another reading than the source's present one, so that all its rows are decoded
+    /// again. The bounds of what is stored then say nothing about the columns of the event.
+    pub fn is_read_again(&self, file: &DataFile) -> bool {
+        reading_of_file(file) != Some(reading_of(&self.source))
     }
 
     /// Whether any row is read again: then the counts of rejected and late records in the facts, which are those of
     /// the rules that archived the rows, are not those of the rows that are read.
     pub fn has_rows_read_again(&self) -> bool {
-        self.snapshot.files().iter().any(is_read_again)
+        self.snapshot.files().iter().any(|file| self.is_read_again(file))
     }
 
     /// The rows of one partition in `[from, to)`, in offset order, whole columns. Reads the files whose bounds meet

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use event_log::Record;
 use positions::{Counters, EventKey, TimestampMicros, event_key};
 use records::decode::{
-    MAX_DEPTH, MAX_PAYLOAD_BYTES, RowClass, SCHEMA_VERSION, classes, column, decode, event_ids, event_keys,
-    late_events, marks, master_schema,
+    MAX_DEPTH, MAX_PAYLOAD_BYTES, RowClass, classes, column, decode, event_ids, event_keys, late_events, marks,
+    master_schema, reading_of,
 };
 
 use super::{NOW, check_rejected, clicks, decode_one, error, record, source_with};
@@ -46,7 +46,7 @@ fn payload_timestamp_and_version_are_kept_of_every_record() {
     let payloads = rows.column_by_name(column::PAYLOAD).unwrap().as_binary::<i32>();
     assert_eq!((payloads.value(0), payloads.value(1)), (GOOD.as_bytes(), &b"\xff\x00"[..]));
     let versions = rows.column_by_name(column::SCHEMA).unwrap();
-    assert_eq!(versions.as_primitive::<arrow::datatypes::Int32Type>().values(), &[SCHEMA_VERSION; 2]);
+    assert_eq!(versions.as_primitive::<arrow::datatypes::Int32Type>().values(), &[reading_of(&clicks()); 2]);
     let late = rows.column_by_name(column::LATE).unwrap();
     assert!(late.is_valid(0) && late.is_null(1));
 }

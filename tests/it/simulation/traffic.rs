@@ -65,6 +65,13 @@ impl Read {
     }
 }
 
+/// As JSON, the amount also where only the second pipeline looks.
+fn payload_of(event: &Event) -> Bytes {
+    let mut json: serde_json::Value = serde_json::from_slice(&event.payload("added")).unwrap();
+    json["more"] = serde_json::json!({"added": event.amount});
+    json.to_string().into()
+}
+
 impl Traffic {
     /// Sends one record.
     pub async fn send(&mut self, log: &MemoryLog, now: TimestampMicros, rng: &mut StdRng) {
@@ -84,7 +91,7 @@ impl Traffic {
         };
         let timestamp = (now.0 - rng.random_range(0..800) * 1_000).div_euclid(1_000) * 1_000;
         let payload = event.as_ref();
-        let payload = payload.map_or(Bytes::from_static(b"{\"time\": 1.5, "), |event| event.payload("added"));
+        let payload = payload.map_or(Bytes::from_static(b"{\"time\": 1.5, "), payload_of);
         let key = event.as_ref().and_then(Event::key);
         let record = NewRecord { key, payload, timestamp: TimestampMicros(timestamp) };
         let (partition, offset) = log.append(TOPIC, vec![record]).await.remove(0).unwrap();
@@ -271,11 +278,12 @@ impl View {
     }
 }
 
-/// The first pipeline, and the one that follows it, where `by_page` counts only some events.
+/// The first pipeline, and the one that follows it, where `by_page` counts only some events: by a column that the
+/// source has not got before.
 pub fn pipelines() -> [String; 2] {
-    ["", "WHERE added >= 0"].map(|filter| {
+    [("", ""), (", more STRUCT<added BIGINT>", "WHERE more['added'] >= 0")].map(|(column, filter)| {
         format!(
-            "CREATE UNBOUNDED EXTERNAL TABLE edits (id VARCHAR, time TIMESTAMP NOT NULL, page VARCHAR, added BIGINT)
+            "CREATE UNBOUNDED EXTERNAL TABLE edits (id VARCHAR, time TIMESTAMP NOT NULL, page VARCHAR, added BIGINT{column})
             STORED AS JSON LOCATION 'kafka://edits'
             OPTIONS (event_time 'time', event_id 'id', horizon '10s', gap '3s', grid '8', partitions '2',
                      late_after '1 minute');

@@ -1,0 +1,84 @@
+//! A source whose definition changes between two runs of the system: what was archived is read as it is defined now.
+
+use batch_layer::recompute::Mode;
+use serde_json::{Value, json};
+
+use super::{Kind, World, publish_all_of, send, until_stopped};
+
+fn pipeline(columns: &str, options: &str, measures: &str) -> String {
+    format!(
+        "CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR, time TIMESTAMP NOT NULL, k VARCHAR NOT NULL{columns})
+         STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', event_id 'id', gap '200ms'{options});
+         CREATE MATERIALIZED VIEW ev_k AS SELECT k, count(*) AS hits{measures} FROM hits GROUP BY k;"
+    )
+}
+
+fn event(id: &str, rest: &str) -> String {
+    format!(r#"{{"time":"2026-03-01T12:00:00Z","id":"{id}","k":"a"{rest}}}"#)
+}
+
+/// Sends events to a system of the first definition, others to one of the second, and compares what each says once
+/// batch has all: in the end also after a full recompute.
+async fn check(kind: Kind, definitions: [&str; 2], events: [&[String]; 2], expected: [Value; 2]) {
+    let Some(mut world) = World::new(kind, definitions[0]).await else { return };
+    for step in 0..2 {
+        world.pipeline = world.parts.pipeline(definitions[step]);
+        let (system, client) = world.start().await;
+        let lines: Vec<&str> = events[step].iter().map(String::as_str).collect();
+        let token = send(&client, &lines).await.token;
+        let answer = publish_all_of(&system, &client, "ev_k", &token).await;
+        assert_eq!(answer["rows"], expected[step], "{}", answer["envelope"]);
+        if step == 1 {
+            assert!(system.recompute(Mode::Full).await.unwrap().values().all(Result::is_ok));
+            let answer = publish_all_of(&system, &client, "ev_k", &token).await;
+            assert_eq!(answer["rows"], expected[step], "{}", answer["envelope"]);
+        }
+        system.stop().await.unwrap();
+    }
+}
+
+pub async fn a_new_column_is_read_from_what_was_archived_before_it(kind: Kind) {
+    let before = pipeline(", n BIGINT", "", "");
+    let after = pipeline(", country VARCHAR, n BIGINT", "", ", count(country) AS with_country, sum(n) AS n");
+    let first = [event("1", r#","n":1,"country":"DE""#), event("2", r#","n":2"#)];
+    let second = [event("3", r#","n":4,"country":"FR""#), event("1", r#","n":1,"country":"DE""#)];
+    let expected = [json!([{"k": "a", "hits": 2}]), json!([{"k": "a", "hits": 3, "with_country": 2, "n": 7}])];
+    check(kind, [&before, &after], [&first, &second], expected).await;
+}
+
+pub async fn what_was_rejected_counts_once_the_definition_takes_it(kind: Kind) {
+    let before = pipeline(", n BIGINT NOT NULL", "", "");
+    let after = pipeline(", n BIGINT", "", "");
+    let first = [event("1", r#","n":1"#), event("2", "")];
+    let second = [event("3", ""), event("2", "")];
+    let expected = [json!([{"k": "a", "hits": 1}]), json!([{"k": "a", "hits": 3}])];
+    check(kind, [&before, &after], [&first, &second], expected).await;
+}
+
+pub async fn another_identity_and_dropped_columns_hold_for_what_was_archived(kind: Kind) {
+    let before = pipeline(", n BIGINT, other VARCHAR", "", ", sum(n) AS n");
+    // Copies are told by another column from here on, and one column is no longer declared.
+    let after = pipeline(", other VARCHAR", "", "").replace("event_id 'id'", "event_id 'other'");
+    let first = [event("1", r#","n":1,"other":"x""#), event("2", r#","n":2,"other":"x""#)];
+    let second = [event("3", r#","other":"x""#), event("4", r#","other":"y""#)];
+    let expected = [json!([{"k": "a", "hits": 2, "n": 3}]), json!([{"k": "a", "hits": 2}])];
+    check(kind, [&before, &after], [&first, &second], expected).await;
+}
+
+/// A table cannot hold two types under one name: the archive says so, by name and with the way out.
+pub async fn a_column_of_another_type_is_refused_with_the_way_out(kind: Kind) {
+    let Some(mut world) = World::new(kind, &pipeline(", uid BIGINT", "", "")).await else { return };
+    let (system, client) = world.start().await;
+    let token = send(&client, &[&event("1", r#","uid":7"#)]).await.token;
+    publish_all_of(&system, &client, "ev_k", &token).await;
+    system.stop().await.unwrap();
+    world.pipeline = world.parts.pipeline(&pipeline(", uid VARCHAR", "", ""));
+    let (system, client) = world.start().await;
+    let told = until_stopped(&client).await;
+    for words in ["column uid is VARCHAR, and BIGINT there", "give the changed source another name"] {
+        assert!(told.contains(words), "{told}");
+    }
+    let answer = client.get("/v1/views/ev_k/rows", &[("layer", "batch")]).await.unwrap_err().to_string();
+    assert!(answer.contains("being-built"), "{answer}");
+    system.stop().await.unwrap();
+}
