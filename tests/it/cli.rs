@@ -104,6 +104,18 @@ fn validate_describes_a_good_pipeline() {
 }
 
 #[test]
+fn validate_says_what_becomes_of_an_unreadable_value() {
+    let place = Place::new();
+    check(
+        &twofold(&["validate", &text(&place.path("pipeline.sql"))]),
+        0,
+        &["an unreadable value: the record is rejected"],
+    );
+    let lenient = place.write("lenient.sql", &PIPELINE.replace("gap '200ms'", "gap '200ms', unreadable 'null'"));
+    check(&twofold(&["validate", &text(&lenient)]), 0, &["an unreadable value: NULL where the column may be"]);
+}
+
+#[test]
 fn validate_runs_views_over_fields() {
     let place = Place::new();
     let fields = PIPELINE.replace("bytes BIGINT)", "bytes BIGINT, meta STRUCT<domain VARCHAR>)");
