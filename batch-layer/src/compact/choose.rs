@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
 use records::decode::column as master_column;
-use records::master::is_read_again;
+use records::master::stored_rules;
 use views::column;
 
 use crate::CompactSettings;
@@ -80,11 +80,11 @@ fn of_one_round(merges: Vec<Merge>, settings: &CompactSettings) -> Vec<Merge> {
     merges.into_iter().take_while(fits).collect()
 }
 
-/// What is never merged with another kind: late files, and files with corrected times or of former rules, which no
-/// bound of theirs prunes.
-fn lane_of(file: &DataFile) -> (bool, bool, bool) {
+/// What is never merged with another kind: late files, files with corrected times, and files of other rules, which no
+/// bound of theirs prunes while those are not the rules of the source.
+fn lane_of(file: &DataFile) -> (bool, bool, Option<i32>) {
     let is_late = matches!(file.bounds.get(master_column::LATE), Some((ScalarValue::Boolean(Some(true)), _, _)));
-    (is_late, may_hold_corrected_times(file), is_read_again(file))
+    (is_late, may_hold_corrected_times(file), stored_rules(file))
 }
 
 /// The power of `fan_in` in the number of rows.

@@ -88,12 +88,21 @@ impl MasterRows<'_> {
 
     fn scan(&self, ranges: &[OffsetRange], buckets: Option<&Buckets>) -> Result<LogicalPlanBuilder, RecordsError> {
         let files = self.master.snapshot.files().iter();
-        let files: Vec<DataFile> = files
-            .filter(|file| buckets.is_none_or(|buckets| may_hold_buckets(file, self.event_time(), buckets)))
-            .cloned()
-            .collect();
+        let files: Vec<DataFile> =
+            files.filter(|file| buckets.is_none_or(|buckets| self.may_hold_buckets(file, buckets))).cloned().collect();
         let table = provider_as_source(self.master.scan_files(&files)?);
         Ok(LogicalPlanBuilder::scan("master", table, None)?.filter(is_within(ranges))?)
+    }
+
+    fn may_hold_buckets(&self, file: &DataFile, buckets: &Buckets) -> bool {
+        // What rows that are read again hold, the bounds of what was stored do not say.
+        if may_hold_corrected_times(file) || is_read_again(file, self.source) {
+            return true;
+        }
+        let Some((first, last)) = whole_bounds(file, self.event_time()) else { return true };
+        let first = views::bucket_of(buckets.grain, TimestampMicros(first));
+        let last = views::bucket_of(buckets.grain, TimestampMicros(last));
+        buckets.starts.range(first..=last).next().is_some()
     }
 }
 
@@ -105,17 +114,6 @@ fn is_within(ranges: &[OffsetRange]) -> Expr {
         if range.from == Offset(0) { below } else { below.and(offset.gt_eq(lit(range.from.0))) }
     };
     ranges.iter().map(one).reduce(Expr::or).unwrap_or_else(|| lit(false))
-}
-
-fn may_hold_buckets(file: &DataFile, event_time: &str, buckets: &Buckets) -> bool {
-    // What rows that are read again hold, the bounds of what was stored do not say.
-    if may_hold_corrected_times(file) || is_read_again(file) {
-        return true;
-    }
-    let Some((first, last)) = whole_bounds(file, event_time) else { return true };
-    let first = views::bucket_of(buckets.grain, TimestampMicros(first));
-    let last = views::bucket_of(buckets.grain, TimestampMicros(last));
-    buckets.starts.range(first..=last).next().is_some()
 }
 
 /// Least and largest value of a column of whole numbers or instants, where the file states them.

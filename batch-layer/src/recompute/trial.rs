@@ -17,7 +17,7 @@ use datafusion::error::DataFusionError;
 use positions::{
     Archived, Counters, Fingerprint, Incarnation, Offset, PartitionId, Position, TimestampMicros, ViewName,
 };
-use records::decode::{SCHEMA_VERSION, column as master_column, master_schema};
+use records::decode::{column as master_column, master_schema, rules_of};
 use records::master::{ArchivedPartition, MasterSnapshot};
 use serving_layer::ServingError;
 use views::{DefinitionError, SourceDefinition, is_state_limit};
@@ -72,7 +72,7 @@ fn archived_rows(source: &SourceDefinition, events: &RecordBatch) -> Result<Reco
     let of_record = |name: &str| -> Option<ArrayRef> {
         match name {
             master_column::EVENT_KEY => Some(Arc::new((0..count).map(key).collect::<BinaryArray>())),
-            master_column::SCHEMA => Some(Arc::new(Int32Array::from_value(SCHEMA_VERSION, count))),
+            master_column::SCHEMA => Some(Arc::new(Int32Array::from_value(rules_of(source), count))),
             _ => None,
         }
     };

@@ -10,13 +10,13 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use positions::{EventKey, TimestampMicros, event_key, is_plausible, micros};
-use views::SourceDefinition;
+use views::{SourceDefinition, Unreadable};
 
 use super::cells::Cells;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, SCHEMA_VERSION, master_schema};
+use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, master_schema, rules_of};
 use crate::RecordsError;
 use event_log::Record;
 
@@ -46,8 +46,10 @@ impl<'a> Rows<'a> {
     /// No rows yet of these records.
     pub fn new(source: &'a SourceDefinition, records: &'a [Record]) -> Result<Self, RecordsError> {
         check_payload_bytes(records)?;
-        let event = Object::new(source.declared.fields(), source.events.fields())?;
+        let mut event = Object::new(source.declared.fields(), source.events.fields(), source.unreadable)?;
         check_definition(source, &event)?;
+        // Without it there is no event; the reason says more than that it is missing.
+        event.columns[source.event_time].unreadable = Unreadable::Reject;
         Ok(Self {
             source,
             records,
@@ -79,8 +81,9 @@ impl<'a> Rows<'a> {
         self.rows += 1;
     }
 
-    /// The batch.
-    pub fn finish(mut self) -> Result<RecordBatch, RecordsError> {
+    /// The batch, and for each declared column how many values of its accepted rows are null because they did not fit.
+    pub fn finish(mut self) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+        let misfits = self.event.columns.iter().map(|column| column.misfits()).collect();
         let timestamps = self.records.iter().map(|record| record.timestamp.0);
         let timestamps = TimestampMicrosecondArray::from_iter_values(timestamps);
         let DataType::Timestamp(_, zone) = self.source.events.field(self.event.columns.len() + 2).data_type() else {
@@ -93,13 +96,13 @@ impl<'a> Rows<'a> {
             Arc::new(payloads(self.records).finish()),
             Arc::new(self.errors.finish()),
             Arc::new(self.records.iter().map(|record| record.clock_shift).collect::<Int64Array>()),
-            Arc::new(Int32Array::from_value(SCHEMA_VERSION, self.rows)),
+            Arc::new(Int32Array::from_value(rules_of(self.source), self.rows)),
             Arc::new(self.late.finish()),
             Arc::new(self.keys.finish()),
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);
-        Ok(RecordBatch::try_new(master_schema(self.source), columns)?)
+        Ok((RecordBatch::try_new(master_schema(self.source), columns)?, misfits))
     }
 
     fn read(&mut self, record: &Record) -> Read<Accepted> {

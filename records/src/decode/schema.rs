@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use views::SourceDefinition;
+use views::{SourceDefinition, Unreadable};
 
 /// The version of the rules by which records are read, stored with every row. Rows of another version are read again
 /// from their payload (`master::reading`), so that a change of the rules changes both layers at once.
@@ -11,6 +11,18 @@ use views::SourceDefinition;
 /// 2: values in other forms than the type's own are taken where they can mean nothing else, and a column from the only
 /// key that differs in case.
 pub const SCHEMA_VERSION: i32 = 2;
+
+/// What stands in `_schema` of the rows of a source: [`SCHEMA_VERSION`], and whether values that cannot be read are
+/// NULL. So rows are read again, too, when a source changes its mind about that.
+pub fn rules_of(source: &SourceDefinition) -> i32 {
+    match source.unreadable {
+        Unreadable::Reject => SCHEMA_VERSION,
+        Unreadable::Null => SCHEMA_VERSION + NULL_RULES,
+    }
+}
+
+/// Above every version there will be.
+const NULL_RULES: i32 = 1_000_000;
 
 /// The largest payload that can be an event. Not a setting: what a record decodes to must not depend on one.
 pub const MAX_PAYLOAD_BYTES: usize = 1024 * 1024;
@@ -26,7 +38,7 @@ pub mod column {
     pub const ERROR: &str = "_error";
     /// Correction of the client's clock in microseconds, BIGINT; null without.
     pub const CLOCK_SHIFT: &str = "_clock_shift";
-    /// The version of the rules that decoded the row ([`SCHEMA_VERSION`](super::SCHEMA_VERSION)), INT.
+    /// The rules that decoded the row ([`rules_of`](super::rules_of) its source), INT.
     pub const SCHEMA: &str = "_schema";
     /// Whether the event was late, BOOLEAN; null for a rejected record.
     pub const LATE: &str = "_late";

@@ -18,6 +18,6 @@ pub use compaction::Compaction;
 pub use dataset::MasterDataset;
 pub use facts::{ArchivedPartition, MasterFacts};
 pub use positions::Hole;
-pub use reading::is_read_again;
+pub use reading::{is_read_again, stored_rules};
 pub use rejected::{PayloadStart, RejectedRecord, RejectedRecords, RejectedSearch};
 pub use snapshot::MasterSnapshot;

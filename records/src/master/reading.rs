@@ -21,13 +21,20 @@ use lake::DataFile;
 use views::SourceDefinition;
 
 use super::decode_exec::{DecodeExec, STORED};
-use crate::decode::{SCHEMA_VERSION, column, master_schema};
+use crate::decode::{column, master_schema, rules_of};
 
-/// Whether a file may hold rows that other rules decoded, so that all its rows are decoded again. The bounds of what
-/// is stored then say nothing about the columns of the event.
-pub fn is_read_again(file: &DataFile) -> bool {
-    let present = ScalarValue::Int32(Some(SCHEMA_VERSION));
-    !matches!(file.bounds.get(column::SCHEMA), Some((least, most, 0)) if *least == present && *most == present)
+/// Whether a file may hold rows that other rules decoded than the present ones of the source, so that all its rows are
+/// decoded again. The bounds of what is stored then say nothing about the columns of the event.
+pub fn is_read_again(file: &DataFile, source: &SourceDefinition) -> bool {
+    stored_rules(file) != Some(rules_of(source))
+}
+
+/// The rules that decoded all rows of a file, as `_schema` has them; `None` where it may be several.
+pub fn stored_rules(file: &DataFile) -> Option<i32> {
+    match file.bounds.get(column::SCHEMA) {
+        Some((ScalarValue::Int32(least), ScalarValue::Int32(most), 0)) if least == most => *least,
+        _ => None,
+    }
 }
 
 /// Files of one snapshot as a table of the query engine.

@@ -54,7 +54,8 @@ impl MasterSnapshot {
     /// # Errors
     /// [`RecordsError::Lake`]: a file is not live in this snapshot.
     pub fn scan_files(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
-        let (again, current): (Vec<DataFile>, Vec<DataFile>) = files.iter().cloned().partition(is_read_again);
+        let (again, current): (Vec<DataFile>, Vec<DataFile>) =
+            files.iter().cloned().partition(|file| is_read_again(file, &self.source));
         let current = self.snapshot.scan(&current)?;
         if again.is_empty() {
             return Ok(current);
@@ -66,7 +67,7 @@ impl MasterSnapshot {
     /// Whether any row is read again: then the counts of rejected and late records in the facts, which are those of
     /// the rules that archived the rows, are not those of the rows that are read.
     pub fn has_rows_read_again(&self) -> bool {
-        self.snapshot.files().iter().any(is_read_again)
+        self.snapshot.files().iter().any(|file| is_read_again(file, &self.source))
     }
 
     /// The rows of one partition in `[from, to)`, in offset order, whole columns. Reads the files whose bounds meet

@@ -4,6 +4,7 @@ mod faults;
 mod reasons;
 mod records;
 mod types;
+mod unreadable;
 
 use std::sync::Arc;
 use std::time::Duration;
