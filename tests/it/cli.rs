@@ -394,6 +394,29 @@ async fn rejected_records_are_shown_with_their_reasons() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn values_lost_to_null_are_counted_by_column() {
+    let place = Place::new();
+    place.write("pipeline.sql", &PIPELINE.replace("gap '200ms'", "gap '200ms', unreadable 'null'"));
+    let running = Running::start(&place.setup()).await;
+    let event =
+        |id: &str, bytes: &str| format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":{bytes}}}"#);
+    let lines = [event("1", "1"), event("2", "\"many\""), event("3", "[]")];
+    let lines = lines.each_ref().map(String::as_str);
+    let (status, receipt) = running.try_post("hits", &lines).await.unwrap();
+    assert_eq!((status, &receipt["rejected"]), (200, &serde_json::json!(0)), "{receipt}");
+    running.wait_until_archived(3).await;
+    let metrics = reqwest::get(format!("{}/metrics", running.address)).await.unwrap().text().await.unwrap();
+    let mut counted: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("twofold_archive_unreadable_total{")).collect();
+    // Every column from the start, and those of values that were lost above zero.
+    assert_eq!(counted.len(), 4, "{counted:?}");
+    counted.retain(|line| !line.ends_with(" 0"));
+    let [of_bytes] = counted[..] else { panic!("{counted:?}") };
+    assert!(of_bytes.contains(r#"column="bytes""#) && of_bytes.ends_with(" 2"), "{of_bytes}");
+    assert!(running.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_shown_from_its_folder_while_no_system_runs() {
     let place = Place::new();
     place.write("pipeline.sql", &PIPELINE.replace("kafka://hits", "kafka://page_hits"));
