@@ -2,12 +2,14 @@
 
 use metrics::{counter, gauge, histogram};
 use records::decode::REASON_KINDS;
-use views::Pipeline;
+use views::{Pipeline, SourceDefinition, Unreadable};
 
 /// Rows committed to the master dataset.
 pub const ARCHIVE_ROWS: &str = "twofold_archive_rows_total";
 /// Rejected records among them, by the kind of their reason.
 pub const ARCHIVE_REJECTED: &str = "twofold_archive_rejected_total";
+/// Values that are NULL because they could not be read, by column, of sources that want it so.
+pub const ARCHIVE_UNREADABLE: &str = "twofold_archive_unreadable_total";
 /// Commits to the master dataset.
 pub const ARCHIVE_COMMITS: &str = "twofold_archive_commits_total";
 /// Commits lost to another archiver.
@@ -43,12 +45,16 @@ pub const MASTER_FILES: &str = "twofold_master_live_files";
 
 /// Tells all counters of the archive of `source` once, at 0: a counter that appears with its first failure shows no
 /// rise.
-pub(crate) fn announce_archive(source: &str) {
+pub(crate) fn announce_archive(definition: &SourceDefinition) {
+    let source = definition.name.as_str();
     for name in [ARCHIVE_ROWS, ARCHIVE_COMMITS, ARCHIVE_RACES, ARCHIVE_FAILURES, ARCHIVE_HOLES] {
         count(name, source, 0);
     }
     for kind in REASON_KINDS {
         count_rejected(source, kind, 0);
+    }
+    if definition.unreadable == Unreadable::Null {
+        definition.declared.fields().iter().for_each(|column| count_unreadable(source, column.name(), 0));
     }
 }
 
@@ -71,9 +77,15 @@ pub(crate) fn count(name: &'static str, source: &str, by: u64) {
 }
 
 /// Raises the counter of rejected records of `source` for one kind of reason, of `REASON_KINDS`: columns are no label,
-/// there may be any number of them.
+/// a reason may lie at any depth of them.
 pub(crate) fn count_rejected(source: &str, kind: &'static str, by: u64) {
     counter!(ARCHIVE_REJECTED, "source" => source.to_owned(), "reason" => kind).increment(by);
+}
+
+/// Raises the counter of unreadable values of `source` for one of its declared columns: as many as the pipeline file
+/// names, whatever records hold.
+pub(crate) fn count_unreadable(source: &str, column: &str, by: u64) {
+    counter!(ARCHIVE_UNREADABLE, "source" => source.to_owned(), "column" => column.to_owned()).increment(by);
 }
 
 /// Raises a counter of a view's recomputes.

@@ -104,6 +104,18 @@ fn validate_describes_a_good_pipeline() {
 }
 
 #[test]
+fn validate_says_what_becomes_of_an_unreadable_value() {
+    let place = Place::new();
+    check(
+        &twofold(&["validate", &text(&place.path("pipeline.sql"))]),
+        0,
+        &["an unreadable value: the record is rejected"],
+    );
+    let lenient = place.write("lenient.sql", &PIPELINE.replace("gap '200ms'", "gap '200ms', unreadable 'null'"));
+    check(&twofold(&["validate", &text(&lenient)]), 0, &["an unreadable value: NULL where the column may be"]);
+}
+
+#[test]
 fn validate_runs_views_over_fields() {
     let place = Place::new();
     let fields = PIPELINE.replace("bytes BIGINT)", "bytes BIGINT, meta STRUCT<domain VARCHAR>)");
@@ -378,6 +390,29 @@ async fn rejected_records_are_shown_with_their_reasons() {
     // What a process without a gateway tells.
     let status = running.status().await;
     assert_eq!(status["system"]["archive of hits"]["rejected"], serde_json::json!(3));
+    assert!(running.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_lost_to_null_are_counted_by_column() {
+    let place = Place::new();
+    place.write("pipeline.sql", &PIPELINE.replace("gap '200ms'", "gap '200ms', unreadable 'null'"));
+    let running = Running::start(&place.setup()).await;
+    let event =
+        |id: &str, bytes: &str| format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":{bytes}}}"#);
+    let lines = [event("1", "1"), event("2", "\"many\""), event("3", "[]")];
+    let lines = lines.each_ref().map(String::as_str);
+    let (status, receipt) = running.try_post("hits", &lines).await.unwrap();
+    assert_eq!((status, &receipt["rejected"]), (200, &serde_json::json!(0)), "{receipt}");
+    running.wait_until_archived(3).await;
+    let metrics = reqwest::get(format!("{}/metrics", running.address)).await.unwrap().text().await.unwrap();
+    let mut counted: Vec<&str> =
+        metrics.lines().filter(|line| line.starts_with("twofold_archive_unreadable_total{")).collect();
+    // Every column from the start, and those of values that were lost above zero.
+    assert_eq!(counted.len(), 4, "{counted:?}");
+    counted.retain(|line| !line.ends_with(" 0"));
+    let [of_bytes] = counted[..] else { panic!("{counted:?}") };
+    assert!(of_bytes.contains(r#"column="bytes""#) && of_bytes.ends_with(" 2"), "{of_bytes}");
     assert!(running.terminate().success());
 }
 

@@ -8,6 +8,7 @@ mod forms;
 mod lives;
 mod overload;
 mod poison;
+mod unreadable;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -32,6 +33,7 @@ use forms::events_count_in_every_form_that_means_one_value;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
 use poison::a_poisoned_topic_costs_no_good_event;
+use unreadable::an_unreadable_value_is_null_in_both_layers_where_the_source_says_so;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const PIPELINE: &str = "
@@ -163,6 +165,7 @@ tests::on_all_parts!(
     a_source_whose_topic_was_replaced_goes_on_after_a_reset,
     an_answer_stays_the_same_when_batch_takes_over,
     events_count_in_every_form_that_means_one_value,
+    an_unreadable_value_is_null_in_both_layers_where_the_source_says_so,
     a_stopped_system_goes_on_where_it_stood,
     status_shows_every_part_of_the_way,
     a_source_whose_topic_was_replaced_stops_and_says_so,

@@ -17,6 +17,26 @@ pub mod column {
     pub const BUCKET: &str = "_bucket";
 }
 
+/// What becomes of a value that its column cannot take, such as text in a BIGINT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The record is rejected, and no value is lost unnoticed.
+    #[default]
+    Reject,
+    /// The value is NULL where the column may be, and the rest of the record counts; values lost so are counted.
+    Null,
+}
+
+impl Unreadable {
+    /// As a pipeline file writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Null => "null",
+        }
+    }
+}
+
 /// An event stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceDefinition {
@@ -43,4 +63,6 @@ pub struct SourceDefinition {
     pub border: BorderRule,
     /// Partitions that the topic is created with.
     pub partitions: i32,
+    /// What becomes of a value that its column cannot take. The event-time column never is NULL for it.
+    pub unreadable: Unreadable,
 }

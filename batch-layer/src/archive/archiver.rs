@@ -51,6 +51,8 @@ pub(crate) struct Archiver<'a> {
     pending: Pending,
     /// The commit in flight or to be tried again. Shared with the task that writes it, which only reads it.
     sealed: Option<Arc<Pending>>,
+    /// The declared columns, by their place, of which the log of this process says already that values are lost.
+    warned: &'a mut BTreeSet<usize>,
 }
 
 /// How a commit ended.
@@ -63,8 +65,12 @@ pub(crate) enum Committed {
 }
 
 impl<'a> Archiver<'a> {
-    /// Opens (or creates) the table and reads on from the positions that it holds.
-    pub(crate) async fn open(components: &'a ArchiveComponents) -> Result<Archiver<'a>, BatchError> {
+    /// Opens (or creates) the table and reads on from the positions that it holds. `warned` outlives the archiver, so
+    /// that a column is warned of once.
+    pub(crate) async fn open(
+        components: &'a ArchiveComponents,
+        warned: &'a mut BTreeSet<usize>,
+    ) -> Result<Archiver<'a>, BatchError> {
         let snapshot = components.master.create().await?;
         let topic = &components.source.topic;
         let log = LifeLog::new(Arc::clone(&components.log), snapshot.facts.life.clone());
@@ -78,7 +84,7 @@ impl<'a> Archiver<'a> {
         let listed_at = components.clock.now();
         let (is_in_place, sealed) = (false, None);
         let archiver =
-            Self { components, log, snapshot, consumer, is_in_place, partitions, listed_at, pending, sealed };
+            Self { components, log, snapshot, consumer, is_in_place, partitions, listed_at, pending, sealed, warned };
         archiver.publish_status(ArchiveState::Running);
         archiver.release();
         Ok(archiver)
@@ -191,10 +197,28 @@ impl<'a> Archiver<'a> {
             for (&kind, &count) in sealed.rejected() {
                 metrics::count_rejected(source.as_str(), kind, count);
             }
+            self.tell_unreadable(&sealed);
         }
         self.snapshot = next;
         self.release();
         self.components.status.send_modify(|status| status.committed_at = Some(self.components.clock.now()));
+    }
+
+    /// Counts the values that were lost to NULL, and warns of each column once.
+    fn tell_unreadable(&mut self, sealed: &Pending) {
+        let source = &self.components.source;
+        for (&at, &count) in sealed.unreadable() {
+            let column = source.declared.field(at).name();
+            metrics::count_unreadable(source.name.as_str(), column, count);
+            if self.warned.insert(at) {
+                tracing::warn!(
+                    source = %source.name, %column, count,
+                    "values that the column cannot take are NULL, as the source's option unreadable says; from here \
+                     on they are only counted, in {}",
+                    metrics::ARCHIVE_UNREADABLE
+                );
+            }
+        }
     }
 
     /// Tells the log what the table holds for good: it need not keep that.
@@ -212,8 +236,9 @@ impl<'a> Archiver<'a> {
         for jump in self.pending.jumps(&records) {
             self.explain(jump).await?;
         }
-        let rows = records::decode::decode(&self.components.source, &records)?;
+        let (rows, unreadable) = records::decode::decode_counting(&self.components.source, &records)?;
         self.pending.take(&records, rows, self.components.clock.now())?;
+        self.pending.note_unreadable(&unreadable);
         Ok(())
     }
 

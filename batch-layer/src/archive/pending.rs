@@ -35,6 +35,8 @@ pub struct Pending {
     rows: u64,
     /// By the kind of their reason.
     rejected: BTreeMap<&'static str, u64>,
+    /// By the place of their column among the declared ones.
+    unreadable: BTreeMap<usize, u64>,
     bytes: usize,
     since: Option<TimestampMicros>,
 }
@@ -42,8 +44,16 @@ pub struct Pending {
 impl Pending {
     /// Nothing read yet, after a version with these facts.
     pub fn new(facts: &MasterFacts, rule: BorderRule) -> Self {
-        let (batches, rejected) = (Vec::new(), BTreeMap::new());
-        Self { facts: facts.clone(), rule, batches, rows: 0, rejected, bytes: 0, since: None }
+        Self {
+            facts: facts.clone(),
+            rule,
+            batches: Vec::new(),
+            rows: 0,
+            rejected: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
+            bytes: 0,
+            since: None,
+        }
     }
 
     /// Where reading goes on, for the partitions of the topic.
@@ -105,6 +115,13 @@ impl Pending {
         Ok(())
     }
 
+    /// Counts the unreadable values of rows that were taken, one number for each declared column.
+    pub fn note_unreadable(&mut self, counts: &[u64]) {
+        for (column, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            *self.unreadable.entry(column).or_default() += count;
+        }
+    }
+
     /// Notes that the records from the partition's position to `to` expired unread, and goes on behind them.
     pub fn declare_hole(&mut self, partition: PartitionId, to: Offset, now: TimestampMicros) {
         self.facts.note_hole(partition, to);
@@ -144,6 +161,12 @@ impl Pending {
     /// Rejected records among the rows, by the kind of their reason.
     pub fn rejected(&self) -> &BTreeMap<&'static str, u64> {
         &self.rejected
+    }
+
+    /// Values that are NULL because they could not be read, by the place of their column among the declared ones;
+    /// columns without any are left out.
+    pub fn unreadable(&self) -> &BTreeMap<usize, u64> {
+        &self.unreadable
     }
 
     /// Payload bytes of the rows.

@@ -3,6 +3,8 @@
 //! Guarantee: it ends soon after `shutdown`, with a last commit. Errors that may pass by themselves are tried again
 //! with growing waits.
 
+use std::collections::BTreeSet;
+
 use records::RecordsError;
 use records::master::MasterSnapshot;
 use tokio::task::JoinSet;
@@ -23,10 +25,11 @@ pub async fn run_archive(
     settings: ArchiveSettings,
     shutdown: CancellationToken,
 ) -> Result<(), BatchError> {
-    metrics::announce_archive(components.source.name.as_str());
+    metrics::announce_archive(&components.source);
+    let mut warned = BTreeSet::new();
     let mut failures = Failures { count: 0, settings: &settings, components: &components, shutdown: &shutdown };
     let ended = loop {
-        match archive_session(&components, &settings, &shutdown, &mut failures).await {
+        match archive_session(&components, &settings, &shutdown, &mut failures, &mut warned).await {
             Ok(SessionEnd::Shutdown) => break Ok(()),
             Ok(SessionEnd::Raced) => {
                 let source = &components.source.name;
@@ -59,8 +62,9 @@ async fn archive_session(
     settings: &ArchiveSettings,
     shutdown: &CancellationToken,
     failures: &mut Failures<'_>,
+    warned: &mut BTreeSet<usize>,
 ) -> Result<SessionEnd, BatchError> {
-    let Some(opened) = shutdown.run_until_cancelled(Archiver::open(components)).await else {
+    let Some(opened) = shutdown.run_until_cancelled(Archiver::open(components, warned)).await else {
         return Ok(SessionEnd::Shutdown);
     };
     let mut archiver = opened?;

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
-use views::sql_name;
+use views::{Unreadable, sql_name};
 
 use super::column_builder::Column;
 use super::json::Cursor;
@@ -31,7 +31,7 @@ pub(super) enum Cells {
 
 impl Cells {
     /// No values yet.
-    pub fn new(declared: &FieldRef, stored: &FieldRef) -> Result<Self, RecordsError> {
+    pub fn new(declared: &FieldRef, stored: &FieldRef, unreadable: Unreadable) -> Result<Self, RecordsError> {
         let integer = |min, max| Self::Integer { values: Vec::new(), min, max };
         Ok(match (declared.data_type(), stored.data_type()) {
             (DataType::Boolean, _) => Self::Boolean(Vec::new()),
@@ -50,10 +50,10 @@ impl Cells {
             (DataType::Date32, _) => Self::Date(Vec::new()),
             (DataType::Timestamp(TimeUnit::Microsecond, _), _) => Self::Timestamp(Vec::new()),
             (DataType::Struct(declared), DataType::Struct(stored)) => {
-                Self::Struct { object: Box::new(Object::new(declared, stored)?), rows: 0 }
+                Self::Struct { object: Box::new(Object::new(declared, stored, unreadable)?), rows: 0 }
             }
             (DataType::List(declared), DataType::List(stored)) => {
-                Self::List { items: Box::new(Column::new(declared, stored)?), ends: Vec::new() }
+                Self::List { items: Box::new(Column::new(declared, stored, unreadable)?), ends: Vec::new() }
             }
             (other, _) => {
                 let problem = format!("column {} has type {other}, which events cannot have", declared.name());
@@ -119,6 +119,15 @@ impl Cells {
                 object.truncate(count);
                 *rows = count.min(*rows);
             }
+        }
+    }
+
+    /// How many values inside these became null because they did not fit.
+    pub fn misfits(&self) -> u64 {
+        match self {
+            Self::Struct { object, .. } => object.columns.iter().map(Column::misfits).sum(),
+            Self::List { items, .. } => items.misfits(),
+            _ => 0,
         }
     }
 

@@ -19,6 +19,13 @@ pub struct Cursor<'a> {
     max_depth: usize,
 }
 
+/// A place in a text to which a cursor can go back.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    at: usize,
+    depth: usize,
+}
+
 /// The inside of a JSON string, as written.
 #[derive(Clone, Copy, Debug)]
 pub struct RawString<'a> {
@@ -39,6 +46,16 @@ impl<'a> Cursor<'a> {
     /// A cursor at an earlier place inside the object that was left last.
     pub fn inside(&self, at: usize) -> Self {
         Self { text: self.text, at, depth: self.depth + 1, max_depth: self.max_depth }
+    }
+
+    /// Where reading stands now.
+    pub fn place(&self) -> Place {
+        Place { at: self.at, depth: self.depth }
+    }
+
+    /// Goes back to a place of this text, out of all that was entered since.
+    pub fn go_back(&mut self, place: Place) {
+        (self.at, self.depth) = (place.at, place.depth);
     }
 
     /// The byte offset of the next unread byte.

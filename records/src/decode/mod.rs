@@ -30,6 +30,11 @@
 //! | `STRUCT` | an object, by these same rules | an array, a string |
 //! | `ARRAY` | an array, every item by these same rules | an object, a lone value |
 //!
+//! A source may say that unreadable values are NULL (`views::Unreadable`). Then the innermost column, field or item
+//! that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something that is
+//! NOT NULL is null, missing or unreadable. What is not JSON is rejected all the same, and so are a column given twice,
+//! no value for a column that is NOT NULL, and an event time that cannot be read. An event whose id is NULL so has none.
+//!
 //! A change of these rules raises their version, which is part of what stands in `_schema` ([`reading_of`]), and the
 //! state format of views.
 //!
@@ -83,6 +88,16 @@ use event_log::Record;
 /// Only for a defect: a definition that cannot be decoded to, or more than 2 GiB of payloads at once. A record never
 /// fails the call.
 pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBatch, RecordsError> {
+    decode_counting(source, records).map(|(rows, _)| rows)
+}
+
+/// As [`decode`], and tells what was lost: for each declared column, in their order, how many values are NULL because
+/// they could not be read. Values inside STRUCT and ARRAY count for their column; those of rejected records do not.
+/// Zeros where the source rejects such records.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_counting(source: &SourceDefinition, records: &[Record]) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
     let mut rows = rows::Rows::new(source, records)?;
     records.iter().for_each(|record| rows.push(record));
     rows.finish()

@@ -3,6 +3,7 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::Fields;
 use arrow::error::ArrowError;
+use views::Unreadable;
 
 use super::column_builder::Column;
 use super::json::{Cursor, RawString};
@@ -34,11 +35,11 @@ struct Near {
 
 impl Object {
     /// Columns for `declared` fields; arrays are made with the nullability of `stored`.
-    pub fn new(declared: &Fields, stored: &Fields) -> Result<Self, RecordsError> {
+    pub fn new(declared: &Fields, stored: &Fields, unreadable: Unreadable) -> Result<Self, RecordsError> {
         let columns: Vec<Column> = declared
             .iter()
             .zip(stored)
-            .map(|(declared, stored)| Column::new(declared, stored))
+            .map(|(declared, stored)| Column::new(declared, stored, unreadable))
             .collect::<Result<_, _>>()?;
         let keys = Keys::new(columns.iter().map(|column| column.name.as_str()));
         let count = columns.len();

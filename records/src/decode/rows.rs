@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use positions::{EventKey, TimestampMicros, event_key, is_plausible, micros};
-use views::SourceDefinition;
+use views::{SourceDefinition, Unreadable};
 
 use super::cells::Cells;
 use super::json::Cursor;
@@ -47,8 +47,10 @@ impl<'a> Rows<'a> {
     /// No rows yet of these records.
     pub fn new(source: &'a SourceDefinition, records: &'a [Record]) -> Result<Self, RecordsError> {
         check_payload_bytes(records)?;
-        let event = Object::new(source.declared.fields(), source.events.fields())?;
+        let mut event = Object::new(source.declared.fields(), source.events.fields(), source.unreadable)?;
         check_definition(source, &event)?;
+        // Without it there is no event; the reason says more than that it is missing.
+        event.columns[source.event_time].unreadable = Unreadable::Reject;
         Ok(Self {
             source,
             records,
@@ -80,8 +82,9 @@ impl<'a> Rows<'a> {
         self.rows += 1;
     }
 
-    /// The batch.
-    pub fn finish(mut self) -> Result<RecordBatch, RecordsError> {
+    /// The batch, and for each declared column how many values of its accepted rows are null because they did not fit.
+    pub fn finish(mut self) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+        let misfits = self.event.columns.iter().map(|column| column.misfits()).collect();
         let timestamps = self.records.iter().map(|record| record.timestamp.0);
         let timestamps = TimestampMicrosecondArray::from_iter_values(timestamps);
         let DataType::Timestamp(_, zone) = self.source.events.field(self.event.columns.len() + 2).data_type() else {
@@ -101,7 +104,7 @@ impl<'a> Rows<'a> {
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);
-        Ok(RecordBatch::try_new(master_schema(self.source), columns)?)
+        Ok((RecordBatch::try_new(master_schema(self.source), columns)?, misfits))
     }
 
     fn read(&mut self, record: &Record) -> Read<Accepted> {

@@ -115,7 +115,8 @@ impl MasterSnapshot {
     /// # Errors
     /// [`RecordsError::Engine`], [`RecordsError::Lake`]: the object store failed.
     pub async fn rejected(&self, search: &RejectedSearch) -> Result<RejectedRecords, RecordsError> {
-        let mut files: Vec<&DataFile> = self.snapshot.files().iter().filter(|file| may_hold_rejected(file)).collect();
+        let mut files: Vec<&DataFile> =
+            self.snapshot.files().iter().filter(|file| self.may_hold_rejected(file)).collect();
         files.sort_by_key(|file| Reverse(newest_in(file)));
         let mut found = Found::default();
         let mut rows = 0;
@@ -167,6 +168,12 @@ impl MasterSnapshot {
             }
         }
         Ok(found)
+    }
+
+    /// Whether a file may hold rejected records: nearly always known without reading it. What the present rules reject
+    /// of rows that are read again, no bound says.
+    fn may_hold_rejected(&self, file: &DataFile) -> bool {
+        self.is_read_again(file) || file.bounds.get(master_column::ERROR).is_none_or(|(_, _, nulls)| *nulls < file.rows)
     }
 
     /// Some columns of the rows of one file that fit.
@@ -259,11 +266,6 @@ impl Found {
         };
         RejectedRecords { records: self.newest.into_iter().map(to_record).collect(), reasons: self.reasons }
     }
-}
-
-/// Whether a file may hold rejected records: nearly always known without reading it.
-fn may_hold_rejected(file: &DataFile) -> bool {
-    file.bounds.get(master_column::ERROR).is_none_or(|(_, _, nulls)| *nulls < file.rows)
 }
 
 /// The largest timestamp of a file, and its largest offset to tell apart those of one instant.

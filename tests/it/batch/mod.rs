@@ -9,4 +9,5 @@ mod oracle;
 mod reading;
 mod recompute;
 mod store;
+mod unreadable;
 mod world;

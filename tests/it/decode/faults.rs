@@ -8,6 +8,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use records::decode::{Rejection, classes, decode, guarded, master_schema};
 use serde::de::IgnoredAny;
+use views::{SourceDefinition, Unreadable};
 
 use super::{clicks, decode_one, error, record, source_with};
 use crate::support::seeds::for_each_seed;
@@ -49,8 +50,9 @@ fn mutated(event: &str, random: &mut StdRng) -> Vec<u8> {
 
 #[test]
 fn one_bad_row_never_costs_its_neighbours() {
-    let source = clicks();
     for_each_seed(200, |mut random| {
+        let unreadable = if random.random_bool(0.5) { Unreadable::Null } else { Unreadable::Reject };
+        let source = SourceDefinition { unreadable, ..clicks() };
         let mut records: Vec<Record> = Vec::new();
         for offset in 0..random.random_range(1..40) {
             let event = event(&mut random);
@@ -65,8 +67,9 @@ fn one_bad_row_never_costs_its_neighbours() {
 
 #[test]
 fn no_bytes_make_the_decoder_fail() {
-    let source = clicks();
     for_each_seed(400, |mut random| {
+        let unreadable = if random.random_bool(0.5) { Unreadable::Null } else { Unreadable::Reject };
+        let source = SourceDefinition { unreadable, ..clicks() };
         let mutant = |offset| {
             let event = event(&mut random);
             record(offset, mutated(&event, &mut random))
@@ -77,6 +80,24 @@ fn no_bytes_make_the_decoder_fail() {
         for (row, record) in records.iter().enumerate() {
             let error = error(&rows, row).unwrap_or_default();
             assert!(!error.contains("decoder failed"), "{error}: {:?}", record.payload);
+        }
+    });
+}
+
+/// Where unreadable values are NULL, more records are accepted, and none is read otherwise.
+#[test]
+fn what_is_read_at_all_is_read_alike_where_unreadable_values_are_null() {
+    let strict = clicks();
+    let lenient = SourceDefinition { unreadable: Unreadable::Null, ..clicks() };
+    for_each_seed(5_000, |mut random| {
+        let payload = mutated(&event(&mut random), &mut random);
+        let (one, other) = (decode_one(&strict, payload.clone()), decode_one(&lenient, payload));
+        let declared: Vec<usize> = (0..strict.declared.fields().len()).collect();
+        match (error(&one, 0), error(&other, 0)) {
+            (None, None) => assert_eq!(one.project(&declared).unwrap(), other.project(&declared).unwrap()),
+            (Some(error), None) => assert!(error.starts_with("wrong type") || error.starts_with("no value"), "{error}"),
+            (None, Some(error)) => panic!("rejected where more is accepted: {error}"),
+            (Some(_), Some(_)) => {}
         }
     });
 }

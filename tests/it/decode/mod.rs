@@ -4,6 +4,7 @@ mod faults;
 mod reasons;
 mod records;
 mod types;
+mod unreadable;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use bytes::Bytes;
 use event_log::Record;
 use positions::{BorderRule, Offset, PartitionId, SourceName, TimestampMicros};
-use views::SourceDefinition;
+use views::{SourceDefinition, Unreadable};
 
 /// 2026-01-31T12:00:00Z: the record timestamp of all tests here.
 pub const NOW: i64 = 1_769_860_800_000_000;
@@ -47,6 +48,7 @@ pub fn source_with(columns: Vec<Field>) -> SourceDefinition {
         future_limit: Duration::from_secs(600),
         border: BorderRule { grid: 4_096, gap: Duration::from_secs(30) },
         partitions: 4,
+        unreadable: Unreadable::Reject,
     }
 }
 

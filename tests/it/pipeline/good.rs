@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use views::{AggregateClass, Bucket};
+use views::{AggregateClass, Bucket, Unreadable};
 
 use super::{edits_view, files, read};
 
@@ -64,16 +64,18 @@ fn options_have_defaults_and_units() {
     assert_eq!(source.future_limit, Duration::from_secs(3600));
     assert_eq!((source.border.grid, source.border.gap), (4096, Duration::from_secs(30)));
     assert_eq!((source.partitions, source.event_id), (4, None));
+    assert_eq!(source.unreadable, Unreadable::Reject);
     let source = read(
         "CREATE UNBOUNDED EXTERNAL TABLE s (t TIMESTAMP, id BIGINT) STORED AS JSON LOCATION 'kafka://s' OPTIONS (
            event_time 't', event_id 'id', horizon '1 hour 30 minutes', late_after '500ms', future_limit '2 days',
-           grid 1024, gap '5s', partitions '8')",
+           grid 1024, gap '5s', partitions '8', unreadable 'null')",
     );
     let source = source.source("s").unwrap();
     assert_eq!((source.horizon, source.late_after), (Duration::from_secs(5400), Duration::from_millis(500)));
     assert_eq!(source.future_limit, Duration::from_secs(172_800));
     assert_eq!((source.border.grid, source.border.gap), (1024, Duration::from_secs(5)));
     assert_eq!((source.partitions, source.event_id), (8, Some(1)));
+    assert_eq!(source.unreadable, Unreadable::Null);
 }
 
 #[test]

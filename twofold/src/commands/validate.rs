@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use positions::format_span;
-use views::{AggregateClass, Bucket, Measure, Pipeline, PlannedView, SourceDefinition, sql_name};
+use views::{AggregateClass, Bucket, Measure, Pipeline, PlannedView, SourceDefinition, Unreadable, sql_name};
 
 use super::read_config;
 use crate::arguments::{SettingsArguments, ValidateArguments};
@@ -42,8 +42,13 @@ pub fn describe(pipeline: &Pipeline) -> Result<String> {
 fn describe_source(source: &SourceDefinition) -> String {
     let column = |index: usize| source.declared.field(index).name();
     let id = source.event_id.map_or("none: copies cannot be recognised".to_owned(), |at| column(at).clone());
+    let unreadable = match source.unreadable {
+        Unreadable::Reject => "the record is rejected",
+        Unreadable::Null => "NULL where the column may be",
+    };
     format!(
-        "source {} (topic {}, {} partitions)\n  event time {}, event id {id}\n  horizon {}, late after {}, grid {}, gap {}\n\n",
+        "source {} (topic {}, {} partitions)\n  event time {}, event id {id}\n  horizon {}, late after {}, grid {}, gap {}\n  \
+         an unreadable value: {unreadable}\n\n",
         source.name,
         source.topic,
         source.partitions,

@@ -95,7 +95,9 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
                 ColumnOption::NotNull => is_required = true,
                 ColumnOption::Null => {}
                 other => {
-                    findings.add(line, &other.to_string(), "a column cannot have this clause", "write only NOT NULL");
+                    let hint = "write only NOT NULL; a value for missing fields is given in a view: \
+                                coalesce(column, value)";
+                    findings.add(line, &other.to_string(), "a column cannot have this clause", hint);
                 }
             }
         }

@@ -9,6 +9,7 @@ use positions::{SPAN_EXAMPLES, SpanError, parse_span};
 use super::findings::{Findings, known_names};
 use super::statements::Located;
 use crate::bucket::Bucket;
+use crate::source::Unreadable;
 
 /// What a view says about itself in `WITH (...)`.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,16 @@ impl OptionValue {
             Err(SpanError::Malformed) => self.refuse(SPAN_EXAMPLES, findings),
         }
         None
+    }
+
+    /// The value as what becomes of a value that cannot be read.
+    pub(super) fn unreadable(&self, findings: &mut Findings) -> Option<Unreadable> {
+        let mut known = [Unreadable::Reject, Unreadable::Null].into_iter();
+        let known = known.find(|known| known.as_str().eq_ignore_ascii_case(&self.value));
+        if known.is_none() {
+            self.refuse("'reject' (the default: the record is in no view) or 'null' (the value is NULL)", findings);
+        }
+        known
     }
 }
 

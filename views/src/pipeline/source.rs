@@ -10,6 +10,7 @@
 //! | `grid` | `4096` | every multiple of this many offsets is a border between runs |
 //! | `gap` | `30s` | a silence of this length is a border too |
 //! | `partitions` | `4` | partitions that the topic is created with |
+//! | `unreadable` | `reject` | what becomes of a value that its column cannot take: `reject` or `null` |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,12 @@ use super::columns::read_columns;
 use super::findings::{Findings, known_names};
 use super::options::{OptionValue, table_options};
 use super::statements::Located;
-use crate::source::{SourceDefinition, column};
+use crate::source::{SourceDefinition, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
 
 const OPTIONS: &[&str] =
-    &["event_time", "event_id", "horizon", "late_after", "future_limit", "grid", "gap", "partitions"];
+    &["event_time", "event_id", "horizon", "late_after", "future_limit", "grid", "gap", "partitions", "unreadable"];
 
 /// Reads a source; `None` if anything is wrong with it.
 pub(super) fn read_source(
@@ -57,6 +58,7 @@ pub(super) fn read_source(
         future_limit: Duration::from_secs(3600),
         border: BorderRule { grid: 4096, gap: Duration::from_secs(30) },
         partitions: 4,
+        unreadable: Unreadable::Reject,
     };
     for setting in &settings {
         apply(setting, &mut source, findings);
@@ -79,6 +81,7 @@ fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Fi
             let partitions = setting.number(1, 1024, findings).and_then(|number| i32::try_from(number).ok());
             source.partitions = partitions.unwrap_or(source.partitions);
         }
+        "unreadable" => source.unreadable = setting.unreadable(findings).unwrap_or(source.unreadable),
         _ => {}
     }
 }
@@ -127,7 +130,8 @@ fn event_time(
     if schema.field(index).data_type() == &utc_micros() {
         return Some(index);
     }
-    findings.add(setting.line, &setting.value, "the event_time is not a TIMESTAMP", "declare the column TIMESTAMP");
+    let hint = "declare the column TIMESTAMP: it reads numbers since 1970 as well as text";
+    findings.add(setting.line, &setting.value, "the event_time is not a TIMESTAMP", hint);
     None
 }
 
