@@ -266,26 +266,55 @@ async fn a_compaction_that_would_change_rows_is_refused() {
 }
 
 #[tokio::test]
-async fn a_table_of_other_columns_is_refused_with_the_difference() {
+async fn a_column_that_the_table_holds_otherwise_is_refused_by_name() {
     let lake = memory_lake(10);
     let field = |name: &str, data_type| Field::new(name, data_type, true);
     let first = source_with(vec![field("page", DataType::Utf8), field("bytes", DataType::Int64)]);
     MasterDataset::new(&lake, Arc::new(first)).create().await.unwrap();
     for (columns, words) in [
-        (
-            vec![field("page", DataType::Utf8), field("bytes", DataType::Utf8)],
-            "column bytes is Utf8, in the table it is Int64",
-        ),
-        (vec![field("page", DataType::Utf8)], "column _partition is called bytes in the table"),
-        (
-            vec![field("path", DataType::Utf8), field("bytes", DataType::Int64)],
-            "column path is called page in the table",
-        ),
+        (vec![field("bytes", DataType::Utf8)], "column bytes is VARCHAR, and BIGINT there"),
+        (vec![field("Page", DataType::Utf8)], "column Page is called page there"),
     ] {
         let changed = MasterDataset::new(&lake, Arc::new(source_with(columns)));
         for error in [changed.create().await.unwrap_err(), changed.open().await.unwrap_err()] {
             assert!(matches!(error, RecordsError::Unusable(_)));
             assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_source_may_gain_lose_and_exchange_columns_and_reads_what_is_there_in_its_own() {
+    let lake = memory_lake(3);
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    let sources = [
+        vec![field("page", DataType::Utf8), field("bytes", DataType::Int64)],
+        vec![field("more", DataType::Int64), field("bytes", DataType::Int64), field("page", DataType::Utf8)],
+        vec![field("more", DataType::Int64)],
+        vec![field("page", DataType::Utf8), field("bytes", DataType::Int64)],
+    ]
+    .map(|columns| Arc::new(source_with(columns)));
+    let record = |offset: i64| {
+        let payload =
+            format!(r#"{{"time":"2026-01-31T12:00:00Z","page":"p{offset}","bytes":{offset},"more":{}}}"#, offset * 2);
+        record(offset, payload)
+    };
+    let mut end = 0;
+    for (nonce, source) in (1..).zip(&sources) {
+        let dataset = MasterDataset::new(&lake, source.clone());
+        let on = dataset.create().await.unwrap();
+        let records: Vec<Record> = (end..end + 5).map(record).collect();
+        end += 5;
+        let facts = facts_after(source, &on.facts, &records);
+        dataset.append(&on, &[decode(source, &records).unwrap()], facts, nonce).await.unwrap();
+        // Whoever reads, reads every record as it decodes records itself.
+        for reader in &sources {
+            let snapshot = MasterDataset::new(&lake, reader.clone()).open().await.unwrap().unwrap();
+            snapshot.check_ledger().unwrap();
+            let read = snapshot.read_range(PartitionId(0), Offset(0), Offset(end)).await.unwrap();
+            let read = arrow::compute::concat_batches(&master_schema(reader), &read).unwrap();
+            let all: Vec<Record> = (0..end).map(record).collect();
+            assert_eq!(read.columns(), decode(reader, &all).unwrap().columns());
         }
     }
 }

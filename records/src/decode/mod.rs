@@ -32,8 +32,9 @@
 //!
 //! A source may say that unreadable values are NULL (`views::Unreadable`). Then the innermost column, field or item
 //! that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something that is
-//! NOT NULL is null, missing or unreadable. What is not JSON is rejected all the same, and so are a column given twice,
-//! no value for a column that is NOT NULL, and an event time that cannot be read. An event whose id is NULL so has none.
+//! NOT NULL is null, missing or unreadable. What is not JSON is rejected all the same, and so are a column given
+//! twice, no value for a column that is NOT NULL, and an event time that cannot be read. An event whose id is NULL so
+//! has none.
 //!
 //! A change of these rules raises their version, which is part of what stands in `_schema` ([`reading_of`]), and the
 //! state format of views.

@@ -1,7 +1,9 @@
 //! The operator that decodes archived records again.
 //!
-//! In: batches of the columns [`STORED`], as far as the table has them. Out: the same rows as batches of the master schema, or of a projection of it.
+//! In: batches of the columns [`STORED`], as far as the table has them; and rows that are right as they are. Out: the
+//! partitions of both, side by side, as batches of the master schema or of a projection of it.
 //! Guarantee: one row out for each row in, in their order, whatever the payloads hold.
+//! Why both in one operator: what stands above is then planned once, not once for each part.
 //! Why a stored key stays where decoding gives none: rows that were archived before header ids were kept have nothing
 //! else of them. Such a record that was rejected comes back without its id, and its copies count.
 
@@ -22,7 +24,8 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, SendableRecordBatchStream,
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+    SendableRecordBatchStream,
 };
 use event_log::Record;
 use futures::StreamExt;
@@ -36,26 +39,34 @@ use crate::decode::{decode, master_schema};
 /// The columns that it reads, in any order. Tables that nothing was added to for long have no header ids.
 pub(super) const STORED: [&str; 7] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID];
 
-/// Decodes what its input reads.
+/// Decodes what is stored, and hands on what is current.
 #[derive(Debug)]
 pub(super) struct DecodeExec {
     source: Arc<SourceDefinition>,
-    input: Arc<dyn ExecutionPlan>,
+    stored: Arc<dyn ExecutionPlan>,
+    current: Option<Arc<dyn ExecutionPlan>>,
     projection: Vec<usize>,
     properties: Arc<PlanProperties>,
 }
 
 impl DecodeExec {
-    /// `projection`: of the master schema.
-    pub fn new(source: Arc<SourceDefinition>, input: Arc<dyn ExecutionPlan>, projection: Vec<usize>) -> Result<Self> {
+    /// `projection`: of the master schema; `current` has those columns.
+    pub fn new(
+        source: Arc<SourceDefinition>,
+        stored: Arc<dyn ExecutionPlan>,
+        current: Option<Arc<dyn ExecutionPlan>>,
+        projection: Vec<usize>,
+    ) -> Result<Self> {
+        let partitions = |plan: &Arc<dyn ExecutionPlan>| plan.output_partitioning().partition_count();
+        let count = partitions(&stored) + current.as_ref().map_or(0, partitions);
         let schema = Arc::new(master_schema(&source).project(&projection)?);
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),
-            input.output_partitioning().clone(),
-            input.pipeline_behavior(),
-            input.boundedness(),
+            Partitioning::UnknownPartitioning(count),
+            stored.pipeline_behavior(),
+            stored.boundedness(),
         ));
-        Ok(Self { source, input, projection, properties })
+        Ok(Self { source, stored, current, projection, properties })
     }
 }
 
@@ -75,7 +86,7 @@ impl ExecutionPlan for DecodeExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
+        std::iter::once(&self.stored).chain(&self.current).collect()
     }
 
     fn apply_expressions(
@@ -87,11 +98,12 @@ impl ExecutionPlan for DecodeExec {
 
     fn replace_children(
         self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let input = children.pop().ok_or_else(|| exec_datafusion_err!("DecodeExec has one input"))?;
-        Ok(Arc::new(Self::new(self.source.clone(), input, self.projection.clone())?))
+        let mut children = children.into_iter();
+        let stored = children.next().ok_or_else(|| exec_datafusion_err!("DecodeExec has an input"))?;
+        Ok(Arc::new(Self::new(self.source.clone(), stored, children.next(), self.projection.clone())?))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -99,11 +111,13 @@ impl ExecutionPlan for DecodeExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let stored = self.stored.output_partitioning().partition_count();
+        if let (Some(current), Some(partition)) = (&self.current, partition.checked_sub(stored)) {
+            return current.execute(partition, context);
+        }
         let (source, projection) = (self.source.clone(), self.projection.clone());
-        let decoded = self
-            .input
-            .execute(partition, context)?
-            .map(move |stored| Ok(read_again(&source, &stored?)?.project(&projection)?));
+        let stored = self.stored.execute(partition, context)?;
+        let decoded = stored.map(move |stored| Ok(read_again(&source, &stored?)?.project(&projection)?));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), decoded)))
     }
 }

@@ -16,7 +16,6 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::union::UnionExec;
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
 use views::SourceDefinition;
@@ -66,21 +65,20 @@ impl TableProvider for Reading {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let master = master_schema(&self.source);
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..master.fields().len()).collect());
-        let mut plans: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
-        if let Some(current) = &self.current {
-            let names: Vec<&str> = wanted.iter().map(|at| master.field(*at).name().as_str()).collect();
-            plans.push(current.scan(state, Some(&places(&current.schema(), &names)), filters, None).await?);
-        }
-        if let Some(stored) = &self.stored {
-            let told: Vec<Expr> = filters.iter().filter(|filter| is_of_the_record(filter)).cloned().collect();
-            let scan = stored.scan(state, Some(&places(&stored.schema(), &STORED)), &told, None).await?;
-            plans.push(Arc::new(DecodeExec::new(self.source.clone(), scan, wanted.clone())?));
-        }
-        match plans.len() {
-            0 => Ok(Arc::new(EmptyExec::new(Arc::new(master.project(&wanted)?)))),
-            1 => Ok(plans.remove(0)),
-            _ => UnionExec::try_new(plans),
-        }
+        let current = match &self.current {
+            None => None,
+            Some(current) => {
+                let names: Vec<&str> = wanted.iter().map(|at| master.field(*at).name().as_str()).collect();
+                Some(current.scan(state, Some(&places(&current.schema(), &names)), filters, None).await?)
+            }
+        };
+        let Some(stored) = &self.stored else {
+            let nothing = || Ok(Arc::new(EmptyExec::new(Arc::new(master.project(&wanted)?))) as Arc<dyn ExecutionPlan>);
+            return current.map_or_else(nothing, Ok);
+        };
+        let told: Vec<Expr> = filters.iter().filter(|filter| is_of_the_record(filter)).cloned().collect();
+        let stored = stored.scan(state, Some(&places(&stored.schema(), &STORED)), &told, None).await?;
+        Ok(Arc::new(DecodeExec::new(self.source.clone(), stored, current, wanted)?))
     }
 }
 

@@ -79,6 +79,6 @@ pub async fn a_column_of_another_type_is_refused_with_the_way_out(kind: Kind) {
         assert!(told.contains(words), "{told}");
     }
     let answer = client.get("/v1/views/ev_k/rows", &[("layer", "batch")]).await.unwrap_err().to_string();
-    assert!(answer.contains("being-built"), "{answer}");
+    assert!(answer.contains("is being built"), "{answer}");
     system.stop().await.unwrap();
 }
