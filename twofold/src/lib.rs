@@ -34,6 +34,7 @@ pub mod pipeline_file;
 pub mod rejected_route;
 pub mod role;
 pub mod run;
+mod source_route;
 pub mod stage;
 pub mod status;
 pub mod system;

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::definitions::Definitions;
 use crate::lives::Lives;
+use crate::source_route::{source_named, time_of};
 
 /// The route.
 pub const ROUTE: &str = "/v1/sources/{source}/log";
@@ -105,11 +106,8 @@ async fn read(
 ) -> Result<Json<Value>, Problem> {
     let source = edge::path_text(source)?;
     let asked = Asked::of(&uri)?;
-    let pipeline = route.definitions.current().pipeline;
-    let found = pipeline
-        .source(&source)
-        .ok_or_else(|| Problem::unknown("source", &source, pipeline.sources.iter().map(|known| known.name.as_str())))?;
-    let log = route.lives.log(route.log.clone(), found).await;
+    let found = source_named(&route.definitions, &source)?;
+    let log = route.lives.log(route.log.clone(), &found).await;
     let log = log.map_err(|error| Problem::new(ProblemKind::LogUnavailable, error.to_string()))?;
     Ok(Json(read_log(&log, &found.topic, &asked).await?))
 }
@@ -177,8 +175,7 @@ fn describe(record: &Record) -> Value {
     json!({
         "partition": record.partition.0,
         "offset": record.offset.0,
-        "time": chrono::DateTime::from_timestamp_micros(record.timestamp.0)
-            .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+        "time": time_of(record.timestamp),
         "payload": String::from_utf8_lossy(&record.payload),
     })
 }

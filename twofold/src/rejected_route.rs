@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use views::SourceDefinition;
 
 use crate::definitions::Definitions;
+use crate::source_route::{source_named, time_of};
 
 /// The route.
 pub const ROUTE: &str = "/v1/sources/{source}/rejected";
@@ -107,18 +108,15 @@ async fn read(
 ) -> Result<Json<Value>, Problem> {
     let source = edge::path_text(source)?;
     let asked = Asked::of(&uri)?;
-    let pipeline = route.definitions.current().pipeline;
-    let found = pipeline
-        .source(&source)
-        .ok_or_else(|| Problem::unknown("source", &source, pipeline.sources.iter().map(|known| known.name.as_str())))?;
+    let found = source_named(&route.definitions, &source)?;
     let peer = peer.ok().map(|ConnectInfo(peer)| peer);
     let is_shown = route.is_for_all || is_from_here(peer, &headers);
     let _place = route.places.try_acquire().map_err(|_| overloaded())?;
     let master = MasterDataset::new(&route.lake, found.clone());
     let reading = timeout(MAX_TIME, read_rejected(&master, &asked.search(is_shown))).await;
-    let reading = reading.map_err(|_| unavailable(found, format!("not read within {}", format_span(MAX_TIME))))?;
-    let read = reading.map_err(|error| unavailable(found, error.to_string()))?;
-    Ok(Json(describe(found, read.as_ref(), is_shown)))
+    let reading = reading.map_err(|_| unavailable(&found, format!("not read within {}", format_span(MAX_TIME))))?;
+    let read = reading.map_err(|error| unavailable(&found, error.to_string()))?;
+    Ok(Json(describe(&found, read.as_ref(), is_shown)))
 }
 
 /// Whether a request is known to come from this machine. A proxy on it speaks for others, and says so.
@@ -181,8 +179,7 @@ fn describe_record(record: &RejectedRecord) -> Value {
     json!({
         "partition": record.partition.0,
         "offset": record.offset.0,
-        "time": chrono::DateTime::from_timestamp_micros(record.timestamp.0)
-            .map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+        "time": time_of(record.timestamp),
         "reason": reason.kind,
         "column": reason.column,
         "error": record.error,

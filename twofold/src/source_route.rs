@@ -1,0 +1,27 @@
+//! What the routes of one source have in common: which source is meant, and how they tell the time of a record.
+//!
+//! Not here: the routes (`log_route.rs`, `rejected_route.rs`).
+
+use std::sync::Arc;
+
+use edge::Problem;
+use positions::TimestampMicros;
+use views::SourceDefinition;
+
+use crate::definitions::Definitions;
+
+/// The source of this name at this moment.
+///
+/// # Errors
+/// 404 with the names of those that there are.
+pub(crate) fn source_named(definitions: &Definitions, name: &str) -> Result<Arc<SourceDefinition>, Problem> {
+    let pipeline = definitions.current().pipeline;
+    let unknown = || Problem::unknown("source", name, pipeline.sources.iter().map(|known| known.name.as_str()));
+    pipeline.source(name).cloned().ok_or_else(unknown)
+}
+
+/// A record's timestamp in UTC as RFC 3339, in milliseconds; `None` beyond what that can say.
+pub(crate) fn time_of(timestamp: TimestampMicros) -> Option<String> {
+    let at = chrono::DateTime::from_timestamp_micros(timestamp.0)?;
+    Some(at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
