@@ -20,7 +20,7 @@ pub struct Cursor<'a> {
 }
 
 /// A place in a text to which a cursor can go back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
     at: usize,
     depth: usize,
@@ -43,17 +43,12 @@ impl<'a> Cursor<'a> {
         Self { text, at, depth: 0, max_depth }
     }
 
-    /// A cursor at an earlier place inside the object that was left last.
-    pub fn inside(&self, at: usize) -> Self {
-        Self { text: self.text, at, depth: self.depth + 1, max_depth: self.max_depth }
-    }
-
     /// Where reading stands now.
     pub fn place(&self) -> Place {
         Place { at: self.at, depth: self.depth }
     }
 
-    /// Goes back to a place of this text, out of all that was entered since.
+    /// Goes back to a place of this text, out of or into all that was entered or left since.
     pub fn go_back(&mut self, place: Place) {
         (self.at, self.depth) = (place.at, place.depth);
     }

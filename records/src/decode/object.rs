@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 use views::Unreadable;
 
 use super::column_builder::Column;
-use super::json::{Cursor, RawString};
+use super::json::{Cursor, Place, RawString};
 use super::reject::{Read, Rejection};
 use crate::RecordsError;
 
@@ -30,7 +30,7 @@ struct Near {
     /// How many such keys that object has.
     keys: usize,
     /// Where the value of the last one begins.
-    at: usize,
+    value: Place,
 }
 
 impl Object {
@@ -60,7 +60,7 @@ impl Object {
                     given += 1;
                 }
                 Found::Near(at) => {
-                    self.note_near(at, cursor.at());
+                    self.note_near(at, cursor.place());
                     cursor.skip()?;
                 }
                 Found::Nothing => cursor.skip()?,
@@ -93,28 +93,30 @@ impl Object {
         column.read(cursor).map_err(|rejection| rejection.within(&column.name))
     }
 
-    fn note_near(&mut self, at: usize, value: usize) {
+    fn note_near(&mut self, at: usize, value: Place) {
         let known = &mut self.near[at];
         let keys = if known.object == self.current { known.keys + 1 } else { 1 };
-        *known = Near { object: self.current, keys, at: value };
+        *known = Near { object: self.current, keys, value };
     }
 
     /// The columns of which no key has the name: from the only key that differs in case alone, or null.
-    fn fill_missing(&mut self, cursor: &Cursor<'_>) -> Read<()> {
+    fn fill_missing(&mut self, cursor: &mut Cursor<'_>) -> Read<()> {
+        let end = cursor.place();
         for (at, column) in self.columns.iter_mut().enumerate() {
             if self.given_in[at] == self.current {
                 continue;
             }
             let near = self.near[at];
             if near.object == self.current && near.keys == 1 {
-                let read = column.read(&mut cursor.inside(near.at));
-                read.map_err(|rejection| rejection.within(&column.name))?;
+                cursor.go_back(near.value);
+                column.read(cursor).map_err(|rejection| rejection.within(&column.name))?;
             } else if column.is_nullable {
                 column.push_null();
             } else {
                 return Err(Rejection::NoValue { column: column.name.clone() }.into());
             }
         }
+        cursor.go_back(end);
         Ok(())
     }
 }
