@@ -118,29 +118,30 @@ async fn find_touched_hours(
     Ok(hours.map(|hour| TimestampMicros(*hour)).collect())
 }
 
-/// Rows, rejected and late below the cut: what the commits counted, less what was counted from the cut on.
+/// Rows, rejected and late below the cut: what the commits counted, less what is counted from the cut on.
 async fn count_below(
     session: &SessionState,
     rows: &MasterRows<'_>,
     cut: &Cut,
 ) -> Result<BTreeMap<PartitionId, Counters>, BatchError> {
     let facts = &rows.master.facts;
-    let ends = Cut(facts.partitions.iter().map(|(partition, known)| (*partition, known.archived.end)).collect());
-    let above = count_between(session, rows, cut, &ends).await?;
-    // The commits counted by the rules of their time.
-    let counted = match rows.master.has_rows_read_again() {
-        true => count_between(session, rows, &Cut::default(), &ends).await?,
-        false => facts.partitions.iter().map(|(partition, known)| (*partition, known.counters)).collect(),
+    // The commits counted by the rules of their time: where those are not today's, the rows are counted instead.
+    let (counted, above) = if rows.master.has_rows_read_again() {
+        (count_between(session, rows, &Cut::default(), cut).await?, BTreeMap::new())
+    } else {
+        let ends = Cut(facts.partitions.iter().map(|(partition, known)| (*partition, known.archived.end)).collect());
+        let counted = facts.partitions.iter().map(|(partition, known)| (*partition, known.counters));
+        (counted.collect(), count_between(session, rows, cut, &ends).await?)
     };
     let holes = holes_below(facts, cut);
     let below = cut.0.keys().map(|partition| {
-        let archived = counted.get(partition).copied().unwrap_or_default();
+        let counted = counted.get(partition).copied().unwrap_or_default();
         let above = above.get(partition).copied().unwrap_or_default();
         let lost = holes.iter().filter(|hole| hole.partition == *partition).map(|hole| hole.lost());
         let counters = Counters {
-            rows: archived.rows - above.rows,
-            rejected: archived.rejected - above.rejected,
-            late: archived.late - above.late,
+            rows: counted.rows - above.rows,
+            rejected: counted.rejected - above.rejected,
+            late: counted.late - above.late,
             copies: 0,
             holes: lost.sum(),
         };

@@ -16,19 +16,21 @@ use views::{SourceDefinition, sql_name};
 
 use super::{MasterFacts, MasterSnapshot};
 use crate::RecordsError;
-use crate::decode::{late_events, master_schema};
+use crate::decode::{late_events, master_schema, reading_of};
 
 /// The master dataset of one source.
 #[derive(Clone, Debug)]
 pub struct MasterDataset {
     pub(super) table: Table,
     source: Arc<SourceDefinition>,
+    /// What rows of the source are read by now.
+    reading: i32,
 }
 
 impl MasterDataset {
     /// The dataset of a source, in the folder `raw/<source>`. Does no IO.
     pub fn new(lake: &lake::Lake, source: Arc<SourceDefinition>) -> Self {
-        Self { table: lake.table(&format!("raw/{}", source.name)), source }
+        Self { table: lake.table(&format!("raw/{}", source.name)), reading: reading_of(&source), source }
     }
 
     /// Creates the table where it is missing and opens its newest version.
@@ -153,7 +155,7 @@ impl MasterDataset {
     }
 
     fn snapshot(&self, snapshot: Snapshot, facts: MasterFacts) -> MasterSnapshot {
-        MasterSnapshot { snapshot, facts, source: self.source.clone() }
+        MasterSnapshot { snapshot, facts, source: self.source.clone(), reading: self.reading }
     }
 
     /// The facts must count the rows, and no partition may move back.

@@ -15,7 +15,7 @@ use views::{SourceDefinition, column};
 use super::MasterFacts;
 use super::reading::{Reading, reading_of_file};
 use crate::RecordsError;
-use crate::decode::{master_schema, reading_of};
+use crate::decode::master_schema;
 
 /// One version of a master dataset.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct MasterSnapshot {
     pub facts: MasterFacts,
     /// By whose definition rows are read.
     pub(super) source: Arc<SourceDefinition>,
+    /// What rows of the source are read by now.
+    pub(super) reading: i32,
 }
 
 impl MasterSnapshot {
@@ -70,7 +72,7 @@ impl MasterSnapshot {
     /// Whether a file may hold rows of another reading than the source's present one, so that all its rows are decoded
     /// again. The bounds of what is stored then say nothing about the columns of the event.
     pub fn is_read_again(&self, file: &DataFile) -> bool {
-        reading_of_file(file) != Some(reading_of(&self.source))
+        reading_of_file(file) != Some(self.reading)
     }
 
     /// Whether any row is read again: then the counts of rejected and late records in the facts, which are those of
