@@ -33,7 +33,7 @@ pub struct EventColumn {
 impl SourceDetails {
     /// The details of a source.
     pub(super) fn new(source: &SourceDefinition) -> Self {
-        let name = |index: usize| source.declared.field(index).name().clone();
+        let ids: Vec<&str> = source.event_id_names().collect();
         let columns = source.declared.fields().iter().map(|field| EventColumn {
             name: field.name().clone(),
             data_type: sql_name(field.data_type()),
@@ -42,8 +42,8 @@ impl SourceDetails {
         Self {
             source: source.name.to_string(),
             topic: source.topic.clone(),
-            event_time: name(source.event_time),
-            event_id: source.event_id.map(name),
+            event_time: source.event_time_name().to_owned(),
+            event_id: (!ids.is_empty()).then(|| ids.join(", ")),
             columns: columns.collect(),
         }
     }

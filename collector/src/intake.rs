@@ -17,7 +17,7 @@ use crate::{Collector, OnError};
 use edge::{Problem, ProblemKind};
 use event_log::{EventLogError, NewRecord, Record};
 use records::RecordsError;
-use records::decode::{column, decode, event_ids};
+use records::decode::{column, decode, event_ids, record_ends};
 
 /// Events that are checked between two turns of other requests.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -114,12 +114,18 @@ fn check(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Re
     let rows = decode(source, &records)?;
     let errors = rows.column_by_name(column::ERROR).expect("decoding always gives this column").as_string::<i32>();
     let ids = event_ids(source, &rows)?;
-    let check = |(at, event): (usize, &Sent)| Checked {
+    let ends = record_ends(&rows)?;
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    // What was sent as one event may hold several: it is as good as the worst of them, and keyed by the first.
+    let check = |(event, (start, end)): (&Sent, (usize, &usize))| Checked {
         sent: event.clone(),
-        rejection: errors.is_valid(at).then(|| with_way_out(event, errors.value(at))),
-        id: ids.as_ref().filter(|ids| ids.is_valid(at)).map(|ids| Bytes::copy_from_slice(ids.value(at).as_bytes())),
+        rejection: (start..*end).find(|row| errors.is_valid(*row)).map(|row| with_way_out(event, errors.value(row))),
+        id: ids
+            .as_ref()
+            .filter(|ids| ids.is_valid(start))
+            .map(|ids| Bytes::copy_from_slice(ids.value(start).as_bytes())),
     };
-    Ok(events.iter().enumerate().map(check).collect())
+    Ok(events.iter().zip(starts.zip(&ends)).map(check).collect())
 }
 
 /// What the sender is told of a rejected event: the error that both layers store, and the way out where only the

@@ -10,9 +10,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::{EventKey, TimestampMicros, micros};
 
-/// The identity of an event, or `None` where it has no id: such an event is never a copy.
+/// The identity of an event, or `None` where it has no id, or an empty one: such an event is never a copy.
 pub fn event_key(id: Option<&[u8]>, event_time_as_sent: TimestampMicros) -> Option<EventKey> {
-    let id = id?;
+    let id = id.filter(|id| !id.is_empty())?;
     let mut hasher = Xxh3::new();
     hasher.update(id);
     hasher.update(&event_time_as_sent.0.to_le_bytes());

@@ -93,18 +93,20 @@ fn outline_runs(
     let (classes, keys) = (decode::classes(&chunk.rows)?, decode::event_keys(&chunk.rows)?);
     let stretches = split_at_borders(chunk.from, &chunk.marks, &source.border, &around.cuts);
     let mut running_max = chunk.from.max_timestamp;
-    let mut is_fresh = Vec::with_capacity(chunk.marks.len());
+    let mut is_fresh = Vec::with_capacity(chunk.rows.num_rows());
     let mut outlines = Vec::with_capacity(stretches.len());
     for stretch in stretches {
         let holes = lost_between(&around.holes, stretch.from.offset, stretch.to.offset);
         let mut counters = Counters { holes, ..Counters::default() };
-        for (row, mark) in chunk.marks.iter().enumerate().take(stretch.last).skip(stretch.first) {
-            running_max = positions::running_max(running_max, mark.timestamp);
-            let class = classes[row];
-            let is_copy = class.is_event() && around.copies.observe(keys[row], running_max, source.horizon);
-            counters += class.counters();
-            counters.copies += u64::from(is_copy);
-            is_fresh.push(class.is_event() && !is_copy);
+        for record in stretch.first..stretch.last {
+            running_max = positions::running_max(running_max, chunk.marks[record].timestamp);
+            for row in chunk.rows_of(record, record + 1) {
+                let class = classes[row];
+                let is_copy = class.is_event() && around.copies.observe(keys[row], running_max, source.horizon);
+                counters += class.counters();
+                counters.copies += u64::from(is_copy);
+                is_fresh.push(class.is_event() && !is_copy);
+            }
         }
         outlines.push(Outline { chunk: place, stretch, counters });
     }
@@ -123,9 +125,9 @@ fn events_of(
     first_run: usize,
     outlines: &[Outline],
 ) -> Result<RecordBatch, SpeedError> {
-    let mut runs = Vec::with_capacity(chunk.marks.len());
+    let mut runs = Vec::with_capacity(chunk.rows.num_rows());
     for (number, outline) in (first_run as i32..).zip(outlines) {
-        runs.resize(outline.stretch.last, number);
+        runs.resize(chunk.rows_of(0, outline.stretch.last).end, number);
     }
     let mut columns = Vec::with_capacity(schema.fields().len());
     for field in schema.fields().iter().filter(|field| field.name() != RUN) {

@@ -146,7 +146,7 @@ async fn replay_archived(
     };
     let Some(first) = least_offset(recent).await? else { return Ok(()) };
     let suffix = rows.filter(offset().gt_eq(lit(first)))?;
-    if replay.source.event_id.is_none() && !has_keys(suffix.clone()).await? {
+    if replay.source.event_id.is_empty() && !has_keys(suffix.clone()).await? {
         return Ok(());
     }
     let suffix = suffix

@@ -51,7 +51,8 @@ fn chunk_of(
 ) -> Result<Chunk, SpeedError> {
     let running = partitions[&partition].running().expect("records of other partitions were left out");
     let marks = records.iter().map(Record::mark).collect();
-    Ok(Chunk { partition, from: running.position, marks, rows: decode(source, records)? })
+    let rows = decode(source, records)?;
+    Ok(Chunk { partition, from: running.position, marks, row_ends: decode::record_ends(&rows)?, rows })
 }
 
 /// Reads on in the master dataset from the position of a partition whose log does not reach back that far.
@@ -77,7 +78,8 @@ pub(crate) async fn read_archived(
     running.holes = holes.copied().collect();
     if let Some(rows) = read_next(context, &snapshot, partition, head, end).await? {
         let rows = concat_batches(&master_schema(&context.components.source), &rows)?;
-        return Ok(Some(Chunk { partition, from: running.position, marks: decode::marks(&rows)?, rows }));
+        let (marks, row_ends) = (decode::marks(&rows)?, decode::record_ends(&rows)?);
+        return Ok(Some(Chunk { partition, from: running.position, marks, row_ends, rows }));
     }
     running.expired_below = None;
     running.read_from = head.max(end);

@@ -8,6 +8,7 @@ mod forms;
 mod lives;
 mod overload;
 mod poison;
+mod shapes;
 mod unreadable;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,11 @@ use forms::events_count_in_every_form_that_means_one_value;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
 use poison::a_poisoned_topic_costs_no_good_event;
+use shapes::{
+    a_source_that_learns_of_its_envelope_reads_what_it_rejected, columns_are_read_where_the_source_says,
+    each_event_of_a_record_counts_once, events_are_taken_out_of_their_envelopes,
+    events_may_happen_when_their_record_says,
+};
 use unreadable::an_unreadable_value_is_null_in_both_layers_where_the_source_says_so;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -157,6 +163,11 @@ async fn publish_until(system: &System, view: &ViewName, answer: impl AsyncFn() 
 }
 
 tests::on_all_parts!(
+    a_source_that_learns_of_its_envelope_reads_what_it_rejected,
+    columns_are_read_where_the_source_says,
+    each_event_of_a_record_counts_once,
+    events_are_taken_out_of_their_envelopes,
+    events_may_happen_when_their_record_says,
     a_column_of_another_type_is_refused_with_the_way_out,
     a_new_column_is_read_from_what_was_archived_before_it,
     another_identity_and_dropped_columns_hold_for_what_was_archived,

@@ -8,10 +8,10 @@ use positions::DefinitionHash;
 use sha2::{Digest, Sha256};
 
 use crate::bucket::Bucket;
-use crate::source::{SourceDefinition, Unreadable};
+use crate::source::SourceDefinition;
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
-pub(crate) const STATE_FORMAT: u32 = 3;
+pub(crate) const STATE_FORMAT: u32 = 4;
 
 /// What a view is made of.
 pub(crate) struct Definition<'a> {
@@ -35,14 +35,7 @@ impl Definition<'_> {
         hasher.add("source", source.name.as_str());
         hasher.add("topic", &source.topic);
         hasher.add("columns", columns(&source.declared));
-        hasher.add("event_time", source.declared.field(source.event_time).name());
-        hasher.add("event_id", source.event_id.map_or("", |index| source.declared.field(index).name()));
-        hasher.add("future_limit", source.future_limit.as_micros().to_le_bytes());
-        hasher.add("late_after", source.late_after.as_micros().to_le_bytes());
-        // Not where it is the default: hashes are older than the option.
-        if source.unreadable == Unreadable::Null {
-            hasher.add("unreadable", source.unreadable.as_str());
-        }
+        hasher.add("reading", source.reading());
         for (name, schema, digest) in &self.statics {
             hasher.add("static", name);
             hasher.add("columns", columns(schema));

@@ -31,6 +31,7 @@ mod source;
 mod sql_name;
 mod storable;
 mod stream;
+mod time_pattern;
 
 pub use aggregate::{
     AGGREGATES, AggregateClass, AggregateFacts, ClassRule, Distinct, MergeFacts, Refusal, Support, aggregate_facts,
@@ -46,6 +47,6 @@ pub use plan::ViewPlans;
 pub use planned_view::PlannedView;
 pub use sample::sample_events;
 pub use session::{session_state, session_state_builder};
-pub use source::{SourceDefinition, Unreadable, column};
+pub use source::{ColumnMapping, Envelope, EpochUnit, SourceDefinition, TimeFormat, Unreadable, column};
 pub use sql_name::sql_name;
 pub use storable::{utc_micros, utc_scalar};

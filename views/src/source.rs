@@ -5,6 +5,8 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use positions::{BorderRule, SourceName};
 
+use crate::time_pattern::TimePattern;
+
 /// Key columns that both layers add to a source's declared columns; every name that starts with `_` is ours.
 pub mod column {
     /// The partition of the record, INT.
@@ -37,6 +39,68 @@ impl Unreadable {
     }
 }
 
+/// How the instants of a column are written, where their form does not tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// A number of this unit since 1970, in JSON or as text; other text by the usual forms.
+    Epoch(EpochUnit),
+    /// Text by a pattern and nothing else.
+    Pattern(TimePattern),
+}
+
+/// The unit of a number since 1970-01-01T00:00:00 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EpochUnit {
+    /// 1769860800
+    Seconds,
+    /// 1769860800000
+    Millis,
+    /// 1769860800000000
+    Micros,
+    /// 1769860800000000000
+    Nanos,
+}
+
+impl TimeFormat {
+    const EPOCHS: [(&str, EpochUnit); 4] = [
+        ("epoch_s", EpochUnit::Seconds),
+        ("epoch_ms", EpochUnit::Millis),
+        ("epoch_us", EpochUnit::Micros),
+        ("epoch_ns", EpochUnit::Nanos),
+    ];
+
+    /// The format that a pipeline file names: a unit, or a pattern.
+    ///
+    /// # Errors
+    /// What is wrong with the pattern.
+    pub fn of(text: &str) -> Result<Self, String> {
+        let unit = Self::EPOCHS.iter().find(|(name, _)| *name == text);
+        unit.map_or_else(|| TimePattern::new(text).map(Self::Pattern), |(_, unit)| Ok(Self::Epoch(*unit)))
+    }
+}
+
+/// Where a column stands in an event, and how it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ColumnMapping {
+    /// The keys that lead to the value, from the event inwards; empty: the key of the column's own name.
+    pub path: Vec<String>,
+    /// How an instant is written.
+    pub format: Option<TimeFormat>,
+}
+
+/// What a record holds around its events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Envelope {
+    /// Nothing: a record is an event, an array of events, or several events one after the other.
+    #[default]
+    None,
+    /// The event, or the array of events, stands behind these keys. A record without the first of them is an event
+    /// itself.
+    At(Vec<String>),
+    /// A change as Debezium writes it: what was inserted is the event.
+    Debezium,
+}
+
 /// An event stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceDefinition {
@@ -49,10 +113,14 @@ pub struct SourceDefinition {
     /// The declared columns, all nullable, then `_partition` INT, `_offset` BIGINT, `_timestamp` TIMESTAMP: what plans
     /// read. NOT NULL is enforced by decoding alone, because the master dataset also keeps rejected rows.
     pub events: SchemaRef,
-    /// Index of the event-time column.
+    /// Where each declared column stands in an event: as many as are declared, in their order.
+    pub mapping: Vec<ColumnMapping>,
+    /// What a record holds around its events.
+    pub envelope: Envelope,
+    /// Index of the event-time column in `events`: a declared one, or `_timestamp`, the record's own.
     pub event_time: usize,
-    /// Index of the event-id column, where events have one.
-    pub event_id: Option<usize>,
+    /// Indexes of the columns that identify an event together; empty where events have no id.
+    pub event_id: Vec<usize>,
     /// How long an earlier copy is remembered by the speed layer, in log time.
     pub horizon: Duration,
     /// An event older than its record's timestamp by more than this is late.
@@ -65,4 +133,43 @@ pub struct SourceDefinition {
     pub partitions: i32,
     /// What becomes of a value that its column cannot take. The event-time column never is NULL for it.
     pub unreadable: Unreadable,
+}
+
+impl SourceDefinition {
+    /// The name of the event-time column.
+    pub fn event_time_name(&self) -> &str {
+        self.events.field(self.event_time).name()
+    }
+
+    /// Whether an event happened when its record says, so that no column of the event has a say.
+    pub fn is_timed_by_record(&self) -> bool {
+        self.event_time >= self.declared.fields().len()
+    }
+
+    /// The names of the columns that identify an event.
+    pub fn event_id_names(&self) -> impl Iterator<Item = &str> {
+        self.event_id.iter().map(|at| self.declared.field(*at).name().as_str())
+    }
+
+    /// All that decides what a record is read as, beside the names and types of columns: one text, in which equal
+    /// definitions are equal and others differ.
+    pub fn reading(&self) -> String {
+        let names: Vec<&str> = self.event_id_names().collect();
+        let columns = self.declared.fields().iter().zip(&self.mapping);
+        let mapped = columns.filter(|(_, mapping)| **mapping != ColumnMapping::default());
+        let mut mapped: Vec<String> = mapped
+            .map(|(field, ColumnMapping { path, format })| format!("{} {path:?} {format:?}", field.name()))
+            .collect();
+        // The order of columns has no say.
+        mapped.sort_unstable();
+        format!(
+            "{}\n{names:?}\n{}\n{}\n{:?}\n{:?}\n{}",
+            self.event_time_name(),
+            self.late_after.as_micros(),
+            self.future_limit.as_micros(),
+            self.unreadable,
+            self.envelope,
+            mapped.join("\n"),
+        )
+    }
 }

@@ -93,23 +93,25 @@ impl Pending {
         jumps.collect()
     }
 
-    /// Takes records that [`Self::unread`] let through, with their decoded rows, one each in the same order.
+    /// Takes records that [`Self::unread`] let through, with their decoded rows in the same order.
     ///
     /// # Errors
     /// If the rows lack a column: a defect of the caller. Nothing was taken.
     pub fn take(&mut self, records: &[Record], rows: RecordBatch, now: TimestampMicros) -> Result<(), RecordsError> {
         let (classes, rejections) = (decode::classes(&rows)?, decode::rejections(&rows)?);
-        for (record, class) in records.iter().zip(classes) {
+        let ends = decode::record_ends(&rows)?;
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        for (record, (start, end)) in records.iter().zip(starts.zip(&ends)) {
             self.bytes += record.payload.len();
             let known = self.facts.partition_mut(record.partition);
             known.archived = known.archived.advance(&record.mark(), &self.rule);
-            known.counters += class.counters();
+            classes[start..*end].iter().for_each(|class| known.counters += class.counters());
         }
         for (kind, count) in rejections {
             *self.rejected.entry(kind).or_default() += count;
         }
-        self.rows += records.len() as u64;
-        self.facts.rows += records.len() as u64;
+        self.rows += rows.num_rows() as u64;
+        self.facts.rows += rows.num_rows() as u64;
         self.batches.push(rows);
         self.since.get_or_insert(now);
         Ok(())

@@ -17,6 +17,7 @@ use futures::TryStreamExt;
 use lake::{DataFile, FileWriter, Version};
 use positions::IdSource;
 use records::RecordsError;
+use records::decode::column as master_column;
 use records::master::{Compaction, MasterSnapshot};
 use views::{SourceDefinition, column};
 
@@ -49,9 +50,10 @@ pub async fn rewrite(
     let row_bytes = usize::try_from(merge.size_bytes() / merge.rows().max(1) * INFLATION).unwrap_or(usize::MAX);
     let session = engine::session_for_rows(settings, row_bytes)?;
     let table = provider_as_source(on.snapshot.scan(&merge.files).map_err(RecordsError::from)?);
-    let event_time = source.events.field(source.event_time).name();
+    let event_time = source.event_time_name();
     // Places make the order total: the same rows always give the same file.
-    let order = [event_time, column::PARTITION, column::OFFSET].map(|name| field(name).sort(true, true));
+    let order =
+        [event_time, column::PARTITION, column::OFFSET, master_column::ITEM].map(|name| field(name).sort(true, true));
     let plan = LogicalPlanBuilder::scan("master", table, None)?.sort(order)?.build()?;
     let sorted = execute_stream(session.create_physical_plan(&plan).await?, session.task_ctx())?;
     let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));

@@ -77,7 +77,8 @@ impl MasterRows<'_> {
     /// The bucket of an event: by its time as sent, so that all copies of an event fall into one.
     pub(crate) fn bucket(&self, grain: Bucket) -> Expr {
         let corrected = field(self.event_time());
-        if !self.master.snapshot.files().iter().any(may_hold_corrected_times) {
+        // A record's own timestamp is never corrected.
+        if self.source.is_timed_by_record() || !self.master.snapshot.files().iter().any(may_hold_corrected_times) {
             return views::bucket_expr(grain, corrected);
         }
         let shift = coalesce(vec![field(master_column::CLOCK_SHIFT), lit(0_i64)]);
@@ -86,7 +87,7 @@ impl MasterRows<'_> {
     }
 
     fn event_time(&self) -> &str {
-        self.source.events.field(self.source.event_time).name()
+        self.source.event_time_name()
     }
 
     fn may_hold_buckets(&self, file: &DataFile, buckets: &Buckets) -> bool {

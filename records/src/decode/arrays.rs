@@ -31,8 +31,8 @@ pub(super) fn to_array(
             Arc::new(Decimal128Array::new(values.into(), nulls).with_precision_and_scale(precision, scale)?)
         }
         Cells::Text { bytes, ends } => texts(bytes, ends, nulls, stored)?,
-        Cells::Date(values) => Arc::new(PrimitiveArray::<Date32Type>::new(values.into(), nulls)),
-        Cells::Timestamp(values) => {
+        Cells::Date { values, .. } => Arc::new(PrimitiveArray::<Date32Type>::new(values.into(), nulls)),
+        Cells::Timestamp { values, .. } => {
             let DataType::Timestamp(_, zone) = stored else { return Err(mismatch(stored)) };
             Arc::new(TimestampMicrosecondArray::new(values.into(), nulls).with_timezone_opt(zone.clone()))
         }

@@ -11,7 +11,7 @@ use arrow::array::{
     TimestampMicrosecondArray,
 };
 use arrow::compute::{cast, prep_null_mask_filter};
-use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use positions::{Counters, EventKey, Offset, RecordMark, TimestampMicros, fingerprint};
 use views::SourceDefinition;
@@ -89,7 +89,17 @@ pub fn late_events(batch: &RecordBatch) -> Result<BooleanArray, RecordsError> {
     Ok(if late.null_count() == 0 { late.clone() } else { prep_null_mask_filter(late) })
 }
 
-/// What position arithmetic needs of each row: equal to [`Record::mark`](event_log::Record::mark) of the row's record.
+/// For each record of a batch that begins with a whole one, the index behind its last row.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn record_ends(batch: &RecordBatch) -> Result<Vec<usize>, RecordsError> {
+    let items = items(batch)?;
+    let ends = (1..=items.len()).filter(|end| items.get(*end).is_none_or(|item| *item == 0));
+    Ok(ends.collect())
+}
+
+/// What position arithmetic needs of each record: equal to its [`Record::mark`](event_log::Record::mark).
 ///
 /// # Errors
 /// If a column is missing: a defect of the caller.
@@ -100,6 +110,9 @@ pub fn marks(batch: &RecordBatch) -> Result<Vec<RecordMark>, RecordsError> {
     let timestamps = instants(by_name(batch, views::column::TIMESTAMP)?, views::column::TIMESTAMP)?;
     let payloads = binary(by_name(batch, column::PAYLOAD)?, column::PAYLOAD)?;
     let rows = offsets.values().iter().zip(timestamps.values()).enumerate();
+    // The first row of a record has its payload.
+    let items = items(batch)?;
+    let rows = rows.filter(|(row, _)| items[*row] == 0);
     let mark = |(row, (offset, timestamp)): (usize, (&i64, &i64))| {
         let timestamp = TimestampMicros(*timestamp);
         RecordMark { offset: Offset(*offset), timestamp, fingerprint: fingerprint(timestamp, payloads.value(row)) }
@@ -120,15 +133,30 @@ pub fn event_keys(batch: &RecordBatch) -> Result<Vec<Option<EventKey>>, RecordsE
     keys.iter().map(|key| key.map(to_key).transpose()).collect()
 }
 
-/// The event id of each row as text, by which records are keyed; `None` where the source names no id column. What a
-/// header says is not seen here.
+/// The event id of each row as text, by which records are keyed; `None` where the source names no id column. The parts
+/// of one that has several are joined by a character that no text holds by accident. What a header says is not seen
+/// here.
 ///
 /// # Errors
-/// If the column is missing: a defect of the caller.
+/// If a column is missing: a defect of the caller.
 pub fn event_ids(source: &SourceDefinition, batch: &RecordBatch) -> Result<Option<StringArray>, RecordsError> {
-    let Some(at) = source.event_id else { return Ok(None) };
-    let ids = by_name(batch, source.declared.field(at).name())?;
-    Ok(Some(cast(ids, &DataType::Utf8)?.as_string::<i32>().clone()))
+    let mut ids: Option<StringArray> = None;
+    for name in source.event_id_names() {
+        let part = cast(by_name(batch, name)?, &DataType::Utf8)?.as_string::<i32>().clone();
+        ids = Some(match ids {
+            None => part,
+            Some(before) => {
+                let joined = before.iter().zip(&part).map(|(before, part)| Some(format!("{}\u{1f}{}", before?, part?)));
+                joined.collect()
+            }
+        });
+    }
+    Ok(ids)
+}
+
+fn items(batch: &RecordBatch) -> Result<&[i32], RecordsError> {
+    let items = by_name(batch, column::ITEM)?.as_primitive_opt::<Int32Type>();
+    Ok(items.ok_or_else(|| wrong_column(column::ITEM))?.values())
 }
 
 fn by_name<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, RecordsError> {

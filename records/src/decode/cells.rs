@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
-use views::{Unreadable, sql_name};
+use views::{TimeFormat, Unreadable, sql_name};
 
 use super::column_builder::Column;
 use super::json::Cursor;
@@ -23,15 +23,20 @@ pub(super) enum Cells {
     Float(Vec<f64>),
     Decimal { values: Vec<i128>, precision: u8, scale: i8 },
     Text { bytes: Vec<u8>, ends: Vec<i32> },
-    Date(Vec<i32>),
-    Timestamp(Vec<i64>),
+    Date { values: Vec<i32>, format: Option<TimeFormat> },
+    Timestamp { values: Vec<i64>, format: Option<TimeFormat> },
     Struct { object: Box<Object>, rows: usize },
     List { items: Box<Column>, ends: Vec<i32> },
 }
 
 impl Cells {
-    /// No values yet.
-    pub fn new(declared: &FieldRef, stored: &FieldRef, unreadable: Unreadable) -> Result<Self, RecordsError> {
+    /// No values yet. `format`: how instants and days are written, where their form does not tell.
+    pub fn new(
+        declared: &FieldRef,
+        stored: &FieldRef,
+        unreadable: Unreadable,
+        format: Option<&TimeFormat>,
+    ) -> Result<Self, RecordsError> {
         let integer = |min, max| Self::Integer { values: Vec::new(), min, max };
         Ok(match (declared.data_type(), stored.data_type()) {
             (DataType::Boolean, _) => Self::Boolean(Vec::new()),
@@ -47,13 +52,15 @@ impl Cells {
             (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) => {
                 Self::Text { bytes: Vec::new(), ends: Vec::new() }
             }
-            (DataType::Date32, _) => Self::Date(Vec::new()),
-            (DataType::Timestamp(TimeUnit::Microsecond, _), _) => Self::Timestamp(Vec::new()),
+            (DataType::Date32, _) => Self::Date { values: Vec::new(), format: format.cloned() },
+            (DataType::Timestamp(TimeUnit::Microsecond, _), _) => {
+                Self::Timestamp { values: Vec::new(), format: format.cloned() }
+            }
             (DataType::Struct(declared), DataType::Struct(stored)) => {
                 Self::Struct { object: Box::new(Object::new(declared, stored, unreadable)?), rows: 0 }
             }
             (DataType::List(declared), DataType::List(stored)) => {
-                Self::List { items: Box::new(Column::new(declared, stored, unreadable)?), ends: Vec::new() }
+                Self::List { items: Box::new(Column::new(declared, stored, unreadable, None)?), ends: Vec::new() }
             }
             (other, _) => {
                 let problem = format!("column {} has type {other}, which events cannot have", declared.name());
@@ -87,11 +94,11 @@ impl Cells {
     pub fn push_null(&mut self) {
         match self {
             Self::Boolean(values) => values.push(false),
-            Self::Integer { values, .. } | Self::Timestamp(values) => values.push(0),
+            Self::Integer { values, .. } | Self::Timestamp { values, .. } => values.push(0),
             Self::Double(values) | Self::Float(values) => values.push(0.0),
             Self::Decimal { values, .. } => values.push(0),
             Self::Text { ends, .. } | Self::List { ends, .. } => ends.push(last_end(ends)),
-            Self::Date(values) => values.push(0),
+            Self::Date { values, .. } => values.push(0),
             Self::Struct { object, rows } => {
                 object.push_null();
                 *rows += 1;
@@ -103,10 +110,10 @@ impl Cells {
     pub fn truncate(&mut self, count: usize) {
         match self {
             Self::Boolean(values) => values.truncate(count),
-            Self::Integer { values, .. } | Self::Timestamp(values) => values.truncate(count),
+            Self::Integer { values, .. } | Self::Timestamp { values, .. } => values.truncate(count),
             Self::Double(values) | Self::Float(values) => values.truncate(count),
             Self::Decimal { values, .. } => values.truncate(count),
-            Self::Date(values) => values.truncate(count),
+            Self::Date { values, .. } => values.truncate(count),
             Self::Text { bytes, ends } => {
                 ends.truncate(count);
                 bytes.truncate(last_end(ends) as usize);
@@ -171,10 +178,12 @@ impl Cells {
                 bytes.extend_from_slice(text.as_bytes());
                 ends.push(bytes.len() as i32);
             }
-            Self::Date(values) if is_number => values.push(instant::date_of_days(text)?),
-            Self::Date(values) => values.push(instant::date(text)?),
-            Self::Timestamp(values) if is_number => values.push(instant::epoch(text)?),
-            Self::Timestamp(values) => values.push(instant::timestamp(text)?),
+            Self::Date { values, format: Some(format) } => values.push(instant::date_as(text, format)?),
+            Self::Date { values, .. } if is_number => values.push(instant::date_of_days(text)?),
+            Self::Date { values, .. } => values.push(instant::date(text)?),
+            Self::Timestamp { values, format: Some(format) } => values.push(instant::timestamp_as(text, format)?),
+            Self::Timestamp { values, .. } if is_number => values.push(instant::epoch(text)?),
+            Self::Timestamp { values, .. } => values.push(instant::timestamp(text)?),
             Self::Struct { .. } | Self::List { .. } => return None,
         }
         Some(())

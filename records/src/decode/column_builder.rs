@@ -8,7 +8,7 @@ use arrow::array::ArrayRef;
 use arrow::array::builder::NullBufferBuilder;
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
-use views::Unreadable;
+use views::{TimeFormat, Unreadable};
 
 use super::arrays::to_array;
 use super::cells::Cells;
@@ -32,12 +32,18 @@ pub(super) struct Column {
 }
 
 impl Column {
-    /// An empty column that checks against `declared` and becomes an array of the type of `stored`.
+    /// An empty column that checks against `declared` and becomes an array of the type of `stored`. `format`: how its
+    /// instants or days are written.
     ///
     /// # Errors
     /// A type that JSON cannot be decoded to: a defect of whoever made the definition.
-    pub fn new(declared: &FieldRef, stored: &FieldRef, unreadable: Unreadable) -> Result<Self, RecordsError> {
-        let cells = Cells::new(declared, stored, unreadable)?;
+    pub fn new(
+        declared: &FieldRef,
+        stored: &FieldRef,
+        unreadable: Unreadable,
+        format: Option<&TimeFormat>,
+    ) -> Result<Self, RecordsError> {
+        let cells = Cells::new(declared, stored, unreadable, format)?;
         Ok(Self {
             name: declared.name().clone(),
             is_nullable: declared.is_nullable(),
@@ -62,7 +68,7 @@ impl Column {
         }
         cursor.literal("null")?;
         if !self.is_nullable {
-            return Err(Rejection::NoValue { column: String::new() }.into());
+            return Err(Rejection::NoValue { column: String::new(), is_strange: false }.into());
         }
         self.push_null();
         Ok(())

@@ -16,11 +16,15 @@
 //! | a number: seconds, milliseconds, microseconds or nanoseconds since 1970 | `1769860800`, `1769860800.5`, `1769860800000` |
 //! | the same as text, of 10, 13, 16 or 19 digits | `"1769860800000"` |
 //!
+//! Where a column declares a unit, a number is of that unit whatever its size, and other text is read as above; where it
+//! declares a pattern, text of that pattern is read and nothing else.
+//!
 //! Why the unit of a number is told from its size: at most one of the four puts a number between 3 March 1973 and 20
 //! November 2286, where each of them begins and ends at a power of ten. A number that none puts there is no instant; it
 //! may be a day written as 20260131, or 20260131120000.
 
 use positions::calendar::{Date, day_of};
+use views::{EpochUnit, TimeFormat};
 
 use super::{json, scalar};
 
@@ -46,20 +50,54 @@ pub(crate) fn timestamp(text: &str) -> Option<i64> {
 
 /// An instant from a JSON number, in the unit that its size tells.
 pub(crate) fn epoch(text: &str) -> Option<i64> {
+    let (whole, millionths) = number(text)?;
+    let unit = match whole.unsigned_abs() {
+        100_000_000..10_000_000_000 => EpochUnit::Seconds,
+        100_000_000_000..10_000_000_000_000 => EpochUnit::Millis,
+        100_000_000_000_000..10_000_000_000_000_000 => EpochUnit::Micros,
+        100_000_000_000_000_000.. => EpochUnit::Nanos,
+        _ => return None,
+    };
+    micros_of(whole, millionths, unit)
+}
+
+/// An instant from a JSON string or number, written as its column declares.
+pub(crate) fn timestamp_as(text: &str, format: &TimeFormat) -> Option<i64> {
+    let instant = match format {
+        TimeFormat::Pattern(pattern) => pattern.read(text)?,
+        TimeFormat::Epoch(unit) if json::number_prefix(text.as_bytes()) == Some(text.len()) => {
+            let (whole, millionths) = number(text)?;
+            micros_of(whole, millionths, *unit)?
+        }
+        TimeFormat::Epoch(_) => timestamp(text)?,
+    };
+    (FIRST_DAY..=LAST_DAY).contains(&instant.div_euclid(DAY)).then_some(instant)
+}
+
+/// A DATE from a JSON string, written as its column declares: the day of an instant at midnight.
+pub(crate) fn date_as(text: &str, format: &TimeFormat) -> Option<i32> {
+    let instant = timestamp_as(text, format).filter(|micros| micros.rem_euclid(DAY) == 0)?;
+    i32::try_from(instant.div_euclid(DAY)).ok()
+}
+
+fn micros_of(whole: i64, millionths: i64, unit: EpochUnit) -> Option<i64> {
+    match unit {
+        EpochUnit::Seconds => whole.checked_mul(1_000_000)?.checked_add(millionths),
+        EpochUnit::Millis => whole.checked_mul(1_000)?.checked_add(millionths.div_euclid(1_000)),
+        EpochUnit::Micros => Some(whole),
+        EpochUnit::Nanos => Some(whole.div_euclid(1_000)),
+    }
+}
+
+/// A number: its whole part and the millionths behind it, both of its sign.
+fn number(text: &str) -> Option<(i64, i64)> {
     let (whole, millionths) = match text.contains(['e', 'E']) {
         true => {
             scalar::decimal(text, 25, 6).and_then(|all| Some((i64::try_from(all / MILLION).ok()?, all % MILLION)))?
         }
         false => plain_number(text)?,
     };
-    let millionths = i64::try_from(millionths).ok()?;
-    match whole.unsigned_abs() {
-        100_000_000..10_000_000_000 => Some(whole * 1_000_000 + millionths),
-        100_000_000_000..10_000_000_000_000 => Some(whole * 1_000 + millionths.div_euclid(1_000)),
-        100_000_000_000_000..10_000_000_000_000_000 => Some(whole),
-        100_000_000_000_000_000.. => Some(whole.div_euclid(1_000)),
-        _ => None,
-    }
+    Some((whole, i64::try_from(millionths).ok()?))
 }
 
 /// A DATE as days since 1970-01-01, from text: `2026-01-31`, `20260131`, or an instant at midnight UTC.

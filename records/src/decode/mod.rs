@@ -1,21 +1,24 @@
 //! Decoding: record bytes to columns, without loss or not at all, the same for both layers.
 //!
 //! ```text
-//!  Record --> text_of --> Cursor --> Object (a Column per declared column) --> checks of time --> row
-//!               |           |           |                                          |
-//!               +-----------+-----------+------------------------------------------+--> Rejection --> `_error`
+//!  Record --> text_of --> Cursor --> envelope --> Object (a Column per declared column) --> checks of time --> row
+//!               |           |           |            |                                          |
+//!               +-----------+-----------+------------+------------------------------------------+--> Rejection --> `_error`
 //! ```
 //!
-//! In: records of the log. Out: one batch with exactly one row per record, in their order, of [`master_schema`].
+//! In: records of the log. Out: one batch, in their order, of [`master_schema`]: one row for each event of a record, and
+//! at least one row per record. [`record_ends`] tells which rows are of one record.
 //!
 //! Guarantee: one pure function of (payload, headers, record timestamp, source definition): no clock, no setting, and
 //! no neighbour in the batch has a say. One bad row never costs its neighbours; no payload stops the decoder.
 //!
-//! A payload is one JSON object (RFC 8259, UTF-8, a byte order mark before it is skipped) of at most
-//! [`MAX_PAYLOAD_BYTES`] with at most [`MAX_DEPTH`] levels of nesting. A key belongs to the column of that very name;
-//! a column that no key names takes the only key that differs from its name in the case of ASCII letters. Other keys
-//! are ignored, but must be valid JSON; a declared column that is given twice in one object is rejected, as nobody can
-//! know which value was meant.
+//! A payload is JSON (RFC 8259, UTF-8, a byte order mark before it is skipped) of at most [`MAX_PAYLOAD_BYTES`] with at
+//! most [`MAX_DEPTH`] levels of nesting: one object, an array of objects, or objects on lines of their own. Each object
+//! is an event, or it is the envelope that the source declares (`views::Envelope`). Each event is a row, and judged by
+//! itself; a payload that is not JSON is one rejected row, as nobody knows where its next event begins. A key belongs
+//! to the column of that very name, or of the path that a column declares; a column that no key leads to takes the only
+//! key that differs in the case of ASCII letters. Other keys are ignored, but must be valid JSON; a column that is
+//! given twice in one event is rejected, as nobody can know which value was meant.
 //!
 //! | declared | accepted | everything else is rejected, for example |
 //! |---|---|---|
@@ -45,7 +48,8 @@
 //! `source.late_after`; late events are counted, never dropped.
 //!
 //! **Identity**: the id is the header `twofold-event-id` where there is one, else the event-id column: the bytes of its
-//! text, or the decimal digits of its integer (`12` and `"12"` are the same id). A null id is never a copy.
+//! text, or the decimal digits of its integer (`12` and `"12"` are the same id); of several columns all of them, each
+//! with its length. Where one of them is null or empty there is no id, and an event without an id is never a copy.
 //! **Clock shift**: a record may carry a correction of its client's clock. The event-time column then holds the
 //! corrected time, and lateness and the future limit are judged by it; identity and bucket use the time as sent, which
 //! is the corrected one minus `_clock_shift`. So the copies of an event meet in one bucket, however each of them was
@@ -59,8 +63,10 @@ mod arrays;
 mod batch;
 mod cells;
 mod column_builder;
+mod envelope;
 mod instant;
 mod json;
+mod keys;
 mod object;
 mod reason;
 mod reject;
@@ -71,7 +77,7 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections};
+pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, record_ends, rejections};
 pub use json::Cursor;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;
@@ -81,7 +87,8 @@ pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, column, master_schema, reading_of
 use crate::RecordsError;
 use event_log::Record;
 
-/// Decodes records to one row each, in their order; a rejected record has its `_error` and null event columns.
+/// Decodes records to one row for each of their events, in their order; a record without any is one row with its
+/// `_error` and null event columns, and so is each event that cannot be read.
 ///
 /// Pure. Cost: one pass over the payloads; the payloads are copied once, into `_payload`.
 ///
@@ -100,6 +107,6 @@ pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBat
 /// As [`decode`].
 pub fn decode_counting(source: &SourceDefinition, records: &[Record]) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
     let mut rows = rows::Rows::new(source, records)?;
-    records.iter().for_each(|record| rows.push(record));
+    rows.push_all();
     rows.finish()
 }

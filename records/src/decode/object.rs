@@ -1,28 +1,47 @@
-//! Objects to columns: one record, or one STRUCT inside it, spread over the columns that are declared for it.
+//! Objects to columns: one event, or one STRUCT inside it, spread over the columns that are declared for it.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Fields;
 use arrow::error::ArrowError;
-use views::Unreadable;
+use views::{ColumnMapping, Unreadable};
 
 use super::column_builder::Column;
-use super::json::{Cursor, Place, RawString};
+use super::json::{Cursor, Place};
+use super::keys::{Found, Keys};
 use super::reject::{Read, Rejection};
 use crate::RecordsError;
 
-/// The columns of an object and how its keys find them.
+/// The columns of an object and the places in it where their values stand.
 #[derive(Debug)]
 pub(super) struct Object {
     pub columns: Vec<Column>,
+    places: Level,
+}
+
+/// One object on the way to the columns: the event itself, or one that paths lead through.
+#[derive(Debug)]
+struct Level {
     keys: Keys,
-    // The object that gave each column last: equal to `current` means given in this one.
-    given_in: Vec<u64>,
-    // The keys that differ from a column's name in case alone.
-    near: Vec<Near>,
+    /// One for each key.
+    slots: Vec<Slot>,
+    /// Counts the objects that were read: what is marked with it belongs to the present one.
     current: u64,
 }
 
-/// Where the value of a key stands that differs from a column's name in case alone.
+/// What is read from the value of one key.
+#[derive(Debug)]
+struct Slot {
+    /// The columns that are this value.
+    columns: Vec<usize>,
+    /// The columns that stand inside it.
+    inside: Option<Level>,
+    /// The object that gave the key last.
+    given_in: u64,
+    /// The keys that differ from this one in case alone.
+    near: Near,
+}
+
+/// Where the value of a key stands that differs from a wanted one in case alone.
 #[derive(Clone, Copy, Debug, Default)]
 struct Near {
     /// The object that gave it.
@@ -34,39 +53,47 @@ struct Near {
 }
 
 impl Object {
-    /// Columns for `declared` fields; arrays are made with the nullability of `stored`.
+    /// Columns for `declared` fields, each read from the key of its name; arrays are made with the nullability of
+    /// `stored`.
     pub fn new(declared: &Fields, stored: &Fields, unreadable: Unreadable) -> Result<Self, RecordsError> {
+        Self::mapped(declared, stored, unreadable, &[])
+    }
+
+    /// The same, of an event whose columns are mapped; beyond the end of `mapping` by their names.
+    pub fn mapped(
+        declared: &Fields,
+        stored: &Fields,
+        unreadable: Unreadable,
+        mapping: &[ColumnMapping],
+    ) -> Result<Self, RecordsError> {
+        let formats = mapping.iter().map(|mapping| mapping.format.as_ref()).chain(std::iter::repeat(None));
         let columns: Vec<Column> = declared
             .iter()
             .zip(stored)
-            .map(|(declared, stored)| Column::new(declared, stored, unreadable))
+            .zip(formats)
+            .map(|((declared, stored), format)| Column::new(declared, stored, unreadable, format))
             .collect::<Result<_, _>>()?;
-        let keys = Keys::new(columns.iter().map(|column| column.name.as_str()));
-        let count = columns.len();
-        Ok(Self { columns, keys, given_in: vec![0; count], near: vec![Near::default(); count], current: 0 })
+        let mut paths: Vec<(Vec<&str>, usize)> = Vec::with_capacity(columns.len());
+        for (at, column) in columns.iter().enumerate() {
+            let path = mapping.get(at).map(|mapping| mapping.path.as_slice()).filter(|path| !path.is_empty());
+            let own_name = || vec![column.name.as_str()];
+            paths.push((path.map_or_else(own_name, |path| path.iter().map(String::as_str).collect()), at));
+        }
+        let paths: Vec<(&[&str], usize)> = paths.iter().map(|(path, at)| (path.as_slice(), *at)).collect();
+        let places = Level::new(&paths);
+        Ok(Self { columns, places })
     }
 
     /// Appends one object. On an error the columns are uneven until [`Self::truncate`].
     pub fn read(&mut self, cursor: &mut Cursor<'_>) -> Read<()> {
-        cursor.enter(b'{')?;
-        self.current += 1;
-        let mut given = 0;
-        let mut is_first = true;
-        while let Some(key) = cursor.next_key(is_first)? {
-            is_first = false;
-            match self.keys.find(key) {
-                Found::Exact(at) => {
-                    self.read_column(at, cursor)?;
-                    given += 1;
-                }
-                Found::Near(at) => {
-                    self.note_near(at, cursor.place());
-                    cursor.skip()?;
-                }
-                Found::Nothing => cursor.skip()?,
-            }
-        }
-        if given < self.columns.len() { self.fill_missing(cursor) } else { Ok(()) }
+        self.places.read(&mut self.columns, cursor)
+    }
+
+    /// Whether the last object gave none of the keys that columns are read from, in whatever case.
+    pub fn is_strange(&self) -> bool {
+        self.places.slots.iter().all(|slot| {
+            slot.given_in != self.places.current && (slot.near.object != self.places.current || slot.near.keys == 0)
+        })
     }
 
     /// Appends a row of nulls, whatever is declared: for a rejected record, or inside a null STRUCT.
@@ -83,37 +110,79 @@ impl Object {
     pub fn finish(self) -> Result<Vec<ArrayRef>, ArrowError> {
         self.columns.into_iter().map(Column::finish).collect()
     }
+}
 
-    fn read_column(&mut self, at: usize, cursor: &mut Cursor<'_>) -> Read<()> {
-        let column = &mut self.columns[at];
-        if self.given_in[at] == self.current {
-            return Err(Rejection::GivenTwice { column: column.name.clone() }.into());
+impl Level {
+    /// The places of columns, each given by the keys that lead to it from here: at least one.
+    fn new(paths: &[(&[&str], usize)]) -> Self {
+        let mut names: Vec<&str> = Vec::new();
+        for (path, _) in paths {
+            if !names.contains(&path[0]) {
+                names.push(path[0]);
+            }
         }
-        self.given_in[at] = self.current;
-        column.read(cursor).map_err(|rejection| rejection.within(&column.name))
+        let slot = |name: &&str| {
+            let here = || paths.iter().filter(|(path, _)| path[0] == *name);
+            let columns = here().filter(|(path, _)| path.len() == 1).map(|(_, at)| *at).collect();
+            let inside: Vec<(&[&str], usize)> =
+                here().filter(|(path, _)| path.len() > 1).map(|(path, at)| (&path[1..], *at)).collect();
+            let inside = (!inside.is_empty()).then(|| Self::new(&inside));
+            Slot { columns, inside, given_in: 0, near: Near::default() }
+        };
+        let slots = names.iter().map(slot).collect();
+        Self { keys: Keys::new(names.into_iter()), slots, current: 0 }
+    }
+
+    fn read(&mut self, columns: &mut [Column], cursor: &mut Cursor<'_>) -> Read<()> {
+        cursor.enter(b'{')?;
+        self.current += 1;
+        let mut given = 0;
+        let mut is_first = true;
+        while let Some(key) = cursor.next_key(is_first)? {
+            is_first = false;
+            match self.keys.find(key) {
+                Found::Exact(at) => {
+                    self.read_given(at, columns, cursor)?;
+                    given += 1;
+                }
+                Found::Near(at) => {
+                    self.note_near(at, cursor.place());
+                    cursor.skip()?;
+                }
+                Found::Nothing => cursor.skip()?,
+            }
+        }
+        if given < self.slots.len() { self.fill_missing(columns, cursor) } else { Ok(()) }
+    }
+
+    fn read_given(&mut self, at: usize, columns: &mut [Column], cursor: &mut Cursor<'_>) -> Read<()> {
+        let slot = &mut self.slots[at];
+        if slot.given_in == self.current {
+            let column = columns[slot.first_column()].name.clone();
+            return Err(Rejection::GivenTwice { column }.into());
+        }
+        slot.given_in = self.current;
+        slot.read(columns, cursor)
     }
 
     fn note_near(&mut self, at: usize, value: Place) {
-        let known = &mut self.near[at];
+        let known = &mut self.slots[at].near;
         let keys = if known.object == self.current { known.keys + 1 } else { 1 };
         *known = Near { object: self.current, keys, value };
     }
 
-    /// The columns of which no key has the name: from the only key that differs in case alone, or null.
-    fn fill_missing(&mut self, cursor: &mut Cursor<'_>) -> Read<()> {
+    /// What no key of the very name gives: from the only key that differs in case alone, or nothing.
+    fn fill_missing(&mut self, columns: &mut [Column], cursor: &mut Cursor<'_>) -> Read<()> {
         let end = cursor.place();
-        for (at, column) in self.columns.iter_mut().enumerate() {
-            if self.given_in[at] == self.current {
+        for slot in &mut self.slots {
+            if slot.given_in == self.current {
                 continue;
             }
-            let near = self.near[at];
-            if near.object == self.current && near.keys == 1 {
-                cursor.go_back(near.value);
-                column.read(cursor).map_err(|rejection| rejection.within(&column.name))?;
-            } else if column.is_nullable {
-                column.push_null();
+            if slot.near.object == self.current && slot.near.keys == 1 {
+                cursor.go_back(slot.near.value);
+                slot.read(columns, cursor)?;
             } else {
-                return Err(Rejection::NoValue { column: column.name.clone() }.into());
+                slot.fill_with_nothing(columns)?;
             }
         }
         cursor.go_back(end);
@@ -121,56 +190,42 @@ impl Object {
     }
 }
 
-/// Finds the column of a key.
-#[derive(Debug)]
-struct Keys {
-    // By length in bytes: few columns share one, so finding a key is one comparison, and most unknown keys cost none.
-    by_length: Vec<Vec<(Box<str>, usize)>>,
-    unescaped: Vec<u8>,
-}
-
-impl Keys {
-    fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let mut by_length: Vec<Vec<(Box<str>, usize)>> = Vec::new();
-        for (at, name) in names.enumerate() {
-            if by_length.len() <= name.len() {
-                by_length.resize_with(name.len() + 1, Vec::new);
+impl Slot {
+    /// Reads a value for all columns that it holds; the cursor stands behind it afterwards.
+    fn read(&mut self, columns: &mut [Column], cursor: &mut Cursor<'_>) -> Read<()> {
+        let start = cursor.place();
+        for (count, at) in self.columns.iter().enumerate() {
+            if count > 0 {
+                cursor.go_back(start);
             }
-            by_length[name.len()].push((name.into(), at));
+            let column = &mut columns[*at];
+            column.read(cursor).map_err(|rejection| rejection.within(&column.name))?;
         }
-        Self { by_length, unescaped: Vec::new() }
+        let Some(inside) = &mut self.inside else { return Ok(()) };
+        cursor.go_back(start);
+        if cursor.peek()? == b'{' {
+            return inside.read(columns, cursor);
+        }
+        // Nothing stands inside of anything else.
+        cursor.skip()?;
+        inside.slots.iter().try_for_each(|slot| slot.fill_with_nothing(columns))
     }
 
-    fn find(&mut self, key: RawString<'_>) -> Found {
-        if !key.is_escaped {
-            return self.column(key.raw.as_bytes());
+    fn fill_with_nothing(&self, columns: &mut [Column]) -> Read<()> {
+        for at in &self.columns {
+            let column = &mut columns[*at];
+            if !column.is_nullable {
+                return Err(Rejection::NoValue { column: column.name.clone(), is_strange: false }.into());
+            }
+            column.push_null();
         }
-        let mut unescaped = std::mem::take(&mut self.unescaped);
-        unescaped.clear();
-        key.append_to(&mut unescaped);
-        let found = self.column(&unescaped);
-        self.unescaped = unescaped;
-        found
+        let inside = self.inside.iter().flat_map(|inside| &inside.slots);
+        inside.into_iter().try_for_each(|slot| slot.fill_with_nothing(columns))
     }
 
-    fn column(&self, key: &[u8]) -> Found {
-        let Some(candidates) = self.by_length.get(key.len()) else { return Found::Nothing };
-        if let Some((_, at)) = candidates.iter().find(|(name, _)| name.as_bytes() == key) {
-            return Found::Exact(*at);
-        }
-        let mut near = candidates.iter().filter(|(name, _)| name.as_bytes().eq_ignore_ascii_case(key));
-        match (near.next(), near.next()) {
-            (Some((_, at)), None) => Found::Near(*at),
-            _ => Found::Nothing,
-        }
+    /// A column that is read from this value or from inside it: every slot has one.
+    fn first_column(&self) -> usize {
+        let inside = || self.inside.as_ref().and_then(|inside| inside.slots.first()).map(Self::first_column);
+        self.columns.first().copied().or_else(inside).unwrap_or_default()
     }
-}
-
-/// The column that a key belongs to.
-enum Found {
-    /// It has the key's name.
-    Exact(usize),
-    /// Its name differs from the key in the case of ASCII letters, and no other column's does.
-    Near(usize),
-    Nothing,
 }

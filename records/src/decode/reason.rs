@@ -6,7 +6,7 @@
 //! Why so: master datasets hold sentences of every version so far, and each of them stays a fact that nobody rewrites.
 
 /// How the sentence of each kind of reason begins.
-const BEGINNINGS: [(&str, &str); 11] = [
+const BEGINNINGS: [(&str, &str); 13] = [
     ("empty payload", "empty"),
     ("too large: ", "too_large"),
     ("bad JSON at byte ", "bad_json"),
@@ -16,6 +16,8 @@ const BEGINNINGS: [(&str, &str); 11] = [
     ("ambiguous: ", "ambiguous"),
     ("no event time: ", "no_event_time"),
     ("too far in the future: ", "in_future"),
+    ("envelope: ", "envelope"),
+    ("too many: ", "too_many"),
     ("clock shift of ", "clock_shift"),
     ("decoder failed: ", "decoder_failed"),
 ];
@@ -24,7 +26,7 @@ const BEGINNINGS: [(&str, &str); 11] = [
 const OTHER: &str = "other";
 
 /// All kinds of reasons: short names that never change, for programs, metrics and questions.
-pub const REASON_KINDS: [&str; 12] = [
+pub const REASON_KINDS: [&str; 14] = [
     "empty",
     "too_large",
     "bad_json",
@@ -34,6 +36,8 @@ pub const REASON_KINDS: [&str; 12] = [
     "ambiguous",
     "no_event_time",
     "in_future",
+    "envelope",
+    "too_many",
     "clock_shift",
     "decoder_failed",
     OTHER,

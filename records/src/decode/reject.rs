@@ -56,10 +56,12 @@ pub enum Rejection {
         found: String,
     },
     /// A NOT NULL column is null or missing.
-    #[error("no value: column {column} is NOT NULL")]
+    #[error("no value: {}column {column} is NOT NULL", hint(*is_strange))]
     NoValue {
         /// The column, with the path inside it.
         column: String,
+        /// Whether the event has no field that is declared.
+        is_strange: bool,
     },
     /// One object gives a declared column twice.
     #[error("ambiguous: column {column} is given twice")]
@@ -68,10 +70,24 @@ pub enum Rejection {
         column: String,
     },
     /// The event-time column is null or missing.
-    #[error("no event time: column {column} is null or missing")]
+    #[error("no event time: {}column {column} is null or missing", hint(*is_strange))]
     NoEventTime {
         /// The event-time column.
         column: String,
+        /// Whether the event has no field that is declared.
+        is_strange: bool,
+    },
+    /// The record is not wrapped as its source says, or what is wrapped is no new event.
+    #[error("envelope: {problem}")]
+    Envelope {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// One record holds too many events.
+    #[error("too many: more than {limit} events in one record")]
+    TooMany {
+        /// How many are allowed.
+        limit: usize,
     },
     /// The event time lies too far in the future of the record's timestamp.
     #[error("too far in the future: column {column} is {ahead:?} after the record, the limit is {}", format_span(*limit))]
@@ -113,6 +129,8 @@ impl Rejection {
             Self::GivenTwice { .. } => "ambiguous",
             Self::NoEventTime { .. } => "no_event_time",
             Self::InFuture { .. } => "in_future",
+            Self::Envelope { .. } => "envelope",
+            Self::TooMany { .. } => "too_many",
             Self::ShiftOutOfRange { .. } => "clock_shift",
             Self::DecoderFailed { .. } => "decoder_failed",
         }
@@ -122,9 +140,9 @@ impl Rejection {
     pub fn column(&self) -> Option<&str> {
         match self {
             Self::WrongType { column, .. }
-            | Self::NoValue { column }
+            | Self::NoValue { column, .. }
             | Self::GivenTwice { column }
-            | Self::NoEventTime { column }
+            | Self::NoEventTime { column, .. }
             | Self::InFuture { column, .. }
             | Self::ShiftOutOfRange { column, .. } => Some(column.as_str()),
             _ => None,
@@ -133,11 +151,22 @@ impl Rejection {
 
     /// The same rejection, seen from one level further out: `outer` is the column or the list that holds the place.
     pub(crate) fn within(mut self: Box<Self>, outer: &str) -> Box<Self> {
-        if let Self::WrongType { column, .. } | Self::NoValue { column } | Self::GivenTwice { column } = self.as_mut() {
+        if let Self::WrongType { column, .. } | Self::NoValue { column, .. } | Self::GivenTwice { column } =
+            self.as_mut()
+        {
             let separator = if column.is_empty() || column.starts_with('[') { "" } else { "." };
             *column = format!("{outer}{separator}{column}");
         }
         self
+    }
+}
+
+/// What stands before the name of a column that has no value, where the event has none of the declared fields.
+fn hint(is_strange: bool) -> &'static str {
+    if is_strange {
+        "no declared field stands at the top of the event (options events_at and envelope say where events stand), "
+    } else {
+        ""
     }
 }
 

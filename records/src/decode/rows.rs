@@ -1,19 +1,21 @@
-//! Records to rows, one by one: what is checked of a record, in which order, and what a rejected one leaves behind.
+//! Records to rows, one by one: what is checked of a record and of each of its events, in which order, and what a
+//! rejected one leaves behind.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, Int32Array, Int64Array, StringBuilder,
-    TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use positions::{EventKey, TimestampMicros, event_key, is_plausible, micros};
 use views::{SourceDefinition, Unreadable};
 
 use super::cells::Cells;
+use super::envelope;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
@@ -25,19 +27,38 @@ use event_log::Record;
 #[cfg(feature = "failpoints")]
 const PANIC: &str = "panic in the decoder";
 
+/// The most events of one record. Not a setting: what a record decodes to must not depend on one.
+const MAX_EVENTS: usize = 10_000;
+
 /// A batch under construction.
 pub(super) struct Rows<'a> {
     source: &'a SourceDefinition,
     records: &'a [Record],
     event: Object,
-    rows: usize,
-    late: BooleanBuilder,
-    keys: BinaryBuilder,
-    errors: StringBuilder,
+    rows: Vec<Row>,
     id: Vec<u8>,
 }
 
-/// What an accepted record adds to its columns.
+/// One row beside the columns of its event.
+struct Row {
+    /// Its record, by its place among all.
+    record: usize,
+    /// Its number among the rows of that record.
+    item: i32,
+    verdict: Verdict,
+}
+
+enum Verdict {
+    Accepted(Accepted),
+    Rejected {
+        /// Why.
+        reason: String,
+        /// What was rejected, where that is not the whole record.
+        part: Option<Bytes>,
+    },
+}
+
+/// What an accepted event adds to its columns.
 struct Accepted {
     is_late: bool,
     key: Option<EventKey>,
@@ -47,76 +68,141 @@ impl<'a> Rows<'a> {
     /// No rows yet of these records.
     pub fn new(source: &'a SourceDefinition, records: &'a [Record]) -> Result<Self, RecordsError> {
         check_payload_bytes(records)?;
-        let mut event = Object::new(source.declared.fields(), source.events.fields(), source.unreadable)?;
+        let (declared, stored) = (source.declared.fields(), source.events.fields());
+        let mut event = Object::mapped(declared, stored, source.unreadable, &source.mapping)?;
         check_definition(source, &event)?;
         // Without it there is no event; the reason says more than that it is missing.
-        event.columns[source.event_time].unreadable = Unreadable::Reject;
-        Ok(Self {
-            source,
-            records,
-            event,
-            rows: 0,
-            late: BooleanBuilder::with_capacity(records.len()),
-            keys: BinaryBuilder::with_capacity(records.len(), 0),
-            errors: StringBuilder::new(),
-            id: Vec::new(),
-        })
+        if let Some(time) = event.columns.get_mut(source.event_time) {
+            time.unreadable = Unreadable::Reject;
+        }
+        Ok(Self { source, records, event, rows: Vec::with_capacity(records.len()), id: Vec::new() })
     }
 
-    /// Appends the row of one record, whatever the record holds.
-    pub fn push(&mut self, record: &Record) {
-        match guarded(|| self.read(record)) {
-            Ok(accepted) => {
-                self.late.append_value(accepted.is_late);
-                self.keys.append_option(accepted.key.map(|key| key.0.to_be_bytes()));
-                self.errors.append_null();
-            }
-            Err(rejection) => {
-                self.event.truncate(self.rows);
-                self.event.push_null();
-                self.late.append_null();
-                self.keys.append_null();
-                self.errors.append_value(rejection.to_string());
+    /// Appends the rows of all records: at least one each, whatever a record holds.
+    pub fn push_all(&mut self) {
+        for at in 0..self.records.len() {
+            let before = self.rows.len();
+            if let Err(rejection) = guarded(|| self.read(at)) {
+                self.rows.truncate(before);
+                self.event.truncate(before);
+                self.reject(at, &rejection, None);
             }
         }
-        self.rows += 1;
     }
 
     /// The batch, and for each declared column how many values of its accepted rows are null because they did not fit.
-    pub fn finish(mut self) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+    pub fn finish(self) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
         let misfits = self.event.columns.iter().map(|column| column.misfits()).collect();
-        let timestamps = self.records.iter().map(|record| record.timestamp.0);
-        let timestamps = TimestampMicrosecondArray::from_iter_values(timestamps);
+        let (rows, records) = (&self.rows, self.records);
+        let of_row = || rows.iter().map(|row| &records[row.record]);
         let DataType::Timestamp(_, zone) = self.source.events.field(self.event.columns.len() + 2).data_type() else {
             return Err(RecordsError::Unusable(format!("source {} has no _timestamp column", self.source.name)));
         };
-        let tail: [ArrayRef; 10] = [
-            Arc::new(Int32Array::from_iter_values(self.records.iter().map(|record| record.partition.0))),
-            Arc::new(Int64Array::from_iter_values(self.records.iter().map(|record| record.offset.0))),
+        let timestamps = TimestampMicrosecondArray::from_iter_values(of_row().map(|record| record.timestamp.0));
+        let accepted = || {
+            rows.iter().map(|row| match &row.verdict {
+                Verdict::Accepted(accepted) => Some(accepted),
+                Verdict::Rejected { .. } => None,
+            })
+        };
+        let reasons = rows.iter().map(|row| match &row.verdict {
+            Verdict::Accepted(_) => None,
+            Verdict::Rejected { reason, .. } => Some(reason.as_str()),
+        });
+        let keys = accepted().map(|accepted| accepted?.key.map(|key| key.0.to_be_bytes()));
+        let tail: [ArrayRef; 11] = [
+            Arc::new(Int32Array::from_iter_values(of_row().map(|record| record.partition.0))),
+            Arc::new(Int64Array::from_iter_values(of_row().map(|record| record.offset.0))),
             Arc::new(timestamps.with_timezone_opt(zone.clone())),
-            Arc::new(payloads(self.records).finish()),
-            Arc::new(self.errors.finish()),
-            Arc::new(self.records.iter().map(|record| record.clock_shift).collect::<Int64Array>()),
-            Arc::new(Int32Array::from_value(reading_of(self.source), self.rows)),
-            Arc::new(self.late.finish()),
-            Arc::new(self.keys.finish()),
-            Arc::new(self.records.iter().map(|record| record.event_id.as_deref()).collect::<BinaryArray>()),
+            Arc::new(rows.iter().map(|row| row.payload(records)).collect::<BinaryArray>()),
+            Arc::new(reasons.collect::<StringArray>()),
+            Arc::new(of_row().map(|record| record.clock_shift).collect::<Int64Array>()),
+            Arc::new(Int32Array::from_value(reading_of(self.source), rows.len())),
+            Arc::new(accepted().map(|accepted| Some(accepted?.is_late)).collect::<BooleanArray>()),
+            Arc::new(keys.collect::<BinaryArray>()),
+            Arc::new(of_row().map(|record| record.event_id.as_deref()).collect::<BinaryArray>()),
+            Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.item))),
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);
         Ok((RecordBatch::try_new(master_schema(self.source), columns)?, misfits))
     }
 
-    fn read(&mut self, record: &Record) -> Read<Accepted> {
-        let text = text_of(&record.payload)?;
+    /// Appends the rows of one record. On an error those of its events that were read before are to be taken back.
+    fn read(&mut self, at: usize) -> Read<()> {
+        let records = self.records;
+        let text = text_of(&records[at].payload)?;
         #[cfg(feature = "failpoints")]
         assert!(!text.contains(PANIC), "a record asked for this");
         let mut cursor = Cursor::new(text, MAX_DEPTH);
-        self.event.read(&mut cursor)?;
-        if !cursor.is_at_end() {
-            return Err(cursor.bad("expected nothing after the object"));
+        let is_checked = envelope::enter(&self.source.envelope, &mut cursor)?;
+        let before = self.rows.len();
+        let is_array = cursor.peek()? == b'[';
+        if is_array {
+            self.read_array(at, &mut cursor)?;
+        } else {
+            self.read_event(at, &mut cursor)?;
         }
-        let sent = self.time_as_sent()?;
+        if is_checked {
+            return Ok(());
+        }
+        loop {
+            let end = cursor.at();
+            if cursor.is_at_end() {
+                return Ok(());
+            }
+            // Several events, each on a line of its own.
+            if is_array || cursor.peek()? != b'{' || !cursor.since(end).contains('\n') {
+                return Err(cursor.bad("expected nothing after the object or array"));
+            }
+            self.read_event(at, &mut cursor)?;
+            self.check_count(before)?;
+        }
+    }
+
+    fn read_array(&mut self, at: usize, cursor: &mut Cursor<'_>) -> Read<()> {
+        let before = self.rows.len();
+        cursor.enter(b'[')?;
+        while cursor.next_element(self.rows.len() == before)? {
+            self.read_event(at, cursor)?;
+            self.check_count(before)?;
+        }
+        if self.rows.len() == before { Err(cursor.bad("expected an event in the array")) } else { Ok(()) }
+    }
+
+    fn check_count(&self, before: usize) -> Read<()> {
+        if self.rows.len() - before <= MAX_EVENTS {
+            Ok(())
+        } else {
+            Err(Rejection::TooMany { limit: MAX_EVENTS }.into())
+        }
+    }
+
+    /// Appends the row of one event, and goes on behind it. One that cannot be read is a row too, unless its text is no
+    /// JSON: then nobody knows where the next one begins.
+    fn read_event(&mut self, at: usize, cursor: &mut Cursor<'_>) -> Read<()> {
+        let start = cursor.place();
+        let rejection = match self.read_columns(&self.records[at], cursor) {
+            Ok(accepted) => {
+                self.push(at, Verdict::Accepted(accepted));
+                return Ok(());
+            }
+            Err(rejection) => rejection,
+        };
+        self.event.truncate(self.rows.len());
+        cursor.go_back(start);
+        cursor.peek()?;
+        let from = cursor.at();
+        if cursor.skip().is_err() {
+            return Err(rejection);
+        }
+        self.reject(at, &rejection, Some(cursor.since(from)));
+        Ok(())
+    }
+
+    fn read_columns(&mut self, record: &Record, cursor: &mut Cursor<'_>) -> Read<Accepted> {
+        self.event.read(cursor).map_err(|rejection| self.with_hint(rejection))?;
+        let sent = self.time_as_sent(record)?;
         let time = self.correct_time(sent, record.clock_shift)?;
         self.check_future(time, record.timestamp)?;
         let key = self.key(record, sent);
@@ -124,23 +210,58 @@ impl<'a> Rows<'a> {
         Ok(Accepted { is_late, key })
     }
 
-    fn time_as_sent(&self) -> Read<TimestampMicros> {
-        let column = &self.event.columns[self.source.event_time];
-        match &column.cells {
-            Cells::Timestamp(values) if !column.is_last_null() => {
-                Ok(TimestampMicros(values.last().copied().unwrap_or_default()))
-            }
-            _ => Err(Rejection::NoEventTime { column: column.name.clone() }.into()),
+    /// Appends the row of a record, or a part of one, that is no event.
+    fn reject(&mut self, at: usize, rejection: &Rejection, part: Option<&str>) {
+        self.event.push_null();
+        let is_first = self.last_item(at).is_none();
+        let part = part.filter(|_| !is_first).map(|part| Bytes::copy_from_slice(part.as_bytes()));
+        self.push(at, Verdict::Rejected { reason: rejection.to_string(), part });
+    }
+
+    fn push(&mut self, at: usize, verdict: Verdict) {
+        let item = self.last_item(at).map_or(0, |last| last + 1);
+        self.rows.push(Row { record: at, item, verdict });
+    }
+
+    /// The number of the last row of a record, if it has any yet.
+    fn last_item(&self, at: usize) -> Option<i32> {
+        self.rows.last().filter(|last| last.record == at).map(|last| last.item)
+    }
+
+    /// An event of which nothing is found is mostly one that stands elsewhere in the record.
+    fn with_hint(&self, mut rejection: Box<Rejection>) -> Box<Rejection> {
+        if let Rejection::NoValue { is_strange, .. } = rejection.as_mut() {
+            *is_strange = self.event.is_strange();
+        }
+        rejection
+    }
+
+    fn time_as_sent(&self, record: &Record) -> Read<TimestampMicros> {
+        let missing = |column: &str| {
+            let is_strange = self.event.is_strange();
+            Err(Rejection::NoEventTime { column: column.to_owned(), is_strange }.into())
+        };
+        match self.event.columns.get(self.source.event_time) {
+            // What no clock gave is no time of an event either.
+            None if is_plausible(record.timestamp) => Ok(record.timestamp),
+            None => missing(views::column::TIMESTAMP),
+            Some(column) => match &column.cells {
+                Cells::Timestamp { values, .. } if !column.is_last_null() => {
+                    Ok(TimestampMicros(values.last().copied().unwrap_or_default()))
+                }
+                _ => missing(&column.name),
+            },
         }
     }
 
-    /// Views see the corrected time; what was sent can be had back by subtracting `_clock_shift`.
+    /// Views see the corrected time; what was sent can be had back by subtracting `_clock_shift`. A record's own
+    /// timestamp is none of the client's clock.
     fn correct_time(&mut self, sent: TimestampMicros, shift: Option<i64>) -> Read<TimestampMicros> {
         let Some(shift) = shift else { return Ok(sent) };
-        let column = &mut self.event.columns[self.source.event_time];
+        let Some(column) = self.event.columns.get_mut(self.source.event_time) else { return Ok(sent) };
         let corrected = sent.0.checked_add(shift).filter(|time| INSTANTS.contains(time));
         match (&mut column.cells, corrected) {
-            (Cells::Timestamp(values), Some(corrected)) => {
+            (Cells::Timestamp { values, .. }, Some(corrected)) => {
                 values.pop();
                 values.push(corrected);
                 Ok(TimestampMicros(corrected))
@@ -160,21 +281,42 @@ impl<'a> Rows<'a> {
             return Ok(());
         }
         let ahead = Duration::from_micros(ahead_micros.unsigned_abs());
-        let column = self.event.columns[self.source.event_time].name.clone();
+        let column = self.source.event_time_name().to_owned();
         Err(Rejection::InFuture { column, ahead, limit }.into())
     }
 
     fn key(&mut self, record: &Record, sent: TimestampMicros) -> Option<EventKey> {
-        if let Some(id) = &record.event_id {
-            return event_key(Some(id), sent);
-        }
-        let column = &self.event.columns[self.source.event_id?];
-        if column.is_last_null() {
-            return None;
+        if let Some(key) = event_key(record.event_id.as_deref(), sent) {
+            return Some(key);
         }
         self.id.clear();
-        column.cells.append_last_id(&mut self.id);
+        for at in &self.source.event_id {
+            let column = &self.event.columns[*at];
+            let before = self.id.len();
+            if !column.is_last_null() {
+                column.cells.append_last_id(&mut self.id);
+            }
+            let bytes = self.id.len() - before;
+            if bytes == 0 {
+                return None;
+            }
+            // Of several, each ends where its length stands: no two lists of ids are the same bytes.
+            if self.source.event_id.len() > 1 {
+                self.id.extend_from_slice(&(bytes as u64).to_le_bytes());
+            }
+        }
         event_key(Some(&self.id), sent)
+    }
+}
+
+impl Row {
+    /// The payload of its record in the first row of one, and in others the part that was rejected.
+    fn payload<'r>(&'r self, records: &'r [Record]) -> Option<&'r [u8]> {
+        match &self.verdict {
+            _ if self.item == 0 => Some(&records[self.record].payload),
+            Verdict::Rejected { part, .. } => part.as_deref(),
+            Verdict::Accepted(_) => None,
+        }
     }
 }
 
@@ -201,29 +343,22 @@ fn text_of(payload: &[u8]) -> Read<&str> {
     std::str::from_utf8(payload).map_err(|error| Rejection::NotUtf8 { at: error.valid_up_to() }.into())
 }
 
-fn payloads(records: &[Record]) -> BinaryBuilder {
-    let bytes = records.iter().map(|record| record.payload.len()).sum();
-    let mut payloads = BinaryBuilder::with_capacity(records.len(), bytes);
-    records.iter().for_each(|record| payloads.append_value(&record.payload));
-    payloads
-}
-
 fn check_payload_bytes(records: &[Record]) -> Result<(), RecordsError> {
     let bytes: usize = records.iter().map(|record| record.payload.len()).sum();
-    if i32::try_from(bytes).is_ok() {
+    // Twice: a rejected part of a record is kept beside the whole.
+    if i32::try_from(2 * bytes).is_ok() {
         return Ok(());
     }
-    Err(RecordsError::Unusable(format!("{bytes} payload bytes in one batch, at most {} fit: poll less", i32::MAX)))
+    Err(RecordsError::Unusable(format!("{bytes} payload bytes in one batch, at most {} fit: poll less", i32::MAX / 2)))
 }
 
 fn check_definition(source: &SourceDefinition, event: &Object) -> Result<(), RecordsError> {
     let has = |at: usize, fits: fn(&Cells) -> bool| event.columns.get(at).is_some_and(|column| fits(&column.cells));
-    let problem = if !has(source.event_time, |cells| matches!(cells, Cells::Timestamp(_))) {
+    let is_id: fn(&Cells) -> bool = |cells| matches!(cells, Cells::Text { .. } | Cells::Integer { .. });
+    let is_time: fn(&Cells) -> bool = |cells| matches!(cells, Cells::Timestamp { .. });
+    let problem = if !source.is_timed_by_record() && !has(source.event_time, is_time) {
         "its event_time is not a TIMESTAMP column"
-    } else if source
-        .event_id
-        .is_some_and(|at| !has(at, |cells| matches!(cells, Cells::Text { .. } | Cells::Integer { .. })))
-    {
+    } else if !source.event_id.iter().all(|at| has(*at, is_id)) {
         "its event_id is neither a VARCHAR nor an integer column"
     } else {
         return Ok(());

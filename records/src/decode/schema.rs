@@ -10,26 +10,19 @@ use views::SourceDefinition;
 ///
 /// 2: values in other forms than the type's own are taken where they can mean nothing else, and a column from the only
 /// key that differs in case.
-const RULES: u32 = 2;
+///
+/// 3: a record may hold several events, an empty id is no id.
+const RULES: u32 = 3;
 
 /// What the rows of a source are read by, as a number that is stored with every row: the rules, and what the source's
 /// definition says of columns, event time, identity, limits and unreadable values. Rows of another reading are read
 /// again from their payload (`master::reading`), so that a change changes both layers at once. The order of columns has
 /// no say.
 pub fn reading_of(source: &SourceDefinition) -> i32 {
-    let name = |at: usize| source.declared.field(at).name().as_str();
     let column = |field: &Arc<Field>| format!("{} {} {}", field.name(), field.data_type(), field.is_nullable());
     let mut columns: Vec<String> = source.declared.fields().iter().map(column).collect();
     columns.sort_unstable();
-    let text = format!(
-        "{RULES}\n{}\n{}\n{}\n{}\n{:?}\n{}",
-        name(source.event_time),
-        source.event_id.map_or("", name),
-        source.late_after.as_micros(),
-        source.future_limit.as_micros(),
-        source.unreadable,
-        columns.join("\n"),
-    );
+    let text = format!("{RULES}\n{}\n{}", source.reading(), columns.join("\n"));
     // Any stable hash would do; that of records is at hand.
     let hash = fingerprint(TimestampMicros(0), text.as_bytes()).0;
     i32::try_from(hash & 0x7fff_ffff).expect("31 bits are a positive i32")
@@ -57,10 +50,13 @@ pub mod column {
     pub const EVENT_KEY: &str = "_event_key";
     /// The id that a header of the record gave, BINARY; null without. Those in a column are in the payload.
     pub const HEADER_ID: &str = "_header_id";
+    /// The number of the row among those of its record, from 0, INT; 0 for the only one. Row 0 alone has the payload,
+    /// and a rejected row its own part of it.
+    pub const ITEM: &str = "_item";
 }
 
 /// The schema of decoded batches and of the master dataset: `source.events`, then `_payload`, `_error`,
-/// `_clock_shift`, `_schema`, `_late`, `_event_key`, `_header_id`. All columns are nullable.
+/// `_clock_shift`, `_schema`, `_late`, `_event_key`, `_header_id`, `_item`. All columns are nullable.
 pub fn master_schema(source: &SourceDefinition) -> SchemaRef {
     let own = [
         (column::PAYLOAD, DataType::Binary),
@@ -70,6 +66,7 @@ pub fn master_schema(source: &SourceDefinition) -> SchemaRef {
         (column::LATE, DataType::Boolean),
         (column::EVENT_KEY, DataType::Binary),
         (column::HEADER_ID, DataType::Binary),
+        (column::ITEM, DataType::Int32),
     ];
     let own = own.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
     let fields: Vec<_> = source.events.fields().iter().cloned().chain(own).collect();

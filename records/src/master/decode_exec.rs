@@ -2,7 +2,8 @@
 //!
 //! In: batches of the columns [`STORED`], as far as the table has them; and rows that are right as they are. Out: the
 //! partitions of both, side by side, as batches of the master schema or of a projection of it.
-//! Guarantee: one row out for each row in, in their order, whatever the payloads hold.
+//! Guarantee: the rows of each record whose first row comes in, in their order, whatever the payloads hold. Rows that
+//! are not the first of their record hold no payload, and are passed over.
 //! Why both in one operator: what stands above is then planned once, not once for each part.
 //! Why a stored key stays where decoding gives none: rows that were archived before header ids were kept have nothing
 //! else of them. Such a record that was rejected comes back without its id, and its copies count.
@@ -10,9 +11,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray};
-use arrow::compute::is_not_null;
+use arrow::array::{Array, AsArray, BinaryArray, UInt64Array};
 use arrow::compute::kernels::zip::zip;
+use arrow::compute::{is_not_null, take};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -33,11 +34,11 @@ use positions::{Offset, PartitionId, TimestampMicros};
 use views::SourceDefinition;
 use views::column::{OFFSET, PARTITION, TIMESTAMP};
 
-use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, PAYLOAD};
-use crate::decode::{decode, master_schema};
+use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, ITEM, PAYLOAD};
+use crate::decode::{decode, master_schema, record_ends};
 
-/// The columns that it reads, in any order. Tables that nothing was added to for long have no header ids.
-pub(super) const STORED: [&str; 7] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID];
+/// The columns that it reads, in any order. Tables that nothing was added to for long have neither header ids nor items.
+pub(super) const STORED: [&str; 8] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID, ITEM];
 
 /// Decodes what is stored, and hands on what is current.
 #[derive(Debug)]
@@ -139,10 +140,26 @@ fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<RecordB
         event_id: ids.filter(|ids| ids.is_valid(row)).map(|ids| Bytes::copy_from_slice(ids.value(row))),
         clock_shift: shifts.is_valid(row).then(|| shifts.value(row)),
     };
-    let records: Vec<Record> = (0..stored.num_rows()).map(record).collect();
+    let items = stored.column_by_name(ITEM).map(|items| items.as_primitive::<Int32Type>());
+    // Rows that were archived before records held several events have none.
+    let is_first = |row: &usize| items.is_none_or(|items| items.is_null(*row) || items.value(*row) == 0);
+    let first: Vec<usize> = (0..stored.num_rows()).filter(is_first).collect();
+    let records: Vec<Record> = first.iter().map(|row| record(*row)).collect();
     let rows = decode(source, &records).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;
     let mut columns = rows.columns().to_vec();
-    columns[at] = zip(&is_not_null(&columns[at])?, &columns[at], column(EVENT_KEY)?)?;
+    let stored_keys = take(column(EVENT_KEY)?, &first_rows(&rows, &first)?, None)?;
+    columns[at] = zip(&is_not_null(&columns[at])?, &columns[at], &stored_keys)?;
     Ok(RecordBatch::try_new(rows.schema(), columns)?)
+}
+
+/// For each decoded row that is the first of its record, the stored row of the record.
+fn first_rows(decoded: &RecordBatch, stored: &[usize]) -> Result<UInt64Array> {
+    let ends = record_ends(decoded).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let mut rows = vec![None; decoded.num_rows()];
+    let starts = std::iter::once(0).chain(ends);
+    for (start, stored) in starts.zip(stored) {
+        rows[start] = Some(*stored as u64);
+    }
+    Ok(UInt64Array::from(rows))
 }

@@ -125,7 +125,8 @@ impl MasterSnapshot {
                 break;
             }
             rows += file.rows;
-            let columns = [column::PARTITION, column::OFFSET, column::TIMESTAMP, master_column::ERROR];
+            let columns =
+                [column::PARTITION, column::OFFSET, column::TIMESTAMP, master_column::ITEM, master_column::ERROR];
             let is_rejected = ident(master_column::ERROR).is_not_null();
             let mut sentences = self.read_some(file, is_rejected, &columns, SENTENCES_AT_A_TIME).await?;
             while let Some(batch) = sentences.try_next().await? {
@@ -148,23 +149,24 @@ impl MasterSnapshot {
         file: &DataFile,
         places: &BTreeMap<i32, Vec<i64>>,
         most: usize,
-    ) -> Result<BTreeMap<(i32, i64), (PayloadStart, usize)>, RecordsError> {
+    ) -> Result<BTreeMap<(i32, i64, i32), (PayloadStart, usize)>, RecordsError> {
         let of_partition = |(partition, offsets): (&i32, &Vec<i64>)| {
             let offsets = offsets.iter().map(|offset| lit(*offset)).collect();
             ident(column::PARTITION).eq(lit(*partition)).and(ident(column::OFFSET).in_list(offsets, false))
         };
         let mut found = BTreeMap::new();
         let Some(is_wanted) = places.iter().map(of_partition).reduce(Expr::or) else { return Ok(found) };
-        let columns = [column::PARTITION, column::OFFSET, master_column::PAYLOAD];
+        let columns = [column::PARTITION, column::OFFSET, master_column::ITEM, master_column::PAYLOAD];
         let mut rows = self.read_some(file, is_wanted, &columns, PAYLOADS_AT_A_TIME).await?;
         while let Some(batch) = rows.try_next().await? {
             let partitions = numbers::<Int32Type>(&batch, column::PARTITION)?;
             let offsets = numbers::<Int64Type>(&batch, column::OFFSET)?;
+            let items = numbers::<Int32Type>(&batch, master_column::ITEM)?;
             let payloads = batch.column_by_name(master_column::PAYLOAD).and_then(|array| array.as_binary_opt::<i32>());
             let payloads = payloads.ok_or_else(|| wrong_column(master_column::PAYLOAD))?;
             for (row, (partition, offset)) in partitions.iter().zip(offsets).enumerate() {
                 let payload = payloads.value(row);
-                found.insert((*partition, *offset), (PayloadStart::of(payload, most), payload.len()));
+                found.insert((*partition, *offset, items[row]), (PayloadStart::of(payload, most), payload.len()));
             }
         }
         Ok(found)
@@ -193,8 +195,8 @@ impl MasterSnapshot {
     }
 }
 
-/// Timestamp, partition and offset of a record: larger is newer.
-type Place = (i64, i32, i64);
+/// Timestamp, partition and offset of a record, and the number of the row in it: larger is newer.
+type Place = (i64, i32, i64, i32);
 
 /// A record that may be among the newest, and the file that holds it.
 struct Candidate {
@@ -225,12 +227,13 @@ impl Found {
         let partitions = numbers::<Int32Type>(batch, column::PARTITION)?;
         let offsets = numbers::<Int64Type>(batch, column::OFFSET)?;
         let timestamps = numbers::<TimestampMicrosecondType>(batch, column::TIMESTAMP)?;
+        let items = numbers::<Int32Type>(batch, master_column::ITEM)?;
         let errors = batch.column_by_name(master_column::ERROR).and_then(|array| array.as_string_opt::<i32>());
         let errors = errors.ok_or_else(|| wrong_column(master_column::ERROR))?;
         let oldest = self.newest.last().map(|oldest| oldest.place).filter(|_| self.newest.len() >= search.limit);
         for (row, error) in errors.iter().enumerate() {
             let Some(error) = error else { continue };
-            let place = (timestamps[row], partitions[row], offsets[row]);
+            let place = (timestamps[row], partitions[row], offsets[row], items[row]);
             let is_wanted = search.kind.is_none_or(|kind| Reason::of(error).kind == kind);
             if is_wanted && oldest.is_none_or(|oldest| place > oldest) {
                 self.newest.push(Candidate { place, file, error: error.to_owned() });
@@ -245,16 +248,16 @@ impl Found {
     fn places_in(&self, file: usize) -> BTreeMap<i32, Vec<i64>> {
         let mut places: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
         for candidate in self.newest.iter().filter(|candidate| candidate.file == file) {
-            let (_, partition, offset) = candidate.place;
+            let (_, partition, offset, _) = candidate.place;
             places.entry(partition).or_default().push(offset);
         }
         places
     }
 
-    fn finish(self, mut payloads: BTreeMap<(i32, i64), (PayloadStart, usize)>) -> RejectedRecords {
-        let to_record = |Candidate { place: (timestamp, partition, offset), error, .. }| {
+    fn finish(self, mut payloads: BTreeMap<(i32, i64, i32), (PayloadStart, usize)>) -> RejectedRecords {
+        let to_record = |Candidate { place: (timestamp, partition, offset, item), error, .. }| {
             let unread = || (PayloadStart::Text(String::new()), 0);
-            let (payload, payload_bytes) = payloads.remove(&(partition, offset)).unwrap_or_else(unread);
+            let (payload, payload_bytes) = payloads.remove(&(partition, offset, item)).unwrap_or_else(unread);
             RejectedRecord {
                 partition: PartitionId(partition),
                 offset: Offset(offset),

@@ -15,7 +15,7 @@ use views::{SourceDefinition, column};
 use super::MasterFacts;
 use super::reading::{Reading, reading_of_file};
 use crate::RecordsError;
-use crate::decode::master_schema;
+use crate::decode::{column as master_column, master_schema};
 
 /// One version of a master dataset.
 #[derive(Clone, Debug)]
@@ -104,7 +104,8 @@ impl MasterSnapshot {
             .and(offset.clone().gt_eq(lit(from.0)))
             .and(offset.clone().lt(lit(to.0)));
         let rows = context.read_table(self.scan_files(&files)?)?.filter(wanted)?;
-        let batches = rows.sort(vec![offset.sort(true, false)])?.collect().await?;
+        let item = col(format!("\"{}\"", master_column::ITEM));
+        let batches = rows.sort(vec![offset.sort(true, false), item.sort(true, false)])?.collect().await?;
         Ok(batches.into_iter().filter(|batch| batch.num_rows() > 0).collect())
     }
 }

@@ -208,9 +208,11 @@ async fn lines_sent_as_json_are_refused_by_the_event_with_the_type_that_takes_li
 }
 
 #[tokio::test]
-async fn a_line_that_is_an_array_is_told_how_arrays_are_sent() {
+async fn a_line_may_be_an_array_and_a_bad_one_is_told_how_arrays_are_sent() {
     let server = Server::start(Default::default()).await;
-    let array = format!("[{}]", event("a"));
+    let array = format!("[{},{}]", event("a"), event("c"));
+    server.post(LINES, array.clone()).await.check_counts(1, 0);
+    let array = "[7]";
     for content_type in [LINES, "application/json-seq"] {
         let answer = server.post(content_type, format!("{}\n{array}\n7", event("b"))).await;
         answer.check_counts(1, 2);

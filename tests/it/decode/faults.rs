@@ -6,7 +6,7 @@ use arrow::util::pretty::pretty_format_batches;
 use event_log::Record;
 use rand::Rng;
 use rand::rngs::StdRng;
-use records::decode::{Rejection, classes, decode, guarded, master_schema};
+use records::decode::{Rejection, classes, decode, guarded, master_schema, record_ends};
 use serde::de::IgnoredAny;
 use views::{SourceDefinition, Unreadable};
 
@@ -76,10 +76,10 @@ fn no_bytes_make_the_decoder_fail() {
         };
         let records: Vec<Record> = (0..100).map(mutant).collect();
         let rows = decode(&source, &records).unwrap();
-        assert_eq!(rows.num_rows(), records.len());
-        for (row, record) in records.iter().enumerate() {
+        assert_eq!(record_ends(&rows).unwrap().len(), records.len());
+        for row in 0..rows.num_rows() {
             let error = error(&rows, row).unwrap_or_default();
-            assert!(!error.contains("decoder failed"), "{error}: {:?}", record.payload);
+            assert!(!error.contains("decoder failed"), "{error}");
         }
     });
 }

@@ -1,8 +1,10 @@
 //! Decoding is strict, takes each record for itself, and cannot be stopped by any bytes.
 
 mod faults;
+mod mapping;
 mod reasons;
 mod records;
+mod several;
 mod types;
 mod unreadable;
 
@@ -15,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use bytes::Bytes;
 use event_log::Record;
 use positions::{BorderRule, Offset, PartitionId, SourceName, TimestampMicros};
-use views::{SourceDefinition, Unreadable};
+use views::{ColumnMapping, Envelope, SourceDefinition, Unreadable};
 
 /// 2026-01-31T12:00:00Z: the record timestamp of all tests here.
 pub const NOW: i64 = 1_769_860_800_000_000;
@@ -29,7 +31,7 @@ pub fn timestamp() -> DataType {
 pub fn source_with(columns: Vec<Field>) -> SourceDefinition {
     let mut declared = vec![Field::new("time", timestamp(), true)];
     declared.extend(columns);
-    let event_id = declared.iter().position(|field| field.name() == "id");
+    let event_id = declared.iter().position(|field| field.name() == "id").into_iter().collect();
     let keys = [
         Field::new(views::column::PARTITION, DataType::Int32, true),
         Field::new(views::column::OFFSET, DataType::Int64, true),
@@ -39,6 +41,8 @@ pub fn source_with(columns: Vec<Field>) -> SourceDefinition {
     SourceDefinition {
         name: SourceName::new("clicks"),
         topic: "clicks".to_owned(),
+        mapping: vec![ColumnMapping::default(); declared.len()],
+        envelope: Envelope::None,
         declared: Arc::new(Schema::new(declared)),
         events: Arc::new(Schema::new(stored)),
         event_time: 0,

@@ -8,7 +8,7 @@ use records::decode::{REASON_KINDS, Reason, Rejection, decode, rejections};
 
 use super::{clicks, record};
 
-const VARIANTS: usize = 12;
+const VARIANTS: usize = 16;
 
 /// The number of a variant: a new one does not compile before it is here, and in [`all`].
 fn number(rejection: &Rejection) -> usize {
@@ -19,12 +19,16 @@ fn number(rejection: &Rejection) -> usize {
         Rejection::BadJson { .. } => 3,
         Rejection::TooDeep { .. } => 4,
         Rejection::WrongType { .. } => 5,
-        Rejection::NoValue { .. } => 6,
+        Rejection::NoValue { is_strange: false, .. } => 6,
+        Rejection::NoValue { is_strange: true, .. } => 14,
         Rejection::GivenTwice { .. } => 7,
-        Rejection::NoEventTime { .. } => 8,
+        Rejection::NoEventTime { is_strange: false, .. } => 8,
+        Rejection::NoEventTime { is_strange: true, .. } => 15,
         Rejection::InFuture { .. } => 9,
         Rejection::ShiftOutOfRange { .. } => 10,
         Rejection::DecoderFailed { .. } => 11,
+        Rejection::Envelope { .. } => 12,
+        Rejection::TooMany { .. } => 13,
     }
 }
 
@@ -39,9 +43,13 @@ fn all(column: &str) -> Vec<Rejection> {
         Rejection::BadJson { at: 7, problem: "expected a value", found: found.clone() },
         Rejection::TooDeep { at: 7, limit: 64 },
         Rejection::WrongType { column: column.clone(), expected: "BIGINT".to_owned(), found: found.clone() },
-        Rejection::NoValue { column: column.clone() },
+        Rejection::NoValue { column: column.clone(), is_strange: false },
+        Rejection::NoValue { column: column.clone(), is_strange: true },
         Rejection::GivenTwice { column: column.clone() },
-        Rejection::NoEventTime { column: column.clone() },
+        Rejection::NoEventTime { column: column.clone(), is_strange: false },
+        Rejection::NoEventTime { column: column.clone(), is_strange: true },
+        Rejection::Envelope { problem: "the change is an update of column x is NOT NULL".to_owned() },
+        Rejection::TooMany { limit: 10 },
         Rejection::InFuture {
             column: column.clone(),
             ahead: Duration::from_millis(5_400_500),

@@ -163,7 +163,7 @@ fn a_column_takes_the_only_key_that_differs_in_case_and_its_own_first() {
 #[test]
 fn a_byte_order_mark_is_skipped() {
     assert_eq!(error(&decode_one(&clicks(), format!("\u{feff}{GOOD}")), 0), None);
-    check_rejected(&clicks(), "\u{feff}[]", &["bad JSON at byte 3: expected one object, not an array"]);
+    check_rejected(&clicks(), "\u{feff}[]", &["bad JSON at byte 5: expected an event in the array"]);
 }
 
 #[test]

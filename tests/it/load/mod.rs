@@ -96,7 +96,7 @@ impl World {
 }
 
 fn without_ids() -> SourceDefinition {
-    SourceDefinition { event_id: None, ..clicks() }
+    SourceDefinition { event_id: Vec::new(), ..clicks() }
 }
 
 const LONG: Duration = Duration::from_secs(60);

@@ -40,8 +40,8 @@ pub fn describe(pipeline: &Pipeline) -> Result<String> {
 }
 
 fn describe_source(source: &SourceDefinition) -> String {
-    let column = |index: usize| source.declared.field(index).name();
-    let id = source.event_id.map_or("none: copies cannot be recognised".to_owned(), |at| column(at).clone());
+    let ids: Vec<&str> = source.event_id_names().collect();
+    let id = if ids.is_empty() { "none: copies cannot be recognised".to_owned() } else { ids.join(" and ") };
     let unreadable = match source.unreadable {
         Unreadable::Reject => "the record is rejected",
         Unreadable::Null => "NULL where the column may be",
@@ -52,7 +52,7 @@ fn describe_source(source: &SourceDefinition) -> String {
         source.name,
         source.topic,
         source.partitions,
-        column(source.event_time),
+        source.event_time_name(),
         format_span(source.horizon),
         format_span(source.late_after),
         source.border.grid,

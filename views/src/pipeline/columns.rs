@@ -6,13 +6,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, ColumnDef, ColumnOption, DataType as SqlType, ExactNumberInfo, Ident, ObjectName, SqlOption,
-    StructField,
+    ArrayElemTypeDef, ColumnDef, ColumnOption, DataType as SqlType, ExactNumberInfo, Expr, Ident, ObjectName,
+    SqlOption, StructField, Value,
 };
 
 use super::findings::Findings;
+use super::path::read_path;
 use super::statements::{Located, NOT_NULL_OPTION};
+use crate::source::{ColumnMapping, TimeFormat};
 use crate::storable::utc_micros;
+
+const FORMATS: &str = "write 'epoch_s', 'epoch_ms', 'epoch_us', 'epoch_ns' or a pattern such as '%d.%m.%Y %H:%M:%S'";
 
 const KNOWN_TYPES: &str = "known types: BOOLEAN, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p, s), VARCHAR, DATE, \
                            TIMESTAMP, STRUCT<name TYPE, ...>, ARRAY<TYPE>";
@@ -62,7 +66,7 @@ pub(super) fn check_column_name(name: &str, line: usize, findings: &mut Findings
 }
 
 /// Whether a name can be that of a column in every store; notes a problem otherwise.
-fn check_declared_name(name: &str, line: usize, findings: &mut Findings) -> bool {
+pub(super) fn check_declared_name(name: &str, line: usize, findings: &mut Findings) -> bool {
     if name.starts_with('_') {
         findings.add(line, name, "names that start with `_` are reserved", "choose another name");
         return false;
@@ -76,10 +80,18 @@ fn check_declared_name(name: &str, line: usize, findings: &mut Findings) -> bool
     true
 }
 
+/// The columns of a table, and where each of them stands in an event.
+pub(super) struct Columns {
+    pub(super) schema: Schema,
+    /// One for each column.
+    pub(super) mapping: Vec<ColumnMapping>,
+}
+
 /// The declared columns of a table; `None` if any of them is wrong.
-pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings: &mut Findings) -> Option<Schema> {
+pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings: &mut Findings) -> Option<Columns> {
     let before = findings.len();
     let mut fields: Vec<Field> = Vec::new();
+    let mut mapping = Vec::new();
     for column in columns {
         let name = normalized(&column.name);
         let line = statement.line_of_span(column.name.span);
@@ -89,20 +101,13 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
             findings.add(line, &name, "this column is declared twice", hint);
             continue;
         }
-        let mut is_required = false;
-        for option in &column.options {
-            match &option.option {
-                ColumnOption::NotNull => is_required = true,
-                ColumnOption::Null => {}
-                other => {
-                    let hint = "write only NOT NULL; a value for missing fields is given in a view: \
-                                coalesce(column, value)";
-                    findings.add(line, &other.to_string(), "a column cannot have this clause", hint);
-                }
-            }
-        }
+        let clauses = Clauses::read(column, line, findings);
         match data_type(&column.data_type, 0) {
-            Ok(data_type) => fields.push(Field::new(name, data_type, !is_required)),
+            Ok(data_type) => {
+                check_format(&clauses.mapping, &name, &data_type, line, findings);
+                fields.push(Field::new(name, data_type, !clauses.is_required));
+                mapping.push(clauses.mapping);
+            }
             Err(message) => {
                 findings.add(line, &format!("{} {}", column.name, column.data_type), message, KNOWN_TYPES);
             }
@@ -111,7 +116,72 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
     if columns.is_empty() {
         findings.add(statement.line, &statement.head(), "no columns are declared", "declare `(name TYPE, ...)`");
     }
-    (findings.len() == before).then(|| Schema::new(fields))
+    (findings.len() == before).then(|| Columns { schema: Schema::new(fields), mapping })
+}
+
+/// What stands behind the type of a column.
+#[derive(Default)]
+struct Clauses {
+    is_required: bool,
+    mapping: ColumnMapping,
+}
+
+impl Clauses {
+    fn read(column: &ColumnDef, line: usize, findings: &mut Findings) -> Self {
+        let mut clauses = Self::default();
+        for option in &column.options {
+            match &option.option {
+                ColumnOption::NotNull => clauses.is_required = true,
+                ColumnOption::Null => {}
+                ColumnOption::Options(options) => {
+                    options.iter().for_each(|option| clauses.take_option(option, line, findings));
+                }
+                other => {
+                    let hint = "write only NOT NULL and OPTIONS (path = '...'); a value for missing fields is given \
+                                in a view: coalesce(column, value)";
+                    findings.add(line, &other.to_string(), "a column cannot have this clause", hint);
+                }
+            }
+        }
+        clauses
+    }
+
+    fn take_option(&mut self, option: &SqlOption, line: usize, findings: &mut Findings) {
+        let known = match option {
+            SqlOption::KeyValue { key, value: Expr::Value(value) } => match &value.value {
+                Value::SingleQuotedString(value) => Some((key.value.to_lowercase(), value)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let problem = match known {
+            Some((name, value)) if name == "path" => read_path(value).map(|path| self.mapping.path = path).err(),
+            Some((name, value)) if name == "format" => {
+                match TimeFormat::of(value) {
+                    Ok(format) => self.mapping.format = Some(format),
+                    Err(problem) => findings.add(line, &option.to_string(), problem, FORMATS),
+                }
+                None
+            }
+            _ => Some("this is no option of a column"),
+        };
+        if let Some(problem) = problem {
+            let hint = "write OPTIONS (path = 'key.key', format = 'epoch_ms'), either of them or both";
+            findings.add(line, &option.to_string(), problem, hint);
+        }
+    }
+}
+
+/// A format says how instants and days are written, and nothing of other types.
+fn check_format(mapping: &ColumnMapping, name: &str, data_type: &DataType, line: usize, findings: &mut Findings) {
+    let fits = match (&mapping.format, data_type) {
+        (None, _) | (Some(_), DataType::Timestamp(..)) | (Some(TimeFormat::Pattern(_)), DataType::Date32) => true,
+        _ => false,
+    };
+    if !fits {
+        let hint = "declare the column TIMESTAMP, or leave the format out";
+        findings.add(line, name, "a format is for TIMESTAMP, a pattern for DATE too", hint);
+    }
 }
 
 fn data_type(declared: &SqlType, depth: usize) -> Result<DataType, String> {

@@ -13,6 +13,7 @@
 mod columns;
 mod findings;
 mod options;
+mod path;
 mod source;
 mod statements;
 mod static_table;

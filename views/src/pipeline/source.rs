@@ -2,8 +2,10 @@
 //!
 //! | option | default | meaning |
 //! |---|---|---|
-//! | `event_time` | required | the TIMESTAMP column that says when an event happened |
-//! | `event_id` | none | the VARCHAR or integer column that identifies an event |
+//! | `event_time` | required | the TIMESTAMP that says when an event happened: a column, a field of a STRUCT, or `_timestamp` |
+//! | `event_id` | none | the VARCHAR or integer column, or several, that identify an event |
+//! | `events_at` | none | the path to the event, or the array of events, in a record |
+//! | `envelope` | none | `debezium`: records are changes as Debezium writes them |
 //! | `horizon` | `10 minutes` | how long the speed layer remembers an event, to drop copies |
 //! | `late_after` | `1 minute` | older than its record by more than this, an event is late |
 //! | `future_limit` | `1 hour` | further in the future of its record than this, an event is rejected |
@@ -18,16 +20,28 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::sql::parser::CreateExternalTable;
 
-use super::columns::read_columns;
+use super::columns::{Columns, check_declared_name, read_columns};
 use super::findings::{Findings, known_names};
 use super::options::{OptionValue, table_options};
+use super::path::read_path;
 use super::statements::Located;
-use crate::source::{SourceDefinition, Unreadable, column};
+use crate::source::{ColumnMapping, Envelope, SourceDefinition, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
 
-const OPTIONS: &[&str] =
-    &["event_time", "event_id", "horizon", "late_after", "future_limit", "grid", "gap", "partitions", "unreadable"];
+const OPTIONS: &[&str] = &[
+    "event_time",
+    "event_id",
+    "events_at",
+    "envelope",
+    "horizon",
+    "late_after",
+    "future_limit",
+    "grid",
+    "gap",
+    "partitions",
+    "unreadable",
+];
 
 /// Reads a source; `None` if anything is wrong with it.
 pub(super) fn read_source(
@@ -44,15 +58,20 @@ pub(super) fn read_source(
     }
     let topic = topic(table, statement, findings);
     let settings = table_options(table, OPTIONS, statement, findings);
-    let schema = read_columns(&table.columns, statement, findings)?;
-    let declared: SchemaRef = Arc::new(schema);
+    let mut columns = read_columns(&table.columns, statement, findings)?;
+    let event_time = event_time(&mut columns, &settings, statement, findings);
+    let event_id = event_id(&mut columns, &settings, findings);
+    let declared: SchemaRef = Arc::new(columns.schema);
     let mut source = SourceDefinition {
         name: SourceName::new(name),
         topic: topic.unwrap_or_default(),
         events: events_schema(&declared),
-        event_time: event_time(&declared, &settings, statement, findings).unwrap_or_default(),
-        event_id: event_id(&declared, &settings, findings),
+        // Behind the declared columns, those of the log begin.
+        event_time: event_time.index(declared.fields().len()),
+        event_id,
         declared,
+        mapping: columns.mapping,
+        envelope: Envelope::None,
         horizon: Duration::from_secs(600),
         late_after: Duration::from_secs(60),
         future_limit: Duration::from_secs(3600),
@@ -62,6 +81,12 @@ pub(super) fn read_source(
     };
     for setting in &settings {
         apply(setting, &mut source, findings);
+    }
+    if source.is_timed_by_record() && !source.event_id.is_empty() {
+        let line = statement.line_of("event_id");
+        let hint = "name an event_time that the event carries, or leave event_id out";
+        let problem = "a copy has another record timestamp: by id and that time it is never recognised";
+        findings.add(line, "event_id", problem, hint);
     }
     (findings.len() == before).then_some(source)
 }
@@ -81,20 +106,30 @@ fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Fi
             let partitions = setting.number(1, 1024, findings).and_then(|number| i32::try_from(number).ok());
             source.partitions = partitions.unwrap_or(source.partitions);
         }
+        "events_at" => match read_path(&setting.value) {
+            Ok(_) if source.envelope != Envelope::None => refuse_two_envelopes(setting, findings),
+            Ok(path) => source.envelope = Envelope::At(path),
+            Err(problem) => setting.refuse(&format!("keys with dots between them: {problem}"), findings),
+        },
+        "envelope" if !setting.value.eq_ignore_ascii_case("debezium") => {
+            setting.refuse("'debezium', or say with events_at where the events stand", findings);
+        }
+        "envelope" if source.envelope != Envelope::None => refuse_two_envelopes(setting, findings),
+        "envelope" => source.envelope = Envelope::Debezium,
         "unreadable" => source.unreadable = setting.unreadable(findings).unwrap_or(source.unreadable),
         _ => {}
     }
 }
 
+/// The columns that the log adds behind the declared ones, in their order.
+const KEYS: [&str; 3] = [column::PARTITION, column::OFFSET, column::TIMESTAMP];
+
 /// What plans read: everything nullable, then what the log adds.
 fn events_schema(declared: &Schema) -> SchemaRef {
     let columns =
         declared.fields().iter().map(|field| Field::new(field.name(), nullable_type(field.data_type()), true));
-    let keys = [
-        Field::new(column::PARTITION, DataType::Int32, true),
-        Field::new(column::OFFSET, DataType::Int64, true),
-        Field::new(column::TIMESTAMP, utc_micros(), true),
-    ];
+    let keys = KEYS.into_iter().zip([DataType::Int32, DataType::Int64, utc_micros()]);
+    let keys = keys.map(|(name, data_type)| Field::new(name, data_type, true));
     Arc::new(Schema::new(columns.chain(keys).collect::<Vec<_>>()))
 }
 
@@ -115,43 +150,111 @@ fn topic(table: &CreateExternalTable, statement: &Located, findings: &mut Findin
     topic.map(str::to_owned)
 }
 
+fn refuse_two_envelopes(setting: &OptionValue, findings: &mut Findings) {
+    let hint = "keep one of them: envelope says by itself where the event stands";
+    findings.add(setting.line, &setting.name, "events_at and envelope exclude each other", hint);
+}
+
+/// What says when an event happened.
+#[derive(Clone, Copy)]
+enum EventTime {
+    /// A declared column, by its index.
+    Column(usize),
+    /// The record's own timestamp.
+    Record,
+}
+
+impl EventTime {
+    /// The index among the declared columns and those that the log adds.
+    fn index(self, declared: usize) -> usize {
+        match self {
+            Self::Column(at) => at,
+            Self::Record => declared + KEYS.iter().position(|key| *key == column::TIMESTAMP).unwrap_or_default(),
+        }
+    }
+}
+
 fn event_time(
-    schema: &Schema,
+    columns: &mut Columns,
     settings: &[OptionValue],
     statement: &Located,
     findings: &mut Findings,
-) -> Option<usize> {
+) -> EventTime {
     let Some(setting) = settings.iter().find(|setting| setting.name == "event_time") else {
         let hint = "add OPTIONS (event_time 'column') and name a TIMESTAMP column";
         findings.add(statement.line, &statement.head(), "the source has no event_time", hint);
-        return None;
+        return EventTime::Record;
     };
-    let index = named_column(schema, setting, findings)?;
-    if schema.field(index).data_type() == &utc_micros() {
+    if setting.value == column::TIMESTAMP {
+        return EventTime::Record;
+    }
+    let Some(index) = named_column(columns, &setting.value, setting, findings) else { return EventTime::Record };
+    if columns.schema.field(index).data_type() != &utc_micros() {
+        let hint = "declare the column TIMESTAMP: it reads numbers since 1970 as well as text";
+        findings.add(setting.line, &setting.value, "the event_time is not a TIMESTAMP", hint);
+    }
+    EventTime::Column(index)
+}
+
+/// The columns that identify an event, in the order in which they are named.
+fn event_id(columns: &mut Columns, settings: &[OptionValue], findings: &mut Findings) -> Vec<usize> {
+    let Some(setting) = settings.iter().find(|setting| setting.name == "event_id") else { return Vec::new() };
+    let mut named = Vec::new();
+    for name in setting.value.split(',').map(str::trim) {
+        if name.is_empty() {
+            findings.add(
+                setting.line,
+                &setting.value,
+                "event_id names nothing",
+                "write columns with commas between them",
+            );
+            continue;
+        }
+        let Some(index) = named_column(columns, name, setting, findings) else { continue };
+        let data_type = columns.schema.field(index).data_type();
+        if data_type != &DataType::Utf8 && !data_type.is_integer() {
+            let hint = "declare the column VARCHAR or BIGINT";
+            findings.add(setting.line, name, "the event_id is neither text nor a whole number", hint);
+        }
+        if named.contains(&index) {
+            findings.add(setting.line, name, "event_id names this column twice", "name it once");
+        }
+        named.push(index);
+    }
+    named
+}
+
+/// The index of a column that an option names. A field of a declared STRUCT becomes a column of its own, called by the
+/// path that leads to it.
+fn named_column(columns: &mut Columns, name: &str, setting: &OptionValue, findings: &mut Findings) -> Option<usize> {
+    if let Ok(index) = columns.schema.index_of(name) {
         return Some(index);
     }
-    let hint = "declare the column TIMESTAMP: it reads numbers since 1970 as well as text";
-    findings.add(setting.line, &setting.value, "the event_time is not a TIMESTAMP", hint);
+    if let Some((path, data_type)) = read_path(name).ok().and_then(|path| field_at(columns, &path)) {
+        let name = path.join(".");
+        check_declared_name(&name, setting.line, findings);
+        let field = Arc::new(Field::new(name, data_type, true));
+        let fields = columns.schema.fields().iter().cloned().chain([field]);
+        columns.schema = Schema::new(fields.collect::<Vec<_>>());
+        columns.mapping.push(ColumnMapping { path, format: None });
+        return columns.schema.fields().len().checked_sub(1);
+    }
+    let known = columns.schema.fields().iter().map(|field| field.name().as_str());
+    let hint = format!("{}; a field of a STRUCT is named by its path", known_names(name, known));
+    findings.add(setting.line, name, format!("{} names no column", setting.name), hint);
     None
 }
 
-fn event_id(schema: &Schema, settings: &[OptionValue], findings: &mut Findings) -> Option<usize> {
-    let setting = settings.iter().find(|setting| setting.name == "event_id")?;
-    let index = named_column(schema, setting, findings)?;
-    let data_type = schema.field(index).data_type();
-    if data_type == &DataType::Utf8 || data_type.is_integer() {
-        return Some(index);
+/// The path in the event, and the type, of a field inside a declared STRUCT.
+fn field_at(columns: &Columns, path: &[String]) -> Option<(Vec<String>, DataType)> {
+    let (first, inner) = path.split_first()?;
+    let index = columns.schema.index_of(first).ok().filter(|_| !inner.is_empty())?;
+    let mut data_type = columns.schema.field(index).data_type();
+    for key in inner {
+        let DataType::Struct(fields) = data_type else { return None };
+        data_type = fields.find(key)?.1.data_type();
     }
-    let hint = "declare the column VARCHAR or BIGINT";
-    findings.add(setting.line, &setting.value, "the event_id is neither text nor a whole number", hint);
-    None
-}
-
-fn named_column(schema: &Schema, setting: &OptionValue, findings: &mut Findings) -> Option<usize> {
-    let index = schema.index_of(&setting.value).ok();
-    if index.is_none() {
-        let hint = known_names(&setting.value, schema.fields().iter().map(|field| field.name().as_str()));
-        findings.add(setting.line, &setting.value, format!("{} names no column", setting.name), hint);
-    }
-    index
+    let mapped = &columns.mapping[index].path;
+    let outer = if mapped.is_empty() { std::slice::from_ref(first) } else { mapped };
+    Some((outer.iter().chain(inner).cloned().collect(), data_type.clone()))
 }

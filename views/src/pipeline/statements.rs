@@ -116,7 +116,7 @@ pub(super) fn read_statements(sql: &str, findings: &mut Findings) -> Vec<Located
 }
 
 fn parse(tokens: &[TokenWithSpan]) -> Result<Statement, String> {
-    let tokens = struct_options(tokens)?;
+    let tokens = column_options(&struct_options(tokens)?);
     let mut parser = DFParserBuilder::new(tokens).build().map_err(|error| error.to_string())?;
     let statement = parser.parse_statement().map_err(|error| error.strip_backtrace())?;
     match parser.parser.peek_token() {
@@ -172,6 +172,36 @@ fn struct_options(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, String
         at += 1;
     }
     Ok(rewritten)
+}
+
+/// Writes the equals sign into the options of columns, where the parser wants one: those of tables go without.
+fn column_options(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut rewritten = Vec::with_capacity(tokens.len());
+    // How many parentheses are open, and how many were outside of the options that are being read.
+    let (mut depth, mut outside) = (0_usize, None);
+    for (at, token) in tokens.iter().enumerate() {
+        match &token.token {
+            Token::LParen => {
+                let before = at.checked_sub(1).map(|before| &tokens[before].token);
+                let is_options = matches!(before, Some(Token::Word(word)) if word.keyword == Keyword::OPTIONS);
+                if is_options && depth > 0 && outside.is_none() {
+                    outside = Some(depth);
+                }
+                depth += 1;
+            }
+            Token::RParen => {
+                depth = depth.saturating_sub(1);
+                outside = outside.filter(|outside| *outside < depth);
+            }
+            _ => {}
+        }
+        rewritten.push(token.clone());
+        let next = tokens.get(at + 1).map(|next| &next.token);
+        if outside.is_some() && matches!((&token.token, next), (Token::Word(_), Some(Token::SingleQuotedString(_)))) {
+            rewritten.push(TokenWithSpan { token: Token::Eq, span: token.span });
+        }
+    }
+    rewritten
 }
 
 fn is_type_with_brackets(word: &str) -> bool {

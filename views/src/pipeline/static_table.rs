@@ -21,6 +21,7 @@ use super::findings::Findings;
 use super::options::{OptionValue, table_options};
 use super::statements::Located;
 use super::tables::{StaticTable, refuse_clauses};
+use crate::source::ColumnMapping;
 
 /// The largest file of a static table: it is kept in memory by every process and hashed at each start.
 pub const MAX_STATIC_BYTES: usize = 64 << 20;
@@ -44,7 +45,12 @@ pub(super) fn read_static(
     let settings = table_options(table, known, statement, findings);
     let layout = csv_layout(&settings, findings);
     let location = checked_location(table, statement, findings);
-    let schema: SchemaRef = Arc::new(read_columns(&table.columns, statement, findings)?);
+    let columns = read_columns(&table.columns, statement, findings)?;
+    if columns.mapping.iter().any(|mapping| *mapping != ColumnMapping::default()) {
+        let hint = "name the columns as the file does, and leave their OPTIONS out";
+        findings.add(statement.line, &statement.head(), "columns of a static table have no options", hint);
+    }
+    let schema: SchemaRef = Arc::new(columns.schema);
     let location = location?;
     let line = statement.line_of(&location);
     let Some(bytes) = files.get(&location) else {

@@ -9,6 +9,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+use records::decode::column as master_column;
 use views::column;
 
 use super::place::Place;
@@ -17,12 +18,12 @@ use crate::master_columns::field;
 
 /// True for the rows that count: those that are not left out as copies.
 pub(crate) fn keep_first(copies: &Arc<Copies>) -> Expr {
-    let signature = Signature::exact(vec![DataType::Int32, DataType::Int64], Volatility::Immutable);
+    let signature = Signature::exact(vec![DataType::Int32, DataType::Int64, DataType::Int32], Volatility::Immutable);
     let function = ScalarUDF::new_from_impl(KeepFirst { copies: Arc::clone(copies), signature });
-    function.call(vec![field(column::PARTITION), field(column::OFFSET)])
+    function.call(vec![field(column::PARTITION), field(column::OFFSET), field(master_column::ITEM)])
 }
 
-/// `is_first_copy(_partition, _offset)` for one set of copies.
+/// `is_first_copy(_partition, _offset, _item)` for one set of copies.
 #[derive(Clone, Debug)]
 struct KeepFirst {
     copies: Arc<Copies>,
@@ -60,9 +61,12 @@ impl ScalarUDFImpl for KeepFirst {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let partitions = arrays[0].as_primitive::<Int32Type>();
         let offsets = arrays[1].as_primitive::<Int64Type>();
+        let items = arrays[2].as_primitive::<Int32Type>();
         let mut reader = self.copies.places.reader();
-        let verdicts = partitions.values().iter().zip(offsets.values()).map(|(partition, offset)| {
-            let place = Place::new(*partition, *offset).map_err(|error| DataFusionError::External(error.into()))?;
+        let places = partitions.values().iter().zip(offsets.values()).zip(items.values());
+        let verdicts = places.map(|((partition, offset), item)| {
+            let place = Place::new(*partition, *offset, *item);
+            let place = place.map_err(|error| DataFusionError::External(error.into()))?;
             Ok(!reader.contains(place))
         });
         let verdicts = verdicts.collect::<Result<Vec<bool>>>()?;

@@ -1,4 +1,4 @@
-//! Removal of copies: of all events with one key, the first by (partition, offset) counts.
+//! Removal of copies: of all events with one key, the first by (partition, offset, number in the record) counts.
 //!
 //! ```text
 //!  (key, place) streams --> shards.rs: scatter by key, spilled when memory is full
@@ -43,14 +43,14 @@ use spilled::search_spilled;
 
 /// Finds the copies among `events`, which must be all events of whole buckets.
 ///
-/// `before` is the cut of the version before this one, for the counters. Reads three columns of the events once;
-/// memory: 48 bytes per event, spilled beyond the session's limit.
+/// `before` is the cut of the version before this one, for the counters. Reads four columns of the events once;
+/// memory: 64 bytes per event, spilled beyond the session's limit.
 pub(crate) async fn find_copies(
     session: &SessionState,
     events: LogicalPlanBuilder,
     before: Option<&Cut>,
 ) -> Result<Copies, BatchError> {
-    let columns = [master_column::EVENT_KEY, column::PARTITION, column::OFFSET].map(field);
+    let columns = [master_column::EVENT_KEY, column::PARTITION, column::OFFSET, master_column::ITEM].map(field);
     let plan = events.filter(field(master_column::EVENT_KEY).is_not_null())?.project(columns)?.build()?;
     let plan = session.create_physical_plan(&plan).await?;
     let streams = execute_stream_partitioned(plan, session.task_ctx())?;

@@ -1,4 +1,4 @@
-//! Places of records, and sets of them.
+//! Places of events, and sets of them.
 //!
 //! Guarantee: plain values; a set holds exactly the places put into it, whatever their order.
 
@@ -13,15 +13,22 @@ const OFFSET_BITS: u32 = 48;
 const CHUNK_BITS: u32 = 16;
 const CHUNK_WORDS: usize = (1 << CHUNK_BITS) / 64;
 
-/// The place of a record, ordered by (partition, offset), in 8 bytes.
+/// The place of an event, ordered by (partition, offset, number in the record), in 12 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place(pub(crate) u64);
+pub(crate) struct Place {
+    record: u64,
+    item: u32,
+}
 
 impl Place {
+    /// Bytes of a place in a spill file.
+    pub(crate) const BYTES: usize = 12;
+
     /// Packs a place.
-    pub(crate) fn new(partition: i32, offset: i64) -> Result<Self, BatchError> {
+    pub(crate) fn new(partition: i32, offset: i64, item: i32) -> Result<Self, BatchError> {
         if (0..1 << 16).contains(&partition) && (0..1 << OFFSET_BITS).contains(&offset) {
-            Ok(Self((partition as u64) << OFFSET_BITS | offset as u64))
+            let record = (partition as u64) << OFFSET_BITS | offset as u64;
+            Ok(Self { record, item: item.unsigned_abs() })
         } else {
             Err(BatchError::PlaceTooLarge { partition, offset })
         }
@@ -29,30 +36,47 @@ impl Place {
 
     /// The partition.
     pub(crate) fn partition(self) -> PartitionId {
-        PartitionId((self.0 >> OFFSET_BITS) as i32)
+        PartitionId((self.record >> OFFSET_BITS) as i32)
     }
 
     /// The offset.
     pub(crate) fn offset(self) -> Offset {
-        Offset((self.0 & ((1 << OFFSET_BITS) - 1)) as i64)
+        Offset((self.record & ((1 << OFFSET_BITS) - 1)) as i64)
     }
 
-    fn chunk(self) -> u64 {
-        self.0 >> CHUNK_BITS
+    /// The form in a spill file.
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..8].copy_from_slice(&self.record.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.item.to_le_bytes());
+        bytes
+    }
+
+    /// Reads the form in a spill file.
+    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h, item @ ..] = bytes;
+        Self { record: u64::from_le_bytes([a, b, c, d, e, f, g, h]), item: u32::from_le_bytes(item) }
+    }
+
+    fn chunk(self) -> ChunkKey {
+        (self.record >> CHUNK_BITS, self.item)
     }
 
     fn bit(self) -> (usize, u64) {
-        let within = (self.0 & ((1 << CHUNK_BITS) - 1)) as usize;
+        let within = (self.record & ((1 << CHUNK_BITS) - 1)) as usize;
         (within / 64, 1 << (within % 64))
     }
 }
 
+/// The offsets of a chunk, and the number in their records: nearly always 0.
+type ChunkKey = (u64, u32);
 type Chunk = Box<[u64; CHUNK_WORDS]>;
 
-/// A set of places: one bit per offset, in chunks of 65,536 offsets (8 KiB) that exist where a place was put in.
+/// A set of places: one bit per offset, in chunks of 65,536 offsets (8 KiB) that exist where a place was put in, for
+/// each number in a record by itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PlaceSet {
-    chunks: HashMap<u64, Chunk>,
+    chunks: HashMap<ChunkKey, Chunk>,
 }
 
 impl PlaceSet {
@@ -83,14 +107,14 @@ impl PlaceSet {
 
     /// A reader that is fast for neighbouring places.
     pub(crate) fn reader(&self) -> PlaceReader<'_> {
-        PlaceReader { set: self, chunk: u64::MAX, words: None }
+        PlaceReader { set: self, chunk: (u64::MAX, 0), words: None }
     }
 }
 
 /// Looks places up, remembering the chunk of the last one.
 pub(crate) struct PlaceReader<'a> {
     set: &'a PlaceSet,
-    chunk: u64,
+    chunk: ChunkKey,
     words: Option<&'a Chunk>,
 }
 

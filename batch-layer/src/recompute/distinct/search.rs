@@ -18,8 +18,8 @@ pub(crate) struct Sighting {
 }
 
 impl Sighting {
-    /// Bytes of one sighting in memory and in a spill file.
-    pub(crate) const BYTES: usize = 24;
+    /// Bytes of one sighting in a spill file.
+    pub(crate) const BYTES: usize = 16 + Place::BYTES;
 
     /// A sighting of the event with `key`.
     pub(crate) fn new(key: [u8; 16], place: Place) -> Self {
@@ -37,14 +37,15 @@ impl Sighting {
         let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&self.key.0.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.key.1.to_le_bytes());
-        bytes[16..].copy_from_slice(&self.place.0.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.place.to_bytes());
         bytes
     }
 
     /// Reads the form in a spill file.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes of a sighting's 24"));
-        Self { key: (word(0), word(8)), place: Place(word(16)) }
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes of a sighting's 28"));
+        let place = bytes[16..Self::BYTES].try_into().expect("12 bytes of a sighting's 28");
+        Self { key: (word(0), word(8)), place: Place::from_bytes(place) }
     }
 }
 

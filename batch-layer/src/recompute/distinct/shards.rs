@@ -1,6 +1,6 @@
 //! Sightings scattered by key, in memory as long as the limit allows, then in spill files.
 //!
-//! In: a stream of (key, partition, offset), or the sightings of a larger shard. Out: shards, each with all sightings
+//! In: a stream of (key, partition, offset, number in the record), or the sightings of a larger shard. Out: shards, each with all sightings
 //! of its keys from there.
 //! Guarantee: memory stays within what the pool grants, save one batch; spill files vanish with the shards.
 
@@ -26,7 +26,7 @@ pub(crate) const SHARD_BITS: u32 = 6;
 /// How many shards there are: each may need an open file, so not too many.
 pub(crate) const SHARDS: usize = 1 << SHARD_BITS;
 // A vector that doubles has up to twice the capacity of its content.
-const RESERVED_BYTES: usize = 2 * Sighting::BYTES;
+const RESERVED_BYTES: usize = 2 * size_of::<Sighting>();
 
 /// One shard of one stream.
 #[derive(Default)]
@@ -86,7 +86,7 @@ impl Shards {
         Self { level, shards, held: 0, has_spilled: false, reservation: resources.reservation(), disk }
     }
 
-    /// Reads a stream of (key, partition, offset) to its end.
+    /// Reads a stream of (key, partition, offset, number in the record) to its end.
     pub(crate) async fn fill(mut self, mut stream: SendableRecordBatchStream) -> Result<Self, BatchError> {
         while let Some(batch) = stream.try_next().await? {
             self.push(sightings_in(&batch)?)?;
@@ -158,12 +158,13 @@ fn sightings_in(batch: &RecordBatch) -> Result<Vec<Sighting>, BatchError> {
     let keys = binary(batch.column(0))?;
     let partitions = batch.column(1).as_primitive::<Int32Type>();
     let offsets = batch.column(2).as_primitive::<Int64Type>();
-    let places = partitions.values().iter().zip(offsets.values()).enumerate();
-    let sightings = places.map(|(row, (partition, offset))| {
+    let items = batch.column(3).as_primitive::<Int32Type>();
+    let places = partitions.values().iter().zip(offsets.values()).zip(items.values()).enumerate();
+    let sightings = places.map(|(row, ((partition, offset), item))| {
         let key = keys.value(row).try_into().map_err(|_| {
             DataFusionError::Execution(format!("event key at {partition}/{offset} is not 16 bytes long"))
         })?;
-        Ok(Sighting::new(key, Place::new(*partition, *offset)?))
+        Ok(Sighting::new(key, Place::new(*partition, *offset, *item)?))
     });
     sightings.collect()
 }
