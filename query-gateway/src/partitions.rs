@@ -2,8 +2,8 @@
 //!
 //! In: the number that the pipeline file writes, what the status tells of the topic, of which partitions an index or a
 //! cut was seen. Out: the partitions that an answer speaks of, and those that are looked for.
-//! Guarantee: a partition that was seen stays. One that is named before anybody has read it makes answers stale; so once
-//! the log has listed all, none is named only because it is written.
+//! Guarantee: a partition that was seen stays. One that is named before anybody has read it makes answers stale; so
+//! once the log has listed all, none is named only because it is written.
 //! Not here: reading indexes (`refresh.rs`).
 //! Why so: the gateway never reads the log. In a process that does, the status tells of the topic; elsewhere there are
 //! the written number and the indexes, of which a worker writes one for each partition that it reads.
