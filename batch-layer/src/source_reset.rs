@@ -99,7 +99,7 @@ async fn try_reset(components: &ResetComponents, from: CountFrom) -> Result<Rese
 async fn partitions(log: &LifeLog, source: &SourceDefinition) -> Result<BTreeSet<PartitionId>, EventLogError> {
     match log.partitions(&source.topic).await {
         Err(EventLogError::Unusable(_)) => {
-            log.ensure_topic(&source.topic, source.partitions).await?;
+            log.ensure_topic(&source.topic, source.partitions_at_creation()).await?;
             log.partitions(&source.topic).await
         }
         found => found,

@@ -70,11 +70,4 @@ impl EventLogError {
     pub(crate) fn no_partitions_asked(topic: &str, asked: i32) -> Self {
         Self::Unusable(format!("topic {topic}: {asked} partitions asked for, at least 1 is needed"))
     }
-
-    /// A topic with fewer partitions than its source says.
-    pub(crate) fn other_partition_count(topic: &str, found: usize, asked: usize) -> Self {
-        Self::Unusable(format!(
-            "topic {topic} has {found} partitions, {asked} are asked for: set `partitions` of the source to {found}"
-        ))
-    }
 }

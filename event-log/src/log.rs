@@ -91,10 +91,11 @@ pub struct LogBounds {
 /// A log of records, by topic and partition.
 #[async_trait]
 pub trait EventLog: Send + Sync + 'static {
-    /// Creates the topic where it is missing.
+    /// Creates the topic where it is missing, with so many partitions. One that is there keeps those that it has, be
+    /// they more or fewer.
     ///
     /// # Errors
-    /// Refused for a compacted topic, or one with fewer partitions than asked for.
+    /// Refused for a compacted topic, and for fewer partitions than one.
     async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError>;
 
     /// The partitions of a topic.

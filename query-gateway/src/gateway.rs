@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::future::join_all;
 use positions::{Clock, DefinitionHash, SourceName, ViewName};
 use serde::Serialize;
 use serving_layer::{Lake, RealtimeStore};
@@ -187,9 +188,10 @@ impl Gateway {
         let _ = self.refreshing.fetch_update(Ordering::AcqRel, Ordering::Acquire, |loops| loops.checked_sub(1));
     }
 
-    /// Learns which partitions exist from what the binary knows.
+    /// Learns which partitions exist from what the binary knows, or else from the indexes that there are.
     pub(crate) async fn refresh_partitions(&self) {
-        let _ = self.facts().await;
+        self.facts().await;
+        join_all(self.sources.values().map(|reader| reader.look_for_partitions())).await;
     }
 
     /// Finds a view and its source.
@@ -267,7 +269,9 @@ impl Gateway {
         let facts = self.components.status.facts().await;
         for (source, partitions) in &facts.partitions {
             if let Some(reader) = self.sources.get(source) {
-                reader.add_partitions(partitions.keys().copied());
+                // Ends come from the log, which lists all partitions; without one the status may know of some.
+                let is_all = partitions.values().any(|facts| facts.produced.is_some());
+                reader.note_partitions(partitions.keys().copied().collect(), is_all);
             }
         }
         facts

@@ -15,7 +15,7 @@
 //! |---|---|
 //! | `run.rs`, `patience.rs` | the refresh loops; how long work may take |
 //! | `gateway.rs`, `config.rs` | the gateway as Rust calls it; its settings |
-//! | `stores.rs`, `refresh.rs`, `attempt.rs`, `pin.rs` | the stores of a source; reading them; putting a view together; choosing version and runs |
+//! | `stores.rs`, `partitions.rs`, `refresh.rs`, `attempt.rs`, `pin.rs` | the stores of a source; its partitions; reading them; putting a view together; choosing version and runs |
 //! | `served.rs`, `versions.rs`, `realtime.rs`, `states.rs` | what is kept in memory |
 //! | `queries.rs` | from a request to an answer and its envelope |
 //! | `rows.rs`, `filter.rs`, `answer.rs` | what a rows request means, and its rows |
@@ -39,6 +39,7 @@ mod http;
 mod json;
 mod measure;
 mod metrics;
+mod partitions;
 mod patience;
 mod pin;
 mod queries;

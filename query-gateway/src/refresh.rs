@@ -12,7 +12,7 @@
 //! Not here: the choice (`pin.rs`), the clockwork (`run.rs`), the answers (`answer.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::future::join_all;
 use positions::{Clock, Index, PartitionId, ViewName, format_span};
@@ -22,6 +22,7 @@ use tracing::warn;
 use views::{PlannedView, SourceDefinition};
 
 use crate::attempt::{Attempt, Held, ViewReader};
+use crate::partitions::KnownPartitions;
 use crate::patience::within;
 use crate::pin::Indexes;
 use crate::served::{ServedView, SourceState, as_of, note_change};
@@ -36,8 +37,8 @@ pub(crate) struct SourceReader {
     work: tokio::sync::Mutex<BTreeMap<ViewName, Held>>,
     // Replaced by the refresh as a whole, cloned by each query; never held across a wait.
     state: RwLock<Arc<SourceState>>,
-    // Written by the status loop: partitions that neither configuration nor a cut names yet.
-    more_partitions: Mutex<BTreeSet<PartitionId>>,
+    // Written by the status loop and by each refresh; never held across a wait.
+    partitions: Mutex<KnownPartitions>,
     changed: watch::Sender<u64>,
 }
 
@@ -49,11 +50,11 @@ impl SourceReader {
         views: Vec<ViewReader>,
     ) -> Self {
         Self {
+            partitions: Mutex::new(KnownPartitions::new(&source)),
             stores: SourceStores { source, store, clock, settings },
             views,
             work: tokio::sync::Mutex::default(),
             state: RwLock::default(),
-            more_partitions: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -92,18 +93,39 @@ impl SourceReader {
     /// Whether another refresh would make the same state again, unless an index changes.
     pub(crate) fn is_settled(&self) -> bool {
         let state = self.state();
-        let more_partitions = self.more_partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        let knows_all = more_partitions.iter().all(|partition| state.indexes.contains_key(partition));
-        state.is_repeatable && state.changes == self.changes() && knows_all
+        state.is_repeatable && state.changes == self.changes() && state.named == self.known().named()
     }
 
     pub(crate) fn settings(&self) -> &GatewaySettings {
         &self.stores.settings
     }
 
-    /// Notes partitions that exist beyond those configured.
-    pub(crate) fn add_partitions(&self, partitions: impl IntoIterator<Item = PartitionId>) {
-        self.more_partitions.lock().unwrap_or_else(PoisonError::into_inner).extend(partitions);
+    /// Notes partitions of the topic; `is_all`: as the log lists them.
+    pub(crate) fn note_partitions(&self, partitions: BTreeSet<PartitionId>, is_all: bool) {
+        self.known().note_told(partitions, is_all);
+    }
+
+    /// Looks for partitions that nobody tells of, by the indexes that workers write. Where the store counts changes,
+    /// those workers, and so the log, are in this process, which will tell.
+    pub(crate) async fn look_for_partitions(&self) {
+        if self.index_changes().is_some() {
+            return;
+        }
+        while let Some(partition) = self.next_unseen() {
+            match self.read_index(partition).await {
+                Ok(Some(_)) => self.known().note_seen([partition]),
+                // A store that cannot be read is told of by the next refresh.
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+
+    fn next_unseen(&self) -> Option<PartitionId> {
+        self.known().next_unseen()
+    }
+
+    fn known(&self) -> MutexGuard<'_, KnownPartitions> {
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists the batch versions of all views and loads the newest, beside the refreshes of the realtime part.
@@ -149,13 +171,14 @@ impl SourceReader {
         is_last: bool,
     ) -> Option<SourceState> {
         let previous = self.state();
-        let (indexes, problem) = self.read_indexes(&previous).await;
+        let Reading { indexes, named, problem } = self.read_indexes(&previous).await;
         let changes = self.changes();
         let is_same = previous.is_repeatable && problem.is_none() && changes == previous.changes;
         if check == Check::IfNeeded && is_same && are_same(&indexes, &previous.indexes) {
             return Some(SourceState {
                 generation: previous.generation + 1,
                 indexes,
+                named,
                 problem,
                 views: previous.views.clone(),
                 is_repeatable: true,
@@ -179,7 +202,7 @@ impl SourceReader {
             views.insert(reader.view.name.clone(), state);
         }
         let generation = previous.generation + 1;
-        Some(SourceState { generation, indexes, problem, views, is_repeatable, changes: self.changes() })
+        Some(SourceState { generation, indexes, named, problem, views, is_repeatable, changes: self.changes() })
     }
 
     fn changes(&self) -> u64 {
@@ -187,22 +210,12 @@ impl SourceReader {
     }
 
     /// The indexes of all partitions; where one cannot be read, the last one read.
-    async fn read_indexes(&self, previous: &SourceState) -> (Indexes, Option<String>) {
-        let limit = self.settings().store_timeout;
-        let reads = join_all(self.partitions(previous).into_iter().map(|partition| async move {
-            let key = PartitionKey { source: self.stores.source.name.clone(), partition };
-            let read = within(limit, self.stores.store.read_index(&key)).await;
-            (
-                partition,
-                read.map_or_else(
-                    || Err(format!("no answer within {}", format_span(limit))),
-                    |read| read.map_err(|e| e.to_string()),
-                ),
-            )
-        }));
+    async fn read_indexes(&self, previous: &SourceState) -> Reading {
+        let (mut named, wanted) = self.partitions();
+        let reads = wanted.into_iter().map(|partition| async move { (partition, self.read_index(partition).await) });
         let mut problem = None;
         let mut indexes = Indexes::new();
-        for (partition, read) in reads.await {
+        for (partition, read) in join_all(reads).await {
             let last = || previous.indexes.get(&partition).cloned().flatten();
             let index = read.map(|index| index.map(|index| share(index, last()))).unwrap_or_else(|reason| {
                 problem = Some(format!("realtime store, partition {partition}: {reason}"));
@@ -213,18 +226,41 @@ impl SourceReader {
         if let (Some(reason), None) = (&problem, &previous.problem) {
             warn!(source = %self.stores.source.name, reason, "realtime store cannot be read; answers go on with what was read");
         }
-        (indexes, problem)
+        let seen = indexes.iter().filter(|(_, index)| index.is_some()).map(|(partition, _)| *partition);
+        let seen: BTreeSet<PartitionId> = seen.collect();
+        self.known().note_seen(seen.iter().copied());
+        named.extend(seen);
+        indexes.retain(|partition, _| named.contains(partition));
+        Reading { indexes, named, problem }
     }
 
-    fn partitions(&self, previous: &SourceState) -> BTreeSet<PartitionId> {
-        let mut partitions: BTreeSet<PartitionId> = (0..self.stores.source.partitions).map(PartitionId).collect();
-        partitions.extend(previous.indexes.keys());
-        partitions.extend(self.more_partitions.lock().unwrap_or_else(PoisonError::into_inner).iter());
-        for reader in &self.views {
-            partitions.extend(reader.versions.known().iter().flat_map(|version| version.facts.cut.0.keys().copied()));
+    /// The index of one partition, or why it cannot be read.
+    async fn read_index(&self, partition: PartitionId) -> Result<Option<Index>, String> {
+        let limit = self.settings().store_timeout;
+        let key = PartitionKey { source: self.stores.source.name.clone(), partition };
+        match within(limit, self.stores.store.read_index(&key)).await {
+            Some(read) => read.map_err(|error| error.to_string()),
+            None => Err(format!("no answer within {}", format_span(limit))),
         }
-        partitions
     }
+
+    /// The partitions that an answer speaks of, and those whose index is to be read.
+    fn partitions(&self) -> (BTreeSet<PartitionId>, BTreeSet<PartitionId>) {
+        let mut known = self.known();
+        for reader in &self.views {
+            known.note_seen(reader.versions.known().iter().flat_map(|version| version.facts.cut.0.keys().copied()));
+        }
+        (known.named(), known.wanted())
+    }
+}
+
+/// What one look at the indexes of a source found.
+struct Reading {
+    indexes: Indexes,
+    /// The partitions that an answer speaks of.
+    named: BTreeSet<PartitionId>,
+    /// Why an index could not be read.
+    problem: Option<String>,
 }
 
 /// Reuses the last index where it is still the same one.

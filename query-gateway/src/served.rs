@@ -3,7 +3,7 @@
 //! Guarantee: made once by a refresh, never changed; an answer that holds one is not touched by what happens later.
 //! Not here: how they are made (`refresh.rs`, `attempt.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use positions::{Offset, PartitionId, Position, TimestampMicros, ViewName};
@@ -84,6 +84,8 @@ pub(crate) struct SourceState {
     pub generation: u64,
     /// The indexes.
     pub indexes: Indexes,
+    /// The partitions that an answer speaks of.
+    pub named: BTreeSet<PartitionId>,
     /// Why the realtime store could not be read.
     pub problem: Option<String>,
     /// By name.
@@ -105,9 +107,10 @@ impl SourceState {
 
 /// Whether serving `next` after `kept` would take a head back.
 pub(crate) fn is_ahead(kept: &Served, next: &BTreeMap<PartitionId, PartitionPin>) -> bool {
-    kept.partitions.iter().any(|(partition, kept)| {
-        next.get(partition)
-            .is_none_or(|next| next.head.incarnation == kept.head.incarnation && next.head.offset < kept.head.offset)
+    kept.partitions.iter().any(|(partition, kept)| match next.get(partition) {
+        Some(next) => next.head.incarnation == kept.head.incarnation && next.head.offset < kept.head.offset,
+        // At 0 it was perhaps none of the topic's.
+        None => kept.head.offset > Offset(0),
     })
 }
 
@@ -144,7 +147,10 @@ pub(crate) fn as_of(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<
 pub(crate) fn unknown_partitions(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Vec<String> {
     let unknown = partitions.iter().filter(|(_, pin)| pin.as_of.is_none() && pin.gap.is_none());
     let reason = |partition| {
-        format!("partition {partition}: not read to its end yet, events of it are missing; is the speed layer running?")
+        format!(
+            "partition {partition}: not read to its end yet, events of it are missing; is the speed layer running, and has \
+             the topic so many partitions?"
+        )
     };
     unknown.map(|(partition, _)| reason(partition)).collect()
 }

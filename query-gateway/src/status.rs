@@ -28,7 +28,7 @@ pub struct PartitionFacts {
 /// What is known of the system outside the gateway.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SystemFacts {
-    /// By source and partition.
+    /// By source and partition. Where `produced` of any is known, these are all that the topic has.
     pub partitions: BTreeMap<SourceName, BTreeMap<PartitionId, PartitionFacts>>,
     /// Other facts worth showing, by name: the version, the size of the embedded log, running recomputes.
     pub others: BTreeMap<String, serde_json::Value>,

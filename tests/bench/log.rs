@@ -96,7 +96,7 @@ async fn append_all(log: &EmbeddedLog, request: &[NewRecord], events: usize, cal
 
 /// Appends `events` events of one day, made before the clock starts; how many a second.
 pub async fn fill(log: &dyn EventLog, source: &SourceDefinition, events: usize) -> f64 {
-    log.ensure_topic(&source.topic, source.partitions).await.unwrap();
+    log.ensure_topic(&source.topic, source.partitions_at_creation()).await.unwrap();
     let mut traffic = Traffic::new(events);
     let mut appends: Vec<Vec<NewRecord>> = Vec::new();
     for first in (0..events).step_by(APPEND) {
@@ -120,7 +120,8 @@ pub async fn fill(log: &dyn EventLog, source: &SourceDefinition, events: usize) 
 pub async fn read(log: &dyn EventLog, source: &SourceDefinition, events: usize) -> Vec<Record> {
     let mut records = Vec::with_capacity(events);
     let mut consumer = log.consumer(&source.topic, None).await.unwrap();
-    let starts: BTreeMap<_, _> = (0..source.partitions).map(|partition| (PartitionId(partition), Offset(0))).collect();
+    let partitions = (0..source.partitions_at_creation()).map(PartitionId);
+    let starts: BTreeMap<_, _> = partitions.map(|partition| (partition, Offset(0))).collect();
     consumer.seek(&starts).await.unwrap();
     while records.len() < events {
         let Poll::Records(some) = consumer.poll(ArchiveSettings::default().poll).await.unwrap() else { continue };

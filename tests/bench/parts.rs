@@ -48,7 +48,7 @@ impl BenchParts {
         let mut supervisor = Supervisor::new(Arc::default(), Duration::from_secs(10));
         let wired = SharedComponents::open(config, &Roles::all(), &data_dir, &mut supervisor).await.unwrap();
         for source in &pipeline.sources {
-            wired.log().unwrap().ensure_topic(&source.topic, source.partitions).await.unwrap();
+            wired.log().unwrap().ensure_topic(&source.topic, source.partitions_at_creation()).await.unwrap();
         }
         Some(Self { wired, pipeline, _supervisor: supervisor, _parts: parts, _folder: folder })
     }

@@ -95,7 +95,7 @@ async fn take_in_all(components: SpeedComponents, events: usize) -> f64 {
 async fn until_head(store: &dyn RealtimeStore, source: &views::SourceDefinition, events: i64) {
     loop {
         let mut read = 0;
-        for partition in 0..source.partitions {
+        for partition in 0..source.partitions_at_creation() {
             let key = PartitionKey { source: source.name.clone(), partition: PartitionId(partition) };
             read += store.read_index(&key).await.unwrap().map_or(0, |index| index.head.offset.0);
         }

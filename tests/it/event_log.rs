@@ -48,6 +48,7 @@ macro_rules! conformance {
             $start;
             a_huge_record_is_refused_alone,
             topics_are_made_once_and_checked,
+            added_partitions_are_read_from_their_start,
             a_group_shares_the_partitions,
             a_topic_made_again_is_found_out,
         );

@@ -7,6 +7,7 @@ mod fields;
 mod forms;
 mod lives;
 mod overload;
+mod partitions;
 mod poison;
 mod shapes;
 mod unreadable;

@@ -100,6 +100,8 @@ pub enum Envelope {
     /// A change as Debezium writes it: what was inserted is the event.
     Debezium,
 }
+/// Partitions of a topic that is made for a source which says nothing of them.
+const DEFAULT_PARTITIONS: i32 = 4;
 
 /// An event stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,8 +131,9 @@ pub struct SourceDefinition {
     pub future_limit: Duration,
     /// Where runs must end.
     pub border: BorderRule,
-    /// Partitions that the topic is created with.
-    pub partitions: i32,
+    /// The least number of partitions that the topic is to have, where the pipeline file writes one; `None`: as many as
+    /// it has.
+    pub partitions: Option<i32>,
     /// What becomes of a value that its column cannot take. The event-time column never is NULL for it.
     pub unreadable: Unreadable,
 }
@@ -171,5 +174,10 @@ impl SourceDefinition {
             self.envelope,
             mapped.join("\n"),
         )
+    }
+
+    /// Partitions that the topic is made with where it is missing.
+    pub fn partitions_at_creation(&self) -> i32 {
+        self.partitions.unwrap_or(DEFAULT_PARTITIONS)
     }
 }

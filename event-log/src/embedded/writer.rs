@@ -37,7 +37,7 @@ pub(super) struct Request {
 
 /// What is to become of a topic.
 pub(super) enum Change {
-    /// It is there, with as many partitions at least.
+    /// It is there; where it is missing it is made with so many partitions.
     Ensure { topic: String, partitions: usize },
     /// It has as many partitions, where it has fewer.
     Grow { topic: String, partitions: usize },
@@ -194,17 +194,12 @@ impl Writer {
     pub(super) fn change(&mut self, change: Change) -> Result<(), EventLogError> {
         let (name, topic) = match change {
             Change::Ensure { topic, partitions } => {
-                let found = self.shared.topics().get(&topic).map(|found| found.partitions.len());
-                match found {
-                    Some(found) if found < partitions => {
-                        return Err(EventLogError::other_partition_count(&topic, found, partitions));
-                    }
-                    Some(_) => return Ok(()),
-                    None => {
-                        let made = self.new_topic(partitions)?;
-                        (topic, made)
-                    }
+                let is_there = self.shared.topics().contains_key(&topic);
+                if is_there {
+                    return Ok(());
                 }
+                let made = self.new_topic(partitions)?;
+                (topic, made)
             }
             Change::Grow { topic, partitions } => {
                 let topics = self.shared.topics();

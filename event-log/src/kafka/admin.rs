@@ -68,7 +68,7 @@ fn partition_ids(found: &MetadataTopic) -> Option<BTreeSet<PartitionId>> {
     (!ids.is_empty()).then_some(ids)
 }
 
-/// Creates the topic where it is missing; refuses one that cannot carry events.
+/// Creates the topic where it is missing, else leaves its partitions alone; refuses one that cannot carry events.
 pub(super) async fn ensure_topic(
     producer: &KafkaProducer,
     settings: &KafkaSettings,
@@ -82,16 +82,9 @@ pub(super) async fn ensure_topic(
         .client_config()
         .create_with_context(LogContext::default())
         .map_err(|error| call_error("create the admin client", &error))?;
-    let found = match partitions(producer, settings, topic).await? {
-        Some(found) => found,
-        None => {
-            create_topic(&admin, settings, topic, asked).await?;
-            wait_for_topic(producer, settings, topic).await?
-        }
-    };
-    let asked = usize::try_from(asked).unwrap_or(usize::MAX);
-    if found.len() < asked {
-        return Err(EventLogError::other_partition_count(topic, found.len(), asked));
+    if partitions(producer, settings, topic).await?.is_none() {
+        create_topic(&admin, settings, topic, asked).await?;
+        wait_for_topic(producer, settings, topic).await?;
     }
     refuse_compacted(&admin, settings, topic).await
 }
@@ -119,18 +112,12 @@ async fn create_topic(
 }
 
 /// A new topic is not at once known to every broker.
-async fn wait_for_topic(
-    producer: &KafkaProducer,
-    settings: &KafkaSettings,
-    topic: &str,
-) -> Result<BTreeSet<PartitionId>, EventLogError> {
+async fn wait_for_topic(producer: &KafkaProducer, settings: &KafkaSettings, topic: &str) -> Result<(), EventLogError> {
     let patience = Patience::new(settings.request_timeout);
-    loop {
-        match partitions(producer, settings, topic).await? {
-            Some(found) => return Ok(found),
-            None => patience.wait(EventLogError::no_topic(topic)).await?,
-        }
+    while partitions(producer, settings, topic).await?.is_none() {
+        patience.wait(EventLogError::no_topic(topic)).await?;
     }
+    Ok(())
 }
 
 /// Compaction deletes records from the middle of the log: the master dataset and the speed layer would differ.

@@ -51,7 +51,7 @@ pub fn source_with(columns: Vec<Field>) -> SourceDefinition {
         late_after: Duration::from_secs(60),
         future_limit: Duration::from_secs(600),
         border: BorderRule { grid: 4_096, gap: Duration::from_secs(30) },
-        partitions: 4,
+        partitions: None,
         unreadable: Unreadable::Reject,
     }
 }

@@ -51,6 +51,10 @@ impl Fixture for Embedded {
         &self.log
     }
 
+    async fn grow_topic(&self, topic: &str, partitions: usize) {
+        self.log.grow_topic(topic, partitions).await.unwrap();
+    }
+
     async fn recreate_topic(&self, topic: &str, _partitions: i32) {
         self.log.recreate_topic(topic).await.unwrap();
     }
@@ -180,6 +184,27 @@ async fn a_topic_grows_and_keeps_its_records() {
     log.ensure_topic("t", 3).await.unwrap();
     append(log, "t", numbered(20)).await;
     assert_eq!(read(reader_of(log, "t").await.as_mut(), 30).await.len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_keeps_added_partitions_also_those_without_a_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).await.unwrap();
+    log.ensure_topic("t", 1).await.unwrap();
+    append(&log, "t", numbered(10)).await;
+    log.grow_topic("t", 3).await.unwrap();
+    log.close().await;
+    let log = open(folder.path()).await.unwrap();
+    // As a start with an older pipeline file asks.
+    log.ensure_topic("t", 1).await.unwrap();
+    log.grow_topic("t", 1).await.unwrap();
+    assert_eq!(log.partitions("t").await.unwrap().len(), 3);
+    let ends = [0, 1, 2].map(|partition| log.bounds("t", PartitionId(partition)));
+    let ends: Vec<i64> = futures::future::join_all(ends).await.into_iter().map(|end| end.unwrap().high.0).collect();
+    assert_eq!(ends, [10, 0, 0]);
+    let places = append(&log, "t", numbered(3)).await;
+    assert!([1, 2].iter().all(|added| places.contains(&(PartitionId(*added), Offset(0)))), "{places:?}");
+    assert_eq!(read(reader_of(&log, "t").await.as_mut(), 13).await.len(), 13);
 }
 
 /// Waits until a partition starts at `low`; appends nothing, so that time alone makes it so.

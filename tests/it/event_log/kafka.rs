@@ -59,6 +59,10 @@ impl Fixture for Kafka {
         self.services.named(name)
     }
 
+    async fn grow_topic(&self, topic: &str, partitions: usize) {
+        self.services.admin().add_partitions(topic, partitions).await;
+    }
+
     async fn recreate_topic(&self, topic: &str, partitions: i32) {
         self.services.admin().replace(topic, partitions).await;
     }

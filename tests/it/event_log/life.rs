@@ -22,6 +22,10 @@ impl Fixture for InLife {
         &self.log
     }
 
+    async fn grow_topic(&self, topic: &str, partitions: usize) {
+        self.memory.grow_topic(topic, partitions).unwrap();
+    }
+
     async fn recreate_topic(&self, topic: &str, _partitions: i32) {
         self.memory.recreate_topic(topic).unwrap();
     }

@@ -20,6 +20,10 @@ impl Fixture for InMemory {
         &self.0
     }
 
+    async fn grow_topic(&self, topic: &str, partitions: usize) {
+        self.0.grow_topic(topic, partitions).unwrap();
+    }
+
     async fn recreate_topic(&self, topic: &str, _partitions: i32) {
         self.0.recreate_topic(topic).unwrap();
     }

@@ -77,6 +77,10 @@ impl Fixture for Mock {
         }
     }
 
+    async fn grow_topic(&self, _topic: &str, _partitions: usize) {
+        unimplemented!("the mock raises no topics");
+    }
+
     async fn recreate_topic(&self, _topic: &str, _partitions: i32) {
         unimplemented!("the mock deletes no topics");
     }

@@ -26,6 +26,9 @@ pub trait Fixture: Send + Sync {
         self.log().ensure_topic(topic, partitions).await.unwrap();
     }
 
+    /// Gives a topic more partitions, as an operator does.
+    async fn grow_topic(&self, topic: &str, partitions: usize);
+
     /// Deletes a topic and creates it again with as many partitions.
     async fn recreate_topic(&self, topic: &str, partitions: i32);
 
@@ -294,11 +297,9 @@ pub async fn topics_are_made_once_and_checked(fixture: &dyn Fixture) {
     log.ensure_topic(topic, 3).await.unwrap();
     log.ensure_topic(topic, 3).await.unwrap();
     log.ensure_topic(topic, 2).await.unwrap();
-    assert_eq!(log.partitions(topic).await.unwrap(), BTreeSet::from([0, 1, 2].map(PartitionId)));
-    let refused = log.ensure_topic(topic, 4).await.unwrap_err();
-    let way_out = "set `partitions` of the source to 3";
-    let expected = format!("event log cannot be used: topic {topic} has 3 partitions, 4 are asked for: {way_out}");
-    assert_eq!(refused.to_string(), expected);
+    log.ensure_topic(topic, 4).await.unwrap();
+    let partitions = log.partitions(topic).await.unwrap();
+    assert_eq!(partitions, BTreeSet::from([0, 1, 2].map(PartitionId)), "one that is there keeps its partitions");
     let other = &fixture.name("u");
     let refused = log.ensure_topic(other, 0).await.unwrap_err();
     let expected = format!("event log cannot be used: topic {other}: 0 partitions asked for, at least 1 is needed");
@@ -310,6 +311,36 @@ pub async fn topics_are_made_once_and_checked(fixture: &dyn Fixture) {
     ] {
         assert!(matches!(error, EventLogError::Unusable(_)), "{error:?}");
     }
+}
+
+pub async fn added_partitions_are_read_from_their_start(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
+    let log = fixture.log();
+    fixture.make_topic(topic, 1).await;
+    let mut sent: BTreeSet<(PartitionId, Offset)> = append(log, topic, numbered(20)).await.into_iter().collect();
+    fixture.grow_topic(topic, 3).await;
+    let deadline = Instant::now() + super::PATIENCE;
+    while log.partitions(topic).await.unwrap().len() < 3 {
+        assert!(Instant::now() < deadline, "the topic was not raised");
+    }
+    // Those who append learn of it within a while.
+    let first_places = [1, 2].map(|added| (PartitionId(added), Offset(0)));
+    for round in 0.. {
+        let keys = (0..40).map(|key| record(Some(&format!("key {key}")), format!("event {round}"), round));
+        let answers = append(log, topic, keys.collect()).await;
+        assert!(answers.into_iter().all(|place| sent.insert(place)), "a place was given twice");
+        if first_places.iter().all(|place| sent.contains(place)) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing came into the new partitions");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let records = read(reader_of(log, topic).await.as_mut(), sent.len()).await;
+    assert_in_order(&records);
+    let found: BTreeSet<_> = records.iter().map(|record| (record.partition, record.offset)).collect();
+    assert_eq!(found, sent);
+    log.ensure_topic(topic, 1).await.unwrap();
+    assert_eq!(log.partitions(topic).await.unwrap().len(), 3, "nothing takes partitions away");
 }
 
 pub async fn bounds_follow_the_records(fixture: &dyn Fixture) {

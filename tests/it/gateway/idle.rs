@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const ONE: PartitionId = PartitionId(0);
 
 /// Asks until an answer is as wanted.
-async fn wait_for(gateway: &Gateway, what: &str, is_wanted: impl Fn(&RowsAnswer) -> bool) {
+pub(super) async fn wait_for(gateway: &Gateway, what: &str, is_wanted: impl Fn(&RowsAnswer) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = gateway.rows(request("by_page", &[])).await;
@@ -62,7 +62,7 @@ async fn an_idle_gateway_reads_no_index_and_misses_nothing() {
     wait_for(&gateway, "another version", |answer| answer.envelope.cut.get(&ONE) == Some(&Offset(3))).await;
     world.send(4, [event(3, "D", "fay", 9)]);
     world.append_run(4).await;
-    world.announce_partition(4);
+    world.announce_partitions(&[0, 1, 4]);
     let fourth = (PartitionId(4), Offset(1));
     wait_for(&gateway, "a partition", |answer| answer.envelope.head.get(&fourth.0) == Some(&fourth.1)).await;
     wait_for(&gateway, "a good answer", |answer| !answer.envelope.stale).await;

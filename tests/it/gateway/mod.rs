@@ -3,6 +3,7 @@
 mod fuzz;
 mod http;
 mod idle;
+mod partitions;
 mod pinning;
 mod publication;
 mod refusals;

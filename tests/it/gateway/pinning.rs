@@ -181,7 +181,7 @@ async fn a_partition_that_appears_later_is_answered_from() {
     world.send(4, [event(2, "D", "fay", 9)]);
     world.append_run(4).await;
     assert_eq!(offsets(&check(&world, "by_page").await.head), vec![2, 1]);
-    world.announce_partition(4);
+    world.announce_partitions(&[0, 1, 4]);
     world.gateway.status().await;
     assert_eq!(offsets(&check(&world, "by_page").await.head), vec![2, 1, 1]);
 }

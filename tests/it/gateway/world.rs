@@ -110,7 +110,18 @@ impl World {
 
     /// An empty world.
     pub(super) fn with_settings(settings: GatewaySettings) -> Self {
-        let surroundings = Surroundings::new(PIPELINE, START, 7);
+        Self::on(PIPELINE, settings)
+    }
+
+    /// An empty world whose source writes no number of partitions.
+    pub(super) fn without_a_number() -> Self {
+        let pipeline = PIPELINE.replace(", partitions '2'", "");
+        assert_ne!(pipeline, PIPELINE);
+        Self::on(&pipeline, GatewaySettings::default())
+    }
+
+    fn on(pipeline: &str, settings: GatewaySettings) -> Self {
+        let surroundings = Surroundings::new(pipeline, START, 7);
         let (memory, store) = surroundings.realtime(1 << 30, 7);
         let board = Arc::new(Board::default());
         let gateway = gateway(&surroundings, &store, &board, settings);
@@ -274,11 +285,11 @@ impl World {
         self.gateway.sql(SqlRequest::new(sql)).await
     }
 
-    /// Puts up that a source has more partitions than configured.
-    pub(super) fn announce_partition(&self, partition: i32) {
+    /// Puts up that the log lists these partitions.
+    pub(super) fn announce_partitions(&self, partitions: &[i32]) {
         let facts = PartitionFacts { produced: Some(Offset(0)), archived: None };
-        let mut board = self.board.0.lock().unwrap();
-        board.partitions.entry(SourceName::new("edits")).or_default().insert(PartitionId(partition), facts);
+        let listed = partitions.iter().map(|partition| (PartitionId(*partition), facts)).collect();
+        self.board.0.lock().unwrap().partitions.insert(SourceName::new("edits"), listed);
     }
 
     fn position(&self, partition: i32, offset: i64) -> Position {

@@ -63,7 +63,8 @@ fn options_have_defaults_and_units() {
     assert_eq!((source.horizon, source.late_after), (Duration::from_secs(600), Duration::from_secs(60)));
     assert_eq!(source.future_limit, Duration::from_secs(3600));
     assert_eq!((source.border.grid, source.border.gap), (4096, Duration::from_secs(30)));
-    assert_eq!((source.partitions, source.event_id.as_slice()), (4, &[][..]));
+    assert_eq!((source.partitions, source.partitions_at_creation()), (None, 4));
+    assert_eq!(source.event_id, [0_usize; 0]);
     assert_eq!(source.unreadable, Unreadable::Reject);
     let source = read(
         "CREATE UNBOUNDED EXTERNAL TABLE s (t TIMESTAMP, id BIGINT) STORED AS JSON LOCATION 'kafka://s' OPTIONS (
@@ -74,7 +75,8 @@ fn options_have_defaults_and_units() {
     assert_eq!((source.horizon, source.late_after), (Duration::from_secs(5400), Duration::from_millis(500)));
     assert_eq!(source.future_limit, Duration::from_secs(172_800));
     assert_eq!((source.border.grid, source.border.gap), (1024, Duration::from_secs(5)));
-    assert_eq!((source.partitions, source.event_id.as_slice()), (8, &[1][..]));
+    assert_eq!((source.partitions, source.partitions_at_creation()), (Some(8), 8));
+    assert_eq!(source.event_id, [1]);
     assert_eq!(source.unreadable, Unreadable::Null);
 }
 

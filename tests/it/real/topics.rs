@@ -4,7 +4,7 @@ use rdkafka::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 
-use super::{VIEW, World, event, eventually, until_stopped};
+use super::{VIEW, World, event, eventually, until_logged, until_stopped};
 use crate::support::process::Running;
 
 /// Writes events to one partition, past the collector.
@@ -56,6 +56,43 @@ async fn check_added_partitions(world: World) {
     let answer = world.check_batch(&running).await;
     let cut = answer["envelope"]["cut"].as_object().unwrap();
     assert!(cut.len() == 6 && cut["5"].as_i64() >= Some(50), "{cut:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_with_fewer_partitions_than_written_is_read_and_the_way_to_raise_it_is_told() {
+    let Some(world) = World::new() else { return };
+    let world = world
+        .with("ARCHIVE__PARTITIONS_INTERVAL", "500ms")
+        .with("LOG__PROPERTIES__TOPIC_METADATA_REFRESH_INTERVAL_MS", "500");
+    let running = Running::start(&world.setup).await;
+    world.send(&running).await;
+    world.check_exact(&running).await;
+    assert!(running.terminate().success());
+
+    let world = world.with_option("partitions '4'", "partitions '6'");
+    let running = Running::start(&world.setup).await;
+    let command = format!("kafka-topics.sh --alter --topic {} --partitions 6", world.topic());
+    until_logged(&running, &command, 0).await;
+    world.send(&running).await;
+    world.check_exact(&running).await;
+    eventually(&running, "an answer that waits for no partition", || async {
+        let answer = running.rows(VIEW, &[("by", "")]).await;
+        let envelope = &answer["envelope"];
+        (envelope["stale"] == json!(false) && envelope["head"].as_object().unwrap().len() == 4).then_some(())
+    })
+    .await;
+
+    // As told, without a restart.
+    world.services.admin().add_partitions(&world.topic(), 6).await;
+    let sent = world.sent();
+    produce(&world, 5, sent..sent + 50).await;
+    world.sent.fetch_add(50, std::sync::atomic::Ordering::SeqCst);
+    eventually(&running, "the new partition is in the head", || async {
+        let answer = running.rows(VIEW, &[("by", "")]).await;
+        (answer["envelope"]["head"]["5"] == json!(50)).then_some(())
+    })
+    .await;
+    world.check_batch(&running).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,12 +46,15 @@ fn describe_source(source: &SourceDefinition) -> String {
         Unreadable::Reject => "the record is rejected",
         Unreadable::Null => "NULL where the column may be",
     };
+    let partitions = match source.partitions {
+        Some(written) => format!("{written} partitions or more"),
+        None => "the partitions that it has".to_owned(),
+    };
     format!(
-        "source {} (topic {}, {} partitions)\n  event time {}, event id {id}\n  horizon {}, late after {}, grid {}, gap {}\n  \
+        "source {} (topic {}, {partitions})\n  event time {}, event id {id}\n  horizon {}, late after {}, grid {}, gap {}\n  \
          an unreadable value: {unreadable}\n\n",
         source.name,
         source.topic,
-        source.partitions,
         source.event_time_name(),
         format_span(source.horizon),
         format_span(source.late_after),

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use batch_layer::recompute::{Mode, Round};
 use batch_layer::{BatchRequest, BatchStatus};
 use collector::{Collector, CollectorComponents, OpenSources};
-use event_log::{EventLog, EventLogError};
+use event_log::EventLogError;
 use positions::{Life, SourceName};
 use query_gateway::Gateway;
 use tokio::net::TcpListener;
@@ -27,6 +27,7 @@ use views::{Pipeline, SourceDefinition};
 
 use super::plan::{Difference, Duties, Duty, DutyStart, Subject, desired_duties, difference};
 use super::tasks;
+use super::topics::make_topic;
 use crate::definitions::run::{RegistryFollower, follow_registry};
 use crate::definitions::{Definitions, Registered, RunningDefinitions};
 use crate::health::Health;
@@ -205,16 +206,16 @@ impl Topology {
         Ok(round)
     }
 
-    /// Makes the topics that are missing; the sources whose topic cannot be used. They do not keep the others from
-    /// running, unless it is the only one.
+    /// Makes and raises topics as the sources say; the sources whose topic cannot be used. They do not keep the others
+    /// from running, unless it is the only one.
     async fn make_topics(&mut self, pipeline: &Pipeline) -> Result<BTreeSet<SourceName>> {
         let mut unusable = BTreeSet::new();
         let Some(log) = &self.shared.log else { return Ok(unusable) };
         let is_known = |source: &&Arc<SourceDefinition>| self.with_topic.get(&source.name) == Some(*source);
         let unknown: Vec<_> = pipeline.sources.iter().filter(|source| !is_known(source)).collect();
         for source in unknown {
-            self.add_partitions(source).await?;
-            match log.ensure_topic(&source.topic, source.partitions).await {
+            let shared = &self.shared;
+            match make_topic(log.as_ref(), shared.embedded.as_ref(), &shared.brokers, source).await {
                 Ok(()) => {
                     self.health.clear_source(source.name.as_str(), "topic");
                     self.with_topic.insert(source.name.clone(), source.clone());
@@ -231,18 +232,6 @@ impl Topology {
         }
         self.with_topic.retain(|name, _| pipeline.sources.iter().any(|source| source.name == *name));
         Ok(unusable)
-    }
-
-    /// A topic of the embedded log that is there already gets the partitions that it lacks; with brokers that is
-    /// theirs.
-    async fn add_partitions(&self, source: &SourceDefinition) -> Result<()> {
-        let Some(log) = &self.shared.embedded else { return Ok(()) };
-        if let Ok(partitions) = usize::try_from(source.partitions)
-            && log.partitions(&source.topic).await.is_ok()
-        {
-            log.grow_topic(&source.topic, partitions).await.context("cannot add partitions to the embedded log")?;
-        }
-        Ok(())
     }
 
     async fn stop(&mut self, duty: &Duty) {

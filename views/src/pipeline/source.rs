@@ -11,7 +11,7 @@
 //! | `future_limit` | `1 hour` | further in the future of its record than this, an event is rejected |
 //! | `grid` | `4096` | every multiple of this many offsets is a border between runs |
 //! | `gap` | `30s` | a silence of this length is a border too |
-//! | `partitions` | `4` | partitions that the topic is created with |
+//! | `partitions` | as many as the topic has; made with `4` | the least number of partitions that the topic is to have |
 //! | `unreadable` | `reject` | what becomes of a value that its column cannot take: `reject` or `null` |
 
 use std::sync::Arc;
@@ -76,7 +76,7 @@ pub(super) fn read_source(
         late_after: Duration::from_secs(60),
         future_limit: Duration::from_secs(3600),
         border: BorderRule { grid: 4096, gap: Duration::from_secs(30) },
-        partitions: 4,
+        partitions: None,
         unreadable: Unreadable::Reject,
     };
     for setting in &settings {
@@ -104,7 +104,7 @@ fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Fi
         "grid" => source.border.grid = setting.number(1, 1 << 40, findings).unwrap_or(source.border.grid),
         "partitions" => {
             let partitions = setting.number(1, 1024, findings).and_then(|number| i32::try_from(number).ok());
-            source.partitions = partitions.unwrap_or(source.partitions);
+            source.partitions = partitions.or(source.partitions);
         }
         "events_at" => match read_path(&setting.value) {
             Ok(_) if source.envelope != Envelope::None => refuse_two_envelopes(setting, findings),
