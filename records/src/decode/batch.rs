@@ -10,7 +10,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::compute::{cast, prep_null_mask_filter};
+use arrow::compute::{cast, filter_record_batch, not, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use positions::{Counters, EventKey, Offset, RecordMark, TimestampMicros, fingerprint};
@@ -87,6 +87,19 @@ pub fn late_events(batch: &RecordBatch) -> Result<BooleanArray, RecordsError> {
     let late = by_name(batch, column::LATE)?;
     let late = late.as_boolean_opt().ok_or_else(|| wrong_column(column::LATE))?;
     Ok(if late.null_count() == 0 { late.clone() } else { prep_null_mask_filter(late) })
+}
+
+/// The rows on time, with the rejected ones among them, and the late ones. Free of cost where all are of one kind.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn split_late(batch: &RecordBatch) -> Result<(RecordBatch, RecordBatch), RecordsError> {
+    let is_late = late_events(batch)?;
+    Ok(match is_late.true_count() {
+        0 => (batch.clone(), batch.slice(0, 0)),
+        count if count == batch.num_rows() => (batch.slice(0, 0), batch.clone()),
+        _ => (filter_record_batch(batch, &not(&is_late)?)?, filter_record_batch(batch, &is_late)?),
+    })
 }
 
 /// What position arithmetic needs of each row: equal to [`Record::mark`](event_log::Record::mark) of the row's record.

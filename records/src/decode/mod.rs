@@ -71,7 +71,7 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections};
+pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections, split_late};
 pub use json::Cursor;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;

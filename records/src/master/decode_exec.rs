@@ -1,19 +1,20 @@
 //! The operator that decodes archived records again.
 //!
-//! In: batches of the columns [`STORED`], as far as the table has them; and rows that are right as they are. Out: the
-//! partitions of both, side by side, as batches of the master schema or of a projection of it.
+//! In: batches of the columns [`STORED`], as far as the table has them, and of others that the source has not got; and
+//! rows that are right as they are. Out: the partitions of both, side by side, as batches of the columns that are
+//! wanted. Columns that the source has not got come out as they are stored.
 //! Guarantee: one row out for each row in, in their order, whatever the payloads hold.
 //! Why both in one operator: what stands above is then planned once, not once for each part.
-//! Why a stored key stays where decoding gives none: rows that were archived before header ids were kept have nothing
-//! else of them. Such a record that was rejected comes back without its id, and its copies count.
+//! Why a key that rules 1 stored stays where decoding gives none: they kept no header ids, and it is all that is left
+//! of one. Such a record that was rejected comes back without its id, and its copies count. Of all other rows no stored
+//! key is believed: it may be that of a column that identifies events no more.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray};
-use arrow::compute::is_not_null;
+use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatchOptions};
 use arrow::compute::kernels::zip::zip;
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{FieldRef, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::common::exec_datafusion_err;
@@ -33,11 +34,14 @@ use positions::{Offset, PartitionId, TimestampMicros};
 use views::SourceDefinition;
 use views::column::{OFFSET, PARTITION, TIMESTAMP};
 
-use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, PAYLOAD};
-use crate::decode::{decode, master_schema};
+use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, PAYLOAD, SCHEMA};
+use crate::decode::decode;
 
 /// The columns that it reads, in any order. Tables that nothing was added to for long have no header ids.
-pub(super) const STORED: [&str; 7] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID];
+pub(super) const STORED: [&str; 8] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID, SCHEMA];
+
+/// What rules 1 noted as the reading of every row.
+const RULES_WITHOUT_HEADER_IDS: i32 = 1;
 
 /// Decodes what is stored, and hands on what is current.
 #[derive(Debug)]
@@ -45,28 +49,26 @@ pub(super) struct DecodeExec {
     source: Arc<SourceDefinition>,
     stored: Arc<dyn ExecutionPlan>,
     current: Option<Arc<dyn ExecutionPlan>>,
-    projection: Vec<usize>,
     properties: Arc<PlanProperties>,
 }
 
 impl DecodeExec {
-    /// `projection`: of the master schema; `current` has those columns.
+    /// `wanted`: columns that decoding gives or that `stored` has; those of `current`.
     pub fn new(
         source: Arc<SourceDefinition>,
         stored: Arc<dyn ExecutionPlan>,
         current: Option<Arc<dyn ExecutionPlan>>,
-        projection: Vec<usize>,
-    ) -> Result<Self> {
+        wanted: SchemaRef,
+    ) -> Self {
         let partitions = |plan: &Arc<dyn ExecutionPlan>| plan.output_partitioning().partition_count();
         let count = partitions(&stored) + current.as_ref().map_or(0, partitions);
-        let schema = Arc::new(master_schema(&source).project(&projection)?);
         let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(schema),
+            EquivalenceProperties::new(wanted),
             Partitioning::UnknownPartitioning(count),
             stored.pipeline_behavior(),
             stored.boundedness(),
         ));
-        Ok(Self { source, stored, current, projection, properties })
+        Self { source, stored, current, properties }
     }
 }
 
@@ -103,7 +105,7 @@ impl ExecutionPlan for DecodeExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut children = children.into_iter();
         let stored = children.next().ok_or_else(|| exec_datafusion_err!("DecodeExec has an input"))?;
-        Ok(Arc::new(Self::new(self.source.clone(), stored, children.next(), self.projection.clone())?))
+        Ok(Arc::new(Self::new(self.source.clone(), stored, children.next(), self.schema())))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -115,11 +117,25 @@ impl ExecutionPlan for DecodeExec {
         if let (Some(current), Some(partition)) = (&self.current, partition.checked_sub(stored)) {
             return current.execute(partition, context);
         }
-        let (source, projection) = (self.source.clone(), self.projection.clone());
+        let (source, wanted) = (self.source.clone(), self.schema());
         let stored = self.stored.execute(partition, context)?;
-        let decoded = stored.map(move |stored| Ok(read_again(&source, &stored?)?.project(&projection)?));
+        let decoded = stored.map(move |stored| {
+            let stored = stored?;
+            choose(&wanted, &read_again(&source, &stored)?, &stored)
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), decoded)))
     }
+}
+
+/// The wanted columns: as they were decoded, or, where the source has not got them, as they are stored.
+fn choose(wanted: &SchemaRef, decoded: &RecordBatch, stored: &RecordBatch) -> Result<RecordBatch> {
+    let column = |field: &FieldRef| {
+        let found = decoded.column_by_name(field.name()).or_else(|| stored.column_by_name(field.name()));
+        found.cloned().ok_or_else(|| exec_datafusion_err!("no column {}", field.name()))
+    };
+    let columns = wanted.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(decoded.num_rows()));
+    Ok(RecordBatch::try_new_with_options(wanted.clone(), columns, &options)?)
 }
 
 /// The rows as the source is read today.
@@ -143,6 +159,9 @@ fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<RecordB
     let rows = decode(source, &records).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;
     let mut columns = rows.columns().to_vec();
-    columns[at] = zip(&is_not_null(&columns[at])?, &columns[at], column(EVENT_KEY)?)?;
+    let readings = column(SCHEMA)?.as_primitive::<Int32Type>();
+    let is_decoded = |row: usize| columns[at].is_valid(row) || readings.value(row) != RULES_WITHOUT_HEADER_IDS;
+    let is_decoded: BooleanArray = (0..rows.num_rows()).map(|row| Some(is_decoded(row))).collect();
+    columns[at] = zip(&is_decoded, &columns[at], column(EVENT_KEY)?)?;
     Ok(RecordBatch::try_new(rows.schema(), columns)?)
 }
