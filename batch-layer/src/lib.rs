@@ -14,7 +14,7 @@
 //! | `archive/` | from the log to the master dataset; its loop is `archive/run.rs` |
 //! | `source_reset.rs` | the next life of a source's topic, which the archive goes on with |
 //! | `recompute/` | from the master dataset to batch views; its loop is `recompute/run.rs` |
-//! | `compact/` | small files of a master dataset into large ones; its loop is `compact/run.rs` |
+//! | `compact/` | small files of a master dataset into large ones, and rows of another reading into the present one; its loop is `compact/run.rs` |
 //! | `run.rs` | the order of recompute, compaction and cleanup |
 //!
 //! Guarantee: what the archive commits continues exactly what was committed before, so no record is lost or doubled,

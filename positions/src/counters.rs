@@ -17,6 +17,19 @@ pub struct Counters {
     pub holes: u64,
 }
 
+impl Counters {
+    /// What is left without `other`; `None` where there is less than that.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        Some(Self {
+            rows: self.rows.checked_sub(other.rows)?,
+            rejected: self.rejected.checked_sub(other.rejected)?,
+            late: self.late.checked_sub(other.late)?,
+            copies: self.copies.checked_sub(other.copies)?,
+            holes: self.holes.checked_sub(other.holes)?,
+        })
+    }
+}
+
 impl std::ops::AddAssign for Counters {
     fn add_assign(&mut self, other: Self) {
         self.rows += other.rows;

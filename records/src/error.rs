@@ -35,6 +35,12 @@ pub enum RecordsError {
         /// The first column that differs.
         column: String,
     },
+    /// The commits count less than the rows hold that were to be read again: a defect; nothing was replaced.
+    #[error("compaction of {table}: its commits count fewer rows, rejected or late ones than the files hold")]
+    CountsDiffer {
+        /// The table.
+        table: String,
+    },
     /// The counts of live files and of commits differ: rows were doubled or lost; nothing may be published.
     #[error("ledger of {table}: files hold {files} rows, commits say {commits}")]
     LedgerMismatch {

@@ -198,7 +198,7 @@ async fn merged(on: &MasterSnapshot, name: &str, change: impl FnOnce(RecordBatch
     let last = Version(snapshot.version().0 + 10);
     let mut file = snapshot.file_writer_until(last, name, snapshot.schema()).unwrap();
     file.write(&rows).await.unwrap();
-    Compaction { old: snapshot.files().to_vec(), new: vec![file.finish().await.unwrap()], last }
+    Compaction { old: snapshot.files().to_vec(), new: vec![file.finish().await.unwrap()], last, recount: None }
 }
 
 #[tokio::test]

@@ -401,7 +401,7 @@ async fn a_compaction_changes_no_answer() {
     let last = Version(table.version().0 + 10);
     let mut file = table.file_writer_until(last, "merged", table.schema()).unwrap();
     file.write(&rows).await.unwrap();
-    let compaction = Compaction { old: files, new: vec![file.finish().await.unwrap()], last };
+    let compaction = Compaction { old: files, new: vec![file.finish().await.unwrap()], last, recount: None };
     world.master().compact(&snapshot, &compaction, 99).await.unwrap();
     let after = world.rejected("?limit=7").await;
     assert_eq!(after["records"], before["records"]);

@@ -72,6 +72,11 @@ impl Lives {
         Ok(life)
     }
 
+    /// The newest version of a source's master dataset that was read for its life; `None` where there is none.
+    pub fn newest(&self, source: &SourceName) -> Option<MasterSnapshot> {
+        self.lock().get(source).and_then(|known| known.snapshot.clone())
+    }
+
     /// The log of a source in the present life of its topic.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use collector::OpenSources;
 use event_log::{EventLog, LifeLog};
 use positions::{Offset, PartitionId, SourceName};
 use query_gateway::{PartitionFacts, StatusSource, SystemFacts};
+use records::master::MasterSnapshot;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use views::SourceDefinition;
@@ -166,7 +167,7 @@ impl FactSuppliers {
         }
         facts.extend(describe_registry(&self.registered.borrow()).map(|registry| ("registry".to_owned(), registry)));
         for (source, archive) in archives {
-            facts.insert(format!("archive of {source}"), describe_archive(archive));
+            facts.insert(format!("archive of {source}"), describe_archive(archive, self.lives.newest(source).as_ref()));
         }
         if let Some(batch) = self.progress.batch() {
             facts.insert("batch".to_owned(), describe_batch(&batch));
@@ -188,7 +189,13 @@ fn describe_registry(registered: &Registered) -> Option<Value> {
     Some(json!({ "definitions": number.0, "being_built": registered.being_built }))
 }
 
-fn describe_archive(status: &ArchiveStatus) -> Value {
+/// An archive that has nothing to commit does not learn that what it archived was read again since, and is counted
+/// otherwise: of the same records, the newest version of the table tells.
+fn describe_archive(status: &ArchiveStatus, newest: Option<&MasterSnapshot>) -> Value {
+    let is_recounted = |newest: &&MasterSnapshot| {
+        Some(newest.snapshot.version()) > status.version && newest.facts.is_of_same_records(&status.facts)
+    };
+    let facts = newest.filter(is_recounted).map_or(&status.facts, |newest| &newest.facts);
     let (state, error) = match &status.state {
         ArchiveState::Starting => ("starting", None),
         ArchiveState::Running => ("running", None),
@@ -199,8 +206,8 @@ fn describe_archive(status: &ArchiveStatus) -> Value {
         "state": state,
         "error": error,
         "version": status.version,
-        "rows": status.facts.rows,
-        "rejected": status.facts.rejected(),
+        "rows": facts.rows,
+        "rejected": facts.rejected(),
         "pending_rows": status.pending_rows,
         "pending_bytes": status.pending_bytes,
     })

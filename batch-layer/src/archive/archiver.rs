@@ -152,7 +152,7 @@ impl<'a> Archiver<'a> {
 
     /// The work that commits what was sealed, if anything; report its outcome to [`Self::finish_commit`]. May be asked
     /// for again. A conflict is reported only where positions moved: behind a compaction the same rows are appended
-    /// once more.
+    /// once more, whatever it counted anew.
     pub(crate) fn commit(&self) -> Option<impl Future<Output = Result<MasterSnapshot, RecordsError>> + Send + 'static> {
         let sealed = Arc::clone(self.sealed.as_ref()?);
         let (master, snapshot) = (self.components.master.clone(), self.snapshot.clone());
@@ -166,11 +166,10 @@ impl<'a> Archiver<'a> {
         outcome: Result<MasterSnapshot, RecordsError>,
     ) -> Result<Committed, BatchError> {
         match outcome {
-            Ok(next) => self.continue_from(next),
-            Err(RecordsError::Conflict { .. }) => return Ok(Committed::Raced),
-            Err(error) => return Err(error.into()),
+            Ok(next) => Ok(self.continue_from(next)),
+            Err(RecordsError::Conflict { .. }) => Ok(Committed::Raced),
+            Err(error) => Err(error.into()),
         }
-        Ok(Committed::Done)
     }
 
     /// Publishes where the archive stands, for `/v1/status`.
@@ -187,9 +186,14 @@ impl<'a> Archiver<'a> {
         });
     }
 
-    fn continue_from(&mut self, next: MasterSnapshot) {
+    fn continue_from(&mut self, next: MasterSnapshot) -> Committed {
         let source = &self.components.source.name;
+        let mut committed = Committed::Done;
         if let Some(sealed) = self.sealed.take() {
+            // What was read since stands behind the facts that were sealed.
+            if next.facts != *sealed.facts() && !self.pending.count_again(sealed.facts(), &next.facts) {
+                committed = Committed::Raced;
+            }
             let rows = sealed.rows();
             tracing::debug!(%source, version = next.snapshot.version().0, rows, "archived");
             metrics::count(ARCHIVE_COMMITS, source.as_str(), 1);
@@ -202,6 +206,7 @@ impl<'a> Archiver<'a> {
         self.snapshot = next;
         self.release();
         self.components.status.send_modify(|status| status.committed_at = Some(self.components.clock.now()));
+        committed
     }
 
     /// Counts the values that were lost to NULL, and warns of each column once.

@@ -11,7 +11,7 @@ use event_log::Record;
 use positions::{Archived, BorderRule, Offset, PartitionId, Position, TimestampMicros};
 use records::RecordsError;
 use records::decode;
-use records::master::MasterFacts;
+use records::master::{MasterFacts, Recount};
 
 use super::ArchiveSettings;
 
@@ -130,6 +130,16 @@ impl Pending {
         let known = self.facts.partition_mut(partition);
         known.archived = skip_to(known.archived, to, &self.rule);
         self.since.get_or_insert(now);
+    }
+
+    /// Takes in that rows before these were counted anew: from `from`, which this was read behind, to `to`. False where
+    /// that is not all that lies between them; nothing was changed then.
+    pub fn count_again(&mut self, from: &MasterFacts, to: &MasterFacts) -> bool {
+        let Some(counted) = Recount::between(from, to).and_then(|recount| recount.apply(&self.facts)) else {
+            return false;
+        };
+        self.facts = counted;
+        true
     }
 
     /// Whether there is nothing to commit.

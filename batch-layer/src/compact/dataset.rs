@@ -1,15 +1,18 @@
 //! Compaction of one master dataset: every merge that is due, each committed by itself.
 //!
 //! Guarantee: a merge that failed, or lost its race for good, changes nothing; those before it stay committed.
+//! Processes that define the source otherwise do not read each other's rows again by turns (`newest.rs`).
 
 use std::sync::Arc;
 
 use lake::LakeError;
 use positions::IdSource;
 use records::RecordsError;
+use records::decode::reading_of;
 use records::master::{Compaction, MasterDataset, MasterSnapshot};
 use views::SourceDefinition;
 
+use super::newest::is_newest_reading;
 use super::{choose_merges, rewrite};
 use crate::metrics::{
     self, COMPACTION_FILES, COMPACTION_RACES, COMPACTION_ROWS, COMPACTION_SECONDS, COMPACTIONS, MASTER_FILES,
@@ -39,9 +42,10 @@ pub async fn compact(
     engine: &RecomputeSettings,
 ) -> Result<Compacted, BatchError> {
     let master = MasterDataset::new(&context.lake, Arc::clone(source));
-    let Some(mut on) = master.open().await? else { return Ok(Compacted::default()) };
+    let Some(on) = master.open().await? else { return Ok(Compacted::default()) };
+    let (mut on, reading) = prepare_reading(context, source, &master, on).await?;
     let mut merges = 0;
-    for merge in choose_merges(on.snapshot.files(), settings) {
+    for merge in choose_merges(on.snapshot.files(), reading, settings) {
         let began = context.clock.now();
         let replaced = match rewrite(source, &on, merge, engine, context.ids.as_ref()).await? {
             Some(compaction) => replace(&master, &on, &compaction, context.ids.as_ref()).await?.zip(Some(compaction)),
@@ -59,6 +63,24 @@ pub async fn compact(
     let files = on.snapshot.files().len();
     metrics::set_source(MASTER_FILES, source.name.as_str(), files as f64);
     Ok(Compacted { merges, files })
+}
+
+/// The version to go on from, and by what rows of other readings may be read again in it, if at all.
+async fn prepare_reading(
+    context: &BatchContext,
+    source: &Arc<SourceDefinition>,
+    master: &MasterDataset,
+    on: MasterSnapshot,
+) -> Result<(MasterSnapshot, Option<i32>), BatchError> {
+    if !on.has_rows_read_again() || !is_newest_reading(context, source).await? {
+        return Ok((on, None));
+    }
+    match master.with_all_columns(&on, context.ids.next_id()).await {
+        Ok(next) => Ok((next, Some(reading_of(source)))),
+        // Another time: what somebody just committed may be of another reading, too.
+        Err(RecordsError::Conflict { .. }) => Ok((master.refresh(&on).await?, None)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Commits a compaction on `on`, or on the newest version where others came first; `None` where a file that it replaces
@@ -93,7 +115,8 @@ fn report(source: &SourceDefinition, next: &MasterSnapshot, compaction: &Compact
     let (old, new) = (compaction.old.len(), compaction.new.len());
     let rows = compaction.old.iter().map(|file| file.rows).sum();
     let bytes: u64 = compaction.new.iter().map(|file| file.size_bytes).sum();
-    tracing::info!(source = name, version, files = old, into = new, rows, bytes, seconds, "master dataset compacted");
+    let done = if compaction.recount.is_some() { "read again" } else { "compacted" };
+    tracing::info!(source = name, version, files = old, into = new, rows, bytes, seconds, "master dataset {done}");
     metrics::count(COMPACTIONS, name, 1);
     metrics::count(COMPACTION_FILES, name, old as u64);
     metrics::count(COMPACTION_ROWS, name, rows);

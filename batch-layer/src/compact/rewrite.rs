@@ -1,24 +1,22 @@
-//! Writing the file of a compaction: the rows of the old ones, sorted by event time.
+//! Writing the files of a compaction: the rows of the old ones, sorted by event time.
 //!
 //! Guarantee: rows go from the scan through the sort to the file in one stream, within the memory of the settings,
-//! spilled beyond; every column as it was. Nobody sees the file before it is committed, and any of the next versions
-//! may still commit it.
-//! Memory: the sort's, and the file in the making.
+//! spilled beyond. Every column is as it was; of rows that are read again, every column that the source has is as it is
+//! read now, and what they count for is counted both ways. Nobody sees a file before it is committed, and any of the
+//! next versions may still commit it.
+//! Memory: the sort's, and the files in the making, which are together as large as one.
+//! Why up to two files: rows that are read again may be late that were not, and late rows stay apart.
 
-use std::sync::Arc;
-
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::datasource::provider_as_source;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use lake::{DataFile, FileWriter, Version};
 use positions::IdSource;
 use records::RecordsError;
-use records::decode::column as master_column;
-use records::master::{Compaction, MasterSnapshot};
+use records::decode::{column as master_column, split_late};
+use records::master::{Compaction, MasterSnapshot, Recount, RowCounts};
 use views::{SourceDefinition, column};
 
 use super::Merge;
@@ -31,7 +29,8 @@ const VERSIONS: i64 = 1_000;
 /// Upper bound on how much larger a row is in memory than in a file; it only sizes batches.
 const INFLATION: u64 = 16;
 
-/// Writes the file that replaces those of `merge`; `None` where one of them is not live in `on`.
+/// Writes the files that replace those of `merge`; `None` where one of them is not live in `on`. Where rows are read
+/// again, `on` must have all columns of the source.
 ///
 /// # Errors
 /// Those of store and engine; nothing was written that a reader sees.
@@ -49,29 +48,85 @@ pub async fn rewrite(
     }
     let row_bytes = usize::try_from(merge.size_bytes() / merge.rows().max(1) * INFLATION).unwrap_or(usize::MAX);
     let session = engine::session_for_rows(settings, row_bytes)?;
-    let table = provider_as_source(on.snapshot.scan(&merge.files).map_err(RecordsError::from)?);
+    let table = match merge.is_read_again {
+        true => on.scan_whole(&merge.files)?,
+        false => on.snapshot.scan(&merge.files).map_err(RecordsError::from)?,
+    };
     let event_time = source.event_time_name();
     // Places make the order total: the same rows always give the same file.
     let order =
         [event_time, column::PARTITION, column::OFFSET, master_column::ITEM].map(|name| field(name).sort(true, true));
-    let plan = LogicalPlanBuilder::scan("master", table, None)?.sort(order)?.build()?;
-    let sorted = execute_stream(session.create_physical_plan(&plan).await?, session.task_ctx())?;
+    let plan = LogicalPlanBuilder::scan("master", provider_as_source(table), None)?.sort(order)?.build()?;
+    let mut sorted = execute_stream(session.create_physical_plan(&plan).await?, session.task_ctx())?;
     let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
-    let name = format!("{:032x}", ids.next_id());
-    let file = on.snapshot.file_writer_until(last, &name, on.snapshot.schema()).map_err(RecordsError::from)?;
-    Ok(Some(Compaction { old: merge.files, new: vec![write(sorted, file, &on.snapshot.schema()).await?], last }))
+    let mut files = Files::new(on, last, format!("{:032x}", ids.next_id()));
+    let mut read = RowCounts::default();
+    while let Some(batch) = sorted.try_next().await? {
+        // Columns by position: the engine may call NOT NULL what is nullable here.
+        let columns = batch.columns().to_vec();
+        let batch = RecordBatch::try_new(on.snapshot.schema(), columns).map_err(RecordsError::from)?;
+        if merge.is_read_again {
+            read.add(&batch)?;
+        }
+        files.write(&batch).await?;
+    }
+    let new = files.finish().await?;
+    let recount = match merge.is_read_again {
+        true => Some(Recount { stored: count_stored(on, &merge.files).await?, read }),
+        false => None,
+    };
+    Ok(Some(Compaction { old: merge.files, new, last, recount }))
 }
 
-/// Writes all rows into one file.
-async fn write(
-    mut rows: SendableRecordBatchStream,
-    mut file: FileWriter,
-    schema: &SchemaRef,
-) -> Result<DataFile, BatchError> {
+/// What the rows of some files count for as they are stored. Reads three small columns.
+async fn count_stored(on: &MasterSnapshot, files: &[DataFile]) -> Result<RowCounts, RecordsError> {
+    let columns = [column::PARTITION, master_column::ERROR, master_column::LATE];
+    let mut rows = on.snapshot.stream(files, Some(&columns))?;
+    let mut counts = RowCounts::default();
     while let Some(batch) = rows.try_next().await? {
-        // Columns by position: the engine may call NOT NULL what is nullable here.
-        let batch = RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()).map_err(RecordsError::from)?;
-        file.write(&batch).await.map_err(RecordsError::from)?;
+        counts.add(&batch)?;
     }
-    Ok(file.finish().await.map_err(RecordsError::from)?)
+    Ok(counts)
+}
+
+/// The files in the making; none is begun before it has a row.
+struct Files<'a> {
+    on: &'a MasterSnapshot,
+    last: Version,
+    name: String,
+    on_time: Option<FileWriter>,
+    late: Option<FileWriter>,
+}
+
+impl<'a> Files<'a> {
+    fn new(on: &'a MasterSnapshot, last: Version, name: String) -> Self {
+        Self { on, last, name, on_time: None, late: None }
+    }
+
+    async fn write(&mut self, batch: &RecordBatch) -> Result<(), RecordsError> {
+        let (on_time, late) = split_late(batch)?;
+        if on_time.num_rows() > 0 {
+            let begun = self.on_time.take();
+            let writer = begun.map_or_else(|| self.begin(&self.name), Ok)?;
+            self.on_time.insert(writer).write(&on_time).await?;
+        }
+        if late.num_rows() > 0 {
+            let begun = self.late.take();
+            let writer = begun.map_or_else(|| self.begin(&format!("{}-late", self.name)), Ok)?;
+            self.late.insert(writer).write(&late).await?;
+        }
+        Ok(())
+    }
+
+    fn begin(&self, name: &str) -> Result<FileWriter, RecordsError> {
+        Ok(self.on.snapshot.file_writer_until(self.last, name, self.on.snapshot.schema())?)
+    }
+
+    async fn finish(self) -> Result<Vec<DataFile>, RecordsError> {
+        let mut files = Vec::new();
+        for writer in [self.on_time, self.late].into_iter().flatten() {
+            files.push(writer.finish().await?);
+        }
+        Ok(files)
+    }
 }

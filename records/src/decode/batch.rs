@@ -10,7 +10,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::compute::{cast, prep_null_mask_filter};
+use arrow::compute::{and, cast, filter_record_batch, not, prep_null_mask_filter};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use positions::{Counters, EventKey, Offset, RecordMark, TimestampMicros, fingerprint};
@@ -95,8 +95,23 @@ pub fn late_events(batch: &RecordBatch) -> Result<BooleanArray, RecordsError> {
 /// If the column is missing: a defect of the caller.
 pub fn record_ends(batch: &RecordBatch) -> Result<Vec<usize>, RecordsError> {
     let items = items(batch)?;
-    let ends = (1..=items.len()).filter(|end| items.get(*end).is_none_or(|item| *item == 0));
+    let ends = (1..=items.len()).filter(|end| items.get(*end).is_none_or(|item| is_first(*item)));
     Ok(ends.collect())
+}
+
+/// The rows on time, with the rejected ones among them and all those of records with several, and the late ones: so all
+/// rows of one record stay together. Free of cost where all are of one kind.
+///
+/// # Errors
+/// If a column is missing: a defect of the caller.
+pub fn split_late(batch: &RecordBatch) -> Result<(RecordBatch, RecordBatch), RecordsError> {
+    let is_alone = items(batch)?.iter().map(|item| *item == 0).collect::<Vec<_>>();
+    let is_late = and(&late_events(batch)?, &BooleanArray::from(is_alone))?;
+    Ok(match is_late.true_count() {
+        0 => (batch.clone(), batch.slice(0, 0)),
+        count if count == batch.num_rows() => (batch.slice(0, 0), batch.clone()),
+        _ => (filter_record_batch(batch, &not(&is_late)?)?, filter_record_batch(batch, &is_late)?),
+    })
 }
 
 /// What position arithmetic needs of each record: equal to its [`Record::mark`](event_log::Record::mark).
@@ -112,7 +127,7 @@ pub fn marks(batch: &RecordBatch) -> Result<Vec<RecordMark>, RecordsError> {
     let rows = offsets.values().iter().zip(timestamps.values()).enumerate();
     // The first row of a record has its payload.
     let items = items(batch)?;
-    let rows = rows.filter(|(row, _)| items[*row] == 0);
+    let rows = rows.filter(|(row, _)| is_first(items[*row]));
     let mark = |(row, (offset, timestamp)): (usize, (&i64, &i64))| {
         let timestamp = TimestampMicros(*timestamp);
         RecordMark { offset: Offset(*offset), timestamp, fingerprint: fingerprint(timestamp, payloads.value(row)) }
@@ -152,6 +167,11 @@ pub fn event_ids(source: &SourceDefinition, batch: &RecordBatch) -> Result<Optio
         });
     }
     Ok(ids)
+}
+
+/// Whether a row with this [`column::ITEM`] is the first of its record.
+pub(crate) fn is_first(item: i32) -> bool {
+    item <= 1
 }
 
 fn items(batch: &RecordBatch) -> Result<&[i32], RecordsError> {

@@ -77,7 +77,8 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, record_ends, rejections};
+pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, record_ends, rejections, split_late};
+pub(crate) use batch::is_first;
 pub use json::Cursor;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;

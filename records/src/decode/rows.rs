@@ -43,7 +43,7 @@ pub(super) struct Rows<'a> {
 struct Row {
     /// Its record, by its place among all.
     record: usize,
-    /// Its number among the rows of that record.
+    /// Its number among the rows of that record, from 0.
     item: i32,
     verdict: Verdict,
 }
@@ -121,7 +121,7 @@ impl<'a> Rows<'a> {
             Arc::new(accepted().map(|accepted| Some(accepted?.is_late)).collect::<BooleanArray>()),
             Arc::new(keys.collect::<BinaryArray>()),
             Arc::new(of_row().map(|record| record.event_id.as_deref()).collect::<BinaryArray>()),
-            Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| row.item))),
+            Arc::new(items(rows)),
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);
@@ -318,6 +318,13 @@ impl Row {
             Verdict::Accepted(_) => None,
         }
     }
+}
+
+/// The numbers of rows as they are stored: 0 for the only one of its record, else from 1.
+fn items(rows: &[Row]) -> Int32Array {
+    let next = rows.iter().skip(1).map(|next| next.item).chain([0]);
+    let items = rows.iter().zip(next).map(|(row, next)| if row.item == 0 && next == 0 { 0 } else { row.item + 1 });
+    Int32Array::from_iter_values(items)
 }
 
 /// Runs the decoding of one record; a panic in it is a defect, and becomes a rejection of this record alone.

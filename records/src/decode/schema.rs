@@ -50,8 +50,8 @@ pub mod column {
     pub const EVENT_KEY: &str = "_event_key";
     /// The id that a header of the record gave, BINARY; null without. Those in a column are in the payload.
     pub const HEADER_ID: &str = "_header_id";
-    /// The number of the row among those of its record, from 0, INT; 0 for the only one. Row 0 alone has the payload,
-    /// and a rejected row its own part of it.
+    /// Which of the events of its record the row is, INT: 0 for the only one, else 1 and so on. The first row of a record
+    /// has its payload, and another one that was rejected its own part of it.
     pub const ITEM: &str = "_item";
 }
 

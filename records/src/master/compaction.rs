@@ -1,10 +1,12 @@
-//! Replacing files of the master dataset by others that hold the same rows.
+//! Replacing files of the master dataset by others that hold the same records.
 //!
-//! In: files just written, and those that they are to replace. Out: the next version, with the very same facts.
-//! Guarantee: one commit on exactly its predecessor, refused if that does not hold a file to be replaced. Positions,
-//! counters, holes and the ledger are those of the predecessor, so an archive that meets a compaction continues behind
-//! it. The new files must count as many rows as the old ones, and agree with them in the bounds and nulls of every
-//! column.
+//! In: files just written, and those that they are to replace. Out: the next version.
+//! Guarantee: one commit on exactly its predecessor, refused if that does not hold a file to be replaced. Positions and
+//! holes are those of the predecessor, so an archive that meets a compaction continues behind it.
+//! Of the same rows, the facts stay as they are: the new files must count as many rows as the old ones, and agree with
+//! them in the bounds and nulls of every column. Of rows that were read again, the facts take in what that changed in
+//! their counts ([`Recount`]): so the ledger and the counters are true of the files, whichever of them were rewritten.
+//! The new files must then be of the present reading, and hold places within those of the old ones.
 //! Not here: which files, and writing them (`batch-layer`, compaction).
 //! Why so: a compaction may be computed on one version and committed behind a later one, without a second look at the
 //! rows: files never change, so it is enough that each of them is still live there.
@@ -14,11 +16,16 @@ use std::cmp::Ordering;
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use lake::{Change, DataFile, Version, extreme};
+use views::column;
 
-use super::{MasterDataset, MasterSnapshot};
+use super::{MasterDataset, MasterFacts, MasterSnapshot, Recount};
 use crate::RecordsError;
+use crate::decode::column as master_column;
 
-/// Files that hold the same rows, before and after.
+/// What the record itself gave, whatever it is read by.
+const PLACE: [&str; 3] = [column::PARTITION, column::OFFSET, column::TIMESTAMP];
+
+/// Files that hold the same records, before and after.
 #[derive(Clone, Debug)]
 pub struct Compaction {
     /// The files to replace.
@@ -27,6 +34,8 @@ pub struct Compaction {
     pub new: Vec<DataFile>,
     /// The last version that may name the new files.
     pub last: Version,
+    /// What the rows of the old files count for as they are stored, and the new ones. `None`: the very same rows.
+    pub recount: Option<Recount>,
 }
 
 impl MasterDataset {
@@ -35,8 +44,9 @@ impl MasterDataset {
     /// # Errors
     /// [`RecordsError::Conflict`]: somebody committed first; refresh and call again. [`RecordsError::Lake`] with
     /// `NotLive`: a file was replaced by somebody else; drop the compaction. [`RecordsError::LedgerMismatch`],
-    /// [`RecordsError::RowsDiffer`]: rows would be lost or doubled, a defect. [`RecordsError::Lake`] with
-    /// `Unreachable`: it is unknown whether it happened; open the newest version and decide again.
+    /// [`RecordsError::RowsDiffer`], [`RecordsError::CountsDiffer`]: rows would be lost or doubled, a defect.
+    /// [`RecordsError::Lake`] with `Unreachable`: it is unknown whether it happened; open the newest version and decide
+    /// again.
     pub async fn compact(
         &self,
         on: &MasterSnapshot,
@@ -44,23 +54,28 @@ impl MasterDataset {
         nonce: u128,
     ) -> Result<MasterSnapshot, RecordsError> {
         on.check_ledger()?;
-        self.check_rows(on, compaction)?;
+        let facts = match &compaction.recount {
+            None => {
+                self.check_same_rows(on, compaction)?;
+                on.facts.clone()
+            }
+            Some(recount) => self.count_again(on, compaction, recount)?,
+        };
         let change = Change {
             add: compaction.new.clone(),
             remove: compaction.old.iter().map(|file| file.path.clone()).collect(),
-            changes_data: false,
+            // Whoever follows the changes of the table finds other values in rows that were read again.
+            changes_data: compaction.recount.is_some(),
         };
-        self.commit(on, change, on.facts.clone(), nonce).await
+        self.commit(on, change, facts, nonce).await
     }
 
     /// Old and new files must hold the same rows, as far as their statistics tell.
-    fn check_rows(&self, on: &MasterSnapshot, compaction: &Compaction) -> Result<(), RecordsError> {
-        let rows = |files: &[DataFile]| files.iter().map(|file| file.rows).sum::<u64>();
-        let (old, new) = (rows(&compaction.old), rows(&compaction.new));
-        let table = self.table.folder().to_owned();
+    fn check_same_rows(&self, on: &MasterSnapshot, compaction: &Compaction) -> Result<(), RecordsError> {
+        let (old, new) = (rows_in(&compaction.old), rows_in(&compaction.new));
         if old != new {
             let files = (on.facts.rows + new).saturating_sub(old);
-            return Err(RecordsError::LedgerMismatch { table, files, commits: on.facts.rows });
+            return Err(RecordsError::LedgerMismatch { table: self.folder(), files, commits: on.facts.rows });
         }
         let schema = on.snapshot.schema();
         let differing = schema.fields().iter().map(|field| field.name()).find(|name| {
@@ -68,10 +83,45 @@ impl MasterDataset {
             old.zip(new).is_some_and(|(old, new)| old != new)
         });
         match differing {
-            Some(column) => Err(RecordsError::RowsDiffer { table, column: column.clone() }),
+            Some(column) => Err(RecordsError::RowsDiffer { table: self.folder(), column: column.clone() }),
             None => Ok(()),
         }
     }
+
+    /// The facts behind rows that were read again. The new files must hold what was counted, read as the source is
+    /// defined now, of no other places than the old ones.
+    fn count_again(
+        &self,
+        on: &MasterSnapshot,
+        compaction: &Compaction,
+        recount: &Recount,
+    ) -> Result<MasterFacts, RecordsError> {
+        for (files, counted) in [(&compaction.old, &recount.stored), (&compaction.new, &recount.read)] {
+            let files = rows_in(files);
+            if files != counted.rows {
+                return Err(RecordsError::LedgerMismatch { table: self.folder(), files, commits: counted.rows });
+            }
+        }
+        let differs = |column: &str| RecordsError::RowsDiffer { table: self.folder(), column: column.to_owned() };
+        if compaction.new.iter().any(|file| on.is_read_again(file)) {
+            return Err(differs(master_column::SCHEMA));
+        }
+        for name in PLACE {
+            let (old, new) = (Summary::of(&compaction.old, name), Summary::of(&compaction.new, name));
+            if old.zip(new).is_some_and(|(old, new)| !new.is_within(&old)) {
+                return Err(differs(name));
+            }
+        }
+        recount.apply(&on.facts).ok_or_else(|| RecordsError::CountsDiffer { table: self.folder() })
+    }
+
+    fn folder(&self) -> String {
+        self.table.folder().to_owned()
+    }
+}
+
+fn rows_in(files: &[DataFile]) -> u64 {
+    files.iter().map(|file| file.rows).sum()
 }
 
 /// What the statistics of some files say about one column.
@@ -97,5 +147,11 @@ impl Summary {
             }
         }
         Some(summary)
+    }
+
+    /// Whether no bound lies beyond those of `other`.
+    fn is_within(&self, other: &Self) -> bool {
+        self.least.partial_cmp(&other.least) != Some(Ordering::Less)
+            && self.largest.partial_cmp(&other.largest) != Some(Ordering::Greater)
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! Guarantee: an append is one commit on exactly the snapshot that it was given, and no partition moves back. Where the
 //! source has columns that the table has not got, a commit that adds them goes before; columns are never taken away.
-//! Not here: replacing files by others with the same rows (`compaction.rs`), reading rows (`snapshot.rs`).
+//! Not here: replacing files by others that hold the same records (`compaction.rs`), reading rows (`snapshot.rs`).
 //! Why so: a commit adds at most two files, on time and late, so that a scan of recent windows prunes old late rows by
 //! the bounds of their files.
 
 use std::sync::Arc;
 
-use arrow::compute::filter_record_batch;
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
@@ -16,7 +15,7 @@ use views::{SourceDefinition, sql_name};
 
 use super::{MasterFacts, MasterSnapshot};
 use crate::RecordsError;
-use crate::decode::{late_events, master_schema, reading_of};
+use crate::decode::{master_schema, reading_of, split_late};
 
 /// The master dataset of one source.
 #[derive(Clone, Debug)]
@@ -89,7 +88,7 @@ impl MasterDataset {
         let count: u64 = rows.iter().map(|batch| rows_of(batch.num_rows())).sum();
         self.check_facts(on, &facts, count)?;
         let on = &self.with_all_columns(on, nonce).await?;
-        let (on_time, late) = split_late(rows)?;
+        let (on_time, late) = split_all(rows)?;
         let (on_time, late) = futures::try_join!(
             self.write(on, format!("{nonce:032x}"), on_time),
             self.write(on, format!("{nonce:032x}-late"), late),
@@ -98,8 +97,13 @@ impl MasterDataset {
         self.commit(on, Change { add, remove: Vec::new(), changes_data: true }, facts, nonce).await
     }
 
-    /// The snapshot with every column of the source: those that the table has not got are a commit of their own.
-    async fn with_all_columns(&self, on: &MasterSnapshot, nonce: u128) -> Result<MasterSnapshot, RecordsError> {
+    /// The snapshot with every column of the source: those that the table has not got are a commit of their own, with
+    /// the same rows and facts.
+    ///
+    /// # Errors
+    /// [`RecordsError::Conflict`]: somebody committed first; refresh and call again. [`RecordsError::Lake`]: the object
+    /// store failed.
+    pub async fn with_all_columns(&self, on: &MasterSnapshot, nonce: u128) -> Result<MasterSnapshot, RecordsError> {
         let (wanted, present) = (master_schema(&self.source), on.snapshot.schema());
         if wanted.fields().iter().all(|field| present.index_of(field.name()).is_ok()) {
             return Ok(on.clone());
@@ -179,20 +183,15 @@ impl MasterDataset {
 }
 
 /// Divides rows into those on time (and rejected ones) and late ones; no empty batches.
-fn split_late(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), RecordsError> {
+fn split_all(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), RecordsError> {
     let (mut on_time, mut late) = (Vec::new(), Vec::new());
-    for batch in rows.iter().filter(|batch| batch.num_rows() > 0) {
-        // A rejected record goes with those on time.
-        let is_late = late_events(batch)?;
-        match is_late.true_count() {
-            0 => on_time.push(batch.clone()),
-            count if count == batch.num_rows() => late.push(batch.clone()),
-            _ => {
-                late.push(filter_record_batch(batch, &is_late)?);
-                on_time.push(filter_record_batch(batch, &arrow::compute::not(&is_late)?)?);
-            }
-        }
+    for batch in rows {
+        let (of_time, of_late) = split_late(batch)?;
+        on_time.push(of_time);
+        late.push(of_late);
     }
+    on_time.retain(|batch| batch.num_rows() > 0);
+    late.retain(|batch| batch.num_rows() > 0);
     Ok((on_time, late))
 }
 

@@ -1,20 +1,22 @@
 //! The operator that decodes archived records again.
 //!
-//! In: batches of the columns [`STORED`], as far as the table has them; and rows that are right as they are. Out: the
-//! partitions of both, side by side, as batches of the master schema or of a projection of it.
+//! In: batches of the columns [`STORED`], as far as the table has them, and of others that the source has not got; and
+//! rows that are right as they are. Out: the partitions of both, side by side, as batches of the columns that are
+//! wanted. Columns that the source has not got come out as they are stored.
 //! Guarantee: the rows of each record whose first row comes in, in their order, whatever the payloads hold. Rows that
-//! are not the first of their record hold no payload, and are passed over.
+//! are not the first of their record are passed over: the payload is with that one.
 //! Why both in one operator: what stands above is then planned once, not once for each part.
-//! Why a stored key stays where decoding gives none: rows that were archived before header ids were kept have nothing
-//! else of them. Such a record that was rejected comes back without its id, and its copies count.
+//! Why a key that rules 1 stored stays where decoding gives none: they kept no header ids, and it is all that is left
+//! of one. Such a record that was rejected comes back without its id, and its copies count. Of all other rows no stored
+//! key is believed: it may be that of a column that identifies events no more.
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray, UInt64Array};
+use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatchOptions, UInt64Array};
 use arrow::compute::kernels::zip::zip;
-use arrow::compute::{is_not_null, take};
-use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use arrow::compute::take;
+use arrow::datatypes::{FieldRef, Int32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::common::exec_datafusion_err;
@@ -34,11 +36,15 @@ use positions::{Offset, PartitionId, TimestampMicros};
 use views::SourceDefinition;
 use views::column::{OFFSET, PARTITION, TIMESTAMP};
 
-use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, ITEM, PAYLOAD};
-use crate::decode::{decode, master_schema, record_ends};
+use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, ITEM, PAYLOAD, SCHEMA};
+use crate::decode::{decode, is_first, record_ends};
 
 /// The columns that it reads, in any order. Tables that nothing was added to for long have neither header ids nor items.
-pub(super) const STORED: [&str; 8] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID, ITEM];
+pub(super) const STORED: [&str; 9] =
+    [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID, SCHEMA, ITEM];
+
+/// What rules 1 noted as the reading of every row.
+const RULES_WITHOUT_HEADER_IDS: i32 = 1;
 
 /// Decodes what is stored, and hands on what is current.
 #[derive(Debug)]
@@ -46,28 +52,26 @@ pub(super) struct DecodeExec {
     source: Arc<SourceDefinition>,
     stored: Arc<dyn ExecutionPlan>,
     current: Option<Arc<dyn ExecutionPlan>>,
-    projection: Vec<usize>,
     properties: Arc<PlanProperties>,
 }
 
 impl DecodeExec {
-    /// `projection`: of the master schema; `current` has those columns.
+    /// `wanted`: columns that decoding gives or that `stored` has; those of `current`.
     pub fn new(
         source: Arc<SourceDefinition>,
         stored: Arc<dyn ExecutionPlan>,
         current: Option<Arc<dyn ExecutionPlan>>,
-        projection: Vec<usize>,
-    ) -> Result<Self> {
+        wanted: SchemaRef,
+    ) -> Self {
         let partitions = |plan: &Arc<dyn ExecutionPlan>| plan.output_partitioning().partition_count();
         let count = partitions(&stored) + current.as_ref().map_or(0, partitions);
-        let schema = Arc::new(master_schema(&source).project(&projection)?);
         let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(schema),
+            EquivalenceProperties::new(wanted),
             Partitioning::UnknownPartitioning(count),
             stored.pipeline_behavior(),
             stored.boundedness(),
         ));
-        Ok(Self { source, stored, current, projection, properties })
+        Self { source, stored, current, properties }
     }
 }
 
@@ -104,7 +108,7 @@ impl ExecutionPlan for DecodeExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut children = children.into_iter();
         let stored = children.next().ok_or_else(|| exec_datafusion_err!("DecodeExec has an input"))?;
-        Ok(Arc::new(Self::new(self.source.clone(), stored, children.next(), self.projection.clone())?))
+        Ok(Arc::new(Self::new(self.source.clone(), stored, children.next(), self.schema())))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -116,15 +120,39 @@ impl ExecutionPlan for DecodeExec {
         if let (Some(current), Some(partition)) = (&self.current, partition.checked_sub(stored)) {
             return current.execute(partition, context);
         }
-        let (source, projection) = (self.source.clone(), self.projection.clone());
+        let (source, wanted) = (self.source.clone(), self.schema());
         let stored = self.stored.execute(partition, context)?;
-        let decoded = stored.map(move |stored| Ok(read_again(&source, &stored?)?.project(&projection)?));
+        let decoded = stored.map(move |stored| {
+            let stored = stored?;
+            let (decoded, places) = read_again(&source, &stored)?;
+            choose(&wanted, &decoded, &stored, &places)
+        });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), decoded)))
     }
 }
 
-/// The rows as the source is read today.
-fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<RecordBatch> {
+/// The wanted columns: as they were decoded, or, where the source has not got them, as they are stored at `places`.
+fn choose(
+    wanted: &SchemaRef,
+    decoded: &RecordBatch,
+    stored: &RecordBatch,
+    places: &UInt64Array,
+) -> Result<RecordBatch> {
+    let column = |field: &FieldRef| {
+        if let Some(found) = decoded.column_by_name(field.name()) {
+            return Ok(found.clone());
+        }
+        let found = stored.column_by_name(field.name());
+        let found = found.ok_or_else(|| exec_datafusion_err!("no column {}", field.name()))?;
+        Ok(take(found, places, None)?)
+    };
+    let columns = wanted.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(decoded.num_rows()));
+    Ok(RecordBatch::try_new_with_options(wanted.clone(), columns, &options)?)
+}
+
+/// The rows as the source is read today; and, for the first row of each record, the place of the stored one.
+fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<(RecordBatch, UInt64Array)> {
     let column = |name: &str| stored.column_by_name(name).ok_or_else(|| exec_datafusion_err!("no column {name}"));
     let partitions = column(PARTITION)?.as_primitive::<Int32Type>();
     let offsets = column(OFFSET)?.as_primitive::<Int64Type>();
@@ -148,9 +176,14 @@ fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<RecordB
     let rows = decode(source, &records).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;
     let mut columns = rows.columns().to_vec();
-    let stored_keys = take(column(EVENT_KEY)?, &first_rows(&rows, &first)?, None)?;
-    columns[at] = zip(&is_not_null(&columns[at])?, &columns[at], &stored_keys)?;
-    Ok(RecordBatch::try_new(rows.schema(), columns)?)
+    let places = first_rows(&rows, &first)?;
+    let readings = take(column(SCHEMA)?, &places, None)?;
+    let readings = readings.as_primitive::<Int32Type>();
+    let is_old = |row: usize| readings.is_valid(row) && readings.value(row) == RULES_WITHOUT_HEADER_IDS;
+    let is_decoded = |row: usize| columns[at].is_valid(row) || !is_old(row);
+    let is_decoded: BooleanArray = (0..rows.num_rows()).map(|row| Some(is_decoded(row))).collect();
+    columns[at] = zip(&is_decoded, &columns[at], &take(column(EVENT_KEY)?, &places, None)?)?;
+    Ok((RecordBatch::try_new(rows.schema(), columns)?, places))
 }
 
 /// For each decoded row that is the first of its record, the stored row of the record.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct ArchivedPartition {
     /// How far it is archived.
     pub archived: Archived,
-    /// Everything since its start.
+    /// Everything since its start, as its rows are stored: as each was read when it was archived or last rewritten.
     pub counters: Counters,
 }
 
@@ -49,6 +49,15 @@ impl MasterFacts {
     /// Records of which no event could be read, of all partitions since their start.
     pub fn rejected(&self) -> u64 {
         self.partitions.values().map(|known| known.counters.rejected).sum()
+    }
+
+    /// Whether both are facts of the very same records, whatever these were counted for: no position, hole or life lies
+    /// between them. Every append moves a position or notes a hole.
+    pub fn is_of_same_records(&self, other: &Self) -> bool {
+        let positions = |facts: &Self| -> Vec<_> {
+            facts.partitions.iter().map(|(partition, known)| (*partition, known.archived)).collect()
+        };
+        self.life == other.life && self.holes == other.holes && positions(self) == positions(other)
     }
 
     /// What is known of a partition: that it begins in the present life, where nothing was archived of it.

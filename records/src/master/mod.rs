@@ -1,4 +1,4 @@
-//! The master dataset: every record of a source, for ever, in one table to which rows are only added.
+//! The master dataset: every record of a source, for ever, in one table to which records are only added.
 //!
 //! In: decoded batches and the facts that the archive computed. Out: versions, scans, ranges of offsets, rejected
 //! records.
@@ -11,6 +11,7 @@ mod dataset;
 mod decode_exec;
 mod facts;
 mod reading;
+mod recount;
 mod rejected;
 mod snapshot;
 
@@ -19,5 +20,6 @@ pub use dataset::MasterDataset;
 pub use facts::{ArchivedPartition, MasterFacts};
 pub use positions::Hole;
 pub use reading::reading_of_file;
+pub use recount::{Recount, RowCounts};
 pub use rejected::{PayloadStart, RejectedRecord, RejectedRecords, RejectedSearch};
 pub use snapshot::MasterSnapshot;

@@ -4,8 +4,9 @@
 //! Guarantee: a row of the present reading is read as it is stored; of all others only what the record itself gave is
 //! believed (partition, offset, timestamp, payload, clock shift), and they are decoded again. So both layers read a
 //! record alike, also when the rules or the source's columns have changed between its archiving and now.
-//! Why at each reading, and the table is left alone: versions of views that stand on it are read until they are
-//! replaced, and whoever else reads the table sees what was archived.
+//! Not here: putting such rows into the table in the place of what was stored (`compaction.rs`), which ends it.
+//! Why at each reading until then: a source may be changed and changed back at any moment, and answers must not wait
+//! for a table to be rewritten.
 
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub fn reading_of_file(file: &DataFile) -> Option<i32> {
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) source: Arc<SourceDefinition>,
+    /// What comes out: columns of the source, and of the table where it has more.
+    pub(super) schema: SchemaRef,
     /// Files that are read as they are, if there are any: with all columns of the source, perhaps in another order and
     /// beside others.
     pub(super) current: Option<Arc<dyn TableProvider>>,
@@ -45,7 +48,7 @@ pub(super) struct Reading {
 #[async_trait]
 impl TableProvider for Reading {
     fn schema(&self) -> SchemaRef {
-        master_schema(&self.source)
+        self.schema.clone()
     }
 
     fn table_type(&self) -> TableType {
@@ -63,22 +66,25 @@ impl TableProvider for Reading {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let master = master_schema(&self.source);
-        let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..master.fields().len()).collect());
+        let wanted = match projection {
+            Some(projection) => Arc::new(self.schema.project(projection)?),
+            None => self.schema.clone(),
+        };
+        let names: Vec<&str> = wanted.fields().iter().map(|field| field.name().as_str()).collect();
         let current = match &self.current {
             None => None,
-            Some(current) => {
-                let names: Vec<&str> = wanted.iter().map(|at| master.field(*at).name().as_str()).collect();
-                Some(current.scan(state, Some(&places(&current.schema(), &names)), filters, None).await?)
-            }
+            Some(current) => Some(current.scan(state, Some(&places(&current.schema(), &names)), filters, None).await?),
         };
         let Some(stored) = &self.stored else {
-            let nothing = || Ok(Arc::new(EmptyExec::new(Arc::new(master.project(&wanted)?))) as Arc<dyn ExecutionPlan>);
+            let nothing = || Ok(Arc::new(EmptyExec::new(wanted.clone())) as Arc<dyn ExecutionPlan>);
             return current.map_or_else(nothing, Ok);
         };
         let told: Vec<Expr> = filters.iter().filter(|filter| is_of_the_record(filter)).cloned().collect();
-        let stored = stored.scan(state, Some(&places(&stored.schema(), &STORED)), &told, None).await?;
-        Ok(Arc::new(DecodeExec::new(self.source.clone(), stored, current, wanted)?))
+        let own = master_schema(&self.source);
+        let kept = names.iter().copied().filter(|name| own.index_of(name).is_err());
+        let needed: Vec<&str> = STORED.into_iter().chain(kept).collect();
+        let stored = stored.scan(state, Some(&places(&stored.schema(), &needed)), &told, None).await?;
+        Ok(Arc::new(DecodeExec::new(self.source.clone(), stored, current, wanted)))
     }
 }
 

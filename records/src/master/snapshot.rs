@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
@@ -57,16 +58,36 @@ impl MasterSnapshot {
     /// # Errors
     /// [`RecordsError::Lake`]: a file is not live in this snapshot.
     pub fn scan_files(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
+        self.scan_as(master_schema(&self.source), files)
+    }
+
+    /// As [`Self::scan_files`], with the columns of the table. Those that the source has no more are as they are
+    /// stored: nobody can read them again.
+    ///
+    /// # Errors
+    /// As [`Self::scan_files`]. [`RecordsError::Unusable`]: the table lacks a column of the source
+    /// ([`MasterDataset::with_all_columns`](super::MasterDataset::with_all_columns) adds it).
+    pub fn scan_whole(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
+        let (wanted, present) = (master_schema(&self.source), self.snapshot.schema());
+        if let Some(missing) = wanted.fields().iter().find(|field| present.index_of(field.name()).is_err()) {
+            let (table, column) = (self.snapshot.table().folder(), missing.name());
+            return Err(RecordsError::Unusable(format!("the table {table} has no column {column} yet")));
+        }
+        self.scan_as(present, files)
+    }
+
+    /// `schema`: of the source, or of the table where that has all of them.
+    fn scan_as(&self, schema: SchemaRef, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
         let (again, current): (Vec<DataFile>, Vec<DataFile>) =
             files.iter().cloned().partition(|file| self.is_read_again(file));
-        if again.is_empty() && self.snapshot.schema().fields() == master_schema(&self.source).fields() {
+        if again.is_empty() && self.snapshot.schema().fields() == schema.fields() {
             return Ok(self.snapshot.scan(&current)?);
         }
         let scan = |files: &[DataFile]| match files {
             [] => Ok(None),
             files => self.snapshot.scan(files).map(Some),
         };
-        Ok(Arc::new(Reading { source: self.source.clone(), current: scan(&current)?, stored: scan(&again)? }))
+        Ok(Arc::new(Reading { source: self.source.clone(), schema, current: scan(&current)?, stored: scan(&again)? }))
     }
 
     /// Whether a file may hold rows of another reading than the source's present one, so that all its rows are decoded

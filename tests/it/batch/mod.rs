@@ -8,6 +8,7 @@ mod headers;
 mod oracle;
 mod reading;
 mod recompute;
+mod rewriting;
 mod store;
 mod unreadable;
 mod world;

@@ -28,7 +28,7 @@ fn as_rejected(rows: &RecordBatch, declared: usize) -> RecordBatch {
 }
 
 /// Puts such rows in the place of all that is archived, and counts them as they would have been counted.
-async fn forget_what_was_read(world: &World) {
+pub async fn forget_what_was_read(world: &World) {
     let declared = world.source().declared.fields().len();
     let table = world.lake.table("raw/hits");
     let on = table.open().await.unwrap().unwrap();

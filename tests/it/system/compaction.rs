@@ -10,7 +10,7 @@ use crate::support::parts::Kind;
 use twofold::client::Client;
 
 /// Waits until the status says so.
-async fn wait_for(client: &Client, what: &str, is_so: impl Fn(&Value) -> bool) {
+pub async fn wait_for(client: &Client, what: &str, is_so: impl Fn(&Value) -> bool) {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let status = client.get("/v1/status", &[]).await.unwrap();
