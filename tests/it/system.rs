@@ -9,6 +9,7 @@ mod lives;
 mod overload;
 mod poison;
 mod unreadable;
+mod unseen;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -15,7 +15,7 @@ use batch_layer::archive::{ArchiveState, ArchiveStatus};
 use collector::OpenSources;
 use event_log::{EventLog, LifeLog};
 use positions::{Offset, PartitionId, SourceName};
-use query_gateway::{PartitionFacts, StatusSource, SystemFacts};
+use query_gateway::{PartitionFacts, StatusSource, SystemFacts, UnseenColumn};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use views::SourceDefinition;
@@ -127,7 +127,8 @@ impl FactSuppliers {
             tell_offsets(ARCHIVE_END, &source.name, facts.values().map(|facts| facts.archived));
             partitions.insert(source.name.clone(), facts);
         }
-        SystemFacts { partitions, others: self.other_facts(&archives) }
+        let unseen = archives.iter().map(|(source, archive)| (source.clone(), unseen_columns(archive)));
+        SystemFacts { partitions, unseen: unseen.collect(), others: self.other_facts(&archives) }
     }
 
     async fn partition_facts(
@@ -188,6 +189,15 @@ fn describe_registry(registered: &Registered) -> Option<Value> {
     Some(json!({ "definitions": number.0, "being_built": registered.being_built }))
 }
 
+fn unseen_columns(archive: &ArchiveStatus) -> Vec<UnseenColumn> {
+    let told = archive.unseen.iter().map(|found| UnseenColumn {
+        column: found.column.clone(),
+        keys: found.keys.clone(),
+        way_out: found.way_out(),
+    });
+    told.collect()
+}
+
 fn describe_archive(status: &ArchiveStatus) -> Value {
     let (state, error) = match &status.state {
         ArchiveState::Starting => ("starting", None),
@@ -203,6 +213,7 @@ fn describe_archive(status: &ArchiveStatus) -> Value {
         "rejected": status.facts.rejected(),
         "pending_rows": status.pending_rows,
         "pending_bytes": status.pending_bytes,
+        "unseen_columns": unseen_columns(status),
     })
 }
 

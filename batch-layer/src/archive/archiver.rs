@@ -15,9 +15,10 @@ use tokio::sync::watch;
 use views::SourceDefinition;
 
 use super::append::append;
+use super::watch::ColumnWatch;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
 use crate::BatchError;
-use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_ROWS};
+use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_ROWS, ARCHIVE_UNSEEN};
 
 /// What the archive of one source works with.
 pub struct ArchiveComponents {
@@ -51,8 +52,8 @@ pub(crate) struct Archiver<'a> {
     pending: Pending,
     /// The commit in flight or to be tried again. Shared with the task that writes it, which only reads it.
     sealed: Option<Arc<Pending>>,
-    /// The declared columns, by their place, of which the log of this process says already that values are lost.
-    warned: &'a mut BTreeSet<usize>,
+    /// What was noticed and told of the declared columns.
+    watch: &'a mut ColumnWatch,
 }
 
 /// How a commit ended.
@@ -65,11 +66,11 @@ pub(crate) enum Committed {
 }
 
 impl<'a> Archiver<'a> {
-    /// Opens (or creates) the table and reads on from the positions that it holds. `warned` outlives the archiver, so
+    /// Opens (or creates) the table and reads on from the positions that it holds. `watch` outlives the archiver, so
     /// that a column is warned of once.
     pub(crate) async fn open(
         components: &'a ArchiveComponents,
-        warned: &'a mut BTreeSet<usize>,
+        watch: &'a mut ColumnWatch,
     ) -> Result<Archiver<'a>, BatchError> {
         let snapshot = components.master.create().await?;
         let topic = &components.source.topic;
@@ -84,7 +85,7 @@ impl<'a> Archiver<'a> {
         let listed_at = components.clock.now();
         let (is_in_place, sealed) = (false, None);
         let archiver =
-            Self { components, log, snapshot, consumer, is_in_place, partitions, listed_at, pending, sealed, warned };
+            Self { components, log, snapshot, consumer, is_in_place, partitions, listed_at, pending, sealed, watch };
         archiver.publish_status(ArchiveState::Running);
         archiver.release();
         Ok(archiver)
@@ -198,6 +199,7 @@ impl<'a> Archiver<'a> {
                 metrics::count_rejected(source.as_str(), kind, count);
             }
             self.tell_unreadable(&sealed);
+            self.tell_unseen();
         }
         self.snapshot = next;
         self.release();
@@ -210,7 +212,7 @@ impl<'a> Archiver<'a> {
         for (&at, &count) in sealed.unreadable() {
             let column = source.declared.field(at).name();
             metrics::count_unreadable(source.name.as_str(), column, count);
-            if self.warned.insert(at) {
+            if self.watch.is_newly_lossy(at) {
                 tracing::warn!(
                     source = %source.name, %column, count,
                     "values that the column cannot take are NULL, as the source's option unreadable says; from here \
@@ -219,6 +221,23 @@ impl<'a> Archiver<'a> {
                 );
             }
         }
+    }
+
+    /// Tells of the columns that no row has given a value while a near key came, and warns of each once.
+    fn tell_unseen(&mut self) {
+        let source = &self.components.source;
+        let mut unseen = Vec::new();
+        for (found, is_new) in self.watch.take_unseen(source) {
+            if is_new {
+                tracing::warn!(
+                    source = %source.name, column = found.column, keys = ?found.keys, way_out = found.way_out(),
+                    "no row had a value for the column so far, but payloads have keys that may be meant for it"
+                );
+            }
+            unseen.push(found);
+        }
+        metrics::set_source(ARCHIVE_UNSEEN, source.name.as_str(), unseen.len() as f64);
+        self.components.status.send_modify(|status| status.unseen = unseen);
     }
 
     /// Tells the log what the table holds for good: it need not keep that.
@@ -237,6 +256,7 @@ impl<'a> Archiver<'a> {
             self.explain(jump).await?;
         }
         let (rows, unreadable) = records::decode::decode_counting(&self.components.source, &records)?;
+        self.watch.note(&self.components.source, &records, &rows);
         self.pending.take(&records, rows, self.components.clock.now())?;
         self.pending.note_unreadable(&unreadable);
         Ok(())

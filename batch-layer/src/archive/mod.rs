@@ -20,9 +20,10 @@ mod config;
 mod pending;
 mod run;
 mod status;
+mod watch;
 
 pub use archiver::ArchiveComponents;
 pub use config::ArchiveSettings;
 pub use pending::{Jump, Pending};
 pub use run::run_archive;
-pub use status::{ArchiveState, ArchiveStatus};
+pub use status::{ArchiveState, ArchiveStatus, UnseenColumn};

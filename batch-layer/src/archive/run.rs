@@ -3,14 +3,13 @@
 //! Guarantee: it ends soon after `shutdown`, with a last commit. Errors that may pass by themselves are tried again
 //! with growing waits.
 
-use std::collections::BTreeSet;
-
 use records::RecordsError;
 use records::master::MasterSnapshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::archiver::{Archiver, Committed};
+use super::watch::ColumnWatch;
 use super::{ArchiveComponents, ArchiveSettings, ArchiveState};
 use crate::BatchError;
 use crate::metrics::{self, ARCHIVE_FAILURES, ARCHIVE_RACES};
@@ -26,10 +25,10 @@ pub async fn run_archive(
     shutdown: CancellationToken,
 ) -> Result<(), BatchError> {
     metrics::announce_archive(&components.source);
-    let mut warned = BTreeSet::new();
+    let mut watch = ColumnWatch::new(&components.source);
     let mut failures = Failures { count: 0, settings: &settings, components: &components, shutdown: &shutdown };
     let ended = loop {
-        match archive_session(&components, &settings, &shutdown, &mut failures, &mut warned).await {
+        match archive_session(&components, &settings, &shutdown, &mut failures, &mut watch).await {
             Ok(SessionEnd::Shutdown) => break Ok(()),
             Ok(SessionEnd::Raced) => {
                 let source = &components.source.name;
@@ -62,9 +61,9 @@ async fn archive_session(
     settings: &ArchiveSettings,
     shutdown: &CancellationToken,
     failures: &mut Failures<'_>,
-    warned: &mut BTreeSet<usize>,
+    watch: &mut ColumnWatch,
 ) -> Result<SessionEnd, BatchError> {
-    let Some(opened) = shutdown.run_until_cancelled(Archiver::open(components, warned)).await else {
+    let Some(opened) = shutdown.run_until_cancelled(Archiver::open(components, watch)).await else {
         return Ok(SessionEnd::Shutdown);
     };
     let mut archiver = opened?;

@@ -61,6 +61,7 @@ mod cells;
 mod column_builder;
 mod instant;
 mod json;
+mod near_keys;
 mod object;
 mod reason;
 mod reject;
@@ -73,6 +74,7 @@ use views::SourceDefinition;
 
 pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections};
 pub use json::Cursor;
+pub use near_keys::near_keys;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;
 pub use rows::guarded;

@@ -10,4 +10,5 @@ mod reading;
 mod recompute;
 mod store;
 mod unreadable;
+mod unseen;
 mod world;
