@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use views::SourceDefinition;
 
 use super::append::append;
+use super::dead::DeadTopic;
 use super::watch::ColumnWatch;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
 use crate::BatchError;
@@ -52,6 +53,8 @@ pub(crate) struct Archiver<'a> {
     pending: Pending,
     /// The commit in flight or to be tried again. Shared with the task that writes it, which only reads it.
     sealed: Option<Arc<Pending>>,
+    /// Where rejected records go beside the table, if anywhere.
+    dead: Option<DeadTopic>,
     /// What was noticed and told of the declared columns.
     watch: &'a mut ColumnWatch,
 }
@@ -70,6 +73,7 @@ impl<'a> Archiver<'a> {
     /// that a column is warned of once.
     pub(crate) async fn open(
         components: &'a ArchiveComponents,
+        settings: &ArchiveSettings,
         watch: &'a mut ColumnWatch,
     ) -> Result<Archiver<'a>, BatchError> {
         let snapshot = components.master.create().await?;
@@ -83,9 +87,20 @@ impl<'a> Archiver<'a> {
         let pending = Pending::new(&snapshot.facts, components.source.border);
         let consumer = log.consumer(topic, None).await?;
         let listed_at = components.clock.now();
-        let (is_in_place, sealed) = (false, None);
-        let archiver =
-            Self { components, log, snapshot, consumer, is_in_place, partitions, listed_at, pending, sealed, watch };
+        let dead = DeadTopic::new(Arc::clone(&components.log), Arc::clone(&components.source));
+        let archiver = Self {
+            components,
+            log,
+            snapshot,
+            consumer,
+            is_in_place: false,
+            partitions,
+            listed_at,
+            pending,
+            sealed: None,
+            dead: settings.dead_topics.then_some(dead),
+            watch,
+        };
         archiver.publish_status(ArchiveState::Running);
         archiver.release();
         Ok(archiver)
@@ -151,6 +166,13 @@ impl<'a> Archiver<'a> {
         }
     }
 
+    /// Appends the rejected records of what was sealed to their topic, where there is one; before the commit. On a
+    /// retryable error call again: what was appended is not appended again.
+    pub(crate) async fn append_dead(&mut self) -> Result<(), BatchError> {
+        let (Some(dead), Some(sealed)) = (&mut self.dead, &self.sealed) else { return Ok(()) };
+        dead.append(sealed.batches(), self.components.clock.now()).await
+    }
+
     /// The work that commits what was sealed, if anything; report its outcome to [`Self::finish_commit`]. May be asked
     /// for again. A conflict is reported only where positions moved: behind a compaction the same rows are appended
     /// once more.
@@ -200,6 +222,9 @@ impl<'a> Archiver<'a> {
             }
             self.tell_unreadable(&sealed);
             self.tell_unseen();
+        }
+        if let Some(dead) = &mut self.dead {
+            dead.finish_commit();
         }
         self.snapshot = next;
         self.release();

@@ -63,7 +63,7 @@ async fn archive_session(
     failures: &mut Failures<'_>,
     watch: &mut ColumnWatch,
 ) -> Result<SessionEnd, BatchError> {
-    let Some(opened) = shutdown.run_until_cancelled(Archiver::open(components, watch)).await else {
+    let Some(opened) = shutdown.run_until_cancelled(Archiver::open(components, settings, watch)).await else {
         return Ok(SessionEnd::Shutdown);
     };
     let mut archiver = opened?;
@@ -100,7 +100,7 @@ async fn archive_step(
 ) -> Result<Committed, BatchError> {
     let has_failed = archiver.has_sealed() && commit.is_idle();
     if has_failed {
-        commit.start(archiver);
+        start_commit(archiver, commit).await?;
     }
     let must_wait = has_failed || archiver.is_commit_due(settings);
     if commit.finish(archiver, must_wait).await? == Committed::Raced {
@@ -108,7 +108,7 @@ async fn archive_step(
     }
     if archiver.is_commit_due(settings) {
         archiver.seal();
-        commit.start(archiver);
+        start_commit(archiver, commit).await?;
     }
     if archiver.is_listing_due(settings.partitions_interval) {
         archiver.list_partitions().await?;
@@ -117,12 +117,19 @@ async fn archive_step(
     Ok(Committed::Done)
 }
 
+/// Starts writing what was sealed, if anything. Its rejected records are in their topic first, where there is one.
+async fn start_commit(archiver: &mut Archiver<'_>, commit: &mut CommitInFlight) -> Result<(), BatchError> {
+    archiver.append_dead().await?;
+    commit.start(archiver);
+    Ok(())
+}
+
 /// Commits everything that was read.
 async fn commit_all(archiver: &mut Archiver<'_>, commit: &mut CommitInFlight) -> Result<Committed, BatchError> {
     loop {
         if commit.is_idle() {
             archiver.seal();
-            commit.start(archiver);
+            start_commit(archiver, commit).await?;
         }
         if commit.is_idle() {
             return Ok(Committed::Done);

@@ -72,7 +72,7 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections};
+pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, payloads, rejected_rows, rejections};
 pub use json::Cursor;
 pub use near_keys::near_keys;
 pub use reason::{REASON_KINDS, Reason};

@@ -3,6 +3,7 @@
 
 mod archive;
 mod compaction;
+mod dead;
 mod faults;
 mod headers;
 mod oracle;
