@@ -9,6 +9,7 @@ mod forms;
 mod lives;
 mod overload;
 mod poison;
+mod read_again;
 mod unreadable;
 mod unseen;
 
