@@ -49,6 +49,14 @@ pub enum BatchError {
         /// The source.
         name: SourceName,
     },
+    /// Rejected records are not in their topic yet, and the commit that holds them waits for it: try again.
+    #[error("rejected records cannot be appended to topic {topic}: {error}")]
+    DeadTopic {
+        /// The topic.
+        topic: String,
+        /// What the log says.
+        error: EventLogError,
+    },
     /// Offset or partition number beyond what the removal of copies can name.
     #[error("partition {partition} offset {offset}: copies are only found below partition 65536 and offset 2^48")]
     PlaceTooLarge {
@@ -63,6 +71,7 @@ impl BatchError {
     /// Whether the same may succeed later: an unreachable log or store, or one that is full until somebody makes room.
     pub fn is_retryable(&self) -> bool {
         match self {
+            Self::DeadTopic { .. } => true,
             Self::Log(EventLogError::Unreachable(_)) | Self::Serving(ServingError::Unreachable { .. }) => true,
             Self::Records(RecordsError::Lake(error)) | Self::Serving(ServingError::Lake(error)) => {
                 error.is_transient() || matches!(error, LakeError::Full { .. })

@@ -10,6 +10,13 @@ pub const ARCHIVE_ROWS: &str = "twofold_archive_rows_total";
 pub const ARCHIVE_REJECTED: &str = "twofold_archive_rejected_total";
 /// Values that are NULL because they could not be read, by column, of sources that want it so.
 pub const ARCHIVE_UNREADABLE: &str = "twofold_archive_unreadable_total";
+/// Declared columns that no row has given a value since the archive started, while keys came that may be meant for
+/// them.
+pub const ARCHIVE_UNSEEN: &str = "twofold_archive_unseen_columns";
+/// Rejected records that were appended to the topic `<topic>.dead`, of archives that do so.
+pub const ARCHIVE_DEAD: &str = "twofold_archive_dead_total";
+/// Rejected records that were not, and will not be.
+pub const ARCHIVE_DEAD_MISSED: &str = "twofold_archive_dead_missed_total";
 /// Commits to the master dataset.
 pub const ARCHIVE_COMMITS: &str = "twofold_archive_commits_total";
 /// Commits lost to another archiver.
@@ -43,13 +50,15 @@ pub const COMPACTION_FAILURES: &str = "twofold_compaction_failures_total";
 /// Live files of a master dataset, as the last look for a compaction found or left them.
 pub const MASTER_FILES: &str = "twofold_master_live_files";
 
-/// Tells all counters of the archive of `source` once, at 0: a counter that appears with its first failure shows no
+/// Tells all metrics of the archive of `source` once, at 0: a counter that appears with its first failure shows no
 /// rise.
 pub(crate) fn announce_archive(definition: &SourceDefinition) {
     let source = definition.name.as_str();
-    for name in [ARCHIVE_ROWS, ARCHIVE_COMMITS, ARCHIVE_RACES, ARCHIVE_FAILURES, ARCHIVE_HOLES] {
+    let counters = [ARCHIVE_ROWS, ARCHIVE_COMMITS, ARCHIVE_RACES, ARCHIVE_FAILURES, ARCHIVE_HOLES];
+    for name in counters.into_iter().chain([ARCHIVE_DEAD, ARCHIVE_DEAD_MISSED]) {
         count(name, source, 0);
     }
+    set_source(ARCHIVE_UNSEEN, source, 0.0);
     for kind in REASON_KINDS {
         count_rejected(source, kind, 0);
     }

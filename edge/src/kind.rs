@@ -49,6 +49,8 @@ kinds! {
     BadBody = "bad-body", BAD_REQUEST, "Body cannot be read";
     /// A page of this origin may not do so: an operator allows origins.
     OriginNotAllowed = "origin-not-allowed", FORBIDDEN, "Origin not allowed";
+    /// Only callers on the machine of the process may ask this: ask there.
+    NotFromHere = "not-from-here", FORBIDDEN, "Only for callers on this machine";
     /// A route, source, view or version that does not exist was named: choose from `known`.
     Unknown = "unknown", NOT_FOUND, "Not found";
     /// The path exists, but not for this method: choose from `known` or the header `Allow`.

@@ -122,7 +122,8 @@ impl Gateway {
             let Some(reader) = self.sources.get(&source.name) else { continue };
             let state = self.fresh_state(reader).await;
             let known = facts.partitions.get(&source.name).cloned().unwrap_or_default();
-            sources.push(source_status(reader, &state, &known));
+            let unseen = facts.unseen.get(&source.name).cloned().unwrap_or_default();
+            sources.push(source_status(reader, &state, &known, unseen));
             for view in reader.views() {
                 by_view.insert(view.view.name.clone(), self.view_status(view, &state));
             }

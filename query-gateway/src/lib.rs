@@ -68,5 +68,6 @@ pub use queries::{RowsAnswer, SqlAnswer, SqlEnvelope, SqlRequest};
 pub use rejected::RejectedStatus;
 pub use rows::{Layer, RowsRequest};
 pub use status::{
-    NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, ViewStatus,
+    NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, UnseenColumn,
+    ViewStatus,
 };

@@ -30,8 +30,22 @@ pub struct PartitionFacts {
 pub struct SystemFacts {
     /// By source and partition. Where `produced` of any is known, these are all that the topic has.
     pub partitions: BTreeMap<SourceName, BTreeMap<PartitionId, PartitionFacts>>,
+    /// By source, the columns that nothing was read for, where that is known.
+    pub unseen: BTreeMap<SourceName, Vec<UnseenColumn>>,
     /// Other facts worth showing, by name: the version, the size of the embedded log, running recomputes.
     pub others: BTreeMap<String, serde_json::Value>,
+}
+
+/// A declared column that no archived record has given a value since the archive started, while keys came that may be
+/// meant for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnseenColumn {
+    /// The column.
+    pub column: String,
+    /// The keys, each with how many of the payloads that were looked at had it.
+    pub keys: BTreeMap<String, u64>,
+    /// What to write into the pipeline file.
+    pub way_out: String,
 }
 
 /// Where facts about the rest of the system come from.
@@ -76,6 +90,8 @@ pub struct SourceStatus {
     pub problem: Option<String>,
     /// What was rejected, in all partitions, and where to look; null where nothing was.
     pub rejected: Option<RejectedStatus>,
+    /// Columns that nothing was read for, where an archive in this process found near keys; empty otherwise.
+    pub unseen_columns: Vec<UnseenColumn>,
     /// By number.
     pub partitions: Vec<PartitionStatus>,
 }
@@ -129,6 +145,7 @@ pub(crate) fn source_status(
     reader: &SourceReader,
     state: &SourceState,
     facts: &BTreeMap<PartitionId, PartitionFacts>,
+    unseen_columns: Vec<UnseenColumn>,
 ) -> SourceStatus {
     let served: Vec<&Served> = state
         .views
@@ -152,6 +169,7 @@ pub(crate) fn source_status(
         topic: reader.source().topic.clone(),
         problem: state.problem.clone(),
         rejected: RejectedStatus::of(reader.source().name.as_str(), rejected),
+        unseen_columns,
         partitions,
     }
 }

@@ -369,6 +369,9 @@ async fn rejected_records_are_shown_with_their_reasons() {
 
     check(&rejected(&["hits", "--reason", "bad"]), 1, &["`reason` must be empty, too_large", "got `bad`"]);
     check(&rejected(&["hits", "--limit", "101"]), 2, &["--limit", "101"]);
+    let again = "of 4 records archived, 3 were rejected when they were archived and 3 are now: none came back";
+    check(&rejected(&["hits", "--read-again"]), 0, &["source hits: ", again, "hits_by_page: "]);
+    check(&rejected(&["hits", "--read-again", "--limit", "3"]), 2, &["--read-again", "cannot be used with"]);
     check(&rejected(&["nowhere"]), 1, &["there is no source `nowhere`", "known: hits"]);
     check(&rejected(&["a/../b?c"]), 1, &["there is no source `a/../b?c`"]);
 

@@ -22,9 +22,11 @@ use records::master::{Compaction, MasterDataset, MasterSnapshot, RejectedRecord,
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use twofold::commands::rejected::draw_rejected;
+use twofold::batch_loops::BatchLoops;
+use twofold::commands::rejected::{draw_read_again, draw_rejected};
 use twofold::definitions::{Definitions, RunningDefinitions};
-use twofold::rejected_route::{self, base64, is_from_here, rejected_router};
+use twofold::read_again_route::read_again_router;
+use twofold::rejected_route::{self, is_from_here, rejected_router};
 use views::SourceDefinition;
 
 use crate::support::object_layer::{Layer, Layered};
@@ -443,11 +445,62 @@ async fn words_and_payloads_are_for_callers_on_this_machine() {
     assert!(is_from_here(here, &HeaderMap::new()) && !is_from_here(here, &by_proxy));
 }
 
+/// Asks a process without a batch role to read the source again; the status, and the problem.
+async fn read_again(world: &World, peer: &str, is_for_all: bool, header: Option<(&str, &str)>) -> (u16, Value) {
+    let pipeline = world.surroundings.pipeline.clone();
+    let definitions = watch::channel(RunningDefinitions { pipeline, ..Default::default() }).0;
+    let (lake, loops) = (world.surroundings.lake.clone(), Arc::new(BatchLoops::default()));
+    let router = read_again_router(lake, Definitions::of(&definitions), loops, is_for_all);
+    let router = router.layer(MockConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1/sources/log/rejected/read-again", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::spawn(served.into_future());
+    let request = reqwest::Client::new().post(url);
+    let request = header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    let response = request.send().await.unwrap();
+    let answer = (response.status().as_u16(), response.json().await.unwrap());
+    stop.cancel();
+    answer
+}
+
+#[tokio::test]
+async fn reading_again_is_for_callers_on_this_machine_and_needs_the_batch_role() {
+    let world = World::new();
+    let page = Some(("Origin", "http://127.0.0.1:8080"));
+    for (peer, is_for_all, header, is_heard) in [
+        ("127.0.0.1:1", false, None, true),
+        ("[::1]:1", false, None, true),
+        ("10.0.0.7:1", false, None, false),
+        ("10.0.0.7:1", true, None, true),
+        ("127.0.0.1:1", false, Some(("X-Forwarded-For", "10.0.0.7")), false),
+        ("127.0.0.1:1", false, page, false),
+        ("127.0.0.1:1", true, page, false),
+    ] {
+        let (status, problem) = read_again(&world, peer, is_for_all, header).await;
+        assert_eq!(status, if is_heard { 503 } else { 403 }, "{peer} {is_for_all} {header:?}: {problem}");
+        let hint = if is_heard { "`twofold batch run --full`" } else { "from no page of a browser" };
+        assert!(problem["hint"].as_str().unwrap().contains(hint), "{problem}");
+    }
+}
+
 #[test]
-fn base64_is_that_of_the_standard() {
-    let cases = ["", "f", "fo", "foo", "foob", "fooba", "foobar"];
-    let expected = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
-    assert_eq!(cases.map(|text| base64(text.as_bytes())), expected);
+fn the_command_says_how_many_records_came_back() {
+    let answer = |then: u64, now: u64| {
+        json!({"source": "hits", "records": 120, "rejected_when_archived": then, "rejected_now": now, "views": {
+            "a": {"state": "published", "version": 7, "error": null},
+            "b": {"state": "nothing new", "version": null, "error": null},
+            "c": {"state": "failed", "version": null, "error": "no room"},
+        }})
+    };
+    for (then, now, change) in [(20, 5, "15 came back"), (5, 5, "none came back"), (5, 7, "2 more are rejected")] {
+        let expected = format!(
+            "source hits: of 120 records archived, {then} were rejected when they were archived and {now} are now: \
+             {change}\na: published: 7\nb: nothing new\nc: failed: no room\n"
+        );
+        assert_eq!(draw_read_again(&answer(then, now)), expected);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod columns;
 mod compaction;
+mod dead;
 mod failures;
 mod fields;
 mod forms;
@@ -9,8 +10,10 @@ mod lives;
 mod overload;
 mod partitions;
 mod poison;
+mod read_again;
 mod shapes;
 mod unreadable;
+mod unseen;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -31,6 +34,7 @@ use columns::{
     what_was_rejected_counts_once_the_definition_takes_it,
 };
 use compaction::answers_stay_the_same_while_the_master_dataset_is_compacted;
+use dead::rejected_records_are_in_a_topic_of_their_own_where_the_setting_says_so;
 use forms::events_count_in_every_form_that_means_one_value;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
@@ -178,6 +182,7 @@ tests::on_all_parts!(
     an_answer_stays_the_same_when_batch_takes_over,
     events_count_in_every_form_that_means_one_value,
     an_unreadable_value_is_null_in_both_layers_where_the_source_says_so,
+    rejected_records_are_in_a_topic_of_their_own_where_the_setting_says_so,
     a_stopped_system_goes_on_where_it_stood,
     status_shows_every_part_of_the_way,
     a_source_whose_topic_was_replaced_stops_and_says_so,

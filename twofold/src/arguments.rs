@@ -326,6 +326,10 @@ pub struct RejectedArguments {
     /// Show the records of this kind of reason alone, as the counts name it; for example `wrong_type`.
     #[arg(long, value_name = "KIND")]
     pub reason: Option<String>,
+    /// Have all records of the source judged again now, after its definition or this program was mended: a full
+    /// recompute of its views by the batch role of the running system. Waits for its end, says how many came back.
+    #[arg(long, conflicts_with_all = ["limit", "reason"])]
+    pub read_again: bool,
     /// Print the answer as JSON instead of tables.
     #[arg(long)]
     pub json: bool,

@@ -19,6 +19,9 @@ use crate::data_dir::read_run_note;
 /// Longer than any wait that a request may ask the system for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// A full recompute takes as long as it takes.
+const READ_AGAIN_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A system at an address.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -212,6 +215,15 @@ impl Client {
     /// As in [`Self::get`].
     pub async fn rejected(&self, source: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         self.read_json(self.http.get(self.source_url(source, &["rejected"])?).query(parameters)).await
+    }
+
+    /// Has all records of a source read again, and waits until that is done.
+    ///
+    /// # Errors
+    /// As in [`Self::get`].
+    pub async fn read_again(&self, source: &str) -> Result<Value> {
+        let url = self.source_url(source, &["rejected", "read-again"])?;
+        self.read_json(self.http.post(url).timeout(READ_AGAIN_TIMEOUT)).await
     }
 
     /// Asks a question in SQL; the answer as JSON text, its columns in order.

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::health::Health;
 use crate::log_route;
 use crate::metrics_text::MetricsText;
+use crate::read_again_route;
 use crate::rejected_route;
 use crate::status::StatusBoard;
 
@@ -32,13 +33,14 @@ const HEALTH_ROUTES: [&str; 3] = ["GET /metrics", "GET /healthz", "GET /readyz"]
 /// The route that a process without a gateway has in its place.
 const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
 
-/// Of collector, log, rejected records and health, in this order: a process without the first ones has those behind
-/// them.
+/// Of collector, log, rejected records (shown, and read again) and health, in this order: a process without the first
+/// ones has those behind them.
 const BESIDE: &[&str] = &[
     collector::ROUTES[0],
     collector::ROUTES[1],
     log_route::ROUTES[0],
     rejected_route::ROUTES[0],
+    read_again_route::ROUTES[0],
     HEALTH_ROUTES[0],
     HEALTH_ROUTES[1],
     HEALTH_ROUTES[2],

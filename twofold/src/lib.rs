@@ -12,6 +12,7 @@
 //! Why a library: tests start a whole system in their own process, exactly as `up` does.
 
 pub mod arguments;
+pub mod batch_loops;
 pub mod client;
 pub mod commands;
 pub mod config;
@@ -31,6 +32,7 @@ pub mod log_route;
 mod logging;
 pub mod metrics_text;
 pub mod pipeline_file;
+pub mod read_again_route;
 pub mod rejected_route;
 pub mod role;
 pub mod run;

@@ -15,8 +15,8 @@ use batch_layer::archive::{ArchiveState, ArchiveStatus};
 use collector::OpenSources;
 use event_log::{EventLog, LifeLog};
 use positions::{Offset, PartitionId, SourceName};
-use query_gateway::{PartitionFacts, StatusSource, SystemFacts};
 use records::master::MasterSnapshot;
+use query_gateway::{PartitionFacts, StatusSource, SystemFacts, UnseenColumn};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use views::SourceDefinition;
@@ -128,7 +128,8 @@ impl FactSuppliers {
             tell_offsets(ARCHIVE_END, &source.name, facts.values().map(|facts| facts.archived));
             partitions.insert(source.name.clone(), facts);
         }
-        SystemFacts { partitions, others: self.other_facts(&archives) }
+        let unseen = archives.iter().map(|(source, archive)| (source.clone(), unseen_columns(archive)));
+        SystemFacts { partitions, unseen: unseen.collect(), others: self.other_facts(&archives) }
     }
 
     async fn partition_facts(
@@ -189,6 +190,15 @@ fn describe_registry(registered: &Registered) -> Option<Value> {
     Some(json!({ "definitions": number.0, "being_built": registered.being_built }))
 }
 
+fn unseen_columns(archive: &ArchiveStatus) -> Vec<UnseenColumn> {
+    let told = archive.unseen.iter().map(|found| UnseenColumn {
+        column: found.column.clone(),
+        keys: found.keys.clone(),
+        way_out: found.way_out(),
+    });
+    told.collect()
+}
+
 /// An archive that has nothing to commit does not learn that what it archived was read again since, and is counted
 /// otherwise: of the same records, the newest version of the table tells.
 fn describe_archive(status: &ArchiveStatus, newest: Option<&MasterSnapshot>) -> Value {
@@ -210,6 +220,7 @@ fn describe_archive(status: &ArchiveStatus, newest: Option<&MasterSnapshot>) -> 
         "rejected": facts.rejected(),
         "pending_rows": status.pending_rows,
         "pending_bytes": status.pending_bytes,
+        "unseen_columns": unseen_columns(status),
     })
 }
 

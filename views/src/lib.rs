@@ -41,7 +41,7 @@ pub use bucket::{Bucket, bucket_expr, bucket_of};
 pub use compiled::Compiled;
 pub use definition::{Dimension, Measure, ViewDefinition};
 pub use error::{DefinitionError, Finding, PipelineError, is_state_limit};
-pub use nearest::did_you_mean;
+pub use nearest::{Spelling, did_you_mean};
 pub use pipeline::{MAX_STATIC_BYTES, Pipeline};
 pub use plan::ViewPlans;
 pub use planned_view::PlannedView;

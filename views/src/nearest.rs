@@ -1,4 +1,4 @@
-//! Which of some names comes nearest to one that is unknown.
+//! Which of some names comes nearest to one that is unknown, and which names come near at all.
 
 use std::cmp::Reverse;
 
@@ -26,4 +26,34 @@ pub fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
     let nearest = known.iter().min_by_key(|name| (edit_distance(unknown, name), Reverse(name.len())))?;
     let is_near = edit_distance(unknown, nearest) <= 1 + unknown.len() / 4;
     is_near.then(|| format!("did you mean `{nearest}`?"))
+}
+
+/// Shorter names come near to each other by chance.
+const SHORTEST_MISTYPED: usize = 5;
+
+/// A name without what people and programs write in different ways: `user_id`, `userId`, `User-ID` are spelled alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spelling(String);
+
+impl Spelling {
+    /// The spelling of a name: in lower case, without `_`, `-`, `.` and spaces.
+    pub fn of(name: &str) -> Self {
+        Self(name.chars().filter(|letter| !"_-. ".contains(*letter)).flat_map(char::to_lowercase).collect())
+    }
+
+    /// Whether a name may be written where the other one is meant: they are spelled alike, or, of five letters or more,
+    /// one letter apart.
+    pub fn is_near(&self, other: &Self) -> bool {
+        let (one, other) = (self.0.as_str(), other.0.as_str());
+        if one == other {
+            return !one.is_empty();
+        }
+        // A digit tells names apart that belong together: `line1` and `line2`.
+        let without_digits = |name: &str| name.replace(|letter: char| letter.is_ascii_digit(), "");
+        let letters = one.chars().count().min(other.chars().count());
+        letters >= SHORTEST_MISTYPED
+            && one.len().abs_diff(other.len()) <= char::MAX.len_utf8()
+            && edit_distance(one, other) == 1
+            && without_digits(one) != without_digits(other)
+    }
 }

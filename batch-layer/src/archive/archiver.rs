@@ -15,9 +15,11 @@ use tokio::sync::watch;
 use views::SourceDefinition;
 
 use super::append::append;
+use super::dead::DeadTopic;
+use super::watch::ColumnWatch;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
 use crate::BatchError;
-use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_ROWS};
+use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_ROWS, ARCHIVE_UNSEEN};
 
 /// What the archive of one source works with.
 pub struct ArchiveComponents {
@@ -51,8 +53,10 @@ pub(crate) struct Archiver<'a> {
     pending: Pending,
     /// The commit in flight or to be tried again. Shared with the task that writes it, which only reads it.
     sealed: Option<Arc<Pending>>,
-    /// The declared columns, by their place, of which the log of this process says already that values are lost.
-    warned: &'a mut BTreeSet<usize>,
+    /// Where rejected records go beside the table, if anywhere.
+    dead: Option<DeadTopic>,
+    /// What was noticed and told of the declared columns.
+    watch: &'a mut ColumnWatch,
 }
 
 /// How a commit ended.
@@ -65,11 +69,12 @@ pub(crate) enum Committed {
 }
 
 impl<'a> Archiver<'a> {
-    /// Opens (or creates) the table and reads on from the positions that it holds. `warned` outlives the archiver, so
+    /// Opens (or creates) the table and reads on from the positions that it holds. `watch` outlives the archiver, so
     /// that a column is warned of once.
     pub(crate) async fn open(
         components: &'a ArchiveComponents,
-        warned: &'a mut BTreeSet<usize>,
+        settings: &ArchiveSettings,
+        watch: &'a mut ColumnWatch,
     ) -> Result<Archiver<'a>, BatchError> {
         let snapshot = components.master.create().await?;
         let topic = &components.source.topic;
@@ -82,9 +87,20 @@ impl<'a> Archiver<'a> {
         let pending = Pending::new(&snapshot.facts, components.source.border);
         let consumer = log.consumer(topic, None).await?;
         let listed_at = components.clock.now();
-        let (is_in_place, sealed) = (false, None);
-        let archiver =
-            Self { components, log, snapshot, consumer, is_in_place, partitions, listed_at, pending, sealed, warned };
+        let dead = DeadTopic::new(Arc::clone(&components.log), Arc::clone(&components.source));
+        let archiver = Self {
+            components,
+            log,
+            snapshot,
+            consumer,
+            is_in_place: false,
+            partitions,
+            listed_at,
+            pending,
+            sealed: None,
+            dead: settings.dead_topics.then_some(dead),
+            watch,
+        };
         archiver.publish_status(ArchiveState::Running);
         archiver.release();
         Ok(archiver)
@@ -150,6 +166,13 @@ impl<'a> Archiver<'a> {
         }
     }
 
+    /// Appends the rejected records of what was sealed to their topic, where there is one; before the commit. On a
+    /// retryable error call again: what was appended is not appended again.
+    pub(crate) async fn append_dead(&mut self) -> Result<(), BatchError> {
+        let (Some(dead), Some(sealed)) = (&mut self.dead, &self.sealed) else { return Ok(()) };
+        dead.append(sealed.batches(), self.components.clock.now()).await
+    }
+
     /// The work that commits what was sealed, if anything; report its outcome to [`Self::finish_commit`]. May be asked
     /// for again. A conflict is reported only where positions moved: behind a compaction the same rows are appended
     /// once more, whatever it counted anew.
@@ -202,6 +225,10 @@ impl<'a> Archiver<'a> {
                 metrics::count_rejected(source.as_str(), kind, count);
             }
             self.tell_unreadable(&sealed);
+            self.tell_unseen();
+        }
+        if let Some(dead) = &mut self.dead {
+            dead.finish_commit();
         }
         self.snapshot = next;
         self.release();
@@ -215,7 +242,7 @@ impl<'a> Archiver<'a> {
         for (&at, &count) in sealed.unreadable() {
             let column = source.declared.field(at).name();
             metrics::count_unreadable(source.name.as_str(), column, count);
-            if self.warned.insert(at) {
+            if self.watch.is_newly_lossy(at) {
                 tracing::warn!(
                     source = %source.name, %column, count,
                     "values that the column cannot take are NULL, as the source's option unreadable says; from here \
@@ -224,6 +251,23 @@ impl<'a> Archiver<'a> {
                 );
             }
         }
+    }
+
+    /// Tells of the columns that no row has given a value while a near key came, and warns of each once.
+    fn tell_unseen(&mut self) {
+        let source = &self.components.source;
+        let mut unseen = Vec::new();
+        for (found, is_new) in self.watch.take_unseen(source) {
+            if is_new {
+                tracing::warn!(
+                    source = %source.name, column = found.column, keys = ?found.keys, way_out = found.way_out(),
+                    "no row had a value for the column so far, but payloads have keys that may be meant for it"
+                );
+            }
+            unseen.push(found);
+        }
+        metrics::set_source(ARCHIVE_UNSEEN, source.name.as_str(), unseen.len() as f64);
+        self.components.status.send_modify(|status| status.unseen = unseen);
     }
 
     /// Tells the log what the table holds for good: it need not keep that.
@@ -242,6 +286,7 @@ impl<'a> Archiver<'a> {
             self.explain(jump).await?;
         }
         let (rows, unreadable) = records::decode::decode_counting(&self.components.source, &records)?;
+        self.watch.note(&self.components.source, &records, &rows);
         self.pending.take(&records, rows, self.components.clock.now())?;
         self.pending.note_unreadable(&unreadable);
         Ok(())

@@ -18,6 +18,8 @@ pub struct ArchiveSettings {
     pub poll: PollLimit,
     /// How often to look for new partitions.
     pub partitions_interval: Duration,
+    /// Whether rejected records are appended to the topic `<topic>.dead`: at least once, before they are committed.
+    pub dead_topics: bool,
     /// Wait between attempts while log or object store fails, and after another archiver committed first.
     pub backoff: Backoff,
 }
@@ -30,6 +32,7 @@ impl Default for ArchiveSettings {
             commit_rows: 1_000_000,
             poll: PollLimit { records: 10_000, bytes: 4 << 20, wait: Duration::from_millis(200) },
             partitions_interval: Duration::from_secs(30),
+            dead_topics: false,
             backoff: Backoff::default(),
         }
     }

@@ -10,6 +10,8 @@
 //! committed with the rows and read back from the table at each start. Nothing is dropped while the object store
 //! fails: the rows stay in memory, and polling stops until they are committed. Nothing is skipped while the log fails:
 //! what was read and not taken is read again.
+//! Rejected records are appended to a topic of their own before the commit that holds them, where the settings ask for
+//! it (`dead.rs`).
 //! Not here: decoding (`records::decode`), what an append checks (`records::master`).
 //! Why so: writing a file costs more than reading what is in it, so both happen at a time (`run.rs`); one commit in
 //! flight keeps the order strict and the memory bounded by two commits.
@@ -17,12 +19,14 @@
 mod append;
 mod archiver;
 mod config;
+mod dead;
 mod pending;
 mod run;
 mod status;
+mod watch;
 
 pub use archiver::ArchiveComponents;
 pub use config::ArchiveSettings;
 pub use pending::{Jump, Pending};
 pub use run::run_archive;
-pub use status::{ArchiveState, ArchiveStatus};
+pub use status::{ArchiveState, ArchiveStatus, UnseenColumn};

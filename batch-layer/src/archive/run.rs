@@ -3,14 +3,13 @@
 //! Guarantee: it ends soon after `shutdown`, with a last commit. Errors that may pass by themselves are tried again
 //! with growing waits.
 
-use std::collections::BTreeSet;
-
 use records::RecordsError;
 use records::master::MasterSnapshot;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::archiver::{Archiver, Committed};
+use super::watch::ColumnWatch;
 use super::{ArchiveComponents, ArchiveSettings, ArchiveState};
 use crate::BatchError;
 use crate::metrics::{self, ARCHIVE_FAILURES, ARCHIVE_RACES};
@@ -26,10 +25,10 @@ pub async fn run_archive(
     shutdown: CancellationToken,
 ) -> Result<(), BatchError> {
     metrics::announce_archive(&components.source);
-    let mut warned = BTreeSet::new();
+    let mut watch = ColumnWatch::new(&components.source);
     let mut failures = Failures { count: 0, settings: &settings, components: &components, shutdown: &shutdown };
     let ended = loop {
-        match archive_session(&components, &settings, &shutdown, &mut failures, &mut warned).await {
+        match archive_session(&components, &settings, &shutdown, &mut failures, &mut watch).await {
             Ok(SessionEnd::Shutdown) => break Ok(()),
             Ok(SessionEnd::Raced) => {
                 let source = &components.source.name;
@@ -62,9 +61,9 @@ async fn archive_session(
     settings: &ArchiveSettings,
     shutdown: &CancellationToken,
     failures: &mut Failures<'_>,
-    warned: &mut BTreeSet<usize>,
+    watch: &mut ColumnWatch,
 ) -> Result<SessionEnd, BatchError> {
-    let Some(opened) = shutdown.run_until_cancelled(Archiver::open(components, warned)).await else {
+    let Some(opened) = shutdown.run_until_cancelled(Archiver::open(components, settings, watch)).await else {
         return Ok(SessionEnd::Shutdown);
     };
     let mut archiver = opened?;
@@ -101,7 +100,7 @@ async fn archive_step(
 ) -> Result<Committed, BatchError> {
     let has_failed = archiver.has_sealed() && commit.is_idle();
     if has_failed {
-        commit.start(archiver);
+        start_commit(archiver, commit).await?;
     }
     let must_wait = has_failed || archiver.is_commit_due(settings);
     if commit.finish(archiver, must_wait).await? == Committed::Raced {
@@ -109,7 +108,7 @@ async fn archive_step(
     }
     if archiver.is_commit_due(settings) {
         archiver.seal();
-        commit.start(archiver);
+        start_commit(archiver, commit).await?;
     }
     if archiver.is_listing_due(settings.partitions_interval) {
         archiver.list_partitions().await?;
@@ -118,12 +117,19 @@ async fn archive_step(
     Ok(Committed::Done)
 }
 
+/// Starts writing what was sealed, if anything. Its rejected records are in their topic first, where there is one.
+async fn start_commit(archiver: &mut Archiver<'_>, commit: &mut CommitInFlight) -> Result<(), BatchError> {
+    archiver.append_dead().await?;
+    commit.start(archiver);
+    Ok(())
+}
+
 /// Commits everything that was read.
 async fn commit_all(archiver: &mut Archiver<'_>, commit: &mut CommitInFlight) -> Result<Committed, BatchError> {
     loop {
         if commit.is_idle() {
             archiver.seal();
-            commit.start(archiver);
+            start_commit(archiver, commit).await?;
         }
         if commit.is_idle() {
             return Ok(Committed::Done);

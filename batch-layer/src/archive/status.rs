@@ -1,5 +1,7 @@
 //! What an archive tells about itself.
 
+use std::collections::BTreeMap;
+
 use lake::Version;
 use positions::TimestampMicros;
 use records::master::MasterFacts;
@@ -39,4 +41,30 @@ pub struct ArchiveStatus {
     pub pending_bytes: usize,
     /// When this archive committed last.
     pub committed_at: Option<TimestampMicros>,
+    /// As of the last commit, the declared columns that nothing was read for, while it may have come under other keys.
+    pub unseen: Vec<UnseenColumn>,
+}
+
+/// A declared column that no row has given a value since this archive started, while keys came that may be meant for
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnseenColumn {
+    /// The column.
+    pub column: String,
+    /// The keys, at least one, each with how many of the payloads that were looked at had it.
+    pub keys: BTreeMap<String, u64>,
+}
+
+impl UnseenColumn {
+    /// What makes the column read the most frequent of the keys, in the words of a pipeline file.
+    pub fn way_out(&self) -> String {
+        let frequent = self.keys.iter().max_by_key(|(_, payloads)| **payloads);
+        let key = frequent.map(|(key, _)| key.as_str()).unwrap_or_default();
+        let is_plain = key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+        let path = if is_plain { key.to_owned() } else { format!("\"{key}\"") };
+        let by_path = format!("write OPTIONS (path = '{path}') behind the type of the column");
+        // What cannot be the name of a column can be a path nevertheless.
+        let is_name = !key.starts_with('_') && !key.contains(|letter: char| " ,;{}()=".contains(letter));
+        if is_name { format!("declare the column as \"{key}\", in double quotes, or {by_path}") } else { by_path }
+    }
 }

@@ -79,6 +79,26 @@ pub fn rejections(batch: &RecordBatch) -> Result<BTreeMap<&'static str, u64>, Re
     Ok(kinds)
 }
 
+/// The rows that are rejected, in their order. Free of cost where none is.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn rejected_rows(batch: &RecordBatch) -> Result<Vec<usize>, RecordsError> {
+    let errors = by_name(batch, column::ERROR)?;
+    if errors.null_count() == errors.len() {
+        return Ok(Vec::new());
+    }
+    Ok((0..errors.len()).filter(|row| errors.is_valid(*row)).collect())
+}
+
+/// The payload of each row, as it was received.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn payloads(batch: &RecordBatch) -> Result<&BinaryArray, RecordsError> {
+    binary(by_name(batch, column::PAYLOAD)?, column::PAYLOAD)
+}
+
 /// Which rows are late events, without nulls: a rejected record is none. Free of cost where none was rejected.
 ///
 /// # Errors

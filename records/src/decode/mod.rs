@@ -67,6 +67,7 @@ mod envelope;
 mod instant;
 mod json;
 mod keys;
+mod near_keys;
 mod object;
 mod reason;
 mod reject;
@@ -77,9 +78,13 @@ mod schema;
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
-pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, record_ends, rejections, split_late};
 pub(crate) use batch::is_first;
+pub use batch::{
+    RowClass, classes, event_ids, event_keys, late_events, marks, payloads, record_ends, rejected_rows, rejections,
+    split_late,
+};
 pub use json::Cursor;
+pub use near_keys::near_keys;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;
 pub use rows::guarded;

@@ -170,8 +170,8 @@ fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<(Record
     };
     let items = stored.column_by_name(ITEM).map(|items| items.as_primitive::<Int32Type>());
     // Rows that were archived before records held several events have none.
-    let is_first = |row: &usize| items.is_none_or(|items| items.is_null(*row) || items.value(*row) == 0);
-    let first: Vec<usize> = (0..stored.num_rows()).filter(is_first).collect();
+    let is_wanted = |row: &usize| items.is_none_or(|items| items.is_null(*row) || is_first(items.value(*row)));
+    let first: Vec<usize> = (0..stored.num_rows()).filter(is_wanted).collect();
     let records: Vec<Record> = first.iter().map(|row| record(*row)).collect();
     let rows = decode(source, &records).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;

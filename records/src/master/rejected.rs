@@ -143,6 +143,28 @@ impl MasterSnapshot {
         Ok(found.finish(payloads))
     }
 
+    /// How many records are rejected as the source is read now; the facts count those that were when they were
+    /// archived. Cost: none where all rows are of the present reading; else those that are not are decoded again, and
+    /// of the other files with rejected records one column is read.
+    ///
+    /// # Errors
+    /// [`RecordsError::Engine`], [`RecordsError::Lake`]: the object store failed.
+    pub async fn count_rejected(&self) -> Result<u64, RecordsError> {
+        if !self.has_rows_read_again() {
+            return Ok(self.facts.rejected());
+        }
+        let files: Vec<&DataFile> = self.snapshot.files().iter().filter(|file| self.may_hold_rejected(file)).collect();
+        let mut count = 0;
+        for file in files {
+            let is_rejected = ident(master_column::ERROR).is_not_null();
+            let mut rows = self.read_some(file, is_rejected, &[master_column::ERROR], SENTENCES_AT_A_TIME).await?;
+            while let Some(batch) = rows.try_next().await? {
+                count += batch.num_rows() as u64;
+            }
+        }
+        Ok(count)
+    }
+
     /// Payloads of one file, by their places: how each begins, and its size.
     async fn read_payloads(
         &self,

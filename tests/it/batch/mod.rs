@@ -3,6 +3,7 @@
 
 mod archive;
 mod compaction;
+mod dead;
 mod faults;
 mod headers;
 mod oracle;
@@ -11,4 +12,5 @@ mod recompute;
 mod rewriting;
 mod store;
 mod unreadable;
+mod unseen;
 mod world;

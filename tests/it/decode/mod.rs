@@ -2,6 +2,7 @@
 
 mod faults;
 mod mapping;
+mod near_keys;
 mod reasons;
 mod records;
 mod several;

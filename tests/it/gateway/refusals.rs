@@ -20,6 +20,7 @@ use twofold::http::{Intake, health_router, routes_beside, status_router, whole_r
 use twofold::lives::Lives;
 use twofold::log_route::log_router;
 use twofold::metrics_text::MetricsText;
+use twofold::read_again_route::read_again_router;
 use twofold::rejected_route::rejected_router;
 use twofold::status::StatusBoard;
 
@@ -37,11 +38,12 @@ const ROOM_FOR_VIEWS: &str = "raise `gateway.view_memory` or use a coarser bucke
 const GATEWAY_ROUTES: [&str; 6] =
     ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
 /// The routes of the collector, of the log, of rejected records and of health.
-const BESIDE: [&str; 7] = [
+const BESIDE: [&str; 8] = [
     "GET /v1/sources/{source}",
     "POST /v1/sources/{source}/events",
     "GET /v1/sources/{source}/log",
     "GET /v1/sources/{source}/rejected",
+    "POST /v1/sources/{source}/rejected/read-again",
     "GET /metrics",
     "GET /healthz",
     "GET /readyz",
@@ -74,11 +76,12 @@ impl Process {
         };
         let (lives, definitions) = (Lives::new(memory_lake(3)), Definitions::of(&watch::Sender::default()));
         let of_log = log_router(log.clone(), Arc::new(lives), definitions.clone());
-        let of_rejected = rejected_router(memory_lake(3), definitions, false);
+        let of_rejected = rejected_router(memory_lake(3), definitions.clone(), false);
+        let of_reading = read_again_router(memory_lake(3), definitions, Arc::default(), false);
         let health = health_router(MetricsText::default(), Arc::default(), || ready(Vec::new()));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
-        let router = whole_router(answers, [of_log, of_rejected, health, collector]);
+        let router = whole_router(answers, [of_log, of_rejected, of_reading, health, collector]);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -181,6 +184,10 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
     ] {
         told.check(ProblemKind::BadRequest, process.get(path)).await;
     }
+    let read_again = "/v1/sources/clicks/rejected/read-again";
+    told.check(ProblemKind::BadRequest, process.request(Method::POST, &format!("{read_again}?a=1"))).await;
+    // Nothing tells this process where a request comes from.
+    told.check(ProblemKind::NotFromHere, process.request(Method::POST, read_again)).await;
     let (number, at_least) = ("`limit` must be 1 to 1000", "must be a whole number of at least 0, got `-1`");
     for (query, detail) in [
         ("limit=0", number),

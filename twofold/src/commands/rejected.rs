@@ -1,8 +1,11 @@
-//! `twofold rejected`: shows the newest records of a source that no event could be read from, and why.
+//! `twofold rejected`: shows the newest records of a source that no event could be read from, and why; or has all of
+//! them judged again.
 
-use anyhow::Result;
+use std::cmp::Ordering;
+
+use anyhow::{Result, bail};
 use comfy_table::Table;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::drawing::{align_right, cell, field, list, new_table};
 use crate::arguments::RejectedArguments;
@@ -15,9 +18,13 @@ const PAYLOAD_LETTERS: usize = 80;
 /// Runs the command.
 ///
 /// # Errors
-/// Where no system answers, or it knows no such source or reason.
+/// Where no system answers, or it knows no such source or reason; where records were to be read again and a view could
+/// not be recomputed.
 pub async fn rejected(arguments: &RejectedArguments) -> Result<()> {
     let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    if arguments.read_again {
+        return read_again(arguments, &client).await;
+    }
     let limit = arguments.limit.to_string();
     let reason = arguments.reason.as_deref().map(|kind| ("reason", kind));
     let parameters: Vec<(&str, &str)> = [("limit", limit.as_str())].into_iter().chain(reason).collect();
@@ -28,6 +35,43 @@ pub async fn rejected(arguments: &RejectedArguments) -> Result<()> {
         say(&draw_rejected(&answer));
     }
     Ok(())
+}
+
+async fn read_again(arguments: &RejectedArguments, client: &Client) -> Result<()> {
+    let answer = client.read_again(&arguments.source).await?;
+    if arguments.json {
+        say(&format!("{answer:#}\n"));
+    } else {
+        say(&draw_read_again(&answer));
+    }
+    let views = answer.get("views").and_then(Value::as_object);
+    let failed = views.into_iter().flatten().filter(|(_, outcome)| !field(outcome, "error").is_empty()).count();
+    if failed > 0 {
+        bail!("{failed} views failed: what came back is not in them yet");
+    }
+    Ok(())
+}
+
+/// An answer of `/v1/sources/{source}/rejected/read-again` in words: the counts, then what became of each view.
+pub fn draw_read_again(answer: &Value) -> String {
+    let (then, now) = (number(answer, "rejected_when_archived"), number(answer, "rejected_now"));
+    let change = match now.cmp(&then) {
+        Ordering::Less => format!("{} came back", then - now),
+        Ordering::Equal => "none came back".to_owned(),
+        Ordering::Greater => format!("{} more are rejected", now - then),
+    };
+    let mut text = format!(
+        "source {}: of {} records archived, {then} were rejected when they were archived and {now} are now: {change}\n",
+        field(answer, "source"),
+        number(answer, "records")
+    );
+    let no_views = Map::new();
+    for (view, outcome) in answer.get("views").and_then(Value::as_object).unwrap_or(&no_views) {
+        let details = ["version", "error"].map(|name| field(outcome, name)).concat();
+        let separator = if details.is_empty() { "" } else { ": " };
+        text.push_str(&format!("{view}: {}{separator}{details}\n", field(outcome, "state")));
+    }
+    text
 }
 
 /// An answer of `/v1/sources/{source}/rejected` in words and tables: counts first, the records below.

@@ -50,7 +50,7 @@ pub fn draw_status(status: &Value) -> String {
     let today = field(status, "at").chars().take(DATE_LETTERS).collect::<String>();
     text.push_str(&draw_sources(list(status, "sources"), &today));
     text.push_str(&draw_views(list(status, "views"), &today));
-    text.push_str(&draw_work(system));
+    text.push_str(&draw_work(system, status.get("sources").is_some()));
     text
 }
 
@@ -99,6 +99,7 @@ fn draw_sources(sources: &[Value], today: &str) -> String {
         }
         problems.push_str(&problem("source", &field(source, "source"), source.get("problem")));
         problems.push_str(&draw_rejected(source));
+        problems.push_str(&draw_unseen(&field(source, "source"), source));
     }
     align_right(&mut table, 1..=10);
     if table.is_empty() { problems } else { format!("\n{table}\n{problems}") }
@@ -109,6 +110,22 @@ fn draw_rejected(source: &Value) -> String {
     let Some(rejected) = source.get("rejected").filter(|rejected| !rejected.is_null()) else { return String::new() };
     let (name, records) = (field(source, "source"), field(rejected, "records"));
     format!("source {name}: {records} rejected; `{}` shows why\n", field(rejected, "command"))
+}
+
+/// The columns that nothing was read for, of a source or its archive: which keys may be meant, and what to write.
+fn draw_unseen(name: &str, of: &Value) -> String {
+    let no_keys = Map::new();
+    let draw = |unseen: &Value| {
+        let keys = unseen.get("keys").and_then(Value::as_object).unwrap_or(&no_keys);
+        let keys: Vec<String> = keys.iter().map(|(key, payloads)| format!("{key} (in {payloads})")).collect();
+        format!(
+            "source {name}: column {} has had no value so far; of the payloads looked at, some have {}: {}\n",
+            field(unseen, "column"),
+            keys.join(", "),
+            field(unseen, "way_out")
+        )
+    };
+    list(of, "unseen_columns").iter().map(draw).collect()
 }
 
 fn draw_views(views: &[Value], today: &str) -> String {
@@ -137,16 +154,17 @@ fn draw_views(views: &[Value], today: &str) -> String {
     if table.is_empty() { problems } else { format!("\n{table}\n{note}\n{problems}") }
 }
 
-/// What archive and batch loop are doing, and what has stopped.
-fn draw_work(system: &Value) -> String {
+/// What archive and batch loop are doing, and what has stopped. `has_sources`: what archives found is told with those.
+fn draw_work(system: &Value, has_sources: bool) -> String {
     let no_facts = Map::new();
     let mut text = String::from("\n");
     for (name, fact) in system.as_object().unwrap_or(&no_facts) {
-        if name.starts_with("archive of ") {
+        if let Some(source) = name.strip_prefix("archive of ") {
             let [rows, rejected, pending] = ["rows", "rejected", "pending_rows"].map(|name| field(fact, name));
             let state = field(fact, "state");
             text.push_str(&format!("{name}: {state}, {rows} records, {rejected} rejected, {pending} waiting\n"));
             text.push_str(&problem("", name, fact.get("error")));
+            text.push_str(&if has_sources { String::new() } else { draw_unseen(source, fact) });
         }
     }
     if let Some(batch) = system.get("batch") {

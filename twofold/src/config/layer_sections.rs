@@ -43,6 +43,7 @@ pub(super) fn read_archive(section: Section<'_>) -> ArchiveSettings {
             wait: section.duration("poll_wait", SHORTEST_SPAN),
         },
         partitions_interval: section.duration("partitions_interval", SHORTEST_SPAN),
+        dead_topics: section.is_on("dead_topics"),
         backoff: read_backoff(section),
     }
 }

@@ -11,15 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
+use batch_layer::BatchStatus;
 use batch_layer::recompute::{Mode, Round};
-use batch_layer::{BatchRequest, BatchStatus};
 use collector::{Collector, CollectorComponents, OpenSources};
 use event_log::EventLogError;
 use positions::{Life, SourceName};
 use query_gateway::Gateway;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -28,6 +28,7 @@ use views::{Pipeline, SourceDefinition};
 use super::plan::{Difference, Duties, Duty, DutyStart, Subject, desired_duties, difference};
 use super::tasks;
 use super::topics::make_topic;
+use crate::batch_loops::BatchLoops;
 use crate::definitions::run::{RegistryFollower, follow_registry};
 use crate::definitions::{Definitions, Registered, RunningDefinitions};
 use crate::health::Health;
@@ -35,6 +36,7 @@ use crate::http::{Intake, health_router, routes_beside, status_router, whole_rou
 use crate::lives::Lives;
 use crate::log_route::log_router;
 use crate::metrics_text::{MetricsText, install_recorder};
+use crate::read_again_route::read_again_router;
 use crate::rejected_route::rejected_router;
 use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
@@ -55,7 +57,7 @@ pub struct Topology {
     with_topic: BTreeMap<SourceName, Arc<SourceDefinition>>,
     sources: Arc<OpenSources>,
     lives: Arc<Lives>,
-    batches: BTreeMap<SourceName, mpsc::Sender<BatchRequest>>,
+    batches: Arc<BatchLoops>,
     /// Of all batch loops: one computes at a time.
     turn: Arc<Semaphore>,
     gateway: Option<watch::Sender<Arc<Gateway>>>,
@@ -105,7 +107,7 @@ impl Topology {
             running: BTreeMap::new(),
             with_topic: BTreeMap::new(),
             sources: Arc::default(),
-            batches: BTreeMap::new(),
+            batches: Arc::default(),
             turn: Arc::new(Semaphore::new(1)),
             gateway: None,
             progress: Arc::default(),
@@ -169,8 +171,10 @@ impl Topology {
         let log = log.map(|log| log_router(log.clone(), self.lives.clone(), Definitions::of(&self.definitions)));
         let collector = if has_collector { Some(self.start_collector().await?) } else { None };
         let is_for_all = self.shared.config.system.rejected_from_anywhere;
-        let rejected = rejected_router(self.shared.lake.clone(), Definitions::of(&self.definitions), is_for_all);
-        let beside = [Some(self.health_router()), log, Some(rejected), collector];
+        let (lake, definitions) = (self.shared.lake.clone(), Definitions::of(&self.definitions));
+        let rejected = rejected_router(lake.clone(), definitions.clone(), is_for_all);
+        let read_again = read_again_router(lake, definitions, self.batches.clone(), is_for_all);
+        let beside = [Some(self.health_router()), log, Some(rejected), Some(read_again), collector];
         let router = whole_router(answers, beside.into_iter().flatten());
         self.starter.start(Stage::Gateway, "http server", |stop| serve(listener, router, stop)).await?;
         Ok(())
@@ -195,15 +199,7 @@ impl Topology {
     /// # Errors
     /// If the batch role is not one of this process's, or it is stopping.
     pub async fn recompute(&self, mode: Mode) -> Result<Round> {
-        ensure!(!self.batches.is_empty(), "no batch role is running here");
-        let mut round = Round::new();
-        for requests in self.batches.values() {
-            let (reply, answer) = oneshot::channel();
-            let request = BatchRequest { mode, views: None, reply };
-            requests.send(request).await.map_err(|_| anyhow!("the batch role has stopped"))?;
-            round.extend(answer.await.context("the batch role stopped before it was done")?);
-        }
-        Ok(round)
+        self.batches.recompute_all(mode).await
     }
 
     /// Makes and raises topics as the sources say; the sources whose topic cannot be used. They do not keep the others
@@ -316,7 +312,7 @@ impl Topology {
     async fn start_batch(&mut self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
         let (sender, requests) = mpsc::channel(1);
         let (status, receiver) = watch::channel(BatchStatus::default());
-        self.batches.insert(source.name.clone(), sender);
+        self.batches.add(source.name.clone(), sender);
         self.progress.add_batch(source.name.clone(), receiver);
         let (shared, pipeline, turn) = (self.shared.clone(), pipeline.clone(), self.turn.clone());
         let name = format!("batch loop of {}", source.name);

@@ -1,0 +1,142 @@
+//! `POST /v1/sources/{source}/rejected/read-again`: has all that is archived of a source judged again, now.
+//!
+//! In: the name. Out: how many records were rejected when they were archived, how many are as the source is read today,
+//! and what became of each view.
+//! Guarantee: it is a full recompute by the batch role of this process, and answers when that has ended; a request that
+//! is given up stops nothing. One at a time; for callers who are shown rejected records, and for no page of a browser.
+//! Why no way of its own: rows of another reading are decoded again at every recompute (`records::master`), so what was
+//! mended counts by that alone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::{ExtensionRejection, PathRejection};
+use axum::extract::{ConnectInfo, Path, State};
+use axum::http::{HeaderMap, Uri, header};
+use axum::routing::post;
+use axum::{Json, Router};
+use batch_layer::BatchError;
+use batch_layer::recompute::{Mode, Outcome, Round};
+use edge::{Problem, ProblemKind};
+use lake::Lake;
+use records::RecordsError;
+use records::master::MasterDataset;
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+use views::SourceDefinition;
+
+use crate::batch_loops::BatchLoops;
+use crate::definitions::Definitions;
+use crate::rejected_route::is_from_here;
+use crate::source_route::source_named;
+
+/// The route.
+pub const ROUTE: &str = "/v1/sources/{source}/rejected/read-again";
+/// The route in words, for answers that name the routes of a process.
+pub const ROUTES: [&str; 1] = ["POST /v1/sources/{source}/rejected/read-again"];
+
+/// After which a refused request is sent again: recomputes take from seconds to hours.
+const OTHER_REQUEST_SECONDS: u64 = 30;
+
+#[derive(Clone)]
+struct ReadAgainRoute {
+    lake: Lake,
+    definitions: Definitions,
+    loops: Arc<BatchLoops>,
+    is_for_all: bool,
+    /// A request reads all that is archived of a source: one at a time.
+    place: Arc<Semaphore>,
+}
+
+/// How many records of a source are archived, and how many of them no event could be or can be read from.
+#[derive(Default)]
+struct Counts {
+    records: u64,
+    rejected_when_archived: u64,
+    rejected_now: u64,
+}
+
+/// The route for the sources and batch loops of the moment. `is_for_all`: callers on other machines may ask, too.
+pub fn read_again_router(lake: Lake, definitions: Definitions, loops: Arc<BatchLoops>, is_for_all: bool) -> Router {
+    let router = Router::new().route(ROUTE, post(read_again));
+    let state = ReadAgainRoute { lake, definitions, loops, is_for_all, place: Arc::new(Semaphore::new(1)) };
+    edge::refuse_other_methods(router, &ROUTES).with_state(state)
+}
+
+async fn read_again(
+    State(route): State<ReadAgainRoute>,
+    source: Result<Path<String>, PathRejection>,
+    peer: Result<ConnectInfo<SocketAddr>, ExtensionRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    let source = edge::path_text(source)?;
+    edge::no_parameters(&uri)?;
+    let peer = peer.ok().map(|ConnectInfo(peer)| peer);
+    // A browser on this machine speaks for whatever page it shows.
+    let is_page = headers.contains_key(header::ORIGIN);
+    if is_page || !(route.is_for_all || is_from_here(peer, &headers)) {
+        return Err(not_from_here());
+    }
+    let found = source_named(&route.definitions, &source)?;
+    let _place = route.place.try_acquire().map_err(|_| overloaded())?;
+    let round = route.loops.recompute(&found.name, Mode::Full).await;
+    let round = round.map_err(|error| no_round(&found, &format!("{error:#}")))?;
+    let counts = count(&MasterDataset::new(&route.lake, found.clone())).await;
+    let counts = counts.map_err(|error| uncounted(&found, &error))?;
+    Ok(Json(describe(&found, &round, &counts)))
+}
+
+fn not_from_here() -> Problem {
+    let detail = "rejected records are read again for callers on this machine alone";
+    let hint = "ask there, and from no page of a browser; `system.rejected_from_anywhere` lets other machines ask, too";
+    Problem::new(ProblemKind::NotFromHere, detail).with_hint(hint)
+}
+
+fn overloaded() -> Problem {
+    let detail = "records are being read again for another request, and one is at a time";
+    Problem::new(ProblemKind::Overloaded, detail).with_retry_after(OTHER_REQUEST_SECONDS)
+}
+
+fn no_round(source: &SourceDefinition, why: &str) -> Problem {
+    let detail = format!("records of source {} cannot be read again: {why}", source.name);
+    Problem::new(ProblemKind::Unavailable, detail)
+        .with_hint("ask a process that has the batch role, or run `twofold batch run --full`")
+}
+
+fn uncounted(source: &SourceDefinition, error: &RecordsError) -> Problem {
+    let detail = format!("records of source {} were read again, but cannot be counted: {error}", source.name);
+    Problem::new(ProblemKind::Unavailable, detail).with_retry_after(5)
+}
+
+async fn count(master: &MasterDataset) -> Result<Counts, RecordsError> {
+    let Some(newest) = master.open().await? else { return Ok(Counts::default()) };
+    Ok(Counts {
+        records: newest.facts.rows,
+        rejected_when_archived: newest.facts.rejected(),
+        rejected_now: newest.count_rejected().await?,
+    })
+}
+
+fn describe(source: &SourceDefinition, round: &Round, counts: &Counts) -> Value {
+    let views: Map<String, Value> =
+        round.iter().map(|(view, outcome)| (view.to_string(), describe_outcome(outcome))).collect();
+    json!({
+        "source": source.name.as_str(),
+        "records": counts.records,
+        "rejected_when_archived": counts.rejected_when_archived,
+        "rejected_now": counts.rejected_now,
+        "came_back": counts.rejected_when_archived.saturating_sub(counts.rejected_now),
+        "views": views,
+    })
+}
+
+fn describe_outcome(outcome: &Result<Outcome, Arc<BatchError>>) -> Value {
+    let (state, version, error) = match outcome {
+        Ok(Outcome::Published(version)) => ("published", Some(version.number().0), None),
+        Ok(Outcome::NothingNew) => ("nothing new", None, None),
+        Ok(Outcome::LostRace) => ("another publisher was first", None, None),
+        Err(error) => ("failed", None, Some(error.to_string())),
+    };
+    json!({ "state": state, "version": version, "error": error })
+}
