@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use positions::{Offset, PartitionId, TimestampMicros};
 use rdkafka::Message;
-use rdkafka::message::{BorrowedMessage, Headers};
+use rdkafka::message::{BorrowedMessage, Header, Headers, OwnedHeaders};
 
-use crate::Record;
+use crate::{NewRecord, Record};
 
 /// Header with the id of the event, where the payload has none.
 const EVENT_ID: &str = "twofold-event-id";
@@ -27,6 +27,13 @@ pub(super) fn read_message(message: &BorrowedMessage<'_>) -> Record {
 fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Option<&'a [u8]> {
     let headers = message.headers()?;
     headers.iter().find(|header| header.key == name)?.value
+}
+
+/// The headers that a record is sent with.
+pub(super) fn headers_of(record: &NewRecord) -> Option<OwnedHeaders> {
+    let shift = record.clock_shift?.to_string();
+    let header = Header { key: CLOCK_SHIFT, value: Some(shift.as_str()) };
+    Some(OwnedHeaders::new_with_capacity(1).insert(header))
 }
 
 /// A record's timestamp in Kafka's milliseconds. 0 would mean "now" to librdkafka, and negative ones are refused by
