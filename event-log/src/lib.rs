@@ -8,6 +8,8 @@
 //! partition.
 //! Not here: what a record means (`records`), taking events in over HTTP (`collector`).
 
+mod base64;
+pub mod cloud_event;
 pub mod embedded;
 mod error;
 mod group;
@@ -18,6 +20,7 @@ mod log;
 pub mod memory;
 mod same_topic;
 
+pub use base64::base64;
 pub use error::EventLogError;
 pub use group::{LocalGroups, Membership};
 pub use life_log::LifeLog;

@@ -49,8 +49,7 @@ async fn measure_embedded(is_synced: bool) {
     log.ensure_topic("t", 4).await.unwrap();
     let payload = bytes::Bytes::from(vec![b'x'; 194]);
     let records = |count: usize| -> Vec<NewRecord> {
-        let record =
-            NewRecord { key: None, payload: payload.clone(), timestamp: SystemClock.now(), clock_shift: None };
+        let record = NewRecord { key: None, payload: payload.clone(), timestamp: SystemClock.now(), clock_shift: None };
         vec![record; count]
     };
     let (thousands, worst) = append_all(&log, &records(1_000), IN_THOUSANDS, CALLERS[0]).await;

@@ -56,6 +56,7 @@ macro_rules! conformance {
 }
 
 mod client;
+mod cloud_events;
 mod disk;
 mod embedded;
 mod kafka;

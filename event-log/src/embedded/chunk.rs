@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  chunk   version (1 byte), then its records one after the other
-//!  record  flags (1), timestamp in ms (8), length of the payload (4), [length of the key (4)], [clock shift in µs (8)],
-//!          [key], payload
+//!  record  flags (1), timestamp in ms (8), length of the payload (4), [length of the key (4)],
+//!          [clock shift in µs (8)], [key], payload
 //! ```
 //!
 //! Guarantee: a chunk that was written by a newer version, or that is damaged, is an error and never records. Those of
