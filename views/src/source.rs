@@ -65,4 +65,7 @@ pub struct SourceDefinition {
     pub partitions: i32,
     /// What becomes of a value that its column cannot take. The event-time column never is NULL for it.
     pub unreadable: Unreadable,
+    /// The keys, from the outermost in, under which a payload holds its event or an array of events; empty: the payload
+    /// is the event.
+    pub events_at: Vec<String>,
 }

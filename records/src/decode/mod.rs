@@ -72,6 +72,7 @@ use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
 pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections};
+pub use instant::{instant_of_number, instant_of_text};
 pub use json::Cursor;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;

@@ -49,6 +49,7 @@ pub fn source_with(columns: Vec<Field>) -> SourceDefinition {
         border: BorderRule { grid: 4_096, gap: Duration::from_secs(30) },
         partitions: 4,
         unreadable: Unreadable::Reject,
+        events_at: Vec::new(),
     }
 }
 

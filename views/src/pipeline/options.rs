@@ -59,6 +59,15 @@ impl OptionValue {
         None
     }
 
+    /// The value as a path of keys.
+    pub(super) fn path(&self, findings: &mut Findings) -> Option<Vec<String>> {
+        let path = keys_of(&self.value);
+        if path.is_none() {
+            self.refuse("keys with dots between them, such as 'batch' or 'data.\"line.items\"'", findings);
+        }
+        path
+    }
+
     /// The value as what becomes of a value that cannot be read.
     pub(super) fn unreadable(&self, findings: &mut Findings) -> Option<Unreadable> {
         let mut known = [Unreadable::Reject, Unreadable::Null].into_iter();
@@ -67,6 +76,25 @@ impl OptionValue {
             self.refuse("'reject' (the default: the record is in no view) or 'null' (the value is NULL)", findings);
         }
         known
+    }
+}
+
+/// The keys of a path: dots between them, a key that holds one in double quotes. `None` for any other text.
+fn keys_of(path: &str) -> Option<Vec<String>> {
+    let (mut keys, mut rest) = (Vec::new(), path);
+    loop {
+        let (key, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => rest.split_at(rest.find(['.', '"']).unwrap_or(rest.len())),
+        };
+        if key.is_empty() {
+            return None;
+        }
+        keys.push(key.to_owned());
+        match after.strip_prefix('.') {
+            Some(next) => rest = next,
+            None => return after.is_empty().then_some(keys),
+        }
     }
 }
 

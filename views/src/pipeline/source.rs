@@ -11,6 +11,7 @@
 //! | `gap` | `30s` | a silence of this length is a border too |
 //! | `partitions` | `4` | partitions that the topic is created with |
 //! | `unreadable` | `reject` | what becomes of a value that its column cannot take: `reject` or `null` |
+//! | `events_at` | none | the path of keys under which a payload holds its event or an array of events |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +27,18 @@ use crate::source::{SourceDefinition, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
 
-const OPTIONS: &[&str] =
-    &["event_time", "event_id", "horizon", "late_after", "future_limit", "grid", "gap", "partitions", "unreadable"];
+const OPTIONS: &[&str] = &[
+    "event_time",
+    "event_id",
+    "horizon",
+    "late_after",
+    "future_limit",
+    "grid",
+    "gap",
+    "partitions",
+    "unreadable",
+    "events_at",
+];
 
 /// Reads a source; `None` if anything is wrong with it.
 pub(super) fn read_source(
@@ -59,6 +70,7 @@ pub(super) fn read_source(
         border: BorderRule { grid: 4096, gap: Duration::from_secs(30) },
         partitions: 4,
         unreadable: Unreadable::Reject,
+        events_at: Vec::new(),
     };
     for setting in &settings {
         apply(setting, &mut source, findings);
@@ -82,6 +94,7 @@ fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Fi
             source.partitions = partitions.unwrap_or(source.partitions);
         }
         "unreadable" => source.unreadable = setting.unreadable(findings).unwrap_or(source.unreadable),
+        "events_at" => source.events_at = setting.path(findings).unwrap_or_default(),
         _ => {}
     }
 }
