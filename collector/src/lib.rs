@@ -13,8 +13,9 @@
 //! CloudEvent in binary mode becomes one object (`cloud_event.rs`). Pages of other origins may send where
 //! [`AllowedOrigins`] has theirs. `GET /v1/sources/{source}` tells what such an object holds, and whether it may be
 //! sent twice ([`SourceDetails`]). The answer to events is
-//! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every other answer is a problem document ([`edge::Problem`]). `token` is a position token: a query
-//! that carries it sees the events.
+//! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every
+//! other answer is a problem document ([`edge::Problem`]). `token` is a position token: a query that carries it sees
+//! the events.
 //!
 //! Guarantee: an event counts as accepted once the log acknowledged it, and is checked by the very rules of
 //! [`records::decode`]. Nothing is stored by half without saying so: see `receipt.rs`.
