@@ -10,9 +10,7 @@ use tracing::warn;
 use views::SourceDefinition;
 
 use crate::envelope::{option_for, place_of_events};
-use crate::metrics::{
-    COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS, COLLECTOR_SHIFTED_EVENTS, COLLECTOR_SHIFTED_REQUESTS,
-};
+use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS, COLLECTOR_SHIFTED_EVENTS, COLLECTOR_SHIFTED_REQUESTS};
 use crate::receipt::Receipt;
 use crate::sources::Entered;
 use crate::split::Sent;

@@ -14,8 +14,7 @@ fn binary(server: &Server, content_type: Option<&str>, data: impl Into<reqwest::
     let request = reqwest::Client::new().post(server.events()).body(data);
     let request = content_type.into_iter().fold(request, |request, value| request.header("content-type", value));
     let attributes = [("specversion", "1.0"), ("type", "paid"), ("source", "/shop"), ("time", TIME), ("page", "/pay")];
-    let with = |request: reqwest::RequestBuilder, (name, value)| request.header(format!("ce-{name}"), value);
-    attributes.into_iter().fold(request, with)
+    attributes.into_iter().fold(request, |request, (name, value)| request.header(format!("ce-{name}"), value))
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Answer {
