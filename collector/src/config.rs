@@ -1,4 +1,4 @@
-//! Settings of the collector. All but one are limits: each bounds what a single client, or all of them, can take from
+//! Settings of the collector. All but a few are limits: each bounds what a single client, or all of them, can take from
 //! the process.
 
 use std::time::Duration;
@@ -31,6 +31,11 @@ pub struct CollectorSettings {
     pub acknowledge_timeout: Duration,
     /// What `Retry-After` says in answers 429 and 503, in whole seconds. Default 1 s.
     pub retry_after: Duration,
+    /// A client's clock is right where the time at which it says that it sends (`X-Sent-At`) is not further than this
+    /// from the time at which the request came: so long it may be under way. Default 30 s.
+    pub clock_tolerance: Duration,
+    /// The most that a client's clock may be off; beyond it 400. Default 30 days.
+    pub max_clock_shift: Duration,
     /// Pages of which origins may send events, from a visitor's browser. Default: of none.
     pub allowed_origins: AllowedOrigins,
 }
@@ -47,6 +52,8 @@ impl Default for CollectorSettings {
             read_timeout: Duration::from_secs(30),
             acknowledge_timeout: Duration::from_secs(30),
             retry_after: Duration::from_secs(1),
+            clock_tolerance: Duration::from_secs(30),
+            max_clock_shift: Duration::from_secs(30 * 86_400),
             allowed_origins: AllowedOrigins::default(),
         }
     }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use metrics::{counter, histogram};
 use positions::{Offset, PartitionId, TimestampMicros, format_span};
 use tracing::warn;
-use views::SourceDefinition;
+use views::{Envelope, SourceDefinition};
 
-use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS};
+use crate::envelope::{option_for, place_of_events};
+use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS, COLLECTOR_SHIFTED_EVENTS, COLLECTOR_SHIFTED_REQUESTS};
 use crate::receipt::Receipt;
 use crate::sources::Entered;
 use crate::split::Sent;
@@ -17,7 +18,7 @@ use crate::{Collector, OnError};
 use edge::{Problem, ProblemKind};
 use event_log::{EventLogError, NewRecord, Record};
 use records::RecordsError;
-use records::decode::{column, decode, event_ids, record_ends};
+use records::decode::{Reason, column, decode, event_ids, record_ends};
 
 /// Events that are checked between two turns of other requests.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -38,18 +39,19 @@ impl Collector {
         &self,
         Entered { definition: source, life, .. }: &Entered,
         events: Vec<Sent>,
+        clock_shift: Option<i64>,
         on_error: OnError,
     ) -> Result<Receipt, Problem> {
-        let mut receipt = Receipt::default();
+        let mut receipt = Receipt { clock_shift, ..Receipt::default() };
         let now = self.record_time();
         let fitting = self.leave_out_large(events, &mut receipt);
         let mut checked = Vec::with_capacity(fitting.len());
         for turn in fitting.chunks(EVENTS_PER_TURN) {
-            checked.extend(check(source, turn, now).map_err(defect)?);
+            checked.extend(check(source, turn, now, clock_shift).map_err(defect)?);
             tokio::task::yield_now().await;
         }
         let storable = leave_out_refused(checked, on_error, &mut receipt);
-        let stored = self.append(source, &storable, now).await;
+        let stored = self.append(source, &storable, now, clock_shift).await;
         for (event, stored) in zip(storable, &stored) {
             let stored = stored.as_ref().map(|(partition, at)| (*partition, life.offset(*partition, *at)));
             receipt.note(&source.name, event.sent.index, event.rejection, stored);
@@ -59,7 +61,7 @@ impl Collector {
     }
 
     /// The present instant as a record can carry it: whole milliseconds.
-    fn record_time(&self) -> TimestampMicros {
+    pub(super) fn record_time(&self) -> TimestampMicros {
         let now = self.components.clock.now().0;
         TimestampMicros(now - now.rem_euclid(1_000))
     }
@@ -81,12 +83,17 @@ impl Collector {
         source: &SourceDefinition,
         events: &[Checked],
         now: TimestampMicros,
+        clock_shift: Option<i64>,
     ) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
         if events.is_empty() {
             return Vec::new();
         }
-        let record =
-            |event: &Checked| NewRecord { key: event.id.clone(), payload: event.sent.payload.clone(), timestamp: now };
+        let record = |event: &Checked| NewRecord {
+            key: event.id.clone(),
+            payload: event.sent.payload.clone(),
+            timestamp: now,
+            clock_shift,
+        };
         let started = tokio::time::Instant::now();
         let limit = self.settings.acknowledge_timeout;
         let appending = self.components.log.append(&source.topic, events.iter().map(record).collect());
@@ -101,14 +108,19 @@ impl Collector {
 }
 
 /// Checks events by the rules that both layers decode with.
-fn check(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Result<Vec<Checked>, RecordsError> {
+fn check(
+    source: &SourceDefinition,
+    events: &[Sent],
+    now: TimestampMicros,
+    clock_shift: Option<i64>,
+) -> Result<Vec<Checked>, RecordsError> {
     let record = |(at, event): (usize, &Sent)| Record {
         partition: PartitionId(0),
         offset: Offset(at as i64),
         timestamp: now,
         payload: event.payload.clone(),
         event_id: None,
-        clock_shift: None,
+        clock_shift,
     };
     let records: Vec<Record> = events.iter().enumerate().map(record).collect();
     let rows = decode(source, &records)?;
@@ -119,7 +131,7 @@ fn check(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Re
     // What was sent as one event may hold several: it is as good as the worst of them, and keyed by the first.
     let check = |(event, (start, end)): (&Sent, (usize, &usize))| Checked {
         sent: event.clone(),
-        rejection: (start..*end).find(|row| errors.is_valid(*row)).map(|row| with_way_out(event, errors.value(row))),
+        rejection: (start..*end).find(|row| errors.is_valid(*row)).map(|row| with_way_out(source, event, errors.value(row))),
         id: ids
             .as_ref()
             .filter(|ids| ids.is_valid(start))
@@ -130,11 +142,21 @@ fn check(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Re
 
 /// What the sender is told of a rejected event: the error that both layers store, and the way out where only the
 /// collector knows it.
-fn with_way_out(event: &Sent, error: &str) -> String {
+fn with_way_out(source: &SourceDefinition, event: &Sent, error: &str) -> String {
     if event.is_line && event.payload.starts_with(b"[") {
         return format!("{error}; this line begins an array: arrays are sent with `Content-Type: application/json`");
     }
-    error.to_owned()
+    let lacks_value = ["no_value", "no_event_time"].contains(&Reason::of(error).kind);
+    let place = if lacks_value && source.envelope == Envelope::None { place_of_events(source, &event.payload) } else { None };
+    place.map_or_else(
+        || error.to_owned(),
+        |key| {
+            let option = option_for(&key);
+            format!(
+                "{error}; if its events stand at `{key}`, the source says so with the option {option}"
+            )
+        },
+    )
 }
 
 fn leave_out_refused(checked: Vec<Checked>, on_error: OnError, receipt: &mut Receipt) -> Vec<Checked> {
@@ -157,6 +179,11 @@ fn count(source: &SourceDefinition, receipt: &Receipt) {
     for (outcome, events) in outcomes {
         let labels = [("source", source.name.to_string()), ("outcome", outcome.to_owned())];
         counter!(COLLECTOR_EVENTS, &labels).increment(events as u64);
+    }
+    if receipt.clock_shift.is_some() {
+        let source = [("source", source.name.to_string())];
+        counter!(COLLECTOR_SHIFTED_REQUESTS, &source).increment(1);
+        counter!(COLLECTOR_SHIFTED_EVENTS, &source).increment(receipt.accepted as u64);
     }
     if receipt.unacknowledged > 0 {
         let (source, events) = (source.name.as_str(), receipt.unacknowledged);

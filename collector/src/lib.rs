@@ -3,15 +3,19 @@
 //! ```text
 //!  POST --> form --> admission --> body --> inflate --> split --> intake (decode, append) --> receipt
 //!         403, 415      429       408, 413  400, 413   400, 415         404, 503                 200
+//!   |                                                    ^
+//!   +--> sent_at: how far the client's clock is off      +-- envelope, cloud_event: bodies that hold more than events
 //! ```
 //!
 //! `POST /v1/sources/{source}/events` takes a JSON array, one or more objects (`application/json`), or one object a
 //! line (`application/x-ndjson`), plain or compressed; where the type says nothing (`text/plain`, none at all), the
-//! body's beginning does. Pages of other origins may send where [`AllowedOrigins`] has theirs. `GET
-//! /v1/sources/{source}` tells what such an object holds, and whether it may be sent twice ([`SourceDetails`]). The
-//! answer to events is `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}],
-//! "token": "..."}`; every other answer is a problem document ([`edge::Problem`]). `token` is a position token: a query
-//! that carries it sees the events.
+//! body's beginning does. An object around events is taken apart where the source says so (`envelope.rs`), and a
+//! CloudEvent in binary mode becomes one object (`cloud_event.rs`). Pages of other origins may send where
+//! [`AllowedOrigins`] has theirs. `GET /v1/sources/{source}` tells what such an object holds, and whether it may be
+//! sent twice ([`SourceDetails`]). The answer to events is
+//! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every
+//! other answer is a problem document ([`edge::Problem`]). `token` is a position token: a query that carries it sees
+//! the events.
 //!
 //! Guarantee: an event counts as accepted once the log acknowledged it, and is checked by the very rules of
 //! [`records::decode`]. Nothing is stored by half without saying so: see `receipt.rs`.
@@ -29,8 +33,10 @@
 
 mod admission;
 mod body;
+mod cloud_event;
 mod config;
 mod details;
+mod envelope;
 mod foreign;
 mod form;
 mod inflate;
@@ -38,6 +44,7 @@ mod intake;
 pub mod metrics;
 mod origins;
 mod receipt;
+mod sent_at;
 mod sources;
 mod split;
 
@@ -52,7 +59,9 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use bytes::Bytes;
 use positions::Clock;
+use views::SourceDefinition;
 
 use admission::Admission;
 pub use config::CollectorSettings;
@@ -60,9 +69,13 @@ pub use details::{EventColumn, SourceDetails};
 pub use origins::{AllowedOrigins, allow_origins};
 pub use sources::OpenSources;
 
+use crate::cloud_event::BinaryEvent;
+use crate::form::Form;
 use crate::inflate::Compression;
 use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
+use crate::sent_at::SentAt;
 use crate::sources::Entered;
+use crate::split::Sent;
 use edge::{Parameters, Problem, ProblemKind};
 use event_log::EventLog;
 
@@ -91,10 +104,10 @@ impl Collector {
     }
 
     /// Answers a request once its body has been read, also where it is refused before.
-    async fn collect(&self, source: &str, on_error: OnError, request: Request) -> Result<Response, Problem> {
+    async fn collect(&self, source: &str, asked: &Asked, request: Request) -> Result<Response, Problem> {
         let (parts, body) = request.into_parts();
         let mut body = body.into_data_stream();
-        let collected = self.collect_from(source, on_error, &parts.headers, &mut body).await;
+        let collected = self.collect_from(source, asked, &parts.headers, &mut body).await;
         if collected.as_ref().is_err_and(|problem| problem.kind() != ProblemKind::SlowBody) {
             body::discard(&mut body, &parts.headers, &self.settings).await;
         }
@@ -104,22 +117,49 @@ impl Collector {
     async fn collect_from(
         &self,
         source: &str,
-        on_error: OnError,
+        asked: &Asked,
         headers: &HeaderMap,
         body: &mut BodyDataStream,
     ) -> Result<Response, Problem> {
         let source = self.source(source)?;
-        let form = form::form_of(headers, &self.settings.allowed_origins)?;
+        let received = self.record_time();
+        let sent_at = SentAt::of_request(headers, asked.sent_at.as_deref())?;
+        let content = Content::of(headers, &self.settings.allowed_origins)?;
         let compression = Compression::of(headers)?;
         let mut admitted = self.admission.enter()?;
         let mut bytes = body::read(body, headers, &self.settings, &mut admitted).await?;
-        if let Some(compression) = compression.or_else(|| Compression::of_magic(&bytes)) {
+        if let Some(compression) = compression.or_else(|| content.compression(&bytes)) {
             bytes = inflate::inflate(&bytes, compression, self.settings.max_inflated_bytes, &mut admitted).await?;
         }
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
-        let events = split::split(&bytes, form, self.settings.max_events)?;
-        let receipt = self.store_events(&source, events, on_error).await?;
+        let (events, sent_in_body) = self.take_apart(&source.definition, &content, &bytes)?;
+        // Events that are no slices of it are held in its stead.
+        drop(bytes);
+        let sent_at = sent_at.or(sent_in_body);
+        let clock_shift = sent_at.map(|sent_at| sent_at.shift(received, &self.settings)).transpose()?.flatten();
+        let receipt = self.store_events(&source, events, clock_shift, asked.on_error).await?;
         Ok(receipt.into_response(self.retry_after_seconds()))
+    }
+
+    /// A body to its events, and to the time at which it says that it was sent.
+    fn take_apart(
+        &self,
+        source: &SourceDefinition,
+        content: &Content,
+        body: &Bytes,
+    ) -> Result<(Vec<Sent>, Option<SentAt>), Problem> {
+        let form = match content {
+            Content::Data(event) => return Ok((vec![event.with_data(body)?], None)),
+            Content::Events(form) => *form,
+        };
+        let max_events = self.settings.max_events;
+        match envelope::open(body, source.events_at(), max_events) {
+            Some(envelope) => {
+                let sent_at = SentAt::of_envelope(&envelope.sent_at)?;
+                Ok((split::at_most(envelope.events, max_events)?, sent_at))
+            }
+            None => Ok((split::split(body, form, max_events)?, None)),
+        }
     }
 
     fn source(&self, name: &str) -> Result<Entered, Problem> {
@@ -151,6 +191,48 @@ pub fn router(collector: Arc<Collector>) -> Router {
     edge::refuse_other_methods(router, &ROUTES).with_state(collector)
 }
 
+/// What a body holds, as the headers say.
+enum Content {
+    /// Events, set apart in this form; without one the body tells.
+    Events(Option<Form>),
+    /// The data of one event, whose attributes are headers.
+    Data(BinaryEvent),
+}
+
+impl Content {
+    fn of(headers: &HeaderMap, allowed: &AllowedOrigins) -> Result<Self, Problem> {
+        match BinaryEvent::of(headers)? {
+            Some(event) => Ok(Self::Data(event)),
+            None => form::form_of(headers, allowed).map(Self::Events),
+        }
+    }
+
+    /// How a body is compressed that does not say so. Data may well be an archive, and are taken as they are.
+    fn compression(&self, body: &[u8]) -> Option<Compression> {
+        match self {
+            Self::Events(_) => Compression::of_magic(body),
+            Self::Data(_) => None,
+        }
+    }
+}
+
+/// What the parameters of a request ask for.
+#[derive(Debug)]
+struct Asked {
+    on_error: OnError,
+    sent_at: Option<String>,
+}
+
+impl Asked {
+    fn of(uri: &Uri) -> Result<Self, Problem> {
+        let mut parameters = Parameters::of(uri)?;
+        let on_error = parameters.one_of("on_error", &[("keep", OnError::Keep), ("refuse", OnError::Refuse)])?;
+        let sent_at = parameters.take(sent_at::PARAMETER)?;
+        parameters.finish()?;
+        Ok(Self { on_error: on_error.unwrap_or_default(), sent_at })
+    }
+}
+
 /// What becomes of an event that cannot be decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum OnError {
@@ -161,24 +243,14 @@ enum OnError {
     Refuse,
 }
 
-impl OnError {
-    /// Reads the only parameter of a request.
-    fn of(uri: &Uri) -> Result<Self, Problem> {
-        let mut parameters = Parameters::of(uri)?;
-        let asked = parameters.one_of("on_error", &[("keep", Self::Keep), ("refuse", Self::Refuse)])?;
-        parameters.finish()?;
-        Ok(asked.unwrap_or_default())
-    }
-}
-
 async fn post_events(
     State(collector): State<Arc<Collector>>,
     source: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    let asked = edge::path_text(source).and_then(|source| Ok((source, OnError::of(request.uri())?)));
+    let asked = edge::path_text(source).and_then(|source| Ok((source, Asked::of(request.uri())?)));
     let collected = match asked {
-        Ok((source, on_error)) => collector.collect(&source, on_error, request).await,
+        Ok((source, asked)) => collector.collect(&source, &asked, request).await,
         Err(problem) => Err(problem),
     };
     let response = collected.unwrap_or_else(IntoResponse::into_response);

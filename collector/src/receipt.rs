@@ -16,6 +16,9 @@ use serde_json::json;
 use edge::{Problem, ProblemKind};
 use event_log::EventLogError;
 
+/// The member with what was added to the times of the events; only where something was.
+const CLOCK_SHIFT: &str = "clock_shift_ms";
+
 /// What became of the events of one request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receipt {
@@ -31,6 +34,8 @@ pub(super) struct Receipt {
     pub unacknowledged: usize,
     /// Those of them that the log has no room for at the moment.
     pub overloaded: usize,
+    /// What is added to the times of the events, in microseconds; `None`: nothing.
+    pub clock_shift: Option<i64>,
 }
 
 /// One event that was not accepted.
@@ -86,13 +91,19 @@ impl Receipt {
         self.errors.sort_by_key(|error| error.index);
         let token = self.token.encode();
         if self.unacknowledged == 0 {
-            let body = json!({
+            let mut body = json!({
                 "accepted": self.accepted, "rejected": self.rejected, "errors": self.errors, "token": token,
             });
+            if let Some(millis) = self.clock_shift_millis() {
+                body[CLOCK_SHIFT] = json!(millis);
+            }
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             return (no_store, Json(body)).into_response();
         }
-        self.problem()
+        let shift = self.clock_shift_millis();
+        shift
+            .into_iter()
+            .fold(self.problem(), |problem, millis| problem.with_member(CLOCK_SHIFT, millis))
             .with_member("accepted", self.accepted)
             .with_member("rejected", self.rejected)
             .with_member("unacknowledged", self.unacknowledged)
@@ -100,6 +111,10 @@ impl Receipt {
             .with_member("token", token)
             .with_retry_after(retry_after_seconds)
             .into_response()
+    }
+
+    fn clock_shift_millis(&self) -> Option<i64> {
+        self.clock_shift.map(|micros| micros.div_euclid(1_000))
     }
 
     /// Why events are to be sent again: told by the first of them, as they mostly share one reason.

@@ -28,7 +28,8 @@ pub(super) struct Sent {
     pub index: usize,
     /// Whether it stood on a line of its own.
     pub is_line: bool,
-    /// The event as sent.
+    /// The event as sent; within the keys of its envelope, where it came in one; in the structured form, where it is a
+    /// CloudEvent that came in binary mode.
     pub payload: Bytes,
 }
 
@@ -55,10 +56,15 @@ pub(super) fn split(body: &Bytes, form: Option<Form>, max_events: usize) -> Resu
         Form::Json if first == b'[' => json(body, max_events, array),
         Form::Json => json(body, max_events, sequence),
     }?;
-    if events.len() > max_events {
-        return Err(too_many(max_events));
-    }
-    Ok(events)
+    at_most(events, max_events)
+}
+
+/// The events, unless there are more of them.
+///
+/// # Errors
+/// 413 for more.
+pub(super) fn at_most(events: Vec<Sent>, max_events: usize) -> Result<Vec<Sent>, Problem> {
+    if events.len() > max_events { Err(too_many(max_events)) } else { Ok(events) }
 }
 
 /// The form of a body whose type says nothing: lines where the first line is an object by itself, so that a broken one

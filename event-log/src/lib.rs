@@ -8,6 +8,7 @@
 //! partition.
 //! Not here: what a record means (`records`), taking events in over HTTP (`collector`).
 
+pub mod cloud_event;
 pub mod embedded;
 mod error;
 mod group;

@@ -25,7 +25,7 @@ pub struct Record {
     pub payload: Bytes,
     /// Header `twofold-event-id`.
     pub event_id: Option<Bytes>,
-    /// Header `twofold-clock-shift`, microseconds.
+    /// Header `twofold-clock-shift`: by how much the clock is off that gave the event its time, microseconds.
     pub clock_shift: Option<i64>,
 }
 
@@ -50,6 +50,8 @@ pub struct NewRecord {
     pub payload: Bytes,
     /// The record's timestamp.
     pub timestamp: TimestampMicros,
+    /// What [`Record::clock_shift`] will be.
+    pub clock_shift: Option<i64>,
 }
 
 impl NewRecord {

@@ -49,7 +49,7 @@ async fn measure_embedded(is_synced: bool) {
     log.ensure_topic("t", 4).await.unwrap();
     let payload = bytes::Bytes::from(vec![b'x'; 194]);
     let records = |count: usize| -> Vec<NewRecord> {
-        let record = NewRecord { key: None, payload: payload.clone(), timestamp: SystemClock.now() };
+        let record = NewRecord { key: None, payload: payload.clone(), timestamp: SystemClock.now(), clock_shift: None };
         vec![record; count]
     };
     let (thousands, worst) = append_all(&log, &records(1_000), IN_THOUSANDS, CALLERS[0]).await;
@@ -102,7 +102,7 @@ pub async fn fill(log: &dyn EventLog, source: &SourceDefinition, events: usize) 
     for first in (0..events).step_by(APPEND) {
         let new = (first..events.min(first + APPEND)).map(|_| {
             let (payload, timestamp) = traffic.next_payload();
-            NewRecord { key: None, payload: payload.into(), timestamp }
+            NewRecord { key: None, payload: payload.into(), timestamp, clock_shift: None }
         });
         appends.push(new.collect());
     }

@@ -182,7 +182,7 @@ fn wrong_types_and_broken_files_are_refused() {
 
 #[test]
 fn limits_that_can_never_work_together_are_refused_by_both_keys() {
-    let cases: [(&str, &[&str]); 10] = [
+    let cases: [(&str, &[&str]); 11] = [
         (
             "[collector]\nmax_in_flight = \"39MiB\"",
             &["`collector.max_in_flight` (test.toml): `39MiB`", "`collector.max_body`", "8MiB + 32MiB"],
@@ -192,6 +192,10 @@ fn limits_that_can_never_work_together_are_refused_by_both_keys() {
         (
             "[log]\nlinger = \"30s\"",
             &["`collector.acknowledge_timeout`", "`log.delivery_timeout`", "`log.linger` (30s)"],
+        ),
+        (
+            "[collector]\nclock_tolerance = \"31d\"",
+            &["`collector.max_clock_shift` (default): `30d`", "`collector.clock_tolerance` (31d)"],
         ),
         ("[log]\nqueue_size = \"512KiB\"", &["`log.queue_size`", "`log.max_record_bytes` (1000000)"]),
         ("[archive]\nretry_min = \"31s\"", &["`archive.retry_max` (default): `30s`", "`archive.retry_min` (31s)"]),

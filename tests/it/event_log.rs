@@ -30,6 +30,7 @@ macro_rules! reading_and_appending {
             no_end_is_told_of_another_place,
             keys_meet_in_one_partition,
             payloads_pass_unchanged,
+            clock_shifts_stay_with_their_records,
             twenty_thousand_records_in_and_out,
             consumers_do_not_disturb_each_other,
             poll_keeps_its_limits,
@@ -56,6 +57,7 @@ macro_rules! conformance {
 }
 
 mod client;
+mod cloud_events;
 mod disk;
 mod embedded;
 mod kafka;
@@ -95,6 +97,7 @@ fn record(key: Option<&str>, payload: impl Into<Bytes>, number: i64) -> NewRecor
         key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
         payload: payload.into(),
         timestamp: TimestampMicros(EPOCH + number * 1_000),
+        clock_shift: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The thin thread through everything, in this process: HTTP in, both layers, HTTP out; on embedded and on real parts.
 
+mod clocks;
 mod columns;
 mod compaction;
 mod dead;
@@ -28,6 +29,7 @@ use twofold::system::System;
 use views::Pipeline;
 
 use crate::support::parts::{Kind, Parts};
+use clocks::a_wrong_clock_is_corrected_and_an_event_sent_again_counts_once;
 use columns::{
     a_column_of_another_type_is_refused_with_the_way_out, a_new_column_is_read_from_what_was_archived_before_it,
     another_identity_and_dropped_columns_hold_for_what_was_archived,
@@ -183,6 +185,7 @@ tests::on_all_parts!(
     events_count_in_every_form_that_means_one_value,
     an_unreadable_value_is_null_in_both_layers_where_the_source_says_so,
     rejected_records_are_in_a_topic_of_their_own_where_the_setting_says_so,
+    a_wrong_clock_is_corrected_and_an_event_sent_again_counts_once,
     a_stopped_system_goes_on_where_it_stood,
     status_shows_every_part_of_the_way,
     a_source_whose_topic_was_replaced_stops_and_says_so,

@@ -144,6 +144,15 @@ impl SourceDefinition {
         self.events.field(self.event_time).name()
     }
 
+    /// The keys, from the outermost in, under which a payload holds its event or an array of events; empty: the payload
+    /// is the event, or it stands in an envelope of another kind.
+    pub fn events_at(&self) -> &[String] {
+        match &self.envelope {
+            Envelope::At(path) => path,
+            Envelope::None | Envelope::Debezium => &[],
+        }
+    }
+
     /// Whether an event happened when its record says, so that no column of the event has a say.
     pub fn is_timed_by_record(&self) -> bool {
         self.event_time >= self.declared.fields().len()

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!  chunk   version (1 byte), then its records one after the other
-//!  record  flags (1), timestamp in ms (8), length of the payload (4), [length of the key (4)], [key], payload
+//!  record  flags (1), timestamp in ms (8), length of the payload (4), [length of the key (4)],
+//!          [clock shift in µs (8)], [key], payload
 //! ```
 //!
-//! Guarantee: a chunk that was written by a newer version, or that is damaged, is an error and never records.
+//! Guarantee: a chunk that was written by a newer version, or that is damaged, is an error and never records. Those of
+//! older versions lack parts, and the flags of those, and are read as they are.
 //! Why many in one value: an entry of the store costs about a microsecond, and a write to its journal more. A request
 //! of a thousand records is one entry per partition; requests of one record each become one entry by group commit.
 
@@ -16,8 +18,10 @@ use super::key::ChunkKey;
 use crate::{NewRecord, Record};
 
 const VERSION: u8 = 1;
-/// The record has a key. Any other flag was set by a newer version.
+/// The record has a key.
 const HAS_KEY: u8 = 1;
+/// The record has a clock shift. Any other flag was set by a newer version.
+const HAS_SHIFT: u8 = 2;
 
 /// A chunk that is being filled.
 #[derive(Debug)]
@@ -33,11 +37,18 @@ impl ChunkBuilder {
 
     pub(super) fn push(&mut self, record: &NewRecord) {
         self.count += 1;
-        self.body.push(if record.key.is_some() { HAS_KEY } else { 0 });
+        let key_flag = if record.key.is_some() { HAS_KEY } else { 0 };
+        let shift_flag = if record.clock_shift.is_some() { HAS_SHIFT } else { 0 };
+        self.body.push(key_flag | shift_flag);
         self.body.extend(record.timestamp.0.div_euclid(1_000).to_le_bytes());
         self.body.extend(length(&record.payload).to_le_bytes());
         if let Some(key) = &record.key {
             self.body.extend(length(key).to_le_bytes());
+        }
+        if let Some(shift) = record.clock_shift {
+            self.body.extend(shift.to_le_bytes());
+        }
+        if let Some(key) = &record.key {
             self.body.extend_from_slice(key);
         }
         self.body.extend_from_slice(&record.payload);
@@ -105,11 +116,12 @@ impl ChunkReader {
         let flags = self.rest.try_get_u8().ok()?;
         let millis = self.rest.try_get_i64_le().ok()?;
         let payload = self.rest.try_get_u32_le().ok()? as usize;
-        let key = match flags {
-            0 => 0,
-            HAS_KEY => self.rest.try_get_u32_le().ok()? as usize,
-            _ => return None,
-        };
+        if flags & !(HAS_KEY | HAS_SHIFT) != 0 {
+            return None;
+        }
+        let has = |flag: u8| flags & flag != 0;
+        let key = if has(HAS_KEY) { self.rest.try_get_u32_le().ok()? as usize } else { 0 };
+        let clock_shift = if has(HAS_SHIFT) { Some(self.rest.try_get_i64_le().ok()?) } else { None };
         if self.rest.remaining() < key.checked_add(payload)? {
             return None;
         }
@@ -120,7 +132,7 @@ impl ChunkReader {
             timestamp: TimestampMicros(millis.saturating_mul(1_000)),
             payload: self.rest.split_to(payload),
             event_id: None,
-            clock_shift: None,
+            clock_shift,
         })
     }
 }

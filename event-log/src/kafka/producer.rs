@@ -18,7 +18,7 @@ use tracing::warn;
 use super::config::KafkaSettings;
 use super::context::LogContext;
 use super::error::{append_error, call_error};
-use super::record::to_millis;
+use super::record::{headers_of, to_millis};
 use crate::{EventLogError, LogBounds, NewRecord};
 
 pub(super) type ProducerClient = Client<FutureProducerContext<LogContext>>;
@@ -125,7 +125,7 @@ impl KafkaProducer {
             payload: Some(record.payload.as_ref()),
             key: record.key.as_deref(),
             timestamp: Some(to_millis(record.timestamp)),
-            headers: None,
+            headers: headers_of(record),
         };
         producer.send_result(message).map_err(|(error, _)| append_error(topic, &error, bytes))
     }

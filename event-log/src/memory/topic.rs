@@ -67,7 +67,7 @@ impl Partition {
             timestamp: TimestampMicros(record.timestamp.0.div_euclid(1000) * 1000),
             payload: record.payload,
             event_id: None,
-            clock_shift: None,
+            clock_shift: record.clock_shift,
         });
         offset
     }

@@ -23,6 +23,7 @@
 //! November 2286, where each of them begins and ends at a power of ten. A number that none puts there is no instant; it
 //! may be a day written as 20260131, or 20260131120000.
 
+use positions::TimestampMicros;
 use positions::calendar::{Date, day_of};
 use views::{EpochUnit, TimeFormat};
 
@@ -38,6 +39,16 @@ const MILLION: i128 = 1_000_000;
 const MONTHS: [&[u8]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 const WEEKDAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
+
+/// The instant that a text names outside of a payload, in any form in which a TIMESTAMP column takes a string.
+pub fn instant_of_text(text: &str) -> Option<TimestampMicros> {
+    timestamp(text).map(TimestampMicros)
+}
+
+/// The instant that a JSON number names, as a TIMESTAMP column takes it. `number`: as [`Cursor`](super::Cursor) reads it.
+pub fn instant_of_number(number: &str) -> Option<TimestampMicros> {
+    epoch(number).map(TimestampMicros)
+}
 
 /// An instant from the text of a string.
 pub(crate) fn timestamp(text: &str) -> Option<i64> {

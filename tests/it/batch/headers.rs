@@ -111,7 +111,7 @@ async fn scene() -> Scene {
     let time = chrono::DateTime::from_timestamp_micros(START).unwrap().to_rfc3339();
     let payload = Bytes::from(format!(r#"{{"time": "{time}", "page": "/a"}}"#));
     for _ in 0..5 {
-        let record = NewRecord { key: None, payload: payload.clone(), timestamp: clock.now() };
+        let record = NewRecord { key: None, payload: payload.clone(), timestamp: clock.now(), clock_shift: None };
         inner.append("hits", vec![record]).await.pop().unwrap().unwrap();
     }
     clock.advance(Duration::from_secs(60));

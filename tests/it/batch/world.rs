@@ -133,7 +133,7 @@ impl World {
             None => ["{", "[]", r#"{"time": "soon"}"#, r#"{"id": "x"}"#][self.rng.random_range(0..4)].to_owned(),
         };
         let timestamp = self.clock.now();
-        let record = NewRecord { key: None, payload: payload.clone().into(), timestamp };
+        let record = NewRecord { key: None, payload: payload.clone().into(), timestamp, clock_shift: None };
         let (partition, offset) = self.log.append("hits", vec![record]).await.pop().unwrap().unwrap();
         self.sent.push(Sent {
             partition: partition.0,

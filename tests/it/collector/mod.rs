@@ -1,7 +1,10 @@
 //! The collector over real HTTP on loopback: what it stores, what it answers, and how little a client can take from it.
 
 mod answers;
+mod clocks;
+mod cloud_events;
 mod encodings;
+mod envelopes;
 pub mod fake;
 mod limits;
 mod pages;

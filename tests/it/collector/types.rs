@@ -232,4 +232,5 @@ async fn an_object_around_events_is_one_rejected_event() {
     let answer = server.post(JSON, format!("{{\"batch\":[{}]}}", event("a"))).await;
     answer.check_counts(0, 1);
     assert_eq!(answer.body["errors"][0]["stored"], json!(true));
+    assert_eq!(server.log.payloads(), [format!("{{\"batch\":[{}]}}", event("a"))]);
 }

@@ -8,9 +8,13 @@ use std::time::Duration;
 use ::event_log::kafka::{Compression, KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, EventLogError, Poll};
 use async_trait::async_trait;
+use bytes::Bytes;
 use positions::{Offset, PartitionId};
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
+use rdkafka::producer::future_producer::Delivery;
+use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::time::Instant;
 
@@ -20,6 +24,7 @@ use super::{PATIENCE, append, limit, read, record};
 /// A mock cluster on a thread of its own, because it stays where it was made; and a client.
 struct Mock {
     log: KafkaLog,
+    address: String,
     orders: mpsc::SyncSender<Order>,
 }
 
@@ -53,13 +58,27 @@ impl Mock {
                 }
             }
         });
+        let address = told.await.unwrap();
         let settings = KafkaSettings {
-            bootstrap_servers: told.await.unwrap(),
+            bootstrap_servers: address.clone(),
             fetch_wait: Duration::from_millis(20),
             compression: Compression::None,
             ..settings
         };
-        Self { log: KafkaLog::connect(settings).await.unwrap(), orders }
+        Self { log: KafkaLog::connect(settings).await.unwrap(), address, orders }
+    }
+
+    /// The payload of a message with these headers and this value, as a producer of somebody else sends it.
+    async fn payload_of(&self, headers: &[(&str, &[u8])], value: &[u8]) -> Bytes {
+        let producer: FutureProducer = ClientConfig::new().set("bootstrap.servers", &self.address).create().unwrap();
+        let headers = headers
+            .iter()
+            .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+        let message = FutureRecord::<[u8], [u8]>::to("t").payload(value).headers(headers);
+        let Delivery { offset, .. } = producer.send(message, PATIENCE).await.unwrap();
+        let mut consumer = self.log.consumer("t", None).await.unwrap();
+        consumer.seek(&BTreeMap::from([(ONE, Offset(offset))])).await.unwrap();
+        read(consumer.as_mut(), 1).await.remove(0).payload
     }
 }
 
@@ -89,6 +108,45 @@ impl Fixture for Mock {
 reading_and_appending!(Some(Mock::start().await));
 
 const ONE: PartitionId = PartitionId(0);
+const JSON: (&str, &[u8]) = ("content-type", b"application/json");
+const ORDER: &[u8] = br#"{"amount": 1.50}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_event_in_binary_mode_is_read_in_the_structured_form() {
+    let mock = Mock::start().await;
+    mock.make_topic("t", 1).await;
+    let (version, id): ((&str, &[u8]), (&str, &[u8])) = (("ce_specversion", b"1.0"), ("ce_id", b"7"));
+    // Values are text as it is, not percent-encoded as over HTTP; other headers are none of the event's.
+    let subject: (&str, &[u8]) = ("ce_subject", "100%20 ü".as_bytes());
+    let headers: [(&str, &[u8]); 5] = [version, ("traceparent", b"\xff"), subject, JSON, id];
+    let whole = r#"{"datacontenttype":"application/json","id":"7","specversion":"1.0","subject":"100%20 ü","data":{"amount": 1.50}}"#;
+    assert_eq!(mock.payload_of(&headers, ORDER).await, whole.as_bytes());
+    let without_data = r#"{"id":"7","specversion":"1.0"}"#;
+    assert_eq!(mock.payload_of(&[version, id], b"").await, without_data.as_bytes());
+    // The decoder rejects what a column reads that is given twice, and keeps both.
+    let doubled = r#"{"id":"7","id":"8","specversion":"1.0"}"#;
+    assert_eq!(mock.payload_of(&[version, id, ("ce_id", b"8")], b"").await, doubled.as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_other_message_keeps_its_bytes() {
+    let mock = Mock::start().await;
+    mock.make_topic("t", 1).await;
+    let version: (&str, &[u8]) = ("ce_specversion", b"1.0");
+    let structured: (&str, &[u8]) = ("content-type", b"application/cloudevents+json; charset=utf-8");
+    let cases: [(&[(&str, &[u8])], &[u8]); 6] = [
+        (&[JSON], ORDER),
+        (&[("ce_id", b"7")], ORDER),
+        (&[version, structured], ORDER),
+        // Data that no object can hold, and attributes that no text can.
+        (&[version, JSON], b"{\"amount\": }"),
+        (&[version, ("ce_id", b"\xff")], ORDER),
+        (&[version, ("content-type", b"\xff")], ORDER),
+    ];
+    for (headers, value) in cases {
+        assert_eq!(mock.payload_of(headers, value).await, value, "{headers:?}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_offset_is_an_error_until_the_next_seek() {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ::event_log::check_fingerprint;
-use ::event_log::{EventLog, EventLogError, Poll, PollLimit, Record};
+use ::event_log::{EventLog, EventLogError, NewRecord, Poll, PollLimit, Record};
 use async_trait::async_trait;
 use bytes::Bytes;
 use positions::{Incarnation, Offset, PartitionId, Position};
@@ -217,6 +217,25 @@ pub async fn payloads_pass_unchanged(fixture: &dyn Fixture) {
     append(log, topic, records).await;
     let read = read(reader_of(log, topic).await.as_mut(), payloads.len()).await;
     assert_eq!(read.into_iter().map(|record| record.payload).collect::<Vec<_>>(), payloads);
+}
+
+pub async fn clock_shifts_stay_with_their_records(fixture: &dyn Fixture) {
+    let topic = &fixture.name("t");
+    let log = fixture.log();
+    fixture.make_topic(topic, 1).await;
+    let shifts = [None, Some(1_000), None, Some(-172_800_000_000), Some(0), Some(i64::MAX), Some(i64::MIN)];
+    // With and without a key, one behind the other: none is taken for its neighbour.
+    let keys = [None, Some("key")];
+    let cases: Vec<_> = shifts.into_iter().flat_map(|shift| keys.map(|key| (shift, key))).collect();
+    let records = cases.iter().enumerate().map(|(number, (clock_shift, key))| NewRecord {
+        clock_shift: *clock_shift,
+        ..record(*key, format!("event {number}"), number as i64)
+    });
+    append(log, topic, records.collect()).await;
+    let read = read(reader_of(log, topic).await.as_mut(), cases.len()).await;
+    for (number, (record, (clock_shift, _))) in read.iter().zip(&cases).enumerate() {
+        assert_eq!((&record.payload, record.clock_shift), (&Bytes::from(format!("event {number}")), *clock_shift));
+    }
 }
 
 pub async fn twenty_thousand_records_in_and_out(fixture: &dyn Fixture) {

@@ -37,6 +37,7 @@ async fn fill(world: &World) -> PositionToken {
             key: Some(format!("e{number}").into()),
             payload: event(number).into(),
             timestamp: TimestampMicros(FIRST_TIMESTAMP + number * 1_000),
+            clock_shift: None,
         });
         for stored in log.append(&topic, records.collect()).await {
             let (partition, offset) = stored.unwrap();

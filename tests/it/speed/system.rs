@@ -175,7 +175,7 @@ impl System {
         let payload = payload.map_or(Bytes::from_static(b"{\"time\": 1.5, broken"), |event| event.payload("added"));
         let key = event.as_ref().and_then(Event::key);
         let timestamp = TimestampMicros(timestamp.div_euclid(1_000) * 1_000);
-        let record = NewRecord { key, payload: payload.clone(), timestamp };
+        let record = NewRecord { key, payload: payload.clone(), timestamp, clock_shift: None };
         let (partition, offset) = self.log.append("edits", vec![record]).await.remove(0).unwrap();
         let record = Record { partition, offset, timestamp, payload, event_id: None, clock_shift: None };
         self.sent.entry(partition).or_default().push((record, event));

@@ -90,6 +90,7 @@ async fn produce(log: &dyn EventLog, topic: &str, seed: u64) -> Written {
             key: None,
             payload: payload.clone().into(),
             timestamp: SystemClock.now(),
+            clock_shift: None,
         });
         let answers = log.append(topic, sent.collect()).await;
         for (answer, record) in answers.into_iter().zip(records) {

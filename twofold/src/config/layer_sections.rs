@@ -28,6 +28,8 @@ pub(super) fn read_collector(section: Section<'_>) -> CollectorSettings {
         read_timeout: section.duration("read_timeout", SHORTEST_SPAN),
         acknowledge_timeout: section.duration("acknowledge_timeout", SHORTEST_SPAN),
         retry_after: section.duration("retry_after", SHORTEST_SPAN),
+        clock_tolerance: section.duration("clock_tolerance", NONE),
+        max_clock_shift: section.duration("max_clock_shift", NONE),
         allowed_origins: section.parsed("allowed_origins", read_origins),
     }
 }

@@ -36,6 +36,11 @@ fn check_collector(reader: &Reader, config: &Config) {
         let message = not_more(collector.acknowledge_timeout, "log.linger", config.log.kafka.linger, why);
         section.refuse("acknowledge_timeout", message);
     }
+    if collector.max_clock_shift < collector.clock_tolerance {
+        let least = format!("`collector.clock_tolerance` ({})", format_span(collector.clock_tolerance));
+        let why = "a clock that counts as right would be refused";
+        section.refuse("max_clock_shift", too_little(format_span(collector.max_clock_shift), least, why));
+    }
 }
 
 fn check_log(reader: &Reader, config: &Config) {

@@ -1,0 +1,159 @@
+//! Envelopes: one object around the events of a body, with the time at which they were sent beside them.
+//!
+//! ```text
+//!  {"sentAt": T, "batch": [A, B]}  --(events_at 'batch')-->  {"batch":A}, {"batch":B}, sent at T
+//! ```
+//!
+//! In: a body, and the path of keys to the events, as the source says it (`events_at`). Out: one payload for each
+//! event.
+//! Guarantee: pure; every event of an envelope is in the result exactly once, as it was written. A body that is not
+//! exactly one object with an array or an object at that place is no envelope, and is set apart as any other.
+//! Why so: events of one request are then keyed, limited and answered for one by one, as those of an array are. Why
+//! each keeps the keys around it: the source says where an event stands in a payload, and the log should hold payloads
+//! of one shape, whichever way they came.
+
+use bytes::Bytes;
+use serde_json::Value;
+use views::SourceDefinition;
+
+use crate::sent_at::KEYS;
+use crate::split::Sent;
+use records::decode::{Cursor, MAX_DEPTH, Rejection};
+
+/// A longer key is none that a person would name in a pipeline.
+const MAX_NAMED_BYTES: usize = 60;
+
+/// A body that was taken apart.
+#[derive(Debug)]
+pub(super) struct Envelope<'a> {
+    /// One more than allowed where there are too many.
+    pub events: Vec<Sent>,
+    /// The values of [`KEYS`] at its top, as they are written.
+    pub sent_at: Vec<&'a str>,
+}
+
+/// What stands at the place of the events.
+enum Place {
+    Object,
+    /// Where its elements begin and end.
+    Array(Vec<(usize, usize)>),
+}
+
+/// Takes a body apart; `None` where it is no envelope, as for every source whose payloads are events (no `path`).
+pub(super) fn open<'a>(body: &'a Bytes, path: &[String], max_events: usize) -> Option<Envelope<'a>> {
+    if path.is_empty() {
+        return None;
+    }
+    let text = std::str::from_utf8(body).ok()?;
+    // One level for the array around the events.
+    let mut reader = Reader { cursor: Cursor::new(text, MAX_DEPTH + 1), places: Vec::new(), sent_at: Vec::new() };
+    reader.cursor.peek().ok()?;
+    let from = reader.cursor.at();
+    reader.read(path, true, max_events).ok()?;
+    let whole = from..reader.cursor.at();
+    if !reader.cursor.is_at_end() || reader.places.len() > 1 {
+        return None;
+    }
+    let events = match reader.places.pop()? {
+        Place::Object => vec![Sent { index: 0, is_line: false, payload: body.slice(whole) }],
+        Place::Array(spans) => events(text, &spans, path),
+    };
+    Some(Envelope { events, sent_at: reader.sent_at })
+}
+
+/// Each element within the keys of the path.
+fn events(text: &str, spans: &[(usize, usize)], path: &[String]) -> Vec<Sent> {
+    let before: String = path.iter().map(|key| format!("{{{}:", Value::from(key.as_str()))).collect();
+    let after = "}".repeat(path.len());
+    let payload = |(from, to): (usize, usize)| Bytes::from([before.as_str(), &text[from..to], after.as_str()].concat());
+    let event = |(index, span): (usize, &(usize, usize))| Sent { index, is_line: false, payload: payload(*span) };
+    spans.iter().enumerate().map(event).collect()
+}
+
+/// Reads one body.
+struct Reader<'a> {
+    cursor: Cursor<'a>,
+    /// Several where an object gives a key of the path twice.
+    places: Vec<Place>,
+    sent_at: Vec<&'a str>,
+}
+
+impl Reader<'_> {
+    /// One object, on the way to where `path` leads.
+    fn read(&mut self, path: &[String], is_top: bool, max_events: usize) -> Result<(), Box<Rejection>> {
+        let (next, rest) = path.split_first().map_or(("", path), |(next, rest)| (next.as_str(), rest));
+        self.cursor.enter(b'{')?;
+        let mut is_first = true;
+        while let Some(key) = self.cursor.next_key(is_first)? {
+            is_first = false;
+            let key = key.text();
+            let first = self.cursor.peek()?;
+            let from = self.cursor.at();
+            match first {
+                b'{' if *key == *next && !rest.is_empty() => self.read(rest, false, max_events)?,
+                b'{' if *key == *next => {
+                    self.cursor.skip()?;
+                    self.places.push(Place::Object);
+                }
+                b'[' if *key == *next && rest.is_empty() => self.read_array(max_events)?,
+                _ => self.cursor.skip()?,
+            }
+            if is_top && KEYS.contains(&&*key) {
+                self.sent_at.push(self.cursor.since(from));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes no more than one element too many: the caller refuses the body then.
+    fn read_array(&mut self, max_events: usize) -> Result<(), Box<Rejection>> {
+        let mut spans = Vec::new();
+        let mut is_first = true;
+        self.cursor.enter(b'[')?;
+        while self.cursor.next_element(is_first)? {
+            is_first = false;
+            self.cursor.peek()?;
+            let from = self.cursor.at();
+            self.cursor.skip()?;
+            if spans.len() <= max_events {
+                spans.push((from, self.cursor.at()));
+            }
+        }
+        self.places.push(Place::Array(spans));
+        Ok(())
+    }
+}
+
+/// Where the events of a payload may stand that has no column of its source at its top: the first key of an object, or
+/// of an array that begins with one. `None` where nothing says so.
+pub(super) fn place_of_events(source: &SourceDefinition, payload: &[u8]) -> Option<String> {
+    let is_column = |key: &str| source.declared.fields().iter().any(|field| field.name().eq_ignore_ascii_case(key));
+    let mut cursor = Cursor::new(std::str::from_utf8(payload).ok()?, MAX_DEPTH);
+    cursor.enter(b'{').ok()?;
+    let (mut place, mut is_first) = (None, true);
+    while let Some(key) = cursor.next_key(is_first).ok()? {
+        is_first = false;
+        let key = key.text();
+        if is_column(&key) {
+            return None;
+        }
+        cursor.peek().ok()?;
+        let from = cursor.at();
+        cursor.skip().ok()?;
+        let value = cursor.since(from);
+        let holds_object = value.strip_prefix('[').unwrap_or(value).trim_start().starts_with('{');
+        if place.is_none() && holds_object && key.len() <= MAX_NAMED_BYTES && !key.contains('"') {
+            place = Some(key.into_owned());
+        }
+    }
+    place
+}
+
+/// The option of a source that says that its events stand at a key.
+pub(super) fn option_for(key: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    if key.chars().all(is_plain) {
+        return format!("events_at '{key}'");
+    }
+    format!("events_at '\"{}\"'", key.replace('\'', "''"))
+}
