@@ -17,6 +17,7 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::{Result, internal_err};
 
+use crate::declared::is_json;
 use crate::error::DefinitionError;
 use crate::source::SourceDefinition;
 use crate::storable::nullable_type;
@@ -70,7 +71,7 @@ pub fn sample_events(source: &SourceDefinition) -> Result<RecordBatch, Definitio
             row => row,
         };
         let rows = if at == source.event_time { rows.into_iter().map(time).collect() } else { rows };
-        columns.push(values(field.data_type(), &rows)?);
+        columns.push(values(field, &rows)?);
     }
     let places = 0..ROWS.len() as i64;
     let timestamps = places.clone().map(|place| START + MINUTE + place * SECOND);
@@ -97,8 +98,8 @@ impl Kind {
     }
 }
 
-fn values(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
-    Ok(match data_type {
+fn values(field: &Field, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+    Ok(match field.data_type() {
         DataType::Boolean => {
             let value = |kind: Kind| kind.pick(|number| number == 1, false, true, false);
             Arc::new(rows.iter().map(|row| row.map(value)).collect::<BooleanArray>())
@@ -129,6 +130,7 @@ fn values(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
             let unscaled = rows.iter().map(|row| row.map(value)).collect::<Decimal128Array>();
             Arc::new(unscaled.with_precision_and_scale(*precision, *scale)?)
         }
+        DataType::Utf8 if is_json(field) => Arc::new(rows.iter().map(|row| row.map(json)).collect::<StringArray>()),
         DataType::Utf8 => {
             let text = |text: &str| text.to_owned();
             let value =
@@ -145,14 +147,21 @@ fn values(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
             let micros = rows.iter().map(|row| row.map(value)).collect::<TimestampMicrosecondArray>();
             Arc::new(micros.with_timezone("UTC"))
         }
-        DataType::List(item) => list(item.data_type(), rows)?,
-        DataType::Struct(_) => structs(data_type, rows)?,
+        DataType::List(item) => list(item, rows)?,
+        data_type @ DataType::Struct(_) => structs(data_type, rows)?,
         other => return internal_err!("no sample is known for the type {other}"),
     })
 }
 
+/// Objects, one of them empty, and a lone number: JSON is of any kind.
+fn json(kind: Kind) -> String {
+    let ordinary = |number: i16| format!(r#"{{"k": "v{number}", "n": {number}, "items": [{number}, null]}}"#);
+    let largest = r#"{"k": "\uffffz", "n": 9223372036854775807, "f": 1.7e308, "in": {"k": true}}"#;
+    kind.pick(ordinary, "{}".to_owned(), largest.to_owned(), "-9223372036854775808".to_owned())
+}
+
 /// One value of the row's kind in each list, and in ordinary ones a NULL behind it.
-fn list(item: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+fn list(item: &Field, rows: &[Option<Kind>]) -> Result<ArrayRef> {
     let items_of = |row: &Option<Kind>| match row {
         None | Some(Empty) => Vec::new(),
         Some(Ordinary(_)) => vec![*row, None],
@@ -161,7 +170,7 @@ fn list(item: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
     let items: Vec<Vec<Option<Kind>>> = rows.iter().map(items_of).collect();
     let offsets = OffsetBuffer::<i32>::from_lengths(items.iter().map(Vec::len));
     let values = values(item, &items.concat())?;
-    let field = Arc::new(Field::new("element", nullable_type(item), true));
+    let field = Arc::new(Field::new("element", nullable_type(item.data_type()), true));
     Ok(Arc::new(ListArray::try_new(field, offsets, values, Some(nulls_of(rows)))?))
 }
 
@@ -171,7 +180,7 @@ fn structs(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
         return internal_err!("{data_type} is not a STRUCT");
     };
     let inside: Vec<Option<Kind>> = rows.iter().map(|row| row.filter(|kind| !matches!(kind, Empty))).collect();
-    let children = declared.iter().map(|field| values(field.data_type(), &rows_for(field, &inside)));
+    let children = declared.iter().map(|field| values(field, &rows_for(field, &inside)));
     let children = children.collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(StructArray::try_new(fields, children, Some(nulls_of(rows)))?))
 }

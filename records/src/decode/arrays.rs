@@ -30,7 +30,7 @@ pub(super) fn to_array(
         Cells::Decimal { values, precision, scale } => {
             Arc::new(Decimal128Array::new(values.into(), nulls).with_precision_and_scale(precision, scale)?)
         }
-        Cells::Text { bytes, ends } => texts(bytes, ends, nulls, stored)?,
+        Cells::Text { bytes, ends } | Cells::Json { bytes, ends } => texts(bytes, ends, nulls, stored)?,
         Cells::Date(values) => Arc::new(PrimitiveArray::<Date32Type>::new(values.into(), nulls)),
         Cells::Timestamp(values) => {
             let DataType::Timestamp(_, zone) = stored else { return Err(mismatch(stored)) };

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
-use views::{Unreadable, sql_name};
+use views::{Unreadable, is_json, sql_name};
 
 use super::column_builder::Column;
 use super::json::Cursor;
@@ -23,6 +23,8 @@ pub(super) enum Cells {
     Float(Vec<f64>),
     Decimal { values: Vec<i128>, precision: u8, scale: i8 },
     Text { bytes: Vec<u8>, ends: Vec<i32> },
+    /// Any value, as it is written.
+    Json { bytes: Vec<u8>, ends: Vec<i32> },
     Date(Vec<i32>),
     Timestamp(Vec<i64>),
     Struct { object: Box<Object>, rows: usize },
@@ -43,6 +45,9 @@ impl Cells {
             (DataType::Float64, _) => Self::Double(Vec::new()),
             (DataType::Decimal128(precision, scale), _) => {
                 Self::Decimal { values: Vec::new(), precision: *precision, scale: *scale }
+            }
+            (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) if is_json(declared) => {
+                Self::Json { bytes: Vec::new(), ends: Vec::new() }
             }
             (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) => {
                 Self::Text { bytes: Vec::new(), ends: Vec::new() }
@@ -79,6 +84,13 @@ impl Cells {
                 ends.push(bytes.len() as i32);
                 Ok(())
             }
+            Self::Json { bytes, ends } => {
+                let start = cursor.at();
+                cursor.skip()?;
+                bytes.extend_from_slice(cursor.since(start).as_bytes());
+                ends.push(bytes.len() as i32);
+                Ok(())
+            }
             scalar => scalar.read_scalar(first, cursor, declared),
         }
     }
@@ -90,7 +102,7 @@ impl Cells {
             Self::Integer { values, .. } | Self::Timestamp(values) => values.push(0),
             Self::Double(values) | Self::Float(values) => values.push(0.0),
             Self::Decimal { values, .. } => values.push(0),
-            Self::Text { ends, .. } | Self::List { ends, .. } => ends.push(last_end(ends)),
+            Self::Text { ends, .. } | Self::Json { ends, .. } | Self::List { ends, .. } => ends.push(last_end(ends)),
             Self::Date(values) => values.push(0),
             Self::Struct { object, rows } => {
                 object.push_null();
@@ -107,7 +119,7 @@ impl Cells {
             Self::Double(values) | Self::Float(values) => values.truncate(count),
             Self::Decimal { values, .. } => values.truncate(count),
             Self::Date(values) => values.truncate(count),
-            Self::Text { bytes, ends } => {
+            Self::Text { bytes, ends } | Self::Json { bytes, ends } => {
                 ends.truncate(count);
                 bytes.truncate(last_end(ends) as usize);
             }
@@ -175,7 +187,7 @@ impl Cells {
             Self::Date(values) => values.push(instant::date(text)?),
             Self::Timestamp(values) if is_number => values.push(instant::epoch(text)?),
             Self::Timestamp(values) => values.push(instant::timestamp(text)?),
-            Self::Struct { .. } | Self::List { .. } => return None,
+            Self::Json { .. } | Self::Struct { .. } | Self::List { .. } => return None,
         }
         Some(())
     }

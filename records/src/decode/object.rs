@@ -99,7 +99,8 @@ impl Object {
         *known = Near { object: self.current, keys, value };
     }
 
-    /// The columns of which no key has the name: from the only key that differs in case alone, or null.
+    /// The columns of which no key has the name: from the only key that differs in case alone, or else the
+    /// default or null.
     fn fill_missing(&mut self, cursor: &mut Cursor<'_>) -> Read<()> {
         let end = cursor.place();
         for (at, column) in self.columns.iter_mut().enumerate() {
@@ -110,10 +111,8 @@ impl Object {
             if near.object == self.current && near.keys == 1 {
                 cursor.go_back(near.value);
                 column.read(cursor).map_err(|rejection| rejection.within(&column.name))?;
-            } else if column.is_nullable {
-                column.push_null();
             } else {
-                return Err(Rejection::NoValue { column: column.name.clone() }.into());
+                column.read_missing().map_err(|rejection| rejection.within(&column.name))?;
             }
         }
         cursor.go_back(end);

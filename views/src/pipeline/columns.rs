@@ -1,21 +1,24 @@
 //! Names, columns and types as a pipeline file declares them.
 //!
 //! Every TIMESTAMP is microseconds in UTC; list items are nullable and named `element`.
+//! Not here: the value of a DEFAULT (`default_value.rs`).
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, ColumnDef, ColumnOption, DataType as SqlType, ExactNumberInfo, Ident, ObjectName, SqlOption,
-    StructField,
+    ArrayElemTypeDef, ColumnDef, ColumnOption, DataType as SqlType, ExactNumberInfo, Expr, Ident, ObjectName,
+    SqlOption, StructField,
 };
 
+use super::default_value::default_json;
 use super::findings::Findings;
 use super::statements::{Located, NOT_NULL_OPTION};
+use crate::declared::{as_json, with_default};
 use crate::storable::utc_micros;
 
 const KNOWN_TYPES: &str = "known types: BOOLEAN, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p, s), VARCHAR, DATE, \
-                           TIMESTAMP, STRUCT<name TYPE, ...>, ARRAY<TYPE>";
+                           TIMESTAMP, JSON, STRUCT<name TYPE, ...>, ARRAY<TYPE>";
 
 /// Deeper types are refused: every level costs a level of recursion in each reader.
 const MAX_DEPTH: usize = 16;
@@ -90,19 +93,23 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
             continue;
         }
         let mut is_required = false;
+        let mut default = None;
         for option in &column.options {
             match &option.option {
                 ColumnOption::NotNull => is_required = true,
                 ColumnOption::Null => {}
+                ColumnOption::Default(value) => default = Some(value),
                 other => {
-                    let hint = "write only NOT NULL; a value for missing fields is given in a view: \
-                                coalesce(column, value)";
+                    let hint = "write only NOT NULL, and DEFAULT with a value for a missing key";
                     findings.add(line, &other.to_string(), "a column cannot have this clause", hint);
                 }
             }
         }
-        match data_type(&column.data_type, 0) {
-            Ok(data_type) => fields.push(Field::new(name, data_type, !is_required)),
+        match declared_field(name, &column.data_type, !is_required, 0) {
+            Ok(field) => fields.push(match default {
+                Some(value) => field_with_default(field, value, line, findings),
+                None => field,
+            }),
             Err(message) => {
                 findings.add(line, &format!("{} {}", column.name, column.data_type), message, KNOWN_TYPES);
             }
@@ -112,6 +119,29 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
         findings.add(statement.line, &statement.head(), "no columns are declared", "declare `(name TYPE, ...)`");
     }
     (findings.len() == before).then(|| Schema::new(fields))
+}
+
+/// The field with what a missing key stands for, if that is a value of its type.
+fn field_with_default(field: Field, value: &Expr, line: usize, findings: &mut Findings) -> Field {
+    match default_json(value, &field) {
+        Ok(Some(json)) => with_default(field, &json),
+        Ok(None) => field,
+        Err((message, hint)) => {
+            findings.add(line, &format!("{} DEFAULT {value}", field.name()), message, hint);
+            field
+        }
+    }
+}
+
+/// A column, the field of a STRUCT or the items of an ARRAY.
+fn declared_field(
+    name: impl Into<String>,
+    declared: &SqlType,
+    is_nullable: bool,
+    depth: usize,
+) -> Result<Field, String> {
+    let field = Field::new(name, data_type(declared, depth)?, is_nullable);
+    Ok(if matches!(declared, SqlType::JSON) { as_json(field) } else { field })
 }
 
 fn data_type(declared: &SqlType, depth: usize) -> Result<DataType, String> {
@@ -129,13 +159,14 @@ fn data_type(declared: &SqlType, depth: usize) -> Result<DataType, String> {
         SqlType::Varchar(_) | SqlType::Text | SqlType::String(_) | SqlType::Char(_) | SqlType::CharacterVarying(_) => {
             DataType::Utf8
         }
+        SqlType::JSON => DataType::Utf8,
         SqlType::Date => DataType::Date32,
         SqlType::Timestamp(None | Some(0..=6), _) => utc_micros(),
         SqlType::Array(
             ArrayElemTypeDef::AngleBracket(item)
             | ArrayElemTypeDef::SquareBracket(item, None)
             | ArrayElemTypeDef::Parenthesis(item),
-        ) => DataType::List(Arc::new(Field::new("element", data_type(item, depth + 1)?, true))),
+        ) => DataType::List(Arc::new(declared_field("element", item, true, depth + 1)?)),
         SqlType::Struct(fields, _) if !fields.is_empty() => DataType::Struct(struct_fields(fields, depth + 1)?),
         other => return Err(format!("the type {other} is not supported")),
     })
@@ -171,7 +202,7 @@ fn struct_fields(declared: &[StructField], depth: usize) -> Result<Fields, Strin
             Some([SqlOption::KeyValue { key, .. }]) if key.value == NOT_NULL_OPTION => true,
             Some(_) => return Err("a field of a STRUCT takes no options".to_owned()),
         };
-        fields.push(Field::new(name, data_type(&field.field_type, depth)?, !is_required));
+        fields.push(declared_field(name, &field.field_type, !is_required, depth)?);
     }
     Ok(fields.into())
 }

@@ -22,6 +22,7 @@ use super::columns::read_columns;
 use super::findings::{Findings, known_names};
 use super::options::{OptionValue, table_options};
 use super::statements::Located;
+use crate::declared::{default_of, is_json};
 use crate::source::{SourceDefinition, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
@@ -127,6 +128,10 @@ fn event_time(
         return None;
     };
     let index = named_column(schema, setting, findings)?;
+    if default_of(schema.field(index)).is_some() {
+        let hint = "leave DEFAULT out: an event without a time of its own is rejected";
+        findings.add(setting.line, &setting.value, "the event_time has a DEFAULT", hint);
+    }
     if schema.field(index).data_type() == &utc_micros() {
         return Some(index);
     }
@@ -138,8 +143,12 @@ fn event_time(
 fn event_id(schema: &Schema, settings: &[OptionValue], findings: &mut Findings) -> Option<usize> {
     let setting = settings.iter().find(|setting| setting.name == "event_id")?;
     let index = named_column(schema, setting, findings)?;
-    let data_type = schema.field(index).data_type();
-    if data_type == &DataType::Utf8 || data_type.is_integer() {
+    let field = schema.field(index);
+    if default_of(field).is_some() {
+        let hint = "leave DEFAULT out: all events without an id would be copies of one";
+        findings.add(setting.line, &setting.value, "the event_id has a DEFAULT", hint);
+    }
+    if !is_json(field) && (field.data_type() == &DataType::Utf8 || field.data_type().is_integer()) {
         return Some(index);
     }
     let hint = "declare the column VARCHAR or BIGINT";
