@@ -30,7 +30,7 @@ use columns::{
     what_was_rejected_counts_once_the_definition_takes_it,
 };
 use compaction::answers_stay_the_same_while_the_master_dataset_is_compacted;
-use documents::json_and_defaults_have_the_same_answer_in_both_layers;
+use documents::json_maps_and_defaults_have_the_same_answer_in_both_layers;
 use forms::events_count_in_every_form_that_means_one_value;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
@@ -168,7 +168,7 @@ tests::on_all_parts!(
     a_source_whose_topic_was_replaced_goes_on_after_a_reset,
     an_answer_stays_the_same_when_batch_takes_over,
     events_count_in_every_form_that_means_one_value,
-    json_and_defaults_have_the_same_answer_in_both_layers,
+    json_maps_and_defaults_have_the_same_answer_in_both_layers,
     an_unreadable_value_is_null_in_both_layers_where_the_source_says_so,
     a_stopped_system_goes_on_where_it_stood,
     status_shows_every_part_of_the_way,

@@ -1,7 +1,7 @@
 //! What a declared column says beyond its Arrow type, as metadata of its field: that its text is JSON, and its DEFAULT.
 //!
-//! Guarantee: pure. Fields of `SourceDefinition::declared` alone bear it, JSON also inside STRUCT and ARRAY; stored
-//! types and what plans read know nothing of it.
+//! Guarantee: pure. Fields of `SourceDefinition::declared` alone bear it, JSON also inside STRUCT, ARRAY and MAP;
+//! stored types and what plans read know nothing of it.
 //! Why so: JSON is stored as text, which every reader of Delta tables understands; decoding alone tells it from
 //! VARCHAR.
 
@@ -42,14 +42,14 @@ fn with(field: Field, key: &str, value: &str) -> Field {
 /// Whether the column is JSON, or holds some.
 pub(crate) fn holds_json(field: &Field) -> bool {
     match field.data_type() {
-        DataType::List(item) => holds_json(item),
+        DataType::List(inside) | DataType::Map(inside, _) => holds_json(inside),
         DataType::Struct(fields) => fields.iter().any(|field| holds_json(field)),
         _ => is_json(field),
     }
 }
 
 /// What a definition or a reading depends on beside a column's name, type and NOT NULL; empty for most columns. What is
-/// inside STRUCT and ARRAY the text of the type tells.
+/// inside STRUCT, ARRAY and MAP the text of the type tells.
 pub fn declared_extras(field: &Field) -> String {
     let json = if is_json(field) { " json" } else { "" };
     let default = default_of(field).map_or(String::new(), |value| format!(" default {value:?}"));

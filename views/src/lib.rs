@@ -52,4 +52,4 @@ pub use sample::sample_events;
 pub use session::{session_state, session_state_builder};
 pub use source::{SourceDefinition, Unreadable, column};
 pub use sql_name::{declared_name, sql_name};
-pub use storable::{utc_micros, utc_scalar};
+pub use storable::{map_of, map_value, utc_micros, utc_scalar};

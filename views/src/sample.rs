@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
-    Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray,
+    Int64Array, ListArray, MapArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, TimeUnit};
@@ -20,7 +20,7 @@ use datafusion::common::{Result, internal_err};
 use crate::declared::is_json;
 use crate::error::DefinitionError;
 use crate::source::SourceDefinition;
-use crate::storable::nullable_type;
+use crate::storable::{map_value, nullable_type};
 
 /// What a value is like.
 #[derive(Clone, Copy, Debug)]
@@ -148,6 +148,7 @@ fn values(field: &Field, rows: &[Option<Kind>]) -> Result<ArrayRef> {
             Arc::new(micros.with_timezone("UTC"))
         }
         DataType::List(item) => list(item, rows)?,
+        data_type @ DataType::Map(..) => map(data_type, rows)?,
         data_type @ DataType::Struct(_) => structs(data_type, rows)?,
         other => return internal_err!("no sample is known for the type {other}"),
     })
@@ -160,18 +161,38 @@ fn json(kind: Kind) -> String {
     kind.pick(ordinary, "{}".to_owned(), largest.to_owned(), "-9223372036854775808".to_owned())
 }
 
-/// One value of the row's kind in each list, and in ordinary ones a NULL behind it.
-fn list(item: &Field, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+/// One value of the row's kind in each list or map, and in ordinary ones a NULL behind it.
+fn items(rows: &[Option<Kind>]) -> Vec<Vec<Option<Kind>>> {
     let items_of = |row: &Option<Kind>| match row {
         None | Some(Empty) => Vec::new(),
         Some(Ordinary(_)) => vec![*row, None],
         Some(_) => vec![*row],
     };
-    let items: Vec<Vec<Option<Kind>>> = rows.iter().map(items_of).collect();
+    rows.iter().map(items_of).collect()
+}
+
+fn list(item: &Field, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+    let items = items(rows);
     let offsets = OffsetBuffer::<i32>::from_lengths(items.iter().map(Vec::len));
     let values = values(item, &items.concat())?;
     let field = Arc::new(Field::new("element", nullable_type(item.data_type()), true));
     Ok(Arc::new(ListArray::try_new(field, offsets, values, Some(nulls_of(rows)))?))
+}
+
+/// Its first key is `k`, its second `n`.
+fn map(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+    let (DataType::Map(declared, _), DataType::Map(stored, is_sorted)) = (data_type, nullable_type(data_type)) else {
+        return internal_err!("{data_type} is not a MAP");
+    };
+    let (Some(value), DataType::Struct(fields)) = (map_value(declared), stored.data_type()) else {
+        return internal_err!("{data_type} is a MAP without values");
+    };
+    let items = items(rows);
+    let offsets = OffsetBuffer::<i32>::from_lengths(items.iter().map(Vec::len));
+    let keys = items.iter().flat_map(|items| ["k", "n"].into_iter().take(items.len()));
+    let keys: ArrayRef = Arc::new(StringArray::from_iter_values(keys));
+    let entries = StructArray::try_new(fields.clone(), vec![keys, values(value, &items.concat())?], None)?;
+    Ok(Arc::new(MapArray::try_new(stored, offsets, entries, Some(nulls_of(rows)), is_sorted)?))
 }
 
 /// A STRUCT of the row's kind; an empty one is there, but its fields are NULL where they may be.

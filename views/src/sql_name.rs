@@ -32,6 +32,7 @@ pub fn sql_name(data_type: &DataType) -> String {
         DataType::Interval(_) => "INTERVAL".to_owned(),
         DataType::Struct(_) => "STRUCT".to_owned(),
         DataType::List(_) => "ARRAY".to_owned(),
+        DataType::Map(..) => "MAP".to_owned(),
         other => other.to_string(),
     }
 }

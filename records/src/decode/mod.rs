@@ -30,9 +30,10 @@
 //! | `TIMESTAMP` | the forms of `instant.rs`: ISO 8601, dates of HTTP, seconds to nanoseconds since 1970 | `"31.01.2026"`, `20260131`, a zone by name |
 //! | `STRUCT` | an object, by these same rules | an array, a string |
 //! | `ARRAY` | an array, every item by these same rules | an object, a lone value |
+//! | `MAP` | an object with any keys, every value by these same rules | an array; an object that gives a key twice |
 //!
-//! A source may say that unreadable values are NULL (`views::Unreadable`). Then the innermost column, field or item
-//! that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something that is
+//! A source may say that unreadable values are NULL (`views::Unreadable`). Then the innermost column, field, item or
+//! map value that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something that is
 //! NOT NULL is null, missing or unreadable. What is not JSON is rejected all the same, and so are a column given
 //! twice, no value for a column that is NOT NULL, and an event time that cannot be read. An event whose id is NULL so
 //! has none.

@@ -6,9 +6,9 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use records::decode::reading_of;
-use views::as_json;
+use views::{SourceDefinition, Unreadable, as_json, map_of};
 
-use super::{check_rejected, decode_one, error, source_with, timestamp};
+use super::{check_rejected, decode_one, error, record, source_with, timestamp};
 
 /// Fails unless column `v` takes each good JSON value as the text beside it, and rejects each bad one by its name.
 #[track_caller]
@@ -307,6 +307,41 @@ fn structs_and_lists_follow_the_same_rules_inside() {
         ],
         &["{}", r#""x""#, "[1]", r#"[{"a":1},{"a":true}]"#],
     );
+}
+
+#[test]
+fn maps_take_objects_of_any_keys() {
+    let map = map_of(Field::new("value", DataType::Int64, true));
+    let good = [
+        ("{}", "{}"),
+        (r#"{"b": 1, "a": "2", "": null, "\u0062b": 3.0}"#, "{b: 1, a: 2, : null, bb: 3}"),
+        ("null", "null"),
+    ];
+    check(&map, &good, &["[]", "1", r#""x""#, r#"{"a":[]}"#, r#"{"a":1,"b":"one"}"#]);
+    let source = source_with(vec![Field::new("v", map.clone(), true)]);
+    let payload = |value: &str| format!(r#"{{"time":"2026-01-31T12:00:00Z","v":{value}}}"#);
+    check_rejected(&source, payload(r#"{"a":1,"b":true}"#), &["column v.b is BIGINT, found `true`"]);
+    check_rejected(&source, payload(r#"{"a":1,"b":2,"\u0061":1}"#), &["ambiguous: column v.a is given twice"]);
+    let many = |last: usize| {
+        let keys: Vec<String> = (0..100).chain([last]).map(|key| format!(r#""k{key}":{key}"#)).collect();
+        payload(&format!("{{{}}}", keys.join(",")))
+    };
+    assert_eq!(error(&decode_one(&source, many(100)), 0), None);
+    check_rejected(&source, many(50), &["ambiguous: column v.k50 is given twice"]);
+    let long = format!(r#"{{"{}":true}}"#, "k".repeat(1000));
+    let shown = format!("column v.{} is BIGINT", "k".repeat(60));
+    check_rejected(&source, payload(&long), &[shown.as_str()]);
+
+    // Half a map that was read before what was wrong with it leaves nothing behind.
+    let payloads = [payload(r#"{"a":1}"#), payload(r#"{"b":2,"c":"x"}"#), payload(r#"{"d":4}"#)];
+    let records: Vec<_> = (0..).zip(payloads).map(|(offset, payload)| record(offset, payload)).collect();
+    let rows = records::decode::decode(&source, &records).unwrap();
+    let shown = ArrayFormatter::try_new(rows.column(1), &FormatOptions::default().with_null("null")).unwrap();
+    assert_eq!([0, 1, 2].map(|row| shown.value(row).to_string()), ["{a: 1}", "null", "{d: 4}"]);
+    let lenient = SourceDefinition { unreadable: Unreadable::Null, ..source.clone() };
+    let rows = records::decode::decode(&lenient, &records).unwrap();
+    let shown = ArrayFormatter::try_new(rows.column(1), &FormatOptions::default().with_null("null")).unwrap();
+    assert_eq!([0, 1, 2].map(|row| shown.value(row).to_string()), ["{a: 1}", "{b: 2, c: null}", "{d: 4}"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Names, columns and types as a pipeline file declares them.
 //!
-//! Every TIMESTAMP is microseconds in UTC; list items are nullable and named `element`.
+//! Every TIMESTAMP is microseconds in UTC; items of lists and values of maps are nullable, and have the names that
+//! Delta gives them.
 //! Not here: the value of a DEFAULT (`default_value.rs`).
 
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use super::default_value::default_json;
 use super::findings::Findings;
 use super::statements::{Located, NOT_NULL_OPTION};
 use crate::declared::{as_json, with_default};
-use crate::storable::utc_micros;
+use crate::storable::{map_of, utc_micros};
 
 const KNOWN_TYPES: &str = "known types: BOOLEAN, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p, s), VARCHAR, DATE, \
-                           TIMESTAMP, JSON, STRUCT<name TYPE, ...>, ARRAY<TYPE>";
+                           TIMESTAMP, JSON, STRUCT<name TYPE, ...>, ARRAY<TYPE>, MAP<VARCHAR, TYPE>";
 
 /// Deeper types are refused: every level costs a level of recursion in each reader.
 const MAX_DEPTH: usize = 16;
@@ -133,7 +134,7 @@ fn field_with_default(field: Field, value: &Expr, line: usize, findings: &mut Fi
     }
 }
 
-/// A column, the field of a STRUCT or the items of an ARRAY.
+/// A column, the field of a STRUCT, the items of an ARRAY or the values of a MAP.
 fn declared_field(
     name: impl Into<String>,
     declared: &SqlType,
@@ -167,6 +168,10 @@ fn data_type(declared: &SqlType, depth: usize) -> Result<DataType, String> {
             | ArrayElemTypeDef::SquareBracket(item, None)
             | ArrayElemTypeDef::Parenthesis(item),
         ) => DataType::List(Arc::new(declared_field("element", item, true, depth + 1)?)),
+        SqlType::Map(key, _) if matches!(**key, SqlType::JSON) || data_type(key, depth + 1)? != DataType::Utf8 => {
+            return Err("the keys of a MAP are VARCHAR, as those of JSON are".to_owned());
+        }
+        SqlType::Map(_, value) => map_of(declared_field("value", value, true, depth + 1)?),
         SqlType::Struct(fields, _) if !fields.is_empty() => DataType::Struct(struct_fields(fields, depth + 1)?),
         other => return Err(format!("the type {other} is not supported")),
     })
