@@ -3,7 +3,7 @@
 //! In: one UTF-8 text. Out: keys, raw numbers and raw strings, in the order of the text.
 //! Guarantee: never panics and never recurses deeper than its limit, whatever the bytes; every value that is read or
 //! skipped has been checked against the grammar. Duplicate keys and the meaning of values are the caller's business.
-//! Not here: how numbers and escapes are written, which views read as well (`views`, `json/text.rs`).
+//! Not here: how numbers and escapes are written, which views read as well (`views/src/json/text.rs`).
 //! Why so: `serde_json` turns `12.10` into a binary float before a DECIMAL can see it, cannot quote the text it
 //! refused, and its number rules change with the features that other crates switch on; what decoding does must not.
 
