@@ -1,7 +1,8 @@
 //! What a sender may want to know of a source before it sends: its columns, and whether sending twice is safe.
 
 use serde::Serialize;
-use views::{SourceDefinition, sql_name};
+use serde_json::Value;
+use views::{SourceDefinition, declared_name, default_of};
 
 /// The answer of `GET /v1/sources/{source}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,8 +27,11 @@ pub struct EventColumn {
     /// Its type as declared.
     #[serde(rename = "type")]
     pub data_type: String,
-    /// Whether it may be null or missing.
+    /// Whether it may be null, and, without a default, missing.
     pub nullable: bool,
+    /// What a missing key stands for; left out where that is null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
 }
 
 impl SourceDetails {
@@ -36,8 +40,9 @@ impl SourceDetails {
         let ids: Vec<&str> = source.event_id_names().collect();
         let columns = source.declared.fields().iter().map(|field| EventColumn {
             name: field.name().clone(),
-            data_type: sql_name(field.data_type()),
+            data_type: declared_name(field),
             nullable: field.is_nullable(),
+            default: default_of(field).and_then(|json| serde_json::from_str(json).ok()),
         });
         Self {
             source: source.name.to_string(),

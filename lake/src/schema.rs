@@ -12,6 +12,10 @@ use serde_json::{Map, Value, json};
 
 /// The name that Delta gives to the items of a list.
 const LIST_ITEM: &str = "element";
+/// The names that Parquet gives to the parts of a map.
+const MAP_ENTRIES: &str = "key_value";
+const MAP_KEY: &str = "key";
+const MAP_VALUE: &str = "value";
 
 /// The schema text of the table, or what cannot be stored.
 pub(crate) fn to_delta(schema: &Schema) -> Result<String, String> {
@@ -90,9 +94,26 @@ fn type_to_delta(data_type: &DataType, path: &str) -> Result<Value, String> {
         DataType::List(item) => {
             return Err(format!("items of list {path} are named {}, they must be named {LIST_ITEM}", item.name()));
         }
+        DataType::Map(entries, false) => return map_to_delta(entries, path),
         other => return Err(format!("column {path} has type {other}, which a Delta table does not hold")),
     };
     Ok(Value::String(name.to_owned()))
+}
+
+fn map_to_delta(entries: &Field, path: &str) -> Result<Value, String> {
+    let refused = || format!("map {path} must have entries {MAP_ENTRIES} of a {MAP_KEY} NOT NULL and a {MAP_VALUE}");
+    let DataType::Struct(fields) = entries.data_type() else { return Err(refused()) };
+    let [key, value] = &fields[..] else { return Err(refused()) };
+    let is_named = entries.name() == MAP_ENTRIES && key.name() == MAP_KEY && value.name() == MAP_VALUE;
+    if !is_named || entries.is_nullable() || key.is_nullable() {
+        return Err(refused());
+    }
+    Ok(json!({
+        "type": "map",
+        "keyType": type_to_delta(key.data_type(), &format!("{path}.{MAP_KEY}"))?,
+        "valueType": type_to_delta(value.data_type(), &format!("{path}.{MAP_VALUE}"))?,
+        "valueContainsNull": value.is_nullable(),
+    }))
 }
 
 fn fields_from_delta(value: &Value) -> Result<Fields, String> {
@@ -120,8 +141,18 @@ fn type_from_delta(value: &Value) -> Result<DataType, String> {
             let nullable = object.get("containsNull").and_then(Value::as_bool).unwrap_or(true);
             Ok(DataType::List(Arc::new(Field::new(LIST_ITEM, item, nullable))))
         }
+        Value::Object(object) if object.get("type") == Some(&Value::from("map")) => map_from_delta(object),
         other => Err(format!("type {other} is not one that Twofold writes")),
     }
+}
+
+fn map_from_delta(object: &Map<String, Value>) -> Result<DataType, String> {
+    let key = type_from_delta(object.get("keyType").ok_or("a map without keyType")?)?;
+    let value = type_from_delta(object.get("valueType").ok_or("a map without valueType")?)?;
+    let nullable = object.get("valueContainsNull").and_then(Value::as_bool).unwrap_or(true);
+    let parts = vec![Field::new(MAP_KEY, key, false), Field::new(MAP_VALUE, value, nullable)];
+    let entries = Field::new(MAP_ENTRIES, DataType::Struct(parts.into()), false);
+    Ok(DataType::Map(Arc::new(entries), false))
 }
 
 fn plain_from_delta(name: &str) -> Result<DataType, String> {

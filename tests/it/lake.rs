@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use arrow::array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
-    ListArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
+    ListArray, MapArray, RecordBatch, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
@@ -178,6 +178,16 @@ async fn a_rewrite_replaces_rows_once() {
     assert_eq!(table.open().await.unwrap().unwrap().version(), Version(3));
 }
 
+fn labels() -> MapArray {
+    let parts: Fields =
+        vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, true)].into();
+    let keys: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "a"]));
+    let entries = StructArray::new(parts, vec![keys, Arc::new(Int64Array::from(vec![Some(1), None, Some(3)]))], None);
+    let field = Arc::new(Field::new("key_value", entries.data_type().clone(), false));
+    let offsets = arrow::buffer::OffsetBuffer::from_lengths([2, 0, 1]);
+    MapArray::new(field, offsets, entries, Some(vec![true, false, true].into()), false)
+}
+
 /// One batch with a column of every type that views and sources use.
 pub(crate) fn every_type() -> RecordBatch {
     let item = Arc::new(Field::new("element", DataType::Int64, true));
@@ -228,6 +238,7 @@ pub(crate) fn every_type() -> RecordBatch {
         ("struct", Arc::new(inner), true),
         ("list", Arc::new(lists), true),
         ("structs", Arc::new(nested_lists), true),
+        ("labels", Arc::new(labels()), true),
     ];
     let fields: Vec<Field> =
         columns.iter().map(|(name, array, null)| Field::new(*name, array.data_type().clone(), *null)).collect();
@@ -265,6 +276,8 @@ async fn every_type_comes_back_as_it_was_given() {
     let columns: Vec<_> = scanned.schema().fields().iter().map(|field| field.data_type().clone()).collect();
     assert_eq!(columns, batch.schema().fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>());
     assert_eq!(scanned.collect().await.unwrap()[0].columns(), batch.columns());
+    let large = context.sql("SELECT labels['a'] AS a FROM t WHERE labels['a'] > 1").await.unwrap();
+    assert_eq!(large.collect().await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
 }
 
 #[tokio::test]
@@ -275,6 +288,17 @@ async fn what_a_delta_table_does_not_hold_is_refused_by_name() {
         (Field::new("at", DataType::Timestamp(TimeUnit::Nanosecond, None), true), "column at has type Timestamp"),
         (Field::new("day", DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())), true), "column day"),
         (Field::new_list("set", Field::new("item", DataType::Int64, true), true), "must be named element"),
+        (
+            Field::new_map(
+                "labels",
+                "entries",
+                Field::new("keys", DataType::Utf8, false),
+                Field::new("values", DataType::Int64, true),
+                false,
+                true,
+            ),
+            "map labels must have entries key_value",
+        ),
         (Field::new_struct("s", vec![Field::new("u", DataType::UInt8, true)], true), "column s.u has type UInt8"),
     ] {
         refused(table.create(Arc::new(Schema::new(vec![field]))).await, words);

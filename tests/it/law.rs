@@ -6,6 +6,7 @@ mod columns;
 mod compare;
 mod events;
 mod failures;
+mod json;
 mod phases;
 mod plans;
 mod states;

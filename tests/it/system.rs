@@ -4,6 +4,7 @@ mod clocks;
 mod columns;
 mod compaction;
 mod dead;
+mod documents;
 mod failures;
 mod fields;
 mod forms;
@@ -32,11 +33,12 @@ use crate::support::parts::{Kind, Parts};
 use clocks::a_wrong_clock_is_corrected_and_an_event_sent_again_counts_once;
 use columns::{
     a_column_of_another_type_is_refused_with_the_way_out, a_new_column_is_read_from_what_was_archived_before_it,
-    another_identity_and_dropped_columns_hold_for_what_was_archived,
+    another_identity_and_dropped_columns_hold_for_what_was_archived, text_becomes_json_and_a_missing_key_its_default,
     what_was_rejected_counts_once_the_definition_takes_it,
 };
 use compaction::answers_stay_the_same_while_the_master_dataset_is_compacted;
 use dead::rejected_records_are_in_a_topic_of_their_own_where_the_setting_says_so;
+use documents::json_maps_and_defaults_have_the_same_answer_in_both_layers;
 use forms::events_count_in_every_form_that_means_one_value;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
@@ -178,11 +180,13 @@ tests::on_all_parts!(
     a_column_of_another_type_is_refused_with_the_way_out,
     a_new_column_is_read_from_what_was_archived_before_it,
     another_identity_and_dropped_columns_hold_for_what_was_archived,
+    text_becomes_json_and_a_missing_key_its_default,
     what_was_rejected_counts_once_the_definition_takes_it,
     a_reset_from_the_end_counts_what_comes,
     a_source_whose_topic_was_replaced_goes_on_after_a_reset,
     an_answer_stays_the_same_when_batch_takes_over,
     events_count_in_every_form_that_means_one_value,
+    json_maps_and_defaults_have_the_same_answer_in_both_layers,
     an_unreadable_value_is_null_in_both_layers_where_the_source_says_so,
     rejected_records_are_in_a_topic_of_their_own_where_the_setting_says_so,
     a_wrong_clock_is_corrected_and_an_event_sent_again_counts_once,

@@ -16,6 +16,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, TryCast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
+use crate::json::is_json_function;
 use crate::or_null::{is_constant, is_or_null, or_null, written_as_sql};
 
 /// Functions without a value they fail on, and those that the engine turns into CASE.
@@ -182,7 +183,8 @@ fn can_call_fail(call: &ScalarFunction, schema: &DFSchema) -> Result<bool> {
     // Bytes that are not text fail where text is wanted.
     let types = call.args.iter().map(|argument| argument.get_type(schema));
     let has_bytes = types.collect::<Result<Vec<_>>>()?.iter().any(DataType::is_binary);
-    Ok(has_bytes || !TOTAL_FUNCTIONS.contains(&call.func.name()))
+    let name = call.func.name();
+    Ok(has_bytes || !(TOTAL_FUNCTIONS.contains(&name) || is_json_function(name)))
 }
 
 fn is_plain_number(data_type: &DataType) -> bool {

@@ -8,6 +8,7 @@ use positions::DefinitionHash;
 use sha2::{Digest, Sha256};
 
 use crate::bucket::Bucket;
+use crate::declared::declared_extras;
 use crate::source::SourceDefinition;
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
@@ -62,7 +63,8 @@ impl FieldHasher {
 
 fn columns(schema: &Schema) -> String {
     let columns = schema.fields().iter().map(|field| {
-        format!("{} {} {}", field.name(), field.data_type(), if field.is_nullable() { "null" } else { "not null" })
+        let null = if field.is_nullable() { "null" } else { "not null" };
+        format!("{} {} {null}{}", field.name(), field.data_type(), declared_extras(field))
     });
     columns.collect::<Vec<_>>().join("\n")
 }

@@ -10,16 +10,17 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
-    Int64Array, ListArray, StringArray, StructArray, TimestampMicrosecondArray,
+    Int64Array, ListArray, MapArray, StringArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::{Result, internal_err};
 
+use crate::declared::is_json;
 use crate::error::DefinitionError;
 use crate::source::SourceDefinition;
-use crate::storable::nullable_type;
+use crate::storable::{map_value, nullable_type};
 
 /// What a value is like.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,7 @@ pub fn sample_events(source: &SourceDefinition) -> Result<RecordBatch, Definitio
             row => row,
         };
         let rows = if at == source.event_time { rows.into_iter().map(time).collect() } else { rows };
-        columns.push(values(field.data_type(), &rows)?);
+        columns.push(values(field, &rows)?);
     }
     let places = 0..ROWS.len() as i64;
     let timestamps = places.clone().map(|place| START + MINUTE + place * SECOND);
@@ -97,8 +98,8 @@ impl Kind {
     }
 }
 
-fn values(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
-    Ok(match data_type {
+fn values(field: &Field, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+    Ok(match field.data_type() {
         DataType::Boolean => {
             let value = |kind: Kind| kind.pick(|number| number == 1, false, true, false);
             Arc::new(rows.iter().map(|row| row.map(value)).collect::<BooleanArray>())
@@ -129,6 +130,7 @@ fn values(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
             let unscaled = rows.iter().map(|row| row.map(value)).collect::<Decimal128Array>();
             Arc::new(unscaled.with_precision_and_scale(*precision, *scale)?)
         }
+        DataType::Utf8 if is_json(field) => Arc::new(rows.iter().map(|row| row.map(json)).collect::<StringArray>()),
         DataType::Utf8 => {
             let text = |text: &str| text.to_owned();
             let value =
@@ -145,24 +147,52 @@ fn values(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
             let micros = rows.iter().map(|row| row.map(value)).collect::<TimestampMicrosecondArray>();
             Arc::new(micros.with_timezone("UTC"))
         }
-        DataType::List(item) => list(item.data_type(), rows)?,
-        DataType::Struct(_) => structs(data_type, rows)?,
+        DataType::List(item) => list(item, rows)?,
+        data_type @ DataType::Map(..) => map(data_type, rows)?,
+        data_type @ DataType::Struct(_) => structs(data_type, rows)?,
         other => return internal_err!("no sample is known for the type {other}"),
     })
 }
 
-/// One value of the row's kind in each list, and in ordinary ones a NULL behind it.
-fn list(item: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+/// Objects, one of them empty, and a lone number: JSON is of any kind.
+fn json(kind: Kind) -> String {
+    let ordinary = |number: i16| format!(r#"{{"k": "v{number}", "n": {number}, "items": [{number}, null]}}"#);
+    let largest = r#"{"k": "\uffffz", "n": 9223372036854775807, "f": 1.7e308, "in": {"k": true}}"#;
+    kind.pick(ordinary, "{}".to_owned(), largest.to_owned(), "-9223372036854775808".to_owned())
+}
+
+/// One value of the row's kind in each list or map, and in ordinary ones a NULL behind it.
+fn items(rows: &[Option<Kind>]) -> Vec<Vec<Option<Kind>>> {
     let items_of = |row: &Option<Kind>| match row {
         None | Some(Empty) => Vec::new(),
         Some(Ordinary(_)) => vec![*row, None],
         Some(_) => vec![*row],
     };
-    let items: Vec<Vec<Option<Kind>>> = rows.iter().map(items_of).collect();
+    rows.iter().map(items_of).collect()
+}
+
+fn list(item: &Field, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+    let items = items(rows);
     let offsets = OffsetBuffer::<i32>::from_lengths(items.iter().map(Vec::len));
     let values = values(item, &items.concat())?;
-    let field = Arc::new(Field::new("element", nullable_type(item), true));
+    let field = Arc::new(Field::new("element", nullable_type(item.data_type()), true));
     Ok(Arc::new(ListArray::try_new(field, offsets, values, Some(nulls_of(rows)))?))
+}
+
+/// Its first key is `k`, its second `n`.
+fn map(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
+    let (DataType::Map(declared, _), DataType::Map(stored, is_sorted)) = (data_type, nullable_type(data_type)) else {
+        return internal_err!("{data_type} is not a MAP");
+    };
+    let (Some(value), DataType::Struct(fields)) = (map_value(declared), stored.data_type()) else {
+        return internal_err!("{data_type} is a MAP without values");
+    };
+    let items = items(rows);
+    let offsets = OffsetBuffer::<i32>::from_lengths(items.iter().map(Vec::len));
+    let keys = items.iter().flat_map(|items| ["k", "n"].into_iter().take(items.len()));
+    let keys: ArrayRef = Arc::new(StringArray::from_iter_values(keys));
+    let entries = StructArray::try_new(fields.clone(), vec![keys, values(value, &items.concat())?], None)?;
+    Ok(Arc::new(MapArray::try_new(stored, offsets, entries, Some(nulls_of(rows)), is_sorted)?))
 }
 
 /// A STRUCT of the row's kind; an empty one is there, but its fields are NULL where they may be.
@@ -171,7 +201,7 @@ fn structs(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
         return internal_err!("{data_type} is not a STRUCT");
     };
     let inside: Vec<Option<Kind>> = rows.iter().map(|row| row.filter(|kind| !matches!(kind, Empty))).collect();
-    let children = declared.iter().map(|field| values(field.data_type(), &rows_for(field, &inside)));
+    let children = declared.iter().map(|field| values(field, &rows_for(field, &inside)));
     let children = children.collect::<Result<Vec<_>>>()?;
     Ok(Arc::new(StructArray::try_new(fields, children, Some(nulls_of(rows)))?))
 }

@@ -1,4 +1,4 @@
-//! The query engine as every crate uses it: UTC, plain string types, and the aggregates of this crate.
+//! The query engine as every crate uses it: UTC, plain string types, and the functions of this crate.
 //!
 //! Guarantee: two processes with this state plan and run the same SQL to the same values.
 //! Not here: limits on memory and rows; callers bring their own runtime.
@@ -10,9 +10,10 @@ use datafusion::prelude::SessionConfig;
 
 use crate::aggregate::replacements;
 use crate::date_bin::date_bin;
+use crate::json;
 
-/// A DataFusion session state with deterministic settings and our `approx_distinct`, `approx_percentile_cont` and
-/// `date_bin`.
+/// A DataFusion session state with deterministic settings, our `approx_distinct`, `approx_percentile_cont` and
+/// `date_bin`, and the functions that read JSON.
 ///
 /// Costs a few milliseconds: build it once and clone it.
 pub fn session_state() -> SessionState {
@@ -25,7 +26,9 @@ pub fn session_state_builder() -> SessionStateBuilder {
     let functions = builder.aggregate_functions().get_or_insert_default();
     // The later one of a name wins; ours replace the engine's.
     functions.extend(replacements().map(Arc::new));
-    builder.scalar_functions().get_or_insert_default().push(Arc::new(date_bin()));
+    let functions = builder.scalar_functions().get_or_insert_default();
+    functions.push(Arc::new(date_bin()));
+    functions.extend(json::functions().map(Arc::new));
     builder
 }
 

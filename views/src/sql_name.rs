@@ -3,7 +3,14 @@
 //! Guarantee: pure; a type that SQL has a word for gets that one, however the engine stores it. A type that the engine
 //! alone knows keeps its name there.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
+
+use crate::declared::is_json;
+
+/// The name of the type that a column was declared with.
+pub fn declared_name(field: &Field) -> String {
+    if is_json(field) { "JSON".to_owned() } else { sql_name(field.data_type()) }
+}
 
 /// The name of a type in the words of a pipeline file.
 pub fn sql_name(data_type: &DataType) -> String {
@@ -25,6 +32,7 @@ pub fn sql_name(data_type: &DataType) -> String {
         DataType::Interval(_) => "INTERVAL".to_owned(),
         DataType::Struct(_) => "STRUCT".to_owned(),
         DataType::List(_) => "ARRAY".to_owned(),
+        DataType::Map(..) => "MAP".to_owned(),
         other => other.to_string(),
     }
 }

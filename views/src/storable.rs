@@ -44,6 +44,21 @@ pub fn utc_micros() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// MAP with keys of text and such values, under the names that Delta and Parquet have for its parts.
+pub fn map_of(value: Field) -> DataType {
+    let key = Field::new("key", DataType::Utf8, false);
+    let entries = DataType::Struct(vec![key, value.with_name("value")].into());
+    DataType::Map(Arc::new(Field::new("key_value", entries, false)), false)
+}
+
+/// The values of a map, by the field of its entries.
+pub fn map_value(entries: &Field) -> Option<&FieldRef> {
+    match entries.data_type() {
+        DataType::Struct(fields) => fields.get(1),
+        _ => None,
+    }
+}
+
 /// An instant as a value of type [`utc_micros`].
 pub fn utc_scalar(at: Option<TimestampMicros>) -> ScalarValue {
     ScalarValue::TimestampMicrosecond(at.map(|at| at.0), Some("UTC".into()))
@@ -121,12 +136,16 @@ fn cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     Ok(cast_with_options(array, to, &strict)?)
 }
 
-/// The type with every field and list item nullable.
+/// The type with every field, list item and map value nullable.
 pub(crate) fn nullable_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::List(item) => {
             DataType::List(Arc::new(Field::new(item.name(), nullable_type(item.data_type()), true)))
         }
+        DataType::Map(entries, _) => match map_value(entries) {
+            Some(value) => map_of(Field::new(value.name(), nullable_type(value.data_type()), true)),
+            None => data_type.clone(),
+        },
         DataType::Struct(fields) => {
             let fields = fields.iter().map(|field| Field::new(field.name(), nullable_type(field.data_type()), true));
             DataType::Struct(fields.collect::<Vec<_>>().into())

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, LargeStringArray, ListArray, PrimitiveArray,
-    StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
+    ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, LargeStringArray, ListArray, MapArray,
+    PrimitiveArray, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
@@ -30,7 +30,7 @@ pub(super) fn to_array(
         Cells::Decimal { values, precision, scale } => {
             Arc::new(Decimal128Array::new(values.into(), nulls).with_precision_and_scale(precision, scale)?)
         }
-        Cells::Text { bytes, ends } => texts(bytes, ends, nulls, stored)?,
+        Cells::Text { bytes, ends } | Cells::Json { bytes, ends } => texts(bytes, ends, nulls, stored)?,
         Cells::Date { values, .. } => Arc::new(PrimitiveArray::<Date32Type>::new(values.into(), nulls)),
         Cells::Timestamp { values, .. } => {
             let DataType::Timestamp(_, zone) = stored else { return Err(mismatch(stored)) };
@@ -43,6 +43,15 @@ pub(super) fn to_array(
         Cells::List { items, ends } => {
             let DataType::List(item) = stored else { return Err(mismatch(stored)) };
             Arc::new(ListArray::try_new(item.clone(), offsets(ends), items.finish()?, nulls)?)
+        }
+        Cells::Map { entries, ends } => {
+            let DataType::Map(field, is_sorted) = stored else { return Err(mismatch(stored)) };
+            let DataType::Struct(fields) = field.data_type() else { return Err(mismatch(stored)) };
+            let count = entries.key_ends.len();
+            let keys = texts(entries.keys, entries.key_ends, None, &DataType::Utf8)?;
+            let parts = vec![keys, entries.values.finish()?];
+            let entries = StructArray::try_new_with_length(fields.clone(), parts, None, count)?;
+            Arc::new(MapArray::try_new(field.clone(), offsets(ends), entries, nulls, *is_sorted)?)
         }
     })
 }

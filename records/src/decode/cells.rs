@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-use arrow::datatypes::{DataType, FieldRef, TimeUnit};
-use views::{TimeFormat, Unreadable, sql_name};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use views::{TimeFormat, Unreadable, is_json, map_value, sql_name};
 
 use super::column_builder::Column;
 use super::json::Cursor;
@@ -23,10 +23,21 @@ pub(super) enum Cells {
     Float(Vec<f64>),
     Decimal { values: Vec<i128>, precision: u8, scale: i8 },
     Text { bytes: Vec<u8>, ends: Vec<i32> },
+    /// Any value, as it is written.
+    Json { bytes: Vec<u8>, ends: Vec<i32> },
     Date { values: Vec<i32>, format: Option<TimeFormat> },
     Timestamp { values: Vec<i64>, format: Option<TimeFormat> },
     Struct { object: Box<Object>, rows: usize },
     List { items: Box<Column>, ends: Vec<i32> },
+    Map { entries: Box<Entries>, ends: Vec<i32> },
+}
+
+/// Keys and values of maps, one map behind the other.
+#[derive(Debug)]
+pub(super) struct Entries {
+    pub keys: Vec<u8>,
+    pub key_ends: Vec<i32>,
+    pub values: Column,
 }
 
 impl Cells {
@@ -49,6 +60,9 @@ impl Cells {
             (DataType::Decimal128(precision, scale), _) => {
                 Self::Decimal { values: Vec::new(), precision: *precision, scale: *scale }
             }
+            (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) if is_json(declared) => {
+                Self::Json { bytes: Vec::new(), ends: Vec::new() }
+            }
             (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, _) => {
                 Self::Text { bytes: Vec::new(), ends: Vec::new() }
             }
@@ -62,10 +76,13 @@ impl Cells {
             (DataType::List(declared), DataType::List(stored)) => {
                 Self::List { items: Box::new(Column::new(declared, stored, unreadable, None)?), ends: Vec::new() }
             }
-            (other, _) => {
-                let problem = format!("column {} has type {other}, which events cannot have", declared.name());
-                return Err(RecordsError::Unusable(problem));
+            (DataType::Map(keyed, _), DataType::Map(stored, _)) => {
+                let values = map_value(keyed).zip(map_value(stored)).ok_or_else(|| unusable(declared))?;
+                let values = Column::new(values.0, values.1, unreadable, None)?;
+                let entries = Entries { keys: Vec::new(), key_ends: Vec::new(), values };
+                Self::Map { entries: Box::new(entries), ends: Vec::new() }
             }
+            _ => return Err(unusable(declared)),
         })
     }
 
@@ -81,8 +98,16 @@ impl Cells {
                 Ok(())
             }
             Self::List { items, ends } if first == b'[' => read_list(items, ends, cursor),
+            Self::Map { entries, ends } if first == b'{' => read_map(entries, ends, cursor),
             Self::Text { bytes, ends } if first == b'"' => {
                 cursor.string()?.append_to(bytes);
+                ends.push(bytes.len() as i32);
+                Ok(())
+            }
+            Self::Json { bytes, ends } => {
+                let start = cursor.at();
+                cursor.skip()?;
+                bytes.extend_from_slice(cursor.since(start).as_bytes());
                 ends.push(bytes.len() as i32);
                 Ok(())
             }
@@ -97,7 +122,8 @@ impl Cells {
             Self::Integer { values, .. } | Self::Timestamp { values, .. } => values.push(0),
             Self::Double(values) | Self::Float(values) => values.push(0.0),
             Self::Decimal { values, .. } => values.push(0),
-            Self::Text { ends, .. } | Self::List { ends, .. } => ends.push(last_end(ends)),
+            Self::Text { ends, .. } | Self::Json { ends, .. } => ends.push(last_end(ends)),
+            Self::List { ends, .. } | Self::Map { ends, .. } => ends.push(last_end(ends)),
             Self::Date { values, .. } => values.push(0),
             Self::Struct { object, rows } => {
                 object.push_null();
@@ -114,13 +140,17 @@ impl Cells {
             Self::Double(values) | Self::Float(values) => values.truncate(count),
             Self::Decimal { values, .. } => values.truncate(count),
             Self::Date { values, .. } => values.truncate(count),
-            Self::Text { bytes, ends } => {
+            Self::Text { bytes, ends } | Self::Json { bytes, ends } => {
                 ends.truncate(count);
                 bytes.truncate(last_end(ends) as usize);
             }
             Self::List { items, ends } => {
                 ends.truncate(count);
                 items.truncate(last_end(ends) as usize);
+            }
+            Self::Map { entries, ends } => {
+                ends.truncate(count);
+                entries.truncate(last_end(ends) as usize);
             }
             Self::Struct { object, rows } => {
                 object.truncate(count);
@@ -134,6 +164,7 @@ impl Cells {
         match self {
             Self::Struct { object, .. } => object.columns.iter().map(Column::misfits).sum(),
             Self::List { items, .. } => items.misfits(),
+            Self::Map { entries, .. } => entries.values.misfits(),
             _ => 0,
         }
     }
@@ -184,10 +215,15 @@ impl Cells {
             Self::Timestamp { values, format: Some(format) } => values.push(instant::timestamp_as(text, format)?),
             Self::Timestamp { values, .. } if is_number => values.push(instant::epoch(text)?),
             Self::Timestamp { values, .. } => values.push(instant::timestamp(text)?),
-            Self::Struct { .. } | Self::List { .. } => return None,
+            Self::Json { .. } | Self::Struct { .. } | Self::List { .. } | Self::Map { .. } => return None,
         }
         Some(())
     }
+}
+
+fn unusable(declared: &Field) -> RecordsError {
+    let (name, data_type) = (declared.name(), declared.data_type());
+    RecordsError::Unusable(format!("column {name} has type {data_type}, which events cannot have"))
 }
 
 /// What a scalar is in JSON.
@@ -219,6 +255,55 @@ fn read_list(items: &mut Column, ends: &mut Vec<i32>, cursor: &mut Cursor<'_>) -
     }
     ends.push(items.len() as i32);
     Ok(())
+}
+
+fn read_map(entries: &mut Entries, ends: &mut Vec<i32>, cursor: &mut Cursor<'_>) -> Read<()> {
+    cursor.enter(b'{')?;
+    let first = entries.key_ends.len();
+    while let Some(key) = cursor.next_key(entries.key_ends.len() == first)? {
+        key.append_to(&mut entries.keys);
+        entries.key_ends.push(entries.keys.len() as i32);
+        entries.values.read(cursor).map_err(|rejection| rejection.within(&shown_key(&key.text())))?;
+    }
+    if let Some(key) = entries.given_twice(first) {
+        let column = shown_key(&String::from_utf8_lossy(key));
+        return Err(Rejection::GivenTwice { column }.into());
+    }
+    ends.push(entries.key_ends.len() as i32);
+    Ok(())
+}
+
+/// The start of a key, for the path to a value: events may have any.
+fn shown_key(key: &str) -> String {
+    const MAX_CHARS: usize = 60;
+    key.chars().take(MAX_CHARS).map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+}
+
+impl Entries {
+    fn truncate(&mut self, count: usize) {
+        self.key_ends.truncate(count);
+        self.keys.truncate(last_end(&self.key_ends) as usize);
+        self.values.truncate(count);
+    }
+
+    /// A key that there is more than once from entry `first` on: nobody can know which value was meant.
+    fn given_twice(&self, first: usize) -> Option<&[u8]> {
+        // Up to so many are compared faster than they are sorted.
+        const FEW: usize = 16;
+        let mut places = first..self.key_ends.len();
+        if places.len() <= FEW {
+            let is_known = |at: &usize| (first..*at).any(|before| self.key(before) == self.key(*at));
+            return places.find(is_known).map(|at| self.key(at));
+        }
+        let mut keys: Vec<&[u8]> = places.map(|at| self.key(at)).collect();
+        keys.sort_unstable();
+        keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    }
+
+    fn key(&self, at: usize) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |before| self.key_ends[before]);
+        &self.keys[start as usize..self.key_ends[at] as usize]
+    }
 }
 
 fn last_end(ends: &[i32]) -> i32 {

@@ -4,16 +4,19 @@
 //! A value that cannot be read and becomes NULL leaves nothing but that, and is counted until its row is taken back.
 //! Why so: Arrow's own builders cannot take back a half-read row; plain vectors can, and become arrays without a copy.
 
+use std::sync::Arc;
+
 use arrow::array::ArrayRef;
 use arrow::array::builder::NullBufferBuilder;
 use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
-use views::{TimeFormat, Unreadable};
+use views::{TimeFormat, Unreadable, default_of};
 
 use super::arrays::to_array;
 use super::cells::Cells;
 use super::json::{Cursor, Place};
 use super::reject::{Read, Rejection};
+use super::schema::MAX_DEPTH;
 use crate::RecordsError;
 
 /// A column under construction.
@@ -29,6 +32,8 @@ pub(super) struct Column {
     // The rows that are null because their value did not fit, in their order: whoever takes rows back takes them, too.
     misfits: Vec<usize>,
     stored: FieldRef,
+    /// What a missing key stands for, as JSON; none: null.
+    default: Option<Arc<str>>,
 }
 
 impl Column {
@@ -36,7 +41,8 @@ impl Column {
     /// instants or days are written.
     ///
     /// # Errors
-    /// A type that JSON cannot be decoded to: a defect of whoever made the definition.
+    /// A type that JSON cannot be decoded to, or a default that the column cannot take: a defect of whoever made the
+    /// definition.
     pub fn new(
         declared: &FieldRef,
         stored: &FieldRef,
@@ -44,7 +50,7 @@ impl Column {
         format: Option<&TimeFormat>,
     ) -> Result<Self, RecordsError> {
         let cells = Cells::new(declared, stored, unreadable, format)?;
-        Ok(Self {
+        let mut column = Self {
             name: declared.name().clone(),
             is_nullable: declared.is_nullable(),
             unreadable,
@@ -53,7 +59,10 @@ impl Column {
             nulls: NullBufferBuilder::new(0),
             misfits: Vec::new(),
             stored: stored.clone(),
-        })
+            default: default_of(declared).map(Arc::from),
+        };
+        column.check_default()?;
+        Ok(column)
     }
 
     /// Appends one value.
@@ -67,6 +76,18 @@ impl Column {
             return Ok(());
         }
         cursor.literal("null")?;
+        if !self.is_nullable {
+            return Err(Rejection::NoValue { column: String::new(), is_strange: false }.into());
+        }
+        self.push_null();
+        Ok(())
+    }
+
+    /// Appends what a missing key stands for.
+    pub fn read_missing(&mut self) -> Read<()> {
+        if let Some(default) = self.default.clone() {
+            return self.read(&mut Cursor::new(&default, MAX_DEPTH));
+        }
         if !self.is_nullable {
             return Err(Rejection::NoValue { column: String::new(), is_strange: false }.into());
         }
@@ -106,6 +127,19 @@ impl Column {
     pub fn finish(self) -> Result<ArrayRef, ArrowError> {
         let rows = self.nulls.len();
         to_array(self.cells, self.stored.data_type(), rows, self.nulls.build())
+    }
+
+    /// Told before the first record, and not by each of them.
+    fn check_default(&mut self) -> Result<(), RecordsError> {
+        let Some(default) = self.default.clone() else { return Ok(()) };
+        let unreadable = std::mem::replace(&mut self.unreadable, Unreadable::Reject);
+        let outcome = self.read_missing();
+        self.unreadable = unreadable;
+        self.truncate(0);
+        outcome.map_err(|rejection| {
+            let rejection = rejection.within(&self.name);
+            RecordsError::Unusable(format!("the default {default} of column {}: {rejection}", self.name))
+        })
     }
 
     /// Appends a null for the value that begins at `start`, if it is JSON and does nothing worse than not to fit.

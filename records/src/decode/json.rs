@@ -3,10 +3,14 @@
 //! In: one UTF-8 text. Out: keys, raw numbers and raw strings, in the order of the text.
 //! Guarantee: never panics and never recurses deeper than its limit, whatever the bytes; every value that is read or
 //! skipped has been checked against the grammar. Duplicate keys and the meaning of values are the caller's business.
+//! Not here: how numbers and escapes are written, which views read as well (`views/src/json/text.rs`).
 //! Why so: `serde_json` turns `12.10` into a binary float before a DECIMAL can see it, cannot quote the text it
 //! refused, and its number rules change with the features that other crates switch on; what decoding does must not.
 
 use std::borrow::Cow;
+
+use views::append_unescaped;
+pub use views::number_prefix;
 
 use super::reject::{Read, Rejection};
 
@@ -255,43 +259,12 @@ impl<'a> RawString<'a> {
 
     /// Appends the string itself, without its escapes. Half a surrogate pair, which is no character, becomes U+FFFD.
     pub fn append_to(&self, bytes: &mut Vec<u8>) {
-        let mut rest = self.raw;
-        while self.is_escaped
-            && let Some(at) = rest.find('\\')
-        {
-            bytes.extend_from_slice(&rest.as_bytes()[..at]);
-            let (character, length) = unescape(&rest[at..]);
-            bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-            rest = &rest[at + length..];
+        if self.is_escaped {
+            append_unescaped(self.raw, bytes);
+        } else {
+            bytes.extend_from_slice(self.raw.as_bytes());
         }
-        bytes.extend_from_slice(rest.as_bytes());
     }
-}
-
-/// The character that an escape stands for, and the length of the escape. The grammar has been checked by the cursor.
-fn unescape(escape: &str) -> (char, usize) {
-    let simple = match escape.as_bytes().get(1) {
-        Some(b'b') => '\u{8}',
-        Some(b'f') => '\u{c}',
-        Some(b'n') => '\n',
-        Some(b'r') => '\r',
-        Some(b't') => '\t',
-        Some(b'u') => return unescape_unicode(escape),
-        Some(other) => char::from(*other),
-        None => return (char::REPLACEMENT_CHARACTER, 1),
-    };
-    (simple, 2)
-}
-
-fn unescape_unicode(escape: &str) -> (char, usize) {
-    let unit = |at: usize| escape.get(at..at + 4).and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    let first = unit(2).unwrap_or(0xd800);
-    let low = if escape.get(6..8) == Some("\\u") { unit(8) } else { None };
-    let (code, length) = match low.filter(|low| (0xdc00..0xe000).contains(low)) {
-        Some(low) if (0xd800..0xdc00).contains(&first) => (0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00), 12),
-        _ => (first, 6),
-    };
-    (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), length)
 }
 
 /// How many bytes of a string come before a quote, a backslash or a control character.
@@ -318,31 +291,4 @@ fn plain_prefix(bytes: &[u8]) -> usize {
     }
     let rest = &bytes[at..];
     at + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len())
-}
-
-/// The length of the JSON number that `bytes` start with.
-pub fn number_prefix(bytes: &[u8]) -> Option<usize> {
-    let digits = |from: usize| bytes[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let mut at = usize::from(bytes.first() == Some(&b'-'));
-    let whole = digits(at);
-    if whole == 0 || (whole > 1 && bytes[at] == b'0') {
-        return None;
-    }
-    at += whole;
-    if bytes.get(at) == Some(&b'.') {
-        let fraction = digits(at + 1);
-        if fraction == 0 {
-            return None;
-        }
-        at += 1 + fraction;
-    }
-    if let Some(b'e' | b'E') = bytes.get(at) {
-        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
-        let exponent = digits(at + 1 + sign);
-        if exponent == 0 {
-            return None;
-        }
-        at += 1 + sign + exponent;
-    }
-    Some(at)
 }

@@ -22,19 +22,21 @@
 //!
 //! | declared | accepted | everything else is rejected, for example |
 //! |---|---|---|
-//! | any | `null` and a missing key are null | either of them where NOT NULL is declared, also inside STRUCT and ARRAY |
+//! | any | `null` and a missing key are null; with a DEFAULT a missing key is that | either of them where NOT NULL is declared, also inside STRUCT and ARRAY |
 //! | `BOOLEAN` | `true`, `false`, `1`, `0`, and their text | `2`, `"yes"`, `""` |
 //! | `SMALLINT` .. `BIGINT` | a number that is whole, in range, or its text: `12`, `12.0`, `1.2e1`, `"12"` | `12.5`, `""`, `9223372036854775808` |
 //! | `FLOAT`, `DOUBLE` | any number or its text, rounded to the nearest value | `1e400` (would be infinite), `"NaN"`, `"1,5"` |
 //! | `DECIMAL(p,s)` | a number or its text, exactly representable: `12.50`, `"12.5"`, `125e-1` | more digits than p or s hold |
 //! | `VARCHAR` | a string; a number or truth value as it is written; half a surrogate pair becomes U+FFFD | objects, arrays |
+//! | `JSON` | any value, kept as it is written | nothing |
 //! | `DATE` | `"2026-01-31"`, `"20260131"`, an instant at midnight UTC, a number of days since 1970 | `"2026-1-31"`, `"2026-02-30"`, `20260131` |
 //! | `TIMESTAMP` | the forms of `instant.rs`: ISO 8601, dates of HTTP, seconds to nanoseconds since 1970 | `"31.01.2026"`, `20260131`, a zone by name |
 //! | `STRUCT` | an object, by these same rules | an array, a string |
 //! | `ARRAY` | an array, every item by these same rules | an object, a lone value |
+//! | `MAP` | an object with any keys, every value by these same rules | an array; an object that gives a key twice |
 //!
-//! A source may say that unreadable values are NULL (`views::Unreadable`). Then the innermost column, field or item
-//! that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something that is
+//! A source may say that unreadable values are NULL (`views::Unreadable`). Then the innermost column, field, item or
+//! map value that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something that is
 //! NOT NULL is null, missing or unreadable. What is not JSON is rejected all the same, and so are a column given
 //! twice, no value for a column that is NOT NULL, and an event time that cannot be read. An event whose id is NULL so
 //! has none.

@@ -171,7 +171,7 @@ impl Level {
         *known = Near { object: self.current, keys, value };
     }
 
-    /// What no key of the very name gives: from the only key that differs in case alone, or nothing.
+    /// What no key of the very name gives: from the only key that differs in case alone, or else the default or null.
     fn fill_missing(&mut self, columns: &mut [Column], cursor: &mut Cursor<'_>) -> Read<()> {
         let end = cursor.place();
         for slot in &mut self.slots {
@@ -182,7 +182,7 @@ impl Level {
                 cursor.go_back(slot.near.value);
                 slot.read(columns, cursor)?;
             } else {
-                slot.fill_with_nothing(columns)?;
+                slot.fill_missing_value(columns)?;
             }
         }
         cursor.go_back(end);
@@ -208,19 +208,16 @@ impl Slot {
         }
         // Nothing stands inside of anything else.
         cursor.skip()?;
-        inside.slots.iter().try_for_each(|slot| slot.fill_with_nothing(columns))
+        inside.slots.iter().try_for_each(|slot| slot.fill_missing_value(columns))
     }
 
-    fn fill_with_nothing(&self, columns: &mut [Column]) -> Read<()> {
+    fn fill_missing_value(&self, columns: &mut [Column]) -> Read<()> {
         for at in &self.columns {
             let column = &mut columns[*at];
-            if !column.is_nullable {
-                return Err(Rejection::NoValue { column: column.name.clone(), is_strange: false }.into());
-            }
-            column.push_null();
+            column.read_missing().map_err(|rejection| rejection.within(&column.name))?;
         }
         let inside = self.inside.iter().flat_map(|inside| &inside.slots);
-        inside.into_iter().try_for_each(|slot| slot.fill_with_nothing(columns))
+        inside.into_iter().try_for_each(|slot| slot.fill_missing_value(columns))
     }
 
     /// A column that is read from this value or from inside it: every slot has one.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use positions::{TimestampMicros, fingerprint};
-use views::SourceDefinition;
+use views::{SourceDefinition, declared_extras};
 
 /// The version of the rules by which records are read.
 ///
@@ -15,11 +15,13 @@ use views::SourceDefinition;
 const RULES: u32 = 3;
 
 /// What the rows of a source are read by, as a number that is stored with every row: the rules, and what the source's
-/// definition says of columns, event time, identity, limits and unreadable values. Rows of another reading are read
-/// again from their payload (`master::reading`), so that a change changes both layers at once. The order of columns has
-/// no say.
+/// definition says of columns (DEFAULT among it, and that text is JSON), event time, identity, limits and unreadable
+/// values. Rows of another reading are read again from their payload (`master::reading`), so that a change changes both
+/// layers at once. The order of columns has no say.
 pub fn reading_of(source: &SourceDefinition) -> i32 {
-    let column = |field: &Arc<Field>| format!("{} {} {}", field.name(), field.data_type(), field.is_nullable());
+    let column = |field: &Arc<Field>| {
+        format!("{} {} {}{}", field.name(), field.data_type(), field.is_nullable(), declared_extras(field))
+    };
     let mut columns: Vec<String> = source.declared.fields().iter().map(column).collect();
     columns.sort_unstable();
     let text = format!("{RULES}\n{}\n{}", source.reading(), columns.join("\n"));

@@ -1,5 +1,6 @@
 //! Decoding is strict, takes each record for itself, and cannot be stopped by any bytes.
 
+mod defaults;
 mod faults;
 mod mapping;
 mod near_keys;

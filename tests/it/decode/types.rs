@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use records::decode::reading_of;
+use views::{SourceDefinition, Unreadable, as_json, map_of};
 
-use super::{check_rejected, decode_one, error, source_with, timestamp};
+use super::{check_rejected, decode_one, error, record, source_with, timestamp};
 
 /// Fails unless column `v` takes each good JSON value as the text beside it, and rejects each bad one by its name.
 #[track_caller]
@@ -304,6 +307,85 @@ fn structs_and_lists_follow_the_same_rules_inside() {
         ],
         &["{}", r#""x""#, "[1]", r#"[{"a":1},{"a":true}]"#],
     );
+}
+
+#[test]
+fn maps_take_objects_of_any_keys() {
+    let map = map_of(Field::new("value", DataType::Int64, true));
+    let good = [
+        ("{}", "{}"),
+        (r#"{"b": 1, "a": "2", "": null, "\u0062b": 3.0}"#, "{b: 1, a: 2, : null, bb: 3}"),
+        ("null", "null"),
+    ];
+    check(&map, &good, &["[]", "1", r#""x""#, r#"{"a":[]}"#, r#"{"a":1,"b":"one"}"#]);
+    let source = source_with(vec![Field::new("v", map.clone(), true)]);
+    let payload = |value: &str| format!(r#"{{"time":"2026-01-31T12:00:00Z","v":{value}}}"#);
+    check_rejected(&source, payload(r#"{"a":1,"b":true}"#), &["column v.b is BIGINT, found `true`"]);
+    check_rejected(&source, payload(r#"{"a":1,"b":2,"\u0061":1}"#), &["ambiguous: column v.a is given twice"]);
+    let many = |last: usize| {
+        let keys: Vec<String> = (0..100).chain([last]).map(|key| format!(r#""k{key}":{key}"#)).collect();
+        payload(&format!("{{{}}}", keys.join(",")))
+    };
+    assert_eq!(error(&decode_one(&source, many(100)), 0), None);
+    check_rejected(&source, many(50), &["ambiguous: column v.k50 is given twice"]);
+    let long = format!(r#"{{"{}":true}}"#, "k".repeat(1000));
+    let shown = format!("column v.{} is BIGINT", "k".repeat(60));
+    check_rejected(&source, payload(&long), &[shown.as_str()]);
+
+    // Half a map that was read before what was wrong with it leaves nothing behind.
+    let payloads = [payload(r#"{"a":1}"#), payload(r#"{"b":2,"c":"x"}"#), payload(r#"{"d":4}"#)];
+    let records: Vec<_> = (0..).zip(payloads).map(|(offset, payload)| record(offset, payload)).collect();
+    let rows = records::decode::decode(&source, &records).unwrap();
+    let shown = ArrayFormatter::try_new(rows.column(1), &FormatOptions::default().with_null("null")).unwrap();
+    assert_eq!([0, 1, 2].map(|row| shown.value(row).to_string()), ["{a: 1}", "null", "{d: 4}"]);
+    let lenient = SourceDefinition { unreadable: Unreadable::Null, ..source.clone() };
+    let rows = records::decode::decode(&lenient, &records).unwrap();
+    let shown = ArrayFormatter::try_new(rows.column(1), &FormatOptions::default().with_null("null")).unwrap();
+    assert_eq!([0, 1, 2].map(|row| shown.value(row).to_string()), ["{a: 1}", "{b: 2, c: null}", "{d: 4}"]);
+}
+
+#[test]
+fn json_is_kept_as_it_is_written() {
+    let json = |name: &str, is_nullable| as_json(Field::new(name, DataType::Utf8, is_nullable));
+    let source = source_with(vec![json("v", true)]);
+    let payload = |value: &str| format!(r#"{{"time":"2026-01-31T12:00:00Z","v": {value} }}"#);
+    for value in [
+        r#"{"b" : 1.0, "a":[ 1,2 ],"b":2, "\u00e9\/": {} }"#,
+        "[ ]",
+        r#""half \ud800 a pair""#,
+        "12.10",
+        "-0",
+        "1e400",
+        "true",
+        r#""""#,
+    ] {
+        let rows = decode_one(&source, payload(value));
+        assert_eq!(error(&rows, 0), None, "{value}");
+        assert_eq!(rows.column(1).as_string::<i32>().value(0), value);
+    }
+    assert!(decode_one(&source, payload("null")).column(1).is_null(0));
+    assert!(decode_one(&source, r#"{"time":"2026-01-31T12:00:00Z"}"#).column(1).is_null(0));
+    for bad in ["{a:1}", "[1,]", "tru", "'x'", "01"] {
+        check_rejected(&source, payload(bad), &["bad JSON"]);
+    }
+    check_rejected(&source, payload(&"[".repeat(70)), &["too deep"]);
+    check_rejected(&source_with(vec![json("v", false)]), payload("null"), &["no value: column v"]);
+
+    // Inside, an item or a field is JSON by the same rules, and NULL where it is null.
+    let inside = Fields::from(vec![json("doc", true), Field::new("n", DataType::Int64, true)]);
+    let list = DataType::List(Arc::new(Field::new("element", DataType::Struct(inside), true)));
+    let good =
+        (r#"[{"doc": {"a": [1]}, "n": 1}, {"doc": null}]"#, r#"[{doc: {"a": [1]}, n: 1}, {doc: null, n: null}]"#);
+    check(&list, &[good], &[]);
+}
+
+#[test]
+fn json_and_text_are_different_readings_of_one_stored_type() {
+    let text = Field::new("v", DataType::Utf8, true);
+    let reading = |field: &Field| reading_of(&source_with(vec![field.clone()]));
+    assert_ne!(reading(&text), reading(&as_json(text.clone())));
+    let list_of = |item: Field| Field::new("v", DataType::List(Arc::new(item.with_name("element"))), true);
+    assert_ne!(reading(&list_of(text.clone())), reading(&list_of(as_json(text))), "inside an ARRAY, too");
 }
 
 #[test]

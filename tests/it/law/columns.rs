@@ -17,10 +17,12 @@ use super::compare::assert_equal;
 const SOURCE: &str = "CREATE UNBOUNDED EXTERNAL TABLE events (time TIMESTAMP NOT NULL, a BOOLEAN, b SMALLINT, c INT, d BIGINT, \
     e FLOAT, f DOUBLE, g DECIMAL(12, 2), h VARCHAR, i DATE, j TIMESTAMP, w DECIMAL(38, 4), \
     meta STRUCT<domain VARCHAR, size BIGINT NOT NULL, deep STRUCT<x DOUBLE, y VARCHAR>>, tags ARRAY<VARCHAR>, \
-    sizes ARRAY<BIGINT>) STORED AS JSON LOCATION 'kafka://events' OPTIONS (event_time 'time');";
+    sizes ARRAY<BIGINT>, doc JSON, docs ARRAY<JSON>, wrapped STRUCT<doc JSON NOT NULL>, \
+    labels MAP<VARCHAR, VARCHAR>, counts MAP<VARCHAR, STRUCT<n BIGINT>>) \
+    STORED AS JSON LOCATION 'kafka://events' OPTIONS (event_time 'time');";
 
 /// What every pipeline may group by.
-const PLAIN: [&str; 17] = [
+const PLAIN: [&str; 23] = [
     "time",
     "a",
     "b",
@@ -38,10 +40,16 @@ const PLAIN: [&str; 17] = [
     "meta['size']",
     "meta['deep']['x']",
     "tags[1]",
+    "doc",
+    "json_get_str(doc, 'k')",
+    "json_get_int(doc, 'n')",
+    "json_get_float(doc, 'items', 0)",
+    "json_contains(doc, 'items')",
+    "labels['k']",
 ];
 
 /// What the engine may refuse somewhere, and then nobody needs to run.
-const OTHER: [&str; 8] = [
+const OTHER: [&str; 16] = [
     "events.meta['domain']",
     "meta.deep.y",
     "upper(meta['domain'])",
@@ -50,6 +58,14 @@ const OTHER: [&str; 8] = [
     "array_length(tags)",
     "cardinality(sizes)",
     "array_has(tags, meta['domain'])",
+    "json_get_bool(doc, 'in', 'k')",
+    "json_get_json(doc, 'items', -1)",
+    "json_as_text(docs[1], 'n')",
+    "json_length(wrapped['doc'])",
+    "json_get_int(h)",
+    "json_get_str(doc, h)",
+    "labels.n",
+    "counts['k']['n']",
 ];
 
 fn call(name: &str, x: &str) -> String {

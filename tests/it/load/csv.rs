@@ -60,6 +60,24 @@ fn rows_end_as_editors_end_them_and_are_known_by_their_first_line() {
 }
 
 #[test]
+fn a_field_of_a_json_column_is_json_where_it_can_be() {
+    for (field, expected) in [
+        (r#""{""a"": [1, null]}""#, r#"{"doc":{"a": [1, null]}}"#),
+        ("12.10", r#"{"doc":12.10}"#),
+        ("null", r#"{"doc":null}"#),
+        (r#""""text""""#, r#"{"doc":"text"}"#),
+        ("text", r#"{"doc":"text"}"#),
+        ("{a: 1}", r#"{"doc":"{a: 1}"}"#),
+        ("\"{\n\"\"a\"\": 1\n}\"", r#"{"doc":{ "a": 1 }}"#),
+        ("\"\"", "{}"),
+    ] {
+        // A second column, as an empty row is none.
+        let read = read(format!("doc,n\n{field},\n"));
+        assert_eq!(read, [format!("line 2: {expected}")], "{field}");
+    }
+}
+
+#[test]
 fn a_row_of_another_length_costs_itself_alone() {
     assert_eq!(
         read("id,n\na,1\nb\nc,2,3\nd,4\n"),

@@ -114,7 +114,7 @@ impl<R: Read> Read for Trickle<R> {
 
 /// The columns that files are read for, with their types.
 fn declared() -> BTreeMap<String, String> {
-    let columns = [("id", "VARCHAR"), ("time", "TIMESTAMP"), ("n", "BIGINT"), ("is_new", "BOOLEAN")];
+    let columns = [("id", "VARCHAR"), ("time", "TIMESTAMP"), ("n", "BIGINT"), ("is_new", "BOOLEAN"), ("doc", "JSON")];
     columns.map(|(name, data_type)| (name.to_owned(), data_type.to_owned())).into()
 }
 

@@ -1,9 +1,10 @@
 //! What is read from files that are right.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, TimeUnit};
-use views::{AggregateClass, Bucket, Unreadable};
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use views::{AggregateClass, Bucket, Unreadable, as_json, is_json, map_of};
 
 use super::{edits_view, files, read};
 
@@ -86,7 +87,9 @@ fn types_nest_and_keep_not_null() {
     let pipeline = read(
         "CREATE UNBOUNDED EXTERNAL TABLE s (
            t TIMESTAMP NOT NULL, a BOOLEAN, b SMALLINT, c INT, d BIGINT, e FLOAT, f DOUBLE, g DECIMAL(12, 2), h VARCHAR,
-           i DATE, j STRUCT<x INT NOT NULL, y STRUCT<z ARRAY<VARCHAR>, w TEXT NOT NULL>> NOT NULL, k LIST<BIGINT>, l INT[]
+           i DATE, j STRUCT<x INT NOT NULL, y STRUCT<z ARRAY<VARCHAR>, w TEXT NOT NULL>> NOT NULL, k LIST<BIGINT>,
+           l INT[], m JSON, n MAP<VARCHAR, ARRAY<STRUCT<x MAP<TEXT, BIGINT>>>> NOT NULL,
+           o STRUCT<p MAP<VARCHAR, JSON>, q INT NOT NULL>
          ) STORED AS JSON LOCATION 'kafka://s' OPTIONS (event_time 't')",
     );
     let source = pipeline.source("s").unwrap();
@@ -97,6 +100,16 @@ fn types_nest_and_keep_not_null() {
     assert!(inner[0].is_nullable() && !inner[1].is_nullable());
     let DataType::List(item) = source.declared.field_with_name("k").unwrap().data_type() else { panic!() };
     assert_eq!((item.name().as_str(), item.data_type()), ("element", &DataType::Int64));
+    assert!(is_json(source.declared.field_with_name("m").unwrap()));
+    assert!(!is_json(source.events.field_with_name("m").unwrap()), "plans read text");
+    let of = |value: DataType| map_of(Field::new("value", value, true));
+    let deep = Field::new("x", of(DataType::Int64), true);
+    let deep = Field::new("element", DataType::Struct(vec![deep].into()), true);
+    let declared = source.declared.field_with_name("n").unwrap();
+    assert_eq!((declared.data_type(), declared.is_nullable()), (&of(DataType::List(Arc::new(deep))), false));
+    let json = as_json(Field::new("value", DataType::Utf8, true));
+    let inner = vec![Field::new("p", map_of(json), true), Field::new("q", DataType::Int32, false)];
+    assert_eq!(source.declared.field_with_name("o").unwrap().data_type(), &DataType::Struct(inner.into()));
     let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     assert_eq!(source.declared.field(0).data_type(), &time);
     let DataType::Struct(fields) = source.events.field_with_name("j").unwrap().data_type() else { panic!() };

@@ -37,6 +37,7 @@ fn layout_and_run_time_options_do_not_change_it() {
             EDITS.replace("event_time 'time'", "event_time 'time', grid 7, partitions 2, horizon '1s', gap '1s'")
         ),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', unreadable 'reject'")),
+        format!("{}{VIEW}", EDITS.replace("page VARCHAR", "page VARCHAR DEFAULT NULL")),
         format!("{EDITS}{VIEW} CREATE MATERIALIZED VIEW w AS SELECT page, count(*) AS n FROM edits GROUP BY page"),
     ];
     for sql in same {
@@ -53,6 +54,9 @@ fn whatever_changes_a_state_changes_it() {
         format!("{EDITS}{}", VIEW.replace("FROM edits", "FROM edits WHERE added > 0")),
         format!("{}{VIEW}", EDITS.replace("added BIGINT", "added INT")),
         format!("{}{VIEW}", EDITS.replace("page VARCHAR", "page VARCHAR NOT NULL")),
+        format!("{}{VIEW}", EDITS.replace("page VARCHAR", "page JSON")),
+        format!("{}{VIEW}", EDITS.replace("page VARCHAR", "page VARCHAR DEFAULT ''")),
+        format!("{}{VIEW}", EDITS.replace("page VARCHAR", "page VARCHAR DEFAULT 'x'")),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', event_id 'page'")),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', late_after '2s'")),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', future_limit '2s'")),

@@ -1,7 +1,7 @@
 //! The words of messages and answers.
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
-use views::{sql_name, utc_micros, with_article};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+use views::{map_of, sql_name, utc_micros, with_article};
 
 #[test]
 fn a_type_has_one_name_of_sql_however_it_is_stored() {
@@ -10,6 +10,7 @@ fn a_type_has_one_name_of_sql_however_it_is_stored() {
         ("BINARY", vec![DataType::Binary, DataType::LargeBinary, DataType::BinaryView]),
         ("DECIMAL(20,2)", vec![DataType::Decimal128(20, 2), DataType::Decimal256(20, 2)]),
         ("TIMESTAMP", vec![utc_micros(), DataType::Timestamp(TimeUnit::Nanosecond, None)]),
+        ("MAP", vec![map_of(Field::new("value", DataType::Int64, true))]),
         ("INTERVAL", vec![DataType::Interval(IntervalUnit::MonthDayNano)]),
     ] {
         assert!(stored.iter().all(|stored| sql_name(stored) == name), "{name}");

@@ -5,6 +5,7 @@
 //! | empty | left out; `""` is an empty text where the column is VARCHAR or not declared |
 //! | of a VARCHAR column | a text, whatever it looks like |
 //! | of a BOOLEAN column | `true` or `false`, in letters of either case; else a text |
+//! | of a JSON column | as it is where it is JSON, but for line breaks; else a text |
 //! | of another declared column | a number, `true` or `false` where it is one in JSON; else a text |
 //! | of a key that the source does not declare | the same, but a text where it stands in quotes |
 //!
@@ -18,6 +19,7 @@ use std::io::{self, BufRead};
 
 use anyhow::{Context, Result, bail};
 use csv_core::{ReadFieldResult, Reader, ReaderBuilder};
+use serde::de::IgnoredAny;
 
 use super::event::{Event, Place, ReadError};
 
@@ -41,6 +43,7 @@ struct Column {
 enum Reading {
     Text,
     Boolean,
+    Json,
     Literal,
     ByLook,
 }
@@ -136,6 +139,7 @@ fn reading_of(data_type: Option<&str>) -> Reading {
         None => Reading::ByLook,
         Some("VARCHAR") => Reading::Text,
         Some("BOOLEAN") => Reading::Boolean,
+        Some("JSON") => Reading::Json,
         Some(_) => Reading::Literal,
     }
 }
@@ -214,12 +218,17 @@ impl<R: BufRead> Records<R> {
 }
 
 fn write_field(json: &mut Vec<u8>, field: &[u8], is_quoted: bool, reading: Reading) {
+    if reading == Reading::Json && serde_json::from_slice::<IgnoredAny>(field).is_ok() {
+        // Outside of its strings only: inside, JSON has none. An event is one line.
+        json.extend(field.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+        return;
+    }
     let is_word = |word: &[u8]| match reading {
         Reading::Boolean => field.eq_ignore_ascii_case(word),
         _ => field == word,
     };
     let is_literal = match reading {
-        Reading::Text => false,
+        Reading::Text | Reading::Json => false,
         Reading::Boolean | Reading::Literal => true,
         Reading::ByLook => !is_quoted,
     };

@@ -1,6 +1,8 @@
 //! Names, columns and types as a pipeline file declares them.
 //!
-//! Every TIMESTAMP is microseconds in UTC; list items are nullable and named `element`.
+//! Every TIMESTAMP is microseconds in UTC; items of lists and values of maps are nullable, and have the names that
+//! Delta gives them.
+//! Not here: the value of a DEFAULT (`default_value.rs`).
 
 use std::sync::Arc;
 
@@ -10,16 +12,18 @@ use datafusion::sql::sqlparser::ast::{
     SqlOption, StructField, Value,
 };
 
+use super::default_value::default_json;
 use super::findings::Findings;
 use super::path::read_path;
 use super::statements::{Located, NOT_NULL_OPTION};
+use crate::declared::{as_json, with_default};
 use crate::source::{ColumnMapping, TimeFormat};
-use crate::storable::utc_micros;
+use crate::storable::{map_of, utc_micros};
 
 const FORMATS: &str = "write 'epoch_s', 'epoch_ms', 'epoch_us', 'epoch_ns' or a pattern such as '%d.%m.%Y %H:%M:%S'";
 
 const KNOWN_TYPES: &str = "known types: BOOLEAN, SMALLINT, INT, BIGINT, FLOAT, DOUBLE, DECIMAL(p, s), VARCHAR, DATE, \
-                           TIMESTAMP, STRUCT<name TYPE, ...>, ARRAY<TYPE>";
+                           TIMESTAMP, JSON, STRUCT<name TYPE, ...>, ARRAY<TYPE>, MAP<VARCHAR, TYPE>";
 
 /// Deeper types are refused: every level costs a level of recursion in each reader.
 const MAX_DEPTH: usize = 16;
@@ -102,10 +106,13 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
             continue;
         }
         let clauses = Clauses::read(column, line, findings);
-        match data_type(&column.data_type, 0) {
-            Ok(data_type) => {
-                check_format(&clauses.mapping, &name, &data_type, line, findings);
-                fields.push(Field::new(name, data_type, !clauses.is_required));
+        match declared_field(name, &column.data_type, !clauses.is_required, 0) {
+            Ok(field) => {
+                check_format(&clauses, &field, line, findings);
+                fields.push(match clauses.default {
+                    Some(value) => field_with_default(field, value, line, findings),
+                    None => field,
+                });
                 mapping.push(clauses.mapping);
             }
             Err(message) => {
@@ -121,24 +128,25 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
 
 /// What stands behind the type of a column.
 #[derive(Default)]
-struct Clauses {
+struct Clauses<'a> {
     is_required: bool,
+    default: Option<&'a Expr>,
     mapping: ColumnMapping,
 }
 
-impl Clauses {
-    fn read(column: &ColumnDef, line: usize, findings: &mut Findings) -> Self {
+impl<'a> Clauses<'a> {
+    fn read(column: &'a ColumnDef, line: usize, findings: &mut Findings) -> Self {
         let mut clauses = Self::default();
         for option in &column.options {
             match &option.option {
                 ColumnOption::NotNull => clauses.is_required = true,
                 ColumnOption::Null => {}
+                ColumnOption::Default(value) => clauses.default = Some(value),
                 ColumnOption::Options(options) => {
                     options.iter().for_each(|option| clauses.take_option(option, line, findings));
                 }
                 other => {
-                    let hint = "write only NOT NULL and OPTIONS (path = '...'); a value for missing fields is given \
-                                in a view: coalesce(column, value)";
+                    let hint = "write only NOT NULL, OPTIONS (path = '...'), and DEFAULT with a value for a missing key";
                     findings.add(line, &other.to_string(), "a column cannot have this clause", hint);
                 }
             }
@@ -173,15 +181,42 @@ impl Clauses {
 }
 
 /// A format says how instants and days are written, and nothing of other types.
-fn check_format(mapping: &ColumnMapping, name: &str, data_type: &DataType, line: usize, findings: &mut Findings) {
-    let fits = match (&mapping.format, data_type) {
+fn check_format(clauses: &Clauses<'_>, field: &Field, line: usize, findings: &mut Findings) {
+    let fits = match (&clauses.mapping.format, field.data_type()) {
         (None, _) | (Some(_), DataType::Timestamp(..)) | (Some(TimeFormat::Pattern(_)), DataType::Date32) => true,
         _ => false,
     };
     if !fits {
         let hint = "declare the column TIMESTAMP, or leave the format out";
-        findings.add(line, name, "a format is for TIMESTAMP, a pattern for DATE too", hint);
+        findings.add(line, field.name(), "a format is for TIMESTAMP, a pattern for DATE too", hint);
     }
+    if clauses.default.is_some() && matches!(clauses.mapping.format, Some(TimeFormat::Pattern(_))) {
+        let hint = "give the value in a view: coalesce(column, value)";
+        findings.add(line, field.name(), "a column that is read by a pattern has no DEFAULT", hint);
+    }
+}
+
+/// The field with what a missing key stands for, if that is a value of its type.
+fn field_with_default(field: Field, value: &Expr, line: usize, findings: &mut Findings) -> Field {
+    match default_json(value, &field) {
+        Ok(Some(json)) => with_default(field, &json),
+        Ok(None) => field,
+        Err((message, hint)) => {
+            findings.add(line, &format!("{} DEFAULT {value}", field.name()), message, hint);
+            field
+        }
+    }
+}
+
+/// A column, the field of a STRUCT, the items of an ARRAY or the values of a MAP.
+fn declared_field(
+    name: impl Into<String>,
+    declared: &SqlType,
+    is_nullable: bool,
+    depth: usize,
+) -> Result<Field, String> {
+    let field = Field::new(name, data_type(declared, depth)?, is_nullable);
+    Ok(if matches!(declared, SqlType::JSON) { as_json(field) } else { field })
 }
 
 fn data_type(declared: &SqlType, depth: usize) -> Result<DataType, String> {
@@ -199,13 +234,18 @@ fn data_type(declared: &SqlType, depth: usize) -> Result<DataType, String> {
         SqlType::Varchar(_) | SqlType::Text | SqlType::String(_) | SqlType::Char(_) | SqlType::CharacterVarying(_) => {
             DataType::Utf8
         }
+        SqlType::JSON => DataType::Utf8,
         SqlType::Date => DataType::Date32,
         SqlType::Timestamp(None | Some(0..=6), _) => utc_micros(),
         SqlType::Array(
             ArrayElemTypeDef::AngleBracket(item)
             | ArrayElemTypeDef::SquareBracket(item, None)
             | ArrayElemTypeDef::Parenthesis(item),
-        ) => DataType::List(Arc::new(Field::new("element", data_type(item, depth + 1)?, true))),
+        ) => DataType::List(Arc::new(declared_field("element", item, true, depth + 1)?)),
+        SqlType::Map(key, _) if matches!(**key, SqlType::JSON) || data_type(key, depth + 1)? != DataType::Utf8 => {
+            return Err("the keys of a MAP are VARCHAR, as those of JSON are".to_owned());
+        }
+        SqlType::Map(_, value) => map_of(declared_field("value", value, true, depth + 1)?),
         SqlType::Struct(fields, _) if !fields.is_empty() => DataType::Struct(struct_fields(fields, depth + 1)?),
         other => return Err(format!("the type {other} is not supported")),
     })
@@ -241,7 +281,7 @@ fn struct_fields(declared: &[StructField], depth: usize) -> Result<Fields, Strin
             Some([SqlOption::KeyValue { key, .. }]) if key.value == NOT_NULL_OPTION => true,
             Some(_) => return Err("a field of a STRUCT takes no options".to_owned()),
         };
-        fields.push(Field::new(name, data_type(&field.field_type, depth)?, !is_required));
+        fields.push(declared_field(name, &field.field_type, !is_required, depth)?);
     }
     Ok(fields.into())
 }

@@ -11,6 +11,7 @@
 //! by it; everything else is read from the syntax tree.
 
 mod columns;
+mod default_value;
 mod findings;
 mod options;
 mod path;

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::sql::parser::CreateExternalTable;
 
 use super::columns::{Columns, check_declared_name, read_columns};
@@ -26,6 +26,8 @@ use super::options::{OptionValue, table_options};
 use super::path::read_path;
 use super::statements::Located;
 use crate::source::{ColumnMapping, Envelope, SourceDefinition, Unreadable, column};
+use crate::declared::{default_of, is_json};
+use crate::source::{SourceDefinition, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
 
@@ -189,7 +191,12 @@ fn event_time(
         return EventTime::Record;
     }
     let Some(index) = named_column(columns, &setting.value, setting, findings) else { return EventTime::Record };
-    if columns.schema.field(index).data_type() != &utc_micros() {
+    let field = columns.schema.field(index);
+    if default_of(field).is_some() {
+        let hint = "leave DEFAULT out: an event without a time of its own is rejected";
+        findings.add(setting.line, &setting.value, "the event_time has a DEFAULT", hint);
+    }
+    if field.data_type() != &utc_micros() {
         let hint = "declare the column TIMESTAMP: it reads numbers since 1970 as well as text";
         findings.add(setting.line, &setting.value, "the event_time is not a TIMESTAMP", hint);
     }
@@ -211,8 +218,12 @@ fn event_id(columns: &mut Columns, settings: &[OptionValue], findings: &mut Find
             continue;
         }
         let Some(index) = named_column(columns, name, setting, findings) else { continue };
-        let data_type = columns.schema.field(index).data_type();
-        if data_type != &DataType::Utf8 && !data_type.is_integer() {
+        let field = columns.schema.field(index);
+        if default_of(field).is_some() {
+            let hint = "leave DEFAULT out: all events without an id would be copies of one";
+            findings.add(setting.line, name, "the event_id has a DEFAULT", hint);
+        }
+        if is_json(field) || (field.data_type() != &DataType::Utf8 && !field.data_type().is_integer()) {
             let hint = "declare the column VARCHAR or BIGINT";
             findings.add(setting.line, name, "the event_id is neither text nor a whole number", hint);
         }
@@ -230,10 +241,10 @@ fn named_column(columns: &mut Columns, name: &str, setting: &OptionValue, findin
     if let Ok(index) = columns.schema.index_of(name) {
         return Some(index);
     }
-    if let Some((path, data_type)) = read_path(name).ok().and_then(|path| field_at(columns, &path)) {
+    if let Some((path, field)) = read_path(name).ok().and_then(|path| field_at(columns, &path)) {
         let name = path.join(".");
         check_declared_name(&name, setting.line, findings);
-        let field = Arc::new(Field::new(name, data_type, true));
+        let field = Arc::new(Field::clone(&field).with_name(name).with_nullable(true));
         let fields = columns.schema.fields().iter().cloned().chain([field]);
         columns.schema = Schema::new(fields.collect::<Vec<_>>());
         columns.mapping.push(ColumnMapping { path, format: None });
@@ -245,16 +256,16 @@ fn named_column(columns: &mut Columns, name: &str, setting: &OptionValue, findin
     None
 }
 
-/// The path in the event, and the type, of a field inside a declared STRUCT.
-fn field_at(columns: &Columns, path: &[String]) -> Option<(Vec<String>, DataType)> {
+/// A field inside a declared STRUCT, and its path in the event.
+fn field_at(columns: &Columns, path: &[String]) -> Option<(Vec<String>, FieldRef)> {
     let (first, inner) = path.split_first()?;
     let index = columns.schema.index_of(first).ok().filter(|_| !inner.is_empty())?;
-    let mut data_type = columns.schema.field(index).data_type();
+    let mut field = &columns.schema.fields()[index];
     for key in inner {
-        let DataType::Struct(fields) = data_type else { return None };
-        data_type = fields.find(key)?.1.data_type();
+        let DataType::Struct(fields) = field.data_type() else { return None };
+        field = fields.find(key)?.1;
     }
     let mapped = &columns.mapping[index].path;
     let outer = if mapped.is_empty() { std::slice::from_ref(first) } else { mapped };
-    Some((outer.iter().chain(inner).cloned().collect(), data_type.clone()))
+    Some((outer.iter().chain(inner).cloned().collect(), field.clone()))
 }

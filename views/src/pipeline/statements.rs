@@ -116,7 +116,7 @@ pub(super) fn read_statements(sql: &str, findings: &mut Findings) -> Vec<Located
 }
 
 fn parse(tokens: &[TokenWithSpan]) -> Result<Statement, String> {
-    let tokens = column_options(&struct_options(tokens)?);
+    let tokens = column_options(&known_types(tokens)?);
     let mut parser = DFParserBuilder::new(tokens).build().map_err(|error| error.to_string())?;
     let statement = parser.parse_statement().map_err(|error| error.strip_backtrace())?;
     match parser.parser.peek_token() {
@@ -125,35 +125,40 @@ fn parse(tokens: &[TokenWithSpan]) -> Result<Statement, String> {
     }
 }
 
-/// Rewrites NOT NULL inside the brackets of STRUCT and ARRAY to an option that the parser keeps, and LIST to ARRAY.
-fn struct_options(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, String> {
+/// Rewrites types to what the parser knows of them: NOT NULL inside the brackets of STRUCT and ARRAY to an option, LIST
+/// to ARRAY, and the brackets of MAP to round ones.
+fn known_types(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, String> {
     let mut rewritten = Vec::with_capacity(tokens.len());
-    let mut depth = 0_usize;
+    // Of each bracket that is open, whether it is a MAP's. A view may compare a column of that name.
+    let mut open: Vec<bool> = Vec::new();
+    let has_maps = tokens.iter().take(4).any(|token| is_word(&token.token, Keyword::EXTERNAL));
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         let next = tokens.get(at + 1);
         let opens = next.is_some_and(|next| next.token == Token::Lt);
         match &token.token {
-            Token::Word(word) if opens && is_type_with_brackets(&word.value) => {
+            Token::Word(word) if opens && (is_type_with_brackets(&word.value) || (has_maps && is_map(&word.value))) => {
                 let name = if word.value.eq_ignore_ascii_case("list") { "ARRAY" } else { word.value.as_str() };
-                rewritten.push(TokenWithSpan { token: Token::make_keyword(name), span: token.span });
-                rewritten.extend(next.cloned());
-                depth += 1;
+                let bracket = if is_map(name) { Token::LParen } else { Token::Lt };
+                let span = token.span;
+                rewritten.extend([Token::make_keyword(name), bracket].map(|token| TokenWithSpan { token, span }));
+                open.push(is_map(name));
                 at += 1;
-                if depth > MAX_BRACKETS {
+                if open.len() > MAX_BRACKETS {
                     return Err(format!("types nest more than {MAX_BRACKETS} levels deep"));
                 }
             }
-            Token::Gt => {
-                depth = depth.saturating_sub(1);
-                rewritten.push(token.clone());
-            }
-            Token::ShiftRight => {
-                depth = depth.saturating_sub(2);
-                rewritten.push(token.clone());
-            }
-            Token::Word(word)
-                if depth > 0 && word.keyword == Keyword::NOT && next.is_some_and(|next| is_null(&next.token)) =>
+            Token::Gt => rewritten.push(closing(open.pop(), token)),
+            Token::ShiftRight => match (open.pop(), open.pop()) {
+                (inner, outer) if inner == Some(true) || outer == Some(true) => {
+                    rewritten.extend([closing(inner, token), closing(outer, token)]);
+                }
+                _ => rewritten.push(token.clone()),
+            },
+            Token::Word(_)
+                if !open.is_empty()
+                    && is_word(&token.token, Keyword::NOT)
+                    && next.is_some_and(|next| is_word(&next.token, Keyword::NULL)) =>
             {
                 let span = token.span;
                 let option = [
@@ -208,8 +213,17 @@ fn is_type_with_brackets(word: &str) -> bool {
     ["struct", "array", "list"].iter().any(|name| word.eq_ignore_ascii_case(name))
 }
 
-fn is_null(token: &Token) -> bool {
-    matches!(token, Token::Word(word) if word.keyword == Keyword::NULL)
+fn is_map(word: &str) -> bool {
+    word.eq_ignore_ascii_case("map")
+}
+
+/// What closes a type: `is_map` tells of which.
+fn closing(is_map: Option<bool>, at: &TokenWithSpan) -> TokenWithSpan {
+    TokenWithSpan { token: if is_map == Some(true) { Token::RParen } else { Token::Gt }, span: at.span }
+}
+
+fn is_word(token: &Token, keyword: Keyword) -> bool {
+    matches!(token, Token::Word(word) if word.keyword == keyword)
 }
 
 fn is_space(token: &Token) -> bool {

@@ -8,7 +8,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::csv;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::json;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use super::findings::Findings;
 use super::options::{OptionValue, table_options};
 use super::statements::Located;
 use super::tables::{StaticTable, refuse_clauses};
+use crate::declared::{default_of, holds_json};
 use crate::source::ColumnMapping;
 
 /// The largest file of a static table: it is kept in memory by every process and hashed at each start.
@@ -51,6 +52,7 @@ pub(super) fn read_static(
         findings.add(statement.line, &statement.head(), "columns of a static table have no options", hint);
     }
     let schema: SchemaRef = Arc::new(columns.schema);
+    refuse_columns_of_sources(&schema, statement, findings);
     let location = location?;
     let line = statement.line_of(&location);
     let Some(bytes) = files.get(&location) else {
@@ -76,6 +78,21 @@ pub(super) fn read_static(
             let hint = "make the file fit the declared columns";
             findings.add(line, &location, format!("this file cannot be read: {message}"), hint);
             None
+        }
+    }
+}
+
+/// What only events have, since they come without anybody who could fill them in.
+fn refuse_columns_of_sources(schema: &Schema, statement: &Located, findings: &mut Findings) {
+    for field in schema.fields() {
+        let line = statement.line_of(field.name());
+        if default_of(field).is_some() {
+            let hint = "write the value into the file, or coalesce(column, value) in the view";
+            findings.add(line, field.name(), "a column of a static table has no DEFAULT", hint);
+        }
+        if holds_json(field) {
+            let hint = "declare it VARCHAR and keep the JSON in quotes: json_get_str and its like read any text";
+            findings.add(line, field.name(), "a column of a static table cannot be JSON", hint);
         }
     }
 }
