@@ -17,7 +17,7 @@ use crate::{Collector, OnError};
 use edge::{Problem, ProblemKind};
 use event_log::{EventLogError, NewRecord, Record};
 use records::RecordsError;
-use records::decode::{column, decode, event_ids};
+use records::decode::{Decoder, column, event_ids};
 
 /// Events that are checked between two turns of other requests.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -36,7 +36,7 @@ impl Collector {
     /// 500 for a defect; that the log does not answer is part of the receipt.
     pub(super) async fn store_events(
         &self,
-        Entered { definition: source, life, .. }: &Entered,
+        Entered { definition: source, decoder, life, .. }: &Entered,
         events: Vec<Sent>,
         on_error: OnError,
     ) -> Result<Receipt, Problem> {
@@ -45,7 +45,7 @@ impl Collector {
         let fitting = self.leave_out_large(events, &mut receipt);
         let mut checked = Vec::with_capacity(fitting.len());
         for turn in fitting.chunks(EVENTS_PER_TURN) {
-            checked.extend(check(source, turn, now).map_err(defect)?);
+            checked.extend(check(decoder, turn, now).map_err(defect)?);
             tokio::task::yield_now().await;
         }
         let storable = leave_out_refused(checked, on_error, &mut receipt);
@@ -101,7 +101,7 @@ impl Collector {
 }
 
 /// Checks events by the rules that both layers decode with.
-fn check(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Result<Vec<Checked>, RecordsError> {
+fn check(decoder: &Decoder, events: &[Sent], now: TimestampMicros) -> Result<Vec<Checked>, RecordsError> {
     let record = |(at, event): (usize, &Sent)| Record {
         partition: PartitionId(0),
         offset: Offset(at as i64),
@@ -111,9 +111,9 @@ fn check(source: &SourceDefinition, events: &[Sent], now: TimestampMicros) -> Re
         clock_shift: None,
     };
     let records: Vec<Record> = events.iter().enumerate().map(record).collect();
-    let rows = decode(source, &records)?;
+    let rows = decoder.decode(&records)?;
     let errors = rows.column_by_name(column::ERROR).expect("decoding always gives this column").as_string::<i32>();
-    let ids = event_ids(source, &rows)?;
+    let ids = event_ids(decoder.source(), &rows)?;
     let check = |(at, event): (usize, &Sent)| Checked {
         sent: event.clone(),
         rejection: errors.is_valid(at).then(|| with_way_out(event, errors.value(at))),

@@ -59,6 +59,7 @@ mod arrays;
 mod batch;
 mod cells;
 mod column_builder;
+mod decoder;
 mod instant;
 mod json;
 mod object;
@@ -72,6 +73,7 @@ use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
 pub use batch::{RowClass, classes, event_ids, event_keys, late_events, marks, rejections};
+pub use decoder::Decoder;
 pub use json::Cursor;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;
@@ -83,7 +85,8 @@ use event_log::Record;
 
 /// Decodes records to one row each, in their order; a rejected record has its `_error` and null event columns.
 ///
-/// Pure. Cost: one pass over the payloads; the payloads are copied once, into `_payload`.
+/// Pure. Cost: one pass over the payloads; the payloads are copied once, into `_payload`. For many small batches take a
+/// [`Decoder`].
 ///
 /// # Errors
 /// Only for a defect: a definition that cannot be decoded to, or more than 2 GiB of payloads at once. A record never
@@ -99,7 +102,5 @@ pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBat
 /// # Errors
 /// As [`decode`].
 pub fn decode_counting(source: &SourceDefinition, records: &[Record]) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
-    let mut rows = rows::Rows::new(source, records)?;
-    records.iter().for_each(|record| rows.push(record));
-    rows.finish()
+    decoder::decode_as(source, records, reading_of(source), &master_schema(source))
 }

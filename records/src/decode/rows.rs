@@ -8,7 +8,7 @@ use arrow::array::{
     ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, Int32Array, Int64Array, StringBuilder,
     TimestampMicrosecondArray,
 };
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use positions::{EventKey, TimestampMicros, event_key, is_plausible, micros};
 use views::{SourceDefinition, Unreadable};
@@ -17,7 +17,7 @@ use super::cells::Cells;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, master_schema, reading_of};
+use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES};
 use crate::RecordsError;
 use event_log::Record;
 
@@ -83,7 +83,8 @@ impl<'a> Rows<'a> {
     }
 
     /// The batch, and for each declared column how many values of its accepted rows are null because they did not fit.
-    pub fn finish(mut self) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+    /// `reading` and `schema` (the master schema) are those of the source.
+    pub fn finish(mut self, reading: i32, schema: &SchemaRef) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
         let misfits = self.event.columns.iter().map(|column| column.misfits()).collect();
         let timestamps = self.records.iter().map(|record| record.timestamp.0);
         let timestamps = TimestampMicrosecondArray::from_iter_values(timestamps);
@@ -97,14 +98,14 @@ impl<'a> Rows<'a> {
             Arc::new(payloads(self.records).finish()),
             Arc::new(self.errors.finish()),
             Arc::new(self.records.iter().map(|record| record.clock_shift).collect::<Int64Array>()),
-            Arc::new(Int32Array::from_value(reading_of(self.source), self.rows)),
+            Arc::new(Int32Array::from_value(reading, self.rows)),
             Arc::new(self.late.finish()),
             Arc::new(self.keys.finish()),
             Arc::new(self.records.iter().map(|record| record.event_id.as_deref()).collect::<BinaryArray>()),
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);
-        Ok((RecordBatch::try_new(master_schema(self.source), columns)?, misfits))
+        Ok((RecordBatch::try_new(schema.clone(), columns)?, misfits))
     }
 
     fn read(&mut self, record: &Record) -> Read<Accepted> {
