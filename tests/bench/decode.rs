@@ -1,9 +1,8 @@
-//! JSON records to columns on one core, beside arrow-json's decoder (which is not strict): events as their source declares
-//! them, events in other forms, and topics in which some records are not events.
+//! JSON records to columns on one core, beside arrow-json's decoder (which is not strict): events as their source
+//! declares them, events in other forms, and topics in which some records are not events.
 //!
-//! The limit is always arrow-json on the events as declared: of the other forms it takes none, and what it would do with
-//! a record that is no event is to end its batch. What is aimed at: 0.85 of it for events as declared, 0.75 for those in
-//! other forms.
+//! The limit is always arrow-json on the events as declared: of the other forms it takes none, and a record that is no
+//! event ends its batch. What is aimed at: 0.85 of it for events as declared, 0.75 for those in other forms.
 
 use std::hint::black_box;
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 mod answers;
 mod encodings;
 pub mod fake;
+mod fuzz;
 mod limits;
 mod pages;
 mod types;

@@ -1,6 +1,7 @@
 //! Decoding is strict, takes each record for itself, and cannot be stopped by any bytes.
 
 mod faults;
+mod grammar;
 mod reasons;
 mod records;
 mod types;
