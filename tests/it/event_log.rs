@@ -55,6 +55,7 @@ macro_rules! conformance {
 }
 
 mod client;
+mod damage;
 mod disk;
 mod embedded;
 mod kafka;
