@@ -1,5 +1,5 @@
-//! Tables whose log was damaged: a version is read as the log has it now, or the broken object is named; nothing panics,
-//! and reading twice says the same.
+//! Tables whose log was damaged: a version is read as the log has it now, or the broken object is named; nothing
+//! panics, and reading twice says the same.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Folders of the embedded log whose journal was damaged, in any way and at any place: refused with the folder's name and
-//! unchanged, or opened with a beginning of what was appended and nothing else.
+//! Folders of the embedded log whose journal was damaged, in any way and at any place: refused by name and unchanged,
+//! or opened with a beginning of what was appended and nothing else.
 //!
 //! Not here: the tables of the engine, which it guards by checksums of its own.
 
