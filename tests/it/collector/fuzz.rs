@@ -1,5 +1,5 @@
-//! Bodies of every form and encoding, most of them damaged: what is taken is stored and judged as both layers will judge it,
-//! what is not is refused with words and leaves nothing.
+//! Bodies of every form and encoding, most of them damaged: what is taken is stored and judged as both layers will judge
+//! it, what is not is refused with words and leaves nothing.
 
 use std::io::Write;
 

@@ -395,8 +395,8 @@ impl World {
     }
 }
 
-/// An event as its producer always sent it: sometimes with a country, which is not declared at first, sometimes without an
-/// amount, or with one that is none.
+/// An event as its producer always sent it: sometimes with a country, which is not declared at first, sometimes without
+/// an amount, or with one that is none.
 fn event(number: u64, random: &mut StdRng) -> String {
     let time = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
     let amount = match random.random_range(0..10) {

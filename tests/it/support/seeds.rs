@@ -1,5 +1,5 @@
-//! Seeds of randomised tests: printed when a case fails, taken back from `TWOFOLD_SEED`. `TWOFOLD_SEED_TIMES` asks for so
-//! many times as many (`make fuzz`), from `TWOFOLD_SEED_FIRST` on.
+//! Seeds of randomised tests: printed when a case fails, taken back from `TWOFOLD_SEED`. `TWOFOLD_SEED_TIMES` asks for
+//! so many times as many (`make fuzz`), from `TWOFOLD_SEED_FIRST` on.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
