@@ -5,6 +5,7 @@
 #   make test                    all tests (FILTER=name for some of them)
 #   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
 #   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for (from FIRST=n on)
+#   make fuzz TIMES=100          what was written, sent or stored, and then damaged: so many times the seeds of `make test`
 #   make bench ARGS="recompute"  figures beside their limits, embedded parts beside real ones, all or one section
 #   make release                 the binary as it is shipped, all of it optimised
 #   make dist                    an archive, a Debian package and a Python wheel of it, with checksums, in dist/
@@ -24,15 +25,16 @@ FILTER ?=
 KILLS ?= 500
 FIRST ?= 0
 SEEDS ?= 20000
+TIMES ?= 20
 SEED ?= $(shell echo $$RANDOM)
 
 # Where `services-up` keeps addresses, logs and data. Tests use a scratch folder of their own.
 SERVICES := $(HOME)/.cache/twofold/services
 
-.PHONY: help demo quick test chaos sim bench release dist check fmt clean tools services services-up services-down
+.PHONY: help demo quick test chaos sim fuzz bench release dist check fmt clean tools services services-up services-down
 
 help:
-	@sed -n '3,15s/^# \{0,1\}//p' Makefile
+	@sed -n '3,16s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --workspace --bins
@@ -99,6 +101,14 @@ chaos: tools services
 sim: tools
 	TWOFOLD_SIM_FIRST=$(FIRST) TWOFOLD_SIM_SEEDS=$(SEEDS) \
 	  $(CARGO) test --locked --workspace --release $(FAIL_POINTS) --test it -- --nocapture $(SWEEP)
+
+# Whatever reads bytes that others wrote. In the profile of `sim`, from the seed FIRST on; one again: TWOFOLD_SEED=n make test.
+FUZZ := blob:: collector::fuzz:: decode::faults:: decode::grammar:: event_log::damage:: gateway::fuzz:: lake_damage:: \
+  load::damage:: pipeline::fuzz:: tokens::
+
+fuzz: tools
+	TWOFOLD_SEED_FIRST=$(FIRST) TWOFOLD_SEED_TIMES=$(TIMES) \
+	  $(CARGO) test --locked --workspace --release $(FAIL_POINTS) --test it -- $(FUZZ)
 
 # In the release profile.
 bench: tools services

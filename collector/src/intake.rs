@@ -18,7 +18,7 @@ use crate::{Collector, OnError};
 use edge::{Problem, ProblemKind};
 use event_log::{EventLogError, NewRecord, Record};
 use records::RecordsError;
-use records::decode::{Reason, column, decode, event_ids, record_ends};
+use records::decode::{Decoder, Reason, column, event_ids, record_ends};
 
 /// Events that are checked between two turns of other requests.
 const EVENTS_PER_TURN: usize = 1_024;
@@ -37,7 +37,7 @@ impl Collector {
     /// 500 for a defect; that the log does not answer is part of the receipt.
     pub(super) async fn store_events(
         &self,
-        Entered { definition: source, life, .. }: &Entered,
+        Entered { definition: source, decoder, life, .. }: &Entered,
         events: Vec<Sent>,
         clock_shift: Option<i64>,
         on_error: OnError,
@@ -47,7 +47,7 @@ impl Collector {
         let fitting = self.leave_out_large(events, &mut receipt);
         let mut checked = Vec::with_capacity(fitting.len());
         for turn in fitting.chunks(EVENTS_PER_TURN) {
-            checked.extend(check(source, turn, now, clock_shift).map_err(defect)?);
+            checked.extend(check(decoder, turn, now, clock_shift).map_err(defect)?);
             tokio::task::yield_now().await;
         }
         let storable = leave_out_refused(checked, on_error, &mut receipt);
@@ -109,7 +109,7 @@ impl Collector {
 
 /// Checks events by the rules that both layers decode with.
 fn check(
-    source: &SourceDefinition,
+    decoder: &Decoder,
     events: &[Sent],
     now: TimestampMicros,
     clock_shift: Option<i64>,
@@ -123,8 +123,9 @@ fn check(
         clock_shift,
     };
     let records: Vec<Record> = events.iter().enumerate().map(record).collect();
-    let rows = decode(source, &records)?;
+    let rows = decoder.decode(&records)?;
     let errors = rows.column_by_name(column::ERROR).expect("decoding always gives this column").as_string::<i32>();
+    let source = decoder.source();
     let ids = event_ids(source, &rows)?;
     let ends = record_ends(&rows)?;
     let starts = std::iter::once(0).chain(ends.iter().copied());

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use positions::{Life, SourceName};
+use records::decode::Decoder;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use views::SourceDefinition;
@@ -21,6 +22,7 @@ pub struct OpenSources {
 #[derive(Debug)]
 struct OpenSource {
     definition: Arc<SourceDefinition>,
+    decoder: Arc<Decoder>,
     // Of its topic: names the offsets in tokens.
     life: Arc<Life>,
     // Each request under way holds a token of it; nothing is spawned on it.
@@ -31,6 +33,7 @@ struct OpenSource {
 #[derive(Debug)]
 pub(crate) struct Entered {
     pub definition: Arc<SourceDefinition>,
+    pub decoder: Arc<Decoder>,
     pub life: Arc<Life>,
     _request: TaskTrackerToken,
 }
@@ -48,7 +51,8 @@ impl OpenSources {
     pub fn open(&self, definition: Arc<SourceDefinition>, life: Life) {
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         let requests = sources.remove(&definition.name).map_or_else(TaskTracker::new, |before| before.requests);
-        sources.insert(definition.name.clone(), OpenSource { definition, life: Arc::new(life), requests });
+        let decoder = Arc::new(Decoder::new(definition.clone()));
+        sources.insert(definition.name.clone(), OpenSource { definition, decoder, life: Arc::new(life), requests });
     }
 
     /// Notes the life of the topic of a source, if it is open.
@@ -76,8 +80,9 @@ impl OpenSources {
         let found = sources.values().find(|source| source.definition.name.as_str() == name);
         match found {
             Some(found) => {
-                let (definition, life) = (found.definition.clone(), found.life.clone());
-                Ok(Entered { definition, life, _request: found.requests.token() })
+                let OpenSource { definition, decoder, life, requests } = found;
+                let (definition, decoder, life) = (definition.clone(), decoder.clone(), life.clone());
+                Ok(Entered { definition, decoder, life, _request: requests.token() })
             }
             None => Err(sources.keys().map(ToString::to_string).collect()),
         }

@@ -82,8 +82,11 @@ impl EmbeddedLog {
             let store = store::run::open(&folder, is_synced)?;
             Ok((store.load()?, store))
         });
-        let opened = opened.await.map_err(|error| EventLogError::Unusable(format!("the embedded log: {error}")))?;
         let folder = settings.folder.display();
+        // The engine panics at some damage to its own files.
+        let opened = opened.await.map_err(|error| {
+            EventLogError::Unusable(format!("folder {folder} of the embedded log cannot be opened: {error}"))
+        })?;
         let (topics, store) = opened.map_err(|error| match error {
             fjall::Error::Locked => {
                 EventLogError::Unusable(format!("folder {folder} of the embedded log is held by another process"))

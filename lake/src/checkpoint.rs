@@ -7,6 +7,7 @@
 mod schema;
 pub(crate) mod writer;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
@@ -33,19 +34,26 @@ pub(crate) async fn read(lake: &Lake, path: &Path) -> Result<Vec<Action>, LakeEr
 }
 
 fn decode(path: &Path, bytes: Bytes) -> Result<Vec<Action>, LakeError> {
-    let corrupt = |reason: &dyn ToString| LakeError::corrupt(path, reason.to_string());
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| corrupt(&error))?;
+    // Of a damaged object Parquet's reader refuses much, and panics at the rest. Nothing is kept of what it read.
+    let lines = catch_unwind(AssertUnwindSafe(|| lines_of(bytes)))
+        .unwrap_or_else(|_| Err("it is damaged in a way that its reader does not expect".to_owned()));
+    lines.and_then(|lines| action::parse(&lines)).map_err(|reason| LakeError::corrupt(path, reason))
+}
+
+/// As lines of JSON a checkpoint reads like a commit: one parser, one set of checks.
+fn lines_of(bytes: Bytes) -> Result<Vec<u8>, String> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| error.to_string())?;
     let columns = reader.schema().fields().iter().enumerate();
     let wanted = columns.filter(|(_, field)| KINDS.contains(&field.name().as_str())).map(|(index, _)| index);
     let mask = ProjectionMask::roots(reader.parquet_schema(), wanted.collect::<Vec<_>>());
-    let batches = reader.with_projection(mask).build().map_err(|error| corrupt(&error))?;
-    // As lines of JSON a checkpoint reads like a commit: one parser, one set of checks.
+    let batches = reader.with_projection(mask).build().map_err(|error| error.to_string())?;
     let mut lines = LineDelimitedWriter::new(Vec::new());
     for batch in batches {
-        lines.write(&batch.map_err(|error| corrupt(&error))?).map_err(|error| corrupt(&error))?;
+        let batch = batch.map_err(|error| error.to_string())?;
+        lines.write(&batch).map_err(|error| error.to_string())?;
     }
-    lines.finish().map_err(|error| corrupt(&error))?;
-    action::parse(&lines.into_inner()).map_err(|error| corrupt(&error))
+    lines.finish().map_err(|error| error.to_string())?;
+    Ok(lines.into_inner())
 }
 
 fn encode(actions: &[Action]) -> Result<Vec<u8>, String> {

@@ -58,6 +58,7 @@ macro_rules! conformance {
 
 mod client;
 mod cloud_events;
+mod damage;
 mod disk;
 mod embedded;
 mod kafka;

@@ -22,6 +22,9 @@ mod blob;
 /// Record bytes to columns: strict, row by row, unstoppable.
 mod decode;
 
+/// Position tokens: what a client sends back, and what it should not.
+mod tokens;
+
 /// Events over HTTP: what is stored, what is answered, what is refused, how overload is told.
 mod collector;
 
@@ -46,6 +49,8 @@ mod batch_views;
 mod lake;
 /// Tables: checkpoints against the commits they sum up, and against another reader's opinion.
 mod lake_checkpoint;
+/// Tables whose log was damaged: what was whole, or the name of what is broken.
+mod lake_damage;
 /// Tables: who commits on the same version, and stores that break their promises.
 mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.

@@ -65,6 +65,7 @@ mod arrays;
 mod batch;
 mod cells;
 mod column_builder;
+mod decoder;
 mod envelope;
 mod instant;
 mod json;
@@ -85,6 +86,7 @@ pub use batch::{
     RowClass, classes, event_ids, event_keys, late_events, marks, payloads, record_ends, rejected_rows, rejections,
     split_late,
 };
+pub use decoder::Decoder;
 pub use json::Cursor;
 pub use near_keys::near_keys;
 pub use reason::{REASON_KINDS, Reason};
@@ -98,7 +100,8 @@ use event_log::Record;
 /// Decodes records to one row for each of their events, in their order; a record without any is one row with its
 /// `_error` and null event columns, and so is each event that cannot be read.
 ///
-/// Pure. Cost: one pass over the payloads; the payloads are copied once, into `_payload`.
+/// Pure. Cost: one pass over the payloads; the payloads are copied once, into `_payload`. For many small batches take a
+/// [`Decoder`].
 ///
 /// # Errors
 /// Only for a defect: a definition that cannot be decoded to, or more than 2 GiB of payloads at once. A record never
@@ -114,7 +117,5 @@ pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBat
 /// # Errors
 /// As [`decode`].
 pub fn decode_counting(source: &SourceDefinition, records: &[Record]) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
-    let mut rows = rows::Rows::new(source, records)?;
-    rows.push_all();
-    rows.finish()
+    decoder::decode_as(source, records, reading_of(source), &master_schema(source))
 }

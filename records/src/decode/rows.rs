@@ -8,7 +8,7 @@ use std::time::Duration;
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use positions::{EventKey, TimestampMicros, event_key, is_plausible, micros};
@@ -19,7 +19,7 @@ use super::envelope;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, master_schema, reading_of};
+use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES};
 use crate::RecordsError;
 use event_log::Record;
 
@@ -91,7 +91,8 @@ impl<'a> Rows<'a> {
     }
 
     /// The batch, and for each declared column how many values of its accepted rows are null because they did not fit.
-    pub fn finish(self) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+    /// `reading` and `schema` (the master schema) are those of the source.
+    pub fn finish(self, reading: i32, schema: &SchemaRef) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
         let misfits = self.event.columns.iter().map(|column| column.misfits()).collect();
         let (rows, records) = (&self.rows, self.records);
         let of_row = || rows.iter().map(|row| &records[row.record]);
@@ -117,7 +118,7 @@ impl<'a> Rows<'a> {
             Arc::new(rows.iter().map(|row| row.payload(records)).collect::<BinaryArray>()),
             Arc::new(reasons.collect::<StringArray>()),
             Arc::new(of_row().map(|record| record.clock_shift).collect::<Int64Array>()),
-            Arc::new(Int32Array::from_value(reading_of(self.source), rows.len())),
+            Arc::new(Int32Array::from_value(reading, rows.len())),
             Arc::new(accepted().map(|accepted| Some(accepted?.is_late)).collect::<BooleanArray>()),
             Arc::new(keys.collect::<BinaryArray>()),
             Arc::new(of_row().map(|record| record.event_id.as_deref()).collect::<BinaryArray>()),
@@ -125,7 +126,7 @@ impl<'a> Rows<'a> {
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);
-        Ok((RecordBatch::try_new(master_schema(self.source), columns)?, misfits))
+        Ok((RecordBatch::try_new(schema.clone(), columns)?, misfits))
     }
 
     /// Appends the rows of one record. On an error those of its events that were read before are to be taken back.

@@ -6,6 +6,7 @@ mod cloud_events;
 mod encodings;
 mod envelopes;
 pub mod fake;
+mod fuzz;
 mod limits;
 mod pages;
 mod types;

@@ -2,6 +2,7 @@
 
 mod defaults;
 mod faults;
+mod grammar;
 mod mapping;
 mod near_keys;
 mod reasons;

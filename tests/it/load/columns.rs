@@ -37,7 +37,7 @@ const ROWS: [&str; 2] = [
     r#"row 2: {"n":-1,"geo":{"at":"2026-01-31T11:59:59Z"}}"#,
 ];
 
-fn parquet_of(batches: &[RecordBatch]) -> Vec<u8> {
+pub fn parquet_of(batches: &[RecordBatch]) -> Vec<u8> {
     let mut file = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut file, batches[0].schema(), None).unwrap();
     batches.iter().for_each(|batch| writer.write(batch).unwrap());
@@ -45,14 +45,14 @@ fn parquet_of(batches: &[RecordBatch]) -> Vec<u8> {
     file
 }
 
-fn arrow_of(batches: &[RecordBatch]) -> Vec<u8> {
+pub fn arrow_of(batches: &[RecordBatch]) -> Vec<u8> {
     let mut writer = FileWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
     batches.iter().for_each(|batch| writer.write(batch).unwrap());
     writer.finish().unwrap();
     writer.into_inner().unwrap()
 }
 
-fn arrow_stream_of(batches: &[RecordBatch]) -> Vec<u8> {
+pub fn arrow_stream_of(batches: &[RecordBatch]) -> Vec<u8> {
     let mut writer = StreamWriter::try_new(Vec::new(), &batches[0].schema()).unwrap();
     batches.iter().for_each(|batch| writer.write(batch).unwrap());
     writer.finish().unwrap();

@@ -3,6 +3,7 @@
 
 mod columns;
 mod csv;
+mod damage;
 mod files;
 mod kinds;
 mod lines;

@@ -1,11 +1,12 @@
 //! The system on real Kafka, Redis and S3, where these do what embedded parts cannot: partitions that move and grow,
-//! topics that vanish, stores that are slow, silent, restored from an older copy.
+//! topics that vanish, sources that change under load, stores that are slow, silent, restored from an older copy.
 
 mod backlog;
 mod kafka;
 mod proxy;
 mod redis;
 mod s3;
+mod schema;
 mod topics;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};

@@ -224,6 +224,16 @@ fn a_source_that_is_replaced_counts_each_event_once() {
 }
 
 #[test]
+fn what_was_rejected_counts_once_a_changed_definition_takes_it() {
+    let before = [(100, Act::Send(11)), (3_000, Act::Send(11)), (3_000, Act::Send(11))];
+    let then = [(10, Act::Send(11)), (4_000, Act::Send(5)), (1, Act::Wipe), (1, Act::Send(5))];
+    for (seed, change) in (60..66).zip([Act::Upgrade, Act::Replace(2)].into_iter().cycle()) {
+        let acts = [&before[..], &[(900, change)][..], &then[..]].concat();
+        check(&Plan::by_hand(seed, Rates { delay: 40, fail: 20, kill: 10 }, &acts));
+    }
+}
+
+#[test]
 fn tables_that_are_opened_from_checkpoints_count_each_event_once() {
     let acts = [(2_500, Act::Send(5)), (2_500, Act::Send(6)), (2_500, Act::Send(4)), (100, Act::Kill(0))];
     let rates = Rates { delay: 40, fail: 20, kill: 20 };

@@ -128,6 +128,9 @@ fn rows_of(answer: &RowsAnswer, view: View) -> BTreeMap<String, Vec<i64>> {
     let groups = groups.as_string::<i32>();
     let measure = |name: &&str| arrow::compute::cast(rows.column_by_name(name).unwrap(), &DataType::Int64).unwrap();
     let measures: Vec<_> = view.measure_names().iter().map(measure).collect();
-    let value = |row: usize| measures.iter().map(|one| one.as_primitive::<Int64Type>().value(row)).collect();
+    let value = |row: usize| {
+        let measures = measures.iter().map(|one| one.as_primitive::<Int64Type>());
+        measures.map(|one| if one.is_null(row) { 0 } else { one.value(row) }).collect()
+    };
     (0..groups.len()).map(|row| (groups.value(row).to_owned(), value(row))).collect()
 }

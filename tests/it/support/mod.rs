@@ -1,6 +1,7 @@
 //! What several areas of tests need: seeds, events, and what a layer under test stands in.
 
 pub mod counted_store;
+pub mod damage;
 pub mod event;
 pub mod flaky_store;
 pub mod mutate;

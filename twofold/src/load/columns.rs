@@ -4,17 +4,21 @@
 //! UTC. NULL is left out. Bytes are hexadecimal digits, decimals numbers, dates `2026-01-31`.
 //!
 //! Guarantee: memory is bounded by one batch of the file (of Parquet, a thousand rows and the pages that hold them),
-//! and the JSON of a thousand rows.
+//! and the JSON of a thousand rows. A damaged file is an error, or ends with one, whatever the readers of its format
+//! think of it: they make room for as much as it says, and panic where they did not expect what it says.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use arrow::array::{ArrayData, make_array};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::error::ArrowError;
-use arrow::ipc::reader::{FileReader, StreamReader};
+use arrow::ipc::reader::{FileReader, StreamDecoder, read_footer_length};
+use arrow::ipc::root_as_footer;
 use arrow::json::writer::LineDelimitedWriter;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -26,6 +30,10 @@ use super::event::{Event, Place, ReadError};
 
 /// Rows that are JSON at one time.
 const ROWS: usize = 1_000;
+/// How much of an Arrow stream is read at one time.
+const PIECE_BYTES: usize = 64 << 10;
+/// The end of an Arrow file: the length of its footer (4 bytes) and `ARROW1`.
+const TRAILER_BYTES: u64 = 10;
 const UTC: &str = "+00:00";
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
@@ -47,20 +55,24 @@ impl ColumnRows {
     /// # Errors
     /// If it is none, or torn.
     pub fn of_parquet(file: File, bar: &ProgressBar) -> Result<Self> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(Watched { file, bar: bar.clone() })
-            .and_then(|builder| builder.with_batch_size(ROWS).build())
-            .context("cannot read it as Parquet")?;
-        Ok(Self::new(Box::new(reader)))
+        let watched = Watched { file, bar: bar.clone() };
+        let reader = guarded(|| {
+            let builder = ParquetRecordBatchReaderBuilder::try_new(watched)?;
+            Ok(builder.with_batch_size(ROWS).build()?)
+        });
+        Ok(Self::new(Box::new(reader.context("cannot read it as Parquet")?)))
     }
 
     /// The rows of an Arrow IPC file; `bar` follows what is read of it.
     ///
     /// # Errors
     /// If it is none, or torn.
-    pub fn of_arrow_file(file: File, bar: &ProgressBar) -> Result<Self> {
-        let file = BufReader::new(bar.wrap_read(file));
-        let reader = FileReader::try_new(file, None).context("cannot read it as an Arrow file")?;
-        Ok(Self::new(Box::new(reader)))
+    pub fn of_arrow_file(mut file: File, bar: &ProgressBar) -> Result<Self> {
+        let reader = guarded(|| {
+            check_blocks(&mut file)?;
+            FileReader::try_new(BufReader::new(bar.wrap_read(file)), None)
+        });
+        Ok(Self::new(Box::new(reader.context("cannot read it as an Arrow file")?)))
     }
 
     /// The rows of an Arrow IPC stream.
@@ -68,8 +80,15 @@ impl ColumnRows {
     /// # Errors
     /// If it does not begin with a schema.
     pub fn of_arrow_stream(stream: Box<dyn Read>) -> Result<Self> {
-        let reader = StreamReader::try_new_buffered(stream, None).context("cannot read it as an Arrow stream")?;
-        Ok(Self::new(Box::new(reader)))
+        let mut batches =
+            StreamBatches { stream, decoder: StreamDecoder::new(), buffer: Buffer::from(Vec::<u8>::new()) };
+        // The schema is known when the first batch is, or the end.
+        let first = guarded(|| batches.read());
+        if batches.decoder.schema().is_none() {
+            let none = || ArrowError::IpcError("it does not begin with a schema".to_owned());
+            return Err(first.err().unwrap_or_else(none)).context("cannot read it as an Arrow stream");
+        }
+        Ok(Self::new(Box::new(first.transpose().into_iter().chain(batches))))
     }
 
     fn new(batches: Batches) -> Self {
@@ -98,7 +117,7 @@ impl Iterator for ColumnRows {
     type Item = Result<Event, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.fill() {
+        match guarded(|| self.fill()) {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) => {
@@ -112,6 +131,77 @@ impl Iterator for ColumnRows {
         self.at += json.len() + 1;
         self.row += 1;
         Some(Ok(Event { place: Place::Row(self.row), json }))
+    }
+}
+
+/// Runs a reader of a format: where it panics, it cannot read the file.
+fn guarded<T>(read: impl FnOnce() -> Result<T, ArrowError>) -> Result<T, ArrowError> {
+    // Unwind safe: nothing is read any more of what a panic leaves behind.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(ArrowError::ParseError("it is damaged in a way that its reader does not expect".to_owned()))
+    })
+}
+
+/// Whether every block that the footer of an Arrow file names lies in the file: its reader makes room for each as it is
+/// named there, and memory that cannot be had ends the process.
+fn check_blocks(file: &mut File) -> Result<(), ArrowError> {
+    let damaged = |what: &str| ArrowError::ParseError(format!("{what} is damaged"));
+    let length = file.seek(SeekFrom::End(0))?;
+    let footer_end = length.checked_sub(TRAILER_BYTES).ok_or_else(|| damaged("its end"))?;
+    file.seek(SeekFrom::Start(footer_end))?;
+    let mut trailer = [0; TRAILER_BYTES as usize];
+    file.read_exact(&mut trailer)?;
+    let footer_length = read_footer_length(trailer)?;
+    let footer_start = footer_end.checked_sub(footer_length as u64).ok_or_else(|| damaged("its end"))?;
+    file.seek(SeekFrom::Start(footer_start))?;
+    let mut footer = vec![0; footer_length];
+    file.read_exact(&mut footer)?;
+    let footer = root_as_footer(&footer).map_err(|error| damaged(&format!("its footer ({error})")))?;
+    for block in footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten()) {
+        let lengths = [block.offset(), block.metaDataLength().into(), block.bodyLength()];
+        let end = lengths.into_iter().try_fold(0_u64, |end, length| end.checked_add(u64::try_from(length).ok()?));
+        if end.is_none_or(|end| end > length) {
+            return Err(damaged("a block that its footer names"));
+        }
+    }
+    file.rewind()?;
+    Ok(())
+}
+
+/// The batches of an Arrow stream, read piece by piece: the reader that takes a stream as a whole makes room for each
+/// message as it says of itself.
+struct StreamBatches {
+    stream: Box<dyn Read>,
+    decoder: StreamDecoder,
+    // What was read and not yet decoded.
+    buffer: Buffer,
+}
+
+impl StreamBatches {
+    fn read(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        loop {
+            if let Some(batch) = self.decoder.decode(&mut self.buffer)? {
+                return Ok(Some(batch));
+            }
+            let mut piece = vec![0; PIECE_BYTES];
+            match self.stream.read(&mut piece) {
+                Ok(0) => return self.decoder.finish().map(|()| None),
+                Ok(count) => {
+                    piece.truncate(count);
+                    self.buffer = Buffer::from(piece);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+impl Iterator for StreamBatches {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
     }
 }
 

@@ -154,6 +154,11 @@ struct Record {
 }
 
 impl Record {
+    /// About what it takes in the file.
+    fn size_bytes(&self) -> usize {
+        self.text.len() + self.ends.len()
+    }
+
     fn fields(&self) -> impl Iterator<Item = (&[u8], bool)> {
         let starts = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
         starts.zip(&self.ends).map(move |(start, (end, is_quoted))| (&self.text[start..*end], *is_quoted))
@@ -177,7 +182,7 @@ impl<R: BufRead> Records<R> {
         let mut record = Record { line: self.line, ..Record::default() };
         let mut output = [0; 4_096];
         let mut is_quoted = None;
-        while record.text.len() + record.ends.len() <= self.max_bytes {
+        while record.size_bytes() <= self.max_bytes {
             let input = self.input.fill_buf()?;
             let field_is_quoted = *is_quoted.get_or_insert(input.first() == Some(&b'"'));
             let (result, read, written) = self.parser.read_field(input, &mut output);
@@ -189,7 +194,8 @@ impl<R: BufRead> Records<R> {
                 ReadFieldResult::Field { record_end } => {
                     record.ends.push((record.text.len(), field_is_quoted));
                     is_quoted = None;
-                    if record_end {
+                    // Also here, so that it makes no difference in which pieces the row came.
+                    if record_end && record.size_bytes() <= self.max_bytes {
                         return Ok(Some(record));
                     }
                 }

@@ -60,6 +60,8 @@ impl<R: BufRead> Objects<R> {
             };
             match (byte, self.array) {
                 (b' ' | b'\t' | b'\r' | b'\n' | 0x1e, _) => self.pass(byte),
+                // Blank for whoever trims a line, so that one with nothing else would be an empty event.
+                (0x0c, None) => self.pass(byte),
                 (b'[', None) => self.pass_to(byte, Some(Last::Bracket)),
                 (b']', Some(Last::Comma)) => return Ok(self.note_missing()),
                 (b']', Some(_)) => self.pass_to(byte, None),

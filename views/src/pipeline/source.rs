@@ -25,9 +25,8 @@ use super::findings::{Findings, known_names};
 use super::options::{OptionValue, table_options};
 use super::path::read_path;
 use super::statements::Located;
-use crate::source::{ColumnMapping, Envelope, SourceDefinition, Unreadable, column};
 use crate::declared::{default_of, is_json};
-use crate::source::{SourceDefinition, Unreadable, column};
+use crate::source::{ColumnMapping, Envelope, SourceDefinition, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
 
