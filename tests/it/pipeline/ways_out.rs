@@ -84,16 +84,10 @@ fn hints_about_clauses_lead_out() {
     );
     let behind = "CREATE UNBOUNDED EXTERNAL TABLE s (t TIMESTAMP, id VARCHAR) STORED AS JSON LOCATION 'kafka://s' {} \
                   OPTIONS (event_time 't')";
-    check(
-        behind,
-        &[("PARTITIONED BY (id)", "leave it out", &[""]), ("WITH ORDER (t)", "leave it out", &[""])],
-    );
+    check(behind, &[("PARTITIONED BY (id)", "leave it out", &[""]), ("WITH ORDER (t)", "leave it out", &[""])]);
     let inside = "CREATE UNBOUNDED EXTERNAL TABLE s (t TIMESTAMP, id VARCHAR{}) STORED AS JSON LOCATION 'kafka://s' \
                   OPTIONS (event_time 't')";
-    check(
-        inside,
-        &[(", PRIMARY KEY (id)", "leave it out", &[""]), (", UNIQUE (id)", "leave it out", &[""])],
-    );
+    check(inside, &[(", PRIMARY KEY (id)", "leave it out", &[""]), (", UNIQUE (id)", "leave it out", &[""])]);
     let columns = "CREATE UNBOUNDED EXTERNAL TABLE s {} STORED AS JSON LOCATION 'kafka://s' OPTIONS (event_time 't')";
     check(columns, &[("", "declare `(name TYPE, ...)`", &["(t TIMESTAMP)"])]);
 }
