@@ -73,6 +73,8 @@ mod compose;
 mod demo;
 /// What is shipped: each package brings a binary that runs.
 mod dist;
+/// Feeds as the world sends them, from examples: loaded once and twice, the same answers from either layer.
+mod feeds;
 /// A collector, as a process, at twice its capacity: refusals that say when to come back, flat memory, exact counts.
 mod overload;
 /// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older, and

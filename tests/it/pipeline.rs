@@ -1,12 +1,15 @@
-//! Pipeline files: what is read from good ones, every finding in bad ones as a reader sees it, what a definition hash
-//! depends on, the catalogue of aggregates, and the words that types have everywhere.
+//! Pipeline files: what is read from good ones, every finding in bad ones as a reader sees it, the ways out that hints
+//! name, what the documentation shows, what a definition hash depends on, the catalogue of aggregates, and the words
+//! that types have everywhere.
 
 mod catalogue;
+mod documented;
 mod examples;
 mod findings;
 mod fuzz;
 mod good;
 mod hashes;
+mod ways_out;
 mod words;
 
 use std::collections::BTreeMap;

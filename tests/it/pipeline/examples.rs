@@ -1,14 +1,20 @@
-//! The pipeline files of `examples/`: they are read as they lie there, and their definition hashes never change.
+//! The pipeline files of `examples/`: they are read as they lie there, they run, and their definition hashes never
+//! change.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use twofold::pipeline_file::read_runnable;
 use views::Pipeline;
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
 fn read_example(name: &str) -> Pipeline {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples").join(name);
+    let folder = root().join("examples").join(name);
     let sql = fs::read_to_string(folder.join("pipeline.sql")).unwrap();
     let files = Pipeline::static_files(&sql).unwrap_or_else(|problems| panic!("{problems}"));
     let files: BTreeMap<String, Bytes> =
@@ -24,6 +30,53 @@ fn drawn(pipeline: &Pipeline) -> Vec<String> {
         format!("{}: {} | {}", view.name, dimensions.join(" "), measures.join(" "))
     };
     pipeline.views.iter().map(|view| names(view)).collect()
+}
+
+/// As `twofold validate` does, for whatever lies there.
+#[tokio::test]
+async fn every_example_is_valid_and_described() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let mut found = 0;
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let folder = entry.unwrap().path();
+        let pipeline = read_runnable(&folder.join("pipeline.sql")).await.unwrap_or_else(|error| panic!("{error:#}"));
+        assert!(!pipeline.views.is_empty(), "{}", folder.display());
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let own = fs::read_to_string(folder.join("README.md")).unwrap();
+        let command = format!("--pipeline examples/{name}/pipeline.sql");
+        assert!(own.contains(&command), "its README.md does not say: {command}");
+        assert!(readme.contains(&format!("](examples/{name})")), "README.md does not link to {name}");
+        found += 1;
+    }
+    assert!(found >= 5, "{found} examples");
+}
+
+#[test]
+fn recent_changes_are_read() {
+    assert_eq!(
+        drawn(&read_example("wikimedia-changes")),
+        [
+            "edits_by_wiki: wiki minute | edits new_pages bot_edits bot_share grown_bytes editors",
+            "edits_by_article: wiki title hour | edits editors grown_bytes",
+            "change_sizes: bot hour | edits median_bytes p95_bytes largest_page",
+            "log_actions: wiki log_type log_action day | actions people",
+            "feed: event_schema type hour | events canaries with_length last_sent",
+        ]
+    );
+}
+
+#[test]
+fn events_of_github_are_read() {
+    assert_eq!(
+        drawn(&read_example("github-events")),
+        [
+            "activity_by_repo: repo hour | events pushes commits stars forks issues_opened pulls_opened pulls_merged \
+             developers",
+            "events_by_type: type hour | events bot_events developers",
+            "active_developers: org day | events developers repos",
+            "push_sizes: hour | pushes commits median_commits p95_commits largest",
+        ]
+    );
 }
 
 #[test]
