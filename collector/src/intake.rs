@@ -132,7 +132,9 @@ fn check(
     // What was sent as one event may hold several: it is as good as the worst of them, and keyed by the first.
     let check = |(event, (start, end)): (&Sent, (usize, &usize))| Checked {
         sent: event.clone(),
-        rejection: (start..*end).find(|row| errors.is_valid(*row)).map(|row| with_way_out(source, event, errors.value(row))),
+        rejection: (start..*end)
+            .find(|row| errors.is_valid(*row))
+            .map(|row| with_way_out(source, event, errors.value(row))),
         id: ids
             .as_ref()
             .filter(|ids| ids.is_valid(start))
@@ -148,14 +150,13 @@ fn with_way_out(source: &SourceDefinition, event: &Sent, error: &str) -> String 
         return format!("{error}; this line begins an array: arrays are sent with `Content-Type: application/json`");
     }
     let lacks_value = ["no_value", "no_event_time"].contains(&Reason::of(error).kind);
-    let place = if lacks_value && source.envelope == Envelope::None { place_of_events(source, &event.payload) } else { None };
+    let place =
+        if lacks_value && source.envelope == Envelope::None { place_of_events(source, &event.payload) } else { None };
     place.map_or_else(
         || error.to_owned(),
         |key| {
             let option = option_for(&key);
-            format!(
-                "{error}; if its events stand at `{key}`, the source says so with the option {option}"
-            )
+            format!("{error}; if its events stand at `{key}`, the source says so with the option {option}")
         },
     )
 }

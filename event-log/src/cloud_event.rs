@@ -20,7 +20,6 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-
 /// The attribute that an event in binary mode is known by, without the prefix of its protocol.
 pub const SPEC_VERSION: &str = "specversion";
 /// The attribute that a protocol carries as the type of its content.

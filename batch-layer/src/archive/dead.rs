@@ -4,7 +4,8 @@
 //!  sealed commit --its rejected rows--> <topic>.dead --once acknowledged--> the commit itself
 //! ```
 //!
-//! In: the rows of a commit. Out: records with their payloads, without a key, dated by when they are appended. Of a
+//! In: the rows of a commit. Out: records with their payloads, without a key and without a correction of the client's
+//! clock, dated by when they are appended. Of a
 //! record with several events it is those that are rejected; where the first of them is, the record as a whole.
 //! Guarantee: at least once. The commit that holds them follows their acknowledgement, so a kill in between, a second
 //! archiver or a lost acknowledgement doubles them, and none is left out. What the log refuses for good, or did not
@@ -191,7 +192,7 @@ fn first_records(payloads: &[&BinaryArray], left: &[Place], now: TimestampMicros
         }
         let payload = payloads[*batch].value(*row);
         bytes += payload.len();
-        records.push(NewRecord { key: None, payload: payload.to_vec().into(), timestamp: now });
+        records.push(NewRecord { key: None, payload: payload.to_vec().into(), timestamp: now, clock_shift: None });
     }
     records
 }

@@ -18,18 +18,47 @@ use crate::RecordsError;
 #[derive(Debug)]
 pub(super) enum Cells {
     Boolean(Vec<bool>),
-    Integer { values: Vec<i64>, min: i64, max: i64 },
+    Integer {
+        values: Vec<i64>,
+        min: i64,
+        max: i64,
+    },
     Double(Vec<f64>),
     Float(Vec<f64>),
-    Decimal { values: Vec<i128>, precision: u8, scale: i8 },
-    Text { bytes: Vec<u8>, ends: Vec<i32> },
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: i8,
+    },
+    Text {
+        bytes: Vec<u8>,
+        ends: Vec<i32>,
+    },
     /// Any value, as it is written.
-    Json { bytes: Vec<u8>, ends: Vec<i32> },
-    Date { values: Vec<i32>, format: Option<TimeFormat> },
-    Timestamp { values: Vec<i64>, format: Option<TimeFormat> },
-    Struct { object: Box<Object>, rows: usize },
-    List { items: Box<Column>, ends: Vec<i32> },
-    Map { entries: Box<Entries>, ends: Vec<i32> },
+    Json {
+        bytes: Vec<u8>,
+        ends: Vec<i32>,
+    },
+    Date {
+        values: Vec<i32>,
+        format: Option<TimeFormat>,
+    },
+    Timestamp {
+        values: Vec<i64>,
+        format: Option<TimeFormat>,
+    },
+    Struct {
+        object: Box<Object>,
+        rows: usize,
+    },
+    List {
+        items: Box<Column>,
+        ends: Vec<i32>,
+    },
+    Map {
+        entries: Box<Entries>,
+        ends: Vec<i32>,
+    },
 }
 
 /// Keys and values of maps, one map behind the other.

@@ -87,6 +87,7 @@ pub use batch::{
     split_late,
 };
 pub use decoder::Decoder;
+pub use instant::{instant_of_number, instant_of_text};
 pub use json::Cursor;
 pub use near_keys::near_keys;
 pub use reason::{REASON_KINDS, Reason};

@@ -54,8 +54,7 @@ impl EventLog for DeadFails {
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
         assert_eq!(topic, DEAD, "the archive appends to no other topic");
         self.attempts.fetch_add(1, Ordering::SeqCst);
-        let is_failing =
-            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let is_failing = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
         let count = records.len();
         if !is_failing || self.is_after {
             let answers = self.inner.append(topic, records).await;
@@ -141,7 +140,8 @@ async fn without_the_setting_there_is_no_topic() {
 async fn a_topic_that_is_there_is_taken_as_it_is_and_what_it_holds_may_expire() {
     let mut world = World::new(23).await;
     world.log.ensure_topic(DEAD, 2).await.unwrap();
-    let old = NewRecord { key: None, payload: "older".into(), timestamp: positions::TimestampMicros(0) };
+    let old =
+        NewRecord { key: None, payload: "older".into(), timestamp: positions::TimestampMicros(0), clock_shift: None };
     world.log.append(DEAD, vec![old]).await;
     world.send(60).await;
     let log = Arc::new(DeadFails::new(&world, 0, EventLogError::Unreachable));

@@ -47,7 +47,12 @@ async fn told_after(pipeline: &str, groups: &[Vec<String>]) -> Vec<Vec<UnseenCol
     let sending = async {
         for group in groups {
             let timestamp = surroundings.clock.now();
-            let record = |payload: &String| NewRecord { key: None, payload: payload.clone().into(), timestamp };
+            let record = |payload: &String| NewRecord {
+                key: None,
+                payload: payload.clone().into(),
+                timestamp,
+                clock_shift: None,
+            };
             surroundings.log.append("hits", group.iter().map(record).collect()).await;
             end += group.len() as i64;
             wait_until(told.clone(), |status| end_of(status, PartitionId(0)) == Offset(end)).await;

@@ -25,10 +25,8 @@ use crate::support::seeds::for_each_seed;
 /// A source with a column of every type, nested ones among them, some NOT NULL.
 fn source() -> SourceDefinition {
     let list = |item: DataType| DataType::List(Arc::new(Field::new("element", item, true)));
-    let inner = Fields::from(vec![
-        Field::new("x", DataType::Float64, true),
-        Field::new("ys", list(DataType::Int32), true),
-    ]);
+    let inner =
+        Fields::from(vec![Field::new("x", DataType::Float64, true), Field::new("ys", list(DataType::Int32), true)]);
     let outer = Fields::from(vec![
         Field::new("a", DataType::Int64, false),
         Field::new("b", DataType::Utf8, true),

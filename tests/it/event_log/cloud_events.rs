@@ -42,7 +42,8 @@ fn data_stand_in_the_object_as_their_type_says() {
 
 #[test]
 fn json_stands_there_as_it_was_written() {
-    let text = structured(vec![("specversion", "1.0")], None, b"{\"amount\": 12.10, \"id\":\"\\u00fc\", \"id\": 1e400}");
+    let text =
+        structured(vec![("specversion", "1.0")], None, b"{\"amount\": 12.10, \"id\":\"\\u00fc\", \"id\": 1e400}");
     let expected = r#"{"specversion":"1.0","data":{"amount": 12.10, "id":"\u00fc", "id": 1e400}}"#;
     assert_eq!(text.unwrap(), expected.as_bytes());
 }

@@ -14,10 +14,7 @@ use super::{DEADLINE, Kind, World, publish_all_of, rows_of, send};
 
 const VIEW: &str = "ev_k";
 
-tests::on_all_parts!(
-    added_partitions_are_read_by_both_layers,
-    a_topic_is_taken_as_it_is_where_no_number_is_written,
-);
+tests::on_all_parts!(added_partitions_are_read_by_both_layers, a_topic_is_taken_as_it_is_where_no_number_is_written,);
 
 fn pipeline(partitions: &str) -> String {
     format!(

@@ -25,6 +25,7 @@ async fn produce(world: &World, system: &System, payloads: &[&str]) -> String {
         key: None,
         payload: payload.as_bytes().to_vec().into(),
         timestamp: SystemClock.now(),
+        clock_shift: None,
     };
     let mut token = PositionToken::default();
     for answer in system.log().unwrap().append(&topic, payloads.iter().map(record).collect()).await {

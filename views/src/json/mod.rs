@@ -197,11 +197,13 @@ impl Steps {
             ColumnarValue::Scalar(ScalarValue::Utf8(key)) => Ok(Self::Key(key.clone())),
             ColumnarValue::Scalar(ScalarValue::Int64(place)) => Ok(Self::Place(*place)),
             ColumnarValue::Scalar(_) => mismatch(),
-            ColumnarValue::Array(steps) => match (steps.as_string_opt::<i32>(), steps.as_primitive_opt::<Int64Type>()) {
-                (Some(keys), _) => Ok(Self::Keys(keys.clone())),
-                (_, Some(places)) => Ok(Self::Places(places.clone())),
-                _ => mismatch(),
-            },
+            ColumnarValue::Array(steps) => {
+                match (steps.as_string_opt::<i32>(), steps.as_primitive_opt::<Int64Type>()) {
+                    (Some(keys), _) => Ok(Self::Keys(keys.clone())),
+                    (_, Some(places)) => Ok(Self::Places(places.clone())),
+                    _ => mismatch(),
+                }
+            }
         }
     }
 

@@ -146,7 +146,8 @@ impl<'a> Clauses<'a> {
                     options.iter().for_each(|option| clauses.take_option(option, line, findings));
                 }
                 other => {
-                    let hint = "write only NOT NULL, OPTIONS (path = '...'), and DEFAULT with a value for a missing key";
+                    let hint =
+                        "write only NOT NULL, OPTIONS (path = '...'), and DEFAULT with a value for a missing key";
                     findings.add(line, &other.to_string(), "a column cannot have this clause", hint);
                 }
             }
