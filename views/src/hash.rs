@@ -8,7 +8,7 @@ use positions::DefinitionHash;
 use sha2::{Digest, Sha256};
 
 use crate::bucket::Bucket;
-use crate::source::{SourceDefinition, Unreadable};
+use crate::source::{SourceDefinition, SourceFormat, Unreadable};
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
 pub(crate) const STATE_FORMAT: u32 = 3;
@@ -42,6 +42,12 @@ impl Definition<'_> {
         // Not where it is the default: hashes are older than the option.
         if source.unreadable == Unreadable::Null {
             hasher.add("unreadable", source.unreadable.as_str());
+        }
+        if source.format != SourceFormat::Json {
+            hasher.add("format", source.format.as_str());
+        }
+        for id in &source.reject_schemas {
+            hasher.add("reject_schema", id.0.to_le_bytes());
         }
         for (name, schema, digest) in &self.statics {
             hasher.add("static", name);

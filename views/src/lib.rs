@@ -46,6 +46,6 @@ pub use plan::ViewPlans;
 pub use planned_view::PlannedView;
 pub use sample::sample_events;
 pub use session::{session_state, session_state_builder};
-pub use source::{SourceDefinition, Unreadable, column};
+pub use source::{SourceDefinition, SourceFormat, Unreadable, column};
 pub use sql_name::sql_name;
 pub use storable::{utc_micros, utc_scalar};

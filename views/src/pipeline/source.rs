@@ -11,7 +11,9 @@
 //! | `gap` | `30s` | a silence of this length is a border too |
 //! | `partitions` | `4` | partitions that the topic is created with |
 //! | `unreadable` | `reject` | what becomes of a value that its column cannot take: `reject` or `null` |
+//! | `reject_schemas` | none | ids of schemas, with commas between: records that name one are rejected |
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,12 +24,22 @@ use super::columns::read_columns;
 use super::findings::{Findings, known_names};
 use super::options::{OptionValue, table_options};
 use super::statements::Located;
-use crate::source::{SourceDefinition, Unreadable, column};
+use crate::source::{SourceDefinition, SourceFormat, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
 
-const OPTIONS: &[&str] =
-    &["event_time", "event_id", "horizon", "late_after", "future_limit", "grid", "gap", "partitions", "unreadable"];
+const OPTIONS: &[&str] = &[
+    "event_time",
+    "event_id",
+    "horizon",
+    "late_after",
+    "future_limit",
+    "grid",
+    "gap",
+    "partitions",
+    "unreadable",
+    "reject_schemas",
+];
 
 /// Reads a source; `None` if anything is wrong with it.
 pub(super) fn read_source(
@@ -38,10 +50,7 @@ pub(super) fn read_source(
 ) -> Option<SourceDefinition> {
     let before = findings.len();
     super::tables::refuse_clauses(table, statement, findings);
-    if !table.file_type.eq_ignore_ascii_case("json") {
-        let line = statement.line_of(&table.file_type);
-        findings.add(line, &table.file_type, "events are JSON", "write STORED AS JSON");
-    }
+    let format = format(table, statement, findings);
     let topic = topic(table, statement, findings);
     let settings = table_options(table, OPTIONS, statement, findings);
     let schema = read_columns(&table.columns, statement, findings)?;
@@ -59,6 +68,8 @@ pub(super) fn read_source(
         border: BorderRule { grid: 4096, gap: Duration::from_secs(30) },
         partitions: 4,
         unreadable: Unreadable::Reject,
+        format,
+        reject_schemas: BTreeSet::new(),
     };
     for setting in &settings {
         apply(setting, &mut source, findings);
@@ -82,8 +93,25 @@ fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Fi
             source.partitions = partitions.unwrap_or(source.partitions);
         }
         "unreadable" => source.unreadable = setting.unreadable(findings).unwrap_or(source.unreadable),
+        "reject_schemas" if !source.format.has_schemas() => {
+            let hint = "leave it out, or write STORED AS AVRO or STORED AS PROTOBUF";
+            findings.add(setting.line, &setting.name, "payloads of a JSON source need no schemas", hint);
+        }
+        "reject_schemas" => source.reject_schemas = setting.schema_ids(findings).unwrap_or_default(),
         _ => {}
     }
+}
+
+/// How payloads are written; JSON where that is not said in a way that is known.
+fn format(table: &CreateExternalTable, statement: &Located, findings: &mut Findings) -> SourceFormat {
+    let mut known = [SourceFormat::Json, SourceFormat::Avro, SourceFormat::Protobuf].into_iter();
+    let known = known.find(|known| known.as_str().eq_ignore_ascii_case(&table.file_type));
+    known.unwrap_or_else(|| {
+        let line = statement.line_of(&table.file_type);
+        let hint = "write STORED AS JSON, STORED AS AVRO or STORED AS PROTOBUF";
+        findings.add(line, &table.file_type, "events are JSON, or Avro or Protobuf of a schema registry", hint);
+        SourceFormat::Json
+    })
 }
 
 /// What plans read: everything nullable, then what the log adds.
