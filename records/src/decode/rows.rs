@@ -17,7 +17,9 @@ use super::cells::Cells;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, master_schema, reading_of};
+use super::schema::{MAX_DEPTH, master_schema, reading_of};
+use super::text::text_of;
+use super::wire::Schemas;
 use crate::RecordsError;
 use event_log::Record;
 
@@ -28,6 +30,7 @@ const PANIC: &str = "panic in the decoder";
 /// A batch under construction.
 pub(super) struct Rows<'a> {
     source: &'a SourceDefinition,
+    schemas: &'a Schemas,
     records: &'a [Record],
     event: Object,
     rows: usize,
@@ -45,7 +48,11 @@ struct Accepted {
 
 impl<'a> Rows<'a> {
     /// No rows yet of these records.
-    pub fn new(source: &'a SourceDefinition, records: &'a [Record]) -> Result<Self, RecordsError> {
+    pub fn new(
+        source: &'a SourceDefinition,
+        schemas: &'a Schemas,
+        records: &'a [Record],
+    ) -> Result<Self, RecordsError> {
         check_payload_bytes(records)?;
         let mut event = Object::new(source.declared.fields(), source.events.fields(), source.unreadable)?;
         check_definition(source, &event)?;
@@ -53,6 +60,7 @@ impl<'a> Rows<'a> {
         event.columns[source.event_time].unreadable = Unreadable::Reject;
         Ok(Self {
             source,
+            schemas,
             records,
             event,
             rows: 0,
@@ -108,10 +116,10 @@ impl<'a> Rows<'a> {
     }
 
     fn read(&mut self, record: &Record) -> Read<Accepted> {
-        let text = text_of(&record.payload)?;
+        let text = text_of(self.source, self.schemas, &record.payload)?;
         #[cfg(feature = "failpoints")]
         assert!(!text.contains(PANIC), "a record asked for this");
-        let mut cursor = Cursor::new(text, MAX_DEPTH);
+        let mut cursor = Cursor::new(&text, MAX_DEPTH);
         self.event.read(&mut cursor)?;
         if !cursor.is_at_end() {
             return Err(cursor.bad("expected nothing after the object"));
@@ -190,16 +198,6 @@ pub fn guarded<T>(read: impl FnOnce() -> Result<T, Box<Rejection>>) -> Result<T,
 
 // Years 0000 to 9999, what RFC 3339 can name: every instant in a column can be written down again.
 const INSTANTS: std::ops::Range<i64> = -62_167_219_200_000_000..253_402_300_800_000_000;
-
-fn text_of(payload: &[u8]) -> Read<&str> {
-    if payload.is_empty() {
-        return Err(Rejection::Empty.into());
-    }
-    if payload.len() > MAX_PAYLOAD_BYTES {
-        return Err(Rejection::TooLarge { bytes: payload.len() }.into());
-    }
-    std::str::from_utf8(payload).map_err(|error| Rejection::NotUtf8 { at: error.valid_up_to() }.into())
-}
 
 fn payloads(records: &[Record]) -> BinaryBuilder {
     let bytes = records.iter().map(|record| record.payload.len()).sum();

@@ -10,24 +10,27 @@ use views::SourceDefinition;
 ///
 /// 2: values in other forms than the type's own are taken where they can mean nothing else, and a column from the only
 /// key that differs in case.
-const RULES: u32 = 2;
+/// 3: JSON behind the five bytes by which a serializer names its schema.
+const RULES: u32 = 3;
 
 /// What the rows of a source are read by, as a number that is stored with every row: the rules, and what the source's
-/// definition says of columns, event time, identity, limits and unreadable values. Rows of another reading are read
-/// again from their payload (`master::reading`), so that a change changes both layers at once. The order of columns has
-/// no say.
+/// definition says of columns, event time, identity, limits, unreadable values and format. Rows of another reading are
+/// read again from their payload (`master::reading`), so that a change changes both layers at once. The order of
+/// columns has no say.
 pub fn reading_of(source: &SourceDefinition) -> i32 {
     let name = |at: usize| source.declared.field(at).name().as_str();
     let column = |field: &Arc<Field>| format!("{} {} {}", field.name(), field.data_type(), field.is_nullable());
     let mut columns: Vec<String> = source.declared.fields().iter().map(column).collect();
     columns.sort_unstable();
     let text = format!(
-        "{RULES}\n{}\n{}\n{}\n{}\n{:?}\n{}",
+        "{RULES}\n{}\n{}\n{}\n{}\n{:?}\n{:?} {:?}\n{}",
         name(source.event_time),
         source.event_id.map_or("", name),
         source.late_after.as_micros(),
         source.future_limit.as_micros(),
         source.unreadable,
+        source.format,
+        source.reject_schemas,
         columns.join("\n"),
     );
     // Any stable hash would do; that of records is at hand.

@@ -34,15 +34,24 @@ use views::SourceDefinition;
 use views::column::{OFFSET, PARTITION, TIMESTAMP};
 
 use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, PAYLOAD};
-use crate::decode::{decode, master_schema};
+use crate::decode::wire::Schemas;
+use crate::decode::{decode_with, master_schema};
 
 /// The columns that it reads, in any order. Tables that nothing was added to for long have no header ids.
 pub(super) const STORED: [&str; 7] = [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID];
 
+/// By what rows are decoded.
+#[derive(Clone, Debug)]
+pub(super) struct Decoder {
+    pub(super) source: Arc<SourceDefinition>,
+    /// The schemas that rows name.
+    pub(super) schemas: Schemas,
+}
+
 /// Decodes what is stored, and hands on what is current.
 #[derive(Debug)]
 pub(super) struct DecodeExec {
-    source: Arc<SourceDefinition>,
+    decoder: Decoder,
     stored: Arc<dyn ExecutionPlan>,
     current: Option<Arc<dyn ExecutionPlan>>,
     projection: Vec<usize>,
@@ -52,27 +61,27 @@ pub(super) struct DecodeExec {
 impl DecodeExec {
     /// `projection`: of the master schema; `current` has those columns.
     pub fn new(
-        source: Arc<SourceDefinition>,
+        decoder: Decoder,
         stored: Arc<dyn ExecutionPlan>,
         current: Option<Arc<dyn ExecutionPlan>>,
         projection: Vec<usize>,
     ) -> Result<Self> {
         let partitions = |plan: &Arc<dyn ExecutionPlan>| plan.output_partitioning().partition_count();
         let count = partitions(&stored) + current.as_ref().map_or(0, partitions);
-        let schema = Arc::new(master_schema(&source).project(&projection)?);
+        let schema = Arc::new(master_schema(&decoder.source).project(&projection)?);
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(count),
             stored.pipeline_behavior(),
             stored.boundedness(),
         ));
-        Ok(Self { source, stored, current, projection, properties })
+        Ok(Self { decoder, stored, current, projection, properties })
     }
 }
 
 impl DisplayAs for DecodeExec {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "DecodeExec: source={}", self.source.name)
+        write!(f, "DecodeExec: source={}", self.decoder.source.name)
     }
 }
 
@@ -103,7 +112,7 @@ impl ExecutionPlan for DecodeExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut children = children.into_iter();
         let stored = children.next().ok_or_else(|| exec_datafusion_err!("DecodeExec has an input"))?;
-        Ok(Arc::new(Self::new(self.source.clone(), stored, children.next(), self.projection.clone())?))
+        Ok(Arc::new(Self::new(self.decoder.clone(), stored, children.next(), self.projection.clone())?))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -115,15 +124,15 @@ impl ExecutionPlan for DecodeExec {
         if let (Some(current), Some(partition)) = (&self.current, partition.checked_sub(stored)) {
             return current.execute(partition, context);
         }
-        let (source, projection) = (self.source.clone(), self.projection.clone());
+        let (decoder, projection) = (self.decoder.clone(), self.projection.clone());
         let stored = self.stored.execute(partition, context)?;
-        let decoded = stored.map(move |stored| Ok(read_again(&source, &stored?)?.project(&projection)?));
+        let decoded = stored.map(move |stored| Ok(read_again(&decoder, &stored?)?.project(&projection)?));
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), decoded)))
     }
 }
 
 /// The rows as the source is read today.
-fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<RecordBatch> {
+fn read_again(decoder: &Decoder, stored: &RecordBatch) -> Result<RecordBatch> {
     let column = |name: &str| stored.column_by_name(name).ok_or_else(|| exec_datafusion_err!("no column {name}"));
     let partitions = column(PARTITION)?.as_primitive::<Int32Type>();
     let offsets = column(OFFSET)?.as_primitive::<Int64Type>();
@@ -140,7 +149,8 @@ fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<RecordB
         clock_shift: shifts.is_valid(row).then(|| shifts.value(row)),
     };
     let records: Vec<Record> = (0..stored.num_rows()).map(record).collect();
-    let rows = decode(source, &records).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let decoded = decode_with(&decoder.source, &decoder.schemas, &records);
+    let (rows, _) = decoded.map_err(|error| DataFusionError::External(Box::new(error)))?;
     let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;
     let mut columns = rows.columns().to_vec();
     columns[at] = zip(&is_not_null(&columns[at])?, &columns[at], column(EVENT_KEY)?)?;

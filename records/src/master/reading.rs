@@ -20,7 +20,8 @@ use datafusion::scalar::ScalarValue;
 use lake::DataFile;
 use views::SourceDefinition;
 
-use super::decode_exec::{DecodeExec, STORED};
+use super::decode_exec::{DecodeExec, Decoder, STORED};
+use crate::decode::wire::Schemas;
 use crate::decode::{column, master_schema};
 
 /// What all rows of a file were read by, or `None` where they differ or nothing says so.
@@ -35,6 +36,8 @@ pub fn reading_of_file(file: &DataFile) -> Option<i32> {
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) source: Arc<SourceDefinition>,
+    /// The schemas that rows name.
+    pub(super) schemas: Schemas,
     /// Files that are read as they are, if there are any: with all columns of the source, perhaps in another order and
     /// beside others.
     pub(super) current: Option<Arc<dyn TableProvider>>,
@@ -78,7 +81,8 @@ impl TableProvider for Reading {
         };
         let told: Vec<Expr> = filters.iter().filter(|filter| is_of_the_record(filter)).cloned().collect();
         let stored = stored.scan(state, Some(&places(&stored.schema(), &STORED)), &told, None).await?;
-        Ok(Arc::new(DecodeExec::new(self.source.clone(), stored, current, wanted)?))
+        let decoder = Decoder { source: self.source.clone(), schemas: self.schemas.clone() };
+        Ok(Arc::new(DecodeExec::new(decoder, stored, current, wanted)?))
     }
 }
 
