@@ -4,6 +4,7 @@ mod columns;
 mod compaction;
 mod failures;
 mod fields;
+mod formats;
 mod forms;
 mod lives;
 mod overload;

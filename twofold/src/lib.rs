@@ -34,6 +34,7 @@ pub mod pipeline_file;
 pub mod rejected_route;
 pub mod role;
 pub mod run;
+pub mod schema_registry;
 mod source_route;
 pub mod stage;
 pub mod status;

@@ -9,7 +9,8 @@
 //! Guarantee: killed at any step, or racing with a second archiver, every record is archived once: positions are
 //! committed with the rows and read back from the table at each start. Nothing is dropped while the object store
 //! fails: the rows stay in memory, and polling stops until they are committed. Nothing is skipped while the log fails:
-//! what was read and not taken is read again.
+//! what was read and not taken is read again. A record whose schema is not known is waited for by its partition, while
+//! the others go on; the schemas of rows are in the facts of the commit that first holds such a row.
 //! Not here: decoding (`records::decode`), what an append checks (`records::master`).
 //! Why so: writing a file costs more than reading what is in it, so both happen at a time (`run.rs`); one commit in
 //! flight keeps the order strict and the memory bounded by two commits.
@@ -17,6 +18,7 @@
 mod append;
 mod archiver;
 mod config;
+mod held;
 mod pending;
 mod run;
 mod status;
