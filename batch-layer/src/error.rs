@@ -68,11 +68,14 @@ pub enum BatchError {
 }
 
 impl BatchError {
-    /// Whether the same may succeed later: an unreachable log or store, or one that is full until somebody makes room.
+    /// Whether the same may succeed later: an unreachable log or store, one that is full until somebody makes room, or
+    /// a schema that is not known yet.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::DeadTopic { .. } => true,
             Self::Log(EventLogError::Unreachable(_)) | Self::Serving(ServingError::Unreachable { .. }) => true,
+            // Learned once the registry has it, or passed over once the source's definition says so.
+            Self::Records(RecordsError::SchemaMissing { .. } | RecordsError::ArchivedSchemaMissing { .. }) => true,
             Self::Records(RecordsError::Lake(error)) | Self::Serving(ServingError::Lake(error)) => {
                 error.is_transient() || matches!(error, LakeError::Full { .. })
             }

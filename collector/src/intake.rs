@@ -18,6 +18,7 @@ use crate::{Collector, OnError};
 use edge::{Problem, ProblemKind};
 use event_log::{EventLogError, NewRecord, Record};
 use records::RecordsError;
+use records::decode::wire::schema_id;
 use records::decode::{Decoder, Reason, column, event_ids, record_ends};
 
 /// Events that are checked between two turns of other requests.
@@ -45,6 +46,7 @@ impl Collector {
         let mut receipt = Receipt { clock_shift, ..Receipt::default() };
         let now = self.record_time();
         let fitting = self.leave_out_large(events, &mut receipt);
+        let fitting = leave_out_binary(source, fitting, &mut receipt);
         let mut checked = Vec::with_capacity(fitting.len());
         for turn in fitting.chunks(EVENTS_PER_TURN) {
             checked.extend(check(decoder, turn, now, clock_shift).map_err(defect)?);
@@ -105,6 +107,17 @@ impl Collector {
             .map(|_| Err(EventLogError::Unreachable(format!("no acknowledgement within {}", format_span(limit)))));
         stored.into_iter().chain(unanswered).take(events.len()).collect()
     }
+}
+
+/// Leaves out what names a schema: the layers would wait for it, and what is sent here is text.
+fn leave_out_binary(source: &SourceDefinition, events: Vec<Sent>, receipt: &mut Receipt) -> Vec<Sent> {
+    let (binary, text): (Vec<_>, Vec<_>) =
+        events.into_iter().partition(|event| schema_id(source, &event.payload).is_some());
+    for event in binary {
+        let error = "not JSON: it begins with byte 0, as payloads do that name a schema; send those to the log itself";
+        receipt.refuse(event.index, error.to_owned());
+    }
+    text
 }
 
 /// Checks events by the rules that both layers decode with.

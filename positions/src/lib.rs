@@ -35,7 +35,7 @@ pub use cut::{Archived, choose_cut};
 pub use hole::Hole;
 pub use ids::{
     DefinitionHash, DefinitionNumber, EventKey, Fingerprint, Incarnation, IndexStamp, Offset, PartitionId, RecomputeId,
-    RunId, SourceName, TimestampMicros, ViewName, micros,
+    RunId, SchemaId, SourceName, TimestampMicros, ViewName, micros,
 };
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
 pub use life::{Life, LifeStart};

@@ -1,6 +1,7 @@
 //! What can go wrong with decoded records and the master dataset, by what the caller should do.
 
 use lake::Version;
+use positions::{Offset, PartitionId, SchemaId};
 
 /// An error of decoding or of the master dataset.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,32 @@ pub enum RecordsError {
         files: u64,
         /// Rows according to the commits.
         commits: u64,
+    },
+    /// A record names a schema that is not known: everything before it was read; learn the schema and try again.
+    #[error(
+        "partition {partition} waits at offset {offset} for schema {id}: {reason}; should no registry ever have it, \
+         name it in the source's OPTIONS (reject_schemas '{id}'), which rejects its records"
+    )]
+    SchemaMissing {
+        /// The partition.
+        partition: PartitionId,
+        /// The first record that names it.
+        offset: Offset,
+        /// The schema.
+        id: SchemaId,
+        /// Why it is not known.
+        reason: String,
+    },
+    /// Archived records name a schema that is not known: learn it and try again.
+    #[error(
+        "archived records of an earlier definition of the source name schema {id}: {reason}; should no registry ever \
+         have it, name it in the source's OPTIONS (reject_schemas '{id}'), which rejects its records"
+    )]
+    ArchivedSchemaMissing {
+        /// The schema.
+        id: SchemaId,
+        /// Why it is not known.
+        reason: String,
     },
     /// The object store failed.
     #[error(transparent)]

@@ -12,5 +12,6 @@
 pub mod decode;
 mod error;
 pub mod master;
+pub mod registry;
 
 pub use error::RecordsError;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use event_log::EventLog;
 use positions::{Backoff, Clock, CurrentDefinitions, IdSource};
 use records::master::MasterDataset;
+use records::registry::SchemaRegistry;
 use serving_layer::{BatchViewStore, RealtimeStore};
 use views::{PlannedView, SourceDefinition};
 
@@ -20,6 +21,8 @@ pub struct SpeedComponents {
     pub master: MasterDataset,
     /// The source.
     pub source: Arc<SourceDefinition>,
+    /// Where the schemas come from that payloads name; `None` where no registry is configured.
+    pub registry: Option<Arc<dyn SchemaRegistry>>,
     /// All views of the source.
     pub views: Vec<SpeedView>,
     /// Tells the number of the set of definitions that the views belong to. Another set may follow while the worker

@@ -1,14 +1,18 @@
 //! What every step of a speed worker shares: components, settings, compiled plans. Immutable once built, but for the
-//! newest version of the master dataset that was read: whoever needs it reads on from there.
+//! newest version of the master dataset that was read (whoever needs it reads on from there) and the schemas that are
+//! known.
 
 use std::sync::{Mutex, PoisonError};
 
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
-use event_log::LifeLog;
+use event_log::{LifeLog, Record};
 use positions::{DefinitionNumber, IndexStamp, PartitionId, RunId, TimestampMicros};
 use records::RecordsError;
+use records::decode::decode_with;
 use records::master::MasterSnapshot;
+use records::registry::SchemaBook;
 use serving_layer::PartitionKey;
 
 use crate::plans::CompiledView;
@@ -22,6 +26,8 @@ pub(crate) struct Context {
     pub settings: SpeedSettings,
     /// One per view, in the order of `components.views`.
     pub plans: Vec<CompiledView>,
+    /// The schemas that payloads name: those of the master dataset, and what was learned since.
+    pub book: SchemaBook,
     // Never held across a wait.
     master: Mutex<Option<MasterSnapshot>>,
     session: SessionState,
@@ -44,7 +50,11 @@ impl Context {
         let session = SessionStateBuilder::new_from_existing(base).with_config(config).build();
         let life = master.as_ref().map(|master| master.facts.life.clone()).unwrap_or_default();
         let log = LifeLog::new(components.log.clone(), life);
-        Ok(Self { components, log, settings, plans, master: Mutex::new(master), session })
+        let book = SchemaBook::new(components.registry.clone());
+        if let Some(master) = &master {
+            book.note(&master.facts.schemas);
+        }
+        Ok(Self { components, log, settings, plans, book, master: Mutex::new(master), session })
     }
 
     /// The newest version of the master dataset, `None` where nothing was archived yet. Two small requests where
@@ -66,6 +76,16 @@ impl Context {
         };
         *self.master.lock().unwrap_or_else(PoisonError::into_inner) = keeps;
         Ok(read?)
+    }
+
+    /// Decodes records of the source; the schemas that are missing for it are noted, to be learned.
+    ///
+    /// # Errors
+    /// [`RecordsError::SchemaMissing`]: try again once they are. A defect of decoding.
+    pub fn decode(&self, records: &[Record]) -> Result<RecordBatch, RecordsError> {
+        let source = &self.components.source;
+        self.book.want(source, records);
+        decode_with(source, &self.book.schemas(), records).map(|(rows, _)| rows)
     }
 
     /// A session to read the master dataset in.

@@ -40,6 +40,7 @@ mod policy;
 mod prime;
 mod read;
 pub mod run;
+mod schemas;
 mod start;
 mod touch;
 mod trial;

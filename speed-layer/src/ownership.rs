@@ -28,6 +28,8 @@ pub(crate) struct Ownership {
     /// `None` before the first look.
     cuts_seen_at: Option<TimestampMicros>,
     lookup: Attempts,
+    /// Of learning schemas.
+    pub schemas: Attempts,
 }
 
 impl Ownership {
@@ -38,6 +40,7 @@ impl Ownership {
             partitions: BTreeMap::new(),
             cuts_seen_at: None,
             lookup: Attempts::default(),
+            schemas: Attempts::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One owned partition of a speed worker: what it knows locally, all of it recomputable from log and stores.
 
 use positions::{Backoff, CopyWindow, Hole, Index, Offset, PartitionId, Position, TimestampMicros};
+use records::decode::wire::Waiting;
 
 use crate::pending::PendingRuns;
 
@@ -49,6 +50,8 @@ pub(crate) struct Running {
     pub expired_below: Option<Offset>,
     /// Declared holes of this partition, at or behind the position.
     pub holes: Vec<Hole>,
+    /// The next record, while its schema is not known: nothing is read before it is.
+    pub waiting: Option<Waiting>,
     /// A merge is under way.
     pub is_merging: bool,
     /// Runs appended since nothing was left to merge, less those that merges have taken away.
@@ -71,6 +74,7 @@ impl Running {
             marked_at: None,
             expired_below: None,
             holes: Vec::new(),
+            waiting: None,
             is_merging: false,
             unmerged: 0,
             merge_backoff: Attempts::default(),
@@ -79,7 +83,7 @@ impl Running {
 
     /// Whether records from the log can be taken now.
     pub fn is_readable(&self) -> bool {
-        self.pending.is_none() && self.expired_below.is_none()
+        self.pending.is_none() && self.expired_below.is_none() && self.waiting.is_none()
     }
 }
 

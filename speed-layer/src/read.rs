@@ -10,9 +10,8 @@ use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use event_log::{EventLogError, Record};
 use positions::{Offset, PartitionId};
-use records::decode::{self, decode, master_schema};
+use records::decode::{self, master_schema};
 use records::master::MasterSnapshot;
-use views::SourceDefinition;
 
 use crate::SpeedError;
 use crate::chunk::Chunk;
@@ -25,7 +24,7 @@ use crate::prime::first_offset;
 /// # Errors
 /// A defect of decoding.
 pub(crate) fn chunks_of(
-    source: &SourceDefinition,
+    context: &Context,
     partitions: &BTreeMap<PartitionId, Partition>,
     records: Vec<Record>,
 ) -> Result<Vec<Chunk>, SpeedError> {
@@ -40,18 +39,18 @@ pub(crate) fn chunks_of(
         }
     }
     sorted.retain(|_, records| !records.is_empty());
-    sorted.into_iter().map(|(partition, records)| chunk_of(source, partitions, partition, &records)).collect()
+    sorted.into_iter().map(|(partition, records)| chunk_of(context, partitions, partition, &records)).collect()
 }
 
 fn chunk_of(
-    source: &SourceDefinition,
+    context: &Context,
     partitions: &BTreeMap<PartitionId, Partition>,
     partition: PartitionId,
     records: &[Record],
 ) -> Result<Chunk, SpeedError> {
     let running = partitions[&partition].running().expect("records of other partitions were left out");
     let marks = records.iter().map(Record::mark).collect();
-    let rows = decode(source, records)?;
+    let rows = context.decode(records)?;
     Ok(Chunk { partition, from: running.position, marks, row_ends: decode::record_ends(&rows)?, rows })
 }
 

@@ -12,7 +12,8 @@
 //!
 //! Guarantee: whatever fails or is dropped half way, the stores say where to go on; nothing is counted twice.
 //! Errors that only an operator can mend end the worker of this source; all others are tried again with backoff.
-//! Why cuts are looked up beside the rest: realtime goes on while the object store is slow or silent.
+//! Why cuts are looked up beside the rest: realtime goes on while the object store is slow or silent. So do partitions
+//! whose schemas are known while a schema registry is.
 //! Not here: the steps of a turn (`turn.rs`), how long to pause (`policy.rs`).
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::lookup::Lookup;
 use crate::merge::EndedMerge;
 use crate::merging::{must_wait, next_merge, note_merge};
 use crate::policy::Pace;
+use crate::schemas::{EndedLesson, next_lesson, note_lesson};
 use crate::worker::Worker;
 use crate::{SpeedComponents, SpeedError, SpeedSettings, metrics};
 
@@ -142,6 +144,8 @@ struct Beside {
     /// One at a time.
     lookups: JoinSet<Result<Lookup, SpeedError>>,
     merges: JoinSet<EndedMerge>,
+    /// One at a time.
+    lessons: JoinSet<EndedLesson>,
 }
 
 /// What the next task to end returned; where none has and `waits` is false, or there is no task, `None`.
@@ -159,6 +163,7 @@ async fn gather(
 ) -> Result<Option<Poll>, SpeedError> {
     look_up(worker, &mut beside.lookups).await?;
     merge(worker, &mut beside.merges).await?;
+    learn_schemas(worker, &mut beside.lessons).await;
     if beside.lookups.is_empty() {
         worker.ownership.start_due(&worker.context).await?;
     }
@@ -199,6 +204,19 @@ async fn merge(worker: &mut Worker, merges: &mut JoinSet<EndedMerge>) -> Result<
         }
         let Some(ended) = next_ended(merges, must_wait(context, ownership)).await else { return Ok(()) };
         note_merge(context, ownership, ended).await?;
+    }
+}
+
+/// Begins to learn the schemas that are missing, and goes on with the partitions that waited for those learned by now.
+async fn learn_schemas(worker: &mut Worker, lessons: &mut JoinSet<EndedLesson>) {
+    let Worker { context, ownership, .. } = worker;
+    if let Some(ended) = next_ended(lessons, false).await {
+        note_lesson(context, ownership, &ended);
+    }
+    if lessons.is_empty()
+        && let Some(lesson) = next_lesson(context, ownership)
+    {
+        lessons.spawn(lesson);
     }
 }
 

@@ -28,6 +28,7 @@ use crate::ownership::Ownership;
 use crate::partition::{Partition, Running};
 use crate::policy::{TurnFacts, conclude, is_large};
 use crate::read::{chunks_of, read_archived};
+use crate::schemas::{hold_back, readable};
 use crate::touch::touch;
 
 /// Takes in what was polled and does everything that follows from it.
@@ -43,7 +44,10 @@ pub(crate) async fn take_turn(
     let is_large = is_large(&context.settings, records.len(), bytes);
     let is_polled = !records.is_empty();
     let mut has_archived = false;
-    match chunks_of(&context.components.source, &ownership.partitions, records) {
+    let (records, waiting) = readable(context, records);
+    let sorted = chunks_of(context, &ownership.partitions, records);
+    hold_back(ownership, waiting);
+    match sorted {
         Ok(mut chunks) => {
             let archived = read_all_archived(context, ownership).await?;
             has_archived = !archived.is_empty();

@@ -53,6 +53,7 @@ async fn archive_all(
         log,
         master: master.clone(),
         source: source.clone(),
+        registry: None,
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
         status: watch::Sender::default(),

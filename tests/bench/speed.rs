@@ -69,6 +69,7 @@ fn components(
         store,
         master: records::master::MasterDataset::new(lake, source.clone()),
         source,
+        registry: None,
         views: pipeline.views.iter().map(speed_view).collect(),
         definitions: Arc::new(DefinitionNumber(1)),
         clock: Arc::new(SystemClock),

@@ -7,6 +7,7 @@ mod dead;
 mod documents;
 mod failures;
 mod fields;
+mod formats;
 mod forms;
 mod lives;
 mod overload;

@@ -35,6 +35,7 @@ use event_log::kafka::KafkaSettings;
 use query_gateway::GatewaySettings;
 use serving_layer::redis::RedisSettings;
 use speed_layer::SpeedSettings;
+use url::Url;
 
 /// What is laid over the defaults.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,8 @@ pub struct Config {
     pub lake: LakeSection,
     /// Where realtime views live.
     pub realtime: RealtimeSettings,
+    /// Who tells the schemas of Avro and Protobuf payloads; `None`: nobody.
+    pub schema_registry: Option<SchemaRegistrySettings>,
     /// Events over HTTP into the log.
     pub collector: CollectorSettings,
     /// Log to master dataset.
@@ -139,4 +142,15 @@ pub enum RealtimeSettings {
     },
     /// On a Redis server.
     Redis(RedisSettings),
+}
+
+/// A registry of schemas that speaks the protocol of Confluent's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaRegistrySettings {
+    /// Where it is.
+    pub url: Url,
+    /// User and password; `None`: it asks for none.
+    pub credentials: Option<(String, Secret)>,
+    /// Longest time until a whole answer.
+    pub timeout: Duration,
 }

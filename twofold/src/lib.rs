@@ -36,6 +36,7 @@ pub mod read_again_route;
 pub mod rejected_route;
 pub mod role;
 pub mod run;
+pub mod schema_registry;
 mod source_route;
 pub mod stage;
 pub mod status;

@@ -25,6 +25,7 @@ use crate::definitions::RunningDefinitions;
 use crate::health::Health;
 use crate::role::{Role, Roles};
 use crate::run::{self, Supervisor};
+use crate::schema_registry::check_formats;
 use crate::topology::run::Topology;
 use crate::trial::try_pipeline;
 use crate::warnings::warnings;
@@ -38,6 +39,8 @@ pub struct System {
     stop: CancellationToken,
     supervisor: JoinSet<Result<()>>,
     topology: Topology,
+    config: Arc<Config>,
+    roles: Roles,
     lake: Lake,
     data_dir: DataDir,
     is_announced: bool,
@@ -68,6 +71,7 @@ impl System {
     /// As in [`Self::start`], and where roles in other processes could not work with the configured stores.
     pub async fn start_roles(config: Config, pipeline: Pipeline, roles: Roles) -> Result<Self> {
         roles.check(&config)?;
+        check_sources(&config, &roles, &pipeline)?;
         try_pipeline(&pipeline).await.context("nothing was started, because a view cannot be run")?;
         if roles.has(Role::Archive) {
             warnings(&config, &pipeline).iter().for_each(|warning| warn!("{warning}"));
@@ -86,12 +90,12 @@ impl System {
         let health = Arc::new(Health::default());
         let mut supervisor = Supervisor::new(Arc::clone(&health), config.system.shutdown_deadline);
         let shared = SharedComponents::open(config, &roles, &data_dir, &mut supervisor).await?;
-        let lake = shared.lake.clone();
+        let (config, lake) = (Arc::clone(&shared.config), shared.lake.clone());
         let set = RunningDefinitions::claim(&lake, pipeline).await?;
         let (brokers, log) = (shared.brokers.clone(), shared.log.clone());
         let (starter, stop) = (supervisor.starter(), CancellationToken::new());
         let is_announced = roles.is_whole();
-        let mut topology = Topology::new(shared, roles, health, starter)?;
+        let mut topology = Topology::new(shared, roles.clone(), health, starter)?;
         let mut supervisor = run::supervise(supervisor, stop.clone());
         if let Err(error) = begin(&mut topology, set, listener).await {
             return Err(run::cause_of_death(error, &mut supervisor).await);
@@ -102,7 +106,7 @@ impl System {
         }
         info!(%address, data_dir = %data_dir.root().display(), "twofold is running");
 
-        Ok(Self { address, brokers, log, stop, supervisor, topology, lake, data_dir, is_announced })
+        Ok(Self { address, brokers, log, stop, supervisor, topology, config, roles, lake, data_dir, is_announced })
     }
 
     /// Tells other commands which pipeline file runs on this data directory, so that they need not name it.
@@ -135,6 +139,7 @@ impl System {
     /// If a view cannot be run: nothing was changed then. If the definitions cannot be registered, or something of them
     /// cannot be started; what was done stays done.
     pub async fn change_definitions(&mut self, pipeline: Pipeline) -> Result<()> {
+        check_sources(&self.config, &self.roles, &pipeline).context("nothing was changed")?;
         try_pipeline(&pipeline).await.context("nothing was changed, because a view cannot be run")?;
         let set = RunningDefinitions::claim(&self.lake, pipeline).await?;
         self.topology.apply(set).await
@@ -174,6 +179,11 @@ impl System {
         self.stop.cancel();
         self.ended().await
     }
+}
+
+/// Refuses sources that these roles could not read.
+fn check_sources(config: &Config, roles: &Roles, pipeline: &Pipeline) -> Result<()> {
+    if roles.has(Role::Archive) || roles.has(Role::Speed) { check_formats(config, pipeline) } else { Ok(()) }
 }
 
 /// Starts what the definitions say, and serves HTTP once it runs.

@@ -16,6 +16,7 @@ use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, RetryConfig};
 use positions::{Clock, IdSource};
+use records::registry::SchemaRegistry;
 use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
@@ -25,6 +26,7 @@ use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::role::Roles;
 use crate::run::Supervisor;
+use crate::schema_registry;
 use crate::stage::Stage;
 
 /// What the roles of one process share.
@@ -38,6 +40,8 @@ pub struct SharedComponents {
     pub ids: Arc<dyn IdSource>,
     /// Tables.
     pub lake: Lake,
+    /// Who tells schemas; `None` where none is configured.
+    pub registry: Option<Arc<dyn SchemaRegistry>>,
     /// The event log; `None` where no role of this process uses it.
     pub log: Option<Arc<dyn EventLog>>,
     /// The Kafka brokers; empty where the log is embedded, or none is used.
@@ -57,11 +61,13 @@ impl SharedComponents {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let lake = open_lake(&config.lake, data_dir).await?;
         let store = if roles.use_store() { Some(open_store(&config.realtime, &clock).await?) } else { None };
+        let registry = schema_registry::configured(&config)?;
         let mut shared = Self {
             config: Arc::new(config),
             clock,
             ids: Arc::new(RandomIds),
             lake,
+            registry,
             log: None,
             brokers: String::new(),
             store,

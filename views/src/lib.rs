@@ -51,6 +51,6 @@ pub use plan::ViewPlans;
 pub use planned_view::PlannedView;
 pub use sample::sample_events;
 pub use session::{session_state, session_state_builder};
-pub use source::{ColumnMapping, Envelope, EpochUnit, SourceDefinition, TimeFormat, Unreadable, column};
+pub use source::{ColumnMapping, Envelope, EpochUnit, SourceDefinition, SourceFormat, TimeFormat, Unreadable, column};
 pub use sql_name::{declared_name, sql_name};
 pub use storable::{map_of, map_value, utc_micros, utc_scalar};

@@ -1,9 +1,10 @@
 //! Sources: what is declared of an event stream, and the columns that the log adds to it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
-use positions::{BorderRule, SourceName};
+use positions::{BorderRule, SchemaId, SourceName};
 
 use crate::time_pattern::TimePattern;
 
@@ -100,8 +101,37 @@ pub enum Envelope {
     /// A change as Debezium writes it: what was inserted is the event.
     Debezium,
 }
+
 /// Partitions of a topic that is made for a source which says nothing of them.
 const DEFAULT_PARTITIONS: i32 = 4;
+
+/// How the payloads of a source's records are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceFormat {
+    /// JSON text, also behind the five bytes by which a schema registry's JSON Schema serializer names a schema.
+    #[default]
+    Json,
+    /// Avro behind the id of its schema in a schema registry; or a JSON object.
+    Avro,
+    /// Protobuf behind the id of its schema in a schema registry; or a JSON object.
+    Protobuf,
+}
+
+impl SourceFormat {
+    /// As a pipeline file writes it behind STORED AS.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Avro => "AVRO",
+            Self::Protobuf => "PROTOBUF",
+        }
+    }
+
+    /// Whether payloads can be read only with schemas of a registry.
+    pub fn has_schemas(self) -> bool {
+        self != Self::Json
+    }
+}
 
 /// An event stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,6 +166,11 @@ pub struct SourceDefinition {
     pub partitions: Option<i32>,
     /// What becomes of a value that its column cannot take. The event-time column never is NULL for it.
     pub unreadable: Unreadable,
+    /// How payloads are written.
+    pub format: SourceFormat,
+    /// Records that name one of these schemas are rejected, whether a registry has it or not. Empty where payloads have
+    /// no schemas.
+    pub reject_schemas: BTreeSet<SchemaId>,
 }
 
 impl SourceDefinition {
@@ -175,12 +210,14 @@ impl SourceDefinition {
         // The order of columns has no say.
         mapped.sort_unstable();
         format!(
-            "{}\n{names:?}\n{}\n{}\n{:?}\n{:?}\n{}",
+            "{}\n{names:?}\n{}\n{}\n{:?}\n{:?}\n{:?} {:?}\n{}",
             self.event_time_name(),
             self.late_after.as_micros(),
             self.future_limit.as_micros(),
             self.unreadable,
             self.envelope,
+            self.format,
+            self.reject_schemas,
             mapped.join("\n"),
         )
     }

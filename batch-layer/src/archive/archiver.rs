@@ -3,23 +3,27 @@
 //! Guarantee: after an error or a dropped future in any method, the next call goes on where the rows in memory end.
 //! Not here: when to poll and when to commit (`run.rs`), the decisions on records (`pending.rs`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_log::{EventLog, EventLogError, LifeLog, LogConsumer, Poll, PollLimit, Record};
-use positions::{Clock, IdSource, Offset, PartitionId, TimestampMicros};
+use event_log::{EventLog, EventLogError, LifeLog, LogConsumer, Poll, Record};
+use positions::{Backoff, Clock, IdSource, Offset, PartitionId, SchemaId, TimestampMicros};
 use records::RecordsError;
+use records::decode::wire::{Waiting, schema_id, split_readable};
+use records::decode::{decode_with, reading_of};
 use records::master::{ArchivedPartition, MasterDataset, MasterFacts, MasterSnapshot};
+use records::registry::{SchemaBook, SchemaRegistry};
 use tokio::sync::watch;
 use views::SourceDefinition;
 
 use super::append::append;
 use super::dead::DeadTopic;
+use super::held::Held;
 use super::watch::ColumnWatch;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
 use crate::BatchError;
-use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_HOLES, ARCHIVE_ROWS, ARCHIVE_UNSEEN};
+use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_FAILURES, ARCHIVE_HOLES, ARCHIVE_ROWS, ARCHIVE_UNSEEN};
 
 /// What the archive of one source works with.
 pub struct ArchiveComponents {
@@ -29,6 +33,8 @@ pub struct ArchiveComponents {
     pub master: MasterDataset,
     /// The source.
     pub source: Arc<SourceDefinition>,
+    /// Where the schemas come from that payloads name; `None` where no registry is configured.
+    pub registry: Option<Arc<dyn SchemaRegistry>>,
     /// Tells when a commit is due.
     pub clock: Arc<dyn Clock>,
     /// Names files.
@@ -44,6 +50,10 @@ pub(crate) struct Archiver<'a> {
     log: LifeLog,
     snapshot: MasterSnapshot,
     consumer: Box<dyn LogConsumer>,
+    /// The schemas that payloads name: those of the facts, and what was learned since.
+    book: SchemaBook,
+    /// The partitions that wait for a schema.
+    held: Held,
     /// Whether the consumer stands where `pending` ends. Cleared before every step that moves one of them and set when
     /// both have moved, so that an error or a cancelled future in between means: seek again before reading on.
     is_in_place: bool,
@@ -88,11 +98,15 @@ impl<'a> Archiver<'a> {
         let consumer = log.consumer(topic, None).await?;
         let listed_at = components.clock.now();
         let dead = DeadTopic::new(Arc::clone(&components.log), Arc::clone(&components.source));
-        let archiver = Self {
+        let book = SchemaBook::new(components.registry.clone());
+        book.note(&snapshot.facts.schemas);
+        let mut archiver = Self {
             components,
             log,
             snapshot,
             consumer,
+            book,
+            held: Held::default(),
             is_in_place: false,
             partitions,
             listed_at,
@@ -103,17 +117,28 @@ impl<'a> Archiver<'a> {
         };
         archiver.publish_status(ArchiveState::Running);
         archiver.release();
+        archiver.learn_archived().await?;
         Ok(archiver)
     }
 
     /// Reads once from the log into memory. On an error, and when cancelled, what was read is read again.
-    pub(crate) async fn poll(&mut self, limit: PollLimit) -> Result<(), BatchError> {
+    pub(crate) async fn poll(&mut self, settings: &ArchiveSettings) -> Result<(), BatchError> {
+        if self.held.release_due(self.components.clock.now()) {
+            self.is_in_place = false;
+        }
         if !self.is_in_place {
-            self.consumer.seek(&self.pending.starts(&self.partitions)).await?;
+            let open = self.partitions.iter().copied().filter(|partition| !self.held.holds(*partition)).collect();
+            self.consumer.seek(&self.pending.starts(&open)).await?;
         }
         self.is_in_place = false;
-        match self.consumer.poll(limit).await {
-            Ok(Poll::Records(records)) => self.take(records).await?,
+        match self.consumer.poll(settings.poll).await {
+            Ok(Poll::Records(records)) => {
+                let waiting = self.take(records).await?;
+                if !waiting.is_empty() {
+                    self.hold_back(&waiting, settings.backoff);
+                    return Ok(());
+                }
+            }
             // Without a group nothing is assigned.
             Ok(Poll::Assigned(_)) => {}
             Err(EventLogError::Expired { topic, partition, asked, low }) => {
@@ -193,6 +218,11 @@ impl<'a> Archiver<'a> {
             Err(RecordsError::Conflict { .. }) => Ok(Committed::Raced),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether every partition is read.
+    pub(crate) fn state(&self) -> ArchiveState {
+        self.held.reason().map_or(ArchiveState::Running, |error| ArchiveState::Retrying { error: error.to_owned() })
     }
 
     /// Publishes where the archive stands, for `/v1/status`.
@@ -277,19 +307,95 @@ impl<'a> Archiver<'a> {
         self.log.release(&self.components.source.topic, &committed);
     }
 
-    async fn take(&mut self, records: Vec<Record>) -> Result<(), BatchError> {
+    /// Takes records; returns those that wait for a schema, the first of each partition, before which all were taken.
+    async fn take(&mut self, records: Vec<Record>) -> Result<Vec<RecordsError>, BatchError> {
         let records = self.pending.unread(records);
-        if records.is_empty() {
-            return Ok(());
+        let (records, waiting) = self.learn(records).await;
+        if !records.is_empty() {
+            self.take_readable(&records).await?;
+            self.held.note_read(records.iter().map(|record| record.partition));
         }
-        for jump in self.pending.jumps(&records) {
+        Ok(waiting)
+    }
+
+    /// Reads on without these partitions, until the next attempt.
+    fn hold_back(&mut self, waiting: &[RecordsError], backoff: Backoff) {
+        let source = &self.components.source.name;
+        for error in waiting {
+            tracing::warn!(%source, %error, "archive of the partition waits, trying again; others go on");
+            metrics::count(ARCHIVE_FAILURES, source.as_str(), 1);
+        }
+        let held = waiting.iter().filter_map(|error| match error {
+            RecordsError::SchemaMissing { partition, .. } => Some((*partition, error.to_string())),
+            _ => None,
+        });
+        self.held.hold(held.collect(), self.components.clock.now(), backoff);
+    }
+
+    async fn take_readable(&mut self, records: &[Record]) -> Result<(), BatchError> {
+        for jump in self.pending.jumps(records) {
             self.explain(jump).await?;
         }
-        let (rows, unreadable) = records::decode::decode_counting(&self.components.source, &records)?;
-        self.watch.note(&self.components.source, &records, &rows);
-        self.pending.take(&records, rows, self.components.clock.now())?;
+        let source = &self.components.source;
+        let (rows, unreadable) = decode_with(source, &self.book.schemas(), records)?;
+        self.watch.note(source, records, &rows);
+        self.pending.take(records, rows, self.components.clock.now())?;
         self.pending.note_unreadable(&unreadable);
+        self.note_schemas(records.iter().filter_map(|record| schema_id(source, &record.payload)));
         Ok(())
+    }
+
+    /// Learns the schemas that records name: those that can be read now, and why others have to wait.
+    async fn learn(&mut self, records: Vec<Record>) -> (Vec<Record>, Vec<RecordsError>) {
+        let source = &self.components.source;
+        self.book.want(source, &records);
+        let failures = if self.book.is_wanting() { self.book.learn().await } else { BTreeMap::new() };
+        let (readable, waiting) = split_readable(source, &self.book.schemas(), records);
+        let explain = |waiting: &Waiting| match failures.get(&waiting.id) {
+            Some(error) => waiting.because(error),
+            None => waiting.because("others were asked for first"),
+        };
+        (readable, waiting.iter().map(explain).collect())
+    }
+
+    /// Learns the schemas that rows name which were archived by another definition: a recompute reads them again by the
+    /// facts alone. Costs a look where nothing changed.
+    async fn learn_archived(&mut self) -> Result<(), BatchError> {
+        let source = &self.components.source;
+        if !source.format.has_schemas() {
+            self.pending.note_schemas_for(None);
+            return Ok(());
+        }
+        let reading = reading_of(source);
+        if self.snapshot.facts.schemas_for == Some(reading) {
+            return Ok(());
+        }
+        let ids = self.snapshot.schema_ids().await?;
+        self.book.want_ids(ids.iter().copied());
+        while self.book.is_wanting() {
+            if let Some((id, error)) = self.book.learn().await.pop_first() {
+                return Err(RecordsError::ArchivedSchemaMissing { id, reason: error.to_string() }.into());
+            }
+            // Only so many are asked for at a time.
+            self.book.want_ids(ids.iter().copied());
+        }
+        let is_news = ids.iter().any(|id| !self.snapshot.facts.schemas.contains_key(id));
+        self.note_schemas(ids);
+        self.pending.note_schemas_for(Some(reading));
+        if is_news {
+            self.pending.commit_facts(self.components.clock.now());
+        }
+        Ok(())
+    }
+
+    /// Has the facts of the next commit hold these schemas.
+    fn note_schemas(&mut self, ids: impl IntoIterator<Item = SchemaId>) {
+        let known = self.book.schemas();
+        for id in ids {
+            if let Some(schema) = known.stored(id) {
+                self.pending.note_schema(id, schema);
+            }
+        }
     }
 
     /// A jump is a hole where the log's start has passed it, and otherwise offsets that no record ever had.

@@ -12,6 +12,8 @@
 //! what was read and not taken is read again.
 //! Rejected records are appended to a topic of their own before the commit that holds them, where the settings ask for
 //! it (`dead.rs`).
+//! what was read and not taken is read again. A record whose schema is not known is waited for by its partition, while
+//! the others go on; the schemas of rows are in the facts of the commit that first holds such a row.
 //! Not here: decoding (`records::decode`), what an append checks (`records::master`).
 //! Why so: writing a file costs more than reading what is in it, so both happen at a time (`run.rs`); one commit in
 //! flight keeps the order strict and the memory bounded by two commits.
@@ -20,6 +22,7 @@ mod append;
 mod archiver;
 mod config;
 mod dead;
+mod held;
 mod pending;
 mod run;
 mod status;

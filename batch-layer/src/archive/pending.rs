@@ -5,12 +5,14 @@
 //! `Archived::advance`; the facts always describe exactly the rows held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use event_log::Record;
-use positions::{Archived, BorderRule, Offset, PartitionId, Position, TimestampMicros};
+use positions::{Archived, BorderRule, Offset, PartitionId, Position, SchemaId, TimestampMicros};
 use records::RecordsError;
 use records::decode;
+use records::decode::wire::StoredSchema;
 use records::master::{MasterFacts, Recount};
 
 use super::ArchiveSettings;
@@ -122,6 +124,22 @@ impl Pending {
         for (column, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             *self.unreadable.entry(column).or_default() += count;
         }
+    }
+
+    /// Takes in a schema that rows of the next commit name, or that rows before it name. It may not be committed before
+    /// there is anything else to commit.
+    pub fn note_schema(&mut self, id: SchemaId, schema: &Arc<StoredSchema>) {
+        self.facts.schemas.entry(id).or_insert_with(|| Arc::clone(schema));
+    }
+
+    /// Notes under which reading all schemas are known that rows name; `None`: rows may name others.
+    pub fn note_schemas_for(&mut self, reading: Option<i32>) {
+        self.facts.schemas_for = reading;
+    }
+
+    /// Has the facts committed, rows or not.
+    pub fn commit_facts(&mut self, now: TimestampMicros) {
+        self.since.get_or_insert(now);
     }
 
     /// Notes that the records from the partition's position to `to` expired unread, and goes on behind them.

@@ -74,7 +74,7 @@ async fn archive_session(
             Ok(Committed::Raced) => return Ok(SessionEnd::Raced),
             Ok(Committed::Done) => {
                 failures.count = 0;
-                archiver.publish_status(ArchiveState::Running);
+                archiver.publish_status(archiver.state());
             }
             // The rows stay: a commit that failed is tried again before anything more is read.
             Err(error) if error.is_retryable() => {
@@ -113,7 +113,7 @@ async fn archive_step(
     if archiver.is_listing_due(settings.partitions_interval) {
         archiver.list_partitions().await?;
     }
-    shutdown.run_until_cancelled(archiver.poll(settings.poll)).await.unwrap_or(Ok(()))?;
+    shutdown.run_until_cancelled(archiver.poll(settings)).await.unwrap_or(Ok(()))?;
     Ok(Committed::Done)
 }
 

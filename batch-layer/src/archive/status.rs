@@ -14,7 +14,8 @@ pub enum ArchiveState {
     Starting,
     /// Records are read and committed.
     Running,
-    /// Log or object store fails: the same step is tried again, nothing is dropped, nothing more is read.
+    /// Log or object store fails: the same step is tried again, nothing is dropped, nothing more is read. Or partitions
+    /// wait for a schema: they are tried again, the others go on.
     Retrying {
         /// What failed, for people to read.
         error: String,

@@ -12,6 +12,7 @@ use views::SourceDefinition;
 
 use super::rows::Rows;
 use super::schema::{master_schema, reading_of};
+use super::wire::Schemas;
 use crate::RecordsError;
 
 /// Decodes records of one source.
@@ -38,7 +39,7 @@ impl Decoder {
     /// # Errors
     /// As there.
     pub fn decode(&self, records: &[Record]) -> Result<RecordBatch, RecordsError> {
-        decode_as(&self.source, records, self.reading, &self.schema).map(|(rows, _)| rows)
+        decode_as(&self.source, &Schemas::none(), records, self.reading, &self.schema).map(|(rows, _)| rows)
     }
 }
 
@@ -46,11 +47,12 @@ impl Decoder {
 /// `reading` and `schema` are those of the source.
 pub(super) fn decode_as(
     source: &SourceDefinition,
+    schemas: &Schemas,
     records: &[Record],
     reading: i32,
     schema: &SchemaRef,
 ) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
-    let mut rows = Rows::new(source, records)?;
+    let mut rows = Rows::new(source, schemas, records)?;
     rows.push_all();
     rows.finish(reading, schema)
 }

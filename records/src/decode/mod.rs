@@ -6,11 +6,15 @@
 //!               +-----------+-----------+------------+------------------------------------------+--> Rejection --> `_error`
 //! ```
 //!
-//! In: records of the log. Out: one batch, in their order, of [`master_schema`]: one row for each event of a record, and
+//! In: records of the log, and the schemas that they name. Out: one batch, in their order, of [`master_schema`]: one row for each event of a record, and
 //! at least one row per record. [`record_ends`] tells which rows are of one record.
 //!
-//! Guarantee: one pure function of (payload, headers, record timestamp, source definition): no clock, no setting, and
-//! no neighbour in the batch has a say. One bad row never costs its neighbours; no payload stops the decoder.
+//! Guarantee: one pure function of (payload, headers, record timestamp, source definition, the schema of the payload's
+//! id, which never changes): no clock, no setting, and no neighbour in the batch has a say. One bad row never costs its
+//! neighbours; no payload stops the decoder.
+//!
+//! A payload of a source STORED AS AVRO or PROTOBUF that begins with byte 0 names its schema, and is first made JSON
+//! text by it ([`wire`]); in a source STORED AS JSON the five bytes of a JSON Schema's id are passed over.
 //!
 //! A payload is JSON (RFC 8259, UTF-8, a byte order mark before it is skipped) of at most [`MAX_PAYLOAD_BYTES`] with at
 //! most [`MAX_DEPTH`] levels of nesting: one object, an array of objects, or objects on lines of their own. Each object
@@ -77,6 +81,8 @@ mod reject;
 mod rows;
 mod scalar;
 mod schema;
+mod text;
+pub mod wire;
 
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
@@ -95,6 +101,7 @@ pub use reject::Rejection;
 pub use rows::guarded;
 pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, column, master_schema, reading_of};
 
+use self::wire::{Schemas, first_missing};
 use crate::RecordsError;
 use event_log::Record;
 
@@ -118,5 +125,21 @@ pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBat
 /// # Errors
 /// As [`decode`].
 pub fn decode_counting(source: &SourceDefinition, records: &[Record]) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
-    decoder::decode_as(source, records, reading_of(source), &master_schema(source))
+    decode_with(source, &Schemas::none(), records)
+}
+
+/// As [`decode_counting`], of records that may name schemas.
+///
+/// # Errors
+/// [`RecordsError::SchemaMissing`]: a record names a schema that is not among `schemas`: learn it and call again.
+/// Others as [`decode`].
+pub fn decode_with(
+    source: &SourceDefinition,
+    schemas: &Schemas,
+    records: &[Record],
+) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+    if let Some(missing) = first_missing(source, schemas, records) {
+        return Err(missing.because("it is not known here yet"));
+    }
+    decoder::decode_as(source, schemas, records, reading_of(source), &master_schema(source))
 }

@@ -6,9 +6,13 @@
 //! Why so: master datasets hold sentences of every version so far, and each of them stays a fact that nobody rewrites.
 
 /// How the sentence of each kind of reason begins.
-const BEGINNINGS: [(&str, &str); 13] = [
+const BEGINNINGS: [(&str, &str); 17] = [
     ("empty payload", "empty"),
     ("too large: ", "too_large"),
+    ("no schema: ", "no_schema"),
+    ("unknown schema: ", "unknown_schema"),
+    ("bad schema: ", "bad_schema"),
+    ("bad payload at byte ", "bad_payload"),
     ("bad JSON at byte ", "bad_json"),
     ("too deep: ", "too_deep"),
     ("wrong type: ", "wrong_type"),
@@ -26,9 +30,13 @@ const BEGINNINGS: [(&str, &str); 13] = [
 const OTHER: &str = "other";
 
 /// All kinds of reasons: short names that never change, for programs, metrics and questions.
-pub const REASON_KINDS: [&str; 14] = [
+pub const REASON_KINDS: [&str; 18] = [
     "empty",
     "too_large",
+    "no_schema",
+    "unknown_schema",
+    "bad_schema",
+    "bad_payload",
     "bad_json",
     "too_deep",
     "wrong_type",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use positions::format_span;
+use positions::{SchemaId, format_span};
 
 use super::schema::MAX_PAYLOAD_BYTES;
 
@@ -20,6 +20,44 @@ pub enum Rejection {
     TooLarge {
         /// Its size.
         bytes: usize,
+    },
+    /// The payload has more bytes as JSON than a record may have.
+    #[error("too large: more than {MAX_PAYLOAD_BYTES} bytes as JSON, which is the limit")]
+    TooLargeAsJson,
+    /// A payload of a source whose payloads name their schemas names none, and is no JSON object either.
+    #[error(
+        "no schema: a payload of this {format} source begins with byte 0 and the id of its schema in 4 bytes, found \
+         {found}; send it by a serializer of Confluent's schema registry, or as a JSON object"
+    )]
+    NoSchema {
+        /// The format of the source.
+        format: &'static str,
+        /// How the payload begins.
+        found: String,
+    },
+    /// The payload names a schema that stands for none.
+    #[error("unknown schema: id {id}, {why}")]
+    UnknownSchema {
+        /// The id.
+        id: SchemaId,
+        /// Who says so.
+        why: &'static str,
+    },
+    /// The payload names a schema that cannot be used.
+    #[error("bad schema: id {id}: {problem}")]
+    BadSchema {
+        /// The id.
+        id: SchemaId,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The payload is not what its schema describes.
+    #[error("bad payload at byte {at}: {problem}")]
+    BadPayload {
+        /// The byte offset in the payload.
+        at: usize,
+        /// What is wrong there.
+        problem: String,
     },
     /// The payload is not UTF-8 text.
     #[error("bad JSON at byte {at}: not UTF-8")]
@@ -121,7 +159,11 @@ impl Rejection {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Empty => "empty",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::TooLargeAsJson => "too_large",
+            Self::NoSchema { .. } => "no_schema",
+            Self::UnknownSchema { .. } => "unknown_schema",
+            Self::BadSchema { .. } => "bad_schema",
+            Self::BadPayload { .. } => "bad_payload",
             Self::NotUtf8 { .. } | Self::BadJson { .. } => "bad_json",
             Self::TooDeep { .. } => "too_deep",
             Self::WrongType { .. } => "wrong_type",

@@ -19,7 +19,9 @@ use super::envelope;
 use super::json::Cursor;
 use super::object::Object;
 use super::reject::{Read, Rejection};
-use super::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES};
+use super::schema::MAX_DEPTH;
+use super::text::text_of;
+use super::wire::Schemas;
 use crate::RecordsError;
 use event_log::Record;
 
@@ -33,6 +35,7 @@ const MAX_EVENTS: usize = 10_000;
 /// A batch under construction.
 pub(super) struct Rows<'a> {
     source: &'a SourceDefinition,
+    schemas: &'a Schemas,
     records: &'a [Record],
     event: Object,
     rows: Vec<Row>,
@@ -66,7 +69,11 @@ struct Accepted {
 
 impl<'a> Rows<'a> {
     /// No rows yet of these records.
-    pub fn new(source: &'a SourceDefinition, records: &'a [Record]) -> Result<Self, RecordsError> {
+    pub fn new(
+        source: &'a SourceDefinition,
+        schemas: &'a Schemas,
+        records: &'a [Record],
+    ) -> Result<Self, RecordsError> {
         check_payload_bytes(records)?;
         let (declared, stored) = (source.declared.fields(), source.events.fields());
         let mut event = Object::mapped(declared, stored, source.unreadable, &source.mapping)?;
@@ -75,7 +82,7 @@ impl<'a> Rows<'a> {
         if let Some(time) = event.columns.get_mut(source.event_time) {
             time.unreadable = Unreadable::Reject;
         }
-        Ok(Self { source, records, event, rows: Vec::with_capacity(records.len()), id: Vec::new() })
+        Ok(Self { source, schemas, records, event, rows: Vec::with_capacity(records.len()), id: Vec::new() })
     }
 
     /// Appends the rows of all records: at least one each, whatever a record holds.
@@ -131,11 +138,11 @@ impl<'a> Rows<'a> {
 
     /// Appends the rows of one record. On an error those of its events that were read before are to be taken back.
     fn read(&mut self, at: usize) -> Read<()> {
-        let records = self.records;
-        let text = text_of(&records[at].payload)?;
+        let (source, schemas, records) = (self.source, self.schemas, self.records);
+        let text = text_of(source, schemas, &records[at].payload)?;
         #[cfg(feature = "failpoints")]
         assert!(!text.contains(PANIC), "a record asked for this");
-        let mut cursor = Cursor::new(text, MAX_DEPTH);
+        let mut cursor = Cursor::new(&text, MAX_DEPTH);
         let is_checked = envelope::enter(&self.source.envelope, &mut cursor)?;
         let before = self.rows.len();
         let is_array = cursor.peek()? == b'[';
@@ -340,16 +347,6 @@ pub fn guarded<T>(read: impl FnOnce() -> Result<T, Box<Rejection>>) -> Result<T,
 
 // Years 0000 to 9999, what RFC 3339 can name: every instant in a column can be written down again.
 const INSTANTS: std::ops::Range<i64> = -62_167_219_200_000_000..253_402_300_800_000_000;
-
-fn text_of(payload: &[u8]) -> Read<&str> {
-    if payload.is_empty() {
-        return Err(Rejection::Empty.into());
-    }
-    if payload.len() > MAX_PAYLOAD_BYTES {
-        return Err(Rejection::TooLarge { bytes: payload.len() }.into());
-    }
-    std::str::from_utf8(payload).map_err(|error| Rejection::NotUtf8 { at: error.valid_up_to() }.into())
-}
 
 fn check_payload_bytes(records: &[Record]) -> Result<(), RecordsError> {
     let bytes: usize = records.iter().map(|record| record.payload.len()).sum();

@@ -11,12 +11,13 @@ use views::{SourceDefinition, declared_extras};
 /// 2: values in other forms than the type's own are taken where they can mean nothing else, and a column from the only
 /// key that differs in case.
 ///
-/// 3: a record may hold several events, an empty id is no id.
+/// 3: a record may hold several events, an empty id is no id; JSON behind the five bytes by which a serializer names its
+/// schema.
 const RULES: u32 = 3;
 
 /// What the rows of a source are read by, as a number that is stored with every row: the rules, and what the source's
-/// definition says of columns (DEFAULT among it, and that text is JSON), event time, identity, limits and unreadable
-/// values. Rows of another reading are read again from their payload (`master::reading`), so that a change changes both
+/// definition says of columns (DEFAULT among it, and that text is JSON), event time, identity, limits, unreadable
+/// values and format. Rows of another reading are read again from their payload (`master::reading`), so that a change changes both
 /// layers at once. The order of columns has no say.
 pub fn reading_of(source: &SourceDefinition) -> i32 {
     let column = |field: &Arc<Field>| {

@@ -15,6 +15,7 @@ use views::{SourceDefinition, sql_name};
 
 use super::{MasterFacts, MasterSnapshot};
 use crate::RecordsError;
+use crate::decode::wire::Schemas;
 use crate::decode::{master_schema, reading_of, split_late};
 
 /// The master dataset of one source.
@@ -159,7 +160,8 @@ impl MasterDataset {
     }
 
     fn snapshot(&self, snapshot: Snapshot, facts: MasterFacts) -> MasterSnapshot {
-        MasterSnapshot { snapshot, facts, source: self.source.clone(), reading: self.reading }
+        let schemas = Schemas::of(&facts.schemas);
+        MasterSnapshot { snapshot, facts, schemas, source: self.source.clone(), reading: self.reading }
     }
 
     /// The facts must count the rows, and no partition may move back.

@@ -37,7 +37,8 @@ use views::SourceDefinition;
 use views::column::{OFFSET, PARTITION, TIMESTAMP};
 
 use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, ITEM, PAYLOAD, SCHEMA};
-use crate::decode::{decode, is_first, record_ends};
+use crate::decode::wire::Schemas;
+use crate::decode::{decode_with, is_first, record_ends};
 
 /// The columns that it reads, in any order. Tables that nothing was added to for long have neither header ids nor items.
 pub(super) const STORED: [&str; 9] =
@@ -46,10 +47,18 @@ pub(super) const STORED: [&str; 9] =
 /// What rules 1 noted as the reading of every row.
 const RULES_WITHOUT_HEADER_IDS: i32 = 1;
 
+/// By what rows are decoded.
+#[derive(Clone, Debug)]
+pub(super) struct ReadBy {
+    pub(super) source: Arc<SourceDefinition>,
+    /// The schemas that rows name.
+    pub(super) schemas: Schemas,
+}
+
 /// Decodes what is stored, and hands on what is current.
 #[derive(Debug)]
 pub(super) struct DecodeExec {
-    source: Arc<SourceDefinition>,
+    by: ReadBy,
     stored: Arc<dyn ExecutionPlan>,
     current: Option<Arc<dyn ExecutionPlan>>,
     properties: Arc<PlanProperties>,
@@ -58,7 +67,7 @@ pub(super) struct DecodeExec {
 impl DecodeExec {
     /// `wanted`: columns that decoding gives or that `stored` has; those of `current`.
     pub fn new(
-        source: Arc<SourceDefinition>,
+        by: ReadBy,
         stored: Arc<dyn ExecutionPlan>,
         current: Option<Arc<dyn ExecutionPlan>>,
         wanted: SchemaRef,
@@ -71,13 +80,13 @@ impl DecodeExec {
             stored.pipeline_behavior(),
             stored.boundedness(),
         ));
-        Self { source, stored, current, properties }
+        Self { by, stored, current, properties }
     }
 }
 
 impl DisplayAs for DecodeExec {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "DecodeExec: source={}", self.source.name)
+        write!(f, "DecodeExec: source={}", self.by.source.name)
     }
 }
 
@@ -108,7 +117,7 @@ impl ExecutionPlan for DecodeExec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut children = children.into_iter();
         let stored = children.next().ok_or_else(|| exec_datafusion_err!("DecodeExec has an input"))?;
-        Ok(Arc::new(Self::new(self.source.clone(), stored, children.next(), self.schema())))
+        Ok(Arc::new(Self::new(self.by.clone(), stored, children.next(), self.schema())))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -120,11 +129,11 @@ impl ExecutionPlan for DecodeExec {
         if let (Some(current), Some(partition)) = (&self.current, partition.checked_sub(stored)) {
             return current.execute(partition, context);
         }
-        let (source, wanted) = (self.source.clone(), self.schema());
+        let (by, wanted) = (self.by.clone(), self.schema());
         let stored = self.stored.execute(partition, context)?;
         let decoded = stored.map(move |stored| {
             let stored = stored?;
-            let (decoded, places) = read_again(&source, &stored)?;
+            let (decoded, places) = read_again(&by, &stored)?;
             choose(&wanted, &decoded, &stored, &places)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), decoded)))
@@ -152,7 +161,7 @@ fn choose(
 }
 
 /// The rows as the source is read today; and, for the first row of each record, the place of the stored one.
-fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<(RecordBatch, UInt64Array)> {
+fn read_again(by: &ReadBy, stored: &RecordBatch) -> Result<(RecordBatch, UInt64Array)> {
     let column = |name: &str| stored.column_by_name(name).ok_or_else(|| exec_datafusion_err!("no column {name}"));
     let partitions = column(PARTITION)?.as_primitive::<Int32Type>();
     let offsets = column(OFFSET)?.as_primitive::<Int64Type>();
@@ -173,7 +182,8 @@ fn read_again(source: &SourceDefinition, stored: &RecordBatch) -> Result<(Record
     let is_wanted = |row: &usize| items.is_none_or(|items| items.is_null(*row) || is_first(items.value(*row)));
     let first: Vec<usize> = (0..stored.num_rows()).filter(is_wanted).collect();
     let records: Vec<Record> = first.iter().map(|row| record(*row)).collect();
-    let rows = decode(source, &records).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let decoded = decode_with(&by.source, &by.schemas, &records);
+    let (rows, _) = decoded.map_err(|error| DataFusionError::External(Box::new(error)))?;
     let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;
     let mut columns = rows.columns().to_vec();
     let places = first_rows(&rows, &first)?;

@@ -1,9 +1,12 @@
 //! What every commit of a master dataset says beside its rows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use positions::{Archived, Counters, Hole, Incarnation, Life, LifeStart, Offset, PartitionId};
+use positions::{Archived, Counters, Hole, Incarnation, Life, LifeStart, Offset, PartitionId, SchemaId};
 use serde::{Deserialize, Serialize};
+
+use crate::decode::wire::StoredSchema;
 
 /// What a commit says about one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,14 @@ pub struct MasterFacts {
     /// The life of the topic that is being archived.
     #[serde(default, skip_serializing_if = "Life::is_first")]
     pub life: Life,
+    /// The schemas that rows name. They are written by the commit that first holds such a row, so that the rows can be
+    /// read again without a registry.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<SchemaId, Arc<StoredSchema>>,
+    /// The reading of the source ([`reading_of`](crate::decode::reading_of)) under which `schemas` are known to be all
+    /// that rows name; `None` while its payloads are JSON, which name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schemas_for: Option<i32>,
 }
 
 impl MasterFacts {

@@ -21,7 +21,8 @@ use datafusion::scalar::ScalarValue;
 use lake::DataFile;
 use views::SourceDefinition;
 
-use super::decode_exec::{DecodeExec, STORED};
+use super::decode_exec::{DecodeExec, ReadBy, STORED};
+use crate::decode::wire::Schemas;
 use crate::decode::{column, master_schema};
 
 /// What all rows of a file were read by, or `None` where they differ or nothing says so.
@@ -38,6 +39,8 @@ pub(super) struct Reading {
     pub(super) source: Arc<SourceDefinition>,
     /// What comes out: columns of the source, and of the table where it has more.
     pub(super) schema: SchemaRef,
+    /// The schemas that rows name.
+    pub(super) schemas: Schemas,
     /// Files that are read as they are, if there are any: with all columns of the source, perhaps in another order and
     /// beside others.
     pub(super) current: Option<Arc<dyn TableProvider>>,
@@ -84,7 +87,8 @@ impl TableProvider for Reading {
         let kept = names.iter().copied().filter(|name| own.index_of(name).is_err());
         let needed: Vec<&str> = STORED.into_iter().chain(kept).collect();
         let stored = stored.scan(state, Some(&places(&stored.schema(), &needed)), &told, None).await?;
-        Ok(Arc::new(DecodeExec::new(self.source.clone(), stored, current, wanted)))
+        let by = ReadBy { source: self.source.clone(), schemas: self.schemas.clone() };
+        Ok(Arc::new(DecodeExec::new(by, stored, current, wanted)))
     }
 }
 

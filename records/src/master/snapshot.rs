@@ -2,20 +2,25 @@
 //!
 //! Guarantee: a snapshot never changes; what it names can be read until a cleanup drops its version.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::{AsArray, BinaryArray};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
-use datafusion::prelude::{SessionConfig, SessionContext, col, lit};
+use datafusion::error::DataFusionError;
+use datafusion::prelude::{SessionConfig, SessionContext, col, ident, lit};
 use datafusion::scalar::ScalarValue;
-use lake::{DataFile, Snapshot};
-use positions::{Offset, PartitionId};
+use futures::TryStreamExt;
+use lake::{DataFile, LakeError, Snapshot};
+use positions::{Offset, PartitionId, SchemaId};
 use views::{SourceDefinition, column};
 
 use super::MasterFacts;
 use super::reading::{Reading, reading_of_file};
 use crate::RecordsError;
+use crate::decode::wire::{Schemas, schema_id};
 use crate::decode::{column as master_column, master_schema};
 
 /// One version of a master dataset.
@@ -25,6 +30,8 @@ pub struct MasterSnapshot {
     pub snapshot: Snapshot,
     /// Its facts; the default for a new table.
     pub facts: MasterFacts,
+    /// Those of the facts, to read rows by.
+    pub(super) schemas: Schemas,
     /// By whose definition rows are read.
     pub(super) source: Arc<SourceDefinition>,
     /// What rows of the source are read by now.
@@ -87,7 +94,8 @@ impl MasterSnapshot {
             [] => Ok(None),
             files => self.snapshot.scan(files).map(Some),
         };
-        Ok(Arc::new(Reading { source: self.source.clone(), schema, current: scan(&current)?, stored: scan(&again)? }))
+        let (source, schemas) = (self.source.clone(), self.schemas.clone());
+        Ok(Arc::new(Reading { source, schemas, schema, current: scan(&current)?, stored: scan(&again)? }))
     }
 
     /// Whether a file may hold rows of another reading than the source's present one, so that all its rows are decoded
@@ -100,6 +108,30 @@ impl MasterSnapshot {
     /// the rules that archived the rows, are not those of the rows that are read.
     pub fn has_rows_read_again(&self) -> bool {
         self.snapshot.files().iter().any(|file| self.is_read_again(file))
+    }
+
+    /// The schemas that rows of another reading name: whoever reads them needs to know these. Reads the payloads of all
+    /// files that may hold such rows.
+    ///
+    /// # Errors
+    /// [`RecordsError::Lake`]: the object store failed; whether it may succeed later, it says.
+    pub async fn schema_ids(&self) -> Result<BTreeSet<SchemaId>, RecordsError> {
+        let files: Vec<DataFile> =
+            self.snapshot.files().iter().filter(|file| self.is_read_again(file)).cloned().collect();
+        let mut ids = BTreeSet::new();
+        if files.is_empty() || !self.source.format.has_schemas() {
+            return Ok(ids);
+        }
+        let failed = |error: DataFusionError| LakeError::engine(self.snapshot.table().folder(), error);
+        let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let rows = context.read_table(self.snapshot.scan(&files)?).map_err(failed)?;
+        let payloads = rows.select(vec![ident(master_column::PAYLOAD)]).map_err(failed)?;
+        let mut batches = payloads.execute_stream().await.map_err(failed)?;
+        while let Some(batch) = batches.try_next().await.map_err(failed)? {
+            let payloads: &BinaryArray = batch.column(0).as_binary();
+            ids.extend(payloads.iter().flatten().filter_map(|payload| schema_id(&self.source, payload)));
+        }
+        Ok(ids)
     }
 
     /// The rows of one partition in `[from, to)`, in offset order, whole columns. Reads the files whose bounds meet

@@ -152,6 +152,7 @@ impl World {
             log: Arc::new(log),
             master: self.master(),
             source: self.source(),
+            registry: None,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
             status,

@@ -7,6 +7,7 @@ use flate2::write::GzEncoder;
 use positions::{Offset, PartitionId, PositionToken, SourceName, TimestampMicros};
 use records::decode::decode;
 use serde_json::{Value, json};
+use views::{SourceDefinition, SourceFormat};
 
 use super::fake::Mood;
 use super::{Answer, JSON, LINES, Server, event};
@@ -99,6 +100,20 @@ async fn bad_events_can_be_refused_instead() {
         .collect();
     assert_eq!(told, [(json!(0), json!(false)), (json!(2), json!(false))]);
     assert_eq!(server.log.payloads(), [event("a")]);
+}
+
+/// Both layers would wait for the schema, and nobody who speaks HTTP may stop a source.
+#[tokio::test]
+async fn what_names_a_schema_is_left_out_however_bad_events_are_treated() {
+    let source = SourceDefinition { format: SourceFormat::Avro, ..clicks() };
+    let server = Server::start_for(source, Default::default()).await;
+    let body = [event("a"), "\0\0\0\0\u{7}junk".to_owned(), event("b")].join("\n");
+    let answer = server.post(LINES, body).await;
+    answer.check_counts(2, 1);
+    let told = &answer.body["errors"][0];
+    assert_eq!((&told["index"], &told["stored"]), (&json!(1), &json!(false)), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("name a schema"), "{told}");
+    assert_eq!(server.log.payloads(), [event("a"), event("b")]);
 }
 
 #[tokio::test]

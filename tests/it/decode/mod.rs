@@ -10,7 +10,9 @@ mod records;
 mod several;
 mod types;
 mod unreadable;
+pub mod wire;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +22,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use bytes::Bytes;
 use event_log::Record;
 use positions::{BorderRule, Offset, PartitionId, SourceName, TimestampMicros};
-use views::{ColumnMapping, Envelope, SourceDefinition, Unreadable};
+use views::{ColumnMapping, Envelope, SourceDefinition, SourceFormat, Unreadable};
 
 /// 2026-01-31T12:00:00Z: the record timestamp of all tests here.
 pub const NOW: i64 = 1_769_860_800_000_000;
@@ -56,6 +58,8 @@ pub fn source_with(columns: Vec<Field>) -> SourceDefinition {
         border: BorderRule { grid: 4_096, gap: Duration::from_secs(30) },
         partitions: None,
         unreadable: Unreadable::Reject,
+        format: SourceFormat::Json,
+        reject_schemas: BTreeSet::new(),
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use event_log::Record;
+use positions::SchemaId;
 use records::decode::{REASON_KINDS, Reason, Rejection, decode, rejections};
 
 use super::{clicks, record};
 
-const VARIANTS: usize = 16;
+const VARIANTS: usize = 21;
 
 /// The number of a variant: a new one does not compile before it is here, and in [`all`].
 fn number(rejection: &Rejection) -> usize {
@@ -29,6 +30,11 @@ fn number(rejection: &Rejection) -> usize {
         Rejection::DecoderFailed { .. } => 11,
         Rejection::Envelope { .. } => 12,
         Rejection::TooMany { .. } => 13,
+        Rejection::TooLargeAsJson => 16,
+        Rejection::NoSchema { .. } => 17,
+        Rejection::UnknownSchema { .. } => 18,
+        Rejection::BadSchema { .. } => 19,
+        Rejection::BadPayload { .. } => 20,
     }
 }
 
@@ -56,7 +62,12 @@ fn all(column: &str) -> Vec<Rejection> {
             limit: Duration::from_secs(3_600),
         },
         Rejection::ShiftOutOfRange { column, shift_micros: -5 },
-        Rejection::DecoderFailed { message: found },
+        Rejection::DecoderFailed { message: found.clone() },
+        Rejection::TooLargeAsJson,
+        Rejection::NoSchema { format: "AVRO", found: found.clone() },
+        Rejection::UnknownSchema { id: SchemaId(7), why: "which nobody knows" },
+        Rejection::BadSchema { id: SchemaId(7), problem: found.clone() },
+        Rejection::BadPayload { at: 7, problem: found },
     ]
 }
 

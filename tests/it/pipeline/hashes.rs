@@ -61,6 +61,8 @@ fn whatever_changes_a_state_changes_it() {
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', late_after '2s'")),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', future_limit '2s'")),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', unreadable 'null'")),
+        format!("{}{VIEW}", EDITS.replace("STORED AS JSON", "STORED AS AVRO")),
+        format!("{}{VIEW}", EDITS.replace("STORED AS JSON", "STORED AS PROTOBUF")),
         format!("{}{VIEW}", EDITS.replace("kafka://edits", "kafka://other")),
     ];
     let mut hashes: Vec<DefinitionHash> = other.iter().map(|sql| hash(sql)).collect();

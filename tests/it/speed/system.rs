@@ -108,6 +108,7 @@ impl System {
             store: self.store.clone(),
             master: MasterDataset::new(&self.lake, self.source.clone()),
             source: self.source.clone(),
+            registry: None,
             views: self.views.iter().map(view).collect(),
             definitions: Arc::new(DefinitionNumber(1)),
             clock: self.clock.clone(),

@@ -6,6 +6,7 @@ pub mod event;
 pub mod flaky_store;
 pub mod mutate;
 pub mod object_layer;
+pub mod schema_registry;
 pub mod seams;
 pub mod seeds;
 pub mod surroundings;

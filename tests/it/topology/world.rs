@@ -73,6 +73,7 @@ impl World {
             clock: clock.clone(),
             ids: Arc::new(RandomIds),
             lake: Lake::new(Arc::new(Layered::new(objects)), Path::from("lake")),
+            registry: None,
             log: Some(Arc::new(SimLog { inner: MemoryLog::new(clock), gate: gate.clone(), hides_ids: false })),
             brokers: String::new(),
             store: Some(Arc::new(SimRealtime::new(store, gate, None))),

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use event_log::kafka::KafkaLog;
 use positions::Clock;
 use tokio::net::TcpListener;
+use views::Pipeline;
 
 use super::read_config;
 use crate::arguments::UpArguments;
@@ -14,6 +15,7 @@ use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::SystemClock;
 use crate::pipeline_file::read_runnable;
+use crate::schema_registry::{HttpSchemaRegistry, check_formats};
 use crate::wiring::{open_lake, open_store};
 
 /// Runs the command.
@@ -23,6 +25,7 @@ use crate::wiring::{open_lake, open_store};
 pub async fn doctor(arguments: &UpArguments) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
     let pipeline = read_runnable(&arguments.pipeline).await;
+    let registry = check_registry(&config, pipeline.as_ref().ok()).await;
     let mut checks = vec![("pipeline", pipeline.map(|pipeline| format!("{} views", pipeline.views.len())))];
     match DataDir::lock(&config.system.data_dir) {
         Ok(data_dir) => {
@@ -36,7 +39,20 @@ pub async fn doctor(arguments: &UpArguments) -> Result<()> {
     checks.push(("event log", check_log(&config.log).await));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     checks.push(("realtime store", open_store(&config.realtime, &clock).await.map(|_| "can be used".to_owned())));
+    checks.extend(registry.map(|registry| ("schema registry", registry)));
     report(checks)
+}
+
+/// `None`: there is none, and no source needs one.
+async fn check_registry(config: &Config, pipeline: Option<&Pipeline>) -> Option<Result<String>> {
+    let Some(settings) = &config.schema_registry else {
+        return check_formats(config, pipeline?).err().map(Err);
+    };
+    let found = match HttpSchemaRegistry::new(settings) {
+        Ok(registry) => registry.count_subjects().await,
+        Err(error) => Err(error),
+    };
+    Some(found.map(|subjects| format!("{} answers, and has {subjects} subjects", settings.url)))
 }
 
 fn report(checks: Vec<(&str, Result<String>)>) -> Result<()> {

@@ -151,7 +151,8 @@ impl Section<'_> {
         })
     }
 
-    fn key(&self, key: &str) -> String {
+    /// The name of a key with that of its section.
+    pub fn key(&self, key: &str) -> String {
         format!("{}.{key}", self.name)
     }
 }

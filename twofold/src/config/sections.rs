@@ -12,7 +12,10 @@ use url::Url;
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::secret::Secret;
-use super::{Config, LakeLocation, LakeSection, LogSettings, RealtimeSettings, S3Settings, SystemSettings};
+use super::{
+    Config, LakeLocation, LakeSection, LogSettings, RealtimeSettings, S3Settings, SchemaRegistrySettings,
+    SystemSettings,
+};
 
 /// Reads every section; problems stay in the reader.
 pub fn read_all(reader: &Reader) -> Config {
@@ -21,6 +24,7 @@ pub fn read_all(reader: &Reader) -> Config {
         log: read_log(reader),
         lake: read_lake(reader.section("lake")),
         realtime: read_realtime(reader.section("realtime")),
+        schema_registry: read_schema_registry(reader.section("schema_registry")),
         collector: read_collector(reader.section("collector")),
         archive: read_archive(reader.section("archive")),
         batch: read_batch(reader.section("batch")),
@@ -116,7 +120,7 @@ fn read_location(section: Section<'_>) -> LakeLocation {
         prefix: String::new(),
         endpoint: section.optional_text("endpoint"),
         region: section.text("region"),
-        credentials: read_credentials(section),
+        credentials: read_credentials(section, ("access_key_id", "secret_access_key")),
         allow_http: section.is_on("allow_http"),
     };
     let location = section.text("location");
@@ -132,13 +136,14 @@ fn read_location(section: Section<'_>) -> LakeLocation {
     LakeLocation::S3(S3Settings { bucket, prefix: url.path().trim_matches('/').to_owned(), ..s3 })
 }
 
-fn read_credentials(section: Section<'_>) -> Option<(String, Secret)> {
-    let (key_id, secret) = ("access_key_id", "secret_access_key");
-    let refuse = |key: &str, other: &str| section.refuse(key, format!("must be set together with `lake.{other}`"));
-    match (section.optional_text(key_id), section.optional_text(secret)) {
-        (Some(key_id), Some(secret)) => return Some((key_id, Secret(secret))),
-        (Some(_), None) => refuse(key_id, secret),
-        (None, Some(_)) => refuse(secret, key_id),
+/// `keys`: that of the name and that of what is secret.
+fn read_credentials(section: Section<'_>, (name, secret): (&str, &str)) -> Option<(String, Secret)> {
+    let refuse =
+        |key: &str, other: &str| section.refuse(key, format!("must be set together with `{}`", section.key(other)));
+    match (section.optional_text(name), section.optional_text(secret)) {
+        (Some(name), Some(secret)) => return Some((name, Secret(secret))),
+        (Some(_), None) => refuse(name, secret),
+        (None, Some(_)) => refuse(secret, name),
         (None, None) => (),
     }
     None
@@ -163,6 +168,22 @@ fn read_realtime(section: Section<'_>) -> RealtimeSettings {
         section.refuse("store", message);
     }
     RealtimeSettings::Memory { limit_bytes }
+}
+
+fn read_schema_registry(section: Section<'_>) -> Option<SchemaRegistrySettings> {
+    let credentials = read_credentials(section, ("user", "password"));
+    let timeout = section.duration("timeout", SHORTEST_SPAN);
+    let text = section.optional_text("url")?;
+    let is_usable = |url: &Url| {
+        ["http", "https"].contains(&url.scheme()) && url.host_str().is_some() && url.username().is_empty()
+    };
+    let url = Url::parse(&text).ok().filter(|url| is_usable(url) && url.password().is_none());
+    if url.is_none() {
+        let expected = "must be `http://host:port` or `https://...`; user and password are settings of their own";
+        let message = format!("{expected}; got `{}`", without_password(&text));
+        section.refuse("url", message);
+    }
+    url.map(|url| SchemaRegistrySettings { url, credentials, timeout })
 }
 
 /// As much of a text that may hold a password as surely holds none.

@@ -1,10 +1,11 @@
 //! Options of sources, static tables and views: known names, values with their units, spans of time.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use datafusion::sql::parser::CreateExternalTable;
 use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Expr, SqlOption, UnaryOperator, Value};
-use positions::{SPAN_EXAMPLES, SpanError, parse_span};
+use positions::{SPAN_EXAMPLES, SchemaId, SpanError, parse_span};
 
 use super::findings::{Findings, known_names};
 use super::statements::Located;
@@ -67,6 +68,16 @@ impl OptionValue {
             self.refuse("'reject' (the default: the record is in no view) or 'null' (the value is NULL)", findings);
         }
         known
+    }
+
+    /// The value as ids of schemas.
+    pub(super) fn schema_ids(&self, findings: &mut Findings) -> Option<BTreeSet<SchemaId>> {
+        let ids: Result<BTreeSet<SchemaId>, _> =
+            self.value.split(',').map(|id| id.trim().parse().map(SchemaId)).collect();
+        if ids.is_err() {
+            self.refuse("ids of schemas as the registry numbers them, such as '17' or '17, 23'", findings);
+        }
+        ids.ok()
     }
 }
 

@@ -13,7 +13,9 @@
 //! | `gap` | `30s` | a silence of this length is a border too |
 //! | `partitions` | as many as the topic has; made with `4` | the least number of partitions that the topic is to have |
 //! | `unreadable` | `reject` | what becomes of a value that its column cannot take: `reject` or `null` |
+//! | `reject_schemas` | none | ids of schemas, with commas between: records that name one are rejected |
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ use super::options::{OptionValue, table_options};
 use super::path::read_path;
 use super::statements::Located;
 use crate::declared::{default_of, is_json};
-use crate::source::{ColumnMapping, Envelope, SourceDefinition, Unreadable, column};
+use crate::source::{ColumnMapping, Envelope, SourceDefinition, SourceFormat, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
 
@@ -42,6 +44,7 @@ const OPTIONS: &[&str] = &[
     "gap",
     "partitions",
     "unreadable",
+    "reject_schemas",
 ];
 
 /// Reads a source; `None` if anything is wrong with it.
@@ -53,10 +56,7 @@ pub(super) fn read_source(
 ) -> Option<SourceDefinition> {
     let before = findings.len();
     super::tables::refuse_clauses(table, statement, findings);
-    if !table.file_type.eq_ignore_ascii_case("json") {
-        let line = statement.line_of(&table.file_type);
-        findings.add(line, &table.file_type, "events are JSON", "write STORED AS JSON");
-    }
+    let format = format(table, statement, findings);
     let topic = topic(table, statement, findings);
     let settings = table_options(table, OPTIONS, statement, findings);
     let mut columns = read_columns(&table.columns, statement, findings)?;
@@ -79,6 +79,8 @@ pub(super) fn read_source(
         border: BorderRule { grid: 4096, gap: Duration::from_secs(30) },
         partitions: None,
         unreadable: Unreadable::Reject,
+        format,
+        reject_schemas: BTreeSet::new(),
     };
     for setting in &settings {
         apply(setting, &mut source, findings);
@@ -118,12 +120,29 @@ fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Fi
         "envelope" if source.envelope != Envelope::None => refuse_two_envelopes(setting, findings),
         "envelope" => source.envelope = Envelope::Debezium,
         "unreadable" => source.unreadable = setting.unreadable(findings).unwrap_or(source.unreadable),
+        "reject_schemas" if !source.format.has_schemas() => {
+            let hint = "leave it out, or write STORED AS AVRO or STORED AS PROTOBUF";
+            findings.add(setting.line, &setting.name, "payloads of a JSON source need no schemas", hint);
+        }
+        "reject_schemas" => source.reject_schemas = setting.schema_ids(findings).unwrap_or_default(),
         _ => {}
     }
 }
 
 /// The columns that the log adds behind the declared ones, in their order.
 const KEYS: [&str; 3] = [column::PARTITION, column::OFFSET, column::TIMESTAMP];
+
+/// How payloads are written; JSON where that is not said in a way that is known.
+fn format(table: &CreateExternalTable, statement: &Located, findings: &mut Findings) -> SourceFormat {
+    let mut known = [SourceFormat::Json, SourceFormat::Avro, SourceFormat::Protobuf].into_iter();
+    let known = known.find(|known| known.as_str().eq_ignore_ascii_case(&table.file_type));
+    known.unwrap_or_else(|| {
+        let line = statement.line_of(&table.file_type);
+        let hint = "write STORED AS JSON, STORED AS AVRO or STORED AS PROTOBUF";
+        findings.add(line, &table.file_type, "events are JSON, or Avro or Protobuf of a schema registry", hint);
+        SourceFormat::Json
+    })
+}
 
 /// What plans read: everything nullable, then what the log adds.
 fn events_schema(declared: &Schema) -> SchemaRef {
