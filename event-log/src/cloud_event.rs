@@ -1,12 +1,13 @@
 //! CloudEvents in binary mode, whose attributes stand beside their data: to the structured form, one object of both.
 //!
 //! ```text
-//!  attributes, content type, data --> {"id": "7", "source": "/shop", ..., "datacontenttype": "application/json", "data": ...}
+//!  attributes, content type, data --> {"id": "7", "source": "/shop", ..., "data": ...}
 //! ```
 //!
 //! In: attributes by their names, the type of the data, the data. Out: one JSON object (CloudEvents JSON event format).
 //! Guarantee: pure; the same event gives the same bytes from whichever protocol, so that both layers and the archive
-//! see one payload. Data stand there as they were written (JSON), as text, or in base64, and never look like attributes.
+//! see one payload. Data stand there as they were written (JSON), as text, or in base64, and never look like
+//! attributes.
 //! Not here: how a protocol writes attributes (`kafka/record.rs`; the collector for HTTP); which of them an event must
 //! have, which the columns of its source say, as for an event that was sent in the structured form.
 //! Why so: decoding knows payloads alone. With this object a column of the source finds an attribute or a part of the

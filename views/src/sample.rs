@@ -189,7 +189,7 @@ fn map(data_type: &DataType, rows: &[Option<Kind>]) -> Result<ArrayRef> {
     };
     let items = items(rows);
     let offsets = OffsetBuffer::<i32>::from_lengths(items.iter().map(Vec::len));
-    let keys = items.iter().flat_map(|items| ["k", "n"].into_iter().take(items.len()));
+    let keys: Vec<&str> = items.iter().flat_map(|items| ["k", "n"].into_iter().take(items.len())).collect();
     let keys: ArrayRef = Arc::new(StringArray::from_iter_values(keys));
     let entries = StructArray::try_new(fields.clone(), vec![keys, values(value, &items.concat())?], None)?;
     Ok(Arc::new(MapArray::try_new(stored, offsets, entries, Some(nulls_of(rows)), is_sorted)?))

@@ -2,8 +2,8 @@
 //!
 //! The value of a message is the payload of its record, byte for byte. One that is a CloudEvent in binary mode becomes
 //! that event in the structured form, here, before anybody sees the record: fingerprints, both layers and the archive
-//! know one payload. Where it cannot, for attributes that are not UTF-8 or data that are not the JSON that they are said
-//! to be, the value stays what it is, so that a record that is rejected for it keeps its bytes.
+//! know one payload. Where it cannot, for attributes that are not UTF-8 or data that are not the JSON that they are
+//! said to be, the value stays what it is, so that a record that is rejected for it keeps its bytes.
 
 use bytes::Bytes;
 use positions::{Offset, PartitionId, TimestampMicros};

@@ -16,8 +16,8 @@
 //! | a number: seconds, milliseconds, microseconds or nanoseconds since 1970 | `1769860800`, `1769860800.5`, `1769860800000` |
 //! | the same as text, of 10, 13, 16 or 19 digits | `"1769860800000"` |
 //!
-//! Where a column declares a unit, a number is of that unit whatever its size, and other text is read as above; where it
-//! declares a pattern, text of that pattern is read and nothing else.
+//! Where a column declares a unit, a number is of that unit whatever its size, and other text is read as above; where
+//! it declares a pattern, text of that pattern is read and nothing else.
 //!
 //! Why the unit of a number is told from its size: at most one of the four puts a number between 3 March 1973 and 20
 //! November 2286, where each of them begins and ends at a power of ten. A number that none puts there is no instant; it
@@ -45,7 +45,8 @@ pub fn instant_of_text(text: &str) -> Option<TimestampMicros> {
     timestamp(text).map(TimestampMicros)
 }
 
-/// The instant that a JSON number names, as a TIMESTAMP column takes it. `number`: as [`Cursor`](super::Cursor) reads it.
+/// The instant that a JSON number names, as a TIMESTAMP column takes it. `number`: as [`Cursor`](super::Cursor) reads
+/// it.
 pub fn instant_of_number(number: &str) -> Option<TimestampMicros> {
     epoch(number).map(TimestampMicros)
 }

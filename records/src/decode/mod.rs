@@ -1,13 +1,13 @@
 //! Decoding: record bytes to columns, without loss or not at all, the same for both layers.
 //!
 //! ```text
-//!  Record --> text_of --> Cursor --> envelope --> Object (a Column per declared column) --> checks of time --> row
-//!               |           |           |            |                                          |
-//!               +-----------+-----------+------------+------------------------------------------+--> Rejection --> `_error`
+//!  Record --> text_of --> Cursor --> envelope --> Object (a Column per column) --> checks of time --> row
+//!               |           |           |            |                                 |
+//!               +-----------+-----------+------------+---------------------------------+--> Rejection --> `_error`
 //! ```
 //!
-//! In: records of the log, and the schemas that they name. Out: one batch, in their order, of [`master_schema`]: one row for each event of a record, and
-//! at least one row per record. [`record_ends`] tells which rows are of one record.
+//! In: records of the log, and the schemas that they name. Out: one batch, in their order, of [`master_schema`]: one
+//! row for each event of a record, and at least one row per record. [`record_ends`] tells which rows are of one record.
 //!
 //! Guarantee: one pure function of (payload, headers, record timestamp, source definition, the schema of the payload's
 //! id, which never changes): no clock, no setting, and no neighbour in the batch has a say. One bad row never costs its
@@ -40,10 +40,10 @@
 //! | `MAP` | an object with any keys, every value by these same rules | an array; an object that gives a key twice |
 //!
 //! A source may say that unreadable values are NULL (`views::Unreadable`). Then the innermost column, field, item or
-//! map value that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something that is
-//! NOT NULL is null, missing or unreadable. What is not JSON is rejected all the same, and so are a column given
-//! twice, no value for a column that is NOT NULL, and an event time that cannot be read. An event whose id is NULL so
-//! has none.
+//! map value that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something
+//! that is NOT NULL is null, missing or unreadable. What is not JSON is rejected all the same, and so are a column
+//! given twice, no value for a column that is NOT NULL, and an event time that cannot be read. An event whose id is
+//! NULL so has none.
 //!
 //! A change of these rules raises their version, which is part of what stands in `_schema` ([`reading_of`]), and the
 //! state format of views.

@@ -11,14 +11,14 @@ use views::{SourceDefinition, declared_extras};
 /// 2: values in other forms than the type's own are taken where they can mean nothing else, and a column from the only
 /// key that differs in case.
 ///
-/// 3: a record may hold several events, an empty id is no id; JSON behind the five bytes by which a serializer names its
-/// schema.
+/// 3: a record may hold several events, an empty id is no id; JSON behind the five bytes by which a serializer names
+/// its schema.
 const RULES: u32 = 3;
 
 /// What the rows of a source are read by, as a number that is stored with every row: the rules, and what the source's
 /// definition says of columns (DEFAULT among it, and that text is JSON), event time, identity, limits, unreadable
-/// values and format. Rows of another reading are read again from their payload (`master::reading`), so that a change changes both
-/// layers at once. The order of columns has no say.
+/// values and format. Rows of another reading are read again from their payload (`master::reading`), so that a change
+/// changes both layers at once. The order of columns has no say.
 pub fn reading_of(source: &SourceDefinition) -> i32 {
     let column = |field: &Arc<Field>| {
         format!("{} {} {}{}", field.name(), field.data_type(), field.is_nullable(), declared_extras(field))
@@ -53,8 +53,8 @@ pub mod column {
     pub const EVENT_KEY: &str = "_event_key";
     /// The id that a header of the record gave, BINARY; null without. Those in a column are in the payload.
     pub const HEADER_ID: &str = "_header_id";
-    /// Which of the events of its record the row is, INT: 0 for the only one, else 1 and so on. The first row of a record
-    /// has its payload, and another one that was rejected its own part of it.
+    /// Which of the events of its record the row is, INT: 0 for the only one, else 1 and so on. The first row of a
+    /// record has its payload, and another one that was rejected its own part of it.
     pub const ITEM: &str = "_item";
 }
 

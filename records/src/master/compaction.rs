@@ -12,10 +12,11 @@
 //! rows: files never change, so it is enough that each of them is still live there.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
-use lake::{Change, DataFile, Version, extreme};
+use lake::{Change, DataFile, LakeError, Version, extreme};
 use views::column;
 
 use super::{MasterDataset, MasterFacts, MasterSnapshot, Recount};
@@ -54,6 +55,7 @@ impl MasterDataset {
         nonce: u128,
     ) -> Result<MasterSnapshot, RecordsError> {
         on.check_ledger()?;
+        self.check_live(on, compaction)?;
         let facts = match &compaction.recount {
             None => {
                 self.check_same_rows(on, compaction)?;
@@ -68,6 +70,18 @@ impl MasterDataset {
             changes_data: compaction.recount.is_some(),
         };
         self.commit(on, change, facts, nonce).await
+    }
+
+    /// A file that somebody else replaced was counted by him.
+    fn check_live(&self, on: &MasterSnapshot, compaction: &Compaction) -> Result<(), RecordsError> {
+        let live: BTreeSet<&str> = on.snapshot.files().iter().map(|file| file.path.as_str()).collect();
+        match compaction.old.iter().find(|file| !live.contains(file.path.as_str())) {
+            None => Ok(()),
+            Some(gone) => {
+                let (table, version, path) = (self.folder(), on.snapshot.version(), gone.path.clone());
+                Err(LakeError::NotLive { table, version, path }.into())
+            }
+        }
     }
 
     /// Old and new files must hold the same rows, as far as their statistics tell.

@@ -40,7 +40,8 @@ use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, ITEM, PAYLOAD, SC
 use crate::decode::wire::Schemas;
 use crate::decode::{decode_with, is_first, record_ends};
 
-/// The columns that it reads, in any order. Tables that nothing was added to for long have neither header ids nor items.
+/// The columns that it reads, in any order. Tables that nothing was added to for long have neither header ids nor
+/// items.
 pub(super) const STORED: [&str; 9] =
     [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID, SCHEMA, ITEM];
 

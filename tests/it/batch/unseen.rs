@@ -33,6 +33,7 @@ async fn told_after(pipeline: &str, groups: &[Vec<String>]) -> Vec<Vec<UnseenCol
         log: Arc::new(surroundings.log.clone()),
         master: MasterDataset::new(&surroundings.lake, Arc::clone(&source)),
         source,
+        registry: None,
         clock: surroundings.clock.clone(),
         ids: surroundings.ids.clone(),
         status,

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use records::decode::{
-    REASON_KINDS, Reason, classes, column, decode, decode_counting, event_keys, marks, master_schema,
+    REASON_KINDS, Reason, classes, column, decode, decode_counting, event_keys, marks, master_schema, record_ends,
 };
 use views::{SourceDefinition, Unreadable};
 
@@ -294,7 +294,7 @@ fn errors(rows: &RecordBatch) -> Vec<Option<String>> {
 /// Without a defect, with a reason that programs know, and with nothing of a rejected record in its columns.
 fn check_verdicts(source: &SourceDefinition, rows: &RecordBatch) {
     let (classes, keys) = (classes(rows).unwrap(), event_keys(rows).unwrap());
-    assert_eq!(marks(rows).unwrap().len(), rows.num_rows());
+    assert_eq!(marks(rows).unwrap().len(), record_ends(rows).unwrap().len());
     for (row, error) in errors(rows).into_iter().enumerate() {
         assert_eq!(classes[row].is_event(), error.is_none());
         let Some(error) = error else { continue };

@@ -46,7 +46,7 @@ fn an_array_and_json_lines_are_several_events() {
     ] {
         let rows =
             decode(&source(""), &[record(0, event(0)), record(1, payload.clone()), record(2, event(4))]).unwrap();
-        let expected = [(0, 0, Ok(0)), (1, 0, Ok(1)), (1, 1, Ok(2)), (1, 2, Ok(3)), (2, 0, Ok(4))];
+        let expected = [(0, 0, Ok(0)), (1, 1, Ok(1)), (1, 2, Ok(2)), (1, 3, Ok(3)), (2, 0, Ok(4))];
         assert_eq!(outline(&rows), expected, "{payload}");
         assert_eq!(payloads(&rows), [Some(event(0)), Some(payload), None, None, Some(event(4))]);
         assert_eq!(record_ends(&rows).unwrap(), [1, 4, 5]);
@@ -59,7 +59,7 @@ fn one_bad_event_costs_no_other_of_its_record() {
     let payload = format!("[{},{bad},5,{}]", event(1), event(2));
     let rows = decode(&source(""), &[record(7, payload.clone())]).unwrap();
     let outline = outline(&rows);
-    assert_eq!((&outline[0], &outline[3]), (&(7, 0, Ok(1)), &(7, 3, Ok(2))));
+    assert_eq!((&outline[0], &outline[3]), (&(7, 1, Ok(1)), &(7, 4, Ok(2))));
     assert!(outline[1].2.as_ref().is_err_and(|error| error.contains("column n is BIGINT")), "{outline:?}");
     assert!(outline[2].2.as_ref().is_err_and(|error| error.contains("expected an object")), "{outline:?}");
     // A part that was rejected is kept by itself, so that it can be shown.

@@ -85,7 +85,12 @@ fn with_registry(world: &World, url: &str) -> Config {
 async fn append(world: &World, system: &System, payloads: Vec<Vec<u8>>) -> String {
     let topic = Pipeline::read(&world.pipeline, &BTreeMap::new()).unwrap().sources[0].topic.clone();
     let timestamp = SystemClock.now();
-    let records = payloads.into_iter().map(|payload| NewRecord { key: None, payload: payload.into(), timestamp });
+    let records = payloads.into_iter().map(|payload| NewRecord {
+        key: None,
+        payload: payload.into(),
+        timestamp,
+        clock_shift: None,
+    });
     let mut token = PositionToken::default();
     for stored in system.log().unwrap().append(&topic, records.collect()).await {
         let (partition, offset) = stored.unwrap();

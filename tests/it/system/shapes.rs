@@ -1,5 +1,5 @@
-//! Records of other shapes than one flat event, through both layers: columns inside objects, several events in a record,
-//! envelopes, the record's own timestamp; and a source that learns of its envelope later.
+//! Records of other shapes than one flat event, through both layers: columns inside objects, several events in a
+//! record, envelopes, the record's own timestamp; and a source that learns of its envelope later.
 
 use event_log::NewRecord;
 use positions::{Clock, PositionToken, SourceName};

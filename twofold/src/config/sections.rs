@@ -174,9 +174,8 @@ fn read_schema_registry(section: Section<'_>) -> Option<SchemaRegistrySettings> 
     let credentials = read_credentials(section, ("user", "password"));
     let timeout = section.duration("timeout", SHORTEST_SPAN);
     let text = section.optional_text("url")?;
-    let is_usable = |url: &Url| {
-        ["http", "https"].contains(&url.scheme()) && url.host_str().is_some() && url.username().is_empty()
-    };
+    let is_usable =
+        |url: &Url| ["http", "https"].contains(&url.scheme()) && url.host_str().is_some() && url.username().is_empty();
     let url = Url::parse(&text).ok().filter(|url| is_usable(url) && url.password().is_none());
     if url.is_none() {
         let expected = "must be `http://host:port` or `https://...`; user and password are settings of their own";

@@ -1,7 +1,7 @@
 //! Sightings scattered by key, in memory as long as the limit allows, then in spill files.
 //!
-//! In: a stream of (key, partition, offset, number in the record), or the sightings of a larger shard. Out: shards, each with all sightings
-//! of its keys from there.
+//! In: a stream of (key, partition, offset, number in the record), or the sightings of a larger shard. Out: shards,
+//! each with all sightings of its keys from there.
 //! Guarantee: memory stays within what the pool grants, save one batch; spill files vanish with the shards.
 
 use std::sync::Arc;

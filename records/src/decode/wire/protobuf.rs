@@ -54,8 +54,9 @@ impl ProtobufSchema {
     pub fn to_json(&self, payload: &[u8], from: usize) -> Read<String> {
         let mut path = Path { payload, at: from };
         let descriptor = self.message(&mut path)?;
-        let bad = |error: protox::prost::DecodeError| {
-            Rejection::BadPayload { at: path.at, problem: format!("no {}: {error}", descriptor.full_name()) }
+        let bad = |error: protox::prost::DecodeError| Rejection::BadPayload {
+            at: path.at,
+            problem: format!("no {}: {error}", descriptor.full_name()),
         };
         let message = DynamicMessage::decode(descriptor.clone(), &payload[path.at..]).map_err(bad)?;
         let mut writer = Writer(JsonText::default());
