@@ -20,10 +20,11 @@ use views::SourceDefinition;
 use super::append::append;
 use super::dead::DeadTopic;
 use super::held::Held;
+use super::tell::{tell_unreadable, tell_unseen};
 use super::watch::ColumnWatch;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
 use crate::BatchError;
-use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_FAILURES, ARCHIVE_HOLES, ARCHIVE_ROWS, ARCHIVE_UNSEEN};
+use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_FAILURES, ARCHIVE_HOLES, ARCHIVE_ROWS};
 
 /// What the archive of one source works with.
 pub struct ArchiveComponents {
@@ -254,8 +255,8 @@ impl<'a> Archiver<'a> {
             for (&kind, &count) in sealed.rejected() {
                 metrics::count_rejected(source.as_str(), kind, count);
             }
-            self.tell_unreadable(&sealed);
-            self.tell_unseen();
+            tell_unreadable(self.components, self.watch, &sealed);
+            tell_unseen(self.components, self.watch);
         }
         if let Some(dead) = &mut self.dead {
             dead.finish_commit();
@@ -264,40 +265,6 @@ impl<'a> Archiver<'a> {
         self.release();
         self.components.status.send_modify(|status| status.committed_at = Some(self.components.clock.now()));
         committed
-    }
-
-    /// Counts the values that were lost to NULL, and warns of each column once.
-    fn tell_unreadable(&mut self, sealed: &Pending) {
-        let source = &self.components.source;
-        for (&at, &count) in sealed.unreadable() {
-            let column = source.declared.field(at).name();
-            metrics::count_unreadable(source.name.as_str(), column, count);
-            if self.watch.is_newly_lossy(at) {
-                tracing::warn!(
-                    source = %source.name, %column, count,
-                    "values that the column cannot take are NULL, as the source's option unreadable says; from here \
-                     on they are only counted, in {}",
-                    metrics::ARCHIVE_UNREADABLE
-                );
-            }
-        }
-    }
-
-    /// Tells of the columns that no row has given a value while a near key came, and warns of each once.
-    fn tell_unseen(&mut self) {
-        let source = &self.components.source;
-        let mut unseen = Vec::new();
-        for (found, is_new) in self.watch.take_unseen(source) {
-            if is_new {
-                tracing::warn!(
-                    source = %source.name, column = found.column, keys = ?found.keys, way_out = found.way_out(),
-                    "no row had a value for the column so far, but payloads have keys that may be meant for it"
-                );
-            }
-            unseen.push(found);
-        }
-        metrics::set_source(ARCHIVE_UNSEEN, source.name.as_str(), unseen.len() as f64);
-        self.components.status.send_modify(|status| status.unseen = unseen);
     }
 
     /// Tells the log what the table holds for good: it need not keep that.

@@ -26,6 +26,7 @@ mod held;
 mod pending;
 mod run;
 mod status;
+mod tell;
 mod watch;
 
 pub use archiver::ArchiveComponents;

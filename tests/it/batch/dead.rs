@@ -17,6 +17,9 @@ use super::archive::{check_holds_all, poll_at_most};
 use super::world::World;
 use crate::support::seeds::seeds;
 
+/// What a log says that does not take a record.
+type Refusal = fn(String) -> EventLogError;
+
 const DEAD: &str = "hits.dead";
 
 /// A log in memory that fails appends to the dead topic, after they were done or instead, and notes what is released.
@@ -200,7 +203,7 @@ async fn appends_that_fail_for_a_while_are_tried_again() {
 
 #[tokio::test]
 async fn a_topic_that_takes_nothing_does_not_keep_good_records_from_the_archive() {
-    let errors: [(fn(String) -> EventLogError, bool); 3] =
+    let errors: [(Refusal, bool); 3] =
         [(EventLogError::Unreachable, true), (EventLogError::Unusable, false), (EventLogError::Refused, false)];
     for (error, may_pass) in errors {
         let mut world = World::new(25).await;

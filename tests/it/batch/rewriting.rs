@@ -217,7 +217,7 @@ fn files_of_another_reading_come_first_whatever_their_size_and_not_all_in_one_ro
     assert!(merges.iter().all(|merge| merge.is_read_again));
     let merges = choose_merges(&[large.clone(), file(51, 10, 1 << 10, true)], Some(1), &settings);
     assert_eq!(merges.len(), 1, "a large file fills a round");
-    assert_eq!(merges[0].files, [large.clone()]);
+    assert_eq!(merges[0].files, std::slice::from_ref(&large));
     assert_eq!(choose_merges(&[large], None, &settings), [], "in its own reading it stays");
     assert!(choose_merges(&small, None, &settings).iter().all(|merge| !merge.is_read_again));
 }

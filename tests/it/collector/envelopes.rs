@@ -100,7 +100,7 @@ async fn limits_count_the_events_of_an_envelope() {
     let source = SourceDefinition { envelope: Envelope::At(vec!["batch".to_owned()]), ..clicks() };
     let settings = CollectorSettings { max_events: 2, max_event_bytes: 100, ..Default::default() };
     let server = Server::start_for(source, settings).await;
-    let many = server.post(JSON, format!("{{\"batch\": [{}]}}", vec!["{}"; 3].join(","))).await;
+    let many = server.post(JSON, format!("{{\"batch\": [{}]}}", ["{}"; 3].join(","))).await;
     many.check_problem(413, "too-many-events", "more than 2 events");
     let large = format!("\"{}\"", "x".repeat(200));
     let answer = server.post(JSON, format!("{{\"batch\": [{{}}, {large}]}}")).await;

@@ -338,7 +338,7 @@ fn what_no_schema_can_read_is_rejected_with_the_reason() {
         (&[0, 0, 0, 1], "no schema"),
         (&good[..good.len() - 1], "bad payload at byte"),
         (&framed(2, &hit("/")), "bad schema: id 2: it is no JSON"),
-        (&framed(3, &[0]), "no value: column page is NOT NULL"),
+        (&framed(3, &[0]), "column page is NOT NULL"),
         (b"", "empty payload"),
     ];
     let rows = decode_hits(&hits(SourceFormat::Avro), &refused.map(|(payload, _)| payload));

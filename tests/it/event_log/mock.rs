@@ -107,6 +107,9 @@ impl Fixture for Mock {
 
 reading_and_appending!(Some(Mock::start().await));
 
+/// A header of a message: its name and its value.
+type NamedBytes<'a> = (&'a str, &'a [u8]);
+
 const ONE: PartitionId = PartitionId(0);
 const JSON: (&str, &[u8]) = ("content-type", b"application/json");
 const ORDER: &[u8] = br#"{"amount": 1.50}"#;
@@ -115,7 +118,7 @@ const ORDER: &[u8] = br#"{"amount": 1.50}"#;
 async fn a_cloud_event_in_binary_mode_is_read_in_the_structured_form() {
     let mock = Mock::start().await;
     mock.make_topic("t", 1).await;
-    let (version, id): ((&str, &[u8]), (&str, &[u8])) = (("ce_specversion", b"1.0"), ("ce_id", b"7"));
+    let (version, id): (NamedBytes<'_>, NamedBytes<'_>) = (("ce_specversion", b"1.0"), ("ce_id", b"7"));
     // Values are text as it is, not percent-encoded as over HTTP; other headers are none of the event's.
     let subject: (&str, &[u8]) = ("ce_subject", "100%20 ü".as_bytes());
     let headers: [(&str, &[u8]); 5] = [version, ("traceparent", b"\xff"), subject, JSON, id];
@@ -134,7 +137,7 @@ async fn any_other_message_keeps_its_bytes() {
     mock.make_topic("t", 1).await;
     let version: (&str, &[u8]) = ("ce_specversion", b"1.0");
     let structured: (&str, &[u8]) = ("content-type", b"application/cloudevents+json; charset=utf-8");
-    let cases: [(&[(&str, &[u8])], &[u8]); 6] = [
+    let cases: [(&[NamedBytes<'_>], &[u8]); 6] = [
         (&[JSON], ORDER),
         (&[("ce_id", b"7")], ORDER),
         (&[version, structured], ORDER),

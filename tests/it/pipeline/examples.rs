@@ -117,12 +117,12 @@ fn definition_hashes_of_the_examples_stay() {
     assert_eq!(
         hashes.collect::<Vec<_>>(),
         [
-            "visits_by_page 0955735383176a29c32c082cb97924b5",
-            "edits_by_page e94a674f799c259cfcdc6e5a95c062ee",
-            "edits_by_channel dda190a7bd01b6046c041b18be1c4918",
-            "edits_by_language 5ed8bd1bf6c0fc515bcd6f756796964e",
-            "requests_by_path 80e276e4d2b62d2d095ccb401fbba013",
-            "requests_by_status a5f363827941f3e2e64cc7c1f5d23883",
+            "visits_by_page 3713950b3c20035be30b01e6b13df3d9",
+            "edits_by_page ef77150f0761fb8e22fde7bb3a47acab",
+            "edits_by_channel db3e9658e3683556eafa8c3b99363bad",
+            "edits_by_language 75b9239eba1576226e3051a9fcbe9822",
+            "requests_by_path a1687b0dd3784c562a6500c104dc087e",
+            "requests_by_status 5ed944306f3b4c30d9c190d239521432",
         ]
     );
 }

@@ -183,10 +183,10 @@ impl<'a> Clauses<'a> {
 
 /// A format says how instants and days are written, and nothing of other types.
 fn check_format(clauses: &Clauses<'_>, field: &Field, line: usize, findings: &mut Findings) {
-    let fits = match (&clauses.mapping.format, field.data_type()) {
-        (None, _) | (Some(_), DataType::Timestamp(..)) | (Some(TimeFormat::Pattern(_)), DataType::Date32) => true,
-        _ => false,
-    };
+    let fits = matches!(
+        (&clauses.mapping.format, field.data_type()),
+        (None, _) | (Some(_), DataType::Timestamp(..)) | (Some(TimeFormat::Pattern(_)), DataType::Date32)
+    );
     if !fits {
         let hint = "declare the column TIMESTAMP, or leave the format out";
         findings.add(line, field.name(), "a format is for TIMESTAMP, a pattern for DATE too", hint);

@@ -1,0 +1,39 @@
+//! What the archive says of the declared columns of its source: in the log once for each, in metrics and status always.
+
+use super::watch::ColumnWatch;
+use super::{ArchiveComponents, Pending};
+use crate::metrics::{self, ARCHIVE_UNSEEN};
+
+/// Counts the values that were lost to NULL, and warns of each column once.
+pub(super) fn tell_unreadable(components: &ArchiveComponents, watch: &mut ColumnWatch, committed: &Pending) {
+    let source = &components.source;
+    for (&at, &count) in committed.unreadable() {
+        let column = source.declared.field(at).name();
+        metrics::count_unreadable(source.name.as_str(), column, count);
+        if watch.is_newly_lossy(at) {
+            tracing::warn!(
+                source = %source.name, %column, count,
+                "values that the column cannot take are NULL, as the source's option unreadable says; from here on \
+                 they are only counted, in {}",
+                metrics::ARCHIVE_UNREADABLE
+            );
+        }
+    }
+}
+
+/// Tells of the columns that no row has given a value while a near key came, and warns of each once.
+pub(super) fn tell_unseen(components: &ArchiveComponents, watch: &mut ColumnWatch) {
+    let source = &components.source;
+    let mut unseen = Vec::new();
+    for (found, is_new) in watch.take_unseen(source) {
+        if is_new {
+            tracing::warn!(
+                source = %source.name, column = found.column, keys = ?found.keys, way_out = found.way_out(),
+                "no row had a value for the column so far, but payloads have keys that may be meant for it"
+            );
+        }
+        unseen.push(found);
+    }
+    metrics::set_source(ARCHIVE_UNSEEN, source.name.as_str(), unseen.len() as f64);
+    components.status.send_modify(|status| status.unseen = unseen);
+}
