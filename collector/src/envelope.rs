@@ -149,6 +149,32 @@ pub(super) fn place_of_events(source: &SourceDefinition, payload: &[u8]) -> Opti
     place
 }
 
+/// Whether a payload looks like a change as Debezium writes it, with its schema beside it or not.
+pub(super) fn is_change(payload: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(payload) else { return false };
+    let mut cursor = Cursor::new(text, MAX_DEPTH);
+    let keys = |cursor: &mut Cursor<'_>| {
+        let (mut keys, mut payload, mut is_first) = (0, None, true);
+        cursor.enter(b'{').ok()?;
+        while let Some(key) = cursor.next_key(is_first).ok()? {
+            is_first = false;
+            let key = key.text();
+            keys += usize::from(["op", "before", "after"].contains(&&*key));
+            if key == "payload" && cursor.peek().ok()? == b'{' {
+                payload = Some(cursor.place());
+            }
+            cursor.skip().ok()?;
+        }
+        Some((keys, payload))
+    };
+    let Some((found, inside)) = keys(&mut cursor) else { return false };
+    let inside = inside.and_then(|place| {
+        cursor.go_back(place);
+        keys(&mut cursor)
+    });
+    found >= 2 || inside.is_some_and(|(found, _)| found >= 2)
+}
+
 /// The option of a source that says that its events stand at a key.
 pub(super) fn option_for(key: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';

@@ -9,7 +9,7 @@ use positions::{Offset, PartitionId, TimestampMicros, format_span};
 use tracing::warn;
 use views::{Envelope, SourceDefinition};
 
-use crate::envelope::{option_for, place_of_events};
+use crate::envelope::{is_change, option_for, place_of_events};
 use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS, COLLECTOR_SHIFTED_EVENTS, COLLECTOR_SHIFTED_REQUESTS};
 use crate::receipt::Receipt;
 use crate::sources::Entered;
@@ -43,6 +43,8 @@ impl Collector {
         clock_shift: Option<i64>,
         on_error: OnError,
     ) -> Result<Receipt, Problem> {
+        // A record's own timestamp is none of the client's clock.
+        let clock_shift = clock_shift.filter(|_| !source.is_timed_by_record());
         let mut receipt = Receipt { clock_shift, ..Receipt::default() };
         let now = self.record_time();
         let fitting = self.leave_out_large(events, &mut receipt);
@@ -163,15 +165,16 @@ fn with_way_out(source: &SourceDefinition, event: &Sent, error: &str) -> String 
         return format!("{error}; this line begins an array: arrays are sent with `Content-Type: application/json`");
     }
     let lacks_value = ["no_value", "no_event_time"].contains(&Reason::of(error).kind);
-    let place =
-        if lacks_value && source.envelope == Envelope::None { place_of_events(source, &event.payload) } else { None };
-    place.map_or_else(
-        || error.to_owned(),
-        |key| {
-            let option = option_for(&key);
-            format!("{error}; if its events stand at `{key}`, the source says so with the option {option}")
-        },
-    )
+    if !lacks_value || source.envelope != Envelope::None {
+        return error.to_owned();
+    }
+    if is_change(&event.payload) {
+        return format!(
+            "{error}; if it is a change of Debezium, the source says so with the option envelope 'debezium'"
+        );
+    }
+    let Some(key) = place_of_events(source, &event.payload) else { return error.to_owned() };
+    format!("{error}; if its events stand at `{key}`, the source says so with the option {}", option_for(&key))
 }
 
 fn leave_out_refused(checked: Vec<Checked>, on_error: OnError, receipt: &mut Receipt) -> Vec<Checked> {

@@ -74,6 +74,8 @@ struct Replay<'a> {
     is_whole: bool,
     /// Known once the suffix has begun.
     running_max: Option<TimestampMicros>,
+    /// The record of the last row, which raised it: each record does so once, however many events it holds.
+    last: Option<i64>,
 }
 
 impl<'a> Replay<'a> {
@@ -91,7 +93,7 @@ impl<'a> Replay<'a> {
                 _ => from_start,
             },
         };
-        Self { source, window: CopyWindow::default(), position, since, floor, is_whole, running_max }
+        Self { source, window: CopyWindow::default(), position, since, floor, is_whole, running_max, last: None }
     }
 
     /// All records before `end` have been seen, or have no identity.
@@ -109,12 +111,14 @@ impl<'a> Replay<'a> {
         let within = self.floor.0..self.position.offset.0;
         for row in (0..rows.num_rows()).filter(|row| within.contains(&offsets.value(*row))) {
             let timestamp = TimestampMicros(timestamps.value(row));
+            let is_same_record = self.last == Some(offsets.value(row));
             let running_max = match self.running_max {
+                Some(before) if is_same_record => before,
                 Some(before) => positions::running_max(before, timestamp),
                 None if is_plausible(timestamp) && timestamp >= self.since => timestamp,
                 None => continue,
             };
-            self.running_max = Some(running_max);
+            (self.running_max, self.last) = (Some(running_max), Some(offsets.value(row)));
             self.window.observe(keys[row], running_max, self.source.horizon);
         }
         Ok(())

@@ -443,6 +443,22 @@ async fn words_and_payloads_are_for_callers_on_this_machine() {
         [(HeaderName::from_static("via"), HeaderValue::from_static("1.1 proxy"))].into_iter().collect();
     let here = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
     assert!(is_from_here(here, &HeaderMap::new()) && !is_from_here(here, &by_proxy));
+    // A proxy may say nothing, and the name of a page may lead here.
+    for (host, is_here) in [
+        ("localhost:8080", true),
+        ("LOCALHOST", true),
+        ("127.0.0.1:8080", true),
+        ("127.3.2.1", true),
+        ("[::1]:8080", true),
+        ("twofold.example:8080", false),
+        ("127.0.0.1.example", false),
+        ("10.0.0.7", false),
+        ("", false),
+    ] {
+        let host_header = HeaderValue::from_str(host).unwrap();
+        let headers: HeaderMap = [(HeaderName::from_static("host"), host_header)].into_iter().collect();
+        assert_eq!(is_from_here(here, &headers), is_here, "{host}");
+    }
 }
 
 /// Asks a process without a batch role to read the source again; the status, and the problem.

@@ -6,12 +6,14 @@
 //! Why here: it reads the master dataset, which the gateway never does. Every process reaches the object store, so each
 //! has the route, whatever its roles: a collector tells its producers where to look as well.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{ExtensionRejection, PathRejection};
 use axum::extract::{ConnectInfo, Path, State};
+use axum::http::header::HOST;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -120,10 +122,19 @@ async fn read(
     Ok(Json(describe(&found, read.as_ref(), is_shown)))
 }
 
-/// Whether a request is known to come from this machine. A proxy on it speaks for others, and says so.
+/// Whether a request is known to come from this machine, for this machine. A proxy on it speaks for others, and says so
+/// or is asked by another name; and so is a page whose name leads here.
 pub fn is_from_here(peer: Option<SocketAddr>, headers: &HeaderMap) -> bool {
     let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
-    !is_forwarded && peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+    let is_here = headers.get(HOST).is_none_or(|host| host.to_str().is_ok_and(is_this_machine));
+    is_here && !is_forwarded && peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+/// Whether a host, with or without a port, is this machine by its loopback address or name.
+fn is_this_machine(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn overloaded() -> Problem {

@@ -28,6 +28,9 @@ use crate::config::{Config, SchemaRegistrySettings, Secret};
 /// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
+/// Of the reason that a registry gives, so much is told on.
+const MAX_MESSAGE_CHARS: usize = 200;
+
 /// So many schemas one schema may refer to, also in turn.
 const MAX_REFERENCES: usize = 1_000;
 
@@ -82,7 +85,9 @@ impl HttpSchemaRegistry {
     /// # Errors
     /// If no HTTP client can be made on this machine.
     pub fn new(settings: &SchemaRegistrySettings) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(settings.timeout).connect_timeout(settings.timeout).build();
+        let http = reqwest::Client::builder().timeout(settings.timeout).connect_timeout(settings.timeout);
+        // An answer may not send this process to other addresses.
+        let http = http.redirect(reqwest::redirect::Policy::none()).build();
         let http = http.context("cannot make a client of the schema registry")?;
         Ok(Self { http, url: settings.url.clone(), credentials: settings.credentials.clone() })
     }
@@ -107,7 +112,7 @@ impl HttpSchemaRegistry {
             for reference in wanted {
                 if depth == MAX_REFERENCE_DEPTH || collected.names.len() == MAX_REFERENCES {
                     let limits = format!("{MAX_REFERENCES} others, or over {MAX_REFERENCE_DEPTH} steps");
-                    return Err(self.unavailable(&format!("has a schema that refers to more than {limits}")));
+                    return Err(self.refused(&format!("has a schema that refers to more than {limits}")));
                 }
                 if !collected.names.insert(reference.name.clone()) {
                     continue;
@@ -126,19 +131,25 @@ impl HttpSchemaRegistry {
         let (status, body) = self.ask(path).await?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|error| {
-                self.unavailable(&format!("answers /{} with what cannot be read: {error}", path.join("/")))
+                self.refused(&format!("answers /{} with what cannot be read: {error}", path.join("/")))
             });
         }
         let refusal = serde_json::from_slice(&body).unwrap_or(Refusal { error_code: None, message: None });
         if status == StatusCode::NOT_FOUND && refusal.error_code == Some(UNKNOWN_SCHEMA) {
             return Err(RegistryError::Unknown);
         }
-        if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status) {
-            let settings = "`schema_registry.user` and `schema_registry.password`";
+        let settings = "`schema_registry.user` and `schema_registry.password`";
+        if status == StatusCode::UNAUTHORIZED {
             return Err(self.unavailable(&format!("refuses this client ({}): see {settings}", status.as_u16())));
         }
+        if status == StatusCode::FORBIDDEN {
+            return Err(self.refused(&format!("refuses /{} to this client: see {settings}", path.join("/"))));
+        }
         let message = refusal.message.unwrap_or_else(|| "no reason; is `schema_registry.url` right?".to_owned());
-        Err(self.unavailable(&format!("answers /{} with {}: {message}", path.join("/"), status.as_u16())))
+        let message: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
+        let what = format!("answers /{} with {}: {message}", path.join("/"), status.as_u16());
+        let is_for_all = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+        Err(if is_for_all { self.unavailable(&what) } else { self.refused(&what) })
     }
 
     async fn ask(&self, path: &[&str]) -> Result<(StatusCode, Vec<u8>), RegistryError> {
@@ -155,11 +166,16 @@ impl HttpSchemaRegistry {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(silent)? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(self.unavailable(&format!("answers with more than {MAX_ANSWER_BYTES} bytes")));
+                return Err(self.refused(&format!("answers with more than {MAX_ANSWER_BYTES} bytes")));
             }
             body.extend_from_slice(&chunk);
         }
         Ok((response.status(), body))
+    }
+
+    /// Of one schema; others may be told.
+    fn refused(&self, what: &str) -> RegistryError {
+        RegistryError::Refused(format!("the schema registry {} {what}", self.url))
     }
 
     fn unavailable(&self, what: &str) -> RegistryError {

@@ -14,6 +14,7 @@ use lake::Lake;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use positions::ViewName;
+use records::decode::decode;
 use records::master::MasterDataset;
 use speed_layer::try_view;
 use views::{Finding, Pipeline, PipelineError, PlannedView, SourceDefinition, sample_events};
@@ -38,9 +39,14 @@ pub async fn try_pipeline(pipeline: &Pipeline) -> Result<(), PipelineError> {
 
 /// Why views cannot be run, by their names.
 async fn try_views(source: &Arc<SourceDefinition>, views: &[PlannedView]) -> BTreeMap<ViewName, String> {
+    let all = |error: String| views.iter().map(|view| (view.name.clone(), error.clone())).collect();
+    // Whatever decoding refuses of the definition itself it refuses before the first record.
+    if let Err(error) = decode(source, &[]) {
+        return all(error.to_string());
+    }
     let events = match sample_events(source) {
         Ok(events) => events,
-        Err(error) => return views.iter().map(|view| (view.name.clone(), error.to_string())).collect(),
+        Err(error) => return all(error.to_string()),
     };
     let mut reasons = BTreeMap::new();
     for view in views {

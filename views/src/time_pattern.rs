@@ -3,7 +3,7 @@
 //! Guarantee: pure; what a pattern does not say completely is refused with the pattern, not guessed with each event.
 //! Without an offset in the text it is in UTC, without a time of day it is the first instant of the day.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use chrono::format::{Fixed, Item, Parsed, StrftimeItems, parse};
 use chrono::{DateTime, NaiveTime, Utc};
@@ -61,7 +61,10 @@ impl TimePattern {
     /// An instant as the pattern writes it.
     fn write(&self, second: i64) -> Option<String> {
         let instant: DateTime<Utc> = DateTime::from_timestamp(second, 0)?;
-        Some(instant.format_with_items(self.items.iter()).to_string())
+        let mut text = String::new();
+        // Some patterns can only be read.
+        write!(text, "{}", instant.format_with_items(self.items.iter())).ok()?;
+        Some(text)
     }
 }
 

@@ -3,15 +3,15 @@
 //! Guarantee: after an error or a dropped future in any method, the next call goes on where the rows in memory end.
 //! Not here: when to poll and when to commit (`run.rs`), the decisions on records (`pending.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{EventLog, EventLogError, LifeLog, LogConsumer, Poll, Record};
 use positions::{Backoff, Clock, IdSource, Offset, PartitionId, SchemaId, TimestampMicros};
 use records::RecordsError;
-use records::decode::wire::{Waiting, schema_id, split_readable};
-use records::decode::{decode_with, reading_of};
+use records::decode::decode_with;
+use records::decode::wire::schema_id;
 use records::master::{ArchivedPartition, MasterDataset, MasterFacts, MasterSnapshot};
 use records::registry::{SchemaBook, SchemaRegistry};
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use views::SourceDefinition;
 use super::append::append;
 use super::dead::DeadTopic;
 use super::held::Held;
+use super::lessons::{learn, naming_of};
 use super::tell::{tell_unreadable, tell_unseen};
 use super::watch::ColumnWatch;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
@@ -255,8 +256,8 @@ impl<'a> Archiver<'a> {
             for (&kind, &count) in sealed.rejected() {
                 metrics::count_rejected(source.as_str(), kind, count);
             }
-            tell_unreadable(self.components, self.watch, &sealed);
-            tell_unseen(self.components, self.watch);
+            tell_unreadable(&self.components.source, self.watch, &sealed);
+            tell_unseen(&self.components.source, self.watch, &self.components.status);
         }
         if let Some(dead) = &mut self.dead {
             dead.finish_commit();
@@ -277,7 +278,7 @@ impl<'a> Archiver<'a> {
     /// Takes records; returns those that wait for a schema, the first of each partition, before which all were taken.
     async fn take(&mut self, records: Vec<Record>) -> Result<Vec<RecordsError>, BatchError> {
         let records = self.pending.unread(records);
-        let (records, waiting) = self.learn(records).await;
+        let (records, waiting) = learn(&self.book, &self.components.source, records).await;
         if !records.is_empty() {
             self.take_readable(&records).await?;
             self.held.note_read(records.iter().map(|record| record.partition));
@@ -312,19 +313,6 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Learns the schemas that records name: those that can be read now, and why others have to wait.
-    async fn learn(&mut self, records: Vec<Record>) -> (Vec<Record>, Vec<RecordsError>) {
-        let source = &self.components.source;
-        self.book.want(source, &records);
-        let failures = if self.book.is_wanting() { self.book.learn().await } else { BTreeMap::new() };
-        let (readable, waiting) = split_readable(source, &self.book.schemas(), records);
-        let explain = |waiting: &Waiting| match failures.get(&waiting.id) {
-            Some(error) => waiting.because(error),
-            None => waiting.because("others were asked for first"),
-        };
-        (readable, waiting.iter().map(explain).collect())
-    }
-
     /// Learns the schemas that rows name which were archived by another definition: a recompute reads them again by the
     /// facts alone. Costs a look where nothing changed.
     async fn learn_archived(&mut self) -> Result<(), BatchError> {
@@ -333,22 +321,25 @@ impl<'a> Archiver<'a> {
             self.pending.note_schemas_for(None);
             return Ok(());
         }
-        let reading = reading_of(source);
-        if self.snapshot.facts.schemas_for == Some(reading) {
+        let naming = naming_of(source);
+        if self.snapshot.facts.schemas_for == Some(naming) {
             return Ok(());
         }
         let ids = self.snapshot.schema_ids().await?;
         self.book.want_ids(ids.iter().copied());
         while self.book.is_wanting() {
-            if let Some((id, error)) = self.book.learn().await.pop_first() {
-                return Err(RecordsError::ArchivedSchemaMissing { id, reason: error.to_string() }.into());
+            let missing = self.book.learn().await;
+            if let Some((id, error)) = missing.first_key_value() {
+                let others = missing.keys().skip(1).map(SchemaId::to_string).collect::<Vec<_>>().join(", ");
+                let others = if others.is_empty() { others } else { format!("; nor are ids {others} known") };
+                return Err(RecordsError::ArchivedSchemaMissing { id: *id, reason: format!("{error}{others}") }.into());
             }
             // Only so many are asked for at a time.
             self.book.want_ids(ids.iter().copied());
         }
         let is_news = ids.iter().any(|id| !self.snapshot.facts.schemas.contains_key(id));
         self.note_schemas(ids);
-        self.pending.note_schemas_for(Some(reading));
+        self.pending.note_schemas_for(Some(naming));
         if is_news {
             self.pending.commit_facts(self.components.clock.now());
         }

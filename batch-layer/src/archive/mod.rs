@@ -23,6 +23,7 @@ mod archiver;
 mod config;
 mod dead;
 mod held;
+mod lessons;
 mod pending;
 mod run;
 mod status;

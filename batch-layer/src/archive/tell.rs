@@ -1,12 +1,14 @@
 //! What the archive says of the declared columns of its source: in the log once for each, in metrics and status always.
 
+use tokio::sync::watch;
+use views::SourceDefinition;
+
 use super::watch::ColumnWatch;
-use super::{ArchiveComponents, Pending};
+use super::{ArchiveStatus, Pending};
 use crate::metrics::{self, ARCHIVE_UNSEEN};
 
 /// Counts the values that were lost to NULL, and warns of each column once.
-pub(super) fn tell_unreadable(components: &ArchiveComponents, watch: &mut ColumnWatch, committed: &Pending) {
-    let source = &components.source;
+pub(super) fn tell_unreadable(source: &SourceDefinition, watch: &mut ColumnWatch, committed: &Pending) {
     for (&at, &count) in committed.unreadable() {
         let column = source.declared.field(at).name();
         metrics::count_unreadable(source.name.as_str(), column, count);
@@ -22,8 +24,7 @@ pub(super) fn tell_unreadable(components: &ArchiveComponents, watch: &mut Column
 }
 
 /// Tells of the columns that no row has given a value while a near key came, and warns of each once.
-pub(super) fn tell_unseen(components: &ArchiveComponents, watch: &mut ColumnWatch) {
-    let source = &components.source;
+pub(super) fn tell_unseen(source: &SourceDefinition, watch: &mut ColumnWatch, status: &watch::Sender<ArchiveStatus>) {
     let mut unseen = Vec::new();
     for (found, is_new) in watch.take_unseen(source) {
         if is_new {
@@ -35,5 +36,5 @@ pub(super) fn tell_unseen(components: &ArchiveComponents, watch: &mut ColumnWatc
         unseen.push(found);
     }
     metrics::set_source(ARCHIVE_UNSEEN, source.name.as_str(), unseen.len() as f64);
-    components.status.send_modify(|status| status.unseen = unseen);
+    status.send_modify(|status| status.unseen = unseen);
 }

@@ -129,9 +129,13 @@ fn lane_of(file: &DataFile) -> (bool, bool, Option<i32>) {
     (is_late(file), may_hold_corrected_times(file), reading_of_file(file))
 }
 
-/// Whether all rows of a file are late.
+/// Whether all rows of a file are late, and none has others beside it in its record: those are with the ones on time.
 fn is_late(file: &DataFile) -> bool {
-    matches!(file.bounds.get(master_column::LATE), Some((ScalarValue::Boolean(Some(true)), _, _)))
+    let is_alone = match file.bounds.get(master_column::ITEM) {
+        Some((_, ScalarValue::Int32(Some(largest)), _)) => *largest == 0,
+        _ => true,
+    };
+    is_alone && matches!(file.bounds.get(master_column::LATE), Some((ScalarValue::Boolean(Some(true)), _, _)))
 }
 
 /// The power of `fan_in` in the number of rows.

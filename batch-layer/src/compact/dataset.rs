@@ -72,11 +72,10 @@ async fn prepare_reading(
     master: &MasterDataset,
     on: MasterSnapshot,
 ) -> Result<(MasterSnapshot, Option<i32>), BatchError> {
-    if !on.has_rows_read_again() || !is_newest_reading(context, source).await? {
-        return Ok((on, None));
-    }
+    let may_read_again = on.has_rows_read_again() && is_newest_reading(context, source).await?;
+    // Rows are sorted by columns that an old table may lack, also where they stay as they are.
     match master.with_all_columns(&on, context.ids.next_id()).await {
-        Ok(next) => Ok((next, Some(reading_of(source)))),
+        Ok(next) => Ok((next, may_read_again.then(|| reading_of(source)))),
         // Another time: what somebody just committed may be of another reading, too.
         Err(RecordsError::Conflict { .. }) => Ok((master.refresh(&on).await?, None)),
         Err(error) => Err(error.into()),

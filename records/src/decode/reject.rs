@@ -21,9 +21,12 @@ pub enum Rejection {
         /// Its size.
         bytes: usize,
     },
-    /// The payload has more bytes as JSON than a record may have.
-    #[error("too large: more than {MAX_PAYLOAD_BYTES} bytes as JSON, which is the limit")]
-    TooLargeAsJson,
+    /// The payload has more bytes as JSON than a record may have, or than its own bytes may become.
+    #[error("too large: more than {limit} bytes as JSON, which is the limit for a payload of its size")]
+    TooLargeAsJson {
+        /// How many it may have.
+        limit: usize,
+    },
     /// A payload of a source whose payloads name their schemas names none, and is no JSON object either.
     #[error(
         "no schema: a payload of this {format} source begins with byte 0 and the id of its schema in 4 bytes, found \
@@ -159,7 +162,7 @@ impl Rejection {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Empty => "empty",
-            Self::TooLarge { .. } | Self::TooLargeAsJson => "too_large",
+            Self::TooLarge { .. } | Self::TooLargeAsJson { .. } => "too_large",
             Self::NoSchema { .. } => "no_schema",
             Self::UnknownSchema { .. } => "unknown_schema",
             Self::BadSchema { .. } => "bad_schema",
@@ -215,6 +218,8 @@ fn hint(is_strange: bool) -> &'static str {
 /// The start of an offending text, safe to log and to show.
 pub(crate) fn shorten(text: &str) -> String {
     const MAX_CHARS: usize = 60;
+    // More than is shown, and not the rest of a megabyte: a record may quote thousands of places.
+    let text = &text[..text.floor_char_boundary(8 * MAX_CHARS)];
     if text.is_empty() {
         return "nothing".to_owned();
     }

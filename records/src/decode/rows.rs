@@ -32,6 +32,10 @@ const PANIC: &str = "panic in the decoder";
 /// The most events of one record. Not a setting: what a record decodes to must not depend on one.
 const MAX_EVENTS: usize = 10_000;
 
+/// Of the events of one record that are rejected, so many are rows of their own. More of them are one mistake many
+/// times, in a payload that the first row has.
+const MAX_REJECTED: usize = 100;
+
 /// A batch under construction.
 pub(super) struct Rows<'a> {
     source: &'a SourceDefinition,
@@ -39,6 +43,10 @@ pub(super) struct Rows<'a> {
     records: &'a [Record],
     event: Object,
     rows: Vec<Row>,
+    /// Events of the present record so far.
+    events: usize,
+    /// Of these, how many were rejected.
+    rejected: usize,
     id: Vec<u8>,
 }
 
@@ -82,13 +90,15 @@ impl<'a> Rows<'a> {
         if let Some(time) = event.columns.get_mut(source.event_time) {
             time.unreadable = Unreadable::Reject;
         }
-        Ok(Self { source, schemas, records, event, rows: Vec::with_capacity(records.len()), id: Vec::new() })
+        let rows = Vec::with_capacity(records.len());
+        Ok(Self { source, schemas, records, event, rows, events: 0, rejected: 0, id: Vec::new() })
     }
 
     /// Appends the rows of all records: at least one each, whatever a record holds.
     pub fn push_all(&mut self) {
         for at in 0..self.records.len() {
             let before = self.rows.len();
+            (self.events, self.rejected) = (0, 0);
             if let Err(rejection) = guarded(|| self.read(at)) {
                 self.rows.truncate(before);
                 self.event.truncate(before);
@@ -144,7 +154,6 @@ impl<'a> Rows<'a> {
         assert!(!text.contains(PANIC), "a record asked for this");
         let mut cursor = Cursor::new(&text, MAX_DEPTH);
         let is_checked = envelope::enter(&self.source.envelope, &mut cursor)?;
-        let before = self.rows.len();
         let is_array = cursor.peek()? == b'[';
         if is_array {
             self.read_array(at, &mut cursor)?;
@@ -164,31 +173,24 @@ impl<'a> Rows<'a> {
                 return Err(cursor.bad("expected nothing after the object or array"));
             }
             self.read_event(at, &mut cursor)?;
-            self.check_count(before)?;
         }
     }
 
     fn read_array(&mut self, at: usize, cursor: &mut Cursor<'_>) -> Read<()> {
-        let before = self.rows.len();
         cursor.enter(b'[')?;
-        while cursor.next_element(self.rows.len() == before)? {
+        while cursor.next_element(self.events == 0)? {
             self.read_event(at, cursor)?;
-            self.check_count(before)?;
         }
-        if self.rows.len() == before { Err(cursor.bad("expected an event in the array")) } else { Ok(()) }
-    }
-
-    fn check_count(&self, before: usize) -> Read<()> {
-        if self.rows.len() - before <= MAX_EVENTS {
-            Ok(())
-        } else {
-            Err(Rejection::TooMany { limit: MAX_EVENTS }.into())
-        }
+        if self.events == 0 { Err(cursor.bad("expected an event in the array")) } else { Ok(()) }
     }
 
     /// Appends the row of one event, and goes on behind it. One that cannot be read is a row too, unless its text is no
     /// JSON: then nobody knows where the next one begins.
     fn read_event(&mut self, at: usize, cursor: &mut Cursor<'_>) -> Read<()> {
+        self.events += 1;
+        if self.events > MAX_EVENTS {
+            return Err(Rejection::TooMany { limit: MAX_EVENTS }.into());
+        }
         let start = cursor.place();
         let rejection = match self.read_columns(&self.records[at], cursor) {
             Ok(accepted) => {
@@ -204,7 +206,10 @@ impl<'a> Rows<'a> {
         if cursor.skip().is_err() {
             return Err(rejection);
         }
-        self.reject(at, &rejection, Some(cursor.since(from)));
+        self.rejected += 1;
+        if self.rejected <= MAX_REJECTED {
+            self.reject(at, &rejection, Some(cursor.since(from)));
+        }
         Ok(())
     }
 

@@ -45,6 +45,11 @@ use crate::decode::{decode_with, is_first, record_ends};
 pub(super) const STORED: [&str; 9] =
     [PARTITION, OFFSET, TIMESTAMP, PAYLOAD, CLOCK_SHIFT, EVENT_KEY, HEADER_ID, SCHEMA, ITEM];
 
+/// No further row joins a piece that has so many bytes of payload.
+const PIECE_BYTES: usize = 4 << 20;
+/// Rows of a piece at most.
+const PIECE_ROWS: usize = 1_024;
+
 /// What rules 1 noted as the reading of every row.
 const RULES_WITHOUT_HEADER_IDS: i32 = 1;
 
@@ -132,13 +137,38 @@ impl ExecutionPlan for DecodeExec {
         }
         let (by, wanted) = (self.by.clone(), self.schema());
         let stored = self.stored.execute(partition, context)?;
-        let decoded = stored.map(move |stored| {
-            let stored = stored?;
-            let (decoded, places) = read_again(&by, &stored)?;
-            choose(&wanted, &decoded, &stored, &places)
+        let decoded = stored.flat_map(move |stored| {
+            let (by, wanted) = (by.clone(), wanted.clone());
+            let pieces = match stored {
+                Ok(stored) => pieces(&stored).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            futures::stream::iter(pieces).map(move |stored| {
+                let stored = stored?;
+                let (decoded, places) = read_again(&by, &stored)?;
+                choose(&wanted, &decoded, &stored, &places)
+            })
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), decoded)))
     }
+}
+
+/// A batch in pieces whose payloads are decoded at one time: a stored row may become thousands.
+fn pieces(stored: &RecordBatch) -> Vec<RecordBatch> {
+    let payload_bytes = |row: usize| {
+        let payloads = stored.column_by_name(PAYLOAD).and_then(|payloads| payloads.as_binary_opt::<i32>());
+        payloads.map_or(0, |payloads| payloads.value_length(row).unsigned_abs() as usize)
+    };
+    let (mut pieces, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for row in 0..stored.num_rows() {
+        bytes += payload_bytes(row);
+        if bytes >= PIECE_BYTES || row + 1 - from == PIECE_ROWS {
+            pieces.push(stored.slice(from, row + 1 - from));
+            (from, bytes) = (row + 1, 0);
+        }
+    }
+    pieces.push(stored.slice(from, stored.num_rows() - from));
+    pieces
 }
 
 /// The wanted columns: as they were decoded, or, where the source has not got them, as they are stored at `places`.

@@ -68,7 +68,10 @@ impl MasterFacts {
         let positions = |facts: &Self| -> Vec<_> {
             facts.partitions.iter().map(|(partition, known)| (*partition, known.archived)).collect()
         };
-        self.life == other.life && self.holes == other.holes && positions(self) == positions(other)
+        self.life == other.life
+            && self.holes == other.holes
+            && positions(self) == positions(other)
+            && (&self.schemas, self.schemas_for) == (&other.schemas, other.schemas_for)
     }
 
     /// What is known of a partition: that it begins in the present life, where nothing was archived of it.

@@ -87,7 +87,7 @@ impl SchemaBook {
             match asked {
                 Ok(stored) => self.note(&BTreeMap::from([(id, Arc::new(stored))])),
                 Err(error) => {
-                    if error != RegistryError::Unknown {
+                    if let RegistryError::Unavailable(_) = error {
                         outage = Some(error.clone());
                     }
                     failures.insert(id, error);

@@ -21,6 +21,9 @@ pub enum RegistryError {
     /// It answers, and has no schema of this id.
     #[error("the schema registry has none of this id")]
     Unknown,
+    /// It answers, and not with a schema of this id that can be used; others may be.
+    #[error("{0}")]
+    Refused(String),
     /// It does not answer, not now, or not to this client.
     #[error("{0}")]
     Unavailable(String),

@@ -118,6 +118,7 @@ async fn an_object_around_events_names_the_option_where_the_source_says_nothing(
         (format!("{{\"sentAt\": 1, \"batch\": [{a}]}}"), Some("events_at 'batch'")),
         (format!("{{\"payload\": {a}, \"more\": [{{}}]}}"), Some("events_at 'payload'")),
         (format!("{{\"it's.all\": [ {a}]}}"), Some("events_at '\"it''s.all\"'")),
+        (format!("{{\"before\": null, \"after\": {a}, \"op\": \"c\"}}"), None),
         // Nothing to name, or a column at the top: an event that lacks something.
         ("{\"batch\": [1]}".to_owned(), None),
         (format!("{{\"id\": \"x\", \"batch\": [{a}]}}"), None),
@@ -128,5 +129,13 @@ async fn an_object_around_events_names_the_option_where_the_source_says_nothing(
         assert_eq!(error.contains("if its events stand at"), option.is_some(), "{body}: {error}");
         assert!(option.is_none_or(|option| error.ends_with(&format!("the option {option}"))), "{body}: {error}");
         assert_eq!(answer.body["errors"][0]["stored"], json!(true));
+    }
+    for change in [
+        format!("{{\"before\": null, \"after\": {a}, \"op\": \"c\"}}"),
+        format!("{{\"schema\": {{}}, \"payload\": {{\"before\": null, \"after\": {a}, \"op\": \"c\"}}}}"),
+    ] {
+        let answer = server.post(JSON, change).await;
+        let error = answer.body["errors"][0]["error"].as_str().unwrap();
+        assert!(error.ends_with("the option envelope 'debezium'"), "{error}");
     }
 }

@@ -96,6 +96,16 @@ fn what_is_no_json_is_one_rejected_record() {
 }
 
 #[test]
+fn a_mistake_made_a_thousand_times_in_one_record_is_told_a_hundred_times() {
+    let good = event(1);
+    let payload = format!("[{}{good}]", "\"x\",".repeat(9_000));
+    let rows = decode(&source(""), &[record(0, payload), record(1, event(2))]).unwrap();
+    let outline = outline(&rows);
+    assert_eq!(outline.iter().filter(|row| row.2.is_err()).count(), 100);
+    assert_eq!((&outline[100].2, &outline[101].2), (&Ok(1), &Ok(2)));
+}
+
+#[test]
 fn positions_know_records_not_events() {
     let records =
         [record(3, event(1)), record(4, format!("[{},{}]", event(2), event(3))), record(9, "no"), record(10, "[]")];

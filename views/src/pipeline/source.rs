@@ -261,6 +261,15 @@ fn named_column(columns: &mut Columns, name: &str, setting: &OptionValue, findin
     }
     if let Some((path, field)) = read_path(name).ok().and_then(|path| field_at(columns, &path)) {
         let name = path.join(".");
+        let same = columns.schema.fields().iter().position(|known| known.name().eq_ignore_ascii_case(&name));
+        if let Some(at) = same {
+            if columns.schema.field(at).name() == &name && columns.mapping[at].path == path {
+                return Some(at);
+            }
+            let hint = "give one of the two another name, or name the column itself";
+            findings.add(setting.line, &name, "a column of this name is declared, which is read from elsewhere", hint);
+            return None;
+        }
         check_declared_name(&name, setting.line, findings);
         let field = Arc::new(Field::clone(&field).with_name(name).with_nullable(true));
         let fields = columns.schema.fields().iter().cloned().chain([field]);

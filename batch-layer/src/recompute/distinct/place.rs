@@ -2,8 +2,8 @@
 //!
 //! Guarantee: plain values; a set holds exactly the places put into it, whatever their order.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use positions::{Offset, PartitionId};
 
@@ -58,8 +58,13 @@ impl Place {
         Self { record: u64::from_le_bytes([a, b, c, d, e, f, g, h]), item: u32::from_le_bytes(item) }
     }
 
-    fn chunk(self) -> ChunkKey {
-        (self.record >> CHUNK_BITS, self.item)
+    /// Whether the event is the only one of its record, or the first: of a record one of the two.
+    fn is_first(self) -> bool {
+        self.item <= 1
+    }
+
+    fn chunk(self) -> u64 {
+        self.record >> CHUNK_BITS
     }
 
     fn bit(self) -> (usize, u64) {
@@ -68,26 +73,30 @@ impl Place {
     }
 }
 
-/// The offsets of a chunk, and the number in their records: nearly always 0.
-type ChunkKey = (u64, u32);
 type Chunk = Box<[u64; CHUNK_WORDS]>;
 
-/// A set of places: one bit per offset, in chunks of 65,536 offsets (8 KiB) that exist where a place was put in, for
-/// each number in a record by itself.
+/// A set of places: one bit per offset for the first event of each record, in chunks of 65,536 offsets (8 KiB) that
+/// exist where a place was put in; and the places of further events, which few records have.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PlaceSet {
-    chunks: HashMap<ChunkKey, Chunk>,
+    chunks: HashMap<u64, Chunk>,
+    further: HashSet<Place>,
 }
 
 impl PlaceSet {
     /// Puts a place in.
     pub(crate) fn insert(&mut self, place: Place) {
+        if !place.is_first() {
+            self.further.insert(place);
+            return;
+        }
         let (word, bit) = place.bit();
         self.chunks.entry(place.chunk()).or_insert_with(|| Box::new([0; CHUNK_WORDS]))[word] |= bit;
     }
 
     /// Puts all places of another set in.
     pub(crate) fn absorb(&mut self, other: Self) {
+        self.further.extend(other.further);
         for (chunk, words) in other.chunks {
             match self.chunks.entry(chunk) {
                 Entry::Vacant(entry) => {
@@ -102,25 +111,28 @@ impl PlaceSet {
 
     /// Whether no place is in.
     pub(crate) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.chunks.is_empty() && self.further.is_empty()
     }
 
     /// A reader that is fast for neighbouring places.
     pub(crate) fn reader(&self) -> PlaceReader<'_> {
-        PlaceReader { set: self, chunk: (u64::MAX, 0), words: None }
+        PlaceReader { set: self, chunk: u64::MAX, words: None }
     }
 }
 
 /// Looks places up, remembering the chunk of the last one.
 pub(crate) struct PlaceReader<'a> {
     set: &'a PlaceSet,
-    chunk: ChunkKey,
+    chunk: u64,
     words: Option<&'a Chunk>,
 }
 
 impl PlaceReader<'_> {
     /// Whether a place is in the set.
     pub(crate) fn contains(&mut self, place: Place) -> bool {
+        if !place.is_first() {
+            return self.set.further.contains(&place);
+        }
         if place.chunk() != self.chunk {
             self.chunk = place.chunk();
             self.words = self.set.chunks.get(&self.chunk);

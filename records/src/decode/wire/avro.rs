@@ -9,7 +9,7 @@ use crate::decode::reject::{Read, Rejection};
 
 /// The text of the datum that begins at byte `from` of a payload and ends with it.
 pub(super) fn to_json(schema: &AvroSchema, payload: &[u8], from: usize) -> Read<String> {
-    let mut reader = Reader { schema, payload, at: from, out: JsonText::default() };
+    let mut reader = Reader { schema, payload, at: from, out: JsonText::of(payload) };
     reader.write(schema.root())?;
     match payload.len() - reader.at {
         0 => Ok(reader.out.finish()),

@@ -1,7 +1,8 @@
 //! JSON text under construction, and the values that binary formats write otherwise: bytes, decimals, days, instants.
 //!
-//! Guarantee: pure. The text never grows beyond the largest payload, nor nests deeper than the decoder reads: whoever
-//! writes it is stopped there, so work and memory are bounded by what is written.
+//! Guarantee: pure. The text never grows beyond the largest payload, nor much beyond the bytes that it is made of, nor
+//! nests deeper than the decoder reads: whoever writes it is stopped there, so that work and memory are bounded by what
+//! the log holds, although an array of nothings takes no bytes there.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,14 +14,27 @@ use crate::decode::schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES};
 /// Bytes of the longest decimal that is written out: 154 digits, four times what a column holds.
 const MAX_DECIMAL_BYTES: usize = 64;
 
+/// So long the text of any payload may be: fields that were not sent are written out with their defaults.
+const LEAST_LIMIT_BYTES: usize = 16 * 1024;
+
+/// So many bytes of text each byte of a payload may become beside that.
+const MAX_GROWTH: usize = 32;
+
 /// JSON text, as far as it is written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct JsonText {
     text: String,
     depth: usize,
+    limit: usize,
 }
 
 impl JsonText {
+    /// No text yet of a payload.
+    pub fn of(payload: &[u8]) -> Self {
+        let limit = LEAST_LIMIT_BYTES + payload.len().saturating_mul(MAX_GROWTH);
+        Self { text: String::new(), depth: 0, limit: limit.min(MAX_PAYLOAD_BYTES) }
+    }
+
     /// The text.
     pub fn finish(self) -> String {
         self.text
@@ -28,8 +42,8 @@ impl JsonText {
 
     /// Appends text as it stands.
     pub fn push(&mut self, text: &str) -> Read<()> {
-        if self.text.len() + text.len() > MAX_PAYLOAD_BYTES {
-            return Err(Rejection::TooLargeAsJson.into());
+        if self.text.len() + text.len() > self.limit {
+            return Err(Rejection::TooLargeAsJson { limit: self.limit }.into());
         }
         self.text.push_str(text);
         Ok(())

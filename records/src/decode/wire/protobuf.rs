@@ -59,7 +59,7 @@ impl ProtobufSchema {
             problem: format!("no {}: {error}", descriptor.full_name()),
         };
         let message = DynamicMessage::decode(descriptor.clone(), &payload[path.at..]).map_err(bad)?;
-        let mut writer = Writer(JsonText::default());
+        let mut writer = Writer(JsonText::of(payload));
         writer.message(&message)?;
         Ok(writer.0.finish())
     }
