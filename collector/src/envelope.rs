@@ -12,13 +12,15 @@
 //! each keeps the keys around it: the source says where an event stands in a payload, and the log should hold payloads
 //! of one shape, whichever way they came.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::Value;
 use views::SourceDefinition;
 
 use crate::sent_at::KEYS;
 use crate::split::Sent;
-use records::decode::{Cursor, MAX_DEPTH, Rejection};
+use records::decode::{Cursor, MAX_DEPTH, Place, Rejection};
 
 /// A longer key is none that a person would name in a pipeline.
 const MAX_NAMED_BYTES: usize = 60;
@@ -33,7 +35,7 @@ pub(super) struct Envelope<'a> {
 }
 
 /// What stands at the place of the events.
-enum Place {
+enum EventsPlace {
     Object,
     /// Where its elements begin and end.
     Array(Vec<(usize, usize)>),
@@ -55,8 +57,8 @@ pub(super) fn open<'a>(body: &'a Bytes, path: &[String], max_events: usize) -> O
         return None;
     }
     let events = match reader.places.pop()? {
-        Place::Object => vec![Sent { index: 0, is_line: false, payload: body.slice(whole) }],
-        Place::Array(spans) => events(text, &spans, path),
+        EventsPlace::Object => vec![Sent { index: 0, is_line: false, payload: body.slice(whole) }],
+        EventsPlace::Array(spans) => events(text, &spans, path),
     };
     Some(Envelope { events, sent_at: reader.sent_at })
 }
@@ -74,7 +76,7 @@ fn events(text: &str, spans: &[(usize, usize)], path: &[String]) -> Vec<Sent> {
 struct Reader<'a> {
     cursor: Cursor<'a>,
     /// Several where an object gives a key of the path twice.
-    places: Vec<Place>,
+    places: Vec<EventsPlace>,
     sent_at: Vec<&'a str>,
 }
 
@@ -93,7 +95,7 @@ impl Reader<'_> {
                 b'{' if *key == *next && !rest.is_empty() => self.read(rest, false, max_events)?,
                 b'{' if *key == *next => {
                     self.cursor.skip()?;
-                    self.places.push(Place::Object);
+                    self.places.push(EventsPlace::Object);
                 }
                 b'[' if *key == *next && rest.is_empty() => self.read_array(max_events)?,
                 _ => self.cursor.skip()?,
@@ -119,7 +121,7 @@ impl Reader<'_> {
                 spans.push((from, self.cursor.at()));
             }
         }
-        self.places.push(Place::Array(spans));
+        self.places.push(EventsPlace::Array(spans));
         Ok(())
     }
 }
@@ -127,52 +129,54 @@ impl Reader<'_> {
 /// Where the events of a payload may stand that has no column of its source at its top: the first key of an object, or
 /// of an array that begins with one. `None` where nothing says so.
 pub(super) fn place_of_events(source: &SourceDefinition, payload: &[u8]) -> Option<String> {
-    let is_column = |key: &str| source.declared.fields().iter().any(|field| field.name().eq_ignore_ascii_case(key));
     let mut cursor = Cursor::new(std::str::from_utf8(payload).ok()?, MAX_DEPTH);
-    cursor.enter(b'{').ok()?;
-    let (mut place, mut is_first) = (None, true);
-    while let Some(key) = cursor.next_key(is_first).ok()? {
-        is_first = false;
-        let key = key.text();
-        if is_column(&key) {
-            return None;
-        }
-        cursor.peek().ok()?;
-        let from = cursor.at();
-        cursor.skip().ok()?;
-        let value = cursor.since(from);
-        let holds_object = value.strip_prefix('[').unwrap_or(value).trim_start().starts_with('{');
-        if place.is_none() && holds_object && key.len() <= MAX_NAMED_BYTES && !key.contains('"') {
-            place = Some(key.into_owned());
-        }
+    let members = members(&mut cursor)?;
+    let is_column = |key: &str| source.declared.fields().iter().any(|field| field.name().eq_ignore_ascii_case(key));
+    if members.iter().any(|member| is_column(&member.key)) {
+        return None;
     }
-    place
+    let is_place = |member: &Member<'_>| {
+        let value = member.value;
+        let holds_object = value.strip_prefix('[').unwrap_or(value).trim_start().starts_with('{');
+        holds_object && member.key.len() <= MAX_NAMED_BYTES && !member.key.contains('"')
+    };
+    members.into_iter().find(is_place).map(|member| member.key.into_owned())
 }
 
 /// Whether a payload looks like a change as Debezium writes it, with its schema beside it or not.
 pub(super) fn is_change(payload: &[u8]) -> bool {
+    let looks_so = |members: &[Member<'_>]| {
+        members.iter().filter(|member| ["op", "before", "after"].contains(&&*member.key)).count() >= 2
+    };
     let Ok(text) = std::str::from_utf8(payload) else { return false };
     let mut cursor = Cursor::new(text, MAX_DEPTH);
-    let keys = |cursor: &mut Cursor<'_>| {
-        let (mut keys, mut payload, mut is_first) = (0, None, true);
-        cursor.enter(b'{').ok()?;
-        while let Some(key) = cursor.next_key(is_first).ok()? {
-            is_first = false;
-            let key = key.text();
-            keys += usize::from(["op", "before", "after"].contains(&&*key));
-            if key == "payload" && cursor.peek().ok()? == b'{' {
-                payload = Some(cursor.place());
-            }
-            cursor.skip().ok()?;
-        }
-        Some((keys, payload))
-    };
-    let Some((found, inside)) = keys(&mut cursor) else { return false };
-    let inside = inside.and_then(|place| {
-        cursor.go_back(place);
-        keys(&mut cursor)
+    let Some(top) = members(&mut cursor) else { return false };
+    let inside = top.iter().rfind(|member| member.key == "payload" && member.value.starts_with('{'));
+    let inside = inside.and_then(|member| {
+        cursor.go_back(member.place);
+        members(&mut cursor)
     });
-    found >= 2 || inside.is_some_and(|(found, _)| found >= 2)
+    looks_so(&top) || inside.is_some_and(|inside| looks_so(&inside))
+}
+
+/// A key of an object, and its value as it is written.
+struct Member<'a> {
+    key: Cow<'a, str>,
+    place: Place,
+    value: &'a str,
+}
+
+/// The members of the object that comes next; `None` where that is no object.
+fn members<'a>(cursor: &mut Cursor<'a>) -> Option<Vec<Member<'a>>> {
+    let mut members = Vec::new();
+    cursor.enter(b'{').ok()?;
+    while let Some(key) = cursor.next_key(members.is_empty()).ok()? {
+        cursor.peek().ok()?;
+        let (from, place) = (cursor.at(), cursor.place());
+        cursor.skip().ok()?;
+        members.push(Member { key: key.text(), place, value: cursor.since(from) });
+    }
+    Some(members)
 }
 
 /// The option of a source that says that its events stand at a key.

@@ -38,11 +38,12 @@ impl Collector {
     /// 500 for a defect; that the log does not answer is part of the receipt.
     pub(super) async fn store_events(
         &self,
-        Entered { definition: source, decoder, life, .. }: &Entered,
+        Entered { decoder, life, .. }: &Entered,
         events: Vec<Sent>,
         clock_shift: Option<i64>,
         on_error: OnError,
     ) -> Result<Receipt, Problem> {
+        let source = decoder.source();
         // A record's own timestamp is none of the client's clock.
         let clock_shift = clock_shift.filter(|_| !source.is_timed_by_record());
         let mut receipt = Receipt { clock_shift, ..Receipt::default() };

@@ -132,7 +132,7 @@ impl Collector {
             bytes = inflate::inflate(&bytes, compression, self.settings.max_inflated_bytes, &mut admitted).await?;
         }
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
-        let (events, sent_in_body) = self.take_apart(&source.definition, &content, &bytes)?;
+        let (events, sent_in_body) = self.take_apart(source.decoder.source(), &content, &bytes)?;
         // Events that are no slices of it are held in its stead.
         drop(bytes);
         let sent_at = sent_at.or(sent_in_body);
@@ -265,5 +265,5 @@ async fn get_details(
 ) -> Result<Json<SourceDetails>, Problem> {
     edge::no_parameters(&uri)?;
     let source = edge::path_text(source)?;
-    collector.source(&source).map(|source| Json(SourceDetails::new(&source.definition)))
+    collector.source(&source).map(|source| Json(SourceDetails::new(source.decoder.source())))
 }

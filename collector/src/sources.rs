@@ -21,7 +21,6 @@ pub struct OpenSources {
 
 #[derive(Debug)]
 struct OpenSource {
-    definition: Arc<SourceDefinition>,
     decoder: Arc<Decoder>,
     // Of its topic: names the offsets in tokens.
     life: Arc<Life>,
@@ -32,7 +31,6 @@ struct OpenSource {
 /// A source, as one request found it, and the right to write to it.
 #[derive(Debug)]
 pub(crate) struct Entered {
-    pub definition: Arc<SourceDefinition>,
     pub decoder: Arc<Decoder>,
     pub life: Arc<Life>,
     _request: TaskTrackerToken,
@@ -51,8 +49,9 @@ impl OpenSources {
     pub fn open(&self, definition: Arc<SourceDefinition>, life: Life) {
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         let requests = sources.remove(&definition.name).map_or_else(TaskTracker::new, |before| before.requests);
-        let decoder = Arc::new(Decoder::new(definition.clone()));
-        sources.insert(definition.name.clone(), OpenSource { definition, decoder, life: Arc::new(life), requests });
+        let name = definition.name.clone();
+        let decoder = Arc::new(Decoder::new(definition));
+        sources.insert(name, OpenSource { decoder, life: Arc::new(life), requests });
     }
 
     /// Notes the life of the topic of a source, if it is open.
@@ -77,12 +76,11 @@ impl OpenSources {
     /// The source of this name, or the names of those that there are.
     pub(crate) fn enter(&self, name: &str) -> Result<Entered, Vec<String>> {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
-        let found = sources.values().find(|source| source.definition.name.as_str() == name);
+        let found = sources.values().find(|source| source.decoder.source().name.as_str() == name);
         match found {
             Some(found) => {
-                let OpenSource { definition, decoder, life, requests } = found;
-                let (definition, decoder, life) = (definition.clone(), decoder.clone(), life.clone());
-                Ok(Entered { definition, decoder, life, _request: requests.token() })
+                let OpenSource { decoder, life, requests } = found;
+                Ok(Entered { decoder: decoder.clone(), life: life.clone(), _request: requests.token() })
             }
             None => Err(sources.keys().map(ToString::to_string).collect()),
         }

@@ -80,6 +80,11 @@ impl Snapshot {
         &self.inner.state.files
     }
 
+    /// Whether a file of this path is live.
+    pub fn is_live(&self, path: &str) -> bool {
+        self.inner.state.is_live(path)
+    }
+
     /// The facts of the commit that made this version; `None` for an empty new table.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use datafusion::prelude::SessionContext;
 use event_log::{LifeLog, Record};
 use positions::{DefinitionNumber, IndexStamp, PartitionId, RunId, TimestampMicros};
 use records::RecordsError;
-use records::decode::decode_with;
+use records::decode::Decoder;
 use records::master::MasterSnapshot;
 use records::registry::SchemaBook;
 use serving_layer::PartitionKey;
@@ -28,6 +28,7 @@ pub(crate) struct Context {
     pub plans: Vec<CompiledView>,
     /// The schemas that payloads name: those of the master dataset, and what was learned since.
     pub book: SchemaBook,
+    decoder: Decoder,
     // Never held across a wait.
     master: Mutex<Option<MasterSnapshot>>,
     session: SessionState,
@@ -54,7 +55,8 @@ impl Context {
         if let Some(master) = &master {
             book.note(&master.facts.schemas);
         }
-        Ok(Self { components, log, settings, plans, book, master: Mutex::new(master), session })
+        let decoder = Decoder::new(components.source.clone());
+        Ok(Self { components, log, settings, plans, book, decoder, master: Mutex::new(master), session })
     }
 
     /// The newest version of the master dataset, `None` where nothing was archived yet. Two small requests where
@@ -85,7 +87,7 @@ impl Context {
     pub fn decode(&self, records: &[Record]) -> Result<RecordBatch, RecordsError> {
         let source = &self.components.source;
         self.book.want(source, records);
-        decode_with(source, &self.book.schemas(), records).map(|(rows, _)| rows)
+        self.decoder.decode_with(&self.book.schemas(), records).map(|(rows, _)| rows)
     }
 
     /// A session to read the master dataset in.

@@ -30,7 +30,7 @@ use twofold::config::{Config, ConfigInputs};
 use twofold::system::System;
 use views::Pipeline;
 
-use crate::support::parts::{Kind, Parts};
+use crate::support::parts::{AT_ONCE, Kind, Parts};
 use clocks::a_wrong_clock_is_corrected_and_an_event_sent_again_counts_once;
 use columns::{
     a_column_of_another_type_is_refused_with_the_way_out, a_new_column_is_read_from_what_was_archived_before_it,
@@ -60,19 +60,6 @@ OPTIONS (event_time 'time', event_id 'id', gap '200ms', partitions '2');
 CREATE MATERIALIZED VIEW hits_by_page AS
 SELECT page, count(*) AS hits, sum(bytes) AS bytes, approx_distinct(id) AS ids FROM hits GROUP BY page;
 ";
-
-/// Commits at once, recomputes only when a test asks for it.
-const SETTINGS: &str = r#"
-[system]
-listen = "127.0.0.1:0"
-[archive]
-commit_interval = "50ms"
-poll_wait = "20ms"
-[batch]
-interval = "1d"
-[speed]
-tick = "20ms"
-"#;
 
 const EVENTS: [&str; 5] = [
     r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/","bytes":100}"#,
@@ -106,7 +93,7 @@ impl World {
 
     fn config(&self) -> Config {
         let flags = vec![("system.data_dir".to_owned(), self.folder.path().to_str().unwrap().to_owned())];
-        let files = vec![("test".to_owned(), SETTINGS.to_owned())];
+        let files = vec![("test".to_owned(), AT_ONCE.to_owned())];
         Config::read(ConfigInputs { files, flags, environment: self.parts.settings() }).unwrap()
     }
 

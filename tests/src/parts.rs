@@ -48,6 +48,19 @@ impl Parts {
     }
 }
 
+/// Settings of a whole system under test: commits at once, recomputes only when a test asks for it.
+pub const AT_ONCE: &str = r#"
+[system]
+listen = "127.0.0.1:0"
+[archive]
+commit_interval = "50ms"
+poll_wait = "20ms"
+[batch]
+interval = "1d"
+[speed]
+tick = "20ms"
+"#;
+
 /// Tests by name, each run on embedded and on real parts: `async fn name(kind: Kind)` stands beside the call.
 #[macro_export]
 macro_rules! on_all_parts {

@@ -10,8 +10,8 @@ use std::time::Duration;
 use event_log::{EventLog, EventLogError, LifeLog, LogConsumer, Poll, Record};
 use positions::{Backoff, Clock, IdSource, Offset, PartitionId, SchemaId, TimestampMicros};
 use records::RecordsError;
-use records::decode::decode_with;
 use records::decode::wire::schema_id;
+use records::decode::{Decoder, naming_of};
 use records::master::{ArchivedPartition, MasterDataset, MasterFacts, MasterSnapshot};
 use records::registry::{SchemaBook, SchemaRegistry};
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use views::SourceDefinition;
 use super::append::append;
 use super::dead::DeadTopic;
 use super::held::Held;
-use super::lessons::{learn, naming_of};
+use super::lessons::learn;
 use super::tell::{tell_unreadable, tell_unseen};
 use super::watch::ColumnWatch;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
@@ -52,6 +52,7 @@ pub(crate) struct Archiver<'a> {
     log: LifeLog,
     snapshot: MasterSnapshot,
     consumer: Box<dyn LogConsumer>,
+    decoder: Decoder,
     /// The schemas that payloads name: those of the facts, and what was learned since.
     book: SchemaBook,
     /// The partitions that wait for a schema.
@@ -107,6 +108,7 @@ impl<'a> Archiver<'a> {
             log,
             snapshot,
             consumer,
+            decoder: Decoder::new(Arc::clone(&components.source)),
             book,
             held: Held::default(),
             is_in_place: false,
@@ -305,7 +307,7 @@ impl<'a> Archiver<'a> {
             self.explain(jump).await?;
         }
         let source = &self.components.source;
-        let (rows, unreadable) = decode_with(source, &self.book.schemas(), records)?;
+        let (rows, unreadable) = self.decoder.decode_with(&self.book.schemas(), records)?;
         self.watch.note(source, records, &rows);
         self.pending.take(records, rows, self.components.clock.now())?;
         self.pending.note_unreadable(&unreadable);

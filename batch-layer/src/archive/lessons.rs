@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use event_log::Record;
-use positions::TimestampMicros;
 use records::RecordsError;
-use records::decode::wire::{Waiting, split_readable};
+use records::decode::wire::{Waiting, first_waiting, split_readable};
 use records::registry::SchemaBook;
 use views::SourceDefinition;
 
@@ -21,12 +20,9 @@ pub(super) async fn learn(
     source: &SourceDefinition,
     records: Vec<Record>,
 ) -> (Vec<Record>, Vec<RecordsError>) {
-    if !source.format.has_schemas() {
-        return (records, Vec::new());
-    }
     let mut failures = BTreeMap::new();
     for _ in 0..MAX_LESSONS {
-        let (_, waiting) = split_readable(source, &book.schemas(), records.clone());
+        let waiting = first_waiting(source, &book.schemas(), &records);
         if waiting.iter().all(|waiting| failures.contains_key(&waiting.id)) {
             break;
         }
@@ -39,11 +35,4 @@ pub(super) async fn learn(
         None => waiting.because("others were asked for first"),
     };
     (readable, waiting.iter().map(explain).collect())
-}
-
-/// What says which schemas the rows of a source name: where it stays as it is, those that were archived are known.
-pub(super) fn naming_of(source: &SourceDefinition) -> i32 {
-    let text = format!("{:?} {:?}", source.format.has_schemas(), source.reject_schemas);
-    let hash = positions::fingerprint(TimestampMicros(0), text.as_bytes()).0;
-    i32::try_from(hash & 0x7fff_ffff).unwrap_or_default()
 }

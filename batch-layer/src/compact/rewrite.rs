@@ -41,9 +41,7 @@ pub async fn rewrite(
     settings: &RecomputeSettings,
     ids: &dyn IdSource,
 ) -> Result<Option<Compaction>, BatchError> {
-    let live = on.snapshot.files();
-    let is_live = |file: &DataFile| live.binary_search_by(|other| other.path.cmp(&file.path)).is_ok();
-    if !merge.files.iter().all(is_live) {
+    if !merge.files.iter().all(|file| on.snapshot.is_live(&file.path)) {
         return Ok(None);
     }
     let row_bytes = usize::try_from(merge.size_bytes() / merge.rows().max(1) * INFLATION).unwrap_or(usize::MAX);

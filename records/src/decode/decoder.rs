@@ -12,7 +12,7 @@ use views::SourceDefinition;
 
 use super::rows::Rows;
 use super::schema::{master_schema, reading_of};
-use super::wire::Schemas;
+use super::wire::{Schemas, first_missing};
 use crate::RecordsError;
 
 /// Decodes records of one source.
@@ -39,20 +39,22 @@ impl Decoder {
     /// # Errors
     /// As there.
     pub fn decode(&self, records: &[Record]) -> Result<RecordBatch, RecordsError> {
-        decode_as(&self.source, &Schemas::none(), records, self.reading, &self.schema).map(|(rows, _)| rows)
+        self.decode_with(&Schemas::none(), records).map(|(rows, _)| rows)
     }
-}
 
-/// The rows of records, and for each declared column how many of its values are NULL because they could not be read.
-/// `reading` and `schema` are those of the source.
-pub(super) fn decode_as(
-    source: &SourceDefinition,
-    schemas: &Schemas,
-    records: &[Record],
-    reading: i32,
-    schema: &SchemaRef,
-) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
-    let mut rows = Rows::new(source, schemas, records)?;
-    rows.push_all();
-    rows.finish(reading, schema)
+    /// As [`Self::decode`], of records that may name schemas; and tells what was lost: for each declared column, in
+    /// their order, how many values are NULL because they could not be read. Values inside STRUCT and ARRAY count for
+    /// their column; those of rejected records do not. Zeros where the source rejects such records.
+    ///
+    /// # Errors
+    /// [`RecordsError::SchemaMissing`]: a record names a schema that is not among `schemas`: learn it and call again.
+    /// Others as [`decode`](super::decode).
+    pub fn decode_with(&self, schemas: &Schemas, records: &[Record]) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+        if let Some(missing) = first_missing(&self.source, schemas, records) {
+            return Err(missing.because("it is not known here yet"));
+        }
+        let mut rows = Rows::new(&self.source, schemas, records)?;
+        rows.push_all();
+        rows.finish(self.reading, &self.schema)
+    }
 }

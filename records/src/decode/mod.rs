@@ -84,6 +84,8 @@ mod schema;
 mod text;
 pub mod wire;
 
+use std::sync::Arc;
+
 use arrow::record_batch::RecordBatch;
 use views::SourceDefinition;
 
@@ -94,14 +96,13 @@ pub use batch::{
 };
 pub use decoder::Decoder;
 pub use instant::{instant_of_number, instant_of_text};
-pub use json::Cursor;
+pub use json::{Cursor, Place};
 pub use near_keys::near_keys;
 pub use reason::{REASON_KINDS, Reason};
 pub use reject::Rejection;
 pub use rows::guarded;
-pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, column, master_schema, reading_of};
+pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, column, master_schema, naming_of, reading_of};
 
-use self::wire::{Schemas, first_missing};
 use crate::RecordsError;
 use event_log::Record;
 
@@ -115,31 +116,5 @@ use event_log::Record;
 /// Only for a defect: a definition that cannot be decoded to, or more than 2 GiB of payloads at once. A record never
 /// fails the call.
 pub fn decode(source: &SourceDefinition, records: &[Record]) -> Result<RecordBatch, RecordsError> {
-    decode_counting(source, records).map(|(rows, _)| rows)
-}
-
-/// As [`decode`], and tells what was lost: for each declared column, in their order, how many values are NULL because
-/// they could not be read. Values inside STRUCT and ARRAY count for their column; those of rejected records do not.
-/// Zeros where the source rejects such records.
-///
-/// # Errors
-/// As [`decode`].
-pub fn decode_counting(source: &SourceDefinition, records: &[Record]) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
-    decode_with(source, &Schemas::none(), records)
-}
-
-/// As [`decode_counting`], of records that may name schemas.
-///
-/// # Errors
-/// [`RecordsError::SchemaMissing`]: a record names a schema that is not among `schemas`: learn it and call again.
-/// Others as [`decode`].
-pub fn decode_with(
-    source: &SourceDefinition,
-    schemas: &Schemas,
-    records: &[Record],
-) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
-    if let Some(missing) = first_missing(source, schemas, records) {
-        return Err(missing.because("it is not known here yet"));
-    }
-    decoder::decode_as(source, schemas, records, reading_of(source), &master_schema(source))
+    Decoder::new(Arc::new(source.clone())).decode(records)
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use positions::{EventKey, TimestampMicros, event_key, is_plausible, micros};
 use views::{SourceDefinition, Unreadable};
 
+use super::batch::is_first;
 use super::cells::Cells;
 use super::envelope;
 use super::json::Cursor;
@@ -54,8 +55,6 @@ pub(super) struct Rows<'a> {
 struct Row {
     /// Its record, by its place among all.
     record: usize,
-    /// Its number among the rows of that record, from 0.
-    item: i32,
     verdict: Verdict,
 }
 
@@ -127,19 +126,20 @@ impl<'a> Rows<'a> {
             Verdict::Accepted(_) => None,
             Verdict::Rejected { reason, .. } => Some(reason.as_str()),
         });
+        let items = items(rows);
         let keys = accepted().map(|accepted| accepted?.key.map(|key| key.0.to_be_bytes()));
         let tail: [ArrayRef; 11] = [
             Arc::new(Int32Array::from_iter_values(of_row().map(|record| record.partition.0))),
             Arc::new(Int64Array::from_iter_values(of_row().map(|record| record.offset.0))),
             Arc::new(timestamps.with_timezone_opt(zone.clone())),
-            Arc::new(rows.iter().map(|row| row.payload(records)).collect::<BinaryArray>()),
+            Arc::new(rows.iter().zip(&items).map(|(row, item)| row.payload(*item, records)).collect::<BinaryArray>()),
             Arc::new(reasons.collect::<StringArray>()),
             Arc::new(of_row().map(|record| record.clock_shift).collect::<Int64Array>()),
             Arc::new(Int32Array::from_value(reading, rows.len())),
             Arc::new(accepted().map(|accepted| Some(accepted?.is_late)).collect::<BooleanArray>()),
             Arc::new(keys.collect::<BinaryArray>()),
             Arc::new(of_row().map(|record| record.event_id.as_deref()).collect::<BinaryArray>()),
-            Arc::new(items(rows)),
+            Arc::new(Int32Array::from(items.clone())),
         ];
         let mut columns = self.event.finish()?;
         columns.extend(tail);
@@ -226,19 +226,13 @@ impl<'a> Rows<'a> {
     /// Appends the row of a record, or a part of one, that is no event.
     fn reject(&mut self, at: usize, rejection: &Rejection, part: Option<&str>) {
         self.event.push_null();
-        let is_first = self.last_item(at).is_none();
+        let is_first = self.rows.last().is_none_or(|last| last.record != at);
         let part = part.filter(|_| !is_first).map(|part| Bytes::copy_from_slice(part.as_bytes()));
         self.push(at, Verdict::Rejected { reason: rejection.to_string(), part });
     }
 
     fn push(&mut self, at: usize, verdict: Verdict) {
-        let item = self.last_item(at).map_or(0, |last| last + 1);
-        self.rows.push(Row { record: at, item, verdict });
-    }
-
-    /// The number of the last row of a record, if it has any yet.
-    fn last_item(&self, at: usize) -> Option<i32> {
-        self.rows.last().filter(|last| last.record == at).map(|last| last.item)
+        self.rows.push(Row { record: at, verdict });
     }
 
     /// An event of which nothing is found is mostly one that stands elsewhere in the record.
@@ -324,20 +318,19 @@ impl<'a> Rows<'a> {
 
 impl Row {
     /// The payload of its record in the first row of one, and in others the part that was rejected.
-    fn payload<'r>(&'r self, records: &'r [Record]) -> Option<&'r [u8]> {
+    fn payload<'r>(&'r self, item: i32, records: &'r [Record]) -> Option<&'r [u8]> {
         match &self.verdict {
-            _ if self.item == 0 => Some(&records[self.record].payload),
+            _ if is_first(item) => Some(&records[self.record].payload),
             Verdict::Rejected { part, .. } => part.as_deref(),
             Verdict::Accepted(_) => None,
         }
     }
 }
 
-/// The numbers of rows as they are stored: 0 for the only one of its record, else from 1.
-fn items(rows: &[Row]) -> Int32Array {
-    let next = rows.iter().skip(1).map(|next| next.item).chain([0]);
-    let items = rows.iter().zip(next).map(|(row, next)| if row.item == 0 && next == 0 { 0 } else { row.item + 1 });
-    Int32Array::from_iter_values(items)
+/// The numbers of rows among those of their records: 0 for the only one, else from 1.
+fn items(rows: &[Row]) -> Vec<i32> {
+    let of_records = rows.chunk_by(|row, next| row.record == next.record);
+    of_records.flat_map(|rows| if rows.len() == 1 { 0..=0 } else { 1..=rows.len() as i32 }).collect()
 }
 
 /// Runs the decoding of one record; a panic in it is a defect, and becomes a rejection of this record alone.

@@ -25,8 +25,17 @@ pub fn reading_of(source: &SourceDefinition) -> i32 {
     };
     let mut columns: Vec<String> = source.declared.fields().iter().map(column).collect();
     columns.sort_unstable();
-    let text = format!("{RULES}\n{}\n{}", source.reading(), columns.join("\n"));
-    // Any stable hash would do; that of records is at hand.
+    number_of(&format!("{RULES}\n{}\n{}", source.reading(), columns.join("\n")))
+}
+
+/// What says which schemas the records of a source name, as a number: where it stays as it is, a changed source names
+/// the same ones.
+pub fn naming_of(source: &SourceDefinition) -> i32 {
+    number_of(&format!("{:?} {:?}", source.format.has_schemas(), source.reject_schemas))
+}
+
+/// A text as a number that can be stored. Any stable hash would do; that of records is at hand.
+fn number_of(text: &str) -> i32 {
     let hash = fingerprint(TimestampMicros(0), text.as_bytes()).0;
     i32::try_from(hash & 0x7fff_ffff).expect("31 bits are a positive i32")
 }

@@ -12,7 +12,6 @@
 //! rows: files never change, so it is enough that each of them is still live there.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
@@ -74,8 +73,7 @@ impl MasterDataset {
 
     /// A file that somebody else replaced was counted by him.
     fn check_live(&self, on: &MasterSnapshot, compaction: &Compaction) -> Result<(), RecordsError> {
-        let live: BTreeSet<&str> = on.snapshot.files().iter().map(|file| file.path.as_str()).collect();
-        match compaction.old.iter().find(|file| !live.contains(file.path.as_str())) {
+        match compaction.old.iter().find(|file| !on.snapshot.is_live(&file.path)) {
             None => Ok(()),
             Some(gone) => {
                 let (table, version, path) = (self.folder(), on.snapshot.version(), gone.path.clone());

@@ -33,12 +33,11 @@ use datafusion::physical_plan::{
 use event_log::Record;
 use futures::StreamExt;
 use positions::{Offset, PartitionId, TimestampMicros};
-use views::SourceDefinition;
 use views::column::{OFFSET, PARTITION, TIMESTAMP};
 
 use crate::decode::column::{CLOCK_SHIFT, EVENT_KEY, HEADER_ID, ITEM, PAYLOAD, SCHEMA};
 use crate::decode::wire::Schemas;
-use crate::decode::{decode_with, is_first, record_ends};
+use crate::decode::{Decoder, is_first, record_ends};
 
 /// The columns that it reads, in any order. Tables that nothing was added to for long have neither header ids nor
 /// items.
@@ -56,7 +55,7 @@ const RULES_WITHOUT_HEADER_IDS: i32 = 1;
 /// By what rows are decoded.
 #[derive(Clone, Debug)]
 pub(super) struct ReadBy {
-    pub(super) source: Arc<SourceDefinition>,
+    pub(super) decoder: Decoder,
     /// The schemas that rows name.
     pub(super) schemas: Schemas,
 }
@@ -92,7 +91,7 @@ impl DecodeExec {
 
 impl DisplayAs for DecodeExec {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "DecodeExec: source={}", self.by.source.name)
+        write!(f, "DecodeExec: source={}", self.by.decoder.source().name)
     }
 }
 
@@ -213,7 +212,7 @@ fn read_again(by: &ReadBy, stored: &RecordBatch) -> Result<(RecordBatch, UInt64A
     let is_wanted = |row: &usize| items.is_none_or(|items| items.is_null(*row) || is_first(items.value(*row)));
     let first: Vec<usize> = (0..stored.num_rows()).filter(is_wanted).collect();
     let records: Vec<Record> = first.iter().map(|row| record(*row)).collect();
-    let decoded = decode_with(&by.source, &by.schemas, &records);
+    let decoded = by.decoder.decode_with(&by.schemas, &records);
     let (rows, _) = decoded.map_err(|error| DataFusionError::External(Box::new(error)))?;
     let (at, _) = rows.schema_ref().column_with_name(EVENT_KEY).ok_or_else(|| exec_datafusion_err!("no event key"))?;
     let mut columns = rows.columns().to_vec();

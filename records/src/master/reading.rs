@@ -23,7 +23,7 @@ use views::SourceDefinition;
 
 use super::decode_exec::{DecodeExec, ReadBy, STORED};
 use crate::decode::wire::Schemas;
-use crate::decode::{column, master_schema};
+use crate::decode::{Decoder, column, master_schema};
 
 /// What all rows of a file were read by, or `None` where they differ or nothing says so.
 pub fn reading_of_file(file: &DataFile) -> Option<i32> {
@@ -87,7 +87,7 @@ impl TableProvider for Reading {
         let kept = names.iter().copied().filter(|name| own.index_of(name).is_err());
         let needed: Vec<&str> = STORED.into_iter().chain(kept).collect();
         let stored = stored.scan(state, Some(&places(&stored.schema(), &needed)), &told, None).await?;
-        let by = ReadBy { source: self.source.clone(), schemas: self.schemas.clone() };
+        let by = ReadBy { decoder: Decoder::new(self.source.clone()), schemas: self.schemas.clone() };
         Ok(Arc::new(DecodeExec::new(by, stored, current, wanted)))
     }
 }

@@ -1,6 +1,6 @@
 //! Rejected records in a topic of their own: each at least once, whatever fails, and no good record waits for ever.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,13 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, run_archive};
 use event_log::memory::MemoryLog;
-use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
+use event_log::{EventLog, EventLogError, NewRecord, Poll, PollLimit};
 use positions::{Offset, PartitionId};
 use rand::Rng;
 use tokio_util::sync::CancellationToken;
 
 use super::archive::{check_holds_all, poll_at_most};
 use super::world::World;
+use crate::support::log_layer::{Layered, LogLayer};
 use crate::support::seeds::seeds;
 
 /// What a log says that does not take a record.
@@ -41,17 +42,9 @@ impl DeadFails {
 }
 
 #[async_trait]
-impl EventLog for DeadFails {
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        self.inner.ensure_topic(topic, partitions).await
-    }
-
-    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
-        self.inner.partitions(topic).await
-    }
-
-    async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
-        self.inner.bounds(topic, partition).await
+impl LogLayer for DeadFails {
+    fn inner(&self) -> &MemoryLog {
+        &self.inner
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
@@ -73,10 +66,6 @@ impl EventLog for DeadFails {
             self.released.lock().unwrap().extend(committed);
         }
     }
-
-    async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
-        self.inner.consumer(topic, group).await
-    }
 }
 
 fn with_dead_topics(world: &mut World) -> ArchiveSettings {
@@ -84,7 +73,7 @@ fn with_dead_topics(world: &mut World) -> ArchiveSettings {
 }
 
 /// Archives everything that was sent, on this log.
-async fn archive_on(world: &World, log: Arc<DeadFails>, settings: ArchiveSettings) {
+async fn archive_on(world: &World, log: Arc<Layered<DeadFails>>, settings: ArchiveSettings) {
     let (components, told) = world.archive_components();
     let components = ArchiveComponents { log, ..components };
     let shutdown = CancellationToken::new();
@@ -147,7 +136,7 @@ async fn a_topic_that_is_there_is_taken_as_it_is_and_what_it_holds_may_expire() 
         NewRecord { key: None, payload: "older".into(), timestamp: positions::TimestampMicros(0), clock_shift: None };
     world.log.append(DEAD, vec![old]).await;
     world.send(60).await;
-    let log = Arc::new(DeadFails::new(&world, 0, EventLogError::Unreachable));
+    let log = Arc::new(Layered(DeadFails::new(&world, 0, EventLogError::Unreachable)));
     let settings = with_dead_topics(&mut world);
     archive_on(&world, log.clone(), settings).await;
     assert_eq!(dead(&world).await.len(), rejected(&world).len() + 1);
@@ -191,7 +180,7 @@ async fn appends_that_fail_for_a_while_are_tried_again() {
     for is_after in [false, true] {
         let mut world = World::new(24).await;
         world.send(60).await;
-        let log = Arc::new(DeadFails { is_after, ..DeadFails::new(&world, 4, EventLogError::Full) });
+        let log = Arc::new(Layered(DeadFails { is_after, ..DeadFails::new(&world, 4, EventLogError::Full) }));
         let settings = with_dead_topics(&mut world);
         archive_on(&world, log, settings).await;
         check_holds_all(&world, &world.snapshot().await).await;
@@ -208,7 +197,7 @@ async fn a_topic_that_takes_nothing_does_not_keep_good_records_from_the_archive(
     for (error, may_pass) in errors {
         let mut world = World::new(25).await;
         world.send(60).await;
-        let log = Arc::new(DeadFails::new(&world, usize::MAX, error));
+        let log = Arc::new(Layered(DeadFails::new(&world, usize::MAX, error)));
         // All in one commit.
         let mut settings = with_dead_topics(&mut world);
         settings.poll.records = 1_000;

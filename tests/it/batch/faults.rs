@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::memory::MemoryLog;
-use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
+use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, Poll, PollLimit};
 use object_store::{ObjectStore, Result as StoreResult};
 use positions::{Offset, PartitionId};
 
+use crate::support::log_layer::LogLayer;
 use crate::support::object_layer::Layer;
 
 /// Which call fails.
@@ -67,9 +68,9 @@ pub struct FailingLog {
 }
 
 #[async_trait]
-impl EventLog for FailingLog {
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        self.inner.ensure_topic(topic, partitions).await
+impl LogLayer for FailingLog {
+    fn inner(&self) -> &MemoryLog {
+        &self.inner
     }
 
     async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
@@ -78,10 +79,6 @@ impl EventLog for FailingLog {
 
     async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
         self.faults.ask(self.inner.bounds(topic, partition)).await
-    }
-
-    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
-        self.inner.append(topic, records).await
     }
 
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {

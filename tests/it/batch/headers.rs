@@ -13,7 +13,7 @@ use batch_layer::archive::{ArchiveComponents, ArchiveSettings, run_archive};
 use batch_layer::recompute::{Mode, RecomputeComponents, recompute};
 use bytes::Bytes;
 use event_log::memory::MemoryLog;
-use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
+use event_log::{EventLog, EventLogError, LogConsumer, NewRecord, Poll, PollLimit};
 use lake::Lake;
 use positions::{Clock, Cut, DefinitionNumber, IdSource, Offset, PartitionId, tile};
 use records::master::MasterDataset;
@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use views::{Pipeline, PlannedView, SourceDefinition};
 
 use super::world::{START, end_of, wait_until};
+use crate::support::log_layer::{Layered, LogLayer};
 use crate::support::seams::{ManualClock, SeededIds};
 
 const PIPELINE: &str = "
@@ -41,21 +42,9 @@ struct WithHeaders {
 }
 
 #[async_trait]
-impl EventLog for WithHeaders {
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        self.inner.ensure_topic(topic, partitions).await
-    }
-
-    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
-        self.inner.partitions(topic).await
-    }
-
-    async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
-        self.inner.bounds(topic, partition).await
-    }
-
-    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
-        self.inner.append(topic, records).await
+impl LogLayer for WithHeaders {
+    fn inner(&self) -> &MemoryLog {
+        &self.inner
     }
 
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
@@ -95,7 +84,7 @@ impl LogConsumer for Marking {
 }
 
 struct Scene {
-    log: Arc<WithHeaders>,
+    log: Arc<Layered<WithHeaders>>,
     lake: Lake,
     clock: Arc<ManualClock>,
     ids: Arc<SeededIds>,
@@ -117,7 +106,7 @@ async fn scene() -> Scene {
     clock.advance(Duration::from_secs(60));
     let pipeline = Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap();
     Scene {
-        log: Arc::new(WithHeaders { inner, marked: BTreeSet::from([1, 3]) }),
+        log: Arc::new(Layered(WithHeaders { inner, marked: BTreeSet::from([1, 3]) })),
         lake: Lake::new(Arc::new(object_store::memory::InMemory::new()), object_store::path::Path::default()),
         clock,
         ids: Arc::new(SeededIds::new(1)),

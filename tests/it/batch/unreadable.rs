@@ -8,11 +8,12 @@ use arrow::datatypes::Int64Type;
 use batch_layer::archive::Pending;
 use event_log::Record;
 use positions::{Clock, IdSource, Offset, PartitionId, TimestampMicros};
-use records::decode::{column, decode_counting};
+use records::decode::column;
 use records::master::{MasterDataset, RejectedSearch};
 use views::{Pipeline, SourceDefinition};
 
 use super::world::{SECOND, START};
+use crate::decode::decode_counting;
 use crate::support::surroundings::Surroundings;
 
 const STRICT: &str = "

@@ -22,6 +22,7 @@ use views::{PlannedView, SourceDefinition};
 use super::faults::{FailingLog, FailingStore, Faults};
 use super::store::YieldingStore;
 pub use crate::support::event::Event;
+use crate::support::log_layer;
 use crate::support::object_layer::Layered;
 use crate::support::surroundings::Surroundings;
 
@@ -147,7 +148,7 @@ impl World {
 
     pub fn archive_components(&self) -> (ArchiveComponents, watch::Receiver<ArchiveStatus>) {
         let (status, told) = watch::channel(ArchiveStatus::default());
-        let log = FailingLog { inner: self.log.clone(), faults: Arc::clone(&self.faults) };
+        let log = log_layer::Layered(FailingLog { inner: self.log.clone(), faults: Arc::clone(&self.faults) });
         let components = ArchiveComponents {
             log: Arc::new(log),
             master: self.master(),

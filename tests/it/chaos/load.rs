@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{PAGES, SOURCE, World};
+use crate::support::post::post_lines;
 use crate::support::process::{DEADLINE, DECODER_PANIC};
 
 const EVENTS_PER_REQUEST: u64 = 40;
@@ -158,12 +159,5 @@ async fn send(world: &World, body: &str, good: usize) {
 
 async fn try_send(world: &World, body: &str) -> Result<(u16, Value), String> {
     let Some(address) = world.collector.lock().unwrap().clone() else { return Err("no collector runs".to_owned()) };
-    let request = world
-        .client
-        .post(format!("{address}/v1/sources/{SOURCE}/events"))
-        .header("content-type", "application/x-ndjson")
-        .body(body.to_owned());
-    let answer = request.send().await.map_err(|error| error.to_string())?;
-    let status = answer.status().as_u16();
-    Ok((status, answer.json().await.map_err(|error| error.to_string())?))
+    post_lines(&world.client, &address, SOURCE, body).await
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use records::decode::{decode, decode_counting, reading_of};
+use records::decode::{decode, reading_of};
 use views::{Pipeline, SourceDefinition, Unreadable, with_default};
 
-use super::{check_rejected, decode_one, error, record, source_with};
+use super::{check_rejected, decode_counting, decode_one, error, record, source_with};
 
 fn source(columns: &str) -> SourceDefinition {
     let sql = format!(

@@ -13,12 +13,10 @@ use positions::{Offset, PartitionId, TimestampMicros};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use records::decode::{
-    REASON_KINDS, Reason, classes, column, decode, decode_counting, event_keys, marks, master_schema, record_ends,
-};
+use records::decode::{REASON_KINDS, Reason, classes, column, decode, event_keys, marks, master_schema, record_ends};
 use views::{SourceDefinition, Unreadable};
 
-use super::{NOW, record, source_with, timestamp};
+use super::{NOW, decode_counting, record, source_with, timestamp};
 use crate::support::damage::damage;
 use crate::support::seeds::for_each_seed;
 

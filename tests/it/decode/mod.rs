@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::records::decode::{column, decode};
+use ::records::RecordsError;
+use ::records::decode::wire::Schemas;
+use ::records::decode::{Decoder, column, decode};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use bytes::Bytes;
@@ -86,6 +88,20 @@ pub fn record(offset: i64, payload: impl Into<Bytes>) -> Record {
         event_id: None,
         clock_shift: None,
     }
+}
+
+/// The rows of records that name no schemas, and how many values of each declared column are NULL as unreadable.
+pub fn decode_counting(source: &SourceDefinition, records: &[Record]) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+    decode_with(source, &Schemas::none(), records)
+}
+
+/// The same of records that may name schemas.
+pub fn decode_with(
+    source: &SourceDefinition,
+    schemas: &Schemas,
+    records: &[Record],
+) -> Result<(RecordBatch, Vec<u64>), RecordsError> {
+    Decoder::new(Arc::new(source.clone())).decode_with(schemas, records)
 }
 
 /// The row of one payload.

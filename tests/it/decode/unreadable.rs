@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ::records::decode::{column, decode, decode_counting, event_keys, reading_of};
+use ::records::decode::{column, decode, event_keys, reading_of};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Int32Type, Int64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use views::{SourceDefinition, Unreadable};
 
-use super::{check_rejected, clicks, decode_one, error, record, source_with};
+use super::{check_rejected, clicks, decode_counting, decode_one, error, record, source_with};
 
 const TIME: &str = r#""time":"2026-01-31T12:00:00Z""#;
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ::records::RecordsError;
+use ::records::decode::reading_of;
 use ::records::decode::wire::{Schema, SchemaKind, SchemaReference, Schemas, StoredSchema, Waiting, split_readable};
-use ::records::decode::{decode_with, reading_of};
 use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use arrow::array::RecordBatch;
@@ -20,7 +20,7 @@ use rand::Rng;
 use serde_json::{Value, json};
 use views::{SourceDefinition, SourceFormat};
 
-use super::{error, record, source_with};
+use super::{decode_with, error, record, source_with};
 use crate::support::seeds::for_each_seed;
 
 fn avro(text: &str) -> StoredSchema {

@@ -3,8 +3,6 @@
 //!
 //! Not here: the tables of the engine, which it guards by checksums of its own.
 
-use std::path::{Path, PathBuf};
-
 use ::event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use ::event_log::{EventLog, EventLogError, Poll, Record};
 use positions::{Offset, PartitionId};
@@ -14,6 +12,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::embedded::{ids, open};
+use super::torn::{copy_folder, journal_of};
 use super::{PATIENCE, append, clock, limit, numbered, reader_of};
 use crate::support::damage::damage;
 use crate::support::seeds::seeds;
@@ -22,24 +21,6 @@ const ONE: PartitionId = PartitionId(0);
 /// Records of a commit.
 const EACH: i64 = 10;
 const COMMITS: i64 = 5;
-
-fn journal_of(folder: &Path) -> PathBuf {
-    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "jnl")).max().unwrap()
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            std::fs::create_dir_all(&target).unwrap();
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
 
 /// Five commits to one partition. Closed, and without the room that a new journal is made with.
 async fn closed() -> TempDir {

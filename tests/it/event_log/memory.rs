@@ -1,16 +1,17 @@
 //! The suite on memory, and what only memory can be made to do: expiry, gaps, unreachability.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::event_log::check_fingerprint;
 use ::event_log::memory::MemoryLog;
-use ::event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll};
+use ::event_log::{EventLog, EventLogError, LogBounds, Poll};
 use async_trait::async_trait;
 use positions::{Offset, PartitionId};
 
 use super::suite::{self, Fixture, positions};
 use super::{append, clock, limit, numbered, read, reader_of};
+use crate::support::log_layer::{Layered, LogLayer};
 
 struct InMemory(MemoryLog);
 
@@ -143,25 +144,13 @@ struct Imprecise {
 }
 
 #[async_trait]
-impl EventLog for Imprecise {
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        self.log.ensure_topic(topic, partitions).await
-    }
-
-    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
-        self.log.partitions(topic).await
+impl LogLayer for Imprecise {
+    fn inner(&self) -> &MemoryLog {
+        &self.log
     }
 
     async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
         Ok(LogBounds { high: self.high, ..self.log.bounds(topic, partition).await? })
-    }
-
-    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
-        self.log.append(topic, records).await
-    }
-
-    async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
-        self.log.consumer(topic, group).await
     }
 }
 
@@ -170,7 +159,7 @@ async fn fingerprints_do_not_depend_on_the_end_that_the_log_names() {
     for high in [0, 1, 10, 19, 20, 21, 5_000, i64::MAX] {
         let log = log_with(20).await;
         let positions = positions(&read(reader_of(&log, "t").await.as_mut(), 20).await);
-        let imprecise = Imprecise { log: log.clone(), high: Offset(high) };
+        let imprecise = Layered(Imprecise { log: log.clone(), high: Offset(high) });
         for position in &positions {
             check_fingerprint(&imprecise, "t", ONE, position).await.unwrap();
         }

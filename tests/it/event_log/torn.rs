@@ -74,7 +74,7 @@ impl Closed {
     }
 }
 
-fn journal_of(folder: &Path) -> PathBuf {
+pub(super) fn journal_of(folder: &Path) -> PathBuf {
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "jnl")).max().unwrap()
 }
@@ -84,7 +84,7 @@ fn ends_of(journal: &[u8]) -> Vec<usize> {
     marks.map(|(at, _)| at + MARK.len()).collect()
 }
 
-fn copy_folder(from: &Path, to: &Path) {
+pub(super) fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());

@@ -17,20 +17,9 @@ use twofold::load::{Input, LoadPlan, LoadReport, load_files};
 use twofold::system::System;
 use views::Pipeline;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::support::parts::AT_ONCE;
 
-/// Commits at once, recomputes only when a test asks for it.
-const SETTINGS: &str = r#"
-[system]
-listen = "127.0.0.1:0"
-[archive]
-commit_interval = "50ms"
-poll_wait = "20ms"
-[batch]
-interval = "1d"
-[speed]
-tick = "20ms"
-"#;
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// An example with events of its own.
 struct Feed {
@@ -117,7 +106,7 @@ impl World {
     async fn start(feed: &Feed) -> Self {
         let data = tempfile::tempdir().unwrap();
         let flags = vec![("system.data_dir".to_owned(), data.path().to_str().unwrap().to_owned())];
-        let files = vec![("test".to_owned(), SETTINGS.to_owned())];
+        let files = vec![("test".to_owned(), AT_ONCE.to_owned())];
         let config = Config::read(ConfigInputs { files, flags, environment: Vec::new() }).unwrap();
         let system = System::start(config, feed.pipeline()).await.unwrap();
         let client = Client::new(&system.url()).unwrap();

@@ -21,6 +21,7 @@ use tests::services::Services;
 use tokio_util::sync::CancellationToken;
 
 use super::eventually;
+use crate::support::post::post_lines;
 use crate::support::process::{DEADLINE, Running, Setup};
 use crate::support::seeds::one_seed;
 
@@ -298,14 +299,7 @@ impl World {
 
     async fn try_send(&self, body: &str) -> Result<(u16, Value), String> {
         let (_, address) = self.serving().ok_or("no process runs")?;
-        let request = self
-            .client
-            .post(format!("{address}/v1/sources/{SOURCE}/events"))
-            .header("content-type", "application/x-ndjson")
-            .body(body.to_owned());
-        let answer = request.send().await.map_err(|error| error.to_string())?;
-        let status = answer.status().as_u16();
-        Ok((status, answer.json().await.map_err(|error| error.to_string())?))
+        post_lines(&self.client, &address, SOURCE, body).await
     }
 
     /// Asks for both views in turn, without end. A head never goes back while a process runs.

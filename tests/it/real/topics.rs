@@ -32,10 +32,15 @@ async fn partitions_added_to_a_running_topic_are_given_to_the_group() {
     check_added_partitions(world.with("SPEED__GROUP", &group)).await;
 }
 
-async fn check_added_partitions(world: World) {
-    let world = world
+/// Every role looks for new partitions twice a second.
+fn looking_often(world: World) -> World {
+    world
         .with("ARCHIVE__PARTITIONS_INTERVAL", "500ms")
-        .with("LOG__PROPERTIES__TOPIC_METADATA_REFRESH_INTERVAL_MS", "500");
+        .with("LOG__PROPERTIES__TOPIC_METADATA_REFRESH_INTERVAL_MS", "500")
+}
+
+async fn check_added_partitions(world: World) {
+    let world = looking_often(world);
     let running = Running::start(&world.setup).await;
     world.send(&running).await;
     world.check_exact(&running).await;
@@ -61,9 +66,7 @@ async fn check_added_partitions(world: World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_with_fewer_partitions_than_written_is_read_and_the_way_to_raise_it_is_told() {
     let Some(world) = World::new() else { return };
-    let world = world
-        .with("ARCHIVE__PARTITIONS_INTERVAL", "500ms")
-        .with("LOG__PROPERTIES__TOPIC_METADATA_REFRESH_INTERVAL_MS", "500");
+    let world = looking_often(world);
     let running = Running::start(&world.setup).await;
     world.send(&running).await;
     world.check_exact(&running).await;

@@ -1,14 +1,14 @@
 //! When a speed worker pauses: never while it is behind, a linger while it keeps up, and hardly awake when all is
 //! still. Time is virtual: what a worker waits for is what passes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use event_log::memory::MemoryLog;
-use event_log::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord, Poll, PollLimit};
+use event_log::{EventLog, EventLogError, LogConsumer, Poll, PollLimit};
 use positions::{Clock, Cut, Offset, PartitionId, TimestampMicros};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::system::{Event, PARTITIONS, System};
 use crate::support::counted_store::CountedStore;
+use crate::support::log_layer::{Layered, LogLayer};
 
 const TICK: Duration = Duration::from_millis(200);
 const LINGER: Duration = Duration::from_millis(50);
@@ -40,21 +41,9 @@ struct ShortConsumer {
 }
 
 #[async_trait]
-impl EventLog for ShortLog {
-    async fn ensure_topic(&self, topic: &str, partitions: i32) -> Result<(), EventLogError> {
-        self.inner.ensure_topic(topic, partitions).await
-    }
-
-    async fn partitions(&self, topic: &str) -> Result<BTreeSet<PartitionId>, EventLogError> {
-        self.inner.partitions(topic).await
-    }
-
-    async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
-        self.inner.bounds(topic, partition).await
-    }
-
-    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
-        self.inner.append(topic, records).await
+impl LogLayer for ShortLog {
+    fn inner(&self) -> &MemoryLog {
+        &self.inner
     }
 
     async fn consumer(&self, topic: &str, group: Option<&str>) -> Result<Box<dyn LogConsumer>, EventLogError> {
@@ -114,12 +103,12 @@ impl Paced {
     }
 
     fn start(&self) -> (JoinHandle<Result<(), SpeedError>>, CancellationToken) {
-        let log = ShortLog {
+        let log = Layered(ShortLog {
             inner: self.system.log.clone(),
             records_per_poll: self.records_per_poll,
             tells_ends: self.tells_ends,
             polls: self.polls.clone(),
-        };
+        });
         let components = SpeedComponents {
             log: Arc::new(log),
             store: self.store.clone(),

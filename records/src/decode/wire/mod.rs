@@ -44,4 +44,4 @@ pub(crate) use frame::{HEADER_BYTES, named_id};
 pub use schemas::{Schema, Schemas};
 pub use stored::{SchemaKind, SchemaReference, StoredSchema};
 pub(crate) use waiting::first_missing;
-pub use waiting::{Waiting, split_readable};
+pub use waiting::{Waiting, first_waiting, split_readable};

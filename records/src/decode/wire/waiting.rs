@@ -6,7 +6,7 @@
 //! next (an outage, a replica that lags), and a verdict that depends on the moment would differ between the layers. So
 //! a record waits until its schema is known, or until the source's definition says that the id stands for none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use event_log::Record;
 use positions::{Offset, PartitionId, SchemaId};
@@ -43,28 +43,38 @@ pub(crate) fn first_missing(source: &SourceDefinition, schemas: &Schemas, record
     records.iter().find_map(|record| waiting(source, schemas, record))
 }
 
+/// Of each partition the first record whose schema is not known, where there is one. `records`: in the order of their
+/// partitions.
+pub fn first_waiting(source: &SourceDefinition, schemas: &Schemas, records: &[Record]) -> Vec<Waiting> {
+    let mut found: Vec<Waiting> = Vec::new();
+    if !source.format.has_schemas() {
+        return found;
+    }
+    let mut stopped: BTreeSet<PartitionId> = BTreeSet::new();
+    for record in records {
+        if !stopped.contains(&record.partition)
+            && let Some(waiting) = waiting(source, schemas, record)
+        {
+            stopped.insert(waiting.partition);
+            found.push(waiting);
+        }
+    }
+    found
+}
+
 /// Divides records: those that can be read now, in their order, and of each other partition the first that waits.
 pub fn split_readable(
     source: &SourceDefinition,
     schemas: &Schemas,
-    records: Vec<Record>,
+    mut records: Vec<Record>,
 ) -> (Vec<Record>, Vec<Waiting>) {
-    if !source.format.has_schemas() {
-        return (records, Vec::new());
+    let found = first_waiting(source, schemas, &records);
+    if !found.is_empty() {
+        let stops: BTreeMap<PartitionId, Offset> =
+            found.iter().map(|waiting| (waiting.partition, waiting.offset)).collect();
+        records.retain(|record| stops.get(&record.partition).is_none_or(|stop| record.offset < *stop));
     }
-    let (mut readable, mut found) = (Vec::with_capacity(records.len()), Vec::new());
-    let mut stopped: BTreeSet<PartitionId> = BTreeSet::new();
-    for record in records {
-        match waiting(source, schemas, &record) {
-            _ if stopped.contains(&record.partition) => {}
-            Some(waiting) => {
-                stopped.insert(record.partition);
-                found.push(waiting);
-            }
-            None => readable.push(record),
-        }
-    }
-    (readable, found)
+    (records, found)
 }
 
 fn waiting(source: &SourceDefinition, schemas: &Schemas, record: &Record) -> Option<Waiting> {
