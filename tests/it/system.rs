@@ -33,8 +33,9 @@ use views::Pipeline;
 use crate::support::parts::{AT_ONCE, Kind, Parts};
 use clocks::a_wrong_clock_is_corrected_and_an_event_sent_again_counts_once;
 use columns::{
-    a_column_of_another_type_is_refused_with_the_way_out, a_new_column_is_read_from_what_was_archived_before_it,
-    another_identity_and_dropped_columns_hold_for_what_was_archived, text_becomes_json_and_a_missing_key_its_default,
+    a_column_gets_its_first_type_back, a_new_column_is_read_from_what_was_archived_before_it,
+    another_identity_and_dropped_columns_hold_for_what_was_archived,
+    columns_of_other_types_letters_and_fields_read_every_record_again, text_becomes_json_and_a_missing_key_its_default,
     what_was_rejected_counts_once_the_definition_takes_it,
 };
 use compaction::answers_stay_the_same_while_the_master_dataset_is_compacted;
@@ -165,7 +166,8 @@ tests::on_all_parts!(
     each_event_of_a_record_counts_once,
     events_are_taken_out_of_their_envelopes,
     events_may_happen_when_their_record_says,
-    a_column_of_another_type_is_refused_with_the_way_out,
+    a_column_gets_its_first_type_back,
+    columns_of_other_types_letters_and_fields_read_every_record_again,
     a_new_column_is_read_from_what_was_archived_before_it,
     another_identity_and_dropped_columns_hold_for_what_was_archived,
     text_becomes_json_and_a_missing_key_its_default,

@@ -48,7 +48,7 @@ pub async fn rewrite(
     let session = engine::session_for_rows(settings, row_bytes)?;
     let table = match merge.is_read_again {
         true => on.scan_whole(&merge.files)?,
-        false => on.snapshot.scan(&merge.files).map_err(RecordsError::from)?,
+        false => on.scan_stored(&merge.files)?,
     };
     let event_time = source.event_time_name();
     // Places make the order total: the same rows always give the same file.
@@ -60,7 +60,7 @@ pub async fn rewrite(
     let mut files = Files::new(on, last, format!("{:032x}", ids.next_id()));
     let mut read = RowCounts::default();
     while let Some(batch) = sorted.try_next().await? {
-        // Columns by position: the engine may call NOT NULL what is nullable here.
+        // Columns by position: the table may call them otherwise, and the engine NOT NULL what is nullable here.
         let columns = batch.columns().to_vec();
         let batch = RecordBatch::try_new(on.snapshot.schema(), columns).map_err(RecordsError::from)?;
         if merge.is_read_again {

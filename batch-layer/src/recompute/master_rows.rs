@@ -95,7 +95,7 @@ impl MasterRows<'_> {
         if may_hold_corrected_times(file) || self.master.is_read_again(file) {
             return true;
         }
-        let Some((first, last)) = whole_bounds(file, self.event_time()) else { return true };
+        let Some((first, last)) = whole_bounds(file, self.master.stored_name(self.event_time())) else { return true };
         let first = views::bucket_of(buckets.grain, TimestampMicros(first));
         let last = views::bucket_of(buckets.grain, TimestampMicros(last));
         buckets.starts.range(first..=last).next().is_some()

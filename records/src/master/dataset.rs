@@ -2,17 +2,19 @@
 //!
 //! Guarantee: an append is one commit on exactly the snapshot that it was given, and no partition moves back. Where the
 //! source has columns that the table has not got, a commit that adds them goes before; columns are never taken away.
-//! Not here: replacing files by others that hold the same records (`compaction.rs`), reading rows (`snapshot.rs`).
+//! Not here: replacing files by others that hold the same records (`compaction.rs`), reading rows (`snapshot.rs`), what
+//! columns are called in the table (`stored_names.rs`).
 //! Why so: a commit adds at most two files, on time and late, so that a scan of recent windows prunes old late rows by
 //! the bounds of their files.
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
 use views::{SourceDefinition, sql_name};
 
+use super::stored_names::StoredNames;
 use super::{MasterFacts, MasterSnapshot};
 use crate::RecordsError;
 use crate::decode::wire::Schemas;
@@ -105,7 +107,7 @@ impl MasterDataset {
     /// [`RecordsError::Conflict`]: somebody committed first; refresh and call again. [`RecordsError::Lake`]: the object
     /// store failed.
     pub async fn with_all_columns(&self, on: &MasterSnapshot, nonce: u128) -> Result<MasterSnapshot, RecordsError> {
-        let (wanted, present) = (master_schema(&self.source), on.snapshot.schema());
+        let (wanted, present) = (on.names.rename(&master_schema(&self.source)), on.snapshot.schema());
         if wanted.fields().iter().all(|field| present.index_of(field.name()).is_ok()) {
             return Ok(on.clone());
         }
@@ -142,17 +144,18 @@ impl MasterDataset {
         if rows.is_empty() {
             return Ok(None);
         }
-        Ok(Some(on.snapshot.write_file(&name, &rows).await?))
+        let stored = rows.iter().map(|batch| on.as_stored(batch)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(on.snapshot.write_file(&name, &stored).await?))
     }
 
-    /// Completes a snapshot with its facts, and refuses a table of other columns.
+    /// Completes a snapshot with its facts, and refuses a table that is none of this release.
     fn wrap(&self, snapshot: Snapshot) -> Result<MasterSnapshot, RecordsError> {
-        if let Some(difference) = difference(&master_schema(&self.source), &snapshot.schema()) {
+        if let Some(difference) = self.difference(&snapshot.schema()) {
             return Err(RecordsError::Unusable(format!(
-                "master dataset of source {} cannot take the columns of the source: {difference}; \
-                 give the changed source another name, or move the table {} away",
-                self.source.name,
+                "the table {} is not the master dataset of source {}: {difference}; move it away, or give the source \
+                 another name",
                 self.table.folder(),
+                self.source.name,
             )));
         }
         let facts = snapshot.facts()?.unwrap_or_default();
@@ -161,7 +164,39 @@ impl MasterDataset {
 
     fn snapshot(&self, snapshot: Snapshot, facts: MasterFacts) -> MasterSnapshot {
         let schemas = Schemas::of(&facts.schemas);
-        MasterSnapshot { snapshot, facts, schemas, source: self.source.clone(), reading: self.reading }
+        let schema = master_schema(&self.source);
+        let columns: Vec<&Field> =
+            schema.fields().iter().map(AsRef::as_ref).filter(|field| self.is_of_event(field)).collect();
+        let names = StoredNames::of(&columns, &snapshot.schema());
+        MasterSnapshot { snapshot, facts, schemas, names, source: self.source.clone(), reading: self.reading }
+    }
+
+    /// Whether a column is one that the source declares, not one of ours.
+    fn is_of_event(&self, field: &Field) -> bool {
+        self.source.declared.field_with_name(field.name()).is_ok()
+    }
+
+    /// The first column of ours that the table holds otherwise, in words. One that it has not got is added to it by the
+    /// next append.
+    fn difference(&self, table: &Schema) -> Option<String> {
+        let ours = master_schema(&self.source);
+        let mut ours = ours.fields().iter().filter(|field| !self.is_of_event(field));
+        ours.find_map(|field| {
+            let stored = table.fields().iter().find(|stored| stored.name().eq_ignore_ascii_case(field.name()))?;
+            let (now, then) = (sql_name(field.data_type()), sql_name(stored.data_type()));
+            match stored {
+                stored if stored.name() != field.name() => {
+                    Some(format!("column {} is called {} there", field.name(), stored.name()))
+                }
+                stored if stored.data_type() != field.data_type() => {
+                    Some(format!("column {} is {now}, and {then} there", field.name()))
+                }
+                stored if stored.is_nullable() != field.is_nullable() => {
+                    Some(format!("column {} differs in NOT NULL", field.name()))
+                }
+                _ => None,
+            }
+        })
     }
 
     /// The facts must count the rows, and no partition may move back.
@@ -195,30 +230,6 @@ fn split_all(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>
     on_time.retain(|batch| batch.num_rows() > 0);
     late.retain(|batch| batch.num_rows() > 0);
     Ok((on_time, late))
-}
-
-/// The first column of the source that the table holds otherwise, in words. A column that it has not got is added to it
-/// by the next append, and one that the source has no more stays.
-fn difference(source: &Schema, table: &Schema) -> Option<String> {
-    source.fields().iter().find_map(|field| {
-        let stored = table.fields().iter().find(|stored| stored.name().eq_ignore_ascii_case(field.name()))?;
-        let (now, then) = (sql_name(field.data_type()), sql_name(stored.data_type()));
-        match stored {
-            stored if stored.name() != field.name() => {
-                Some(format!("column {} is called {} there", field.name(), stored.name()))
-            }
-            stored if stored.data_type() != field.data_type() && now == then => {
-                Some(format!("column {} has other fields there", field.name()))
-            }
-            stored if stored.data_type() != field.data_type() => {
-                Some(format!("column {} is {now}, and {then} there", field.name()))
-            }
-            stored if stored.is_nullable() != field.is_nullable() => {
-                Some(format!("column {} differs in NOT NULL", field.name()))
-            }
-            _ => None,
-        }
-    })
 }
 
 fn rows_of(count: usize) -> u64 {

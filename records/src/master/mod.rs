@@ -14,6 +14,7 @@ mod reading;
 mod recount;
 mod rejected;
 mod snapshot;
+mod stored_names;
 
 pub use compaction::Compaction;
 pub use dataset::MasterDataset;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, BinaryArray};
 use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
@@ -19,6 +20,7 @@ use views::{SourceDefinition, column};
 
 use super::MasterFacts;
 use super::reading::{Reading, reading_of_file};
+use super::stored_names::{Renamed, StoredNames};
 use crate::RecordsError;
 use crate::decode::wire::{Schemas, schema_id};
 use crate::decode::{column as master_column, master_schema};
@@ -32,6 +34,8 @@ pub struct MasterSnapshot {
     pub facts: MasterFacts,
     /// Those of the facts, to read rows by.
     pub(super) schemas: Schemas,
+    /// What the columns of the source are called in the table.
+    pub(super) names: StoredNames,
     /// By whose definition rows are read.
     pub(super) source: Arc<SourceDefinition>,
     /// What rows of the source are read by now.
@@ -68,14 +72,37 @@ impl MasterSnapshot {
         self.scan_as(master_schema(&self.source), files)
     }
 
-    /// As [`Self::scan_files`], with the columns of the table. Those that the source has no more are as they are
-    /// stored: nobody can read them again.
+    /// Some of the live files as they are stored, under the names that the source gives to the columns; in the order of
+    /// the table.
+    ///
+    /// # Errors
+    /// As [`Self::scan_files`].
+    pub fn scan_stored(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
+        let table = self.snapshot.scan(files)?;
+        match self.names.is_plain() {
+            true => Ok(table),
+            false => Ok(Arc::new(Renamed { names: self.names.clone(), table })),
+        }
+    }
+
+    /// What a column of the source is called in the table, and in the statistics of its files.
+    pub fn stored_name<'a>(&'a self, column: &'a str) -> &'a str {
+        self.names.other(column)
+    }
+
+    /// Rows under the names of the table.
+    pub(super) fn as_stored(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        RecordBatch::try_new(self.names.rename(&rows.schema()), rows.columns().to_vec())
+    }
+
+    /// As [`Self::scan_files`], with the columns of the table, in its order. Those that the source has no more are as
+    /// they are stored: nobody can read them again.
     ///
     /// # Errors
     /// As [`Self::scan_files`]. [`RecordsError::Unusable`]: the table lacks a column of the source
     /// ([`MasterDataset::with_all_columns`](super::MasterDataset::with_all_columns) adds it).
     pub fn scan_whole(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
-        let (wanted, present) = (master_schema(&self.source), self.snapshot.schema());
+        let (wanted, present) = (master_schema(&self.source), self.names.rename(&self.snapshot.schema()));
         if let Some(missing) = wanted.fields().iter().find(|field| present.index_of(field.name()).is_err()) {
             let (table, column) = (self.snapshot.table().folder(), missing.name());
             return Err(RecordsError::Unusable(format!("the table {table} has no column {column} yet")));
@@ -87,12 +114,12 @@ impl MasterSnapshot {
     fn scan_as(&self, schema: SchemaRef, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
         let (again, current): (Vec<DataFile>, Vec<DataFile>) =
             files.iter().cloned().partition(|file| self.is_read_again(file));
-        if again.is_empty() && self.snapshot.schema().fields() == schema.fields() {
-            return Ok(self.snapshot.scan(&current)?);
+        if again.is_empty() && self.names.rename(&self.snapshot.schema()).fields() == schema.fields() {
+            return self.scan_stored(&current);
         }
         let scan = |files: &[DataFile]| match files {
             [] => Ok(None),
-            files => self.snapshot.scan(files).map(Some),
+            files => self.scan_stored(files).map(Some),
         };
         let (source, schemas) = (self.source.clone(), self.schemas.clone());
         Ok(Arc::new(Reading { source, schemas, schema, current: scan(&current)?, stored: scan(&again)? }))

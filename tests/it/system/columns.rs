@@ -4,7 +4,7 @@ use batch_layer::recompute::Mode;
 use serde_json::{Value, json};
 
 use super::compaction::wait_for;
-use super::{Kind, World, publish_all_of, send, until_stopped};
+use super::{Kind, World, publish_all_of, send};
 
 fn pipeline(columns: &str, options: &str, measures: &str) -> String {
     format!(
@@ -81,20 +81,29 @@ pub async fn another_identity_and_dropped_columns_hold_for_what_was_archived(kin
     check(kind, [&before, &after], [&first, &second], expected).await;
 }
 
-/// A table cannot hold two types under one name: the archive says so, by name and with the way out.
-pub async fn a_column_of_another_type_is_refused_with_the_way_out(kind: Kind) {
-    let Some(mut world) = World::new(kind, &pipeline(", uid BIGINT", "", "")).await else { return };
-    let (system, client) = world.start().await;
-    let token = send(&client, &[&event("1", r#","uid":7"#)]).await.token;
-    publish_all_of(&system, &client, "ev_k", &token).await;
-    system.stop().await.unwrap();
-    world.pipeline = world.parts.pipeline(&pipeline(", uid VARCHAR", "", ""));
-    let (system, client) = world.start().await;
-    let told = until_stopped(&client).await;
-    for words in ["column uid is VARCHAR, and BIGINT there", "give the changed source another name"] {
-        assert!(told.contains(words), "{told}");
-    }
-    let answer = client.get("/v1/views/ev_k/rows", &[("layer", "batch")]).await.unwrap_err().to_string();
-    assert!(answer.contains("is being built"), "{answer}");
-    system.stop().await.unwrap();
+/// A table holds one type under a name: the new column stands beside the old one there, and every record is read again.
+pub async fn columns_of_other_types_letters_and_fields_read_every_record_again(kind: Kind) {
+    let before = pipeline(", uid BIGINT, st STRUCT<a INT>, Name VARCHAR", "", ", max(uid) AS u");
+    let after = pipeline(
+        ", uid VARCHAR, st STRUCT<a INT, b VARCHAR>, \"NAME\" VARCHAR",
+        "",
+        ", max(uid) AS u, max(st.b) AS b, max(\"NAME\") AS n",
+    );
+    let first = [event("1", r#","uid":7,"st":{"a":1,"b":"x"},"name":"y""#)];
+    let second = [event("2", r#","uid":"8b""#)];
+    let expected =
+        [json!([{"k": "a", "hits": 1, "u": 7}]), json!([{"k": "a", "hits": 2, "u": "8b", "b": "x", "n": "y"}])];
+    check(kind, [&before, &after], [&first, &second], expected).await;
+}
+
+/// And back: what the first definition stored is read as that again.
+pub async fn a_column_gets_its_first_type_back(kind: Kind) {
+    let before = pipeline(", uid VARCHAR", "", ", max(uid) AS u");
+    let after = pipeline(", uid BIGINT", "", ", max(uid) AS u");
+    let first = [event("1", r#","uid":"7""#), event("2", r#","uid":"10""#)];
+    let second = [event("3", r#","uid":9"#)];
+    let expected = [json!([{"k": "a", "hits": 2, "u": "7"}]), json!([{"k": "a", "hits": 3, "u": 10}])];
+    check(kind, [&before, &after], [&first, &second], expected).await;
+    let expected = [json!([{"k": "a", "hits": 2, "u": 10}]), json!([{"k": "a", "hits": 3, "u": "9"}])];
+    check(kind, [&after, &before], [&first, &second], expected).await;
 }
