@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
 use views::{SourceDefinition, sql_name};
@@ -25,6 +25,8 @@ use crate::decode::{master_schema, reading_of, split_late};
 pub struct MasterDataset {
     pub(super) table: Table,
     source: Arc<SourceDefinition>,
+    /// The columns of decoded rows: those that the source declares, then ours.
+    schema: SchemaRef,
     /// What rows of the source are read by now.
     reading: i32,
 }
@@ -32,7 +34,8 @@ pub struct MasterDataset {
 impl MasterDataset {
     /// The dataset of a source, in the folder `raw/<source>`. Does no IO.
     pub fn new(lake: &lake::Lake, source: Arc<SourceDefinition>) -> Self {
-        Self { table: lake.table(&format!("raw/{}", source.name)), reading: reading_of(&source), source }
+        let table = lake.table(&format!("raw/{}", source.name));
+        Self { table, schema: master_schema(&source), reading: reading_of(&source), source }
     }
 
     /// Creates the table where it is missing and opens its newest version.
@@ -40,7 +43,7 @@ impl MasterDataset {
     /// # Errors
     /// [`RecordsError::Unusable`]: an existing table holds a column of the source otherwise; the first is named.
     pub async fn create(&self) -> Result<MasterSnapshot, RecordsError> {
-        let snapshot = self.table.create(master_schema(&self.source)).await?;
+        let snapshot = self.table.create(self.schema.clone()).await?;
         self.wrap(snapshot)
     }
 
@@ -107,7 +110,7 @@ impl MasterDataset {
     /// [`RecordsError::Conflict`]: somebody committed first; refresh and call again. [`RecordsError::Lake`]: the object
     /// store failed.
     pub async fn with_all_columns(&self, on: &MasterSnapshot, nonce: u128) -> Result<MasterSnapshot, RecordsError> {
-        let (wanted, present) = (on.names.rename(&master_schema(&self.source)), on.snapshot.schema());
+        let (wanted, present) = (on.names.rename(&self.schema), on.snapshot.schema());
         if wanted.fields().iter().all(|field| present.index_of(field.name()).is_ok()) {
             return Ok(on.clone());
         }
@@ -164,24 +167,19 @@ impl MasterDataset {
 
     fn snapshot(&self, snapshot: Snapshot, facts: MasterFacts) -> MasterSnapshot {
         let schemas = Schemas::of(&facts.schemas);
-        let schema = master_schema(&self.source);
-        let columns: Vec<&Field> =
-            schema.fields().iter().map(AsRef::as_ref).filter(|field| self.is_of_event(field)).collect();
-        let names = StoredNames::of(&columns, &snapshot.schema());
+        let names = StoredNames::of(self.columns().0, &snapshot.schema());
         MasterSnapshot { snapshot, facts, schemas, names, source: self.source.clone(), reading: self.reading }
     }
 
-    /// Whether a column is one that the source declares, not one of ours.
-    fn is_of_event(&self, field: &Field) -> bool {
-        self.source.declared.field_with_name(field.name()).is_ok()
+    /// The columns that the source declares, and ours.
+    fn columns(&self) -> (&[FieldRef], &[FieldRef]) {
+        self.schema.fields().split_at(self.source.declared.fields().len())
     }
 
     /// The first column of ours that the table holds otherwise, in words. One that it has not got is added to it by the
     /// next append.
     fn difference(&self, table: &Schema) -> Option<String> {
-        let ours = master_schema(&self.source);
-        let mut ours = ours.fields().iter().filter(|field| !self.is_of_event(field));
-        ours.find_map(|field| {
+        self.columns().1.iter().find_map(|field| {
             let stored = table.fields().iter().find(|stored| stored.name().eq_ignore_ascii_case(field.name()))?;
             let (now, then) = (sql_name(field.data_type()), sql_name(stored.data_type()));
             match stored {

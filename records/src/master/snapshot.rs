@@ -85,6 +85,11 @@ impl MasterSnapshot {
         }
     }
 
+    /// The columns of the table, under the names that the source gives them.
+    fn stored_schema(&self) -> SchemaRef {
+        self.names.rename(&self.snapshot.schema())
+    }
+
     /// What a column of the source is called in the table, and in the statistics of its files.
     pub fn stored_name<'a>(&'a self, column: &'a str) -> &'a str {
         self.names.other(column)
@@ -102,7 +107,7 @@ impl MasterSnapshot {
     /// As [`Self::scan_files`]. [`RecordsError::Unusable`]: the table lacks a column of the source
     /// ([`MasterDataset::with_all_columns`](super::MasterDataset::with_all_columns) adds it).
     pub fn scan_whole(&self, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
-        let (wanted, present) = (master_schema(&self.source), self.names.rename(&self.snapshot.schema()));
+        let (wanted, present) = (master_schema(&self.source), self.stored_schema());
         if let Some(missing) = wanted.fields().iter().find(|field| present.index_of(field.name()).is_err()) {
             let (table, column) = (self.snapshot.table().folder(), missing.name());
             return Err(RecordsError::Unusable(format!("the table {table} has no column {column} yet")));
@@ -114,7 +119,7 @@ impl MasterSnapshot {
     fn scan_as(&self, schema: SchemaRef, files: &[DataFile]) -> Result<Arc<dyn TableProvider>, RecordsError> {
         let (again, current): (Vec<DataFile>, Vec<DataFile>) =
             files.iter().cloned().partition(|file| self.is_read_again(file));
-        if again.is_empty() && self.names.rename(&self.snapshot.schema()).fields() == schema.fields() {
+        if again.is_empty() && self.stored_schema().fields() == schema.fields() {
             return self.scan_stored(&current);
         }
         let scan = |files: &[DataFile]| match files {

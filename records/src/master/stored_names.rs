@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Column as ColumnName;
@@ -29,7 +29,7 @@ pub(super) struct StoredNames(BTreeMap<String, String>);
 
 impl StoredNames {
     /// Those of a source whose event has `columns`, in a table, whether or not it has all of them yet.
-    pub(super) fn of(columns: &[&Field], table: &Schema) -> Self {
+    pub(super) fn of(columns: &[FieldRef], table: &Schema) -> Self {
         let is_declared = |name: &str| columns.iter().any(|column| column.name().eq_ignore_ascii_case(name));
         let mut names = BTreeMap::new();
         for column in columns {
@@ -64,7 +64,7 @@ impl StoredNames {
         if self.is_plain() {
             return Arc::clone(schema);
         }
-        let rename = |field: &Arc<Field>| match self.0.get(field.name()) {
+        let rename = |field: &FieldRef| match self.0.get(field.name()) {
             None => Arc::clone(field),
             Some(name) => Arc::new(field.as_ref().clone().with_name(name)),
         };
