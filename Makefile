@@ -104,7 +104,7 @@ sim: tools
 
 # Whatever reads bytes that others wrote. In the profile of `sim`, from the seed FIRST on; one again: TWOFOLD_SEED=n make test.
 FUZZ := blob:: collector::fuzz:: decode::faults:: decode::grammar:: event_log::damage:: gateway::fuzz:: lake_damage:: \
-  load::damage:: pipeline::fuzz:: tokens::
+  law::sketches:: load::damage:: pipeline::fuzz:: tokens::
 
 fuzz: tools
 	TWOFOLD_SEED_FIRST=$(FIRST) TWOFOLD_SEED_TIMES=$(TIMES) \

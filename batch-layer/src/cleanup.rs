@@ -13,7 +13,7 @@ use serving_layer::BatchViewStore;
 use serving_layer::registry::DefinitionRegistry;
 use views::SourceDefinition;
 
-use crate::{BatchContext, BatchError, BatchSettings};
+use crate::{BatchContext, BatchError, BatchSettings, FormerDefinitions};
 
 /// The cleanups of one batch loop.
 pub(crate) struct Cleanup<'a> {
@@ -28,16 +28,18 @@ impl<'a> Cleanup<'a> {
         Self { context, settings, cleaned_at: context.clock.now() }
     }
 
-    /// Expires old versions of every view, removes orphaned files of all tables, and old sets of definitions, where the
-    /// last cleanup is at least one interval ago.
-    pub(crate) async fn clean_if_due(&mut self) {
+    /// Expires old versions of every view, former definitions among them, removes orphaned files of all tables, and old
+    /// sets of definitions, where the last cleanup is at least one interval ago.
+    pub(crate) async fn clean_if_due(&mut self, former: &dyn FormerDefinitions) {
         let now = self.context.clock.now();
         if now.micros_since(self.cleaned_at) < positions::micros(self.settings.cleanup_interval) {
             return;
         }
         self.cleaned_at = now;
         let (keep, grace) = (self.settings.keep_versions, self.settings.cleanup_grace);
-        for view in &self.context.pipeline.views {
+        let sources = &self.context.pipeline.sources;
+        let former: Vec<_> = sources.iter().flat_map(|source| former.views_of(&source.name)).collect();
+        for view in self.context.pipeline.views.iter().chain(&former) {
             let store = BatchViewStore::new(&self.context.lake, view.clone());
             let cleaned = store.expire(keep, grace, self.context.clock.now()).await;
             log_cleaned(view.name.as_str(), cleaned.map_err(BatchError::from));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lake::Lake;
 use positions::{Clock, IdSource, SourceName, TimestampMicros, ViewName};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use views::Pipeline;
+use views::{Pipeline, PlannedView};
 
 use crate::recompute::{Mode, Round};
 
@@ -33,6 +33,25 @@ pub struct BatchComponents {
     pub status: watch::Sender<BatchStatus>,
     /// One permit, held while a loop computes: loops that share it take turns, within the memory of one.
     pub turn: Arc<Semaphore>,
+    /// Tells which former definitions still answer.
+    pub former: Arc<dyn FormerDefinitions>,
+}
+
+/// Where the former definitions of views come from: those that answer while their successors are being built. They get
+/// batch versions until then, so that the realtime store need not keep all that came since.
+pub trait FormerDefinitions: Send + Sync + 'static {
+    /// Those over a source, as of this moment.
+    fn views_of(&self, source: &SourceName) -> Vec<PlannedView>;
+}
+
+/// There are none.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFormer;
+
+impl FormerDefinitions for NoFormer {
+    fn views_of(&self, _source: &SourceName) -> Vec<PlannedView> {
+        Vec::new()
+    }
 }
 
 /// Asks the batch loop for a round at once.

@@ -38,6 +38,6 @@ pub mod recompute;
 pub mod run;
 pub mod source_reset;
 
-pub use components::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
+pub use components::{BatchComponents, BatchContext, BatchRequest, BatchStatus, FormerDefinitions, NoFormer};
 pub use config::{BatchSettings, CompactSettings, RecomputeSettings};
 pub use error::BatchError;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cleanup::Cleanup;
 use crate::compact::run_compaction;
-use crate::recompute::Rounds;
+use crate::recompute::{Rounds, recompute_former};
 use crate::{BatchComponents, BatchError, BatchSettings, metrics};
 
 /// Recomputes all views again and again until `shutdown`; compacts master datasets after each round where that is due.
@@ -28,7 +28,7 @@ pub async fn run_batch(
 
 /// Never ends by itself, as long as nobody closes the semaphore.
 async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
-    let BatchComponents { context, requests, status, turn } = components;
+    let BatchComponents { context, requests, status, turn, former } = components;
     let mut rounds = Rounds::new(&context, requests, &status, settings);
     let mut cleanup = Cleanup::new(&context, settings);
     loop {
@@ -36,8 +36,9 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
         let Ok(_turn) = turn.acquire().await else { return };
         // Answers whoever asked for the round before it returns: nobody waits for files to be rewritten.
         rounds.run(request).await;
+        recompute_former(&context, former.as_ref(), &settings.recompute).await;
         let files = run_compaction(&context, &settings.compact, &settings.recompute).await;
         status.send_modify(|status| status.master_files.extend(files));
-        cleanup.clean_if_due().await;
+        cleanup.clean_if_due(former.as_ref()).await;
     }
 }

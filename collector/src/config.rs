@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::origins::AllowedOrigins;
+use edge::AllowedOrigins;
 
 /// Settings of the collector.
 #[derive(Clone, Debug, PartialEq, Eq)]

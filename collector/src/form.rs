@@ -6,8 +6,9 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use crate::origins::{self, AllowedOrigins};
-use edge::{Problem, ProblemKind};
+use edge::{AllowedOrigins, Problem, ProblemKind};
+
+use crate::origins;
 
 /// How the events of a body are set apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

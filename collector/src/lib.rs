@@ -11,7 +11,7 @@
 //! line (`application/x-ndjson`), plain or compressed; where the type says nothing (`text/plain`, none at all), the
 //! body's beginning does. An object around events is taken apart where the source says so (`envelope.rs`), and a
 //! CloudEvent in binary mode becomes one object (`cloud_event.rs`). Pages of other origins may send where
-//! [`AllowedOrigins`] has theirs. `GET /v1/sources/{source}` tells what such an object holds, and whether it may be
+//! the setting has theirs. `GET /v1/sources/{source}` tells what such an object holds, and whether it may be
 //! sent twice ([`SourceDetails`]). The answer to events is
 //! `{"accepted": 2, "rejected": 1, "errors": [{"index": 1, "error": "...", "stored": true}], "token": "..."}`; every
 //! other answer is a problem document ([`edge::Problem`]). `token` is a position token: a query that carries it sees
@@ -66,7 +66,7 @@ use views::SourceDefinition;
 use admission::Admission;
 pub use config::CollectorSettings;
 pub use details::{EventColumn, SourceDetails};
-pub use origins::{AllowedOrigins, allow_origins};
+pub use origins::allow_origins;
 pub use sources::OpenSources;
 
 use crate::cloud_event::BinaryEvent;
@@ -76,7 +76,7 @@ use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
 use crate::sent_at::SentAt;
 use crate::sources::Entered;
 use crate::split::Sent;
-use edge::{Parameters, Problem, ProblemKind};
+use edge::{AllowedOrigins, Parameters, Problem, ProblemKind};
 use event_log::EventLog;
 
 /// What the collector works with.

@@ -55,6 +55,8 @@ kinds! {
     Unknown = "unknown", NOT_FOUND, "Not found";
     /// The path exists, but not for this method: choose from `known` or the header `Allow`.
     MethodNotAllowed = "method-not-allowed", METHOD_NOT_ALLOWED, "Method not allowed";
+    /// The answer is not to be had in a type that the header `Accept` names: choose from `known`.
+    NotAcceptable = "not-acceptable", NOT_ACCEPTABLE, "Type of answer not available";
     /// The client did not send its whole body in time: send it faster.
     SlowBody = "slow-body", REQUEST_TIMEOUT, "Body took too long";
     /// The query ran for too long: ask for less.

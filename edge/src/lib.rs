@@ -12,12 +12,14 @@
 //! of the collector count bytes and those of the gateway queries, and each role keeps its own.
 
 mod kind;
+mod origins;
 mod parameters;
 mod problem;
 mod request;
 mod routes;
 
 pub use kind::ProblemKind;
+pub use origins::{AllowedOrigins, PageRules, answer_pages};
 pub use parameters::{Parameters, no_parameters};
 pub use problem::Problem;
 pub use request::{parameters, path_text};

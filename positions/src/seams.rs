@@ -1,7 +1,7 @@
 //! What changes by itself, as arguments: time, randomness, the set of definitions. Libraries never read a clock or a
 //! random source of their own, so that a run can be replayed from its seed.
 
-use crate::{DefinitionNumber, TimestampMicros};
+use crate::{DefinitionHash, DefinitionNumber, TimestampMicros};
 
 /// Where instants come from.
 pub trait Clock: Send + Sync + 'static {
@@ -20,6 +20,12 @@ pub trait IdSource: Send + Sync + 'static {
 pub trait CurrentDefinitions: Send + Sync + 'static {
     /// The number of the present set.
     fn number(&self) -> DefinitionNumber;
+
+    /// Whether answers still need the states of a former definition: until the definition that takes its place answers
+    /// completely.
+    fn needs(&self, _former: DefinitionHash) -> bool {
+        true
+    }
 }
 
 /// A set that no other follows.

@@ -44,7 +44,8 @@ pub enum TilingGap {
 pub struct Tiling<'a> {
     /// In offset order, without gap or overlap.
     pub runs: Vec<&'a Run>,
-    /// How far the answer reaches: the index head, or the cut where the index is absent or behind it.
+    /// How far the answer reaches: the index head, or the cut where the index is absent or behind it; of a former
+    /// definition where the last of the runs ends.
     pub head: Position,
 }
 
@@ -77,6 +78,25 @@ pub fn tile(index: Option<&Index>, view: DefinitionHash, cut: Position) -> Resul
     }
     check_joint(at, index.head)?;
     Ok(Tiling { runs, head: at })
+}
+
+/// Finds the runs that cover `[cut, H)` for a view, as far as there are any: `H` is where the runs end that follow the
+/// cut one by one and hold the view. Where none does, `H` is the cut.
+///
+/// For a former definition: the index may have gone on without it, and what it covers stays right as of `H`.
+pub fn tile_held(index: Option<&Index>, view: DefinitionHash, cut: Position) -> Tiling<'_> {
+    let all = index.map(|index| index.runs.as_slice()).unwrap_or_default();
+    let mut at = cut;
+    let mut runs = Vec::new();
+    for run in all.iter().filter(|run| run.to.offset > cut.offset) {
+        let follows = run.from.offset == at.offset && check_joint(at, run.from).is_ok();
+        if !follows || run.rows_of(view).is_none() {
+            break;
+        }
+        runs.push(run);
+        at = run.to;
+    }
+    Tiling { runs, head: at }
 }
 
 /// The running maximum is left out: it differs where the speed layer read what expired before it was archived.

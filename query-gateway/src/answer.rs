@@ -1,22 +1,25 @@
 //! The answer: `finish(batch states (+) run states)` at the asked grain, in the asked order.
 //!
-//! In: sorted states of batch and realtime, filters, the dimensions to keep. Out: one batch of dimensions and finished
-//! measures.
+//! In: sorted states of batch and realtime, filters, the dimensions to keep, which rows. Out: one page of dimensions
+//! and finished measures.
 //! Guarantee: every state row of the pin that passes the filters is merged exactly once.
-//! Not here: reading requests (`rows.rs`), SQL (`sql.rs`).
+//! Not here: reading requests (`rows.rs`), order and pages (`order.rs`), gaps (`gaps.rs`), SQL (`sql.rs`).
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StructArray, UInt32Array};
-use arrow::compute::{SortColumn, SortOptions, concat_batches, lexsort_to_indices, take, take_record_batch};
+use arrow::array::{ArrayRef, RecordBatch, StructArray};
+use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
 use views::PlannedView;
 
 use crate::GatewayError;
 use crate::filter::{Filter, select};
+use crate::gaps::Gaps;
+use crate::keys::match_keys;
+use crate::order::{Page, Wanted, page};
+use crate::overflow::{Overflow, find_overflows};
 use crate::states::SortedStates;
 
 /// The column that holds the batch part of each measure.
@@ -35,15 +38,6 @@ pub(crate) struct LayerStates<'a> {
     pub realtime: &'a [Arc<SortedStates>],
 }
 
-/// One sort key of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct OrderKey {
-    /// The column of the answer.
-    pub column: String,
-    /// Largest first.
-    pub is_descending: bool,
-}
-
 /// What to compute from the states.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
@@ -51,38 +45,60 @@ pub(crate) struct Question {
     pub filters: Vec<Filter>,
     /// The dimensions to keep.
     pub by: Vec<String>,
-    /// Sort keys; ties are broken by the dimensions.
-    pub order: Vec<OrderKey>,
-    /// At most this many rows.
-    pub limit: usize,
+    /// Bins of time to add where nothing came.
+    pub gaps: Option<Gaps>,
+    /// Which rows, and in which order.
+    pub wanted: Wanted,
     /// Whether each row also shows its batch and its realtime part.
     pub shows_parts: bool,
 }
 
-/// Answers a question.
+/// Answers a question; and says which measures are NULL because they do not fit their type.
 pub(crate) async fn answer(
     view: &PlannedView,
     layers: LayerStates<'_>,
     question: &Question,
-) -> Result<RecordBatch, GatewayError> {
+) -> Result<(Page, BTreeMap<String, Overflow>), GatewayError> {
     let all = finish(view, layers, question).await?;
-    let top = sort_and_limit(&all, question)?;
+    let by: Vec<&str> = question.by.iter().map(String::as_str).collect();
+    let overflows = find_overflows(view, || selected(layers, question), &by, &all).await?;
+    Ok((shown(view, layers, question, all).await?, overflows))
+}
+
+/// The page of an answer that is shown, with the parts of its rows if those are asked for.
+async fn shown(
+    view: &PlannedView,
+    layers: LayerStates<'_>,
+    question: &Question,
+    all: RecordBatch,
+) -> Result<Page, GatewayError> {
+    let all = match &question.gaps {
+        Some(gaps) => gaps.fill(&all, question.by.len())?,
+        None => all,
+    };
+    let top = page(&all, &question.by, &question.wanted)?;
     if !question.shows_parts {
         return Ok(top);
     }
     let batch = finish(view, LayerStates { realtime: &[], ..layers }, question).await?;
     let realtime = finish(view, LayerStates { batch: None, ..layers }, question).await?;
     let keys = question.by.len();
-    debug_assert_eq!(top.num_columns(), keys + view.measures.len(), "an answer is dimensions, then measures");
-    let with_batch = add_part(&top, keys, BATCH_PART, &batch)?;
-    Ok(add_part(&with_batch, keys, REALTIME_PART, &realtime)?)
+    debug_assert_eq!(top.rows.num_columns(), keys + view.measures.len(), "an answer is dimensions, then measures");
+    let with_batch = add_part(&top.rows, keys, BATCH_PART, &batch)?;
+    Ok(Page { rows: add_part(&with_batch, keys, REALTIME_PART, &realtime)?, ..top })
 }
 
-async fn finish(view: &PlannedView, layers: LayerStates<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {
+/// The states that a question is about.
+fn selected(layers: LayerStates<'_>, question: &Question) -> Result<Vec<RecordBatch>, GatewayError> {
     let mut states = Vec::new();
     for sorted in layers.batch.into_iter().chain(layers.realtime.iter().map(Arc::as_ref)) {
         states.extend(in_slices(&select(sorted, &question.filters)?));
     }
+    Ok(states)
+}
+
+async fn finish(view: &PlannedView, layers: LayerStates<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {
+    let states = selected(layers, question)?;
     let by: Vec<&str> = question.by.iter().map(String::as_str).collect();
     let plan = view.plans.compile_finish(&by).await?;
     let finished = plan.execute(states).await?;
@@ -93,22 +109,6 @@ async fn finish(view: &PlannedView, layers: LayerStates<'_>, question: &Question
 pub(crate) fn in_slices(rows: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
     let starts = (0..rows.num_rows()).step_by(SLICE_ROWS);
     starts.map(|start| rows.slice(start, SLICE_ROWS.min(rows.num_rows() - start)))
-}
-
-fn sort_and_limit(rows: &RecordBatch, question: &Question) -> Result<RecordBatch, ArrowError> {
-    let asked = question.order.iter().map(|key| (key.column.as_str(), key.is_descending));
-    let ties = question.by.iter().map(|dimension| (dimension.as_str(), false));
-    let columns: Vec<SortColumn> = asked
-        .chain(ties)
-        .filter_map(|(name, descending)| {
-            let values = rows.column_by_name(name)?.clone();
-            Some(SortColumn { values, options: Some(SortOptions { descending, nulls_first: false }) })
-        })
-        .collect();
-    if columns.is_empty() || rows.num_rows() <= 1 {
-        return Ok(rows.slice(0, rows.num_rows().min(question.limit)));
-    }
-    take_record_batch(rows, &lexsort_to_indices(&columns, Some(question.limit))?)
 }
 
 /// Adds a column that shows, for each row of `rows`, the measures of the same key in `part`; null where it has none.
@@ -126,21 +126,4 @@ fn add_part(rows: &RecordBatch, keys: usize, name: &str, part: &RecordBatch) -> 
     let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(column));
     RecordBatch::try_new(Arc::new(Schema::new(all_fields)), columns)
-}
-
-fn match_keys(wanted: &[ArrayRef], found: &[ArrayRef], found_rows: usize) -> Result<UInt32Array, ArrowError> {
-    if wanted.is_empty() {
-        return Ok(UInt32Array::from(vec![(found_rows > 0).then_some(0)]));
-    }
-    let fields = wanted.iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let converter = RowConverter::new(fields)?;
-    let (wanted, found) = (converter.convert_columns(wanted)?, converter.convert_columns(found)?);
-    let places: HashMap<&[u8], usize> = wanted.iter().enumerate().map(|(place, row)| (row.data(), place)).collect();
-    let mut matches = vec![None; wanted.num_rows()];
-    for (index, row) in (0..).zip(found.iter()) {
-        if let Some(place) = places.get(row.data()) {
-            matches[*place] = Some(index);
-        }
-    }
-    Ok(UInt32Array::from(matches))
 }

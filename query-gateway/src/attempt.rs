@@ -12,13 +12,15 @@ use bytes::Bytes;
 use positions::{Cut, Offset, PartitionId, RunId, format_span};
 use serving_layer::{BatchVersion, BlobKey, PartitionKey, Version, blob};
 use tracing::warn;
-use views::{PlannedView, ViewDefinition};
+use views::{Compiled, PlannedView, ViewDefinition};
 
+use crate::lane::{Lane, RunStates};
 use crate::metrics;
 use crate::patience::within;
 use crate::pin::{Choice, Indexes, Pin, PinnedRun};
 use crate::realtime::Realtime;
 use crate::served::{Served, ServedView, is_ahead};
+use crate::states::SortedStates;
 use crate::stores::{Check, SourceStores};
 use crate::versions::BatchVersions;
 
@@ -29,6 +31,8 @@ pub(crate) struct ViewReader {
     pub view: PlannedView,
     /// Its batch versions.
     pub versions: BatchVersions,
+    /// Whether it is a former definition, answered until its successor answers completely.
+    pub is_former: bool,
 }
 
 /// Runs fetched at one time: with them the memory of a rebuild stays near that of its outcome.
@@ -157,9 +161,15 @@ impl Attempt<'_> {
         let mut missing = HashSet::new();
         self.held.note_versions(versions, &self.reader.view);
         loop {
-            let (view, too_large) = (self.reader.view.hash, &self.held.too_large);
-            let choice =
-                Choice { view, indexes: self.indexes, cuts: &cuts, missing: &missing, too_large, floor: &floor };
+            let choice = Choice {
+                view: self.reader.view.hash,
+                is_former: self.reader.is_former,
+                indexes: self.indexes,
+                cuts: &cuts,
+                missing: &missing,
+                too_large: &self.held.too_large,
+                floor: &floor,
+            };
             let pin = if is_fallback {
                 choice.fall_back().ok_or_else(|| Unserved::Gap("there is no batch version".to_owned()))?
             } else {
@@ -219,16 +229,19 @@ impl Attempt<'_> {
             Some(ServedView::Served(before)) => before.realtime.clone(),
             _ => Realtime::default(),
         };
-        let growth = before.growth(pin);
         let wanted: HashSet<RunId> =
             pin.partitions.values().flat_map(|pin| pin.runs.iter().map(|run| run.id)).collect();
         self.held.runs.retain(|run, _| wanted.contains(run));
         let merge = self.reader.view.plans.compile_merge().await;
         let merge = merge.map_err(Obstacle::failed)?;
+        if self.reader.view.plans.follows_merging() {
+            return self.fetch_lanes(pin, &before, &merge).await;
+        }
         let limit = self.source.settings.realtime_memory_bytes;
+        let growth = before.growth(pin);
         let mut grown = if growth.from_scratch { Realtime::default() } else { before };
         for runs in growth.runs.chunks(FETCH_RUNS) {
-            let states = self.fetch_states(runs).await?;
+            let states = self.fetch_states(runs).await?.into_iter().flat_map(|(_, batches)| batches).collect();
             grown = grown.grow(&self.reader.view, &merge, states).await.map_err(Obstacle::failed)?;
             // The partition that is largest, not the one that happened to come last.
             if grown.size_bytes() > limit {
@@ -238,13 +251,65 @@ impl Attempt<'_> {
         Ok(grown.at(pin))
     }
 
-    /// The decoded states of runs.
-    async fn fetch_states(&mut self, runs: &[(PartitionId, PinnedRun)]) -> Result<Vec<RecordBatch>, Obstacle> {
+    /// The same for a view whose answers follow the order of merging: partition by partition, run by run.
+    async fn fetch_lanes(&mut self, pin: &Pin, before: &Realtime, merge: &Compiled) -> Result<Realtime, Obstacle> {
+        let mut room = self.source.settings.realtime_memory_bytes;
+        let mut lanes = BTreeMap::new();
+        for (partition, pinned) in &pin.partitions {
+            let kept = before.lane(*partition).map(|lane| lane.kept_for(&pinned.runs)).unwrap_or_default();
+            let lane = self.fetch_lane((*partition, pinned.runs.as_slice()), kept, merge, room).await?;
+            let Some(lane) = lane else { return Err(Obstacle::Full(pin.largest_partition())) };
+            room -= lane.size_bytes().min(room);
+            lanes.insert(*partition, lane);
+        }
+        Ok(Realtime::of_lanes(lanes))
+    }
+
+    /// The states of the runs of one partition; `None` where they need more than `room` bytes.
+    async fn fetch_lane(
+        &mut self,
+        (partition, runs): (PartitionId, &[PinnedRun]),
+        mut lane: Lane,
+        merge: &Compiled,
+        room: usize,
+    ) -> Result<Option<Lane>, Obstacle> {
+        for next in lane.unfolded(runs).chunks(FETCH_RUNS) {
+            let fetched = self.fetch_each(partition, &lane.missing(next)).await?;
+            lane.fold(&self.reader.view, merge, next, &fetched).await.map_err(Obstacle::failed)?;
+            if lane.size_bytes() > room {
+                return Ok(None);
+            }
+        }
+        let mut fetched = RunStates::new();
+        for next in lane.missing(lane.unsettled(runs)).chunks(FETCH_RUNS) {
+            fetched.extend(self.fetch_each(partition, next).await?);
+        }
+        lane.end(runs, fetched);
+        Ok((lane.size_bytes() <= room).then_some(lane))
+    }
+
+    /// The states of runs, each sorted.
+    async fn fetch_each(&mut self, partition: PartitionId, runs: &[PinnedRun]) -> Result<RunStates, Obstacle> {
+        let runs: Vec<(PartitionId, PinnedRun)> = runs.iter().map(|run| (partition, *run)).collect();
+        let mut each = RunStates::new();
+        for (run, batches) in self.fetch_states(&runs).await? {
+            let view = &self.reader.view;
+            let sorted = SortedStates::new(&view.states, &batches, view.dimensions.len()).map_err(Obstacle::failed)?;
+            each.insert(run, Arc::new(sorted));
+        }
+        Ok(each)
+    }
+
+    /// The decoded states of runs, in no order.
+    async fn fetch_states(
+        &mut self,
+        runs: &[(PartitionId, PinnedRun)],
+    ) -> Result<Vec<(RunId, Vec<RecordBatch>)>, Obstacle> {
         let blobs = self.fetch_blobs(runs).await?;
-        let mut states: Vec<RecordBatch> = Vec::new();
+        let mut states = Vec::new();
         for (run, blob) in &blobs {
             match blob::decode(blob, &self.reader.view.states) {
-                Ok(batches) => states.extend(batches),
+                Ok(batches) => states.push((*run, batches)),
                 Err(error) => {
                     warn!(view = %self.reader.view.name, %run, %error, "a run cannot be read");
                     self.held.runs.remove(run);

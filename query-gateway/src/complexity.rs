@@ -14,9 +14,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, TryCast};
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, Statement, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -33,9 +34,13 @@ const MAX_RELATIONS: u64 = 128;
 const MAX_PLAN_NODES: usize = 4_096;
 /// Nodes of one expression, the columns that it names written out down to the views.
 const MAX_EXPRESSION_NODES: u64 = 16_384;
+/// Functions whose second argument says how long a text becomes.
+const LENGTH_FUNCTIONS: [&str; 3] = ["lpad", "rpad", "repeat"];
+/// The largest such argument.
+const MAX_LENGTH: i64 = 4_096;
 
 /// Keywords that make an expression or a query deeper.
-const DEEPENING: [Keyword; 16] = [
+const DEEPENING: [Keyword; 17] = [
     Keyword::AND,
     Keyword::OR,
     Keyword::XOR,
@@ -52,6 +57,7 @@ const DEEPENING: [Keyword; 16] = [
     Keyword::EXCEPT,
     Keyword::INTERSECT,
     Keyword::JOIN,
+    Keyword::EXPLAIN,
 ];
 
 /// Refuses a text whose tree would be too deep to walk.
@@ -246,7 +252,26 @@ fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {
         Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) if has_fixed_size(field.data_type()) => {
             Err(Refusal::Refused(format!("a cast to {} is not allowed; leave out the size", field.data_type())))
         }
+        Expr::ScalarFunction(function) => check_length(function).map_err(Refusal::Refused),
         _ => Ok(()),
+    }
+}
+
+/// Refuses a text whose length is written as a number, where that is no constant or a large one.
+fn check_length(function: &ScalarFunction) -> Result<(), String> {
+    let name = function.func.name();
+    if !LENGTH_FUNCTIONS.contains(&name) {
+        return Ok(());
+    }
+    let length = match function.args.get(1) {
+        // Judged once it has its value.
+        None | Some(Expr::Placeholder(_)) => return Ok(()),
+        Some(Expr::Literal(value, _)) => value.cast_to(&DataType::Int64).ok(),
+        Some(_) => None,
+    };
+    match length {
+        Some(ScalarValue::Int64(length)) if length.is_none_or(|length| length <= MAX_LENGTH) => Ok(()),
+        _ => Err(format!("the second argument of {name} must be a constant of at most {MAX_LENGTH}")),
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use edge::AllowedOrigins;
+
 /// How the gateway reads the stores and what it allows a query to cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewaySettings {
@@ -35,11 +37,17 @@ pub struct GatewaySettings {
     pub max_queries: usize,
     /// Requests that may wait for a position token at one time, beside the queries that run; more are refused with 429.
     pub max_waiting: usize,
-    /// SQL queries that may run at one time; more are refused with 429.
+    /// SQL queries that may be planned and run at one time; more wait in line.
     pub max_sql_queries: usize,
+    /// SQL queries that may wait for a place; more are refused with 429. With 0 none waits.
+    pub sql_queue: usize,
+    /// How long one waits for a place, before it is refused with 429.
+    pub sql_queue_wait: Duration,
+    /// Memory for plans of SQL texts that were asked before, about; with 0 each text is planned anew.
+    pub sql_plan_bytes: usize,
     /// The longest SQL text, in bytes.
     pub sql_text_bytes: usize,
-    /// How long an SQL query may run.
+    /// How long an SQL query may be planned, and how long it may run; the time in line does not count.
     pub sql_time_limit: Duration,
     /// Memory of all running SQL queries together.
     pub sql_memory_bytes: usize,
@@ -47,6 +55,8 @@ pub struct GatewaySettings {
     pub sql_result_bytes: usize,
     /// Into how many parallel parts an SQL query is split.
     pub sql_partitions: usize,
+    /// Pages of which origins may ask from a visitor's browser. Default: of none.
+    pub allowed_origins: AllowedOrigins,
 }
 
 impl Default for GatewaySettings {
@@ -68,11 +78,15 @@ impl Default for GatewaySettings {
             max_queries: 256,
             max_waiting: 4_096,
             max_sql_queries: 8,
+            sql_queue: 128,
+            sql_queue_wait: Duration::from_secs(5),
+            sql_plan_bytes: 8 * MIB,
             sql_text_bytes: 16 * 1024,
             sql_time_limit: Duration::from_secs(10),
             sql_memory_bytes: 256 * MIB,
             sql_result_bytes: 32 * MIB,
             sql_partitions: 2,
+            allowed_origins: AllowedOrigins::default(),
         }
     }
 }

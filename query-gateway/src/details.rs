@@ -8,6 +8,7 @@ use serving_layer::{BatchVersion, Version};
 use views::{ViewDefinition, sql_name};
 
 use crate::ViewStatus;
+use crate::conditions::only_time_dimension;
 use crate::json::instant;
 
 /// What `/v1/views/{view}` tells.
@@ -23,7 +24,7 @@ pub struct ViewDetails {
     pub definition: String,
     /// Group keys: name and type.
     pub dimensions: Vec<ColumnDetails>,
-    /// The dimension that `from` and `to` filter; null without one.
+    /// The dimension that `from` and `to` filter; null without one, and where there are several.
     pub time_dimension: Option<String>,
     /// Numbers: name, type, class.
     pub measures: Vec<ColumnDetails>,
@@ -74,7 +75,7 @@ impl ViewDetails {
             sql: view.sql.clone(),
             definition: view.hash.to_string(),
             dimensions: dimension_details(view),
-            time_dimension: view.time_dimension.map(|index| view.dimensions[index].name.clone()),
+            time_dimension: only_time_dimension(view).map(|index| view.dimensions[index].name.clone()),
             measures: measure_details(view),
             versions: versions.iter().map(version_details).collect(),
             status,

@@ -11,6 +11,7 @@ use serving_layer::{BatchVersion, Version};
 use views::{AggregateClass, ViewDefinition};
 
 use crate::json::instant;
+use crate::overflow::Overflow;
 use crate::pin::PartitionPin;
 use crate::rows::Layer;
 use crate::served::{Served, as_of, unknown_partitions};
@@ -22,6 +23,8 @@ pub struct Envelope {
     pub view: String,
     /// The definition that batch and realtime states were computed with.
     pub definition: String,
+    /// Where a former definition gave the answer, because the present one is being built; null otherwise.
+    pub former: Option<FormerNote>,
     /// Which part of the states was asked for.
     pub layer: Layer,
     /// The batch version; null before the first.
@@ -59,16 +62,31 @@ pub struct Envelope {
     pub horizon_seconds: u64,
     /// Per measure how far its value may be off; exact measures are left out.
     pub error_bounds: BTreeMap<String, ErrorBound>,
+    /// Measures that are NULL in some groups because their total does not fit their type; absent where there is none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub overflows: BTreeMap<String, Overflow>,
     /// Whether the answer reaches less far than healthy stores would allow.
     pub stale: bool,
     /// Why.
     pub stale_reasons: Vec<String>,
 }
 
+/// What an answer says where a former definition gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FormerNote {
+    /// The set that the answering definition came with.
+    pub set: u64,
+    /// The definition that is being built.
+    pub building: String,
+    /// How far that is.
+    pub progress: String,
+}
+
 /// How far a measure may be off.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ErrorBound {
-    /// `sketch`: relative error of uniques (99.7 % of estimates lie within) or rank error of percentiles (99 %).
+    /// `sketch`: relative error of uniques (99.7 % of estimates lie within), rank error of `approx_percentile_cont`
+    /// (99 %) or relative error of the value of `ddsketch_percentile` (always).
     /// `float`: rounding, relative to the sum of absolute values.
     pub kind: &'static str,
     /// The bound.
@@ -107,6 +125,7 @@ impl Envelope {
         Self {
             view: view.name.to_string(),
             definition: view.hash.to_string(),
+            former: None,
             layer,
             version: served.version.as_ref().map(BatchVersion::number),
             published_at: facts.and_then(|facts| instant(facts.published_at)),
@@ -130,6 +149,7 @@ impl Envelope {
             lost: counted.holes,
             horizon_seconds: view.source.horizon.as_secs(),
             error_bounds: error_bounds(view, counted.rows),
+            overflows: BTreeMap::new(),
             stale: !stale_reasons.is_empty(),
             stale_reasons,
         }

@@ -6,6 +6,7 @@
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar};
 use arrow::compute::kernels::cmp;
+use arrow::compute::kernels::comparison::like;
 use arrow::compute::{and_kleene, filter_record_batch, is_not_null, is_null, or_kleene};
 use arrow::error::ArrowError;
 
@@ -16,6 +17,10 @@ use crate::states::{SortedStates, encode_prefix};
 pub(crate) enum Test {
     /// Equal to one of the values.
     AnyOf,
+    /// Neither null nor equal to the value.
+    Not,
+    /// A text of this pattern, with the wildcards of SQL.
+    Like,
     /// At or above the value.
     AtLeast,
     /// Above the value.
@@ -90,6 +95,8 @@ fn evaluate(filter: &Filter, column: &ArrayRef) -> Result<BooleanArray, ArrowErr
     };
     let mask = match filter.test {
         Test::AnyOf => compare(cmp::eq)?,
+        Test::Not => compare(cmp::neq)?,
+        Test::Like => compare(like)?,
         Test::AtLeast => compare(cmp::gt_eq)?,
         Test::Above => compare(cmp::gt)?,
         Test::AtMost => compare(cmp::lt_eq)?,

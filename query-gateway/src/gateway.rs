@@ -4,15 +4,17 @@
 //! stores first, indexes before versions.
 //! Not here: queries (`queries.rs`).
 
+mod former;
 mod successor;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use futures::future::join_all;
 use positions::{Clock, DefinitionHash, SourceName, ViewName};
 use serde::Serialize;
+use serving_layer::registry::FormerView;
 use serving_layer::{Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use views::{Pipeline, ViewDefinition};
@@ -21,6 +23,7 @@ use crate::attempt::ViewReader;
 use crate::envelope::{Envelope, Freshness};
 use crate::json::instant;
 use crate::metrics;
+use crate::places::Places;
 use crate::refresh::SourceReader;
 use crate::rows::Layer;
 use crate::served::{Served, ServedView, SourceState};
@@ -50,12 +53,19 @@ pub struct Gateway {
     settings: GatewaySettings,
     sources: BTreeMap<SourceName, Arc<SourceReader>>,
     sql: SqlEngine,
-    // How many refresh loops run; queries read the stores themselves while there is none.
-    refreshing: AtomicUsize,
+    /// The views that are answered by a former definition.
+    former: Vec<FormerView>,
+    // Set once, by whoever lets another gateway take the place of this one; read by requests that failed here.
+    later: OnceLock<Arc<Gateway>>,
+    // How many refresh loops run; queries read the stores themselves while there is none. Shared with the gateways that
+    // the same loops refresh.
+    refreshing: Arc<AtomicUsize>,
     // Two limits, so that requests that only wait for a position token never stand in the way of those that compute.
     // A successor shares both.
     permits: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    // SQL has places of its own, with a line in front; a successor shares them, too.
+    sql_places: Places,
 }
 
 /// What `/readyz` tells.
@@ -89,8 +99,22 @@ impl Gateway {
     /// # Errors
     /// Only for a defect: two views of one name, or a query engine that refuses its settings.
     pub fn new(components: GatewayComponents, settings: GatewaySettings) -> Result<Arc<Self>, GatewayError> {
-        let permits = (Arc::new(Semaphore::new(settings.max_queries)), Arc::new(Semaphore::new(settings.max_waiting)));
-        Self::build(components, settings, &BTreeMap::new(), permits)
+        Self::with_former(components, settings, Vec::new())
+    }
+
+    /// A gateway that answers some views by their former definition, until [`Self::without_former`].
+    ///
+    /// # Errors
+    /// As in [`Self::new`].
+    pub fn with_former(
+        components: GatewayComponents,
+        settings: GatewaySettings,
+        former: Vec<FormerView>,
+    ) -> Result<Arc<Self>, GatewayError> {
+        let permits = Arc::new(Semaphore::new(settings.max_queries));
+        let waiting = Arc::new(Semaphore::new(settings.max_waiting));
+        let places = Places::new(&settings);
+        Self::build((components, former), settings, &BTreeMap::new(), (permits, waiting, places))
     }
 
     /// What exists.
@@ -124,7 +148,7 @@ impl Gateway {
             let known = facts.partitions.get(&source.name).cloned().unwrap_or_default();
             let unseen = facts.unseen.get(&source.name).cloned().unwrap_or_default();
             sources.push(source_status(reader, &state, &known, unseen));
-            for view in reader.views() {
+            for view in reader.views().iter().filter(|view| self.answers_from(view)) {
                 by_view.insert(view.view.name.clone(), self.view_status(view, &state));
             }
         }
@@ -138,7 +162,7 @@ impl Gateway {
         for source in self.sources.values() {
             let state = self.fresh_state(source).await;
             problems.extend(state.problem.clone());
-            for view in source.views() {
+            for view in source.views().iter().filter(|view| self.answers_from(view)) {
                 let status = self.view_status(view, &state);
                 let is_down = status.state == "unavailable";
                 problems.extend(status.reason.filter(|_| is_down).map(|reason| format!("{}: {reason}", status.view)));
@@ -148,14 +172,17 @@ impl Gateway {
         Readiness::of(problems)
     }
 
-    /// The definitions that answer completely as of the last refresh: batch version and runs tile in every partition.
+    /// The present definitions that answer, or would answer, completely as of the last refresh, and no less far than a
+    /// former one: batch version and runs tile in every partition.
     /// Reads memory where the refresh loops run.
     pub async fn complete_views(&self) -> BTreeMap<ViewName, DefinitionHash> {
         let mut complete = BTreeMap::new();
         for source in self.sources.values() {
             let state = self.fresh_state(source).await;
-            let is_complete = |reader: &&ViewReader| match state.views.get(&reader.view.name) {
-                Some(ServedView::Served(served)) => served.is_complete(),
+            let is_complete = |reader: &&ViewReader| match state.views.get(&reader.view.hash) {
+                Some(ServedView::Served(served)) if !reader.is_former => {
+                    served.is_complete() && !self.is_behind_former(&reader.view.name, served, &state)
+                }
                 _ => false,
             };
             let views = source.views().iter().filter(is_complete);
@@ -172,6 +199,11 @@ impl Gateway {
     /// The SQL part.
     pub(crate) fn sql_engine(&self) -> &SqlEngine {
         &self.sql
+    }
+
+    /// The places of SQL queries.
+    pub(crate) fn sql_places(&self) -> &Places {
+        &self.sql_places
     }
 
     /// One reader per source.
@@ -195,10 +227,11 @@ impl Gateway {
         join_all(self.sources.values().map(|reader| reader.look_for_partitions())).await;
     }
 
-    /// Finds a view and its source.
+    /// Finds a view, as it is answered, and its source.
     pub(crate) fn find(&self, name: &str) -> Result<(&Arc<SourceReader>, &ViewReader), GatewayError> {
+        let answering = self.answering_hash(name);
         let found = self.sources.values().find_map(|source| {
-            let reader = source.views().iter().find(|reader| reader.view.name.as_str() == name)?;
+            let reader = source.views().iter().find(|reader| Some(reader.view.hash) == answering)?;
             Some((source, reader))
         });
         found.ok_or_else(|| GatewayError::Unknown { what: "view", name: name.to_owned(), known: self.view_names() })
@@ -209,7 +242,8 @@ impl Gateway {
         let known = self.view_names();
         match self.sources.values().find(|source| source.source().name.as_str() == name) {
             Some(source) => {
-                let views = source.views().iter().map(|reader| reader.view.name.to_string()).collect();
+                let views = source.views().iter().filter(|reader| self.answers_from(reader));
+                let views = views.map(|reader| reader.view.name.to_string()).collect();
                 GatewayError::NotAView { name: name.to_owned(), views, known }
             }
             None => GatewayError::Unknown { what: "view", name: name.to_owned(), known },
@@ -244,7 +278,7 @@ impl Gateway {
         state: &SourceState,
     ) -> Envelope {
         let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
-        let envelope = Envelope::new(view, served, layer, state.problem.as_deref(), freshness);
+        let envelope = self.note_former(Envelope::new(view, served, layer, state.problem.as_deref(), freshness));
         if envelope.stale {
             metrics::stale_answer(&view.name);
         }
@@ -280,11 +314,11 @@ impl Gateway {
 
     fn view_status(&self, reader: &ViewReader, state: &SourceState) -> ViewStatus {
         let view = &reader.view;
-        let (word, reason, envelope) = match state.views.get(&view.name) {
+        let (word, reason, envelope) = match state.views.get(&view.hash) {
             Some(ServedView::Served(served)) => {
                 let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
-                let problem = state.problem.as_deref();
-                ("served", None, Some(Envelope::new(view, served, Layer::Merged, problem, freshness)))
+                let envelope = Envelope::new(view, served, Layer::Merged, state.problem.as_deref(), freshness);
+                ("served", None, Some(self.note_former(envelope)))
             }
             Some(ServedView::Building(reason)) => ("being built", Some(reason.clone()), None),
             Some(ServedView::Unavailable(reason)) => ("unavailable", Some(reason.clone()), None),

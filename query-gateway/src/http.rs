@@ -3,13 +3,14 @@
 //! Guarantee: every refusal is a problem document, also that of an unknown route or another method.
 //! Not here: health and metrics, which every process has (`twofold/src/http.rs`).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, FromRef, MatchedPath, Path, Request, State};
+use axum::extract::rejection::{BytesRejection, ExtensionRejection, PathRejection};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRef, MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,8 @@ use edge::{Problem, ProblemKind, no_parameters, parameters, path_text};
 use positions::PositionToken;
 use serde::Serialize;
 
+use crate::media::check_accept;
+use crate::pages::allow_origins;
 use crate::{CurrentGateway, Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
 
 /// A position token that every answer of a client's session must cover; merged with `after`.
@@ -31,13 +34,18 @@ const PAGE: &str = include_str!("page.html");
 const ROUTES: [&str; 6] =
     ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
 
+/// The routes that scripts of pages ask: all but the page for people.
+const PAGE_ROUTES: [&str; 5] = [ROUTES[1], ROUTES[2], ROUTES[3], ROUTES[4], ROUTES[5]];
+
 /// All routes of the gateway, with a fallback that answers unknown ones.
 ///
 /// Merge it with routers that have no fallback of their own (axum refuses two); `beside` names the routes of those, as
 /// `GET /path`, so that the answer to an unknown route names them, too.
 pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str]) -> Router {
     let gateway: CurrentGateway = gateway.into();
-    let body_limit = DefaultBodyLimit::max(body_limit(&Arc::from_ref(&gateway)));
+    let now: Arc<Gateway> = Arc::from_ref(&gateway);
+    let body_limit = DefaultBodyLimit::max(body_limit(&now));
+    let allowed = now.settings().allowed_origins.clone();
     let router = Router::new()
         .route("/", get(page))
         .route("/v1/views", get(views))
@@ -46,7 +54,8 @@ pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str
         .route("/v1/sql", post(sql).layer(body_limit))
         .route("/v1/status", get(status));
     let counted = edge::refuse_other_methods(router, &ROUTES).layer(from_fn(count));
-    edge::refuse_other_paths(counted, &ROUTES, beside).with_state(gateway)
+    let marked = allow_origins(counted, allowed, &PAGE_ROUTES);
+    edge::refuse_other_paths(marked, &ROUTES, beside).with_state(gateway)
 }
 
 /// Bytes of the largest body: an SQL text as JSON, and what stands beside it.
@@ -95,6 +104,7 @@ async fn rows(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let view = path_text(view)?;
+    check_accept(&headers)?;
     let mut parameters = parameters(&uri)?;
     let named = parameters.iter().position(|(name, _)| name == "after");
     let token = merge_tokens(named.map(|index| parameters[index].1.as_str()), &headers)?;
@@ -109,13 +119,16 @@ async fn rows(
 
 async fn sql(
     State(gateway): State<Arc<Gateway>>,
+    peer: Result<ConnectInfo<SocketAddr>, ExtensionRejection>,
     headers: HeaderMap,
     uri: Uri,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     no_parameters(&uri)?;
+    check_accept(&headers)?;
     let mut request = sql_request(body, body_limit(&gateway))?;
     request.after = merge_tokens(request.after.as_deref(), &headers)?;
+    request.client = peer.ok().map(|ConnectInfo(peer)| peer.ip());
     let answer = gateway.sql(request).await?;
     Ok(json_text(answer.to_json()?))
 }

@@ -2,7 +2,8 @@
 //!
 //! | SQL | JSON |
 //! |---|---|
-//! | integers, floats | number; `"NaN"`, `"Infinity"`, `"-Infinity"` where JSON has no number |
+//! | integers | number; with [`Integers::Text`] a string where a double could not hold it |
+//! | floats | number; `"NaN"`, `"Infinity"`, `"-Infinity"` where JSON has no number |
 //! | DECIMAL | string, so that no digit is lost |
 //! | TIMESTAMP | string, RFC 3339 in UTC with `Z` |
 //! | DATE | string, `YYYY-MM-DD` |
@@ -23,10 +24,35 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use chrono::{DateTime, SecondsFormat, Utc};
+use edge::{Parameters, Problem};
 use positions::TimestampMicros;
 
+/// How integers are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Integers {
+    /// As numbers, all digits.
+    #[default]
+    Numbers,
+    /// As strings where they lie beyond 2^53 - 1 or below -(2^53 - 1), for clients whose numbers are doubles.
+    Text,
+}
+
+/// Up to here a double holds every integer and no two are the same double.
+const MAX_SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+impl Integers {
+    /// Reads the parameter `integers` that rows and SQL share.
+    ///
+    /// # Errors
+    /// `bad-request` with the words that exist.
+    pub(crate) fn take(parameters: &mut Parameters) -> Result<Self, Problem> {
+        let words = [("number", Self::Numbers), ("text", Self::Text)];
+        Ok(parameters.one_of("integers", &words)?.unwrap_or_default())
+    }
+}
+
 /// All rows as a JSON array of objects.
-pub(crate) fn rows_to_json(rows: &RecordBatch) -> Result<String, ArrowError> {
+pub(crate) fn rows_to_json(rows: &RecordBatch, integers: Integers) -> Result<String, ArrowError> {
     let mut out = String::with_capacity(rows.num_rows() * rows.num_columns() * 24 + 2);
     let names: Vec<String> = rows.schema().fields().iter().map(|field| quoted(field.name())).collect();
     out.push('[');
@@ -34,7 +60,7 @@ pub(crate) fn rows_to_json(rows: &RecordBatch) -> Result<String, ArrowError> {
         if row > 0 {
             out.push(',');
         }
-        write_object(&mut out, &names, rows.columns(), row)?;
+        write_object(&mut out, &names, rows.columns(), row, integers)?;
     }
     out.push(']');
     Ok(out)
@@ -50,6 +76,7 @@ fn write_object(
     quoted_names: &[String],
     columns: &[arrow::array::ArrayRef],
     row: usize,
+    integers: Integers,
 ) -> Result<(), ArrowError> {
     out.push('{');
     for (index, (name, column)) in quoted_names.iter().zip(columns).enumerate() {
@@ -58,13 +85,13 @@ fn write_object(
         }
         out.push_str(name);
         out.push(':');
-        write_value(out, column.as_ref(), row)?;
+        write_value(out, column.as_ref(), row, integers)?;
     }
     out.push('}');
     Ok(())
 }
 
-fn write_value(out: &mut String, array: &dyn Array, row: usize) -> Result<(), ArrowError> {
+fn write_value(out: &mut String, array: &dyn Array, row: usize, integers: Integers) -> Result<(), ArrowError> {
     if array.is_null(row) {
         out.push_str("null");
         return Ok(());
@@ -75,11 +102,17 @@ fn write_value(out: &mut String, array: &dyn Array, row: usize) -> Result<(), Ar
         DataType::Int8 => number::<Int8Type>(out, array, row),
         DataType::Int16 => number::<Int16Type>(out, array, row),
         DataType::Int32 => number::<Int32Type>(out, array, row),
-        DataType::Int64 => number::<Int64Type>(out, array, row),
+        DataType::Int64 => {
+            let value = array.as_primitive::<Int64Type>().value(row);
+            integer(out, value, value.unsigned_abs(), integers);
+        }
         DataType::UInt8 => number::<UInt8Type>(out, array, row),
         DataType::UInt16 => number::<UInt16Type>(out, array, row),
         DataType::UInt32 => number::<UInt32Type>(out, array, row),
-        DataType::UInt64 => number::<UInt64Type>(out, array, row),
+        DataType::UInt64 => {
+            let value = array.as_primitive::<UInt64Type>().value(row);
+            integer(out, value, value, integers);
+        }
         DataType::Float32 => float(out, f64::from(array.as_primitive::<Float32Type>().value(row))),
         DataType::Float64 => float(out, array.as_primitive::<Float64Type>().value(row)),
         DataType::Utf8 => out.push_str(&quoted(array.as_string::<i32>().value(row))),
@@ -89,12 +122,12 @@ fn write_value(out: &mut String, array: &dyn Array, row: usize) -> Result<(), Ar
             Some(text) => out.push_str(&quoted(&text)),
             None => out.push_str(&quoted(&array_value_to_string(array, row)?)),
         },
-        DataType::List(_) => list(out, array.as_list::<i32>().value(row).as_ref())?,
-        DataType::LargeList(_) => list(out, array.as_list::<i64>().value(row).as_ref())?,
-        DataType::FixedSizeList(_, _) => list(out, array.as_fixed_size_list().value(row).as_ref())?,
+        DataType::List(_) => list(out, array.as_list::<i32>().value(row).as_ref(), integers)?,
+        DataType::LargeList(_) => list(out, array.as_list::<i64>().value(row).as_ref(), integers)?,
+        DataType::FixedSizeList(_, _) => list(out, array.as_fixed_size_list().value(row).as_ref(), integers)?,
         DataType::Struct(fields) => {
             let names: Vec<String> = fields.iter().map(|field| quoted(field.name())).collect();
-            write_object(out, &names, array.as_struct().columns(), row)?;
+            write_object(out, &names, array.as_struct().columns(), row, integers)?;
         }
         // Decimals, dates, binary and the rest: Arrow's own text.
         _ => out.push_str(&quoted(&array_value_to_string(array, row)?)),
@@ -109,6 +142,12 @@ where
     write!(out, "{}", array.as_primitive::<T>().value(row)).expect("writing to a string cannot fail");
 }
 
+fn integer(out: &mut String, value: impl std::fmt::Display, size: u64, integers: Integers) {
+    let is_text = integers == Integers::Text && size > MAX_SAFE_INTEGER;
+    let quote = if is_text { "\"" } else { "" };
+    write!(out, "{quote}{value}{quote}").expect("writing to a string cannot fail");
+}
+
 fn float(out: &mut String, value: f64) {
     match serde_json::Number::from_f64(value) {
         Some(number) => write!(out, "{number}").expect("writing to a string cannot fail"),
@@ -118,13 +157,13 @@ fn float(out: &mut String, value: f64) {
     }
 }
 
-fn list(out: &mut String, items: &dyn Array) -> Result<(), ArrowError> {
+fn list(out: &mut String, items: &dyn Array, integers: Integers) -> Result<(), ArrowError> {
     out.push('[');
     for index in 0..items.len() {
         if index > 0 {
             out.push(',');
         }
-        write_value(out, items, index)?;
+        write_value(out, items, index, integers)?;
     }
     out.push(']');
     Ok(())

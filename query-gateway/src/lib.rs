@@ -15,41 +15,69 @@
 //! |---|---|
 //! | `run.rs`, `patience.rs` | the refresh loops; how long work may take |
 //! | `gateway.rs`, `config.rs` | the gateway as Rust calls it; its settings |
+//! | `gateway/former.rs`, `gateway/successor.rs` | views answered by former definitions; gateways that take the place of others |
 //! | `stores.rs`, `partitions.rs`, `refresh.rs`, `attempt.rs`, `pin.rs` | the stores of a source; its partitions; reading them; putting a view together; choosing version and runs |
-//! | `served.rs`, `versions.rs`, `realtime.rs`, `states.rs` | what is kept in memory |
+//! | `served.rs`, `versions.rs`, `realtime.rs`, `lane.rs`, `merging.rs`, `states.rs` | what is kept in memory |
 //! | `queries.rs` | from a request to an answer and its envelope |
-//! | `rows.rs`, `filter.rs`, `answer.rs` | what a rows request means, and its rows |
-//! | `sql.rs`, `tables.rs`, `measure.rs` | SQL, views as its tables, `MEASURE()` in it |
+//! | `rows.rs`, `conditions.rs`, `literal.rs`, `cursor.rs` | what a rows request means |
+//! | `filter.rs`, `answer.rs`, `gaps.rs`, `order.rs`, `keys.rs`, `overflow.rs` | its rows, and totals that do not fit |
+//! | `sql.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
+//! | `statements.rs`, `names.rs`, `series.rs`, `fixed_table.rs` | statements, names of views and series that SQL knows beside them |
+//! | `places.rs`, `fair_queue.rs`, `plan_cache.rs`, `params.rs` | who runs and who waits; plans by text, values put into them |
+//! | `sql_error.rs`, `refusal.rs` | what the engine says, in words of the query |
 //! | `complexity.rs`, `values.rs`, `buffered.rs` | what an SQL query may cost: planning, expressions, windows |
-//! | `envelope.rs`, `details.rs`, `status.rs`, `rejected.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
-//! | `http.rs`, `current.rs`, `error.rs`, `page.html` | HTTP |
+//! | `envelope.rs`, `body.rs`, `details.rs`, `status.rs`, `rejected.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
+//! | `http.rs`, `media.rs`, `pages.rs`, `current.rs`, `error.rs`, `page.html` | HTTP |
 
 mod answer;
 mod attempt;
+mod body;
 mod buffered;
 mod complexity;
+mod conditions;
 mod config;
+mod correlated;
 mod current;
+mod cursor;
 mod details;
 mod envelope;
 mod error;
+mod fair_queue;
 mod filter;
+mod fixed_table;
+mod gaps;
 mod gateway;
 mod http;
 mod json;
+mod keys;
+mod lane;
+mod literal;
 mod measure;
+mod media;
+mod merging;
 mod metrics;
+mod names;
+mod order;
+mod overflow;
+mod pages;
+mod params;
 mod partitions;
 mod patience;
 mod pin;
+mod places;
+mod plan_cache;
 mod queries;
 mod realtime;
 mod refresh;
+mod refusal;
 mod rejected;
 mod rows;
 pub mod run;
+mod series;
 mod served;
 mod sql;
+mod sql_error;
+mod statements;
 mod states;
 mod status;
 mod stores;
@@ -60,11 +88,15 @@ mod versions;
 pub use config::GatewaySettings;
 pub use current::CurrentGateway;
 pub use details::{ColumnDetails, VersionDetails, ViewDetails};
-pub use envelope::{Envelope, ErrorBound};
+pub use envelope::{Envelope, ErrorBound, FormerNote};
 pub use error::{Behind, GatewayError};
+pub use fair_queue::{Entered, FairQueue, Ticket};
 pub use gateway::{Gateway, GatewayComponents, Readiness};
 pub use http::router;
-pub use queries::{RowsAnswer, SqlAnswer, SqlEnvelope, SqlRequest};
+pub use json::Integers;
+pub use overflow::Overflow;
+pub use params::SqlParams;
+pub use queries::{Extent, RowsAnswer, SqlAnswer, SqlEnvelope, SqlRequest};
 pub use rejected::RejectedStatus;
 pub use rows::{Layer, RowsRequest};
 pub use status::{

@@ -10,6 +10,8 @@ use positions::{SourceName, TimestampMicros, ViewName};
 const REQUESTS: &str = "twofold_gateway_requests_total";
 const REQUEST_SECONDS: &str = "twofold_gateway_request_duration_seconds";
 const STALE_ANSWERS: &str = "twofold_gateway_stale_answers_total";
+const SQL_WAITING: &str = "twofold_gateway_sql_waiting";
+const SQL_REFUSED: &str = "twofold_gateway_sql_refused_total";
 const BLOBS_FETCHED: &str = "twofold_gateway_blobs_fetched_total";
 const VERSION_BYTES: &str = "twofold_gateway_batch_version_bytes";
 const VERSIONS_LOADED: &str = "twofold_gateway_batch_versions_loaded_total";
@@ -28,6 +30,16 @@ pub(crate) fn request(route: &'static str, status: u16, took: Duration) {
 
 pub(crate) fn stale_answer(view: &ViewName) {
     counter!(STALE_ANSWERS, "view" => view.to_string()).increment(1);
+}
+
+/// SQL queries in line for a place.
+pub(crate) fn sql_waiting(count: usize) {
+    gauge!(SQL_WAITING).set(count as f64);
+}
+
+/// An SQL query found no place.
+pub(crate) fn sql_refused() {
+    counter!(SQL_REFUSED).increment(1);
 }
 
 pub(crate) fn blobs_fetched(count: usize) {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use positions::{
     Counters, Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, RunId, TimestampMicros, tile,
+    tile_held,
 };
 
 /// The indexes of one source as read at one time; `None`: the store has none.
@@ -29,6 +30,8 @@ pub(crate) struct PinnedRun {
     pub to: Offset,
     /// State rows; 0: no blob.
     pub rows: u64,
+    /// Whether no merge of runs crosses where it starts.
+    pub starts_at_border: bool,
 }
 
 /// One partition of a pin.
@@ -71,6 +74,9 @@ impl Pin {
 pub(crate) struct Choice<'a> {
     /// The view's definition.
     pub view: DefinitionHash,
+    /// Whether runs may end below the head of their index: those of a former definition, which nobody may append to any
+    /// more. The answer then reaches as far as they do.
+    pub is_former: bool,
     /// Read before the versions.
     pub indexes: &'a Indexes,
     /// Cuts of the versions, newest first.
@@ -141,7 +147,10 @@ impl Choice<'_> {
         if base.incarnation != index.head.incarnation && base.offset > Offset(0) {
             return Err(format!("partition {partition}: the batch view belongs to another incarnation of the topic"));
         }
-        let tiling = tile(Some(index), self.view, base).map_err(|gap| format!("partition {partition}: {gap}"))?;
+        let tiling = match self.is_former {
+            true => tile_held(Some(index), self.view, base),
+            false => tile(Some(index), self.view, base).map_err(|gap| format!("partition {partition}: {gap}"))?,
+        };
         if !tiling.runs.is_empty() && self.too_large.get(&partition).is_some_and(|below| base.offset <= *below) {
             return Err(format!("partition {partition}: its realtime states do not fit into gateway.realtime_memory"));
         }
@@ -153,14 +162,14 @@ impl Choice<'_> {
             from: run.from.offset,
             to: run.to.offset,
             rows: run.rows_of(self.view).unwrap_or(0),
+            starts_at_border: run.starts_at_border,
         });
         Ok(PartitionPin {
             cut: base,
             head: tiling.head,
             runs: runs.collect(),
             counters: tiling.runs.iter().map(|run| run.counters).sum(),
-            // A worker that begins with a partition writes the epoch until it has seen the end once.
-            as_of: Some(index.as_of).filter(|as_of| as_of.0 > 0),
+            as_of: right_as_of(index, tiling.head),
             gap: None,
         })
     }
@@ -174,6 +183,15 @@ impl Choice<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// When a head was last known to be right.
+///
+/// A worker that begins with a partition writes the epoch until it has seen the end once. Below the head of the index
+/// log time stands in, as for a batch view.
+fn right_as_of(index: &Index, head: Position) -> Option<TimestampMicros> {
+    let log_time = || Some(head.max_timestamp).filter(|at| *at != TimestampMicros::MIN);
+    if head.offset < index.head.offset { log_time() } else { Some(index.as_of).filter(|as_of| as_of.0 > 0) }
 }
 
 /// A partition that batch answers alone: its head is the cut.

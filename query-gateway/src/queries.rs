@@ -1,24 +1,29 @@
 //! Queries: from a request for rows or in SQL to an answer with its envelope.
 //!
-//! Guarantee: all views of a query are pinned once, before anything of the answer is computed. A place among the
-//! running queries is taken after waiting for a position token, never before.
+//! Guarantee: all views of a query are pinned once, before anything of the answer is computed. No place among the
+//! running queries is held while a position token is waited for.
 //! Not here: what a request means (`rows.rs`), how an answer is computed (`answer.rs`, `sql.rs`), where the pinned
 //! states come from (`refresh.rs`).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::TableReference;
 use edge::Parameters;
-use positions::{Offset, PartitionId, SourceName, ViewName};
+use positions::{DefinitionHash, Offset, PartitionId, SourceName, ViewName};
 use serde::{Deserialize, Serialize};
 use serving_layer::Version;
+use views::{PlannedView, ViewDefinition};
 
 use crate::answer::{LayerStates, answer};
 use crate::attempt::ViewReader;
+use crate::body::answer_body;
 use crate::envelope::Envelope;
-use crate::json::rows_to_json;
+use crate::json::Integers;
+use crate::names::{Named, named};
+use crate::params::SqlParams;
 use crate::refresh::SourceReader;
 use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait};
 use crate::run;
@@ -33,15 +38,33 @@ pub struct RowsAnswer {
     pub rows: RecordBatch,
     /// What it is made of.
     pub envelope: Envelope,
+    /// How many rows there are of the whole answer.
+    pub extent: Extent,
+    /// How its JSON text writes integers.
+    pub integers: Integers,
+}
+
+/// How much of an answer is shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Extent {
+    /// Whether rows follow that are not shown.
+    pub truncated: bool,
+    /// How many groups pass the filters, shown or not.
+    pub groups: usize,
+    /// The `cursor` of the request for the next rows. None where none follow, and where the keys of the last row are
+    /// too long for a URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 impl RowsAnswer {
-    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}}`.
+    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}, "columns": [{...}], "truncated": false,
+    /// "groups": 3}`.
     ///
     /// # Errors
     /// Only for a defect.
     pub fn to_json(&self) -> Result<String, GatewayError> {
-        body(&self.rows, &self.envelope)
+        answer_body(&self.rows, &self.envelope, self.integers, &self.extent)
     }
 }
 
@@ -49,14 +72,22 @@ impl RowsAnswer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SqlRequest {
-    /// One SELECT.
+    /// One SELECT, EXPLAIN of one, SHOW TABLES, SHOW COLUMNS or DESCRIBE.
     pub sql: String,
+    /// The values of its parameters.
+    #[serde(default)]
+    pub params: SqlParams,
     /// `latest` (default) or `batch`.
     pub consistency: Option<String>,
     /// A position token that the answer must cover.
     pub after: Option<String>,
     /// How long to wait for it, like `2s`.
     pub timeout: Option<String>,
+    /// `number` (default) or `text`.
+    pub integers: Option<String>,
+    /// Where the request came from: requests of different addresses take turns where they must wait.
+    #[serde(skip)]
+    pub client: Option<IpAddr>,
 }
 
 impl SqlRequest {
@@ -66,10 +97,15 @@ impl SqlRequest {
     }
 
     /// The text, and the members that mean the same as a parameter of a rows request.
-    fn into_parts(self) -> (String, Parameters) {
-        let members = [("consistency", self.consistency), ("after", self.after), ("timeout", self.timeout)];
+    fn into_parts(self) -> (String, SqlParams, Parameters) {
+        let members = [
+            ("consistency", self.consistency),
+            ("after", self.after),
+            ("timeout", self.timeout),
+            ("integers", self.integers),
+        ];
         let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        (self.sql, Parameters::new(given.collect()))
+        (self.sql, self.params, Parameters::new(given.collect()))
     }
 }
 
@@ -89,15 +125,19 @@ pub struct SqlAnswer {
     pub rows: RecordBatch,
     /// What they are made of.
     pub envelope: SqlEnvelope,
+    /// How its JSON text writes integers.
+    pub integers: Integers,
 }
 
 impl SqlAnswer {
-    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}}`.
+    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}, "columns": [{...}]}`.
     ///
     /// # Errors
     /// Only for a defect.
     pub fn to_json(&self) -> Result<String, GatewayError> {
-        body(&self.rows, &self.envelope)
+        #[derive(Serialize)]
+        struct NoMore {}
+        answer_body(&self.rows, &self.envelope, self.integers, &NoMore {})
     }
 }
 
@@ -107,17 +147,35 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError`], by what the caller should do.
     pub async fn rows(&self, request: RowsRequest) -> Result<RowsAnswer, GatewayError> {
+        let mut later: Option<Arc<Self>> = None;
+        loop {
+            let gateway: &Self = later.as_deref().unwrap_or(self);
+            let answer = gateway.rows_here(request.clone()).await;
+            // What failed here while another gateway took the place of this one may be answered there.
+            match (answer, gateway.later().cloned()) {
+                (Err(_), Some(next)) => later = Some(next),
+                (answer, _) => return answer,
+            }
+        }
+    }
+
+    async fn rows_here(&self, request: RowsRequest) -> Result<RowsAnswer, GatewayError> {
         let (source, reader) = self.find(&request.view)?;
         let view = &reader.view;
-        let parsed = parse(view, Parameters::new(request.parameters), self.settings())?;
+        let parsed = parse(view, Parameters::new(request.parameters.clone()), self.settings()).map_err(|error| {
+            let is_right = |present: &PlannedView| {
+                parse(present, Parameters::new(request.parameters.clone()), self.settings()).is_ok()
+            };
+            self.instead_of_building(error, &request.view, is_right)
+        })?;
         let (state, _permit, served) = match parsed.version {
             Some(wanted) => {
                 let (state, permit) = (self.fresh_state(source).await, self.admit()?);
                 (state, permit, self.served_version(source, reader, wanted, &parsed.wait).await?)
             }
             None => {
-                let state = self.state_covering(source, &[&view.name], &parsed.wait).await?;
-                let (permit, served) = (self.admit()?, served(&state, &view.name)?);
+                let state = self.state_covering(source, &[(&view.name, view.hash)], &parsed.wait).await?;
+                let (permit, served) = (self.admit()?, served(&state, view)?);
                 (state, permit, served)
             }
         };
@@ -125,9 +183,15 @@ impl Gateway {
             batch: served.batch.as_deref().filter(|_| parsed.layer != Layer::Realtime),
             realtime: if parsed.layer == Layer::Batch { &[] } else { served.realtime.chunks() },
         };
-        let rows = answer(view, states, &parsed.question).await?;
+        let (page, overflows) = answer(view, states, &parsed.question).await?;
         let envelope = self.envelope(view, &served, parsed.layer, &state);
-        Ok(RowsAnswer { rows, envelope })
+        let extent = Extent {
+            truncated: page.last.is_some(),
+            groups: page.groups,
+            next: page.last.and_then(|key| parsed.scope.encode(&key)),
+        };
+        let envelope = Envelope { overflows, ..envelope };
+        Ok(RowsAnswer { rows: page.rows, envelope, extent, integers: parsed.integers })
     }
 
     /// Answers an SQL request.
@@ -135,25 +199,82 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError`], by what the caller should do.
     pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
-        let settings = self.settings();
-        let engine = self.sql_engine();
-        let (text, mut parameters) = request.into_parts();
-        let is_batch = parse_consistency(&mut parameters)?;
-        let wait = parse_wait(&mut parameters, is_batch, settings)?;
-        let (statement, references) = engine.parse(&text, settings)?;
-        let names = references.iter().map(|reference| self.view_of(reference)).collect::<Result<Vec<_>, _>>()?;
-        let plan = engine.plan(statement, settings).await?;
-        let (pinned, envelope) = self.pin_all(&names, &wait).await?;
-        let rows = engine.run(plan, pinned, settings).await?;
-        check_names(&rows)?;
-        Ok(SqlAnswer { rows, envelope })
+        let mut later: Option<Arc<Self>> = None;
+        loop {
+            let gateway: &Self = later.as_deref().unwrap_or(self);
+            let answer = gateway.sql_here(request.clone()).await;
+            match (answer, gateway.later().cloned()) {
+                (Err(_), Some(next)) => later = Some(next),
+                (answer, _) => return answer,
+            }
+        }
     }
 
-    fn view_of(&self, reference: &TableReference) -> Result<ViewName, GatewayError> {
-        let is_plain = matches!(reference, TableReference::Bare { .. });
-        let found = self.find(reference.table()).ok().filter(|_| is_plain);
-        // A name with a schema in front, told as a whole, is never that of a source.
-        found.map(|(_, reader)| reader.view.name.clone()).ok_or_else(|| self.no_view(&reference.to_string()))
+    async fn sql_here(&self, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
+        let (settings, engine, client) = (self.settings(), self.sql_engine(), request.client);
+        let (text, params, mut parameters) = request.into_parts();
+        let is_batch = parse_consistency(&mut parameters)?;
+        let integers = Integers::take(&mut parameters)?;
+        let wait = parse_wait(&mut parameters, is_batch, settings)?;
+        let parsed = engine.parse(&text, settings)?;
+        let names = self.views_of(&parsed.references)?;
+        self.views_of(parsed.about.as_slice())?;
+        let place = self.sql_places().enter(client, settings).await?;
+        let (rows, envelope) = if parsed.is_explained {
+            let rows = engine.explain(parsed, (place, settings)).await?;
+            (rows, SqlEnvelope { stale: false, views: BTreeMap::new() })
+        } else {
+            let (place, plan) = match engine.plan(&text, parsed, &params, (place, settings)).await {
+                Ok(planned) => planned,
+                Err(error) => return Err(self.instead_of_unplanned(error, (&text, &params, client), &names).await),
+            };
+            let (place, (pinned, envelope)) = if wait.after.is_some() {
+                // No place is held while a token is waited for.
+                drop(place);
+                let pinned = self.pin_all(&names, &wait).await?;
+                (self.sql_places().enter(client, settings).await?, pinned)
+            } else {
+                (place, self.pin_all(&names, &wait).await?)
+            };
+            (engine.run(plan, pinned, (place, settings)).await?, envelope)
+        };
+        check_names(&rows)?;
+        Ok(SqlAnswer { rows, envelope, integers })
+    }
+
+    /// The views among what a query reads.
+    fn views_of(&self, references: &[TableReference]) -> Result<Vec<ViewName>, GatewayError> {
+        let mut views = Vec::new();
+        for reference in references {
+            let view = match named(reference) {
+                Named::Listing => continue,
+                Named::View(name) => self.find(name).map_err(|_| self.no_view(name))?.1.view.name.clone(),
+                // Told as a whole: it is never the name of a source.
+                Named::Nothing => return Err(self.no_view(&reference.to_string())),
+            };
+            if !views.contains(&view) {
+                views.push(view);
+            }
+        }
+        Ok(views)
+    }
+
+    /// Why a query cannot be planned, where the definitions that are being built could answer it.
+    async fn instead_of_unplanned(
+        &self,
+        error: GatewayError,
+        (text, params, client): (&str, &SqlParams, Option<IpAddr>),
+        names: &[ViewName],
+    ) -> GatewayError {
+        let is_refused = matches!(error, GatewayError::BadRequest { .. });
+        let mut former = names.iter().filter_map(|name| self.former_of(name.as_str()));
+        let Some(former) = former.next().filter(|_| is_refused) else { return error };
+        let settings = self.settings();
+        let Ok(present) = self.present_engine() else { return error };
+        let Ok(parsed) = present.parse(text, settings) else { return error };
+        let Ok(place) = self.sql_places().enter(client, settings).await else { return error };
+        let is_right = present.plan(text, parsed, params, (place, settings)).await.is_ok();
+        if is_right { self.building(former, &error) } else { error }
     }
 
     /// Pins all views of a query; views of one source share one state, which covers the token for all of them.
@@ -172,12 +293,15 @@ impl Gateway {
         let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
         for names in by_source.values() {
             let (source, _) = self.find(names[0].as_str())?;
-            let state = self.state_covering(source, names, wait).await?;
+            let hash_of = |name: &ViewName| self.find(name.as_str()).map(|(_, reader)| reader.view.hash);
+            let found = names.iter().map(|name| hash_of(name).map(|hash| (*name, hash)));
+            let found = found.collect::<Result<Vec<_>, GatewayError>>()?;
+            let state = self.state_covering(source, &found, wait).await?;
             for name in names {
                 let (_, reader) = self.find(name.as_str())?;
-                let served = served(&state, name)?;
+                let served = served(&state, &reader.view)?;
                 envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
-                pinned.insert(name.to_string(), Pinned::new(&served, layer));
+                pinned.insert(name.to_string(), Pinned::new(&reader.view, &served, layer));
             }
         }
         let stale = envelopes.values().any(|envelope| envelope.stale);
@@ -188,20 +312,21 @@ impl Gateway {
     async fn state_covering(
         &self,
         source: &SourceReader,
-        views: &[&ViewName],
+        views: &[(&ViewName, DefinitionHash)],
         wait: &Wait,
     ) -> Result<Arc<SourceState>, GatewayError> {
         let state = self.fresh_state(source).await;
         let Some(asked) = wait.asked_of(&source.source().name) else { return Ok(state) };
         let first_behind = |state: &SourceState| {
-            let lags = views.iter().map(|view| (*view, behind(asked, &state.reached(view, wait.is_batch))));
+            let lags = views.iter().map(|(view, hash)| (*view, behind(asked, &state.reached(*hash, wait.is_batch))));
             lags.into_iter().find(|(_, behind)| !behind.is_empty())
         };
         if first_behind(&state).is_none() {
             return Ok(state);
         }
         let _place = self.admit_waiting()?;
-        let is_reached = |state: &SourceState| first_behind(state).is_none();
+        // Where another gateway took the place of this one, it has what is waited for, and this one never will.
+        let is_reached = |state: &SourceState| first_behind(state).is_none() || self.later().is_some();
         let state = run::wait_for(source, self.is_refreshing(), wait.limit, is_reached).await;
         match first_behind(&state) {
             None => Ok(state),
@@ -235,16 +360,13 @@ impl Gateway {
 }
 
 /// What a view is answered from, or why it is not.
-fn served(state: &SourceState, view: &ViewName) -> Result<Arc<Served>, GatewayError> {
-    match state.views.get(view) {
+fn served(state: &SourceState, view: &ViewDefinition) -> Result<Arc<Served>, GatewayError> {
+    let name = view.name.to_string();
+    match state.views.get(&view.hash) {
         Some(ServedView::Served(served)) => Ok(served.clone()),
-        Some(ServedView::Building(reason)) => {
-            Err(GatewayError::Building { view: view.to_string(), reason: reason.clone() })
-        }
-        Some(ServedView::Unavailable(reason)) => {
-            Err(GatewayError::Unavailable { view: view.to_string(), reason: reason.clone() })
-        }
-        None => Err(GatewayError::Building { view: view.to_string(), reason: "it has not been read yet".to_owned() }),
+        Some(ServedView::Building(reason)) => Err(GatewayError::Building { view: name, reason: reason.clone() }),
+        Some(ServedView::Unavailable(reason)) => Err(GatewayError::Unavailable { view: name, reason: reason.clone() }),
+        None => Err(GatewayError::Building { view: name, reason: "it has not been read yet".to_owned() }),
     }
 }
 
@@ -259,12 +381,6 @@ fn check_names(rows: &RecordBatch) -> Result<(), GatewayError> {
         }
         None => Ok(()),
     }
-}
-
-/// The JSON text of an answer.
-fn body(rows: &RecordBatch, envelope: &impl Serialize) -> Result<String, GatewayError> {
-    let envelope = serde_json::to_string(envelope).expect("envelopes are plain data with text keys");
-    Ok(format!("{{\"rows\":{},\"envelope\":{envelope}}}", rows_to_json(rows)?))
 }
 
 fn behind(asked: &BTreeMap<PartitionId, Offset>, reached: &BTreeMap<PartitionId, Offset>) -> Vec<Behind> {

@@ -2,7 +2,8 @@
 //!
 //! In: pins. Out: a few sorted chunks of states that together are the states of `[cut, head)` in every partition.
 //! Guarantee: a chunk list is immutable and covers exactly what it says; growing makes a new list.
-//! Not here: fetching blobs (`attempt.rs`), choosing runs (`pin.rs`).
+//! Not here: fetching blobs (`attempt.rs`), choosing runs (`pin.rs`), views whose answers follow the order of merging
+//! (`lane.rs`).
 //! Why so: merging each small run into one big table would rewrite the table at every tick. Chunks of falling size
 //! rewrite each state a logarithmic number of times, and a look-up searches a logarithmic number of chunks.
 
@@ -14,6 +15,8 @@ use positions::{Incarnation, Offset, PartitionId};
 use views::{Compiled, ViewDefinition};
 
 use crate::GatewayError;
+use crate::lane::Lane;
+use crate::merging::{merge_states, push_merged};
 use crate::pin::{Pin, PinnedRun};
 use crate::states::SortedStates;
 
@@ -30,6 +33,8 @@ pub(crate) struct Covered {
 pub(crate) struct Realtime {
     covered: BTreeMap<PartitionId, Covered>,
     chunks: Vec<Arc<SortedStates>>,
+    /// Of a view whose answers follow the order of merging; otherwise none.
+    lanes: BTreeMap<PartitionId, Lane>,
 }
 
 /// How to get from what is covered to a pin.
@@ -41,11 +46,19 @@ pub(crate) struct Growth {
     pub runs: Vec<(PartitionId, PinnedRun)>,
 }
 
-/// Chunks below this many rows are merged at once: searching many tiny ones costs more.
-const SMALL_ROWS: usize = 256;
-
 impl Realtime {
-    /// The chunks, largest first.
+    /// The states of these partitions, each with its runs in the order of the log.
+    pub(crate) fn of_lanes(lanes: BTreeMap<PartitionId, Lane>) -> Self {
+        let chunks = lanes.values().flat_map(Lane::chunks).cloned().collect();
+        Self { covered: BTreeMap::new(), chunks, lanes }
+    }
+
+    /// What is held of one partition, where partitions are held apart.
+    pub(crate) fn lane(&self, partition: PartitionId) -> Option<&Lane> {
+        self.lanes.get(&partition)
+    }
+
+    /// The chunks, in the order in which an answer merges them.
     pub(crate) fn chunks(&self) -> &[Arc<SortedStates>] {
         &self.chunks
     }
@@ -82,16 +95,10 @@ impl Realtime {
     ) -> Result<Self, GatewayError> {
         let mut chunks = self.chunks.clone();
         if states.iter().any(|batch| batch.num_rows() > 0) {
-            chunks.push(merge_states(view, merge, states).await?);
+            let added = merge_states(view, merge, states).await?;
+            push_merged(view, merge, &mut chunks, added).await?;
         }
-        while let [.., left, right] = chunks.as_slice()
-            && right.rows() * 2 >= left.rows().saturating_sub(SMALL_ROWS)
-        {
-            let both = vec![left.batch().clone(), right.batch().clone()];
-            chunks.truncate(chunks.len() - 2);
-            chunks.push(merge_states(view, merge, both).await?);
-        }
-        Ok(Self { covered: self.covered.clone(), chunks })
+        Ok(Self { covered: self.covered.clone(), chunks, lanes: BTreeMap::new() })
     }
 
     /// The same states, now those of `pin`: every run that `growth` named was merged in.
@@ -102,16 +109,6 @@ impl Realtime {
         });
         Self { covered: covered.collect(), ..self }
     }
-}
-
-/// Merges state rows of equal dimensions and sorts them.
-pub(crate) async fn merge_states(
-    view: &ViewDefinition,
-    merge: &Compiled,
-    states: Vec<RecordBatch>,
-) -> Result<Arc<SortedStates>, GatewayError> {
-    let merged = merge.execute(states).await?;
-    Ok(Arc::new(SortedStates::new(&view.states, &merged, view.dimensions.len())?))
 }
 
 fn all_runs(pin: &Pin) -> Vec<(PartitionId, PinnedRun)> {

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use futures::future::join_all;
-use positions::{Clock, Index, PartitionId, ViewName, format_span};
+use positions::{Clock, DefinitionHash, Index, PartitionId, format_span};
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
@@ -34,9 +34,12 @@ pub(crate) struct SourceReader {
     stores: SourceStores,
     views: Vec<ViewReader>,
     // One refresh at a time; what it leaves for the next one belongs to whoever holds it.
-    work: tokio::sync::Mutex<BTreeMap<ViewName, Held>>,
+    work: tokio::sync::Mutex<BTreeMap<DefinitionHash, Held>>,
     // Replaced by the refresh as a whole, cloned by each query; never held across a wait.
     state: RwLock<Arc<SourceState>>,
+    // Former definitions that nobody asks for any more. Written by whoever lets their successors answer; never held
+    // across a wait.
+    retired: RwLock<BTreeSet<DefinitionHash>>,
     // Written by the status loop and by each refresh; never held across a wait.
     partitions: Mutex<KnownPartitions>,
     changed: watch::Sender<u64>,
@@ -55,6 +58,7 @@ impl SourceReader {
             views,
             work: tokio::sync::Mutex::default(),
             state: RwLock::default(),
+            retired: RwLock::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -64,15 +68,32 @@ impl SourceReader {
         &self.stores.source
     }
 
-    /// Its views.
+    /// Its views, those retired among them; where a view is answered by a former definition, also that.
     pub(crate) fn views(&self) -> &[ViewReader] {
         &self.views
     }
 
-    /// Whether it reads exactly these definitions.
-    pub(crate) fn reads(&self, source: &SourceDefinition, views: &[&PlannedView]) -> bool {
-        let ours = self.views.iter().map(|reader| (&reader.view.name, reader.view.hash, &reader.view.sql));
-        *self.stores.source == *source && ours.eq(views.iter().map(|view| (&view.name, view.hash, &view.sql)))
+    /// Whether it reads exactly these definitions, each with whether it is a former one.
+    pub(crate) fn reads(&self, source: &SourceDefinition, views: &[(&PlannedView, bool)]) -> bool {
+        let live = self.live_views();
+        let ours = live.iter().map(|reader| (&reader.view.name, reader.view.hash, &reader.view.sql, reader.is_former));
+        let asked = views.iter().map(|(view, is_former)| (&view.name, view.hash, &view.sql, *is_former));
+        *self.stores.source == *source && ours.eq(asked)
+    }
+
+    /// Reads these former definitions no longer, and frees what is in memory of them.
+    pub(crate) fn retire(&self, former: &[DefinitionHash]) {
+        let ours: Vec<&ViewReader> = self.views.iter().filter(|view| former.contains(&view.view.hash)).collect();
+        let hashes = ours.iter().map(|reader| reader.view.hash);
+        self.retired.write().unwrap_or_else(PoisonError::into_inner).extend(hashes);
+        // Counts as a change, so that the next refresh makes a state without them.
+        ours.iter().for_each(|reader| reader.versions.forget());
+    }
+
+    /// The views that are read.
+    fn live_views(&self) -> Vec<&ViewReader> {
+        let retired = self.retired.read().unwrap_or_else(PoisonError::into_inner);
+        self.views.iter().filter(|reader| !retired.contains(&reader.view.hash)).collect()
     }
 
     /// What the last refresh made. Cost: one reference count.
@@ -130,15 +151,21 @@ impl SourceReader {
 
     /// Lists the batch versions of all views and loads the newest, beside the refreshes of the realtime part.
     pub(crate) async fn refresh_versions(&self) {
-        for reader in &self.views {
+        for reader in self.live_views() {
             reader.versions.check(self.settings(), self.stores.now()).await;
             if let Err(error) = reader.versions.load_newest(self.settings()).await {
                 warn!(view = %reader.view.name, error = error.reason(), "batch version cannot be loaded");
             }
         }
-        for (view, state) in &self.state().views {
-            if let ServedView::Served(served) = state {
-                metrics::reached(&self.stores.source.name, view, served.offsets(), as_of(&served.partitions));
+        let state = self.state();
+        for reader in self.live_views() {
+            // While a former definition answers, it is what the view reaches.
+            let name = &reader.view.name;
+            let has_former = || self.live_views().iter().any(|other| other.is_former && other.view.name == *name);
+            if let Some(ServedView::Served(served)) = state.views.get(&reader.view.hash)
+                && (reader.is_former || !has_former())
+            {
+                metrics::reached(&self.stores.source.name, name, served.offsets(), as_of(&served.partitions));
             }
         }
     }
@@ -166,7 +193,7 @@ impl SourceReader {
     /// after the indexes were read, so that its head would be another than that of its neighbours.
     async fn read_stores(
         &self,
-        held: &mut BTreeMap<ViewName, Held>,
+        held: &mut BTreeMap<DefinitionHash, Held>,
         check: Check,
         is_last: bool,
     ) -> Option<SourceState> {
@@ -187,9 +214,11 @@ impl SourceReader {
         }
         let mut views = BTreeMap::new();
         let mut is_repeatable = problem.is_none();
-        for reader in &self.views {
-            let held = held.entry(reader.view.name.clone()).or_default();
-            let before = previous.views.get(&reader.view.name);
+        let live = self.live_views();
+        held.retain(|view, _| live.iter().any(|reader| reader.view.hash == *view));
+        for reader in live {
+            let held = held.entry(reader.view.hash).or_default();
+            let before = previous.views.get(&reader.view.hash);
             let mut attempt = Attempt { source: &self.stores, reader, indexes: &indexes, before, held };
             let state = match attempt.serve(check).await {
                 Ok(served) if !is_last && served.is_beyond(&indexes) => return None,
@@ -199,7 +228,7 @@ impl SourceReader {
             };
             is_repeatable &= matches!(&state, ServedView::Served(served) if served.stale.is_empty());
             note_change(&reader.view.name, before, &state);
-            views.insert(reader.view.name.clone(), state);
+            views.insert(reader.view.hash, state);
         }
         let generation = previous.generation + 1;
         Some(SourceState { generation, indexes, named, problem, views, is_repeatable, changes: self.changes() })

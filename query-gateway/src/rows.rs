@@ -2,13 +2,15 @@
 //!
 //! | parameter | meaning |
 //! |---|---|
-//! | `page=X` | the dimension `page` equals X; repeated: any of them; `page.eq=X` where the name is also a parameter |
-//! | `hour.ge=`, `.gt=`, `.le=`, `.lt=` | range of a dimension |
-//! | `page.is=null`, `page.is=not_null` | null or not |
+//! | `page=X`, `page.ne=X`, `hour.ge=X`, `page.is=null` and so on | tests of dimensions (`conditions.rs`) |
 //! | `from=`, `to=` | the half-open range `[from, to)` of the view's time dimension |
+//! | `range_of=hour` | which one, where the view has several |
 //! | `by=page,channel` | roll up to these dimensions through state merge; empty: one total; absent: all dimensions |
+//! | `fill=0`, `null`, `previous` | rows for bins of time in which nothing came (`gaps.rs`) |
 //! | `order=-edits,page` | sort keys, `-` for largest first, nulls last; ties by all dimensions of the answer |
 //! | `limit=5` | at most this many rows |
+//! | `cursor=NEXT` | rows behind those of the answer that `NEXT` comes from |
+//! | `integers=text` | integers that no double can hold as texts |
 //! | `layer=merged`, `batch`, `realtime` | which part of the answer; `parts=true` shows all three side by side |
 //! | `consistency=latest`, `batch` | with or without the realtime part |
 //! | `version=7` | this batch version alone; with `after` it must cover the token already |
@@ -17,20 +19,20 @@
 //! Guarantee: every parameter is understood or refused; a refusal names what exists.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, StringArray};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::DataType;
-use arrow::util::display::FormatOptions;
 use edge::Parameters;
 use positions::{Offset, PartitionId, PositionToken, SourceName};
 use serving_layer::Version;
-use views::{ViewDefinition, sql_name, with_article};
+use views::ViewDefinition;
 
-use crate::answer::{OrderKey, Question};
-use crate::filter::{Filter, Test};
+use crate::answer::Question;
+use crate::conditions::Conditions;
+use crate::cursor::Scope;
+use crate::filter::Test;
+use crate::gaps::{Filling, Gaps};
+use crate::json::Integers;
+use crate::order::{OrderKey, Wanted};
 use crate::{GatewayError, GatewaySettings};
 
 /// A rows request: a view and its parameters, as in the URL.
@@ -75,6 +77,9 @@ pub(crate) struct ParsedRows {
     pub layer: Layer,
     pub version: Option<Version>,
     pub wait: Wait,
+    /// What a cursor to the next page belongs to.
+    pub scope: Scope,
+    pub integers: Integers,
 }
 
 /// How far an answer must reach, and how long to wait for it.
@@ -102,10 +107,17 @@ pub(crate) fn parse(
     mut parameters: Parameters,
     settings: &GatewaySettings,
 ) -> Result<ParsedRows, GatewayError> {
-    let (from, to) = (parameters.take("from")?, parameters.take("to")?);
+    let range = [("from", Test::AtLeast), ("to", Test::Below)];
+    let range = range.map(|(name, test)| parameters.take(name).map(|value| (name, value, test)));
+    let range_of = parameters.take("range_of")?;
     let by = parse_by(view, parameters.take("by")?.as_deref())?;
     let order = parse_order(view, &by, parameters.take("order")?.as_deref())?;
     let limit = parameters.number("limit", 1..=settings.max_rows)?.unwrap_or(settings.default_rows);
+    let scope = Scope::new(view, &by, &order);
+    let after = parameters.take("cursor")?.map(|cursor| scope.decode(&cursor)).transpose()?;
+    let integers = Integers::take(&mut parameters)?;
+    let fillings = [("0", Filling::Zero), ("null", Filling::Null), ("previous", Filling::Previous)];
+    let filling = parameters.one_of("fill", &fillings)?;
     let shows_parts = parameters.one_of("parts", &[("false", false), ("true", true)])?.unwrap_or_default();
     let (layer, version) = parse_layer(&mut parameters)?;
     if shows_parts && layer != Layer::Merged {
@@ -114,18 +126,19 @@ pub(crate) fn parse(
         ));
     }
     let wait = parse_wait(&mut parameters, layer == Layer::Batch, settings)?;
-    let mut filters = Vec::new();
-    for (name, value, test) in [("from", from, Test::AtLeast), ("to", to, Test::Below)] {
-        if let Some(value) = value {
-            filters.push(time_filter(view, name, &value, test)?);
+    let mut conditions = Conditions::new(view, range_of.as_deref(), parameters.known())?;
+    for bound in range {
+        if let (name, Some(value), test) = bound? {
+            conditions.add_bound(name, &value, test)?;
         }
     }
-    let known = parameters.known().to_vec();
     for (name, value) in parameters.into_left() {
-        add_filter(view, (name.as_str(), value.as_str()), &known, &mut filters)?;
+        conditions.add(&name, &value)?;
     }
-    let question = Question { filters, by, order, limit, shows_parts };
-    Ok(ParsedRows { question, layer, version, wait })
+    let fill = filling.map(|filling| Gaps::new(view, &by, filling, conditions.range()?, settings.max_rows));
+    let (gaps, wanted) = (fill.transpose()?, Wanted { order, limit, after });
+    let question = Question { filters: conditions.finish()?, by, gaps, wanted, shows_parts };
+    Ok(ParsedRows { question, layer, version, wait, scope, integers })
 }
 
 /// Whether batch alone is asked for, by the parameter that rows and SQL share.
@@ -143,91 +156,6 @@ pub(crate) fn parse_wait(
     let after = after.map_err(|error| GatewayError::bad(error.to_string()))?;
     let limit = parameters.span("timeout", Duration::MAX)?.unwrap_or(settings.default_wait).min(settings.max_wait);
     Ok(Wait { after, limit, is_batch })
-}
-
-fn add_filter(
-    view: &ViewDefinition,
-    (name, value): (&str, &str),
-    known: &[&str],
-    filters: &mut Vec<Filter>,
-) -> Result<(), GatewayError> {
-    let unknown = || unknown_parameter(view, name, known);
-    let position = |wanted: &str| view.dimensions.iter().position(|dimension| dimension.name == wanted);
-    let (dimension, operator) = match (position(name), name.rsplit_once('.')) {
-        (Some(dimension), _) => (dimension, "eq"),
-        (None, Some((lead, operator))) => (position(lead).ok_or_else(unknown)?, operator),
-        (None, None) => return Err(unknown()),
-    };
-    let test = match (operator, value) {
-        ("eq", _) => Test::AnyOf,
-        ("ge", _) => Test::AtLeast,
-        ("gt", _) => Test::Above,
-        ("le", _) => Test::AtMost,
-        ("lt", _) => Test::Below,
-        ("is", "null") => Test::Null,
-        ("is", "not_null") => Test::NotNull,
-        ("is", _) => {
-            let known = vec!["null".to_owned(), "not_null".to_owned()];
-            let reason = format!("`{name}` must be null or not_null, got `{value}`");
-            return Err(GatewayError::bad_name(reason, known));
-        }
-        _ => {
-            let known = ["eq", "ge", "gt", "le", "lt", "is"].map(str::to_owned).to_vec();
-            return Err(GatewayError::bad_name(format!("`{name}`: there is no test `.{operator}`"), known));
-        }
-    };
-    let values = match test {
-        Test::Null | Test::NotNull => Vec::new(),
-        _ => vec![parse_value(name, value, &view.dimensions[dimension].data_type)?],
-    };
-    let same = |filter: &&mut Filter| filter.dimension == dimension && filter.test == test && test == Test::AnyOf;
-    match filters.iter_mut().find(same) {
-        Some(filter) => filter.values.extend(values),
-        None => filters.push(Filter { dimension, test, values }),
-    }
-    Ok(())
-}
-
-fn unknown_parameter(view: &ViewDefinition, name: &str, known: &[&str]) -> GatewayError {
-    let dimensions = view.dimensions.iter().map(|dimension| dimension.name.clone());
-    let known = dimensions.chain(known.iter().map(|name| (*name).to_owned())).collect();
-    let is_measure = view.measures.iter().any(|measure| measure.name == name.split('.').next().unwrap_or(name));
-    let reason = if is_measure {
-        format!(
-            "`{name}` is a measure of view {}; rows are filtered by dimensions, use SQL to filter by a measure",
-            view.name
-        )
-    } else {
-        format!("view {} has no dimension or parameter `{name}`", view.name)
-    };
-    GatewayError::bad_name(reason, known)
-}
-
-fn time_filter(view: &ViewDefinition, name: &str, value: &str, test: Test) -> Result<Filter, GatewayError> {
-    let Some(dimension) = view.time_dimension else {
-        let reason = format!("view {} has no time dimension, so `from` and `to` do not apply", view.name);
-        return Err(GatewayError::bad_name(reason, names(view.dimensions.iter().map(|dimension| &dimension.name))));
-    };
-    let values = vec![parse_value(name, value, &view.dimensions[dimension].data_type)?];
-    Ok(Filter { dimension, test, values })
-}
-
-/// One value of a dimension's type from text. Strict: what does not parse is refused.
-fn parse_value(name: &str, text: &str, data_type: &DataType) -> Result<ArrayRef, GatewayError> {
-    let refuse = || {
-        let example = match data_type {
-            DataType::Timestamp(_, _) => "2026-01-31T12:00:00Z",
-            DataType::Date32 | DataType::Date64 => "2026-01-31",
-            DataType::Boolean => "true",
-            _ => "42",
-        };
-        let expected = with_article(&sql_name(data_type));
-        GatewayError::bad(format!("`{name}` must be {expected} such as `{example}`, got `{text}`"))
-    };
-    let options = CastOptions { safe: false, format_options: FormatOptions::default() };
-    let source: ArrayRef = Arc::new(StringArray::from(vec![text]));
-    let value = cast_with_options(&source, data_type, &options).map_err(|_| refuse())?;
-    if value.null_count() > 0 { Err(refuse()) } else { Ok(value) }
 }
 
 fn parse_by(view: &ViewDefinition, by: Option<&str>) -> Result<Vec<String>, GatewayError> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use positions::{Offset, PartitionId, Position, TimestampMicros, ViewName};
+use positions::{DefinitionHash, Offset, PartitionId, Position, TimestampMicros, ViewName};
 use serving_layer::BatchVersion;
 use tracing::{info, warn};
 
@@ -88,8 +88,8 @@ pub(crate) struct SourceState {
     pub named: BTreeSet<PartitionId>,
     /// Why the realtime store could not be read.
     pub problem: Option<String>,
-    /// By name.
-    pub views: BTreeMap<ViewName, ServedView>,
+    /// By definition: a view may be answered by one while another is being built.
+    pub views: BTreeMap<DefinitionHash, ServedView>,
     /// Whether the same stores would give the same state again.
     pub is_repeatable: bool,
     /// Counts the changes of batch versions that it was made after.
@@ -98,8 +98,8 @@ pub(crate) struct SourceState {
 
 impl SourceState {
     /// How far an answer for the view would reach, by partition; nothing where it cannot be answered.
-    pub(crate) fn reached(&self, view: &ViewName, is_batch: bool) -> BTreeMap<PartitionId, Offset> {
-        let Some(ServedView::Served(served)) = self.views.get(view) else { return BTreeMap::new() };
+    pub(crate) fn reached(&self, view: DefinitionHash, is_batch: bool) -> BTreeMap<PartitionId, Offset> {
+        let Some(ServedView::Served(served)) = self.views.get(&view) else { return BTreeMap::new() };
         let reached = |pin: &PartitionPin| if is_batch { pin.cut.offset } else { pin.head.offset };
         served.partitions.iter().map(|(partition, pin)| (*partition, reached(pin))).collect()
     }

@@ -1,20 +1,23 @@
 //! The SQL engine: plans and runs one read-only SELECT over the views.
 //!
 //! ```text
-//!  text --parse--> one SELECT --plan over columns only--> MEASURE rewritten --states of one pin put in--> rows
+//!  text --parse--> one SELECT --plan over columns only--> MEASURE rewritten --kept by text--> parameters put in
+//!       --states of one pin put in--> rows
 //! ```
 //!
 //! Guarantee: what runs is one SELECT over views of the pipeline and nothing else: no statement that writes or sets, no
-//! table function, no file, no URL, no catalogue; within limits on text, work of planning, time, memory and rows. A
-//! place among the running SQL queries is held while one is planned and while it runs, never while it waits.
-//! Not here: requests, and pinning the views of one (`queries.rs`), `MEASURE()` (`measure.rs`), tables and their states
-//! (`tables.rs`), limits on planning (`complexity.rs`) and on what expressions and windows hold (`values.rs`,
-//! `buffered.rs`).
+//! file, no URL, no catalogue but the names of the views, no table function but series; within limits on text, work of
+//! planning, time, memory and rows. A place among the SQL queries is held while one is planned and while it runs, also
+//! by a thread that nobody waits for any more: it cannot be interrupted.
+//! Not here: requests, and pinning the views of one (`queries.rs`), which statements there are (`statements.rs`),
+//! places (`places.rs`), `MEASURE()` (`measure.rs`), subqueries that refer to the query around them (`correlated.rs`),
+//! tables and their states (`tables.rs`), what errors say (`sql_error.rs`), limits on planning (`complexity.rs`) and on
+//! what expressions and windows hold (`values.rs`, `buffered.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -24,25 +27,27 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SessionState, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
 use futures::StreamExt;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use views::{DefinitionError, Pipeline};
+use views::{CheckedArithmetic, DefinitionError, Pipeline};
 
-use crate::measure;
+use crate::names::{CATALOGUE, SCHEMA};
+use crate::params::{self, SqlParams};
+use crate::places::Place;
+use crate::plan_cache::PlanCache;
+use crate::series::{self, Calls};
+use crate::sql_error;
+use crate::statements::Asked;
 use crate::tables::{self, Pinned};
 use crate::values::{CountValues, Ledger};
-use crate::{GatewayError, GatewaySettings, buffered, complexity, patience};
+use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, patience};
 
 /// Scalar functions whose arguments say in a few digits how much memory they take.
-const REFUSED_FUNCTIONS: [&str; 16] = [
-    "repeat",
-    "lpad",
-    "rpad",
+const REFUSED_FUNCTIONS: [&str; 13] = [
     "generate_series",
     "range",
     "gen_series",
@@ -62,8 +67,20 @@ const REFUSED_FUNCTIONS: [&str; 16] = [
 pub(crate) struct SqlEngine {
     state: SessionState,
     values: Arc<Ledger>,
-    // A place stays with a planning thread that nobody waits for any more: it cannot be interrupted.
-    permits: Arc<Semaphore>,
+    plans: PlanCache,
+}
+
+/// A statement that was understood.
+pub(crate) struct Parsed {
+    /// The tables that it reads.
+    pub references: Vec<TableReference>,
+    /// The view whose columns it asks for.
+    pub about: Option<TableReference>,
+    /// Whether its plan is the answer.
+    pub is_explained: bool,
+    query: Box<ast::Statement>,
+    // Its series are computed while it is planned, from the instant of the query.
+    has_series: bool,
 }
 
 impl SqlEngine {
@@ -73,6 +90,9 @@ impl SqlEngine {
         let options = config.options_mut();
         options.execution.target_partitions = settings.sql_partitions.max(1);
         options.execution.enable_recursive_ctes = false;
+        options.catalog.default_catalog = CATALOGUE.to_owned();
+        options.catalog.default_schema = SCHEMA.to_owned();
+        let config = config.with_create_default_catalog_and_schema(true);
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(settings.sql_memory_bytes));
         let values = Ledger::new(&pool, settings.sql_text_bytes);
         let runtime = RuntimeEnvBuilder::new()
@@ -83,67 +103,115 @@ impl SqlEngine {
         let mut builder = SessionStateBuilder::new_from_existing(base)
             .with_config(config)
             .with_runtime_env(runtime)
+            .with_analyzer_rule(Arc::new(CheckedArithmetic))
             .with_analyzer_rule(Arc::new(CountValues(values.clone())));
         if let Some(functions) = builder.scalar_functions() {
             functions.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
         }
-        builder.aggregate_functions().get_or_insert_default().push(Arc::new(measure::function()));
-        let state = builder.with_table_functions(Default::default()).build();
+        // The later one of a name wins.
+        builder.aggregate_functions().get_or_insert_default().extend(aggregates());
+        let state = builder.with_table_functions(series::functions(settings.max_rows)).build();
         tables::register(&state, pipeline).map_err(DefinitionError::from)?;
-        Ok(Self { state, values, permits: Arc::new(Semaphore::new(settings.max_sql_queries)) })
+        names::register(&state, pipeline).map_err(DefinitionError::from)?;
+        Ok(Self { state, values, plans: PlanCache::new(settings.sql_plan_bytes) })
     }
 
-    /// Reads the text: one SELECT, and the views that it names.
-    pub(crate) fn parse(
-        &self,
-        sql: &str,
-        settings: &GatewaySettings,
-    ) -> Result<(Statement, Vec<TableReference>), GatewayError> {
+    /// Reads the text: one SELECT, or what stands for one.
+    pub(crate) fn parse(&self, sql: &str, settings: &GatewaySettings) -> Result<Parsed, GatewayError> {
         if sql.len() > settings.sql_text_bytes {
             let reason = format!("the SQL text has {} bytes, the limit is {}", sql.len(), settings.sql_text_bytes);
             return Err(GatewayError::TooLarge { reason, hint: "send a shorter query".to_owned() });
         }
         complexity::check_text(sql)?;
+        let asked = Asked::read(self.statement(sql)?)?;
+        let (is_explained, instead) = (matches!(asked, Asked::Plan(_)), asked.instead());
+        let (mut query, about) = match (asked, instead) {
+            (Asked::Rows(query) | Asked::Plan(query), _) => (query, None),
+            (asked, instead) => {
+                let about = if let Asked::Columns(view) = asked { Some(view) } else { None };
+                match Asked::read(self.statement(&instead.unwrap_or_default())?)? {
+                    Asked::Rows(query) => (query, about),
+                    _ => return Err(GatewayError::bad("only SELECT is allowed")),
+                }
+            }
+        };
+        complexity::check_statement(&query)?;
+        views::mend(query.as_mut());
+        check_readings(&query)?;
+        measure::name_order(&mut query);
+        let calls = Calls::of(&query)?;
+        let statement = Statement::Statement(query.clone());
+        let mut references = self.state.resolve_table_references(&statement).map_err(|error| self.refuse(error))?;
+        references.retain(|reference| !calls.are_all_of(reference));
+        Ok(Parsed { references, about, is_explained, query, has_series: !calls.functions.is_empty() })
+    }
+
+    fn statement(&self, sql: &str) -> Result<Statement, GatewayError> {
         let dialect = self.state.config_options().sql_parser.dialect;
-        let statement = self.state.sql_to_statement(sql, &dialect).map_err(refuse)?;
-        let is_select = matches!(&statement, Statement::Statement(statement)
-            if matches!(statement.as_ref(), ast::Statement::Query(query) if is_read_only(&query.body)));
-        if !is_select {
-            let hint = "send one SELECT; definitions and data change through the pipeline file and the collector";
-            return Err(GatewayError::bad_with_hint("only SELECT is allowed", hint));
-        }
-        if let Statement::Statement(statement) = &statement {
-            complexity::check_statement(statement)?;
-        }
-        let references = self.state.resolve_table_references(&statement).map_err(refuse)?;
-        Ok((statement, references))
+        self.state.sql_to_statement(sql, &dialect).map_err(|error| self.refuse(error))
     }
 
-    /// A place among the SQL queries that run.
-    fn admit(&self, settings: &GatewaySettings) -> Result<OwnedSemaphorePermit, GatewayError> {
-        let limit = settings.max_sql_queries;
-        let (what, setting) = ("SQL queries are running", "gateway.max_sql_queries");
-        let overloaded = |_| GatewayError::Overloaded { what, limit, setting };
-        self.permits.clone().try_acquire_owned().map_err(overloaded)
-    }
-
-    /// The plan over columns only, with `MEASURE` rewritten.
+    /// The plan over columns only, with `MEASURE` rewritten and its parameters put in; that of a text that was asked
+    /// before where it is still kept.
     pub(crate) async fn plan(
         &self,
-        statement: Statement,
+        sql: &str,
+        parsed: Parsed,
+        params: &SqlParams,
+        (place, settings): (Place, &GatewaySettings),
+    ) -> Result<(Place, LogicalPlan), GatewayError> {
+        let (place, plan) = match self.plans.get(sql) {
+            Some(plan) => (place, plan),
+            None => {
+                let has_series = parsed.has_series;
+                let work = move |state: &SessionState, runtime: &Handle| {
+                    rewrite(plan_columns(state, runtime, parsed.query)?, state)
+                };
+                let (place, plan) = self.on_thread(place, settings, work).await?;
+                let plan = Arc::new(plan);
+                if !has_series {
+                    self.plans.put(sql, &plan).map_err(|error| self.refuse(error))?;
+                }
+                (place, plan)
+            }
+        };
+        let plan = self.put_in_params(Arc::unwrap_or_clone(plan), params, settings)?;
+        Ok((place, plan))
+    }
+
+    /// The plan of a query as rows, before anything is rewritten: one line each.
+    pub(crate) async fn explain(
+        &self,
+        parsed: Parsed,
+        (place, settings): (Place, &GatewaySettings),
+    ) -> Result<RecordBatch, GatewayError> {
+        let work = move |state: &SessionState, runtime: &Handle| {
+            let plan = plan_columns(state, runtime, parsed.query)?;
+            let lines = plan.display_indent().to_string();
+            // What cannot be run is told, also to who only wants to see how.
+            rewrite(plan, state)?;
+            Ok(lines)
+        };
+        let (_place, lines) = self.on_thread(place, settings, work).await?;
+        let lines: ArrayRef = Arc::new(StringArray::from(lines.lines().collect::<Vec<_>>()));
+        Ok(RecordBatch::try_from_iter([("plan", lines)])?)
+    }
+
+    fn put_in_params(
+        &self,
+        plan: LogicalPlan,
+        params: &SqlParams,
         settings: &GatewaySettings,
     ) -> Result<LogicalPlan, GatewayError> {
-        let (permit, state) = (self.admit(settings)?, self.state.clone());
-        let plan = move |runtime: &Handle| {
-            let _permit = permit;
-            let plan = runtime.block_on(state.statement_to_plan(statement)).map_err(refuse)?;
-            check_plan(&plan)?;
-            complexity::check_plan(&plan)?;
-            measure::check_sums(&plan)?;
-            measure::rewrite(plan).map_err(refuse)
-        };
-        let limit = settings.sql_time_limit;
-        patience::within(limit, on_thread(plan)).await.ok_or(GatewayError::TimedOut { limit })?
+        if params.text_bytes() > settings.sql_text_bytes {
+            let reason = format!("the parameters have more than {} bytes", settings.sql_text_bytes);
+            return Err(GatewayError::TooLarge { reason, hint: "send shorter ones".to_owned() });
+        }
+        let placeholders = params::placeholders(&plan).map_err(|error| self.refuse(error))?;
+        let Some(values) = params::constants(&placeholders, params)? else { return Ok(plan) };
+        let plan = plan.with_param_values(values).map_err(|error| self.refuse(error))?;
+        complexity::check_plan(&plan)?;
+        Ok(plan)
     }
 
     /// Runs a plan over the pinned states.
@@ -151,25 +219,100 @@ impl SqlEngine {
         &self,
         plan: LogicalPlan,
         pinned: BTreeMap<String, Pinned>,
-        settings: &GatewaySettings,
+        (place, settings): (Place, &GatewaySettings),
     ) -> Result<RecordBatch, GatewayError> {
-        let (permit, mut state) = (self.admit(settings)?, self.state.clone());
+        let mut state = self.state.clone();
+        if pinned.values().any(|states| states.follows_merging) {
+            // Where several threads take turns, the order in which states are merged is theirs.
+            state.config_mut().options_mut().execution.target_partitions = 1;
+        }
         let context = state.task_ctx();
         let optimise = move |runtime: &Handle| {
-            let plan = tables::put_in_states(plan, &pinned).map_err(refuse)?;
+            let plan = tables::put_in_states(plan, &pinned).map_err(|error| sql_error::refuse(error, &state))?;
             state.mark_start_execution();
-            let plan = runtime.block_on(state.create_physical_plan(&plan)).map_err(refuse)?;
-            Ok((permit, buffered::count_buffered(plan).map_err(refuse)?))
+            let plan = runtime.block_on(state.create_physical_plan(&plan));
+            let counted = plan.and_then(buffered::count_buffered);
+            Ok((place, counted.map_err(|error| sql_error::refuse(error, &state))?))
         };
         let work = async {
-            let (_permit, plan) = on_thread(optimise).await?;
-            collect(plan, context, settings).await
+            let (_place, plan) = on_thread(optimise).await?;
+            self.collect(plan, context, settings).await
         };
         let limit = settings.sql_time_limit;
         let rows = patience::within(limit, work).await.ok_or(GatewayError::TimedOut { limit });
         self.values.sweep();
         rows?
     }
+
+    /// All rows of a plan, within the limits of an answer.
+    async fn collect(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+        settings: &GatewaySettings,
+    ) -> Result<RecordBatch, GatewayError> {
+        let schema = plan.schema();
+        let mut stream = execute_stream(plan, context).map_err(|error| self.refuse(error))?;
+        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(|error| self.refuse(error))?;
+            rows += batch.num_rows();
+            bytes += batch.get_array_memory_size();
+            if rows > settings.max_rows || bytes > settings.sql_result_bytes {
+                let limits = (settings.max_rows, settings.sql_result_bytes);
+                let reason = format!("the answer has more than {} rows or {} bytes", limits.0, limits.1);
+                return Err(GatewayError::TooLarge { reason, hint: "add LIMIT, or aggregate further".to_owned() });
+            }
+            batches.push(batch);
+        }
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// Plans within the time limit. The place goes to the thread, and comes back with what it found.
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        place: Place,
+        settings: &GatewaySettings,
+        work: impl FnOnce(&SessionState, &Handle) -> Result<T, GatewayError> + Send + 'static,
+    ) -> Result<(Place, T), GatewayError> {
+        let mut state = self.state.clone();
+        let limit = settings.sql_time_limit;
+        let on_thread = on_thread(move |runtime| {
+            // Series count from the instant of this query.
+            state.mark_start_execution();
+            Ok((place, work(&state, runtime)?))
+        });
+        patience::within(limit, on_thread).await.ok_or(GatewayError::TimedOut { limit })?
+    }
+
+    fn refuse(&self, error: DataFusionError) -> GatewayError {
+        sql_error::refuse(error, &self.state)
+    }
+}
+
+/// The aggregates of queries that views do not have.
+fn aggregates() -> [Arc<AggregateUDF>; 1] {
+    [Arc::new(measure::function())]
+}
+
+/// The plan over columns only, with all limits on plans.
+fn plan_columns(
+    state: &SessionState,
+    runtime: &Handle,
+    query: Box<ast::Statement>,
+) -> Result<LogicalPlan, GatewayError> {
+    let planned = runtime.block_on(state.statement_to_plan(Statement::Statement(query)));
+    let plan = planned.map_err(|error| sql_error::refuse(error, state))?;
+    check_plan(&plan, state)?;
+    complexity::check_plan(&plan)?;
+    measure::check_sums(&plan)?;
+    Ok(plan)
+}
+
+/// The plan without what the engine cannot run as it stands.
+fn rewrite(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan, GatewayError> {
+    let rewritten = measure::rewrite(plan).and_then(correlated::prepare);
+    rewritten.map_err(|error| sql_error::refuse(error, state))
 }
 
 /// Runs work of the engine that does not let others run in between.
@@ -182,42 +325,16 @@ async fn on_thread<T: Send + 'static>(
     done.map_err(defect)?
 }
 
-/// All rows of a plan, within the limits of an answer.
-async fn collect(
-    plan: Arc<dyn ExecutionPlan>,
-    context: Arc<TaskContext>,
-    settings: &GatewaySettings,
-) -> Result<RecordBatch, GatewayError> {
-    let schema = plan.schema();
-    let mut stream = execute_stream(plan, context).map_err(refuse)?;
-    let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(refuse)?;
-        rows += batch.num_rows();
-        bytes += batch.get_array_memory_size();
-        if rows > settings.max_rows || bytes > settings.sql_result_bytes {
-            let reason =
-                format!("the answer has more than {} rows or {} bytes", settings.max_rows, settings.sql_result_bytes);
-            return Err(GatewayError::TooLarge { reason, hint: "add LIMIT, or aggregate further".to_owned() });
-        }
-        batches.push(batch);
-    }
-    Ok(concat_batches(&schema, &batches)?)
-}
-
-/// Whether a query body only reads: `WITH x AS (...) INSERT ...` is a query too.
-fn is_read_only(body: &ast::SetExpr) -> bool {
-    match body {
-        ast::SetExpr::Select(select) => select.into.is_none(),
-        ast::SetExpr::Query(query) => is_read_only(&query.body),
-        ast::SetExpr::SetOperation { left, right, .. } => is_read_only(left) && is_read_only(right),
-        ast::SetExpr::Values(_) | ast::SetExpr::Table(_) => true,
-        _ => false,
+/// Refuses what the engine would read otherwise than it is written.
+fn check_readings(statement: &ast::Statement) -> Result<(), GatewayError> {
+    match views::misreadings(statement).into_iter().next() {
+        Some(found) => Err(GatewayError::bad_with_hint(format!("`{}`: {}", found.text, found.message), found.hint)),
+        None => Ok(()),
     }
 }
 
 /// A second look at what was planned, whatever the parser let through.
-fn check_plan(plan: &LogicalPlan) -> Result<(), GatewayError> {
+fn check_plan(plan: &LogicalPlan, state: &SessionState) -> Result<(), GatewayError> {
     let mut is_read_only = true;
     let visited = plan.apply_with_subqueries(|node| {
         is_read_only &= !matches!(
@@ -234,39 +351,6 @@ fn check_plan(plan: &LogicalPlan) -> Result<(), GatewayError> {
         );
         Ok(TreeNodeRecursion::Continue)
     });
-    visited.map_err(refuse)?;
+    visited.map_err(|error| sql_error::refuse(error, state))?;
     if is_read_only { Ok(()) } else { Err(GatewayError::bad("only SELECT is allowed")) }
-}
-
-/// What the engine says, in its words but without its internals.
-fn refuse(error: DataFusionError) -> GatewayError {
-    match error.find_root() {
-        DataFusionError::ResourcesExhausted(_) => GatewayError::TooLarge {
-            reason: "the query needs more memory than it may use".to_owned(),
-            hint: "filter on dimensions, or ask for fewer groups".to_owned(),
-        },
-        DataFusionError::Internal(_) | DataFusionError::IoError(_) => {
-            GatewayError::Definition(DefinitionError::Engine(error))
-        }
-        root => GatewayError::bad(clean_message(&root.strip_backtrace())),
-    }
-}
-
-fn clean_message(message: &str) -> String {
-    const PREFIXES: [&str; 9] = [
-        "Error during planning: ",
-        "Schema error: ",
-        "SQL error: ",
-        "ParserError(",
-        "TokenizerError(",
-        "This feature is not implemented: ",
-        "Execution error: ",
-        "Arrow error: ",
-        "External error: ",
-    ];
-    let mut text = message;
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-        text = rest;
-    }
-    text.trim().trim_end_matches(')').trim_matches('"').to_owned()
 }

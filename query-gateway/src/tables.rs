@@ -18,11 +18,16 @@ use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::logical_plan::{TableScan, TableScanBuilder};
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableType, lit};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{
+    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, lit,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use views::{Pipeline, PlannedView, ViewDefinition};
 
 use crate::answer::in_slices;
+use crate::fixed_table::FixedTable;
+use crate::names::{CATALOGUE, SCHEMA};
 use crate::rows::Layer;
 use crate::served::Served;
 
@@ -31,19 +36,22 @@ use crate::served::Served;
 pub(crate) struct ViewTable {
     /// The definition.
     pub view: PlannedView,
-    /// Whether the state columns stand behind the measures.
-    pub shows_states: bool,
+    /// Where the state columns stand behind the measures: a number that is theirs alone in a plan.
+    exposure: Option<usize>,
     schema: SchemaRef,
 }
 
 impl ViewTable {
-    fn new(view: PlannedView, shows_states: bool) -> Self {
+    fn new(view: PlannedView, exposure: Option<usize>) -> Self {
         let mut fields: Vec<Arc<Field>> = view.answers.fields().iter().cloned().collect();
-        if shows_states {
+        if let Some(exposure) = exposure {
             let states = view.states.fields()[view.dimensions.len()..].iter().enumerate();
-            fields.extend(states.map(|(index, field)| Arc::new(field.as_ref().clone().with_name(state_name(index)))));
+            let named = |(index, field): (usize, &Arc<Field>)| {
+                Arc::new(field.as_ref().clone().with_name(state_name(exposure, index)))
+            };
+            fields.extend(states.map(named));
         }
-        Self { view, shows_states, schema: Arc::new(Schema::new(fields)) }
+        Self { view, exposure, schema: Arc::new(Schema::new(fields)) }
     }
 
     /// The table that a scan reads, where it is one of ours.
@@ -53,17 +61,16 @@ impl ViewTable {
         any.downcast().ok()
     }
 
-    /// The same scan with the state columns.
-    pub(crate) fn with_states(&self, scan: &TableScan) -> Result<LogicalPlan> {
-        let table = provider_as_source(Arc::new(Self::new(self.view.clone(), true)));
+    /// The same scan with the state columns, and these in the order of the view's states. They are named after
+    /// `exposure`, unless an earlier call has named them.
+    pub(crate) fn with_states(&self, scan: &TableScan, exposure: usize) -> Result<(LogicalPlan, Vec<Column>)> {
+        let exposure = self.exposure.unwrap_or(exposure);
+        let table = provider_as_source(Arc::new(Self::new(self.view.clone(), Some(exposure))));
         let builder = TableScanBuilder::new(scan.table_name.clone(), table).with_filters(scan.filters.clone());
-        Ok(LogicalPlan::TableScan(builder.with_fetch(scan.fetch).build()?))
-    }
-
-    /// The columns that hold the states in a scan under the name `table`, in the order of the view's states.
-    pub(crate) fn state_columns(&self, table: &TableReference) -> Vec<Column> {
+        let plan = LogicalPlan::TableScan(builder.with_fetch(scan.fetch).build()?);
         let count = self.view.states.fields().len() - self.view.dimensions.len();
-        (0..count).map(|index| Column::new(Some(table.clone()), state_name(index))).collect()
+        let column = |index| Column::new(Some(scan.table_name.clone()), state_name(exposure, index));
+        Ok((plan, (0..count).map(column).collect()))
     }
 }
 
@@ -88,40 +95,94 @@ impl TableProvider for ViewTable {
     }
 }
 
+/// A view over its pinned states: to the query around it a table, so that nothing of how it is answered can meet a name
+/// of the query.
+#[derive(Debug)]
+struct PinnedView {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for PinnedView {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let support = |filter: &&Expr| {
+            let is_own = !filter.contains_outer();
+            if is_own { TableProviderFilterPushDown::Exact } else { TableProviderFilterPushDown::Unsupported }
+        };
+        Ok(filters.iter().map(support).collect())
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut plan = LogicalPlanBuilder::from(self.plan.clone());
+        if let Some(filter) = conjunction(filters.iter().cloned()) {
+            plan = plan.filter(filter)?;
+        }
+        if let Some(columns) = projection {
+            let column = |at: &usize| Expr::Column(Column::from(self.plan.schema().qualified_field(*at)));
+            plan = plan.project(columns.iter().map(column).collect::<Vec<_>>())?;
+        }
+        state.create_physical_plan(&plan.limit(0, limit)?.build()?).await
+    }
+}
+
 /// The states of one view at one pin.
 #[derive(Clone, Debug)]
-pub(crate) struct Pinned(Vec<Vec<RecordBatch>>);
+pub(crate) struct Pinned {
+    parts: Vec<Vec<RecordBatch>>,
+    /// Whether answers follow the order in which states are merged. They are one part then, in their order.
+    pub follows_merging: bool,
+}
 
 impl Pinned {
-    pub(crate) fn new(served: &Served, layer: Layer) -> Self {
+    pub(crate) fn new(view: &PlannedView, served: &Served, layer: Layer) -> Self {
         let batch = served.batch.iter().filter(|_| layer != Layer::Realtime);
         let realtime = served.realtime.chunks().iter().filter(|_| layer != Layer::Batch);
         let slices = batch.chain(realtime).map(|states| in_slices(states.batch()).collect::<Vec<_>>());
-        let parts = slices.filter(|slices| !slices.is_empty());
-        Self(parts.collect())
+        let parts: Vec<Vec<RecordBatch>> = slices.filter(|slices| !slices.is_empty()).collect();
+        let follows_merging = view.plans.follows_merging();
+        Self { parts: if follows_merging { vec![parts.concat()] } else { parts }, follows_merging }
     }
 
     fn scan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
-        let partitions = if self.0.is_empty() { vec![Vec::new()] } else { self.0.clone() };
+        let partitions = if self.parts.is_empty() { vec![Vec::new()] } else { self.parts.clone() };
         let table = MemTable::try_new(view.states.clone(), partitions)?;
-        LogicalPlanBuilder::scan("states", provider_as_source(Arc::new(table)), None)?.build()
+        // Under the view's own name: what the engine says of a column names it as the query could have.
+        let name = TableReference::bare(view.name.as_str());
+        LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)?.build()
     }
 }
 
 /// Makes all views known to the planner.
 pub(crate) fn register(state: &SessionState, pipeline: &Pipeline) -> Result<()> {
     for view in &pipeline.views {
-        let reference = TableReference::bare(view.name.as_str());
+        let reference = TableReference::full(CATALOGUE, SCHEMA, view.name.as_str());
         let schema = state.schema_for_ref(reference)?;
-        schema.register_table(view.name.to_string(), Arc::new(ViewTable::new(view.clone(), false)))?;
+        schema.register_table(view.name.to_string(), Arc::new(ViewTable::new(view.clone(), None)))?;
     }
     Ok(())
 }
 
-/// Replaces each scan of columns only by a plan over the pinned states.
+/// Replaces each table of columns only by one over the pinned states.
 pub(crate) fn put_in_states(plan: LogicalPlan, pinned: &BTreeMap<String, Pinned>) -> Result<LogicalPlan> {
     let used = column_names(&plan)?;
+    let is_fixed = |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if FixedTable::is_read_by(scan));
     let replaced = plan.transform_up_with_subqueries(|node| match &node {
+        _ if is_fixed(&node) => Ok(Transformed::no(node)),
         LogicalPlan::TableScan(scan) => match ViewTable::of(scan) {
             Some(table) => Ok(Transformed::yes(over_states(&table, scan, pinned, &used)?)),
             None => Err(DataFusionError::Internal(format!("{} is not a view", scan.table_name))),
@@ -144,12 +205,14 @@ fn over_states(
         .get(view.name.as_str())
         .ok_or_else(|| DataFusionError::Internal(format!("view {} was not pinned", view.name)))?;
     let needs_measures = view.measures.iter().any(|measure| used.contains(&measure.name));
-    let plan = match (table.shows_states, needs_measures) {
-        (false, _) => finished(view, pinned)?,
-        (true, false) => states_alone(view, pinned)?,
-        (true, true) => both(view, pinned)?,
+    let plan = match (table.exposure, needs_measures) {
+        (None, _) => finished(view, pinned)?,
+        (Some(exposure), false) => states_alone(view, pinned, exposure)?,
+        (Some(exposure), true) => both(view, pinned, exposure)?,
     };
-    LogicalPlanBuilder::from(plan).alias(scan.table_name.clone())?.build()
+    let source = provider_as_source(Arc::new(PinnedView { schema: plan.schema().inner().clone(), plan }));
+    let builder = TableScanBuilder::new(scan.table_name.clone(), source).with_filters(scan.filters.clone());
+    Ok(LogicalPlan::TableScan(builder.with_fetch(scan.fetch).build()?))
 }
 
 /// One row per key: dimensions, finished measures.
@@ -165,7 +228,7 @@ fn finished(view: &PlannedView, pinned: &Pinned) -> Result<LogicalPlan> {
 }
 
 /// One row per key: dimensions, nulls for the measures that nobody reads, states.
-fn states_alone(view: &PlannedView, pinned: &Pinned) -> Result<LogicalPlan> {
+fn states_alone(view: &PlannedView, pinned: &Pinned, exposure: usize) -> Result<LogicalPlan> {
     let plan = view.plans.merge_plan(pinned.scan(view)?, &[]).map_err(engine_error)?;
     let keys = view.dimensions.len();
     let column = |index: usize| Expr::Column(Column::from(plan.schema().qualified_field(index)));
@@ -174,22 +237,24 @@ fn states_alone(view: &PlannedView, pinned: &Pinned) -> Result<LogicalPlan> {
     for measure in &view.measures {
         columns.push(lit(ScalarValue::try_from(&measure.data_type)?).alias(&measure.name));
     }
-    columns.extend((keys..view.states.fields().len()).map(|index| column(index).alias(state_name(index - keys))));
+    let states = keys..view.states.fields().len();
+    columns.extend(states.map(|index| column(index).alias(state_name(exposure, index - keys))));
     LogicalPlanBuilder::from(plan).project(columns)?.build()
 }
 
 /// One row per key: dimensions, finished measures, states.
-fn both(view: &PlannedView, pinned: &Pinned) -> Result<LogicalPlan> {
+fn both(view: &PlannedView, pinned: &Pinned, exposure: usize) -> Result<LogicalPlan> {
     let names = view.dimensions.iter().map(|dimension| &dimension.name);
     let keys = |table: &str| -> Vec<Column> {
         names.clone().map(|name| Column::new(Some(TableReference::bare(table)), name)).collect()
     };
     let finished = LogicalPlanBuilder::from(finished(view, pinned)?).alias("finished")?.build()?;
-    let states = LogicalPlanBuilder::from(states_alone(view, pinned)?).alias("merged")?.build()?;
+    let states = LogicalPlanBuilder::from(states_alone(view, pinned, exposure)?).alias("merged")?.build()?;
     let states_count = view.states.fields().len() - view.dimensions.len();
     let measures =
         view.answers.fields().iter().map(|field| Column::new(Some(TableReference::bare("finished")), field.name()));
-    let hidden = (0..states_count).map(|index| Column::new(Some(TableReference::bare("merged")), state_name(index)));
+    let hidden =
+        (0..states_count).map(|index| Column::new(Some(TableReference::bare("merged")), state_name(exposure, index)));
     let columns = measures.chain(hidden).map(|column| {
         let name = column.name.clone();
         Expr::Column(column).alias(name)
@@ -206,7 +271,7 @@ fn column_names(plan: &LogicalPlan) -> Result<HashSet<String>> {
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
-                if let Expr::Column(column) = expr {
+                if let Expr::Column(column) | Expr::OuterReferenceColumn(_, column) = expr {
                     names.insert(column.name.clone());
                 }
                 Ok(TreeNodeRecursion::Continue)
@@ -216,8 +281,9 @@ fn column_names(plan: &LogicalPlan) -> Result<HashSet<String>> {
     Ok(names)
 }
 
-fn state_name(index: usize) -> String {
-    format!("_state_{index}")
+/// No two exposures share a name, so that states of one view read twice stay apart whatever alias is put over both.
+fn state_name(exposure: usize, index: usize) -> String {
+    format!("_state_{exposure}_{index}")
 }
 
 fn engine_error(error: views::DefinitionError) -> DataFusionError {

@@ -229,6 +229,9 @@ fn estimate(function: &str, args: &ScalarFunctionArgs) -> usize {
         // At most one replacement for each occurrence, and one more at the end of each text.
         "replace" => times(first / shortest_search(args) + rows, longest(2)),
         "regexp_replace" => times(first + rows, longest(2)),
+        // The second argument is a constant (`complexity.rs`), a character has at most four bytes.
+        "repeat" => times(count(args), first),
+        "lpad" | "rpad" => times(rows.saturating_mul(count(args)), 4),
         // A separator between any two.
         "concat_ws" => times(rows.saturating_mul(args.args.len()), longest(0)),
         "array_to_string" => times(first, longest(1)),
@@ -240,6 +243,14 @@ fn estimate(function: &str, args: &ScalarFunctionArgs) -> usize {
 fn shortest_search(args: &ScalarFunctionArgs) -> usize {
     match args.args.get(1) {
         Some(ColumnarValue::Scalar(text)) => text.try_as_str().flatten().map_or(1, |text| text.len().max(1)),
+        _ => 1,
+    }
+}
+
+/// The second argument, where it is a constant count.
+fn count(args: &ScalarFunctionArgs) -> usize {
+    match args.args.get(1) {
+        Some(ColumnarValue::Scalar(ScalarValue::Int64(Some(count)))) => usize::try_from(*count).unwrap_or(0),
         _ => 1,
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use tracing::{debug, warn};
 use views::PlannedView;
 
-use crate::realtime::merge_states;
+use crate::merging::merge_states;
 use crate::states::SortedStates;
 use crate::{GatewayError, GatewaySettings, metrics, patience};
 
@@ -143,6 +143,11 @@ impl BatchVersions {
         let version = self.store.version(number).await?;
         self.write(|known| known.asked = version.as_ref().map(BatchVersion::number).or(known.asked));
         Ok(version)
+    }
+
+    /// Forgets everything: nobody asks for the view any more.
+    pub(crate) fn forget(&self) {
+        self.write(|known| *known = Known { changes: known.changes + 1, ..Known::default() });
     }
 
     /// Frees the states of all versions but the newest, the one served, and the one that a request named last.

@@ -16,6 +16,7 @@ mod bucket_files;
 mod config;
 mod definition_set;
 mod error;
+mod former_view;
 pub mod memory;
 mod metrics;
 mod realtime;

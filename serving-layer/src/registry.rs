@@ -10,10 +10,12 @@
 //! Why so: an entry holds every file that one of its hashes comes from, so that a process can plan what is served from
 //! the last entry alone, whatever its own file says. That a view is served is an entry, but no new number: those who
 //! write under the number go on.
-//! Not here: what a set looks like (`definition_set.rs`), removing what no set needs (`registry/clean.rs`), when a view
-//! is served (the gateway says so).
+//! Not here: what a set looks like (`definition_set.rs`), removing what no set needs (`registry/clean.rs`), planning
+//! what is served while another definition is being built (`registry/former.rs`), when a view is served (the gateway
+//! says so).
 
 mod clean;
+mod former;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::ServingError;
 pub use crate::definition_set::{Defined, DefinitionSet, PipelineFile, SourceColumn, StaticFile, ViewState};
+pub use crate::former_view::{FormerView, FormerViews, LostView};
 
 const FOLDER: &str = "definitions";
 /// Where static files are, below the root.

@@ -66,7 +66,7 @@ pub(crate) async fn aggregate(
         outlines.append(&mut found);
     }
     let mut pending = empty_runs(context, &outlines);
-    for plans in &context.plans {
+    for plans in context.needed_plans() {
         match states_by_run(plans, &batches, outlines.len()).await {
             Ok(states) => add_states(plans, states, &mut pending)?,
             Err(error) => {

@@ -23,7 +23,7 @@ pub struct SpeedComponents {
     pub source: Arc<SourceDefinition>,
     /// Where the schemas come from that payloads name; `None` where no registry is configured.
     pub registry: Option<Arc<dyn SchemaRegistry>>,
-    /// All views of the source.
+    /// All views of the source, former definitions among them.
     pub views: Vec<SpeedView>,
     /// Tells the number of the set of definitions that the views belong to. Another set may follow while the worker
     /// lives, as long as source and views are the same in it.
@@ -34,6 +34,28 @@ pub struct SpeedComponents {
     pub ids: Arc<dyn IdSource>,
 }
 
+impl SpeedComponents {
+    /// Whether anybody needs what is kept of a view at this moment: a former definition ends once its successor
+    /// answers.
+    pub(crate) fn needs(&self, view: &SpeedView) -> bool {
+        view.keeping == Keeping::Present || self.definitions.needs(view.definition.hash)
+    }
+}
+
+/// What a speed worker does for a view.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeping {
+    /// Runs hold it.
+    #[default]
+    Present,
+    /// It is a former definition that answers until its successor does, over the same reading of the source: runs hold
+    /// it until then.
+    Former,
+    /// As [`Self::Former`], but its source is read otherwise now: no new run holds it, and those that do stay for as
+    /// long as its answers need them.
+    Standing,
+}
+
 /// A view that a speed worker keeps.
 #[derive(Clone, Debug)]
 pub struct SpeedView {
@@ -41,6 +63,8 @@ pub struct SpeedView {
     pub definition: PlannedView,
     /// Where its batch versions are published: their cuts are borders, and say what need not be kept.
     pub published: BatchViewStore,
+    /// What is done for it.
+    pub keeping: Keeping,
 }
 
 /// Settings of a speed worker.

@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use event_log::{LifeLog, Record};
-use positions::{DefinitionNumber, IndexStamp, PartitionId, RunId, TimestampMicros};
+use positions::{DefinitionHash, DefinitionNumber, IndexStamp, PartitionId, RunId, TimestampMicros};
 use records::RecordsError;
 use records::decode::Decoder;
 use records::master::MasterSnapshot;
@@ -16,7 +16,7 @@ use records::registry::SchemaBook;
 use serving_layer::PartitionKey;
 
 use crate::plans::CompiledView;
-use crate::{SpeedComponents, SpeedError, SpeedSettings};
+use crate::{Keeping, SpeedComponents, SpeedError, SpeedSettings};
 
 /// Shared by all steps of a worker.
 pub(crate) struct Context {
@@ -24,7 +24,7 @@ pub(crate) struct Context {
     /// The log in the present life of the topic.
     pub log: LifeLog,
     pub settings: SpeedSettings,
-    /// One per view, in the order of `components.views`.
+    /// One per view that runs hold, in the order of `components.views`.
     pub plans: Vec<CompiledView>,
     /// The schemas that payloads name: those of the master dataset, and what was learned since.
     pub book: SchemaBook,
@@ -43,7 +43,7 @@ impl Context {
         master: Option<MasterSnapshot>,
     ) -> Result<Self, SpeedError> {
         let mut plans = Vec::with_capacity(components.views.len());
-        for view in &components.views {
+        for view in components.views.iter().filter(|view| view.keeping != Keeping::Standing) {
             plans.push(CompiledView::compile(view.definition.clone()).await?);
         }
         let base = views::session_state();
@@ -88,6 +88,13 @@ impl Context {
         let source = &self.components.source;
         self.book.want(source, records);
         self.decoder.decode_with(&self.book.schemas(), records).map(|(rows, _)| rows)
+    }
+
+    /// The plans of the views that new runs hold at this moment.
+    pub fn needed_plans(&self) -> impl Iterator<Item = &CompiledView> {
+        let needed = self.components.views.iter().filter(|view| self.components.needs(view));
+        let needed: Vec<DefinitionHash> = needed.map(|view| view.definition.hash).collect();
+        self.plans.iter().filter(move |plans| needed.contains(&plans.definition.hash))
     }
 
     /// A session to read the master dataset in.

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use positions::{
-    Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, TimestampMicros, micros, tile,
+    Cut, DefinitionHash, Incarnation, Index, Offset, PartitionId, Position, TimestampMicros, micros, tile, tile_held,
 };
 use serving_layer::{BatchVersion, ServingError, Version};
 
-use crate::SpeedView;
+use crate::{Keeping, SpeedView};
 
 /// The published cuts of all views of a source.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,7 @@ pub(crate) struct PublishedCuts {
 #[derive(Clone, Debug)]
 struct ViewCuts {
     view: DefinitionHash,
+    keeping: Keeping,
     /// Newest first.
     versions: Vec<BatchVersion>,
     /// Since when each version has been known.
@@ -34,8 +35,12 @@ struct ViewCuts {
 impl PublishedCuts {
     /// Nothing is known yet.
     pub fn new(views: &[SpeedView]) -> Self {
-        let unknown =
-            |view: &SpeedView| ViewCuts { view: view.definition.hash, versions: Vec::new(), seen_at: BTreeMap::new() };
+        let unknown = |view: &SpeedView| ViewCuts {
+            view: view.definition.hash,
+            keeping: view.keeping,
+            versions: Vec::new(),
+            seen_at: BTreeMap::new(),
+        };
         Self { views: views.iter().map(unknown).collect() }
     }
 
@@ -45,15 +50,23 @@ impl PublishedCuts {
         views: &[SpeedView],
         retained: usize,
     ) -> impl Future<Output = Result<Vec<Vec<BatchVersion>>, ServingError>> + Send + 'static {
-        let known = self.views.iter().map(|known| known.versions.clone());
-        let lookups = std::iter::zip(views.to_vec(), known)
-            .map(|(view, known)| async move { view.published.newest_versions(retained, &known).await });
+        let lookups = self.views.iter().filter_map(|known| {
+            let published = views.iter().find(|view| view.definition.hash == known.view)?.published.clone();
+            let known = known.versions.clone();
+            Some(async move { published.newest_versions(retained, &known).await })
+        });
         try_join_all(lookups.collect::<Vec<_>>())
     }
 
     /// Takes in what a look found.
     pub fn note(&mut self, found: Vec<Vec<BatchVersion>>, now: TimestampMicros) {
         self.views.iter_mut().zip(found).for_each(|(known, versions)| known.note(versions, now));
+    }
+
+    /// Forgets the views that are not among these: former definitions that nobody needs any more. Not while a look is
+    /// under way: [`Self::note`] takes what it finds for that of the views in their order.
+    pub fn keep(&mut self, needed: &BTreeSet<DefinitionHash>) {
+        self.views.retain(|known| needed.contains(&known.view));
     }
 
     /// Offsets that no run and no merge of the partition may cross, beside grid and gaps.
@@ -67,9 +80,10 @@ impl PublishedCuts {
     }
 
     /// Whether the newest version of every view that has one belongs to this life of the topic; in a later life than
-    /// the first there must be one.
+    /// the first there must be one. Former definitions are not asked: they may never see it.
     pub fn are_of(&self, incarnation: Incarnation) -> bool {
-        let mut newest = self.views.iter().filter_map(|view| view.versions.first()).peekable();
+        let present = self.views.iter().filter(|view| view.keeping == Keeping::Present);
+        let mut newest = present.filter_map(|view| view.versions.first()).peekable();
         let is_begun = newest.peek().is_some() || incarnation == Incarnation(0);
         is_begun && newest.all(|version| version.facts.cut.incarnation() == incarnation)
     }
@@ -79,6 +93,7 @@ impl PublishedCuts {
     ///
     /// A view without a version counts as served from the start where its runs reach back to it, or where no view has a
     /// version: the first build of the source. Otherwise it was added later and is served from its first version on.
+    /// One that stands has no say: no run from here on holds it.
     pub fn serving(&self, partition: PartitionId, index: Option<&Index>) -> Vec<Position> {
         let incarnation = self.incarnation();
         let origin_of = |index: &Index| Position::start(index.head.incarnation);
@@ -89,7 +104,7 @@ impl PublishedCuts {
             None if is_first_build => Some(origin),
             None => index.and_then(|index| tile(Some(index), view.view, origin_of(index)).ok()).map(|_| origin),
         };
-        self.views.iter().filter_map(serving).collect()
+        self.views.iter().filter(|view| view.keeping != Keeping::Standing).filter_map(serving).collect()
     }
 
     /// Below which offset no reader needs runs of the partition: the least, over the views, of the newest cut that
@@ -105,7 +120,8 @@ impl PublishedCuts {
         let published = self.views.iter().filter(|view| !view.versions.is_empty()).map(least);
         // Above all those of views that realtime alone answers for.
         let served = self.serving(partition, Some(index)).into_iter().map(|position| position.offset);
-        published.chain(served).min().unwrap_or_default()
+        let standing = self.views.iter().filter(|view| view.stands_from_start(index)).map(|_| Offset(0));
+        published.chain(served).chain(standing).min().unwrap_or_default()
     }
 
     fn cuts(&self) -> impl Iterator<Item = &Cut> {
@@ -121,15 +137,28 @@ impl ViewCuts {
         self.versions = versions;
     }
 
-    /// The newest cut that tiles with the index and has been known for `courtesy`; 0 where there is none.
+    /// Whether realtime alone answers for a former definition that stands.
+    fn stands_from_start(&self, index: &Index) -> bool {
+        let origin = Position::start(index.head.incarnation);
+        let is_unpublished = self.keeping == Keeping::Standing && self.versions.is_empty();
+        is_unpublished && !tile_held(Some(index), self.view, origin).runs.is_empty()
+    }
+
+    /// The newest cut that tiles with the index and has been known for `courtesy`; 0 where there is none. Of a former
+    /// definition: of the cuts from which runs reach furthest.
     fn tiling_cut(&self, partition: PartitionId, index: &Index, now: TimestampMicros, courtesy: Duration) -> Offset {
         let is_known = |version: &&BatchVersion| {
             let seen_at = self.seen_at.get(&version.number());
             seen_at.is_some_and(|seen_at| now.micros_since(*seen_at) >= micros(courtesy))
         };
         let at = |version: &BatchVersion| version.facts.cut.position(partition, index.head.incarnation);
-        let cuts = self.versions.iter().filter(is_known).map(at);
-        let tiles = cuts.into_iter().find(|cut| tile(Some(index), self.view, *cut).is_ok());
-        tiles.map(|cut| cut.offset).unwrap_or_default()
+        let mut cuts = self.versions.iter().filter(is_known).map(at);
+        let best = match self.keeping {
+            Keeping::Present => cuts.find(|cut| tile(Some(index), self.view, *cut).is_ok()),
+            Keeping::Former | Keeping::Standing => {
+                cuts.max_by_key(|cut| (tile_held(Some(index), self.view, *cut).head.offset, cut.offset))
+            }
+        };
+        best.map(|cut| cut.offset).unwrap_or_default()
     }
 }

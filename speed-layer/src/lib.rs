@@ -47,6 +47,6 @@ mod trial;
 mod turn;
 mod worker;
 
-pub use config::{SpeedComponents, SpeedSettings, SpeedView};
+pub use config::{Keeping, SpeedComponents, SpeedSettings, SpeedView};
 pub use error::{SpeedError, StoredPart};
 pub use trial::try_view;

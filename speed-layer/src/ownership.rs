@@ -76,6 +76,8 @@ impl Ownership {
         };
         let now = context.now();
         self.cuts.note(versions, now);
+        let needed = context.components.views.iter().filter(|view| context.components.needs(view));
+        self.cuts.keep(&needed.map(|view| view.definition.hash).collect());
         self.cuts_seen_at = Some(now);
         self.lookup.note_success();
         if let Some(owned) = owned {

@@ -15,6 +15,7 @@ mod parts;
 mod query;
 mod recompute;
 mod report;
+mod sketch;
 mod speed;
 
 fn main() {
@@ -25,6 +26,9 @@ fn main() {
         let mut report = report::Report::default();
         if is_asked("decode") {
             decode::measure(&mut report);
+        }
+        if is_asked("sketch") {
+            sketch::measure(&mut report);
         }
         if is_asked("log") {
             log::measure(&mut report).await;

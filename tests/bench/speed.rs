@@ -10,7 +10,7 @@ use object_store::memory::InMemory;
 use positions::{DefinitionNumber, PartitionId};
 use serving_layer::redis::{RedisSettings, RedisStore};
 use serving_layer::{BatchViewStore, PartitionKey, RealtimeStore};
-use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
+use speed_layer::{Keeping, SpeedComponents, SpeedSettings, SpeedView};
 use tests::redis::RedisServer;
 use tokio_util::sync::CancellationToken;
 use views::Pipeline;
@@ -63,6 +63,7 @@ fn components(
     let speed_view = |view: &views::PlannedView| SpeedView {
         definition: view.clone(),
         published: BatchViewStore::new(lake, view.clone()),
+        keeping: Keeping::Present,
     };
     SpeedComponents {
         log,

@@ -327,6 +327,8 @@ async fn a_running_system_is_found_by_its_data_directory() {
     let sql = "SELECT page, hits FROM hits_by_page ORDER BY page";
     running.rows("hits_by_page", &[("after", &token), ("timeout", "30s")]).await;
     check(&twofold(&["query", sql, "--data-dir", &data]), 0, &["│ /      ┆    2 │", "│ /about ┆    1 │", "2 rows"]);
+    let none = "SELECT page, hits FROM hits_by_page WHERE 1 = 0";
+    check(&twofold(&["query", none, "--data-dir", &data]), 0, &["│ page ┆ hits │", "0 rows"]);
     running.wait_until_archived(10).await;
     let status = twofold(&["status", "--data-dir", &data]);
     check(&status, 0, &["embedded log of", "source  part  produced  archived  ", "hits_by_page  served "]);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use collector::AllowedOrigins;
+use edge::AllowedOrigins;
 use positions::format_span;
 use twofold::config::quantity::{format_size, parse_duration, parse_size};
 use twofold::config::{Config, ConfigInputs, RealtimeSettings};
@@ -147,8 +147,10 @@ fn a_refusal_says_what_must_be_and_what_it_got() {
 #[test]
 fn origins_are_listed_or_all_of_them() {
     let allowed = |text: &str| {
-        let variable = [("TWOFOLD_COLLECTOR__ALLOWED_ORIGINS", text)];
-        read("", &variable, &[]).unwrap().collector.allowed_origins
+        let variables = [("TWOFOLD_COLLECTOR__ALLOWED_ORIGINS", text), ("TWOFOLD_GATEWAY__ALLOWED_ORIGINS", text)];
+        let config = read("", &variables, &[]).unwrap();
+        assert_eq!(config.collector.allowed_origins, config.gateway.allowed_origins);
+        config.collector.allowed_origins
     };
     let these = |origins: &[&str]| AllowedOrigins::These(origins.iter().map(|origin| (*origin).to_owned()).collect());
     assert_eq!(allowed(""), these(&[]));

@@ -4,6 +4,8 @@
 
 mod support;
 
+/// Every aggregate of the catalogue against a plain computation; the page printed from it; sums and windows in queries.
+mod aggregates;
 /// The event log's contract, on every implementation; the embedded log's restarts and kills.
 mod event_log;
 /// The law on definitions: states of any split, merged in any tree, finish to the direct answer.

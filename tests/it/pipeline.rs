@@ -1,8 +1,9 @@
 //! Pipeline files: what is read from good ones, every finding in bad ones as a reader sees it, the ways out that hints
-//! name, what the documentation shows, what a definition hash depends on, the catalogue of aggregates, and the words
-//! that types have everywhere.
+//! name, what the documentation shows, what a definition hash depends on, the catalogue of aggregates, the order of
+//! operators, and the words that types have everywhere.
 
 mod catalogue;
+mod dialect;
 mod documented;
 mod examples;
 mod findings;

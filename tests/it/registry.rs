@@ -1,6 +1,8 @@
 //! The registry of definition sets: equal sets share a number, another set gets a higher one, in every object store;
 //! what was claimed can be planned again; what is served and being built is kept, and what nobody needs is removed.
 
+mod former;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -15,6 +15,7 @@ mod partitions;
 mod poison;
 mod read_again;
 mod shapes;
+mod totals;
 mod unreadable;
 mod unseen;
 
@@ -22,7 +23,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use batch_layer::recompute::Mode;
-use collector::AllowedOrigins;
+use edge::AllowedOrigins;
 use positions::ViewName;
 use serde_json::{Value, json};
 use twofold::client::{Client, Receipt, SendOutcome};
@@ -131,7 +132,16 @@ async fn rows(client: &Client, token: &str) -> Value {
 
 async fn rows_of(client: &Client, view: &str, token: &str) -> Value {
     let parameters = [("order", "-hits"), ("after", token), ("timeout", "30s")];
-    client.get(&format!("/v1/views/{view}/rows"), &parameters).await.unwrap()
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let answer = client.get(&format!("/v1/views/{view}/rows"), &parameters).await.unwrap();
+        // What a former definition says is asked for elsewhere.
+        if answer["envelope"]["former"].is_null() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "never by the present definition: {answer:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Recomputes until the batch part of `hits_by_page` covers everything.
@@ -152,7 +162,8 @@ async fn publish_until(system: &System, view: &ViewName, answer: impl AsyncFn() 
         let round = system.recompute(Mode::Incremental).await.unwrap();
         assert!(round[view].is_ok(), "{round:?}");
         let answer = answer().await;
-        if answer["envelope"]["realtime_rows"] == 0 && !answer["envelope"]["version"].is_null() {
+        let envelope = &answer["envelope"];
+        if envelope["realtime_rows"] == 0 && !envelope["version"].is_null() && envelope["former"].is_null() {
             return answer;
         }
         assert!(Instant::now() < deadline, "batch never covered everything: {}", answer["envelope"]);

@@ -7,11 +7,15 @@ pub mod run;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use batch_layer::FormerDefinitions;
 use lake::Lake;
-use positions::{CurrentDefinitions, DefinitionNumber};
-use serving_layer::registry::DefinitionRegistry;
+use positions::{CurrentDefinitions, DefinitionHash, DefinitionNumber, SourceName};
+use serving_layer::registry::{DefinitionRegistry, FormerView, LostView};
 use tokio::sync::watch;
-use views::Pipeline;
+use tracing::{info, warn};
+use views::{Pipeline, PlannedView};
+
+use crate::trial::try_pipeline;
 
 /// The sources and views that a process runs with, under their number.
 #[derive(Clone, Debug, Default)]
@@ -20,18 +24,56 @@ pub struct RunningDefinitions {
     pub pipeline: Arc<Pipeline>,
     /// The number of the set in the registry.
     pub number: DefinitionNumber,
+    /// The former definitions that answer while those of this set are being built.
+    pub former: Vec<FormerView>,
 }
 
 impl RunningDefinitions {
-    /// The pipeline with its number in the registry of the lake.
+    /// The pipeline with its number in the registry of the lake, and with the former definitions of the views that are
+    /// being built, as far as they can still be planned and run; what cannot is logged.
     ///
     /// # Errors
     /// If the registry cannot be read or written.
     pub async fn claim(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
         let registry = DefinitionRegistry::new(lake);
         let number = registry.claim(&pipeline).await.context("cannot register the view definitions")?;
-        Ok(Self { pipeline: Arc::new(pipeline), number })
+        let former = plan_former(&registry, &pipeline, number).await?;
+        Ok(Self { pipeline: Arc::new(pipeline), number, former })
     }
+}
+
+/// The former definitions of the views that are being built.
+async fn plan_former(
+    registry: &DefinitionRegistry,
+    pipeline: &Pipeline,
+    number: DefinitionNumber,
+) -> Result<Vec<FormerView>> {
+    let Some(set) = registry.present().await.context("cannot read the definitions")? else { return Ok(Vec::new()) };
+    let found = registry.former_views(&set, pipeline).await.context("cannot read the former view definitions")?;
+    found.lost.iter().for_each(warn_lost);
+    let mut former = Vec::new();
+    for one in found.planned {
+        match try_former(&one.view).await {
+            Ok(()) => {
+                let (view, set, building) = (&one.view.name, one.set.0, number.0);
+                info!(%view, set, building, "answered by its former definition until the present one is built");
+                former.push(one);
+            }
+            Err(reason) => warn_lost(&LostView { view: one.view.name.clone(), set: one.set, reason }),
+        }
+    }
+    Ok(former)
+}
+
+/// Whether this version of Twofold still runs a view that it ran before, or another version did.
+async fn try_former(view: &PlannedView) -> Result<(), String> {
+    let alone = Pipeline { sources: vec![view.source.clone()], views: vec![view.clone()], ..Pipeline::default() };
+    try_pipeline(&alone).await.map_err(|error| error.to_string())
+}
+
+fn warn_lost(lost: &LostView) {
+    let LostView { view, set, reason } = lost;
+    warn!(%view, set = set.0, reason, "its former definition cannot answer until the present one is built");
 }
 
 /// The definitions of the moment. Whoever needs them asks each time, and keeps them no longer than the work at hand.
@@ -60,6 +102,18 @@ impl Definitions {
 impl CurrentDefinitions for Definitions {
     fn number(&self) -> DefinitionNumber {
         self.0.borrow().number
+    }
+
+    fn needs(&self, former: DefinitionHash) -> bool {
+        self.0.borrow().former.iter().any(|needed| needed.view.hash == former)
+    }
+}
+
+impl FormerDefinitions for Definitions {
+    fn views_of(&self, source: &SourceName) -> Vec<PlannedView> {
+        let set = self.0.borrow();
+        let former = set.former.iter().filter(|former| former.view.source.name == *source);
+        former.map(|former| former.view.clone()).collect()
     }
 }
 

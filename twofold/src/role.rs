@@ -38,6 +38,12 @@ impl Roles {
         Self([role].into())
     }
 
+    /// These but one: what a process does where that one runs elsewhere.
+    pub fn without(mut self, role: Role) -> Self {
+        self.0.remove(&role);
+        self
+    }
+
     /// Whether `role` is among them.
     pub fn has(&self, role: Role) -> bool {
         self.0.contains(&role)

@@ -18,5 +18,8 @@ pub fn warnings(config: &Config, pipeline: &Pipeline) -> Vec<String> {
             source.name
         )
     };
-    hasty.map(warning).collect()
+    let doubts = pipeline.doubts.iter().map(|doubt| {
+        format!("pipeline file, line {}: {}: `{}`; {}", doubt.line, doubt.message, doubt.text, doubt.hint)
+    });
+    hasty.map(warning).chain(doubts).collect()
 }

@@ -25,6 +25,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream, collect,
 };
 
+use crate::caught::caught;
 use crate::error::DefinitionError;
 use crate::session::{session_config, session_state_builder};
 
@@ -62,7 +63,8 @@ impl Compiled {
     /// Runs the plan over `batches`, single-threaded, in memory. May be called again and again, also concurrently.
     ///
     /// # Errors
-    /// [`DefinitionError`] if execution fails, for example on a state beyond its limit or a batch of another schema.
+    /// [`DefinitionError`] if execution fails, for example on a state beyond its limit or a batch of another schema, or
+    /// panics.
     pub async fn execute(&self, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, DefinitionError> {
         let batches = batches.into_iter().map(|batch| retype(batch, &self.input)).collect::<EngineResult<Vec<_>>>()?;
         let batches = Arc::new(batches);
@@ -75,7 +77,7 @@ impl Compiled {
                 Ok(Transformed::yes(node.replace_children(children, options)?.reset_state()?))
             }
         })?;
-        let answer = collect(plan.data, Arc::clone(&self.task)).await?;
+        let answer = caught(collect(plan.data, Arc::clone(&self.task))).await??;
         Ok(answer.into_iter().map(|batch| retype(batch, &self.output)).collect::<EngineResult<Vec<_>>>()?)
     }
 }

@@ -47,6 +47,12 @@ impl ScalarUDFImpl for DateBin {
         if !matches!(stride, DataType::Interval(_)) || !(1..=2).contains(&times.len()) || !times.iter().all(is_time) {
             return plan_err!("'date_bin' takes an INTERVAL, a TIMESTAMP and perhaps an origin");
         }
+        if let Some(zone) = times.iter().find_map(other_zone) {
+            return plan_err!(
+                "'date_bin' counts in UTC and would lose the time zone {zone}; write \
+                 date_trunc('day', time AT TIME ZONE '{zone}') for local days, or date_bin of the time itself"
+            );
+        }
         let interval = DataType::Interval(IntervalUnit::MonthDayNano);
         Ok(std::iter::once(interval).chain(times.iter().map(|_| utc_micros())).collect())
     }
@@ -93,15 +99,27 @@ impl ScalarUDFImpl for DateBin {
     }
 }
 
+/// The time zone of a time that is not in UTC.
+fn other_zone(data_type: &DataType) -> Option<&str> {
+    let DataType::Timestamp(_, Some(zone)) = data_type else { return None };
+    Some(zone.as_ref()).filter(|zone| !matches!(*zone, "UTC" | "+00:00" | "Z" | "Etc/UTC"))
+}
+
 /// How wide the bins are.
-#[derive(Clone, Copy, Debug)]
-enum Stride {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stride {
+    /// So many microseconds.
     Micros(i64),
+    /// So many months.
     Months(i64),
 }
 
 impl Stride {
-    fn new(interval: IntervalMonthDayNano) -> Result<Self> {
+    /// Of an interval.
+    ///
+    /// # Errors
+    /// Where it is not above zero, or mixes months with days.
+    pub(crate) fn new(interval: IntervalMonthDayNano) -> Result<Self> {
         let (months, days, nanos) = (interval.months, interval.days, interval.nanoseconds);
         if months > 0 && days == 0 && nanos == 0 {
             return Ok(Self::Months(months.into()));
@@ -116,7 +134,7 @@ impl Stride {
     }
 
     /// The start of the bin that `time` falls into, the earliest instant where that lies before all instants.
-    fn floor(self, time: i64, origin: i64) -> i64 {
+    pub(crate) fn floor(self, time: i64, origin: i64) -> i64 {
         match self {
             Self::Micros(stride) => {
                 let behind = (i128::from(time) - i128::from(origin)).rem_euclid(i128::from(stride));

@@ -12,6 +12,7 @@ use positions::{DefinitionHash, ViewName};
 use crate::aggregate::AggregateClass;
 use crate::bucket::Bucket;
 use crate::source::SourceDefinition;
+use crate::time_step::TimeStep;
 
 /// A group key of a view.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub struct Dimension {
     pub name: String,
     /// Its type in state and answer.
     pub data_type: DataType,
+    /// How its values follow each other, where it is time in bins.
+    pub step: Option<TimeStep>,
 }
 
 /// A number that a view answers.

@@ -48,12 +48,19 @@ pub enum DefinitionError {
         known: Vec<String>,
     },
     /// The state of one group of an unbounded measure grew beyond its limit.
-    #[error("state of {measure} in group {group} exceeds max_state_bytes = {limit_bytes}")]
+    #[error(
+        "state of {measure} in group {group} exceeds max_state_bytes = {limit_bytes}: view {view} has {size_bytes} \
+         bytes there; raise it in the view's WITH clause, or keep fewer values"
+    )]
     StateTooLarge {
+        /// The view.
+        view: String,
         /// The measure.
         measure: String,
         /// The group key, as text.
         group: String,
+        /// How many bytes it has.
+        size_bytes: usize,
         /// The limit.
         limit_bytes: usize,
     },
@@ -76,9 +83,15 @@ impl From<datafusion::error::DataFusionError> for DefinitionError {
     /// Finds our own error again where it went through the engine.
     fn from(error: datafusion::error::DataFusionError) -> Self {
         if let datafusion::error::DataFusionError::External(cause) = error.find_root()
-            && let Some(Self::StateTooLarge { measure, group, limit_bytes }) = cause.downcast_ref()
+            && let Some(Self::StateTooLarge { view, measure, group, size_bytes, limit_bytes }) = cause.downcast_ref()
         {
-            return Self::StateTooLarge { measure: measure.clone(), group: group.clone(), limit_bytes: *limit_bytes };
+            return Self::StateTooLarge {
+                view: view.clone(),
+                measure: measure.clone(),
+                group: group.clone(),
+                size_bytes: *size_bytes,
+                limit_bytes: *limit_bytes,
+            };
         }
         Self::Engine(error)
     }

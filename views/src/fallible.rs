@@ -153,7 +153,7 @@ fn can_fail(expr: &Expr, schema: &DFSchema) -> Result<bool> {
         // A pattern becomes a regular expression, which can be too large.
         Expr::Like(like) => !matches!(like.pattern.as_ref(), Expr::Literal(..)),
         Expr::SimilarTo(_) => true,
-        Expr::Negative(negated) => !is_plain_number(&negated.get_type(schema)?),
+        Expr::Negative(negated) => !negated.get_type(schema)?.is_floating(),
         Expr::Cast(cast) => !is_total_cast(&cast.expr.get_type(schema)?, cast.field.data_type()),
         Expr::TryCast(cast) => {
             let (from, to) = (cast.expr.get_type(schema)?, cast.field.data_type());
@@ -170,9 +170,8 @@ fn can_binary_fail(binary: &BinaryExpr, schema: &DFSchema) -> Result<bool> {
         Ok(is(&binary.left.get_type(schema)?) && is(&binary.right.get_type(schema)?))
     };
     Ok(match binary.op {
-        // Whole numbers wrap around.
-        Plus | Minus | Multiply => !both(is_plain_number)?,
-        Divide | Modulo => !both(DataType::is_floating)?,
+        // Whole numbers overflow (`checked.rs`); floating ones have infinity.
+        Plus | Minus | Multiply | Divide | Modulo => !both(DataType::is_floating)?,
         Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom | And | Or | StringConcat => false,
         BitwiseAnd | BitwiseOr | BitwiseXor | BitwiseShiftLeft | BitwiseShiftRight => false,
         _ => true,

@@ -12,7 +12,7 @@ use crate::declared::declared_extras;
 use crate::source::SourceDefinition;
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
-pub(crate) const STATE_FORMAT: u32 = 4;
+pub(crate) const STATE_FORMAT: u32 = 5;
 
 /// What a view is made of.
 pub(crate) struct Definition<'a> {

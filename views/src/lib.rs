@@ -5,20 +5,23 @@
 //!                                             ViewPlans: state_plan | merge_plan | finish_plan
 //! ```
 //!
-//! Guarantee: everything here is pure. No IO, no clock; the only randomness is the KLL sketch's, within its error
-//! bound.
+//! Guarantee: everything here is pure. No IO, no clock, no randomness.
 //! Not here: where the layers meet in the log (`positions`).
 //! Why so: the same plans run in production, in the property tests and under a simulated scheduler.
 
 mod aggregate;
 mod article;
 mod bucket;
+mod caught;
+mod checked;
 mod compiled;
 mod date_bin;
 mod declared;
 mod definition;
+mod dialect;
 mod error;
 mod fallible;
+mod float_key;
 mod hash;
 mod json;
 mod nearest;
@@ -34,15 +37,20 @@ mod sql_name;
 mod storable;
 mod stream;
 mod time_pattern;
+mod time_step;
 
 pub use aggregate::{
-    AGGREGATES, AggregateClass, AggregateFacts, ClassRule, Distinct, MergeFacts, Refusal, Support, aggregate_facts,
+    AGGREGATES, AggregateClass, AggregateFacts, ClassRule, DdSketch, Distinct, KllDouble, KllItem, KllSketch,
+    MergeFacts, Refusal, Support, aggregate_facts, print_aggregates, sum_function,
 };
 pub use article::with_article;
 pub use bucket::{Bucket, bucket_expr, bucket_of};
+pub use caught::caught;
+pub use checked::CheckedArithmetic;
 pub use compiled::Compiled;
 pub use declared::{as_json, declared_extras, default_of, is_json, with_default};
 pub use definition::{Dimension, Measure, ViewDefinition};
+pub use dialect::{Misreading, mend, misreadings};
 pub use error::{DefinitionError, Finding, PipelineError, is_state_limit};
 pub use json::{append_unescaped, number_prefix};
 pub use nearest::{Spelling, did_you_mean};
@@ -54,3 +62,4 @@ pub use session::{session_state, session_state_builder};
 pub use source::{ColumnMapping, Envelope, EpochUnit, SourceDefinition, SourceFormat, TimeFormat, Unreadable, column};
 pub use sql_name::{declared_name, sql_name};
 pub use storable::{map_of, map_value, utc_micros, utc_scalar};
+pub use time_step::TimeStep;

@@ -24,7 +24,8 @@ fn edit_distance(one: &str, other: &str) -> usize {
 pub fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
     // Letters are forgotten more often than added: of two equally near names the longer one is meant.
     let nearest = known.iter().min_by_key(|name| (edit_distance(unknown, name), Reverse(name.len())))?;
-    let is_near = edit_distance(unknown, nearest) <= 1 + unknown.len() / 4;
+    let letters = if unknown.chars().count() < SHORTEST_MISTYPED { 1 } else { 1 + unknown.len() / 4 };
+    let is_near = edit_distance(unknown, nearest) <= letters;
     is_near.then(|| format!("did you mean `{nearest}`?"))
 }
 

@@ -28,6 +28,8 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::unparser::Unparser;
 
+use crate::checked::checked;
+
 /// `expr` with its topmost operator made NULL where it fails; its value where all arguments are constants.
 ///
 /// # Errors
@@ -54,6 +56,12 @@ pub(crate) fn or_null(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 /// Whether an expression is such a call.
 pub(crate) fn is_or_null(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<OrNull>())
+}
+
+/// The operator within such a call, over its arguments' names; any other expression itself.
+pub(crate) fn operator_of(expr: &Expr) -> &Expr {
+    let Expr::ScalarFunction(call) = expr else { return expr };
+    call.func.inner().downcast_ref::<OrNull>().map_or(expr, |function| &function.operator)
 }
 
 /// An expression as its author wrote it, without such calls.
@@ -133,7 +141,8 @@ fn fold(constant: Expr) -> Result<Expr> {
 
 fn plan(expr: &Expr, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
     let schema = DFSchema::try_from(Arc::clone(schema))?;
-    create_physical_expr(expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
+    let expr = checked(expr.clone(), &schema)?;
+    create_physical_expr(&expr, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())
 }
 
 /// One row of NULLs.

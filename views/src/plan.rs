@@ -13,7 +13,7 @@ use datafusion::common::{Column, Result as EngineResult, TableReference, plan_da
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, ident};
 use positions::ViewName;
 
-use crate::aggregate::{AggregateCall, AggregateClass, limited_state, nullable};
+use crate::aggregate::{AggregateCall, AggregateClass, ignores_copies, limited_state, nullable};
 use crate::compiled::Compiled;
 use crate::error::DefinitionError;
 use crate::fallible::guarded_parts;
@@ -102,6 +102,39 @@ impl ViewPlans {
         Ok(LogicalPlan::Projection(Projection::try_new(answers, Arc::new(aggregate))?))
     }
 
+    /// States to whether a measure does not fit its type, at the grain of the dimensions named in `by`: one BOOLEAN for
+    /// each measure that may be NULL for that reason, by its name; no column where there is none.
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if `by` names no dimension of this view.
+    pub fn overflow_plan(&self, input: LogicalPlan, by: &[&str]) -> Result<LogicalPlan, DefinitionError> {
+        for name in by {
+            self.check_dimension(name)?;
+        }
+        let keys = by.iter().map(|name| ident(*name)).collect();
+        let overflows = |call: &AggregateCall| Some(call.overflows(ident(&call.column))?.alias(&call.column));
+        let calls: Vec<Expr> = self.aggregates.iter().filter_map(overflows).collect();
+        let may_overflow = |name: &&str| self.aggregates.iter().any(|call| call.column == *name && call.may_overflow());
+        let mut measures = Vec::new();
+        for measure in &self.measures {
+            let columns = self.measure_states(&measure.name)?;
+            let any = columns.into_iter().filter(may_overflow).map(ident).reduce(Expr::or);
+            measures.extend(any.map(|any| any.alias(&measure.name)));
+        }
+        let aggregate = aggregate(input, keys, calls)?;
+        Ok(LogicalPlan::Projection(Projection::try_new(measures, Arc::new(aggregate))?))
+    }
+
+    /// The measures that may be NULL because their value does not fit its type.
+    pub fn may_overflow(&self) -> impl Iterator<Item = &str> {
+        let overflows = move |measure: &&FinishedMeasure| {
+            let used = measure.expression.column_refs();
+            let mut calls = self.aggregates.iter().filter(|call| call.may_overflow());
+            calls.any(|call| used.iter().any(|column| column.name == call.column))
+        };
+        self.measures.iter().filter(overflows).map(|measure| measure.name.as_str())
+    }
+
     /// [`Self::state_plan`] with one extra key, whose column follows those of the source's events. Compiled at the
     /// first call; all clones of the definition share it.
     ///
@@ -133,6 +166,16 @@ impl ViewPlans {
         self.compiled.get(PlanKey::Finish(by), compiling).await
     }
 
+    /// [`Self::overflow_plan`], compiled as [`Self::compile_states_by`].
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if `by` names no dimension of this view.
+    pub async fn compile_overflows(&self, by: &[&str]) -> Result<Compiled, DefinitionError> {
+        let compiling = Compiled::new(Arc::clone(&self.states), |scan| self.overflow_plan(scan, by));
+        let by = by.iter().map(|name| (*name).to_owned()).collect();
+        self.compiled.get(PlanKey::Overflows(by), compiling).await
+    }
+
     /// The state columns that a measure is finished from.
     ///
     /// # Errors
@@ -143,6 +186,12 @@ impl ViewPlans {
         Ok(columns.filter(|column| used.iter().any(|reference| reference.name == *column)).collect())
     }
 
+    /// Whether answers may differ, within the class of a measure, where equal states are merged in another order or
+    /// tree: one with floating-point sums or a sketch whose compaction follows it.
+    pub fn follows_merging(&self) -> bool {
+        self.aggregates.iter().any(AggregateCall::follows_merging)
+    }
+
     /// The aggregate call that merges states and finishes them: an aggregate expression for any Aggregate node.
     ///
     /// `states` is an expression of the type of the state column.
@@ -150,9 +199,26 @@ impl ViewPlans {
     /// # Errors
     /// [`DefinitionError`] if the view has no such state column.
     pub fn merge_expr(&self, state_column: &str, states: Expr) -> Result<Expr, DefinitionError> {
-        let call = self.aggregates.iter().find(|call| call.column == state_column);
-        let call = call.ok_or_else(|| plan_datafusion_err!("view {} has no state {state_column}", self.view))?;
-        Ok(call.merged(states))
+        Ok(self.call(state_column)?.merged(states))
+    }
+
+    /// [`Self::merge_expr`] whose value may be asked for after each state: what a window needs whose frame grows. Costs
+    /// more where it is asked once.
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if the view has no such state column.
+    pub fn running_expr(&self, state_column: &str, states: Expr) -> Result<Expr, DefinitionError> {
+        Ok(self.call(state_column)?.running(states))
+    }
+
+    /// Whether a state of the measure that is merged twice counts once: true for least, greatest, first, last and
+    /// distinct values, false for counts, sums and percentiles.
+    ///
+    /// # Errors
+    /// [`DefinitionError`] if the view has no such measure.
+    pub fn measure_ignores_copies(&self, measure: &str) -> Result<bool, DefinitionError> {
+        let calls = self.measure_states(measure)?.into_iter().map(|state| self.call(state));
+        Ok(calls.collect::<Result<Vec<_>, _>>()?.into_iter().all(|call| ignores_copies(&call.aggregate)))
     }
 
     /// A measure over its finished aggregates: what stands above the Aggregate node. `finished` gives the expression
@@ -219,6 +285,11 @@ impl ViewPlans {
         self.keys.iter().map(|(name, _)| name.as_str())
     }
 
+    fn call(&self, state_column: &str) -> Result<&AggregateCall, DefinitionError> {
+        let found = self.aggregates.iter().find(|call| call.column == state_column);
+        Ok(found.ok_or_else(|| plan_datafusion_err!("view {} has no state {state_column}", self.view))?)
+    }
+
     fn measure(&self, name: &str) -> Result<&FinishedMeasure, DefinitionError> {
         let found = self.measures.iter().find(|measure| measure.name == name);
         Ok(found.ok_or_else(|| plan_datafusion_err!("view {} has no measure {name}", self.view))?)
@@ -265,7 +336,8 @@ impl ViewPlans {
         let states = output_columns(&aggregate, columns, keys.len());
         let states = self.aggregates.iter().zip(states).map(|(call, state)| match call.class {
             AggregateClass::Unbounded => {
-                limited_state(state.unalias(), &call.column, self.max_state_bytes, group.clone()).alias(&call.column)
+                let (view, column) = (self.view.as_str(), &call.column);
+                limited_state(state.unalias(), view, column, self.max_state_bytes, group.clone()).alias(column)
             }
             _ => state,
         });

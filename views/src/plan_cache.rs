@@ -20,6 +20,8 @@ pub(crate) enum PlanKey {
     Merge,
     /// States to answers by these dimensions.
     Finish(Vec<String>),
+    /// States to what does not fit, by these dimensions.
+    Overflows(Vec<String>),
 }
 
 /// What was compiled so far.
@@ -42,7 +44,7 @@ impl PlanCache {
         }
         let plan = compiling.await?;
         let mut plans = self.lock();
-        if !matches!(key, PlanKey::Finish(_)) || plans.len() < MAX_ROLL_UPS {
+        if !matches!(key, PlanKey::Finish(_) | PlanKey::Overflows(_)) || plans.len() < MAX_ROLL_UPS {
             plans.insert(key, plan.clone());
         }
         Ok(plan)

@@ -1,6 +1,7 @@
 //! The recompute of one source: its views are planned, grouped by cut, computed and published.
 //!
-//! Guarantee: an error of one view does not stop the others; an error of what a group shares fails that group alone.
+//! Guarantee: an error of one view, or a panic, does not stop the others; an error of what a group shares fails that
+//! group alone.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use datafusion::execution::SessionState;
 use lake::Lake;
 use positions::{Clock, IdSource, RecomputeId};
 use records::master::{MasterDataset, MasterSnapshot};
-use views::PlannedView;
+use views::{PlannedView, caught};
 
 use super::inputs::read_inputs;
 use super::master_rows::MasterRows;
@@ -88,7 +89,8 @@ async fn compute_group(
     for task in group {
         let recompute = RecomputeId(components.ids.next_id());
         let facts = inputs.facts(&task, recompute, components.clock.now());
-        let outcome = publish_states(session, &rows, &inputs, &task, (facts, components.ids.next_id())).await;
+        let publishing = publish_states(session, &rows, &inputs, &task, (facts, components.ids.next_id()));
+        let outcome = caught(publishing).await.unwrap_or_else(|panic| Err(panic.into()));
         round.insert(task.view.name.clone(), outcome.map_err(Arc::new));
     }
     round

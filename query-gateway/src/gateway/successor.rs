@@ -4,42 +4,47 @@
 //! did not change goes over to its successor, so those are answered without a pause.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 use positions::SourceName;
+use serving_layer::registry::FormerView;
 use serving_layer::{BatchViewStore, Lake};
 use tokio::sync::Semaphore;
 use views::{Pipeline, PlannedView};
 
+use super::former::answering;
 use super::{Gateway, GatewayComponents};
 use crate::attempt::ViewReader;
+use crate::places::Places;
 use crate::refresh::SourceReader;
 use crate::sql::SqlEngine;
 use crate::versions::BatchVersions;
 use crate::{GatewayError, GatewaySettings};
 
 impl Gateway {
-    /// A gateway over other definitions, with the limits of this one. Sources that did not change, and what is in
-    /// memory of them, are shared: both may answer and refresh side by side.
+    /// A gateway over other definitions, with the limits of this one; `former` are those that some of its views are
+    /// still answered by. Sources that did not change, and what is in memory of them, are shared: both may answer and
+    /// refresh side by side.
     ///
     /// # Errors
     /// As in [`Self::new`].
-    pub fn successor(&self, pipeline: Arc<Pipeline>) -> Result<Arc<Self>, GatewayError> {
+    pub fn successor(&self, pipeline: Arc<Pipeline>, former: Vec<FormerView>) -> Result<Arc<Self>, GatewayError> {
         let components = GatewayComponents { pipeline, ..self.components.clone() };
-        Self::build(components, self.settings.clone(), &self.sources, (self.permits.clone(), self.waiting.clone()))
+        let limits = (self.permits.clone(), self.waiting.clone(), self.sql_places.clone());
+        Self::build((components, former), self.settings.clone(), &self.sources, limits)
     }
 
     pub(super) fn build(
-        components: GatewayComponents,
+        (components, former): (GatewayComponents, Vec<FormerView>),
         settings: GatewaySettings,
         known: &BTreeMap<SourceName, Arc<SourceReader>>,
-        (permits, waiting): (Arc<Semaphore>, Arc<Semaphore>),
+        (permits, waiting, sql_places): (Arc<Semaphore>, Arc<Semaphore>, Places),
     ) -> Result<Arc<Self>, GatewayError> {
-        let sql = SqlEngine::new(&components.pipeline, &settings)?;
+        let sql = SqlEngine::new(&answering(&components.pipeline, &former), &settings)?;
         let sources = components.pipeline.sources.iter().map(|source| {
-            let views = components.pipeline.views.iter().filter(|view| view.source.name == source.name);
-            let views: Vec<_> = views.collect();
+            let present = components.pipeline.views.iter().map(|view| (view, false));
+            let views = present.chain(former.iter().map(|former| (&former.view, true)));
+            let views: Vec<_> = views.filter(|(view, _)| view.source.name == source.name).collect();
             let reader = known.get(&source.name).filter(|reader| reader.reads(source, &views)).cloned();
             let reader = reader.unwrap_or_else(|| {
                 let views = views.into_iter().map(|view| view_reader(view, &components.lake)).collect();
@@ -49,12 +54,23 @@ impl Gateway {
             (source.name.clone(), reader)
         });
         let sources = sources.collect();
-        Ok(Arc::new(Self { components, settings, sources, sql, refreshing: AtomicUsize::new(0), permits, waiting }))
+        Ok(Arc::new(Self {
+            components,
+            settings,
+            sources,
+            sql,
+            former,
+            later: OnceLock::new(),
+            refreshing: Arc::default(),
+            permits,
+            waiting,
+            sql_places,
+        }))
     }
 }
 
-fn view_reader(view: &PlannedView, lake: &Lake) -> ViewReader {
+fn view_reader((view, is_former): (&PlannedView, bool), lake: &Lake) -> ViewReader {
     let store = BatchViewStore::new(lake, view.clone());
     let versions = BatchVersions::new(view.clone(), store);
-    ViewReader { view: view.clone(), versions }
+    ViewReader { view: view.clone(), versions, is_former }
 }

@@ -19,7 +19,7 @@ use positions::{Clock, Cut, DefinitionNumber, IdSource, Offset, PartitionId, til
 use records::master::MasterDataset;
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchViewStore, BlobKey, PartitionKey, RealtimeStore, blob};
-use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
+use speed_layer::{Keeping, SpeedComponents, SpeedSettings, SpeedView};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use views::{Pipeline, PlannedView, SourceDefinition};
@@ -170,7 +170,7 @@ async fn realtime_count(scene: &Scene) -> (i64, u64) {
         master: MasterDataset::new(&scene.lake, Arc::clone(&scene.source)),
         source: Arc::clone(&scene.source),
         registry: None,
-        views: vec![SpeedView { definition, published }],
+        views: vec![SpeedView { definition, published, keeping: Keeping::Present }],
         definitions: Arc::new(DefinitionNumber(1)),
         clock: Arc::clone(&scene.clock) as Arc<dyn Clock>,
         ids: Arc::clone(&scene.ids) as Arc<dyn IdSource>,

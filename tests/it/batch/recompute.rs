@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use batch_layer::recompute::{Mode, Outcome, recompute};
 use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, RecomputeSettings};
+use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, NoFormer, RecomputeSettings};
 use lake::Change;
 use positions::{Hole, Offset, PartitionId, ViewName};
 use rand::Rng;
@@ -303,8 +303,7 @@ async fn the_batch_loop_runs_a_round_on_request() {
         shutdown.cancel();
         round
     };
-    let components =
-        BatchComponents { context: world.batch_context(), requests, status, turn: Arc::new(Semaphore::new(1)) };
+    let components = components(&world, requests, status);
     let (ended, round) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
     ended.unwrap();
     assert_eq!(round.keys().map(ViewName::as_str).collect::<Vec<_>>(), ["by_day"]);
@@ -313,18 +312,22 @@ async fn the_batch_loop_runs_a_round_on_request() {
     check_equals_fold(&world).await;
 }
 
+fn components(
+    world: &World,
+    requests: mpsc::Receiver<BatchRequest>,
+    status: watch::Sender<BatchStatus>,
+) -> BatchComponents {
+    let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
+    BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer) }
+}
+
 #[tokio::test]
 async fn rounds_of_one_view_without_end_do_not_keep_the_others_waiting() {
     let mut world = World::new(29).await;
     let (ask, requests) = mpsc::channel(1);
     let batch = BatchSettings { interval: Duration::from_millis(50), ..BatchSettings::default() };
     let shutdown = CancellationToken::new();
-    let components = BatchComponents {
-        context: world.batch_context(),
-        requests,
-        status: watch::Sender::default(),
-        turn: Arc::new(Semaphore::new(1)),
-    };
+    let components = components(&world, requests, watch::Sender::default());
     let asking = async {
         for _ in 0..3 {
             world.send(40).await;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use collector::{AllowedOrigins, CollectorSettings, allow_origins, router};
+use collector::{CollectorSettings, allow_origins, router};
+use edge::AllowedOrigins;
 use reqwest::{Method, RequestBuilder};
 use tokio_util::sync::CancellationToken;
 use twofold::http::Intake;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::anyhow;
-use query_gateway::router;
+use query_gateway::{GatewaySettings, router};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use twofold::health::Health;
@@ -28,7 +28,11 @@ impl Drop for Served {
 }
 
 pub(super) async fn serve() -> Served {
-    let world = World::new();
+    serve_with(GatewaySettings::default()).await
+}
+
+pub(super) async fn serve_with(settings: GatewaySettings) -> Served {
+    let world = World::with_settings(settings);
     world.send(0, [event(0, "A", "ann", 3), event(70, "B & C", "bob", 5)]);
     world.append_run(0).await;
     world.publish("by_page", &[2, 0]).await;
@@ -48,6 +52,10 @@ pub(super) async fn serve() -> Served {
 }
 
 impl Served {
+    pub(super) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.address))
+    }
+
     pub(super) async fn get(&self, path: &str) -> (u16, String, String) {
         answer(self.client.get(format!("{}{path}", self.address))).await
     }
@@ -150,7 +158,9 @@ async fn every_failure_is_a_problem() {
         assert!(of_source["hint"].as_str().unwrap().contains(part), "{part}: {of_source}");
     }
     let qualified = check_problem(served.post_sql(r#"{"sql": "SELECT * FROM public.edits"}"#).await, 404);
-    assert_eq!(qualified["detail"], json!("there is no view `public.edits`"));
+    assert_eq!(qualified["detail"], of_source["detail"]);
+    let elsewhere = check_problem(served.post_sql(r#"{"sql": "SELECT * FROM private.edits"}"#).await, 404);
+    assert_eq!(elsewhere["detail"], json!("there is no view `private.edits`"));
     check_problem(served.get("/v1/sql").await, 405);
     check_problem(served.get("/v1/views/by_page/rows?limit=x").await, 400);
     check_problem(served.get("/v1/status?verbose=1").await, 400);

@@ -251,6 +251,7 @@ async fn check_gateway(told: &mut Told, process: &Process, world: &World) {
     }
     told.check(ProblemKind::Unknown, process.sql(r#"{"sql": "SELECT * FROM nothing"}"#)).await;
     told.check(ProblemKind::BadBody, process.sql("SELECT 1")).await;
+    told.check(ProblemKind::NotAcceptable, process.get(rows).header("accept", "text/csv")).await;
     told.check(ProblemKind::TooLarge, process.sql(&"x".repeat(1_000_000))).await;
     let long = json!({ "sql": format!("SELECT '{}'", "x".repeat(20_000)) });
     told.check(ProblemKind::TooLarge, process.sql(&long.to_string())).await;

@@ -213,7 +213,7 @@ async fn a_request_that_is_not_understood_is_told_what_exists() {
         ("nothing", ("by", ""), "there is no view `nothing`", "by_page, totals"),
         ("by_page", ("pag", "A"), "no dimension or parameter `pag`", columns),
         ("by_page", ("edits", "3"), "is a measure", columns),
-        ("by_page", ("page.like", "A"), "`page.like`: there is no test `.like`", "eq, ge, gt, le, lt, is"),
+        ("by_page", ("page.has", "A"), "`page.has`: there is no test `.has`", "eq, in, ne, like, ge, gt, le, lt, is"),
         ("by_page", ("page.is", "empty"), "`page.is` must be null or not_null, got `empty`", "null, not_null"),
         ("by_page", ("by", "page,paeg"), "no dimension `paeg`", columns),
         ("by_page", ("order", "-edit"), "no column `edit`", "page, hour, edits, added"),

@@ -61,6 +61,8 @@ async fn functions_that_make_much_of_little_do_not_exist() {
         "SELECT repeat(page, 1000000000) FROM by_page",
         "SELECT lpad('x', 2000000000, 'y')",
         "SELECT rpad(page, 2000000000) FROM by_page",
+        "SELECT repeat(page, edits) FROM by_page",
+        "SELECT repeat('x', 2 * 4096)",
         "SELECT array_repeat(1, 1000000000)",
         "SELECT list_repeat(1, 1000000000)",
         "SELECT array_resize(make_array(1), 1000000000, 2)",
@@ -72,8 +74,28 @@ async fn functions_that_make_much_of_little_do_not_exist() {
         "SELECT TRY_CAST(make_array(1) AS INT[2000000000])",
     ]);
     check_refused(statements, &[400]).await;
-    check_refused(owned(&["SELECT * FROM generate_series(1, 1000000000)", "SELECT * FROM range(1000000000)"]), &[404])
-        .await;
+    let series = [
+        "SELECT * FROM generate_series(1, 1000000000)",
+        "SELECT * FROM range(1000000000)",
+        "SELECT * FROM generate_series(TIMESTAMP '1970-01-01', TIMESTAMP '2200-01-01', INTERVAL '1 second')",
+        "SELECT repeat(repeat(repeat('x', 4096), 4096), 4096) AS x",
+        "SELECT repeat(repeat(repeat(page, 4096), 4096), 4096) AS x FROM by_page",
+        "SELECT lpad(page, 4096, repeat(page, 4096)) || repeat(lpad(page, 4096), 4096) AS x FROM by_page",
+    ];
+    check_refused(owned(&series), &[413]).await;
+    let arguments = [
+        "SELECT * FROM generate_series(1, length(replace(replace('aaaa', 'a', 'aaaaaaaa'), 'a', 'aaaaaaaa')))",
+        "SELECT * FROM generate_series(1, character_length(repeat('x', 2000000000)))",
+        "SELECT * FROM generate_series(1, (SELECT 3))",
+        "SELECT * FROM generate_series(1, CAST(NULL AS INT[2000000000]))",
+        "SELECT * FROM generate_series(1, $1)",
+        "SELECT * FROM generate_series(1, 10, 0)",
+        "SELECT * FROM generate_series(1, NULL)",
+        "SELECT * FROM generate_series('a', 'b')",
+        "SELECT * FROM generate_series(TIMESTAMP '2026-01-01', TIMESTAMP '2026-01-02', INTERVAL '0 seconds')",
+        "SELECT * FROM generate_series()",
+    ];
+    check_refused(owned(&arguments), &[400]).await;
 }
 
 /// `WITH t0 AS (first), t1 AS (next over t0), ... SELECT * FROM tn`.
@@ -171,6 +193,7 @@ async fn deep_texts_are_refused_before_they_are_walked() {
             of("", "::int", 2_000),
             of("", "[1]", 4_000),
             of("", " IS NULL", 1_500),
+            format!("{}SELECT 1 AS x", "EXPLAIN ".repeat(1_900)),
         ],
         &[413],
     )
@@ -220,6 +243,10 @@ async fn ordinary_texts_and_lists_are_not_in_the_way() {
         ("CASE WHEN page = 'A' THEN page || '!' ELSE 'x' END", "\"A!\""),
         ("'a' || NULL", "null"),
         ("split_part('a-b', '-', 2)", "\"b\""),
+        ("lpad(page, 3, '0')", "\"00A\""),
+        ("rpad(page, 3)", "\"A  \""),
+        ("repeat(page, 3)", "\"AAA\""),
+        ("length(lpad(page, 4096))", "4096"),
     ] {
         let sql = format!("SELECT {expression} AS x FROM by_page WHERE page = 'A' ORDER BY hour LIMIT 1");
         let text = world.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).to_json().unwrap();

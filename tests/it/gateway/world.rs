@@ -120,7 +120,8 @@ impl World {
         Self::on(&pipeline, GatewaySettings::default())
     }
 
-    fn on(pipeline: &str, settings: GatewaySettings) -> Self {
+    /// An empty world of views of another text, over a source of the same columns.
+    pub(super) fn on(pipeline: &str, settings: GatewaySettings) -> Self {
         let surroundings = Surroundings::new(pipeline, START, 7);
         let (memory, store) = surroundings.realtime(1 << 30, 7);
         let board = Arc::new(Board::default());
@@ -174,8 +175,18 @@ impl World {
         self.append_run_of(partition, &names).await
     }
 
+    /// Appends one run up to the end of the log that may be merged with the one before.
+    pub(super) async fn append_to_segment(&self, partition: i32) -> RunId {
+        let names: Vec<&str> = self.pipeline.views.iter().map(|view| view.name.as_str()).collect();
+        self.append(partition, &names, false).await
+    }
+
     /// Appends one run that holds only some views.
     pub(super) async fn append_run_of(&self, partition: i32, views: &[&str]) -> RunId {
+        self.append(partition, views, true).await
+    }
+
+    async fn append(&self, partition: i32, views: &[&str], starts_at_border: bool) -> RunId {
         let key = key(partition);
         let id = RunId(self.ids.next_id());
         let index = self.memory.read_index(&key).await.unwrap();
@@ -194,13 +205,38 @@ impl World {
         }
         self.memory.put_blobs(&key, blobs, LONG).await.unwrap();
         let counters = Counters { rows: events.num_rows() as u64, ..Counters::default() };
-        let run = Run { id, from, to, views: held, counters, starts_at_border: true };
+        let run = Run { id, from, to, views: held, counters, starts_at_border };
         let now = positions::Clock::now(self.clock.as_ref());
         let start = Index::new(IndexStamp(self.ids.next_id()), DefinitionNumber(1), from, now);
         let stamp = IndexStamp(self.ids.next_id());
         let next = index.as_ref().unwrap_or(&start).append(stamp, DefinitionNumber(1), run, now).unwrap();
         self.swap(partition, index.as_ref(), &next).await;
         id
+    }
+
+    /// Puts one run in the place of the last ones of a partition, as the speed layer does within a segment.
+    pub(super) async fn merge_last_runs(&self, partition: i32, count: usize) {
+        let key = key(partition);
+        let index = self.memory.read_index(&key).await.unwrap().unwrap();
+        let parts = &index.runs[index.runs.len() - count..];
+        let id = RunId(self.ids.next_id());
+        let (mut held, mut blobs) = (Vec::new(), Vec::new());
+        for view in &self.pipeline.views {
+            let keys: Vec<BlobKey> = parts.iter().map(|run| BlobKey { run: run.id, view: view.hash }).collect();
+            let found = self.memory.get_blobs(&key, &keys).await.unwrap();
+            let states = found.iter().flatten().flat_map(|bytes| blob::decode(bytes, &view.states).unwrap());
+            let merge = view.plans.compile_merge().await.unwrap();
+            let merged = merge.execute(states.collect()).await.unwrap();
+            let merged = concat_batches(&merge.output_schema(), &merged).unwrap();
+            held.push(RunView { view: view.hash, rows: merged.num_rows() as u64 });
+            blobs.push((BlobKey { run: id, view: view.hash }, blob::encode(&[merged]).unwrap()));
+        }
+        self.memory.put_blobs(&key, blobs, LONG).await.unwrap();
+        let counters = parts.iter().map(|run| run.counters).sum();
+        let merged = Run { id, to: parts[count - 1].to, views: held, counters, ..parts[0].clone() };
+        let replaced: Vec<RunId> = parts.iter().map(|run| run.id).collect();
+        let next = index.merge(IndexStamp(self.ids.next_id()), &replaced, merged).unwrap();
+        self.swap(partition, Some(&index), &next).await;
     }
 
     /// Drops the runs of a partition below an offset.

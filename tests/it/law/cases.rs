@@ -24,11 +24,15 @@ macro_rules! log {
 pub const PLAIN: &Measures = &[
     ("n", "count(*)", "count(*)"),
     ("n_i", "count(i)", "count(i)"),
-    ("sum_i", "sum(i)", "sum(i)"),
+    ("sum_i", "sum(i)", "TRY_CAST(sum(CAST(i AS DECIMAL(38, 0))) AS BIGINT)"),
     ("sum_d", "sum(d)", "sum(d)"),
     ("sum_f", "sum(f)", "sum(f)"),
     ("n_b", "count(*) FILTER (WHERE b)", "count(*) FILTER (WHERE b)"),
-    ("sum_b", "sum(i) FILTER (WHERE b AND i < 100)", "sum(i) FILTER (WHERE b AND i < 100)"),
+    (
+        "sum_b",
+        "sum(i) FILTER (WHERE b AND i < 100)",
+        "TRY_CAST(sum(CAST(i AS DECIMAL(38, 0))) FILTER (WHERE b AND i < 100) AS BIGINT)",
+    ),
     ("min_i", "min(i)", "min(i)"),
     ("max_s", "max(s)", "max(s)"),
     ("min_time", "min(time)", "min(time)"),

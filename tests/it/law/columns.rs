@@ -71,7 +71,7 @@ const OTHER: [&str; 16] = [
 fn call(name: &str, x: &str) -> String {
     let arguments = match name {
         "covar_samp" | "covar_pop" | "corr" => format!("{x}, {x}"),
-        "percentile_cont" | "approx_percentile_cont" => format!("{x}, 0.5"),
+        "percentile_cont" | "approx_percentile_cont" | "ddsketch_percentile" => format!("{x}, 0.5"),
         "string_agg" => format!("{x}, ','"),
         name if name.starts_with("regr_") => format!("{x}, {x}"),
         _ => x.to_owned(),

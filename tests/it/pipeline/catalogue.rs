@@ -15,7 +15,7 @@ fn call(name: &str, distinct: &str) -> String {
     let arguments = match name {
         "bool_and" | "bool_or" => "b",
         "covar_samp" | "covar_pop" | "corr" => "x, y",
-        "percentile_cont" | "approx_percentile_cont" => "x, 0.5",
+        "percentile_cont" | "approx_percentile_cont" | "ddsketch_percentile" => "x, 0.5",
         "string_agg" => "k, ','",
         name if name.starts_with("regr_") => "x, y",
         _ => "a",

@@ -117,12 +117,12 @@ fn definition_hashes_of_the_examples_stay() {
     assert_eq!(
         hashes.collect::<Vec<_>>(),
         [
-            "visits_by_page 3713950b3c20035be30b01e6b13df3d9",
-            "edits_by_page ef77150f0761fb8e22fde7bb3a47acab",
-            "edits_by_channel db3e9658e3683556eafa8c3b99363bad",
-            "edits_by_language 75b9239eba1576226e3051a9fcbe9822",
-            "requests_by_path a1687b0dd3784c562a6500c104dc087e",
-            "requests_by_status 5ed944306f3b4c30d9c190d239521432",
+            "visits_by_page ee5c2db18111816a42e14d64b5e7a0e7",
+            "edits_by_page ed53286a5f647c629c00263727ce575a",
+            "edits_by_channel 201e7e96a18fef7375fdba93ce044dd3",
+            "edits_by_language 71d136e401cc32aa2d5cfdd0600d93b0",
+            "requests_by_path ac5e5e98bec1710cfb449fc6a216d007",
+            "requests_by_status 7a140ef6ad4768cba53f001a03471ff3",
         ]
     );
 }

@@ -34,7 +34,7 @@ fn the_example_of_the_design_is_read() {
             "channel Utf8",
             "minute Timestamp(µs, \"UTC\")",
             "edits Int64",
-            "added Int64",
+            "added Decimal128(38, 0)",
             "editors Binary",
             "p99_added Binary"
         ]

@@ -1,7 +1,7 @@
 //! The words of messages and answers.
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
-use views::{map_of, sql_name, utc_micros, with_article};
+use views::{did_you_mean, map_of, sql_name, utc_micros, with_article};
 
 #[test]
 fn a_type_has_one_name_of_sql_however_it_is_stored() {
@@ -22,5 +22,13 @@ fn a_noun_has_the_article_that_it_is_read_with() {
     for expected in ["a BIGINT", "a string", "an ARRAY", "an INT", "an integer"] {
         let (_, noun) = expected.split_once(' ').unwrap();
         assert_eq!(with_article(noun), expected);
+    }
+}
+
+#[test]
+fn what_is_proposed_for_a_short_name_is_a_letter_apart() {
+    for (unknown, proposed) in [("mode", None), ("lpad", None), ("cout", Some("count")), ("mdd", Some("md5"))] {
+        let hint = did_you_mean(unknown, &["md5", "uuid", "count", "lower"]);
+        assert_eq!(hint, proposed.map(|name| format!("did you mean `{name}`?")), "{unknown}");
     }
 }

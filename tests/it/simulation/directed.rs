@@ -234,6 +234,18 @@ fn what_was_rejected_counts_once_a_changed_definition_takes_it() {
 }
 
 #[test]
+fn former_definitions_answer_by_their_own_fold_while_others_are_built() {
+    let before = [(100, Act::Send(11)), (3_000, Act::Send(11))];
+    let then = [(10, Act::Send(11)), (4_000, Act::Send(5)), (1, Act::Wipe), (1, Act::Send(5)), (6_000, Act::Kill(2))];
+    let last = [(100, Act::Send(9)), (3_000, Act::FailOver(0, 3)), (5_000, Act::Send(7))];
+    for (seed, change) in (70..76).zip([Act::Upgrade, Act::Replace(2)].into_iter().cycle()) {
+        let acts = [&before[..], &[(900, change)][..], &then[..], &last[..]].concat();
+        let plan = Plan::by_hand(seed, Rates { delay: 40, fail: 20, kill: 10 }, &acts);
+        check(&Plan { keeps_former: true, ..plan });
+    }
+}
+
+#[test]
 fn tables_that_are_opened_from_checkpoints_count_each_event_once() {
     let acts = [(2_500, Act::Send(5)), (2_500, Act::Send(6)), (2_500, Act::Send(4)), (100, Act::Kill(0))];
     let rates = Rates { delay: 40, fail: 20, kill: 20 };

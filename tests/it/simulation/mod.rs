@@ -14,6 +14,7 @@ pub mod chance;
 mod clocks;
 mod compaction;
 mod directed;
+mod former;
 pub mod log;
 pub mod objects;
 pub mod plan;

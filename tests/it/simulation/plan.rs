@@ -86,6 +86,8 @@ pub struct Plan {
     /// How wrong the clocks of the roles are, and of the two kinds of gateways.
     pub skews: [Skew; ROLES + 2],
     pub bug: Option<Bug>,
+    /// Whether former definitions are kept and asked after an upgrade.
+    pub keeps_former: bool,
 }
 
 /// The roles that acts can hit: two archivers, two speed workers, two batch schedulers.
@@ -104,6 +106,7 @@ impl Plan {
             has_second_batch: true,
             skews: Default::default(),
             bug: None,
+            keeps_former: false,
         }
     }
 
@@ -132,6 +135,7 @@ impl Plan {
             has_second_batch: rng.random_bool(0.5),
             skews: Default::default(),
             bug,
+            keeps_former: false,
         };
         plan.upset(mix);
         plan

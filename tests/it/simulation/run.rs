@@ -94,6 +94,7 @@ async fn ask_on(world: Arc<World>, mut readers: Vec<Reader>, mut generation: usi
         if world.generation.load(Ordering::SeqCst) > generation {
             generation += 1;
             readers.extend(world.readers(generation));
+            readers.extend(world.former_readers(generation));
         }
     }
 }

@@ -22,9 +22,9 @@ use object_store::path::Path;
 use positions::{Backoff, Clock, DefinitionNumber, SourceName};
 use query_gateway::{Gateway, GatewayComponents, GatewaySettings, PartitionFacts, StatusSource, SystemFacts};
 use records::master::{Hole, MasterDataset, MasterSnapshot};
-use serving_layer::BatchViewStore;
 use serving_layer::memory::MemoryStore;
-use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
+use serving_layer::registry::FormerView;
+use speed_layer::{SpeedComponents, SpeedSettings};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,7 @@ pub struct World {
     /// One for each role, then those of the two kinds of gateways.
     clocks: [Arc<dyn Clock>; ROLES + 2],
     pub ids: Arc<SeededIds>,
-    pipelines: [Arc<Pipeline>; 2],
+    pub pipelines: [Arc<Pipeline>; 2],
     pub roles: [Role; ROLES],
     pub archived: [watch::Sender<ArchiveStatus>; 2],
     /// The newest master dataset that was looked at past the dice.
@@ -292,17 +292,13 @@ impl World {
         let lake = self.lake(&gate);
         let nothing = Lake::new(Arc::new(InMemory::new()), Path::default());
         let master_lake = if self.plan.bug == Some(Bug::NotPrimed) { &nothing } else { &lake };
-        let view = |view: &views::PlannedView| SpeedView {
-            definition: view.clone(),
-            published: BatchViewStore::new(&lake, view.clone()),
-        };
         let components = SpeedComponents {
             log: self.sim_log(&gate),
             store: Arc::new(SimRealtime::new(self.realtime.clone(), gate.clone(), self.plan.bug)),
             master: MasterDataset::new(master_lake, pipeline.sources[0].clone()),
             source: pipeline.sources[0].clone(),
             registry: None,
-            views: pipeline.views.iter().map(view).collect(),
+            views: self.speed_views(generation, &lake),
             definitions: Arc::new(DefinitionNumber(generation as u64 + 1)),
             clock: self.clocks[role].clone(),
             ids: self.ids.clone(),
@@ -337,6 +333,7 @@ impl World {
             requests: receiver,
             status: watch::Sender::new(BatchStatus::default()),
             turn: Arc::new(Semaphore::new(1)),
+            former: self.former(generation),
         };
         let settings = BatchSettings {
             interval: Duration::from_millis(5_100),
@@ -355,7 +352,7 @@ impl World {
     }
 
     /// A gateway that reads the stores at each question, or (`refreshes`) beside them.
-    fn gateway(&self, generation: usize, refreshes: bool) -> Arc<Gateway> {
+    pub fn gateway(&self, generation: usize, refreshes: bool, former: Vec<FormerView>) -> Arc<Gateway> {
         let gate = Gate { chance: self.chance.clone(), role: format!("gateway {refreshes}"), kill: None };
         let components = GatewayComponents {
             pipeline: self.pipelines[generation].clone(),
@@ -369,7 +366,7 @@ impl World {
             version_interval: Duration::from_millis(900),
             ..GatewaySettings::default()
         };
-        let gateway = Gateway::new(components, settings).unwrap();
+        let gateway = Gateway::with_former(components, settings, former).unwrap();
         if refreshes {
             tokio::spawn(query_gateway::run::run(gateway.clone(), CancellationToken::new()));
         }
@@ -381,7 +378,7 @@ impl World {
         // By a clock that is ahead every end is silent, and a cut may lie inside a run.
         let is_lossless = self.plan.is_lossless() && self.plan.has_right_clocks();
         let of = |refreshes: bool| {
-            let gateway = self.gateway(generation, refreshes);
+            let gateway = self.gateway(generation, refreshes, Vec::new());
             VIEWS[generation].map(|view| {
                 let name = format!("gateway {generation} refreshing {refreshes}");
                 Reader::new(name, gateway.clone(), view, is_lossless)

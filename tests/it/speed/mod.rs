@@ -21,6 +21,7 @@ use views::Pipeline;
 
 use crate::support::seeds::seeds;
 
+mod former;
 mod pace;
 mod system;
 

@@ -23,7 +23,7 @@ use records::decode::decode;
 use records::master::{ArchivedPartition, Hole, MasterDataset};
 use serving_layer::memory::MemoryStore;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Version, blob};
-use speed_layer::{SpeedComponents, SpeedError, SpeedSettings, SpeedView};
+use speed_layer::{Keeping, SpeedComponents, SpeedError, SpeedSettings, SpeedView};
 use tokio_util::sync::CancellationToken;
 use views::{Compiled, PlannedView, SourceDefinition};
 
@@ -102,6 +102,7 @@ impl System {
         let view = |view: &PlannedView| SpeedView {
             definition: view.clone(),
             published: BatchViewStore::new(&self.lake, view.clone()),
+            keeping: Keeping::Present,
         };
         SpeedComponents {
             log: Arc::new(self.log.clone()),

@@ -3,6 +3,7 @@
 //! change, no event is lost or counted twice.
 
 mod death;
+mod living;
 mod plan;
 mod registry;
 mod traffic;

@@ -19,7 +19,7 @@ use crate::simulation::plan::Rates;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits until every view of the present set is served.
-async fn all_served(registry: &DefinitionRegistry) -> DefinitionSet {
+pub async fn all_served(registry: &DefinitionRegistry) -> DefinitionSet {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let set = registry.present().await.unwrap().unwrap();

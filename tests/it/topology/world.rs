@@ -10,7 +10,8 @@ use event_log::memory::MemoryLog;
 use lake::Lake;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use positions::Clock;
+use positions::{Clock, Index, PartitionId, SourceName};
+use serving_layer::PartitionKey;
 use serving_layer::memory::MemoryStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -87,15 +88,31 @@ impl World {
         self.chance.calm();
     }
 
+    /// The realtime store loses everything; no process runs.
+    pub fn wipe(&mut self) {
+        let store = MemoryStore::new(1 << 30, self.shared.clock.clone());
+        self.shared.store = Some(Arc::new(store));
+    }
+
+    /// What the realtime store holds of a partition.
+    pub async fn index(&self, source: &str, partition: i32) -> Option<Index> {
+        let key = PartitionKey { source: SourceName::new(source), partition: PartitionId(partition) };
+        self.shared.store.as_ref().unwrap().read_index(&key).await.unwrap()
+    }
+
     pub async fn start(&self, sql: &str) -> Process {
+        self.start_roles(Pipeline::read(sql, &BTreeMap::new()).unwrap(), Roles::all()).await
+    }
+
+    pub async fn start_roles(&self, pipeline: Pipeline, roles: Roles) -> Process {
         let supervisor = Supervisor::new(Arc::default(), Duration::from_secs(30));
         let (starter, stop) = (supervisor.starter(), CancellationToken::new());
-        let topology = Topology::new(self.shared.clone(), Roles::all(), Arc::default(), starter).unwrap();
+        let topology = Topology::new(self.shared.clone(), roles, Arc::default(), starter).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new(&listener.local_addr().unwrap().to_string()).unwrap();
         let supervisor = supervise(supervisor, stop.clone());
         let mut process = Process { client, lake: self.shared.lake.clone(), topology, stop, supervisor };
-        process.apply(sql).await;
+        process.apply_pipeline(pipeline).await;
         process.topology.serve(listener).await.unwrap();
         process
     }
@@ -104,7 +121,10 @@ impl World {
 impl Process {
     /// Goes over to other definitions. The registry may fail by chance: then again.
     pub async fn apply(&mut self, sql: &str) {
-        let pipeline = Pipeline::read(sql, &BTreeMap::new()).unwrap();
+        self.apply_pipeline(Pipeline::read(sql, &BTreeMap::new()).unwrap()).await;
+    }
+
+    async fn apply_pipeline(&mut self, pipeline: Pipeline) {
         let deadline = Instant::now() + DEADLINE;
         loop {
             match RunningDefinitions::claim(&self.lake, pipeline.clone()).await {

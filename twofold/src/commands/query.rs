@@ -33,7 +33,14 @@ struct Row(Vec<(String, Value)>);
 struct Answer {
     rows: Vec<Row>,
     #[serde(default)]
+    columns: Vec<Column>,
+    #[serde(default)]
     envelope: Value,
+}
+
+#[derive(serde::Deserialize)]
+struct Column {
+    name: String,
 }
 
 impl<'de> Deserialize<'de> for Row {
@@ -68,18 +75,25 @@ pub fn draw_answer(text: &str) -> Result<String> {
     let answer: Answer = serde_json::from_str(text).context("the answer has an unknown form")?;
     let noun = if answer.rows.len() == 1 { "row" } else { "rows" };
     let based_on = describe_envelope(&answer.envelope);
-    Ok(format!("{}{} {noun}{based_on}\n", draw_rows(&answer.rows), answer.rows.len()))
+    Ok(format!("{}{} {noun}{based_on}\n", draw_rows(&answer), answer.rows.len()))
 }
 
-fn draw_rows(rows: &[Row]) -> String {
-    let Some(first) = rows.first() else { return String::new() };
+/// The rows under the names of their columns, which stand there without any row, too.
+fn draw_rows(Answer { rows, columns, .. }: &Answer) -> String {
+    let names: Vec<&str> = match rows.first() {
+        Some(first) => first.0.iter().map(|(name, _)| name.as_str()).collect(),
+        None => columns.iter().map(|column| column.name.as_str()).collect(),
+    };
+    if names.is_empty() {
+        return String::new();
+    }
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(first.0.iter().map(|(name, _)| name));
+    table.set_header(names.iter());
     for row in rows {
         table.add_row(row.0.iter().map(|(_, value)| cell(value)));
     }
-    for index in 0..first.0.len() {
+    for index in 0..names.len() {
         let is_numeric = rows.iter().any(|row| row.0.get(index).is_some_and(|(_, value)| value.is_number()));
         if let Some(column) = table.column_mut(index).filter(|_| is_numeric) {
             column.set_cell_alignment(CellAlignment::Right);

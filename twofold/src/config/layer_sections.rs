@@ -125,10 +125,14 @@ pub(super) fn read_gateway(section: Section<'_>) -> GatewaySettings {
         max_queries: section.length("max_queries", 1..=LARGEST_COUNT),
         max_waiting: section.length("max_waiting", 1..=LARGEST_COUNT),
         max_sql_queries: section.length("max_sql_queries", 1..=LARGEST_COUNT),
+        sql_queue: section.length("sql_queue", 0..=LARGEST_COUNT),
+        sql_queue_wait: section.duration("sql_queue_wait", NONE),
+        sql_plan_bytes: section.memory_size("sql_plan_memory"),
         sql_text_bytes: section.memory_size("sql_text"),
         sql_time_limit: section.duration("sql_time_limit", SHORTEST_SPAN),
         sql_memory_bytes: section.memory_size("sql_memory"),
         sql_result_bytes: section.memory_size("sql_result"),
         sql_partitions: section.length("sql_partitions", 1..=1_024),
+        allowed_origins: section.parsed("allowed_origins", read_origins),
     }
 }

@@ -3,7 +3,7 @@
 //! Guarantee: pure; an origin that no browser ever sends is refused, with the one that was meant where it can be told.
 //! Why so: origins are compared letter by letter, and one with a slash at its end would silently allow nothing.
 
-use collector::AllowedOrigins;
+use edge::AllowedOrigins;
 use url::Url;
 
 /// Reads origins that stand behind commas, `*` for all, or nothing.

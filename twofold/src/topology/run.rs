@@ -146,8 +146,7 @@ impl Topology {
     /// If the process is stopping.
     pub async fn serve(&self, listener: TcpListener) -> Result<()> {
         let (registered, receiver) = watch::channel(Registered::default());
-        let gateway = self.gateway.as_ref().map(watch::Sender::subscribe);
-        let definitions = Definitions::of(&self.definitions);
+        let (gateway, definitions) = (self.gateway.clone(), self.definitions.clone());
         let follower = RegistryFollower::new(&self.shared.lake, gateway, definitions, registered);
         self.starter.start(Stage::Gateway, "definitions", |stop| follow_registry(follower, stop)).await?;
         let facts = FactSuppliers {
@@ -314,23 +313,22 @@ impl Topology {
         let (status, receiver) = watch::channel(BatchStatus::default());
         self.batches.add(source.name.clone(), sender);
         self.progress.add_batch(source.name.clone(), receiver);
-        let (shared, pipeline, turn) = (self.shared.clone(), pipeline.clone(), self.turn.clone());
+        let (shared, turn) = (self.shared.clone(), self.turn.clone());
+        let about = (pipeline.clone(), Definitions::of(&self.definitions));
         let name = format!("batch loop of {}", source.name);
-        self.starter
-            .start(Stage::Batch, name, |stop| tasks::batch(shared, pipeline, (requests, status, turn), stop))
-            .await
+        self.starter.start(Stage::Batch, name, |stop| tasks::batch(shared, about, (requests, status, turn), stop)).await
     }
 
     /// The gateway over the definitions of the moment. One that runs goes on answering until its successor has read the
     /// stores.
     async fn start_gateway(&mut self) -> Result<StartedTask> {
-        let pipeline = self.definitions.borrow().pipeline.clone();
+        let set = self.definitions.borrow().clone();
         let next = match &self.gateway {
             Some(current) => {
                 let present = current.borrow().clone();
-                present.successor(pipeline).context("cannot build the query gateway")?
+                present.successor(set.pipeline, set.former).context("cannot build the query gateway")?
             }
-            None => tasks::gateway(&self.shared, &pipeline, self.board.clone())?,
+            None => tasks::gateway(&self.shared, &set, self.board.clone())?,
         };
         let refreshed = next.clone();
         let task =

@@ -9,12 +9,12 @@ use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
 use query_gateway::{Gateway, GatewayComponents};
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
-use speed_layer::{SpeedComponents, SpeedView};
+use speed_layer::{Keeping, SpeedComponents, SpeedView};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use views::{Pipeline, SourceDefinition};
+use views::{Pipeline, PlannedView, SourceDefinition};
 
-use crate::definitions::Definitions;
+use crate::definitions::{Definitions, RunningDefinitions};
 use crate::stage::RoleError;
 use crate::status::StatusBoard;
 use crate::wiring::SharedComponents;
@@ -46,17 +46,24 @@ pub(super) async fn speed(
     definitions: Definitions,
     stop: CancellationToken,
 ) -> Result<(), RoleError> {
-    let views = pipeline
-        .views
-        .into_iter()
-        .map(|view| SpeedView { published: BatchViewStore::new(&shared.lake, view.clone()), definition: view });
+    let speed_view = |view: PlannedView, keeping| {
+        let published = BatchViewStore::new(&shared.lake, view.clone());
+        SpeedView { definition: view, published, keeping }
+    };
+    let former = definitions.current().former.into_iter().filter(|former| former.view.source.name == source.name);
+    let former = former.map(|former| {
+        let keeping = if former.reads_as(&source) { Keeping::Former } else { Keeping::Standing };
+        speed_view(former.view, keeping)
+    });
+    let present = pipeline.views.into_iter().map(|view| speed_view(view, Keeping::Present));
+    let views: Vec<SpeedView> = present.chain(former).collect();
     let components = SpeedComponents {
         log: shared.log().map_err(RoleError::Failed)?,
         store: shared.store().map_err(RoleError::Failed)?,
         master: MasterDataset::new(&shared.lake, source.clone()),
         source: source.clone(),
         registry: shared.registry.clone(),
-        views: views.collect(),
+        views,
         definitions: Arc::new(definitions),
         clock: shared.clock,
         ids: shared.ids,
@@ -68,13 +75,13 @@ pub(super) async fn speed(
 /// Master dataset to batch views, of one source. `turn` is shared with the loops of the other sources.
 pub(super) async fn batch(
     shared: SharedComponents,
-    pipeline: Pipeline,
+    (pipeline, definitions): (Pipeline, Definitions),
     (requests, status, turn): (mpsc::Receiver<BatchRequest>, watch::Sender<BatchStatus>, Arc<Semaphore>),
     stop: CancellationToken,
 ) -> Result<(), RoleError> {
     let context =
         BatchContext { lake: shared.lake, pipeline: Arc::new(pipeline), clock: shared.clock, ids: shared.ids };
-    let components = BatchComponents { context, requests, status, turn };
+    let components = BatchComponents { context, requests, status, turn, former: Arc::new(definitions) };
     let ended = run_batch(components, shared.config.batch.clone(), stop).await;
     ended.map_err(|error| RoleError::Failed(anyhow!(error)))
 }
@@ -82,17 +89,18 @@ pub(super) async fn batch(
 /// The gateway over all views.
 pub(super) fn gateway(
     shared: &SharedComponents,
-    pipeline: &Arc<Pipeline>,
+    set: &RunningDefinitions,
     status: Arc<StatusBoard>,
 ) -> Result<Arc<Gateway>> {
     let components = GatewayComponents {
-        pipeline: pipeline.clone(),
+        pipeline: set.pipeline.clone(),
         lake: shared.lake.clone(),
         store: shared.store()?,
         status,
         clock: shared.clock.clone(),
     };
-    Gateway::new(components, shared.config.gateway.clone()).context("cannot build the query gateway")
+    let settings = shared.config.gateway.clone();
+    Gateway::with_former(components, settings, set.former.clone()).context("cannot build the query gateway")
 }
 
 /// Keeps what a gateway has in memory up to date.

@@ -1,14 +1,15 @@
 //! Running the combinators: the inner accumulator does the mathematics, these decide what goes in and what comes out.
 //!
 //! Guarantee: a null state adds nothing, whatever the aggregate; a state that the aggregate did not write is an error,
-//! never a panic of this code.
+//! never a panic of this code. What goes in has one form of each floating-point number (`normal.rs`).
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
+use super::normal::normal;
 use super::stored::StoredAggregate;
 
 /// What goes in and what comes out.
@@ -20,6 +21,8 @@ pub(crate) enum Combinator {
     MergeState,
     /// States to the finished value.
     Merge,
+    /// States to whether there are values, and yet no finished one: it does not fit its type.
+    Overflows,
 }
 
 /// One group.
@@ -39,17 +42,17 @@ impl StateAccumulator {
 impl Accumulator for StateAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         if self.combinator == Combinator::State {
-            return self.inner.update_batch(values);
+            return self.inner.update_batch(&normal_all(values)?);
         }
         let column = self.aggregate.with_neutral(only_column(values)?, None)?;
         if column.is_empty() {
             return Ok(());
         }
-        self.aggregate.merge_into(self.inner.as_mut(), &self.aggregate.decode(&column)?)
+        self.inner.merge_batch(&self.aggregate.decode(&column)?)
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.aggregate.merge_into(self.inner.as_mut(), states)
+        self.inner.merge_batch(states)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
@@ -58,9 +61,12 @@ impl Accumulator for StateAccumulator {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         match self.combinator {
-            Combinator::Merge => {
-                let finished = self.inner.evaluate();
-                self.aggregate.finished_or_null(finished)
+            Combinator::Merge => self.inner.evaluate(),
+            Combinator::Overflows => {
+                let states = self.inner.state()?;
+                let states = states.iter().map(|state| state.to_array_of_size(1)).collect::<Result<Vec<_>>>()?;
+                let finished = self.inner.evaluate()?.to_array_of_size(1)?;
+                ScalarValue::try_from_array(&overflows(&states, &finished), 0)
             }
             Combinator::State | Combinator::MergeState => {
                 let states = self.inner.state()?;
@@ -92,22 +98,13 @@ impl StateGroupsAccumulator {
 }
 
 impl StateGroupsAccumulator {
-    /// The finished values, NULL for a group that cannot be finished: its neighbours keep theirs. A failure takes the
-    /// engine's states with it, so they are read before.
-    fn finish_each(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+    /// Whether each group has values and no finished one. Finishing takes the states with it, so they are read before.
+    fn overflows(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let states = self.inner.state(emit_to)?;
         let groups: Vec<usize> = (0..states.first().map_or(0, |state| state.len())).collect();
         let mut all = self.aggregate.inner().create_groups_accumulator()?;
         all.merge_batch(&states, &groups, groups.len())?;
-        if let Ok(finished) = all.evaluate(EmitTo::All) {
-            return Ok(finished);
-        }
-        let each = groups.into_iter().map(|group| {
-            let mut one = self.aggregate.inner().create_accumulator()?;
-            one.merge_batch(&states.iter().map(|state| state.slice(group, 1)).collect::<Vec<_>>())?;
-            self.aggregate.finished_or_null(one.evaluate())
-        });
-        ScalarValue::iter_to_array(each.collect::<Result<Vec<_>>>()?)
+        Ok(overflows(&states, &all.evaluate(EmitTo::All)?))
     }
 }
 
@@ -120,7 +117,7 @@ impl GroupsAccumulator for StateGroupsAccumulator {
         total_num_groups: usize,
     ) -> Result<()> {
         if self.combinator == Combinator::State {
-            return self.inner.update_batch(values, group_indices, opt_filter, total_num_groups);
+            return self.inner.update_batch(&normal_all(values)?, group_indices, opt_filter, total_num_groups);
         }
         let column = self.aggregate.with_neutral(only_column(values)?, opt_filter)?;
         self.inner.merge_batch(&self.aggregate.decode(&column)?, group_indices, total_num_groups)
@@ -128,8 +125,8 @@ impl GroupsAccumulator for StateGroupsAccumulator {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         match self.combinator {
-            Combinator::Merge if self.aggregate.may_fail_to_finish() => self.finish_each(emit_to),
             Combinator::Merge => self.inner.evaluate(emit_to),
+            Combinator::Overflows => self.overflows(emit_to),
             Combinator::State | Combinator::MergeState => {
                 let states = self.inner.state(emit_to)?;
                 self.aggregate.encode(&states)
@@ -147,7 +144,7 @@ impl GroupsAccumulator for StateGroupsAccumulator {
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
         if self.combinator == Combinator::State {
-            return self.inner.convert_to_state(values, opt_filter);
+            return self.inner.convert_to_state(&normal_all(values)?, opt_filter);
         }
         let column = self.aggregate.with_neutral(only_column(values)?, opt_filter)?;
         self.aggregate.decode(&column)
@@ -163,4 +160,21 @@ fn only_column(values: &[ArrayRef]) -> Result<&ArrayRef> {
         [column] => Ok(column),
         _ => internal_err!("merging takes one state column, not {}", values.len()),
     }
+}
+
+fn normal_all(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
+    values.iter().map(normal).collect()
+}
+
+/// By group, whether its state has values and its finished value is null.
+fn overflows(states: &[ArrayRef], finished: &ArrayRef) -> ArrayRef {
+    let has_values = |row: usize| {
+        states.first().is_some_and(|state| {
+            // A set of distinct values is never null.
+            let is_empty = state.as_list_opt::<i32>().is_some_and(|sets| sets.value_length(row) == 0);
+            state.is_valid(row) && !is_empty
+        })
+    };
+    let overflows = (0..finished.len()).map(|row| Some(finished.is_null(row) && has_values(row)));
+    Arc::new(overflows.collect::<BooleanArray>())
 }

@@ -1,4 +1,4 @@
-//! One aggregate call of a view, and the three functions of it as expressions.
+//! One aggregate call of a view, and the functions of it as expressions.
 
 use std::sync::Arc;
 
@@ -6,8 +6,10 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 
 use super::accumulator::Combinator;
+use super::catalogue::merge_facts;
 use super::class::AggregateClass;
 use super::combinator::combinator;
+use super::running::running;
 use super::stored::StoredAggregate;
 
 /// One aggregate call of a view.
@@ -41,6 +43,35 @@ impl AggregateCall {
     /// States to its finished value.
     pub(crate) fn merged(&self, states: Expr) -> Expr {
         self.function(Combinator::Merge, vec![states], None)
+    }
+
+    /// Whether its value is NULL where it does not fit its type.
+    pub(crate) fn may_overflow(&self) -> bool {
+        let inner = self.aggregate.inner();
+        let is_lenient = merge_facts(inner.fun().name()).is_ok_and(|facts| facts.lenient.is_some());
+        is_lenient && !inner.field().data_type().is_floating()
+    }
+
+    /// States to whether their value does not fit its type.
+    pub(crate) fn overflows(&self, states: Expr) -> Option<Expr> {
+        self.may_overflow().then(|| self.function(Combinator::Overflows, vec![states], None))
+    }
+
+    /// Whether equal values may give another finished value where their states were merged in another order or tree.
+    pub(crate) fn follows_merging(&self) -> bool {
+        let inner = self.aggregate.inner();
+        match self.class {
+            AggregateClass::Exact => false,
+            AggregateClass::Float => true,
+            AggregateClass::Unbounded => inner.field().data_type().is_floating(),
+            AggregateClass::Sketch { .. } => merge_facts(inner.fun().name()).is_ok_and(|facts| facts.follows_merging),
+        }
+    }
+
+    /// States to its finished value after each of them, for windows.
+    pub(crate) fn running(&self, states: Expr) -> Expr {
+        let func = Arc::new(running(Arc::clone(&self.aggregate)));
+        Expr::AggregateFunction(AggregateFunction::new_udf(func, vec![states], false, None, vec![], None))
     }
 
     fn function(&self, kind: Combinator, arguments: Vec<Expr>, filter: Option<Expr>) -> Expr {

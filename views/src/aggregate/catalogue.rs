@@ -8,7 +8,7 @@
 use datafusion::logical_expr::AggregateUDF;
 
 use super::class::AggregateClass;
-use super::{hll, kll};
+use super::{dd, hll, kll, own};
 
 /// What is known of one aggregate function.
 #[derive(Clone, Copy, Debug)]
@@ -52,13 +52,16 @@ pub struct MergeFacts {
     pub follows_log: bool,
     /// Whether finished values, without DISTINCT, may be summed up again.
     pub is_additive: bool,
-    /// Whether the engine may fail to finish a state of decimals, which then makes the value NULL.
-    pub may_overflow_decimals: bool,
-    /// Whether the engine's accumulator of one group must be given one state at a time, since of several it takes the
-    /// first and forgets the others.
-    pub merges_singly: bool,
-    /// Our own function, where it replaces the engine's of the same name.
+    /// Whether equal values may give another state where they were merged in another order or tree, within the class.
+    /// Floating-point sums may as well, which their class says.
+    pub follows_merging: bool,
+    /// What a reader may trip over: NaN, overflow, empty groups, rounding; one or more whole sentences, or nothing.
+    pub notes: &'static str,
+    /// Our own function, where it replaces the engine's of the same name or has no such.
     pub replacement: Option<fn() -> AggregateUDF>,
+    /// What a view computes instead of that function: the same, but NULL for a group whose value does not fit its type,
+    /// where a query fails.
+    pub lenient: Option<fn() -> AggregateUDF>,
 }
 
 /// How the class follows from the call.
@@ -77,6 +80,8 @@ pub enum Distinct {
     Ignored,
     /// The state keeps every distinct value: [`AggregateClass::Unbounded`].
     KeepsValues,
+    /// It is refused, with what to write instead.
+    Refused(Refusal),
 }
 
 impl MergeFacts {
@@ -110,7 +115,7 @@ pub(crate) fn refusal(name: &str) -> Option<Refusal> {
     aggregate_facts(name).and_then(|_| merge_facts(name).err())
 }
 
-/// The aggregates that replace the engine's own under their SQL names.
+/// Our aggregates under their SQL names, some in the place of the engine's own.
 pub(crate) fn replacements() -> impl Iterator<Item = AggregateUDF> {
     AGGREGATES.iter().filter_map(|facts| match facts.support {
         Support::Merged(facts) => facts.replacement.map(|make| make()),
@@ -127,35 +132,76 @@ const EXACT: ClassRule = ClassRule::Always(AggregateClass::Exact);
 const FLOAT: ClassRule = ClassRule::Always(AggregateClass::Float);
 const UNBOUNDED: ClassRule = ClassRule::Always(AggregateClass::Unbounded);
 const HLL: ClassRule = ClassRule::Always(AggregateClass::Sketch { bound: hll::BOUND });
+const DD: ClassRule = ClassRule::Always(AggregateClass::Sketch { bound: dd::BOUND });
 const KLL: ClassRule = ClassRule::Always(AggregateClass::Sketch { bound: kll::BOUND });
 
-const DEVIATIONS: &[&str] = &["count", "mean", "m2"];
-const CODEVIATIONS: &[&str] = &["count", "mean1", "mean2", "algo_const"];
-const CORRELATION: &[&str] = &["count", "mean1", "m2_1", "mean2", "m2_2", "algo_const"];
-const REGRESSION: &[&str] = &["count", "mean_x", "mean_y", "m2_x", "m2_y", "algo_const"];
+const DEVIATIONS: &[&str] = &["count", "mean", "mean_low", "m2"];
+const CODEVIATIONS: &[&str] = &["count", "mean1", "mean1_low", "m2_1", "mean2", "mean2_low", "m2_2", "codeviation"];
 const ORDERED: &[&str] = &["array_agg", "array_agg_orderings"];
 
 const COMBINED: &str = "counts are added, means and deviations combined";
+const TOTALS: &str = "exact totals are added";
+const ENDS: &str = "-0.0 equals 0.0; NaN is greater than every number, as in PostgreSQL.";
+const SPREAD: &str = "The mean has twice the digits of a DOUBLE, so large values keep small deviations. NaN or an \
+                      infinity among the values makes it NaN.";
+const MEAN: &str = "The mean has twice the digits of a DOUBLE.";
+const SORTED: &str = "NaN sorts behind every number.";
 const INTERLEAVED: &str = "the values of both are kept, in the order of their sort keys";
 
-/// Every aggregate of the engine.
+/// Every aggregate of the engine, and ours.
 pub const AGGREGATES: &[AggregateFacts] = &[
     merged("count", MergeFacts { is_additive: true, ..facts(EXACT, &["count"], "counts are added") }),
-    merged("sum", MergeFacts { is_additive: true, ..facts(ClassRule::ByResult, &["sum"], "sums are added") }),
+    merged(
+        "sum",
+        MergeFacts {
+            is_additive: true,
+            notes: "Of integers and decimals the total is exact and judged once, when it is finished: NULL in a group \
+                    where it does not fit its type, counted under `overflows` in the answer. Floating-point sums \
+                    round; beyond the range of DOUBLE they are infinite, which depends on the order.",
+            replacement: Some(own::sum_function),
+            lenient: Some(own::lenient_sum),
+            ..facts(ClassRule::ByResult, &["sum"], TOTALS)
+        },
+    ),
     merged(
         "avg",
         MergeFacts {
-            may_overflow_decimals: true,
+            notes: "Of decimals exact, cut off at the scale of the answer, NULL where it does not fit; of integers and \
+                    floating-point numbers a DOUBLE, which rounds.",
+            replacement: Some(own::avg),
+            lenient: Some(own::lenient_avg),
             ..facts(ClassRule::ByResult, &["count", "sum"], "counts and sums are added")
         },
     ),
-    merged("min", MergeFacts { distinct: Distinct::Ignored, ..facts(EXACT, &["min"], "the lesser is kept") }),
-    merged("max", MergeFacts { distinct: Distinct::Ignored, ..facts(EXACT, &["max"], "the greater is kept") }),
+    merged(
+        "min",
+        MergeFacts {
+            distinct: Distinct::Ignored,
+            notes: ENDS,
+            replacement: Some(own::min),
+            ..facts(EXACT, &["min"], "the lesser is kept")
+        },
+    ),
+    merged(
+        "max",
+        MergeFacts {
+            distinct: Distinct::Ignored,
+            notes: ENDS,
+            replacement: Some(own::max),
+            ..facts(EXACT, &["max"], "the greater is kept")
+        },
+    ),
     merged("bool_and", MergeFacts { distinct: Distinct::Ignored, ..facts(EXACT, &["bool_and"], "both must hold") }),
     merged("bool_or", MergeFacts { distinct: Distinct::Ignored, ..facts(EXACT, &["bool_or"], "one must hold") }),
     merged("bit_and", MergeFacts { distinct: Distinct::Ignored, ..facts(EXACT, &["bit_and"], "bits that both have") }),
     merged("bit_or", MergeFacts { distinct: Distinct::Ignored, ..facts(EXACT, &["bit_or"], "bits that either has") }),
-    merged("bit_xor", facts(EXACT, &["bit_xor"], "bits that exactly one of them has")),
+    merged(
+        "bit_xor",
+        MergeFacts {
+            replacement: Some(own::bit_xor),
+            ..facts(EXACT, &["bit_xor"], "bits that exactly one of them has")
+        },
+    ),
     merged(
         "first_value",
         MergeFacts {
@@ -172,39 +218,52 @@ pub const AGGREGATES: &[AggregateFacts] = &[
             ..facts(EXACT, &["last_value", "partition", "offset", "last_value_is_set"], "the last in order is kept")
         },
     ),
-    merged("stddev", facts(FLOAT, DEVIATIONS, COMBINED)),
-    merged("stddev_pop", facts(FLOAT, DEVIATIONS, COMBINED)),
-    merged("var", facts(FLOAT, DEVIATIONS, COMBINED)),
-    merged("var_pop", facts(FLOAT, DEVIATIONS, COMBINED)),
-    merged("covar_samp", facts(FLOAT, CODEVIATIONS, COMBINED)),
-    merged("covar_pop", facts(FLOAT, CODEVIATIONS, COMBINED)),
-    merged("corr", facts(FLOAT, CORRELATION, COMBINED)),
-    merged("regr_count", facts(EXACT, REGRESSION, COMBINED)),
-    merged("regr_slope", facts(FLOAT, REGRESSION, COMBINED)),
-    merged("regr_intercept", facts(FLOAT, REGRESSION, COMBINED)),
-    merged("regr_r2", facts(FLOAT, REGRESSION, COMBINED)),
-    merged("regr_avgx", facts(FLOAT, REGRESSION, COMBINED)),
-    merged("regr_avgy", facts(FLOAT, REGRESSION, COMBINED)),
-    merged("regr_sxx", facts(FLOAT, REGRESSION, COMBINED)),
-    merged("regr_syy", facts(FLOAT, REGRESSION, COMBINED)),
-    merged("regr_sxy", facts(FLOAT, REGRESSION, COMBINED)),
-    merged("median", facts(UNBOUNDED, &["values"], "the values of both are kept")),
+    merged("stddev", deviations(own::stddev)),
+    merged("stddev_pop", deviations(own::stddev_pop)),
+    merged("var", deviations(own::var)),
+    merged("var_pop", deviations(own::var_pop)),
+    merged("covar_samp", codeviations(own::covar_samp)),
+    merged("covar_pop", codeviations(own::covar_pop)),
+    merged("corr", codeviations(own::corr)),
+    merged("regr_count", MergeFacts { class: EXACT, notes: "", ..codeviations(own::regr_count) }),
+    merged("regr_slope", codeviations(own::regr_slope)),
+    merged("regr_intercept", codeviations(own::regr_intercept)),
+    merged("regr_r2", codeviations(own::regr_r2)),
+    merged("regr_avgx", MergeFacts { notes: MEAN, ..codeviations(own::regr_avgx) }),
+    merged("regr_avgy", MergeFacts { notes: MEAN, ..codeviations(own::regr_avgy) }),
+    merged("regr_sxx", codeviations(own::regr_sxx)),
+    merged("regr_syy", codeviations(own::regr_syy)),
+    merged("regr_sxy", codeviations(own::regr_sxy)),
+    merged("median", MergeFacts { notes: SORTED, ..facts(UNBOUNDED, &["values"], "the values of both are kept") }),
     merged(
         "percentile_cont",
-        MergeFacts { merges_singly: true, ..facts(UNBOUNDED, &["values"], "the values of both are kept") },
+        MergeFacts { notes: SORTED, ..facts(UNBOUNDED, &["values"], "the values of both are kept") },
     ),
     merged("array_agg", MergeFacts { follows_log: true, ..facts(UNBOUNDED, ORDERED, INTERLEAVED) }),
     merged("string_agg", MergeFacts { follows_log: true, ..facts(UNBOUNDED, ORDERED, INTERLEAVED) }),
     merged(
         "approx_distinct",
         MergeFacts {
+            distinct: Distinct::Ignored,
             replacement: Some(hll::function),
             ..facts(HLL, &["hll"], "the greater of each pair of registers is kept")
         },
     ),
     merged(
         "approx_percentile_cont",
-        MergeFacts { replacement: Some(kll::function), ..facts(KLL, &["kll"], "levels are joined, then compacted") },
+        MergeFacts {
+            distinct: Distinct::Refused(Refusal {
+                reason: "the sketch does not know which values it has seen",
+                hint: "write `percentile_cont(DISTINCT x, 0.5)`, or leave DISTINCT out",
+            }),
+            follows_merging: true,
+            replacement: Some(kll::function),
+            ..facts(KLL, &["kll"], "levels are joined, then compacted")
+        },
+    ),
+    merged(
+        "ddsketch_percentile",
+        MergeFacts { replacement: Some(dd::function), ..facts(DD, &["dd"], "counts of equal buckets are added") },
     ),
     refused(
         "approx_median",
@@ -229,8 +288,18 @@ const fn refused(name: &'static str, reason: &'static str, hint: &'static str) -
     AggregateFacts { name, support: Support::Refused(Refusal { reason, hint }) }
 }
 
-/// What most aggregates have in common: DISTINCT keeps values, the order of rows does not matter, the engine's own
-/// function.
+/// What the spread of one variable is made of.
+const fn deviations(replacement: fn() -> AggregateUDF) -> MergeFacts {
+    MergeFacts { notes: SPREAD, replacement: Some(replacement), ..facts(FLOAT, DEVIATIONS, COMBINED) }
+}
+
+/// What two variables have in common is made of.
+const fn codeviations(replacement: fn() -> AggregateUDF) -> MergeFacts {
+    MergeFacts { notes: SPREAD, replacement: Some(replacement), ..facts(FLOAT, CODEVIATIONS, COMBINED) }
+}
+
+/// What most aggregates have in common: DISTINCT keeps values, the order of rows and of merging does not matter, the
+/// engine's own function.
 const fn facts(class: ClassRule, states: &'static [&'static str], merging: &'static str) -> MergeFacts {
     MergeFacts {
         class,
@@ -239,8 +308,9 @@ const fn facts(class: ClassRule, states: &'static [&'static str], merging: &'sta
         merging,
         follows_log: false,
         is_additive: false,
-        may_overflow_decimals: false,
-        merges_singly: false,
+        follows_merging: false,
+        notes: "",
         replacement: None,
+        lenient: None,
     }
 }

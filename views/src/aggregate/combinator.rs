@@ -1,4 +1,4 @@
-//! The three functions around one aggregate: state, merge-state and merge.
+//! The functions around one aggregate: state, merge-state and merge; and whether a merged value does not fit its type.
 //!
 //! They are ordinary aggregate functions, so plans that use them stay plain logical plans: they run in two phases, over
 //! many partitions, with spilling, or on a distributed engine.
@@ -18,12 +18,13 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Grou
 use super::accumulator::{Combinator, StateAccumulator, StateGroupsAccumulator};
 use super::stored::StoredAggregate;
 
-/// Makes one of the three functions of an aggregate.
+/// Makes one of the functions of an aggregate.
 pub(crate) fn combinator(combinator: Combinator, aggregate: Arc<StoredAggregate>) -> AggregateUDF {
     let suffix = match combinator {
         Combinator::State => "state",
         Combinator::MergeState => "merge_state",
         Combinator::Merge => "merge",
+        Combinator::Overflows => "overflows",
     };
     AggregateUDF::from(CombinatorFunction {
         name: format!("{}_{suffix}", aggregate.inner().fun().name()),
@@ -69,11 +70,12 @@ impl AggregateUDFImpl for CombinatorFunction {
         Ok(match self.combinator {
             Combinator::State | Combinator::MergeState => self.aggregate.stored().clone(),
             Combinator::Merge => self.aggregate.inner().field().data_type().clone(),
+            Combinator::Overflows => DataType::Boolean,
         })
     }
 
     fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let inner = self.aggregate.inner().create_accumulator()?;
+        let inner = self.aggregate.one_group()?;
         Ok(Box::new(StateAccumulator::new(self.combinator, Arc::clone(&self.aggregate), inner)))
     }
 
@@ -102,7 +104,7 @@ impl AggregateUDFImpl for CombinatorFunction {
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
         match self.combinator {
             Combinator::Merge => self.aggregate.inner().default_value(data_type),
-            Combinator::State | Combinator::MergeState => ScalarValue::try_from(data_type),
+            Combinator::State | Combinator::MergeState | Combinator::Overflows => ScalarValue::try_from(data_type),
         }
     }
 }

@@ -18,15 +18,22 @@ use crate::error::DefinitionError;
 /// What makes a group too large, for the message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Limit {
+    view: String,
     measure: String,
     limit_bytes: usize,
     keys: Vec<String>,
 }
 
-/// `state` as it is, or an error that names the group if it has more than `limit_bytes`.
-pub(crate) fn limited_state(state: Expr, measure: &str, limit_bytes: usize, keys: Vec<(String, Expr)>) -> Expr {
+/// `state` as it is, or an error that names the group of the view if it has more than `limit_bytes`.
+pub(crate) fn limited_state(
+    state: Expr,
+    view: &str,
+    measure: &str,
+    limit_bytes: usize,
+    keys: Vec<(String, Expr)>,
+) -> Expr {
     let (names, values): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
-    let limit = Limit { measure: measure.to_owned(), limit_bytes, keys: names };
+    let limit = Limit { view: view.to_owned(), measure: measure.to_owned(), limit_bytes, keys: names };
     pass_through("limited_state", Some(limit)).call(std::iter::once(state).chain(values).collect())
 }
 
@@ -86,14 +93,17 @@ impl ScalarUDFImpl for PassThrough {
 impl Limit {
     fn check(&self, state: &ArrayRef, keys: &[ArrayRef]) -> Result<()> {
         for row in 0..state.len() {
-            if value_bytes(state.as_ref(), row) > self.limit_bytes {
+            let size_bytes = value_bytes(state.as_ref(), row);
+            if size_bytes > self.limit_bytes {
                 let group = self.keys.iter().zip(keys).map(|(name, values)| {
                     let value = array_value_to_string(values, row).unwrap_or_default();
                     format!("{name}={value}")
                 });
                 let error = DefinitionError::StateTooLarge {
+                    view: self.view.clone(),
                     measure: self.measure.clone(),
                     group: group.collect::<Vec<_>>().join(", "),
+                    size_bytes,
                     limit_bytes: self.limit_bytes,
                 };
                 return Err(DataFusionError::External(Box::new(error)));

@@ -9,11 +9,11 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StructArray};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{and, is_not_null, prep_null_mask_filter};
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::Accumulator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-use super::catalogue::merge_facts;
+use super::one_group::OneGroup;
 use crate::storable::{convert, stored_fields, stored_type};
 
 /// A planned aggregate with the type its state is stored as.
@@ -44,7 +44,7 @@ impl StoredAggregate {
         };
         let neutral = ScalarValue::try_from(&stored).map_err(|error| error.to_string())?;
         let mut aggregate = Self { inner, states, stored, neutral, identity };
-        let empty = aggregate.inner.create_accumulator().and_then(|mut empty| empty.state());
+        let empty = aggregate.one_group().and_then(|mut empty| empty.state());
         let neutral = empty.and_then(|states| aggregate.encode_scalar(states));
         aggregate.neutral = neutral.map_err(|error| error.to_string())?;
         Ok(aggregate)
@@ -70,33 +70,23 @@ impl StoredAggregate {
         &self.identity
     }
 
-    /// Whether the engine may fail to finish a group's state: a mean of decimals is scaled up before it is divided,
-    /// which a sum of some billion large ones does not survive.
-    pub(crate) fn may_fail_to_finish(&self) -> bool {
-        self.inner.field().data_type().is_decimal()
-            && merge_facts(self.inner.fun().name()).is_ok_and(|facts| facts.may_overflow_decimals)
-    }
-
-    /// Adds engine states to the accumulator of one group.
-    pub(crate) fn merge_into(&self, group: &mut dyn Accumulator, states: &[ArrayRef]) -> Result<()> {
-        let count = states.first().map_or(0, |state| state.len());
-        if count < 2 || !merge_facts(self.inner.fun().name()).is_ok_and(|facts| facts.merges_singly) {
-            return group.merge_batch(states);
+    /// The accumulator of one group: made of that of many wherever there is one, so that both have the same states.
+    ///
+    /// # Errors
+    /// If the aggregate does not take its arguments.
+    pub(crate) fn one_group(&self) -> Result<Box<dyn Accumulator>> {
+        let mut row = self.inner.create_accumulator()?;
+        if !self.inner.groups_accumulator_supported() {
+            return Ok(row);
         }
-        for row in 0..count {
-            group.merge_batch(&states.iter().map(|state| state.slice(row, 1)).collect::<Vec<_>>())?;
+        // Without rows both kinds have the same state, but for a count of nothing beside a sum that is missing: to the
+        // engine's means of many groups that is a value.
+        let mut neutral = row.state()?;
+        if neutral.iter().any(ScalarValue::is_null) {
+            let missing = neutral.iter().map(|part| ScalarValue::try_from(&part.data_type()));
+            neutral = missing.collect::<Result<_>>()?;
         }
-        Ok(())
-    }
-
-    /// The finished value of one group, or NULL where the engine failed to make it.
-    pub(crate) fn finished_or_null(&self, finished: Result<ScalarValue>) -> Result<ScalarValue> {
-        match finished {
-            Err(error) if self.may_fail_to_finish() && matches!(error.find_root(), DataFusionError::Execution(_)) => {
-                ScalarValue::try_from(self.inner.field().data_type())
-            }
-            finished => finished,
-        }
+        Ok(Box::new(OneGroup::new(self.inner.create_groups_accumulator()?, neutral)))
     }
 
     /// The engine's state arrays as one storable column.

@@ -12,6 +12,7 @@
 
 mod columns;
 mod default_value;
+mod doubts;
 mod findings;
 mod options;
 mod path;
@@ -34,7 +35,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
-use crate::error::PipelineError;
+use crate::error::{Finding, PipelineError};
 use crate::planned_view::PlannedView;
 use crate::source::SourceDefinition;
 use crate::stream::StreamTable;
@@ -51,6 +52,8 @@ pub struct Pipeline {
     pub sources: Vec<Arc<SourceDefinition>>,
     /// In the order of the file.
     pub views: Vec<PlannedView>,
+    /// What is not wrong, but hardly meant, in the order of the lines.
+    pub doubts: Vec<Finding>,
     /// The file itself: [`Pipeline::read`] makes the same of it again.
     pub text: Arc<str>,
     /// The bytes of the static files that it names, by their location.
@@ -80,6 +83,7 @@ impl Pipeline {
         let is_named = |(location, _): &(&String, &Bytes)| named.contains(location);
         let static_files = static_files.iter().filter(is_named).map(|(name, bytes)| (name.clone(), bytes.clone()));
         Ok(Pipeline {
+            doubts: doubts::doubts(&statements, &reader.tables),
             sources: reader.tables.streams,
             views: reader.views,
             text: sql.into(),

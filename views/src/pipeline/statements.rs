@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
 use super::findings::Findings;
+use crate::dialect::mend;
 
 /// Files beyond this are refused unread.
 const MAX_FILE_BYTES: usize = 1 << 20;
@@ -118,7 +119,10 @@ pub(super) fn read_statements(sql: &str, findings: &mut Findings) -> Vec<Located
 fn parse(tokens: &[TokenWithSpan]) -> Result<Statement, String> {
     let tokens = column_options(&known_types(tokens)?);
     let mut parser = DFParserBuilder::new(tokens).build().map_err(|error| error.to_string())?;
-    let statement = parser.parse_statement().map_err(|error| error.strip_backtrace())?;
+    let mut statement = parser.parse_statement().map_err(|error| error.strip_backtrace())?;
+    if let Statement::Statement(sql) = &mut statement {
+        mend(&mut **sql);
+    }
     match parser.parser.peek_token() {
         rest if rest.token == Token::EOF => Ok(statement),
         rest => Err(format!("unexpected {} at Line: {}, Column: 1", rest.token, rest.span.start.line)),

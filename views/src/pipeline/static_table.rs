@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
+use arrow::array::Array;
+use arrow::compute::cast;
 use arrow::csv;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::json;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -68,11 +70,19 @@ pub(super) fn read_static(
     if findings.len() > before {
         return None;
     }
-    let rows = if is_csv { read_csv(bytes, &schema, layout) } else { read_json(bytes, &schema) };
-    match rows.and_then(|rows| MemTable::try_new(Arc::clone(&schema), vec![rows]).map_err(|error| error.to_string())) {
-        Ok(rows) => {
+    let nullable = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let nullable: SchemaRef = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
+    let text = without_mark(bytes);
+    let rows = if is_csv { read_csv(text, &nullable, layout) } else { read_json(text, &nullable) };
+    let rows = rows.and_then(|rows| without_nulls(rows, &schema));
+    let table = rows.and_then(|batches| {
+        let rows = MemTable::try_new(Arc::clone(&schema), vec![batches.clone()]).map_err(|error| error.to_string())?;
+        Ok((Arc::new(rows), batches))
+    });
+    match table {
+        Ok((rows, batches)) => {
             let digest = Sha256::digest(bytes).into();
-            Some(StaticTable { name: name.to_owned(), schema, rows: Arc::new(rows), digest })
+            Some(StaticTable { name: name.to_owned(), schema, rows, batches, digest })
         }
         Err(message) => {
             let hint = "make the file fit the declared columns";
@@ -145,7 +155,28 @@ fn csv_layout(settings: &[OptionValue], findings: &mut Findings) -> CsvLayout {
     layout
 }
 
-fn read_csv(bytes: &Bytes, schema: &SchemaRef, layout: CsvLayout) -> Result<Vec<RecordBatch>, String> {
+/// The text behind the byte order mark that some editors begin a file with.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+/// The rows under their declared schema, unless a value is missing where it must not: told by row, since the reader
+/// would tell the column alone.
+fn without_nulls(batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<Vec<RecordBatch>, String> {
+    let mut before = 0;
+    for batch in &batches {
+        for (field, column) in schema.fields().iter().zip(batch.columns()).filter(|(field, _)| !field.is_nullable()) {
+            if let Some(row) = (0..column.len()).find(|row| column.is_null(*row)) {
+                return Err(format!("row {} has no value for {}, which is NOT NULL", before + row + 1, field.name()));
+            }
+        }
+        before += batch.num_rows();
+    }
+    let declared = |batch: RecordBatch| RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec());
+    batches.into_iter().map(|batch| declared(batch).map_err(|error| error.to_string())).collect()
+}
+
+fn read_csv(bytes: &[u8], schema: &SchemaRef, layout: CsvLayout) -> Result<Vec<RecordBatch>, String> {
     let format = csv::reader::Format::default().with_header(layout.has_header).with_delimiter(layout.delimiter);
     if layout.has_header {
         let (found, _) = format.infer_schema(Cursor::new(bytes), Some(0)).map_err(|error| error.to_string())?;
@@ -160,8 +191,33 @@ fn read_csv(bytes: &Bytes, schema: &SchemaRef, layout: CsvLayout) -> Result<Vec<
     reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
-fn read_json(bytes: &Bytes, schema: &SchemaRef) -> Result<Vec<RecordBatch>, String> {
+fn read_json(bytes: &[u8], schema: &SchemaRef) -> Result<Vec<RecordBatch>, String> {
+    check_whole_numbers(bytes, schema)?;
     let reader = json::ReaderBuilder::new(Arc::clone(schema)).with_strict_mode(true);
     let reader = reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+/// Refuses fractions where whole numbers are declared: the reader would cut them off without a word.
+fn check_whole_numbers(bytes: &[u8], schema: &SchemaRef) -> Result<(), String> {
+    let whole: Vec<_> = schema.fields().iter().filter(|field| field.data_type().is_integer()).collect();
+    if whole.is_empty() {
+        return Ok(());
+    }
+    let texts: Vec<Field> = whole.iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
+    let reader = json::ReaderBuilder::new(Arc::new(Schema::new(texts))).with_coerce_primitive(true);
+    let reader = reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+    let mut before = 0;
+    for batch in reader {
+        let batch = batch.map_err(|error| error.to_string())?;
+        for (field, texts) in whole.iter().zip(batch.columns()) {
+            let numbers = cast(texts, field.data_type()).map_err(|error| error.to_string())?;
+            if let Some(row) = (0..texts.len()).find(|row| texts.is_valid(*row) && numbers.is_null(*row)) {
+                let name = field.name();
+                return Err(format!("row {}: {name} is no whole number that fits its type", before + row + 1));
+            }
+        }
+        before += batch.num_rows();
+    }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use datafusion::datasource::MemTable;
 use datafusion::sql::parser::CreateExternalTable;
 
@@ -30,6 +31,8 @@ pub(super) struct StaticTable {
     pub(super) name: String,
     pub(super) schema: SchemaRef,
     pub(super) rows: Arc<MemTable>,
+    /// The same rows.
+    pub(super) batches: Vec<RecordBatch>,
     /// Of the file's bytes.
     pub(super) digest: [u8; 32],
 }

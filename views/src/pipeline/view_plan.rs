@@ -23,15 +23,17 @@ use super::statements::Located;
 use super::tables::Tables;
 use super::view_shape::{Role, Shape, state_columns};
 use super::view_syntax::{CheckedView, Item};
-use crate::aggregate::{AggregateCall, AggregateClass, Refusal, StoredAggregate, merge_facts};
+use crate::aggregate::{AggregateCall, AggregateClass, Distinct, MergeFacts, Refusal, StoredAggregate, merge_facts};
 use crate::definition::{Dimension, Measure, ViewDefinition};
 use crate::fallible::{guard, guard_plan};
+use crate::float_key::float_key;
 use crate::hash::Definition;
 use crate::plan::{FinishedMeasure, ViewPlans};
 use crate::plan_cache::PlanCache;
 use crate::planned_view::PlannedView;
 use crate::source::{SourceDefinition, column};
 use crate::storable::{stored_type, utc_micros};
+use crate::time_step::TimeStep;
 use positions::ViewName;
 
 /// What planning a view needs to know.
@@ -165,6 +167,14 @@ impl Planner<'_> {
         let input = shape.aggregate.input.schema();
         let mut call = call.clone();
         let filter = call.params.filter.take().map(|filter| *filter);
+        if let Ok(MergeFacts { distinct: Distinct::Refused(Refusal { reason, hint }), .. }) = facts
+            && call.params.distinct
+        {
+            return Err((format!("{name} cannot be made of distinct values: {reason}"), (*hint).to_owned()));
+        }
+        if let Some(lenient) = facts.ok().and_then(|facts| facts.lenient) {
+            call.func = Arc::new(lenient());
+        }
         if facts.is_ok_and(|facts| facts.follows_log) {
             order_by_log(&mut call, source_alias, is_joined);
         }
@@ -191,7 +201,7 @@ impl Planner<'_> {
         let types = types.collect::<Result<Vec<_>, _>>().map_err(wrong)?;
         let identity = format!("{expr} over {}", types.join(", "));
         let hint = match inner.field().data_type() {
-            DataType::Decimal128(..) => "cast its argument to fewer digits, DECIMAL(25, s) at most, or to DOUBLE",
+            DataType::Decimal256(..) => "cast its argument to DECIMAL(38, s) at most, or to DOUBLE",
             _ => "cast its argument to a number, VARCHAR, DATE or TIMESTAMP",
         };
         let aggregate = StoredAggregate::new(inner, identity).map_err(|reason| refused(&reason, hint))?;
@@ -339,9 +349,13 @@ fn dimension(key: &Expr, input: &DFSchema, item: &Item) -> Result<(Dimension, Ex
     {
         return Err(format!("a group key of type {given} cannot be asked for"));
     }
+    let step = if given == utc_micros() { TimeStep::of(key) } else { None };
     let key = if data_type == given { Ok(key.clone()) } else { guard(cast(key.clone(), data_type.clone()), input) };
     let key = key.map_err(|error| first_line(&error))?;
-    Ok((Dimension { name: item.name.clone(), data_type }, key))
+    // Under a name of its own: that of the function leaves casts out, and would be taken.
+    let name = format!("float_key {}", item.name);
+    let key = if data_type.is_floating() { float_key(key.unalias()).alias(name) } else { key };
+    Ok((Dimension { name: item.name.clone(), data_type, step }, key))
 }
 
 /// Makes an order-sensitive aggregate a function of the log: its place there is the last sort key.

@@ -17,6 +17,7 @@ use super::columns::{check_column_name, normalized};
 use super::findings::{Findings, known_names};
 use super::statements::Located;
 use super::tables::Tables;
+use crate::dialect::misreadings;
 use crate::source::SourceDefinition;
 
 /// A view whose shape is right.
@@ -56,6 +57,7 @@ pub(super) fn check_view(
 ) -> Option<CheckedView> {
     let mut check = Check { tables, state, statement, findings };
     check.refuse_view_clauses(view);
+    check.refuse_misreadings(view);
     let select = check.select(&view.query)?;
     check.refuse_select_clauses(select);
     let items = check.items(select);
@@ -90,6 +92,13 @@ impl Check<'_> {
         ];
         for (_, clause, hint) in clauses.iter().filter(|(is_given, ..)| *is_given) {
             self.findings.add(self.statement.line, clause, "this clause has no meaning for a view", *hint);
+        }
+    }
+
+    /// What the engine would read otherwise than it is written.
+    fn refuse_misreadings(&mut self, view: &CreateView) {
+        for found in misreadings(&*view.query) {
+            self.add(found.span, &found.text, found.message, found.hint);
         }
     }
 

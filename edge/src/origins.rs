@@ -1,0 +1,123 @@
+//! Pages of other origins (CORS): what a browser is told before and after, on the routes that answer pages.
+//!
+//! Guarantee: nothing is said to a page of an origin that is not allowed, and what a page may do it may do on the named
+//! routes alone. Every answer of those routes says so, refusals included: else a page could not read why.
+//! Not here: which routes answer pages, and what else a page is refused (the role that owns the route).
+//! # Source
+//! Fetch Standard, "CORS protocol".
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+
+use crate::Problem;
+
+/// Two hours, the most that browsers keep an answer to their question.
+const MAX_AGE_SECONDS: &str = "7200";
+
+/// Whose pages may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    /// Those of every origin.
+    Any,
+    /// Those of these origins, each as a browser writes it: `https://shop.example`, `http://localhost:3000`.
+    These(BTreeSet<String>),
+}
+
+impl Default for AllowedOrigins {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
+impl AllowedOrigins {
+    /// Whether pages of this origin may ask.
+    pub fn has(&self, origin: &HeaderValue) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(origins) => origin.to_str().is_ok_and(|origin| origins.contains(origin)),
+        }
+    }
+}
+
+/// What pages of other origins may do with the routes of a role.
+#[derive(Clone, Debug)]
+pub struct PageRules {
+    /// Whose pages.
+    pub allowed: AllowedOrigins,
+    /// The routes that answer pages, each as `GET /path`; on all others a browser is told nothing.
+    pub routes: &'static [&'static str],
+    /// What a page may send beside what every page may: names of headers, behind commas.
+    pub request_headers: &'static str,
+    /// What a page may read of an answer, beside what every page may: names of headers, behind commas.
+    pub answer_headers: &'static str,
+    /// The refusal of a page of this origin, whose browser asks whether it may.
+    pub refuse: fn(&HeaderValue) -> Problem,
+}
+
+impl PageRules {
+    /// The methods of a path that pages may use, behind commas; `None` where it answers no page.
+    fn methods(&self, path: &str) -> Option<String> {
+        let of_path = self.routes.iter().filter_map(|route| route.split_once(' ').filter(|(_, of)| *of == path));
+        let methods: Vec<&str> = of_path.map(|(method, _)| method).collect();
+        (!methods.is_empty()).then(|| methods.join(", "))
+    }
+
+    /// Tells a browser that a page of this origin, which is allowed, may read the answer.
+    fn mark(&self, headers: &mut HeaderMap, origin: HeaderValue) {
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(self.answer_headers));
+        match self.allowed {
+            AllowedOrigins::Any => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            }
+            AllowedOrigins::These(_) => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                // A beacon goes with cookies whether or not anybody reads them; without this it could send no JSON.
+                headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                headers.append(header::VARY, HeaderValue::from_static("origin"));
+            }
+        }
+    }
+}
+
+/// Answers the questions of browsers on the routes that answer pages, and marks their answers. To be laid around
+/// everything that answers in the place of `router`.
+pub fn answer_pages<S>(router: Router<S>, rules: PageRules) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    router.layer(from_fn_with_state(Arc::new(rules), answer_page))
+}
+
+async fn answer_page(State(rules): State<Arc<PageRules>>, request: Request, next: Next) -> Response {
+    let methods = request.extensions().get::<MatchedPath>().and_then(|path| rules.methods(path.as_str()));
+    let headers = request.headers();
+    let (Some(methods), Some(origin)) = (methods, headers.get(header::ORIGIN).cloned()) else {
+        return next.run(request).await;
+    };
+    let is_question =
+        request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    let mut response = match (is_question, rules.allowed.has(&origin)) {
+        (false, false) => return next.run(request).await,
+        (true, false) => return (rules.refuse)(&origin).into_response(),
+        (false, true) => next.run(request).await,
+        (true, true) => leave(&methods, rules.request_headers),
+    };
+    rules.mark(response.headers_mut(), origin);
+    response
+}
+
+/// The answer to a browser that asks (a preflight).
+fn leave(methods: &str, request_headers: &str) -> Response {
+    let headers = [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, request_headers),
+        (header::ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS),
+    ];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}

@@ -1,0 +1,152 @@
+//! Views that are answered by their former definition while the present one is being built; and the gateway that takes
+//! the place of this one when it is complete.
+//!
+//! Guarantee: each query sees one definition of a view. A gateway never changes its mind: another one over the same
+//! readers does, and never goes back.
+//! Not here: who decides (`twofold/src/definitions/run.rs`), what runs hold (`speed-layer/src/config.rs`).
+//! Why so: both definitions are read beside each other, so the present one answers at once when its turn comes, and the
+//! refresh loops go on for both gateways.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use positions::{DefinitionHash, ViewName};
+use serving_layer::registry::FormerView;
+use views::{Pipeline, PlannedView};
+
+use super::Gateway;
+use crate::GatewayError;
+use crate::attempt::ViewReader;
+use crate::envelope::{Envelope, FormerNote};
+use crate::served::{Served, ServedView, SourceState, is_ahead};
+use crate::sql::SqlEngine;
+
+impl Gateway {
+    /// The same gateway once these views answer by their present definitions. Requests that wait at this one go over to
+    /// it; the readers and their refresh loops are shared. Does no IO.
+    ///
+    /// # Errors
+    /// As in [`Gateway::new`].
+    pub fn without_former(&self, over: &BTreeSet<ViewName>) -> Result<Arc<Self>, GatewayError> {
+        let former = self.former.iter().filter(|former| !over.contains(&former.view.name));
+        let former: Vec<FormerView> = former.cloned().collect();
+        let sql = SqlEngine::new(&answering(&self.components.pipeline, &former), &self.settings)?;
+        Ok(Arc::new(Self {
+            components: self.components.clone(),
+            settings: self.settings.clone(),
+            sources: self.sources.clone(),
+            sql,
+            former,
+            later: OnceLock::new(),
+            refreshing: self.refreshing.clone(),
+            permits: self.permits.clone(),
+            waiting: self.waiting.clone(),
+            sql_places: self.sql_places.clone(),
+        }))
+    }
+
+    /// Tells what waits here of the gateway that took the place of this one, and stops reading what only this one
+    /// answers by.
+    pub fn give_way(&self, later: &Arc<Self>) {
+        // Nobody else sets it; if it were so, the first one stays.
+        let _ = self.later.set(Arc::clone(later));
+        let kept: Vec<DefinitionHash> = later.former.iter().map(|former| former.view.hash).collect();
+        let over = self.former.iter().map(|former| former.view.hash).filter(|former| !kept.contains(former));
+        let over: Vec<DefinitionHash> = over.collect();
+        self.sources.values().for_each(|source| source.retire(&over));
+    }
+
+    /// The gateway that took the place of this one.
+    pub(crate) fn later(&self) -> Option<&Arc<Self>> {
+        self.later.get()
+    }
+
+    /// The former definition that a view is answered by, if it is.
+    pub(crate) fn former_of(&self, view: &str) -> Option<&FormerView> {
+        self.former.iter().find(|former| former.view.name.as_str() == view)
+    }
+
+    /// The definition that a view is answered by.
+    pub(super) fn answering_hash(&self, view: &str) -> Option<DefinitionHash> {
+        let former = self.former_of(view).map(|former| former.view.hash);
+        former.or_else(|| self.components.pipeline.view(view).map(|view| view.hash))
+    }
+
+    /// Whether the answers of its view come from this reader.
+    pub(super) fn answers_from(&self, reader: &ViewReader) -> bool {
+        self.answering_hash(reader.view.name.as_str()) == Some(reader.view.hash)
+    }
+
+    /// Whether going over to a present definition would take the head of its view back.
+    pub(super) fn is_behind_former(&self, view: &ViewName, present: &Served, state: &SourceState) -> bool {
+        let former = self.former_of(view.as_str()).and_then(|former| state.views.get(&former.view.hash));
+        matches!(former, Some(ServedView::Served(former)) if is_ahead(former, &present.partitions))
+    }
+
+    /// What a request that cannot be answered means, where the definition that is being built could answer it.
+    pub(crate) fn instead_of_building(
+        &self,
+        error: GatewayError,
+        view: &str,
+        is_right: impl FnOnce(&PlannedView) -> bool,
+    ) -> GatewayError {
+        let Some(former) = self.former_of(view) else { return error };
+        let can_answer = self.components.pipeline.view(view).is_some_and(is_right);
+        if can_answer { self.building(former, &error) } else { error }
+    }
+
+    /// An engine over the present definitions: made only to tell whether a query waits for one of them.
+    pub(crate) fn present_engine(&self) -> Result<SqlEngine, GatewayError> {
+        SqlEngine::new(&self.components.pipeline, &self.settings)
+    }
+
+    /// The error of a request that only the definition that is being built can answer.
+    pub(crate) fn building(&self, former: &FormerView, error: &GatewayError) -> GatewayError {
+        let progress = self.progress(former);
+        let set = former.set.0;
+        let reason = format!(
+            "{progress}; until then it is answered by its former definition (set {set}), which cannot say this: {error}"
+        );
+        GatewayError::Building { view: former.view.name.to_string(), reason }
+    }
+
+    /// Says in an envelope that a former definition gave the answer, if it did.
+    pub(super) fn note_former(&self, mut envelope: Envelope) -> Envelope {
+        let Some(former) = self.former_of(&envelope.view) else { return envelope };
+        let progress = self.progress(former);
+        let set = former.set.0;
+        let reason = format!("answered by its former definition (set {set}) while the present one is being built");
+        envelope.stale = true;
+        envelope.stale_reasons.insert(0, format!("{reason}: {progress}"));
+        let building = former.building.to_string();
+        envelope.former = Some(FormerNote { set, building, progress });
+        envelope
+    }
+
+    /// How far the definition is that is being built in the place of a former one.
+    fn progress(&self, former: &FormerView) -> String {
+        let mut states = self.sources.values().map(|source| source.state());
+        let found = states.find_map(|state| state.views.get(&former.building).cloned());
+        match found {
+            Some(ServedView::Served(served)) => {
+                let gaps = served.partitions.values().filter(|pin| pin.gap.is_some() || pin.as_of.is_none()).count();
+                let (all, whole) = (served.partitions.len(), served.partitions.len() - gaps);
+                let percent = (whole * 100).checked_div(all).unwrap_or(0);
+                format!("{percent} % of its partitions are complete")
+            }
+            Some(ServedView::Building(reason) | ServedView::Unavailable(reason)) => format!("0 %, {reason}"),
+            None => "it has not been read yet".to_owned(),
+        }
+    }
+}
+
+/// The pipeline as its views are answered: with the former definitions in the place of the present ones.
+pub(super) fn answering(pipeline: &Pipeline, former: &[FormerView]) -> Pipeline {
+    let mut answering = pipeline.clone();
+    for view in &mut answering.views {
+        if let Some(former) = former.iter().find(|former| former.view.name == view.name) {
+            *view = former.view.clone();
+        }
+    }
+    answering
+}

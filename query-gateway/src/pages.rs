@@ -1,0 +1,30 @@
+//! Pages of other origins that may ask the gateway, for rows, in SQL, and of views and status.
+//!
+//! Not here: what a browser is told (`edge`).
+
+use axum::Router;
+use axum::http::HeaderValue;
+use edge::{AllowedOrigins, PageRules, Problem, ProblemKind};
+
+/// Answers the questions of browsers on `routes`, and marks their answers.
+pub(crate) fn allow_origins<S>(router: Router<S>, allowed: AllowedOrigins, routes: &'static [&'static str]) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let rules = PageRules {
+        allowed,
+        routes,
+        request_headers: "content-type, x-twofold-after",
+        answer_headers: "retry-after, allow",
+        refuse: not_allowed,
+    };
+    edge::answer_pages(router, rules)
+}
+
+fn not_allowed(origin: &HeaderValue) -> Problem {
+    let origin = origin.to_str().unwrap_or("not readable");
+    let detail = format!("a page of the origin {origin} would ask, and its browser asks whether it may");
+    let hint = "add the origin to the setting `gateway.allowed_origins`; if no page sends this, leave out the header \
+                Origin";
+    Problem::new(ProblemKind::OriginNotAllowed, detail).with_hint(hint)
+}

@@ -1,0 +1,112 @@
+//! Plans of texts that were asked before, so that a panel that asks each second is planned once.
+//!
+//! Guarantee: holds at most so many plans and, about, so many bytes; the one that was not asked for longest goes first.
+//! A plan is one over columns only, with its placeholders: it holds no state, no parameter and no instant, and it is of
+//! one set of definitions, as the gateway around it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result;
+use datafusion::logical_expr::LogicalPlan;
+
+/// More texts than any set of dashboards asks for at one time.
+const MAX_PLANS: usize = 1_024;
+/// What a step of a plan takes, with its schema; measured roughly, on the large side.
+const STEP_BYTES: usize = 2_048;
+/// What a node of an expression takes.
+const NODE_BYTES: usize = 256;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PlanCache {
+    max_bytes: usize,
+    // Written by every query that is planned or found, for as long as it takes to look up a text.
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    plans: HashMap<Arc<str>, Entry>,
+    by_use: BTreeMap<u64, Arc<str>>,
+    bytes: usize,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    plan: Arc<LogicalPlan>,
+    bytes: usize,
+    last_use: u64,
+}
+
+impl PlanCache {
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { max_bytes, kept: Mutex::default() }
+    }
+
+    /// The plan of a text, where it is kept.
+    pub(crate) fn get(&self, text: &str) -> Option<Arc<LogicalPlan>> {
+        self.with(|kept| {
+            kept.uses += 1;
+            let now = kept.uses;
+            let entry = kept.plans.get_mut(text)?;
+            let key = kept.by_use.remove(&entry.last_use)?;
+            entry.last_use = now;
+            kept.by_use.insert(now, key);
+            Some(entry.plan.clone())
+        })
+    }
+
+    /// Keeps a plan, where it is not larger than all may be.
+    pub(crate) fn put(&self, text: &str, plan: &Arc<LogicalPlan>) -> Result<()> {
+        let bytes = text.len() + size_of(plan)?;
+        if bytes <= self.max_bytes {
+            self.with(|kept| kept.put(text, plan.clone(), bytes, self.max_bytes));
+        }
+        Ok(())
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Kept) -> T) -> T {
+        work(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Kept {
+    fn put(&mut self, text: &str, plan: Arc<LogicalPlan>, bytes: usize, max_bytes: usize) {
+        self.remove(text);
+        while self.plans.len() >= MAX_PLANS || self.bytes + bytes > max_bytes {
+            let Some((_, oldest)) = self.by_use.first_key_value() else { break };
+            let oldest = oldest.clone();
+            self.remove(&oldest);
+        }
+        self.uses += 1;
+        let key: Arc<str> = text.into();
+        self.by_use.insert(self.uses, key.clone());
+        self.plans.insert(key, Entry { plan, bytes, last_use: self.uses });
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, text: &str) {
+        if let Some(entry) = self.plans.remove(text) {
+            self.by_use.remove(&entry.last_use);
+            self.bytes -= entry.bytes;
+        }
+    }
+}
+
+/// About what a plan takes.
+fn size_of(plan: &LogicalPlan) -> Result<usize> {
+    let mut bytes = 0;
+    plan.apply_with_subqueries(|node| {
+        bytes += STEP_BYTES;
+        node.apply_expressions(|expr| {
+            expr.apply(|_| {
+                bytes += NODE_BYTES;
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(bytes)
+}

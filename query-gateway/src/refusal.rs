@@ -1,0 +1,41 @@
+//! A refusal of ours that passes through the engine: raised inside of it, and understood again behind it.
+
+use datafusion::error::DataFusionError;
+
+use crate::GatewayError;
+
+/// What is wrong, and the way out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The query cannot be understood.
+    #[error("{reason}")]
+    Bad {
+        /// What is wrong.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
+    /// It asks for more than a limit allows.
+    #[error("{reason}")]
+    TooLarge {
+        /// Which limit.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
+}
+
+impl From<Refusal> for DataFusionError {
+    fn from(refusal: Refusal) -> Self {
+        Self::External(Box::new(refusal))
+    }
+}
+
+impl From<Refusal> for GatewayError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Bad { reason, hint } => Self::bad_with_hint(reason, hint),
+            Refusal::TooLarge { reason, hint } => Self::TooLarge { reason, hint },
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Which totals do not fit their type: told from the states, apart from groups that have no values.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use views::{Compiled, Pipeline};
+
+use super::rows::{MOST, Row, SOURCE, events};
+
+fn row(k: &'static str, n: Option<i64>, d: Option<i128>) -> Row {
+    Row { k, n, d, x: Some(1.0), ..Row::default() }
+}
+
+#[tokio::test]
+async fn a_group_whose_total_does_not_fit_is_told_from_one_without_values() {
+    let sql = format!(
+        "{SOURCE}CREATE MATERIALIZED VIEW v AS SELECT k, sum(n) AS s, sum(DISTINCT n) AS ds, sum(d) AS d, avg(d) AS m,
+         sum(x) AS f, count(*) AS c, sum(n) / count(*) AS r, max(n) AS top FROM e GROUP BY k"
+    );
+    let pipeline = Pipeline::read(&sql, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
+    let view = pipeline.view("v").unwrap();
+    let state = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[])).await.unwrap();
+    let rows = [
+        row("large", Some(i64::MAX), Some(MOST)),
+        row("large", Some(i64::MAX - 1), Some(MOST)),
+        row("small", Some(1), Some(1)),
+        row("none", None, None),
+    ];
+    let mut states = Vec::new();
+    for (place, row) in rows.into_iter().enumerate() {
+        states.extend(state.execute(vec![events(&view.source, &[(place, row)])]).await.unwrap());
+    }
+    assert_eq!(view.plans.may_overflow().collect::<Vec<_>>(), ["s", "ds", "d", "m", "r"]);
+    for by in [&["k"][..], &[]] {
+        let plan = view.plans.compile_overflows(by).await.unwrap();
+        let mut found = BTreeMap::new();
+        for batch in plan.execute(states.clone()).await.unwrap() {
+            for (field, overflows) in batch.schema().fields().iter().zip(batch.columns()) {
+                *found.entry(field.name().clone()).or_insert(0) += overflows.as_boolean().true_count();
+            }
+        }
+        let expected = ["d", "ds", "m", "r", "s"].map(|measure| (measure.to_owned(), 1));
+        assert_eq!(found, BTreeMap::from(expected), "by {by:?}");
+    }
+}

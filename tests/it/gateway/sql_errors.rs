@@ -1,0 +1,88 @@
+//! What a refused query is told: names that exist, a way out, and nothing of the inside of the engine.
+
+use super::sql::{check, world};
+
+#[tokio::test]
+async fn a_refusal_proposes_what_is_near_and_shows_no_internals() {
+    let world = world().await;
+    let internals =
+        ["_state_", "states.", "__", "outer_ref", "Utf8", "Int64", "Subquery", "TableScan", "Expr", "\n", "Did you"];
+    for (sql, reason, hint) in [
+        ("SELECT edit FROM by_page", "there is no column `edit`", "did you mean `edits`?"),
+        ("SELECT b.edit FROM by_page b", "there is no column `b.edit`", "did you mean `edits`?"),
+        ("SELECT nothing_like_it FROM by_page", "there is no column `nothing_like_it`", ""),
+        (
+            "SELECT page FROM by_page b JOIN totals t ON b.page = t.page",
+            "`page` is a column of several tables of the query",
+            "write the table in front, as in `t.page`",
+        ),
+        ("SELECT date_trunk('day', hour) FROM by_page", "no function `date_trunk`", "did you mean `date_trunc`?"),
+        ("SELECT uuuu(page) FROM by_page", "no function `uuuu`", "docs/http.md says which functions there are"),
+        ("SELECT array_repeat(1, 5)", "function `array_repeat` is not available", "make_array"),
+        ("SELECT generate_series(1, 5)", "function `generate_series` is not available", "FROM generate_series(1, 10)"),
+        ("SELECT unnest(range(5))", "function `range` is not available", "FROM range(0, 10)"),
+        ("SELECT page + 1 AS x FROM by_page", "the types of `VARCHAR + BIGINT` do not go together", "CAST("),
+        ("SELECT sqrt(page, page) AS x FROM by_page", "function `sqrt` does not take (VARCHAR, VARCHAR)", "CAST("),
+        ("SELECT repeat(page, 5000) AS x FROM totals", "argument of repeat must be a constant of at most 4096", ""),
+        ("SHOW search_path", "SQL shows no settings", "SHOW TABLES"),
+        ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE is not available", "EXPLAIN alone"),
+        ("SELECT * FROM unknown_function(1)", "there is no table function `unknown_function`", ""),
+    ] {
+        let error = world.sql(sql).await.err().unwrap_or_else(|| panic!("{sql} was run"));
+        let problem = error.problem();
+        assert!(problem.detail().contains(reason), "{sql}: {}", problem.detail());
+        assert!(problem.hint().unwrap_or_default().contains(hint), "{sql}: {:?}", problem.hint());
+        let told = format!("{} {}", problem.detail(), problem.hint().unwrap_or_default());
+        assert!(!internals.iter().any(|word| told.contains(word)), "{sql}: {told}");
+        assert!(!problem.known().iter().any(|name| name.starts_with('_')), "{sql}: {:?}", problem.known());
+    }
+}
+
+#[tokio::test]
+async fn a_way_out_that_is_told_works() {
+    check(
+        "SELECT lpad(page, 2, '0') AS p, sum(edits) AS n FROM by_page GROUP BY 1 ORDER BY 1 LIMIT 1",
+        r#"[{"p":"0A","n":3}]"#,
+    )
+    .await;
+    check("SELECT t.page FROM by_page b JOIN totals t ON b.page = t.page ORDER BY t.page LIMIT 1", r#"[{"page":"A"}]"#)
+        .await;
+    check(
+        "SELECT t.page, s.n AS n FROM totals t \
+         JOIN (SELECT upper(page) AS k, sum(edits) AS n FROM by_page GROUP BY k) AS s ON s.k = t.page ORDER BY t.page",
+        r#"[{"page":"A","n":3},{"page":"B","n":1},{"page":"C","n":1}]"#,
+    )
+    .await;
+    check(
+        "SELECT t.page FROM totals t WHERE EXISTS (SELECT 1 FROM by_page b WHERE b.page = t.page AND b.edits > 1)",
+        r#"[{"page":"A"}]"#,
+    )
+    .await;
+    check("SELECT repeat(' ', 3) AS x", r#"[{"x":"   "}]"#).await;
+}
+
+#[tokio::test]
+async fn subqueries_tied_by_plain_columns_are_answered() {
+    for (sql, rows) in [
+        (
+            "SELECT t.page, (SELECT sum(b.edits) FROM by_page b WHERE b.page = t.page) AS s FROM totals t \
+             ORDER BY t.page",
+            r#"[{"page":"A","s":3},{"page":"B","s":1},{"page":"C","s":1}]"#,
+        ),
+        (
+            "SELECT b.page, b.hour FROM by_page b \
+             WHERE b.edits = (SELECT max(i.edits) FROM by_page i WHERE i.page = b.page) ORDER BY b.page",
+            concat!(
+                r#"[{"page":"A","hour":"2026-01-01T00:00:00Z"},{"page":"B","hour":"2026-01-01T01:00:00Z"},"#,
+                r#"{"page":"C","hour":"2026-01-01T01:00:00Z"}]"#
+            ),
+        ),
+        (
+            "SELECT a.page FROM by_page a JOIN by_page b ON a.hour = b.hour AND a.page < b.page \
+             WHERE a.edits + b.edits > 1 ORDER BY a.page",
+            r#"[{"page":"A"},{"page":"A"},{"page":"B"}]"#,
+        ),
+    ] {
+        check(sql, rows).await;
+    }
+}

@@ -1,0 +1,18 @@
+//! What the percentile functions have in common: the rank that a call asks for.
+
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::physical_expr::expressions::Literal;
+
+/// The percentile of a call as a rank in ascending order.
+pub(super) fn rank_of(function: &str, arguments: &AccumulatorArgs) -> Result<f64> {
+    let literal = arguments.exprs.get(1).and_then(|percentile| percentile.downcast_ref::<Literal>());
+    let Some(ScalarValue::Float64(Some(percentile))) = literal.map(Literal::value) else {
+        return plan_err!("the percentile of {function} must be a number between 0 and 1, not an expression");
+    };
+    if !(0.0..=1.0).contains(percentile) {
+        return plan_err!("the percentile of {function} must lie between 0 and 1, not at {percentile}");
+    }
+    let is_descending = arguments.order_bys.first().is_some_and(|order| order.options.descending);
+    Ok(if is_descending { 1.0 - percentile } else { *percentile })
+}

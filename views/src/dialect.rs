@@ -1,0 +1,251 @@
+//! Operators that the parser reads otherwise than PostgreSQL does, whose dialect is written here.
+//!
+//! In: a syntax tree as it was parsed. Out: the same tree with `IS DISTINCT FROM` in its place ([`mend`]), and all in
+//! it that would still be read otherwise than written ([`misreadings`]).
+//! Guarantee: a mended tree without misreadings is the tree of PostgreSQL's grammar, for views and queries alike. Pure.
+//! Not here: which of the operators the engine has; types.
+//!
+//! # Source
+//! The table "Operator Precedence (highest to lowest)" of PostgreSQL's manual, chapter "Lexical Structure".
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Spanned, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut,
+};
+use datafusion::sql::sqlparser::tokenizer::Span;
+
+/// How tightly operators bind, from the loosest on.
+const OR: u8 = 1;
+const AND: u8 = 2;
+const NOT: u8 = 3;
+const IS: u8 = 4;
+const COMPARISON: u8 = 5;
+const MATCH: u8 = 6;
+const OTHER: u8 = 7;
+const SUM: u8 = 8;
+const PRODUCT: u8 = 9;
+const POWER: u8 = 10;
+const TIME_ZONE: u8 = 11;
+const SIGN: u8 = 12;
+
+/// An expression that would be read otherwise than written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misreading {
+    /// Where it stands.
+    pub span: Span,
+    /// The expression as SQL.
+    pub text: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// The way out.
+    pub hint: String,
+}
+
+/// Puts `IS [NOT] DISTINCT FROM` where it belongs: the parser takes all that follows, AND and OR too, for its right
+/// side. Where it was moved it stands in parentheses afterwards, so that the tree may be printed and read again.
+pub fn mend(tree: &mut impl VisitMut) {
+    let _ = tree.visit(&mut Mending);
+}
+
+/// All that is read otherwise than written in a tree that was mended, in its order.
+pub fn misreadings(tree: &impl Visit) -> Vec<Misreading> {
+    let mut reading = Reading::default();
+    let _ = tree.visit(&mut reading);
+    reading.found
+}
+
+struct Mending;
+
+impl VisitorMut for Mending {
+    type Break = ();
+
+    /// From the inside out: the right side is in order already.
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let reaches_too_far = match expr {
+            Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => junction(right).is_some(),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => junction(expr).is_some(),
+            Expr::BinaryOp { op: BinaryOperator::And, right, .. } => junction(right).is_some(),
+            Expr::BinaryOp { op: BinaryOperator::Or, right, .. } => junction(right) == Some(OR),
+            _ => false,
+        };
+        if reaches_too_far {
+            let taken = std::mem::replace(expr, Expr::Tuple(Vec::new()));
+            *expr = regrouped(taken);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// How tightly an AND or OR without parentheses binds.
+fn junction(expr: &Expr) -> Option<u8> {
+    match expr {
+        Expr::BinaryOp { op: BinaryOperator::And, .. } => Some(AND),
+        Expr::BinaryOp { op: BinaryOperator::Or, .. } => Some(OR),
+        _ => None,
+    }
+}
+
+fn regrouped(expr: Expr) -> Expr {
+    match expr {
+        Expr::IsDistinctFrom(left, right) => {
+            attached(IS, *right, |right| Expr::Nested(Box::new(Expr::IsDistinctFrom(left, Box::new(right)))))
+        }
+        Expr::IsNotDistinctFrom(left, right) => {
+            attached(IS, *right, |right| Expr::Nested(Box::new(Expr::IsNotDistinctFrom(left, Box::new(right)))))
+        }
+        Expr::UnaryOp { op, expr } => attached(NOT, *expr, |expr| Expr::UnaryOp { op, expr: Box::new(expr) }),
+        Expr::BinaryOp { left, op, right } => {
+            let level = binary_level(&op);
+            attached(level, *right, |right| Expr::BinaryOp { left, op, right: Box::new(right) })
+        }
+        other => other,
+    }
+}
+
+/// Gives what binds at `level` the first operand of what stands to the right of it, as far as that does not bind
+/// tighter.
+fn attached(level: u8, right: Expr, operator: impl FnOnce(Expr) -> Expr) -> Expr {
+    // From the outer to the inner ones.
+    let mut behind = Vec::new();
+    let mut first = right;
+    loop {
+        match first {
+            Expr::BinaryOp { left, op: op @ (BinaryOperator::And | BinaryOperator::Or), right }
+                if binary_level(&op) <= level =>
+            {
+                behind.push((op, right));
+                first = *left;
+            }
+            other => {
+                first = other;
+                break;
+            }
+        }
+    }
+    let innermost = operator(first);
+    behind.into_iter().rev().fold(innermost, |left, (op, right)| Expr::BinaryOp { left: Box::new(left), op, right })
+}
+
+#[derive(Default)]
+struct Reading {
+    found: Vec<Misreading>,
+}
+
+impl Visitor for Reading {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Some((message, hint)) = other_meaning(expr).or_else(|| other_order(expr)) {
+            self.found.push(Misreading { span: expr.span(), text: expr.to_string(), message, hint });
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Operators that mean something else to the engine than in SQL.
+fn other_meaning(expr: &Expr) -> Option<(String, String)> {
+    match expr {
+        Expr::SimilarTo { negated, expr, pattern, .. } => {
+            let (not, bang) = if *negated { ("NOT ", "!") } else { ("", "") };
+            let message = "the engine takes the pattern of SIMILAR TO for a regular expression".to_owned();
+            let hint = format!(
+                "write `{expr} {not}LIKE {pattern}` for the wildcards % and _, or `{expr} {bang}~ {pattern}` for a \
+                 regular expression"
+            );
+            Some((message, hint))
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::BitwiseXor, right } => {
+            let message = "the engine takes ^ for the exclusive or of bits, not for a power".to_owned();
+            let hint = format!(
+                "write `power({left}, {right})`, or for the bits that differ `({left} | {right}) - ({left} & {right})`"
+            );
+            Some((message, hint))
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Xor, right } => {
+            let message = "the engine takes XOR for the exclusive or of bits, and binds it tighter than =".to_owned();
+            Some((message, format!("write `({left}) <> ({right})`, with the conditions in full")))
+        }
+        _ => None,
+    }
+}
+
+/// What binds otherwise without parentheses than it was parsed.
+fn other_order(expr: &Expr) -> Option<(String, String)> {
+    let outer = Operator::of(expr)?;
+    let is_misread = |is_left: bool, child: &&Expr| {
+        Operator::of(child).is_some_and(|inner| {
+            // An operator that is closed on this side takes nothing from its neighbour.
+            let is_open = if is_left { inner.right.is_some() } else { inner.left.is_some() };
+            let is_inner = inner.level > outer.level || (is_left && inner.level == outer.level && outer.chains());
+            is_open && !is_inner
+        })
+    };
+    let left = outer.left.filter(|child| is_misread(true, child));
+    let right = outer.right.filter(|child| is_misread(false, child));
+    let part = left.or(right)?.to_string();
+    let text = expr.to_string();
+    let read = match left {
+        Some(_) => text.strip_prefix(&part).map(|rest| format!("({part}){rest}")),
+        None => text.strip_suffix(&part).map(|rest| format!("{rest}({part})")),
+    };
+    let read = read.unwrap_or(text);
+    let message = format!("without parentheses this would be read as `{read}`, which is not SQL's order of operators");
+    Some((message, format!("write the parentheses that you mean: `{read}` or others")))
+}
+
+/// An operator between, before or behind operands that have no parentheses.
+struct Operator<'a> {
+    level: u8,
+    left: Option<&'a Expr>,
+    right: Option<&'a Expr>,
+}
+
+impl<'a> Operator<'a> {
+    fn of(expr: &'a Expr) -> Option<Self> {
+        let (level, left, right) = match expr {
+            Expr::BinaryOp { left, op, right } => (binary_level(op), Some(left), Some(right)),
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => (IS, Some(left), Some(right)),
+            Expr::IsNull(left)
+            | Expr::IsNotNull(left)
+            | Expr::IsTrue(left)
+            | Expr::IsNotTrue(left)
+            | Expr::IsFalse(left)
+            | Expr::IsNotFalse(left)
+            | Expr::IsUnknown(left)
+            | Expr::IsNotUnknown(left) => (IS, Some(left), None),
+            Expr::InList { expr, .. } | Expr::InSubquery { expr, .. } | Expr::InUnnest { expr, .. } => {
+                (MATCH, Some(expr), None)
+            }
+            Expr::Between { expr, high, .. } => (MATCH, Some(expr), Some(high)),
+            Expr::Like { expr, pattern, .. }
+            | Expr::ILike { expr, pattern, .. }
+            | Expr::RLike { expr, pattern, .. }
+            | Expr::SimilarTo { expr, pattern, .. } => (MATCH, Some(expr), Some(pattern)),
+            Expr::AtTimeZone { timestamp, time_zone } => (TIME_ZONE, Some(timestamp), Some(time_zone)),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => (NOT, None, Some(expr)),
+            Expr::UnaryOp { op: UnaryOperator::Plus | UnaryOperator::Minus, expr } => (SIGN, None, Some(expr)),
+            Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => (OTHER, None, Some(expr)),
+            _ => return None,
+        };
+        Some(Self { level, left: left.map(AsRef::as_ref), right: right.map(AsRef::as_ref) })
+    }
+
+    /// Whether `a op b op c` is read from the left; otherwise it has no meaning.
+    fn chains(&self) -> bool {
+        !matches!(self.level, IS | COMPARISON | MATCH)
+    }
+}
+
+fn binary_level(operator: &BinaryOperator) -> u8 {
+    use BinaryOperator::*;
+    match operator {
+        Or => OR,
+        And => AND,
+        Eq | NotEq | Lt | LtEq | Gt | GtEq => COMPARISON,
+        Plus | Minus => SUM,
+        Multiply | Divide | Modulo | DuckIntegerDivide | MyIntegerDivide => PRODUCT,
+        PGExp => POWER,
+        _ => OTHER,
+    }
+}
