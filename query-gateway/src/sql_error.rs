@@ -129,6 +129,9 @@ fn about_plan(message: &str, state: &SessionState) -> GatewayError {
     if let Some(function) = message.strip_prefix("Invalid function '").and_then(|rest| rest.split('\'').next()) {
         return no_function(function, state);
     }
+    if let Some((reason, hint)) = own_words_on_arguments(message) {
+        return GatewayError::bad_with_hint(reason, hint);
+    }
     if let Some((function, types)) = unfit_arguments(message) {
         let reason = format!("function `{function}` does not take ({})", in_sql_words(types));
         return GatewayError::bad_with_hint(reason, "give it another number of arguments, or CAST(... AS ...) them");
@@ -147,6 +150,13 @@ fn about_plan(message: &str, state: &SessionState) -> GatewayError {
     } else {
         GatewayError::bad(message)
     }
+}
+
+/// What a function of ours says of its arguments, and the way out; the engine wraps it and adds what it knows.
+fn own_words_on_arguments(message: &str) -> Option<(&str, &str)> {
+    let (_, said) = message.split_once("coercion failed with: Error during planning: ")?;
+    let said = said.split_once(" No function matches").map_or(said, |(said, _)| said);
+    said.split_once("; ")
 }
 
 /// The function that was called with arguments of the wrong number or types, and those types.

@@ -29,8 +29,19 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 /// Functions that hand on one of their arguments, or that the planner replaces.
-const PASSING_ON: [&str; 9] =
-    ["coalesce", "nvl", "nvl2", "nullif", "greatest", "least", "get_field", "struct", "named_struct"];
+const PASSING_ON: [&str; 11] = [
+    "coalesce",
+    "nvl",
+    "nvl2",
+    "nullif",
+    "greatest",
+    "least",
+    "get_field",
+    "struct",
+    "named_struct",
+    "arrow_cast",
+    "arrow_try_cast",
+];
 
 /// Values to look through before the first sweep.
 const FIRST_SWEEP: usize = 64;

@@ -75,7 +75,8 @@ pub(crate) fn guard_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// # Errors
 /// As [`guard_plan`].
 pub(crate) fn guard(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    let guarded = expr.transform_down_up(|part| unwrap_instants(part, schema), |part| guard_operator(part, schema))?;
+    let plain = expr.transform_up(|part| plain_cast(part, schema).map(Transformed::yes))?.data;
+    let guarded = plain.transform_down_up(|part| unwrap_instants(part, schema), |part| guard_operator(part, schema))?;
     Ok(guarded.data)
 }
 
@@ -95,7 +96,6 @@ pub(crate) fn guarded_parts(expr: &Expr) -> Result<Vec<String>> {
 }
 
 fn guard_operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    let expr = plain_cast(expr, schema)?;
     if !can_fail(&expr, schema)? {
         return Ok(Transformed::yes(expr));
     }

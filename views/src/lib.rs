@@ -24,6 +24,7 @@ mod fallible;
 mod float_key;
 mod hash;
 mod json;
+mod named_casts;
 mod nearest;
 mod or_null;
 mod pipeline;

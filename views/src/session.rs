@@ -11,6 +11,7 @@ use datafusion::prelude::SessionConfig;
 use crate::aggregate::replacements;
 use crate::date_bin::date_bin;
 use crate::json;
+use crate::named_casts::NamedCasts;
 
 /// A DataFusion session state with deterministic settings, our `approx_distinct`, `approx_percentile_cont`,
 /// `ddsketch_percentile` and `date_bin`, and the functions that read JSON.
@@ -26,6 +27,7 @@ pub fn session_state_builder() -> SessionStateBuilder {
     let functions = builder.aggregate_functions().get_or_insert_default();
     // The later one of a name wins; ours replace the engine's.
     functions.extend(replacements().map(Arc::new));
+    builder.expr_planners().get_or_insert_default().push(Arc::new(NamedCasts));
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.push(Arc::new(date_bin()));
     functions.extend(json::functions().map(Arc::new));

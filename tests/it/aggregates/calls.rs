@@ -27,7 +27,7 @@ struct Call {
 }
 
 /// Aggregates whose proof is another suite's: a percentile of a sketch is a matter of ranks (`tests/it/law`).
-const PROVEN_ELSEWHERE: &[&str] = &["approx_percentile_cont"];
+const PROVEN_ELSEWHERE: &[&str] = &["approx_percentile_cont", "ddsketch_percentile"];
 
 const fn call(name: &'static str, sql: &'static str, answer: fn(&[Row]) -> Value) -> Call {
     Call { name, sql, answer }
@@ -224,6 +224,7 @@ const CALLS: &[Call] = &[
     call("var", "var(x)", |rows| spread(&xs(rows)).by_self(1.0)),
     call("var", "var(DISTINCT x)", |rows| spread(&distinct(xs(rows))).by_self(1.0)),
     call("var_pop", "var_pop(x)", |rows| spread(&xs(rows)).by_self(0.0)),
+    call("var_pop", "var_pop(DISTINCT x)", |rows| spread(&distinct(xs(rows))).by_self(0.0)),
     call("stddev", "stddev(x)", |rows| root(spread(&xs(rows)).by_self(1.0))),
     call("stddev", "stddev(DISTINCT x)", |rows| root(spread(&distinct(xs(rows))).by_self(1.0))),
     call("stddev_pop", "stddev_pop(x)", |rows| root(spread(&xs(rows)).by_self(0.0))),

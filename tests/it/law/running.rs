@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
+use arrow::util::display::array_value_to_string;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits, ident};
@@ -72,7 +74,9 @@ async fn a_growing_frame_has_the_value_of_all_rows_so_far() {
         let expected = finish(&view, vec![states.slice(0, row + 1)]).await;
         for (name, _, _) in MEASURES {
             let found = rows.column_by_name(&format!("{name}_so_far")).unwrap().slice(row, 1);
-            assert_eq!(&found, expected.column_by_name(name).unwrap(), "{name} of {} rows", row + 1);
+            // As text: the engine gives the items of a list other names in a window.
+            let text = |column: &ArrayRef| array_value_to_string(column, 0).unwrap();
+            assert_eq!(text(&found), text(expected.column_by_name(name).unwrap()), "{name} of {} rows", row + 1);
         }
     }
 }

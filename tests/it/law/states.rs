@@ -259,5 +259,5 @@ fn state_columns_are_plain_where_one_value_suffices() {
     assert_eq!(plain.value(2), "sum_i: Decimal128(38, 0)");
     assert!(drawn[3].starts_with("avg_f: Struct("), "{}", drawn[3]);
     assert_eq!(drawn[4..6], ["approx_s: Binary", "p50_s: Binary"]);
-    assert_eq!(drawn[7], "ratio__sum: Decimal128(22, 2)");
+    assert_eq!(drawn[7], "ratio__sum: Decimal128(38, 2)");
 }

@@ -190,9 +190,8 @@ impl Planner<'_> {
         // Bad constant arguments come out only here.
         inner.create_accumulator().map_err(wrong)?;
         let facts = facts.map_err(|Refusal { reason, hint }| refused(reason, hint))?;
-        let is_distinct = call.params.distinct;
-        let class = facts.class_of(is_distinct, inner.field().data_type().is_floating());
-        let is_additive = facts.is_additive && !is_distinct;
+        let class = facts.class_of(call.params.distinct, inner.field().data_type().is_floating());
+        let is_additive = facts.is_additive && !call.params.distinct;
         let mut arguments = call.params.args.clone();
         if !inner.order_bys().is_empty() {
             arguments.extend(call.params.order_by.iter().map(|sort| sort.expr.clone()));
@@ -204,8 +203,7 @@ impl Planner<'_> {
             DataType::Decimal256(..) => "cast its argument to DECIMAL(38, s) at most, or to DOUBLE",
             _ => "cast its argument to a number, VARCHAR, DATE or TIMESTAMP",
         };
-        let aggregate = StoredAggregate::new(inner, identity).map_err(|reason| refused(&reason, hint))?;
-        let aggregate = Arc::new(aggregate);
+        let aggregate = StoredAggregate::new(inner, identity).map_err(|reason| refused(&reason, hint))?.into();
         Ok(AggregateCall { column: String::new(), arguments, filter, class, is_additive, aggregate })
     }
 
