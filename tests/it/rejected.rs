@@ -10,6 +10,7 @@ use axum::extract::connect_info::MockConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use batch_layer::archive::Pending;
 use bytes::Bytes;
+use edge::is_from_here;
 use event_log::Record;
 use lake::Version;
 use object_store::Result as StoreResult;
@@ -26,7 +27,7 @@ use twofold::batch_loops::BatchLoops;
 use twofold::commands::rejected::{draw_read_again, draw_rejected};
 use twofold::definitions::{Definitions, RunningDefinitions};
 use twofold::read_again_route::read_again_router;
-use twofold::rejected_route::{self, is_from_here, rejected_router};
+use twofold::rejected_route::{self, rejected_router};
 use views::SourceDefinition;
 
 use crate::support::object_layer::{Layer, Layered};

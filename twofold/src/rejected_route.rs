@@ -6,14 +6,12 @@
 //! Why here: it reads the master dataset, which the gateway never does. Every process reaches the object store, so each
 //! has the route, whatever its roles: a collector tells its producers where to look as well.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{ExtensionRejection, PathRejection};
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::header::HOST;
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -47,9 +45,6 @@ pub const MAX_FILES: usize = 64;
 const MAX_ROWS: u64 = 2_000_000;
 const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_AT_ONCE: usize = 4;
-
-/// What a proxy adds to the requests of others.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
 const WITHHELD: &str = "reasons in words and payloads are told to callers on this machine alone: ask there, or set \
                         `system.rejected_from_anywhere` to true";
@@ -113,28 +108,13 @@ async fn read(
     let asked = Asked::of(&uri)?;
     let found = source_named(&route.definitions, &source)?;
     let peer = peer.ok().map(|ConnectInfo(peer)| peer);
-    let is_shown = route.is_for_all || is_from_here(peer, &headers);
+    let is_shown = route.is_for_all || edge::is_from_here(peer, &headers);
     let _place = route.places.try_acquire().map_err(|_| overloaded())?;
     let master = MasterDataset::new(&route.lake, found.clone());
     let reading = timeout(MAX_TIME, read_rejected(&master, &asked.search(is_shown))).await;
     let reading = reading.map_err(|_| unavailable(&found, format!("not read within {}", format_span(MAX_TIME))))?;
     let read = reading.map_err(|error| unavailable(&found, error.to_string()))?;
     Ok(Json(describe(&found, read.as_ref(), is_shown)))
-}
-
-/// Whether a request is known to come from this machine, for this machine. A proxy on it speaks for others, and says so
-/// or is asked by another name; and so is a page whose name leads here.
-pub fn is_from_here(peer: Option<SocketAddr>, headers: &HeaderMap) -> bool {
-    let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
-    let is_here = headers.get(HOST).is_none_or(|host| host.to_str().is_ok_and(is_this_machine));
-    is_here && !is_forwarded && peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
-}
-
-/// Whether a host, with or without a port, is this machine by its loopback address or name.
-fn is_this_machine(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn overloaded() -> Problem {
