@@ -185,7 +185,8 @@ pub(crate) fn schema() -> SchemaRef {
     let columns = [
         (SOURCE, DataType::Utf8, false),
         ("partition", DataType::Int32, false),
-        ("offset", DataType::Int64, false),
+        // Bare, `offset` is a word of SQL.
+        ("log_offset", DataType::Int64, false),
         ("time", utc_micros(), false),
         (REASON, DataType::Utf8, false),
         ("column", DataType::Utf8, true),

@@ -1,5 +1,7 @@
 //! Rejected records: what the archive keeps of bad input is shown with its reasons, newest first, within bounds.
 
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
