@@ -9,7 +9,8 @@
 //! Guarantee: an answer is `finish(batch states (+) run states)` of one pinned batch version and runs that tile from
 //! its cut to the head in every partition, all in memory before the first byte of the answer is computed. What does not
 //! tile is not served; what lags is marked stale. Nothing here writes to a store.
-//! Not here: Kafka and the master dataset (never read by the gateway, which is told of rejected records); publishing and expiry (batch and speed layer).
+//! Not here: Kafka and the master dataset (never read by the gateway: of rejected records it is told); publishing and
+//! expiry (batch and speed layer).
 //!
 //! | file | what it does |
 //! |---|---|

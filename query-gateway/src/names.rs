@@ -1,7 +1,7 @@
 //! The names that SQL knows views by: catalogue and schema in front of them, and the tables beside them.
 //!
-//! Guarantee: `information_schema` holds names and types of what SQL reads, and nothing of the engine. What is no view is
-//! in another schema than views: no name of a view is ever taken.
+//! Guarantee: `information_schema` holds names and types of what SQL reads, and nothing of the engine. What is no view
+//! is in another schema than views: no name of a view is ever taken.
 
 use std::sync::Arc;
 

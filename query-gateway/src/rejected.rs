@@ -1,7 +1,7 @@
 //! Where the rejected records of a source are shown: named by the status, and by SQL that asks elsewhere.
 //!
-//! Not here: the table of SQL (`rejected_table.rs`), and the route. That reads the master dataset, which the gateway never
-//! does, and belongs to the binary (`twofold/src/rejected_route.rs`), as the command does.
+//! Not here: the table of SQL (`rejected_table.rs`), and the route. That reads the master dataset, which the gateway
+//! never does, and belongs to the binary (`twofold/src/rejected_route.rs`), as the command does.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! The table `system.rejected`: the records that no event could be read from, of all sources.
 //!
 //! ```text
-//!  plan over columns only --reading of one query put in--> scan: which sources, reason, columns --> the process --> rows
+//!  plan over columns only --reading of one query put in--> scan: sources, reason, columns --> the process --> rows
 //! ```
 //!
 //! Guarantee: of the sources that a condition on `source` leaves out nothing is read, and payloads only where a column
@@ -185,7 +185,7 @@ pub(crate) fn schema() -> SchemaRef {
     let columns = [
         (SOURCE, DataType::Utf8, false),
         ("partition", DataType::Int32, false),
-        // Bare, `offset` is a word of SQL.
+        // Bare, `offset` would begin a clause of SQL.
         ("log_offset", DataType::Int64, false),
         ("time", utc_micros(), false),
         (REASON, DataType::Utf8, false),

@@ -5,14 +5,14 @@
 //!       --states of one pin put in--> rows
 //! ```
 //!
-//! Guarantee: what runs is one SELECT over views of the pipeline, their names, rejected records and series, and nothing
-//! else: no statement that writes or sets, no file, no URL, no other catalogue or table function; within limits on text,
-//! work of planning, time, memory and rows. A place among the SQL queries is held while one is planned and while it runs,
+//! Guarantee: what runs is one SELECT over views of the pipeline, names, rejected records and series, and nothing else:
+//! no statement that writes or sets, no file, no URL, no other catalogue or table function; within limits on text, work
+//! of planning, time, memory and rows. A place among the SQL queries is held while one is planned and while it runs,
 //! also by a thread that nobody waits for any more: it cannot be interrupted.
 //! Not here: requests, and pinning the views of one (`queries.rs`), which statements there are (`statements.rs`),
 //! places (`places.rs`), `MEASURE()` (`measure.rs`), subqueries that refer to the query around them (`correlated.rs`),
-//! tables and their states (`tables.rs`, `rejected_table.rs`), what errors say (`sql_error.rs`), limits on planning (`complexity.rs`) and on
-//! what expressions and windows hold (`values.rs`, `buffered.rs`).
+//! tables and what they are read from (`tables.rs`, `rejected_table.rs`), what errors say (`sql_error.rs`), limits on
+//! planning (`complexity.rs`) and on what expressions and windows hold (`values.rs`, `buffered.rs`).
 
 use std::sync::Arc;
 

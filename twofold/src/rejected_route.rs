@@ -49,8 +49,8 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_AT_ONCE: usize = 4;
 
 /// Why sentences and payloads are not told.
-pub(crate) const WITHHELD: &str = "reasons in words and payloads are told to callers on this machine alone: ask there, or set \
-                        `system.rejected_from_anywhere` to true";
+pub(crate) const WITHHELD: &str = "reasons in words and payloads are told to callers on this machine alone: ask there, \
+                                   or set `system.rejected_from_anywhere` to true";
 const NOT_YET: &str =
     "`archived` names the next offset of each partition: what was rejected from there on is not archived yet";
 const NOTHING_YET: &str = "nothing of this source is archived yet: what was rejected shows once it is";

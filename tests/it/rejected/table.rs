@@ -1,5 +1,5 @@
-//! Rejected records in SQL, of a real master dataset: the same as their route shows, to the same callers; counted exactly
-//! where all were read, and said so where not.
+//! Rejected records in SQL, of a real master dataset: the same as their route shows, to the same callers; counted
+//! exactly where all were read, and said so where not.
 
 use query_gateway::{Gateway, GatewayComponents, GatewaySettings, NoStatus};
 use twofold::rejected_reader::{LakeRejected, MAX_PAYLOADS};
@@ -76,6 +76,11 @@ async fn counts_and_records_are_those_of_the_route() {
         assert_eq!((&row["source"], &row["log_offset"]), (&json!("log"), &record["offset"]));
         assert_eq!(row["time"], json!(record["time"].as_str().unwrap().replace(".000Z", "Z")));
     }
+    // The recipe of docs/operations.md.
+    let by_hour = "SELECT date_trunc('hour', time) AS hour, reason, count(*) AS records FROM system.rejected \
+                   WHERE source = 'log' GROUP BY 1, 2 ORDER BY 1, 2";
+    let (by_hour, _) = rows(&world, by_hour).await;
+    assert_eq!(by_hour[0], json!({"hour": "2026-03-01T12:00:00Z", "reason": "ambiguous", "records": 1}));
     let of_reason = "SELECT \"column\", payload FROM system.rejected WHERE reason = 'no_value'";
     let (of_reason, read) = rows(&world, of_reason).await;
     assert_eq!(of_reason, json!([{"column": "k", "payload": r#"{"time":"2026-03-01T12:00:00Z"}"#}]));
