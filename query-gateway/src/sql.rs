@@ -225,11 +225,13 @@ impl SqlEngine {
             // Where several threads take turns, the order in which states are merged is theirs.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
-        let context = state.task_ctx();
+        let (context, limit) = (state.task_ctx(), settings.sql_time_limit);
         let optimise = move |runtime: &Handle| {
             let plan = tables::put_in(plan, &inputs).map_err(|error| sql_error::refuse(error, &state))?;
             state.mark_start_execution();
-            let plan = runtime.block_on(state.create_physical_plan(&plan));
+            // Scans may read: that ends with the query, also if nobody waits for it any more.
+            let plan = runtime.block_on(patience::within(limit, state.create_physical_plan(&plan)));
+            let plan = plan.ok_or(GatewayError::TimedOut { limit })?;
             let counted = plan.and_then(buffered::count_buffered);
             Ok((place, counted.map_err(|error| sql_error::refuse(error, &state))?))
         };
@@ -237,7 +239,6 @@ impl SqlEngine {
             let (_place, plan) = on_thread(optimise).await?;
             self.collect(plan, context, settings).await
         };
-        let limit = settings.sql_time_limit;
         let rows = patience::within(limit, work).await.ok_or(GatewayError::TimedOut { limit });
         self.values.sweep();
         rows?

@@ -2,6 +2,7 @@
 //! do. Who answers here notes the questions; the records of a master dataset are in `rejected/table.rs`.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use positions::{Offset, PartitionId, TimestampMicros};
@@ -28,7 +29,15 @@ CREATE MATERIALIZED VIEW by_page AS SELECT page, count(*) AS edits FROM edits GR
 struct Notes {
     records: Vec<RejectedRow>,
     asked: Mutex<Vec<RejectedQuestion>>,
-    is_away: bool,
+    manner: Manner,
+}
+
+/// How questions are answered.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    AtOnce,
+    Never,
+    WithAnError,
 }
 
 impl Notes {
@@ -41,7 +50,7 @@ impl Notes {
             reason: if offset % 2 == 0 { "no_value" } else { "empty" },
             words: Some(RejectedWords { column: Some((*page).to_owned()), error: "no".to_owned(), payload: None }),
         };
-        Self { records: (0..).zip(pages).map(record).collect(), asked: Mutex::default(), is_away: false }
+        Self { records: (0..).zip(pages).map(record).collect(), asked: Mutex::default(), manner: Manner::AtOnce }
     }
 
     /// What was asked since the last call: sources, the reason, and whether with payloads.
@@ -55,7 +64,10 @@ impl Notes {
 impl RejectedReader for Notes {
     async fn read(&self, question: &RejectedQuestion) -> Result<RejectedAnswer, RejectedUnread> {
         self.asked.lock().unwrap().push(question.clone());
-        if self.is_away {
+        if self.manner == Manner::Never {
+            std::future::pending::<()>().await;
+        }
+        if self.manner == Manner::WithAnError {
             let name = question.source.name.clone();
             return Err(RejectedUnread { name, reason: "the store is away".to_owned() });
         }
@@ -303,7 +315,7 @@ async fn a_join_with_a_view_merges_no_state_twice() {
 async fn records_that_cannot_be_read_are_refused_in_words() {
     let world = sql::world().await;
     let sql = "SELECT count(*) AS n FROM system.rejected";
-    let away = Notes { is_away: true, ..Notes::of(&[]) };
+    let away = Notes { manner: Manner::WithAnError, ..Notes::of(&[]) };
     let gateway_of = |notes| gateway(&world, notes, GatewaySettings::default());
     let problem = refused(&gateway_of(Some(Arc::new(away))), sql).await.problem();
     let told = "rejected records of source edits cannot be read: the store is away";
@@ -337,4 +349,23 @@ async fn the_records_of_a_query_count_towards_its_memory() {
     assert_eq!(body(&ask(&small, "SELECT count(*) AS n FROM totals").await)["rows"], json!([{"n": 3}]));
     let large = gateway(&world, Some(Arc::new(Notes::of(&pages))), GatewaySettings::default());
     assert_eq!(body(&ask(&large, sql).await)["rows"], json!([{"source": "edits", "n": 20_000}]));
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_answers_ends_with_its_query() {
+    let world = sql::world().await;
+    let settings = GatewaySettings {
+        max_sql_queries: 1,
+        sql_queue_wait: Duration::from_secs(60),
+        sql_time_limit: Duration::from_secs(1),
+        ..GatewaySettings::default()
+    };
+    let silent = Arc::new(Notes { manner: Manner::Never, ..Notes::of(&["A"]) });
+    let gateway = gateway(&world, Some(silent.clone()), settings);
+    // Each needs the only place: a question that was still asked would keep it.
+    for _ in 0..2 {
+        let problem = refused(&gateway, "SELECT * FROM system.rejected").await.problem();
+        assert_eq!(problem.status().as_u16(), 408, "{}", problem.detail());
+    }
+    assert!(!silent.taken().is_empty());
 }
