@@ -11,6 +11,7 @@
 //! Not here: which error becomes which kind (the crate that owns the error), the routes themselves, and limits: those
 //! of the collector count bytes and those of the gateway queries, and each role keeps its own.
 
+mod here;
 mod kind;
 mod origins;
 mod parameters;
@@ -18,6 +19,7 @@ mod problem;
 mod request;
 mod routes;
 
+pub use here::is_from_here;
 pub use kind::ProblemKind;
 pub use origins::{AllowedOrigins, PageRules, answer_pages};
 pub use parameters::{Parameters, no_parameters};

@@ -34,6 +34,23 @@ fn columns_of(rows: &RecordBatch) -> Vec<Column> {
     columns.map(|field| Column { name: field.name().clone(), data_type: type_name(field.data_type()) }).collect()
 }
 
+/// Refuses an answer with two columns of one name: a row is an object by the names of columns.
+///
+/// # Errors
+/// `bad-request` with the name.
+pub(crate) fn check_names(rows: &RecordBatch) -> Result<(), GatewayError> {
+    let schema = rows.schema();
+    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => {
+            let reason = format!("two columns of the answer are named `{}`", pair[0]);
+            Err(GatewayError::bad_with_hint(reason, "name one of them with AS"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// `{"rows": [{...}], "envelope": {...}, "columns": [{...}], ...}`, with the members of `more` at the end.
 ///
 /// # Errors

@@ -10,7 +10,8 @@ use serde::Serialize;
 use serving_layer::{ServingError, Version};
 use views::DefinitionError;
 
-use crate::rejected::instead_of_source;
+use crate::rejected::{instead_of_source, instead_of_view};
+use crate::rejected_records::RejectedUnread;
 
 /// How far a partition is behind a position token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -124,6 +125,9 @@ pub enum GatewayError {
         /// What the store said.
         reason: String,
     },
+    /// Rejected records cannot be read now: ask again later.
+    #[error(transparent)]
+    Unread(#[from] RejectedUnread),
     /// A store failed.
     #[error(transparent)]
     Serving(#[from] ServingError),
@@ -160,7 +164,10 @@ impl GatewayError {
     pub fn problem(&self) -> Problem {
         let of = |kind| Problem::new(kind, self.to_string());
         match self {
-            Self::Unknown { what, name, known } => Problem::unknown(what, name, known),
+            Self::Unknown { what, name, known } => {
+                let problem = Problem::unknown(what, name, known);
+                instead_of_view(name).into_iter().fold(problem, Problem::with_hint)
+            }
             Self::NotAView { name, views, known } => {
                 of(ProblemKind::Unknown).with_known(known).with_hint(instead_of_source(name, views))
             }
@@ -185,7 +192,9 @@ impl GatewayError {
             Self::Serving(ServingError::TooLarge { .. }) => {
                 of(ProblemKind::Unavailable).with_hint("raise `gateway.view_memory` or use a coarser bucket")
             }
-            Self::Unavailable { .. } | Self::Serving(_) => of(ProblemKind::Unavailable).with_retry_after(5),
+            Self::Unavailable { .. } | Self::Unread(_) | Self::Serving(_) => {
+                of(ProblemKind::Unavailable).with_retry_after(5)
+            }
             Self::Definition(DefinitionError::UnknownDimension { known, .. }) => {
                 of(ProblemKind::BadRequest).with_known(known)
             }

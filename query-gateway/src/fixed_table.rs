@@ -1,6 +1,6 @@
 //! A table whose rows are known while a query is planned: names of views, and series.
 //!
-//! Guarantee: the only tables beside views that a plan may scan; small, in memory, and read-only.
+//! Guarantee: beside views and rejected records the only tables that a plan may scan; small, in memory, and read-only.
 
 use std::sync::Arc;
 

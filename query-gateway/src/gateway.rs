@@ -25,12 +25,13 @@ use crate::json::instant;
 use crate::metrics;
 use crate::places::Places;
 use crate::refresh::SourceReader;
+use crate::rejected_table::Reading;
 use crate::rows::Layer;
 use crate::served::{Served, ServedView, SourceState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
-use crate::{GatewayError, GatewaySettings, StatusSource, ViewDetails};
+use crate::{GatewayError, GatewaySettings, RejectedReader, StatusSource, ViewDetails};
 
 /// What the gateway works with.
 #[derive(Clone)]
@@ -43,6 +44,8 @@ pub struct GatewayComponents {
     pub store: Arc<dyn RealtimeStore>,
     /// What the gateway cannot know.
     pub status: Arc<dyn StatusSource>,
+    /// Who reads rejected records, which the gateway never does; SQL refuses to ask for them where there is nobody.
+    pub rejected: Option<Arc<dyn RejectedReader>>,
     /// Tells the age of answers; decides nothing else.
     pub clock: Arc<dyn Clock>,
 }
@@ -204,6 +207,12 @@ impl Gateway {
     /// The places of SQL queries.
     pub(crate) fn sql_places(&self) -> &Places {
         &self.sql_places
+    }
+
+    /// The rejected records that a query may read.
+    pub(crate) fn rejected(&self, is_from_here: bool) -> Arc<Reading> {
+        let GatewayComponents { pipeline, rejected, .. } = &self.components;
+        Reading::new(rejected.clone(), pipeline.sources.clone(), is_from_here)
     }
 
     /// One reader per source.

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use edge::{Problem, ProblemKind, no_parameters, parameters, path_text};
+use edge::{Problem, ProblemKind, is_from_here, no_parameters, parameters, path_text};
 use positions::PositionToken;
 use serde::Serialize;
 
@@ -128,7 +128,10 @@ async fn sql(
     check_accept(&headers)?;
     let mut request = sql_request(body, body_limit(&gateway))?;
     request.after = merge_tokens(request.after.as_deref(), &headers)?;
-    request.client = peer.ok().map(|ConnectInfo(peer)| peer.ip());
+    let peer = peer.ok().map(|ConnectInfo(peer)| peer);
+    request.client = peer.map(|peer| peer.ip());
+    // A browser on this machine speaks for whatever page it shows.
+    request.is_from_here = is_from_here(peer, &headers) && !headers.contains_key(header::ORIGIN);
     let answer = gateway.sql(request).await?;
     Ok(json_text(answer.to_json()?))
 }

@@ -9,7 +9,8 @@
 //! Guarantee: an answer is `finish(batch states (+) run states)` of one pinned batch version and runs that tile from
 //! its cut to the head in every partition, all in memory before the first byte of the answer is computed. What does not
 //! tile is not served; what lags is marked stale. Nothing here writes to a store.
-//! Not here: Kafka and the master dataset (never read by the gateway); publishing and expiry (batch and speed layer).
+//! Not here: Kafka and the master dataset (never read by the gateway: of rejected records it is told); publishing and
+//! expiry (batch and speed layer).
 //!
 //! | file | what it does |
 //! |---|---|
@@ -23,6 +24,7 @@
 //! | `filter.rs`, `answer.rs`, `gaps.rs`, `order.rs`, `keys.rs`, `overflow.rs` | its rows, and totals that do not fit |
 //! | `sql.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
 //! | `statements.rs`, `names.rs`, `series.rs`, `fixed_table.rs` | statements, names of views and series that SQL knows beside them |
+//! | `rejected_table.rs`, `rejected_records.rs` | the table of rejected records, and how they are asked for |
 //! | `places.rs`, `fair_queue.rs`, `plan_cache.rs`, `params.rs` | who runs and who waits; plans by text, values put into them |
 //! | `sql_error.rs`, `refusal.rs` | what the engine says, in words of the query |
 //! | `complexity.rs`, `values.rs`, `buffered.rs` | what an SQL query may cost: planning, expressions, windows |
@@ -71,6 +73,8 @@ mod realtime;
 mod refresh;
 mod refusal;
 mod rejected;
+mod rejected_records;
+mod rejected_table;
 mod rows;
 pub mod run;
 mod series;
@@ -98,6 +102,10 @@ pub use overflow::Overflow;
 pub use params::SqlParams;
 pub use queries::{Extent, RowsAnswer, SqlAnswer, SqlEnvelope, SqlRequest};
 pub use rejected::RejectedStatus;
+pub use rejected_records::{
+    RejectedAnswer, RejectedExtent, RejectedPayload, RejectedQuestion, RejectedReader, RejectedRow, RejectedUnread,
+    RejectedWords,
+};
 pub use rows::{Layer, RowsRequest};
 pub use status::{
     NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, UnseenColumn,

@@ -1,10 +1,12 @@
-//! The names that SQL knows views by: catalogue and schema in front of them, and the tables that list them.
+//! The names that SQL knows views by: catalogue and schema in front of them, and the tables beside them.
 //!
-//! Guarantee: `information_schema` holds names and types of the pipeline's views, and nothing of the engine.
+//! Guarantee: `information_schema` holds names and types of what SQL reads, and nothing of the engine. What is no view
+//! is in another schema than views: no name of a view is ever taken.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::common::{TableReference, plan_datafusion_err};
 use datafusion::error::Result;
@@ -12,6 +14,7 @@ use datafusion::execution::SessionState;
 use views::{Pipeline, PlannedView, sql_name};
 
 use crate::fixed_table::FixedTable;
+use crate::rejected_table::{self, RejectedTable};
 
 /// The one catalogue.
 pub(crate) const CATALOGUE: &str = "twofold";
@@ -22,6 +25,9 @@ const LISTING_SCHEMA: &str = "information_schema";
 const TABLES: &str = "tables";
 const COLUMNS: &str = "columns";
 
+const SYSTEM_SCHEMA: &str = "system";
+const REJECTED: &str = "rejected";
+
 /// What a reference may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named<'a> {
@@ -29,6 +35,8 @@ pub(crate) enum Named<'a> {
     View(&'a str),
     /// A table that lists names.
     Listing,
+    /// The table of rejected records.
+    Rejected,
     /// Nothing that SQL reads.
     Nothing,
 }
@@ -39,40 +47,64 @@ pub(crate) fn named(reference: &TableReference) -> Named<'_> {
     match (is_ours, reference.schema(), reference.table()) {
         (true, None | Some(SCHEMA), view) => Named::View(view),
         (true, Some(LISTING_SCHEMA), TABLES | COLUMNS) => Named::Listing,
+        (true, Some(SYSTEM_SCHEMA), REJECTED) => Named::Rejected,
         _ => Named::Nothing,
     }
 }
 
-/// Makes the tables that list names known to the planner.
+/// Makes the tables beside the views known to the planner.
 pub(crate) fn register(state: &SessionState, pipeline: &Pipeline) -> Result<()> {
-    let mut views: Vec<&PlannedView> = pipeline.views.iter().collect();
-    views.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    let mut listed: Vec<Listed<'_>> = pipeline.views.iter().map(Listed::view).collect();
+    listed.sort_unstable_by_key(|table| table.name);
+    listed.push(Listed {
+        schema: SYSTEM_SCHEMA,
+        name: REJECTED,
+        kind: "SYSTEM VIEW",
+        columns: rejected_table::schema(),
+    });
     let listing = MemorySchemaProvider::new();
-    listing.register_table(TABLES.to_owned(), FixedTable::new(tables(&views)?)?)?;
-    listing.register_table(COLUMNS.to_owned(), FixedTable::new(columns(&views)?)?)?;
+    listing.register_table(TABLES.to_owned(), FixedTable::new(tables(&listed)?)?)?;
+    listing.register_table(COLUMNS.to_owned(), FixedTable::new(columns(&listed)?)?)?;
+    let system = MemorySchemaProvider::new();
+    system.register_table(REJECTED.to_owned(), Arc::new(RejectedTable::columns_only()))?;
     let catalogue = state.catalog_list().catalog(CATALOGUE);
     let catalogue = catalogue.ok_or_else(|| plan_datafusion_err!("there is no catalogue {CATALOGUE}"))?;
     catalogue.register_schema(LISTING_SCHEMA, Arc::new(listing))?;
+    catalogue.register_schema(SYSTEM_SCHEMA, Arc::new(system))?;
     Ok(())
 }
 
-fn tables(views: &[&PlannedView]) -> Result<RecordBatch> {
-    let names = views.iter().map(|view| view.name.as_str());
+/// A table that is listed.
+struct Listed<'a> {
+    schema: &'static str,
+    name: &'a str,
+    kind: &'static str,
+    columns: SchemaRef,
+}
+
+impl<'a> Listed<'a> {
+    fn view(view: &'a PlannedView) -> Self {
+        Self { schema: SCHEMA, name: view.name.as_str(), kind: "VIEW", columns: view.answers.clone() }
+    }
+}
+
+fn tables(listed: &[Listed<'_>]) -> Result<RecordBatch> {
     let columns: [(&str, ArrayRef); 4] = [
-        ("table_catalog", same(CATALOGUE, views.len())),
-        ("table_schema", same(SCHEMA, views.len())),
-        ("table_name", Arc::new(StringArray::from_iter_values(names))),
-        ("table_type", same("VIEW", views.len())),
+        ("table_catalog", same(CATALOGUE, listed.len())),
+        ("table_schema", texts(listed.iter().map(|table| table.schema))),
+        ("table_name", texts(listed.iter().map(|table| table.name))),
+        ("table_type", texts(listed.iter().map(|table| table.kind))),
     ];
     Ok(RecordBatch::try_from_iter(columns)?)
 }
 
-fn columns(views: &[&PlannedView]) -> Result<RecordBatch> {
-    let (mut tables, mut names, mut places) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut nullable, mut types) = (Vec::new(), Vec::new());
-    for view in views {
-        for (place, field) in (1_i64..).zip(view.answers.fields()) {
-            tables.push(view.name.as_str());
+fn columns(listed: &[Listed<'_>]) -> Result<RecordBatch> {
+    let (mut schemas, mut tables, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut places, mut nullable, mut types) = (Vec::new(), Vec::new(), Vec::new());
+    for table in listed {
+        for (place, field) in (1_i64..).zip(table.columns.fields()) {
+            schemas.push(table.schema);
+            tables.push(table.name);
             names.push(field.name().as_str());
             places.push(place);
             nullable.push(if field.is_nullable() { "YES" } else { "NO" });
@@ -80,9 +112,9 @@ fn columns(views: &[&PlannedView]) -> Result<RecordBatch> {
         }
     }
     let columns: [(&str, ArrayRef); 7] = [
-        ("table_catalog", same(CATALOGUE, tables.len())),
-        ("table_schema", same(SCHEMA, tables.len())),
-        ("table_name", Arc::new(StringArray::from(tables))),
+        ("table_catalog", same(CATALOGUE, places.len())),
+        ("table_schema", texts(schemas)),
+        ("table_name", texts(tables)),
         ("column_name", Arc::new(StringArray::from(names))),
         ("ordinal_position", Arc::new(Int64Array::from(places))),
         ("is_nullable", Arc::new(StringArray::from(nullable))),
@@ -92,5 +124,9 @@ fn columns(views: &[&PlannedView]) -> Result<RecordBatch> {
 }
 
 fn same(value: &str, count: usize) -> ArrayRef {
-    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, count)))
+    texts(std::iter::repeat_n(value, count))
+}
+
+fn texts<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
 }

@@ -19,16 +19,17 @@ use views::{PlannedView, ViewDefinition};
 
 use crate::answer::{LayerStates, answer};
 use crate::attempt::ViewReader;
-use crate::body::answer_body;
+use crate::body::{answer_body, check_names};
 use crate::envelope::Envelope;
 use crate::json::Integers;
 use crate::names::{Named, named};
 use crate::params::SqlParams;
 use crate::refresh::SourceReader;
+use crate::rejected_records::RejectedExtent;
 use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait};
 use crate::run;
 use crate::served::{Served, ServedView, SourceState};
-use crate::tables::Pinned;
+use crate::tables::{Inputs, Pinned};
 use crate::{Behind, Gateway, GatewayError};
 
 /// The answer of a rows request.
@@ -88,6 +89,10 @@ pub struct SqlRequest {
     /// Where the request came from: requests of different addresses take turns where they must wait.
     #[serde(skip)]
     pub client: Option<IpAddr>,
+    /// Whether it is known to come from this machine, and from no page of a browser: then rejected records are told in
+    /// words, with their payloads.
+    #[serde(skip)]
+    pub is_from_here: bool,
 }
 
 impl SqlRequest {
@@ -116,6 +121,9 @@ pub struct SqlEnvelope {
     pub stale: bool,
     /// One envelope per view that the query reads.
     pub views: BTreeMap<String, Envelope>,
+    /// What was read of rejected records, by source and reason; absent where nothing was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<RejectedExtent>,
 }
 
 /// The answer of an SQL request.
@@ -212,6 +220,7 @@ impl Gateway {
 
     async fn sql_here(&self, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
         let (settings, engine, client) = (self.settings(), self.sql_engine(), request.client);
+        let rejected = self.rejected(request.is_from_here);
         let (text, params, mut parameters) = request.into_parts();
         let is_batch = parse_consistency(&mut parameters)?;
         let integers = Integers::take(&mut parameters)?;
@@ -222,7 +231,7 @@ impl Gateway {
         let place = self.sql_places().enter(client, settings).await?;
         let (rows, envelope) = if parsed.is_explained {
             let rows = engine.explain(parsed, (place, settings)).await?;
-            (rows, SqlEnvelope { stale: false, views: BTreeMap::new() })
+            (rows, SqlEnvelope { stale: false, views: BTreeMap::new(), rejected: Vec::new() })
         } else {
             let (place, plan) = match engine.plan(&text, parsed, &params, (place, settings)).await {
                 Ok(planned) => planned,
@@ -236,7 +245,9 @@ impl Gateway {
             } else {
                 (place, self.pin_all(&names, &wait).await?)
             };
-            (engine.run(plan, pinned, (place, settings)).await?, envelope)
+            let inputs = Inputs { pinned, rejected: rejected.clone() };
+            let rows = engine.run(plan, inputs, (place, settings)).await?;
+            (rows, SqlEnvelope { rejected: rejected.extents().await, ..envelope })
         };
         check_names(&rows)?;
         Ok(SqlAnswer { rows, envelope, integers })
@@ -247,7 +258,7 @@ impl Gateway {
         let mut views = Vec::new();
         for reference in references {
             let view = match named(reference) {
-                Named::Listing => continue,
+                Named::Listing | Named::Rejected => continue,
                 Named::View(name) => self.find(name).map_err(|_| self.no_view(name))?.1.view.name.clone(),
                 // Told as a whole: it is never the name of a source.
                 Named::Nothing => return Err(self.no_view(&reference.to_string())),
@@ -305,7 +316,7 @@ impl Gateway {
             }
         }
         let stale = envelopes.values().any(|envelope| envelope.stale);
-        Ok((pinned, SqlEnvelope { stale, views: envelopes }))
+        Ok((pinned, SqlEnvelope { stale, views: envelopes, rejected: Vec::new() }))
     }
 
     /// A state of the source that covers the token for all of these views, or how far the first of them is that lags.
@@ -367,19 +378,6 @@ fn served(state: &SourceState, view: &ViewDefinition) -> Result<Arc<Served>, Gat
         Some(ServedView::Building(reason)) => Err(GatewayError::Building { view: name, reason: reason.clone() }),
         Some(ServedView::Unavailable(reason)) => Err(GatewayError::Unavailable { view: name, reason: reason.clone() }),
         None => Err(GatewayError::Building { view: name, reason: "it has not been read yet".to_owned() }),
-    }
-}
-
-fn check_names(rows: &RecordBatch) -> Result<(), GatewayError> {
-    let schema = rows.schema();
-    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => {
-            let reason = format!("two columns of the answer are named `{}`", pair[0]);
-            Err(GatewayError::bad_with_hint(reason, "name one of them with AS"))
-        }
-        None => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 use datafusion::error::DataFusionError;
 
 use crate::GatewayError;
+use crate::rejected_records::RejectedUnread;
 
 /// What is wrong, and the way out.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -23,6 +24,9 @@ pub(crate) enum Refusal {
         /// The way out.
         hint: String,
     },
+    /// It reads rejected records, and they cannot be read now.
+    #[error(transparent)]
+    Unread(RejectedUnread),
 }
 
 impl From<Refusal> for DataFusionError {
@@ -36,6 +40,7 @@ impl From<Refusal> for GatewayError {
         match refusal {
             Refusal::Bad { reason, hint } => Self::bad_with_hint(reason, hint),
             Refusal::TooLarge { reason, hint } => Self::TooLarge { reason, hint },
+            Refusal::Unread(unread) => unread.into(),
         }
     }
 }

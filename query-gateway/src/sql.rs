@@ -5,16 +5,15 @@
 //!       --states of one pin put in--> rows
 //! ```
 //!
-//! Guarantee: what runs is one SELECT over views of the pipeline and nothing else: no statement that writes or sets, no
-//! file, no URL, no catalogue but the names of the views, no table function but series; within limits on text, work of
-//! planning, time, memory and rows. A place among the SQL queries is held while one is planned and while it runs, also
-//! by a thread that nobody waits for any more: it cannot be interrupted.
+//! Guarantee: what runs is one SELECT over views of the pipeline, names, rejected records and series, and nothing else:
+//! no statement that writes or sets, no file, no URL, no other catalogue or table function; within limits on text, work
+//! of planning, time, memory and rows. A place among the SQL queries is held while one is planned and while it runs,
+//! also by a thread that nobody waits for any more: it cannot be interrupted.
 //! Not here: requests, and pinning the views of one (`queries.rs`), which statements there are (`statements.rs`),
 //! places (`places.rs`), `MEASURE()` (`measure.rs`), subqueries that refer to the query around them (`correlated.rs`),
-//! tables and their states (`tables.rs`), what errors say (`sql_error.rs`), limits on planning (`complexity.rs`) and on
-//! what expressions and windows hold (`values.rs`, `buffered.rs`).
+//! tables and what they are read from (`tables.rs`, `rejected_table.rs`), what errors say (`sql_error.rs`), limits on
+//! planning (`complexity.rs`) and on what expressions and windows hold (`values.rs`, `buffered.rs`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -42,7 +41,7 @@ use crate::plan_cache::PlanCache;
 use crate::series::{self, Calls};
 use crate::sql_error;
 use crate::statements::Asked;
-use crate::tables::{self, Pinned};
+use crate::tables::{self, Inputs};
 use crate::values::{CountValues, Ledger};
 use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, patience};
 
@@ -74,7 +73,7 @@ pub(crate) struct SqlEngine {
 pub(crate) struct Parsed {
     /// The tables that it reads.
     pub references: Vec<TableReference>,
-    /// The view whose columns it asks for.
+    /// The table whose columns it asks for.
     pub about: Option<TableReference>,
     /// Whether its plan is the answer.
     pub is_explained: bool,
@@ -128,7 +127,7 @@ impl SqlEngine {
         let (mut query, about) = match (asked, instead) {
             (Asked::Rows(query) | Asked::Plan(query), _) => (query, None),
             (asked, instead) => {
-                let about = if let Asked::Columns(view) = asked { Some(view) } else { None };
+                let about = if let Asked::Columns(table) = asked { Some(table) } else { None };
                 match Asked::read(self.statement(&instead.unwrap_or_default())?)? {
                     Asked::Rows(query) => (query, about),
                     _ => return Err(GatewayError::bad("only SELECT is allowed")),
@@ -214,23 +213,25 @@ impl SqlEngine {
         Ok(plan)
     }
 
-    /// Runs a plan over the pinned states.
+    /// Runs a plan over what its tables are read from.
     pub(crate) async fn run(
         &self,
         plan: LogicalPlan,
-        pinned: BTreeMap<String, Pinned>,
+        inputs: Inputs,
         (place, settings): (Place, &GatewaySettings),
     ) -> Result<RecordBatch, GatewayError> {
         let mut state = self.state.clone();
-        if pinned.values().any(|states| states.follows_merging) {
+        if inputs.pinned.values().any(|states| states.follows_merging) {
             // Where several threads take turns, the order in which states are merged is theirs.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
-        let context = state.task_ctx();
+        let (context, limit) = (state.task_ctx(), settings.sql_time_limit);
         let optimise = move |runtime: &Handle| {
-            let plan = tables::put_in_states(plan, &pinned).map_err(|error| sql_error::refuse(error, &state))?;
+            let plan = tables::put_in(plan, &inputs).map_err(|error| sql_error::refuse(error, &state))?;
             state.mark_start_execution();
-            let plan = runtime.block_on(state.create_physical_plan(&plan));
+            // Scans may read: that ends with the query, also if nobody waits for it any more.
+            let plan = runtime.block_on(patience::within(limit, state.create_physical_plan(&plan)));
+            let plan = plan.ok_or(GatewayError::TimedOut { limit })?;
             let counted = plan.and_then(buffered::count_buffered);
             Ok((place, counted.map_err(|error| sql_error::refuse(error, &state))?))
         };
@@ -238,7 +239,6 @@ impl SqlEngine {
             let (_place, plan) = on_thread(optimise).await?;
             self.collect(plan, context, settings).await
         };
-        let limit = settings.sql_time_limit;
         let rows = patience::within(limit, work).await.ok_or(GatewayError::TimedOut { limit });
         self.values.sweep();
         rows?

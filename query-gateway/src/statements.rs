@@ -4,7 +4,7 @@
 //!  SELECT --> itself     EXPLAIN SELECT --> its plan     SHOW TABLES, SHOW COLUMNS, DESCRIBE --> SELECT over names
 //! ```
 //!
-//! Guarantee: what is told here reads views, or names and types of views; everything else is refused with the way out.
+//! Guarantee: what is told here reads tables, or names and types of them; everything else is refused with the way out.
 //! Pure.
 //! Not here: a second look at what was planned (`sql.rs`), the tables of names (`names.rs`).
 
@@ -14,6 +14,7 @@ use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast;
 
 use crate::GatewayError;
+use crate::names::SCHEMA;
 
 /// What a statement asks.
 #[derive(Debug)]
@@ -22,9 +23,9 @@ pub(crate) enum Asked {
     Rows(Box<ast::Statement>),
     /// The plan of a query.
     Plan(Box<ast::Statement>),
-    /// The names of all views.
-    Views,
-    /// The columns of a view.
+    /// The names of all tables, as a query writes them.
+    Tables,
+    /// The columns of a table.
     Columns(TableReference),
 }
 
@@ -46,11 +47,15 @@ impl Asked {
     pub(crate) fn instead(&self) -> Option<String> {
         match self {
             Self::Rows(_) | Self::Plan(_) => None,
-            Self::Views => Some("SELECT table_name FROM information_schema.tables ORDER BY table_name".to_owned()),
-            Self::Columns(view) => Some(format!(
-                "SELECT column_name, data_type, is_nullable FROM information_schema.columns WHERE table_name = '{}' \
-                 ORDER BY ordinal_position",
-                view.table().replace('\'', "''")
+            Self::Tables => Some(format!(
+                "SELECT CASE table_schema WHEN '{SCHEMA}' THEN table_name ELSE concat(table_schema, '.', table_name) END \
+                 AS table_name FROM information_schema.tables ORDER BY 1"
+            )),
+            Self::Columns(table) => Some(format!(
+                "SELECT column_name, data_type, is_nullable FROM information_schema.columns \
+                 WHERE table_schema = '{}' AND table_name = '{}' ORDER BY ordinal_position",
+                table.schema().unwrap_or(SCHEMA).replace('\'', "''"),
+                table.table().replace('\'', "''")
             )),
         }
     }
@@ -62,7 +67,7 @@ fn read_standard(statement: ast::Statement) -> Result<Asked, GatewayError> {
         ast::Statement::Explain { analyze: true, .. } => Err(no_analyze()),
         ast::Statement::Explain { statement, .. } => Ok(Asked::Plan(only_select(*statement)?)),
         ast::Statement::ShowTables { show_options, .. } | ast::Statement::ShowViews { show_options, .. } => {
-            refuse_options(show_options, "information_schema.tables").map(|_| Asked::Views)
+            refuse_options(show_options, "information_schema.tables").map(|_| Asked::Tables)
         }
         ast::Statement::ShowColumns { show_options, .. } => {
             let name = refuse_options(show_options, "information_schema.columns")?;

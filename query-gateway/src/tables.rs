@@ -28,6 +28,7 @@ use views::{Pipeline, PlannedView, ViewDefinition};
 use crate::answer::in_slices;
 use crate::fixed_table::FixedTable;
 use crate::names::{CATALOGUE, SCHEMA};
+use crate::rejected_table::{Reading, RejectedTable};
 use crate::rows::Layer;
 use crate::served::Served;
 
@@ -167,6 +168,14 @@ impl Pinned {
     }
 }
 
+/// What the tables of a query are read from.
+pub(crate) struct Inputs {
+    /// The states of each view.
+    pub pinned: BTreeMap<String, Pinned>,
+    /// The rejected records.
+    pub rejected: Arc<Reading>,
+}
+
 /// Makes all views known to the planner.
 pub(crate) fn register(state: &SessionState, pipeline: &Pipeline) -> Result<()> {
     for view in &pipeline.views {
@@ -177,14 +186,17 @@ pub(crate) fn register(state: &SessionState, pipeline: &Pipeline) -> Result<()> 
     Ok(())
 }
 
-/// Replaces each table of columns only by one over the pinned states.
-pub(crate) fn put_in_states(plan: LogicalPlan, pinned: &BTreeMap<String, Pinned>) -> Result<LogicalPlan> {
+/// Replaces each table of columns only by one over the pinned states, or over what is read of rejected records.
+pub(crate) fn put_in(plan: LogicalPlan, inputs: &Inputs) -> Result<LogicalPlan> {
     let used = column_names(&plan)?;
     let is_fixed = |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if FixedTable::is_read_by(scan));
     let replaced = plan.transform_up_with_subqueries(|node| match &node {
         _ if is_fixed(&node) => Ok(Transformed::no(node)),
+        LogicalPlan::TableScan(scan) if RejectedTable::is_read_by(scan) => {
+            Ok(Transformed::yes(RejectedTable::over(&inputs.rejected, scan)?))
+        }
         LogicalPlan::TableScan(scan) => match ViewTable::of(scan) {
-            Some(table) => Ok(Transformed::yes(over_states(&table, scan, pinned, &used)?)),
+            Some(table) => Ok(Transformed::yes(over_states(&table, scan, &inputs.pinned, &used)?)),
             None => Err(DataFusionError::Internal(format!("{} is not a view", scan.table_name))),
         },
         _ => Ok(Transformed::no(node)),

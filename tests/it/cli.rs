@@ -384,7 +384,17 @@ async fn rejected_records_are_shown_with_their_reasons() {
         &["source hits: 3 rejected; `twofold rejected hits` shows why"],
     );
     let sql = twofold(&["query", "SELECT _error FROM hits", "--data-dir", &data]);
-    check(&sql, 1, &["`hits` is a source, and SQL reads views", "`twofold rejected hits`"]);
+    check(
+        &sql,
+        1,
+        &["`hits` is a source, and SQL reads views", "`twofold rejected hits`", "the table system.rejected"],
+    );
+    let counts = "SELECT reason, count(*) AS records FROM system.rejected WHERE source = 'hits' GROUP BY reason";
+    let counts = twofold(&["query", counts, "--data-dir", &data]);
+    check(&counts, 0, &["no_value", "3 rows\n", "source hits: 3 of 3 rejected records read; ", "is not archived yet"]);
+    let payloads = "SELECT payload FROM system.rejected WHERE reason = 'wrong_type'";
+    let payloads = twofold(&["query", payloads, "--data-dir", &data]);
+    check(&payloads, 0, &["many", "1 of 3 rejected records read (those of reason wrong_type)"]);
     let metrics = reqwest::get(format!("{}/metrics", running.address)).await.unwrap().text().await.unwrap();
     let of_archive = metrics.lines().filter(|line| line.starts_with("twofold_archive_rejected_total{"));
     let counted: Vec<&str> = of_archive.filter(|line| !line.ends_with(" 0")).collect();

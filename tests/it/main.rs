@@ -57,7 +57,7 @@ mod lake_damage;
 mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.
 mod master;
-/// Rejected records: their reasons over HTTP, newest first, read from no more files than needed.
+/// Rejected records: their reasons over HTTP and in SQL, newest first, read from no more files than needed.
 mod rejected;
 /// Sequences of small objects: one entry under each number, whoever races, sleeps or crashes.
 mod sequence;

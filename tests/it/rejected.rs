@@ -1,5 +1,7 @@
 //! Rejected records: what the archive keeps of bad input is shown with its reasons, newest first, within bounds.
 
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,6 +12,7 @@ use axum::extract::connect_info::MockConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use batch_layer::archive::Pending;
 use bytes::Bytes;
+use edge::is_from_here;
 use event_log::Record;
 use lake::Version;
 use object_store::Result as StoreResult;
@@ -26,7 +29,7 @@ use twofold::batch_loops::BatchLoops;
 use twofold::commands::rejected::{draw_read_again, draw_rejected};
 use twofold::definitions::{Definitions, RunningDefinitions};
 use twofold::read_again_route::read_again_router;
-use twofold::rejected_route::{self, is_from_here, rejected_router};
+use twofold::rejected_route::{self, rejected_router};
 use views::SourceDefinition;
 
 use crate::support::object_layer::{Layer, Layered};
@@ -317,12 +320,12 @@ async fn a_search_ends_at_its_bounds() {
     let snapshot = world.snapshot().await;
     let all = RejectedSearch { kind: Some("empty"), ..search(5) };
     let found = snapshot.rejected(&all).await.unwrap();
-    assert_eq!((found.records.len(), found.looked_at()), (1, 6));
+    assert_eq!((found.records.len(), found.looked_at(), found.is_whole), (1, 6, true));
     let few_files = snapshot.rejected(&RejectedSearch { max_files: 3, ..all }).await.unwrap();
-    assert_eq!((few_files.records.len(), few_files.looked_at()), (0, 3));
+    assert_eq!((few_files.records.len(), few_files.looked_at(), few_files.is_whole), (0, 3, false));
     // Two rows a file: the third is begun, the fourth is not.
     let few_rows = snapshot.rejected(&RejectedSearch { max_rows: 5, ..all }).await.unwrap();
-    assert_eq!((few_rows.records.len(), few_rows.looked_at()), (0, 3));
+    assert_eq!((few_rows.records.len(), few_rows.looked_at(), few_rows.is_whole), (0, 3, false));
 }
 
 fn search(limit: usize) -> RejectedSearch {
@@ -374,7 +377,7 @@ async fn check_random_files(random: &mut StdRng) {
     let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
     expected.iter().for_each(|(_, _, _, kind, _)| *reasons.entry(*kind).or_default() += 1);
     assert_eq!(whole.reasons, reasons);
-    assert_eq!(whole.looked_at(), snapshot.facts.rejected());
+    assert_eq!((whole.looked_at(), whole.is_whole), (snapshot.facts.rejected(), true));
     let sizes: Vec<usize> = whole.records.iter().map(|record| record.payload_bytes).collect();
     assert_eq!(sizes, expected.iter().map(|(.., size)| *size).collect::<Vec<_>>());
     for kind in [None, Some("wrong_type"), Some("bad_json"), Some("ambiguous")] {
@@ -387,6 +390,9 @@ async fn check_random_files(random: &mut StdRng) {
         assert_eq!(instants, wanted, "{kind:?}, {limit}");
         let is_right = |record: &RejectedRecord| kind.is_none_or(|kind| Reason::of(&record.error).kind == kind);
         assert!(found.records.iter().all(is_right), "{found:?}");
+        let of_kind = expected.iter().filter(|(_, _, _, of, _)| kind.is_none_or(|kind| kind == *of)).count();
+        // What was not read may hold others: then nothing is said to be whole, even if it is.
+        assert!(!found.is_whole || found.records.len() == of_kind, "{kind:?}, {limit}: {found:?}");
     }
 }
 

@@ -33,6 +33,7 @@ mod logging;
 pub mod metrics_text;
 pub mod pipeline_file;
 pub mod read_again_route;
+pub mod rejected_reader;
 pub mod rejected_route;
 pub mod role;
 pub mod run;

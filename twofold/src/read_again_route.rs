@@ -27,7 +27,6 @@ use views::SourceDefinition;
 
 use crate::batch_loops::BatchLoops;
 use crate::definitions::Definitions;
-use crate::rejected_route::is_from_here;
 use crate::source_route::source_named;
 
 /// The route.
@@ -75,7 +74,7 @@ async fn read_again(
     let peer = peer.ok().map(|ConnectInfo(peer)| peer);
     // A browser on this machine speaks for whatever page it shows.
     let is_page = headers.contains_key(header::ORIGIN);
-    if is_page || !(route.is_for_all || is_from_here(peer, &headers)) {
+    if is_page || !(route.is_for_all || edge::is_from_here(peer, &headers)) {
         return Err(not_from_here());
     }
     let found = source_named(&route.definitions, &source)?;

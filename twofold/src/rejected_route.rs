@@ -6,25 +6,25 @@
 //! Why here: it reads the master dataset, which the gateway never does. Every process reaches the object store, so each
 //! has the route, whatever its roles: a collector tells its producers where to look as well.
 
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{ExtensionRejection, PathRejection};
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::header::HOST;
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use edge::{Parameters, Problem, ProblemKind};
 use lake::Lake;
-use positions::format_span;
+use positions::{Offset, PartitionId, format_span};
+use query_gateway::RejectedUnread;
 use records::RecordsError;
 use records::decode::{REASON_KINDS, Reason};
 use records::master::{MasterDataset, MasterFacts, PayloadStart, RejectedRecord, RejectedRecords, RejectedSearch};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use views::SourceDefinition;
@@ -44,15 +44,13 @@ pub const MAX_PAYLOAD_BYTES: usize = 4 << 10;
 /// Files of the master dataset that an answer is looked for in.
 pub const MAX_FILES: usize = 64;
 /// No further file is begun behind so many rows.
-const MAX_ROWS: u64 = 2_000_000;
+pub(crate) const MAX_ROWS: u64 = 2_000_000;
 const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_AT_ONCE: usize = 4;
 
-/// What a proxy adds to the requests of others.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-
-const WITHHELD: &str = "reasons in words and payloads are told to callers on this machine alone: ask there, or set \
-                        `system.rejected_from_anywhere` to true";
+/// Why sentences and payloads are not told.
+pub(crate) const WITHHELD: &str = "reasons in words and payloads are told to callers on this machine alone: ask there, \
+                                   or set `system.rejected_from_anywhere` to true";
 const NOT_YET: &str =
     "`archived` names the next offset of each partition: what was rejected from there on is not archived yet";
 const NOTHING_YET: &str = "nothing of this source is archived yet: what was rejected shows once it is";
@@ -113,28 +111,10 @@ async fn read(
     let asked = Asked::of(&uri)?;
     let found = source_named(&route.definitions, &source)?;
     let peer = peer.ok().map(|ConnectInfo(peer)| peer);
-    let is_shown = route.is_for_all || is_from_here(peer, &headers);
+    let is_shown = route.is_for_all || edge::is_from_here(peer, &headers);
     let _place = route.places.try_acquire().map_err(|_| overloaded())?;
-    let master = MasterDataset::new(&route.lake, found.clone());
-    let reading = timeout(MAX_TIME, read_rejected(&master, &asked.search(is_shown))).await;
-    let reading = reading.map_err(|_| unavailable(&found, format!("not read within {}", format_span(MAX_TIME))))?;
-    let read = reading.map_err(|error| unavailable(&found, error.to_string()))?;
+    let read = read_rejected(&route.lake, &found, &asked.search(is_shown)).await.map_err(unavailable)?;
     Ok(Json(describe(&found, read.as_ref(), is_shown)))
-}
-
-/// Whether a request is known to come from this machine, for this machine. A proxy on it speaks for others, and says so
-/// or is asked by another name; and so is a page whose name leads here.
-pub fn is_from_here(peer: Option<SocketAddr>, headers: &HeaderMap) -> bool {
-    let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
-    let is_here = headers.get(HOST).is_none_or(|host| host.to_str().is_ok_and(is_this_machine));
-    is_here && !is_forwarded && peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
-}
-
-/// Whether a host, with or without a port, is this machine by its loopback address or name.
-fn is_this_machine(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 fn overloaded() -> Problem {
@@ -142,13 +122,27 @@ fn overloaded() -> Problem {
     Problem::new(ProblemKind::Overloaded, detail).with_retry_after(1)
 }
 
-fn unavailable(source: &SourceDefinition, why: String) -> Problem {
-    let detail = format!("rejected records of source {} cannot be read: {why}", source.name);
-    Problem::new(ProblemKind::Unavailable, detail).with_retry_after(5)
+fn unavailable(unread: RejectedUnread) -> Problem {
+    Problem::new(ProblemKind::Unavailable, unread.to_string()).with_retry_after(5)
 }
 
-/// What the newest version of the master dataset says and holds; `None` where there is none yet.
-async fn read_rejected(
+/// What the newest version of a master dataset says and holds; `None` where there is none yet.
+///
+/// # Errors
+/// The object store failed, or was too slow.
+pub(crate) async fn read_rejected(
+    lake: &Lake,
+    source: &Arc<SourceDefinition>,
+    search: &RejectedSearch,
+) -> Result<Option<(MasterFacts, RejectedRecords)>, RejectedUnread> {
+    let unread = |reason: String| RejectedUnread { name: source.name.clone(), reason };
+    let master = MasterDataset::new(lake, source.clone());
+    let read = timeout(MAX_TIME, read_newest(&master, search)).await;
+    let read = read.map_err(|_| unread(format!("not read within {}", format_span(MAX_TIME))))?;
+    read.map_err(|error| unread(error.to_string()))
+}
+
+async fn read_newest(
     master: &MasterDataset,
     search: &RejectedSearch,
 ) -> Result<Option<(MasterFacts, RejectedRecords)>, RecordsError> {
@@ -160,9 +154,7 @@ async fn read_rejected(
 fn describe(source: &SourceDefinition, read: Option<&(MasterFacts, RejectedRecords)>, is_shown: bool) -> Value {
     let records = read.map_or(&[][..], |(_, found)| found.records.as_slice()).iter().filter(|_| is_shown);
     let facts = read.map(|(facts, _)| facts);
-    let archived = facts.into_iter().flat_map(|facts| &facts.partitions);
-    let archived: Map<String, Value> =
-        archived.map(|(partition, known)| (partition.0.to_string(), json!(known.archived.end.offset))).collect();
+    let archived = facts.map(archived_of).unwrap_or_default();
     json!({
         "source": source.name.as_str(),
         "total": facts.map_or(0, MasterFacts::rejected),
@@ -170,9 +162,19 @@ fn describe(source: &SourceDefinition, read: Option<&(MasterFacts, RejectedRecor
         "reasons": read.map_or_else(Vec::new, |(_, found)| describe_reasons(found)),
         "records": records.map(describe_record).collect::<Vec<Value>>(),
         "withheld": (!is_shown).then_some(WITHHELD),
-        "note": if archived.is_empty() { NOTHING_YET } else { NOT_YET },
+        "note": note_on(&archived),
         "archived": archived,
     })
+}
+
+/// The next offset of each partition that is archived.
+pub(crate) fn archived_of(facts: &MasterFacts) -> BTreeMap<PartitionId, Offset> {
+    facts.partitions.iter().map(|(partition, known)| (*partition, known.archived.end.offset)).collect()
+}
+
+/// What is to be said of what is not archived yet.
+pub(crate) fn note_on(archived: &BTreeMap<PartitionId, Offset>) -> &'static str {
+    if archived.is_empty() { NOTHING_YET } else { NOT_YET }
 }
 
 /// The most frequent one first.
@@ -184,10 +186,7 @@ fn describe_reasons(found: &RejectedRecords) -> Vec<Value> {
 
 fn describe_record(record: &RejectedRecord) -> Value {
     let reason = Reason::of(&record.error);
-    let (payload, encoding) = match &record.payload {
-        PayloadStart::Text(text) => (text.clone(), "utf-8"),
-        PayloadStart::Bytes(bytes) => (BASE64_STANDARD.encode(bytes), "base64"),
-    };
+    let (payload, encoding) = text_of(&record.payload);
     json!({
         "partition": record.partition.0,
         "offset": record.offset.0,
@@ -200,4 +199,12 @@ fn describe_record(record: &RejectedRecord) -> Value {
         "payload_bytes": record.payload_bytes,
         "truncated": record.payload.size_bytes() < record.payload_bytes,
     })
+}
+
+/// How a payload begins, as text, and the encoding of that.
+pub(crate) fn text_of(payload: &PayloadStart) -> (String, &'static str) {
+    match payload {
+        PayloadStart::Text(text) => (text.clone(), "utf-8"),
+        PayloadStart::Bytes(bytes) => (BASE64_STANDARD.encode(bytes), "base64"),
+    }
 }

@@ -55,6 +55,8 @@ pub struct RejectedRecords {
     pub records: Vec<RejectedRecord>,
     /// How many records were rejected for each kind of reason, of all that were looked at.
     pub reasons: BTreeMap<&'static str, u64>,
+    /// Whether `records` are all that there are of what was asked for: no bound left any out.
+    pub is_whole: bool,
 }
 
 /// One record that no event could be read from.
@@ -120,8 +122,10 @@ impl MasterSnapshot {
         files.sort_by_key(|file| Reverse(newest_in(file)));
         let mut found = Found::default();
         let mut rows = 0;
-        for (at, file) in files.iter().enumerate().take(search.max_files) {
-            if rows >= search.max_rows || found.is_settled(search.limit, newest_in(file).0) {
+        for (at, file) in files.iter().enumerate() {
+            let is_at_bound = at >= search.max_files || rows >= search.max_rows;
+            if is_at_bound || found.is_settled(search.limit, newest_in(file).0) {
+                found.left_out = true;
                 break;
             }
             rows += file.rows;
@@ -233,6 +237,8 @@ struct Found {
     /// Newest first.
     newest: Vec<Candidate>,
     reasons: BTreeMap<&'static str, u64>,
+    /// Whether there are, or may be, others of what is asked for.
+    left_out: bool,
 }
 
 impl Found {
@@ -259,9 +265,12 @@ impl Found {
             let is_wanted = search.kind.is_none_or(|kind| Reason::of(error).kind == kind);
             if is_wanted && oldest.is_none_or(|oldest| place > oldest) {
                 self.newest.push(Candidate { place, file, error: error.to_owned() });
+            } else if is_wanted {
+                self.left_out = true;
             }
         }
         self.newest.sort_by_key(|candidate| Reverse(candidate.place));
+        self.left_out |= self.newest.len() > search.limit;
         self.newest.truncate(search.limit);
         Ok(())
     }
@@ -289,7 +298,8 @@ impl Found {
                 payload_bytes,
             }
         };
-        RejectedRecords { records: self.newest.into_iter().map(to_record).collect(), reasons: self.reasons }
+        let records = self.newest.into_iter().map(to_record).collect();
+        RejectedRecords { records, reasons: self.reasons, is_whole: !self.left_out }
     }
 }
 

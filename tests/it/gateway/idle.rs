@@ -42,6 +42,7 @@ async fn an_idle_gateway_reads_no_index_and_misses_nothing() {
         lake: world.lake.clone(),
         store: store.clone(),
         status: world.board.clone(),
+        rejected: None,
         clock: world.clock.clone(),
     };
     let gateway = Gateway::new(components, GatewaySettings::default()).unwrap();

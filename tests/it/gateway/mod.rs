@@ -14,6 +14,7 @@ mod pinning;
 mod places;
 mod publication;
 mod refusals;
+mod rejected_sql;
 mod rows;
 mod same;
 mod spans;

@@ -361,6 +361,7 @@ fn gateway(
         lake: surroundings.lake.clone(),
         store: store.clone(),
         status: board.clone(),
+        rejected: None,
         clock: surroundings.clock.clone(),
     };
     Gateway::new(components, settings).unwrap()

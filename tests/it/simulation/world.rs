@@ -359,6 +359,7 @@ impl World {
             lake: self.lake(&gate),
             store: Arc::new(SimRealtime::new(self.realtime.clone(), gate.clone(), self.plan.bug)),
             status: Arc::new(Board(self.log.clone())),
+            rejected: None,
             clock: self.clocks[ROLES + usize::from(refreshes)].clone(),
         };
         let settings = GatewaySettings {

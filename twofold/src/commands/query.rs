@@ -110,14 +110,28 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// A sentence per view that the answer draws on.
+/// A sentence per view that the answer draws on, and those on the rejected records that it read.
 fn describe_envelope(envelope: &Value) -> String {
     let Some(fields) = envelope.as_object() else { return String::new() };
     let views: Vec<&Value> = match fields.get("views").and_then(Value::as_object) {
         Some(views) => views.values().collect(),
         None => vec![envelope],
     };
-    views.into_iter().map(|view| format!("\n{}", describe_view(view))).collect()
+    let rejected = fields.get("rejected").and_then(Value::as_array).into_iter().flatten();
+    let sentences = views.into_iter().map(describe_view).chain(rejected.map(describe_rejected));
+    sentences.map(|sentence| format!("\n{sentence}")).collect()
+}
+
+/// Which rejected records of a source were read, and what is to be said of those that were not.
+fn describe_rejected(extent: &Value) -> String {
+    let field = |name: &str| extent.get(name).map(cell).unwrap_or_default();
+    let reason = Some(field("reason")).filter(|reason| !reason.is_empty());
+    let of_reason = reason.map_or_else(String::new, |reason| format!(" (those of reason {reason})"));
+    let told =
+        format!("source {}: {} of {} rejected records read{of_reason}", field("source"), field("rows"), field("total"));
+    let notes = extent.get("notes").and_then(Value::as_array).into_iter().flatten();
+    let notes = notes.chain(extent.get("withheld")).map(cell).filter(|note| !note.is_empty());
+    [told].into_iter().chain(notes).collect::<Vec<_>>().join("; ")
 }
 
 fn describe_view(envelope: &Value) -> String {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use views::{Pipeline, PlannedView, SourceDefinition};
 
 use crate::definitions::{Definitions, RunningDefinitions};
+use crate::rejected_reader::LakeRejected;
 use crate::stage::RoleError;
 use crate::status::StatusBoard;
 use crate::wiring::SharedComponents;
@@ -92,11 +93,14 @@ pub(super) fn gateway(
     set: &RunningDefinitions,
     status: Arc<StatusBoard>,
 ) -> Result<Arc<Gateway>> {
+    let is_for_all = shared.config.system.rejected_from_anywhere;
+    let rejected = LakeRejected { lake: shared.lake.clone(), is_for_all };
     let components = GatewayComponents {
         pipeline: set.pipeline.clone(),
         lake: shared.lake.clone(),
         store: shared.store()?,
         status,
+        rejected: Some(Arc::new(rejected)),
         clock: shared.clock.clone(),
     };
     let settings = shared.config.gateway.clone();
