@@ -191,7 +191,7 @@ impl Planner<'_> {
         inner.create_accumulator().map_err(wrong)?;
         let facts = facts.map_err(|Refusal { reason, hint }| refused(reason, hint))?;
         let is_distinct = call.params.distinct;
-        let class = facts.class_of(is_distinct, inner.field().data_type().is_floating());
+        let class = facts.class_of_call(&inner);
         let is_additive = facts.is_additive && !is_distinct;
         let mut arguments = call.params.args.clone();
         if !inner.order_bys().is_empty() {
