@@ -282,9 +282,9 @@ pub const AGGREGATES: &[AggregateFacts] = &[
         "mode",
         MergeFacts {
             distinct: EACH_ONCE,
-            notes: "Of equally frequent values the least, or the greatest with `mode() WITHIN GROUP (ORDER BY x DESC)`. \
-                    NULL is left out. The state holds each distinct value and its count, about as large as that of \
-                    `count(DISTINCT x)`.",
+            notes: "Of equally frequent values the least, or the greatest with `mode() WITHIN GROUP (ORDER BY x \
+                    DESC)`. NULL is left out. The state holds each distinct value and its count, about as large as \
+                    that of `count(DISTINCT x)`.",
             replacement: Some(frequent::mode),
             ..facts(UNBOUNDED, &["values", "counts", "error"], "counts of equal values are added")
         },
@@ -321,11 +321,11 @@ pub const AGGREGATES: &[AggregateFacts] = &[
             bound: Some(frequent::bound),
             distinct: EACH_ONCE,
             follows_merging: true,
-            notes: "`approx_top_k(x, k)` or `approx_top_k(x, k, capacity)`: the k most frequent values, the most frequent \
-                    first, of equals the least, as a list of `value`, `count` and `error`: a value occurs at least \
-                    `count` and at most `count + error` times. Of n values `error` is at most n / (capacity + 1), \
-                    always, and a value that occurs more often than `error` is held; up to 2 * capacity distinct values \
-                    all counts are exact. The capacity is 1,000 where none is written. NULL is left out.",
+            notes: "`approx_top_k(x, k)` or `approx_top_k(x, k, capacity)`: the k most frequent values, the most \
+                    frequent first, of equals the least, as a list of `value`, `count` and `error`: a value occurs at \
+                    least `count` and at most `count + error` times. Of n values `error` is at most n / (capacity + \
+                    1), always, and a value that occurs more often than `error` is held; up to 2 * capacity distinct \
+                    values all counts are exact. The capacity is 1,000 where none is written. NULL is left out.",
             replacement: Some(frequent::approx_top_k),
             ..facts(
                 TOP,

@@ -1,7 +1,7 @@
 //! `mode(x)`: the most frequent value; `approx_top_k(x, k[, capacity])`: the `k` most frequent ones with their counts.
 //!
-//! Of equally frequent values the least comes first; `mode() WITHIN GROUP (ORDER BY x DESC)` takes the greatest. NULL is
-//! left out, NaN is a value. `approx_top_k` gives a list of `value`, `count` and `error`, the most frequent first: a
+//! Of equally frequent values the least comes first; `mode() WITHIN GROUP (ORDER BY x DESC)` takes the greatest. NULL
+//! is left out, NaN is a value. `approx_top_k` gives a list of `value`, `count` and `error`, the most frequent first: a
 //! value occurs at least `count` and at most `count + error` times.
 //! Not here: the counts, and their bound (`counted.rs`).
 //! Why no DISTINCT: each of the values would occur once.
