@@ -70,8 +70,9 @@ const OTHER: [&str; 16] = [
 
 fn call(name: &str, x: &str) -> String {
     let arguments = match name {
-        "covar_samp" | "covar_pop" | "corr" => format!("{x}, {x}"),
+        "covar_samp" | "covar_pop" | "corr" | "min_by" | "max_by" => format!("{x}, {x}"),
         "percentile_cont" | "approx_percentile_cont" | "ddsketch_percentile" => format!("{x}, 0.5"),
+        "approx_top_k" => format!("{x}, 3"),
         "string_agg" => format!("{x}, ','"),
         name if name.starts_with("regr_") => format!("{x}, {x}"),
         _ => x.to_owned(),
