@@ -20,7 +20,7 @@ SELECT page, count(*) AS edits, avg(weight / 3.0) AS mean, stddev(weight) AS dev
        approx_percentile_cont(added, 0.5) AS p500, approx_percentile_cont(added, 0.99) AS p990,
        approx_percentile_cont(added, 0.995) AS p995, approx_percentile_cont(added, 0.999) AS p999,
        approx_percentile_cont("user", 0.5) AS middle_user, ddsketch_percentile(weight / 3.0, 0.99) AS d990,
-       approx_distinct("user") AS users, approx_top_k("user", 20, 50) AS top, max_by("user", added) AS best,
+       approx_distinct("user") AS users, approx_top_k("user", 20, 50) AS tops, max_by("user", added) AS best,
        mode("user") AS most
 FROM edits GROUP BY page;
 "#;
@@ -29,7 +29,7 @@ const PAGES: [&str; 3] = ["A", "B", "C"];
 const SQL: [&str; 3] = [
     "SELECT * FROM spread",
     "SELECT MEASURE(mean) AS mean, MEASURE(p999) AS p999, MEASURE(d990) AS d990, MEASURE(middle_user) AS u, \
-     MEASURE(top) AS top, MEASURE(best) AS best FROM spread",
+     MEASURE(tops) AS tops, MEASURE(best) AS best FROM spread",
     "SELECT page, p995, deviation FROM spread WHERE page <> 'B'",
 ];
 

@@ -181,6 +181,20 @@ async fn views_over_every_type_of_column_run_in_both_layers_and_sum_up() {
     }
 }
 
+#[tokio::test]
+async fn arrays_and_structs_are_picked_and_maps_have_no_order() {
+    let select = "h, max_by(meta, time) AS last, min_by(tags, meta) AS first, mode(sizes) AS most, \
+                  approx_top_k(meta, 2) AS often FROM events GROUP BY h";
+    let pipeline = read(&[view("picked", select)]).unwrap_or_else(|problems| panic!("{problems}"));
+    try_pipeline(&pipeline).await.unwrap_or_else(|problems| panic!("{problems}"));
+    let events = sample_events(&pipeline.sources[0]).unwrap();
+    check_parts(pipeline.view("picked").unwrap(), &[(events, false)]).await;
+    for call in ["max_by(labels, time)", "min_by(h, counts)", "mode(labels)", "approx_top_k(labels, 2)"] {
+        let error = read(&[view("refused", &format!("h, {call} AS m FROM events GROUP BY h"))]).err().unwrap();
+        assert!(error.to_string().contains("does not take MAP: its values have no order"), "{error}");
+    }
+}
+
 /// A view that was planned over other columns than its source has: what the engine refuses when it runs.
 #[tokio::test]
 async fn a_view_that_fails_on_trial_is_named_with_its_place_and_the_others_are_not() {

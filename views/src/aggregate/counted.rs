@@ -263,8 +263,7 @@ impl<'a> States<'a> {
         let [values, counts, errors] = states else {
             return exec_err!("a state of counted values has {} parts", states.len());
         };
-        let found = (values.as_list_opt(), counts.as_list_opt(), errors.as_primitive_opt());
-        match found {
+        match (values.as_list_opt::<i32>(), counts.as_list_opt::<i32>(), errors.as_primitive_opt::<Int64Type>()) {
             (Some(values), Some(counts), Some(errors)) => Ok(Self { values, counts, errors }),
             _ => Err(damaged()),
         }
