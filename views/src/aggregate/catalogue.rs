@@ -163,6 +163,10 @@ const EACH_ONCE: Distinct = Distinct::Refused(Refusal {
     reason: "each of them occurs once",
     hint: "leave DISTINCT out, or count distinct values with `count(DISTINCT x)`",
 });
+const UNSEEN: Distinct = Distinct::Refused(Refusal {
+    reason: "the sketch does not know which values it has seen",
+    hint: "write `percentile_cont(DISTINCT x, 0.5)`, or leave DISTINCT out",
+});
 const SPREAD: &str = "The mean has twice the digits of a DOUBLE, so large values keep small deviations. NaN or an \
                       infinity among the values makes it NaN.";
 const MEAN: &str = "The mean has twice the digits of a DOUBLE.";
@@ -302,10 +306,7 @@ pub const AGGREGATES: &[AggregateFacts] = &[
     merged(
         "approx_percentile_cont",
         MergeFacts {
-            distinct: Distinct::Refused(Refusal {
-                reason: "the sketch does not know which values it has seen",
-                hint: "write `percentile_cont(DISTINCT x, 0.5)`, or leave DISTINCT out",
-            }),
+            distinct: UNSEEN,
             follows_merging: true,
             replacement: Some(kll::function),
             ..facts(KLL, &["kll"], "levels are joined, then compacted")
@@ -313,7 +314,11 @@ pub const AGGREGATES: &[AggregateFacts] = &[
     ),
     merged(
         "ddsketch_percentile",
-        MergeFacts { replacement: Some(dd::function), ..facts(DD, &["dd"], "counts of equal buckets are added") },
+        MergeFacts {
+            distinct: UNSEEN,
+            replacement: Some(dd::function),
+            ..facts(DD, &["dd"], "counts of equal buckets are added")
+        },
     ),
     merged(
         "approx_top_k",
