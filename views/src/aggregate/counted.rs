@@ -1,6 +1,6 @@
 //! How often each value occurs in a group: of all values, or of the most frequent ones within a bound.
 //!
-//! State: `values`, a list in ascending order; `counts`, a list of BIGINT beside it; `error` (BIGINT), by how much any
+//! State: `values`, a list in their order; `counts`, a list of BIGINT beside it; `error` (BIGINT), by how much any
 //! count may be too small, 0 where all values are held.
 //! Guarantee: without a capacity the counts are exact. With one, of n values in any tree of merges: a value that is
 //! held occurs at least `count` and at most `count + error` times, one that is not at most `error` times, and `error`
