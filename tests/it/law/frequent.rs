@@ -12,8 +12,9 @@ use arrow::record_batch::RecordBatch;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
+use views::{Compiled, DefinitionError, Pipeline};
 
-use super::events::{random_events, random_split};
+use super::events::{SOURCE, random_events, random_split};
 use super::plans::{Measures, Plans};
 use crate::support::seeds::seeds;
 
@@ -155,6 +156,27 @@ async fn two_states_merge_to_the_same_in_either_order() {
         assert_eq!(by_key(&again), by_key(&forth), "seed {seed}");
         let finished = by_key(&finish.execute(forth).await.unwrap());
         assert_eq!(by_key(&finish.execute(again).await.unwrap()), finished, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_top_of_many_long_values_is_held_to_the_limit_of_its_view() {
+    let source = SOURCE.split("CREATE EXTERNAL").next().unwrap();
+    for (call, is_within) in [("approx_top_k(s, 5)", false), ("approx_top_k(s, 5, 10)", true)] {
+        let sql = format!(
+            "{source}CREATE MATERIALIZED VIEW law WITH (max_state_bytes = 2000) AS
+             SELECT k, {call} AS top FROM events GROUP BY k"
+        );
+        let pipeline = Pipeline::read(&sql, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
+        let view = pipeline.view("law").unwrap();
+        let plan = Compiled::new(Arc::clone(&view.source.events), |scan| view.plans.state_plan(scan, &[]));
+        let events = random_events(&view.source, 4_000, &mut StdRng::seed_from_u64(5));
+        let states = plan.await.unwrap().execute(vec![events]).await;
+        match states {
+            Ok(_) => assert!(is_within, "{call}"),
+            Err(DefinitionError::StateTooLarge { measure, .. }) => assert!(!is_within && measure == "top", "{call}"),
+            Err(other) => panic!("{call}: {other}"),
+        }
     }
 }
 

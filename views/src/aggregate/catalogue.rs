@@ -330,7 +330,8 @@ pub const AGGREGATES: &[AggregateFacts] = &[
                     frequent first, of equals the least, as a list of `value`, `count` and `error`: a value occurs at \
                     least `count` and at most `count + error` times. Of n values `error` is at most n / (capacity + \
                     1), always, and a value that occurs more often than `error` is held; up to 2 * capacity distinct \
-                    values all counts are exact. The capacity is 1,000 where none is written. NULL is left out.",
+                    values all counts are exact. The capacity is 1,000 where none is written. NULL is left out. The \
+                    state holds up to 2 * capacity values as they are, within `max_state_bytes`.",
             replacement: Some(frequent::approx_top_k),
             ..facts(
                 TOP,
