@@ -86,7 +86,8 @@ pub struct FormerNote {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ErrorBound {
     /// `sketch`: relative error of uniques (99.7 % of estimates lie within), rank error of `approx_percentile_cont`
-    /// (99 %) or relative error of the value of `ddsketch_percentile` (always).
+    /// (99 %), relative error of the value of `ddsketch_percentile` (always), error of the counts of `approx_top_k` as
+    /// a share of all values of their group (always).
     /// `float`: rounding, relative to the sum of absolute values.
     pub kind: &'static str,
     /// The bound.

@@ -13,7 +13,7 @@ use datafusion::common::{Column, Result as EngineResult, TableReference, plan_da
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, ident};
 use positions::ViewName;
 
-use crate::aggregate::{AggregateCall, AggregateClass, ignores_copies, limited_state, nullable};
+use crate::aggregate::{AggregateCall, ignores_copies, limited_state, nullable};
 use crate::compiled::Compiled;
 use crate::error::DefinitionError;
 use crate::fallible::guarded_parts;
@@ -334,12 +334,12 @@ impl ViewPlans {
             .collect();
         let columns = self.aggregates.iter().map(|call| call.column.as_str());
         let states = output_columns(&aggregate, columns, keys.len());
-        let states = self.aggregates.iter().zip(states).map(|(call, state)| match call.class {
-            AggregateClass::Unbounded => {
-                let (view, column) = (self.view.as_str(), &call.column);
-                limited_state(state.unalias(), view, column, self.max_state_bytes, group.clone()).alias(column)
+        let states = self.aggregates.iter().zip(states).map(|(call, state)| {
+            if !call.is_limited() {
+                return state;
             }
-            _ => state,
+            let (view, column) = (self.view.as_str(), &call.column);
+            limited_state(state.unalias(), view, column, self.max_state_bytes, group.clone()).alias(column)
         });
         let columns = keys.iter().cloned().chain(states).collect();
         Ok(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(aggregate))?))

@@ -13,8 +13,8 @@ use crate::date_bin::date_bin;
 use crate::json;
 use crate::named_casts::NamedCasts;
 
-/// A DataFusion session state with deterministic settings, our `approx_distinct`, `approx_percentile_cont`,
-/// `ddsketch_percentile` and `date_bin`, and the functions that read JSON.
+/// A DataFusion session state with deterministic settings, our aggregates (`approx_distinct`, `approx_percentile_cont`,
+/// `approx_top_k`, `ddsketch_percentile`, `max_by`, `min_by`, `mode`) and `date_bin`, and the functions that read JSON.
 ///
 /// Costs a few milliseconds: build it once and clone it.
 pub fn session_state() -> SessionState {

@@ -81,10 +81,10 @@ pub(super) fn adds_items(function: &str) -> bool {
     ADDING_ITEMS.contains(&function)
 }
 
-/// The arguments whose values a scalar function of that many may give: those that it only tests are left out.
+/// The arguments whose values a function of that many may give: those that it only tests are left out.
 pub(super) fn passed_on(function: &str, arguments: usize) -> Range<usize> {
     match function {
-        "nullif" => 0..arguments.min(1),
+        "nullif" | "min_by" | "max_by" => 0..arguments.min(1),
         "nvl2" => arguments.min(1)..arguments,
         tested if TESTING.contains(&tested) => 0..0,
         _ => 0..arguments,

@@ -290,8 +290,8 @@ fn value_of_window(call: &WindowFunction, mut values: Marks) -> Result<Option<Ma
     Ok(value.filter(|mark| mark.kind > Kind::Additive))
 }
 
-fn aggregate(name: &str, values: Marks) -> Result<Option<Mark>, GatewayError> {
-    let value = strongest(values);
+fn aggregate(name: &str, mut values: Marks) -> Result<Option<Mark>, GatewayError> {
+    let value = strongest(values.drain(passed_on(name, values.len())));
     match value {
         _ if counts(name) => Ok(None),
         Some(mark) if adds(name) && mark.kind > Kind::Additive => Err(refuse(name, &mark)),

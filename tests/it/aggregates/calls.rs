@@ -3,87 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type};
+use arrow::array::AsArray;
+use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use views::{AGGREGATES, Compiled, Distinct, Pipeline, PlannedView, Support};
 
-use super::oracle::{
-    Deviations, Value, by_key, decimal_mean, distinct, distinct_ints, distinct_pairs, float_mean, float_sum, floats,
-    int_sum, middle, pairs, sorted,
+use super::call::{
+    Call, bs, call, cs, distinct_texts, ds, exactly, int, joined, list, ns, number, text, texts, value, xs,
 };
+use super::oracle::{
+    Deviations, Value, by_key, decimal_mean, distinct, distinct_ints, distinct_pairs, float_mean, float_sum, int_sum,
+    middle, pairs, sorted,
+};
+use super::picks;
 use super::rows::{KINDS, Row, SOURCE, events, random_rows};
 use crate::support::seeds::seeds;
 
-/// A call, and what it comes to.
-struct Call {
-    name: &'static str,
-    sql: &'static str,
-    answer: fn(&[Row]) -> Value,
-}
-
 /// Aggregates whose proof is another suite's: a percentile of a sketch is a matter of ranks (`tests/it/law`).
 const PROVEN_ELSEWHERE: &[&str] = &["approx_percentile_cont", "ddsketch_percentile"];
-
-const fn call(name: &'static str, sql: &'static str, answer: fn(&[Row]) -> Value) -> Call {
-    Call { name, sql, answer }
-}
-
-fn xs(rows: &[Row]) -> Vec<f64> {
-    floats(rows, |row| row.x)
-}
-
-fn ns(rows: &[Row]) -> Vec<i128> {
-    rows.iter().filter_map(|row| row.n).map(i128::from).collect()
-}
-
-fn cs(rows: &[Row]) -> Vec<i128> {
-    rows.iter().filter_map(|row| row.c).collect()
-}
-
-fn ds(rows: &[Row]) -> Vec<i128> {
-    rows.iter().filter_map(|row| row.d).collect()
-}
-
-fn bs(rows: &[Row]) -> Vec<bool> {
-    rows.iter().filter_map(|row| row.b).collect()
-}
-
-fn texts(rows: &[Row]) -> Vec<&'static str> {
-    rows.iter().filter_map(|row| row.s).collect()
-}
-
-fn distinct_texts(rows: &[Row]) -> Vec<&'static str> {
-    texts(rows).into_iter().collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn number(count: usize) -> Value {
-    Value::Int(count as i128)
-}
-
-fn int(value: Option<i128>) -> Value {
-    value.map_or(Value::Null, Value::Int)
-}
-
-fn exactly(value: Option<f64>) -> Value {
-    value.map_or(Value::Null, Value::exactly)
-}
-
-fn text(value: Option<&str>) -> Value {
-    value.map_or(Value::Null, |text| Value::Text(text.to_owned()))
-}
-
-fn joined(texts: &[&str]) -> Value {
-    if texts.is_empty() { Value::Null } else { Value::Text(texts.join(",")) }
-}
-
-fn list(values: Vec<Value>) -> Value {
-    if values.is_empty() { Value::Null } else { Value::List(values) }
-}
 
 fn fits_bigint(value: i128) -> bool {
     i64::try_from(value).is_ok()
@@ -288,28 +228,15 @@ impl Deviations {
     }
 }
 
+fn all_calls() -> impl Iterator<Item = &'static Call> {
+    CALLS.iter().chain(picks::CALLS)
+}
+
 fn view() -> PlannedView {
-    let calls: Vec<String> = CALLS.iter().enumerate().map(|(at, call)| format!("{} AS m{at}", call.sql)).collect();
+    let calls: Vec<String> = all_calls().enumerate().map(|(at, call)| format!("{} AS m{at}", call.sql)).collect();
     let sql = format!("{SOURCE}CREATE MATERIALIZED VIEW v AS SELECT k, {} FROM e GROUP BY k", calls.join(", "));
     let pipeline = Pipeline::read(&sql, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
     pipeline.view("v").unwrap().clone()
-}
-
-fn value(column: &ArrayRef, row: usize) -> Value {
-    if column.is_null(row) {
-        return Value::Null;
-    }
-    match column.data_type() {
-        DataType::Boolean => Value::Bool(column.as_boolean().value(row)),
-        DataType::Decimal128(..) => Value::Int(column.as_primitive::<Decimal128Type>().value(row)),
-        DataType::Float64 => Value::exactly(column.as_primitive::<Float64Type>().value(row)),
-        DataType::Utf8 => Value::Text(column.as_string::<i32>().value(row).to_owned()),
-        DataType::List(_) => {
-            let values = column.as_list::<i32>().value(row);
-            Value::List((0..values.len()).map(|at| value(&values, at)).collect())
-        }
-        _ => Value::Int(cast(column, &DataType::Int64).unwrap().as_primitive::<Int64Type>().value(row).into()),
-    }
 }
 
 /// The states of the rows in parts, some of them empty, merged in any order and any tree, not always to the end.
@@ -359,7 +286,7 @@ fn check(answer: &RecordBatch, keys: usize, rows: &[Row], case: &str) {
     for row in 0..answer.num_rows() {
         let key = (keys > 0).then(|| answer.column(0).as_string::<i32>().value(row));
         let group = groups.iter().find(|(name, _)| name.as_deref() == key).unwrap().1;
-        for (at, call) in CALLS.iter().enumerate() {
+        for (at, call) in all_calls().enumerate() {
             let (wanted, found) = ((call.answer)(group), value(answer.column(keys + at), row));
             assert!(wanted.is_met_by(&found), "{case}, group {key:?}: {} is {found:?}, not {wanted:?}", call.sql);
         }
@@ -388,7 +315,7 @@ async fn every_aggregate_merges_to_what_the_rows_say() {
 #[test]
 fn every_aggregate_of_the_catalogue_is_called_with_distinct_where_that_keeps_values() {
     let is_called = |name: &str, is_distinct: bool| {
-        CALLS.iter().any(|call| call.name == name && (!is_distinct || call.sql.contains("DISTINCT")))
+        all_calls().any(|call| call.name == name && (!is_distinct || call.sql.contains("DISTINCT")))
     };
     for facts in AGGREGATES.iter().filter(|facts| !PROVEN_ELSEWHERE.contains(&facts.name)) {
         let Support::Merged(merged) = facts.support else { continue };

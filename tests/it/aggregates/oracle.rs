@@ -46,7 +46,7 @@ impl Value {
 }
 
 /// -0.0 is 0.0, and there is one NaN, behind all numbers.
-fn normal(value: f64) -> f64 {
+pub fn normal(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value + 0.0 }
 }
 

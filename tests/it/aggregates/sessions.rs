@@ -53,6 +53,35 @@ async fn windows_that_grow_and_windows_that_move() {
 }
 
 #[tokio::test]
+async fn values_beside_a_key_and_frequent_values() {
+    let values = "(VALUES ('a', 1), ('b', 3), ('c', 3), (NULL, 3), ('c', 2), ('d', NULL)) AS t(s, k)";
+    for (call, row) in [
+        ("min_by(s, k), max_by(s, k), arg_min(s, k), arg_max(s, k)", "|a|b|a|b|"),
+        ("min_by(DISTINCT s, k)", "|a|"),
+        ("mode(s), mode(k)", "|c|3|"),
+        ("mode() WITHIN GROUP (ORDER BY k)", "|3|"),
+        ("approx_top_k(s, 2)", "|[{value:c,count:2,error:0},{value:a,count:1,error:0}]|"),
+        ("approx_top_k(s, 2)[1]['value']", "|c|"),
+    ] {
+        check(&format!("SELECT {call} FROM {values}"), row).await;
+    }
+    let nothing = format!("SELECT min_by(s, k), mode(s), approx_top_k(s, 2) FROM {values} WHERE k > 5");
+    check(&nothing, "||||").await;
+    let growing = format!("SELECT max_by(s, k) OVER (ORDER BY k) AS m FROM {values} WHERE k IS NOT NULL ORDER BY k, s");
+    check(&growing, "|a||c||b||b||b|").await;
+    for call in [
+        "mode(DISTINCT s), count(*)",
+        "approx_top_k(DISTINCT s, 2)",
+        "approx_percentile_cont(DISTINCT k, 0.5)",
+        "ddsketch_percentile(DISTINCT k, 0.5)",
+    ] {
+        let error = ask(&format!("SELECT {call} FROM {values}")).await.unwrap_err();
+        assert!(error.contains("cannot be made of distinct values"), "{error}");
+    }
+    check(&format!("SELECT percentile_cont(DISTINCT k, 0.5) FROM {values}"), "|2.0|").await;
+}
+
+#[tokio::test]
 async fn the_ends_of_floating_point_numbers() {
     let nan = "(VALUES (CAST('NaN' AS DOUBLE)), (1.0), (-CAST('NaN' AS DOUBLE)), (2.0)) AS t(x)";
     check(&format!("SELECT min(x), max(x) FROM {nan}"), "|1.0|NaN|").await;

@@ -20,14 +20,16 @@ SELECT page, count(*) AS edits, avg(weight / 3.0) AS mean, stddev(weight) AS dev
        approx_percentile_cont(added, 0.5) AS p500, approx_percentile_cont(added, 0.99) AS p990,
        approx_percentile_cont(added, 0.995) AS p995, approx_percentile_cont(added, 0.999) AS p999,
        approx_percentile_cont("user", 0.5) AS middle_user, ddsketch_percentile(weight / 3.0, 0.99) AS d990,
-       approx_distinct("user") AS users
+       approx_distinct("user") AS users, approx_top_k("user", 20, 50) AS tops, max_by("user", added) AS best,
+       mode("user") AS most
 FROM edits GROUP BY page;
 "#;
 
 const PAGES: [&str; 3] = ["A", "B", "C"];
 const SQL: [&str; 3] = [
     "SELECT * FROM spread",
-    "SELECT MEASURE(mean) AS mean, MEASURE(p999) AS p999, MEASURE(d990) AS d990, MEASURE(middle_user) AS u FROM spread",
+    "SELECT MEASURE(mean) AS mean, MEASURE(p999) AS p999, MEASURE(d990) AS d990, MEASURE(middle_user) AS u, \
+     MEASURE(tops) AS tops, MEASURE(best) AS best FROM spread",
     "SELECT page, p995, deviation FROM spread WHERE page <> 'B'",
 ];
 
@@ -73,7 +75,7 @@ async fn check(world: &World, case: &str) -> Vec<RecordBatch> {
 /// What does not depend on how the log is divided into runs.
 fn exact(answers: &[RecordBatch]) -> Vec<RecordBatch> {
     let exact = |batch: &RecordBatch| {
-        let names = ["page", "edits", "d990", "users"];
+        let names = ["page", "edits", "d990", "users", "best", "most"];
         let places: Vec<usize> = names.iter().filter_map(|name| batch.schema().index_of(name).ok()).collect();
         batch.project(&places).unwrap()
     };

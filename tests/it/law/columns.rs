@@ -70,8 +70,9 @@ const OTHER: [&str; 16] = [
 
 fn call(name: &str, x: &str) -> String {
     let arguments = match name {
-        "covar_samp" | "covar_pop" | "corr" => format!("{x}, {x}"),
+        "covar_samp" | "covar_pop" | "corr" | "min_by" | "max_by" => format!("{x}, {x}"),
         "percentile_cont" | "approx_percentile_cont" | "ddsketch_percentile" => format!("{x}, 0.5"),
+        "approx_top_k" => format!("{x}, 3"),
         "string_agg" => format!("{x}, ','"),
         name if name.starts_with("regr_") => format!("{x}, {x}"),
         _ => x.to_owned(),
@@ -177,6 +178,20 @@ async fn views_over_every_type_of_column_run_in_both_layers_and_sum_up() {
     let events = [(calm(&events), true), (events, false)];
     for view in pipeline.views.iter().filter(|view| !view.name.as_str().starts_with("spread_")) {
         check_parts(view, &events).await;
+    }
+}
+
+#[tokio::test]
+async fn arrays_and_structs_are_picked_and_maps_have_no_order() {
+    let select = "h, max_by(meta, time) AS last, min_by(tags, meta) AS first, mode(sizes) AS most, \
+                  approx_top_k(meta, 2) AS often FROM events GROUP BY h";
+    let pipeline = read(&[view("picked", select)]).unwrap_or_else(|problems| panic!("{problems}"));
+    try_pipeline(&pipeline).await.unwrap_or_else(|problems| panic!("{problems}"));
+    let events = sample_events(&pipeline.sources[0]).unwrap();
+    check_parts(pipeline.view("picked").unwrap(), &[(events, false)]).await;
+    for call in ["max_by(labels, time)", "min_by(h, counts)", "mode(labels)", "approx_top_k(labels, 2)"] {
+        let error = read(&[view("refused", &format!("h, {call} AS m FROM events GROUP BY h"))]).err().unwrap();
+        assert!(error.to_string().contains("does not take MAP: its values have no order"), "{error}");
     }
 }
 

@@ -28,12 +28,15 @@ const MEASURES: &Measures = &[
     ("approx_s", "approx_distinct(s)", ""),
     ("median_d", "median(d)", ""),
     ("p50_i", "approx_percentile_cont(i, 0.5)", ""),
+    ("best_s", "max_by(s, i)", ""),
+    ("mode_s", "mode(s)", ""),
+    ("top_s", "approx_top_k(s, 3)", ""),
     ("list_s", "array_agg(s)", ""),
     ("first_s", "first_value(s)", ""),
 ];
 
 /// Those that count a state once however often it is merged.
-const IGNORING: [&str; 5] = ["max_s", "any_b", "distinct_s", "approx_s", "first_s"];
+const IGNORING: [&str; 6] = ["max_s", "any_b", "distinct_s", "approx_s", "best_s", "first_s"];
 
 fn view() -> PlannedView {
     read_view(&[("k", "events.k"), ("i", "i")], MEASURES, "FROM events")

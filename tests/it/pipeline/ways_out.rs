@@ -310,6 +310,22 @@ fn hints_about_static_tables_lead_out() {
 }
 
 #[test]
+fn hints_about_aggregates_of_distinct_values_lead_out() {
+    check(
+        "$EDITSCREATE MATERIALIZED VIEW v AS SELECT channel, {} AS n FROM edits GROUP BY channel",
+        &[
+            ("mode(DISTINCT page)", "leave DISTINCT out", &["mode(page)", "count(DISTINCT page)"]),
+            ("approx_top_k(DISTINCT page, 3)", "leave DISTINCT out", &["approx_top_k(page, 3)"]),
+            (
+                "ddsketch_percentile(DISTINCT added, 0.9)",
+                "percentile_cont(DISTINCT x, 0.5)",
+                &["percentile_cont(DISTINCT added, 0.9)", "ddsketch_percentile(added, 0.9)"],
+            ),
+        ],
+    );
+}
+
+#[test]
 fn a_static_file_that_is_too_large_may_be_smaller_or_a_stream() {
     let sql = "CREATE EXTERNAL TABLE c (channel VARCHAR) STORED AS CSV LOCATION 'c.csv'";
     let large = Bytes::from(vec![b'\n'; MAX_STATIC_BYTES + 1]);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
 
@@ -65,6 +66,15 @@ impl AggregateCall {
             AggregateClass::Float => true,
             AggregateClass::Unbounded => inner.field().data_type().is_floating(),
             AggregateClass::Sketch { .. } => merge_facts(inner.fun().name()).is_ok_and(|facts| facts.follows_merging),
+        }
+    }
+
+    /// Whether its state is held to the limit of its view: it grows with the events, or holds values as they are.
+    pub(crate) fn is_limited(&self) -> bool {
+        match self.class {
+            AggregateClass::Exact | AggregateClass::Float => false,
+            AggregateClass::Unbounded => true,
+            AggregateClass::Sketch { .. } => *self.aggregate.stored() != DataType::Binary,
         }
     }
 

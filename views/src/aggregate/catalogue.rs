@@ -5,10 +5,14 @@
 //! measures, its sort keys, what a session registers) asks here.
 //! Not here: whether the state's type can be stored (`storable.rs`); making and merging states (`stored.rs`).
 
+use std::sync::Arc;
+
 use datafusion::logical_expr::AggregateUDF;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::class::AggregateClass;
-use super::{dd, hll, kll, own};
+use super::{dd, extreme_by, frequent, hll, kll, own};
 
 /// What is known of one aggregate function.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +46,8 @@ pub struct Refusal {
 pub struct MergeFacts {
     /// What merging guarantees, without DISTINCT.
     pub class: ClassRule,
+    /// What the arguments of a call say of the bound of its sketch, where they decide it.
+    pub bound: Option<fn(&[Arc<dyn PhysicalExpr>]) -> f64>,
     /// What DISTINCT changes.
     pub distinct: Distinct,
     /// What the state holds, without DISTINCT: one stored column, or the fields of one.
@@ -94,6 +100,14 @@ impl MergeFacts {
             ClassRule::ByResult => AggregateClass::Exact,
         }
     }
+
+    /// The class of a planned call.
+    pub(crate) fn class_of_call(&self, call: &AggregateFunctionExpr) -> AggregateClass {
+        match self.bound {
+            Some(bound) => AggregateClass::Sketch { bound: bound(&call.expressions()) },
+            None => self.class_of(call.is_distinct(), call.field().data_type().is_floating()),
+        }
+    }
 }
 
 /// What is known of an aggregate, by the engine's name for it.
@@ -134,6 +148,7 @@ const UNBOUNDED: ClassRule = ClassRule::Always(AggregateClass::Unbounded);
 const HLL: ClassRule = ClassRule::Always(AggregateClass::Sketch { bound: hll::BOUND });
 const DD: ClassRule = ClassRule::Always(AggregateClass::Sketch { bound: dd::BOUND });
 const KLL: ClassRule = ClassRule::Always(AggregateClass::Sketch { bound: kll::BOUND });
+const TOP: ClassRule = ClassRule::Always(AggregateClass::Sketch { bound: frequent::BOUND });
 
 const DEVIATIONS: &[&str] = &["count", "mean", "mean_low", "m2"];
 const CODEVIATIONS: &[&str] = &["count", "mean1", "mean1_low", "m2_1", "mean2", "mean2_low", "m2_2", "codeviation"];
@@ -142,6 +157,16 @@ const ORDERED: &[&str] = &["array_agg", "array_agg_orderings"];
 const COMBINED: &str = "counts are added, means and deviations combined";
 const TOTALS: &str = "exact totals are added";
 const ENDS: &str = "-0.0 equals 0.0; NaN is greater than every number, as in PostgreSQL.";
+const TIES: &str = "Also written `arg_min` and `arg_max`. Of equal keys the least value is taken, NULL only where \
+                    there is no other; a row whose key is NULL does not count. NaN is greater than every number.";
+const EACH_ONCE: Distinct = Distinct::Refused(Refusal {
+    reason: "each of them occurs once",
+    hint: "leave DISTINCT out, or count distinct values with `count(DISTINCT x)`",
+});
+const UNSEEN: Distinct = Distinct::Refused(Refusal {
+    reason: "the sketch does not know which values it has seen",
+    hint: "write `percentile_cont(DISTINCT x, 0.5)`, or leave DISTINCT out",
+});
 const SPREAD: &str = "The mean has twice the digits of a DOUBLE, so large values keep small deviations. NaN or an \
                       infinity among the values makes it NaN.";
 const MEAN: &str = "The mean has twice the digits of a DOUBLE.";
@@ -189,6 +214,24 @@ pub const AGGREGATES: &[AggregateFacts] = &[
             notes: ENDS,
             replacement: Some(own::max),
             ..facts(EXACT, &["max"], "the greater is kept")
+        },
+    ),
+    merged(
+        "min_by",
+        MergeFacts {
+            distinct: Distinct::Ignored,
+            notes: TIES,
+            replacement: Some(extreme_by::min_by),
+            ..facts(EXACT, &["value", "key"], "the value of the lesser key is kept")
+        },
+    ),
+    merged(
+        "max_by",
+        MergeFacts {
+            distinct: Distinct::Ignored,
+            notes: TIES,
+            replacement: Some(extreme_by::max_by),
+            ..facts(EXACT, &["value", "key"], "the value of the greater key is kept")
         },
     ),
     merged("bool_and", MergeFacts { distinct: Distinct::Ignored, ..facts(EXACT, &["bool_and"], "both must hold") }),
@@ -239,6 +282,17 @@ pub const AGGREGATES: &[AggregateFacts] = &[
         "percentile_cont",
         MergeFacts { notes: SORTED, ..facts(UNBOUNDED, &["values"], "the values of both are kept") },
     ),
+    merged(
+        "mode",
+        MergeFacts {
+            distinct: EACH_ONCE,
+            notes: "Of equally frequent values the least, or the greatest with `mode() WITHIN GROUP (ORDER BY x \
+                    DESC)`. NULL is left out. The state holds each distinct value and its count, about as large as \
+                    that of `count(DISTINCT x)`.",
+            replacement: Some(frequent::mode),
+            ..facts(UNBOUNDED, &["values", "counts", "error"], "counts of equal values are added")
+        },
+    ),
     merged("array_agg", MergeFacts { follows_log: true, ..facts(UNBOUNDED, ORDERED, INTERLEAVED) }),
     merged("string_agg", MergeFacts { follows_log: true, ..facts(UNBOUNDED, ORDERED, INTERLEAVED) }),
     merged(
@@ -252,10 +306,7 @@ pub const AGGREGATES: &[AggregateFacts] = &[
     merged(
         "approx_percentile_cont",
         MergeFacts {
-            distinct: Distinct::Refused(Refusal {
-                reason: "the sketch does not know which values it has seen",
-                hint: "write `percentile_cont(DISTINCT x, 0.5)`, or leave DISTINCT out",
-            }),
+            distinct: UNSEEN,
             follows_merging: true,
             replacement: Some(kll::function),
             ..facts(KLL, &["kll"], "levels are joined, then compacted")
@@ -263,7 +314,31 @@ pub const AGGREGATES: &[AggregateFacts] = &[
     ),
     merged(
         "ddsketch_percentile",
-        MergeFacts { replacement: Some(dd::function), ..facts(DD, &["dd"], "counts of equal buckets are added") },
+        MergeFacts {
+            distinct: UNSEEN,
+            replacement: Some(dd::function),
+            ..facts(DD, &["dd"], "counts of equal buckets are added")
+        },
+    ),
+    merged(
+        "approx_top_k",
+        MergeFacts {
+            bound: Some(frequent::bound),
+            distinct: EACH_ONCE,
+            follows_merging: true,
+            notes: "`approx_top_k(x, k)` or `approx_top_k(x, k, capacity)`: the k most frequent values, the most \
+                    frequent first, of equals the least, as a list of `value`, `count` and `error`: a value occurs at \
+                    least `count` and at most `count + error` times. Of n values `error` is at most n / (capacity + \
+                    1), always, and a value that occurs more often than `error` is held; up to 2 * capacity distinct \
+                    values all counts are exact. The capacity is 1,000 where none is written. NULL is left out. The \
+                    state holds up to 2 * capacity values as they are, within `max_state_bytes`.",
+            replacement: Some(frequent::approx_top_k),
+            ..facts(
+                TOP,
+                &["values", "counts", "error"],
+                "counts of equal values are added, and the least frequent values given up",
+            )
+        },
     ),
     refused(
         "approx_median",
@@ -303,6 +378,7 @@ const fn codeviations(replacement: fn() -> AggregateUDF) -> MergeFacts {
 const fn facts(class: ClassRule, states: &'static [&'static str], merging: &'static str) -> MergeFacts {
     MergeFacts {
         class,
+        bound: None,
         distinct: Distinct::KeepsValues,
         states,
         merging,

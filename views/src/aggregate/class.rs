@@ -10,7 +10,8 @@ pub enum AggregateClass {
     /// Equal up to the rounding of floating-point sums in another order.
     Float,
     /// Within the published bound of a sketch: the relative error of a count (HLL; three standard deviations, 99.7 % of
-    /// estimates), the error of a rank (KLL; 99 % of estimates) or the relative error of a value (DDSketch; always).
+    /// estimates), the error of a rank (KLL; 99 % of estimates), the relative error of a value (DDSketch; always), the
+    /// error of a count as a share of all values (most frequent values; always).
     Sketch {
         /// The bound, for example 0.02.
         bound: f64,

@@ -10,6 +10,8 @@
 //! `running.rs` merges for windows, `copies.rs` says where a state may be merged twice.
 //! `own.rs` are the aggregates of the engine with accumulators of ours: `sums.rs` (and `one_sum.rs`), `moments.rs`,
 //! `extremes.rs`, and for sets `distinct.rs` and `distinct_pairs.rs`; `normal.rs` makes one value of -0.0 and 0.0.
+//! `extreme_by.rs` is `min_by` and `max_by`, `frequent.rs` is `mode` and `approx_top_k` over the counts of
+//! `counted.rs`; both take values of any type that has an order (`ordered.rs`).
 //! `hll.rs`, `kll.rs` and `dd.rs` are the functions `approx_distinct`, `approx_percentile_cont` and
 //! `ddsketch_percentile`, `kll_sketch.rs` and `dd_sketch.rs` the sketches of ours behind them, `state_bytes.rs` their
 //! bytes, `sketch.rs` the accumulators of all; `limit.rs` refuses a state that grew beyond its limit.
@@ -20,11 +22,14 @@ mod catalogue;
 mod class;
 mod combinator;
 mod copies;
+mod counted;
 mod dd;
 mod dd_sketch;
 mod distinct;
 mod distinct_pairs;
+mod extreme_by;
 mod extremes;
+mod frequent;
 mod hll;
 mod kll;
 mod kll_sketch;
@@ -33,6 +38,7 @@ mod moments;
 mod normal;
 mod one_group;
 mod one_sum;
+mod ordered;
 mod own;
 mod percentile;
 mod printed;

@@ -6,6 +6,9 @@ use datafusion::physical_expr::expressions::Literal;
 
 /// The percentile of a call as a rank in ascending order.
 pub(super) fn rank_of(function: &str, arguments: &AccumulatorArgs) -> Result<f64> {
+    if arguments.is_distinct {
+        return plan_err!("{function} cannot be made of distinct values: write `percentile_cont(DISTINCT x, 0.5)`");
+    }
     let literal = arguments.exprs.get(1).and_then(|percentile| percentile.downcast_ref::<Literal>());
     let Some(ScalarValue::Float64(Some(percentile))) = literal.map(Literal::value) else {
         return plan_err!("the percentile of {function} must be a number between 0 and 1, not an expression");

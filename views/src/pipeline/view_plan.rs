@@ -190,7 +190,7 @@ impl Planner<'_> {
         // Bad constant arguments come out only here.
         inner.create_accumulator().map_err(wrong)?;
         let facts = facts.map_err(|Refusal { reason, hint }| refused(reason, hint))?;
-        let class = facts.class_of(call.params.distinct, inner.field().data_type().is_floating());
+        let class = facts.class_of_call(&inner);
         let is_additive = facts.is_additive && !call.params.distinct;
         let mut arguments = call.params.args.clone();
         if !inner.order_bys().is_empty() {
