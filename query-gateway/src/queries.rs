@@ -22,12 +22,14 @@ use crate::attempt::ViewReader;
 use crate::body::answer_body;
 use crate::envelope::Envelope;
 use crate::json::Integers;
+use crate::local_bins::{LocalBins, LocalBinsNote};
 use crate::names::{Named, named};
 use crate::params::SqlParams;
 use crate::refresh::SourceReader;
 use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait};
 use crate::run;
 use crate::served::{Served, ServedView, SourceState};
+use crate::sql_answer::{SqlAnswer, SqlEnvelope};
 use crate::tables::Pinned;
 use crate::{Behind, Gateway, GatewayError};
 
@@ -44,7 +46,7 @@ pub struct RowsAnswer {
     pub integers: Integers,
 }
 
-/// How much of an answer is shown.
+/// How much of an answer is shown, and what its rows stand for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Extent {
     /// Whether rows follow that are not shown.
@@ -55,6 +57,9 @@ pub struct Extent {
     /// too long for a URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The local spans that a time dimension shows. None where it shows the bins of the view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<LocalBinsNote>,
 }
 
 impl RowsAnswer {
@@ -109,38 +114,6 @@ impl SqlRequest {
     }
 }
 
-/// What an SQL answer is made of.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SqlEnvelope {
-    /// Whether the part of any view is stale.
-    pub stale: bool,
-    /// One envelope per view that the query reads.
-    pub views: BTreeMap<String, Envelope>,
-}
-
-/// The answer of an SQL request.
-#[derive(Clone, Debug)]
-pub struct SqlAnswer {
-    /// The rows.
-    pub rows: RecordBatch,
-    /// What they are made of.
-    pub envelope: SqlEnvelope,
-    /// How its JSON text writes integers.
-    pub integers: Integers,
-}
-
-impl SqlAnswer {
-    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}, "columns": [{...}]}`.
-    ///
-    /// # Errors
-    /// Only for a defect.
-    pub fn to_json(&self) -> Result<String, GatewayError> {
-        #[derive(Serialize)]
-        struct NoMore {}
-        answer_body(&self.rows, &self.envelope, self.integers, &NoMore {})
-    }
-}
-
 impl Gateway {
     /// Answers a rows request.
     ///
@@ -189,6 +162,7 @@ impl Gateway {
             truncated: page.last.is_some(),
             groups: page.groups,
             next: page.last.and_then(|key| parsed.scope.encode(&key)),
+            bucket: parsed.question.bins.as_ref().map(LocalBins::note),
         };
         let envelope = Envelope { overflows, ..envelope };
         Ok(RowsAnswer { rows: page.rows, envelope, extent, integers: parsed.integers })
@@ -238,8 +212,7 @@ impl Gateway {
             };
             (engine.run(plan, pinned, (place, settings)).await?, envelope)
         };
-        check_names(&rows)?;
-        Ok(SqlAnswer { rows, envelope, integers })
+        SqlAnswer::new(rows, envelope, integers)
     }
 
     /// The views among what a query reads.
@@ -367,19 +340,6 @@ fn served(state: &SourceState, view: &ViewDefinition) -> Result<Arc<Served>, Gat
         Some(ServedView::Building(reason)) => Err(GatewayError::Building { view: name, reason: reason.clone() }),
         Some(ServedView::Unavailable(reason)) => Err(GatewayError::Unavailable { view: name, reason: reason.clone() }),
         None => Err(GatewayError::Building { view: name, reason: "it has not been read yet".to_owned() }),
-    }
-}
-
-fn check_names(rows: &RecordBatch) -> Result<(), GatewayError> {
-    let schema = rows.schema();
-    let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => {
-            let reason = format!("two columns of the answer are named `{}`", pair[0]);
-            Err(GatewayError::bad_with_hint(reason, "name one of them with AS"))
-        }
-        None => Ok(()),
     }
 }
 

@@ -7,6 +7,7 @@ mod fuzz;
 mod gaps;
 mod http;
 mod idle;
+mod local_days;
 mod measure;
 mod paging;
 mod partitions;

@@ -1,0 +1,61 @@
+//! The answer of an SQL request, with one envelope for each view that it read.
+//!
+//! Guarantee: no two columns have one name: its JSON text could show only one of them.
+//! Not here: how it comes about (`queries.rs`, `sql.rs`).
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use serde::Serialize;
+
+use crate::GatewayError;
+use crate::body::answer_body;
+use crate::envelope::Envelope;
+use crate::json::Integers;
+
+/// What an SQL answer is made of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SqlEnvelope {
+    /// Whether the part of any view is stale.
+    pub stale: bool,
+    /// One envelope per view that the query reads.
+    pub views: BTreeMap<String, Envelope>,
+}
+
+/// The answer of an SQL request.
+#[derive(Clone, Debug)]
+pub struct SqlAnswer {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// What they are made of.
+    pub envelope: SqlEnvelope,
+    /// How its JSON text writes integers.
+    pub integers: Integers,
+}
+
+impl SqlAnswer {
+    /// Of these rows.
+    ///
+    /// # Errors
+    /// [`GatewayError::BadRequest`] where two columns have one name.
+    pub(crate) fn new(rows: RecordBatch, envelope: SqlEnvelope, integers: Integers) -> Result<Self, GatewayError> {
+        let schema = rows.schema();
+        let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let reason = format!("two columns of the answer are named `{}`", pair[0]);
+            return Err(GatewayError::bad_with_hint(reason, "name one of them with AS"));
+        }
+        Ok(Self { rows, envelope, integers })
+    }
+
+    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}, "columns": [{...}]}`.
+    ///
+    /// # Errors
+    /// Only for a defect.
+    pub fn to_json(&self) -> Result<String, GatewayError> {
+        #[derive(Serialize)]
+        struct NoMore {}
+        answer_body(&self.rows, &self.envelope, self.integers, &NoMore {})
+    }
+}
