@@ -210,7 +210,10 @@ impl Gateway {
             } else {
                 (place, self.pin_all(&names, &wait).await?)
             };
-            (engine.run(plan, pinned, (place, settings)).await?, envelope)
+            let overflowing = pinned.iter().map(|(name, pinned)| (name.clone(), pinned.overflowing.clone()));
+            let overflowing: Vec<_> = overflowing.collect();
+            let rows = engine.run(plan, pinned, (place, settings)).await?;
+            (rows, envelope.with_overflows(&overflowing))
         };
         SqlAnswer::new(rows, envelope, integers)
     }

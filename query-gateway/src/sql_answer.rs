@@ -12,6 +12,7 @@ use crate::GatewayError;
 use crate::body::answer_body;
 use crate::envelope::Envelope;
 use crate::json::Integers;
+use crate::overflow::Overflowing;
 
 /// What an SQL answer is made of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +21,18 @@ pub struct SqlEnvelope {
     pub stale: bool,
     /// One envelope per view that the query reads.
     pub views: BTreeMap<String, Envelope>,
+}
+
+impl SqlEnvelope {
+    /// With the totals that do not fit, as the query came across them, by view.
+    pub(crate) fn with_overflows(mut self, found: &[(String, Overflowing)]) -> Self {
+        for (view, overflowing) in found {
+            if let Some(envelope) = self.views.get_mut(view) {
+                envelope.overflows = overflowing.found();
+            }
+        }
+        self
+    }
 }
 
 /// The answer of an SQL request.

@@ -26,6 +26,7 @@ mod hash;
 mod json;
 mod nearest;
 mod or_null;
+mod overflows;
 mod pipeline;
 mod plan;
 mod plan_cache;
@@ -41,7 +42,7 @@ mod time_step;
 
 pub use aggregate::{
     AGGREGATES, AggregateClass, AggregateFacts, ClassRule, DdSketch, Distinct, KllDouble, KllItem, KllSketch,
-    MergeFacts, Refusal, Support, aggregate_facts, print_aggregates, sum_function,
+    MergeFacts, OverflowCounts, Refusal, Support, aggregate_facts, print_aggregates, sum_function,
 };
 pub use article::with_article;
 pub use bucket::{Bucket, bucket_expr, bucket_of};

@@ -23,4 +23,5 @@ mod sql_errors;
 mod sql_limits;
 mod sql_params;
 mod sql_statements;
+mod sql_totals;
 mod world;
