@@ -458,6 +458,21 @@ async fn rows_that_an_expression_fails_on_are_counted_by_both_layers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_query_says_what_does_not_fit() {
+    let place = Place::new();
+    let view = "CREATE MATERIALIZED VIEW sums AS SELECT page, sum(bytes) AS total FROM hits GROUP BY page;";
+    place.write("pipeline.sql", &format!("{PIPELINE}{view}"));
+    let running = Running::start(&place.setup()).await;
+    let event = |id: &str| format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":{}}}"#, i64::MAX);
+    let token = running.post("hits", &[event("1").as_str(), event("2").as_str()]).await;
+    running.rows("sums", &[("after", token.as_str()), ("timeout", "30s")]).await;
+    let data = text(&place.path("data"));
+    let told = ["1 row", "NULL in 1 groups: total does not fit its type; aggregate CAST(x AS DECIMAL(38, 0))"];
+    check(&twofold(&["query", "SELECT page, total FROM sums", "--data-dir", &data]), 0, &told);
+    assert!(running.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_shown_from_its_folder_while_no_system_runs() {
     let place = Place::new();
     place.write("pipeline.sql", &PIPELINE.replace("kafka://hits", "kafka://page_hits"));
