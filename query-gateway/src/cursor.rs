@@ -1,8 +1,8 @@
 //! Cursors: where the next page of an answer begins, carried by a client from one request to the next.
 //!
-//! Guarantee: a cursor goes on only with the order that it comes from; with any other view, definition, `by`, `order` or
-//! `bucket` it is refused with what differs. Its key is compared and never decoded, so a forged one asks for other rows,
-//! no more.
+//! Guarantee: a cursor goes on only with the order that it comes from; with any other view, definition, `by`, `order`
+//! or `bucket` it is refused with what differs. Its key is compared and never decoded, so a forged one asks for other
+//! rows, no more.
 //! Not here: what a key is (`order.rs`).
 
 use serde::{Deserialize, Serialize};

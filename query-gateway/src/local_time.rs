@@ -1,8 +1,8 @@
 //! Local time: instants as clocks of a time zone show them, and the hours, days and months that those count. Pure.
 //!
-//! Guarantee: the spans of a unit follow each other without gap or overlap, each from the first instant at which a clock
-//! there shows its start; a day on which clocks change has 23 or 25 hours, and an hour that they show twice is two. Only
-//! hours may overlap, where a zone shifts its clocks by a part of one.
+//! Guarantee: the spans of a unit follow each other without gap or overlap, each from the first instant at which a
+//! clock there shows its start; a day on which clocks change has 23 or 25 hours, and an hour that they show twice is
+//! two. Only hours may overlap, where a zone shifts its clocks by a part of one.
 //! Not here: bins of a view, which may not fit into such spans (`local_bins.rs`).
 //! Why so: the offset of a zone changes by law, in the midst of a day or at its start; so borders are looked for among
 //! the instants, never computed from an offset.

@@ -1,7 +1,7 @@
 //! Totals that do not fit their type: NULL in their groups, and said in the answer.
 //!
-//! In: the states of an answer, and the answer; or the plan of an SQL query. Out: per measure in how many groups, and the
-//! way out.
+//! In: the states of an answer, and the answer; or the plan of an SQL query. Out: per measure in how many groups, and
+//! the way out.
 //! Guarantee: judged by the states that the answer was computed from. For rows it costs a second pass over them, and
 //! only where a measure that may overflow is NULL somewhere; a query counts while it finishes groups, wherever in it.
 

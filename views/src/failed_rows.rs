@@ -1,8 +1,8 @@
 //! On how many rows the expressions of a view failed, and so are NULL: counted while a plan runs.
 //!
-//! Guarantee: a row is counted where an operator itself fails on it, the innermost one alone; how the rows are cut into
-//! batches does not matter. A row that is computed again is counted again: it says what was lost while computing, and is
-//! part of no state.
+//! Guarantee: a row is counted where an operator itself fails on it, the innermost one alone; how the rows are cut
+//! into batches does not matter. A row that is computed again is counted again: it says what was lost while computing,
+//! and is part of no state.
 //! Not here: failing (`or_null.rs`), which operators can (`fallible.rs`).
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What of a view can fail on a row, in the words of its author: `validate` lists it, and failing rows are counted by it.
+//! What of a view can fail on a row, in the words of its author: `validate` lists it, failing rows are counted by it.
 //!
 //! Not here: which operators can fail (`fallible.rs`).
 

@@ -1,7 +1,7 @@
 //! Totals that do not fit their type, counted in the plan of a query that finishes states of a view.
 //!
-//! In: a plan with calls that finish states. Out: the same plan, whose calls also count the values that are NULL because
-//! they do not fit; afterwards, which measures that concerns.
+//! In: a plan with calls that finish states. Out: the same plan, whose calls also count the values that are NULL
+//! because they do not fit; afterwards, which measures that concerns.
 //! Not here: the same question asked of states alone (`ViewPlans::overflow_plan`).
 
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ use crate::aggregate::OverflowCounts;
 use crate::plan::ViewPlans;
 
 impl ViewPlans {
-    /// A plan whose calls of [`ViewPlans::merge_expr`], [`ViewPlans::running_expr`] and [`ViewPlans::finish_plan`] count
-    /// the values of this view that do not fit. Columns, names and values stay; calls for other views do, too.
+    /// A plan whose calls of [`ViewPlans::merge_expr`], [`ViewPlans::running_expr`] and [`ViewPlans::finish_plan`]
+    /// count the values of this view that do not fit. Columns, names and values stay; calls for other views do, too.
     ///
     /// # Errors
     /// None that the engine is known to have.

@@ -7,8 +7,8 @@
 //! `catalogue.rs` says what is known of each aggregate, `class.rs` what merging can guarantee, and `printed.rs` prints
 //! both. `stored.rs` wraps one planned aggregate, `combinator.rs` makes the functions of it, `accumulator.rs` runs
 //! them, `one_group.rs` does so where there are no keys, `call.rs` is one of them in a view.
-//! `running.rs` merges for windows, `copies.rs` says where a state may be merged twice, `overflow_counts.rs` counts what
-//! does not fit.
+//! `running.rs` merges for windows, `copies.rs` says where a state may be merged twice, `overflow_counts.rs` counts
+//! what does not fit.
 //! `own.rs` are the aggregates of the engine with accumulators of ours: `sums.rs` (and `one_sum.rs`), `moments.rs`,
 //! `extremes.rs`, and for sets `distinct.rs` and `distinct_pairs.rs`; `normal.rs` makes one value of -0.0 and 0.0.
 //! `hll.rs`, `kll.rs` and `dd.rs` are the functions `approx_distinct`, `approx_percentile_cont` and
