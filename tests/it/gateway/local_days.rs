@@ -242,6 +242,28 @@ async fn what_cannot_be_rolled_up_is_refused_with_what_can() {
     }
 }
 
+#[tokio::test]
+async fn times_that_no_span_holds_are_left_out_by_a_range() {
+    let world = World::on(PIPELINE, GatewaySettings::default());
+    // Until 1972 clocks of Monrovia were 44 minutes and 30 seconds behind; no calendar has a year 287,000.
+    let of_no_year = Event { time: 9_000_000_000_000_000_000, ..event(0, "C", "ann", 1) };
+    world.send(0, [at("1970-01-01T00:00:00Z", "A", "ann", 1), event(0, "B", "ann", 1), of_no_year]);
+    world.append_run(0).await;
+    let monrovia = [DAY, ("tz", "Africa/Monrovia")];
+    let (from, to) = (("from", "1980-01-01"), ("to", "2100-01-01"));
+    for (page, reason, hint, way_out) in [
+        ("A", "begins at 1969-12-31T00:44:30Z", "leave times of former offsets out with `from`", vec![from]),
+        ("C", "`hour` has times that no calendar reaches", "leave them out with `from` and `to`", vec![from, to]),
+    ] {
+        let asked: Vec<(&str, &str)> = monrovia.into_iter().chain([("page.in", "B"), ("page.in", page)]).collect();
+        let refused = world.rows("hits", &asked).await.unwrap_err().problem();
+        assert!(refused.detail().contains(reason), "{page}: {}", refused.detail());
+        assert!(refused.hint().unwrap().contains(hint), "{page}: {refused:?}");
+        let asked: Vec<(&str, &str)> = asked.into_iter().chain(way_out).collect();
+        assert_eq!(shown(&world, "hits", &asked, &["page", "hour"]).await, "B 2026-01-01T00:00:00Z", "{page}");
+    }
+}
+
 /// Zones that change their clocks in the night or at midnight, on both sides of the equator, by hours and never.
 const ZONES: [&str; 10] = [
     "Europe/Berlin",
