@@ -29,6 +29,8 @@ pub const ARCHIVE_HOLES: &str = "twofold_archive_holes_offsets_total";
 pub const BATCH_PUBLICATIONS: &str = "twofold_batch_publications_total";
 /// Recomputes that failed.
 pub const BATCH_FAILURES: &str = "twofold_batch_failures_total";
+/// Rows on which an expression of a view failed, and so is NULL, once for each recompute of them.
+pub const BATCH_FAILED_ROWS: &str = "twofold_batch_failed_rows_total";
 /// Seconds from the start of a recompute to its publication.
 pub const BATCH_SECONDS: &str = "twofold_batch_recompute_seconds";
 /// The newest published version.
@@ -77,6 +79,9 @@ pub(crate) fn announce_batch(pipeline: &Pipeline) {
     for view in &pipeline.views {
         count_view(BATCH_PUBLICATIONS, view.name.as_str(), 0);
         count_view(BATCH_FAILURES, view.name.as_str(), 0);
+        for expression in view.plans.fallible_inputs().unwrap_or_default() {
+            count_failed_rows(view.name.as_str(), &expression, 0);
+        }
     }
 }
 
@@ -100,6 +105,11 @@ pub(crate) fn count_unreadable(source: &str, column: &str, by: u64) {
 /// Raises a counter of a view's recomputes.
 pub(crate) fn count_view(name: &'static str, view: &str, by: u64) {
     counter!(name, "view" => view.to_owned()).increment(by);
+}
+
+/// Raises the counter of rows that an expression of a view failed on: as many expressions as its definition has.
+pub(crate) fn count_failed_rows(view: &str, expression: &str, by: u64) {
+    counter!(BATCH_FAILED_ROWS, "view" => view.to_owned(), "expression" => expression.to_owned()).increment(by);
 }
 
 /// Sets a gauge of a view.

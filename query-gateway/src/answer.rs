@@ -18,6 +18,7 @@ use crate::GatewayError;
 use crate::filter::{Filter, select};
 use crate::gaps::Gaps;
 use crate::keys::match_keys;
+use crate::local_bins::LocalBins;
 use crate::order::{Page, Wanted, page};
 use crate::overflow::{Overflow, find_overflows};
 use crate::states::SortedStates;
@@ -45,6 +46,8 @@ pub(crate) struct Question {
     pub filters: Vec<Filter>,
     /// The dimensions to keep.
     pub by: Vec<String>,
+    /// Local spans that a time dimension is rolled up to.
+    pub bins: Option<LocalBins>,
     /// Bins of time to add where nothing came.
     pub gaps: Option<Gaps>,
     /// Which rows, and in which order.
@@ -94,7 +97,10 @@ fn selected(layers: LayerStates<'_>, question: &Question) -> Result<Vec<RecordBa
     for sorted in layers.batch.into_iter().chain(layers.realtime.iter().map(Arc::as_ref)) {
         states.extend(in_slices(&select(sorted, &question.filters)?));
     }
-    Ok(states)
+    match &question.bins {
+        Some(bins) => bins.apply(states),
+        None => Ok(states),
+    }
 }
 
 async fn finish(view: &PlannedView, layers: LayerStates<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {

@@ -19,6 +19,7 @@ use views::{Dimension, ViewDefinition, did_you_mean, utc_micros};
 use crate::GatewayError;
 use crate::filter::{Filter, Test};
 use crate::literal::parse_value;
+use crate::local_time::Zone;
 
 const TESTS: [(&str, Test); 8] = [
     ("eq", Test::AnyOf),
@@ -30,6 +31,8 @@ const TESTS: [(&str, Test); 8] = [
     ("le", Test::AtMost),
     ("lt", Test::Below),
 ];
+/// The parameters of a range, as messages name them.
+const BOUNDS: &str = "`from` and `to`";
 /// The test whose value is a word.
 const IS: &str = "is";
 /// Each costs a look at every row.
@@ -40,6 +43,8 @@ const MOST_PATTERN_BYTES: usize = 1_000;
 /// The tests of one request so far.
 pub(crate) struct Conditions<'a> {
     view: &'a ViewDefinition,
+    /// That of local times.
+    zone: &'a Zone,
     /// What `from` and `to` bound, where something chose it.
     time: Option<usize>,
     /// Parameters that are no dimensions.
@@ -60,7 +65,7 @@ pub(crate) fn only_time_dimension(view: &ViewDefinition) -> Option<usize> {
 
 impl<'a> Conditions<'a> {
     /// None yet. `range_of` names the dimension that `from` and `to` bound, `known` the parameters that are no
-    /// dimensions.
+    /// dimensions; times without an offset are those of `zone`.
     ///
     /// # Errors
     /// [`GatewayError::BadRequest`] where `range_of` names no time dimension, with those that there are.
@@ -68,6 +73,7 @@ impl<'a> Conditions<'a> {
         view: &'a ViewDefinition,
         range_of: Option<&str>,
         known: &[&'static str],
+        zone: &'a Zone,
     ) -> Result<Self, GatewayError> {
         let time = match range_of {
             None => only_time_dimension(view),
@@ -78,7 +84,7 @@ impl<'a> Conditions<'a> {
                 Some(chosen.ok_or_else(|| GatewayError::bad_name(reason(), names(view, &times)))?)
             }
         };
-        Ok(Self { view, time, known: known.to_vec(), filters: Vec::new(), from: None, to: None })
+        Ok(Self { view, zone, time, known: known.to_vec(), filters: Vec::new(), from: None, to: None })
     }
 
     /// Adds `from` or `to`.
@@ -86,12 +92,20 @@ impl<'a> Conditions<'a> {
     /// # Errors
     /// [`GatewayError::BadRequest`] where it is not told which dimension is bounded, or the value is no instant.
     pub(crate) fn add_bound(&mut self, name: &str, value: &str, test: Test) -> Result<(), GatewayError> {
-        let dimension = self.time.ok_or_else(|| no_time(self.view))?;
-        let value = parse_value(name, value, &self.view.dimensions[dimension].data_type)?;
+        let dimension = self.time(BOUNDS)?;
+        let value = parse_value(name, value, &self.view.dimensions[dimension].data_type, self.zone)?;
         let bound = if test == Test::AtLeast { &mut self.from } else { &mut self.to };
         *bound = value.as_primitive_opt::<TimestampMicrosecondType>().map(|instant| instant.value(0));
         self.filters.push(Filter { dimension, test, values: vec![value] });
         Ok(())
+    }
+
+    /// The time dimension that these parameters are about.
+    ///
+    /// # Errors
+    /// [`GatewayError::BadRequest`] where it is not told which, or there is none.
+    pub(crate) fn time(&self, parameters: &str) -> Result<usize, GatewayError> {
+        self.time.ok_or_else(|| no_time(self.view, parameters))
     }
 
     /// The time dimension that is bounded, and the half-open range `[from, to)` in microseconds.
@@ -134,7 +148,7 @@ impl<'a> Conditions<'a> {
             return Err(GatewayError::BadRequest { reason, hint, known });
         };
         let dimension = &self.view.dimensions[index];
-        let values = values_of((name, word), value, dimension, *test)?;
+        let values = values_of((name, word), value, dimension, (*test, self.zone))?;
         self.push(Filter { dimension: index, test: *test, values }, name)
     }
 
@@ -205,7 +219,7 @@ fn values_of(
     (name, word): (&str, &str),
     text: &str,
     dimension: &Dimension,
-    test: Test,
+    (test, zone): (Test, &Zone),
 ) -> Result<Vec<ArrayRef>, GatewayError> {
     let data_type = &dimension.data_type;
     if test == Test::Like {
@@ -218,13 +232,13 @@ fn values_of(
         }
     }
     if word != "in" {
-        return Ok(vec![parse_value(name, text, data_type)?]);
+        return Ok(vec![parse_value(name, text, data_type, zone)?]);
     }
     let items = split_list(text).ok_or_else(|| {
         let reason = format!("`{name}`: a quote that opens a value is closed before the next comma or the end");
         GatewayError::bad_with_hint(reason, r#"write "a,b",c for two values, and a quote in quotes as two"#)
     })?;
-    items.iter().map(|item| parse_value(name, item, data_type)).collect()
+    items.iter().map(|item| parse_value(name, item, data_type, zone)).collect()
 }
 
 /// Values behind commas; one in quotes may hold commas, and a quote as two. None where a quote is not closed.
@@ -262,21 +276,25 @@ fn read_quoted(text: &str) -> Option<(String, &str)> {
     }
 }
 
-fn no_time(view: &ViewDefinition) -> GatewayError {
+fn no_time(view: &ViewDefinition, parameters: &str) -> GatewayError {
     let times = names(view, &time_dimensions(view));
     let Some(last) = times.last() else {
-        let reason = format!("view {} has no time dimension, so `from` and `to` do not apply", view.name);
+        let reason = format!("view {} has no time dimension, as {parameters} would need", view.name);
         return GatewayError::bad_name(
             reason,
             view.dimensions.iter().map(|dimension| dimension.name.clone()).collect(),
         );
     };
     let reason = format!(
-        "view {} has several time dimensions, `{}`: `from` and `to` do not say which they bound",
+        "view {} has several time dimensions, `{}`: it is not said which {parameters} would be about",
         view.name,
         times.join("` and `")
     );
-    let hint = format!("add `range_of={last}`, or write `{last}.ge=` and `{last}.lt=` in their place");
+    let hint = if parameters == BOUNDS {
+        format!("add `range_of={last}`, or write `{last}.ge=` and `{last}.lt=` in their place")
+    } else {
+        format!("add `range_of={last}`")
+    };
     GatewayError::BadRequest { reason, hint: Some(hint), known: times }
 }
 

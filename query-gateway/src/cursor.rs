@@ -1,8 +1,8 @@
 //! Cursors: where the next page of an answer begins, carried by a client from one request to the next.
 //!
-//! Guarantee: a cursor goes on only with the order that it comes from; with any other view, definition, `by` or
-//! `order` it is refused with what differs. Its key is compared and never decoded, so a forged one asks for other rows,
-//! no more.
+//! Guarantee: a cursor goes on only with the order that it comes from; with any other view, definition, `by`, `order`
+//! or `bucket` it is refused with what differs. Its key is compared and never decoded, so a forged one asks for other
+//! rows, no more.
 //! Not here: what a key is (`order.rs`).
 
 use serde::{Deserialize, Serialize};
@@ -26,11 +26,14 @@ pub(crate) struct Scope {
     definition: String,
     by: String,
     order: String,
+    /// Spans that a time dimension is rolled up to; empty without.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    bucket: String,
 }
 
 impl Scope {
-    /// Of an answer of `view` at this grain, in this order.
-    pub(crate) fn new(view: &ViewDefinition, by: &[String], order: &[OrderKey]) -> Self {
+    /// Of an answer of `view` at this grain, in this order; `bucket` says the spans that it rolls up to.
+    pub(crate) fn new(view: &ViewDefinition, by: &[String], order: &[OrderKey], bucket: Option<String>) -> Self {
         let keys: Vec<String> =
             order.iter().map(|key| format!("{}{}", if key.is_descending { "-" } else { "" }, key.column)).collect();
         Self {
@@ -39,7 +42,14 @@ impl Scope {
             definition: view.hash.to_string(),
             by: by.join(","),
             order: keys.join(","),
+            bucket: bucket.unwrap_or_default(),
         }
+    }
+
+    /// As parameters of a request.
+    fn written(&self) -> String {
+        let bucket = if self.bucket.is_empty() { String::new() } else { format!("&bucket={}", self.bucket) };
+        format!("by={}&order={}{bucket}", self.by, self.order)
     }
 
     /// The cursor for rows behind `key`: hex digits, safe in a URL. None where it would be too long for one.
@@ -69,10 +79,8 @@ impl Scope {
             return Err(GatewayError::bad_with_hint(reason, begin_again));
         }
         if of != *self {
-            let reason = format!(
-                "`cursor` goes on with `by={}&order={}`, and this request asks `by={}&order={}`",
-                of.by, of.order, self.by, self.order
-            );
+            let (of, asked) = (of.written(), self.written());
+            let reason = format!("`cursor` goes on with `{of}`, and this request asks `{asked}`");
             let hint = "repeat the request that gave the cursor, with `cursor` added, or leave out `cursor`";
             return Err(GatewayError::bad_with_hint(reason, hint));
         }

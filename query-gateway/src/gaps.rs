@@ -18,6 +18,7 @@ use views::{TimeStep, ViewDefinition};
 
 use crate::GatewayError;
 use crate::keys::{distinct_rows, match_keys};
+use crate::local_bins::LocalBins;
 
 /// What stands for the measures of a bin in which nothing came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +44,17 @@ pub(crate) struct Gaps {
 
 impl Gaps {
     /// The gaps of a time dimension in the half-open range `[from, to)` of microseconds, in an answer by these
-    /// dimensions.
+    /// dimensions; with local spans in the place of bins, those that have a part in the range.
     ///
     /// # Errors
     /// [`GatewayError::BadRequest`] where the dimension is not time in bins or not in the answer, another time
-    /// dimension is, or the range has more values than an answer may have rows.
+    /// dimension is, or the range has more values than an answer may have rows; and as [`LocalBins::starts_between`].
     pub(crate) fn new(
         view: &ViewDefinition,
         by: &[String],
         filling: Filling,
         (dimension, from, to): (usize, i64, i64),
-        most_rows: usize,
+        (local, most_rows): (Option<&LocalBins>, usize),
     ) -> Result<Self, GatewayError> {
         let filled = &view.dimensions[dimension];
         let Some(step) = filled.step else {
@@ -72,7 +73,11 @@ impl Gaps {
             let reason = format!("`fill` fills `{}`, and `{other}` is a time dimension, too", filled.name);
             return Err(GatewayError::bad_with_hint(reason, format!("leave `{other}` out of `by`")));
         }
-        let values = values_between(step, from, to, most_rows).ok_or_else(|| too_many(most_rows))?;
+        let values = match local.filter(|local| local.dimension() == dimension) {
+            Some(local) => local.starts_between(from, to, most_rows)?,
+            None => values_between(step, from, to, most_rows),
+        };
+        let values = values.ok_or_else(|| too_many(most_rows))?;
         Ok(Self { filling, dimension: filled.name.clone(), values, most_rows })
     }
 

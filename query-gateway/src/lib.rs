@@ -19,9 +19,9 @@
 //! | `gateway/former.rs`, `gateway/successor.rs` | views answered by former definitions; gateways that take the place of others |
 //! | `stores.rs`, `partitions.rs`, `refresh.rs`, `attempt.rs`, `pin.rs` | the stores of a source; its partitions; reading them; putting a view together; choosing version and runs |
 //! | `served.rs`, `versions.rs`, `realtime.rs`, `lane.rs`, `merging.rs`, `states.rs` | what is kept in memory |
-//! | `queries.rs` | from a request to an answer and its envelope |
-//! | `rows.rs`, `conditions.rs`, `literal.rs`, `cursor.rs` | what a rows request means |
-//! | `filter.rs`, `answer.rs`, `gaps.rs`, `order.rs`, `keys.rs`, `overflow.rs` | its rows, and totals that do not fit |
+//! | `queries.rs`, `sql_answer.rs` | from a request to an answer and its envelope |
+//! | `rows.rs`, `conditions.rs`, `literal.rs`, `local_time.rs`, `cursor.rs` | what a rows request means |
+//! | `filter.rs`, `answer.rs`, `local_bins.rs`, `gaps.rs`, `order.rs`, `keys.rs`, `overflow.rs` | its rows, and totals that do not fit |
 //! | `sql.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
 //! | `statements.rs`, `names.rs`, `series.rs`, `fixed_table.rs` | statements, names of views and series that SQL knows beside them |
 //! | `rejected_table.rs`, `rejected_records.rs` | the table of rejected records, and how they are asked for |
@@ -54,6 +54,8 @@ mod json;
 mod keys;
 mod lane;
 mod literal;
+mod local_bins;
+mod local_time;
 mod measure;
 mod media;
 mod merging;
@@ -80,6 +82,7 @@ pub mod run;
 mod series;
 mod served;
 mod sql;
+mod sql_answer;
 mod sql_error;
 mod statements;
 mod states;
@@ -98,15 +101,17 @@ pub use fair_queue::{Entered, FairQueue, Ticket};
 pub use gateway::{Gateway, GatewayComponents, Readiness};
 pub use http::router;
 pub use json::Integers;
+pub use local_bins::LocalBinsNote;
 pub use overflow::Overflow;
 pub use params::SqlParams;
-pub use queries::{Extent, RowsAnswer, SqlAnswer, SqlEnvelope, SqlRequest};
+pub use queries::{Extent, RowsAnswer, SqlRequest};
 pub use rejected::RejectedStatus;
 pub use rejected_records::{
     RejectedAnswer, RejectedExtent, RejectedPayload, RejectedQuestion, RejectedReader, RejectedRow, RejectedUnread,
     RejectedWords,
 };
 pub use rows::{Layer, RowsRequest};
+pub use sql_answer::{SqlAnswer, SqlEnvelope};
 pub use status::{
     NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, UnseenColumn,
     ViewStatus,

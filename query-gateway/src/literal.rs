@@ -1,7 +1,8 @@
 //! Values of a parameter: from text to one value of a dimension's type. Pure.
 //!
-//! Instants are written as in SQL, or as a whole number since 1970-01-01T00:00:00Z. Its size says its unit: what each
-//! unit can say begins in 1973 and ends in the year 5138, or where 64 bits do (nanoseconds: 2262).
+//! Instants are written as in SQL, those without an offset in local time of the request's zone; a date is its first
+//! instant there. Or they are a whole number since 1970-01-01T00:00:00Z. Its size says its unit: what each unit can say
+//! begins in 1973 and ends in the year 5138, or where 64 bits do (nanoseconds: 2262).
 //!
 //! | digits without sign | unit |
 //! |---|---|
@@ -10,36 +11,62 @@
 //! | 15 to 17 | microseconds |
 //! | 18 and 19 | nanoseconds |
 //!
-//! Guarantee: what does not parse is refused. A number with fewer digits is: `20260131` is more likely a date.
+//! Guarantee: what does not parse is refused. A number with fewer digits is: `20260131` is more likely a date. So is a
+//! local time that clocks show twice or never.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, TimestampMicrosecondArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::FormatOptions;
+use chrono::NaiveDate;
 use datafusion::common::utils::normalize_float_zero;
 use views::{sql_name, with_article};
 
 use crate::GatewayError;
+use crate::local_time::Zone;
 
 const STRICT: CastOptions<'static> = CastOptions { safe: false, format_options: FormatOptions::new() };
 
-/// One value of a dimension's type, from the text of the parameter `name`.
+/// One value of a dimension's type, from the text of the parameter `name`, in a request of this zone.
 ///
 /// # Errors
 /// [`GatewayError::BadRequest`] with an example.
-pub(crate) fn parse_value(name: &str, text: &str, data_type: &DataType) -> Result<ArrayRef, GatewayError> {
+pub(crate) fn parse_value(name: &str, text: &str, data_type: &DataType, zone: &Zone) -> Result<ArrayRef, GatewayError> {
     let source: ArrayRef = match data_type {
-        DataType::Timestamp(_, _) => match epoch_micros(text) {
-            Some(micros) => Arc::new(TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC")),
-            None => Arc::new(StringArray::from(vec![with_plus(text)])),
-        },
+        DataType::Timestamp(_, _) => {
+            let micros = match epoch_micros(text).or_else(|| start_of_date(text, zone)) {
+                Some(micros) => micros,
+                None => local_micros(name, text, data_type, zone)?,
+            };
+            Arc::new(TimestampMicrosecondArray::from(vec![micros]).with_timezone("UTC"))
+        }
         _ => Arc::new(StringArray::from(vec![text])),
     };
     let value = cast_with_options(&source, data_type, &STRICT).map_err(|_| refusal(name, text, data_type))?;
     // Keys have one zero.
     if value.null_count() > 0 { Err(refusal(name, text, data_type)) } else { Ok(normalize_float_zero(&value)) }
+}
+
+/// The first instant of a date in the zone.
+fn start_of_date(text: &str, zone: &Zone) -> Option<i64> {
+    let is_date = text.len() == "2026-01-31".len() && text.starts_with(|first: char| first.is_ascii_digit());
+    zone.start_of(text.parse::<NaiveDate>().ok().filter(|_| is_date)?)
+}
+
+/// The instant of a text, in the zone where the text has no offset.
+fn local_micros(name: &str, text: &str, data_type: &DataType, zone: &Zone) -> Result<i64, GatewayError> {
+    let local = DataType::Timestamp(TimeUnit::Microsecond, Some(zone.arrow_name()));
+    let source = StringArray::from(vec![with_plus(text)]);
+    if let Ok(instant) = cast_with_options(&source, &local, &STRICT) {
+        return Ok(instant.as_primitive::<TimestampMicrosecondType>().value(0));
+    }
+    if cast_with_options(&source, data_type, &STRICT).is_err() {
+        return Err(refusal(name, text, data_type));
+    }
+    let reason = format!("`{name}`: clocks of {} show `{text}` twice or not at all", zone.name());
+    Err(GatewayError::bad_with_hint(reason, format!("write an offset behind it, as in `{text}Z`")))
 }
 
 fn refusal(name: &str, text: &str, data_type: &DataType) -> GatewayError {

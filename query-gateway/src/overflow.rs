@@ -1,21 +1,26 @@
 //! Totals that do not fit their type: NULL in their groups, and said in the answer.
 //!
-//! In: the states of an answer, and the answer. Out: per measure in how many groups, and the way out.
-//! Guarantee: judged by the states that the answer was computed from. It costs a second pass over them, and only where
-//! a measure that may overflow is NULL somewhere.
+//! In: the states of an answer, and the answer; or the plan of an SQL query. Out: per measure in how many groups, and
+//! the way out.
+//! Guarantee: judged by the states that the answer was computed from. For rows it costs a second pass over them, and
+//! only where a measure that may overflow is NULL somewhere; a query counts while it finishes groups, wherever in it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::error::Result as EngineResult;
+use datafusion::logical_expr::LogicalPlan;
 use serde::Serialize;
-use views::PlannedView;
+use views::{OverflowCounts, PlannedView};
 
 use crate::GatewayError;
 
 /// A measure that is NULL in some groups because its total does not fit its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overflow {
-    /// In how many groups of the answer, those beyond its limit included.
+    /// In how many groups: of the rows of an answer, those beyond its limit included; of SQL as often as the query
+    /// finished one.
     pub groups: u64,
     /// How to write it.
     pub hint: String,
@@ -44,6 +49,33 @@ pub(crate) async fn find_overflows(
         }
     }
     Ok(found)
+}
+
+/// The totals of one view that do not fit, while one SQL query runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Overflowing {
+    view: PlannedView,
+    counts: Arc<OverflowCounts>,
+}
+
+impl Overflowing {
+    /// None so far.
+    pub(crate) fn new(view: &PlannedView) -> Self {
+        Self { view: view.clone(), counts: Arc::default() }
+    }
+
+    /// The plan that also counts them.
+    pub(crate) fn watch(&self, plan: LogicalPlan) -> EngineResult<LogicalPlan> {
+        self.view.plans.count_overflows(plan, &self.counts)
+    }
+
+    /// Those that came across so far.
+    pub(crate) fn found(&self) -> BTreeMap<String, Overflow> {
+        let overflow = |(measure, groups): (&str, u64)| {
+            (measure.to_owned(), Overflow { groups, hint: way_out(&self.view, measure) })
+        };
+        self.view.plans.overflowed(&self.counts).into_iter().map(overflow).collect()
+    }
 }
 
 fn way_out(view: &PlannedView, measure: &str) -> String {

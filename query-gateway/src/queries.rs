@@ -19,16 +19,17 @@ use views::{PlannedView, ViewDefinition};
 
 use crate::answer::{LayerStates, answer};
 use crate::attempt::ViewReader;
-use crate::body::{answer_body, check_names};
+use crate::body::answer_body;
 use crate::envelope::Envelope;
 use crate::json::Integers;
+use crate::local_bins::{LocalBins, LocalBinsNote};
 use crate::names::{Named, named};
 use crate::params::SqlParams;
 use crate::refresh::SourceReader;
-use crate::rejected_records::RejectedExtent;
 use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait};
 use crate::run;
 use crate::served::{Served, ServedView, SourceState};
+use crate::sql_answer::{SqlAnswer, SqlEnvelope};
 use crate::tables::{Inputs, Pinned};
 use crate::{Behind, Gateway, GatewayError};
 
@@ -45,7 +46,7 @@ pub struct RowsAnswer {
     pub integers: Integers,
 }
 
-/// How much of an answer is shown.
+/// How much of an answer is shown, and what its rows stand for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Extent {
     /// Whether rows follow that are not shown.
@@ -56,6 +57,9 @@ pub struct Extent {
     /// too long for a URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The local spans that a time dimension shows. None where it shows the bins of the view.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<LocalBinsNote>,
 }
 
 impl RowsAnswer {
@@ -114,41 +118,6 @@ impl SqlRequest {
     }
 }
 
-/// What an SQL answer is made of.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct SqlEnvelope {
-    /// Whether the part of any view is stale.
-    pub stale: bool,
-    /// One envelope per view that the query reads.
-    pub views: BTreeMap<String, Envelope>,
-    /// What was read of rejected records, by source and reason; absent where nothing was.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rejected: Vec<RejectedExtent>,
-}
-
-/// The answer of an SQL request.
-#[derive(Clone, Debug)]
-pub struct SqlAnswer {
-    /// The rows.
-    pub rows: RecordBatch,
-    /// What they are made of.
-    pub envelope: SqlEnvelope,
-    /// How its JSON text writes integers.
-    pub integers: Integers,
-}
-
-impl SqlAnswer {
-    /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}, "columns": [{...}]}`.
-    ///
-    /// # Errors
-    /// Only for a defect.
-    pub fn to_json(&self) -> Result<String, GatewayError> {
-        #[derive(Serialize)]
-        struct NoMore {}
-        answer_body(&self.rows, &self.envelope, self.integers, &NoMore {})
-    }
-}
-
 impl Gateway {
     /// Answers a rows request.
     ///
@@ -197,6 +166,7 @@ impl Gateway {
             truncated: page.last.is_some(),
             groups: page.groups,
             next: page.last.and_then(|key| parsed.scope.encode(&key)),
+            bucket: parsed.question.bins.as_ref().map(LocalBins::note),
         };
         let envelope = Envelope { overflows, ..envelope };
         Ok(RowsAnswer { rows: page.rows, envelope, extent, integers: parsed.integers })
@@ -245,12 +215,14 @@ impl Gateway {
             } else {
                 (place, self.pin_all(&names, &wait).await?)
             };
+            let overflowing = pinned.iter().map(|(name, pinned)| (name.clone(), pinned.overflowing.clone()));
+            let overflowing: Vec<_> = overflowing.collect();
             let inputs = Inputs { pinned, rejected: rejected.clone() };
             let rows = engine.run(plan, inputs, (place, settings)).await?;
+            let envelope = envelope.with_overflows(&overflowing);
             (rows, SqlEnvelope { rejected: rejected.extents().await, ..envelope })
         };
-        check_names(&rows)?;
-        Ok(SqlAnswer { rows, envelope, integers })
+        SqlAnswer::new(rows, envelope, integers)
     }
 
     /// The views among what a query reads.

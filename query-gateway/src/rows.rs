@@ -5,6 +5,8 @@
 //! | `page=X`, `page.ne=X`, `hour.ge=X`, `page.is=null` and so on | tests of dimensions (`conditions.rs`) |
 //! | `from=`, `to=` | the half-open range `[from, to)` of the view's time dimension |
 //! | `range_of=hour` | which one, where the view has several |
+//! | `bucket=day` | roll it up to hours, days, weeks, months, quarters or years of `tz` (`local_bins.rs`) |
+//! | `tz=Europe/Berlin` | the time zone of these, and of times without an offset |
 //! | `by=page,channel` | roll up to these dimensions through state merge; empty: one total; absent: all dimensions |
 //! | `fill=0`, `null`, `previous` | rows for bins of time in which nothing came (`gaps.rs`) |
 //! | `order=-edits,page` | sort keys, `-` for largest first, nulls last; ties by all dimensions of the answer |
@@ -32,6 +34,8 @@ use crate::cursor::Scope;
 use crate::filter::Test;
 use crate::gaps::{Filling, Gaps};
 use crate::json::Integers;
+use crate::local_bins::LocalBins;
+use crate::local_time::{UNITS, Zone};
 use crate::order::{OrderKey, Wanted};
 use crate::{GatewayError, GatewaySettings};
 
@@ -113,8 +117,9 @@ pub(crate) fn parse(
     let by = parse_by(view, parameters.take("by")?.as_deref())?;
     let order = parse_order(view, &by, parameters.take("order")?.as_deref())?;
     let limit = parameters.number("limit", 1..=settings.max_rows)?.unwrap_or(settings.default_rows);
-    let scope = Scope::new(view, &by, &order);
-    let after = parameters.take("cursor")?.map(|cursor| scope.decode(&cursor)).transpose()?;
+    let zone = parameters.take("tz")?.map_or_else(|| Ok(Zone::utc()), |name| Zone::parse(&name))?;
+    let unit = parameters.one_of("bucket", &UNITS)?;
+    let cursor = parameters.take("cursor")?;
     let integers = Integers::take(&mut parameters)?;
     let fillings = [("0", Filling::Zero), ("null", Filling::Null), ("previous", Filling::Previous)];
     let filling = parameters.one_of("fill", &fillings)?;
@@ -126,7 +131,7 @@ pub(crate) fn parse(
         ));
     }
     let wait = parse_wait(&mut parameters, layer == Layer::Batch, settings)?;
-    let mut conditions = Conditions::new(view, range_of.as_deref(), parameters.known())?;
+    let mut conditions = Conditions::new(view, range_of.as_deref(), parameters.known(), &zone)?;
     for bound in range {
         if let (name, Some(value), test) = bound? {
             conditions.add_bound(name, &value, test)?;
@@ -135,9 +140,15 @@ pub(crate) fn parse(
     for (name, value) in parameters.into_left() {
         conditions.add(&name, &value)?;
     }
-    let fill = filling.map(|filling| Gaps::new(view, &by, filling, conditions.range()?, settings.max_rows));
-    let (gaps, wanted) = (fill.transpose()?, Wanted { order, limit, after });
-    let question = Question { filters: conditions.finish()?, by, gaps, wanted, shows_parts };
+    let local = unit.map(|unit| LocalBins::new(view, conditions.time("`bucket`")?, &by, (unit, zone.clone())));
+    let bins = local.transpose()?;
+    let kept = (bins.as_ref(), settings.max_rows);
+    let fill = filling.map(|filling| Gaps::new(view, &by, filling, conditions.range()?, kept));
+    let gaps = fill.transpose()?;
+    let scope = Scope::new(view, &by, &order, bins.as_ref().map(LocalBins::written));
+    let after = cursor.map(|cursor| scope.decode(&cursor)).transpose()?;
+    let wanted = Wanted { order, limit, after };
+    let question = Question { filters: conditions.finish()?, by, bins, gaps, wanted, shows_parts };
     Ok(ParsedRows { question, layer, version, wait, scope, integers })
 }
 

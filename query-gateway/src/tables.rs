@@ -28,6 +28,7 @@ use views::{Pipeline, PlannedView, ViewDefinition};
 use crate::answer::in_slices;
 use crate::fixed_table::FixedTable;
 use crate::names::{CATALOGUE, SCHEMA};
+use crate::overflow::Overflowing;
 use crate::rejected_table::{Reading, RejectedTable};
 use crate::rows::Layer;
 use crate::served::Served;
@@ -147,6 +148,8 @@ pub(crate) struct Pinned {
     parts: Vec<Vec<RecordBatch>>,
     /// Whether answers follow the order in which states are merged. They are one part then, in their order.
     pub follows_merging: bool,
+    /// What of it does not fit, once the query runs.
+    pub overflowing: Overflowing,
 }
 
 impl Pinned {
@@ -156,7 +159,8 @@ impl Pinned {
         let slices = batch.chain(realtime).map(|states| in_slices(states.batch()).collect::<Vec<_>>());
         let parts: Vec<Vec<RecordBatch>> = slices.filter(|slices| !slices.is_empty()).collect();
         let follows_merging = view.plans.follows_merging();
-        Self { parts: if follows_merging { vec![parts.concat()] } else { parts }, follows_merging }
+        let parts = if follows_merging { vec![parts.concat()] } else { parts };
+        Self { parts, follows_merging, overflowing: Overflowing::new(view) }
     }
 
     fn scan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
@@ -203,7 +207,8 @@ pub(crate) fn put_in(plan: LogicalPlan, inputs: &Inputs) -> Result<LogicalPlan> 
     })?;
     let recomputed =
         replaced.data.transform_up_with_subqueries(|node| node.recompute_schema().map(Transformed::yes))?;
-    Ok(recomputed.data)
+    // What `MEASURE` merges stands in the query itself.
+    inputs.pinned.values().try_fold(recomputed.data, |plan, pinned| pinned.overflowing.watch(plan))
 }
 
 fn over_states(
@@ -222,6 +227,7 @@ fn over_states(
         (Some(exposure), false) => states_alone(view, pinned, exposure)?,
         (Some(exposure), true) => both(view, pinned, exposure)?,
     };
+    let plan = pinned.overflowing.watch(plan)?;
     let source = provider_as_source(Arc::new(PinnedView { schema: plan.schema().inner().clone(), plan }));
     let builder = TableScanBuilder::new(scan.table_name.clone(), source).with_filters(scan.filters.clone());
     Ok(LogicalPlan::TableScan(builder.with_fetch(scan.fetch).build()?))

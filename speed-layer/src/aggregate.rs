@@ -67,7 +67,9 @@ pub(crate) async fn aggregate(
     }
     let mut pending = empty_runs(context, &outlines);
     for plans in context.needed_plans() {
-        match states_by_run(plans, &batches, outlines.len()).await {
+        let states = states_by_run(plans, &batches, outlines.len()).await;
+        metrics::count_failed_rows(&plans.definition.name, plans.state.take_failed());
+        match states {
             Ok(states) => add_states(plans, states, &mut pending)?,
             Err(error) => {
                 metrics::count_view_failures(&plans.definition.name, 1);

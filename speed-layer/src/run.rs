@@ -44,7 +44,7 @@ pub async fn run(
     settings: SpeedSettings,
     shutdown: CancellationToken,
 ) -> Result<(), SpeedError> {
-    metrics::announce(&components.source.name, components.views.iter().map(|view| &view.definition.name));
+    metrics::announce(&components.source.name, components.views.iter().map(|view| &view.definition));
     loop {
         let opened = shutdown.run_until_cancelled(open_master(&components, &settings)).await;
         let Some(master) = opened else { return Ok(()) };

@@ -5,6 +5,7 @@ mod cases;
 mod columns;
 mod compare;
 mod events;
+mod failed_rows;
 mod failures;
 mod float_keys;
 mod frequent;

@@ -3,6 +3,7 @@
 //! Why so: planning costs milliseconds, a micro-batch has a fifth of a second. Each run exchanges the leaf that stands
 //! for the input and thereby rebuilds the operators above it, so runs share neither state nor metrics.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ use datafusion::physical_plan::{
 
 use crate::caught::caught;
 use crate::error::DefinitionError;
+use crate::failed_rows::FailedRows;
+use crate::fallible::count_failures;
 use crate::session::{session_config, session_state_builder};
 
 /// A physical plan that is built once and executed many times over batches in memory.
@@ -36,6 +39,8 @@ pub struct Compiled {
     input: SchemaRef,
     output: SchemaRef,
     task: Arc<TaskContext>,
+    /// Of all runs; shared by all clones.
+    failed: Arc<FailedRows>,
 }
 
 impl Compiled {
@@ -50,14 +55,21 @@ impl Compiled {
         let table = Arc::new(InputTable { schema: Arc::clone(&input) });
         let scan = LogicalPlanBuilder::scan("input", provider_as_source(table), None)?.build()?;
         let state = single_threaded();
-        let plan = state.create_physical_plan(&build(scan)?).await?;
+        let failed = Arc::default();
+        let plan = state.create_physical_plan(&count_failures(build(scan)?, &failed)?).await?;
         let output = nullable_schema(&plan.schema());
-        Ok(Self { plan, input, output, task: state.task_ctx() })
+        Ok(Self { plan, input, output, task: state.task_ctx(), failed })
     }
 
     /// The schema of what [`Self::execute`] returns: all columns nullable.
     pub fn output_schema(&self) -> SchemaRef {
         Arc::clone(&self.output)
+    }
+
+    /// On how many rows expressions failed, and so were NULL, since the last call: of all runs of this plan, whoever
+    /// asked for them, by the expression as it is written.
+    pub fn take_failed(&self) -> BTreeMap<String, u64> {
+        self.failed.take()
     }
 
     /// Runs the plan over `batches`, single-threaded, in memory. May be called again and again, also concurrently.

@@ -6,6 +6,8 @@
 //! Not here: failing and trying again (`or_null.rs`); aggregates, which see many rows.
 //! Why so: by name and type only what is known not to fail is left as it is; the rest costs one call per batch.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
@@ -16,8 +18,9 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, TryCast};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
+use crate::failed_rows::FailedRows;
 use crate::json::is_json_function;
-use crate::or_null::{is_constant, is_or_null, or_null, written_as_sql};
+use crate::or_null::{counting, is_constant, is_or_null, or_null, written_as_sql};
 
 /// Functions without a value they fail on, and those that the engine turns into CASE.
 const TOTAL_FUNCTIONS: [&str; 26] = [
@@ -80,6 +83,17 @@ pub(crate) fn guard(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     Ok(guarded.data)
 }
 
+/// A guarded plan that also counts the rows that its operators fail on, each by how it is written. Columns, names and
+/// values stay.
+///
+/// # Errors
+/// None that the engine is known to have.
+pub fn count_failures(plan: LogicalPlan, failed: &Arc<FailedRows>) -> Result<LogicalPlan> {
+    let counted =
+        plan.transform_up(|node| node.map_expressions(|expr| expr.transform_up(|part| counting(part, failed))))?;
+    Ok(counted.data)
+}
+
 /// The guarded operators of an expression, as SQL, the outer before the inner ones.
 ///
 /// # Errors
@@ -100,8 +114,10 @@ fn guard_operator(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         return Ok(Transformed::yes(expr));
     }
     // A constant that fails is a mistake in the definition, and shall be told.
+    let is_cast = matches!(expr, Expr::Cast(_));
     let expr = if is_constant(&expr) { expr } else { lenient_cast(expr, schema)? };
-    Ok(Transformed::yes(or_null(expr, schema)?))
+    let is_lenient = is_cast && matches!(expr, Expr::TryCast(_));
+    Ok(Transformed::yes(or_null(expr, schema, is_lenient)?))
 }
 
 /// Compares instants in the precision of the column.

@@ -20,13 +20,16 @@ mod declared;
 mod definition;
 mod dialect;
 mod error;
+mod failed_rows;
 mod fallible;
+mod fallible_parts;
 mod float_key;
 mod hash;
 mod json;
 mod named_casts;
 mod nearest;
 mod or_null;
+mod overflows;
 mod pipeline;
 mod plan;
 mod plan_cache;
@@ -42,7 +45,7 @@ mod time_step;
 
 pub use aggregate::{
     AGGREGATES, AggregateClass, AggregateFacts, ClassRule, DdSketch, Distinct, KllDouble, KllItem, KllSketch,
-    MergeFacts, Refusal, Support, aggregate_facts, print_aggregates, sum_function,
+    MergeFacts, OverflowCounts, Refusal, Support, aggregate_facts, print_aggregates, sum_function,
 };
 pub use article::with_article;
 pub use bucket::{Bucket, bucket_expr, bucket_of};
@@ -53,6 +56,8 @@ pub use declared::{as_json, declared_extras, default_of, is_json, with_default};
 pub use definition::{Dimension, Measure, ViewDefinition};
 pub use dialect::{Misreading, mend, misreadings};
 pub use error::{DefinitionError, Finding, PipelineError, is_state_limit};
+pub use failed_rows::FailedRows;
+pub use fallible::count_failures;
 pub use json::{append_unescaped, number_prefix};
 pub use nearest::{Spelling, did_you_mean};
 pub use pipeline::{MAX_STATIC_BYTES, Pipeline};

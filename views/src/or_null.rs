@@ -4,12 +4,13 @@
 //! Guarantee: a row is NULL exactly if the operator fails on this row alone, so batches do not matter; every other row
 //! has the operator's own value. Nullable, and never an error of its own: only want of memory or disk goes through.
 //! Cost: one more call per batch where no row fails; k failing rows of n cost some 2 k log(n / k) evaluations more.
+//! Failing rows may be counted, at no cost to the others.
 //! Not here: which operators can fail (`fallible.rs`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -18,7 +19,7 @@ use datafusion::common::{
     Column, DFSchema, DataFusionError, Result, ScalarValue, exec_datafusion_err, internal_err, plan_datafusion_err,
 };
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::expr::{Cast, TryCast};
+use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
@@ -29,19 +30,21 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::unparser::Unparser;
 
 use crate::checked::checked;
+use crate::failed_rows::{FailedRows, FailureCounter};
 
-/// `expr` with its topmost operator made NULL where it fails; its value where all arguments are constants.
+/// `expr` with its topmost operator made NULL where it fails; its value where all arguments are constants. `is_lenient`
+/// says that it stands for one that fails where this one makes NULL of a value.
 ///
 /// # Errors
 /// If the operator cannot be planned, or its constants make it fail on every row.
-pub(crate) fn or_null(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+pub(crate) fn or_null(expr: Expr, schema: &DFSchema, is_lenient: bool) -> Result<Expr> {
     let written = expr.clone();
     let (operator, arguments) = take_arguments(expr)?;
     let fields = arguments.iter().enumerate().map(|(place, argument)| {
         let data_type = argument.get_type(schema)?;
         Ok(Field::new(argument_name(place), data_type, true))
     });
-    let function = OrNull::new(operator, Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))?;
+    let function = OrNull::new(operator, Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)), is_lenient)?;
     let constant = function.constant();
     let failed = |error| match written_as_sql(&written) {
         Ok(sql) => plan_datafusion_err!("`{sql}` fails on every row: {}", reason_of(&error)),
@@ -56,6 +59,25 @@ pub(crate) fn or_null(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 /// Whether an expression is such a call.
 pub(crate) fn is_or_null(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<OrNull>())
+}
+
+/// Such a call, counting the rows that it fails on; any other expression as it is.
+///
+/// # Errors
+/// None that the engine is known to have.
+pub(crate) fn counting(part: Expr, failed: &Arc<FailedRows>) -> Result<Transformed<Expr>> {
+    let counting = match &part {
+        Expr::ScalarFunction(call) => match call.func.inner().downcast_ref::<OrNull>() {
+            Some(function) => {
+                let counter = Some(FailureCounter::new(failed, written_as_sql(&part)?));
+                let func = Arc::new(ScalarUDF::from(OrNull { counter, ..function.clone() }));
+                Some(Expr::ScalarFunction(ScalarFunction { func, args: call.args.clone() }))
+            }
+            None => None,
+        },
+        _ => None,
+    };
+    Ok(counting.map_or_else(|| Transformed::no(part), Transformed::yes))
 }
 
 /// The operator within such a call, over its arguments' names; any other expression itself.
@@ -156,7 +178,7 @@ fn rows_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Re
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct OrNull {
     /// Tells apart calls in plans, which know expressions by their text.
     name: String,
@@ -166,6 +188,10 @@ struct OrNull {
     planned: Arc<dyn PhysicalExpr>,
     returns: DataType,
     signature: Signature,
+    /// Whether it makes NULL of a value without failing.
+    is_lenient: bool,
+    /// Of failing rows; no part of what it computes.
+    counter: Option<FailureCounter>,
 }
 
 impl PartialEq for OrNull {
@@ -184,12 +210,12 @@ impl std::hash::Hash for OrNull {
 }
 
 impl OrNull {
-    fn new(operator: Expr, arguments: SchemaRef) -> Result<Self> {
+    fn new(operator: Expr, arguments: SchemaRef, is_lenient: bool) -> Result<Self> {
         let planned = plan(&operator, &arguments)?;
         let returns = planned.data_type(&arguments)?;
         let signature = Signature::user_defined(Volatility::Immutable);
         let name = format!("or_null[{operator}]");
-        Ok(Self { name, operator, arguments, planned, returns, signature })
+        Ok(Self { name, operator, arguments, planned, returns, signature, is_lenient, counter: None })
     }
 
     /// The value where no argument is needed for it.
@@ -215,7 +241,20 @@ impl OrNull {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ColumnarValue> {
         match self.attempt(rows) {
             Err(error) if is_of_rows(&error) => self.evaluate_by_halves(rows).map(ColumnarValue::Array),
-            outcome => outcome,
+            Err(error) => Err(error),
+            Ok(values) => {
+                if self.is_lenient {
+                    let given = rows.columns().first().map_or(0, |values| values.null_count());
+                    self.count(null_count(&values).saturating_sub(given));
+                }
+                Ok(values)
+            }
+        }
+    }
+
+    fn count(&self, failed: usize) {
+        if let Some(counter) = &self.counter {
+            counter.add(failed);
         }
     }
 
@@ -224,12 +263,16 @@ impl OrNull {
         let null = new_null_array(&self.returns, 1);
         let mut pieces = vec![null.slice(0, 0)];
         let mut open = vec![rows.clone()];
+        let mut failed = 0;
         while let Some(part) = open.pop() {
             let count = part.num_rows();
             match self.attempt(&part) {
                 Ok(values) => pieces.push(values.into_array(count)?),
                 Err(error) if !is_of_rows(&error) => return Err(error),
-                Err(_) if count <= 1 => pieces.push(null.slice(0, count)),
+                Err(_) if count <= 1 => {
+                    failed += count;
+                    pieces.push(null.slice(0, count));
+                }
                 Err(_) => {
                     let middle = count / 2;
                     open.push(part.slice(middle, count - middle));
@@ -237,6 +280,7 @@ impl OrNull {
                 }
             }
         }
+        self.count(failed);
         let pieces: Vec<_> = pieces.iter().map(AsRef::as_ref).collect();
         Ok(concat(&pieces)?)
     }
@@ -274,6 +318,13 @@ fn with_names_alone(expr: Expr) -> Result<Expr> {
         })
     })?;
     Ok(named.data)
+}
+
+fn null_count(values: &ColumnarValue) -> usize {
+    match values {
+        ColumnarValue::Array(values) => values.null_count(),
+        ColumnarValue::Scalar(value) => value.is_null().into(),
+    }
 }
 
 /// Whether an error may come from the values of a row. Want of memory or disk says nothing about them.

@@ -4,11 +4,11 @@
 //! Guarantee: for every split of the events, `finish(merge(state(a), state(b))) == finish(state(a + b))` by class.
 //! Not here: where the rows come from and where they go; running a plan over batches in memory (`compiled.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result as EngineResult, TableReference, plan_datafusion_err};
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Projection, cast, ident};
 use positions::ViewName;
@@ -16,7 +16,6 @@ use positions::ViewName;
 use crate::aggregate::{AggregateCall, ignores_copies, limited_state, nullable};
 use crate::compiled::Compiled;
 use crate::error::DefinitionError;
-use crate::fallible::guarded_parts;
 use crate::plan_cache::{PlanCache, PlanKey};
 use crate::source::SourceDefinition;
 use crate::stream::is_stream;
@@ -250,35 +249,6 @@ impl ViewPlans {
             .map(|state| Ok((state.to_owned(), self.merge_expr(state, column(state))?)))
             .collect::<Result<BTreeMap<_, _>, DefinitionError>>()?;
         self.measure_expr(measure, |state| calls[state].clone())
-    }
-
-    /// The expressions of the view that can fail on a row, as SQL: each is NULL there, and the row counts as such.
-    ///
-    /// Those of measures made of several aggregates stand last, as the whole measure.
-    ///
-    /// # Errors
-    /// None that the engine is known to have.
-    pub fn fallible_parts(&self) -> Result<Vec<String>, DefinitionError> {
-        let mut exprs: Vec<Expr> = self.keys.iter().map(|(_, key)| key.clone()).collect();
-        self.input.apply(|node| {
-            exprs.extend(node.expressions());
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        for call in &self.aggregates {
-            exprs.extend(call.arguments.iter().chain(&call.filter).cloned());
-        }
-        let mut found = Vec::new();
-        for expr in &exprs {
-            found.extend(guarded_parts(expr)?);
-        }
-        for measure in &self.measures {
-            if !guarded_parts(&measure.expression)?.is_empty() {
-                found.push(measure.text.clone());
-            }
-        }
-        let mut seen = BTreeSet::new();
-        found.retain(|part| seen.insert(part.clone()));
-        Ok(found)
     }
 
     fn dimensions(&self) -> impl Iterator<Item = &str> {

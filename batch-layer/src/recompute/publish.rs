@@ -9,7 +9,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
 use positions::{Cut, TimestampMicros};
 use serving_layer::{BatchFacts, ServingError};
-use views::column;
+use views::{column, count_failures};
 
 use super::distinct::keep_first;
 use super::inputs::Inputs;
@@ -51,7 +51,7 @@ fn plan_states(
     let columns = rows.source.events.fields().iter().map(|column| field(column.name()).alias(column.name()));
     let bucket = rows.bucket(task.view.bucket).alias(column::BUCKET);
     let events = events.project(columns.chain([bucket]))?.build()?;
-    let states = task.view.plans.state_plan(events, &[column::BUCKET])?;
+    let states = count_failures(task.view.plans.state_plan(events, &[column::BUCKET])?, &task.failed)?;
     let dimensions = task.view.dimensions.iter().map(|dimension| dimension.name.as_str());
     let order = [column::BUCKET].into_iter().chain(dimensions).map(|name| field(name).sort(true, true));
     Ok(LogicalPlanBuilder::from(states).sort(order)?.build()?)

@@ -4,6 +4,7 @@
 //! that are asked for, however many, neither put off the round of all nor take a failure of another view back.
 //! Not here: what happens between two rounds (`../run.rs`), one source's recompute (`source.rs`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use positions::{TimestampMicros, ViewName};
@@ -11,7 +12,8 @@ use records::master::MasterDataset;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Mode, Outcome, RecomputeComponents, Round, recompute};
+use super::source::recompute_counted;
+use super::{Mode, Outcome, RecomputeComponents, Round};
 use crate::metrics::{self, BATCH_FAILURES, BATCH_PUBLICATIONS, BATCH_ROWS, BATCH_SECONDS, BATCH_VERSION};
 use crate::{BatchContext, BatchError, BatchRequest, BatchSettings, BatchStatus, RecomputeSettings};
 
@@ -93,13 +95,22 @@ pub async fn run_round(
             ids: Arc::clone(&context.ids),
         };
         let began = context.clock.now();
-        let outcomes = recompute(&components, mode, settings).await;
+        let recomputed = recompute_counted(&components, mode, settings).await;
         let seconds = context.clock.now().micros_since(began) as f64 / 1e6;
         metrics::time_source(BATCH_SECONDS, source.name.as_str(), seconds);
-        outcomes.iter().for_each(|(view, outcome)| report_outcome(view, outcome, seconds));
-        round.extend(outcomes);
+        recomputed.failed.iter().for_each(|(view, failed)| report_failed(view, failed));
+        recomputed.round.iter().for_each(|(view, outcome)| report_outcome(view, outcome, seconds));
+        round.extend(recomputed.round);
     }
     round
+}
+
+/// Log and metrics of the rows that expressions of a view failed on while it was computed.
+fn report_failed(view: &ViewName, failed: &BTreeMap<String, u64>) {
+    for (expression, rows) in failed {
+        metrics::count_failed_rows(view.as_str(), expression, *rows);
+        tracing::info!(%view, expression, rows, "an expression failed on rows, and is NULL there");
+    }
 }
 
 /// Log and metrics of one view's recompute.

@@ -3,11 +3,12 @@
 //! Guarantee: an error of one view, or a panic, does not stop the others; an error of what a group shares fails that
 //! group alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use lake::Lake;
-use positions::{Clock, IdSource, RecomputeId};
+use positions::{Clock, IdSource, RecomputeId, ViewName};
 use records::master::{MasterDataset, MasterSnapshot};
 use views::{PlannedView, caught};
 
@@ -32,11 +33,28 @@ pub struct RecomputeComponents {
     pub ids: Arc<dyn IdSource>,
 }
 
+/// How recomputes ended, and on how many rows expressions of the views failed meanwhile.
+#[derive(Default)]
+pub(crate) struct Recomputed {
+    pub(crate) round: Round,
+    /// By view, and by the expression as it is written. What was not published is counted, too.
+    pub(crate) failed: BTreeMap<ViewName, BTreeMap<String, u64>>,
+}
+
 /// Recomputes the views of one source and publishes what is new.
 pub async fn recompute(components: &RecomputeComponents, mode: Mode, settings: &RecomputeSettings) -> Round {
+    recompute_counted(components, mode, settings).await.round
+}
+
+/// The same, and what expressions failed on.
+pub(crate) async fn recompute_counted(
+    components: &RecomputeComponents,
+    mode: Mode,
+    settings: &RecomputeSettings,
+) -> Recomputed {
     match recompute_source(components, mode, settings).await {
-        Ok(round) => round,
-        Err(error) => all_failed(&components.views, error),
+        Ok(recomputed) => recomputed,
+        Err(error) => Recomputed { round: all_failed(&components.views, error), ..Recomputed::default() },
     }
 }
 
@@ -50,26 +68,29 @@ async fn recompute_source(
     components: &RecomputeComponents,
     mode: Mode,
     settings: &RecomputeSettings,
-) -> Result<Round, BatchError> {
+) -> Result<Recomputed, BatchError> {
     let names = components.views.iter().map(|view| view.name.clone());
     let Some(master) = components.master.open().await? else {
-        return Ok(names.map(|name| (name, Ok(Outcome::NothingNew))).collect());
+        let round = names.map(|name| (name, Ok(Outcome::NothingNew))).collect();
+        return Ok(Recomputed { round, ..Recomputed::default() });
     };
     master.check_ledger()?;
-    let mut round = Round::new();
+    let mut all = Recomputed::default();
     let mut tasks = Vec::new();
     for view in &components.views {
         match plan_task(&components.lake, components.clock.as_ref(), &master, view, mode).await {
             Ok(Planned::Task(task)) => tasks.push(task),
-            Ok(Planned::Skipped(outcome)) => drop(round.insert(view.name.clone(), Ok(outcome))),
-            Err(error) => drop(round.insert(view.name.clone(), Err(Arc::new(error)))),
+            Ok(Planned::Skipped(outcome)) => drop(all.round.insert(view.name.clone(), Ok(outcome))),
+            Err(error) => drop(all.round.insert(view.name.clone(), Err(Arc::new(error)))),
         }
     }
     let session = engine::session(settings)?;
     for group in group_by_cut(tasks) {
-        round.extend(compute_group(components, &session, &master, group).await);
+        let of_group = compute_group(components, &session, &master, group).await;
+        all.round.extend(of_group.round);
+        all.failed.extend(of_group.failed);
     }
-    Ok(round)
+    Ok(all)
 }
 
 /// Computes and publishes the views that stand at one cut.
@@ -78,20 +99,24 @@ async fn compute_group(
     session: &SessionState,
     master: &MasterSnapshot,
     group: Vec<Task>,
-) -> Round {
+) -> Recomputed {
     let source = Arc::clone(&group[0].view.source);
     let rows = MasterRows { master, source: &source };
     let inputs = match read_inputs(session, &rows, &group).await {
         Ok(inputs) => inputs,
-        Err(error) => return all_failed(group.iter().map(|task| &task.view), error),
+        Err(error) => {
+            let round = all_failed(group.iter().map(|task| &task.view), error);
+            return Recomputed { round, ..Recomputed::default() };
+        }
     };
-    let mut round = Round::new();
+    let mut all = Recomputed::default();
     for task in group {
         let recompute = RecomputeId(components.ids.next_id());
         let facts = inputs.facts(&task, recompute, components.clock.now());
         let publishing = publish_states(session, &rows, &inputs, &task, (facts, components.ids.next_id()));
         let outcome = caught(publishing).await.unwrap_or_else(|panic| Err(panic.into()));
-        round.insert(task.view.name.clone(), outcome.map_err(Arc::new));
+        all.round.insert(task.view.name.clone(), outcome.map_err(Arc::new));
+        all.failed.insert(task.view.name.clone(), task.failed.take());
     }
-    round
+    all
 }

@@ -9,7 +9,7 @@ use lake::Lake;
 use positions::{Clock, Cut, TimestampMicros, ViewName, choose_cut};
 use records::master::{MasterFacts, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore};
-use views::{PlannedView, ViewDefinition};
+use views::{FailedRows, PlannedView, ViewDefinition};
 
 use crate::BatchError;
 
@@ -45,6 +45,8 @@ pub(crate) struct Task {
     pub(crate) cut: Cut,
     /// The cut from which on rows count as new; `None`: compute everything.
     pub(crate) since: Option<Cut>,
+    /// Rows that expressions of the view fail on while it is computed.
+    pub(crate) failed: Arc<FailedRows>,
 }
 
 /// What planning decided for one view.
@@ -76,7 +78,7 @@ pub(crate) async fn plan_task(
         return Ok(Planned::Skipped(Outcome::NothingNew));
     }
     let since = (mode == Mode::Incremental && previous.is_some()).then_some(before);
-    Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, since }))
+    Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, since, failed: Arc::default() }))
 }
 
 /// The cut of the next version: what `choose_cut` says, partition by partition.

@@ -140,8 +140,12 @@ fn describe_view(envelope: &Value) -> String {
     let version = Some(field("version")).filter(|version| !version.is_empty());
     let batch = version.map_or_else(|| "no batch version yet".to_owned(), |version| format!("batch version {version}"));
     let stale = envelope.get("stale").and_then(Value::as_bool).unwrap_or(false);
+    let overflows = envelope.get("overflows").and_then(Value::as_object).into_iter().flat_map(|all| all.values());
+    let part = |told: &Value, name: &str| told.get(name).map(cell).unwrap_or_default();
+    let unfit: String =
+        overflows.map(|told| format!("\n  NULL in {} groups: {}", part(told, "groups"), part(told, "hint"))).collect();
     format!(
-        "{}: {batch} with {} records, {} records ({share:.1} %) from realtime, {} late, {} rejected, {} copies, as of {}{}",
+        "{}: {batch} with {} records, {} records ({share:.1} %) from realtime, {} late, {} rejected, {} copies, as of {}{}{unfit}",
         field("view"),
         field("batch_rows"),
         field("realtime_rows"),

@@ -5,11 +5,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
 use super::normal::normal;
+use super::overflow_counts::{CountedGroups, OverflowCounter, has_value};
 use super::stored::StoredAggregate;
 
 /// What goes in and what comes out.
@@ -31,11 +32,27 @@ pub(super) struct StateAccumulator {
     combinator: Combinator,
     aggregate: Arc<StoredAggregate>,
     inner: Box<dyn Accumulator>,
+    /// Of finished values that do not fit.
+    counter: Option<OverflowCounter>,
 }
 
 impl StateAccumulator {
-    pub(super) fn new(combinator: Combinator, aggregate: Arc<StoredAggregate>, inner: Box<dyn Accumulator>) -> Self {
-        Self { combinator, aggregate, inner }
+    pub(super) fn new(
+        combinator: Combinator,
+        aggregate: Arc<StoredAggregate>,
+        inner: Box<dyn Accumulator>,
+        counter: Option<OverflowCounter>,
+    ) -> Self {
+        Self { combinator, aggregate, inner, counter }
+    }
+
+    /// The finished value, and whether there are values and yet none. Finishing may take the state with it, so it is
+    /// read before.
+    fn judged(&mut self) -> Result<(ScalarValue, bool)> {
+        let state = self.inner.state()?.first().map(|part| part.to_array_of_size(1)).transpose()?;
+        let value = self.inner.evaluate()?;
+        let overflows = value.is_null() && state.is_some_and(|state| has_value(&state, 0));
+        Ok((value, overflows))
     }
 }
 
@@ -61,13 +78,13 @@ impl Accumulator for StateAccumulator {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         match self.combinator {
-            Combinator::Merge => self.inner.evaluate(),
-            Combinator::Overflows => {
-                let states = self.inner.state()?;
-                let states = states.iter().map(|state| state.to_array_of_size(1)).collect::<Result<Vec<_>>>()?;
-                let finished = self.inner.evaluate()?.to_array_of_size(1)?;
-                ScalarValue::try_from_array(&overflows(&states, &finished), 0)
+            Combinator::Merge => {
+                let Some(counter) = self.counter.clone() else { return self.inner.evaluate() };
+                let (value, overflows) = self.judged()?;
+                counter.add(overflows.into());
+                Ok(value)
             }
+            Combinator::Overflows => Ok(ScalarValue::Boolean(Some(self.judged()?.1))),
             Combinator::State | Combinator::MergeState => {
                 let states = self.inner.state()?;
                 self.aggregate.encode_scalar(states)
@@ -85,6 +102,8 @@ pub(super) struct StateGroupsAccumulator {
     combinator: Combinator,
     aggregate: Arc<StoredAggregate>,
     inner: Box<dyn GroupsAccumulator>,
+    /// Of finished values that do not fit.
+    counted: Option<CountedGroups>,
 }
 
 impl StateGroupsAccumulator {
@@ -92,12 +111,18 @@ impl StateGroupsAccumulator {
         combinator: Combinator,
         aggregate: Arc<StoredAggregate>,
         inner: Box<dyn GroupsAccumulator>,
+        counter: Option<OverflowCounter>,
     ) -> Self {
-        Self { combinator, aggregate, inner }
+        Self { combinator, aggregate, inner, counted: counter.map(CountedGroups::new) }
     }
-}
 
-impl StateGroupsAccumulator {
+    fn merge(&mut self, states: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
+        if let Some(counted) = &mut self.counted {
+            counted.note(states, group_indices, total_num_groups);
+        }
+        self.inner.merge_batch(states, group_indices, total_num_groups)
+    }
+
     /// Whether each group has values and no finished one. Finishing takes the states with it, so they are read before.
     fn overflows(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let states = self.inner.state(emit_to)?;
@@ -120,12 +145,18 @@ impl GroupsAccumulator for StateGroupsAccumulator {
             return self.inner.update_batch(&normal_all(values)?, group_indices, opt_filter, total_num_groups);
         }
         let column = self.aggregate.with_neutral(only_column(values)?, opt_filter)?;
-        self.inner.merge_batch(&self.aggregate.decode(&column)?, group_indices, total_num_groups)
+        self.merge(&self.aggregate.decode(&column)?, group_indices, total_num_groups)
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         match self.combinator {
-            Combinator::Merge => self.inner.evaluate(emit_to),
+            Combinator::Merge => {
+                let finished = self.inner.evaluate(emit_to)?;
+                if let Some(counted) = &mut self.counted {
+                    counted.count(emit_to, &finished);
+                }
+                Ok(finished)
+            }
             Combinator::Overflows => self.overflows(emit_to),
             Combinator::State | Combinator::MergeState => {
                 let states = self.inner.state(emit_to)?;
@@ -135,11 +166,14 @@ impl GroupsAccumulator for StateGroupsAccumulator {
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        if let Some(counted) = &mut self.counted {
+            counted.pass_on(emit_to);
+        }
         self.inner.state(emit_to)
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
-        self.inner.merge_batch(values, group_indices, total_num_groups)
+        self.merge(values, group_indices, total_num_groups)
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
@@ -151,7 +185,7 @@ impl GroupsAccumulator for StateGroupsAccumulator {
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.inner.size()
+        size_of_val(self) + self.inner.size() + self.counted.as_ref().map_or(0, CountedGroups::size)
     }
 }
 
@@ -168,13 +202,7 @@ fn normal_all(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
 
 /// By group, whether its state has values and its finished value is null.
 fn overflows(states: &[ArrayRef], finished: &ArrayRef) -> ArrayRef {
-    let has_values = |row: usize| {
-        states.first().is_some_and(|state| {
-            // A set of distinct values is never null.
-            let is_empty = state.as_list_opt::<i32>().is_some_and(|sets| sets.value_length(row) == 0);
-            state.is_valid(row) && !is_empty
-        })
-    };
+    let has_values = |row: usize| states.first().is_some_and(|state| has_value(state, row));
     let overflows = (0..finished.len()).map(|row| Some(finished.is_null(row) && has_values(row)));
     Arc::new(overflows.collect::<BooleanArray>())
 }

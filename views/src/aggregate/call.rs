@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams};
+use datafusion::logical_expr::{AggregateUDF, Expr};
 
 use super::accumulator::Combinator;
 use super::catalogue::merge_facts;
 use super::class::AggregateClass;
-use super::combinator::combinator;
-use super::running::running;
+use super::combinator::{self, combinator};
+use super::overflow_counts::{OverflowCounter, OverflowCounts};
+use super::running::{self, running};
 use super::stored::StoredAggregate;
 
 /// One aggregate call of a view.
@@ -56,6 +57,17 @@ impl AggregateCall {
     /// States to whether their value does not fit its type.
     pub(crate) fn overflows(&self, states: Expr) -> Option<Expr> {
         self.may_overflow().then(|| self.function(Combinator::Overflows, vec![states], None))
+    }
+
+    /// The function of a call that finishes merged states of this aggregate, counting values that do not fit; none
+    /// where it is another function, or all values fit.
+    pub(crate) fn counting(&self, function: &AggregateUDF, counts: &Arc<OverflowCounts>) -> Option<AggregateUDF> {
+        if !self.may_overflow() {
+            return None;
+        }
+        let counter = OverflowCounter::new(counts, &self.column);
+        let at_once = combinator::counting(function, &self.aggregate, &counter);
+        at_once.or_else(|| running::counting(function, &self.aggregate, &counter))
     }
 
     /// Whether equal values may give another finished value where their states were merged in another order or tree.

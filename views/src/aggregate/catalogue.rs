@@ -351,7 +351,11 @@ pub const AGGREGATES: &[AggregateFacts] = &[
         "write `approx_percentile_cont(x, 0.5)`",
     ),
     refused("any_value", "it may pick any row, so the two layers may disagree", "write `first_value(x)`"),
-    refused("nth_value", "it needs its input sorted, which merged states are not", "write `array_agg(x) AS xs`, and `xs[2]` in the query"),
+    refused(
+        "nth_value",
+        "it needs its input sorted, which merged states are not",
+        "write `array_agg(x) AS xs`, and `xs[2]` in the query",
+    ),
     refused("grouping", "a view has exactly one grouping", "leave it out"),
 ];
 

@@ -16,6 +16,7 @@ use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_na
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
 
 use super::accumulator::{Combinator, StateAccumulator, StateGroupsAccumulator};
+use super::overflow_counts::OverflowCounter;
 use super::stored::StoredAggregate;
 
 /// Makes one of the functions of an aggregate.
@@ -31,6 +32,26 @@ pub(crate) fn combinator(combinator: Combinator, aggregate: Arc<StoredAggregate>
         combinator,
         aggregate,
         signature: Signature::variadic_any(Volatility::Immutable),
+        counter: None,
+    })
+}
+
+/// The same function, counting finished values that do not fit; none where it is not the merge of this aggregate.
+pub(super) fn counting(
+    function: &AggregateUDF,
+    aggregate: &Arc<StoredAggregate>,
+    counter: &OverflowCounter,
+) -> Option<AggregateUDF> {
+    let found = function.inner().downcast_ref::<CombinatorFunction>()?;
+    let is_meant = found.combinator == Combinator::Merge && Arc::ptr_eq(&found.aggregate, aggregate);
+    is_meant.then(|| {
+        AggregateUDF::from(CombinatorFunction {
+            name: found.name.clone(),
+            combinator: found.combinator,
+            aggregate: Arc::clone(aggregate),
+            signature: found.signature.clone(),
+            counter: Some(counter.clone()),
+        })
     })
 }
 
@@ -40,6 +61,8 @@ struct CombinatorFunction {
     combinator: Combinator,
     aggregate: Arc<StoredAggregate>,
     signature: Signature,
+    /// No part of what it computes.
+    counter: Option<OverflowCounter>,
 }
 
 impl PartialEq for CombinatorFunction {
@@ -76,7 +99,7 @@ impl AggregateUDFImpl for CombinatorFunction {
 
     fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let inner = self.aggregate.one_group()?;
-        Ok(Box::new(StateAccumulator::new(self.combinator, Arc::clone(&self.aggregate), inner)))
+        Ok(Box::new(StateAccumulator::new(self.combinator, Arc::clone(&self.aggregate), inner, self.counter.clone())))
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -93,7 +116,8 @@ impl AggregateUDFImpl for CombinatorFunction {
 
     fn create_groups_accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         let inner = self.aggregate.inner().create_groups_accumulator()?;
-        Ok(Box::new(StateGroupsAccumulator::new(self.combinator, Arc::clone(&self.aggregate), inner)))
+        let counter = self.counter.clone();
+        Ok(Box::new(StateGroupsAccumulator::new(self.combinator, Arc::clone(&self.aggregate), inner, counter)))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

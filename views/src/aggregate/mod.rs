@@ -7,7 +7,8 @@
 //! `catalogue.rs` says what is known of each aggregate, `class.rs` what merging can guarantee, and `printed.rs` prints
 //! both. `stored.rs` wraps one planned aggregate, `combinator.rs` makes the functions of it, `accumulator.rs` runs
 //! them, `one_group.rs` does so where there are no keys, `call.rs` is one of them in a view.
-//! `running.rs` merges for windows, `copies.rs` says where a state may be merged twice.
+//! `running.rs` merges for windows, `copies.rs` says where a state may be merged twice, `overflow_counts.rs` counts
+//! what does not fit.
 //! `own.rs` are the aggregates of the engine with accumulators of ours: `sums.rs` (and `one_sum.rs`), `moments.rs`,
 //! `extremes.rs`, and for sets `distinct.rs` and `distinct_pairs.rs`; `normal.rs` makes one value of -0.0 and 0.0.
 //! `extreme_by.rs` is `min_by` and `max_by`, `frequent.rs` is `mode` and `approx_top_k` over the counts of
@@ -39,6 +40,7 @@ mod normal;
 mod one_group;
 mod one_sum;
 mod ordered;
+mod overflow_counts;
 mod own;
 mod percentile;
 mod printed;
@@ -52,6 +54,7 @@ pub use catalogue::{AGGREGATES, AggregateFacts, ClassRule, Distinct, MergeFacts,
 pub use class::AggregateClass;
 pub use dd_sketch::DdSketch;
 pub use kll_sketch::{KllDouble, KllItem, KllSketch};
+pub use overflow_counts::OverflowCounts;
 pub use own::sum_function;
 pub use printed::print_aggregates;
 

@@ -16,6 +16,7 @@ use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
 use super::accumulator::{Combinator, StateAccumulator};
+use super::overflow_counts::OverflowCounter;
 use super::stored::StoredAggregate;
 use crate::storable::convert;
 
@@ -25,6 +26,24 @@ pub(super) fn running(aggregate: Arc<StoredAggregate>) -> AggregateUDF {
         name: format!("{}_running_merge", aggregate.inner().fun().name()),
         aggregate,
         signature: Signature::variadic_any(Volatility::Immutable),
+        counter: None,
+    })
+}
+
+/// The same function, counting finished values that do not fit; none where it does not merge states of this aggregate.
+pub(super) fn counting(
+    function: &AggregateUDF,
+    aggregate: &Arc<StoredAggregate>,
+    counter: &OverflowCounter,
+) -> Option<AggregateUDF> {
+    let found = function.inner().downcast_ref::<RunningFunction>()?;
+    Arc::ptr_eq(&found.aggregate, aggregate).then(|| {
+        AggregateUDF::from(RunningFunction {
+            name: found.name.clone(),
+            aggregate: Arc::clone(aggregate),
+            signature: found.signature.clone(),
+            counter: Some(counter.clone()),
+        })
     })
 }
 
@@ -33,6 +52,8 @@ struct RunningFunction {
     name: String,
     aggregate: Arc<StoredAggregate>,
     signature: Signature,
+    /// No part of what it computes.
+    counter: Option<OverflowCounter>,
 }
 
 impl PartialEq for RunningFunction {
@@ -63,7 +84,8 @@ impl AggregateUDFImpl for RunningFunction {
     }
 
     fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(RunningAccumulator { aggregate: Arc::clone(&self.aggregate), merged: None }))
+        let (aggregate, counter) = (Arc::clone(&self.aggregate), self.counter.clone());
+        Ok(Box::new(RunningAccumulator { aggregate, counter, merged: None }))
     }
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -80,6 +102,7 @@ impl AggregateUDFImpl for RunningFunction {
 #[derive(Debug)]
 struct RunningAccumulator {
     aggregate: Arc<StoredAggregate>,
+    counter: Option<OverflowCounter>,
     /// The state of all rows so far, as a column of one row.
     merged: Option<ArrayRef>,
 }
@@ -87,7 +110,7 @@ struct RunningAccumulator {
 impl RunningAccumulator {
     fn fresh(&self, combinator: Combinator) -> Result<StateAccumulator> {
         let inner = self.aggregate.inner().create_accumulator()?;
-        Ok(StateAccumulator::new(combinator, Arc::clone(&self.aggregate), inner))
+        Ok(StateAccumulator::new(combinator, Arc::clone(&self.aggregate), inner, self.counter.clone()))
     }
 }
 
