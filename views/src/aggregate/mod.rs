@@ -12,7 +12,8 @@
 //! `extremes.rs`, and for sets `distinct.rs` and `distinct_pairs.rs`; `normal.rs` makes one value of -0.0 and 0.0.
 //! `hll.rs`, `kll.rs` and `dd.rs` are the functions `approx_distinct`, `approx_percentile_cont` and
 //! `ddsketch_percentile`, `kll_sketch.rs` and `dd_sketch.rs` the sketches of ours behind them, `state_bytes.rs` their
-//! bytes, `sketch.rs` the accumulators of all; `limit.rs` refuses a state that grew beyond its limit.
+//! bytes, `sketch.rs` the accumulators of all, `sketch_function.rs` what the engine sees of each; `limit.rs` refuses a
+//! state that grew beyond its limit.
 
 mod accumulator;
 mod call;
@@ -38,6 +39,7 @@ mod percentile;
 mod printed;
 mod running;
 mod sketch;
+mod sketch_function;
 mod state_bytes;
 mod stored;
 mod sums;
