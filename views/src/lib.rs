@@ -23,6 +23,7 @@ mod error;
 mod fallible;
 mod float_key;
 mod hash;
+mod hidden_null;
 mod json;
 mod nearest;
 mod or_null;
