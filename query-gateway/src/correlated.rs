@@ -75,9 +75,7 @@ fn is_outer(expr: &Expr) -> bool {
 }
 
 fn is_column(expr: &Expr) -> bool {
-    match expr {
-        _ => matches!(expr, Expr::Column(_)),
-    }
+    matches!(expr, Expr::Column(_))
 }
 
 fn check_part(part: &Expr, is_filter: bool) -> Result<TreeNodeRecursion> {

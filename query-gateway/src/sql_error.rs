@@ -31,7 +31,7 @@ const INTERNALS: [&str; 12] = [
 const OF_SUBQUERIES: [&str; 3] = ["Subquery", "OuterReference", "outer_ref"];
 
 /// Names that rewriting puts into a plan.
-const HIDDEN: [&str; 4] = ["_state_", "_measure_", "_key_", "__"];
+const HIDDEN: [&str; 5] = ["_state_", "_united_", "_measure_", "_key_", "__"];
 
 /// Functions that the engine has and that a query may not call, with what to do instead.
 const NOT_AVAILABLE: [(&str, &str); 9] = [
