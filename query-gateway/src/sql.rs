@@ -239,9 +239,10 @@ impl SqlEngine {
             self.collect(plan, context, settings).await
         };
         let limit = settings.sql_time_limit;
-        let rows = patience::within(limit, work).await.ok_or(GatewayError::TimedOut { limit });
+        // A panic of the engine fails its query alone: the connection also carries others.
+        let rows = patience::within(limit, views::caught(work)).await;
         self.values.sweep();
-        rows?
+        rows.ok_or(GatewayError::TimedOut { limit })??
     }
 
     /// All rows of a plan, within the limits of an answer.
