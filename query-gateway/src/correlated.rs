@@ -1,10 +1,13 @@
-//! Subqueries that refer to the query around them: what the engine can join on, and words for what it cannot.
+//! Subqueries that refer to the query around them, and tests with IN: what the engine can join on, and words for what it
+//! cannot.
 //!
 //! In: a plan over views as columns only. Out: the same plan, in which a subquery that is compared with the query
 //! around it by an expression has a column for that expression.
-//! Guarantee: what passes is a join to the engine. What is refused is told in terms of the query.
+//! Guarantee: what passes is a join to the engine that has the rows of the query. What is refused is told in terms of
+//! the query.
 //! Why so: the engine makes a join of such a subquery where it compares a column by `=`, or else gives up, and then
-//! speaks of the insides of plans.
+//! speaks of the insides of plans. A join knows no row of an aggregate over nothing, and for what NULL leaves open it
+//! has a word only where NOT IN compares a column and nothing else.
 
 use std::sync::Arc;
 
@@ -17,6 +20,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
 const SCALAR: &str = "a subquery";
 const EXISTS: &str = "EXISTS over a subquery";
+const IN: &str = "IN over a subquery";
 
 /// Makes columns of what subqueries are compared by, and refuses those that are no join.
 pub(crate) fn prepare(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -29,6 +33,9 @@ pub(crate) fn prepare(plan: LogicalPlan) -> Result<LogicalPlan> {
         _ => Ok(Transformed::no(node)),
     })?;
     keyed.data.apply_with_subqueries(|node| {
+        if let LogicalPlan::Filter(filter) = node {
+            split_conjunction(&filter.predicate).into_iter().try_for_each(check_test)?;
+        }
         let is_filter = matches!(node, LogicalPlan::Filter(_));
         node.apply_expressions(|expr| expr.apply(|part| check_part(part, is_filter)))
     })?;
@@ -78,11 +85,59 @@ fn is_column(expr: &Expr) -> bool {
     matches!(expr, Expr::Column(_))
 }
 
+/// Refuses what the engine would answer as if NULL told that a value is not among others.
+fn check_test(condition: &Expr) -> Result<()> {
+    let not_in = match condition {
+        Expr::InSubquery(test) if test.negated => Some(test),
+        Expr::Not(inner) => match inner.as_ref() {
+            Expr::InSubquery(test) if !test.negated => Some(test),
+            Expr::InSubquery(_) => return Ok(()),
+            _ => None,
+        },
+        _ => None,
+    };
+    match not_in {
+        Some(test) if !test.subquery.outer_ref_columns.is_empty() => {
+            plan_err!(
+                "NOT {IN} cannot refer to the query around it; write NOT EXISTS (SELECT 1 FROM ... WHERE ...), which \
+                 passes over NULL"
+            )
+        }
+        Some(test) if !test.expr.any_column_refs() => {
+            plan_err!(
+                "NOT {IN} tests a column, not a constant; write NOT EXISTS (SELECT 1 FROM ... WHERE ...), which passes \
+                 over NULL"
+            )
+        }
+        Some(_) => Ok(()),
+        None => check_within(condition),
+    }
+}
+
+/// The same within a condition: there a row is in or out, which is right where both unknown and no leave it out.
+fn check_within(condition: &Expr) -> Result<()> {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+            check_within(left)?;
+            check_within(right)
+        }
+        Expr::IsTrue(inner) | Expr::IsNotTrue(inner) => check_within(inner),
+        Expr::InSubquery(test) if !test.negated => Ok(()),
+        _ if condition.exists(|part| Ok(matches!(part, Expr::InSubquery(_))))? => {
+            plan_err!(
+                "NOT {IN}, and whatever is made of it but AND and OR, can stand alone or beside AND; write EXISTS or \
+                 NOT EXISTS (SELECT 1 FROM ... WHERE ...), which pass over NULL"
+            )
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_part(part: &Expr, is_filter: bool) -> Result<TreeNodeRecursion> {
     let (what, query) = match part {
         Expr::ScalarSubquery(query) => (SCALAR, query),
         Expr::Exists(test) => (EXISTS, &test.subquery),
-        Expr::InSubquery(test) => ("IN over a subquery", &test.subquery),
+        Expr::InSubquery(test) => (IN, &test.subquery),
         _ => return Ok(TreeNodeRecursion::Continue),
     };
     if !query.outer_ref_columns.is_empty() {
@@ -133,6 +188,9 @@ fn below(plan: &LogicalPlan, above: Above) -> Above {
     let stands = match plan {
         LogicalPlan::Aggregate(aggregate) if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) => {
             Some("cannot have ROLLUP, CUBE or GROUPING SETS")
+        }
+        LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() && above.what != SCALAR => {
+            Some("cannot aggregate without GROUP BY: an aggregate over nothing has a row, and a join has none")
         }
         LogicalPlan::Union(_) => Some("cannot have UNION"),
         LogicalPlan::Window(_) => Some("cannot have OVER"),

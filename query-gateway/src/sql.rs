@@ -47,16 +47,13 @@ use crate::values::{CountValues, Ledger};
 use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, patience};
 
 /// Scalar functions whose arguments say in a few digits how much memory they take.
-const REFUSED_FUNCTIONS: [&str; 13] = [
+const REFUSED_FUNCTIONS: [&str; 10] = [
     "generate_series",
     "range",
-    "gen_series",
     "array_repeat",
     "list_repeat",
     "array_resize",
     "list_resize",
-    "make_array_n",
-    "space",
     "arrow_cast",
     "arrow_try_cast",
     "cast_to_type",

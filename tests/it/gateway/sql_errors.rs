@@ -27,6 +27,36 @@ async fn a_refusal_proposes_what_is_near_and_shows_no_internals() {
         ("SHOW search_path", "SQL shows no settings", "SHOW TABLES"),
         ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE is not available", "EXPLAIN alone"),
         ("SELECT * FROM unknown_function(1)", "there is no table function `unknown_function`", ""),
+        (
+            "SELECT page FROM totals t WHERE EXISTS (SELECT count(*) FROM by_page b WHERE b.page = t.page)",
+            "EXISTS over a subquery that refers to the query around it cannot aggregate without GROUP BY",
+            "",
+        ),
+        (
+            "SELECT page FROM totals t WHERE 0 IN (SELECT count(*) FROM by_page b WHERE b.page = t.page)",
+            "IN over a subquery that refers to the query around it cannot aggregate without GROUP BY",
+            "",
+        ),
+        (
+            "SELECT page FROM totals t WHERE edits NOT IN (SELECT b.edits FROM by_page b WHERE b.page = t.page)",
+            "NOT IN over a subquery cannot refer to the query around it; write NOT EXISTS",
+            "",
+        ),
+        (
+            "SELECT page FROM totals WHERE 100 NOT IN (SELECT edits FROM by_page)",
+            "NOT IN over a subquery tests a column, not a constant; write NOT EXISTS",
+            "",
+        ),
+        (
+            "SELECT page FROM totals WHERE edits NOT IN (SELECT edits FROM by_page) OR page = 'C'",
+            "can stand alone or beside AND; write EXISTS or NOT EXISTS",
+            "",
+        ),
+        (
+            "SELECT page FROM totals WHERE (edits IN (SELECT edits FROM by_page)) IS NULL",
+            "can stand alone or beside AND; write EXISTS or NOT EXISTS",
+            "",
+        ),
     ] {
         let error = world.sql(sql).await.err().unwrap_or_else(|| panic!("{sql} was run"));
         let problem = error.problem();
@@ -59,6 +89,41 @@ async fn a_way_out_that_is_told_works() {
     )
     .await;
     check("SELECT repeat(' ', 3) AS x", r#"[{"x":"   "}]"#).await;
+    check(
+        "SELECT t.page FROM totals t WHERE 0 = (SELECT count(*) FROM by_page b WHERE b.page = t.page AND b.page = 'A') \
+         ORDER BY t.page",
+        r#"[{"page":"B"},{"page":"C"}]"#,
+    )
+    .await;
+    check(
+        "SELECT t.page FROM totals t WHERE EXISTS \
+         (SELECT 1 FROM by_page b WHERE b.page = t.page GROUP BY b.page HAVING count(*) > 1)",
+        r#"[{"page":"A"}]"#,
+    )
+    .await;
+    check(
+        "SELECT t.page FROM totals t \
+         WHERE NOT EXISTS (SELECT 1 FROM by_page b WHERE b.page = t.page AND b.edits = t.edits)",
+        r#"[{"page":"A"}]"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn null_leaves_open_whether_a_value_is_among_others() {
+    // Of A and the first hour there are two edits.
+    for (condition, rows) in [
+        ("edits NOT IN (SELECT edits FROM by_page)", r#"[{"page":"A"}]"#),
+        ("NOT (edits IN (SELECT edits FROM by_page)) AND page <> 'B'", r#"[{"page":"A"}]"#),
+        ("edits NOT IN (SELECT nullif(edits, 2) FROM by_page)", "[]"),
+        ("nullif(edits, 3) NOT IN (SELECT edits FROM by_page)", "[]"),
+        ("edits NOT IN (SELECT edits FROM by_page WHERE edits > 9)", r#"[{"page":"A"},{"page":"B"},{"page":"C"}]"#),
+        ("edits IN (SELECT nullif(edits, 2) FROM by_page)", r#"[{"page":"B"},{"page":"C"}]"#),
+        ("edits IN (SELECT edits FROM by_page WHERE edits > 1) OR page = 'C'", r#"[{"page":"C"}]"#),
+        ("(edits IN (SELECT nullif(edits, 2) FROM by_page)) IS NOT TRUE", r#"[{"page":"A"}]"#),
+    ] {
+        check(&format!("SELECT page FROM totals WHERE {condition} ORDER BY page"), rows).await;
+    }
 }
 
 #[tokio::test]
