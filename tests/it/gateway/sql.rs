@@ -189,6 +189,11 @@ async fn operators_are_read_as_written_or_refused() {
         ),
         ("SELECT 2 ^ 10 AS n", "write `power(2, 10)`", "SELECT power(2, 10) AS n"),
         (
+            "SELECT 12345678901234567890123 AS n",
+            "write `CAST('12345678901234567890123' AS DECIMAL(38, 0))`",
+            "SELECT CAST('12345678901234567890123' AS DECIMAL(38, 0)) AS n, 12345678901234567890123.0 AS x",
+        ),
+        (
             "SELECT page || edits + 1 AS n FROM totals",
             "write the parentheses",
             "SELECT page || (edits + 1) AS n FROM totals",

@@ -110,6 +110,23 @@ async fn a_way_out_that_is_told_works() {
 }
 
 #[tokio::test]
+async fn a_decimal_of_more_digits_than_there_are_is_an_error() {
+    let world = world().await;
+    let most = "CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0))";
+    for expr in ["most + edits", "-most - edits", "most * 2", "most / CAST('0.6' AS DECIMAL(2, 1))"] {
+        let sql = format!("SELECT {} AS x FROM totals", expr.replace("most", most));
+        let problem = world.sql(&sql).await.unwrap_err().problem();
+        assert_eq!(problem.status().as_u16(), 400, "{sql}");
+        assert!(problem.detail().contains("cast an operand to DOUBLE"), "{sql}: {}", problem.detail());
+    }
+    // The way out that the error names.
+    let fits = format!("SELECT CAST({most} AS DOUBLE) + edits > 1 AS fits FROM totals WHERE page = 'A'");
+    check(&fits, r#"[{"fits":true}]"#).await;
+    let less = format!("SELECT {most} - edits AS x FROM totals WHERE page = 'A'");
+    check(&less, r#"[{"x":"99999999999999999999999999999999999996"}]"#).await;
+}
+
+#[tokio::test]
 async fn null_leaves_open_whether_a_value_is_among_others() {
     // Of A and the first hour there are two edits.
     for (condition, rows) in [
