@@ -24,6 +24,11 @@ async fn a_refusal_proposes_what_is_near_and_shows_no_internals() {
         ("SELECT page + 1 AS x FROM by_page", "the types of `VARCHAR + BIGINT` do not go together", "CAST("),
         ("SELECT sqrt(page, page) AS x FROM by_page", "function `sqrt` does not take (VARCHAR, VARCHAR)", "CAST("),
         ("SELECT repeat(page, 5000) AS x FROM totals", "argument of repeat must be a constant of at most 4096", ""),
+        (
+            "SELECT CAST('12345678.9' AS DECIMAL(7, 2)) AS x",
+            "12345678.90 is too large to store in a DECIMAL of precision 7",
+            "",
+        ),
         ("SHOW search_path", "SQL shows no settings", "SHOW TABLES"),
         ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE is not available", "EXPLAIN alone"),
         ("SELECT * FROM unknown_function(1)", "there is no table function `unknown_function`", ""),

@@ -18,6 +18,7 @@ use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 
 use super::sketch::{Accumulators, Sketch, SketchGroups, is_wanted};
 use super::sketch_function::{SketchFunction, sketch_function};
+use crate::sql_name::sql_name;
 
 /// 2^12 registers: 4 KiB when full, 32 bytes for a handful of values.
 const LG_K: u8 = 12;
@@ -47,7 +48,7 @@ impl SketchFunction for ApproxDistinct {
     fn return_type(arguments: &[DataType]) -> Result<DataType> {
         match arguments.first() {
             Some(data_type) if hashed_as(data_type).is_some() => Ok(DataType::Int64),
-            Some(other) => plan_err!("'approx_distinct' does not take {other}; cast it to VARCHAR"),
+            Some(other) => plan_err!("'approx_distinct' does not take {}; cast it to VARCHAR", sql_name(other)),
             None => plan_err!("approx_distinct takes one argument"),
         }
     }

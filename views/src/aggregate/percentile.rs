@@ -5,6 +5,8 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::physical_expr::expressions::Literal;
 
+use crate::sql_name::sql_name;
+
 /// The types that a value and a percentile are cast to. `sketched_as` gives that of a value, if it is one of those that
 /// the function `takes`.
 pub(super) fn coerce_types(
@@ -17,7 +19,7 @@ pub(super) fn coerce_types(
     };
     match sketched_as(value) {
         Some(sketched) => Ok(vec![sketched, DataType::Float64]),
-        None => plan_err!("'{function}' does not take {value}; it takes {takes}"),
+        None => plan_err!("'{function}' does not take {}; it takes {takes}", sql_name(value)),
     }
 }
 
