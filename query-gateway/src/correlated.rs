@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, plan_err};
+use datafusion::common::{Column, DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::logical_plan::{Filter, Projection};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
@@ -141,7 +141,7 @@ fn check_part(part: &Expr, is_filter: bool) -> Result<TreeNodeRecursion> {
         _ => return Ok(TreeNodeRecursion::Continue),
     };
     if !query.outer_ref_columns.is_empty() {
-        check_query(&query.subquery, Above { what, aggregates: false, stands: None })?;
+        check_query(&query.subquery, Above { what, aggregates: false, stands: None, table: None })?;
     }
     if !is_filter && what != SCALAR {
         return plan_err!(
@@ -153,13 +153,15 @@ fn check_part(part: &Expr, is_filter: bool) -> Result<TreeNodeRecursion> {
 
 /// What stands above a place in a subquery.
 #[derive(Clone, Copy)]
-struct Above {
+struct Above<'a> {
     what: &'static str,
     aggregates: bool,
     stands: Option<&'static str>,
+    /// The columns of the table that the place is in the FROM of.
+    table: Option<&'a DFSchema>,
 }
 
-fn check_query(plan: &LogicalPlan, above: Above) -> Result<()> {
+fn check_query<'a>(plan: &'a LogicalPlan, above: Above<'a>) -> Result<()> {
     let above = match plan {
         // What reads a view or stands in a LATERAL join refers to nothing of this query.
         LogicalPlan::TableScan(_) | LogicalPlan::Subquery(_) => return Ok(()),
@@ -184,7 +186,7 @@ fn check_query(plan: &LogicalPlan, above: Above) -> Result<()> {
     plan.inputs().into_iter().try_for_each(|input| check_query(input, above))
 }
 
-fn below(plan: &LogicalPlan, above: Above) -> Above {
+fn below<'a>(plan: &'a LogicalPlan, above: Above<'a>) -> Above<'a> {
     let stands = match plan {
         LogicalPlan::Aggregate(aggregate) if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) => {
             Some("cannot have ROLLUP, CUBE or GROUPING SETS")
@@ -199,15 +201,28 @@ fn below(plan: &LogicalPlan, above: Above) -> Above {
         _ => None,
     };
     let aggregates = matches!(plan, LogicalPlan::Aggregate(aggregate) if !aggregate.aggr_expr.is_empty());
-    Above { what: above.what, aggregates: above.aggregates || aggregates, stands: above.stands.or(stands) }
+    let table = match plan {
+        LogicalPlan::SubqueryAlias(alias) => Some(alias.schema.as_ref()),
+        _ => above.table,
+    };
+    Above { what: above.what, aggregates: above.aggregates || aggregates, stands: above.stands.or(stands), table }
 }
 
-fn check_condition(condition: &Expr, above: Above) -> Result<()> {
+fn check_condition(condition: &Expr, above: Above<'_>) -> Result<()> {
     if !condition.contains_outer() {
         return Ok(());
     }
     if let Some(reason) = above.stands {
         return refuse(above, reason);
+    }
+    let is_passed_on = |table: &DFSchema| {
+        condition.column_refs().iter().all(|column| table.has_column_with_unqualified_name(&column.name))
+    };
+    if above.table.is_some_and(|table| !is_passed_on(table)) {
+        return refuse(
+            above,
+            "cannot do so in a table of its own FROM without passing on what it compares, by its name",
+        );
     }
     let is_join = match condition {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
@@ -221,7 +236,7 @@ fn check_condition(condition: &Expr, above: Above) -> Result<()> {
     Ok(())
 }
 
-fn refuse<T>(above: Above, reason: &str) -> Result<T> {
+fn refuse<T>(above: Above<'_>, reason: &str) -> Result<T> {
     let what = above.what;
     plan_err!(
         "{what} that refers to the query around it {reason}; write both as one join instead, grouped by the columns of \

@@ -48,6 +48,12 @@ async fn a_refusal_proposes_what_is_near_and_shows_no_internals() {
             "",
         ),
         (
+            "SELECT t.page, (SELECT max(n) FROM (SELECT edits AS n FROM by_page b WHERE b.page = t.page) x) AS m \
+             FROM totals t",
+            "a table of its own FROM without passing on what it compares, by its name",
+            "",
+        ),
+        (
             "SELECT page FROM totals WHERE 100 NOT IN (SELECT edits FROM by_page)",
             "NOT IN over a subquery tests a column, not a constant; write NOT EXISTS",
             "",
@@ -98,6 +104,12 @@ async fn a_way_out_that_is_told_works() {
         "SELECT t.page FROM totals t WHERE 0 = (SELECT count(*) FROM by_page b WHERE b.page = t.page AND b.page = 'A') \
          ORDER BY t.page",
         r#"[{"page":"B"},{"page":"C"}]"#,
+    )
+    .await;
+    check(
+        "SELECT t.page, (SELECT max(n) FROM (SELECT b.page, edits AS n FROM by_page b WHERE b.page = t.page) x) AS m \
+         FROM totals t ORDER BY t.page LIMIT 1",
+        r#"[{"page":"A","m":2}]"#,
     )
     .await;
     check(
