@@ -1,5 +1,5 @@
-//! Subqueries that refer to the query around them, and tests with IN: what the engine can join on, and words for what it
-//! cannot.
+//! Subqueries that refer to the query around them, and tests with IN: what the engine can join on, and words for what
+//! it cannot.
 //!
 //! In: a plan over views as columns only. Out: the same plan, in which a subquery that is compared with the query
 //! around it by an expression has a column for that expression.

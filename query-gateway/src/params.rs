@@ -126,8 +126,8 @@ fn constant(name: &str, value: &Value, data_type: Option<&DataType>) -> Result<S
     }
 }
 
-/// The value in the type of its place, where nothing of it is lost. A number with more digits than a decimal has room for
-/// is a double, as it would be in the text.
+/// The value in the type of its place, where nothing of it is lost. A number with more digits than a decimal has room
+/// for is a double, as it would be in the text.
 fn fit(natural: &ScalarValue, value: &Value, data_type: &DataType) -> Option<ScalarValue> {
     let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let fitted = match (value, natural) {

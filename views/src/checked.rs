@@ -1,5 +1,5 @@
-//! Arithmetic on whole numbers, intervals and decimals that fails where the outcome does not fit: the engine's own wraps
-//! around, and keeps decimals of more digits than there are, whose last digits are then cut off where they are shown.
+//! Arithmetic on whole numbers, intervals and decimals that fails where the outcome does not fit: the engine's own
+//! wraps around, and keeps decimals of more digits than there are, whose last digits are cut off where they are shown.
 //!
 //! In: type-coerced expressions. Out: the same, under the same names, with `+`, `-`, `*` and negation of whole numbers
 //! and intervals, and `+`, `-`, `*` and `/` of decimals of all digits, as calls that fail on the row whose outcome is

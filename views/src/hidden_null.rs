@@ -1,8 +1,8 @@
 //! Measures that have a value where an aggregate in them has none.
 //!
 //! In: a measure over finished aggregates. Out: whether it is NULL wherever one of them is.
-//! Why so: a total that does not fit its type is NULL, which a reader sees, and which says where to look for totals that
-//! do not fit; `coalesce(sum(x), 0)` shows a number instead.
+//! Why so: a total that does not fit its type is NULL, which a reader sees, and which says where to look for totals
+//! that do not fit; `coalesce(sum(x), 0)` shows a number instead.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, Operator};
