@@ -21,7 +21,7 @@
 //! | `queries.rs` | from a request to an answer and its envelope |
 //! | `rows.rs`, `conditions.rs`, `literal.rs`, `cursor.rs` | what a rows request means |
 //! | `filter.rs`, `answer.rs`, `gaps.rs`, `order.rs`, `keys.rs`, `overflow.rs` | its rows, and totals that do not fit |
-//! | `sql.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
+//! | `sql.rs`, `execution.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, running its plans, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
 //! | `statements.rs`, `names.rs`, `series.rs`, `fixed_table.rs` | statements, names of views and series that SQL knows beside them |
 //! | `places.rs`, `fair_queue.rs`, `plan_cache.rs`, `params.rs` | who runs and who waits; plans by text, values put into them |
 //! | `sql_error.rs`, `refusal.rs` | what the engine says, in words of the query |
@@ -42,6 +42,7 @@ mod cursor;
 mod details;
 mod envelope;
 mod error;
+mod execution;
 mod fair_queue;
 mod filter;
 mod fixed_table;
