@@ -53,7 +53,7 @@ pub struct GatewaySettings {
     pub sql_memory_bytes: usize,
     /// The largest SQL answer, as Arrow batches in memory.
     pub sql_result_bytes: usize,
-    /// Into how many parallel parts an SQL query is split.
+    /// Into how many parallel parts an SQL query is split; with 1 its rows come in the same order each time.
     pub sql_partitions: usize,
     /// Pages of which origins may ask from a visitor's browser. Default: of none.
     pub allowed_origins: AllowedOrigins,
@@ -85,7 +85,7 @@ impl Default for GatewaySettings {
             sql_time_limit: Duration::from_secs(10),
             sql_memory_bytes: 256 * MIB,
             sql_result_bytes: 32 * MIB,
-            sql_partitions: 2,
+            sql_partitions: 1,
             allowed_origins: AllowedOrigins::default(),
         }
     }

@@ -1,15 +1,18 @@
-//! Subqueries that refer to the query around them: what the engine can join on, and words for what it cannot.
+//! Subqueries that refer to the query around them, and tests with IN: what the engine can join on, and words for what
+//! it cannot.
 //!
 //! In: a plan over views as columns only. Out: the same plan, in which a subquery that is compared with the query
 //! around it by an expression has a column for that expression.
-//! Guarantee: what passes is a join to the engine. What is refused is told in terms of the query.
+//! Guarantee: what passes is a join to the engine that has the rows of the query. What is refused is told in terms of
+//! the query.
 //! Why so: the engine makes a join of such a subquery where it compares a column by `=`, or else gives up, and then
-//! speaks of the insides of plans.
+//! speaks of the insides of plans. A join knows no row of an aggregate over nothing, and for what NULL leaves open it
+//! has a word only where NOT IN compares a column and nothing else.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, plan_err};
+use datafusion::common::{Column, DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::logical_plan::{Filter, Projection};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
@@ -17,6 +20,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 
 const SCALAR: &str = "a subquery";
 const EXISTS: &str = "EXISTS over a subquery";
+const IN: &str = "IN over a subquery";
 
 /// Makes columns of what subqueries are compared by, and refuses those that are no join.
 pub(crate) fn prepare(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -29,6 +33,9 @@ pub(crate) fn prepare(plan: LogicalPlan) -> Result<LogicalPlan> {
         _ => Ok(Transformed::no(node)),
     })?;
     keyed.data.apply_with_subqueries(|node| {
+        if let LogicalPlan::Filter(filter) = node {
+            split_conjunction(&filter.predicate).into_iter().try_for_each(check_test)?;
+        }
         let is_filter = matches!(node, LogicalPlan::Filter(_));
         node.apply_expressions(|expr| expr.apply(|part| check_part(part, is_filter)))
     })?;
@@ -75,8 +82,54 @@ fn is_outer(expr: &Expr) -> bool {
 }
 
 fn is_column(expr: &Expr) -> bool {
-    match expr {
-        _ => matches!(expr, Expr::Column(_)),
+    matches!(expr, Expr::Column(_))
+}
+
+/// Refuses what the engine would answer as if NULL told that a value is not among others.
+fn check_test(condition: &Expr) -> Result<()> {
+    let not_in = match condition {
+        Expr::InSubquery(test) if test.negated => Some(test),
+        Expr::Not(inner) => match inner.as_ref() {
+            Expr::InSubquery(test) if !test.negated => Some(test),
+            Expr::InSubquery(_) => return Ok(()),
+            _ => None,
+        },
+        _ => None,
+    };
+    match not_in {
+        Some(test) if !test.subquery.outer_ref_columns.is_empty() => {
+            plan_err!(
+                "NOT {IN} cannot refer to the query around it; write NOT EXISTS (SELECT 1 FROM ... WHERE ...), which \
+                 passes over NULL"
+            )
+        }
+        Some(test) if !test.expr.any_column_refs() => {
+            plan_err!(
+                "NOT {IN} tests a column, not a constant; write NOT EXISTS (SELECT 1 FROM ... WHERE ...), which passes \
+                 over NULL"
+            )
+        }
+        Some(_) => Ok(()),
+        None => check_within(condition),
+    }
+}
+
+/// The same within a condition: there a row is in or out, which is right where both unknown and no leave it out.
+fn check_within(condition: &Expr) -> Result<()> {
+    match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And | Operator::Or, right }) => {
+            check_within(left)?;
+            check_within(right)
+        }
+        Expr::IsTrue(inner) | Expr::IsNotTrue(inner) => check_within(inner),
+        Expr::InSubquery(test) if !test.negated => Ok(()),
+        _ if condition.exists(|part| Ok(matches!(part, Expr::InSubquery(_))))? => {
+            plan_err!(
+                "NOT {IN}, and whatever is made of it but AND and OR, can stand alone or beside AND; write EXISTS or \
+                 NOT EXISTS (SELECT 1 FROM ... WHERE ...), which pass over NULL"
+            )
+        }
+        _ => Ok(()),
     }
 }
 
@@ -84,11 +137,11 @@ fn check_part(part: &Expr, is_filter: bool) -> Result<TreeNodeRecursion> {
     let (what, query) = match part {
         Expr::ScalarSubquery(query) => (SCALAR, query),
         Expr::Exists(test) => (EXISTS, &test.subquery),
-        Expr::InSubquery(test) => ("IN over a subquery", &test.subquery),
+        Expr::InSubquery(test) => (IN, &test.subquery),
         _ => return Ok(TreeNodeRecursion::Continue),
     };
     if !query.outer_ref_columns.is_empty() {
-        check_query(&query.subquery, Above { what, aggregates: false, stands: None })?;
+        check_query(&query.subquery, Above { what, aggregates: false, stands: None, table: None })?;
     }
     if !is_filter && what != SCALAR {
         return plan_err!(
@@ -100,13 +153,15 @@ fn check_part(part: &Expr, is_filter: bool) -> Result<TreeNodeRecursion> {
 
 /// What stands above a place in a subquery.
 #[derive(Clone, Copy)]
-struct Above {
+struct Above<'a> {
     what: &'static str,
     aggregates: bool,
     stands: Option<&'static str>,
+    /// The columns of the table that the place is in the FROM of.
+    table: Option<&'a DFSchema>,
 }
 
-fn check_query(plan: &LogicalPlan, above: Above) -> Result<()> {
+fn check_query<'a>(plan: &'a LogicalPlan, above: Above<'a>) -> Result<()> {
     let above = match plan {
         // What reads a view or stands in a LATERAL join refers to nothing of this query.
         LogicalPlan::TableScan(_) | LogicalPlan::Subquery(_) => return Ok(()),
@@ -131,10 +186,13 @@ fn check_query(plan: &LogicalPlan, above: Above) -> Result<()> {
     plan.inputs().into_iter().try_for_each(|input| check_query(input, above))
 }
 
-fn below(plan: &LogicalPlan, above: Above) -> Above {
+fn below<'a>(plan: &'a LogicalPlan, above: Above<'a>) -> Above<'a> {
     let stands = match plan {
         LogicalPlan::Aggregate(aggregate) if matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]) => {
             Some("cannot have ROLLUP, CUBE or GROUPING SETS")
+        }
+        LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() && above.what != SCALAR => {
+            Some("cannot aggregate without GROUP BY: an aggregate over nothing has a row, and a join has none")
         }
         LogicalPlan::Union(_) => Some("cannot have UNION"),
         LogicalPlan::Window(_) => Some("cannot have OVER"),
@@ -143,15 +201,28 @@ fn below(plan: &LogicalPlan, above: Above) -> Above {
         _ => None,
     };
     let aggregates = matches!(plan, LogicalPlan::Aggregate(aggregate) if !aggregate.aggr_expr.is_empty());
-    Above { what: above.what, aggregates: above.aggregates || aggregates, stands: above.stands.or(stands) }
+    let table = match plan {
+        LogicalPlan::SubqueryAlias(alias) => Some(alias.schema.as_ref()),
+        _ => above.table,
+    };
+    Above { what: above.what, aggregates: above.aggregates || aggregates, stands: above.stands.or(stands), table }
 }
 
-fn check_condition(condition: &Expr, above: Above) -> Result<()> {
+fn check_condition(condition: &Expr, above: Above<'_>) -> Result<()> {
     if !condition.contains_outer() {
         return Ok(());
     }
     if let Some(reason) = above.stands {
         return refuse(above, reason);
+    }
+    let is_passed_on = |table: &DFSchema| {
+        condition.column_refs().iter().all(|column| table.has_column_with_unqualified_name(&column.name))
+    };
+    if above.table.is_some_and(|table| !is_passed_on(table)) {
+        return refuse(
+            above,
+            "cannot do so in a table of its own FROM without passing on what it compares, by its name",
+        );
     }
     let is_join = match condition {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
@@ -165,7 +236,7 @@ fn check_condition(condition: &Expr, above: Above) -> Result<()> {
     Ok(())
 }
 
-fn refuse<T>(above: Above, reason: &str) -> Result<T> {
+fn refuse<T>(above: Above<'_>, reason: &str) -> Result<T> {
     let what = above.what;
     plan_err!(
         "{what} that refers to the query around it {reason}; write both as one join instead, grouped by the columns of \

@@ -62,7 +62,7 @@ pub struct Envelope {
     pub horizon_seconds: u64,
     /// Per measure how far its value may be off; exact measures are left out.
     pub error_bounds: BTreeMap<String, ErrorBound>,
-    /// Measures that are NULL in some groups because their total does not fit their type; absent where there is none.
+    /// Measures that have a total that does not fit its type in some groups; absent where there is none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub overflows: BTreeMap<String, Overflow>,
     /// Whether the answer reaches less far than healthy stores would allow.

@@ -56,6 +56,8 @@ pub struct Gateway {
     settings: GatewaySettings,
     sources: BTreeMap<SourceName, Arc<SourceReader>>,
     sql: SqlEngine,
+    // Over the present definitions, where former ones answer: made by the first query that only they may understand.
+    present_sql: OnceLock<SqlEngine>,
     /// The views that are answered by a former definition.
     former: Vec<FormerView>,
     // Set once, by whoever lets another gateway take the place of this one; read by requests that failed here.

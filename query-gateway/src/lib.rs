@@ -22,7 +22,7 @@
 //! | `queries.rs`, `sql_answer.rs` | from a request to an answer and its envelope |
 //! | `rows.rs`, `conditions.rs`, `literal.rs`, `local_time.rs`, `cursor.rs` | what a rows request means |
 //! | `filter.rs`, `answer.rs`, `local_bins.rs`, `gaps.rs`, `order.rs`, `keys.rs`, `overflow.rs` | its rows, and totals that do not fit |
-//! | `sql.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
+//! | `sql.rs`, `execution.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, running its plans, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
 //! | `statements.rs`, `names.rs`, `series.rs`, `fixed_table.rs` | statements, names of views and series that SQL knows beside them |
 //! | `rejected_table.rs`, `rejected_records.rs` | the table of rejected records, and how they are asked for |
 //! | `places.rs`, `fair_queue.rs`, `plan_cache.rs`, `params.rs` | who runs and who waits; plans by text, values put into them |
@@ -44,6 +44,7 @@ mod cursor;
 mod details;
 mod envelope;
 mod error;
+mod execution;
 mod fair_queue;
 mod filter;
 mod fixed_table;

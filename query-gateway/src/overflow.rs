@@ -3,7 +3,8 @@
 //! In: the states of an answer, and the answer; or the plan of an SQL query. Out: per measure in how many groups, and
 //! the way out.
 //! Guarantee: judged by the states that the answer was computed from. For rows it costs a second pass over them, and
-//! only where a measure that may overflow is NULL somewhere; a query counts while it finishes groups, wherever in it.
+//! only where a measure that may overflow is NULL somewhere, or does not show it (`coalesce(sum(x), 0)`); a query counts
+//! while it finishes groups, wherever in it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use views::{OverflowCounts, PlannedView};
 
 use crate::GatewayError;
 
-/// A measure that is NULL in some groups because its total does not fit its type.
+/// A measure with totals that do not fit their type in some groups: NULL there, unless its definition puts something in
+/// their place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Overflow {
     /// In how many groups: of the rows of an answer, those beyond its limit included; of SQL as often as the query
@@ -26,7 +28,7 @@ pub struct Overflow {
     pub hint: String,
 }
 
-/// The measures of `answer`, by `by`, that are NULL where `states` have a total; `answer` has all groups.
+/// The measures of `answer`, by `by`, whose totals are NULL where `states` have values; `answer` has all groups.
 pub(crate) async fn find_overflows(
     view: &PlannedView,
     states: impl FnOnce() -> Result<Vec<RecordBatch>, GatewayError>,
@@ -34,7 +36,7 @@ pub(crate) async fn find_overflows(
     answer: &RecordBatch,
 ) -> Result<BTreeMap<String, Overflow>, GatewayError> {
     let is_missing = |measure: &str| answer.column_by_name(measure).is_some_and(|column| column.null_count() > 0);
-    if !view.plans.may_overflow().any(is_missing) {
+    if !view.plans.may_overflow().any(|measure| view.plans.hides_null(measure) || is_missing(measure)) {
         return Ok(BTreeMap::new());
     }
     let plan = view.plans.compile_overflows(by).await?;

@@ -126,7 +126,8 @@ fn constant(name: &str, value: &Value, data_type: Option<&DataType>) -> Result<S
     }
 }
 
-/// The value in the type of its place, where nothing of it is lost.
+/// The value in the type of its place, where nothing of it is lost. A number with more digits than a decimal has room
+/// for is a double, as it would be in the text.
 fn fit(natural: &ScalarValue, value: &Value, data_type: &DataType) -> Option<ScalarValue> {
     let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let fitted = match (value, natural) {
@@ -140,7 +141,18 @@ fn fit(natural: &ScalarValue, value: &Value, data_type: &DataType) -> Option<Sca
         }
         _ => natural.cast_to(data_type).ok(),
     };
-    fitted.filter(|fitted| !fitted.is_null() || value.is_null())
+    let fitted = fitted.filter(|fitted| !fitted.is_null() || value.is_null())?;
+    Some(if keeps_digits(value, &fitted) { fitted } else { natural.clone() })
+}
+
+/// Whether a number is the same in the type of its place: a decimal is rounded to its scale without a word.
+fn keeps_digits(value: &Value, fitted: &ScalarValue) -> bool {
+    let (true, Some(number)) = (fitted.data_type().is_decimal(), value.as_f64()) else { return true };
+    match fitted.cast_to(&DataType::Float64) {
+        // Either was rounded to a double.
+        Ok(ScalarValue::Float64(Some(kept))) => (kept - number).abs() <= number.abs() * 4.0 * f64::EPSILON,
+        _ => false,
+    }
 }
 
 fn unfit(name: &str, value: &Value, data_type: Option<&DataType>) -> GatewayError {

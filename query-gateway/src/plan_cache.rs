@@ -13,8 +13,10 @@ use datafusion::logical_expr::LogicalPlan;
 
 /// More texts than any set of dashboards asks for at one time.
 const MAX_PLANS: usize = 1_024;
-/// What a step of a plan takes, with its schema; measured roughly, on the large side.
+/// What a step of a plan takes; measured roughly, on the large side, as the others are.
 const STEP_BYTES: usize = 2_048;
+/// What a column takes in the schema of a step.
+const COLUMN_BYTES: usize = 128;
 /// What a node of an expression takes.
 const NODE_BYTES: usize = 256;
 
@@ -100,7 +102,7 @@ impl Kept {
 fn size_of(plan: &LogicalPlan) -> Result<usize> {
     let mut bytes = 0;
     plan.apply_with_subqueries(|node| {
-        bytes += STEP_BYTES;
+        bytes += STEP_BYTES + node.schema().fields().len() * COLUMN_BYTES;
         node.apply_expressions(|expr| {
             expr.apply(|_| {
                 bytes += NODE_BYTES;

@@ -274,6 +274,7 @@ impl Gateway {
         let mut pinned = BTreeMap::new();
         let mut envelopes = BTreeMap::new();
         let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
+        let is_parallel = self.settings().sql_partitions > 1;
         for names in by_source.values() {
             let (source, _) = self.find(names[0].as_str())?;
             let hash_of = |name: &ViewName| self.find(name.as_str()).map(|(_, reader)| reader.view.hash);
@@ -284,7 +285,7 @@ impl Gateway {
                 let (_, reader) = self.find(name.as_str())?;
                 let served = served(&state, &reader.view)?;
                 envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
-                pinned.insert(name.to_string(), Pinned::new(&reader.view, &served, layer));
+                pinned.insert(name.to_string(), Pinned::new(&reader.view, &served, layer, is_parallel));
             }
         }
         let stale = envelopes.values().any(|envelope| envelope.stale);

@@ -8,32 +8,32 @@
 //! Guarantee: what runs is one SELECT over views of the pipeline, names, rejected records and series, and nothing else:
 //! no statement that writes or sets, no file, no URL, no other catalogue or table function; within limits on text, work
 //! of planning, time, memory and rows. A place among the SQL queries is held while one is planned and while it runs,
-//! also by a thread that nobody waits for any more: it cannot be interrupted.
+//! also by a thread that nobody waits for any more, until it comes to a pause: it cannot be interrupted.
 //! Not here: requests, and pinning the views of one (`queries.rs`), which statements there are (`statements.rs`),
 //! places (`places.rs`), `MEASURE()` (`measure.rs`), subqueries that refer to the query around them (`correlated.rs`),
-//! tables and what they are read from (`tables.rs`, `rejected_table.rs`), what errors say (`sql_error.rs`), limits on
-//! planning (`complexity.rs`) and on what expressions and windows hold (`values.rs`, `buffered.rs`).
+//! tables and what they are read from (`tables.rs`, `rejected_table.rs`), running a plan (`execution.rs`), what errors
+//! say (`sql_error.rs`), limits on planning (`complexity.rs`) and on what expressions and windows hold (`values.rs`,
+//! `buffered.rs`).
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::compute::concat_batches;
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::execution::{SessionState, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast;
-use futures::StreamExt;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 use views::{CheckedArithmetic, DefinitionError, Pipeline};
 
+use crate::execution::{Limits, run_plan};
 use crate::names::{CATALOGUE, SCHEMA};
 use crate::params::{self, SqlParams};
 use crate::places::Place;
@@ -46,16 +46,13 @@ use crate::values::{CountValues, Ledger};
 use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, patience};
 
 /// Scalar functions whose arguments say in a few digits how much memory they take.
-const REFUSED_FUNCTIONS: [&str; 13] = [
+const REFUSED_FUNCTIONS: [&str; 10] = [
     "generate_series",
     "range",
-    "gen_series",
     "array_repeat",
     "list_repeat",
     "array_resize",
     "list_resize",
-    "make_array_n",
-    "space",
     "arrow_cast",
     "arrow_try_cast",
     "cast_to_type",
@@ -225,47 +222,25 @@ impl SqlEngine {
             // Where several threads take turns, the order in which states are merged is theirs.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
-        let (context, limit) = (state.task_ctx(), settings.sql_time_limit);
-        let optimise = move |runtime: &Handle| {
+        let (context, limits) = (state.task_ctx(), Limits::new(settings, state.config().target_partitions()));
+        let given_up = CancellationToken::new();
+        let _waiting = given_up.clone().drop_guard();
+        let limit = settings.sql_time_limit;
+        let work = move |runtime: &Handle| {
+            // Until the thread is done with it, whoever waits.
+            let _place = place;
             let plan = tables::put_in(plan, &inputs).map_err(|error| sql_error::refuse(error, &state))?;
             state.mark_start_execution();
             // Scans may read: that ends with the query, also if nobody waits for it any more.
             let plan = runtime.block_on(patience::within(limit, state.create_physical_plan(&plan)));
-            let plan = plan.ok_or(GatewayError::TimedOut { limit })?;
-            let counted = plan.and_then(buffered::count_buffered);
-            Ok((place, counted.map_err(|error| sql_error::refuse(error, &state))?))
+            let plan = plan.ok_or(GatewayError::TimedOut { limit })?.and_then(buffered::count_buffered);
+            let plan = plan.map_err(|error| sql_error::refuse(error, &state))?;
+            let rows = run_plan(plan, context, limits, &given_up, |error| sql_error::refuse(error, &state))?;
+            rows.ok_or(GatewayError::TimedOut { limit })
         };
-        let work = async {
-            let (_place, plan) = on_thread(optimise).await?;
-            self.collect(plan, context, settings).await
-        };
-        let rows = patience::within(limit, work).await.ok_or(GatewayError::TimedOut { limit });
+        let rows = patience::within(limit, on_thread(work)).await;
         self.values.sweep();
-        rows?
-    }
-
-    /// All rows of a plan, within the limits of an answer.
-    async fn collect(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        context: Arc<TaskContext>,
-        settings: &GatewaySettings,
-    ) -> Result<RecordBatch, GatewayError> {
-        let schema = plan.schema();
-        let mut stream = execute_stream(plan, context).map_err(|error| self.refuse(error))?;
-        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(|error| self.refuse(error))?;
-            rows += batch.num_rows();
-            bytes += batch.get_array_memory_size();
-            if rows > settings.max_rows || bytes > settings.sql_result_bytes {
-                let limits = (settings.max_rows, settings.sql_result_bytes);
-                let reason = format!("the answer has more than {} rows or {} bytes", limits.0, limits.1);
-                return Err(GatewayError::TooLarge { reason, hint: "add LIMIT, or aggregate further".to_owned() });
-            }
-            batches.push(batch);
-        }
-        Ok(concat_batches(&schema, &batches)?)
+        rows.ok_or(GatewayError::TimedOut { limit })?
     }
 
     /// Plans within the time limit. The place goes to the thread, and comes back with what it found.

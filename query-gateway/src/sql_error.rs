@@ -31,7 +31,7 @@ const INTERNALS: [&str; 12] = [
 const OF_SUBQUERIES: [&str; 3] = ["Subquery", "OuterReference", "outer_ref"];
 
 /// Names that rewriting puts into a plan.
-const HIDDEN: [&str; 4] = ["_state_", "_measure_", "_key_", "__"];
+const HIDDEN: [&str; 5] = ["_state_", "_united_", "_measure_", "_key_", "__"];
 
 /// Functions that the engine has and that a query may not call, with what to do instead.
 const NOT_AVAILABLE: [(&str, &str); 9] = [
@@ -191,7 +191,7 @@ fn first_part(message: &str) -> &str {
 
 /// Names of types as SQL has them.
 fn in_sql_words(message: &str) -> String {
-    const WORDS: [(&str, &str); 12] = [
+    const WORDS: [(&str, &str); 14] = [
         ("Timestamp(ns)", "TIMESTAMP"),
         ("Timestamp(µs)", "TIMESTAMP"),
         ("Timestamp(µs, \"UTC\")", "TIMESTAMP"),
@@ -204,6 +204,8 @@ fn in_sql_words(message: &str) -> String {
         ("Int32", "INT"),
         ("Float64", "DOUBLE"),
         ("Date32", "DATE"),
+        ("Decimal128", "DECIMAL"),
+        ("Decimal256", "DECIMAL"),
     ];
     WORDS.iter().fold(message.to_owned(), |text, (engine, sql)| text.replace(engine, sql))
 }
@@ -230,7 +232,7 @@ fn cannot_run(hint: &str) -> GatewayError {
 }
 
 fn clean_message(message: &str) -> String {
-    const PREFIXES: [&str; 9] = [
+    const PREFIXES: [&str; 12] = [
         "Error during planning: ",
         "Schema error: ",
         "SQL error: ",
@@ -240,6 +242,9 @@ fn clean_message(message: &str) -> String {
         "Execution error: ",
         "Arrow error: ",
         "External error: ",
+        "Cast error: ",
+        "Compute error: ",
+        "Invalid argument error: ",
     ];
     let (mut text, mut is_quoted) = (message, false);
     while let Some((prefix, rest)) = PREFIXES.iter().find_map(|prefix| Some((prefix, text.strip_prefix(prefix)?))) {

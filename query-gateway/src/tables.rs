@@ -145,21 +145,24 @@ impl TableProvider for PinnedView {
 /// The states of one view at one pin.
 #[derive(Clone, Debug)]
 pub(crate) struct Pinned {
+    /// What threads read side by side; one, in the order of the states, where there is one thread or the order shows.
     parts: Vec<Vec<RecordBatch>>,
-    /// Whether answers follow the order in which states are merged. They are one part then, in their order.
+    /// Whether answers follow the order in which states are merged.
     pub follows_merging: bool,
     /// What of it does not fit, once the query runs.
     pub overflowing: Overflowing,
 }
 
 impl Pinned {
-    pub(crate) fn new(view: &PlannedView, served: &Served, layer: Layer) -> Self {
+    /// For a query of one thread or of several.
+    pub(crate) fn new(view: &PlannedView, served: &Served, layer: Layer, is_parallel: bool) -> Self {
         let batch = served.batch.iter().filter(|_| layer != Layer::Realtime);
         let realtime = served.realtime.chunks().iter().filter(|_| layer != Layer::Batch);
         let slices = batch.chain(realtime).map(|states| in_slices(states.batch()).collect::<Vec<_>>());
         let parts: Vec<Vec<RecordBatch>> = slices.filter(|slices| !slices.is_empty()).collect();
         let follows_merging = view.plans.follows_merging();
-        let parts = if follows_merging { vec![parts.concat()] } else { parts };
+        let is_one = follows_merging || !is_parallel;
+        let parts = if is_one { vec![parts.concat()] } else { parts };
         Self { parts, follows_merging, overflowing: Overflowing::new(view) }
     }
 

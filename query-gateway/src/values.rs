@@ -165,6 +165,10 @@ impl CountValues {
 }
 
 fn makes_values(function: &ScalarUDF, call: &Expr, schema: &DFSchema) -> bool {
+    // A filter that goes down to a view is looked at a second time, with the plan of the view.
+    if function.inner().is::<Counted>() {
+        return false;
+    }
     // Where the type cannot be told the function is counted, to be safe.
     let is_growing = call.get_type(schema).map_or(true, |data_type| !data_type.is_primitive());
     let is_plain = PASSING_ON.contains(&function.name()) || matches!(call.get_type(schema), Ok(DataType::Boolean));

@@ -1,17 +1,23 @@
-//! Arithmetic on whole numbers and intervals that fails where the outcome does not fit: the engine's own wraps around.
+//! Arithmetic on whole numbers, intervals and decimals that fails where the outcome does not fit: the engine's own
+//! wraps around, and keeps decimals of more digits than there are, whose last digits are cut off where they are shown.
 //!
 //! In: type-coerced expressions. Out: the same, under the same names, with `+`, `-`, `*` and negation of whole numbers
-//! and intervals as calls that fail on the row whose outcome is beyond the type.
+//! and intervals, and `+`, `-`, `*` and `/` of decimals of all digits, as calls that fail on the row whose outcome is
+//! beyond the type.
 //! Guarantee: no number is ever answered that the written expression does not have. Vectorised as the engine's own.
 //! Not here: what becomes of a failing row: NULL in a view (`fallible.rs`), an error in SQL over views. Floating
-//! numbers, which have infinity; decimals and times, whose kernels check already; sums, which see many rows.
+//! numbers, which have infinity; times, whose kernels check already, and decimals of fewer digits, whose outcome has
+//! room for all of its own; sums, which see many rows.
 //! Why so: the engine has such operators (`BinaryExpr::with_fail_on_overflow`), but no setting and no logical plan that
 //! asks for them.
 
 use std::sync::Arc;
 
-use arrow::compute::kernels::numeric::{add, mul, neg, sub};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::array::{ArrayRef, AsArray, Datum};
+use arrow::compute::kernels::numeric::{add, div, mul, neg, sub};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Decimal128Type, Decimal256Type, Field, FieldRef,
+};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -52,37 +58,55 @@ pub(crate) fn checked(expr: Expr, schema: &DFSchema) -> Result<Expr> {
 }
 
 fn checked_operator(part: Expr, schema: &DFSchema) -> Transformed<Expr> {
-    let Some(operation) = operation_of(&part, schema) else { return Transformed::no(part) };
+    let Some((operation, returns)) = operation_of(&part, schema) else { return Transformed::no(part) };
     let arguments = match part {
         Expr::BinaryExpr(binary) => vec![*binary.left, *binary.right],
         Expr::Negative(value) => vec![*value],
         other => return Transformed::no(other),
     };
-    let function = Checked { operation, signature: Signature::user_defined(Volatility::Immutable) };
+    let function = Checked { operation, returns, signature: Signature::user_defined(Volatility::Immutable) };
     Transformed::yes(ScalarUDF::from(function).call(arguments))
 }
 
-/// What an operator does, where it can overflow without a word.
-fn operation_of(part: &Expr, schema: &DFSchema) -> Option<Operation> {
-    let (operation, data_type) = match part {
+/// What an operator does and the type of its outcome, where it can overflow without a word.
+fn operation_of(part: &Expr, schema: &DFSchema) -> Option<(Operation, DataType)> {
+    match part {
         Expr::BinaryExpr(binary) => {
             let operation = match binary.op {
                 Operator::Plus => Operation::Add,
                 Operator::Minus => Operation::Subtract,
                 Operator::Multiply => Operation::Multiply,
+                Operator::Divide => Operation::Divide,
                 _ => return None,
             };
             let left = binary.left.get_type(schema).ok()?;
-            // Unequal types are those of time and interval, which no kernel wraps.
+            if left.is_decimal() {
+                let returns = part.get_type(schema).ok()?;
+                return has_all_digits(&returns).then_some((operation, returns));
+            }
+            // Unequal types are those of time and interval, which no kernel wraps; division checks already.
             let is_same = binary.right.get_type(schema).ok()? == left;
-            (operation, is_same.then_some(left)?)
+            (is_same && operation != Operation::Divide && can_wrap(&left)).then_some((operation, left))
         }
-        Expr::Negative(value) => (Operation::Negate, value.get_type(schema).ok()?),
-        _ => return None,
-    };
-    let is_negatable = operation != Operation::Negate || !data_type.is_unsigned_integer();
-    let can_wrap = data_type.is_integer() || matches!(data_type, DataType::Interval(_) | DataType::Duration(_));
-    (can_wrap && is_negatable).then_some(operation)
+        Expr::Negative(value) => {
+            let data_type = value.get_type(schema).ok()?;
+            (can_wrap(&data_type) && !data_type.is_unsigned_integer()).then_some((Operation::Negate, data_type))
+        }
+        _ => None,
+    }
+}
+
+fn can_wrap(data_type: &DataType) -> bool {
+    data_type.is_integer() || matches!(data_type, DataType::Interval(_) | DataType::Duration(_))
+}
+
+/// Whether a decimal has the most digits that there are: an outcome of more digits has no room in it.
+fn has_all_digits(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Decimal128(digits, _) => *digits == DECIMAL128_MAX_PRECISION,
+        DataType::Decimal256(digits, _) => *digits == DECIMAL256_MAX_PRECISION,
+        _ => false,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -90,13 +114,15 @@ enum Operation {
     Add,
     Subtract,
     Multiply,
+    Divide,
     Negate,
 }
 
-/// One checked operator, on arguments of one type, which is also that of its outcome.
+/// One checked operator.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     operation: Operation,
+    returns: DataType,
     signature: Signature,
 }
 
@@ -107,16 +133,30 @@ impl Checked {
             Operation::Add => "+",
             Operation::Subtract => "-",
             Operation::Multiply => "*",
+            Operation::Divide => "/",
             Operation::Negate => return format!("(- {})", arguments.concat()),
         };
         arguments.join(&format!(" {sign} "))
     }
 
+    /// An overflow with the way out.
+    fn told(&self, error: DataFusionError) -> DataFusionError {
+        let way_out =
+            if self.returns.is_decimal() { "to DOUBLE, or to fewer digits" } else { "to DECIMAL(38, 0), or to DOUBLE" };
+        match error.find_root() {
+            DataFusionError::ArrowError(cause, _) if matches!(cause.as_ref(), ArrowError::ArithmeticOverflow(_)) => {
+                exec_datafusion_err!("{cause}; cast an operand {way_out}")
+            }
+            _ => error,
+        }
+    }
+
     fn evaluate(&self, arguments: &[ColumnarValue]) -> Result<ColumnarValue> {
         match (self.operation, arguments) {
-            (Operation::Add, [left, right]) => apply(left, right, add),
-            (Operation::Subtract, [left, right]) => apply(left, right, sub),
-            (Operation::Multiply, [left, right]) => apply(left, right, mul),
+            (Operation::Add, [left, right]) => applied(left, right, add),
+            (Operation::Subtract, [left, right]) => applied(left, right, sub),
+            (Operation::Multiply, [left, right]) => applied(left, right, mul),
+            (Operation::Divide, [left, right]) => applied(left, right, div),
             (Operation::Negate, [ColumnarValue::Array(values)]) => Ok(ColumnarValue::Array(neg(values.as_ref())?)),
             (Operation::Negate, [ColumnarValue::Scalar(value)]) => {
                 let negated = neg(value.to_array()?.as_ref())?;
@@ -127,13 +167,26 @@ impl Checked {
     }
 }
 
-/// An overflow with the way out.
-fn told(error: DataFusionError) -> DataFusionError {
-    match error.find_root() {
-        DataFusionError::ArrowError(cause, _) if matches!(cause.as_ref(), ArrowError::ArithmeticOverflow(_)) => {
-            exec_datafusion_err!("{cause}; cast an operand to DECIMAL(38, 0), or to DOUBLE")
+type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<ArrayRef, ArrowError>;
+
+fn applied(left: &ColumnarValue, right: &ColumnarValue, kernel: Kernel) -> Result<ColumnarValue> {
+    apply(left, right, |left, right| within_digits(kernel(left, right)?))
+}
+
+/// The values, unless there is a decimal of more digits than its type has among them.
+fn within_digits(values: ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let (digits, valid) = match values.data_type() {
+        DataType::Decimal128(digits, _) => {
+            (*digits, values.as_primitive::<Decimal128Type>().validate_decimal_precision(*digits))
         }
-        _ => error,
+        DataType::Decimal256(digits, _) => {
+            (*digits, values.as_primitive::<Decimal256Type>().validate_decimal_precision(*digits))
+        }
+        _ => return Ok(values),
+    };
+    match valid {
+        Ok(()) => Ok(values),
+        Err(_) => Err(ArrowError::ArithmeticOverflow(format!("a number has more than {digits} digits"))),
     }
 }
 
@@ -143,6 +196,7 @@ impl ScalarUDFImpl for Checked {
             Operation::Add => "checked_add",
             Operation::Subtract => "checked_subtract",
             Operation::Multiply => "checked_multiply",
+            Operation::Divide => "checked_divide",
             Operation::Negate => "checked_negate",
         }
     }
@@ -161,20 +215,16 @@ impl ScalarUDFImpl for Checked {
         Ok(arguments.to_vec())
     }
 
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        match arguments {
-            [first, ..] => Ok(first.clone()),
-            [] => internal_err!("{} got no arguments", self.name()),
-        }
+    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
     }
 
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
-        let types: Vec<DataType> = arguments.arg_fields.iter().map(|field| field.data_type().clone()).collect();
         let is_nullable = arguments.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, is_nullable)))
+        Ok(Arc::new(Field::new(self.name(), self.returns.clone(), is_nullable)))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.evaluate(&arguments.args).map_err(told)
+        self.evaluate(&arguments.args).map_err(|error| self.told(error))
     }
 }

@@ -11,7 +11,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Spanned, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Expr, Spanned, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -143,7 +143,7 @@ impl Visitor for Reading {
     }
 }
 
-/// Operators that mean something else to the engine than in SQL.
+/// Operators and numbers that mean something else to the engine than in SQL.
 fn other_meaning(expr: &Expr) -> Option<(String, String)> {
     match expr {
         Expr::SimilarTo { negated, expr, pattern, .. } => {
@@ -166,8 +166,20 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
             let message = "the engine takes XOR for the exclusive or of bits, and binds it tighter than =".to_owned();
             Some((message, format!("write `({left}) <> ({right})`, with the conditions in full")))
         }
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) if is_beyond_64_bits(number) => {
+                let message =
+                    "the engine takes a whole number beyond 64 bits for a DOUBLE, and loses digits".to_owned();
+                Some((message, format!("write `CAST('{number}' AS DECIMAL(38, 0))`, or `{number}.0` for a DOUBLE")))
+            }
+            _ => None,
+        },
         _ => None,
     }
+}
+
+fn is_beyond_64_bits(number: &str) -> bool {
+    number.bytes().all(|digit| digit.is_ascii_digit()) && number.parse::<u64>().is_err()
 }
 
 /// What binds otherwise without parentheses than it was parsed.

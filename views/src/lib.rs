@@ -25,6 +25,7 @@ mod fallible;
 mod fallible_parts;
 mod float_key;
 mod hash;
+mod hidden_null;
 mod json;
 mod named_casts;
 mod nearest;

@@ -4,7 +4,6 @@
 //! Guarantee: for every split of the events, `finish(merge(state(a), state(b))) == finish(state(a + b))` by class.
 //! Not here: where the rows come from and where they go; running a plan over batches in memory (`compiled.rs`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
@@ -235,20 +234,6 @@ impl ViewPlans {
         Ok(replaced.data)
     }
 
-    /// A measure as one expression over `merge` calls: [`Self::measure_expr`] over [`Self::merge_expr`].
-    ///
-    /// `column` gives the expression of a state column. The calls are nested in the expression: a planner that wants
-    /// an Aggregate node below takes the two apart with the functions above.
-    ///
-    /// # Errors
-    /// [`DefinitionError`] if the view has no such measure.
-    pub fn finish_measure_expr(&self, measure: &str, column: impl Fn(&str) -> Expr) -> Result<Expr, DefinitionError> {
-        let states = self.measure_states(measure)?;
-        let calls = states
-            .into_iter()
-            .map(|state| Ok((state.to_owned(), self.merge_expr(state, column(state))?)))
-            .collect::<Result<BTreeMap<_, _>, DefinitionError>>()?;
-        self.measure_expr(measure, |state| calls[state].clone())
     }
 
     fn dimensions(&self) -> impl Iterator<Item = &str> {

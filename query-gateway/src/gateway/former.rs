@@ -36,6 +36,7 @@ impl Gateway {
             settings: self.settings.clone(),
             sources: self.sources.clone(),
             sql,
+            present_sql: OnceLock::new(),
             former,
             later: OnceLock::new(),
             refreshing: self.refreshing.clone(),
@@ -95,9 +96,13 @@ impl Gateway {
         if can_answer { self.building(former, &error) } else { error }
     }
 
-    /// An engine over the present definitions: made only to tell whether a query waits for one of them.
-    pub(crate) fn present_engine(&self) -> Result<SqlEngine, GatewayError> {
-        SqlEngine::new(&self.components.pipeline, &self.settings)
+    /// An engine over the present definitions, to tell whether a query waits for one of them. Made at the first call.
+    pub(crate) fn present_engine(&self) -> Result<&SqlEngine, GatewayError> {
+        if let Some(engine) = self.present_sql.get() {
+            return Ok(engine);
+        }
+        let engine = SqlEngine::new(&self.components.pipeline, &self.settings)?;
+        Ok(self.present_sql.get_or_init(|| engine))
     }
 
     /// The error of a request that only the definition that is being built can answer.

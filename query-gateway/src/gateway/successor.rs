@@ -59,6 +59,7 @@ impl Gateway {
             settings,
             sources,
             sql,
+            present_sql: OnceLock::new(),
             former,
             later: OnceLock::new(),
             refreshing: Arc::default(),

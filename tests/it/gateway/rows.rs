@@ -273,6 +273,35 @@ async fn a_version_that_does_not_cover_a_token_is_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_total_that_does_not_fit_is_told_also_where_the_measure_does_not_show_it() {
+    let pipeline = r#"
+CREATE UNBOUNDED EXTERNAL TABLE edits (
+  time TIMESTAMP NOT NULL, page VARCHAR, "user" VARCHAR, added BIGINT, price DECIMAL(10, 2), weight DOUBLE
+) STORED AS JSON LOCATION 'kafka://edits' OPTIONS (event_time 'time', partitions '2');
+
+CREATE MATERIALIZED VIEW padded AS SELECT page, coalesce(sum(added), 0) AS added FROM edits GROUP BY page;
+"#;
+    let world = World::on(pipeline, GatewaySettings::default());
+    world.send(0, [event(0, "A", "ann", i64::MAX), event(1, "A", "bob", 1), event(2, "B", "cat", 2)]);
+    world.append_run(0).await;
+    world.own(1).await;
+    let answer = world.rows("padded", &[]).await.unwrap();
+    let drawn = [
+        "+------+-------+",
+        "| page | added |",
+        "+------+-------+",
+        "| A    | 0     |",
+        "| B    | 2     |",
+        "+------+-------+",
+    ];
+    assert_batches_eq!(drawn, &[answer.rows.clone()]);
+    let told = &answer.envelope.overflows["added"];
+    assert_eq!((told.groups, told.hint.contains("CAST(x AS DECIMAL(38, 0))")), (1, true), "{told:?}");
+    let small = world.rows("padded", &[("page", "B")]).await.unwrap();
+    assert!(small.envelope.overflows.is_empty(), "{:?}", small.envelope.overflows);
+}
+
+#[tokio::test]
 async fn requests_that_wait_do_not_stand_in_the_way_of_others() {
     let settings = GatewaySettings { max_queries: 1, max_sql_queries: 1, max_waiting: 2, ..GatewaySettings::default() };
     let world = World::with_settings(settings);

@@ -155,3 +155,25 @@ async fn runs_that_were_followed_and_runs_seen_at_once_answer_alike() {
         check(&world, &format!("round {round}, a segment later")).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_come_in_the_same_order_however_often_they_are_asked_for() {
+    let world = World::new();
+    world.send(0, (0..90).map(|number| event(number, ["A", "B", "C"][number as usize % 3], "ann", number)));
+    world.append_run(0).await;
+    world.publish("totals", &[90, 0]).await;
+    world.send(1, (0..90).map(|number| event(number, ["D", "B", "E"][number as usize % 3], "bob", number)));
+    world.append_run(1).await;
+    for sql in [
+        "SELECT * FROM totals",
+        "SELECT page FROM totals LIMIT 1",
+        "SELECT array_agg(page) AS pages, first_value(page) AS f FROM totals",
+        "SELECT edits, count(*) AS pages FROM totals GROUP BY edits",
+        "SELECT a.page, b.edits FROM totals a JOIN totals b ON a.edits = b.edits",
+    ] {
+        let first = world.sql(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).rows;
+        for _ in 0..30 {
+            assert_eq!(world.sql(sql).await.unwrap().rows, first, "{sql}");
+        }
+    }
+}

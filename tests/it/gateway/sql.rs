@@ -83,6 +83,23 @@ async fn measure_rolls_up_by_merging_states() {
 }
 
 #[tokio::test]
+async fn rows_count_also_where_no_column_of_a_view_is_read() {
+    for (sql, rows) in [
+        ("SELECT count(*) AS c FROM by_page", r#"[{"c":4}]"#),
+        ("SELECT 1 AS one FROM totals", r#"[{"one":1},{"one":1},{"one":1}]"#),
+        ("SELECT count(*) AS c FROM by_page a JOIN totals b ON true", r#"[{"c":12}]"#),
+        ("SELECT count(*) AS c FROM by_page a CROSS JOIN totals b WHERE a.page = 'A'", r#"[{"c":6}]"#),
+        ("SELECT count(*) AS c FROM (SELECT page FROM by_page LIMIT 3) few JOIN totals ON true", r#"[{"c":9}]"#),
+        (
+            "SELECT count(*) AS c FROM (SELECT page, MEASURE(editors) AS e FROM by_page GROUP BY page) m JOIN totals ON true",
+            r#"[{"c":9}]"#,
+        ),
+    ] {
+        check(sql, rows).await;
+    }
+}
+
+#[tokio::test]
 async fn a_measure_rolled_up_in_sql_equals_the_one_rolled_up_in_rows() {
     let world = World::new();
     for partition in 0..2 {
@@ -171,6 +188,11 @@ async fn operators_are_read_as_written_or_refused() {
             "SELECT page FROM totals WHERE page LIKE 'A%'",
         ),
         ("SELECT 2 ^ 10 AS n", "write `power(2, 10)`", "SELECT power(2, 10) AS n"),
+        (
+            "SELECT 12345678901234567890123 AS n",
+            "write `CAST('12345678901234567890123' AS DECIMAL(38, 0))`",
+            "SELECT CAST('12345678901234567890123' AS DECIMAL(38, 0)) AS n, 12345678901234567890123.0 AS x",
+        ),
         (
             "SELECT page || edits + 1 AS n FROM totals",
             "write the parentheses",

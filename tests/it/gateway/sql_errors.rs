@@ -2,12 +2,25 @@
 
 use super::sql::{check, world};
 
-#[tokio::test]
-async fn a_refusal_proposes_what_is_near_and_shows_no_internals() {
+/// Each query is refused with a reason and a hint that have these parts.
+async fn check_refused(cases: &[(&str, &str, &str)]) {
     let world = world().await;
     let internals =
         ["_state_", "states.", "__", "outer_ref", "Utf8", "Int64", "Subquery", "TableScan", "Expr", "\n", "Did you"];
-    for (sql, reason, hint) in [
+    for (sql, reason, hint) in cases {
+        let error = world.sql(sql).await.err().unwrap_or_else(|| panic!("{sql} was run"));
+        let problem = error.problem();
+        assert!(problem.detail().contains(reason), "{sql}: {}", problem.detail());
+        assert!(problem.hint().unwrap_or_default().contains(hint), "{sql}: {:?}", problem.hint());
+        let told = format!("{} {}", problem.detail(), problem.hint().unwrap_or_default());
+        assert!(!internals.iter().any(|word| told.contains(word)), "{sql}: {told}");
+        assert!(!problem.known().iter().any(|name| name.starts_with('_')), "{sql}: {:?}", problem.known());
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_proposes_what_is_near_and_shows_no_internals() {
+    check_refused(&[
         ("SELECT edit FROM by_page", "there is no column `edit`", "did you mean `edits`?"),
         ("SELECT b.edit FROM by_page b", "there is no column `b.edit`", "did you mean `edits`?"),
         ("SELECT nothing_like_it FROM by_page", "there is no column `nothing_like_it`", ""),
@@ -24,18 +37,59 @@ async fn a_refusal_proposes_what_is_near_and_shows_no_internals() {
         ("SELECT page + 1 AS x FROM by_page", "the types of `VARCHAR + BIGINT` do not go together", "CAST("),
         ("SELECT sqrt(page, page) AS x FROM by_page", "function `sqrt` does not take (VARCHAR, VARCHAR)", "CAST("),
         ("SELECT repeat(page, 5000) AS x FROM totals", "argument of repeat must be a constant of at most 4096", ""),
+        (
+            "SELECT CAST('12345678.9' AS DECIMAL(7, 2)) AS x",
+            "12345678.90 is too large to store in a DECIMAL of precision 7",
+            "",
+        ),
         ("SHOW search_path", "SQL shows no settings", "SHOW TABLES"),
         ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE is not available", "EXPLAIN alone"),
         ("SELECT * FROM unknown_function(1)", "there is no table function `unknown_function`", ""),
-    ] {
-        let error = world.sql(sql).await.err().unwrap_or_else(|| panic!("{sql} was run"));
-        let problem = error.problem();
-        assert!(problem.detail().contains(reason), "{sql}: {}", problem.detail());
-        assert!(problem.hint().unwrap_or_default().contains(hint), "{sql}: {:?}", problem.hint());
-        let told = format!("{} {}", problem.detail(), problem.hint().unwrap_or_default());
-        assert!(!internals.iter().any(|word| told.contains(word)), "{sql}: {told}");
-        assert!(!problem.known().iter().any(|name| name.starts_with('_')), "{sql}: {:?}", problem.known());
-    }
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn subqueries_that_the_engine_would_answer_wrongly_are_refused() {
+    check_refused(&[
+        (
+            "SELECT page FROM totals t WHERE EXISTS (SELECT count(*) FROM by_page b WHERE b.page = t.page)",
+            "EXISTS over a subquery that refers to the query around it cannot aggregate without GROUP BY",
+            "",
+        ),
+        (
+            "SELECT page FROM totals t WHERE 0 IN (SELECT count(*) FROM by_page b WHERE b.page = t.page)",
+            "IN over a subquery that refers to the query around it cannot aggregate without GROUP BY",
+            "",
+        ),
+        (
+            "SELECT page FROM totals t WHERE edits NOT IN (SELECT b.edits FROM by_page b WHERE b.page = t.page)",
+            "NOT IN over a subquery cannot refer to the query around it; write NOT EXISTS",
+            "",
+        ),
+        (
+            "SELECT t.page, (SELECT max(n) FROM (SELECT edits AS n FROM by_page b WHERE b.page = t.page) x) AS m \
+             FROM totals t",
+            "a table of its own FROM without passing on what it compares, by its name",
+            "",
+        ),
+        (
+            "SELECT page FROM totals WHERE 100 NOT IN (SELECT edits FROM by_page)",
+            "NOT IN over a subquery tests a column, not a constant; write NOT EXISTS",
+            "",
+        ),
+        (
+            "SELECT page FROM totals WHERE edits NOT IN (SELECT edits FROM by_page) OR page = 'C'",
+            "can stand alone or beside AND; write EXISTS or NOT EXISTS",
+            "",
+        ),
+        (
+            "SELECT page FROM totals WHERE (edits IN (SELECT edits FROM by_page)) IS NULL",
+            "can stand alone or beside AND; write EXISTS or NOT EXISTS",
+            "",
+        ),
+    ])
+    .await;
 }
 
 #[tokio::test]
@@ -59,6 +113,64 @@ async fn a_way_out_that_is_told_works() {
     )
     .await;
     check("SELECT repeat(' ', 3) AS x", r#"[{"x":"   "}]"#).await;
+    check(
+        "SELECT t.page FROM totals t WHERE 0 = (SELECT count(*) FROM by_page b WHERE b.page = t.page AND b.page = 'A') \
+         ORDER BY t.page",
+        r#"[{"page":"B"},{"page":"C"}]"#,
+    )
+    .await;
+    check(
+        "SELECT t.page, (SELECT max(n) FROM (SELECT b.page, edits AS n FROM by_page b WHERE b.page = t.page) x) AS m \
+         FROM totals t ORDER BY t.page LIMIT 1",
+        r#"[{"page":"A","m":2}]"#,
+    )
+    .await;
+    check(
+        "SELECT t.page FROM totals t WHERE EXISTS \
+         (SELECT 1 FROM by_page b WHERE b.page = t.page GROUP BY b.page HAVING count(*) > 1)",
+        r#"[{"page":"A"}]"#,
+    )
+    .await;
+    check(
+        "SELECT t.page FROM totals t \
+         WHERE NOT EXISTS (SELECT 1 FROM by_page b WHERE b.page = t.page AND b.edits = t.edits)",
+        r#"[{"page":"A"}]"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_decimal_of_more_digits_than_there_are_is_an_error() {
+    let world = world().await;
+    let most = "CAST('99999999999999999999999999999999999999' AS DECIMAL(38, 0))";
+    for expr in ["most + edits", "-most - edits", "most * 2", "most / CAST('0.6' AS DECIMAL(2, 1))"] {
+        let sql = format!("SELECT {} AS x FROM totals", expr.replace("most", most));
+        let problem = world.sql(&sql).await.unwrap_err().problem();
+        assert_eq!(problem.status().as_u16(), 400, "{sql}");
+        assert!(problem.detail().contains("cast an operand to DOUBLE"), "{sql}: {}", problem.detail());
+    }
+    // The way out that the error names.
+    let fits = format!("SELECT CAST({most} AS DOUBLE) + edits > 1 AS fits FROM totals WHERE page = 'A'");
+    check(&fits, r#"[{"fits":true}]"#).await;
+    let less = format!("SELECT {most} - edits AS x FROM totals WHERE page = 'A'");
+    check(&less, r#"[{"x":"99999999999999999999999999999999999996"}]"#).await;
+}
+
+#[tokio::test]
+async fn null_leaves_open_whether_a_value_is_among_others() {
+    // Of A and the first hour there are two edits.
+    for (condition, rows) in [
+        ("edits NOT IN (SELECT edits FROM by_page)", r#"[{"page":"A"}]"#),
+        ("NOT (edits IN (SELECT edits FROM by_page)) AND page <> 'B'", r#"[{"page":"A"}]"#),
+        ("edits NOT IN (SELECT nullif(edits, 2) FROM by_page)", "[]"),
+        ("nullif(edits, 3) NOT IN (SELECT edits FROM by_page)", "[]"),
+        ("edits NOT IN (SELECT edits FROM by_page WHERE edits > 9)", r#"[{"page":"A"},{"page":"B"},{"page":"C"}]"#),
+        ("edits IN (SELECT nullif(edits, 2) FROM by_page)", r#"[{"page":"B"},{"page":"C"}]"#),
+        ("edits IN (SELECT edits FROM by_page WHERE edits > 1) OR page = 'C'", r#"[{"page":"C"}]"#),
+        ("(edits IN (SELECT nullif(edits, 2) FROM by_page)) IS NOT TRUE", r#"[{"page":"A"}]"#),
+    ] {
+        check(&format!("SELECT page FROM totals WHERE {condition} ORDER BY page"), rows).await;
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,25 @@ async fn check_refused(statements: impl IntoIterator<Item = String>, statuses: &
     }
 }
 
+#[tokio::test]
+async fn a_query_that_never_pauses_ends_at_its_limit_and_gives_its_place_back() {
+    let settings = GatewaySettings {
+        max_sql_queries: 1,
+        sql_queue_wait: Duration::from_secs(60),
+        sql_time_limit: Duration::from_secs(4),
+        ..GatewaySettings::default()
+    };
+    let world = World::with_settings(settings);
+    world.send(0, (0..600).map(|number| event(number * 60, ["A", "B", "C"][number as usize % 3], "ann", number)));
+    world.append_run(0).await;
+    world.own(1).await;
+    let error = world.sql("SELECT count(*) AS c FROM by_page a, by_page b, by_page c, by_page d").await.unwrap_err();
+    assert!(matches!(error, GatewayError::TimedOut { .. }), "{error}");
+    // In line until the thread of the other one comes to a pause.
+    let plain = world.sql("SELECT MEASURE(edits) AS edits FROM by_page").await.unwrap().to_json().unwrap();
+    assert!(plain.starts_with(r#"{"rows":[{"edits":600}]"#), "{plain}");
+}
+
 fn owned(statements: &[&str]) -> Vec<String> {
     statements.iter().map(|sql| (*sql).to_owned()).collect()
 }

@@ -33,6 +33,8 @@ async fn values_are_put_in_by_place_and_by_name() {
             r#"[{"page":"B"}]"#,
         ),
         ("SELECT count(*) AS c FROM by_page WHERE price > $1", json!([0.5]), r#"[{"c":3}]"#),
+        // Beyond the scale of the column: 0.60 is one of its values.
+        ("SELECT count(*) AS c FROM by_page WHERE price > $1", json!([0.595]), r#"[{"c":2}]"#),
         (
             "SELECT $1 AS a, $2 AS b, $3 AS c, $4 AS d",
             json!([1, "x", true, null]),

@@ -139,6 +139,11 @@ fn operators_that_mean_something_else_are_refused_in_views_with_a_way_out() {
         ("added ^ 2 > 100", "(added | 2) - (added & 2)", "(added | 2) - (added & 2) > 100"),
         ("page = channel LIKE 'a%'", "`(page = channel) LIKE 'a%'`", "page = channel AND page LIKE 'a%'"),
         ("added < 1 < 2", "write the parentheses", "(added < 1) = true"),
+        (
+            "added < 12345678901234567890123",
+            "CAST('12345678901234567890123' AS DECIMAL(38, 0))",
+            "added < CAST('12345678901234567890123' AS DECIMAL(38, 0))",
+        ),
     ] {
         let found = view(condition).unwrap_or_else(|| panic!("{condition} is taken"));
         assert!(found.iter().any(|finding| finding.hint.contains(hint)), "{condition}: {found:#?}");

@@ -3,21 +3,22 @@
 //! Values are hashed as the Java and C++ libraries hash them, so their sketches of the same values can be united with
 //! ours.
 //! Guarantee: merged equals direct, bit for bit: the composite estimate depends on the registers alone.
-//! Not here: the accumulators (`sketch.rs`).
+//! Not here: the accumulators (`sketch.rs`), the function (`sketch_function.rs`).
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type, UInt64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, UInt64Type};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_datafusion_err, exec_err, plan_err};
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{AggregateUDF, Signature, Volatility};
 use datasketches::hash::value::{canonical_float, raw_bytes};
 use datasketches::hll::{Coupon, HllSketch, HllType, HllUnion};
 
 use super::sketch::{Accumulators, Sketch, SketchGroups, is_wanted};
+use super::sketch_function::{SketchFunction, sketch_function};
+use crate::sql_name::sql_name;
 
 /// 2^12 registers: 4 KiB when full, 32 bytes for a handful of values.
 const LG_K: u8 = 12;
@@ -28,57 +29,35 @@ pub(super) const BOUND: f64 = 0.04875;
 
 /// The function for a session.
 pub(super) fn function() -> AggregateUDF {
-    AggregateUDF::from(ApproxDistinct { signature: Signature::any(1, Volatility::Immutable) })
+    sketch_function::<ApproxDistinct>()
 }
 
 /// The function under its SQL name.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct ApproxDistinct {
-    signature: Signature,
-}
+struct ApproxDistinct;
 
-impl AggregateUDFImpl for ApproxDistinct {
-    fn name(&self) -> &str {
-        "approx_distinct"
+impl SketchFunction for ApproxDistinct {
+    const NAME: &'static str = "approx_distinct";
+    const STATE: &'static str = "hll";
+    const IS_NULLABLE: bool = false;
+
+    fn signature() -> Signature {
+        Signature::any(1, Volatility::Immutable)
     }
 
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+    fn return_type(arguments: &[DataType]) -> Result<DataType> {
         match arguments.first() {
             Some(data_type) if hashed_as(data_type).is_some() => Ok(DataType::Int64),
-            Some(other) => plan_err!("'approx_distinct' does not take {other}; cast it to VARCHAR"),
+            Some(other) => plan_err!("'approx_distinct' does not take {}; cast it to VARCHAR", sql_name(other)),
             None => plan_err!("approx_distinct takes one argument"),
         }
     }
 
-    fn is_nullable(&self) -> bool {
-        false
+    fn accumulators(_arguments: &AccumulatorArgs) -> Result<Box<dyn Accumulators>> {
+        Ok(Box::new(SketchGroups::<Hll>::new(())))
     }
 
-    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format_state_name(arguments.name, "hll"), DataType::Binary, true))])
-    }
-
-    fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Box::new(SketchGroups::<Hll>::new(())).for_one_group())
-    }
-
-    fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs) -> bool {
-        true
-    }
-
-    fn create_groups_accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Box::new(SketchGroups::<Hll>::new(())).for_groups())
-    }
-
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        AggregateOrderSensitivity::Insensitive
-    }
-
-    fn default_value(&self, _data_type: &DataType) -> Result<ScalarValue> {
+    fn default_value(_data_type: &DataType) -> Result<ScalarValue> {
         Ok(ScalarValue::Int64(Some(0)))
     }
 }

@@ -2,99 +2,61 @@
 //!
 //! Integers are kept as 64-bit integers, floating-point and decimal numbers as doubles (NaN is dropped, -0.0 is 0.0),
 //! text as text; other types are refused by name. The answer is a value that occurred; exact up to 200 values.
-//! Not here: the sketch (`kll_sketch.rs`), the accumulators (`sketch.rs`).
+//! Not here: the sketch (`kll_sketch.rs`), the accumulators (`sketch.rs`), the function (`sketch_function.rs`).
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, StringArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err, exec_err, plan_err};
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::logical_expr::function::AccumulatorArgs;
 
 use super::kll_sketch::{KllDouble, KllItem, KllSketch};
-use super::percentile::rank_of;
+use super::percentile::{coerce_types, rank_of};
 use super::sketch::{Accumulators, Sketch, SketchGroups, is_wanted};
+use super::sketch_function::{SketchFunction, sketch_function};
 
 /// The normalized rank error for k = 200 as Apache DataSketches publishes it: 99 of 100 estimates lie within.
 pub(super) const BOUND: f64 = 0.0133;
 
+/// What it takes, for messages.
+const TAKES: &str = "numbers and text";
+
 /// The function for a session.
 pub(super) fn function() -> AggregateUDF {
-    AggregateUDF::from(ApproxPercentile { signature: Signature::user_defined(Volatility::Immutable) })
+    sketch_function::<ApproxPercentile>()
 }
 
 /// The function under its SQL name.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct ApproxPercentile {
-    signature: Signature,
-}
+struct ApproxPercentile;
 
-impl ApproxPercentile {
+impl SketchFunction for ApproxPercentile {
+    const NAME: &'static str = "approx_percentile_cont";
+    const STATE: &'static str = "kll";
+    const TAKES_WITHIN_GROUP: bool = true;
+
+    fn coerce_types(arguments: &[DataType]) -> Result<Vec<DataType>> {
+        coerce_types(Self::NAME, arguments, (TAKES, sketched_as))
+    }
+
+    fn return_type(arguments: &[DataType]) -> Result<DataType> {
+        match arguments.first().and_then(sketched_as) {
+            Some(sketched) => Ok(sketched),
+            None => plan_err!("'{}' takes {TAKES}", Self::NAME),
+        }
+    }
+
     fn accumulators(arguments: &AccumulatorArgs) -> Result<Box<dyn Accumulators>> {
-        let rank = rank_of("approx_percentile_cont", arguments)?;
+        let rank = rank_of(Self::NAME, arguments)?;
         Ok(match arguments.expr_fields[0].data_type() {
             DataType::Int64 => Box::new(SketchGroups::<KllSketch<i64>>::new(rank)),
             DataType::Float64 => Box::new(SketchGroups::<KllSketch<KllDouble>>::new(rank)),
             DataType::Utf8 => Box::new(SketchGroups::<KllSketch<String>>::new(rank)),
-            other => return exec_err!("approx_percentile_cont does not take {other}"),
+            other => return exec_err!("{} does not take {other}", Self::NAME),
         })
-    }
-}
-
-impl AggregateUDFImpl for ApproxPercentile {
-    fn name(&self) -> &str {
-        "approx_percentile_cont"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        let [value, _] = arguments else {
-            return plan_err!(
-                "'approx_percentile_cont' takes a value and a percentile, not {} arguments",
-                arguments.len()
-            );
-        };
-        match sketched_as(value) {
-            Some(sketched) => Ok(vec![sketched, DataType::Float64]),
-            None => plan_err!("'approx_percentile_cont' does not take {value}; it takes numbers and text"),
-        }
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        match arguments.first().and_then(sketched_as) {
-            Some(sketched) => Ok(sketched),
-            None => plan_err!("'approx_percentile_cont' takes numbers and text"),
-        }
-    }
-
-    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        Ok(vec![Arc::new(Field::new(format_state_name(arguments.name, "kll"), DataType::Binary, true))])
-    }
-
-    fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Ok(Self::accumulators(&arguments)?.for_one_group())
-    }
-
-    fn groups_accumulator_supported(&self, _arguments: AccumulatorArgs) -> bool {
-        true
-    }
-
-    fn create_groups_accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        Ok(Self::accumulators(&arguments)?.for_groups())
-    }
-
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        AggregateOrderSensitivity::Insensitive
-    }
-
-    fn supports_within_group_clause(&self) -> bool {
-        true
     }
 }
 
@@ -168,7 +130,7 @@ impl Sketched for String {
 }
 
 fn wrong_type(array: &ArrayRef) -> DataFusionError {
-    exec_datafusion_err!("approx_percentile_cont got {}", array.data_type())
+    exec_datafusion_err!("{} got {}", ApproxPercentile::NAME, array.data_type())
 }
 
 impl<T: Sketched> Sketch for KllSketch<T> {

@@ -15,7 +15,8 @@
 //! `counted.rs`; both take values of any type that has an order (`ordered.rs`).
 //! `hll.rs`, `kll.rs` and `dd.rs` are the functions `approx_distinct`, `approx_percentile_cont` and
 //! `ddsketch_percentile`, `kll_sketch.rs` and `dd_sketch.rs` the sketches of ours behind them, `state_bytes.rs` their
-//! bytes, `sketch.rs` the accumulators of all; `limit.rs` refuses a state that grew beyond its limit.
+//! bytes, `sketch.rs` the accumulators of all, `sketch_function.rs` what the engine sees of each; `limit.rs` refuses a
+//! state that grew beyond its limit.
 
 mod accumulator;
 mod call;
@@ -46,6 +47,7 @@ mod percentile;
 mod printed;
 mod running;
 mod sketch;
+mod sketch_function;
 mod state_bytes;
 mod stored;
 mod sums;
@@ -62,4 +64,5 @@ pub(crate) use call::AggregateCall;
 pub(crate) use catalogue::{merge_facts, refusal, replacements};
 pub(crate) use copies::ignores_copies;
 pub(crate) use limit::{limited_state, nullable};
+pub(crate) use normal::normal;
 pub(crate) use stored::StoredAggregate;

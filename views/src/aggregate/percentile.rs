@@ -1,8 +1,27 @@
-//! What the percentile functions have in common: the rank that a call asks for.
+//! What the percentile functions have in common: a value and a percentile, and the rank that a call asks for.
 
+use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::physical_expr::expressions::Literal;
+
+use crate::sql_name::sql_name;
+
+/// The types that a value and a percentile are cast to. `sketched_as` gives that of a value, if it is one of those that
+/// the function `takes`.
+pub(super) fn coerce_types(
+    function: &str,
+    arguments: &[DataType],
+    (takes, sketched_as): (&str, impl Fn(&DataType) -> Option<DataType>),
+) -> Result<Vec<DataType>> {
+    let [value, _] = arguments else {
+        return plan_err!("'{function}' takes a value and a percentile, not {} arguments", arguments.len());
+    };
+    match sketched_as(value) {
+        Some(sketched) => Ok(vec![sketched, DataType::Float64]),
+        None => plan_err!("'{function}' does not take {}; it takes {takes}", sql_name(value)),
+    }
+}
 
 /// The percentile of a call as a rank in ascending order.
 pub(super) fn rank_of(function: &str, arguments: &AccumulatorArgs) -> Result<f64> {

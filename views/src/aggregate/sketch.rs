@@ -2,7 +2,7 @@
 //!
 //! State: the serialised sketch (BINARY), null for a group without values.
 //! Guarantee: a group has a sketch from its first value on; a state that is not a sketch is an error, never a panic.
-//! Not here: the sketches themselves (`hll.rs`, `kll_sketch.rs`, `dd_sketch.rs`).
+//! Not here: the sketches themselves (`hll.rs`, `kll_sketch.rs`, `dd_sketch.rs`), the functions (`sketch_function.rs`).
 
 use std::fmt::Debug;
 use std::sync::Arc;
