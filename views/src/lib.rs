@@ -19,6 +19,7 @@ mod date_bin;
 mod declared;
 mod definition;
 mod dialect;
+mod distinct_row;
 mod error;
 mod fallible;
 mod float_key;
@@ -38,6 +39,7 @@ mod storable;
 mod stream;
 mod time_pattern;
 mod time_step;
+mod unnest;
 
 pub use aggregate::{
     AGGREGATES, AggregateClass, AggregateFacts, ClassRule, DdSketch, Distinct, KllDouble, KllItem, KllSketch,
@@ -51,6 +53,7 @@ pub use compiled::Compiled;
 pub use declared::{as_json, declared_extras, default_of, is_json, with_default};
 pub use definition::{Dimension, Measure, ViewDefinition};
 pub use dialect::{Misreading, mend, misreadings};
+pub use distinct_row::name_rows;
 pub use error::{DefinitionError, Finding, PipelineError, is_state_limit};
 pub use json::{append_unescaped, number_prefix};
 pub use nearest::{Spelling, did_you_mean};

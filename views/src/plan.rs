@@ -20,6 +20,7 @@ use crate::fallible::guarded_parts;
 use crate::plan_cache::{PlanCache, PlanKey};
 use crate::source::SourceDefinition;
 use crate::stream::is_stream;
+use crate::unnest::as_written;
 
 /// How the states of one view are computed, merged and finished.
 #[derive(Debug)]
@@ -269,7 +270,7 @@ impl ViewPlans {
         }
         let mut found = Vec::new();
         for expr in &exprs {
-            found.extend(guarded_parts(expr)?);
+            found.extend(guarded_parts(expr)?.iter().map(|part| as_written(part)));
         }
         for measure in &self.measures {
             if !guarded_parts(&measure.expression)?.is_empty() {

@@ -10,6 +10,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::aggregate::replacements;
 use crate::date_bin::date_bin;
+use crate::distinct_row::distinct_row;
 use crate::json;
 
 /// A DataFusion session state with deterministic settings, our `approx_distinct`, `approx_percentile_cont`,
@@ -28,6 +29,7 @@ pub fn session_state_builder() -> SessionStateBuilder {
     functions.extend(replacements().map(Arc::new));
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.push(Arc::new(date_bin()));
+    functions.push(Arc::new(distinct_row()));
     functions.extend(json::functions().map(Arc::new));
     builder
 }

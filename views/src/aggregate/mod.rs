@@ -53,4 +53,5 @@ pub(crate) use call::AggregateCall;
 pub(crate) use catalogue::{merge_facts, refusal, replacements};
 pub(crate) use copies::ignores_copies;
 pub(crate) use limit::{limited_state, nullable};
+pub(crate) use normal::normal;
 pub(crate) use stored::StoredAggregate;

@@ -12,7 +12,7 @@ use datafusion::common::Result;
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
 /// The same values, those of floating point in the one form that each has; others are passed on as they are.
-pub(super) fn normal(array: &ArrayRef) -> Result<ArrayRef> {
+pub(crate) fn normal(array: &ArrayRef) -> Result<ArrayRef> {
     macro_rules! normal_floats {
         ($type:ty, $nan:expr, $zero:expr) => {
             // The sum of -0.0 and 0.0 is 0.0.
