@@ -7,6 +7,7 @@ mod compare;
 mod events;
 mod failures;
 mod float_keys;
+mod items;
 mod json;
 mod phases;
 mod plans;
