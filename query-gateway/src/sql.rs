@@ -134,6 +134,7 @@ impl SqlEngine {
         complexity::check_statement(&query)?;
         views::mend(query.as_mut());
         check_readings(&query)?;
+        views::name_rows(query.as_mut());
         measure::name_order(&mut query);
         let calls = Calls::of(&query)?;
         let statement = Statement::Statement(query.clone());

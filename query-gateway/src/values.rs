@@ -205,6 +205,10 @@ impl ScalarUDFImpl for Counted {
         self.function.aliases()
     }
 
+    fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
+        self.function.schema_name(arguments)
+    }
+
     fn signature(&self) -> &Signature {
         self.function.signature()
     }

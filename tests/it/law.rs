@@ -9,6 +9,7 @@ mod failed_rows;
 mod failures;
 mod float_keys;
 mod frequent;
+mod items;
 mod json;
 mod phases;
 mod plans;

@@ -9,6 +9,7 @@ mod failures;
 mod fields;
 mod formats;
 mod forms;
+mod items;
 mod lives;
 mod overload;
 mod partitions;
@@ -43,6 +44,7 @@ use compaction::answers_stay_the_same_while_the_master_dataset_is_compacted;
 use dead::rejected_records_are_in_a_topic_of_their_own_where_the_setting_says_so;
 use documents::json_maps_and_defaults_have_the_same_answer_in_both_layers;
 use forms::events_count_in_every_form_that_means_one_value;
+use items::each_item_of_an_array_counts_and_a_copy_brings_none;
 use lives::{a_reset_from_the_end_counts_what_comes, a_source_whose_topic_was_replaced_goes_on_after_a_reset};
 use overload::a_collector_asked_too_much_counts_what_it_accepted;
 use poison::a_poisoned_topic_costs_no_good_event;
@@ -187,6 +189,7 @@ tests::on_all_parts!(
     a_source_whose_topic_was_replaced_goes_on_after_a_reset,
     an_answer_stays_the_same_when_batch_takes_over,
     events_count_in_every_form_that_means_one_value,
+    each_item_of_an_array_counts_and_a_copy_brings_none,
     json_maps_and_defaults_have_the_same_answer_in_both_layers,
     an_unreadable_value_is_null_in_both_layers_where_the_source_says_so,
     rejected_records_are_in_a_topic_of_their_own_where_the_setting_says_so,

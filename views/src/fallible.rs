@@ -23,7 +23,7 @@ use crate::json::is_json_function;
 use crate::or_null::{counting, is_constant, is_or_null, or_null, written_as_sql};
 
 /// Functions without a value they fail on, and those that the engine turns into CASE.
-const TOTAL_FUNCTIONS: [&str; 26] = [
+const TOTAL_FUNCTIONS: [&str; 28] = [
     "ascii",
     "bit_length",
     "btrim",
@@ -33,10 +33,12 @@ const TOTAL_FUNCTIONS: [&str; 26] = [
     "concat_ws",
     "contains",
     "date_bin",
+    "distinct_row",
     "ends_with",
     "get_field",
     "greatest",
     "initcap",
+    "items_within_bounds",
     "least",
     "lower",
     "ltrim",

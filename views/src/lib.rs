@@ -19,6 +19,7 @@ mod date_bin;
 mod declared;
 mod definition;
 mod dialect;
+mod distinct_row;
 mod error;
 mod failed_rows;
 mod fallible;
@@ -43,6 +44,7 @@ mod storable;
 mod stream;
 mod time_pattern;
 mod time_step;
+mod unnest;
 
 pub use aggregate::{
     AGGREGATES, AggregateClass, AggregateFacts, ClassRule, DdSketch, Distinct, KllDouble, KllItem, KllSketch,
@@ -56,6 +58,7 @@ pub use compiled::Compiled;
 pub use declared::{as_json, declared_extras, default_of, is_json, with_default};
 pub use definition::{Dimension, Measure, ViewDefinition};
 pub use dialect::{Misreading, mend, misreadings};
+pub use distinct_row::name_rows;
 pub use error::{DefinitionError, Finding, PipelineError, is_state_limit};
 pub use failed_rows::FailedRows;
 pub use fallible::count_failures;

@@ -31,6 +31,7 @@ use datafusion::sql::unparser::Unparser;
 
 use crate::checked::checked;
 use crate::failed_rows::{FailedRows, FailureCounter};
+use crate::unnest::as_written;
 
 /// `expr` with its topmost operator made NULL where it fails; its value where all arguments are constants. `is_lenient`
 /// says that it stands for one that fails where this one makes NULL of a value.
@@ -95,12 +96,13 @@ pub(crate) fn written_as_sql(expr: &Expr) -> Result<String> {
         },
         _ => Ok(Transformed::no(part)),
     })?;
-    Ok(match Unparser::default().with_pretty(true).expr_to_sql(&written.data) {
+    let text = match Unparser::default().with_pretty(true).expr_to_sql(&written.data) {
         Ok(ast::Expr::Nested(inner)) => inner.to_string(),
         Ok(sql) => sql.to_string(),
         // Some functions of the engine have no SQL of their own.
         Err(_) => written.data.to_string(),
-    })
+    };
+    Ok(as_written(&text))
 }
 
 /// What the engine says, in one line and without its own wrapping.

@@ -234,8 +234,6 @@ impl ViewPlans {
         Ok(replaced.data)
     }
 
-    }
-
     fn dimensions(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(|(name, _)| name.as_str())
     }

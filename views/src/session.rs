@@ -10,6 +10,7 @@ use datafusion::prelude::SessionConfig;
 
 use crate::aggregate::replacements;
 use crate::date_bin::date_bin;
+use crate::distinct_row::distinct_row;
 use crate::json;
 use crate::named_casts::NamedCasts;
 
@@ -30,6 +31,7 @@ pub fn session_state_builder() -> SessionStateBuilder {
     builder.expr_planners().get_or_insert_default().push(Arc::new(NamedCasts));
     let functions = builder.scalar_functions().get_or_insert_default();
     functions.push(Arc::new(date_bin()));
+    functions.push(Arc::new(distinct_row()));
     functions.extend(json::functions().map(Arc::new));
     builder
 }

@@ -52,6 +52,31 @@ async fn a_view_is_a_table_of_dimensions_and_finished_measures() {
     assert!(!answer.envelope.stale);
 }
 
+/// A row in which a value is NULL does not count; both zeros are one value.
+#[tokio::test]
+async fn distinct_rows_of_several_values_are_counted() {
+    for (sql, rows) in [
+        ("SELECT count(DISTINCT page, hour) AS n FROM by_page", r#"[{"n":4}]"#),
+        ("SELECT count(DISTINCT hour, edits) AS n FROM by_page", r#"[{"n":2}]"#),
+        ("SELECT count(DISTINCT nullif(page, 'A'), hour) AS n FROM by_page", r#"[{"n":2}]"#),
+        (
+            "SELECT page, count(DISTINCT hour, edits) FILTER (WHERE edits > 1) AS n FROM by_page GROUP BY page \
+             ORDER BY page",
+            r#"[{"page":"A","n":1},{"page":"B","n":0},{"page":"C","n":0}]"#,
+        ),
+        (
+            "SELECT count(DISTINCT CASE WHEN edits = 2 THEN -0.0 ELSE 0.0 END, true) AS n, count(*) AS c FROM by_page",
+            r#"[{"n":1,"c":4}]"#,
+        ),
+    ] {
+        check(sql, rows).await;
+    }
+    let world = world().await;
+    let answer = world.sql("SELECT count(DISTINCT page, hour) FROM by_page").await.unwrap();
+    let name = answer.rows.schema().field(0).name().clone();
+    assert!(!name.contains("distinct_row"), "{name}");
+}
+
 #[tokio::test]
 async fn measure_rolls_up_by_merging_states() {
     for (sql, rows) in [

@@ -153,3 +153,43 @@ fn names_are_looked_up_as_sql_means_them() {
     assert_eq!((view.dimensions[0].name.as_str(), view.measures[0].name.as_str()), ("user_id", "clicks_made"));
     assert_eq!(pipeline.views_of(&view.source.name).len(), 1);
 }
+
+#[test]
+fn items_and_distinct_rows_are_columns_and_counts_like_others() {
+    let pipeline = read(
+        "CREATE UNBOUNDED EXTERNAL TABLE ev (time TIMESTAMP, page VARCHAR, tags ARRAY<VARCHAR>, prices ARRAY<DOUBLE>)
+           STORED AS JSON LOCATION 'kafka://ev' OPTIONS (event_time 'time');
+         CREATE MATERIALIZED VIEW a AS SELECT unnest(tags) AS tag, date_bin(INTERVAL '1 hour', time) AS hour,
+           count(*) AS n, count(DISTINCT page, time) AS rows FROM ev GROUP BY 1, 2;
+         CREATE MATERIALIZED VIEW b AS SELECT t.price, sum(price) AS total, array_agg(page) AS pages
+           FROM ev, UNNEST(prices) AS t(price) GROUP BY price;",
+    );
+    let drawn = |name: &str| -> Vec<String> {
+        let view = pipeline.view(name).unwrap();
+        let fields = view.answers.fields().iter();
+        fields.map(|field| format!("{} {}", field.name(), field.data_type())).collect()
+    };
+    assert_eq!(drawn("a"), ["tag Utf8", "hour Timestamp(µs, \"UTC\")", "n Int64", "rows Int64"]);
+    assert_eq!(drawn("b")[..2], ["price Float64", "total Float64"]);
+    let view = pipeline.view("a").unwrap();
+    assert_eq!(view.time_dimension, Some(1));
+    assert_eq!(view.measures[1].class, AggregateClass::Unbounded);
+    assert_eq!((view.measures[0].is_additive, view.measures[1].is_additive), (true, false));
+    assert_eq!(view.measures[1].expression, "count(DISTINCT page, time)");
+}
+
+/// A key that stands in several rows of a file is doubted behind USING as behind ON.
+#[test]
+fn a_join_by_using_is_doubted_like_others() {
+    let sql = format!(
+        "{}CREATE EXTERNAL TABLE c (channel VARCHAR, language VARCHAR) STORED AS CSV LOCATION 'c.csv';
+         CREATE MATERIALIZED VIEW v AS SELECT channel, count(*) AS n FROM edits JOIN c USING (channel) GROUP BY channel",
+        super::EDITS
+    );
+    let of = |text: &'static str| views::Pipeline::read(&sql, &files(&[("c.csv", text)])).unwrap().doubts;
+    assert!(of("channel,language\n#en,English\n").is_empty());
+    let doubts = of("channel,language\n#en,English\n#en,Scots\n");
+    let [doubt] = doubts.as_slice() else { panic!("{doubts:?}") };
+    assert_eq!(doubt.text, "USING(channel)");
+    assert!(doubt.message.contains("1 keys stand in several rows of static table c, among them #en in 2"), "{doubt}");
+}

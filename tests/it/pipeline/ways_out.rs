@@ -264,6 +264,87 @@ fn hints_about_options_and_columns_of_views_lead_out() {
 }
 
 #[test]
+fn hints_about_arrays_lead_out() {
+    check(
+        "CREATE UNBOUNDED EXTERNAL TABLE ev (time TIMESTAMP, page VARCHAR, tags ARRAY<VARCHAR>, ids ARRAY<BIGINT>,
+           deep ARRAY<ARRAY<VARCHAR>>, labels MAP<VARCHAR, VARCHAR>) STORED AS JSON LOCATION 'kafka://ev'
+           OPTIONS (event_time 'time');
+         CREATE MATERIALIZED VIEW v AS SELECT {}",
+        &[
+            (
+                "page, count(DISTINCT unnest(tags)) AS n FROM ev GROUP BY page",
+                "CROSS JOIN UNNEST(array) AS t(item), and name item here",
+                &["page, count(DISTINCT item) AS n FROM ev CROSS JOIN UNNEST(tags) AS t(item) GROUP BY page"],
+            ),
+            (
+                "page, count(*) AS n FROM ev WHERE unnest(tags) = 'x' GROUP BY page",
+                "CROSS JOIN UNNEST(array) AS t(item), and name item here",
+                &["page, count(*) AS n FROM ev CROSS JOIN UNNEST(tags) AS t(item) WHERE item = 'x' GROUP BY page"],
+            ),
+            (
+                "unnest(unnest(deep)) AS tag, count(*) AS n FROM ev GROUP BY tag",
+                "unnest(flatten(array))",
+                &["unnest(flatten(deep)) AS tag, count(*) AS n FROM ev GROUP BY tag"],
+            ),
+            (
+                "unnest(tags) AS tags, count(*) AS n FROM ev GROUP BY tags",
+                "`unnest(tags) AS item`, and GROUP BY item",
+                &["unnest(tags) AS item, count(*) AS n FROM ev GROUP BY item"],
+            ),
+            (
+                "item, count(*) AS n FROM ev JOIN UNNEST(tags) AS t(item) ON item = page GROUP BY item",
+                "conditions stand in WHERE",
+                &[
+                    "item, count(*) AS n FROM ev CROSS JOIN UNNEST(tags) AS t(item) WHERE item = page GROUP BY item",
+                    "item, count(*) AS n FROM ev LEFT JOIN UNNEST(tags) AS t(item) ON true GROUP BY item",
+                ],
+            ),
+            (
+                "item, count(*) AS n FROM ev, UNNEST(tags) WITH ORDINALITY AS t(item) GROUP BY item",
+                "leave WITH ORDINALITY out",
+                &["item, count(*) AS n FROM ev, UNNEST(tags) AS t(item) GROUP BY item"],
+            ),
+            (
+                "item, count(*) AS n FROM ev, UNNEST(tags) AS t(item, place) GROUP BY item",
+                "write AS t(item)",
+                &["item, count(*) AS n FROM ev, UNNEST(tags) AS t(item) GROUP BY item"],
+            ),
+            (
+                "unnest(tags) AS tag, unnest(ids) AS id, count(*) AS n FROM ev GROUP BY tag, id",
+                "write one view for each array",
+                &[
+                    "unnest(tags) AS tag, count(*) AS n FROM ev GROUP BY tag",
+                    "unnest(ids) AS id, count(*) AS n FROM ev GROUP BY id",
+                ],
+            ),
+            (
+                "unnest(page) AS p, count(*) AS n FROM ev GROUP BY p",
+                "string_to_array(x, ',') of text, map_keys(x) of a MAP",
+                &[
+                    "unnest(tags) AS p, count(*) AS n FROM ev GROUP BY p",
+                    "unnest(string_to_array(page, ',')) AS p, count(*) AS n FROM ev GROUP BY p",
+                    "unnest(map_keys(labels)) AS p, count(*) AS n FROM ev GROUP BY p",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn hints_about_joins_by_using_lead_out() {
+    check(
+        "$EDITSCREATE EXTERNAL TABLE c (channel VARCHAR, language VARCHAR) STORED AS CSV LOCATION 'c.csv';
+         CREATE MATERIALIZED VIEW v AS SELECT page, count(*) AS n FROM edits JOIN c ON edits.channel = c.channel
+         JOIN c AS e {} GROUP BY page",
+        &[
+            ("USING (channel)", "write ON edits.channel = e.channel", &["ON edits.channel = e.channel"]),
+            ("USING (c.language)", "leave the table out", &["USING (language)"]),
+            ("USING (languag)", "did you mean `language`?", &["USING (language)"]),
+        ],
+    );
+}
+
+#[test]
 fn hints_about_static_tables_lead_out() {
     check(
         "CREATE EXTERNAL TABLE c (channel VARCHAR, language VARCHAR) STORED AS {}",

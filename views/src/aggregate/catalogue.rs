@@ -175,7 +175,14 @@ const INTERLEAVED: &str = "the values of both are kept, in the order of their so
 
 /// Every aggregate of the engine, and ours.
 pub const AGGREGATES: &[AggregateFacts] = &[
-    merged("count", MergeFacts { is_additive: true, ..facts(EXACT, &["count"], "counts are added") }),
+    merged(
+        "count",
+        MergeFacts {
+            is_additive: true,
+            notes: "`count(DISTINCT a, b)` counts distinct rows, without those in which one of the values is NULL.",
+            ..facts(EXACT, &["count"], "counts are added")
+        },
+    ),
     merged(
         "sum",
         MergeFacts {

@@ -64,16 +64,28 @@ fn doubt_join(join: &Join, statement: &Located, tables: &Tables, doubts: &mut Fi
     let TableFactor::Table { name, alias, .. } = &join.relation else { return };
     let Some(table_name) = name.0.last().and_then(|part| part.as_ident()).map(normalized) else { return };
     let Some(table) = tables.statics(&table_name) else { return };
-    let condition = match &join.join_operator {
-        JoinOperator::Join(JoinConstraint::On(condition))
-        | JoinOperator::Inner(JoinConstraint::On(condition))
-        | JoinOperator::Left(JoinConstraint::On(condition))
-        | JoinOperator::LeftOuter(JoinConstraint::On(condition)) => condition,
-        _ => return,
+    let (JoinOperator::Join(constraint)
+    | JoinOperator::Inner(constraint)
+    | JoinOperator::Left(constraint)
+    | JoinOperator::LeftOuter(constraint)) = &join.join_operator
+    else {
+        return;
     };
     let alias = alias.as_ref().map_or(table_name, |alias| normalized(&alias.name));
     let mut keys = Vec::new();
-    key_columns(condition, &alias, table, &mut keys);
+    let condition = match constraint {
+        JoinConstraint::On(condition) => {
+            key_columns(condition, &alias, table, &mut keys);
+            condition.to_string()
+        }
+        JoinConstraint::Using(columns) => {
+            let names = columns.iter().filter_map(|column| column.0.last()?.as_ident()).map(normalized);
+            keys.extend(names.filter_map(|name| table.schema.index_of(&name).ok()));
+            let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
+            format!("USING({})", columns.join(", "))
+        }
+        _ => return,
+    };
     // What cannot be compared here is told by the engine.
     let Ok(Some(repeated)) = repeated_keys(&table.batches, &keys) else { return };
     let message = format!(
@@ -81,7 +93,7 @@ fn doubt_join(join: &Join, statement: &Located, tables: &Tables, doubts: &mut Fi
         repeated.keys, table.name, repeated.first, repeated.rows
     );
     let hint = "leave one row of each key in the file, unless that is what you want";
-    doubts.add(statement.line_of_span(join.relation.span()), &condition.to_string(), message, hint);
+    doubts.add(statement.line_of_span(join.relation.span()), &condition, message, hint);
 }
 
 /// The columns of a table that a condition holds equal to something.

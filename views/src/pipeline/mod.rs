@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  text --statements.rs--> statements --source.rs, static_table.rs--> tables
-//!                                     --view_syntax.rs, view_names.rs--> checked SELECT
-//!                                     --view_plan.rs, view_shape.rs--> planned view
+//!                                     --view_syntax.rs, view_from.rs, view_unnest.rs, view_names.rs--> checked SELECT
+//!                                     --view_plan.rs, view_analysis.rs, view_shape.rs--> planned view
 //! ```
 //!
 //! Guarantee: pure and total: any text gives a [`Pipeline`] or a [`PipelineError`], never a panic.
@@ -20,10 +20,14 @@ mod source;
 mod statements;
 mod static_table;
 mod tables;
+mod view_analysis;
+mod view_from;
 mod view_names;
 mod view_plan;
+mod view_rewrite;
 mod view_shape;
 mod view_syntax;
+mod view_unnest;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,7 +42,7 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use crate::error::{Finding, PipelineError};
 use crate::planned_view::PlannedView;
 use crate::source::SourceDefinition;
-use crate::stream::StreamTable;
+use crate::stream::Placeholder;
 use findings::Findings;
 use positions::{SourceName, ViewName};
 use statements::{Located, read_statements};
@@ -143,7 +147,7 @@ impl Reader {
                     let stream = source::read_source(&name, table, statement, findings).map(Arc::new);
                     let schema = stream.as_ref().map(|stream| Arc::clone(&stream.events));
                     self.tables.streams.extend(stream);
-                    schema.map(|schema| Arc::new(StreamTable { schema }) as Arc<dyn TableProvider>)
+                    schema.map(|schema| Arc::new(Placeholder::of_events(schema)) as Arc<dyn TableProvider>)
                 } else {
                     let table = static_table::read_static(&name, table, statement, files, findings);
                     let rows = table.as_ref().map(|table| Arc::clone(&table.rows) as Arc<dyn TableProvider>);

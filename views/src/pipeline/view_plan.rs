@@ -1,31 +1,29 @@
-//! Planning a checked view: the engine's SQL planner and analyzer do the types, then the plan is taken apart into what
-//! stands before the aggregate, the aggregates, and what stands after them.
+//! Planning a checked view: the plan that the engine makes of it (`view_analysis.rs`) is taken apart into what stands
+//! before the aggregate, the aggregates, and what stands after them.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DataFusionError, TableReference, internal_err};
+use datafusion::common::{Column, DFSchema, DataFusionError, TableReference};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, cast, ident, try_cast};
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
-use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{CreateView, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::CreateView;
 
 use super::findings::Findings;
 use super::options::ViewOptions;
 use super::statements::Located;
 use super::tables::Tables;
+use super::view_analysis::{Unplanned, analyzed, first_line};
 use super::view_shape::{Role, Shape, state_columns};
 use super::view_syntax::{CheckedView, Item};
 use crate::aggregate::{AggregateCall, AggregateClass, Distinct, MergeFacts, Refusal, StoredAggregate, merge_facts};
 use crate::definition::{Dimension, Measure, ViewDefinition};
-use crate::fallible::{guard, guard_plan};
+use crate::fallible::guard;
 use crate::float_key::float_key;
 use crate::hash::Definition;
 use crate::plan::{FinishedMeasure, ViewPlans};
@@ -34,6 +32,7 @@ use crate::planned_view::PlannedView;
 use crate::source::{SourceDefinition, column};
 use crate::storable::{stored_type, utc_micros};
 use crate::time_step::TimeStep;
+use crate::unnest::as_written;
 use positions::ViewName;
 
 /// What planning a view needs to know.
@@ -53,10 +52,18 @@ impl Planner<'_> {
         options: ViewOptions,
         findings: &mut Findings,
     ) -> Option<PlannedView> {
-        let plan = match self.analyzed(view) {
+        let plan = match analyzed(self.state, checked) {
             Ok(plan) => plan,
-            Err(error) => {
+            Err(Unplanned::Engine(error)) => {
                 self.report(&error, findings);
+                return None;
+            }
+            Err(Unplanned::NoArray(found)) => {
+                let unnested = checked.unnested.as_ref()?;
+                let hint =
+                    "name an ARRAY of the event, or make one: string_to_array(x, ',') of text, map_keys(x) of a MAP";
+                let message = format!("UNNEST takes an ARRAY of the event, and this is {found}");
+                findings.add(unnested.line, &unnested.text, message, hint);
                 return None;
             }
         };
@@ -74,12 +81,6 @@ impl Planner<'_> {
         }
         let defined = self.define(name, view, checked, options, planned);
         defined.map_err(|error| self.report(&error, findings)).ok()
-    }
-
-    fn analyzed(&self, view: &CreateView) -> Result<LogicalPlan, DataFusionError> {
-        let query = Statement::Statement(Box::new(SqlStatement::Query(view.query.clone())));
-        let plan = at_once(self.state.statement_to_plan(query))?;
-        guard_plan(self.state.analyzer().execute_and_check(plan, self.state.config_options(), |_, _| {})?)
     }
 
     /// An engine error as a finding, at the place that the engine names or at the view.
@@ -111,7 +112,8 @@ impl Planner<'_> {
         for (index, key) in shape.aggregate.group_expr.iter().enumerate() {
             if !roles.iter().any(|role| matches!(role, Role::Key(used) if *used == index)) && findings.is_empty() {
                 let hint = "add it to the SELECT list, so that its groups can be told apart";
-                findings.add(self.statement.line_of("group"), &key.to_string(), "this group key has no column", hint);
+                let key = as_written(&key.to_string());
+                findings.add(self.statement.line_of("group"), &key, "this group key has no column", hint);
             }
         }
         roles
@@ -137,7 +139,7 @@ impl Planner<'_> {
         }
         let columns = state_columns(shape, roles, checked);
         for (call, (column, item)) in shape.calls().zip(&columns) {
-            match self.aggregate(call, shape, &alias, !checked.statics.is_empty()) {
+            match self.aggregate(call, shape, &alias, checked.is_joined()) {
                 Ok(call) => planned.aggregates.push(AggregateCall { column: column.clone(), ..call }),
                 Err((message, hint)) => findings.add(item.line, &item.text, message, hint),
             }
@@ -324,15 +326,6 @@ fn answers(plans: &ViewPlans, by: &[&str]) -> Result<SchemaRef, DataFusionError>
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
-/// What a future comes to that has nothing to wait for: the engine looks tables up asynchronously, here all are in
-/// memory.
-fn at_once<T>(future: impl Future<Output = Result<T, DataFusionError>>) -> Result<T, DataFusionError> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result,
-        Poll::Pending => internal_err!("looking up a table in memory had to wait"),
-    }
-}
-
 /// A group key as a column that can be stored, compared and shown.
 fn dimension(key: &Expr, input: &DFSchema, item: &Item) -> Result<(Dimension, Expr), String> {
     let given = key.get_type(input).map_err(|error| first_line(&error))?;
@@ -370,31 +363,8 @@ fn order_by_log(call: &mut AggregateFunction, source_alias: &TableReference, is_
     for key in [column::PARTITION, column::OFFSET] {
         call.params.order_by.push(ascending(Expr::Column(Column::new(Some(source_alias.clone()), key))));
     }
-    // A join may give one event several rows: only their values tell them apart.
+    // A join or an array may give one event several rows: only their values tell them apart.
     if is_joined {
         call.params.order_by.extend(value.map(ascending));
     }
-}
-
-/// What the engine says, without what it wraps around it and without lists of alternatives.
-fn first_line(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    let mut message = text.lines().next().unwrap_or_default();
-    for opening in ["coercion failed with: ", "Error during planning: ", "Internal error: ", "Execution error: "] {
-        message = message.rsplit_once(opening).filter(|(_, tail)| !tail.is_empty()).map_or(message, |(_, tail)| tail);
-    }
-    if text.contains("failed to match any signature") {
-        let name = text.split('\'').nth(1).unwrap_or("this function");
-        return format!("'{name}' does not take arguments of these types");
-    }
-    if let Some((_, column)) = text.split_once("While expanding wildcard, column ")
-        && let Some(column) = column.split(' ').next()
-    {
-        return format!("{column} is neither in GROUP BY nor in an aggregate");
-    }
-    let end = [". No function matches", " This was likely caused", ", errors: "]
-        .iter()
-        .filter_map(|end| message.find(end))
-        .min();
-    message[..end.unwrap_or(message.len())].to_owned()
 }

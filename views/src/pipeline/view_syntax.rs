@@ -1,22 +1,23 @@
-//! What can be said about a view from its syntax tree: its clauses, its tables, its columns.
+//! What can be said about a view from its syntax tree: its clauses, its grouping, its columns.
 //!
-//! Everything is reported at once, with the line of the offending text. Not here: the columns and functions that
-//! expressions name (`view_names.rs`), types (`view_plan.rs`).
+//! Everything is reported at once, with the line of the offending text. Not here: FROM (`view_from.rs`), arrays that
+//! give rows (`view_unnest.rs`), the columns and functions that expressions name (`view_names.rs`), types
+//! (`view_plan.rs`).
 
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::sqlparser::ast::{
-    CreateView, Distinct, Expr, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SelectItem, SetExpr, Spanned,
-    TableFactor, TableWithJoins,
+    CreateView, Distinct, Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, Spanned,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::columns::{check_column_name, normalized};
-use super::findings::{Findings, known_names};
+use super::findings::Findings;
 use super::statements::Located;
 use super::tables::Tables;
+use super::view_rewrite::{Unnested, rewritten};
 use crate::dialect::misreadings;
 use crate::source::SourceDefinition;
 
@@ -29,8 +30,19 @@ pub(super) struct CheckedView {
     pub(super) source_alias: String,
     /// The static tables it joins, by name.
     pub(super) statics: Vec<String>,
+    /// The array whose items are its rows.
+    pub(super) unnested: Option<Unnested>,
+    /// Its query in the words that the engine plans.
+    pub(super) query: Box<Query>,
     /// Per SELECT item: its name, its expression as text, its line.
     pub(super) items: Vec<Item>,
+}
+
+impl CheckedView {
+    /// Whether an event may be several rows.
+    pub(super) fn is_joined(&self) -> bool {
+        !self.statics.is_empty() || self.unnested.is_some()
+    }
 }
 
 /// One column of a view.
@@ -42,6 +54,7 @@ pub(super) struct Item {
 }
 
 /// A table in FROM, under the name that columns are qualified with.
+#[derive(Clone)]
 pub(super) struct Scope {
     pub(super) alias: String,
     pub(super) schema: SchemaRef,
@@ -62,12 +75,16 @@ pub(super) fn check_view(
     check.refuse_select_clauses(select);
     let items = check.items(select);
     check.grouping(select);
-    let (source, scopes, statics) = check.from(select)?;
-    check.expressions(select, &scopes);
-    Some(CheckedView { source, source_alias: scopes.first()?.alias.clone(), statics, items })
+    let from = check.from(select)?;
+    check.expressions(select, &from.scopes);
+    let called = check.unnested_calls(select, from.unnested.as_ref(), &from.scopes);
+    let unnested = from.unnested.or(called);
+    let query = rewritten(&view.query, from.tables, &from.merged, unnested.as_ref());
+    let source_alias = from.scopes.first()?.alias.clone();
+    Some(CheckedView { source: from.source, source_alias, statics: from.statics, unnested, query, items })
 }
 
-/// The checks of one view; those of `view_names.rs` follow those of this file.
+/// The checks of one view; those of `view_from.rs`, `view_unnest.rs` and `view_names.rs` follow those of this file.
 pub(super) struct Check<'a> {
     pub(super) tables: &'a Tables,
     pub(super) state: &'a SessionState,
@@ -223,84 +240,6 @@ impl Check<'_> {
                 let head = self.statement.head();
                 self.findings.add(self.statement.line, &head, "the view has no GROUP BY", hint);
             }
-        }
-    }
-
-    /// The stream, everything in scope with the stream first, and the names of joined static tables.
-    fn from(&mut self, select: &Select) -> Option<(Arc<SourceDefinition>, Vec<Scope>, Vec<String>)> {
-        let [TableWithJoins { relation, joins }] = select.from.as_slice() else {
-            let (text, hint) = ("FROM", "name one source; join static tables with JOIN ... ON");
-            let span = select.from.get(1).map_or(select.span(), Spanned::span);
-            self.add(span, text, "a view reads from exactly one source", hint);
-            return None;
-        };
-        let first = self.table(relation);
-        let mut scopes = Vec::new();
-        let mut statics = Vec::new();
-        let mut is_complete = true;
-        for join in joins {
-            self.join_kind(&join.join_operator, join.relation.span());
-            match self.table(&join.relation) {
-                Some((name, scope)) if self.tables.stream(&name).is_some() => {
-                    let hint = "aggregate each stream in a view of its own and join the views when you ask";
-                    self.add(join.relation.span(), &name, "two streams cannot be joined", hint);
-                    scopes.push(scope);
-                }
-                Some((name, scope)) => {
-                    if scopes.iter().any(|other: &Scope| other.alias == scope.alias) {
-                        let hint = "give each its own name with AS";
-                        self.add(join.relation.span(), &scope.alias, "two tables of this name are joined", hint);
-                    }
-                    statics.push(name);
-                    scopes.push(scope);
-                }
-                None => is_complete = false,
-            }
-        }
-        let (name, scope) = first?;
-        let Some(source) = self.tables.stream(&name) else {
-            let hint = "name the event stream first in FROM and join static tables to it";
-            self.add(relation.span(), &name, "a view reads from an event stream, not from a static table", hint);
-            return None;
-        };
-        scopes.insert(0, scope);
-        is_complete.then(|| (Arc::clone(source), scopes, statics))
-    }
-
-    fn table(&mut self, relation: &TableFactor) -> Option<(String, Scope)> {
-        let TableFactor::Table { name, alias, args: None, .. } = relation else {
-            let hint = "name a source or a static table";
-            self.add(relation.span(), &relation.to_string(), "a view reads tables, no subqueries or functions", hint);
-            return None;
-        };
-        let last = name.0.last().and_then(|part| part.as_ident());
-        let table = last.map(normalized).unwrap_or_default();
-        if self.tables.broken.contains(&table) {
-            return None;
-        }
-        let Some(schema) = self.tables.schema(&table).filter(|_| name.0.len() == 1) else {
-            let hint = known_names(&table, self.tables.known());
-            self.add(name.span(), &name.to_string(), "unknown table", hint);
-            return None;
-        };
-        let alias = alias.as_ref().map_or_else(|| table.clone(), |alias| normalized(&alias.name));
-        Some((table, Scope { alias, schema: Arc::clone(schema) }))
-    }
-
-    fn join_kind(&mut self, operator: &JoinOperator, span: Span) {
-        let constraint = match operator {
-            JoinOperator::Join(constraint)
-            | JoinOperator::Inner(constraint)
-            | JoinOperator::Left(constraint)
-            | JoinOperator::LeftOuter(constraint) => constraint,
-            _ => {
-                let hint = "write JOIN table ON ... or LEFT JOIN table ON ...";
-                self.add(span, "JOIN", "a static table is joined by JOIN or LEFT JOIN only", hint);
-                return;
-            }
-        };
-        if !matches!(constraint, JoinConstraint::On(_)) {
-            self.add(span, "JOIN", "a join needs a condition", "write JOIN table ON source.column = table.column");
         }
     }
 }
