@@ -98,7 +98,7 @@ async fn a_recompute_that_spills_equals_one_that_does_not() {
     world.recompute_with(Mode::Full, &settings(1 << 30)).await;
     let roomy = all_finished(&world).await;
     // Each of two streams of keys is larger than half of this.
-    world.recompute_with(Mode::Full, &settings(120 << 10)).await;
+    world.recompute_with(Mode::Full, &settings(132 << 10)).await;
     assert_eq!(all_finished(&world).await, roomy);
     check_equals_fold(&world).await;
 }

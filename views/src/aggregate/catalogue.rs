@@ -11,7 +11,7 @@ use datafusion::logical_expr::AggregateUDF;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-use super::class::AggregateClass;
+use super::class::{AggregateClass, ClassRule};
 use super::{dd, extreme_by, frequent, hll, kll, own};
 
 /// What is known of one aggregate function.
@@ -68,15 +68,6 @@ pub struct MergeFacts {
     /// What a view computes instead of that function: the same, but NULL for a group whose value does not fit its type,
     /// where a query fails.
     pub lenient: Option<fn() -> AggregateUDF>,
-}
-
-/// How the class follows from the call.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ClassRule {
-    /// The same for all arguments.
-    Always(AggregateClass),
-    /// [`AggregateClass::Float`] where the finished value is a floating-point number, otherwise exact.
-    ByResult,
 }
 
 /// What DISTINCT does to the state.

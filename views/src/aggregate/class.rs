@@ -20,6 +20,15 @@ pub enum AggregateClass {
     Unbounded,
 }
 
+/// How the class follows from the call.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ClassRule {
+    /// The same for all arguments.
+    Always(AggregateClass),
+    /// [`AggregateClass::Float`] where the finished value is a floating-point number, otherwise exact.
+    ByResult,
+}
+
 impl AggregateClass {
     /// Its name in answers.
     pub const fn as_str(&self) -> &'static str {

@@ -52,8 +52,8 @@ mod state_bytes;
 mod stored;
 mod sums;
 
-pub use catalogue::{AGGREGATES, AggregateFacts, ClassRule, Distinct, MergeFacts, Refusal, Support, aggregate_facts};
-pub use class::AggregateClass;
+pub use catalogue::{AGGREGATES, AggregateFacts, Distinct, MergeFacts, Refusal, Support, aggregate_facts};
+pub use class::{AggregateClass, ClassRule};
 pub use dd_sketch::DdSketch;
 pub use kll_sketch::{KllDouble, KllItem, KllSketch};
 pub use overflow_counts::OverflowCounts;
