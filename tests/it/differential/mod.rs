@@ -90,8 +90,11 @@ impl Suite {
             (Ok(ours), Ok(theirs)) => difference(ours, &theirs, is_ordered).map(|told| format!("DataFusion: {told}")),
             (Ok(_), Err(error)) => Some(format!("DataFusion alone fails: {error}")),
             (Err(error), Ok(_)) => Some(format!("Twofold alone refuses: {error:#}")),
-            // What the engine cannot plan, no view can change.
-            (Err(_), Err(_)) => None,
+            // What the engine cannot plan, no view can change; but it is to be said in words.
+            (Err(error), Err(_)) => {
+                let told = format!("{error:#}");
+                told.contains("Internal error").then(|| format!("Twofold fails: {told}"))
+            }
         };
         Asked { seed, template, is_ordered, events, ours: ours.ok(), finding }
     }
