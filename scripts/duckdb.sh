@@ -27,7 +27,8 @@ case "${1:-}" in
   install) install ;;
   answer)
     install
-    PYTHONPATH="$to" python3 "$here/duckdb/answer.py" "${2:?usage: duckdb.sh answer FROM TO}" "${3:?usage: duckdb.sh answer FROM TO}"
+    usage="usage: duckdb.sh answer FROM TO"
+    PYTHONPATH="$to" python3 "$here/duckdb/answer.py" "${2:?$usage}" "${3:?$usage}"
     ;;
   *)
     sed -n '2,5s/^# \{0,1\}//p' "$0" >&2

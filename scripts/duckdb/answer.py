@@ -1,7 +1,7 @@
 """Answers questions with DuckDB: the second engine of tests/it/differential.
 
-In: {"columns": "id VARCHAR, ...", "events": [{"id": ...}], "questions": [{"events": 700, "sql": ...}]}, where a question
-is about the first so many events, as the table `events`. Out, for each: {"rows": [[...]]} or {"error": ...}.
+In: {"columns": "id VARCHAR, ...", "events": [{"id": ...}], "questions": [{"events": 700, "sql": ...}]}, where a
+question is about the first so many events, as the table `events`. Out, for each: {"rows": [[...]]} or {"error": ...}.
 A value is null, a truth value, a text, a double as a number, and else {"exact"}, {"date"} or {"instant"} with its text.
 """
 

@@ -19,7 +19,7 @@ use views::SourceDefinition;
 
 use super::answer::{Row, rows_of};
 
-/// Gives a sum of decimals beside a distinct aggregate another type than it has planned for it, and then fails.
+/// It gives a sum of decimals beside a distinct aggregate another type than was planned, and the query fails.
 const BROKEN: &str = "single_distinct_aggregation_to_group_by";
 
 pub struct Plain(SessionContext);
@@ -34,7 +34,9 @@ impl Plain {
         let batches = reader.collect::<Result<Vec<_>, _>>().unwrap();
         let mut rules = Optimizer::new().rules;
         rules.retain(|rule| rule.name() != BROKEN);
-        let config = SessionConfig::new().with_target_partitions(1);
+        let mut config = SessionConfig::new().with_target_partitions(1);
+        // It fails over keys made by IS NOT TRUE, which the engine calls nullable in one place alone.
+        config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules);
         let context = SessionContext::new_with_state(state.build());
         context.register_table("events", Arc::new(MemTable::try_new(schema, vec![batches]).unwrap())).unwrap();
