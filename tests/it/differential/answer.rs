@@ -154,3 +154,22 @@ pub fn difference(ours: &[Row], theirs: &[Row], is_ordered: bool) -> Option<Stri
 fn is_same_row(one: &[Cell], two: &[Cell]) -> bool {
     one.len() == two.len() && one.iter().zip(two).all(|(one, two)| one.is_same(two))
 }
+
+#[test]
+fn what_differs_in_more_than_rounding_is_found() {
+    let row =
+        |text: &str, exact: &str, float: f64| vec![Cell::Text(text.to_owned()), Cell::exact(exact), Cell::Float(float)];
+    let ours = [row("a", "1.50", 0.1), row("a", "1.50", 3.0), row("b", "2", -0.0)];
+    let same = [row("b", "2.00", 0.0), row("a", "1.5", 3.0 + 1e-12), row("a", "1.5", 0.1)];
+    assert_eq!(difference(&ours, &same, false), None);
+    assert!(difference(&ours, &same, true).is_some(), "another order");
+    assert!(difference(&ours, &same[1..], false).is_some(), "a row less");
+    for other in [row("b", "2.01", 0.0), row("b", "2", 1e-6), row("c", "2", 0.0), row("a", "1.5", 0.1)] {
+        let others = [other, same[1].clone(), same[2].clone()];
+        assert!(difference(&ours, &others, false).is_some(), "{others:?}");
+    }
+    let alone = |cell: Cell| [vec![cell]];
+    assert_eq!(difference(&alone(Cell::exact("0.50")), &alone(Cell::Float(0.5)), false), None);
+    assert!(difference(&alone(Cell::Null), &alone(Cell::Float(0.0)), false).is_some());
+    assert!(difference(&alone(Cell::Text("1".to_owned())), &alone(Cell::exact("1")), false).is_some());
+}
