@@ -83,6 +83,16 @@ async fn measure_rolls_up_by_merging_states() {
 }
 
 #[tokio::test]
+async fn a_filter_may_compute() {
+    check("SELECT sum(edits) FILTER (WHERE edits + 1 > 2) AS n FROM by_page", r#"[{"n":2}]"#).await;
+    check(
+        "SELECT page, count(*) FILTER (WHERE -edits * 2 < -2) - 1 AS n FROM by_page GROUP BY page ORDER BY page",
+        r#"[{"page":"A","n":0},{"page":"B","n":-1},{"page":"C","n":-1}]"#,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_measure_rolled_up_in_sql_equals_the_one_rolled_up_in_rows() {
     let world = World::new();
     for partition in 0..2 {
