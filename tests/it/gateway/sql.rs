@@ -93,6 +93,17 @@ async fn a_filter_may_compute() {
 }
 
 #[tokio::test]
+async fn groups_may_be_made_by_a_test_that_is_never_null() {
+    check(
+        "SELECT (page = 'A') IS NOT TRUE AS other, MEASURE(edits) AS n FROM by_page \
+         GROUP BY (page = 'A') IS NOT TRUE ORDER BY other",
+        r#"[{"other":false,"n":3},{"other":true,"n":2}]"#,
+    )
+    .await;
+    check("SELECT DISTINCT (page = 'A') IS NOT FALSE AS it FROM by_page WHERE page = 'A'", r#"[{"it":true}]"#).await;
+}
+
+#[tokio::test]
 async fn a_measure_rolled_up_in_sql_equals_the_one_rolled_up_in_rows() {
     let world = World::new();
     for partition in 0..2 {
