@@ -38,6 +38,8 @@ case "${1:-build}" in
     need openssl openssl
     # Reads docker-compose.yml in the tests.
     python3 -c 'import yaml' >/dev/null 2>&1 || missing+=(python3-yaml)
+    # Fetches SeaweedFS (services.sh) and DuckDB (duckdb.sh).
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     ;;
   *)
     echo "usage: $0 build|release|services" >&2

@@ -227,7 +227,9 @@ impl ScalarUDFImpl for Counted {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        self.ledger.check_room(estimate(self.function.name(), &args), is_constant)?;
+        // A constant is one value, for however many rows it stands.
+        let rows = if is_constant { 1 } else { args.number_rows };
+        self.ledger.check_room(estimate(self.function.name(), &args, rows), is_constant)?;
         let value = self.function.invoke_with_args(args)?;
         match &value {
             ColumnarValue::Scalar(value) => self.ledger.check_room(scalar_size(value), true)?,
@@ -238,8 +240,7 @@ impl ScalarUDFImpl for Counted {
 }
 
 /// At least what the value will take, from the arguments alone; near the truth where it could be much.
-fn estimate(function: &str, args: &ScalarFunctionArgs) -> usize {
-    let rows = args.number_rows;
+fn estimate(function: &str, args: &ScalarFunctionArgs, rows: usize) -> usize {
     let all: usize = args.args.iter().map(|arg| total_size(arg, rows)).fold(0, usize::saturating_add);
     let first = args.args.first().map_or(0, |arg| total_size(arg, rows));
     let longest = |index: usize| args.args.get(index).map_or(0, longest_text);

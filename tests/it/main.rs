@@ -40,6 +40,8 @@ mod generate;
 mod batch;
 /// Configuration: defaults, layers, and errors that name the key.
 mod config;
+/// Generated SQL over merged views, against DataFusion and DuckDB over plain tables of the same events.
+mod differential;
 /// The query gateway: pins, rows, SQL, HTTP, and publication during queries.
 mod gateway;
 /// The speed layer: runs against the fold of the log, with workers and stores that fail.

@@ -22,6 +22,7 @@ use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue, exec_datafusion_err, internal_err};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
@@ -46,7 +47,13 @@ impl AnalyzerRule for CheckedArithmetic {
 
 fn checked_node(node: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = merge_schema(&node.inputs());
-    node.map_expressions(|expr| expr.transform_up(|part| Ok(checked_operator(part, &schema))))
+    // An aggregate is named by its FILTER as that is drawn, which knows the call by its own name alone.
+    let names = NamePreserver::new(&node);
+    node.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let checked = expr.transform_up(|part| Ok(checked_operator(part, &schema)))?;
+        Ok(checked.update_data(|expr| name.restore(expr)))
+    })
 }
 
 /// The same for one expression over rows of `schema`.

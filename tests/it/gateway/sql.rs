@@ -125,6 +125,27 @@ async fn rows_count_also_where_no_column_of_a_view_is_read() {
 }
 
 #[tokio::test]
+async fn a_filter_may_compute() {
+    check("SELECT sum(edits) FILTER (WHERE edits + 1 > 2) AS n FROM by_page", r#"[{"n":2}]"#).await;
+    check(
+        "SELECT page, count(*) FILTER (WHERE -edits * 2 < -2) - 1 AS n FROM by_page GROUP BY page ORDER BY page",
+        r#"[{"page":"A","n":0},{"page":"B","n":-1},{"page":"C","n":-1}]"#,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn groups_may_be_made_by_a_test_that_is_never_null() {
+    check(
+        "SELECT (page = 'A') IS NOT TRUE AS other, MEASURE(edits) AS n FROM by_page \
+         GROUP BY (page = 'A') IS NOT TRUE ORDER BY other",
+        r#"[{"other":false,"n":3},{"other":true,"n":2}]"#,
+    )
+    .await;
+    check("SELECT DISTINCT (page = 'A') IS NOT FALSE AS it FROM by_page WHERE page = 'A'", r#"[{"it":true}]"#).await;
+}
+
+#[tokio::test]
 async fn a_measure_rolled_up_in_sql_equals_the_one_rolled_up_in_rows() {
     let world = World::new();
     for partition in 0..2 {

@@ -274,6 +274,11 @@ async fn ordinary_texts_and_lists_are_not_in_the_way() {
     let grouped = "SELECT page || '!' AS loud, count(*) AS n FROM by_page WHERE page || '!' <> 'B!' GROUP BY page || '!' ORDER BY loud";
     let text = world.sql(grouped).await.unwrap().to_json().unwrap();
     assert!(text.starts_with(r#"{"rows":[{"loud":"A!","n":200},{"loud":"C!","n":200}]"#), "{text}");
+    // For all rows of a batch CASE gives the one constant.
+    let constant = "SELECT DISTINCT substr(CASE WHEN n < 0 THEN CAST(n AS VARCHAR) ELSE 'other' END, 1, 2) AS x \
+                    FROM generate_series(1, 1000) AS t(n)";
+    let text = world.sql(constant).await.unwrap().to_json().unwrap();
+    assert!(text.starts_with(r#"{"rows":[{"x":"ot"}]"#), "{text}");
     let unnamed = world.sql("SELECT page || '!' FROM by_page LIMIT 1").await.unwrap().to_json().unwrap();
     assert!(unnamed.contains("by_page.page || "), "the column keeps the name that the engine gives it: {unnamed}");
     let ran =
