@@ -136,6 +136,15 @@ fn about_plan(message: &str, state: &SessionState) -> GatewayError {
         let reason = format!("function `{function}` does not take ({})", in_sql_words(types));
         return GatewayError::bad_with_hint(reason, "give it another number of arguments, or CAST(... AS ...) them");
     }
+    if let Some((_, named)) = message.split_once("require unique expression names but the expression \"")
+        && let Some((name, _)) = named.split_once("\" at position ").filter(|(name, _)| !is_hidden(name))
+    {
+        return GatewayError::bad_with_hint(
+            format!("two expressions are both named `{}`", in_sql_words(name)),
+            "name one of them otherwise with AS; a key of GROUP BY in a subquery: FROM (SELECT ... AS x FROM ...) \
+             GROUP BY x",
+        );
+    }
     let message = in_sql_words(first_part(message));
     if let Some(operation) = unfit_operation(&message) {
         let reason = format!("the types of `{operation}` do not go together");

@@ -42,11 +42,24 @@ async fn a_refusal_proposes_what_is_near_and_shows_no_internals() {
             "12345678.90 is too large to store in a DECIMAL of precision 7",
             "",
         ),
+        (
+            "SELECT edits AS a, CAST(edits AS VARCHAR) AS b FROM by_page GROUP BY edits, CAST(edits AS VARCHAR)",
+            "two expressions are both named `by_page.edits`",
+            "a key of GROUP BY in a subquery",
+        ),
         ("SHOW search_path", "SQL shows no settings", "SHOW TABLES"),
         ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE is not available", "EXPLAIN alone"),
         ("SELECT * FROM unknown_function(1)", "there is no table function `unknown_function`", ""),
     ])
     .await;
+}
+
+/// What the hint about two keys of one name says.
+#[tokio::test]
+async fn a_key_that_differs_by_a_cast_is_made_in_a_subquery() {
+    let sql = "SELECT a, b, count(*) AS n FROM (SELECT edits AS a, CAST(edits AS VARCHAR) AS b FROM by_page) \
+               GROUP BY a, b ORDER BY a LIMIT 1";
+    check(sql, r#"[{"a":1,"b":"1","n":3}]"#).await;
 }
 
 #[tokio::test]
