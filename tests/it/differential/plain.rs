@@ -50,7 +50,7 @@ impl Plain {
         let batches = collect(plan.clone(), self.0.task_ctx()).await?;
         let rows = concat_batches(&plan.schema(), &batches)?;
         // Written as the gateway writes.
-        let envelope = SqlEnvelope { stale: false, views: BTreeMap::new() };
+        let envelope = SqlEnvelope { stale: false, views: BTreeMap::new(), rejected: Vec::new() };
         let answer = SqlAnswer { rows, envelope, integers: Integers::default() };
         Ok(rows_of(&answer.to_json().unwrap()))
     }
