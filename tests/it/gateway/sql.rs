@@ -273,8 +273,9 @@ async fn hours_roll_up_to_local_days_across_a_change_of_clocks() {
     let text = answer.to_json().unwrap();
     assert!(text.starts_with(r#"{"rows":[{"edits":1},{"edits":23}]"#), "{text}");
     let lost = "SELECT date_bin(INTERVAL '1 day', hour AT TIME ZONE 'Europe/Berlin') AS day FROM by_page";
-    let error = world.sql(lost).await.unwrap_err().to_string();
-    assert!(error.contains("date_trunc('day', time AT TIME ZONE 'Europe/Berlin')"), "{error}");
+    let error = world.sql(lost).await.unwrap_err().problem();
+    let hint = error.hint().unwrap_or_default();
+    assert!(hint.contains("date_trunc('day', time AT TIME ZONE 'Europe/Berlin')"), "{} {hint}", error.detail());
 }
 
 /// What is no single SELECT over views, with the status of the answer.
