@@ -3,8 +3,8 @@
 //! In: the states of an answer, and the answer; or the plan of an SQL query. Out: per measure in how many groups, and
 //! the way out.
 //! Guarantee: judged by the states that the answer was computed from. For rows it costs a second pass over them, and
-//! only where a measure that may overflow is NULL somewhere, or does not show it (`coalesce(sum(x), 0)`); a query counts
-//! while it finishes groups, wherever in it.
+//! only where a measure that may overflow is NULL somewhere, or does not show it (`coalesce(sum(x), 0)`); a query
+//! counts while it finishes groups, wherever in it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

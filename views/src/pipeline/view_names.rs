@@ -100,13 +100,23 @@ struct Names<'a, 'c> {
     scopes: &'a [Scope],
     /// What GROUP BY may name besides columns.
     aliases: BTreeSet<String>,
-    /// Field names behind a dot, which look like columns to a visitor.
+    /// Field names behind a dot, and tables before one, which look like columns to a visitor.
     fields: BTreeSet<Span>,
 }
 
 impl<'a, 'c> Names<'a, 'c> {
     fn new(check: &'a mut Check<'c>, scopes: &'a [Scope], aliases: BTreeSet<String>) -> Self {
         Self { check, scopes, aliases, fields: BTreeSet::new() }
+    }
+
+    /// `table.column['field']`: what looks like a column with a field is a table with a column.
+    fn table_of_column(&mut self, root: &Expr, access_chain: &[AccessExpr]) {
+        if let (Expr::Identifier(table), [AccessExpr::Dot(Expr::Identifier(column)), ..]) = (root, access_chain)
+            && self.scopes.iter().any(|scope| scope.alias == normalized(table))
+        {
+            self.fields.insert(table.span);
+            self.check.path(&[table.clone(), column.clone()], self.scopes);
+        }
     }
 }
 
@@ -115,7 +125,8 @@ impl Visitor for Names<'_, '_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::CompoundFieldAccess { access_chain, .. } => {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.table_of_column(root, access_chain);
                 self.fields.extend(access_chain.iter().filter_map(|access| match access {
                     AccessExpr::Dot(Expr::Identifier(field)) => Some(field.span),
                     _ => None,
