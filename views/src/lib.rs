@@ -47,8 +47,8 @@ mod time_step;
 mod unnest;
 
 pub use aggregate::{
-    AGGREGATES, AggregateClass, AggregateFacts, ClassRule, DdSketch, Distinct, KllDouble, KllItem, KllSketch,
-    MergeFacts, OverflowCounts, Refusal, Support, aggregate_facts, print_aggregates, sum_function,
+    AGGREGATES, AggregateClass, AggregateFacts, BoundOfCall, ClassRule, DdSketch, Distinct, KllDouble, KllItem,
+    KllSketch, MergeFacts, OverflowCounts, Refusal, Support, aggregate_facts, print_aggregates, sum_function,
 };
 pub use article::with_article;
 pub use bucket::{Bucket, bucket_expr, bucket_of};

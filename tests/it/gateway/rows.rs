@@ -294,7 +294,7 @@ CREATE MATERIALIZED VIEW padded AS SELECT page, coalesce(sum(added), 0) AS added
         "| B    | 2     |",
         "+------+-------+",
     ];
-    assert_batches_eq!(drawn, &[answer.rows.clone()]);
+    assert_batches_eq!(drawn, std::slice::from_ref(&answer.rows));
     let told = &answer.envelope.overflows["added"];
     assert_eq!((told.groups, told.hint.contains("CAST(x AS DECIMAL(38, 0))")), (1, true), "{told:?}");
     let small = world.rows("padded", &[("page", "B")]).await.unwrap();

@@ -199,6 +199,9 @@ fn with_items(list: &ArrayRef, item: Option<i64>) -> ArrayRef {
     Arc::new(ListArray::try_new(field.clone(), list.offsets().clone(), Arc::new(items), None).unwrap())
 }
 
+/// What is done to the parts of a state.
+type Change = &'static dyn Fn(&mut Vec<ArrayRef>);
+
 #[tokio::test]
 async fn states_that_nobody_wrote_are_errors() {
     let plans = plans().await;
@@ -207,7 +210,7 @@ async fn states_that_nobody_wrote_are_errors() {
     let states = whole(&plans.state.execute(vec![with_values(&events, &[1; 50])]).await.unwrap());
     let finish = &plans.grains[0].finish;
     assert!(finish.execute(vec![damaged(&states, |_| {})]).await.is_ok());
-    let changes: [&dyn Fn(&mut Vec<ArrayRef>); 6] = [
+    let changes: [Change; 6] = [
         &|parts| parts[1] = with_items(&parts[1], Some(0)),
         &|parts| parts[1] = with_items(&parts[1], Some(-1)),
         &|parts| parts[1] = with_items(&parts[1], None),

@@ -41,13 +41,16 @@ pub struct Refusal {
     pub hint: &'static str,
 }
 
+/// The bound of the sketch of a call with these arguments.
+pub type BoundOfCall = fn(&[Arc<dyn PhysicalExpr>]) -> f64;
+
 /// What is known of an aggregate whose states are merged.
 #[derive(Clone, Copy, Debug)]
 pub struct MergeFacts {
     /// What merging guarantees, without DISTINCT.
     pub class: ClassRule,
     /// What the arguments of a call say of the bound of its sketch, where they decide it.
-    pub bound: Option<fn(&[Arc<dyn PhysicalExpr>]) -> f64>,
+    pub bound: Option<BoundOfCall>,
     /// What DISTINCT changes.
     pub distinct: Distinct,
     /// What the state holds, without DISTINCT: one stored column, or the fields of one.

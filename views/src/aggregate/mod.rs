@@ -52,7 +52,7 @@ mod state_bytes;
 mod stored;
 mod sums;
 
-pub use catalogue::{AGGREGATES, AggregateFacts, Distinct, MergeFacts, Refusal, Support, aggregate_facts};
+pub use catalogue::{AGGREGATES, AggregateFacts, BoundOfCall, Distinct, MergeFacts, Refusal, Support, aggregate_facts};
 pub use class::{AggregateClass, ClassRule};
 pub use dd_sketch::DdSketch;
 pub use kll_sketch::{KllDouble, KllItem, KllSketch};
