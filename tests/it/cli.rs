@@ -1,6 +1,7 @@
 //! The binary as a black box: what it prints, and its exit codes.
 
 mod load;
+mod operating;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};

@@ -14,15 +14,18 @@ pub mod status;
 mod up;
 mod validate;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
+use clap::CommandFactory;
+use tracing::warn;
 use views::{Pipeline, SourceDefinition};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
-use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX};
+use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX, stray_variables};
 use crate::data_dir::DataDir;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
@@ -55,6 +58,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 
 /// The configuration of a command: defaults, presets of the command, file, environment, flags.
 fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
+    warn_of_strays();
     let mut files = vec![("preset of the command".to_owned(), presets.to_owned())];
     if let Some(path) = &arguments.config {
         let text = std::fs::read_to_string(path)
@@ -65,6 +69,19 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
     let listen = arguments.listen.as_ref().map(|address| ("system.listen", address.clone()));
     let flags = [data_dir, listen].into_iter().flatten().map(|(key, text)| (key.to_owned(), text)).collect();
     Ok(Config::read(ConfigInputs { files, environment: read_environment()?, flags })?)
+}
+
+/// Warns of environment variables that were meant for us, by their names, and set nothing.
+fn warn_of_strays() {
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    let present: BTreeSet<String> = names.collect();
+    stray_variables(&present, &flag_variables(&Arguments::command())).iter().for_each(|stray| warn!("{stray}"));
+}
+
+/// The environment variables that stand for flags of a command or of those below it.
+fn flag_variables(command: &clap::Command) -> BTreeSet<String> {
+    let of_flags = command.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_string_lossy().into_owned()));
+    of_flags.chain(command.get_subcommands().flat_map(flag_variables)).collect()
 }
 
 /// The environment variables that may be settings.

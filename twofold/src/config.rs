@@ -18,6 +18,7 @@ mod read;
 mod reader;
 mod secret;
 mod sections;
+mod strays;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ use std::time::Duration;
 pub use error::{ConfigError, ConfigProblem};
 pub use layers::{DEFAULTS, ENVIRONMENT_PREFIX};
 pub use secret::Secret;
+pub(crate) use sections::is_http_url;
+pub use strays::stray_variables;
 
 use batch_layer::BatchSettings;
 use batch_layer::archive::ArchiveSettings;

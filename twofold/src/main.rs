@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use twofold::arguments::Arguments;
 use twofold::commands;
+use twofold::console::complain;
 
 /// The command failed.
 const FAILED: u8 = 1;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("cannot start the runtime: {error}");
+            complain(&format!("cannot start the runtime: {error}"));
             return ExitCode::from(FAILED);
         }
     };
@@ -35,7 +36,7 @@ async fn run(arguments: Arguments) -> ExitCode {
     match commands::run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", commands::describe_error(&error));
+            complain(&commands::describe_error(&error));
             ExitCode::from(if commands::is_usage_error(&error) { WRONG_USAGE } else { FAILED })
         }
     }

@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use event_log::EventLog;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use event_log::kafka::{KafkaLog, KafkaSettings};
 use lake::Lake;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, RetryConfig};
 use positions::{Clock, IdSource};
@@ -21,7 +21,7 @@ use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
 
-use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings};
+use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings, is_http_url};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::role::Roles;
@@ -187,6 +187,11 @@ fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_endpoint(endpoint);
     }
+    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+    ensure!(
+        endpoint.as_deref().is_none_or(is_http_url),
+        "environment variable AWS_ENDPOINT_URL must be `http://host:port` or `https://host:port`"
+    );
     builder
         .with_bucket_name(&settings.bucket)
         .with_region(&settings.region)
