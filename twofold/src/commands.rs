@@ -26,7 +26,7 @@ use views::{Pipeline, SourceDefinition};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
 use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX, stray_variables};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, NoDataDir};
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
 
@@ -134,7 +134,18 @@ pub fn describe_error(error: &Error) -> String {
     text
 }
 
-/// Whether the command line or the configuration is to blame.
-pub fn is_usage_error(error: &Error) -> bool {
-    error.chain().any(|cause| cause.is::<ConfigError>())
+/// Nothing is broken, but what the command was asked for is not done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotDone(String);
+
+/// The exit code that an error ends with: 1 failed, 2 where the command line or the configuration is to blame, 3 where
+/// it is not done now.
+pub fn exit_code(error: &Error) -> u8 {
+    let is_usage_error =
+        |cause: &(dyn std::error::Error + 'static)| cause.is::<ConfigError>() || cause.is::<NoDataDir>();
+    if error.chain().any(is_usage_error) {
+        return 2;
+    }
+    if error.is::<NotDone>() { 3 } else { 1 }
 }

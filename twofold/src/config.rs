@@ -109,6 +109,13 @@ pub struct LakeSection {
     pub tables: lake::LakeSettings,
 }
 
+impl LakeSection {
+    /// Whether the tables are a part of the data directory.
+    pub fn is_in_data_dir(&self) -> bool {
+        self.location == LakeLocation::Folder(None)
+    }
+}
+
 /// Where tables live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LakeLocation {

@@ -7,10 +7,8 @@ use twofold::arguments::Arguments;
 use twofold::commands;
 use twofold::console::complain;
 
-/// The command failed.
+/// The runtime cannot be started.
 const FAILED: u8 = 1;
-/// The command line or the configuration is wrong; clap uses the same code.
-const WRONG_USAGE: u8 = 2;
 /// Stack of each thread that works on requests. SQL may nest as deep as the limits on queries allow, and frames of a
 /// build that is not optimised are several times as large as those of a release.
 const STACK_BYTES: usize = 16 << 20;
@@ -37,7 +35,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&commands::describe_error(&error));
-            ExitCode::from(if commands::is_usage_error(&error) { WRONG_USAGE } else { FAILED })
+            ExitCode::from(commands::exit_code(&error))
         }
     }
 }
