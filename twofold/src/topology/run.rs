@@ -97,6 +97,7 @@ impl Topology {
                 .with_context(|| format!("cannot make `batch.spill_folder` {}", folder.display()))?;
         }
         let lives = Arc::new(Lives::new(shared.lake.clone()));
+        let sources = Arc::new(OpenSources::beside(health.clone()));
         Ok(Self {
             shared,
             lives,
@@ -106,7 +107,7 @@ impl Topology {
             definitions: watch::Sender::default(),
             running: BTreeMap::new(),
             with_topic: BTreeMap::new(),
-            sources: Arc::default(),
+            sources,
             batches: Arc::default(),
             turn: Arc::new(Semaphore::new(1)),
             gateway: None,
