@@ -3,6 +3,7 @@
 mod by_hand;
 mod load;
 mod operating;
+mod superseded;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};

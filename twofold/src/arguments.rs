@@ -41,6 +41,12 @@ pub enum Command {
     Batch(BatchArguments),
     /// Run a gateway alone (needs Redis).
     Gateway(UpArguments),
+    /// Make the definitions of a pipeline the present ones, also where newer ones have taken their place.
+    ///
+    /// A process that starts with definitions which others replaced claims nothing and is not ready, so that an old
+    /// process never wins by starting last. This is how to go back to them. Processes that are to run them have to be
+    /// started again afterwards.
+    Apply(UpArguments),
     /// Watch realistic traffic go through both layers, with every number checked.
     Demo(DemoArguments),
     /// Send the demo's traffic to a running system whose pipeline is examples/demo/pipeline.sql.

@@ -1,5 +1,6 @@
 //! The commands: each reads its arguments, does its work through the other modules, and answers in words.
 
+mod apply;
 mod batch;
 mod demo;
 mod doctor;
@@ -43,6 +44,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Speed(arguments) => up::up(&arguments, Roles::only(Role::Speed)).await,
         Command::Gateway(arguments) => up::up(&arguments, Roles::only(Role::Gateway)).await,
         Command::Batch(arguments) => batch::batch(&arguments).await,
+        Command::Apply(arguments) => apply::apply(&arguments).await,
         Command::Demo(arguments) => demo::demo(&arguments).await,
         Command::Generate(arguments) => generate::generate(&arguments).await,
         Command::Load(arguments) => load::load(&arguments).await,

@@ -182,13 +182,16 @@ impl Topology {
 
     fn health_router(&self) -> axum::Router {
         let gateway = self.gateway.as_ref().map(watch::Sender::subscribe);
+        let definitions = Definitions::of(&self.definitions);
         let problems = move || {
             let gateway = gateway.as_ref().map(|current| current.borrow().clone());
+            let superseded = definitions.current().superseded();
             async move {
-                match gateway {
+                let of_gateway = match gateway {
                     Some(gateway) => gateway.readiness().await.problems,
                     None => Vec::new(),
-                }
+                };
+                superseded.into_iter().chain(of_gateway).collect::<Vec<String>>()
             }
         };
         health_router(self.metrics.clone(), self.health.clone(), problems)
