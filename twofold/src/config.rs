@@ -8,6 +8,7 @@
 //! limits that are right one by one and can never work together (`limits.rs`).
 //! Not here: reading files or the environment (`commands.rs` does); what settings are used for (the crates).
 
+mod address;
 mod error;
 mod layer_sections;
 mod layers;
@@ -24,10 +25,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use address::is_http_url;
 pub use error::{ConfigError, ConfigProblem};
 pub use layers::{DEFAULTS, ENVIRONMENT_PREFIX};
 pub use secret::Secret;
-pub(crate) use sections::is_http_url;
 pub use strays::stray_variables;
 
 use batch_layer::BatchSettings;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use positions::ViewName;
 use tokio::time::sleep;
 
-use super::Hold;
+use super::beat::Hold;
 use crate::recompute::{Mode, Outcome, Round, run_round};
 use crate::{BatchContext, RecomputeSettings};
 

@@ -9,6 +9,7 @@ use event_log::kafka::{Compression, KafkaSettings};
 use serving_layer::redis::RedisSettings;
 use url::Url;
 
+use super::address::is_http_url;
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::secret::Secret;
@@ -149,11 +150,6 @@ fn read_endpoint(section: Section<'_>) -> Option<String> {
         section.refuse("endpoint", message);
     }
     Some(text)
-}
-
-/// Whether a text is the address of an HTTP server.
-pub(crate) fn is_http_url(text: &str) -> bool {
-    Url::parse(text).is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host())
 }
 
 /// `keys`: that of the name and that of what is secret.
