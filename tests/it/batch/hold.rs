@@ -52,7 +52,7 @@ async fn two_full_recomputes_by_hand_at_once_are_both_done() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_loop_passes_over_the_hold_of_a_process_that_died() {
     let mut world = World::new(31).await;
     world.send(60).await;
@@ -64,6 +64,7 @@ async fn a_loop_passes_over_the_hold_of_a_process_that_died() {
     let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
     let components = BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer) };
     let settings = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
+    tokio::time::pause();
     let (began, shutdown) = (Instant::now(), CancellationToken::new());
     let waiting = async {
         told.wait_for(|status| status.finished_at.is_some()).await.unwrap();

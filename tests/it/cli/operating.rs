@@ -66,7 +66,7 @@ fn a_variable_that_sets_nothing_is_told_with_the_one_that_was_meant() {
     let slip = "TWOFOLD_PIPELIN sets nothing; did you mean `TWOFOLD_PIPELINE`?";
     check(&validate("TWOFOLD_PIPELIN"), 0, &[slip]);
     // As Kubernetes names them for a service `twofold`.
-    check(&validate("TWOFOLD_PORT"), 0, &["that set nothing: TWOFOLD_PORT", "`TWOFOLD_<SECTION>__<KEY>`"]);
+    check(&validate("TWOFOLD_PORT"), 0, &["that set nothing: ", "TWOFOLD_PORT", "`TWOFOLD_<SECTION>__<KEY>`"]);
 }
 
 #[test]
