@@ -1,6 +1,6 @@
 //! A round by hand beside loops that run elsewhere: they are held off, and what is lost to one nevertheless runs again.
 //!
-//! Guarantee: a view that ends as [`Outcome::LostRace`] lost that often in a row. Killed, it leaves a hold that runs out.
+//! Guarantee: a view that ends as [`Outcome::LostRace`] lost at every try. Killed, it leaves a hold that runs out.
 
 use std::pin::pin;
 use std::time::Duration;
