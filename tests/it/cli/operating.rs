@@ -96,8 +96,11 @@ fn an_endpoint_is_told_by_its_setting_until_only_the_store_is_missing() {
 
 #[test]
 fn an_endpoint_of_the_environment_is_held_to_the_same_form() {
-    let variables = [("TWOFOLD_LAKE__LOCATION", "s3://bucket/lake"), ("AWS_ENDPOINT_URL", "127.0.0.1:1")];
-    check(&Place::new().run_with(&variables, "doctor"), 1, &["AWS_ENDPOINT_URL must be `http://host:port`"]);
+    for variable in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"] {
+        let variables = [("TWOFOLD_LAKE__LOCATION", "s3://bucket/lake"), (variable, "127.0.0.1:1")];
+        let expected = format!("{variable} must be `http://host:port`");
+        check(&Place::new().run_with(&variables, "doctor"), 1, &[&expected]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
