@@ -15,6 +15,7 @@
 //! | `source_reset.rs` | the next life of a source's topic, which the archive goes on with |
 //! | `recompute/` | from the master dataset to batch views; its loop is `recompute/run.rs` |
 //! | `compact/` | small files of a master dataset into large ones, and rows of another reading into the present one; its loop is `compact/run.rs` |
+//! | `hold/` | a round by hand beside loops that run elsewhere |
 //! | `run.rs` | the order of recompute, compaction and cleanup |
 //!
 //! Guarantee: what the archive commits continues exactly what was committed before, so no record is lost or doubled,
@@ -32,6 +33,7 @@ mod components;
 mod config;
 mod engine;
 mod error;
+pub mod hold;
 mod master_columns;
 pub mod metrics;
 pub mod recompute;

@@ -3,14 +3,21 @@
 //! Guarantee: a compaction never runs beside a recompute of the same loop, and the loop ends soon after `shutdown`:
 //! what is in progress is dropped, and nothing of it is visible.
 //! Why so: both fill the memory and the spill folder of the same settings, and a round asked for by hand should not
-//! find half of them taken.
+//! find half of them taken. No round is begun while a recompute by hand holds the loops off (`hold/mod.rs`).
 
+use std::time::Duration;
+
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cleanup::Cleanup;
 use crate::compact::run_compaction;
+use crate::hold::HoldWatch;
 use crate::recompute::{Rounds, recompute_former};
 use crate::{BatchComponents, BatchError, BatchSettings, metrics};
+
+/// Between two looks whether a hold is over.
+const HELD_PAUSE: Duration = Duration::from_secs(1);
 
 /// Recomputes all views again and again until `shutdown`; compacts master datasets after each round where that is due.
 ///
@@ -31,8 +38,14 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
     let BatchComponents { context, requests, status, turn, former } = components;
     let mut rounds = Rounds::new(&context, requests, &status, settings);
     let mut cleanup = Cleanup::new(&context, settings);
+    let mut hold = HoldWatch::default();
     loop {
         let request = rounds.wait().await;
+        // Whoever asks by hand does not wait for somebody else who does.
+        if request.is_none() && hold.look(&context.lake, Instant::now()).await {
+            rounds.put_off(HELD_PAUSE);
+            continue;
+        }
         let Ok(_turn) = turn.acquire().await else { return };
         // Answers whoever asked for the round before it returns: nobody waits for files to be rewritten.
         rounds.run(request).await;

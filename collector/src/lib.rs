@@ -27,7 +27,8 @@
 //! are then left out, `"stored": false`. What the log can never hold (too large with its id, or against the brokers'
 //! own rules) is left out, too, whatever was asked for. A body that cannot be taken apart (broken JSON around the
 //! events, not gzip, not UTF-8) is refused as a whole, 400, nothing stored; so is one that is plainly something else
-//! (a Parquet file, CSV), 415.
+//! (a Parquet file, CSV), 415. A source whose topic is not archived any more until an operator has acted takes nothing,
+//! 503: what is acknowledged must reach the record.
 //!
 //! Not here: how the log is reached (`event-log`), what becomes of an event in it (`batch-layer`, `speed-layer`).
 
@@ -67,7 +68,7 @@ use admission::Admission;
 pub use config::CollectorSettings;
 pub use details::{EventColumn, SourceDetails};
 pub use origins::allow_origins;
-pub use sources::OpenSources;
+pub use sources::{OpenSources, StoppedSources};
 
 use crate::cloud_event::BinaryEvent;
 use crate::form::Form;
@@ -121,7 +122,7 @@ impl Collector {
         headers: &HeaderMap,
         body: &mut BodyDataStream,
     ) -> Result<Response, Problem> {
-        let source = self.source(source)?;
+        let source = self.running_source(source)?;
         let received = self.record_time();
         let sent_at = SentAt::of_request(headers, asked.sent_at.as_deref())?;
         let content = Content::of(headers, &self.settings.allowed_origins)?;
@@ -164,6 +165,16 @@ impl Collector {
 
     fn source(&self, name: &str) -> Result<Entered, Problem> {
         self.components.sources.enter(name).map_err(|known| Problem::unknown("source", name, known))
+    }
+
+    /// The source, unless what is sent to it would not reach the record.
+    fn running_source(&self, name: &str) -> Result<Entered, Problem> {
+        let source = self.source(name)?;
+        let Some(why) = self.components.sources.why_stopped(name) else { return Ok(source) };
+        let detail = format!("source {name} is stopped until an operator has acted, nothing was stored: {why}");
+        let hint = "keep the events, and send them once the cause is gone and the process was started again; other \
+                    sources are not affected";
+        Err(Problem::new(ProblemKind::SourceStopped, detail).with_hint(hint))
     }
 
     fn retry_after_seconds(&self) -> u64 {

@@ -4,6 +4,7 @@
 //! has ended, none does any more. A source that is changed loses no request.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use positions::{Life, SourceName};
@@ -12,9 +13,17 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use views::SourceDefinition;
 
+/// Tells of sources that are open and take nothing nevertheless: who reads their topics has given up.
+pub trait StoppedSources: fmt::Debug + Send + Sync + 'static {
+    /// Why a source stopped until an operator has acted; `None`: it did not.
+    fn why_stopped(&self, source: &str) -> Option<String>;
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct OpenSources {
+    // Asked at each request; `None`: no source of this process ever stops.
+    stopped: Option<Arc<dyn StoppedSources>>,
     // Written when definitions change, read once by each request; never held across a wait.
     sources: RwLock<BTreeMap<SourceName, OpenSource>>,
 }
@@ -44,6 +53,11 @@ impl OpenSources {
         sources
     }
 
+    /// None yet, beside what tells which of them stopped.
+    pub fn beside(stopped: Arc<dyn StoppedSources>) -> Self {
+        Self { stopped: Some(stopped), ..Self::default() }
+    }
+
     /// Opens a source, or gives one that is open another definition: requests under way end with the one they found.
     /// `life`: that of its topic.
     pub fn open(&self, definition: Arc<SourceDefinition>, life: Life) {
@@ -71,6 +85,11 @@ impl OpenSources {
                 closed.requests.wait().await;
             }
         }
+    }
+
+    /// Why a source takes no events, although it is open.
+    pub(crate) fn why_stopped(&self, name: &str) -> Option<String> {
+        self.stopped.as_ref()?.why_stopped(name)
     }
 
     /// The source of this name, or the names of those that there are.

@@ -98,9 +98,11 @@ impl LakeError {
             | Error::NotSupported { .. }
             | Error::NotImplemented { .. }
             | Error::InvalidPath { .. }
-            | Error::UnknownConfigurationKey { .. } => Self::Unusable { reason: format!("{object}: {error}") },
-            _ if is_full(&error) => Self::Full { object, reason: error.to_string() },
-            _ => Self::Unreachable { object, reason: error.to_string() },
+            | Error::UnknownConfigurationKey { .. } => {
+                Self::Unusable { reason: format!("{object}: {}", with_causes(&error)) }
+            }
+            _ if is_full(&error) => Self::Full { object, reason: with_causes(&error) },
+            _ => Self::Unreachable { object, reason: with_causes(&error) },
         }
     }
 
@@ -124,6 +126,21 @@ impl LakeError {
             error => Self::corrupt(object, error),
         }
     }
+}
+
+/// What an error says, and what its causes add to it: clients of stores say "error sending request" and keep to
+/// themselves that the connection was refused.
+fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(at) = cause {
+        let told = at.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        cause = at.source();
+    }
+    text
 }
 
 /// Whether a store failed because its disk or quota is used up.

@@ -127,6 +127,15 @@ impl Lake {
         Err(LakeError::corrupt(path, "an object of other content has this name already"))
     }
 
+    /// Puts an object, in the place of one that may have its name.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: put it again. [`LakeError::Full`], [`LakeError::Unusable`]: it was not put.
+    pub async fn put(&self, path: &Path, bytes: Bytes) -> Result<(), LakeError> {
+        let put = self.store().put_opts(path, PutPayload::from_bytes(bytes), PutMode::Overwrite.into()).await;
+        put.map(drop).map_err(|error| LakeError::store(path, error))
+    }
+
     /// Deletes an object; one that is not there is deleted already.
     ///
     /// # Errors

@@ -24,7 +24,14 @@ pub struct DefinitionSet {
     pub views: BTreeMap<String, ViewState>,
     /// The files that the views come from. Empty where the set was claimed before files were kept.
     pub files: Vec<PipelineFile>,
+    /// The sets that were present before and are not, by the digest of their hashes, with their last numbers: a process
+    /// that starts with one of them is an old one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub past: BTreeMap<String, DefinitionNumber>,
 }
+
+/// So many past sets are remembered, the newest ones: some kilobytes.
+const MAX_PAST: usize = 1_000;
 
 /// Where a view stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,9 +122,30 @@ impl DefinitionSet {
         let text = pipeline.text.to_string();
         let mut files = before.map(|before| before.files.clone()).unwrap_or_default();
         files.push(PipelineFile { number, text, static_files, sources: declared_columns(pipeline) });
-        let mut set = Self { number, views: views.collect(), files };
+        let past = before.map(|before| before.past.clone()).unwrap_or_default();
+        let mut set = Self { number, views: views.collect(), files, past };
         set.forget_files();
+        set.note_past(before);
         set
+    }
+
+    /// Notes the set before as past, and that this one is not.
+    fn note_past(&mut self, before: Option<&Self>) {
+        if let Some(before) = before {
+            self.past.insert(digest_of(&before.newest_hashes()), before.number);
+        }
+        let own = digest_of(&self.newest_hashes());
+        self.past.remove(&own);
+        while self.past.len() > MAX_PAST {
+            let Some(oldest) = self.past.iter().min_by_key(|(_, number)| **number) else { return };
+            let oldest = oldest.0.clone();
+            self.past.remove(&oldest);
+        }
+    }
+
+    /// The last number of the set with these newest definitions, where it was present before and is not.
+    pub fn past_number(&self, newest: &BTreeMap<&str, DefinitionHash>) -> Option<DefinitionNumber> {
+        self.past.get(&digest_of(newest)).copied()
     }
 
     /// The same set once these definitions are served; `None` where none of them is being built.
@@ -152,7 +180,7 @@ impl DefinitionSet {
     fn of_hashes(number: DefinitionNumber, hashes: BTreeMap<String, DefinitionHash>) -> Self {
         let state = |hash| ViewState { served: Some(Defined { hash, file: number }), building: None };
         let views = hashes.into_iter().map(|(name, hash)| (name, state(hash))).collect();
-        Self { number, views, files: Vec::new() }
+        Self { number, views, files: Vec::new(), past: BTreeMap::new() }
     }
 
     /// The views of which a definition is being built.
@@ -233,6 +261,12 @@ impl StaticFile {
         let is_digest = digest.len() == 32 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
         number.parse().ok().filter(|_| is_digest).map(DefinitionNumber)
     }
+}
+
+/// Names a set by the definitions of its views.
+fn digest_of(hashes: &BTreeMap<&str, DefinitionHash>) -> String {
+    let text: String = hashes.iter().map(|(view, hash)| format!("{view} {hash}\n")).collect();
+    format!("{:032x}", xxh3_128(text.as_bytes()))
 }
 
 fn declared_columns(pipeline: &Pipeline) -> BTreeMap<String, Vec<SourceColumn>> {

@@ -6,7 +6,8 @@
 //! while the text changes.
 //! Guarantee: two processes that claim the same set get the same number; of two that claim different sets at once, one
 //! gets the next number and the other one after it. A number is never given to two sets. What an entry names is there.
-//! Nothing is written where nothing changes.
+//! Nothing is written where nothing changes. A process that starts with definitions which others replaced claims none
+//! (`claim_at_start`): they win again only when somebody asks for it (`claim`).
 //! Why so: an entry holds every file that one of its hashes comes from, so that a process can plan what is served from
 //! the last entry alone, whatever its own file says. That a view is served is an entry, but no new number: those who
 //! write under the number go on.
@@ -37,6 +38,20 @@ const STATIC_FOLDER: &str = "definition-files";
 /// Each lost race means that another process changed something: more of them than this at once is a defect.
 const MAX_ATTEMPTS: usize = 16;
 
+/// Where the definitions of a process that starts stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// They are the present ones, under this number.
+    Present(DefinitionNumber),
+    /// They were present before, and others have taken their place since: an old process that starts again.
+    Past {
+        /// Their last number.
+        own: DefinitionNumber,
+        /// That of the present ones.
+        present: DefinitionNumber,
+    },
+}
+
 /// The sets of definitions of one deployment.
 #[derive(Clone, Debug)]
 pub struct DefinitionRegistry {
@@ -58,18 +73,40 @@ impl DefinitionRegistry {
     /// [`ServingError::Unreachable`]: try again. [`ServingError::Corrupt`]: the newest object is not a definition set.
     /// [`ServingError::Lake`]: the object store is full, or must not be used as it is configured.
     pub async fn claim(&self, pipeline: &Pipeline) -> Result<DefinitionNumber, ServingError> {
+        match self.claim_as(pipeline, true).await? {
+            Standing::Present(number) | Standing::Past { own: number, .. } => Ok(number),
+        }
+    }
+
+    /// As [`Self::claim`], for a process that starts: definitions that were present before and are not claim nothing.
+    /// So the newer ones do not lose to whoever starts last.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn claim_at_start(&self, pipeline: &Pipeline) -> Result<Standing, ServingError> {
+        self.claim_as(pipeline, false).await
+    }
+
+    /// `is_asked`: also definitions of the past.
+    async fn claim_as(&self, pipeline: &Pipeline, is_asked: bool) -> Result<Standing, ServingError> {
         let claimed: BTreeMap<&str, DefinitionHash> =
             pipeline.views.iter().map(|view| (view.name.as_str(), view.hash)).collect();
         for _ in 0..MAX_ATTEMPTS {
             let (last, present) = self.last().await?;
-            if let Some(present) = present.as_ref().filter(|present| present.newest_hashes() == claimed) {
-                return Ok(present.number);
+            if let Some(present) = &present {
+                if present.newest_hashes() == claimed {
+                    return Ok(Standing::Present(present.number));
+                }
+                let past = present.past_number(&claimed).filter(|_| !is_asked);
+                if let Some(own) = past {
+                    return Ok(Standing::Past { own, present: present.number });
+                }
             }
             let number = DefinitionNumber(last.next().0);
             let static_files = self.store_static_files(number, present.as_ref(), pipeline).await?;
             let set = DefinitionSet::claimed(number, present.as_ref(), pipeline, static_files);
             if self.append(last, &set).await? {
-                return Ok(number);
+                return Ok(Standing::Present(number));
             }
         }
         Err(too_many_changes())

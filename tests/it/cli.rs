@@ -1,6 +1,9 @@
 //! The binary as a black box: what it prints, and its exit codes.
 
+mod by_hand;
 mod load;
+mod operating;
+mod superseded;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
@@ -236,7 +239,11 @@ fn commands_say_that_nothing_is_running() {
     let nothing = ["no system runs on data directory", "twofold up"];
     check(&twofold(&["query", "SELECT 1", "--data-dir", &data]), 1, &nothing);
     check(&twofold(&["status", "--data-dir", &data]), 1, &nothing);
-    check(&twofold(&["batch", "run", "--data-dir", &data]), 1, &["nothing runs on data directory", "--pipeline FILE"]);
+    let empty = tempfile::tempdir().unwrap();
+    let format = format!("{{\"format\":{}}}", twofold::data_dir::FORMAT_VERSION);
+    std::fs::write(empty.path().join("format.json"), format).unwrap();
+    let idle = text(empty.path());
+    check(&twofold(&["batch", "run", "--data-dir", &idle]), 1, &["nothing runs on data directory", "--pipeline FILE"]);
     let output = twofold(&["query", "SELECT 1", "--address", "http://127.0.0.1:1"]);
     check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
 }

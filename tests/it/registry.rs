@@ -15,7 +15,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutOptions, PutPayload, PutResult};
 use positions::{DefinitionHash, DefinitionNumber, TimestampMicros, ViewName};
 use serving_layer::ServingError;
-use serving_layer::registry::{DefinitionRegistry, DefinitionSet};
+use serving_layer::registry::{DefinitionRegistry, DefinitionSet, Standing};
 use views::Pipeline;
 
 use crate::lake::{all_lakes, memory_lake};
@@ -70,6 +70,32 @@ async fn equal_sets_share_a_number_on_every_store() {
     for lake in lakes {
         check_lake(&lake).await;
     }
+}
+
+/// Whoever starts last does not win by that: what was present before and was replaced claims nothing.
+#[tokio::test]
+async fn definitions_of_the_past_claim_nothing_by_starting() {
+    let lake = memory_lake(10);
+    let registry = DefinitionRegistry::new(&lake);
+    let start = async |measure: &str| registry.claim_at_start(&pipeline(measure)).await.unwrap();
+    let present = |number| Standing::Present(DefinitionNumber(number));
+    let past = |own, present| Standing::Past { own: DefinitionNumber(own), present: DefinitionNumber(present) };
+    assert_eq!(start("count(*)").await, present(1));
+    assert_eq!(start("sum(added)").await, present(2));
+    assert_eq!(start("count(*)").await, past(1, 2));
+    assert_eq!(start("sum(added)").await, present(2));
+    assert_eq!(entries(&lake).await, 2, "nothing is written");
+    assert_eq!(start("min(added)").await, present(3), "what was never there is new");
+    assert_eq!(start("sum(added)").await, past(2, 3));
+
+    // Asked for, they are present again, and what they replaced is of the past.
+    assert_eq!(registry.claim(&pipeline("count(*)")).await.unwrap(), DefinitionNumber(4));
+    assert_eq!(start("count(*)").await, present(4));
+    assert_eq!(start("min(added)").await, past(3, 4));
+    // Also once the old entries are gone, and a definition came to be served.
+    registry.note_served(&hashes_of(&pipeline("count(*)"))).await.unwrap();
+    registry.clean(1, GRACE, in_graces(1)).await.unwrap();
+    assert_eq!((start("sum(added)").await, start("min(added)").await), (past(2, 4), past(3, 4)));
 }
 
 /// A pipeline with a static table, and the bytes of that.

@@ -25,10 +25,12 @@ use std::time::{Duration, Instant};
 
 use batch_layer::recompute::Mode;
 use edge::AllowedOrigins;
-use positions::ViewName;
+use event_log::NewRecord;
+use positions::{Clock, TimestampMicros, ViewName};
 use serde_json::{Value, json};
 use twofold::client::{Client, Receipt, SendOutcome};
 use twofold::config::{Config, ConfigInputs};
+use twofold::environment::SystemClock;
 use twofold::system::System;
 use views::Pipeline;
 
@@ -118,6 +120,20 @@ impl World {
             Some(services) => services.admin().replace(&services.named("hits"), 2).await,
             None => std::fs::remove_dir_all(self.folder.path().join("log")).unwrap(),
         }
+    }
+
+    /// Puts events into the topic past the collector, which takes none once the source has stopped.
+    async fn append(&self, system: &System, lines: &[&str]) {
+        let topic = Pipeline::read(&self.pipeline, &BTreeMap::new()).unwrap().sources[0].topic.clone();
+        let now = SystemClock.now().0;
+        let timestamp = TimestampMicros(now - now.rem_euclid(1_000));
+        let record = |line: &&str| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let key = event["id"].as_str().unwrap().to_owned();
+            NewRecord { key: Some(key.into()), payload: (*line).to_owned().into(), timestamp, clock_shift: None }
+        };
+        let appended = system.log().unwrap().append(&topic, lines.iter().map(record).collect()).await;
+        assert!(appended.iter().all(Result::is_ok), "{appended:?}");
     }
 }
 
@@ -282,6 +298,19 @@ async fn until_stopped(client: &Client) -> String {
     }
 }
 
+/// Waits until also the archive has stopped; the speed worker may notice first.
+async fn until_archive_stopped(client: &Client) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let reason = until_stopped(client).await;
+        if reason.contains("archive: ") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "the archive goes on: {reason}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The topic is lost and created again under its name: going on would mix two topics.
 async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
     let Some(world) = World::new(kind, PIPELINE).await else { return };
@@ -295,9 +324,15 @@ async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
     let others: Vec<String> = (0..20)
         .map(|id| format!(r#"{{"id":"other-{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":1}}"#))
         .collect();
-    send(&client, &others.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    world.append(&system, &others.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let reason = until_stopped(&client).await;
     assert!(reason.contains("deleted and created again"), "{reason}");
+    until_archive_stopped(&client).await;
+    let told = match client.send_events("hits", EVENTS[0].into()).await.unwrap() {
+        SendOutcome::Later { reason, maybe_stored: false, .. } => reason,
+        other => panic!("{other:?}"),
+    };
+    assert!(told.contains("source hits is stopped") && told.contains("archive: "), "{told}");
     let readiness = client.get("/readyz", &[]).await.unwrap_err().to_string();
     assert!(readiness.contains("503"), "{readiness}");
     let answer = client.get("/v1/views/hits_by_page/rows", &[("order", "-hits"), ("layer", "batch")]).await.unwrap();

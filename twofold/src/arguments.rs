@@ -14,7 +14,7 @@ use crate::config::quantity::parse_duration;
     name = "twofold",
     version,
     about,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration.\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not done now (batch run).\n\
                   Settings: --config FILE < environment TWOFOLD_<SECTION>__<KEY> < flags."
 )]
 pub struct Arguments {
@@ -41,6 +41,12 @@ pub enum Command {
     Batch(BatchArguments),
     /// Run a gateway alone (needs Redis).
     Gateway(UpArguments),
+    /// Make the definitions of a pipeline the present ones, also where newer ones have taken their place.
+    ///
+    /// A process that starts with definitions which others replaced claims nothing and is not ready, so that an old
+    /// process never wins by starting last. This is how to go back to them. Processes that are to run them have to be
+    /// started again afterwards.
+    Apply(UpArguments),
     /// Watch realistic traffic go through both layers, with every number checked.
     Demo(DemoArguments),
     /// Send the demo's traffic to a running system whose pipeline is examples/demo/pipeline.sql.
@@ -197,8 +203,12 @@ pub struct BatchArguments {
 /// What the batch layer is to do.
 #[derive(Debug, Subcommand)]
 pub enum BatchCommand {
-    /// Compute and publish once. May run beside a system on the same data directory; finding nothing new is not a
-    /// failure.
+    /// Compute and publish once.
+    ///
+    /// May run beside a system: batch loops are held off meanwhile, in every process on the same lake, and what is lost
+    /// to another publisher nevertheless is computed again. Exit code 0: published, or there is nothing to publish yet,
+    /// for one of three reasons (no data, nothing new, waits for a silence). 3: another publisher kept being first; or,
+    /// with `--full`, a view was not published.
     Run {
         /// The pipeline; without it, the one of the system that runs on the data directory.
         #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]

@@ -122,8 +122,10 @@ impl Client {
             return Self::new(address);
         }
         let note = read_run_note(data_dir).ok_or_else(|| {
+            let missing = if data_dir.exists() { "" } else { ", which does not exist" };
             anyhow!(
-                "no system runs on data directory {}: start one with `twofold up`, or name one with --address",
+                "no system runs on data directory {}{missing}: name another with --data-dir, start one with `twofold up`, \
+                 or name one with --address",
                 data_dir.display()
             )
         })?;

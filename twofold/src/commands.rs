@@ -1,5 +1,6 @@
 //! The commands: each reads its arguments, does its work through the other modules, and answers in words.
 
+mod apply;
 mod batch;
 mod demo;
 mod doctor;
@@ -14,16 +15,19 @@ pub mod status;
 mod up;
 mod validate;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
+use clap::CommandFactory;
+use tracing::warn;
 use views::{Pipeline, SourceDefinition};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
-use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX};
-use crate::data_dir::DataDir;
+use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX, stray_variables};
+use crate::data_dir::{DataDir, NoDataDir};
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
 
@@ -40,6 +44,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Speed(arguments) => up::up(&arguments, Roles::only(Role::Speed)).await,
         Command::Gateway(arguments) => up::up(&arguments, Roles::only(Role::Gateway)).await,
         Command::Batch(arguments) => batch::batch(&arguments).await,
+        Command::Apply(arguments) => apply::apply(&arguments).await,
         Command::Demo(arguments) => demo::demo(&arguments).await,
         Command::Generate(arguments) => generate::generate(&arguments).await,
         Command::Load(arguments) => load::load(&arguments).await,
@@ -55,6 +60,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 
 /// The configuration of a command: defaults, presets of the command, file, environment, flags.
 fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
+    warn_of_strays();
     let mut files = vec![("preset of the command".to_owned(), presets.to_owned())];
     if let Some(path) = &arguments.config {
         let text = std::fs::read_to_string(path)
@@ -65,6 +71,19 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
     let listen = arguments.listen.as_ref().map(|address| ("system.listen", address.clone()));
     let flags = [data_dir, listen].into_iter().flatten().map(|(key, text)| (key.to_owned(), text)).collect();
     Ok(Config::read(ConfigInputs { files, environment: read_environment()?, flags })?)
+}
+
+/// Warns of environment variables that were meant for us, by their names, and set nothing.
+fn warn_of_strays() {
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    let present: BTreeSet<String> = names.collect();
+    stray_variables(&present, &flag_variables(&Arguments::command())).iter().for_each(|stray| warn!("{stray}"));
+}
+
+/// The environment variables that stand for flags of a command or of those below it.
+fn flag_variables(command: &clap::Command) -> BTreeSet<String> {
+    let of_flags = command.get_arguments().filter_map(|flag| Some(flag.get_env()?.to_string_lossy().into_owned()));
+    of_flags.chain(command.get_subcommands().flat_map(flag_variables)).collect()
 }
 
 /// The environment variables that may be settings.
@@ -117,7 +136,18 @@ pub fn describe_error(error: &Error) -> String {
     text
 }
 
-/// Whether the command line or the configuration is to blame.
-pub fn is_usage_error(error: &Error) -> bool {
-    error.chain().any(|cause| cause.is::<ConfigError>())
+/// Nothing is broken, but what the command was asked for is not done.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotDone(String);
+
+/// The exit code that an error ends with: 1 failed, 2 where the command line or the configuration is to blame, 3 where
+/// it is not done now.
+pub fn exit_code(error: &Error) -> u8 {
+    let is_usage_error =
+        |cause: &(dyn std::error::Error + 'static)| cause.is::<ConfigError>() || cause.is::<NoDataDir>();
+    if error.chain().any(is_usage_error) {
+        return 2;
+    }
+    if error.is::<NotDone>() { 3 } else { 1 }
 }

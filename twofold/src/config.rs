@@ -8,6 +8,7 @@
 //! limits that are right one by one and can never work together (`limits.rs`).
 //! Not here: reading files or the environment (`commands.rs` does); what settings are used for (the crates).
 
+mod address;
 mod error;
 mod layer_sections;
 mod layers;
@@ -18,14 +19,17 @@ mod read;
 mod reader;
 mod secret;
 mod sections;
+mod strays;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use address::is_http_url;
 pub use error::{ConfigError, ConfigProblem};
 pub use layers::{DEFAULTS, ENVIRONMENT_PREFIX};
 pub use secret::Secret;
+pub use strays::stray_variables;
 
 use batch_layer::BatchSettings;
 use batch_layer::archive::ArchiveSettings;
@@ -104,6 +108,13 @@ pub struct LakeSection {
     pub location: LakeLocation,
     /// How.
     pub tables: lake::LakeSettings,
+}
+
+impl LakeSection {
+    /// Whether the tables are a part of the data directory.
+    pub fn is_in_data_dir(&self) -> bool {
+        self.location == LakeLocation::Folder(None)
+    }
 }
 
 /// Where tables live.

@@ -44,12 +44,40 @@ pub struct RunNote {
     pub pipeline: Option<PathBuf>,
 }
 
+/// No system ever ran on the directory that was named: a slip, since the command works on what one left there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there is no data directory at {}: name that of the system with --data-dir, or start one with `twofold up`; nothing \
+     was made", .root.display()
+)]
+pub struct NoDataDir {
+    root: PathBuf,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct FormatNote {
     format: u32,
 }
 
 impl DataDir {
+    /// Finds the directory of a system for work beside it, and makes nothing. Where what the command works on is not
+    /// kept in it (`is_needed`), it may be missing.
+    ///
+    /// # Errors
+    /// [`NoDataDir`] where it is missing or empty. Refused where the format is unknown, or it cannot be read.
+    pub fn find(root: &Path, is_needed: bool) -> Result<Self> {
+        let is_there = match std::fs::read_dir(root) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error).with_context(|| format!("cannot read data directory {}", root.display())),
+        };
+        match (is_there, is_needed) {
+            (true, _) => Self::open(root),
+            (false, true) => Err(NoDataDir { root: root.to_owned() }.into()),
+            (false, false) => Ok(Self { root: root.to_owned(), _lock: None }),
+        }
+    }
+
     /// Opens a directory for work on its lake alone, making it where it is missing.
     ///
     /// # Errors

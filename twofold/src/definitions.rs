@@ -10,9 +10,9 @@ use anyhow::{Context, Result};
 use batch_layer::FormerDefinitions;
 use lake::Lake;
 use positions::{CurrentDefinitions, DefinitionHash, DefinitionNumber, SourceName};
-use serving_layer::registry::{DefinitionRegistry, FormerView, LostView};
+use serving_layer::registry::{DefinitionRegistry, FormerView, LostView, Standing};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use views::{Pipeline, PlannedView};
 
 use crate::trial::try_pipeline;
@@ -26,6 +26,8 @@ pub struct RunningDefinitions {
     pub number: DefinitionNumber,
     /// The former definitions that answer while those of this set are being built.
     pub former: Vec<FormerView>,
+    /// The set that took the place of this one before the process started; `None`: this one is present, or was then.
+    pub superseded_by: Option<DefinitionNumber>,
 }
 
 impl RunningDefinitions {
@@ -36,11 +38,46 @@ impl RunningDefinitions {
     /// If the registry cannot be read or written.
     pub async fn claim(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
         let registry = DefinitionRegistry::new(lake);
-        let number = registry.claim(&pipeline).await.context("cannot register the view definitions")?;
-        let former = plan_former(&registry, &pipeline, number).await?;
-        Ok(Self { pipeline: Arc::new(pipeline), number, former })
+        let number = registry.claim(&pipeline).await.context(UNREGISTERED)?;
+        Self::present(&registry, pipeline, number).await
+    }
+
+    /// As [`Self::claim`], for a process that starts: definitions that were registered before and replaced since get no
+    /// new number. The process runs with their last one, as an old process does that lived on, and says so.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn claim_at_start(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
+        let registry = DefinitionRegistry::new(lake);
+        match registry.claim_at_start(&pipeline).await.context(UNREGISTERED)? {
+            Standing::Present(number) => Self::present(&registry, pipeline, number).await,
+            Standing::Past { own, present } => {
+                let former = Vec::new();
+                let set = Self { pipeline: Arc::new(pipeline), number: own, former, superseded_by: Some(present) };
+                set.superseded().iter().for_each(|why| error!("{why}"));
+                Ok(set)
+            }
+        }
+    }
+
+    async fn present(registry: &DefinitionRegistry, pipeline: Pipeline, number: DefinitionNumber) -> Result<Self> {
+        let former = plan_former(registry, &pipeline, number).await?;
+        Ok(Self { pipeline: Arc::new(pipeline), number, former, superseded_by: None })
+    }
+
+    /// What is wrong with running these, and the way out, where others took their place before the process started.
+    pub fn superseded(&self) -> Option<String> {
+        let (own, present) = (self.number, self.superseded_by?);
+        Some(format!(
+            "definitions {} of this process were replaced by definitions {} before it started, and claim no number \
+             again by themselves: start it with the newer pipeline file; or, to go back to these, run \
+             `twofold apply --pipeline FILE` and then start it again",
+            own.0, present.0
+        ))
     }
 }
+
+const UNREGISTERED: &str = "cannot register the view definitions";
 
 /// The former definitions of the views that are being built.
 async fn plan_former(

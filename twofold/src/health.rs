@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Error;
+use collector::StoppedSources;
 
 /// The stopped sources of this process.
 #[derive(Debug, Default)]
@@ -39,5 +40,17 @@ impl Health {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         let reasons = |stages: &BTreeMap<String, String>| stages.values().cloned().collect::<Vec<_>>().join("; ");
         stopped.iter().map(|(source, stages)| (source.clone(), reasons(stages))).collect()
+    }
+}
+
+/// The stages without which what is acknowledged would not reach the record.
+const ARCHIVING: [&str; 2] = ["topic", "archive"];
+
+impl StoppedSources for Health {
+    /// A speed worker that stopped keeps no event from the batch layer, so its source goes on to take events.
+    fn why_stopped(&self, source: &str) -> Option<String> {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        let stages = stopped.get(source)?;
+        ARCHIVING.iter().find_map(|stage| stages.get(*stage).cloned())
     }
 }

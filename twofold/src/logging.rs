@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{LogArguments, LogFormat};
+use crate::console::LogLines;
 
 /// What is logged where nothing else is said: our own lifecycle, and only trouble from the libraries below.
 const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,records=info,collector=info,\
@@ -25,7 +26,7 @@ pub fn start_logging(arguments: &LogArguments, is_server: bool) -> Result<()> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(|| LogLines);
     let started = match arguments.log_format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().try_init(),

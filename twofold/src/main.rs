@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use twofold::arguments::Arguments;
 use twofold::commands;
+use twofold::console::complain;
 
-/// The command failed.
+/// The runtime cannot be started.
 const FAILED: u8 = 1;
-/// The command line or the configuration is wrong; clap uses the same code.
-const WRONG_USAGE: u8 = 2;
 /// Stack of each thread that works on requests. SQL may nest as deep as the limits on queries allow, and frames of a
 /// build that is not optimised are several times as large as those of a release.
 const STACK_BYTES: usize = 16 << 20;
@@ -21,7 +20,7 @@ fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("cannot start the runtime: {error}");
+            complain(&format!("cannot start the runtime: {error}"));
             return ExitCode::from(FAILED);
         }
     };
@@ -35,8 +34,8 @@ async fn run(arguments: Arguments) -> ExitCode {
     match commands::run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", commands::describe_error(&error));
-            ExitCode::from(if commands::is_usage_error(&error) { WRONG_USAGE } else { FAILED })
+            complain(&commands::describe_error(&error));
+            ExitCode::from(commands::exit_code(&error))
         }
     }
 }

@@ -133,7 +133,9 @@ fn describe(source: &SourceDefinition, round: &Round, counts: &Counts) -> Value 
 fn describe_outcome(outcome: &Result<Outcome, Arc<BatchError>>) -> Value {
     let (state, version, error) = match outcome {
         Ok(Outcome::Published(version)) => ("published", Some(version.number().0), None),
+        Ok(Outcome::NoData) => ("nothing is archived yet", None, None),
         Ok(Outcome::NothingNew) => ("nothing new", None, None),
+        Ok(Outcome::AwaitsSilence { .. }) => ("waits for a silence", None, None),
         Ok(Outcome::LostRace) => ("another publisher was first", None, None),
         Err(error) => ("failed", None, Some(error.to_string())),
     };

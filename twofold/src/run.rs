@@ -302,18 +302,37 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     }
 }
 
-/// Returns at the first SIGTERM or ctrl-c.
+/// Returns at the first SIGTERM, SIGHUP or ctrl-c. A SIGHUP that whoever started the process has it ignore (`nohup`) is
+/// still ignored.
 ///
 /// # Errors
 /// If the operating system refuses to tell.
 pub async fn wait_for_signal() -> Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for ctrl-c")?;
+    let hung_up = async {
+        if is_hangup_ignored() {
+            return std::future::pending().await;
+        }
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        hangup.recv().await;
+        Ok::<(), Error>(())
+    };
     Ok(tokio::select! {
         biased;
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "ctrl-c",
+        heard = hung_up => heard.map(|()| "SIGHUP")?,
     })
+}
+
+/// Listening for a signal ends that it is ignored, so the operating system is asked before; where it does not tell, the
+/// signal is not ignored.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    // One bit for each signal, from number 1 on; SIGHUP is 1.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Cancels `stop` at the first signal, for work that sees the token and ends by itself. Returns only where the

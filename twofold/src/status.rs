@@ -167,6 +167,7 @@ impl FactSuppliers {
             facts.insert("embedded_log_bytes".to_owned(), json!(log.size_bytes()));
         }
         facts.extend(describe_registry(&self.registered.borrow()).map(|registry| ("registry".to_owned(), registry)));
+        facts.extend(self.definitions.current().superseded().map(|why| ("superseded".to_owned(), json!(why))));
         for (source, archive) in archives {
             facts.insert(format!("archive of {source}"), describe_archive(archive, self.lives.newest(source).as_ref()));
         }

@@ -91,7 +91,7 @@ impl System {
         let mut supervisor = Supervisor::new(Arc::clone(&health), config.system.shutdown_deadline);
         let shared = SharedComponents::open(config, &roles, &data_dir, &mut supervisor).await?;
         let (config, lake) = (Arc::clone(&shared.config), shared.lake.clone());
-        let set = RunningDefinitions::claim(&lake, pipeline).await?;
+        let set = RunningDefinitions::claim_at_start(&lake, pipeline).await?;
         let (brokers, log) = (shared.brokers.clone(), shared.log.clone());
         let (starter, stop) = (supervisor.starter(), CancellationToken::new());
         let is_announced = roles.is_whole();

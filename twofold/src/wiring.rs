@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use event_log::EventLog;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use event_log::kafka::{KafkaLog, KafkaSettings};
 use lake::Lake;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, RetryConfig};
 use positions::{Clock, IdSource};
@@ -21,7 +21,7 @@ use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
 
-use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings};
+use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings, is_http_url};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::role::Roles;
@@ -179,6 +179,10 @@ fn open_folder(folder: &Path) -> Result<LocalFileSystem> {
 /// and try again at their own pace; its default of three minutes would keep them in the dark.
 const S3_RETRIES: Duration = Duration::from_secs(20);
 
+/// Where an endpoint may come from that is no setting of ours, and that its client does not check.
+const ENDPOINTS: [(AmazonS3ConfigKey, &str); 2] =
+    [(AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT_URL"), (AmazonS3ConfigKey::S3Endpoint, "AWS_ENDPOINT_URL_S3")];
+
 fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
     let mut builder = match &settings.credentials {
         Some((key, secret)) => AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(&secret.0),
@@ -186,6 +190,13 @@ fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
     };
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_endpoint(endpoint);
+    }
+    for (key, variable) in ENDPOINTS {
+        let endpoint = builder.get_config_value(&key);
+        ensure!(
+            endpoint.as_deref().is_none_or(is_http_url),
+            "environment variable {variable} must be `http://host:port` or `https://host:port`"
+        );
     }
     builder
         .with_bucket_name(&settings.bucket)

@@ -53,7 +53,7 @@ fn report(round: &Round) {
             Ok(Outcome::Published(version)) => {
                 info!(%view, version = version.number().0, "batch view of a former definition published");
             }
-            Ok(Outcome::NothingNew | Outcome::LostRace) => debug!(%view, "former definition: nothing published"),
+            Ok(_) => debug!(%view, "former definition: nothing published"),
             Err(error) => warn!(%view, %error, "recompute of a former definition failed; its published version stays"),
         }
     }

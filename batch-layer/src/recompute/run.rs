@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use positions::{TimestampMicros, ViewName};
 use records::master::MasterDataset;
@@ -62,6 +63,11 @@ impl<'a> Rounds<'a> {
             // Whoever asked may be gone.
             let _ = request.reply.send(round);
         }
+    }
+
+    /// The next round of all views is due after a pause, and not before.
+    pub(crate) fn put_off(&mut self, pause: Duration) {
+        self.due = Instant::now() + pause.min(self.settings.interval);
     }
 
     fn plan_next(&mut self, round: &Round) {
@@ -126,7 +132,9 @@ fn report_outcome(view: &ViewName, outcome: &Result<Outcome, Arc<BatchError>>, s
             metrics::set_view(BATCH_VERSION, view.as_str(), number as f64);
             metrics::set_view(BATCH_ROWS, view.as_str(), rows as f64);
         }
-        Ok(Outcome::NothingNew) => tracing::debug!(%view, "nothing new to publish"),
+        Ok(Outcome::NoData | Outcome::NothingNew | Outcome::AwaitsSilence { .. }) => {
+            tracing::debug!(%view, "nothing new to publish");
+        }
         Ok(Outcome::LostRace) => tracing::info!(%view, "another publisher was first; its version stays"),
         Err(error) => {
             metrics::count_view(BATCH_FAILURES, view.as_str(), 1);

@@ -71,7 +71,7 @@ async fn recompute_source(
 ) -> Result<Recomputed, BatchError> {
     let names = components.views.iter().map(|view| view.name.clone());
     let Some(master) = components.master.open().await? else {
-        let round = names.map(|name| (name, Ok(Outcome::NothingNew))).collect();
+        let round = names.map(|name| (name, Ok(Outcome::NoData))).collect();
         return Ok(Recomputed { round, ..Recomputed::default() });
     };
     master.check_ledger()?;

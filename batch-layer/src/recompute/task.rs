@@ -28,8 +28,16 @@ pub enum Mode {
 pub enum Outcome {
     /// A new version was published.
     Published(BatchVersion),
-    /// The archive has no rows between the version before and the next place for a cut.
+    /// Nothing of the source is archived yet.
+    NoData,
+    /// All that is archived is in the version before.
     NothingNew,
+    /// No cut may lie above that of the version before yet: the records from there on wait for the next multiple of the
+    /// grid, or until their partition has been silent for the gap.
+    AwaitsSilence {
+        /// How many are archived.
+        records: u64,
+    },
     /// Another publisher was first; its version stays.
     LostRace,
 }
@@ -75,10 +83,25 @@ pub(crate) async fn plan_task(
     let cut = next_cut(&master.facts, &before, view, clock.now());
     let is_new = !before.is_at_or_above(&cut);
     if !is_new && (mode == Mode::Incremental || previous.is_none()) {
-        return Ok(Planned::Skipped(Outcome::NothingNew));
+        return Ok(Planned::Skipped(why_nothing(&master.facts, &before)));
     }
     let since = (mode == Mode::Incremental && previous.is_some()).then_some(before);
     Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, since, failed: Arc::default() }))
+}
+
+/// Why there is nothing to compute above a cut.
+fn why_nothing(facts: &MasterFacts, cut: &Cut) -> Outcome {
+    if facts.rows == 0 {
+        return Outcome::NoData;
+    }
+    let above = facts.partitions.iter().map(|(partition, known)| {
+        let offsets = known.archived.end.offset.0 - cut.offset(*partition).0;
+        u64::try_from(offsets).unwrap_or(0)
+    });
+    match above.sum::<u64>() {
+        0 => Outcome::NothingNew,
+        records => Outcome::AwaitsSilence { records },
+    }
 }
 
 /// The cut of the next version: what `choose_cut` says, partition by partition.

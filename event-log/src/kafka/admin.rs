@@ -24,8 +24,9 @@ pub(super) async fn wait_for_broker(producer: &KafkaProducer, settings: &KafkaSe
     answer.map_err(|error| match producer.refusal() {
         Some(reason) => EventLogError::Unusable(format!("the brokers at {brokers} refuse this client: {reason}")),
         None => EventLogError::Unreachable(format!(
-            "no broker at {brokers} answered within {}: {error}",
-            format_span(timeout)
+            "no broker at {brokers} answered within {}: {}",
+            format_span(timeout),
+            producer.silence().unwrap_or_else(|| error.to_string())
         )),
     })
 }

@@ -21,12 +21,19 @@ use super::assignment;
 pub(super) struct LogContext {
     // Written by librdkafka's callback, read when a call has failed: the call itself says only that no broker answered.
     refusal: Arc<Mutex<Option<String>>>,
+    // As above: why no connection came about.
+    silence: Arc<Mutex<Option<String>>>,
 }
 
 impl LogContext {
     /// Why brokers refused this client the last time, where they did: a wrong password, an unknown certificate.
     pub(super) fn refusal(&self) -> Option<String> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why there was no connection to a broker the last time: refused, no such host.
+    pub(super) fn silence(&self) -> Option<String> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -36,8 +43,12 @@ impl ClientContext for LogContext {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code().is_some_and(is_refusal) {
+        let code = error.rdkafka_error_code();
+        if code.is_some_and(is_refusal) {
             *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
+        }
+        if code.is_some_and(is_silence) {
+            *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
         }
         trace_error(&error, reason);
     }
@@ -131,6 +142,10 @@ fn is_change_of_topic(message: &str) -> bool {
 fn is_refusal(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(code, Code::Authentication | Code::SSL | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism)
+}
+
+fn is_silence(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve)
 }
 
 fn trace_log(level: RDKafkaLogLevel, facility: &str, message: &str) {

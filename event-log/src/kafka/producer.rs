@@ -48,6 +48,11 @@ impl KafkaProducer {
         self.context.refusal()
     }
 
+    /// Why there was no connection to a broker the last time.
+    pub(super) fn silence(&self) -> Option<String> {
+        self.context.silence()
+    }
+
     /// Appends records; one answer each, in order.
     pub(super) async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Answer> {
         let producer = self.current();

@@ -6,6 +6,7 @@ mod compaction;
 mod dead;
 mod faults;
 mod headers;
+mod hold;
 mod oracle;
 mod reading;
 mod recompute;

@@ -157,17 +157,23 @@ async fn a_cut_lies_on_the_grid_until_the_log_is_silent() {
 }
 
 #[tokio::test]
-async fn nothing_new_publishes_nothing() {
+async fn why_nothing_is_published_is_told() {
     let mut world = World::new(23).await;
-    let is_nothing_new =
-        |outcomes: BTreeMap<ViewName, Outcome>| outcomes.values().all(|outcome| matches!(outcome, Outcome::NothingNew));
-    assert!(is_nothing_new(world.recompute(Mode::Incremental).await));
-    world.send(40).await;
+    let all = async |world: &World, mode: Mode, is_it: fn(&Outcome) -> bool| {
+        let outcomes = world.recompute(mode).await;
+        assert!(outcomes.values().all(is_it), "{outcomes:?}");
+    };
+    all(&world, Mode::Incremental, |outcome| matches!(outcome, Outcome::NoData)).await;
+    all(&world, Mode::Full, |outcome| matches!(outcome, Outcome::NoData)).await;
+    // Nothing lies behind it, and the grid is further.
+    world.send_one(Some(Event { time: START, ..Event::default() })).await;
     world.archive().await;
-    assert!(!is_nothing_new(world.recompute(Mode::Incremental).await));
-    assert!(is_nothing_new(world.recompute(Mode::Incremental).await));
-    let full = world.recompute(Mode::Full).await;
-    assert!(full.values().all(|outcome| matches!(outcome, Outcome::Published(_))));
+    all(&world, Mode::Incremental, |outcome| matches!(outcome, Outcome::AwaitsSilence { records: 1 })).await;
+    all(&world, Mode::Full, |outcome| matches!(outcome, Outcome::AwaitsSilence { records: 1 })).await;
+    world.clock.advance(Duration::from_secs(31));
+    all(&world, Mode::Incremental, |outcome| matches!(outcome, Outcome::Published(_))).await;
+    all(&world, Mode::Incremental, |outcome| matches!(outcome, Outcome::NothingNew)).await;
+    all(&world, Mode::Full, |outcome| matches!(outcome, Outcome::Published(_))).await;
 }
 
 #[tokio::test]

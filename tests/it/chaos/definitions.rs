@@ -119,6 +119,9 @@ async fn change(
     watcher: &tokio::sync::Mutex<Watcher>,
 ) {
     files.write(world);
+    // What was there before claims nothing by starting again.
+    let applied = world.setup.run_to_its_end(&["apply"]).await;
+    assert!(applied.status.success(), "{applied:?}");
     let mut roles = ROLES;
     roles.shuffle(rng);
     eprintln!("  {files:?}: {roles:?}");

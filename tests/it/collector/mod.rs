@@ -9,6 +9,7 @@ pub mod fake;
 mod fuzz;
 mod limits;
 mod pages;
+mod stopped;
 mod types;
 
 use std::sync::Arc;

@@ -144,6 +144,14 @@ fn demonstration_credentials_agree() {
     assert!(bucket.contains("twofold:twofold-demo") && bucket.contains("http://s3:8333/twofold"), "{bucket}");
 }
 
+#[tokio::test]
+async fn a_bucket_that_is_there_already_is_success() {
+    let (Some(compose), Some(host)) = (file::compose(), Host::new()) else { return };
+    for _ in 0..2 {
+        check(&host.run_shell(&compose["services"]["bucket"]).await, 0, &["the store answered "]);
+    }
+}
+
 #[test]
 fn prometheus_asks_every_container_that_listens() {
     let Some(compose) = file::compose() else { return };

@@ -86,6 +86,19 @@ impl Host {
         let ended = command.args(more).kill_on_drop(true).output();
         tokio::time::timeout(DEADLINE, ended).await.expect("it ended by itself").unwrap()
     }
+
+    /// Runs a container to its end whose command is a line of its shell, on the bucket and with the credentials of this
+    /// test run.
+    pub async fn run_shell(&self, container: &Value) -> Output {
+        assert_eq!(container["entrypoint"], serde_json::json!(["sh", "-c"]));
+        let Services { s3, s3_bucket, s3_access_key, s3_secret_key, .. } = &self.services;
+        let line = file::command(container).concat();
+        // `$$` is how the file writes `$`.
+        let line = line.replace("$$", "$").replace("http://s3:8333/twofold", &format!("{s3}/{s3_bucket}"));
+        let line = line.replace("twofold:twofold-demo", &format!("{s3_access_key}:{s3_secret_key}"));
+        let ended = tokio::process::Command::new("sh").arg("-c").arg(line).kill_on_drop(true).output();
+        tokio::time::timeout(DEADLINE, ended).await.expect("it ended by itself").unwrap()
+    }
 }
 
 /// A running container. Killed when it goes out of scope.

@@ -20,6 +20,7 @@ async fn nobody_there_is_unreachable_soon() {
     let error = connect.map(drop).unwrap_err();
     let expected = format!("event log is unreachable: no broker at 127.0.0.1:{port} answered within 500ms");
     assert!(error.to_string().starts_with(&expected), "{error}");
+    assert!(error.to_string().contains("Connection refused"), "the cause is told: {error}");
 }
 
 fn validate(property: &str, value: &str) -> Result<(), EventLogError> {

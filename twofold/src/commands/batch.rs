@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use batch_layer::BatchContext;
-use batch_layer::recompute::{Mode, Outcome, Round, run_round};
-use positions::ViewName;
+use batch_layer::hold::run_held_round;
+use batch_layer::recompute::{Mode, Outcome, Round};
+use positions::{ViewName, format_span};
 use views::Pipeline;
 
-use super::{no_such, pipeline_path, read_config, up};
+use super::{NotDone, no_such, pipeline_path, read_config, up};
 use crate::arguments::{BatchArguments, BatchCommand};
 use crate::config::Config;
-use crate::console::say;
+use crate::console::{complain, say};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
@@ -21,14 +22,14 @@ use crate::wiring::open_lake;
 /// Runs the command.
 ///
 /// # Errors
-/// Where a view is unknown or its recompute failed.
+/// Where a view is unknown, its recompute failed, or what was asked for is not done.
 pub async fn batch(arguments: &BatchArguments) -> Result<()> {
     match &arguments.command {
         BatchCommand::Loop(arguments) => up::up(arguments, Roles::only(Role::Batch)).await,
         BatchCommand::Run { pipeline, settings, full, view } => {
             let mode = if *full { Mode::Full } else { Mode::Incremental };
             let config = read_config(settings, "")?;
-            let data_dir = DataDir::open(&config.system.data_dir)?;
+            let data_dir = DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
             let pipeline = read_pipeline(&pipeline_path(pipeline.as_deref(), &data_dir)?)?;
             run_once(&config, &data_dir, pipeline, (mode, view)).await
         }
@@ -48,8 +49,8 @@ async fn run_once(
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     };
-    let round = run_round(&context, mode, names.as_deref(), &config.batch.recompute).await;
-    report(&round)
+    let round = run_held_round(&context, mode, names.as_deref(), &config.batch.recompute).await;
+    report(&context.pipeline, mode, &round)
 }
 
 fn known_views(pipeline: &Pipeline, names: &[String]) -> Result<Option<Vec<ViewName>>> {
@@ -60,26 +61,58 @@ fn known_views(pipeline: &Pipeline, names: &[String]) -> Result<Option<Vec<ViewN
     Ok((!names.is_empty()).then(|| names.iter().map(ViewName::new).collect()))
 }
 
-/// Nothing new is not a failure; a view that failed is one, after all have been told.
-fn report(round: &Round) -> Result<()> {
-    let mut failed = 0;
+/// A view that failed is a failure, one that is not done as asked is told as that, both after all have been told.
+fn report(pipeline: &Pipeline, mode: Mode, round: &Round) -> Result<()> {
+    let (mut failed, mut undone) = (0, 0);
     for (view, outcome) in round {
         match outcome {
-            Ok(Outcome::Published(version)) => {
-                let rows: u64 = version.facts.counters.values().map(|counters| counters.rows).sum();
-                let number = version.number();
-                say(&format!("{view}: version {number} published, {rows} records below its cut\n"));
+            Ok(outcome) => {
+                say(&format!("{view}: {}\n", describe(pipeline, view, outcome)));
+                undone += usize::from(!is_done(mode, outcome));
             }
-            Ok(Outcome::NothingNew) => say(&format!("{view}: nothing new\n")),
-            Ok(Outcome::LostRace) => say(&format!("{view}: another publisher was first, its version stays\n")),
             Err(error) => {
                 failed += 1;
-                eprintln!("{view}: {error}");
+                complain(&format!("{view}: {error}"));
             }
         }
     }
     if failed > 0 {
         bail!("{failed} of {} views failed", round.len());
     }
+    if undone > 0 {
+        let message = format!("{undone} of {} views were not published, for the reasons above", round.len());
+        return Err(NotDone(message).into());
+    }
     Ok(())
+}
+
+/// That there is nothing to publish is as good as done, unless everything was to be computed again.
+fn is_done(mode: Mode, outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Published(_) => true,
+        Outcome::NoData | Outcome::NothingNew | Outcome::AwaitsSilence { .. } => mode == Mode::Incremental,
+        Outcome::LostRace => false,
+    }
+}
+
+fn describe(pipeline: &Pipeline, view: &ViewName, outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Published(version) => {
+            let rows: u64 = version.facts.counters.values().map(|counters| counters.rows).sum();
+            format!("version {} published, {rows} records below its cut", version.number())
+        }
+        Outcome::NoData => "no data yet: nothing of its source is archived".to_owned(),
+        Outcome::NothingNew => "nothing new: all that is archived is in the published version".to_owned(),
+        Outcome::AwaitsSilence { records } => {
+            let border = pipeline.view(view.as_str()).map(|view| view.source.border);
+            let until = border.map(|border| {
+                let (gap, grid) = (format_span(border.gap), border.grid);
+                format!(
+                    " of {gap} in its partition (option gap), or for the next multiple of {grid} records (option grid)"
+                )
+            });
+            format!("waits for a silence{}: {records} archived records are above the cut", until.unwrap_or_default())
+        }
+        Outcome::LostRace => "another publisher was first at every try, its version stays".to_owned(),
+    }
 }

@@ -35,9 +35,10 @@ pub async fn source(command: &SourceCommand) -> Result<()> {
 
 async fn reset_source(arguments: &ResetArguments) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
+    let is_embedded = config.log.is_embedded;
+    let data_dir = DataDir::find(&config.system.data_dir, is_embedded || config.lake.is_in_data_dir())?;
     // The embedded log belongs to one process; brokers serve many.
-    let open = if config.log.is_embedded { DataDir::lock } else { DataDir::open };
-    let data_dir = open(&config.system.data_dir)?;
+    let data_dir = if is_embedded { DataDir::lock(data_dir.root())? } else { data_dir };
     let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
     let source = find_source(&pipeline, &arguments.source)?;
     let log = OpenLog::open(&config, &data_dir).await?;

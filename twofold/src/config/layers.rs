@@ -46,6 +46,12 @@ impl MergedConfig {
         Self { settings: settings.collect(), problems: Vec::new() }
     }
 
+    /// The environment variables that set the keys that there are.
+    pub fn variables(&self) -> Vec<String> {
+        let variable = |key: &String| format!("{ENVIRONMENT_PREFIX}{}", key.replace('.', "__").to_uppercase());
+        self.settings.keys().map(variable).collect()
+    }
+
     /// Lays a configuration file over what is there. `origin` names it in errors.
     pub fn with_file(mut self, origin: &str, text: &str) -> Self {
         match text.parse::<Table>() {

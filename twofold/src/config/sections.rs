@@ -9,6 +9,7 @@ use event_log::kafka::{Compression, KafkaSettings};
 use serving_layer::redis::RedisSettings;
 use url::Url;
 
+use super::address::is_http_url;
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::secret::Secret;
@@ -118,7 +119,7 @@ fn read_location(section: Section<'_>) -> LakeLocation {
     let s3 = S3Settings {
         bucket: String::new(),
         prefix: String::new(),
-        endpoint: section.optional_text("endpoint"),
+        endpoint: read_endpoint(section),
         region: section.text("region"),
         credentials: read_credentials(section, ("access_key_id", "secret_access_key")),
         allow_http: section.is_on("allow_http"),
@@ -132,8 +133,23 @@ fn read_location(section: Section<'_>) -> LakeLocation {
         section.refuse("location", format!("must be a folder or `s3://bucket/prefix`, got `{location}`"));
         return LakeLocation::Folder(None);
     };
+    let is_plain = s3.endpoint.as_ref().is_some_and(|endpoint| endpoint.to_lowercase().starts_with("http://"));
+    if is_plain && !s3.allow_http {
+        section.refuse("allow_http", "must be true where `lake.endpoint` is plain http, or use `https://`".to_owned());
+    }
     let bucket = url.host_str().unwrap_or_default().to_owned();
     LakeLocation::S3(S3Settings { bucket, prefix: url.path().trim_matches('/').to_owned(), ..s3 })
+}
+
+/// The client of the store ends the process where it is none.
+fn read_endpoint(section: Section<'_>) -> Option<String> {
+    let text = section.optional_text("endpoint")?;
+    if !is_http_url(&text) {
+        let shown = if text.contains('@') { "..." } else { text.as_str() };
+        let message = format!("must be `http://host:port` or `https://host:port`, got `{shown}`");
+        section.refuse("endpoint", message);
+    }
+    Some(text)
 }
 
 /// `keys`: that of the name and that of what is secret.

@@ -97,6 +97,7 @@ impl Topology {
                 .with_context(|| format!("cannot make `batch.spill_folder` {}", folder.display()))?;
         }
         let lives = Arc::new(Lives::new(shared.lake.clone()));
+        let sources = Arc::new(OpenSources::beside(health.clone()));
         Ok(Self {
             shared,
             lives,
@@ -106,7 +107,7 @@ impl Topology {
             definitions: watch::Sender::default(),
             running: BTreeMap::new(),
             with_topic: BTreeMap::new(),
-            sources: Arc::default(),
+            sources,
             batches: Arc::default(),
             turn: Arc::new(Semaphore::new(1)),
             gateway: None,
@@ -181,13 +182,16 @@ impl Topology {
 
     fn health_router(&self) -> axum::Router {
         let gateway = self.gateway.as_ref().map(watch::Sender::subscribe);
+        let definitions = Definitions::of(&self.definitions);
         let problems = move || {
             let gateway = gateway.as_ref().map(|current| current.borrow().clone());
+            let superseded = definitions.current().superseded();
             async move {
-                match gateway {
+                let of_gateway = match gateway {
                     Some(gateway) => gateway.readiness().await.problems,
                     None => Vec::new(),
-                }
+                };
+                superseded.into_iter().chain(of_gateway).collect::<Vec<String>>()
             }
         };
         health_router(self.metrics.clone(), self.health.clone(), problems)

@@ -1,0 +1,68 @@
+//! A round by hand beside loops that run elsewhere: they are held off, and what is lost to one nevertheless runs again.
+//!
+//! Guarantee: a view that ends as [`Outcome::LostRace`] lost at every try. Killed, it leaves a hold that runs out.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use positions::ViewName;
+use tokio::time::sleep;
+
+use super::beat::Hold;
+use crate::recompute::{Mode, Outcome, Round, run_round};
+use crate::{BatchContext, RecomputeSettings};
+
+/// Between two signs of life: several fit into the patience of loops.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// A round that was in progress when the hold began is lost to once in each loop of a source; the rest is for others
+/// who run by hand as well.
+const ATTEMPTS: usize = 5;
+
+/// As [`run_round`], with the batch loops of all processes on the lake held off meanwhile.
+pub async fn run_held_round(
+    context: &BatchContext,
+    mode: Mode,
+    names: Option<&[ViewName]>,
+    settings: &RecomputeSettings,
+) -> Round {
+    let mut hold = Hold::new(&context.lake, context.ids.next_id());
+    beat(&mut hold).await;
+    let mut work = pin!(run_until_won(context, mode, names, settings));
+    let round = loop {
+        tokio::select! {
+            biased;
+            round = &mut work => break round,
+            () = async { sleep(BEAT).await; beat(&mut hold).await } => {}
+        }
+    };
+    if let Err(error) = hold.release().await {
+        tracing::warn!(%error, "the hold on the batch loops stays for some seconds");
+    }
+    round
+}
+
+/// Without a hold there are more races to lose, and nothing else.
+async fn beat(hold: &mut Hold<'_>) {
+    if let Err(error) = hold.beat().await {
+        tracing::warn!(%error, "the batch loops cannot be held off");
+    }
+}
+
+async fn run_until_won(
+    context: &BatchContext,
+    mode: Mode,
+    names: Option<&[ViewName]>,
+    settings: &RecomputeSettings,
+) -> Round {
+    let mut round = run_round(context, mode, names, settings).await;
+    for _ in 1..ATTEMPTS {
+        let lost = round.iter().filter(|(_, outcome)| matches!(outcome, Ok(Outcome::LostRace)));
+        let lost: Vec<ViewName> = lost.map(|(view, _)| view.clone()).collect();
+        if lost.is_empty() {
+            break;
+        }
+        round.extend(run_round(context, mode, Some(&lost), settings).await);
+    }
+    round
+}
