@@ -26,6 +26,7 @@ fn accepted() -> Vec<(&'static str, &'static str, Value)> {
         ("milliseconds", r#""time":1772368496789"#, at("2026-03-01T12:34:56.789Z")),
         ("no seconds", r#""time":"2026-03-01T12:34Z""#, at("2026-03-01T12:34:00Z")),
         ("space before the offset", r#""time":"2026-03-01 12:34:56 +0000""#, at(noon)),
+        ("as Go prints it", r#""time":"2026-03-01 13:34:56.000000001 +0100 CET""#, at(noon)),
         ("basic form", r#""time":"20260301T123456Z""#, at(noon)),
         ("date of HTTP", r#""time":"Sun, 01 Mar 2026 12:34:56 GMT""#, at(noon)),
         ("day alone", r#""time":"2026-03-01""#, at("2026-03-01T00:00:00Z")),
