@@ -27,7 +27,7 @@ fn hints(sql: &str, files: &BTreeMap<String, Bytes>) -> Vec<String> {
 
 /// Puts each case into the place `{}` of a file; `$EDITS` stands for the source statement of `pipeline.rs`.
 #[track_caller]
-fn check(file: &str, cases: &[Case]) {
+pub(super) fn check(file: &str, cases: &[Case]) {
     let with = |piece: &str| hints(&file.replace("{}", piece).replace("$EDITS", EDITS), &known_files());
     for (wrong, words, ways_out) in cases {
         let told = with(wrong);

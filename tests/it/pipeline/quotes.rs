@@ -1,0 +1,20 @@
+//! Names that SQL reads otherwise without their double quotes: what is said of them leads to the column.
+
+use super::ways_out::check;
+
+#[test]
+fn hints_about_names_that_need_quotes_lead_out() {
+    check(
+        "CREATE UNBOUNDED EXTERNAL TABLE ev (time TIMESTAMP, \"userId\" VARCHAR, \"service.name\" VARCHAR, user VARCHAR,
+           meta STRUCT<domain VARCHAR>) STORED AS JSON LOCATION 'kafka://ev' OPTIONS (event_time 'time');
+         CREATE MATERIALIZED VIEW v AS SELECT {} AS k, count(*) AS n FROM ev GROUP BY k",
+        &[
+            ("userId", "write \"userId\", in double quotes", &["\"userId\""]),
+            ("\"USERID\"", "write \"userId\", in double quotes", &["\"userId\""]),
+            ("ev.userid", "write \"userId\", in double quotes", &["ev.\"userId\""]),
+            ("service.name", "write \"service.name\", in double quotes", &["\"service.name\""]),
+            ("user", "write \"user\", in double quotes", &["\"user\""]),
+            ("meta[\"domain\"]", "write ['domain'], in single quotes", &["meta['domain']"]),
+        ],
+    );
+}
