@@ -46,15 +46,19 @@ pub(super) fn split(body: &Bytes, form: Option<Form>, max_events: usize) -> Resu
     };
     refuse_foreign(body)?;
     let form = form.map_or_else(|| form_told_by(body), Ok)?;
+    let splitter: Splitter = if first == b'[' { array } else { sequence };
     let events = match form {
         Form::Sequence if body.contains(&RECORD_SEPARATOR) => {
             let texts = body.trim_ascii_start();
             let texts = texts.strip_prefix(&[RECORD_SEPARATOR]).unwrap_or(texts);
             Ok(pieces(&body.slice_ref(texts), RECORD_SEPARATOR, max_events))
         }
+        Form::Lines | Form::Sequence if goes_on(body) => {
+            let whole = json(body, max_events, splitter);
+            Ok(whole.unwrap_or_else(|_| pieces(body, NEWLINE, max_events)))
+        }
         Form::Lines | Form::Sequence => Ok(pieces(body, NEWLINE, max_events)),
-        Form::Json if first == b'[' => json(body, max_events, array),
-        Form::Json => json(body, max_events, sequence),
+        Form::Json => json(body, max_events, splitter),
     }?;
     at_most(events, max_events)
 }
@@ -85,6 +89,13 @@ fn form_told_by(body: &[u8]) -> Result<Form, Problem> {
         Some(b'{' | b'[') => Ok(Form::Json),
         _ => Err(unsupported("the Content-Type does not tell what the body is, and it begins with neither { nor [")),
     }
+}
+
+/// Whether the first line ends inside of what it begins: JSON that is written over several lines. None of these is an
+/// event.
+fn goes_on(body: &[u8]) -> bool {
+    let line = body.trim_ascii_start().split(|byte| *byte == NEWLINE).next().unwrap_or_default().trim_ascii_end();
+    matches!(line, [b'{' | b'[', ..]) && matches!(line, [.., b'{' | b'[' | b','])
 }
 
 // All of these stop after one event too many: the caller refuses the body then.

@@ -67,6 +67,29 @@ async fn every_name_of_lines_takes_lines_and_a_bad_one_costs_itself() {
 }
 
 #[tokio::test]
+async fn objects_that_go_over_lines_are_no_lines() {
+    let [a, b] = two();
+    let over = |event: &str| event.replace('{', "{\n  ").replace(", ", ",\n  ").replace('}', "\n}");
+    for body in [
+        over(&a) + &over(&b),
+        format!("{}\n{}\n", over(&a), over(&b)),
+        format!("[\n{a},\n{b}\n]\n"),
+        format!("[{},\r\n{b}]", over(&a)),
+        format!("{}\n{b}", a.replace(", ", ",\n")),
+    ] {
+        for content_type in [LINES, "application/json-seq"] {
+            let server = Server::start(Default::default()).await;
+            server.post(content_type, body.clone()).await.check_counts(2, 0);
+            assert_eq!(server.log.payloads().len(), 2, "{body}");
+        }
+    }
+    // Where the whole is no JSON, each line stands for itself.
+    let server = Server::start(Default::default()).await;
+    server.post(LINES, format!("{{\n{a}\n[\n{b}")).await.check_counts(2, 2);
+    assert_eq!(server.log.payloads(), ["{".to_owned(), a, "[".to_owned(), b]);
+}
+
+#[tokio::test]
 async fn a_sequence_is_read_without_its_separators() {
     let [a, b] = two();
     // A text of a sequence may go over lines.
@@ -144,7 +167,7 @@ async fn what_is_plainly_something_else_is_refused_whole_by_its_name() {
     let server = Server::start(Default::default()).await;
     let wide = |bytes: fn(u16) -> [u8; 2]| event("a").encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
     let (little, big) = (wide(u16::to_le_bytes), wide(u16::to_be_bytes));
-    let cases: [(&str, Vec<u8>); 19] = [
+    let cases: [(&str, Vec<u8>); 20] = [
         ("Parquet", b"PAR1\x15\x04\nPAR1".to_vec()),
         ("Avro", b"Obj\x01\x04\x16avro.schema".to_vec()),
         ("Arrow", b"ARROW1\0\0".to_vec()),
@@ -154,6 +177,7 @@ async fn what_is_plainly_something_else_is_refused_whole_by_its_name() {
         ("GIF", b"GIF89a\x01\0".to_vec()),
         ("WebP", b"RIFF\x24\0\0\0WEBP".to_vec()),
         ("PDF", b"%PDF-1.7\n".to_vec()),
+        ("SQLite", b"SQLite format 3\0\x10\0".to_vec()),
         ("bzip2", b"BZh91AY&SY".to_vec()),
         ("xz", b"\xfd7zXZ\0\0\x04".to_vec()),
         ("UTF-16", [b"\xff\xfe".to_vec(), little.clone()].concat()),
