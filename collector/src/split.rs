@@ -24,7 +24,7 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     /// The element of the array, or the number of the line or of the text of a sequence, from 0; empty lines count,
-    /// though they are not events.
+    /// though they are not events. The elements of a line that is an array share its number.
     pub index: usize,
     /// Whether it stood on a line of its own.
     pub is_line: bool,
@@ -98,12 +98,29 @@ fn goes_on(body: &[u8]) -> bool {
     matches!(line, [b'{' | b'[', ..]) && matches!(line, [.., b'{' | b'[' | b','])
 }
 
-// All of these stop after one event too many: the caller refuses the body then.
+// All of these stop after one event too many, or with the array that it is of: the caller refuses the body then.
 fn pieces(body: &Bytes, separator: u8, max_events: usize) -> Vec<Sent> {
     let pieces = body.split(|byte| *byte == separator).map(<[u8]>::trim_ascii).enumerate();
-    let events = pieces.filter(|(_, piece)| !piece.is_empty());
-    let event = |(index, piece)| Sent { index, is_line: true, payload: body.slice_ref(piece) };
-    events.map(event).take(max_events + 1).collect()
+    let mut events = Vec::new();
+    for (index, piece) in pieces.filter(|(_, piece)| !piece.is_empty()) {
+        if events.len() > max_events {
+            break;
+        }
+        let payload = body.slice_ref(piece);
+        match elements(&payload, max_events) {
+            Some(elements) => events.extend(elements.into_iter().map(|event| Sent { index, ..event })),
+            None => events.push(Sent { index, is_line: true, payload }),
+        }
+    }
+    events
+}
+
+/// The events of a line that is an array, so that a bad one costs itself alone, and each is keyed by its own id.
+fn elements(line: &Bytes, max_events: usize) -> Option<Vec<Sent>> {
+    if !line.starts_with(b"[") {
+        return None;
+    }
+    json(line, max_events, array).ok().filter(|events| !events.is_empty())
 }
 
 type Splitter = fn(&mut Cursor<'_>, &mut Vec<(usize, usize)>, usize) -> Result<(), Box<Rejection>>;

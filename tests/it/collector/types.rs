@@ -1,6 +1,7 @@
 //! What a body says it is, and what it is: every name of the types that have events, bodies that only their content
 //! tells, and bodies that are plainly something else.
 
+use collector::CollectorSettings;
 use serde_json::json;
 
 use super::{JSON, LINES, Server, event};
@@ -233,10 +234,17 @@ async fn lines_sent_as_json_are_refused_by_the_event_with_the_type_that_takes_li
 
 #[tokio::test]
 async fn a_line_may_be_an_array_and_a_bad_one_is_told_how_arrays_are_sent() {
+    let [a, b] = two();
     let server = Server::start(Default::default()).await;
-    let array = format!("[{},{}]", event("a"), event("c"));
-    server.post(LINES, array.clone()).await.check_counts(1, 0);
-    let array = "[7]";
+    let answer = server.post(LINES, format!("{a}\n[{a}, 7 ,{b}]\n")).await;
+    answer.check_counts(3, 1);
+    assert_eq!(answer.body["errors"][0]["index"], json!(1), "{answer:?}");
+    assert_eq!(server.log.payloads(), [a.clone(), a, "7".to_owned(), b]);
+    let server = Server::start(CollectorSettings { max_events: 2, ..Default::default() }).await;
+    server.post(LINES, "[{},{},{}]").await.check_problem(413, "too-many-events", "more than 2 events");
+    server.post(LINES, "{}\n[{},{}]").await.check_problem(413, "too-many-events", "more than 2 events");
+    let server = Server::start(Default::default()).await;
+    let array = "[{]";
     for content_type in [LINES, "application/json-seq"] {
         let answer = server.post(content_type, format!("{}\n{array}\n7", event("b"))).await;
         answer.check_counts(1, 2);
@@ -245,7 +253,7 @@ async fn a_line_may_be_an_array_and_a_bad_one_is_told_how_arrays_are_sent() {
         assert!(!told(1).contains("array"), "{answer:?}");
     }
     // Inside of an array it is an element, and the type is the right one already.
-    let inside = server.post(JSON, format!("[{array}]")).await;
+    let inside = server.post(JSON, "[[7]]").await;
     inside.check_counts(0, 1);
     assert!(!inside.body["errors"][0]["error"].as_str().unwrap().contains("this line"), "{inside:?}");
 }
