@@ -100,6 +100,7 @@ fn hints_about_columns_lead_out() {
         &[
             ("x BIGINT UNSIGNED", "BOOLEAN, SMALLINT, INT, BIGINT", &["x SMALLINT", "x INT", "x BIGINT"]),
             ("x UUID", "VARCHAR", &["x VARCHAR"]),
+            ("x DATETIME", "TIMESTAMP", &["x TIMESTAMP"]),
             ("x DECIMAL(39, 2)", "DECIMAL(p, s)", &["x DECIMAL(38, 2)"]),
             ("x STRUCT<INT>", "STRUCT<name TYPE, ...>", &["x STRUCT<a INT>"]),
             ("x STRUCT<a INT, A INT>", "STRUCT<name TYPE, ...>", &["x STRUCT<a INT, b INT>"]),
