@@ -186,9 +186,21 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
 fn json_steps(expr: &Expr) -> String {
     match expr {
         Expr::BinaryOp { left, op: BinaryOperator::Arrow | BinaryOperator::LongArrow, right } => {
-            format!("{}, {right}", json_steps(left))
+            format!("{}, {}", json_steps(left), first_operand(right))
         }
         other => other.to_string(),
+    }
+}
+
+/// What an arrow leads to: the parser lets comparisons bind tighter than arrows, PostgreSQL does not.
+fn first_operand(right: &Expr) -> &Expr {
+    match right {
+        Expr::BinaryOp { left, .. } => first_operand(left),
+        Expr::IsNull(operand) | Expr::IsNotNull(operand) => first_operand(operand),
+        Expr::Like { expr, .. } | Expr::ILike { expr, .. } | Expr::InList { expr, .. } | Expr::Between { expr, .. } => {
+            first_operand(expr)
+        }
+        other => other,
     }
 }
 
