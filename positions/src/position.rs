@@ -46,8 +46,8 @@ pub struct Capped {
 /// clock is forgotten the day after. A silence of a week is caught up with by seven records.
 pub const MAX_RAISE: Duration = Duration::from_secs(24 * 3_600);
 
-/// 1971-01-01: what lies before it is no clock's, but none at all (0, -1), a device that counts since it was switched on,
-/// or seconds for milliseconds.
+/// 1971-01-01: what lies before it is no clock's, but none at all (0, -1), a device that counts since it was switched
+/// on, or seconds for milliseconds.
 const EARLIEST: TimestampMicros = TimestampMicros(31_536_000_000_000);
 
 /// 2200-01-01: what lies behind it cannot come from a clock, but milliseconds for microseconds, or a number for

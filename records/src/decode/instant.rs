@@ -9,7 +9,7 @@
 //! |---|---|
 //! | RFC 3339, and of ISO 8601: a space for the `T`, no seconds, a comma before the fraction | `2026-01-31T12:00:00.5Z`, `2026-01-31 12:00:00,5` |
 //! | offsets `+01:00`, `+0100`, `+01`, `Z`, ` UTC`, ` GMT`, also after a space; a zone in brackets behind one | `2026-01-31 12:00:00 +0000`, `...+01:00[Europe/Berlin]` |
-//! | the zone's abbreviation behind an offset in digits, as Go prints a time, and mail | `2026-01-31 13:00:00 +0100 CET`, `... +0100 (CET)` |
+//! | its abbreviation behind one in digits (Go, mail) | `2026-01-31 13:00:00 +0100 CET`, `... +0100 (CET)` |
 //! | no offset | UTC |
 //! | the basic form | `20260131T120000Z` |
 //! | a day alone: its first instant | `2026-01-31`, `20260131` |
