@@ -33,6 +33,7 @@ fn hints_about_names_that_need_quotes_lead_out() {
             ("ev.userid", "write \"userId\", in double quotes", &["ev.\"userId\""]),
             ("service.name", "write \"service.name\", in double quotes", &["\"service.name\""]),
             ("user", "write \"user\", in double quotes", &["\"user\""]),
+            ("meta['Domain']", "name a field that the column declares", &["meta['domain']"]),
             ("meta[\"domain\"]", "write ['domain'], in single quotes", &["meta['domain']"]),
         ],
     );
