@@ -47,7 +47,7 @@ pub(super) fn object_name(name: &ObjectName, statement: &Located, findings: &mut
     let name = normalized(ident);
     let line = statement.line_of_span(ident.span);
     if name.starts_with('_') {
-        findings.add(line, &text, "names that start with `_` are reserved", "choose another name");
+        findings.add(line, &text, RESERVED, "choose another name");
         return None;
     }
     let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
