@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use serde_json::Value;
-use views::SourceDefinition;
+use views::{SourceDefinition, path_of_key};
 
 use crate::sent_at::KEYS;
 use crate::split::Sent;
@@ -181,9 +181,5 @@ fn members<'a>(cursor: &mut Cursor<'a>) -> Option<Vec<Member<'a>>> {
 
 /// The option of a source that says that its events stand at a key.
 pub(super) fn option_for(key: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    if key.chars().all(is_plain) {
-        return format!("events_at '{key}'");
-    }
-    format!("events_at '\"{}\"'", key.replace('\'', "''"))
+    format!("events_at '{}'", path_of_key(key))
 }

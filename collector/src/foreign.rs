@@ -8,7 +8,7 @@ use crate::form::unsupported;
 use edge::Problem;
 
 /// How files of a kind begin, and its name.
-const BEGINNINGS: [(&[u8], &str); 18] = [
+const BEGINNINGS: [(&[u8], &str); 19] = [
     (b"PAR1", "a Parquet file"),
     (b"Obj\x01", "an Avro file"),
     (b"ARROW1", "an Arrow file"),
@@ -25,6 +25,7 @@ const BEGINNINGS: [(&[u8], &str); 18] = [
     (b"GIF8", "a GIF image"),
     (b"RIFF", "a WebP image or another RIFF file"),
     (b"%PDF-", "a PDF file"),
+    (b"SQLite format 3\x00", "an SQLite database"),
     (b"\xff\xfe", "UTF-16 text, and JSON is UTF-8"),
     (b"\xfe\xff", "UTF-16 text, and JSON is UTF-8"),
 ];

@@ -12,6 +12,7 @@ use views::{Envelope, SourceDefinition};
 use crate::envelope::{is_change, option_for, place_of_events};
 use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS, COLLECTOR_SHIFTED_EVENTS, COLLECTOR_SHIFTED_REQUESTS};
 use crate::receipt::Receipt;
+use crate::sent_at::Correction;
 use crate::sources::Entered;
 use crate::split::Sent;
 use crate::{Collector, OnError};
@@ -40,13 +41,14 @@ impl Collector {
         &self,
         Entered { decoder, life, .. }: &Entered,
         events: Vec<Sent>,
-        clock_shift: Option<i64>,
+        correction: Correction,
         on_error: OnError,
     ) -> Result<Receipt, Problem> {
         let source = decoder.source();
         // A record's own timestamp is none of the client's clock.
-        let clock_shift = clock_shift.filter(|_| !source.is_timed_by_record());
-        let mut receipt = Receipt { clock_shift, ..Receipt::default() };
+        let Correction { shift: clock_shift, passed_over: clock_passed_over } =
+            if source.is_timed_by_record() { Correction::default() } else { correction };
+        let mut receipt = Receipt { clock_shift, clock_passed_over, ..Receipt::default() };
         let now = self.record_time();
         let fitting = self.leave_out_large(events, &mut receipt);
         let fitting = leave_out_binary(source, fitting, &mut receipt);

@@ -74,7 +74,7 @@ use crate::cloud_event::BinaryEvent;
 use crate::form::Form;
 use crate::inflate::Compression;
 use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
-use crate::sent_at::SentAt;
+use crate::sent_at::{Correction, SentAt, SentInBody};
 use crate::sources::Entered;
 use crate::split::Sent;
 use edge::{AllowedOrigins, Parameters, Problem, ProblemKind};
@@ -136,9 +136,8 @@ impl Collector {
         let (events, sent_in_body) = self.take_apart(source.decoder.source(), &content, &bytes)?;
         // Events that are no slices of it are held in its stead.
         drop(bytes);
-        let sent_at = sent_at.or(sent_in_body);
-        let clock_shift = sent_at.map(|sent_at| sent_at.shift(received, &self.settings)).transpose()?.flatten();
-        let receipt = self.store_events(&source, events, clock_shift, asked.on_error).await?;
+        let correction = Correction::new(sent_at, sent_in_body, received, &self.settings)?;
+        let receipt = self.store_events(&source, events, correction, asked.on_error).await?;
         Ok(receipt.into_response(self.retry_after_seconds()))
     }
 
@@ -148,18 +147,18 @@ impl Collector {
         source: &SourceDefinition,
         content: &Content,
         body: &Bytes,
-    ) -> Result<(Vec<Sent>, Option<SentAt>), Problem> {
+    ) -> Result<(Vec<Sent>, SentInBody), Problem> {
         let form = match content {
-            Content::Data(event) => return Ok((vec![event.with_data(body)?], None)),
+            Content::Data(event) => return Ok((vec![event.with_data(body)?], Ok(None))),
             Content::Events(form) => *form,
         };
         let max_events = self.settings.max_events;
         match envelope::open(body, source.events_at(), max_events) {
             Some(envelope) => {
-                let sent_at = SentAt::of_envelope(&envelope.sent_at)?;
+                let sent_at = SentAt::of_envelope(&envelope.sent_at);
                 Ok((split::at_most(envelope.events, max_events)?, sent_at))
             }
-            None => Ok((split::split(body, form, max_events)?, None)),
+            None => Ok((split::split(body, form, max_events)?, Ok(None))),
         }
     }
 

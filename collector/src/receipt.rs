@@ -11,13 +11,15 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use positions::{Offset, PartitionId, PositionToken, SourceName};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use edge::{Problem, ProblemKind};
 use event_log::EventLogError;
 
 /// The member with what was added to the times of the events; only where something was.
 const CLOCK_SHIFT: &str = "clock_shift_ms";
+/// The member that says why nothing was added, although the body says when it was sent.
+const CLOCK_PASSED_OVER: &str = "clock_passed_over";
 
 /// What became of the events of one request.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +38,8 @@ pub(super) struct Receipt {
     pub overloaded: usize,
     /// What is added to the times of the events, in microseconds; `None`: nothing.
     pub clock_shift: Option<i64>,
+    /// Why a time at which the body says that it was sent is passed over.
+    pub clock_passed_over: Option<String>,
 }
 
 /// One event that was not accepted.
@@ -94,16 +98,15 @@ impl Receipt {
             let mut body = json!({
                 "accepted": self.accepted, "rejected": self.rejected, "errors": self.errors, "token": token,
             });
-            if let Some(millis) = self.clock_shift_millis() {
-                body[CLOCK_SHIFT] = json!(millis);
+            for (name, value) in self.clock_members() {
+                body[name] = value;
             }
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             return (no_store, Json(body)).into_response();
         }
-        let shift = self.clock_shift_millis();
-        shift
+        self.clock_members()
             .into_iter()
-            .fold(self.problem(), |problem, millis| problem.with_member(CLOCK_SHIFT, millis))
+            .fold(self.problem(), |problem, (name, value)| problem.with_member(name, value))
             .with_member("accepted", self.accepted)
             .with_member("rejected", self.rejected)
             .with_member("unacknowledged", self.unacknowledged)
@@ -113,8 +116,11 @@ impl Receipt {
             .into_response()
     }
 
-    fn clock_shift_millis(&self) -> Option<i64> {
-        self.clock_shift.map(|micros| micros.div_euclid(1_000))
+    /// What was done about the client's clock; mostly nothing.
+    fn clock_members(&self) -> Vec<(&'static str, Value)> {
+        let shift = self.clock_shift.map(|micros| (CLOCK_SHIFT, json!(micros.div_euclid(1_000))));
+        let passed_over = self.clock_passed_over.as_ref().map(|reason| (CLOCK_PASSED_OVER, json!(reason)));
+        shift.into_iter().chain(passed_over).collect()
     }
 
     /// Why events are to be sent again: told by the first of them, as they mostly share one reason.

@@ -24,7 +24,7 @@ const RECORD_SEPARATOR: u8 = 0x1e;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     /// The element of the array, or the number of the line or of the text of a sequence, from 0; empty lines count,
-    /// though they are not events.
+    /// though they are not events. The elements of a line that is an array share its number.
     pub index: usize,
     /// Whether it stood on a line of its own.
     pub is_line: bool,
@@ -46,15 +46,19 @@ pub(super) fn split(body: &Bytes, form: Option<Form>, max_events: usize) -> Resu
     };
     refuse_foreign(body)?;
     let form = form.map_or_else(|| form_told_by(body), Ok)?;
+    let splitter: Splitter = if first == b'[' { array } else { sequence };
     let events = match form {
         Form::Sequence if body.contains(&RECORD_SEPARATOR) => {
             let texts = body.trim_ascii_start();
             let texts = texts.strip_prefix(&[RECORD_SEPARATOR]).unwrap_or(texts);
             Ok(pieces(&body.slice_ref(texts), RECORD_SEPARATOR, max_events))
         }
+        Form::Lines | Form::Sequence if goes_on(body) => {
+            let whole = json(body, max_events, splitter);
+            Ok(whole.unwrap_or_else(|_| pieces(body, NEWLINE, max_events)))
+        }
         Form::Lines | Form::Sequence => Ok(pieces(body, NEWLINE, max_events)),
-        Form::Json if first == b'[' => json(body, max_events, array),
-        Form::Json => json(body, max_events, sequence),
+        Form::Json => json(body, max_events, splitter),
     }?;
     at_most(events, max_events)
 }
@@ -87,12 +91,36 @@ fn form_told_by(body: &[u8]) -> Result<Form, Problem> {
     }
 }
 
-// All of these stop after one event too many: the caller refuses the body then.
+/// Whether the first line ends inside of what it begins: JSON that is written over several lines. None of these is an
+/// event.
+fn goes_on(body: &[u8]) -> bool {
+    let line = body.trim_ascii_start().split(|byte| *byte == NEWLINE).next().unwrap_or_default().trim_ascii_end();
+    matches!(line, [b'{' | b'[', ..]) && matches!(line, [.., b'{' | b'[' | b','])
+}
+
+// All of these stop after one event too many, or with the array that it is of: the caller refuses the body then.
 fn pieces(body: &Bytes, separator: u8, max_events: usize) -> Vec<Sent> {
     let pieces = body.split(|byte| *byte == separator).map(<[u8]>::trim_ascii).enumerate();
-    let events = pieces.filter(|(_, piece)| !piece.is_empty());
-    let event = |(index, piece)| Sent { index, is_line: true, payload: body.slice_ref(piece) };
-    events.map(event).take(max_events + 1).collect()
+    let mut events = Vec::new();
+    for (index, piece) in pieces.filter(|(_, piece)| !piece.is_empty()) {
+        if events.len() > max_events {
+            break;
+        }
+        let payload = body.slice_ref(piece);
+        match elements(&payload, max_events) {
+            Some(elements) => events.extend(elements.into_iter().map(|event| Sent { index, ..event })),
+            None => events.push(Sent { index, is_line: true, payload }),
+        }
+    }
+    events
+}
+
+/// The events of a line that is an array, so that a bad one costs itself alone, and each is keyed by its own id.
+fn elements(line: &Bytes, max_events: usize) -> Option<Vec<Sent>> {
+    if !line.starts_with(b"[") {
+        return None;
+    }
+    json(line, max_events, array).ok().filter(|events| !events.is_empty())
 }
 
 type Splitter = fn(&mut Cursor<'_>, &mut Vec<(usize, usize)>, usize) -> Result<(), Box<Rejection>>;

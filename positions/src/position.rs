@@ -46,13 +46,17 @@ pub struct Capped {
 /// clock is forgotten the day after. A silence of a week is caught up with by seven records.
 pub const MAX_RAISE: Duration = Duration::from_secs(24 * 3_600);
 
+/// 1971-01-01: what lies before it is no clock's, but none at all (0, -1), a device that counts since it was switched
+/// on, or seconds for milliseconds.
+const EARLIEST: TimestampMicros = TimestampMicros(31_536_000_000_000);
+
 /// 2200-01-01: what lies behind it cannot come from a clock, but milliseconds for microseconds, or a number for
 /// "never".
 const LATEST: TimestampMicros = TimestampMicros(7_258_118_400_000_000);
 
-/// Whether a record's timestamp may be that of a clock: after 1970-01-01, which also stands for "none", before 2200.
+/// Whether a record's timestamp may be that of a clock: in the years 1971 to 2199.
 pub fn is_plausible(timestamp: TimestampMicros) -> bool {
-    timestamp.0 > 0 && timestamp < LATEST
+    (EARLIEST..LATEST).contains(&timestamp)
 }
 
 /// The running maximum after a record: the clock by which horizon, gaps and silence are measured.

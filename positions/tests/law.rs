@@ -22,6 +22,8 @@ use seeds::for_each_seed;
 
 const VIEW: DefinitionHash = DefinitionHash(7);
 const GAP: Duration = Duration::from_micros(20);
+/// An instant that a clock may show.
+const CLOCK: i64 = 1_700_000_000_000_000;
 
 fn start() -> Position {
     Position::start(Incarnation(0))
@@ -29,7 +31,7 @@ fn start() -> Position {
 
 /// A partition with offset gaps (control records), out-of-order timestamps and silences.
 fn random_log(rng: &mut StdRng, records: usize) -> Vec<RecordMark> {
-    let (mut offset, mut clock) = (0, 1_000);
+    let (mut offset, mut clock) = (0, CLOCK);
     (0..records)
         .map(|_| {
             offset += if rng.random_bool(0.1) { rng.random_range(1..12) } else { 0 };
@@ -105,7 +107,7 @@ fn stretches_tile_the_log_and_never_cross_a_border() {
 
 #[test]
 fn a_wrong_record_costs_a_day_and_a_silence_is_caught_up_with() {
-    let hours = |hours: i64| TimestampMicros(1_700_000_000_000_000 + hours * 3_600_000_000);
+    let hours = |hours: i64| TimestampMicros(CLOCK + hours * 3_600_000_000);
     let position_after = |timestamps: &[TimestampMicros]| {
         let marks = (0..).zip(timestamps);
         marks.fold(start(), |at, (offset, timestamp)| at.advance(Offset(offset), *timestamp, Fingerprint(1)))
@@ -115,7 +117,7 @@ fn a_wrong_record_costs_a_day_and_a_silence_is_caught_up_with() {
     assert_eq!(max(&[hours(0), hours(10_000), hours(1), hours(25)]), hours(25), "and a day later it is forgotten");
     assert_eq!(max(&[hours(0), hours(168)]), hours(24), "after a week of silence");
     assert_eq!(max(&[&[hours(0)][..], &[hours(168); 7]].concat()), hours(168), "seven records later");
-    for absurd in [i64::MIN, -1, 0, i64::MAX, 1_700_000_000_000_000_000].map(TimestampMicros) {
+    for absurd in [i64::MIN, -1, 0, 1_000, CLOCK / 1_000, i64::MAX, CLOCK * 1_000].map(TimestampMicros) {
         assert_eq!(max(&[absurd]), TimestampMicros::MIN, "{absurd:?} is no clock's");
         assert_eq!(max(&[absurd, hours(0), absurd, hours(1), absurd]), hours(1), "{absurd:?} is no clock's");
     }
@@ -127,7 +129,7 @@ fn a_wrong_record_costs_a_day_and_a_silence_is_caught_up_with() {
 #[test]
 fn the_running_maximum_never_falls_and_is_the_largest_timestamp_behind_the_last_cap() {
     for_each_seed(300, |mut rng| {
-        let (mut at, mut clock) = (start(), 1_700_000_000_000_000);
+        let (mut at, mut clock) = (start(), CLOCK);
         let mut behind: Vec<(Offset, TimestampMicros)> = Vec::new();
         for offset in 0..100 {
             let longest = if rng.random_bool(0.1) { 300_000_000_000 } else { 1_000_000 };
@@ -233,10 +235,10 @@ fn a_partition_whose_every_record_expired_is_cut_behind_its_hole() {
         behind,
         "no later record is waited for"
     );
-    let mark = RecordMark { offset: Offset(5), timestamp: TimestampMicros(9), fingerprint: Fingerprint(1) };
+    let mark = RecordMark { offset: Offset(5), timestamp: TimestampMicros(CLOCK), fingerprint: Fingerprint(1) };
     let archived = archived.advance(&mark, &rule);
     assert_eq!(
-        choose_cut(&archived, Some(start()), &rule, TimestampMicros(9)),
+        choose_cut(&archived, Some(start()), &rule, TimestampMicros(CLOCK)),
         start(),
         "a record is followed by others"
     );

@@ -1,6 +1,6 @@
 //! Pipeline files: what is read from good ones, every finding in bad ones as a reader sees it, the ways out that hints
-//! name, what the documentation shows, what a definition hash depends on, the catalogue of aggregates, the order of
-//! operators, and the words that types have everywhere.
+//! name, also where a name needs quotes, what the documentation shows, what a definition hash depends on, the catalogue
+//! of aggregates, the order of operators, and the words that types have everywhere.
 
 mod catalogue;
 mod dialect;
@@ -10,6 +10,7 @@ mod findings;
 mod fuzz;
 mod good;
 mod hashes;
+mod quotes;
 mod ways_out;
 mod words;
 

@@ -53,7 +53,7 @@ use poison::a_poisoned_topic_costs_no_good_event;
 use shapes::{
     a_source_that_learns_of_its_envelope_reads_what_it_rejected, columns_are_read_where_the_source_says,
     each_event_of_a_record_counts_once, events_are_taken_out_of_their_envelopes,
-    events_may_happen_when_their_record_says,
+    events_may_happen_when_their_record_says, records_whose_timestamps_are_no_clocks_count_once,
 };
 use unreadable::an_unreadable_value_is_null_in_both_layers_where_the_source_says_so;
 
@@ -195,6 +195,7 @@ tests::on_all_parts!(
     each_event_of_a_record_counts_once,
     events_are_taken_out_of_their_envelopes,
     events_may_happen_when_their_record_says,
+    records_whose_timestamps_are_no_clocks_count_once,
     a_column_gets_its_first_type_back,
     columns_of_other_types_letters_and_fields_read_every_record_again,
     a_new_column_is_read_from_what_was_archived_before_it,

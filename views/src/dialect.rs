@@ -3,7 +3,7 @@
 //! In: a syntax tree as it was parsed. Out: the same tree with `IS DISTINCT FROM` in its place ([`mend`]), and all in
 //! it that would still be read otherwise than written ([`misreadings`]).
 //! Guarantee: a mended tree without misreadings is the tree of PostgreSQL's grammar, for views and queries alike. Pure.
-//! Not here: which of the operators the engine has; types.
+//! Not here: which operators the engine has, but for the arrows of JSON, which have functions in their place; types.
 //!
 //! # Source
 //! The table "Operator Precedence (highest to lowest)" of PostgreSQL's manual, chapter "Lexical Structure".
@@ -143,7 +143,7 @@ impl Visitor for Reading {
     }
 }
 
-/// Operators and numbers that mean something else to the engine than in SQL.
+/// Operators and numbers that mean something else to the engine than in SQL, or nothing.
 fn other_meaning(expr: &Expr) -> Option<(String, String)> {
     match expr {
         Expr::SimilarTo { negated, expr, pattern, .. } => {
@@ -166,6 +166,10 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
             let message = "the engine takes XOR for the exclusive or of bits, and binds it tighter than =".to_owned();
             Some((message, format!("write `({left}) <> ({right})`, with the conditions in full")))
         }
+        Expr::BinaryOp { op: op @ (BinaryOperator::Arrow | BinaryOperator::LongArrow), .. } => {
+            let function = if *op == BinaryOperator::Arrow { "json_get_json" } else { "json_as_text" };
+            Some((format!("the engine has no operator {op}"), format!("write `{function}({})`", json_steps(expr))))
+        }
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if is_beyond_64_bits(number) => {
                 let message =
@@ -175,6 +179,28 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// What arrows lead through, as the functions that read JSON take it: the text, then each step.
+fn json_steps(expr: &Expr) -> String {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::Arrow | BinaryOperator::LongArrow, right } => {
+            format!("{}, {}", json_steps(left), first_operand(right))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What an arrow leads to: the parser lets comparisons bind tighter than arrows, PostgreSQL does not.
+fn first_operand(right: &Expr) -> &Expr {
+    match right {
+        Expr::BinaryOp { left, .. } => first_operand(left),
+        Expr::IsNull(operand) | Expr::IsNotNull(operand) => first_operand(operand),
+        Expr::Like { expr, .. } | Expr::ILike { expr, .. } | Expr::InList { expr, .. } | Expr::Between { expr, .. } => {
+            first_operand(expr)
+        }
+        other => other,
     }
 }
 

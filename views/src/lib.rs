@@ -64,7 +64,7 @@ pub use failed_rows::FailedRows;
 pub use fallible::count_failures;
 pub use json::{append_unescaped, number_prefix};
 pub use nearest::{Spelling, did_you_mean};
-pub use pipeline::{MAX_STATIC_BYTES, Pipeline};
+pub use pipeline::{MAX_STATIC_BYTES, Pipeline, path_of_key};
 pub use plan::ViewPlans;
 pub use planned_view::PlannedView;
 pub use sample::sample_events;

@@ -78,6 +78,14 @@ impl TimeFormat {
         let unit = Self::EPOCHS.iter().find(|(name, _)| *name == text);
         unit.map_or_else(|| TimePattern::new(text).map(Self::Pattern), |(_, unit)| Ok(Self::Epoch(*unit)))
     }
+
+    /// As a pipeline file writes it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Epoch(unit) => Self::EPOCHS.iter().find(|(_, known)| known == unit).map_or("", |(name, _)| *name),
+            Self::Pattern(pattern) => pattern.as_str(),
+        }
+    }
 }
 
 /// Where a column stands in an event, and how it is written.

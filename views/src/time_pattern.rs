@@ -58,6 +58,11 @@ impl TimePattern {
         Some(parsed.to_naive_date().ok()?.and_time(NaiveTime::MIN).and_utc().timestamp_micros())
     }
 
+    /// As a pipeline file writes it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// An instant as the pattern writes it.
     fn write(&self, second: i64) -> Option<String> {
         let instant: DateTime<Utc> = DateTime::from_timestamp(second, 0)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lake::Version;
 use positions::TimestampMicros;
 use records::master::MasterFacts;
+use views::path_of_key;
 
 /// Whether the archive makes progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,11 +62,9 @@ impl UnseenColumn {
     pub fn way_out(&self) -> String {
         let frequent = self.keys.iter().max_by_key(|(_, payloads)| **payloads);
         let key = frequent.map(|(key, _)| key.as_str()).unwrap_or_default();
-        let is_plain = key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-        let path = if is_plain { key.to_owned() } else { format!("\"{key}\"") };
-        let by_path = format!("write OPTIONS (path = '{path}') behind the type of the column");
+        let by_path = format!("write OPTIONS (path = '{}') behind the type of the column", path_of_key(key));
         // What cannot be the name of a column can be a path nevertheless.
-        let is_name = !key.starts_with('_') && !key.contains(|letter: char| " ,;{}()=".contains(letter));
+        let is_name = !key.starts_with('_') && !key.contains(|letter: char| " ,;{}()=\"`".contains(letter));
         if is_name { format!("declare the column as \"{key}\", in double quotes, or {by_path}") } else { by_path }
     }
 }

@@ -222,7 +222,16 @@ impl Cells {
             }
         };
         let kind = Kind::of(first);
-        kind.and_then(|kind| self.push_scalar(&text, kind)).ok_or_else(|| wrong_type(declared, cursor.since(start)))
+        let pushed = kind.and_then(|kind| self.push_scalar(&text, kind));
+        pushed.ok_or_else(|| wrong_type(declared, self.format(), cursor.since(start)))
+    }
+
+    /// How instants or days are written, where the column says so.
+    fn format(&self) -> Option<&TimeFormat> {
+        match self {
+            Self::Date { format, .. } | Self::Timestamp { format, .. } => format.as_ref(),
+            _ => None,
+        }
     }
 
     /// A value that is written otherwise than the type is, but can mean nothing else, is taken.
@@ -339,14 +348,17 @@ fn last_end(ends: &[i32]) -> i32 {
     ends.last().copied().unwrap_or_default()
 }
 
-fn wrong_type(declared: &DataType, found: &str) -> Box<Rejection> {
+fn wrong_type(declared: &DataType, format: Option<&TimeFormat>, found: &str) -> Box<Rejection> {
+    let written = format.map(|format| format!(" written as '{}'", format.as_str()));
     let example = match declared {
+        // A pattern takes none of the usual forms.
+        _ if written.is_some() => "",
         DataType::Date32 => ", such as \"2026-01-31\"",
         DataType::Timestamp(..) => ", such as \"2026-01-31T12:00:00Z\" or 1769860800",
         // Where people look who wonder what no value at all is written as.
         _ if found == "\"\"" => " (no value is null, or no key)",
         _ => "",
     };
-    let expected = format!("{}{example}", sql_name(declared));
+    let expected = format!("{}{example}{}", sql_name(declared), written.unwrap_or_default());
     Rejection::WrongType { column: String::new(), expected, found: shorten(found) }.into()
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | RFC 3339, and of ISO 8601: a space for the `T`, no seconds, a comma before the fraction | `2026-01-31T12:00:00.5Z`, `2026-01-31 12:00:00,5` |
 //! | offsets `+01:00`, `+0100`, `+01`, `Z`, ` UTC`, ` GMT`, also after a space; a zone in brackets behind one | `2026-01-31 12:00:00 +0000`, `...+01:00[Europe/Berlin]` |
+//! | its abbreviation behind one in digits (Go, mail) | `2026-01-31 13:00:00 +0100 CET`, `... +0100 (CET)` |
 //! | no offset | UTC |
 //! | the basic form | `20260131T120000Z` |
 //! | a day alone: its first instant | `2026-01-31`, `20260131` |
@@ -239,12 +240,20 @@ fn utc_offset_minutes(text: &[u8]) -> Option<i64> {
     rest.is_empty().then_some(sign * (hours * 60 + minutes))
 }
 
-/// The offset before a zone in brackets (RFC 9557), which only says where the offset comes from. Without an offset
-/// before it nothing is taken away: the name alone would need a table of zones.
+/// The offset before a zone in brackets (RFC 9557) or before its abbreviation (Go, RFC 5322), which only say where the
+/// offset comes from. Without an offset before it nothing is taken away: the name alone would need a table of zones.
 fn without_zone_name(text: &[u8]) -> &[u8] {
-    let open = text.iter().position(|byte| *byte == b'[');
-    match open {
-        Some(at) if at > 0 && text.ends_with(b"]") => &text[..at],
+    let before = |byte: u8| text.iter().position(|other| *other == byte).filter(|at| *at > 0);
+    let is_offset = text.starts_with(b"+") || text.starts_with(b"-");
+    match (before(b'['), before(b' ')) {
+        (Some(at), _) if text.ends_with(b"]") => &text[..at],
+        (None, Some(at)) if is_offset && is_abbreviation(&text[at + 1..]) => &text[..at],
         _ => text,
     }
+}
+
+/// `CET` or `(CET)`.
+fn is_abbreviation(text: &[u8]) -> bool {
+    let inside = text.strip_prefix(b"(").and_then(|rest| rest.strip_suffix(b")")).unwrap_or(text);
+    (2..=5).contains(&inside.len()) && inside.iter().all(u8::is_ascii_uppercase)
 }

@@ -13,7 +13,9 @@ use views::{SourceDefinition, declared_extras};
 ///
 /// 3: a record may hold several events, an empty id is no id; JSON behind the five bytes by which a serializer names
 /// its schema.
-const RULES: u32 = 3;
+///
+/// 4: a zone's abbreviation may stand behind an offset; a record's timestamp before 1971 is none of a clock.
+const RULES: u32 = 4;
 
 /// What the rows of a source are read by, as a number that is stored with every row: the rules, and what the source's
 /// definition says of columns (DEFAULT among it, and that text is JSON), event time, identity, limits, unreadable

@@ -113,6 +113,7 @@ fn the_way_out_is_what_a_pipeline_file_takes() {
              type of the column",
         ),
         (&[("user id", 1)][..], "write OPTIONS (path = '\"user id\"') behind the type of the column"),
+        (&[("it's\"", 1)][..], "write OPTIONS (path = '\"it''s\"\"\"') behind the type of the column"),
         (&[("_user_id", 1)][..], "write OPTIONS (path = '_user_id') behind the type of the column"),
     ] {
         assert_eq!(unseen("user_id", keys).way_out(), way_out);

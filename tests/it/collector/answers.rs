@@ -193,7 +193,7 @@ async fn an_answer_of_half_a_request_leaves_no_doubt() {
 
 #[tokio::test]
 async fn a_bracket_in_lines_costs_its_line_alone() {
-    for bad in ["[", "]", "[1,2]", &format!("[{}, 1]", event("a")), "[ {\"torn"] {
+    for bad in ["[", "]", "[]", "[1,2", "[ {\"torn"] {
         for (before, after) in [(vec![], vec!["b", "c"]), (vec!["a"], vec!["b"])] {
             let server = Server::start(Default::default()).await;
             let good = |ids: &[&str]| ids.iter().map(|id| event(id)).collect::<Vec<_>>();

@@ -76,23 +76,38 @@ async fn what_is_no_envelope_is_set_apart_as_any_other_body() {
 }
 
 #[tokio::test]
-async fn the_time_of_an_envelope_is_read_as_any_other() {
+async fn an_envelope_says_when_it_was_sent_unless_the_request_does() {
     let server = server_at(&["batch"]).await;
-    let post = async |times: &str| server.post(JSON, format!("{{{times}, \"batch\": [{}]}}", event("a"))).await;
-    for times in [r#""sentAt": "soon""#, r#""sentAt": true"#, r#""sent_at": 12"#, r#""sentAt": {"at": 1}"#] {
-        post(times).await.check_problem(400, "bad-body", "`sentAt` of the body is no time");
-    }
-    let twice = post(r#""sentAt": "2026-01-29T12:00:00Z", "sent_at": 1769688000000"#).await;
-    twice.check_problem(400, "bad-body", "`sentAt` of the body is given twice");
-    let far = post(r#""sentAt": "2025-01-29T12:00:00Z""#).await;
-    far.check_problem(400, "bad-body", "`collector.max_clock_shift`");
-    assert!(server.log.payloads().is_empty());
-    assert_eq!(post(r#""sentAt": null"#).await.status, 200);
-    // The header stands outside of what a client may have kept for days.
     let body = format!(r#"{{"sentAt": "2026-01-30T12:00:00Z", "batch": [{}]}}"#, event("a"));
     let request = server.request("clicks/events", JSON, body).header("x-sent-at", "2026-01-29T12:00:00Z");
+    // The header stands outside of what a client may have kept for days.
     assert_eq!(Answer::of(request.send().await.unwrap()).await.status, 200);
-    assert_eq!(shifts(&server), [None, Some(172_800_000)]);
+    assert_eq!(shifts(&server), [Some(172_800_000)]);
+}
+
+/// An envelope that was kept for a year and is sent again, or a field that means something else: no event is lost.
+#[tokio::test]
+async fn a_time_of_an_envelope_that_cannot_be_gone_by_costs_no_event() {
+    for (times, reason) in [
+        (r#""sentAt": "soon""#, "`sentAt` of the body is no time: `soon`"),
+        (r#""sentAt": """#, "`sentAt` of the body is no time: ``"),
+        (r#""sentAt": true"#, "`sentAt` of the body is no time: `true`"),
+        (r#""sent_at": 12"#, "`sentAt` of the body is no time: `12`"),
+        (r#""sentAt": {"at": 1}"#, "`sentAt` of the body is no time"),
+        (r#""sentAt": "2026-01-29T12:00:00Z", "sent_at": 1769688000000"#, "`sentAt` of the body is given twice"),
+        (r#""sentAt": "2025-01-29T12:00:00Z""#, "more than 30d (`collector.max_clock_shift`)"),
+        (r#""sentAt": "2027-01-29T12:00:00Z""#, "more than 30d (`collector.max_clock_shift`)"),
+    ] {
+        let server = server_at(&["batch"]).await;
+        let answer = server.post(JSON, format!("{{{times}, \"batch\": [{}]}}", event("a"))).await;
+        answer.check_counts(1, 0);
+        let told = answer.body["clock_passed_over"].as_str().unwrap();
+        assert!(told.contains(reason) && told.ends_with("count at the times that they bear"), "{times}: {told}");
+        assert_eq!((answer.body.get("clock_shift_ms"), shifts(&server)), (None, vec![None]), "{times}");
+    }
+    let server = server_at(&["batch"]).await;
+    let silent = server.post(JSON, format!("{{\"sentAt\": null, \"batch\": [{}]}}", event("a"))).await;
+    assert_eq!((silent.status, silent.body.get("clock_passed_over")), (200, None));
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What a body says it is, and what it is: every name of the types that have events, bodies that only their content
 //! tells, and bodies that are plainly something else.
 
+use collector::CollectorSettings;
 use serde_json::json;
 
 use super::{JSON, LINES, Server, event};
@@ -64,6 +65,29 @@ async fn every_name_of_lines_takes_lines_and_a_bad_one_costs_itself() {
         assert_eq!(server.log.payloads(), [a, "bad".to_owned(), b], "{content_type}");
         server.post(content_type, "\n").await.check_problem(400, "bad-body", "empty");
     }
+}
+
+#[tokio::test]
+async fn objects_that_go_over_lines_are_no_lines() {
+    let [a, b] = two();
+    let over = |event: &str| event.replace('{', "{\n  ").replace(", ", ",\n  ").replace('}', "\n}");
+    for body in [
+        over(&a) + &over(&b),
+        format!("{}\n{}\n", over(&a), over(&b)),
+        format!("[\n{a},\n{b}\n]\n"),
+        format!("[{},\r\n{b}]", over(&a)),
+        format!("{}\n{b}", a.replace(", ", ",\n")),
+    ] {
+        for content_type in [LINES, "application/json-seq"] {
+            let server = Server::start(Default::default()).await;
+            server.post(content_type, body.clone()).await.check_counts(2, 0);
+            assert_eq!(server.log.payloads().len(), 2, "{body}");
+        }
+    }
+    // Where the whole is no JSON, each line stands for itself.
+    let server = Server::start(Default::default()).await;
+    server.post(LINES, format!("{{\n{a}\n[\n{b}")).await.check_counts(2, 2);
+    assert_eq!(server.log.payloads(), ["{".to_owned(), a, "[".to_owned(), b]);
 }
 
 #[tokio::test]
@@ -144,7 +168,7 @@ async fn what_is_plainly_something_else_is_refused_whole_by_its_name() {
     let server = Server::start(Default::default()).await;
     let wide = |bytes: fn(u16) -> [u8; 2]| event("a").encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
     let (little, big) = (wide(u16::to_le_bytes), wide(u16::to_be_bytes));
-    let cases: [(&str, Vec<u8>); 19] = [
+    let cases: [(&str, Vec<u8>); 20] = [
         ("Parquet", b"PAR1\x15\x04\nPAR1".to_vec()),
         ("Avro", b"Obj\x01\x04\x16avro.schema".to_vec()),
         ("Arrow", b"ARROW1\0\0".to_vec()),
@@ -154,6 +178,7 @@ async fn what_is_plainly_something_else_is_refused_whole_by_its_name() {
         ("GIF", b"GIF89a\x01\0".to_vec()),
         ("WebP", b"RIFF\x24\0\0\0WEBP".to_vec()),
         ("PDF", b"%PDF-1.7\n".to_vec()),
+        ("SQLite", b"SQLite format 3\0\x10\0".to_vec()),
         ("bzip2", b"BZh91AY&SY".to_vec()),
         ("xz", b"\xfd7zXZ\0\0\x04".to_vec()),
         ("UTF-16", [b"\xff\xfe".to_vec(), little.clone()].concat()),
@@ -209,10 +234,17 @@ async fn lines_sent_as_json_are_refused_by_the_event_with_the_type_that_takes_li
 
 #[tokio::test]
 async fn a_line_may_be_an_array_and_a_bad_one_is_told_how_arrays_are_sent() {
+    let [a, b] = two();
     let server = Server::start(Default::default()).await;
-    let array = format!("[{},{}]", event("a"), event("c"));
-    server.post(LINES, array.clone()).await.check_counts(1, 0);
-    let array = "[7]";
+    let answer = server.post(LINES, format!("{a}\n[{a}, 7 ,{b}]\n")).await;
+    answer.check_counts(3, 1);
+    assert_eq!(answer.body["errors"][0]["index"], json!(1), "{answer:?}");
+    assert_eq!(server.log.payloads(), [a.clone(), a, "7".to_owned(), b]);
+    let server = Server::start(CollectorSettings { max_events: 2, ..Default::default() }).await;
+    server.post(LINES, "[{},{},{}]").await.check_problem(413, "too-many-events", "more than 2 events");
+    server.post(LINES, "{}\n[{},{}]").await.check_problem(413, "too-many-events", "more than 2 events");
+    let server = Server::start(Default::default()).await;
+    let array = "[{]";
     for content_type in [LINES, "application/json-seq"] {
         let answer = server.post(content_type, format!("{}\n{array}\n7", event("b"))).await;
         answer.check_counts(1, 2);
@@ -221,7 +253,7 @@ async fn a_line_may_be_an_array_and_a_bad_one_is_told_how_arrays_are_sent() {
         assert!(!told(1).contains("array"), "{answer:?}");
     }
     // Inside of an array it is an element, and the type is the right one already.
-    let inside = server.post(JSON, format!("[{array}]")).await;
+    let inside = server.post(JSON, "[[7]]").await;
     inside.check_counts(0, 1);
     assert!(!inside.body["errors"][0]["error"].as_str().unwrap().contains("this line"), "{inside:?}");
 }

@@ -118,7 +118,8 @@ fn instants_are_read_in_the_declared_form() {
         ("%d.%m.%Y", r#""31.01.2026 ""#),
     ] {
         let declared = source(&format!("at TIMESTAMP OPTIONS (format = '{format}')"), "");
-        check_rejected(&declared, format!(r#"{{"time":1769860800,"at":{value}}}"#), &["wrong type", "column at"]);
+        let words = format!("column at is TIMESTAMP written as '{format}', found ");
+        check_rejected(&declared, format!(r#"{{"time":1769860800,"at":{value}}}"#), &["wrong type", &words]);
     }
     let day = source("day DATE OPTIONS (format = '%d.%m.%Y')", "");
     let rows = decode_one(&day, r#"{"time":1769860800,"day":"31.01.2026"}"#);

@@ -187,8 +187,9 @@ fn event_time_must_be_there_and_not_far_ahead_of_the_record() {
     assert_eq!(error(&decode_one(&source, at(r#""2026-01-31T12:10:00Z""#)), 0), None);
     check_rejected(&source, at(r#""2026-01-31T12:10:00.000001Z""#), &["too far in the future", "600.000001s"]);
     assert_eq!(error(&decode_one(&source, at(r#""0000-01-01T00:00:00Z""#)), 0), None);
-    // A record's timestamp that is no clock's says nothing: none, -1, seconds or nanoseconds for microseconds.
-    for timestamp in [0, -1, NOW * 1_000] {
+    // A record's timestamp that is no clock's says nothing: none, -1, a millisecond, seconds for milliseconds (in
+    // microseconds here), or nanoseconds for microseconds.
+    for timestamp in [0, -1, 1_000, NOW / 1_000, NOW * 1_000] {
         let late = Record { timestamp: TimestampMicros(timestamp), ..record(0, at(r#""2026-01-31T12:10:01Z""#)) };
         assert_eq!(error(&decode(&source, &[late]).unwrap(), 0), None, "{timestamp}");
     }

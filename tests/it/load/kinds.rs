@@ -29,6 +29,7 @@ fn text_is_told_by_how_its_first_object_stands() {
         ("{\"a\":1} and more\n{\"a\":2}\n", lines),
         (format!("{{\"a\":\"{long}\"}}\n{{\"a\":2}}\n").as_str(), lines),
         ("[{\"a\":1}]", objects),
+        ("\u{1e}{\"a\":1}\n\u{1e}{\"a\":2}\n", objects),
         ("[\n  {\n    \"a\": 1\n  }\n]\n", objects),
         ("\u{feff} \n[]", objects),
         ("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}\n", objects),

@@ -236,9 +236,14 @@ async fn a_load_of_which_nothing_is_accepted_has_failed_with_the_first_reason() 
         assert!(error.contains(part), "{part}: {error}");
     }
     assert_eq!((report.accepted(), report.rejected()), (0, 2));
-    // Where there was nothing, nothing failed.
-    let report = world.load_all(vec![world.write("empty", ""), world.write("blank", "\n \r\n")]).await;
+    // So has one of nothing: what was to be piped in may have failed.
+    let inputs = vec![world.write("empty", ""), world.write("blank", "\n \r\n")];
+    let (error, report) = world.fail(LoadPlan { inputs: inputs.clone(), ..world.plan() }).await;
+    assert!(error.contains("nothing was accepted: there was no event to load"), "{error}");
     assert_eq!((report.accepted(), report.rejected(), report.files[1].bytes), (0, 0, 4));
+    // Among others an empty file is none to speak of.
+    let one = world.write("one", event("a"));
+    assert_eq!(world.load_all([inputs, vec![one]].concat()).await.accepted(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

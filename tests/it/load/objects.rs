@@ -17,6 +17,7 @@ fn elements_in_one_line_are_given_byte_for_byte() {
         ["element 1 (line 1): {\"a\": 1}", r#"element 2 (line 1): {"b":"],}\"{"}"#, "element 3 (line 1): {}"]
     );
     assert_eq!(read(r#"{"a":1}{"a": [2, 3]}  {"a":4}"#).len(), 3);
+    assert_eq!(read("\u{1e}{\"a\": 1}\n\u{1e}{\n\"a\": 2}\n").len(), 2);
     assert!(read("[]").is_empty() && read("[ ]\n[\n]").is_empty());
 }
 

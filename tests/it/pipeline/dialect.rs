@@ -138,6 +138,9 @@ fn operators_that_mean_something_else_are_refused_in_views_with_a_way_out() {
         ("added ^ 2 > 100", "power(added, 2)", "power(added, 2) > 100"),
         ("added ^ 2 > 100", "(added | 2) - (added & 2)", "(added | 2) - (added & 2) > 100"),
         ("page = channel LIKE 'a%'", "`(page = channel) LIKE 'a%'`", "page = channel AND page LIKE 'a%'"),
+        ("page ->> 'a' = 'x'", "write `json_as_text(page, 'a')`", "json_as_text(page, 'a') = 'x'"),
+        ("page -> 'a' ->> 0 = 'x'", "write `json_as_text(page, 'a', 0)`", "json_as_text(page, 'a', 0) = 'x'"),
+        ("page -> 'a' IS NULL", "write `json_get_json(page, 'a')`", "json_get_json(page, 'a') IS NULL"),
         ("added < 1 < 2", "write the parentheses", "(added < 1) = true"),
         (
             "added < 12345678901234567890123",

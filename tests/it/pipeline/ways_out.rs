@@ -27,7 +27,7 @@ fn hints(sql: &str, files: &BTreeMap<String, Bytes>) -> Vec<String> {
 
 /// Puts each case into the place `{}` of a file; `$EDITS` stands for the source statement of `pipeline.rs`.
 #[track_caller]
-fn check(file: &str, cases: &[Case]) {
+pub(super) fn check(file: &str, cases: &[Case]) {
     let with = |piece: &str| hints(&file.replace("{}", piece).replace("$EDITS", EDITS), &known_files());
     for (wrong, words, ways_out) in cases {
         let told = with(wrong);
@@ -100,12 +100,15 @@ fn hints_about_columns_lead_out() {
         &[
             ("x BIGINT UNSIGNED", "BOOLEAN, SMALLINT, INT, BIGINT", &["x SMALLINT", "x INT", "x BIGINT"]),
             ("x UUID", "VARCHAR", &["x VARCHAR"]),
+            ("x DATETIME", "TIMESTAMP", &["x TIMESTAMP"]),
             ("x DECIMAL(39, 2)", "DECIMAL(p, s)", &["x DECIMAL(38, 2)"]),
             ("x STRUCT<INT>", "STRUCT<name TYPE, ...>", &["x STRUCT<a INT>"]),
             ("x STRUCT<a INT, A INT>", "STRUCT<name TYPE, ...>", &["x STRUCT<a INT, b INT>"]),
             ("x STRUCT<a INT OPTIONS (b = 1)>", "STRUCT<name TYPE, ...>", &["x STRUCT<a INT>"]),
-            ("_x INT", "choose another name", &["x INT"]),
-            ("\"a b\" INT", "use letters, digits and `_`", &["a_b INT", "\"a2\" INT"]),
+            ("_id INT", "OPTIONS (path = '_id')", &["x INT", "id INT OPTIONS (path = '_id')"]),
+            ("\"a b\" INT", "(path = '\"a b\"')", &["a_b INT", "\"a2\" INT", "ab INT OPTIONS (path = '\"a b\"')"]),
+            ("\"f(x.y)\" INT", "(path = '\"f(x.y)\"')", &["f INT OPTIONS (path = '\"f(x.y)\"')"]),
+            ("\"it's=\" INT", "(path = '\"it''s=\"')", &["its INT OPTIONS (path = '\"it''s=\"')"]),
             ("x INT, \"X\" INT", "differ in case alone", &["x INT, y INT"]),
             ("x DOUBLE COMMENT 'y'", "write only NOT NULL", &["x DOUBLE NOT NULL", "x DOUBLE"]),
         ],

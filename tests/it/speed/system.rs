@@ -402,9 +402,9 @@ impl System {
 
 /// The running maximum after a record, by its definition: a day at most, and nothing for what cannot come from a clock.
 fn raised(before: i64, timestamp: i64) -> i64 {
-    let year_2200 = 7_258_118_400_000_000;
+    let (year_1971, year_2200) = (31_536_000_000_000, 7_258_118_400_000_000);
     match timestamp {
-        _ if timestamp <= 0 || timestamp >= year_2200 || timestamp <= before => before,
+        _ if timestamp < year_1971 || timestamp >= year_2200 || timestamp <= before => before,
         _ if before == i64::MIN => timestamp,
         _ => timestamp.min(before + DAY),
     }

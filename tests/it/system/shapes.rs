@@ -2,7 +2,7 @@
 //! record, envelopes, the record's own timestamp; and a source that learns of its envelope later.
 
 use event_log::NewRecord;
-use positions::{Clock, PositionToken, SourceName};
+use positions::{Clock, PositionToken, SourceName, TimestampMicros};
 use serde_json::{Value, json};
 use twofold::client::Client;
 use twofold::system::System;
@@ -20,15 +20,20 @@ fn pipeline(columns: &str, options: &str) -> String {
 
 /// Sends records into the log itself, as a producer does that knows nothing of the collector.
 async fn produce(world: &World, system: &System, payloads: &[&str]) -> String {
-    let topic = world.parts.services.as_ref().map_or("hits".to_owned(), |services| services.named("hits"));
+    let now = SystemClock.now();
     let record = |payload: &&str| NewRecord {
         key: None,
         payload: payload.as_bytes().to_vec().into(),
-        timestamp: SystemClock.now(),
+        timestamp: now,
         clock_shift: None,
     };
+    append(world, system, payloads.iter().map(record).collect()).await
+}
+
+async fn append(world: &World, system: &System, records: Vec<NewRecord>) -> String {
+    let topic = world.parts.services.as_ref().map_or("hits".to_owned(), |services| services.named("hits"));
     let mut token = PositionToken::default();
-    for answer in system.log().unwrap().append(&topic, payloads.iter().map(record).collect()).await {
+    for answer in system.log().unwrap().append(&topic, records).await {
         let (partition, offset) = answer.unwrap();
         token.cover(&SourceName::new("hits"), partition, offset.next());
     }
@@ -62,6 +67,28 @@ pub async fn each_event_of_a_record_counts_once(kind: Kind) {
     let (system, client) = world.start().await;
     let token = produce(&world, &system, &[&array]).await;
     assert_eq!(publish_all_of(&system, &client, "by_k", &token).await["rows"], expected);
+    system.stop().await.unwrap();
+}
+
+/// None is a reason to reject the event, nor to take it for another one than its copy.
+pub async fn records_whose_timestamps_are_no_clocks_count_once(kind: Kind) {
+    let Some(world) = World::new(kind, &pipeline(FLAT, "event_time 'time', event_id 'id'")).await else { return };
+    let (system, client) = world.start().await;
+    let now = SystemClock.now().0;
+    let now = now - now.rem_euclid(1_000);
+    // The time, a millisecond, and seconds for milliseconds; each event comes with all of them.
+    let seconds = now / 1_000_000 * 1_000;
+    let times = [now, 1_000, seconds, now, seconds, 1_000];
+    let record = |(time, payload): (i64, &str)| NewRecord {
+        key: Some("one partition".into()),
+        payload: payload.as_bytes().to_vec().into(),
+        timestamp: TimestampMicros(time),
+        clock_shift: None,
+    };
+    let records = times.into_iter().zip([A, A, B, B, A, B]).map(record).collect();
+    let token = append(&world, &system, records).await;
+    let expected = json!([{"k": "a", "hits": 1, "n": 1}, {"k": "b", "hits": 1, "n": 2}]);
+    check_sorted(&system, &client, &token, &expected).await;
     system.stop().await.unwrap();
 }
 

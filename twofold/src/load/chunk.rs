@@ -112,7 +112,10 @@ impl Pending {
         for error in &receipt.errors {
             let Some(at) = self.waiting.get(error.index).copied() else { continue };
             if error.stored.is_none() {
-                left.push(at);
+                // Several elements of one line are told by its number.
+                if left.last() != Some(&at) {
+                    left.push(at);
+                }
             } else {
                 report.reject(self.events[at].place, error.error.clone());
                 self.rejections[at] = Some(error.error.clone());

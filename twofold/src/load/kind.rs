@@ -113,7 +113,8 @@ impl FileKind {
         }
         match text.first() {
             None => Ok(Self::JsonLines),
-            Some(b'[') => Ok(Self::JsonObjects),
+            // The second begins a sequence of RFC 7464.
+            Some(b'[' | 0x1e) => Ok(Self::JsonObjects),
             Some(b'{') if is_sequence(text) => Ok(Self::JsonObjects),
             Some(b'{') => Ok(Self::JsonLines),
             Some(_) => other_text(text),

@@ -86,13 +86,15 @@ impl LoadReport {
         self.files.iter().map(|file| file.rejected).sum()
     }
 
-    /// In words, where there were events and none was accepted: how many, and what is wrong with the first.
+    /// In words, where no event was accepted: how many there were, and what is wrong with the first.
     pub fn describe_failure(&self) -> Option<String> {
-        let file = self.files.iter().find(|file| !file.findings.is_empty())?;
-        let (place, error) = file.findings.first()?;
+        if self.accepted() > 0 {
+            return None;
+        }
+        let first = self.files.iter().find_map(|file| file.findings.first().map(|finding| (file, finding)));
+        let Some((file, (place, error))) = first else { return Some("there was no event to load".to_owned()) };
         let (rejected, name, kind) = (self.rejected(), &file.name, &file.kind);
-        let told = || format!("all {rejected} events were rejected; {name}, read as {kind}, {place}: {error}");
-        (self.accepted() == 0).then(told)
+        Some(format!("all {rejected} events were rejected; {name}, read as {kind}, {place}: {error}"))
     }
 
     /// Whether nothing was sent yet.

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::default_value::default_json;
 use super::findings::Findings;
-use super::path::read_path;
+use super::path::{path_of_key, read_path};
 use super::statements::{Located, NOT_NULL_OPTION};
 use crate::declared::{as_json, with_default};
 use crate::source::{ColumnMapping, TimeFormat};
@@ -47,7 +47,7 @@ pub(super) fn object_name(name: &ObjectName, statement: &Located, findings: &mut
     let name = normalized(ident);
     let line = statement.line_of_span(ident.span);
     if name.starts_with('_') {
-        findings.add(line, &text, "names that start with `_` are reserved", "choose another name");
+        findings.add(line, &text, RESERVED, "choose another name");
         return None;
     }
     let is_plain = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-');
@@ -71,17 +71,33 @@ pub(super) fn check_column_name(name: &str, line: usize, findings: &mut Findings
 
 /// Whether a name can be that of a column in every store; notes a problem otherwise.
 pub(super) fn check_declared_name(name: &str, line: usize, findings: &mut Findings) -> bool {
+    let problem = problem_with_name(name);
+    if let Some(problem) = problem {
+        let hint = if problem == RESERVED { "choose another name" } else { "use letters, digits and `_`; add AS name" };
+        findings.add(line, name, problem, hint);
+    }
+    problem.is_none()
+}
+
+const RESERVED: &str = "names that start with `_` are reserved";
+
+/// Why a name cannot be that of a column in every store.
+fn problem_with_name(name: &str) -> Option<&'static str> {
     if name.starts_with('_') {
-        findings.add(line, name, "names that start with `_` are reserved", "choose another name");
-        return false;
+        return Some(RESERVED);
     }
     // What Delta tables refuse in column names.
     let is_refused = |letter: char| " ,;{}()=\"`".contains(letter) || letter.is_control();
-    if name.is_empty() || name.len() > 200 || name.contains(is_refused) {
-        findings.add(line, name, "this cannot be the name of a column", "use letters, digits and `_`; add AS name");
-        return false;
-    }
-    true
+    let is_wrong = name.is_empty() || name.len() > 200 || name.contains(is_refused);
+    is_wrong.then_some("this cannot be the name of a column")
+}
+
+/// How a column gets another name, and its value all the same.
+fn name_of_its_own(name: &str) -> String {
+    format!(
+        "choose a name of letters, digits and `_`; OPTIONS (path = '{}') behind the type reads this key of events",
+        path_of_key(name)
+    )
 }
 
 /// The columns of a table, and where each of them stands in an event.
@@ -99,7 +115,9 @@ pub(super) fn read_columns(columns: &[ColumnDef], statement: &Located, findings:
     for column in columns {
         let name = normalized(&column.name);
         let line = statement.line_of_span(column.name.span);
-        check_declared_name(&name, line, findings);
+        if let Some(problem) = problem_with_name(&name) {
+            findings.add(line, &name, problem, name_of_its_own(&name));
+        }
         if fields.iter().any(|field| field.name().eq_ignore_ascii_case(&name)) {
             let hint = "names that differ in case alone count as equal";
             findings.add(line, &name, "this column is declared twice", hint);

@@ -44,6 +44,7 @@ use crate::planned_view::PlannedView;
 use crate::source::SourceDefinition;
 use crate::stream::Placeholder;
 use findings::Findings;
+pub use path::path_of_key;
 use positions::{SourceName, ViewName};
 use statements::{Located, read_statements};
 pub use static_table::MAX_STATIC_BYTES;

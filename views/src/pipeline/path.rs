@@ -25,6 +25,13 @@ pub(super) fn read_path(path: &str) -> Result<Vec<String>, &'static str> {
     }
 }
 
+/// A key as a path of its own, as it is written inside of a text of SQL.
+pub fn path_of_key(key: &str) -> String {
+    let is_plain = !key.is_empty() && key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    let path = if is_plain { key.to_owned() } else { format!("\"{}\"", key.replace('"', "\"\"")) };
+    path.replace('\'', "''")
+}
+
 fn plain_key(text: &str) -> Result<(String, &str), &'static str> {
     let (key, behind) = text.split_at(text.find('.').unwrap_or(text.len()));
     if key.is_empty() {

@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 
 use datafusion::logical_expr::Volatility;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, GroupByExpr, Ident, Select, SelectItem, Spanned, Value, Visit, Visitor,
+    AccessExpr, Expr, Function, FunctionArguments, GroupByExpr, Ident, Select, SelectItem, Spanned, Subscript, Value,
+    Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -41,8 +42,8 @@ impl Check<'_> {
         if scopes.iter().any(|scope| scope.schema.index_of(&name).is_ok()) {
             return;
         }
-        let known = scopes.iter().flat_map(|scope| scope.schema.fields().iter().map(|field| field.name().as_str()));
-        let hint = known_names(&name, known.filter(|name| !name.starts_with('_')));
+        let hint = quotes_missing(&name, scopes)
+            .unwrap_or_else(|| known_names(&name, columns_of(scopes).filter(|name| !name.starts_with('_'))));
         self.add(shown.span, &shown.to_string(), "unknown column", hint);
     }
 
@@ -52,13 +53,31 @@ impl Check<'_> {
         let alias = normalized(first);
         match scopes.iter().find(|scope| scope.alias == alias) {
             Some(scope) => self.column(second, second, std::slice::from_ref(scope)),
-            None => self.column(first, first, scopes),
+            None => match dotted_name(path, scopes) {
+                Some((name, hint)) => self.add(first.span, &name, "unknown column", hint),
+                None => self.column(first, first, scopes),
+            },
         }
     }
 
-    fn function(&mut self, function: &Function) {
+    /// `meta["domain"]`: in double quotes stands a column, and a key in single ones.
+    fn subscript(&mut self, key: &Ident, scopes: &[Scope]) -> bool {
+        let is_key = key.quote_style.is_some() && !columns_of(scopes).any(|known| known == key.value);
+        if is_key {
+            let hint = format!("write ['{}'], in single quotes, for the field or key of this name", key.value);
+            self.add(key.span, &key.to_string(), "unknown column", hint);
+        }
+        is_key
+    }
+
+    fn function(&mut self, function: &Function, scopes: &[Scope]) {
         let name = function.name.to_string().to_lowercase();
         let span = function.name.span();
+        if matches!(function.args, FunctionArguments::None) && columns_of(scopes).any(|known| known == name) {
+            let hint = format!("write \"{name}\", in double quotes, for the column");
+            self.add(span, &function.to_string(), "this word is a function of SQL", hint);
+            return;
+        }
         if function.over.is_some() {
             self.add(span, &function.to_string(), "a view has no window functions", "ask for them over the view");
             return;
@@ -127,10 +146,19 @@ impl Visitor for Names<'_, '_> {
         match expr {
             Expr::CompoundFieldAccess { root, access_chain } => {
                 self.table_of_column(root, access_chain);
-                self.fields.extend(access_chain.iter().filter_map(|access| match access {
-                    AccessExpr::Dot(Expr::Identifier(field)) => Some(field.span),
-                    _ => None,
-                }));
+                for access in access_chain {
+                    match access {
+                        AccessExpr::Dot(Expr::Identifier(field)) => {
+                            self.fields.insert(field.span);
+                        }
+                        AccessExpr::Subscript(Subscript::Index { index: Expr::Identifier(key) })
+                            if self.check.subscript(key, self.scopes) =>
+                        {
+                            self.fields.insert(key.span);
+                        }
+                        _ => {}
+                    }
+                }
             }
             Expr::Identifier(ident)
                 if !self.fields.contains(&ident.span) && !self.aliases.contains(&normalized(ident)) =>
@@ -138,7 +166,7 @@ impl Visitor for Names<'_, '_> {
                 self.check.column(ident, ident, self.scopes);
             }
             Expr::CompoundIdentifier(path) => self.check.path(path, self.scopes),
-            Expr::Function(function) => self.check.function(function),
+            Expr::Function(function) => self.check.function(function, self.scopes),
             Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
                 let hint = "write the value in its place";
                 self.check.add(expr.span(), &expr.to_string(), "a view has no parameters", hint);
@@ -151,6 +179,28 @@ impl Visitor for Names<'_, '_> {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn columns_of(scopes: &[Scope]) -> impl Iterator<Item = &str> {
+    scopes.iter().flat_map(|scope| scope.schema.fields().iter().map(|field| field.name().as_str()))
+}
+
+/// The hint, where a column has this name but for its capitals and can only be named in quotes: without them SQL reads
+/// lower case, and dots as a path.
+fn quotes_missing(name: &str, scopes: &[Scope]) -> Option<String> {
+    let needs_quotes = |letter: char| !(letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_');
+    let meant = columns_of(scopes).find(|known| known.eq_ignore_ascii_case(name) && known.contains(needs_quotes))?;
+    Some(format!("write \"{meant}\", in double quotes"))
+}
+
+/// A column whose name holds dots, written without quotes: its name, and the hint.
+fn dotted_name(path: &[Ident], scopes: &[Scope]) -> Option<(String, String)> {
+    let first = normalized(path.first()?);
+    if columns_of(scopes).any(|known| known == first) {
+        return None;
+    }
+    let name = path.iter().map(|part| part.value.as_str()).collect::<Vec<_>>().join(".");
+    quotes_missing(&name, scopes).map(|hint| (name, hint))
 }
 
 /// There are hundreds of functions: only the nearest helps.

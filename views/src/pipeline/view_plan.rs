@@ -95,6 +95,8 @@ impl Planner<'_> {
         let head = self.statement.head();
         let hint = if message.contains("GROUP BY") {
             "add the column to GROUP BY, or use it inside an aggregate"
+        } else if message.contains("not found in struct") {
+            "name a field that the column declares, in its very letters"
         } else {
             "check the types and arguments of this view"
         };
