@@ -259,6 +259,7 @@ fn hints_about_options_and_columns_of_views_lead_out() {
         &[
             ("count(*) AS \"a.b\"", "use letters, digits and `_`", &["count(*) AS a_b"]),
             ("count(*) AS _n", "choose another name", &["count(*) AS n"]),
+            ("channel AS again, count(*) AS n", "select each group key once", &["count(*) AS n"]),
         ],
     );
 }

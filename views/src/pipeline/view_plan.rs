@@ -102,9 +102,14 @@ impl Planner<'_> {
     }
 
     fn roles(&self, shape: &Shape, checked: &CheckedView, findings: &mut Findings) -> Vec<Role> {
-        let mut roles = Vec::new();
+        let mut roles: Vec<Role> = Vec::new();
         for (output, item) in shape.outputs.iter().zip(&checked.items) {
+            let is_used = |key: usize| roles.iter().any(|role| matches!(role, Role::Key(used) if *used == key));
             match shape.role(output) {
+                Ok(Role::Key(key)) if is_used(key) => {
+                    let hint = "select each group key once, and give it a second name when you ask";
+                    findings.add(item.line, &item.text, "this group key has a column already", hint);
+                }
                 Ok(role) => roles.push(role),
                 Err((message, hint)) => findings.add(item.line, &item.text, message, hint),
             }
