@@ -30,6 +30,7 @@ mod hidden_null;
 mod json;
 mod named_casts;
 mod nearest;
+mod one_zero;
 mod or_null;
 mod overflows;
 mod pipeline;

@@ -32,6 +32,16 @@ pub(super) async fn check(sql: &str, rows: &str) {
 }
 
 #[tokio::test]
+async fn both_zeros_are_one_to_case_and_nullif() {
+    check(
+        "SELECT CASE x WHEN 0.0 THEN 'zero' END AS c, nullif(x, 0.0) AS n, nullif(0.0, x) AS m \
+         FROM (VALUES (-CAST(0.0 AS DOUBLE))) AS t(x)",
+        r#"[{"c":"zero","n":null,"m":null}]"#,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_view_is_a_table_of_dimensions_and_finished_measures() {
     check(
         "SELECT page, hour, edits, editors, mean_added FROM by_page ORDER BY page, hour",
