@@ -1,7 +1,8 @@
-//! Operators that the parser reads otherwise than PostgreSQL does, whose dialect is written here.
+//! Operators that the parser reads otherwise than PostgreSQL does, whose dialect is written here, and clauses that it
+//! reads and the engine then passes over.
 //!
-//! In: a syntax tree as it was parsed. Out: the same tree with `IS DISTINCT FROM` in its place ([`mend`]), and all in
-//! it that would still be read otherwise than written ([`misreadings`]).
+//! In: a syntax tree as it was parsed. Out: the same tree with `IS DISTINCT FROM` in its place and fields behind
+//! brackets by their names ([`mend`]), and all in it that would still be read otherwise than written ([`misreadings`]).
 //! Guarantee: a mended tree without misreadings is the tree of PostgreSQL's grammar, for views and queries alike. Pure.
 //! Not here: which of the operators the engine has; types.
 //!
@@ -11,7 +12,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Spanned, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    GroupByWithModifier, Select, Spanned, Subscript, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -43,7 +46,8 @@ pub struct Misreading {
 }
 
 /// Puts `IS [NOT] DISTINCT FROM` where it belongs: the parser takes all that follows, AND and OR too, for its right
-/// side. Where it was moved it stands in parentheses afterwards, so that the tree may be printed and read again.
+/// side. Where it was moved it stands in parentheses afterwards, so that the tree may be printed and read again. And
+/// `items[1].name` becomes `items[1]['name']`, which is all that the engine knows.
 pub fn mend(tree: &mut impl VisitMut) {
     let _ = tree.visit(&mut Mending);
 }
@@ -62,6 +66,9 @@ impl VisitorMut for Mending {
 
     /// From the inside out: the right side is in order already.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundFieldAccess { access_chain, .. } = expr {
+            access_chain.iter_mut().for_each(name_field);
+        }
         let reaches_too_far = match expr {
             Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => junction(right).is_some(),
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => junction(expr).is_some(),
@@ -75,6 +82,13 @@ impl VisitorMut for Mending {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn name_field(access: &mut AccessExpr) {
+    let AccessExpr::Dot(Expr::Identifier(field)) = access else { return };
+    let name = if field.quote_style.is_some() { field.value.clone() } else { field.value.to_lowercase() };
+    let index = Expr::Value(Value::SingleQuotedString(name).with_empty_span());
+    *access = AccessExpr::Subscript(Subscript::Index { index });
 }
 
 /// How tightly an AND or OR without parentheses binds.
@@ -132,8 +146,45 @@ struct Reading {
     found: Vec<Misreading>,
 }
 
+impl Reading {
+    fn pass_over(&mut self, span: Span, text: &str, hint: impl Into<String>) {
+        let message = "the engine passes over this clause".to_owned();
+        self.found.push(Misreading { span, text: text.to_owned(), message, hint: hint.into() });
+    }
+}
+
 impl Visitor for Reading {
     type Break = ();
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        if let GroupByExpr::Expressions(keys, modifiers) = &select.group_by
+            && let Some(modifier) = modifiers.first()
+        {
+            let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let instead = match modifier {
+                GroupByWithModifier::Rollup => format!("ROLLUP ({keys})"),
+                GroupByWithModifier::Cube => format!("CUBE ({keys})"),
+                _ => format!("GROUPING SETS (({keys}), ())"),
+            };
+            let hint = format!("write `GROUP BY {instead}` in a query; a view groups by plain keys");
+            self.pass_over(select.group_by.span(), &modifier.to_string(), hint);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+        match table {
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                self.pass_over(table.span(), "TABLESAMPLE", "leave it out: all rows are read");
+            }
+            TableFactor::Table { with_ordinality: true, .. } => {
+                let hint = "leave it out, and number the rows with row_number() OVER (ORDER BY ...)";
+                self.pass_over(table.span(), "WITH ORDINALITY", hint);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         if let Some((message, hint)) = other_meaning(expr).or_else(|| other_order(expr)) {
@@ -166,6 +217,17 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
             let message = "the engine takes XOR for the exclusive or of bits, and binds it tighter than =".to_owned();
             Some((message, format!("write `({left}) <> ({right})`, with the conditions in full")))
         }
+        Expr::Function(function) => match &function.args {
+            FunctionArguments::List(list)
+                if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
+                    && list.args.contains(&FunctionArg::Unnamed(FunctionArgExpr::Wildcard)) =>
+            {
+                let message = "the engine takes DISTINCT * for one value, whatever the rows".to_owned();
+                let name = &function.name;
+                Some((message, format!("write `{name}(*)`, or name the columns: `{name}(DISTINCT a, b)`")))
+            }
+            _ => None,
+        },
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if is_beyond_64_bits(number) => {
                 let message =

@@ -93,6 +93,39 @@ async fn subqueries_that_the_engine_would_answer_wrongly_are_refused() {
 }
 
 #[tokio::test]
+async fn clauses_that_the_engine_would_pass_over_are_refused() {
+    check_refused(&[
+        (
+            "SELECT * FROM by_page TABLESAMPLE (10)",
+            "`TABLESAMPLE`: the engine passes over this clause",
+            "all rows are read",
+        ),
+        ("SELECT * FROM (SELECT 1 AS n) AS t TABLESAMPLE (10)", "passes over this clause", "leave it out"),
+        ("SELECT * FROM by_page WITH ORDINALITY", "`WITH ORDINALITY`", "row_number() OVER (ORDER BY ...)"),
+        (
+            "SELECT page, sum(edits) AS n FROM by_page GROUP BY page WITH ROLLUP",
+            "`WITH ROLLUP`",
+            "GROUP BY ROLLUP (page)",
+        ),
+        ("SELECT page, sum(edits) AS n FROM by_page GROUP BY page WITH CUBE", "`WITH CUBE`", "GROUP BY CUBE (page)"),
+        (
+            "SELECT page, sum(edits) AS n FROM by_page GROUP BY page WITH TOTALS",
+            "`WITH TOTALS`",
+            "GROUP BY GROUPING SETS ((page), ())",
+        ),
+        ("SELECT count(DISTINCT *) AS n FROM by_page", "one value, whatever the rows", "write `count(*)`"),
+    ])
+    .await;
+    let rolled_up = r#"[{"page":"A","n":3},{"page":"B","n":1},{"page":"C","n":1},{"page":null,"n":5}]"#;
+    for grouping in ["ROLLUP (page)", "CUBE (page)", "GROUPING SETS ((page), ())"] {
+        let sql = format!("SELECT page, sum(edits) AS n FROM by_page GROUP BY {grouping} ORDER BY page NULLS LAST");
+        check(&sql, rolled_up).await;
+    }
+    let numbered = "SELECT page, row_number() OVER (ORDER BY page) AS n FROM totals ORDER BY page LIMIT 1";
+    check(numbered, r#"[{"page":"A","n":1}]"#).await;
+}
+
+#[tokio::test]
 async fn a_way_out_that_is_told_works() {
     check(
         "SELECT lpad(page, 2, '0') AS p, sum(edits) AS n FROM by_page GROUP BY 1 ORDER BY 1 LIMIT 1",

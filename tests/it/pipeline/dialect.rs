@@ -152,6 +152,59 @@ fn operators_that_mean_something_else_are_refused_in_views_with_a_way_out() {
 }
 
 #[test]
+fn a_field_behind_a_bracket_is_its_name() {
+    for (written, read) in [
+        ("items[1].sku", "items[1]['sku']"),
+        ("st['deep'].Up", "st['deep']['up']"),
+        ("st['deep'].\"Up\"", "st['deep']['Up']"),
+        ("(st).b", "(st)['b']"),
+    ] {
+        let (tree, is_refused) = parse(written);
+        assert_eq!((tree.to_string().as_str(), is_refused), (read, false), "{written}");
+    }
+    let source = "CREATE UNBOUNDED EXTERNAL TABLE ev (time TIMESTAMP NOT NULL, items ARRAY<STRUCT<sku VARCHAR, qty INT>>, \
+                  st STRUCT<b VARCHAR>) STORED AS JSON LOCATION 'kafka://ev' OPTIONS (event_time 'time');\n";
+    read(&format!(
+        "{source}CREATE MATERIALIZED VIEW v AS SELECT items[1].sku AS sku, (st).b AS b, sum(items[1].qty) AS n FROM ev \
+         GROUP BY items[1].sku, (st).b"
+    ));
+}
+
+#[test]
+fn what_the_engine_would_pass_over_is_refused_with_a_way_out() {
+    let view = |query: &str| {
+        let sql = format!("{EDITS}CREATE MATERIALIZED VIEW v AS SELECT page, {query}");
+        Pipeline::read(&sql, &files(&[])).err().map(|error| error.0)
+    };
+    for (query, hint, way_out) in [
+        (
+            "count(*) AS n FROM edits TABLESAMPLE (10) GROUP BY page",
+            "leave it out: all rows",
+            "count(*) AS n FROM edits GROUP BY page",
+        ),
+        (
+            "count(*) AS n FROM edits GROUP BY page WITH ROLLUP",
+            "a view groups by plain keys",
+            "count(*) AS n FROM edits GROUP BY page",
+        ),
+        (
+            "count(DISTINCT *) AS n FROM edits GROUP BY page",
+            "write `count(*)`",
+            "count(*) AS n FROM edits GROUP BY page",
+        ),
+        (
+            "count(DISTINCT *) AS n FROM edits GROUP BY page",
+            "`count(DISTINCT a, b)`",
+            "count(DISTINCT channel, added) AS n FROM edits GROUP BY page",
+        ),
+    ] {
+        let found = view(query).unwrap_or_else(|| panic!("{query} is taken"));
+        assert!(found.iter().any(|finding| finding.hint.contains(hint)), "{query}: {found:#?}");
+        assert_eq!(view(way_out), None, "{way_out}");
+    }
+}
+
+#[test]
 fn a_column_in_camel_case_without_quotes_is_doubted() {
     let source = |columns: &str| {
         read(&format!(
