@@ -187,7 +187,7 @@ impl Visitor for Reading {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Some((message, hint)) = other_meaning(expr).or_else(|| other_order(expr)) {
+        if let Some((message, hint)) = other_meaning(expr).or_else(|| unknown(expr)).or_else(|| other_order(expr)) {
             self.found.push(Misreading { span: expr.span(), text: expr.to_string(), message, hint });
         }
         ControlFlow::Continue(())
@@ -238,6 +238,35 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
         },
         _ => None,
     }
+}
+
+/// What the parser reads and the engine knows nothing of.
+fn unknown(expr: &Expr) -> Option<(String, String)> {
+    match expr {
+        Expr::AtTimeZone { timestamp, time_zone } if !is_text(time_zone) => Some((
+            "the engine takes no time zone but a written one".to_owned(),
+            format!("write the zone as a text, as in `{timestamp} AT TIME ZONE 'Europe/Berlin'`"),
+        )),
+        Expr::Collate { expr, .. } => Some((
+            "the engine compares text by its bytes, and knows no COLLATE".to_owned(),
+            format!("leave COLLATE out, or compare `lower({expr})` where capitals do not matter"),
+        )),
+        Expr::BinaryOp { left, op: BinaryOperator::Multiply | BinaryOperator::Divide, right }
+            if is_interval(left) || is_interval(right) =>
+        {
+            let hint = "write the interval that you mean, as in `INTERVAL '2 days'`".to_owned();
+            Some(("the engine does not multiply or divide intervals".to_owned(), hint))
+        }
+        _ => None,
+    }
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+}
+
+fn is_interval(expr: &Expr) -> bool {
+    matches!(expr, Expr::Interval(_))
 }
 
 fn is_beyond_64_bits(number: &str) -> bool {

@@ -15,7 +15,7 @@ use super::columns::normalized;
 use super::findings::known_names;
 use super::view_syntax::{Check, Scope};
 use crate::aggregate::{Refusal, refusal};
-use crate::nearest::did_you_mean;
+use crate::nearest::{called_here, did_you_mean};
 
 impl Check<'_> {
     /// Columns and functions, wherever they stand.
@@ -82,7 +82,10 @@ impl Check<'_> {
                 let aggregates = self.state.aggregate_functions();
                 let is_known =
                     aggregates.contains_key(&name) || self.state.higher_order_functions().contains_key(&name);
-                if !is_known {
+                if self.state.window_functions().contains_key(&name) && !is_known {
+                    let message = "a view has no window functions";
+                    self.add(span, &function.to_string(), message, "ask for them over the view");
+                } else if !is_known {
                     let known = self.state.scalar_functions().keys().chain(aggregates.keys());
                     let hint = nearest_function(&name, known.map(String::as_str));
                     self.add(span, &function.to_string(), "unknown function", hint);
@@ -144,6 +147,9 @@ impl Visitor for Names<'_, '_> {
 
 /// There are hundreds of functions: only the nearest helps.
 fn nearest_function<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    if let Some(here) = called_here(name) {
+        return format!("write `{here}`");
+    }
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     did_you_mean(name, &known).unwrap_or_else(|| "see the functions of Apache DataFusion's SQL".to_owned())
