@@ -266,3 +266,30 @@ fn a_fraction_in_a_static_file_is_not_cut_off() {
     let error = read("{\"channel\": \"#en\", \"rank\": 1}\n{\"channel\": \"#de\", \"rank\": 1.5}\n").unwrap_err();
     assert!(error.to_string().contains("row 2: rank is no whole number that fits its type"), "{error}");
 }
+
+#[test]
+fn a_decimal_in_a_static_file_is_not_cut_off() {
+    let read = |format: &str, text: &str| {
+        let sql = format!(
+            "{EDITS}CREATE EXTERNAL TABLE c (channel VARCHAR, price DECIMAL(6, 2)) STORED AS {format} LOCATION 'c';\n\
+             CREATE MATERIALIZED VIEW v AS SELECT c.price AS price, count(*) AS n FROM edits \
+             JOIN c ON edits.channel = c.channel GROUP BY c.price"
+        );
+        let files = [("c".to_owned(), bytes::Bytes::from(text.to_owned()))].into();
+        Pipeline::read(&sql, &files).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for number in ["1.25", "1.250", "-0.5", "12", "1200", "0", "0.00", ""] {
+        assert_eq!(read("CSV", &format!("channel,price\n#en,{number}\n")), Ok(()), "{number}");
+        let number = if number.is_empty() { "null" } else { number };
+        assert_eq!(read("JSON", &format!("{{\"channel\": \"#en\", \"price\": {number}}}\n")), Ok(()), "{number}");
+        if number != "null" {
+            assert_eq!(read("JSON", &format!("{{\"price\": \"{number}\"}}\n")), Ok(()), "{number} as text");
+        }
+    }
+    for number in ["1.255", "-0.001", "0.0001"] {
+        let csv = read("CSV", &format!("channel,price\n#de,1\n#en,{number}\n")).unwrap_err();
+        assert!(csv.contains("row 2: price has more than 2 digits behind the point"), "{number}: {csv}");
+        let json = read("JSON", &format!("{{\"price\": {number}}}\n")).unwrap_err();
+        assert!(json.contains("row 1: price has more than 2 digits behind the point"), "{number}: {json}");
+    }
+}
