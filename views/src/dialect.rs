@@ -12,9 +12,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, DuplicateTreatment, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    GroupByWithModifier, Select, Spanned, Subscript, TableFactor, UnaryOperator, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    AccessExpr, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, GroupByWithModifier, Select, Spanned, Subscript, TableFactor, UnaryOperator, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -217,17 +217,7 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
             let message = "the engine takes XOR for the exclusive or of bits, and binds it tighter than =".to_owned();
             Some((message, format!("write `({left}) <> ({right})`, with the conditions in full")))
         }
-        Expr::Function(function) => match &function.args {
-            FunctionArguments::List(list)
-                if list.duplicate_treatment == Some(DuplicateTreatment::Distinct)
-                    && list.args.contains(&FunctionArg::Unnamed(FunctionArgExpr::Wildcard)) =>
-            {
-                let message = "the engine takes DISTINCT * for one value, whatever the rows".to_owned();
-                let name = &function.name;
-                Some((message, format!("write `{name}(*)`, or name the columns: `{name}(DISTINCT a, b)`")))
-            }
-            _ => None,
-        },
+        Expr::Function(function) => of_all_columns(function),
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if is_beyond_64_bits(number) => {
                 let message =
@@ -267,6 +257,21 @@ fn is_text(expr: &Expr) -> bool {
 
 fn is_interval(expr: &Expr) -> bool {
     matches!(expr, Expr::Interval(_))
+}
+
+/// What is wrong with `*` as the argument of a function.
+fn of_all_columns(function: &Function) -> Option<(String, String)> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    if !list.args.contains(&FunctionArg::Unnamed(FunctionArgExpr::Wildcard)) {
+        return None;
+    }
+    let name = &function.name;
+    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+        let message = "the engine takes DISTINCT * for one value, whatever the rows".to_owned();
+        return Some((message, format!("write `{name}(*)`, or name the columns: `{name}(DISTINCT a, b)`")));
+    }
+    let is_of_one = ["avg", "max", "min", "sum"].iter().any(|one| name.to_string().eq_ignore_ascii_case(one));
+    is_of_one.then(|| (format!("{name} is of one column, not of *"), format!("name the column, as in `{name}(x)`")))
 }
 
 fn is_beyond_64_bits(number: &str) -> bool {

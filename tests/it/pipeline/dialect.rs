@@ -187,6 +187,7 @@ fn what_the_engine_would_pass_over_is_refused_with_a_way_out() {
             "a view groups by plain keys",
             "count(*) AS n FROM edits GROUP BY page",
         ),
+        ("avg(*) AS n FROM edits GROUP BY page", "name the column", "avg(added) AS n FROM edits GROUP BY page"),
         (
             "count(DISTINCT *) AS n FROM edits GROUP BY page",
             "write `count(*)`",

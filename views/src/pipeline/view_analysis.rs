@@ -133,7 +133,7 @@ fn told(error: &DataFusionError) -> String {
     {
         return format!("{column} is neither in GROUP BY nor in an aggregate");
     }
-    let end = [". No function matches", " This was likely caused", ", errors: "]
+    let end = [". No function matches", " This was likely caused", ", errors: ", " (DataType: "]
         .iter()
         .filter_map(|end| message.find(end))
         .min();
