@@ -66,8 +66,11 @@ impl VisitorMut for Mending {
 
     /// From the inside out: the right side is in order already.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::CompoundFieldAccess { access_chain, .. } = expr {
-            access_chain.iter_mut().for_each(name_field);
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr {
+            // Before the first bracket stands the path of a column.
+            let is_path = matches!(**root, Expr::Identifier(_));
+            let path = access_chain.iter().take_while(|access| is_path && matches!(access, AccessExpr::Dot(_))).count();
+            access_chain.iter_mut().skip(path).for_each(name_field);
         }
         let reaches_too_far = match expr {
             Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => junction(right).is_some(),

@@ -158,6 +158,9 @@ fn a_field_behind_a_bracket_is_its_name() {
         ("st['deep'].Up", "st['deep']['up']"),
         ("st['deep'].\"Up\"", "st['deep']['Up']"),
         ("(st).b", "(st)['b']"),
+        ("ev.items[1].sku", "ev.items[1]['sku']"),
+        ("ev.st.deep['c'].d", "ev.st.deep['c']['d']"),
+        ("st.deep['c']", "st.deep['c']"),
     ] {
         let (tree, is_refused) = parse(written);
         assert_eq!((tree.to_string().as_str(), is_refused), (read, false), "{written}");
