@@ -168,8 +168,8 @@ fn a_field_behind_a_bracket_is_its_name() {
     let source = "CREATE UNBOUNDED EXTERNAL TABLE ev (time TIMESTAMP NOT NULL, items ARRAY<STRUCT<sku VARCHAR, qty INT>>, \
                   st STRUCT<b VARCHAR>) STORED AS JSON LOCATION 'kafka://ev' OPTIONS (event_time 'time');\n";
     read(&format!(
-        "{source}CREATE MATERIALIZED VIEW v AS SELECT items[1].sku AS sku, (st).b AS b, sum(items[1].qty) AS n FROM ev \
-         GROUP BY items[1].sku, (st).b"
+        "{source}CREATE MATERIALIZED VIEW v AS SELECT items[1].sku AS sku, (st).b AS b, sum(ev.items[1].qty) AS n \
+         FROM ev GROUP BY ev.items[1].sku, (st).b"
     ));
 }
 

@@ -30,7 +30,7 @@ CREATE MATERIALIZED VIEW called AS SELECT get_field(st, 'b') AS b, count(*) AS n
 CREATE MATERIALIZED VIEW replaced AS SELECT coalesce(st.b, 'none') AS b, count(*) AS n FROM hits GROUP BY coalesce(st.b, 'none');
 CREATE MATERIALIZED VIEW measured AS
 SELECT "group" AS g, sum(st.a) AS a, max(st.deep.c) AS c, count(*) FILTER (WHERE st.a > 2) AS large,
-       sum(items[1].qty) AS qty
+       sum(hits.items[1].qty) AS qty
 FROM hits GROUP BY "group";
 CREATE MATERIALIZED VIEW first_items AS SELECT items[1].sku AS sku, count(*) AS n FROM hits GROUP BY items[1].sku;
 "#;

@@ -111,6 +111,20 @@ impl<'a, 'c> Names<'a, 'c> {
     fn new(check: &'a mut Check<'c>, scopes: &'a [Scope], aliases: BTreeSet<String>) -> Self {
         Self { check, scopes, aliases, fields: BTreeSet::new() }
     }
+
+    /// `table.column` and `column.field` where a bracket follows: `ev.tags[1]`.
+    fn path_before_bracket(&mut self, root: &Expr, access_chain: &[AccessExpr]) {
+        let Expr::Identifier(first) = root else { return };
+        let dotted = access_chain.iter().map_while(|access| match access {
+            AccessExpr::Dot(Expr::Identifier(field)) => Some(field.clone()),
+            _ => None,
+        });
+        let path: Vec<Ident> = std::iter::once(first.clone()).chain(dotted).collect();
+        if path.len() > 1 {
+            self.check.path(&path, self.scopes);
+            self.fields.insert(first.span);
+        }
+    }
 }
 
 impl Visitor for Names<'_, '_> {
@@ -118,7 +132,8 @@ impl Visitor for Names<'_, '_> {
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
-            Expr::CompoundFieldAccess { access_chain, .. } => {
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.path_before_bracket(root, access_chain);
                 self.fields.extend(access_chain.iter().filter_map(|access| match access {
                     AccessExpr::Dot(Expr::Identifier(field)) => Some(field.span),
                     _ => None,
