@@ -4,10 +4,9 @@
 //! In: type-coerced expressions. Out: the same, under the same names, whose operands are in the one form that group
 //! keys have (`float_key.rs`). Guarantee: a second pass changes nothing.
 
-use datafusion::common::DFSchema;
-use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{Case, ScalarFunction};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
