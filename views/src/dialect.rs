@@ -11,6 +11,7 @@
 
 use std::ops::ControlFlow;
 
+use arrow::array::timezone::Tz;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
     GroupByExpr, GroupByWithModifier, Select, Spanned, Subscript, TableFactor, UnaryOperator, Value, Visit, VisitMut,
@@ -236,10 +237,18 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
 /// What the parser reads and the engine knows nothing of.
 fn unknown(expr: &Expr) -> Option<(String, String)> {
     match expr {
-        Expr::AtTimeZone { timestamp, time_zone } if !is_text(time_zone) => Some((
-            "the engine takes no time zone but a written one".to_owned(),
-            format!("write the zone as a text, as in `{timestamp} AT TIME ZONE 'Europe/Berlin'`"),
-        )),
+        Expr::AtTimeZone { timestamp, time_zone } => match text_of(time_zone) {
+            None => Some((
+                "the engine takes no time zone but a written one".to_owned(),
+                format!("write the zone as a text, as in `{timestamp} AT TIME ZONE 'Europe/Berlin'`"),
+            )),
+            Some(zone) if zone.parse::<Tz>().is_err() => Some((
+                format!("there is no time zone {zone}"),
+                "write a name of the IANA time zone database with its capitals, as in 'Europe/Berlin', or '+02:00'"
+                    .to_owned(),
+            )),
+            Some(_) => None,
+        },
         Expr::Collate { expr, .. } => Some((
             "the engine compares text by its bytes, and knows no COLLATE".to_owned(),
             format!("leave COLLATE out, or compare `lower({expr})` where capitals do not matter"),
@@ -254,8 +263,14 @@ fn unknown(expr: &Expr) -> Option<(String, String)> {
     }
 }
 
-fn is_text(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)))
+fn text_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_interval(expr: &Expr) -> bool {

@@ -73,6 +73,7 @@ async fn what_the_engine_has_not_got_is_told_by_its_name() {
             "no time zone but a written one",
             "AT TIME ZONE 'Europe/Berlin'",
         ),
+        ("SELECT hour AT TIME ZONE 'Mars/One' AS h FROM by_page", "there is no time zone Mars/One", "'Europe/Berlin'"),
         (
             "SELECT TIMESTAMP '2026-03-29 02:30:00' AT TIME ZONE 'Europe/Berlin' AS t",
             "clocks of the time zone show a time twice or not at all",

@@ -450,6 +450,14 @@ fn hints_about_group_keys_lead_out() {
                 "write the instant in UTC",
                 &["TIMESTAMP '2026-03-29T00:30:00Z' < time"],
             ),
+            (
+                "date_part('hour', time AT TIME ZONE 'europe/berlin')",
+                "the IANA time zone database with its capitals",
+                &[
+                    "date_part('hour', time AT TIME ZONE 'Europe/Berlin')",
+                    "date_part('hour', time AT TIME ZONE '+02:00')",
+                ],
+            ),
             ("s COLLATE \"C\"", "leave COLLATE out, or compare `lower(s)`", &["s", "lower(s)"]),
             ("time + INTERVAL '1 day' * 2", "as in `INTERVAL '2 days'`", &["time + INTERVAL '2 days'"]),
         ],
