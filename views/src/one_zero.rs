@@ -37,10 +37,9 @@ fn by_value(part: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let is_open = |expr: &Expr| is_floating(expr) && without_float_key(expr).is_none();
     match part {
         Expr::Case(Case { expr: Some(operand), when_then_expr, else_expr }) if is_open(&operand) => {
-            let arms = when_then_expr.into_iter();
-            let arms = arms.map(|(value, then)| if is_open(&value) { (keyed(value), then) } else { (value, then) });
-            let case = Case { expr: Some(keyed(operand)), when_then_expr: arms.collect(), else_expr };
-            Transformed::yes(Expr::Case(case))
+            let keyed = |value: Expr| Box::new(if is_open(&value) { float_key(value) } else { value });
+            let arms = when_then_expr.into_iter().map(|(value, then)| (keyed(*value), then)).collect();
+            Transformed::yes(Expr::Case(Case { expr: Some(keyed(*operand)), when_then_expr: arms, else_expr }))
         }
         Expr::ScalarFunction(ScalarFunction { func, args })
             if func.name() == "nullif" && args.first().is_some_and(is_open) =>
@@ -50,8 +49,4 @@ fn by_value(part: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
-}
-
-fn keyed(value: Box<Expr>) -> Box<Expr> {
-    Box::new(float_key(*value))
 }
