@@ -81,16 +81,18 @@ pub(crate) fn constants(
     params: &SqlParams,
 ) -> Result<Option<ParamValues>, GatewayError> {
     let given = params.by_placeholder();
+    if placeholders.contains_key("?") {
+        return Err(GatewayError::bad_with_hint(
+            "`?` names no parameter",
+            "write parameters as $1, $2, ... or as $name",
+        ));
+    }
     if let Some(extra) = given.keys().find(|name| !placeholders.contains_key(*name)) {
         let known = placeholders.keys().cloned().collect();
         return Err(GatewayError::bad_name(format!("the query has no parameter {extra}"), known));
     }
     if let Some(missing) = placeholders.keys().find(|name| !given.contains_key(*name)) {
-        let hint = if missing.as_str() == "?" {
-            "write parameters as $1, $2, ... or as $name".to_owned()
-        } else {
-            r#"send values in `params`: a list for $1, $2, ..., or an object like {"name": 1} for $name"#.to_owned()
-        };
+        let hint = r#"send values in `params`: a list for $1, $2, ..., or an object like {"name": 1} for $name"#;
         return Err(GatewayError::bad_with_hint(format!("parameter {missing} has no value"), hint));
     }
     if placeholders.is_empty() {

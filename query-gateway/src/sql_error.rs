@@ -6,7 +6,7 @@
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
-use views::{DefinitionError, Spelling, did_you_mean};
+use views::{AS_INSTANT, DefinitionError, NO_INSTANT, Spelling, called_here, did_you_mean, in_sql_words};
 
 use crate::GatewayError;
 use crate::refusal::Refusal;
@@ -64,7 +64,7 @@ pub(crate) fn refuse(error: DataFusionError, state: &SessionState) -> GatewayErr
             about_plan(&clean_message(&root.strip_backtrace()), state)
         }
         // About a value or a text of the query: whatever it shows is the client's own.
-        root => GatewayError::bad(in_sql_words(&clean_message(&root.strip_backtrace()))),
+        root => about_value(&clean_message(&root.strip_backtrace())),
     }
 }
 
@@ -124,13 +124,30 @@ fn written(column: &Column) -> String {
     }
 }
 
+fn about_value(message: &str) -> GatewayError {
+    if message.contains("Cannot cast timezone to different timezone") {
+        return GatewayError::bad_with_hint(NO_INSTANT, AS_INSTANT);
+    }
+    if message.contains("Invalid explain format") {
+        return GatewayError::bad_with_hint("EXPLAIN has one format", "leave FORMAT out");
+    }
+    GatewayError::bad(in_sql_words(message))
+}
+
 /// A message about a plan, in the words of the query.
 fn about_plan(message: &str, state: &SessionState) -> GatewayError {
     if let Some(function) = message.strip_prefix("Invalid function '").and_then(|rest| rest.split('\'').next()) {
         return no_function(function, state);
     }
-    if let Some((reason, hint)) = own_words_on_arguments(message) {
+    if let Some((reason, hint)) = own_words_on_arguments(message).or_else(|| words_on_clauses(message)) {
         return GatewayError::bad_with_hint(reason, hint);
+    }
+    if let Some((_, column)) = message.split_once("While expanding wildcard, column \"")
+        && let Some((column, _)) = column.split_once("\" must appear")
+        && !column.split('.').any(is_hidden)
+    {
+        let hint = "add it to GROUP BY by its name, or aggregate it, a measure with MEASURE";
+        return GatewayError::bad_with_hint(format!("`{column}` is neither in GROUP BY nor in an aggregate"), hint);
     }
     if let Some((function, types)) = unfit_arguments(message) {
         let reason = format!("function `{function}` does not take ({})", in_sql_words(types));
@@ -168,6 +185,21 @@ fn own_words_on_arguments(message: &str) -> Option<(&str, &str)> {
     said.split_once("; ")
 }
 
+/// What is said of a clause in words of the engine's code, and the way out.
+fn words_on_clauses(message: &str) -> Option<(&'static str, &'static str)> {
+    const WORDS: [(&str, &str, &str); 3] = [
+        (
+            "WindowFunction",
+            "a window function can stand in SELECT, QUALIFY and ORDER BY alone",
+            "write QUALIFY in place of WHERE, or compute it in a subquery",
+        ),
+        ("require unique expression names", "two columns have one name", "name one of them with AS"),
+        ("TOP", "TOP is not available", "write LIMIT behind ORDER BY"),
+    ];
+    let is_about = |sign: &str| if sign == "TOP" { message == sign } else { message.contains(sign) };
+    WORDS.iter().find(|(sign, ..)| is_about(sign)).map(|(_, reason, hint)| (*reason, *hint))
+}
+
 /// The function that was called with arguments of the wrong number or types, and those types.
 fn unfit_arguments(message: &str) -> Option<(&str, &str)> {
     if let Some((_, call)) = message.split_once("given name and argument types '") {
@@ -198,30 +230,16 @@ fn first_part(message: &str) -> &str {
     message.get(..end).unwrap_or(message).trim()
 }
 
-/// Names of types as SQL has them.
-fn in_sql_words(message: &str) -> String {
-    const WORDS: [(&str, &str); 14] = [
-        ("Timestamp(ns)", "TIMESTAMP"),
-        ("Timestamp(µs)", "TIMESTAMP"),
-        ("Timestamp(µs, \"UTC\")", "TIMESTAMP"),
-        ("Timestamp(ns, \"UTC\")", "TIMESTAMP"),
-        ("LargeUtf8", "VARCHAR"),
-        ("Utf8View", "VARCHAR"),
-        ("Utf8", "VARCHAR"),
-        ("UInt64", "BIGINT"),
-        ("Int64", "BIGINT"),
-        ("Int32", "INT"),
-        ("Float64", "DOUBLE"),
-        ("Date32", "DATE"),
-        ("Decimal128", "DECIMAL"),
-        ("Decimal256", "DECIMAL"),
-    ];
-    WORDS.iter().fold(message.to_owned(), |text, (engine, sql)| text.replace(engine, sql))
-}
-
 fn no_function(name: &str, state: &SessionState) -> GatewayError {
     if let Some((_, instead)) = NOT_AVAILABLE.iter().find(|(known, _)| *known == name) {
         return GatewayError::bad_with_hint(format!("function `{name}` is not available"), *instead);
+    }
+    if state.window_functions().contains_key(name) {
+        let hint = format!("write OVER behind it, as in `{name}(...) OVER (ORDER BY ...)`");
+        return GatewayError::bad_with_hint(format!("`{name}` is a window function"), hint);
+    }
+    if let Some(here) = called_here(name) {
+        return GatewayError::bad_with_hint(format!("there is no function `{name}`"), format!("write `{here}`"));
     }
     let spelling = Spelling::of(name);
     let scalar = state.scalar_functions().keys();

@@ -15,6 +15,7 @@ mod overload;
 mod partitions;
 mod poison;
 mod read_again;
+mod readings;
 mod shapes;
 mod totals;
 mod unreadable;

@@ -1,7 +1,8 @@
-//! Operators that the parser reads otherwise than PostgreSQL does, whose dialect is written here.
+//! Operators that the parser reads otherwise than PostgreSQL does, whose dialect is written here, and clauses that it
+//! reads and the engine then passes over.
 //!
-//! In: a syntax tree as it was parsed. Out: the same tree with `IS DISTINCT FROM` in its place ([`mend`]), and all in
-//! it that would still be read otherwise than written ([`misreadings`]).
+//! In: a syntax tree as it was parsed. Out: the same tree with `IS DISTINCT FROM` in its place and fields behind
+//! brackets by their names ([`mend`]), and all in it that would still be read otherwise than written ([`misreadings`]).
 //! Guarantee: a mended tree without misreadings is the tree of PostgreSQL's grammar, for views and queries alike. Pure.
 //! Not here: which operators the engine has, but for the arrows of JSON, which have functions in their place; types.
 //!
@@ -10,8 +11,11 @@
 
 use std::ops::ControlFlow;
 
+use arrow::array::timezone::Tz;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Spanned, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
+    AccessExpr, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, GroupByWithModifier, Select, Spanned, Subscript, TableFactor, UnaryOperator, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -43,7 +47,8 @@ pub struct Misreading {
 }
 
 /// Puts `IS [NOT] DISTINCT FROM` where it belongs: the parser takes all that follows, AND and OR too, for its right
-/// side. Where it was moved it stands in parentheses afterwards, so that the tree may be printed and read again.
+/// side. Where it was moved it stands in parentheses afterwards, so that the tree may be printed and read again. And
+/// `items[1].name` becomes `items[1]['name']`, which is all that the engine knows.
 pub fn mend(tree: &mut impl VisitMut) {
     let _ = tree.visit(&mut Mending);
 }
@@ -62,6 +67,12 @@ impl VisitorMut for Mending {
 
     /// From the inside out: the right side is in order already.
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundFieldAccess { root, access_chain } = expr {
+            // Before the first bracket stands the path of a column.
+            let is_path = matches!(**root, Expr::Identifier(_));
+            let path = access_chain.iter().take_while(|access| is_path && matches!(access, AccessExpr::Dot(_))).count();
+            access_chain.iter_mut().skip(path).for_each(name_field);
+        }
         let reaches_too_far = match expr {
             Expr::IsDistinctFrom(_, right) | Expr::IsNotDistinctFrom(_, right) => junction(right).is_some(),
             Expr::UnaryOp { op: UnaryOperator::Not, expr } => junction(expr).is_some(),
@@ -75,6 +86,13 @@ impl VisitorMut for Mending {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn name_field(access: &mut AccessExpr) {
+    let AccessExpr::Dot(Expr::Identifier(field)) = access else { return };
+    let name = if field.quote_style.is_some() { field.value.clone() } else { field.value.to_lowercase() };
+    let index = Expr::Value(Value::SingleQuotedString(name).with_empty_span());
+    *access = AccessExpr::Subscript(Subscript::Index { index });
 }
 
 /// How tightly an AND or OR without parentheses binds.
@@ -132,11 +150,48 @@ struct Reading {
     found: Vec<Misreading>,
 }
 
+impl Reading {
+    fn pass_over(&mut self, span: Span, text: &str, hint: impl Into<String>) {
+        let message = "the engine passes over this clause".to_owned();
+        self.found.push(Misreading { span, text: text.to_owned(), message, hint: hint.into() });
+    }
+}
+
 impl Visitor for Reading {
     type Break = ();
 
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
+        if let GroupByExpr::Expressions(keys, modifiers) = &select.group_by
+            && let Some(modifier) = modifiers.first()
+        {
+            let keys = keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let instead = match modifier {
+                GroupByWithModifier::Rollup => format!("ROLLUP ({keys})"),
+                GroupByWithModifier::Cube => format!("CUBE ({keys})"),
+                _ => format!("GROUPING SETS (({keys}), ())"),
+            };
+            let hint = format!("write `GROUP BY {instead}` in a query; a view groups by plain keys");
+            self.pass_over(select.group_by.span(), &modifier.to_string(), hint);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<()> {
+        match table {
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                self.pass_over(table.span(), "TABLESAMPLE", "leave it out: all rows are read");
+            }
+            TableFactor::Table { with_ordinality: true, .. } => {
+                let hint = "leave it out, and number the rows with row_number() OVER (ORDER BY ...)";
+                self.pass_over(table.span(), "WITH ORDINALITY", hint);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-        if let Some((message, hint)) = other_meaning(expr).or_else(|| other_order(expr)) {
+        if let Some((message, hint)) = other_meaning(expr).or_else(|| unknown(expr)).or_else(|| other_order(expr)) {
             self.found.push(Misreading { span: expr.span(), text: expr.to_string(), message, hint });
         }
         ControlFlow::Continue(())
@@ -170,6 +225,7 @@ fn other_meaning(expr: &Expr) -> Option<(String, String)> {
             let function = if *op == BinaryOperator::Arrow { "json_get_json" } else { "json_as_text" };
             Some((format!("the engine has no operator {op}"), format!("write `{function}({})`", json_steps(expr))))
         }
+        Expr::Function(function) => of_all_columns(function),
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) if is_beyond_64_bits(number) => {
                 let message =
@@ -202,6 +258,60 @@ fn first_operand(right: &Expr) -> &Expr {
         }
         other => other,
     }
+}
+
+/// What the parser reads and the engine knows nothing of.
+fn unknown(expr: &Expr) -> Option<(String, String)> {
+    match expr {
+        Expr::AtTimeZone { timestamp, time_zone } => match text_of(time_zone) {
+            None => Some((
+                "the engine takes no time zone but a written one".to_owned(),
+                format!("write the zone as a text, as in `{timestamp} AT TIME ZONE 'Europe/Berlin'`"),
+            )),
+            Some(zone) if zone.parse::<Tz>().is_err() => Some((
+                format!("there is no time zone {zone}"),
+                "write a name of the IANA time zone database with its capitals, as in 'Europe/Berlin', or '+02:00'"
+                    .to_owned(),
+            )),
+            Some(_) => None,
+        },
+        Expr::Collate { expr, .. } => Some((
+            "the engine compares text by its bytes, and knows no COLLATE".to_owned(),
+            format!("leave COLLATE out, or compare `lower({expr})` where capitals do not matter"),
+        )),
+        Expr::BinaryOp { left, op: BinaryOperator::Multiply | BinaryOperator::Divide, right }
+            if [left, right].iter().any(|side| matches!(side.as_ref(), Expr::Interval(_))) =>
+        {
+            let hint = "write the interval that you mean, as in `INTERVAL '2 days'`".to_owned();
+            Some(("the engine does not multiply or divide intervals".to_owned(), hint))
+        }
+        _ => None,
+    }
+}
+
+fn text_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What is wrong with `*` as the argument of a function.
+fn of_all_columns(function: &Function) -> Option<(String, String)> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    if !list.args.contains(&FunctionArg::Unnamed(FunctionArgExpr::Wildcard)) {
+        return None;
+    }
+    let name = &function.name;
+    if list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
+        let message = "the engine takes DISTINCT * for one value, whatever the rows".to_owned();
+        return Some((message, format!("write `{name}(*)`, or name the columns: `{name}(DISTINCT a, b)`")));
+    }
+    let is_of_one = ["avg", "max", "min", "sum"].iter().any(|one| name.to_string().eq_ignore_ascii_case(one));
+    is_of_one.then(|| (format!("{name} is of one column, not of *"), format!("name the column, as in `{name}(x)`")))
 }
 
 fn is_beyond_64_bits(number: &str) -> bool {

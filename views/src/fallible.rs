@@ -23,7 +23,7 @@ use crate::json::is_json_function;
 use crate::or_null::{counting, is_constant, is_or_null, or_null, written_as_sql};
 
 /// Functions without a value they fail on, and those that the engine turns into CASE.
-const TOTAL_FUNCTIONS: [&str; 28] = [
+const TOTAL_FUNCTIONS: [&str; 29] = [
     "ascii",
     "bit_length",
     "btrim",
@@ -35,6 +35,7 @@ const TOTAL_FUNCTIONS: [&str; 28] = [
     "date_bin",
     "distinct_row",
     "ends_with",
+    "float_key",
     "get_field",
     "greatest",
     "initcap",

@@ -1,4 +1,4 @@
-//! Floating group keys: one zero and one NaN.
+//! Floating group keys, and what else is compared by its bits (`one_zero.rs`): one zero and one NaN.
 //!
 //! In: a floating number. Out: the same in the one form that aggregates take it in (`aggregate/normal.rs`).
 //! Why so: states are sorted, merged and looked up by the bits of their keys, and in SQL both zeros are equal.
@@ -11,9 +11,15 @@ use datafusion::logical_expr::{
 
 use crate::aggregate::normal;
 
-/// A floating group key as it is stored.
+/// A floating group key as it is stored, under the name of what it is made of.
 pub(crate) fn float_key(key: Expr) -> Expr {
     ScalarUDF::from(FloatKey { signature: Signature::user_defined(Volatility::Immutable) }).call(vec![key])
+}
+
+/// What such a key is made of; `None` of any other expression.
+pub(crate) fn without_float_key(expr: &Expr) -> Option<&Expr> {
+    let Expr::ScalarFunction(call) = expr else { return None };
+    call.args.first().filter(|_| call.func.inner().is::<FloatKey>())
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -24,6 +30,11 @@ struct FloatKey {
 impl ScalarUDFImpl for FloatKey {
     fn name(&self) -> &'static str {
         "float_key"
+    }
+
+    /// That of its argument: what stands above names columns by it.
+    fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
+        Ok(arguments.iter().map(|argument| argument.schema_name().to_string()).collect())
     }
 
     fn signature(&self) -> &Signature {

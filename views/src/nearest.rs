@@ -1,4 +1,5 @@
-//! Which of some names comes nearest to one that is unknown, and which names come near at all.
+//! Which of some names comes nearest to one that is unknown, and which names come near at all; and functions that are
+//! called otherwise elsewhere.
 
 use std::cmp::Reverse;
 
@@ -27,6 +28,39 @@ pub fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
     let letters = if unknown.chars().count() < SHORTEST_MISTYPED { 1 } else { 1 + unknown.len() / 4 };
     let is_near = edit_distance(unknown, nearest) <= letters;
     is_near.then(|| format!("did you mean `{nearest}`?"))
+}
+
+/// Functions by what other engines call them, and how they are written here.
+const ELSEWHERE: [(&str, &str); 24] = [
+    ("any", "first_value(x)"),
+    ("approx_count_distinct", "approx_distinct(x)"),
+    ("approx_quantile", "approx_percentile_cont(x, 0.95)"),
+    ("argmax", "max_by(x, key)"),
+    ("argmin", "min_by(x, key)"),
+    ("count_distinct", "count(DISTINCT x)"),
+    ("count_if", "count(*) FILTER (WHERE condition)"),
+    ("countif", "count(*) FILTER (WHERE condition)"),
+    ("first", "first_value(x ORDER BY key)"),
+    ("group_concat", "string_agg(x, ',')"),
+    ("last", "last_value(x ORDER BY key)"),
+    ("latest", "last_value(x ORDER BY key)"),
+    ("listagg", "string_agg(x, ',')"),
+    ("percentile", "approx_percentile_cont(x, 0.95)"),
+    ("quantile", "approx_percentile_cont(x, 0.95)"),
+    ("struct_extract", "get_field(x, 'name')"),
+    ("sum_if", "sum(x) FILTER (WHERE condition)"),
+    ("sumif", "sum(x) FILTER (WHERE condition)"),
+    ("time_bucket", "date_bin(INTERVAL '1 hour', x)"),
+    ("top_k", "approx_top_k(x, 10)"),
+    ("topk", "approx_top_k(x, 10)"),
+    ("tumble", "date_bin(INTERVAL '1 hour', x)"),
+    ("uniq", "approx_distinct(x)"),
+    ("uniqexact", "count(DISTINCT x)"),
+];
+
+/// How a function of other engines is written here, by its name in lower case.
+pub fn called_here(name: &str) -> Option<&'static str> {
+    ELSEWHERE.iter().find(|(elsewhere, _)| *elsewhere == name).map(|(_, here)| *here)
 }
 
 /// Shorter names come near to each other by chance.

@@ -31,6 +31,7 @@ use datafusion::sql::unparser::Unparser;
 
 use crate::checked::checked;
 use crate::failed_rows::{FailedRows, FailureCounter};
+use crate::float_key::without_float_key;
 use crate::unnest::as_written;
 
 /// `expr` with its topmost operator made NULL where it fails; its value where all arguments are constants. `is_lenient`
@@ -89,13 +90,7 @@ pub(crate) fn operator_of(expr: &Expr) -> &Expr {
 
 /// An expression as its author wrote it, without such calls.
 pub(crate) fn written_as_sql(expr: &Expr) -> Result<String> {
-    let written = expr.clone().transform_down(|part| match &part {
-        Expr::ScalarFunction(call) => match call.func.inner().downcast_ref::<OrNull>() {
-            Some(function) => Ok(Transformed::yes(function.over(&call.args)?)),
-            None => Ok(Transformed::no(part)),
-        },
-        _ => Ok(Transformed::no(part)),
-    })?;
+    let written = expr.clone().transform_down(unwrapped)?;
     let text = match Unparser::default().with_pretty(true).expr_to_sql(&written.data) {
         Ok(ast::Expr::Nested(inner)) => inner.to_string(),
         Ok(sql) => sql.to_string(),
@@ -103,6 +98,17 @@ pub(crate) fn written_as_sql(expr: &Expr) -> Result<String> {
         Err(_) => written.data.to_string(),
     };
     Ok(as_written(&text))
+}
+
+fn unwrapped(part: Expr) -> Result<Transformed<Expr>> {
+    if let Some(value) = without_float_key(&part) {
+        return Ok(Transformed::yes(unwrapped(value.clone())?.data));
+    }
+    let Expr::ScalarFunction(call) = &part else { return Ok(Transformed::no(part)) };
+    match call.func.inner().downcast_ref::<OrNull>() {
+        Some(function) => Ok(Transformed::yes(function.over(&call.args)?)),
+        None => Ok(Transformed::no(part)),
+    }
 }
 
 /// What the engine says, in one line and without its own wrapping.

@@ -13,6 +13,7 @@ use crate::date_bin::date_bin;
 use crate::distinct_row::distinct_row;
 use crate::json;
 use crate::named_casts::NamedCasts;
+use crate::one_zero::OneZero;
 
 /// A DataFusion session state with deterministic settings, our aggregates (`approx_distinct`, `approx_percentile_cont`,
 /// `approx_top_k`, `ddsketch_percentile`, `max_by`, `min_by`, `mode`) and `date_bin`, and the functions that read JSON.
@@ -24,7 +25,8 @@ pub fn session_state() -> SessionState {
 
 /// The builder behind [`session_state`], for callers that bring their own runtime environment or parallelism.
 pub fn session_state_builder() -> SessionStateBuilder {
-    let mut builder = SessionStateBuilder::new().with_config(session_config()).with_default_features();
+    let builder = SessionStateBuilder::new().with_config(session_config()).with_default_features();
+    let mut builder = builder.with_analyzer_rule(Arc::new(OneZero));
     let functions = builder.aggregate_functions().get_or_insert_default();
     // The later one of a name wins; ours replace the engine's.
     functions.extend(replacements().map(Arc::new));

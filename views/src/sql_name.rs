@@ -1,4 +1,4 @@
-//! Types in the words of a pipeline file, for messages and answers.
+//! Types and instants in the words of a pipeline file, for messages and answers.
 //!
 //! Guarantee: pure; a type that SQL has a word for gets that one, however the engine stores it. A type that the engine
 //! alone knows keeps its name there.
@@ -6,6 +6,41 @@
 use arrow::datatypes::{DataType, Field};
 
 use crate::declared::is_json;
+
+/// How messages of the engine name types, the longer names first, and how a pipeline file does.
+const WORDS: [(&str, &str); 20] = [
+    ("Timestamp(µs, \"UTC\")", "TIMESTAMP"),
+    ("Timestamp(ns, \"UTC\")", "TIMESTAMP"),
+    ("Timestamp(ns)", "TIMESTAMP"),
+    ("Timestamp(µs)", "TIMESTAMP"),
+    ("Interval(MonthDayNano)", "INTERVAL"),
+    ("Int64Array", "BIGINT"),
+    ("Int32Array", "INT"),
+    (", field: 'element'", ""),
+    ("LargeUtf8", "VARCHAR"),
+    ("Utf8View", "VARCHAR"),
+    ("Utf8", "VARCHAR"),
+    ("UInt64", "BIGINT"),
+    ("Int64", "BIGINT"),
+    ("Int32", "INT"),
+    ("Float64", "DOUBLE"),
+    ("Date32", "DATE"),
+    ("Decimal128", "DECIMAL"),
+    ("Decimal256", "DECIMAL"),
+    ("List(", "ARRAY("),
+    ("Struct(", "STRUCT("),
+];
+
+/// What is wrong with a time of a time zone that the engine cannot take for an instant.
+pub const NO_INSTANT: &str = "clocks of the time zone show a time twice or not at all";
+/// The way out of [`NO_INSTANT`].
+pub const AS_INSTANT: &str =
+    "write the instant in UTC and without AT TIME ZONE, as in `TIMESTAMP '2026-01-31T12:00:00Z'`";
+
+/// A message of the engine with the names of types in the words of a pipeline file.
+pub fn in_sql_words(message: &str) -> String {
+    WORDS.iter().fold(message.to_owned(), |text, (engine, sql)| text.replace(engine, sql))
+}
 
 /// The name of the type that a column was declared with.
 pub fn declared_name(field: &Field) -> String {

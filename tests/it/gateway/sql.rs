@@ -32,6 +32,41 @@ pub(super) async fn check(sql: &str, rows: &str) {
 }
 
 #[tokio::test]
+async fn nulls_running_totals_firsts_and_offsets_are_those_of_sql() {
+    for (sql, rows) in [
+        (
+            "SELECT nullif(page, 'A') AS page, max(largest) AS m FROM totals GROUP BY 1 ORDER BY m DESC NULLS LAST LIMIT 2",
+            r#"[{"page":null,"m":7},{"page":"B","m":5}]"#,
+        ),
+        (
+            "SELECT hour, sum(sum(edits)) OVER (ORDER BY hour) AS run FROM by_page GROUP BY hour ORDER BY hour",
+            r#"[{"hour":"2026-01-01T00:00:00Z","run":2},{"hour":"2026-01-01T01:00:00Z","run":5}]"#,
+        ),
+        (
+            "SELECT page, hour, sum(edits) AS n FROM by_page GROUP BY page, hour \
+             QUALIFY row_number() OVER (PARTITION BY page ORDER BY sum(edits) DESC, hour) = 1 ORDER BY page LIMIT 2",
+            concat!(
+                r#"[{"page":"A","hour":"2026-01-01T00:00:00Z","n":2},"#,
+                r#"{"page":"B","hour":"2026-01-01T01:00:00Z","n":1}]"#
+            ),
+        ),
+        ("SELECT sum(edits) AS n FROM by_page WHERE hour >= '2026-01-01T02:00:00+01:00'", r#"[{"n":3}]"#),
+    ] {
+        check(sql, rows).await;
+    }
+}
+
+#[tokio::test]
+async fn both_zeros_are_one_to_case_and_nullif() {
+    check(
+        "SELECT CASE x WHEN 0.0 THEN 'zero' END AS c, nullif(x, 0.0) AS n, nullif(0.0, x) AS m \
+         FROM (VALUES (-CAST(0.0 AS DOUBLE))) AS t(x)",
+        r#"[{"c":"zero","n":null,"m":null}]"#,
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_view_is_a_table_of_dimensions_and_finished_measures() {
     check(
         "SELECT page, hour, edits, editors, mean_added FROM by_page ORDER BY page, hour",

@@ -63,6 +63,60 @@ async fn a_key_that_differs_by_a_cast_is_made_in_a_subquery() {
 }
 
 #[tokio::test]
+async fn what_the_engine_has_not_got_is_told_by_its_name() {
+    check_refused(&[
+        ("SELECT row_number() AS n FROM by_page", "`row_number` is a window function", "write OVER behind it"),
+        ("SELECT page FROM by_page WHERE row_number() OVER (ORDER BY page) = 1", "a window function", "write QUALIFY"),
+        (
+            "SELECT page, edits FROM by_page GROUP BY page",
+            "`by_page.edits` is neither in GROUP BY",
+            "add it to GROUP BY",
+        ),
+        ("SELECT page, edits FROM by_page GROUP BY ROLLUP (1)", "is neither in GROUP BY", "by its name"),
+        ("SELECT page, page FROM by_page", "two columns have one name", "AS"),
+        ("SELECT TOP 1 page FROM by_page", "TOP is not available", "write LIMIT"),
+        ("EXPLAIN FORMAT JSON SELECT page FROM by_page", "EXPLAIN has one format", "leave FORMAT out"),
+        ("SELECT group_concat(page) AS p FROM by_page", "no function `group_concat`", "write `string_agg(x, ',')`"),
+        ("SELECT last(page) AS p FROM by_page", "no function `last`", "write `last_value(x ORDER BY key)`"),
+        ("SELECT abs(n) AS n FROM (VALUES (-9223372036854775808)) AS t(n)", "BIGINT overflow on abs", ""),
+        ("SELECT page COLLATE \"C\" AS p FROM by_page", "knows no COLLATE", "leave COLLATE out"),
+        ("SELECT INTERVAL '1 day' * 2 AS i", "does not multiply or divide intervals", "INTERVAL '2 days'"),
+        (
+            "SELECT hour AT TIME ZONE page AS h FROM by_page",
+            "no time zone but a written one",
+            "AT TIME ZONE 'Europe/Berlin'",
+        ),
+        ("SELECT hour AT TIME ZONE 'Mars/One' AS h FROM by_page", "there is no time zone Mars/One", "'Europe/Berlin'"),
+        (
+            "SELECT TIMESTAMP '2026-03-29 02:30:00' AT TIME ZONE 'Europe/Berlin' AS t",
+            "clocks of the time zone show a time twice or not at all",
+            "write the instant in UTC",
+        ),
+        ("SELECT page FROM by_page WHERE page = ?", "`?` names no parameter", "write parameters as $1, $2"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_told_in_place_of_it_works() {
+    for (sql, rows) in [
+        ("SELECT page FROM totals QUALIFY row_number() OVER (ORDER BY page) = 1", r#"[{"page":"A"}]"#),
+        (
+            "SELECT page, MEASURE(edits) AS n FROM by_page GROUP BY page ORDER BY page LIMIT 1",
+            r#"[{"page":"A","n":3}]"#,
+        ),
+        ("SELECT page, page AS again FROM totals ORDER BY page LIMIT 1", r#"[{"page":"A","again":"A"}]"#),
+        ("SELECT string_agg(page, ',' ORDER BY page) AS p FROM totals", r#"[{"p":"A,B,C"}]"#),
+        ("SELECT last_value(page ORDER BY page) AS p FROM totals", r#"[{"p":"C"}]"#),
+        ("SELECT lower(page) AS p FROM totals ORDER BY p LIMIT 1", r#"[{"p":"a"}]"#),
+        ("SELECT TIMESTAMP '2026-01-01' + INTERVAL '2 days' AS t", r#"[{"t":"2026-01-03T00:00:00Z"}]"#),
+        ("SELECT TIMESTAMP '2026-03-29T00:30:00Z' AS t", r#"[{"t":"2026-03-29T00:30:00Z"}]"#),
+    ] {
+        check(sql, rows).await;
+    }
+}
+
+#[tokio::test]
 async fn subqueries_that_the_engine_would_answer_wrongly_are_refused() {
     check_refused(&[
         (
@@ -103,6 +157,39 @@ async fn subqueries_that_the_engine_would_answer_wrongly_are_refused() {
         ),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn clauses_that_the_engine_would_pass_over_are_refused() {
+    check_refused(&[
+        (
+            "SELECT * FROM by_page TABLESAMPLE (10)",
+            "`TABLESAMPLE`: the engine passes over this clause",
+            "all rows are read",
+        ),
+        ("SELECT * FROM (SELECT 1 AS n) AS t TABLESAMPLE (10)", "passes over this clause", "leave it out"),
+        ("SELECT * FROM by_page WITH ORDINALITY", "`WITH ORDINALITY`", "row_number() OVER (ORDER BY ...)"),
+        (
+            "SELECT page, sum(edits) AS n FROM by_page GROUP BY page WITH ROLLUP",
+            "`WITH ROLLUP`",
+            "GROUP BY ROLLUP (page)",
+        ),
+        ("SELECT page, sum(edits) AS n FROM by_page GROUP BY page WITH CUBE", "`WITH CUBE`", "GROUP BY CUBE (page)"),
+        (
+            "SELECT page, sum(edits) AS n FROM by_page GROUP BY page WITH TOTALS",
+            "`WITH TOTALS`",
+            "GROUP BY GROUPING SETS ((page), ())",
+        ),
+        ("SELECT count(DISTINCT *) AS n FROM by_page", "one value, whatever the rows", "write `count(*)`"),
+    ])
+    .await;
+    let rolled_up = r#"[{"page":"A","n":3},{"page":"B","n":1},{"page":"C","n":1},{"page":null,"n":5}]"#;
+    for grouping in ["ROLLUP (page)", "CUBE (page)", "GROUPING SETS ((page), ())"] {
+        let sql = format!("SELECT page, sum(edits) AS n FROM by_page GROUP BY {grouping} ORDER BY page NULLS LAST");
+        check(&sql, rolled_up).await;
+    }
+    let numbered = "SELECT page, row_number() OVER (ORDER BY page) AS n FROM totals ORDER BY page LIMIT 1";
+    check(numbered, r#"[{"page":"A","n":1}]"#).await;
 }
 
 #[tokio::test]

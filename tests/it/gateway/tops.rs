@@ -66,6 +66,8 @@ async fn queries_roll_lists_up_from_states_and_take_them_apart() {
     assert_eq!(ask(&world, apart).await, json!([{"name": "bob", "n": 3}, {"name": "ann", "n": 2}]));
     let some = ask(&world, "SELECT page, most FROM tops WHERE users[1]['count'] > 1 ORDER BY page").await;
     assert_eq!(some, json!([{"page": "A", "most": "cat"}, {"page": "B", "most": "bob"}]));
+    let dotted = "SELECT t.users[1].value AS name, users[1].count AS n FROM tops t WHERE page = 'A'";
+    assert_eq!(ask(&world, dotted).await, json!([{"name": "cat", "n": 2}]));
     let Err(refused) = world.sql("SELECT sum(users[1]['count']) AS n FROM tops").await else { panic!("it is summed") };
     assert!(refused.to_string().contains("must not add up values of `users`"), "{refused}");
 }

@@ -155,6 +155,63 @@ fn operators_that_mean_something_else_are_refused_in_views_with_a_way_out() {
 }
 
 #[test]
+fn a_field_behind_a_bracket_is_its_name() {
+    for (written, read) in [
+        ("items[1].sku", "items[1]['sku']"),
+        ("st['deep'].Up", "st['deep']['up']"),
+        ("st['deep'].\"Up\"", "st['deep']['Up']"),
+        ("(st).b", "(st)['b']"),
+        ("ev.items[1].sku", "ev.items[1]['sku']"),
+        ("ev.st.deep['c'].d", "ev.st.deep['c']['d']"),
+        ("st.deep['c']", "st.deep['c']"),
+    ] {
+        let (tree, is_refused) = parse(written);
+        assert_eq!((tree.to_string().as_str(), is_refused), (read, false), "{written}");
+    }
+    let source = "CREATE UNBOUNDED EXTERNAL TABLE ev (time TIMESTAMP NOT NULL, items ARRAY<STRUCT<sku VARCHAR, qty INT>>, \
+                  st STRUCT<b VARCHAR>) STORED AS JSON LOCATION 'kafka://ev' OPTIONS (event_time 'time');\n";
+    read(&format!(
+        "{source}CREATE MATERIALIZED VIEW v AS SELECT items[1].sku AS sku, (st).b AS b, sum(ev.items[1].qty) AS n \
+         FROM ev GROUP BY ev.items[1].sku, (st).b"
+    ));
+}
+
+#[test]
+fn what_the_engine_would_pass_over_is_refused_with_a_way_out() {
+    let view = |query: &str| {
+        let sql = format!("{EDITS}CREATE MATERIALIZED VIEW v AS SELECT page, {query}");
+        Pipeline::read(&sql, &files(&[])).err().map(|error| error.0)
+    };
+    for (query, hint, way_out) in [
+        (
+            "count(*) AS n FROM edits TABLESAMPLE (10) GROUP BY page",
+            "leave it out: all rows",
+            "count(*) AS n FROM edits GROUP BY page",
+        ),
+        (
+            "count(*) AS n FROM edits GROUP BY page WITH ROLLUP",
+            "a view groups by plain keys",
+            "count(*) AS n FROM edits GROUP BY page",
+        ),
+        ("avg(*) AS n FROM edits GROUP BY page", "name the column", "avg(added) AS n FROM edits GROUP BY page"),
+        (
+            "count(DISTINCT *) AS n FROM edits GROUP BY page",
+            "write `count(*)`",
+            "count(*) AS n FROM edits GROUP BY page",
+        ),
+        (
+            "count(DISTINCT *) AS n FROM edits GROUP BY page",
+            "`count(DISTINCT a, b)`",
+            "count(DISTINCT channel, added) AS n FROM edits GROUP BY page",
+        ),
+    ] {
+        let found = view(query).unwrap_or_else(|| panic!("{query} is taken"));
+        assert!(found.iter().any(|finding| finding.hint.contains(hint)), "{query}: {found:#?}");
+        assert_eq!(view(way_out), None, "{way_out}");
+    }
+}
+
+#[test]
 fn a_column_in_camel_case_without_quotes_is_doubted() {
     let source = |columns: &str| {
         read(&format!(
@@ -215,4 +272,31 @@ fn a_fraction_in_a_static_file_is_not_cut_off() {
     assert_eq!(read("{\"channel\": \"#en\", \"rank\": 1}\n{\"channel\": \"#de\", \"rank\": null}\n"), Ok(()));
     let error = read("{\"channel\": \"#en\", \"rank\": 1}\n{\"channel\": \"#de\", \"rank\": 1.5}\n").unwrap_err();
     assert!(error.to_string().contains("row 2: rank is no whole number that fits its type"), "{error}");
+}
+
+#[test]
+fn a_decimal_in_a_static_file_is_not_cut_off() {
+    let read = |format: &str, text: &str| {
+        let sql = format!(
+            "{EDITS}CREATE EXTERNAL TABLE c (channel VARCHAR, price DECIMAL(6, 2)) STORED AS {format} LOCATION 'c';\n\
+             CREATE MATERIALIZED VIEW v AS SELECT c.price AS price, count(*) AS n FROM edits \
+             JOIN c ON edits.channel = c.channel GROUP BY c.price"
+        );
+        let files = [("c".to_owned(), bytes::Bytes::from(text.to_owned()))].into();
+        Pipeline::read(&sql, &files).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for number in ["1.25", "1.250", "-0.5", "12", "1200", "0", "0.00", ""] {
+        assert_eq!(read("CSV", &format!("channel,price\n#en,{number}\n")), Ok(()), "{number}");
+        let number = if number.is_empty() { "null" } else { number };
+        assert_eq!(read("JSON", &format!("{{\"channel\": \"#en\", \"price\": {number}}}\n")), Ok(()), "{number}");
+        if number != "null" {
+            assert_eq!(read("JSON", &format!("{{\"price\": \"{number}\"}}\n")), Ok(()), "{number} as text");
+        }
+    }
+    for number in ["1.255", "-0.001", "0.0001"] {
+        let csv = read("CSV", &format!("channel,price\n#de,1\n#en,{number}\n")).unwrap_err();
+        assert!(csv.contains("row 2: price has more than 2 digits behind the point"), "{number}: {csv}");
+        let json = read("JSON", &format!("{{\"price\": {number}}}\n")).unwrap_err();
+        assert!(json.contains("row 1: price has more than 2 digits behind the point"), "{number}: {json}");
+    }
 }

@@ -262,6 +262,24 @@ fn hints_about_options_and_columns_of_views_lead_out() {
         &[
             ("count(*) AS \"a.b\"", "use letters, digits and `_`", &["count(*) AS a_b"]),
             ("count(*) AS _n", "choose another name", &["count(*) AS n"]),
+            ("channel AS again, count(*) AS n", "select each group key once", &["count(*) AS n"]),
+            ("any(page) AS n", "write `first_value(x)`", &["first_value(page) AS n"]),
+            ("argmax(page, time) AS n", "write `max_by(x, key)`", &["max_by(page, time) AS n"]),
+            ("argmin(page, time) AS n", "write `min_by(x, key)`", &["min_by(page, time) AS n"]),
+            ("count_distinct(page) AS n", "write `count(DISTINCT x)`", &["count(DISTINCT page) AS n"]),
+            (
+                "countIf(added > 1) AS n",
+                "write `count(*) FILTER (WHERE condition)`",
+                &["count(*) FILTER (WHERE added > 1) AS n"],
+            ),
+            ("sumIf(added, true) AS n", "write `sum(x) FILTER", &["sum(added) FILTER (WHERE true) AS n"]),
+            ("first(page) AS n", "write `first_value(x ORDER BY key)`", &["first_value(page ORDER BY time) AS n"]),
+            ("latest(page) AS n", "write `last_value(x ORDER BY key)`", &["last_value(page ORDER BY time) AS n"]),
+            ("listagg(page) AS n", "write `string_agg(x, ',')`", &["string_agg(page, ',') AS n"]),
+            ("quantile(added) AS n", "approx_percentile_cont(x, 0.95)", &["approx_percentile_cont(added, 0.95) AS n"]),
+            ("topK(page) AS n", "write `approx_top_k(x, 10)`", &["approx_top_k(page, 10) AS n"]),
+            ("uniq(page) AS n", "write `approx_distinct(x)`", &["approx_distinct(page) AS n"]),
+            ("lag(page) AS n, count(*) AS c", "ask for them over the view", &["count(*) AS c"]),
         ],
     );
 }
@@ -405,6 +423,46 @@ fn hints_about_aggregates_of_distinct_values_lead_out() {
                 "percentile_cont(DISTINCT x, 0.5)",
                 &["percentile_cont(DISTINCT added, 0.9)", "ddsketch_percentile(added, 0.9)"],
             ),
+        ],
+    );
+}
+
+#[test]
+fn hints_about_group_keys_lead_out() {
+    check(
+        "CREATE UNBOUNDED EXTERNAL TABLE ev (time TIMESTAMP NOT NULL, tags ARRAY<VARCHAR>, st STRUCT<a INT, b VARCHAR>, \
+         s VARCHAR) STORED AS JSON LOCATION 'kafka://ev' OPTIONS (event_time 'time');\n\
+         CREATE MATERIALIZED VIEW v AS SELECT {} AS k, count(*) AS n FROM ev GROUP BY 1",
+        &[
+            ("tags", "as in `x[1]`, or its items with UNNEST", &["tags[1]", "UNNEST(tags)"]),
+            ("st", "group by its fields, as in `x.field`", &["st.b"]),
+            ("struct_extract(st, 'b')", "write `get_field(x, 'name')`", &["get_field(st, 'b')"]),
+            ("time_bucket(time)", "write `date_bin(INTERVAL '1 hour', x)`", &["date_bin(INTERVAL '1 hour', time)"]),
+            (
+                "date_bin(INTERVAL '1 day', time AT TIME ZONE 'Europe/Berlin')",
+                "write date_trunc('day', time AT TIME ZONE 'Europe/Berlin')",
+                &["date_trunc('day', time AT TIME ZONE 'Europe/Berlin')", "date_bin(INTERVAL '1 day', time)"],
+            ),
+            (
+                "time AT TIME ZONE s",
+                "AT TIME ZONE 'Europe/Berlin'",
+                &["date_part('hour', time AT TIME ZONE 'Europe/Berlin')"],
+            ),
+            (
+                "TIMESTAMP '2026-03-29 02:30:00' AT TIME ZONE 'Europe/Berlin' < time",
+                "write the instant in UTC",
+                &["TIMESTAMP '2026-03-29T00:30:00Z' < time"],
+            ),
+            (
+                "date_part('hour', time AT TIME ZONE 'europe/berlin')",
+                "the IANA time zone database with its capitals",
+                &[
+                    "date_part('hour', time AT TIME ZONE 'Europe/Berlin')",
+                    "date_part('hour', time AT TIME ZONE '+02:00')",
+                ],
+            ),
+            ("s COLLATE \"C\"", "leave COLLATE out, or compare `lower(s)`", &["s", "lower(s)"]),
+            ("time + INTERVAL '1 day' * 2", "as in `INTERVAL '2 days'`", &["time + INTERVAL '2 days'"]),
         ],
     );
 }

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::Array;
+use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::csv;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::json;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -25,6 +26,7 @@ use super::statements::Located;
 use super::tables::{StaticTable, refuse_clauses};
 use crate::declared::{default_of, holds_json};
 use crate::source::ColumnMapping;
+use crate::sql_name::in_sql_words;
 
 /// The largest file of a static table: it is kept in memory by every process and hashed at each start.
 pub const MAX_STATIC_BYTES: usize = 64 << 20;
@@ -86,7 +88,8 @@ pub(super) fn read_static(
         }
         Err(message) => {
             let hint = "make the file fit the declared columns";
-            findings.add(line, &location, format!("this file cannot be read: {message}"), hint);
+            let message = format!("this file cannot be read: {}", in_sql_words(&message));
+            findings.add(line, &location, message, hint);
             None
         }
     }
@@ -186,6 +189,8 @@ fn read_csv(bytes: &[u8], schema: &SchemaRef, layout: CsvLayout) -> Result<Vec<R
             return Err(format!("its header is {}, declared are {}", found.join(", "), declared.join(", ")));
         }
     }
+    let reader = csv::ReaderBuilder::new(texts_of(schema.fields().iter())).with_format(format.clone());
+    check_decimals(reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?, schema)?;
     let reader = csv::ReaderBuilder::new(Arc::clone(schema)).with_format(format);
     let reader = reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
@@ -193,6 +198,11 @@ fn read_csv(bytes: &[u8], schema: &SchemaRef, layout: CsvLayout) -> Result<Vec<R
 
 fn read_json(bytes: &[u8], schema: &SchemaRef) -> Result<Vec<RecordBatch>, String> {
     check_whole_numbers(bytes, schema)?;
+    let decimals: Vec<_> = schema.fields().iter().filter(|field| field.data_type().is_decimal()).collect();
+    if !decimals.is_empty() {
+        let reader = json::ReaderBuilder::new(texts_of(decimals.into_iter())).with_coerce_primitive(true);
+        check_decimals(reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?, schema)?;
+    }
     let reader = json::ReaderBuilder::new(Arc::clone(schema)).with_strict_mode(true);
     let reader = reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
@@ -204,8 +214,7 @@ fn check_whole_numbers(bytes: &[u8], schema: &SchemaRef) -> Result<(), String> {
     if whole.is_empty() {
         return Ok(());
     }
-    let texts: Vec<Field> = whole.iter().map(|field| Field::new(field.name(), DataType::Utf8, true)).collect();
-    let reader = json::ReaderBuilder::new(Arc::new(Schema::new(texts))).with_coerce_primitive(true);
+    let reader = json::ReaderBuilder::new(texts_of(whole.iter().copied())).with_coerce_primitive(true);
     let reader = reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     let mut before = 0;
     for batch in reader {
@@ -220,4 +229,46 @@ fn check_whole_numbers(bytes: &[u8], schema: &SchemaRef) -> Result<(), String> {
         before += batch.num_rows();
     }
     Ok(())
+}
+
+/// The columns as texts, as they stand in the file.
+fn texts_of<'a>(fields: impl Iterator<Item = &'a FieldRef>) -> SchemaRef {
+    let texts = fields.map(|field| Field::new(field.name(), DataType::Utf8, true));
+    Arc::new(Schema::new(texts.collect::<Vec<_>>()))
+}
+
+/// Refuses decimals of more digits than are declared, as in events: the readers would cut them off without a word.
+fn check_decimals(
+    texts: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+    schema: &SchemaRef,
+) -> Result<(), String> {
+    let mut before = 0;
+    for batch in texts {
+        let batch = batch.map_err(|error| error.to_string())?;
+        for field in schema.fields() {
+            let DataType::Decimal128(_, scale) = field.data_type() else { continue };
+            let Some(texts) = batch.column_by_name(field.name()) else { continue };
+            let texts = texts.as_string::<i32>();
+            if let Some(row) = texts.iter().position(|text| text.is_some_and(|text| is_cut_off(text, *scale))) {
+                let name = field.name();
+                return Err(format!("row {}: {name} has more than {scale} digits behind the point", before + row + 1));
+            }
+        }
+        before += batch.num_rows();
+    }
+    Ok(())
+}
+
+/// Whether a number has other digits than zeros behind the places of `scale`.
+fn is_cut_off(text: &str, scale: i8) -> bool {
+    let (digits, exponent) = text.trim().split_once(['e', 'E']).unwrap_or((text.trim(), "0"));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (whole, fraction) = (whole.trim_start_matches(['+', '-', '0']), fraction.trim_end_matches('0'));
+    let places = match (whole.trim_end_matches('0'), fraction) {
+        ("", "") => return false,
+        (significant, "") => -i64::try_from(whole.len() - significant.len()).unwrap_or(0),
+        _ => i64::try_from(fraction.len()).unwrap_or(i64::MAX),
+    };
+    // What is no exponent is told by the reader.
+    places.saturating_sub(exponent.parse().unwrap_or(0)) > i64::from(scale)
 }

@@ -22,7 +22,7 @@ use super::view_rewrite::Unnested;
 use super::view_syntax::CheckedView;
 use crate::article::with_article;
 use crate::fallible::guard_plan;
-use crate::sql_name::sql_name;
+use crate::sql_name::{AS_INSTANT, NO_INSTANT, in_sql_words, sql_name};
 use crate::stream::Placeholder;
 use crate::unnest::{ITEMS, Items, as_written, unnest};
 
@@ -101,11 +101,27 @@ fn at_once<T>(future: impl Future<Output = Result<T, DataFusionError>>) -> Resul
     }
 }
 
+/// What the engine puts before what it says.
+const OPENINGS: [&str; 5] = [
+    "coercion failed with: ",
+    "Error during planning: ",
+    "Internal error: ",
+    "Execution error: ",
+    "This feature is not implemented: ",
+];
+
 /// What the engine says, without what it wraps around it and without lists of alternatives.
 pub(super) fn first_line(error: &DataFusionError) -> String {
+    in_sql_words(&told(error))
+}
+
+fn told(error: &DataFusionError) -> String {
     let text = as_written(&error.strip_backtrace());
     let mut message = text.lines().next().unwrap_or_default();
-    for opening in ["coercion failed with: ", "Error during planning: ", "Internal error: ", "Execution error: "] {
+    if message.contains("Cannot cast timezone to different timezone") {
+        return format!("{NO_INSTANT}; {AS_INSTANT}");
+    }
+    for opening in OPENINGS {
         message = message.rsplit_once(opening).filter(|(_, tail)| !tail.is_empty()).map_or(message, |(_, tail)| tail);
     }
     if text.contains("failed to match any signature") {
@@ -117,7 +133,7 @@ pub(super) fn first_line(error: &DataFusionError) -> String {
     {
         return format!("{column} is neither in GROUP BY nor in an aggregate");
     }
-    let end = [". No function matches", " This was likely caused", ", errors: "]
+    let end = [". No function matches", " This was likely caused", ", errors: ", " (DataType: "]
         .iter()
         .filter_map(|end| message.find(end))
         .min();

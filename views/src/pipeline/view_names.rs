@@ -16,7 +16,7 @@ use super::columns::normalized;
 use super::findings::known_names;
 use super::view_syntax::{Check, Scope};
 use crate::aggregate::{Refusal, refusal};
-use crate::nearest::did_you_mean;
+use crate::nearest::{called_here, did_you_mean};
 
 impl Check<'_> {
     /// Columns and functions, wherever they stand.
@@ -101,7 +101,10 @@ impl Check<'_> {
                 let aggregates = self.state.aggregate_functions();
                 let is_known =
                     aggregates.contains_key(&name) || self.state.higher_order_functions().contains_key(&name);
-                if !is_known {
+                if self.state.window_functions().contains_key(&name) && !is_known {
+                    let message = "a view has no window functions";
+                    self.add(span, &function.to_string(), message, "ask for them over the view");
+                } else if !is_known {
                     let known = self.state.scalar_functions().keys().chain(aggregates.keys());
                     let hint = nearest_function(&name, known.map(String::as_str));
                     self.add(span, &function.to_string(), "unknown function", hint);
@@ -128,13 +131,17 @@ impl<'a, 'c> Names<'a, 'c> {
         Self { check, scopes, aliases, fields: BTreeSet::new() }
     }
 
-    /// `table.column['field']`: what looks like a column with a field is a table with a column.
-    fn table_of_column(&mut self, root: &Expr, access_chain: &[AccessExpr]) {
-        if let (Expr::Identifier(table), [AccessExpr::Dot(Expr::Identifier(column)), ..]) = (root, access_chain)
-            && self.scopes.iter().any(|scope| scope.alias == normalized(table))
-        {
-            self.fields.insert(table.span);
-            self.check.path(&[table.clone(), column.clone()], self.scopes);
+    /// `table.column` and `column.field` where a bracket follows: `ev.tags[1]`.
+    fn path_before_bracket(&mut self, root: &Expr, access_chain: &[AccessExpr]) {
+        let Expr::Identifier(first) = root else { return };
+        let dotted = access_chain.iter().map_while(|access| match access {
+            AccessExpr::Dot(Expr::Identifier(field)) => Some(field.clone()),
+            _ => None,
+        });
+        let path: Vec<Ident> = std::iter::once(first.clone()).chain(dotted).collect();
+        if path.len() > 1 {
+            self.check.path(&path, self.scopes);
+            self.fields.insert(first.span);
         }
     }
 }
@@ -145,7 +152,7 @@ impl Visitor for Names<'_, '_> {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         match expr {
             Expr::CompoundFieldAccess { root, access_chain } => {
-                self.table_of_column(root, access_chain);
+                self.path_before_bracket(root, access_chain);
                 for access in access_chain {
                     match access {
                         AccessExpr::Dot(Expr::Identifier(field)) => {
@@ -205,6 +212,9 @@ fn dotted_name(path: &[Ident], scopes: &[Scope]) -> Option<(String, String)> {
 
 /// There are hundreds of functions: only the nearest helps.
 fn nearest_function<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    if let Some(here) = called_here(name) {
+        return format!("write `{here}`");
+    }
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     did_you_mean(name, &known).unwrap_or_else(|| "see the functions of Apache DataFusion's SQL".to_owned())

@@ -30,6 +30,7 @@ use crate::plan::{FinishedMeasure, ViewPlans};
 use crate::plan_cache::PlanCache;
 use crate::planned_view::PlannedView;
 use crate::source::{SourceDefinition, column};
+use crate::sql_name::sql_name;
 use crate::storable::{stored_type, utc_micros};
 use crate::time_step::TimeStep;
 use crate::unnest::as_written;
@@ -88,25 +89,37 @@ impl Planner<'_> {
         let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
         let line = span.map(|span| usize::try_from(span.start.line).unwrap_or(0)).filter(|line| *line > 0);
         let message = first_line(error);
+        let (reason, way_out) = match message.split_once("; write ") {
+            Some((reason, way_out)) => (reason, Some(format!("write {way_out}"))),
+            None => (message.as_str(), None),
+        };
         // The engine names columns and functions in quotes.
-        let named = message.split(['\'', '"']).nth(1).filter(|name| !name.is_empty());
+        let named = reason.split(['\'', '"']).nth(1).filter(|name| !name.is_empty());
         let column = named.map(|name| name.rsplit_once('.').map_or(name, |(_, column)| column));
         let line = line.or_else(|| column.map(|name| self.statement.line_of(name))).unwrap_or(self.statement.line);
         let head = self.statement.head();
-        let hint = if message.contains("GROUP BY") {
-            "add the column to GROUP BY, or use it inside an aggregate"
-        } else if message.contains("not found in struct") {
-            "name a field that the column declares, in its very letters"
-        } else {
-            "check the types and arguments of this view"
-        };
-        findings.add(line, named.unwrap_or(&head), message.clone(), hint);
+        let hint = way_out.unwrap_or_else(|| {
+            let hint = if reason.contains("GROUP BY") {
+                "add the column to GROUP BY, or use it inside an aggregate"
+            } else if reason.contains("not found in struct") {
+                "name a field that the column declares, in its very letters"
+            } else {
+                "check the types and arguments of this view"
+            };
+            hint.to_owned()
+        });
+        findings.add(line, named.unwrap_or(&head), reason, hint);
     }
 
     fn roles(&self, shape: &Shape, checked: &CheckedView, findings: &mut Findings) -> Vec<Role> {
-        let mut roles = Vec::new();
+        let mut roles: Vec<Role> = Vec::new();
         for (output, item) in shape.outputs.iter().zip(&checked.items) {
+            let is_used = |key: usize| roles.iter().any(|role| matches!(role, Role::Key(used) if *used == key));
             match shape.role(output) {
+                Ok(Role::Key(key)) if is_used(key) => {
+                    let hint = "select each group key once, and give it a second name when you ask";
+                    findings.add(item.line, &item.text, "this group key has a column already", hint);
+                }
                 Ok(role) => roles.push(role),
                 Err((message, hint)) => findings.add(item.line, &item.text, message, hint),
             }
@@ -132,10 +145,7 @@ impl Planner<'_> {
                         planned.keys.push((dimension.name.clone(), key));
                         planned.dimensions.push(dimension);
                     }
-                    Err(message) => {
-                        let hint = "cast the group key to VARCHAR, a number, DATE or TIMESTAMP";
-                        findings.add(item.line, &item.text, message, hint);
-                    }
+                    Err((message, hint)) => findings.add(item.line, &item.text, message, hint),
                 }
             }
         }
@@ -329,22 +339,29 @@ fn answers(plans: &ViewPlans, by: &[&str]) -> Result<SchemaRef, DataFusionError>
 }
 
 /// A group key as a column that can be stored, compared and shown.
-fn dimension(key: &Expr, input: &DFSchema, item: &Item) -> Result<(Dimension, Expr), String> {
-    let given = key.get_type(input).map_err(|error| first_line(&error))?;
+fn dimension(key: &Expr, input: &DFSchema, item: &Item) -> Result<(Dimension, Expr), (String, &'static str)> {
+    let castable = |message: String| (message, "cast the group key to VARCHAR, a number, DATE or TIMESTAMP");
+    let wrong = |error: DataFusionError| castable(first_line(&error));
+    let given = key.get_type(input).map_err(wrong)?;
     let data_type = match &given {
         // Finer than what events have: nothing is lost.
         DataType::Timestamp(_, _) => utc_micros(),
-        other => stored_type(other)?,
+        other => stored_type(other).map_err(castable)?,
     };
     if data_type.is_nested()
         || data_type == DataType::Binary
         || matches!(given, DataType::Time32(_) | DataType::Time64(_) | DataType::Duration(_))
     {
-        return Err(format!("a group key of type {given} cannot be asked for"));
+        let message = format!("a group key of type {} cannot be asked for", sql_name(&given));
+        return Err(match given {
+            DataType::Struct(_) => (message, "group by its fields, as in `x.field`"),
+            DataType::List(_) => (message, "take one item of it, as in `x[1]`, or its items with UNNEST"),
+            _ => castable(message),
+        });
     }
     let step = if given == utc_micros() { TimeStep::of(key) } else { None };
     let key = if data_type == given { Ok(key.clone()) } else { guard(cast(key.clone(), data_type.clone()), input) };
-    let key = key.map_err(|error| first_line(&error))?;
+    let key = key.map_err(wrong)?;
     // Under a name of its own: that of the function leaves casts out, and would be taken.
     let name = format!("float_key {}", item.name);
     let key = if data_type.is_floating() { float_key(key.unalias()).alias(name) } else { key };

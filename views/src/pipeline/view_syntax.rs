@@ -217,17 +217,13 @@ impl Check<'_> {
 
     fn grouping(&mut self, select: &Select) {
         match &select.group_by {
-            GroupByExpr::Expressions(keys, modifiers) if !keys.is_empty() => {
+            GroupByExpr::Expressions(keys, _) if !keys.is_empty() => {
                 let sets = keys.iter().find(|key| {
                     matches!(key, Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) | Expr::Tuple(_))
                 });
                 if let Some(set) = sets {
                     let hint = "group by plain keys; roll up when you ask, with `by=` or MEASURE()";
                     self.add(set.span(), &set.to_string(), "a view has one grouping", hint);
-                }
-                if !modifiers.is_empty() {
-                    let hint = "group by plain keys; roll up when you ask, with `by=` or MEASURE()";
-                    self.add(select.group_by.span(), &select.group_by.to_string(), "a view has one grouping", hint);
                 }
             }
             GroupByExpr::All(_) => {
