@@ -67,7 +67,7 @@ use admission::Admission;
 pub use config::CollectorSettings;
 pub use details::{EventColumn, SourceDetails};
 pub use origins::allow_origins;
-pub use sources::OpenSources;
+pub use sources::{OpenSources, StoppedSource};
 
 use crate::cloud_event::BinaryEvent;
 use crate::form::Form;
@@ -121,7 +121,7 @@ impl Collector {
         headers: &HeaderMap,
         body: &mut BodyDataStream,
     ) -> Result<Response, Problem> {
-        let source = self.source(source)?;
+        let source = self.going_source(source)?;
         let received = self.record_time();
         let sent_at = SentAt::of_request(headers, asked.sent_at.as_deref())?;
         let content = Content::of(headers, &self.settings.allowed_origins)?;
@@ -164,6 +164,18 @@ impl Collector {
 
     fn source(&self, name: &str) -> Result<Entered, Problem> {
         self.components.sources.enter(name).map_err(|known| Problem::unknown("source", name, known))
+    }
+
+    /// The source, unless it has stopped: what would be acknowledged now might never be counted.
+    fn going_source(&self, name: &str) -> Result<Entered, Problem> {
+        let source = self.source(name)?;
+        match self.components.sources.stopped(&source.decoder.source().name) {
+            Some(StoppedSource { reason, way_out }) => {
+                let detail = format!("source {name} takes no events, it has stopped: {reason}");
+                Err(Problem::new(ProblemKind::SourceStopped, detail).with_hint(way_out))
+            }
+            None => Ok(source),
+        }
     }
 
     fn retry_after_seconds(&self) -> u64 {

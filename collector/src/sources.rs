@@ -1,5 +1,6 @@
 //! The sources that take events at this moment: opened, changed and closed while requests come.
 //!
+//! A source that has stopped stays open, so that it is known and told of, but takes no events until it goes on.
 //! Guarantee: once [`OpenSources::close`] has returned, no request begins to write to the source; once what it returns
 //! has ended, none does any more. A source that is changed loses no request.
 
@@ -17,6 +18,17 @@ use views::SourceDefinition;
 pub struct OpenSources {
     // Written when definitions change, read once by each request; never held across a wait.
     sources: RwLock<BTreeMap<SourceName, OpenSource>>,
+    // Replaced as a whole by whoever knows of stops, read once by each request; never held across a wait.
+    stopped: RwLock<BTreeMap<SourceName, StoppedSource>>,
+}
+
+/// Why a source takes no events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedSource {
+    /// What stopped it.
+    pub reason: String,
+    /// What an operator does about it.
+    pub way_out: String,
 }
 
 #[derive(Debug)]
@@ -71,6 +83,16 @@ impl OpenSources {
                 closed.requests.wait().await;
             }
         }
+    }
+
+    /// Takes no events of these sources from now on, and of all others that are open; requests under way go on.
+    pub fn refuse(&self, stopped: BTreeMap<SourceName, StoppedSource>) {
+        *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = stopped;
+    }
+
+    /// Why a source takes no events, where it has stopped.
+    pub(crate) fn stopped(&self, source: &SourceName) -> Option<StoppedSource> {
+        self.stopped.read().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
     }
 
     /// The source of this name, or the names of those that there are.

@@ -81,6 +81,16 @@ pub enum GatewayError {
         /// What is missing.
         reason: String,
     },
+    /// The view has no version that an answer could be based on, and nobody builds one: an operator must act.
+    #[error("view {view} is not being built: {reason}")]
+    Stopped {
+        /// The view.
+        view: String,
+        /// What keeps it from being built.
+        reason: String,
+        /// The way out.
+        way_out: String,
+    },
     /// The answer does not cover the position token within the time given: ask again, or wait longer.
     #[error("view {view} does not cover the position token after {waited:?}")]
     NotYet {
@@ -178,6 +188,8 @@ impl GatewayError {
             Self::BadBody { hint, .. } => of(ProblemKind::BadBody).with_hint(*hint),
             Self::TooLarge { hint, .. } => of(ProblemKind::TooLarge).with_hint(hint),
             Self::Building { .. } => of(ProblemKind::BeingBuilt).with_retry_after(1),
+            // No time to try again: nothing happens by itself.
+            Self::Stopped { way_out, .. } => of(ProblemKind::SourceStopped).with_hint(way_out),
             Self::NotYet { behind, .. } => {
                 of(ProblemKind::NotYet).with_retry_after(1).with_member("behind", in_json(behind))
             }

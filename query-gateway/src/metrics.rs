@@ -10,6 +10,7 @@ use positions::{SourceName, TimestampMicros, ViewName};
 const REQUESTS: &str = "twofold_gateway_requests_total";
 const REQUEST_SECONDS: &str = "twofold_gateway_request_duration_seconds";
 const STALE_ANSWERS: &str = "twofold_gateway_stale_answers_total";
+const STALE: &str = "twofold_gateway_stale";
 const SQL_WAITING: &str = "twofold_gateway_sql_waiting";
 const SQL_REFUSED: &str = "twofold_gateway_sql_refused_total";
 const BLOBS_FETCHED: &str = "twofold_gateway_blobs_fetched_total";
@@ -30,6 +31,11 @@ pub(crate) fn request(route: &'static str, status: u16, took: Duration) {
 
 pub(crate) fn stale_answer(view: &ViewName) {
     counter!(STALE_ANSWERS, "view" => view.to_string()).increment(1);
+}
+
+/// Whether the answers of a view reach less far than they should, or there are none.
+pub(crate) fn stale(view: &ViewName, is_stale: bool) {
+    gauge!(STALE, "view" => view.to_string()).set(if is_stale { 1.0 } else { 0.0 });
 }
 
 /// SQL queries in line for a place.

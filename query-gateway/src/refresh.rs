@@ -27,7 +27,7 @@ use crate::patience::within;
 use crate::pin::Indexes;
 use crate::served::{ServedView, SourceState, as_of, note_change};
 use crate::stores::{Check, SourceStores};
-use crate::{GatewaySettings, metrics};
+use crate::{GatewaySettings, Standstill, metrics};
 
 /// Reads one source.
 pub(crate) struct SourceReader {
@@ -42,6 +42,8 @@ pub(crate) struct SourceReader {
     retired: RwLock<BTreeSet<DefinitionHash>>,
     // Written by the status loop and by each refresh; never held across a wait.
     partitions: Mutex<KnownPartitions>,
+    // Written by the status loop, read by each answer; held for a copy only.
+    standstill: Mutex<Option<Arc<Standstill>>>,
     changed: watch::Sender<u64>,
 }
 
@@ -59,6 +61,7 @@ impl SourceReader {
             work: tokio::sync::Mutex::default(),
             state: RwLock::default(),
             retired: RwLock::default(),
+            standstill: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -124,6 +127,16 @@ impl SourceReader {
     /// Notes partitions of the topic; `is_all`: as the log lists them.
     pub(crate) fn note_partitions(&self, partitions: BTreeSet<PartitionId>, is_all: bool) {
         self.known().note_told(partitions, is_all);
+    }
+
+    /// Notes what keeps realtime from going on, if anything.
+    pub(crate) fn note_standstill(&self, standstill: Option<Standstill>) {
+        *self.standstill.lock().unwrap_or_else(PoisonError::into_inner) = standstill.map(Arc::new);
+    }
+
+    /// What keeps realtime from going on, where that is known.
+    pub(crate) fn standstill(&self) -> Option<Arc<Standstill>> {
+        self.standstill.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks for partitions that nobody tells of, by the indexes that workers write. Where the store counts changes,

@@ -289,6 +289,8 @@ async fn every_refusal_of_every_role_is_of_one_dialect() {
     told.0.insert(ProblemKind::Defect);
     // Told by the route that reads the log, which belongs to the process (`cli::`).
     told.0.extend([ProblemKind::NotInLog, ProblemKind::LogUnavailable]);
+    // Told of a source that has stopped (`topology::`).
+    told.0.insert(ProblemKind::SourceStopped);
     assert_eq!(told.0.into_iter().collect::<BTreeSet<_>>(), ProblemKind::ALL.iter().copied().collect());
 }
 
