@@ -100,6 +100,7 @@ pub struct Collector {
 impl Collector {
     /// A collector. Does no IO; topics must exist before the first event comes.
     pub fn new(components: CollectorComponents, settings: CollectorSettings) -> Self {
+        crate::metrics::announce();
         Self { admission: Admission::new(&settings), components, settings }
     }
 

@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use views::SourceDefinition;
 
+use crate::metrics;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct OpenSources {
@@ -62,6 +64,7 @@ impl OpenSources {
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         let requests = sources.remove(&definition.name).map_or_else(TaskTracker::new, |before| before.requests);
         let name = definition.name.clone();
+        metrics::announce_source(&name);
         let decoder = Arc::new(Decoder::new(definition));
         sources.insert(name, OpenSource { decoder, life: Arc::new(life), requests });
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use positions::{Clock, Index, IndexStamp, TimestampMicros};
 
 use crate::ServingError;
-use crate::metrics::MEMORY_STORE_USED_BYTES;
+use crate::metrics::{MEMORY_STORE_LIMIT_BYTES, MEMORY_STORE_USED_BYTES};
 use crate::realtime::{BlobChange, BlobKey, PartitionKey, RealtimeStore, Swap};
 
 /// What a blob costs beside its bytes: key, entry, reference count.
@@ -80,6 +80,11 @@ impl MemoryStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tell_use(&self, state: &State) {
+        metrics::gauge!(MEMORY_STORE_USED_BYTES).set(state.used_bytes as f64);
+        metrics::gauge!(MEMORY_STORE_LIMIT_BYTES).set(self.limit_bytes as f64);
+    }
+
     fn full(&self, state: &State) -> ServingError {
         ServingError::Full { used_bytes: Some(state.used_bytes), limit_bytes: Some(self.limit_bytes) }
     }
@@ -144,7 +149,7 @@ impl RealtimeStore for MemoryStore {
         }
         state.used_bytes += needed;
         state.partitions.entry(partition.clone()).or_default().blobs.extend(fresh);
-        metrics::gauge!(MEMORY_STORE_USED_BYTES).set(state.used_bytes as f64);
+        self.tell_use(&state);
         Ok(())
     }
 
@@ -187,6 +192,7 @@ impl RealtimeStore for MemoryStore {
         held.index = Some(next.clone());
         state.used_bytes = used_bytes;
         state.changes += 1;
+        self.tell_use(&state);
         Ok(Swap::Done)
     }
 

@@ -19,11 +19,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
+use positions::Clock;
+use serde_json::json;
 use views::{Pipeline, SourceDefinition};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
 use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX};
 use crate::data_dir::DataDir;
+use crate::environment::SystemClock;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
 
@@ -115,6 +118,15 @@ pub fn describe_error(error: &Error) -> String {
         text.push_str(&format!("\n  because: {}", cause.to_string().replace('\n', "\n  ")));
     }
     text
+}
+
+/// The same as one line of JSON, with the members of a log line.
+pub fn error_as_json(error: &Error) -> String {
+    let at = chrono::DateTime::<chrono::Utc>::from_timestamp_micros(SystemClock.now().0);
+    let at = at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let fields = json!({ "message": "the command failed", "error": error.to_string(), "causes": causes });
+    json!({ "timestamp": at, "level": "ERROR", "fields": fields, "target": "twofold" }).to_string()
 }
 
 /// Whether the command line or the configuration is to blame.

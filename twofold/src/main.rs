@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use twofold::arguments::Arguments;
+use twofold::arguments::{Arguments, LogFormat};
 use twofold::commands;
 
 /// The command failed.
@@ -32,10 +32,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> ExitCode {
+    let format = arguments.logs.log_format;
     match commands::run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", commands::describe_error(&error));
+            // Whoever collects log lines as JSON gets no other line, and this one whatever the log filter says.
+            match format {
+                LogFormat::Text => eprintln!("{}", commands::describe_error(&error)),
+                LogFormat::Json => eprintln!("{}", commands::error_as_json(&error)),
+            }
             ExitCode::from(if commands::is_usage_error(&error) { WRONG_USAGE } else { FAILED })
         }
     }

@@ -92,7 +92,9 @@ impl FactSuppliers {
                 "the store is the Redis of `realtime.store`: raise its `maxmemory`, or publish more often \
                  (`batch.interval`)"
             }
-            (_, false) => "see that the store of `realtime.store` answers and may be written; it goes on by itself then",
+            (_, false) => {
+                "see that the store of `realtime.store` answers and may be written; it goes on by itself then"
+            }
         };
         way_out.to_owned()
     }
