@@ -9,6 +9,7 @@ mod failures;
 mod fields;
 mod formats;
 mod forms;
+mod full_store;
 mod items;
 mod lives;
 mod overload;
@@ -25,10 +26,12 @@ use std::time::{Duration, Instant};
 
 use batch_layer::recompute::Mode;
 use edge::AllowedOrigins;
-use positions::ViewName;
+use event_log::NewRecord;
+use positions::{Clock, ViewName};
 use serde_json::{Value, json};
 use twofold::client::{Client, Receipt, SendOutcome};
 use twofold::config::{Config, ConfigInputs};
+use twofold::environment::SystemClock;
 use twofold::system::System;
 use views::Pipeline;
 
@@ -110,6 +113,18 @@ impl World {
         let system = System::start(config, pipeline).await.unwrap();
         let client = Client::new(&system.url()).unwrap();
         (system, client)
+    }
+
+    /// Writes events to the topic, past the collector: it takes none of a source that has stopped.
+    async fn append(&self, system: &System, lines: &[&str]) {
+        let topic = self.parts.services.as_ref().map_or_else(|| "hits".to_owned(), |services| services.named("hits"));
+        let record = |line: &&str| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            let key = event["id"].as_str().map(|id| id.to_owned().into());
+            NewRecord { key, payload: (*line).to_owned().into(), timestamp: SystemClock.now(), clock_shift: None }
+        };
+        let stored = system.log().unwrap().append(&topic, lines.iter().map(record).collect()).await;
+        assert!(stored.iter().all(Result::is_ok), "{stored:?}");
     }
 
     /// The topic is lost and made again under its name; no system runs.
@@ -282,6 +297,20 @@ async fn until_stopped(client: &Client) -> String {
     }
 }
 
+/// What the collector says once the archive has stopped, too, and it takes no events any more.
+async fn until_refused(client: &Client) -> String {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let SendOutcome::Later { after: None, reason, .. } =
+            client.send_events("hits", EVENTS[0].into()).await.unwrap()
+        {
+            return reason;
+        }
+        assert!(Instant::now() < deadline, "events are still taken");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The topic is lost and created again under its name: going on would mix two topics.
 async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
     let Some(world) = World::new(kind, PIPELINE).await else { return };
@@ -295,9 +324,11 @@ async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
     let others: Vec<String> = (0..20)
         .map(|id| format!(r#"{{"id":"other-{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":1}}"#))
         .collect();
-    send(&client, &others.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    world.append(&system, &others.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let reason = until_stopped(&client).await;
     assert!(reason.contains("deleted and created again"), "{reason}");
+    let refusal = until_refused(&client).await;
+    assert!(refusal.contains("Source has stopped") && refusal.contains("twofold source reset hits"), "{refusal}");
     let readiness = client.get("/readyz", &[]).await.unwrap_err().to_string();
     assert!(readiness.contains("503"), "{readiness}");
     let answer = client.get("/v1/views/hits_by_page/rows", &[("order", "-hits"), ("layer", "batch")]).await.unwrap();

@@ -21,6 +21,7 @@ use twofold::lives::Lives;
 use twofold::log_route::log_router;
 use twofold::metrics_text::MetricsText;
 use twofold::read_again_route::read_again_router;
+use twofold::readiness::Hindrances;
 use twofold::rejected_route::rejected_router;
 use twofold::status::StatusBoard;
 
@@ -78,7 +79,7 @@ impl Process {
         let of_log = log_router(log.clone(), Arc::new(lives), definitions.clone());
         let of_rejected = rejected_router(memory_lake(3), definitions.clone(), false);
         let of_reading = read_again_router(memory_lake(3), definitions, Arc::default(), false);
-        let health = health_router(MetricsText::default(), Arc::default(), || ready(Vec::new()));
+        let health = health_router(MetricsText::default(), || ready(Hindrances::new()));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
         let router = whole_router(answers, [of_log, of_rejected, of_reading, health, collector]);

@@ -47,7 +47,7 @@ pub async fn a_source_whose_topic_was_replaced_goes_on_after_a_reset(kind: Kind)
         EVENTS[0],
         r#"{"id":"6","time":"2026-01-05T10:03:00Z","page":"/about","bytes":7}"#,
     ];
-    send(&client, &others).await;
+    world.append(&system, &others).await;
     let reason = until_stopped(&client).await;
     assert!(reason.contains("`twofold source reset`"), "{reason}");
     let stopped = client.get("/v1/views/hits_by_page/rows", &[("order", "-hits")]).await.unwrap();
@@ -87,7 +87,7 @@ pub async fn a_reset_from_the_end_counts_what_comes(kind: Kind) {
     let (system, client) = world.start().await;
     let others =
         [1, 2, 3, 4, 5, 6].map(|id| format!(r#"{{"id":"o{id}","time":"2026-01-05T10:00:00Z","page":"/old"}}"#));
-    send(&client, &others.each_ref().map(String::as_str)).await;
+    world.append(&system, &others.each_ref().map(String::as_str)).await;
     let reason = until_stopped(&client).await;
     assert!(reason.contains("`twofold source reset`"), "{reason}");
     system.stop().await.unwrap();
