@@ -102,8 +102,8 @@ pub(crate) struct Freshness {
 }
 
 impl Envelope {
-    /// The envelope of an answer from `served`; `problem` is what kept the stores from being read,
-    /// or keeps realtime from going on.
+    /// The envelope of an answer from `served`; `problem` is what kept the stores from being read, or
+    /// keeps realtime from going on.
     pub(crate) fn new(
         view: &ViewDefinition,
         served: &Served,

@@ -302,7 +302,7 @@ impl Gateway {
 
     fn view_status(&self, source: &SourceReader, reader: &ViewReader, state: &SourceState) -> ViewStatus {
         let view = &reader.view;
-        let (word, reason, envelope) = match self.served(source, state, view) {
+        let (word, reason, envelope) = match source.served(state, view) {
             Ok(served) => {
                 let envelope = self.own_envelope(view, &served, Layer::Merged, state);
                 ("served", None, Some(self.note_former(envelope)))

@@ -152,7 +152,7 @@ impl Gateway {
             }
             None => {
                 let state = self.state_covering(source, &[(&view.name, view.hash)], &parsed.wait).await?;
-                let (permit, served) = (self.admit()?, self.served(source, &state, view)?);
+                let (permit, served) = (self.admit()?, source.served(&state, view)?);
                 (state, permit, served)
             }
         };
@@ -283,7 +283,7 @@ impl Gateway {
             let state = self.state_covering(source, &found, wait).await?;
             for name in names {
                 let (_, reader) = self.find(name.as_str())?;
-                let served = self.served(source, &state, &reader.view)?;
+                let served = source.served(&state, &reader.view)?;
                 envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
                 pinned.insert(name.to_string(), Pinned::new(&reader.view, &served, layer, is_parallel));
             }

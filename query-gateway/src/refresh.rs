@@ -19,15 +19,15 @@ use positions::{Clock, DefinitionHash, Index, PartitionId, format_span};
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
-use views::{PlannedView, SourceDefinition};
+use views::{PlannedView, SourceDefinition, ViewDefinition};
 
 use crate::attempt::{Attempt, Held, ViewReader};
 use crate::partitions::KnownPartitions;
 use crate::patience::within;
 use crate::pin::Indexes;
-use crate::served::{ServedView, SourceState, as_of, note_change};
+use crate::served::{Served, ServedView, SourceState, as_of, note_change};
 use crate::stores::{Check, SourceStores};
-use crate::{GatewaySettings, Standstill, metrics};
+use crate::{GatewayError, GatewaySettings, Standstill, metrics};
 
 /// Reads one source.
 pub(crate) struct SourceReader {
@@ -137,6 +137,31 @@ impl SourceReader {
     /// What keeps realtime from going on, where that is known.
     pub(crate) fn standstill(&self) -> Option<Arc<Standstill>> {
         self.standstill.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a view is answered from in a state, or why it is not: it is said to be being built only while something
+    /// builds it, as far as this process knows.
+    pub(crate) fn served(&self, state: &SourceState, view: &ViewDefinition) -> Result<Arc<Served>, GatewayError> {
+        let name = view.name.to_string();
+        let reason = match state.views.get(&view.hash) {
+            Some(ServedView::Served(served)) => return Ok(served.clone()),
+            Some(ServedView::Unavailable(reason)) => {
+                return Err(GatewayError::Unavailable { view: name, reason: reason.clone() });
+            }
+            Some(ServedView::Building(reason)) => reason.clone(),
+            None => "it has not been read yet".to_owned(),
+        };
+        match self.standstill() {
+            Some(standstill) if standstill.is_for_good => {
+                let (reason, way_out) = (standstill.reason.clone(), standstill.way_out.clone());
+                Err(GatewayError::Stopped { view: name, reason, way_out })
+            }
+            Some(standstill) => {
+                let reason = format!("{reason}; {}", standstill.in_words());
+                Err(GatewayError::Building { view: name, reason })
+            }
+            None => Err(GatewayError::Building { view: name, reason }),
+        }
     }
 
     /// Looks for partitions that nobody tells of, by the indexes that workers write. Where the store counts changes,

@@ -44,7 +44,7 @@ fn catalogue() -> BTreeMap<&'static str, &'static Metric> {
 /// A name of the catalogue, of which a summary also tells the sum and the number.
 fn is_known(name: &str) -> bool {
     let metrics = catalogue();
-    let of_summary = ["_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+    let of_summary = ["_sum", "_count"].iter().find_map(|end| name.strip_suffix(*end));
     let is_summary = |name: &str| metrics.get(name).is_some_and(|metric: &&Metric| metric.kind == Kind::Summary);
     metrics.contains_key(name) || of_summary.is_some_and(is_summary)
 }
@@ -76,11 +76,15 @@ fn the_page_shows_the_catalogue() {
     assert!(missing.is_empty(), "docs/operations.md lacks:\n{}", missing.join("\n"));
 }
 
+/// What stands behind a mark at the start of a line: a name, and the rest.
+fn marked<'a>(text: &'a str, mark: &'static str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    text.lines().filter_map(move |line| line.strip_prefix(mark)?.split_once(' '))
+}
+
 /// The families of a scrape, each with its type and HELP text.
 fn families(text: &str) -> BTreeMap<&str, (&str, Option<&str>)> {
-    let words = |mark: &'static str| text.lines().filter_map(move |line| line.strip_prefix(mark)?.split_once(' '));
-    let helps: BTreeMap<&str, &str> = words("# HELP ").collect();
-    words("# TYPE ").map(|(name, kind)| (name, (kind, helps.get(name).copied()))).collect()
+    let helps: BTreeMap<&str, &str> = marked(text, "# HELP ").collect();
+    marked(text, "# TYPE ").map(|(name, kind)| (name, (kind, helps.get(name).copied()))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

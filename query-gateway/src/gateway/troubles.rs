@@ -1,15 +1,13 @@
-//! What is wrong with views and their stores, and whether a view without an answer will have one.
+//! What is wrong with views and their stores.
 //!
-//! Guarantee: a view is said to be being built only while something builds it, as far as this process knows.
+//! Guarantee: asks a store only where no refresh loop runs, or has read it yet.
 //! Not here: what else is wrong in the process, since when, and where all of it is shown (the binary).
-
-use std::sync::Arc;
 
 use views::ViewDefinition;
 
 use crate::refresh::SourceReader;
 use crate::rows::Layer;
-use crate::served::{Served, ServedView, SourceState};
+use crate::served::SourceState;
 use crate::{Gateway, GatewayError, Trouble, metrics};
 
 /// What to do where nobody in this process knows why realtime stands still.
@@ -24,7 +22,7 @@ impl Gateway {
         for source in self.sources.values() {
             let state = self.fresh_state(source).await;
             for reader in source.views().iter().filter(|view| self.answers_from(view)) {
-                match self.served(source, &state, &reader.view) {
+                match source.served(&state, &reader.view) {
                     Ok(_) | Err(GatewayError::Building { .. }) => return Vec::new(),
                     Err(error) => found.push(error.to_string()),
                 }
@@ -57,39 +55,10 @@ impl Gateway {
         found
     }
 
-    /// What a view is answered from, or why it is not.
-    pub(crate) fn served(
-        &self,
-        source: &SourceReader,
-        state: &SourceState,
-        view: &ViewDefinition,
-    ) -> Result<Arc<Served>, GatewayError> {
-        let name = view.name.to_string();
-        let reason = match state.views.get(&view.hash) {
-            Some(ServedView::Served(served)) => return Ok(served.clone()),
-            Some(ServedView::Unavailable(reason)) => {
-                return Err(GatewayError::Unavailable { view: name, reason: reason.clone() });
-            }
-            Some(ServedView::Building(reason)) => reason.clone(),
-            None => "it has not been read yet".to_owned(),
-        };
-        match source.standstill() {
-            Some(standstill) if standstill.is_for_good => {
-                let (reason, way_out) = (standstill.reason.clone(), standstill.way_out.clone());
-                Err(GatewayError::Stopped { view: name, reason, way_out })
-            }
-            Some(standstill) => {
-                let reason = format!("{reason}; {}", standstill.in_words());
-                Err(GatewayError::Building { view: name, reason })
-            }
-            None => Err(GatewayError::Building { view: name, reason }),
-        }
-    }
-
     /// What is wrong with the answers of a view.
     fn view_trouble(&self, source: &SourceReader, state: &SourceState, view: &ViewDefinition) -> Option<Trouble> {
         let about = format!("view {}", view.name);
-        match self.served(source, state, view) {
+        match source.served(state, view) {
             Ok(served) => {
                 // That a former definition answers is no trouble.
                 let envelope = self.own_envelope(view, &served, Layer::Merged, state);

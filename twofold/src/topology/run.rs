@@ -331,7 +331,7 @@ impl Topology {
         match &self.gateway {
             Some(current) => {
                 // Reads each source that it has not read yet.
-                let _ = next.hindrances().await;
+                let _ = next.complete_views().await;
                 current.send_replace(next);
             }
             None => self.gateway = Some(watch::channel(next).0),
