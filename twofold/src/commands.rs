@@ -124,7 +124,7 @@ pub fn describe_error(error: &Error) -> String {
 pub fn error_as_json(error: &Error) -> String {
     let at = chrono::DateTime::<chrono::Utc>::from_timestamp_micros(SystemClock.now().0);
     let at = at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
-    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+    let causes: Vec<String> = error.chain().skip(1).map(|cause| cause.to_string()).collect();
     let fields = json!({ "message": "the command failed", "error": error.to_string(), "causes": causes });
     json!({ "timestamp": at, "level": "ERROR", "fields": fields, "target": "twofold" }).to_string()
 }

@@ -27,12 +27,15 @@ const KEEPERS: [&str; 2] = [TOPIC, "archive"];
 /// another worker has taken over is not written to again, and must not be told of for ever.
 const WRITE_TELLS: Duration = Duration::from_secs(60);
 
+/// By source, then by stage: why it does not go on.
+pub type Stops = BTreeMap<SourceName, BTreeMap<String, StoppedSource>>;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Health {
-    // By source, then by stage. Written when a role gives a source up or starts with it, read by status requests; held
+    // Written when a role gives a source up or starts with it, read by status requests; held
     // for a copy only.
-    stopped: Mutex<BTreeMap<SourceName, BTreeMap<String, StoppedSource>>>,
+    stopped: Mutex<Stops>,
     // The collector's: told of each change of `stopped` while that is held, so that the two agree.
     open: Arc<OpenSources>,
     // Written and read once a second; held for a copy only.
@@ -93,7 +96,7 @@ impl Health {
     }
 
     /// The stages in which each stopped source stopped.
-    pub fn stops(&self) -> BTreeMap<SourceName, BTreeMap<String, StoppedSource>> {
+    pub fn stops(&self) -> Stops {
         self.stopped().clone()
     }
 
@@ -130,11 +133,11 @@ impl Health {
         telling.map(|((key, _), (_, refused))| (key.source.clone(), refused.clone())).collect()
     }
 
-    fn stopped(&self) -> MutexGuard<'_, BTreeMap<SourceName, BTreeMap<String, StoppedSource>>> {
+    fn stopped(&self) -> MutexGuard<'_, Stops> {
         lock(&self.stopped)
     }
 
-    fn tell_collector(&self, stopped: &BTreeMap<SourceName, BTreeMap<String, StoppedSource>>) {
+    fn tell_collector(&self, stopped: &Stops) {
         let kept = stopped.iter().filter_map(|(source, stages)| {
             let stop = KEEPERS.iter().find_map(|stage| stages.get(*stage))?;
             Some((source.clone(), stop.clone()))

@@ -79,8 +79,8 @@ impl Ends {
         self.at_eof.remove(&partition);
     }
 
-    /// The partitions that have reached the end of an answer; each answer once. `is_drained`: the last poll left nothing
-    /// behind that was fetched before it.
+    /// The partitions that have reached the end of an answer; each answer once. `is_drained`: the last poll left
+    /// nothing behind that was fetched before it.
     pub(super) fn take_reached(
         &mut self,
         positions: &BTreeMap<PartitionId, Offset>,

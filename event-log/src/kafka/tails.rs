@@ -2,8 +2,8 @@
 //!
 //! In: what consumers of this process found, each time that one was at the end of a partition. Out: how far a reader
 //! comes, where the broker tells a certain end.
-//! Guarantee: for status alone; no position depends on it. An end counts only once two answers of the broker found it, so
-//! that records which came between an empty fetch and one answer are not taken for such a tail.
+//! Guarantee: for status alone; no position depends on it. An end counts only once two answers of the broker found it,
+//! so that records which came between an empty fetch and one answer are not taken for such a tail.
 //! Why so: brokers count markers and aborted records as offsets, so that the end they tell less what was read is a lag
 //! that never ends.
 

@@ -1,5 +1,5 @@
-//! What a process says and does when something of it cannot go on: the rest is served, the collector refuses what nobody
-//! would keep, and the status lists what is wrong, since when, and what to do.
+//! What a process says and does when something of it cannot go on: the rest is served, the collector refuses what
+//! nobody would keep, and the status lists what is wrong, since when, and what to do.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
