@@ -33,8 +33,7 @@ pub type Stops = BTreeMap<SourceName, BTreeMap<String, StoppedSource>>;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Health {
-    // Written when a role gives a source up or starts with it, read by status requests; held
-    // for a copy only.
+    // Written when a role gives a source up or starts with it, read by status requests; held for a copy only.
     stopped: Mutex<Stops>,
     // The collector's: told of each change of `stopped` while that is held, so that the two agree.
     open: Arc<OpenSources>,
@@ -138,12 +137,14 @@ impl Health {
     }
 
     fn tell_collector(&self, stopped: &Stops) {
-        let kept = stopped.iter().filter_map(|(source, stages)| {
-            let stop = KEEPERS.iter().find_map(|stage| stages.get(*stage))?;
-            Some((source.clone(), stop.clone()))
-        });
+        let kept = stopped.iter().filter_map(|(source, stages)| Some((source.clone(), keeping_stop(stages)?.clone())));
         self.open.refuse(kept.collect());
     }
+}
+
+/// The stop among these for which nothing of the source is kept any more.
+pub fn keeping_stop(stages: &BTreeMap<String, StoppedSource>) -> Option<&StoppedSource> {
+    KEEPERS.iter().find_map(|stage| stages.get(*stage))
 }
 
 /// Why a source stopped in these stages.

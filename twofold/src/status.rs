@@ -153,7 +153,7 @@ impl FactSuppliers {
             partitions,
             unseen: unseen.collect(),
             troubles: self.troubles(&archives).await,
-            standstills: self.standstills(),
+            standstills: self.standstills(&archives),
             others: self.other_facts(&archives),
         }
     }

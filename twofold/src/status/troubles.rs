@@ -14,7 +14,8 @@ use query_gateway::{Standstill, Trouble};
 
 use super::FactSuppliers;
 use crate::config::RealtimeSettings;
-use crate::health::{RefusedWrite, describe_stages};
+use crate::health::{RefusedWrite, describe_stages, keeping_stop};
+use crate::role::Role;
 
 /// How many kinds of trouble there are of how many subjects.
 const PROBLEMS: &str = "twofold_problems";
@@ -39,8 +40,13 @@ impl FactSuppliers {
         dated
     }
 
-    /// What keeps the realtime views of each source from going on.
-    pub(super) fn standstills(&self) -> BTreeMap<SourceName, Standstill> {
+    /// What keeps the realtime views of each source from going on. A view without an answer is given up only where
+    /// neither layer builds it: where nothing new is archived, and nothing that was archived waits for the batch layer.
+    pub(super) fn standstills(
+        &self,
+        archives: &BTreeMap<SourceName, ArchiveStatus>,
+    ) -> BTreeMap<SourceName, Standstill> {
+        let is_for_batch = |source| archives.get(source).is_some_and(|archive| archive.facts.rows > 0);
         let mut found = BTreeMap::new();
         for (source, refused) in self.health.refused_writes() {
             let way_out = self.store_way_out(refused.is_full);
@@ -49,7 +55,9 @@ impl FactSuppliers {
         for (source, stages) in self.health.stops() {
             let way_out = stages.values().next().map(|stop| stop.way_out.clone()).unwrap_or_default();
             let reason = format!("source {source} has stopped: {}", describe_stages(&stages));
-            found.insert(source, Standstill { reason, way_out, is_for_good: true });
+            let is_built = self.roles.has(Role::Batch) && is_for_batch(&source);
+            let is_for_good = keeping_stop(&stages).is_some() && !is_built;
+            found.insert(source, Standstill { reason, way_out, is_for_good });
         }
         found
     }
