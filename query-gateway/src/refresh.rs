@@ -13,9 +13,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::future::join_all;
-use positions::{Clock, DefinitionHash, Index, PartitionId, format_span};
+use positions::{Clock, DefinitionHash, Index, PartitionId, TimestampMicros, format_span};
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
@@ -44,6 +45,9 @@ pub(crate) struct SourceReader {
     partitions: Mutex<KnownPartitions>,
     // Written by the status loop, read by each answer; held for a copy only.
     standstill: Mutex<Option<Arc<Standstill>>>,
+    // Since when a definition that was asked for has had no answer. Written by requests and by each refresh; never held
+    // across a wait.
+    building: Mutex<BTreeMap<DefinitionHash, TimestampMicros>>,
     changed: watch::Sender<u64>,
 }
 
@@ -62,6 +66,7 @@ impl SourceReader {
             state: RwLock::default(),
             retired: RwLock::default(),
             standstill: Mutex::default(),
+            building: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -151,17 +156,30 @@ impl SourceReader {
             Some(ServedView::Building(reason)) => reason.clone(),
             None => "it has not been read yet".to_owned(),
         };
-        match self.standstill() {
-            Some(standstill) if standstill.is_for_good => {
-                let (reason, way_out) = (standstill.reason.clone(), standstill.way_out.clone());
-                Err(GatewayError::Stopped { view: name, reason, way_out })
-            }
-            Some(standstill) => {
-                let reason = format!("{reason}; {}", standstill.in_words());
-                Err(GatewayError::Building { view: name, reason })
-            }
-            None => Err(GatewayError::Building { view: name, reason }),
+        let standstill = self.standstill();
+        if let Some(standstill) = standstill.as_ref().filter(|standstill| standstill.is_for_good) {
+            let (reason, way_out) = (standstill.reason.clone(), standstill.way_out.clone());
+            return Err(GatewayError::Stopped { view: name, reason, way_out });
         }
+        let reason = match standstill {
+            Some(standstill) => format!("{reason}; {}", standstill.in_words()),
+            None => reason,
+        };
+        Err(GatewayError::Building { view: name, reason, lasts: self.has_been_building(view.hash) })
+    }
+
+    /// How long a view has had no answer, as far as anybody asked.
+    fn has_been_building(&self, view: DefinitionHash) -> Duration {
+        let now = self.stores.now();
+        let mut building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *building.entry(view).or_insert(now);
+        Duration::from_micros(now.micros_since(since).max(0).unsigned_abs())
+    }
+
+    /// Forgets since when views have had no answer that have one now.
+    fn note_built(&self, views: &BTreeMap<DefinitionHash, ServedView>) {
+        let is_building = |view: &DefinitionHash| matches!(views.get(view), None | Some(ServedView::Building(_)));
+        self.building.lock().unwrap_or_else(PoisonError::into_inner).retain(|view, _| is_building(view));
     }
 
     /// Looks for partitions that nobody tells of, by the indexes that workers write. Where the store counts changes,
@@ -222,6 +240,7 @@ impl SourceReader {
         }
         if let Some(state) = state {
             let generation = state.generation;
+            self.note_built(&state.views);
             *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
             self.changed.send_replace(generation);
         }

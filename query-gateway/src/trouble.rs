@@ -4,6 +4,10 @@
 
 use serde::Serialize;
 
+/// What to do where nobody in this process knows why realtime stands still, or a view is not built.
+pub(crate) const ASK_THE_ROLES: &str =
+    "see whether the roles archive, speed and batch run; `/v1/status` of their processes says what they lack";
+
 /// Something that is wrong, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trouble {

@@ -8,11 +8,8 @@ use views::ViewDefinition;
 use crate::refresh::SourceReader;
 use crate::rows::Layer;
 use crate::served::SourceState;
+use crate::trouble::ASK_THE_ROLES;
 use crate::{Gateway, GatewayError, Trouble, metrics};
-
-/// What to do where nobody in this process knows why realtime stands still.
-const ASK_THE_ROLES: &str =
-    "see whether the roles speed and archive run; `/v1/status` of their processes says what they lack";
 
 impl Gateway {
     /// What keeps this gateway from its work: why no view can be answered, where none can; otherwise nothing. Answers

@@ -182,6 +182,18 @@ async fn a_view_that_nothing_covers_yet_is_being_built() {
 }
 
 #[tokio::test]
+async fn who_waits_for_a_view_is_told_to_ask_ever_less_often_and_at_last_where_to_look() {
+    let world = World::new();
+    let problem = async || world.rows("totals", &[]).await.unwrap_err().problem();
+    for (passed, told, has_hint) in [(0, 1, false), (20, 20, false), (30, 50, false), (30, 60, true), (900, 60, true)] {
+        world.clock.advance(Duration::from_secs(passed));
+        let problem = problem().await;
+        assert_eq!((problem.kind(), problem.retry_after_seconds()), (ProblemKind::BeingBuilt, Some(told)));
+        assert_eq!(problem.hint().is_some_and(|hint| hint.contains("/v1/status")), has_hint, "{problem:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_view_that_nobody_builds_is_not_said_to_be_being_built() {
     let world = World::new();
     world.send(0, [event(0, "A", "ann", 3)]);

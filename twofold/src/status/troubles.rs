@@ -46,7 +46,7 @@ impl FactSuppliers {
         &self,
         archives: &BTreeMap<SourceName, ArchiveStatus>,
     ) -> BTreeMap<SourceName, Standstill> {
-        let is_for_batch = |source| archives.get(source).is_some_and(|archive| archive.facts.rows > 0);
+        let is_for_batch = |source: &SourceName| archives.get(source).is_some_and(|archive| archive.facts.rows > 0);
         let mut found = BTreeMap::new();
         for (source, refused) in self.health.refused_writes() {
             let way_out = self.store_way_out(refused.is_full);
