@@ -97,13 +97,15 @@ async fn a_process_tells_every_counter_from_its_start_and_says_what_each_metric_
     // Nothing was sent: what is there is there from the start, once each role has started.
     let text = loop {
         let text = reqwest::get(format!("{}/metrics", running.address)).await.unwrap().text().await.unwrap();
-        let found = families(&text);
         let must_be_there = |metric: &&Metric| {
             let gauges = ["twofold_source_stopped", "twofold_problems", "twofold_gateway_stale"];
             metric.kind == Kind::Counter || metric.name.starts_with("process_") || gauges.contains(&metric.name)
         };
         let wanted = METRICS.iter().filter(must_be_there).map(|metric| metric.name);
-        let missing: Vec<&str> = wanted.filter(|name| !found.contains_key(name)).collect();
+        let missing: Vec<&str> = {
+            let found = families(&text);
+            wanted.filter(|name| !found.contains_key(*name)).collect()
+        };
         if missing.is_empty() {
             break text;
         }
