@@ -10,7 +10,9 @@ use tracing::warn;
 use views::{Envelope, SourceDefinition};
 
 use crate::envelope::{is_change, option_for, place_of_events};
-use crate::metrics::{COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS, COLLECTOR_SHIFTED_EVENTS, COLLECTOR_SHIFTED_REQUESTS};
+use crate::metrics::{
+    COLLECTOR_ACKNOWLEDGE, COLLECTOR_EVENTS, COLLECTOR_SHIFTED_EVENTS, COLLECTOR_SHIFTED_REQUESTS, OUTCOMES,
+};
 use crate::receipt::Receipt;
 use crate::sent_at::Correction;
 use crate::sources::Entered;
@@ -195,9 +197,7 @@ fn leave_out_refused(checked: Vec<Checked>, on_error: OnError, receipt: &mut Rec
 }
 
 fn count(source: &SourceDefinition, receipt: &Receipt) {
-    let outcomes =
-        [("accepted", receipt.accepted), ("rejected", receipt.rejected), ("unacknowledged", receipt.unacknowledged)];
-    for (outcome, events) in outcomes {
+    for (outcome, events) in OUTCOMES.into_iter().zip([receipt.accepted, receipt.rejected, receipt.unacknowledged]) {
         let labels = [("source", source.name.to_string()), ("outcome", outcome.to_owned())];
         counter!(COLLECTOR_EVENTS, &labels).increment(events as u64);
     }

@@ -68,7 +68,7 @@ use admission::Admission;
 pub use config::CollectorSettings;
 pub use details::{EventColumn, SourceDetails};
 pub use origins::allow_origins;
-pub use sources::{OpenSources, StoppedSources};
+pub use sources::{OpenSources, StoppedSource};
 
 use crate::cloud_event::BinaryEvent;
 use crate::form::Form;
@@ -101,6 +101,7 @@ pub struct Collector {
 impl Collector {
     /// A collector. Does no IO; topics must exist before the first event comes.
     pub fn new(components: CollectorComponents, settings: CollectorSettings) -> Self {
+        crate::metrics::announce();
         Self { admission: Admission::new(&settings), components, settings }
     }
 
@@ -122,7 +123,7 @@ impl Collector {
         headers: &HeaderMap,
         body: &mut BodyDataStream,
     ) -> Result<Response, Problem> {
-        let source = self.running_source(source)?;
+        let source = self.going_source(source)?;
         let received = self.record_time();
         let sent_at = SentAt::of_request(headers, asked.sent_at.as_deref())?;
         let content = Content::of(headers, &self.settings.allowed_origins)?;
@@ -166,14 +167,16 @@ impl Collector {
         self.components.sources.enter(name).map_err(|known| Problem::unknown("source", name, known))
     }
 
-    /// The source, unless what is sent to it would not reach the record.
-    fn running_source(&self, name: &str) -> Result<Entered, Problem> {
+    /// The source, unless it has stopped: what would be acknowledged now might never be counted.
+    fn going_source(&self, name: &str) -> Result<Entered, Problem> {
         let source = self.source(name)?;
-        let Some(why) = self.components.sources.why_stopped(name) else { return Ok(source) };
-        let detail = format!("source {name} is stopped until an operator has acted, nothing was stored: {why}");
-        let hint = "keep the events, and send them once the cause is gone and the process was started again; other \
-                    sources are not affected";
-        Err(Problem::new(ProblemKind::SourceStopped, detail).with_hint(hint))
+        match self.components.sources.stopped(&source.decoder.source().name) {
+            Some(StoppedSource { reason, way_out }) => {
+                let detail = format!("source {name} takes no events, it has stopped: {reason}");
+                Err(Problem::new(ProblemKind::SourceStopped, detail).with_hint(way_out))
+            }
+            None => Ok(source),
+        }
     }
 
     fn retry_after_seconds(&self) -> u64 {

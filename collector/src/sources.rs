@@ -1,10 +1,10 @@
 //! The sources that take events at this moment: opened, changed and closed while requests come.
 //!
+//! A source that has stopped stays open, so that it is known and told of, but takes no events until it goes on.
 //! Guarantee: once [`OpenSources::close`] has returned, no request begins to write to the source; once what it returns
 //! has ended, none does any more. A source that is changed loses no request.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use positions::{Life, SourceName};
@@ -13,19 +13,24 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use views::SourceDefinition;
 
-/// Tells of sources that are open and take nothing nevertheless: who reads their topics has given up.
-pub trait StoppedSources: fmt::Debug + Send + Sync + 'static {
-    /// Why a source stopped until an operator has acted; `None`: it did not.
-    fn why_stopped(&self, source: &str) -> Option<String>;
-}
+use crate::metrics;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct OpenSources {
-    // Asked at each request; `None`: no source of this process ever stops.
-    stopped: Option<Arc<dyn StoppedSources>>,
     // Written when definitions change, read once by each request; never held across a wait.
     sources: RwLock<BTreeMap<SourceName, OpenSource>>,
+    // Replaced as a whole by whoever knows of stops, read once by each request; never held across a wait.
+    stopped: RwLock<BTreeMap<SourceName, StoppedSource>>,
+}
+
+/// Why a source takes no events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoppedSource {
+    /// What stopped it.
+    pub reason: String,
+    /// What an operator does about it.
+    pub way_out: String,
 }
 
 #[derive(Debug)]
@@ -53,17 +58,13 @@ impl OpenSources {
         sources
     }
 
-    /// None yet, beside what tells which of them stopped.
-    pub fn beside(stopped: Arc<dyn StoppedSources>) -> Self {
-        Self { stopped: Some(stopped), ..Self::default() }
-    }
-
     /// Opens a source, or gives one that is open another definition: requests under way end with the one they found.
     /// `life`: that of its topic.
     pub fn open(&self, definition: Arc<SourceDefinition>, life: Life) {
         let mut sources = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         let requests = sources.remove(&definition.name).map_or_else(TaskTracker::new, |before| before.requests);
         let name = definition.name.clone();
+        metrics::announce_source(&name);
         let decoder = Arc::new(Decoder::new(definition));
         sources.insert(name, OpenSource { decoder, life: Arc::new(life), requests });
     }
@@ -87,9 +88,14 @@ impl OpenSources {
         }
     }
 
-    /// Why a source takes no events, although it is open.
-    pub(crate) fn why_stopped(&self, name: &str) -> Option<String> {
-        self.stopped.as_ref()?.why_stopped(name)
+    /// Takes no events of these sources from now on, and of all others that are open; requests under way go on.
+    pub fn refuse(&self, stopped: BTreeMap<SourceName, StoppedSource>) {
+        *self.stopped.write().unwrap_or_else(PoisonError::into_inner) = stopped;
+    }
+
+    /// Why a source takes no events, where it has stopped.
+    pub(crate) fn stopped(&self, source: &SourceName) -> Option<StoppedSource> {
+        self.stopped.read().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
     }
 
     /// The source of this name, or the names of those that there are.

@@ -83,8 +83,8 @@ kinds! {
     LogUnavailable = "log-unavailable", SERVICE_UNAVAILABLE, "Event log cannot be read";
     /// The log did not acknowledge some events: send those again whose `stored` is null.
     NotAcknowledged = "not-acknowledged", SERVICE_UNAVAILABLE, "Event log did not acknowledge";
-    /// What is sent to this source would not be archived: send the events once an operator has mended it.
-    SourceStopped = "source-stopped", SERVICE_UNAVAILABLE, "Source is stopped";
+    /// The source has stopped, and does not go on by itself: an operator does what `hint` says.
+    SourceStopped = "source-stopped", SERVICE_UNAVAILABLE, "Source has stopped";
     /// The process is stopping: send the events again after `retry_after` seconds, or to another collector.
     ShuttingDown = "shutting-down", SERVICE_UNAVAILABLE, "Shutting down";
     /// The answer did not reach the position token within `timeout`: ask again, or wait longer.

@@ -31,6 +31,7 @@ mod producer;
 mod record;
 mod reserved;
 mod run;
+mod tails;
 
 pub use config::{Compression, KafkaSettings};
 use connection::Connection;
@@ -61,7 +62,7 @@ impl KafkaLog {
         let producer = Arc::new(KafkaProducer::new(Arc::clone(&settings))?);
         admin::wait_for_broker(&producer, &settings).await?;
         info!(brokers = settings.bootstrap_servers, "connected to the event log");
-        Ok(Self { connection: Connection { settings, producer, closing: TaskTracker::new() } })
+        Ok(Self { connection: Connection { settings, producer, closing: TaskTracker::new(), tails: Arc::default() } })
     }
 
     /// Returns when all consumers that were dropped have left their groups.
@@ -85,6 +86,11 @@ impl EventLog for KafkaLog {
 
     async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
         self.connection.producer.bounds(topic, partition).await
+    }
+
+    async fn readable_end(&self, topic: &str, partition: PartitionId) -> Result<Offset, EventLogError> {
+        let end = self.bounds(topic, partition).await?.high;
+        Ok(self.connection.tails.readable(topic, partition, end))
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {

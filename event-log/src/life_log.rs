@@ -87,6 +87,11 @@ impl EventLog for LifeLog {
         Ok(LogBounds { low: low.max(start), high: high.max(start) })
     }
 
+    async fn readable_end(&self, topic: &str, partition: PartitionId) -> Result<Offset, EventLogError> {
+        let end = self.inner.readable_end(topic, partition).await.map_err(|error| translate(&self.life, error))?;
+        Ok(self.life.offset(partition, end).max(self.life.start(partition).offset))
+    }
+
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
         let stored = self.inner.append(topic, records).await.into_iter();
         let place = |(partition, offset)| (partition, self.life.offset(partition, offset));

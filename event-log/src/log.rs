@@ -106,6 +106,12 @@ pub trait EventLog: Send + Sync + 'static {
     /// What can be read of a partition.
     async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError>;
 
+    /// Where a reader of a partition ends, for status: the end of the log, less what stands before it that no reader is
+    /// given, such as the markers of transactions and what was aborted, as far as that is known.
+    async fn readable_end(&self, topic: &str, partition: PartitionId) -> Result<Offset, EventLogError> {
+        Ok(self.bounds(topic, partition).await?.high)
+    }
+
     /// Appends records; one answer each, in order: where it stands, or why it was not stored.
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>>;
 

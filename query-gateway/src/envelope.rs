@@ -102,7 +102,8 @@ pub(crate) struct Freshness {
 }
 
 impl Envelope {
-    /// The envelope of an answer from `served`; `problem` is what kept the stores from being read.
+    /// The envelope of an answer from `served`; `problem` is what kept the stores from being read, or
+    /// keeps realtime from going on.
     pub(crate) fn new(
         view: &ViewDefinition,
         served: &Served,
@@ -169,7 +170,9 @@ fn stale_reasons(served: &Served, age: Option<i64>, problem: Option<&str>, fresh
     match age {
         Some(age) if age > limit => {
             let seconds = age / 1_000_000;
-            reasons.push(format!("it was last known to be right {seconds} seconds ago; is the speed layer running?"));
+            // Nobody is asked for a reason that was just told.
+            let question = if problem.is_none() { "; is the speed layer running?" } else { "" };
+            reasons.push(format!("it was last known to be right {seconds} seconds ago{question}"));
         }
         _ => {}
     }

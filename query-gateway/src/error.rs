@@ -12,6 +12,7 @@ use views::DefinitionError;
 
 use crate::rejected::{instead_of_source, instead_of_view};
 use crate::rejected_records::RejectedUnread;
+use crate::trouble::ASK_THE_ROLES;
 
 /// How far a partition is behind a position token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,6 +81,18 @@ pub enum GatewayError {
         view: String,
         /// What is missing.
         reason: String,
+        /// For how long it has been so, as far as anybody asked.
+        lasts: Duration,
+    },
+    /// The view has no version that an answer could be based on, and nobody builds one: an operator must act.
+    #[error("view {view} is not being built: {reason}")]
+    Stopped {
+        /// The view.
+        view: String,
+        /// What keeps it from being built.
+        reason: String,
+        /// The way out.
+        way_out: String,
     },
     /// The answer does not cover the position token within the time given: ask again, or wait longer.
     #[error("view {view} does not cover the position token after {waited:?}")]
@@ -139,6 +152,9 @@ pub enum GatewayError {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
+/// The longest time after which it is said to ask again for a view that is being built, in seconds.
+const ASK_AGAIN_AT_MOST: u64 = 60;
+
 impl GatewayError {
     /// A request that cannot be understood.
     pub(crate) fn bad(reason: impl Into<String>) -> Self {
@@ -177,7 +193,13 @@ impl GatewayError {
             }
             Self::BadBody { hint, .. } => of(ProblemKind::BadBody).with_hint(*hint),
             Self::TooLarge { hint, .. } => of(ProblemKind::TooLarge).with_hint(hint),
-            Self::Building { .. } => of(ProblemKind::BeingBuilt).with_retry_after(1),
+            // A gateway alone does not hear of a source that stopped elsewhere: it asks for ever less.
+            Self::Building { lasts, .. } => {
+                let problem = of(ProblemKind::BeingBuilt).with_retry_after(lasts.as_secs().clamp(1, ASK_AGAIN_AT_MOST));
+                if lasts.as_secs() < ASK_AGAIN_AT_MOST { problem } else { problem.with_hint(ASK_THE_ROLES) }
+            }
+            // No time to try again: nothing happens by itself.
+            Self::Stopped { way_out, .. } => of(ProblemKind::SourceStopped).with_hint(way_out),
             Self::NotYet { behind, .. } => {
                 of(ProblemKind::NotYet).with_retry_after(1).with_member("behind", in_json(behind))
             }

@@ -6,6 +6,7 @@
 
 mod former;
 mod successor;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,6 @@ use std::sync::{Arc, OnceLock};
 
 use futures::future::join_all;
 use positions::{Clock, DefinitionHash, SourceName, ViewName};
-use serde::Serialize;
 use serving_layer::registry::FormerView;
 use serving_layer::{Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -73,22 +73,6 @@ pub struct Gateway {
     sql_places: Places,
 }
 
-/// What `/readyz` tells.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Readiness {
-    /// Whether every view is served or being built and the stores can be read.
-    pub ready: bool,
-    /// What stands in the way.
-    pub problems: Vec<String>,
-}
-
-impl Readiness {
-    /// Ready, unless something stands in the way.
-    pub fn of(problems: Vec<String>) -> Self {
-        Self { ready: problems.is_empty(), problems }
-    }
-}
-
 /// Says that a refresh loop runs, for as long as it is held.
 pub(crate) struct Refreshing<'a>(&'a Gateway);
 
@@ -139,7 +123,7 @@ impl Gateway {
         let (source, reader) = self.find(name)?;
         let view = &reader.view;
         let state = self.fresh_state(source).await;
-        Ok(ViewDetails::new(view, &reader.versions.known(), self.view_status(reader, &state)))
+        Ok(ViewDetails::new(view, &reader.versions.known(), self.view_status(source, reader, &state)))
     }
 
     /// How far every part of the system is.
@@ -154,27 +138,12 @@ impl Gateway {
             let unseen = facts.unseen.get(&source.name).cloned().unwrap_or_default();
             sources.push(source_status(reader, &state, &known, unseen));
             for view in reader.views().iter().filter(|view| self.answers_from(view)) {
-                by_view.insert(view.view.name.clone(), self.view_status(view, &state));
+                by_view.insert(view.view.name.clone(), self.view_status(reader, view, &state));
             }
         }
         let views = self.components.pipeline.views.iter().filter_map(|view| by_view.remove(&view.name)).collect();
-        Status { at: instant(self.components.clock.now()), sources, views, system: facts.others }
-    }
-
-    /// Whether queries can be answered.
-    pub async fn readiness(&self) -> Readiness {
-        let mut problems = Vec::new();
-        for source in self.sources.values() {
-            let state = self.fresh_state(source).await;
-            problems.extend(state.problem.clone());
-            for view in source.views().iter().filter(|view| self.answers_from(view)) {
-                let status = self.view_status(view, &state);
-                let is_down = status.state == "unavailable";
-                problems.extend(status.reason.filter(|_| is_down).map(|reason| format!("{}: {reason}", status.view)));
-                problems.extend(status.problem.map(|problem| format!("{}: {problem}", status.view)));
-            }
-        }
-        Readiness::of(problems)
+        let at = instant(self.components.clock.now());
+        Status { at, sources, views, problems: facts.troubles, system: facts.others }
     }
 
     /// The present definitions that answer, or would answer, completely as of the last refresh, and no less far than a
@@ -288,8 +257,7 @@ impl Gateway {
         layer: Layer,
         state: &SourceState,
     ) -> Envelope {
-        let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
-        let envelope = self.note_former(Envelope::new(view, served, layer, state.problem.as_deref(), freshness));
+        let envelope = self.note_former(self.own_envelope(view, served, layer, state));
         if envelope.stale {
             metrics::stale_answer(&view.name);
         }
@@ -315,6 +283,7 @@ impl Gateway {
         let facts = self.components.status.facts().await;
         for (source, partitions) in &facts.partitions {
             if let Some(reader) = self.sources.get(source) {
+                reader.note_standstill(facts.standstills.get(source).cloned());
                 // Ends come from the log, which lists all partitions; without one the status may know of some.
                 let is_all = partitions.values().any(|facts| facts.produced.is_some());
                 reader.note_partitions(partitions.keys().copied().collect(), is_all);
@@ -323,17 +292,26 @@ impl Gateway {
         facts
     }
 
-    fn view_status(&self, reader: &ViewReader, state: &SourceState) -> ViewStatus {
+    /// The envelope of an answer by the definition itself, whichever that is.
+    fn own_envelope(&self, view: &ViewDefinition, served: &Served, layer: Layer, state: &SourceState) -> Envelope {
+        let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
+        let standstill = self.sources.get(&view.source.name).and_then(|source| source.standstill());
+        let problem = state.problem.clone().or_else(|| standstill.map(|standstill| standstill.in_words()));
+        Envelope::new(view, served, layer, problem.as_deref(), freshness)
+    }
+
+    fn view_status(&self, source: &SourceReader, reader: &ViewReader, state: &SourceState) -> ViewStatus {
         let view = &reader.view;
-        let (word, reason, envelope) = match state.views.get(&view.hash) {
-            Some(ServedView::Served(served)) => {
-                let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
-                let envelope = Envelope::new(view, served, Layer::Merged, state.problem.as_deref(), freshness);
+        let (word, reason, envelope) = match source.served(state, view) {
+            Ok(served) => {
+                let envelope = self.own_envelope(view, &served, Layer::Merged, state);
                 ("served", None, Some(self.note_former(envelope)))
             }
-            Some(ServedView::Building(reason)) => ("being built", Some(reason.clone()), None),
-            Some(ServedView::Unavailable(reason)) => ("unavailable", Some(reason.clone()), None),
-            None => ("being built", Some("it has not been read yet".to_owned()), None),
+            Err(GatewayError::Building { reason, .. }) => ("being built", Some(reason), None),
+            Err(GatewayError::Unavailable { reason, .. } | GatewayError::Stopped { reason, .. }) => {
+                ("unavailable", Some(reason), None)
+            }
+            Err(error) => ("unavailable", Some(error.to_string()), None),
         };
         ViewStatus { view: view.name.to_string(), state: word, reason, envelope, problem: reader.versions.problem() }
     }

@@ -46,6 +46,7 @@ pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str
     let now: Arc<Gateway> = Arc::from_ref(&gateway);
     let body_limit = DefaultBodyLimit::max(body_limit(&now));
     let allowed = now.settings().allowed_origins.clone();
+    metrics::announce(routes());
     let router = Router::new()
         .route("/", get(page))
         .route("/v1/views", get(views))
@@ -75,8 +76,11 @@ async fn count(request: Request, next: Next) -> Response {
 
 /// The route as a label that lives for ever.
 fn known_route(path: &str) -> &'static str {
-    let routes = ROUTES.iter().filter_map(|route| route.split_once(' ').map(|(_, path)| path));
-    routes.into_iter().find(|route| *route == path).unwrap_or("unknown")
+    routes().find(|route| *route == path).unwrap_or("unknown")
+}
+
+fn routes() -> impl Iterator<Item = &'static str> {
+    ROUTES.iter().filter_map(|route| route.split_once(' ').map(|(_, path)| path))
 }
 
 async fn page() -> Response {

@@ -90,6 +90,7 @@ mod states;
 mod status;
 mod stores;
 mod tables;
+mod trouble;
 mod values;
 mod versions;
 
@@ -99,7 +100,7 @@ pub use details::{ColumnDetails, VersionDetails, ViewDetails};
 pub use envelope::{Envelope, ErrorBound, FormerNote};
 pub use error::{Behind, GatewayError};
 pub use fair_queue::{Entered, FairQueue, Ticket};
-pub use gateway::{Gateway, GatewayComponents, Readiness};
+pub use gateway::{Gateway, GatewayComponents};
 pub use http::router;
 pub use json::Integers;
 pub use local_bins::LocalBinsNote;
@@ -117,3 +118,4 @@ pub use status::{
     NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, UnseenColumn,
     ViewStatus,
 };
+pub use trouble::{Standstill, Trouble};

@@ -10,6 +10,7 @@ use positions::{SourceName, TimestampMicros, ViewName};
 const REQUESTS: &str = "twofold_gateway_requests_total";
 const REQUEST_SECONDS: &str = "twofold_gateway_request_duration_seconds";
 const STALE_ANSWERS: &str = "twofold_gateway_stale_answers_total";
+const STALE: &str = "twofold_gateway_stale";
 const SQL_WAITING: &str = "twofold_gateway_sql_waiting";
 const SQL_REFUSED: &str = "twofold_gateway_sql_refused_total";
 const BLOBS_FETCHED: &str = "twofold_gateway_blobs_fetched_total";
@@ -23,6 +24,24 @@ const CUT_OFFSETS: &str = "twofold_gateway_cut_offsets";
 // Seconds since 1970: the age of answers is the present less this.
 const AS_OF_SECONDS: &str = "twofold_gateway_as_of_seconds";
 
+/// Tells the counters of all requests once, at 0: a counter that first appears with its first failure shows no rise.
+pub(crate) fn announce(routes: impl Iterator<Item = &'static str>) {
+    for route in routes {
+        for status in ["200", "400", "429", "503"] {
+            counter!(REQUESTS, "route" => route, "status" => status).increment(0);
+        }
+    }
+    counter!(SQL_REFUSED).increment(0);
+    counter!(BLOBS_FETCHED).increment(0);
+    sql_waiting(0);
+}
+
+/// Tells the counters of a view once, at 0.
+pub(crate) fn announce_view(view: &ViewName) {
+    counter!(STALE_ANSWERS, "view" => view.to_string()).increment(0);
+    counter!(VERSIONS_LOADED, "view" => view.to_string()).increment(0);
+}
+
 pub(crate) fn request(route: &'static str, status: u16, took: Duration) {
     counter!(REQUESTS, "route" => route, "status" => status.to_string()).increment(1);
     histogram!(REQUEST_SECONDS, "route" => route).record(took.as_secs_f64());
@@ -30,6 +49,11 @@ pub(crate) fn request(route: &'static str, status: u16, took: Duration) {
 
 pub(crate) fn stale_answer(view: &ViewName) {
     counter!(STALE_ANSWERS, "view" => view.to_string()).increment(1);
+}
+
+/// Whether the answers of a view reach less far than they should, or there are none.
+pub(crate) fn stale(view: &ViewName, is_stale: bool) {
+    gauge!(STALE, "view" => view.to_string()).set(if is_stale { 1.0 } else { 0.0 });
 }
 
 /// SQL queries in line for a place.

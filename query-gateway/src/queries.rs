@@ -15,7 +15,7 @@ use edge::Parameters;
 use positions::{DefinitionHash, Offset, PartitionId, SourceName, ViewName};
 use serde::{Deserialize, Serialize};
 use serving_layer::Version;
-use views::{PlannedView, ViewDefinition};
+use views::PlannedView;
 
 use crate::answer::{LayerStates, answer};
 use crate::attempt::ViewReader;
@@ -28,7 +28,7 @@ use crate::params::SqlParams;
 use crate::refresh::SourceReader;
 use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait};
 use crate::run;
-use crate::served::{Served, ServedView, SourceState};
+use crate::served::{Served, SourceState};
 use crate::sql_answer::{SqlAnswer, SqlEnvelope};
 use crate::tables::{Inputs, Pinned};
 use crate::{Behind, Gateway, GatewayError};
@@ -152,7 +152,7 @@ impl Gateway {
             }
             None => {
                 let state = self.state_covering(source, &[(&view.name, view.hash)], &parsed.wait).await?;
-                let (permit, served) = (self.admit()?, served(&state, view)?);
+                let (permit, served) = (self.admit()?, source.served(&state, view)?);
                 (state, permit, served)
             }
         };
@@ -283,7 +283,7 @@ impl Gateway {
             let state = self.state_covering(source, &found, wait).await?;
             for name in names {
                 let (_, reader) = self.find(name.as_str())?;
-                let served = served(&state, &reader.view)?;
+                let served = source.served(&state, &reader.view)?;
                 envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
                 pinned.insert(name.to_string(), Pinned::new(&reader.view, &served, layer, is_parallel));
             }
@@ -340,17 +340,6 @@ impl Gateway {
         }
         let states = reader.versions.states(&version, self.settings()).await?;
         Ok(Arc::new(Served::of_version(version, states)))
-    }
-}
-
-/// What a view is answered from, or why it is not.
-fn served(state: &SourceState, view: &ViewDefinition) -> Result<Arc<Served>, GatewayError> {
-    let name = view.name.to_string();
-    match state.views.get(&view.hash) {
-        Some(ServedView::Served(served)) => Ok(served.clone()),
-        Some(ServedView::Building(reason)) => Err(GatewayError::Building { view: name, reason: reason.clone() }),
-        Some(ServedView::Unavailable(reason)) => Err(GatewayError::Unavailable { view: name, reason: reason.clone() }),
-        None => Err(GatewayError::Building { view: name, reason: "it has not been read yet".to_owned() }),
     }
 }
 

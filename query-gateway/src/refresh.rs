@@ -13,21 +13,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use futures::future::join_all;
-use positions::{Clock, DefinitionHash, Index, PartitionId, format_span};
+use positions::{Clock, DefinitionHash, Index, PartitionId, TimestampMicros, format_span};
 use serving_layer::{PartitionKey, RealtimeStore};
 use tokio::sync::watch;
 use tracing::warn;
-use views::{PlannedView, SourceDefinition};
+use views::{PlannedView, SourceDefinition, ViewDefinition};
 
 use crate::attempt::{Attempt, Held, ViewReader};
 use crate::partitions::KnownPartitions;
 use crate::patience::within;
 use crate::pin::Indexes;
-use crate::served::{ServedView, SourceState, as_of, note_change};
+use crate::served::{Served, ServedView, SourceState, as_of, note_change};
 use crate::stores::{Check, SourceStores};
-use crate::{GatewaySettings, metrics};
+use crate::{GatewayError, GatewaySettings, Standstill, metrics};
 
 /// Reads one source.
 pub(crate) struct SourceReader {
@@ -42,6 +43,11 @@ pub(crate) struct SourceReader {
     retired: RwLock<BTreeSet<DefinitionHash>>,
     // Written by the status loop and by each refresh; never held across a wait.
     partitions: Mutex<KnownPartitions>,
+    // Written by the status loop, read by each answer; held for a copy only.
+    standstill: Mutex<Option<Arc<Standstill>>>,
+    // Since when a definition that was asked for has had no answer. Written by requests and by each refresh; never held
+    // across a wait.
+    building: Mutex<BTreeMap<DefinitionHash, TimestampMicros>>,
     changed: watch::Sender<u64>,
 }
 
@@ -59,6 +65,8 @@ impl SourceReader {
             work: tokio::sync::Mutex::default(),
             state: RwLock::default(),
             retired: RwLock::default(),
+            standstill: Mutex::default(),
+            building: Mutex::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -126,6 +134,54 @@ impl SourceReader {
         self.known().note_told(partitions, is_all);
     }
 
+    /// Notes what keeps realtime from going on, if anything.
+    pub(crate) fn note_standstill(&self, standstill: Option<Standstill>) {
+        *self.standstill.lock().unwrap_or_else(PoisonError::into_inner) = standstill.map(Arc::new);
+    }
+
+    /// What keeps realtime from going on, where that is known.
+    pub(crate) fn standstill(&self) -> Option<Arc<Standstill>> {
+        self.standstill.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What a view is answered from in a state, or why it is not: it is said to be being built only while something
+    /// builds it, as far as this process knows.
+    pub(crate) fn served(&self, state: &SourceState, view: &ViewDefinition) -> Result<Arc<Served>, GatewayError> {
+        let name = view.name.to_string();
+        let reason = match state.views.get(&view.hash) {
+            Some(ServedView::Served(served)) => return Ok(served.clone()),
+            Some(ServedView::Unavailable(reason)) => {
+                return Err(GatewayError::Unavailable { view: name, reason: reason.clone() });
+            }
+            Some(ServedView::Building(reason)) => reason.clone(),
+            None => "it has not been read yet".to_owned(),
+        };
+        let standstill = self.standstill();
+        if let Some(standstill) = standstill.as_ref().filter(|standstill| standstill.is_for_good) {
+            let (reason, way_out) = (standstill.reason.clone(), standstill.way_out.clone());
+            return Err(GatewayError::Stopped { view: name, reason, way_out });
+        }
+        let reason = match standstill {
+            Some(standstill) => format!("{reason}; {}", standstill.in_words()),
+            None => reason,
+        };
+        Err(GatewayError::Building { view: name, reason, lasts: self.has_been_building(view.hash) })
+    }
+
+    /// How long a view has had no answer, as far as anybody asked.
+    fn has_been_building(&self, view: DefinitionHash) -> Duration {
+        let now = self.stores.now();
+        let mut building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *building.entry(view).or_insert(now);
+        Duration::from_micros(now.micros_since(since).max(0).unsigned_abs())
+    }
+
+    /// Forgets since when views have had no answer that have one now.
+    fn note_built(&self, views: &BTreeMap<DefinitionHash, ServedView>) {
+        let is_building = |view: &DefinitionHash| matches!(views.get(view), None | Some(ServedView::Building(_)));
+        self.building.lock().unwrap_or_else(PoisonError::into_inner).retain(|view, _| is_building(view));
+    }
+
     /// Looks for partitions that nobody tells of, by the indexes that workers write. Where the store counts changes,
     /// those workers, and so the log, are in this process, which will tell.
     pub(crate) async fn look_for_partitions(&self) {
@@ -184,6 +240,7 @@ impl SourceReader {
         }
         if let Some(state) = state {
             let generation = state.generation;
+            self.note_built(&state.views);
             *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
             self.changed.send_replace(generation);
         }

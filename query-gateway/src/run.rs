@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::refresh::SourceReader;
 use crate::served::SourceState;
 use crate::stores::Check;
-use crate::{Gateway, GatewayError};
+use crate::{Gateway, GatewayError, metrics};
 
 /// Keeps the realtime states and the batch versions of all views up to date until `shutdown`.
 ///
@@ -23,6 +23,7 @@ use crate::{Gateway, GatewayError};
 pub async fn run(gateway: Arc<Gateway>, shutdown: CancellationToken) -> Result<(), GatewayError> {
     let mut tasks = tokio::task::JoinSet::new();
     for source in gateway.sources() {
+        source.views().iter().for_each(|reader| metrics::announce_view(&reader.view.name));
         tasks.spawn(refresh_indexes(source.clone(), gateway.clone(), shutdown.clone()));
         tasks.spawn(refresh_versions(source.clone(), gateway.clone(), shutdown.clone()));
     }

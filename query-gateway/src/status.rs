@@ -15,6 +15,7 @@ use crate::json::instant;
 use crate::refresh::SourceReader;
 use crate::rejected::RejectedStatus;
 use crate::served::{Served, ServedView, SourceState};
+use crate::trouble::{Standstill, Trouble};
 
 /// What is known of one partition outside the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,10 @@ pub struct SystemFacts {
     pub partitions: BTreeMap<SourceName, BTreeMap<PartitionId, PartitionFacts>>,
     /// By source, the columns that nothing was read for, where that is known.
     pub unseen: BTreeMap<SourceName, Vec<UnseenColumn>>,
+    /// What is wrong, here and in the layers that run in this process.
+    pub troubles: Vec<Trouble>,
+    /// By source, what keeps its realtime views from going on, where that is known.
+    pub standstills: BTreeMap<SourceName, Standstill>,
     /// Other facts worth showing, by name: the version, the size of the embedded log, running recomputes.
     pub others: BTreeMap<String, serde_json::Value>,
 }
@@ -75,6 +80,8 @@ pub struct Status {
     pub sources: Vec<SourceStatus>,
     /// In the order of the pipeline file.
     pub views: Vec<ViewStatus>,
+    /// Everything that is wrong, as far as this process knows.
+    pub problems: Vec<Trouble>,
     /// Other facts that the binary reports.
     pub system: BTreeMap<String, serde_json::Value>,
 }

@@ -1,6 +1,8 @@
 //! The realtime-view store in memory: for one process on one machine, bounded.
 //!
-//! Guarantee: the same as every realtime store (`realtime.rs`); what is full refuses and never evicts.
+//! Guarantee: the same as every realtime store (`realtime.rs`). What is full first gives up blobs that no index names
+//! any more, before their grace is over, so that a publication makes room at once; then it refuses, and never evicts
+//! what an index names. A reader of an older index finds a gap, and reads the index again.
 //! After a restart it is empty: the worker replays from the least serving cut.
 //! Not here: who decides what an index says (`positions::Index`).
 
@@ -13,7 +15,7 @@ use bytes::Bytes;
 use positions::{Clock, Index, IndexStamp, TimestampMicros};
 
 use crate::ServingError;
-use crate::metrics::MEMORY_STORE_USED_BYTES;
+use crate::metrics::{MEMORY_STORE_LIMIT_BYTES, MEMORY_STORE_USED_BYTES};
 use crate::realtime::{BlobChange, BlobKey, PartitionKey, RealtimeStore, Swap};
 
 /// What a blob costs beside its bytes: key, entry, reference count.
@@ -46,11 +48,18 @@ struct Blob {
     bytes: Bytes,
     /// `None`: the index names it.
     expires_at: Option<TimestampMicros>,
+    /// Whether an index has named it: then one that expires is kept for readers of that index alone.
+    was_named: bool,
 }
 
 impl Blob {
     fn is_alive(&self, now: TimestampMicros) -> bool {
         self.expires_at.is_none_or(|expires_at| now < expires_at)
+    }
+
+    /// Whether an index named it, and none does any more.
+    fn is_dropped(&self) -> bool {
+        self.was_named && self.expires_at.is_some()
     }
 
     fn cost_bytes(&self) -> u64 {
@@ -80,6 +89,11 @@ impl MemoryStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tell_use(&self, state: &State) {
+        metrics::gauge!(MEMORY_STORE_USED_BYTES).set(state.used_bytes as f64);
+        metrics::gauge!(MEMORY_STORE_LIMIT_BYTES).set(self.limit_bytes as f64);
+    }
+
     fn full(&self, state: &State) -> ServingError {
         ServingError::Full { used_bytes: Some(state.used_bytes), limit_bytes: Some(self.limit_bytes) }
     }
@@ -87,12 +101,17 @@ impl MemoryStore {
 
 impl State {
     fn forget_expired(&mut self, now: TimestampMicros) {
+        self.forget(|blob| blob.is_alive(now));
+    }
+
+    /// Forgets the blobs that are not to stay.
+    fn forget(&mut self, stays: impl Fn(&Blob) -> bool) {
         let mut freed = 0;
         for partition in self.partitions.values_mut() {
             partition.blobs.retain(|_, blob| {
-                let is_alive = blob.is_alive(now);
-                freed += if is_alive { 0 } else { blob.cost_bytes() };
-                is_alive
+                let stays = stays(blob);
+                freed += if stays { 0 } else { blob.cost_bytes() };
+                stays
             });
         }
         self.used_bytes -= freed;
@@ -107,6 +126,8 @@ impl Partition {
     fn set_expiry(&mut self, key: &BlobKey, expires_at: Option<TimestampMicros>) {
         if let Some(blob) = self.blobs.get_mut(key) {
             blob.expires_at = expires_at;
+            // Whatever is said of it here, an index names it, or did.
+            blob.was_named = true;
         }
     }
 }
@@ -136,15 +157,18 @@ impl RealtimeStore for MemoryStore {
         let fresh: Vec<(BlobKey, Blob)> = blobs
             .into_iter()
             .filter(|(key, _)| !held.is_some_and(|held| held.has(key, now)))
-            .map(|(key, bytes)| (key, Blob { bytes, expires_at }))
+            .map(|(key, bytes)| (key, Blob { bytes, expires_at, was_named: false }))
             .collect();
         let needed: u64 = fresh.iter().map(|(_, blob)| blob.cost_bytes()).sum();
+        if state.used_bytes + needed > self.limit_bytes {
+            state.forget(|blob| !blob.is_dropped());
+        }
         if state.used_bytes + needed > self.limit_bytes {
             return Err(self.full(&state));
         }
         state.used_bytes += needed;
         state.partitions.entry(partition.clone()).or_default().blobs.extend(fresh);
-        metrics::gauge!(MEMORY_STORE_USED_BYTES).set(state.used_bytes as f64);
+        self.tell_use(&state);
         Ok(())
     }
 
@@ -187,6 +211,7 @@ impl RealtimeStore for MemoryStore {
         held.index = Some(next.clone());
         state.used_bytes = used_bytes;
         state.changes += 1;
+        self.tell_use(&state);
         Ok(Swap::Done)
     }
 

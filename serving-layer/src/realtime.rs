@@ -104,8 +104,9 @@ pub trait RealtimeStore: Send + Sync + 'static {
     /// Replaces the index in one atomic step if the stored one carries `expected` (`None`: if there is none).
     ///
     /// Blobs of runs that only `next` names are kept from expiring; those of runs that only the old index named begin
-    /// to expire after `grace`, so that readers that hold the old index can still fetch them. A blob that `next` would
-    /// be the first to name must be there: otherwise the swap is refused with [`Swap::MissingBlobs`].
+    /// to expire after `grace`, so that readers that hold the old index can still fetch them; a store without room may
+    /// give them up sooner. A blob that `next` would be the first to name must be there: otherwise the swap is refused
+    /// with [`Swap::MissingBlobs`].
     ///
     /// # Errors
     /// [`ServingError::Unreachable`]: whether the swap was done is not known; try again, the stamp tells.

@@ -560,3 +560,22 @@ async fn traffic_for_another_pipeline_is_refused_with_its_name() {
     let output = twofold(&["generate", "--address", "http://127.0.0.1:1"]);
     check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
 }
+
+#[test]
+fn a_command_that_fails_says_so_in_one_line_of_json_where_logs_are_json() {
+    let place = Place::new();
+    for (settings, code) in
+        [("[system]\nlisten_at = \"127.0.0.1:0\"\n", 2), ("[system]\nlisten = \"192.0.2.1:1\"\n", 1)]
+    {
+        let config = text(&place.write("twofold.toml", settings));
+        let output = place.run(&["up"], &["--log-format", "json", "--config", &config]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let last = lines.last().unwrap();
+        assert_eq!((&last["level"], &last["target"]), (&"ERROR".into(), &"twofold".into()), "{said}");
+        assert!(last["timestamp"].as_str().unwrap().ends_with('Z'), "{said}");
+        assert!(!last["fields"]["error"].as_str().unwrap().is_empty(), "{said}");
+        assert!(last["fields"]["causes"].is_array(), "{said}");
+    }
+}

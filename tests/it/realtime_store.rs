@@ -334,6 +334,27 @@ async fn a_full_memory_store_refuses_and_never_evicts() {
     check_full(Fixture::memory(1 << 20)).await;
 }
 
+/// So that a publication makes room at once, not after a grace.
+#[tokio::test]
+async fn a_memory_store_without_room_gives_up_what_no_index_names_any_more_and_nothing_else() {
+    let on = Fixture::memory(100_000);
+    let place = place("edits", 0);
+    let large = |run: u128| vec![(blob(run), Bytes::from(vec![1; 30_000]))];
+    for run in [1, 2] {
+        on.store.put_blobs(&place, large(run), LONG).await.unwrap();
+    }
+    assert_eq!(on.swap(&place, None, &index(1, &[1, 2]), LONG).await, Swap::Done);
+    assert_eq!(on.swap(&place, Some(1), &index(2, &[2]), LONG).await, Swap::Done);
+    on.store.put_blobs(&place, large(3), LONG).await.unwrap();
+    let held = async || on.held(&place, &[1, 2, 3, 4]).await.iter().map(Option::is_some).collect::<Vec<bool>>();
+    assert_eq!(held().await, [true, true, true, false], "for readers of the first index, while there is room");
+    on.store.put_blobs(&place, large(4), LONG).await.unwrap();
+    assert_eq!(held().await, [false, true, true, true]);
+    let full = on.store.put_blobs(&place, large(5), LONG).await;
+    assert!(matches!(full, Err(ServingError::Full { .. })), "{full:?}");
+    assert_eq!(held().await, [false, true, true, true]);
+}
+
 #[tokio::test]
 async fn a_full_redis_refuses_and_never_evicts() {
     let on = Fixture::redis().await;

@@ -22,12 +22,15 @@ use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
 use clap::CommandFactory;
+use positions::Clock;
+use serde_json::json;
 use tracing::warn;
 use views::{Pipeline, SourceDefinition};
 
 use crate::arguments::{Arguments, Command, SettingsArguments};
 use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX, stray_variables};
 use crate::data_dir::{DataDir, NoDataDir};
+use crate::environment::SystemClock;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
 
@@ -134,6 +137,15 @@ pub fn describe_error(error: &Error) -> String {
         text.push_str(&format!("\n  because: {}", cause.to_string().replace('\n', "\n  ")));
     }
     text
+}
+
+/// The same as one line of JSON, with the members of a log line.
+pub fn error_as_json(error: &Error) -> String {
+    let at = chrono::DateTime::<chrono::Utc>::from_timestamp_micros(SystemClock.now().0);
+    let at = at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
+    let causes: Vec<String> = error.chain().skip(1).map(|cause| cause.to_string()).collect();
+    let fields = json!({ "message": "the command failed", "error": error.to_string(), "causes": causes });
+    json!({ "timestamp": at, "level": "ERROR", "fields": fields, "target": "twofold" }).to_string()
 }
 
 /// Nothing is broken, but what the command was asked for is not done.

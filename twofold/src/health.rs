@@ -1,56 +1,172 @@
-//! What the process knows about its own roles: which sources stopped and why.
+//! What keeps the roles of this process from going on, noted as it happens: sources that stopped, a log that does not
+//! answer, a realtime store that takes nothing.
+//!
+//! Guarantee: from the moment that nothing archives a source any more, the collector of this process takes no events
+//! of it.
+//! Not here: since when, and what else is wrong (`status/troubles.rs`); what it means for a probe (`readiness.rs`).
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::Error;
-use collector::StoppedSources;
+use batch_layer::BatchError;
+use collector::{OpenSources, StoppedSource};
+use event_log::EventLogError;
+use positions::SourceName;
+use serving_layer::PartitionKey;
+use speed_layer::SpeedError;
+use tokio::time::Instant;
 
-/// The stopped sources of this process.
+/// The stage under which a topic that cannot be used is noted.
+pub const TOPIC: &str = "topic";
+/// The stages without which an event would be acknowledged and perhaps never counted.
+const KEEPERS: [&str; 2] = [TOPIC, "archive"];
+
+/// So long a refused write tells of the store: longer than a worker waits before it tries again. A partition that
+/// another worker has taken over is not written to again, and must not be told of for ever.
+const WRITE_TELLS: Duration = Duration::from_secs(60);
+
+/// By source, then by stage: why it does not go on.
+pub type Stops = BTreeMap<SourceName, BTreeMap<String, StoppedSource>>;
+
+/// See the module.
 #[derive(Debug, Default)]
 pub struct Health {
-    // By source, then by stage. Written when a role gives a source up or starts with it, read by status requests; held
-    // for a copy only.
-    stopped: Mutex<BTreeMap<String, BTreeMap<String, String>>>,
+    // Written when a role gives a source up or starts with it, read by status requests; held for a copy only.
+    stopped: Mutex<Stops>,
+    // The collector's: told of each change of `stopped` while that is held, so that the two agree.
+    open: Arc<OpenSources>,
+    // Written and read once a second; held for a copy only.
+    log: Mutex<Option<String>>,
+    // The last write of each kind to each partition, where it was refused. Written by the speed layer; held for a copy
+    // only.
+    refused: Mutex<BTreeMap<(PartitionKey, Written), (Instant, RefusedWrite)>>,
+}
+
+/// What was to be written. A full store that takes no states still takes an index that has not grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Written {
+    /// States.
+    Blobs,
+    /// An index.
+    Index,
+}
+
+/// A write to the realtime store that was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedWrite {
+    /// What the store said.
+    pub reason: String,
+    /// Whether it has no room.
+    pub is_full: bool,
 }
 
 impl Health {
+    /// The sources that take events, to be shared with the collector.
+    pub fn open_sources(&self) -> Arc<OpenSources> {
+        self.open.clone()
+    }
+
     /// Notes that a source does not go on in one stage.
     pub fn stop_source(&self, source: &str, stage: &str, error: &Error) {
-        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        stopped.entry(source.to_owned()).or_default().insert(stage.to_owned(), format!("{stage}: {error:#}"));
+        let stop = StoppedSource { reason: format!("{error:#}"), way_out: way_out(source, error) };
+        let mut stopped = self.stopped();
+        stopped.entry(SourceName::new(source)).or_default().insert(stage.to_owned(), stop);
+        self.tell_collector(&stopped);
     }
 
     /// Notes that a source goes on in one stage, or that this stage has nothing to do with it any more.
     pub fn clear_source(&self, source: &str, stage: &str) {
-        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(stages) = stopped.get_mut(source) {
+        let mut stopped = self.stopped();
+        if let Some(stages) = stopped.get_mut(&SourceName::new(source)) {
             stages.remove(stage);
         }
         stopped.retain(|_, stages| !stages.is_empty());
+        self.tell_collector(&stopped);
     }
 
     /// Forgets the sources that are not there any more.
     pub fn keep_sources(&self, is_there: impl Fn(&str) -> bool) {
-        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).retain(|source, _| is_there(source));
+        let mut stopped = self.stopped();
+        stopped.retain(|source, _| is_there(source.as_str()));
+        self.tell_collector(&stopped);
+        lock(&self.refused).retain(|(key, _), _| is_there(key.source.as_str()));
     }
 
-    /// Why each stopped source stopped.
+    /// The stages in which each stopped source stopped.
+    pub fn stops(&self) -> Stops {
+        self.stopped().clone()
+    }
+
+    /// Why each stopped source stopped, in one text.
     pub fn stopped_sources(&self) -> BTreeMap<String, String> {
-        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        let reasons = |stages: &BTreeMap<String, String>| stages.values().cloned().collect::<Vec<_>>().join("; ");
-        stopped.iter().map(|(source, stages)| (source.clone(), reasons(stages))).collect()
+        let stops = self.stops().into_iter();
+        stops.map(|(source, stages)| (source.to_string(), describe_stages(&stages))).collect()
+    }
+
+    /// Notes whether the log answers: `None` where it does, else why not.
+    pub fn note_log(&self, problem: Option<String>) {
+        *lock(&self.log) = problem;
+    }
+
+    /// Why the log does not answer, where it does not.
+    pub fn log_problem(&self) -> Option<String> {
+        lock(&self.log).clone()
+    }
+
+    /// Notes how a write to the realtime store ended: `None` where it was done.
+    pub fn note_write(&self, partition: &PartitionKey, written: Written, refused: Option<RefusedWrite>) {
+        let (mut known, key) = (lock(&self.refused), (partition.clone(), written));
+        if let Some(refused) = refused {
+            known.insert(key, (Instant::now(), refused));
+        } else {
+            known.remove(&key);
+        }
+    }
+
+    /// A refused write of each source whose realtime store took nothing of some partition lately.
+    pub fn refused_writes(&self) -> BTreeMap<SourceName, RefusedWrite> {
+        let known = lock(&self.refused);
+        let telling = known.iter().filter(|(_, (noted_at, _))| noted_at.elapsed() < WRITE_TELLS);
+        telling.map(|((key, _), (_, refused))| (key.source.clone(), refused.clone())).collect()
+    }
+
+    fn stopped(&self) -> MutexGuard<'_, Stops> {
+        lock(&self.stopped)
+    }
+
+    fn tell_collector(&self, stopped: &Stops) {
+        let kept = stopped.iter().filter_map(|(source, stages)| Some((source.clone(), keeping_stop(stages)?.clone())));
+        self.open.refuse(kept.collect());
     }
 }
 
-/// The stages without which what is acknowledged would not reach the record.
-const ARCHIVING: [&str; 2] = ["topic", "archive"];
+/// The stop among these for which nothing of the source is kept any more.
+pub fn keeping_stop(stages: &BTreeMap<String, StoppedSource>) -> Option<&StoppedSource> {
+    KEEPERS.iter().find_map(|stage| stages.get(*stage))
+}
 
-impl StoppedSources for Health {
-    /// A speed worker that stopped keeps no event from the batch layer, so its source goes on to take events.
-    fn why_stopped(&self, source: &str) -> Option<String> {
-        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        let stages = stopped.get(source)?;
-        ARCHIVING.iter().find_map(|stage| stages.get(*stage).cloned())
+/// Why a source stopped in these stages.
+pub fn describe_stages(stages: &BTreeMap<String, StoppedSource>) -> String {
+    let reasons = stages.iter().map(|(stage, stop)| format!("{stage}: {}", stop.reason));
+    reasons.collect::<Vec<_>>().join("; ")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an operator does about a source that stopped with this error.
+fn way_out(source: &str, error: &Error) -> String {
+    let of_archive = error.downcast_ref::<BatchError>();
+    let of_speed = error.downcast_ref::<SpeedError>();
+    if matches!(of_archive, Some(BatchError::Log(EventLogError::AnotherTopic { .. })))
+        || matches!(of_speed, Some(SpeedError::Log(EventLogError::AnotherTopic { .. })))
+    {
+        return format!(
+            "if the topic was replaced on purpose: stop this process, run `twofold source reset {source}`, start it again"
+        );
     }
+    "mend what the reason names, then start this process again; or take the source out of the pipeline file".to_owned()
 }

@@ -1,9 +1,9 @@
 //! One port for everything: the collector's routes, the gateway's, and what every process tells of itself.
 //!
 //! Guarantee: once intake is told to stop, new events are refused with 503 while those at hand are still answered for;
-//! queries go on until the gateway stops. A stopped source shows in `/readyz`. What no role answers is refused as a
-//! problem, whatever roles the process has.
+//! queries go on until the gateway stops. What no role answers is refused as a problem, whatever roles the process has.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -13,15 +13,17 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use edge::{Problem, ProblemKind};
-use query_gateway::{Readiness, StatusSource};
+use query_gateway::StatusSource;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::health::Health;
 use crate::log_route;
 use crate::metrics_text::MetricsText;
 use crate::read_again_route;
+use crate::readiness::{Hindrances, ProcessReadiness};
 use crate::rejected_route;
+use crate::role::Role;
 use crate::status::StatusBoard;
 
 /// About as long as a restart takes.
@@ -100,22 +102,21 @@ pub fn whole_router(answers: Router, beside: impl IntoIterator<Item = Router>) -
     beside.into_iter().fold(answers, |whole, more| whole.merge(more))
 }
 
-/// The routes that every process has. `problems`: what keeps it from answering, besides the sources that stopped.
-pub fn health_router<F>(
-    metrics: MetricsText,
-    health: Arc<Health>,
-    problems: impl Fn() -> F + Clone + Send + Sync + 'static,
-) -> Router
+/// The routes that every process has. `hindrances`: what keeps each of its roles from its work.
+pub fn health_router<F>(metrics: MetricsText, hindrances: impl Fn() -> F + Clone + Send + Sync + 'static) -> Router
 where
-    F: Future<Output = Vec<String>> + Send + 'static,
+    F: Future<Output = Hindrances> + Send + 'static,
 {
-    let readyz = move || async move {
-        let stopped = health.stopped_sources().into_iter();
-        let mut found: Vec<String> = stopped.map(|(source, why)| format!("source {source} stopped: {why}")).collect();
-        found.extend(problems().await);
-        let readiness = Readiness::of(found);
+    let readyz = move |uri: Uri| async move {
+        let asked = asked_role(&uri)?;
+        let hindrances = hindrances().await;
+        let Some(readiness) = ProcessReadiness::of(&hindrances, asked) else {
+            let known = hindrances.keys().map(|role| role.name());
+            let detail = "this process does not have the role that was asked for";
+            return Err(Problem::new(ProblemKind::BadRequest, detail).with_known(known));
+        };
         let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        (status, Json(readiness))
+        Ok::<_, Problem>((status, Json(readiness)))
     };
     let metrics = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
     let router = Router::new()
@@ -125,12 +126,29 @@ where
     edge::refuse_other_methods(router, &HEALTH_ROUTES)
 }
 
+/// The role that `/readyz?role=` asks for; other parameters are not looked at.
+///
+/// # Errors
+/// If there is no such role: a probe with a slip in it must not find everything ready.
+fn asked_role(uri: &Uri) -> Result<Option<Role>, Problem> {
+    let given = uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("role="));
+    let Some(name) = given else { return Ok(None) };
+    match Role::ALL.into_iter().find(|role| role.name() == name) {
+        Some(role) => Ok(Some(role)),
+        None => Err(Problem::new(ProblemKind::BadRequest, format!("there is no role `{name}`"))
+            .with_known(Role::ALL.map(Role::name))),
+    }
+}
+
 /// The status of a process without a gateway, and its fallback for unknown routes; `beside` names those of the routers
 /// that it is merged with.
 pub fn status_router(board: Arc<StatusBoard>, beside: &'static [&'static str]) -> Router {
     let status = async move |uri: Uri| {
         edge::no_parameters(&uri)?;
-        Ok::<_, Problem>(Json(board.facts().await.others))
+        let facts = board.facts().await;
+        let problems = [("problems".to_owned(), json!(facts.troubles))];
+        let members: BTreeMap<String, Value> = facts.others.into_iter().chain(problems).collect();
+        Ok::<_, Problem>(Json(members))
     };
     let router = Router::new().route("/v1/status", get(status));
     edge::refuse_other_paths(edge::refuse_other_methods(router, &STATUS_ROUTES), &STATUS_ROUTES, beside)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use twofold::arguments::Arguments;
+use twofold::arguments::{Arguments, LogFormat};
 use twofold::commands;
 use twofold::console::complain;
 
@@ -31,10 +31,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> ExitCode {
+    let format = arguments.logs.log_format;
     match commands::run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(&commands::describe_error(&error));
+            // Whoever collects log lines as JSON gets no other line, and this one whatever the log filter says.
+            complain(&match format {
+                LogFormat::Text => commands::describe_error(&error),
+                LogFormat::Json => commands::error_as_json(&error),
+            });
             ExitCode::from(commands::exit_code(&error))
         }
     }

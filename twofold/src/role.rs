@@ -23,6 +23,22 @@ pub enum Role {
     Gateway,
 }
 
+impl Role {
+    /// All roles, in the direction of the data.
+    pub const ALL: [Self; 5] = [Self::Collector, Self::Archive, Self::Speed, Self::Batch, Self::Gateway];
+
+    /// The name: that of the command that runs it alone.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Collector => "collector",
+            Self::Archive => "archive",
+            Self::Speed => "speed",
+            Self::Batch => "batch",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
 /// What this process does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roles(BTreeSet<Role>);
@@ -30,7 +46,7 @@ pub struct Roles(BTreeSet<Role>);
 impl Roles {
     /// Everything: `twofold up`.
     pub fn all() -> Self {
-        Self([Role::Collector, Role::Archive, Role::Speed, Role::Batch, Role::Gateway].into())
+        Self(Role::ALL.into())
     }
 
     /// One role alone.
@@ -47,6 +63,11 @@ impl Roles {
     /// Whether `role` is among them.
     pub fn has(&self, role: Role) -> bool {
         self.0.contains(&role)
+    }
+
+    /// They, in the direction of the data.
+    pub fn iter(&self) -> impl Iterator<Item = Role> {
+        self.0.iter().copied()
     }
 
     /// Whether these are all roles, so that nothing needs to be shared with another process.

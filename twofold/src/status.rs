@@ -4,7 +4,10 @@
 //! that requests read.
 //! Guarantee: a status request asks no broker and no store; the board is about a second old.
 
+mod hindrances;
 pub mod run;
+mod trouble_book;
+mod troubles;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,9 +16,9 @@ use async_trait::async_trait;
 use batch_layer::BatchStatus;
 use batch_layer::archive::{ArchiveState, ArchiveStatus};
 use collector::OpenSources;
-use event_log::{EventLog, LifeLog};
+use event_log::{EventLog, EventLogError, LifeLog};
 use positions::{Offset, PartitionId, SourceName};
-use query_gateway::{PartitionFacts, StatusSource, SystemFacts, UnseenColumn};
+use query_gateway::{Gateway, PartitionFacts, StatusSource, SystemFacts, UnseenColumn};
 use records::master::MasterSnapshot;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -24,10 +27,15 @@ use views::SourceDefinition;
 use crate::definitions::{Definitions, Registered};
 use crate::health::Health;
 use crate::lives::Lives;
+use crate::role::{Role, Roles};
 use crate::wiring::SharedComponents;
+
+pub use trouble_book::TroubleBook;
 
 /// The ends of all partitions of a source in the log, summed.
 const LOG_END: &str = "twofold_event_log_end_offsets";
+/// Whether a source has stopped in this process.
+const STOPPED: &str = "twofold_source_stopped";
 /// How far the archive of this process has come in them, summed.
 const ARCHIVE_END: &str = "twofold_archive_end_offsets";
 
@@ -47,6 +55,12 @@ pub struct FactSuppliers {
     pub progress: Arc<Progress>,
     /// Stopped sources.
     pub health: Arc<Health>,
+    /// What this process does.
+    pub roles: Roles,
+    /// The gateway of this process, where it has one.
+    pub gateway: Option<watch::Receiver<Arc<Gateway>>>,
+    /// Since when what is wrong has been known.
+    pub book: TroubleBook,
 }
 
 /// What archives and batch loops of this process tell of themselves. They come and go with their sources.
@@ -122,33 +136,63 @@ impl FactSuppliers {
     /// Gathers the facts of this moment. Asks the log for the bounds of each partition.
     pub async fn gather(&self) -> SystemFacts {
         let (mut partitions, archives) = (BTreeMap::new(), self.progress.archives());
+        let mut silence = None;
         for source in &self.definitions.current().pipeline.sources {
-            let facts = self.partition_facts(source, archives.get(&source.name)).await;
-            tell_offsets(LOG_END, &source.name, facts.values().map(|facts| facts.produced));
+            let facts = self.partition_facts(source, archives.get(&source.name), &mut silence).await;
+            // Only who reads the log knows which of its offsets can be read: a collector alone would tell another end.
+            if self.roles.has(Role::Archive) || self.roles.has(Role::Speed) {
+                tell_offsets(LOG_END, &source.name, facts.values().map(|facts| facts.produced));
+            }
             tell_offsets(ARCHIVE_END, &source.name, facts.values().map(|facts| facts.archived));
             partitions.insert(source.name.clone(), facts);
         }
+        self.health.note_log(silence);
+        self.tell_stopped();
         let unseen = archives.iter().map(|(source, archive)| (source.clone(), unseen_columns(archive)));
-        SystemFacts { partitions, unseen: unseen.collect(), others: self.other_facts(&archives) }
+        SystemFacts {
+            partitions,
+            unseen: unseen.collect(),
+            troubles: self.troubles(&archives).await,
+            standstills: self.standstills(&archives),
+            others: self.other_facts(&archives),
+        }
+    }
+
+    fn tell_stopped(&self) {
+        let stops = self.health.stops();
+        for source in &self.definitions.current().pipeline.sources {
+            let is_stopped = if stops.contains_key(&source.name) { 1.0 } else { 0.0 };
+            metrics::gauge!(STOPPED, "source" => source.name.to_string()).set(is_stopped);
+        }
     }
 
     async fn partition_facts(
         &self,
         source: &Arc<SourceDefinition>,
         archive: Option<&ArchiveStatus>,
+        silence: &mut Option<String>,
     ) -> BTreeMap<PartitionId, PartitionFacts> {
         let mut facts: BTreeMap<PartitionId, PartitionFacts> = BTreeMap::new();
         for (partition, archived) in archive.into_iter().flat_map(|archive| &archive.facts.partitions) {
             facts.entry(*partition).or_default().archived = Some(archived.archived.end.offset);
         }
+        let Some(log) = self.shared.log.as_ref().filter(|_| silence.is_none()) else { return facts };
+        // What cannot be asked now is shown as unknown, not as an error: the layers tell of their own trouble.
+        let partitions = match log.partitions(&source.topic).await {
+            Err(EventLogError::Unreachable(reason)) => {
+                // For this time: asked for every other source, it would keep silent as long again.
+                *silence = Some(reason);
+                return facts;
+            }
+            partitions => partitions.unwrap_or_default(),
+        };
         // Without the life nothing can be said of the log's offsets.
-        if let (Some(log), Ok(life)) = (&self.shared.log, self.lives.of(source).await) {
+        if let Ok(life) = self.lives.of(source).await {
             self.open.note_life(&source.name, life.clone());
             let log = LifeLog::new(log.clone(), life);
-            // What cannot be asked now is shown as unknown, not as an error: the layers tell of their own trouble.
-            for partition in log.partitions(&source.topic).await.unwrap_or_default() {
-                let bounds = log.bounds(&source.topic, partition).await;
-                facts.entry(partition).or_default().produced = bounds.ok().map(|bounds| bounds.high);
+            for partition in partitions {
+                let end = log.readable_end(&source.topic, partition).await;
+                facts.entry(partition).or_default().produced = end.ok();
             }
         }
         facts

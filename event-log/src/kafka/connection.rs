@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 
 use super::config::KafkaSettings;
 use super::producer::KafkaProducer;
+use super::tails::Tails;
 
 /// Clones share it.
 #[derive(Clone)]
@@ -14,4 +15,6 @@ pub(super) struct Connection {
     pub(super) producer: Arc<KafkaProducer>,
     /// Consumers that are leaving their groups: that blocks, so it happens off the caller's thread.
     pub(super) closing: TaskTracker,
+    /// What consumers found of the ends of partitions.
+    pub(super) tails: Arc<Tails>,
 }

@@ -24,11 +24,12 @@ use super::batch::Batch;
 use super::config::KafkaSettings;
 use super::connection::Connection;
 use super::context::GroupContext;
-use super::ends::{Ends, LogEnds};
+use super::ends::{Ends, LogEnds, Reached};
 use super::error::call_error;
 use super::producer::KafkaProducer;
 use super::record::read_message;
 use super::run;
+use super::tails::Tails;
 use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
 
 type Client = StreamConsumer<GroupContext>;
@@ -43,6 +44,7 @@ pub(super) struct KafkaConsumer {
     settings: Arc<KafkaSettings>,
     producer: Arc<KafkaProducer>,
     closing: TaskTracker,
+    tails: Arc<Tails>,
     topic: String,
     sharing: Sharing,
     // The next offset of every partition that is being read.
@@ -101,6 +103,7 @@ impl KafkaConsumer {
             settings: Arc::clone(&connection.settings),
             producer: Arc::clone(&connection.producer),
             closing: connection.closing.clone(),
+            tails: Arc::clone(&connection.tails),
             topic: topic.to_owned(),
             sharing,
             positions: BTreeMap::new(),
@@ -332,7 +335,13 @@ impl LogConsumer for KafkaConsumer {
     fn take_ends(&mut self) -> BTreeMap<PartitionId, Duration> {
         let reached = self.ends.take_reached(&self.positions, self.is_drained);
         self.ask_for_ends();
-        reached
+        let note = |(partition, reached): (PartitionId, Reached)| {
+            if let Some(tail) = reached.tail {
+                self.tails.note(&self.topic, partition, tail);
+            }
+            (partition, reached.age)
+        };
+        reached.into_iter().map(note).collect()
     }
 
     async fn report_progress(&mut self, offsets: &BTreeMap<PartitionId, Offset>) -> Result<(), EventLogError> {

@@ -19,6 +19,8 @@ use positions::{Offset, PartitionId};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::tails::Tail;
+
 /// The time between two questions.
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,14 @@ struct Goal {
     end: Option<Offset>,
 }
 
+/// A partition that was at the end of an answer.
+pub(super) struct Reached {
+    /// How long ago the question was asked.
+    pub(super) age: Duration,
+    /// How far a reader comes before that end, where the answer told one.
+    pub(super) tail: Option<Tail>,
+}
+
 impl Ends {
     /// The consumer reads elsewhere: nothing that was known says anything about it.
     pub(super) fn forget(&mut self) {
@@ -69,20 +79,22 @@ impl Ends {
         self.at_eof.remove(&partition);
     }
 
-    /// The partitions that have reached the end of an answer, with its age; each answer once. `is_drained`: the last
-    /// poll left nothing behind that was fetched before it.
+    /// The partitions that have reached the end of an answer; each answer once. `is_drained`: the last poll left
+    /// nothing behind that was fetched before it.
     pub(super) fn take_reached(
         &mut self,
         positions: &BTreeMap<PartitionId, Offset>,
         is_drained: bool,
-    ) -> BTreeMap<PartitionId, Duration> {
+    ) -> BTreeMap<PartitionId, Reached> {
         let mut reached = BTreeMap::new();
         let at_eof = &self.at_eof;
         self.goals.retain(|partition, goal| {
-            let is_passed = goal.end.is_some_and(|end| positions.get(partition).is_some_and(|next| *next >= end));
+            let next = positions.get(partition).copied();
+            let is_passed = goal.end.is_some_and(|end| next.is_some_and(|next| next >= end));
             let is_reached = is_passed || (is_drained && at_eof.contains(partition));
             if is_reached {
-                reached.insert(*partition, goal.asked_at.elapsed());
+                let tail = goal.end.zip(next).map(|(end, next)| Tail { end, readable: next.min(end) });
+                reached.insert(*partition, Reached { age: goal.asked_at.elapsed(), tail });
             }
             !is_reached
         });

@@ -9,6 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use positions::{DefinitionHash, ViewName};
 use serving_layer::registry::FormerView;
@@ -112,7 +113,7 @@ impl Gateway {
         let reason = format!(
             "{progress}; until then it is answered by its former definition (set {set}), which cannot say this: {error}"
         );
-        GatewayError::Building { view: former.view.name.to_string(), reason }
+        GatewayError::Building { view: former.view.name.to_string(), reason, lasts: Duration::ZERO }
     }
 
     /// Says in an envelope that a former definition gave the answer, if it did.

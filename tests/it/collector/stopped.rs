@@ -1,11 +1,10 @@
 //! A source whose archive has given up takes nothing, with the reason and the way on; the others go on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::anyhow;
-use collector::{Collector, CollectorComponents, CollectorSettings, OpenSources, StoppedSources, router};
+use collector::{Collector, CollectorComponents, CollectorSettings, OpenSources, StoppedSource, router};
 use positions::{Life, SourceName};
-use twofold::health::Health;
 use views::SourceDefinition;
 
 use super::fake::FakeLog;
@@ -15,12 +14,11 @@ use crate::support::seams::ManualClock;
 
 #[tokio::test]
 async fn a_source_that_stopped_for_good_takes_nothing_and_the_others_go_on() {
-    let (log, health) = (Arc::new(FakeLog::default()), Arc::new(Health::default()));
-    let sources = Arc::new(OpenSources::beside(health.clone()));
+    let (log, sources) = (Arc::new(FakeLog::default()), Arc::new(OpenSources::default()));
     sources.open(Arc::new(clicks()), Life::default());
     sources.open(Arc::new(SourceDefinition { name: SourceName::new("others"), ..clicks() }), Life::default());
     let clock = Arc::new(ManualClock::at(NOW));
-    let components = CollectorComponents { log: log.clone(), sources, clock };
+    let components = CollectorComponents { log: log.clone(), sources: sources.clone(), clock };
     let collector = Arc::new(Collector::new(components, CollectorSettings::default()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1/sources", listener.local_addr().unwrap());
@@ -32,26 +30,17 @@ async fn a_source_that_stopped_for_good_takes_nothing_and_the_others_go_on() {
     };
 
     post("clicks").await.check_counts(1, 0);
-    health.stop_source("clicks", "archive", &anyhow!("the topic is another one; `twofold source reset` goes on"));
+    let (reason, way_out) = ("the topic is another one".to_owned(), "run `twofold source reset clicks`".to_owned());
+    sources.refuse(BTreeMap::from([(SourceName::new("clicks"), StoppedSource { reason, way_out })]));
     let refused = post("clicks").await;
-    refused.check_problem(503, "source-stopped", "source clicks is stopped");
-    refused.check_problem(503, "source-stopped", "the topic is another one; `twofold source reset` goes on");
-    assert!(refused.hint().contains("once the cause is gone") && refused.retry_after.is_none(), "{refused:?}");
+    refused.check_problem(503, "source-stopped", "source clicks takes no events, it has stopped");
+    refused.check_problem(503, "source-stopped", "the topic is another one");
+    assert!(refused.hint().contains("`twofold source reset clicks`") && refused.retry_after.is_none(), "{refused:?}");
     post("others").await.check_counts(1, 0);
     assert_eq!(log.payloads().len(), 2, "nothing of what was refused is stored");
     let details = client.get(format!("{address}/clicks")).send().await.unwrap();
     assert_eq!(details.status(), 200, "what the source is like can be asked all the time");
 
-    health.clear_source("clicks", "archive");
+    sources.refuse(BTreeMap::new());
     post("clicks").await.check_counts(1, 0);
-}
-
-#[test]
-fn events_are_taken_as_long_as_they_are_archived() {
-    let health = Health::default();
-    health.stop_source("hits", "speed", &anyhow!("a view panics"));
-    assert_eq!(health.why_stopped("hits"), None);
-    health.stop_source("hits", "topic", &anyhow!("it is compacted"));
-    assert_eq!(health.why_stopped("hits").as_deref(), Some("topic: it is compacted"));
-    assert_eq!(health.why_stopped("others"), None);
 }

@@ -1,21 +1,21 @@
 //! The gateway over HTTP, with the routes that every process has beside it: status codes, problem details, health.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use anyhow::anyhow;
 use query_gateway::{GatewaySettings, router};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use twofold::health::Health;
 use twofold::http::{health_router, routes_beside, whole_router};
 use twofold::metrics_text::MetricsText;
+use twofold::readiness::Hindrances;
+use twofold::role::Role;
 
 use super::world::{World, event};
 
 /// A gateway on a loopback port; ends with the value.
 pub(super) struct Served {
     world: World,
-    health: Arc<Health>,
+    hindrances: Arc<Mutex<Hindrances>>,
     address: String,
     client: reqwest::Client,
     shutdown: CancellationToken,
@@ -39,16 +39,13 @@ pub(super) async fn serve_with(settings: GatewaySettings) -> Served {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();
-    let (health, gateway) = (Arc::new(Health::default()), world.gateway.clone());
-    let problems = move || {
-        let gateway = gateway.clone();
-        async move { gateway.readiness().await.problems }
-    };
-    let of_health = health_router(MetricsText::default(), health.clone(), problems);
+    let hindrances = Arc::new(Mutex::new(Hindrances::from([(Role::Gateway, Vec::new())])));
+    let known = hindrances.clone();
+    let of_health = health_router(MetricsText::default(), move || std::future::ready(known.lock().unwrap().clone()));
     let router = whole_router(router(world.gateway.clone(), routes_beside(false, false)), [of_health]);
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::spawn(served.into_future());
-    Served { world, health, address, client: reqwest::Client::new(), shutdown }
+    Served { world, hindrances, address, client: reqwest::Client::new(), shutdown }
 }
 
 impl Served {
@@ -135,15 +132,26 @@ async fn columns_of_a_view_have_the_types_of_sql() {
 }
 
 #[tokio::test]
-async fn a_stopped_source_makes_a_process_not_ready() {
+async fn a_process_is_ready_by_its_roles_or_by_the_one_that_is_asked_for() {
     let served = serve().await;
-    served.health.stop_source("edits", "archive", &anyhow!("the topic is another one"));
-    let (status, kind, text) = served.get("/readyz").await;
+    let away = vec!["the object store does not answer".to_owned()];
+    *served.hindrances.lock().unwrap() = [(Role::Archive, away.clone()), (Role::Gateway, Vec::new())].into();
+    let told = json!({"ready": true, "problems": [], "roles": {"archive": false, "gateway": true}});
+    for path in ["/readyz", "/readyz?role=gateway", "/readyz?x=%ff&role=gateway"] {
+        let (status, kind, text) = served.get(path).await;
+        assert_eq!((status, kind.as_str()), (200, "application/json"), "{path}: {text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), told);
+    }
+    let (status, kind, text) = served.get("/readyz?role=archive").await;
     assert_eq!((status, kind.as_str()), (503, "application/json"), "{text}");
-    let told = json!({"ready": false, "problems": ["source edits stopped: archive: the topic is another one"]});
-    assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), told);
-    served.health.clear_source("edits", "archive");
-    assert_eq!(served.get("/readyz").await.0, 200);
+    let why: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(why["problems"], json!(["archive: the object store does not answer"]));
+    // Where requests come to no role, all count.
+    *served.hindrances.lock().unwrap() = [(Role::Archive, away), (Role::Batch, Vec::new())].into();
+    assert_eq!(served.get("/readyz").await.0, 503);
+    let problem = check_problem(served.get("/readyz?role=gateway").await, 400);
+    assert_eq!(problem["known"], json!(["archive", "batch"]));
+    check_problem(served.get("/readyz?role=getaway").await, 400);
 }
 
 #[tokio::test]

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use positions::{Offset, PartitionId, TimestampMicros};
-use query_gateway::{Envelope, GatewayError, GatewaySettings};
+use edge::ProblemKind;
+use positions::{Offset, PartitionId, SourceName, TimestampMicros};
+use query_gateway::{Envelope, GatewayError, GatewaySettings, Standstill};
 use serving_layer::BlobKey;
 
 use super::world::{World, check_against_fold, event, request};
@@ -131,7 +132,12 @@ async fn answers_go_on_while_the_realtime_store_is_unreachable() {
     check_against_fold(&world, &answer);
     assert!(answer.envelope.stale);
     assert_eq!(offsets(&answer.envelope.head), vec![2, 0]);
-    assert!(!fresh.readiness().await.ready);
+    // Told of, but no reason to ask elsewhere: it answers.
+    assert_eq!(fresh.hindrances().await, Vec::<String>::new());
+    let troubles = fresh.troubles().await;
+    let told: Vec<_> = troubles.iter().map(|trouble| (trouble.kind, trouble.about.as_str())).collect();
+    assert!(told.contains(&("realtime-store-unreadable", "source edits")), "{troubles:?}");
+    assert!(told.contains(&("view-stale", "view by_page")), "{troubles:?}");
     world.store.set_up(true);
     let answer = fresh.rows(request("by_page", &[])).await.unwrap();
     assert_eq!((offsets(&answer.envelope.head), answer.envelope.stale), (vec![2, 1], false));
@@ -170,9 +176,59 @@ async fn a_view_that_nothing_covers_yet_is_being_built() {
     assert!(!check(&world, "by_page").await.stale);
     let error = world.rows("totals", &[]).await.unwrap_err();
     assert_eq!((error.problem().status().as_u16(), error.problem().retry_after_seconds()), (503, Some(1)));
-    assert!(world.gateway.readiness().await.ready);
+    assert_eq!(world.gateway.hindrances().await, Vec::<String>::new());
     world.publish("totals", &[1, 0]).await;
     check(&world, "totals").await;
+}
+
+#[tokio::test]
+async fn who_waits_for_a_view_is_told_to_ask_ever_less_often_and_at_last_where_to_look() {
+    let world = World::new();
+    let problem = async || world.rows("totals", &[]).await.unwrap_err().problem();
+    for (passed, told, has_hint) in [(0, 1, false), (20, 20, false), (30, 50, false), (30, 60, true), (900, 60, true)] {
+        world.clock.advance(Duration::from_secs(passed));
+        let problem = problem().await;
+        assert_eq!((problem.kind(), problem.retry_after_seconds()), (ProblemKind::BeingBuilt, Some(told)));
+        assert_eq!(problem.hint().is_some_and(|hint| hint.contains("/v1/status")), has_hint, "{problem:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_view_that_nobody_builds_is_not_said_to_be_being_built() {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3)]);
+    world.append_run_of(0, &["by_page"]).await;
+    world.own(1).await;
+    world.announce_partitions(&[0, 1]);
+    let standstill = |is_for_good| Standstill {
+        reason: "source edits has stopped: archive: the topic is another one".to_owned(),
+        way_out: "call somebody".to_owned(),
+        is_for_good,
+    };
+    let source = SourceName::new("edits");
+    world.board.0.lock().unwrap().standstills.insert(source.clone(), standstill(true));
+    world.gateway.status().await;
+    let problem = world.rows("totals", &[]).await.unwrap_err().problem();
+    assert_eq!((problem.kind(), problem.retry_after_seconds()), (ProblemKind::SourceStopped, None));
+    assert_eq!(problem.hint(), Some("call somebody"));
+    assert!(problem.detail().contains("the topic is another one"), "{}", problem.detail());
+    let status = world.gateway.status().await;
+    let totals = status.views.iter().find(|view| view.view == "totals").unwrap();
+    assert_eq!(totals.state, "unavailable");
+    // The other view is answered, and says why nothing comes any more.
+    let envelope = check(&world, "by_page").await;
+    assert!(envelope.stale && envelope.stale_reasons[0].contains("call somebody"), "{:?}", envelope.stale_reasons);
+    assert_eq!(world.gateway.hindrances().await, Vec::<String>::new());
+
+    // What passes by itself is only told with it.
+    world.board.0.lock().unwrap().standstills.insert(source.clone(), standstill(false));
+    world.gateway.status().await;
+    let problem = world.rows("totals", &[]).await.unwrap_err().problem();
+    assert_eq!((problem.kind(), problem.retry_after_seconds()), (ProblemKind::BeingBuilt, Some(1)));
+    assert!(problem.detail().contains("call somebody"), "{}", problem.detail());
+    world.board.0.lock().unwrap().standstills.remove(&source);
+    world.gateway.status().await;
+    assert!(!check(&world, "by_page").await.stale);
 }
 
 #[tokio::test]

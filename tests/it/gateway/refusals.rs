@@ -21,6 +21,7 @@ use twofold::lives::Lives;
 use twofold::log_route::log_router;
 use twofold::metrics_text::MetricsText;
 use twofold::read_again_route::read_again_router;
+use twofold::readiness::Hindrances;
 use twofold::rejected_route::rejected_router;
 use twofold::status::StatusBoard;
 
@@ -78,7 +79,7 @@ impl Process {
         let of_log = log_router(log.clone(), Arc::new(lives), definitions.clone());
         let of_rejected = rejected_router(memory_lake(3), definitions.clone(), false);
         let of_reading = read_again_router(memory_lake(3), definitions, Arc::default(), false);
-        let health = health_router(MetricsText::default(), Arc::default(), || ready(Vec::new()));
+        let health = health_router(MetricsText::default(), || ready(Hindrances::new()));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
         let router = whole_router(answers, [of_log, of_rejected, of_reading, health, collector]);
@@ -289,7 +290,7 @@ async fn every_refusal_of_every_role_is_of_one_dialect() {
     told.0.insert(ProblemKind::Defect);
     // Told by the route that reads the log, which belongs to the process (`cli::`).
     told.0.extend([ProblemKind::NotInLog, ProblemKind::LogUnavailable]);
-    // Told of a source whose archive stopped (`collector::stopped`).
+    // Told of a source that has stopped (`topology::`).
     told.0.insert(ProblemKind::SourceStopped);
     assert_eq!(told.0.into_iter().collect::<BTreeSet<_>>(), ProblemKind::ALL.iter().copied().collect());
 }

@@ -5,6 +5,7 @@ mod backlog;
 mod kafka;
 mod proxy;
 mod redis;
+mod roles;
 mod s3;
 mod schema;
 mod topics;

@@ -1,7 +1,7 @@
 //! Topics that change while they are read: more partitions, another topic under the name, records that expired.
 
 use rdkafka::ClientConfig;
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use serde_json::json;
 
 use super::{VIEW, World, event, eventually, until_logged, until_stopped};
@@ -171,4 +171,88 @@ async fn a_topic_replaced_and_filled_beyond_what_was_read_stops_its_source() {
     assert!(reason.contains("deleted and created again"), "{reason}");
     let after = running.rows(VIEW, &[("by", "")]).await;
     assert_eq!(after["rows"], before["rows"], "{}", after["envelope"]);
+}
+
+/// Aborted records and the markers of transactions have offsets, and nobody is given them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_aborted_is_counted_neither_in_answers_nor_as_lag() {
+    let Some(world) = World::new() else { return };
+    let running = Running::start(&world.setup).await;
+    let topic = world.topic();
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &world.services.kafka)
+        .set("transactional.id", &topic)
+        .create()
+        .unwrap();
+    let limit = std::time::Duration::from_secs(30);
+    producer.init_transactions(limit).unwrap();
+    for round in 0..6_i64 {
+        // The last one leaves nothing behind it that could be read.
+        let is_aborted = round == 2 || round == 5;
+        let sent = world.sent();
+        let numbers = if is_aborted { 10_000 * round..10_000 * round + 100 } else { sent..sent + 100 };
+        producer.begin_transaction().unwrap();
+        for number in numbers {
+            let (key, payload) = (number.to_string(), event(number));
+            let record = FutureRecord::to(&topic).partition(0).key(&key).payload(&payload);
+            producer.send(record, limit).await.unwrap();
+        }
+        if is_aborted {
+            producer.abort_transaction(limit).unwrap();
+        } else {
+            producer.commit_transaction(limit).unwrap();
+            world.sent.fetch_add(100, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let status = eventually(&running, "everything is read", || async {
+        let status = running.status().await;
+        let partition = &status["sources"][0]["partitions"][0];
+        (partition["rows"] == json!(400) && partition["lag"] == json!(0)).then_some(status)
+    })
+    .await;
+    let answer = running.rows(VIEW, &[("by", "")]).await;
+    let row = &answer["rows"][0];
+    assert_eq!((&row["hits"], &row["amount"]), (&json!(400), &json!(400 * 399 / 2)), "{}", answer["envelope"]);
+    // Six markers, and the last hundred, stand behind what can be read.
+    let produced = status["sources"][0]["partitions"][0]["produced"].as_i64().unwrap();
+    assert!(produced < 600, "{produced} offsets are said to be readable");
+    eventually(&running, "no lag in the metrics", || async {
+        let text = reqwest::get(format!("{}/metrics", running.address)).await.unwrap().text().await.unwrap();
+        let value = |name: &str| -> f64 {
+            let of_name = |line: &str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{'));
+            let line = text.lines().find(|line| of_name(line));
+            line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
+        };
+        (value("twofold_event_log_end_offsets") == value("twofold_archive_end_offsets")).then_some(())
+    })
+    .await;
+}
+
+/// One source on a topic that cannot be used: the other one is served, and its process stays in the balancer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_on_a_compacted_topic_is_refused_while_another_is_served() {
+    let Some(world) = World::new() else { return };
+    let compacted = world.services.named("compacted");
+    world.services.admin().create(&compacted, 2, &[("cleanup.policy", "compact")]).await;
+    let second = format!(
+        "CREATE UNBOUNDED EXTERNAL TABLE bad (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL)
+         STORED AS JSON LOCATION 'kafka://{compacted}' OPTIONS (event_time 'time', event_id 'id');
+         CREATE MATERIALIZED VIEW bad_count AS SELECT id, count(*) AS n FROM bad GROUP BY id;"
+    );
+    let text = std::fs::read_to_string(&world.setup.pipeline).unwrap();
+    std::fs::write(&world.setup.pipeline, text + &second).unwrap();
+    // Its start waits until the process is ready.
+    let running = Running::start(&world.setup).await;
+    world.send(&running).await;
+    world.check_exact(&running).await;
+    let (status, problem) = running.try_post("bad", &[r#"{"id":"1","time":"2026-01-05T10:00:00Z"}"#]).await.unwrap();
+    assert_eq!((status, &problem["type"]), (503, &json!("urn:twofold:problem:source-stopped")), "{problem}");
+    eventually(&running, "nobody is told to ask again for its view", || async {
+        let (status, problem) = running.try_rows("bad_count", &[]).await;
+        (status == 503 && problem["type"] == json!("urn:twofold:problem:source-stopped")).then_some(())
+    })
+    .await;
+    let status = running.status().await;
+    let about: Vec<_> = status["problems"].as_array().unwrap().iter().map(|trouble| &trouble["about"]).collect();
+    assert!(about.contains(&&json!("source bad")) && !about.contains(&&json!("source hits")), "{about:?}");
 }

@@ -7,6 +7,7 @@ mod living;
 mod plan;
 mod registry;
 mod traffic;
+mod troubles;
 mod world;
 
 use std::time::Duration;

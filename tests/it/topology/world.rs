@@ -20,6 +20,7 @@ use twofold::client::Client;
 use twofold::config::{Config, ConfigInputs};
 use twofold::definitions::RunningDefinitions;
 use twofold::environment::{RandomIds, SystemClock};
+use twofold::health::Health;
 use twofold::role::Roles;
 use twofold::run::{Supervisor, supervise};
 use twofold::topology::run::Topology;
@@ -49,6 +50,7 @@ tick = "20ms"
 /// What outlives a process.
 pub struct World {
     chance: Arc<Chance>,
+    log: MemoryLog,
     shared: SharedComponents,
 }
 
@@ -56,6 +58,7 @@ pub struct World {
 pub struct Process {
     pub client: Client,
     pub lake: Lake,
+    pub health: Arc<Health>,
     topology: Topology,
     stop: CancellationToken,
     supervisor: JoinSet<Result<()>>,
@@ -68,6 +71,7 @@ impl World {
         let gate = Gate { chance: chance.clone(), role: "process".to_owned(), kill: None };
         let objects = SimObjects { inner: Arc::new(InMemory::new()), gate: gate.clone(), bug: None };
         let store = Arc::new(Shared::new(MemoryStore::new(1 << 30, clock.clone())));
+        let log = MemoryLog::new(clock.clone());
         let files = vec![("test".to_owned(), SETTINGS.to_owned())];
         let shared = SharedComponents {
             config: Arc::new(Config::read(ConfigInputs { files, ..ConfigInputs::default() }).unwrap()),
@@ -75,12 +79,17 @@ impl World {
             ids: Arc::new(RandomIds),
             lake: Lake::new(Arc::new(Layered::new(objects)), Path::from("lake")),
             registry: None,
-            log: Some(Arc::new(SimLog { inner: MemoryLog::new(clock), gate: gate.clone(), hides_ids: false })),
+            log: Some(Arc::new(SimLog { inner: log.clone(), gate: gate.clone(), hides_ids: false })),
             brokers: String::new(),
             store: Some(Arc::new(SimRealtime::new(store, gate, None))),
             embedded: None,
         };
-        Self { chance, shared }
+        Self { chance, log, shared }
+    }
+
+    /// While it is so, the log does not answer.
+    pub fn silence_log(&self, is_silent: bool) {
+        self.log.set_reachable(!is_silent);
     }
 
     /// From now on nothing fails.
@@ -105,13 +114,15 @@ impl World {
     }
 
     pub async fn start_roles(&self, pipeline: Pipeline, roles: Roles) -> Process {
-        let supervisor = Supervisor::new(Arc::default(), Duration::from_secs(30));
+        let health = Arc::new(Health::default());
+        let supervisor = Supervisor::new(health.clone(), Duration::from_secs(30));
         let (starter, stop) = (supervisor.starter(), CancellationToken::new());
-        let topology = Topology::new(self.shared.clone(), roles, Arc::default(), starter).unwrap();
+        let topology = Topology::new(self.shared.clone(), roles, health.clone(), starter).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new(&listener.local_addr().unwrap().to_string()).unwrap();
         let supervisor = supervise(supervisor, stop.clone());
-        let mut process = Process { client, lake: self.shared.lake.clone(), topology, stop, supervisor };
+        let lake = self.shared.lake.clone();
+        let mut process = Process { client, lake, health, topology, stop, supervisor };
         process.apply_pipeline(pipeline).await;
         process.topology.serve(listener).await.unwrap();
         process

@@ -47,6 +47,7 @@ const DATE_LETTERS: usize = 10;
 pub fn draw_status(status: &Value) -> String {
     let system = status.get("system").unwrap_or(status);
     let mut text = draw_system(system, status);
+    text.push_str(&draw_troubles(list(status, "problems")));
     let today = field(status, "at").chars().take(DATE_LETTERS).collect::<String>();
     text.push_str(&draw_sources(list(status, "sources"), &today));
     text.push_str(&draw_views(list(status, "views"), &today));
@@ -74,6 +75,16 @@ fn draw_system(system: &Value, status: &Value) -> String {
         text.push_str(&format!("embedded log of {}\n", round_size(bytes)));
     }
     text
+}
+
+/// Everything that is wrong, each with since when and what to do.
+fn draw_troubles(troubles: &[Value]) -> String {
+    let draw = |trouble: &Value| {
+        let [about, problem, since, way_out] =
+            ["about", "problem", "since", "way_out"].map(|name| field(trouble, name));
+        format!("PROBLEM  {about}: {problem} (since {since})\n         what to do: {way_out}\n")
+    };
+    troubles.iter().map(draw).collect()
 }
 
 /// What of the definitions is being built, and whether this process runs the present ones.
@@ -177,9 +188,6 @@ fn draw_work(system: &Value, has_sources: bool) -> String {
         for (view, error) in batch.get("errors").and_then(Value::as_object).unwrap_or(&no_facts) {
             text.push_str(&problem("batch view", view, Some(error)));
         }
-    }
-    for (source, why) in system.get("stopped_sources").and_then(Value::as_object).unwrap_or(&no_facts) {
-        text.push_str(&problem("stopped source", source, Some(why)));
     }
     text
 }

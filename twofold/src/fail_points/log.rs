@@ -28,6 +28,10 @@ impl EventLog for FailingLog {
         self.inner.bounds(topic, partition).await
     }
 
+    async fn readable_end(&self, topic: &str, partition: PartitionId) -> Result<Offset, EventLogError> {
+        self.inner.readable_end(topic, partition).await
+    }
+
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Vec<Result<(PartitionId, Offset), EventLogError>> {
         reach("log.append.before");
         let appended = self.inner.append(topic, records).await;

@@ -16,7 +16,7 @@ const FACTS_INTERVAL: Duration = Duration::from_secs(1);
 /// # Errors
 /// None: what cannot be asked is shown as unknown.
 pub async fn collect_facts(
-    suppliers: FactSuppliers,
+    suppliers: Arc<FactSuppliers>,
     board: Arc<StatusBoard>,
     stop: CancellationToken,
 ) -> Result<(), RoleError> {

@@ -31,7 +31,7 @@ use super::topics::make_topic;
 use crate::batch_loops::BatchLoops;
 use crate::definitions::run::{RegistryFollower, follow_registry};
 use crate::definitions::{Definitions, Registered, RunningDefinitions};
-use crate::health::Health;
+use crate::health::{Health, TOPIC};
 use crate::http::{Intake, health_router, routes_beside, status_router, whole_router};
 use crate::lives::Lives;
 use crate::log_route::log_router;
@@ -42,7 +42,7 @@ use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
 use crate::stage::Stage;
 use crate::status::run::collect_facts;
-use crate::status::{FactSuppliers, Progress, StatusBoard};
+use crate::status::{FactSuppliers, Progress, StatusBoard, TroubleBook};
 use crate::wiring::SharedComponents;
 
 /// What runs in this process.
@@ -97,7 +97,7 @@ impl Topology {
                 .with_context(|| format!("cannot make `batch.spill_folder` {}", folder.display()))?;
         }
         let lives = Arc::new(Lives::new(shared.lake.clone()));
-        let sources = Arc::new(OpenSources::beside(health.clone()));
+        let sources = health.open_sources();
         Ok(Self {
             shared,
             lives,
@@ -150,7 +150,7 @@ impl Topology {
         let (gateway, definitions) = (self.gateway.clone(), self.definitions.clone());
         let follower = RegistryFollower::new(&self.shared.lake, gateway, definitions, registered);
         self.starter.start(Stage::Gateway, "definitions", |stop| follow_registry(follower, stop)).await?;
-        let facts = FactSuppliers {
+        let facts = Arc::new(FactSuppliers {
             shared: self.shared.clone(),
             definitions: Definitions::of(&self.definitions),
             open: self.sources.clone(),
@@ -158,9 +158,12 @@ impl Topology {
             registered: receiver,
             progress: self.progress.clone(),
             health: self.health.clone(),
-        };
-        let board = self.board.clone();
-        self.starter.start(Stage::Gateway, "status", |stop| collect_facts(facts, board, stop)).await?;
+            roles: self.roles.clone(),
+            gateway: self.gateway.as_ref().map(watch::Sender::subscribe),
+            book: TroubleBook::default(),
+        });
+        let (board, gathered) = (self.board.clone(), facts.clone());
+        self.starter.start(Stage::Gateway, "status", |stop| collect_facts(gathered, board, stop)).await?;
         let has_collector = self.roles.has(Role::Collector);
         let beside = routes_beside(self.shared.log.is_some(), has_collector);
         let answers = match &self.gateway {
@@ -174,27 +177,15 @@ impl Topology {
         let (lake, definitions) = (self.shared.lake.clone(), Definitions::of(&self.definitions));
         let rejected = rejected_router(lake.clone(), definitions.clone(), is_for_all);
         let read_again = read_again_router(lake, definitions, self.batches.clone(), is_for_all);
-        let beside = [Some(self.health_router()), log, Some(rejected), Some(read_again), collector];
+        let hindrances = move || {
+            let facts = facts.clone();
+            async move { facts.hindrances().await }
+        };
+        let health = health_router(self.metrics.clone(), hindrances);
+        let beside = [Some(health), log, Some(rejected), Some(read_again), collector];
         let router = whole_router(answers, beside.into_iter().flatten());
         self.starter.start(Stage::Gateway, "http server", |stop| serve(listener, router, stop)).await?;
         Ok(())
-    }
-
-    fn health_router(&self) -> axum::Router {
-        let gateway = self.gateway.as_ref().map(watch::Sender::subscribe);
-        let definitions = Definitions::of(&self.definitions);
-        let problems = move || {
-            let gateway = gateway.as_ref().map(|current| current.borrow().clone());
-            let superseded = definitions.current().superseded();
-            async move {
-                let of_gateway = match gateway {
-                    Some(gateway) => gateway.readiness().await.problems,
-                    None => Vec::new(),
-                };
-                superseded.into_iter().chain(of_gateway).collect::<Vec<String>>()
-            }
-        };
-        health_router(self.metrics.clone(), self.health.clone(), problems)
     }
 
     /// Computes and publishes batch views now, beside the interval.
@@ -216,14 +207,14 @@ impl Topology {
             let shared = &self.shared;
             match make_topic(log.as_ref(), shared.embedded.as_ref(), &shared.brokers, source).await {
                 Ok(()) => {
-                    self.health.clear_source(source.name.as_str(), "topic");
+                    self.health.clear_source(source.name.as_str(), TOPIC);
                     self.with_topic.insert(source.name.clone(), source.clone());
                 }
                 Err(error @ EventLogError::Unusable(_))
                     if !self.roles.has(Role::Collector) || pipeline.sources.len() > 1 =>
                 {
                     error!(source = %source.name, %error, "source cannot be used");
-                    self.health.stop_source(source.name.as_str(), "topic", &anyhow!(error));
+                    self.health.stop_source(source.name.as_str(), TOPIC, &anyhow!(error));
                     unusable.insert(source.name.clone());
                 }
                 Err(error) => bail!(anyhow!(error).context(format!("source {} cannot be used", source.name))),
@@ -308,8 +299,8 @@ impl Topology {
     async fn start_speed(&self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
         let name = format!("speed worker of {}", source.name);
         let (shared, about) = (self.shared.clone(), (source.clone(), pipeline.clone()));
-        let definitions = Definitions::of(&self.definitions);
-        self.starter.start(Stage::Speed, name, |stop| tasks::speed(shared, about, definitions, stop)).await
+        let (definitions, health) = (Definitions::of(&self.definitions), self.health.clone());
+        self.starter.start(Stage::Speed, name, |stop| tasks::speed(shared, about, definitions, health, stop)).await
     }
 
     async fn start_batch(&mut self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
@@ -340,7 +331,7 @@ impl Topology {
         match &self.gateway {
             Some(current) => {
                 // Reads each source that it has not read yet.
-                let _ = next.readiness().await;
+                let _ = next.complete_views().await;
                 current.send_replace(next);
             }
             None => self.gateway = Some(watch::channel(next).0),

@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use views::{Pipeline, PlannedView, SourceDefinition};
 
 use crate::definitions::{Definitions, RunningDefinitions};
+use crate::health::Health;
 use crate::rejected_reader::LakeRejected;
 use crate::stage::RoleError;
 use crate::status::StatusBoard;
+use crate::watched_store::WatchedStore;
 use crate::wiring::SharedComponents;
 
 /// Log to master dataset, of one source.
@@ -45,6 +47,7 @@ pub(super) async fn speed(
     shared: SharedComponents,
     (source, pipeline): (Arc<SourceDefinition>, Pipeline),
     definitions: Definitions,
+    health: Arc<Health>,
     stop: CancellationToken,
 ) -> Result<(), RoleError> {
     let speed_view = |view: PlannedView, keeping| {
@@ -60,7 +63,7 @@ pub(super) async fn speed(
     let views: Vec<SpeedView> = present.chain(former).collect();
     let components = SpeedComponents {
         log: shared.log().map_err(RoleError::Failed)?,
-        store: shared.store().map_err(RoleError::Failed)?,
+        store: Arc::new(WatchedStore::new(shared.store().map_err(RoleError::Failed)?, health)),
         master: MasterDataset::new(&shared.lake, source.clone()),
         source: source.clone(),
         registry: shared.registry.clone(),

@@ -1,0 +1,38 @@
+//! Since when what is wrong has been known.
+//!
+//! Guarantee: each kind of trouble of each subject is told once; its instant stays for as long as it is there without a
+//! break, whatever its words.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use positions::TimestampMicros;
+use query_gateway::Trouble;
+
+/// Since when each trouble has been known.
+#[derive(Debug, Default)]
+pub struct TroubleBook {
+    // By kind and subject. Written once a second by the gathering loop alone.
+    since: Mutex<BTreeMap<(&'static str, String), TimestampMicros>>,
+}
+
+impl TroubleBook {
+    /// Dates these, which are all that there is now: those that were there before from then on.
+    pub fn date(&self, troubles: Vec<Trouble>, now: TimestampMicros) -> Vec<Trouble> {
+        let mut known = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = |trouble: &Trouble| (trouble.kind, trouble.about.clone());
+        let before = std::mem::take(&mut *known);
+        let mut dated: BTreeMap<_, Trouble> = BTreeMap::new();
+        for trouble in troubles {
+            let since = before.get(&key(&trouble)).copied().unwrap_or(now);
+            known.insert(key(&trouble), since);
+            dated.entry(key(&trouble)).or_insert(Trouble { since: instant(since), ..trouble });
+        }
+        dated.into_values().collect()
+    }
+}
+
+fn instant(at: TimestampMicros) -> Option<String> {
+    DateTime::<Utc>::from_timestamp_micros(at.0).map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}

@@ -1,0 +1,115 @@
+//! Everything that is wrong in this process, in one list: what, since when, and what to do.
+//!
+//! In: stopped sources, the log's silence, the archives' and batch loops' errors, refused writes of the realtime store,
+//! what the gateway tells of its views. Out: the member `problems` of `/v1/status`.
+//! Guarantee: each kind of trouble of each subject is there once.
+//! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`).
+
+use std::collections::BTreeMap;
+
+use batch_layer::archive::{ArchiveState, ArchiveStatus};
+use collector::StoppedSource;
+use positions::{SourceName, ViewName};
+use query_gateway::{Standstill, Trouble};
+
+use super::FactSuppliers;
+use crate::config::RealtimeSettings;
+use crate::health::{RefusedWrite, describe_stages, keeping_stop};
+use crate::role::Role;
+
+/// How many kinds of trouble there are of how many subjects.
+const PROBLEMS: &str = "twofold_problems";
+
+impl FactSuppliers {
+    /// Everything that is wrong, as far as this process knows.
+    pub(super) async fn troubles(&self, archives: &BTreeMap<SourceName, ArchiveStatus>) -> Vec<Trouble> {
+        let mut found = self.stop_troubles();
+        found.extend(self.health.log_problem().map(|problem| {
+            let way_out = "start the brokers, or correct `log.brokers`; everything goes on by itself then";
+            Trouble::new("log-silent", "event log", problem, way_out)
+        }));
+        found.extend(archives.iter().filter_map(|(source, archive)| archive_trouble(source, archive)));
+        found.extend(self.batch_troubles());
+        found.extend(self.store_troubles());
+        let gateway = self.gateway.as_ref().map(|gateway| gateway.borrow().clone());
+        if let Some(gateway) = gateway {
+            found.extend(gateway.troubles().await);
+        }
+        let dated = self.book.date(found, self.shared.clock.now());
+        metrics::gauge!(PROBLEMS).set(dated.len() as f64);
+        dated
+    }
+
+    /// What keeps the realtime views of each source from going on. A view without an answer is given up only where
+    /// neither layer builds it: where nothing new is archived, and nothing that was archived waits for the batch layer.
+    pub(super) fn standstills(
+        &self,
+        archives: &BTreeMap<SourceName, ArchiveStatus>,
+    ) -> BTreeMap<SourceName, Standstill> {
+        let is_for_batch = |source: &SourceName| archives.get(source).is_some_and(|archive| archive.facts.rows > 0);
+        let mut found = BTreeMap::new();
+        for (source, refused) in self.health.refused_writes() {
+            let way_out = self.store_way_out(refused.is_full);
+            found.insert(source, Standstill { reason: refused.reason, way_out, is_for_good: false });
+        }
+        for (source, stages) in self.health.stops() {
+            let way_out = stages.values().next().map(|stop| stop.way_out.clone()).unwrap_or_default();
+            let reason = format!("source {source} has stopped: {}", describe_stages(&stages));
+            let is_built = self.roles.has(Role::Batch) && is_for_batch(&source);
+            let is_for_good = keeping_stop(&stages).is_some() && !is_built;
+            found.insert(source, Standstill { reason, way_out, is_for_good });
+        }
+        found
+    }
+
+    fn stop_troubles(&self) -> Vec<Trouble> {
+        let stops = self.health.stops().into_iter();
+        let tell = |(source, stages): (SourceName, BTreeMap<String, StoppedSource>)| {
+            let way_out = stages.values().next().map(|stop| stop.way_out.clone());
+            let problem = format!("it has stopped: {}", describe_stages(&stages));
+            Trouble::new("source-stopped", format!("source {source}"), problem, way_out.unwrap_or_default())
+        };
+        stops.map(tell).collect()
+    }
+
+    fn batch_troubles(&self) -> Vec<Trouble> {
+        let errors = self.progress.batch().map(|batch| batch.errors).unwrap_or_default();
+        let tell = |(view, error): (ViewName, String)| {
+            let way_out = "its last version stays; mend what the reason names, the next round tries again";
+            Trouble::new("batch-failed", format!("batch view {view}"), error, way_out)
+        };
+        errors.into_iter().map(tell).collect()
+    }
+
+    fn store_troubles(&self) -> Vec<Trouble> {
+        let refused = self.health.refused_writes().into_iter();
+        let tell = |(source, refused): (SourceName, RefusedWrite)| {
+            let kind = if refused.is_full { "realtime-store-full" } else { "realtime-store-unwritable" };
+            Trouble::new(kind, format!("source {source}"), refused.reason, self.store_way_out(refused.is_full))
+        };
+        refused.map(tell).collect()
+    }
+
+    fn store_way_out(&self, is_full: bool) -> String {
+        let way_out = match (&self.shared.config.realtime, is_full) {
+            (RealtimeSettings::Memory { .. }, true) => {
+                "the store is in the memory of this process: raise `realtime.memory_limit`, or publish more often \
+                 (`batch.interval`)"
+            }
+            (RealtimeSettings::Redis(_), true) => {
+                "the store is the Redis of `realtime.store`: raise its `maxmemory`, or publish more often \
+                 (`batch.interval`)"
+            }
+            (_, false) => {
+                "see that the store of `realtime.store` answers and may be written; it goes on by itself then"
+            }
+        };
+        way_out.to_owned()
+    }
+}
+
+fn archive_trouble(source: &SourceName, archive: &ArchiveStatus) -> Option<Trouble> {
+    let ArchiveState::Retrying { error } = &archive.state else { return None };
+    let way_out = "mend what the reason names; it is tried again by itself, and the log keeps what comes";
+    Some(Trouble::new("archive-retrying", format!("archive of {source}"), error, way_out))
+}
