@@ -135,20 +135,6 @@ impl World {
             None => std::fs::remove_dir_all(self.folder.path().join("log")).unwrap(),
         }
     }
-
-    /// Puts events into the topic past the collector, which takes none once the source has stopped.
-    async fn append(&self, system: &System, lines: &[&str]) {
-        let topic = Pipeline::read(&self.pipeline, &BTreeMap::new()).unwrap().sources[0].topic.clone();
-        let now = SystemClock.now().0;
-        let timestamp = TimestampMicros(now - now.rem_euclid(1_000));
-        let record = |line: &&str| {
-            let event: Value = serde_json::from_str(line).unwrap();
-            let key = event["id"].as_str().unwrap().to_owned();
-            NewRecord { key: Some(key.into()), payload: (*line).to_owned().into(), timestamp, clock_shift: None }
-        };
-        let appended = system.log().unwrap().append(&topic, lines.iter().map(record).collect()).await;
-        assert!(appended.iter().all(Result::is_ok), "{appended:?}");
-    }
 }
 
 async fn send(client: &Client, lines: &[&str]) -> Receipt {

@@ -110,8 +110,11 @@ impl Setup {
     }
 
     fn command(&self, role: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        // Tests may themselves run where hangups are ignored, under `nohup`, and a process inherits that.
+        let mut command = Command::new("env");
         command
+            .arg("--default-signal=HUP")
+            .arg(binary())
             .args(role)
             .args([Path::new("--pipeline"), &self.pipeline, Path::new("--data-dir"), &self.data_dir])
             .envs(self.settings.iter().cloned())
