@@ -8,7 +8,7 @@ use views::{Pipeline, SourceDefinition, Unreadable};
 pub const ARCHIVE_ROWS: &str = "twofold_archive_rows_total";
 /// Rejected records among them, by the kind of their reason.
 pub const ARCHIVE_REJECTED: &str = "twofold_archive_rejected_total";
-/// Values that are NULL because they could not be read, by column, of sources that want it so.
+/// Values that are NULL because they could not be read, by column, of sources that are not strict.
 pub const ARCHIVE_UNREADABLE: &str = "twofold_archive_unreadable_total";
 /// Declared columns that no row has given a value since the archive started, while keys came that may be meant for
 /// them.

@@ -21,7 +21,7 @@ use crate::{Collector, OnError};
 use edge::{Problem, ProblemKind};
 use event_log::{EventLogError, NewRecord, Record};
 use records::RecordsError;
-use records::decode::wire::schema_id;
+use records::decode::wire::{Schemas, schema_id};
 use records::decode::{Decoder, Reason, column, event_ids, record_ends};
 
 /// Events that are checked between two turns of other requests.
@@ -56,7 +56,9 @@ impl Collector {
         let fitting = leave_out_binary(source, fitting, &mut receipt);
         let mut checked = Vec::with_capacity(fitting.len());
         for turn in fitting.chunks(EVENTS_PER_TURN) {
-            checked.extend(check(decoder, turn, now, clock_shift).map_err(defect)?);
+            let (judged, unreadable) = check(decoder, turn, now, clock_shift).map_err(defect)?;
+            checked.extend(judged);
+            receipt.note_unreadable(source, &unreadable);
             tokio::task::yield_now().await;
         }
         let storable = leave_out_refused(checked, on_error, &mut receipt);
@@ -127,13 +129,13 @@ fn leave_out_binary(source: &SourceDefinition, events: Vec<Sent>, receipt: &mut 
     text
 }
 
-/// Checks events by the rules that both layers decode with.
+/// Checks events by the rules that both layers decode with; and tells of each declared column how many values are lost.
 fn check(
     decoder: &Decoder,
     events: &[Sent],
     now: TimestampMicros,
     clock_shift: Option<i64>,
-) -> Result<Vec<Checked>, RecordsError> {
+) -> Result<(Vec<Checked>, Vec<u64>), RecordsError> {
     let record = |(at, event): (usize, &Sent)| Record {
         partition: PartitionId(0),
         offset: Offset(at as i64),
@@ -143,7 +145,7 @@ fn check(
         clock_shift,
     };
     let records: Vec<Record> = events.iter().enumerate().map(record).collect();
-    let rows = decoder.decode(&records)?;
+    let (rows, unreadable) = decoder.decode_with(&Schemas::none(), &records)?;
     let errors = rows.column_by_name(column::ERROR).expect("decoding always gives this column").as_string::<i32>();
     let source = decoder.source();
     let ids = event_ids(source, &rows)?;
@@ -160,7 +162,7 @@ fn check(
             .filter(|ids| ids.is_valid(start))
             .map(|ids| Bytes::copy_from_slice(ids.value(start).as_bytes())),
     };
-    Ok(events.iter().zip(starts.zip(&ends)).map(check).collect())
+    Ok((events.iter().zip(starts.zip(&ends)).map(check).collect(), unreadable))
 }
 
 /// What the sender is told of a rejected event: the error that both layers store, and the way out where only the

@@ -6,16 +6,21 @@
 //! Why so: a client that sends again whatever is `null`, and only that, comes to an end. An event that the log will
 //! never take must not keep it from that, so it is an error of its row and never a 503.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use positions::{Offset, PartitionId, PositionToken, SourceName};
 use serde::Serialize;
 use serde_json::{Value, json};
+use views::SourceDefinition;
 
 use edge::{Problem, ProblemKind};
 use event_log::EventLogError;
 
+/// The member with how many values are lost, by column; only where some are.
+const UNREADABLE: &str = "unreadable";
 /// The member with what was added to the times of the events; only where something was.
 const CLOCK_SHIFT: &str = "clock_shift_ms";
 /// The member that says why nothing was added, although the body says when it was sent.
@@ -30,6 +35,8 @@ pub(super) struct Receipt {
     pub rejected: usize,
     /// Why, of every event that is not accepted, in the order of the body.
     pub errors: Vec<EventError>,
+    /// By column, the values of good events that are NULL because the column cannot take them.
+    pub unreadable: BTreeMap<String, u64>,
     /// Covers everything that the log acknowledged.
     pub token: PositionToken,
     /// Events that the log did not acknowledge.
@@ -58,6 +65,13 @@ impl Receipt {
     pub fn refuse(&mut self, index: usize, error: String) {
         self.rejected += 1;
         self.errors.push(EventError { index, error, stored: Some(false) });
+    }
+
+    /// Notes how many values are lost of each declared column.
+    pub fn note_unreadable(&mut self, source: &SourceDefinition, counts: &[u64]) {
+        for (column, count) in source.declared.fields().iter().zip(counts).filter(|(_, count)| **count > 0) {
+            *self.unreadable.entry(column.name().clone()).or_default() += count;
+        }
     }
 
     /// Notes what the log said of an event; `rejection` is why it cannot be decoded.
@@ -98,13 +112,13 @@ impl Receipt {
             let mut body = json!({
                 "accepted": self.accepted, "rejected": self.rejected, "errors": self.errors, "token": token,
             });
-            for (name, value) in self.clock_members() {
+            for (name, value) in self.rare_members() {
                 body[name] = value;
             }
             let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
             return (no_store, Json(body)).into_response();
         }
-        self.clock_members()
+        self.rare_members()
             .into_iter()
             .fold(self.problem(), |problem, (name, value)| problem.with_member(name, value))
             .with_member("accepted", self.accepted)
@@ -116,11 +130,12 @@ impl Receipt {
             .into_response()
     }
 
-    /// What was done about the client's clock; mostly nothing.
-    fn clock_members(&self) -> Vec<(&'static str, Value)> {
+    /// What was lost, and what was done about the client's clock; mostly nothing.
+    fn rare_members(&self) -> Vec<(&'static str, Value)> {
+        let unreadable = (!self.unreadable.is_empty()).then(|| (UNREADABLE, json!(self.unreadable)));
         let shift = self.clock_shift.map(|micros| (CLOCK_SHIFT, json!(micros.div_euclid(1_000))));
         let passed_over = self.clock_passed_over.as_ref().map(|reason| (CLOCK_PASSED_OVER, json!(reason)));
-        shift.into_iter().chain(passed_over).collect()
+        unreadable.into_iter().chain(shift).chain(passed_over).collect()
     }
 
     /// Why events are to be sent again: told by the first of them, as they mostly share one reason.

@@ -107,13 +107,10 @@ fn validate_describes_a_good_pipeline() {
 #[test]
 fn validate_says_what_becomes_of_an_unreadable_value() {
     let place = Place::new();
-    check(
-        &twofold(&["validate", &text(&place.path("pipeline.sql"))]),
-        0,
-        &["an unreadable value: the record is rejected"],
-    );
-    let lenient = place.write("lenient.sql", &PIPELINE.replace("gap '200ms'", "gap '200ms', unreadable 'null'"));
-    check(&twofold(&["validate", &text(&lenient)]), 0, &["an unreadable value: NULL where the column may be"]);
+    let lenient = "an unreadable value: NULL where the column may be, and counted by column";
+    check(&twofold(&["validate", &text(&place.path("pipeline.sql"))]), 0, &[lenient]);
+    let strict = place.write("strict.sql", &PIPELINE.replace("gap '200ms'", "gap '200ms', strict 'true'"));
+    check(&twofold(&["validate", &text(&strict)]), 0, &["an unreadable value: the record is rejected"]);
 }
 
 #[test]
@@ -349,6 +346,7 @@ async fn a_running_system_is_found_by_its_data_directory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rejected_records_are_shown_with_their_reasons() {
     let place = Place::new();
+    place.write("pipeline.sql", &PIPELINE.replace("gap '200ms'", "gap '200ms', strict 'true'"));
     let running = Running::start(&place.setup()).await;
     let data = text(&place.path("data"));
     let rejected = |rest: &[&str]| twofold(&[&["rejected", "--data-dir", &data][..], rest].concat());
@@ -416,7 +414,6 @@ async fn rejected_records_are_shown_with_their_reasons() {
 #[tokio::test(flavor = "multi_thread")]
 async fn values_lost_to_null_are_counted_by_column() {
     let place = Place::new();
-    place.write("pipeline.sql", &PIPELINE.replace("gap '200ms'", "gap '200ms', unreadable 'null'"));
     let running = Running::start(&place.setup()).await;
     let event =
         |id: &str, bytes: &str| format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/","bytes":{bytes}}}"#);
@@ -424,7 +421,10 @@ async fn values_lost_to_null_are_counted_by_column() {
     let lines = lines.each_ref().map(String::as_str);
     let (status, receipt) = running.try_post("hits", &lines).await.unwrap();
     assert_eq!((status, &receipt["rejected"]), (200, &serde_json::json!(0)), "{receipt}");
+    assert_eq!(receipt["unreadable"], serde_json::json!({"bytes": 2}));
     running.wait_until_archived(3).await;
+    let status = twofold(&["status", "--data-dir", &text(&place.path("data"))]);
+    check(&status, 0, &["source hits: 2 values of column bytes are NULL: the column cannot take them\n"]);
     let metrics = reqwest::get(format!("{}/metrics", running.address)).await.unwrap().text().await.unwrap();
     let mut counted: Vec<&str> =
         metrics.lines().filter(|line| line.starts_with("twofold_archive_unreadable_total{")).collect();

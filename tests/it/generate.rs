@@ -49,7 +49,7 @@ async fn generate_past_two_refusals(mood: Mood) -> (Tally, Duration, Vec<String>
 
 /// Lines that are made to be refused may be JSON, and have ids.
 fn is_visit(event: &Value) -> bool {
-    event["page"].is_string() && !event["bytes"].is_string() && event["time"] != "yesterday"
+    event["page"].is_string() && !event["status"].is_string() && event["time"] != "yesterday"
 }
 
 async fn check_counted_once(mood: Mood) {

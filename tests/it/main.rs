@@ -21,7 +21,7 @@ mod realtime_store;
 
 /// State blobs: whole, or named as corrupt.
 mod blob;
-/// Record bytes to columns: strict, row by row, unstoppable.
+/// Record bytes to columns: row by row, unstoppable.
 mod decode;
 
 /// Position tokens: what a client sends back, and what it should not.

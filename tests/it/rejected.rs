@@ -42,7 +42,7 @@ const SECOND: i64 = 1_000_000;
 
 const PIPELINE: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE log (id VARCHAR, time TIMESTAMP, k VARCHAR NOT NULL, n BIGINT)
-STORED AS JSON LOCATION 'kafka://log' OPTIONS (event_time 'time', event_id 'id', partitions '2');
+STORED AS JSON LOCATION 'kafka://log' OPTIONS (event_time 'time', event_id 'id', partitions '2', strict 'true');
 CREATE MATERIALIZED VIEW by_k AS SELECT k, count(*) AS events FROM log GROUP BY k;
 ";
 

@@ -57,7 +57,7 @@ use shapes::{
     each_event_of_a_record_counts_once, events_are_taken_out_of_their_envelopes,
     events_may_happen_when_their_record_says, records_whose_timestamps_are_no_clocks_count_once,
 };
-use unreadable::an_unreadable_value_is_null_in_both_layers_where_the_source_says_so;
+use unreadable::an_unreadable_value_is_null_in_both_layers_unless_the_source_is_strict;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const PIPELINE: &str = "
@@ -74,7 +74,7 @@ const EVENTS: [&str; 5] = [
     r#"{"id":"2","time":"2026-01-05T10:01:00Z","page":"/","bytes":20}"#,
     r#"{"id":"2","time":"2026-01-05T10:01:00Z","page":"/","bytes":20}"#,
     r#"{"id":"3","time":"2026-01-05T10:02:00Z","page":"/about","bytes":null}"#,
-    r#"{"id":"4","time":"2026-01-05T10:02:00Z","page":"/about","bytes":"many"}"#,
+    r#"{"id":"4","time":"2026-01-05T10:02:00Z","bytes":7}"#,
 ];
 
 fn expected_rows() -> Value {
@@ -208,7 +208,7 @@ tests::on_all_parts!(
     events_count_in_every_form_that_means_one_value,
     each_item_of_an_array_counts_and_a_copy_brings_none,
     json_maps_and_defaults_have_the_same_answer_in_both_layers,
-    an_unreadable_value_is_null_in_both_layers_where_the_source_says_so,
+    an_unreadable_value_is_null_in_both_layers_unless_the_source_is_strict,
     rejected_records_are_in_a_topic_of_their_own_where_the_setting_says_so,
     a_wrong_clock_is_corrected_and_an_event_sent_again_counts_once,
     a_stopped_system_goes_on_where_it_stood,

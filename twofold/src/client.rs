@@ -2,6 +2,7 @@
 //!
 //! Guarantee: every refusal carries the words of the system (problem details), not only a status.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,6 +39,9 @@ pub struct Receipt {
     pub rejected: u64,
     /// Every event that was not accepted, and why.
     pub errors: Vec<EventError>,
+    /// By column, the values of good events that are NULL because the column cannot take them.
+    #[serde(default)]
+    pub unreadable: BTreeMap<String, u64>,
     /// As of the events that are in the log now.
     pub token: String,
 }

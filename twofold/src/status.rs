@@ -265,6 +265,7 @@ fn describe_archive(status: &ArchiveStatus, newest: Option<&MasterSnapshot>) -> 
         "rejected": facts.rejected(),
         "pending_rows": status.pending_rows,
         "pending_bytes": status.pending_bytes,
+        "unreadable_values": status.unreadable,
         "unseen_columns": unseen_columns(status),
     })
 }

@@ -23,21 +23,11 @@ pub mod column {
 /// What becomes of a value that its column cannot take, such as text in a BIGINT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unreadable {
-    /// The record is rejected, and no value is lost unnoticed.
-    #[default]
-    Reject,
     /// The value is NULL where the column may be, and the rest of the record counts; values lost so are counted.
+    #[default]
     Null,
-}
-
-impl Unreadable {
-    /// As a pipeline file writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reject => "reject",
-            Self::Null => "null",
-        }
-    }
+    /// The record is rejected: the source is strict.
+    Reject,
 }
 
 /// How the instants of a column are written, where their form does not tell.

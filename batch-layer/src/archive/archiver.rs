@@ -258,7 +258,7 @@ impl<'a> Archiver<'a> {
             for (&kind, &count) in sealed.rejected() {
                 metrics::count_rejected(source.as_str(), kind, count);
             }
-            tell_unreadable(&self.components.source, self.watch, &sealed);
+            tell_unreadable(&self.components.source, self.watch, &self.components.status, &sealed);
             tell_unseen(&self.components.source, self.watch, &self.components.status);
         }
         if let Some(dead) = &mut self.dead {

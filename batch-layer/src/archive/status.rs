@@ -43,6 +43,9 @@ pub struct ArchiveStatus {
     pub pending_bytes: usize,
     /// When this archive committed last.
     pub committed_at: Option<TimestampMicros>,
+    /// By declared column, the values of archived events that are NULL because the column cannot take them, since this
+    /// archive started.
+    pub unreadable: BTreeMap<String, u64>,
     /// As of the last commit, the declared columns that nothing was read for, while it may have come under other keys.
     pub unseen: Vec<UnseenColumn>,
 }

@@ -8,15 +8,21 @@ use super::{ArchiveStatus, Pending};
 use crate::metrics::{self, ARCHIVE_UNSEEN};
 
 /// Counts the values that were lost to NULL, and warns of each column once.
-pub(super) fn tell_unreadable(source: &SourceDefinition, watch: &mut ColumnWatch, committed: &Pending) {
+pub(super) fn tell_unreadable(
+    source: &SourceDefinition,
+    watch: &mut ColumnWatch,
+    status: &watch::Sender<ArchiveStatus>,
+    committed: &Pending,
+) {
     for (&at, &count) in committed.unreadable() {
         let column = source.declared.field(at).name();
         metrics::count_unreadable(source.name.as_str(), column, count);
+        status.send_modify(|status| *status.unreadable.entry(column.clone()).or_default() += count);
         if watch.is_newly_lossy(at) {
             tracing::warn!(
                 source = %source.name, %column, count,
-                "values that the column cannot take are NULL, as the source's option unreadable says; from here on \
-                 they are only counted, in {}",
+                "values that the column cannot take are NULL: declare it as they are sent, or let the source's option \
+                 strict reject such records; from here on they are only counted, in {}",
                 metrics::ARCHIVE_UNREADABLE
             );
         }

@@ -44,7 +44,7 @@ impl Decoder {
 
     /// As [`Self::decode`], of records that may name schemas; and tells what was lost: for each declared column, in
     /// their order, how many values are NULL because they could not be read. Values inside STRUCT and ARRAY count for
-    /// their column; those of rejected records do not. Zeros where the source rejects such records.
+    /// their column; those of rejected records do not. Zeros where the source is strict.
     ///
     /// # Errors
     /// [`RecordsError::SchemaMissing`]: a record names a schema that is not among `schemas`: learn it and call again.

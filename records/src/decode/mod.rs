@@ -24,7 +24,7 @@
 //! key that differs in the case of ASCII letters. Other keys are ignored, but must be valid JSON; a column that is
 //! given twice in one event is rejected, as nobody can know which value was meant.
 //!
-//! | declared | accepted | everything else is rejected, for example |
+//! | declared | accepted | everything else is unreadable, for example |
 //! |---|---|---|
 //! | any | `null` and a missing key are null; with a DEFAULT a missing key is that | either of them where NOT NULL is declared, also inside STRUCT and ARRAY |
 //! | `BOOLEAN` | `true`, `false`, `1`, `0`, and their text | `2`, `"yes"`, `""` |
@@ -39,11 +39,11 @@
 //! | `ARRAY` | an array, every item by these same rules | an object, a lone value |
 //! | `MAP` | an object with any keys, every value by these same rules | an array; an object that gives a key twice |
 //!
-//! A source may say that unreadable values are NULL (`views::Unreadable`). Then the innermost column, field, item or
-//! map value that may be NULL is NULL where its value is of the rejected kinds above, or is a STRUCT in which something
-//! that is NOT NULL is null, missing or unreadable. What is not JSON is rejected all the same, and so are a column
-//! given twice, no value for a column that is NOT NULL, and an event time that cannot be read. An event whose id is
-//! NULL so has none.
+//! The innermost column, field, item or map value that may be NULL is NULL where its value is of the unreadable kinds
+//! above, or is a STRUCT in which something that is NOT NULL is null, missing or unreadable; values lost so are counted
+//! by column. A record is rejected for what is not JSON, a column given twice, no value or an unreadable one for a
+//! column that is NOT NULL, and an event time that cannot be read. An event whose id is NULL so has none. A source that
+//! is strict rejects every record with an unreadable value (`views::Unreadable`).
 //!
 //! A change of these rules raises their version, which is part of what stands in `_schema` ([`reading_of`]), and the
 //! state format of views.

@@ -306,8 +306,8 @@ fn data_changes(folder: &std::path::Path, version: i64) -> Vec<bool> {
 async fn a_changed_source_is_in_the_table_itself_and_columns_that_it_dropped_stay() {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
-    let first = definition("gone VARCHAR", "late_after '1 hour'");
-    let second = definition("more VARCHAR", "late_after '1 second', unreadable 'null', event_id 'more'");
+    let first = definition("gone VARCHAR", "late_after '1 hour', strict 'true'");
+    let second = definition("more VARCHAR", "late_after '1 second', event_id 'more'");
     let world = Surroundings::on(store, &first.text, START, 1);
     let event = r#"{"time":"2023-11-14T22:13:20Z","uid":7,"gone":"a","more":"x"}"#;
     let unreadable = r#"{"time":"2023-11-14T22:13:20Z","uid":"","gone":"a","more":"x"}"#;

@@ -16,7 +16,7 @@ use super::world::{SECOND, START};
 use crate::decode::decode_counting;
 use crate::support::surroundings::Surroundings;
 
-const STRICT: &str = "
+const PIPELINE: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE hits (time TIMESTAMP NOT NULL, uid BIGINT)
 STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', partitions '1');
 ";
@@ -28,8 +28,8 @@ struct Archive(Surroundings);
 
 impl Archive {
     fn source(&self, is_lenient: bool) -> Arc<SourceDefinition> {
-        let option = if is_lenient { "event_time 'time', unreadable 'null'" } else { "event_time 'time'" };
-        let pipeline = Pipeline::read(&STRICT.replace("event_time 'time'", option), &BTreeMap::new()).unwrap();
+        let option = if is_lenient { "event_time 'time'" } else { "event_time 'time', strict 'true'" };
+        let pipeline = Pipeline::read(&PIPELINE.replace("event_time 'time'", option), &BTreeMap::new()).unwrap();
         Arc::clone(&pipeline.sources[0])
     }
 
@@ -83,7 +83,7 @@ impl Archive {
 
 #[tokio::test]
 async fn archived_records_are_read_as_the_source_says_now() {
-    let archive = Archive(Surroundings::new(STRICT, START, 1));
+    let archive = Archive(Surroundings::new(PIPELINE, START, 1));
     assert_eq!(archive.append(false, 0).await, BTreeMap::new());
     let (good, null, rejected) = (Some(Some(7)), Some(None), None);
     assert_eq!(archive.uids(false).await, [good, rejected]);

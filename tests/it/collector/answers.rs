@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 use positions::{Offset, PartitionId, PositionToken, SourceName, TimestampMicros};
 use records::decode::decode;
 use serde_json::{Value, json};
-use views::{SourceDefinition, SourceFormat};
+use views::{SourceDefinition, SourceFormat, Unreadable};
 
 use super::fake::Mood;
 use super::{Answer, JSON, LINES, Server, event};
@@ -84,6 +84,20 @@ async fn a_bad_event_is_stored_and_named_by_its_index() {
         let told = errors.iter().find(|told| told["index"] == json!([0, 2, 3, 4][row]));
         assert_eq!(error(&rows, 0), told.map(|told| told["error"].as_str().unwrap().to_owned()));
     }
+}
+
+#[tokio::test]
+async fn values_that_their_column_cannot_take_are_told_by_column() {
+    let source = SourceDefinition { unreadable: Unreadable::Null, ..clicks() };
+    let server = Server::start_for(source, Default::default()).await;
+    let with = |rest: &str| format!(r#"{{"time":"2026-01-31T12:00:00Z","page":"/",{rest}}}"#);
+    let good = [with(r#""bytes":"12x""#), with(r#""bytes":[],"tags":["a",{},[]]"#), with(r#""bytes":7"#)];
+    let bad = r#"{"page":"/","bytes":"x"}"#;
+    let answer = server.post(LINES, format!("{}\n{bad}", good.join("\n"))).await;
+    answer.check_counts(3, 1);
+    assert_eq!(answer.body["unreadable"], json!({"bytes": 2, "tags": 2}), "those of events that count");
+    let answer = server.post(LINES, event("a")).await;
+    assert_eq!(answer.body.get("unreadable"), None);
 }
 
 #[tokio::test]

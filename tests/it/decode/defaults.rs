@@ -13,7 +13,7 @@ use super::{check_rejected, decode_counting, decode_one, error, record, source_w
 fn source(columns: &str) -> SourceDefinition {
     let sql = format!(
         "CREATE UNBOUNDED EXTERNAL TABLE s (time TIMESTAMP NOT NULL, {columns}) STORED AS JSON LOCATION 'kafka://s'
-         OPTIONS (event_time 'time')"
+         OPTIONS (event_time 'time', strict 'true')"
     );
     let pipeline = Pipeline::read(&sql, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
     pipeline.sources[0].as_ref().clone()

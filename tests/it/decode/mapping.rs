@@ -13,7 +13,7 @@ const NOON: i64 = 1_769_860_800_000_000;
 fn source(columns: &str, options: &str) -> SourceDefinition {
     let sql = format!(
         "CREATE UNBOUNDED EXTERNAL TABLE e (time TIMESTAMP, {columns}) STORED AS JSON LOCATION 'kafka://e' \
-         OPTIONS (event_time 'time', future_limit '300 days'{options});"
+         OPTIONS (event_time 'time', future_limit '300 days', strict 'true'{options});"
     );
     let pipeline = Pipeline::read(&sql, &Default::default()).unwrap_or_else(|error| panic!("{error}"));
     SourceDefinition::clone(&pipeline.sources[0])

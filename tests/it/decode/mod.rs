@@ -1,4 +1,4 @@
-//! Decoding is strict, takes each record for itself, and cannot be stopped by any bytes.
+//! Decoding loses nothing unnoticed, takes each record for itself, and cannot be stopped by any bytes.
 
 mod defaults;
 mod faults;
@@ -35,6 +35,7 @@ pub fn timestamp() -> DataType {
 }
 
 /// A source with the column `time` as event time, and these columns after it; `id` is the event id where there is one.
+/// It is strict, so that a value which its column cannot take is told by its reason.
 pub fn source_with(columns: Vec<Field>) -> SourceDefinition {
     let mut declared = vec![Field::new("time", timestamp(), true)];
     declared.extend(columns);

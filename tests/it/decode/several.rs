@@ -10,7 +10,7 @@ use super::{error, record};
 fn source(options: &str) -> SourceDefinition {
     let sql = format!(
         "CREATE UNBOUNDED EXTERNAL TABLE e (id VARCHAR, time TIMESTAMP NOT NULL, n BIGINT) STORED AS JSON \
-         LOCATION 'kafka://e' OPTIONS (event_time 'time', event_id 'id'{options});"
+         LOCATION 'kafka://e' OPTIONS (event_time 'time', event_id 'id', strict 'true'{options});"
     );
     let pipeline = Pipeline::read(&sql, &Default::default()).unwrap_or_else(|error| panic!("{error}"));
     SourceDefinition::clone(&pipeline.sources[0])

@@ -1,4 +1,4 @@
-//! Sources whose unreadable values are NULL: which are, what is rejected all the same, and what is counted.
+//! Sources that are not strict: which values are NULL, what is rejected all the same, and what is counted.
 
 use std::sync::Arc;
 

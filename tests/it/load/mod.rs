@@ -21,7 +21,7 @@ use twofold::client::{Client, OnError};
 use twofold::load::event::{Event, ReadError};
 use twofold::load::open::open_stream;
 use twofold::load::{Input, LoadPlan, LoadReport, load_files};
-use views::SourceDefinition;
+use views::{SourceDefinition, Unreadable};
 
 use crate::collector::fake::Mood;
 use crate::collector::{Server, event};
@@ -225,6 +225,17 @@ async fn rejected_events_are_kept_or_left_out_as_asked() {
     let (_, report) = world.load(&world.plan()).await;
     assert_eq!(report.rejected(), 1);
     assert!(world.server.log.payloads().contains(&"bad".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_their_column_cannot_take_are_told_by_column() {
+    let world = World::start(SourceDefinition { unreadable: Unreadable::Null, ..clicks() }).await;
+    let inputs =
+        vec![world.write("rows.csv", "time,page,bytes\n2026-01-31T12:00:00Z,/,many\n2026-01-31T12:00:00Z,/,7\n")];
+    let report = world.load_all(inputs).await;
+    assert_eq!((report.accepted(), report.rejected()), (2, 0));
+    let told = report.describe();
+    assert!(told.contains("1 values of column bytes are NULL: the column cannot take them\n"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

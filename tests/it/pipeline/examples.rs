@@ -117,12 +117,12 @@ fn definition_hashes_of_the_examples_stay() {
     assert_eq!(
         hashes.collect::<Vec<_>>(),
         [
-            "visits_by_page ee5c2db18111816a42e14d64b5e7a0e7",
-            "edits_by_page ed53286a5f647c629c00263727ce575a",
-            "edits_by_channel 201e7e96a18fef7375fdba93ce044dd3",
-            "edits_by_language 71d136e401cc32aa2d5cfdd0600d93b0",
-            "requests_by_path ac5e5e98bec1710cfb449fc6a216d007",
-            "requests_by_status 7a140ef6ad4768cba53f001a03471ff3",
+            "visits_by_page 26471388dec6a499ce103e2eb28bea6e",
+            "edits_by_page 6746fb6bd28782b22c6d10193a185b80",
+            "edits_by_channel d84474989eec92299efa71459f1429f7",
+            "edits_by_language aa1cf150056c77ca1d0cf1f29266c377",
+            "requests_by_path 6da54062d62e821e668b4159e9ca942a",
+            "requests_by_status 9ff4bf2e895efc144f33ab562eaee1fd",
         ]
     );
 }

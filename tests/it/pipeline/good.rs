@@ -66,11 +66,11 @@ fn options_have_defaults_and_units() {
     assert_eq!((source.border.grid, source.border.gap), (4096, Duration::from_secs(30)));
     assert_eq!((source.partitions, source.partitions_at_creation()), (None, 4));
     assert_eq!(source.event_id, [0_usize; 0]);
-    assert_eq!(source.unreadable, Unreadable::Reject);
+    assert_eq!(source.unreadable, Unreadable::Null);
     let source = read(
         "CREATE UNBOUNDED EXTERNAL TABLE s (t TIMESTAMP, id BIGINT) STORED AS JSON LOCATION 'kafka://s' OPTIONS (
            event_time 't', event_id 'id', horizon '1 hour 30 minutes', late_after '500ms', future_limit '2 days',
-           grid 1024, gap '5s', partitions '8', unreadable 'null', events_at 'data.\"line.items\".x')",
+           grid 1024, gap '5s', partitions '8', strict 'True', events_at 'data.\"line.items\".x')",
     );
     let source = source.source("s").unwrap();
     assert_eq!((source.horizon, source.late_after), (Duration::from_secs(5400), Duration::from_millis(500)));
@@ -78,7 +78,7 @@ fn options_have_defaults_and_units() {
     assert_eq!((source.border.grid, source.border.gap), (1024, Duration::from_secs(5)));
     assert_eq!((source.partitions, source.partitions_at_creation()), (Some(8), 8));
     assert_eq!(source.event_id, [1]);
-    assert_eq!(source.unreadable, Unreadable::Null);
+    assert_eq!(source.unreadable, Unreadable::Reject);
     assert_eq!(source.events_at(), ["data", "line.items", "x"]);
 }
 

@@ -36,7 +36,7 @@ fn layout_and_run_time_options_do_not_change_it() {
             "{}{VIEW}",
             EDITS.replace("event_time 'time'", "event_time 'time', grid 7, partitions 2, horizon '1s', gap '1s'")
         ),
-        format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', unreadable 'reject'")),
+        format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', strict 'false'")),
         format!("{}{VIEW}", EDITS.replace("page VARCHAR", "page VARCHAR DEFAULT NULL")),
         format!("{EDITS}{VIEW} CREATE MATERIALIZED VIEW w AS SELECT page, count(*) AS n FROM edits GROUP BY page"),
     ];
@@ -60,7 +60,7 @@ fn whatever_changes_a_state_changes_it() {
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', event_id 'page'")),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', late_after '2s'")),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', future_limit '2s'")),
-        format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', unreadable 'null'")),
+        format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', strict 'true'")),
         format!("{}{VIEW}", EDITS.replace("STORED AS JSON", "STORED AS AVRO")),
         format!("{}{VIEW}", EDITS.replace("STORED AS JSON", "STORED AS PROTOBUF")),
         format!("{}{VIEW}", EDITS.replace("kafka://edits", "kafka://other")),

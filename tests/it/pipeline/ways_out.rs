@@ -220,7 +220,9 @@ fn hints_about_options_of_sources_lead_out() {
             ),
             ("horizon '400 days'", "at most 366 days", &["horizon '366 days'"]),
             ("gap '0s'", "a span above zero", &["gap '1ms'"]),
-            ("unreadable 'skip'", "'reject' (the default", &["unreadable 'reject'", "unreadable 'null'"]),
+            ("strict 'yes'", "write 'true' or 'false'", &["strict 'true'", "strict 'false'"]),
+            ("horizon '1s', unreadable 'reject'", "write strict 'true' for", &["horizon '1s', strict 'true'"]),
+            ("horizon '1s', unreadable 'null'", "for unreadable 'null' leave it out", &["horizon '1s'"]),
             ("events_at 'a..b'", "keys with dots between them", &["events_at 'a.b'"]),
             ("envelope 'avro'", "'debezium', or say with events_at", &["envelope 'debezium'", "events_at 'after'"]),
             (

@@ -73,12 +73,12 @@ impl Stage {
     }
 
     fn takes(self, sent: &Sent) -> bool {
-        sent.amount.is_some_and(|amount| amount.is_some() || self.needs_no_amount)
+        sent.amount.is_some() || self.needs_no_amount
     }
 
     /// Whether the condition of a view is true of an event; it is not where there is no amount.
     fn shows(self, view: &str, sent: &Sent) -> bool {
-        view == IDS || !self.leaves_out_negative || sent.amount().is_some_and(|amount| amount >= 0)
+        view == IDS || !self.leaves_out_negative || sent.amount.is_some_and(|amount| amount >= 0)
     }
 
     /// The rows of a view over the events that count, by page.
@@ -95,7 +95,7 @@ impl Stage {
             let ids: BTreeSet<&str> = events.iter().map(|sent| sent.id.as_str()).collect();
             return json!({"page": page, "ids": ids.len()});
         }
-        let amounts: Vec<i64> = events.iter().filter_map(|sent| sent.amount()).collect();
+        let amounts: Vec<i64> = events.iter().filter_map(|sent| sent.amount).collect();
         let amount = (!amounts.is_empty()).then(|| amounts.iter().sum::<i64>());
         let mut row = json!({"page": page, "hits": events.len(), "amount": amount});
         if self.reads_country {
@@ -111,8 +111,8 @@ struct Sent {
     id: String,
     time: String,
     page: String,
-    /// `None`: no number, so that no stage takes the record. `Some(None)`: not there.
-    amount: Option<Option<i64>>,
+    /// `None`: not there, or no number, which is NULL where it may be.
+    amount: Option<i64>,
     has_country: bool,
 }
 
@@ -120,16 +120,9 @@ impl Sent {
     fn read(payload: &[u8]) -> Self {
         let value: Value = serde_json::from_slice(payload).unwrap();
         let text = |name: &str| value[name].as_str().unwrap().to_owned();
-        let amount = match &value["amount"] {
-            Value::Null => Some(None),
-            other => other.as_i64().map(Some),
-        };
+        let amount = value["amount"].as_i64();
         let has_country = value["country"].is_string();
         Self { id: text("id"), time: text("time"), page: text("page"), amount, has_country }
-    }
-
-    fn amount(&self) -> Option<i64> {
-        self.amount.flatten()
     }
 
     fn identity(&self) -> (&str, &str) {
@@ -396,7 +389,7 @@ impl World {
 }
 
 /// An event as its producer always sent it: sometimes with a country, which is not declared at first, sometimes without
-/// an amount, or with one that is none.
+/// an amount, or with one that is no number.
 fn event(number: u64, random: &mut StdRng) -> String {
     let time = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
     let amount = match random.random_range(0..10) {

@@ -1,5 +1,5 @@
 //! Events as real feeds write them, through both layers: each form that means one value counts as that value, and what
-//! means none is refused by name.
+//! means none is refused by name where the source is strict.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,8 @@ const PIPELINE: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE hits (
   id VARCHAR, time TIMESTAMP NOT NULL, k VARCHAR NOT NULL, n BIGINT, d DOUBLE, m DECIMAL(24,4), b BOOLEAN, s VARCHAR,
   day DATE, userId VARCHAR, \"service.name\" VARCHAR
-) STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', event_id 'id', gap '200ms', partitions '2');
+) STORED AS JSON LOCATION 'kafka://hits'
+OPTIONS (event_time 'time', event_id 'id', strict 'true', gap '200ms', partitions '2');
 
 CREATE MATERIALIZED VIEW forms AS
 SELECT k, count(*) AS hits, sum(n) AS n, sum(d) AS d, sum(m) AS m, count(b) AS b, max(s) AS s, min(day) AS day,

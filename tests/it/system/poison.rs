@@ -33,7 +33,7 @@ fn good(number: usize) -> String {
     format!(r#"{{"id":"g{number}","time":"2026-01-05T10:00:00Z","page":"/{}","bytes":{number}}}"#, number % 7)
 }
 
-/// Something that is not an event by the table of `records/src/decode/mod.rs`, whatever is drawn.
+/// Something that is not an event of a strict source by the table of `records/src/decode/mod.rs`, whatever is drawn.
 fn bad(random: &mut StdRng, number: usize) -> Vec<u8> {
     let event = |bytes: &str| {
         format!(r#"{{"id":"b{number}","time":"2026-01-05T10:00:00Z","page":"/","bytes":{bytes}}}"#).into_bytes()
@@ -139,7 +139,8 @@ async fn check_master(world: &World, written: &Written) {
 }
 
 pub(super) async fn a_poisoned_topic_costs_no_good_event(kind: Kind) {
-    let Some(world) = World::new(kind, PIPELINE).await else { return };
+    let strict = PIPELINE.replace("event_time 'time'", "event_time 'time', strict 'true'");
+    let Some(world) = World::new(kind, &strict).await else { return };
     let (system, client) = world.start().await;
     let topic = world.parts.services.as_ref().map_or("hits".to_owned(), |services| services.named("hits"));
     let written = produce(system.log().unwrap().as_ref(), &topic, one_seed("poison")).await;

@@ -143,6 +143,16 @@ fn draw_unseen(name: &str, of: &Value) -> String {
     list(of, "unseen_columns").iter().map(draw).collect()
 }
 
+/// The values that an archive found and their columns cannot take.
+fn draw_unreadable(name: &str, archive: &Value) -> String {
+    let no_columns = Map::new();
+    let columns = archive.get("unreadable_values").and_then(Value::as_object).unwrap_or(&no_columns);
+    let draw = |(column, values): (&String, &Value)| {
+        format!("source {name}: {values} values of column {column} are NULL: the column cannot take them\n")
+    };
+    columns.iter().map(draw).collect()
+}
+
 fn draw_views(views: &[Value], today: &str) -> String {
     let mut table = new_table(&["view", "state", "version", "published", "cut", "head", "realtime", "stale"]);
     let mut problems = String::new();
@@ -179,6 +189,7 @@ fn draw_work(system: &Value, has_sources: bool) -> String {
             let state = field(fact, "state");
             text.push_str(&format!("{name}: {state}, {rows} records, {rejected} rejected, {pending} waiting\n"));
             text.push_str(&problem("", name, fact.get("error")));
+            text.push_str(&draw_unreadable(source, fact));
             text.push_str(&if has_sources { String::new() } else { draw_unseen(source, fact) });
         }
     }

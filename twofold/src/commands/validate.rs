@@ -43,8 +43,8 @@ fn describe_source(source: &SourceDefinition) -> String {
     let ids: Vec<&str> = source.event_id_names().collect();
     let id = if ids.is_empty() { "none: copies cannot be recognised".to_owned() } else { ids.join(" and ") };
     let unreadable = match source.unreadable {
+        Unreadable::Null => "NULL where the column may be, and counted by column; else the record is rejected",
         Unreadable::Reject => "the record is rejected",
-        Unreadable::Null => "NULL where the column may be",
     };
     let partitions = match source.partitions {
         Some(written) => format!("{written} partitions or more"),

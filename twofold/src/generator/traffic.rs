@@ -157,7 +157,7 @@ impl Traffic {
         let mut event = serde_json::to_value(&visit).expect("plain fields always serialise");
         match self.rng.random_range(0..4) {
             0 => return format!("{{\"id\":\"{}\",\"time\":", visit.id),
-            1 => event["bytes"] = "many".into(),
+            1 => event["status"] = "many".into(),
             2 => event["page"] = serde_json::Value::Null,
             _ => event["time"] = "yesterday".into(),
         }

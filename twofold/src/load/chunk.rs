@@ -108,6 +108,7 @@ impl Pending {
     /// If its token is not a token.
     pub fn note_receipt(&mut self, receipt: &Receipt, report: &mut LoadReport) -> Result<()> {
         report.accept(receipt.accepted, &PositionToken::decode(&receipt.token)?);
+        report.note_unreadable(&receipt.unreadable);
         let mut left = Vec::new();
         for error in &receipt.errors {
             let Some(at) = self.waiting.get(error.index).copied() else { continue };

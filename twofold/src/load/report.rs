@@ -1,5 +1,6 @@
 //! What became of the events of files, counted and in words. Pure.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use positions::PositionToken;
@@ -33,6 +34,8 @@ pub struct LoadReport {
     pub files: Vec<FileReport>,
     /// Files that were not begun when loading ended early.
     pub not_begun: Vec<String>,
+    /// By column, the values of accepted events that are NULL because the column cannot take them.
+    pub unreadable: BTreeMap<String, u64>,
     /// Covers every stored event.
     pub token: PositionToken,
     /// Events that were sent again although they may have been stored the first time.
@@ -57,6 +60,13 @@ impl LoadReport {
     pub fn accept(&mut self, events: u64, token: &PositionToken) {
         self.token.merge(token);
         self.current().accepted += events;
+    }
+
+    /// Notes values that were lost, by column.
+    pub fn note_unreadable(&mut self, counts: &BTreeMap<String, u64>) {
+        for (column, count) in counts {
+            *self.unreadable.entry(column.clone()).or_default() += count;
+        }
     }
 
     /// Notes an event that is not good.
@@ -115,6 +125,9 @@ impl LoadReport {
             let bytes = self.files.iter().map(|file| file.bytes).sum();
             let counts = describe_counts(self.accepted(), self.rejected(), bytes);
             let _ = writeln!(text, "{} files: {counts}", self.files.len());
+        }
+        for (column, count) in &self.unreadable {
+            let _ = writeln!(text, "{count} values of column {column} are NULL: the column cannot take them");
         }
         self.describe_doubts(&mut text);
         let _ = writeln!(text, "token {}", self.token.encode());

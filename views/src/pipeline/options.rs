@@ -10,7 +10,6 @@ use positions::{SPAN_EXAMPLES, SchemaId, SpanError, parse_span};
 use super::findings::{Findings, known_names};
 use super::statements::Located;
 use crate::bucket::Bucket;
-use crate::source::Unreadable;
 
 /// What a view says about itself in `WITH (...)`.
 #[derive(Clone, Copy, Debug)]
@@ -60,14 +59,13 @@ impl OptionValue {
         None
     }
 
-    /// The value as what becomes of a value that cannot be read.
-    pub(super) fn unreadable(&self, findings: &mut Findings) -> Option<Unreadable> {
-        let mut known = [Unreadable::Reject, Unreadable::Null].into_iter();
-        let known = known.find(|known| known.as_str().eq_ignore_ascii_case(&self.value));
-        if known.is_none() {
-            self.refuse("'reject' (the default: the record is in no view) or 'null' (the value is NULL)", findings);
+    /// The value as a truth value.
+    pub(super) fn truth(&self, findings: &mut Findings) -> Option<bool> {
+        let truth = self.value.to_lowercase().parse().ok();
+        if truth.is_none() {
+            self.refuse("'true' or 'false'", findings);
         }
-        known
+        truth
     }
 
     /// The value as ids of schemas.
@@ -160,11 +158,19 @@ fn literal_text(value: &Expr) -> String {
     }
 }
 
+/// What says today what an option said that is no more, and how.
+fn former_option(name: &str) -> Option<(&'static str, &'static str)> {
+    const UNREADABLE: &str = "write strict 'true' for unreadable 'reject'; for unreadable 'null' leave it out";
+    (name == "unreadable").then_some(("strict", UNREADABLE))
+}
+
 fn only_known(settings: Vec<OptionValue>, known: &[&str], findings: &mut Findings) -> Vec<OptionValue> {
     let mut kept: Vec<OptionValue> = Vec::new();
     for setting in settings {
         if !known.contains(&setting.name.as_str()) {
-            let hint = known_names(&setting.name, known.iter().copied());
+            let former = former_option(&setting.name).filter(|(present, _)| known.contains(present));
+            let hint =
+                former.map_or_else(|| known_names(&setting.name, known.iter().copied()), |(_, hint)| hint.to_owned());
             findings.add(setting.line, &setting.name, "unknown option", hint);
         } else if kept.iter().any(|other| other.name == setting.name) {
             findings.add(setting.line, &setting.name, "this option is given twice", "keep one of them");

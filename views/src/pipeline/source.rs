@@ -12,7 +12,7 @@
 //! | `grid` | `4096` | every multiple of this many offsets is a border between runs |
 //! | `gap` | `30s` | a silence of this length is a border too |
 //! | `partitions` | as many as the topic has; made with `4` | the least number of partitions that the topic is to have |
-//! | `unreadable` | `reject` | what becomes of a value that its column cannot take: `reject` or `null` |
+//! | `strict` | `false` | `true`: a value that its column cannot take rejects the record, also where it may be NULL |
 //! | `reject_schemas` | none | ids of schemas, with commas between: records that name one are rejected |
 
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ const OPTIONS: &[&str] = &[
     "grid",
     "gap",
     "partitions",
-    "unreadable",
+    "strict",
     "reject_schemas",
 ];
 
@@ -78,7 +78,7 @@ pub(super) fn read_source(
         future_limit: Duration::from_secs(3600),
         border: BorderRule { grid: 4096, gap: Duration::from_secs(30) },
         partitions: None,
-        unreadable: Unreadable::Reject,
+        unreadable: Unreadable::default(),
         format,
         reject_schemas: BTreeSet::new(),
     };
@@ -119,7 +119,11 @@ fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Fi
         }
         "envelope" if source.envelope != Envelope::None => refuse_two_envelopes(setting, findings),
         "envelope" => source.envelope = Envelope::Debezium,
-        "unreadable" => source.unreadable = setting.unreadable(findings).unwrap_or(source.unreadable),
+        "strict" => match setting.truth(findings) {
+            Some(true) => source.unreadable = Unreadable::Reject,
+            Some(false) => source.unreadable = Unreadable::Null,
+            None => {}
+        },
         "reject_schemas" if !source.format.has_schemas() => {
             let hint = "leave it out, or write STORED AS AVRO or STORED AS PROTOBUF";
             findings.add(setting.line, &setting.name, "payloads of a JSON source need no schemas", hint);

@@ -145,9 +145,7 @@ fn csv_layout(settings: &[OptionValue], findings: &mut Findings) -> CsvLayout {
     let mut layout = CsvLayout { has_header: true, delimiter: b',' };
     for setting in settings {
         match (setting.name.as_str(), setting.value.to_lowercase().as_str()) {
-            ("has_header", "true") => layout.has_header = true,
-            ("has_header", "false") => layout.has_header = false,
-            ("has_header", _) => setting.refuse("'true' or 'false'", findings),
+            ("has_header", _) => layout.has_header = setting.truth(findings).unwrap_or(layout.has_header),
             (_, "\\t") => layout.delimiter = b'\t',
             (_, text) => match text.as_bytes() {
                 [byte] if byte.is_ascii() && *byte != b'"' => layout.delimiter = *byte,
