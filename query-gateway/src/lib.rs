@@ -62,6 +62,7 @@ mod media;
 mod merging;
 mod metrics;
 mod names;
+mod nesting;
 mod order;
 mod overflow;
 mod pages;

@@ -195,10 +195,10 @@ impl Gateway {
         let is_batch = parse_consistency(&mut parameters)?;
         let integers = Integers::take(&mut parameters)?;
         let wait = parse_wait(&mut parameters, is_batch, settings)?;
-        let parsed = engine.parse(&text, settings)?;
+        let place = self.sql_places().enter(client, settings);
+        let (place, parsed) = engine.parse(&text, place, settings).await?;
         let names = self.views_of(&parsed.references)?;
         self.views_of(parsed.about.as_slice())?;
-        let place = self.sql_places().enter(client, settings).await?;
         let (rows, envelope) = if parsed.is_explained {
             let rows = engine.explain(parsed, (place, settings)).await?;
             (rows, SqlEnvelope { stale: false, views: BTreeMap::new(), rejected: Vec::new() })
@@ -254,8 +254,8 @@ impl Gateway {
         let Some(former) = former.next().filter(|_| is_refused) else { return error };
         let settings = self.settings();
         let Ok(present) = self.present_engine() else { return error };
-        let Ok(parsed) = present.parse(text, settings) else { return error };
-        let Ok(place) = self.sql_places().enter(client, settings).await else { return error };
+        let place = self.sql_places().enter(client, settings);
+        let Ok((place, parsed)) = present.parse(text, place, settings).await else { return error };
         let is_right = present.plan(text, parsed, params, (place, settings)).await.is_ok();
         if is_right { self.building(former, &error) } else { error }
     }

@@ -69,6 +69,69 @@ async fn a_query_that_never_pauses_ends_at_its_limit_and_gives_its_place_back() 
     assert!(plain.starts_with(r#"{"rows":[{"edits":600}]"#), "{plain}");
 }
 
+#[tokio::test]
+async fn brackets_that_are_read_again_are_refused_before_they_are_read() {
+    // Each of them doubles the work of the parser, where the innermost cannot be read.
+    let nested = [
+        ("ARRAY[", "]"),
+        ("CAST(", " AS INT)"),
+        ("EXTRACT(DAY FROM ", ")"),
+        ("POSITION(", " IN 'a')"),
+        ("EXISTS(", ")"),
+        ("INTERVAL (", ")"),
+        ("1 IN (", ")"),
+        ("TRIM(", ")"),
+        ("(SELECT * FROM (", ") t)"),
+    ];
+    for inner in ["1 1", "", "SELECT", "'a'"] {
+        let of = |(left, right): &(&str, &str)| format!("SELECT {}{inner}{}", left.repeat(24), right.repeat(24));
+        check_refused(nested.iter().map(of), &[413]).await;
+    }
+    let world = world().await;
+    let eight = |left: &str, right: &str| format!("SELECT {}1{} AS x", left.repeat(8), right.repeat(8));
+    for sql in [eight("ARRAY[", "]"), eight("CAST(", " AS INT)"), eight("(SELECT ", ")"), eight("(", ")")] {
+        world.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn what_the_optimiser_writes_out_is_weighed_as_it_is_written_out() {
+    let of = |left: &str, right: &str| format!("SELECT {}edits{} AS x FROM by_page", left.repeat(20), right.repeat(20));
+    let refused = [
+        of("coalesce(", ", 1)"),
+        of("nvl(", ", 1)"),
+        of("nvl2(", ", 1, 2)"),
+        of("CAST((", " BETWEEN 1 AND 2) AS INT)").replace("CAST(", "(").replace(" AS INT)", ")::INT"),
+    ];
+    check_refused(refused, &[413]).await;
+    let world = world().await;
+    world.sql("SELECT coalesce(nullif(coalesce(edits, 1), 2), edits, 3) AS x FROM by_page LIMIT 1").await.unwrap();
+}
+
+#[tokio::test]
+async fn grouping_sets_are_refused_where_they_hold_many_keys() {
+    let keys = |count: usize| (0..count).map(|key| format!("edits + {key}")).collect::<Vec<_>>().join(", ");
+    let of = |how: &str| format!("SELECT count(*) AS n FROM by_page GROUP BY {how}");
+    check_refused(
+        [
+            of(&format!("CUBE({})", keys(12))),
+            of(&format!("CUBE({})", keys(70))),
+            of(&format!("ROLLUP({})", keys(60))),
+            of(&format!("ROLLUP({}), CUBE({})", keys(10), keys(4))),
+            of(&format!(
+                "GROUPING SETS({})",
+                (0..60).map(|key| format!("(edits + {key})")).collect::<Vec<_>>().join(", ")
+            )),
+        ],
+        &[413],
+    )
+    .await;
+    let world = world().await;
+    for how in ["CUBE(page, hour)", "ROLLUP(page, hour)", "GROUPING SETS((page), (hour), ())", "page, hour"] {
+        world.sql(&of(how)).await.unwrap_or_else(|error| panic!("{how}: {error}"));
+    }
+}
+
 fn owned(statements: &[&str]) -> Vec<String> {
     statements.iter().map(|sql| (*sql).to_owned()).collect()
 }
@@ -203,9 +266,17 @@ async fn deep_texts_are_refused_before_they_are_walked() {
     let of = |left: &str, right: &str, times: usize| {
         format!("SELECT {}edits{} AS x FROM by_page", left.repeat(times), right.repeat(times))
     };
-    check_refused([of("(", ")", 4_000), of("abs(", ")", 2_000), of("NOT ", "", 200), of("-(", ")", 100)], &[400]).await;
+    check_refused([of("NOT ", "", 200)], &[400]).await;
     check_refused(
         [
+            of("(", ")", 4_000),
+            of("abs(", ")", 2_000),
+            of("-(", ")", 100),
+            of("INTERVAL ", "", 1_500),
+            of("CASE WHEN true THEN ", " END", 500),
+            "SELECT CAST(NULL AS {})".replace("{}", &format!("{}INT{}", "Nullable(".repeat(1_500), ")".repeat(1_500))),
+            "SELECT * FROM by_page MATCH_RECOGNIZE(PATTERN ({}) DEFINE A AS true)"
+                .replace("{}", &format!("{}A{}", "(".repeat(4_000), ")".repeat(4_000))),
             of("", "+1", 7_000),
             of("", " OR true", 1_500),
             of("- ", "", 4_000),
