@@ -91,6 +91,7 @@ mod states;
 mod status;
 mod stores;
 mod tables;
+mod unread;
 mod values;
 mod versions;
 

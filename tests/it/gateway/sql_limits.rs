@@ -97,12 +97,8 @@ async fn brackets_that_are_read_again_are_refused_before_they_are_read() {
 #[tokio::test]
 async fn what_the_optimiser_writes_out_is_weighed_as_it_is_written_out() {
     let of = |left: &str, right: &str| format!("SELECT {}edits{} AS x FROM by_page", left.repeat(20), right.repeat(20));
-    let refused = [
-        of("coalesce(", ", 1)"),
-        of("nvl(", ", 1)"),
-        of("nvl2(", ", 1, 2)"),
-        of("CAST((", " BETWEEN 1 AND 2) AS INT)").replace("CAST(", "(").replace(" AS INT)", ")::INT"),
-    ];
+    let refused =
+        [of("coalesce(", ", 1)"), of("nvl(", ", 1)"), of("nvl2(", ", 1, 2)"), of("(", " BETWEEN 1 AND 2)::INT")];
     check_refused(refused, &[413]).await;
     let world = world().await;
     world.sql("SELECT coalesce(nullif(coalesce(edits, 1), 2), edits, 3) AS x FROM by_page LIMIT 1").await.unwrap();
