@@ -46,22 +46,15 @@ const DEEPENING: [Keyword; 21] = [
 ];
 
 /// Keywords behind which the parser reads a bracket once more where the first reading fails.
-const READ_AGAIN: [Keyword; 24] = [
+const READ_AGAIN: [Keyword; 18] = [
     Keyword::ARRAY,
     Keyword::CAST,
     Keyword::CEIL,
     Keyword::CONVERT,
-    Keyword::EXISTS,
-    Keyword::EXTRACT,
     Keyword::FLOOR,
-    Keyword::FROM,
-    Keyword::IN,
     Keyword::INTERVAL,
-    Keyword::JOIN,
     Keyword::LAMBDA,
-    Keyword::LATERAL,
     Keyword::MAP,
-    Keyword::MATCH,
     Keyword::NOT,
     Keyword::OVERLAY,
     Keyword::PRIOR,
@@ -71,6 +64,7 @@ const READ_AGAIN: [Keyword; 24] = [
     Keyword::SUBSTRING,
     Keyword::TRIM,
     Keyword::TRY_CAST,
+    Keyword::TRY_CONVERT,
 ];
 
 /// Refuses a text whose tree would be too deep to walk.
@@ -115,8 +109,7 @@ fn check_depth(tokens: &[Token]) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// How often the parser may read a bracket behind this token: it tries again as a call of that name, as a list, or as a
-/// table. A name is read once.
+/// How often the parser may read a bracket behind this token: it tries again as a call of that name.
 fn readings_behind(token: &Token) -> u64 {
     match token {
         Token::Word(word) if word.keyword == Keyword::POSITION => 3,
@@ -139,7 +132,7 @@ fn check_open(open: &[Open]) -> Result<(), GatewayError> {
     }
     let readings = open.iter().fold(1u64, |product, bracket| product.saturating_mul(bracket.readings));
     if readings > MAX_READINGS {
-        return refuse(MAX_QUERY_DEPTH, "CAST, EXTRACT and the like", hint);
+        return refuse(MAX_QUERY_DEPTH, "CAST, ARRAY and the like", hint);
     }
     Ok(())
 }

@@ -175,7 +175,12 @@ impl Topology {
         let read_again = read_again_router(lake, definitions, self.batches.clone(), is_for_all);
         let beside = [Some(self.health_router()), log, Some(rejected), Some(read_again), collector];
         let router = whole_router(answers, beside.into_iter().flatten());
-        self.starter.start(Stage::Gateway, "http server", |stop| serve(listener, router, stop)).await?;
+        let connections = self.shared.config.system.connections;
+        let serving = |stop| async move {
+            serve(listener, router, connections, stop).await;
+            Ok(())
+        };
+        self.starter.start(Stage::Gateway, "http server", serving).await?;
         Ok(())
     }
 
