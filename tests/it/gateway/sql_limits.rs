@@ -285,6 +285,24 @@ async fn deep_texts_are_refused_before_they_are_walked() {
     assert!(world.sql(&sql).await.unwrap().to_json().unwrap().starts_with(r#"{"rows":[{"n":600}]"#));
 }
 
+#[tokio::test]
+async fn an_answer_is_no_longer_than_its_limit_however_long_its_columns_are_named() {
+    let world = World::with_settings(GatewaySettings { max_answer_bytes: 64 << 10, ..GatewaySettings::default() });
+    world.send(0, (0..60).map(|number| event(number * 7, ["A", "B", "C"][number as usize % 3], "ann", number)));
+    world.append_run(0).await;
+    world.own(1).await;
+    let name = "a".repeat(12_000);
+    for select in ["edits AS NAME", "named_struct('NAME', edits) AS x", "make_array(named_struct('NAME', edits)) AS x"]
+    {
+        let sql = format!("SELECT {} FROM by_page", select.replace("NAME", &name));
+        let problem = world.sql(&sql).await.unwrap().to_json().unwrap_err().problem();
+        let told = "the answer has more than 65536 bytes as JSON text";
+        assert_eq!((problem.status().as_u16(), problem.detail()), (413, told), "{select}");
+        // As the hint says.
+        world.sql(&format!("{sql} LIMIT 1")).await.unwrap().to_json().unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_and_windows_without_end_stop_at_a_limit() {
     let crossed = "FROM by_page a, by_page b, by_page c, by_page d";

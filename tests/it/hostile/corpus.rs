@@ -3,7 +3,7 @@
 //! A family is a bracket that nests, a piece that is repeated, or one text; all are listed, and nothing is random.
 
 /// Opening, what stands in the middle, closing, and what is around all of it (`{}` is its place).
-const NESTED: [(&str, &str, &str, &str); 52] = [
+static NESTED: [(&str, &str, &str, &str); 52] = [
     ("(", "hits", ")", "SELECT {} FROM v"),
     ("abs(", "hits", ")", "SELECT {} FROM v"),
     ("coalesce(", "hits", ", 1)", "SELECT {} AS x FROM v"),
@@ -62,7 +62,7 @@ const NESTED: [(&str, &str, &str, &str); 52] = [
 const DEPTHS: [usize; 3] = [8, 24, 400];
 
 /// A piece, what stands between two of them, and what is around all of them (`{}` is their place, `#` the number).
-const REPEATED: [(&str, &str, &str); 24] = [
+static REPEATED: [(&str, &str, &str); 24] = [
     ("1", " + ", "SELECT {} AS x"),
     ("hits", " + ", "SELECT {} AS x FROM v"),
     ("page", " || ", "SELECT {} AS x FROM v"),
@@ -92,7 +92,7 @@ const REPEATED: [(&str, &str, &str); 24] = [
 const TIMES: [usize; 3] = [6, 60, 700];
 
 /// Texts that stand for themselves. `~` is a thousand letters.
-const SINGLE: [&str; 44] = [
+static SINGLE: [&str; 44] = [
     "SELECT hits AS a~~~~~~~~~~~~~~~ FROM v",
     "SELECT hits AS \"~~~~~~~~~~~~~~\", page FROM v, (SELECT 1 AS y UNION ALL SELECT 2) t",
     "SELECT '~~~~~~~~~~~~~~~' AS x FROM v",
@@ -145,7 +145,7 @@ const MAX_TEXT: usize = 40_000;
 /// Every statement of the corpus.
 pub fn statements() -> Vec<String> {
     let nested = NESTED.iter().flat_map(|(left, inner, right, around)| {
-        let of = |depth: usize, inner: &str| {
+        let of = move |depth: usize, inner: &str| {
             let text = format!("{}{inner}{}", left.repeat(depth), right.repeat(depth));
             around.replace("{}", &text)
         };

@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::process::Command;
 
 use futures::StreamExt;
-use futures::future::{Either, select};
+use futures::future::{Either, join_all, select};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -94,8 +94,8 @@ impl Target {
     }
 
     /// The attack is answered: by rows, by a receipt, or by a problem that is no fault of ours.
-    async fn check(&self, attack: &Attack) {
-        let shown: String = format!("{attack:?}").chars().take(300).collect();
+    async fn check(&self, (named, attack): &(String, Attack)) {
+        let shown: String = format!("{named}: {attack:?}").chars().take(400).collect();
         let response = self.request(attack).send().await.unwrap_or_else(|error| panic!("{shown}\n{error:?}"));
         let (status, text) = (response.status().as_u16(), response.text().await);
         let text = text.unwrap_or_else(|error| panic!("{shown}\n{status}: {error:?}"));
@@ -107,9 +107,21 @@ impl Target {
         }
     }
 
-    async fn check_all(&self, attacks: &[Attack]) {
+    async fn check_all(&self, attacks: &[(String, Attack)]) {
         let checks = futures::stream::iter(attacks).map(|attack| self.check(attack));
         checks.buffer_unordered(CLIENTS).collect::<Vec<()>>().await;
+    }
+
+    /// Health, events and rows are answered, one after another.
+    async fn check_others(&self) {
+        for number in 0..20 {
+            let answer = self.client.get(format!("{}/healthz", self.running.address)).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 200);
+            let event = format!(r#"{{"id":"other-{number}","time":"2026-01-05T11:00:00Z","page":"other"}}"#);
+            self.running.post("hits", &[&event]).await;
+            let (status, body) = self.running.try_rows("v", &[("page", "p1"), ("by", "page")]).await;
+            assert_eq!((status, &body["rows"][0]["hits"]), (200, &json!(200)), "{body}");
+        }
     }
 
     /// Answers as before: the same process, the same counts, ready.
@@ -120,10 +132,12 @@ impl Target {
     }
 }
 
-fn corpus() -> Vec<Attack> {
+/// Every attack, by its place in the corpus.
+fn corpus() -> Vec<(String, Attack)> {
     let bodies = corpus::bodies().into_iter().flat_map(|body| [Attack::Question(body.clone()), Attack::Events(body)]);
     let parameters = corpus::parameters().into_iter().map(|query| Attack::Rows(encoded(&query)));
-    corpus::statements().into_iter().map(Attack::Sql).chain(parameters).chain(bodies).collect()
+    let all = corpus::statements().into_iter().map(Attack::Sql).chain(parameters).chain(bodies);
+    all.enumerate().map(|(place, attack)| (format!("number {place}"), attack)).collect()
 }
 
 /// As a client must write it in a path; what is written so already stays.
@@ -146,11 +160,9 @@ async fn no_request_stops_or_grows_the_process() {
 
     let texts = corpus::statements();
     let texts: Vec<&str> = texts.iter().map(String::as_str).filter(|text| text.len() < 2_000).collect();
-    for seed in seeds(150) {
-        let attack = Attack::Sql(mutated(&texts, &mut StdRng::seed_from_u64(seed)));
-        eprintln!("TWOFOLD_SEED={seed}");
-        target.check(&attack).await;
-    }
+    let mutate = |seed| Attack::Sql(mutated(&texts, &mut StdRng::seed_from_u64(seed)));
+    let changed = seeds(150).into_iter().map(|seed| (format!("TWOFOLD_SEED={seed}"), mutate(seed)));
+    target.check_all(&changed.collect::<Vec<_>>()).await;
     target.check_alive().await;
     let process = target.running.process_id();
     let (grown, peak) = (memory_now(process).saturating_sub(warm), memory_peak(process));
@@ -162,34 +174,21 @@ async fn no_request_stops_or_grows_the_process() {
 async fn others_are_answered_while_the_worst_queries_run() {
     let mut target = Target::start("60s").await;
     let worst = [
-        "SELECT count(*) AS n FROM v a, v b, v c, v d, v e",
-        "SELECT count(*) AS n FROM v a JOIN v b ON a.hits + b.hits < 0 JOIN v c ON true JOIN v d ON c.hits + d.hits < 0",
-        "SELECT count(*) AS n FROM v a, v b, v c, v d WHERE a.hits + b.hits * c.hits - d.hits = -1",
-        "SELECT max(x) AS x FROM (SELECT a.hits + b.hits AS x FROM v a, v b, v c, v d ORDER BY x) t",
+        "SELECT count(*) AS n FROM v a, v b, v c, v d, v e, v f, v g, v h",
+        "SELECT count(*) AS n FROM v a, v b, v c, v d, v e, v f, v g WHERE a.hits + b.hits * c.hits - g.hits = -1",
+        "SELECT count(*) AS n FROM v a, v b, v c, v d, v e JOIN v f ON e.hits + f.hits < 0",
+        "SELECT max(x) AS x FROM (SELECT a.hits + b.hits AS x FROM v a, v b, v c, v d, v e ORDER BY x) t",
     ];
-    // One for each of the threads that requests are read on, and more.
-    let asked = async {
-        let run = |sql: &&'static str| {
-            target.client.post(format!("{}/v1/sql", target.running.address)).json(&json!({ "sql": sql }))
-        };
-        let all = futures::future::join_all(worst.iter().map(|sql| run(sql).send())).await;
-        all.into_iter().map(Result::unwrap).map(|answer| answer.status().as_u16()).collect::<Vec<_>>()
-    };
-    let others = async {
-        for number in 0..20 {
-            let answer = target.client.get(format!("{}/healthz", target.running.address)).send().await.unwrap();
-            assert_eq!(answer.status().as_u16(), 200);
-            let event = format!(r#"{{"id":"other-{number}","time":"2026-01-05T11:00:00Z","page":"other"}}"#);
-            target.running.post("hits", &[&event]).await;
-            let (status, body) = target.running.try_rows("v", &[("page", "p1"), ("by", "page")]).await;
-            assert_eq!((status, &body["rows"][0]["hits"]), (200, &json!(200)), "{body}");
+    {
+        let sql_route = format!("{}/v1/sql", target.running.address);
+        let ask = |sql: &str| target.client.post(&sql_route).json(&json!({ "sql": sql })).send();
+        let asked = pin!(join_all(worst.map(ask)));
+        let others = pin!(target.check_others());
+        match select(asked, others).await {
+            // Whoever asked leaves; the queries end at their next pause.
+            Either::Right(((), _)) => {}
+            Either::Left((answers, _)) => panic!("all were answered before: {answers:?}"),
         }
-    };
-    let (asked, others) = (pin!(asked), pin!(others));
-    match select(asked, others).await {
-        // Whoever asked leaves; their queries end at the next pause.
-        Either::Right(((), _)) => {}
-        Either::Left((answers, _)) => panic!("all queries were answered before: {answers:?}"),
     }
     target.check_alive().await;
     assert!(target.running.terminate().success(), "SIGTERM ends it");
