@@ -206,9 +206,10 @@ impl SqlEngine {
             // Where several threads take turns, the order in which states are merged is theirs.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
-        let (context, limits) = (state.task_ctx(), Limits::new(settings, state.config().target_partitions()));
         let given_up = CancellationToken::new();
         let _waiting = given_up.clone().drop_guard();
+        state.config_mut().set_extension(Arc::new(given_up.clone()));
+        let (context, limits) = (state.task_ctx(), Limits::new(settings, state.config().target_partitions()));
         let limit = settings.sql_time_limit;
         let work = move |runtime: &Handle| {
             // Until the thread is done with it, whoever waits.
