@@ -18,8 +18,8 @@ const MAX_OPERATORS: usize = 256;
 const MAX_DEPTH: usize = 32;
 /// Queries within queries: planning takes nearly twice as long for each.
 const MAX_QUERY_DEPTH: usize = 10;
-/// How often the parser may read the innermost bracket of a text that it refuses in the end.
-const MAX_READINGS: u64 = 1_024;
+/// Brackets within each other that the parser reads twice: it reads the innermost 4,096 times, where it cannot be read.
+const MAX_READ_AGAIN: usize = 12;
 /// Keywords that make an expression or a query deeper.
 const DEEPENING: [Keyword; 21] = [
     Keyword::AND,
@@ -79,10 +79,13 @@ pub(crate) fn check_text(sql: &str) -> Result<(), GatewayError> {
     check_depth(&tokens)
 }
 
-/// A bracket that is open.
+/// A bracket that is open, or a CASE.
+#[derive(Default)]
 struct Open {
-    readings: u64,
+    /// How many doublings it is.
+    read_again: usize,
     holds_query: bool,
+    is_case: bool,
 }
 
 /// Refuses brackets that nest too deep.
@@ -92,10 +95,20 @@ fn check_depth(tokens: &[Token]) -> Result<(), GatewayError> {
     for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
         match token {
             Token::LParen | Token::LBracket | Token::LBrace => {
-                open.push(Open { readings: readings_behind(before), holds_query: false });
+                open.push(Open { read_again: doublings_behind(before), ..Open::default() });
                 check_open(&open)?;
             }
-            Token::RParen | Token::RBracket | Token::RBrace => drop(open.pop()),
+            Token::Word(word) if word.keyword == Keyword::CASE => {
+                open.push(Open { read_again: 1, is_case: true, ..Open::default() });
+                check_open(&open)?;
+            }
+            Token::Word(word) if word.keyword == Keyword::END => {
+                open.pop_if(|bracket| bracket.is_case);
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                // A CASE that was not ended ends with what it stands in.
+                while open.pop().is_some_and(|bracket| bracket.is_case) {}
+            }
             Token::Word(word) if matches!(word.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES) => {
                 if let Some(bracket) = open.last_mut() {
                     bracket.holds_query = true;
@@ -109,12 +122,12 @@ fn check_depth(tokens: &[Token]) -> Result<(), GatewayError> {
     Ok(())
 }
 
-/// How often the parser may read a bracket behind this token: it tries again as a call of that name.
-fn readings_behind(token: &Token) -> u64 {
+/// How often the work doubles at a bracket behind this token: the parser tries again, as a call of that name.
+fn doublings_behind(token: &Token) -> usize {
     match token {
-        Token::Word(word) if word.keyword == Keyword::POSITION => 3,
-        Token::Word(word) if READ_AGAIN.contains(&word.keyword) => 2,
-        _ => 1,
+        Token::Word(word) if word.keyword == Keyword::POSITION => 2,
+        Token::Word(word) if READ_AGAIN.contains(&word.keyword) => 1,
+        _ => 0,
     }
 }
 
@@ -130,9 +143,8 @@ fn check_open(open: &[Open]) -> Result<(), GatewayError> {
     if open.iter().filter(|bracket| bracket.holds_query).count() > MAX_QUERY_DEPTH {
         return refuse(MAX_QUERY_DEPTH, "queries", hint);
     }
-    let readings = open.iter().fold(1u64, |product, bracket| product.saturating_mul(bracket.readings));
-    if readings > MAX_READINGS {
-        return refuse(MAX_QUERY_DEPTH, "CAST, ARRAY and the like", hint);
+    if open.iter().map(|bracket| bracket.read_again).sum::<usize>() > MAX_READ_AGAIN {
+        return refuse(MAX_READ_AGAIN, "CASE, CAST, ARRAY and the like", hint);
     }
     Ok(())
 }

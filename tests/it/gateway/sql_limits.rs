@@ -82,7 +82,14 @@ async fn texts_that_are_too_long_to_be_compared_letter_by_letter_are_refused() {
 #[tokio::test]
 async fn brackets_that_are_read_again_are_refused_before_they_are_read() {
     // Each of them doubles the work of the parser, where the innermost cannot be read.
-    let doubling = [("ARRAY[", "]"), ("CAST(", " AS INT)"), ("POSITION(", " IN 'a')"), ("TRIM(", ")"), ("NOT (", ")")];
+    let doubling = [
+        ("ARRAY[", "]"),
+        ("CAST(", " AS INT)"),
+        ("POSITION(", " IN 'a')"),
+        ("TRIM(", ")"),
+        ("NOT (", ")"),
+        ("CASE WHEN true THEN ", " END"),
+    ];
     let other = [("EXTRACT(DAY FROM ", ")"), ("EXISTS(", ")"), ("1 IN (", ")"), ("(SELECT * FROM (", ") t)")];
     for inner in ["1 1", "", "SELECT", "*"] {
         let of = |(left, right): &(&str, &str)| format!("SELECT {}{inner}{}", left.repeat(24), right.repeat(24));
@@ -91,7 +98,13 @@ async fn brackets_that_are_read_again_are_refused_before_they_are_read() {
     }
     let world = world().await;
     let eight = |left: &str, right: &str| format!("SELECT {}1{} AS x", left.repeat(8), right.repeat(8));
-    for sql in [eight("ARRAY[", "]"), eight("CAST(", " AS INT)"), eight("(SELECT ", ")"), eight("(", ")")] {
+    for sql in [
+        eight("ARRAY[", "]"),
+        eight("CAST(", " AS INT)"),
+        eight("(SELECT ", ")"),
+        eight("(", ")"),
+        eight("CASE WHEN true THEN ", " END"),
+    ] {
         world.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 }
