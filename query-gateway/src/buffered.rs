@@ -3,9 +3,9 @@
 //!
 //! In: a physical plan. Out: the same plan with a counter under each window operator, pauses over each join, and under it
 //! a look at each batch whether the query was given up.
-//! Guarantee: what a window has read takes its share of the memory of all SQL queries; beyond it the query is refused.
-//! What a join hands on lets others run now and then; one that finds nothing ends at the next batch that it reads, once
-//! nobody waits for the query any more.
+//! Guarantee: what a window has read, and each batch that a join builds on, takes its share of the memory of all SQL
+//! queries; beyond it the query is refused. What a join hands on lets others run now and then; one that finds nothing
+//! ends at the next batch that it reads, once nobody waits for the query any more.
 //! Why so: sorts, joins and aggregates count what they keep, windows do not, and a cross join feeds them without end.
 //! The engine pauses where it reads, and a join of few rows reads a few times only, whatever it makes of them.
 
@@ -37,19 +37,20 @@ pub(crate) fn count_buffered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exe
         let is_window =
             node.downcast_ref::<WindowAggExec>().is_some() || node.downcast_ref::<BoundedWindowAggExec>().is_some();
         if is_join(&node) {
-            let joined = with_duty(node, Duty::Watch)?;
+            let joined = with_duties(node, |child| if child == 0 { Duty::Build } else { Duty::Watch })?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(joined)) as Arc<dyn ExecutionPlan>));
         }
-        if is_window { with_duty(node, Duty::Count).map(Transformed::yes) } else { Ok(Transformed::no(node)) }
+        if is_window { with_duties(node, |_| Duty::Keep).map(Transformed::yes) } else { Ok(Transformed::no(node)) }
     })?;
     Ok(counted.data)
 }
 
-/// The same operator, with a duty done at all that it reads.
-fn with_duty(node: Arc<dyn ExecutionPlan>, duty: Duty) -> Result<Arc<dyn ExecutionPlan>> {
-    let watched =
-        |child: &Arc<dyn ExecutionPlan>| Arc::new(PassingExec { input: child.clone(), duty }) as Arc<dyn ExecutionPlan>;
-    let children = node.children().into_iter().map(watched).collect();
+/// The same operator, with a duty done at all that it reads, by the number of the child.
+fn with_duties(node: Arc<dyn ExecutionPlan>, duty_of: impl Fn(usize) -> Duty) -> Result<Arc<dyn ExecutionPlan>> {
+    let watched = |(number, child): (usize, &Arc<dyn ExecutionPlan>)| {
+        Arc::new(PassingExec { input: child.clone(), duty: duty_of(number) }) as Arc<dyn ExecutionPlan>
+    };
+    let children = node.children().into_iter().enumerate().map(watched).collect();
     node.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
@@ -60,14 +61,20 @@ fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
         || node.downcast_ref::<SortMergeJoinExec>().is_some()
 }
 
-/// What is done at each batch that an operator reads.
+/// What is done at each batch that an operator reads, besides a look whether the query was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Duty {
-    /// All that went by is counted until the end.
-    Count,
-    /// The query ends where nobody waits for it any more.
+    /// All of it is counted until the end.
+    Keep,
+    /// The batch itself is counted until the end: a join counts the values that it builds on, and of a cross join whose
+    /// columns nobody wants there are none, in millions of batches.
+    Build,
+    /// Nothing.
     Watch,
 }
+
+/// Bytes of a batch without its values, about.
+const BATCH_BYTES: usize = 256;
 
 /// Hands on what it reads, and does its duty.
 #[derive(Debug)]
@@ -121,26 +128,21 @@ impl ExecutionPlan for PassingExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.execute(partition, context.clone())?;
-        let schema = self.input.schema();
-        match self.duty {
-            Duty::Count => {
-                let reservation = MemoryConsumer::new("window").register(context.memory_pool());
-                let counted = rows.map(move |batch| {
-                    let batch = batch?;
-                    reservation.try_grow(batch.get_array_memory_size())?;
-                    Ok(batch)
-                });
-                Ok(Box::pin(RecordBatchStreamAdapter::new(schema, counted)))
+        let (duty, given_up) = (self.duty, context.session_config().get_extension::<CancellationToken>());
+        let reservation = MemoryConsumer::new("what windows and joins keep").register(context.memory_pool());
+        let passed = rows.map(move |batch| {
+            let batch = batch?;
+            if given_up.as_ref().is_some_and(|given_up| given_up.is_cancelled()) {
+                // Told to nobody.
+                return exec_err!("the query was given up");
             }
-            Duty::Watch => {
-                let given_up = context.session_config().get_extension::<CancellationToken>();
-                let watched = rows.map(move |batch| match &given_up {
-                    // Told to nobody.
-                    Some(given_up) if given_up.is_cancelled() => exec_err!("the query was given up"),
-                    _ => batch,
-                });
-                Ok(Box::pin(RecordBatchStreamAdapter::new(schema, watched)))
+            match duty {
+                Duty::Keep => reservation.try_grow(batch.get_array_memory_size())?,
+                Duty::Build => reservation.try_grow(BATCH_BYTES)?,
+                Duty::Watch => {}
             }
-        }
+            Ok(batch)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.input.schema(), passed)))
     }
 }

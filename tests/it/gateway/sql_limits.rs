@@ -332,6 +332,7 @@ async fn joins_and_windows_without_end_stop_at_a_limit() {
     check_refused(
         [
             format!("SELECT a.page AS page, b.page AS other {crossed}"),
+            format!("SELECT count(*) AS n {crossed}, by_page e, by_page f"),
             format!("SELECT a.hour AS x, sum(a.edits) OVER () AS n {crossed} ORDER BY n LIMIT 1"),
             format!("SELECT max(n) AS n FROM (SELECT rank() OVER (ORDER BY a.hour) AS n {crossed}) t"),
             format!("SELECT a.hour AS x, b.hour AS y, c.hour AS z, count(*) AS n {crossed} GROUP BY x, y, z"),

@@ -174,10 +174,14 @@ async fn no_request_stops_or_grows_the_process() {
 async fn others_are_answered_while_the_worst_queries_run() {
     let mut target = Target::start("60s").await;
     let worst = [
-        "SELECT count(*) AS n FROM v a, v b, v c, v d, v e, v f, v g, v h",
-        "SELECT count(*) AS n FROM v a, v b, v c, v d, v e, v f, v g WHERE a.hits + b.hits * c.hits - g.hits = -1",
-        "SELECT count(*) AS n FROM v a, v b, v c, v d, v e JOIN v f ON e.hits + f.hits < 0",
-        "SELECT max(x) AS x FROM (SELECT a.hits + b.hits AS x FROM v a, v b, v c, v d, v e ORDER BY x) t",
+        // A million million rows, of which nothing is kept.
+        "SELECT count(*) AS n FROM generate_series(1, 9999) AS a(x), generate_series(1, 9999) AS b(x), \
+         generate_series(1, 9999) AS c(x)",
+        "SELECT count(*) AS n FROM generate_series(1, 9998) AS a(x), generate_series(1, 9998) AS b(x), \
+         generate_series(1, 9998) AS c(x)",
+        "SELECT count(*) AS n FROM generate_series(1, 9999) AS a(x) JOIN generate_series(1, 9999) AS b(x) \
+         ON a.x * b.x < 0",
+        "SELECT max(x) AS x FROM (SELECT a.hits + b.hits AS x FROM v a, v b, v c, v d ORDER BY x) t",
     ];
     {
         let sql_route = format!("{}/v1/sql", target.running.address);
