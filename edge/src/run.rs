@@ -4,8 +4,8 @@
 //! the head of a request, and for reading an answer. Where all connections are taken, those whose clients owe a request
 //! make room, and no answer that is due is cut off. Told to stop, it ends once every request under way is answered.
 //! Not here: how long a body may take, which depends on the route.
-//! Why so: a client that opens connections and says nothing costs a descriptor each, until the process has none left for
-//! anybody.
+//! Why so: a client that opens connections and says nothing costs a descriptor each, until the process has none left
+//! for anybody.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

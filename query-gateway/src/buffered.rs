@@ -1,8 +1,8 @@
 //! Operators that keep all they read: what the engine does not count of it is counted here. And those that make many
 //! rows of few: here they get pauses, and ends.
 //!
-//! In: a physical plan. Out: the same plan with a counter under each window operator, pauses over each join, and under it
-//! a look at each batch whether the query was given up.
+//! In: a physical plan. Out: the same plan with a counter under each window operator, pauses over each join, and under
+//! both a look at each batch whether the query was given up.
 //! Guarantee: what a window has read, and each batch that a join builds on, takes its share of the memory of all SQL
 //! queries; beyond it the query is refused. What a join hands on lets others run now and then; one that finds nothing
 //! ends at the next batch that it reads, once nobody waits for the query any more.

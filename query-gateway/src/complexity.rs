@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion, TreeNodeVisitor};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -71,7 +71,7 @@ enum TooMany {
 /// Keys of a GROUP BY, once for each grouping set that it stands for; 0 where there is one set alone.
 fn grouped_keys(group_by: &GroupByExpr) -> u64 {
     let (exprs, modifiers) = match group_by {
-        GroupByExpr::All(modifiers) => (&[][..], modifiers),
+        GroupByExpr::All(modifiers) => (&[] as &[ast::Expr], modifiers),
         GroupByExpr::Expressions(exprs, modifiers) => (exprs.as_slice(), modifiers),
     };
     let (mut sets, mut keys) = (1u64, 0u64);
@@ -231,23 +231,55 @@ fn columns_of(plan: &LogicalPlan, inputs: &[(&DFSchema, Vec<u64>)], weights: &[u
 }
 
 fn weigh_expr(expr: &Expr, inputs: &[(&DFSchema, Vec<u64>)], nodes: &mut usize) -> Result<u64, Refusal> {
-    check_node(expr, nodes)?;
-    let (mut below, mut outcome) = (0u64, Ok(()));
-    let walked = expr.apply_children(|child| {
-        outcome = weigh_expr(child, inputs, nodes).map(|weight| below = below.saturating_add(weight));
-        Ok(if outcome.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    });
-    walked.map_err(Refusal::Engine)?;
-    outcome?;
-    let own = match expr {
-        Expr::Column(column) => inputs
-            .iter()
-            .find_map(|(schema, columns)| columns.get(schema.maybe_index_of_column(column)?).copied())
-            .unwrap_or(1),
-        _ => 1,
-    };
-    let weight = below.saturating_mul(copies_below(expr)).saturating_add(own);
-    if weight > MAX_EXPRESSION_NODES { Err(Refusal::ExpressionTooLarge) } else { Ok(weight) }
+    let mut weighing = Weighing { inputs, nodes, below: vec![0], outcome: Ok(()) };
+    expr.visit(&mut weighing).map_err(Refusal::Engine)?;
+    weighing.outcome?;
+    Ok(weighing.below.pop().unwrap_or_default())
+}
+
+/// Weighs an expression from its leaves up.
+struct Weighing<'a> {
+    inputs: &'a [(&'a DFSchema, Vec<u64>)],
+    nodes: &'a mut usize,
+    /// The weight below each node that is being walked, the outermost first; that of the whole at the end.
+    below: Vec<u64>,
+    outcome: Result<(), Refusal>,
+}
+
+impl Weighing<'_> {
+    fn go_on(&self) -> Result<TreeNodeRecursion, DataFusionError> {
+        Ok(if self.outcome.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    }
+}
+
+impl<'n> TreeNodeVisitor<'n> for Weighing<'_> {
+    type Node = Expr;
+
+    fn f_down(&mut self, node: &'n Expr) -> Result<TreeNodeRecursion, DataFusionError> {
+        self.outcome = check_node(node, self.nodes);
+        self.below.push(0);
+        self.go_on()
+    }
+
+    fn f_up(&mut self, node: &'n Expr) -> Result<TreeNodeRecursion, DataFusionError> {
+        let own = match node {
+            Expr::Column(column) => self
+                .inputs
+                .iter()
+                .find_map(|(schema, columns)| columns.get(schema.maybe_index_of_column(column)?).copied())
+                .unwrap_or(1),
+            _ => 1,
+        };
+        let below = self.below.pop().unwrap_or_default();
+        let weight = below.saturating_mul(copies_below(node)).saturating_add(own);
+        if weight > MAX_EXPRESSION_NODES {
+            self.outcome = Err(Refusal::ExpressionTooLarge);
+        }
+        if let Some(around) = self.below.last_mut() {
+            *around = around.saturating_add(weight);
+        }
+        self.go_on()
+    }
 }
 
 /// How often the optimiser writes out what stands in such an expression: some are CASE, OR and AND in short.

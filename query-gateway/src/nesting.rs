@@ -1,7 +1,7 @@
 //! How deep a text nests, judged on its tokens before it is parsed.
 //!
-//! Guarantee: what passes is parsed on the stack of one thread, in time that grows with the limits here, not with powers
-//! of the text, also where it cannot be parsed. Pure.
+//! Guarantee: what passes is parsed on the stack of one thread, in time that grows with the limits here, not with
+//! powers of the text, also where it cannot be parsed. Pure.
 //! Why so: the parser counts the depth of expressions, but not that of types and patterns; and a bracket that it cannot
 //! read behind CAST or ARRAY it reads once more as a call of that name: in twenty of them a million times.
 //! Not here: what was parsed (`complexity.rs`).

@@ -1,8 +1,10 @@
 //! The gateway over HTTP, with the routes that every process has beside it: status codes, problem details, health.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
+use futures::StreamExt;
 use query_gateway::{GatewaySettings, router};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -78,6 +80,29 @@ fn check_problem((status, kind, text): (u16, String, String), expected: u16) -> 
     assert_eq!(problem["status"], json!(expected));
     assert!(problem["title"].is_string() && problem["detail"].is_string() && problem["type"].is_string(), "{text}");
     problem
+}
+
+#[tokio::test]
+async fn a_question_that_does_not_come_whole_is_refused() {
+    let never = || reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let served = serve_with(GatewaySettings { read_timeout: Duration::from_millis(100), ..Default::default() }).await;
+    let problem = check_problem(served.post_sql(never()).await, 408);
+    assert_eq!(problem["type"], json!("urn:twofold:problem:slow-body"));
+    // As the hint says: with more time the same body, which comes in two parts, is taken.
+    let parts = [r#"{"sql": "SELECT "#, r#"1 AS one"}"#].map(|part| Ok::<_, std::io::Error>(part.to_owned()));
+    let slowly = futures::stream::iter(parts).then(|part| async move {
+        tokio::task::yield_now().await;
+        part
+    });
+    let (status, _, text) = serve().await.post_sql(reqwest::Body::wrap_stream(slowly)).await;
+    assert!(status == 200 && text.starts_with(r#"{"rows":[{"one":1}]"#), "{status}: {text}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_longer_than_its_limit_is_refused_in_rows_and_in_sql() {
+    let served = serve_with(GatewaySettings { max_answer_bytes: 100, ..GatewaySettings::default() }).await;
+    check_problem(served.get("/v1/views/by_page/rows").await, 413);
+    check_problem(served.post_sql(r#"{"sql": "SELECT page FROM by_page"}"#).await, 413);
 }
 
 #[tokio::test]
