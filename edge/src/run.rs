@@ -41,7 +41,7 @@ pub struct ConnectionSettings {
 
 impl Default for ConnectionSettings {
     fn default() -> Self {
-        let (head_timeout, answer_timeout) = (Duration::from_secs(60), Duration::from_secs(60));
+        let (head_timeout, answer_timeout) = (Duration::from_secs(75), Duration::from_secs(60));
         Self { max_connections: 8_192, head_timeout, answer_timeout }
     }
 }

@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use serde_json::{Value, json};
 
 use crate::support::mutate::mutated;
-use crate::support::process::{Running, Setup, memory_now, memory_peak};
+use crate::support::process::{DEADLINE, Running, Setup, memory_now, memory_peak};
 use crate::support::seeds::seeds;
 
 const PIPELINE: &str = "
@@ -75,7 +75,7 @@ impl Target {
         let events: Vec<String> = (0..600).map(event).collect();
         let token = running.post("hits", &events.iter().map(String::as_str).collect::<Vec<_>>()).await;
         running.rows("v", &[("after", &token), ("by", "")]).await;
-        let client = reqwest::Client::new();
+        let client = reqwest::Client::builder().timeout(DEADLINE).build().unwrap();
         Self { running, client, _folder: folder }
     }
 
