@@ -61,8 +61,6 @@ impl Target {
             .with("GATEWAY__SQL_RESULT", "8MiB")
             .with("GATEWAY__MAX_ANSWER", "8MiB")
             .with("GATEWAY__UNREAD_ANSWERS", "32MiB")
-            .with("GATEWAY__MAX_WAIT", "1s")
-            .with("GATEWAY__DEFAULT_WAIT", "1s")
             .with("COLLECTOR__MAX_BODY", "1MiB")
             .with("COLLECTOR__MAX_INFLATED", "1MiB");
         let running = Running::start(&setup).await;
