@@ -8,6 +8,7 @@
 //! for anybody.
 
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,8 +85,10 @@ pub async fn serve(listener: TcpListener, router: Router, settings: ConnectionSe
                 Ok((stream, peer)) => {
                     connections.spawn(serve_connection(stream, peer, port.clone()));
                 }
+                // The client has gone before it was greeted.
+                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
                 Err(_) => {
-                    // The client has gone, or this process has no descriptor left.
+                    // This process has no descriptor left.
                     port.crowded.notify_waiters();
                     sleep(PAUSE).await;
                 }
