@@ -1,4 +1,4 @@
-//! What every HTTP port shares: how a request is read, and the shape of every answer that refuses one.
+//! What every HTTP port shares: its connections, how a request is read, and the shape of every answer that refuses one.
 //!
 //! ```text
 //!  request --path, parameters--> handler of a role --> answer
@@ -8,9 +8,10 @@
 //!
 //! Guarantee: every refusal of every route, in every role, is a problem document of one dialect. [`ProblemKind`] lists
 //! all kinds; a role chooses among them and invents none.
-//! Not here: which error becomes which kind (the crate that owns the error), the routes themselves, and limits: those
-//! of the collector count bytes and those of the gateway queries, and each role keeps its own.
+//! Not here: which error becomes which kind (the crate that owns the error), the routes themselves, and limits on
+//! requests: those of the collector count bytes and those of the gateway queries, and each role keeps its own.
 
+mod connection;
 mod here;
 mod kind;
 mod origins;
@@ -18,6 +19,7 @@ mod parameters;
 mod problem;
 mod request;
 mod routes;
+mod run;
 
 pub use here::is_from_here;
 pub use kind::ProblemKind;
@@ -26,3 +28,4 @@ pub use parameters::{Parameters, no_parameters};
 pub use problem::Problem;
 pub use request::{parameters, path_text};
 pub use routes::{refuse_other_methods, refuse_other_paths};
+pub use run::{ConnectionSettings, serve};

@@ -9,7 +9,7 @@ use serde::Serialize;
 use views::sql_name;
 
 use crate::GatewayError;
-use crate::json::{Integers, rows_to_json};
+use crate::json::{Writing, rows_to_json};
 
 /// A column of an answer.
 #[derive(Serialize)]
@@ -54,11 +54,11 @@ pub(crate) fn check_names(rows: &RecordBatch) -> Result<(), GatewayError> {
 /// `{"rows": [{...}], "envelope": {...}, "columns": [{...}], ...}`, with the members of `more` at the end.
 ///
 /// # Errors
-/// Only for a defect.
+/// `too-large`; else only for a defect.
 pub(crate) fn answer_body(
     rows: &RecordBatch,
     envelope: &impl Serialize,
-    integers: Integers,
+    writing: Writing,
     more: &impl Serialize,
 ) -> Result<String, GatewayError> {
     let tail = Tail { columns: columns_of(rows), more };
@@ -66,7 +66,8 @@ pub(crate) fn answer_body(
     let tail = serde_json::to_string(&tail).expect("columns and their like are plain data with text keys");
     // Both objects become one.
     let tail = tail.trim_start_matches('{');
-    Ok(format!("{{\"rows\":{},\"envelope\":{envelope},{tail}", rows_to_json(rows, integers)?))
+    let text = format!("{{\"rows\":{},\"envelope\":{envelope},{tail}", rows_to_json(rows, writing)?);
+    writing.check(text.len()).map(|()| text)
 }
 
 /// The SQL name of a type; an SQL query may have columns of types that no view has.

@@ -1,15 +1,18 @@
 //! Operators that keep all they read: what the engine does not count of it is counted here. And those that make many
-//! rows of few: here they get pauses.
+//! rows of few: here they get pauses, and ends.
 //!
-//! In: a physical plan. Out: the same plan with a counter under each window operator, and pauses over each join.
-//! Guarantee: what a window has read takes its share of the memory of all SQL queries; beyond it the query is refused.
-//! What a join hands on lets others run now and then; one that finds nothing may go on for long.
+//! In: a physical plan. Out: the same plan with a counter under each window operator, pauses over each join, and under
+//! both a look at each batch whether the query was given up.
+//! Guarantee: what a window has read, and each batch that a join builds on, takes its share of the memory of all SQL
+//! queries; beyond it the query is refused. What a join hands on lets others run now and then; one that finds nothing
+//! ends at the next batch that it reads, once nobody waits for the query any more.
 //! Why so: sorts, joins and aggregates count what they keep, windows do not, and a cross join feeds them without end.
 //! The engine pauses where it reads, and a join of few rows reads a few times only, whatever it makes of them.
 
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::common::exec_err;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -24,24 +27,31 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use futures::StreamExt;
+use tokio_util::sync::CancellationToken;
 
 /// Puts a counter under each operator that keeps what it reads, and pauses over each that makes more of it.
+///
+/// Whether a query was given up is told by a [`CancellationToken`] among the extensions of its session.
 pub(crate) fn count_buffered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let counted = plan.transform_up(|node| {
         let is_window =
             node.downcast_ref::<WindowAggExec>().is_some() || node.downcast_ref::<BoundedWindowAggExec>().is_some();
         if is_join(&node) {
-            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>));
+            let joined = with_duties(node, |child| if child == 0 { Duty::Build } else { Duty::Watch })?;
+            return Ok(Transformed::yes(Arc::new(CooperativeExec::new(joined)) as Arc<dyn ExecutionPlan>));
         }
-        if !is_window {
-            return Ok(Transformed::no(node));
-        }
-        let counter = |child: &Arc<dyn ExecutionPlan>| Arc::new(BufferedExec(child.clone())) as Arc<dyn ExecutionPlan>;
-        let children = node.children().into_iter().map(counter).collect();
-        let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
-        node.replace_children(children, options).map(Transformed::yes)
+        if is_window { with_duties(node, |_| Duty::Keep).map(Transformed::yes) } else { Ok(Transformed::no(node)) }
     })?;
     Ok(counted.data)
+}
+
+/// The same operator, with a duty done at all that it reads, by the number of the child.
+fn with_duties(node: Arc<dyn ExecutionPlan>, duty_of: impl Fn(usize) -> Duty) -> Result<Arc<dyn ExecutionPlan>> {
+    let watched = |(number, child): (usize, &Arc<dyn ExecutionPlan>)| {
+        Arc::new(PassingExec { input: child.clone(), duty: duty_of(number) }) as Arc<dyn ExecutionPlan>
+    };
+    let children = node.children().into_iter().enumerate().map(watched).collect();
+    node.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
 }
 
 fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
@@ -51,23 +61,41 @@ fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
         || node.downcast_ref::<SortMergeJoinExec>().is_some()
 }
 
-/// Hands on what it reads and counts all of it until the end.
-#[derive(Debug)]
-struct BufferedExec(Arc<dyn ExecutionPlan>);
+/// What is done at each batch that an operator reads, besides a look whether the query was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Duty {
+    /// All of it is counted until the end.
+    Keep,
+    /// The batch itself is counted until the end: a join counts the values that it builds on, and of a cross join whose
+    /// columns nobody wants there are none, in millions of batches.
+    Build,
+    /// Nothing.
+    Watch,
+}
 
-impl DisplayAs for BufferedExec {
+/// Bytes of a batch without its values, about.
+const BATCH_BYTES: usize = 256;
+
+/// Hands on what it reads, and does its duty.
+#[derive(Debug)]
+struct PassingExec {
+    input: Arc<dyn ExecutionPlan>,
+    duty: Duty,
+}
+
+impl DisplayAs for PassingExec {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "BufferedExec")
+        write!(f, "PassingExec: {:?}", self.duty)
     }
 }
 
-impl ExecutionPlan for BufferedExec {
+impl ExecutionPlan for PassingExec {
     fn name(&self) -> &str {
-        "BufferedExec"
+        "PassingExec"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.0.properties()
+        self.input.properties()
     }
 
     fn maintains_input_order(&self) -> Vec<bool> {
@@ -75,7 +103,7 @@ impl ExecutionPlan for BufferedExec {
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.0]
+        vec![&self.input]
     }
 
     fn apply_expressions(
@@ -90,7 +118,8 @@ impl ExecutionPlan for BufferedExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(Arc::new(Self(children.pop().expect("the engine gives one child for one"))))
+        let input = children.pop().expect("the engine gives one child for one");
+        Ok(Arc::new(Self { input, duty: self.duty }))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -98,12 +127,22 @@ impl ExecutionPlan for BufferedExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let reservation = MemoryConsumer::new("window").register(context.memory_pool());
-        let counted = self.0.execute(partition, context)?.map(move |batch| {
+        let rows = self.input.execute(partition, context.clone())?;
+        let (duty, given_up) = (self.duty, context.session_config().get_extension::<CancellationToken>());
+        let reservation = MemoryConsumer::new("what windows and joins keep").register(context.memory_pool());
+        let passed = rows.map(move |batch| {
             let batch = batch?;
-            reservation.try_grow(batch.get_array_memory_size())?;
+            if given_up.as_ref().is_some_and(|given_up| given_up.is_cancelled()) {
+                // Told to nobody.
+                return exec_err!("the query was given up");
+            }
+            match duty {
+                Duty::Keep => reservation.try_grow(batch.get_array_memory_size())?,
+                Duty::Build => reservation.try_grow(BATCH_BYTES)?,
+                Duty::Watch => {}
+            }
             Ok(batch)
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.0.schema(), counted)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.input.schema(), passed)))
     }
 }

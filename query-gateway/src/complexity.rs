@@ -1,33 +1,33 @@
 //! How much work it would be to plan a query, judged before each step that could blow up.
 //!
 //! ```text
-//!  text --operators--> parse --relations, WITH written out--> plan --nodes, expressions written out--> optimise
+//!  text --operators, depth (nesting.rs)--> parse --relations, WITH written out; grouping sets--> plan
+//!       --nodes, expressions written out--> optimise
 //! ```
 //!
 //! Guarantee: what passes is planned in time and memory that grow with the limits here, not with powers of the text.
 //! Pure.
 //! Why so: planning cannot be interrupted, and no memory limit sees it. A kilobyte of `WITH` clauses, each of which
 //! names the one before it twice, doubles the plan at each of them.
-//! Not here: the memory of what runs (`values.rs`, `buffered.rs`).
+//! Not here: the text before it is parsed (`nesting.rs`), the memory of what runs (`values.rs`, `buffered.rs`).
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion, TreeNodeVisitor};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Cast, Expr, LogicalPlan, TryCast};
-use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, Statement, Visit, Visitor};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::ast::{
+    self, GroupByExpr, GroupByWithModifier, ObjectName, Query, Select, Statement, Visit, Visitor,
+};
 
 use crate::GatewayError;
 
-/// Operators in the text: a chain of them is a tree as deep as it is long.
-const MAX_OPERATORS: usize = 256;
+/// Grouping sets of a SELECT, times its keys: each set holds all keys of the rows that are grouped together.
+const MAX_GROUPED_KEYS: u64 = 512;
 /// Views, subqueries and SELECTs of a query, `WITH` written out where it is used.
 const MAX_RELATIONS: u64 = 128;
 /// Nodes of a plan, those of its subqueries included.
@@ -39,66 +39,69 @@ const LENGTH_FUNCTIONS: [&str; 3] = ["lpad", "rpad", "repeat"];
 /// The largest such argument.
 const MAX_LENGTH: i64 = 4_096;
 
-/// Keywords that make an expression or a query deeper.
-const DEEPENING: [Keyword; 17] = [
-    Keyword::AND,
-    Keyword::OR,
-    Keyword::XOR,
-    Keyword::NOT,
-    Keyword::IS,
-    Keyword::IN,
-    Keyword::LIKE,
-    Keyword::ILIKE,
-    Keyword::BETWEEN,
-    Keyword::COLLATE,
-    Keyword::AT,
-    Keyword::DIV,
-    Keyword::UNION,
-    Keyword::EXCEPT,
-    Keyword::INTERSECT,
-    Keyword::JOIN,
-    Keyword::EXPLAIN,
-];
-
-/// Refuses a text whose tree would be too deep to walk.
-pub(crate) fn check_text(sql: &str) -> Result<(), GatewayError> {
-    // What cannot be read is told by the parser, in its own words.
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return Ok(()) };
-    let operators = tokens.iter().filter(|token| is_deepening(token)).count();
-    if operators <= MAX_OPERATORS {
-        return Ok(());
-    }
-    let reason = format!("the SQL text has {operators} operators, the limit is {MAX_OPERATORS}");
-    Err(GatewayError::TooLarge { reason, hint: "write a long chain of OR as IN (...)".to_owned() })
-}
-
-fn is_deepening(token: &Token) -> bool {
-    match token {
-        Token::Word(word) => DEEPENING.contains(&word.keyword),
-        Token::EOF | Token::Whitespace(_) | Token::Comma | Token::Period | Token::SemiColon => false,
-        // Parentheses nest, and the parser limits nesting.
-        Token::LParen | Token::RParen => false,
-        Token::Number(..) | Token::Char(_) => false,
-        Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) | Token::EscapedStringLiteral(_) => false,
-        _ => true,
-    }
-}
+/// Functions that the optimiser replaces by a CASE, in which arguments stand twice.
+const WRITTEN_TWICE: [&str; 3] = ["coalesce", "nvl", "nvl2"];
+/// The longest list of IN that the optimiser replaces by comparisons, in each of which the left side stands.
+const MAX_WRITTEN_LIST: usize = 3;
 
 /// Refuses a statement that reads too many relations once each `WITH` is written out.
 pub(crate) fn check_statement(statement: &Statement) -> Result<(), GatewayError> {
     let mut relations = Relations::default();
     match statement.visit(&mut relations) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(TooMany) => {
+        ControlFlow::Break(TooMany::Relations) => {
             let reason =
                 format!("the query reads more than {MAX_RELATIONS} views and subqueries, those of WITH at each use");
             Err(GatewayError::TooLarge { reason, hint: "name fewer of them, or ask in several queries".to_owned() })
         }
+        ControlFlow::Break(TooMany::GroupedKeys) => {
+            let reason = format!("a GROUP BY has more than {MAX_GROUPED_KEYS} keys, counted in each grouping set");
+            let hint = "name the sets that you need with GROUPING SETS, or ask in several queries".to_owned();
+            Err(GatewayError::TooLarge { reason, hint })
+        }
     }
 }
 
-/// The query is beyond the limit: nothing more to look at.
-struct TooMany;
+/// The query is beyond a limit: nothing more to look at.
+enum TooMany {
+    Relations,
+    GroupedKeys,
+}
+
+/// Keys of a GROUP BY, once for each grouping set that it stands for; 0 where there is one set alone.
+fn grouped_keys(group_by: &GroupByExpr) -> u64 {
+    let (exprs, modifiers) = match group_by {
+        GroupByExpr::All(modifiers) => (&[] as &[ast::Expr], modifiers),
+        GroupByExpr::Expressions(exprs, modifiers) => (exprs.as_slice(), modifiers),
+    };
+    let (mut sets, mut keys) = (1u64, 0u64);
+    for expr in exprs {
+        let (of_expr, named): (u64, usize) = match expr {
+            ast::Expr::Cube(parts) => (subsets(parts.len()), parts.iter().map(Vec::len).sum()),
+            ast::Expr::Rollup(parts) => (count(parts.len()) + 1, parts.iter().map(Vec::len).sum()),
+            ast::Expr::GroupingSets(parts) => (count(parts.len()), parts.iter().map(Vec::len).sum()),
+            _ => (1, 1),
+        };
+        sets = sets.saturating_mul(of_expr);
+        keys = keys.saturating_add(count(named));
+    }
+    for modifier in modifiers {
+        sets = sets.saturating_mul(match modifier {
+            GroupByWithModifier::Cube => subsets(exprs.len()),
+            _ => count(exprs.len()) + 1,
+        });
+    }
+    if sets > 1 { sets.saturating_mul(keys) } else { 0 }
+}
+
+/// How many sets can be made of so many parts.
+fn subsets(parts: usize) -> u64 {
+    u32::try_from(parts).ok().and_then(|parts| 1u64.checked_shl(parts)).unwrap_or(u64::MAX)
+}
+
+fn count(of: usize) -> u64 {
+    u64::try_from(of).unwrap_or(u64::MAX)
+}
 
 /// Counts relations while a statement is walked from the outside in.
 #[derive(Default)]
@@ -119,7 +122,7 @@ impl Relations {
     fn add(&mut self, count: u64) -> ControlFlow<TooMany> {
         let Some(query) = self.open.last_mut() else { return ControlFlow::Continue(()) };
         query.count = query.count.saturating_add(count);
-        if query.count > MAX_RELATIONS { ControlFlow::Break(TooMany) } else { ControlFlow::Continue(()) }
+        if query.count > MAX_RELATIONS { ControlFlow::Break(TooMany::Relations) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -145,7 +148,10 @@ impl Visitor for Relations {
         }
     }
 
-    fn pre_visit_select(&mut self, _select: &Select) -> ControlFlow<TooMany> {
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<TooMany> {
+        if grouped_keys(&select.group_by) > MAX_GROUPED_KEYS {
+            return ControlFlow::Break(TooMany::GroupedKeys);
+        }
         self.add(1)
     }
 
@@ -225,22 +231,65 @@ fn columns_of(plan: &LogicalPlan, inputs: &[(&DFSchema, Vec<u64>)], weights: &[u
 }
 
 fn weigh_expr(expr: &Expr, inputs: &[(&DFSchema, Vec<u64>)], nodes: &mut usize) -> Result<u64, Refusal> {
-    let (mut weight, mut outcome) = (0u64, Ok(()));
-    let walked = expr.apply(|node| {
-        weight = weight.saturating_add(match node {
-            Expr::Column(column) => inputs
+    let mut weighing = Weighing { inputs, nodes, below: vec![0], outcome: Ok(()) };
+    expr.visit(&mut weighing).map_err(Refusal::Engine)?;
+    weighing.outcome?;
+    Ok(weighing.below.pop().unwrap_or_default())
+}
+
+/// Weighs an expression from its leaves up.
+struct Weighing<'a> {
+    inputs: &'a [(&'a DFSchema, Vec<u64>)],
+    nodes: &'a mut usize,
+    /// The weight below each node that is being walked, the outermost first; that of the whole at the end.
+    below: Vec<u64>,
+    outcome: Result<(), Refusal>,
+}
+
+impl Weighing<'_> {
+    fn go_on(&self) -> Result<TreeNodeRecursion, DataFusionError> {
+        Ok(if self.outcome.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    }
+}
+
+impl<'n> TreeNodeVisitor<'n> for Weighing<'_> {
+    type Node = Expr;
+
+    fn f_down(&mut self, node: &'n Expr) -> Result<TreeNodeRecursion, DataFusionError> {
+        self.outcome = check_node(node, self.nodes);
+        self.below.push(0);
+        self.go_on()
+    }
+
+    fn f_up(&mut self, node: &'n Expr) -> Result<TreeNodeRecursion, DataFusionError> {
+        let own = match node {
+            Expr::Column(column) => self
+                .inputs
                 .iter()
                 .find_map(|(schema, columns)| columns.get(schema.maybe_index_of_column(column)?).copied())
                 .unwrap_or(1),
             _ => 1,
-        });
-        outcome = check_node(node, nodes);
-        let goes_on = outcome.is_ok() && weight <= MAX_EXPRESSION_NODES;
-        Ok(if goes_on { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    });
-    walked.map_err(Refusal::Engine)?;
-    outcome?;
-    if weight > MAX_EXPRESSION_NODES { Err(Refusal::ExpressionTooLarge) } else { Ok(weight) }
+        };
+        let below = self.below.pop().unwrap_or_default();
+        let weight = below.saturating_mul(copies_below(node)).saturating_add(own);
+        if weight > MAX_EXPRESSION_NODES {
+            self.outcome = Err(Refusal::ExpressionTooLarge);
+        }
+        if let Some(around) = self.below.last_mut() {
+            *around = around.saturating_add(weight);
+        }
+        self.go_on()
+    }
+}
+
+/// How often the optimiser writes out what stands in such an expression: some are CASE, OR and AND in short.
+fn copies_below(expr: &Expr) -> u64 {
+    match expr {
+        Expr::ScalarFunction(function) if WRITTEN_TWICE.contains(&function.func.name()) => 2,
+        Expr::Between(_) => 2,
+        Expr::InList(list) if list.list.len() <= MAX_WRITTEN_LIST => 3,
+        _ => 1,
+    }
 }
 
 fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {

@@ -29,6 +29,13 @@ pub struct GatewaySettings {
     pub default_rows: usize,
     /// The largest `limit` of a rows request, and the most rows of an SQL answer.
     pub max_rows: usize,
+    /// The longest answer, as JSON text.
+    pub max_answer_bytes: usize,
+    /// Memory of all answers that their clients have not read yet; more are refused with 429. At least one of the
+    /// longest fits.
+    pub unread_bytes: usize,
+    /// How long a client may take to send its question.
+    pub read_timeout: Duration,
     /// How long `after=` waits where the request does not say.
     pub default_wait: Duration,
     /// The longest `timeout=`.
@@ -73,6 +80,9 @@ impl Default for GatewaySettings {
             stale_after: Duration::from_secs(15),
             default_rows: 100,
             max_rows: 10_000,
+            max_answer_bytes: 32 * MIB,
+            unread_bytes: 256 * MIB,
+            read_timeout: Duration::from_secs(30),
             default_wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(30),
             max_queries: 256,

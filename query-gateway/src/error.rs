@@ -66,6 +66,12 @@ pub enum GatewayError {
         /// The way out.
         hint: &'static str,
     },
+    /// The client did not send its question in time: send it faster.
+    #[error("the body did not come whole within {}", format_span(*limit))]
+    SlowBody {
+        /// The limit.
+        limit: Duration,
+    },
     /// The request, or the answer to it, is larger than a limit: ask for less.
     #[error("{reason}")]
     TooLarge {
@@ -192,6 +198,7 @@ impl GatewayError {
                 hint.iter().fold(problem, Problem::with_hint)
             }
             Self::BadBody { hint, .. } => of(ProblemKind::BadBody).with_hint(*hint),
+            Self::SlowBody { .. } => of(ProblemKind::SlowBody).with_hint("raise `gateway.read_timeout` for slow lines"),
             Self::TooLarge { hint, .. } => of(ProblemKind::TooLarge).with_hint(hint),
             // A gateway alone does not hear of a source that stopped elsewhere: it asks for ever less.
             Self::Building { lasts, .. } => {

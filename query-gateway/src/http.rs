@@ -7,21 +7,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, ExtensionRejection, PathRejection};
-use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRef, MatchedPath, Path, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRef, FromRequest, MatchedPath, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use edge::{Problem, ProblemKind, is_from_here, no_parameters, parameters, path_text};
 use positions::PositionToken;
 use serde::Serialize;
 
 use crate::media::check_accept;
 use crate::pages::allow_origins;
-use crate::{CurrentGateway, Gateway, GatewayError, RowsRequest, SqlRequest, metrics};
+use crate::unread::Unread;
+use crate::{CurrentGateway, Gateway, GatewayError, RowsRequest, SqlRequest, metrics, patience};
 
 /// A position token that every answer of a client's session must cover; merged with `after`.
 const AFTER_HEADER: &str = "x-twofold-after";
@@ -45,7 +46,7 @@ pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str
     let gateway: CurrentGateway = gateway.into();
     let now: Arc<Gateway> = Arc::from_ref(&gateway);
     let body_limit = DefaultBodyLimit::max(body_limit(&now));
-    let allowed = now.settings().allowed_origins.clone();
+    let (allowed, unread) = (now.settings().allowed_origins.clone(), Unread::new(now.settings()));
     metrics::announce(routes());
     let router = Router::new()
         .route("/", get(page))
@@ -53,7 +54,8 @@ pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str
         .route("/v1/views/{view}", get(view))
         .route("/v1/views/{view}/rows", get(rows))
         .route("/v1/sql", post(sql).layer(body_limit))
-        .route("/v1/status", get(status));
+        .route("/v1/status", get(status))
+        .layer(Extension(unread));
     let counted = edge::refuse_other_methods(router, &ROUTES).layer(from_fn(count));
     let marked = allow_origins(counted, allowed, &PAGE_ROUTES);
     edge::refuse_other_paths(marked, &ROUTES, beside).with_state(gateway)
@@ -103,6 +105,7 @@ async fn view(State(gateway): State<Arc<Gateway>>, name: ViewPath, uri: Uri) -> 
 
 async fn rows(
     State(gateway): State<Arc<Gateway>>,
+    Extension(unread): Extension<Unread>,
     view: ViewPath,
     headers: HeaderMap,
     uri: Uri,
@@ -118,26 +121,28 @@ async fn rows(
         (None, _) => {}
     }
     let answer = gateway.rows(RowsRequest { view, parameters }).await?;
-    Ok(json_text(answer.to_json()?))
+    Ok(json_text(unread.hold(answer.to_json()?)?))
 }
 
 async fn sql(
     State(gateway): State<Arc<Gateway>>,
+    Extension(unread): Extension<Unread>,
     peer: Result<ConnectInfo<SocketAddr>, ExtensionRejection>,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    no_parameters(&uri)?;
+    no_parameters(request.uri())?;
+    let headers = request.headers().clone();
     check_accept(&headers)?;
-    let mut request = sql_request(body, body_limit(&gateway))?;
+    let limit = gateway.settings().read_timeout;
+    let body = patience::within(limit, Bytes::from_request(request, &())).await;
+    let mut request = sql_request(body.ok_or(GatewayError::SlowBody { limit })?, body_limit(&gateway))?;
     request.after = merge_tokens(request.after.as_deref(), &headers)?;
     let peer = peer.ok().map(|ConnectInfo(peer)| peer);
     request.client = peer.map(|peer| peer.ip());
     // A browser on this machine speaks for whatever page it shows.
     request.is_from_here = is_from_here(peer, &headers) && !headers.contains_key(header::ORIGIN);
     let answer = gateway.sql(request).await?;
-    Ok(json_text(answer.to_json()?))
+    Ok(json_text(unread.hold(answer.to_json()?)?))
 }
 
 fn sql_request(body: Result<Bytes, BytesRejection>, limit: usize) -> Result<SqlRequest, GatewayError> {
@@ -176,7 +181,7 @@ fn json_value(value: &impl Serialize) -> Response {
     json_text(serde_json::to_string(value).expect("answers are plain data with text keys"))
 }
 
-fn json_text(text: String) -> Response {
+fn json_text(text: impl IntoResponse) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 

@@ -11,7 +11,8 @@
 //! | BINARY | string of hex digits |
 //! | ARRAY, STRUCT | array, object |
 //!
-//! Guarantee: columns keep their order, which a map of values would not.
+//! Guarantee: columns keep their order, which a map of values would not. No text much longer than it may be is ever made:
+//! names stand in each object, so a text may be ten thousand times as long as its query.
 
 use std::fmt::Write;
 
@@ -21,11 +22,12 @@ use arrow::datatypes::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 use chrono::{DateTime, SecondsFormat, Utc};
 use edge::{Parameters, Problem};
 use positions::TimestampMicros;
+
+use crate::GatewayError;
 
 /// How integers are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,16 +53,42 @@ impl Integers {
     }
 }
 
+/// How values are written, and how long a text may become.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Writing {
+    pub integers: Integers,
+    pub max_bytes: usize,
+}
+
+impl Writing {
+    /// # Errors
+    /// `too-large` where a text is longer than it may be.
+    pub(crate) fn check(self, bytes: usize) -> Result<(), GatewayError> {
+        if bytes <= self.max_bytes {
+            return Ok(());
+        }
+        let reason = format!("the answer has more than {} bytes as JSON text", self.max_bytes);
+        Err(GatewayError::TooLarge {
+            reason,
+            hint: "add LIMIT, ask for fewer columns, or name them shorter".to_owned(),
+        })
+    }
+}
+
 /// All rows as a JSON array of objects.
-pub(crate) fn rows_to_json(rows: &RecordBatch, integers: Integers) -> Result<String, ArrowError> {
-    let mut out = String::with_capacity(rows.num_rows() * rows.num_columns() * 24 + 2);
+///
+/// # Errors
+/// `too-large`; else only for a defect.
+pub(crate) fn rows_to_json(rows: &RecordBatch, writing: Writing) -> Result<String, GatewayError> {
+    let expected = rows.num_rows() * rows.num_columns() * 24 + 2;
+    let mut out = String::with_capacity(expected.min(writing.max_bytes));
     let names: Vec<String> = rows.schema().fields().iter().map(|field| quoted(field.name())).collect();
     out.push('[');
     for row in 0..rows.num_rows() {
         if row > 0 {
             out.push(',');
         }
-        write_object(&mut out, &names, rows.columns(), row, integers)?;
+        write_object(&mut out, &names, rows.columns(), row, writing)?;
     }
     out.push(']');
     Ok(out)
@@ -76,8 +104,9 @@ fn write_object(
     quoted_names: &[String],
     columns: &[arrow::array::ArrayRef],
     row: usize,
-    integers: Integers,
-) -> Result<(), ArrowError> {
+    writing: Writing,
+) -> Result<(), GatewayError> {
+    writing.check(out.len())?;
     out.push('{');
     for (index, (name, column)) in quoted_names.iter().zip(columns).enumerate() {
         if index > 0 {
@@ -85,13 +114,13 @@ fn write_object(
         }
         out.push_str(name);
         out.push(':');
-        write_value(out, column.as_ref(), row, integers)?;
+        write_value(out, column.as_ref(), row, writing)?;
     }
     out.push('}');
     Ok(())
 }
 
-fn write_value(out: &mut String, array: &dyn Array, row: usize, integers: Integers) -> Result<(), ArrowError> {
+fn write_value(out: &mut String, array: &dyn Array, row: usize, writing: Writing) -> Result<(), GatewayError> {
     if array.is_null(row) {
         out.push_str("null");
         return Ok(());
@@ -104,14 +133,14 @@ fn write_value(out: &mut String, array: &dyn Array, row: usize, integers: Intege
         DataType::Int32 => number::<Int32Type>(out, array, row),
         DataType::Int64 => {
             let value = array.as_primitive::<Int64Type>().value(row);
-            integer(out, value, value.unsigned_abs(), integers);
+            integer(out, value, value.unsigned_abs(), writing.integers);
         }
         DataType::UInt8 => number::<UInt8Type>(out, array, row),
         DataType::UInt16 => number::<UInt16Type>(out, array, row),
         DataType::UInt32 => number::<UInt32Type>(out, array, row),
         DataType::UInt64 => {
             let value = array.as_primitive::<UInt64Type>().value(row);
-            integer(out, value, value, integers);
+            integer(out, value, value, writing.integers);
         }
         DataType::Float32 => float(out, f64::from(array.as_primitive::<Float32Type>().value(row))),
         DataType::Float64 => float(out, array.as_primitive::<Float64Type>().value(row)),
@@ -122,12 +151,12 @@ fn write_value(out: &mut String, array: &dyn Array, row: usize, integers: Intege
             Some(text) => out.push_str(&quoted(&text)),
             None => out.push_str(&quoted(&array_value_to_string(array, row)?)),
         },
-        DataType::List(_) => list(out, array.as_list::<i32>().value(row).as_ref(), integers)?,
-        DataType::LargeList(_) => list(out, array.as_list::<i64>().value(row).as_ref(), integers)?,
-        DataType::FixedSizeList(_, _) => list(out, array.as_fixed_size_list().value(row).as_ref(), integers)?,
+        DataType::List(_) => list(out, array.as_list::<i32>().value(row).as_ref(), writing)?,
+        DataType::LargeList(_) => list(out, array.as_list::<i64>().value(row).as_ref(), writing)?,
+        DataType::FixedSizeList(_, _) => list(out, array.as_fixed_size_list().value(row).as_ref(), writing)?,
         DataType::Struct(fields) => {
             let names: Vec<String> = fields.iter().map(|field| quoted(field.name())).collect();
-            write_object(out, &names, array.as_struct().columns(), row, integers)?;
+            write_object(out, &names, array.as_struct().columns(), row, writing)?;
         }
         // Decimals, dates, binary and the rest: Arrow's own text.
         _ => out.push_str(&quoted(&array_value_to_string(array, row)?)),
@@ -157,13 +186,13 @@ fn float(out: &mut String, value: f64) {
     }
 }
 
-fn list(out: &mut String, items: &dyn Array, integers: Integers) -> Result<(), ArrowError> {
+fn list(out: &mut String, items: &dyn Array, writing: Writing) -> Result<(), GatewayError> {
     out.push('[');
     for index in 0..items.len() {
         if index > 0 {
             out.push(',');
         }
-        write_value(out, items, index, integers)?;
+        write_value(out, items, index, writing)?;
     }
     out.push(']');
     Ok(())

@@ -62,6 +62,7 @@ mod media;
 mod merging;
 mod metrics;
 mod names;
+mod nesting;
 mod order;
 mod overflow;
 mod pages;
@@ -91,6 +92,7 @@ mod status;
 mod stores;
 mod tables;
 mod trouble;
+mod unread;
 mod values;
 mod versions;
 

@@ -21,7 +21,7 @@ use crate::answer::{LayerStates, answer};
 use crate::attempt::ViewReader;
 use crate::body::answer_body;
 use crate::envelope::Envelope;
-use crate::json::Integers;
+use crate::json::{Integers, Writing};
 use crate::local_bins::{LocalBins, LocalBinsNote};
 use crate::names::{Named, named};
 use crate::params::SqlParams;
@@ -44,6 +44,8 @@ pub struct RowsAnswer {
     pub extent: Extent,
     /// How its JSON text writes integers.
     pub integers: Integers,
+    /// How long its JSON text may be.
+    pub max_bytes: usize,
 }
 
 /// How much of an answer is shown, and what its rows stand for.
@@ -67,9 +69,10 @@ impl RowsAnswer {
     /// "groups": 3}`.
     ///
     /// # Errors
-    /// Only for a defect.
+    /// [`GatewayError::TooLarge`]; else only for a defect.
     pub fn to_json(&self) -> Result<String, GatewayError> {
-        answer_body(&self.rows, &self.envelope, self.integers, &self.extent)
+        let writing = Writing { integers: self.integers, max_bytes: self.max_bytes };
+        answer_body(&self.rows, &self.envelope, writing, &self.extent)
     }
 }
 
@@ -169,7 +172,8 @@ impl Gateway {
             bucket: parsed.question.bins.as_ref().map(LocalBins::note),
         };
         let envelope = Envelope { overflows, ..envelope };
-        Ok(RowsAnswer { rows: page.rows, envelope, extent, integers: parsed.integers })
+        let max_bytes = self.settings().max_answer_bytes;
+        Ok(RowsAnswer { rows: page.rows, envelope, extent, integers: parsed.integers, max_bytes })
     }
 
     /// Answers an SQL request.
@@ -195,10 +199,10 @@ impl Gateway {
         let is_batch = parse_consistency(&mut parameters)?;
         let integers = Integers::take(&mut parameters)?;
         let wait = parse_wait(&mut parameters, is_batch, settings)?;
-        let parsed = engine.parse(&text, settings)?;
+        let place = self.sql_places().enter(client, settings);
+        let (place, parsed) = engine.parse(&text, place, settings).await?;
         let names = self.views_of(&parsed.references)?;
         self.views_of(parsed.about.as_slice())?;
-        let place = self.sql_places().enter(client, settings).await?;
         let (rows, envelope) = if parsed.is_explained {
             let rows = engine.explain(parsed, (place, settings)).await?;
             (rows, SqlEnvelope { stale: false, views: BTreeMap::new(), rejected: Vec::new() })
@@ -222,7 +226,7 @@ impl Gateway {
             let envelope = envelope.with_overflows(&overflowing);
             (rows, SqlEnvelope { rejected: rejected.extents().await, ..envelope })
         };
-        SqlAnswer::new(rows, envelope, integers)
+        SqlAnswer::new(rows, envelope, Writing { integers, max_bytes: settings.max_answer_bytes })
     }
 
     /// The views among what a query reads.
@@ -254,8 +258,8 @@ impl Gateway {
         let Some(former) = former.next().filter(|_| is_refused) else { return error };
         let settings = self.settings();
         let Ok(present) = self.present_engine() else { return error };
-        let Ok(parsed) = present.parse(text, settings) else { return error };
-        let Ok(place) = self.sql_places().enter(client, settings).await else { return error };
+        let place = self.sql_places().enter(client, settings);
+        let Ok((place, parsed)) = present.parse(text, place, settings).await else { return error };
         let is_right = present.plan(text, parsed, params, (place, settings)).await.is_ok();
         if is_right { self.building(former, &error) } else { error }
     }

@@ -12,8 +12,8 @@
 //! Not here: requests, and pinning the views of one (`queries.rs`), which statements there are (`statements.rs`),
 //! places (`places.rs`), `MEASURE()` (`measure.rs`), subqueries that refer to the query around them (`correlated.rs`),
 //! tables and what they are read from (`tables.rs`, `rejected_table.rs`), running a plan (`execution.rs`), what errors
-//! say (`sql_error.rs`), limits on planning (`complexity.rs`) and on what expressions and windows hold (`values.rs`,
-//! `buffered.rs`).
+//! say (`sql_error.rs`), limits on parsing and planning (`nesting.rs`, `complexity.rs`) and on what expressions, windows
+//! and joins hold (`values.rs`, `buffered.rs`).
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ use crate::sql_error;
 use crate::statements::Asked;
 use crate::tables::{self, Inputs};
 use crate::values::{CountValues, Ledger};
-use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, patience};
+use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, nesting, patience};
 
 /// Scalar functions whose arguments say in a few digits how much memory they take.
 const REFUSED_FUNCTIONS: [&str; 10] = [
@@ -115,39 +115,22 @@ impl SqlEngine {
     }
 
     /// Reads the text: one SELECT, or what stands for one.
-    pub(crate) fn parse(&self, sql: &str, settings: &GatewaySettings) -> Result<Parsed, GatewayError> {
+    ///
+    /// # Errors
+    /// A text that is too long or nests too deep, before it has a place; what cannot be read.
+    pub(crate) async fn parse(
+        &self,
+        sql: &str,
+        place: impl Future<Output = Result<Place, GatewayError>>,
+        settings: &GatewaySettings,
+    ) -> Result<(Place, Parsed), GatewayError> {
         if sql.len() > settings.sql_text_bytes {
             let reason = format!("the SQL text has {} bytes, the limit is {}", sql.len(), settings.sql_text_bytes);
             return Err(GatewayError::TooLarge { reason, hint: "send a shorter query".to_owned() });
         }
-        complexity::check_text(sql)?;
-        let asked = Asked::read(self.statement(sql)?)?;
-        let (is_explained, instead) = (matches!(asked, Asked::Plan(_)), asked.instead());
-        let (mut query, about) = match (asked, instead) {
-            (Asked::Rows(query) | Asked::Plan(query), _) => (query, None),
-            (asked, instead) => {
-                let about = if let Asked::Columns(table) = asked { Some(table) } else { None };
-                match Asked::read(self.statement(&instead.unwrap_or_default())?)? {
-                    Asked::Rows(query) => (query, about),
-                    _ => return Err(GatewayError::bad("only SELECT is allowed")),
-                }
-            }
-        };
-        complexity::check_statement(&query)?;
-        views::mend(query.as_mut());
-        check_readings(&query)?;
-        views::name_rows(query.as_mut());
-        measure::name_order(&mut query);
-        let calls = Calls::of(&query)?;
-        let statement = Statement::Statement(query.clone());
-        let mut references = self.state.resolve_table_references(&statement).map_err(|error| self.refuse(error))?;
-        references.retain(|reference| !calls.are_all_of(reference));
-        Ok(Parsed { references, about, is_explained, query, has_series: !calls.functions.is_empty() })
-    }
-
-    fn statement(&self, sql: &str) -> Result<Statement, GatewayError> {
-        let dialect = self.state.config_options().sql_parser.dialect;
-        self.state.sql_to_statement(sql, &dialect).map_err(|error| self.refuse(error))
+        nesting::check_text(sql)?;
+        let (place, sql) = (place.await?, sql.to_owned());
+        self.on_thread(place, settings, move |state, _| read_text(state, &sql)).await
     }
 
     /// The plan over columns only, with `MEASURE` rewritten and its parameters put in; that of a text that was asked
@@ -225,9 +208,10 @@ impl SqlEngine {
             // Where several threads take turns, the order in which states are merged is theirs.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
-        let (context, limits) = (state.task_ctx(), Limits::new(settings, state.config().target_partitions()));
         let given_up = CancellationToken::new();
         let _waiting = given_up.clone().drop_guard();
+        state.config_mut().set_extension(Arc::new(given_up.clone()));
+        let (context, limits) = (state.task_ctx(), Limits::new(settings, state.config().target_partitions()));
         let limit = settings.sql_time_limit;
         let work = move |runtime: &Handle| {
             // Until the thread is done with it, whoever waits.
@@ -266,6 +250,37 @@ impl SqlEngine {
     fn refuse(&self, error: DataFusionError) -> GatewayError {
         sql_error::refuse(error, &self.state)
     }
+}
+
+fn read_text(state: &SessionState, sql: &str) -> Result<Parsed, GatewayError> {
+    let asked = Asked::read(statement(state, sql)?)?;
+    let (is_explained, instead) = (matches!(asked, Asked::Plan(_)), asked.instead());
+    let (mut query, about) = match (asked, instead) {
+        (Asked::Rows(query) | Asked::Plan(query), _) => (query, None),
+        (asked, instead) => {
+            let about = if let Asked::Columns(table) = asked { Some(table) } else { None };
+            match Asked::read(statement(state, &instead.unwrap_or_default())?)? {
+                Asked::Rows(query) => (query, about),
+                _ => return Err(GatewayError::bad("only SELECT is allowed")),
+            }
+        }
+    };
+    complexity::check_statement(&query)?;
+    views::mend(query.as_mut());
+    check_readings(&query)?;
+    views::name_rows(query.as_mut());
+    measure::name_order(&mut query);
+    let calls = Calls::of(&query)?;
+    let wrapped = Statement::Statement(query.clone());
+    let references = state.resolve_table_references(&wrapped).map_err(|error| sql_error::refuse(error, state));
+    let mut references = references?;
+    references.retain(|reference| !calls.are_all_of(reference));
+    Ok(Parsed { references, about, is_explained, query, has_series: !calls.functions.is_empty() })
+}
+
+fn statement(state: &SessionState, sql: &str) -> Result<Statement, GatewayError> {
+    let dialect = state.config_options().sql_parser.dialect;
+    state.sql_to_statement(sql, &dialect).map_err(|error| sql_error::refuse(error, state))
 }
 
 /// The aggregates of queries that views do not have.

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::GatewayError;
 use crate::body::{answer_body, check_names};
 use crate::envelope::Envelope;
-use crate::json::Integers;
+use crate::json::{Integers, Writing};
 use crate::overflow::Overflowing;
 use crate::rejected_records::RejectedExtent;
 
@@ -48,6 +48,8 @@ pub struct SqlAnswer {
     pub envelope: SqlEnvelope,
     /// How its JSON text writes integers.
     pub integers: Integers,
+    /// How long its JSON text may be.
+    pub max_bytes: usize,
 }
 
 impl SqlAnswer {
@@ -55,18 +57,20 @@ impl SqlAnswer {
     ///
     /// # Errors
     /// [`GatewayError::BadRequest`] where two columns have one name.
-    pub(crate) fn new(rows: RecordBatch, envelope: SqlEnvelope, integers: Integers) -> Result<Self, GatewayError> {
+    pub(crate) fn new(rows: RecordBatch, envelope: SqlEnvelope, writing: Writing) -> Result<Self, GatewayError> {
         check_names(&rows)?;
-        Ok(Self { rows, envelope, integers })
+        let Writing { integers, max_bytes } = writing;
+        Ok(Self { rows, envelope, integers, max_bytes })
     }
 
     /// The JSON text that HTTP answers: `{"rows": [{...}], "envelope": {...}, "columns": [{...}]}`.
     ///
     /// # Errors
-    /// Only for a defect.
+    /// [`GatewayError::TooLarge`]; else only for a defect.
     pub fn to_json(&self) -> Result<String, GatewayError> {
         #[derive(Serialize)]
         struct NoMore {}
-        answer_body(&self.rows, &self.envelope, self.integers, &NoMore {})
+        let writing = Writing { integers: self.integers, max_bytes: self.max_bytes };
+        answer_body(&self.rows, &self.envelope, writing, &NoMore {})
     }
 }

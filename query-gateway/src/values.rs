@@ -2,6 +2,7 @@
 //!
 //! In: a plan with its types resolved. Out: the same plan, in which each function that makes texts or lists, and `||`,
 //! is wrapped: it asks for memory before it makes a value and hands it back when nobody holds the value any more.
+//! A function that compares long texts letter by letter is wrapped, too: it is refused where that would take too long.
 //! Guarantee: constants stay below the longest SQL text however they are put together, and all other values that exist
 //! at one time take their share of the memory of all SQL queries; beyond it the query is refused.
 //! Not here: functions that are refused altogether (`sql.rs`), operators that keep what they read (`buffered.rs`).
@@ -28,6 +29,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use crate::refusal::Refusal;
+
 /// Functions that hand on one of their arguments, or that the planner replaces.
 const PASSING_ON: [&str; 11] = [
     "coalesce",
@@ -42,6 +45,11 @@ const PASSING_ON: [&str; 11] = [
     "arrow_cast",
     "arrow_try_cast",
 ];
+
+/// Functions that take as many steps as the product of the lengths of two texts.
+const COMPARING: [&str; 1] = ["levenshtein"];
+/// The most such steps of one batch: some seconds, within which nobody can end the query.
+const MAX_STEPS: usize = 1 << 31;
 
 /// Values to look through before the first sweep.
 const FIRST_SWEEP: usize = 64;
@@ -169,6 +177,9 @@ fn makes_values(function: &ScalarUDF, call: &Expr, schema: &DFSchema) -> bool {
     if function.inner().is::<Counted>() {
         return false;
     }
+    if COMPARING.contains(&function.name()) {
+        return true;
+    }
     // Where the type cannot be told the function is counted, to be safe.
     let is_growing = call.get_type(schema).map_or(true, |data_type| !data_type.is_primitive());
     let is_plain = PASSING_ON.contains(&function.name()) || matches!(call.get_type(schema), Ok(DataType::Boolean));
@@ -227,6 +238,7 @@ impl ScalarUDFImpl for Counted {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        check_steps(self.function.name(), &args)?;
         // A constant is one value, for however many rows it stands.
         let rows = if is_constant { 1 } else { args.number_rows };
         self.ledger.check_room(estimate(self.function.name(), &args, rows), is_constant)?;
@@ -237,6 +249,20 @@ impl ScalarUDFImpl for Counted {
         }
         Ok(value)
     }
+}
+
+/// Refuses to compare texts that are too long for so many rows.
+fn check_steps(function: &str, args: &ScalarFunctionArgs) -> Result<()> {
+    if !COMPARING.contains(&function) {
+        return Ok(());
+    }
+    let lengths = args.args.iter().map(|arg| longest_text(arg).max(1));
+    let steps = lengths.fold(args.number_rows, usize::saturating_mul);
+    if steps <= MAX_STEPS {
+        return Ok(());
+    }
+    let reason = format!("{function} would compare {} rows of texts that are too long for it", args.number_rows);
+    Err(Refusal::TooLarge { reason, hint: "compare their beginnings, as in left(x, 100)".to_owned() }.into())
 }
 
 /// At least what the value will take, from the arguments alone; near the truth where it could be much.

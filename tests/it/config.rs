@@ -28,6 +28,7 @@ fn defaults_in_the_file_are_those_of_the_crates() {
     same(&config.batch, &batch_layer::BatchSettings::default());
     same(&config.speed, &speed_layer::SpeedSettings::default());
     same(&config.gateway, &query_gateway::GatewaySettings::default());
+    same(&config.system.connections, &edge::ConnectionSettings::default());
     same(&config.lake.tables, &lake::LakeSettings::default());
     same(&kafka_fields(&config.log.kafka), &kafka_fields(&event_log::kafka::KafkaSettings::default()));
     assert!(config.log.is_embedded && config.log.kafka.properties.is_empty());

@@ -81,6 +81,9 @@ mod demo;
 mod dist;
 /// Feeds as the world sends them, from examples: loaded once and twice, the same answers from either layer.
 mod feeds;
+/// One client that means harm: a corpus of requests against a process with a limit on memory; clients that hold on to
+/// connections.
+mod hostile;
 /// A collector, as a process, at twice its capacity: refusals that say when to come back, flat memory, exact counts.
 mod overload;
 /// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older, and

@@ -34,6 +34,7 @@ pub use strays::stray_variables;
 use batch_layer::BatchSettings;
 use batch_layer::archive::ArchiveSettings;
 use collector::CollectorSettings;
+use edge::ConnectionSettings;
 use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::KafkaSettings;
 use query_gateway::GatewaySettings;
@@ -84,6 +85,8 @@ pub struct SystemSettings {
     pub data_dir: PathBuf,
     /// Where collector and gateway listen.
     pub listen: SocketAddr,
+    /// What that port allows its clients.
+    pub connections: ConnectionSettings,
     /// The longest ordered shutdown.
     pub shutdown_deadline: Duration,
     /// Whether reasons and payloads of rejected records are told to callers on other machines, too.

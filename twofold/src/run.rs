@@ -13,13 +13,13 @@
 //! Not here: what the roles do (their crates), which of them run (`topology`), what they share (`wiring.rs`).
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use axum::Router;
+use edge::ConnectionSettings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -288,17 +288,11 @@ pub async fn cause_of_death(error: Error, supervisor: &mut JoinSet<Result<()>>) 
 const REQUEST_GRACE: Duration = Duration::from_secs(3);
 
 /// Serves HTTP until `stop`, then lets open requests end.
-///
-/// # Errors
-/// If the listener fails.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> Result<(), RoleError> {
-    // Routes are told who asks.
-    let router = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+pub async fn serve(listener: TcpListener, router: Router, settings: ConnectionSettings, stop: CancellationToken) {
     tokio::select! {
         biased;
-        ended = server => ended.map_err(|error| RoleError::Failed(anyhow!(error).context("http server"))),
-        () = async { stop.cancelled().await; tokio::time::sleep(REQUEST_GRACE).await } => Ok(()),
+        () = edge::serve(listener, router, settings, stop.clone()) => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(REQUEST_GRACE).await } => {}
     }
 }
 

@@ -51,7 +51,7 @@ impl Plain {
         let rows = concat_batches(&plan.schema(), &batches)?;
         // Written as the gateway writes.
         let envelope = SqlEnvelope { stale: false, views: BTreeMap::new(), rejected: Vec::new() };
-        let answer = SqlAnswer { rows, envelope, integers: Integers::default() };
+        let answer = SqlAnswer { rows, envelope, integers: Integers::default(), max_bytes: usize::MAX };
         Ok(rows_of(&answer.to_json().unwrap()))
     }
 }

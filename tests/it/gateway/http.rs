@@ -1,9 +1,13 @@
 //! The gateway over HTTP, with the routes that every process has beside it: status codes, problem details, health.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use query_gateway::{GatewaySettings, router};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use twofold::http::{health_router, routes_beside, whole_router};
 use twofold::metrics_text::MetricsText;
@@ -11,6 +15,7 @@ use twofold::readiness::Hindrances;
 use twofold::role::Role;
 
 use super::world::{World, event};
+use crate::support::process::DEADLINE;
 
 /// A gateway on a loopback port; ends with the value.
 pub(super) struct Served {
@@ -75,6 +80,60 @@ fn check_problem((status, kind, text): (u16, String, String), expected: u16) -> 
     assert_eq!(problem["status"], json!(expected));
     assert!(problem["title"].is_string() && problem["detail"].is_string() && problem["type"].is_string(), "{text}");
     problem
+}
+
+#[tokio::test]
+async fn a_question_that_does_not_come_whole_is_refused() {
+    let never = || reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let served = serve_with(GatewaySettings { read_timeout: Duration::from_millis(100), ..Default::default() }).await;
+    let problem = check_problem(served.post_sql(never()).await, 408);
+    assert_eq!(problem["type"], json!("urn:twofold:problem:slow-body"));
+    // As the hint says: with more time the same body, which comes in two parts, is taken.
+    let parts = [r#"{"sql": "SELECT "#, r#"1 AS one"}"#].map(|part| Ok::<_, std::io::Error>(part.to_owned()));
+    let slowly = futures::stream::iter(parts).then(|part| async move {
+        tokio::task::yield_now().await;
+        part
+    });
+    let (status, _, text) = serve().await.post_sql(reqwest::Body::wrap_stream(slowly)).await;
+    assert!(status == 200 && text.starts_with(r#"{"rows":[{"one":1}]"#), "{status}: {text}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_longer_than_its_limit_is_refused_in_rows_and_in_sql() {
+    let served = serve_with(GatewaySettings { max_answer_bytes: 100, ..GatewaySettings::default() }).await;
+    check_problem(served.get("/v1/views/by_page/rows").await, 413);
+    check_problem(served.post_sql(r#"{"sql": "SELECT page FROM by_page"}"#).await, 413);
+}
+
+/// Sends a question over a connection of its own, and reads no more than the first byte of the answer.
+async fn ask_and_read_nothing(served: &Served, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(served.address.trim_start_matches("http://")).await.unwrap();
+    let head =
+        format!("POST /v1/sql HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    assert_eq!(stream.read_u8().await.unwrap(), b'H');
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_read_keeps_its_memory_and_no_place() {
+    let settings = GatewaySettings { max_sql_queries: 1, unread_bytes: 0, ..GatewaySettings::default() };
+    let served = serve_with(settings).await;
+    // 20 MB, of 32 MiB for all: much more than the system itself takes before its reader reads.
+    let large = json!({ "sql": "SELECT repeat('x', 4000) AS x FROM generate_series(1, 5000)" }).to_string();
+    let mut unread = ask_and_read_nothing(&served, &large).await;
+    let (status, _, text) = served.post_sql(r#"{"sql": "SELECT 1 AS one"}"#).await;
+    assert_eq!(status, 200, "{text}");
+    let problem = check_problem(served.post_sql(large.clone()).await, 429);
+    assert!(problem["detail"].as_str().unwrap().contains("gateway.unread_answers"), "{problem}");
+
+    let mut rest = Vec::new();
+    unread.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.len() > 20_000_000, "{} bytes", rest.len());
+    let deadline = Instant::now() + DEADLINE;
+    while served.post_sql(large.clone()).await.0 != 200 {
+        assert!(Instant::now() < deadline, "its memory was not given back");
+    }
 }
 
 #[tokio::test]

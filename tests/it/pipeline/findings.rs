@@ -64,4 +64,10 @@ fn no_text_makes_the_reader_panic() {
     assert!(Pipeline::read(&nested, &files(&[])).is_err());
     let nested = format!("CREATE MATERIALIZED VIEW v AS SELECT {}1{} AS x FROM s", "(".repeat(5000), ")".repeat(5000));
     assert!(Pipeline::read(&nested, &files(&[])).is_err());
+    // Each of them would be read twice, as there is a mistake in the middle.
+    for (left, right) in [("CASE WHEN true THEN ", " END"), ("CAST(", " AS INT)"), ("ARRAY[", "]")] {
+        let nested = format!("CREATE MATERIALIZED VIEW v AS SELECT {}1 1{} AS x", left.repeat(30), right.repeat(30));
+        let told = Pipeline::read(&nested, &files(&[])).unwrap_err().to_string();
+        assert!(told.contains("the text has more than 12 CASE, CAST, ARRAY and the like within each other"), "{told}");
+    }
 }

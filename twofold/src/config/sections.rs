@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use edge::ConnectionSettings;
 use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::{Compression, KafkaSettings};
 use serving_layer::redis::RedisSettings;
@@ -43,6 +44,11 @@ fn read_system(section: Section<'_>) -> SystemSettings {
     SystemSettings {
         data_dir: PathBuf::from(section.text("data_dir")),
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0))),
+        connections: ConnectionSettings {
+            max_connections: section.length("max_connections", 1..=LARGEST_COUNT),
+            head_timeout: section.duration("head_timeout", SHORTEST_SPAN),
+            answer_timeout: section.duration("answer_timeout", SHORTEST_SPAN),
+        },
         shutdown_deadline: section.duration("shutdown_deadline", SHORTEST_SPAN),
         rejected_from_anywhere: section.is_on("rejected_from_anywhere"),
     }

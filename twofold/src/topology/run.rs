@@ -184,7 +184,12 @@ impl Topology {
         let health = health_router(self.metrics.clone(), hindrances);
         let beside = [Some(health), log, Some(rejected), Some(read_again), collector];
         let router = whole_router(answers, beside.into_iter().flatten());
-        self.starter.start(Stage::Gateway, "http server", |stop| serve(listener, router, stop)).await?;
+        let connections = self.shared.config.system.connections;
+        let serving = |stop| async move {
+            serve(listener, router, connections, stop).await;
+            Ok(())
+        };
+        self.starter.start(Stage::Gateway, "http server", serving).await?;
         Ok(())
     }
 

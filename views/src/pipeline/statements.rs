@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenize
 
 use super::findings::Findings;
 use crate::dialect::mend;
+use crate::nesting::check_nesting;
 
 /// Files beyond this are refused unread.
 const MAX_FILE_BYTES: usize = 1 << 20;
@@ -117,6 +118,7 @@ pub(super) fn read_statements(sql: &str, findings: &mut Findings) -> Vec<Located
 }
 
 fn parse(tokens: &[TokenWithSpan]) -> Result<Statement, String> {
+    check_nesting(tokens.iter().map(|token| &token.token)).map_err(|error| error.to_string())?;
     let tokens = column_options(&known_types(tokens)?);
     let mut parser = DFParserBuilder::new(tokens).build().map_err(|error| error.to_string())?;
     let mut statement = parser.parse_statement().map_err(|error| error.strip_backtrace())?;

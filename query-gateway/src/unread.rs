@@ -1,0 +1,58 @@
+//! Answers on their way: their memory is counted until their clients have read the last byte.
+//!
+//! In: the text of an answer. Out: the same bytes, which hand their memory back when nobody holds them any more.
+//! Guarantee: all answers that are held at one time take their share of one setting; beyond it an answer is refused.
+//! Not here: how long one may take to read (`edge/src/run.rs`).
+//! Why so: a client that asks for much and reads nothing would otherwise keep it all in this process, once for each of
+//! its connections. The place of its query is free by then: who reads slowly keeps nobody from asking.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{GatewayError, GatewaySettings};
+
+/// Bytes of one permit: a semaphore hands out at most 2^32 of them at one time.
+const UNIT_BYTES: usize = 1_024;
+
+/// The memory of all answers of a port.
+#[derive(Clone, Debug)]
+pub(crate) struct Unread {
+    // A permit for each unit that no answer holds; taken by requests, given back by whoever writes an answer.
+    free: Arc<Semaphore>,
+    bytes: usize,
+}
+
+/// An answer, and the memory that it holds.
+struct Held {
+    text: String,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl Unread {
+    pub(crate) fn new(settings: &GatewaySettings) -> Self {
+        let bytes = settings.unread_bytes.max(settings.max_answer_bytes);
+        Self { free: Arc::new(Semaphore::new(bytes / UNIT_BYTES + 1)), bytes }
+    }
+
+    /// The answer as bytes that count until they are dropped.
+    ///
+    /// # Errors
+    /// [`GatewayError::Overloaded`] where others hold too much.
+    pub(crate) fn hold(&self, text: String) -> Result<Bytes, GatewayError> {
+        let units = u32::try_from(text.len() / UNIT_BYTES + 1).unwrap_or(u32::MAX);
+        let memory = self.free.clone().try_acquire_many_owned(units).map_err(|_| GatewayError::Overloaded {
+            what: "bytes of answers have not been read by their clients",
+            limit: self.bytes,
+            setting: "gateway.unread_answers",
+        })?;
+        Ok(Bytes::from_owner(Held { text, _memory: memory }))
+    }
+}

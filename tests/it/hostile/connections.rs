@@ -1,0 +1,106 @@
+//! Clients that hold connections: those that say nothing, those that read nothing, and too many of them.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use bytes::Bytes;
+use edge::ConnectionSettings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::support::process::DEADLINE;
+
+/// Much more than what the system itself takes from a server before its client reads.
+const LARGE_BYTES: usize = 64 << 20;
+
+/// A body that tells when nobody holds it any more.
+struct Held {
+    bytes: Vec<u8>,
+    _gone: DropGuard,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// A port on loopback; ends with the value.
+struct Port {
+    address: String,
+    large_is_gone: CancellationToken,
+    _stop: DropGuard,
+}
+
+async fn serve(settings: ConnectionSettings) -> Port {
+    let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), CancellationToken::new());
+    let (address, large_is_gone) = (listener.local_addr().unwrap().to_string(), CancellationToken::new());
+    let gone = large_is_gone.clone();
+    let large = move || {
+        let held = Held { bytes: vec![b'x'; LARGE_BYTES], _gone: gone.clone().drop_guard() };
+        async move { Body::from(Bytes::from_owner(held)) }
+    };
+    let router = Router::new().route("/large", get(large)).route("/small", get(async || "small"));
+    tokio::spawn(edge::serve(listener, router, settings, stop.clone()));
+    Port { address, large_is_gone, _stop: stop.drop_guard() }
+}
+
+/// Reads until the other side ends the connection, and what came until then.
+async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    // Where bytes of ours were not read, the system says so with a reset.
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut read)).await.expect("the connection ended");
+    read
+}
+
+#[tokio::test]
+async fn a_client_that_sends_no_whole_head_is_let_go() {
+    let short = ConnectionSettings { head_timeout: Duration::from_millis(200), ..ConnectionSettings::default() };
+    let port = serve(short).await;
+    for begun in ["", "GET /small HTTP/1.1\r\nhost: x\r\n", "GET /small HTTP/1.1\r\nhost: x\r\n\r\nGET /sm"] {
+        let mut stream = TcpStream::connect(&port.address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let read = String::from_utf8(read_to_end(&mut stream).await).unwrap();
+        assert_eq!(read.contains("small"), begun.contains("\r\n\r\n"), "{begun:?}: {read}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_dropped() {
+    let short = ConnectionSettings { answer_timeout: Duration::from_millis(200), ..ConnectionSettings::default() };
+    let port = serve(short).await;
+    let mut stream = TcpStream::connect(&port.address).await.unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    timeout(DEADLINE, port.large_is_gone.cancelled()).await.expect("the answer was dropped");
+    let read = read_to_end(&mut stream).await;
+    assert!(read.len() < LARGE_BYTES, "{} bytes", read.len());
+}
+
+#[tokio::test]
+async fn an_answer_counts_until_its_last_byte_is_read() {
+    let port = serve(ConnectionSettings::default()).await;
+    let mut stream = TcpStream::connect(&port.address).await.unwrap();
+    stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut begun = vec![0; 1 << 20];
+    stream.read_exact(&mut begun).await.unwrap();
+    assert!(!port.large_is_gone.is_cancelled(), "most of it was not read");
+    let rest = read_to_end(&mut stream).await;
+    assert!(begun.len() + rest.len() > LARGE_BYTES);
+    timeout(DEADLINE, port.large_is_gone.cancelled()).await.expect("all of it was read");
+}
+
+#[tokio::test]
+async fn connections_that_say_nothing_make_room_for_those_that_ask() {
+    let port = serve(ConnectionSettings { max_connections: 4, ..ConnectionSettings::default() }).await;
+    let mut silent = Vec::new();
+    for _ in 0..12 {
+        silent.push(TcpStream::connect(&port.address).await.unwrap());
+    }
+    let answer =
+        timeout(DEADLINE, reqwest::get(format!("http://{}/small", port.address))).await.expect("it was answered");
+    assert_eq!(answer.unwrap().text().await.unwrap(), "small");
+}
