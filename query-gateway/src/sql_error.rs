@@ -187,13 +187,12 @@ fn own_words_on_arguments(message: &str) -> Option<(&str, &str)> {
 
 /// What is said of a clause in words of the engine's code, and the way out.
 fn words_on_clauses(message: &str) -> Option<(&'static str, &'static str)> {
-    const WORDS: [(&str, &str, &str); 3] = [
+    const WORDS: [(&str, &str, &str); 2] = [
         (
             "WindowFunction",
             "a window function can stand in SELECT, QUALIFY and ORDER BY alone",
             "write QUALIFY in place of WHERE, or compute it in a subquery",
         ),
-        ("require unique expression names", "two columns have one name", "name one of them with AS"),
         ("TOP", "TOP is not available", "write LIMIT behind ORDER BY"),
     ];
     let is_about = |sign: &str| if sign == "TOP" { message == sign } else { message.contains(sign) };

@@ -17,7 +17,7 @@ use crate::tidy::product_sources;
 const PIPELINE: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL, bytes BIGINT)
 STORED AS JSON LOCATION 'kafka://hits'
-OPTIONS (event_time 'time', event_id 'id', gap '200ms', partitions '2', unreadable 'null');
+OPTIONS (event_time 'time', event_id 'id', gap '200ms', partitions '2');
 
 CREATE MATERIALIZED VIEW hits_by_page AS
 SELECT page, count(*) AS hits, sum(100 / bytes) AS shares FROM hits GROUP BY page;

@@ -141,7 +141,7 @@ async fn a_load_says_by_its_exit_code_whether_events_were_taken() {
     check(&world.load(&[&missing], &[]), 1, &["no file matches `", "missing*.gz"]);
     check(&world.load(&[&world.data], &[]), 1, &["is a directory", "/*`"]);
     check(&world.load(&[], &[]), 2, &["<FILE>"]);
-    check(&world.load_bytes("empty", ""), 1, &["0 events accepted, 0 rejected, 0 bytes read", "no event to load"]);
+    check(&world.load_bytes("empty", ""), 1, &["nothing was accepted: there was no event to load"]);
     check(&world.load_bytes("logo.jsonl", b"\x89PNG\r\n\x1a\n\0"), 1, &["it is an image (PNG)", "what is read: "]);
     let bad = "{\"k\": 1}\n".repeat(3_000);
     let output = world.load_bytes("bad.jsonl", &bad);

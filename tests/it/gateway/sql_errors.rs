@@ -73,7 +73,7 @@ async fn what_the_engine_has_not_got_is_told_by_its_name() {
             "add it to GROUP BY",
         ),
         ("SELECT page, edits FROM by_page GROUP BY ROLLUP (1)", "is neither in GROUP BY", "by its name"),
-        ("SELECT page, page FROM by_page", "two columns have one name", "AS"),
+        ("SELECT page, page FROM by_page", "two expressions are both named `by_page.page`", "AS"),
         ("SELECT TOP 1 page FROM by_page", "TOP is not available", "write LIMIT"),
         ("EXPLAIN FORMAT JSON SELECT page FROM by_page", "EXPLAIN has one format", "leave FORMAT out"),
         ("SELECT group_concat(page) AS p FROM by_page", "no function `group_concat`", "write `string_agg(x, ',')`"),
