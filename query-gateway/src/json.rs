@@ -11,8 +11,8 @@
 //! | BINARY | string of hex digits |
 //! | ARRAY, STRUCT | array, object |
 //!
-//! Guarantee: columns keep their order, which a map of values would not. No text much longer than it may be is ever made:
-//! names stand in each object, so a text may be ten thousand times as long as its query.
+//! Guarantee: columns keep their order, which a map of values would not. No text much longer than it may be is ever
+//! made: names stand in each object, so a text may be ten thousand times as long as its query.
 
 use std::fmt::Write;
 

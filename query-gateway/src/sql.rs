@@ -12,8 +12,8 @@
 //! Not here: requests, and pinning the views of one (`queries.rs`), which statements there are (`statements.rs`),
 //! places (`places.rs`), `MEASURE()` (`measure.rs`), subqueries that refer to the query around them (`correlated.rs`),
 //! tables and what they are read from (`tables.rs`, `rejected_table.rs`), running a plan (`execution.rs`), what errors
-//! say (`sql_error.rs`), limits on parsing and planning (`nesting.rs`, `complexity.rs`) and on what expressions, windows
-//! and joins hold (`values.rs`, `buffered.rs`).
+//! say (`sql_error.rs`), limits on parsing and planning (`views::check_nesting`, `complexity.rs`) and on what
+//! expressions, windows and joins hold (`values.rs`, `buffered.rs`).
 
 use std::sync::Arc;
 

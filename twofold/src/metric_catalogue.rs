@@ -1,7 +1,7 @@
 //! Every metric of `/metrics` in one table: kind, labels, and what it is; the page docs/operations.md shows the same.
 //!
 //! Guarantee: each metric that a layer raises is here and has its HELP text (`tests/it/alerts.rs`).
-//! Not here: the names as the layers use them, and where they are raised (`metrics.rs` of each crate).
+//! Not here: the names as the layers use them, and where they are raised (in each crate).
 
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 

@@ -143,7 +143,7 @@ impl FactSuppliers {
             if self.roles.has(Role::Archive) || self.roles.has(Role::Speed) {
                 tell_offsets(LOG_END, &source.name, facts.values().map(|facts| facts.produced));
             }
-            tell_offsets(ARCHIVE_END, &source.name, facts.values().map(|facts| facts.archived));
+            tell_offsets(ARCHIVE_END, &source.name, facts.values().map(archived_end));
             partitions.insert(source.name.clone(), facts);
         }
         self.health.note_log(silence);
@@ -220,6 +220,11 @@ impl FactSuppliers {
         }
         facts
     }
+}
+
+/// How far a partition is archived; one that never held a record is whole.
+fn archived_end(facts: &PartitionFacts) -> Option<Offset> {
+    facts.archived.or_else(|| facts.produced.filter(|end| end.0 == 0))
 }
 
 /// A sum that lacks a partition would show a lag that does not exist: then the last one stays.
