@@ -6,16 +6,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, ListArray, StructArray};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::record_batch::RecordBatch;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use views::{Compiled, DefinitionError, Pipeline};
 
-use super::events::{SOURCE, random_events, random_split};
-use super::plans::{Measures, Plans};
+use super::events::{SOURCE, random_events};
+use super::plans::{Measures, Plans, whole};
 use crate::support::seeds::seeds;
 
 /// What the smallest of the sketches holds at least.
@@ -50,10 +48,6 @@ fn with_values(events: &RecordBatch, values: &[i64]) -> RecordBatch {
     let mut columns = events.columns().to_vec();
     columns[events.schema().index_of("i").unwrap()] = Arc::new(Int64Array::from(values.to_vec()));
     RecordBatch::try_new(events.schema(), columns).unwrap()
-}
-
-fn whole(batches: &[RecordBatch]) -> RecordBatch {
-    concat_batches(&batches[0].schema(), batches).unwrap()
 }
 
 /// Rows by their key, whatever order they come in.
@@ -115,15 +109,7 @@ async fn counts_are_within_their_bound_in_any_tree_of_merges() {
         let events = with_values(&random_events(&plans.view.source, rows, random), &values);
         let mut counts = BTreeMap::new();
         values.iter().for_each(|value| *counts.entry(*value).or_insert(0) += 1);
-        let mut states: Vec<RecordBatch> = Vec::new();
-        for part in random_split(&events, random) {
-            states.extend(plans.state.execute(part).await.unwrap());
-        }
-        states.shuffle(random);
-        while states.len() > 1 && random.random_bool(0.8) {
-            let two = states.split_off(states.len() - 2);
-            states.splice(0..0, plans.merge.execute(two).await.unwrap());
-        }
+        let states = plans.merged_states(&events, random).await;
         let found = whole(&plans.grains[0].finish.execute(states).await.unwrap());
         let case = format!("{rows} rows; repeat with TWOFOLD_SEED={seed}");
         check_bounds(&top(&found, "bounded"), &counts, &case);

@@ -3,14 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::MemTable;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use views::{Compiled, Pipeline, PlannedView, ViewDefinition};
 
-use super::events::{NAMES, SOURCE};
+use super::events::{NAMES, SOURCE, random_split};
 
 /// A way to ask: some of the dimensions, the plan that finishes them, the direct answer.
 pub struct Grain {
@@ -72,6 +77,25 @@ impl Plans {
         }
         Self { view, state, merge, grains }
     }
+
+    /// The states of events that were split at random, merged in any order and tree, not always to the end.
+    pub async fn merged_states(&self, events: &RecordBatch, random: &mut StdRng) -> Vec<RecordBatch> {
+        let mut states: Vec<RecordBatch> = Vec::new();
+        for part in random_split(events, random) {
+            states.extend(self.state.execute(part).await.unwrap());
+        }
+        states.shuffle(random);
+        while states.len() > 1 && random.random_bool(0.8) {
+            let two = states.split_off(states.len() - 2);
+            states.splice(0..0, self.merge.execute(two).await.unwrap());
+        }
+        states
+    }
+}
+
+/// Batches of one answer as one.
+pub fn whole(batches: &[RecordBatch]) -> RecordBatch {
+    concat_batches(&batches[0].schema(), batches).unwrap()
 }
 
 /// The engine's own plan of the same question, over an empty table `events`.

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{Float64Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use rand::rngs::StdRng;
@@ -12,8 +11,8 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use views::{DdSketch, KllDouble, KllItem, KllSketch};
 
-use super::events::{random_events, random_split};
-use super::plans::{Measures, Plans};
+use super::events::random_events;
+use super::plans::{Measures, Plans, whole};
 use crate::support::seeds::{for_each_seed, seeds};
 
 /// As published for k = 200; of 100 estimates 99 lie within.
@@ -316,10 +315,6 @@ fn with_columns(events: &RecordBatch, ints: Int64Array, doubles: Float64Array) -
     RecordBatch::try_new(events.schema(), columns).unwrap()
 }
 
-fn whole(batches: &[RecordBatch]) -> RecordBatch {
-    concat_batches(&batches[0].schema(), batches).unwrap()
-}
-
 async fn percentiles() -> Plans {
     let unasked: Vec<_> = PERCENTILES.iter().map(|(name, view, _)| (*name, *view, "count(*)")).collect();
     Plans::new(&[("k", "events.k")], &unasked, "FROM events").await
@@ -392,15 +387,7 @@ async fn uniques_and_relative_percentiles_are_a_function_of_the_set_of_events() 
         let events = random_events(&plans.view.source, rows, random);
         let direct = plans.state.execute(vec![events.clone()]).await.unwrap();
         let direct = whole(&plans.grains[0].finish.execute(direct).await.unwrap());
-        let mut states: Vec<RecordBatch> = Vec::new();
-        for part in random_split(&events, random) {
-            states.extend(plans.state.execute(part).await.unwrap());
-        }
-        states.shuffle(random);
-        while states.len() > 1 && random.random_bool(0.8) {
-            let two = states.split_off(states.len() - 2);
-            states.splice(0..0, plans.merge.execute(two).await.unwrap());
-        }
+        let states = plans.merged_states(&events, random).await;
         let merged = whole(&plans.grains[0].finish.execute(states).await.unwrap());
         assert_eq!(merged, direct, "{rows} rows, seed {seed}");
     }
