@@ -26,16 +26,20 @@ pub(crate) struct NamedCasts;
 
 impl ExprPlanner for NamedCasts {
     fn plan_aggregate(&self, call: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        let args = call.args.into_iter().map(named).collect::<Result<_>>()?;
-        let filter = call.filter.map(|filter| named(*filter).map(Box::new)).transpose()?;
+        let (args, filter) = named_parts(call.args, call.filter)?;
         Ok(PlannerResult::Original(RawAggregateExpr { args, filter, ..call }))
     }
 
     fn plan_window(&self, call: RawWindowExpr) -> Result<PlannerResult<RawWindowExpr>> {
-        let args = call.args.into_iter().map(named).collect::<Result<_>>()?;
-        let filter = call.filter.map(|filter| named(*filter).map(Box::new)).transpose()?;
+        let (args, filter) = named_parts(call.args, call.filter)?;
         Ok(PlannerResult::Original(RawWindowExpr { args, filter, ..call }))
     }
+}
+
+fn named_parts(args: Vec<Expr>, filter: Option<Box<Expr>>) -> Result<(Vec<Expr>, Option<Box<Expr>>)> {
+    let args = args.into_iter().map(named).collect::<Result<_>>()?;
+    let filter = filter.map(|filter| named(*filter).map(Box::new)).transpose()?;
+    Ok((args, filter))
 }
 
 fn named(expr: Expr) -> Result<Expr> {

@@ -44,18 +44,10 @@ pub(super) fn counting(
 ) -> Option<AggregateUDF> {
     let found = function.inner().downcast_ref::<CombinatorFunction>()?;
     let is_meant = found.combinator == Combinator::Merge && Arc::ptr_eq(&found.aggregate, aggregate);
-    is_meant.then(|| {
-        AggregateUDF::from(CombinatorFunction {
-            name: found.name.clone(),
-            combinator: found.combinator,
-            aggregate: Arc::clone(aggregate),
-            signature: found.signature.clone(),
-            counter: Some(counter.clone()),
-        })
-    })
+    is_meant.then(|| AggregateUDF::from(CombinatorFunction { counter: Some(counter.clone()), ..found.clone() }))
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct CombinatorFunction {
     name: String,
     combinator: Combinator,

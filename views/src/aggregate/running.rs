@@ -37,17 +37,11 @@ pub(super) fn counting(
     counter: &OverflowCounter,
 ) -> Option<AggregateUDF> {
     let found = function.inner().downcast_ref::<RunningFunction>()?;
-    Arc::ptr_eq(&found.aggregate, aggregate).then(|| {
-        AggregateUDF::from(RunningFunction {
-            name: found.name.clone(),
-            aggregate: Arc::clone(aggregate),
-            signature: found.signature.clone(),
-            counter: Some(counter.clone()),
-        })
-    })
+    let is_meant = Arc::ptr_eq(&found.aggregate, aggregate);
+    is_meant.then(|| AggregateUDF::from(RunningFunction { counter: Some(counter.clone()), ..found.clone() }))
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct RunningFunction {
     name: String,
     aggregate: Arc<StoredAggregate>,
