@@ -158,6 +158,11 @@ impl FactSuppliers {
         }
     }
 
+    /// The gateway that answers at this moment, where this process has one.
+    fn current_gateway(&self) -> Option<Arc<Gateway>> {
+        self.gateway.as_ref().map(|gateway| gateway.borrow().clone())
+    }
+
     fn tell_stopped(&self) {
         let stops = self.health.stops();
         for source in &self.definitions.current().pipeline.sources {

@@ -66,8 +66,7 @@ impl FactSuppliers {
     }
 
     async fn gateway_hindrances(&self) -> Vec<String> {
-        let current = self.gateway.as_ref().map(|gateway| gateway.borrow().clone());
-        match current {
+        match self.current_gateway() {
             Some(gateway) => gateway.hindrances().await,
             None => Vec::new(),
         }

@@ -31,8 +31,7 @@ impl FactSuppliers {
         found.extend(archives.iter().filter_map(|(source, archive)| archive_trouble(source, archive)));
         found.extend(self.batch_troubles());
         found.extend(self.store_troubles());
-        let gateway = self.gateway.as_ref().map(|gateway| gateway.borrow().clone());
-        if let Some(gateway) = gateway {
+        if let Some(gateway) = self.current_gateway() {
             found.extend(gateway.troubles().await);
         }
         let dated = self.book.date(found, self.shared.clock.now());
@@ -53,7 +52,7 @@ impl FactSuppliers {
             found.insert(source, Standstill { reason: refused.reason, way_out, is_for_good: false });
         }
         for (source, stages) in self.health.stops() {
-            let way_out = stages.values().next().map(|stop| stop.way_out.clone()).unwrap_or_default();
+            let way_out = way_out_of(&stages);
             let reason = format!("source {source} has stopped: {}", describe_stages(&stages));
             let is_built = self.roles.has(Role::Batch) && is_for_batch(&source);
             let is_for_good = keeping_stop(&stages).is_some() && !is_built;
@@ -65,9 +64,8 @@ impl FactSuppliers {
     fn stop_troubles(&self) -> Vec<Trouble> {
         let stops = self.health.stops().into_iter();
         let tell = |(source, stages): (SourceName, BTreeMap<String, StoppedSource>)| {
-            let way_out = stages.values().next().map(|stop| stop.way_out.clone());
             let problem = format!("it has stopped: {}", describe_stages(&stages));
-            Trouble::new("source-stopped", format!("source {source}"), problem, way_out.unwrap_or_default())
+            Trouble::new("source-stopped", format!("source {source}"), problem, way_out_of(&stages))
         };
         stops.map(tell).collect()
     }
@@ -106,6 +104,11 @@ impl FactSuppliers {
         };
         way_out.to_owned()
     }
+}
+
+/// What an operator does about a source that stopped in these stages: what the first of them says.
+fn way_out_of(stages: &BTreeMap<String, StoppedSource>) -> String {
+    stages.values().next().map(|stop| stop.way_out.clone()).unwrap_or_default()
 }
 
 fn archive_trouble(source: &SourceName, archive: &ArchiveStatus) -> Option<Trouble> {
