@@ -60,6 +60,8 @@ impl Files {
 struct Watcher {
     // By the gateway process that answered: which files it was started with.
     files: BTreeMap<u64, Files>,
+    // By the hash of a definition: the files it stands in. A definition may be replaced before it was asked for here.
+    definitions: BTreeMap<String, Files>,
     answers: Vec<(u64, Value)>,
     being_built: usize,
     // How many answers came from a former definition.
@@ -94,13 +96,15 @@ impl Watcher {
 
     fn check(&mut self, oracle: &Oracle) -> usize {
         let checked = self.answers.len();
-        let own = self.answers.iter().filter(|(_, answer)| answer["envelope"]["former"].is_null());
-        let by_definition: BTreeMap<String, Files> =
-            own.map(|(gateway, answer)| (answer["envelope"]["definition"].to_string(), self.files[gateway])).collect();
+        for (gateway, answer) in &self.answers {
+            if answer["envelope"]["former"].is_null() {
+                self.definitions.insert(answer["envelope"]["definition"].to_string(), self.files[gateway]);
+            }
+        }
         self.former = self.answers.iter().filter(|(_, answer)| !answer["envelope"]["former"].is_null()).count();
         for (_, answer) in self.answers.drain(..) {
             // A gateway whose files are not built yet answers by those before.
-            let files = by_definition[&answer["envelope"]["definition"].to_string()];
+            let files = self.definitions[&answer["envelope"]["definition"].to_string()];
             let row = &answer["rows"][0];
             let said = (row["hits"].as_i64().unwrap_or(0), row["weighed"].as_i64().unwrap_or(0));
             let envelope = &answer["envelope"];
@@ -134,17 +138,19 @@ async fn change(
         cluster.restart(world, role).await;
         tokio::time::sleep(std::time::Duration::from_millis(rng.random_range(0..1_500))).await;
     }
-    until_served(world, cluster, WEIGHED).await;
+    let definition = until_served(world, cluster, WEIGHED).await;
+    watcher.lock().await.definitions.insert(definition, files);
 }
 
-/// Waits until a view answers fresh, and from a batch version.
-async fn until_served(world: &World, cluster: &Cluster, view: &str) {
+/// Waits until a view answers fresh, by its present definition and from a batch version; the hash of that definition.
+async fn until_served(world: &World, cluster: &Cluster, view: &str) -> String {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let (status, answer) = cluster.of(Role::Gateway).try_rows(view, &[("by", "")]).await;
         let envelope = &answer["envelope"];
-        if status == 200 && envelope["stale"] == false && envelope["version"].is_i64() {
-            return;
+        let own = status == 200 && envelope["former"].is_null();
+        if own && envelope["stale"] == false && envelope["version"].is_i64() {
+            return envelope["definition"].to_string();
         }
         assert!(Instant::now() < deadline, "{view} is not served: {answer}\n{}", super::logs(world));
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
