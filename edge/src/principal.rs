@@ -1,0 +1,106 @@
+//! Who makes a request, and what they may do.
+//!
+//! Guarantee: every handler decides by the [`Principal`] of its request, and a request without one is refused: a route
+//! that was forgotten by who resolves principals answers nobody.
+//! Not here: how a principal is found (keys, tokens, certificates), and what a route needs of it (the route says).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::{Problem, ProblemKind};
+
+/// Names that a grant covers: views to read, sources to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// All, also those that are made later.
+    All,
+    /// These.
+    These(BTreeSet<String>),
+}
+
+impl Names {
+    /// None.
+    pub const fn none() -> Self {
+        Self::These(BTreeSet::new())
+    }
+
+    /// Whether this name is covered.
+    pub fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => names.contains(name),
+        }
+    }
+}
+
+/// Row rules: by dimension, the values that a principal may see, as text. Empty: all rows of all views.
+pub type RowRules = BTreeMap<String, BTreeSet<String>>;
+
+/// What a principal may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// Views that may be asked for.
+    pub read: Names,
+    /// Sources that may be sent events.
+    pub write: Names,
+    /// Whether the system may be operated: metrics, details of status, the log, rejected records with their payloads.
+    pub operate: bool,
+    /// Which rows of the views.
+    pub rows: RowRules,
+}
+
+/// Who makes a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    name: Arc<str>,
+    grants: Arc<Grants>,
+}
+
+impl Principal {
+    /// The principal `name`, as the audit log and quotas call it.
+    pub fn new(name: &str, grants: Grants) -> Self {
+        Self { name: name.into(), grants: Arc::new(grants) }
+    }
+
+    /// Everybody, where the port is open: may do everything.
+    pub fn anyone() -> Self {
+        Self::new("anyone", Grants { read: Names::All, write: Names::All, operate: true, rows: RowRules::new() })
+    }
+
+    /// The name in the audit log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether a view of this name may be read.
+    pub fn may_read(&self, view: &str) -> bool {
+        self.grants.read.has(view)
+    }
+
+    /// Whether events may be sent to a source of this name.
+    pub fn may_write(&self, source: &str) -> bool {
+        self.grants.write.has(source)
+    }
+
+    /// Whether the system may be operated.
+    pub fn may_operate(&self) -> bool {
+        self.grants.operate
+    }
+
+    /// Which rows may be seen, in every view.
+    pub fn row_rules(&self) -> &RowRules {
+        &self.grants.rows
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let found = parts.extensions.get::<Self>().cloned();
+        found.ok_or_else(|| Problem::new(ProblemKind::Defect, "nobody said who makes this request"))
+    }
+}
