@@ -1,13 +1,14 @@
 //! How a connection begins on a port that speaks TLS.
 //!
-//! Guarantee: what comes out is secured. A client that speaks plain HTTP is told so, in plain HTTP, and let go.
+//! Guarantee: what comes out is secured. A client that speaks plain HTTP is told so, in plain HTTP, and let go; one
+//! that is refused may read why.
 //! Not here: how long all of it may take, and who makes room (`run.rs`).
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -18,8 +19,8 @@ use crate::{Problem, ProblemKind};
 
 /// What every TLS connection begins with: a record of the handshake. No method of HTTP does.
 const HANDSHAKE: u8 = 0x16;
-/// As much of a plain request is read and forgotten.
-const MAX_PLAIN_BYTES: u64 = 64 << 10;
+/// As much of what a refused client goes on to send is read and forgotten.
+const MAX_UNREAD_BYTES: u64 = 64 << 10;
 
 /// The connection, secured; `None` where its client does not come to terms.
 pub(crate) async fn secure(
@@ -38,7 +39,14 @@ pub(crate) async fn secure(
         return None;
     }
     let watched = Watched::new(stream, traffic.clone(), answer_timeout);
-    TlsAcceptor::from(tls.config()).accept(watched).await.ok()
+    match TlsAcceptor::from(tls.config()).accept(watched).into_fallible().await {
+        Ok(secured) => Some(secured),
+        // The library has said why.
+        Err((_, refused)) => {
+            let _ = close(refused).await;
+            None
+        }
+    }
 }
 
 async fn refuse_plain(mut stream: TcpStream) -> io::Result<()> {
@@ -48,8 +56,13 @@ async fn refuse_plain(mut stream: TcpStream) -> io::Result<()> {
     let kind = "content-type: application/problem+json";
     let answer = format!("{head}{kind}\r\ncontent-length: {length}\r\n\r\n{body}");
     stream.write_all(answer.as_bytes()).await?;
+    close(stream).await
+}
+
+/// Ends a connection whose client is still to read why: what is unread at the end would reset it, and the client might
+/// never see the answer.
+async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
-    // What is unread at the end resets the connection, and the client may then never see the answer.
-    tokio::io::copy(&mut stream.take(MAX_PLAIN_BYTES), &mut tokio::io::sink()).await?;
+    tokio::io::copy(&mut stream.take(MAX_UNREAD_BYTES), &mut tokio::io::sink()).await?;
     Ok(())
 }

@@ -58,7 +58,7 @@ pub fn explain_refusal(error: &(dyn std::error::Error + 'static)) -> Option<&'st
              its certificate names it (https://NAME:PORT)",
         );
     }
-    let asks = ["CertificateRequired", "certificate required", "HandshakeFailure", "UnknownCA", "BadCertificate"];
+    let asks = ["CertificateRequired", "CertificateExpired", "CertificateUnknown", "UnknownCA", "BadCertificate"];
     let is_asked = asks.iter().any(|sign| told.contains(sign));
     is_asked
         .then_some("it wants a certificate of this client: name one that it believes with --client-certificate FILE")

@@ -147,7 +147,7 @@ impl MergedConfig {
         match value.as_str() {
             Some("") => drop(self.secret_files.remove(&secret)),
             Some(_) => drop(self.secret_files.insert(secret, Setting { value, origin: origin.to_owned() })),
-            None => self.refuse(key, origin, wrong_type(key, &Value::String(String::new()), &value)),
+            None => self.refuse(key, origin, wrong_type(&secret, &Value::String(String::new()), &value)),
         }
     }
 
