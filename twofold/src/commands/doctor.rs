@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use event_log::kafka::KafkaLog;
 use positions::Clock;
 use tokio::net::TcpListener;
@@ -75,7 +75,7 @@ fn report(checks: Vec<(&str, Result<String>)>) -> Result<()> {
 async fn check_certificates(config: &Config) -> Option<Result<String>> {
     let opened = Certificates::open(&config.system, Arc::new(SystemClock)).await;
     let told = opened.map(|found| Some(found?.warning().unwrap_or_else(|| "can be used".to_owned())));
-    told.map_err(Into::into).transpose()
+    told.map_err(Error::from).transpose()
 }
 
 async fn check_port(config: &Config) -> Result<String> {
