@@ -1,4 +1,5 @@
-//! What every HTTP port shares: its connections, their TLS, how a request is read, and the shape of every answer that refuses one.
+//! What every HTTP port shares: its connections, their TLS, how a request is read, and the shape of every answer that
+//! refuses one.
 //!
 //! ```text
 //!  request --path, parameters--> handler of a role --> answer

@@ -39,8 +39,8 @@ use crate::tls::Tls;
 pub struct ConnectionSettings {
     /// Connections at one time.
     pub max_connections: usize,
-    /// How long the whole head of a request may take, from the answer before it on, or from the connection on; with TLS,
-    /// from the handshake on, which may take as long.
+    /// How long the whole head of a request may take, from the answer before it on, or from the connection on; with
+    /// TLS from the handshake on, which may take as long.
     pub head_timeout: Duration,
     /// How long a client may take to read an answer.
     pub answer_timeout: Duration,

@@ -4,8 +4,8 @@
 //! is replaced holds for the connections that come, and what cannot be used replaces nothing.
 //! Not here: reading files (the binary does), the handshake (`handshake.rs`), what a client's certificate says
 //! (`client_certificate.rs`).
-//! Why the library of cryptography is named: there are two in the tree of a build with tests, and where it is to choose,
-//! rustls panics.
+//! Why the library of cryptography is named: there are two in the tree of a build with tests, and where it is to
+//! choose, rustls panics.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};

@@ -8,8 +8,8 @@
 //!             lake/         master dataset and batch views, unless they live in an object store
 //! ```
 //!
-//! Guarantee: at most one system holds a directory; a directory of an unknown format is refused unread and unchanged. It
-//! is for its user alone, and no symbolic link in it is followed (`private_files.rs`).
+//! Guarantee: at most one system holds a directory; a directory of an unknown format is refused unread and unchanged.
+//! It is for its user alone, and no symbolic link in it is followed (`private_files.rs`).
 //! `batch run` works on the lake alone and takes no lock: the commit rule of the tables keeps it right.
 
 use std::fs::{File, TryLockError};

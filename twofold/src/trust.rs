@@ -1,7 +1,7 @@
 //! Whom the client of a system believes, and what it shows of itself, where they speak TLS.
 //!
-//! Guarantee: certificates are checked against the authorities of this machine and those that are named, and by the name
-//! in the address.
+//! Guarantee: certificates are checked against the authorities of this machine and those that are named, and by the
+//! name in the address.
 
 use std::path::{Path, PathBuf};
 
