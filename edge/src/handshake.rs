@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -21,6 +22,8 @@ use crate::{Problem, ProblemKind};
 const HANDSHAKE: u8 = 0x16;
 /// As much of what a refused client goes on to send is read and forgotten.
 const MAX_UNREAD_BYTES: u64 = 64 << 10;
+/// For so long it is; meanwhile it makes no room for others.
+const MAX_GOODBYE: Duration = Duration::from_secs(1);
 
 /// The connection, secured; `None` where its client does not come to terms.
 pub(crate) async fn secure(
@@ -63,6 +66,7 @@ async fn refuse_plain(mut stream: TcpStream) -> io::Result<()> {
 /// never see the answer.
 async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
     stream.shutdown().await?;
-    tokio::io::copy(&mut stream.take(MAX_UNREAD_BYTES), &mut tokio::io::sink()).await?;
+    let (mut rest, mut nowhere) = (stream.take(MAX_UNREAD_BYTES), tokio::io::sink());
+    timeout(MAX_GOODBYE, tokio::io::copy(&mut rest, &mut nowhere)).await??;
     Ok(())
 }

@@ -93,7 +93,8 @@ fn a_file_that_holds_no_secret_is_refused_by_setting_and_path() {
     std::fs::write(files.path("bytes"), [0xff, 0xfe]).unwrap();
     let (missing, bytes) = (files.path("missing"), files.path("bytes"));
     let folder = files.path("");
-    let paths = [missing.to_str().unwrap(), bytes.to_str().unwrap(), folder.to_str().unwrap(), &empty, &line];
+    let paths =
+        [missing.to_str().unwrap(), bytes.to_str().unwrap(), folder.to_str().unwrap(), empty.as_str(), line.as_str()];
     for path in paths {
         let error = read("", &[("TWOFOLD_LAKE__SECRET_ACCESS_KEY_FILE", path)]).unwrap_err();
         let named = "`lake.secret_access_key_file` (environment variable TWOFOLD_LAKE__SECRET_ACCESS_KEY_FILE)";
