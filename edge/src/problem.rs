@@ -130,7 +130,8 @@ impl Problem {
         self.0.members.get(name)
     }
 
-    fn to_json(&self) -> String {
+    /// The document.
+    pub(crate) fn to_json(&self) -> String {
         let Content { kind, detail, hint, known, retry_after_seconds, members, .. } = self.0.as_ref();
         let document = Document {
             r#type: format!("urn:twofold:problem:{}", kind.name()),

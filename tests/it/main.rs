@@ -49,6 +49,14 @@ mod speed;
 
 /// Batch views: what a publication replaces, who may publish, what is kept.
 mod batch_views;
+/// What is kept on disk is for its user alone: modes, owners, links.
+mod private_files;
+/// Secrets from files, and that no secret is told anywhere.
+mod secrets;
+
+/// TLS of the port: who is answered and refused, certificates that change, handshakes that stand still.
+mod tls;
+
 /// Tables: versions, facts, types, scans, vacuum, broken logs, an independent reader.
 mod lake;
 /// Tables: checkpoints against the commits they sum up, and against another reader's opinion.

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::OnError;
 use crate::config::quantity::parse_duration;
+use crate::trust::Trust;
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
 #[derive(Debug, Parser)]
@@ -256,6 +257,9 @@ pub struct TargetArguments {
     /// Data directory of the running system.
     #[arg(long, default_value = "twofold-data", value_name = "DIR")]
     pub data_dir: PathBuf,
+    /// Whom to believe, and what to show.
+    #[command(flatten)]
+    pub trust: Trust,
 }
 
 /// Arguments of `generate`.

@@ -16,6 +16,8 @@ use serde_json::Value;
 use url::Url;
 
 use crate::data_dir::read_run_note;
+use crate::private_files::is_closed_to_us;
+use crate::trust::{Trust, explain_refusal};
 
 /// Longer than any wait that a request may ask the system for.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -111,7 +113,16 @@ impl Client {
     /// # Errors
     /// If no HTTP client can be made on this machine.
     pub fn new(address: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().context("cannot make an HTTP client")?;
+        Self::with_trust(address, &Trust::default())
+    }
+
+    /// As [`Self::new`], with whom it believes.
+    ///
+    /// # Errors
+    /// As there, and where a file of `trust` cannot be used.
+    pub fn with_trust(address: &str, trust: &Trust) -> Result<Self> {
+        let http = trust.give_to(reqwest::Client::builder().timeout(REQUEST_TIMEOUT))?;
+        let http = http.build().context("cannot make an HTTP client")?;
         let base = address.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
         Ok(Self { http, base })
@@ -120,10 +131,14 @@ impl Client {
     /// A client of the system at `address`, or else of the one that runs on `data_dir`.
     ///
     /// # Errors
-    /// If neither is there.
-    pub fn find(address: Option<&str>, data_dir: &Path) -> Result<Self> {
+    /// If neither is there, and as in [`Self::with_trust`].
+    pub fn find(address: Option<&str>, data_dir: &Path, trust: &Trust) -> Result<Self> {
         if let Some(address) = address {
-            return Self::new(address);
+            return Self::with_trust(address, trust);
+        }
+        if is_closed_to_us(data_dir) {
+            let named = data_dir.display();
+            bail!("data directory {named} is closed to this user: name the system with --address, or run as its owner");
         }
         let note = read_run_note(data_dir).ok_or_else(|| {
             let missing = if data_dir.exists() { "" } else { ", which does not exist" };
@@ -133,7 +148,7 @@ impl Client {
                 data_dir.display()
             )
         })?;
-        Self::new(&note.address.to_string())
+        Self::with_trust(&note.url(), trust)
     }
 
     /// The address, as a URL without a slash at its end.
@@ -247,10 +262,13 @@ impl Client {
     }
 
     async fn read(&self, request: reqwest::RequestBuilder) -> Result<String> {
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("nothing answers at {}; is `twofold up` running?", self.base))?;
+        let response = request.send().await.map_err(|error| {
+            let told = match explain_refusal(&error) {
+                Some(why) => format!("{} cannot be asked: {why}", self.base),
+                None => format!("nothing answers at {}; is `twofold up` running?", self.base),
+            };
+            anyhow!(error).context(told)
+        })?;
         let status = response.status();
         let body = response.text().await.context("the connection closed before the answer was complete")?;
         if !status.is_success() {

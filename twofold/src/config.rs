@@ -6,7 +6,8 @@
 //!
 //! Guarantee: an unknown key, a wrong type or a value out of range is refused by its key, all of them at once; so are
 //! limits that are right one by one and can never work together (`limits.rs`).
-//! Not here: reading files or the environment (`commands.rs` does); what settings are used for (the crates).
+//! Not here: reading configuration files or the environment (`commands.rs` does), while files that secrets are in are
+//! read here; what settings are used for (the crates).
 
 mod address;
 mod error;
@@ -14,10 +15,12 @@ mod layer_sections;
 mod layers;
 mod limits;
 mod origins;
+mod pass_through;
 pub mod quantity;
 mod read;
 mod reader;
 mod secret;
+mod secret_files;
 mod sections;
 mod strays;
 
@@ -87,10 +90,32 @@ pub struct SystemSettings {
     pub listen: SocketAddr,
     /// What that port allows its clients.
     pub connections: ConnectionSettings,
+    /// Where that port finds what it speaks TLS with; `None`: it speaks plain HTTP.
+    pub tls: Option<TlsSettings>,
     /// The longest ordered shutdown.
     pub shutdown_deadline: Duration,
     /// Whether reasons and payloads of rejected records are told to callers on other machines, too.
     pub rejected_from_anywhere: bool,
+}
+
+impl SystemSettings {
+    /// The scheme of the port's URL.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
+/// The files that the port speaks TLS with, each of them PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// The certificate, and behind it those up to its authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities of clients; `None`: clients are asked for no certificate.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client without a certificate is refused.
+    pub is_client_required: bool,
 }
 
 /// Which event log is used.

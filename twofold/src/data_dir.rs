@@ -9,6 +9,7 @@
 //! ```
 //!
 //! Guarantee: at most one system holds a directory; a directory of an unknown format is refused unread and unchanged.
+//! It is for its user alone, and no symbolic link in it is followed (`private_files.rs`).
 //! `batch run` works on the lake alone and takes no lock: the commit rule of the tables keeps it right.
 
 use std::fs::{File, TryLockError};
@@ -18,6 +19,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+
+use crate::private_files::{close_folder, make_file, make_folder, read_text, refuse_link, write_text};
+
+/// What the directory holds, and what to do where a link would be wanted in its place.
+const HELD: [(&str, &str); 5] = [
+    ("format.json", "put the file itself there"),
+    ("lock", "remove it"),
+    ("run.json", "remove it"),
+    ("log", "put the folder itself there, or mount its file system there; or name another --data-dir"),
+    ("lake", "name the folder that it leads to in `lake.location`, and remove the link"),
+];
 
 /// The version of the layout that this binary reads and writes.
 pub const FORMAT_VERSION: u32 = 2;
@@ -33,6 +45,9 @@ pub struct DataDir {
 /// What a running system tells about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunNote {
+    /// `http` or `https`.
+    #[serde(default = "plain")]
+    pub scheme: String,
     /// Where collector and gateway listen.
     pub address: SocketAddr,
     /// The process.
@@ -42,6 +57,18 @@ pub struct RunNote {
     /// The pipeline file it runs, as an absolute path; `None` where it was not read from a file.
     #[serde(default)]
     pub pipeline: Option<PathBuf>,
+}
+
+impl RunNote {
+    /// The address as a URL without a slash at its end.
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+}
+
+/// The scheme of a note that names none: it is older than TLS.
+fn plain() -> String {
+    "http".to_owned()
 }
 
 /// No system ever ran on the directory that was named: a slip, since the command works on what one left there.
@@ -78,13 +105,16 @@ impl DataDir {
         }
     }
 
-    /// Opens a directory for work on its lake alone, making it where it is missing.
+    /// Opens a directory for work on its lake alone, making it where it is missing, and closes it to others.
     ///
     /// # Errors
-    /// Refused where the format is unknown, or the directory cannot be written.
+    /// Refused where the format is unknown, the directory cannot be written, it or a part of it is a symbolic link, or
+    /// others own it or may change what it holds.
     pub fn open(root: &Path) -> Result<Self> {
-        std::fs::create_dir_all(root).with_context(|| format!("cannot make data directory {}", root.display()))?;
+        make_folder(root)?;
+        HELD.iter().try_for_each(|(part, way_out)| refuse_link(&root.join(part), way_out))?;
         check_format(root)?;
+        close_folder(root)?;
         let root = root.canonicalize().with_context(|| format!("cannot resolve data directory {}", root.display()))?;
         Ok(Self { root, _lock: None })
     }
@@ -96,13 +126,13 @@ impl DataDir {
     pub fn lock(root: &Path) -> Result<Self> {
         let opened = Self::open(root)?;
         let path = opened.root.join("lock");
-        let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        let file = make_file(&path).with_context(|| format!("cannot write {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _lock: Some(file), ..opened }),
             Err(TryLockError::WouldBlock) => bail!(
                 "data directory {} is in use by another process{}; stop it, or choose another --data-dir",
                 opened.root.display(),
-                opened.run_note().map(|note| format!(" (pid {}, at {})", note.pid, note.address)).unwrap_or_default()
+                opened.run_note().map(|note| format!(" (pid {}, at {})", note.pid, note.url())).unwrap_or_default()
             ),
             Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
@@ -132,8 +162,9 @@ impl DataDir {
     ///
     /// # Errors
     /// If the directory cannot be written.
-    pub fn announce(&self, address: SocketAddr, pipeline: Option<&Path>) -> Result<()> {
+    pub fn announce(&self, scheme: &str, address: SocketAddr, pipeline: Option<&Path>) -> Result<()> {
         let note = RunNote {
+            scheme: scheme.to_owned(),
             address,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -141,7 +172,7 @@ impl DataDir {
         };
         let text = serde_json::to_string(&note).expect("a note of plain fields always serialises");
         let (draft, path) = (self.root.join("run.json.new"), self.root.join("run.json"));
-        std::fs::write(&draft, text)
+        write_text(&draft, &text)
             .and_then(|()| std::fs::rename(&draft, &path))
             .with_context(|| format!("cannot write {}", path.display()))
     }
@@ -158,12 +189,12 @@ impl DataDir {
 
 /// The note of the system that runs on `root`, if there is one; works on a directory that somebody else holds.
 pub fn read_run_note(root: &Path) -> Option<RunNote> {
-    serde_json::from_slice(&std::fs::read(root.join("run.json")).ok()?).ok()
+    serde_json::from_str(&read_text(&root.join("run.json")).ok()?).ok()
 }
 
 fn check_format(root: &Path) -> Result<()> {
     let path = root.join("format.json");
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read_text(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return write_format(root, &path),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
@@ -192,5 +223,5 @@ fn write_format(root: &Path, path: &Path) -> Result<()> {
         );
     }
     let text = serde_json::to_string(&FormatNote { format: FORMAT_VERSION }).expect("one number always serialises");
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    write_text(path, &text).with_context(|| format!("cannot write {}", path.display()))
 }

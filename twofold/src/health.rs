@@ -1,5 +1,5 @@
 //! What keeps the roles of this process from going on, noted as it happens: sources that stopped, a log that does not
-//! answer, a realtime store that takes nothing.
+//! answer, a realtime store that takes nothing, files of TLS that cannot be used.
 //!
 //! Guarantee: from the moment that nothing archives a source any more, the collector of this process takes no events
 //! of it.
@@ -39,6 +39,8 @@ pub struct Health {
     open: Arc<OpenSources>,
     // Written and read once a second; held for a copy only.
     log: Mutex<Option<String>>,
+    // Written by whoever follows the files of TLS, read once a second; held for a copy only.
+    certificates: Mutex<Option<String>>,
     // The last write of each kind to each partition, where it was refused. Written by the speed layer; held for a copy
     // only.
     refused: Mutex<BTreeMap<(PartitionKey, Written), (Instant, RefusedWrite)>>,
@@ -113,6 +115,16 @@ impl Health {
     /// Why the log does not answer, where it does not.
     pub fn log_problem(&self) -> Option<String> {
         lock(&self.log).clone()
+    }
+
+    /// Notes what is wrong with the files that the port speaks TLS with; `None`: nothing.
+    pub fn note_certificates(&self, problem: Option<String>) {
+        *lock(&self.certificates) = problem;
+    }
+
+    /// What is wrong with them, if anything is.
+    pub fn certificate_problem(&self) -> Option<String> {
+        lock(&self.certificates).clone()
     }
 
     /// Notes how a write to the realtime store ended: `None` where it was done.

@@ -13,6 +13,7 @@
 
 pub mod arguments;
 pub mod batch_loops;
+pub mod certificates;
 pub mod client;
 pub mod commands;
 pub mod config;
@@ -33,6 +34,7 @@ mod logging;
 pub mod metric_catalogue;
 pub mod metrics_text;
 pub mod pipeline_file;
+pub mod private_files;
 mod process_metrics;
 pub mod read_again_route;
 pub mod readiness;
@@ -47,6 +49,7 @@ pub mod status;
 pub mod system;
 pub mod topology;
 pub mod trial;
+pub mod trust;
 pub mod warnings;
 pub mod watched_store;
 pub mod wiring;

@@ -6,6 +6,7 @@ use clap::Parser;
 use twofold::arguments::{Arguments, LogFormat};
 use twofold::commands;
 use twofold::console::complain;
+use twofold::private_files::give_up_rights_of_others;
 
 /// The runtime cannot be started.
 const FAILED: u8 = 1;
@@ -14,6 +15,7 @@ const FAILED: u8 = 1;
 const STACK_BYTES: usize = 16 << 20;
 
 fn main() -> ExitCode {
+    give_up_rights_of_others();
     #[cfg(feature = "failpoints")]
     let _armed = twofold::fail_points::arm();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use axum::Router;
-use edge::ConnectionSettings;
+use edge::{ConnectionSettings, Tls};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -287,11 +287,23 @@ pub async fn cause_of_death(error: Error, supervisor: &mut JoinSet<Result<()>>) 
 /// a position.
 const REQUEST_GRACE: Duration = Duration::from_secs(3);
 
-/// Serves HTTP until `stop`, then lets open requests end.
-pub async fn serve(listener: TcpListener, router: Router, settings: ConnectionSettings, stop: CancellationToken) {
+/// Serves HTTP until `stop`, over TLS where there is any, then lets open requests end.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: ConnectionSettings,
+    tls: Option<Tls>,
+    stop: CancellationToken,
+) {
+    let serving = async {
+        match tls {
+            Some(tls) => edge::serve_tls(listener, router, settings, tls, stop.clone()).await,
+            None => edge::serve(listener, router, settings, stop.clone()).await,
+        }
+    };
     tokio::select! {
         biased;
-        () = edge::serve(listener, router, settings, stop.clone()) => {}
+        () = serving => {}
         () = async { stop.cancelled().await; tokio::time::sleep(REQUEST_GRACE).await } => {}
     }
 }

@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use views::Pipeline;
 
+use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::definitions::RunningDefinitions;
+use crate::environment::SystemClock;
 use crate::health::Health;
 use crate::role::{Role, Roles};
 use crate::run::{self, Supervisor};
@@ -59,8 +61,8 @@ impl System {
     /// Starts all roles in this process.
     ///
     /// # Errors
-    /// Where a view cannot be run, the data directory is in use, a port is taken, a store cannot be used, or a role
-    /// dies meanwhile: by its name.
+    /// Where a view cannot be run, the data directory is in use, a port is taken, a certificate or a store cannot be
+    /// used, or a role dies meanwhile: by its name.
     pub async fn start(config: Config, pipeline: Pipeline) -> Result<Self> {
         Self::start_roles(config, pipeline, Roles::all()).await
     }
@@ -72,6 +74,7 @@ impl System {
     pub async fn start_roles(config: Config, pipeline: Pipeline, roles: Roles) -> Result<Self> {
         roles.check(&config)?;
         check_sources(&config, &roles, &pipeline)?;
+        let certificates = Certificates::open(&config.system, Arc::new(SystemClock)).await?;
         try_pipeline(&pipeline).await.context("nothing was started, because a view cannot be run")?;
         if roles.has(Role::Archive) {
             warnings(&config, &pipeline).iter().for_each(|warning| warn!("{warning}"));
@@ -97,12 +100,12 @@ impl System {
         let is_announced = roles.is_whole();
         let mut topology = Topology::new(shared, roles.clone(), health, starter)?;
         let mut supervisor = run::supervise(supervisor, stop.clone());
-        if let Err(error) = begin(&mut topology, set, listener).await {
+        if let Err(error) = begin(&mut topology, set, listener, certificates).await {
             return Err(run::cause_of_death(error, &mut supervisor).await);
         }
         // The note is that of the system which holds the lock; a role beside it leaves it alone.
         if is_announced {
-            data_dir.announce(address, None)?;
+            data_dir.announce(config.system.scheme(), address, None)?;
         }
         info!(%address, data_dir = %data_dir.root().display(), "twofold is running");
 
@@ -115,7 +118,7 @@ impl System {
     /// If the file cannot be resolved or the directory cannot be written.
     pub fn announce_pipeline(&self, file: &Path) -> Result<()> {
         let file = file.canonicalize().with_context(|| format!("cannot resolve {}", file.display()))?;
-        self.data_dir.announce(self.address, Some(&file))
+        self.data_dir.announce(self.config.system.scheme(), self.address, Some(&file))
     }
 
     /// Where collector and gateway listen.
@@ -125,7 +128,7 @@ impl System {
 
     /// The same as a URL without a slash at its end.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.config.system.scheme(), self.address)
     }
 
     /// The Kafka brokers; empty where the log is embedded, or no role uses one.
@@ -187,7 +190,12 @@ fn check_sources(config: &Config, roles: &Roles, pipeline: &Pipeline) -> Result<
 }
 
 /// Starts what the definitions say, and serves HTTP once it runs.
-async fn begin(topology: &mut Topology, set: RunningDefinitions, listener: TcpListener) -> Result<()> {
+async fn begin(
+    topology: &mut Topology,
+    set: RunningDefinitions,
+    listener: TcpListener,
+    certificates: Option<Certificates>,
+) -> Result<()> {
     topology.apply(set).await?;
-    topology.serve(listener).await
+    topology.serve(listener, certificates).await
 }

@@ -6,7 +6,11 @@ use crate::EventLogError;
 
 /// An error of any call but the ones that need more context.
 pub(super) fn call_error(doing: &str, error: &KafkaError) -> EventLogError {
-    let text = format!("{doing}: {error}");
+    let text = match error {
+        // Its value may be a password, under a name with a slip in it.
+        KafkaError::ClientConfig(_, reason, property, _) => format!("{doing}: {reason} (property {property})"),
+        error => format!("{doing}: {error}"),
+    };
     if error.rdkafka_error_code().is_some_and(is_permanent) || is_configuration(error) {
         EventLogError::Unusable(text)
     } else {

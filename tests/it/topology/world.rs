@@ -124,7 +124,7 @@ impl World {
         let lake = self.shared.lake.clone();
         let mut process = Process { client, lake, health, topology, stop, supervisor };
         process.apply_pipeline(pipeline).await;
-        process.topology.serve(listener).await.unwrap();
+        process.topology.serve(listener, None).await.unwrap();
         process
     }
 }

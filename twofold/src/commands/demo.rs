@@ -22,7 +22,9 @@ use crate::system::System;
 /// Where the system cannot be started, or an answer differed from the truth.
 pub async fn demo(arguments: &DemoArguments) -> Result<()> {
     let (settings, temporary) = choose_data_dir(&arguments.settings)?;
-    let config = read_config(&settings, SETTINGS)?;
+    let mut config = read_config(&settings, SETTINGS)?;
+    // It is its own client, and no certificate is for an address of its own.
+    config.system.tls = None;
     let pipeline = Pipeline::read(PIPELINE, &BTreeMap::new()).context("the demo's pipeline has problems")?;
     let plan = DemoPlan {
         traffic: TrafficSettings { seed: arguments.seed, pages: arguments.pages, ..TrafficSettings::default() },

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use event_log::kafka::KafkaLog;
 use positions::Clock;
 use tokio::net::TcpListener;
@@ -10,6 +10,7 @@ use views::Pipeline;
 
 use super::read_config;
 use crate::arguments::UpArguments;
+use crate::certificates::Certificates;
 use crate::config::{Config, LogSettings};
 use crate::console::say;
 use crate::data_dir::DataDir;
@@ -35,6 +36,7 @@ pub async fn doctor(arguments: &UpArguments) -> Result<()> {
         }
         Err(error) => checks.push(("data directory", Err(error))),
     }
+    checks.extend(check_certificates(&config).await.map(|found| ("certificate", found)));
     checks.push(("port", check_port(&config).await));
     checks.push(("event log", check_log(&config.log).await));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -67,6 +69,13 @@ fn report(checks: Vec<(&str, Result<String>)>) -> Result<()> {
         }
     }
     if failed.is_empty() { Ok(()) } else { bail!("cannot be used: {}", failed.join(", ")) }
+}
+
+/// `None`: the port is to speak plain HTTP.
+async fn check_certificates(config: &Config) -> Option<Result<String>> {
+    let opened = Certificates::open(&config.system, Arc::new(SystemClock)).await;
+    let told = opened.map(|found| Some(found?.warning().unwrap_or_else(|| "can be used".to_owned())));
+    told.map_err(Error::from).transpose()
 }
 
 async fn check_port(config: &Config) -> Result<String> {

@@ -16,7 +16,8 @@ use crate::run::cancel_on_signal;
 /// # Errors
 /// Where no collector answers, it has no such source, or it takes nothing for minutes.
 pub async fn generate(arguments: &GenerateArguments) -> Result<()> {
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let target = &arguments.target;
+    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
     client.source(SOURCE).await.with_context(|| {
         format!("the traffic is of source {SOURCE} (examples/demo/pipeline.sql), at {}", client.base())
     })?;

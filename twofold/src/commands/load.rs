@@ -13,7 +13,8 @@ use crate::load::{LoadPlan, LoadReport, find_inputs, load_files};
 /// Where a file cannot be read, or the collector does not take it, or takes nothing of all there is.
 pub async fn load(arguments: &LoadArguments) -> Result<()> {
     let inputs = find_inputs(&arguments.files)?;
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let target = &arguments.target;
+    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
     let plan = LoadPlan {
         inputs,
         source: arguments.source.clone(),

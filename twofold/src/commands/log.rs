@@ -94,7 +94,8 @@ fn find_topic(arguments: &TailArguments, log: &EmbeddedLog) -> Result<String> {
 }
 
 async fn tail_system(arguments: &TailArguments) -> Result<()> {
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let target = &arguments.target;
+    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
     let limit = arguments.limit.to_string();
     let first = [
         ("partition", arguments.partition.map(|id| id.to_string())),

@@ -16,7 +16,8 @@ use crate::console::say;
 /// # Errors
 /// Where no system answers, or it refuses the question.
 pub async fn query(arguments: &QueryArguments) -> Result<()> {
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let target = &arguments.target;
+    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
     let answer = client.sql(&arguments.sql).await?;
     if arguments.json {
         say(&format!("{answer}\n"));

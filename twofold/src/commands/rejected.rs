@@ -21,7 +21,8 @@ const PAYLOAD_LETTERS: usize = 80;
 /// Where no system answers, or it knows no such source or reason; where records were to be read again and a view could
 /// not be recomputed.
 pub async fn rejected(arguments: &RejectedArguments) -> Result<()> {
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let target = &arguments.target;
+    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
     if arguments.read_again {
         return read_again(arguments, &client).await;
     }

@@ -13,7 +13,8 @@ use crate::console::say;
 /// # Errors
 /// Where no system answers.
 pub async fn status(arguments: &StatusArguments) -> Result<()> {
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let target = &arguments.target;
+    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
     let status = client.get("/v1/status", &[]).await?;
     if arguments.json {
         say(&format!("{status:#}\n"));

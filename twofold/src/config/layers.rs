@@ -11,6 +11,8 @@ use toml::{Table, Value};
 use views::{did_you_mean, with_article};
 
 use super::error::{ConfigError, ConfigProblem};
+use super::pass_through::{PASS_THROUGH, property_of};
+use super::secret_files::{is_secret, secret_in_file, secret_variables};
 
 /// The documented defaults: every key with its unit, default and effect.
 pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
@@ -18,8 +20,8 @@ pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
 /// Environment variables that set a key start with this and hold a double underscore: `TWOFOLD_<SECTION>__<KEY>`.
 pub const ENVIRONMENT_PREFIX: &str = "TWOFOLD_";
 
-/// The section whose keys are free: handed to the Kafka client as they are.
-const PASS_THROUGH: &str = "log.properties";
+/// Where a value comes from that nobody wrote.
+const DEFAULT_ORIGIN: &str = "default";
 
 /// One value and the place it was written in.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +36,8 @@ pub struct Setting {
 #[derive(Clone, Debug)]
 pub struct MergedConfig {
     settings: BTreeMap<String, Setting>,
+    /// By the key of a secret, the path of the file that it is in.
+    secret_files: BTreeMap<String, Setting>,
     problems: Vec<ConfigProblem>,
 }
 
@@ -42,21 +46,22 @@ impl MergedConfig {
     pub fn defaults() -> Self {
         let table: Table = DEFAULTS.parse().expect("the embedded defaults are TOML: a test reads them");
         let settings =
-            flatten(&table).into_iter().map(|(key, value)| (key, Setting { value, origin: "default".into() }));
-        Self { settings: settings.collect(), problems: Vec::new() }
+            flatten(&table).into_iter().map(|(key, value)| (key, Setting { value, origin: DEFAULT_ORIGIN.into() }));
+        Self { settings: settings.collect(), secret_files: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// The environment variables that set the keys that there are.
     pub fn variables(&self) -> Vec<String> {
         let variable = |key: &String| format!("{ENVIRONMENT_PREFIX}{}", key.replace('.', "__").to_uppercase());
-        self.settings.keys().map(variable).collect()
+        let of_files = secret_variables();
+        self.settings.keys().chain(&of_files).map(variable).collect()
     }
 
     /// Lays a configuration file over what is there. `origin` names it in errors.
     pub fn with_file(mut self, origin: &str, text: &str) -> Self {
         match text.parse::<Table>() {
             Ok(table) => flatten(&table).into_iter().for_each(|(key, value)| self.set(&key, value, origin)),
-            Err(error) => self.refuse("", origin, format!("is not TOML: {error}")),
+            Err(error) => self.refuse("", origin, not_toml(text, &error)),
         }
         self
     }
@@ -74,6 +79,26 @@ impl MergedConfig {
     pub fn with_flag(mut self, key: &str, text: &str) -> Self {
         let flag = key.rsplit('.').next().unwrap_or(key).replace('_', "-");
         self.set_text(key, text, &format!("flag --{flag}"));
+        self
+    }
+
+    /// Puts the secrets that are in files into their places; `read` reads a file.
+    pub fn with_secrets(mut self, read: impl Fn(&str) -> Result<String, String>) -> Self {
+        for (key, Setting { value, origin }) in std::mem::take(&mut self.secret_files) {
+            let path = value.as_str().unwrap_or_default();
+            let given = self.settings.get(&key).filter(|given| is_given(given)).map(|given| given.origin.clone());
+            match (given, read(path)) {
+                (Some(other), _) => {
+                    let message = format!("`{key}` is set as well ({other}): keep one of the two");
+                    self.refuse(&format!("{key}_file"), &origin, message);
+                }
+                (None, Ok(secret)) => {
+                    let setting = Setting { value: Value::String(secret), origin: format!("file {path}") };
+                    self.settings.insert(key, setting);
+                }
+                (None, Err(message)) => self.refuse(&format!("{key}_file"), &origin, message),
+            }
+        }
         self
     }
 
@@ -96,7 +121,10 @@ impl MergedConfig {
     }
 
     fn set(&mut self, key: &str, value: Value, origin: &str) {
-        if is_pass_through(key) {
+        if let Some(secret) = secret_in_file(key) {
+            return self.set_secret_file(key, secret, value, origin);
+        }
+        if property_of(key).is_some() {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let setting = Setting { value: Value::String(text), origin: origin.to_owned() };
             self.settings.insert(key.to_owned(), setting);
@@ -110,8 +138,17 @@ impl MergedConfig {
             *known = Setting { value, origin: origin.to_owned() };
             return;
         }
-        let message = wrong_type(&known.value, &value);
+        let message = wrong_type(key, &known.value, &value);
         self.refuse(key, origin, message);
+    }
+
+    /// An empty path takes the one of a weaker layer back.
+    fn set_secret_file(&mut self, key: &str, secret: String, value: Value, origin: &str) {
+        match value.as_str() {
+            Some("") => drop(self.secret_files.remove(&secret)),
+            Some(_) => drop(self.secret_files.insert(secret, Setting { value, origin: origin.to_owned() })),
+            None => self.refuse(key, origin, wrong_type(&secret, &Value::String(String::new()), &value)),
+        }
     }
 
     fn refuse(&mut self, key: &str, origin: &str, message: String) {
@@ -123,12 +160,7 @@ impl MergedConfig {
 fn environment_key(name: &str) -> Option<String> {
     let (section, key) = name.strip_prefix(ENVIRONMENT_PREFIX)?.split_once("__")?;
     let key = format!("{}.{}", section.to_lowercase(), key.to_lowercase().replace("__", "."));
-    let property = key.strip_prefix(PASS_THROUGH).and_then(|rest| rest.strip_prefix('.'));
-    Some(property.map_or_else(|| key.clone(), |name| format!("{PASS_THROUGH}.{}", name.replace('_', "."))))
-}
-
-fn is_pass_through(key: &str) -> bool {
-    key.strip_prefix(PASS_THROUGH).is_some_and(|rest| rest.starts_with('.'))
+    Some(property_of(&key).map_or_else(|| key.clone(), |name| format!("{PASS_THROUGH}.{}", name.replace('_', "."))))
 }
 
 fn flatten(table: &Table) -> Vec<(String, Value)> {
@@ -142,8 +174,23 @@ fn flatten(table: &Table) -> Vec<(String, Value)> {
     flat
 }
 
-fn wrong_type(known: &Value, value: &Value) -> String {
+/// Whether somebody wrote it, and something into it.
+fn is_given(setting: &Setting) -> bool {
+    setting.origin != DEFAULT_ORIGIN && setting.value.as_str().is_none_or(|text| !text.is_empty())
+}
+
+/// Without the line itself, which may hold a password.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("is not TOML: line {line}: {}", error.message())
+}
+
+fn wrong_type(key: &str, known: &Value, value: &Value) -> String {
     let expected = with_article(known.type_str());
+    if is_secret(key) {
+        return format!("must be {expected}, got {}", with_article(value.type_str()));
+    }
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     format!("must be {expected}, got the {} `{text}`", value.type_str())
 }

@@ -2,10 +2,11 @@
 
 use super::layers::MergedConfig;
 use super::reader::Reader;
+use super::secret_files::read_secret;
 use super::{Config, ConfigError, ConfigInputs, limits, sections};
 
 impl Config {
-    /// Lays the inputs over the defaults and reads every setting.
+    /// Lays the inputs over the defaults and reads every setting, and the files that secrets are in.
     ///
     /// # Errors
     /// Everything that is wrong, by key.
@@ -14,7 +15,7 @@ impl Config {
         let merged = inputs.files.iter().fold(merged, |merged, (name, text)| merged.with_file(name, text));
         let merged = merged.with_environment(inputs.environment);
         let merged = inputs.flags.iter().fold(merged, |merged, (key, text)| merged.with_flag(key, text));
-        let reader = Reader::new(merged.finish()?);
+        let reader = Reader::new(merged.with_secrets(read_secret).finish()?);
         let config = sections::read_all(&reader);
         // Only then: a wrong value reads as zero, which breaks every limit.
         reader.finish()?;

@@ -16,7 +16,7 @@ use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::secret::Secret;
 use super::{
     Config, LakeLocation, LakeSection, LogSettings, RealtimeSettings, S3Settings, SchemaRegistrySettings,
-    SystemSettings,
+    SystemSettings, TlsSettings,
 };
 
 /// Reads every section; problems stay in the reader.
@@ -49,9 +49,31 @@ fn read_system(section: Section<'_>) -> SystemSettings {
             head_timeout: section.duration("head_timeout", SHORTEST_SPAN),
             answer_timeout: section.duration("answer_timeout", SHORTEST_SPAN),
         },
+        tls: read_tls(section),
         shutdown_deadline: section.duration("shutdown_deadline", SHORTEST_SPAN),
         rejected_from_anywhere: section.is_on("rejected_from_anywhere"),
     }
+}
+
+fn read_tls(section: Section<'_>) -> Option<TlsSettings> {
+    let file = |key: &str| section.optional_text(key).map(PathBuf::from);
+    let (certificate, key, client_ca) = (file("tls_certificate"), file("tls_key"), file("tls_client_ca"));
+    let is_client_required = section.is_on("tls_client_required");
+    if is_client_required && client_ca.is_none() {
+        let why = "says whose certificates are believed";
+        section.refuse("tls_client_required", format!("needs `{}`, which {why}", section.key("tls_client_ca")));
+    }
+    let missing = |key: &str, other: &str| {
+        section.refuse(key, format!("must be set together with `{}`", section.key(other)));
+    };
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => return Some(TlsSettings { certificate, key, client_ca, is_client_required }),
+        (Some(_), None) => missing("tls_certificate", "tls_key"),
+        (None, Some(_)) => missing("tls_key", "tls_certificate"),
+        (None, None) if client_ca.is_some() => missing("tls_client_ca", "tls_certificate"),
+        (None, None) => (),
+    }
+    None
 }
 
 fn read_log(reader: &Reader) -> LogSettings {

@@ -1,7 +1,8 @@
 //! Everything that is wrong in this process, in one list: what, since when, and what to do.
 //!
-//! In: stopped sources, the log's silence, the archives' and batch loops' errors, refused writes of the realtime store,
-//! what the gateway tells of its views. Out: the member `problems` of `/v1/status`.
+//! In: stopped sources, the log's silence, files of TLS that cannot be used, the archives' and batch loops' errors,
+//! refused writes of the realtime store, what the gateway tells of its views. Out: the member `problems` of
+//! `/v1/status`.
 //! Guarantee: each kind of trouble of each subject is there once.
 //! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`).
 
@@ -27,6 +28,11 @@ impl FactSuppliers {
         found.extend(self.health.log_problem().map(|problem| {
             let way_out = "start the brokers, or correct `log.brokers`; everything goes on by itself then";
             Trouble::new("log-silent", "event log", problem, way_out)
+        }));
+        found.extend(self.health.certificate_problem().map(|problem| {
+            let way_out =
+                "put a certificate and its key into the place of these files: they are read again by themselves";
+            Trouble::new("certificate", "TLS", problem, way_out)
         }));
         found.extend(archives.iter().filter_map(|(source, archive)| archive_trouble(source, archive)));
         found.extend(self.batch_troubles());

@@ -29,6 +29,8 @@ use super::plan::{Difference, Duties, Duty, DutyStart, Subject, desired_duties, 
 use super::tasks;
 use super::topics::make_topic;
 use crate::batch_loops::BatchLoops;
+use crate::certificates::Certificates;
+use crate::certificates::run::follow_certificates;
 use crate::definitions::run::{RegistryFollower, follow_registry};
 use crate::definitions::{Definitions, Registered, RunningDefinitions};
 use crate::health::{Health, TOPIC};
@@ -145,7 +147,7 @@ impl Topology {
     ///
     /// # Errors
     /// If the process is stopping.
-    pub async fn serve(&self, listener: TcpListener) -> Result<()> {
+    pub async fn serve(&self, listener: TcpListener, certificates: Option<Certificates>) -> Result<()> {
         let (registered, receiver) = watch::channel(Registered::default());
         let (gateway, definitions) = (self.gateway.clone(), self.definitions.clone());
         let follower = RegistryFollower::new(&self.shared.lake, gateway, definitions, registered);
@@ -184,9 +186,13 @@ impl Topology {
         let health = health_router(self.metrics.clone(), hindrances);
         let beside = [Some(health), log, Some(rejected), Some(read_again), collector];
         let router = whole_router(answers, beside.into_iter().flatten());
-        let connections = self.shared.config.system.connections;
+        let (connections, tls) = (self.shared.config.system.connections, certificates.as_ref().map(Certificates::tls));
+        if let Some(certificates) = certificates {
+            let following = |stop| follow_certificates(certificates, self.health.clone(), stop);
+            self.starter.start(Stage::Gateway, "certificates", following).await?;
+        }
         let serving = |stop| async move {
-            serve(listener, router, connections, stop).await;
+            serve(listener, router, connections, tls, stop).await;
             Ok(())
         };
         self.starter.start(Stage::Gateway, "http server", serving).await?;
