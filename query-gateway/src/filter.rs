@@ -49,12 +49,14 @@ pub(crate) struct Filter {
 /// The rows that pass all filters.
 pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<RecordBatch, ArrowError> {
     let mut lead: Vec<ArrayRef> = Vec::new();
-    while let Some(value) = equal_to(filters, lead.len()) {
+    let mut answered: Vec<usize> = Vec::new();
+    while let Some((index, value)) = equal_to(filters, lead.len()) {
         lead.push(value.clone());
+        answered.push(index);
     }
     let rows = if lead.is_empty() { states.batch().clone() } else { states.with_prefix(&encode_prefix(&lead)?) };
     let mut mask: Option<BooleanArray> = None;
-    for filter in filters.iter().filter(|filter| !is_answered(filter, lead.len())) {
+    for (_, filter) in filters.iter().enumerate().filter(|(index, _)| !answered.contains(index)) {
         if rows.num_rows() == 0 {
             return Ok(rows);
         }
@@ -70,16 +72,12 @@ pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<Record
     }
 }
 
-fn equal_to(filters: &[Filter], dimension: usize) -> Option<&ArrayRef> {
-    let mut found = filters.iter().filter(|filter| filter.dimension == dimension && filter.test == Test::AnyOf);
-    match (found.next()?.values.as_slice(), found.next()) {
-        ([value], None) => Some(value),
+/// The first filter that leaves one value of a dimension, and this value.
+fn equal_to(filters: &[Filter], dimension: usize) -> Option<(usize, &ArrayRef)> {
+    filters.iter().enumerate().find_map(|(index, filter)| match (filter.test, filter.values.as_slice()) {
+        (Test::AnyOf, [value]) if filter.dimension == dimension => Some((index, value)),
         _ => None,
-    }
-}
-
-fn is_answered(filter: &Filter, leading: usize) -> bool {
-    filter.dimension < leading && filter.test == Test::AnyOf
+    })
 }
 
 fn evaluate(filter: &Filter, column: &ArrayRef) -> Result<BooleanArray, ArrowError> {

@@ -2,7 +2,8 @@
 //!
 //! In: state batches, one row per distinct key. Out: the same rows in key order, and the rows that start with a key.
 //! Guarantee: immutable after construction; readers share it without a lock.
-//! Not here: merging states (`views::Compiled` over `merge_plan`), filters that no prefix answers (`filter.rs`).
+//! Not here: merging states (`views::Compiled` over `merge_plan`), filters that no prefix answers (`filter.rs`), which
+//! states who sees (`visible.rs`).
 //! Why so: Arrow's row format makes the key of the leading dimensions a byte prefix of the whole key, so one order
 //! serves point look-ups and look-ups by any number of leading dimensions.
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -30,8 +31,7 @@ use crate::fixed_table::FixedTable;
 use crate::names::{CATALOGUE, SCHEMA};
 use crate::overflow::Overflowing;
 use crate::rejected_table::{Reading, RejectedTable};
-use crate::rows::Layer;
-use crate::served::Served;
+use crate::visible::VisibleStates;
 
 /// A view as columns only.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ impl TableProvider for PinnedView {
     }
 }
 
-/// The states of one view at one pin.
+/// The states of one view at one pin that the query sees.
 #[derive(Clone, Debug)]
 pub(crate) struct Pinned {
     /// What threads read side by side; one, in the order of the states, where there is one thread or the order shows.
@@ -154,16 +154,15 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
-    /// For a query of one thread or of several.
-    pub(crate) fn new(view: &PlannedView, served: &Served, layer: Layer, is_parallel: bool) -> Self {
-        let batch = served.batch.iter().filter(|_| layer != Layer::Realtime);
-        let realtime = served.realtime.chunks().iter().filter(|_| layer != Layer::Batch);
-        let slices = batch.chain(realtime).map(|states| in_slices(states.batch()).collect::<Vec<_>>());
+    /// The states that are visible, for a query of one thread or of several.
+    pub(crate) fn new(view: &PlannedView, states: VisibleStates<'_>, is_parallel: bool) -> Result<Self, ArrowError> {
+        let visible = states.select(&[])?;
+        let slices = visible.iter().map(|states| in_slices(states).collect::<Vec<_>>());
         let parts: Vec<Vec<RecordBatch>> = slices.filter(|slices| !slices.is_empty()).collect();
         let follows_merging = view.plans.follows_merging();
         let is_one = follows_merging || !is_parallel;
         let parts = if is_one { vec![parts.concat()] } else { parts };
-        Self { parts, follows_merging, overflowing: Overflowing::new(view) }
+        Ok(Self { parts, follows_merging, overflowing: Overflowing::new(view) })
     }
 
     fn scan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
