@@ -4,13 +4,21 @@
 //! Guarantee: equality on the leading dimensions costs binary searches, whatever the size; other tests look at the rows
 //! that are left, vectorised. Pure.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar};
 use arrow::compute::kernels::cmp;
 use arrow::compute::kernels::comparison::like;
-use arrow::compute::{and_kleene, filter_record_batch, is_not_null, is_null, or_kleene};
+use arrow::compute::{and_kleene, concat, filter_record_batch, is_not_null, is_null, or_kleene};
 use arrow::error::ArrowError;
+use datafusion::error::Result as EngineResult;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, InListExpr};
 
 use crate::states::{SortedStates, encode_prefix};
+
+/// More values than these are looked up in a set: each of fewer costs a comparison with every row.
+const FEW_VALUES: usize = 8;
 
 /// What a dimension is tested for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +100,11 @@ fn evaluate(filter: &Filter, column: &ArrayRef) -> Result<BooleanArray, ArrowErr
         })
     };
     let mask = match filter.test {
+        // Floating keys are compared by their order, which sets do not know.
+        Test::AnyOf if filter.values.len() > FEW_VALUES && !column.data_type().is_floating() => {
+            let is_any = is_any_of(column, &filter.values);
+            Some(is_any.map_err(|error| ArrowError::ExternalError(Box::new(error)))?)
+        }
         Test::AnyOf => compare(cmp::eq)?,
         Test::Not => compare(cmp::neq)?,
         Test::Like => compare(like)?,
@@ -103,4 +116,14 @@ fn evaluate(filter: &Filter, column: &ArrayRef) -> Result<BooleanArray, ArrowErr
         Test::NotNull => Some(is_not_null(column)?),
     };
     Ok(mask.unwrap_or_else(|| BooleanArray::from(vec![false; column.len()])))
+}
+
+/// Whether each value of a column is in a set; null where it is null.
+fn is_any_of(column: &ArrayRef, values: &[ArrayRef]) -> EngineResult<BooleanArray> {
+    const NAME: &str = "key";
+    let values: Vec<&dyn Array> = values.iter().map(|value| value.as_ref()).collect();
+    let rows = RecordBatch::try_from_iter([(NAME, column.clone())])?;
+    let key = Arc::new(Column::new(NAME, 0));
+    let is_any = InListExpr::try_new_from_array(key, concat(&values)?, false, rows.schema_ref())?;
+    Ok(is_any.evaluate(&rows)?.into_array(rows.num_rows())?.as_boolean().clone())
 }

@@ -202,14 +202,29 @@ async fn a_filter_of_the_request_adds_to_the_rules_and_never_widens_them() {
     }
 }
 
-#[tokio::test]
-async fn values_are_compared_in_the_type_of_their_dimension_and_null_is_never_seen() {
+/// 3 by ann at midnight of the first day, 5 by nobody then, and 1 by bob an hour into the second.
+async fn typed_world() -> World {
     let world = World::on(PIPELINE, GatewaySettings::default());
-    // 3 at midnight of the first day, 1 an hour into the second, and one that nobody sent.
     let unnamed = Event { user: None, ..event(0, "", "", 5) };
     world.send(0, [event(0, "", "ann", 3), event(25 * 60, "", "bob", 1), unnamed]);
     world.append_run(0).await;
     world.own(1).await;
+    world
+}
+
+/// Fails unless so many groups are seen with one rule, in rows and in SQL.
+async fn check_seen(world: &World, (dimension, values): (&str, &[&str]), expected: usize) {
+    let principal = reader(Names::All, &[(dimension, values)]);
+    let answer = world.gateway.rows(&principal, request("typed", &[])).await.unwrap();
+    assert_eq!(answer.rows.num_rows(), expected, "{dimension}: {values:?}");
+    let counted = SqlRequest::new("SELECT count(*) AS n FROM typed");
+    let counted = world.gateway.sql(&principal, counted).await.unwrap().to_json().unwrap();
+    assert!(counted.starts_with(&format!(r#"{{"rows":[{{"n":{expected}}}]"#)), "{dimension}: {values:?}: {counted}");
+}
+
+#[tokio::test]
+async fn values_are_compared_in_the_type_of_their_dimension_and_null_is_never_seen() {
+    let world = typed_world().await;
     for (dimension, values, expected) in [
         ("amount", vec!["3"], 1),
         ("amount", vec!["3", "1"], 2),
@@ -237,15 +252,31 @@ async fn values_are_compared_in_the_type_of_their_dimension_and_null_is_never_se
         ("person", vec!["%"], 0),
         ("person", vec![], 0),
     ] {
-        let principal = reader(Names::All, &[(dimension, values.as_slice())]);
-        let answer = world.gateway.rows(&principal, request("typed", &[])).await.unwrap();
-        assert_eq!(answer.rows.num_rows(), expected, "{dimension}: {values:?}");
-        let counted = SqlRequest::new("SELECT count(*) AS n FROM typed");
-        let counted = world.gateway.sql(&principal, counted).await.unwrap().to_json().unwrap();
-        assert!(
-            counted.starts_with(&format!(r#"{{"rows":[{{"n":{expected}}}]"#)),
-            "{dimension}: {values:?}: {counted}"
-        );
+        check_seen(&world, (dimension, &values), expected).await;
+    }
+}
+
+/// Makes values that nothing has.
+type Other<'a> = &'a dyn Fn(usize) -> String;
+
+#[tokio::test]
+async fn many_values_are_compared_as_few_are() {
+    let world = typed_world().await;
+    let number = |at: usize| (100 + at).to_string();
+    let day = |at: usize| format!("2025-01-{:02}", at + 1);
+    let name = |at: usize| format!("ann{at}");
+    let cases: [(&str, [&str; 2], Other<'_>, usize); 6] = [
+        ("amount", ["3", "1"], &number, 2),
+        ("price", ["0.15", "0.55"], &number, 2),
+        ("weight", ["1.5", "2.5"], &number, 2),
+        ("person", ["bob", "null"], &name, 1),
+        ("day", ["2026-01-01", "x"], &day, 2),
+        ("instant", ["2026-01-02T01:00:00Z", "x"], &day, 1),
+    ];
+    for (dimension, values, other, expected) in cases {
+        let others: Vec<String> = (0..20).map(other).collect();
+        let values: Vec<&str> = values.into_iter().chain(others.iter().map(String::as_str)).collect();
+        check_seen(&world, (dimension, &values), expected).await;
     }
 }
 
