@@ -43,8 +43,8 @@ impl RowFilters {
         }
         let filter = |(ruled, allowed): (&String, &BTreeSet<String>)| {
             let dimension = dimension_of(view, ruled)?;
-            let data_type = &view.dimensions[dimension].data_type;
-            let values = allowed.iter().filter_map(|text| parse_value(ruled, text, data_type, &Zone::utc()).ok());
+            let (data_type, utc) = (&view.dimensions[dimension].data_type, Zone::utc());
+            let values = allowed.iter().filter_map(|text| parse_value(ruled, text, data_type, &utc).ok());
             Some(Filter { dimension, test: Test::AnyOf, values: values.collect() })
         };
         principal.row_rules().iter().map(filter).collect::<Option<Vec<_>>>().map(Self)
