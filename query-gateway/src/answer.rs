@@ -21,14 +21,13 @@ use crate::keys::match_keys;
 use crate::local_bins::LocalBins;
 use crate::order::{Page, Wanted, page};
 use crate::overflow::{Overflow, find_overflows};
+use crate::states::in_slices;
 use crate::visible::VisibleStates;
 
 /// The column that holds the batch part of each measure.
 const BATCH_PART: &str = "_batch";
 /// The column that holds the realtime part of each measure.
 const REALTIME_PART: &str = "_realtime";
-
-const SLICE_ROWS: usize = 8_192;
 
 /// What to compute from the states.
 #[derive(Clone, Debug)]
@@ -102,12 +101,6 @@ async fn finish(
     let plan = view.plans.compile_finish(&by).await?;
     let finished = plan.execute(states).await?;
     Ok(concat_batches(&plan.output_schema(), &finished)?)
-}
-
-/// The rows in batches of the size that the engine works best with, and between which it lets others run.
-pub(crate) fn in_slices(rows: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
-    let starts = (0..rows.num_rows()).step_by(SLICE_ROWS);
-    starts.map(|start| rows.slice(start, SLICE_ROWS.min(rows.num_rows() - start)))
 }
 
 /// Adds a column that shows, for each row of `rows`, the measures of the same key in `part`; null where it has none.

@@ -56,6 +56,12 @@ pub(crate) struct Filter {
 
 /// The rows that pass all filters.
 pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<RecordBatch, ArrowError> {
+    let (rows, left) = narrow(states, filters)?;
+    passing(&rows, &left)
+}
+
+/// The rows that binary searches leave, and the filters that these have not answered. Nothing is copied.
+pub(crate) fn narrow(states: &SortedStates, filters: &[Filter]) -> Result<(RecordBatch, Vec<Filter>), ArrowError> {
     let mut lead: Vec<ArrayRef> = Vec::new();
     let mut answered: Vec<usize> = Vec::new();
     while let Some((index, value)) = equal_to(filters, lead.len()) {
@@ -63,11 +69,17 @@ pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<Record
         answered.push(index);
     }
     let rows = if lead.is_empty() { states.batch().clone() } else { states.with_prefix(&encode_prefix(&lead)?) };
+    let left = filters.iter().enumerate().filter(|(index, _)| !answered.contains(index));
+    Ok((rows, left.map(|(_, filter)| filter.clone()).collect()))
+}
+
+/// Those of some rows that pass all filters.
+pub(crate) fn passing(rows: &RecordBatch, filters: &[Filter]) -> Result<RecordBatch, ArrowError> {
+    if rows.num_rows() == 0 {
+        return Ok(rows.clone());
+    }
     let mut mask: Option<BooleanArray> = None;
-    for (_, filter) in filters.iter().enumerate().filter(|(index, _)| !answered.contains(index)) {
-        if rows.num_rows() == 0 {
-            return Ok(rows);
-        }
+    for filter in filters {
         let passes = evaluate(filter, rows.column(filter.dimension))?;
         mask = Some(match mask {
             Some(mask) => and_kleene(&mask, &passes)?,
@@ -75,8 +87,8 @@ pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<Record
         });
     }
     match mask {
-        Some(mask) => filter_record_batch(&rows, &mask),
-        None => Ok(rows),
+        Some(mask) => filter_record_batch(rows, &mask),
+        None => Ok(rows.clone()),
     }
 }
 

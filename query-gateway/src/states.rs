@@ -15,6 +15,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 
+const SLICE_ROWS: usize = 8_192;
+
 /// State rows of one view in the order of their dimensions.
 #[derive(Debug)]
 pub(crate) struct SortedStates {
@@ -75,6 +77,12 @@ impl SortedStates {
         let end = partition_point(start, self.rows(), |index| lead(index).is_le());
         start..end
     }
+}
+
+/// The rows in batches of the size that the engine works best with, and between which it lets others run.
+pub(crate) fn in_slices(rows: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let starts = (0..rows.num_rows()).step_by(SLICE_ROWS);
+    starts.map(|start| rows.slice(start, SLICE_ROWS.min(rows.num_rows() - start)))
 }
 
 /// The byte prefix of all keys that have these values in their leading dimensions; one row per array.
