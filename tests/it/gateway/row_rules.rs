@@ -25,9 +25,9 @@ SELECT page AS country, "user" AS person, added AS amount, added > 2 AS is_large
 FROM edits GROUP BY page, "user", added, added > 2, date_bin(INTERVAL '1 hour', time);
 
 CREATE MATERIALIZED VIEW typed AS
-SELECT added AS amount, price AS price, weight AS weight, CAST(time AS DATE) AS day, time AS instant,
-       added > 2 AS is_large, "user" AS person, count(*) AS c
-FROM edits GROUP BY added, price, weight, CAST(time AS DATE), time, added > 2, "user";
+SELECT added AS amount, price AS price, weight AS weight, CAST(time AS DATE) AS day,
+       date_bin(INTERVAL '1 minute', time) AS instant, added > 2 AS is_large, "user" AS person, count(*) AS c
+FROM edits GROUP BY added, price, weight, CAST(time AS DATE), date_bin(INTERVAL '1 minute', time), added > 2, "user";
 "#;
 
 const DIMENSIONS: [&str; 5] = ["country", "person", "amount", "is_large", "hour"];
