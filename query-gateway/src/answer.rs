@@ -1,8 +1,8 @@
 //! The answer: `finish(batch states (+) run states)` at the asked grain, in the asked order.
 //!
-//! In: sorted states of batch and realtime, filters, the dimensions to keep, which rows. Out: one page of dimensions
-//! and finished measures.
-//! Guarantee: every state row of the pin that passes the filters is merged exactly once.
+//! In: the visible states of batch and realtime, filters, the dimensions to keep, which rows. Out: one page of
+//! dimensions and finished measures.
+//! Guarantee: every visible state row of the pin that passes the filters is merged exactly once.
 //! Not here: reading requests (`rows.rs`), order and pages (`order.rs`), gaps (`gaps.rs`), SQL (`sql.rs`).
 
 use std::collections::BTreeMap;
@@ -15,29 +15,19 @@ use arrow::error::ArrowError;
 use views::PlannedView;
 
 use crate::GatewayError;
-use crate::filter::{Filter, select};
+use crate::filter::Filter;
 use crate::gaps::Gaps;
 use crate::keys::match_keys;
 use crate::local_bins::LocalBins;
 use crate::order::{Page, Wanted, page};
 use crate::overflow::{Overflow, find_overflows};
-use crate::states::SortedStates;
+use crate::states::in_slices;
+use crate::visible::VisibleStates;
 
 /// The column that holds the batch part of each measure.
 const BATCH_PART: &str = "_batch";
 /// The column that holds the realtime part of each measure.
 const REALTIME_PART: &str = "_realtime";
-
-const SLICE_ROWS: usize = 8_192;
-
-/// The states of one pin, by layer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LayerStates<'a> {
-    /// The batch version.
-    pub batch: Option<&'a SortedStates>,
-    /// The runs, merged into chunks.
-    pub realtime: &'a [Arc<SortedStates>],
-}
 
 /// What to compute from the states.
 #[derive(Clone, Debug)]
@@ -59,7 +49,7 @@ pub(crate) struct Question {
 /// Answers a question; and says which measures are NULL because they do not fit their type.
 pub(crate) async fn answer(
     view: &PlannedView,
-    layers: LayerStates<'_>,
+    layers: VisibleStates<'_>,
     question: &Question,
 ) -> Result<(Page, BTreeMap<String, Overflow>), GatewayError> {
     let all = finish(view, layers, question).await?;
@@ -71,7 +61,7 @@ pub(crate) async fn answer(
 /// The page of an answer that is shown, with the parts of its rows if those are asked for.
 async fn shown(
     view: &PlannedView,
-    layers: LayerStates<'_>,
+    layers: VisibleStates<'_>,
     question: &Question,
     all: RecordBatch,
 ) -> Result<Page, GatewayError> {
@@ -83,8 +73,8 @@ async fn shown(
     if !question.shows_parts {
         return Ok(top);
     }
-    let batch = finish(view, LayerStates { realtime: &[], ..layers }, question).await?;
-    let realtime = finish(view, LayerStates { batch: None, ..layers }, question).await?;
+    let batch = finish(view, layers.without_realtime(), question).await?;
+    let realtime = finish(view, layers.without_batch(), question).await?;
     let keys = question.by.len();
     debug_assert_eq!(top.rows.num_columns(), keys + view.measures.len(), "an answer is dimensions, then measures");
     let with_batch = add_part(&top.rows, keys, BATCH_PART, &batch)?;
@@ -92,29 +82,25 @@ async fn shown(
 }
 
 /// The states that a question is about.
-fn selected(layers: LayerStates<'_>, question: &Question) -> Result<Vec<RecordBatch>, GatewayError> {
-    let mut states = Vec::new();
-    for sorted in layers.batch.into_iter().chain(layers.realtime.iter().map(Arc::as_ref)) {
-        states.extend(in_slices(&select(sorted, &question.filters)?));
-    }
+fn selected(layers: VisibleStates<'_>, question: &Question) -> Result<Vec<RecordBatch>, GatewayError> {
+    let rows = layers.select(&question.filters)?;
+    let states: Vec<RecordBatch> = rows.iter().flat_map(in_slices).collect();
     match &question.bins {
         Some(bins) => bins.apply(states),
         None => Ok(states),
     }
 }
 
-async fn finish(view: &PlannedView, layers: LayerStates<'_>, question: &Question) -> Result<RecordBatch, GatewayError> {
+async fn finish(
+    view: &PlannedView,
+    layers: VisibleStates<'_>,
+    question: &Question,
+) -> Result<RecordBatch, GatewayError> {
     let states = selected(layers, question)?;
     let by: Vec<&str> = question.by.iter().map(String::as_str).collect();
     let plan = view.plans.compile_finish(&by).await?;
     let finished = plan.execute(states).await?;
     Ok(concat_batches(&plan.output_schema(), &finished)?)
-}
-
-/// The rows in batches of the size that the engine works best with, and between which it lets others run.
-pub(crate) fn in_slices(rows: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
-    let starts = (0..rows.num_rows()).step_by(SLICE_ROWS);
-    starts.map(|start| rows.slice(start, SLICE_ROWS.min(rows.num_rows() - start)))
 }
 
 /// Adds a column that shows, for each row of `rows`, the measures of the same key in `part`; null where it has none.

@@ -60,8 +60,9 @@ pub struct VersionDetails {
     pub version: Version,
     /// When it was published.
     pub published_at: Option<String>,
-    /// What it covers.
-    pub cut: BTreeMap<PartitionId, Offset>,
+    /// What it covers; absent for who does not see all rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<BTreeMap<PartitionId, Offset>>,
     /// Whether everything was recomputed for it.
     pub is_full: bool,
 }
@@ -110,7 +111,7 @@ fn version_details(version: &BatchVersion) -> VersionDetails {
     VersionDetails {
         version: version.number(),
         published_at: instant(version.facts.published_at),
-        cut: cut.collect(),
+        cut: Some(cut.collect()),
         is_full: version.facts.is_full,
     }
 }

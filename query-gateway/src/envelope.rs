@@ -1,12 +1,14 @@
 //! The envelope: what an answer is made of, and how far it reaches.
 //!
 //! Guarantee: computed from the very state that the answer was computed from.
+//! Not here: who is told what of it (`told.rs`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use positions::{Counters, Hole, Offset, PartitionId, TimestampMicros};
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 use serving_layer::{BatchVersion, Version};
 use views::{AggregateClass, ViewDefinition};
 
@@ -17,7 +19,7 @@ use crate::rows::Layer;
 use crate::served::{Served, as_of, unknown_partitions};
 
 /// Facts about one answer of one view.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
     /// The view.
     pub view: String,
@@ -63,12 +65,52 @@ pub struct Envelope {
     /// Per measure how far its value may be off; exact measures are left out.
     pub error_bounds: BTreeMap<String, ErrorBound>,
     /// Measures that have a total that does not fit its type in some groups; absent where there is none.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub overflows: BTreeMap<String, Overflow>,
     /// Whether the answer reaches less far than healthy stores would allow.
     pub stale: bool,
     /// Why.
     pub stale_reasons: Vec<String>,
+    /// Whether who asks does not see all rows: then what counts records of all groups, offsets among it, is zero or
+    /// empty here, and absent in JSON.
+    pub is_uncounted: bool,
+}
+
+/// By name, in the order of the fields.
+impl Serialize for Envelope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut members = serializer.serialize_struct("Envelope", 24)?;
+        members.serialize_field("view", &self.view)?;
+        members.serialize_field("definition", &self.definition)?;
+        members.serialize_field("former", &self.former)?;
+        members.serialize_field("layer", &self.layer)?;
+        members.serialize_field("version", &self.version)?;
+        members.serialize_field("published_at", &self.published_at)?;
+        if !self.is_uncounted {
+            members.serialize_field("cut", &self.cut)?;
+            members.serialize_field("head", &self.head)?;
+        }
+        members.serialize_field("as_of", &self.as_of)?;
+        members.serialize_field("age_ms", &self.age_ms)?;
+        if !self.is_uncounted {
+            members.serialize_field("batch_rows", &self.batch_rows)?;
+            members.serialize_field("realtime_rows", &self.realtime_rows)?;
+            members.serialize_field("realtime_share", &self.realtime_share)?;
+            members.serialize_field("runs", &self.runs)?;
+            members.serialize_field("late", &self.late)?;
+            members.serialize_field("rejected", &self.rejected)?;
+            members.serialize_field("copies", &self.copies)?;
+            members.serialize_field("holes", &self.holes)?;
+            members.serialize_field("lost", &self.lost)?;
+        }
+        members.serialize_field("horizon_seconds", &self.horizon_seconds)?;
+        members.serialize_field("error_bounds", &self.error_bounds)?;
+        if !self.overflows.is_empty() {
+            members.serialize_field("overflows", &self.overflows)?;
+        }
+        members.serialize_field("stale", &self.stale)?;
+        members.serialize_field("stale_reasons", &self.stale_reasons)?;
+        members.end()
+    }
 }
 
 /// What an answer says where a former definition gave it.
@@ -154,6 +196,29 @@ impl Envelope {
             overflows: BTreeMap::new(),
             stale: !stale_reasons.is_empty(),
             stale_reasons,
+            is_uncounted: false,
+        }
+    }
+
+    /// The same without what counts records of all groups. The bound of a floating sum follows from their number.
+    pub(crate) fn without_counts(self) -> Self {
+        let mut error_bounds = self.error_bounds;
+        error_bounds.retain(|_, bound| bound.kind != AggregateClass::Float.as_str());
+        Self {
+            cut: BTreeMap::new(),
+            head: BTreeMap::new(),
+            batch_rows: 0,
+            realtime_rows: 0,
+            realtime_share: 0.0,
+            runs: 0,
+            late: 0,
+            rejected: 0,
+            copies: 0,
+            holes: Vec::new(),
+            lost: 0,
+            error_bounds,
+            is_uncounted: true,
+            ..self
         }
     }
 }

@@ -107,7 +107,7 @@ pub enum GatewayError {
         view: String,
         /// How long was waited.
         waited: Duration,
-        /// The partitions that are behind.
+        /// The partitions that are behind; none where who asks does not see all rows.
         behind: Vec<Behind>,
     },
     /// The batch version that was named does not cover the position token and never will: name a newer one.
@@ -117,7 +117,7 @@ pub enum GatewayError {
         view: String,
         /// The version.
         version: Version,
-        /// The partitions that are behind.
+        /// The partitions that are behind; none where who asks does not see all rows.
         behind: Vec<Behind>,
     },
     /// Too many requests at once: ask again soon.
@@ -144,6 +144,9 @@ pub enum GatewayError {
         /// What the store said.
         reason: String,
     },
+    /// A store failed, and who asks is not told how: ask again later.
+    #[error("a store cannot be read")]
+    StoreFailed,
     /// Rejected records cannot be read now: ask again later.
     #[error(transparent)]
     Unread(#[from] RejectedUnread),
@@ -207,12 +210,11 @@ impl GatewayError {
             }
             // No time to try again: nothing happens by itself.
             Self::Stopped { way_out, .. } => of(ProblemKind::SourceStopped).with_hint(way_out),
-            Self::NotYet { behind, .. } => {
-                of(ProblemKind::NotYet).with_retry_after(1).with_member("behind", in_json(behind))
+            Self::NotYet { behind, .. } => with_behind(of(ProblemKind::NotYet).with_retry_after(1), behind),
+            Self::NotInVersion { behind, .. } => {
+                let hint = "a version never grows: name a newer one, or leave `version` out and wait";
+                with_behind(of(ProblemKind::NotInVersion).with_hint(hint), behind)
             }
-            Self::NotInVersion { behind, .. } => of(ProblemKind::NotInVersion)
-                .with_hint("a version never grows: name a newer one, or leave `version` out and wait")
-                .with_member("behind", in_json(behind)),
             Self::Overloaded { .. } => of(ProblemKind::Overloaded).with_retry_after(1),
             Self::TimedOut { .. } => {
                 of(ProblemKind::TimedOut).with_hint("filter on dimensions, or ask for fewer groups")
@@ -221,7 +223,7 @@ impl GatewayError {
             Self::Serving(ServingError::TooLarge { .. }) => {
                 of(ProblemKind::Unavailable).with_hint("raise `gateway.view_memory` or use a coarser bucket")
             }
-            Self::Unavailable { .. } | Self::Unread(_) | Self::Serving(_) => {
+            Self::Unavailable { .. } | Self::StoreFailed | Self::Unread(_) | Self::Serving(_) => {
                 of(ProblemKind::Unavailable).with_retry_after(5)
             }
             Self::Definition(DefinitionError::UnknownDimension { known, .. }) => {
@@ -243,6 +245,10 @@ impl From<Problem> for GatewayError {
     }
 }
 
-fn in_json(behind: &[Behind]) -> serde_json::Value {
-    serde_json::to_value(behind).expect("offsets are plain numbers")
+/// With how far partitions are behind; without where that is not told.
+fn with_behind(problem: Problem, behind: &[Behind]) -> Problem {
+    if behind.is_empty() {
+        return problem;
+    }
+    problem.with_member("behind", serde_json::to_value(behind).expect("offsets are plain numbers"))
 }

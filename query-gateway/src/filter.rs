@@ -4,13 +4,21 @@
 //! Guarantee: equality on the leading dimensions costs binary searches, whatever the size; other tests look at the rows
 //! that are left, vectorised. Pure.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, Scalar};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, Scalar};
 use arrow::compute::kernels::cmp;
 use arrow::compute::kernels::comparison::like;
-use arrow::compute::{and_kleene, filter_record_batch, is_not_null, is_null, or_kleene};
+use arrow::compute::{and_kleene, concat, filter_record_batch, is_not_null, is_null, or_kleene};
 use arrow::error::ArrowError;
+use datafusion::error::Result as EngineResult;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, InListExpr};
 
 use crate::states::{SortedStates, encode_prefix};
+
+/// More values than these are looked up in a set: each of fewer costs a comparison with every row.
+const FEW_VALUES: usize = 8;
 
 /// What a dimension is tested for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +56,30 @@ pub(crate) struct Filter {
 
 /// The rows that pass all filters.
 pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<RecordBatch, ArrowError> {
+    let (rows, left) = narrow(states, filters)?;
+    passing(&rows, &left)
+}
+
+/// The rows that binary searches leave, and the filters that these have not answered. Nothing is copied.
+pub(crate) fn narrow(states: &SortedStates, filters: &[Filter]) -> Result<(RecordBatch, Vec<Filter>), ArrowError> {
     let mut lead: Vec<ArrayRef> = Vec::new();
-    while let Some(value) = equal_to(filters, lead.len()) {
+    let mut answered: Vec<usize> = Vec::new();
+    while let Some((index, value)) = equal_to(filters, lead.len()) {
         lead.push(value.clone());
+        answered.push(index);
     }
     let rows = if lead.is_empty() { states.batch().clone() } else { states.with_prefix(&encode_prefix(&lead)?) };
+    let left = filters.iter().enumerate().filter(|(index, _)| !answered.contains(index));
+    Ok((rows, left.map(|(_, filter)| filter.clone()).collect()))
+}
+
+/// Those of some rows that pass all filters.
+pub(crate) fn passing(rows: &RecordBatch, filters: &[Filter]) -> Result<RecordBatch, ArrowError> {
+    if rows.num_rows() == 0 {
+        return Ok(rows.clone());
+    }
     let mut mask: Option<BooleanArray> = None;
-    for filter in filters.iter().filter(|filter| !is_answered(filter, lead.len())) {
-        if rows.num_rows() == 0 {
-            return Ok(rows);
-        }
+    for filter in filters {
         let passes = evaluate(filter, rows.column(filter.dimension))?;
         mask = Some(match mask {
             Some(mask) => and_kleene(&mask, &passes)?,
@@ -65,21 +87,17 @@ pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<Record
         });
     }
     match mask {
-        Some(mask) => filter_record_batch(&rows, &mask),
-        None => Ok(rows),
+        Some(mask) => filter_record_batch(rows, &mask),
+        None => Ok(rows.clone()),
     }
 }
 
-fn equal_to(filters: &[Filter], dimension: usize) -> Option<&ArrayRef> {
-    let mut found = filters.iter().filter(|filter| filter.dimension == dimension && filter.test == Test::AnyOf);
-    match (found.next()?.values.as_slice(), found.next()) {
-        ([value], None) => Some(value),
+/// The first filter that leaves one value of a dimension, and this value.
+fn equal_to(filters: &[Filter], dimension: usize) -> Option<(usize, &ArrayRef)> {
+    filters.iter().enumerate().find_map(|(index, filter)| match (filter.test, filter.values.as_slice()) {
+        (Test::AnyOf, [value]) if filter.dimension == dimension => Some((index, value)),
         _ => None,
-    }
-}
-
-fn is_answered(filter: &Filter, leading: usize) -> bool {
-    filter.dimension < leading && filter.test == Test::AnyOf
+    })
 }
 
 fn evaluate(filter: &Filter, column: &ArrayRef) -> Result<BooleanArray, ArrowError> {
@@ -94,6 +112,11 @@ fn evaluate(filter: &Filter, column: &ArrayRef) -> Result<BooleanArray, ArrowErr
         })
     };
     let mask = match filter.test {
+        // Floating keys are compared by their order, which sets do not know.
+        Test::AnyOf if filter.values.len() > FEW_VALUES && !column.data_type().is_floating() => {
+            let is_any = is_any_of(column, &filter.values);
+            Some(is_any.map_err(|error| ArrowError::ExternalError(Box::new(error)))?)
+        }
         Test::AnyOf => compare(cmp::eq)?,
         Test::Not => compare(cmp::neq)?,
         Test::Like => compare(like)?,
@@ -105,4 +128,14 @@ fn evaluate(filter: &Filter, column: &ArrayRef) -> Result<BooleanArray, ArrowErr
         Test::NotNull => Some(is_not_null(column)?),
     };
     Ok(mask.unwrap_or_else(|| BooleanArray::from(vec![false; column.len()])))
+}
+
+/// Whether each value of a column is in a set; null where it is null.
+fn is_any_of(column: &ArrayRef, values: &[ArrayRef]) -> EngineResult<BooleanArray> {
+    const NAME: &str = "key";
+    let values: Vec<&dyn Array> = values.iter().map(|value| value.as_ref()).collect();
+    let rows = RecordBatch::try_from_iter([(NAME, column.clone())])?;
+    let key = Arc::new(Column::new(NAME, 0));
+    let is_any = InListExpr::try_new_from_array(key, concat(&values)?, false, rows.schema_ref())?;
+    Ok(is_any.evaluate(&rows)?.into_array(rows.num_rows())?.as_boolean().clone())
 }

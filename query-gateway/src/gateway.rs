@@ -1,7 +1,7 @@
 //! The gateway as Rust calls it: what it is made of, what it tells of itself; HTTP is a thin layer above.
 //!
-//! Guarantee: correct with or without the refresh loops. With them a query reads memory; without them it reads the
-//! stores first, indexes before versions.
+//! Guarantee: whoever asks is answered as if what its principal does not see were not there. Correct with or without
+//! the refresh loops. With them a query reads memory; without them it reads the stores first, indexes before versions.
 //! Not here: queries (`queries.rs`).
 
 mod former;
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use edge::Principal;
 use futures::future::join_all;
 use positions::{Clock, DefinitionHash, SourceName, ViewName};
 use serving_layer::registry::FormerView;
@@ -19,7 +20,9 @@ use serving_layer::{Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use views::{Pipeline, ViewDefinition};
 
+use crate::access::{RowFilters, sees, sees_details};
 use crate::attempt::ViewReader;
+use crate::engines::Engines;
 use crate::envelope::{Envelope, Freshness};
 use crate::json::instant;
 use crate::metrics;
@@ -31,7 +34,7 @@ use crate::served::{Served, ServedView, SourceState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
-use crate::{GatewayError, GatewaySettings, RejectedReader, StatusSource, ViewDetails};
+use crate::{GatewayError, GatewaySettings, RejectedReader, StatusSource, ViewDetails, told};
 
 /// What the gateway works with.
 #[derive(Clone)]
@@ -55,9 +58,9 @@ pub struct Gateway {
     components: GatewayComponents,
     settings: GatewaySettings,
     sources: BTreeMap<SourceName, Arc<SourceReader>>,
-    sql: SqlEngine,
+    sql: Engines,
     // Over the present definitions, where former ones answer: made by the first query that only they may understand.
-    present_sql: OnceLock<SqlEngine>,
+    present_sql: OnceLock<Engines>,
     /// The views that are answered by a former definition.
     former: Vec<FormerView>,
     // Set once, by whoever lets another gateway take the place of this one; read by requests that failed here.
@@ -106,11 +109,11 @@ impl Gateway {
         Self::build((components, former), settings, &BTreeMap::new(), (permits, waiting, places))
     }
 
-    /// What exists.
-    pub async fn views(&self) -> Vec<ViewDetails> {
+    /// What exists to a principal.
+    pub async fn views(&self, principal: &Principal) -> Vec<ViewDetails> {
         let mut details = Vec::new();
         for view in &self.components.pipeline.views {
-            details.extend(self.view(view.name.as_str()).await.ok());
+            details.extend(self.view(principal, view.name.as_str()).await.ok());
         }
         details
     }
@@ -118,16 +121,17 @@ impl Gateway {
     /// One view.
     ///
     /// # Errors
-    /// [`GatewayError::Unknown`], naming what exists.
-    pub async fn view(&self, name: &str) -> Result<ViewDetails, GatewayError> {
-        let (source, reader) = self.find(name)?;
+    /// [`GatewayError::Unknown`], naming what exists to the principal.
+    pub async fn view(&self, principal: &Principal, name: &str) -> Result<ViewDetails, GatewayError> {
+        let (source, reader) = self.find(principal, name)?;
         let view = &reader.view;
         let state = self.fresh_state(source).await;
-        Ok(ViewDetails::new(view, &reader.versions.known(), self.view_status(source, reader, &state)))
+        let details = ViewDetails::new(view, &reader.versions.known(), self.view_status(source, reader, &state));
+        Ok(told::details(principal, details))
     }
 
-    /// How far every part of the system is.
-    pub async fn status(&self) -> Status {
+    /// How far every part of the system is that a principal may know of.
+    pub async fn status(&self, principal: &Principal) -> Status {
         let facts = self.facts().await;
         let mut sources = Vec::new();
         let mut by_view = BTreeMap::new();
@@ -137,13 +141,14 @@ impl Gateway {
             let known = facts.partitions.get(&source.name).cloned().unwrap_or_default();
             let unseen = facts.unseen.get(&source.name).cloned().unwrap_or_default();
             sources.push(source_status(reader, &state, &known, unseen));
-            for view in reader.views().iter().filter(|view| self.answers_from(view)) {
+            let is_shown = |view: &&ViewReader| self.answers_from(view) && sees(principal, &view.view);
+            for view in reader.views().iter().filter(is_shown) {
                 by_view.insert(view.view.name.clone(), self.view_status(reader, view, &state));
             }
         }
         let views = self.components.pipeline.views.iter().filter_map(|view| by_view.remove(&view.name)).collect();
         let at = instant(self.components.clock.now());
-        Status { at, sources, views, problems: facts.troubles, system: facts.others }
+        told::status(principal, Status { at, sources, views, problems: facts.troubles, system: facts.others })
     }
 
     /// The present definitions that answer, or would answer, completely as of the last refresh, and no less far than a
@@ -170,9 +175,9 @@ impl Gateway {
         &self.settings
     }
 
-    /// The SQL part.
-    pub(crate) fn sql_engine(&self) -> &SqlEngine {
-        &self.sql
+    /// The SQL part, over what a principal sees.
+    pub(crate) fn sql_engine(&self, principal: &Principal) -> Result<Arc<SqlEngine>, GatewayError> {
+        self.sql.of(principal)
     }
 
     /// The places of SQL queries.
@@ -180,8 +185,11 @@ impl Gateway {
         &self.sql_places
     }
 
-    /// The rejected records that a query may read.
-    pub(crate) fn rejected(&self, is_from_here: bool) -> Arc<Reading> {
+    /// The rejected records that a query may read: none without the details that are for operators.
+    pub(crate) fn rejected(&self, principal: &Principal, is_from_here: bool) -> Arc<Reading> {
+        if !sees_details(principal) {
+            return Reading::new(None, Vec::new(), false);
+        }
         let GatewayComponents { pipeline, rejected, .. } = &self.components;
         Reading::new(rejected.clone(), pipeline.sources.clone(), is_from_here)
     }
@@ -207,32 +215,51 @@ impl Gateway {
         join_all(self.sources.values().map(|reader| reader.look_for_partitions())).await;
     }
 
-    /// Finds a view, as it is answered, and its source.
-    pub(crate) fn find(&self, name: &str) -> Result<(&Arc<SourceReader>, &ViewReader), GatewayError> {
-        let answering = self.answering_hash(name);
-        let found = self.sources.values().find_map(|source| {
-            let reader = source.views().iter().find(|reader| Some(reader.view.hash) == answering)?;
-            Some((source, reader))
-        });
-        found.ok_or_else(|| GatewayError::Unknown { what: "view", name: name.to_owned(), known: self.view_names() })
+    /// Finds a view that exists to a principal, as it is answered, and its source.
+    pub(crate) fn find(
+        &self,
+        principal: &Principal,
+        name: &str,
+    ) -> Result<(&Arc<SourceReader>, &ViewReader), GatewayError> {
+        self.seen(principal, name).ok_or_else(|| self.unknown(principal, name))
     }
 
-    /// Why SQL finds no view of this name: there is none, or it is the name of a source.
-    pub(crate) fn no_view(&self, name: &str) -> GatewayError {
-        let known = self.view_names();
-        match self.sources.values().find(|source| source.source().name.as_str() == name) {
+    /// The rows of a view that a principal sees.
+    pub(crate) fn row_filters(&self, principal: &Principal, view: &ViewDefinition) -> Result<RowFilters, GatewayError> {
+        RowFilters::of(principal, view).ok_or_else(|| self.unknown(principal, view.name.as_str()))
+    }
+
+    /// Why SQL finds no view of this name: there is none, or it is the name of a source, as operators are told.
+    pub(crate) fn no_view(&self, principal: &Principal, name: &str) -> GatewayError {
+        let is_meant = |source: &&Arc<SourceReader>| sees_details(principal) && source.source().name.as_str() == name;
+        match self.sources.values().find(is_meant) {
             Some(source) => {
-                let views = source.views().iter().filter(|reader| self.answers_from(reader));
+                let is_shown = |reader: &&ViewReader| self.answers_from(reader) && sees(principal, &reader.view);
+                let views = source.views().iter().filter(is_shown);
                 let views = views.map(|reader| reader.view.name.to_string()).collect();
-                GatewayError::NotAView { name: name.to_owned(), views, known }
+                GatewayError::NotAView { name: name.to_owned(), views, known: self.view_names(principal) }
             }
-            None => GatewayError::Unknown { what: "view", name: name.to_owned(), known },
+            None => self.unknown(principal, name),
         }
     }
 
-    /// The names of all views.
-    pub(crate) fn view_names(&self) -> Vec<String> {
-        self.components.pipeline.views.iter().map(|view| view.name.to_string()).collect()
+    /// The names of all views that a principal sees.
+    fn view_names(&self, principal: &Principal) -> Vec<String> {
+        let names = self.components.pipeline.views.iter().map(|view| view.name.as_str());
+        names.filter(|name| self.seen(principal, name).is_some()).map(str::to_owned).collect()
+    }
+
+    fn seen(&self, principal: &Principal, name: &str) -> Option<(&Arc<SourceReader>, &ViewReader)> {
+        let answering = self.answering_hash(name)?;
+        self.sources.values().find_map(|source| {
+            let mut readers = source.views().iter();
+            let is_meant = |reader: &&ViewReader| reader.view.hash == answering && sees(principal, &reader.view);
+            Some((source, readers.find(is_meant)?))
+        })
+    }
+
+    fn unknown(&self, principal: &Principal, name: &str) -> GatewayError {
+        GatewayError::Unknown { what: "view", name: name.to_owned(), known: self.view_names(principal) }
     }
 
     /// A place among the queries that run at one time. Taken after waiting for a token, never before.
@@ -249,9 +276,10 @@ impl Gateway {
         self.waiting.try_acquire().map_err(|_| GatewayError::Overloaded { what, limit, setting })
     }
 
-    /// The envelope of an answer made now.
+    /// The envelope of an answer made now, as a principal is told.
     pub(crate) fn envelope(
         &self,
+        principal: &Principal,
         view: &ViewDefinition,
         served: &Served,
         layer: Layer,
@@ -261,7 +289,7 @@ impl Gateway {
         if envelope.stale {
             metrics::stale_answer(&view.name);
         }
-        envelope
+        told::envelope(principal, envelope)
     }
 
     /// Whether a refresh loop keeps the states in memory up to date.

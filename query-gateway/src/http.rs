@@ -1,6 +1,7 @@
 //! HTTP: routes, parameters in, JSON out. A thin layer: what a request means and how it fails is decided elsewhere.
 //!
-//! Guarantee: every refusal is a problem document, also that of an unknown route or another method.
+//! Guarantee: every refusal is a problem document, also that of an unknown route or another method. No route but the
+//! page answers a request that nobody gave a [`Principal`].
 //! Not here: health and metrics, which every process has (`twofold/src/http.rs`).
 
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use edge::{Problem, ProblemKind, is_from_here, no_parameters, parameters, path_text};
+use edge::{Principal, Problem, ProblemKind, is_from_here, no_parameters, parameters, path_text};
 use positions::PositionToken;
 use serde::Serialize;
 
@@ -38,7 +39,8 @@ const ROUTES: [&str; 6] =
 /// The routes that scripts of pages ask: all but the page for people.
 const PAGE_ROUTES: [&str; 5] = [ROUTES[1], ROUTES[2], ROUTES[3], ROUTES[4], ROUTES[5]];
 
-/// All routes of the gateway, with a fallback that answers unknown ones.
+/// All routes of the gateway, with a fallback that answers unknown ones. Whoever serves them puts the [`Principal`] of
+/// each request into its extensions.
 ///
 /// Merge it with routers that have no fallback of their own (axum refuses two); `beside` names the routes of those, as
 /// `GET /path`, so that the answer to an unknown route names them, too.
@@ -89,23 +91,29 @@ async fn page() -> Response {
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], PAGE).into_response()
 }
 
-async fn views(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, Problem> {
+async fn views(State(gateway): State<Arc<Gateway>>, principal: Principal, uri: Uri) -> Result<Response, Problem> {
     no_parameters(&uri)?;
     #[derive(Serialize)]
     struct Views {
         views: Vec<crate::ViewDetails>,
     }
-    Ok(json_value(&Views { views: gateway.views().await }))
+    Ok(json_value(&Views { views: gateway.views(&principal).await }))
 }
 
-async fn view(State(gateway): State<Arc<Gateway>>, name: ViewPath, uri: Uri) -> Result<Response, Problem> {
+async fn view(
+    State(gateway): State<Arc<Gateway>>,
+    principal: Principal,
+    name: ViewPath,
+    uri: Uri,
+) -> Result<Response, Problem> {
     no_parameters(&uri)?;
-    Ok(json_value(&gateway.view(&path_text(name)?).await?))
+    Ok(json_value(&gateway.view(&principal, &path_text(name)?).await?))
 }
 
 async fn rows(
     State(gateway): State<Arc<Gateway>>,
     Extension(unread): Extension<Unread>,
+    principal: Principal,
     view: ViewPath,
     headers: HeaderMap,
     uri: Uri,
@@ -120,13 +128,14 @@ async fn rows(
         (Some(token), None) => parameters.push(("after".to_owned(), token)),
         (None, _) => {}
     }
-    let answer = gateway.rows(RowsRequest { view, parameters }).await?;
+    let answer = gateway.rows(&principal, RowsRequest { view, parameters }).await?;
     Ok(json_text(unread.hold(answer.to_json()?)?))
 }
 
 async fn sql(
     State(gateway): State<Arc<Gateway>>,
     Extension(unread): Extension<Unread>,
+    principal: Principal,
     peer: Result<ConnectInfo<SocketAddr>, ExtensionRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -141,7 +150,7 @@ async fn sql(
     request.client = peer.map(|peer| peer.ip());
     // A browser on this machine speaks for whatever page it shows.
     request.is_from_here = is_from_here(peer, &headers) && !headers.contains_key(header::ORIGIN);
-    let answer = gateway.sql(request).await?;
+    let answer = gateway.sql(&principal, request).await?;
     Ok(json_text(unread.hold(answer.to_json()?)?))
 }
 
@@ -157,9 +166,9 @@ fn sql_request(body: Result<Bytes, BytesRejection>, limit: usize) -> Result<SqlR
     serde_json::from_slice(&body).map_err(|error| GatewayError::BadBody { reason: error.to_string(), hint })
 }
 
-async fn status(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, Problem> {
+async fn status(State(gateway): State<Arc<Gateway>>, principal: Principal, uri: Uri) -> Result<Response, Problem> {
     no_parameters(&uri)?;
-    Ok(json_value(&gateway.status().await))
+    Ok(json_value(&gateway.status(&principal).await))
 }
 
 /// The union of the token in the request and the one in the session header.

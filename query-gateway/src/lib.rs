@@ -8,7 +8,8 @@
 //!
 //! Guarantee: an answer is `finish(batch states (+) run states)` of one pinned batch version and runs that tile from
 //! its cut to the head in every partition, all in memory before the first byte of the answer is computed. What does not
-//! tile is not served; what lags is marked stale. Nothing here writes to a store.
+//! tile is not served; what lags is marked stale. Views and rows that a principal does not see are not there for it.
+//! Nothing here writes to a store.
 //! Not here: Kafka and the master dataset (never read by the gateway: of rejected records it is told); publishing and
 //! expiry (batch and speed layer).
 //!
@@ -20,6 +21,7 @@
 //! | `stores.rs`, `partitions.rs`, `refresh.rs`, `attempt.rs`, `pin.rs` | the stores of a source; its partitions; reading them; putting a view together; choosing version and runs |
 //! | `served.rs`, `versions.rs`, `realtime.rs`, `lane.rs`, `merging.rs`, `states.rs` | what is kept in memory |
 //! | `queries.rs`, `sql_answer.rs` | from a request to an answer and its envelope |
+//! | `access.rs`, `visible.rs`, `engines.rs`, `told.rs` | what a principal sees: views, states, tables and names of SQL, the rest |
 //! | `rows.rs`, `conditions.rs`, `literal.rs`, `local_time.rs`, `cursor.rs` | what a rows request means |
 //! | `filter.rs`, `answer.rs`, `local_bins.rs`, `gaps.rs`, `order.rs`, `keys.rs`, `overflow.rs` | its rows, and totals that do not fit |
 //! | `sql.rs`, `execution.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, running its plans, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
@@ -31,6 +33,7 @@
 //! | `envelope.rs`, `body.rs`, `details.rs`, `status.rs`, `rejected.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
 //! | `http.rs`, `media.rs`, `pages.rs`, `current.rs`, `error.rs`, `page.html` | HTTP |
 
+mod access;
 mod answer;
 mod attempt;
 mod body;
@@ -42,6 +45,7 @@ mod correlated;
 mod current;
 mod cursor;
 mod details;
+mod engines;
 mod envelope;
 mod error;
 mod execution;
@@ -91,10 +95,12 @@ mod states;
 mod status;
 mod stores;
 mod tables;
+mod told;
 mod trouble;
 mod unread;
 mod values;
 mod versions;
+mod visible;
 
 pub use config::GatewaySettings;
 pub use current::CurrentGateway;

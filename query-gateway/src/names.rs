@@ -52,21 +52,25 @@ pub(crate) fn named(reference: &TableReference) -> Named<'_> {
     }
 }
 
-/// Makes the tables beside the views known to the planner.
-pub(crate) fn register(state: &SessionState, pipeline: &Pipeline) -> Result<()> {
+/// Makes the tables beside the views known to the planner; that of rejected records only where it is to be there.
+pub(crate) fn register(state: &SessionState, pipeline: &Pipeline, has_rejected: bool) -> Result<()> {
     let mut listed: Vec<Listed<'_>> = pipeline.views.iter().map(Listed::view).collect();
     listed.sort_unstable_by_key(|table| table.name);
-    listed.push(Listed {
-        schema: SYSTEM_SCHEMA,
-        name: REJECTED,
-        kind: "SYSTEM VIEW",
-        columns: rejected_table::schema(),
-    });
+    if has_rejected {
+        listed.push(Listed {
+            schema: SYSTEM_SCHEMA,
+            name: REJECTED,
+            kind: "SYSTEM VIEW",
+            columns: rejected_table::schema(),
+        });
+    }
     let listing = MemorySchemaProvider::new();
     listing.register_table(TABLES.to_owned(), FixedTable::new(tables(&listed)?)?)?;
     listing.register_table(COLUMNS.to_owned(), FixedTable::new(columns(&listed)?)?)?;
     let system = MemorySchemaProvider::new();
-    system.register_table(REJECTED.to_owned(), Arc::new(RejectedTable::columns_only()))?;
+    if has_rejected {
+        system.register_table(REJECTED.to_owned(), Arc::new(RejectedTable::columns_only()))?;
+    }
     let catalogue = state.catalog_list().catalog(CATALOGUE);
     let catalogue = catalogue.ok_or_else(|| plan_datafusion_err!("there is no catalogue {CATALOGUE}"))?;
     catalogue.register_schema(LISTING_SCHEMA, Arc::new(listing))?;

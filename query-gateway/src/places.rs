@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::fair_queue::{Entered, FairQueue, Ticket};
 use crate::{GatewayError, GatewaySettings, metrics, patience};
 
-/// Whose queries take turns: the address that a request came from, since there are no principals yet.
+/// Whose queries take turns: the address that a request came from.
 pub(crate) type Client = Option<IpAddr>;
 
 /// All places of a gateway and its successors.

@@ -2,9 +2,11 @@
 //!
 //! Guarantee: holds at most so many plans and, about, so many bytes; the one that was not asked for longest goes first.
 //! A plan is one over columns only, with its placeholders: it holds no state, no parameter and no instant, and it is of
-//! one set of definitions, as the gateway around it.
+//! one set of definitions, as the gateway around it. Whose texts it is of is part of the key: engines over other views
+//! have plans of their own. Rules of rows are in none, since they are of the states that a plan is run over.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -26,6 +28,18 @@ pub(crate) struct PlanCache {
     max_bytes: usize,
     // Written by every query that is planned or found, for as long as it takes to look up a text.
     kept: Mutex<Kept>,
+    scopes: AtomicU64,
+}
+
+/// Whose texts: no two engines share a scope, so none finds a plan of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlanScope(u64);
+
+impl PlanScope {
+    /// Ends before the text begins, whatever that is.
+    fn key(self, text: &str) -> String {
+        format!("{}:{text}", self.0)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -45,15 +59,21 @@ struct Entry {
 
 impl PlanCache {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { max_bytes, kept: Mutex::default() }
+        Self { max_bytes, kept: Mutex::default(), scopes: AtomicU64::default() }
+    }
+
+    /// A scope that nobody has had before.
+    pub(crate) fn new_scope(&self) -> PlanScope {
+        PlanScope(self.scopes.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The plan of a text, where it is kept.
-    pub(crate) fn get(&self, text: &str) -> Option<Arc<LogicalPlan>> {
+    pub(crate) fn get(&self, scope: PlanScope, text: &str) -> Option<Arc<LogicalPlan>> {
+        let text = scope.key(text);
         self.with(|kept| {
             kept.uses += 1;
             let now = kept.uses;
-            let entry = kept.plans.get_mut(text)?;
+            let entry = kept.plans.get_mut(text.as_str())?;
             let key = kept.by_use.remove(&entry.last_use)?;
             entry.last_use = now;
             kept.by_use.insert(now, key);
@@ -62,10 +82,11 @@ impl PlanCache {
     }
 
     /// Keeps a plan, where it is not larger than all may be.
-    pub(crate) fn put(&self, text: &str, plan: &Arc<LogicalPlan>) -> Result<()> {
+    pub(crate) fn put(&self, scope: PlanScope, text: &str, plan: &Arc<LogicalPlan>) -> Result<()> {
+        let text = scope.key(text);
         let bytes = text.len() + size_of(plan)?;
         if bytes <= self.max_bytes {
-            self.with(|kept| kept.put(text, plan.clone(), bytes, self.max_bytes));
+            self.with(|kept| kept.put(&text, plan.clone(), bytes, self.max_bytes));
         }
         Ok(())
     }

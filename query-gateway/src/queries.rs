@@ -1,7 +1,8 @@
 //! Queries: from a request for rows or in SQL to an answer with its envelope.
 //!
 //! Guarantee: all views of a query are pinned once, before anything of the answer is computed. No place among the
-//! running queries is held while a position token is waited for.
+//! running queries is held while a position token is waited for. Every query has a principal, and what that does not see
+//! is in no answer and in no error.
 //! Not here: what a request means (`rows.rs`), how an answer is computed (`answer.rs`, `sql.rs`), where the pinned
 //! states come from (`refresh.rs`).
 
@@ -11,13 +12,14 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::common::TableReference;
-use edge::Parameters;
+use edge::{Parameters, Principal};
 use positions::{DefinitionHash, Offset, PartitionId, SourceName, ViewName};
 use serde::{Deserialize, Serialize};
 use serving_layer::Version;
 use views::PlannedView;
 
-use crate::answer::{LayerStates, answer};
+use crate::access::sees_details;
+use crate::answer::answer;
 use crate::attempt::ViewReader;
 use crate::body::answer_body;
 use crate::envelope::Envelope;
@@ -31,7 +33,8 @@ use crate::run;
 use crate::served::{Served, SourceState};
 use crate::sql_answer::{SqlAnswer, SqlEnvelope};
 use crate::tables::{Inputs, Pinned};
-use crate::{Behind, Gateway, GatewayError};
+use crate::visible::VisibleStates;
+use crate::{Behind, Gateway, GatewayError, told};
 
 /// The answer of a rows request.
 #[derive(Clone, Debug)]
@@ -122,31 +125,32 @@ impl SqlRequest {
 }
 
 impl Gateway {
-    /// Answers a rows request.
+    /// Answers a rows request of a principal.
     ///
     /// # Errors
     /// [`GatewayError`], by what the caller should do.
-    pub async fn rows(&self, request: RowsRequest) -> Result<RowsAnswer, GatewayError> {
+    pub async fn rows(&self, principal: &Principal, request: RowsRequest) -> Result<RowsAnswer, GatewayError> {
         let mut later: Option<Arc<Self>> = None;
         loop {
             let gateway: &Self = later.as_deref().unwrap_or(self);
-            let answer = gateway.rows_here(request.clone()).await;
+            let answer = gateway.rows_here(principal, &request).await;
             // What failed here while another gateway took the place of this one may be answered there.
             match (answer, gateway.later().cloned()) {
                 (Err(_), Some(next)) => later = Some(next),
-                (answer, _) => return answer,
+                (answer, _) => return answer.map_err(|error| told::error(principal, error)),
             }
         }
     }
 
-    async fn rows_here(&self, request: RowsRequest) -> Result<RowsAnswer, GatewayError> {
-        let (source, reader) = self.find(&request.view)?;
+    async fn rows_here(&self, principal: &Principal, request: &RowsRequest) -> Result<RowsAnswer, GatewayError> {
+        let (source, reader) = self.find(principal, &request.view)?;
         let view = &reader.view;
+        let rules = self.row_filters(principal, view)?;
         let parsed = parse(view, Parameters::new(request.parameters.clone()), self.settings()).map_err(|error| {
             let is_right = |present: &PlannedView| {
                 parse(present, Parameters::new(request.parameters.clone()), self.settings()).is_ok()
             };
-            self.instead_of_building(error, &request.view, is_right)
+            self.instead_of_building(principal, error, &request.view, is_right)
         })?;
         let (state, _permit, served) = match parsed.version {
             Some(wanted) => {
@@ -159,12 +163,9 @@ impl Gateway {
                 (state, permit, served)
             }
         };
-        let states = LayerStates {
-            batch: served.batch.as_deref().filter(|_| parsed.layer != Layer::Realtime),
-            realtime: if parsed.layer == Layer::Batch { &[] } else { served.realtime.chunks() },
-        };
+        let states = of_layer(VisibleStates::new(&served, &rules), parsed.layer);
         let (page, overflows) = answer(view, states, &parsed.question).await?;
-        let envelope = self.envelope(view, &served, parsed.layer, &state);
+        let envelope = self.envelope(principal, view, &served, parsed.layer, &state);
         let extent = Extent {
             truncated: page.last.is_some(),
             groups: page.groups,
@@ -176,48 +177,51 @@ impl Gateway {
         Ok(RowsAnswer { rows: page.rows, envelope, extent, integers: parsed.integers, max_bytes })
     }
 
-    /// Answers an SQL request.
+    /// Answers an SQL request of a principal.
     ///
     /// # Errors
     /// [`GatewayError`], by what the caller should do.
-    pub async fn sql(&self, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
+    pub async fn sql(&self, principal: &Principal, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
         let mut later: Option<Arc<Self>> = None;
         loop {
             let gateway: &Self = later.as_deref().unwrap_or(self);
-            let answer = gateway.sql_here(request.clone()).await;
+            let answer = gateway.sql_here(principal, request.clone()).await;
             match (answer, gateway.later().cloned()) {
                 (Err(_), Some(next)) => later = Some(next),
-                (answer, _) => return answer,
+                (answer, _) => return answer.map_err(|error| told::error(principal, error)),
             }
         }
     }
 
-    async fn sql_here(&self, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
-        let (settings, engine, client) = (self.settings(), self.sql_engine(), request.client);
-        let rejected = self.rejected(request.is_from_here);
+    async fn sql_here(&self, principal: &Principal, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
+        let (settings, engine, client) = (self.settings(), self.sql_engine(principal)?, request.client);
+        let rejected = self.rejected(principal, request.is_from_here);
         let (text, params, mut parameters) = request.into_parts();
         let is_batch = parse_consistency(&mut parameters)?;
         let integers = Integers::take(&mut parameters)?;
         let wait = parse_wait(&mut parameters, is_batch, settings)?;
         let place = self.sql_places().enter(client, settings);
         let (place, parsed) = engine.parse(&text, place, settings).await?;
-        let names = self.views_of(&parsed.references)?;
-        self.views_of(parsed.about.as_slice())?;
+        let names = self.views_of(principal, &parsed.references)?;
+        self.views_of(principal, parsed.about.as_slice())?;
         let (rows, envelope) = if parsed.is_explained {
             let rows = engine.explain(parsed, (place, settings)).await?;
             (rows, SqlEnvelope { stale: false, views: BTreeMap::new(), rejected: Vec::new() })
         } else {
             let (place, plan) = match engine.plan(&text, parsed, &params, (place, settings)).await {
                 Ok(planned) => planned,
-                Err(error) => return Err(self.instead_of_unplanned(error, (&text, &params, client), &names).await),
+                Err(error) => {
+                    let asked = (text.as_str(), &params, client);
+                    return Err(self.instead_of_unplanned(principal, error, asked, &names).await);
+                }
             };
             let (place, (pinned, envelope)) = if wait.after.is_some() {
                 // No place is held while a token is waited for.
                 drop(place);
-                let pinned = self.pin_all(&names, &wait).await?;
+                let pinned = self.pin_all(principal, &names, &wait).await?;
                 (self.sql_places().enter(client, settings).await?, pinned)
             } else {
-                (place, self.pin_all(&names, &wait).await?)
+                (place, self.pin_all(principal, &names, &wait).await?)
             };
             let overflowing = pinned.iter().map(|(name, pinned)| (name.clone(), pinned.overflowing.clone()));
             let overflowing: Vec<_> = overflowing.collect();
@@ -230,14 +234,18 @@ impl Gateway {
     }
 
     /// The views among what a query reads.
-    fn views_of(&self, references: &[TableReference]) -> Result<Vec<ViewName>, GatewayError> {
+    fn views_of(&self, principal: &Principal, references: &[TableReference]) -> Result<Vec<ViewName>, GatewayError> {
         let mut views = Vec::new();
         for reference in references {
             let view = match named(reference) {
-                Named::Listing | Named::Rejected => continue,
-                Named::View(name) => self.find(name).map_err(|_| self.no_view(name))?.1.view.name.clone(),
+                Named::Listing => continue,
+                Named::Rejected if sees_details(principal) => continue,
+                Named::View(name) => {
+                    let found = self.find(principal, name);
+                    found.map_err(|_| self.no_view(principal, name))?.1.view.name.clone()
+                }
                 // Told as a whole: it is never the name of a source.
-                Named::Nothing => return Err(self.no_view(&reference.to_string())),
+                Named::Rejected | Named::Nothing => return Err(self.no_view(principal, &reference.to_string())),
             };
             if !views.contains(&view) {
                 views.push(view);
@@ -249,6 +257,7 @@ impl Gateway {
     /// Why a query cannot be planned, where the definitions that are being built could answer it.
     async fn instead_of_unplanned(
         &self,
+        principal: &Principal,
         error: GatewayError,
         (text, params, client): (&str, &SqlParams, Option<IpAddr>),
         names: &[ViewName],
@@ -257,7 +266,7 @@ impl Gateway {
         let mut former = names.iter().filter_map(|name| self.former_of(name.as_str()));
         let Some(former) = former.next().filter(|_| is_refused) else { return error };
         let settings = self.settings();
-        let Ok(present) = self.present_engine() else { return error };
+        let Ok(present) = self.present_engine(principal) else { return error };
         let place = self.sql_places().enter(client, settings);
         let Ok((place, parsed)) = present.parse(text, place, settings).await else { return error };
         let is_right = present.plan(text, parsed, params, (place, settings)).await.is_ok();
@@ -267,12 +276,13 @@ impl Gateway {
     /// Pins all views of a query; views of one source share one state, which covers the token for all of them.
     async fn pin_all(
         &self,
+        principal: &Principal,
         names: &[ViewName],
         wait: &Wait,
     ) -> Result<(BTreeMap<String, Pinned>, SqlEnvelope), GatewayError> {
         let mut by_source: BTreeMap<SourceName, Vec<&ViewName>> = BTreeMap::new();
         for name in names {
-            let (source, _) = self.find(name.as_str())?;
+            let (source, _) = self.find(principal, name.as_str())?;
             by_source.entry(source.source().name.clone()).or_default().push(name);
         }
         let mut pinned = BTreeMap::new();
@@ -280,16 +290,18 @@ impl Gateway {
         let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
         let is_parallel = self.settings().sql_partitions > 1;
         for names in by_source.values() {
-            let (source, _) = self.find(names[0].as_str())?;
-            let hash_of = |name: &ViewName| self.find(name.as_str()).map(|(_, reader)| reader.view.hash);
+            let (source, _) = self.find(principal, names[0].as_str())?;
+            let hash_of = |name: &ViewName| self.find(principal, name.as_str()).map(|(_, reader)| reader.view.hash);
             let found = names.iter().map(|name| hash_of(name).map(|hash| (*name, hash)));
             let found = found.collect::<Result<Vec<_>, GatewayError>>()?;
             let state = self.state_covering(source, &found, wait).await?;
             for name in names {
-                let (_, reader) = self.find(name.as_str())?;
-                let served = source.served(&state, &reader.view)?;
-                envelopes.insert(name.to_string(), self.envelope(&reader.view, &served, layer, &state));
-                pinned.insert(name.to_string(), Pinned::new(&reader.view, &served, layer, is_parallel));
+                let (_, reader) = self.find(principal, name.as_str())?;
+                let (view, served) = (&reader.view, source.served(&state, &reader.view)?);
+                envelopes.insert(name.to_string(), self.envelope(principal, view, &served, layer, &state));
+                let rules = self.row_filters(principal, view)?;
+                let states = of_layer(VisibleStates::new(&served, &rules), layer);
+                pinned.insert(name.to_string(), Pinned::new(view, states, is_parallel)?);
             }
         }
         let stale = envelopes.values().any(|envelope| envelope.stale);
@@ -344,6 +356,15 @@ impl Gateway {
         }
         let states = reader.versions.states(&version, self.settings()).await?;
         Ok(Arc::new(Served::of_version(version, states)))
+    }
+}
+
+/// The states of the layers that are asked for.
+fn of_layer(states: VisibleStates<'_>, layer: Layer) -> VisibleStates<'_> {
+    match layer {
+        Layer::Merged => states,
+        Layer::Batch => states.without_realtime(),
+        Layer::Realtime => states.without_batch(),
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Served {
     pub version: Option<BatchVersion>,
     /// Cut, head and runs by partition.
     pub partitions: BTreeMap<PartitionId, PartitionPin>,
-    /// The states of the version.
+    /// The states of the version. Answers come to these and to those of the runs by `visible.rs` alone.
     pub batch: Option<Arc<SortedStates>>,
     /// The states of the runs.
     pub realtime: Realtime,

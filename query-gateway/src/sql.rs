@@ -24,7 +24,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
 use datafusion::sql::parser::Statement;
@@ -37,7 +37,7 @@ use crate::execution::{Limits, run_plan};
 use crate::names::{CATALOGUE, SCHEMA};
 use crate::params::{self, SqlParams};
 use crate::places::Place;
-use crate::plan_cache::PlanCache;
+use crate::plan_cache::{PlanCache, PlanScope};
 use crate::series::{self, Calls};
 use crate::sql_error;
 use crate::statements::Asked;
@@ -59,11 +59,19 @@ const REFUSED_FUNCTIONS: [&str; 10] = [
     "try_cast_to_type",
 ];
 
-/// Plans and runs SQL.
+/// Plans and runs SQL over the views that it knows.
 pub(crate) struct SqlEngine {
     state: SessionState,
+    shared: Shared,
+    scope: PlanScope,
+}
+
+/// What the engines of one gateway share: limits on all of them together.
+#[derive(Clone)]
+struct Shared {
+    runtime: Arc<RuntimeEnv>,
     values: Arc<Ledger>,
-    plans: PlanCache,
+    plans: Arc<PlanCache>,
 }
 
 /// A statement that was understood.
@@ -80,7 +88,36 @@ pub(crate) struct Parsed {
 }
 
 impl SqlEngine {
+    /// Over all views of a pipeline, and the rejected records of its sources.
     pub(crate) fn new(pipeline: &Pipeline, settings: &GatewaySettings) -> Result<Self, GatewayError> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(settings.sql_memory_bytes));
+        let values = Ledger::new(&pool, settings.sql_text_bytes);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(pool)
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()
+            .map_err(DefinitionError::from)?;
+        let plans = Arc::new(PlanCache::new(settings.sql_plan_bytes));
+        Self::over(pipeline, true, settings, Shared { runtime, values, plans })
+    }
+
+    /// An engine that knows of nothing but these views and, perhaps, of rejected records: whatever else there is has no
+    /// name in it. Memory and plans count towards the limits of this one.
+    pub(crate) fn narrowed(
+        &self,
+        pipeline: &Pipeline,
+        has_rejected: bool,
+        settings: &GatewaySettings,
+    ) -> Result<Self, GatewayError> {
+        Self::over(pipeline, has_rejected, settings, self.shared.clone())
+    }
+
+    fn over(
+        pipeline: &Pipeline,
+        has_rejected: bool,
+        settings: &GatewaySettings,
+        shared: Shared,
+    ) -> Result<Self, GatewayError> {
         let base = views::session_state();
         let mut config = base.config().clone().with_information_schema(false);
         let options = config.options_mut();
@@ -91,18 +128,11 @@ impl SqlEngine {
         options.catalog.default_catalog = CATALOGUE.to_owned();
         options.catalog.default_schema = SCHEMA.to_owned();
         let config = config.with_create_default_catalog_and_schema(true);
-        let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(settings.sql_memory_bytes));
-        let values = Ledger::new(&pool, settings.sql_text_bytes);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(pool)
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
-            .build_arc()
-            .map_err(DefinitionError::from)?;
         let mut builder = SessionStateBuilder::new_from_existing(base)
             .with_config(config)
-            .with_runtime_env(runtime)
+            .with_runtime_env(shared.runtime.clone())
             .with_analyzer_rule(Arc::new(CheckedArithmetic))
-            .with_analyzer_rule(Arc::new(CountValues(values.clone())));
+            .with_analyzer_rule(Arc::new(CountValues(shared.values.clone())));
         if let Some(functions) = builder.scalar_functions() {
             functions.retain(|function| !REFUSED_FUNCTIONS.contains(&function.name()));
         }
@@ -110,8 +140,9 @@ impl SqlEngine {
         builder.aggregate_functions().get_or_insert_default().extend(aggregates());
         let state = builder.with_table_functions(series::functions(settings.max_rows)).build();
         tables::register(&state, pipeline).map_err(DefinitionError::from)?;
-        names::register(&state, pipeline).map_err(DefinitionError::from)?;
-        Ok(Self { state, values, plans: PlanCache::new(settings.sql_plan_bytes) })
+        names::register(&state, pipeline, has_rejected).map_err(DefinitionError::from)?;
+        let scope = shared.plans.new_scope();
+        Ok(Self { state, shared, scope })
     }
 
     /// Reads the text: one SELECT, or what stands for one.
@@ -142,7 +173,7 @@ impl SqlEngine {
         params: &SqlParams,
         (place, settings): (Place, &GatewaySettings),
     ) -> Result<(Place, LogicalPlan), GatewayError> {
-        let (place, plan) = match self.plans.get(sql) {
+        let (place, plan) = match self.shared.plans.get(self.scope, sql) {
             Some(plan) => (place, plan),
             None => {
                 let has_series = parsed.has_series;
@@ -152,7 +183,7 @@ impl SqlEngine {
                 let (place, plan) = self.on_thread(place, settings, work).await?;
                 let plan = Arc::new(plan);
                 if !has_series {
-                    self.plans.put(sql, &plan).map_err(|error| self.refuse(error))?;
+                    self.shared.plans.put(self.scope, sql, &plan).map_err(|error| self.refuse(error))?;
                 }
                 (place, plan)
             }
@@ -226,7 +257,7 @@ impl SqlEngine {
             rows.ok_or(GatewayError::TimedOut { limit })
         };
         let rows = patience::within(limit, on_thread(work)).await;
-        self.values.sweep();
+        self.shared.values.sweep();
         rows.ok_or(GatewayError::TimedOut { limit })?
     }
 

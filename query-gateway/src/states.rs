@@ -2,7 +2,8 @@
 //!
 //! In: state batches, one row per distinct key. Out: the same rows in key order, and the rows that start with a key.
 //! Guarantee: immutable after construction; readers share it without a lock.
-//! Not here: merging states (`views::Compiled` over `merge_plan`), filters that no prefix answers (`filter.rs`).
+//! Not here: merging states (`views::Compiled` over `merge_plan`), filters that no prefix answers (`filter.rs`), which
+//! states who sees (`visible.rs`).
 //! Why so: Arrow's row format makes the key of the leading dimensions a byte prefix of the whole key, so one order
 //! serves point look-ups and look-ups by any number of leading dimensions.
 
@@ -13,6 +14,8 @@ use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
+
+const SLICE_ROWS: usize = 8_192;
 
 /// State rows of one view in the order of their dimensions.
 #[derive(Debug)]
@@ -74,6 +77,12 @@ impl SortedStates {
         let end = partition_point(start, self.rows(), |index| lead(index).is_le());
         start..end
     }
+}
+
+/// The rows in batches of the size that the engine works best with, and between which it lets others run.
+pub(crate) fn in_slices(rows: &RecordBatch) -> impl Iterator<Item = RecordBatch> {
+    let starts = (0..rows.num_rows()).step_by(SLICE_ROWS);
+    starts.map(|start| rows.slice(start, SLICE_ROWS.min(rows.num_rows() - start)))
 }
 
 /// The byte prefix of all keys that have these values in their leading dimensions; one row per array.

@@ -8,13 +8,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, NullEquality, ScalarValue, TableReference};
-use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::logical_plan::{TableScan, TableScanBuilder};
@@ -25,13 +25,11 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use views::{Pipeline, PlannedView, ViewDefinition};
 
-use crate::answer::in_slices;
 use crate::fixed_table::FixedTable;
 use crate::names::{CATALOGUE, SCHEMA};
 use crate::overflow::Overflowing;
 use crate::rejected_table::{Reading, RejectedTable};
-use crate::rows::Layer;
-use crate::served::Served;
+use crate::visible::{VisibleParts, VisibleStates};
 
 /// A view as columns only.
 #[derive(Debug)]
@@ -142,11 +140,11 @@ impl TableProvider for PinnedView {
     }
 }
 
-/// The states of one view at one pin.
+/// The states of one view at one pin that the query sees.
 #[derive(Clone, Debug)]
 pub(crate) struct Pinned {
     /// What threads read side by side; one, in the order of the states, where there is one thread or the order shows.
-    parts: Vec<Vec<RecordBatch>>,
+    parts: VisibleParts,
     /// Whether answers follow the order in which states are merged.
     pub follows_merging: bool,
     /// What of it does not fit, once the query runs.
@@ -154,24 +152,17 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
-    /// For a query of one thread or of several.
-    pub(crate) fn new(view: &PlannedView, served: &Served, layer: Layer, is_parallel: bool) -> Self {
-        let batch = served.batch.iter().filter(|_| layer != Layer::Realtime);
-        let realtime = served.realtime.chunks().iter().filter(|_| layer != Layer::Batch);
-        let slices = batch.chain(realtime).map(|states| in_slices(states.batch()).collect::<Vec<_>>());
-        let parts: Vec<Vec<RecordBatch>> = slices.filter(|slices| !slices.is_empty()).collect();
+    /// The states that are visible, for a query of one thread or of several.
+    pub(crate) fn new(view: &PlannedView, states: VisibleStates<'_>, is_parallel: bool) -> Result<Self, ArrowError> {
         let follows_merging = view.plans.follows_merging();
-        let is_one = follows_merging || !is_parallel;
-        let parts = if is_one { vec![parts.concat()] } else { parts };
-        Self { parts, follows_merging, overflowing: Overflowing::new(view) }
+        let parts = states.parts(is_parallel && !follows_merging)?;
+        Ok(Self { parts, follows_merging, overflowing: Overflowing::new(view) })
     }
 
     fn scan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
-        let partitions = if self.parts.is_empty() { vec![Vec::new()] } else { self.parts.clone() };
-        let table = MemTable::try_new(view.states.clone(), partitions)?;
         // Under the view's own name: what the engine says of a column names it as the query could have.
         let name = TableReference::bare(view.name.as_str());
-        LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)?.build()
+        LogicalPlanBuilder::scan(name, provider_as_source(self.parts.table(&view.states)?), None)?.build()
     }
 }
 

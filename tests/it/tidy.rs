@@ -6,6 +6,7 @@ mod named_files;
 mod paths;
 mod selects;
 mod suites;
+mod visible_states;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

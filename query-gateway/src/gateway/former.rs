@@ -11,13 +11,16 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use edge::Principal;
 use positions::{DefinitionHash, ViewName};
 use serving_layer::registry::FormerView;
 use views::{Pipeline, PlannedView};
 
 use super::Gateway;
 use crate::GatewayError;
+use crate::access::sees;
 use crate::attempt::ViewReader;
+use crate::engines::Engines;
 use crate::envelope::{Envelope, FormerNote};
 use crate::served::{Served, ServedView, SourceState, is_ahead};
 use crate::sql::SqlEngine;
@@ -31,7 +34,7 @@ impl Gateway {
     pub fn without_former(&self, over: &BTreeSet<ViewName>) -> Result<Arc<Self>, GatewayError> {
         let former = self.former.iter().filter(|former| !over.contains(&former.view.name));
         let former: Vec<FormerView> = former.cloned().collect();
-        let sql = SqlEngine::new(&answering(&self.components.pipeline, &former), &self.settings)?;
+        let sql = Engines::new(answering(&self.components.pipeline, &former), &self.settings)?;
         Ok(Arc::new(Self {
             components: self.components.clone(),
             settings: self.settings.clone(),
@@ -88,22 +91,24 @@ impl Gateway {
     /// What a request that cannot be answered means, where the definition that is being built could answer it.
     pub(crate) fn instead_of_building(
         &self,
+        principal: &Principal,
         error: GatewayError,
         view: &str,
         is_right: impl FnOnce(&PlannedView) -> bool,
     ) -> GatewayError {
         let Some(former) = self.former_of(view) else { return error };
-        let can_answer = self.components.pipeline.view(view).is_some_and(is_right);
-        if can_answer { self.building(former, &error) } else { error }
+        let present = self.components.pipeline.view(view).filter(|present| sees(principal, present));
+        if present.is_some_and(is_right) { self.building(former, &error) } else { error }
     }
 
-    /// An engine over the present definitions, to tell whether a query waits for one of them. Made at the first call.
-    pub(crate) fn present_engine(&self) -> Result<&SqlEngine, GatewayError> {
-        if let Some(engine) = self.present_sql.get() {
-            return Ok(engine);
+    /// An engine over the present definitions that a principal sees, to tell whether a query waits for one of them.
+    /// Made at the first call.
+    pub(crate) fn present_engine(&self, principal: &Principal) -> Result<Arc<SqlEngine>, GatewayError> {
+        if let Some(engines) = self.present_sql.get() {
+            return engines.of(principal);
         }
-        let engine = SqlEngine::new(&self.components.pipeline, &self.settings)?;
-        Ok(self.present_sql.get_or_init(|| engine))
+        let engines = Engines::new(Pipeline::clone(&self.components.pipeline), &self.settings)?;
+        self.present_sql.get_or_init(|| engines).of(principal)
     }
 
     /// The error of a request that only the definition that is being built can answer.

@@ -15,9 +15,9 @@ use views::{Pipeline, PlannedView};
 use super::former::answering;
 use super::{Gateway, GatewayComponents};
 use crate::attempt::ViewReader;
+use crate::engines::Engines;
 use crate::places::Places;
 use crate::refresh::SourceReader;
-use crate::sql::SqlEngine;
 use crate::versions::BatchVersions;
 use crate::{GatewayError, GatewaySettings};
 
@@ -40,7 +40,7 @@ impl Gateway {
         known: &BTreeMap<SourceName, Arc<SourceReader>>,
         (permits, waiting, sql_places): (Arc<Semaphore>, Arc<Semaphore>, Places),
     ) -> Result<Arc<Self>, GatewayError> {
-        let sql = SqlEngine::new(&answering(&components.pipeline, &former), &settings)?;
+        let sql = Engines::new(answering(&components.pipeline, &former), &settings)?;
         let sources = components.pipeline.sources.iter().map(|source| {
             let present = components.pipeline.views.iter().map(|view| (view, false));
             let views = present.chain(former.iter().map(|former| (&former.view, true)));

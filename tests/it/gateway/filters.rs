@@ -1,5 +1,6 @@
 //! Filters of rows requests: tests of dimensions, instants as clients write them, and what is refused with a way out.
 
+use edge::Principal;
 use query_gateway::{GatewaySettings, RowsAnswer};
 use serde_json::Value;
 
@@ -107,8 +108,11 @@ async fn the_dimension_that_a_range_bounds_is_chosen_where_there_are_two() {
     // Who has one may name it.
     let of_only = [("range_of", "hour"), ("from", "2026-01-02")];
     assert_eq!(shown(&world.rows("hours", &of_only).await.unwrap(), "hour"), "2026-01-02T01:00:00Z:1");
-    assert_eq!(world.gateway.view("times").await.unwrap().time_dimension, None);
-    assert_eq!(world.gateway.view("hours").await.unwrap().time_dimension.as_deref(), Some("hour"));
+    assert_eq!(world.gateway.view(&Principal::anyone(), "times").await.unwrap().time_dimension, None);
+    assert_eq!(
+        world.gateway.view(&Principal::anyone(), "hours").await.unwrap().time_dimension.as_deref(),
+        Some("hour")
+    );
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use twofold::readiness::Hindrances;
 use twofold::role::Role;
 
 use super::world::{World, event};
+use crate::support::principals::as_anyone;
 use crate::support::process::DEADLINE;
 
 /// A gateway on a loopback port; ends with the value.
@@ -47,7 +48,7 @@ pub(super) async fn serve_with(settings: GatewaySettings) -> Served {
     let hindrances = Arc::new(Mutex::new(Hindrances::from([(Role::Gateway, Vec::new())])));
     let known = hindrances.clone();
     let of_health = health_router(MetricsText::default(), move || std::future::ready(known.lock().unwrap().clone()));
-    let router = whole_router(router(world.gateway.clone(), routes_beside(false, false)), [of_health]);
+    let router = as_anyone(whole_router(router(world.gateway.clone(), routes_beside(false, false)), [of_health]));
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::spawn(served.into_future());
     Served { world, hindrances, address, client: reqwest::Client::new(), shutdown }

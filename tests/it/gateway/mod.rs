@@ -16,6 +16,8 @@ mod places;
 mod publication;
 mod refusals;
 mod rejected_sql;
+mod row_leaks;
+mod row_rules;
 mod rows;
 mod same;
 mod spans;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use edge::Principal;
 use query_gateway::{RowsAnswer, SqlRequest};
 use serde_json::{Value, json};
 
@@ -159,7 +160,7 @@ async fn integers_that_no_double_holds_are_texts_where_asked_for() {
             integers: Some(integers.to_owned()),
             ..SqlRequest::new("SELECT page, largest, [largest] AS listed FROM totals ORDER BY page")
         };
-        let sql = world.gateway.sql(request).await.unwrap().to_json().unwrap();
+        let sql = world.gateway.sql(&Principal::anyone(), request).await.unwrap().to_json().unwrap();
         for expected in expected {
             assert!(rows.contains(&format!(r#""largest":{expected}}}"#)), "{integers}: {rows}");
             assert!(sql.contains(&format!(r#""largest":{expected},"listed":[{expected}]"#)), "{integers}: {sql}");

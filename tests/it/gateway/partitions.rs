@@ -1,5 +1,6 @@
 //! Which partitions an answer speaks of, where the topic has others than the pipeline file writes, or it writes none.
 
+use edge::Principal;
 use positions::Offset;
 use query_gateway::{Envelope, run};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ async fn a_partition_that_is_written_is_not_waited_for_once_the_log_has_listed_a
     assert_eq!(heads(&before), [(0, 1), (1, 0)]);
 
     world.announce_partitions(&[0]);
-    world.gateway.status().await;
+    world.gateway.status(&Principal::anyone()).await;
     let told = check(&world).await;
     assert_eq!((told.stale, heads(&told)), (false, vec![(0, 1)]), "{:?}", told.stale_reasons);
     world.publish("by_page", &[1]).await;
@@ -36,7 +37,7 @@ async fn a_partition_that_is_written_is_not_waited_for_once_the_log_has_listed_a
     assert_eq!((published.stale, heads(&published)), (false, vec![(0, 1)]), "{:?}", published.stale_reasons);
 
     world.announce_partitions(&[0, 1]);
-    world.gateway.status().await;
+    world.gateway.status(&Principal::anyone()).await;
     assert!(check(&world).await.stale, "the topic was raised and nobody has read the new partition");
     world.send(1, [event(1, "B", "bob", 5)]);
     world.append_run(1).await;

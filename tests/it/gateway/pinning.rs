@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edge::ProblemKind;
+use edge::{Principal, ProblemKind};
 use positions::{Offset, PartitionId, SourceName, TimestampMicros};
 use query_gateway::{Envelope, GatewayError, GatewaySettings, Standstill};
 use serving_layer::BlobKey;
@@ -100,7 +100,7 @@ async fn the_head_is_kept_when_the_realtime_store_forgets() {
     let envelope = check(&world, "by_page").await;
     assert!(envelope.stale);
     assert_eq!(offsets(&envelope.head), vec![2, 1]);
-    let fresh = world.another_gateway().rows(request("by_page", &[])).await.unwrap();
+    let fresh = world.another_gateway().rows(&Principal::anyone(), request("by_page", &[])).await.unwrap();
     assert_eq!(offsets(&fresh.envelope.head), vec![2, 0]);
     world.publish("by_page", &[2, 1]).await;
     let envelope = check(&world, "by_page").await;
@@ -128,7 +128,7 @@ async fn answers_go_on_while_the_realtime_store_is_unreachable() {
     world.publish("by_page", &[2, 0]).await;
     let fresh = world.another_gateway();
     world.store.set_up(false);
-    let answer = fresh.rows(request("by_page", &[])).await.unwrap();
+    let answer = fresh.rows(&Principal::anyone(), request("by_page", &[])).await.unwrap();
     check_against_fold(&world, &answer);
     assert!(answer.envelope.stale);
     assert_eq!(offsets(&answer.envelope.head), vec![2, 0]);
@@ -139,7 +139,7 @@ async fn answers_go_on_while_the_realtime_store_is_unreachable() {
     assert!(told.contains(&("realtime-store-unreadable", "source edits")), "{troubles:?}");
     assert!(told.contains(&("view-stale", "view by_page")), "{troubles:?}");
     world.store.set_up(true);
-    let answer = fresh.rows(request("by_page", &[])).await.unwrap();
+    let answer = fresh.rows(&Principal::anyone(), request("by_page", &[])).await.unwrap();
     assert_eq!((offsets(&answer.envelope.head), answer.envelope.stale), (vec![2, 1], false));
 }
 
@@ -207,12 +207,12 @@ async fn a_view_that_nobody_builds_is_not_said_to_be_being_built() {
     };
     let source = SourceName::new("edits");
     world.board.0.lock().unwrap().standstills.insert(source.clone(), standstill(true));
-    world.gateway.status().await;
+    world.gateway.status(&Principal::anyone()).await;
     let problem = world.rows("totals", &[]).await.unwrap_err().problem();
     assert_eq!((problem.kind(), problem.retry_after_seconds()), (ProblemKind::SourceStopped, None));
     assert_eq!(problem.hint(), Some("call somebody"));
     assert!(problem.detail().contains("the topic is another one"), "{}", problem.detail());
-    let status = world.gateway.status().await;
+    let status = world.gateway.status(&Principal::anyone()).await;
     let totals = status.views.iter().find(|view| view.view == "totals").unwrap();
     assert_eq!(totals.state, "unavailable");
     // The other view is answered, and says why nothing comes any more.
@@ -222,12 +222,12 @@ async fn a_view_that_nobody_builds_is_not_said_to_be_being_built() {
 
     // What passes by itself is only told with it.
     world.board.0.lock().unwrap().standstills.insert(source.clone(), standstill(false));
-    world.gateway.status().await;
+    world.gateway.status(&Principal::anyone()).await;
     let problem = world.rows("totals", &[]).await.unwrap_err().problem();
     assert_eq!((problem.kind(), problem.retry_after_seconds()), (ProblemKind::BeingBuilt, Some(1)));
     assert!(problem.detail().contains("call somebody"), "{}", problem.detail());
     world.board.0.lock().unwrap().standstills.remove(&source);
-    world.gateway.status().await;
+    world.gateway.status(&Principal::anyone()).await;
     assert!(!check(&world, "by_page").await.stale);
 }
 
@@ -238,7 +238,7 @@ async fn a_partition_that_appears_later_is_answered_from() {
     world.append_run(4).await;
     assert_eq!(offsets(&check(&world, "by_page").await.head), vec![2, 1]);
     world.announce_partitions(&[0, 1, 4]);
-    world.gateway.status().await;
+    world.gateway.status(&Principal::anyone()).await;
     assert_eq!(offsets(&check(&world, "by_page").await.head), vec![2, 1, 1]);
 }
 
@@ -320,7 +320,7 @@ async fn realtime_states_beyond_their_limit_are_left_to_batch() {
         let kept = check(&world, "by_page").await;
         assert_eq!(offsets(&kept.head), vec![2, 1], "the last answer that fits stays");
         assert!(kept.stale_reasons[0].contains("partition 0: its realtime states do not fit"), "{kept:?}");
-        let first = newcomer.rows(request("by_page", &[("limit", "10000")])).await.unwrap();
+        let first = newcomer.rows(&Principal::anyone(), request("by_page", &[("limit", "10000")])).await.unwrap();
         check_against_fold(&world, &first);
         assert_eq!(offsets(&first.envelope.head), vec![2, 1], "the partition that fits is answered to its head");
         assert!(first.envelope.stale);

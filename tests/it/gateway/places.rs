@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use edge::Principal;
 use query_gateway::{Entered, FairQueue, GatewayError, GatewaySettings, SqlRequest, Ticket};
 use tokio::task::JoinSet;
 
@@ -75,7 +76,9 @@ async fn a_dashboard_that_is_opened_twice_is_answered_whole() {
         let mut panels = JoinSet::new();
         for _ in 0..24 {
             let gateway = world.gateway.clone();
-            panels.spawn(async move { gateway.sql(SqlRequest::new(PANEL)).await.map(|answer| answer.rows.num_rows()) });
+            panels.spawn(async move {
+                gateway.sql(&Principal::anyone(), SqlRequest::new(PANEL)).await.map(|answer| answer.rows.num_rows())
+            });
         }
         let mut rows = Vec::new();
         while let Some(panel) = panels.join_next().await {
@@ -97,7 +100,7 @@ async fn places_and_line_are_free_again_after_whatever_happened_to_a_query() {
             let client = Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, address)));
             let request = SqlRequest { client, ..SqlRequest::new(PANEL) };
             let gateway = gateway.clone();
-            queries.spawn(async move { gateway.sql(request).await.map(|_| ()) });
+            queries.spawn(async move { gateway.sql(&Principal::anyone(), request).await.map(|_| ()) });
         }
         // The clients leave while some run and some wait.
         tokio::task::yield_now().await;

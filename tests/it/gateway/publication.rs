@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use edge::Principal;
 use positions::{Offset, PartitionId};
 use query_gateway::{SqlRequest, run};
 use rand::rngs::StdRng;
@@ -67,7 +68,7 @@ async fn read_sql(world: &World, is_done: &AtomicBool) -> usize {
                (SELECT page, MEASURE(edits) AS edits FROM by_page GROUP BY page) p JOIN totals t ON p.page = t.page";
     let mut answers = 0;
     while !is_done.load(Ordering::SeqCst) || answers == 0 {
-        let answer = world.gateway.sql(SqlRequest::new(sql)).await.unwrap();
+        let answer = world.gateway.sql(&Principal::anyone(), SqlRequest::new(sql)).await.unwrap();
         let heads = |view: &str| answer.envelope.views[view].head.clone();
         assert_eq!(heads("by_page"), heads("totals"), "views of one source share one pin");
         let edits: i64 = world.fold(&heads("by_page")).values().map(|group| group.edits).sum();
@@ -97,7 +98,7 @@ async fn check_under_publication(seed: u64, is_refreshing: bool) {
     // What was written last is answered within the wait, with and without the loops.
     let token = world.token(0, 0);
     let covering = request("by_page", &[("after", &token), ("timeout", "30s"), ("limit", "1000")]);
-    let answer = world.gateway.rows(covering).await.unwrap();
+    let answer = world.gateway.rows(&Principal::anyone(), covering).await.unwrap();
     assert_eq!(answer.envelope.head[&PartitionId(0)].0, world.log_end(0));
     check_against_fold(&world, &answer);
     shutdown.cancel();

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use edge::Principal;
 use positions::{Offset, PartitionId, TimestampMicros};
 use query_gateway::{
     Gateway, GatewayComponents, GatewayError, GatewaySettings, RejectedAnswer, RejectedExtent, RejectedQuestion,
@@ -98,11 +99,11 @@ fn gateway(world: &World, rejected: Option<Arc<Notes>>, settings: GatewaySetting
 }
 
 async fn ask(gateway: &Gateway, sql: &str) -> SqlAnswer {
-    gateway.sql(SqlRequest::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    gateway.sql(&Principal::anyone(), SqlRequest::new(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"))
 }
 
 async fn refused(gateway: &Gateway, sql: &str) -> GatewayError {
-    gateway.sql(SqlRequest::new(sql)).await.err().unwrap_or_else(|| panic!("{sql} was run"))
+    gateway.sql(&Principal::anyone(), SqlRequest::new(sql)).await.err().unwrap_or_else(|| panic!("{sql} was run"))
 }
 
 fn body(answer: &SqlAnswer) -> Value {
@@ -155,7 +156,7 @@ async fn only_what_a_query_needs_is_read() {
         params: serde_json::from_value(json!(["two"])).unwrap(),
         ..SqlRequest::new("SELECT count(*) AS n FROM system.rejected WHERE source = $1")
     };
-    gateway.sql(by_value).await.unwrap();
+    gateway.sql(&Principal::anyone(), by_value).await.unwrap();
     assert_eq!(notes.taken(), [("two".to_owned(), None, false)]);
 }
 

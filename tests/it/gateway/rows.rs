@@ -1,6 +1,7 @@
 //! Rows requests: filters, roll-ups, order, layers, tokens, and what is refused.
 
 use datafusion::assert_batches_eq;
+use edge::Principal;
 use query_gateway::{GatewayError, GatewaySettings, SqlRequest};
 use tokio::task::JoinSet;
 
@@ -319,10 +320,12 @@ async fn requests_that_wait_do_not_stand_in_the_way_of_others() {
     let mut waiters = JoinSet::new();
     for _ in 0..2 {
         let (gateway, request) = (world.gateway.clone(), request("by_page", &waiting));
-        waiters.spawn(async move { gateway.rows(request).await.map(|answer| answer.rows.num_rows()) });
+        waiters.spawn(
+            async move { gateway.rows(&Principal::anyone(), request).await.map(|answer| answer.rows.num_rows()) },
+        );
     }
     let gateway = world.gateway.clone();
-    waiters.spawn(async move { gateway.sql(sql).await.map(|answer| answer.rows.num_rows()) });
+    waiters.spawn(async move { gateway.sql(&Principal::anyone(), sql).await.map(|answer| answer.rows.num_rows()) });
     let refused = waiters.join_next().await.unwrap().unwrap().unwrap_err();
     assert!(
         refused

@@ -3,6 +3,7 @@
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
+use edge::Principal;
 use query_gateway::{Gateway, GatewaySettings, SqlRequest};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -49,10 +50,10 @@ async fn ask(gateway: &Gateway) -> Vec<RecordBatch> {
     let mut answers = Vec::new();
     let questions: [&[(&str, &str)]; 4] = [&[], &[("by", "")], &[("page", "A")], &[("layer", "realtime")]];
     for parameters in questions {
-        answers.push(gateway.rows(request("spread", parameters)).await.unwrap().rows);
+        answers.push(gateway.rows(&Principal::anyone(), request("spread", parameters)).await.unwrap().rows);
     }
     for sql in SQL {
-        answers.push(gateway.sql(SqlRequest::new(sql)).await.unwrap().rows);
+        answers.push(gateway.sql(&Principal::anyone(), SqlRequest::new(sql)).await.unwrap().rows);
     }
     answers
 }

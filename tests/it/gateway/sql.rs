@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use edge::Principal;
 use query_gateway::{GatewayError, GatewaySettings, SqlRequest};
 use serving_layer::Version;
 
@@ -461,11 +462,13 @@ async fn consistency_and_tokens_hold_for_sql_too() {
     let edits = |answer: query_gateway::SqlAnswer| answer.to_json().unwrap();
     let count = "SELECT sum(edits) AS edits FROM by_page";
     let batch = SqlRequest { consistency: Some("batch".to_owned()), ..SqlRequest::new(count) };
-    assert!(edits(world.gateway.sql(batch).await.unwrap()).starts_with(r#"{"rows":[{"edits":3}]"#));
+    assert!(
+        edits(world.gateway.sql(&Principal::anyone(), batch).await.unwrap()).starts_with(r#"{"rows":[{"edits":3}]"#)
+    );
     assert!(edits(world.sql(count).await.unwrap()).starts_with(r#"{"rows":[{"edits":5}]"#));
     let (after, timeout) = (Some(world.token(1, 1)), Some("20ms".to_owned()));
     let request = SqlRequest { after, timeout, ..SqlRequest::new(count) };
-    assert_eq!(world.gateway.sql(request).await.unwrap_err().problem().status().as_u16(), 504);
+    assert_eq!(world.gateway.sql(&Principal::anyone(), request).await.unwrap_err().problem().status().as_u16(), 504);
 }
 
 #[tokio::test]
@@ -480,7 +483,7 @@ async fn a_token_is_waited_for_by_every_view_of_a_query() {
         let sql = format!("SELECT p.page AS page, t.edits AS edits FROM {tables} ON p.page = t.page ORDER BY page");
         let (after, timeout) = (Some(world.token(0, 0)), Some("20ms".to_owned()));
         let request = SqlRequest { after, timeout, ..SqlRequest::new(sql) };
-        let error = world.gateway.sql(request).await.unwrap_err();
+        let error = world.gateway.sql(&Principal::anyone(), request).await.unwrap_err();
         assert!(error.to_string().contains("view totals does not cover"), "{tables}: {error}");
         assert_eq!(error.problem().status().as_u16(), 504);
     }

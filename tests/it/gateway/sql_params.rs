@@ -1,5 +1,6 @@
 //! Parameters of SQL: values beside the text, typed by their place.
 
+use edge::Principal;
 use query_gateway::{GatewayError, SqlAnswer, SqlParams, SqlRequest};
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use super::world::World;
 
 async fn ask(world: &World, sql: &str, params: Value) -> Result<SqlAnswer, GatewayError> {
     let params: SqlParams = serde_json::from_value(params).unwrap();
-    world.gateway.sql(SqlRequest { params, ..SqlRequest::new(sql) }).await
+    world.gateway.sql(&Principal::anyone(), SqlRequest { params, ..SqlRequest::new(sql) }).await
 }
 
 #[tokio::test]

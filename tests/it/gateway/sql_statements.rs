@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use edge::Principal;
 use query_gateway::{GatewaySettings, SqlRequest};
 
 use super::sql::{check, world};
@@ -182,7 +183,7 @@ async fn a_text_that_was_planned_before_sees_what_came_since() {
     for number in 1..4 {
         world.send(0, [event(0, "A", &format!("user-{number}"), 3)]);
         world.append_run(0).await;
-        let text = world.gateway.sql(SqlRequest::new(sql)).await.unwrap().to_json().unwrap();
+        let text = world.gateway.sql(&Principal::anyone(), SqlRequest::new(sql)).await.unwrap().to_json().unwrap();
         assert!(text.starts_with(&format!(r#"{{"rows":[{{"editors":{number},"edits":{number}}}]"#)), "{text}");
     }
 }

@@ -14,6 +14,7 @@ use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use async_trait::async_trait;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use edge::Principal;
 use positions::{
     Counters, Cut, DefinitionNumber, Fingerprint, IdSource, Incarnation, Index, IndexStamp, Offset, PartitionId,
     Position, PositionToken, RecomputeId, Run, RunId, RunView, SourceName, TimestampMicros,
@@ -313,12 +314,12 @@ impl World {
 
     /// Asks for rows.
     pub(super) async fn rows(&self, view: &str, parameters: &[(&str, &str)]) -> Result<RowsAnswer, GatewayError> {
-        self.gateway.rows(request(view, parameters)).await
+        self.gateway.rows(&Principal::anyone(), request(view, parameters)).await
     }
 
     /// Asks in SQL.
     pub(super) async fn sql(&self, sql: &str) -> Result<SqlAnswer, GatewayError> {
-        self.gateway.sql(SqlRequest::new(sql)).await
+        self.gateway.sql(&Principal::anyone(), SqlRequest::new(sql)).await
     }
 
     /// Puts up that the log lists these partitions.

@@ -5,6 +5,7 @@ use query_gateway::{Gateway, GatewayComponents, GatewaySettings, NoStatus};
 use twofold::rejected_reader::{LakeRejected, MAX_PAYLOADS};
 
 use super::*;
+use crate::support::principals::as_anyone;
 
 fn gateway(world: &World, is_for_all: bool) -> Arc<Gateway> {
     let lake = world.surroundings.lake.clone();
@@ -21,7 +22,7 @@ fn gateway(world: &World, is_for_all: bool) -> Arc<Gateway> {
 
 /// Asks over HTTP from an address, with a header.
 async fn ask(gateway: Arc<Gateway>, peer: Option<SocketAddr>, sql: &str, header: Option<(&str, &str)>) -> (u16, Value) {
-    let router = query_gateway::router(gateway, &[]);
+    let router = as_anyone(query_gateway::router(gateway, &[]));
     let router = match peer {
         Some(peer) => router.layer(MockConnectInfo(peer)),
         None => router,

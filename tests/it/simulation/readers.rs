@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
+use edge::Principal;
 use positions::{Incarnation, Offset, PartitionId};
 use query_gateway::{Envelope, Gateway, GatewayError, RowsAnswer, RowsRequest};
 use records::master::Hole;
@@ -46,7 +47,7 @@ impl Reader {
 
     /// Asks once; the envelope of the answer, if there is one.
     pub async fn ask(&mut self, world: &World) -> Result<Option<Envelope>, Violation> {
-        let answer = match self.gateway.rows(RowsRequest::new(self.view.name())).await {
+        let answer = match self.gateway.rows(&Principal::anyone(), RowsRequest::new(self.view.name())).await {
             Ok(answer) => answer,
             Err(GatewayError::Building { .. } | GatewayError::Unavailable { .. }) => return Ok(None),
             Err(error) => return Err(Violation::new("failed query", format!("{}: {error}", self.name))),

@@ -145,15 +145,17 @@ fn describe_view(envelope: &Value) -> String {
     let part = |told: &Value, name: &str| told.get(name).map(cell).unwrap_or_default();
     let unfit: String =
         overflows.map(|told| format!("\n  NULL in {} groups: {}", part(told, "groups"), part(told, "hint"))).collect();
-    format!(
-        "{}: {batch} with {} records, {} records ({share:.1} %) from realtime, {} late, {} rejected, {} copies, as of {}{}{unfit}",
-        field("view"),
-        field("batch_rows"),
-        field("realtime_rows"),
-        field("late"),
-        field("rejected"),
-        field("copies"),
-        field("as_of"),
-        if stale { ", STALE" } else { "" },
-    )
+    // Who does not see all rows is not told how many records there are.
+    let counts = envelope.get("batch_rows").map_or_else(String::new, |records| {
+        format!(
+            " with {} records, {} records ({share:.1} %) from realtime, {} late, {} rejected, {} copies",
+            cell(records),
+            field("realtime_rows"),
+            field("late"),
+            field("rejected"),
+            field("copies"),
+        )
+    });
+    let stale = if stale { ", STALE" } else { "" };
+    format!("{}: {batch}{counts}, as of {}{stale}{unfit}", field("view"), field("as_of"))
 }
