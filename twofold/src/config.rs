@@ -6,7 +6,8 @@
 //!
 //! Guarantee: an unknown key, a wrong type or a value out of range is refused by its key, all of them at once; so are
 //! limits that are right one by one and can never work together (`limits.rs`).
-//! Not here: reading files or the environment (`commands.rs` does); what settings are used for (the crates).
+//! Not here: reading files or the environment (`commands.rs` does), but certificates that a setting names
+//! (`config/realtime.rs`); what settings are used for (the crates).
 
 mod address;
 mod error;
@@ -17,6 +18,7 @@ mod origins;
 pub mod quantity;
 mod read;
 mod reader;
+mod realtime;
 mod secret;
 mod sections;
 mod strays;
