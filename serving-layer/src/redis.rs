@@ -79,7 +79,11 @@ impl RedisStore {
         let addresses = read_addresses(&settings)
             .map_err(|reason| unusable(format!("the address in `realtime.store`: {reason}")))?;
         let certificates = read_certificates(&settings.tls).map_err(unusable)?;
-        let errors = ErrorReader { prefix: settings.prefix.clone(), is_cluster: settings.is_cluster };
+        let errors = ErrorReader {
+            prefix: settings.prefix.clone(),
+            is_cluster: settings.is_cluster,
+            is_encrypted: settings.url.starts_with("rediss://"),
+        };
         let at_start = |error| errors.at_start(error);
         // Also of a cluster: one connection tells what is wrong in its own words, the client of a cluster in others.
         let mut connection =

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::certificates::Certificates;
 use crate::process::free_port;
 
 /// How long a server may take to answer.
@@ -15,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct RedisServer {
     child: Option<Child>,
     port: u16,
+    // Of TLS, or where the nodes of a cluster talk to each other.
+    other_port: Option<u16>,
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -30,27 +33,53 @@ impl RedisServer {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await
     }
 
-    /// A cluster of one node, which refuses commands whose keys lie in different slots.
-    pub async fn start_cluster() -> Self {
-        let bus = free_port().to_string();
-        let server = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]).await;
-        let mut connection = server.connection().await.unwrap();
-        let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).exec_async(&mut connection).await;
-        slots.unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let state: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await.unwrap();
-            if state.contains("cluster_state:ok") {
-                return server;
-            }
-            assert!(Instant::now() < deadline, "the cluster of one node is not ready: {state}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+    /// A server that also speaks TLS, with the certificate of this name, to clients that show one of the same authority.
+    pub async fn start_tls(certificates: &Certificates, name: &str) -> Self {
+        let port = free_port();
+        let (authority, certificate) = (certificates.path("ca.pem"), certificates.path(&format!("{name}.pem")));
+        let (key, port_text) = (certificates.path(&format!("{name}.key")), port.to_string());
+        let arguments: [&str; 10] = [
+            "--tls-port",
+            &port_text,
+            "--tls-ca-cert-file",
+            &authority,
+            "--tls-cert-file",
+            &certificate,
+            "--tls-key-file",
+            &key,
+            "--tls-auth-clients",
+            "yes",
+        ];
+        let mut server = Self::start_with(&arguments).await;
+        server.other_port = Some(port);
+        server
+    }
+
+    /// A node of a cluster that has no other nodes and no slots yet. What it holds is on disk before it answers.
+    pub(crate) async fn start_node() -> Self {
+        let bus = free_port();
+        let bus_text = bus.to_string();
+        let arguments: [&str; 10] = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-port",
+            &bus_text,
+            "--cluster-node-timeout",
+            "2000",
+            "--appendonly",
+            "yes",
+            "--appendfsync",
+            "always",
+        ];
+        let mut server = Self::start_with(&arguments).await;
+        server.other_port = Some(bus);
+        server
     }
 
     async fn start_with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        let mut server = Self { child: None, port: free_port(), arguments, folder: TempDir::new().unwrap() };
+        let folder = TempDir::new().unwrap();
+        let mut server = Self { child: None, port: free_port(), other_port: None, arguments, folder };
         server.restart().await;
         server
     }
@@ -58,6 +87,41 @@ impl RedisServer {
     /// Where clients find it.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Where clients with TLS find it.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}/", self.other_port.expect("a server with TLS"))
+    }
+
+    /// Where a user of this server finds it, whose password is `open-sesame`.
+    pub fn url_of(&self, user: &str) -> String {
+        self.url().replace("redis://", &format!("redis://{user}:open-sesame@"))
+    }
+
+    /// Lets a user in who may do what these rules say, and nothing else.
+    pub async fn let_in(&self, user: &str, rules: &str) {
+        let mut words = vec!["ACL", "SETUSER", user, "reset", "on", ">open-sesame"];
+        words.extend(rules.split(' '));
+        self.run::<()>(&words).await;
+    }
+
+    /// Runs a command as an operator does.
+    pub async fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_run(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// The same, where it may be refused.
+    pub async fn try_run<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut command = redis::cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(*word);
+        }
+        command.query_async(&mut self.connection().await?).await
+    }
+
+    pub(crate) fn ports(&self) -> (String, String) {
+        (self.port.to_string(), self.other_port.expect("a node of a cluster").to_string())
     }
 
     /// Ends the server at once, as a crash does.

@@ -29,6 +29,7 @@ pub(super) fn unexpected(reply: &[Value]) -> ServingError {
 pub(super) struct ErrorReader {
     pub(super) prefix: String,
     pub(super) is_cluster: bool,
+    pub(super) is_encrypted: bool,
 }
 
 impl ErrorReader {
@@ -47,7 +48,15 @@ impl ErrorReader {
     pub(super) fn at_start(&self, error: RedisError) -> ServingError {
         let (_, reason, is_for_good) = self.read(&error);
         let is_of_settings = matches!(error.kind(), ErrorKind::InvalidClientConfig | ErrorKind::RESP3NotSupported);
-        if is_for_good || is_of_settings { unusable(reason) } else { self.passing(error) }
+        if is_for_good || is_of_settings {
+            return unusable(reason);
+        }
+        // A port that speaks TLS hangs up on who does not, without a word.
+        if !self.is_encrypted && error.is_connection_dropped() && !error.is_connection_refusal() {
+            let reason = format!("{reason}; if this port speaks TLS, begin `realtime.store` with `rediss://`");
+            return ServingError::Unreachable { store: STORE, reason };
+        }
+        self.passing(error)
     }
 
     /// Whether Redis itself said so, what it said with the way out, and whether it stays like this.
