@@ -167,13 +167,14 @@ fn redis_over_tls_and_as_a_cluster_is_read_or_refused_without_its_password() {
     };
     let quoted = |text: &str| format!("\"{text}\"");
     let (pem, absent) = (quoted(file), quoted(absent));
+    let (pem, absent) = (pem.as_str(), absent.as_str());
 
     let all = [
         ("store", "\"rediss://twofold:secret@a:6379,b:6379/\""),
         ("cluster", "true"),
-        ("tls_ca", &pem),
-        ("tls_certificate", &pem),
-        ("tls_key", &pem),
+        ("tls_ca", pem),
+        ("tls_certificate", pem),
+        ("tls_key", pem),
     ];
     let config = read(&all).unwrap();
     assert!(!format!("{config:?}").contains("secret"));
@@ -189,10 +190,10 @@ fn redis_over_tls_and_as_a_cluster_is_read_or_refused_without_its_password() {
         (&[("store", "\"rediss://:secret@a#insecure\"")], "certificates are always checked"),
         (&[("store", "\"redis://:secret@\"")], "is no `redis://USER:PASSWORD@HOST:PORT/0`"),
         (&[("cluster", "true")], "`realtime.cluster` (test.toml): is for a store in Redis"),
-        (&[("store", "\"redis://:secret@a\""), ("tls_ca", &pem)], "begin `realtime.store` with `rediss://`"),
-        (&[("store", "\"rediss://:secret@a\""), ("tls_ca", &absent)], "`realtime.tls_ca` (test.toml): cannot read `"),
-        (&[("store", "\"rediss://a\""), ("tls_key", &pem)], "must be set together with `realtime.tls_certificate`"),
-        (&[("store", "\"rediss://a\""), ("tls_certificate", &pem)], "must be set together with `realtime.tls_key`"),
+        (&[("store", "\"redis://:secret@a\""), ("tls_ca", pem)], "begin `realtime.store` with `rediss://`"),
+        (&[("store", "\"rediss://:secret@a\""), ("tls_ca", absent)], "`realtime.tls_ca` (test.toml): cannot read `"),
+        (&[("store", "\"rediss://a\""), ("tls_key", pem)], "must be set together with `realtime.tls_certificate`"),
+        (&[("store", "\"rediss://a\""), ("tls_certificate", pem)], "must be set together with `realtime.tls_key`"),
     ];
     for (settings, expected) in cases {
         let error = read(settings).unwrap_err();
