@@ -84,6 +84,19 @@ async fn a_right_that_is_taken_away_meanwhile_is_named_and_given_back_all_goes_o
     assert_eq!(on.swap(&place, None, &index(1, &[1]), LONG).await, Swap::Done);
 }
 
+/// As the documents say of a gateway alone.
+#[tokio::test]
+async fn who_reads_alone_needs_three_commands() {
+    let on = Fixture::redis().await;
+    let (server, place) = (on.server.as_ref().unwrap(), place("edits", 0));
+    on.adopt(&place, &[1], None, &index(1, &[1])).await;
+    server.let_in("reader", &format!("~{} +get +mget +info", key_pattern("test"))).await;
+    let reader = connect(server, "reader").await.unwrap();
+    assert_eq!(reader.read_index(&place).await.unwrap(), Some(index(1, &[1])));
+    assert_eq!(reader.get_blobs(&place, &[blob(1)]).await.unwrap(), [Some(bytes(1))]);
+    check_refusal(&reader.probe().await.unwrap_err(), &["add `+evalsha`"]);
+}
+
 /// Two deployments on one Redis, each with a user of its own.
 #[tokio::test]
 async fn the_rights_of_one_prefix_reach_no_other() {
