@@ -139,9 +139,12 @@ fn settings(server: &RedisServer) -> RedisSettings {
 }
 
 fn tls_settings(server: &RedisServer, certificates: &Certificates) -> RedisSettings {
+    RedisSettings { url: server.tls_url(), tls: tls_settings_of(certificates), ..settings(server) }
+}
+
+fn tls_settings_of(certificates: &Certificates) -> RedisTls {
     let identity = (certificates.read("client.pem"), certificates.read("client.key"));
-    let tls = RedisTls { authority: Some(certificates.read("ca.pem")), identity: Some(identity) };
-    RedisSettings { url: server.tls_url(), tls, ..settings(server) }
+    RedisTls { authority: Some(certificates.read("ca.pem")), identity: Some(identity) }
 }
 
 fn cluster_settings(url: &str) -> RedisSettings {

@@ -16,8 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct RedisServer {
     child: Option<Child>,
     port: u16,
-    // Of TLS, or where the nodes of a cluster talk to each other.
-    other_port: Option<u16>,
+    tls_port: Option<u16>,
+    // Where the nodes of a cluster talk to each other.
+    bus_port: Option<u16>,
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -36,50 +37,31 @@ impl RedisServer {
     /// A server that also speaks TLS, with the certificate of this name, to clients that show one of the same authority.
     pub async fn start_tls(certificates: &Certificates, name: &str) -> Self {
         let port = free_port();
-        let (authority, certificate) = (certificates.path("ca.pem"), certificates.path(&format!("{name}.pem")));
-        let (key, port_text) = (certificates.path(&format!("{name}.key")), port.to_string());
-        let arguments: [&str; 10] = [
-            "--tls-port",
-            &port_text,
-            "--tls-ca-cert-file",
-            &authority,
-            "--tls-cert-file",
-            &certificate,
-            "--tls-key-file",
-            &key,
-            "--tls-auth-clients",
-            "yes",
-        ];
-        let mut server = Self::start_with(&arguments).await;
-        server.other_port = Some(port);
+        let mut server = Self::start_with(&as_texts(&tls_arguments(port, certificates, name))).await;
+        server.tls_port = Some(port);
         server
     }
 
-    /// A node of a cluster that has no other nodes and no slots yet. What it holds is on disk before it answers.
-    pub(crate) async fn start_node() -> Self {
-        let bus = free_port();
-        let bus_text = bus.to_string();
-        let arguments: [&str; 10] = [
-            "--cluster-enabled",
-            "yes",
-            "--cluster-port",
-            &bus_text,
-            "--cluster-node-timeout",
-            "2000",
-            "--appendonly",
-            "yes",
-            "--appendfsync",
-            "always",
-        ];
-        let mut server = Self::start_with(&arguments).await;
-        server.other_port = Some(bus);
+    /// A node of a cluster that has no other nodes and no slots yet. What it holds is on disk before it answers. With
+    /// certificates the cluster speaks TLS, to who shows one, too.
+    pub(crate) async fn start_node(certificates: Option<&Certificates>) -> Self {
+        let (bus, tls) = (free_port(), certificates.map(|_| free_port()));
+        let words = "--cluster-enabled yes --cluster-node-timeout 2000 --appendonly yes --appendfsync always";
+        let mut arguments: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        arguments.extend(["--cluster-port".to_owned(), bus.to_string()]);
+        if let (Some(port), Some(certificates)) = (tls, certificates) {
+            arguments.extend(tls_arguments(port, certificates, "server"));
+            arguments.extend(["--tls-cluster".to_owned(), "yes".to_owned()]);
+        }
+        let mut server = Self::start_with(&as_texts(&arguments)).await;
+        (server.bus_port, server.tls_port) = (Some(bus), tls);
         server
     }
 
     async fn start_with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         let folder = TempDir::new().unwrap();
-        let mut server = Self { child: None, port: free_port(), other_port: None, arguments, folder };
+        let mut server = Self { child: None, port: free_port(), tls_port: None, bus_port: None, arguments, folder };
         server.restart().await;
         server
     }
@@ -91,7 +73,7 @@ impl RedisServer {
 
     /// Where clients with TLS find it.
     pub fn tls_url(&self) -> String {
-        format!("rediss://127.0.0.1:{}/", self.other_port.expect("a server with TLS"))
+        format!("rediss://127.0.0.1:{}/", self.tls_port.expect("a server with TLS"))
     }
 
     /// Where a user of this server finds it, whose password is `open-sesame`.
@@ -120,8 +102,10 @@ impl RedisServer {
         command.query_async(&mut self.connection().await?).await
     }
 
+    /// Where the clients of a cluster find this node, and its other nodes.
     pub(crate) fn ports(&self) -> (String, String) {
-        (self.port.to_string(), self.other_port.expect("a node of a cluster").to_string())
+        let bus = self.bus_port.expect("a node of a cluster");
+        (self.tls_port.unwrap_or(self.port).to_string(), bus.to_string())
     }
 
     /// Ends the server at once, as a crash does.
@@ -179,6 +163,18 @@ impl RedisServer {
     pub async fn wipe(&self) {
         redis::cmd("FLUSHALL").exec_async(&mut self.connection().await.unwrap()).await.unwrap();
     }
+}
+
+fn tls_arguments(port: u16, certificates: &Certificates, name: &str) -> Vec<String> {
+    let (certificate, key) = (certificates.path(&format!("{name}.pem")), certificates.path(&format!("{name}.key")));
+    let authority = certificates.path("ca.pem");
+    let files = [("--tls-ca-cert-file", authority), ("--tls-cert-file", certificate), ("--tls-key-file", key)];
+    let settings = [("--tls-port", port.to_string()), ("--tls-auth-clients", "yes".to_owned())];
+    files.into_iter().chain(settings).flat_map(|(name, value)| [name.to_owned(), value]).collect()
+}
+
+fn as_texts(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }
 
 fn copy_folder(from: &Path, to: &Path) {

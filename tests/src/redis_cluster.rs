@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::certificates::Certificates;
 use crate::redis::RedisServer;
 
 /// How long nodes may take to agree.
@@ -18,9 +19,18 @@ pub struct RedisCluster {
 impl RedisCluster {
     /// Three masters that serve all slots.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same over TLS, to who shows a certificate of this authority.
+    pub async fn start_tls(certificates: &Certificates) -> Self {
+        Self::start_with(Some(certificates)).await
+    }
+
+    async fn start_with(certificates: Option<&Certificates>) -> Self {
         let mut masters = Vec::new();
         for (number, slots) in (1_i32..).zip(SLOTS.windows(2)) {
-            let master = RedisServer::start_node().await;
+            let master = RedisServer::start_node(certificates).await;
             let (first, last) = (slots[0].to_string(), (slots[1] - 1).to_string());
             master.run::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &number.to_string()]).await;
             master.run::<()>(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]).await;
@@ -62,7 +72,7 @@ impl RedisCluster {
 
     /// One more node, which follows a master and has all that it had.
     pub async fn add_replica(&self, of: usize) -> RedisServer {
-        let replica = RedisServer::start_node().await;
+        let replica = RedisServer::start_node(None).await;
         self.introduce(&replica).await;
         let master: String = self.masters[of].run(&["CLUSTER", "MYID"]).await;
         // Refused until it has heard of that master.

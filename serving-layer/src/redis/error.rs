@@ -51,12 +51,16 @@ impl ErrorReader {
         if is_for_good || is_of_settings {
             return unusable(reason);
         }
-        // A port that speaks TLS hangs up on who does not, without a word.
-        if !self.is_encrypted && error.is_connection_dropped() && !error.is_connection_refusal() {
-            let reason = format!("{reason}; if this port speaks TLS, begin `realtime.store` with `rediss://`");
-            return ServingError::Unreachable { store: STORE, reason };
-        }
-        self.passing(error)
+        let hung_up = error.is_connection_dropped() && !error.is_connection_refusal();
+        // A port that speaks TLS hangs up on who does not; one that does not waits for the end of a line.
+        let advice = match self.is_encrypted {
+            false if hung_up => "; if this port speaks TLS, begin `realtime.store` with `rediss://`",
+            true if hung_up || error.is_timeout() => {
+                "; if this port speaks no TLS, begin `realtime.store` with `redis://`"
+            }
+            _ => return self.passing(error),
+        };
+        ServingError::Unreachable { store: STORE, reason: reason + advice }
     }
 
     /// Whether Redis itself said so, what it said with the way out, and whether it stays like this.

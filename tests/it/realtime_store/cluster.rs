@@ -34,8 +34,21 @@ async fn until_refused(on: &Fixture, place: &PartitionKey, words: &[&str]) {
 
 #[tokio::test]
 async fn partitions_are_spread_over_all_masters() {
+    check_spread(Fixture::redis_cluster().await).await;
+}
+
+/// A cluster tells the addresses of its nodes itself; each shows its certificate.
+#[tokio::test]
+async fn a_cluster_over_tls_is_reached_on_every_master() {
+    let certificates = Certificates::new();
+    let cluster = RedisCluster::start_tls(&certificates).await;
+    let tls = tls_settings_of(&certificates);
+    let settings = RedisSettings { tls, ..cluster_settings(&cluster.url().replace("redis://", "rediss://")) };
+    check_spread(Fixture { cluster: Some(cluster), ..Fixture::on(settings).await }).await;
+}
+
+async fn check_spread(on: Fixture) {
     const PARTITIONS: i32 = 60;
-    let on = Fixture::redis_cluster().await;
     for partition in 0..PARTITIONS {
         assert_eq!(on.swap(&place("edits", partition), None, &index(1, &[]), LONG).await, Swap::Done);
     }

@@ -47,6 +47,17 @@ async fn each_command_that_a_user_may_not_run_is_named_before_the_start() {
 }
 
 #[tokio::test]
+async fn each_command_that_a_user_of_a_cluster_may_not_run_is_named() {
+    let cluster = RedisCluster::start().await;
+    for command in ["cluster|slots", "ping"] {
+        cluster.let_in("limited", &format!("{} -{command}", acl_rules("test", true))).await;
+        let error = RedisStore::connect(cluster_settings(&cluster.url_of("limited"))).await.err().unwrap();
+        assert!(matches!(error, ServingError::Unusable { .. }), "without {command}: {error}");
+        check_refusal(&error, &[&format!("add `+{command}`"), &acl_rules("test", true)]);
+    }
+}
+
+#[tokio::test]
 async fn keys_that_a_user_may_not_use_are_named() {
     let server = RedisServer::start().await;
     server.let_in("limited", &acl_rules("other", false)).await;

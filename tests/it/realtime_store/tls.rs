@@ -50,6 +50,17 @@ async fn a_port_that_speaks_tls_is_guessed_from_its_silence() {
 }
 
 #[tokio::test]
+async fn a_port_that_speaks_no_tls_is_guessed_as_well() {
+    let server = RedisServer::start().await;
+    let url = server.url().replace("redis://", "rediss://");
+    let quick = Duration::from_millis(500);
+    // It answers that it does not understand, or waits for more.
+    let error =
+        refused(RedisSettings { url, connect_timeout: quick, response_timeout: quick, ..settings(&server) }).await;
+    assert!(error.to_string().contains("`redis://`"), "{error}");
+}
+
+#[tokio::test]
 async fn files_that_hold_something_else_are_told_by_their_setting() {
     let certificates = Certificates::new();
     let server = RedisServer::start().await;
