@@ -3,7 +3,7 @@
 //! Guarantee: what cannot be used is told by the name of its setting before anything is connected.
 
 use redis::{ClientTlsConfig, TlsCertificates};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -24,12 +24,12 @@ pub(super) fn read_certificates(tls: &RedisTls) -> Result<Option<TlsCertificates
     Ok(is_needed.then(|| TlsCertificates { client_tls, root_cert: tls.authority.clone() }))
 }
 
-/// The client takes the cryptography of the process, and panics where there are two and none was chosen. Whoever chose
-/// before us chose for us too.
+/// The client takes the cryptography of the process, and panics where there are two and none was chosen, as in a build
+/// with tests. Whoever chose before us chose for us too.
 fn choose_cryptography() {
     if CryptoProvider::get_default().is_none() {
         // An error means that another thread was first.
-        drop(aws_lc_rs::default_provider().install_default());
+        drop(ring::default_provider().install_default());
     }
 }
 
