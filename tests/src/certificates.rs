@@ -12,7 +12,9 @@ impl Certificates {
     /// Makes them all, for a month.
     pub fn new() -> Self {
         let made = Self(TempDir::new().unwrap());
-        made.openssl("req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=authority -keyout ca.key -out ca.pem");
+        // No two have one name: a certificate of another authority is then of an unknown one, not badly signed.
+        let subject = format!("/CN=authority-{:08x}", rand::random::<u32>());
+        made.openssl(&format!("req -x509 -newkey rsa:2048 -nodes -days 30 -subj {subject} -keyout ca.key -out ca.pem"));
         made.sign("server", "subjectAltName=IP:127.0.0.1");
         made.sign("elsewhere", "subjectAltName=DNS:elsewhere.example");
         made.sign("client", "extendedKeyUsage=clientAuth");

@@ -65,13 +65,19 @@ const BY_CODE: [(&str, &str, &str, bool); 11] = [
 ];
 
 /// Errors by a part of their text.
-const BY_TEXT: [(&str, &str, &str, bool); 8] = [
+const BY_TEXT: [(&str, &str, &str, bool); 9] = [
     ("cluster support disabled", "it is no Redis Cluster", "set `realtime.cluster = false`", true),
     ("max number of clients", "it has as many clients as its `maxclients` allows", "raise that setting", false),
     (
         "UnknownIssuer",
         "who signed its certificate is not known here",
         "write the file of that authority into `realtime.tls_ca`",
+        true,
+    ),
+    (
+        "BadSignature",
+        "its certificate was signed by another authority of the same name",
+        "write the file of the present one into `realtime.tls_ca`",
         true,
     ),
     (

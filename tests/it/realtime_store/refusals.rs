@@ -41,8 +41,9 @@ const OF_A_CLUSTER: [Known; 3] = [
 ];
 
 #[rustfmt::skip]
-const OF_A_CONNECTION: [Known; 6] = [
+const OF_A_CONNECTION: [Known; 7] = [
     ("", "invalid peer certificate: UnknownIssuer", true, &["`realtime.tls_ca`"]),
+    ("", "invalid peer certificate: BadSignature", true, &["same name", "`realtime.tls_ca`"]),
     ("", "invalid peer certificate: certificate not valid for name \"a\"; certificate is only valid for DnsName(\"b\")", true, &["another host", "`realtime.store`"]),
     ("", "invalid peer certificate: certificate expired: verification time 2 (UNIX), but certificate is not valid after 1", true, &["expired", "renew"]),
     ("", "invalid peer certificate: certificate not valid yet: verification time 1 (UNIX)", true, &["clock"]),
