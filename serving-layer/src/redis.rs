@@ -9,8 +9,8 @@
 //! What Redis has no memory for is refused (`noeviction`), never evicted. Every other failure is `Unreachable`, or
 //! `Refusing` with the way out: retry. A replica that takes over may lack the last writes: what it has is how they all
 //! were a moment ago, an index with its blobs, and stamps tell whoever saw more.
-//! Not here: what an index says (`positions::Index`), retries with backoff (the speed layer), certificates in files (the
-//! binary).
+//! Not here: what an index says (`positions::Index`), retries with backoff (the speed layer), reading certificates from
+//! files (the binary).
 //! Why the old index is read before the script runs: its stamp names it for ever, so what follows from it still holds
 //! in the script, which can then declare every key it touches, as a cluster demands.
 
@@ -72,9 +72,9 @@ impl RedisStore {
     /// Connects, and checks that this Redis will not evict views.
     ///
     /// # Errors
-    /// [`ServingError::Unreachable`], [`ServingError::Refusing`]: try again. [`ServingError::Unusable`]: a wrong address,
-    /// certificate, user or password, older than 7.0, a `maxmemory-policy` that evicts keys which never expire, or a
-    /// cluster where `is_cluster` says otherwise.
+    /// [`ServingError::Unreachable`], [`ServingError::Refusing`]: try again. [`ServingError::Unusable`]: a wrong
+    /// address, certificate, user or password, older than 7.0, a `maxmemory-policy` that evicts keys which never
+    /// expire, or a cluster where `is_cluster` says otherwise.
     pub async fn connect(settings: RedisSettings) -> Result<Self, ServingError> {
         let addresses = read_addresses(&settings)
             .map_err(|reason| unusable(format!("the address in `realtime.store`: {reason}")))?;

@@ -34,7 +34,7 @@ impl RedisServer {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await
     }
 
-    /// A server that also speaks TLS, with the certificate of this name, to clients that show one of the same authority.
+    /// A server that also speaks TLS, with the certificate of this name, to clients that show one of its authority.
     pub async fn start_tls(certificates: &Certificates, name: &str) -> Self {
         let port = free_port();
         let mut server = Self::start_with(&as_texts(&tls_arguments(port, certificates, name))).await;

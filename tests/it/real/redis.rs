@@ -1,6 +1,6 @@
 //! A realtime store that is restarted, restored from an older copy, wiped, or a cluster that fails over, while events
-//! come in and questions are asked. Answers are right for the head that they claim, the head does not go back, and at the end everything is
-//! exact.
+//! come in and questions are asked. Answers are right for the head that they claim, the head does not go back, and at
+//! the end everything is exact.
 
 use std::time::Instant;
 
