@@ -144,7 +144,7 @@ async fn a_start_names_the_right_that_its_user_of_redis_lacks() {
     let (place, server) = (Place::new(), RedisServer::start().await);
     server.let_in("twofold", &format!("{} -persist", acl_rules("default", false))).await;
     let url = server.url_of("twofold");
-    let told = place.run_with(&[("TWOFOLD_REALTIME__STORE", &url)], "up");
+    let told = place.run_with(&[("TWOFOLD_REALTIME__STORE", url.as_str())], "up");
     check(&told, 1, &["permission denied", "add `+persist`", "`realtime.store`"]);
     assert!(!format!("{told:?}").contains("open-sesame"), "{told:?}");
 }
