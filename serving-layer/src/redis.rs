@@ -54,8 +54,8 @@ use way_out::add_commands;
 const BLOBS_PER_READ: usize = 32;
 /// Bytes written by one pipeline: bounds the time until its reply.
 const BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
-/// What a probe writes is gone after this time.
-const PROBE_LIVES: Duration = Duration::from_secs(10);
+/// What is written to see whether it can be is gone after this time.
+const CHECK_LIVES: Duration = Duration::from_secs(1);
 
 /// A realtime store in Redis. Clones share its connections, which are made again whenever they are lost.
 #[derive(Clone)]
@@ -106,14 +106,14 @@ impl RedisStore {
         })
     }
 
-    /// Runs a script, writes a key that expires, and reads it: as whoever writes realtime views will.
+    /// Whether the user may run every command of realtime views, and a write is taken: a key that expires at once.
     ///
     /// # Errors
     /// [`ServingError::Unusable`]: what will not go away by itself, such as a right that is missing or a replica.
     /// [`ServingError::Full`] and others: what a store that is in use may say as well.
-    pub async fn probe(&self) -> Result<(), ServingError> {
+    pub async fn check_writable(&self) -> Result<(), ServingError> {
         // No source has a partition of this name.
-        let key = format!("{{twofold:{}::probe}}:probe", escape(&self.prefix));
+        let key = format!("{{twofold:{}::check}}:check", escape(&self.prefix));
         let mut connection = self.connection.clone();
         let rights: Vec<&[u8]> = commands_on_keys().map(str::as_bytes).collect();
         let missing = connection.run(&NamedScript::new(MISSING_RIGHTS), slice::from_ref(&key), &rights).await;
@@ -123,7 +123,7 @@ impl RedisStore {
             return Err(unusable(format!("permission denied: {advice}")));
         }
         let mut write = redis::cmd("SET");
-        write.arg(&key).arg("probe").arg("PX").arg(millis(PROBE_LIVES));
+        write.arg(&key).arg("check").arg("PX").arg(millis(CHECK_LIVES));
         match write.query_async::<()>(&mut connection).await {
             Ok(()) => {}
             Err(error) if is_out_of_memory(&error) => return Err(self.full().await),

@@ -236,7 +236,7 @@ pub async fn open_written_store(settings: &RealtimeSettings, clock: &Arc<dyn Clo
         RealtimeSettings::Memory { limit_bytes } => return Ok(open_memory(*limit_bytes, clock)),
         RealtimeSettings::Redis(redis) => connect_redis(redis).await?,
     };
-    match redis.probe().await {
+    match redis.check_writable().await {
         Ok(()) => {}
         Err(error @ ServingError::Unusable { .. }) => return Err(error).context(CANNOT_USE_REDIS),
         Err(error) => warn!(%error, "nothing can be written to the realtime store yet"),

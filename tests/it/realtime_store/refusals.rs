@@ -83,9 +83,9 @@ async fn a_replica_is_told_at_the_start_and_when_a_master_becomes_one() {
     assert_eq!(on.store.read_index(&place).await.unwrap(), Some(index(1, &[1])), "it can be read");
     // Who reads alone may begin there; who writes may not.
     let reader = RedisStore::connect(settings(server)).await.unwrap();
-    check(reader.probe().await.unwrap_err(), true);
+    check(reader.check_writable().await.unwrap_err(), true);
     server.run::<()>(&["REPLICAOF", "NO", "ONE"]).await;
-    reader.probe().await.unwrap();
+    reader.check_writable().await.unwrap();
     assert_eq!(on.swap(&place, Some(1), &index(2, &[1]), LONG).await, Swap::Done);
 }
 
@@ -94,20 +94,20 @@ async fn a_master_that_wants_replicas_says_so_and_a_start_tries_again() {
     let server = RedisServer::start().await;
     let store = RedisStore::connect(settings(&server)).await.unwrap();
     server.configure("min-replicas-to-write", "1").await;
-    let error = store.probe().await.unwrap_err();
+    let error = store.check_writable().await.unwrap_err();
     assert!(matches!(error, ServingError::Refusing { .. }), "{error}");
     assert!(error.to_string().contains("`min-replicas-to-write`"), "{error}");
     server.configure("min-replicas-to-write", "0").await;
-    store.probe().await.unwrap();
+    store.check_writable().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_full_redis_is_probed_as_full() {
+async fn a_full_redis_is_told_as_full_before_the_start() {
     let server = RedisServer::start().await;
     let store = RedisStore::connect(settings(&server)).await.unwrap();
     // Less than a server takes by itself.
     server.configure("maxmemory", "500kb").await;
-    let error = store.probe().await.unwrap_err();
+    let error = store.check_writable().await.unwrap_err();
     assert!(matches!(error, ServingError::Full { limit_bytes: Some(512_000), .. }), "{error}");
 }
 

@@ -35,7 +35,7 @@ async fn each_command_that_a_user_may_not_run_is_named_before_the_start() {
         // So that each script is sent anew.
         server.run::<()>(&["SCRIPT", "FLUSH"]).await;
         let store = connect(&server, "limited").await.unwrap();
-        let outcome = store.probe().await;
+        let outcome = store.check_writable().await;
         if command == "info" {
             outcome.expect("it is asked for what it tells alone");
             continue;
@@ -63,7 +63,7 @@ async fn keys_that_a_user_may_not_use_are_named() {
     server.let_in("limited", &acl_rules("other", false)).await;
     let store = connect(&server, "limited").await.unwrap();
     let add = format!("add `~{}`", key_pattern("test"));
-    check_refusal(&store.probe().await.unwrap_err(), &[&add]);
+    check_refusal(&store.check_writable().await.unwrap_err(), &[&add]);
     let error = store.read_index(&place("edits", 0)).await.unwrap_err();
     assert!(matches!(error, ServingError::Refusing { .. }), "{error}");
     check_refusal(&error, &[&add]);
@@ -105,7 +105,7 @@ async fn who_reads_alone_needs_three_commands() {
     let reader = connect(server, "reader").await.unwrap();
     assert_eq!(reader.read_index(&place).await.unwrap(), Some(index(1, &[1])));
     assert_eq!(reader.get_blobs(&place, &[blob(1)]).await.unwrap(), [Some(bytes(1))]);
-    check_refusal(&reader.probe().await.unwrap_err(), &["add `+evalsha`"]);
+    check_refusal(&reader.check_writable().await.unwrap_err(), &["add `+evalsha`"]);
 }
 
 /// Two deployments on one Redis, each with a user of its own.
@@ -115,7 +115,7 @@ async fn the_rights_of_one_prefix_reach_no_other() {
     server.let_in("one", &acl_rules("one", false)).await;
     let theirs = RedisSettings { prefix: "one:more".to_owned(), url: server.url_of("one"), ..settings(&server) };
     let theirs = RedisStore::connect(theirs).await.unwrap();
-    check_refusal(&theirs.probe().await.unwrap_err(), &[&key_pattern("one:more")]);
+    check_refusal(&theirs.check_writable().await.unwrap_err(), &[&key_pattern("one:more")]);
     let ours = RedisSettings { prefix: "one".to_owned(), url: server.url_of("one"), ..settings(&server) };
-    RedisStore::connect(ours).await.unwrap().probe().await.unwrap();
+    RedisStore::connect(ours).await.unwrap().check_writable().await.unwrap();
 }

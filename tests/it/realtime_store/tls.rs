@@ -18,7 +18,7 @@ async fn a_server_that_cannot_be_believed_is_refused() {
     let (ours, theirs) = (Certificates::new(), Certificates::new());
     let server = RedisServer::start_tls(&ours, "server").await;
     let settings = tls_settings(&server, &ours);
-    RedisStore::connect(settings.clone()).await.unwrap().probe().await.unwrap();
+    RedisStore::connect(settings.clone()).await.unwrap().check_writable().await.unwrap();
     // The authorities of the system know nothing of this one.
     for authority in [None, Some(theirs.read("ca.pem"))] {
         let tls = RedisTls { authority, ..settings.tls.clone() };
