@@ -73,7 +73,8 @@ impl BatchError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::DeadTopic { .. } => true,
-            Self::Log(EventLogError::Unreachable(_)) | Self::Serving(ServingError::Unreachable { .. }) => true,
+            Self::Log(EventLogError::Unreachable(_)) => true,
+            Self::Serving(ServingError::Unreachable { .. } | ServingError::Refusing { .. }) => true,
             // Learned once the registry has it, or passed over once the source's definition says so.
             Self::Records(RecordsError::SchemaMissing { .. } | RecordsError::ArchivedSchemaMissing { .. }) => true,
             Self::Records(RecordsError::Lake(error)) | Self::Serving(ServingError::Lake(error)) => {

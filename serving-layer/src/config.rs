@@ -24,8 +24,13 @@ impl Default for BatchViewSettings {
 /// How to reach Redis.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// Where it is, for example `redis://:password@host:6379/0`.
+    /// Where it is, for example `redis://user:password@host:6379/0`, or `rediss://...` over TLS. Where it is a cluster,
+    /// its first nodes: `redis://user:password@a:6379,b:6379`.
     pub url: String,
+    /// Whether it is a Redis Cluster.
+    pub is_cluster: bool,
+    /// For `rediss://`: certificates that are not those of the system.
+    pub tls: RedisTls,
     /// Keeps the keys of several deployments on one Redis apart.
     pub prefix: String,
     /// Upper bound on connecting.
@@ -42,6 +47,8 @@ impl Default for RedisSettings {
     fn default() -> Self {
         Self {
             url: "redis://127.0.0.1:6379".to_owned(),
+            is_cluster: false,
+            tls: RedisTls::default(),
             prefix: "default".to_owned(),
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(5),
@@ -49,6 +56,15 @@ impl Default for RedisSettings {
             pipeline_commands: 256,
         }
     }
+}
+
+/// What a connection to Redis over TLS is made with, in PEM.
+#[derive(Clone, Default)]
+pub struct RedisTls {
+    /// The authorities of which one must have signed the certificate of the server; `None`: those of the system.
+    pub authority: Option<Vec<u8>>,
+    /// The certificate that this client shows, and its key; `None`: it shows none.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl fmt::Debug for RedisSettings {

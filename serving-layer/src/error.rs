@@ -11,6 +11,14 @@ pub enum ServingError {
         /// What it said.
         reason: String,
     },
+    /// The store answers and refuses: try again with backoff, since whoever runs it may have mended it by then.
+    #[error("{store} refuses: {reason}")]
+    Refusing {
+        /// Which store.
+        store: &'static str,
+        /// What it said, and what to do about it.
+        reason: String,
+    },
     /// The store cannot be used as it is configured: fix that and start again.
     #[error("{store} cannot be used: {reason}")]
     Unusable {

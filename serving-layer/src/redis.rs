@@ -1,103 +1,135 @@
 //! The realtime-view store in Redis (7.0 or later, or Valkey): for several processes and machines.
 //!
 //! All keys of a partition carry one hash tag, `{twofold:<prefix>:<source>:<partition>}`, so that Redis Cluster keeps
-//! them on one node: `...:index` holds the index (see `redis/form.rs`), `...:blob:<run>:<view>` a blob.
+//! them on one node: `...:index` holds the index (see `redis/form.rs`), `...:blob:<run>:<view>` a blob. Nothing scans
+//! keys, and no command or script touches those of two partitions.
 //!
 //! Guarantee: one script compares the stamp, replaces the index and sets which blobs expire, atomically. A blob is
 //! written with a time to live and kept only by the swap that names it; a swap that names a missing blob is refused.
-//! What Redis has no memory for is refused (`noeviction`), never evicted. Every other failure is `Unreachable`: retry.
-//! Not here: what an index says (`positions::Index`), retries with backoff (the speed layer).
+//! What Redis has no memory for is refused (`noeviction`), never evicted. Every other failure is `Unreachable`, or
+//! `Refusing` with the way out: retry. A replica that takes over may lack the last writes: what it has is how they all
+//! were a moment ago, an index with its blobs, and stamps tell whoever saw more.
+//! Not here: what an index says (`positions::Index`), retries with backoff (the speed layer), reading certificates from
+//! files (the binary).
 //! Why the old index is read before the script runs: its stamp names it for ever, so what follows from it still holds
 //! in the script, which can then declare every key it touches, as a cluster demands.
 
+mod address;
+mod connection;
 mod error;
 mod form;
+mod rights;
+mod server;
 mod swap;
+mod tls;
+mod way_out;
 
 use std::time::Duration;
+use std::{iter, slice};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use positions::{Index, IndexStamp};
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ErrorKind, IntoConnectionInfo, ProtocolVersion, RedisError, Script, ServerErrorKind, Value};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use tracing::{info, warn};
 
-pub use crate::config::RedisSettings;
+pub use crate::config::{RedisSettings, RedisTls};
+pub use address::check_address;
+pub use rights::{CLUSTER_COMMANDS, COMMANDS, acl_rules, key_pattern};
+pub use way_out::{WayOut, way_out};
 
 use crate::ServingError;
 use crate::realtime::{BlobChange, BlobKey, PartitionKey, RealtimeStore, Swap};
-use error::{STORE, is_out_of_memory, refused, unreachable, unusable};
+use address::read_addresses;
+use connection::{Connection, NamedScript};
+use error::{ErrorReader, is_out_of_memory, unusable};
 use form::{decode_index, encode_index, escape};
-use swap::{DISCARD, SWAP, read_swap_reply};
+use rights::commands_on_keys;
+use server::{check_mode, check_server, fullest, version};
+use swap::{DISCARD, MISSING_RIGHTS, SWAP, read_swap_reply};
+use tls::read_certificates;
+use way_out::add_commands;
 
 /// Blobs fetched by one command: bounds the size of a reply.
 const BLOBS_PER_READ: usize = 32;
 /// Bytes written by one pipeline: bounds the time until its reply.
 const BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
+/// What is written to see whether it can be is gone after this time.
+const CHECK_LIVES: Duration = Duration::from_secs(1);
 
-/// A realtime store in Redis. Clones share one connection, which is made again whenever it is lost.
+/// A realtime store in Redis. Clones share its connections, which are made again whenever they are lost.
 #[derive(Clone)]
 pub struct RedisStore {
-    // A handle onto one multiplexed connection: cloned per call, because commands need it mutable.
-    connection: ConnectionManager,
+    // A handle onto multiplexed connections: cloned per call, because commands need it mutable.
+    connection: Connection,
     prefix: String,
-    swap: Script,
-    discard: Script,
+    errors: ErrorReader,
+    swap: NamedScript,
+    discard: NamedScript,
 }
 
 impl RedisStore {
     /// Connects, and checks that this Redis will not evict views.
     ///
     /// # Errors
-    /// [`ServingError::Unreachable`]: try again. [`ServingError::Unusable`]: wrong URL, older than 7.0, or a
-    /// `maxmemory-policy` that evicts keys which never expire.
+    /// [`ServingError::Unreachable`], [`ServingError::Refusing`]: try again. [`ServingError::Unusable`]: a wrong
+    /// address, certificate, user or password, older than 7.0, a `maxmemory-policy` that evicts keys which never
+    /// expire, or a cluster where `is_cluster` says otherwise.
     pub async fn connect(settings: RedisSettings) -> Result<Self, ServingError> {
-        let address = settings.url.as_str().into_connection_info().map_err(unusable)?;
-        let protocol = address.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(address.set_redis_settings(protocol)).map_err(unusable)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(settings.connect_timeout))
-            .set_response_timeout(Some(settings.response_timeout))
-            .set_number_of_retries(1)
-            .set_max_delay(settings.reconnect_pause)
-            .set_pipeline_buffer_size(settings.pipeline_commands);
-        let connection = ConnectionManager::new_with_config(client, config).await.map_err(refused)?;
-        let store =
-            Self { connection, prefix: settings.prefix, swap: Script::new(SWAP), discard: Script::new(DISCARD) };
-        store.check_server().await?;
-        Ok(store)
+        let addresses = read_addresses(&settings)
+            .map_err(|reason| unusable(format!("the address in `realtime.store`: {reason}")))?;
+        let certificates = read_certificates(&settings.tls).map_err(unusable)?;
+        let errors = ErrorReader {
+            prefix: settings.prefix.clone(),
+            is_cluster: settings.is_cluster,
+            is_encrypted: settings.url.starts_with("rediss://"),
+        };
+        let at_start = |error| errors.at_start(error);
+        // Also of a cluster: one connection tells what is wrong in its own words, the client of a cluster in others.
+        let mut connection =
+            Connection::to_first(&addresses, certificates.as_ref(), &settings).await.map_err(at_start)?;
+        let mut facts = permitted(connection.facts("default").await).map_err(at_start)?;
+        for (_, facts) in facts.iter().flatten() {
+            check_mode(facts, settings.is_cluster).map_err(unusable)?;
+        }
+        if settings.is_cluster {
+            connection = Connection::to_cluster(addresses, certificates.as_ref(), &settings).await.map_err(at_start)?;
+            facts = permitted(connection.facts("default").await).map_err(at_start)?;
+        }
+        check_servers(facts)?;
+        Ok(Self {
+            connection,
+            prefix: settings.prefix,
+            errors,
+            swap: NamedScript::new(SWAP),
+            discard: NamedScript::new(DISCARD),
+        })
     }
 
-    async fn check_server(&self) -> Result<(), ServingError> {
+    /// Whether the user may run every command of realtime views, and a write is taken: a key that expires at once.
+    ///
+    /// # Errors
+    /// [`ServingError::Unusable`]: what will not go away by itself, such as a right that is missing or a replica.
+    /// [`ServingError::Full`] and others: what a store that is in use may say as well.
+    pub async fn check_writable(&self) -> Result<(), ServingError> {
+        // No source has a partition of this name.
+        let key = format!("{{twofold:{}::check}}:check", escape(&self.prefix));
         let mut connection = self.connection.clone();
-        let facts: Result<String, RedisError> = redis::cmd("INFO").query_async(&mut connection).await;
-        let facts = match facts {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
-                warn!("redis connected; INFO is not permitted, so its version and maxmemory-policy are not checked");
-                return Ok(());
-            }
-            facts => facts.map_err(unreachable)?,
-        };
-        let version = info_field(&facts, "redis_version").unwrap_or("unknown");
-        let major = version.split('.').next().and_then(|major| major.parse().ok());
-        if major.is_none_or(|major: u32| major < 7) {
-            return Err(ServingError::Unusable {
-                store: STORE,
-                reason: format!("version {version}, 7.0 or later is needed"),
-            });
+        let rights: Vec<&[u8]> = commands_on_keys().map(str::as_bytes).collect();
+        let missing = connection.run(&NamedScript::new(MISSING_RIGHTS), slice::from_ref(&key), &rights).await;
+        let missing: Vec<String> = missing.map_err(|error| self.errors.at_start(error))?;
+        if !missing.is_empty() {
+            let advice = add_commands(&missing, &self.prefix, self.errors.is_cluster);
+            return Err(unusable(format!("permission denied: {advice}")));
         }
-        let policy = info_field(&facts, "maxmemory_policy").unwrap_or("unknown");
-        let is_limited = info_field(&facts, "maxmemory").is_some_and(|limit| limit != "0");
-        match policy {
-            "noeviction" => info!(version, policy, "redis connected"),
-            policy if is_limited && policy.starts_with("allkeys") => {
-                let reason = format!("maxmemory-policy is {policy}, which evicts views; set it to noeviction");
-                return Err(ServingError::Unusable { store: STORE, reason });
-            }
-            policy => warn!(version, policy, "redis connected; set maxmemory-policy to noeviction"),
+        let mut write = redis::cmd("SET");
+        write.arg(&key).arg("check").arg("PX").arg(millis(CHECK_LIVES));
+        match write.query_async::<()>(&mut connection).await {
+            Ok(()) => {}
+            Err(error) if is_out_of_memory(&error) => return Err(self.full().await),
+            Err(error) => return Err(self.errors.at_start(error)),
         }
-        Ok(())
+        self.read_bytes(&key).await.map(drop)
     }
 
     fn tag(&self, partition: &PartitionKey) -> String {
@@ -114,7 +146,8 @@ impl RedisStore {
     }
 
     async fn read_bytes(&self, key: &str) -> Result<Option<Vec<u8>>, ServingError> {
-        redis::cmd("GET").arg(key).query_async(&mut self.connection.clone()).await.map_err(unreachable)
+        let found = redis::cmd("GET").arg(key).query_async(&mut self.connection.clone()).await;
+        found.map_err(|error| self.errors.passing(error))
     }
 
     async fn write_blobs(
@@ -132,17 +165,15 @@ impl RedisStore {
         match pipeline.exec_async(&mut self.connection.clone()).await {
             Ok(()) => Ok(()),
             Err(error) if is_out_of_memory(&error) => Err(self.full().await),
-            Err(error) => Err(unreachable(error)),
+            Err(error) => Err(self.errors.passing(error)),
         }
     }
 
     async fn full(&self) -> ServingError {
-        let facts: Result<String, RedisError> =
-            redis::cmd("INFO").arg("memory").query_async(&mut self.connection.clone()).await;
         // Not permitted, or not answered: that the store is full is sure all the same.
-        let facts = facts.ok();
-        let number = |name| info_field(facts.as_deref()?, name)?.parse().ok();
-        ServingError::Full { used_bytes: number("used_memory"), limit_bytes: number("maxmemory") }
+        let facts = self.connection.clone().facts("memory").await.unwrap_or_default();
+        let (used_bytes, limit_bytes) = fullest(&facts);
+        ServingError::Full { used_bytes, limit_bytes }
     }
 
     async fn run_swap(
@@ -153,14 +184,19 @@ impl RedisStore {
         change: &BlobChange,
         grace: Duration,
     ) -> Result<Swap, ServingError> {
-        let mut call = self.swap.key(self.index_key(partition));
-        for key in change.kept.iter().chain(&change.dropped) {
-            call.key(self.blob_key(partition, key));
-        }
+        let blobs = change.kept.iter().chain(&change.dropped).map(|key| self.blob_key(partition, key));
+        let keys: Vec<String> = iter::once(self.index_key(partition)).chain(blobs).collect();
         let expected = expected.map(|stamp| stamp.to_string()).unwrap_or_default();
-        call.arg(expected).arg(encode_index(next)).arg(change.kept.len()).arg(millis(grace));
-        let reply: Vec<Value> = call.invoke_async(&mut self.connection.clone()).await.map_err(unreachable)?;
-        read_swap_reply(&reply, change)
+        let (next_bytes, kept) = (encode_index(next), change.kept.len().to_string());
+        let grace = millis(grace).to_string();
+        let arguments = [expected.as_bytes(), next_bytes.as_slice(), kept.as_bytes(), grace.as_bytes()];
+        let reply = self.connection.clone().run(&self.swap, &keys, &arguments).await;
+        let reply: Vec<Value> = reply.map_err(|error| self.errors.passing(error))?;
+        match read_swap_reply(&reply, change)? {
+            // Sent twice, since the first reply was lost with its connection.
+            Swap::Lost(Some(stored)) if stored.stamp == next.stamp => Ok(Swap::Done),
+            outcome => Ok(outcome),
+        }
     }
 }
 
@@ -198,8 +234,8 @@ impl RealtimeStore for RedisStore {
             for key in chunk {
                 command.arg(self.blob_key(partition, key));
             }
-            let blobs: Vec<Option<Vec<u8>>> =
-                command.query_async(&mut self.connection.clone()).await.map_err(unreachable)?;
+            let blobs = command.query_async(&mut self.connection.clone()).await;
+            let blobs: Vec<Option<Vec<u8>>> = blobs.map_err(|error| self.errors.passing(error))?;
             found.extend(blobs.into_iter().map(|blob| blob.map(Bytes::from)));
         }
         Ok(found)
@@ -227,13 +263,36 @@ impl RealtimeStore for RedisStore {
             return Ok(());
         }
         // Compared once more in the script: another worker may have replaced it in between.
-        let mut call = self.discard.key(&key);
-        call.arg(bytes).invoke_async::<i64>(&mut self.connection.clone()).await.map(drop).map_err(unreachable)
+        let outcome = self.connection.clone().run::<i64>(&self.discard, &[key], &[bytes.as_slice()]).await;
+        outcome.map(drop).map_err(|error| self.errors.passing(error))
     }
 }
 
-fn info_field<'a>(facts: &'a str, name: &str) -> Option<&'a str> {
-    facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+/// `None` where the user may not ask.
+fn permitted<T>(facts: Result<T, RedisError>) -> Result<Option<T>, RedisError> {
+    match facts {
+        Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => Ok(None),
+        facts => facts.map(Some),
+    }
+}
+
+/// Each server by its address, where it has one.
+fn check_servers(facts: Option<Vec<(String, String)>>) -> Result<(), ServingError> {
+    let Some(facts) = facts else {
+        warn!("redis connected; INFO is not permitted, so its version and maxmemory-policy are not checked");
+        return Ok(());
+    };
+    for (address, facts) in &facts {
+        let named = |reason: String| {
+            if address.is_empty() { reason } else { format!("node {address}: {reason}") }
+        };
+        let (version, advice) = (version(facts), check_server(facts).map_err(|reason| unusable(named(reason)))?);
+        match advice {
+            Some(advice) => warn!(version, "redis connected; {}", named(advice)),
+            None => info!(version, address, "redis connected"),
+        }
+    }
+    Ok(())
 }
 
 fn millis(span: Duration) -> u64 {

@@ -136,12 +136,68 @@ fn a_refusal_says_what_must_be_and_what_it_got() {
         ("[schema_registry]\nurl = \"registry:8081\"", "`schema_registry.url` (test.toml): must be `http://host:port`"),
         ("[schema_registry]\nurl = \"http://u:secret@host:8081\"", "user and password are settings of their own"),
         ("[schema_registry]\nuser = \"u\"", "must be set together with `schema_registry.password`"),
-        ("[realtime]\nstore = \"memroy\"", "must be `memory` or `redis://...`, got `memroy`"),
-        ("[realtime]\nstore = \"http://:secret@host\"", "must be `memory` or `redis://...`, got `http://...`"),
-        ("[realtime]\nstore = \":secret@host:6379\"", "must be `memory` or `redis://...`, got `...`"),
+        (
+            "[realtime]\nstore = \"memroy\"",
+            "must be `memory`, `redis://...` or, over TLS, `rediss://...`, got `memroy`",
+        ),
+        (
+            "[realtime]\nstore = \"http://:secret@host\"",
+            "must be `memory`, `redis://...` or, over TLS, `rediss://...`, got `http://...`",
+        ),
+        (
+            "[realtime]\nstore = \":secret@host:6379\"",
+            "must be `memory`, `redis://...` or, over TLS, `rediss://...`, got `...`",
+        ),
     ] {
         let error = read(file, &[], &[]).unwrap_err();
         assert!(error.contains(expected) && !error.contains("secret"), "{file}: {expected} is missing in:\n{error}");
+    }
+}
+
+#[test]
+fn redis_over_tls_and_as_a_cluster_is_read_or_refused_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("some.pem");
+    std::fs::write(&file, "what a file holds is looked at when it is used").unwrap();
+    let (file, absent) = (file.to_str().unwrap(), folder.path().join("absent.pem"));
+    let absent = absent.to_str().unwrap();
+    let read = |settings: &[(&str, &str)]| {
+        let lines: Vec<String> = settings.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        read(&format!("[realtime]\n{}", lines.concat()), &[], &[])
+    };
+    let quoted = |text: &str| format!("\"{text}\"");
+    let (pem, absent) = (quoted(file), quoted(absent));
+    let (pem, absent) = (pem.as_str(), absent.as_str());
+
+    let all = [
+        ("store", "\"rediss://twofold:secret@a:6379,b:6379/\""),
+        ("cluster", "true"),
+        ("tls_ca", pem),
+        ("tls_certificate", pem),
+        ("tls_key", pem),
+    ];
+    let config = read(&all).unwrap();
+    assert!(!format!("{config:?}").contains("secret"));
+    let RealtimeSettings::Redis(redis) = config.realtime else { panic!("a redis URL means redis") };
+    assert!(redis.is_cluster && redis.tls.authority.is_some() && redis.tls.identity.is_some());
+
+    let cases: [(&[(&str, &str)], &str); 9] = [
+        (
+            &[("store", "\"redis://:secret@a,b\"")],
+            "`realtime.store` (test.toml): several addresses are those of a cluster",
+        ),
+        (&[("store", "\"redis://:secret@a/1\""), ("cluster", "true")], "a cluster has the database 0 alone"),
+        (&[("store", "\"rediss://:secret@a#insecure\"")], "certificates are always checked"),
+        (&[("store", "\"redis://:secret@\"")], "is no `redis://USER:PASSWORD@HOST:PORT/0`"),
+        (&[("cluster", "true")], "`realtime.cluster` (test.toml): is for a store in Redis"),
+        (&[("store", "\"redis://:secret@a\""), ("tls_ca", pem)], "begin `realtime.store` with `rediss://`"),
+        (&[("store", "\"rediss://:secret@a\""), ("tls_ca", absent)], "`realtime.tls_ca` (test.toml): cannot read `"),
+        (&[("store", "\"rediss://a\""), ("tls_key", pem)], "must be set together with `realtime.tls_certificate`"),
+        (&[("store", "\"rediss://a\""), ("tls_certificate", pem)], "must be set together with `realtime.tls_key`"),
+    ];
+    for (settings, expected) in cases {
+        let error = read(settings).unwrap_err();
+        assert!(error.contains(expected) && !error.contains("secret"), "{expected} is missing in:\n{error}");
     }
 }
 

@@ -1,5 +1,10 @@
 //! One suite for every realtime store, and what only Redis can do wrong.
 
+mod cluster;
+mod refusals;
+mod rights;
+mod tls;
+
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
@@ -12,10 +17,12 @@ use positions::{
     RunId, RunView, SourceName, TimestampMicros,
 };
 use serving_layer::memory::MemoryStore;
-use serving_layer::redis::{RedisSettings, RedisStore};
+use serving_layer::redis::{RedisSettings, RedisStore, RedisTls, acl_rules};
 use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap, named_blobs};
 
+use crate::support::certificates::Certificates;
 use crate::support::redis::RedisServer;
+use crate::support::redis_cluster::RedisCluster;
 use crate::support::seams::ManualClock;
 
 const VIEW: DefinitionHash = DefinitionHash(0xabc);
@@ -28,26 +35,49 @@ struct Fixture {
     store: Arc<dyn RealtimeStore>,
     clock: Option<Arc<ManualClock>>,
     server: Option<RedisServer>,
+    cluster: Option<RedisCluster>,
 }
 
 impl Fixture {
     fn memory(limit_bytes: u64) -> Self {
         let clock = Arc::new(ManualClock::at(1_000_000));
         let store = Arc::new(MemoryStore::new(limit_bytes, clock.clone()));
-        Self { store, clock: Some(clock), server: None }
+        Self { store, clock: Some(clock), server: None, cluster: None }
     }
 
     async fn redis() -> Self {
-        Self::on(RedisServer::start().await).await
+        let server = RedisServer::start().await;
+        let settings = settings(&server);
+        Self { server: Some(server), ..Self::on(settings).await }
     }
 
+    /// As a user who may do what the documents say that suffices, and nothing else.
+    async fn redis_as_a_user() -> Self {
+        let server = RedisServer::start().await;
+        server.let_in("twofold", &acl_rules("test", false)).await;
+        let settings = RedisSettings { url: server.url_of("twofold"), ..settings(&server) };
+        Self { server: Some(server), ..Self::on(settings).await }
+    }
+
+    /// Both sides show a certificate of an authority that is known nowhere else.
+    async fn redis_over_tls() -> Self {
+        let certificates = Certificates::new();
+        let server = RedisServer::start_tls(&certificates, "server").await;
+        let settings = tls_settings(&server, &certificates);
+        Self { server: Some(server), ..Self::on(settings).await }
+    }
+
+    /// As a user here, too.
     async fn redis_cluster() -> Self {
-        Self::on(RedisServer::start_cluster().await).await
+        let cluster = RedisCluster::start().await;
+        cluster.let_in("twofold", &acl_rules("test", true)).await;
+        let settings = cluster_settings(&cluster.url_of("twofold"));
+        Self { cluster: Some(cluster), ..Self::on(settings).await }
     }
 
-    async fn on(server: RedisServer) -> Self {
-        let store = Arc::new(RedisStore::connect(settings(&server)).await.unwrap());
-        Self { store, clock: None, server: Some(server) }
+    async fn on(settings: RedisSettings) -> Self {
+        let store = Arc::new(RedisStore::connect(settings).await.unwrap());
+        Self { store, clock: None, server: None, cluster: None }
     }
 
     /// Lets time pass until `condition` holds.
@@ -108,6 +138,26 @@ fn settings(server: &RedisServer) -> RedisSettings {
     }
 }
 
+fn tls_settings(server: &RedisServer, certificates: &Certificates) -> RedisSettings {
+    RedisSettings { url: server.tls_url(), tls: tls_settings_of(certificates), ..settings(server) }
+}
+
+fn tls_settings_of(certificates: &Certificates) -> RedisTls {
+    let identity = (certificates.read("client.pem"), certificates.read("client.key"));
+    RedisTls { authority: Some(certificates.read("ca.pem")), identity: Some(identity) }
+}
+
+fn cluster_settings(url: &str) -> RedisSettings {
+    RedisSettings {
+        url: url.to_owned(),
+        is_cluster: true,
+        prefix: "test".to_owned(),
+        response_timeout: Duration::from_secs(10),
+        reconnect_pause: Duration::from_millis(50),
+        ..RedisSettings::default()
+    }
+}
+
 fn place(source: &str, partition: i32) -> PartitionKey {
     PartitionKey { source: SourceName::new(source), partition: PartitionId(partition) }
 }
@@ -140,27 +190,21 @@ fn index(stamp: u128, runs: &[u128]) -> Index {
 
 macro_rules! on_every_store {
     ($($property:ident),* $(,)?) => {
-        mod in_memory {
+        on_store!(in_memory, super::Fixture::memory(1 << 20), $($property),*);
+        on_store!(in_redis, super::Fixture::redis().await, $($property),*);
+        on_store!(in_redis_as_a_user, super::Fixture::redis_as_a_user().await, $($property),*);
+        on_store!(in_redis_over_tls, super::Fixture::redis_over_tls().await, $($property),*);
+        on_store!(in_a_redis_cluster, super::Fixture::redis_cluster().await, $($property),*);
+    };
+}
+
+macro_rules! on_store {
+    ($store:ident, $fixture:expr, $($property:ident),*) => {
+        mod $store {
             $(
                 #[tokio::test]
                 async fn $property() {
-                    super::$property(super::Fixture::memory(1 << 20)).await;
-                }
-            )*
-        }
-        mod in_redis {
-            $(
-                #[tokio::test]
-                async fn $property() {
-                    super::$property(super::Fixture::redis().await).await;
-                }
-            )*
-        }
-        mod in_redis_cluster {
-            $(
-                #[tokio::test]
-                async fn $property() {
-                    super::$property(super::Fixture::redis_cluster().await).await;
+                    super::$property($fixture).await;
                 }
             )*
         }

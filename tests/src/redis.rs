@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::certificates::Certificates;
 use crate::process::free_port;
 
 /// How long a server may take to answer.
@@ -15,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct RedisServer {
     child: Option<Child>,
     port: u16,
+    tls_port: Option<u16>,
+    // Where the nodes of a cluster talk to each other.
+    bus_port: Option<u16>,
     arguments: Vec<String>,
     folder: TempDir,
 }
@@ -30,27 +34,34 @@ impl RedisServer {
         Self::start_with(&["--appendonly", "yes", "--appendfsync", "always"]).await
     }
 
-    /// A cluster of one node, which refuses commands whose keys lie in different slots.
-    pub async fn start_cluster() -> Self {
-        let bus = free_port().to_string();
-        let server = Self::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]).await;
-        let mut connection = server.connection().await.unwrap();
-        let slots = redis::cmd("CLUSTER").arg("ADDSLOTSRANGE").arg(0).arg(16_383).exec_async(&mut connection).await;
-        slots.unwrap();
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let state: String = redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await.unwrap();
-            if state.contains("cluster_state:ok") {
-                return server;
-            }
-            assert!(Instant::now() < deadline, "the cluster of one node is not ready: {state}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    /// A server that also speaks TLS, with the certificate of this name, to clients that show one of its authority.
+    pub async fn start_tls(certificates: &Certificates, name: &str) -> Self {
+        let port = free_port();
+        let mut server = Self::start_with(&as_texts(&tls_arguments(port, certificates, name))).await;
+        server.tls_port = Some(port);
+        server
+    }
+
+    /// A node of a cluster that has no other nodes and no slots yet. What it holds is on disk before it answers. With
+    /// certificates the cluster speaks TLS, to who shows one, too.
+    pub(crate) async fn start_node(certificates: Option<&Certificates>) -> Self {
+        let (bus, tls) = (free_port(), certificates.map(|_| free_port()));
+        let words = "--cluster-enabled yes --cluster-node-timeout 2000 --appendonly yes --appendfsync always";
+        let mut arguments: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        arguments.extend(["--cluster-port".to_owned(), bus.to_string()]);
+        if let (Some(port), Some(certificates)) = (tls, certificates) {
+            arguments.extend(tls_arguments(port, certificates, "server"));
+            arguments.extend(["--tls-cluster".to_owned(), "yes".to_owned()]);
         }
+        let mut server = Self::start_with(&as_texts(&arguments)).await;
+        (server.bus_port, server.tls_port) = (Some(bus), tls);
+        server
     }
 
     async fn start_with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(ToString::to_string).collect();
-        let mut server = Self { child: None, port: free_port(), arguments, folder: TempDir::new().unwrap() };
+        let folder = TempDir::new().unwrap();
+        let mut server = Self { child: None, port: free_port(), tls_port: None, bus_port: None, arguments, folder };
         server.restart().await;
         server
     }
@@ -58,6 +69,43 @@ impl RedisServer {
     /// Where clients find it.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    /// Where clients with TLS find it.
+    pub fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}/", self.tls_port.expect("a server with TLS"))
+    }
+
+    /// Where a user of this server finds it, whose password is `open-sesame`.
+    pub fn url_of(&self, user: &str) -> String {
+        self.url().replace("redis://", &format!("redis://{user}:open-sesame@"))
+    }
+
+    /// Lets a user in who may do what these rules say, and nothing else.
+    pub async fn let_in(&self, user: &str, rules: &str) {
+        let mut words = vec!["ACL", "SETUSER", user, "reset", "on", ">open-sesame"];
+        words.extend(rules.split(' '));
+        self.run::<()>(&words).await;
+    }
+
+    /// Runs a command as an operator does.
+    pub async fn run<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_run(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// The same, where it may be refused.
+    pub async fn try_run<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut command = redis::cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(*word);
+        }
+        command.query_async(&mut self.connection().await?).await
+    }
+
+    /// Where the clients of a cluster find this node, and its other nodes.
+    pub(crate) fn ports(&self) -> (String, String) {
+        let bus = self.bus_port.expect("a node of a cluster");
+        (self.tls_port.unwrap_or(self.port).to_string(), bus.to_string())
     }
 
     /// Ends the server at once, as a crash does.
@@ -115,6 +163,18 @@ impl RedisServer {
     pub async fn wipe(&self) {
         redis::cmd("FLUSHALL").exec_async(&mut self.connection().await.unwrap()).await.unwrap();
     }
+}
+
+fn tls_arguments(port: u16, certificates: &Certificates, name: &str) -> Vec<String> {
+    let (certificate, key) = (certificates.path(&format!("{name}.pem")), certificates.path(&format!("{name}.key")));
+    let authority = certificates.path("ca.pem");
+    let files = [("--tls-ca-cert-file", authority), ("--tls-cert-file", certificate), ("--tls-key-file", key)];
+    let settings = [("--tls-port", port.to_string()), ("--tls-auth-clients", "yes".to_owned())];
+    files.into_iter().chain(settings).flat_map(|(name, value)| [name.to_owned(), value]).collect()
+}
+
+fn as_texts(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
 }
 
 fn copy_folder(from: &Path, to: &Path) {

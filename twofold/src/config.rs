@@ -6,8 +6,8 @@
 //!
 //! Guarantee: an unknown key, a wrong type or a value out of range is refused by its key, all of them at once; so are
 //! limits that are right one by one and can never work together (`limits.rs`).
-//! Not here: reading configuration files or the environment (`commands.rs` does), while files that secrets are in are
-//! read here; what settings are used for (the crates).
+//! Not here: reading configuration files or the environment (`commands.rs` does), while files that secrets are in, and
+//! certificates of Redis, are read here; what settings are used for (the crates).
 
 mod address;
 mod error;
@@ -19,6 +19,7 @@ mod pass_through;
 pub mod quantity;
 mod read;
 mod reader;
+mod realtime;
 mod secret;
 mod secret_files;
 mod sections;

@@ -17,14 +17,15 @@ use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, RetryConfig};
 use positions::{Clock, IdSource};
 use records::registry::SchemaRegistry;
-use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
-use serving_layer::redis::RedisStore;
+use serving_layer::redis::{RedisSettings, RedisStore};
+use serving_layer::{RealtimeStore, ServingError};
+use tracing::warn;
 
 use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings, is_http_url};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
-use crate::role::Roles;
+use crate::role::{Role, Roles};
 use crate::run::Supervisor;
 use crate::schema_registry;
 use crate::stage::Stage;
@@ -60,7 +61,13 @@ impl SharedComponents {
     pub async fn open(config: Config, roles: &Roles, data_dir: &DataDir, supervisor: &mut Supervisor) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let lake = open_lake(&config.lake, data_dir).await?;
-        let store = if roles.use_store() { Some(open_store(&config.realtime, &clock).await?) } else { None };
+        let store = if roles.has(Role::Speed) {
+            Some(open_written_store(&config.realtime, &clock).await?)
+        } else if roles.use_store() {
+            Some(open_store(&config.realtime, &clock).await?)
+        } else {
+            None
+        };
         let registry = schema_registry::configured(&config)?;
         let mut shared = Self {
             config: Arc::new(config),
@@ -213,13 +220,43 @@ fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
 /// # Errors
 /// If Redis cannot be reached, or would lose data by its settings.
 pub async fn open_store(settings: &RealtimeSettings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RealtimeStore>> {
-    let store: Arc<dyn RealtimeStore> = match settings {
-        RealtimeSettings::Memory { limit_bytes } => Arc::new(MemoryStore::new(*limit_bytes, Arc::clone(clock))),
-        RealtimeSettings::Redis(redis) => {
-            Arc::new(RedisStore::connect(redis.clone()).await.context("cannot use Redis as the realtime store")?)
-        }
+    match settings {
+        RealtimeSettings::Memory { limit_bytes } => Ok(open_memory(*limit_bytes, clock)),
+        RealtimeSettings::Redis(redis) => Ok(shared(connect_redis(redis).await?)),
+    }
+}
+
+/// Opens the realtime store for a role that writes it: one that will never take a write is refused, such as a replica,
+/// or Redis with a user who lacks rights. One that has no room, or is still reading its data, is not.
+///
+/// # Errors
+/// As those of [`open_store`], and if nothing can be written until an operator acts.
+pub async fn open_written_store(settings: &RealtimeSettings, clock: &Arc<dyn Clock>) -> Result<Arc<dyn RealtimeStore>> {
+    let redis = match settings {
+        RealtimeSettings::Memory { limit_bytes } => return Ok(open_memory(*limit_bytes, clock)),
+        RealtimeSettings::Redis(redis) => connect_redis(redis).await?,
     };
+    match redis.check_writable().await {
+        Ok(()) => {}
+        Err(error @ ServingError::Unusable { .. }) => return Err(error).context(CANNOT_USE_REDIS),
+        Err(error) => warn!(%error, "nothing can be written to the realtime store yet"),
+    }
+    Ok(shared(redis))
+}
+
+const CANNOT_USE_REDIS: &str = "cannot use Redis as the realtime store";
+
+async fn connect_redis(settings: &RedisSettings) -> Result<RedisStore> {
+    RedisStore::connect(settings.clone()).await.context(CANNOT_USE_REDIS)
+}
+
+fn open_memory(limit_bytes: u64, clock: &Arc<dyn Clock>) -> Arc<dyn RealtimeStore> {
+    shared(MemoryStore::new(limit_bytes, Arc::clone(clock)))
+}
+
+fn shared(store: impl RealtimeStore) -> Arc<dyn RealtimeStore> {
+    let store: Arc<dyn RealtimeStore> = Arc::new(store);
     #[cfg(feature = "failpoints")]
     let store = crate::fail_points::around_store(store);
-    Ok(store)
+    store
 }

@@ -1,4 +1,4 @@
-//! The scripts that change an index, and what Redis answers to a swap.
+//! The scripts that run in Redis, and what it answers to a swap.
 
 use std::collections::BTreeSet;
 
@@ -33,6 +33,15 @@ return {'done'}
 pub(super) const DISCARD: &str = r"#!lua flags=allow-oom
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
+";
+
+/// KEYS: any key of ours. ARGV: commands. Returns those among them that the user may not run on such a key.
+pub(super) const MISSING_RIGHTS: &str = r"#!lua flags=no-writes,allow-oom
+local missing = {}
+for _, command in ipairs(ARGV) do
+  if not redis.acl_check_cmd(command, KEYS[1]) then missing[#missing + 1] = command end
+end
+return missing
 ";
 
 /// What the reply to a swap says.

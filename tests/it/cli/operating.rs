@@ -4,7 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serving_layer::redis::acl_rules;
+
 use super::{Place, check, text};
+use crate::support::certificates::Certificates;
 use crate::support::process::{DEADLINE, Running, binary, free_port};
 use crate::support::redis::RedisServer;
 
@@ -117,6 +120,33 @@ async fn a_redis_that_wants_another_password_is_told_as_that() {
     check(&wrong, 1, &told);
     assert!(!format!("{wrong:?}").contains("guess"), "{wrong:?}");
     check(&doctor(&url.replace("redis://", "redis://:open-sesame@")), 0, &["ok    realtime store"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_over_tls_is_believed_by_the_authority_that_is_named() {
+    let (place, certificates) = (Place::new(), Certificates::new());
+    let server = RedisServer::start_tls(&certificates, "server").await;
+    let (url, authority) = (server.tls_url(), certificates.path("ca.pem"));
+    let (certificate, key) = (certificates.path("client.pem"), certificates.path("client.key"));
+    let mut variables = vec![
+        ("TWOFOLD_REALTIME__STORE", url.as_str()),
+        ("TWOFOLD_REALTIME__TLS_CERTIFICATE", certificate.as_str()),
+        ("TWOFOLD_REALTIME__TLS_KEY", key.as_str()),
+    ];
+    let told = ["FAIL  realtime store", "UnknownIssuer", "`realtime.tls_ca`"];
+    check(&place.run_with(&variables, "doctor"), 1, &told);
+    variables.push(("TWOFOLD_REALTIME__TLS_CA", authority.as_str()));
+    check(&place.run_with(&variables, "doctor"), 0, &["ok    realtime store"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_names_the_right_that_its_user_of_redis_lacks() {
+    let (place, server) = (Place::new(), RedisServer::start().await);
+    server.let_in("twofold", &format!("{} -persist", acl_rules("default", false))).await;
+    let url = server.url_of("twofold");
+    let told = place.run_with(&[("TWOFOLD_REALTIME__STORE", url.as_str())], "up");
+    check(&told, 1, &["permission denied", "add `+persist`", "`realtime.store`"]);
+    assert!(!format!("{told:?}").contains("open-sesame"), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

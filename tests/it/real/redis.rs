@@ -1,6 +1,6 @@
-//! A realtime store that is restarted, restored from an older copy, wiped, while events come in and questions are
-//! asked. Answers are right for the head that they claim, the head does not go back, and at the end everything is
-//! exact.
+//! A realtime store that is restarted, restored from an older copy, wiped, or a cluster that fails over, while events
+//! come in and questions are asked. Answers are right for the head that they claim, the head does not go back, and at
+//! the end everything is exact.
 
 use std::time::Instant;
 
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::World;
 use crate::support::process::{DEADLINE, Running};
 use crate::support::redis::RedisServer;
+use crate::support::redis_cluster::RedisCluster;
 
 /// A world on a Redis of its own, which may be killed.
 async fn with_own_redis() -> Option<(World, RedisServer)> {
@@ -112,5 +113,36 @@ async fn a_wiped_redis_is_filled_again_from_the_log() {
         until_fresh(&world, &running, &mut seen).await;
         world.check_exact(&running).await;
     }
+    check_end(&world, running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_whose_replica_takes_over_without_the_last_writes_takes_nothing_back() {
+    let Some(world) = World::new() else { return };
+    let mut cluster = RedisCluster::start().await;
+    // One of the four partitions, at least, loses its last runs.
+    let index = format!("{{twofold:{}:hits:0}}:index", world.services.name);
+    let holder = cluster.holder_of(&index).await;
+    let mut replica = cluster.add_replica(holder).await;
+    let world = world
+        .with("REALTIME__STORE", &cluster.url())
+        .with("REALTIME__CLUSTER", "true")
+        .with("REALTIME__REDIS_RESPONSE_TIMEOUT", "1s")
+        .with("BATCH__INTERVAL", "1h");
+    let running = Running::start(&world.setup).await;
+    world.send(&running).await;
+    world.check_exact(&running).await;
+    let mut seen = 0;
+    load(&world, &running, &mut seen, 3).await;
+    replica.kill();
+    load(&world, &running, &mut seen, 5).await;
+    world.check_exact(&running).await;
+    cluster.masters[holder].kill();
+    load(&world, &running, &mut seen, 3).await;
+    replica.restart().await;
+    replica.run::<()>(&["CLUSTER", "FAILOVER", "TAKEOVER"]).await;
+    load(&world, &running, &mut seen, 5).await;
+    until_fresh(&world, &running, &mut seen).await;
+    world.check_exact(&running).await;
     check_end(&world, running).await;
 }

@@ -14,4 +14,4 @@ pub mod seams;
 pub mod seeds;
 pub mod surroundings;
 
-pub use tests::{parts, process, redis};
+pub use tests::{certificates, parts, process, redis, redis_cluster};

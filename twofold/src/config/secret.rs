@@ -11,3 +11,12 @@ impl fmt::Debug for Secret {
         f.write_str("Secret(..)")
     }
 }
+
+/// As much of a text that may hold a password as surely holds none.
+pub(super) fn without_password(text: &str) -> String {
+    match text.split_once("://") {
+        Some((scheme, _)) => format!("{scheme}://..."),
+        None if text.chars().all(char::is_alphanumeric) => text.to_owned(),
+        None => "...".to_owned(),
+    }
+}

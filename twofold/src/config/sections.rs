@@ -7,16 +7,15 @@ use std::time::Duration;
 use edge::ConnectionSettings;
 use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::{Compression, KafkaSettings};
-use serving_layer::redis::RedisSettings;
 use url::Url;
 
 use super::address::is_http_url;
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
-use super::secret::Secret;
+use super::realtime::read_realtime;
+use super::secret::{Secret, without_password};
 use super::{
-    Config, LakeLocation, LakeSection, LogSettings, RealtimeSettings, S3Settings, SchemaRegistrySettings,
-    SystemSettings, TlsSettings,
+    Config, LakeLocation, LakeSection, LogSettings, S3Settings, SchemaRegistrySettings, SystemSettings, TlsSettings,
 };
 
 /// Reads every section; problems stay in the reader.
@@ -193,27 +192,6 @@ fn read_credentials(section: Section<'_>, (name, secret): (&str, &str)) -> Optio
     None
 }
 
-fn read_realtime(section: Section<'_>) -> RealtimeSettings {
-    let store = section.text("store");
-    let limit_bytes = section.size("memory_limit");
-    let redis = RedisSettings {
-        url: store.clone(),
-        prefix: section.text("redis_prefix"),
-        connect_timeout: section.duration("redis_connect_timeout", SHORTEST_SPAN),
-        response_timeout: section.duration("redis_response_timeout", SHORTEST_SPAN),
-        reconnect_pause: section.duration("redis_reconnect_pause", SHORTEST_SPAN),
-        pipeline_commands: section.length("redis_pipeline_commands", 1..=LARGEST_COUNT),
-    };
-    if store.starts_with("redis://") {
-        return RealtimeSettings::Redis(redis);
-    }
-    if store != "memory" {
-        let message = format!("must be `memory` or `redis://...`, got `{}`", without_password(&store));
-        section.refuse("store", message);
-    }
-    RealtimeSettings::Memory { limit_bytes }
-}
-
 fn read_schema_registry(section: Section<'_>) -> Option<SchemaRegistrySettings> {
     let credentials = read_credentials(section, ("user", "password"));
     let timeout = section.duration("timeout", SHORTEST_SPAN);
@@ -227,13 +205,4 @@ fn read_schema_registry(section: Section<'_>) -> Option<SchemaRegistrySettings> 
         section.refuse("url", message);
     }
     url.map(|url| SchemaRegistrySettings { url, credentials, timeout })
-}
-
-/// As much of a text that may hold a password as surely holds none.
-fn without_password(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, _)) => format!("{scheme}://..."),
-        None if text.chars().all(char::is_alphanumeric) => text.to_owned(),
-        None => "...".to_owned(),
-    }
 }
