@@ -1,5 +1,7 @@
 //! The command line: every command and flag, in the words of its help.
 
+mod key;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::OnError;
 use crate::config::quantity::parse_duration;
+
+pub use key::{KeyCommand, NewKeyArguments};
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
 #[derive(Debug, Parser)]
@@ -72,6 +76,9 @@ pub enum Command {
     /// Act on one source.
     #[command(subcommand)]
     Source(SourceCommand),
+    /// Make the keys that requests are known by.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Look into the event log: through the running system, or in its data directory when none runs.
     #[command(subcommand)]
     Log(LogCommand),
@@ -256,6 +263,9 @@ pub struct TargetArguments {
     /// Data directory of the running system.
     #[arg(long, default_value = "twofold-data", value_name = "DIR")]
     pub data_dir: PathBuf,
+    /// File that holds the key to show, where the system asks for one; or the key itself in TWOFOLD_KEY.
+    #[arg(long, env = "TWOFOLD_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Arguments of `generate`.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use clap::ValueEnum;
 use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -111,10 +111,21 @@ impl Client {
     /// # Errors
     /// If no HTTP client can be made on this machine.
     pub fn new(address: &str) -> Result<Self> {
-        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().context("cannot make an HTTP client")?;
+        let http = http_client(HeaderMap::new())?;
         let base = address.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
         Ok(Self { http, base })
+    }
+
+    /// The same client, which shows a key with each request.
+    ///
+    /// # Errors
+    /// If the key has letters that no key has.
+    pub fn with_key(self, key: &str) -> Result<Self> {
+        let shown = HeaderValue::from_str(&format!("Bearer {key}"));
+        let mut shown = shown.map_err(|_| anyhow!("it has letters that no key has"))?;
+        shown.set_sensitive(true);
+        Ok(Self { http: http_client(HeaderMap::from_iter([(AUTHORIZATION, shown)]))?, base: self.base })
     }
 
     /// A client of the system at `address`, or else of the one that runs on `data_dir`.
@@ -258,6 +269,11 @@ impl Client {
         }
         Ok(body)
     }
+}
+
+fn http_client(headers: HeaderMap) -> Result<reqwest::Client> {
+    let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).default_headers(headers);
+    http.build().context("cannot make an HTTP client")
 }
 
 /// No answer, or half of one: only where there was no connection is it certain that nothing was stored.

@@ -21,6 +21,8 @@ use serving_layer::RealtimeStore;
 use serving_layer::memory::MemoryStore;
 use serving_layer::redis::RedisStore;
 
+use crate::access::run::keep_rules;
+use crate::access::{self, AccessProblems, OpenedAccess};
 use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings, is_http_url};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
@@ -34,6 +36,10 @@ use crate::stage::Stage;
 pub struct SharedComponents {
     /// All settings.
     pub config: Arc<Config>,
+    /// How its port knows who asks.
+    pub access: edge::Access,
+    /// What is wrong with what that rests on.
+    pub access_problems: AccessProblems,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random ids.
@@ -62,8 +68,15 @@ impl SharedComponents {
         let lake = open_lake(&config.lake, data_dir).await?;
         let store = if roles.use_store() { Some(open_store(&config.realtime, &clock).await?) } else { None };
         let registry = schema_registry::configured(&config)?;
+        let OpenedAccess { access, problems: access_problems, keeper } = access::open(&config, clock.clone()).await?;
+        if let Some(keeper) = keeper {
+            let token = supervisor.token(Stage::Gateway);
+            supervisor.start(Stage::Gateway, "access file", keep_rules(keeper, token));
+        }
         let mut shared = Self {
             config: Arc::new(config),
+            access,
+            access_problems,
             clock,
             ids: Arc::new(RandomIds),
             lake,

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
+use super::client_of;
 use crate::arguments::LoadArguments;
-use crate::client::Client;
 use crate::console::say;
 use crate::load::{LoadPlan, LoadReport, find_inputs, load_files};
 
@@ -13,7 +13,7 @@ use crate::load::{LoadPlan, LoadReport, find_inputs, load_files};
 /// Where a file cannot be read, or the collector does not take it, or takes nothing of all there is.
 pub async fn load(arguments: &LoadArguments) -> Result<()> {
     let inputs = find_inputs(&arguments.files)?;
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let client = client_of(&arguments.target)?;
     let plan = LoadPlan {
         inputs,
         source: arguments.source.clone(),

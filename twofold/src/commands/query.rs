@@ -7,8 +7,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::client_of;
 use crate::arguments::QueryArguments;
-use crate::client::Client;
 use crate::console::say;
 
 /// Runs the command.
@@ -16,7 +16,7 @@ use crate::console::say;
 /// # Errors
 /// Where no system answers, or it refuses the question.
 pub async fn query(arguments: &QueryArguments) -> Result<()> {
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let client = client_of(&arguments.target)?;
     let answer = client.sql(&arguments.sql).await?;
     if arguments.json {
         say(&format!("{answer}\n"));

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::{Map, Value};
 
+use super::client_of;
 use super::drawing::{align_right, cell, field, list, new_table};
 use crate::arguments::StatusArguments;
-use crate::client::Client;
 use crate::console::say;
 
 /// Runs the command.
@@ -13,7 +13,7 @@ use crate::console::say;
 /// # Errors
 /// Where no system answers.
 pub async fn status(arguments: &StatusArguments) -> Result<()> {
-    let client = Client::find(arguments.target.address.as_deref(), &arguments.target.data_dir)?;
+    let client = client_of(&arguments.target)?;
     let status = client.get("/v1/status", &[]).await?;
     if arguments.json {
         say(&format!("{status:#}\n"));

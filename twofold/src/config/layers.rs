@@ -21,6 +21,14 @@ pub const ENVIRONMENT_PREFIX: &str = "TWOFOLD_";
 /// The section whose keys are free: handed to the Kafka client as they are.
 const PASS_THROUGH: &str = "log.properties";
 
+/// Settings of former versions, and what takes their place.
+const GONE: [(&str, &str); 1] = [(
+    "system.rejected_from_anywhere",
+    "is no setting any more: reasons and payloads of rejected records are told to whoever may operate the system. Give them \
+     a key whose grant has `operate = true` (`access.file`), or let in everybody who reaches the port \
+     (`access.mode = \"none\"`)",
+)];
+
 /// One value and the place it was written in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
@@ -103,7 +111,8 @@ impl MergedConfig {
             return;
         }
         let Some(known) = self.settings.get_mut(key) else {
-            let message = unknown_key(key, self.settings.keys());
+            let gone = GONE.iter().find(|(name, _)| *name == key).map(|(_, instead)| (*instead).to_owned());
+            let message = gone.unwrap_or_else(|| unknown_key(key, self.settings.keys()));
             return self.refuse(key, origin, message);
         };
         if known.value.same_type(&value) {

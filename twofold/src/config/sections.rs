@@ -15,14 +15,15 @@ use super::layer_sections::{read_archive, read_batch, read_collector, read_gatew
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::secret::Secret;
 use super::{
-    Config, LakeLocation, LakeSection, LogSettings, RealtimeSettings, S3Settings, SchemaRegistrySettings,
-    SystemSettings,
+    AccessMode, AccessSettings, Config, LakeLocation, LakeSection, LogSettings, RealtimeSettings, S3Settings,
+    SchemaRegistrySettings, SystemSettings,
 };
 
 /// Reads every section; problems stay in the reader.
 pub fn read_all(reader: &Reader) -> Config {
     Config {
         system: read_system(reader.section("system")),
+        access: read_access(reader.section("access")),
         log: read_log(reader),
         lake: read_lake(reader.section("lake")),
         realtime: read_realtime(reader.section("realtime")),
@@ -50,8 +51,17 @@ fn read_system(section: Section<'_>) -> SystemSettings {
             answer_timeout: section.duration("answer_timeout", SHORTEST_SPAN),
         },
         shutdown_deadline: section.duration("shutdown_deadline", SHORTEST_SPAN),
-        rejected_from_anywhere: section.is_on("rejected_from_anywhere"),
     }
+}
+
+fn read_access(section: Section<'_>) -> AccessSettings {
+    let mode = section.parsed("mode", |text| match text {
+        "local" => Ok(AccessMode::Local),
+        "keys" => Ok(AccessMode::Keys),
+        "none" => Ok(AccessMode::Open),
+        _ => Err(format!("must be `local`, `keys` or `none`, got `{text}`")),
+    });
+    AccessSettings { mode, file: section.optional_text("file").map(PathBuf::from) }
 }
 
 fn read_log(reader: &Reader) -> LogSettings {
