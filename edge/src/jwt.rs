@@ -1,13 +1,14 @@
 //! Tokens (JWT) of an issuer: whether one is good, and what it says of whoever shows it.
 //!
 //! In: a token, what is expected of it, the issuer's keys, the time. Out: its claims, or why it is refused.
-//! Guarantee: pure. Nothing that a token says is believed before its signature is: the issuer that it names only chooses
-//! the keys. Of algorithms there are three, all with public keys; each key is used for its own alone.
+//! Guarantee: pure. Nothing that a token says is believed before its signature is: the issuer that it names chooses the
+//! keys and no more. Of algorithms there are three, all with public keys; each key is used for its own alone.
 //! Not here: where keys come from (`twofold/src/access/key_sets.rs`), which grant a claim names (`rules.rs`).
 //! # Source
 //! RFC 7515, 7517, 7519 and, for what is refused, 8725.
 
 use jsonwebtoken::dangerous::insecure_decode;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde::Deserialize;
@@ -83,6 +84,8 @@ fn public_key(written: Value) -> Option<PublicKey> {
 pub(crate) enum TokenRefusal {
     /// It is not good, and will not be.
     Bad(String),
+    /// It is for others.
+    OtherAudience,
     /// The issuer has no key of its name, as far as is known.
     KeyUnknown,
 }
@@ -135,6 +138,7 @@ impl<'a> ShownToken<'a> {
         for key in keys.fitting(self.key_id.as_deref(), self.algorithm) {
             match decode::<Claims>(self.text, &key.key, &validation) {
                 Ok(token) => return check_times(&token.claims, now).map(|()| token.claims),
+                Err(error) if *error.kind() == ErrorKind::InvalidAudience => return Err(TokenRefusal::OtherAudience),
                 Err(error) => refused = TokenRefusal::Bad(format!("the token is not good: {error}")),
             }
         }

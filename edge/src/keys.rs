@@ -2,8 +2,8 @@
 //!
 //! In: `tf_` and 32 random bytes in base64url. Out: the SHA-256 of those bytes, by which the key is known.
 //! Guarantee: a key has one text, and whoever reads what is kept of it cannot make the key.
-//! Why a plain hash, and why it may be looked up in a map: nobody guesses 32 random bytes, so neither slowness nor equal
-//! times protect anything. What the time of a lookup tells is about the hash, not about the key.
+//! Why a plain hash, and why it may be looked up in a map: nobody guesses 32 random bytes, so neither slowness nor
+//! equal times protect anything. What the time of a lookup tells is about the hash, not about the key.
 
 use std::fmt;
 

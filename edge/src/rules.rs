@@ -24,7 +24,7 @@ const MAX_NAME_CHARS: usize = 128;
 pub struct AccessRules {
     /// By the hash of the key.
     pub keys: HashMap<Sha256Sum, KeyRule>,
-    /// By issuer; of several with one issuer the first that knows a token counts.
+    /// By issuer; of several with one issuer the first whose audience a token is for counts.
     pub tokens: Vec<TokenRule>,
     /// The first that knows a certificate counts.
     pub certificates: Vec<CertificateRule>,
@@ -86,19 +86,23 @@ impl AccessRules {
 
     fn of_token(&self, text: &str, now: TimestampMicros) -> Result<Principal, Refusal> {
         let shown = ShownToken::read(text).map_err(|refusal| refused(refusal, "", false))?;
-        let mut refusal = Refusal::Unknown("tokens of this issuer are not known here".to_owned());
+        let mut told = None;
         for rule in self.tokens.iter().filter(|rule| rule.issuer == shown.issuer) {
             let keys = rule.keys.as_deref();
             let claims = match keys {
                 Some(keys) => shown.verify(&rule.audience, keys, now.0 as f64 / 1e6),
                 None => Err(TokenRefusal::KeyUnknown),
             };
-            match claims.map_err(|why| refused(why, &rule.issuer, keys.is_some())).and_then(|of| rule.principal(&of)) {
-                Ok(principal) => return Ok(principal),
-                Err(why) => refusal = why,
+            match claims {
+                Ok(claims) => return rule.principal(&claims),
+                // Another rule may be for its audience.
+                Err(TokenRefusal::OtherAudience) => {}
+                Err(why) => told = Some(refused(why, &rule.issuer, keys.is_some())),
             }
         }
-        Err(refusal)
+        let unknown =
+            || Refusal::Unknown("the token's issuer is not known here, or it is for another audience".to_owned());
+        Err(told.unwrap_or_else(unknown))
     }
 }
 
@@ -125,6 +129,7 @@ impl TokenRule {
 fn refused(refusal: TokenRefusal, issuer: &str, has_some: bool) -> Refusal {
     match refusal {
         TokenRefusal::Bad(why) => Refusal::Unknown(why),
+        TokenRefusal::OtherAudience => Refusal::Unknown("the token is for another audience".to_owned()),
         TokenRefusal::KeyUnknown => Refusal::KeysWanted { issuer: issuer.to_owned(), has_some },
     }
 }

@@ -32,7 +32,7 @@ use key_sets::{KeySetReader, read_bounded};
 
 /// The largest access file.
 const MAX_FILE_BYTES: usize = 4 << 20;
-/// The keys of an issuer are fetched no more often.
+/// The keys of an issuer are fetched no more often, for tokens that ask for them and where they could not be had.
 const FETCH_PAUSE: Duration = Duration::from_secs(60);
 /// Keys at an address are fetched again after this long, so that those which an issuer has withdrawn count no more.
 const FETCH_AGAIN: Duration = Duration::from_secs(3600);
@@ -121,6 +121,7 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess
         file: read,
         sets: BTreeMap::new(),
         fetched: BTreeMap::new(),
+        asked: BTreeMap::new(),
         reader,
         keyring: keyring.clone(),
         wanted,
@@ -144,6 +145,8 @@ pub struct AccessKeeper {
     sets: BTreeMap<KeySetPlace, Arc<KeySet>>,
     /// When each set was read last, and the file that it came from as it was then.
     fetched: BTreeMap<KeySetPlace, (Instant, Seen)>,
+    /// When each set was read last because a token asked for it.
+    asked: BTreeMap<KeySetPlace, Instant>,
     reader: KeySetReader,
     keyring: Arc<Keyring>,
     wanted: mpsc::Receiver<WantedKeys>,
@@ -164,14 +167,14 @@ impl AccessKeeper {
         }
     }
 
-    /// Fetches the keys of an issuer, unless that was done a moment ago.
+    /// Fetches the keys of an issuer, unless a token had that done a moment ago.
     async fn fetch_wanted(&mut self, issuer: &str) {
         let places: BTreeSet<KeySetPlace> =
             self.file.key_sets().filter(|(of, _)| *of == issuer).map(|(_, place)| place.clone()).collect();
         let mut is_changed = false;
         for place in places {
-            let is_due = self.fetched.get(&place).is_none_or(|(at, _)| at.elapsed() >= FETCH_PAUSE);
-            if is_due {
+            if self.asked.get(&place).is_none_or(|at| at.elapsed() >= FETCH_PAUSE) {
+                self.asked.insert(place.clone(), Instant::now());
                 is_changed |= self.fetch(&place).await;
             }
         }
@@ -201,6 +204,7 @@ impl AccessKeeper {
         gone.for_each(|place| self.problems.note(&about_keys(place), None));
         self.sets.retain(|place, _| named.contains(place));
         self.fetched.retain(|place, _| named.contains(place));
+        self.asked.retain(|place, _| named.contains(place));
         let mut is_changed = false;
         for place in named {
             let is_due = match (self.fetched.get(&place), &place) {

@@ -131,7 +131,7 @@ where
         } else {
             Json(json!({ "ready": readiness.ready })).into_response()
         };
-        Ok((status, shown))
+        Ok::<_, Problem>((status, shown))
     };
     let metrics = move |principal: Principal| async move {
         principal.check_operates("metrics are")?;

@@ -2,8 +2,8 @@
 //!
 //! In: `partition`, `from` (an offset), `next` (as an answer gave it), `limit`, `wait`. Out: records, and where to go
 //! on.
-//! Guarantee: for who may operate the system; bounded in records, bytes and time; reads under no group, so that no layer
-//! notices. `log tail` reads a
+//! Guarantee: for who may operate the system; bounded in records, bytes and time; reads under no group, so that no
+//! layer notices. `log tail` reads a
 //! folder that no system runs on in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};

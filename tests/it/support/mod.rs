@@ -8,6 +8,7 @@ pub mod log_layer;
 pub mod mutate;
 pub mod object_layer;
 pub mod post;
+pub mod principals;
 pub mod schema_registry;
 pub mod seams;
 pub mod seeds;

@@ -1,7 +1,8 @@
 //! The loop that keeps the rules of access as the files say: looks once a second, and fetches keys that are wanted.
 //!
 //! Guarantee: a file that cannot be used changes nothing: the rules before it stay in force, the log says so once, and
-//! `/v1/status` for as long. The keys of an issuer are fetched at most once a minute, however many tokens ask for them.
+//! `/v1/status` for as long. The keys of an issuer are fetched for tokens at most once a minute, however many ask for
+//! them.
 
 use std::time::Duration;
 

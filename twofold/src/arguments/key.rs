@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 pub enum KeyCommand {
     /// Make a key and print it, once, with the lines for the access file (`access.file`).
     ///
-    /// The file holds the hash of the key alone: nobody can read the key there, and a key that was lost is replaced by a
-    /// new one. A system that runs with the file reads it again by itself.
+    /// The file holds the hash of the key alone: nobody can read the key there, and a key that was lost is replaced by
+    /// a new one. A system that runs with the file reads it again by itself.
     New(NewKeyArguments),
 }
 

@@ -1,7 +1,7 @@
 //! Everything that is wrong in this process, in one list: what, since when, and what to do.
 //!
-//! In: stopped sources, the log's silence, the archives' and batch loops' errors, refused writes of the realtime store, an
-//! access file that cannot be used, what the gateway tells of its views. Out: the member `problems` of `/v1/status`.
+//! In: stopped sources, the log's silence, the archives' and batch loops' errors, refused writes of the realtime store,
+//! an access file that cannot be used, what the gateway tells of its views. Out: the member `problems` of `/v1/status`.
 //! Guarantee: each kind of trouble of each subject is there once.
 //! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`).
 
