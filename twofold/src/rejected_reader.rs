@@ -32,7 +32,7 @@ pub struct LakeRejected {
 #[async_trait]
 impl RejectedReader for LakeRejected {
     async fn read(&self, question: &RejectedQuestion) -> Result<RejectedAnswer, RejectedUnread> {
-        let is_shown = question.is_from_here;
+        let is_shown = question.is_operator;
         let search = search(question, is_shown);
         let read = read_rejected(&self.lake, &question.source, &search).await?;
         let extent = extent(question, &search, is_shown, read.as_ref());
