@@ -138,7 +138,9 @@ impl<'a> ShownToken<'a> {
         for key in keys.fitting(self.key_id.as_deref(), self.algorithm) {
             match decode::<Claims>(self.text, &key.key, &validation) {
                 Ok(token) => return check_times(&token.claims, now).map(|()| token.claims),
-                Err(error) if *error.kind() == ErrorKind::InvalidAudience => return Err(TokenRefusal::OtherAudience),
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidAudience) => {
+                    return Err(TokenRefusal::OtherAudience);
+                }
                 Err(error) => refused = TokenRefusal::Bad(format!("the token is not good: {error}")),
             }
         }

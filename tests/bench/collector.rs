@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use bytes::Bytes;
 use collector::{Collector, CollectorComponents, CollectorSettings, OpenSources};
+use edge::Principal;
 use tokio::net::TcpListener;
 use twofold::environment::SystemClock;
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
 use reqwest::StatusCode;
@@ -120,8 +120,9 @@ impl Client {
     /// The same client, which shows a key with each request.
     ///
     /// # Errors
-    /// If the key has letters that no key has.
+    /// If the key is empty, or has letters that no key has.
     pub fn with_key(self, key: &str) -> Result<Self> {
+        ensure!(!key.is_empty(), "it is empty");
         let shown = HeaderValue::from_str(&format!("Bearer {key}"));
         let mut shown = shown.map_err(|_| anyhow!("it has letters that no key has"))?;
         shown.set_sensitive(true);

@@ -17,6 +17,7 @@ mod up;
 mod validate;
 
 use std::collections::BTreeSet;
+use std::env::VarError;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -93,18 +94,17 @@ fn client_of(target: &TargetArguments) -> Result<Client> {
 
 /// The same client, with the key of a file or of the environment.
 fn with_key(client: Client, file: Option<&Path>) -> Result<Client> {
-    let (key, place) = match file {
-        Some(path) => {
+    let (text, place) = match (file, std::env::var(KEY_VARIABLE)) {
+        (Some(path), _) => {
             let text = std::fs::read_to_string(path);
             let text = text.with_context(|| format!("cannot read the key in {}", path.display()))?;
-            (Some(text), path.display().to_string())
+            (text, path.display().to_string())
         }
-        None => (std::env::var(KEY_VARIABLE).ok(), format!("environment variable {KEY_VARIABLE}")),
+        (None, Ok(text)) => (text, format!("environment variable {KEY_VARIABLE}")),
+        (None, Err(VarError::NotPresent)) => return Ok(client),
+        (None, Err(error)) => return Err(error).context(format!("environment variable {KEY_VARIABLE}")),
     };
-    match key.as_deref().map(str::trim).filter(|key| !key.is_empty()) {
-        Some(key) => client.with_key(key).with_context(|| format!("no key can be read in {place}")),
-        None => Ok(client),
-    }
+    client.with_key(text.trim()).with_context(|| format!("no key can be read in {place}"))
 }
 
 /// Warns of environment variables that were meant for us, by their names, and set nothing.

@@ -11,6 +11,7 @@ use twofold::http::Intake;
 use super::fake::{FakeLog, Mood};
 use super::{Answer, JSON, LINES, Server, collector_of, event};
 use crate::decode::clicks;
+use crate::support::principals::as_anyone;
 
 const SHOP: &str = "https://shop.example";
 const OTHER: &str = "https://other.example";

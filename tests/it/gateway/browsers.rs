@@ -110,7 +110,8 @@ async fn a_question_in_sql_is_json_and_says_so() {
 
 #[tokio::test]
 async fn the_page_runs_its_own_script_and_no_other() {
-    let page = serve().await.request(Method::GET, "/").send().await.unwrap();
+    let served = serve().await;
+    let page = served.request(Method::GET, "/").send().await.unwrap();
     let policy = header(&page, "content-security-policy").unwrap().to_owned();
     let text = page.text().await.unwrap();
     assert_eq!((text.matches("<script>").count(), text.matches("<style>").count()), (1, 1));
