@@ -14,13 +14,17 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::Method;
 use axum::http::header::ORIGIN;
 use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 
 use crate::here::{asks_this_machine, is_from_here, is_of_other_page};
 use crate::keyring::{Keyring, Shown};
@@ -34,6 +38,12 @@ use crate::{Problem, ProblemKind};
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/"];
 /// What is answered whatever the host: a balancer asks by an address.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
+/// Where a page shows its key: a beacon has no headers of its own.
+const KEY_PARAMETER: &str = "key=";
+/// So much of the body of a refused request is read and forgotten, and for so long.
+const DISCARD_BYTES: usize = 64 << 10;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// How a port knows who asks.
 #[derive(Clone, Debug)]
@@ -68,27 +78,41 @@ pub fn guard(router: Router, access: Access, pages: Vec<PageRules>) -> Router {
 /// The one place that sees who asks, for what, and what comes of it.
 async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match guard.principal(&parts).await {
+    match guard.principal(&mut parts).await {
         Ok(principal) => {
             parts.extensions.insert(principal);
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(problem) => guard.refuse(&parts, problem),
+        Err(problem) => {
+            // What is unread at the end resets the connection, and the client may then never see why.
+            let _ = timeout(DISCARD_TIME, to_bytes(body, DISCARD_BYTES)).await;
+            guard.refuse(&parts, problem)
+        }
     }
 }
 
 impl Guard {
-    async fn principal(&self, parts: &Parts) -> Result<Principal, Problem> {
+    async fn principal(&self, parts: &mut Parts) -> Result<Principal, Problem> {
         match &self.access {
             Access::Open => Ok(self.anyone.clone()),
             Access::Local => self.local(parts),
-            Access::Keys(_) if self.pages.iter().any(|rules| asks_leave(rules, parts)) => Ok(self.nobody.clone()),
-            Access::Keys(keyring) => match keyring.principal(parts).await {
-                Ok((principal, Shown::Bearer)) => Ok(principal),
-                Ok((principal, Shown::Certificate)) => self.refuse_pages(parts).map(|()| principal),
-                Err(_) if OPEN.contains(&path_of(parts)) => Ok(self.nobody.clone()),
-                Err(problem) => Err(problem),
-            },
+            Access::Keys(keyring) => self.known(keyring, parts).await,
+        }
+    }
+
+    async fn known(&self, keyring: &Keyring, parts: &mut Parts) -> Result<Principal, Problem> {
+        if self.pages.iter().any(|rules| asks_leave(rules, parts)) {
+            return Ok(self.nobody.clone());
+        }
+        let is_of_page = parts.method == Method::POST && self.pages.iter().any(|rules| lets(rules, parts));
+        if is_of_page && let Some(key) = take_key(parts) {
+            return keyring.writer(&key);
+        }
+        match keyring.principal(parts).await {
+            Ok((principal, Shown::Bearer)) => Ok(principal),
+            Ok((principal, Shown::Certificate)) => self.refuse_pages(parts).map(|()| principal),
+            Err(_) if OPEN.contains(&path_of(parts)) => Ok(self.nobody.clone()),
+            Err(problem) => Err(problem),
         }
     }
 
@@ -134,6 +158,16 @@ fn asks_leave(rules: &PageRules, parts: &Parts) -> bool {
 /// Whether the page that makes a request may.
 fn lets(rules: &PageRules, parts: &Parts) -> bool {
     parts.headers.get(ORIGIN).is_some_and(|origin| rules.answers(path_of(parts), origin))
+}
+
+/// Takes a key out of the parameters, so that nothing behind the guard sees or writes it.
+fn take_key(parts: &mut Parts) -> Option<String> {
+    let (path, query) = (parts.uri.path(), parts.uri.query()?);
+    let (keys, others): (Vec<&str>, Vec<&str>) = query.split('&').partition(|pair| pair.starts_with(KEY_PARAMETER));
+    let key = keys.first()?.strip_prefix(KEY_PARAMETER)?.to_owned();
+    let rest = if others.is_empty() { path.to_owned() } else { format!("{path}?{}", others.join("&")) };
+    parts.uri = rest.parse().ok()?;
+    Some(key)
 }
 
 /// The route, as it is matched; the path where there is none.

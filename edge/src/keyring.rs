@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::client_certificate::ClientCertificate;
+use crate::keys::KEY_PREFIX;
 use crate::principal::Principal;
 use crate::rules::{AccessRules, Refusal};
 use crate::{Problem, ProblemKind};
@@ -87,6 +88,21 @@ impl Keyring {
             found = self.rules().of_bearer(text, self.clock.now());
         }
         found.map(|principal| (principal, Shown::Bearer)).map_err(problem)
+    }
+
+    /// Whom a key stands for that a page shows in the open, as a parameter.
+    ///
+    /// # Errors
+    /// `unauthenticated`, also where the key may do more than write: visitors of the page can read it.
+    pub(crate) fn writer(&self, key: &str) -> Result<Principal, Problem> {
+        let shown = Some(key).filter(|key| key.starts_with(KEY_PREFIX));
+        let shown = shown.ok_or_else(|| refuse("the parameter `key` is no key"))?;
+        let principal = self.rules().of_bearer(shown, self.clock.now()).map_err(problem)?;
+        if principal.only_writes() {
+            Ok(principal)
+        } else {
+            Err(refuse("a key in a parameter may do nothing but write"))
+        }
     }
 
     fn rules(&self) -> Arc<AccessRules> {

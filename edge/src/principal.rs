@@ -123,6 +123,11 @@ impl Principal {
         self.grants.operate
     }
 
+    /// Whether nothing may be done but to send events.
+    pub fn only_writes(&self) -> bool {
+        self.grants.read == Names::none() && !self.grants.operate
+    }
+
     /// Refuses whoever may not operate the system; `what` is what they asked for, as the beginning of a sentence.
     ///
     /// # Errors

@@ -79,6 +79,35 @@ async fn a_page_that_may_ask_can_read_why_it_is_refused() {
     assert_eq!(Answer::of(sent).await.text, "ann");
 }
 
+#[tokio::test]
+async fn a_page_that_may_send_shows_a_key_that_only_writes_as_a_parameter() {
+    let text = format!("{}[[keys]]\nname = 'beacon'\nhash = '{}'\ngrant = 'writer'\n", file(), key_of(5).1);
+    let (keyring, _wanted) = keyring(&format!("{text}[grants.writer]\nwrite = ['*']\n"));
+    let port = Port::open(Access::Keys(keyring)).await;
+    let (beacon, ann) = (key_of(5).0, key_of(1).0);
+    let send = |query: String, origin: &'static str| {
+        Answer::of(port.post(&format!("/events?{query}")).header("origin", origin).header("content-type", "text/plain"))
+    };
+    for (query, rest) in [
+        (format!("key={beacon}"), ""),
+        (format!("key={beacon}&sent_at=1"), "?sent_at=1"),
+        (format!("a=%20&key={beacon}&b=2"), "?a=%20&b=2"),
+    ] {
+        let sent = send(query, SHOP).await;
+        assert_eq!((sent.text, sent.status), (format!("beacon{rest}"), 200));
+    }
+    send(format!("key={ann}"), SHOP).await.check_problem(ProblemKind::Unauthenticated, "nothing but write");
+    send("key=x".to_owned(), SHOP).await.check_problem(ProblemKind::Unauthenticated, "no key");
+    send(format!("key={}", key_of(9).0), SHOP).await.check_problem(ProblemKind::Unauthenticated, "not known");
+    // For pages that may send, where they may, and for nobody else.
+    let elsewhere = send(format!("key={beacon}"), "https://other.example").await;
+    elsewhere.check_problem(ProblemKind::Unauthenticated, "no credential");
+    let no_page = Answer::of(port.post(&format!("/events?key={beacon}"))).await;
+    no_page.check_problem(ProblemKind::Unauthenticated, "no credential");
+    let read = Answer::of(port.get(&format!("/who?key={beacon}")).header("origin", SHOP)).await;
+    read.check_problem(ProblemKind::Unauthenticated, "no credential");
+}
+
 #[test]
 fn a_key_has_one_text() {
     let key = key_text(&[0xfb; 32]);

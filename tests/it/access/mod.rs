@@ -105,7 +105,11 @@ impl Port {
         let who = async |principal: Principal| principal.name().to_owned();
         let operate = async |principal: Principal| principal.check_operates("this is").map(|()| "done");
         let routes = Router::new().route("/who", get(who)).route("/operate", get(operate));
-        let routes = routes.route("/events", post(who)).route("/healthz", get(who)).route("/", get(who));
+        // Tells the parameters that reach it, too.
+        let events = async |principal: Principal, uri: axum::http::Uri| {
+            format!("{}{}", principal.name(), uri.query().map(|query| format!("?{query}")).unwrap_or_default())
+        };
+        let routes = routes.route("/events", post(events)).route("/healthz", get(who)).route("/", get(who));
         let pages = PageRules {
             allowed: AllowedOrigins::These([SHOP.to_owned()].into()),
             routes: &["POST /events"],
