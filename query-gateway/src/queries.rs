@@ -96,8 +96,8 @@ pub struct SqlRequest {
     /// Where the request came from: requests of different addresses take turns where they must wait.
     #[serde(skip)]
     pub client: Option<IpAddr>,
-    /// Whether who asks may operate the system, and is no page of a browser: then rejected records are told in words, with
-    /// their payloads.
+    /// Whether who asks may operate the system, and is no page of a browser: then rejected records are told in words,
+    /// with their payloads.
     #[serde(skip)]
     pub is_from_here: bool,
 }
