@@ -26,7 +26,7 @@ pub(crate) fn check_accept(headers: &HeaderMap) -> Result<(), Problem> {
     Err(problem.with_known(["application/json"]).with_hint("ask with `Accept: application/json`, or without `Accept`"))
 }
 
-/// Refuses a body that is not said to be JSON: as another type a browser sends whatever its page likes, and asks nobody.
+/// Refuses a body that is not said to be JSON: as another type a browser sends whatever its page likes, unasked.
 ///
 /// # Errors
 /// `unsupported-media-type` with the type that there is.
