@@ -24,6 +24,7 @@ COPY --from=build /out/twofold /usr/local/bin/twofold
 COPY examples /examples
 USER twofold
 WORKDIR /data
+# It listens for others, so it starts only once it is told who may ask: TWOFOLD_ACCESS__MODE (docs/operations.md, "Access").
 ENV TWOFOLD_SYSTEM__DATA_DIR=/data \
     TWOFOLD_SYSTEM__LISTEN=0.0.0.0:8080 \
     TWOFOLD_PIPELINE=/examples/demo/pipeline.sql

@@ -67,7 +67,7 @@ use views::SourceDefinition;
 use admission::Admission;
 pub use config::CollectorSettings;
 pub use details::{EventColumn, SourceDetails};
-pub use origins::allow_origins;
+pub use origins::{allow_origins, page_rules};
 pub use sources::{OpenSources, StoppedSource};
 
 use crate::cloud_event::BinaryEvent;
@@ -77,7 +77,7 @@ use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
 use crate::sent_at::{Correction, SentAt, SentInBody};
 use crate::sources::Entered;
 use crate::split::Sent;
-use edge::{AllowedOrigins, Parameters, Problem, ProblemKind};
+use edge::{AllowedOrigins, Parameters, Principal, Problem, ProblemKind};
 use event_log::EventLog;
 
 /// What the collector works with.
@@ -106,10 +106,19 @@ impl Collector {
     }
 
     /// Answers a request once its body has been read, also where it is refused before.
-    async fn collect(&self, source: &str, asked: &Asked, request: Request) -> Result<Response, Problem> {
+    async fn collect(
+        &self,
+        principal: &Principal,
+        source: &str,
+        asked: &Asked,
+        request: Request,
+    ) -> Result<Response, Problem> {
         let (parts, body) = request.into_parts();
         let mut body = body.into_data_stream();
-        let collected = self.collect_from(source, asked, &parts.headers, &mut body).await;
+        let collected = match self.going_source(principal, source) {
+            Ok(source) => self.collect_from(source, asked, &parts.headers, &mut body).await,
+            Err(problem) => Err(problem),
+        };
         if collected.as_ref().is_err_and(|problem| problem.kind() != ProblemKind::SlowBody) {
             body::discard(&mut body, &parts.headers, &self.settings).await;
         }
@@ -118,12 +127,11 @@ impl Collector {
 
     async fn collect_from(
         &self,
-        source: &str,
+        source: Entered,
         asked: &Asked,
         headers: &HeaderMap,
         body: &mut BodyDataStream,
     ) -> Result<Response, Problem> {
-        let source = self.going_source(source)?;
         let received = self.record_time();
         let sent_at = SentAt::of_request(headers, asked.sent_at.as_deref())?;
         let content = Content::of(headers, &self.settings.allowed_origins)?;
@@ -163,13 +171,15 @@ impl Collector {
         }
     }
 
-    fn source(&self, name: &str) -> Result<Entered, Problem> {
-        self.components.sources.enter(name).map_err(|known| Problem::unknown("source", name, known))
+    /// The source, for who may write to it; for others there is none.
+    fn source(&self, principal: &Principal, name: &str) -> Result<Entered, Problem> {
+        let found = self.components.sources.enter(name, |name| principal.may_write(name));
+        found.map_err(|known| Problem::unknown("source", name, known))
     }
 
     /// The source, unless it has stopped: what would be acknowledged now might never be counted.
-    fn going_source(&self, name: &str) -> Result<Entered, Problem> {
-        let source = self.source(name)?;
+    fn going_source(&self, principal: &Principal, name: &str) -> Result<Entered, Problem> {
+        let source = self.source(principal, name)?;
         match self.components.sources.stopped(&source.decoder.source().name) {
             Some(StoppedSource { reason, way_out }) => {
                 let detail = format!("source {name} takes no events, it has stopped: {reason}");
@@ -258,12 +268,13 @@ enum OnError {
 
 async fn post_events(
     State(collector): State<Arc<Collector>>,
+    principal: Principal,
     source: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let asked = edge::path_text(source).and_then(|source| Ok((source, Asked::of(request.uri())?)));
     let collected = match asked {
-        Ok((source, asked)) => collector.collect(&source, &asked, request).await,
+        Ok((source, asked)) => collector.collect(&principal, &source, &asked, request).await,
         Err(problem) => Err(problem),
     };
     let response = collected.unwrap_or_else(IntoResponse::into_response);
@@ -273,10 +284,11 @@ async fn post_events(
 
 async fn get_details(
     State(collector): State<Arc<Collector>>,
+    principal: Principal,
     source: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<SourceDetails>, Problem> {
     edge::no_parameters(&uri)?;
     let source = edge::path_text(source)?;
-    collector.source(&source).map(|source| Json(SourceDetails::new(source.decoder.source())))
+    collector.source(&principal, &source).map(|source| Json(SourceDetails::new(source.decoder.source())))
 }

@@ -98,16 +98,17 @@ impl OpenSources {
         self.stopped.read().unwrap_or_else(PoisonError::into_inner).get(source).cloned()
     }
 
-    /// The source of this name, or the names of those that there are.
-    pub(crate) fn enter(&self, name: &str) -> Result<Entered, Vec<String>> {
+    /// The source of this name, or the names of those that there are: of those alone that `may_write` lets in.
+    pub(crate) fn enter(&self, name: &str, may_write: impl Fn(&str) -> bool) -> Result<Entered, Vec<String>> {
         let sources = self.sources.read().unwrap_or_else(PoisonError::into_inner);
         let found = sources.values().find(|source| source.decoder.source().name.as_str() == name);
+        let found = found.filter(|_| may_write(name));
         match found {
             Some(found) => {
                 let OpenSource { decoder, life, requests } = found;
                 Ok(Entered { decoder: decoder.clone(), life: life.clone(), _request: requests.token() })
             }
-            None => Err(sources.keys().map(ToString::to_string).collect()),
+            None => Err(sources.keys().map(ToString::to_string).filter(|name| may_write(name)).collect()),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: a certificate that the handshake has verified. Out: an extension of each request of the connection.
 //! Guarantee: pure; a subject with several common names has none, as it would be chance which of them counts.
-//! Not here: whether the certificate is believed (`tls.rs`), and what its holder may do.
+//! Not here: whether the certificate is believed (`tls.rs`), and what its holder may do (`certificate.rs`).
 
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};

@@ -1,12 +1,17 @@
-//! Whether a request comes from this machine: until there is access control, some things are told there alone.
+//! Whether a request comes from this machine, is meant for it, and comes from a page of another origin.
 //!
-//! Guarantee: where it is not known, it comes from another machine.
+//! Guarantee: where it is not known, it comes from another machine, and is meant for another one.
+//! Why so: where no keys are used, a browser on this machine is the way in for others. A page whose name leads here
+//! (DNS rebinding) asks by that name, and a page of another origin is said to be one by the browser.
+//! # Source
+//! Fetch Standard, section "`Origin` header"; W3C, "Fetch Metadata Request Headers".
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::HeaderMap;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::request::Parts;
 use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Method};
 
 /// What a proxy adds to the requests of others.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
@@ -17,6 +22,30 @@ pub fn is_from_here(peer: Option<SocketAddr>, headers: &HeaderMap) -> bool {
     let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
     let is_here = headers.get(HOST).is_none_or(|host| host.to_str().is_ok_and(is_this_machine));
     is_here && !is_forwarded && peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+/// Whether a request asks for this machine by its loopback address or name, in all that it says of it.
+pub(crate) fn asks_this_machine(parts: &Parts) -> bool {
+    let of_target = parts.uri.authority().is_none_or(|authority| is_this_machine(authority.as_str()));
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    of_target && hosts.next().is_none() && host.is_some_and(is_this_machine)
+}
+
+/// Whether a browser says that a page of another origin makes this request. A link that somebody followed is no
+/// request of a page: it reads nothing of the answer.
+pub(crate) fn is_of_other_page(parts: &Parts) -> bool {
+    let text = |name: &str| parts.headers.get(name).map(|value| value.to_str().unwrap_or("not readable"));
+    if let Some(site) = text("sec-fetch-site") {
+        let is_link = parts.method == Method::GET
+            && text("sec-fetch-mode") == Some("navigate")
+            && text("sec-fetch-dest") == Some("document");
+        return !(["same-origin", "none"].contains(&site) || is_link);
+    }
+    let Some(origin) = text(ORIGIN.as_str()) else { return false };
+    let host = text(HOST.as_str()).unwrap_or_default();
+    let of_origin = origin.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme));
+    !of_origin.is_some_and(|(_, name)| name.eq_ignore_ascii_case(host))
 }
 
 /// Whether a host, with or without a port, is this machine by its loopback address or name.

@@ -47,10 +47,12 @@ kinds! {
     BadRequest = "bad-request", BAD_REQUEST, "Bad request";
     /// The body is not what its headers or its route promise: correct it.
     BadBody = "bad-body", BAD_REQUEST, "Body cannot be read";
+    /// No credential came with the request, or none that is known here: show one.
+    Unauthenticated = "unauthenticated", UNAUTHORIZED, "Not authenticated";
     /// A page of this origin may not do so: an operator allows origins.
     OriginNotAllowed = "origin-not-allowed", FORBIDDEN, "Origin not allowed";
-    /// Only callers on the machine of the process may ask this: ask there.
-    NotFromHere = "not-from-here", FORBIDDEN, "Only for callers on this machine";
+    /// This caller may not do so: somebody who may operate the system can.
+    Forbidden = "forbidden", FORBIDDEN, "Not allowed";
     /// A route, source, view or version that does not exist was named: choose from `known`.
     Unknown = "unknown", NOT_FOUND, "Not found";
     /// The path exists, but not for this method: choose from `known` or the header `Allow`.
@@ -71,6 +73,8 @@ kinds! {
     TooManyEvents = "too-many-events", PAYLOAD_TOO_LARGE, "Too many events";
     /// The body has a type or an encoding that is not taken: send another one.
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type";
+    /// The host that was asked for is not this process: ask by the address that it listens on.
+    Misdirected = "misdirected", MISDIRECTED_REQUEST, "Asked by another name";
     /// Too much is in progress: try again after `retry_after` seconds.
     Overloaded = "overloaded", TOO_MANY_REQUESTS, "Overloaded";
     /// Twofold itself is at fault: report it.

@@ -61,6 +61,16 @@ pub struct PageRules {
 }
 
 impl PageRules {
+    /// Whether pages of this origin may ask on this route, a path as it is matched.
+    pub(crate) fn answers(&self, path: &str, origin: &HeaderValue) -> bool {
+        self.methods(path).is_some() && self.allowed.has(origin)
+    }
+
+    /// Whether a browser asks on this route whether its page may: then the role answers, whoever it is.
+    pub(crate) fn is_asked(&self, path: &str, method: &Method, headers: &HeaderMap) -> bool {
+        is_question(method, headers) && self.methods(path).is_some()
+    }
+
     /// The methods of a path that pages may use, behind commas; `None` where it answers no page.
     fn methods(&self, path: &str) -> Option<String> {
         let of_path = self.routes.iter().filter_map(|route| route.split_once(' ').filter(|(_, of)| *of == path));
@@ -69,7 +79,7 @@ impl PageRules {
     }
 
     /// Tells a browser that a page of this origin, which is allowed, may read the answer.
-    fn mark(&self, headers: &mut HeaderMap, origin: HeaderValue) {
+    pub(crate) fn mark(&self, headers: &mut HeaderMap, origin: HeaderValue) {
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(self.answer_headers));
         match self.allowed {
             AllowedOrigins::Any => {
@@ -100,9 +110,7 @@ async fn answer_page(State(rules): State<Arc<PageRules>>, request: Request, next
     let (Some(methods), Some(origin)) = (methods, headers.get(header::ORIGIN).cloned()) else {
         return next.run(request).await;
     };
-    let is_question =
-        request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = match (is_question, rules.allowed.has(&origin)) {
+    let mut response = match (is_question(request.method(), headers), rules.allowed.has(&origin)) {
         (false, false) => return next.run(request).await,
         (true, false) => return (rules.refuse)(&origin).into_response(),
         (false, true) => next.run(request).await,
@@ -110,6 +118,12 @@ async fn answer_page(State(rules): State<Arc<PageRules>>, request: Request, next
     };
     rules.mark(response.headers_mut(), origin);
     response
+}
+
+/// Whether a browser asks before it lets its page ask (a preflight).
+fn is_question(method: &Method, headers: &HeaderMap) -> bool {
+    let is_one = headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    method == Method::OPTIONS && is_one
 }
 
 /// The answer to a browser that asks (a preflight).

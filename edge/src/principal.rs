@@ -21,6 +21,12 @@ pub enum Names {
     These(BTreeSet<String>),
 }
 
+impl Default for Names {
+    fn default() -> Self {
+        Self::none()
+    }
+}
+
 impl Names {
     /// None.
     pub const fn none() -> Self {
@@ -39,8 +45,21 @@ impl Names {
 /// Row rules: by dimension, the values that a principal may see, as text. Empty: all rows of all views.
 pub type RowRules = BTreeMap<String, BTreeSet<String>>;
 
-/// What a principal may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How much a principal may ask of a process; `None`: whatever the process has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Requests of any kind.
+    pub requests_per_second: Option<u64>,
+    /// Questions in SQL.
+    pub sql_per_minute: Option<u64>,
+    /// Events sent.
+    pub events_per_second: Option<u64>,
+    /// Bytes of events sent.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// What a principal may do; by default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
     /// Views that may be asked for.
     pub read: Names,
@@ -50,6 +69,15 @@ pub struct Grants {
     pub operate: bool,
     /// Which rows of the views.
     pub rows: RowRules,
+    /// How much.
+    pub quotas: Quotas,
+}
+
+impl Grants {
+    /// Everything.
+    pub fn all() -> Self {
+        Self { read: Names::All, write: Names::All, operate: true, ..Self::default() }
+    }
 }
 
 /// Who makes a request.
@@ -61,13 +89,18 @@ pub struct Principal {
 
 impl Principal {
     /// The principal `name`, as the audit log and quotas call it.
-    pub fn new(name: &str, grants: Grants) -> Self {
-        Self { name: name.into(), grants: Arc::new(grants) }
+    pub fn new(name: &str, grants: impl Into<Arc<Grants>>) -> Self {
+        Self { name: name.into(), grants: grants.into() }
     }
 
     /// Everybody, where the port is open: may do everything.
     pub fn anyone() -> Self {
-        Self::new("anyone", Grants { read: Names::All, write: Names::All, operate: true, rows: RowRules::new() })
+        Self::new("anyone", Grants::all())
+    }
+
+    /// Whoever shows no credential where one is asked for: may do nothing. Routes that are open to all know them so.
+    pub fn nobody() -> Self {
+        Self::new("nobody", Grants::default())
     }
 
     /// The name in the audit log.
@@ -88,6 +121,30 @@ impl Principal {
     /// Whether the system may be operated.
     pub fn may_operate(&self) -> bool {
         self.grants.operate
+    }
+
+    /// Whether nothing may be done but to send events.
+    pub fn only_writes(&self) -> bool {
+        self.grants.read == Names::none() && !self.grants.operate
+    }
+
+    /// Refuses whoever may not operate the system; `what` is what they asked for, as the beginning of a sentence.
+    ///
+    /// # Errors
+    /// `forbidden`, with the way out.
+    pub fn check_operates(&self, what: &str) -> Result<(), Problem> {
+        if self.may_operate() {
+            return Ok(());
+        }
+        let detail = format!("{what} for those alone who may operate the system, and `{}` may not", self.name);
+        let hint = "use a key whose grant has `operate = true` in the file of `access.file`; where no keys are used \
+                    (`access.mode` is \"local\"), ask on the machine of the process, through no proxy";
+        Err(Problem::new(ProblemKind::Forbidden, detail).with_hint(hint))
+    }
+
+    /// How much may be asked for.
+    pub fn quotas(&self) -> Quotas {
+        self.grants.quotas
     }
 
     /// Which rows may be seen, in every view.

@@ -186,12 +186,12 @@ impl Gateway {
     }
 
     /// The rejected records that a query may read: none without the details that are for operators.
-    pub(crate) fn rejected(&self, principal: &Principal, is_from_here: bool) -> Arc<Reading> {
+    pub(crate) fn rejected(&self, principal: &Principal, is_operator: bool) -> Arc<Reading> {
         if !sees_details(principal) {
             return Reading::new(None, Vec::new(), false);
         }
         let GatewayComponents { pipeline, rejected, .. } = &self.components;
-        Reading::new(rejected.clone(), pipeline.sources.clone(), is_from_here)
+        Reading::new(rejected.clone(), pipeline.sources.clone(), is_operator)
     }
 
     /// One reader per source.

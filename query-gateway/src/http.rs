@@ -5,7 +5,7 @@
 //! Not here: health and metrics, which every process has (`twofold/src/http.rs`).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use axum::body::Bytes;
@@ -16,12 +16,14 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use edge::{Principal, Problem, ProblemKind, is_from_here, no_parameters, parameters, path_text};
+use edge::{
+    AllowedOrigins, PageRules, Principal, Problem, ProblemKind, no_parameters, page_policy, parameters, path_text,
+};
 use positions::PositionToken;
 use serde::Serialize;
 
-use crate::media::check_accept;
-use crate::pages::allow_origins;
+use crate::media::{check_accept, check_json};
+use crate::pages;
 use crate::unread::Unread;
 use crate::{CurrentGateway, Gateway, GatewayError, RowsRequest, SqlRequest, metrics, patience};
 
@@ -32,6 +34,7 @@ const AFTER_HEADER: &str = "x-twofold-after";
 type ViewPath = Result<Path<String>, PathRejection>;
 
 const PAGE: &str = include_str!("page.html");
+static POLICY: LazyLock<String> = LazyLock::new(|| page_policy(PAGE));
 
 const ROUTES: [&str; 6] =
     ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
@@ -59,8 +62,13 @@ pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str
         .route("/v1/status", get(status))
         .layer(Extension(unread));
     let counted = edge::refuse_other_methods(router, &ROUTES).layer(from_fn(count));
-    let marked = allow_origins(counted, allowed, &PAGE_ROUTES);
+    let marked = edge::answer_pages(counted, page_rules(allowed));
     edge::refuse_other_paths(marked, &ROUTES, beside).with_state(gateway)
+}
+
+/// What pages of these origins may do.
+pub fn page_rules(allowed: AllowedOrigins) -> PageRules {
+    pages::rules(allowed, &PAGE_ROUTES)
 }
 
 /// Bytes of the largest body: an SQL text as JSON, and what stands beside it.
@@ -88,7 +96,12 @@ fn routes() -> impl Iterator<Item = &'static str> {
 }
 
 async fn page() -> Response {
-    ([(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")], PAGE).into_response()
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, POLICY.as_str()),
+    ];
+    (headers, PAGE).into_response()
 }
 
 async fn views(State(gateway): State<Arc<Gateway>>, principal: Principal, uri: Uri) -> Result<Response, Problem> {
@@ -142,14 +155,14 @@ async fn sql(
     no_parameters(request.uri())?;
     let headers = request.headers().clone();
     check_accept(&headers)?;
+    check_json(&headers)?;
     let limit = gateway.settings().read_timeout;
     let body = patience::within(limit, Bytes::from_request(request, &())).await;
     let mut request = sql_request(body.ok_or(GatewayError::SlowBody { limit })?, body_limit(&gateway))?;
     request.after = merge_tokens(request.after.as_deref(), &headers)?;
-    let peer = peer.ok().map(|ConnectInfo(peer)| peer);
-    request.client = peer.map(|peer| peer.ip());
-    // A browser on this machine speaks for whatever page it shows.
-    request.is_from_here = is_from_here(peer, &headers) && !headers.contains_key(header::ORIGIN);
+    request.client = peer.ok().map(|ConnectInfo(peer)| peer.ip());
+    // A browser speaks for whatever page it shows.
+    request.is_operator = principal.may_operate() && !headers.contains_key(header::ORIGIN);
     let answer = gateway.sql(&principal, request).await?;
     Ok(json_text(unread.hold(answer.to_json()?)?))
 }

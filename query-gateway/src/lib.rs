@@ -109,7 +109,7 @@ pub use envelope::{Envelope, ErrorBound, FormerNote};
 pub use error::{Behind, GatewayError};
 pub use fair_queue::{Entered, FairQueue, Ticket};
 pub use gateway::{Gateway, GatewayComponents};
-pub use http::router;
+pub use http::{page_rules, router};
 pub use json::Integers;
 pub use local_bins::LocalBinsNote;
 pub use overflow::Overflow;

@@ -2,23 +2,18 @@
 //!
 //! Not here: what a browser is told (`edge`).
 
-use axum::Router;
 use axum::http::HeaderValue;
 use edge::{AllowedOrigins, PageRules, Problem, ProblemKind};
 
-/// Answers the questions of browsers on `routes`, and marks their answers.
-pub(crate) fn allow_origins<S>(router: Router<S>, allowed: AllowedOrigins, routes: &'static [&'static str]) -> Router<S>
-where
-    S: Clone + Send + Sync + 'static,
-{
-    let rules = PageRules {
+/// What pages of these origins may do, on `routes`.
+pub(crate) fn rules(allowed: AllowedOrigins, routes: &'static [&'static str]) -> PageRules {
+    PageRules {
         allowed,
         routes,
-        request_headers: "content-type, x-twofold-after",
+        request_headers: "authorization, content-type, x-twofold-after",
         answer_headers: "retry-after, allow",
         refuse: not_allowed,
-    };
-    edge::answer_pages(router, rules)
+    }
 }
 
 fn not_allowed(origin: &HeaderValue) -> Problem {

@@ -99,10 +99,10 @@ pub struct SqlRequest {
     /// Where the request came from: requests of different addresses take turns where they must wait.
     #[serde(skip)]
     pub client: Option<IpAddr>,
-    /// Whether it is known to come from this machine, and from no page of a browser: then rejected records are told in
-    /// words, with their payloads.
+    /// Whether who asks may operate the system, and is no page of a browser: then rejected records are told in words,
+    /// with their payloads.
     #[serde(skip)]
-    pub is_from_here: bool,
+    pub is_operator: bool,
 }
 
 impl SqlRequest {
@@ -195,7 +195,7 @@ impl Gateway {
 
     async fn sql_here(&self, principal: &Principal, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
         let (settings, engine, client) = (self.settings(), self.sql_engine(principal)?, request.client);
-        let rejected = self.rejected(principal, request.is_from_here);
+        let rejected = self.rejected(principal, request.is_operator);
         let (text, params, mut parameters) = request.into_parts();
         let is_batch = parse_consistency(&mut parameters)?;
         let integers = Integers::take(&mut parameters)?;

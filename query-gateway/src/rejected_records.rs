@@ -21,8 +21,8 @@ pub struct RejectedQuestion {
     pub reason: Option<String>,
     /// Whether payloads are asked for.
     pub with_payloads: bool,
-    /// Whether who asks is known to be on this machine.
-    pub is_from_here: bool,
+    /// Whether who asks may operate the system, and is no page of a browser.
+    pub is_operator: bool,
 }
 
 /// The records, newest first, and how many of all they are.

@@ -106,8 +106,8 @@ impl TableProvider for RejectedTable {
         let (reason, with_payloads) = (asked_reason(filters), self.shows_payloads(projection));
         let mut parts = Vec::new();
         for source in passing(state, filters, &reading.sources)? {
-            let is_from_here = reading.is_from_here;
-            let question = RejectedQuestion { source, reason: reason.clone(), with_payloads, is_from_here };
+            let is_operator = reading.is_operator;
+            let question = RejectedQuestion { source, reason: reason.clone(), with_payloads, is_operator };
             parts.push(reading.ask(question, state).await?);
         }
         MemTable::try_new(self.schema(), vec![parts])?.scan(state, projection, &[], limit).await
@@ -118,7 +118,7 @@ impl TableProvider for RejectedTable {
 pub(crate) struct Reading {
     reader: Option<Arc<dyn RejectedReader>>,
     sources: Vec<Arc<SourceDefinition>>,
-    is_from_here: bool,
+    is_operator: bool,
     // Written by the scans of the query, which the engine plans side by side: held while one asks, so that no other
     // asks the same. Read once the query has run.
     known: Mutex<BTreeMap<Key, Part>>,
@@ -136,13 +136,13 @@ struct Part {
 }
 
 impl Reading {
-    /// Nothing is read before a query asks. `is_from_here`: whether who asks is known to be on this machine.
+    /// Nothing is read before a query asks. `is_operator`: whether who asks may operate the system.
     pub(crate) fn new(
         reader: Option<Arc<dyn RejectedReader>>,
         sources: Vec<Arc<SourceDefinition>>,
-        is_from_here: bool,
+        is_operator: bool,
     ) -> Arc<Self> {
-        Arc::new(Self { reader, sources, is_from_here, known: Mutex::default() })
+        Arc::new(Self { reader, sources, is_operator, known: Mutex::default() })
     }
 
     /// What is to be said of the records that were read, in the order of sources and reasons.
@@ -168,7 +168,7 @@ impl Reading {
 
 impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reading").field("is_from_here", &self.is_from_here).finish_non_exhaustive()
+        f.debug_struct("Reading").field("is_operator", &self.is_operator).finish_non_exhaustive()
     }
 }
 

@@ -4,8 +4,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Extension;
 use bytes::Bytes;
 use collector::{Collector, CollectorComponents, CollectorSettings, OpenSources};
+use edge::Principal;
 use tokio::net::TcpListener;
 use twofold::environment::SystemClock;
 
@@ -34,6 +36,7 @@ async fn serve(parts: &BenchParts) -> SocketAddr {
     let sources = Arc::new(OpenSources::of([parts.source()]));
     let components = CollectorComponents { log: parts.log(), sources, clock: Arc::new(SystemClock) };
     let router = collector::router(Arc::new(Collector::new(components, CollectorSettings::default())));
+    let router = router.layer(Extension(Principal::anyone()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, router).await });

@@ -77,6 +77,8 @@ mod chaos;
 /// Whole systems in virtual time under seeded faults: every answer is right for its head; planted bugs are found.
 mod simulation;
 
+/// Who may reach a port: hosts and pages, keys, tokens, certificates, the file that says so, read again while it runs.
+mod access;
 /// What watches from outside: metrics from the start, their catalogue, alert rules, the dashboard.
 mod alerts;
 /// The binary as a black box: output and exit codes.

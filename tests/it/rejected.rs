@@ -8,11 +8,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::AsArray;
-use axum::extract::connect_info::MockConnectInfo;
+use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::{Extension, Router};
 use batch_layer::archive::Pending;
 use bytes::Bytes;
-use edge::is_from_here;
+use edge::{Access, guard, is_from_here};
 use event_log::Record;
 use lake::Version;
 use object_store::Result as StoreResult;
@@ -127,7 +128,7 @@ impl World {
 
     /// Asks as a caller on this machine.
     async fn ask(&self, path: &str) -> (u16, Value) {
-        self.ask_from(Some(SocketAddr::from(([127, 0, 0, 1], 1234))), false, path, None).await
+        self.ask_from(Some(SocketAddr::from(([127, 0, 0, 1], 1234))), Access::Local, path, None).await
     }
 
     /// The rejected records, for a caller on this machine.
@@ -140,18 +141,14 @@ impl World {
     async fn ask_from(
         &self,
         peer: Option<SocketAddr>,
-        is_for_all: bool,
+        access: Access,
         path: &str,
         header: Option<(&str, &str)>,
     ) -> (u16, Value) {
         let pipeline = self.surroundings.pipeline.clone();
         let definitions = watch::channel(RunningDefinitions { pipeline, ..Default::default() }).0;
         let lake = self.surroundings.lake.clone();
-        let router = rejected_router(lake, Definitions::of(&definitions), is_for_all);
-        let router = match peer {
-            Some(peer) => router.layer(MockConnectInfo(peer)),
-            None => router,
-        };
+        let router = of_peer(guard(rejected_router(lake, Definitions::of(&definitions)), access, Vec::new()), peer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{path}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
@@ -163,6 +160,14 @@ impl World {
         let answer = (response.status().as_u16(), response.json().await.unwrap());
         stop.cancel();
         answer
+    }
+}
+
+/// A router whose requests come from an address, where it is known.
+fn of_peer(router: Router, peer: Option<SocketAddr>) -> Router {
+    match peer {
+        Some(peer) => router.layer(Extension(ConnectInfo(peer))),
+        None => router,
     }
 }
 
@@ -417,32 +422,32 @@ async fn a_compaction_changes_no_answer() {
 }
 
 #[tokio::test]
-async fn words_and_payloads_are_for_callers_on_this_machine() {
+async fn without_keys_words_and_payloads_are_for_callers_on_this_machine() {
     let mut world = World::new();
     world.archive([OOPS, ""]).await;
     let path = "/v1/sources/log/rejected";
-    for (peer, is_for_all, header, is_shown) in [
-        (Some("127.0.0.1:1"), false, None, true),
-        (Some("127.8.9.1:1"), false, None, true),
-        (Some("[::1]:1"), false, None, true),
-        (Some("[::ffff:127.0.0.1]:1"), false, None, true),
-        (Some("10.0.0.7:1"), false, None, false),
-        (Some("[::ffff:10.0.0.7]:1"), false, None, false),
-        (Some("[2001:db8::1]:1"), false, None, false),
-        (None, false, None, false),
-        (Some("127.0.0.1:1"), false, Some(("X-Forwarded-For", "10.0.0.7")), false),
-        (Some("127.0.0.1:1"), false, Some(("Forwarded", "for=10.0.0.7")), false),
-        (Some("10.0.0.7:1"), true, None, true),
-        (None, true, None, true),
+    for (peer, access, header, is_shown) in [
+        (Some("127.0.0.1:1"), Access::Local, None, true),
+        (Some("127.8.9.1:1"), Access::Local, None, true),
+        (Some("[::1]:1"), Access::Local, None, true),
+        (Some("[::ffff:127.0.0.1]:1"), Access::Local, None, true),
+        (Some("10.0.0.7:1"), Access::Local, None, false),
+        (Some("[::ffff:10.0.0.7]:1"), Access::Local, None, false),
+        (Some("[2001:db8::1]:1"), Access::Local, None, false),
+        (None, Access::Local, None, false),
+        (Some("127.0.0.1:1"), Access::Local, Some(("X-Forwarded-For", "10.0.0.7")), false),
+        (Some("127.0.0.1:1"), Access::Local, Some(("Forwarded", "for=10.0.0.7")), false),
+        (Some("10.0.0.7:1"), Access::Open, None, true),
+        (None, Access::Open, None, true),
     ] {
         let peer: Option<SocketAddr> = peer.map(|peer| peer.parse().unwrap());
-        let (status, answer) = world.ask_from(peer, is_for_all, path, header).await;
+        let (status, answer) = world.ask_from(peer, access, path, header).await;
         assert_eq!((status, &answer["total"], &answer["looked_at"]), (200, &json!(2), &json!(2)), "{peer:?}");
         assert_eq!(answer["reasons"].as_array().unwrap().len(), 2, "counts are for all");
         assert_eq!(answer["records"].as_array().unwrap().len(), if is_shown { 2 } else { 0 }, "{peer:?} {header:?}");
         let withheld = answer["withheld"].as_str();
         assert_eq!(withheld.is_none(), is_shown, "{answer}");
-        assert!(withheld.is_none_or(|words| words.contains("`system.rejected_from_anywhere`")), "{answer}");
+        assert!(withheld.is_none_or(|words| words.contains("`operate = true`")), "{answer}");
         assert!(is_shown || !answer.to_string().contains("oops"), "{answer}");
     }
     let by_proxy: HeaderMap =
@@ -468,12 +473,12 @@ async fn words_and_payloads_are_for_callers_on_this_machine() {
 }
 
 /// Asks a process without a batch role to read the source again; the status, and the problem.
-async fn read_again(world: &World, peer: &str, is_for_all: bool, header: Option<(&str, &str)>) -> (u16, Value) {
+async fn read_again(world: &World, peer: &str, access: Access, header: Option<(&str, &str)>) -> (u16, Value) {
     let pipeline = world.surroundings.pipeline.clone();
     let definitions = watch::channel(RunningDefinitions { pipeline, ..Default::default() }).0;
     let (lake, loops) = (world.surroundings.lake.clone(), Arc::new(BatchLoops::default()));
-    let router = read_again_router(lake, Definitions::of(&definitions), loops, is_for_all);
-    let router = router.layer(MockConnectInfo(peer.parse::<SocketAddr>().unwrap()));
+    let router = guard(read_again_router(lake, Definitions::of(&definitions), loops), access, Vec::new());
+    let router = of_peer(router, Some(peer.parse().unwrap()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/sources/log/rejected/read-again", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
@@ -491,18 +496,19 @@ async fn read_again(world: &World, peer: &str, is_for_all: bool, header: Option<
 async fn reading_again_is_for_callers_on_this_machine_and_needs_the_batch_role() {
     let world = World::new();
     let page = Some(("Origin", "http://127.0.0.1:8080"));
-    for (peer, is_for_all, header, is_heard) in [
-        ("127.0.0.1:1", false, None, true),
-        ("[::1]:1", false, None, true),
-        ("10.0.0.7:1", false, None, false),
-        ("10.0.0.7:1", true, None, true),
-        ("127.0.0.1:1", false, Some(("X-Forwarded-For", "10.0.0.7")), false),
-        ("127.0.0.1:1", false, page, false),
-        ("127.0.0.1:1", true, page, false),
+    let (operate, elsewhere, command) = ("`operate = true`", "`gateway.allowed_origins`", "`twofold rejected SOURCE");
+    for (peer, access, header, refused) in [
+        ("127.0.0.1:1", Access::Local, None, None),
+        ("[::1]:1", Access::Local, None, None),
+        ("10.0.0.7:1", Access::Local, None, Some(operate)),
+        ("10.0.0.7:1", Access::Open, None, None),
+        ("127.0.0.1:1", Access::Local, Some(("X-Forwarded-For", "10.0.0.7")), Some(operate)),
+        ("127.0.0.1:1", Access::Local, page, Some(elsewhere)),
+        ("127.0.0.1:1", Access::Open, page, Some(command)),
     ] {
-        let (status, problem) = read_again(&world, peer, is_for_all, header).await;
-        assert_eq!(status, if is_heard { 503 } else { 403 }, "{peer} {is_for_all} {header:?}: {problem}");
-        let hint = if is_heard { "`twofold batch run --full`" } else { "from no page of a browser" };
+        let (status, problem) = read_again(&world, peer, access, header).await;
+        assert_eq!(status, if refused.is_none() { 503 } else { 403 }, "{peer} {header:?}: {problem}");
+        let hint = refused.unwrap_or("`twofold batch run --full`");
         assert!(problem["hint"].as_str().unwrap().contains(hint), "{problem}");
     }
 }

@@ -1,5 +1,7 @@
 //! The command line: every command and flag, in the words of its help.
 
+mod key;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::client::OnError;
 use crate::config::quantity::parse_duration;
 use crate::trust::Trust;
+
+pub use key::{KeyCommand, NewKeyArguments};
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
 #[derive(Debug, Parser)]
@@ -73,6 +77,9 @@ pub enum Command {
     /// Act on one source.
     #[command(subcommand)]
     Source(SourceCommand),
+    /// Make the keys that requests are known by.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Look into the event log: through the running system, or in its data directory when none runs.
     #[command(subcommand)]
     Log(LogCommand),
@@ -260,6 +267,9 @@ pub struct TargetArguments {
     /// Whom to believe, and what to show.
     #[command(flatten)]
     pub trust: Trust,
+    /// File that holds the key to show, where the system asks for one; or the key itself in TWOFOLD_KEY.
+    #[arg(long, env = "TWOFOLD_KEY_FILE", value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
 }
 
 /// Arguments of `generate`.

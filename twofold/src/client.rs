@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
 use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
@@ -30,6 +30,7 @@ const READ_AGAIN_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Client {
     http: reqwest::Client,
     base: String,
+    trust: Trust,
 }
 
 /// What the collector says about the events of one request.
@@ -121,11 +122,23 @@ impl Client {
     /// # Errors
     /// As there, and where a file of `trust` cannot be used.
     pub fn with_trust(address: &str, trust: &Trust) -> Result<Self> {
-        let http = trust.give_to(reqwest::Client::builder().timeout(REQUEST_TIMEOUT))?;
-        let http = http.build().context("cannot make an HTTP client")?;
+        let http = http_client(trust, HeaderMap::new())?;
         let base = address.trim_end_matches('/');
         let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
-        Ok(Self { http, base })
+        Ok(Self { http, base, trust: trust.clone() })
+    }
+
+    /// The same client, which shows a key with each request.
+    ///
+    /// # Errors
+    /// If the key is empty, or has letters that no key has.
+    pub fn with_key(self, key: &str) -> Result<Self> {
+        ensure!(!key.is_empty(), "it is empty");
+        let shown = HeaderValue::from_str(&format!("Bearer {key}"));
+        let mut shown = shown.map_err(|_| anyhow!("it has letters that no key has"))?;
+        shown.set_sensitive(true);
+        let http = http_client(&self.trust, HeaderMap::from_iter([(AUTHORIZATION, shown)]))?;
+        Ok(Self { http, ..self })
     }
 
     /// A client of the system at `address`, or else of the one that runs on `data_dir`.
@@ -276,6 +289,11 @@ impl Client {
         }
         Ok(body)
     }
+}
+
+fn http_client(trust: &Trust, headers: HeaderMap) -> Result<reqwest::Client> {
+    let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).default_headers(headers);
+    trust.give_to(http)?.build().context("cannot make an HTTP client")
 }
 
 /// No answer, or half of one: only where there was no connection is it certain that nothing was stored.

@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod drawing;
 mod generate;
+mod key;
 mod load;
 mod log;
 mod query;
@@ -16,6 +17,7 @@ mod up;
 mod validate;
 
 use std::collections::BTreeSet;
+use std::env::VarError;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,7 +29,8 @@ use serde_json::json;
 use tracing::warn;
 use views::{Pipeline, SourceDefinition};
 
-use crate::arguments::{Arguments, Command, SettingsArguments};
+use crate::arguments::{Arguments, Command, SettingsArguments, TargetArguments};
+use crate::client::Client;
 use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMENT_PREFIX, stray_variables};
 use crate::data_dir::{DataDir, NoDataDir};
 use crate::environment::SystemClock;
@@ -56,6 +59,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Validate(arguments) => validate::validate(&arguments).await,
         Command::Log(command) => log::log(&command).await,
         Command::Source(command) => source::source(&command).await,
+        Command::Key(command) => key::key(&command),
         Command::Status(arguments) => status::status(&arguments).await,
         Command::Rejected(arguments) => rejected::rejected(&arguments).await,
     }
@@ -76,11 +80,40 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
     Ok(Config::read(ConfigInputs { files, environment: read_environment()?, flags })?)
 }
 
+/// The key that commands show to a running system, where no file holds it. No flag: a command line is read by others.
+const KEY_VARIABLE: &str = "TWOFOLD_KEY";
+
+/// A client of the system that is meant, with the key to show, where there is one.
+///
+/// # Errors
+/// If no system is named or found, or the key cannot be read.
+fn client_of(target: &TargetArguments) -> Result<Client> {
+    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
+    with_key(client, target.key_file.as_deref())
+}
+
+/// The same client, with the key of a file or of the environment.
+fn with_key(client: Client, file: Option<&Path>) -> Result<Client> {
+    let (text, place) = match (file, std::env::var(KEY_VARIABLE)) {
+        (Some(path), _) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.with_context(|| format!("cannot read the key in {}", path.display()))?;
+            (text, path.display().to_string())
+        }
+        (None, Ok(text)) => (text, format!("environment variable {KEY_VARIABLE}")),
+        (None, Err(VarError::NotPresent)) => return Ok(client),
+        (None, Err(error)) => return Err(error).context(format!("environment variable {KEY_VARIABLE}")),
+    };
+    client.with_key(text.trim()).with_context(|| format!("no key can be read in {place}"))
+}
+
 /// Warns of environment variables that were meant for us, by their names, and set nothing.
 fn warn_of_strays() {
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     let present: BTreeSet<String> = names.collect();
-    stray_variables(&present, &flag_variables(&Arguments::command())).iter().for_each(|stray| warn!("{stray}"));
+    let mut ours = flag_variables(&Arguments::command());
+    ours.insert(KEY_VARIABLE.to_owned());
+    stray_variables(&present, &ours).iter().for_each(|stray| warn!("{stray}"));
 }
 
 /// The environment variables that stand for flags of a command or of those below it.

@@ -62,6 +62,8 @@ pub struct ConfigInputs {
 pub struct Config {
     /// The process as a whole.
     pub system: SystemSettings,
+    /// Who may reach its port.
+    pub access: AccessSettings,
     /// Where events are kept.
     pub log: LogSettings,
     /// Where tables live.
@@ -95,8 +97,27 @@ pub struct SystemSettings {
     pub tls: Option<TlsSettings>,
     /// The longest ordered shutdown.
     pub shutdown_deadline: Duration,
-    /// Whether reasons and payloads of rejected records are told to callers on other machines, too.
-    pub rejected_from_anywhere: bool,
+}
+
+/// Who may reach the port of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// How they are known.
+    pub mode: AccessMode,
+    /// Keys, tokens and certificates, and what they may do; where the mode is `Keys`.
+    pub file: Option<PathBuf>,
+}
+
+/// How it is known who may ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccessMode {
+    /// Whoever is on this machine may, and the port is reached from nowhere else.
+    #[default]
+    Local,
+    /// By what each request shows.
+    Keys,
+    /// Whoever reaches the port may.
+    Open,
 }
 
 impl SystemSettings {

@@ -2,6 +2,7 @@
 //!
 //! Guarantee: once intake is told to stop, new events are refused with 503 while those at hand are still answered for;
 //! queries go on until the gateway stops. What no role answers is refused as a problem, whatever roles the process has.
+//! Nothing is answered before it is known who asks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use edge::{Problem, ProblemKind};
+use edge::{Access, Principal, Problem, ProblemKind};
 use query_gateway::StatusSource;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::config::Config;
 use crate::log_route;
 use crate::metrics_text::MetricsText;
 use crate::read_again_route;
@@ -102,12 +104,19 @@ pub fn whole_router(answers: Router, beside: impl IntoIterator<Item = Router>) -
     beside.into_iter().fold(answers, |whole, more| whole.merge(more))
 }
 
+/// All routes of a process behind the guard of its port.
+pub fn guarded(routes: Router, access: Access, config: &Config) -> Router {
+    let of_collector = collector::page_rules(config.collector.allowed_origins.clone());
+    let of_gateway = query_gateway::page_rules(config.gateway.allowed_origins.clone());
+    edge::guard(routes, access, vec![of_collector, of_gateway])
+}
+
 /// The routes that every process has. `hindrances`: what keeps each of its roles from its work.
 pub fn health_router<F>(metrics: MetricsText, hindrances: impl Fn() -> F + Clone + Send + Sync + 'static) -> Router
 where
     F: Future<Output = Hindrances> + Send + 'static,
 {
-    let readyz = move |uri: Uri| async move {
+    let readyz = move |principal: Principal, uri: Uri| async move {
         let asked = asked_role(&uri)?;
         let hindrances = hindrances().await;
         let Some(readiness) = ProcessReadiness::of(&hindrances, asked) else {
@@ -116,9 +125,18 @@ where
             return Err(Problem::new(ProblemKind::BadRequest, detail).with_known(known));
         };
         let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        Ok::<_, Problem>((status, Json(readiness)))
+        // A probe shows no key, and what is wrong inside is not for everybody.
+        let shown = if principal.may_operate() {
+            Json(readiness).into_response()
+        } else {
+            Json(json!({ "ready": readiness.ready })).into_response()
+        };
+        Ok::<_, Problem>((status, shown))
     };
-    let metrics = move || async move { ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()) };
+    let metrics = move |principal: Principal| async move {
+        principal.check_operates("metrics are")?;
+        Ok::<_, Problem>(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()))
+    };
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "alive\n"))
@@ -143,8 +161,9 @@ fn asked_role(uri: &Uri) -> Result<Option<Role>, Problem> {
 /// The status of a process without a gateway, and its fallback for unknown routes; `beside` names those of the routers
 /// that it is merged with.
 pub fn status_router(board: Arc<StatusBoard>, beside: &'static [&'static str]) -> Router {
-    let status = async move |uri: Uri| {
+    let status = async move |principal: Principal, uri: Uri| {
         edge::no_parameters(&uri)?;
+        principal.check_operates("the status of a process without a gateway is")?;
         let facts = board.facts().await;
         let problems = [("problems".to_owned(), json!(facts.troubles))];
         let members: BTreeMap<String, Value> = facts.others.into_iter().chain(problems).collect();

@@ -11,6 +11,7 @@
 //! Guarantee: everything that reads the world (clock, chance, environment, files) is here; the layers get values.
 //! Why a library: tests start a whole system in their own process, exactly as `up` does.
 
+pub mod access;
 pub mod arguments;
 pub mod batch_loops;
 pub mod certificates;

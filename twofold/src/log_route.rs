@@ -2,7 +2,8 @@
 //!
 //! In: `partition`, `from` (an offset), `next` (as an answer gave it), `limit`, `wait`. Out: records, and where to go
 //! on.
-//! Guarantee: bounded in records, bytes and time; reads under no group, so that no layer notices. `log tail` reads a
+//! Guarantee: for who may operate the system; bounded in records, bytes and time; reads under no group, so that no
+//! layer notices. `log tail` reads a
 //! folder that no system runs on in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::routing::get;
 use axum::{Json, Router};
-use edge::{Parameters, Problem, ProblemKind};
+use edge::{Parameters, Principal, Problem, ProblemKind};
 use event_log::{EventLog, EventLogError, Poll, PollLimit, Record};
 use positions::{Offset, PartitionId};
 use serde_json::{Value, json};
@@ -101,12 +102,14 @@ pub fn log_router(log: Arc<dyn EventLog>, lives: Arc<Lives>, definitions: Defini
 
 async fn read(
     State(route): State<LogRoute>,
+    principal: Principal,
     source: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     let source = edge::path_text(source)?;
     let asked = Asked::of(&uri)?;
-    let found = source_named(&route.definitions, &source)?;
+    principal.check_operates("the log of a source is")?;
+    let found = source_named(&route.definitions, &source, &principal)?;
     let log = route.lives.log(route.log.clone(), &found).await;
     let log = log.map_err(|error| Problem::new(ProblemKind::LogUnavailable, error.to_string()))?;
     Ok(Json(read_log(&log, &found.topic, &asked).await?))

@@ -3,21 +3,20 @@
 //! In: the name. Out: how many records were rejected when they were archived, how many are as the source is read today,
 //! and what became of each view.
 //! Guarantee: it is a full recompute by the batch role of this process, and answers when that has ended; a request that
-//! is given up stops nothing. One at a time; for callers who are shown rejected records, and for no page of a browser.
+//! is given up stops nothing. One at a time; for who may operate the system, and for no page of a browser.
 //! Why no way of its own: rows of another reading are decoded again at every recompute (`records::master`), so what was
 //! mended counts by that alone.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::rejection::{ExtensionRejection, PathRejection};
-use axum::extract::{ConnectInfo, Path, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri, header};
 use axum::routing::post;
 use axum::{Json, Router};
 use batch_layer::BatchError;
 use batch_layer::recompute::{Mode, Outcome, Round};
-use edge::{Problem, ProblemKind};
+use edge::{Principal, Problem, ProblemKind};
 use lake::Lake;
 use records::RecordsError;
 use records::master::MasterDataset;
@@ -42,7 +41,6 @@ struct ReadAgainRoute {
     lake: Lake,
     definitions: Definitions,
     loops: Arc<BatchLoops>,
-    is_for_all: bool,
     /// A request reads all that is archived of a source: one at a time.
     place: Arc<Semaphore>,
 }
@@ -55,29 +53,28 @@ struct Counts {
     rejected_now: u64,
 }
 
-/// The route for the sources and batch loops of the moment. `is_for_all`: callers on other machines may ask, too.
-pub fn read_again_router(lake: Lake, definitions: Definitions, loops: Arc<BatchLoops>, is_for_all: bool) -> Router {
+/// The route for the sources and batch loops of the moment.
+pub fn read_again_router(lake: Lake, definitions: Definitions, loops: Arc<BatchLoops>) -> Router {
     let router = Router::new().route(ROUTE, post(read_again));
-    let state = ReadAgainRoute { lake, definitions, loops, is_for_all, place: Arc::new(Semaphore::new(1)) };
+    let state = ReadAgainRoute { lake, definitions, loops, place: Arc::new(Semaphore::new(1)) };
     edge::refuse_other_methods(router, &ROUTES).with_state(state)
 }
 
 async fn read_again(
     State(route): State<ReadAgainRoute>,
+    principal: Principal,
     source: Result<Path<String>, PathRejection>,
-    peer: Result<ConnectInfo<SocketAddr>, ExtensionRejection>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     let source = edge::path_text(source)?;
     edge::no_parameters(&uri)?;
-    let peer = peer.ok().map(|ConnectInfo(peer)| peer);
-    // A browser on this machine speaks for whatever page it shows.
-    let is_page = headers.contains_key(header::ORIGIN);
-    if is_page || !(route.is_for_all || edge::is_from_here(peer, &headers)) {
-        return Err(not_from_here());
+    principal.check_operates("rejected records are read again")?;
+    // A browser speaks for whatever page it shows.
+    if headers.contains_key(header::ORIGIN) {
+        return Err(not_for_pages());
     }
-    let found = source_named(&route.definitions, &source)?;
+    let found = source_named(&route.definitions, &source, &principal)?;
     let _place = route.place.try_acquire().map_err(|_| overloaded())?;
     let round = route.loops.recompute(&found.name, Mode::Full).await;
     let round = round.map_err(|error| no_round(&found, &format!("{error:#}")))?;
@@ -86,10 +83,9 @@ async fn read_again(
     Ok(Json(describe(&found, &round, &counts)))
 }
 
-fn not_from_here() -> Problem {
-    let detail = "rejected records are read again for callers on this machine alone";
-    let hint = "ask there, and from no page of a browser; `system.rejected_from_anywhere` lets other machines ask, too";
-    Problem::new(ProblemKind::NotFromHere, detail).with_hint(hint)
+fn not_for_pages() -> Problem {
+    let detail = "rejected records are read again for no page of a browser, and this request has the header Origin";
+    Problem::new(ProblemKind::Forbidden, detail).with_hint("ask with `twofold rejected SOURCE --read-again`")
 }
 
 fn overloaded() -> Problem {

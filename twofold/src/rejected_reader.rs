@@ -27,14 +27,12 @@ pub const MAX_PAYLOADS: usize = 1_000;
 pub struct LakeRejected {
     /// Where the master datasets are.
     pub lake: Lake,
-    /// Whether callers on other machines are told everything, too.
-    pub is_for_all: bool,
 }
 
 #[async_trait]
 impl RejectedReader for LakeRejected {
     async fn read(&self, question: &RejectedQuestion) -> Result<RejectedAnswer, RejectedUnread> {
-        let is_shown = self.is_for_all || question.is_from_here;
+        let is_shown = question.is_operator;
         let search = search(question, is_shown);
         let read = read_rejected(&self.lake, &question.source, &search).await?;
         let extent = extent(question, &search, is_shown, read.as_ref());

@@ -1,23 +1,22 @@
 //! `GET /v1/sources/{source}/rejected`: the newest records of a source that no event could be read from, and why.
 //!
 //! In: `limit`, `reason` (a kind). Out: counts by reason, records newest first, and how far the archive has come.
-//! Guarantee: bounded in files, rows, bytes, time and requests at one time. Sentences and payloads are told to callers
-//! on this machine alone, unless the settings say otherwise: a sentence quotes the record.
+//! Guarantee: bounded in files, rows, bytes, time and requests at one time. Sentences and payloads are told to those
+//! alone who may operate the system: a sentence quotes the record. Counts are told to who may write to the source, too.
 //! Why here: it reads the master dataset, which the gateway never does. Every process reaches the object store, so each
 //! has the route, whatever its roles: a collector tells its producers where to look as well.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::{ExtensionRejection, PathRejection};
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, Uri};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::Uri;
 use axum::routing::get;
 use axum::{Json, Router};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use edge::{Parameters, Problem, ProblemKind};
+use edge::{Parameters, Principal, Problem, ProblemKind};
 use lake::Lake;
 use positions::{Offset, PartitionId, format_span};
 use query_gateway::RejectedUnread;
@@ -49,8 +48,9 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_AT_ONCE: usize = 4;
 
 /// Why sentences and payloads are not told.
-pub(crate) const WITHHELD: &str = "reasons in words and payloads are told to callers on this machine alone: ask there, \
-                                   or set `system.rejected_from_anywhere` to true";
+pub(crate) const WITHHELD: &str = "reasons in words and payloads are told to those alone who may operate the system: use \
+                                   a key whose grant has `operate = true`, or, where no keys are used, ask on the machine \
+                                   of the process";
 const NOT_YET: &str =
     "`archived` names the next offset of each partition: what was rejected from there on is not archived yet";
 const NOTHING_YET: &str = "nothing of this source is archived yet: what was rejected shows once it is";
@@ -59,7 +59,6 @@ const NOTHING_YET: &str = "nothing of this source is archived yet: what was reje
 struct RejectedRoute {
     lake: Lake,
     definitions: Definitions,
-    is_for_all: bool,
     /// A request reads up to `MAX_FILES` files: only so many at one time.
     places: Arc<Semaphore>,
 }
@@ -93,25 +92,23 @@ impl Asked {
     }
 }
 
-/// The route for the sources of the moment. `is_for_all`: callers on other machines are told everything, too.
-pub fn rejected_router(lake: Lake, definitions: Definitions, is_for_all: bool) -> Router {
+/// The route for the sources of the moment.
+pub fn rejected_router(lake: Lake, definitions: Definitions) -> Router {
     let router = Router::new().route(ROUTE, get(read));
-    let state = RejectedRoute { lake, definitions, is_for_all, places: Arc::new(Semaphore::new(MAX_AT_ONCE)) };
+    let state = RejectedRoute { lake, definitions, places: Arc::new(Semaphore::new(MAX_AT_ONCE)) };
     edge::refuse_other_methods(router, &ROUTES).with_state(state)
 }
 
 async fn read(
     State(route): State<RejectedRoute>,
+    principal: Principal,
     source: Result<Path<String>, PathRejection>,
-    peer: Result<ConnectInfo<SocketAddr>, ExtensionRejection>,
-    headers: HeaderMap,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     let source = edge::path_text(source)?;
     let asked = Asked::of(&uri)?;
-    let found = source_named(&route.definitions, &source)?;
-    let peer = peer.ok().map(|ConnectInfo(peer)| peer);
-    let is_shown = route.is_for_all || edge::is_from_here(peer, &headers);
+    let found = source_named(&route.definitions, &source, &principal)?;
+    let is_shown = principal.may_operate();
     let _place = route.places.try_acquire().map_err(|_| overloaded())?;
     let read = read_rejected(&route.lake, &found, &asked.search(is_shown)).await.map_err(unavailable)?;
     Ok(Json(describe(&found, read.as_ref(), is_shown)))

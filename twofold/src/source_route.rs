@@ -4,20 +4,26 @@
 
 use std::sync::Arc;
 
-use edge::Problem;
+use edge::{Principal, Problem};
 use positions::TimestampMicros;
 use views::SourceDefinition;
 
 use crate::definitions::Definitions;
 
-/// The source of this name at this moment.
+/// The source of this name at this moment, for who may operate the system or write to the source.
 ///
 /// # Errors
-/// 404 with the names of those that there are.
-pub(crate) fn source_named(definitions: &Definitions, name: &str) -> Result<Arc<SourceDefinition>, Problem> {
+/// 404 with the names of those that there are, for whoever asks.
+pub(crate) fn source_named(
+    definitions: &Definitions,
+    name: &str,
+    principal: &Principal,
+) -> Result<Arc<SourceDefinition>, Problem> {
     let pipeline = definitions.current().pipeline;
-    let unknown = || Problem::unknown("source", name, pipeline.sources.iter().map(|known| known.name.as_str()));
-    pipeline.source(name).cloned().ok_or_else(unknown)
+    let is_seen = |name: &str| principal.may_operate() || principal.may_write(name);
+    let known = || pipeline.sources.iter().map(|known| known.name.as_str()).filter(|name| is_seen(name));
+    let found = pipeline.source(name).filter(|_| is_seen(name)).cloned();
+    found.ok_or_else(|| Problem::unknown("source", name, known()))
 }
 
 /// A record's timestamp in UTC as RFC 3339, in milliseconds; `None` beyond what that can say.

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use views::Pipeline;
 
+use crate::access::check_listen;
 use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -72,6 +73,7 @@ impl System {
     /// # Errors
     /// As in [`Self::start`], and where roles in other processes could not work with the configured stores.
     pub async fn start_roles(config: Config, pipeline: Pipeline, roles: Roles) -> Result<Self> {
+        check_listen(&config)?;
         roles.check(&config)?;
         check_sources(&config, &roles, &pipeline)?;
         let certificates = Certificates::open(&config.system, Arc::new(SystemClock)).await?;

@@ -22,6 +22,8 @@ use serving_layer::redis::{RedisSettings, RedisStore};
 use serving_layer::{RealtimeStore, ServingError};
 use tracing::warn;
 
+use crate::access::run::keep_rules;
+use crate::access::{self, AccessProblems, OpenedAccess};
 use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings, is_http_url};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
@@ -35,6 +37,10 @@ use crate::stage::Stage;
 pub struct SharedComponents {
     /// All settings.
     pub config: Arc<Config>,
+    /// How its port knows who asks.
+    pub access: edge::Access,
+    /// What is wrong with what that rests on.
+    pub access_problems: AccessProblems,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Random ids.
@@ -69,8 +75,15 @@ impl SharedComponents {
             None
         };
         let registry = schema_registry::configured(&config)?;
+        let OpenedAccess { access, problems: access_problems, keeper } = access::open(&config, clock.clone()).await?;
+        if let Some(keeper) = keeper {
+            let token = supervisor.token(Stage::Gateway);
+            supervisor.start(Stage::Gateway, "access file", keep_rules(keeper, token));
+        }
         let mut shared = Self {
             config: Arc::new(config),
+            access,
+            access_problems,
             clock,
             ids: Arc::new(RandomIds),
             lake,

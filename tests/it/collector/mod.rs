@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use views::SourceDefinition;
 
 use crate::decode::{NOW, clicks};
+use crate::support::principals::as_anyone;
 use crate::support::seams::ManualClock;
 pub use answers::gzip;
 use fake::FakeLog;
@@ -66,7 +67,7 @@ impl Server {
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move {
-            let app = allow_origins(router(collector), allowed);
+            let app = as_anyone(allow_origins(router(collector), allowed));
             axum::serve(listener, app).with_graceful_shutdown(stopped).await.unwrap();
         });
         Self { log, stop, tasks, address }

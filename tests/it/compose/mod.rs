@@ -96,6 +96,10 @@ fn every_container_comes_back_is_bounded_and_keeps_its_data() {
             continue;
         }
         assert!(container.get("healthcheck").is_none(), "{name}: the image's health check holds");
+        let says = file::environment(container);
+        assert_eq!(says.get("TWOFOLD_ACCESS__MODE").map(String::as_str), Some("none"), "{name}: open in writing");
+        let mut ports = container.get("ports").and_then(Value::as_array).into_iter().flatten();
+        assert!(ports.all(|port| port.as_str().unwrap().starts_with("127.0.0.1:")), "{name} is open to others");
         let volume = container["volumes"][0].as_str().unwrap();
         let (volume, path) = volume.split_once(':').unwrap();
         assert!(volume == name && path == "/data" && named.contains_key(volume), "{name} has no data of its own");

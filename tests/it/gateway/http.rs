@@ -64,7 +64,8 @@ impl Served {
     }
 
     pub(super) async fn post_sql(&self, body: impl Into<reqwest::Body>) -> (u16, String, String) {
-        answer(self.client.post(format!("{}/v1/sql", self.address)).body(body)).await
+        answer(self.request(reqwest::Method::POST, "/v1/sql").header("content-type", "application/json").body(body))
+            .await
     }
 }
 
@@ -109,8 +110,8 @@ async fn an_answer_that_is_longer_than_its_limit_is_refused_in_rows_and_in_sql()
 /// Sends a question over a connection of its own, and reads no more than the first byte of the answer.
 async fn ask_and_read_nothing(served: &Served, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(served.address.trim_start_matches("http://")).await.unwrap();
-    let head =
-        format!("POST /v1/sql HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = "POST /v1/sql HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    let head = format!("{head}content-length: {}\r\n\r\n", body.len());
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'H');
     stream

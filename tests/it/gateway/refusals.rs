@@ -78,8 +78,8 @@ impl Process {
         };
         let (lives, definitions) = (Lives::new(memory_lake(3)), Definitions::of(&watch::Sender::default()));
         let of_log = log_router(log.clone(), Arc::new(lives), definitions.clone());
-        let of_rejected = rejected_router(memory_lake(3), definitions.clone(), false);
-        let of_reading = read_again_router(memory_lake(3), definitions, Arc::default(), false);
+        let of_rejected = rejected_router(memory_lake(3), definitions.clone());
+        let of_reading = read_again_router(memory_lake(3), definitions, Arc::default());
         let health = health_router(MetricsText::default(), || ready(Hindrances::new()));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
@@ -105,7 +105,7 @@ impl Process {
     }
 
     fn sql(&self, body: &str) -> RequestBuilder {
-        self.request(Method::POST, "/v1/sql").body(body.to_owned())
+        self.request(Method::POST, "/v1/sql").header("content-type", "application/json").body(body.to_owned())
     }
 }
 
@@ -188,8 +188,8 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
     }
     let read_again = "/v1/sources/clicks/rejected/read-again";
     told.check(ProblemKind::BadRequest, process.request(Method::POST, &format!("{read_again}?a=1"))).await;
-    // Nothing tells this process where a request comes from.
-    told.check(ProblemKind::NotFromHere, process.request(Method::POST, read_again)).await;
+    let of_page = process.request(Method::POST, read_again).header("origin", "http://localhost:8080");
+    told.check(ProblemKind::Forbidden, of_page).await;
     let (number, at_least) = ("`limit` must be 1 to 1000", "must be a whole number of at least 0, got `-1`");
     for (query, detail) in [
         ("limit=0", number),
@@ -253,6 +253,8 @@ async fn check_gateway(told: &mut Told, process: &Process, world: &World) {
     }
     told.check(ProblemKind::Unknown, process.sql(r#"{"sql": "SELECT * FROM nothing"}"#)).await;
     told.check(ProblemKind::BadBody, process.sql("SELECT 1")).await;
+    let plain = process.request(Method::POST, "/v1/sql").header("content-type", "text/plain").body("{}");
+    told.check(ProblemKind::UnsupportedMediaType, plain).await;
     told.check(ProblemKind::NotAcceptable, process.get(rows).header("accept", "text/csv")).await;
     told.check(ProblemKind::TooLarge, process.sql(&"x".repeat(1_000_000))).await;
     let long = json!({ "sql": format!("SELECT '{}'", "x".repeat(20_000)) });
@@ -291,6 +293,8 @@ async fn every_refusal_of_every_role_is_of_one_dialect() {
     told.0.insert(ProblemKind::Defect);
     // Told by the route that reads the log, which belongs to the process (`cli::`).
     told.0.extend([ProblemKind::NotInLog, ProblemKind::LogUnavailable]);
+    // Told before any route is asked (`access::`).
+    told.0.extend([ProblemKind::Unauthenticated, ProblemKind::Misdirected]);
     // Told of a source that has stopped (`topology::`).
     told.0.insert(ProblemKind::SourceStopped);
     assert_eq!(told.0.into_iter().collect::<BTreeSet<_>>(), ProblemKind::ALL.iter().copied().collect());

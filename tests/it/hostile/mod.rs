@@ -81,7 +81,11 @@ impl Target {
         let address = &self.running.address;
         match attack {
             Attack::Sql(sql) => self.client.post(format!("{address}/v1/sql")).json(&json!({ "sql": sql })),
-            Attack::Question(body) => self.client.post(format!("{address}/v1/sql")).body(body.clone()),
+            Attack::Question(body) => self
+                .client
+                .post(format!("{address}/v1/sql"))
+                .header("content-type", "application/json")
+                .body(body.clone()),
             Attack::Rows(query) => self.client.get(format!("{address}/v1/views/v/rows?{query}")),
             Attack::Events(body) => self
                 .client

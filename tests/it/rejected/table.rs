@@ -1,32 +1,34 @@
 //! Rejected records in SQL, of a real master dataset: the same as their route shows, to the same callers; counted
 //! exactly where all were read, and said so where not.
 
+use edge::AllowedOrigins;
 use query_gateway::{Gateway, GatewayComponents, GatewaySettings, NoStatus};
 use twofold::rejected_reader::{LakeRejected, MAX_PAYLOADS};
 
 use super::*;
-use crate::support::principals::as_anyone;
 
-fn gateway(world: &World, is_for_all: bool) -> Arc<Gateway> {
+fn gateway(world: &World) -> Arc<Gateway> {
     let lake = world.surroundings.lake.clone();
     let components = GatewayComponents {
         pipeline: world.surroundings.pipeline.clone(),
         lake: lake.clone(),
         store: world.surroundings.realtime(1 << 30, 7).0,
         status: Arc::new(NoStatus),
-        rejected: Some(Arc::new(LakeRejected { lake, is_for_all })),
+        rejected: Some(Arc::new(LakeRejected { lake })),
         clock: world.surroundings.clock.clone(),
     };
     Gateway::new(components, GatewaySettings::default()).unwrap()
 }
 
 /// Asks over HTTP from an address, with a header.
-async fn ask(gateway: Arc<Gateway>, peer: Option<SocketAddr>, sql: &str, header: Option<(&str, &str)>) -> (u16, Value) {
-    let router = as_anyone(query_gateway::router(gateway, &[]));
-    let router = match peer {
-        Some(peer) => router.layer(MockConnectInfo(peer)),
-        None => router,
-    };
+async fn ask(
+    gateway: Arc<Gateway>,
+    (peer, access): (Option<SocketAddr>, Access),
+    sql: &str,
+    header: Option<(&str, &str)>,
+) -> (u16, Value) {
+    let pages = query_gateway::page_rules(AllowedOrigins::Any);
+    let router = of_peer(guard(query_gateway::router(gateway, &[]), access, vec![pages]), peer);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/sql", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
@@ -43,7 +45,7 @@ async fn ask(gateway: Arc<Gateway>, peer: Option<SocketAddr>, sql: &str, header:
 /// What a caller on this machine is answered: the rows, and what is said of the records that were read.
 async fn rows(world: &World, sql: &str) -> (Value, Value) {
     let here = SocketAddr::from(([127, 0, 0, 1], 1234));
-    let (status, mut answer) = ask(gateway(world, false), Some(here), sql, None).await;
+    let (status, mut answer) = ask(gateway(world), (Some(here), Access::Local), sql, None).await;
     assert_eq!(status, 200, "{sql}: {answer}");
     (answer["rows"].take(), answer["envelope"]["rejected"].take())
 }
@@ -139,20 +141,19 @@ async fn sql_tells_words_and_payloads_to_the_callers_of_the_route() {
     world.archive([OOPS, ""]).await;
     let sql = "SELECT source, log_offset, reason, \"column\", error, payload, encoding, payload_bytes, truncated \
                FROM system.rejected ORDER BY reason";
-    for (peer, is_for_all, header, is_shown) in [
-        (Some("127.0.0.1:1"), false, None, true),
-        (Some("[::1]:1"), false, None, true),
-        (Some("10.0.0.7:1"), false, None, false),
-        (None, false, None, false),
-        (Some("127.0.0.1:1"), false, Some(("X-Forwarded-For", "10.0.0.7")), false),
-        (Some("127.0.0.1:1"), false, Some(("Host", "twofold.example")), false),
-        // A browser on this machine speaks for whatever page it shows.
-        (Some("127.0.0.1:1"), false, Some(("Origin", "http://127.0.0.1:8080")), false),
-        (Some("10.0.0.7:1"), true, None, true),
-        (None, true, None, true),
+    for (peer, access, header, is_shown) in [
+        (Some("127.0.0.1:1"), Access::Local, None, true),
+        (Some("[::1]:1"), Access::Local, None, true),
+        (Some("10.0.0.7:1"), Access::Local, None, false),
+        (None, Access::Local, None, false),
+        (Some("127.0.0.1:1"), Access::Local, Some(("X-Forwarded-For", "10.0.0.7")), false),
+        // A browser speaks for whatever page it shows.
+        (Some("127.0.0.1:1"), Access::Local, Some(("Origin", "http://127.0.0.1:8080")), false),
+        (Some("10.0.0.7:1"), Access::Open, None, true),
+        (None, Access::Open, None, true),
     ] {
         let peer: Option<SocketAddr> = peer.map(|peer| peer.parse().unwrap());
-        let (status, answer) = ask(gateway(&world, is_for_all), peer, sql, header).await;
+        let (status, answer) = ask(gateway(&world), (peer, access.clone()), sql, header).await;
         let (rows, read) = (&answer["rows"], &answer["envelope"]["rejected"][0]);
         assert_eq!((status, &rows[0]["reason"], &rows[1]["reason"]), (200, &json!("empty"), &json!("wrong_type")));
         assert_eq!((&read["total"], &read["complete"]), (&json!(2), &json!(true)), "counts are for all");
@@ -163,7 +164,7 @@ async fn sql_tells_words_and_payloads_to_the_callers_of_the_route() {
         assert!(is_shown || !answer.to_string().contains("oops"), "{answer}");
         // Nor can they be asked for by what they hold.
         let guess = "SELECT count(*) AS n FROM system.rejected WHERE payload LIKE '%oops%' OR error LIKE '%oops%'";
-        let (_, guessed) = ask(gateway(&world, is_for_all), peer, guess, header).await;
+        let (_, guessed) = ask(gateway(&world), (peer, access), guess, header).await;
         assert_eq!(guessed["rows"], json!([{ "n": usize::from(is_shown) }]), "{peer:?} {header:?}");
     }
 }

@@ -17,7 +17,12 @@ pub fn as_anyone(router: Router) -> Router {
 
 /// One that reads these views and no more of them than the rules let, and writes nothing.
 pub fn reader(views: Names, rules: &[(&str, &[&str])]) -> Principal {
-    Principal::new("reader", Grants { read: views, write: Names::none(), operate: false, rows: rules_of(rules) })
+    Principal::new("reader", Grants { read: views, rows: rules_of(rules), ..Grants::default() })
+}
+
+/// One that sends events to these sources, and may do nothing else.
+pub fn writer(sources: &[&str]) -> Principal {
+    Principal::new("writer", Grants { write: these(sources), ..Grants::default() })
 }
 
 /// Names that are written out.

@@ -16,6 +16,7 @@ use serving_layer::memory::MemoryStore;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use twofold::access::AccessProblems;
 use twofold::client::Client;
 use twofold::config::{Config, ConfigInputs};
 use twofold::definitions::RunningDefinitions;
@@ -75,6 +76,8 @@ impl World {
         let files = vec![("test".to_owned(), SETTINGS.to_owned())];
         let shared = SharedComponents {
             config: Arc::new(Config::read(ConfigInputs { files, ..ConfigInputs::default() }).unwrap()),
+            access: edge::Access::Local,
+            access_problems: AccessProblems::default(),
             clock: clock.clone(),
             ids: Arc::new(RandomIds),
             lake: Lake::new(Arc::new(Layered::new(objects)), Path::from("lake")),

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use views::{AggregateClass, Pipeline};
 
-use super::read_config;
+use super::{read_config, with_key};
 use crate::arguments::{DemoArguments, SettingsArguments};
 use crate::client::Client;
 use crate::console::say;
@@ -47,7 +47,7 @@ pub async fn demo(arguments: &DemoArguments) -> Result<()> {
 }
 
 async fn run_with_system(mut system: System, plan: DemoPlan) -> Result<()> {
-    let client = Client::new(&system.url())?;
+    let client = with_key(Client::new(&system.url())?, None)?;
     let stop = CancellationToken::new();
     let outcome = tokio::select! {
         biased;

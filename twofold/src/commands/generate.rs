@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use positions::IdSource;
 use tokio_util::sync::CancellationToken;
 
+use super::client_of;
 use crate::arguments::GenerateArguments;
-use crate::client::Client;
 use crate::console::say;
 use crate::environment::RandomIds;
 use crate::generator::{GeneratePlan, SOURCE, TrafficSettings, run_generator};
@@ -16,8 +16,7 @@ use crate::run::cancel_on_signal;
 /// # Errors
 /// Where no collector answers, it has no such source, or it takes nothing for minutes.
 pub async fn generate(arguments: &GenerateArguments) -> Result<()> {
-    let target = &arguments.target;
-    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
+    let client = client_of(&arguments.target)?;
     client.source(SOURCE).await.with_context(|| {
         format!("the traffic is of source {SOURCE} (examples/demo/pipeline.sql), at {}", client.base())
     })?;

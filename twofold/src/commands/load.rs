@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
+use super::client_of;
 use crate::arguments::LoadArguments;
-use crate::client::Client;
 use crate::console::say;
 use crate::load::{LoadPlan, LoadReport, find_inputs, load_files};
 
@@ -13,8 +13,7 @@ use crate::load::{LoadPlan, LoadReport, find_inputs, load_files};
 /// Where a file cannot be read, or the collector does not take it, or takes nothing of all there is.
 pub async fn load(arguments: &LoadArguments) -> Result<()> {
     let inputs = find_inputs(&arguments.files)?;
-    let target = &arguments.target;
-    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
+    let client = client_of(&arguments.target)?;
     let plan = LoadPlan {
         inputs,
         source: arguments.source.clone(),

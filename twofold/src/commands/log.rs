@@ -14,9 +14,8 @@ use anyhow::{Result, bail};
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use serde_json::Value;
 
-use super::find_source;
+use super::{client_of, find_source};
 use crate::arguments::{LogCommand, TailArguments, TargetArguments};
-use crate::client::Client;
 use crate::console::say;
 use crate::data_dir::{DataDir, read_run_note};
 use crate::log_route::{Asked, read_log};
@@ -94,8 +93,7 @@ fn find_topic(arguments: &TailArguments, log: &EmbeddedLog) -> Result<String> {
 }
 
 async fn tail_system(arguments: &TailArguments) -> Result<()> {
-    let target = &arguments.target;
-    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
+    let client = client_of(&arguments.target)?;
     let limit = arguments.limit.to_string();
     let first = [
         ("partition", arguments.partition.map(|id| id.to_string())),

@@ -7,8 +7,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::client_of;
 use crate::arguments::QueryArguments;
-use crate::client::Client;
 use crate::console::say;
 
 /// Runs the command.
@@ -16,8 +16,7 @@ use crate::console::say;
 /// # Errors
 /// Where no system answers, or it refuses the question.
 pub async fn query(arguments: &QueryArguments) -> Result<()> {
-    let target = &arguments.target;
-    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
+    let client = client_of(&arguments.target)?;
     let answer = client.sql(&arguments.sql).await?;
     if arguments.json {
         say(&format!("{answer}\n"));

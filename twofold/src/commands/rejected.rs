@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use comfy_table::Table;
 use serde_json::{Map, Value};
 
+use super::client_of;
 use super::drawing::{align_right, cell, field, list, new_table};
 use crate::arguments::RejectedArguments;
 use crate::client::Client;
@@ -21,8 +22,7 @@ const PAYLOAD_LETTERS: usize = 80;
 /// Where no system answers, or it knows no such source or reason; where records were to be read again and a view could
 /// not be recomputed.
 pub async fn rejected(arguments: &RejectedArguments) -> Result<()> {
-    let target = &arguments.target;
-    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
+    let client = client_of(&arguments.target)?;
     if arguments.read_again {
         return read_again(arguments, &client).await;
     }

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use serde_json::{Map, Value};
 
+use super::client_of;
 use super::drawing::{align_right, cell, field, list, new_table};
 use crate::arguments::StatusArguments;
-use crate::client::Client;
 use crate::console::say;
 
 /// Runs the command.
@@ -13,8 +13,7 @@ use crate::console::say;
 /// # Errors
 /// Where no system answers.
 pub async fn status(arguments: &StatusArguments) -> Result<()> {
-    let target = &arguments.target;
-    let client = Client::find(target.address.as_deref(), &target.data_dir, &target.trust)?;
+    let client = client_of(&arguments.target)?;
     let status = client.get("/v1/status", &[]).await?;
     if arguments.json {
         say(&format!("{status:#}\n"));

@@ -23,6 +23,14 @@ pub const ENVIRONMENT_PREFIX: &str = "TWOFOLD_";
 /// Where a value comes from that nobody wrote.
 const DEFAULT_ORIGIN: &str = "default";
 
+/// Settings of former versions, and what takes their place.
+const GONE: [(&str, &str); 1] = [(
+    "system.rejected_from_anywhere",
+    "is no setting any more: reasons and payloads of rejected records are told to whoever may operate the system. Give them \
+     a key whose grant has `operate = true` (`access.file`), or let in everybody who reaches the port \
+     (`access.mode = \"none\"`)",
+)];
+
 /// One value and the place it was written in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
@@ -131,7 +139,8 @@ impl MergedConfig {
             return;
         }
         let Some(known) = self.settings.get_mut(key) else {
-            let message = unknown_key(key, self.settings.keys());
+            let gone = GONE.iter().find(|(name, _)| *name == key).map(|(_, instead)| (*instead).to_owned());
+            let message = gone.unwrap_or_else(|| unknown_key(key, self.settings.keys()));
             return self.refuse(key, origin, message);
         };
         if known.value.same_type(&value) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use positions::{Backoff, format_span};
 
-use super::Config;
 use super::quantity::format_size;
 use super::reader::Reader;
+use super::{AccessMode, Config};
 
 /// Notes every combination that cannot work.
 pub(super) fn check_limits(reader: &Reader, config: &Config) {
@@ -17,6 +17,20 @@ pub(super) fn check_limits(reader: &Reader, config: &Config) {
     check_log(reader, config);
     check_retries(reader, config);
     check_gateway(reader, config);
+    check_access(reader, config);
+}
+
+fn check_access(reader: &Reader, config: &Config) {
+    let (section, access) = (reader.section("access"), &config.access);
+    match (access.mode, &access.file) {
+        (AccessMode::Keys, None) => {
+            section.refuse("file", "must name the access file where `access.mode` is \"keys\"".to_owned());
+        }
+        (AccessMode::Local | AccessMode::Open, Some(_)) => {
+            section.refuse("mode", "must be `keys` where `access.file` is set: nothing would look into it".to_owned());
+        }
+        _ => {}
+    }
 }
 
 fn check_collector(reader: &Reader, config: &Config) {

@@ -15,13 +15,15 @@ use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::realtime::read_realtime;
 use super::secret::{Secret, without_password};
 use super::{
-    Config, LakeLocation, LakeSection, LogSettings, S3Settings, SchemaRegistrySettings, SystemSettings, TlsSettings,
+    AccessMode, AccessSettings, Config, LakeLocation, LakeSection, LogSettings, S3Settings, SchemaRegistrySettings,
+    SystemSettings, TlsSettings,
 };
 
 /// Reads every section; problems stay in the reader.
 pub fn read_all(reader: &Reader) -> Config {
     Config {
         system: read_system(reader.section("system")),
+        access: read_access(reader.section("access")),
         log: read_log(reader),
         lake: read_lake(reader.section("lake")),
         realtime: read_realtime(reader.section("realtime")),
@@ -50,7 +52,6 @@ fn read_system(section: Section<'_>) -> SystemSettings {
         },
         tls: read_tls(section),
         shutdown_deadline: section.duration("shutdown_deadline", SHORTEST_SPAN),
-        rejected_from_anywhere: section.is_on("rejected_from_anywhere"),
     }
 }
 
@@ -73,6 +74,16 @@ fn read_tls(section: Section<'_>) -> Option<TlsSettings> {
         (None, None) => (),
     }
     None
+}
+
+fn read_access(section: Section<'_>) -> AccessSettings {
+    let mode = section.parsed("mode", |text| match text {
+        "local" => Ok(AccessMode::Local),
+        "keys" => Ok(AccessMode::Keys),
+        "none" => Ok(AccessMode::Open),
+        _ => Err(format!("must be `local`, `keys` or `none`, got `{text}`")),
+    });
+    AccessSettings { mode, file: section.optional_text("file").map(PathBuf::from) }
 }
 
 fn read_log(reader: &Reader) -> LogSettings {

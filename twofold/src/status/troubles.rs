@@ -1,8 +1,8 @@
 //! Everything that is wrong in this process, in one list: what, since when, and what to do.
 //!
-//! In: stopped sources, the log's silence, files of TLS that cannot be used, the archives' and batch loops' errors,
-//! refused writes of the realtime store, what the gateway tells of its views. Out: the member `problems` of
-//! `/v1/status`.
+//! In: stopped sources, the log's silence, files of TLS and of access that cannot be used, the archives' and batch
+//! loops' errors, refused writes of the realtime store, what the gateway tells of its views. Out: the member `problems`
+//! of `/v1/status`.
 //! Guarantee: each kind of trouble of each subject is there once.
 //! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`).
 
@@ -37,6 +37,7 @@ impl FactSuppliers {
         found.extend(archives.iter().filter_map(|(source, archive)| archive_trouble(source, archive)));
         found.extend(self.batch_troubles());
         found.extend(self.store_troubles());
+        found.extend(self.shared.access_problems.troubles());
         if let Some(gateway) = self.current_gateway() {
             found.extend(gateway.troubles().await);
         }

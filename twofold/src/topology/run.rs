@@ -34,7 +34,7 @@ use crate::certificates::run::follow_certificates;
 use crate::definitions::run::{RegistryFollower, follow_registry};
 use crate::definitions::{Definitions, Registered, RunningDefinitions};
 use crate::health::{Health, TOPIC};
-use crate::http::{Intake, health_router, routes_beside, status_router, whole_router};
+use crate::http::{Intake, guarded, health_router, routes_beside, status_router, whole_router};
 use crate::lives::Lives;
 use crate::log_route::log_router;
 use crate::metrics_text::{MetricsText, install_recorder};
@@ -175,17 +175,17 @@ impl Topology {
         let log = self.shared.log.as_ref();
         let log = log.map(|log| log_router(log.clone(), self.lives.clone(), Definitions::of(&self.definitions)));
         let collector = if has_collector { Some(self.start_collector().await?) } else { None };
-        let is_for_all = self.shared.config.system.rejected_from_anywhere;
         let (lake, definitions) = (self.shared.lake.clone(), Definitions::of(&self.definitions));
-        let rejected = rejected_router(lake.clone(), definitions.clone(), is_for_all);
-        let read_again = read_again_router(lake, definitions, self.batches.clone(), is_for_all);
+        let rejected = rejected_router(lake.clone(), definitions.clone());
+        let read_again = read_again_router(lake, definitions, self.batches.clone());
         let hindrances = move || {
             let facts = facts.clone();
             async move { facts.hindrances().await }
         };
         let health = health_router(self.metrics.clone(), hindrances);
         let beside = [Some(health), log, Some(rejected), Some(read_again), collector];
-        let router = whole_router(answers, beside.into_iter().flatten());
+        let routes = whole_router(answers, beside.into_iter().flatten());
+        let router = guarded(routes, self.shared.access.clone(), &self.shared.config);
         let (connections, tls) = (self.shared.config.system.connections, certificates.as_ref().map(Certificates::tls));
         if let Some(certificates) = certificates {
             let following = |stop| follow_certificates(certificates, self.health.clone(), stop);

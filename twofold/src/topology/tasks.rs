@@ -96,8 +96,7 @@ pub(super) fn gateway(
     set: &RunningDefinitions,
     status: Arc<StatusBoard>,
 ) -> Result<Arc<Gateway>> {
-    let is_for_all = shared.config.system.rejected_from_anywhere;
-    let rejected = LakeRejected { lake: shared.lake.clone(), is_for_all };
+    let rejected = LakeRejected { lake: shared.lake.clone() };
     let components = GatewayComponents {
         pipeline: set.pipeline.clone(),
         lake: shared.lake.clone(),

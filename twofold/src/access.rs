@@ -1,0 +1,259 @@
+//! Who may reach the port of this process, and how they are known.
+//!
+//! ```text
+//!  access.file --run.rs, once a second--> rules --> edge::Keyring --> one principal per request
+//!  keys of issuers --when wanted----------^
+//! ```
+//!
+//! Guarantee: a process starts only where what it lets in is written down: on a loopback address, with keys, or with
+//! `access.mode = "none"`. While it runs, a file that cannot be used leaves in force what was.
+//! Not here: what a principal may do (the routes), how a request shows who makes it (`edge`).
+
+pub mod file;
+mod key_sets;
+pub mod run;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+use edge::{Access, KeySet, Keyring, WantedKeys};
+use positions::Clock;
+use query_gateway::Trouble;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::config::{AccessMode, Config, ConfigError, ConfigProblem};
+use file::{AccessFile, KeySetPlace};
+use key_sets::{KeySetReader, read_bounded};
+
+/// The largest access file.
+const MAX_FILE_BYTES: usize = 4 << 20;
+/// The keys of an issuer are fetched no more often, for tokens that ask for them and where they could not be had.
+const FETCH_PAUSE: Duration = Duration::from_secs(60);
+/// Keys at an address are fetched again after this long, so that those which an issuer has withdrawn count no more.
+const FETCH_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What is wrong with the access file and the keys of issuers, by what it is about.
+#[derive(Clone, Debug, Default)]
+pub struct AccessProblems {
+    // Written by the loop that keeps the rules, copied by the one that gathers the status.
+    known: Arc<Mutex<BTreeMap<String, String>>>,
+}
+
+impl AccessProblems {
+    /// All of them, for the status.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let tell = |(about, problem): (&String, &String)| {
+            let way_out = "mend it; it is read again by itself, and until then what was read before stays in force";
+            Trouble::new("access-unreadable", about.clone(), problem.clone(), way_out)
+        };
+        known.iter().map(tell).collect()
+    }
+
+    /// Notes a problem, or its end; the log is told of each change.
+    fn note(&self, about: &str, problem: Option<String>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match problem {
+            Some(problem) if known.get(about) != Some(&problem) => {
+                warn!(about, problem, "cannot be used; what was read before stays in force");
+                known.insert(about.to_owned(), problem);
+            }
+            Some(_) => {}
+            None => {
+                known.remove(about);
+            }
+        }
+    }
+}
+
+/// How the port of a process knows who asks.
+#[derive(Debug)]
+pub struct OpenedAccess {
+    /// For the guard of the port.
+    pub access: Access,
+    /// For the status.
+    pub problems: AccessProblems,
+    /// For the loop that keeps the rules; `None` where there are none.
+    pub keeper: Option<AccessKeeper>,
+}
+
+/// Refuses to listen for others where nobody has said how they are known.
+///
+/// # Errors
+/// [`ConfigError`], with the ways out.
+pub fn check_listen(config: &Config) -> Result<(), ConfigError> {
+    let listen = config.system.listen;
+    if config.access.mode != AccessMode::Local || listen.ip().to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let message = format!(
+        "`{listen}` is reached from other machines, and nothing says who may: write `access.mode = \"keys\"` and \
+         `access.file` (`twofold key new` makes keys), or `access.mode = \"none\"` to let in everybody who reaches the \
+         port; or listen on a loopback address such as `127.0.0.1:8080`"
+    );
+    let problem =
+        ConfigProblem { key: "system.listen".to_owned(), origin: "access.mode is \"local\"".to_owned(), message };
+    Err(ConfigError(vec![problem]))
+}
+
+/// Reads what the mode needs.
+///
+/// # Errors
+/// If the access file cannot be used. Keys of issuers that cannot be had are a problem of their tokens alone.
+pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess> {
+    let problems = AccessProblems::default();
+    let path = match (&config.access.mode, &config.access.file) {
+        (AccessMode::Local, _) => return Ok(OpenedAccess { access: Access::Local, problems, keeper: None }),
+        (AccessMode::Open, _) => return Ok(OpenedAccess { access: Access::Open, problems, keeper: None }),
+        (AccessMode::Keys, path) => path.clone().context("`access.mode = \"keys\"` needs `access.file`")?,
+    };
+    let read = read_file(&path).await.with_context(|| format!("cannot use `access.file` {}", path.display()))?;
+    let (keyring, wanted) = Keyring::new(read.rules(&BTreeMap::new()), clock);
+    let (keyring, reader) = (Arc::new(keyring), KeySetReader::new()?);
+    let mut keeper = AccessKeeper {
+        seen: look_at(&path).await,
+        path,
+        file: read,
+        sets: BTreeMap::new(),
+        fetched: BTreeMap::new(),
+        asked: BTreeMap::new(),
+        reader,
+        keyring: keyring.clone(),
+        wanted,
+        problems: problems.clone(),
+    };
+    keeper.refresh_sets().await;
+    keeper.put_in_force();
+    Ok(OpenedAccess { access: Access::Keys(keyring), problems, keeper: Some(keeper) })
+}
+
+/// What tells that a file was written again.
+type Seen = Option<(SystemTime, u64)>;
+
+/// Keeps the rules as the files say.
+#[derive(Debug)]
+pub struct AccessKeeper {
+    path: PathBuf,
+    /// As the file was when it was read last, whatever came of it.
+    seen: Seen,
+    file: AccessFile,
+    sets: BTreeMap<KeySetPlace, Arc<KeySet>>,
+    /// When each set was read last, and the file that it came from as it was then.
+    fetched: BTreeMap<KeySetPlace, (Instant, Seen)>,
+    /// When each set was read last because a token asked for it.
+    asked: BTreeMap<KeySetPlace, Instant>,
+    reader: KeySetReader,
+    keyring: Arc<Keyring>,
+    wanted: mpsc::Receiver<WantedKeys>,
+    problems: AccessProblems,
+}
+
+impl AccessKeeper {
+    /// Reads again what has changed.
+    async fn look(&mut self) {
+        let seen = look_at(&self.path).await;
+        let mut is_changed = false;
+        if seen != self.seen {
+            is_changed = self.read_again(seen).await;
+        }
+        is_changed |= self.refresh_sets().await;
+        if is_changed {
+            self.put_in_force();
+        }
+    }
+
+    /// Fetches the keys of an issuer, unless a token had that done a moment ago.
+    async fn fetch_wanted(&mut self, issuer: &str) {
+        let places: BTreeSet<KeySetPlace> =
+            self.file.key_sets().filter(|(of, _)| *of == issuer).map(|(_, place)| place.clone()).collect();
+        let mut is_changed = false;
+        for place in places {
+            if self.asked.get(&place).is_none_or(|at| at.elapsed() >= FETCH_PAUSE) {
+                self.asked.insert(place.clone(), Instant::now());
+                is_changed |= self.fetch(&place).await;
+            }
+        }
+        if is_changed {
+            self.put_in_force();
+        }
+    }
+
+    async fn read_again(&mut self, seen: Seen) -> bool {
+        self.seen = seen;
+        let (about, read) = (format!("access file {}", self.path.display()), read_file(&self.path).await);
+        self.problems.note(&about, read.as_ref().err().map(|error| format!("{error:#}")));
+        match read {
+            Ok(file) => {
+                info!(file = %self.path.display(), "access file read again");
+                self.file = file;
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Reads the sets that are new or old, and forgets those that nobody names any more.
+    async fn refresh_sets(&mut self) -> bool {
+        let named: BTreeSet<KeySetPlace> = self.file.key_sets().map(|(_, place)| place.clone()).collect();
+        let gone = self.fetched.keys().filter(|place| !named.contains(*place));
+        gone.for_each(|place| self.problems.note(&about_keys(place), None));
+        self.sets.retain(|place, _| named.contains(place));
+        self.fetched.retain(|place, _| named.contains(place));
+        self.asked.retain(|place, _| named.contains(place));
+        let mut is_changed = false;
+        for place in named {
+            let is_due = match (self.fetched.get(&place), &place) {
+                (None, _) => true,
+                (Some((_, seen)), KeySetPlace::File(path)) => *seen != look_at(path).await,
+                (Some((at, _)), KeySetPlace::Url(_)) if self.sets.contains_key(&place) => at.elapsed() >= FETCH_AGAIN,
+                (Some((at, _)), KeySetPlace::Url(_)) => at.elapsed() >= FETCH_PAUSE,
+            };
+            if is_due {
+                is_changed |= self.fetch(&place).await;
+            }
+        }
+        is_changed
+    }
+
+    /// Whether there are other keys now.
+    async fn fetch(&mut self, place: &KeySetPlace) -> bool {
+        let seen = match place {
+            KeySetPlace::File(path) => look_at(path).await,
+            KeySetPlace::Url(_) => None,
+        };
+        let read = self.reader.read(place).await;
+        self.fetched.insert(place.clone(), (Instant::now(), seen));
+        self.problems.note(&about_keys(place), read.as_ref().err().map(|error| format!("{error:#}")));
+        match read {
+            Ok(set) => {
+                self.sets.insert(place.clone(), Arc::new(set));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn put_in_force(&self) {
+        self.keyring.replace(self.file.rules(&self.sets));
+    }
+}
+
+fn about_keys(place: &KeySetPlace) -> String {
+    format!("keys of issuers at {place}")
+}
+
+async fn read_file(path: &Path) -> Result<AccessFile> {
+    let text = read_bounded(path, MAX_FILE_BYTES).await?;
+    Ok(AccessFile::read(&text)?)
+}
+
+/// `None` where it is not there.
+async fn look_at(path: &Path) -> Seen {
+    let found = tokio::fs::metadata(path).await.ok()?;
+    Some((found.modified().ok()?, found.len()))
+}
