@@ -22,10 +22,12 @@ use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
+use crate::audit::{Asked, Audit};
 use crate::here::{asks_this_machine, is_from_here, is_of_other_page};
 use crate::keyring::{Keyring, Shown};
 use crate::origins::PageRules;
 use crate::principal::{Grants, Principal};
+use crate::quota::{Accounts, Spending};
 use crate::security::add_headers;
 use crate::{Problem, ProblemKind};
 
@@ -34,6 +36,9 @@ use crate::{Problem, ProblemKind};
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/"];
 /// What is answered whatever the host: a balancer asks by an address.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
+
+/// What is booked as a question in SQL.
+const SQL: &str = "/v1/sql";
 
 /// How a port knows who asks.
 #[derive(Clone, Debug)]
@@ -51,30 +56,49 @@ pub enum Access {
 #[derive(Debug)]
 struct Guard {
     access: Access,
+    audit: Audit,
     pages: Vec<PageRules>,
+    accounts: Arc<Accounts>,
     anyone: Principal,
     passed_on: Principal,
     nobody: Principal,
 }
 
 /// Lays the guard around all routes of a port. `pages`: which routes answer pages of other origins, and of which.
-pub fn guard(router: Router, access: Access, pages: Vec<PageRules>) -> Router {
+pub fn guard(router: Router, access: Access, audit: Audit, pages: Vec<PageRules>) -> Router {
     let passed_on = Principal::new("passed on", Grants { operate: false, ..Grants::all() });
     let (anyone, nobody) = (Principal::anyone(), Principal::nobody());
-    let guard = Guard { access, pages, anyone, passed_on, nobody };
+    let guard = Guard { access, audit, pages, accounts: Arc::default(), anyone, passed_on, nobody };
     router.layer(from_fn_with_state(Arc::new(guard), admit)).layer(from_fn(add_headers))
 }
 
 /// The one place that sees who asks, for what, and what comes of it.
 async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match guard.principal(&parts).await {
+    let asked = Asked::new(&parts, peer_address(&parts).map(|peer| peer.ip()), PROBES.contains(&path_of(&parts)));
+    let (principal, response) = match guard.principal(&parts).await {
         Ok(principal) => {
-            parts.extensions.insert(principal);
-            next.run(Request::from_parts(parts, body)).await
+            let principal = principal.booked_in(&guard.accounts);
+            let mut response = match spend(&principal, &parts) {
+                Ok(()) => {
+                    parts.extensions.insert(principal.clone());
+                    next.run(Request::from_parts(parts, body)).await
+                }
+                Err(problem) => guard.refuse(&parts, problem),
+            };
+            principal.tell_quotas(response.headers_mut());
+            (Some(principal), response)
         }
-        Err(problem) => guard.refuse(&parts, problem),
-    }
+        Err(problem) => (None, guard.refuse(&parts, problem)),
+    };
+    asked.note(guard.audit, principal.as_ref().map(Principal::name), response.status());
+    response
+}
+
+/// Books a request; what it brings with it is booked where that is known.
+fn spend(principal: &Principal, parts: &Parts) -> Result<(), Problem> {
+    principal.spend(Spending::Requests, 1)?;
+    if path_of(parts) == SQL { principal.spend(Spending::Sql, 1) } else { Ok(()) }
 }
 
 impl Guard {
@@ -97,8 +121,7 @@ impl Guard {
             check_host(parts)?;
             self.refuse_pages(parts)?;
         }
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let is_here = is_from_here(peer, &parts.headers);
+        let is_here = is_from_here(peer_address(parts), &parts.headers);
         Ok(if is_here { self.anyone.clone() } else { self.passed_on.clone() })
     }
 
@@ -134,6 +157,11 @@ fn asks_leave(rules: &PageRules, parts: &Parts) -> bool {
 /// Whether the page that makes a request may.
 fn lets(rules: &PageRules, parts: &Parts) -> bool {
     parts.headers.get(ORIGIN).is_some_and(|origin| rules.answers(path_of(parts), origin))
+}
+
+/// Where a request comes from, as far as the connection tells.
+fn peer_address(parts: &Parts) -> Option<SocketAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
 }
 
 /// The route, as it is matched; the path where there is none.

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use axum::extract::MatchedPath;
+use axum::http::Method;
 use axum::http::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use positions::Clock;
@@ -19,6 +21,8 @@ use crate::principal::Principal;
 use crate::rules::{AccessRules, Refusal};
 use crate::{Problem, ProblemKind};
 
+/// The route that takes a key in its address.
+const EVENTS: &str = "/v1/sources/{source}/events";
 /// Longest wait for keys that are fetched again.
 const WAIT: Duration = Duration::from_secs(6);
 /// Questions for keys that may wait at one time; beyond it a token of an unknown key is refused at once.
@@ -76,6 +80,9 @@ impl Keyring {
     /// `unauthenticated`, and `unavailable` where the keys of a token's issuer cannot be had.
     pub(crate) async fn principal(&self, parts: &Parts) -> Result<(Principal, Shown), Problem> {
         let Some(authorization) = parts.headers.get(AUTHORIZATION) else {
+            if let Some(key) = key_of_page(parts) {
+                return self.of_page(key);
+            }
             let certificate = parts.extensions.get::<ClientCertificate>().ok_or_else(|| refuse(NOTHING))?;
             let principal = self.rules().of_certificate(certificate).map_err(problem)?;
             return Ok((principal, Shown::Certificate));
@@ -87,6 +94,16 @@ impl Keyring {
             found = self.rules().of_bearer(text, self.clock.now());
         }
         found.map(|principal| (principal, Shown::Bearer)).map_err(problem)
+    }
+
+    /// Whom the key in an address stands for: addresses are kept in histories and in logs of proxies, so it may do
+    /// nothing but send events.
+    fn of_page(&self, key: &str) -> Result<(Principal, Shown), Problem> {
+        let principal = self.rules().of_bearer(key, self.clock.now()).map_err(problem)?;
+        if principal.only_writes() {
+            return Ok((principal, Shown::Bearer));
+        }
+        Err(refuse("a key in the address may do nothing but send events, and this one may do more"))
     }
 
     fn rules(&self) -> Arc<AccessRules> {
@@ -103,6 +120,13 @@ impl Keyring {
 }
 
 const NOTHING: &str = "this request shows no credential";
+
+/// The key in the address of a request that brings events: a beacon of a page can set no header.
+fn key_of_page(parts: &Parts) -> Option<&str> {
+    let is_events = parts.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str() == EVENTS);
+    let query = parts.uri.query().filter(|_| is_events && parts.method == Method::POST)?;
+    query.split('&').find_map(|pair| pair.strip_prefix("key="))
+}
 
 /// What stands behind the scheme, which may be written in any case.
 fn bearer(authorization: &HeaderValue) -> Option<&str> {
