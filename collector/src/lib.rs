@@ -77,7 +77,7 @@ use crate::metrics::{COLLECTOR_BYTES, COLLECTOR_REQUESTS};
 use crate::sent_at::{Correction, SentAt, SentInBody};
 use crate::sources::Entered;
 use crate::split::Sent;
-use edge::{AllowedOrigins, Parameters, Principal, Problem, ProblemKind};
+use edge::{AllowedOrigins, Parameters, Principal, Problem, ProblemKind, Spending};
 use event_log::EventLog;
 
 /// What the collector works with.
@@ -116,7 +116,7 @@ impl Collector {
         let (parts, body) = request.into_parts();
         let mut body = body.into_data_stream();
         let collected = match self.going_source(principal, source) {
-            Ok(source) => self.collect_from(source, asked, &parts.headers, &mut body).await,
+            Ok(source) => self.collect_from(principal, source, asked, &parts.headers, &mut body).await,
             Err(problem) => Err(problem),
         };
         if collected.as_ref().is_err_and(|problem| problem.kind() != ProblemKind::SlowBody) {
@@ -127,6 +127,7 @@ impl Collector {
 
     async fn collect_from(
         &self,
+        principal: &Principal,
         source: Entered,
         asked: &Asked,
         headers: &HeaderMap,
@@ -141,8 +142,10 @@ impl Collector {
         if let Some(compression) = compression.or_else(|| content.compression(&bytes)) {
             bytes = inflate::inflate(&bytes, compression, self.settings.max_inflated_bytes, &mut admitted).await?;
         }
+        principal.spend(Spending::Bytes, bytes.len() as u64)?;
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
         let (events, sent_in_body) = self.take_apart(source.decoder.source(), &content, &bytes)?;
+        principal.spend(Spending::Events, events.len() as u64)?;
         // Events that are no slices of it are held in its stead.
         drop(bytes);
         let correction = Correction::new(sent_at, sent_in_body, received, &self.settings)?;

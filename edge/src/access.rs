@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::to_bytes;
+use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::Method;
 use axum::http::header::ORIGIN;
@@ -26,10 +26,12 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
+use crate::audit::{Asked, Audit};
 use crate::here::{asks_this_machine, is_from_here, is_of_other_page};
 use crate::keyring::{Keyring, Shown};
 use crate::origins::PageRules;
 use crate::principal::{Grants, Principal};
+use crate::quota::{Accounts, Spending};
 use crate::security::add_headers;
 use crate::{Problem, ProblemKind};
 
@@ -39,6 +41,8 @@ const OPEN: [&str; 3] = ["/healthz", "/readyz", "/"];
 /// What is answered whatever the host: a balancer asks by an address.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
+/// What is booked as a question in SQL.
+const SQL: &str = "/v1/sql";
 /// Where a page shows its key: a beacon has no headers of its own.
 const KEY_PARAMETER: &str = "key=";
 /// So much of the body of a refused request is read and forgotten, and for so long.
@@ -61,34 +65,49 @@ pub enum Access {
 #[derive(Debug)]
 struct Guard {
     access: Access,
+    audit: Audit,
     pages: Vec<PageRules>,
+    accounts: Arc<Accounts>,
     anyone: Principal,
     passed_on: Principal,
     nobody: Principal,
 }
 
 /// Lays the guard around all routes of a port. `pages`: which routes answer pages of other origins, and of which.
-pub fn guard(router: Router, access: Access, pages: Vec<PageRules>) -> Router {
+pub fn guard(router: Router, access: Access, audit: Audit, pages: Vec<PageRules>) -> Router {
     let passed_on = Principal::new("passed on", Grants { operate: false, ..Grants::all() });
     let (anyone, nobody) = (Principal::anyone(), Principal::nobody());
-    let guard = Guard { access, pages, anyone, passed_on, nobody };
+    let guard = Guard { access, audit, pages, accounts: Arc::default(), anyone, passed_on, nobody };
     router.layer(from_fn_with_state(Arc::new(guard), admit)).layer(from_fn(add_headers))
 }
 
 /// The one place that sees who asks, for what, and what comes of it.
 async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match guard.principal(&mut parts).await {
+    let asked = Asked::new(&parts, peer_address(&parts).map(|peer| peer.ip()), PROBES.contains(&path_of(&parts)));
+    let (principal, response) = match guard.principal(&mut parts).await {
         Ok(principal) => {
-            parts.extensions.insert(principal);
-            next.run(Request::from_parts(parts, body)).await
+            let principal = principal.booked_in(&guard.accounts);
+            let mut response = match spend(&principal, &parts) {
+                Ok(()) => {
+                    parts.extensions.insert(principal.clone());
+                    next.run(Request::from_parts(parts, body)).await
+                }
+                Err(problem) => guard.refuse(&parts, body, problem).await,
+            };
+            principal.tell_quotas(response.headers_mut());
+            (Some(principal), response)
         }
-        Err(problem) => {
-            // What is unread at the end resets the connection, and the client may then never see why.
-            let _ = timeout(DISCARD_TIME, to_bytes(body, DISCARD_BYTES)).await;
-            guard.refuse(&parts, problem)
-        }
-    }
+        Err(problem) => (None, guard.refuse(&parts, body, problem).await),
+    };
+    asked.note(guard.audit, principal.as_ref().map(Principal::name), response.status());
+    response
+}
+
+/// Books a request; what it brings with it is booked where that is known.
+fn spend(principal: &Principal, parts: &Parts) -> Result<(), Problem> {
+    principal.spend(Spending::Requests, 1)?;
+    if path_of(parts) == SQL { principal.spend(Spending::Sql, 1) } else { Ok(()) }
 }
 
 impl Guard {
@@ -121,8 +140,7 @@ impl Guard {
             check_host(parts)?;
             self.refuse_pages(parts)?;
         }
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
-        let is_here = is_from_here(peer, &parts.headers);
+        let is_here = is_from_here(peer_address(parts), &parts.headers);
         Ok(if is_here { self.anyone.clone() } else { self.passed_on.clone() })
     }
 
@@ -140,7 +158,9 @@ impl Guard {
     }
 
     /// A refusal, which a page that may ask may also read.
-    fn refuse(&self, parts: &Parts, problem: Problem) -> Response {
+    async fn refuse(&self, parts: &Parts, body: Body, problem: Problem) -> Response {
+        // What is unread at the end resets the connection, and the client may then never see why.
+        let _ = timeout(DISCARD_TIME, to_bytes(body, DISCARD_BYTES)).await;
         let mut response = problem.into_response();
         let rules = self.pages.iter().find(|rules| lets(rules, parts));
         if let (Some(rules), Some(origin)) = (rules, parts.headers.get(ORIGIN)) {
@@ -168,6 +188,11 @@ fn take_key(parts: &mut Parts) -> Option<String> {
     let rest = if others.is_empty() { path.to_owned() } else { format!("{path}?{}", others.join("&")) };
     parts.uri = rest.parse().ok()?;
     Some(key)
+}
+
+/// Where a request comes from, as far as the connection tells.
+fn peer_address(parts: &Parts) -> Option<SocketAddr> {
+    parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
 }
 
 /// The route, as it is matched; the path where there is none.

@@ -75,6 +75,8 @@ kinds! {
     UnsupportedMediaType = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE, "Unsupported media type";
     /// The host that was asked for is not this process: ask by the address that it listens on.
     Misdirected = "misdirected", MISDIRECTED_REQUEST, "Asked by another name";
+    /// The caller has used up a quota of its grant: ask again after `retry_after` seconds.
+    OverQuota = "over-quota", TOO_MANY_REQUESTS, "Quota used up";
     /// Too much is in progress: try again after `retry_after` seconds.
     Overloaded = "overloaded", TOO_MANY_REQUESTS, "Overloaded";
     /// Twofold itself is at fault: report it.

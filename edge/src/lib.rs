@@ -13,6 +13,7 @@
 //! requests: those of the collector count bytes and those of the gateway queries, and each role keeps its own.
 
 mod access;
+mod audit;
 mod certificate;
 mod client_certificate;
 mod connection;
@@ -26,6 +27,7 @@ mod origins;
 mod parameters;
 mod principal;
 mod problem;
+mod quota;
 mod request;
 mod routes;
 mod rules;
@@ -34,6 +36,7 @@ mod security;
 mod tls;
 
 pub use access::{Access, guard};
+pub use audit::Audit;
 pub use certificate::{CertificateMark, CertificateRule};
 pub use client_certificate::ClientCertificate;
 pub use here::is_from_here;
@@ -43,8 +46,9 @@ pub use keys::{KEY_PREFIX, Sha256Sum, key_text};
 pub use kind::ProblemKind;
 pub use origins::{AllowedOrigins, PageRules, answer_pages};
 pub use parameters::{Parameters, no_parameters};
-pub use principal::{Grants, Names, Principal, Quotas, RowRules};
+pub use principal::{Grants, Names, Principal, RowRules};
 pub use problem::Problem;
+pub use quota::{Quotas, Spending};
 pub use request::{parameters, path_text};
 pub use routes::{refuse_other_methods, refuse_other_paths};
 pub use rules::{AccessRules, KeyRule, TokenRule};

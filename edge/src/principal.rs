@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use tokio::time::Instant;
 
+use crate::quota::{Accounts, Payer, Quotas, Spending};
 use crate::{Problem, ProblemKind};
 
 /// Names that a grant covers: views to read, sources to write.
@@ -45,19 +48,6 @@ impl Names {
 /// Row rules: by dimension, the values that a principal may see, as text. Empty: all rows of all views.
 pub type RowRules = BTreeMap<String, BTreeSet<String>>;
 
-/// How much a principal may ask of a process; `None`: whatever the process has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quotas {
-    /// Requests of any kind.
-    pub requests_per_second: Option<u64>,
-    /// Questions in SQL.
-    pub sql_per_minute: Option<u64>,
-    /// Events sent.
-    pub events_per_second: Option<u64>,
-    /// Bytes of events sent.
-    pub bytes_per_second: Option<u64>,
-}
-
 /// What a principal may do; by default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grants {
@@ -81,16 +71,26 @@ impl Grants {
 }
 
 /// Who makes a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Principal {
     name: Arc<str>,
     grants: Arc<Grants>,
+    // Those of the process, where it keeps any: the same for all that are of one name.
+    accounts: Option<Arc<Accounts>>,
 }
+
+impl PartialEq for Principal {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.grants == other.grants
+    }
+}
+
+impl Eq for Principal {}
 
 impl Principal {
     /// The principal `name`, as the audit log and quotas call it.
     pub fn new(name: &str, grants: impl Into<Arc<Grants>>) -> Self {
-        Self { name: name.into(), grants: grants.into() }
+        Self { name: name.into(), grants: grants.into(), accounts: None }
     }
 
     /// Everybody, where the port is open: may do everything.
@@ -142,9 +142,32 @@ impl Principal {
         Err(Problem::new(ProblemKind::Forbidden, detail).with_hint(hint))
     }
 
-    /// How much may be asked for.
-    pub fn quotas(&self) -> Quotas {
-        self.grants.quotas
+    /// The same, whose spending is booked in these accounts.
+    pub(crate) fn booked_in(mut self, accounts: &Arc<Accounts>) -> Self {
+        self.accounts = Some(accounts.clone());
+        self
+    }
+
+    /// Books an amount against the quota of the grant.
+    ///
+    /// # Errors
+    /// `over-quota`, with the seconds to wait.
+    pub fn spend(&self, what: Spending, amount: u64) -> Result<(), Problem> {
+        match &self.accounts {
+            Some(accounts) => accounts.spend(self.payer(), what, amount, Instant::now()),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds what is left of the quotas to the headers of an answer.
+    pub(crate) fn tell_quotas(&self, headers: &mut HeaderMap) {
+        if let Some(accounts) = self.accounts.as_ref().filter(|_| self.grants.quotas != Quotas::default()) {
+            accounts.tell(self.payer(), Instant::now(), headers);
+        }
+    }
+
+    fn payer(&self) -> Payer<'_> {
+        Payer { name: &self.name, quotas: self.grants.quotas }
     }
 
     /// Which rows may be seen, in every view.

@@ -38,7 +38,7 @@ pub use strays::stray_variables;
 use batch_layer::BatchSettings;
 use batch_layer::archive::ArchiveSettings;
 use collector::CollectorSettings;
-use edge::ConnectionSettings;
+use edge::{Audit, ConnectionSettings};
 use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::KafkaSettings;
 use query_gateway::GatewaySettings;
@@ -106,6 +106,8 @@ pub struct AccessSettings {
     pub mode: AccessMode,
     /// Keys, tokens and certificates, and what they may do; where the mode is `Keys`.
     pub file: Option<PathBuf>,
+    /// Which requests the log tells of, with who made them.
+    pub audit: Audit,
 }
 
 /// How it is known who may ask.

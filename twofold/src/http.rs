@@ -108,7 +108,7 @@ pub fn whole_router(answers: Router, beside: impl IntoIterator<Item = Router>) -
 pub fn guarded(routes: Router, access: Access, config: &Config) -> Router {
     let of_collector = collector::page_rules(config.collector.allowed_origins.clone());
     let of_gateway = query_gateway::page_rules(config.gateway.allowed_origins.clone());
-    edge::guard(routes, access, vec![of_collector, of_gateway])
+    edge::guard(routes, access, config.access.audit, vec![of_collector, of_gateway])
 }
 
 /// The routes that every process has. `hindrances`: what keeps each of its roles from its work.

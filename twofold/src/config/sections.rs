@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use edge::ConnectionSettings;
+use edge::{Audit, ConnectionSettings};
 use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::{Compression, KafkaSettings};
 use url::Url;
@@ -83,7 +83,13 @@ fn read_access(section: Section<'_>) -> AccessSettings {
         "none" => Ok(AccessMode::Open),
         _ => Err(format!("must be `local`, `keys` or `none`, got `{text}`")),
     });
-    AccessSettings { mode, file: section.optional_text("file").map(PathBuf::from) }
+    let audit = section.parsed("audit", |text| match text {
+        "none" => Ok(Audit::Off),
+        "refused" => Ok(Audit::Refused),
+        "all" => Ok(Audit::All),
+        _ => Err(format!("must be `none`, `refused` or `all`, got `{text}`")),
+    });
+    AccessSettings { mode, file: section.optional_text("file").map(PathBuf::from), audit }
 }
 
 fn read_log(reader: &Reader) -> LogSettings {
