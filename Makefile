@@ -10,7 +10,7 @@
 #   make release                 the binary as it is shipped, all of it optimised
 #   make dist                    an archive, a Debian package and a Python wheel of it, with checksums, in dist/
 #   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
-#   make check                   formatting, lints, documentation
+#   make check                   formatting, lints, documentation, dependencies
 #   make clean                   forget what was built
 
 SHELL := /bin/bash
@@ -126,9 +126,11 @@ dist: release
 	scripts/dist.sh "$$CARGO_TARGET_DIR/release/twofold" dist
 
 check: tools
+	@scripts/install-tools.sh check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace $(FAIL_POINTS) --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps
+	scripts/deny.sh check
 
 fmt: tools
 	$(CARGO) fmt --all
