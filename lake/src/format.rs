@@ -44,8 +44,8 @@ impl Lake {
             return Ok(());
         }
         let reason = format!(
-            "{path} says that the lake has format {}, and this version knows format {FORMAT} only; run the version that \
-             wrote it, or name another lake.location",
+            "{path} says that the lake has format {}, and this version knows format {FORMAT} only; run the version \
+             that wrote it, or name another lake.location",
             note.format
         );
         Err(LakeError::Unusable { reason })

@@ -2,6 +2,7 @@
 
 mod circles;
 mod deny;
+mod links;
 mod manifests;
 mod named_files;
 mod paths;

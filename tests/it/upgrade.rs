@@ -1,5 +1,5 @@
-//! Stored formats through releases: what an older build wrote is opened, answered from and gone on with; what a later one
-//! wrote is refused by both numbers, and stays as it is.
+//! Stored formats through releases: what an older build wrote is opened, answered from and gone on with; what a later
+//! one wrote is refused by both numbers, and stays as it is.
 //!
 //! `tests/upgrades` has a data directory of each release; `make.py` there makes that of the next one.
 

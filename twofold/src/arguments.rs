@@ -69,7 +69,7 @@ pub enum Command {
     Rejected(RejectedArguments),
     /// Check directory, ports and stores before a start.
     Doctor(UpArguments),
-    /// Say whether the process with these settings answers on its port of this machine: the health check of a container.
+    /// Say whether the process with these settings answers on its port of this machine, as health checks ask.
     Health(SettingsArguments),
     /// Act on one source.
     #[command(subcommand)]

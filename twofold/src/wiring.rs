@@ -151,8 +151,8 @@ pub async fn connect_kafka(settings: KafkaSettings) -> Result<KafkaLog> {
     KafkaLog::connect(settings).await.context("cannot connect to the event log")
 }
 
-/// Opens the tables' store and makes sure that it refuses a second creation of one object, and that no later version has
-/// written what is in it.
+/// Opens the tables' store and makes sure that it refuses a second creation of one object, and that no later version
+/// has written what is in it.
 ///
 /// # Errors
 /// If the store cannot be reached, or ignores conditions: the commits of tables rest on them. If what is in it has

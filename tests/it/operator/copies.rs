@@ -1,5 +1,5 @@
-//! Copies of a data directory: made under load, by the very lines of `docs/operations/backup.md`, and after the end; and
-//! what is left without the lake.
+//! Copies of a data directory: made under load, by the very lines of `docs/operations/backup.md`, and after the end;
+//! and what is left without the lake.
 
 use std::path::Path;
 use std::process::Command;
@@ -57,7 +57,7 @@ async fn copy_hot(from: &Path, to: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// Starts on a copy; all that was acknowledged before it was made is there, and with everything sent once more it is exact.
+/// Starts on a copy: all that was acknowledged before it was made is there; with everything sent once more it is exact.
 async fn check_copy(setup: &Setup, copy: &str, before: usize, sent: usize) {
     let running = Running::start(&setup.beside(copy)).await;
     let deadline = Instant::now() + DEADLINE;
