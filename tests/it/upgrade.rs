@@ -1,7 +1,10 @@
 //! Stored formats through releases: what an older build wrote is opened, answered from and gone on with; what a later
 //! one wrote is refused by both numbers, and stays as it is.
 //!
-//! `tests/upgrades` has a data directory of each release; `make.py` there makes that of the next one.
+//! `tests/upgrades` has a data directory of each release; `make.py` there makes that of the next one. A system on
+//! Kafka, Redis and S3 whose roles are replaced one by one: `upgrade/rolling.rs`.
+
+mod rolling;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
