@@ -28,7 +28,7 @@ fn setup(folder: &Path) -> Setup {
 /// Sends one request of events; the token.
 async fn send(running: &Running, number: usize) -> String {
     let events = number * EVENTS_PER_REQUEST..(number + 1) * EVENTS_PER_REQUEST;
-    let event = |n| format!(r#"{{"id":"{n}","time":"2026-01-05T10:00:00Z","page":"p{}","n":{n}}}"#, n % 3);
+    let event = |n: usize| format!(r#"{{"id":"{n}","time":"2026-01-05T10:00:00Z","page":"p{}","n":{n}}}"#, n % 3);
     let lines: Vec<String> = events.map(event).collect();
     running.post("hits", &lines.iter().map(String::as_str).collect::<Vec<_>>()).await
 }

@@ -52,7 +52,7 @@ impl Old {
 
 /// Sends events from `first` on; the token.
 async fn send(to: &Running, first: i64) -> String {
-    let event = |n| format!(r#"{{"id":"{n}","time":"2026-01-05T10:00:00Z","page":"/","n":{n}}}"#);
+    let event = |n: i64| format!(r#"{{"id":"{n}","time":"2026-01-05T10:00:00Z","page":"/","n":{n}}}"#);
     let lines: Vec<String> = (first..first + EVENTS).map(event).collect();
     to.post("hits", &lines.iter().map(String::as_str).collect::<Vec<_>>()).await
 }

@@ -21,7 +21,8 @@ CREATE MATERIALIZED VIEW hits_by_page AS SELECT page, count(*) AS hits FROM hits
 /// One request of a sender; the same number always makes the same one.
 fn request(sender: usize, number: usize) -> Vec<String> {
     let events = number * EVENTS_PER_REQUEST..(number + 1) * EVENTS_PER_REQUEST;
-    let event = |event| format!(r#"{{"id":"{sender}-{event}","time":"2026-01-05T10:00:00Z","page":"{sender}"}}"#);
+    let event =
+        |event: usize| format!(r#"{{"id":"{sender}-{event}","time":"2026-01-05T10:00:00Z","page":"{sender}"}}"#);
     events.map(event).collect()
 }
 

@@ -42,7 +42,7 @@ impl System {
 
     /// Sends events, and holds the answer to everything that was sent so far.
     async fn check(&mut self, moment: &str) {
-        let event = |n| format!(r#"{{"id":"{n}","time":"2026-01-05T10:00:00Z","page":"p{}","n":{n}}}"#, n % 3);
+        let event = |n: i64| format!(r#"{{"id":"{n}","time":"2026-01-05T10:00:00Z","page":"p{}","n":{n}}}"#, n % 3);
         let lines: Vec<String> = (self.sent..self.sent + EVENTS).map(event).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let token = self.role("collector").post("hits", &lines).await;
