@@ -6,12 +6,15 @@
 
 mod rolling;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use lake::LakeError;
 use positions::PositionToken;
@@ -21,6 +24,7 @@ use twofold::data_dir::FORMAT_VERSION;
 
 use crate::lake::memory_lake;
 use crate::support::process::{DEADLINE, Running, Setup, binary};
+use crate::support::redis::RedisServer;
 
 /// So many events are in each of the directories; the last hundred in the log alone.
 const STORED: u32 = 600;
@@ -129,30 +133,55 @@ async fn recompute(running: &Running) {
     }
 }
 
+/// Unpacks what a release has left.
+fn unpack(packed: &Path, place: &Path) -> Setup {
+    let unpacked = Command::new("tar").arg("-xzf").arg(packed).arg("-C").arg(place).status().unwrap();
+    assert!(unpacked.success(), "{}", packed.display());
+    std::fs::copy(folder().join("pages.csv"), place.join("pages.csv")).unwrap();
+    let pipeline = std::fs::read_to_string(folder().join("pipeline.sql")).unwrap();
+    Setup::new(place, &pipeline, Vec::new()).with("ARCHIVE__COMMIT_INTERVAL", "50ms").with("BATCH__INTERVAL", "1s")
+}
+
+/// Puts into a Redis what it held then.
+async fn fill(server: &RedisServer, place: &Path) {
+    let keys = std::fs::read(place.join("realtime.json")).unwrap();
+    let keys: BTreeMap<String, String> = serde_json::from_slice(&keys).unwrap();
+    assert!(keys.keys().any(|key| key.ends_with(":index")), "no index among {:?}", keys.keys());
+    let mut connection = server.connection().await.unwrap();
+    for (key, value) in keys {
+        let bytes = STANDARD.decode(value).unwrap();
+        redis::cmd("SET").arg(key).arg(bytes).exec_async(&mut connection).await.unwrap();
+    }
+}
+
+async fn check_release(setup: &Setup) {
+    let running = Running::start(setup).await;
+    let token = send(&running, STORED..STORED + 100).await;
+    check_answers(&running, &token, STORED + 100).await;
+    recompute(&running).await;
+    let answer = check_answers(&running, &token, STORED + 100).await;
+    assert!(answer["envelope"]["batch_rows"].as_u64() > Some(0), "{}", answer["envelope"]);
+    let token = send(&running, STORED + 100..STORED + 200).await;
+    check_answers(&running, &token, STORED + 200).await;
+    assert!(running.terminate().success());
+    let running = Running::start(setup).await;
+    check_answers(&running, &token, STORED + 200).await;
+    assert!(!running.log().contains("index discarded"), "{}", running.log());
+    assert!(running.terminate().success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_data_directory_of_each_release_is_opened_answered_from_and_gone_on_with() {
+async fn what_each_release_left_is_opened_answered_from_and_gone_on_with() {
     for packed in releases() {
         eprintln!("{}", packed.file_name().unwrap().display());
         let place = tempfile::tempdir().unwrap();
-        let unpacked = Command::new("tar").arg("-xzf").arg(&packed).arg("-C").arg(place.path()).status().unwrap();
-        assert!(unpacked.success(), "{}", packed.display());
-        std::fs::copy(folder().join("pages.csv"), place.path().join("pages.csv")).unwrap();
-        let pipeline = std::fs::read_to_string(folder().join("pipeline.sql")).unwrap();
-        let setup = Setup::new(place.path(), &pipeline, Vec::new())
-            .with("ARCHIVE__COMMIT_INTERVAL", "50ms")
-            .with("BATCH__INTERVAL", "1s");
-        let running = Running::start(&setup).await;
-        let token = send(&running, STORED..STORED + 100).await;
-        check_answers(&running, &token, STORED + 100).await;
-        recompute(&running).await;
-        let answer = check_answers(&running, &token, STORED + 100).await;
-        assert!(answer["envelope"]["batch_rows"].as_u64() > Some(0), "{}", answer["envelope"]);
-        let token = send(&running, STORED + 100..STORED + 200).await;
-        check_answers(&running, &token, STORED + 200).await;
-        assert!(running.terminate().success());
-        let running = Running::start(&setup).await;
-        check_answers(&running, &token, STORED + 200).await;
-        assert!(running.terminate().success());
+        let server = RedisServer::start().await;
+        let setup = unpack(&packed, place.path());
+        fill(&server, place.path()).await;
+        check_release(&setup.with("REALTIME__STORE", &server.url())).await;
+        // The same where the realtime views are gone.
+        let place = tempfile::tempdir().unwrap();
+        check_release(&unpack(&packed, place.path())).await;
     }
 }
 

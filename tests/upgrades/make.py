@@ -4,11 +4,12 @@
 usage: make.py BINARY COMMIT
 
 Writes `VERSION-COMMIT.tar.gz` beside itself. Events are a function of their number (`event` here, and in the test): 0 to
-499 are archived, at least 0 to 399 of them published, 500 to 599 are in the log alone, whose process is killed. Run it
-once per release, with that release's binary, and commit what it writes; what is there already stays, so that every
-former version is opened for ever.
+499 are archived, at least 0 to 399 of them published, 500 to 599 are in the log alone, whose process is killed. Realtime
+views are in a Redis, whose keys are packed, too. Run it once per release, with that release's binary, and commit what it
+writes; what is there already stays, so that every former version is opened for ever.
 """
 
+import base64
 import gzip
 import io
 import json
@@ -46,18 +47,62 @@ def event(number):
     return [line, *copies, *broken]
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Redis:
+    """A Redis of its own, and as much of its protocol as is needed to read what it holds."""
+
+    def __init__(self, folder):
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--dir", str(folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self.ask("PING") and None
+            except OSError:
+                assert time.monotonic() < deadline, "redis-server does not answer"
+                time.sleep(0.1)
+
+    def ask(self, *words):
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            parts = [word.encode() if isinstance(word, str) else word for word in words]
+            sent = b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+            connection.sendall(b"*%d\r\n%s" % (len(parts), sent))
+            return self.read(connection.makefile("rb"))
+
+    def read(self, answer):
+        kind, rest = (line := answer.readline())[:1], line[1:].strip()
+        assert kind in b"+:$*", line
+        if kind == b"$":
+            return answer.read(int(rest) + 2)[:-2]
+        return [self.read(answer) for _ in range(int(rest))] if kind == b"*" else rest
+
+    def contents(self):
+        keys = sorted(self.ask("KEYS", "*"))
+        return {key.decode(): base64.b64encode(self.ask("GET", key)).decode() for key in keys}
+
+    def end(self):
+        self.process.terminate()
+        self.process.wait(PATIENCE_SECONDS)
+
+
 class System:
     """A running `twofold up`."""
 
-    def __init__(self, binary, folder, commit_interval):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.address = "127.0.0.1:%d" % free.getsockname()[1]
+    def __init__(self, binary, folder, redis, commit_interval):
+        self.address = f"127.0.0.1:{free_port()}"
         self.binary, self.folder = binary, folder
         settings = {
             "TWOFOLD_ARCHIVE__COMMIT_INTERVAL": commit_interval,
             "TWOFOLD_BATCH__INTERVAL": "1d",
             "TWOFOLD_LAKE__CHECKPOINT_INTERVAL": "2",
+            "TWOFOLD_REALTIME__STORE": redis.url,
             "PATH": "/usr/bin:/bin",
         }
         command = [binary, "up", *self.where(), "--listen", self.address]
@@ -120,8 +165,8 @@ def records(numbers):
     return sum(len(event(number)) for number in numbers)
 
 
-def fill(binary, folder):
-    system = System(binary, folder, "50ms")
+def fill(binary, folder, redis):
+    system = System(binary, folder, redis, "50ms")
     system.send(range(400))
     system.wait("the first events are archived", lambda: system.archived() == records(range(400)))
     system.publish()
@@ -129,24 +174,24 @@ def fill(binary, folder):
     system.wait("the next events are archived", lambda: system.archived() == records(range(500)))
     system.end(signal.SIGTERM)
     # Nothing of these is archived before the process is killed.
-    system = System(binary, folder, "1d")
+    system = System(binary, folder, redis, "1d")
     token = system.send(range(500, 600))
     system.get(f"/v1/views/by_hour/rows?by=&after={token}&timeout=30s")
     assert system.archived() == records(range(500)), system.archived()
     system.end(signal.SIGKILL)
+    (folder / "realtime.json").write_text(json.dumps(redis.contents(), indent=1))
 
 
 def packed(folder):
-    """The data directory as an archive that says nothing of this machine."""
+    """What there is as an archive that says nothing of this machine."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in sorted((folder / "data").rglob("*")):
-            name = path.relative_to(folder / "data")
-            entry = tarfile.TarInfo(f"data/{name}")
+        for path in [folder / "realtime.json", *sorted((folder / "data").rglob("*"))]:
+            entry = tarfile.TarInfo(str(path.relative_to(folder)))
             if path.is_dir():
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o700
                 archive.addfile(entry)
-            elif str(name) not in ("lock", "run.json"):
+            elif entry.name not in ("data/lock", "data/run.json"):
                 entry.size, entry.mode = path.stat().st_size, 0o600
                 with path.open("rb") as file:
                     archive.addfile(entry, file)
@@ -163,7 +208,11 @@ def main():
         folder = pathlib.Path(scratch)
         for name in ("pipeline.sql", "pages.csv"):
             shutil.copy(HERE / name, folder)
-        fill(binary, folder)
+        redis = Redis(folder)
+        try:
+            fill(binary, folder, redis)
+        finally:
+            redis.end()
         target.write_bytes(packed(folder))
     print(f"{target.name}: {target.stat().st_size} bytes")
 
