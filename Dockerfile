@@ -1,7 +1,10 @@
 # syntax=docker/dockerfile:1
 # Two stages: the build has compilers, the image that runs has one binary and no root.
+#
+# Images are named by their full versions. Who wants them byte for byte pins them by digest, as
+# `docker buildx imagetools inspect debian:12.12-slim` tells it: FROM debian:12.12-slim@sha256:...
 
-FROM rust:1.95-bookworm AS build
+FROM rust:1.95.0-bookworm AS build
 # The programs that `make` would install as a person's machine needs them; here they are a cached layer.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ make perl pkg-config \
@@ -14,15 +17,16 @@ RUN --mount=type=cache,target=/cache,sharing=locked \
     CARGO_TARGET_DIR=/cache make release \
  && install -D /cache/release/twofold /out/twofold
 
-FROM debian:bookworm-slim
+FROM debian:12.12-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates curl \
+ && apt-get install -y --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /data twofold \
- && install -d -o twofold -g twofold /data
+ && install -d -m 700 -o 10001 -g 10001 /data
 COPY --from=build /out/twofold /usr/local/bin/twofold
 COPY examples /examples
-USER twofold
+# By number, so that an orchestrator sees that it is not root. Nothing outside of /data and /tmp is written: the root may be
+# read-only, and no capability is needed.
+USER 10001:10001
 WORKDIR /data
 # It listens for others, so it starts only once it is told who may ask: TWOFOLD_ACCESS__MODE (docs/operations.md, "Access").
 ENV TWOFOLD_SYSTEM__DATA_DIR=/data \
@@ -30,8 +34,7 @@ ENV TWOFOLD_SYSTEM__DATA_DIR=/data \
     TWOFOLD_PIPELINE=/examples/demo/pipeline.sql
 EXPOSE 8080
 VOLUME /data
-HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=6 \
-  CMD curl -sf -o /dev/null http://127.0.0.1:8080/healthz
+HEALTHCHECK --interval=5s --timeout=3s --start-period=20s --retries=6 CMD ["twofold", "health"]
 # The listener must be ended in order: SIGTERM is what it waits for, and docker's default.
 ENTRYPOINT ["twofold"]
 CMD ["up"]

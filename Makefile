@@ -6,11 +6,12 @@
 #   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
 #   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for (from FIRST=n on)
 #   make fuzz TIMES=100          what was written, sent or stored, and then damaged: so many times the seeds of `make test`
+#   make upgrade OLD=BINARY      roles of an older build replaced one by one by this one, on real parts
 #   make bench ARGS="recompute"  figures beside their limits, embedded parts beside real ones, all or one section
 #   make release                 the binary as it is shipped, all of it optimised
 #   make dist                    an archive, a Debian package and a Python wheel of it, with checksums, in dist/
 #   make services-up             real Kafka, Redis and S3 to try things on (make services-down ends them)
-#   make check                   formatting, lints, documentation
+#   make check                   formatting, lints, documentation, dependencies
 #   make clean                   forget what was built
 
 SHELL := /bin/bash
@@ -27,14 +28,15 @@ FIRST ?= 0
 SEEDS ?= 20000
 TIMES ?= 20
 SEED ?= $(shell echo $$RANDOM)
+OLD ?=
 
 # Where `services-up` keeps addresses, logs and data. Tests use a scratch folder of their own.
 SERVICES := $(HOME)/.cache/twofold/services
 
-.PHONY: help demo quick test chaos sim fuzz bench release dist check fmt clean tools services services-up services-down
+.PHONY: help demo quick test chaos sim fuzz upgrade bench release dist check fmt clean tools services services-up services-down
 
 help:
-	@sed -n '3,16s/^# \{0,1\}//p' Makefile
+	@sed -n '3,17s/^# \{0,1\}//p' Makefile
 
 demo: tools
 	$(CARGO) build --locked --workspace --bins
@@ -54,10 +56,11 @@ TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite
 # started. Then the suites that `make quick` leaves out, since they need services, start processes, or are long, and single
 # tests of others that take more than five seconds. A test (tests/it/tidy/suites.rs) finds suites that belong
 # into one of the first two lists and stand in none, and names in any that nothing bears.
-WITH_SERVICES := chaos:: compose:: event_log::kafka lake:: overload:: real:: real_input:: recovery:: system::
+WITH_SERVICES := chaos:: compose:: event_log::kafka lake:: operator:: overload:: real:: real_input:: recovery:: system:: \
+  upgrade::
 NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dist:: event_log::disk event_log::kafka \
-  event_log::kill event_log::mock feeds:: hostile:: overload:: private_files::process real:: real_input:: realtime_store:: \
-  recovery:: secrets::process simulation:: system:: tls::process
+  event_log::kill event_log::mock feeds:: hostile:: operator:: overload:: private_files::process real:: real_input:: \
+  realtime_store:: recovery:: secrets::process simulation:: system:: tls::process upgrade::
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \
@@ -111,6 +114,13 @@ fuzz: tools
 	TWOFOLD_SEED_FIRST=$(FIRST) TWOFOLD_SEED_TIMES=$(TIMES) \
 	  $(CARGO) test --locked --workspace --release $(FAIL_POINTS) --test it -- $(FUZZ)
 
+# What `make test` passes over where there is no older build.
+upgrade: tools services
+	@[ -x "$(OLD)" ] || { echo "name a built twofold of an older version: make upgrade OLD=BINARY" >&2; exit 2; }
+	$(CARGO) build --locked --workspace $(FAIL_POINTS)
+	$(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --no-run
+	TWOFOLD_TEST_OLD_BINARY="$(abspath $(OLD))" scripts/with-services.sh $(IT) upgrade::rolling --nocapture
+
 # In the release profile.
 bench: tools services
 	$(CARGO) build --locked --workspace --release --bins
@@ -126,9 +136,11 @@ dist: release
 	scripts/dist.sh "$$CARGO_TARGET_DIR/release/twofold" dist
 
 check: tools
+	@scripts/install-tools.sh check
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace $(FAIL_POINTS) --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps
+	scripts/deny.sh check
 
 fmt: tools
 	$(CARGO) fmt --all

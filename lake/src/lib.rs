@@ -11,7 +11,8 @@
 //!  <table>/<version>-<name>.parquet                  data, invisible until a commit up to that version names it
 //! ```
 //!
-//! Beside the tables stand sequences ([`sequence`]): numbered, append-only series of small objects.
+//! Beside the tables stand sequences ([`sequence`]): numbered, append-only series of small objects; and `format.json`,
+//! the version of all this (`format.rs`).
 //!
 //! Guarantee: a commit succeeds only on the very snapshot it was computed from; a lost race leaves files without a
 //! commit, which nobody sees. Facts are atomic with the commit that names them, and survive checkpoints.
@@ -37,6 +38,7 @@ mod commit;
 mod config;
 mod error;
 mod file;
+mod format;
 mod log;
 mod open;
 mod scan;
@@ -52,6 +54,7 @@ mod version;
 pub use config::LakeSettings;
 pub use error::LakeError;
 pub use file::FileWriter;
+pub use format::FORMAT;
 pub use snapshot::{Change, DataFile, Snapshot};
 pub use stats::{Bounds, extreme};
 pub use store::Lake;

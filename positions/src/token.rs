@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Offset, PartitionId, SourceName};
 
 /// How far a client's own events reach, per source and partition. Opaque to clients; text is hex over JSON.
+///
+/// A token with a part that is not known, as a later version may write one, is refused and not read by half.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PositionToken {
     /// Per source and partition the offset behind the client's last event.
     #[serde(rename = "s")]

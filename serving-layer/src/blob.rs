@@ -21,6 +21,7 @@ use crate::ServingError;
 
 /// The last character is the version of the format.
 const MAGIC: &[u8; 8] = b"twofold1";
+const NAME: &[u8] = b"twofold";
 const HEADER_BYTES: usize = 16;
 
 /// Encodes state batches of one schema into one blob. At least one batch is needed: an empty run has no blob.
@@ -61,6 +62,10 @@ pub fn decode(blob: &Bytes, schema: &SchemaRef) -> Result<Vec<RecordBatch>, Serv
 }
 
 fn check_header(blob: &Bytes) -> Result<Bytes, ServingError> {
+    if blob.len() >= HEADER_BYTES && blob.starts_with(NAME) && !blob.starts_with(MAGIC) {
+        let found = char::from(blob[NAME.len()]);
+        return Err(corrupt(format!("it has format {found}, and this version knows format 1 only")));
+    }
     if blob.len() < HEADER_BYTES || &blob[..8] != MAGIC {
         return Err(corrupt(format!("{} bytes that do not start with `twofold1`", blob.len())));
     }

@@ -20,6 +20,25 @@ fn is_there(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
+/// The bill of materials names what is linked with its checksum, and nothing that only tests use.
+fn check_materials(text: &str) {
+    let materials: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!((&materials["bomFormat"], &materials["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
+    assert_eq!(materials["metadata"]["component"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(materials["metadata"].get("timestamp"), None, "the same sources give the same document");
+    let components = materials["components"].as_array().unwrap();
+    let named = |name: &str| components.iter().find(|component| component["name"] == name);
+    for name in ["datafusion", "rdkafka-sys", "zstd-sys", "axum"] {
+        let component = named(name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(component["hashes"][0]["content"].as_str().map(str::len), Some(64), "{component}");
+        assert!(component["licenses"][0]["expression"].is_string(), "{component}");
+        assert!(component["purl"].as_str().unwrap().starts_with(&format!("pkg:cargo/{name}@")), "{component}");
+    }
+    assert!(named("deltalake-core").is_none() && named("tests").is_none(), "what is not shipped is listed");
+    let edges = materials["dependencies"].as_array().unwrap();
+    assert_eq!(edges.len(), components.len() + 1, "one for each component, and one for the program");
+}
+
 fn packed(folder: &Path) -> impl Fn(&str) -> PathBuf {
     let files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     move |ending| files.iter().find(|path| path.to_str().unwrap().ends_with(ending)).unwrap().clone()
@@ -52,15 +71,22 @@ fn every_package_brings_a_binary_that_runs() {
     run(Command::new(unpacked.join("bin/twofold")).arg("validate").arg(pipeline));
     let licences = std::fs::read_to_string(unpacked.join("LICENCES-OF-DEPENDENCIES.txt")).unwrap();
     assert!(licences.contains("datafusion ") && licences.contains("Apache License"), "licence texts");
+    let materials = std::fs::read_to_string(unpacked.join("twofold.cdx.json")).unwrap();
+    check_materials(&materials);
     assert!(unpacked.join("config/default.toml").is_file() && unpacked.join("LICENSE").is_file());
 
     let installed = scratch.path().join("debian");
     run(Command::new("dpkg-deb").arg("-x").arg(file(".deb")).arg(&installed));
     check(installed.join("usr/bin/twofold"));
+    let beside = std::fs::read_to_string(installed.join("usr/share/doc/twofold/twofold.cdx.json")).unwrap();
+    assert_eq!(beside, materials);
     assert!(run(Command::new("dpkg-deb").arg("-f").arg(file(".deb")).arg("Depends")).contains("libc6 (>= 2."));
 
     let venv = scratch.path().join("venv");
     run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
     run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--no-index"]).arg(file(".whl")));
     check(venv.join("bin/twofold"));
+    let python =
+        "import importlib.metadata as m; print(m.distribution('twofold').read_text('sboms/twofold.cdx.json'), end='')";
+    assert_eq!(run(Command::new(venv.join("bin/python")).args(["-c", python])), materials);
 }

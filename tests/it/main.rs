@@ -94,6 +94,8 @@ mod feeds;
 /// One client that means harm: a corpus of requests against a process with a limit on memory; clients that hold on to
 /// connections.
 mod hostile;
+/// What an operator meets: which test holds which case, and those that no other suite has.
+mod operator;
 /// A collector, as a process, at twice its capacity: refusals that say when to come back, flat memory, exact counts.
 mod overload;
 /// What only real Kafka, Redis and S3 can do to a system: move, grow, vanish, refuse, fall silent, come back older, and
@@ -109,3 +111,5 @@ mod registry;
 mod system;
 /// What runs in a process: sources and views that stop, start and change while others are answered.
 mod topology;
+/// Data directories of former releases, opened by this build; what a later one wrote, refused by name.
+mod upgrade;

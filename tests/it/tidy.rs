@@ -1,6 +1,8 @@
 //! Rules about the source itself that a tool can check: crate edges, circles, names, sizes, where tasks are started.
 
 mod circles;
+mod deny;
+mod links;
 mod manifests;
 mod named_files;
 mod paths;

@@ -110,11 +110,15 @@ impl Setup {
     }
 
     fn command(&self, role: &[&str]) -> Command {
+        self.command_of(&binary(), role)
+    }
+
+    fn command_of(&self, program: &Path, role: &[&str]) -> Command {
         // Tests may themselves run where hangups are ignored, under `nohup`, and a process inherits that.
         let mut command = Command::new("env");
         command
             .arg("--default-signal=HUP")
-            .arg(binary())
+            .arg(program)
             .args(role)
             .args([Path::new("--pipeline"), &self.pipeline, Path::new("--data-dir"), &self.data_dir])
             .envs(self.settings.iter().cloned())
@@ -157,16 +161,24 @@ impl Running {
         Self::try_start_role(setup, role).await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
+    /// Starts one role of another build and waits until it is ready.
+    pub async fn start_role_of(program: &Path, setup: &Setup, role: &[&str]) -> Self {
+        Self::spawn(setup, setup.command_of(program, role)).await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
     /// Starts one role and waits until it is ready.
     ///
     /// # Errors
     /// How it ended instead, or that it was not ready in time, with its log.
     pub async fn try_start_role(setup: &Setup, role: &[&str]) -> Result<Self, String> {
+        Self::spawn(setup, setup.command(role)).await
+    }
+
+    async fn spawn(setup: &Setup, mut command: Command) -> Result<Self, String> {
         let port = free_port();
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(setup.data_dir.with_extension("log")).unwrap();
-        let child = setup
-            .command(role)
+        let child = command
             .args(["--listen", &format!("127.0.0.1:{port}")])
             // A machine that is busy with other tests is not a reason to give up waiting.
             .env("TWOFOLD_GATEWAY__DEFAULT_WAIT", "30s")

@@ -74,6 +74,8 @@ pub enum Command {
     Rejected(RejectedArguments),
     /// Check directory, ports and stores before a start.
     Doctor(UpArguments),
+    /// Say whether the process with these settings answers on its port of this machine, as health checks ask.
+    Health(SettingsArguments),
     /// Act on one source.
     #[command(subcommand)]
     Source(SourceCommand),

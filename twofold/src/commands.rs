@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod drawing;
 mod generate;
+mod health;
 mod key;
 mod load;
 mod log;
@@ -55,6 +56,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Generate(arguments) => generate::generate(&arguments).await,
         Command::Load(arguments) => load::load(&arguments).await,
         Command::Doctor(arguments) => doctor::doctor(&arguments).await,
+        Command::Health(settings) => health::health(&settings).await,
         Command::Query(arguments) => query::query(&arguments).await,
         Command::Validate(arguments) => validate::validate(&arguments).await,
         Command::Log(command) => log::log(&command).await,

@@ -171,10 +171,12 @@ pub async fn connect_kafka(settings: KafkaSettings) -> Result<KafkaLog> {
     KafkaLog::connect(settings).await.context("cannot connect to the event log")
 }
 
-/// Opens the tables' store and makes sure that it refuses a second creation of one object.
+/// Opens the tables' store and makes sure that it refuses a second creation of one object, and that no later version
+/// has written what is in it.
 ///
 /// # Errors
-/// If the store cannot be reached, or ignores conditions: the commits of tables rest on them.
+/// If the store cannot be reached, or ignores conditions: the commits of tables rest on them. If what is in it has
+/// another format.
 pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lake> {
     let (store, prefix): (Arc<dyn ObjectStore>, &str) = match &settings.location {
         LakeLocation::Folder(folder) => {
@@ -187,6 +189,7 @@ pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lak
     let store = crate::fail_points::around_objects(store, prefix);
     let lake = Lake::with_settings(store, object_store::path::Path::from(prefix), settings.tables);
     lake.probe_conditional_put(RandomIds.next_id()).await.context("the object store cannot be used for tables")?;
+    lake.check_format().await.context("the lake cannot be opened")?;
     Ok(lake)
 }
 

@@ -203,3 +203,20 @@ async fn a_hangup_that_is_to_be_ignored_is_ignored() {
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("SIGTERM") && !log.contains("SIGHUP"), "{log}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_asked_of_the_port_by_the_settings_of_the_process() {
+    let place = Place::new();
+    let running = Running::start(&place.setup()).await;
+    let listen = running.address.strip_prefix("http://").unwrap().to_owned();
+    let health = |listen: &str| {
+        let mut command = Command::new(binary());
+        command.arg("health").env("TWOFOLD_SYSTEM__LISTEN", listen).stdin(Stdio::null()).output().unwrap()
+    };
+    check(&health(&listen), 0, &["alive at http://", &listen]);
+    // What a container listens on is no address to call.
+    let (_, port) = listen.rsplit_once(':').unwrap();
+    check(&health(&format!("0.0.0.0:{port}")), 0, &["alive at http://127.0.0.1:"]);
+    assert!(running.terminate().success());
+    check(&health(&listen), 1, &["nothing answers at ", &listen, "system.listen"]);
+}

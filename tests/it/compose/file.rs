@@ -60,10 +60,13 @@ fn image_environment() -> BTreeMap<String, String> {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-/// The path that the image's health check asks for.
-pub fn health_path() -> String {
+/// The arguments of our program in the image's health check.
+pub fn health_command() -> Vec<String> {
     let dockerfile = read("Dockerfile");
-    let check = dockerfile.split_once("HEALTHCHECK").expect("the image has a health check").1;
-    let (_, address) = check.split_once("http://127.0.0.1:8080").expect("it asks the port that is listened on");
-    address.split_whitespace().next().unwrap().to_owned()
+    let check = dockerfile.split_once("\nHEALTHCHECK ").expect("the image has a health check").1;
+    let (_, words) = check.lines().next().unwrap().split_once(" CMD ").expect("it is a command");
+    let words: Vec<String> = serde_json::from_str(words).expect("without a shell, which the check does not need");
+    let (program, arguments) = words.split_first().unwrap();
+    assert_eq!(program, "twofold");
+    arguments.to_vec()
 }

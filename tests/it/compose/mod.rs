@@ -104,7 +104,50 @@ fn every_container_comes_back_is_bounded_and_keeps_its_data() {
         let (volume, path) = volume.split_once(':').unwrap();
         assert!(volume == name && path == "/data" && named.contains_key(volume), "{name} has no data of its own");
     }
-    assert!(file::health_path().starts_with('/'));
+    assert_eq!(file::health_command(), ["health"]);
+}
+
+#[test]
+fn no_container_has_rights_that_it_does_not_need() {
+    let Some(compose) = file::compose() else { return };
+    let says = |service: &Value, key: &str, value: &str| {
+        service[key].as_array().is_some_and(|list| list.iter().any(|entry| entry == value))
+    };
+    for (name, service) in compose["services"].as_object().unwrap() {
+        assert!(says(service, "security_opt", "no-new-privileges:true"), "{name} may gain rights");
+        // These two drop root by themselves.
+        assert!(
+            ["redis", "s3"].contains(&name.as_str()) || says(service, "cap_drop", "ALL"),
+            "{name} has capabilities"
+        );
+        for opened in ["privileged", "cap_add", "network_mode", "pid", "devices", "user"] {
+            assert_eq!(service.get(opened), None, "{name} has {opened}");
+        }
+    }
+    for (name, container) in file::containers(&compose) {
+        assert_eq!(container["read_only"], json!(true), "{name} may write to the image");
+        let temporary = container["tmpfs"][0].as_str().unwrap();
+        assert!(temporary.starts_with("/tmp:size="), "{name}: {temporary}");
+    }
+    let dockerfile = file::read("Dockerfile");
+    let user = dockerfile.lines().filter_map(|line| line.strip_prefix("USER ")).next_back().unwrap();
+    let (user, group) = user.split_once(':').unwrap();
+    assert!([user, group].iter().all(|id| id.parse::<u32>().is_ok_and(|id| id > 0)), "{user}:{group}");
+}
+
+#[test]
+fn images_are_named_by_full_versions_or_digests() {
+    let Some(compose) = file::compose() else { return };
+    let dockerfile = file::read("Dockerfile");
+    let bases = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")?.split(' ').next());
+    let services = compose["services"].as_object().unwrap().values();
+    let images = services.map(|service| service["image"].as_str().unwrap()).filter(|image| *image != "twofold");
+    for image in bases.chain(images) {
+        let tag = image.rsplit_once(':').unwrap_or_else(|| panic!("{image} has no tag")).1;
+        let numbers = tag.trim_start_matches('v').split('-').next().unwrap().split('.');
+        let is_whole = numbers.clone().count() >= 2 && numbers.clone().all(|number| number.parse::<u32>().is_ok());
+        assert!(image.contains("@sha256:") || is_whole, "{image} may be another one tomorrow");
+    }
 }
 
 #[test]

@@ -47,15 +47,16 @@ impl Host {
         let known = replaced.into_iter().find(|(theirs, _)| value.starts_with(theirs));
         match known {
             Some((theirs, ours)) => value.replacen(theirs, &ours, 1),
-            None if value == "/data" => format!("{folder}/{name}"),
+            None if value.starts_with("/data") => value.replacen("/data", &format!("{folder}/{name}"), 1),
             None => value.to_owned(),
         }
     }
 
-    fn command(&self, name: &str, port: u16, container: &Value) -> Command {
+    /// Our program in a container, with its environment.
+    fn command(&self, name: &str, port: u16, container: &Value, words: &[String]) -> Command {
         let mut command = Command::new(binary());
         command
-            .args(file::command(container).iter().map(|word| self.rewrite(name, port, word)))
+            .args(words.iter().map(|word| self.rewrite(name, port, word)))
             // An image inherits nothing.
             .env_clear()
             .envs(file::environment(container).iter().map(|(key, value)| (key, self.rewrite(name, port, value))))
@@ -70,19 +71,20 @@ impl Host {
         let log = self.folder.path().join(name).with_extension("log");
         let output = fs::File::create(&log).unwrap();
         let child = self
-            .command(name, port, container)
+            .command(name, port, container, &file::command(container))
             // A test has not the patience of a demonstration.
             .env("TWOFOLD_BATCH__INTERVAL", "1s")
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .spawn()
             .unwrap();
-        Container { child, log, address: format!("http://127.0.0.1:{port}") }
+        let health = self.command(name, port, container, &file::health_command());
+        Container { child, log, address: format!("http://127.0.0.1:{port}"), health: health.into() }
     }
 
     /// Runs a container to its end.
     pub async fn run(&self, name: &str, container: &Value, more: &[&str]) -> Output {
-        let mut command = tokio::process::Command::from(self.command(name, 0, container));
+        let mut command = tokio::process::Command::from(self.command(name, 0, container, &file::command(container)));
         let ended = command.args(more).kill_on_drop(true).output();
         tokio::time::timeout(DEADLINE, ended).await.expect("it ended by itself").unwrap()
     }
@@ -106,6 +108,8 @@ pub struct Container {
     child: Child,
     log: PathBuf,
     pub address: String,
+    // The health check of the image, in this container.
+    health: tokio::process::Command,
 }
 
 impl Drop for Container {
@@ -122,8 +126,8 @@ impl Container {
 
     /// Waits until it is healthy as the image understands it.
     pub async fn wait_until_healthy(&mut self) {
-        let (deadline, url) = (Instant::now() + DEADLINE, format!("{}{}", self.address, file::health_path()));
-        while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.health.output().await.unwrap().status.success() {
             if let Some(status) = self.child.try_wait().unwrap() {
                 panic!("it ended with {status}:\n{}", self.log());
             }

@@ -1,0 +1,155 @@
+//! What an operator meets: which test holds each case, and the cases that no other suite has.
+//!
+//! [`CASES`] is the list, in the order in which a reader would look: a case whose test is renamed or gone fails here.
+
+mod copies;
+mod pipelines;
+mod signals;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cli::check;
+use crate::support::process::{Running, Setup, binary};
+
+/// What must hold, and the tests that hold it, as paths of this binary (those of both kinds of parts without the kind).
+const CASES: &[(&str, &[&str])] = &[
+    (
+        "compose comes up a second time, on the bucket that is there",
+        &["compose::a_bucket_that_is_there_already_is_success"],
+    ),
+    (
+        "a nullable column is added to a source with history",
+        &["system::columns::a_new_column_is_read_from_what_was_archived_before_it"],
+    ),
+    (
+        "the log is lost and the lake kept: the source stops, and the way out that it names works",
+        &[
+            "system::a_source_whose_topic_was_replaced_stops_and_says_so",
+            "system::lives::a_source_whose_topic_was_replaced_goes_on_after_a_reset",
+        ],
+    ),
+    (
+        "a copy made under load holds what was acknowledged before it",
+        &["operator::copies::a_hot_copy_holds_what_was_acknowledged_before_it"],
+    ),
+    ("a copy made after the stop is the whole", &["operator::copies::a_cold_copy_is_the_whole_also_without_its_lake"]),
+    (
+        "the lake is lost and the log kept: answers are exact",
+        &["operator::copies::a_cold_copy_is_the_whole_also_without_its_lake"],
+    ),
+    (
+        "`batch run --full` beside `up` is done",
+        &["cli::by_hand::a_full_recompute_beside_a_busy_loop_is_done_each_time"],
+    ),
+    (
+        "a topic that exists is used with the partitions that it has",
+        &["system::partitions::a_topic_is_taken_as_it_is_where_no_number_is_written"],
+    ),
+    (
+        "partitions are raised, on the embedded log and with brokers",
+        &[
+            "system::partitions::added_partitions_are_read_by_both_layers",
+            "system::partitions::a_larger_number_raises_the_topic_of_a_system_that_runs",
+            "real::topics::a_topic_with_fewer_partitions_than_written_is_read_and_the_way_to_raise_it_is_told",
+        ],
+    ),
+    (
+        "a wrong password of Redis is told as that",
+        &["cli::operating::a_redis_that_wants_another_password_is_told_as_that"],
+    ),
+    (
+        "an endpoint without `http://` names the setting and the form",
+        &["cli::operating::an_endpoint_is_told_by_its_setting_until_only_the_store_is_missing"],
+    ),
+    (
+        "one bad source of two leaves the other served and the process in the balancer",
+        &["real::topics::a_source_on_a_compacted_topic_is_refused_while_another_is_served"],
+    ),
+    (
+        "Kafka is killed under the roles: the probes of those that need it tell, and all come back",
+        &["real::roles::a_killed_kafka_shows_in_the_probes_of_the_roles_that_need_it_and_in_no_other"],
+    ),
+    (
+        "an old process does not win by starting last",
+        &[
+            "cli::superseded::an_old_process_does_not_win_by_starting_last",
+            "operator::pipelines::of_two_pipelines_on_one_lake_the_newer_one_stays",
+        ],
+    ),
+    (
+        "aborted transactions are neither counted nor lag",
+        &["real::topics::what_was_aborted_is_counted_neither_in_answers_nor_as_lag"],
+    ),
+    (
+        "a variable that sets nothing is told",
+        &["cli::operating::a_variable_that_sets_nothing_is_told_with_the_one_that_was_meant"],
+    ),
+    ("a mistyped data directory is not made", &["cli::by_hand::a_mistyped_data_directory_is_refused_and_not_made"]),
+    (
+        "no data, nothing new and waiting are three messages",
+        &["cli::by_hand::no_data_a_silence_to_wait_for_and_nothing_new_are_told_apart"],
+    ),
+    (
+        "keys that stand twice in a static file are warned of",
+        &[
+            "pipeline::dialect::keys_that_stand_twice_in_a_joined_table_are_doubted",
+            "operator::keys_that_stand_twice_are_warned_of_by_validate_and_at_the_start",
+        ],
+    ),
+    (
+        "a changed view is answered by its old definition until the new one is whole",
+        &[
+            "topology::registry::the_registry_says_what_is_being_built_until_it_answers_completely",
+            "speed::former::a_former_definition_is_in_new_runs_and_keeps_old_ones_until_its_successor_answers",
+        ],
+    ),
+    (
+        "SIGTERM and SIGHUP under load lose nothing acknowledged",
+        &["operator::signals::a_signal_under_load_loses_nothing_acknowledged"],
+    ),
+    ("a log that nobody reads ends nothing", &["cli::operating::a_log_that_nobody_reads_any_more_ends_nothing"]),
+    (
+        "a full realtime store is named with the setting",
+        &["system::full_store::a_full_realtime_store_is_named_with_the_setting_that_makes_room"],
+    ),
+    (
+        "metrics are there from the start, with their help",
+        &["alerts::a_process_tells_every_counter_from_its_start_and_says_what_each_metric_is"],
+    ),
+];
+
+#[test]
+fn every_case_has_its_tests() {
+    let missing = |path: &&str| {
+        let (module, name) = path.rsplit_once("::").unwrap();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("it").join(module.replace("::", "/"));
+        let files = [file.with_extension("rs"), file.join("mod.rs")];
+        let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
+        !text.contains(&format!("fn {name}("))
+    };
+    let gone: Vec<&str> = CASES.iter().flat_map(|(_, tests)| *tests).copied().filter(missing).collect();
+    assert!(gone.is_empty(), "no such tests: {gone:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_stand_twice_are_warned_of_by_validate_and_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = "
+        CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL)
+        STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', event_id 'id');
+        CREATE EXTERNAL TABLE owners (page VARCHAR, owner VARCHAR) STORED AS CSV LOCATION 'owners.csv';
+        CREATE MATERIALIZED VIEW by_owner AS SELECT owner, count(*) AS hits
+        FROM hits LEFT JOIN owners ON hits.page = owners.page GROUP BY owner;";
+    let setup = Setup::new(folder.path(), pipeline, Vec::new());
+    std::fs::write(folder.path().join("owners.csv"), "page,owner\n/a,ann\n/b,bob\n/a,ann\n").unwrap();
+    let doubt =
+        "1 keys stand in several rows of static table owners, among them /a in 2: an event counts once for each";
+    let validate = Command::new(binary()).arg("validate").arg(&setup.pipeline).output().unwrap();
+    check(&validate, 0, &["warning: ", doubt]);
+    let running = Running::start(&setup).await;
+    let log = running.log();
+    assert!(log.contains("WARN") && log.contains(doubt), "{log}");
+    assert!(running.terminate().success());
+}
