@@ -142,6 +142,11 @@ impl Principal {
         Err(Problem::new(ProblemKind::Forbidden, detail).with_hint(hint))
     }
 
+    /// How much may be asked for.
+    pub fn quotas(&self) -> Quotas {
+        self.grants.quotas
+    }
+
     /// The same, whose spending is booked in these accounts.
     pub(crate) fn booked_in(mut self, accounts: &Arc<Accounts>) -> Self {
         self.accounts = Some(accounts.clone());

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::{Extension, Router};
 use batch_layer::archive::Pending;
 use bytes::Bytes;
-use edge::{Access, guard, is_from_here};
+use edge::{Access, Audit, guard, is_from_here};
 use event_log::Record;
 use lake::Version;
 use object_store::Result as StoreResult;
@@ -148,7 +148,7 @@ impl World {
         let pipeline = self.surroundings.pipeline.clone();
         let definitions = watch::channel(RunningDefinitions { pipeline, ..Default::default() }).0;
         let lake = self.surroundings.lake.clone();
-        let router = of_peer(guard(rejected_router(lake, Definitions::of(&definitions)), access, Vec::new()), peer);
+        let router = of_peer(guard(rejected_router(lake, Definitions::of(&definitions)), access, Audit::Off, Vec::new()), peer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{path}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
@@ -477,7 +477,7 @@ async fn read_again(world: &World, peer: &str, access: Access, header: Option<(&
     let pipeline = world.surroundings.pipeline.clone();
     let definitions = watch::channel(RunningDefinitions { pipeline, ..Default::default() }).0;
     let (lake, loops) = (world.surroundings.lake.clone(), Arc::new(BatchLoops::default()));
-    let router = guard(read_again_router(lake, Definitions::of(&definitions), loops), access, Vec::new());
+    let router = guard(read_again_router(lake, Definitions::of(&definitions), loops), access, Audit::Off, Vec::new());
     let router = of_peer(router, Some(peer.parse().unwrap()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/sources/log/rejected/read-again", listener.local_addr().unwrap());

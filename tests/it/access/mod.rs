@@ -5,6 +5,7 @@ mod file;
 mod hosts;
 mod keys;
 mod process;
+mod quotas;
 mod signer;
 mod tokens;
 mod writing;
@@ -18,7 +19,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use edge::{
-    Access, AccessRules, AllowedOrigins, ClientCertificate, Keyring, PageRules, Principal, Problem, ProblemKind,
+    Access, AccessRules, AllowedOrigins, Audit, ClientCertificate, Keyring, PageRules, Principal, Problem, ProblemKind,
     Sha256Sum, WantedKeys, guard, key_text,
 };
 use serde_json::Value;
@@ -119,7 +120,7 @@ impl Port {
         };
         let routes = edge::answer_pages(routes, pages.clone());
         let unknown = async || Problem::unknown("route", "this", ["GET /who"]).into_response();
-        let mut router = guard(routes.fallback(unknown), access, vec![pages]);
+        let mut router = guard(routes.fallback(unknown), access, Audit::Off, vec![pages]);
         if let Some(certificate) = certificate {
             router = router.layer(Extension(certificate));
         }

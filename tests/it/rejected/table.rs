@@ -28,7 +28,7 @@ async fn ask(
     header: Option<(&str, &str)>,
 ) -> (u16, Value) {
     let pages = query_gateway::page_rules(AllowedOrigins::Any);
-    let router = of_peer(guard(query_gateway::router(gateway, &[]), access, vec![pages]), peer);
+    let router = of_peer(guard(query_gateway::router(gateway, &[]), access, Audit::Off, vec![pages]), peer);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/sql", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
