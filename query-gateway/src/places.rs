@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use crate::fair_queue::{Entered, FairQueue, Ticket};
 use crate::{GatewayError, GatewaySettings, metrics, patience};
 
-/// Whose queries take turns: the address that a request came from.
-pub(crate) type Client = Option<IpAddr>;
+/// Whose queries take turns: the name of the principal, and the address that the request came from.
+pub(crate) type Client = (Arc<str>, Option<IpAddr>);
 
 /// All places of a gateway and its successors.
 #[derive(Clone, Debug)]

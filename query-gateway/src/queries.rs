@@ -27,6 +27,7 @@ use crate::json::{Integers, Writing};
 use crate::local_bins::{LocalBins, LocalBinsNote};
 use crate::names::{Named, named};
 use crate::params::SqlParams;
+use crate::places::Client;
 use crate::refresh::SourceReader;
 use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait};
 use crate::run;
@@ -96,7 +97,7 @@ pub struct SqlRequest {
     pub timeout: Option<String>,
     /// `number` (default) or `text`.
     pub integers: Option<String>,
-    /// Where the request came from: requests of different addresses take turns where they must wait.
+    /// Where the request came from: those of different principals and addresses take turns where they must wait.
     #[serde(skip)]
     pub client: Option<IpAddr>,
     /// Whether who asks may operate the system, and is no page of a browser: then rejected records are told in words,
@@ -194,13 +195,14 @@ impl Gateway {
     }
 
     async fn sql_here(&self, principal: &Principal, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
-        let (settings, engine, client) = (self.settings(), self.sql_engine(principal)?, request.client);
+        let (settings, engine) = (self.settings(), self.sql_engine(principal)?);
+        let client: Client = (principal.name().into(), request.client);
         let rejected = self.rejected(principal, request.is_operator);
         let (text, params, mut parameters) = request.into_parts();
         let is_batch = parse_consistency(&mut parameters)?;
         let integers = Integers::take(&mut parameters)?;
         let wait = parse_wait(&mut parameters, is_batch, settings)?;
-        let place = self.sql_places().enter(client, settings);
+        let place = self.sql_places().enter(client.clone(), settings);
         let (place, parsed) = engine.parse(&text, place, settings).await?;
         let names = self.views_of(principal, &parsed.references)?;
         self.views_of(principal, parsed.about.as_slice())?;
@@ -259,7 +261,7 @@ impl Gateway {
         &self,
         principal: &Principal,
         error: GatewayError,
-        (text, params, client): (&str, &SqlParams, Option<IpAddr>),
+        (text, params, client): (&str, &SqlParams, Client),
         names: &[ViewName],
     ) -> GatewayError {
         let is_refused = matches!(error, GatewayError::BadRequest { .. });
