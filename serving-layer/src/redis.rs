@@ -11,6 +11,7 @@
 //! in the script, which can then declare every key it touches, as a cluster demands.
 
 mod error;
+mod forget;
 mod form;
 mod swap;
 
@@ -28,6 +29,7 @@ pub use crate::config::RedisSettings;
 use crate::ServingError;
 use crate::realtime::{BlobChange, BlobKey, PartitionKey, RealtimeStore, Swap};
 use error::{STORE, is_out_of_memory, refused, unreachable, unusable};
+use forget::forget;
 use form::{decode_index, encode_index, escape};
 use swap::{DISCARD, SWAP, read_swap_reply};
 
@@ -229,6 +231,10 @@ impl RealtimeStore for RedisStore {
         // Compared once more in the script: another worker may have replaced it in between.
         let mut call = self.discard.key(&key);
         call.arg(bytes).invoke_async::<i64>(&mut self.connection.clone()).await.map(drop).map_err(unreachable)
+    }
+
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        forget(self.connection.clone(), &self.tag(partition)).await
     }
 }
 

@@ -71,6 +71,7 @@ mod cells;
 mod column_builder;
 mod decoder;
 mod envelope;
+mod erase;
 mod instant;
 mod json;
 mod keys;
@@ -95,6 +96,7 @@ pub use batch::{
     split_late,
 };
 pub use decoder::Decoder;
+pub use erase::{erase, leave_out};
 pub use instant::{instant_of_number, instant_of_text};
 pub use json::{Cursor, Place};
 pub use near_keys::near_keys;

@@ -236,6 +236,7 @@ impl System {
             is_full: true,
             counters: BTreeMap::new(),
             holes: Vec::new(),
+            erased: 0,
         };
         let rows = Box::pin(RecordBatchStreamAdapter::new(store.schema(), futures::stream::empty()));
         let newest = store.newest().await.unwrap();

@@ -1,0 +1,127 @@
+//! What former versions held: their logs, whose statistics quote values, their files, and the tables of former
+//! definitions.
+//!
+//! Guarantee: of a table that is without what was erased the newest version stays and nothing before it; a table of a
+//! former definition of a view that is not is deleted as a whole. Readers of former versions meet missing files, and
+//! begin again. Done twice, the second time finds nothing to do.
+//! Why at once, and not by age as the cleanup does: an operator asked for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lake::{Lake, LakeError, Vacuumed};
+use positions::Erased;
+use records::RecordsError;
+use records::master::MasterSnapshot;
+use serving_layer::{BatchFacts, BatchViewStore, ServingError};
+
+use super::EraseComponents;
+use super::raw::delete_strays;
+use crate::BatchError;
+
+/// Deletes what is older than the newest versions; returns how many objects, and the tables that were left.
+///
+/// # Errors
+/// Those of the store; call again.
+pub(super) async fn purge(
+    components: &EraseComponents,
+    on: &MasterSnapshot,
+    erased: &Arc<Erased>,
+) -> Result<(u64, Vec<String>), BatchError> {
+    let gone = on.snapshot.table().purge(&on.snapshot).await.map_err(RecordsError::from)?;
+    let mut deleted = objects(gone) + delete_strays(on, erased).await?;
+    let lake = &components.context.lake;
+    let mut left = Vec::new();
+    let present = present_tables(components);
+    for folder in lake.folders("views").await.map_err(ServingError::from)? {
+        let Some((view, _)) = folder.rsplit_once('-') else { continue };
+        match of_view(components, view) {
+            Whose::AnotherSource => {}
+            Whose::Nobody => left.push(format!("views/{folder}")),
+            Whose::Source => {
+                let is_present = present.contains(&folder);
+                deleted += purge_view(lake, &folder, is_present, erased.number).await?;
+            }
+        }
+    }
+    Ok((deleted, left))
+}
+
+fn objects(gone: Vacuumed) -> u64 {
+    gone.objects + gone.log_objects
+}
+
+/// Whose view bears a name.
+enum Whose {
+    Source,
+    AnotherSource,
+    Nobody,
+}
+
+fn of_view(components: &EraseComponents, name: &str) -> Whose {
+    match components.context.pipeline.views.iter().find(|view| view.name.as_str() == name) {
+        Some(view) if view.source.name == components.source.name => Whose::Source,
+        Some(_) => Whose::AnotherSource,
+        None => Whose::Nobody,
+    }
+}
+
+/// The folders of the present definitions of the source's views.
+fn present_tables(components: &EraseComponents) -> BTreeSet<String> {
+    let views = components.context.pipeline.views.iter().filter(|view| view.source.name == components.source.name);
+    views.map(|view| format!("{}-{}", view.name, view.hash)).collect()
+}
+
+/// Purges the table of a view, or deletes it where it is a former definition's and holds what was erased.
+async fn purge_view(lake: &Lake, folder: &str, is_present: bool, number: u64) -> Result<u64, BatchError> {
+    let table = lake.table(&format!("views/{folder}"));
+    let newest = match table.open().await {
+        Ok(Some(newest)) => Some(newest),
+        Ok(None) => None,
+        // A deletion that was cut short.
+        Err(LakeError::Corrupt { .. }) if !is_present => None,
+        Err(error) => return Err(ServingError::from(error).into()),
+    };
+    let facts = newest.as_ref().map(|newest| newest.facts::<BatchFacts>()).transpose().map_err(ServingError::from)?;
+    let is_without = match facts {
+        // An empty table: nothing was ever published.
+        Some(None) => true,
+        Some(Some(facts)) => facts.erased >= number,
+        None => false,
+    };
+    match newest {
+        Some(newest) if is_without || is_present => {
+            Ok(objects(table.purge(&newest).await.map_err(ServingError::from)?))
+        }
+        _ => delete_table(lake, folder).await,
+    }
+}
+
+async fn delete_table(lake: &Lake, folder: &str) -> Result<u64, BatchError> {
+    let found = lake.objects(&lake.path(&format!("views/{folder}"))).await.map_err(ServingError::from)?;
+    let mut deleted = 0;
+    for object in found {
+        lake.delete_if_there(&object.location).await.map_err(ServingError::from)?;
+        deleted += 1;
+    }
+    Ok(deleted)
+}
+
+/// Whether the newest version of every view of the source is without what was erased, as far as it has one.
+///
+/// # Errors
+/// Those of the store.
+pub(super) async fn views_behind(
+    components: &EraseComponents,
+    number: u64,
+) -> Result<Vec<positions::ViewName>, BatchError> {
+    let mut behind = Vec::new();
+    let views = components.context.pipeline.views.iter().filter(|view| view.source.name == components.source.name);
+    for view in views {
+        let newest = BatchViewStore::new(&components.context.lake, view.clone()).newest().await?;
+        if newest.is_some_and(|newest| newest.facts.erased < number) {
+            behind.push(view.name.clone());
+        }
+    }
+    Ok(behind)
+}
