@@ -81,6 +81,7 @@ impl EmbeddedLog {
         refuse_old_folder(&settings)?;
         let (folder, is_synced) = (settings.folder.clone(), settings.is_synced);
         let opened = tokio::task::spawn_blocking(move || -> fjall::Result<(Topics, Store)> {
+            erase::settle(&folder)?;
             let store = store::run::open(&folder, is_synced)?;
             Ok((store.load()?, store))
         });

@@ -72,6 +72,12 @@ pub enum Command {
     /// Act on one source.
     #[command(subcommand)]
     Source(SourceCommand),
+    /// Erase events of a source from everything that is stored of it: log, master dataset, views, realtime views.
+    ///
+    /// Without --yes it says what would be erased. What was erased stays out of whatever is built again from the log;
+    /// events that come later count. With the embedded log, stop the system first; with brokers it may run. A call that
+    /// was cut short is gone on with by the next one.
+    Erase(EraseArguments),
     /// Look into the event log: through the running system, or in its data directory when none runs.
     #[command(subcommand)]
     Log(LogCommand),
@@ -98,6 +104,30 @@ pub struct ResetArguments {
     /// newest records, what is left of it was counted already.
     #[arg(long, value_enum, default_value_t = ResetFrom::Start)]
     pub from: ResetFrom,
+    /// The pipeline; without it, the one of the system that runs on the data directory.
+    #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+}
+
+/// Arguments of `erase`.
+#[derive(Debug, Args)]
+pub struct EraseArguments {
+    /// The source.
+    #[arg(long)]
+    pub source: String,
+    /// Erase the events for which this SQL condition on the source's columns is true, as in "user_id = 'u17'";
+    /// `_partition` and `_offset` name a record.
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub condition: Option<String>,
+    /// Erase the rejected records whose payload holds this text, which no condition on columns finds.
+    #[arg(long, value_name = "TEXT")]
+    pub containing: Option<String>,
+    /// Do it. With neither condition nor text, only go on with what was begun.
+    #[arg(long)]
+    pub yes: bool,
     /// The pipeline; without it, the one of the system that runs on the data directory.
     #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
     pub pipeline: Option<PathBuf>,

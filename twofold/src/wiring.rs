@@ -3,7 +3,7 @@
 //! Guarantee: each function checks that what it opens can be used before anything is started on it.
 //! Not here: which role gets what (`topology`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,18 +156,28 @@ pub async fn connect_kafka(settings: KafkaSettings) -> Result<KafkaLog> {
 /// # Errors
 /// If the store cannot be reached, or ignores conditions: the commits of tables rest on them.
 pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lake> {
-    let (store, prefix): (Arc<dyn ObjectStore>, &str) = match &settings.location {
+    let (store, prefix, beside): (Arc<dyn ObjectStore>, &str, Option<Lake>) = match &settings.location {
         LakeLocation::Folder(folder) => {
             let folder = folder.clone().unwrap_or_else(|| data_dir.lake());
-            (Arc::new(open_folder(&folder)?), "")
+            let beside = Arc::new(open_folder(&folder_beside(&folder))?);
+            let beside = Lake::with_settings(beside, object_store::path::Path::default(), settings.tables);
+            (Arc::new(open_folder(&folder)?), "", Some(beside))
         }
-        LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str()),
+        LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str(), None),
     };
     #[cfg(feature = "failpoints")]
     let store = crate::fail_points::around_objects(store, prefix);
-    let lake = Lake::with_settings(store, object_store::path::Path::from(prefix), settings.tables);
+    let root = object_store::path::Path::from(prefix);
+    let lake = Lake::with_place_beside(store, root, settings.tables, beside);
     lake.probe_conditional_put(RandomIds.next_id()).await.context("the object store cannot be used for tables")?;
     Ok(lake)
+}
+
+/// Where a lake in a folder keeps what must outlive its tables.
+fn folder_beside(folder: &Path) -> PathBuf {
+    let mut beside = folder.as_os_str().to_owned();
+    beside.push(".beside");
+    PathBuf::from(beside)
 }
 
 fn open_folder(folder: &Path) -> Result<LocalFileSystem> {

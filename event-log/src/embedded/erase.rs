@@ -50,6 +50,7 @@ pub async fn replace_payloads(folder: &Path, replacement: Replacement) -> Result
 }
 
 fn rewrite(folder: &Path, replacement: &Replacement) -> fjall::Result<u64> {
+    settle(folder)?;
     let old = store::run::open(folder, true)?;
     let topics = old.load()?;
     let names: BTreeMap<u32, &str> = topics.iter().map(|(name, topic)| (topic.number, name.as_str())).collect();
