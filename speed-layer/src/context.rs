@@ -58,7 +58,17 @@ impl Context {
             book.note(&master.facts.schemas);
         }
         let decoder = Decoder::new(components.source.clone());
-        Ok(Self { components, log, settings, plans, book, decoder, master: Mutex::new(master), erased: Mutex::default(), session })
+        Ok(Self {
+            components,
+            log,
+            settings,
+            plans,
+            book,
+            decoder,
+            master: Mutex::new(master),
+            erased: Mutex::default(),
+            session,
+        })
     }
 
     /// The newest version of the master dataset, `None` where nothing was archived yet. Two small requests where

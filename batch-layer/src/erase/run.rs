@@ -19,10 +19,10 @@ use tokio_util::sync::CancellationToken;
 use super::purge::{purge, views_behind};
 use super::raw::erase_rows;
 use super::{Done, EraseComponents};
+use crate::BatchError;
 use crate::archive::{ArchiveComponents, ArchiveSettings, run_archive};
 use crate::hold::run_held_round;
 use crate::recompute::Mode;
-use crate::BatchError;
 
 /// Between two looks how far the archive is.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -105,10 +105,7 @@ pub async fn erase(components: &EraseComponents) -> Result<Done, BatchError> {
 }
 
 /// Computes the views that are not without what was erased; returns which they were.
-async fn compute_anew(
-    components: &EraseComponents,
-    number: u64,
-) -> Result<Vec<positions::ViewName>, BatchError> {
+async fn compute_anew(components: &EraseComponents, number: u64) -> Result<Vec<positions::ViewName>, BatchError> {
     let all = views_behind(components, number).await?;
     let mut behind = all.clone();
     for _ in 0..ROUNDS {

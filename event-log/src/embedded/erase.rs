@@ -101,12 +101,7 @@ fn rewrite(folder: &Path, replacement: &Replacement) -> fjall::Result<u64> {
 }
 
 /// A chunk with other payloads, and how many of its records have one.
-fn changed(
-    topic: &str,
-    key: &ChunkKey,
-    value: &Bytes,
-    replacement: &Replacement,
-) -> fjall::Result<(Vec<u8>, u64)> {
+fn changed(topic: &str, key: &ChunkKey, value: &Bytes, replacement: &Replacement) -> fjall::Result<(Vec<u8>, u64)> {
     let damaged = |_: Damaged| Error::new(ErrorKind::InvalidData, format!("a chunk of topic {topic} is damaged"));
     let mut reader = ChunkReader::new(key, value.clone()).map_err(damaged)?;
     let (mut builder, mut count) = (ChunkBuilder::new(), 0);

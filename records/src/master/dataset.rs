@@ -16,9 +16,9 @@ use views::{SourceDefinition, sql_name};
 
 use super::stored_names::StoredNames;
 use super::{MasterFacts, MasterSnapshot};
-use crate::{ErasedList, RecordsError};
 use crate::decode::wire::Schemas;
 use crate::decode::{master_schema, reading_of, split_late};
+use crate::{ErasedList, RecordsError};
 
 /// The master dataset of one source.
 #[derive(Clone, Debug)]

@@ -12,5 +12,6 @@ pub mod schema_registry;
 pub mod seams;
 pub mod seeds;
 pub mod surroundings;
+pub mod traces;
 
 pub use tests::{parts, process, redis};

@@ -136,7 +136,8 @@ fn describe_found(source: &SourceDefinition, found: &Found, listed: usize) -> St
         found.records.len(),
     );
     let _ = writeln!(text, "  master dataset: up to {} of {} files are rewritten", found.files, found.all_files);
-    let _ = writeln!(text, "  views: all of the source are computed anew; {} versions go, here and there", found.versions);
+    let _ =
+        writeln!(text, "  views: all of the source are computed anew; {} versions go, here and there", found.versions);
     if found.mentions > 0 {
         let _ = writeln!(
             text,
