@@ -84,9 +84,9 @@ impl Table {
         let objects = self.lake().objects(self.path()).await?;
         let strays = objects.into_iter().filter(|object| !named.contains(&object.location)).filter_map(|object| {
             let mut parts = object.location.prefix_match(self.path())?;
-            let (name, below) = (parts.next()?, parts.next());
-            let name = name.as_ref().to_owned();
-            (below.is_none() && file::last_version_of(&name).is_some()).then_some(name)
+            let (first, below) = (parts.next()?, parts.next());
+            let name: &str = first.as_ref();
+            (below.is_none() && file::last_version_of(name).is_some()).then(|| name.to_owned())
         });
         Ok(strays.collect())
     }

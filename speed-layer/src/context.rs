@@ -110,7 +110,8 @@ impl Context {
         Ok(number)
     }
 
-    /// Decodes records of the source, without what was erased; the schemas that are missing for it are noted, to be learned.
+    /// Decodes records of the source, without what was erased; the schemas that are missing for it are noted, to be
+    /// learned.
     ///
     /// # Errors
     /// [`RecordsError::SchemaMissing`]: try again once they are. A defect of decoding.

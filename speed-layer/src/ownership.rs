@@ -28,6 +28,8 @@ pub(crate) struct Ownership {
     /// `None` before the first look.
     cuts_seen_at: Option<TimestampMicros>,
     lookup: Attempts,
+    /// Without how much of what was erased the published versions are, as far as they were seen.
+    erased: u64,
     /// Of learning schemas.
     pub schemas: Attempts,
 }
@@ -40,6 +42,7 @@ impl Ownership {
             partitions: BTreeMap::new(),
             cuts_seen_at: None,
             lookup: Attempts::default(),
+            erased: 0,
             schemas: Attempts::default(),
         }
     }
@@ -84,9 +87,11 @@ impl Ownership {
         if let Some(owned) = owned {
             self.assign(context, owned, true);
         }
-        if erased > context.erased().number {
+        // Once for each: where the list was lost, versions name more of it than there is.
+        if erased > self.erased && erased > context.erased().number {
             self.forget_erased(context);
         }
+        self.erased = self.erased.max(erased);
         Ok(())
     }
 

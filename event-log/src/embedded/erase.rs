@@ -110,7 +110,8 @@ fn changed(topic: &str, key: &ChunkKey, value: &Bytes, replacement: &Replacement
         count += u64::from(payload.is_some());
         builder.push(&NewRecord {
             key: None,
-            clock_shift: record.clock_shift.filter(|_| payload.is_none()),
+            // Events that are left of a record are read with it.
+            clock_shift: record.clock_shift,
             payload: payload.unwrap_or(record.payload),
             timestamp: record.timestamp,
         });

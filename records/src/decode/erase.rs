@@ -2,8 +2,8 @@
 //!
 //! In: a record as the log holds it, and which of its events are erased. Out: the record with a stone for its payload
 //! (`positions::Stone`): without any event, or with an array of those that are left, each under its number.
-//! Guarantee: pure, so both layers make the same of a record, whenever they read it; erasing twice is erasing once. What
-//! stands around several events is erased with any of them. A record that nobody can divide is erased whole.
+//! Guarantee: pure, so both layers make the same of a record, whenever they read it; erasing twice is erasing once.
+//! What stands around several events is erased with any of them. A record that nobody can divide is erased whole.
 //! Not here: which events (`../erased_list.rs`), what decoding makes of a stone (`rows.rs`).
 
 use std::collections::BTreeSet;
