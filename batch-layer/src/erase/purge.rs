@@ -83,16 +83,12 @@ async fn purge_view(lake: &Lake, folder: &str, is_present: bool, number: u64) ->
         Err(error) => return Err(ServingError::from(error).into()),
     };
     let facts = newest.as_ref().map(|newest| newest.facts::<BatchFacts>()).transpose().map_err(ServingError::from)?;
-    let is_without = match facts {
-        // An empty table: nothing was ever published.
-        Some(None) => true,
-        Some(Some(facts)) => facts.erased >= number,
-        None => false,
-    };
-    match newest {
-        Some(newest) if is_without || is_present => {
+    match (newest, facts.flatten()) {
+        (Some(newest), Some(facts)) if is_present || facts.erased >= number => {
             Ok(objects(table.purge(&newest).await.map_err(ServingError::from)?))
         }
+        // Nothing was ever published.
+        (Some(_), None) => Ok(0),
         _ => delete_table(lake, folder).await,
     }
 }
