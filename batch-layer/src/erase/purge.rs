@@ -10,10 +10,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lake::{Lake, LakeError, Vacuumed};
-use positions::Erased;
+use positions::{Erased, ViewName};
 use records::RecordsError;
 use records::master::MasterSnapshot;
 use serving_layer::{BatchFacts, BatchViewStore, ServingError};
+use views::PlannedView;
 
 use super::EraseComponents;
 use super::raw::delete_strays;
@@ -31,17 +32,22 @@ pub(super) async fn purge(
     let gone = on.snapshot.table().purge(&on.snapshot).await.map_err(RecordsError::from)?;
     let mut deleted = objects(gone) + delete_strays(on, erased).await?;
     let lake = &components.context.lake;
+    let mut present = BTreeSet::new();
+    for view in views_of_source(components) {
+        present.insert(folder_name(lake, &format!("{}-{}", view.name, view.hash)));
+        if let Some(newest) = BatchViewStore::new(lake, view.clone()).newest().await? {
+            deleted += objects(newest.snapshot.table().purge(&newest.snapshot).await.map_err(ServingError::from)?);
+        }
+    }
     let mut left = Vec::new();
-    let present = present_tables(components);
-    for folder in lake.folders("views").await.map_err(ServingError::from)? {
+    let folders = lake.folders("views").await.map_err(ServingError::from)?;
+    for folder in folders.into_iter().filter(|folder| !present.contains(folder)) {
         let Some((view, _)) = folder.rsplit_once('-') else { continue };
         match of_view(components, view) {
             Whose::AnotherSource => {}
-            Whose::Nobody => left.push(format!("views/{folder}")),
-            Whose::Source => {
-                let is_present = present.contains(&folder);
-                deleted += purge_view(lake, &folder, is_present, erased.number).await?;
-            }
+            // One with letters that paths write otherwise cannot be opened by its folder.
+            Whose::Source if !folder.contains('%') => deleted += purge_former(lake, &folder, erased.number).await?,
+            Whose::Source | Whose::Nobody => left.push(format!("views/{folder}")),
         }
     }
     Ok((deleted, left))
@@ -51,6 +57,15 @@ fn objects(gone: Vacuumed) -> u64 {
     gone.objects + gone.log_objects
 }
 
+fn views_of_source(components: &EraseComponents) -> impl Iterator<Item = &PlannedView> {
+    components.context.pipeline.views.iter().filter(|view| view.source.name == components.source.name)
+}
+
+/// What the store calls a folder of this name.
+fn folder_name(lake: &Lake, name: &str) -> String {
+    lake.path(name).filename().unwrap_or_default().to_owned()
+}
+
 /// Whose view bears a name.
 enum Whose {
     Source,
@@ -58,33 +73,28 @@ enum Whose {
     Nobody,
 }
 
-fn of_view(components: &EraseComponents, name: &str) -> Whose {
-    match components.context.pipeline.views.iter().find(|view| view.name.as_str() == name) {
+fn of_view(components: &EraseComponents, folder: &str) -> Whose {
+    let lake = &components.context.lake;
+    let mut views = components.context.pipeline.views.iter();
+    match views.find(|view| folder_name(lake, view.name.as_str()) == folder) {
         Some(view) if view.source.name == components.source.name => Whose::Source,
         Some(_) => Whose::AnotherSource,
         None => Whose::Nobody,
     }
 }
 
-/// The folders of the present definitions of the source's views.
-fn present_tables(components: &EraseComponents) -> BTreeSet<String> {
-    let views = components.context.pipeline.views.iter().filter(|view| view.source.name == components.source.name);
-    views.map(|view| format!("{}-{}", view.name, view.hash)).collect()
-}
-
-/// Purges the table of a view, or deletes it where it is a former definition's and holds what was erased.
-async fn purge_view(lake: &Lake, folder: &str, is_present: bool, number: u64) -> Result<u64, BatchError> {
+/// Purges the table of a former definition, or deletes it where it holds what was erased.
+async fn purge_former(lake: &Lake, folder: &str, number: u64) -> Result<u64, BatchError> {
     let table = lake.table(&format!("views/{folder}"));
     let newest = match table.open().await {
-        Ok(Some(newest)) => Some(newest),
-        Ok(None) => None,
+        Ok(newest) => newest,
         // A deletion that was cut short.
-        Err(LakeError::Corrupt { .. }) if !is_present => None,
+        Err(LakeError::Corrupt { .. }) => None,
         Err(error) => return Err(ServingError::from(error).into()),
     };
     let facts = newest.as_ref().map(|newest| newest.facts::<BatchFacts>()).transpose().map_err(ServingError::from)?;
     match (newest, facts.flatten()) {
-        (Some(newest), Some(facts)) if is_present || facts.erased >= number => {
+        (Some(newest), Some(facts)) if facts.erased >= number => {
             Ok(objects(table.purge(&newest).await.map_err(ServingError::from)?))
         }
         // Nothing was ever published.
@@ -107,13 +117,9 @@ async fn delete_table(lake: &Lake, folder: &str) -> Result<u64, BatchError> {
 ///
 /// # Errors
 /// Those of the store.
-pub(super) async fn views_behind(
-    components: &EraseComponents,
-    number: u64,
-) -> Result<Vec<positions::ViewName>, BatchError> {
+pub(super) async fn views_behind(components: &EraseComponents, number: u64) -> Result<Vec<ViewName>, BatchError> {
     let mut behind = Vec::new();
-    let views = components.context.pipeline.views.iter().filter(|view| view.source.name == components.source.name);
-    for view in views {
+    for view in views_of_source(components) {
         let newest = BatchViewStore::new(&components.context.lake, view.clone()).newest().await?;
         if newest.is_some_and(|newest| newest.facts.erased < number) {
             behind.push(view.name.clone());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{EventLog, LifeLog};
-use positions::{Offset, PartitionId};
+use positions::{Offset, PartitionId, ViewName};
 use records::RecordsError;
 use records::master::{MasterDataset, MasterSnapshot};
 use serving_layer::PartitionKey;
@@ -105,7 +105,7 @@ pub async fn erase(components: &EraseComponents) -> Result<Done, BatchError> {
 }
 
 /// Computes the views that are not without what was erased; returns which they were.
-async fn compute_anew(components: &EraseComponents, number: u64) -> Result<Vec<positions::ViewName>, BatchError> {
+async fn compute_anew(components: &EraseComponents, number: u64) -> Result<Vec<ViewName>, BatchError> {
     let all = views_behind(components, number).await?;
     let mut behind = all.clone();
     for _ in 0..ROUNDS {
