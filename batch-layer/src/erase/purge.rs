@@ -58,7 +58,7 @@ fn objects(gone: Vacuumed) -> u64 {
 }
 
 fn views_of_source(components: &EraseComponents) -> impl Iterator<Item = &PlannedView> {
-    components.context.pipeline.views.iter().filter(|view| view.source.name == components.source.name)
+    components.context.pipeline.views.iter().filter(move |view| view.source.name == components.source.name)
 }
 
 /// What the store calls a folder of this name.

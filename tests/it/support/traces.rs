@@ -54,7 +54,8 @@ pub fn holds(bytes: &Bytes, text: &str) -> bool {
 /// Every value as text; bytes as hexadecimal digits.
 fn cells(rows: &RecordBatch) -> impl Iterator<Item = String> + '_ {
     rows.columns().iter().flat_map(|column| {
-        let cells = ArrayFormatter::try_new(column.as_ref(), &FormatOptions::default()).unwrap();
+        let options = FormatOptions::default();
+        let cells = ArrayFormatter::try_new(column.as_ref(), &options).unwrap();
         (0..column.len()).map(|row| cells.value(row).to_string()).collect::<Vec<_>>()
     })
 }
