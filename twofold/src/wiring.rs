@@ -3,7 +3,7 @@
 //! Guarantee: each function checks that what it opens can be used before anything is started on it.
 //! Not here: which role gets what (`topology`).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,10 +158,13 @@ pub async fn connect_kafka(settings: KafkaSettings) -> Result<KafkaLog> {
 pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lake> {
     let (store, prefix, beside): (Arc<dyn ObjectStore>, &str, Option<Lake>) = match &settings.location {
         LakeLocation::Folder(folder) => {
+            // Beside a folder of the operator's choice may be nothing that is ours.
+            let beside = match folder {
+                None => Some(open_beside(data_dir, settings)?),
+                Some(_) => None,
+            };
             let folder = folder.clone().unwrap_or_else(|| data_dir.lake());
-            let beside = Arc::new(open_folder(&folder_beside(&folder))?);
-            let beside = Lake::with_settings(beside, object_store::path::Path::default(), settings.tables);
-            (Arc::new(open_folder(&folder)?), "", Some(beside))
+            (Arc::new(open_folder(&folder)?), "", beside)
         }
         LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str(), None),
     };
@@ -173,11 +176,10 @@ pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lak
     Ok(lake)
 }
 
-/// Where a lake in a folder keeps what must outlive its tables.
-fn folder_beside(folder: &Path) -> PathBuf {
-    let mut beside = folder.as_os_str().to_owned();
-    beside.push(".beside");
-    PathBuf::from(beside)
+/// Where the lake of a data directory keeps what must outlive its tables.
+fn open_beside(data_dir: &DataDir, settings: &LakeSection) -> Result<Lake> {
+    let store = Arc::new(open_folder(&data_dir.beside_lake())?);
+    Ok(Lake::with_settings(store, object_store::path::Path::default(), settings.tables))
 }
 
 fn open_folder(folder: &Path) -> Result<LocalFileSystem> {
