@@ -23,7 +23,7 @@ use super::held::Held;
 use super::lessons::learn;
 use super::tell::{tell_unreadable, tell_unseen};
 use super::watch::ColumnWatch;
-use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
+use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending, load_erased};
 use crate::BatchError;
 use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_FAILURES, ARCHIVE_HOLES, ARCHIVE_ROWS};
 
@@ -91,7 +91,7 @@ impl<'a> Archiver<'a> {
         settings: &ArchiveSettings,
         watch: &'a mut ColumnWatch,
     ) -> Result<Archiver<'a>, BatchError> {
-        let snapshot = components.master.create().await?;
+        let mut snapshot = components.master.create().await?;
         let topic = &components.source.topic;
         let log = LifeLog::new(Arc::clone(&components.log), snapshot.facts.life.clone());
         let partitions = log.partitions(topic).await?;
@@ -99,7 +99,7 @@ impl<'a> Archiver<'a> {
         for (partition, known) in &snapshot.facts.partitions {
             log.check_fingerprint(topic, *partition, &known.archived.end).await?;
         }
-        let erased = components.master.erased().load().await.map_err(RecordsError::from)?;
+        let erased = load_erased(&components.master, &components.source.name, &mut snapshot.facts).await?;
         let pending = Pending::new(&snapshot.facts, components.source.border);
         let consumer = log.consumer(topic, None).await?;
         let listed_at = components.clock.now();
