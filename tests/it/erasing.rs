@@ -47,7 +47,8 @@ fn setup(folder: &Path, parts: &Parts) -> Setup {
 
 async fn erase(setup: &Setup, user: &str, more: &[&str]) -> Output {
     let condition = format!("user_id = '{user}'");
-    setup.run_to_its_end(&[&["erase", "--source", "hits", "--where", &condition], more].concat()).await
+    let command: &[&str] = &["erase", "--source", "hits", "--where", &condition];
+    setup.run_to_its_end(&[command, more].concat()).await
 }
 
 fn printed(output: &Output) -> String {
@@ -69,7 +70,8 @@ async fn start_with_events(setup: &Setup) -> Running {
 
 /// What each user counts for, by the answer of the system.
 async fn hits(running: &Running, query: &[(&str, &str)]) -> Vec<Option<i64>> {
-    let answer = running.rows("by_user", &[&[("by", "user_id")], query].concat()).await;
+    let by: &[(&str, &str)] = &[("by", "user_id")];
+    let answer = running.rows("by_user", &[by, query].concat()).await;
     let rows = answer["rows"].as_array().unwrap();
     let of = |number: usize| rows.iter().find(|row| row["user_id"] == user(number).as_str())?["hits"].as_i64();
     (0..USERS).map(of).collect()
