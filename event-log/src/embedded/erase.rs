@@ -91,6 +91,7 @@ fn rewrite(folder: &Path, replacement: &Replacement) -> fjall::Result<u64> {
     }
     store::run::wait_until_ready(&new)?;
     new.commit(&entries, true)?;
+    new.sync()?;
     // Both give their folders free.
     drop((old, new));
     std::fs::rename(folder, &before)?;

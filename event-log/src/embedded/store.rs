@@ -155,6 +155,11 @@ impl Store {
         batch.commit()
     }
 
+    /// Everything that was committed outlives a power cut from here on.
+    pub(super) fn sync(&self) -> fjall::Result<()> {
+        self.database.persist(PersistMode::SyncAll)
+    }
+
     /// Starts to move what was written last from memory and journal to its own file.
     pub(super) fn flush(&self) -> fjall::Result<()> {
         self.keyspace.rotate_memtable().map(drop)
