@@ -56,19 +56,21 @@ TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite
 # started. Then the suites that `make quick` leaves out, since they need services, start processes, or are long, and single
 # tests of others that take more than five seconds. A test (tests/it/tidy/suites.rs) finds suites that belong
 # into one of the first two lists and stand in none, and names in any that nothing bears.
-WITH_SERVICES := chaos:: compose:: event_log::kafka lake:: operator:: overload:: real:: real_input:: recovery:: system:: \
-  upgrade::
-NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dist:: event_log::disk event_log::kafka \
-  event_log::kill event_log::mock feeds:: hostile:: operator:: overload:: private_files::process real:: real_input:: \
-  realtime_store:: recovery:: secrets::process simulation:: system:: tls::process upgrade::
+WITH_SERVICES := chaos:: compose:: erasing:: event_log::kafka lake:: operator:: overload:: real:: real_input:: recovery:: \
+  system:: upgrade::
+NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dist:: erasing:: event_log::disk \
+  event_log::kafka event_log::kill event_log::mock feeds:: hostile:: operator:: overload:: private_files::process real:: \
+  real_input:: realtime_store:: recovery:: secrets::process simulation:: system:: tls::process upgrade::
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \
+  batch::erase::whichever_call_fails_the_next_one_goes_on \
   batch::recompute::copies_that_fill_more_than_the_memory_count_once \
   batch::recompute::full_and_incremental_give_equal_tables_and_counters \
   batch_views::any_history_equals_a_map \
   collector::encodings::a_bomb_is_never_inflated_beyond_the_limit \
   event_log::embedded::a_folder_is_held_by_one_log_at_a_time \
+  event_log::erase::a_folder_that_is_held_is_left_alone \
   gateway::sql_limits::joins_and_windows_without_end_stop_at_a_limit \
   law::cases::ordered_and_unbounded_measures_merge_to_the_direct_answer \
   law::columns::views_over_every_type_of_column_run_in_both_layers_and_sum_up \

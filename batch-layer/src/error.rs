@@ -2,7 +2,7 @@
 
 use event_log::EventLogError;
 use lake::LakeError;
-use positions::{PartitionId, SourceName};
+use positions::{PartitionId, SourceName, ViewName};
 use records::RecordsError;
 use serving_layer::ServingError;
 use views::DefinitionError;
@@ -56,6 +56,23 @@ pub enum BatchError {
         topic: String,
         /// What the log says.
         error: EventLogError,
+    },
+    /// The archive did not reach the end of the log that there was: events there might be of those to be erased.
+    #[error(
+        "source {name}: not everything that is in its log is archived yet, and nothing was erased; see what keeps its \
+         archive with `twofold status`, then run the command again"
+    )]
+    NotArchived {
+        /// The source.
+        name: SourceName,
+    },
+    /// A view still holds what was erased.
+    #[error("view {view} is not computed without what was erased: {reason}; run the command again to go on")]
+    NotErased {
+        /// The view.
+        view: ViewName,
+        /// Why not.
+        reason: String,
     },
     /// Offset or partition number beyond what the removal of copies can name.
     #[error("partition {partition} offset {offset}: copies are only found below partition 65536 and offset 2^48")]

@@ -15,6 +15,7 @@
 //! | `source_reset.rs` | the next life of a source's topic, which the archive goes on with |
 //! | `recompute/` | from the master dataset to batch views; its loop is `recompute/run.rs` |
 //! | `compact/` | small files of a master dataset into large ones, and rows of another reading into the present one; its loop is `compact/run.rs` |
+//! | `erase/` | events out of everything that the layers store, when an operator asks for it |
 //! | `hold/` | a round by hand beside loops that run elsewhere |
 //! | `run.rs` | the order of recompute, compaction and cleanup |
 //!
@@ -32,6 +33,7 @@ pub mod compact;
 mod components;
 mod config;
 mod engine;
+pub mod erase;
 mod error;
 pub mod hold;
 mod master_columns;

@@ -29,6 +29,7 @@ use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 mod chunk;
 mod consumer;
 mod disk_space;
+mod erase;
 mod failure;
 mod key;
 mod retention;
@@ -45,6 +46,7 @@ use store::Store;
 use topics::{Topics, find};
 use writer::{Answer, Change, Request};
 
+pub use erase::{Replacement, replace_payloads};
 pub use shared::EmbeddedSettings;
 
 /// The file of the format before this one, by an embedded Kafka broker: refused, with the way out.
@@ -79,6 +81,7 @@ impl EmbeddedLog {
         refuse_old_folder(&settings)?;
         let (folder, is_synced) = (settings.folder.clone(), settings.is_synced);
         let opened = tokio::task::spawn_blocking(move || -> fjall::Result<(Topics, Store)> {
+            erase::settle(&folder)?;
             let store = store::run::open(&folder, is_synced)?;
             Ok((store.load()?, store))
         });

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use positions::{Offset, PartitionId};
@@ -63,6 +64,14 @@ impl KafkaLog {
         admin::wait_for_broker(&producer, &settings).await?;
         info!(brokers = settings.bootstrap_servers, "connected to the event log");
         Ok(Self { connection: Connection { settings, producer, closing: TaskTracker::new(), tails: Arc::default() } })
+    }
+
+    /// How long a topic keeps records, by its `retention.ms`; `None` where it keeps them for ever, or does not tell.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unreachable`]: try again.
+    pub async fn retention(&self, topic: &str) -> Result<Option<Duration>, EventLogError> {
+        admin::retention(&self.connection.settings, topic).await
     }
 
     /// Returns when all consumers that were dropped have left their groups.

@@ -20,6 +20,9 @@ static NEXT_LAKE: AtomicU64 = AtomicU64::new(0);
 /// Folder of the objects that probes put and remove, below the root.
 const PROBES: &str = "_probe";
 
+/// Folder of what stays when tables are lost, where the lake was given no place of its own for it.
+const BESIDE: &str = "_beside";
+
 /// An object store and the tables in it. Cheap to clone.
 #[derive(Clone)]
 pub struct Lake {
@@ -31,6 +34,8 @@ struct Inner {
     root: Path,
     url: ObjectStoreUrl,
     settings: LakeSettings,
+    /// `None`: a folder of its own below the root.
+    beside: Option<Lake>,
 }
 
 impl fmt::Debug for Lake {
@@ -47,9 +52,25 @@ impl Lake {
 
     /// Tables below `root` of an object store.
     pub fn with_settings(store: Arc<dyn ObjectStore>, root: Path, settings: LakeSettings) -> Self {
+        Self::with_place_beside(store, root, settings, None)
+    }
+
+    /// As [`Self::with_settings`]; what must outlive the tables goes to `beside`, where there is one.
+    pub fn with_place_beside(
+        store: Arc<dyn ObjectStore>,
+        root: Path,
+        settings: LakeSettings,
+        beside: Option<Self>,
+    ) -> Self {
         let number = NEXT_LAKE.fetch_add(1, Ordering::Relaxed);
         let url = ObjectStoreUrl::parse(format!("lake://{number}/")).expect("a scheme and a number are a URL");
-        Self { inner: Arc::new(Inner { store, root, url, settings }) }
+        Self { inner: Arc::new(Inner { store, root, url, settings, beside }) }
+    }
+
+    /// Where things lie that must outlive the tables: lists that say what a rebuilt table has to leave out.
+    pub fn beside(&self) -> Self {
+        let own = || Self::with_settings(self.store().clone(), self.path(BESIDE), self.inner.settings);
+        self.inner.beside.clone().unwrap_or_else(own)
     }
 
     /// Puts an object twice under one name and expects the second to be refused. `nonce` is drawn for this probe.

@@ -13,13 +13,19 @@
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::checkpoint::writer;
 use crate::log::Listing;
 use crate::table::FACTS_FOLDER;
-use crate::{LakeError, Table, Version, commit, file};
+use crate::{LakeError, Snapshot, Table, Version, commit, file};
+
+/// Behind every time that a store gives to an object.
+const FAR_OFF: Duration = Duration::from_secs(300 * 365 * 24 * 3_600);
 
 /// What a call deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +61,53 @@ impl Table {
             }
         }
         Ok(deleted)
+    }
+
+    /// Leaves `newest`, which must be the newest version, and nothing before it: neither commits and checkpoints, whose
+    /// statistics quote values, nor the files of earlier versions, however young. Whoever reads one of those meets
+    /// missing files, and has to begin again with the newest.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`], [`LakeError::Full`]: call again.
+    pub async fn purge(&self, newest: &Snapshot) -> Result<Vacuumed, LakeError> {
+        writer::write(newest).await?;
+        self.vacuum(newest.version(), Duration::ZERO, UNIX_EPOCH + FAR_OFF).await
+    }
+
+    /// Data files that no version names, and that one still to come may name, as far as the table knows: those of a
+    /// compaction at work, or of one that was killed.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: call again.
+    pub async fn stray_files(&self) -> Result<Vec<String>, LakeError> {
+        let (named, _) = self.named_objects().await?;
+        let objects = self.lake().objects(self.path()).await?;
+        let strays = objects.into_iter().filter(|object| !named.contains(&object.location)).filter_map(|object| {
+            let mut parts = object.location.prefix_match(self.path())?;
+            let (first, below) = (parts.next()?, parts.next());
+            let name: &str = first.as_ref();
+            (below.is_none() && file::last_version_of(name).is_some()).then(|| name.to_owned())
+        });
+        Ok(strays.collect())
+    }
+
+    /// The rows of a file that no version names, as they are stored; none where it is gone or broken.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: call again.
+    pub async fn read_stray(&self, path: &str) -> Result<Vec<RecordBatch>, LakeError> {
+        let Some(bytes) = self.lake().get(&self.object_path(path)).await? else { return Ok(Vec::new()) };
+        // One that was put is whole; what is no Parquet holds no rows that anybody reads.
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|builder| builder.build());
+        Ok(reader.map_or_else(|_| Vec::new(), |reader| reader.filter_map(Result::ok).collect()))
+    }
+
+    /// Deletes a file that no version will name.
+    ///
+    /// # Errors
+    /// [`LakeError::Unreachable`]: call again.
+    pub async fn delete_stray(&self, path: &str) -> Result<(), LakeError> {
+        self.lake().delete_if_there(&self.object_path(path)).await
     }
 
     /// Deletes commits and checkpoints below the newest checkpoint that `oldest_kept` can be opened from and that was

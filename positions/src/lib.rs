@@ -16,6 +16,7 @@ pub mod calendar;
 mod copies;
 mod counters;
 mod cut;
+mod erased;
 mod hole;
 mod ids;
 mod index;
@@ -32,6 +33,7 @@ pub use border::{BorderRule, RecordMark, Stretch, split_at_borders};
 pub use copies::{CopyWindow, event_key, is_copy};
 pub use counters::Counters;
 pub use cut::{Archived, choose_cut};
+pub use erased::{Erased, ErasedItems, ErasedRecord, Stone};
 pub use hole::Hole;
 pub use ids::{
     DefinitionHash, DefinitionNumber, EventKey, Fingerprint, Incarnation, IndexStamp, Offset, PartitionId, RecomputeId,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::erased::Stone;
 use crate::{Fingerprint, Incarnation, Offset, PartitionId, TimestampMicros};
 
 /// A place in a partition together with the facts about the records before it.
@@ -92,8 +93,11 @@ impl Position {
     }
 }
 
-/// The fingerprint of a record, over its timestamp and payload.
+/// The fingerprint of a record, over its timestamp and payload; that of an erased one is what it was before.
 pub fn fingerprint(timestamp: TimestampMicros, payload: &[u8]) -> Fingerprint {
+    if let Some(stone) = Stone::of(payload) {
+        return stone.fingerprint;
+    }
     let hash =
         xxh3_128(payload) ^ u128::from(timestamp.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     Fingerprint(hash.max(1))

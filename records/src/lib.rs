@@ -10,8 +10,10 @@
 //! Not here: the log itself (`event-log`), when to append and compact (`batch-layer`).
 
 pub mod decode;
+mod erased_list;
 mod error;
 pub mod master;
 pub mod registry;
 
+pub use erased_list::ErasedList;
 pub use error::RecordsError;

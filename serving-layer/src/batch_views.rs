@@ -43,6 +43,13 @@ pub struct BatchFacts {
     /// What below the cut was lost before it was archived. Earlier versions stored each as a list of its three fields,
     /// which is read as well.
     pub holes: Vec<Hole>,
+    /// How many entries of the list of what was erased the states are without (`records::ErasedList`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub erased: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One published version. Cheap to clone.

@@ -219,6 +219,17 @@ impl RealtimeStore for MemoryStore {
         // What was never bytes can always be read.
         Ok(())
     }
+
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        let mut state = self.lock();
+        if let Some(held) = state.partitions.remove(partition) {
+            let blobs: u64 = held.blobs.values().map(Blob::cost_bytes).sum();
+            state.used_bytes -= blobs + held.index.as_ref().map_or(0, index_bytes);
+            state.changes += 1;
+            self.tell_use(&state);
+        }
+        Ok(())
+    }
 }
 
 /// About what an index takes: it is bounded like the blobs, because runs without rows have no blob.

@@ -125,4 +125,11 @@ pub trait RealtimeStore: Send + Sync + 'static {
     /// # Errors
     /// [`ServingError::Unreachable`]: try again.
     async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError>;
+
+    /// Removes the index of a partition and its blobs at once, as if the store had lost them: for states of events that
+    /// were erased. Whoever reads or appends finds no index, and begins again from the batch views.
+    ///
+    /// # Errors
+    /// [`ServingError::Unreachable`]: call again.
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError>;
 }

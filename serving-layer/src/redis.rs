@@ -17,6 +17,7 @@
 mod address;
 mod connection;
 mod error;
+mod forget;
 mod form;
 mod rights;
 mod server;
@@ -43,6 +44,7 @@ use crate::realtime::{BlobChange, BlobKey, PartitionKey, RealtimeStore, Swap};
 use address::read_addresses;
 use connection::{Connection, NamedScript};
 use error::{ErrorReader, is_out_of_memory, unusable};
+use forget::FORGET_SOME;
 use form::{decode_index, encode_index, escape};
 use rights::commands_on_keys;
 use server::{check_mode, check_server, fullest, version};
@@ -66,6 +68,7 @@ pub struct RedisStore {
     errors: ErrorReader,
     swap: NamedScript,
     discard: NamedScript,
+    forget: NamedScript,
 }
 
 impl RedisStore {
@@ -103,6 +106,7 @@ impl RedisStore {
             errors,
             swap: NamedScript::new(SWAP),
             discard: NamedScript::new(DISCARD),
+            forget: NamedScript::new(FORGET_SOME),
         })
     }
 
@@ -265,6 +269,10 @@ impl RealtimeStore for RedisStore {
         // Compared once more in the script: another worker may have replaced it in between.
         let outcome = self.connection.clone().run::<i64>(&self.discard, &[key], &[bytes.as_slice()]).await;
         outcome.map(drop).map_err(|error| self.errors.passing(error))
+    }
+
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.forget_all(partition).await
     }
 }
 

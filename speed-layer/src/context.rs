@@ -2,15 +2,15 @@
 //! newest version of the master dataset that was read (whoever needs it reads on from there) and the schemas that are
 //! known.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use event_log::{LifeLog, Record};
-use positions::{DefinitionHash, DefinitionNumber, IndexStamp, PartitionId, RunId, TimestampMicros};
+use positions::{DefinitionHash, DefinitionNumber, Erased, IndexStamp, PartitionId, RunId, TimestampMicros};
 use records::RecordsError;
-use records::decode::Decoder;
+use records::decode::{Decoder, leave_out};
 use records::master::MasterSnapshot;
 use records::registry::SchemaBook;
 use serving_layer::PartitionKey;
@@ -31,6 +31,8 @@ pub(crate) struct Context {
     decoder: Decoder,
     // Never held across a wait.
     master: Mutex<Option<MasterSnapshot>>,
+    /// What was erased, as far as the last start of a partition read it. Never held across a wait.
+    erased: Mutex<Arc<Erased>>,
     session: SessionState,
 }
 
@@ -56,7 +58,17 @@ impl Context {
             book.note(&master.facts.schemas);
         }
         let decoder = Decoder::new(components.source.clone());
-        Ok(Self { components, log, settings, plans, book, decoder, master: Mutex::new(master), session })
+        Ok(Self {
+            components,
+            log,
+            settings,
+            plans,
+            book,
+            decoder,
+            master: Mutex::new(master),
+            erased: Mutex::default(),
+            session,
+        })
     }
 
     /// The newest version of the master dataset, `None` where nothing was archived yet. Two small requests where
@@ -80,14 +92,39 @@ impl Context {
         Ok(read?)
     }
 
-    /// Decodes records of the source; the schemas that are missing for it are noted, to be learned.
+    /// What is left out of the log.
+    pub fn erased(&self) -> Arc<Erased> {
+        Arc::clone(&self.erased.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads what was erased since; returns up to which entry of the list it is known now. One listing.
+    ///
+    /// # Errors
+    /// Try again.
+    pub async fn load_erased(&self) -> Result<u64, SpeedError> {
+        let known = self.erased();
+        let newer = self.components.master.erased().refresh(&known).await.map_err(RecordsError::from)?;
+        let Some(newer) = newer else { return Ok(known.number) };
+        let number = newer.number;
+        *self.erased.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
+        Ok(number)
+    }
+
+    /// Decodes records of the source, without what was erased; the schemas that are missing for it are noted, to be
+    /// learned.
     ///
     /// # Errors
     /// [`RecordsError::SchemaMissing`]: try again once they are. A defect of decoding.
     pub fn decode(&self, records: &[Record]) -> Result<RecordBatch, RecordsError> {
         let source = &self.components.source;
         self.book.want(source, records);
-        self.decoder.decode_with(&self.book.schemas(), records).map(|(rows, _)| rows)
+        let (schemas, erased) = (self.book.schemas(), self.erased());
+        if !records.iter().any(|record| erased.of(record.partition, record.offset).is_some()) {
+            return self.decoder.decode_with(&schemas, records).map(|(rows, _)| rows);
+        }
+        let mut left = records.to_vec();
+        leave_out(&self.decoder, &schemas, &erased, &mut left)?;
+        self.decoder.decode_with(&schemas, &left).map(|(rows, _)| rows)
     }
 
     /// The plans of the views that new runs hold at this moment.

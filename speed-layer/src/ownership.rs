@@ -28,6 +28,8 @@ pub(crate) struct Ownership {
     /// `None` before the first look.
     cuts_seen_at: Option<TimestampMicros>,
     lookup: Attempts,
+    /// Without how much of what was erased the published versions are, as far as they were seen.
+    erased: u64,
     /// Of learning schemas.
     pub schemas: Attempts,
 }
@@ -40,6 +42,7 @@ impl Ownership {
             partitions: BTreeMap::new(),
             cuts_seen_at: None,
             lookup: Attempts::default(),
+            erased: 0,
             schemas: Attempts::default(),
         }
     }
@@ -75,6 +78,7 @@ impl Ownership {
             Err(error) => return self.note_failed_lookup(context, error),
         };
         let now = context.now();
+        let erased = versions.iter().flatten().map(|version| version.facts.erased).max().unwrap_or_default();
         self.cuts.note(versions, now);
         let needed = context.components.views.iter().filter(|view| context.components.needs(view));
         self.cuts.keep(&needed.map(|view| view.definition.hash).collect());
@@ -83,7 +87,21 @@ impl Ownership {
         if let Some(owned) = owned {
             self.assign(context, owned, true);
         }
+        // Once for each: where the list was lost, versions name more of it than there is.
+        if erased > self.erased && erased > context.erased().number {
+            self.forget_erased(context);
+        }
+        self.erased = self.erased.max(erased);
         Ok(())
+    }
+
+    /// Starts the running partitions again without their indexes: events were erased since they started, which their
+    /// runs hold, and which they remember to tell copies.
+    fn forget_erased(&mut self, context: &Context) {
+        info!(source = %context.components.source.name, "events were erased; their runs are computed again");
+        for partition in self.partitions.values_mut().filter(|partition| partition.running().is_some()) {
+            partition.restart(false);
+        }
     }
 
     fn note_failed_lookup(&mut self, context: &Context, error: SpeedError) -> Result<(), SpeedError> {

@@ -29,6 +29,7 @@ pub(crate) async fn start(
     cuts: &PublishedCuts,
     keeps_index: bool,
 ) -> Result<Running, SpeedError> {
+    let erased = context.load_erased().await?;
     let master = context.master().await?;
     check_life(context, master.as_ref(), cuts)?;
     let stored = read_or_discard(context, partition).await?;
@@ -46,6 +47,10 @@ pub(crate) async fn start(
         (Start::Jump(to), Some(index)) => jump(context, partition, index.clone(), to).await?,
         _ => create(context, partition, stored.as_ref().map(|index| index.stamp), position).await?,
     };
+    // Erased meanwhile: what was primed may hold it, and nothing was appended yet.
+    if context.load_erased().await? != erased {
+        return Err(SpeedError::Contended { partition });
+    }
     metrics::count(metrics::STARTS, &context.components.source.name, 1);
     info!(source = %context.components.source.name, %partition, ?start, copies = copies.len(), "partition started");
     Ok(Running::new(index, position, copies))

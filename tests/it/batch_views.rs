@@ -73,6 +73,7 @@ fn facts(offset: i64) -> BatchFacts {
         is_full: false,
         counters: BTreeMap::new(),
         holes: vec![Hole { partition: PartitionId(0), from: Offset(3), to: Offset(5) }],
+        erased: 0,
     }
 }
 

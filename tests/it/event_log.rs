@@ -61,6 +61,7 @@ mod cloud_events;
 mod damage;
 mod disk;
 mod embedded;
+mod erase;
 mod kafka;
 mod kill;
 mod life;

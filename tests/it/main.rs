@@ -89,6 +89,8 @@ mod compose;
 mod demo;
 /// What is shipped: each package brings a binary that runs.
 mod dist;
+/// Events taken out of every store, as an operator asks for it: a scan of all bytes, kills on the way, exact answers.
+mod erasing;
 /// Feeds as the world sends them, from examples: loaded once and twice, the same answers from either layer.
 mod feeds;
 /// One client that means harm: a corpus of requests against a process with a limit on memory; clients that hold on to

@@ -220,7 +220,28 @@ on_every_store!(
     odd_source_names_do_not_meet,
     many_and_large_blobs_come_back_in_order,
     an_index_that_can_be_read_is_not_discarded,
+    a_partition_is_forgotten_whole_and_at_once,
 );
+
+async fn a_partition_is_forgotten_whole_and_at_once(on: Fixture) {
+    let (place, other) = (place("edits", 0), place("edits", 1));
+    for place in [&place, &other] {
+        on.put(place, &[1, 2, 3], LONG).await;
+        assert_eq!(on.swap(place, None, &index(1, &[1, 2]), LONG).await, Swap::Done);
+        // One blob is no longer named, and one never was.
+        assert_eq!(on.swap(place, Some(1), &index(2, &[2]), LONG).await, Swap::Done);
+    }
+    on.store.forget(&place).await.unwrap();
+    assert_eq!(on.store.read_index(&place).await.unwrap(), None);
+    assert_eq!(on.held(&place, &[1, 2, 3]).await, [None, None, None]);
+    // Whoever knew it has lost it, and another may be made.
+    assert_eq!(on.swap(&place, Some(2), &index(3, &[]), LONG).await, Swap::Lost(None));
+    assert_eq!(on.swap(&place, None, &index(4, &[]), LONG).await, Swap::Done);
+    on.store.forget(&place).await.unwrap();
+    on.store.forget(&place).await.unwrap();
+    assert_eq!(on.store.read_index(&other).await.unwrap(), Some(index(2, &[2])));
+    assert_eq!(on.held(&other, &[1, 2, 3]).await, [Some(bytes(1)), Some(bytes(2)), Some(bytes(3))]);
+}
 
 async fn an_index_that_can_be_read_is_not_discarded(on: Fixture) {
     let place = place("edits", 0);

@@ -1,6 +1,8 @@
 //! The command line: every command and flag, in the words of its help.
 
 mod key;
+mod settings;
+mod source;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use crate::config::quantity::parse_duration;
 use crate::trust::Trust;
 
 pub use key::{KeyCommand, NewKeyArguments};
+pub use settings::SettingsArguments;
+pub use source::{EraseArguments, ResetArguments, ResetFrom, SourceCommand};
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
 #[derive(Debug, Parser)]
@@ -82,47 +86,15 @@ pub enum Command {
     /// Make the keys that requests are known by.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Erase events of a source from everything that is stored of it: log, master dataset, views, realtime views.
+    ///
+    /// Without --yes it says what would be erased. What was erased stays out of whatever is built again from the log;
+    /// events that come later count. With the embedded log, stop the system first; with brokers it may run. A call that
+    /// was cut short is gone on with by the next one.
+    Erase(EraseArguments),
     /// Look into the event log: through the running system, or in its data directory when none runs.
     #[command(subcommand)]
     Log(LogCommand),
-}
-
-/// What to do to a source.
-#[derive(Debug, Subcommand)]
-pub enum SourceCommand {
-    /// Begin the next life of a topic that was replaced or lost records.
-    ///
-    /// A source stops when its topic is not the one that is archived any more. This commits to the master dataset that
-    /// the topic of the moment follows the archived one: nothing archived is lost, what was never archived is a hole
-    /// that answers name. Both layers then count the topic from its start. With the embedded log, stop the system
-    /// first.
-    Reset(ResetArguments),
-}
-
-/// Arguments of `source reset`.
-#[derive(Debug, Args)]
-pub struct ResetArguments {
-    /// The source.
-    pub source: String,
-    /// Count the topic from its first record, or from the next that comes: where it is the archived topic that lost its
-    /// newest records, what is left of it was counted already.
-    #[arg(long, value_enum, default_value_t = ResetFrom::Start)]
-    pub from: ResetFrom,
-    /// The pipeline; without it, the one of the system that runs on the data directory.
-    #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
-    pub pipeline: Option<PathBuf>,
-    /// Settings.
-    #[command(flatten)]
-    pub settings: SettingsArguments,
-}
-
-/// From which record on the topic of the next life counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ResetFrom {
-    /// From its first one: it is another topic.
-    Start,
-    /// From the next one that comes: what it holds is archived already, as where it lost its newest records.
-    End,
 }
 
 /// What to see of the event log.
@@ -175,20 +147,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// Where settings come from, and the few that have a flag.
-#[derive(Clone, Debug, Default, Args)]
-pub struct SettingsArguments {
-    /// Configuration file; config/default.toml documents every key.
-    #[arg(long, env = "TWOFOLD_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Data directory [default: ./twofold-data; demo: a temporary one].
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    /// Address of the HTTP port [default: 127.0.0.1:8080; demo: a free port].
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub listen: Option<String>,
 }
 
 /// Arguments of the roles.

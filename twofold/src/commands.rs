@@ -5,6 +5,7 @@ mod batch;
 mod demo;
 mod doctor;
 mod drawing;
+mod erase;
 mod generate;
 mod health;
 mod key;
@@ -53,6 +54,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Batch(arguments) => batch::batch(&arguments).await,
         Command::Apply(arguments) => apply::apply(&arguments).await,
         Command::Demo(arguments) => demo::demo(&arguments).await,
+        Command::Erase(arguments) => erase::erase(&arguments).await,
         Command::Generate(arguments) => generate::generate(&arguments).await,
         Command::Load(arguments) => load::load(&arguments).await,
         Command::Doctor(arguments) => doctor::doctor(&arguments).await,

@@ -6,6 +6,7 @@
 //!             run.json      address, process id and pipeline of that system
 //!             log/          the embedded log
 //!             lake/         master dataset and batch views, unless they live in an object store
+//!             lake.beside/  what a lake that is built again has to leave out
 //! ```
 //!
 //! Guarantee: at most one system holds a directory; a directory of an unknown format is refused unread and unchanged.
@@ -151,6 +152,11 @@ impl DataDir {
     /// Where tables live unless they are in an object store.
     pub fn lake(&self) -> PathBuf {
         self.root.join("lake")
+    }
+
+    /// Where the lake keeps what must outlive its tables.
+    pub fn beside_lake(&self) -> PathBuf {
+        self.root.join("lake.beside")
     }
 
     /// What the system that runs (or ran last, if it was killed) on this directory tells.

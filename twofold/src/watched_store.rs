@@ -77,4 +77,8 @@ impl RealtimeStore for WatchedStore {
     async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
         self.inner.discard_corrupt_index(partition).await
     }
+
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.inner.forget(partition).await
+    }
 }

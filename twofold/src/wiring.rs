@@ -178,19 +178,31 @@ pub async fn connect_kafka(settings: KafkaSettings) -> Result<KafkaLog> {
 /// If the store cannot be reached, or ignores conditions: the commits of tables rest on them. If what is in it has
 /// another format.
 pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lake> {
-    let (store, prefix): (Arc<dyn ObjectStore>, &str) = match &settings.location {
+    let (store, prefix, beside): (Arc<dyn ObjectStore>, &str, Option<Lake>) = match &settings.location {
         LakeLocation::Folder(folder) => {
+            // Beside a folder of the operator's choice may be nothing that is ours.
+            let beside = match folder {
+                None => Some(open_beside(data_dir, settings)?),
+                Some(_) => None,
+            };
             let folder = folder.clone().unwrap_or_else(|| data_dir.lake());
-            (Arc::new(open_folder(&folder)?), "")
+            (Arc::new(open_folder(&folder)?), "", beside)
         }
-        LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str()),
+        LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str(), None),
     };
     #[cfg(feature = "failpoints")]
     let store = crate::fail_points::around_objects(store, prefix);
-    let lake = Lake::with_settings(store, object_store::path::Path::from(prefix), settings.tables);
+    let root = object_store::path::Path::from(prefix);
+    let lake = Lake::with_place_beside(store, root, settings.tables, beside);
     lake.probe_conditional_put(RandomIds.next_id()).await.context("the object store cannot be used for tables")?;
     lake.check_format().await.context("the lake cannot be opened")?;
     Ok(lake)
+}
+
+/// Where the lake of a data directory keeps what must outlive its tables.
+fn open_beside(data_dir: &DataDir, settings: &LakeSection) -> Result<Lake> {
+    let store = Arc::new(open_folder(&data_dir.beside_lake())?);
+    Ok(Lake::with_settings(store, object_store::path::Path::default(), settings.tables))
 }
 
 fn open_folder(folder: &Path) -> Result<LocalFileSystem> {

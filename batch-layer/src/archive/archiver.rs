@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{EventLog, EventLogError, LifeLog, LogConsumer, Poll, Record};
-use positions::{Backoff, Clock, IdSource, Offset, PartitionId, SchemaId, TimestampMicros};
+use positions::{Backoff, Clock, Erased, IdSource, Offset, PartitionId, SchemaId, TimestampMicros};
 use records::RecordsError;
 use records::decode::wire::schema_id;
-use records::decode::{Decoder, naming_of};
+use records::decode::{Decoder, leave_out, naming_of};
 use records::master::{ArchivedPartition, MasterDataset, MasterFacts, MasterSnapshot};
 use records::registry::{SchemaBook, SchemaRegistry};
 use tokio::sync::watch;
@@ -23,7 +23,7 @@ use super::held::Held;
 use super::lessons::learn;
 use super::tell::{tell_unreadable, tell_unseen};
 use super::watch::ColumnWatch;
-use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending};
+use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending, load_erased};
 use crate::BatchError;
 use crate::metrics::{self, ARCHIVE_COMMITS, ARCHIVE_FAILURES, ARCHIVE_HOLES, ARCHIVE_ROWS};
 
@@ -55,6 +55,8 @@ pub(crate) struct Archiver<'a> {
     decoder: Decoder,
     /// The schemas that payloads name: those of the facts, and what was learned since.
     book: SchemaBook,
+    /// What was erased before the table was opened: of records that are archived again, where it was lost.
+    erased: Erased,
     /// The partitions that wait for a schema.
     held: Held,
     /// Whether the consumer stands where `pending` ends. Cleared before every step that moves one of them and set when
@@ -89,7 +91,7 @@ impl<'a> Archiver<'a> {
         settings: &ArchiveSettings,
         watch: &'a mut ColumnWatch,
     ) -> Result<Archiver<'a>, BatchError> {
-        let snapshot = components.master.create().await?;
+        let mut snapshot = components.master.create().await?;
         let topic = &components.source.topic;
         let log = LifeLog::new(Arc::clone(&components.log), snapshot.facts.life.clone());
         let partitions = log.partitions(topic).await?;
@@ -97,6 +99,7 @@ impl<'a> Archiver<'a> {
         for (partition, known) in &snapshot.facts.partitions {
             log.check_fingerprint(topic, *partition, &known.archived.end).await?;
         }
+        let erased = load_erased(&components.master, &components.source.name, &mut snapshot.facts).await?;
         let pending = Pending::new(&snapshot.facts, components.source.border);
         let consumer = log.consumer(topic, None).await?;
         let listed_at = components.clock.now();
@@ -110,6 +113,7 @@ impl<'a> Archiver<'a> {
             consumer,
             decoder: Decoder::new(Arc::clone(&components.source)),
             book,
+            erased,
             held: Held::default(),
             is_in_place: false,
             partitions,
@@ -280,7 +284,8 @@ impl<'a> Archiver<'a> {
     /// Takes records; returns those that wait for a schema, the first of each partition, before which all were taken.
     async fn take(&mut self, records: Vec<Record>) -> Result<Vec<RecordsError>, BatchError> {
         let records = self.pending.unread(records);
-        let (records, waiting) = learn(&self.book, &self.components.source, records).await;
+        let (mut records, waiting) = learn(&self.book, &self.components.source, records).await;
+        leave_out(&self.decoder, &self.book.schemas(), &self.erased, &mut records)?;
         if !records.is_empty() {
             self.take_readable(&records).await?;
             self.held.note_read(records.iter().map(|record| record.partition));

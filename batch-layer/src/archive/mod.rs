@@ -22,6 +22,7 @@ mod append;
 mod archiver;
 mod config;
 mod dead;
+mod erased;
 mod held;
 mod lessons;
 mod pending;
@@ -32,6 +33,7 @@ mod watch;
 
 pub use archiver::ArchiveComponents;
 pub use config::ArchiveSettings;
+pub(crate) use erased::load_erased;
 pub use pending::{Jump, Pending};
 pub use run::run_archive;
 pub use status::{ArchiveState, ArchiveStatus, UnseenColumn};

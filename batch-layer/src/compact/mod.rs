@@ -29,4 +29,5 @@ mod run;
 pub use choose::{Merge, choose_merges};
 pub use dataset::{Compacted, compact, replace};
 pub use rewrite::rewrite;
+pub(crate) use rewrite::rewrite_erased;
 pub(crate) use run::run_compaction;

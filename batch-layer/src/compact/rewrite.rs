@@ -16,7 +16,7 @@ use lake::{DataFile, FileWriter, Version};
 use positions::IdSource;
 use records::RecordsError;
 use records::decode::{column as master_column, split_late};
-use records::master::{Compaction, MasterSnapshot, Recount, RowCounts};
+use records::master::{Compaction, Eraser, MasterSnapshot, Recount, RowCounts};
 use views::{SourceDefinition, column};
 
 use super::Merge;
@@ -41,6 +41,30 @@ pub async fn rewrite(
     settings: &RecomputeSettings,
     ids: &dyn IdSource,
 ) -> Result<Option<Compaction>, BatchError> {
+    rewrite_with(source, on, merge, None, (settings, ids)).await
+}
+
+/// As [`rewrite`], without what was erased; the rows of `merge` must be read again.
+///
+/// # Errors
+/// As there.
+pub(crate) async fn rewrite_erased(
+    source: &SourceDefinition,
+    on: &MasterSnapshot,
+    merge: Merge,
+    eraser: &Eraser,
+    settings: (&RecomputeSettings, &dyn IdSource),
+) -> Result<Option<Compaction>, BatchError> {
+    rewrite_with(source, on, merge, Some(eraser), settings).await
+}
+
+async fn rewrite_with(
+    source: &SourceDefinition,
+    on: &MasterSnapshot,
+    merge: Merge,
+    eraser: Option<&Eraser>,
+    (settings, ids): (&RecomputeSettings, &dyn IdSource),
+) -> Result<Option<Compaction>, BatchError> {
     if !merge.files.iter().all(|file| on.snapshot.is_live(&file.path)) {
         return Ok(None);
     }
@@ -62,7 +86,10 @@ pub async fn rewrite(
     while let Some(batch) = sorted.try_next().await? {
         // Columns by position: the table may call them otherwise, and the engine NOT NULL what is nullable here.
         let columns = batch.columns().to_vec();
-        let batch = RecordBatch::try_new(on.snapshot.schema(), columns).map_err(RecordsError::from)?;
+        let mut batch = RecordBatch::try_new(on.snapshot.schema(), columns).map_err(RecordsError::from)?;
+        if let Some(eraser) = eraser {
+            batch = eraser.erase(&batch)?;
+        }
         if merge.is_read_again {
             read.add(&batch)?;
         }
@@ -70,7 +97,8 @@ pub async fn rewrite(
     }
     let new = files.finish().await?;
     let recount = match merge.is_read_again {
-        true => Some(Recount { stored: count_stored(on, &merge.files).await?, read }),
+        // That everything is erased is a commit of its own, behind the last file.
+        true => Some(Recount { stored: count_stored(on, &merge.files).await?, read, erased: on.facts.erased }),
         false => None,
     };
     Ok(Some(Compaction { old: merge.files, new, last, recount }))

@@ -36,6 +36,8 @@ pub(crate) struct Inputs {
     /// What of them lies below the cut.
     pub(crate) holes: Vec<Hole>,
     pub(crate) master_version: Version,
+    /// How much of what was erased the rows are without.
+    pub(crate) erased: u64,
 }
 
 impl Inputs {
@@ -64,6 +66,8 @@ impl Inputs {
             is_full: task.since.is_none(),
             counters: counters.collect(),
             holes: self.holes.clone(),
+            // Buckets that were not touched are as they were.
+            erased: previous.map_or(self.erased, |version| version.facts.erased),
         }
     }
 }
@@ -85,6 +89,7 @@ pub(crate) async fn read_inputs(
         counters: count_below(session, rows, &cut).await?,
         holes: holes_below(&rows.master.facts, &cut),
         master_version: rows.master.snapshot.version(),
+        erased: rows.master.facts.erased,
         cut,
     };
     // Whole buckets of the coarsest grain are whole buckets of every finer one. Also where the source names no event

@@ -79,6 +79,9 @@ pub(crate) async fn plan_task(
     if facts.is_some_and(|facts| facts.master_version > master.snapshot.version()) {
         return Ok(Planned::Skipped(Outcome::LostRace));
     }
+    // States of events that were erased since are in any bucket.
+    let is_behind = facts.is_some_and(|facts| facts.erased < master.facts.erased);
+    let mode = if is_behind { Mode::Full } else { mode };
     let before = facts.map(|facts| facts.cut.clone()).unwrap_or_default();
     let cut = next_cut(&master.facts, &before, view, clock.now());
     let is_new = !before.is_at_or_above(&cut);

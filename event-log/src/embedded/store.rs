@@ -57,6 +57,14 @@ impl Store {
         Ok(Self { database, keyspace, is_size_unknown: AtomicBool::new(false) })
     }
 
+    /// Everything, in the order of keys.
+    pub(super) fn entries(&self) -> impl Iterator<Item = fjall::Result<(Vec<u8>, Bytes)>> {
+        self.keyspace.iter().map(|found| {
+            let (key, value) = found.into_inner()?;
+            Ok((key.to_vec(), Bytes::from_owner(value)))
+        })
+    }
+
     /// What topics there are, and where their partitions start and end.
     pub(super) fn load(&self) -> fjall::Result<Topics> {
         let mut topics = Topics::new();
@@ -145,6 +153,11 @@ impl Store {
             }
         }
         batch.commit()
+    }
+
+    /// Everything that was committed outlives a power cut from here on.
+    pub(super) fn sync(&self) -> fjall::Result<()> {
+        self.database.persist(PersistMode::SyncAll)
     }
 
     /// Starts to move what was written last from memory and journal to its own file.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use positions::{PartitionId, format_span};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use tracing::{info, warn};
@@ -121,25 +121,26 @@ async fn wait_for_topic(producer: &KafkaProducer, settings: &KafkaSettings, topi
     Ok(())
 }
 
+/// How long a topic keeps records; `None` where that is for ever, or the broker does not tell.
+pub(super) async fn retention(settings: &KafkaSettings, topic: &str) -> Result<Option<Duration>, EventLogError> {
+    let admin: AdminClient<LogContext> = settings
+        .client_config()
+        .create_with_context(LogContext::default())
+        .map_err(|error| call_error("create the admin client", &error))?;
+    let found = describe(&admin, settings, topic).await?;
+    let millis = found.and_then(|found| found.get("retention.ms")?.value.as_ref()?.parse::<i64>().ok());
+    Ok(millis.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis))
+}
+
 /// Compaction deletes records from the middle of the log: the master dataset and the speed layer would differ.
 async fn refuse_compacted(
     admin: &AdminClient<LogContext>,
     settings: &KafkaSettings,
     topic: &str,
 ) -> Result<(), EventLogError> {
-    let doing = format!("configuration of topic {topic}");
-    let answers = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options(settings)).await;
-    let answer = answers.and_then(|answers| {
-        let answer = answers.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::UnsupportedFeature));
-        answer.map_err(KafkaError::AdminOp)
-    });
-    let resource = match answer {
-        Ok(resource) => resource,
-        Err(error) if error.rdkafka_error_code().is_some_and(is_not_ours_to_know) => {
-            warn!(topic, %error, "the broker does not tell whether the topic is compacted");
-            return Ok(());
-        }
-        Err(error) => return Err(call_error(&doing, &error)),
+    let Some(resource) = describe(admin, settings, topic).await? else {
+        warn!(topic, "the broker does not tell whether the topic is compacted");
+        return Ok(());
     };
     let policy = resource.get("cleanup.policy").and_then(|entry| entry.value.as_deref()).unwrap_or("delete");
     if policy.contains("compact") {
@@ -148,6 +149,28 @@ async fn refuse_compacted(
         )));
     }
     Ok(())
+}
+
+/// The configuration of a topic; `None` where the broker does not let us know it.
+async fn describe(
+    admin: &AdminClient<LogContext>,
+    settings: &KafkaSettings,
+    topic: &str,
+) -> Result<Option<ConfigResource>, EventLogError> {
+    let doing = format!("configuration of topic {topic}");
+    let answers = admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options(settings)).await;
+    let answer = answers.and_then(|answers| {
+        let answer = answers.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::UnsupportedFeature));
+        answer.map_err(KafkaError::AdminOp)
+    });
+    match answer {
+        Ok(resource) => Ok(Some(resource)),
+        Err(error) if error.rdkafka_error_code().is_some_and(is_not_ours_to_know) => {
+            info!(topic, %error, "the broker does not tell how the topic is configured");
+            Ok(None)
+        }
+        Err(error) => Err(call_error(&doing, &error)),
+    }
 }
 
 fn is_not_ours_to_know(code: RDKafkaErrorCode) -> bool {

@@ -16,6 +16,8 @@
 //! A payload of a source STORED AS AVRO or PROTOBUF that begins with byte 0 names its schema, and is first made JSON
 //! text by it ([`wire`]); in a source STORED AS JSON the five bytes of a JSON Schema's id are passed over.
 //!
+//! A payload that says that something of the record was erased (`positions::Stone`) is read as what is left of it.
+//!
 //! A payload is JSON (RFC 8259, UTF-8, a byte order mark before it is skipped) of at most [`MAX_PAYLOAD_BYTES`] with at
 //! most [`MAX_DEPTH`] levels of nesting: one object, an array of objects, or objects on lines of their own. Each object
 //! is an event, or it is the envelope that the source declares (`views::Envelope`). Each event is a row, and judged by
@@ -71,6 +73,7 @@ mod cells;
 mod column_builder;
 mod decoder;
 mod envelope;
+mod erase;
 mod instant;
 mod json;
 mod keys;
@@ -95,6 +98,7 @@ pub use batch::{
     split_late,
 };
 pub use decoder::Decoder;
+pub use erase::{erase, leave_out};
 pub use instant::{instant_of_number, instant_of_text};
 pub use json::{Cursor, Place};
 pub use near_keys::near_keys;

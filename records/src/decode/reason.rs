@@ -6,8 +6,9 @@
 //! Why so: master datasets hold sentences of every version so far, and each of them stays a fact that nobody rewrites.
 
 /// How the sentence of each kind of reason begins.
-const BEGINNINGS: [(&str, &str); 17] = [
+const BEGINNINGS: [(&str, &str); 18] = [
     ("empty payload", "empty"),
+    ("erased", "erased"),
     ("too large: ", "too_large"),
     ("no schema: ", "no_schema"),
     ("unknown schema: ", "unknown_schema"),
@@ -30,8 +31,9 @@ const BEGINNINGS: [(&str, &str); 17] = [
 const OTHER: &str = "other";
 
 /// All kinds of reasons: short names that never change, for programs, metrics and questions.
-pub const REASON_KINDS: [&str; 18] = [
+pub const REASON_KINDS: [&str; 19] = [
     "empty",
+    "erased",
     "too_large",
     "no_schema",
     "unknown_schema",

@@ -15,6 +15,9 @@ pub enum Rejection {
     /// No payload: a tombstone, or a mistake.
     #[error("empty payload")]
     Empty,
+    /// The event was erased, by `twofold erase`.
+    #[error("erased")]
+    Erased,
     /// The payload has more bytes than a record may have.
     #[error("too large: {bytes} bytes, the limit is {MAX_PAYLOAD_BYTES}")]
     TooLarge {
@@ -162,6 +165,7 @@ impl Rejection {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Empty => "empty",
+            Self::Erased => "erased",
             Self::TooLarge { .. } | Self::TooLargeAsJson { .. } => "too_large",
             Self::NoSchema { .. } => "no_schema",
             Self::UnknownSchema { .. } => "unknown_schema",

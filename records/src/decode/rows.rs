@@ -11,7 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use positions::{EventKey, TimestampMicros, event_key, is_plausible, micros};
+use positions::{EventKey, Stone, TimestampMicros, event_key, is_plausible, micros};
 use views::{SourceDefinition, Unreadable};
 
 use super::batch::is_first;
@@ -35,7 +35,7 @@ const MAX_EVENTS: usize = 10_000;
 
 /// Of the events of one record that are rejected, so many are rows of their own. More of them are one mistake many
 /// times, in a payload that the first row has.
-const MAX_REJECTED: usize = 100;
+pub(super) const MAX_REJECTED: usize = 100;
 
 /// A batch under construction.
 pub(super) struct Rows<'a> {
@@ -48,6 +48,8 @@ pub(super) struct Rows<'a> {
     events: usize,
     /// Of these, how many were rejected.
     rejected: usize,
+    /// Something of it was erased: a null stands for each event that was.
+    is_stone: bool,
     id: Vec<u8>,
 }
 
@@ -90,7 +92,7 @@ impl<'a> Rows<'a> {
             time.unreadable = Unreadable::Reject;
         }
         let rows = Vec::with_capacity(records.len());
-        Ok(Self { source, schemas, records, event, rows, events: 0, rejected: 0, id: Vec::new() })
+        Ok(Self { source, schemas, records, event, rows, events: 0, rejected: 0, is_stone: false, id: Vec::new() })
     }
 
     /// Appends the rows of all records: at least one each, whatever a record holds.
@@ -150,10 +152,12 @@ impl<'a> Rows<'a> {
     fn read(&mut self, at: usize) -> Read<()> {
         let (source, schemas, records) = (self.source, self.schemas, self.records);
         let text = text_of(source, schemas, &records[at].payload)?;
+        self.is_stone = Stone::of(&records[at].payload).is_some();
         #[cfg(feature = "failpoints")]
         assert!(!text.contains(PANIC), "a record asked for this");
         let mut cursor = Cursor::new(&text, MAX_DEPTH);
-        let is_checked = envelope::enter(&self.source.envelope, &mut cursor)?;
+        // What is left of a record stands without the envelope.
+        let is_checked = !self.is_stone && envelope::enter(&self.source.envelope, &mut cursor)?;
         let is_array = cursor.peek()? == b'[';
         if is_array {
             self.read_array(at, &mut cursor)?;
@@ -190,6 +194,11 @@ impl<'a> Rows<'a> {
         self.events += 1;
         if self.events > MAX_EVENTS {
             return Err(Rejection::TooMany { limit: MAX_EVENTS }.into());
+        }
+        if self.is_stone && cursor.peek()? == b'n' {
+            cursor.literal("null")?;
+            self.reject(at, &Rejection::Erased, None);
+            return Ok(());
         }
         let start = cursor.place();
         let rejection = match self.read_columns(&self.records[at], cursor) {

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use positions::Stone;
 use views::{SourceDefinition, SourceFormat};
 
 use super::reject::{Read, Rejection, shorten};
@@ -16,6 +17,9 @@ use super::wire::{HEADER_BYTES, Schemas, named_id};
 
 /// The text of a payload.
 pub(super) fn text_of<'a>(source: &SourceDefinition, schemas: &Schemas, payload: &'a [u8]) -> Read<Cow<'a, str>> {
+    if let Some(stone) = Stone::of(payload) {
+        return if stone.rest.is_empty() { Err(Rejection::Erased.into()) } else { utf8(stone.rest, 0) };
+    }
     if payload.is_empty() {
         return Err(Rejection::Empty.into());
     }

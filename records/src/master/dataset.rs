@@ -16,9 +16,9 @@ use views::{SourceDefinition, sql_name};
 
 use super::stored_names::StoredNames;
 use super::{MasterFacts, MasterSnapshot};
-use crate::RecordsError;
 use crate::decode::wire::Schemas;
 use crate::decode::{master_schema, reading_of, split_late};
+use crate::{ErasedList, RecordsError};
 
 /// The master dataset of one source.
 #[derive(Clone, Debug)]
@@ -36,6 +36,11 @@ impl MasterDataset {
     pub fn new(lake: &lake::Lake, source: Arc<SourceDefinition>) -> Self {
         let table = lake.table(&format!("raw/{}", source.name));
         Self { table, schema: master_schema(&source), reading: reading_of(&source), source }
+    }
+
+    /// The list of what was erased of the source.
+    pub fn erased(&self) -> ErasedList {
+        ErasedList::new(self.table.lake(), &self.source.name)
     }
 
     /// Creates the table where it is missing and opens its newest version.

@@ -37,6 +37,13 @@ pub struct MasterFacts {
     /// that rows name; `None` while its payloads are JSON, which name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schemas_for: Option<i32>,
+    /// How many entries of the list of what was erased the rows are without (`erased_list.rs`).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub erased: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl MasterFacts {

@@ -9,6 +9,7 @@
 mod compaction;
 mod dataset;
 mod decode_exec;
+mod eraser;
 mod facts;
 mod reading;
 mod recount;
@@ -18,6 +19,7 @@ mod stored_names;
 
 pub use compaction::Compaction;
 pub use dataset::MasterDataset;
+pub use eraser::Eraser;
 pub use facts::{ArchivedPartition, MasterFacts};
 pub use positions::Hole;
 pub use reading::reading_of_file;

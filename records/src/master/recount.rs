@@ -59,18 +59,25 @@ pub struct Recount {
     pub stored: RowCounts,
     /// As they are read by now.
     pub read: RowCounts,
+    /// How much of what was erased they are without.
+    pub erased: u64,
 }
 
 impl Recount {
     /// What came between facts of the same records; `None` where somebody moved a position, noted a hole or began a
     /// life.
     pub fn between(from: &MasterFacts, to: &MasterFacts) -> Option<Self> {
-        from.is_of_same_records(to).then(|| Self { stored: RowCounts::of(from), read: RowCounts::of(to) })
+        from.is_of_same_records(to).then(|| Self {
+            stored: RowCounts::of(from),
+            read: RowCounts::of(to),
+            erased: to.erased,
+        })
     }
 
     /// The facts with these rows counted as they are read; `None` where they do not count as much as was stored.
     pub fn apply(&self, facts: &MasterFacts) -> Option<MasterFacts> {
         let mut next = facts.clone();
+        next.erased = next.erased.max(self.erased);
         next.rows = next.rows.checked_sub(self.stored.rows)? + self.read.rows;
         for (partition, stored) in &self.stored.partitions {
             let known = next.partitions.get_mut(partition)?;

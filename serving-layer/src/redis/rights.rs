@@ -3,15 +3,15 @@
 use super::form::escape;
 
 /// Every command that is sent, or run by a script.
-pub const COMMANDS: [&str; 11] =
-    ["get", "mget", "set", "eval", "evalsha", "getrange", "exists", "persist", "pexpire", "del", "info"];
+pub const COMMANDS: [&str; 12] =
+    ["get", "mget", "set", "eval", "evalsha", "getrange", "exists", "persist", "pexpire", "del", "scan", "info"];
 
 /// What the client of a cluster sends besides.
 pub const CLUSTER_COMMANDS: [&str; 3] = ["cluster|slots", "ping", "asking"];
 
-/// Those of them that name a key, other than what runs a script.
+/// Those of them that name a key, other than what runs a script. `scan` names none: who lacks it can do all but erase.
 pub(super) fn commands_on_keys() -> impl Iterator<Item = &'static str> {
-    COMMANDS.into_iter().filter(|command| !matches!(*command, "eval" | "evalsha" | "info"))
+    COMMANDS.into_iter().filter(|command| !matches!(*command, "eval" | "evalsha" | "scan" | "info"))
 }
 
 /// The keys of all sources of a deployment.

@@ -4,6 +4,7 @@
 mod archive;
 mod compaction;
 mod dead;
+mod erase;
 mod faults;
 mod headers;
 mod hold;

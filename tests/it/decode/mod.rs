@@ -1,6 +1,7 @@
 //! Decoding loses nothing unnoticed, takes each record for itself, and cannot be stopped by any bytes.
 
 mod defaults;
+mod erased;
 mod faults;
 mod grammar;
 mod mapping;

@@ -9,7 +9,7 @@ use records::decode::{REASON_KINDS, Reason, Rejection, decode, rejections};
 
 use super::{clicks, record};
 
-const VARIANTS: usize = 21;
+const VARIANTS: usize = 22;
 
 /// The number of a variant: a new one does not compile before it is here, and in [`all`].
 fn number(rejection: &Rejection) -> usize {
@@ -35,6 +35,7 @@ fn number(rejection: &Rejection) -> usize {
         Rejection::UnknownSchema { .. } => 18,
         Rejection::BadSchema { .. } => 19,
         Rejection::BadPayload { .. } => 20,
+        Rejection::Erased => 21,
     }
 }
 
@@ -68,6 +69,7 @@ fn all(column: &str) -> Vec<Rejection> {
         Rejection::UnknownSchema { id: SchemaId(7), why: "which nobody knows" },
         Rejection::BadSchema { id: SchemaId(7), problem: found.clone() },
         Rejection::BadPayload { at: 7, problem: found },
+        Rejection::Erased,
     ]
 }
 

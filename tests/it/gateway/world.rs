@@ -274,6 +274,7 @@ impl World {
             is_full: true,
             counters: counters.collect(),
             holes: Vec::new(),
+            erased: 0,
         };
         let on = self.published.lock().unwrap().get(name).cloned();
         let store = BatchViewStore::new(&self.lake, view);

@@ -217,4 +217,8 @@ impl RealtimeStore for SimRealtime {
     async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
         self.shared.memory.discard_corrupt_index(partition).await
     }
+
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.shared.memory.forget(partition).await
+    }
 }

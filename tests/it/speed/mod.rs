@@ -21,6 +21,7 @@ use views::Pipeline;
 
 use crate::support::seeds::seeds;
 
+mod erased;
 mod former;
 mod pace;
 mod system;

@@ -58,6 +58,8 @@ pub struct System {
     pub views: Vec<PlannedView>,
     /// By partition, in offset order; without an event where the payload is broken.
     pub sent: BTreeMap<PartitionId, Vec<(Record, Option<Event>)>>,
+    /// What the versions that are published say of what was erased.
+    pub erased: u64,
     log_time: i64,
 }
 
@@ -95,6 +97,7 @@ impl System {
             log_time: surroundings.clock.now().0,
             surroundings,
             sent: BTreeMap::new(),
+            erased: 0,
         }
     }
 
@@ -236,6 +239,7 @@ impl System {
             is_full: true,
             counters: BTreeMap::new(),
             holes: Vec::new(),
+            erased: self.erased,
         };
         let rows = Box::pin(RecordBatchStreamAdapter::new(store.schema(), futures::stream::empty()));
         let newest = store.newest().await.unwrap();

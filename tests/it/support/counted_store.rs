@@ -76,4 +76,8 @@ impl RealtimeStore for CountedStore {
     async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
         self.count().discard_corrupt_index(partition).await
     }
+
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.count().forget(partition).await
+    }
 }

@@ -140,4 +140,10 @@ impl RealtimeStore for FlakyStore {
         self.corrupt.lock().unwrap().remove(partition);
         Ok(())
     }
+
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.attempt(self.inner.forget(partition)).await?;
+        self.corrupt.lock().unwrap().remove(partition);
+        Ok(())
+    }
 }

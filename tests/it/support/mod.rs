@@ -13,5 +13,6 @@ pub mod schema_registry;
 pub mod seams;
 pub mod seeds;
 pub mod surroundings;
+pub mod traces;
 
 pub use tests::{certificates, parts, process, redis, redis_cluster};

@@ -51,4 +51,8 @@ impl RealtimeStore for FailingStore {
     async fn discard_corrupt_index(&self, partition: &PartitionKey) -> Result<(), ServingError> {
         about("realtime.discard", self.inner.discard_corrupt_index(partition)).await
     }
+
+    async fn forget(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        self.inner.forget(partition).await
+    }
 }

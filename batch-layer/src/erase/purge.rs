@@ -1,0 +1,129 @@
+//! What former versions held: their logs, whose statistics quote values, their files, and the tables of former
+//! definitions.
+//!
+//! Guarantee: of a table that is without what was erased the newest version stays and nothing before it; a table of a
+//! former definition of a view that is not is deleted as a whole. Readers of former versions meet missing files, and
+//! begin again. Done twice, the second time finds nothing to do.
+//! Why at once, and not by age as the cleanup does: an operator asked for it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lake::{Lake, LakeError, Vacuumed};
+use positions::{Erased, ViewName};
+use records::RecordsError;
+use records::master::MasterSnapshot;
+use serving_layer::{BatchFacts, BatchViewStore, ServingError};
+use views::PlannedView;
+
+use super::EraseComponents;
+use super::raw::delete_strays;
+use crate::BatchError;
+
+/// Deletes what is older than the newest versions; returns how many objects, and the tables that were left.
+///
+/// # Errors
+/// Those of the store; call again.
+pub(super) async fn purge(
+    components: &EraseComponents,
+    on: &MasterSnapshot,
+    erased: &Arc<Erased>,
+) -> Result<(u64, Vec<String>), BatchError> {
+    let gone = on.snapshot.table().purge(&on.snapshot).await.map_err(RecordsError::from)?;
+    let mut deleted = objects(gone) + delete_strays(on, erased).await?;
+    let lake = &components.context.lake;
+    let mut present = BTreeSet::new();
+    for view in views_of_source(components) {
+        present.insert(folder_name(lake, &format!("{}-{}", view.name, view.hash)));
+        if let Some(newest) = BatchViewStore::new(lake, view.clone()).newest().await? {
+            deleted += objects(newest.snapshot.table().purge(&newest.snapshot).await.map_err(ServingError::from)?);
+        }
+    }
+    let mut left = Vec::new();
+    let folders = lake.folders("views").await.map_err(ServingError::from)?;
+    for folder in folders.into_iter().filter(|folder| !present.contains(folder)) {
+        let Some((view, _)) = folder.rsplit_once('-') else { continue };
+        match of_view(components, view) {
+            Whose::AnotherSource => {}
+            // One with letters that paths write otherwise cannot be opened by its folder.
+            Whose::Source if !folder.contains('%') => deleted += purge_former(lake, &folder, erased.number).await?,
+            Whose::Source | Whose::Nobody => left.push(format!("views/{folder}")),
+        }
+    }
+    Ok((deleted, left))
+}
+
+fn objects(gone: Vacuumed) -> u64 {
+    gone.objects + gone.log_objects
+}
+
+fn views_of_source(components: &EraseComponents) -> impl Iterator<Item = &PlannedView> {
+    components.context.pipeline.views.iter().filter(move |view| view.source.name == components.source.name)
+}
+
+/// What the store calls a folder of this name.
+fn folder_name(lake: &Lake, name: &str) -> String {
+    lake.path(name).filename().unwrap_or_default().to_owned()
+}
+
+/// Whose view bears a name.
+enum Whose {
+    Source,
+    AnotherSource,
+    Nobody,
+}
+
+fn of_view(components: &EraseComponents, folder: &str) -> Whose {
+    let lake = &components.context.lake;
+    let mut views = components.context.pipeline.views.iter();
+    match views.find(|view| folder_name(lake, view.name.as_str()) == folder) {
+        Some(view) if view.source.name == components.source.name => Whose::Source,
+        Some(_) => Whose::AnotherSource,
+        None => Whose::Nobody,
+    }
+}
+
+/// Purges the table of a former definition, or deletes it where it holds what was erased.
+async fn purge_former(lake: &Lake, folder: &str, number: u64) -> Result<u64, BatchError> {
+    let table = lake.table(&format!("views/{folder}"));
+    let newest = match table.open().await {
+        Ok(newest) => newest,
+        // A deletion that was cut short.
+        Err(LakeError::Corrupt { .. }) => None,
+        Err(error) => return Err(ServingError::from(error).into()),
+    };
+    let facts = newest.as_ref().map(|newest| newest.facts::<BatchFacts>()).transpose().map_err(ServingError::from)?;
+    match (newest, facts.flatten()) {
+        (Some(newest), Some(facts)) if facts.erased >= number => {
+            Ok(objects(table.purge(&newest).await.map_err(ServingError::from)?))
+        }
+        // Nothing was ever published.
+        (Some(_), None) => Ok(0),
+        _ => delete_table(lake, folder).await,
+    }
+}
+
+async fn delete_table(lake: &Lake, folder: &str) -> Result<u64, BatchError> {
+    let found = lake.objects(&lake.path(&format!("views/{folder}"))).await.map_err(ServingError::from)?;
+    let mut deleted = 0;
+    for object in found {
+        lake.delete_if_there(&object.location).await.map_err(ServingError::from)?;
+        deleted += 1;
+    }
+    Ok(deleted)
+}
+
+/// Whether the newest version of every view of the source is without what was erased, as far as it has one.
+///
+/// # Errors
+/// Those of the store.
+pub(super) async fn views_behind(components: &EraseComponents, number: u64) -> Result<Vec<ViewName>, BatchError> {
+    let mut behind = Vec::new();
+    for view in views_of_source(components) {
+        let newest = BatchViewStore::new(&components.context.lake, view.clone()).newest().await?;
+        if newest.is_some_and(|newest| newest.facts.erased < number) {
+            behind.push(view.name.clone());
+        }
+    }
+    Ok(behind)
+}

@@ -1,0 +1,186 @@
+//! `twofold erase`: takes events out of everything that is stored of a source.
+//!
+//! Guarantee: without `--yes` nothing is erased. With it, a call that was cut short is gone on with by the next one,
+//! whatever that one looks for.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use batch_layer::BatchContext;
+use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
+use batch_layer::erase::{Done, EraseComponents, Found, Wanted, archive_to_end, erase as erase_everywhere, search};
+use bytes::Bytes;
+use event_log::Record;
+use event_log::embedded::{Replacement, replace_payloads};
+use positions::{Clock, Stone, format_span};
+use records::decode::{Decoder, erase as erase_record, wire::Schemas};
+use records::master::MasterDataset;
+use tokio::sync::watch;
+use views::SourceDefinition;
+
+use super::source::OpenLog;
+use super::{find_source, pipeline_path, read_config};
+use crate::arguments::EraseArguments;
+use crate::config::{Config, RealtimeSettings};
+use crate::console::say;
+use crate::data_dir::DataDir;
+use crate::environment::{RandomIds, SystemClock};
+use crate::pipeline_file::read_pipeline;
+use crate::schema_registry;
+use crate::wiring::{open_lake, open_store};
+
+/// So long the archive may take to reach the end of the log.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs the command.
+///
+/// # Errors
+/// Where the source is unknown, the condition cannot be read, or a store failed: then the next call goes on.
+pub async fn erase(arguments: &EraseArguments) -> Result<()> {
+    let config = read_config(&arguments.settings, "")?;
+    let is_embedded = config.log.is_embedded;
+    let data_dir = DataDir::find(&config.system.data_dir, is_embedded || config.lake.is_in_data_dir())?;
+    // The embedded log belongs to one process; brokers serve many.
+    let data_dir = if is_embedded { DataDir::lock(data_dir.root())? } else { data_dir };
+    let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
+    let source = Arc::clone(find_source(&pipeline, &arguments.source)?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let context = BatchContext {
+        lake: open_lake(&config.lake, &data_dir).await?,
+        pipeline: Arc::new(pipeline),
+        clock: Arc::clone(&clock),
+        ids: Arc::new(RandomIds),
+    };
+    let store = match &config.realtime {
+        RealtimeSettings::Memory { .. } => None,
+        shared => Some(open_store(shared, &clock).await?),
+    };
+    let components = EraseComponents { context, source, store, settings: config.batch.recompute.clone() };
+    let log = OpenLog::open(&config, &data_dir).await?;
+    let erased = erase_from_layers(arguments, &config, &components, &log).await;
+    let kept = log.describe_retention(&components.source.topic).await;
+    log.close().await;
+    let Some(done) = erased? else { return Ok(()) };
+    let records = match is_embedded {
+        true => Some(erase_from_log(&components, &data_dir, arguments.containing.clone()).await?),
+        false => None,
+    };
+    say(&describe_done(&components.source, &done, records, &kept));
+    Ok(())
+}
+
+/// Everything but the log. `None`: nothing was to be done, or it was only asked what would be.
+async fn erase_from_layers(
+    arguments: &EraseArguments,
+    config: &Config,
+    components: &EraseComponents,
+    log: &OpenLog,
+) -> Result<Option<Done>> {
+    let EraseComponents { context, source, .. } = components;
+    let master = MasterDataset::new(&context.lake, Arc::clone(source));
+    let archive = ArchiveComponents {
+        log: log.log(),
+        master: master.clone(),
+        source: Arc::clone(source),
+        registry: schema_registry::configured(config)?,
+        clock: Arc::clone(&context.clock),
+        ids: Arc::clone(&context.ids),
+        status: watch::Sender::new(ArchiveStatus::default()),
+    };
+    let settings = ArchiveSettings { commit_interval: Duration::from_millis(200), ..config.archive };
+    archive_to_end(archive, settings, PATIENCE).await.context("the log could not be archived to its end")?;
+    let wanted = Wanted { condition: arguments.condition.clone(), text: arguments.containing.clone() };
+    let found = search(components, &wanted).await.context("the events to be erased could not be looked up")?;
+    let list = master.erased();
+    let listed = list.load().await.context("the list of what was erased cannot be read")?;
+    say(&describe_found(source, &found, listed.len()));
+    if !arguments.yes {
+        say("Nothing was erased. Add --yes to erase it; it cannot be had back.\n");
+        return Ok(None);
+    }
+    list.add(&found.records, context.ids.as_ref()).await.context("the list of what is erased cannot be written")?;
+    let done = erase_everywhere(components).await;
+    done.map(Some).context("the erasing did not come to its end; once the cause is gone, run the command again")
+}
+
+/// Takes the payloads out of the folder of the embedded log, which is closed; returns how many records.
+async fn erase_from_log(components: &EraseComponents, data_dir: &DataDir, text: Option<String>) -> Result<u64> {
+    let source = Arc::clone(&components.source);
+    let master = MasterDataset::new(&components.context.lake, Arc::clone(&source));
+    let erased = master.erased().load().await.context("the list of what was erased cannot be read")?;
+    let facts = master.open().await?.map(|on| on.facts).unwrap_or_default();
+    let (schemas, decoder) = (Schemas::of(&facts.schemas), Decoder::new(Arc::clone(&source)));
+    let (topic, dead) = (source.topic.clone(), format!("{}.dead", source.topic));
+    let replacement: Replacement = Arc::new(move |name: &str, record: &Record| -> Option<Bytes> {
+        if name == topic {
+            let items = erased.of(record.partition, facts.life.offset(record.partition, record.offset))?;
+            let left = erase_record(&decoder, &schemas, record, items).payload;
+            return (left != record.payload).then_some(left);
+        }
+        let text = text.as_ref().filter(|text| name == dead && !text.is_empty())?;
+        let holds = record.payload.windows(text.len()).any(|window| window == text.as_bytes());
+        holds.then(|| Stone { fingerprint: record.fingerprint(), rest: b"" }.to_payload().into())
+    });
+    let replaced = replace_payloads(&data_dir.log(), replacement).await;
+    replaced.context("the embedded log still holds what was erased; run the command again to go on")
+}
+
+fn describe_found(source: &SourceDefinition, found: &Found, listed: usize) -> String {
+    let name = &source.name;
+    let mut text = format!(
+        "source {name}: {} events match, and {} rejected records hold the text, in {} records of the log\n",
+        found.events,
+        found.rejected,
+        found.records.len(),
+    );
+    let _ = writeln!(text, "  master dataset: up to {} of {} files are rewritten", found.files, found.all_files);
+    let _ =
+        writeln!(text, "  views: all of the source are computed anew; {} versions go, here and there", found.versions);
+    if found.mentions > 0 {
+        let _ = writeln!(
+            text,
+            "  {} other events hold the text too and stay: choose them with --where, if they are to go",
+            found.mentions,
+        );
+    }
+    if listed > 0 {
+        let _ = writeln!(text, "  erased before: something of {listed} records");
+    }
+    text
+}
+
+fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>, kept: &str) -> String {
+    let name = &source.name;
+    let views: Vec<&str> = done.views.iter().map(|view| view.as_str()).collect();
+    let mut text = format!("source {name}: erased; {} records are on the list of what is left out\n", done.listed);
+    let _ = writeln!(text, "  master dataset: {} files rewritten, {} objects deleted", done.files, done.deleted);
+    let views = if views.is_empty() { "none had to be".to_owned() } else { views.join(", ") };
+    let _ = writeln!(text, "  views computed anew: {views}");
+    match records {
+        Some(records) => {
+            let _ = writeln!(text, "  embedded log: {records} records rewritten");
+        }
+        None => text.push_str(kept),
+    }
+    for table in &done.left {
+        let _ = writeln!(text, "  {table} belongs to no view of this pipeline and was left: delete it, if it is yours");
+    }
+    text
+}
+
+impl OpenLog {
+    /// Until when brokers hold what was erased, in a line; empty for the embedded log.
+    async fn describe_retention(&self, topic: &str) -> String {
+        let Self::Kafka(log) = self else { return String::new() };
+        let span = match log.retention(topic).await {
+            Ok(Some(span)) => format!("for {} from when it was sent", format_span(span)),
+            Ok(None) => "for ever, or the broker does not tell how long".to_owned(),
+            Err(error) => format!("for a time that the broker does not tell ({error})"),
+        };
+        format!(
+            "  Kafka: topic {topic} holds what was erased {span} (retention.ms); whoever reads it here again leaves it out\n"
+        )
+    }
+}
