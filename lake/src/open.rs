@@ -2,8 +2,9 @@
 //!
 //! Guarantee: what is opened is one version, whole, as Twofold left it: what other tools did is set aside, and named
 //! where it may have changed rows (`foreign.rs`). A checkpoint is believed only of a version that we committed, and one
-//! that cannot be read is passed over where older ones and the commits suffice. Creation is one conditional put of version 0, before any data, so
-//! two creators make one table. Following a table costs two small requests where nothing is new.
+//! that cannot be read is passed over where older ones and the commits suffice. Creation is one conditional put of
+//! version 0, before any data, so two creators make one table. Following a table costs two small requests where nothing
+//! is new.
 //! Not here: committing (`commit.rs`), what the actions of a log add up to (`snapshot.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};

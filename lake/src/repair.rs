@@ -1,7 +1,7 @@
 //! Examining a table that something happened to, and mending what its own objects allow.
 //!
 //! In: the objects of a table. Out: [`Examination`]: the newest version that can be read as Twofold left it, and what
-//! stands between it and the newest there is. [`Table::put_back`] makes it the newest again.
+//! stands between it and the newest there is. [`Table::repair`] makes it the newest again.
 //! Guarantee: examining changes nothing. Mending is one commit under the rule of all commits, so it may run beside
 //! writers, and done twice it finds nothing to do. Only commits that nobody can read are written over, lowest first;
 //! after a crash the next call goes on.
@@ -99,20 +99,34 @@ impl Table {
     /// # Errors
     /// [`LakeError::Conflict`]: somebody committed meanwhile; examine again. [`LakeError::Refused`]: no commit can put
     /// the table back. [`LakeError::Unreachable`]: it is unknown what was done; examine again.
-    pub async fn put_back(&self, examined: &Examination, nonce: u128) -> Result<Snapshot, LakeError> {
+    pub async fn repair(&self, examined: &Examination, nonce: u128) -> Result<Snapshot, LakeError> {
         if !examined.has_to_be_put_back() {
             return Ok(examined.snapshot.clone());
         }
-        let Some(facts) = examined.snapshot.facts_bytes().cloned() else {
-            return Err(LakeError::refused(self.folder(), "nothing of Twofold is in it yet; move its folder away"));
-        };
-        if examined.snapshot.state().foreign.has_vectors {
+        let facts = self.facts_to_keep(&examined.snapshot)?;
+        let on = self.write_over(examined, &facts, nonce).await?;
+        self.commit_checked(&on, Change::default(), None, facts, nonce).await
+    }
+
+    /// Commits on exactly `on` that nothing changed, so that other tools see what we see. `nonce` as in
+    /// [`Table::commit`].
+    ///
+    /// # Errors
+    /// As [`Self::repair`].
+    pub async fn put_back(&self, on: &Snapshot, nonce: u128) -> Result<Snapshot, LakeError> {
+        let facts = self.facts_to_keep(on)?;
+        self.commit_checked(on, Change::default(), None, facts, nonce).await
+    }
+
+    /// The facts that the next version has, too, unless no commit can put the table back.
+    fn facts_to_keep(&self, on: &Snapshot) -> Result<Bytes, LakeError> {
+        if on.state().foreign.has_vectors {
             let reason = "another tool marked rows of our files as deleted, and no commit of ours takes that back; move \
                           its folder away";
             return Err(LakeError::refused(self.folder(), reason));
         }
-        let on = self.write_over(examined, &facts, nonce).await?;
-        self.commit_checked(&on, Change::default(), None, facts, nonce).await
+        let nothing = || LakeError::refused(self.folder(), "nothing of Twofold is in it yet; move its folder away");
+        on.facts_bytes().cloned().ok_or_else(nothing)
     }
 
     /// Makes commits that cannot be read such that change nothing; what the last of them leads to.

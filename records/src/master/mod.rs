@@ -10,6 +10,7 @@ mod compaction;
 mod dataset;
 mod decode_exec;
 mod facts;
+mod lost_files;
 mod reading;
 mod recount;
 mod rejected;

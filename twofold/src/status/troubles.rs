@@ -71,12 +71,20 @@ impl FactSuppliers {
     }
 
     fn batch_troubles(&self) -> Vec<Trouble> {
-        let errors = self.progress.batch().map(|batch| batch.errors).unwrap_or_default();
+        let batch = self.progress.batch().unwrap_or_default();
         let tell = |(view, error): (ViewName, String)| {
             let way_out = "its last version stays; mend what the reason names, the next round tries again";
             Trouble::new("batch-failed", format!("batch view {view}"), error, way_out)
         };
-        errors.into_iter().map(tell).collect()
+        let missing = |(source, words): (SourceName, String)| {
+            let way_out = format!(
+                "`twofold lake repair --source {source}` says what of it the log still holds, and brings that back; what \
+                 was published before stays"
+            );
+            Trouble::new("files-missing", format!("master dataset of {source}"), words, way_out)
+        };
+        let failed: Vec<Trouble> = batch.errors.into_iter().map(tell).collect();
+        failed.into_iter().chain(batch.missing.into_iter().map(missing)).collect()
     }
 
     fn store_troubles(&self) -> Vec<Trouble> {
