@@ -1,5 +1,7 @@
 //! The command line: every command and flag, in the words of its help.
 
+pub mod repair;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use crate::config::quantity::parse_duration;
     name = "twofold",
     version,
     about,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not done now (batch run).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not done now (batch run, lake repair).\n\
                   Settings: --config FILE < environment TWOFOLD_<SECTION>__<KEY> < flags."
 )]
 pub struct Arguments {
@@ -72,6 +74,9 @@ pub enum Command {
     /// Act on one source.
     #[command(subcommand)]
     Source(SourceCommand),
+    /// Act on the tables of the lake.
+    #[command(subcommand)]
+    Lake(repair::LakeCommand),
     /// Look into the event log: through the running system, or in its data directory when none runs.
     #[command(subcommand)]
     Log(LogCommand),

@@ -10,6 +10,7 @@ mod load;
 mod log;
 mod query;
 pub mod rejected;
+mod repair;
 mod source;
 pub mod status;
 mod up;
@@ -56,6 +57,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Validate(arguments) => validate::validate(&arguments).await,
         Command::Log(command) => log::log(&command).await,
         Command::Source(command) => source::source(&command).await,
+        Command::Lake(command) => repair::lake(&command).await,
         Command::Status(arguments) => status::status(&arguments).await,
         Command::Rejected(arguments) => rejected::rejected(&arguments).await,
     }

@@ -80,13 +80,13 @@ fn count_from(argument: ResetFrom) -> CountFrom {
 }
 
 /// The log of a command that runs for a moment.
-enum OpenLog {
+pub(super) enum OpenLog {
     Embedded(EmbeddedLog),
     Kafka(KafkaLog),
 }
 
 impl OpenLog {
-    async fn open(config: &Config, data_dir: &DataDir) -> Result<Self> {
+    pub(super) async fn open(config: &Config, data_dir: &DataDir) -> Result<Self> {
         if config.log.is_embedded {
             let settings = EmbeddedSettings { folder: data_dir.log(), ..config.log.embedded.clone() };
             return Ok(Self::Embedded(open_embedded(settings).await?));
@@ -94,14 +94,14 @@ impl OpenLog {
         Ok(Self::Kafka(connect_kafka(config.log.kafka.clone()).await?))
     }
 
-    fn log(&self) -> Arc<dyn EventLog> {
+    pub(super) fn log(&self) -> Arc<dyn EventLog> {
         match self {
             Self::Embedded(log) => Arc::new(log.clone()),
             Self::Kafka(log) => Arc::new(log.clone()),
         }
     }
 
-    async fn close(self) {
+    pub(super) async fn close(self) {
         match self {
             Self::Embedded(log) => log.close().await,
             Self::Kafka(log) => log.closed().await,
