@@ -6,6 +6,7 @@ mod named_files;
 mod paths;
 mod selects;
 mod suites;
+mod ways_out;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
