@@ -41,7 +41,7 @@ pub(crate) struct Foreign {
 impl Foreign {
     /// Whether the next commit of ours has something to put back.
     pub(crate) fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.removed.is_empty() && !self.is_reshaped && !self.is_upgraded
+        self.added.is_empty() && self.removed.is_empty() && self.named.is_empty()
     }
 
     /// What an operator has to know of, in words; `None` where the rows are the same.
