@@ -7,6 +7,7 @@ mod dead;
 mod faults;
 mod headers;
 mod hold;
+mod lost;
 mod oracle;
 mod reading;
 mod recompute;
