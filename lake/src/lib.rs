@@ -26,7 +26,8 @@
 //! Durability is the store's. S3 and its like acknowledge what survives a power cut. Files on a local disk survive the
 //! end of the process at any moment (an object appears whole, by a link), but are not synced: a power cut can take the
 //! last seconds, and may keep a commit while it loses a file that the commit names. That is never answered wrongly: the
-//! missing or short object is [`LakeError::Corrupt`] with its name, and an operator must restore or rebuild the table.
+//! missing or short object is [`LakeError::Corrupt`] with its name, and an operator must restore or repair the table
+//! (`repair.rs`).
 //!
 //! Not here: what the rows mean (`records`, `serving-layer`); when to retry a conflict: only the caller can, because
 //! it must compute its change again.
