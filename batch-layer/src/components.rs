@@ -76,6 +76,6 @@ pub struct BatchStatus {
     pub errors: BTreeMap<ViewName, String>,
     /// Live files of each master dataset, as the last compaction pass found or left them.
     pub master_files: BTreeMap<SourceName, usize>,
-    /// Master datasets of which files are gone from the store, as of the last round; which ones, in words.
-    pub missing: BTreeMap<SourceName, String>,
+    /// Tables of which files are gone from the store, as of the last round, by their folder; which ones, in words.
+    pub missing: BTreeMap<String, String>,
 }

@@ -1,7 +1,7 @@
 //! What happened to the tables of a batch loop beside it: files that are gone, and commits of other tools.
 //!
-//! In: the newest version of each table, and one listing of its folder. Out: what is missing of which master dataset,
-//! in words, for the status; other tools see our files again.
+//! In: the newest version of each table, and one listing of its folder. Out: what is missing of which table, in words,
+//! for the status; other tools see our files again.
 //! Guarantee: files that are gone are noticed by the next pass, whether or not a recompute needs them. What cannot be
 //! asked now is passed over: the round tells of a store that fails.
 //! Why put back at once: after a compaction by another tool its clean-up may delete our files, since to that tool
@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use lake::{DataFile, LakeError, Snapshot};
-use positions::{IdSource, SourceName};
+use positions::IdSource;
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
 
@@ -20,29 +20,34 @@ use crate::BatchContext;
 /// How many paths of files are written out.
 const NAMED_FILES: usize = 3;
 
-/// Looks after the tables of all sources and views of a loop; what is missing of each source's master dataset.
-pub(crate) async fn look_after(context: &BatchContext) -> BTreeMap<SourceName, String> {
+/// Looks after the tables of all sources and views of a loop; what is missing of each, by its folder.
+pub(crate) async fn look_after(context: &BatchContext) -> BTreeMap<String, String> {
     let mut missing = BTreeMap::new();
     for source in &context.pipeline.sources {
-        let master = MasterDataset::new(&context.lake, source.clone());
-        let Ok(Some(newest)) = master.open().await else { continue };
-        put_back(&newest.snapshot, context.ids.as_ref()).await;
-        match newest.snapshot.missing_files().await {
-            Ok(files) if files.is_empty() => {}
-            Ok(files) => {
-                let words = describe(newest.snapshot.table().folder(), &files);
-                tracing::error!(source = %source.name, "{words}; `twofold lake repair` brings back what it can");
-                missing.insert(source.name.clone(), words);
-            }
-            Err(error) => tracing::debug!(source = %source.name, %error, "its files could not be looked for"),
+        if let Ok(Some(newest)) = MasterDataset::new(&context.lake, source.clone()).open().await {
+            look_at(&newest.snapshot, context.ids.as_ref(), &mut missing).await;
         }
     }
     for view in &context.pipeline.views {
         if let Ok(Some(newest)) = BatchViewStore::new(&context.lake, view.clone()).newest().await {
-            put_back(&newest.snapshot, context.ids.as_ref()).await;
+            look_at(&newest.snapshot, context.ids.as_ref(), &mut missing).await;
         }
     }
     missing
+}
+
+async fn look_at(snapshot: &Snapshot, ids: &dyn IdSource, missing: &mut BTreeMap<String, String>) {
+    let table = snapshot.table().folder();
+    put_back(snapshot, ids).await;
+    match snapshot.missing_files().await {
+        Ok(files) if files.is_empty() => {}
+        Ok(files) => {
+            let words = describe(table, &files);
+            tracing::error!("{words}; `twofold lake repair` brings back what it can");
+            missing.insert(table.to_owned(), words);
+        }
+        Err(error) => tracing::debug!(table, %error, "its files could not be looked for"),
+    }
 }
 
 /// Lets other tools see our files again, where one of them compacted the table.

@@ -136,8 +136,7 @@ async fn a_loop_tells_of_lost_files_at_its_next_round() {
     world.archive().await;
     run_until(&world, |status| status.missing.is_empty()).await;
     let lost = world.lose_a_file().await;
-    let source = world.source().name.clone();
-    run_until(&world, |status| status.missing.get(&source).is_some_and(|words| words.contains(&lost.path))).await;
+    run_until(&world, |status| status.missing.get("raw/hits").is_some_and(|words| words.contains(&lost.path))).await;
 }
 
 #[tokio::test]

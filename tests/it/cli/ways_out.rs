@@ -169,6 +169,28 @@ async fn a_lost_file_is_told_of_at_once_and_its_rows_are_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_view_that_lost_a_file_is_computed_again() {
+    let place = Place::new();
+    place.after_two_events().await;
+    let published = Instant::now() + DEADLINE;
+    while !String::from_utf8_lossy(&place.run(&["batch", "run", "--full"], &[]).stdout).contains("published,") {
+        assert!(Instant::now() < published, "never published");
+    }
+    let views = std::fs::read_dir(place.path("data/lake/views")).unwrap().map(|entry| entry.unwrap().path());
+    let view = views.into_iter().next().unwrap();
+    for file in files_of(&view, ".parquet") {
+        std::fs::remove_file(file).unwrap();
+    }
+    let refused = place.run(&["lake", "repair"], &["--yes"]);
+    check(&refused, 1, &["ok    raw/hits", "FOUND views/hits_by_page-", "1 of 2 tables were not mended"]);
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    check(&place.run_told(&said, &[]), 0, &["hits_by_page: version ", "published, 2 records below its cut"]);
+    check(&place.run(&["lake", "repair"], &[]), 0, &["ok    raw/hits", "ok    views/hits_by_page-"]);
+    let running = Running::start(&place.quick_setup()).await;
+    until_counted(&running, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_whose_log_is_lost_goes_on_as_it_is_told() {
     let place = Place::new();
     place.after_two_events().await;

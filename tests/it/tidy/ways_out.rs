@@ -128,7 +128,7 @@ fn named_flags(text: &str) -> Vec<&str> {
     let is_of_flag = |letter: char| letter.is_ascii_lowercase() || letter == '-';
     let words = text.split_whitespace().map(|word| word.trim_start_matches(|letter: char| "`'\"(".contains(letter)));
     let flags = words.filter_map(|word| word.strip_prefix("--"));
-    let names = flags.map(|flag| flag.split(|letter| !is_of_flag(letter)).next().unwrap_or_default());
+    let names = flags.map(|flag| flag.split(|letter: char| !is_of_flag(letter)).next().unwrap_or_default());
     names.filter(|name| name.starts_with(|letter: char| letter.is_ascii_lowercase())).collect()
 }
 

@@ -77,12 +77,9 @@ impl FactSuppliers {
                            the next round tries again";
             Trouble::new("batch-failed", format!("batch view {view}"), error, way_out)
         };
-        let missing = |(source, words): (SourceName, String)| {
-            let way_out = format!(
-                "`twofold lake repair --source {source}` says what of it the log still holds, and brings that back; what \
-                 was published before stays"
-            );
-            Trouble::new("files-missing", format!("master dataset of {source}"), words, way_out)
+        let missing = |(table, words): (String, String)| {
+            let way_out = format!("`twofold lake repair --table {table}` says what can be brought back, and how");
+            Trouble::new("files-missing", format!("table {table}"), words, way_out)
         };
         let failed: Vec<Trouble> = batch.errors.into_iter().map(tell).collect();
         failed.into_iter().chain(batch.missing.into_iter().map(missing)).collect()
