@@ -58,11 +58,6 @@ impl MasterDataset {
         self.wrap(snapshot)
     }
 
-    /// The table itself.
-    pub fn table(&self) -> &Table {
-        &self.table
-    }
-
     /// Opens the newest version, or `None` where nothing was archived yet.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What messages tell an operator to do: each command must parse, each flag and each setting must exist.
+//! What messages and documents tell an operator to do: each command must parse, each flag and each setting must exist.
 //!
 //! Messages are string literals of product sources. A command stands in backquotes (`` `twofold source reset` ``), and so
 //! does a setting (`` `log.brokers` ``); values that are filled in at run time stand in braces.
@@ -164,6 +164,35 @@ fn every_command_that_a_message_names_parses() {
     }
     assert!(found > 15, "the rule looks past them: it found {found}");
     check("commands that messages name and that do not exist", findings);
+}
+
+/// The documents for whoever runs a system, by their path.
+fn documents() -> Vec<(String, String)> {
+    let mut paths = vec!["README.md".into(), "ARCHITECTURE.md".into()];
+    let entries = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    paths.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    let read = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(root().join(&path)).unwrap();
+        (path.display().to_string(), text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+#[test]
+fn every_command_that_a_document_names_parses() {
+    let (mut findings, mut found) = (Vec::new(), 0);
+    for (path, text) in documents() {
+        // What may be left out, and what is for a shell, is no command line as it stands.
+        let is_plain = |quoted: &&str| quoted.starts_with("twofold ") && !quoted.contains(['[', '|', '>', '\n']);
+        for line in text.lines() {
+            for command in backquoted(line).filter(is_plain) {
+                found += 1;
+                findings.extend(fault(command).map(|fault| format!("{path}: `{command}`: {fault}")));
+            }
+        }
+    }
+    assert!(found > 30, "the rule looks past them: it found {found}");
+    check("commands that documents name and that do not exist", findings);
 }
 
 #[test]
