@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use lake::{Lake, LakeError, Snapshot, Table, Version};
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::{Value, json};
 
 use crate::lake::{append, lake_in, local_lake, memory_lake, nonce_of, numbers, numbers_in, numbers_schema};

@@ -5,6 +5,7 @@
 //! Not here: whether the command then helps: the tests of each failure run it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Command, CommandFactory, Parser};
@@ -168,10 +169,10 @@ fn every_command_that_a_message_names_parses() {
 
 /// The documents for whoever runs a system, by their path.
 fn documents() -> Vec<(String, String)> {
-    let mut paths = vec!["README.md".into(), "ARCHITECTURE.md".into()];
+    let mut paths: Vec<PathBuf> = vec!["README.md".into(), "ARCHITECTURE.md".into()];
     let entries = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
     paths.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
-    let read = |path: std::path::PathBuf| {
+    let read = |path: PathBuf| {
         let text = std::fs::read_to_string(root().join(&path)).unwrap();
         (path.display().to_string(), text)
     };

@@ -15,6 +15,8 @@ use lake::{Examination, Lake, LakeError, Table};
 use positions::IdSource;
 use records::RecordsError;
 use records::master::MasterDataset;
+use serving_layer::ServingError;
+use serving_layer::registry::DefinitionRegistry;
 use views::SourceDefinition;
 
 use super::source::OpenLog;
@@ -30,6 +32,10 @@ use crate::wiring::open_lake;
 /// The folders that hold tables.
 const MASTER_DATASETS: &str = "raw";
 const BATCH_VIEWS: &str = "views";
+
+/// What to do about a set of definitions that cannot be read. The number must not come to stand for another set.
+const LOST_DEFINITIONS: &str = "restore it from a copy of the lake; or stop all processes, delete that object, and start \
+                                the one with the newest pipeline first: it takes the number again";
 
 /// How often a table is looked at again behind others that commit to it.
 const ATTEMPTS: usize = 8;
@@ -91,7 +97,29 @@ impl Mender<'_> {
         for folder in self.folders().await? {
             found.push(self.look_at(&folder).await.with_context(|| format!("table {folder}"))?);
         }
+        if self.is_for_all() {
+            found.push(self.look_at_definitions().await?);
+        }
         Ok(found)
+    }
+
+    /// Whether no table was asked for by its name.
+    fn is_for_all(&self) -> bool {
+        self.arguments.table.is_empty() && self.arguments.source.is_empty()
+    }
+
+    async fn look_at_definitions(&self) -> Result<Found> {
+        match DefinitionRegistry::new(self.lake).present().await {
+            Ok(_) => {
+                say("ok    definitions\n");
+                Ok(Found::Whole)
+            }
+            Err(error @ ServingError::Corrupt { .. }) => {
+                say(&format!("FAIL  {error}\n      {LOST_DEFINITIONS}\n"));
+                Ok(Found::Beyond)
+            }
+            Err(error) => Err(error).context("cannot read the definitions"),
+        }
     }
 
     /// The tables that were asked for, or all.
@@ -128,8 +156,7 @@ impl Mender<'_> {
             Ok(None) => {
                 say(&format!("none  {folder}: there is no table\n"));
                 // A folder that was not asked for may be anything.
-                let is_asked = !self.arguments.table.is_empty() || !self.arguments.source.is_empty();
-                return Ok(if is_asked { Found::Beyond } else { Found::Whole });
+                return Ok(if self.is_for_all() { Found::Whole } else { Found::Beyond });
             }
             Err(error @ LakeError::Corrupt { .. }) => {
                 say(&format!("FAIL  {folder}: {error}\n      {}\n", beyond(folder)));
