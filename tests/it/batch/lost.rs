@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use batch_layer::archive::ArchiveSettings;
 use batch_layer::lost_rows::{carry_out, plan_rescue};
-use batch_layer::recompute::Mode;
+use batch_layer::recompute::{Mode, recompute};
 use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchError, BatchSettings, BatchStatus, NoFormer};
-use event_log::EventLog;
+use batch_layer::{BatchComponents, BatchError, BatchSettings, BatchStatus, NoFormer, RecomputeSettings};
+use event_log::{EventLog, PollLimit};
 use lake::DataFile;
 use object_store::ObjectStoreExt;
 use positions::{Hole, IdSource, Offset, PartitionId};
@@ -161,4 +163,27 @@ async fn a_loop_puts_our_files_back_after_a_compaction_by_another_tool() {
     world.send(5).await;
     world.archive().await;
     world.snapshot().await.check_ledger().unwrap();
+}
+
+#[tokio::test]
+async fn a_view_whose_master_dataset_was_begun_anew_says_so_instead_of_losing_races() {
+    let mut world = World::new(5).await;
+    for _ in 0..8 {
+        world.send(6).await;
+        world.archive().await;
+    }
+    world.recompute(Mode::Full).await;
+    for object in world.lake.objects(&world.lake.path("raw/hits")).await.unwrap() {
+        world.lake.store().delete(&object.location).await.unwrap();
+    }
+    // All of it in a few commits.
+    let poll = PollLimit { records: 10_000, bytes: 1 << 20, wait: Duration::from_millis(2) };
+    let settings = ArchiveSettings { poll, ..world.archive_settings() };
+    world.archive_with(settings).await;
+    let round = recompute(&world.recompute_components(), Mode::Incremental, &RecomputeSettings::default()).await;
+    for (view, outcome) in round {
+        let error = outcome.unwrap_err().to_string();
+        let folder = format!("views/{view}-");
+        assert!(error.contains(&folder) && error.contains("computed again from what there is"), "{error}");
+    }
 }
