@@ -259,6 +259,8 @@ impl Table {
             ("delta.checkpointInterval", interval.to_string()),
             // Other tools must not cut the log: `vacuum` knows which versions are retained.
             ("delta.enableExpiredLogCleanup", "false".to_owned()),
+            // Nor must their clean-up delete files of ours that their compaction replaced, before they are put back.
+            ("delta.deletedFileRetentionDuration", "interval 3650 days".to_owned()),
         ];
         Ok(Metadata {
             id: self.id(),
