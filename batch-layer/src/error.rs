@@ -57,7 +57,7 @@ pub enum BatchError {
         /// What the log says.
         error: EventLogError,
     },
-    /// A version was published from a master dataset that is not there any more: the table was replaced by an older one.
+    /// A version was published from a master dataset that is not there any more: an older table took its place.
     #[error(
         "{folder} was computed from version {version} of {table}, which has not come so far: the table was moved, restored \
          or begun anew; put back the one that was there, or move {folder} out of the lake, and the view is computed again \

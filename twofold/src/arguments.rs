@@ -16,7 +16,8 @@ use crate::config::quantity::parse_duration;
     name = "twofold",
     version,
     about,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not done now (batch run, lake repair).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, \
+                  3 not done now (batch run, lake repair).\n\
                   Settings: --config FILE < environment TWOFOLD_<SECTION>__<KEY> < flags."
 )]
 pub struct Arguments {

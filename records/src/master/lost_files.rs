@@ -1,7 +1,7 @@
 //! Files of the master dataset that are gone from the store: what was in them, and putting something in their place.
 //!
-//! In: a version, and those of its files that are gone. Out: the offsets that nothing else holds; the next version, with
-//! the rows that could be read from the log again, and the rest as holes.
+//! In: a version, and those of its files that are gone. Out: the offsets that nothing else holds; the next version,
+//! with the rows that could be read from the log again, and the rest as holes.
 //! Guarantee: one commit on exactly the version that was looked at. The ledger is true of the files that are left, and
 //! no position moves: whoever reads the dataset on meets the rows again, or a hole that says what is missing.
 //! Not here: reading the log again (`batch-layer`).

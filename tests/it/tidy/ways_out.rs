@@ -1,7 +1,7 @@
 //! What messages and documents tell an operator to do: each command must parse, each flag and each setting must exist.
 //!
-//! Messages are string literals of product sources. A command stands in backquotes (`` `twofold source reset` ``), and so
-//! does a setting (`` `log.brokers` ``); values that are filled in at run time stand in braces.
+//! Messages are string literals of product sources. A command stands in backquotes (`` `twofold source reset` ``), and
+//! so does a setting (`` `log.brokers` ``); values that are filled in at run time stand in braces.
 //! Not here: whether the command then helps: the tests of each failure run it.
 
 use std::collections::BTreeSet;
