@@ -56,8 +56,8 @@ impl Table {
     /// [`LakeError::Conflict`]: somebody else committed first; nothing was changed.
     /// [`LakeError::Unreachable`]: it is unknown whether the commit happened; open the table and look at its facts.
     /// [`LakeError::Full`]: nothing was changed. [`LakeError::NotLive`]: a file to remove is not in the snapshot.
-    /// [`LakeError::Refused`]: the change does not fit the snapshot in another way. [`LakeError::Foreign`]: another tool
-    /// changed rows in the version of the snapshot.
+    /// [`LakeError::Refused`]: the change does not fit the snapshot in another way.
+    /// [`LakeError::Foreign`]: another tool changed rows in the version of the snapshot.
     pub async fn commit<F: Serialize + Sync>(
         &self,
         on: &Snapshot,
