@@ -210,7 +210,8 @@ impl Table {
         Ok(None)
     }
 
-    /// A checkpoint, or `None` where another tool committed its version: it sums up what that tool did.
+    /// A checkpoint, or `None` where another tool committed its version, and so sums up what that tool did, or left out
+    /// our transaction.
     pub(crate) async fn read_checkpoint(&self, version: Version) -> Result<Option<Vec<Action>>, LakeError> {
         // A commit that cannot be read says nothing against a checkpoint that can.
         match self.log().read_commit(version).await {
@@ -218,7 +219,9 @@ impl Table {
             Ok(_) | Err(LakeError::Corrupt { .. }) => {}
             Err(error) => return Err(error),
         }
-        checkpoint::read(self.lake(), &self.log().checkpoint_path(version)).await.map(Some)
+        let actions = checkpoint::read(self.lake(), &self.log().checkpoint_path(version)).await?;
+        // One that lost the name of our facts would make a new table of an old one.
+        Ok(Some(actions).filter(|actions| version == Version(0) || !is_foreign(actions)))
     }
 
     /// Completes a state with its facts.
