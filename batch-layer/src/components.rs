@@ -76,4 +76,6 @@ pub struct BatchStatus {
     pub errors: BTreeMap<ViewName, String>,
     /// Live files of each master dataset, as the last compaction pass found or left them.
     pub master_files: BTreeMap<SourceName, usize>,
+    /// Tables of which files are gone from the store, as of the last round, by their folder; which ones, in words.
+    pub missing: BTreeMap<String, String>,
 }

@@ -1,7 +1,7 @@
 //! What can go wrong in the batch layer, by what the caller should do.
 
 use event_log::EventLogError;
-use lake::LakeError;
+use lake::{LakeError, Version};
 use positions::{PartitionId, SourceName, ViewName};
 use records::RecordsError;
 use serving_layer::ServingError;
@@ -74,6 +74,20 @@ pub enum BatchError {
         /// Why not.
         reason: String,
     },
+    /// A version was published from a master dataset that is not there any more: an older table took its place.
+    #[error(
+        "{folder} was computed from version {version} of {table}, which has not come so far: the table was moved, restored \
+         or begun anew; put back the one that was there, or move {folder} out of the lake, and the view is computed again \
+         from what there is"
+    )]
+    MasterBehind {
+        /// The master dataset.
+        table: String,
+        /// The version that was read.
+        version: Version,
+        /// Where the view is.
+        folder: String,
+    },
     /// Offset or partition number beyond what the removal of copies can name.
     #[error("partition {partition} offset {offset}: copies are only found below partition 65536 and offset 2^48")]
     PlaceTooLarge {
@@ -85,8 +99,8 @@ pub enum BatchError {
 }
 
 impl BatchError {
-    /// Whether the same may succeed later: an unreachable log or store, one that is full until somebody makes room, or
-    /// a schema that is not known yet.
+    /// Whether the same may succeed later: an unreachable log or store, one that is full until somebody makes room, a
+    /// schema that is not known yet, or a change by another tool until somebody leaves it out.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::DeadTopic { .. } => true,
@@ -95,7 +109,7 @@ impl BatchError {
             // Learned once the registry has it, or passed over once the source's definition says so.
             Self::Records(RecordsError::SchemaMissing { .. } | RecordsError::ArchivedSchemaMissing { .. }) => true,
             Self::Records(RecordsError::Lake(error)) | Self::Serving(ServingError::Lake(error)) => {
-                error.is_transient() || matches!(error, LakeError::Full { .. })
+                error.is_transient() || matches!(error, LakeError::Full { .. } | LakeError::Foreign { .. })
             }
             _ => false,
         }

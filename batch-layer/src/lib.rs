@@ -16,6 +16,8 @@
 //! | `recompute/` | from the master dataset to batch views; its loop is `recompute/run.rs` |
 //! | `compact/` | small files of a master dataset into large ones, and rows of another reading into the present one; its loop is `compact/run.rs` |
 //! | `erase/` | events out of everything that the layers store, when an operator asks for it |
+//! | `damage.rs` | files that are gone, and tables that another tool rewrote |
+//! | `lost_rows.rs` | rows of files that are gone, from the log again |
 //! | `hold/` | a round by hand beside loops that run elsewhere |
 //! | `run.rs` | the order of recompute, compaction and cleanup |
 //!
@@ -32,10 +34,12 @@ mod cleanup;
 pub mod compact;
 mod components;
 mod config;
+mod damage;
 mod engine;
 pub mod erase;
 mod error;
 pub mod hold;
+pub mod lost_rows;
 mod master_columns;
 pub mod metrics;
 pub mod recompute;
@@ -44,4 +48,5 @@ pub mod source_reset;
 
 pub use components::{BatchComponents, BatchContext, BatchRequest, BatchStatus, FormerDefinitions, NoFormer};
 pub use config::{BatchSettings, CompactSettings, RecomputeSettings};
+pub use damage::describe as describe_missing;
 pub use error::BatchError;

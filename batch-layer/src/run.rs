@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cleanup::Cleanup;
 use crate::compact::run_compaction;
+use crate::damage::look_after;
 use crate::hold::HoldWatch;
 use crate::recompute::{Rounds, recompute_former};
 use crate::{BatchComponents, BatchError, BatchSettings, metrics};
@@ -49,6 +50,8 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
         let Ok(_turn) = turn.acquire().await else { return };
         // Answers whoever asked for the round before it returns: nobody waits for files to be rewritten.
         rounds.run(request).await;
+        let missing = look_after(&context).await;
+        status.send_modify(|status| status.missing = missing);
         recompute_former(&context, former.as_ref(), &settings.recompute).await;
         let files = run_compaction(&context, &settings.compact, &settings.recompute).await;
         status.send_modify(|status| status.master_files.extend(files));

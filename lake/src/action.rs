@@ -74,6 +74,9 @@ pub(crate) struct Add {
     pub(crate) data_change: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stats: Option<String>,
+    /// Rows that another tool marked as deleted; never written by us.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_vector: Option<Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,6 +92,9 @@ pub(crate) struct Remove {
     pub(crate) partition_values: BTreeMap<String, Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) size: Option<u64>,
+    /// As in [`Add`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deletion_vector: Option<Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,14 +106,36 @@ pub(crate) struct Transaction {
     pub(crate) last_updated: Option<i64>,
 }
 
+/// The protocol of our tables.
+pub(crate) fn own_protocol() -> Protocol {
+    Protocol { min_reader_version: READER_VERSION, min_writer_version: WRITER_VERSION }
+}
+
 /// Reads lines of actions; the error names the line, counted from 1.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Action>, String> {
-    bytes
+    let actions: Vec<Action> = bytes
         .split(|byte| *byte == b'\n')
         .enumerate()
         .filter(|(_, line)| !line.trim_ascii().is_empty())
         .map(|(at, line)| serde_json::from_slice(line).map_err(|error| format!("line {}: {error}", at + 1)))
-        .collect()
+        .collect::<Result<_, String>>()?;
+    // An emptied object would otherwise pass for a commit that did nothing.
+    if actions.is_empty() { Err("it is empty".to_owned()) } else { Ok(actions) }
+}
+
+/// How many files a commit adds and removes, as its first line says it: so that one which lost its end is noticed.
+pub(crate) const FILES_METRIC: &str = "numFileActions";
+
+/// Whether as many files are named as the commit says; older commits of ours, and those of others, say nothing.
+pub(crate) fn is_whole(actions: &[Action]) -> bool {
+    let info = actions.iter().find_map(|action| action.commit_info.as_ref());
+    let told = info.and_then(|info| info.get("operationMetrics")?.get(FILES_METRIC)?.as_str()?.parse::<usize>().ok());
+    told.is_none_or(|told| told == count_files(actions))
+}
+
+/// The actions that add or remove a file.
+pub(crate) fn count_files(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| action.add.is_some() || action.remove.is_some()).count()
 }
 
 /// Writes one line per action.

@@ -8,6 +8,8 @@
 //! A commit never names a file or facts that `vacuum.rs` deleted: both bear the number of the version that they are
 //! for (a file: of the last one), and while that version is still to come they are not touched, however long this
 //! takes.
+//! What other tools did to the table since our last commit (`foreign.rs`) is put back by the same commit: so what they
+//! see after it is what we see.
 //! Why so: the store's refusal to overwrite is the only arbiter; no lock, no lease and no clock takes part. The
 //! instants in the log are those that the store itself gave to the facts object, for other tools to show.
 
@@ -20,8 +22,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::action::{self, APP_ID, Action, Add, Metadata, Remove, Transaction};
+use crate::action::{self, APP_ID, Action, Add, FILES_METRIC, Metadata, Remove, Transaction};
 use crate::checkpoint::writer;
+use crate::foreign::Foreign;
 use crate::snapshot::State;
 use crate::store::Put;
 use crate::{Change, DataFile, LakeError, Snapshot, Table, Version, file, schema, stats};
@@ -54,6 +57,7 @@ impl Table {
     /// [`LakeError::Unreachable`]: it is unknown whether the commit happened; open the table and look at its facts.
     /// [`LakeError::Full`]: nothing was changed. [`LakeError::NotLive`]: a file to remove is not in the snapshot.
     /// [`LakeError::Refused`]: the change does not fit the snapshot in another way.
+    /// [`LakeError::Foreign`]: another tool changed rows in the version of the snapshot.
     pub async fn commit<F: Serialize + Sync>(
         &self,
         on: &Snapshot,
@@ -62,7 +66,7 @@ impl Table {
         nonce: u128,
     ) -> Result<Snapshot, LakeError> {
         self.check(on, &change)?;
-        self.commit_checked(on, change, None, facts, nonce).await
+        self.commit_checked(on, change, None, self.encode(facts)?, nonce).await
     }
 
     /// Commits more columns on exactly `on`: those of `wanted` that the table has not got, behind its own. Rows that
@@ -82,34 +86,54 @@ impl Table {
             schema::extended(&on.schema(), wanted).map_err(|reason| LakeError::refused(self.folder(), reason))?;
         let schema = Some(Arc::new(schema));
         self.check(on, &Change::default())?;
-        self.commit_checked(on, Change::default(), schema, facts, nonce).await
+        self.commit_checked(on, Change::default(), schema, self.encode(facts)?, nonce).await
     }
 
-    async fn commit_checked<F: Serialize + Sync>(
+    fn encode<F: Serialize>(&self, facts: &F) -> Result<Bytes, LakeError> {
+        let refused = |error: serde_json::Error| {
+            LakeError::refused(self.folder(), format!("the facts cannot be stored: {error}"))
+        };
+        serde_json::to_vec(facts).map(Bytes::from).map_err(refused)
+    }
+
+    /// Commits a change that fits `on`, whatever others did before it.
+    pub(crate) async fn commit_checked(
         &self,
         on: &Snapshot,
         change: Change,
         schema: Option<SchemaRef>,
-        facts: &F,
+        facts: Bytes,
         nonce: u128,
     ) -> Result<Snapshot, LakeError> {
-        let metadata = schema.as_ref().map(|schema| self.metadata(schema)).transpose()?;
-        let facts: Bytes = serde_json::to_vec(facts)
-            .map_err(|error| LakeError::refused(self.folder(), format!("the facts cannot be stored: {error}")))?
-            .into();
-        let transaction = transaction_of(nonce, on.version().next());
+        let draft = self.draft(on, &change, schema.as_ref(), &facts, (nonce, on.version().next())).await?;
+        self.put_commit(on, draft.bytes, draft.transaction).await?;
+        let files = on.state().files_after(&change);
+        let schema = schema.unwrap_or_else(|| on.schema());
+        let state = State { schema, files, transaction: Some(draft.transaction), foreign: Foreign::default() };
+        let next = Snapshot::new(self.clone(), on.version().next(), state, Some(facts));
+        self.write_checkpoint(&next).await;
+        Ok(next)
+    }
+
+    /// Stores the facts of a commit, and says what its object holds.
+    pub(crate) async fn draft(
+        &self,
+        on: &Snapshot,
+        change: &Change,
+        schema: Option<&SchemaRef>,
+        facts: &Bytes,
+        (nonce, version): (u128, Version),
+    ) -> Result<Draft, LakeError> {
+        let present = on.schema();
+        let schema = schema.or(on.state().foreign.is_reshaped.then_some(&present));
+        let metadata = schema.map(|schema| self.metadata(schema)).transpose()?;
+        let transaction = transaction_of(nonce, version);
         let facts_path = self.facts_path(transaction);
         self.lake().put_once(&facts_path, facts.clone()).await?;
         let at_millis = self.lake().modified_millis(&facts_path).await?;
         let at_millis = at_millis.ok_or_else(|| LakeError::corrupt(&facts_path, "it vanished after it was put"))?;
-
-        let actions = actions(on.state(), &change, metadata, transaction, at_millis);
-        self.put_commit(on, action::format(&actions), transaction).await?;
-        let files = on.state().files_after(&change);
-        let state = State { schema: schema.unwrap_or_else(|| on.schema()), files, transaction: Some(transaction) };
-        let next = Snapshot::new(self.clone(), on.version().next(), state, Some(facts));
-        self.write_checkpoint(&next).await;
-        Ok(next)
+        let actions = actions(on.state(), change, metadata, transaction, at_millis);
+        Ok(Draft { bytes: action::format(&actions), transaction })
     }
 
     /// A change must fit the snapshot: this is where a rewrite of files that are gone is refused.
@@ -118,6 +142,7 @@ impl Table {
         if on.table().path() != self.path() {
             return refused(format!("the commit was computed on table {}", on.table().folder()));
         }
+        on.clone().checked()?;
         let mut removed = HashSet::new();
         for path in &change.remove {
             if !on.state().is_live(path) {
@@ -173,44 +198,74 @@ impl Table {
     }
 }
 
+/// A commit before it is put.
+pub(crate) struct Draft {
+    /// What its object holds.
+    pub(crate) bytes: Vec<u8>,
+    /// The number that names its facts.
+    pub(crate) transaction: i64,
+}
+
 /// The actions of a commit. The transaction number names the facts.
 fn actions(on: &State, change: &Change, metadata: Option<Metadata>, transaction: i64, at_millis: i64) -> Vec<Action> {
+    let is_change = !change.add.is_empty() || !change.remove.is_empty();
     let operation = match &metadata {
+        _ if !is_change && !on.foreign.is_empty() => "RESTORE",
         Some(_) => "ADD COLUMNS",
-        None if change.changes_data => "WRITE",
+        None if change.changes_data || !is_change => "WRITE",
         None => "OPTIMIZE",
     };
+    let protocol = Action { protocol: Some(action::own_protocol()), ..Action::default() };
+    let protocol = on.foreign.is_upgraded.then_some(protocol);
+    let metadata = metadata.map(|metadata| Action { meta_data: Some(metadata), ..Action::default() });
+    let removes = on.files.iter().filter(|file| change.remove.contains(&file.path));
+    let removes = removes.map(|file| remove(&file.path, Some(file.size_bytes), change.changes_data, at_millis));
+    let adds = change.add.iter().map(|file| add(file, change.changes_data, at_millis));
+    let files: Vec<Action> = removes.chain(adds).chain(put_back(on, change, at_millis)).collect();
     let info = json!({
         "timestamp": at_millis,
         "operation": operation,
         "operationParameters": {},
+        "operationMetrics": { FILES_METRIC: files.len().to_string() },
         "engineInfo": concat!("twofold/", env!("CARGO_PKG_VERSION")),
     });
     let txn = Transaction { app_id: APP_ID.to_owned(), version: transaction, last_updated: Some(at_millis) };
     let header =
         [Action { commit_info: Some(info), ..Action::default() }, Action { txn: Some(txn), ..Action::default() }];
-    let removes = on.files.iter().filter(|file| change.remove.contains(&file.path)).map(|file| Action {
-        remove: Some(Remove {
-            path: file.path.clone(),
-            deletion_timestamp: Some(at_millis),
-            data_change: change.changes_data,
-            extended_file_metadata: true,
-            partition_values: BTreeMap::new(),
-            size: Some(file.size_bytes),
-        }),
-        ..Action::default()
-    });
-    let adds = change.add.iter().map(|file| Action {
-        add: Some(Add {
-            path: file.path.clone(),
-            partition_values: BTreeMap::new(),
-            size: file.size_bytes,
-            modification_time: at_millis,
-            data_change: change.changes_data,
-            stats: Some(stats::to_delta(file.rows, &file.bounds)),
-        }),
-        ..Action::default()
-    });
-    let metadata = metadata.map(|metadata| Action { meta_data: Some(metadata), ..Action::default() });
-    header.into_iter().chain(metadata).chain(removes).chain(adds).collect()
+    header.into_iter().chain(protocol).chain(metadata).chain(files).collect()
+}
+
+/// What makes other tools see our files again, and none of theirs.
+fn put_back(on: &State, change: &Change, at_millis: i64) -> Vec<Action> {
+    let changes_data = !on.foreign.named.is_empty();
+    let theirs = on.foreign.added.iter().map(|path| remove(path, None, changes_data, at_millis));
+    let is_back = |file: &&DataFile| on.foreign.removed.contains(&file.path) && !change.remove.contains(&file.path);
+    let ours = on.files.iter().filter(is_back).map(|file| add(file, changes_data, at_millis));
+    theirs.chain(ours).collect()
+}
+
+fn remove(path: &str, size: Option<u64>, data_change: bool, at_millis: i64) -> Action {
+    let remove = Remove {
+        path: path.to_owned(),
+        deletion_timestamp: Some(at_millis),
+        data_change,
+        extended_file_metadata: size.is_some(),
+        partition_values: BTreeMap::new(),
+        size,
+        deletion_vector: None,
+    };
+    Action { remove: Some(remove), ..Action::default() }
+}
+
+fn add(file: &DataFile, data_change: bool, at_millis: i64) -> Action {
+    let add = Add {
+        path: file.path.clone(),
+        partition_values: BTreeMap::new(),
+        size: file.size_bytes,
+        modification_time: at_millis,
+        data_change,
+        stats: Some(stats::to_delta(file.rows, &file.bounds)),
+        deletion_vector: None,
+    };
+    Action { add: Some(add), ..Action::default() }
 }

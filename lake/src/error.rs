@@ -58,6 +58,18 @@ pub enum LakeError {
         /// Why not.
         reason: String,
     },
+    /// Another tool has changed the rows of a table of ours: nothing goes on from there until an operator has it left
+    /// out.
+    #[error(
+        "table {table} was changed by another tool than Twofold: {change}; `twofold lake repair --table {table}` shows it, \
+         and leaves it out with --yes"
+    )]
+    Foreign {
+        /// The table.
+        table: String,
+        /// Which version, by whom, and what it did.
+        change: String,
+    },
     /// The call asks for something that this table does not do: a defect of the caller, or a definition to change.
     #[error("table {table}: {reason}")]
     Refused {

@@ -27,7 +27,8 @@
 //! Durability is the store's. S3 and its like acknowledge what survives a power cut. Files on a local disk survive the
 //! end of the process at any moment (an object appears whole, by a link), but are not synced: a power cut can take the
 //! last seconds, and may keep a commit while it loses a file that the commit names. That is never answered wrongly: the
-//! missing or short object is [`LakeError::Corrupt`] with its name, and an operator must restore or rebuild the table.
+//! missing or short object is [`LakeError::Corrupt`] with its name, and an operator must restore or repair the table
+//! (`repair.rs`).
 //!
 //! Not here: what the rows mean (`records`, `serving-layer`); when to retry a conflict: only the caller can, because
 //! it must compute its change again.
@@ -38,9 +39,12 @@ mod commit;
 mod config;
 mod error;
 mod file;
+mod foreign;
 mod format;
 mod log;
+mod moved;
 mod open;
+mod repair;
 mod scan;
 mod schema;
 pub mod sequence;
@@ -55,6 +59,7 @@ pub use config::LakeSettings;
 pub use error::LakeError;
 pub use file::FileWriter;
 pub use format::FORMAT;
+pub use repair::Examination;
 pub use snapshot::{Change, DataFile, Snapshot};
 pub use stats::{Bounds, extreme};
 pub use store::Lake;

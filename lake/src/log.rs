@@ -107,13 +107,15 @@ impl Log {
         action::parse(&bytes).map(Some).map_err(|reason| LakeError::corrupt(&path, reason))
     }
 
-    /// Whether the log still holds the commit that made a version, known by its transaction number.
+    /// Whether the log still holds the commit that made a version, known by its transaction number. That of another
+    /// tool bears none of ours, and stands for itself.
     ///
     /// Logs are cut from their start. While a commit is there, the one after it was never cut away: what is found
     /// under the next number is the next version, and what is not found there does not exist yet.
     pub(crate) async fn holds(&self, version: Version, transaction: Option<i64>) -> Result<bool, LakeError> {
         let actions = self.read_commit(version).await?;
-        Ok(actions.is_some_and(|actions| action::transaction_of(&actions) == transaction))
+        let is_it = |found: Option<i64>| found.is_none() || found == transaction;
+        Ok(actions.is_some_and(|actions| is_it(action::transaction_of(&actions))))
     }
 }
 

@@ -1,10 +1,13 @@
 //! Creating a table, opening a version of it, following its newest version.
 //!
-//! Guarantee: what is opened is one version, whole. Creation is one conditional put of version 0, before any data, so
-//! two creators make one table. Following a table costs two small requests where nothing is new.
+//! Guarantee: what is opened is one version, whole, as Twofold left it: what other tools did is set aside, and named
+//! where it may have changed rows (`foreign.rs`). A checkpoint is believed only of a version that we committed, and one
+//! that cannot be read is passed over where older ones and the commits suffice. Creation is one conditional put of
+//! version 0, before any data, so two creators make one table. Following a table costs two small requests where nothing
+//! is new.
 //! Not here: committing (`commit.rs`), what the actions of a log add up to (`snapshot.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
@@ -12,7 +15,8 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use uuid::Uuid;
 
-use crate::action::{self, Action, Format, Metadata, Protocol};
+use crate::action::{self, Action, Format, Metadata};
+use crate::foreign::is_foreign;
 use crate::log::Listing;
 use crate::snapshot::{Replay, State};
 use crate::{LakeError, Snapshot, Table, Version, checkpoint, schema};
@@ -40,15 +44,16 @@ impl Table {
     /// The newest version, or `None` where there is no table.
     ///
     /// # Errors
-    /// [`LakeError::Corrupt`]: the log is broken. [`LakeError::Unreachable`]: try again.
+    /// [`LakeError::Corrupt`]: the log is broken. [`LakeError::Foreign`]: another tool has changed rows.
+    /// [`LakeError::Unreachable`]: try again.
     pub async fn open(&self) -> Result<Option<Snapshot>, LakeError> {
         let hint = self.log().last_checkpoint().await?.unwrap_or(Version(0));
         let listing = self.list_around(hint, None).await?;
         let Some(newest) = listing.newest() else { return Ok(None) };
-        self.load(&listing, newest).await.map(Some)
+        self.load(&listing, newest).await?.checked().map(Some)
     }
 
-    /// One version, or `None` where it does not exist (any more).
+    /// One version, as Twofold left it, or `None` where it does not exist (any more).
     ///
     /// # Errors
     /// [`LakeError::Corrupt`]: the log is broken. [`LakeError::Unreachable`]: try again.
@@ -94,6 +99,11 @@ impl Table {
             newer.push(self.snapshot(version, replay.state(&path)?).await?);
             next = self.log().read_commit(version.next()).await?;
         }
+        if let Some(newest) = newer.last() {
+            newest.clone().checked()?;
+        }
+        // What was left out since.
+        newer.retain(|snapshot| snapshot.state().foreign.words().is_none());
         Ok(newer)
     }
 
@@ -127,7 +137,8 @@ impl Table {
         self.list_around(Version(version.0 - 2 * interval), Some(version)).await
     }
 
-    async fn load(&self, listing: &Listing, version: Version) -> Result<Snapshot, LakeError> {
+    /// A version from what was listed, as Twofold left it.
+    pub(crate) async fn load(&self, listing: &Listing, version: Version) -> Result<Snapshot, LakeError> {
         let mut replay = Replay::default();
         self.read_listed(listing, version, |path, actions| replay.apply(path, actions)).await?;
         let state = replay.state(&self.log().commit_path(version))?;
@@ -143,9 +154,8 @@ impl Table {
         mut apply: impl FnMut(&Path, Vec<Action>) -> Result<(), LakeError> + Send,
     ) -> Result<(), LakeError> {
         let mut next = Version(0);
-        if let Some(checkpoint) = listing.checkpoint_for(version) {
-            let path = self.log().checkpoint_path(checkpoint);
-            apply(&path, checkpoint::read(self.lake(), &path).await?)?;
+        if let Some((checkpoint, actions)) = self.read_base(listing, version).await? {
+            apply(&self.log().checkpoint_path(checkpoint), actions)?;
             next = checkpoint.next();
         }
         let mut commits = futures::stream::iter((next.0..=version.0).map(Version))
@@ -157,6 +167,61 @@ impl Table {
             apply(&path, actions)?;
         }
         Ok(())
+    }
+
+    /// The newest checkpoint at or below a version that can be gone on from; `None` where the commits must do.
+    async fn read_base(
+        &self,
+        listing: &Listing,
+        version: Version,
+    ) -> Result<Option<(Version, Vec<Action>)>, LakeError> {
+        let mut broken = None;
+        let found = self.read_base_in(&listing.checkpoints, version, &mut broken).await?;
+        if found.is_some() || listing.commits.contains(&Version(0)) {
+            return Ok(found);
+        }
+        // The listing began at a checkpoint that is of no use.
+        let whole = self.log().list(Version(0)).await?;
+        let found = self.read_base_in(&whole.checkpoints, version, &mut broken).await?;
+        match broken {
+            Some(error) if found.is_none() && !whole.commits.contains(&Version(0)) => Err(error),
+            _ => Ok(found),
+        }
+    }
+
+    /// The newest usable one of these; `broken` keeps why the newest could not be read.
+    async fn read_base_in(
+        &self,
+        checkpoints: &BTreeSet<Version>,
+        version: Version,
+        broken: &mut Option<LakeError>,
+    ) -> Result<Option<(Version, Vec<Action>)>, LakeError> {
+        for checkpoint in checkpoints.range(..=version).rev() {
+            match self.read_checkpoint(*checkpoint).await {
+                Ok(Some(actions)) => return Ok(Some((*checkpoint, actions))),
+                Ok(None) => {}
+                Err(error @ LakeError::Corrupt { .. }) => {
+                    tracing::warn!(table = self.folder(), %error, "a checkpoint is passed over");
+                    broken.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// A checkpoint, or `None` where another tool committed its version, and so sums up what that tool did, or left out
+    /// our transaction.
+    pub(crate) async fn read_checkpoint(&self, version: Version) -> Result<Option<Vec<Action>>, LakeError> {
+        // A commit that cannot be read says nothing against a checkpoint that can.
+        match self.log().read_commit(version).await {
+            Ok(Some(actions)) if version > Version(0) && is_foreign(&actions) => return Ok(None),
+            Ok(_) | Err(LakeError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let actions = checkpoint::read(self.lake(), &self.log().checkpoint_path(version)).await?;
+        // One that lost the name of our facts would make a new table of an old one.
+        Ok(Some(actions).filter(|actions| version == Version(0) || !is_foreign(actions)))
     }
 
     /// Completes a state with its facts.
@@ -177,12 +242,15 @@ impl Table {
     /// The actions of version 0.
     fn creation(&self, schema: &Schema) -> Result<[Action; 2], LakeError> {
         let metadata = self.metadata(schema)?;
-        let protocol =
-            Protocol { min_reader_version: action::READER_VERSION, min_writer_version: action::WRITER_VERSION };
         Ok([
-            Action { protocol: Some(protocol), ..Action::default() },
+            Action { protocol: Some(action::own_protocol()), ..Action::default() },
             Action { meta_data: Some(metadata), ..Action::default() },
         ])
+    }
+
+    /// Named after the folder: two creators write the same object, whoever wins.
+    pub(crate) fn id(&self) -> String {
+        Uuid::new_v5(&Uuid::NAMESPACE_URL, self.path().as_ref().as_bytes()).to_string()
     }
 
     /// What the log says of the table as a whole, with this schema.
@@ -194,10 +262,11 @@ impl Table {
             ("delta.checkpointInterval", interval.to_string()),
             // Other tools must not cut the log: `vacuum` knows which versions are retained.
             ("delta.enableExpiredLogCleanup", "false".to_owned()),
+            // Nor must their clean-up delete files of ours that their compaction replaced, before they are put back.
+            ("delta.deletedFileRetentionDuration", "interval 3650 days".to_owned()),
         ];
         Ok(Metadata {
-            // Named after the folder: two creators write the same object, whoever wins.
-            id: Uuid::new_v5(&Uuid::NAMESPACE_URL, self.path().as_ref().as_bytes()).to_string(),
+            id: self.id(),
             format: Format { provider: "parquet".to_owned(), options: BTreeMap::new() },
             schema_string,
             partition_columns: Vec::new(),

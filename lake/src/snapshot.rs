@@ -1,8 +1,8 @@
 //! A version of a table as a value: its schema, its live files, its facts.
 //!
 //! In: actions, in the order of the log. Out: [`Snapshot`]. Guarantee: applying is pure and strict: what no writer of
-//! ours can have written (a file added twice, a file removed that is not live, a commit of another application) is
-//! reported as broken instead of being counted twice or lost.
+//! ours can have written (a file added twice, a file removed that is not live) is reported as broken instead of being
+//! counted twice or lost. What others commit moves none of our files (`foreign.rs`).
 //! Why so: a snapshot holds plain values and no handle of a Delta library, so a process that lives for months keeps
 //! one version's files in memory and nothing else.
 
@@ -15,6 +15,7 @@ use object_store::path::Path;
 use serde::de::DeserializeOwned;
 
 use crate::action::{self, Action, Add};
+use crate::foreign::{self, Foreign};
 use crate::{Bounds, LakeError, Table, Version, schema, stats};
 
 /// One live Parquet file of a snapshot, or one just written and not yet committed.
@@ -97,8 +98,26 @@ impl Snapshot {
         })
     }
 
+    /// Whether other tools have changed what they see of the table since our last commit; the next one puts that back.
+    pub fn is_beside_others(&self) -> bool {
+        !self.inner.state.foreign.is_empty()
+    }
+
     pub(crate) fn state(&self) -> &State {
         &self.inner.state
+    }
+
+    /// The facts as they are stored.
+    pub(crate) fn facts_bytes(&self) -> Option<&Bytes> {
+        self.inner.facts.as_ref()
+    }
+
+    /// The snapshot, unless another tool has changed rows since our last commit.
+    pub(crate) fn checked(self) -> Result<Self, LakeError> {
+        match self.inner.state.foreign.words() {
+            None => Ok(self),
+            Some(change) => Err(LakeError::Foreign { table: self.inner.table.folder().to_owned(), change }),
+        }
     }
 }
 
@@ -110,6 +129,8 @@ pub(crate) struct State {
     pub(crate) files: Vec<DataFile>,
     /// The transaction number that names the facts; `None` before the first commit.
     pub(crate) transaction: Option<i64>,
+    /// What other tools did since our last commit.
+    pub(crate) foreign: Foreign,
 }
 
 impl State {
@@ -134,6 +155,7 @@ pub(crate) struct Replay {
     schema: Option<SchemaRef>,
     files: BTreeMap<String, DataFile>,
     transaction: Option<i64>,
+    foreign: Foreign,
 }
 
 impl Replay {
@@ -143,6 +165,7 @@ impl Replay {
             schema: Some(Arc::clone(&state.schema)),
             files: state.files.iter().map(|file| (file.path.clone(), file.clone())).collect(),
             transaction: state.transaction,
+            foreign: state.foreign.clone(),
         }
     }
 
@@ -150,9 +173,15 @@ impl Replay {
     pub(crate) fn apply(&mut self, object: &Path, actions: Vec<Action>) -> Result<(), LakeError> {
         let corrupt = |reason: String| LakeError::corrupt(object, reason);
         let transaction = action::transaction_of(&actions);
-        let changes_files = actions.iter().any(|action| action.add.is_some() || action.remove.is_some());
-        if transaction.is_none() && changes_files {
+        if let Some(schema) = self.schema.as_ref().filter(|_| transaction.is_none()) {
+            self.foreign.take(object, &actions, schema, |path| self.files.contains_key(path));
+            return Ok(());
+        }
+        if transaction.is_none() && action::count_files(&actions) > 0 {
             return Err(corrupt("it changes files, but was not committed by Twofold".to_owned()));
+        }
+        if !action::is_whole(&actions) {
+            return Err(corrupt("it names fewer files than it says".to_owned()));
         }
         self.transaction = transaction.or(self.transaction);
         // Metadata first: the statistics of a file are read by the schema.
@@ -162,13 +191,15 @@ impl Replay {
         for action in actions {
             self.apply_file(action).map_err(corrupt)?;
         }
+        // Every commit of ours puts back what others did before it.
+        self.foreign = Foreign::default();
         Ok(())
     }
 
     fn apply_header(&mut self, action: &Action) -> Result<(), String> {
         if let Some(protocol) = &action.protocol {
             let (reader, writer) = (protocol.min_reader_version, protocol.min_writer_version);
-            if reader > action::READER_VERSION || writer > action::WRITER_VERSION {
+            if foreign::upgrades(protocol) {
                 return Err(format!("it needs reader version {reader} and writer version {writer}"));
             }
         }
@@ -184,10 +215,12 @@ impl Replay {
     fn apply_file(&mut self, action: Action) -> Result<(), String> {
         if let Some(remove) = action.remove
             && self.files.remove(&remove.path).is_none()
+            && !self.foreign.added.contains(&remove.path)
         {
             return Err(format!("it removes {}, which is not live", remove.path));
         }
-        if let Some(add) = action.add {
+        // A file of ours that others removed never ceased to be live to us.
+        if let Some(add) = action.add.filter(|add| !self.foreign.removed.contains(&add.path)) {
             let schema = self.schema.as_ref().ok_or("it adds a file before there is a schema")?;
             let file = data_file(add, schema)?;
             if let Some(twice) = self.files.insert(file.path.clone(), file) {
@@ -200,7 +233,8 @@ impl Replay {
     /// The sum so far; `object` names the last thing applied.
     pub(crate) fn state(&self, object: &Path) -> Result<State, LakeError> {
         let schema = self.schema.clone().ok_or_else(|| LakeError::corrupt(object, "no schema up to here"))?;
-        Ok(State { schema, files: self.files.values().cloned().collect(), transaction: self.transaction })
+        let files = self.files.values().cloned().collect();
+        Ok(State { schema, files, transaction: self.transaction, foreign: self.foreign.clone() })
     }
 }
 

@@ -143,7 +143,9 @@ impl Table {
     ) -> Result<Option<Version>, LakeError> {
         for version in listing.checkpoints.range(..=oldest_kept).rev() {
             let commit = self.head(&self.log().commit_path(*version)).await?;
-            if commit.is_some_and(|commit| is_old(&commit, before_micros)) {
+            let is_settled = commit.is_some_and(|commit| is_old(&commit, before_micros));
+            // Behind another tool's, or one that cannot be read, the commits are still needed.
+            if is_settled && matches!(self.read_checkpoint(*version).await, Ok(Some(_))) {
                 return Ok(Some(*version));
             }
         }

@@ -4,6 +4,7 @@ mod by_hand;
 mod load;
 mod operating;
 mod superseded;
+mod ways_out;
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};

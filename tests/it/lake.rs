@@ -462,8 +462,15 @@ async fn garbage_is_reported_with_the_name_of_the_object() {
     put(commit(4), "{\"commitInfo\":{}}\nnot json").await;
     fails("line 2", commit(4)).await;
     assert!(table.refresh(&snapshot).await.is_err());
+    let is_foreign = async |words: &str| {
+        let error = table.open().await.unwrap_err();
+        assert!(matches!(&error, LakeError::Foreign { .. }), "{error}");
+        assert!(error.to_string().contains("version 4") && error.to_string().contains(words), "{error}");
+    };
+    put(commit(4), "\n").await;
+    fails("it is empty", commit(4)).await;
     put(commit(4), add).await;
-    fails("was not committed by Twofold", commit(4)).await;
+    is_foreign("adds file x.parquet").await;
     put(
         commit(4),
         r#"{"txn":{"appId":"twofold","version":1}}
@@ -472,7 +479,7 @@ async fn garbage_is_reported_with_the_name_of_the_object() {
     .await;
     fails("removes x.parquet, which is not live", commit(4)).await;
     put(commit(4), r#"{"protocol":{"minReaderVersion":3,"minWriterVersion":7}}"#).await;
-    fails("reader version 3", commit(4)).await;
+    is_foreign("asks for a newer protocol").await;
     lake.store().delete(&commit(4)).await.unwrap();
 
     // A gap, a missing facts object, a broken checkpoint, a broken data file.
@@ -491,6 +498,9 @@ async fn garbage_is_reported_with_the_name_of_the_object() {
     assert!(matches!(opened.read(opened.files(), None).await, Err(LakeError::Corrupt { .. })));
     let checkpoint = lake.path(&format!("t/_delta_log/{:020}.checkpoint.parquet", 2));
     put(checkpoint.clone(), "garbage").await;
+    // The commits say the same.
+    assert_eq!(table.open().await.unwrap().unwrap().files(), snapshot.files());
+    lake.store().delete(&commit(0)).await.unwrap();
     fails("", checkpoint).await;
 }
 

@@ -76,6 +76,8 @@ async fn check(objects: &Objects, damaged: &Path, context: &str) {
             Err(LakeError::Corrupt { object, reason }) => {
                 assert!(object.contains(TABLE) && !reason.is_empty(), "{damaged}: {object}: {reason}\n{context}");
             }
+            // Of a commit that lost the name of who made it.
+            Err(LakeError::Foreign { table, change }) => assert!(table == TABLE && !change.is_empty(), "{context}"),
             Err(error) => panic!("{damaged}: {error:?}\n{context}"),
         }
     }

@@ -63,6 +63,8 @@ mod lake;
 mod lake_checkpoint;
 /// Tables whose log was damaged: what was whole, or the name of what is broken.
 mod lake_damage;
+/// Tables that other tools commit to, and what a repair mends.
+mod lake_foreign;
 /// Tables: who commits on the same version, and stores that break their promises.
 mod lake_races;
 /// The master dataset: appends on exactly one predecessor, the ledger, reading back.

@@ -9,6 +9,7 @@ mod paths;
 mod selects;
 mod suites;
 mod visible_states;
+mod ways_out;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

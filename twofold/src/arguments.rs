@@ -1,6 +1,7 @@
 //! The command line: every command and flag, in the words of its help.
 
 mod key;
+pub mod repair;
 mod settings;
 mod source;
 
@@ -23,7 +24,8 @@ pub use source::{EraseArguments, ResetArguments, ResetFrom, SourceCommand};
     name = "twofold",
     version,
     about,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, 3 not done now (batch run).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, \
+                  3 not done now (batch run, lake repair).\n\
                   Settings: --config FILE < environment TWOFOLD_<SECTION>__<KEY> < flags."
 )]
 pub struct Arguments {
@@ -92,6 +94,9 @@ pub enum Command {
     /// events that come later count. With the embedded log, stop the system first; with brokers it may run. A call that
     /// was cut short is gone on with by the next one.
     Erase(EraseArguments),
+    /// Act on the tables of the lake.
+    #[command(subcommand)]
+    Lake(repair::LakeCommand),
     /// Look into the event log: through the running system, or in its data directory when none runs.
     #[command(subcommand)]
     Log(LogCommand),

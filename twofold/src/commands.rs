@@ -13,6 +13,7 @@ mod load;
 mod log;
 mod query;
 pub mod rejected;
+mod repair;
 mod source;
 pub mod status;
 mod up;
@@ -64,6 +65,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Log(command) => log::log(&command).await,
         Command::Source(command) => source::source(&command).await,
         Command::Key(command) => key::key(&command),
+        Command::Lake(command) => repair::lake(&command).await,
         Command::Status(arguments) => status::status(&arguments).await,
         Command::Rejected(arguments) => rejected::rejected(&arguments).await,
     }

@@ -205,8 +205,11 @@ fn check_format(root: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return write_format(root, &path),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let note: FormatNote =
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged: `{}`", path.display(), text.trim()))?;
+    let Ok(note) = serde_json::from_str::<FormatNote>(&text) else {
+        // A first start that ended in the middle left nothing else.
+        let is_begun = text.trim().is_empty() && is_empty_but(root, &["format.json", "lock"])?;
+        return if is_begun { put_format(root, &path) } else { bail!(damaged_format(&path, &text)) };
+    };
     if note.format != FORMAT_VERSION {
         bail!(
             "data directory {} has format {}, this twofold {} knows format {FORMAT_VERSION} only; \
@@ -221,13 +224,46 @@ fn check_format(root: &Path) -> Result<()> {
 
 /// A directory with foreign content is not made ours.
 fn write_format(root: &Path, path: &Path) -> Result<()> {
-    let mut entries = std::fs::read_dir(root).with_context(|| format!("cannot read {}", root.display()))?;
-    if entries.next().is_some() {
+    if !is_empty_but(root, &["format.json.new"])? {
         bail!(
-            "data directory {} is not empty and holds no format.json: it was not made by twofold; choose another --data-dir",
-            root.display()
+            "data directory {} is not empty and holds no format.json: it was not made by twofold; choose another \
+             --data-dir, or, if it is a system's that lost the file, write `{}` into it",
+            root.display(),
+            format_text(),
         );
     }
-    let text = serde_json::to_string(&FormatNote { format: FORMAT_VERSION }).expect("one number always serialises");
-    write_text(path, &text).with_context(|| format!("cannot write {}", path.display()))
+    put_format(root, path)
+}
+
+/// At once: a power cut leaves a whole file or none.
+fn put_format(root: &Path, path: &Path) -> Result<()> {
+    let draft = root.join("format.json.new");
+    write_text(&draft, &format_text())
+        .and_then(|()| std::fs::rename(&draft, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn format_text() -> String {
+    serde_json::to_string(&FormatNote { format: FORMAT_VERSION }).expect("one number always serialises")
+}
+
+fn is_empty_but(root: &Path, names: &[&str]) -> Result<bool> {
+    let entries = std::fs::read_dir(root).with_context(|| format!("cannot read {}", root.display()))?;
+    for entry in entries {
+        let name = entry.with_context(|| format!("cannot read {}", root.display()))?.file_name();
+        if !names.iter().any(|known| name == *known) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn damaged_format(path: &Path, text: &str) -> String {
+    format!(
+        "{} is damaged: it holds `{}`; if this version of twofold, or one of the same format, made the directory, write `{}` \
+         into it, else restore it from a copy",
+        path.display(),
+        text.trim(),
+        format_text(),
+    )
 }

@@ -13,8 +13,10 @@ use anyhow::Error;
 use batch_layer::BatchError;
 use collector::{OpenSources, StoppedSource};
 use event_log::EventLogError;
+use lake::LakeError;
 use positions::SourceName;
-use serving_layer::PartitionKey;
+use records::RecordsError;
+use serving_layer::{PartitionKey, ServingError};
 use speed_layer::SpeedError;
 use tokio::time::Instant;
 
@@ -180,5 +182,29 @@ fn way_out(source: &str, error: &Error) -> String {
             "if the topic was replaced on purpose: stop this process, run `twofold source reset {source}`, start it again"
         );
     }
+    if is_of_a_table(of_archive, of_speed) {
+        return format!(
+            "run `twofold lake repair --source {source}`: it says what happened to the table, and mends it with --yes; then \
+             start this process again"
+        );
+    }
     "mend what the reason names, then start this process again; or take the source out of the pipeline file".to_owned()
+}
+
+/// Whether objects of a table are broken.
+fn is_of_a_table(of_archive: Option<&BatchError>, of_speed: Option<&SpeedError>) -> bool {
+    let is_broken = |error: &LakeError| matches!(error, LakeError::Corrupt { .. });
+    let of_archive = match of_archive {
+        Some(BatchError::Records(RecordsError::Lake(error)) | BatchError::Serving(ServingError::Lake(error))) => {
+            is_broken(error)
+        }
+        _ => false,
+    };
+    let of_speed = match of_speed {
+        Some(SpeedError::Records(RecordsError::Lake(error)) | SpeedError::Serving(ServingError::Lake(error))) => {
+            is_broken(error)
+        }
+        _ => false,
+    };
+    of_archive || of_speed
 }

@@ -106,6 +106,7 @@ impl Progress {
             all.finished_at = all.finished_at.max(one.finished_at);
             all.errors.extend(one.errors);
             all.master_files.extend(one.master_files);
+            all.missing.extend(one.missing);
             all
         })
     }

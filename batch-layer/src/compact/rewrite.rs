@@ -98,21 +98,10 @@ async fn rewrite_with(
     let new = files.finish().await?;
     let recount = match merge.is_read_again {
         // That everything is erased is a commit of its own, behind the last file.
-        true => Some(Recount { stored: count_stored(on, &merge.files).await?, read, erased: on.facts.erased }),
+        true => Some(Recount { stored: on.count_stored(&merge.files).await?, read, erased: on.facts.erased }),
         false => None,
     };
     Ok(Some(Compaction { old: merge.files, new, last, recount }))
-}
-
-/// What the rows of some files count for as they are stored. Reads three small columns.
-async fn count_stored(on: &MasterSnapshot, files: &[DataFile]) -> Result<RowCounts, RecordsError> {
-    let columns = [column::PARTITION, master_column::ERROR, master_column::LATE];
-    let mut rows = on.snapshot.stream(files, Some(&columns))?;
-    let mut counts = RowCounts::default();
-    while let Some(batch) = rows.try_next().await? {
-        counts.add(&batch)?;
-    }
-    Ok(counts)
 }
 
 /// The files in the making; none is begun before it has a row.

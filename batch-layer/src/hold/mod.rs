@@ -10,4 +10,4 @@ mod beat;
 mod run;
 
 pub use beat::{HoldWatch, PATIENCE};
-pub use run::run_held_round;
+pub use run::{hold_off, run_held_round};

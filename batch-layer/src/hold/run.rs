@@ -5,6 +5,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use lake::Lake;
 use positions::ViewName;
 use tokio::time::sleep;
 
@@ -26,20 +27,26 @@ pub async fn run_held_round(
     names: Option<&[ViewName]>,
     settings: &RecomputeSettings,
 ) -> Round {
-    let mut hold = Hold::new(&context.lake, context.ids.next_id());
+    let work = run_until_won(context, mode, names, settings);
+    hold_off(&context.lake, context.ids.next_id(), work).await
+}
+
+/// Does work with the batch loops of all processes on the lake held off meanwhile. `holder` is drawn for it.
+pub async fn hold_off<T>(lake: &Lake, holder: u128, work: impl Future<Output = T>) -> T {
+    let mut hold = Hold::new(lake, holder);
     beat(&mut hold).await;
-    let mut work = pin!(run_until_won(context, mode, names, settings));
-    let round = loop {
+    let mut work = pin!(work);
+    let done = loop {
         tokio::select! {
             biased;
-            round = &mut work => break round,
+            done = &mut work => break done,
             () = async { sleep(BEAT).await; beat(&mut hold).await } => {}
         }
     };
     if let Err(error) = hold.release().await {
         tracing::warn!(%error, "the hold on the batch loops stays for some seconds");
     }
-    round
+    done
 }
 
 /// Without a hold there are more races to lose, and nothing else.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lake::Lake;
 use positions::{Clock, Cut, TimestampMicros, ViewName, choose_cut};
+use records::RecordsError;
 use records::master::{MasterFacts, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore};
 use views::{FailedRows, PlannedView, ViewDefinition};
@@ -76,8 +77,14 @@ pub(crate) async fn plan_task(
     let store = BatchViewStore::new(lake, view.clone());
     let previous = store.newest().await?;
     let facts = previous.as_ref().map(|version| version.facts.as_ref());
-    if facts.is_some_and(|facts| facts.master_version > master.snapshot.version()) {
-        return Ok(Planned::Skipped(Outcome::LostRace));
+    if let Some(facts) = facts.filter(|facts| facts.master_version > master.snapshot.version()) {
+        let table = master.snapshot.table();
+        let newest = table.open().await.map_err(RecordsError::from)?.map(|newest| newest.version());
+        if newest.is_some_and(|newest| newest >= facts.master_version) {
+            return Ok(Planned::Skipped(Outcome::LostRace));
+        }
+        let (folder, version) = (format!("views/{}-{}", view.name, view.hash), facts.master_version);
+        return Err(BatchError::MasterBehind { table: table.folder().to_owned(), version, folder });
     }
     // States of events that were erased since are in any bucket.
     let is_behind = facts.is_some_and(|facts| facts.erased < master.facts.erased);

@@ -44,7 +44,8 @@ impl Gateway {
                 metrics::stale(name, trouble.is_some());
                 found.extend(trouble);
                 found.extend(reader.versions.problem().map(|problem| {
-                    let way_out = "see that the object store answers; it is read again by itself";
+                    let way_out = "see that the object store answers (an object that cannot be read: `twofold lake repair`); \
+                                   it is read again by itself";
                     Trouble::new("versions-unreadable", format!("view {name}"), problem, way_out)
                 }));
             }

@@ -46,8 +46,19 @@ impl MasterDataset {
     /// Creates the table where it is missing and opens its newest version.
     ///
     /// # Errors
-    /// [`RecordsError::Unusable`]: an existing table holds a column of the source otherwise; the first is named.
+    /// [`RecordsError::Unusable`]: an existing table holds a column of the source otherwise, the first is named; or the
+    /// table was moved to another folder beside this one.
     pub async fn create(&self) -> Result<MasterSnapshot, RecordsError> {
+        if let Some(known) = self.open().await? {
+            return Ok(known);
+        }
+        if let Some(found) = self.table.moved_to().await? {
+            let (folder, source) = (self.table.folder(), &self.source.name);
+            return Err(RecordsError::Unusable(format!(
+                "the master dataset of source {source} is not in {folder}, but in {found}: somebody renamed its folder; \
+                 move it back, or out of the lake where the source is to begin anew"
+            )));
+        }
         let snapshot = self.table.create(self.schema.clone()).await?;
         self.wrap(snapshot)
     }
@@ -143,7 +154,7 @@ impl MasterDataset {
     }
 
     /// Writes one file, where there are rows for it.
-    async fn write(
+    pub(super) async fn write(
         &self,
         on: &MasterSnapshot,
         name: String,
@@ -223,7 +234,7 @@ impl MasterDataset {
 }
 
 /// Divides rows into those on time (and rejected ones) and late ones; no empty batches.
-fn split_all(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), RecordsError> {
+pub(super) fn split_all(rows: &[RecordBatch]) -> Result<(Vec<RecordBatch>, Vec<RecordBatch>), RecordsError> {
     let (mut on_time, mut late) = (Vec::new(), Vec::new());
     for batch in rows {
         let (of_time, of_late) = split_late(batch)?;

@@ -11,6 +11,7 @@ mod dataset;
 mod decode_exec;
 mod eraser;
 mod facts;
+mod lost_files;
 mod reading;
 mod recount;
 mod rejected;

@@ -196,7 +196,7 @@ impl MasterSnapshot {
 }
 
 /// Whether a file's bounds allow rows of the range.
-fn may_hold(file: &DataFile, partition: PartitionId, from: Offset, to: Offset) -> bool {
+pub(super) fn may_hold(file: &DataFile, partition: PartitionId, from: Offset, to: Offset) -> bool {
     let within = |name: &str, least: ScalarValue, most: ScalarValue| {
         file.bounds.get(name).is_none_or(|(min, max, _)| !(*max < least || *min > most))
     };

@@ -90,7 +90,8 @@ fn is_compaction(payload: &PutPayload) -> bool {
 fn without_removes(payload: PutPayload) -> PutPayload {
     let text = String::from_utf8(Bytes::from(payload).into()).unwrap();
     let kept: Vec<&str> = text.lines().filter(|line| !line.starts_with(r#"{"remove":"#)).collect();
-    kept.join("\n").into_bytes().into()
+    // Such a writer would not say either how many actions there should be.
+    kept.join("\n").replace("numFileActions", "anotherMetric").into_bytes().into()
 }
 
 fn raise_cut(payload: PutPayload) -> PutPayload {

@@ -78,12 +78,18 @@ impl FactSuppliers {
     }
 
     fn batch_troubles(&self) -> Vec<Trouble> {
-        let errors = self.progress.batch().map(|batch| batch.errors).unwrap_or_default();
+        let batch = self.progress.batch().unwrap_or_default();
         let tell = |(view, error): (ViewName, String)| {
-            let way_out = "its last version stays; mend what the reason names, the next round tries again";
+            let way_out = "its last version stays; mend what the reason names (an object of a table: `twofold lake repair`), \
+                           the next round tries again";
             Trouble::new("batch-failed", format!("batch view {view}"), error, way_out)
         };
-        errors.into_iter().map(tell).collect()
+        let missing = |(table, words): (String, String)| {
+            let way_out = format!("`twofold lake repair --table {table}` says what can be brought back, and how");
+            Trouble::new("files-missing", format!("table {table}"), words, way_out)
+        };
+        let failed: Vec<Trouble> = batch.errors.into_iter().map(tell).collect();
+        failed.into_iter().chain(batch.missing.into_iter().map(missing)).collect()
     }
 
     fn store_troubles(&self) -> Vec<Trouble> {
