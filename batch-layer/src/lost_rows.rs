@@ -20,8 +20,8 @@ use std::time::Duration;
 use arrow::record_batch::RecordBatch;
 use event_log::{EventLog, EventLogError, LifeLog, Poll, PollLimit, Record};
 use lake::DataFile;
-use positions::{Hole, Offset, PartitionId};
-use records::decode::Decoder;
+use positions::{Erased, Hole, Offset, PartitionId};
+use records::decode::{Decoder, leave_out};
 use records::master::{MasterDataset, MasterSnapshot};
 use records::registry::SchemaBook;
 use views::SourceDefinition;
@@ -56,7 +56,7 @@ impl Rescue {
     }
 }
 
-/// Reads from the log again what files held that are gone from `on`; changes nothing.
+/// Reads from the log again what files held that are gone from `on`, without what was `erased`; changes nothing.
 ///
 /// # Errors
 /// The log or the store does not answer, or the topic is another one than the archived one.
@@ -65,6 +65,7 @@ pub async fn plan_rescue(
     source: &Arc<SourceDefinition>,
     on: MasterSnapshot,
     files: Vec<DataFile>,
+    erased: &Erased,
 ) -> Result<Rescue, BatchError> {
     let log = LifeLog::new(log, on.facts.life.clone());
     let book = SchemaBook::new(None);
@@ -78,7 +79,8 @@ pub async fn plan_rescue(
         }
         let from = low.clamp(gap.from, gap.to);
         lost.extend(Hole { to: from, ..gap }.within(gap.from, gap.to));
-        for records in read(&log, &source.topic, Hole { from, ..gap }).await? {
+        for mut records in read(&log, &source.topic, Hole { from, ..gap }).await? {
+            leave_out(&decoder, &schemas, erased, &mut records)?;
             rows.push(decoder.decode_with(&schemas, &records)?.0);
         }
     }

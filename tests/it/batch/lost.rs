@@ -12,7 +12,7 @@ use batch_layer::{BatchComponents, BatchError, BatchSettings, BatchStatus, NoFor
 use event_log::{EventLog, PollLimit};
 use lake::DataFile;
 use object_store::ObjectStoreExt;
-use positions::{Hole, IdSource, Offset, PartitionId};
+use positions::{Erased, ErasedRecord, Hole, IdSource, Offset, PartitionId};
 use records::master::MasterSnapshot;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -67,7 +67,9 @@ async fn rows_of_a_lost_file_are_read_from_the_log_again() {
         let lost = world.lose_a_file().await;
         assert_eq!(before.snapshot.missing_files().await.unwrap(), vec![lost.clone()], "TWOFOLD_SEED={seed}");
         let rescue =
-            plan_rescue(world.shared_log(), &world.source(), before.clone(), vec![lost.clone()]).await.unwrap();
+            plan_rescue(world.shared_log(), &world.source(), before.clone(), vec![lost.clone()], &Erased::default())
+                .await
+                .unwrap();
         assert_eq!((rescue.rows_gone(), rescue.rows_read() as u64, rescue.lost.len()), (lost.rows, lost.rows, 0));
         let mended = carry_out(&world.master(), &rescue, world.ids.next_id()).await.unwrap();
         assert_eq!(mended.facts, before.facts, "TWOFOLD_SEED={seed}");
@@ -97,7 +99,8 @@ async fn what_the_log_does_not_hold_either_is_a_hole() {
         world.lake.store().delete(&path).await.unwrap();
     }
     world.log.expire_below("hits", PartitionId(0), Offset(5)).unwrap();
-    let rescue = plan_rescue(world.shared_log(), &world.source(), before.clone(), lost).await.unwrap();
+    let rescue =
+        plan_rescue(world.shared_log(), &world.source(), before.clone(), lost, &Erased::default()).await.unwrap();
     let gone = Hole { partition: PartitionId(0), from: Offset(0), to: Offset(5) };
     assert_eq!(rescue.lost, [gone]);
     let mended = carry_out(&world.master(), &rescue, world.ids.next_id()).await.unwrap();

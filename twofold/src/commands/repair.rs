@@ -214,7 +214,8 @@ impl Mender<'_> {
         if missing.is_empty() {
             return Ok(Found::Mended);
         }
-        let rescue = plan_rescue(log, source, on, missing).await?;
+        let erased = master.erased().load().await.map_err(RecordsError::from)?;
+        let rescue = plan_rescue(log, source, on, missing, &erased).await?;
         say(&describe_rescue(&rescue));
         if !self.arguments.yes {
             return Ok(Found::Waits);
