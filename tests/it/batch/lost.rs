@@ -118,6 +118,28 @@ async fn what_the_log_does_not_hold_either_is_a_hole() {
     assert!(mended.offsets_lost(&[]).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn what_was_erased_is_not_brought_back() {
+    let mut world = World::new(8).await;
+    world.send(30).await;
+    world.archive().await;
+    let before = world.snapshot().await;
+    let was = places(&before).await;
+    let lost = world.lose_a_file().await;
+    let mut erased = Erased::default();
+    for (partition, offset, _) in &was {
+        erased.add(ErasedRecord { partition: PartitionId(*partition), offset: Offset(*offset), items: Vec::new() });
+    }
+    let rescue =
+        plan_rescue(world.shared_log(), &world.source(), before.clone(), vec![lost.clone()], &erased).await.unwrap();
+    let mended = carry_out(&world.master(), &rescue, world.ids.next_id()).await.unwrap();
+    let rejected = |master: &MasterSnapshot| -> u64 {
+        master.facts.partitions.values().map(|known| known.counters.rejected).sum()
+    };
+    assert!(rejected(&mended) > rejected(&before), "what is left of an event is a rejected row");
+    assert!(rescue.rows_read() > 0 && rescue.rows_read() as u64 <= lost.rows);
+}
+
 /// Runs a batch loop until its status is as it should be.
 async fn run_until(world: &World, is_so: impl Fn(&BatchStatus) -> bool) {
     let (_requests, requests) = mpsc::channel(1);
