@@ -32,9 +32,11 @@
 //! it must compute its change again.
 
 mod action;
+mod chain;
 mod checkpoint;
 mod commit;
 mod config;
+mod connecting;
 mod error;
 mod file;
 mod log;
@@ -46,15 +48,19 @@ mod snapshot;
 mod stats;
 mod store;
 mod table;
+mod told;
 mod vacuum;
 mod version;
 
+pub use chain::chain;
 pub use config::LakeSettings;
+pub use connecting::connection_way_out;
 pub use error::LakeError;
 pub use file::FileWriter;
 pub use snapshot::{Change, DataFile, Snapshot};
 pub use stats::{Bounds, extreme};
 pub use store::Lake;
 pub use table::Table;
+pub use told::describe_skew;
 pub use vacuum::Vacuumed;
 pub use version::Version;
