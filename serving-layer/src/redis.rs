@@ -12,6 +12,7 @@
 
 mod error;
 mod form;
+mod probe;
 mod swap;
 
 use std::time::Duration;
