@@ -70,10 +70,22 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
             .with_context(|| format!("cannot read configuration file {}", path.display()))?;
         files.push((path.display().to_string(), text));
     }
-    let data_dir = arguments.data_dir.as_ref().map(|path| ("system.data_dir", path.display().to_string()));
+    let data_dir = arguments.data_dir.as_deref().map(text_of_path).transpose()?.map(|path| ("system.data_dir", path));
     let listen = arguments.listen.as_ref().map(|address| ("system.listen", address.clone()));
     let flags = [data_dir, listen].into_iter().flatten().map(|(key, text)| (key.to_owned(), text)).collect();
     Ok(Config::read(ConfigInputs { files, environment: read_environment()?, flags })?)
+}
+
+/// A path as settings hold it. One that is not UTF-8 would be another one there.
+fn text_of_path(path: &Path) -> Result<String, ConfigError> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let message = format!("must be UTF-8, got `{}`", path.display());
+        ConfigError(vec![ConfigProblem {
+            key: "system.data_dir".to_owned(),
+            origin: "flag --data-dir".to_owned(),
+            message,
+        }])
+    })
 }
 
 /// Warns of environment variables that were meant for us, by their names, and set nothing.
