@@ -10,6 +10,7 @@ use std::io;
 use datafusion::error::DataFusionError;
 
 use crate::Version;
+use crate::chain::chain;
 use crate::told::{is_misconfiguration, told};
 
 /// By what the caller should do.
@@ -120,10 +121,10 @@ impl LakeError {
             DataFusionError::ObjectStore(error) => Self::named(object, *error),
             DataFusionError::External(error) => match error.downcast::<object_store::Error>() {
                 Ok(error) => Self::named(object, *error),
-                Err(error) => Self::corrupt(object, error),
+                Err(error) => Self::corrupt(object, chain(error.as_ref())),
             },
             DataFusionError::Context(_, error) => Self::engine(object, *error),
-            error => Self::corrupt(object, error),
+            error => Self::corrupt(object, chain(&error)),
         }
     }
 }

@@ -263,7 +263,7 @@ impl Client {
 /// No answer, or half of one: only where there was no connection is it certain that nothing was stored.
 fn unanswered(error: reqwest::Error) -> SendOutcome {
     let maybe_stored = !error.is_connect();
-    SendOutcome::Later { after: None, reason: format!("{:#}", anyhow!(error)), maybe_stored, partly: None }
+    SendOutcome::Later { after: None, reason: lake::chain(&error), maybe_stored, partly: None }
 }
 
 /// Problem details as one sentence, or the bare status.

@@ -145,8 +145,8 @@ fn no_such<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
 /// An error and what led to it, a line each.
 pub fn describe_error(error: &Error) -> String {
     let mut text = format!("error: {error}");
-    for cause in error.chain().skip(1) {
-        text.push_str(&format!("\n  because: {}", cause.to_string().replace('\n', "\n  ")));
+    for cause in causes(error) {
+        text.push_str(&format!("\n  because: {}", cause.replace('\n', "\n  ")));
     }
     text
 }
@@ -155,9 +155,21 @@ pub fn describe_error(error: &Error) -> String {
 pub fn error_as_json(error: &Error) -> String {
     let at = chrono::DateTime::<chrono::Utc>::from_timestamp_micros(SystemClock.now().0);
     let at = at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
-    let causes: Vec<String> = error.chain().skip(1).map(|cause| cause.to_string()).collect();
-    let fields = json!({ "message": "the command failed", "error": error.to_string(), "causes": causes });
+    let fields = json!({ "message": "the command failed", "error": error.to_string(), "causes": causes(error) });
     json!({ "timestamp": at, "level": "ERROR", "fields": fields, "target": "twofold" }).to_string()
+}
+
+/// What led to an error, without what was told above it: some errors repeat their causes in their own words.
+fn causes(error: &Error) -> Vec<String> {
+    let mut told = error.to_string();
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1).map(|cause| cause.to_string()).filter(|cause| !cause.is_empty()) {
+        if !told.contains(&cause) {
+            told.push_str(&cause);
+            causes.push(cause);
+        }
+    }
+    causes
 }
 
 /// Nothing is broken, but what the command was asked for is not done.
