@@ -54,9 +54,10 @@ TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite
 # started. Then the suites that `make quick` leaves out, since they need services, start processes, or are long, and single
 # tests of others that take more than five seconds. A test (tests/it/tidy/suites.rs) finds suites that belong
 # into one of the first two lists and stand in none, and names in any that nothing bears.
-WITH_SERVICES := chaos:: compose:: event_log::kafka lake:: overload:: real:: real_input:: recovery:: system::
-NOT_QUICK := alerts:: chaos:: cli:: compose:: differential:: dist:: event_log::disk event_log::kafka event_log::kill \
-  event_log::mock feeds:: hostile:: overload:: real:: real_input:: realtime_store:: recovery:: simulation:: system::
+WITH_SERVICES := chaos:: compose:: doctor::services event_log::kafka lake:: overload:: real:: real_input:: recovery:: system::
+NOT_QUICK := alerts:: chaos:: cli:: compose:: differential:: dist:: doctor::command doctor::services event_log::disk \
+  event_log::kafka event_log::kill event_log::mock feeds:: hostile:: overload:: real:: real_input:: realtime_store:: \
+  recovery:: simulation:: system::
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \

@@ -19,6 +19,12 @@ const ENDPOINT: &str = "lake.endpoint";
 /// What a redirect without an address is called by the client, which forgets the answer.
 const BARE_REDIRECT: &str = "redirect without LOCATION";
 
+/// Where the client asks for credentials that nobody gave it, on machines of a cloud.
+const CREDENTIAL_SERVERS: [&str; 2] = ["/latest/api/token", "/latest/meta-data/"];
+
+/// How the client begins to tell of a request.
+const PERFORMING: &str = "Error performing ";
+
 /// What went wrong, in words, and the way out.
 struct Told {
     words: String,
@@ -28,6 +34,12 @@ struct Told {
 /// What an error says, for a log line or an operator.
 pub(crate) fn told(error: &Error) -> String {
     let said = chain(error);
+    if CREDENTIAL_SERVERS.iter().any(|path| said.contains(path)) {
+        return format!(
+            "no credentials for the object store are given, and none are to be had of this machine ({said}): set \
+             `lake.access_key_id` and `lake.secret_access_key`, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        );
+    }
     let code = code_of(error, &said);
     if let Some(told) = code.and_then(|code| explain(code, &said)) {
         let reason = match (code, field(&said, "Message")) {
@@ -43,9 +55,10 @@ pub(crate) fn told(error: &Error) -> String {
     }
 }
 
-/// Whether the configuration is to blame, which trying again does not mend: a bucket does not change its region.
+/// Whether trying again does not mend it, although the client gives it no kind: a listing that is not allowed, a bucket
+/// in another region.
 pub(crate) fn is_misconfiguration(error: &Error) -> bool {
-    let codes = ["PermanentRedirect", "AuthorizationHeaderMalformed", "InvalidBucketName"];
+    let codes = ["AccessDenied", "PermanentRedirect", "AuthorizationHeaderMalformed", "InvalidBucketName"];
     code_of(error, &chain(error)).is_some_and(|code| codes.contains(&code))
 }
 
@@ -61,7 +74,7 @@ fn code_of<'a>(error: &Error, said: &'a str) -> Option<&'a str> {
 
 /// Errors of local folders speak of other things in like words.
 fn is_of_http(said: &str) -> bool {
-    said.contains("Error performing ")
+    said.contains(PERFORMING)
 }
 
 fn explain(code: &str, said: &str) -> Option<Told> {
@@ -126,9 +139,7 @@ fn action_of(said: &str) -> &'static str {
     if said.contains("DeleteObjects") {
         return "s3:DeleteObject";
     }
-    let request = said.split_once("Error performing ").map_or("", |(_, rest)| rest);
-    let mut parts = request.split(' ');
-    match (parts.next().unwrap_or_default(), parts.next().unwrap_or_default()) {
+    match request_of(said).unwrap_or_default() {
         ("PUT", _) => "s3:PutObject",
         ("POST", url) if url.ends_with("?delete") => "s3:DeleteObject",
         ("POST", _) => "s3:PutObject",
@@ -138,10 +149,17 @@ fn action_of(said: &str) -> &'static str {
     }
 }
 
+/// Method and address of the request. A listing is told of before them in like words.
+fn request_of(said: &str) -> Option<(&str, &str)> {
+    let (_, request) = said.rsplit_once(PERFORMING)?;
+    let mut parts = request.split(' ');
+    parts.next().zip(parts.next())
+}
+
 /// The bucket, as the answer names it, or the address of the request.
 fn bucket_of(said: &str) -> Option<&str> {
     let in_address = || {
-        let (_, address) = said.split_once("Error performing ")?.1.split(' ').nth(1)?.split_once("://")?;
+        let (_, address) = request_of(said)?.1.split_once("://")?;
         address.split(['/', '?']).nth(1).filter(|bucket| !bucket.is_empty())
     };
     field(said, "BucketName").or_else(in_address)

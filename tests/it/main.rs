@@ -77,6 +77,8 @@ mod cli;
 mod compose;
 /// The demo's judgement: what it calls a difference.
 mod demo;
+/// `doctor`: what a start needs, tried and told with the way out, in the words that the start has, too.
+mod doctor;
 /// What is shipped: each package brings a binary that runs.
 mod dist;
 /// Feeds as the world sends them, from examples: loaded once and twice, the same answers from either layer.
