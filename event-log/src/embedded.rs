@@ -112,7 +112,8 @@ impl EmbeddedLog {
         Ok(Self { shared, commands })
     }
 
-    /// Whether a start could use the folder, which is there: the bytes that are free on its disk. Blocks; opens nothing.
+    /// Whether a start could use the folder, which is there: the bytes that are free on its disk. Blocks for a moment,
+    /// and opens nothing.
     ///
     /// # Errors
     /// [`EventLogError::Unusable`] where it cannot be written, is held by another process, or is an older version's.

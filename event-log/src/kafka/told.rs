@@ -33,7 +33,7 @@ impl Right<'_> {
         }
     }
 
-    /// Kind and name of what it is a right to, as `kafka-acls.sh` takes them.
+    /// Kind and name of what it is a right to, as Kafka's tool for access rules takes them.
     fn resource(&self) -> (&'static str, &str) {
         match self {
             Self::Describe(name)

@@ -1,15 +1,13 @@
 //! `twofold doctor`: checks what a start needs, all of it, and says what is wrong with each part.
 //!
 //! In: pipeline and configuration. Out: one line for each check, then whether a start would do.
-//! Guarantee: what a start would make (data directory, folders, topics) is not made; of what a probe stores nothing stays.
+//! Guarantee: what a start would make (data directory, folders, topics) is not made; what a probe stores is removed.
 //! Not here: the words of errors, which are those of the start, since the same calls are made.
 
 mod brokers;
 mod findings;
 mod folders;
 mod stores;
-
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
@@ -80,12 +78,4 @@ async fn check_port(config: &Config) -> Result<Found> {
     let bound = TcpListener::bind(listen).await;
     bound.with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
     Ok(Found::good(format!("{listen} is free")))
-}
-
-/// The sources of a pipeline that share no topic with one before them.
-fn sources_by_topic(pipeline: &Pipeline) -> Vec<&Arc<views::SourceDefinition>> {
-    let mut sources: Vec<&Arc<views::SourceDefinition>> = pipeline.sources.iter().collect();
-    sources.sort_by(|one, other| one.topic.cmp(&other.topic));
-    sources.dedup_by(|one, other| one.topic == other.topic);
-    sources
 }

@@ -1,14 +1,14 @@
 //! Checks of Kafka: the brokers, and every topic of the pipeline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Error;
 use event_log::kafka::{KafkaLog, TopicCheck};
 use positions::format_span;
-use views::Pipeline;
+use views::{Pipeline, SourceDefinition};
 
 use super::findings::{Findings, Found};
-use super::sources_by_topic;
 use crate::config::Config;
 use crate::wiring::connect_kafka;
 
@@ -24,7 +24,7 @@ pub(super) async fn check_kafka(config: &Config, pipeline: Option<&Pipeline>, fi
     }
 }
 
-async fn check_topic(log: &KafkaLog, source: &views::SourceDefinition, group: Option<&str>, findings: &mut Findings) {
+async fn check_topic(log: &KafkaLog, source: &SourceDefinition, group: Option<&str>, findings: &mut Findings) {
     let part = format!("topic {}", source.topic);
     match log.check_topic(&source.topic, source.partitions_at_creation(), group).await {
         Ok(check) => {
@@ -33,6 +33,14 @@ async fn check_topic(log: &KafkaLog, source: &views::SourceDefinition, group: Op
         }
         Err(error) => findings.note(&part, Err(Error::new(error))),
     }
+}
+
+/// The sources of a pipeline that share no topic with one before them.
+fn sources_by_topic(pipeline: &Pipeline) -> Vec<&Arc<SourceDefinition>> {
+    let mut sources: Vec<&Arc<SourceDefinition>> = pipeline.sources.iter().collect();
+    sources.sort_by(|one, other| one.topic.cmp(&other.topic));
+    sources.dedup_by(|one, other| one.topic == other.topic);
+    sources
 }
 
 fn describe(check: &TopicCheck) -> String {
