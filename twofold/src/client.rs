@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use clap::ValueEnum;
 use reqwest::StatusCode;
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use crate::config::is_http_url;
 use crate::data_dir::read_run_note;
 
 /// Longer than any wait that a request may ask the system for.
@@ -109,11 +110,16 @@ impl Client {
     /// A client of the system at `address`: `host:port` or a URL.
     ///
     /// # Errors
-    /// If no HTTP client can be made on this machine.
+    /// If that is no address, or no HTTP client can be made on this machine.
     pub fn new(address: &str) -> Result<Self> {
         let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().context("cannot make an HTTP client")?;
-        let base = address.trim_end_matches('/');
-        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let base = base.trim_end_matches('/').to_owned();
+        let shown = if base.contains('@') { "what was given" } else { base.as_str() };
+        ensure!(
+            is_http_url(&base),
+            "{shown} is no address: write `host:port`, `http://host:port` or `https://host:port`"
+        );
         Ok(Self { http, base })
     }
 

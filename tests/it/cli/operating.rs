@@ -1,11 +1,13 @@
 //! What an operator meets on a bad day: wrong settings by their names, passwords, signals, a log that nobody reads.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Place, check, text};
-use crate::support::process::{DEADLINE, Running, binary, free_port};
+use super::{Place, check, text, twofold};
+use crate::support::process::{DEADLINE, Running, Setup, binary, free_port};
 use crate::support::redis::RedisServer;
 
 const EVENT: &str = r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/"}"#;
@@ -92,6 +94,25 @@ fn an_endpoint_is_told_by_its_setting_until_only_the_store_is_missing() {
     );
     let allowed = with("http://127.0.0.1:1", &[("TWOFOLD_LAKE__ALLOW_HTTP", "true")]);
     check(&allowed, 1, &["FAIL  object store", "127.0.0.1:1", "Connection refused"]);
+}
+
+#[test]
+fn what_is_no_address_of_a_system_is_told_as_that() {
+    for address in ["", "x y", "http://", "ftp://x", "http://[", "::", "http://user:hidden@127.0.0.1:1"] {
+        let output = twofold(&["status", "--address", address]);
+        check(&output, 1, &["is no address: write `host:port`"]);
+        assert!(!format!("{output:?}").contains("hidden"), "{output:?}");
+    }
+}
+
+/// The note that other commands read is JSON, which cannot hold the name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_file_whose_name_is_no_text_runs() {
+    let place = Place::new();
+    let file = place.path("").join(OsStr::from_bytes(b"\xff.sql"));
+    std::fs::copy(place.path("pipeline.sql"), &file).unwrap();
+    let running = Running::start(&Setup { pipeline: file, ..place.setup() }).await;
+    assert!(running.terminate().success());
 }
 
 #[test]
