@@ -35,7 +35,7 @@ const WAYS_OUT: [(&[&str], &str); 9] = [
     ),
 ];
 
-/// The way out of a failed connection, by what the client said of it (see [`crate::chain`]); `setting` holds the
+/// The way out of a failed connection, by what the client said of it (see [`crate::chain()`]); `setting` holds the
 /// address. `None` where the words are not known.
 pub fn connection_way_out(said: &str, setting: &str) -> Option<String> {
     let known = WAYS_OUT.iter().find(|(words, _)| words.iter().any(|words| said.contains(words)));
