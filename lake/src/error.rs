@@ -121,7 +121,7 @@ impl LakeError {
             DataFusionError::ObjectStore(error) => Self::named(object, *error),
             DataFusionError::External(error) => match error.downcast::<object_store::Error>() {
                 Ok(error) => Self::named(object, *error),
-                Err(error) => Self::corrupt(object, chain(error.as_ref())),
+                Err(error) => Self::corrupt(object, chain(&*error)),
             },
             DataFusionError::Context(_, error) => Self::engine(object, *error),
             error => Self::corrupt(object, chain(&error)),

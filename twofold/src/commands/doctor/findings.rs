@@ -31,7 +31,7 @@ impl Findings {
             Ok(Found::Good(found)) => say(&format!("ok    {part}: {found}\n")),
             Ok(Found::Doubt(doubt)) => say(&format!("WARN  {part}: {doubt}\n")),
             Err(error) => {
-                say(&format!("FAIL  {part}: {}\n", lake::chain(error.as_ref())));
+                say(&format!("FAIL  {part}: {}\n", lake::chain(&*error)));
                 self.failed.push(part.to_owned());
             }
         }
