@@ -105,6 +105,16 @@ fn what_is_no_address_of_a_system_is_told_as_that() {
     }
 }
 
+#[test]
+fn a_cause_that_was_told_is_not_told_again() {
+    let error = anyhow::anyhow!("connection refused").context("no answer: connection refused").context("not started");
+    let told = twofold::commands::describe_error(&error);
+    assert_eq!(told, "error: not started\n  because: no answer: connection refused");
+    let known = anyhow::anyhow!("disk full").context("cannot write the file").context("not started");
+    let told = twofold::commands::describe_error(&known);
+    assert_eq!(told, "error: not started\n  because: cannot write the file\n  because: disk full");
+}
+
 /// The note that other commands read is JSON, which cannot hold the name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipeline_file_whose_name_is_no_text_runs() {
