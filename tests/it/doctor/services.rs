@@ -4,7 +4,7 @@ use std::process::Output;
 
 use ::event_log::kafka::{KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, NewRecord};
-use positions::{Offset, PartitionId, TimestampMicros};
+use positions::{PartitionId, TimestampMicros};
 use serving_layer::redis::{RedisSettings, RedisStore};
 use tests::services::Services;
 
@@ -74,14 +74,26 @@ async fn stores_in_order_are_told_as_that_and_no_topic_is_made() {
 async fn a_topic_is_tried_and_not_written() {
     let Some(world) = World::new() else { return };
     let (topic, log) = (world.topic(), world.log().await);
-    world.services.admin().create(&topic, 1, &[("retention.ms", "172800000"), ("max.message.bytes", "4096")]).await;
+    world.services.admin().create(&topic, 3, &[("retention.ms", "172800000"), ("max.message.bytes", "4096")]).await;
     let record = NewRecord { key: None, payload: "one".into(), timestamp: TimestampMicros(0), clock_shift: None };
     log.append(&topic, vec![record]).await.remove(0).unwrap();
     let grouped = world.setup.clone().with("SPEED__GROUP", &world.services.named("workers"));
     let output = doctor(&grouped).await;
-    check(&output, 0, &[&format!("ok    topic {topic}: 1 partition, records are kept for 2d")]);
+    check(&output, 0, &[&format!("ok    topic {topic}: 3 partitions, records are kept for 2d")]);
     check_without(&output, &["WARN", "FAIL"]);
-    assert_eq!(log.bounds(&topic, PartitionId(0)).await.unwrap().high, Offset(1));
+    let mut records = 0;
+    for partition in 0..3 {
+        records += log.bounds(&topic, PartitionId(partition)).await.unwrap().high.0;
+    }
+    assert_eq!(records, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_partitions_than_written_are_told_as_at_the_start() {
+    let Some(world) = World::new() else { return };
+    world.services.admin().create(&world.topic(), 1, &[]).await;
+    let told = format!("WARN  topic {0}: topic {0} has fewer partitions (1)", world.topic());
+    check(&doctor(&world.setup).await, 0, &[&told, "kafka-topics.sh --alter"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use views::{Pipeline, SourceDefinition};
 
 use super::findings::{Findings, Found};
 use crate::config::Config;
+use crate::topology::topics::advice;
 use crate::wiring::connect_kafka;
 
 /// Connects, and looks at each topic as far as that stores nothing.
@@ -20,16 +21,19 @@ pub(super) async fn check_kafka(config: &Config, pipeline: Option<&Pipeline>, fi
     };
     findings.note("event log", Ok(Found::good(format!("{} answers", config.log.kafka.bootstrap_servers))));
     for source in pipeline.map(sources_by_topic).unwrap_or_default() {
-        check_topic(&log, source, config.speed.group.as_deref(), findings).await;
+        check_topic(&log, source, config, findings).await;
     }
 }
 
-async fn check_topic(log: &KafkaLog, source: &SourceDefinition, group: Option<&str>, findings: &mut Findings) {
+async fn check_topic(log: &KafkaLog, source: &SourceDefinition, config: &Config, findings: &mut Findings) {
     let part = format!("topic {}", source.topic);
+    let group = config.speed.group.as_deref();
     match log.check_topic(&source.topic, source.partitions_at_creation(), group).await {
         Ok(check) => {
             findings.note(&part, Ok(Found::good(describe(&check))));
-            check.doubts.into_iter().for_each(|doubt| findings.note(&part, Ok(Found::Doubt(doubt))));
+            let brokers = &config.log.kafka.bootstrap_servers;
+            let advice = check.partitions.and_then(|found| advice(source, found, brokers));
+            check.doubts.into_iter().chain(advice).for_each(|doubt| findings.note(&part, Ok(Found::Doubt(doubt))));
         }
         Err(error) => findings.note(&part, Err(Error::new(error))),
     }
