@@ -56,11 +56,12 @@ TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite
 # started. Then the suites that `make quick` leaves out, since they need services, start processes, or are long, and single
 # tests of others that take more than five seconds. A test (tests/it/tidy/suites.rs) finds suites that belong
 # into one of the first two lists and stand in none, and names in any that nothing bears.
-WITH_SERVICES := chaos:: compose:: erasing:: event_log::kafka lake:: operator:: overload:: real:: real_input:: recovery:: \
-  system:: upgrade::
-NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dist:: erasing:: event_log::disk \
-  event_log::kafka event_log::kill event_log::mock feeds:: hostile:: operator:: overload:: private_files::process real:: \
-  real_input:: realtime_store:: recovery:: secrets::process simulation:: system:: tls::process upgrade::
+WITH_SERVICES := chaos:: compose:: doctor::services erasing:: event_log::kafka lake:: operator:: overload:: real:: \
+  real_input:: recovery:: system:: upgrade::
+NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dist:: doctor::command doctor::services \
+  erasing:: event_log::disk event_log::kafka event_log::kill event_log::mock feeds:: hostile:: operator:: overload:: \
+  private_files::process real:: real_input:: realtime_store:: recovery:: secrets::process simulation:: system:: \
+  tls::process upgrade::
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \

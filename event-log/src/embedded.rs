@@ -26,6 +26,7 @@ use tracing::info;
 use crate::group::{LocalGroups, partition};
 use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 
+mod check;
 mod chunk;
 mod consumer;
 mod disk_space;
@@ -112,6 +113,16 @@ impl EmbeddedLog {
         let (commands, receiver) = sync_channel(QUEUE_REQUESTS);
         run::start(Arc::clone(&shared), ids, receiver)?;
         Ok(Self { shared, commands })
+    }
+
+    /// Whether a start could use the folder, which is there: the bytes that are free on its disk. Blocks for a moment,
+    /// and opens nothing.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] where it cannot be written, is held by another process, or is an older version's.
+    pub fn check_folder(settings: &EmbeddedSettings) -> Result<u64, EventLogError> {
+        refuse_old_folder(settings)?;
+        check::check_folder(&settings.folder)
     }
 
     /// Answers what is under way, closes the folder and gives it free. Whoever uses the log later is told so.

@@ -22,6 +22,7 @@ use crate::{EventLog, EventLogError, LogBounds, LogConsumer, NewRecord};
 mod admin;
 mod assignment;
 mod batch;
+mod check;
 mod config;
 mod connection;
 mod consumer;
@@ -33,7 +34,9 @@ mod record;
 mod reserved;
 mod run;
 mod tails;
+mod told;
 
+pub use check::TopicCheck;
 pub use config::{Compression, KafkaSettings};
 use connection::Connection;
 use consumer::KafkaConsumer;
@@ -72,6 +75,15 @@ impl KafkaLog {
     /// [`EventLogError::Unreachable`]: try again.
     pub async fn retention(&self, topic: &str) -> Result<Option<Duration>, EventLogError> {
         admin::retention(&self.connection.settings, topic).await
+    }
+
+    /// Finds out before a start whether a topic can be used: asks for it, reads it, tries whether it can be written,
+    /// and stores nothing. `asked` partitions are to be made where it is not there; `group` is whoever shares it.
+    ///
+    /// # Errors
+    /// [`EventLogError::Unusable`] for a topic that is compacted, or with the right that is missing, by its name.
+    pub async fn check_topic(&self, topic: &str, asked: i32, group: Option<&str>) -> Result<TopicCheck, EventLogError> {
+        check::check_topic(&self.connection, topic, asked, group).await
     }
 
     /// Returns when all consumers that were dropped have left their groups.

@@ -10,6 +10,8 @@ use std::io;
 use datafusion::error::DataFusionError;
 
 use crate::Version;
+use crate::chain::chain;
+use crate::told::{is_misconfiguration, told};
 
 /// By what the caller should do.
 #[derive(Debug, thiserror::Error)]
@@ -110,11 +112,10 @@ impl LakeError {
             | Error::NotSupported { .. }
             | Error::NotImplemented { .. }
             | Error::InvalidPath { .. }
-            | Error::UnknownConfigurationKey { .. } => {
-                Self::Unusable { reason: format!("{object}: {}", with_causes(&error)) }
-            }
-            _ if is_full(&error) => Self::Full { object, reason: with_causes(&error) },
-            _ => Self::Unreachable { object, reason: with_causes(&error) },
+            | Error::UnknownConfigurationKey { .. } => Self::Unusable { reason: format!("{object}: {}", told(&error)) },
+            _ if is_misconfiguration(&error) => Self::Unusable { reason: format!("{object}: {}", told(&error)) },
+            _ if is_full(&error) => Self::Full { object, reason: told(&error) },
+            _ => Self::Unreachable { object, reason: told(&error) },
         }
     }
 
@@ -132,27 +133,12 @@ impl LakeError {
             DataFusionError::ObjectStore(error) => Self::named(object, *error),
             DataFusionError::External(error) => match error.downcast::<object_store::Error>() {
                 Ok(error) => Self::named(object, *error),
-                Err(error) => Self::corrupt(object, error),
+                Err(error) => Self::corrupt(object, chain(&*error)),
             },
             DataFusionError::Context(_, error) => Self::engine(object, *error),
-            error => Self::corrupt(object, error),
+            error => Self::corrupt(object, chain(&error)),
         }
     }
-}
-
-/// What an error says, and what its causes add to it: clients of stores say "error sending request" and keep to
-/// themselves that the connection was refused.
-fn with_causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(at) = cause {
-        let told = at.to_string();
-        if !text.contains(&told) {
-            text = format!("{text}: {told}");
-        }
-        cause = at.source();
-    }
-    text
 }
 
 /// Whether a store failed because its disk or quota is used up.

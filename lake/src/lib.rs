@@ -34,9 +34,11 @@
 //! it must compute its change again.
 
 mod action;
+mod chain;
 mod checkpoint;
 mod commit;
 mod config;
+mod connecting;
 mod error;
 mod file;
 mod foreign;
@@ -52,10 +54,13 @@ mod snapshot;
 mod stats;
 mod store;
 mod table;
+mod told;
 mod vacuum;
 mod version;
 
+pub use chain::chain;
 pub use config::LakeSettings;
+pub use connecting::connection_way_out;
 pub use error::LakeError;
 pub use file::FileWriter;
 pub use format::FORMAT;
@@ -64,5 +69,6 @@ pub use snapshot::{Change, DataFile, Snapshot};
 pub use stats::{Bounds, extreme};
 pub use store::Lake;
 pub use table::Table;
+pub use told::describe_skew;
 pub use vacuum::Vacuumed;
 pub use version::Version;

@@ -1,6 +1,6 @@
 //! The object store with the tables in it, and the question whether it can be trusted with a commit.
 //!
-//! Guarantee: after `probe_conditional_put` has succeeded, one of two racing puts under one name is refused.
+//! Guarantee: after `probe_conditional_put` or `probe` has succeeded, one of two racing puts under one name is refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ static NEXT_LAKE: AtomicU64 = AtomicU64::new(0);
 
 /// Folder of the objects that probes put and remove, below the root.
 const PROBES: &str = "_probe";
+/// What they hold.
+const PROBE: &[u8] = b"1";
 
 /// Folder of what stays when tables are lost, where the lake was given no place of its own for it.
 const BESIDE: &str = "_beside";
@@ -78,17 +80,58 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Unusable`]: a store that ignores conditional puts must not be used.
     pub async fn probe_conditional_put(&self, nonce: u128) -> Result<(), LakeError> {
-        // A name of its own: roles that start together must not remove each other's object between the two puts.
-        let path = self.path(&format!("{PROBES}/{nonce:032x}"));
-        self.put_new(&path, Bytes::from_static(b"1")).await?;
-        let second = self.put_new(&path, Bytes::from_static(b"2")).await?;
+        let path = self.probe_path(nonce);
+        self.put_new(&path, Bytes::from_static(PROBE)).await?;
+        let second = self.probe_second_put(&path).await;
         // Left behind, it would only be one object more.
         let _ = self.store().delete(&path).await;
-        if second == Put::Exists {
+        second
+    }
+
+    /// Does with one object all that tables need: puts it, puts it again on condition, reads it, finds it in a listing
+    /// and deletes it. `nonce` is drawn for this probe.
+    ///
+    /// # Errors
+    /// The first of these that the store does not do, by the words of the store; the object may stay where it is the
+    /// deletion.
+    pub async fn probe(&self, nonce: u128) -> Result<(), LakeError> {
+        let path = self.probe_path(nonce);
+        self.put_new(&path, Bytes::from_static(PROBE)).await?;
+        let probed = self.probe_stored(&path).await;
+        let deleted = self.delete_if_there(&path).await;
+        probed.and(deleted)?;
+        match self.get(&path).await? {
+            None => Ok(()),
+            Some(_) => Err(self.unusable("still gives out an object that it has deleted")),
+        }
+    }
+
+    async fn probe_stored(&self, path: &Path) -> Result<(), LakeError> {
+        self.probe_second_put(path).await?;
+        if self.get(path).await?.as_deref() != Some(PROBE) {
+            return Err(self.unusable("does not give back the object that it has stored"));
+        }
+        let listed = self.objects(&self.path(PROBES)).await?;
+        if listed.iter().any(|found| found.location == *path) {
             return Ok(());
         }
-        let reason = format!("{} ignores conditional puts, so two writers could both commit one version", self.store());
-        Err(LakeError::Unusable { reason })
+        Err(self.unusable("does not list an object that it has stored"))
+    }
+
+    async fn probe_second_put(&self, path: &Path) -> Result<(), LakeError> {
+        match self.put_new(path, Bytes::from_static(b"2")).await? {
+            Put::Exists => Ok(()),
+            Put::New => Err(self.unusable("ignores conditional puts, so two writers could both commit one version")),
+        }
+    }
+
+    /// A name of its own: roles that start together must not remove each other's object between two steps.
+    fn probe_path(&self, nonce: u128) -> Path {
+        self.path(&format!("{PROBES}/{nonce:032x}"))
+    }
+
+    fn unusable(&self, what: &str) -> LakeError {
+        LakeError::Unusable { reason: format!("{} {what}", self.store()) }
     }
 
     /// The object store.

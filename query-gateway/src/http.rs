@@ -74,7 +74,7 @@ pub fn page_rules(allowed: AllowedOrigins) -> PageRules {
 /// Bytes of the largest body: an SQL text as JSON, and what stands beside it.
 fn body_limit(gateway: &Gateway) -> usize {
     let json_overhead = 64 * 1024;
-    gateway.settings().sql_text_bytes * 2 + json_overhead
+    gateway.settings().sql_text_bytes.saturating_mul(2).saturating_add(json_overhead)
 }
 
 async fn count(request: Request, next: Next) -> Response {

@@ -19,6 +19,7 @@ mod connection;
 mod error;
 mod forget;
 mod form;
+mod probe;
 mod rights;
 mod server;
 mod swap;

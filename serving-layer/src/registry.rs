@@ -228,7 +228,9 @@ fn too_many_changes() -> ServingError {
 
 fn from_lake(error: LakeError) -> ServingError {
     match error {
-        LakeError::Unreachable { .. } => ServingError::Unreachable { store: "object store", reason: error.to_string() },
+        LakeError::Unreachable { object, reason } => {
+            ServingError::Unreachable { store: "object store", reason: format!("{object}: {reason}") }
+        }
         LakeError::Corrupt { object, reason } => {
             ServingError::Corrupt { what: format!("definition set {object}"), reason }
         }

@@ -301,6 +301,38 @@ fn a_property_of_the_kafka_client_that_a_setting_stands_for_is_refused_with_it()
     assert!(error.contains("section [log]") && error.contains(expected), "{error}");
 }
 
+/// The client of the store ends the process at each of these.
+#[test]
+fn what_no_request_can_be_made_of_is_refused_by_its_setting() {
+    let location = ("TWOFOLD_LAKE__LOCATION", "s3://bucket/lake");
+    for (key, value, expected) in [
+        ("ENDPOINT", "http:/127.0.0.1:1", "`lake.endpoint`"),
+        ("ENDPOINT", "https:127.0.0.1:1", "`lake.endpoint`"),
+        ("ENDPOINT", "https://127.0.0.1:1/a b", "`lake.endpoint`"),
+        ("ENDPOINT", " https://127.0.0.1:1", "`lake.endpoint`"),
+        ("ENDPOINT", "https://b\u{fc}cher.localhost:1", "`lake.endpoint`"),
+        ("ENDPOINT", "https://127.0.0.1:1?x=1", "`lake.endpoint`"),
+        ("ENDPOINT", "https://user:hidden@127.0.0.1:1", "`lake.endpoint`"),
+        ("REGION", "eu west", "must be the name of a region such as `us-east-1`, got `eu west`"),
+        ("REGION", "", "`lake.region`"),
+        ("LOCATION", "s3://b\u{fc}cket/lake", "`lake.location`"),
+        ("ACCESS_KEY_ID", "two\nlines", "`lake.access_key_id`"),
+    ] {
+        let key = format!("TWOFOLD_LAKE__{key}");
+        let secret = ("TWOFOLD_LAKE__SECRET_ACCESS_KEY", "secret");
+        let id = ("TWOFOLD_LAKE__ACCESS_KEY_ID", "key");
+        let error = read("", &[location, id, secret, (key.as_str(), value)], &[]).unwrap_err();
+        assert!(error.contains(expected) && !error.contains("hidden"), "{key} = {value}: {error}");
+    }
+}
+
+#[test]
+fn a_span_that_no_clock_can_add_is_refused() {
+    let error = read("[speed]\ntick = \"36501d\"", &[], &[]).unwrap_err();
+    assert!(error.contains("`speed.tick` (test.toml): must be at most 36500d, got `36501d`"), "{error}");
+    assert!(parse_duration("36500d").is_ok());
+}
+
 #[test]
 fn spans_and_sizes_read_back_what_they_write() {
     for text in ["0ms", "200ms", "30s", "90s", "5m", "2h", "1d", "36h"] {

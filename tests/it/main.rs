@@ -89,6 +89,8 @@ mod cli;
 mod compose;
 /// The demo's judgement: what it calls a difference.
 mod demo;
+/// `doctor`: what a start needs, tried and told with the way out, in the words that the start has, too.
+mod doctor;
 /// What is shipped: each package brings a binary that runs.
 mod dist;
 /// Events taken out of every store, as an operator asks for it: a scan of all bytes, kills on the way, exact answers.

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
+use crate::config::is_http_url;
 use crate::data_dir::read_run_note;
 use crate::private_files::is_closed_to_us;
 use crate::trust::{Trust, explain_refusal};
@@ -112,7 +113,7 @@ impl Client {
     /// A client of the system at `address`: `host:port` or a URL.
     ///
     /// # Errors
-    /// If no HTTP client can be made on this machine.
+    /// If that is no address, or no HTTP client can be made on this machine.
     pub fn new(address: &str) -> Result<Self> {
         Self::with_trust(address, &Trust::default())
     }
@@ -123,8 +124,13 @@ impl Client {
     /// As there, and where a file of `trust` cannot be used.
     pub fn with_trust(address: &str, trust: &Trust) -> Result<Self> {
         let http = http_client(trust, HeaderMap::new())?;
-        let base = address.trim_end_matches('/');
-        let base = if base.contains("://") { base.to_owned() } else { format!("http://{base}") };
+        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let base = base.trim_end_matches('/').to_owned();
+        let shown = if base.contains('@') { "what was given" } else { base.as_str() };
+        ensure!(
+            is_http_url(&base),
+            "{shown} is no address: write `host:port`, `http://host:port` or `https://host:port`"
+        );
         Ok(Self { http, base, trust: trust.clone() })
     }
 
@@ -299,7 +305,7 @@ fn http_client(trust: &Trust, headers: HeaderMap) -> Result<reqwest::Client> {
 /// No answer, or half of one: only where there was no connection is it certain that nothing was stored.
 fn unanswered(error: reqwest::Error) -> SendOutcome {
     let maybe_stored = !error.is_connect();
-    SendOutcome::Later { after: None, reason: format!("{:#}", anyhow!(error)), maybe_stored, partly: None }
+    SendOutcome::Later { after: None, reason: lake::chain(&error), maybe_stored, partly: None }
 }
 
 /// Problem details as one sentence, or the bare status.

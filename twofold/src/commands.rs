@@ -80,7 +80,7 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
             .with_context(|| format!("cannot read configuration file {}", path.display()))?;
         files.push((path.display().to_string(), text));
     }
-    let data_dir = arguments.data_dir.as_ref().map(|path| ("system.data_dir", path.display().to_string()));
+    let data_dir = arguments.data_dir.as_deref().map(text_of_path).transpose()?.map(|path| ("system.data_dir", path));
     let listen = arguments.listen.as_ref().map(|address| ("system.listen", address.clone()));
     let flags = [data_dir, listen].into_iter().flatten().map(|(key, text)| (key.to_owned(), text)).collect();
     Ok(Config::read(ConfigInputs { files, environment: read_environment()?, flags })?)
@@ -111,6 +111,18 @@ fn with_key(client: Client, file: Option<&Path>) -> Result<Client> {
         (None, Err(error)) => return Err(error).context(format!("environment variable {KEY_VARIABLE}")),
     };
     client.with_key(text.trim()).with_context(|| format!("no key can be read in {place}"))
+}
+
+/// A path as settings hold it. One that is not UTF-8 would be another one there.
+fn text_of_path(path: &Path) -> Result<String, ConfigError> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let message = format!("must be UTF-8, got `{}`", path.display());
+        ConfigError(vec![ConfigProblem {
+            key: "system.data_dir".to_owned(),
+            origin: "flag --data-dir".to_owned(),
+            message,
+        }])
+    })
 }
 
 /// Warns of environment variables that were meant for us, by their names, and set nothing.
@@ -172,8 +184,8 @@ fn no_such<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
 /// An error and what led to it, a line each.
 pub fn describe_error(error: &Error) -> String {
     let mut text = format!("error: {error}");
-    for cause in error.chain().skip(1) {
-        text.push_str(&format!("\n  because: {}", cause.to_string().replace('\n', "\n  ")));
+    for cause in causes(error) {
+        text.push_str(&format!("\n  because: {}", cause.replace('\n', "\n  ")));
     }
     text
 }
@@ -182,9 +194,21 @@ pub fn describe_error(error: &Error) -> String {
 pub fn error_as_json(error: &Error) -> String {
     let at = chrono::DateTime::<chrono::Utc>::from_timestamp_micros(SystemClock.now().0);
     let at = at.map(|at| at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true));
-    let causes: Vec<String> = error.chain().skip(1).map(|cause| cause.to_string()).collect();
-    let fields = json!({ "message": "the command failed", "error": error.to_string(), "causes": causes });
+    let fields = json!({ "message": "the command failed", "error": error.to_string(), "causes": causes(error) });
     json!({ "timestamp": at, "level": "ERROR", "fields": fields, "target": "twofold" }).to_string()
+}
+
+/// What led to an error, without what was told above it: some errors repeat their causes in their own words.
+fn causes(error: &Error) -> Vec<String> {
+    let mut told = error.to_string();
+    let mut causes = Vec::new();
+    for cause in error.chain().skip(1).map(|cause| cause.to_string()).filter(|cause| !cause.is_empty()) {
+        if !told.contains(&cause) {
+            told.push_str(&cause);
+            causes.push(cause);
+        }
+    }
+    causes
 }
 
 /// Nothing is broken, but what the command was asked for is not done.

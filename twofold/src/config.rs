@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use address::is_http_url;
+pub(crate) use address::{is_header_text, is_http_url};
 pub use error::{ConfigError, ConfigProblem};
 pub use layers::{DEFAULTS, ENVIRONMENT_PREFIX};
 pub use secret::Secret;

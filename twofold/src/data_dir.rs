@@ -174,9 +174,10 @@ impl DataDir {
             address,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            pipeline: pipeline.map(Path::to_owned),
+            // JSON is UTF-8: a file of another name has to be named by whoever needs it.
+            pipeline: pipeline.filter(|file| file.to_str().is_some()).map(Path::to_owned),
         };
-        let text = serde_json::to_string(&note).expect("a note of plain fields always serialises");
+        let text = serde_json::to_string(&note).expect("a note of plain fields and a path in UTF-8 always serialises");
         let (draft, path) = (self.root.join("run.json.new"), self.root.join("run.json"));
         write_text(&draft, &text)
             .and_then(|()| std::fs::rename(&draft, &path))

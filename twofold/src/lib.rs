@@ -47,6 +47,7 @@ pub mod schema_registry;
 mod source_route;
 pub mod stage;
 pub mod status;
+pub mod store_answers;
 pub mod system;
 pub mod topology;
 pub mod trial;

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use positions::SchemaId;
@@ -161,7 +161,8 @@ impl HttpSchemaRegistry {
         if let Some((user, password)) = &self.credentials {
             request = request.basic_auth(user, Some(&password.0));
         }
-        let silent = |error: reqwest::Error| self.unavailable(&format!("does not answer: {:#}", anyhow!(error)));
+        let silent =
+            |error: reqwest::Error| self.unavailable(&format!("does not answer: {}", describe_silence(&error)));
         let mut response = request.send().await.map_err(silent)?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(silent)? {
@@ -192,6 +193,15 @@ impl SchemaRegistry for HttpSchemaRegistry {
         self.collect(answer.references.unwrap_or_default(), &mut collected, 0).await?;
         let kind = answer.kind.unwrap_or(SchemaKind::Avro);
         Ok(StoredSchema { kind, text: answer.schema, references: collected.references })
+    }
+}
+
+/// Why there is no answer, and the way out where it is known.
+fn describe_silence(error: &reqwest::Error) -> String {
+    let said = lake::chain(error);
+    match lake::connection_way_out(&said, "schema_registry.url") {
+        Some(way_out) => format!("{said}; {way_out}"),
+        None => said,
     }
 }
 

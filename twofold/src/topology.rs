@@ -17,6 +17,6 @@
 mod plan;
 pub mod run;
 mod tasks;
-mod topics;
+pub(crate) mod topics;
 
 pub use plan::{Difference, Duties, Duty, DutyStart, Subject, desired_duties, difference};

@@ -3,7 +3,7 @@
 //! Guarantee: each function checks that what it opens can be used before anything is started on it.
 //! Not here: which role gets what (`topology`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,13 +24,14 @@ use tracing::warn;
 
 use crate::access::run::keep_rules;
 use crate::access::{self, AccessProblems, OpenedAccess};
-use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings, is_http_url};
+use crate::config::{Config, LakeLocation, LakeSection, RealtimeSettings, S3Settings, is_header_text, is_http_url};
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::role::{Role, Roles};
 use crate::run::Supervisor;
 use crate::schema_registry;
 use crate::stage::Stage;
+use crate::store_answers::{StoreClock, StoreConnector};
 
 /// What the roles of one process share.
 #[derive(Clone)]
@@ -178,25 +179,48 @@ pub async fn connect_kafka(settings: KafkaSettings) -> Result<KafkaLog> {
 /// If the store cannot be reached, or ignores conditions: the commits of tables rest on them. If what is in it has
 /// another format.
 pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lake> {
-    let (store, prefix, beside): (Arc<dyn ObjectStore>, &str, Option<Lake>) = match &settings.location {
-        LakeLocation::Folder(folder) => {
-            // Beside a folder of the operator's choice may be nothing that is ours.
-            let beside = match folder {
-                None => Some(open_beside(data_dir, settings)?),
-                Some(_) => None,
-            };
-            let folder = folder.clone().unwrap_or_else(|| data_dir.lake());
-            (Arc::new(open_folder(&folder)?), "", beside)
-        }
-        LakeLocation::S3(s3) => (Arc::new(open_s3(s3)?), s3.prefix.as_str(), None),
+    let (store, root) = objects_of(settings, &data_dir.lake(), &Arc::default())?;
+    let beside = match &settings.location {
+        LakeLocation::Folder(None) => Some(open_beside(data_dir, settings)?),
+        // Beside a place of the operator's choice may be nothing that is ours.
+        LakeLocation::Folder(Some(_)) | LakeLocation::S3(_) => None,
     };
-    #[cfg(feature = "failpoints")]
-    let store = crate::fail_points::around_objects(store, prefix);
-    let root = object_store::path::Path::from(prefix);
     let lake = Lake::with_place_beside(store, root, settings.tables, beside);
     lake.probe_conditional_put(RandomIds.next_id()).await.context("the object store cannot be used for tables")?;
     lake.check_format().await.context("the lake cannot be opened")?;
     Ok(lake)
+}
+
+/// The tables' store, which was not asked anything yet, to be looked at; a folder is made, `in_data_dir` where the
+/// settings name none. `clock` is told what the store's clock says.
+///
+/// # Errors
+/// If no client can be made as the settings are, or no folder.
+pub fn lake_of(settings: &LakeSection, in_data_dir: &Path, clock: &Arc<StoreClock>) -> Result<Lake> {
+    let (store, root) = objects_of(settings, in_data_dir, clock)?;
+    Ok(Lake::with_settings(store, root, settings.tables))
+}
+
+fn objects_of(
+    settings: &LakeSection,
+    in_data_dir: &Path,
+    clock: &Arc<StoreClock>,
+) -> Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
+    let (store, prefix): (Arc<dyn ObjectStore>, &str) = match &settings.location {
+        LakeLocation::Folder(_) => (Arc::new(open_folder(&lake_folder(settings, in_data_dir))?), ""),
+        LakeLocation::S3(s3) => (Arc::new(open_s3(s3, clock)?), s3.prefix.as_str()),
+    };
+    #[cfg(feature = "failpoints")]
+    let store = crate::fail_points::around_objects(store, prefix);
+    Ok((store, object_store::path::Path::from(prefix)))
+}
+
+/// The folder of the tables, where they are in one: `in_data_dir` where the settings name none.
+pub fn lake_folder(settings: &LakeSection, in_data_dir: &Path) -> PathBuf {
+    match &settings.location {
+        LakeLocation::Folder(Some(folder)) => folder.clone(),
+        _ => in_data_dir.to_owned(),
+    }
 }
 
 /// Where the lake of a data directory keeps what must outlive its tables.
@@ -214,11 +238,20 @@ fn open_folder(folder: &Path) -> Result<LocalFileSystem> {
 /// and try again at their own pace; its default of three minutes would keep them in the dark.
 const S3_RETRIES: Duration = Duration::from_secs(20);
 
-/// Where an endpoint may come from that is no setting of ours, and that its client does not check.
-const ENDPOINTS: [(AmazonS3ConfigKey, &str); 2] =
-    [(AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT_URL"), (AmazonS3ConfigKey::S3Endpoint, "AWS_ENDPOINT_URL_S3")];
+/// Where addresses may come from that are no settings of ours, and that the client does not check.
+const ADDRESSES: [(AmazonS3ConfigKey, &str); 5] = [
+    (AmazonS3ConfigKey::Endpoint, "AWS_ENDPOINT_URL"),
+    (AmazonS3ConfigKey::S3Endpoint, "AWS_ENDPOINT_URL_S3"),
+    (AmazonS3ConfigKey::StsEndpoint, "AWS_ENDPOINT_URL_STS"),
+    (AmazonS3ConfigKey::MetadataEndpoint, "AWS_METADATA_ENDPOINT"),
+    (AmazonS3ConfigKey::ContainerCredentialsFullUri, "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+];
 
-fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
+/// The same of what becomes a part of a header.
+const HEADERS: [(AmazonS3ConfigKey, &str); 2] =
+    [(AmazonS3ConfigKey::AccessKeyId, "AWS_ACCESS_KEY_ID"), (AmazonS3ConfigKey::Token, "AWS_SESSION_TOKEN")];
+
+fn open_s3(settings: &S3Settings, clock: &Arc<StoreClock>) -> Result<object_store::aws::AmazonS3> {
     let mut builder = match &settings.credentials {
         Some((key, secret)) => AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(&secret.0),
         None => AmazonS3Builder::from_env(),
@@ -226,11 +259,18 @@ fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_endpoint(endpoint);
     }
-    for (key, variable) in ENDPOINTS {
-        let endpoint = builder.get_config_value(&key);
+    for (key, variable) in ADDRESSES {
+        let address = builder.get_config_value(&key);
         ensure!(
-            endpoint.as_deref().is_none_or(is_http_url),
+            address.as_deref().is_none_or(is_http_url),
             "environment variable {variable} must be `http://host:port` or `https://host:port`"
+        );
+    }
+    for (key, variable) in HEADERS {
+        let text = builder.get_config_value(&key);
+        ensure!(
+            text.as_deref().is_none_or(is_header_text),
+            "environment variable {variable} must be letters, digits and signs without blanks"
         );
     }
     builder
@@ -239,6 +279,7 @@ fn open_s3(settings: &S3Settings) -> Result<object_store::aws::AmazonS3> {
         .with_allow_http(settings.allow_http)
         .with_retry(RetryConfig { retry_timeout: S3_RETRIES, ..RetryConfig::default() })
         .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_http_connector(StoreConnector::new(clock))
         .build()
         .with_context(|| format!("cannot use bucket {}", settings.bucket))
 }

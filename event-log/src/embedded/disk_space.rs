@@ -21,11 +21,24 @@ pub(super) fn find_shortage(folder: &Path, bytes: usize) -> Option<String> {
     tried.err().map(|error| format!("{bytes} bytes do not fit into {}: {error}", folder.display()))
 }
 
+/// Writes to the folder as a start would, and removes it again.
+pub(super) fn try_folder(folder: &Path) -> std::io::Result<()> {
+    let file = folder.join(TRIAL);
+    let tried = try_to_write(&file, RESERVE_BYTES);
+    let _ = std::fs::remove_file(&file);
+    tried
+}
+
+/// Bytes that are free where the folder is.
+pub(super) fn free_bytes(folder: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// Why a flush may not fit into the folder beside `bytes`; `None` if it does. It writes again what the journals hold.
 pub(super) fn find_little_room(folder: &Path, bytes: u64) -> Option<String> {
     let needed = bytes.saturating_add(journal_bytes(folder).ok()?);
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let left = free_bytes(folder).ok()?;
     (left < needed).then(|| {
         let folder = folder.display();
         format!("{left} bytes are left in {folder}, {needed} may be needed: No space left on device")

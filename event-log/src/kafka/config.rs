@@ -157,6 +157,17 @@ impl KafkaSettings {
         config
     }
 
+    /// Configuration of a producer that sends records larger than a topic takes.
+    pub(super) fn trial_config(&self, limit_bytes: usize) -> ClientConfig {
+        let mut config = self.producer_config();
+        let most_bytes = limit_bytes.saturating_add(2 * RECORD_OVERHEAD);
+        config
+            .set("compression.codec", "none")
+            .set("message.max.bytes", most_bytes.to_string())
+            .set("queue.buffering.max.kbytes", kibibytes(most_bytes.saturating_mul(2) as u64));
+        config
+    }
+
     pub(super) fn consumer_config(&self, group: &str) -> ClientConfig {
         let mut config = self.client_config();
         // The consumer's context listens to the debug log: see `GroupContext::is_replaced`.

@@ -25,11 +25,12 @@ use super::config::KafkaSettings;
 use super::connection::Connection;
 use super::context::GroupContext;
 use super::ends::{Ends, LogEnds, Reached};
-use super::error::call_error;
+use super::error::{call_error, call_error_for};
 use super::producer::KafkaProducer;
 use super::record::read_message;
 use super::run;
 use super::tails::Tails;
+use super::told::Right;
 use crate::{EventLogError, LogConsumer, Poll, PollLimit, Record};
 
 type Client = StreamConsumer<GroupContext>;
@@ -62,8 +63,8 @@ pub(super) struct KafkaConsumer {
 enum Sharing {
     /// The caller.
     Told,
-    /// The broker's group.
-    Broker,
+    /// The broker's group of this name.
+    Broker(String),
 }
 
 /// A place that the log does not have.
@@ -93,9 +94,9 @@ impl KafkaConsumer {
             .map_err(|error| call_error("create a consumer", &error))?;
         let sharing = match group {
             None => Sharing::Told,
-            Some(_) => {
+            Some(group) => {
                 client.subscribe(&[topic]).map_err(|error| call_error("subscribe", &error))?;
-                Sharing::Broker
+                Sharing::Broker(group.to_owned())
             }
         };
         Ok(Self {
@@ -144,7 +145,7 @@ impl KafkaConsumer {
     fn news_of_assignment(&mut self) -> Option<BTreeSet<PartitionId>> {
         let news = match self.sharing {
             Sharing::Told => None,
-            Sharing::Broker => self.client.as_ref()?.context().take_assigned(),
+            Sharing::Broker(_) => self.client.as_ref()?.context().take_assigned(),
         }?;
         self.forget();
         Some(news)
@@ -164,7 +165,7 @@ impl KafkaConsumer {
         let mut messages = client.stream();
         let rebalanced = async {
             match self.sharing {
-                Sharing::Broker => context.rebalanced.notified().await,
+                Sharing::Broker(_) => context.rebalanced.notified().await,
                 Sharing::Told => std::future::pending().await,
             }
         };
@@ -222,7 +223,15 @@ impl KafkaConsumer {
                 warn!(topic = self.topic, "polled too seldom, the group took the partitions away");
                 Ok(())
             }
-            _ => Err(call_error(&format!("read topic {}", self.topic), &error)),
+            code => {
+                let right = match &self.sharing {
+                    Sharing::Broker(group) if code == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {
+                        Right::ReadGroup(group)
+                    }
+                    _ => Right::Read(&self.topic),
+                };
+                Err(call_error_for(right, &format!("read topic {}", self.topic), &error))
+            }
         }
     }
 

@@ -17,8 +17,9 @@ use tracing::warn;
 
 use super::config::KafkaSettings;
 use super::context::LogContext;
-use super::error::{append_error, call_error};
+use super::error::{append_error, call_error, call_error_for};
 use super::record::{headers_of, to_millis};
+use super::told::Right;
 use crate::{EventLogError, LogBounds, NewRecord};
 
 pub(super) type ProducerClient = Client<FutureProducerContext<LogContext>>;
@@ -109,8 +110,8 @@ impl KafkaProducer {
     pub(super) async fn bounds(&self, topic: &str, partition: PartitionId) -> Result<LogBounds, EventLogError> {
         let (name, timeout) = (topic.to_owned(), self.settings.request_timeout);
         let answer = self.ask(move |client| client.fetch_watermarks(&name, partition.0, timeout)).await;
-        let (low, high) =
-            answer.map_err(|error| call_error(&format!("bounds of topic {topic} partition {partition}"), &error))?;
+        let doing = || format!("bounds of topic {topic} partition {partition}");
+        let (low, high) = answer.map_err(|error| call_error_for(Right::Describe(topic), &doing(), &error))?;
         Ok(LogBounds { low: Offset(low.max(0)), high: Offset(high.max(0)) })
     }
 

@@ -1,14 +1,16 @@
 //! What an operator meets on a bad day: wrong settings by their names, passwords, signals, a log that nobody reads.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serving_layer::redis::acl_rules;
 
-use super::{Place, check, text};
+use super::{Place, check, text, twofold};
 use crate::support::certificates::Certificates;
-use crate::support::process::{DEADLINE, Running, binary, free_port};
+use crate::support::process::{DEADLINE, Running, Setup, binary, free_port};
 use crate::support::redis::RedisServer;
 
 const EVENT: &str = r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/"}"#;
@@ -95,6 +97,35 @@ fn an_endpoint_is_told_by_its_setting_until_only_the_store_is_missing() {
     );
     let allowed = with("http://127.0.0.1:1", &[("TWOFOLD_LAKE__ALLOW_HTTP", "true")]);
     check(&allowed, 1, &["FAIL  object store", "127.0.0.1:1", "Connection refused"]);
+}
+
+#[test]
+fn what_is_no_address_of_a_system_is_told_as_that() {
+    for address in ["", "x y", "http://", "ftp://x", "http://[", "::", "http://user:hidden@127.0.0.1:1"] {
+        let output = twofold(&["status", "--address", address]);
+        check(&output, 1, &["is no address: write `host:port`"]);
+        assert!(!format!("{output:?}").contains("hidden"), "{output:?}");
+    }
+}
+
+#[test]
+fn a_cause_that_was_told_is_not_told_again() {
+    let error = anyhow::anyhow!("connection refused").context("no answer: connection refused").context("not started");
+    let told = twofold::commands::describe_error(&error);
+    assert_eq!(told, "error: not started\n  because: no answer: connection refused");
+    let known = anyhow::anyhow!("disk full").context("cannot write the file").context("not started");
+    let told = twofold::commands::describe_error(&known);
+    assert_eq!(told, "error: not started\n  because: cannot write the file\n  because: disk full");
+}
+
+/// The note that other commands read is JSON, which cannot hold the name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_file_whose_name_is_no_text_runs() {
+    let place = Place::new();
+    let file = place.path("").join(OsStr::from_bytes(b"\xff.sql"));
+    std::fs::copy(place.path("pipeline.sql"), &file).unwrap();
+    let running = Running::start(&Setup { pipeline: file, ..place.setup() }).await;
+    assert!(running.terminate().success());
 }
 
 #[test]

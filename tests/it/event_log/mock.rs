@@ -241,3 +241,32 @@ async fn a_refused_batch_costs_only_the_record_that_is_to_blame() {
     // Nothing of it lasts.
     append(&mock.log, "t", vec![record(None, "four", 0)]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_is_told_by_its_name() {
+    let mock = Mock::start_with(KafkaSettings::default(), |cluster| {
+        let topic = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::Produce, &[topic; 10]);
+        let group = RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[group; 10]);
+    })
+    .await;
+    mock.make_topic("t", 1).await;
+    let answers = mock.log.append("t", vec![record(None, "one", 0)]).await;
+    let error = answers[0].as_ref().unwrap_err();
+    assert!(matches!(error, EventLogError::Unusable(_)), "{error}");
+    assert!(error.to_string().contains("do not allow Write on topic t"), "{error}");
+    assert!(error.to_string().contains("--operation Write --topic t"), "{error}");
+    let error = mock.log.check_topic("t", 1, Some("g")).await.unwrap_err();
+    assert!(error.to_string().contains("do not allow Read on group g"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_stores_nothing_and_says_what_it_could_not_find_out() {
+    let mock = Mock::start().await;
+    mock.make_topic("t", 2).await;
+    let check = mock.log.check_topic("t", 1, Some("g")).await.unwrap();
+    assert_eq!((check.partitions, check.retention_millis), (Some(2), None), "{check:?}");
+    assert_eq!(check.doubts.len(), 2, "the mock tells nothing of a topic's configuration: {check:?}");
+    assert_eq!(mock.log.bounds("t", ONE).await.unwrap().high, Offset(0));
+}

@@ -95,7 +95,15 @@ async fn credentials_reach_every_client_of_kafka() {
 async fn a_wrong_password_ends_the_start_with_its_reason() {
     let Some(world) = World::new() else { return };
     let setup = with_password(&world, &world.services.kafka_sasl, "not-the-password", &[]);
-    check_refused(&setup, &["refuse this client", "Authentication failed"]).await;
+    let way_out = "correct `sasl.username` and `sasl.password` in [log.properties]";
+    check_refused(&setup, &["refuse this client", "Authentication failed", way_out]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_wants_tls_is_told_as_that() {
+    let Some(world) = World::new() else { return };
+    let setup = world.setup.clone().with("LOG__BROKERS", &world.services.kafka_ssl);
+    check_refused(&setup, &["the listener wants TLS or SASL", "`security.protocol`"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +123,7 @@ async fn a_certificate_authority_and_credentials_reach_every_client_of_kafka() {
 async fn a_broker_of_an_unknown_authority_is_refused_with_its_reason() {
     let Some(world) = World::new() else { return };
     let setup = with_properties(world.setup.clone(), &world.services.kafka_ssl, &[("SECURITY_PROTOCOL", "ssl")]);
-    check_refused(&setup, &["certificate verify failed", "ssl.ca.location"]).await;
+    check_refused(&setup, &["certificate verify failed", "`ssl.ca.location` in [log.properties]"]).await;
     let services = &world.services;
     let ssl = [("SSL_CA_LOCATION", services.kafka_ca.as_str())];
     let setup = with_password(&world, &services.kafka_sasl_ssl, "not-the-password", &ssl);

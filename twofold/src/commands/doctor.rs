@@ -1,23 +1,33 @@
 //! `twofold doctor`: checks what a start needs, all of it, and says what is wrong with each part.
+//!
+//! In: pipeline and configuration. Out: one line for each check, then whether a start would do.
+//! Guarantee: what a start would make (data directory, folders, topics) is not made; what a probe stores is removed.
+//! Not here: the words of errors, which are those of the start, since the same calls are made.
+
+mod brokers;
+mod findings;
+mod folders;
+mod stores;
 
 use std::sync::Arc;
 
-use anyhow::{Context, Error, Result, bail};
-use event_log::kafka::KafkaLog;
-use positions::Clock;
+use anyhow::{Context, Error, Result};
 use tokio::net::TcpListener;
 use views::Pipeline;
 
 use super::read_config;
+use crate::access;
 use crate::arguments::UpArguments;
 use crate::certificates::Certificates;
-use crate::config::{Config, LogSettings};
-use crate::console::say;
-use crate::data_dir::DataDir;
+use crate::config::{AccessMode, Config};
 use crate::environment::SystemClock;
 use crate::pipeline_file::read_runnable;
 use crate::schema_registry::{HttpSchemaRegistry, check_formats};
-use crate::wiring::{open_lake, open_store};
+use crate::warnings::warnings;
+use brokers::check_kafka;
+use findings::{Findings, Found};
+use folders::{check_data_dir, check_embedded_log};
+use stores::{check_lake, check_realtime};
 
 /// Runs the command.
 ///
@@ -25,28 +35,43 @@ use crate::wiring::{open_lake, open_store};
 /// If a part cannot be used; all parts have been told by then.
 pub async fn doctor(arguments: &UpArguments) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
-    let pipeline = read_runnable(&arguments.pipeline).await;
-    let registry = check_registry(&config, pipeline.as_ref().ok()).await;
-    let mut checks = vec![("pipeline", pipeline.map(|pipeline| format!("{} views", pipeline.views.len())))];
-    match DataDir::lock(&config.system.data_dir) {
-        Ok(data_dir) => {
-            checks.push(("data directory", Ok(data_dir.root().display().to_string())));
-            let lake = open_lake(&config.lake, &data_dir).await;
-            checks.push(("object store", lake.map(|_| "honours conditional puts".to_owned())));
-        }
-        Err(error) => checks.push(("data directory", Err(error))),
+    let mut findings = Findings::default();
+    let pipeline = check_pipeline(arguments, &config, &mut findings).await;
+    let data_dir = check_data_dir(&config.system.data_dir, &mut findings);
+    check_lake(&config, data_dir.as_ref(), pipeline.as_ref(), &mut findings).await;
+    findings.note("port", check_port(&config).await);
+    findings.note("access", check_access(&config).await);
+    if config.log.is_embedded {
+        findings.note("event log", check_embedded_log(&config.log.embedded, data_dir.as_ref()));
+    } else {
+        check_kafka(&config, pipeline.as_ref(), &mut findings).await;
     }
-    checks.extend(check_certificates(&config).await.map(|found| ("certificate", found)));
-    checks.push(("port", check_port(&config).await));
-    checks.push(("event log", check_log(&config.log).await));
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    checks.push(("realtime store", open_store(&config.realtime, &clock).await.map(|_| "can be used".to_owned())));
-    checks.extend(registry.map(|registry| ("schema registry", registry)));
-    report(checks)
+    if let Some(found) = check_certificates(&config).await {
+        findings.note("certificate", found);
+    }
+    findings.note("realtime store", check_realtime(&config.realtime).await);
+    if let Some(registry) = check_registry(&config, pipeline.as_ref()).await {
+        findings.note("schema registry", registry);
+    }
+    findings.finish()
+}
+
+/// The pipeline, where its file can be read and all its views can be run.
+async fn check_pipeline(arguments: &UpArguments, config: &Config, findings: &mut Findings) -> Option<Pipeline> {
+    let pipeline = read_runnable(&arguments.pipeline).await;
+    let (found, pipeline) = match pipeline {
+        Ok(pipeline) => (Ok(Found::good(format!("{} views", pipeline.views.len()))), Some(pipeline)),
+        Err(error) => (Err(error), None),
+    };
+    findings.note("pipeline", found);
+    for warning in pipeline.iter().flat_map(|pipeline| warnings(config, pipeline)) {
+        findings.note("pipeline", Ok(Found::Doubt(warning)));
+    }
+    pipeline
 }
 
 /// `None`: there is none, and no source needs one.
-async fn check_registry(config: &Config, pipeline: Option<&Pipeline>) -> Option<Result<String>> {
+async fn check_registry(config: &Config, pipeline: Option<&Pipeline>) -> Option<Result<Found>> {
     let Some(settings) = &config.schema_registry else {
         return check_formats(config, pipeline?).err().map(Err);
     };
@@ -54,40 +79,36 @@ async fn check_registry(config: &Config, pipeline: Option<&Pipeline>) -> Option<
         Ok(registry) => registry.count_subjects().await,
         Err(error) => Err(error),
     };
-    Some(found.map(|subjects| format!("{} answers, and has {subjects} subjects", settings.url)))
-}
-
-fn report(checks: Vec<(&str, Result<String>)>) -> Result<()> {
-    let mut failed = Vec::new();
-    for (part, outcome) in checks {
-        match outcome {
-            Ok(found) => say(&format!("ok    {part}: {found}\n")),
-            Err(error) => {
-                say(&format!("FAIL  {part}: {error:#}\n"));
-                failed.push(part);
-            }
-        }
-    }
-    if failed.is_empty() { Ok(()) } else { bail!("cannot be used: {}", failed.join(", ")) }
+    Some(found.map(|subjects| Found::good(format!("{} answers, and has {subjects} subjects", settings.url))))
 }
 
 /// `None`: the port is to speak plain HTTP.
-async fn check_certificates(config: &Config) -> Option<Result<String>> {
+async fn check_certificates(config: &Config) -> Option<Result<Found>> {
     let opened = Certificates::open(&config.system, Arc::new(SystemClock)).await;
-    let told = opened.map(|found| Some(found?.warning().unwrap_or_else(|| "can be used".to_owned())));
+    let told = opened.map(|found| {
+        let warning = found?.warning();
+        Some(warning.map_or_else(|| Found::good("can be used"), Found::Doubt))
+    });
     told.map_err(Error::from).transpose()
 }
 
-async fn check_port(config: &Config) -> Result<String> {
-    let listen = config.system.listen;
-    TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    Ok(format!("{listen} is free"))
+/// Who may ask, and by which keys.
+async fn check_access(config: &Config) -> Result<Found> {
+    access::check_listen(config)?;
+    let opened = access::open(config, Arc::new(SystemClock)).await?;
+    match opened.problems.troubles().into_iter().next() {
+        Some(trouble) => Ok(Found::Doubt(format!("{}: {}", trouble.about, trouble.problem))),
+        None => Ok(Found::good(match config.access.mode {
+            AccessMode::Local => "whoever is on this machine may do everything",
+            AccessMode::Keys => "each request shows a key, a token or a certificate",
+            AccessMode::Open => "whoever reaches the port may do everything (`access.mode` is \"none\")",
+        })),
+    }
 }
 
-async fn check_log(settings: &LogSettings) -> Result<String> {
-    if settings.is_embedded {
-        return Ok("embedded log".to_owned());
-    }
-    KafkaLog::connect(settings.kafka.clone()).await?;
-    Ok(format!("{} answers", settings.kafka.bootstrap_servers))
+async fn check_port(config: &Config) -> Result<Found> {
+    let listen = config.system.listen;
+    let bound = TcpListener::bind(listen).await;
+    bound.with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))?;
+    Ok(Found::good(format!("{listen} is free")))
 }

@@ -5,17 +5,22 @@
 
 use std::time::Duration;
 
-use positions::parse_span;
+use positions::{format_span, parse_span};
 
 /// Unit, and how many bytes it has; the largest first.
 const SIZE_UNITS: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// A longer span is a slip, and clocks cannot add it to the present.
+const LONGEST_SPAN: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 /// Reads a span such as `200ms`, `30s`, `10 minutes` or `1 hour 30 minutes`, as everywhere in Twofold.
 ///
 /// # Errors
 /// A sentence that says what is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    parse_span(text).map_err(|error| error.refusal(text))
+    let span = parse_span(text).map_err(|error| error.refusal(text))?;
+    let told = || format!("must be at most {}, got `{text}`", format_span(LONGEST_SPAN));
+    if span <= LONGEST_SPAN { Ok(span) } else { Err(told()) }
 }
 
 /// Reads a size such as `512KiB`, `64MiB` or `1GiB`.

@@ -9,7 +9,7 @@ use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::{Compression, KafkaSettings};
 use url::Url;
 
-use super::address::is_http_url;
+use super::address::{is_header_text, is_http_url, is_plain_name};
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::realtime::read_realtime;
@@ -164,7 +164,7 @@ fn read_location(section: Section<'_>) -> LakeLocation {
         bucket: String::new(),
         prefix: String::new(),
         endpoint: read_endpoint(section),
-        region: section.text("region"),
+        region: section.parsed("region", read_region),
         credentials: read_credentials(section, ("access_key_id", "secret_access_key")),
         allow_http: section.is_on("allow_http"),
     };
@@ -181,11 +181,21 @@ fn read_location(section: Section<'_>) -> LakeLocation {
     if is_plain && !s3.allow_http {
         section.refuse("allow_http", "must be true where `lake.endpoint` is plain http, or use `https://`".to_owned());
     }
+    if s3.credentials.as_ref().is_some_and(|(key, _)| !is_header_text(key)) {
+        section.refuse("access_key_id", "must be letters, digits and signs without blanks".to_owned());
+    }
     let bucket = url.host_str().unwrap_or_default().to_owned();
+    if !is_plain_name(&bucket) {
+        section.refuse("location", format!("bucket must be letters, digits, `-`, `.` and `_`, got `{location}`"));
+    }
     LakeLocation::S3(S3Settings { bucket, prefix: url.path().trim_matches('/').to_owned(), ..s3 })
 }
 
-/// The client of the store ends the process where it is none.
+fn read_region(text: &str) -> Result<String, String> {
+    let told = || format!("must be the name of a region such as `us-east-1`, got `{text}`");
+    if is_plain_name(text) { Ok(text.to_owned()) } else { Err(told()) }
+}
+
 fn read_endpoint(section: Section<'_>) -> Option<String> {
     let text = section.optional_text("endpoint")?;
     if !is_http_url(&text) {

@@ -27,20 +27,23 @@ pub(super) async fn make_topic(
         return embedded.grow_topic(&source.topic, written).await;
     }
     match log.partitions(&source.topic).await {
-        Ok(found) if found.len() < written => warn!(source = %source.name, "{}", advice(source, found.len(), brokers)),
-        Ok(_) => {}
+        Ok(found) => {
+            advice(source, found.len(), brokers).iter().for_each(|advice| warn!(source = %source.name, "{advice}"));
+        }
         // Only the advice depends on it.
         Err(error) => warn!(source = %source.name, %error, "the number of partitions of the topic is not known"),
     }
     Ok(())
 }
 
-/// What an operator can do about a topic with fewer partitions than written.
-fn advice(source: &SourceDefinition, found: usize, brokers: &str) -> String {
-    let (topic, written) = (&source.topic, source.partitions_at_creation());
-    format!(
+/// What an operator can do about a topic with fewer partitions than written; `None` where it has as many.
+pub(crate) fn advice(source: &SourceDefinition, found: usize, brokers: &str) -> Option<String> {
+    let topic = &source.topic;
+    let written =
+        source.partitions.and_then(|written| usize::try_from(written).ok()).filter(|written| found < *written)?;
+    Some(format!(
         "topic {topic} has fewer partitions ({found}) than option `partitions` of the source says ({written}); the source \
          goes on with those. To raise it, run `kafka-topics.sh --alter --topic {topic} --partitions {written} \
          --bootstrap-server {brokers}`: that needs no restart. Else write partitions '{found}', or leave the option out"
-    )
+    ))
 }

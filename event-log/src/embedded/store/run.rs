@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 const OPEN_ATTEMPTS: usize = 50;
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
 /// The engine's lock of the folder.
-const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 
 /// Waits while flushes are behind. Blocks.
 ///

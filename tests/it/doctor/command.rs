@@ -1,0 +1,141 @@
+//! The command as a process: what it says of folders, tables, ports and settings, and what it leaves alone.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::cli::check;
+use crate::support::process::{Running, Setup, binary};
+
+const PIPELINE: &str = "
+CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL)
+STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', event_id 'id', gap '200ms');
+CREATE MATERIALIZED VIEW hits_by_page AS SELECT page, count(*) AS hits FROM hits GROUP BY page;
+";
+const EVENT: &str = r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/"}"#;
+
+struct Place {
+    folder: tempfile::TempDir,
+    setup: Setup,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let setup = Setup::new(folder.path(), PIPELINE, Vec::new()).with("ARCHIVE__COMMIT_INTERVAL", "50ms");
+        Self { folder, setup }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn doctor(&self, data_dir: impl AsRef<OsStr>, variables: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(binary());
+        command.arg("doctor").arg("--pipeline").arg(&self.setup.pipeline).arg("--data-dir").arg(data_dir);
+        command.args(["--listen", "127.0.0.1:0"]).stdin(Stdio::null());
+        command.envs(variables.iter().copied()).output().unwrap()
+    }
+
+    /// Names of all that lies in the folder of the test.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+#[test]
+fn what_a_start_would_make_is_not_made() {
+    let place = Place::new();
+    let before = place.names();
+    let lake = place.path("a/lake");
+    let output = place.doctor(place.path("data"), &[("TWOFOLD_LAKE__LOCATION", lake.to_str().unwrap())]);
+    let data = format!("ok    data directory: {}: no data yet, the first start makes it", place.path("data").display());
+    let log = format!("ok    event log: {}: no data yet", place.path("data/log").display());
+    let lake = format!("ok    object store: {}: no data yet", lake.display());
+    check(&output, 0, &["ok    pipeline: 1 views", &data, &log, &lake, "ok    realtime store: in this process"]);
+    assert_eq!(place.names(), before);
+    std::fs::create_dir(place.path("empty")).unwrap();
+    check(&place.doctor(place.path("empty"), &[]), 0, &["no data yet, the first start makes it"]);
+    assert_eq!(std::fs::read_dir(place.path("empty")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_told() {
+    let place = Place::new();
+    let told = ["FAIL  data directory: /proc/twofold is not there, and cannot be made in /proc", "FAIL  object store"];
+    check(&place.doctor("/proc/twofold", &[]), 1, &told);
+    let below_a_file = place.setup.pipeline.join("data");
+    check(&place.doctor(below_a_file, &[]), 1, &["FAIL  data directory", "cannot be used: data directory"]);
+}
+
+#[test]
+fn a_data_directory_that_is_no_text_is_refused_instead_of_another_one_made() {
+    let output = Place::new().doctor(OsStr::from_bytes(b"data-\xff"), &[]);
+    check(&output, 2, &["`system.data_dir` (flag --data-dir): must be UTF-8"]);
+}
+
+async fn fill(setup: &Setup) {
+    let running = Running::start(setup).await;
+    running.post("hits", &[EVENT]).await;
+    running.wait_until_archived(1).await;
+    assert!(running.terminate().success());
+}
+
+/// The first commit of a table, in place of what it was.
+fn damage(table: &Path) {
+    let log = table.join("_delta_log");
+    for entry in std::fs::read_dir(&log).unwrap() {
+        std::fs::write(entry.unwrap().path(), "no commit").unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_and_the_log_of_a_stopped_system_are_opened() {
+    let place = Place::new();
+    fill(&place.setup).await;
+    let data = &place.setup.data_dir;
+    let found = ["ok    data directory", "ok    object store", "ok    tables", "event log: embedded", "are free"];
+    check(&place.doctor(data, &[]), 0, &found);
+    damage(&data.join("lake/raw/hits"));
+    check(&place.doctor(data, &[]), 1, &["FAIL  table raw/hits", "cannot be used: table raw/hits"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_runs_is_told_and_not_disturbed() {
+    let place = Place::new();
+    let running = Running::start(&place.setup).await;
+    let told = ["FAIL  data directory", "is in use by another process", "FAIL  event log", "held by another process"];
+    check(&place.doctor(&place.setup.data_dir, &[]), 1, &told);
+    running.post("hits", &[EVENT]).await;
+    running.wait_until_archived(1).await;
+    assert!(running.terminate().success());
+}
+
+#[test]
+fn variables_that_end_the_client_of_the_store_are_refused_by_their_names() {
+    let place = Place::new();
+    let location = ("TWOFOLD_LAKE__LOCATION", "s3://bucket/lake");
+    for (variable, value) in [
+        ("AWS_ACCESS_KEY_ID", "two\nlines"),
+        ("AWS_SESSION_TOKEN", "two words"),
+        ("AWS_METADATA_ENDPOINT", "no address"),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http:/one-slash"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1/a b"),
+    ] {
+        let output = place.doctor(place.path("data"), &[location, (variable, value)]);
+        check(&output, 1, &["FAIL  object store", &format!("environment variable {variable} must be")]);
+    }
+}
+
+/// A limit of half the address space is doubled for a body as JSON.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_limits_let_a_system_start() {
+    let place = Place::new();
+    let running = Running::start(&place.setup.clone().with("GATEWAY__SQL_TEXT", "16777215TiB")).await;
+    let (status, answer) = running.sql("SELECT 1 AS one").await;
+    assert_eq!(status, 200, "{answer}");
+}

@@ -1,0 +1,68 @@
+//! Checks of folders of this machine, none of which is made.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
+
+use super::findings::{Findings, Found};
+use crate::config::quantity::format_size;
+use crate::data_dir::{DataDir, NoDataDir};
+
+/// With less room than this the embedded log may fill the disk within minutes.
+const LITTLE_ROOM_BYTES: u64 = 1 << 30;
+
+/// The data directory, locked where there is one and nobody holds it; `None` where it cannot be used.
+pub(super) fn check_data_dir(root: &Path, findings: &mut Findings) -> Option<DataDir> {
+    let locked = match DataDir::find(root, true) {
+        Ok(_) => DataDir::lock(root),
+        Err(error) if error.is::<NoDataDir>() => {
+            let found = check_absent(root);
+            let is_usable = found.is_ok();
+            findings.note("data directory", found);
+            return if is_usable { DataDir::find(root, false).ok() } else { None };
+        }
+        Err(error) => Err(error),
+    };
+    match locked {
+        Ok(data_dir) => {
+            findings.note("data directory", Ok(Found::good(data_dir.root().display().to_string())));
+            Some(data_dir)
+        }
+        Err(error) => {
+            findings.note("data directory", Err(error));
+            // Where it is only in use, what is in it can be looked at nevertheless.
+            DataDir::find(root, false).ok()
+        }
+    }
+}
+
+/// Whether the folder that a start would make can be made.
+pub(super) fn check_absent(folder: &Path) -> Result<Found> {
+    let mut above = folder.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let above = above.find(|path| path.exists()).context("nothing above it exists")?;
+    let doing = || format!("{} is not there, and cannot be made in {}", folder.display(), above.display());
+    ensure!(above.is_dir(), "{}: that is no folder", doing());
+    tempfile::tempfile_in(above).with_context(doing)?;
+    Ok(Found::good(format!("{}: no data yet, the first start makes it", folder.display())))
+}
+
+/// The folder of the embedded log, where there is one.
+pub(super) fn check_embedded_log(settings: &EmbeddedSettings, data_dir: Option<&DataDir>) -> Result<Found> {
+    let data_dir = data_dir.context("its folder is in the data directory, which cannot be used")?;
+    let settings = EmbeddedSettings { folder: data_dir.log(), ..settings.clone() };
+    let folder = settings.folder.display();
+    if !settings.folder.exists() {
+        return check_absent(&settings.folder);
+    }
+    let free = EmbeddedLog::check_folder(&settings)?;
+    let free_mebibytes = format_size(free >> 20 << 20);
+    let told = format!("embedded, in {folder}; {free_mebibytes} are free there");
+    if free >= LITTLE_ROOM_BYTES {
+        return Ok(Found::good(told));
+    }
+    let limit = format_size(settings.max_bytes);
+    Ok(Found::Doubt(format!(
+        "{told}, and it may grow to {limit}: make room, or lower `log.embedded_max_size` and `log.embedded_retention`"
+    )))
+}

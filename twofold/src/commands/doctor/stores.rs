@@ -1,0 +1,118 @@
+//! Checks of the two stores: one object and one key written, read and removed; every table of the pipeline opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Error, Result, bail};
+use chrono::TimeDelta;
+use lake::{Lake, describe_skew};
+use positions::{Clock, IdSource};
+use records::master::MasterDataset;
+use serving_layer::BatchViewStore;
+use serving_layer::redis::RedisStore;
+use serving_layer::registry::DefinitionRegistry;
+use views::Pipeline;
+
+use super::findings::{Findings, Found};
+use super::folders::check_absent;
+use crate::config::quantity::format_size;
+use crate::config::{Config, LakeLocation, RealtimeSettings, S3Settings};
+use crate::data_dir::DataDir;
+use crate::environment::{RandomIds, SystemClock};
+use crate::store_answers::StoreClock;
+use crate::wiring::{lake_folder, lake_of};
+
+/// Clocks that are further apart are told of; S3 refuses requests from 15 minutes on.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
+
+/// The object store, and the tables in it.
+pub(super) async fn check_lake(
+    config: &Config,
+    data_dir: Option<&DataDir>,
+    pipeline: Option<&Pipeline>,
+    findings: &mut Findings,
+) {
+    let clock = Arc::new(StoreClock::default());
+    match probe_lake(config, data_dir, &clock).await {
+        Ok((found, lake)) => {
+            findings.note("object store", Ok(found));
+            if let Some(doubt) = clock.ahead().and_then(|ahead| doubt_clock(ahead, "the object store")) {
+                findings.note("object store", Ok(doubt));
+            }
+            if let Some(lake) = lake {
+                check_tables(&lake, pipeline, findings).await;
+            }
+        }
+        Err(error) => findings.note("object store", Err(error)),
+    }
+}
+
+/// The lake, but where its folder is not there yet.
+async fn probe_lake(
+    config: &Config,
+    data_dir: Option<&DataDir>,
+    clock: &Arc<StoreClock>,
+) -> Result<(Found, Option<Lake>)> {
+    let in_data_dir = match data_dir {
+        Some(data_dir) => data_dir.lake(),
+        None if config.lake.is_in_data_dir() => bail!("it is in the data directory, which cannot be used"),
+        // The tables are elsewhere.
+        None => PathBuf::new(),
+    };
+    let place = match &config.lake.location {
+        LakeLocation::Folder(_) => {
+            let folder = lake_folder(&config.lake, &in_data_dir);
+            if !folder.exists() {
+                return Ok((check_absent(&folder)?, None));
+            }
+            folder.display().to_string()
+        }
+        LakeLocation::S3(S3Settings { bucket, prefix, .. }) => format!("s3://{bucket}/{prefix}"),
+    };
+    let lake = lake_of(&config.lake, &in_data_dir, clock)?;
+    lake.probe(RandomIds.next_id()).await?;
+    Ok((Found::good(format!("{place} honours conditional puts, and gives, lists and deletes objects")), Some(lake)))
+}
+
+async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut Findings) {
+    if let Err(error) = DefinitionRegistry::new(lake).present().await {
+        findings.note("definitions", Err(error.into()));
+    }
+    let Some(pipeline) = pipeline else { return };
+    let mut there = 0_usize;
+    let mut note = |table: String, opened: Result<bool>| match opened {
+        Ok(is_there) => there += usize::from(is_there),
+        Err(error) => findings.note(&table, Err(error)),
+    };
+    for source in &pipeline.sources {
+        let opened = MasterDataset::new(lake, Arc::clone(source)).open().await;
+        note(format!("table raw/{}", source.name), opened.map(|found| found.is_some()).map_err(Error::new));
+    }
+    for view in &pipeline.views {
+        let opened = BatchViewStore::new(lake, view.clone()).newest().await;
+        note(format!("table of view {}", view.name), opened.map(|found| found.is_some()).map_err(Error::new));
+    }
+    let all = pipeline.sources.len() + pipeline.views.len();
+    findings.note("tables", Ok(Found::good(format!("{there} of {all} are there and can be opened"))));
+}
+
+/// The realtime store: with the very commands and the script that it uses.
+pub(super) async fn check_realtime(settings: &RealtimeSettings) -> Result<Found> {
+    let redis = match settings {
+        RealtimeSettings::Memory { limit_bytes } => {
+            return Ok(Found::good(format!("in this process, up to {}", format_size(*limit_bytes))));
+        }
+        RealtimeSettings::Redis(redis) => redis.clone(),
+    };
+    let store = RedisStore::connect(redis).await?;
+    store.check_writable().await?;
+    let time = store.probe(RandomIds.next_id()).await?;
+    let ahead = time.map(|time| TimeDelta::microseconds(SystemClock.now().micros_since(time)));
+    let doubt = ahead.and_then(|ahead| doubt_clock(ahead, "Redis"));
+    Ok(doubt.unwrap_or_else(|| Found::good("can be written, read and changed by script")))
+}
+
+fn doubt_clock(ahead: TimeDelta, whose: &str) -> Option<Found> {
+    let told = || format!("{}: set whichever is wrong, and keep it right (NTP)", describe_skew(ahead, whose));
+    (ahead.abs() > CLOCK_TOLERANCE).then(|| Found::Doubt(told()))
+}
