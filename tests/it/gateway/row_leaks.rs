@@ -43,7 +43,7 @@ fn ruled() -> Principal {
 fn operator() -> Principal {
     let read = these(&["by_country", "totals", "by_person"]);
     let rows = rules_of(&[("country", &["DE", "FR"])]);
-    Principal::new("operator", Grants { read, write: Names::All, operate: true, rows })
+    Principal::new("operator", Grants { read, rows, ..Grants::all() })
 }
 
 /// Events of a country that is hidden, of a person and with an amount and a time that nobody else has.

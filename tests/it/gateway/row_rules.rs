@@ -73,7 +73,7 @@ fn random_rules(random: &mut StdRng) -> RowRules {
 }
 
 fn ruled(rules: &RowRules) -> Principal {
-    Principal::new("ruled", Grants { read: Names::All, write: Names::none(), operate: true, rows: rules.clone() })
+    Principal::new("ruled", Grants { read: Names::All, operate: true, rows: rules.clone(), ..Grants::default() })
 }
 
 /// Whether a row of an answer over all dimensions is one that the rules let pass.

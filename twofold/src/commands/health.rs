@@ -59,7 +59,7 @@ fn reached(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-fn wants_certificate(error: &reqwest::Error) -> bool {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
+fn wants_certificate(error: &(dyn Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |cause| (**cause).source());
     causes.map(ToString::to_string).any(|told| WANTS_CERTIFICATE.iter().any(|sign| told.contains(sign)))
 }
