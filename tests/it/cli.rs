@@ -375,7 +375,7 @@ async fn rejected_records_are_shown_with_their_reasons() {
     let answer: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
     assert_eq!((&answer["total"], &answer["withheld"]), (&serde_json::json!(3), &serde_json::Value::Null));
 
-    check(&rejected(&["hits", "--reason", "bad"]), 1, &["`reason` must be empty, too_large", "got `bad`"]);
+    check(&rejected(&["hits", "--reason", "bad"]), 1, &["`reason` must be empty, erased, too_large", "got `bad`"]);
     check(&rejected(&["hits", "--limit", "101"]), 2, &["--limit", "101"]);
     let again = "of 4 records archived, 3 were rejected when they were archived and 3 are now: none came back";
     check(&rejected(&["hits", "--read-again"]), 0, &["source hits: ", again, "hits_by_page: "]);
@@ -566,7 +566,7 @@ async fn traffic_for_another_pipeline_is_refused_with_its_name() {
 fn a_command_that_fails_says_so_in_one_line_of_json_where_logs_are_json() {
     let place = Place::new();
     for (settings, code) in
-        [("[system]\nlisten_at = \"127.0.0.1:0\"\n", 2), ("[system]\nlisten = \"192.0.2.1:1\"\n", 1)]
+        [("[system]\nlisten_at = \"127.0.0.1:0\"\n", 2), ("[system]\nlisten = \"192.0.2.1:1\"\n[access]\nmode = \"none\"\n", 1)]
     {
         let config = text(&place.write("twofold.toml", settings));
         let output = place.run(&["up"], &["--log-format", "json", "--config", &config]);

@@ -9,11 +9,14 @@ use crate::arguments::{LogArguments, LogFormat};
 use crate::console::LogLines;
 
 /// What is logged where nothing else is said: our own lifecycle, and only trouble from the libraries below.
-const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,records=info,collector=info,\
+const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,records=info,edge=info,collector=info,\
                              serving_layer=info,batch_layer=info,speed_layer=info,query_gateway=info";
 
 /// Commands that print an answer keep quiet about how they came to it.
 const QUIET_FILTER: &str = "error,twofold=warn,event_log=warn";
+
+/// The target of the audit log (`edge/src/audit.rs`), whose own setting is `access.audit`.
+const AUDIT: &str = "audit";
 
 /// Starts logging for the process.
 ///
@@ -22,7 +25,9 @@ const QUIET_FILTER: &str = "error,twofold=warn,event_log=warn";
 pub fn start_logging(arguments: &LogArguments, is_server: bool) -> Result<()> {
     let default = if is_server { SERVER_FILTER } else { QUIET_FILTER };
     let filter = arguments.log.as_deref().unwrap_or(default);
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("`--log {filter}` is not a log filter"))?;
+    // Whoever wants less of the log still wants to know whom it turned away, unless they say otherwise.
+    let filter = if filter.contains(AUDIT) { filter.to_owned() } else { format!("{filter},{AUDIT}=info") };
+    let filter = EnvFilter::try_new(&filter).with_context(|| format!("`--log {filter}` is not a log filter"))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -56,11 +56,11 @@ fn everything_that_is_wrong_is_told_by_its_place() {
         (tokens("", "k.json"), "empty `issuer`"),
         (tokens("i", ""), "need `jwks`"),
         (tokens("i", "ftp://host/keys"), "need `jwks`"),
-        (tokens("i", "https://user:pass@host/keys"), "no place for them"),
+        (tokens("i", "https://user:hidden@host/keys"), "no place for them"),
     ] {
         let problem = AccessFile::read(&text).unwrap_err().to_string();
         assert!(problem.contains(told), "{text}\n{problem}");
-        assert!(!problem.contains("pass"), "{problem}");
+        assert!(!problem.contains("hidden"), "{problem}");
     }
     let all = format!("{}{}", key("a", &hash, "x"), key("b c", "y", "z"));
     assert_eq!(AccessFile::read(&all).unwrap_err().0.len(), 2, "all at once");

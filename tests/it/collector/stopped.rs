@@ -10,6 +10,7 @@ use views::SourceDefinition;
 use super::fake::FakeLog;
 use super::{Answer, JSON, event};
 use crate::decode::{NOW, clicks};
+use crate::support::principals::as_anyone;
 use crate::support::seams::ManualClock;
 
 #[tokio::test]
@@ -22,7 +23,7 @@ async fn a_source_that_stopped_for_good_takes_nothing_and_the_others_go_on() {
     let collector = Arc::new(Collector::new(components, CollectorSettings::default()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1/sources", listener.local_addr().unwrap());
-    tokio::spawn(axum::serve(listener, router(collector)).into_future());
+    tokio::spawn(axum::serve(listener, as_anyone(router(collector))).into_future());
     let client = reqwest::Client::new();
     let post = async |source: &str| {
         let request = client.post(format!("{address}/{source}/events")).header("content-type", JSON).body(event("a"));

@@ -260,13 +260,3 @@ async fn a_right_that_is_missing_is_told_by_its_name() {
     let error = mock.log.check_topic("t", 1, Some("g")).await.unwrap_err();
     assert!(error.to_string().contains("do not allow Read on group g"), "{error}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_check_stores_nothing_and_says_what_it_could_not_find_out() {
-    let mock = Mock::start().await;
-    mock.make_topic("t", 2).await;
-    let check = mock.log.check_topic("t", 1, Some("g")).await.unwrap();
-    assert_eq!((check.partitions, check.retention_millis), (Some(2), None), "{check:?}");
-    assert_eq!(check.doubts.len(), 2, "the mock tells nothing of a topic's configuration: {check:?}");
-    assert_eq!(mock.log.bounds("t", ONE).await.unwrap().high, Offset(0));
-}
