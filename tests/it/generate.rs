@@ -70,7 +70,7 @@ async fn check_counted_once(mood: Mood) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_that_finds_no_room_waits_and_is_counted_once() {
-    // The first line is stored, the others are told 429.
+    // The first line is stored, unless it is the only one, and the others are told 429.
     check_counted_once(Mood::Full).await;
 }
 

@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::private_files::{close_folder, make_file, make_folder, read_text, refuse_link, write_text};
+use crate::private_files::{
+    close_folder, make_file, make_folder, read_text, refuse_link, refuse_linked_folder, write_text,
+};
 
 /// What the directory holds, and what to do where a link would be wanted in its place.
 const HELD: [(&str, &str); 5] = [
@@ -94,6 +96,7 @@ impl DataDir {
     /// # Errors
     /// [`NoDataDir`] where it is missing or empty. Refused where the format is unknown, or it cannot be read.
     pub fn find(root: &Path, is_needed: bool) -> Result<Self> {
+        refuse_linked_folder(root)?;
         let is_there = match std::fs::read_dir(root) {
             Ok(mut entries) => entries.next().is_some(),
             Err(error) if error.kind() == ErrorKind::NotFound => false,

@@ -34,19 +34,32 @@ pub fn give_up_rights_of_others() {
 /// # Errors
 /// If it is a link, or others own it or may change what it holds; with the way out.
 pub fn make_folder(root: &Path) -> Result<()> {
-    // The system would follow a link that is named with a slash behind it.
+    refuse_linked_folder(root)?;
     let root: PathBuf = root.components().collect();
     let named = format!("data directory {}", root.display());
-    if std::fs::symlink_metadata(&root).is_ok_and(|found| found.is_symlink()) {
-        let target = std::fs::read_link(&root).unwrap_or_default();
-        bail!("{named} is a symbolic link, which is not followed: name the folder itself, {}", target.display());
-    }
     DirBuilder::new()
         .recursive(true)
         .mode(FOLDER_MODE)
         .create(&root)
         .with_context(|| format!("cannot make {named}"))?;
     check_folder(&root, &named)
+}
+
+/// Refuses a data directory that is a link, whether or not anything is where it leads.
+///
+/// # Errors
+/// If it is one, with where it leads.
+pub fn refuse_linked_folder(root: &Path) -> Result<()> {
+    // The system would follow a link that is named with a slash behind it.
+    let root: PathBuf = root.components().collect();
+    if std::fs::symlink_metadata(&root).is_ok_and(|found| found.is_symlink()) {
+        let (named, target) = (root.display(), std::fs::read_link(&root).unwrap_or_default());
+        bail!(
+            "data directory {named} is a symbolic link, which is not followed: name the folder itself, {}",
+            target.display()
+        );
+    }
+    Ok(())
 }
 
 fn check_folder(root: &Path, named: &str) -> Result<()> {

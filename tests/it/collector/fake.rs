@@ -26,15 +26,15 @@ pub enum Mood {
     Narrow,
     /// Refuses records that hold the word `never`, for good.
     Strict,
-    /// Has room for the first only.
+    /// Has room for the first of several, and for none that comes alone.
     Full,
     /// Stores what is not an object, and cannot be reached for the rest.
     Perverse,
 }
 
 impl Mood {
-    /// Why the record at a place of the request is not stored.
-    fn refusal(self, at: usize, record: &NewRecord) -> Option<EventLogError> {
+    /// Why the record at a place of the request, which has so many, is not stored.
+    fn refusal(self, (at, count): (usize, usize), record: &NewRecord) -> Option<EventLogError> {
         let is_never = record.payload.windows(5).any(|part| part == b"never");
         match self {
             Self::Down => Some(EventLogError::Unreachable("no broker answers".to_owned())),
@@ -44,7 +44,7 @@ impl Mood {
             Self::Perverse if record.payload.starts_with(b"{") => {
                 Some(EventLogError::Unreachable("no broker answers".to_owned()))
             }
-            Self::Full if at > 0 => Some(EventLogError::Overloaded("no room".to_owned())),
+            Self::Full if at > 0 || count == 1 => Some(EventLogError::Overloaded("no room".to_owned())),
             _ => None,
         }
     }
@@ -114,7 +114,7 @@ impl EventLog for FakeLog {
         let count = if mood == Mood::Silent { 1 } else { records.len() };
         let mut answers = Vec::new();
         for (at, record) in records.into_iter().take(count).enumerate() {
-            answers.push(mood.refusal(at, &record).map_or_else(|| Ok(self.store(record)), Err));
+            answers.push(mood.refusal((at, count), &record).map_or_else(|| Ok(self.store(record)), Err));
         }
         answers
     }

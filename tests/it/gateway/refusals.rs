@@ -294,7 +294,7 @@ async fn every_refusal_of_every_role_is_of_one_dialect() {
     // Told by the route that reads the log, which belongs to the process (`cli::`).
     told.0.extend([ProblemKind::NotInLog, ProblemKind::LogUnavailable]);
     // Told before any route is asked (`access::`).
-    told.0.extend([ProblemKind::Unauthenticated, ProblemKind::Misdirected]);
+    told.0.extend([ProblemKind::Unauthenticated, ProblemKind::Misdirected, ProblemKind::OverQuota]);
     // Told of a source that has stopped (`topology::`).
     told.0.insert(ProblemKind::SourceStopped);
     assert_eq!(told.0.into_iter().collect::<BTreeSet<_>>(), ProblemKind::ALL.iter().copied().collect());
