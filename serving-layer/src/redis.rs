@@ -45,11 +45,10 @@ use crate::realtime::{BlobChange, BlobKey, PartitionKey, RealtimeStore, Swap};
 use address::read_addresses;
 use connection::{Connection, NamedScript};
 use error::{ErrorReader, is_out_of_memory, unusable};
-use forget::FORGET_SOME;
 use form::{decode_index, encode_index, escape};
 use rights::commands_on_keys;
 use server::{check_mode, check_server, fullest, version};
-use swap::{DISCARD, MISSING_RIGHTS, SWAP, read_swap_reply};
+use swap::{DISCARD, FORGET_SOME, MISSING_RIGHTS, SWAP, read_swap_reply};
 use tls::read_certificates;
 use way_out::add_commands;
 

@@ -276,7 +276,7 @@ fn only_what_runs_tests_is_built_with_fail_points() {
             with.insert(target);
         }
     }
-    assert_eq!(with, ["chaos", "check", "fuzz", "sim", "test"].into());
+    assert_eq!(with, ["chaos", "check", "fuzz", "sim", "test", "upgrade"].into());
 }
 
 #[test]

@@ -9,17 +9,6 @@ use super::RedisStore;
 use crate::ServingError;
 use crate::realtime::PartitionKey;
 
-/// KEYS: index. ARGV: the pattern of the partition's blobs, the cursor of the step before or 0, how many keys to look
-/// at. Returns the cursor of the next step; 0 behind the last one.
-///
-/// `allow-oom`: what makes room must work in a full Redis.
-pub(super) const FORGET_SOME: &str = r"#!lua flags=allow-oom
-redis.call('DEL', KEYS[1])
-local found = redis.call('SCAN', ARGV[2], 'MATCH', ARGV[1], 'COUNT', ARGV[3])
-for _, key in ipairs(found[2]) do redis.call('DEL', key) end
-return found[1]
-";
-
 /// Keys that one step of the search looks at: bounds how long others wait for it.
 const KEYS_AT_ONCE: &str = "1000";
 

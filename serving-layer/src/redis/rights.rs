@@ -9,9 +9,9 @@ pub const COMMANDS: [&str; 12] =
 /// What the client of a cluster sends besides.
 pub const CLUSTER_COMMANDS: [&str; 3] = ["cluster|slots", "ping", "asking"];
 
-/// Those of them that name a key, other than what runs a script. `scan` names none: who lacks it can do all but erase.
+/// Those of them that the scripts and pipelines of views need: all but what runs a script, and what is asked once.
 pub(super) fn commands_on_keys() -> impl Iterator<Item = &'static str> {
-    COMMANDS.into_iter().filter(|command| !matches!(*command, "eval" | "evalsha" | "scan" | "info"))
+    COMMANDS.into_iter().filter(|command| !matches!(*command, "eval" | "evalsha" | "info"))
 }
 
 /// The keys of all sources of a deployment.

@@ -35,6 +35,17 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
 return 1
 ";
 
+/// KEYS: index. ARGV: the pattern of the partition's blobs, the cursor of the step before or 0, how many keys to look
+/// at. Returns the cursor of the next step; 0 behind the last one.
+///
+/// `allow-oom`: what makes room must work in a full Redis.
+pub(super) const FORGET_SOME: &str = r"#!lua flags=allow-oom
+redis.call('DEL', KEYS[1])
+local found = redis.call('SCAN', ARGV[2], 'MATCH', ARGV[1], 'COUNT', ARGV[3])
+for _, key in ipairs(found[2]) do redis.call('DEL', key) end
+return found[1]
+";
+
 /// KEYS: any key of ours. ARGV: commands. Returns those among them that the user may not run on such a key.
 pub(super) const MISSING_RIGHTS: &str = r"#!lua flags=no-writes,allow-oom
 local missing = {}

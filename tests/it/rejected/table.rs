@@ -136,17 +136,23 @@ async fn records_beyond_the_bounds_are_said_with_the_ways_to_them() {
 }
 
 #[tokio::test]
-async fn sql_tells_words_and_payloads_to_the_callers_of_the_route() {
+async fn sql_tells_words_and_payloads_to_operators_and_others_of_no_such_table() {
     let mut world = World::new();
     world.archive([OOPS, ""]).await;
     let sql = "SELECT source, log_offset, reason, \"column\", error, payload, encoding, payload_bytes, truncated \
                FROM system.rejected ORDER BY reason";
+    for (peer, header) in [
+        (Some("10.0.0.7:1"), None),
+        (None, None),
+        (Some("127.0.0.1:1"), Some(("X-Forwarded-For", "10.0.0.7"))),
+    ] {
+        let peer: Option<SocketAddr> = peer.map(|peer| peer.parse().unwrap());
+        let (status, answer) = ask(gateway(&world), (peer, Access::Local), sql, header).await;
+        assert_eq!((status, &answer["type"]), (404, &json!("urn:twofold:problem:unknown")), "{answer}");
+    }
     for (peer, access, header, is_shown) in [
         (Some("127.0.0.1:1"), Access::Local, None, true),
         (Some("[::1]:1"), Access::Local, None, true),
-        (Some("10.0.0.7:1"), Access::Local, None, false),
-        (None, Access::Local, None, false),
-        (Some("127.0.0.1:1"), Access::Local, Some(("X-Forwarded-For", "10.0.0.7")), false),
         // A browser speaks for whatever page it shows.
         (Some("127.0.0.1:1"), Access::Local, Some(("Origin", "http://127.0.0.1:8080")), false),
         (Some("10.0.0.7:1"), Access::Open, None, true),
