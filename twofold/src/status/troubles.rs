@@ -59,7 +59,7 @@ impl FactSuppliers {
         found.extend(of_gateway);
         let dated = self.book.date(found, self.shared.clock.now());
         metrics::gauge!(PROBLEMS).set(dated.len() as f64);
-        let told = dated.iter().filter(|trouble| !of_gateways.contains(&key(trouble))).cloned().collect();
+        let told = dated.iter().filter(|&trouble| !of_gateways.contains(&key(trouble))).cloned().collect();
         (dated, told)
     }
 
