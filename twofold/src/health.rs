@@ -36,8 +36,8 @@ pub type Stops = BTreeMap<SourceName, BTreeMap<String, StoppedSource>>;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Health {
-    // Written when a role gives a source up or starts with it, here or, once in a few seconds, elsewhere; read by status
-    // requests; held for a copy only.
+    // Written when a role gives a source up or starts with it, here or elsewhere; read by status requests; held for a
+    // copy only.
     stopped: Mutex<KnownStops>,
     // The collector's: told of each change of `stopped` while that is held, so that the two agree.
     open: Arc<OpenSources>,

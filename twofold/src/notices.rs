@@ -36,7 +36,7 @@ pub struct Notice {
     pub beat: u64,
     /// By source, then by stage: what this process has given up.
     pub stops: NoticedStops,
-    /// By source: the stages that others have given up, and that this process works in.
+    /// By source, of those that others have given up in some stage: the stages that this process works in.
     pub keeps: BTreeMap<SourceName, BTreeSet<String>>,
     /// Everything that this process found to be wrong, but for what every gateway finds by itself.
     pub problems: Vec<Trouble>,
@@ -71,6 +71,8 @@ pub struct Heard {
     pub stops: NoticedStops,
     /// What they found.
     pub problems: Vec<Trouble>,
+    /// Sources that somebody gave up in some stage, and that another process publishes batch views of.
+    pub with_batch: BTreeSet<SourceName>,
 }
 
 impl Heard {

@@ -232,6 +232,22 @@ async fn a_stop_is_told_as_of_the_stage_whose_work_is_not_done() {
 }
 
 #[tokio::test]
+async fn whoever_builds_views_of_a_stopped_source_says_so() {
+    let mut shared = Shared::new();
+    let (mut archive, mut gateway) = (shared.start(Role::Archive), shared.start(Role::Gateway));
+    archive.stop("hits", "archive");
+    turn_all(UNTIL_HEARD, &mut [&mut archive, &mut gateway]).await;
+    assert!(gateway.notices.heard().with_batch.is_empty());
+    let mut batch = shared.start(Role::Batch);
+    turn_all(1, &mut [&mut archive, &mut batch, &mut gateway]).await;
+    assert_eq!(gateway.notices.heard().with_batch, BTreeSet::from([SourceName::new("hits")]));
+    assert_eq!(gateway.stopped(), ["hits: archive"], "it is not archived for all that");
+    drop(batch);
+    turn_all(UNCHANGED, &mut [&mut archive, &mut gateway]).await;
+    assert!(gateway.notices.heard().with_batch.is_empty());
+}
+
+#[tokio::test]
 async fn problems_are_heard_with_who_tells_them_and_are_not_passed_on() {
     let mut shared = Shared::new();
     let (mut batch, mut gateway) = (shared.start(Role::Batch), shared.start(Role::Gateway));

@@ -134,7 +134,11 @@ impl NoticeLoop {
         let mut keeps: BTreeMap<SourceName, BTreeSet<String>> = BTreeMap::new();
         for (source, stage) in self.watch.claimed() {
             if self.keeps(&source, &stage, &here) {
-                keeps.entry(source).or_default().insert(stage);
+                keeps.entry(source.clone()).or_default().insert(stage);
+            }
+            // Whether its views are built from what is archived already, a gateway knows by this.
+            if self.roles.has(Role::Batch) && self.has_source(&source) {
+                keeps.entry(source).or_default().insert(Stage::Batch.name().to_owned());
             }
         }
         let stops = self.own_stops(&here, &found.with_rows);

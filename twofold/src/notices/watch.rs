@@ -12,6 +12,7 @@ use bytes::Bytes;
 use positions::SourceName;
 
 use super::{Heard, Notice, NoticedStops};
+use crate::stage::Stage;
 
 /// A notice counts once it was seen to change so often.
 pub const CHANGES: u32 = 2;
@@ -71,8 +72,8 @@ impl NoticeWatch {
         self.alive().flat_map(|seen| duties(&seen.notice.stops)).collect()
     }
 
-    /// What counts. A source has stopped in a stage where nobody works on it: no other process, nor this one, as `keeps`
-    /// tells.
+    /// What counts. A source has stopped in a stage where nobody works on it: no other process, nor this one, as
+    /// `keeps` tells.
     pub fn heard(&self, keeps: impl Fn(&SourceName, &str) -> bool) -> Heard {
         let is_kept = |source: &SourceName, stage: &str| {
             let mut others = self.alive().filter_map(|seen| seen.notice.keeps.get(source));
@@ -88,6 +89,9 @@ impl NoticeWatch {
             }
             heard.problems.extend(seen.notice.problems.iter().cloned());
         }
+        let kept = self.alive().flat_map(|seen| &seen.notice.keeps);
+        let with_batch = kept.filter(|(_, stages)| stages.contains(Stage::Batch.name()));
+        heard.with_batch = with_batch.map(|(source, _)| source.clone()).collect();
         let stopped: BTreeSet<String> = heard.stops.keys().map(about).collect();
         heard.problems.retain(|problem| problem.kind != SOURCE_STOPPED || stopped.contains(&problem.about));
         heard

@@ -71,9 +71,10 @@ impl FactSuppliers {
         heard: &Heard,
     ) -> BTreeMap<SourceName, Standstill> {
         let is_archived = |source: &SourceName| archives.get(source).is_some_and(|archive| archive.facts.rows > 0);
-        // Of rows that are archived elsewhere it is not known whether a batch layer runs: it is told to be waited for.
-        let is_for_batch =
-            |source: &SourceName| heard.has_rows(source) || (self.roles.has(Role::Batch) && is_archived(source));
+        let is_for_batch = |source: &SourceName| {
+            let has_batch = self.roles.has(Role::Batch) || heard.with_batch.contains(source);
+            has_batch && (is_archived(source) || heard.has_rows(source))
+        };
         let mut found = standstills_of_stores(&heard.problems);
         for (source, refused) in self.health.refused_writes() {
             let way_out = self.store_way_out(refused.is_full);
