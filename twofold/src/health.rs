@@ -212,18 +212,18 @@ fn way_out(source: &str, error: &Error) -> String {
         || matches!(of_speed, Some(SpeedError::Log(EventLogError::AnotherTopic { .. })))
     {
         return format!(
-            "if the topic was replaced on purpose: stop archive and speed (`twofold up` has both), run \
+            "if the topic was replaced on purpose: stop the processes that archive it and keep it in realtime, run \
              `twofold source reset {source}`, start them again"
         );
     }
     if is_of_a_table(of_archive, of_speed) {
         return format!(
             "run `twofold lake repair --source {source}`: it says what happened to the table, and mends it with --yes; then \
-             start archive and speed again (`twofold up` has both)"
+             start the processes again that archive it and keep it in realtime"
         );
     }
-    "mend what the reason names, then start archive and speed again (`twofold up` has both); or take the source out of \
-     the pipeline file"
+    "mend what the reason names, then start the processes again that archive it and keep it in realtime; or take the \
+     source out of the pipeline file"
         .to_owned()
 }
 
