@@ -79,7 +79,8 @@ SLOW := \
   law::states::damaged_sketches_are_errors \
   speed::a_worker_killed_anywhere_counts_each_event_once \
   topology::faults_while_a_source_stops_starts_and_changes_cost_no_event \
-  topology::registry::the_registry_says_what_is_being_built_until_it_answers_completely
+  topology::registry::the_registry_says_what_is_being_built_until_it_answers_completely \
+  topology::troubles::a_source_that_stops_in_one_process_is_told_of_and_takes_nothing_in_another
 
 # What also runs on services, if there are any, runs without; under CI it would call their absence a failure.
 quick: tools

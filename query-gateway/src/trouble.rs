@@ -2,25 +2,29 @@
 //!
 //! Not here: who finds it (`gateway/troubles.rs` and the binary).
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 /// What to do where nobody in this process knows why realtime stands still, or a view is not built.
 pub(crate) const ASK_THE_ROLES: &str =
     "see whether the roles archive, speed and batch run; `/v1/status` of their processes says what they lack";
 
 /// Something that is wrong, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     /// Which kind of trouble, for programs: one word for each that [`crate::Gateway::troubles`] or the binary tells of.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// What is in trouble, as `source hits` or `view hits_by_page`.
     pub about: String,
     /// What is wrong.
     pub problem: String,
     /// What an operator does about it.
     pub way_out: String,
-    /// Since when this process has known of it, RFC 3339.
+    /// Since when the process that found it has known of it, RFC 3339, by its clock.
     pub since: Option<String>,
+    /// The roles of the process that found it, where that is another one.
+    pub told_by: Option<String>,
 }
 
 impl Trouble {
@@ -31,7 +35,14 @@ impl Trouble {
         problem: impl Into<String>,
         way_out: impl Into<String>,
     ) -> Self {
-        Self { kind, about: about.into(), problem: problem.into(), way_out: way_out.into(), since: None }
+        Self {
+            kind: Cow::Borrowed(kind),
+            about: about.into(),
+            problem: problem.into(),
+            way_out: way_out.into(),
+            since: None,
+            told_by: None,
+        }
     }
 }
 

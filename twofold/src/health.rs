@@ -2,8 +2,9 @@
 //! answer, a realtime store that takes nothing, files of TLS that cannot be used.
 //!
 //! Guarantee: from the moment that nothing archives a source any more, the collector of this process takes no events
-//! of it.
-//! Not here: since when, and what else is wrong (`status/troubles.rs`); what it means for a probe (`readiness.rs`).
+//! of it; where it is archived by other processes, from the moment that these are known to have given it up.
+//! Not here: since when, and what else is wrong (`status/troubles.rs`); what it means for a probe (`readiness.rs`); how
+//! other processes tell of theirs (`notices.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,8 +36,9 @@ pub type Stops = BTreeMap<SourceName, BTreeMap<String, StoppedSource>>;
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Health {
-    // Written when a role gives a source up or starts with it, read by status requests; held for a copy only.
-    stopped: Mutex<Stops>,
+    // Written when a role gives a source up or starts with it, here or elsewhere; read by status requests; held for a
+    // copy only.
+    stopped: Mutex<KnownStops>,
     // The collector's: told of each change of `stopped` while that is held, so that the two agree.
     open: Arc<OpenSources>,
     // Written and read once a second; held for a copy only.
@@ -46,6 +48,23 @@ pub struct Health {
     // The last write of each kind to each partition, where it was refused. Written by the speed layer; held for a copy
     // only.
     refused: Mutex<BTreeMap<(PartitionKey, Written), (Instant, RefusedWrite)>>,
+}
+
+/// Where sources have stopped.
+#[derive(Debug, Default)]
+struct KnownStops {
+    here: Stops,
+    elsewhere: Stops,
+}
+
+impl KnownStops {
+    fn all(&self) -> Stops {
+        let mut all = self.elsewhere.clone();
+        for (source, stages) in &self.here {
+            all.entry(source.clone()).or_default().extend(stages.clone());
+        }
+        all
+    }
 }
 
 /// What was to be written. A full store that takes no states still takes an index that has not grown.
@@ -76,31 +95,44 @@ impl Health {
     pub fn stop_source(&self, source: &str, stage: &str, error: &Error) {
         let stop = StoppedSource { reason: format!("{error:#}"), way_out: way_out(source, error) };
         let mut stopped = self.stopped();
-        stopped.entry(SourceName::new(source)).or_default().insert(stage.to_owned(), stop);
+        stopped.here.entry(SourceName::new(source)).or_default().insert(stage.to_owned(), stop);
         self.tell_collector(&stopped);
     }
 
     /// Notes that a source goes on in one stage, or that this stage has nothing to do with it any more.
     pub fn clear_source(&self, source: &str, stage: &str) {
         let mut stopped = self.stopped();
-        if let Some(stages) = stopped.get_mut(&SourceName::new(source)) {
+        if let Some(stages) = stopped.here.get_mut(&SourceName::new(source)) {
             stages.remove(stage);
         }
-        stopped.retain(|_, stages| !stages.is_empty());
+        stopped.here.retain(|_, stages| !stages.is_empty());
+        self.tell_collector(&stopped);
+    }
+
+    /// Notes in which stages sources do not go on in other processes, which are all that there are now.
+    pub fn note_elsewhere(&self, stops: Stops) {
+        let mut stopped = self.stopped();
+        stopped.elsewhere = stops;
         self.tell_collector(&stopped);
     }
 
     /// Forgets the sources that are not there any more.
     pub fn keep_sources(&self, is_there: impl Fn(&str) -> bool) {
         let mut stopped = self.stopped();
-        stopped.retain(|source, _| is_there(source.as_str()));
+        stopped.here.retain(|source, _| is_there(source.as_str()));
+        stopped.elsewhere.retain(|source, _| is_there(source.as_str()));
         self.tell_collector(&stopped);
         lock(&self.refused).retain(|(key, _), _| is_there(key.source.as_str()));
     }
 
-    /// The stages in which each stopped source stopped.
+    /// The stages in which each stopped source stopped, in this process and in others.
     pub fn stops(&self) -> Stops {
-        self.stopped().clone()
+        self.stopped().all()
+    }
+
+    /// Those of this process.
+    pub fn stops_here(&self) -> Stops {
+        self.stopped().here.clone()
     }
 
     /// Why each stopped source stopped, in one text.
@@ -146,12 +178,13 @@ impl Health {
         telling.map(|((key, _), (_, refused))| (key.source.clone(), refused.clone())).collect()
     }
 
-    fn stopped(&self) -> MutexGuard<'_, Stops> {
+    fn stopped(&self) -> MutexGuard<'_, KnownStops> {
         lock(&self.stopped)
     }
 
-    fn tell_collector(&self, stopped: &Stops) {
-        let kept = stopped.iter().filter_map(|(source, stages)| Some((source.clone(), keeping_stop(stages)?.clone())));
+    fn tell_collector(&self, stopped: &KnownStops) {
+        let all = stopped.all();
+        let kept = all.iter().filter_map(|(source, stages)| Some((source.clone(), keeping_stop(stages)?.clone())));
         self.open.refuse(kept.collect());
     }
 }
@@ -179,16 +212,19 @@ fn way_out(source: &str, error: &Error) -> String {
         || matches!(of_speed, Some(SpeedError::Log(EventLogError::AnotherTopic { .. })))
     {
         return format!(
-            "if the topic was replaced on purpose: stop this process, run `twofold source reset {source}`, start it again"
+            "if the topic was replaced on purpose: stop the processes that archive it and keep it in realtime, run \
+             `twofold source reset {source}`, start them again"
         );
     }
     if is_of_a_table(of_archive, of_speed) {
         return format!(
             "run `twofold lake repair --source {source}`: it says what happened to the table, and mends it with --yes; then \
-             start this process again"
+             start the processes again that archive it and keep it in realtime"
         );
     }
-    "mend what the reason names, then start this process again; or take the source out of the pipeline file".to_owned()
+    "mend what the reason names, then start the processes again that archive it and keep it in realtime; or take the \
+     source out of the pipeline file"
+        .to_owned()
 }
 
 /// Whether objects of a table are broken.

@@ -34,6 +34,7 @@ pub mod log_route;
 mod logging;
 pub mod metric_catalogue;
 pub mod metrics_text;
+pub mod notices;
 pub mod pipeline_file;
 pub mod private_files;
 mod process_metrics;

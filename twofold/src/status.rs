@@ -1,7 +1,7 @@
 //! What the gateway cannot know, gathered in the background and shown by `/v1/status`.
 //!
-//! In: the log's bounds, the archive's progress, the embedded log's size, the registry, stopped sources. Out: a board
-//! that requests read.
+//! In: the log's bounds, the archive's progress, the embedded log's size, the registry, stopped sources, what other
+//! processes tell. Out: a board that requests read, and what is told to them.
 //! Guarantee: a status request asks no broker and no store; the board is about a second old.
 
 mod hindrances;
@@ -18,7 +18,7 @@ use batch_layer::archive::{ArchiveState, ArchiveStatus};
 use collector::OpenSources;
 use event_log::{EventLog, EventLogError, LifeLog};
 use positions::{Offset, PartitionId, SourceName};
-use query_gateway::{Gateway, PartitionFacts, StatusSource, SystemFacts, UnseenColumn};
+use query_gateway::{Gateway, PartitionFacts, StatusSource, SystemFacts, Trouble, UnseenColumn};
 use records::master::MasterSnapshot;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use views::SourceDefinition;
 use crate::definitions::{Definitions, Registered};
 use crate::health::Health;
 use crate::lives::Lives;
+use crate::notices::{Found, Notices};
 use crate::role::{Role, Roles};
 use crate::wiring::SharedComponents;
 
@@ -34,7 +35,7 @@ pub use trouble_book::TroubleBook;
 
 /// The ends of all partitions of a source in the log, summed.
 const LOG_END: &str = "twofold_event_log_end_offsets";
-/// Whether a source has stopped in this process.
+/// Whether a source has stopped, here or elsewhere.
 const STOPPED: &str = "twofold_source_stopped";
 /// How far the archive of this process has come in them, summed.
 const ARCHIVE_END: &str = "twofold_archive_end_offsets";
@@ -55,6 +56,8 @@ pub struct FactSuppliers {
     pub progress: Arc<Progress>,
     /// Stopped sources.
     pub health: Arc<Health>,
+    /// What other processes tell, and are told.
+    pub notices: Arc<Notices>,
     /// What this process does.
     pub roles: Roles,
     /// The gateway of this process, where it has one.
@@ -150,11 +153,15 @@ impl FactSuppliers {
         self.health.note_log(silence);
         self.tell_stopped();
         let unseen = archives.iter().map(|(source, archive)| (source.clone(), unseen_columns(archive)));
+        let (troubles, told) = self.troubles(&archives).await;
+        let with_rows = archives.iter().filter(|(_, archive)| archive.facts.rows > 0);
+        self.notices.tell(Found { problems: told, with_rows: with_rows.map(|(source, _)| source.clone()).collect() });
+        let heard = self.notices.heard();
         SystemFacts {
             partitions,
             unseen: unseen.collect(),
-            troubles: self.troubles(&archives).await,
-            standstills: self.standstills(&archives),
+            standstills: self.standstills(&archives, &heard),
+            troubles: beside(troubles, heard.problems),
             others: self.other_facts(&archives),
         }
     }
@@ -226,6 +233,17 @@ impl FactSuppliers {
         }
         facts
     }
+}
+
+/// What was found here, and behind it what others found and nobody here did.
+fn beside(here: Vec<Trouble>, elsewhere: Vec<Trouble>) -> Vec<Trouble> {
+    let mut all = here;
+    for trouble in elsewhere {
+        if !all.iter().any(|known| known.kind == trouble.kind && known.about == trouble.about) {
+            all.push(trouble);
+        }
+    }
+    all
 }
 
 /// How far a partition is archived; one that never held a record is whole.

@@ -4,6 +4,7 @@
 
 mod death;
 mod living;
+mod notices;
 mod plan;
 mod registry;
 mod traffic;

@@ -121,6 +121,43 @@ async fn a_process_whose_only_source_has_stopped_is_not_ready_and_builds_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_stops_in_one_process_is_told_of_and_takes_nothing_in_another() {
+    let world = World::new(1, Rates::default());
+    let pipeline = Pipeline::read(&(steady("far") + &steady("near")), &BTreeMap::new()).unwrap();
+    let archive = world.start_roles(pipeline.clone(), Roles::only(Role::Archive)).await;
+    let front = Roles::all().without(Role::Archive).without(Role::Speed).without(Role::Batch);
+    let front = world.start_roles(pipeline, front).await;
+    let is_built = |status: &Value| status["views"][0]["state"] == "being built" && status["problems"] == json!([]);
+    until(&front, "nothing is wrong yet", is_built).await;
+    archive.health.stop_source("far", "archive", &another_topic());
+
+    let told = until(&front, "the list names it", |status| find(status, "source-stopped").is_some()).await;
+    let trouble = find(&told, "source-stopped").unwrap();
+    assert_eq!((&trouble["about"], &trouble["told_by"]), (&json!("source far"), &json!("archive")));
+    assert!(trouble["way_out"].as_str().unwrap().contains("twofold source reset far"), "{trouble}");
+    let there = until(&archive, "its own list, too", |status| find(status, "source-stopped").is_some()).await;
+    let own = find(&there, "source-stopped").unwrap();
+    assert_eq!((&trouble["since"], &trouble["problem"]), (&own["since"], &own["problem"]));
+    assert_eq!(own["told_by"], Value::Null);
+    let drawn = draw_status(&told);
+    assert!(drawn.contains("source far: it has stopped") && drawn.contains("told by archive"), "{drawn}");
+    until(&front, "the view is given up", |status| status["views"][0]["state"] == "unavailable").await;
+    let (status, problem, comes_back) = send(&front, "far").await;
+    assert_eq!((status, comes_back), (503, false), "{problem}");
+    assert_eq!(problem["type"], "urn:twofold:problem:source-stopped");
+    assert!(problem["hint"].as_str().unwrap().contains("twofold source reset far"), "{problem}");
+    let (status, text) = get(&front, "/v1/views/far_count/rows").await;
+    assert!(status == 503 && text.contains("source-stopped"), "{status} {text}");
+    assert_eq!(send(&front, "near").await.0, 200);
+    assert_eq!(get(&front, "/readyz").await.0, 200, "one source of two takes no process out");
+
+    archive.stop().await;
+    until(&front, "the list is empty again", |status| find(status, "source-stopped").is_none()).await;
+    assert_eq!(send(&front, "far").await.0, 200);
+    front.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_keeps_silent_makes_the_collector_not_ready_and_leaves_the_gateway_alone() {
     let world = World::new(1, Rates::default());
     let process = world.start(&steady("quiet")).await;

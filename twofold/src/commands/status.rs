@@ -80,9 +80,10 @@ fn draw_system(system: &Value, status: &Value) -> String {
 /// Everything that is wrong, each with since when and what to do.
 fn draw_troubles(troubles: &[Value]) -> String {
     let draw = |trouble: &Value| {
-        let [about, problem, since, way_out] =
-            ["about", "problem", "since", "way_out"].map(|name| field(trouble, name));
-        format!("PROBLEM  {about}: {problem} (since {since})\n         what to do: {way_out}\n")
+        let [about, problem, since, way_out, told_by] =
+            ["about", "problem", "since", "way_out", "told_by"].map(|name| field(trouble, name));
+        let teller = if told_by.is_empty() { String::new() } else { format!(", told by {told_by}") };
+        format!("PROBLEM  {about}: {problem} (since {since}{teller})\n         what to do: {way_out}\n")
     };
     troubles.iter().map(draw).collect()
 }

@@ -3,6 +3,7 @@
 //! Guarantee: each kind of trouble of each subject is told once; its instant stays for as long as it is there without a
 //! break, whatever its words.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -14,14 +15,14 @@ use query_gateway::Trouble;
 #[derive(Debug, Default)]
 pub struct TroubleBook {
     // By kind and subject. Written once a second by the gathering loop alone.
-    since: Mutex<BTreeMap<(&'static str, String), TimestampMicros>>,
+    since: Mutex<BTreeMap<(Cow<'static, str>, String), TimestampMicros>>,
 }
 
 impl TroubleBook {
     /// Dates these, which are all that there is now: those that were there before from then on.
     pub fn date(&self, troubles: Vec<Trouble>, now: TimestampMicros) -> Vec<Trouble> {
         let mut known = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = |trouble: &Trouble| (trouble.kind, trouble.about.clone());
+        let key = |trouble: &Trouble| (trouble.kind.clone(), trouble.about.clone());
         let before = std::mem::take(&mut *known);
         let mut dated: BTreeMap<_, Trouble> = BTreeMap::new();
         for trouble in troubles {

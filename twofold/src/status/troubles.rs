@@ -1,12 +1,13 @@
-//! Everything that is wrong in this process, in one list: what, since when, and what to do.
+//! Everything that this process finds to be wrong, in one list: what, since when, and what to do.
 //!
 //! In: stopped sources, the log's silence, files of TLS and of access that cannot be used, the archives' and batch
 //! loops' errors, refused writes of the realtime store, what the gateway tells of its views. Out: the member `problems`
 //! of `/v1/status`.
 //! Guarantee: each kind of trouble of each subject is there once.
-//! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`).
+//! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`), what other
+//! processes find (`notices.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use batch_layer::archive::{ArchiveState, ArchiveStatus};
 use collector::StoppedSource;
@@ -16,14 +17,25 @@ use query_gateway::{Standstill, Trouble};
 use super::FactSuppliers;
 use crate::config::RealtimeSettings;
 use crate::health::{RefusedWrite, describe_stages, keeping_stop};
+use crate::notices::Heard;
+use crate::notices::watch::{SOURCE_STOPPED, about};
 use crate::role::Role;
 
 /// How many kinds of trouble there are of how many subjects.
 const PROBLEMS: &str = "twofold_problems";
 
+/// Of a store that takes no states.
+const FULL: &str = "realtime-store-full";
+/// Of a store that takes nothing else.
+const UNWRITABLE: &str = "realtime-store-unwritable";
+
 impl FactSuppliers {
-    /// Everything that is wrong, as far as this process knows.
-    pub(super) async fn troubles(&self, archives: &BTreeMap<SourceName, ArchiveStatus>) -> Vec<Trouble> {
+    /// Everything that is wrong, as far as this process finds it by itself; and again, without what every gateway finds:
+    /// for the other processes.
+    pub(super) async fn troubles(
+        &self,
+        archives: &BTreeMap<SourceName, ArchiveStatus>,
+    ) -> (Vec<Trouble>, Vec<Trouble>) {
         let mut found = self.stop_troubles();
         found.extend(self.health.log_problem().map(|problem| {
             let way_out = "start the brokers, or correct `log.brokers`; everything goes on by itself then";
@@ -38,12 +50,17 @@ impl FactSuppliers {
         found.extend(self.batch_troubles());
         found.extend(self.store_troubles());
         found.extend(self.shared.access_problems.troubles());
-        if let Some(gateway) = self.current_gateway() {
-            found.extend(gateway.troubles().await);
-        }
+        let of_gateway = match self.current_gateway() {
+            Some(gateway) => gateway.troubles().await,
+            None => Vec::new(),
+        };
+        let key = |trouble: &Trouble| (trouble.kind.clone(), trouble.about.clone());
+        let of_gateways: BTreeSet<_> = of_gateway.iter().map(key).collect();
+        found.extend(of_gateway);
         let dated = self.book.date(found, self.shared.clock.now());
         metrics::gauge!(PROBLEMS).set(dated.len() as f64);
-        dated
+        let told = dated.iter().filter(|&trouble| !of_gateways.contains(&key(trouble))).cloned().collect();
+        (dated, told)
     }
 
     /// What keeps the realtime views of each source from going on. A view without an answer is given up only where
@@ -51,9 +68,14 @@ impl FactSuppliers {
     pub(super) fn standstills(
         &self,
         archives: &BTreeMap<SourceName, ArchiveStatus>,
+        heard: &Heard,
     ) -> BTreeMap<SourceName, Standstill> {
-        let is_for_batch = |source: &SourceName| archives.get(source).is_some_and(|archive| archive.facts.rows > 0);
-        let mut found = BTreeMap::new();
+        let is_archived = |source: &SourceName| archives.get(source).is_some_and(|archive| archive.facts.rows > 0);
+        let is_for_batch = |source: &SourceName| {
+            let has_batch = self.roles.has(Role::Batch) || heard.with_batch.contains(source);
+            has_batch && (is_archived(source) || heard.has_rows(source))
+        };
+        let mut found = standstills_of_stores(&heard.problems);
         for (source, refused) in self.health.refused_writes() {
             let way_out = self.store_way_out(refused.is_full);
             found.insert(source, Standstill { reason: refused.reason, way_out, is_for_good: false });
@@ -61,18 +83,17 @@ impl FactSuppliers {
         for (source, stages) in self.health.stops() {
             let way_out = way_out_of(&stages);
             let reason = format!("source {source} has stopped: {}", describe_stages(&stages));
-            let is_built = self.roles.has(Role::Batch) && is_for_batch(&source);
-            let is_for_good = keeping_stop(&stages).is_some() && !is_built;
+            let is_for_good = keeping_stop(&stages).is_some() && !is_for_batch(&source);
             found.insert(source, Standstill { reason, way_out, is_for_good });
         }
         found
     }
 
     fn stop_troubles(&self) -> Vec<Trouble> {
-        let stops = self.health.stops().into_iter();
+        let stops = self.health.stops_here().into_iter();
         let tell = |(source, stages): (SourceName, BTreeMap<String, StoppedSource>)| {
             let problem = format!("it has stopped: {}", describe_stages(&stages));
-            Trouble::new("source-stopped", format!("source {source}"), problem, way_out_of(&stages))
+            Trouble::new(SOURCE_STOPPED, about(&source), problem, way_out_of(&stages))
         };
         stops.map(tell).collect()
     }
@@ -95,8 +116,8 @@ impl FactSuppliers {
     fn store_troubles(&self) -> Vec<Trouble> {
         let refused = self.health.refused_writes().into_iter();
         let tell = |(source, refused): (SourceName, RefusedWrite)| {
-            let kind = if refused.is_full { "realtime-store-full" } else { "realtime-store-unwritable" };
-            Trouble::new(kind, format!("source {source}"), refused.reason, self.store_way_out(refused.is_full))
+            let kind = if refused.is_full { FULL } else { UNWRITABLE };
+            Trouble::new(kind, about(&source), refused.reason, self.store_way_out(refused.is_full))
         };
         refused.map(tell).collect()
     }
@@ -117,6 +138,17 @@ impl FactSuppliers {
         };
         way_out.to_owned()
     }
+}
+
+/// What keeps realtime views from going on that speed workers of other processes cannot write.
+fn standstills_of_stores(problems: &[Trouble]) -> BTreeMap<SourceName, Standstill> {
+    let of_stores = problems.iter().filter(|problem| problem.kind == FULL || problem.kind == UNWRITABLE);
+    let standstill = |problem: &Trouble| {
+        let source = SourceName::new(problem.about.strip_prefix("source ")?);
+        let (reason, way_out) = (problem.problem.clone(), problem.way_out.clone());
+        Some((source, Standstill { reason, way_out, is_for_good: false }))
+    };
+    of_stores.filter_map(standstill).collect()
 }
 
 /// What an operator does about a source that stopped in these stages: what the first of them says.

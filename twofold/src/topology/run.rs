@@ -38,6 +38,9 @@ use crate::http::{Intake, guarded, health_router, routes_beside, status_router, 
 use crate::lives::Lives;
 use crate::log_route::log_router;
 use crate::metrics_text::{MetricsText, install_recorder};
+use crate::notices::Notices;
+use crate::notices::run::{NoticeLoop, exchange_notices};
+use crate::notices::watch::NoticeWatch;
 use crate::read_again_route::read_again_router;
 use crate::rejected_route::rejected_router;
 use crate::role::{Role, Roles};
@@ -152,6 +155,7 @@ impl Topology {
         let (gateway, definitions) = (self.gateway.clone(), self.definitions.clone());
         let follower = RegistryFollower::new(&self.shared.lake, gateway, definitions, registered);
         self.starter.start(Stage::Gateway, "definitions", |stop| follow_registry(follower, stop)).await?;
+        let notices = self.exchange_notices().await?;
         let facts = Arc::new(FactSuppliers {
             shared: self.shared.clone(),
             definitions: Definitions::of(&self.definitions),
@@ -160,6 +164,7 @@ impl Topology {
             registered: receiver,
             progress: self.progress.clone(),
             health: self.health.clone(),
+            notices,
             roles: self.roles.clone(),
             gateway: self.gateway.as_ref().map(watch::Sender::subscribe),
             book: TroubleBook::default(),
@@ -197,6 +202,27 @@ impl Topology {
         };
         self.starter.start(Stage::Gateway, "http server", serving).await?;
         Ok(())
+    }
+
+    /// Begins to tell other processes what is wrong here, and to hear what is there: where there can be others, which
+    /// use the same log.
+    async fn exchange_notices(&self) -> Result<Arc<Notices>> {
+        let notices = Arc::new(Notices::default());
+        if self.roles.is_whole() && self.shared.config.log.is_embedded {
+            return Ok(notices);
+        }
+        let exchange = NoticeLoop {
+            notices: notices.clone(),
+            lake: self.shared.lake.clone(),
+            health: self.health.clone(),
+            roles: self.roles.clone(),
+            definitions: Definitions::of(&self.definitions),
+            process: self.shared.ids.next_id(),
+            watch: NoticeWatch::default(),
+            beat: 0,
+        };
+        self.starter.start(Stage::Gateway, "notices", |stop| exchange_notices(exchange, stop)).await?;
+        Ok(notices)
     }
 
     /// Computes and publishes batch views now, beside the interval.
