@@ -78,7 +78,7 @@ pub(super) fn way_out(right: Right<'_>, code: RDKafkaErrorCode) -> Option<String
 }
 
 /// What librdkafka says of a connection, in any of its words, and the way out.
-const CONNECTIONS: [(&[&str], &str); 9] = [
+const CONNECTIONS: [(&[&str], &str); 10] = [
     (&["Failed to resolve"], "no such host is known here: correct `log.brokers`, or the name service of this machine"),
     (&["Connection refused"], "nothing listens there: start the brokers, or correct host and port in `log.brokers`"),
     (
@@ -112,6 +112,12 @@ const CONNECTIONS: [(&[&str], &str); 9] = [
     (
         &["timed out", "unreachable", "No route to host"],
         "no answer: is `log.brokers` right, do the brokers run, does a firewall lie between?",
+    ),
+    // Nothing more is told of a connection that was made and closed again.
+    (
+        &["Broker transport failure"],
+        "connections end without a word, as at a listener that wants TLS or SASL: set `security.protocol` in \
+         [log.properties] to `ssl`, `sasl_ssl` or `sasl_plaintext`; or what listens at `log.brokers` is no Kafka",
     ),
 ];
 

@@ -1,4 +1,5 @@
-//! Quotas: what a grant allows is spent by all requests of a principal together, told in headers, and comes back evenly.
+//! Quotas: what a grant allows is spent by all requests of a principal together, told in headers, and comes back
+//! evenly.
 
 use std::time::Duration;
 

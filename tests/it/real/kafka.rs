@@ -103,7 +103,7 @@ async fn a_wrong_password_ends_the_start_with_its_reason() {
 async fn a_listener_that_wants_tls_is_told_as_that() {
     let Some(world) = World::new() else { return };
     let setup = world.setup.clone().with("LOG__BROKERS", &world.services.kafka_ssl);
-    check_refused(&setup, &["the listener wants TLS or SASL", "`security.protocol`"]).await;
+    check_refused(&setup, &["a listener that wants TLS or SASL", "`security.protocol`"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
