@@ -8,15 +8,15 @@
 //! Guarantee: pure. A record keeps its place, its timestamp and its fingerprint, so positions, borders, cuts and the
 //! look whether a topic is the one that was read stay as they are; it has no event any more, and no identity. Both
 //! layers read the log through the same list, so the law holds for the log that is left.
+//! Records that are erased whole are kept as stretches, so that all of a year are as few entries as they had neighbours.
 //! Why a stone in the payload: it goes wherever a payload goes, through logs, tables and readers of every release.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Fingerprint, Offset, PartitionId};
+use crate::{Fingerprint, Offset, OffsetSet, PartitionId};
 
 /// How a stone begins: no UTF-8, so no JSON, and not the byte by which payloads name schemas.
 const MARK: &[u8] = b"\xfftwofold-erased ";
@@ -54,11 +54,26 @@ impl<'a> Stone<'a> {
 pub struct ErasedRecord {
     /// The partition.
     pub partition: PartitionId,
-    /// The record.
+    /// The record, or the first of a stretch of records.
     pub offset: Offset,
     /// Which of its events, as the master dataset numbers them from 1; empty: all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub items: Vec<i32>,
+    /// Where a stretch of records ends that are erased whole; `None`: it is one record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Offset>,
+}
+
+impl ErasedRecord {
+    /// All events of one record.
+    pub fn whole(partition: PartitionId, offset: Offset) -> Self {
+        Self::stretch(partition, offset, offset.next())
+    }
+
+    /// All events of the records `[from, to)`.
+    pub fn stretch(partition: PartitionId, from: Offset, to: Offset) -> Self {
+        Self { partition, offset: from, items: Vec::new(), to: Some(to).filter(|to| *to > from.next()) }
+    }
 }
 
 /// Which events of one record are erased.
@@ -70,56 +85,60 @@ pub enum ErasedItems {
     Some(BTreeSet<i32>),
 }
 
+/// What stands for each record that is erased whole.
+static ALL: ErasedItems = ErasedItems::All;
+
 /// All that was erased of a source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
     /// How many entries of the list are in: it only grows.
     pub number: u64,
-    records: BTreeMap<(PartitionId, Offset), ErasedItems>,
+    /// Records of which nothing is left.
+    whole: OffsetSet,
+    /// What is erased of others.
+    parts: BTreeMap<(PartitionId, Offset), ErasedItems>,
 }
 
 impl Erased {
     /// Takes in events; what was erased stays so.
     pub fn add(&mut self, erased: ErasedRecord) {
-        let place = (erased.partition, erased.offset);
-        let items = match erased.items.is_empty() {
-            true => ErasedItems::All,
-            false => ErasedItems::Some(erased.items.into_iter().collect()),
-        };
-        match self.records.entry(place) {
-            Entry::Vacant(entry) => {
-                entry.insert(items);
+        let (partition, offset) = (erased.partition, erased.offset);
+        if erased.items.is_empty() {
+            let to = erased.to.filter(|to| *to > offset).unwrap_or(offset.next());
+            self.whole.insert(partition, offset, to);
+            let within = self.parts.range((partition, offset)..(partition, to)).map(|(place, _)| *place);
+            for place in within.collect::<Vec<_>>() {
+                self.parts.remove(&place);
             }
-            Entry::Occupied(mut entry) => match (entry.get_mut(), items) {
-                (ErasedItems::Some(before), ErasedItems::Some(more)) => before.extend(more),
-                (before, ErasedItems::All) => *before = ErasedItems::All,
-                (ErasedItems::All, ErasedItems::Some(_)) => {}
-            },
+        } else if !self.whole.contains(partition, offset) {
+            let part = self.parts.entry((partition, offset));
+            if let ErasedItems::Some(items) = part.or_insert_with(|| ErasedItems::Some(BTreeSet::new())) {
+                items.extend(erased.items);
+            }
         }
     }
 
     /// What was erased of a record.
     pub fn of(&self, partition: PartitionId, offset: Offset) -> Option<&ErasedItems> {
-        self.records.get(&(partition, offset))
+        if self.whole.contains(partition, offset) {
+            return Some(&ALL);
+        }
+        self.parts.get(&(partition, offset))
     }
 
     /// Whether anything was erased in `[from, to]` of the partitions `[first, last]`.
     pub fn is_within(&self, (first, last): (PartitionId, PartitionId), (from, to): (Offset, Offset)) -> bool {
-        self.records.range((first, from)..=(last, to)).any(|((_, offset), _)| (from..=to).contains(offset))
-    }
-
-    /// The records, in order.
-    pub fn records(&self) -> impl Iterator<Item = (PartitionId, Offset, &ErasedItems)> {
-        self.records.iter().map(|((partition, offset), items)| (*partition, *offset, items))
+        let mut parts = self.parts.range((first, from)..=(last, to));
+        self.whole.has_any_of(first..=last, from..=to) || parts.any(|((_, offset), _)| (from..=to).contains(offset))
     }
 
     /// Records of which something was erased.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.whole.count() as usize + self.parts.len()
     }
 
     /// Whether nothing was erased.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.whole.is_empty() && self.parts.is_empty()
     }
 }

@@ -21,6 +21,7 @@ mod hole;
 mod ids;
 mod index;
 mod life;
+mod offset_set;
 mod position;
 mod seams;
 mod span;
@@ -41,6 +42,7 @@ pub use ids::{
 };
 pub use index::{Index, IndexRefusal, Run, RunView, are_mergeable, choose_merge};
 pub use life::{Life, LifeStart};
+pub use offset_set::OffsetSet;
 pub use position::{Capped, Cut, MAX_RAISE, Position, fingerprint, is_plausible, running_max};
 pub use seams::{Clock, CurrentDefinitions, IdSource};
 pub use span::{SPAN_EXAMPLES, SpanError, format_span, parse_span};

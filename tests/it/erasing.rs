@@ -195,6 +195,21 @@ async fn a_lake_that_is_lost_after_an_erasing_comes_back_without_what_was_erased
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_age_is_refused_below_the_horizon_and_told_as_a_day_above() {
+    let parts = Parts::of(Kind::Embedded).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup(folder.path(), &parts);
+    assert!(start_with_events(&setup).await.terminate().success());
+    let older_than = async |age| setup.run_to_its_end(&["erase", "--source", "hits", "--older-than", age]).await;
+    let refused = older_than("1m").await;
+    assert!(!refused.status.success() && printed(&refused).contains("write --older-than 10m or more"), "{refused:?}");
+    let asked = older_than("90d").await;
+    assert!(asked.status.success(), "{}", printed(&asked));
+    assert!(printed(&asked).contains("too old is what is from before"), "{}", printed(&asked));
+    assert!(printed(&asked).contains("Nothing was erased"), "{}", printed(&asked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_erasing_is_gone_on_with() {
     let parts = Parts::of(Kind::Embedded).await.unwrap();
     let folder = tempfile::tempdir().unwrap();

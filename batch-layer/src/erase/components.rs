@@ -1,8 +1,9 @@
 //! What an erasing works with, what is wanted, and what came of it. Values.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use positions::{ErasedRecord, ViewName};
+use positions::{ErasedRecord, TimestampMicros, ViewName};
 use serving_layer::RealtimeStore;
 use views::SourceDefinition;
 
@@ -27,6 +28,9 @@ pub struct Wanted {
     pub condition: Option<String>,
     /// Rejected records whose payload holds this text.
     pub text: Option<String>,
+    /// Rows of the days before this age, counted from the newest record: by the time of their event, or, of rejected
+    /// records, by that of the record.
+    pub older_than: Option<Duration>,
 }
 
 /// What was found, none of it erased before.
@@ -34,7 +38,11 @@ pub struct Wanted {
 pub struct Found {
     /// Where the events are.
     pub records: Vec<ErasedRecord>,
-    /// How many events were chosen by the condition, rejected ones among them.
+    /// How many records these are.
+    pub record_count: u64,
+    /// Before when what is old enough lies, where an age was wanted and there is anything to count it from.
+    pub before: Option<TimestampMicros>,
+    /// How many events were chosen by the condition or by their age, rejected ones among them.
     pub events: u64,
     /// How many rejected records, or parts of one, hold the text.
     pub rejected: u64,

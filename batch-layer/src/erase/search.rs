@@ -1,13 +1,16 @@
-//! Which events are to be erased: a condition on the rows of the master dataset, and a text in rejected records.
+//! Which events are to be erased: a condition on the rows of the master dataset, their age, a text in rejected records.
 //!
 //! Guarantee: reads, and changes nothing. Rows are those that every reader of the present definition sees; what was
 //! erased before is not found again.
 //! Why the text: the columns of a rejected record are NULL, so no condition on them finds it. It is looked for in
 //! payloads as they were received; events that merely mention it are counted and left alone, since they may be
 //! somebody else's.
+//! Why whole days for an age: a day of a view is there or gone, unless it is one of another zone.
+//! Memory: one entry for records next to each other, one for each record of which some events are chosen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, AsArray, BinaryArray, StringArray};
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -19,22 +22,56 @@ use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
-use positions::{Erased, ErasedRecord, Offset, PartitionId};
+use positions::{Erased, ErasedRecord, Offset, OffsetSet, PartitionId, TimestampMicros, is_plausible, micros};
 use records::RecordsError;
-use records::decode::column as master_column;
-use records::master::{Eraser, MasterDataset, MasterSnapshot};
+use records::decode::{ERASED, column as master_column};
+use records::master::{Eraser, MasterDataset, MasterFacts, MasterSnapshot};
 use serving_layer::BatchViewStore;
-use views::column;
+use views::{column, utc_scalar};
 
 use super::{EraseComponents, Found, Wanted};
 use crate::master_columns::field;
 use crate::{BatchError, engine};
 
-/// What stands in `_error` of a row that was erased.
-const ERASED: &str = "erased";
+/// A day of UTC.
+const DAY: Duration = Duration::from_secs(86_400);
 
-/// Events by their records: the numbers of their rows; 0 for the only one.
-type Places = BTreeMap<(PartitionId, Offset), BTreeSet<i32>>;
+/// Events by their records.
+#[derive(Default)]
+struct Places {
+    /// Records of one event.
+    whole: OffsetSet,
+    /// The numbers of the rows of others.
+    parts: BTreeMap<(PartitionId, Offset), BTreeSet<i32>>,
+}
+
+impl Places {
+    /// Takes in a row of a record: 0 for the only one.
+    fn add(&mut self, (partition, offset): (PartitionId, Offset), item: i32) {
+        if item == 0 {
+            self.whole.insert(partition, offset, offset.next());
+        } else {
+            self.parts.entry((partition, offset)).or_default().insert(item);
+        }
+    }
+
+    fn contains(&self, place: (PartitionId, Offset)) -> bool {
+        self.whole.contains(place.0, place.1) || self.parts.contains_key(&place)
+    }
+
+    fn count(&self) -> u64 {
+        self.whole.count() + self.parts.len() as u64
+    }
+
+    fn into_records(self) -> Vec<ErasedRecord> {
+        let whole = self.whole.stretches().map(|(partition, from, to)| ErasedRecord::stretch(partition, from, to));
+        let parts = self.parts.into_iter().map(|((partition, offset), items)| {
+            let items = items.into_iter().collect();
+            ErasedRecord { items, ..ErasedRecord::whole(partition, offset) }
+        });
+        whole.chain(parts).collect()
+    }
+}
 
 /// Finds what is wanted.
 ///
@@ -46,14 +83,19 @@ pub async fn search(components: &EraseComponents, wanted: &Wanted) -> Result<Fou
     on.check_ledger()?;
     let session = engine::session(&components.settings)?;
     let mut found = Found { all_files: on.snapshot.files().len(), ..Found::default() };
-    let mut places = Places::new();
-    if let Some(condition) = &wanted.condition {
+    let mut places = Places::default();
+    found.before = wanted.older_than.and_then(|age| first_kept(&on.facts, age, components.context.clock.now()));
+    let condition = wanted.condition.as_deref().map(|condition| read_condition(&session, &on, condition));
+    let by_age = found.before.map(|before| is_before(components, before));
+    // One look at each row: who is chosen twice counts once.
+    if let Some(condition) = condition.transpose()?.into_iter().chain(by_age).reduce(Expr::or) {
         found.events = choose_by_condition(&session, &on, condition, &mut places).await?;
     }
     if let Some(text) = &wanted.text {
         (found.rejected, found.mentions) = choose_by_text(&session, &on, text, &mut places).await?;
     }
-    found.records = places.into_iter().map(erased_record).collect();
+    found.record_count = places.count();
+    found.records = places.into_records();
     let mut erased = Erased::default();
     found.records.iter().for_each(|record| erased.add(record.clone()));
     let eraser = Eraser::new(on.clone(), Arc::new(erased));
@@ -62,9 +104,26 @@ pub async fn search(components: &EraseComponents, wanted: &Wanted) -> Result<Fou
     Ok(found)
 }
 
-fn erased_record(((partition, offset), items): ((PartitionId, Offset), BTreeSet<i32>)) -> ErasedRecord {
-    let items = if items.contains(&0) { Vec::new() } else { items.into_iter().collect() };
-    ErasedRecord { partition, offset, items }
+/// The first instant that is not too old: the start of a day of UTC, counted from the newest record, but never from a
+/// time to come, which a wrong clock may have put in a record. `None` where nothing is archived.
+fn first_kept(facts: &MasterFacts, age: Duration, now: TimestampMicros) -> Option<TimestampMicros> {
+    let newest = facts.partitions.values().map(|known| known.archived.end.max_timestamp).max();
+    let newest = newest.filter(|newest| is_plausible(*newest))?.min(now);
+    let limit = newest.0.saturating_sub(micros(age));
+    Some(TimestampMicros(limit - limit.rem_euclid(micros(DAY))))
+}
+
+/// Rows from before an instant. Those that are no event have no time of their own, but that of their record.
+fn is_before(components: &EraseComponents, before: TimestampMicros) -> Expr {
+    let is_before = |name: &str| field(name).lt(lit(utc_scalar(Some(before))));
+    let event_time = components.source.event_time_name();
+    let is_rejected_before = field(event_time).is_null().and(is_before(column::TIMESTAMP));
+    is_before(event_time).or(is_rejected_before)
+}
+
+fn read_condition(session: &SessionState, on: &MasterSnapshot, condition: &str) -> Result<Expr, BatchError> {
+    let columns = DFSchema::try_from(on.scan()?.schema())?;
+    Ok(session.create_logical_expr(condition, &columns)?)
 }
 
 /// A scan of some columns of the rows that were not erased, and of which `condition` is true.
@@ -88,11 +147,9 @@ async fn scan(
 async fn choose_by_condition(
     session: &SessionState,
     on: &MasterSnapshot,
-    condition: &str,
+    condition: Expr,
     places: &mut Places,
 ) -> Result<u64, BatchError> {
-    let columns = DFSchema::try_from(on.scan()?.schema())?;
-    let condition = session.create_logical_expr(condition, &columns)?;
     let wanted = [column::PARTITION, column::OFFSET, master_column::ITEM];
     let mut rows = scan(session, on, Some(condition), &wanted).await?;
     let mut events = 0;
@@ -100,7 +157,7 @@ async fn choose_by_condition(
         events += batch.num_rows() as u64;
         for row in 0..batch.num_rows() {
             let (place, item) = place_of(&batch, row);
-            places.entry(place).or_default().insert(item);
+            places.add(place, item);
         }
     }
     Ok(events)
@@ -130,8 +187,8 @@ async fn choose_by_text(
             let (place, item) = place_of(&batch, row);
             if errors.is_valid(row) {
                 rejected += 1;
-                places.entry(place).or_default().insert(item);
-            } else if !places.contains_key(&place) {
+                places.add(place, item);
+            } else if !places.contains(place) {
                 mentions += 1;
             }
         }

@@ -103,7 +103,7 @@ pub use instant::{instant_of_number, instant_of_text};
 pub use json::{Cursor, Place};
 pub use near_keys::near_keys;
 pub use reason::{REASON_KINDS, Reason};
-pub use reject::Rejection;
+pub use reject::{ERASED, Rejection};
 pub use rows::guarded;
 pub use schema::{MAX_DEPTH, MAX_PAYLOAD_BYTES, column, master_schema, naming_of, reading_of};
 

@@ -6,6 +6,9 @@ use positions::{SchemaId, format_span};
 
 use super::schema::MAX_PAYLOAD_BYTES;
 
+/// What stands in `_error` of an event that was erased, and no other sentence begins so.
+pub const ERASED: &str = "erased";
+
 /// The result of reading a part of a record. Boxed: the good path should move no more than a pointer.
 pub(crate) type Read<T> = Result<T, Box<Rejection>>;
 
@@ -16,7 +19,7 @@ pub enum Rejection {
     #[error("empty payload")]
     Empty,
     /// The event was erased, by `twofold erase`.
-    #[error("erased")]
+    #[error("{ERASED}")]
     Erased,
     /// The payload has more bytes than a record may have.
     #[error("too large: {bytes} bytes, the limit is {MAX_PAYLOAD_BYTES}")]
@@ -165,7 +168,7 @@ impl Rejection {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Empty => "empty",
-            Self::Erased => "erased",
+            Self::Erased => ERASED,
             Self::TooLarge { .. } | Self::TooLargeAsJson { .. } => "too_large",
             Self::NoSchema { .. } => "no_schema",
             Self::UnknownSchema { .. } => "unknown_schema",

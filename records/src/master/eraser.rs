@@ -22,7 +22,7 @@ use views::column;
 
 use super::MasterSnapshot;
 use crate::RecordsError;
-use crate::decode::{Decoder, column as master_column, erase, is_first};
+use crate::decode::{Decoder, ERASED, column as master_column, erase, is_first};
 
 /// Erases rows of one version.
 pub struct Eraser {
@@ -45,8 +45,11 @@ impl Eraser {
         Self { on, decoder, erased }
     }
 
-    /// Whether the bounds of a file allow rows of which something was erased.
+    /// Whether the bounds of a file allow rows of which something is still to be erased.
     pub fn may_touch(&self, file: &DataFile) -> bool {
+        if is_all_erased(file) {
+            return false;
+        }
         let bounds = |name: &str| file.bounds.get(name).map(|(least, most, _)| (least, most));
         match (bounds(column::PARTITION), bounds(column::OFFSET)) {
             (
@@ -102,6 +105,14 @@ impl Eraser {
         let rows = RecordBatch::try_new(batch.schema(), columns)?;
         Ok(concat_batches(&batch.schema(), [&others, &rows])?)
     }
+}
+
+/// Whether nothing is left of any record of a file: no other reason begins with this word, so a bound that was cut is
+/// another text.
+fn is_all_erased(file: &DataFile) -> bool {
+    let is_erased = |bound: &ScalarValue| matches!(bound, ScalarValue::Utf8(Some(reason)) if reason == ERASED);
+    let bounds = file.bounds.get(master_column::ERROR);
+    bounds.is_some_and(|(least, largest, nulls)| *nulls == 0 && is_erased(least) && is_erased(largest))
 }
 
 impl<'a> Stored<'a> {

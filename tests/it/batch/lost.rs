@@ -128,7 +128,7 @@ async fn what_was_erased_is_not_brought_back() {
     let lost = world.lose_a_file().await;
     let mut erased = Erased::default();
     for (partition, offset, _) in &was {
-        erased.add(ErasedRecord { partition: PartitionId(*partition), offset: Offset(*offset), items: Vec::new() });
+        erased.add(ErasedRecord::whole(PartitionId(*partition), Offset(*offset)));
     }
     let rescue =
         plan_rescue(world.shared_log(), &world.source(), before.clone(), vec![lost.clone()], &erased).await.unwrap();

@@ -12,6 +12,7 @@ mod lost;
 mod oracle;
 mod reading;
 mod recompute;
+mod retention;
 mod rewriting;
 mod store;
 mod unreadable;

@@ -18,7 +18,7 @@ async fn erase(system: &mut System, rng: &mut StdRng) -> Option<Event> {
         if event.is_some() && rng.random_bool(0.2) {
             one = event.take().filter(|event| event.id.is_some()).or(one);
             let (partition, offset) = (record.partition, record.offset);
-            chosen.push(ErasedRecord { partition, offset, items: Vec::new() });
+            chosen.push(ErasedRecord::whole(partition, offset));
         }
     }
     let list = MasterDataset::new(&system.lake, system.source.clone()).erased();

@@ -1,10 +1,12 @@
 //! The command lines of what is done to one source.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::settings::SettingsArguments;
+use crate::config::quantity::parse_duration;
 
 /// What to do to a source.
 #[derive(Debug, Subcommand)]
@@ -48,7 +50,11 @@ pub struct EraseArguments {
     /// Erase the rejected records whose payload holds this text, which no condition on columns finds.
     #[arg(long, value_name = "TEXT")]
     pub containing: Option<String>,
-    /// Do it. With neither condition nor text, only go on with what was begun.
+    /// Erase the events of the days of UTC that are older than this, counted from the newest record, as in 90d; of
+    /// rejected records the time of the record counts. Views lose them as well.
+    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+    pub older_than: Option<Duration>,
+    /// Do it. With neither condition, text nor age, only go on with what was begun.
     #[arg(long)]
     pub yes: bool,
     /// The pipeline; without it, the one of the system that runs on the data directory.

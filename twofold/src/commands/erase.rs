@@ -7,11 +7,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use batch_layer::BatchContext;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
 use batch_layer::erase::{Done, EraseComponents, Found, Wanted, archive_to_end, erase as erase_everywhere, search};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use event_log::Record;
 use event_log::embedded::{Replacement, replace_payloads};
 use positions::{Clock, Stone, format_span};
@@ -46,6 +47,7 @@ pub async fn erase(arguments: &EraseArguments) -> Result<()> {
     let data_dir = if is_embedded { DataDir::lock(data_dir.root())? } else { data_dir };
     let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
     let source = Arc::clone(find_source(&pipeline, &arguments.source)?);
+    check_age(&source, arguments.older_than)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let context = BatchContext {
         lake: open_lake(&config.lake, &data_dir).await?,
@@ -71,6 +73,19 @@ pub async fn erase(arguments: &EraseArguments) -> Result<()> {
     Ok(())
 }
 
+/// Refuses an age at which copies of events, or events that are merely late, would come after the event was erased.
+fn check_age(source: &SourceDefinition, age: Option<Duration>) -> Result<()> {
+    let least = source.horizon.max(source.late_after);
+    if let Some(age) = age.filter(|age| *age < least) {
+        let (name, age, least) = (&source.name, format_span(age), format_span(least));
+        bail!(
+            "--older-than {age} is less than the horizon or late_after of source {name}: copies of what is erased \
+             would still come, and count; write --older-than {least} or more"
+        );
+    }
+    Ok(())
+}
+
 /// Everything but the log. `None`: nothing was to be done, or it was only asked what would be.
 async fn erase_from_layers(
     arguments: &EraseArguments,
@@ -91,7 +106,11 @@ async fn erase_from_layers(
     };
     let settings = ArchiveSettings { commit_interval: Duration::from_millis(200), ..config.archive };
     archive_to_end(archive, settings, PATIENCE).await.context("the log could not be archived to its end")?;
-    let wanted = Wanted { condition: arguments.condition.clone(), text: arguments.containing.clone() };
+    let wanted = Wanted {
+        condition: arguments.condition.clone(),
+        text: arguments.containing.clone(),
+        older_than: arguments.older_than,
+    };
     let found = search(components, &wanted).await.context("the events to be erased could not be looked up")?;
     let list = master.erased();
     let listed = list.load().await.context("the list of what was erased cannot be read")?;
@@ -131,10 +150,12 @@ fn describe_found(source: &SourceDefinition, found: &Found, listed: usize) -> St
     let name = &source.name;
     let mut text = format!(
         "source {name}: {} events match, and {} rejected records hold the text, in {} records of the log\n",
-        found.events,
-        found.rejected,
-        found.records.len(),
+        found.events, found.rejected, found.record_count,
     );
+    if let Some(before) = found.before.and_then(|before| DateTime::<Utc>::from_timestamp_micros(before.0)) {
+        let day = before.format("%Y-%m-%d");
+        let _ = writeln!(text, "  too old is what is from before {day} (UTC): no view has anything of it afterwards");
+    }
     let _ = writeln!(text, "  master dataset: up to {} of {} files are rewritten", found.files, found.all_files);
     let _ =
         writeln!(text, "  views: all of the source are computed anew; {} versions go, here and there", found.versions);
