@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use lake::Lake;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use serde_json::Value;
 
 use crate::support::parts::{Kind, Parts};
 use crate::support::process::{DEADLINE, FAIL_POINTS_MISSING, Running, Setup};

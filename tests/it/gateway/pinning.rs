@@ -135,7 +135,7 @@ async fn answers_go_on_while_the_realtime_store_is_unreachable() {
     // Told of, but no reason to ask elsewhere: it answers.
     assert_eq!(fresh.hindrances().await, Vec::<String>::new());
     let troubles = fresh.troubles().await;
-    let told: Vec<_> = troubles.iter().map(|trouble| (trouble.kind, trouble.about.as_str())).collect();
+    let told: Vec<_> = troubles.iter().map(|trouble| (&*trouble.kind, trouble.about.as_str())).collect();
     assert!(told.contains(&("realtime-store-unreadable", "source edits")), "{troubles:?}");
     assert!(told.contains(&("view-stale", "view by_page")), "{troubles:?}");
     world.store.set_up(true);

@@ -47,17 +47,12 @@ async fn each_command_that_a_user_may_not_run_is_named_before_the_start() {
 }
 
 #[tokio::test]
-async fn each_command_that_a_user_of_a_cluster_may_not_run_is_named() {
+async fn what_a_user_of_a_cluster_may_not_ask_at_the_start_is_named() {
     let cluster = RedisCluster::start().await;
-    for command in ["cluster|slots", "ping"] {
-        cluster.let_in("limited", &format!("{} -{command}", acl_rules("test", true))).await;
-        let error = match RedisStore::connect(cluster_settings(&cluster.url_of("limited"))).await {
-            Ok(_) => panic!("it connects without {command}"),
-            Err(error) => error,
-        };
-        assert!(matches!(error, ServingError::Unusable { .. }), "without {command}: {error}");
-        check_refusal(&error, &[&format!("add `+{command}`"), &acl_rules("test", true)]);
-    }
+    cluster.let_in("limited", &format!("{} -cluster|slots", acl_rules("test", true))).await;
+    let error = RedisStore::connect(cluster_settings(&cluster.url_of("limited"))).await.err().unwrap();
+    assert!(matches!(error, ServingError::Unusable { .. }), "{error}");
+    check_refusal(&error, &["add `+cluster|slots`", &acl_rules("test", true)]);
 }
 
 #[tokio::test]
