@@ -128,7 +128,10 @@ async fn choose_by_text(
                 continue;
             }
             let (place, item) = place_of(&batch, row);
-            if errors.is_valid(row) {
+            // The first of several has the payload of them all.
+            let is_other_event = item == 1
+                && on.first_event(payloads.value(row)).is_some_and(|event| !holds(event.as_bytes(), text.as_bytes()));
+            if errors.is_valid(row) && !is_other_event {
                 rejected += 1;
                 places.entry(place).or_default().insert(item);
             } else if !places.contains_key(&place) {

@@ -81,6 +81,13 @@ fn rest_without(decoder: &Decoder, schemas: &Schemas, record: &Record, items: &B
     left.iter().any(|event| *event != NOTHING).then(|| format!("[{}]", left.join(",")))
 }
 
+/// The text of the first event of a record, where its events can be told apart.
+pub(crate) fn first_event(source: &SourceDefinition, schemas: &Schemas, payload: &[u8]) -> Option<String> {
+    let text = text_of(source, schemas, payload).ok()?;
+    let events = events_of(source, Stone::of(payload).is_some(), &text).ok()?;
+    events.first().map(|event| (*event).to_owned())
+}
+
 /// The texts of the events of a record, in their order.
 fn events_of<'a>(source: &SourceDefinition, is_stone: bool, text: &'a str) -> Read<Vec<&'a str>> {
     let mut cursor = Cursor::new(text, MAX_DEPTH);
