@@ -21,7 +21,7 @@ use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use positions::{Erased, ErasedRecord, Offset, PartitionId};
 use records::RecordsError;
-use records::decode::column as master_column;
+use records::decode::{Rejection, column as master_column};
 use records::master::{Eraser, MasterDataset, MasterSnapshot};
 use serving_layer::BatchViewStore;
 use views::column;
@@ -29,9 +29,6 @@ use views::column;
 use super::{EraseComponents, Found, Wanted};
 use crate::master_columns::field;
 use crate::{BatchError, engine};
-
-/// What stands in `_error` of a row that was erased.
-const ERASED: &str = "erased";
 
 /// Events by their records: the numbers of their rows; 0 for the only one.
 type Places = BTreeMap<(PartitionId, Offset), BTreeSet<i32>>;
@@ -77,7 +74,7 @@ async fn scan(
     let table: Arc<dyn TableProvider> = on.scan()?;
     let error = field(master_column::ERROR);
     let mut rows = LogicalPlanBuilder::scan("master", provider_as_source(table), None)?
-        .filter(error.clone().is_null().or(error.not_eq(lit(ERASED))))?;
+        .filter(error.clone().is_null().or(error.not_eq(lit(Rejection::Erased.to_string()))))?;
     if let Some(condition) = condition {
         rows = rows.filter(condition)?;
     }
