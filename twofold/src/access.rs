@@ -140,8 +140,8 @@ type Seen = Option<(SystemTime, u64)>;
 #[derive(Debug)]
 pub struct AccessKeeper {
     path: PathBuf,
-    /// The text in force. It is compared, and not the time of change: a copy may keep the time of what it was copied from,
-    /// and a key that is taken away must count no more. A key may stand in it by mistake.
+    /// The text in force, in which a key may stand by mistake. It is compared, and not the time of change: a copy may
+    /// keep the time of what it was copied from, and a key that is taken away must count no more.
     text: Secret,
     file: AccessFile,
     sets: BTreeMap<KeySetPlace, Arc<KeySet>>,
