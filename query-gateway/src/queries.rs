@@ -1,8 +1,8 @@
 //! Queries: from a request for rows or in SQL to an answer with its envelope.
 //!
 //! Guarantee: all views of a query are pinned once, before anything of the answer is computed. No place among the
-//! running queries is held while a position token is waited for. Every query has a principal, and what that does not see
-//! is in no answer and in no error.
+//! running queries is held while a position token is waited for. Every query has a principal, and what that does not
+//! see is in no answer and in no error.
 //! Not here: what a request means (`rows.rs`), how an answer is computed (`answer.rs`, `sql.rs`), where the pinned
 //! states come from (`refresh.rs`).
 

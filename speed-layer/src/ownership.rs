@@ -95,8 +95,8 @@ impl Ownership {
         Ok(())
     }
 
-    /// Starts partitions again without their indexes whose runs are from before these entries of the list: they may hold
-    /// what was erased, as may the window that tells copies.
+    /// Starts partitions again without their indexes whose runs are from before these entries of the list: they may
+    /// hold what was erased, as may the window that tells copies.
     fn forget_erased(&mut self, context: &Context, erased: u64) {
         for (id, partition) in &mut self.partitions {
             if partition.running().is_some_and(|running| running.erased < erased) {
