@@ -1,5 +1,5 @@
-//! Quotas: what a grant allows is spent by all requests of a principal together, told in headers, and given back evenly.
-//! And the audit log, which tells of whom they turned away.
+//! Quotas: what a grant allows is spent by all requests of a principal together, told in headers, and given back
+//! evenly. And the audit log, which tells of whom they turned away.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! A system on Kafka, Redis and S3 in the roles of an older build, replaced one by one by this one: no wrong answer,
-//! and none missing. The older build is named by `TWOFOLD_TEST_OLD_BINARY`, as `make upgrade` does; without it, nothing is
-//! tested here.
+//! and none missing. The older build is named by `TWOFOLD_TEST_OLD_BINARY`, as `make upgrade` does; without it, nothing
+//! is tested here.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! `twofold health`: whether the process with these settings answers on its port of this machine. It is the health check
-//! of the image, where no other client is.
+//! `twofold health`: whether the process with these settings answers on its port of this machine. It is the health
+//! check of the image, where no other client is.
 //!
 //! Guarantee: it shows no key, and asks `/healthz`, which says nothing but that the process works.
 //! Why no certificate is checked: it names the machine as others know it, and this asks by the loopback address. A port
