@@ -34,8 +34,8 @@ fn links(text: &str) -> Vec<String> {
     targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).collect()
 }
 
-/// The anchors of a page's headings, as they are made of their words on the web: small letters, digits, `-` and `_`, and
-/// a hyphen for each blank.
+/// The anchors of a page's headings, as they are made of their words on the web: small letters, digits, `-` and `_`,
+/// and a hyphen for each blank.
 fn anchors(text: &str) -> BTreeSet<String> {
     let prose = prose(text);
     let headings = prose.lines().filter(|line| line.starts_with('#'));
