@@ -1,4 +1,4 @@
-//! What a principal sees: which views, which rows of them, and whether what cannot be filtered.
+//! What a principal sees: which views, and which rows of them.
 //!
 //! Guarantee: to who may not read a view it does not exist, and neither does a view without a dimension that rows are
 //! ruled by. A value of a rule is compared in the type of the dimension; one that is none of this type matches nothing,
