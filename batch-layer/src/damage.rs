@@ -42,9 +42,13 @@ async fn look_at(snapshot: &Snapshot, ids: &dyn IdSource, missing: &mut BTreeMap
     match snapshot.missing_files().await {
         Ok(files) if files.is_empty() => {}
         Ok(files) => {
-            let words = describe(table, &files);
-            tracing::error!("{words}; `twofold lake repair` brings back what it can");
-            missing.insert(table.to_owned(), words);
+            // Files of a version that is not the newest any more may have been deleted by an erasing.
+            let newest = snapshot.table().refresh(snapshot).await;
+            if newest.is_ok_and(|newest| newest.version() == snapshot.version()) {
+                let words = describe(table, &files);
+                tracing::error!("{words}; `twofold lake repair` brings back what it can");
+                missing.insert(table.to_owned(), words);
+            }
         }
         Err(error) => tracing::debug!(table, %error, "its files could not be looked for"),
     }

@@ -27,7 +27,7 @@ impl CertificateMark {
         match self {
             Self::CommonName(name) => certificate.common_name.as_ref() == Some(name),
             Self::Name(name) => certificate.names.contains(name),
-            Self::Fingerprint(sum) => *sum == Sha256Sum::of(&certificate.der),
+            Self::Fingerprint(sum) => *sum == certificate.fingerprint,
         }
     }
 }
@@ -44,5 +44,5 @@ pub struct CertificateRule {
 /// Whom a certificate stands for. Its hash is a part of the name: names in it are whatever an authority let pass.
 pub(crate) fn principal_of(certificate: &ClientCertificate, rules: &[CertificateRule]) -> Option<Principal> {
     let rule = rules.iter().find(|rule| rule.mark.is_of(certificate))?;
-    Some(Principal::new(&format!("certificate:{}", Sha256Sum::of(&certificate.der)), rule.grants.clone()))
+    Some(Principal::new(&format!("certificate:{}", certificate.fingerprint), rule.grants.clone()))
 }

@@ -5,16 +5,15 @@
 //! Not here: whether the certificate is believed (`tls.rs`), and what its holder may do (`certificate.rs`).
 
 use rustls::pki_types::CertificateDer;
-use sha2::{Digest, Sha256};
 use webpki::EndEntityCert;
+
+use crate::keys::Sha256Sum;
 
 /// The certificate that a client has proved to hold; in the extensions of its requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificate {
-    /// The certificate as it was sent.
-    pub der: Vec<u8>,
-    /// SHA-256 of that, as 64 hexadecimal digits in lower case.
-    pub fingerprint_sha256: String,
+    /// SHA-256 of the certificate as it was sent.
+    pub fingerprint: Sha256Sum,
     /// The common name of its subject, where it has exactly one.
     pub common_name: Option<String>,
     /// The DNS names of its subjectAltName, then its URIs.
@@ -24,7 +23,6 @@ pub struct ClientCertificate {
 impl ClientCertificate {
     /// Reads a certificate that was verified before; of one that cannot be read, the fingerprint alone is told.
     pub fn read(der: &[u8]) -> Self {
-        let fingerprint_sha256 = Sha256::digest(der).iter().map(|byte| format!("{byte:02x}")).collect();
         let certificate = CertificateDer::from(der);
         let (common_name, names) = match EndEntityCert::try_from(&certificate) {
             Ok(read) => {
@@ -33,7 +31,7 @@ impl ClientCertificate {
             }
             Err(_) => (None, Vec::new()),
         };
-        Self { der: der.to_vec(), fingerprint_sha256, common_name, names }
+        Self { fingerprint: Sha256Sum::of(der), common_name, names }
     }
 }
 

@@ -56,6 +56,7 @@ pub struct Grants {
     /// Sources that may be sent events.
     pub write: Names,
     /// Whether the system may be operated: metrics, details of status, the log, rejected records with their payloads.
+    /// All of that is of all rows, so it counts only without rules of rows.
     pub operate: bool,
     /// Which rows of the views.
     pub rows: RowRules,
@@ -118,9 +119,14 @@ impl Principal {
         self.grants.write.has(source)
     }
 
-    /// Whether the system may be operated.
+    /// Whether the system may be operated: never by who does not see all rows.
     pub fn may_operate(&self) -> bool {
-        self.grants.operate
+        self.grants.operate && self.sees_all_rows()
+    }
+
+    /// Whether no row is hidden, so that what is of all records may be told.
+    pub fn sees_all_rows(&self) -> bool {
+        self.grants.rows.is_empty()
     }
 
     /// Whether nothing may be done but to send events.

@@ -17,6 +17,8 @@ use crate::{Problem, ProblemKind};
 
 /// Accounts that are full again are forgotten beyond so many: names of tokens come from outside.
 const MAX_ACCOUNTS: usize = 10_000;
+/// No account is remembered for longer, whatever it owes.
+const LONGEST_DEBT_SECONDS: f64 = 366.0 * 24.0 * 3_600.0;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
@@ -93,6 +95,8 @@ struct Account {
     /// Below zero where one request took more than there was.
     left: f64,
     at: Instant,
+    /// From when on nothing is spent of it, if nothing more is.
+    full_at: Instant,
 }
 
 impl Account {
@@ -116,7 +120,24 @@ pub(crate) struct Payer<'a> {
 #[derive(Debug, Default)]
 pub struct Accounts {
     // Written by each request with a quota; held for a look-up and a sum.
-    open: Mutex<HashMap<(String, Spending), Account>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    accounts: HashMap<(String, Spending), Account>,
+    /// With more of them, those that are full are looked for: twice as many as were left by the last look, so that a
+    /// look is paid for by the requests before it.
+    most: usize,
+}
+
+impl Open {
+    fn forget_full(&mut self, now: Instant) {
+        if self.accounts.len() > self.most.max(MAX_ACCOUNTS) {
+            self.accounts.retain(|_, account| account.full_at > now);
+            self.most = 2 * self.accounts.len();
+        }
+    }
 }
 
 impl Accounts {
@@ -128,16 +149,16 @@ impl Accounts {
         let Some(limit) = what.limit(payer.quotas) else { return Ok(()) };
         let (of, span) = (limit as f64, f64::from(what.span_seconds()));
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.len() > MAX_ACCOUNTS {
-            forget_full(&mut open, now);
-        }
+        open.forget_full(now);
         let key = (payer.name.to_owned(), what);
-        let left = open.get(&key).map_or(of, |account| account.left_at(now, of, span));
+        let left = open.accounts.get(&key).map_or(of, |account| account.left_at(now, of, span));
         let (amount, needed) = (amount as f64, (amount as f64).min(of));
         if left < needed {
             return Err(over(payer.name, what, limit, (needed - left) * span / of));
         }
-        open.insert(key, Account { left: left - amount, at: now });
+        let left = left - amount;
+        let seconds = ((of - left) * span / of).min(LONGEST_DEBT_SECONDS);
+        open.accounts.insert(key, Account { left, at: now, full_at: now + Duration::from_secs_f64(seconds) });
         Ok(())
     }
 
@@ -148,7 +169,7 @@ impl Accounts {
         for what in Spending::ALL {
             let Some(limit) = what.limit(payer.quotas) else { continue };
             let (name, span) = (what.name(), what.span_seconds());
-            let account = open.get(&(payer.name.to_owned(), what));
+            let account = open.accounts.get(&(payer.name.to_owned(), what));
             let left = account.map_or(limit as f64, |one| one.left_at(now, limit as f64, f64::from(span)));
             policies.push(format!("\"{name}\";q={limit};w={span}"));
             states.push(format!("\"{name}\";r={}", left.max(0.0).floor()));
@@ -162,12 +183,6 @@ impl Accounts {
             }
         }
     }
-}
-
-/// Leaves out accounts of which nothing is spent any more after a minute, the longest span.
-fn forget_full(open: &mut HashMap<(String, Spending), Account>, now: Instant) {
-    let minute = Duration::from_secs(60);
-    open.retain(|_, account| account.left < 0.0 || now.saturating_duration_since(account.at) < minute);
 }
 
 fn over(name: &str, what: Spending, limit: u64, wait_seconds: f64) -> Problem {

@@ -29,7 +29,7 @@ const DIGITS: usize = 32;
 pub struct Stone<'a> {
     /// The fingerprint of the record as it was.
     pub fingerprint: Fingerprint,
-    /// The events that are left, as an array in JSON with a null for each one erased; empty where none is left.
+    /// The events that are left, as an array in JSON with null or false for each one erased; empty where none is left.
     pub rest: &'a [u8],
 }
 

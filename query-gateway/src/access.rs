@@ -1,4 +1,4 @@
-//! What a principal sees: which views, which rows of them, and whether what cannot be filtered.
+//! What a principal sees: which views, and which rows of them.
 //!
 //! Guarantee: to who may not read a view it does not exist, and neither does a view without a dimension that rows are
 //! ruled by. A value of a rule is compared in the type of the dimension; one that is none of this type matches nothing,
@@ -19,16 +19,6 @@ use crate::local_time::Zone;
 pub(crate) fn sees(principal: &Principal, view: &ViewDefinition) -> bool {
     principal.may_read(view.name.as_str())
         && principal.row_rules().keys().all(|ruled| dimension_of(view, ruled).is_some())
-}
-
-/// Whether no row is hidden from a principal, so that what counts all records may be told.
-pub(crate) fn sees_all_rows(principal: &Principal) -> bool {
-    principal.row_rules().is_empty()
-}
-
-/// Whether a principal is told what is for operators: it names stores, and may quote any record.
-pub(crate) fn sees_details(principal: &Principal) -> bool {
-    principal.may_operate() && sees_all_rows(principal)
 }
 
 /// The tests that all states of one view pass which a principal sees; without rules none.

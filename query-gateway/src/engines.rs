@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use edge::Principal;
 use views::{Pipeline, PlannedView};
 
-use crate::access::{sees, sees_details};
+use crate::access::sees;
 use crate::sql::SqlEngine;
 use crate::{GatewayError, GatewaySettings};
 
@@ -46,7 +46,7 @@ impl Engines {
     /// As in [`Self::new`].
     pub(crate) fn of(&self, principal: &Principal) -> Result<Arc<SqlEngine>, GatewayError> {
         let is_seen = |view: &PlannedView| sees(principal, view);
-        let has_rejected = sees_details(principal);
+        let has_rejected = principal.may_operate();
         if has_rejected && self.pipeline.views.iter().all(is_seen) {
             return Ok(self.all.clone());
         }

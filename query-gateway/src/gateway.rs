@@ -20,7 +20,7 @@ use serving_layer::{Lake, RealtimeStore};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use views::{Pipeline, ViewDefinition};
 
-use crate::access::{RowFilters, sees, sees_details};
+use crate::access::{RowFilters, sees};
 use crate::attempt::ViewReader;
 use crate::engines::Engines;
 use crate::envelope::{Envelope, Freshness};
@@ -187,7 +187,7 @@ impl Gateway {
 
     /// The rejected records that a query may read: none without the details that are for operators.
     pub(crate) fn rejected(&self, principal: &Principal, is_operator: bool) -> Arc<Reading> {
-        if !sees_details(principal) {
+        if !principal.may_operate() {
             return Reading::new(None, Vec::new(), false);
         }
         let GatewayComponents { pipeline, rejected, .. } = &self.components;
@@ -231,7 +231,7 @@ impl Gateway {
 
     /// Why SQL finds no view of this name: there is none, or it is the name of a source, as operators are told.
     pub(crate) fn no_view(&self, principal: &Principal, name: &str) -> GatewayError {
-        let is_meant = |source: &&Arc<SourceReader>| sees_details(principal) && source.source().name.as_str() == name;
+        let is_meant = |source: &&Arc<SourceReader>| principal.may_operate() && source.source().name.as_str() == name;
         match self.sources.values().find(is_meant) {
             Some(source) => {
                 let is_shown = |reader: &&ViewReader| self.answers_from(reader) && sees(principal, &reader.view);

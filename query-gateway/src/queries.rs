@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use serving_layer::Version;
 use views::PlannedView;
 
-use crate::access::sees_details;
 use crate::answer::answer;
 use crate::attempt::ViewReader;
 use crate::body::answer_body;
@@ -241,7 +240,7 @@ impl Gateway {
         for reference in references {
             let view = match named(reference) {
                 Named::Listing => continue,
-                Named::Rejected if sees_details(principal) => continue,
+                Named::Rejected if principal.may_operate() => continue,
                 Named::View(name) => {
                     let found = self.find(principal, name);
                     found.map_err(|_| self.no_view(principal, name))?.1.view.name.clone()

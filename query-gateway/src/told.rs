@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 
 use edge::Principal;
 
-use crate::access::{sees_all_rows, sees_details};
 use crate::envelope::Envelope;
 use crate::{GatewayError, Status, Trouble, ViewDetails, ViewStatus};
 
@@ -19,7 +18,7 @@ const OPERATORS_SEE_WHY: &str = "whoever operates the system sees why in /v1/sta
 
 /// The envelope of an answer.
 pub(crate) fn envelope(principal: &Principal, mut envelope: Envelope) -> Envelope {
-    if sees_details(principal) {
+    if principal.may_operate() {
         return envelope;
     }
     if envelope.stale {
@@ -28,12 +27,12 @@ pub(crate) fn envelope(principal: &Principal, mut envelope: Envelope) -> Envelop
     if let Some(former) = &mut envelope.former {
         OPERATORS_SEE_WHY.clone_into(&mut former.progress);
     }
-    if sees_all_rows(principal) { envelope } else { envelope.without_counts() }
+    if principal.sees_all_rows() { envelope } else { envelope.without_counts() }
 }
 
 /// What `/v1/views/{view}` tells.
 pub(crate) fn details(principal: &Principal, mut details: ViewDetails) -> ViewDetails {
-    if !sees_all_rows(principal) {
+    if !principal.sees_all_rows() {
         details.versions.iter_mut().for_each(|version| version.cut = None);
     }
     ViewDetails { status: view_status(principal, details.status), ..details }
@@ -41,7 +40,7 @@ pub(crate) fn details(principal: &Principal, mut details: ViewDetails) -> ViewDe
 
 /// What `/v1/status` tells: views with how far they are, of everything else nothing.
 pub(crate) fn status(principal: &Principal, status: Status) -> Status {
-    if sees_details(principal) {
+    if principal.may_operate() {
         return status;
     }
     let shown: Vec<String> = status.views.iter().map(|view| format!("view {}", view.view)).collect();
@@ -61,7 +60,7 @@ pub(crate) fn status(principal: &Principal, status: Status) -> Status {
 }
 
 fn view_status(principal: &Principal, status: ViewStatus) -> ViewStatus {
-    if sees_details(principal) {
+    if principal.may_operate() {
         return status;
     }
     let told = |reason: Option<String>| reason.map(|_| OPERATORS_SEE_WHY.to_owned());
@@ -75,7 +74,7 @@ fn view_status(principal: &Principal, status: ViewStatus) -> ViewStatus {
 
 /// Why a request failed.
 pub(crate) fn error(principal: &Principal, error: GatewayError) -> GatewayError {
-    if sees_details(principal) {
+    if principal.may_operate() {
         return error;
     }
     let why = || OPERATORS_SEE_WHY.to_owned();
@@ -85,10 +84,10 @@ pub(crate) fn error(principal: &Principal, error: GatewayError) -> GatewayError 
         GatewayError::Stopped { view, .. } => {
             GatewayError::Stopped { view, reason: why(), way_out: "tell whoever operates the system".to_owned() }
         }
-        GatewayError::NotYet { view, waited, .. } if !sees_all_rows(principal) => {
+        GatewayError::NotYet { view, waited, .. } if !principal.sees_all_rows() => {
             GatewayError::NotYet { view, waited, behind: Vec::new() }
         }
-        GatewayError::NotInVersion { view, version, .. } if !sees_all_rows(principal) => {
+        GatewayError::NotInVersion { view, version, .. } if !principal.sees_all_rows() => {
             GatewayError::NotInVersion { view, version, behind: Vec::new() }
         }
         GatewayError::Serving(_) | GatewayError::Unread(_) => GatewayError::StoreFailed,

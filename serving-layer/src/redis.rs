@@ -1,8 +1,8 @@
 //! The realtime-view store in Redis (7.0 or later, or Valkey): for several processes and machines.
 //!
 //! All keys of a partition carry one hash tag, `{twofold:<prefix>:<source>:<partition>}`, so that Redis Cluster keeps
-//! them on one node: `...:index` holds the index (see `redis/form.rs`), `...:blob:<run>:<view>` a blob. Nothing scans
-//! keys, and no command or script touches those of two partitions.
+//! them on one node: `...:index` holds the index (see `redis/form.rs`), `...:blob:<run>:<view>` a blob. Nothing but an
+//! erasing scans keys, and no command or script touches those of two partitions.
 //!
 //! Guarantee: one script compares the stamp, replaces the index and sets which blobs expire, atomically. A blob is
 //! written with a time to live and kept only by the swap that names it; a swap that names a missing blob is refused.

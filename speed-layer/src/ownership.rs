@@ -88,19 +88,21 @@ impl Ownership {
             self.assign(context, owned, true);
         }
         // Once for each: where the list was lost, versions name more of it than there is.
-        if erased > self.erased && erased > context.erased().number {
-            self.forget_erased(context);
+        if erased > self.erased {
+            self.forget_erased(context, erased);
         }
         self.erased = self.erased.max(erased);
         Ok(())
     }
 
-    /// Starts the running partitions again without their indexes: events were erased since they started, which their
-    /// runs hold, and which they remember to tell copies.
-    fn forget_erased(&mut self, context: &Context) {
-        info!(source = %context.components.source.name, "events were erased; their runs are computed again");
-        for partition in self.partitions.values_mut().filter(|partition| partition.running().is_some()) {
-            partition.restart(false);
+    /// Starts partitions again without their indexes whose runs are from before these entries of the list: they may
+    /// hold what was erased, as may the window that tells copies.
+    fn forget_erased(&mut self, context: &Context, erased: u64) {
+        for (id, partition) in &mut self.partitions {
+            if partition.running().is_some_and(|running| running.erased < erased) {
+                info!(source = %context.components.source.name, partition = %id, "events were erased; its runs are computed again");
+                partition.restart(false);
+            }
         }
     }
 
@@ -135,11 +137,11 @@ impl Ownership {
         if self.cuts_seen_at.is_none() {
             return Ok(());
         }
-        let (cuts, now) = (&self.cuts, context.now());
+        let (cuts, erased, now) = (&self.cuts, self.erased, context.now());
         let is_due = |partition: &&mut Partition| partition.is_looked_up && partition.backoff.is_due(now);
         let starts = self.partitions.values_mut().filter(is_due).filter_map(|partition| match partition.phase {
             Phase::Starting { keeps_index } => Some(async move {
-                let started = start(context, partition.id, cuts, keeps_index).await;
+                let started = start(context, partition.id, cuts, erased, keeps_index).await;
                 let started = started.map(|running| partition.phase = Phase::Running(Box::new(running)));
                 conclude(context, partition, started)
             }),

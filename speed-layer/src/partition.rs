@@ -35,6 +35,8 @@ pub(crate) struct Running {
     pub position: Position,
     /// The events within the horizon before the last record that was read.
     pub copies: CopyWindow,
+    /// Up to which entry of the list of what was erased the runs are without it.
+    pub erased: u64,
     /// What was read and computed, and does not stand in the store yet; nothing more is read before it does.
     pub pending: Option<PendingRuns>,
     /// Where the log is read from: the position, or the end of a declared hole behind it.
@@ -62,11 +64,12 @@ pub(crate) struct Running {
 
 impl Running {
     /// A partition that goes on at `position`, which is the head of `index`.
-    pub fn new(index: Index, position: Position, copies: CopyWindow) -> Self {
+    pub fn new(index: Index, position: Position, copies: CopyWindow, erased: u64) -> Self {
         Self {
             index,
             position,
             copies,
+            erased,
             pending: None,
             read_from: position.offset,
             is_sought: false,

@@ -18,7 +18,8 @@ use crate::partition::Running;
 use crate::prime::prime;
 use crate::{SpeedError, metrics};
 
-/// Starts a partition. Without `keeps_index` the stored index is replaced, because it names a blob that is gone.
+/// Starts a partition. Without `keeps_index` the stored index is replaced, because it names a blob that is gone, or may
+/// hold what was erased. `published_without`: up to which entry of the list of what was erased versions are without it.
 ///
 /// # Errors
 /// Nothing was started: try again, unless the error is fatal. [`SpeedError::NextLife`]: this worker belongs to a former
@@ -27,6 +28,7 @@ pub(crate) async fn start(
     context: &Context,
     partition: PartitionId,
     cuts: &PublishedCuts,
+    published_without: u64,
     keeps_index: bool,
 ) -> Result<Running, SpeedError> {
     let erased = context.load_erased().await?;
@@ -42,10 +44,11 @@ pub(crate) async fn start(
     let position = start.position();
     check_topic(context, master.as_ref(), (partition, position)).await?;
     let copies = prime(context, master.as_ref(), (partition, position)).await?;
-    let index = match (start, index) {
-        (Start::Continue(_), Some(index)) => index.clone(),
-        (Start::Jump(to), Some(index)) => jump(context, partition, index.clone(), to).await?,
-        _ => create(context, partition, stored.as_ref().map(|index| index.stamp), position).await?,
+    // Runs that are kept were made before this start: they are without what every version is without.
+    let (index, without) = match (start, index) {
+        (Start::Continue(_), Some(index)) => (index.clone(), published_without),
+        (Start::Jump(to), Some(index)) => (jump(context, partition, index.clone(), to).await?, published_without),
+        _ => (create(context, partition, stored.as_ref().map(|index| index.stamp), position).await?, erased),
     };
     // Erased meanwhile: what was primed may hold it, and nothing was appended yet.
     if context.load_erased().await? != erased {
@@ -53,7 +56,7 @@ pub(crate) async fn start(
     }
     metrics::count(metrics::STARTS, &context.components.source.name, 1);
     info!(source = %context.components.source.name, %partition, ?start, copies = copies.len(), "partition started");
-    Ok(Running::new(index, position, copies))
+    Ok(Running::new(index, position, copies, without))
 }
 
 /// A life begins in realtime when every view has a batch version of it, so that what lies below its start is answered

@@ -220,6 +220,18 @@ impl Running {
         self.child.try_wait().unwrap()
     }
 
+    /// How the process ends by itself, or because it was told to.
+    pub async fn wait_until_ended(&mut self) -> std::process::ExitStatus {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "it does not end:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// What the process has written.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.setup.data_dir.with_extension("log")).unwrap_or_default()

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use edge::{Access, KeySet, Keyring, WantedKeys};
 use positions::Clock;
 use query_gateway::Trouble;
@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::config::{AccessMode, Config, ConfigError, ConfigProblem};
+use crate::config::{AccessMode, Config, ConfigError, ConfigProblem, Secret};
 use file::{AccessFile, KeySetPlace};
 use key_sets::{KeySetReader, read_bounded};
 
@@ -112,13 +112,14 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess
         (AccessMode::Open, _) => return Ok(OpenedAccess { access: Access::Open, problems, keeper: None }),
         (AccessMode::Keys, path) => path.clone().context("`access.mode = \"keys\"` needs `access.file`")?,
     };
-    let read = read_file(&path).await.with_context(|| format!("cannot use `access.file` {}", path.display()))?;
-    let (keyring, wanted) = Keyring::new(read.rules(&BTreeMap::new()), clock);
+    let read = read_file(&path).await.with_context(|| format!("cannot use `access.file` {}", path.display()));
+    let (text, file) = read?;
+    let (keyring, wanted) = Keyring::new(file.rules(&BTreeMap::new()), clock);
     let (keyring, reader) = (Arc::new(keyring), KeySetReader::new()?);
     let mut keeper = AccessKeeper {
-        seen: look_at(&path).await,
         path,
-        file: read,
+        text: Secret(text),
+        file,
         sets: BTreeMap::new(),
         fetched: BTreeMap::new(),
         asked: BTreeMap::new(),
@@ -139,8 +140,9 @@ type Seen = Option<(SystemTime, u64)>;
 #[derive(Debug)]
 pub struct AccessKeeper {
     path: PathBuf,
-    /// As the file was when it was read last, whatever came of it.
-    seen: Seen,
+    /// The text in force, in which a key may stand by mistake. It is compared, and not the time of change: a copy may
+    /// keep the time of what it was copied from, and a key that is taken away must count no more.
+    text: Secret,
     file: AccessFile,
     sets: BTreeMap<KeySetPlace, Arc<KeySet>>,
     /// When each set was read last, and the file that it came from as it was then.
@@ -156,11 +158,7 @@ pub struct AccessKeeper {
 impl AccessKeeper {
     /// Reads again what has changed.
     async fn look(&mut self) {
-        let seen = look_at(&self.path).await;
-        let mut is_changed = false;
-        if seen != self.seen {
-            is_changed = self.read_again(seen).await;
-        }
+        let mut is_changed = self.read_again().await;
         is_changed |= self.refresh_sets().await;
         if is_changed {
             self.put_in_force();
@@ -183,18 +181,19 @@ impl AccessKeeper {
         }
     }
 
-    async fn read_again(&mut self, seen: Seen) -> bool {
-        self.seen = seen;
-        let (about, read) = (format!("access file {}", self.path.display()), read_file(&self.path).await);
+    /// Whether the file says something else now.
+    async fn read_again(&mut self) -> bool {
+        let read = match read_bounded(&self.path, MAX_FILE_BYTES).await {
+            Ok(text) if text == self.text.0 => Ok(None),
+            Ok(text) => AccessFile::read(&text).map(|file| Some((text, file))).map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        let about = format!("access file {}", self.path.display());
         self.problems.note(&about, read.as_ref().err().map(|error| format!("{error:#}")));
-        match read {
-            Ok(file) => {
-                info!(file = %self.path.display(), "access file read again");
-                self.file = file;
-                true
-            }
-            Err(_) => false,
-        }
+        let Ok(Some((text, file))) = read else { return false };
+        info!(file = %self.path.display(), "access file read again");
+        (self.text, self.file) = (Secret(text), file);
+        true
     }
 
     /// Reads the sets that are new or old, and forgets those that nobody names any more.
@@ -247,9 +246,10 @@ fn about_keys(place: &KeySetPlace) -> String {
     format!("keys of issuers at {place}")
 }
 
-async fn read_file(path: &Path) -> Result<AccessFile> {
+async fn read_file(path: &Path) -> Result<(String, AccessFile)> {
     let text = read_bounded(path, MAX_FILE_BYTES).await?;
-    Ok(AccessFile::read(&text)?)
+    let file = AccessFile::read(&text)?;
+    Ok((text, file))
 }
 
 /// `None` where it is not there.

@@ -26,12 +26,13 @@ use crate::private_files::{
 };
 
 /// What the directory holds, and what to do where a link would be wanted in its place.
-const HELD: [(&str, &str); 5] = [
+const HELD: [(&str, &str); 6] = [
     ("format.json", "put the file itself there"),
     ("lock", "remove it"),
     ("run.json", "remove it"),
     ("log", "put the folder itself there, or mount its file system there; or name another --data-dir"),
     ("lake", "name the folder that it leads to in `lake.location`, and remove the link"),
+    ("lake.beside", "put the folder itself there"),
 ];
 
 /// The version of the layout that this binary reads and writes.

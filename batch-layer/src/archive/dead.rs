@@ -6,7 +6,8 @@
 //!
 //! In: the rows of a commit. Out: records with their payloads, without a key and without a correction of the client's
 //! clock, dated by when they are appended. Of a
-//! record with several events it is those that are rejected; where the first of them is, the record as a whole.
+//! record with several events it is those that are rejected; where the first of them is, the record as a whole. What
+//! was erased is not among them.
 //! Guarantee: at least once. The commit that holds them follows their acknowledgement, so a kill in between, a second
 //! archiver or a lost acknowledgement doubles them, and none is left out. What the log refuses for good, or did not
 //! take in [`ATTEMPTS`], is given up and counted, since good records are not to wait for bad ones; it is in the master
@@ -18,10 +19,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::BinaryArray;
+use arrow::array::{Array, BinaryArray};
 use arrow::record_batch::RecordBatch;
 use event_log::{EventLog, EventLogError, NewRecord};
-use positions::{Offset, PartitionId, TimestampMicros};
+use positions::{Offset, PartitionId, Stone, TimestampMicros};
 use records::RecordsError;
 use records::decode::{payloads, rejected_rows};
 use views::SourceDefinition;
@@ -40,6 +41,11 @@ const BYTES_AT_A_TIME: usize = 1 << 20;
 /// A row: the number of its batch, and its own in that.
 type Place = (usize, usize);
 
+/// The name of the topic of rejected records beside a source's own.
+pub fn dead_topic(topic: &str) -> String {
+    format!("{topic}.dead")
+}
+
 /// See the module.
 pub(crate) struct DeadTopic {
     log: Arc<dyn EventLog>,
@@ -56,7 +62,7 @@ pub(crate) struct DeadTopic {
 impl DeadTopic {
     /// The dead topic of a source. Does no IO; the topic is made before the first append.
     pub fn new(log: Arc<dyn EventLog>, source: Arc<SourceDefinition>) -> Self {
-        let topic = format!("{}.dead", source.topic);
+        let topic = dead_topic(&source.topic);
         Self { log, source, topic, is_there: false, left: None, failures: 0 }
     }
 
@@ -65,11 +71,11 @@ impl DeadTopic {
     /// # Errors
     /// [`BatchError::DeadTopic`]: try again with the same rows after a while.
     pub async fn append(&mut self, batches: &[RecordBatch], now: TimestampMicros) -> Result<(), BatchError> {
+        let payloads: Vec<&BinaryArray> = batches.iter().map(payloads).collect::<Result<_, _>>()?;
         let mut left = match self.left.take() {
             Some(left) => left,
-            None => rejected_places(batches)?,
+            None => rejected_places(batches, &payloads)?,
         };
-        let payloads: Vec<&BinaryArray> = batches.iter().map(payloads).collect::<Result<_, _>>()?;
         let outcome = match self.append_all(&payloads, &mut left, now).await {
             Ok(()) => Ok(()),
             Err(error) => self.note_failure(&mut left, error),
@@ -175,10 +181,12 @@ impl DeadTopic {
     }
 }
 
-fn rejected_places(batches: &[RecordBatch]) -> Result<Vec<Place>, RecordsError> {
+/// Rejected rows, but for what was erased: of that there is a stone or nothing.
+fn rejected_places(batches: &[RecordBatch], payloads: &[&BinaryArray]) -> Result<Vec<Place>, RecordsError> {
     let mut places = Vec::new();
-    for (number, batch) in batches.iter().enumerate() {
-        places.extend(rejected_rows(batch)?.into_iter().map(|row| (number, row)));
+    for (number, (batch, payloads)) in batches.iter().zip(payloads).enumerate() {
+        let is_there = |row: &usize| payloads.is_valid(*row) && Stone::of(payloads.value(*row)).is_none();
+        places.extend(rejected_rows(batch)?.into_iter().filter(is_there).map(|row| (number, row)));
     }
     Ok(places)
 }

@@ -33,6 +33,7 @@ mod watch;
 
 pub use archiver::ArchiveComponents;
 pub use config::ArchiveSettings;
+pub use dead::dead_topic;
 pub(crate) use erased::load_erased;
 pub use pending::{Jump, Pending};
 pub use run::run_archive;

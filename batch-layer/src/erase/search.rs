@@ -136,7 +136,7 @@ async fn scan(
     let table: Arc<dyn TableProvider> = on.scan()?;
     let error = field(master_column::ERROR);
     let mut rows = LogicalPlanBuilder::scan("master", provider_as_source(table), None)?
-        .filter(error.clone().is_null().or(error.not_eq(lit(ERASED))))?;
+        .filter(error.clone().is_null().or(error.not_eq(lit(Rejection::Erased.to_string()))))?;
     if let Some(condition) = condition {
         rows = rows.filter(condition)?;
     }
@@ -185,7 +185,10 @@ async fn choose_by_text(
                 continue;
             }
             let (place, item) = place_of(&batch, row);
-            if errors.is_valid(row) {
+            // The first of several has the payload of them all.
+            let is_other_event = item == 1
+                && on.first_event(payloads.value(row)).is_some_and(|event| !holds(event.as_bytes(), text.as_bytes()));
+            if errors.is_valid(row) && !is_other_event {
                 rejected += 1;
                 places.add(place, item);
             } else if !places.contains(place) {

@@ -18,14 +18,11 @@ use super::decoder::Decoder;
 use super::envelope;
 use super::json::Cursor;
 use super::reject::Read;
-use super::rows::MAX_REJECTED;
+use super::rows::{ERASED, ERASED_REJECTED, MAX_REJECTED};
 use super::schema::MAX_DEPTH;
 use super::text::text_of;
 use super::wire::{Schemas, first_missing};
 use crate::RecordsError;
-
-/// What stands for an event that was erased.
-const NOTHING: &str = "null";
 
 /// Replaces the records of which something was erased by what is left of them.
 ///
@@ -74,11 +71,19 @@ fn rest_without(decoder: &Decoder, schemas: &Schemas, record: &Record, items: &B
     let events = events_of(decoder.source(), is_stone, &text).ok()?;
     let numbers = numbers_of(decoder, record, &events)?;
     let left = events.into_iter().zip(numbers).map(|(event, number)| match number {
-        Some(number) if items.contains(&number) => NOTHING,
+        Some((number, false)) if items.contains(&number) => ERASED,
+        Some((number, true)) if items.contains(&number) => ERASED_REJECTED,
         _ => event,
     });
     let left: Vec<&str> = left.collect();
-    left.iter().any(|event| *event != NOTHING).then(|| format!("[{}]", left.join(",")))
+    left.iter().any(|event| ![ERASED, ERASED_REJECTED].contains(event)).then(|| format!("[{}]", left.join(",")))
+}
+
+/// The text of the first event of a record, where its events can be told apart.
+pub(crate) fn first_event(source: &SourceDefinition, schemas: &Schemas, payload: &[u8]) -> Option<String> {
+    let text = text_of(source, schemas, payload).ok()?;
+    let events = events_of(source, Stone::of(payload).is_some(), &text).ok()?;
+    events.first().map(|event| (*event).to_owned())
 }
 
 /// The texts of the events of a record, in their order.
@@ -107,11 +112,11 @@ fn skip_event<'a>(cursor: &mut Cursor<'a>) -> Read<&'a str> {
     Ok(cursor.since(from))
 }
 
-/// The number of each event among the rows of its record; `None` for one that is no row, of which there may be some
-/// where many were rejected.
-fn numbers_of(decoder: &Decoder, record: &Record, events: &[&str]) -> Option<Vec<Option<i32>>> {
+/// The number of each event among the rows of its record, and whether it is a rejected one, where there are so many
+/// that it matters; `None` for one that is no row, of which there may be some where many were rejected.
+fn numbers_of(decoder: &Decoder, record: &Record, events: &[&str]) -> Option<Vec<Option<(i32, bool)>>> {
     if events.len() <= MAX_REJECTED {
-        return Some((1..).map(Some).take(events.len()).collect());
+        return Some((1..).map(|number| Some((number, false))).take(events.len()).collect());
     }
     let fingerprint = record.fingerprint();
     let alone = events.iter().map(|event| {
@@ -123,14 +128,13 @@ fn numbers_of(decoder: &Decoder, record: &Record, events: &[&str]) -> Option<Vec
     let rejected: BTreeSet<usize> = rejected_rows(&rows).ok()?.into_iter().collect();
     let (mut number, mut bad) = (0, 0);
     let numbers = events.iter().enumerate().map(|(at, event)| {
-        if rejected.contains(&at) && *event != NOTHING {
-            bad += 1;
-            if bad > MAX_REJECTED {
-                return None;
-            }
+        let is_rejected = rejected.contains(&at) && *event != ERASED;
+        bad += usize::from(is_rejected);
+        if is_rejected && bad > MAX_REJECTED {
+            return None;
         }
         number += 1;
-        Some(number)
+        Some((number, is_rejected))
     });
     Some(numbers.collect())
 }

@@ -98,6 +98,7 @@ pub use batch::{
     split_late,
 };
 pub use decoder::Decoder;
+pub(crate) use erase::first_event;
 pub use erase::{erase, leave_out};
 pub use instant::{instant_of_number, instant_of_text};
 pub use json::{Cursor, Place};

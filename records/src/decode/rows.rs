@@ -37,6 +37,10 @@ const MAX_EVENTS: usize = 10_000;
 /// times, in a payload that the first row has.
 pub(super) const MAX_REJECTED: usize = 100;
 
+/// What stands in a stone for an event that was erased, and for one that had been rejected.
+pub(super) const ERASED: &str = "null";
+pub(super) const ERASED_REJECTED: &str = "false";
+
 /// A batch under construction.
 pub(super) struct Rows<'a> {
     source: &'a SourceDefinition,
@@ -48,7 +52,7 @@ pub(super) struct Rows<'a> {
     events: usize,
     /// Of these, how many were rejected.
     rejected: usize,
-    /// Something of it was erased: a null stands for each event that was.
+    /// Something of it was erased: [`ERASED`] or [`ERASED_REJECTED`] stands for each event that was.
     is_stone: bool,
     id: Vec<u8>,
 }
@@ -195,8 +199,11 @@ impl<'a> Rows<'a> {
         if self.events > MAX_EVENTS {
             return Err(Rejection::TooMany { limit: MAX_EVENTS }.into());
         }
-        if self.is_stone && cursor.peek()? == b'n' {
-            cursor.literal("null")?;
+        if self.is_stone
+            && let Some(was_rejected) = read_erased(cursor)?
+        {
+            // Events behind it keep their numbers: of the rejected ones, only so many have one.
+            self.rejected += usize::from(was_rejected);
             self.reject(at, &Rejection::Erased, None);
             return Ok(());
         }
@@ -334,6 +341,17 @@ impl Row {
             Verdict::Accepted(_) => None,
         }
     }
+}
+
+/// Passes over what stands for an erased event: whether that had been rejected; `None` before any other event.
+fn read_erased(cursor: &mut Cursor<'_>) -> Read<Option<bool>> {
+    let (text, was_rejected) = match cursor.peek()? {
+        b'n' => (ERASED, false),
+        b'f' => (ERASED_REJECTED, true),
+        _ => return Ok(None),
+    };
+    cursor.literal(text)?;
+    Ok(Some(was_rejected))
 }
 
 /// The numbers of rows among those of their records: 0 for the only one, else from 1.

@@ -22,7 +22,7 @@ use views::column;
 
 use super::MasterSnapshot;
 use crate::RecordsError;
-use crate::decode::{Decoder, ERASED, column as master_column, erase, is_first};
+use crate::decode::{Decoder, ERASED, column as master_column, erase, first_event, is_first};
 
 /// Erases rows of one version.
 pub struct Eraser {
@@ -36,6 +36,13 @@ struct Stored<'a> {
     partitions: &'a [i32],
     offsets: &'a [i64],
     batch: &'a RecordBatch,
+}
+
+impl MasterSnapshot {
+    /// The text of the first event of a record with this payload, where its events can be told apart.
+    pub fn first_event(&self, payload: &[u8]) -> Option<String> {
+        first_event(&self.source, &self.schemas, payload)
+    }
 }
 
 impl Eraser {

@@ -7,6 +7,7 @@
 //! Not here: reading the log again (`batch-layer`).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
@@ -33,7 +34,7 @@ impl MasterSnapshot {
         for (partition, (from, to)) in self.places_of(lost) {
             let meets = |file: &&DataFile| !lost.contains(file) && may_hold(file, partition, from, to);
             let files: Vec<DataFile> = self.snapshot.files().iter().filter(meets).cloned().collect();
-            let mut known = self.offsets_in(&files, partition).await?;
+            let mut known = self.offsets_in(&files, partition, from.0..to.0).await?;
             let holes = self.facts.holes.iter().filter(|hole| hole.partition == partition);
             known.extend(holes.map(|hole| (hole.from.0, hole.to.0)));
             let gaps = gaps(from.0, to.0, known).into_iter();
@@ -64,14 +65,24 @@ impl MasterSnapshot {
         places
     }
 
-    /// The offsets of a partition that some files hold, each as a range.
-    async fn offsets_in(&self, files: &[DataFile], partition: PartitionId) -> Result<Vec<(i64, i64)>, RecordsError> {
-        let mut offsets = Vec::new();
+    /// The offsets of a partition within `range` that some files hold, those that follow each other as one.
+    async fn offsets_in(
+        &self,
+        files: &[DataFile],
+        partition: PartitionId,
+        range: Range<i64>,
+    ) -> Result<Vec<(i64, i64)>, RecordsError> {
+        let mut offsets: Vec<(i64, i64)> = Vec::new();
         let mut rows = self.snapshot.stream(files, Some(&[column::PARTITION, column::OFFSET]))?;
         while let Some(batch) = rows.try_next().await? {
             let partitions = batch.column(0).as_primitive::<Int32Type>().values().iter();
             let of_rows = partitions.zip(batch.column(1).as_primitive::<Int64Type>().values());
-            offsets.extend(of_rows.filter(|(of, _)| **of == partition.0).map(|(_, offset)| (*offset, *offset + 1)));
+            for (_, offset) in of_rows.filter(|(of, offset)| **of == partition.0 && range.contains(*offset)) {
+                match offsets.last_mut() {
+                    Some((from, to)) if (*from..=*to).contains(offset) => *to = (*to).max(offset + 1),
+                    _ => offsets.push((*offset, offset + 1)),
+                }
+            }
         }
         Ok(offsets)
     }

@@ -5,10 +5,8 @@ use edge::{Access, ClientCertificate, ProblemKind, Sha256Sum};
 use super::{Answer, Port, SHOP, key_of, keyring};
 
 fn certificate(common_name: Option<&str>, names: &[&str]) -> ClientCertificate {
-    let der = format!("{common_name:?} {names:?}").into_bytes();
     ClientCertificate {
-        fingerprint_sha256: Sha256Sum::of(&der).to_string(),
-        der,
+        fingerprint: Sha256Sum::of(format!("{common_name:?} {names:?}").as_bytes()),
         common_name: common_name.map(str::to_owned),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
     }
@@ -26,7 +24,7 @@ async fn port(rule: &str, certificate: ClientCertificate) -> Port {
 #[tokio::test]
 async fn a_certificate_is_known_by_its_name_or_its_hash() {
     let shown = certificate(Some("grafana"), &["grafana.example", "spiffe://example/grafana"]);
-    let sum = Sha256Sum::of(&shown.der).to_string();
+    let sum = shown.fingerprint.to_string();
     for rule in [
         "common_name = 'grafana'".to_owned(),
         "san = 'grafana.example'".to_owned(),

@@ -223,6 +223,14 @@ async fn the_file_is_read_again_and_a_broken_one_leaves_in_force_what_was() {
     system.status_until(&ann, "a key that was taken out counts no more", |answer| answer.status == 401).await;
     let whole = system.status_until(&key_of(3).0, "the new one counts", |answer| answer.status == 200).await;
     assert!(problem_of(&whole).is_none(), "{whole:?}");
+
+    // As long and as old as the file in whose place it comes.
+    let (next, time) = (system.file.with_extension("next"), std::fs::metadata(&file).unwrap().modified().unwrap());
+    std::fs::write(&next, std::fs::read_to_string(&file).unwrap().replace(&key_of(3).1, &key_of(4).1)).unwrap();
+    std::fs::File::options().write(true).open(&next).unwrap().set_modified(time).unwrap();
+    std::fs::rename(&next, &file).unwrap();
+    let gone = |answer: &Answer| answer.status == 401;
+    system.status_until(&key_of(3).0, "a key that a copy took out counts no more", gone).await;
 }
 
 async fn make_key(arguments: &[&str]) -> String {

@@ -27,7 +27,7 @@ use crate::collector::fake::FakeLog;
 use crate::collector::{collector_of, event};
 use crate::decode::clicks;
 use crate::lake::memory_lake;
-use crate::support::principals::{as_principal, writer};
+use crate::support::principals::{as_principal, rules_of, writer};
 
 const SOURCES: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE clicks (time TIMESTAMP, id VARCHAR, page VARCHAR) STORED AS JSON
@@ -136,6 +136,19 @@ async fn who_may_write_a_source_sends_and_sees_it() {
         let refused = if method == "GET" { process.get(path).await } else { process.post(path, String::new()).await };
         refused.check_problem(ProblemKind::Forbidden, "`writer`");
     }
+}
+
+/// What these routes tell is of all records, and no rule of rows can divide it.
+#[tokio::test]
+async fn who_does_not_see_all_rows_operates_nothing_and_is_told_no_counts() {
+    let rows = rules_of(&[("country", &["de"])]);
+    let grants = Grants { write: Names::All, operate: true, rows, ..Grants::default() };
+    let process = Process::start(Principal::new("ruled", grants)).await;
+    for path in ["/metrics", "/v1/status", "/v1/sources/clicks/log"] {
+        process.get(path).await.check_problem(ProblemKind::Forbidden, "`ruled`");
+    }
+    process.get("/v1/sources/clicks/rejected").await.check_problem(ProblemKind::Unknown, "no source `clicks`");
+    assert_eq!(process.post("/v1/sources/clicks/events", event("a")).await.status, 200);
 }
 
 #[tokio::test]

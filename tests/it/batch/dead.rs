@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, run_archive};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, EventLogError, NewRecord, Poll, PollLimit};
-use positions::{Offset, PartitionId};
+use positions::{ErasedRecord, Offset, PartitionId};
 use rand::Rng;
 use tokio_util::sync::CancellationToken;
 
 use super::archive::{check_holds_all, poll_at_most};
-use super::world::World;
+use super::world::{Sent, World};
 use crate::support::log_layer::{Layered, LogLayer};
 use crate::support::seeds::seeds;
 
@@ -118,6 +118,25 @@ async fn every_rejected_record_is_in_the_topic_as_it_came_and_no_other_is() {
     }
     assert!(rejected(&world).len() > 3, "nothing was tested");
     check_holds_all(&world, &world.snapshot().await).await;
+}
+
+#[tokio::test]
+async fn what_was_erased_is_not_in_the_topic_of_an_archive_that_is_built_again() {
+    let mut world = World::new(29).await;
+    world.send(60).await;
+    let place = |sent: &Sent| (PartitionId(sent.partition), Offset(sent.offset));
+    let erased = world.sent.iter().step_by(2).map(place);
+    let erased = erased.map(|(partition, offset)| ErasedRecord { partition, offset, items: Vec::new() });
+    let erased: Vec<ErasedRecord> = erased.collect();
+    world.master().erased().add(&erased, world.ids.as_ref()).await.unwrap();
+    let settings = with_dead_topics(&mut world);
+    world.archive_with(settings).await;
+    let is_left = |sent: &&Sent| !erased.iter().any(|one| (one.partition, one.offset) == place(sent));
+    let left = world.sent.iter().filter(is_left).filter(|sent| sent.event.is_none());
+    let mut left: Vec<String> = left.map(|sent| sent.payload.clone()).collect();
+    left.sort();
+    assert!(!left.is_empty() && left.len() < rejected(&world).len(), "nothing was tested");
+    assert_eq!(dead(&world).await, left);
 }
 
 #[tokio::test]

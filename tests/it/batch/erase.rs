@@ -174,3 +174,23 @@ async fn rejected_records_are_found_by_their_text_alone() {
     let error = search(&components(&world), &by(Some("no_such = 1"), None)).await.unwrap_err();
     assert!(error.to_string().contains("no_such"), "{error}");
 }
+
+/// The row of the first event has the payload of the whole record: its neighbours are none of what is looked for.
+#[tokio::test]
+async fn a_text_in_a_record_of_several_events_chooses_those_that_hold_it() {
+    let mut world = World::new(12).await;
+    let good = format!(r#"{{"time":"2023-11-14T22:13:20Z","id":"e1","page":"/","note":"{PAGE}"}}"#);
+    let bad = format!(r#"{{"time":"soon","note":"{PAGE}"}}"#);
+    for others in [&good, &bad] {
+        let payload = format!(r#"[{{"time":"later"}},{others}]"#);
+        let timestamp = positions::Clock::now(world.clock.as_ref());
+        let record = event_log::NewRecord { key: None, payload: payload.into(), timestamp, clock_shift: None };
+        event_log::EventLog::append(&world.log, "hits", vec![record]).await.pop().unwrap().unwrap();
+    }
+    world.archive().await;
+    let wanted = Wanted { condition: None, text: Some(PAGE.to_owned()) };
+    let found = search(&components(&world), &wanted).await.unwrap();
+    // Of the first record nothing is chosen, of the second its second event.
+    assert_eq!(found.rejected, 1, "{found:?}");
+    assert_eq!(found.records.iter().map(|record| record.items.clone()).collect::<Vec<_>>(), [vec![2]]);
+}

@@ -200,14 +200,7 @@ async fn a_hangup_ends_in_order() {
     let mut running = Running::start(&place.setup()).await;
     running.post("hits", &[EVENT]).await;
     running.signal("HUP");
-    let deadline = Instant::now() + DEADLINE;
-    let status = loop {
-        if let Some(status) = running.ended() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it does not end:\n{}", running.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let status = running.wait_until_ended().await;
     let log = running.log();
     assert!(status.success() && log.contains("SIGHUP"), "{status}\n{log}");
     assert!(!place.path("data/run.json").exists());

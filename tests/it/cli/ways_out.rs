@@ -1,13 +1,14 @@
 //! From what a message says to a system that goes on: the command is taken out of the message itself, and run.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::{Place, check, text, twofold};
-use crate::support::process::{DEADLINE, Running, Setup, binary, free_port};
+use crate::support::process::{DEADLINE, Running, Setup};
+use crate::support::unready::Unready;
 
 fn event(id: usize) -> String {
     format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/"}}"#)
@@ -58,30 +59,6 @@ async fn until_counted(running: &Running, hits: i64) {
         }
         assert!(Instant::now() < deadline, "{status}: {answer:#}\n{}", running.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// A process that is not expected to become ready. Killed when it goes out of scope.
-struct Unready {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Unready {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Unready {
-    fn start(setup: &Setup) -> Self {
-        let listen = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(binary());
-        command.arg("up").arg("--pipeline").arg(&setup.pipeline).arg("--data-dir").arg(&setup.data_dir);
-        command.args(["--listen", &listen]).envs(setup.settings.iter().cloned());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { child, address: format!("http://{listen}") }
     }
 }
 

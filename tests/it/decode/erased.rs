@@ -89,5 +89,27 @@ fn events_behind_many_rejected_ones_are_erased_by_their_numbers() {
     let after = erase(&decoder(&source), &Schemas::none(), &before, &some(&[40]));
     let text = String::from_utf8_lossy(&after.payload).into_owned();
     assert!(!text.contains("s39s") && text.contains("s38s") && text.contains("s140s"), "{text}");
-    assert_eq!(reasons(&source, &after).len(), rows + 1);
+    assert_eq!(reasons(&source, &after).len(), rows);
+}
+
+/// Whatever is erased of a record first, the others keep their numbers: so the list erases the same of the record as it
+/// was and of what was left of it.
+#[test]
+fn erasing_one_after_another_is_erasing_them_at_once() {
+    let source = clicks();
+    let good = |id: &str| format!(r#"{{"time":"2023-11-14T22:13:20Z","id":"{id}","page":"/"}}"#);
+    let mut events: Vec<String> = (0..150).map(|number| format!(r#"{{"secret":"s{number}s"}}"#)).collect();
+    events.insert(60, good("first"));
+    events.push(good("last"));
+    let before = record(3, format!("[{}]", events.join(",")));
+    let untouched = reasons(&source, &before);
+    let is_good = |(at, reason): (usize, &Option<String>)| reason.is_none().then_some(at as i32 + 1);
+    let goods: Vec<i32> = untouched.iter().enumerate().filter_map(is_good).collect();
+    assert_eq!(goods.len(), 2);
+    let erase = |record: &Record, items: &[i32]| erase(&decoder(&source), &Schemas::none(), record, &some(items));
+    let (first, last) = (erase(&before, &[40, goods[0]]), [40, goods[0], goods[1]]);
+    assert_eq!(reasons(&source, &first).len(), untouched.len());
+    assert_eq!(reasons(&source, &first)[goods[1] as usize - 1], None, "it keeps its number");
+    assert_eq!(erase(&first, &last), erase(&before, &last));
+    assert!(!String::from_utf8_lossy(&erase(&first, &last).payload).contains("last"));
 }

@@ -1,12 +1,12 @@
 //! Two pipelines on one lake, one Kafka and one Redis: an old process beside a newer one, and started again behind it.
 
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::services::Services;
 
-use crate::support::process::{DEADLINE, Running, Setup, binary, free_port};
+use crate::support::process::{DEADLINE, Running, Setup};
+use crate::support::unready::Unready;
 
 const OLDER: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL, n BIGINT)
@@ -14,41 +14,6 @@ STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', event_id 'id'
 CREATE MATERIALIZED VIEW hits_by_page AS SELECT page, count(*) AS hits FROM hits GROUP BY page;
 ";
 const EVENTS: i64 = 100;
-
-/// A process that is not ready for as long as it runs. Killed when it goes out of scope.
-struct Old {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Old {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Old {
-    fn start(setup: &Setup) -> Self {
-        let listen = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(binary());
-        command.arg("up").arg("--pipeline").arg(&setup.pipeline).arg("--data-dir").arg(&setup.data_dir);
-        command.args(["--listen", &listen]).envs(setup.settings.iter().cloned());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { child, address: format!("http://{listen}") }
-    }
-
-    async fn readiness(&self) -> (u16, Value) {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Ok(answer) = reqwest::get(format!("{}/readyz", self.address)).await {
-                return (answer.status().as_u16(), answer.json().await.unwrap());
-            }
-            assert!(Instant::now() < deadline, "nothing answers at {}", self.address);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-}
 
 /// Sends events from `first` on; the token.
 async fn send(to: &Running, first: i64) -> String {
@@ -98,7 +63,7 @@ async fn of_two_pipelines_on_one_lake_the_newer_one_stays() {
     assert!(old.terminate().success());
 
     // The old one again, and last.
-    let old = Old::start(&older);
+    let old = Unready::start(&older);
     let (status, readiness) = old.readiness().await;
     let told = format!("were replaced by definitions {number} before it started");
     assert!(status == 503 && readiness["problems"].to_string().contains(&told), "{status} {readiness}");

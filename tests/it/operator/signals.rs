@@ -61,13 +61,7 @@ async fn signal_under_load(mut running: Running, signal: &str, acknowledged: &[A
         running.signal(signal);
     };
     tokio::join!(sending, signalling);
-    let status = loop {
-        if let Some(status) = running.ended() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it does not end:\n{}", running.log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let status = running.wait_until_ended().await;
     let log = running.log();
     assert!(status.success() && log.contains(&format!("SIG{signal}")), "{status}\n{log}");
 }

@@ -88,7 +88,12 @@ fn links_are_not_followed() {
     }
     let elsewhere = folder.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
-    for (part, way_out) in [("lake", "`lake.location`"), ("log", "--data-dir"), ("run.json", "remove it")] {
+    for (part, way_out) in [
+        ("lake", "`lake.location`"),
+        ("lake.beside", "the folder itself"),
+        ("log", "--data-dir"),
+        ("run.json", "remove it"),
+    ] {
         symlink(&elsewhere, root.join(part)).unwrap();
         let told = refusal(&root);
         assert!(told.contains("is a symbolic link") && told.contains(part) && told.contains(way_out), "{told}");

@@ -14,5 +14,6 @@ pub mod seams;
 pub mod seeds;
 pub mod surroundings;
 pub mod traces;
+pub mod unready;
 
 pub use tests::{certificates, parts, process, redis, redis_cluster};

@@ -26,11 +26,12 @@ pub async fn keep_rules(mut keeper: AccessKeeper, stop: CancellationToken) -> Re
             biased;
             () = stop.cancelled() => return Ok(()),
             () = sleep_until(next) => {
-                keeper.look().await;
+                // Issuers may take seconds to answer, which a stop does not wait for.
+                stop.run_until_cancelled(keeper.look()).await;
                 next = soon();
             }
             Some(wanted) = keeper.wanted.recv() => {
-                keeper.fetch_wanted(&wanted.issuer).await;
+                stop.run_until_cancelled(keeper.fetch_wanted(&wanted.issuer)).await;
                 // Whoever asked may have gone.
                 let _ = wanted.done.send(());
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use batch_layer::BatchContext;
-use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus};
+use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, dead_topic};
 use batch_layer::erase::{Done, EraseComponents, Found, Wanted, archive_to_end, erase as erase_everywhere, search};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -62,7 +62,7 @@ pub async fn erase(arguments: &EraseArguments) -> Result<()> {
     let components = EraseComponents { context, source, store, settings: config.batch.recompute.clone() };
     let log = OpenLog::open(&config, &data_dir).await?;
     let erased = erase_from_layers(arguments, &config, &components, &log).await;
-    let kept = log.describe_retention(&components.source.topic).await;
+    let kept = log.describe_kept(&components.source.topic, arguments.containing.is_some()).await;
     log.close().await;
     let Some(done) = erased? else { return Ok(()) };
     let records = match is_embedded {
@@ -131,7 +131,7 @@ async fn erase_from_log(components: &EraseComponents, data_dir: &DataDir, text: 
     let erased = master.erased().load().await.context("the list of what was erased cannot be read")?;
     let facts = master.open().await?.map(|on| on.facts).unwrap_or_default();
     let (schemas, decoder) = (Schemas::of(&facts.schemas), Decoder::new(Arc::clone(&source)));
-    let (topic, dead) = (source.topic.clone(), format!("{}.dead", source.topic));
+    let (topic, dead) = (source.topic.clone(), dead_topic(&source.topic));
     let replacement: Replacement = Arc::new(move |name: &str, record: &Record| -> Option<Bytes> {
         if name == topic {
             let items = erased.of(record.partition, facts.life.offset(record.partition, record.offset))?;
@@ -179,12 +179,10 @@ fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>, k
     let _ = writeln!(text, "  master dataset: {} files rewritten, {} objects deleted", done.files, done.deleted);
     let views = if views.is_empty() { "none had to be".to_owned() } else { views.join(", ") };
     let _ = writeln!(text, "  views computed anew: {views}");
-    match records {
-        Some(records) => {
-            let _ = writeln!(text, "  embedded log: {records} records rewritten");
-        }
-        None => text.push_str(kept),
+    if let Some(records) = records {
+        let _ = writeln!(text, "  embedded log: {records} records rewritten");
     }
+    text.push_str(kept);
     for table in &done.left {
         let _ = writeln!(text, "  {table} belongs to no view of this pipeline and was left: delete it, if it is yours");
     }
@@ -192,16 +190,31 @@ fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>, k
 }
 
 impl OpenLog {
-    /// Until when brokers hold what was erased, in a line; empty for the embedded log.
-    async fn describe_retention(&self, topic: &str) -> String {
-        let Self::Kafka(log) = self else { return String::new() };
+    /// What logs hold of what was erased after the command, in lines.
+    async fn describe_kept(&self, topic: &str, is_by_text: bool) -> String {
+        let dead = dead_topic(topic);
+        // One that cannot be asked for counts as none: it is only told of.
+        let has_dead = self.log().partitions(&dead).await.is_ok();
+        let Self::Kafka(log) = self else {
+            return match has_dead && !is_by_text {
+                true => format!(
+                    "  embedded log: topic {dead} holds rejected records as they came; --containing TEXT takes out those that \
+                     hold a text\n"
+                ),
+                false => String::new(),
+            };
+        };
         let span = match log.retention(topic).await {
             Ok(Some(span)) => format!("for {} from when it was sent", format_span(span)),
             Ok(None) => "for ever, or the broker does not tell how long".to_owned(),
             Err(error) => format!("for a time that the broker does not tell ({error})"),
         };
-        format!(
+        let mut text = format!(
             "  Kafka: topic {topic} holds what was erased {span} (retention.ms); whoever reads it here again leaves it out\n"
-        )
+        );
+        if has_dead {
+            let _ = writeln!(text, "  Kafka: topic {dead} holds rejected records as they came, for its own time");
+        }
+        text
     }
 }
