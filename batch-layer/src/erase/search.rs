@@ -136,7 +136,7 @@ async fn scan(
     let table: Arc<dyn TableProvider> = on.scan()?;
     let error = field(master_column::ERROR);
     let mut rows = LogicalPlanBuilder::scan("master", provider_as_source(table), None)?
-        .filter(error.clone().is_null().or(error.not_eq(lit(Rejection::Erased.to_string()))))?;
+        .filter(error.clone().is_null().or(error.not_eq(lit(ERASED))))?;
     if let Some(condition) = condition {
         rows = rows.filter(condition)?;
     }

@@ -18,7 +18,7 @@ use super::decoder::Decoder;
 use super::envelope;
 use super::json::Cursor;
 use super::reject::Read;
-use super::rows::{ERASED, ERASED_REJECTED, MAX_REJECTED};
+use super::rows::{ERASED_EVENT, ERASED_REJECTED, MAX_REJECTED};
 use super::schema::MAX_DEPTH;
 use super::text::text_of;
 use super::wire::{Schemas, first_missing};
@@ -71,12 +71,12 @@ fn rest_without(decoder: &Decoder, schemas: &Schemas, record: &Record, items: &B
     let events = events_of(decoder.source(), is_stone, &text).ok()?;
     let numbers = numbers_of(decoder, record, &events)?;
     let left = events.into_iter().zip(numbers).map(|(event, number)| match number {
-        Some((number, false)) if items.contains(&number) => ERASED,
+        Some((number, false)) if items.contains(&number) => ERASED_EVENT,
         Some((number, true)) if items.contains(&number) => ERASED_REJECTED,
         _ => event,
     });
     let left: Vec<&str> = left.collect();
-    left.iter().any(|event| ![ERASED, ERASED_REJECTED].contains(event)).then(|| format!("[{}]", left.join(",")))
+    left.iter().any(|event| ![ERASED_EVENT, ERASED_REJECTED].contains(event)).then(|| format!("[{}]", left.join(",")))
 }
 
 /// The text of the first event of a record, where its events can be told apart.
@@ -128,7 +128,7 @@ fn numbers_of(decoder: &Decoder, record: &Record, events: &[&str]) -> Option<Vec
     let rejected: BTreeSet<usize> = rejected_rows(&rows).ok()?.into_iter().collect();
     let (mut number, mut bad) = (0, 0);
     let numbers = events.iter().enumerate().map(|(at, event)| {
-        let is_rejected = rejected.contains(&at) && *event != ERASED;
+        let is_rejected = rejected.contains(&at) && *event != ERASED_EVENT;
         bad += usize::from(is_rejected);
         if is_rejected && bad > MAX_REJECTED {
             return None;

@@ -38,7 +38,7 @@ const MAX_EVENTS: usize = 10_000;
 pub(super) const MAX_REJECTED: usize = 100;
 
 /// What stands in a stone for an event that was erased, and for one that had been rejected.
-pub(super) const ERASED: &str = "null";
+pub(super) const ERASED_EVENT: &str = "null";
 pub(super) const ERASED_REJECTED: &str = "false";
 
 /// A batch under construction.
@@ -52,7 +52,7 @@ pub(super) struct Rows<'a> {
     events: usize,
     /// Of these, how many were rejected.
     rejected: usize,
-    /// Something of it was erased: [`ERASED`] or [`ERASED_REJECTED`] stands for each event that was.
+    /// Something of it was erased: [`ERASED_EVENT`] or [`ERASED_REJECTED`] stands for each event that was.
     is_stone: bool,
     id: Vec<u8>,
 }
@@ -346,7 +346,7 @@ impl Row {
 /// Passes over what stands for an erased event: whether that had been rejected; `None` before any other event.
 fn read_erased(cursor: &mut Cursor<'_>) -> Read<Option<bool>> {
     let (text, was_rejected) = match cursor.peek()? {
-        b'n' => (ERASED, false),
+        b'n' => (ERASED_EVENT, false),
         b'f' => (ERASED_REJECTED, true),
         _ => return Ok(None),
     };

@@ -126,7 +126,7 @@ async fn what_was_erased_is_not_in_the_topic_of_an_archive_that_is_built_again()
     world.send(60).await;
     let place = |sent: &Sent| (PartitionId(sent.partition), Offset(sent.offset));
     let erased = world.sent.iter().step_by(2).map(place);
-    let erased = erased.map(|(partition, offset)| ErasedRecord { partition, offset, items: Vec::new() });
+    let erased = erased.map(|(partition, offset)| ErasedRecord::whole(partition, offset));
     let erased: Vec<ErasedRecord> = erased.collect();
     world.master().erased().add(&erased, world.ids.as_ref()).await.unwrap();
     let settings = with_dead_topics(&mut world);

@@ -188,7 +188,7 @@ async fn a_text_in_a_record_of_several_events_chooses_those_that_hold_it() {
         event_log::EventLog::append(&world.log, "hits", vec![record]).await.pop().unwrap().unwrap();
     }
     world.archive().await;
-    let wanted = Wanted { condition: None, text: Some(PAGE.to_owned()) };
+    let wanted = Wanted { condition: None, text: Some(PAGE.to_owned()), older_than: None };
     let found = search(&components(&world), &wanted).await.unwrap();
     // Of the first record nothing is chosen, of the second its second event.
     assert_eq!(found.rejected, 1, "{found:?}");
