@@ -301,8 +301,11 @@ async fn an_issuer_that_changes_its_keys_is_asked_again_and_not_more_than_that()
 
 #[tokio::test]
 async fn the_audit_log_tells_who_asked_for_what_and_shows_no_credential() {
-    let system = Keyed::start_with(&grants(), &[("ACCESS__AUDIT", "all")]).await;
+    // However little is logged beside it.
+    let system = Keyed::start_with(&grants(), &[("ACCESS__AUDIT", "all"), ("LOG", "error")]).await;
     let (ann, wrong) = (key_of(1).0, key_of(9).0);
+    assert_eq!(system.ask(&format!("/v1/views/{ann}/rows"), &ann).await.status, 404, "a key in a wrong place");
+    assert_eq!(system.ask(&format!("/v1/views/{}", "x".repeat(9_000)), &ann).await.status, 404);
     let asked = system.ask("/v1/views/v/rows?page=secret-page", &ann).await.status.to_string();
     assert_eq!(system.ask("/v1/views/v/rows", &wrong).await.status, 401);
     assert_eq!(system.ask("/healthz", &ann).await.status, 200);
@@ -311,5 +314,7 @@ async fn the_audit_log_tells_who_asked_for_what_and_shows_no_credential() {
     let has = |parts: &[&str]| lines.iter().any(|line| parts.iter().all(|part| line.contains(part)));
     assert!(has(&["ann", "GET", "/v1/views/v/rows", &asked, "127.0.0.1"]), "{log}");
     assert!(has(&["unknown", "GET", "/v1/views/v/rows", "401"]), "{log}");
+    assert!(has(&["ann", "/v1/views/(key)/rows", "404"]), "{log}");
+    assert!(has(&["ann", "/v1/views/xxx", "xxx..."]) && !log.contains(&"x".repeat(300)), "{log}");
     assert!(!has(&["/healthz"]) && !log.contains("secret-page") && !log.contains("tf_"), "{log}");
 }
