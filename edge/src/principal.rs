@@ -118,9 +118,15 @@ impl Principal {
         self.grants.write.has(source)
     }
 
-    /// Whether the system may be operated.
+    /// Whether the system may be operated: by nobody from whom rows are hidden, since the log, rejected records and
+    /// metrics are of all rows.
     pub fn may_operate(&self) -> bool {
-        self.grants.operate
+        self.grants.operate && self.sees_all_rows()
+    }
+
+    /// Whether no row of the views that may be read is hidden.
+    pub fn sees_all_rows(&self) -> bool {
+        self.grants.rows.is_empty()
     }
 
     /// Whether nothing may be done but to send events.
@@ -137,8 +143,8 @@ impl Principal {
             return Ok(());
         }
         let detail = format!("{what} for those alone who may operate the system, and `{}` may not", self.name);
-        let hint = "use a key whose grant has `operate = true` in the file of `access.file`; where no keys are used \
-                    (`access.mode` is \"local\"), ask on the machine of the process, through no proxy";
+        let hint = "use a key whose grant has `operate = true`, and no `rows`, in the file of `access.file`; where no \
+                    keys are used (`access.mode` is \"local\"), ask on the machine of the process, through no proxy";
         Err(Problem::new(ProblemKind::Forbidden, detail).with_hint(hint))
     }
 

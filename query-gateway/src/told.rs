@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use edge::Principal;
 
-use crate::access::{sees_all_rows, sees_details};
+use crate::access::sees_details;
 use crate::envelope::Envelope;
 use crate::{GatewayError, Status, Trouble, ViewDetails, ViewStatus};
 
@@ -28,12 +28,12 @@ pub(crate) fn envelope(principal: &Principal, mut envelope: Envelope) -> Envelop
     if let Some(former) = &mut envelope.former {
         OPERATORS_SEE_WHY.clone_into(&mut former.progress);
     }
-    if sees_all_rows(principal) { envelope } else { envelope.without_counts() }
+    if principal.sees_all_rows() { envelope } else { envelope.without_counts() }
 }
 
 /// What `/v1/views/{view}` tells.
 pub(crate) fn details(principal: &Principal, mut details: ViewDetails) -> ViewDetails {
-    if !sees_all_rows(principal) {
+    if !principal.sees_all_rows() {
         details.versions.iter_mut().for_each(|version| version.cut = None);
     }
     ViewDetails { status: view_status(principal, details.status), ..details }
@@ -85,10 +85,10 @@ pub(crate) fn error(principal: &Principal, error: GatewayError) -> GatewayError 
         GatewayError::Stopped { view, .. } => {
             GatewayError::Stopped { view, reason: why(), way_out: "tell whoever operates the system".to_owned() }
         }
-        GatewayError::NotYet { view, waited, .. } if !sees_all_rows(principal) => {
+        GatewayError::NotYet { view, waited, .. } if !principal.sees_all_rows() => {
             GatewayError::NotYet { view, waited, behind: Vec::new() }
         }
-        GatewayError::NotInVersion { view, version, .. } if !sees_all_rows(principal) => {
+        GatewayError::NotInVersion { view, version, .. } if !principal.sees_all_rows() => {
             GatewayError::NotInVersion { view, version, behind: Vec::new() }
         }
         GatewayError::Serving(_) | GatewayError::Unread(_) => GatewayError::StoreFailed,

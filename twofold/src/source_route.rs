@@ -10,7 +10,8 @@ use views::SourceDefinition;
 
 use crate::definitions::Definitions;
 
-/// The source of this name at this moment, for who may operate the system or write to the source.
+/// The source of this name at this moment, for who may operate the system or write to the source; but for nobody from
+/// whom rows are hidden, since what is told counts all of them.
 ///
 /// # Errors
 /// 404 with the names of those that there are, for whoever asks.
@@ -20,7 +21,7 @@ pub(crate) fn source_named(
     principal: &Principal,
 ) -> Result<Arc<SourceDefinition>, Problem> {
     let pipeline = definitions.current().pipeline;
-    let is_seen = |name: &str| principal.may_operate() || principal.may_write(name);
+    let is_seen = |name: &str| principal.sees_all_rows() && (principal.may_operate() || principal.may_write(name));
     let known = || pipeline.sources.iter().map(|known| known.name.as_str()).filter(|name| is_seen(name));
     let found = pipeline.source(name).filter(|_| is_seen(name)).cloned();
     found.ok_or_else(|| Problem::unknown("source", name, known()))

@@ -43,6 +43,7 @@ fn everything_that_is_wrong_is_told_by_its_place() {
         ("[grants.g]\noperates = true\n".to_owned(), "unknown field `operates`"),
         ("[grants.g]\nrequests_per_second = 0\n".to_owned(), "`requests_per_second = 0`"),
         ("[grants.g]\nrows = { country = [] }\n".to_owned(), "no value of `country`"),
+        ("[grants.g]\noperate = true\nrows = { country = ['de'] }\n".to_owned(), "make two grants of it"),
         (key("a", &hash, "writer"), "names the grant `writer`"),
         (format!("[grants.writers]\n{}", key("a", &hash, "writer")), "did you mean `writers`?"),
         (format!("[grants.g]\n{}", key("a b", &hash, "g")), "1 to 64 letters"),

@@ -27,7 +27,7 @@ use crate::collector::fake::FakeLog;
 use crate::collector::{collector_of, event};
 use crate::decode::clicks;
 use crate::lake::memory_lake;
-use crate::support::principals::{as_principal, writer};
+use crate::support::principals::{as_principal, rules_of, writer};
 
 const SOURCES: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE clicks (time TIMESTAMP, id VARCHAR, page VARCHAR) STORED AS JSON
@@ -152,6 +152,20 @@ async fn who_may_operate_sees_everything_and_writes_nothing() {
         .await
         .check_problem(ProblemKind::Unknown, "no source `clicks`");
     assert!(process.log.payloads().is_empty());
+}
+
+#[tokio::test]
+async fn who_does_not_see_all_rows_is_shown_nothing_that_is_of_all_of_them() {
+    let rows = rules_of(&[("page", &["a"])]);
+    let process = Process::start(Principal::new("ruled", Grants { rows, ..Grants::all() })).await;
+    for path in ["/metrics", "/v1/status", "/v1/sources/clicks/log"] {
+        process.get(path).await.check_problem(ProblemKind::Forbidden, "no `rows`");
+    }
+    let refused = process.post("/v1/sources/clicks/rejected/read-again", String::new()).await;
+    refused.check_problem(ProblemKind::Forbidden, "no `rows`");
+    process.get("/v1/sources/clicks/rejected").await.check_problem(ProblemKind::Unknown, "no source `clicks`");
+    let sent = process.post("/v1/sources/clicks/events", event("a")).await;
+    assert_eq!(sent.status, 200, "what is sent is seen by who sends it: {sent:?}");
 }
 
 #[tokio::test]

@@ -225,6 +225,11 @@ impl WrittenGrant {
         problems.extend(none.map(|(key, _)| format!("grant `{name}` has `{key} = 0`: leave out what it may not do")));
         let shut = self.rows.iter().filter(|(_, values)| values.is_empty());
         problems.extend(shut.map(|(dimension, _)| format!("grant `{name}` has no value of `{dimension}` in `rows`")));
+        if self.operate && !self.rows.is_empty() {
+            problems.push(format!(
+                "grant `{name}` has `operate` and `rows`: who operates sees the records of all; make two grants of it"
+            ));
+        }
         Grants {
             read: read_names(self.read),
             write: read_names(self.write),
