@@ -48,6 +48,9 @@ async fn nothing_is_told_to_whom_nobody_knows_also_not_on_this_machine() {
         assert_eq!(refused.header("x-content-type-options"), Some("nosniff"));
     }
     Answer::of(port.get("/who").bearer_auth(key_of(3).0)).await.check_problem(ProblemKind::Unauthenticated, "expired");
+    // A proxy in front may have looked at the other one.
+    let two = port.get("/who").bearer_auth(key_of(1).0).header("authorization", format!("Bearer {}", key_of(2).0));
+    Answer::of(two).await.check_problem(ProblemKind::Unauthenticated, "more than once");
 }
 
 #[tokio::test]
