@@ -2,6 +2,8 @@
 
 use edge::{Access, ProblemKind, Sha256Sum, key_text};
 use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{Answer, Port, SHOP, key_of, keyring};
 
@@ -141,4 +143,16 @@ fn a_hash_is_read_as_it_is_written_elsewhere() {
     for wrong in ["", "x", &text[1..], &format!("{text}0"), &format!("+{}", &text[1..]), "LXEW"] {
         assert_eq!(Sha256Sum::read(wrong), None, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn who_is_refused_is_not_asked_for_a_body() {
+    let (keyring, _wanted) = keyring(&file());
+    let port = Port::open(Access::Keys(keyring)).await;
+    let mut stream = TcpStream::connect(port.address.trim_start_matches("http://")).await.unwrap();
+    let head = "POST /events HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\nconnection: close";
+    stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }

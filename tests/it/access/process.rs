@@ -200,7 +200,8 @@ async fn the_file_is_read_again_and_a_broken_one_leaves_in_force_what_was() {
         .output();
     let made = made.await.unwrap();
     assert!(made.status.success(), "{}", text_of(&made));
-    let bob = String::from_utf8(made.stdout).unwrap().lines().next().unwrap().to_owned();
+    let bob = String::from_utf8(made.stdout).unwrap().trim_end().to_owned();
+    assert!(bob.starts_with("tf_") && bob.lines().count() == 1, "a file of it is one for `--key-file`: {bob}");
     assert!(!std::fs::read_to_string(&file).unwrap().contains(&bob), "the file holds no key");
     system.status_until(&bob, "the new key counts", |answer| answer.status == 200).await;
 
