@@ -14,9 +14,10 @@ mod key_sets;
 pub mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use edge::{Access, KeySet, Keyring, WantedKeys};
@@ -132,8 +133,9 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess
     Ok(OpenedAccess { access: Access::Keys(keyring), problems, keeper: Some(keeper) })
 }
 
-/// What tells that a file was written again.
-type Seen = Option<(SystemTime, u64)>;
+/// What tells that a file is another one, or was written again: inode, length and the time of the last change, which,
+/// other than that of the content, nobody sets back. A key that was taken out must not count on for that.
+type Seen = Option<(u64, u64, i64, i64)>;
 
 /// Keeps the rules as the files say.
 #[derive(Debug)]
@@ -255,5 +257,5 @@ async fn read_file(path: &Path) -> Result<AccessFile> {
 /// `None` where it is not there.
 async fn look_at(path: &Path) -> Seen {
     let found = tokio::fs::metadata(path).await.ok()?;
-    Some((found.modified().ok()?, found.len()))
+    Some((found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
 }

@@ -224,6 +224,13 @@ async fn the_file_is_read_again_and_a_broken_one_leaves_in_force_what_was() {
     system.status_until(&ann, "a key that was taken out counts no more", |answer| answer.status == 401).await;
     let whole = system.status_until(&key_of(3).0, "the new one counts", |answer| answer.status == 200).await;
     assert!(problem_of(&whole).is_none(), "{whole:?}");
+
+    // A file of the same length whose time is set back, as unpacking does, is another one, too.
+    let (text, written_at) = (std::fs::read_to_string(&file).unwrap(), std::fs::metadata(&file).unwrap().modified());
+    std::fs::write(&file, text.replace(&key_of(3).1, &key_of(4).1)).unwrap();
+    std::fs::File::options().append(true).open(&file).unwrap().set_modified(written_at.unwrap()).unwrap();
+    system.status_until(&key_of(3).0, "it counts no more", |answer| answer.status == 401).await;
+    assert_eq!(system.ask("/v1/status", &key_of(4).0).await.status, 200);
 }
 
 async fn make_key(arguments: &[&str]) -> String {
