@@ -113,11 +113,13 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess
         (AccessMode::Open, _) => return Ok(OpenedAccess { access: Access::Open, problems, keeper: None }),
         (AccessMode::Keys, path) => path.clone().context("`access.mode = \"keys\"` needs `access.file`")?,
     };
+    // First: what is written while it is read is seen at the next look.
+    let seen = look_at(&path).await;
     let read = read_file(&path).await.with_context(|| format!("cannot use `access.file` {}", path.display()))?;
     let (keyring, wanted) = Keyring::new(read.rules(&BTreeMap::new()), clock);
     let (keyring, reader) = (Arc::new(keyring), KeySetReader::new()?);
     let mut keeper = AccessKeeper {
-        seen: look_at(&path).await,
+        seen,
         path,
         file: read,
         sets: BTreeMap::new(),
