@@ -13,8 +13,8 @@ use crate::console::LogLines;
 const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,records=info,collector=info,\
                              serving_layer=info,batch_layer=info,speed_layer=info,query_gateway=info";
 
-/// In front of the filter of a server: which requests are noted is said by `access.audit`, not by how much else is logged.
-/// Whoever names the target in a filter of their own has the last word.
+/// In front of the filter of a server: which requests are noted is said by `access.audit`, not by how much else is
+/// logged. Whoever names the target in a filter of their own has the last word.
 const AUDIT: &str = "audit=info";
 
 /// Commands that print an answer keep quiet about how they came to it.
