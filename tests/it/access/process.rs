@@ -1,5 +1,6 @@
 //! Who may ask a process: what it starts with, what it takes in while it runs, and how commands show a key.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -12,7 +13,7 @@ use axum::routing::get;
 use positions::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 use twofold::access::check_listen;
 use twofold::config::{Config, ConfigInputs};
@@ -305,6 +306,39 @@ async fn an_issuer_that_changes_its_keys_is_asked_again_and_not_more_than_that()
         assert_eq!(system.ask("/v1/status", &unknown).await.status, 401);
     }
     assert_eq!(issuer.asked.load(Ordering::SeqCst), 2, "a stranger cannot have it asked again and again");
+}
+
+/// Whether the other end still waits for an answer to what it sent.
+async fn is_waited_for(stream: &TcpStream) -> bool {
+    stream.readable().await.unwrap();
+    let mut request = [0; 4096];
+    loop {
+        match stream.try_read(&mut request) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_keeps_silent_holds_up_no_change_of_keys() {
+    let system = Keyed::start(&grants()).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut is_ahead = false;
+    // Again where this machine was so slow that the question was given up meanwhile.
+    for round in 0..3 {
+        let (key, hash) = key_of(10 + round);
+        let jwks = format!("http://{}/{round}", silent.local_addr().unwrap());
+        let tokens = "[[tokens]]\nissuer = 'i'\naudience = 'twofold'\nclaim = 'role'\njwks = ";
+        let text = format!("{}{tokens}'{jwks}'\n", grants().replace(&key_of(1).1, &hash));
+        std::fs::write(&system.file, text).unwrap();
+        system.status_until(&key, "the new key counts", |answer| answer.status == 200).await;
+        assert_eq!(system.ask("/v1/status", &key_of(1).0).await.status, 401);
+        let (question, _) = silent.accept().await.unwrap();
+        is_ahead |= is_waited_for(&question).await;
+    }
+    assert!(is_ahead, "keys change before an issuer is waited for");
 }
 
 #[tokio::test]
