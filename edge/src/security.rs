@@ -12,6 +12,8 @@ use axum::response::Response;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha2::{Digest, Sha256};
 
+/// Says whose pages may have an answer at all.
+pub(crate) const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Of answers that are no page.
 const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
 
@@ -23,7 +25,7 @@ pub(crate) fn said() -> [(HeaderName, &'static str); 6] {
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CONTENT_SECURITY_POLICY, NOTHING_RUNS),
         (header::CACHE_CONTROL, "no-store"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (RESOURCE_POLICY, "same-origin"),
     ]
 }
 
