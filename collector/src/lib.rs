@@ -134,6 +134,9 @@ impl Collector {
         body: &mut BodyDataStream,
     ) -> Result<Response, Problem> {
         let received = self.record_time();
+        // Who still owes is refused before a body is inflated and taken apart for nothing.
+        principal.spend(Spending::Bytes, 0)?;
+        principal.spend(Spending::Events, 0)?;
         let sent_at = SentAt::of_request(headers, asked.sent_at.as_deref())?;
         let content = Content::of(headers, &self.settings.allowed_origins)?;
         let compression = Compression::of(headers)?;

@@ -17,7 +17,7 @@ pub fn page_rules(allowed: AllowedOrigins) -> PageRules {
         allowed,
         routes: &PAGE_ROUTES,
         request_headers: "authorization, content-type, content-encoding, x-sent-at",
-        answer_headers: "retry-after, accept-encoding, allow",
+        answer_headers: "retry-after, accept-encoding, allow, ratelimit, ratelimit-policy",
         refuse: |origin| not_allowed(origin, ", and its browser asks whether it may"),
     }
 }

@@ -20,7 +20,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::Method;
-use axum::http::header::ORIGIN;
+use axum::http::header::{EXPECT, ORIGIN};
 use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -159,8 +159,11 @@ impl Guard {
 
     /// A refusal, which a page that may ask may also read.
     async fn refuse(&self, parts: &Parts, body: Body, problem: Problem) -> Response {
-        // What is unread at the end resets the connection, and the client may then never see why.
-        let _ = timeout(DISCARD_TIME, to_bytes(body, DISCARD_BYTES)).await;
+        // A client that expects leave to send its body has not sent it, and reading would give it leave.
+        if !parts.headers.contains_key(EXPECT) {
+            // What is unread at the end resets the connection, and the client may then never see why.
+            let _ = timeout(DISCARD_TIME, to_bytes(body, DISCARD_BYTES)).await;
+        }
         let mut response = problem.into_response();
         let rules = self.pages.iter().find(|rules| lets(rules, parts));
         if let (Some(rules), Some(origin)) = (rules, parts.headers.get(ORIGIN)) {

@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::connection::{Traffic, Watched};
+use crate::security::said;
 use crate::tls::Tls;
 use crate::{Problem, ProblemKind};
 
@@ -57,7 +58,8 @@ async fn refuse_plain(mut stream: TcpStream) -> io::Result<()> {
     let body = problem.with_hint("ask again with https:// in the place of http://").to_json();
     let (head, length) = ("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n", body.len());
     let kind = "content-type: application/problem+json";
-    let answer = format!("{head}{kind}\r\ncontent-length: {length}\r\n\r\n{body}");
+    let security: String = said().iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let answer = format!("{head}{security}{kind}\r\ncontent-length: {length}\r\n\r\n{body}");
     stream.write_all(answer.as_bytes()).await?;
     close(stream).await
 }

@@ -6,20 +6,22 @@
 //! # Source
 //! Fetch Standard, section "`Origin` header"; W3C, "Fetch Metadata Request Headers".
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method};
 
-/// What a proxy adds to the requests of others.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
+/// What a proxy adds to the requests of others, beside whatever begins with `FORWARDED_PREFIX`.
+const FORWARDED: [&str; 3] = ["forwarded", "x-real-ip", "via"];
+const FORWARDED_PREFIX: &str = "x-forwarded-";
 
 /// Whether a request is known to come from this machine, for this machine. A proxy on it speaks for others, and says so
 /// or is asked by another name; and so is a page whose name leads here.
 pub fn is_from_here(peer: Option<SocketAddr>, headers: &HeaderMap) -> bool {
-    let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+    let is_of_proxy = |name: &str| FORWARDED.contains(&name) || name.starts_with(FORWARDED_PREFIX);
+    let is_forwarded = headers.keys().any(|name| is_of_proxy(name.as_str()));
     let is_here = headers.get(HOST).is_none_or(|host| host.to_str().is_ok_and(is_this_machine));
     is_here && !is_forwarded && peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
 }
@@ -51,6 +53,13 @@ pub(crate) fn is_of_other_page(parts: &Parts) -> bool {
 /// Whether a host, with or without a port, is this machine by its loopback address or name.
 fn is_this_machine(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    let name = authority.host();
+    // A user in front of the name is none of a Host: who reads on to the `@` alone would find another name there.
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(ip) => ip.parse::<Ipv6Addr>().is_ok_and(|ip| ip.to_canonical().is_loopback()),
+        None => name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
+    }
 }

@@ -76,11 +76,16 @@ impl Keyring {
     /// # Errors
     /// `unauthenticated`, and `unavailable` where the keys of a token's issuer cannot be had.
     pub(crate) async fn principal(&self, parts: &Parts) -> Result<(Principal, Shown), Problem> {
-        let Some(authorization) = parts.headers.get(AUTHORIZATION) else {
+        let mut authorizations = parts.headers.get_all(AUTHORIZATION).iter();
+        let Some(authorization) = authorizations.next() else {
             let certificate = parts.extensions.get::<ClientCertificate>().ok_or_else(|| refuse(NOTHING))?;
             let principal = self.rules().of_certificate(certificate).map_err(problem)?;
             return Ok((principal, Shown::Certificate));
         };
+        if authorizations.next().is_some() {
+            // A proxy in front may have believed the other one.
+            return Err(refuse("the header Authorization stands there more than once"));
+        }
         let text = bearer(authorization).ok_or_else(|| refuse("the header Authorization is not `Bearer`"))?;
         let mut found = self.rules().of_bearer(text, self.clock.now());
         if let Err(Refusal::KeysWanted { issuer, .. }) = &found {

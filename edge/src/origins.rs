@@ -16,6 +16,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
 use crate::Problem;
+use crate::security::RESOURCE_POLICY;
 
 /// Two hours, the most that browsers keep an answer to their question.
 const MAX_AGE_SECONDS: &str = "7200";
@@ -80,6 +81,8 @@ impl PageRules {
 
     /// Tells a browser that a page of this origin, which is allowed, may read the answer.
     pub(crate) fn mark(&self, headers: &mut HeaderMap, origin: HeaderValue) {
+        // A beacon is sent without a question; where its answer is another origin's alone, the page sees an error.
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(self.answer_headers));
         match self.allowed {
             AllowedOrigins::Any => {

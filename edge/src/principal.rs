@@ -143,8 +143,8 @@ impl Principal {
             return Ok(());
         }
         let detail = format!("{what} for those alone who may operate the system, and `{}` may not", self.name);
-        let hint = "use a key whose grant has `operate = true` in the file of `access.file`; where no keys are used \
-                    (`access.mode` is \"local\"), ask on the machine of the process, through no proxy";
+        let hint = "use a key whose grant has `operate = true`, and no `rows`, in the file of `access.file`; where no \
+                    keys are used (`access.mode` is \"local\"), ask on the machine of the process, through no proxy";
         Err(Problem::new(ProblemKind::Forbidden, detail).with_hint(hint))
     }
 

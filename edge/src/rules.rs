@@ -121,9 +121,14 @@ impl TokenRule {
             )));
         };
         let subject = claims.get("sub").and_then(Value::as_str).unwrap_or_default();
-        let subject: String = subject.chars().filter(|letter| !letter.is_control()).take(MAX_NAME_CHARS).collect();
+        let subject: String = subject.chars().filter(|letter| is_shown(*letter)).take(MAX_NAME_CHARS).collect();
         Ok(Principal::new(&format!("token:{subject} of {}", self.issuer), grants.clone()))
     }
+}
+
+/// Whether a letter stands in a log as itself: none that ends a line, turns the direction, or is not seen at all.
+fn is_shown(letter: char) -> bool {
+    letter.is_alphanumeric() || letter.is_ascii_graphic() || letter == ' '
 }
 
 fn refused(refusal: TokenRefusal, issuer: &str, has_some: bool) -> Refusal {

@@ -12,21 +12,27 @@ use axum::response::Response;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use sha2::{Digest, Sha256};
 
+/// Says whose pages may have an answer at all.
+pub(crate) const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Of answers that are no page.
 const NOTHING_RUNS: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// Adds to an answer what its route has not said otherwise.
-pub(crate) async fn add_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let said: [(HeaderName, &str); 6] = [
+/// What is said of every answer.
+pub(crate) fn said() -> [(HeaderName, &'static str); 6] {
+    [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CONTENT_SECURITY_POLICY, NOTHING_RUNS),
         (header::CACHE_CONTROL, "no-store"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
-    ];
-    for (name, value) in said {
+        (RESOURCE_POLICY, "same-origin"),
+    ]
+}
+
+/// Adds to an answer what its route has not said otherwise.
+pub(crate) async fn add_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in said() {
         response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
     }
     response

@@ -66,6 +66,12 @@ pub enum GatewayError {
         /// The way out.
         hint: &'static str,
     },
+    /// SQL is asked by who may read no view: use another key.
+    #[error("SQL is for those who may read a view, and `{principal}` may read none")]
+    NothingToRead {
+        /// Who asks.
+        principal: String,
+    },
     /// The client did not send its question in time: send it faster.
     #[error("the body did not come whole within {}", format_span(*limit))]
     SlowBody {
@@ -201,6 +207,9 @@ impl GatewayError {
                 hint.iter().fold(problem, Problem::with_hint)
             }
             Self::BadBody { hint, .. } => of(ProblemKind::BadBody).with_hint(*hint),
+            Self::NothingToRead { .. } => {
+                of(ProblemKind::Forbidden).with_hint("use a key whose grant has `read` in the file of `access.file`")
+            }
             Self::SlowBody { .. } => of(ProblemKind::SlowBody).with_hint("raise `gateway.read_timeout` for slow lines"),
             Self::TooLarge { hint, .. } => of(ProblemKind::TooLarge).with_hint(hint),
             // A gateway alone does not hear of a source that stopped elsewhere: it asks for ever less.

@@ -211,7 +211,8 @@ impl From<GatewayError> for Problem {
     fn from(error: GatewayError) -> Self {
         let problem = error.problem();
         if problem.kind() == ProblemKind::Defect {
-            tracing::error!(%error, "query failed");
+            // As a value, which a text log quotes: it may hold what a client wrote, line ends included.
+            tracing::error!(error = error.to_string(), "query failed");
         }
         problem
     }

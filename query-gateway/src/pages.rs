@@ -11,7 +11,7 @@ pub(crate) fn rules(allowed: AllowedOrigins, routes: &'static [&'static str]) ->
         allowed,
         routes,
         request_headers: "authorization, content-type, x-twofold-after",
-        answer_headers: "retry-after, allow",
+        answer_headers: "retry-after, allow, ratelimit, ratelimit-policy",
         refuse: not_allowed,
     }
 }

@@ -14,12 +14,14 @@ mod key_sets;
 pub mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result};
 use edge::{Access, KeySet, Keyring, WantedKeys};
+use futures::future::join_all;
 use positions::Clock;
 use query_gateway::Trouble;
 use tokio::sync::mpsc;
@@ -133,8 +135,9 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess
     Ok(OpenedAccess { access: Access::Keys(keyring), problems, keeper: Some(keeper) })
 }
 
-/// What tells that a file was written again.
-type Seen = Option<(SystemTime, u64)>;
+/// What tells that a file is another one, or was written again: inode, length and the time of the last change, which,
+/// other than that of the content, nobody sets back. A key that was taken out must not count on for that.
+type Seen = Option<(u64, u64, i64, i64)>;
 
 /// Keeps the rules as the files say.
 #[derive(Debug)]
@@ -158,9 +161,11 @@ pub struct AccessKeeper {
 impl AccessKeeper {
     /// Reads again what has changed.
     async fn look(&mut self) {
-        let mut is_changed = self.read_again().await;
-        is_changed |= self.refresh_sets().await;
-        if is_changed {
+        // At once: an issuer that keeps silent must not hold up that a key counts no more.
+        if self.read_again().await {
+            self.put_in_force();
+        }
+        if self.refresh_sets().await {
             self.put_in_force();
         }
     }
@@ -169,14 +174,10 @@ impl AccessKeeper {
     async fn fetch_wanted(&mut self, issuer: &str) {
         let places: BTreeSet<KeySetPlace> =
             self.file.key_sets().filter(|(of, _)| *of == issuer).map(|(_, place)| place.clone()).collect();
-        let mut is_changed = false;
-        for place in places {
-            if self.asked.get(&place).is_none_or(|at| at.elapsed() >= FETCH_PAUSE) {
-                self.asked.insert(place.clone(), Instant::now());
-                is_changed |= self.fetch(&place).await;
-            }
-        }
-        if is_changed {
+        let is_due = |place: &KeySetPlace| self.asked.get(place).is_none_or(|at| at.elapsed() >= FETCH_PAUSE);
+        let due: Vec<KeySetPlace> = places.into_iter().filter(is_due).collect();
+        self.asked.extend(due.iter().map(|place| (place.clone(), Instant::now())));
+        if self.fetch(due).await {
             self.put_in_force();
         }
     }
@@ -204,7 +205,7 @@ impl AccessKeeper {
         self.sets.retain(|place, _| named.contains(place));
         self.fetched.retain(|place, _| named.contains(place));
         self.asked.retain(|place, _| named.contains(place));
-        let mut is_changed = false;
+        let mut due = Vec::new();
         for place in named {
             let is_due = match (self.fetched.get(&place), &place) {
                 (None, _) => true,
@@ -213,33 +214,41 @@ impl AccessKeeper {
                 (Some((at, _)), KeySetPlace::Url(_)) => at.elapsed() >= FETCH_PAUSE,
             };
             if is_due {
-                is_changed |= self.fetch(&place).await;
+                due.push(place);
+            }
+        }
+        self.fetch(due).await
+    }
+
+    /// Whether there are other keys now. All are read at the same time: one that keeps silent is waited for once.
+    async fn fetch(&mut self, places: Vec<KeySetPlace>) -> bool {
+        let reader = self.reader.clone();
+        let reads = places.into_iter().map(|place| read_set(reader.clone(), place));
+        let mut is_changed = false;
+        for (place, seen, read) in join_all(reads).await {
+            self.fetched.insert(place.clone(), (Instant::now(), seen));
+            self.problems.note(&about_keys(&place), read.as_ref().err().map(|error| format!("{error:#}")));
+            if let Ok(set) = read {
+                self.sets.insert(place, Arc::new(set));
+                is_changed = true;
             }
         }
         is_changed
     }
 
-    /// Whether there are other keys now.
-    async fn fetch(&mut self, place: &KeySetPlace) -> bool {
-        let seen = match place {
-            KeySetPlace::File(path) => look_at(path).await,
-            KeySetPlace::Url(_) => None,
-        };
-        let read = self.reader.read(place).await;
-        self.fetched.insert(place.clone(), (Instant::now(), seen));
-        self.problems.note(&about_keys(place), read.as_ref().err().map(|error| format!("{error:#}")));
-        match read {
-            Ok(set) => {
-                self.sets.insert(place.clone(), Arc::new(set));
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
     fn put_in_force(&self) {
         self.keyring.replace(self.file.rules(&self.sets));
     }
+}
+
+/// The keys at a place, and the file that they came from as it was then.
+async fn read_set(reader: KeySetReader, place: KeySetPlace) -> (KeySetPlace, Seen, Result<KeySet>) {
+    let seen = match &place {
+        KeySetPlace::File(path) => look_at(path).await,
+        KeySetPlace::Url(_) => None,
+    };
+    let read = reader.read(&place).await;
+    (place, seen, read)
 }
 
 fn about_keys(place: &KeySetPlace) -> String {
@@ -255,5 +264,5 @@ async fn read_file(path: &Path) -> Result<(String, AccessFile)> {
 /// `None` where it is not there.
 async fn look_at(path: &Path) -> Seen {
     let found = tokio::fs::metadata(path).await.ok()?;
-    Some((found.modified().ok()?, found.len()))
+    Some((found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
 }

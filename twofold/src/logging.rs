@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use anyhow::{Context, Result};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 use crate::arguments::{LogArguments, LogFormat};
 use crate::console::LogLines;
@@ -12,11 +13,12 @@ use crate::console::LogLines;
 const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,records=info,edge=info,collector=info,\
                              serving_layer=info,batch_layer=info,speed_layer=info,query_gateway=info";
 
+/// In front of the filter of a server: which requests are noted is said by `access.audit`, not by how much else is
+/// logged. Whoever names the target in a filter of their own has the last word.
+const AUDIT: &str = "audit=info";
+
 /// Commands that print an answer keep quiet about how they came to it.
 const QUIET_FILTER: &str = "error,twofold=warn,event_log=warn";
-
-/// The target of the audit log (`edge/src/audit.rs`), whose own setting is `access.audit`.
-const AUDIT: &str = "audit";
 
 /// Starts logging for the process.
 ///
@@ -25,9 +27,8 @@ const AUDIT: &str = "audit";
 pub fn start_logging(arguments: &LogArguments, is_server: bool) -> Result<()> {
     let default = if is_server { SERVER_FILTER } else { QUIET_FILTER };
     let filter = arguments.log.as_deref().unwrap_or(default);
-    // Whoever wants less of the log still wants to know whom it turned away, unless they say otherwise.
-    let filter = if filter.contains(AUDIT) { filter.to_owned() } else { format!("{filter},{AUDIT}=info") };
-    let filter = EnvFilter::try_new(&filter).with_context(|| format!("`--log {filter}` is not a log filter"))?;
+    let read = if is_server { with_audit(filter) } else { EnvFilter::try_new(filter) };
+    let filter = read.with_context(|| format!("`--log {filter}` is not a log filter"))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -37,4 +38,10 @@ pub fn start_logging(arguments: &LogArguments, is_server: bool) -> Result<()> {
         LogFormat::Json => lines.json().try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+}
+
+fn with_audit(filter: &str) -> Result<EnvFilter, ParseError> {
+    // What an empty filter lets through by itself.
+    let filter = if filter.is_empty() { "error" } else { filter };
+    EnvFilter::try_new(format!("{AUDIT},{filter}"))
 }

@@ -58,10 +58,15 @@ fn everything_that_is_wrong_is_told_by_its_place() {
         (tokens("i", ""), "need `jwks`"),
         (tokens("i", "ftp://host/keys"), "need `jwks`"),
         (tokens("i", "https://user:hidden@host/keys"), "no place for them"),
+        (tokens("i", "http://login.example/keys"), "whoever is on the way"),
+        (tokens("i", "http://127.0.0.1.example/keys"), "whoever is on the way"),
     ] {
         let problem = AccessFile::read(&text).unwrap_err().to_string();
         assert!(problem.contains(told), "{text}\n{problem}");
         assert!(!problem.contains("hidden"), "{problem}");
+    }
+    for there in ["https://login.example/keys", "http://127.0.0.1:1/keys", "http://[::1]:1/keys", "keys.json"] {
+        assert!(AccessFile::read(&tokens("i", there)).is_ok(), "{there}");
     }
     let all = format!("{}{}", key("a", &hash, "x"), key("b c", "y", "z"));
     assert_eq!(AccessFile::read(&all).unwrap_err().0.len(), 2, "all at once");

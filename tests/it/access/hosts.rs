@@ -8,14 +8,27 @@ use super::{Answer, Port, SHOP};
 #[tokio::test]
 async fn a_loopback_port_is_asked_by_loopback_names_alone() {
     let port = Port::open(Access::Local).await;
-    for host in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.9.8.7:1", "[::1]:8080"] {
+    for host in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.9.8.7:1", "[::1]:8080", "[::ffff:127.0.0.1]:1"] {
         let answer = Answer::of(port.get("/who").header("host", host)).await;
         assert_eq!((answer.status, answer.text.as_str()), (200, "anyone"), "{host}");
     }
     // A name that an attacker's server leads here (DNS rebinding).
-    for host in
-        ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.7", "user@evil.example", "%"]
-    {
+    for host in [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "10.0.0.7",
+        "0.0.0.0",
+        "2130706433",
+        "user@evil.example",
+        "localhost@evil.example",
+        "evil.example@localhost",
+        "evil.example:80@127.0.0.1:1",
+        "[localhost]",
+        "[127.0.0.1]",
+        "[::2]",
+        "%",
+    ] {
         for path in ["/who", "/", "/nothing"] {
             let answer = Answer::of(port.get(path).header("host", host)).await;
             answer.check_problem(ProblemKind::Misdirected, "access.mode");
@@ -31,7 +44,7 @@ async fn a_loopback_port_is_asked_by_loopback_names_alone() {
 async fn what_a_proxy_passes_on_may_not_operate() {
     let port = Port::open(Access::Local).await;
     assert_eq!(Answer::of(port.get("/operate")).await.text, "done");
-    for name in ["x-forwarded-for", "forwarded", "x-real-ip", "via"] {
+    for name in ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "forwarded", "x-real-ip", "via"] {
         assert_eq!(Answer::of(port.get("/who").header(name, "10.0.0.7")).await.text, "passed on", "{name}");
         let refused = Answer::of(port.get("/operate").header(name, "10.0.0.7")).await;
         refused.check_problem(ProblemKind::Forbidden, "operate = true");

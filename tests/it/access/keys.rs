@@ -2,6 +2,8 @@
 
 use edge::{Access, ProblemKind, Sha256Sum, key_text};
 use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::{Answer, Port, SHOP, key_of, keyring};
 
@@ -48,6 +50,9 @@ async fn nothing_is_told_to_whom_nobody_knows_also_not_on_this_machine() {
         assert_eq!(refused.header("x-content-type-options"), Some("nosniff"));
     }
     Answer::of(port.get("/who").bearer_auth(key_of(3).0)).await.check_problem(ProblemKind::Unauthenticated, "expired");
+    // A proxy in front may have looked at the other one.
+    let two = port.get("/who").bearer_auth(key_of(1).0).header("authorization", format!("Bearer {}", key_of(2).0));
+    Answer::of(two).await.check_problem(ProblemKind::Unauthenticated, "more than once");
 }
 
 #[tokio::test]
@@ -138,4 +143,16 @@ fn a_hash_is_read_as_it_is_written_elsewhere() {
     for wrong in ["", "x", &text[1..], &format!("{text}0"), &format!("+{}", &text[1..]), "LXEW"] {
         assert_eq!(Sha256Sum::read(wrong), None, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn who_is_refused_is_not_asked_for_a_body() {
+    let (keyring, _wanted) = keyring(&file());
+    let port = Port::open(Access::Keys(keyring)).await;
+    let mut stream = TcpStream::connect(port.address.trim_start_matches("http://")).await.unwrap();
+    let head = "POST /events HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\nconnection: close";
+    stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
 }

@@ -1,5 +1,6 @@
 //! Who may ask a process: what it starts with, what it takes in while it runs, and how commands show a key.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -12,7 +13,7 @@ use axum::routing::get;
 use positions::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 use twofold::access::check_listen;
 use twofold::config::{Config, ConfigInputs};
@@ -200,7 +201,8 @@ async fn the_file_is_read_again_and_a_broken_one_leaves_in_force_what_was() {
         .output();
     let made = made.await.unwrap();
     assert!(made.status.success(), "{}", text_of(&made));
-    let bob = String::from_utf8(made.stdout).unwrap().lines().next().unwrap().to_owned();
+    let bob = String::from_utf8(made.stdout).unwrap().trim_end().to_owned();
+    assert!(bob.starts_with("tf_") && bob.lines().count() == 1, "a file of it is one for `--key-file`: {bob}");
     assert!(!std::fs::read_to_string(&file).unwrap().contains(&bob), "the file holds no key");
     system.status_until(&bob, "the new key counts", |answer| answer.status == 200).await;
 
@@ -307,10 +309,46 @@ async fn an_issuer_that_changes_its_keys_is_asked_again_and_not_more_than_that()
     assert_eq!(issuer.asked.load(Ordering::SeqCst), 2, "a stranger cannot have it asked again and again");
 }
 
+/// Whether the other end still waits for an answer to what it sent.
+async fn is_waited_for(stream: &TcpStream) -> bool {
+    stream.readable().await.unwrap();
+    let mut request = [0; 4096];
+    loop {
+        match stream.try_read(&mut request) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) => return error.kind() == ErrorKind::WouldBlock,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_keeps_silent_holds_up_no_change_of_keys() {
+    let system = Keyed::start(&grants()).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut is_ahead = false;
+    // Again where this machine was so slow that the question was given up meanwhile.
+    for round in 0..3 {
+        let (key, hash) = key_of(10 + round);
+        let jwks = format!("http://{}/{round}", silent.local_addr().unwrap());
+        let tokens = "[[tokens]]\nissuer = 'i'\naudience = 'twofold'\nclaim = 'role'\njwks = ";
+        let text = format!("{}{tokens}'{jwks}'\n", grants().replace(&key_of(1).1, &hash));
+        std::fs::write(&system.file, text).unwrap();
+        system.status_until(&key, "the new key counts", |answer| answer.status == 200).await;
+        assert_eq!(system.ask("/v1/status", &key_of(1).0).await.status, 401);
+        let (question, _) = silent.accept().await.unwrap();
+        is_ahead |= is_waited_for(&question).await;
+    }
+    assert!(is_ahead, "keys change before an issuer is waited for");
+}
+
 #[tokio::test]
 async fn the_audit_log_tells_who_asked_for_what_and_shows_no_credential() {
-    let system = Keyed::start_with(&grants(), &[("ACCESS__AUDIT", "all")]).await;
+    // However little is logged beside it.
+    let system = Keyed::start_with(&grants(), &[("ACCESS__AUDIT", "all"), ("LOG", "error")]).await;
     let (ann, wrong) = (key_of(1).0, key_of(9).0);
+    assert_eq!(system.ask(&format!("/v1/views/{ann}/rows"), &ann).await.status, 404, "a key in a wrong place");
+    assert_eq!(system.ask(&format!("/v1/views/{}", "x".repeat(9_000)), &ann).await.status, 404);
     let asked = system.ask("/v1/views/v/rows?page=secret-page", &ann).await.status.to_string();
     assert_eq!(system.ask("/v1/views/v/rows", &wrong).await.status, 401);
     assert_eq!(system.ask("/healthz", &ann).await.status, 200);
@@ -319,5 +357,7 @@ async fn the_audit_log_tells_who_asked_for_what_and_shows_no_credential() {
     let has = |parts: &[&str]| lines.iter().any(|line| parts.iter().all(|part| line.contains(part)));
     assert!(has(&["ann", "GET", "/v1/views/v/rows", &asked, "127.0.0.1"]), "{log}");
     assert!(has(&["unknown", "GET", "/v1/views/v/rows", "401"]), "{log}");
+    assert!(has(&["ann", "/v1/views/(key)/rows", "404"]), "{log}");
+    assert!(has(&["ann", "/v1/views/xxx", "xxx..."]) && !log.contains(&"x".repeat(300)), "{log}");
     assert!(!has(&["/healthz"]) && !log.contains("secret-page") && !log.contains("tf_"), "{log}");
 }

@@ -116,3 +116,18 @@ async fn events_are_counted_and_none_of_a_refused_request_is_stored() {
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(ask(&port, 1, send, &two).await.0, 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_still_owes_is_refused_before_all_else() {
+    for quota in ["bytes_per_second = 10", "events_per_second = 1"] {
+        let port = port(quota);
+        let send = ("POST", "/v1/sources/clicks/events");
+        let two = format!("{}\n{}\n", event("a"), event("b"));
+        assert_eq!(ask(&port, 1, send, &two).await.0, 200, "{quota}");
+        let wrong = ("POST", "/v1/sources/clicks/events?sent_at=yesterday");
+        let (status, _, text) = ask(&port, 1, wrong, &two).await;
+        assert!(status == 429 && text.contains("over-quota"), "{quota}: {text}");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(ask(&port, 1, wrong, &two).await.0, 400, "{quota}");
+    }
+}

@@ -191,3 +191,12 @@ async fn without_the_keys_of_an_issuer_its_tokens_wait() {
     answer.check_problem(ProblemKind::Unavailable, ISSUER);
     assert_eq!(answer.header("retry-after"), Some("5"));
 }
+
+#[tokio::test]
+async fn a_name_that_others_chose_is_one_word_in_a_log() {
+    let signer = Signer::ec();
+    let port = port(&[signer.public("1")]).await;
+    let subject = "a\r\nroot\u{1b}[31m \u{2028}\u{202e}\u{200b}\u{85}b@x.example M\u{fc}ller";
+    let answer = port.who(&signer.token(Some("1"), &with("sub", json!(subject)))).await;
+    assert_eq!(answer.text, format!("token:aroot[31m b@x.example M\u{fc}ller of {ISSUER}"));
+}

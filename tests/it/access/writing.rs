@@ -168,6 +168,20 @@ async fn who_may_operate_sees_everything_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn who_does_not_see_all_rows_is_shown_nothing_that_is_of_all_of_them() {
+    let rows = rules_of(&[("page", &["a"])]);
+    let process = Process::start(Principal::new("ruled", Grants { rows, ..Grants::all() })).await;
+    for path in ["/metrics", "/v1/status", "/v1/sources/clicks/log"] {
+        process.get(path).await.check_problem(ProblemKind::Forbidden, "no `rows`");
+    }
+    let refused = process.post("/v1/sources/clicks/rejected/read-again", String::new()).await;
+    refused.check_problem(ProblemKind::Forbidden, "no `rows`");
+    process.get("/v1/sources/clicks/rejected").await.check_problem(ProblemKind::Unknown, "no source `clicks`");
+    let sent = process.post("/v1/sources/clicks/events", event("a")).await;
+    assert_eq!(sent.status, 200, "what is sent is seen by who sends it: {sent:?}");
+}
+
+#[tokio::test]
 async fn a_probe_learns_whether_and_an_operator_why() {
     let parse = |answer: Answer| (answer.status, serde_json::from_str::<Value>(&answer.text).unwrap());
     let (status, told) = parse(Process::start(Principal::nobody()).await.get("/readyz").await);

@@ -48,7 +48,13 @@ async fn send(server: &Server, origin: &str, content_type: &str, body: String) -
 fn check_readable(answer: &Answer, origin: &str) {
     assert_eq!(answer.header("access-control-allow-origin"), Some(origin), "{answer:?}");
     assert_eq!(answer.header("vary"), Some("origin"), "{answer:?}");
-    assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"), "{answer:?}");
+    assert_eq!(
+        answer.header("cross-origin-resource-policy"),
+        Some("cross-origin"),
+        "a beacon asks nothing: {answer:?}"
+    );
+    let exposed = answer.header("access-control-expose-headers").unwrap();
+    assert!(["retry-after", "ratelimit"].iter().all(|name| exposed.contains(name)), "{answer:?}");
 }
 
 /// Fails if a browser is told anything.

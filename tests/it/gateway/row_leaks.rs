@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::world::{Event, World, event, request};
-use crate::support::principals::{as_principal, reader, rules_of, these};
+use crate::support::principals::{as_principal, reader, rules_of, these, writer};
 
 const CORPUS: &str = include_str!("../../corpus/leaks.txt");
 
@@ -313,6 +313,21 @@ async fn details_are_for_operators_who_see_all_rows() {
         assert_eq!(answer.contains(SECRET), is_told, "{principal:?}: {answer}");
         assert!(answer.contains(r#""stale":true"#), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_computed_for_who_may_only_send_events() {
+    let world = world().await;
+    // The key of a page, which its visitors can read.
+    let port = Port::open(&world, Some(writer(&["edits"]))).await;
+    for sql in
+        ["SELECT 1 AS one", "SELECT count(*) AS n FROM generate_series(1, 10) AS a(n)", "SHOW TABLES", "nonsense"]
+    {
+        let (status, text) = port.ask(sql).await;
+        assert!(status == 403 && text.contains("urn:twofold:problem:forbidden"), "{sql}: {status} {text}");
+    }
+    let operates = Principal::new("operates", Grants { operate: true, ..Grants::default() });
+    assert_eq!(Port::open(&world, Some(operates)).await.ask("SELECT 1 AS one").await.0, 200);
 }
 
 #[tokio::test]

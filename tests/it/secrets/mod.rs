@@ -131,6 +131,9 @@ fn no_message_about_a_configuration_quotes_a_secret() {
     for text in broken {
         read(&text, &[]).unwrap_err();
     }
+    // A password alone, where the URL around it was left out.
+    let alone = read("[realtime]\nstore = \"hunter2Hunter2\"\n", &[]).unwrap_err();
+    assert!(alone.contains("got `...`"), "{alone}");
     let numbers = read("[lake]\nsecret_access_key = 271828182845904\n", &[]).unwrap_err();
     assert!(numbers.contains("must be a string, got an integer") && !numbers.contains("2718"), "{numbers}");
     let torn = read(&format!("[speed]\ntick = \"1s\"\n[lake]\nsecret_access_key = \"{SECRET}\n"), &[]).unwrap_err();

@@ -126,6 +126,8 @@ async fn plain_http_is_told_what_the_port_speaks() {
     let answer = timeout(DEADLINE, answer).await.unwrap().unwrap();
     assert_eq!(answer.status().as_u16(), 400);
     assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    assert!(answer.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'none'"));
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["type"], "urn:twofold:problem:bad-request", "{problem}");
     assert!(problem["detail"].as_str().unwrap().contains("TLS"), "{problem}");

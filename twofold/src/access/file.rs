@@ -16,7 +16,7 @@ use edge::{
 };
 use positions::TimestampMicros;
 use serde::Deserialize;
-use url::Url;
+use url::{Host, Url};
 use views::did_you_mean;
 
 /// What an access file says.
@@ -258,6 +258,12 @@ impl Tokens {
                 if !url.username().is_empty() || url.password().is_some() {
                     return Err(format!("{of} have a `jwks` with a user or a password, which is no place for them"));
                 }
+                if url.scheme() == "http" && !is_this_machine(&url) {
+                    return Err(format!(
+                        "{of} have a `jwks` over plain http: whoever is on the way could put in keys of their own; write \
+                         `https://...`, or the path of a file"
+                    ));
+                }
                 KeySetPlace::Url(url.to_string())
             }
             _ if written.jwks.is_empty() || written.jwks.contains("://") => {
@@ -266,6 +272,16 @@ impl Tokens {
             _ => KeySetPlace::File(PathBuf::from(written.jwks)),
         };
         Ok(Self { issuer: written.issuer, audience: written.audience, claim: written.claim, keys })
+    }
+}
+
+/// Whether nobody is on the way to an address.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 

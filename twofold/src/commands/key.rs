@@ -1,6 +1,7 @@
 //! `twofold key`: makes the keys that requests are known by.
 //!
-//! Guarantee: a key is printed once and kept nowhere; a file that the key does not fit into is left as it was.
+//! Guarantee: a key is printed once and kept nowhere; a file that the key does not fit into is left as it was. Standard
+//! output is the key alone, so that `> FILE` makes a file for `--key-file`.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -12,7 +13,7 @@ use positions::IdSource;
 
 use crate::access::file::{AccessFile, check_name};
 use crate::arguments::{KeyCommand, NewKeyArguments};
-use crate::console::say;
+use crate::console::{complain, say};
 use crate::environment::RandomIds;
 
 /// Runs the command.
@@ -28,11 +29,12 @@ pub fn key(command: &KeyCommand) -> Result<()> {
     let place = match &arguments.file {
         Some(path) => {
             append(path, arguments, &lines)?;
-            format!("its hash was appended to {}", path.display())
+            format!("Its hash was appended to {}", path.display())
         }
-        None => format!("the lines for the access file, in which grants are [grants.NAME]:\n{lines}"),
+        None => format!("The lines for the access file, in which grants are [grants.NAME]:\n{lines}"),
     };
-    say(&format!("{key}\nThis is the key; it is shown once and kept nowhere. {place}\n"));
+    say(&format!("{key}\n"));
+    complain(&format!("This is the key; it is shown once and kept nowhere. {place}"));
     Ok(())
 }
 
