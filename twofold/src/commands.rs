@@ -39,6 +39,7 @@ use crate::data_dir::{DataDir, NoDataDir};
 use crate::environment::SystemClock;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
+use crate::run::outlive_signals;
 
 /// Runs the command of a command line.
 ///
@@ -46,6 +47,7 @@ use crate::role::{Role, Roles};
 /// Whatever kept the command from doing its work; [`describe_error`] turns it into words.
 pub async fn run(arguments: Arguments) -> Result<()> {
     start_logging(&arguments.logs, arguments.command.is_server())?;
+    outlive_signals()?;
     match arguments.command {
         Command::Up(arguments) => up::up(&arguments, Roles::all()).await,
         Command::Collector(arguments) => up::up(&arguments, Roles::only(Role::Collector)).await,

@@ -188,6 +188,14 @@ fn way_out(source: &str, error: &Error) -> String {
              start this process again"
         );
     }
+    if matches!(of_archive, Some(BatchError::Log(EventLogError::Unusable(_))))
+        || matches!(of_speed, Some(SpeedError::Log(EventLogError::Unusable(_))))
+    {
+        return format!(
+            "mend what the reason names, then start this process again; where the topic was deleted: a start makes it anew, \
+             then stop it, run `twofold source reset {source}`, and start it again"
+        );
+    }
     "mend what the reason names, then start this process again; or take the source out of the pipeline file".to_owned()
 }
 

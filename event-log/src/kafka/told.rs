@@ -78,7 +78,7 @@ pub(super) fn way_out(right: Right<'_>, code: RDKafkaErrorCode) -> Option<String
 }
 
 /// What librdkafka says of a connection, in any of its words, and the way out.
-const CONNECTIONS: [(&[&str], &str); 9] = [
+const CONNECTIONS: [(&[&str], &str); 10] = [
     (&["Failed to resolve"], "no such host is known here: correct `log.brokers`, or the name service of this machine"),
     (&["Connection refused"], "nothing listens there: start the brokers, or correct host and port in `log.brokers`"),
     (
@@ -112,6 +112,12 @@ const CONNECTIONS: [(&[&str], &str); 9] = [
     (
         &["timed out", "unreachable", "No route to host"],
         "no answer: is `log.brokers` right, do the brokers run, does a firewall lie between?",
+    ),
+    // The client was hung up on and says no more: what a listener does that is spoken to in another protocol.
+    (
+        &["BrokerTransportFailure", "Broker transport failure"],
+        "something answers there and hangs up: is `log.brokers` right, and is `security.protocol` in [log.properties] what \
+         its listener speaks (`ssl`, `sasl_ssl`, `sasl_plaintext`; without it `plaintext`)?",
     ),
 ];
 

@@ -1,6 +1,6 @@
 //! Everything that is wrong in this process, in one list: what, since when, and what to do.
 //!
-//! In: stopped sources, the log's silence, files of TLS and of access that cannot be used, the archives' and batch
+//! In: definitions that were replaced, stopped sources, the log's silence, files of TLS and of access that cannot be used, the archives' and batch
 //! loops' errors, refused writes of the realtime store, what the gateway tells of its views. Out: the member `problems`
 //! of `/v1/status`.
 //! Guarantee: each kind of trouble of each subject is there once.
@@ -25,6 +25,11 @@ impl FactSuppliers {
     /// Everything that is wrong, as far as this process knows.
     pub(super) async fn troubles(&self, archives: &BTreeMap<SourceName, ArchiveStatus>) -> Vec<Trouble> {
         let mut found = self.stop_troubles();
+        found.extend(self.definitions.current().superseded().map(|problem| {
+            let way_out = "start this process with the newer pipeline file; or, to go back to its own, run \
+                           `twofold apply --pipeline FILE` with it and start the process again";
+            Trouble::new("superseded", "definitions", problem, way_out)
+        }));
         found.extend(self.health.log_problem().map(|problem| {
             let way_out = "start the brokers, or correct `log.brokers`; everything goes on by itself then";
             Trouble::new("log-silent", "event log", problem, way_out)
