@@ -113,11 +113,11 @@ const CONNECTIONS: [(&[&str], &str); 10] = [
         &["timed out", "unreachable", "No route to host"],
         "no answer: is `log.brokers` right, do the brokers run, does a firewall lie between?",
     ),
-    // The client was hung up on and says no more: what a listener does that is spoken to in another protocol.
+    // The client says no more than that it got no answer: of a broker that hangs, and of a listener of another protocol.
     (
         &["BrokerTransportFailure", "Broker transport failure"],
-        "something answers there and hangs up: is `log.brokers` right, and is `security.protocol` in [log.properties] what \
-         its listener speaks (`ssl`, `sasl_ssl`, `sasl_plaintext`; without it `plaintext`)?",
+        "no answer that it understands: do the brokers run, is `log.brokers` right, and is `security.protocol` in \
+         [log.properties] what the listener speaks (`ssl`, `sasl_ssl`, `sasl_plaintext`; without it `plaintext`)?",
     ),
 ];
 

@@ -35,6 +35,7 @@ fn a_mistyped_data_directory_is_refused_and_not_made() {
     let refused = ["there is no data directory at ", "tpyo", "--data-dir", "nothing was made"];
     check(&at(&["batch", "run"]), 2, &refused);
     check(&at(&["batch", "run", "--full", "--pipeline", &pipeline]), 2, &refused);
+    check(&at(&["batch", "loop", "--pipeline", &pipeline]), 2, &refused);
     check(&at(&["source", "reset", "hits", "--pipeline", &pipeline]), 2, &refused);
     let nobody = ["no system runs on data directory ", "tpyo, which does not exist: name another with --data-dir"];
     check(&at(&["status"]), 1, &nobody);

@@ -85,8 +85,8 @@ impl FactSuppliers {
     fn batch_troubles(&self) -> Vec<Trouble> {
         let batch = self.progress.batch().unwrap_or_default();
         let tell = |(view, error): (ViewName, String)| {
-            let way_out = "its last version stays; mend what the reason names (an object of a table: `twofold lake repair`), \
-                           the next round tries again";
+            let way_out = "its last version stays; do what the reason says, or mend what it names (an object of a table: \
+                           `twofold lake repair`), the next round tries again";
             Trouble::new("batch-failed", format!("batch view {view}"), error, way_out)
         };
         let missing = |(table, words): (String, String)| {
