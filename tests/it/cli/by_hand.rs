@@ -48,6 +48,13 @@ fn a_mistyped_data_directory_is_refused_and_not_made() {
     assert_eq!(std::fs::read_dir(place.path("tpyo")).unwrap().count(), 0);
 }
 
+/// As of a variable of the shell that was not set: every rejected record holds it.
+#[test]
+fn an_empty_text_to_be_erased_is_refused() {
+    check(&twofold(&["erase", "--source", "hits", "--containing", "", "--yes"]), 2, &["--containing"]);
+    check(&twofold(&["erase", "--source", "hits", "--where", "", "--yes"]), 2, &["--where"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_data_a_silence_to_wait_for_and_nothing_new_are_told_apart() {
     let place = Place::new();

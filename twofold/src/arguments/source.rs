@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::settings::SettingsArguments;
@@ -43,10 +44,11 @@ pub struct EraseArguments {
     pub source: String,
     /// Erase the events for which this SQL condition on the source's columns is true, as in "user_id = 'u17'";
     /// `_partition` and `_offset` name a record.
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", value_parser = NonEmptyStringValueParser::new())]
     pub condition: Option<String>,
-    /// Erase the rejected records whose payload holds this text, which no condition on columns finds.
-    #[arg(long, value_name = "TEXT")]
+    /// Erase the rejected records whose payload holds this text, which no condition on columns finds. Not empty: all hold
+    /// that.
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub containing: Option<String>,
     /// Do it. With neither condition nor text, only go on with what was begun.
     #[arg(long)]
