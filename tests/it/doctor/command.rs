@@ -101,7 +101,11 @@ async fn tables_and_the_log_of_a_stopped_system_are_opened() {
     let found = ["ok    data directory", "ok    object store", "ok    tables", "event log: embedded", "are free"];
     check(&place.doctor(data, &[]), 0, &found);
     damage(&data.join("lake/raw/hits"));
-    check(&place.doctor(data, &[]), 1, &["FAIL  table raw/hits", "cannot be used: table raw/hits"]);
+    check(
+        &place.doctor(data, &[]),
+        1,
+        &["FAIL  table raw/hits", "`twofold lake repair`", "cannot be used: table raw/hits"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
