@@ -80,19 +80,23 @@ async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut F
         findings.note("definitions", Err(with_repair(error.into())));
     }
     let Some(pipeline) = pipeline else { return };
-    let mut there = 0_usize;
+    let (mut there, mut doubts) = (0_usize, Vec::new());
     let mut note = |table: String, opened: Result<bool>| match opened {
         Ok(is_there) => there += usize::from(is_there),
         Err(error) => findings.note(&table, Err(with_repair(error))),
     };
     for source in &pipeline.sources {
         let opened = MasterDataset::new(lake, Arc::clone(source)).open().await;
-        note(format!("table raw/{}", source.name), opened.map(|found| found.is_some()).map_err(Error::new));
+        let table = format!("table raw/{}", source.name);
+        let found = opened.iter().flatten().flat_map(|found| found.doubts());
+        doubts.extend(found.map(|doubt| (table.clone(), doubt)));
+        note(table, opened.map(|found| found.is_some()).map_err(Error::new));
     }
     for view in &pipeline.views {
         let opened = BatchViewStore::new(lake, view.clone()).newest().await;
         note(format!("table of view {}", view.name), opened.map(|found| found.is_some()).map_err(Error::new));
     }
+    doubts.into_iter().for_each(|(table, doubt)| findings.note(&table, Ok(Found::Doubt(doubt))));
     let all = pipeline.sources.len() + pipeline.views.len();
     findings.note("tables", Ok(Found::good(format!("{there} of {all} are there and can be opened"))));
 }
