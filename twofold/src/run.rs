@@ -308,9 +308,9 @@ pub async fn serve(
     }
 }
 
-/// Signals that end a process which does not listen for them, and that mean nothing to this one: those by which rotators
-/// of logs ask for new files, and that of a file at the limit of its size (`ulimit -f`), whose write fails then as on a
-/// full disk.
+/// Signals that end a process which does not listen for them, and that mean nothing to this one: those by which
+/// rotators of logs ask for new files, and that of a file at the limit of its size (`ulimit -f`), whose write fails then
+/// as on a full disk.
 const MEANINGLESS: [SignalKind; 3] =
     [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::from_raw(25)];
 

@@ -113,7 +113,7 @@ const CONNECTIONS: [(&[&str], &str); 10] = [
         &["timed out", "unreachable", "No route to host"],
         "no answer: is `log.brokers` right, do the brokers run, does a firewall lie between?",
     ),
-    // The client says no more than that it got no answer: of a broker that hangs, and of a listener of another protocol.
+    // The client knows no more than that: of a broker that hangs, and of a listener that speaks another protocol.
     (
         &["BrokerTransportFailure", "Broker transport failure"],
         "no answer that it understands: do the brokers run, is `log.brokers` right, and is `security.protocol` in \

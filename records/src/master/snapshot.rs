@@ -95,8 +95,8 @@ impl MasterSnapshot {
         self.names.other(column)
     }
 
-    /// What there is to doubt before rows are read by the present definition of the source: columns that an event must have,
-    /// and that the table has not got.
+    /// What there is to doubt before rows are read by the present definition of the source: columns that an event must
+    /// have, and that the table has not got.
     pub fn doubts(&self) -> Vec<String> {
         let (present, rows) = (self.snapshot.schema(), self.facts.rows);
         let is_new = |field: &&FieldRef| {

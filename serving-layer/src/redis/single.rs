@@ -2,8 +2,8 @@
 //!
 //! Guarantee: what is refused for a time (a password that is being changed, a server with as many clients as it allows)
 //! is asked anew by the next command.
-//! Why so: the client connects again by itself after errors of the network alone, and gives any other refusal of its last
-//! attempt as the answer to every command from then on.
+//! Why so: the client connects again by itself after errors of the network alone, and gives any other refusal of its
+//! last attempt as the answer to every command from then on.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

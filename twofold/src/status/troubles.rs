@@ -1,8 +1,8 @@
 //! Everything that is wrong in this process, in one list: what, since when, and what to do.
 //!
-//! In: definitions that were replaced, stopped sources, the log's silence, files of TLS and of access that cannot be used, the archives' and batch
-//! loops' errors, refused writes of the realtime store, what the gateway tells of its views. Out: the member `problems`
-//! of `/v1/status`.
+//! In: definitions that were replaced, stopped sources, the log's silence, files of TLS and of access that cannot be
+//! used, the archives' and batch loops' errors, refused writes of the realtime store, what the gateway tells of its
+//! views. Out: the member `problems` of `/v1/status`.
 //! Guarantee: each kind of trouble of each subject is there once.
 //! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`).
 
