@@ -182,18 +182,18 @@ fn way_out(source: &str, error: &Error) -> String {
             "if the topic was replaced on purpose: stop this process, run `twofold source reset {source}`, start it again"
         );
     }
-    if is_of_a_table(of_archive, of_speed) {
-        return format!(
-            "run `twofold lake repair --source {source}`: it says what happened to the table, and mends it with --yes; then \
-             start this process again"
-        );
-    }
     if matches!(of_archive, Some(BatchError::Log(EventLogError::Unusable(_))))
         || matches!(of_speed, Some(SpeedError::Log(EventLogError::Unusable(_))))
     {
         return format!(
-            "mend what the reason names, then start this process again; where the topic was deleted: a start makes it anew, \
-             then stop it, run `twofold source reset {source}`, and start it again"
+            "mend what the reason names, then start again what archives it and keeps it in realtime; where the topic was \
+             deleted: a start makes it anew, then stop that, run `twofold source reset {source}`, and start it again"
+        );
+    }
+    if is_of_a_table(of_archive, of_speed) {
+        return format!(
+            "run `twofold lake repair --source {source}`: it says what happened to the table, and mends it with --yes; then \
+             start this process again"
         );
     }
     "mend what the reason names, then start this process again; or take the source out of the pipeline file".to_owned()

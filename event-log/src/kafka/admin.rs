@@ -95,7 +95,7 @@ pub(super) async fn ensure_topic(
     if config.is_none() {
         warn!(topic, "the broker does not tell whether the topic is compacted");
     }
-    refuse_compacted(settings, topic, config.as_ref())
+    refuse_compacted(topic, config.as_ref())
 }
 
 /// Whether this client may make the topic, which is not made.
@@ -169,16 +169,11 @@ pub(super) async fn topic_config(settings: &KafkaSettings, topic: &str) -> Resul
 }
 
 /// Compaction deletes records from the middle of the log: the master dataset and the speed layer would differ.
-pub(super) fn refuse_compacted(
-    settings: &KafkaSettings,
-    topic: &str,
-    config: Option<&TopicConfig>,
-) -> Result<(), EventLogError> {
+pub(super) fn refuse_compacted(topic: &str, config: Option<&TopicConfig>) -> Result<(), EventLogError> {
     match config.map(|config| config.cleanup_policy.as_str()) {
         Some(policy) if policy.contains("compact") => Err(EventLogError::Unusable(format!(
-            "topic {topic} has cleanup.policy = {policy}: a compacted topic loses events; name another one, or run \
-             `kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=delete --bootstrap-server {}`",
-            settings.bootstrap_servers
+            "topic {topic} has cleanup.policy = {policy}: a compacted topic loses events; name another one, or set that of \
+             this one to `delete` (`kafka-configs.sh`)"
         ))),
         _ => Ok(()),
     }

@@ -58,7 +58,7 @@ pub(super) async fn check_topic(
     };
     check.partitions = Some(partitions.len());
     let config = admin::topic_config(settings, topic).await?;
-    admin::refuse_compacted(settings, topic, config.as_ref())?;
+    admin::refuse_compacted(topic, config.as_ref())?;
     check.retention_millis = config.as_ref().and_then(|config| config.retention_millis);
     if config.is_none() {
         check

@@ -113,11 +113,11 @@ const CONNECTIONS: [(&[&str], &str); 10] = [
         &["timed out", "unreachable", "No route to host"],
         "no answer: is `log.brokers` right, do the brokers run, does a firewall lie between?",
     ),
-    // The client knows no more than that: of a broker that hangs, and of a listener that speaks another protocol.
+    // Nothing more is told of a connection that was made and closed again.
     (
-        &["BrokerTransportFailure", "Broker transport failure"],
-        "no answer that it understands: do the brokers run, is `log.brokers` right, and is `security.protocol` in \
-         [log.properties] what the listener speaks (`ssl`, `sasl_ssl`, `sasl_plaintext`; without it `plaintext`)?",
+        &["Broker transport failure"],
+        "connections end without a word, as at a listener that wants TLS or SASL: set `security.protocol` in \
+         [log.properties] to `ssl`, `sasl_ssl` or `sasl_plaintext`; or what listens at `log.brokers` is no Kafka",
     ),
 ];
 

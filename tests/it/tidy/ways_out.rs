@@ -16,7 +16,7 @@ use super::{check, product_sources, root};
 /// Words that look like settings and are examples of something else.
 const NO_SETTINGS: [&str; 1] = ["x.field"];
 /// Programs of others, whose flags are theirs.
-const OTHER_PROGRAMS: [&str; 3] = ["kafka-acls", "kafka-configs", "kafka-topics"];
+const OTHER_PROGRAMS: [&str; 1] = ["kafka-topics"];
 
 /// A string literal, and the line that it begins in.
 type Literal = (usize, String);
