@@ -142,8 +142,9 @@ impl Choice<'_> {
     /// Without a version, a partition whose worker has not come to its end once holds some of its records, or none: an
     /// answer would look like one of a stream that has just begun.
     fn first_reading(&self, partitions: &BTreeMap<PartitionId, PartitionPin>) -> Result<(), String> {
-        let is_owned = |partition: &PartitionId| self.indexes.get(partition).is_some_and(Option::is_some);
-        match partitions.iter().find(|(partition, pin)| pin.as_of.is_none() && is_owned(partition)) {
+        let mut owned =
+            partitions.iter().filter(|(partition, _)| self.indexes.get(*partition).is_some_and(Option::is_some));
+        match owned.find(|(_, pin)| pin.as_of.is_none()) {
             Some((partition, pin)) => Err(format!(
                 "partition {partition}: it is read for the first time, and has come to offset {}",
                 pin.head.offset
