@@ -41,6 +41,9 @@ pub struct Health {
     open: Arc<OpenSources>,
     // Written and read once a second; held for a copy only.
     log: Mutex<Option<String>>,
+    // That the log had no room for what was appended last. Written by the collector, read once a second; held for a copy
+    // only.
+    full_log: Mutex<Option<(Instant, String)>>,
     // Written by whoever follows the files of TLS, read once a second; held for a copy only.
     certificates: Mutex<Option<String>>,
     // The last write of each kind to each partition, where it was refused. Written by the speed layer; held for a copy
@@ -117,6 +120,17 @@ impl Health {
     /// Why the log does not answer, where it does not.
     pub fn log_problem(&self) -> Option<String> {
         lock(&self.log).clone()
+    }
+
+    /// Notes whether the log had room for what was appended: `None` where it had, else what it said.
+    pub fn note_full_log(&self, reason: Option<String>) {
+        *lock(&self.full_log) = reason.map(|reason| (Instant::now(), reason));
+    }
+
+    /// What the log said of its lack of room lately.
+    pub fn full_log(&self) -> Option<String> {
+        let known = lock(&self.full_log).clone().filter(|(noted_at, _)| noted_at.elapsed() < WRITE_TELLS);
+        known.map(|(_, reason)| reason)
     }
 
     /// Notes what is wrong with the files that the port speaks TLS with; `None`: nothing.

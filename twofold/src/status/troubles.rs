@@ -34,6 +34,11 @@ impl FactSuppliers {
             let way_out = "start the brokers, or correct `log.brokers`; everything goes on by itself then";
             Trouble::new("log-silent", "event log", problem, way_out)
         }));
+        found.extend(self.health.full_log().map(|problem| {
+            let way_out = "make room on the disk of its folder, or lower `log.embedded_max_size`: events are refused until \
+                           then, and are taken again by themselves";
+            Trouble::new("log-full", "event log", problem, way_out)
+        }));
         found.extend(self.health.certificate_problem().map(|problem| {
             let way_out =
                 "put a certificate and its key into the place of these files: they are read again by themselves";
