@@ -40,6 +40,7 @@ use crate::environment::SystemClock;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
 use crate::run::outlive_signals;
+use crate::wiring::NoLake;
 
 /// Runs the command of a command line.
 ///
@@ -221,8 +222,9 @@ struct NotDone(String);
 /// The exit code that an error ends with: 1 failed, 2 where the command line or the configuration is to blame, 3 where
 /// it is not done now.
 pub fn exit_code(error: &Error) -> u8 {
-    let is_usage_error =
-        |cause: &(dyn std::error::Error + 'static)| cause.is::<ConfigError>() || cause.is::<NoDataDir>();
+    let is_usage_error = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<ConfigError>() || cause.is::<NoDataDir>() || cause.is::<NoLake>()
+    };
     if error.chain().any(is_usage_error) {
         return 2;
     }
