@@ -19,7 +19,7 @@ pub enum BatchError {
     Records(#[from] RecordsError),
     /// The batch-view store.
     #[error(transparent)]
-    Serving(#[from] ServingError),
+    Serving(ServingError),
     /// A view's plan.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
@@ -97,6 +97,16 @@ pub enum BatchError {
         /// The offset.
         offset: i64,
     },
+}
+
+impl From<ServingError> for BatchError {
+    /// An engine that fails under a batch view fails within the bounds of this layer, and is told so.
+    fn from(error: ServingError) -> Self {
+        match error {
+            ServingError::Engine(error) => Self::Engine(error),
+            error => Self::Serving(error),
+        }
+    }
 }
 
 impl BatchError {
