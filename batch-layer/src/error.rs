@@ -1,5 +1,6 @@
 //! What can go wrong in the batch layer, by what the caller should do.
 
+use datafusion::error::DataFusionError;
 use event_log::EventLogError;
 use lake::{LakeError, Version};
 use positions::{PartitionId, SourceName, ViewName};
@@ -18,13 +19,13 @@ pub enum BatchError {
     Records(#[from] RecordsError),
     /// The batch-view store.
     #[error(transparent)]
-    Serving(#[from] ServingError),
+    Serving(ServingError),
     /// A view's plan.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
     /// DataFusion refused or failed; also where memory and spill folder together do not suffice.
-    #[error("query engine: {0}")]
-    Engine(#[from] datafusion::error::DataFusionError),
+    #[error("query engine: {}", told(.0))]
+    Engine(#[from] DataFusionError),
     /// A partition that was archived is gone: the topic was created again with fewer partitions.
     #[error(
         "topic {topic} has no partition {partition} any more, which is archived up to offset {archived}; \
@@ -98,6 +99,16 @@ pub enum BatchError {
     },
 }
 
+impl From<ServingError> for BatchError {
+    /// An engine that fails under a batch view fails within the bounds of this layer, and is told so.
+    fn from(error: ServingError) -> Self {
+        match error {
+            ServingError::Engine(error) => Self::Engine(error),
+            error => Self::Serving(error),
+        }
+    }
+}
+
 impl BatchError {
     /// Whether the same may succeed later: an unreachable log or store, one that is full until somebody makes room, a
     /// schema that is not known yet, or a change by another tool until somebody leaves it out.
@@ -113,5 +124,19 @@ impl BatchError {
             }
             _ => false,
         }
+    }
+}
+
+/// The advice of the engine itself, which names a setting of its own.
+const ENGINE_ADVICE: &str = " Please try increasing the config: `datafusion.runtime.max_temp_directory_size`.";
+
+/// What the engine says; where it lacks room, with the settings that give it some.
+fn told(error: &DataFusionError) -> String {
+    let said = error.to_string();
+    let lacks_room = said.contains(ENGINE_ADVICE) || said.contains("Resources exhausted");
+    let said = said.replace(ENGINE_ADVICE, "");
+    match lacks_room {
+        true => format!("{}; raise `batch.memory` or `batch.spill_limit`", said.trim_end_matches('.')),
+        false => said,
     }
 }

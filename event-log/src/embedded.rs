@@ -14,6 +14,8 @@
 //! reading and appending then move more than a million records a second. Why a thread: every call into fjall blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -41,6 +43,7 @@ mod topics;
 mod writer;
 
 use consumer::Consumer;
+use failure::out_of_space;
 use run::Command;
 use shared::{Admission, Shared};
 use store::Store;
@@ -52,6 +55,9 @@ pub use shared::EmbeddedSettings;
 
 /// The file of the format before this one, by an embedded Kafka broker: refused, with the way out.
 const OLD_FILE: &str = "log.db";
+/// The way out where the engine cannot use its own files.
+const DAMAGED: &str = "bring the folder back from a copy, or move it away and start: what is archived stays, and \
+                       `twofold source reset SOURCE` begins the next life of each source";
 /// Requests that may wait for the writer.
 const QUEUE_REQUESTS: usize = 16_384;
 
@@ -89,15 +95,9 @@ impl EmbeddedLog {
         let folder = settings.folder.display();
         // The engine panics at some damage to its own files.
         let opened = opened.await.map_err(|error| {
-            EventLogError::Unusable(format!("folder {folder} of the embedded log cannot be opened: {error}"))
+            EventLogError::Unusable(format!("folder {folder} of the embedded log cannot be opened: {error}; {DAMAGED}"))
         })?;
-        let (topics, store) = opened.map_err(|error| match error {
-            fjall::Error::Locked => {
-                EventLogError::Unusable(format!("folder {folder} of the embedded log is held by another process"))
-            }
-            fjall::Error::Io(error) => EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")),
-            error => EventLogError::Unusable(format!("folder {folder} of the embedded log: {error}")),
-        })?;
+        let (topics, store) = opened.map_err(|error| refusal(&settings.folder, &error))?;
         info!(%folder, topics = topics.len(), bytes = store.size_bytes(), "embedded log opened");
         let shared = Arc::new(Shared {
             settings,
@@ -272,4 +272,18 @@ fn refuse_old_folder(settings: &EmbeddedSettings) -> Result<(), EventLogError> {
         old.display(),
         settings.folder.display()
     )))
+}
+
+/// What a start can do about a folder that the engine does not open.
+fn refusal(folder: &Path, error: &fjall::Error) -> EventLogError {
+    let folder = folder.display();
+    EventLogError::Unusable(match error {
+        fjall::Error::Locked => format!("folder {folder} of the embedded log is held by another process"),
+        _ if out_of_space(error).is_some() => format!("folder {folder} of the embedded log: {error}; make room there"),
+        // Files that are missing: the folder itself is there, or would be made.
+        fjall::Error::Io(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => {
+            format!("folder {folder} of the embedded log: {error}")
+        }
+        error => format!("folder {folder} of the embedded log lacks files, or they are damaged: {error}; {DAMAGED}"),
+    })
 }

@@ -146,7 +146,10 @@ fn is_full(error: &(dyn StdError + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(at) = cause {
         if let Some(io) = at.downcast_ref::<io::Error>()
-            && matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            && matches!(
+                io.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+            )
         {
             return true;
         }

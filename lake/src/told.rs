@@ -59,7 +59,8 @@ pub(crate) fn told(error: &Error) -> String {
 /// in another region.
 pub(crate) fn is_misconfiguration(error: &Error) -> bool {
     let codes = ["AccessDenied", "PermanentRedirect", "AuthorizationHeaderMalformed", "InvalidBucketName"];
-    code_of(error, &chain(error)).is_some_and(|code| codes.contains(&code))
+    let said = chain(error);
+    code_of(error, &said).is_some_and(|code| codes.contains(&code) || is_bucket_taken_for_a_key(code, &said))
 }
 
 /// The code by which the server names an error. Answers to HEAD have none.
@@ -70,6 +71,11 @@ fn code_of<'a>(error: &Error, said: &'a str) -> Option<&'a str> {
         _ if said.contains(BARE_REDIRECT) => Some("PermanentRedirect"),
         _ => None,
     })
+}
+
+/// A bucket that is listed is no key, unless the address of the store leads into one already.
+fn is_bucket_taken_for_a_key(code: &str, said: &str) -> bool {
+    code == "NoSuchKey" && said.contains("list request")
 }
 
 /// Errors of local folders speak of other things in like words.
@@ -101,6 +107,10 @@ fn explain(code: &str, said: &str) -> Option<Told> {
             words: format!("bucket {} does not exist", bucket_of(said).unwrap_or("of `lake.location`")),
             way_out: "make it, or correct `lake.location`".to_owned(),
         }),
+        "NoSuchKey" if is_bucket_taken_for_a_key(code, said) => told(
+            "it was asked for a bucket and takes it for an object",
+            "`lake.endpoint` ends behind the port, bucket and prefix are part of `lake.location` alone",
+        ),
         "InvalidBucketName" => told("the bucket cannot have this name", "correct `lake.location`"),
         "PermanentRedirect"
         | "TemporaryRedirect"

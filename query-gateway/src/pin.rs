@@ -133,7 +133,24 @@ impl Choice<'_> {
         if candidate.is_none() && self.indexes.values().all(Option::is_none) {
             return Err("there is neither a batch version nor a realtime view".to_owned());
         }
+        if candidate.is_none() && !self.is_former {
+            self.first_reading(&partitions)?;
+        }
         Ok(Pin { candidate, partitions })
+    }
+
+    /// Without a version, a partition whose worker has not come to its end once holds some of its records, or none: an
+    /// answer would look like one of a stream that has just begun.
+    fn first_reading(&self, partitions: &BTreeMap<PartitionId, PartitionPin>) -> Result<(), String> {
+        let mut owned =
+            partitions.iter().filter(|(partition, _)| self.indexes.get(*partition).is_some_and(Option::is_some));
+        match owned.find(|(_, pin)| pin.as_of.is_none()) {
+            Some((partition, pin)) => Err(format!(
+                "partition {partition}: it is read for the first time, and has come to offset {}",
+                pin.head.offset
+            )),
+            None => Ok(()),
+        }
     }
 
     fn partitions(&self, cut: &Cut) -> BTreeSet<PartitionId> {

@@ -22,6 +22,7 @@ mod form;
 mod probe;
 mod rights;
 mod server;
+mod single;
 mod swap;
 mod tls;
 mod way_out;

@@ -39,6 +39,8 @@ use crate::data_dir::{DataDir, NoDataDir};
 use crate::environment::SystemClock;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
+use crate::run::outlive_signals;
+use crate::wiring::NoLake;
 
 /// Runs the command of a command line.
 ///
@@ -46,6 +48,7 @@ use crate::role::{Role, Roles};
 /// Whatever kept the command from doing its work; [`describe_error`] turns it into words.
 pub async fn run(arguments: Arguments) -> Result<()> {
     start_logging(&arguments.logs, arguments.command.is_server())?;
+    outlive_signals()?;
     match arguments.command {
         Command::Up(arguments) => up::up(&arguments, Roles::all()).await,
         Command::Collector(arguments) => up::up(&arguments, Roles::only(Role::Collector)).await,
@@ -219,8 +222,9 @@ struct NotDone(String);
 /// The exit code that an error ends with: 1 failed, 2 where the command line or the configuration is to blame, 3 where
 /// it is not done now.
 pub fn exit_code(error: &Error) -> u8 {
-    let is_usage_error =
-        |cause: &(dyn std::error::Error + 'static)| cause.is::<ConfigError>() || cause.is::<NoDataDir>();
+    let is_usage_error = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<ConfigError>() || cause.is::<NoDataDir>() || cause.is::<NoLake>()
+    };
     if error.chain().any(is_usage_error) {
         return 2;
     }

@@ -6,10 +6,11 @@ pub mod run;
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use batch_layer::FormerDefinitions;
 use lake::Lake;
 use positions::{CurrentDefinitions, DefinitionHash, DefinitionNumber, SourceName};
+use serving_layer::ServingError;
 use serving_layer::registry::{DefinitionRegistry, FormerView, LostView, Standing};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -38,7 +39,7 @@ impl RunningDefinitions {
     /// If the registry cannot be read or written.
     pub async fn claim(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
         let registry = DefinitionRegistry::new(lake);
-        let number = registry.claim(&pipeline).await.context(UNREGISTERED)?;
+        let number = registry.claim(&pipeline).await.map_err(unregistered)?;
         Self::present(&registry, pipeline, number).await
     }
 
@@ -49,7 +50,7 @@ impl RunningDefinitions {
     /// As there.
     pub async fn claim_at_start(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
         let registry = DefinitionRegistry::new(lake);
-        match registry.claim_at_start(&pipeline).await.context(UNREGISTERED)? {
+        match registry.claim_at_start(&pipeline).await.map_err(unregistered)? {
             Standing::Present(number) => Self::present(&registry, pipeline, number).await,
             Standing::Past { own, present } => {
                 let former = Vec::new();
@@ -77,7 +78,15 @@ impl RunningDefinitions {
     }
 }
 
-const UNREGISTERED: &str = "cannot register the view definitions";
+fn unregistered(error: ServingError) -> Error {
+    let words = match &error {
+        ServingError::Corrupt { .. } => {
+            "cannot register the view definitions, `twofold lake repair` says what can be done about them"
+        }
+        _ => "cannot register the view definitions",
+    };
+    Error::new(error).context(words)
+}
 
 /// The former definitions of the views that are being built.
 async fn plan_former(

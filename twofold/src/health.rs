@@ -43,6 +43,9 @@ pub struct Health {
     open: Arc<OpenSources>,
     // Written and read once a second; held for a copy only.
     log: Mutex<Option<String>>,
+    // That the log had no room for what was appended last. Written by the collector, read once a second; held for a copy
+    // only.
+    full_log: Mutex<Option<(Instant, String)>>,
     // Written by whoever follows the files of TLS, read once a second; held for a copy only.
     certificates: Mutex<Option<String>>,
     // The last write of each kind to each partition, where it was refused. Written by the speed layer; held for a copy
@@ -151,6 +154,17 @@ impl Health {
         lock(&self.log).clone()
     }
 
+    /// Notes whether the log had room for what was appended: `None` where it had, else what it said.
+    pub fn note_full_log(&self, reason: Option<String>) {
+        *lock(&self.full_log) = reason.map(|reason| (Instant::now(), reason));
+    }
+
+    /// What the log said of its lack of room lately.
+    pub fn full_log(&self) -> Option<String> {
+        let known = lock(&self.full_log).clone().filter(|(noted_at, _)| noted_at.elapsed() < WRITE_TELLS);
+        known.map(|(_, reason)| reason)
+    }
+
     /// Notes what is wrong with the files that the port speaks TLS with; `None`: nothing.
     pub fn note_certificates(&self, problem: Option<String>) {
         *lock(&self.certificates) = problem;
@@ -214,6 +228,14 @@ fn way_out(source: &str, error: &Error) -> String {
         return format!(
             "if the topic was replaced on purpose: stop the processes that archive it and keep it in realtime, run \
              `twofold source reset {source}`, start them again"
+        );
+    }
+    if matches!(of_archive, Some(BatchError::Log(EventLogError::Unusable(_))))
+        || matches!(of_speed, Some(SpeedError::Log(EventLogError::Unusable(_))))
+    {
+        return format!(
+            "mend what the reason names, then start again what archives it and keeps it in realtime; where the topic was \
+             deleted: a start makes it anew, then stop that, run `twofold source reset {source}`, and start it again"
         );
     }
     if is_of_a_table(of_archive, of_speed) {

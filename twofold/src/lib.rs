@@ -54,5 +54,6 @@ pub mod topology;
 pub mod trial;
 pub mod trust;
 pub mod warnings;
+pub mod watched_log;
 pub mod watched_store;
 pub mod wiring;

@@ -308,14 +308,30 @@ pub async fn serve(
     }
 }
 
-/// Returns at the first SIGTERM, SIGHUP or ctrl-c. A SIGHUP that whoever started the process has it ignore (`nohup`) is
-/// still ignored.
+/// Signals that end a process which does not listen for them, and that mean nothing to this one: those by which
+/// rotators of logs ask for new files, and that of a file at the limit of its size (`ulimit -f`), whose write fails then
+/// as on a full disk.
+const MEANINGLESS: [SignalKind; 3] =
+    [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::from_raw(25)];
+
+/// Outlives signals that mean nothing.
+///
+/// # Errors
+/// If the operating system refuses.
+pub fn outlive_signals() -> Result<()> {
+    // Listening once is enough: what a signal would do by itself does not come back.
+    MEANINGLESS.into_iter().try_for_each(|kind| signal(kind).map(drop)).context("cannot listen for signals")
+}
+
+/// Returns at the first SIGTERM, SIGHUP, SIGQUIT or ctrl-c. A SIGHUP that whoever started the process has it ignore
+/// (`nohup`) is still ignored.
 ///
 /// # Errors
 /// If the operating system refuses to tell.
 pub async fn wait_for_signal() -> Result<&'static str> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for ctrl-c")?;
+    let mut quit = signal(SignalKind::quit()).context("cannot listen for SIGQUIT")?;
     let hung_up = async {
         if is_hangup_ignored() {
             return std::future::pending().await;
@@ -328,6 +344,7 @@ pub async fn wait_for_signal() -> Result<&'static str> {
         biased;
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "ctrl-c",
+        _ = quit.recv() => "SIGQUIT",
         heard = hung_up => heard.map(|()| "SIGHUP")?,
     })
 }

@@ -3,6 +3,7 @@
 //! Guarantee: each function checks that what it opens can be used before anything is started on it.
 //! Not here: which role gets what (`topology`).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -189,6 +190,34 @@ pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lak
     lake.probe_conditional_put(RandomIds.next_id()).await.context("the object store cannot be used for tables")?;
     lake.check_format().await.context("the lake cannot be opened")?;
     Ok(lake)
+}
+
+/// Nothing ever stored tables in the folder that was named: a slip, since the command works on what a system left there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there is no lake in {}, which `lake.location` names: name that of the system, or start one with `twofold up`; nothing \
+     was made", .folder.display()
+)]
+pub struct NoLake {
+    folder: PathBuf,
+}
+
+/// As [`open_lake`], for work on what a system left: a folder that is not there is not made.
+///
+/// # Errors
+/// As there, and [`NoLake`] where the folder is missing or empty.
+pub async fn find_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lake> {
+    if let LakeLocation::Folder(Some(folder)) = &settings.location {
+        let is_there = match std::fs::read_dir(folder) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
+            Err(error) => return Err(error).with_context(|| format!("cannot read the lake in {}", folder.display())),
+        };
+        if !is_there {
+            return Err(NoLake { folder: folder.clone() }.into());
+        }
+    }
+    open_lake(settings, data_dir).await
 }
 
 /// The tables' store, which was not asked anything yet, to be looked at; a folder is made, `in_data_dir` where the

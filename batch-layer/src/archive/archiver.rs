@@ -21,7 +21,7 @@ use super::append::append;
 use super::dead::DeadTopic;
 use super::held::Held;
 use super::lessons::learn;
-use super::tell::{tell_unreadable, tell_unseen};
+use super::tell::{tell_doubts, tell_unreadable, tell_unseen};
 use super::watch::ColumnWatch;
 use super::{ArchiveSettings, ArchiveState, ArchiveStatus, Jump, Pending, load_erased};
 use crate::BatchError;
@@ -91,7 +91,7 @@ impl<'a> Archiver<'a> {
         settings: &ArchiveSettings,
         watch: &'a mut ColumnWatch,
     ) -> Result<Archiver<'a>, BatchError> {
-        let mut snapshot = components.master.create().await?;
+        let mut snapshot = tell_doubts(components.master.create().await?, &components.source);
         let topic = &components.source.topic;
         let log = LifeLog::new(Arc::clone(&components.log), snapshot.facts.life.clone());
         let partitions = log.partitions(topic).await?;

@@ -1,11 +1,18 @@
 //! What the archive says of the declared columns of its source: in the log once for each, in metrics and status always.
 
+use records::master::MasterSnapshot;
 use tokio::sync::watch;
 use views::SourceDefinition;
 
 use super::watch::ColumnWatch;
 use super::{ArchiveStatus, Pending};
 use crate::metrics::{self, ARCHIVE_UNSEEN};
+
+/// Warns of what an archive that opens its table finds there.
+pub(super) fn tell_doubts(opened: MasterSnapshot, source: &SourceDefinition) -> MasterSnapshot {
+    opened.doubts().iter().for_each(|doubt| tracing::warn!(source = %source.name, "{doubt}"));
+    opened
+}
 
 /// Counts the values that were lost to NULL, and warns of each column once.
 pub(super) fn tell_unreadable(

@@ -55,8 +55,10 @@ impl Failure {
 }
 
 /// What the operating system said of a full disk, however deep it lies in the error.
-fn out_of_space(error: &fjall::Error) -> Option<&std::io::Error> {
+pub(super) fn out_of_space(error: &fjall::Error) -> Option<&std::io::Error> {
     let chain = successors(Some(error as &(dyn Error + 'static)), |error| (*error).source());
     let mut said = chain.filter_map(|error| error.downcast_ref::<std::io::Error>());
-    said.find(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    said.find(|error| {
+        matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+    })
 }

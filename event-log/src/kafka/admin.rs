@@ -172,7 +172,8 @@ pub(super) async fn topic_config(settings: &KafkaSettings, topic: &str) -> Resul
 pub(super) fn refuse_compacted(topic: &str, config: Option<&TopicConfig>) -> Result<(), EventLogError> {
     match config.map(|config| config.cleanup_policy.as_str()) {
         Some(policy) if policy.contains("compact") => Err(EventLogError::Unusable(format!(
-            "topic {topic} has cleanup.policy = {policy}: a compacted topic loses events, use `delete`"
+            "topic {topic} has cleanup.policy = {policy}: a compacted topic loses events; name another one, or set that of \
+             this one to `delete` (`kafka-configs.sh`)"
         ))),
         _ => Ok(()),
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BinaryArray};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
@@ -16,7 +16,7 @@ use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 use lake::{DataFile, LakeError, Snapshot};
 use positions::{Offset, PartitionId, SchemaId};
-use views::{SourceDefinition, column};
+use views::{SourceDefinition, column, default_of};
 
 use super::MasterFacts;
 use super::reading::{Reading, reading_of_file};
@@ -93,6 +93,24 @@ impl MasterSnapshot {
     /// What a column of the source is called in the table, and in the statistics of its files.
     pub fn stored_name<'a>(&'a self, column: &'a str) -> &'a str {
         self.names.other(column)
+    }
+
+    /// What there is to doubt before rows are read by the present definition of the source: columns that an event must
+    /// have, and that the table has not got.
+    pub fn doubts(&self) -> Vec<String> {
+        let (present, rows) = (self.snapshot.schema(), self.facts.rows);
+        let is_new = |field: &&FieldRef| {
+            let is_asked_for = !field.is_nullable() && default_of(field).is_none();
+            is_asked_for && rows > 0 && present.index_of(self.stored_name(field.name())).is_err()
+        };
+        let doubt = |field: &FieldRef| {
+            format!(
+                "column {} is new or of another type, and NOT NULL: of the {rows} records that are archived, those without \
+                 such a value are rejected and count no more, until it is declared without NOT NULL, or with a DEFAULT",
+                field.name()
+            )
+        };
+        self.source.declared.fields().iter().filter(is_new).map(doubt).collect()
     }
 
     /// Rows under the names of the table.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
+use redis::aio::{ConnectionLike, ConnectionManagerConfig};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::{
@@ -13,6 +13,7 @@ use redis::{
     ServerErrorKind, TlsCertificates, Value,
 };
 
+use super::single::Single;
 use crate::config::RedisSettings;
 
 /// How often a cluster's client tries again where slots moved or a node is away, within a fraction of a second. Whoever
@@ -24,7 +25,7 @@ const CLUSTER_PAUSE_MILLIS: u64 = 10;
 /// A handle onto connections that all its clones share.
 #[derive(Clone)]
 pub(super) enum Connection {
-    Single(ConnectionManager),
+    Single(Single),
     Cluster(ClusterConnection),
 }
 
@@ -141,7 +142,7 @@ async fn connect(
     address: ConnectionInfo,
     certificates: Option<&TlsCertificates>,
     settings: &RedisSettings,
-) -> RedisResult<ConnectionManager> {
+) -> RedisResult<Single> {
     let client = match certificates {
         Some(certificates) => Client::build_with_tls(address, certificates.clone())?,
         None => Client::open(address)?,
@@ -152,7 +153,7 @@ async fn connect(
         .set_number_of_retries(1)
         .set_max_delay(settings.reconnect_pause)
         .set_pipeline_buffer_size(settings.pipeline_commands);
-    ConnectionManager::new_with_config(client, config).await
+    Single::connect(client, config).await
 }
 
 fn call(name: &str, script: &str, keys: &[String], arguments: &[&[u8]]) -> Cmd {

@@ -14,6 +14,13 @@ pub(super) fn is_out_of_memory(error: &RedisError) -> bool {
     errors.is_some_and(|errors| errors.iter().any(|(_, error)| error.code() == "OOM"))
 }
 
+/// Whether a server refused to let this client in, as it is now or with the settings that it has now.
+pub(super) fn is_of_connecting(error: &RedisError) -> bool {
+    let (code, text) = code_and_text(error);
+    ["NOAUTH", "WRONGPASS", "DENIED"].contains(&code.as_str())
+        || ["max number of clients", "DB index is out of range"].iter().any(|words| text.contains(words))
+}
+
 /// Trying again does not help.
 pub(super) fn unusable(reason: String) -> ServingError {
     ServingError::Unusable { store: STORE, reason }

@@ -65,7 +65,7 @@ const BY_CODE: [(&str, &str, &str, bool); 11] = [
 ];
 
 /// Errors by a part of their text.
-const BY_TEXT: [(&str, &str, &str, bool); 9] = [
+const BY_TEXT: [(&str, &str, &str, bool); 13] = [
     ("cluster support disabled", "it is no Redis Cluster", "set `realtime.cluster = false`", true),
     ("max number of clients", "it has as many clients as its `maxclients` allows", "raise that setting", false),
     (
@@ -100,6 +100,25 @@ const BY_TEXT: [(&str, &str, &str, bool); 9] = [
         "it wants a certificate of its clients",
         "set `realtime.tls_certificate` and `realtime.tls_key`",
         true,
+    ),
+    ("Connection refused", "nothing listens there", "start it, or correct host and port in `realtime.store`", false),
+    (
+        "failed to lookup address",
+        "no such host is known here",
+        "correct the host in `realtime.store`, or the name service of this machine",
+        false,
+    ),
+    (
+        "DB index is out of range",
+        "it has no database of this number",
+        "write a smaller one behind the port in `realtime.store`, as `/0`, or raise its setting `databases`",
+        true,
+    ),
+    (
+        "No connections found",
+        "no node of the cluster answers, or none of them has slots",
+        "see that the nodes in `realtime.store` run, and that `CLUSTER INFO` on them says `cluster_state:ok`",
+        false,
     ),
 ];
 

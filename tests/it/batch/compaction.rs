@@ -141,6 +141,8 @@ async fn a_compaction_in_little_memory_spills_and_keeps_every_row() {
     let little = RecomputeSettings { memory_bytes: 512 << 10, spill_limit_bytes: 1, ..engine() };
     let refused = compact(&world.batch_context(), &world.source(), &OFTEN, &little).await;
     assert!(matches!(refused, Err(BatchError::Engine(_))), "it fits into memory, nothing is tested: {refused:?}");
+    let said = refused.unwrap_err().to_string();
+    assert!(said.contains("`batch.spill_limit`") && !said.contains("datafusion.runtime"), "{said}");
     check_holds_all(&world, &world.snapshot().await).await;
     let little = RecomputeSettings { spill_limit_bytes: 1 << 30, ..little };
     while compact_with(&world, &little).await > 0 {}

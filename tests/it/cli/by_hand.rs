@@ -1,10 +1,10 @@
 //! Rounds by hand: a data directory that is not there, what keeps a view from being published, and busy loops beside.
 
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use super::{PIPELINE, Place, check, text, twofold};
-use crate::support::process::{DEADLINE, Running};
+use crate::support::process::{DEADLINE, Running, binary};
 
 fn event(id: usize) -> String {
     format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/"}}"#)
@@ -35,6 +35,7 @@ fn a_mistyped_data_directory_is_refused_and_not_made() {
     let refused = ["there is no data directory at ", "tpyo", "--data-dir", "nothing was made"];
     check(&at(&["batch", "run"]), 2, &refused);
     check(&at(&["batch", "run", "--full", "--pipeline", &pipeline]), 2, &refused);
+    check(&at(&["batch", "loop", "--pipeline", &pipeline]), 2, &refused);
     check(&at(&["source", "reset", "hits", "--pipeline", &pipeline]), 2, &refused);
     let nobody = ["no system runs on data directory ", "tpyo, which does not exist: name another with --data-dir"];
     check(&at(&["status"]), 1, &nobody);
@@ -45,6 +46,32 @@ fn a_mistyped_data_directory_is_refused_and_not_made() {
     std::fs::create_dir(place.path("tpyo")).unwrap();
     check(&at(&["batch", "run", "--pipeline", &pipeline]), 2, &refused);
     assert_eq!(std::fs::read_dir(place.path("tpyo")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_mistyped_lake_is_refused_and_not_made() {
+    let place = Place::new();
+    let lake = text(&place.path("laek"));
+    for command in ["batch run", "batch run --full", "lake repair", "apply"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let pipeline = text(&place.path("pipeline.sql"));
+        let output = Command::new(binary())
+            .args(&words)
+            .args(["--data-dir", &text(&place.path("data")), "--pipeline", &pipeline])
+            .env("TWOFOLD_LAKE__LOCATION", &lake)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        check(&output, 2, &["there is no lake in ", "laek", "`lake.location`", "nothing was made"]);
+        assert!(!place.path("laek").exists(), "{command}");
+    }
+}
+
+/// As of a variable of the shell that was not set: every rejected record holds it.
+#[test]
+fn an_empty_text_to_be_erased_is_refused() {
+    check(&twofold(&["erase", "--source", "hits", "--containing", "", "--yes"]), 2, &["--containing"]);
+    check(&twofold(&["erase", "--source", "hits", "--where", "", "--yes"]), 2, &["--where"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -70,6 +70,12 @@ fn a_variable_that_sets_nothing_is_told_with_the_one_that_was_meant() {
     assert!(!String::from_utf8_lossy(&heeded.stderr).contains("BROKERS"), "{heeded:?}");
     let slip = "TWOFOLD_PIPELIN sets nothing; did you mean `TWOFOLD_PIPELINE`?";
     check(&validate("TWOFOLD_PIPELIN"), 0, &[slip]);
+    for (slip, meant) in
+        [("TWOFOLD_LISTEN", "TWOFOLD_SYSTEM__LISTEN"), ("twofold_log__brokers", "TWOFOLD_LOG__BROKERS")]
+    {
+        let told = format!("environment variable {slip} sets nothing; did you mean `{meant}`?");
+        check(&validate(slip), 0, &["WARN", &told]);
+    }
     // As Kubernetes names them for a service `twofold`.
     check(&validate("TWOFOLD_PORT"), 0, &["that set nothing: ", "TWOFOLD_PORT", "`TWOFOLD_<SECTION>__<KEY>`"]);
 }

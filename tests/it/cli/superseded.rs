@@ -77,6 +77,11 @@ async fn an_old_process_does_not_win_by_starting_last() {
     assert!(status == 503 && problems.contains(&told), "{status} {readiness}");
     assert!(problems.contains("`twofold apply --pipeline FILE`"), "{problems}");
     assert_eq!(numbers(&listen).await, (json!(1), json!(newer)), "it claims no number");
+    let (_, system) = ask(&listen, "/v1/status").await;
+    let listed = system["problems"].as_array().unwrap().iter().find(|problem| problem["kind"] == "superseded");
+    let listed = listed.unwrap_or_else(|| panic!("it is no problem: {system:#}"));
+    assert!(listed["problem"].as_str().unwrap().contains(&told) && listed["since"].is_string(), "{listed}");
+    assert!(listed["way_out"].as_str().unwrap().contains("`twofold apply --pipeline FILE`"), "{listed}");
     let log = std::fs::read_to_string(place.path("old.log")).unwrap();
     assert!(log.contains("ERROR") && log.contains(&told), "{log}");
     let data = text(&place.path("data"));

@@ -169,6 +169,11 @@ async fn the_clock_of_a_store_is_known_from_its_answers() {
 
 /// Puts and reads one object as a store that is in order does, and answers one request otherwise.
 async fn allowing_all_but(denied: &'static str) -> FakeS3 {
+    refusing(denied, 403, "AccessDenied").await
+}
+
+/// The same with another answer to that request.
+async fn refusing(denied: &'static str, status: u16, code: &'static str) -> FakeS3 {
     let (puts, stored) = (AtomicUsize::new(0), Mutex::new(String::new()));
     FakeS3::start(move |method, url| {
         let key = url.split('?').next().unwrap_or_default().trim_start_matches("/things/").to_owned();
@@ -179,7 +184,7 @@ async fn allowing_all_but(denied: &'static str) -> FakeS3 {
             _ => "delete",
         };
         if request == denied && request != "delete" {
-            return (403, vec![], document("AccessDenied", "Access Denied", ""));
+            return (status, vec![], document(code, "Access Denied", ""));
         }
         let etag = vec![("etag", "\"e\""), ("last-modified", WEEKDAY)];
         match request {
@@ -247,4 +252,11 @@ fn each_failed_connection_has_its_way_out() {
         assert!(way_out.contains(expected), "{said}: {way_out}");
     }
     assert_eq!(connection_way_out("what nobody has heard of", "a.b"), None);
+}
+
+/// Objects are put and read below such an address as if nothing were wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_leads_into_a_bucket_is_told_as_that() {
+    let error = check(&refusing("list", 404, "NoSuchKey").await, &["`lake.endpoint` ends behind the port"]).await;
+    assert!(!error.is_transient(), "{error}");
 }

@@ -103,3 +103,16 @@ async fn a_damaged_journal_is_refused_or_holds_a_beginning_of_what_was_appended(
     eprintln!("{opened} opened, {refused} refused");
     assert!(std::env::var("TWOFOLD_SEED").is_ok() || (opened > 10 && refused > 10), "{opened} and {refused}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_lacks_files_is_refused_with_the_way_out() {
+    let folder = closed().await;
+    std::fs::remove_file(folder.path().join("keyspaces/0/current")).unwrap();
+    let reason = match open(folder.path()).await {
+        Err(EventLogError::Unusable(reason)) => reason,
+        other => panic!("{other:?}"),
+    };
+    for words in [folder.path().to_str().unwrap(), "from a copy", "`twofold source reset SOURCE`"] {
+        assert!(reason.contains(words), "no {words} in {reason}");
+    }
+}

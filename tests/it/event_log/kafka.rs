@@ -131,6 +131,7 @@ async fn a_compacted_topic_is_refused() {
         kafka.services.admin().create(&topic, 1, &[("cleanup.policy", policy)]).await;
         let error = kafka.log.ensure_topic(&topic, 1).await.unwrap_err();
         assert!(error.to_string().contains("compacted topic loses events"), "{error}");
+        assert!(error.to_string().contains("`kafka-configs.sh`"), "{error}");
     }
 }
 

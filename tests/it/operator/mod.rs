@@ -3,6 +3,7 @@
 //! [`CASES`] is the list, in the order in which a reader would look: a case whose test is renamed or gone fails here.
 
 mod copies;
+mod full_log;
 mod pipelines;
 mod signals;
 
@@ -56,8 +57,11 @@ const CASES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "a wrong password of Redis is told as that",
-        &["cli::operating::a_redis_that_wants_another_password_is_told_as_that"],
+        "a wrong password of Redis is told as that, and a right one is enough",
+        &[
+            "cli::operating::a_redis_that_wants_another_password_is_told_as_that",
+            "realtime_store::rights::a_user_who_is_let_in_again_is_served_again",
+        ],
     ),
     (
         "an endpoint without `http://` names the setting and the form",
@@ -103,11 +107,15 @@ const CASES: &[(&str, &[&str])] = &[
         &[
             "topology::registry::the_registry_says_what_is_being_built_until_it_answers_completely",
             "speed::former::a_former_definition_is_in_new_runs_and_keeps_old_ones_until_its_successor_answers",
+            "gateway::pinning::a_view_that_is_read_for_the_first_time_is_being_built_until_a_worker_has_seen_the_end",
         ],
     ),
     (
-        "SIGTERM and SIGHUP under load lose nothing acknowledged",
-        &["operator::signals::a_signal_under_load_loses_nothing_acknowledged"],
+        "SIGTERM, SIGHUP and SIGQUIT under load lose nothing acknowledged; SIGUSR1 ends nothing",
+        &[
+            "operator::signals::a_signal_under_load_loses_nothing_acknowledged",
+            "operator::signals::signals_that_mean_nothing_end_nothing",
+        ],
     ),
     ("a log that nobody reads ends nothing", &["cli::operating::a_log_that_nobody_reads_any_more_ends_nothing"]),
     (

@@ -73,7 +73,7 @@ async fn a_signal_under_load_loses_nothing_acknowledged() {
         .with("ARCHIVE__COMMIT_INTERVAL", "50ms")
         .with("BATCH__INTERVAL", "300ms");
     let acknowledged: Vec<AtomicUsize> = (0..SENDERS).map(|_| AtomicUsize::new(0)).collect();
-    for signal in ["TERM", "HUP"] {
+    for signal in ["TERM", "HUP", "QUIT"] {
         signal_under_load(Running::start(&setup).await, signal, &acknowledged).await;
         let running = Running::start(&setup).await;
         // What was under way at the signal may be stored or not; sent again it is.
@@ -91,4 +91,16 @@ async fn a_signal_under_load_loses_nothing_acknowledged() {
         }
         assert!(running.terminate().success());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_that_mean_nothing_end_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(&Setup::new(folder.path(), PIPELINE, Vec::new())).await;
+    for (number, signal) in ["USR1", "USR2", "XFSZ"].into_iter().enumerate() {
+        running.signal(signal);
+        assert_eq!(post(&running, 0, number).await, Some(200), "after SIG{signal}:\n{}", running.log());
+    }
+    let status = running.terminate();
+    assert!(status.success(), "{status}");
 }

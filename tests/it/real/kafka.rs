@@ -107,6 +107,13 @@ async fn a_listener_that_wants_tls_is_told_as_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_wants_a_password_is_told_as_that() {
+    let Some(world) = World::new() else { return };
+    let setup = world.setup.clone().with("LOG__BROKERS", &world.services.kafka_sasl);
+    check_refused(&setup, &["`log.brokers`", "`security.protocol`", "`sasl_plaintext`"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_authority_and_credentials_reach_every_client_of_kafka() {
     let Some(world) = World::new() else { return };
     let services = &world.services;

@@ -41,7 +41,7 @@ const OF_A_CLUSTER: [Known; 3] = [
 ];
 
 #[rustfmt::skip]
-const OF_A_CONNECTION: [Known; 7] = [
+const OF_A_CONNECTION: [Known; 11] = [
     ("", "invalid peer certificate: UnknownIssuer", true, &["`realtime.tls_ca`"]),
     ("", "invalid peer certificate: BadSignature", true, &["same name", "`realtime.tls_ca`"]),
     ("", "invalid peer certificate: certificate not valid for name \"a\"; certificate is only valid for DnsName(\"b\")", true, &["another host", "`realtime.store`"]),
@@ -49,6 +49,10 @@ const OF_A_CONNECTION: [Known; 7] = [
     ("", "invalid peer certificate: certificate not valid yet: verification time 1 (UNIX)", true, &["clock"]),
     ("", "received corrupt message of type InvalidContentType", true, &["`redis://`", "`tls-port`"]),
     ("", "received fatal alert: CertificateRequired", true, &["`realtime.tls_certificate`", "`realtime.tls_key`"]),
+    ("", "Connection refused (os error 111)", false, &["nothing listens", "host and port in `realtime.store`"]),
+    ("", "failed to lookup address information: Name or service not known", false, &["no such host", "`realtime.store`"]),
+    ("", "Redis server refused to switch database - Server(ResponseError): DB index is out of range", true, &["`/0`", "`databases`"]),
+    ("", "No connections found for multi-node operation - ClusterConnectionNotFound", false, &["`CLUSTER INFO`", "`realtime.store`"]),
 ];
 
 #[test]
@@ -63,7 +67,7 @@ fn every_refusal_has_a_way_out() {
         }
     }
     assert_eq!(way_out("WRONGTYPE", "Operation against a key holding the wrong kind of value", "p", false), None);
-    assert_eq!(way_out("", "connection refused", "p", false), None);
+    assert_eq!(way_out("", "unexpected end of file", "p", false), None);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::settings::SettingsArguments;
@@ -45,10 +46,11 @@ pub struct EraseArguments {
     pub source: String,
     /// Erase the events for which this SQL condition on the source's columns is true, as in "user_id = 'u17'";
     /// `_partition` and `_offset` name a record.
-    #[arg(long = "where", value_name = "CONDITION")]
+    #[arg(long = "where", value_name = "CONDITION", value_parser = NonEmptyStringValueParser::new())]
     pub condition: Option<String>,
-    /// Erase the rejected records whose payload holds this text, which no condition on columns finds.
-    #[arg(long, value_name = "TEXT")]
+    /// Erase the rejected records whose payload holds this text, which no condition on columns finds. An empty one, which
+    /// all hold, is refused.
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub containing: Option<String>,
     /// Erase the events of the days of UTC that are older than this, counted from the newest record, as in 90d; of
     /// rejected records the time of the record counts. Views lose them as well.

@@ -10,7 +10,7 @@ use crate::arguments::UpArguments;
 use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::pipeline_file::read_runnable;
-use crate::wiring::open_lake;
+use crate::wiring::find_lake;
 
 /// Runs the command.
 ///
@@ -20,7 +20,7 @@ pub async fn apply(arguments: &UpArguments) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
     let data_dir = DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
     let pipeline = read_runnable(&arguments.pipeline).await?;
-    let registry = DefinitionRegistry::new(&open_lake(&config.lake, &data_dir).await?);
+    let registry = DefinitionRegistry::new(&find_lake(&config.lake, &data_dir).await?);
     let before = registry.present().await.context("cannot read the definitions")?.map(|set| set.number);
     let number = registry.claim(&pipeline).await.context("cannot register the view definitions")?;
     if before == Some(number) {

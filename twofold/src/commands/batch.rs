@@ -17,7 +17,7 @@ use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
 use crate::role::{Role, Roles};
-use crate::wiring::open_lake;
+use crate::wiring::find_lake;
 
 /// Runs the command.
 ///
@@ -44,7 +44,7 @@ async fn run_once(
 ) -> Result<()> {
     let names = known_views(&pipeline, names)?;
     let context = BatchContext {
-        lake: open_lake(&config.lake, data_dir).await?,
+        lake: find_lake(&config.lake, data_dir).await?,
         pipeline: Arc::new(pipeline),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),

@@ -30,7 +30,7 @@ use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
 use crate::schema_registry;
-use crate::wiring::{open_lake, open_store};
+use crate::wiring::{find_lake, open_store};
 
 /// So long the archive may take to reach the end of the log.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,7 +50,7 @@ pub async fn erase(arguments: &EraseArguments) -> Result<()> {
     check_age(&source, arguments.older_than)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let context = BatchContext {
-        lake: open_lake(&config.lake, &data_dir).await?,
+        lake: find_lake(&config.lake, &data_dir).await?,
         pipeline: Arc::new(pipeline),
         clock: Arc::clone(&clock),
         ids: Arc::new(RandomIds),

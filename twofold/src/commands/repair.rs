@@ -27,7 +27,7 @@ use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::RandomIds;
 use crate::pipeline_file::read_pipeline;
-use crate::wiring::open_lake;
+use crate::wiring::find_lake;
 
 /// The folders that hold tables.
 const MASTER_DATASETS: &str = "raw";
@@ -53,7 +53,7 @@ pub async fn lake(command: &LakeCommand) -> Result<()> {
 async fn repair(arguments: &RepairArguments) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
     let data_dir = DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
-    let lake = open_lake(&config.lake, &data_dir).await?;
+    let lake = find_lake(&config.lake, &data_dir).await?;
     let mender = Mender { config: &config, data_dir: &data_dir, lake: &lake, arguments };
     let work = mender.look_at_all();
     let found = if arguments.yes { hold_off(&lake, RandomIds.next_id(), work).await? } else { work.await? };

@@ -21,7 +21,7 @@ use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::pipeline_file::read_pipeline;
-use crate::wiring::{connect_kafka, open_embedded, open_lake, open_store};
+use crate::wiring::{connect_kafka, find_lake, open_embedded, open_store};
 
 /// Runs the command.
 ///
@@ -54,7 +54,7 @@ async fn reset_on(
     source: &Arc<SourceDefinition>,
     (log, from): (Arc<dyn EventLog>, CountFrom),
 ) -> Result<ResetOutcome> {
-    let lake = open_lake(&config.lake, data_dir).await?;
+    let lake = find_lake(&config.lake, data_dir).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = match &config.realtime {
         RealtimeSettings::Memory { .. } => None,

@@ -63,10 +63,6 @@ fn draw_system(system: &Value, status: &Value) -> String {
     if let Some(registry) = system.get("registry") {
         text.push_str(&draw_registry(registry, &field(system, "definitions")));
     }
-    let superseded = field(system, "superseded");
-    if !superseded.is_empty() {
-        text.push_str(&format!("{superseded}\n"));
-    }
     let brokers = field(system, "brokers");
     if !brokers.is_empty() {
         text.push_str(&format!("kafka address {brokers}\n"));

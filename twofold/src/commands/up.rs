@@ -6,8 +6,9 @@ use tracing::info;
 use super::read_config;
 use crate::arguments::UpArguments;
 use crate::console::say;
+use crate::data_dir::DataDir;
 use crate::pipeline_file::read_pipeline;
-use crate::role::Roles;
+use crate::role::{Role, Roles};
 use crate::run::wait_for_signal;
 use crate::system::System;
 
@@ -17,6 +18,10 @@ use crate::system::System;
 /// Where the system cannot be started, or a role died.
 pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
+    // Batch views are made of what another process archived: a folder that it would have to make is a slip.
+    if roles.has(Role::Batch) && !roles.has(Role::Archive) && config.lake.is_in_data_dir() {
+        DataDir::find(&config.system.data_dir, true)?;
+    }
     let pipeline = read_pipeline(&arguments.pipeline)?;
     let is_whole = roles.is_whole();
     let mut system = System::start_roles(config, pipeline, roles).await?;

@@ -1,4 +1,4 @@
-//! Addresses of HTTP servers and names of an object store, as settings write them.
+//! Addresses of HTTP servers and brokers, and names of an object store, as settings write them.
 //!
 //! Why so strict: the client of the store ends the process at an address or a header that it cannot form.
 
@@ -22,4 +22,18 @@ pub(crate) fn is_header_text(text: &str) -> bool {
 /// Whether a text can be a part of a host name or a path without being written otherwise: a region, a bucket.
 pub(super) fn is_plain_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+}
+
+/// Protocols that an address of brokers may begin with.
+const BROKER_PROTOCOLS: [&str; 4] = ["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"];
+
+/// Whether a text is the address of a broker: a host, mostly with its port, behind a protocol or not.
+pub(super) fn is_broker(text: &str) -> bool {
+    let address = match text.split_once("://") {
+        Some((protocol, address)) if BROKER_PROTOCOLS.contains(&protocol.to_lowercase().as_str()) => address,
+        _ => text,
+    };
+    let is_port = |port: &str| port.ends_with(']') || port.parse::<u16>().is_ok();
+    let is_plain = !address.is_empty() && !address.contains(|sign: char| sign == '/' || sign.is_whitespace());
+    is_plain && address.rsplit_once(':').is_none_or(|(host, port)| !host.is_empty() && is_port(port))
 }

@@ -9,7 +9,7 @@ use event_log::embedded::EmbeddedSettings;
 use event_log::kafka::{Compression, KafkaSettings};
 use url::Url;
 
-use super::address::{is_header_text, is_http_url, is_plain_name};
+use super::address::{is_broker, is_header_text, is_http_url, is_plain_name};
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::realtime::read_realtime;
@@ -94,7 +94,7 @@ fn read_access(section: Section<'_>) -> AccessSettings {
 
 fn read_log(reader: &Reader) -> LogSettings {
     let section = reader.section("log");
-    let brokers = section.optional_text("brokers");
+    let brokers = read_brokers(section);
     let kafka = read_kafka(&section);
     LogSettings {
         is_embedded: brokers.is_none(),
@@ -105,6 +105,17 @@ fn read_log(reader: &Reader) -> LogSettings {
             ..kafka
         },
     }
+}
+
+/// Addresses as the client reads them, each behind a protocol if need be: others it would leave out without a word.
+fn read_brokers(section: Section<'_>) -> Option<String> {
+    let brokers = section.optional_text("brokers")?;
+    let mut named = brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty()).peekable();
+    if named.peek().is_none() || !named.all(is_broker) {
+        let shown = if brokers.contains('@') { "..." } else { brokers.as_str() };
+        section.refuse("brokers", format!("must be `host:port`, several with commas between, got `{shown}`"));
+    }
+    Some(brokers)
 }
 
 /// What bounds one client of Kafka bounds the log inside this process as well.
@@ -169,7 +180,9 @@ fn read_location(section: Section<'_>) -> LakeLocation {
         allow_http: section.is_on("allow_http"),
     };
     let location = section.text("location");
-    if !location.contains("://") {
+    // `s3:/bucket` and `s3:bucket` are slips, and no folders.
+    let is_slip = location.to_lowercase().starts_with("s3:");
+    if !location.contains("://") && !is_slip {
         return LakeLocation::Folder(Some(location).filter(|path| !path.is_empty()).map(PathBuf::from));
     }
     let url = Url::parse(&location).ok().filter(|url| url.scheme() == "s3" && url.host_str().is_some());

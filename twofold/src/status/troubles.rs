@@ -1,8 +1,8 @@
 //! Everything that this process finds to be wrong, in one list: what, since when, and what to do.
 //!
-//! In: stopped sources, the log's silence, files of TLS and of access that cannot be used, the archives' and batch
-//! loops' errors, refused writes of the realtime store, what the gateway tells of its views. Out: the member `problems`
-//! of `/v1/status`.
+//! In: definitions that were replaced, stopped sources, the log's silence, files of TLS and of access that cannot be
+//! used, the archives' and batch loops' errors, refused writes of the realtime store, what the gateway tells of its
+//! views. Out: the member `problems` of `/v1/status`.
 //! Guarantee: each kind of trouble of each subject is there once.
 //! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`), what other
 //! processes find (`notices.rs`).
@@ -37,9 +37,19 @@ impl FactSuppliers {
         archives: &BTreeMap<SourceName, ArchiveStatus>,
     ) -> (Vec<Trouble>, Vec<Trouble>) {
         let mut found = self.stop_troubles();
+        found.extend(self.definitions.current().superseded().map(|problem| {
+            let way_out = "start this process with the newer pipeline file; or, to go back to its own, run \
+                           `twofold apply --pipeline FILE` with it and start the process again";
+            Trouble::new("superseded", "definitions", problem, way_out)
+        }));
         found.extend(self.health.log_problem().map(|problem| {
             let way_out = "start the brokers, or correct `log.brokers`; everything goes on by itself then";
             Trouble::new("log-silent", "event log", problem, way_out)
+        }));
+        found.extend(self.health.full_log().map(|problem| {
+            let way_out = "make room on the disk of its folder, or lower `log.embedded_max_size`: events are refused until \
+                           then, and are taken again by themselves";
+            Trouble::new("log-full", "event log", problem, way_out)
         }));
         found.extend(self.health.certificate_problem().map(|problem| {
             let way_out =
@@ -101,8 +111,8 @@ impl FactSuppliers {
     fn batch_troubles(&self) -> Vec<Trouble> {
         let batch = self.progress.batch().unwrap_or_default();
         let tell = |(view, error): (ViewName, String)| {
-            let way_out = "its last version stays; mend what the reason names (an object of a table: `twofold lake repair`), \
-                           the next round tries again";
+            let way_out = "its last version stays; do what the reason says, or mend what it names (an object of a table: \
+                           `twofold lake repair`), the next round tries again";
             Trouble::new("batch-failed", format!("batch view {view}"), error, way_out)
         };
         let missing = |(table, words): (String, String)| {

@@ -48,6 +48,7 @@ use crate::run::{StartedTask, TaskStarter, serve};
 use crate::stage::Stage;
 use crate::status::run::collect_facts;
 use crate::status::{FactSuppliers, Progress, StatusBoard, TroubleBook};
+use crate::watched_log::WatchedLog;
 use crate::wiring::SharedComponents;
 
 /// What runs in this process.
@@ -378,7 +379,7 @@ impl Topology {
 
     async fn start_collector(&self) -> Result<axum::Router> {
         let components = CollectorComponents {
-            log: self.shared.log()?,
+            log: Arc::new(WatchedLog::new(self.shared.log()?, self.health.clone())),
             sources: self.sources.clone(),
             clock: self.shared.clock.clone(),
         };

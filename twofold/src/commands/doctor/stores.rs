@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use anyhow::{Error, Result, bail};
 use chrono::TimeDelta;
-use lake::{Lake, describe_skew};
+use lake::{Lake, LakeError, describe_skew};
 use positions::{Clock, IdSource};
+use records::RecordsError;
 use records::master::MasterDataset;
-use serving_layer::BatchViewStore;
 use serving_layer::redis::RedisStore;
 use serving_layer::registry::DefinitionRegistry;
+use serving_layer::{BatchViewStore, ServingError};
 use views::Pipeline;
 
 use super::findings::{Findings, Found};
@@ -76,24 +77,36 @@ async fn probe_lake(
 
 async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut Findings) {
     if let Err(error) = DefinitionRegistry::new(lake).present().await {
-        findings.note("definitions", Err(error.into()));
+        findings.note("definitions", Err(with_repair(error.into())));
     }
     let Some(pipeline) = pipeline else { return };
-    let mut there = 0_usize;
+    let (mut there, mut doubts) = (0_usize, Vec::new());
     let mut note = |table: String, opened: Result<bool>| match opened {
         Ok(is_there) => there += usize::from(is_there),
-        Err(error) => findings.note(&table, Err(error)),
+        Err(error) => findings.note(&table, Err(with_repair(error))),
     };
     for source in &pipeline.sources {
         let opened = MasterDataset::new(lake, Arc::clone(source)).open().await;
-        note(format!("table raw/{}", source.name), opened.map(|found| found.is_some()).map_err(Error::new));
+        let table = format!("table raw/{}", source.name);
+        let found = opened.iter().flatten().flat_map(|found| found.doubts());
+        doubts.extend(found.map(|doubt| (table.clone(), doubt)));
+        note(table, opened.map(|found| found.is_some()).map_err(Error::new));
     }
     for view in &pipeline.views {
         let opened = BatchViewStore::new(lake, view.clone()).newest().await;
         note(format!("table of view {}", view.name), opened.map(|found| found.is_some()).map_err(Error::new));
     }
+    doubts.into_iter().for_each(|(table, doubt)| findings.note(&table, Ok(Found::Doubt(doubt))));
     let all = pipeline.sources.len() + pipeline.views.len();
     findings.note("tables", Ok(Found::good(format!("{there} of {all} are there and can be opened"))));
+}
+
+/// What cannot be read is looked at by another command, which says what can be done.
+fn with_repair(error: Error) -> Error {
+    let is_damaged = matches!(error.downcast_ref::<ServingError>(), Some(ServingError::Corrupt { .. }))
+        || matches!(error.downcast_ref::<ServingError>(), Some(ServingError::Lake(LakeError::Corrupt { .. })))
+        || matches!(error.downcast_ref::<RecordsError>(), Some(RecordsError::Lake(LakeError::Corrupt { .. })));
+    if is_damaged { error.context("damaged, `twofold lake repair` says what can be done") } else { error }
 }
 
 /// The realtime store: with the very commands and the script that it uses.
