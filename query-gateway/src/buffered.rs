@@ -3,9 +3,9 @@
 //!
 //! In: a physical plan. Out: the same plan with a counter under each window operator, pauses over each join, and under
 //! both a look at each batch whether the query was given up.
-//! Guarantee: what a window has read, and each batch that a join builds on, takes its share of the memory of all SQL
-//! queries; beyond it the query is refused. What a join hands on lets others run now and then; one that finds nothing
-//! ends at the next batch that it reads, once nobody waits for the query any more.
+//! Guarantee: what a window has read, what it makes of it (`window_growth.rs`), and each batch that a join builds on, takes
+//! its share of the memory of all SQL queries; beyond it the query is refused. What a join hands on lets others run now
+//! and then; one that finds nothing ends at the next batch that it reads, once nobody waits for the query any more.
 //! Why so: sorts, joins and aggregates count what they keep, windows do not, and a cross join feeds them without end.
 //! The engine pauses where it reads, and a join of few rows reads a few times only, whatever it makes of them.
 
@@ -29,20 +29,35 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::window_growth::{Read, WindowGrowth};
+
 /// Puts a counter under each operator that keeps what it reads, and pauses over each that makes more of it.
 ///
 /// Whether a query was given up is told by a [`CancellationToken`] among the extensions of its session.
 pub(crate) fn count_buffered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let counted = plan.transform_up(|node| {
-        let is_window =
-            node.downcast_ref::<WindowAggExec>().is_some() || node.downcast_ref::<BoundedWindowAggExec>().is_some();
         if is_join(&node) {
             let joined = with_duties(node, |child| if child == 0 { Duty::Build } else { Duty::Watch })?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(joined)) as Arc<dyn ExecutionPlan>));
         }
-        if is_window { with_duties(node, |_| Duty::Keep).map(Transformed::yes) } else { Ok(Transformed::no(node)) }
+        match growth_of(&node)? {
+            Some(growth) => with_duties(node, |_| Duty::Keep(growth.clone())).map(Transformed::yes),
+            None => Ok(Transformed::no(node)),
+        }
     })?;
     Ok(counted.data)
+}
+
+/// How the results of a window operator grow; `None` for any other.
+fn growth_of(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<WindowGrowth>>> {
+    let growth = if let Some(window) = node.downcast_ref::<WindowAggExec>() {
+        WindowGrowth::of(window.window_expr(), true)?
+    } else if let Some(window) = node.downcast_ref::<BoundedWindowAggExec>() {
+        WindowGrowth::of(window.window_expr(), false)?
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(growth)))
 }
 
 /// The same operator, with a duty done at all that it reads, by the number of the child.
@@ -62,10 +77,10 @@ fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// What is done at each batch that an operator reads, besides a look whether the query was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Duty {
-    /// All of it is counted until the end.
-    Keep,
+    /// All of it is counted until the end, and what becomes of it.
+    Keep(Arc<WindowGrowth>),
     /// The batch itself is counted until the end: a join counts the values that it builds on, and of a cross join whose
     /// columns nobody wants there are none, in millions of batches.
     Build,
@@ -85,7 +100,7 @@ struct PassingExec {
 
 impl DisplayAs for PassingExec {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "PassingExec: {:?}", self.duty)
+        f.write_str("PassingExec")
     }
 }
 
@@ -119,7 +134,7 @@ impl ExecutionPlan for PassingExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().expect("the engine gives one child for one");
-        Ok(Arc::new(Self { input, duty: self.duty }))
+        Ok(Arc::new(Self { input, duty: self.duty.clone() }))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -128,16 +143,20 @@ impl ExecutionPlan for PassingExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.execute(partition, context.clone())?;
-        let (duty, given_up) = (self.duty, context.session_config().get_extension::<CancellationToken>());
+        let (duty, given_up) = (self.duty.clone(), context.session_config().get_extension::<CancellationToken>());
         let reservation = MemoryConsumer::new("what windows and joins keep").register(context.memory_pool());
+        let (mut kept, mut read) = (0, Read::default());
         let passed = rows.map(move |batch| {
             let batch = batch?;
             if given_up.as_ref().is_some_and(|given_up| given_up.is_cancelled()) {
                 // Told to nobody.
                 return exec_err!("the query was given up");
             }
-            match duty {
-                Duty::Keep => reservation.try_grow(batch.get_array_memory_size())?,
+            match &duty {
+                Duty::Keep(growth) => {
+                    kept += batch.get_array_memory_size();
+                    reservation.try_resize(growth.add(&batch, &mut read)?.saturating_add(kept))?;
+                }
                 Duty::Build => reservation.try_grow(BATCH_BYTES)?,
                 Duty::Watch => {}
             }
