@@ -305,9 +305,11 @@ fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {
             let pattern = if function.func.name().starts_with("regexp_") { function.args.get(1) } else { None };
             check_length(function).and_then(|()| check_pattern(pattern)).map_err(Refusal::Refused)
         }
-        Expr::Like(like) | Expr::SimilarTo(like) => check_pattern(Some(&like.pattern)).map_err(Refusal::Refused),
+        Expr::Like(like) | Expr::SimilarTo(like) => {
+            check_pattern(Some(like.pattern.as_ref())).map_err(Refusal::Refused)
+        }
         Expr::BinaryExpr(BinaryExpr { op, right, .. }) if is_matching(*op) => {
-            check_pattern(Some(right)).map_err(Refusal::Refused)
+            check_pattern(Some(right.as_ref())).map_err(Refusal::Refused)
         }
         _ => Ok(()),
     }

@@ -346,9 +346,7 @@ async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Handle) -> Result<T, GatewayError> + Send + 'static,
 ) -> Result<T, GatewayError> {
     let runtime = Handle::current();
-    let done = patience::on_thread(move || work(&runtime)).await;
-    let defect = |error| DefinitionError::Engine(DataFusionError::ExecutionJoin(Box::new(error)));
-    done.map_err(defect)?
+    patience::on_thread(move || work(&runtime)).await?
 }
 
 /// Refuses what the engine would read otherwise than it is written.
