@@ -74,8 +74,12 @@ impl Unread {
     }
 }
 
-/// Bytes of the text of these rows, about: those of their values, and a name for each.
+/// Bytes of the text of these rows, about: those of their values, and a name for each. Of lists and structs, which have
+/// names inside, as many as there may be.
 fn size_of_text(rows: &RecordBatch) -> usize {
+    if rows.schema_ref().fields().iter().any(|field| field.data_type().is_nested()) {
+        return usize::MAX;
+    }
     let names: usize = rows.schema_ref().fields().iter().map(|field| field.name().len() + WRITTEN_BYTES).sum();
     let values: usize = rows.columns().iter().map(|column| size_of(column.as_ref())).sum();
     names.saturating_mul(rows.num_rows()).saturating_add(values)

@@ -389,3 +389,105 @@ async fn ordinary_texts_and_lists_are_not_in_the_way() {
     let error = world.sql("SELECT page || make_array(1) || 1.5 AS x FROM by_page").await.unwrap_err();
     assert!(matches!(error, GatewayError::BadRequest { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn what_windows_make_of_their_rows_is_counted() {
+    let crossed = "FROM by_page a, by_page b";
+    let of = |window: &str, from: &str| format!("SELECT max(length(x)) AS n FROM (SELECT {window} AS x {from}) t");
+    let long = "lpad(a.page, 1000, 'x')";
+    check_refused(
+        [
+            // Each row has all rows before it.
+            of(&format!("string_agg({long}, ',') OVER (ORDER BY a.hour)"), "FROM by_page a"),
+            of(&format!("array_to_string(array_agg({long}) OVER (ORDER BY a.hour), ',')"), "FROM by_page a"),
+            // Each row has the same text once more.
+            of(&format!("string_agg({long}, ',') OVER ()"), "FROM by_page a"),
+            of(&format!("first_value({long}) OVER (ORDER BY a.hour)"), crossed),
+            of("lag(a.page, 1000000, lpad('', 4000, 'x')) OVER (ORDER BY a.hour)", crossed),
+            of(&format!("max({long}) OVER ()"), crossed),
+        ],
+        &[413],
+    )
+    .await;
+    // What these aggregates are not told of would not be counted.
+    check_refused([of(&format!("max({long}) FILTER (WHERE a.edits > 0) OVER ()"), crossed)], &[400]).await;
+    let world = world().await;
+    for window in [
+        "string_agg(page, ',') OVER (ORDER BY hour)",
+        "array_to_string(array_agg(page) OVER (PARTITION BY page ORDER BY hour), ',')",
+        "max(page) OVER ()",
+        "max(CASE WHEN edits > 0 THEN page END) OVER ()",
+        "max(page) FILTER (WHERE edits > 0) OVER (ORDER BY hour)",
+        "lag(page, 1, 'none') OVER (ORDER BY hour)",
+        "first_value(page) OVER (PARTITION BY page ORDER BY hour)",
+        "CAST(sum(edits) FILTER (WHERE edits > 0) OVER () AS VARCHAR)",
+    ] {
+        let sql = of(window, "FROM by_page");
+        world.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn functions_that_make_much_of_little_are_counted_before_they_run() {
+    let of = |value: &str| format!("SELECT max(length({value})) AS n FROM by_page");
+    let list = "string_to_array(lpad(page, 4000, 'a,'), ',', 'a')";
+    check_refused(
+        [
+            of(&format!("array_to_string({list}, ',', lpad('', 4000, 'x'))")),
+            of("array_to_string(array_replace_all(string_to_array(lpad(page, 4000, 'a,'), ','), 'a', \
+                lpad('', 4000, 'x')), ',')"),
+            of("to_char(hour, repeat('%+', 4000))"),
+        ],
+        &[413],
+    )
+    .await;
+    let world = world().await;
+    for value in [
+        "array_to_string(string_to_array('a,b', ',', 'a'), '-', 'none')",
+        "array_to_string(array_replace_all(string_to_array(page, ','), 'A', 'B'), ',')",
+        "to_char(hour, '%Y-%m-%d')",
+    ] {
+        world.sql(&of(value)).await.unwrap_or_else(|error| panic!("{value}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_is_the_same_for_all_rows() {
+    let of = |test: &str| format!("SELECT count(*) AS n FROM by_page WHERE {test}");
+    let varying = [
+        "page LIKE '%' || page",
+        "page NOT ILIKE concat('%', edits)",
+        "page ~ page",
+        "page !~* concat('(a{1,9}){1,', edits, '}')",
+        "regexp_like(page, page)",
+        "regexp_replace(page, concat('a', random()), 'x') = page",
+        "page LIKE (SELECT max(page) FROM by_page)",
+    ];
+    check_refused(varying.map(of), &[400]).await;
+    let world = world().await;
+    for (test, count) in [
+        ("page LIKE '%' || 'A'", 200),
+        ("page NOT ILIKE 'a%'", 400),
+        ("page ~ '^[AB]$'", 400),
+        ("page ~* '^[ab]$'", 400),
+        ("page !~ '^[AB]$'", 200),
+        ("page !~* '^[ab]$'", 200),
+        ("regexp_like(page, '^a$', 'i')", 200),
+        ("starts_with(page, page)", 600),
+    ] {
+        let answer = world.sql(&of(test)).await.unwrap_or_else(|error| panic!("{test}: {error}")).to_json().unwrap();
+        assert!(answer.starts_with(&format!(r#"{{"rows":[{{"n":{count}}}]"#)), "{test}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_that_repeats_too_much_is_refused_where_texts_are_long() {
+    let of =
+        |text: &str| format!("SELECT count(*) AS n FROM by_page WHERE {text} ~ '((a{{1,900}}b?){{1,900}}){{1,9}}c'");
+    check_refused([of("lpad(page, 4000, 'ab')")], &[400, 413]).await;
+    // A few rows at a time, and the same outcome as at once.
+    let world = world().await;
+    let parts = "SELECT count(*) AS n FROM by_page WHERE lpad(page, 4000, 'ab') ~ '((a{1,30}b?){1,30}){1,9}[AB]$'";
+    let answer = world.sql(parts).await.unwrap().to_json().unwrap();
+    assert!(answer.starts_with(r#"{"rows":[{"n":400}]"#), "{answer}");
+}
