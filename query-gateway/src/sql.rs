@@ -38,14 +38,13 @@ use crate::names::{CATALOGUE, SCHEMA};
 use crate::params::{self, SqlParams};
 use crate::places::Place;
 use crate::plan_cache::{PlanCache, PlanScope};
+use crate::running::Running;
 use crate::series::{self, Calls};
 use crate::sql_error;
 use crate::statements::Asked;
 use crate::tables::{self, Inputs};
 use crate::values::{CountValues, Ledger};
-use crate::{
-    GatewayError, GatewaySettings, buffered, complexity, correlated, given_up, measure, names, nesting, patience,
-};
+use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, nesting, patience};
 
 /// Scalar functions whose arguments say in a few digits how much memory they take.
 const REFUSED_FUNCTIONS: [&str; 10] = [
@@ -241,21 +240,21 @@ impl SqlEngine {
             // Where several threads take turns, the order in which states are merged is theirs.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
-        let query = CancellationToken::new();
-        let _waiting = query.clone().drop_guard();
-        state.config_mut().set_extension(Arc::new(query.clone()));
+        let given_up = CancellationToken::new();
+        let _waiting = given_up.clone().drop_guard();
+        state.config_mut().set_extension(Arc::new(given_up.clone()));
         let (context, limits) = (state.task_ctx(), Limits::new(settings, state.config().target_partitions()));
         let limit = settings.sql_time_limit;
         let work = move |runtime: &Handle| {
             // Until the thread is done with it, whoever waits.
-            let (_place, _here) = (place, given_up::Here::runs(&query));
+            let (_place, _running) = (place, Running::here(&given_up));
             let plan = tables::put_in(plan, &inputs).map_err(|error| sql_error::refuse(error, &state))?;
             state.mark_start_execution();
             // Scans may read: that ends with the query, also if nobody waits for it any more.
             let plan = runtime.block_on(patience::within(limit, state.create_physical_plan(&plan)));
             let plan = plan.ok_or(GatewayError::TimedOut { limit })?.and_then(buffered::count_buffered);
             let plan = plan.map_err(|error| sql_error::refuse(error, &state))?;
-            let rows = run_plan(plan, context, limits, &query, |error| sql_error::refuse(error, &state))?;
+            let rows = run_plan(plan, context, limits, &given_up, |error| sql_error::refuse(error, &state))?;
             rows.ok_or(GatewayError::TimedOut { limit })
         };
         let rows = patience::within(limit, on_thread(work)).await;

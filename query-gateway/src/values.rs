@@ -34,7 +34,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::expression_cost::{estimate, is_slow, rows_at_once, scalar_size, size_of};
-use crate::given_up;
+use crate::running;
 use crate::watched::watch;
 
 /// Functions that hand on one of their arguments, or that the planner replaces.
@@ -272,7 +272,7 @@ impl ScalarUDFImpl for Counted {
         let rows = if is_constant { 1 } else { args.number_rows };
         self.ledger.check_room(estimate(self.function.name(), &args, rows), is_constant)?;
         let value = if is_constant || at_once >= args.number_rows {
-            given_up::check()?;
+            running::check()?;
             self.function.invoke_with_args(args)?
         } else {
             ColumnarValue::Array(self.invoke_in_parts(&args, at_once)?)
@@ -290,7 +290,7 @@ impl Counted {
     fn invoke_in_parts(&self, args: &ScalarFunctionArgs, at_once: usize) -> Result<ArrayRef> {
         let mut parts: Vec<ArrayRef> = Vec::new();
         for start in (0..args.number_rows).step_by(at_once) {
-            given_up::check()?;
+            running::check()?;
             let rows = at_once.min(args.number_rows - start);
             let part_of = |arg: &ColumnarValue| match arg {
                 ColumnarValue::Array(values) => ColumnarValue::Array(values.slice(start, rows)),

@@ -1,8 +1,8 @@
 //! Aggregates with OVER: what they make of each row is counted, and between two rows they end where nobody waits.
 //!
 //! In: a window function that aggregates. Out: the same, wrapped.
-//! Guarantee: the values that a window has made of a partition take their share of the memory of all SQL queries until
-//! it is done; the query is refused at the first that has no room.
+//! Guarantee: the values that windows have made take their share of the memory of all SQL queries until theirs is done;
+//! it is refused at the first that has no room.
 //! Not here: what a window reads, and window functions that do not aggregate (`window_growth.rs`).
 //! Why so: the engine makes all values of a partition in one go and counts none of them. The list of all rows so far,
 //! for each of ten thousand rows, is a gigabyte, and the allocator ends a process that has none.
@@ -14,7 +14,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -22,8 +22,8 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, ReversedUDAF, SetMonotonicity, Signature, WindowFunctionDefinition,
 };
 
-use crate::given_up;
 use crate::refusal::Refusal;
+use crate::running;
 
 /// Aggregates whose values are as large as what they read.
 const GROWING: [&str; 7] = ["array_agg", "first_value", "last_value", "max", "min", "nth_value", "string_agg"];
@@ -76,8 +76,7 @@ impl Hash for Watched {
 
 impl Watched {
     fn over(&self, values: Box<dyn Accumulator>) -> Box<dyn Accumulator> {
-        let held = MemoryConsumer::new("values of windows").register(&self.pool);
-        Box::new(Counting { values, held, fresh_rows: 0 })
+        Box::new(Counting { values, pool: self.pool.clone(), fresh_rows: 0 })
     }
 }
 
@@ -185,7 +184,7 @@ impl AggregateUDFImpl for Watched {
 #[derive(Debug)]
 struct Counting {
     values: Box<dyn Accumulator>,
-    held: MemoryReservation,
+    pool: Arc<dyn MemoryPool>,
     /// Rows since the last value, which may stand for all of them.
     fresh_rows: usize,
 }
@@ -197,11 +196,11 @@ impl Accumulator for Counting {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        given_up::check()?;
+        running::check()?;
         let value = self.values.evaluate()?;
         let rows = std::mem::take(&mut self.fresh_rows).max(1);
         if !value.data_type().is_primitive() {
-            self.held.try_grow(value.size().saturating_mul(rows))?;
+            running::keep(value.size().saturating_mul(rows), &self.pool)?;
         }
         Ok(value)
     }

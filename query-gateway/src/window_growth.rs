@@ -6,16 +6,19 @@
 //! Why so: an operator that waits for all rows makes each column of results in one go, first as values of the engine,
 //! much larger than what they hold; and the first of a million texts is a million copies of it.
 
+use std::mem;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
+use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
 use datafusion::physical_plan::windows::WindowUDFExpr;
 
-use crate::expression_cost::longest_text;
+use crate::expression_cost::{longest_text, size_of};
 
 /// Bytes of a result of no fixed size, beside what it holds.
 const FRAME_BYTES: usize = 16;
@@ -40,7 +43,7 @@ pub(crate) struct Read {
 impl WindowGrowth {
     /// Of these functions; `keeps_all`: of an operator that makes no row before it has read all.
     pub(crate) fn of(functions: &[Arc<dyn WindowExpr>], keeps_all: bool) -> Result<Self> {
-        let mut row_bytes = if keeps_all { size_of::<ScalarValue>() } else { 0 };
+        let mut row_bytes = if keeps_all { mem::size_of::<ScalarValue>() } else { 0 };
         let mut chosen_from = Vec::new();
         for function in functions {
             let field = function.field()?;
@@ -59,11 +62,22 @@ impl WindowGrowth {
     pub(crate) fn add(&self, batch: &RecordBatch, read: &mut Read) -> Result<usize> {
         let mut longest = 0;
         for expr in &self.chosen_from {
-            longest += longest_text(&expr.evaluate(batch)?);
+            longest += longest_value(&expr.evaluate(batch)?);
         }
         read.rows += batch.num_rows();
         read.longest = read.longest.max(longest);
         Ok(read.rows.saturating_mul(self.row_bytes.saturating_add(read.longest)))
+    }
+}
+
+/// Bytes of the largest of these values.
+fn longest_value(values: &ColumnarValue) -> usize {
+    match values {
+        ColumnarValue::Array(structs) if matches!(structs.data_type(), DataType::Struct(_)) => {
+            (0..structs.len()).map(|row| size_of(structs.slice(row, 1).as_ref())).max().unwrap_or(0)
+        }
+        // Of lists all of a batch: they share what they hold.
+        other => longest_text(other),
     }
 }
 

@@ -13,6 +13,7 @@ use futures::StreamExt;
 use futures::future::{Either, join, join_all, select};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::support::mutate::mutated;
@@ -63,8 +64,8 @@ impl Attacker {
 
     /// Asks as this one.
     fn client(self) -> reqwest::Client {
-        let shown = format!("Bearer {}", self.key()).parse().unwrap();
-        let headers = [(reqwest::header::AUTHORIZATION, shown)].into_iter().collect();
+        let shown: HeaderValue = format!("Bearer {}", self.key()).parse().unwrap();
+        let headers = [(AUTHORIZATION, shown)].into_iter().collect();
         reqwest::Client::builder().timeout(DEADLINE).default_headers(headers).build().unwrap()
     }
 }
