@@ -2,7 +2,8 @@
 //! rows of few: here they get pauses, and ends.
 //!
 //! In: a physical plan. Out: the same plan with a counter under each window operator, pauses over each join, and under
-//! both a look at each batch whether the query was given up.
+//! both, and under UNNEST, a look at each batch whether the query was given up, and whether there is room for what may be
+//! made of it.
 //! Guarantee: what a window has read, what it makes of it (`window_growth.rs`), and each batch that a join builds on, takes
 //! its share of the memory of all SQL queries; beyond it the query is refused. What a join hands on lets others run now
 //! and then; one that finds nothing ends at the next batch that it reads, once nobody waits for the query any more.
@@ -12,6 +13,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::common::exec_err;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
@@ -22,6 +24,7 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
@@ -29,6 +32,8 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::expression_cost::list_lengths;
+use crate::row_sizes::{largest_row, largest_value};
 use crate::window_growth::{Read, WindowGrowth};
 
 /// Puts a counter under each operator that keeps what it reads, and pauses over each that makes more of it.
@@ -39,6 +44,11 @@ pub(crate) fn count_buffered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn Exe
         if is_join(&node) {
             let joined = with_duties(node, |child| if child == 0 { Duty::Build } else { Duty::Watch })?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(joined)) as Arc<dyn ExecutionPlan>));
+        }
+        if let Some(unnest) = node.downcast_ref::<UnnestExec>() {
+            let lists: Arc<[usize]> =
+                unnest.list_column_indices().iter().map(|list| list.index_in_input_schema).collect();
+            return with_duties(node, |_| Duty::Repeat(lists.clone())).map(Transformed::yes);
         }
         match growth_of(&node)? {
             Some(growth) => with_duties(node, |_| Duty::Keep(growth.clone())).map(Transformed::yes),
@@ -86,6 +96,25 @@ enum Duty {
     Build,
     /// Nothing.
     Watch,
+    /// Each row is made as many times as its lists, in these columns, have items.
+    Repeat(Arc<[usize]>),
+}
+
+/// Copies of a row that take less are made without a look whether there is room for them.
+const SMALL_BYTES: usize = 16 << 20;
+
+/// Bytes that an operator may make of a batch at one time, as it copies the rows of its input.
+fn copied(batch: &RecordBatch, duty: &Duty, batch_size: usize) -> usize {
+    match duty {
+        Duty::Keep(_) => 0,
+        Duty::Build | Duty::Watch => largest_row(batch).saturating_mul(batch_size),
+        Duty::Repeat(lists) => {
+            let items: usize = lists.iter().map(|list| list_lengths(batch.column(*list).as_ref()).sum::<usize>()).sum();
+            let others = batch.columns().iter().enumerate().filter(|(column, _)| !lists.contains(column));
+            let largest: usize = others.map(|(_, column)| largest_value(column.as_ref())).sum();
+            largest.saturating_mul(items)
+        }
+    }
 }
 
 /// Bytes of a batch without its values, about.
@@ -145,6 +174,7 @@ impl ExecutionPlan for PassingExec {
         let rows = self.input.execute(partition, context.clone())?;
         let (duty, given_up) = (self.duty.clone(), context.session_config().get_extension::<CancellationToken>());
         let reservation = MemoryConsumer::new("what windows and joins keep").register(context.memory_pool());
+        let batch_size = context.session_config().batch_size();
         let (mut kept, mut read) = (0, Read::default());
         let passed = rows.map(move |batch| {
             let batch = batch?;
@@ -152,13 +182,18 @@ impl ExecutionPlan for PassingExec {
                 // Told to nobody.
                 return exec_err!("the query was given up");
             }
+            let bytes = copied(&batch, &duty, batch_size);
+            if bytes > SMALL_BYTES {
+                reservation.try_grow(bytes)?;
+                reservation.shrink(bytes);
+            }
             match &duty {
                 Duty::Keep(growth) => {
                     kept += batch.get_array_memory_size();
                     reservation.try_resize(growth.add(&batch, &mut read)?.saturating_add(kept))?;
                 }
                 Duty::Build => reservation.try_grow(BATCH_BYTES)?,
-                Duty::Watch => {}
+                Duty::Watch | Duty::Repeat(_) => {}
             }
             Ok(batch)
         });

@@ -212,7 +212,7 @@ fn longest_list(arg: &ColumnarValue) -> usize {
 }
 
 /// The number of items of each list; nothing where there are none.
-fn list_lengths(lists: &dyn Array) -> Box<dyn Iterator<Item = usize> + '_> {
+pub(crate) fn list_lengths(lists: &dyn Array) -> Box<dyn Iterator<Item = usize> + '_> {
     match lists.data_type() {
         DataType::List(_) => Box::new(lists.as_list::<i32>().offsets().lengths()),
         DataType::LargeList(_) => Box::new(lists.as_list::<i64>().offsets().lengths()),

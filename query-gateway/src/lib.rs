@@ -29,7 +29,7 @@
 //! | `rejected_table.rs`, `rejected_records.rs` | the table of rejected records, and how they are asked for |
 //! | `places.rs`, `fair_queue.rs`, `plan_cache.rs`, `params.rs` | who runs and who waits; plans by text, values put into them |
 //! | `sql_error.rs`, `refusal.rs` | what the engine says, in words of the query |
-//! | `complexity.rs`, `values.rs`, `expression_cost.rs`, `watched.rs`, `window_growth.rs`, `buffered.rs`, `running.rs` | what an SQL query may cost: planning, expressions, windows, and that it ends |
+//! | `complexity.rs`, `values.rs`, `expression_cost.rs`, `row_sizes.rs`, `watched.rs`, `window_growth.rs`, `buffered.rs`, `running.rs` | what an SQL query may cost: planning, expressions, windows, and that it ends |
 //! | `envelope.rs`, `body.rs`, `details.rs`, `status.rs`, `rejected.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
 //! | `http.rs`, `media.rs`, `pages.rs`, `current.rs`, `error.rs`, `page.html` | HTTP |
 
@@ -84,6 +84,7 @@ mod refusal;
 mod rejected;
 mod rejected_records;
 mod rejected_table;
+mod row_sizes;
 mod rows;
 pub mod run;
 mod running;

@@ -42,7 +42,7 @@ use crate::running::Running;
 use crate::series::{self, Calls};
 use crate::sql_error;
 use crate::statements::Asked;
-use crate::tables::{self, Inputs};
+use crate::tables::{self, Inputs, Pinned};
 use crate::values::{CountValues, Ledger};
 use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, nesting, patience};
 
@@ -59,6 +59,9 @@ const REFUSED_FUNCTIONS: [&str; 10] = [
     "cast_to_type",
     "try_cast_to_type",
 ];
+
+/// Of one batch, where each of its rows is as large as the largest one that is read: a join may make thousands of it.
+const BATCH_BYTES: usize = 32 << 20;
 
 /// Plans and runs SQL over the views that it knows.
 pub(crate) struct SqlEngine {
@@ -240,6 +243,9 @@ impl SqlEngine {
             // Where several threads take turns, the order in which states are merged is theirs.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
+        let largest_row = inputs.pinned.values().map(Pinned::largest_row).max().unwrap_or_default();
+        let execution = &mut state.config_mut().options_mut().execution;
+        execution.batch_size = (BATCH_BYTES / largest_row.max(1)).clamp(1, execution.batch_size);
         let given_up = CancellationToken::new();
         let _waiting = given_up.clone().drop_guard();
         state.config_mut().set_extension(Arc::new(given_up.clone()));

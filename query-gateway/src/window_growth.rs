@@ -9,8 +9,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
@@ -18,7 +17,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::{StandardWindowExpr, WindowExpr};
 use datafusion::physical_plan::windows::WindowUDFExpr;
 
-use crate::expression_cost::{longest_text, size_of};
+use crate::expression_cost::scalar_size;
+use crate::row_sizes::largest_value;
 
 /// Bytes of a result of no fixed size, beside what it holds.
 const FRAME_BYTES: usize = 16;
@@ -36,8 +36,8 @@ pub(crate) struct WindowGrowth {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Read {
     rows: usize,
-    /// The longest of all values that may be chosen, those of each function added up.
-    longest: usize,
+    /// The largest of all values that may be chosen, those of each function added up.
+    largest: usize,
 }
 
 impl WindowGrowth {
@@ -60,24 +60,16 @@ impl WindowGrowth {
 
     /// The bytes that the results of all that was read take at most, one more batch included.
     pub(crate) fn add(&self, batch: &RecordBatch, read: &mut Read) -> Result<usize> {
-        let mut longest = 0;
+        let mut largest = 0;
         for expr in &self.chosen_from {
-            longest += longest_value(&expr.evaluate(batch)?);
+            largest += match expr.evaluate(batch)? {
+                ColumnarValue::Array(values) => largest_value(values.as_ref()),
+                ColumnarValue::Scalar(value) => scalar_size(&value),
+            };
         }
         read.rows += batch.num_rows();
-        read.longest = read.longest.max(longest);
-        Ok(read.rows.saturating_mul(self.row_bytes.saturating_add(read.longest)))
-    }
-}
-
-/// Bytes of the largest of these values.
-fn longest_value(values: &ColumnarValue) -> usize {
-    match values {
-        ColumnarValue::Array(structs) if matches!(structs.data_type(), DataType::Struct(_)) => {
-            (0..structs.len()).map(|row| size_of(structs.slice(row, 1).as_ref())).max().unwrap_or(0)
-        }
-        // Of lists all of a batch: they share what they hold.
-        other => longest_text(other),
+        read.largest = read.largest.max(largest);
+        Ok(read.rows.saturating_mul(self.row_bytes.saturating_add(read.largest)))
     }
 }
 

@@ -491,3 +491,36 @@ async fn a_pattern_that_repeats_too_much_is_refused_where_texts_are_long() {
     let answer = world.sql(parts).await.unwrap().to_json().unwrap();
     assert!(answer.starts_with(r#"{"rows":[{"n":400}]"#), "{answer}");
 }
+
+#[tokio::test]
+async fn a_join_that_copies_a_long_text_makes_a_few_rows_at_a_time() {
+    let world = World::with_settings(GatewaySettings::default());
+    let long: &'static str = Box::leak("z".repeat(900_000).into_boxed_str());
+    let events = (0..3_000).map(|number| event(number * 60, "A", "ann", number));
+    world.send(0, events.chain([event(0, long, "ann", 1)]));
+    world.append_run(0).await;
+    world.own(1).await;
+    // In one batch these would be 2.7 GB, more than the engine can hold in a column.
+    let sql = "SELECT max(length(a.page) + length(b.page)) AS n FROM by_page a, by_page b WHERE length(a.page) > 1";
+    let answer = world.sql(sql).await.unwrap().to_json().unwrap();
+    assert!(answer.starts_with(r#"{"rows":[{"n":1800000}]"#), "{answer}");
+    // How long the text of an aggregate becomes shows when it is there.
+    let sql = "SELECT max(length(z)) AS n FROM by_page, (SELECT string_agg(page || page, ',') AS z FROM by_page) t";
+    match world.sql(sql).await {
+        Ok(answer) => assert!(answer.to_json().unwrap().starts_with(r#"{"rows":[{"n":1808999}]"#)),
+        Err(error) => assert!(matches!(error, GatewayError::TooLarge { .. }), "{error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_would_copy_a_long_text_for_each_item_is_refused() {
+    let of = |text: &str| {
+        format!(
+            "SELECT max(length(y) + u) AS n FROM \
+             (SELECT unnest(x) AS u, y FROM (SELECT array_agg(edits) AS x, {text} AS y FROM by_page) t) s"
+        )
+    };
+    check_refused([of("string_agg(lpad(page, 1000, 'x'), ',')")], &[413]).await;
+    let world = world().await;
+    world.sql(&of("max(page)")).await.unwrap();
+}
