@@ -244,8 +244,8 @@ impl SqlEngine {
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
         let largest_row = inputs.pinned.values().map(Pinned::largest_row).max().unwrap_or_default();
-        let execution = &mut state.config_mut().options_mut().execution;
-        execution.batch_size = (BATCH_BYTES / largest_row.max(1)).clamp(1, execution.batch_size);
+        let batch_size = (BATCH_BYTES / largest_row.max(1)).clamp(1, state.config().batch_size());
+        *state.config_mut() = state.config().clone().with_batch_size(batch_size);
         let given_up = CancellationToken::new();
         let _waiting = given_up.clone().drop_guard();
         state.config_mut().set_extension(Arc::new(given_up.clone()));
