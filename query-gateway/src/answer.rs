@@ -2,8 +2,8 @@
 //!
 //! In: the visible states of batch and realtime, filters, the dimensions to keep, which rows. Out: one page of
 //! dimensions and finished measures.
-//! Guarantee: every visible state row of the pin that passes the filters is merged exactly once. Answers of many groups are
-//! merged, sorted and cut to pages beside the threads of the process.
+//! Guarantee: every visible state row of the pin that passes the filters is merged exactly once. Answers of many groups
+//! are merged, sorted and cut to pages beside the threads of the process.
 //! Not here: reading requests (`rows.rs`), order and pages (`order.rs`), gaps (`gaps.rs`), SQL (`sql.rs`).
 
 use std::collections::BTreeMap;

@@ -2,11 +2,11 @@
 //! rows of few: here they get pauses, and ends.
 //!
 //! In: a physical plan. Out: the same plan with a counter under each window operator, pauses over each join, and under
-//! both, and under UNNEST, a look at each batch whether the query was given up, and whether there is room for what may be
-//! made of it.
-//! Guarantee: what a window has read, what it makes of it (`window_growth.rs`), and each batch that a join builds on, takes
-//! its share of the memory of all SQL queries; beyond it the query is refused. What a join hands on lets others run now
-//! and then; one that finds nothing ends at the next batch that it reads, once nobody waits for the query any more.
+//! both, and under UNNEST, a look at each batch whether the query was given up, and whether there is room for what may
+//! be made of it.
+//! Guarantee: what a window has read, what it makes of it (`window_growth.rs`), and each batch that a join builds on,
+//! takes its share of the memory of all SQL queries; beyond it the query is refused. What a join hands on lets others
+//! run now and then; one that finds nothing ends at the next batch that it reads, once nobody waits for the query.
 //! Why so: sorts, joins and aggregates count what they keep, windows do not, and a cross join feeds them without end.
 //! The engine pauses where it reads, and a join of few rows reads a few times only, whatever it makes of them.
 

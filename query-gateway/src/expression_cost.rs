@@ -1,7 +1,7 @@
 //! What a function takes, judged by its arguments before it runs: bytes, and steps. Pure.
 //!
-//! Guarantee: where a value could be much larger than its arguments, the bytes are near the truth; the steps are those of
-//! functions that go over a text more than once.
+//! Guarantee: where a value could be much larger than its arguments, the bytes are near the truth; the steps are those
+//! of functions that go over a text more than once.
 //! Not here: what is done about it (`values.rs`).
 
 use arrow::array::{Array, AsArray};
