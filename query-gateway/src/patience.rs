@@ -2,8 +2,8 @@
 //!
 //! Guarantee: what is large, as its caller says, takes no thread of the process from others; what is small is done at
 //! once, where it is.
-//! Why so: a runtime of two threads answers nobody while both merge a million groups, or write a long text; and a hop to
-//! another thread is longer than all of a look-up.
+//! Why so: a runtime of two threads answers nobody while both merge a million groups, or write a long text; and a hop
+//! to another thread is longer than all of a look-up.
 
 use std::future::Future;
 use std::time::Duration;
@@ -20,9 +20,9 @@ use crate::GatewayError;
 /// From so many rows on, work on them is large: some milliseconds.
 pub(crate) const LARGE_ROWS: usize = 16_384;
 
-/// Large work of answers that is done at one time, those of SQL aside, which have places of their own. A permit each,
-/// taken by requests and given back by the thread that is done: with a thread for each of hundreds, the system would give
-/// those of the runtime little of its time.
+/// Large work of answers that is done at one time, running SQL aside, which has places of its own. A permit each, taken
+/// by requests and given back by the thread that is done: with a thread for each of hundreds, the system would give those
+/// of the runtime little of its time.
 static TURNS: Semaphore = Semaphore::const_new(4);
 
 /// The outcome of `work`, done on a thread where it may take its time.

@@ -6,8 +6,8 @@
 //! a few at a time, and end between them where nobody waits any more; what would take too long for that is refused.
 //! Guarantee: constants stay below the longest SQL text however they are put together, and all other values that exist
 //! at one time take their share of the memory of all SQL queries; beyond it the query is refused.
-//! Not here: functions that are refused altogether (`sql.rs`), operators that keep what they read (`buffered.rs`), what a
-//! function takes (`expression_cost.rs`).
+//! Not here: functions that are refused altogether (`sql.rs`), operators that keep what they read (`buffered.rs`), what
+//! a function takes (`expression_cost.rs`).
 //! Why so: the engine counts what operators keep, but not what an expression makes of a batch; a few nested `replace`
 //! make gigabytes out of a kilobyte.
 
