@@ -21,8 +21,8 @@ use crate::GatewayError;
 pub(crate) const LARGE_ROWS: usize = 16_384;
 
 /// Large work of answers that is done at one time, running SQL aside, which has places of its own. A permit each, taken
-/// by requests and given back by the thread that is done: with a thread for each of hundreds, the system would give those
-/// of the runtime little of its time.
+/// by requests and given back by the thread that is done: with a thread for each of hundreds, the system would give
+/// those of the runtime little of its time.
 static TURNS: Semaphore = Semaphore::const_new(4);
 
 /// The outcome of `work`, done on a thread where it may take its time.

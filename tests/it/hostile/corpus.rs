@@ -111,7 +111,7 @@ static SINGLE: [&str; 57] = [
      repeat('x', 4096)))) AS x FROM v a, v b",
     "SELECT max(length(to_char(a.minute, repeat('%+', 4000)))) AS x FROM v a, v b",
     "SELECT count(*) AS n FROM v a, v b WHERE a.page LIKE repeat('%a', 3000) || b.page || a.minute || '%'",
-    "SELECT count(*) AS n FROM v a, v b WHERE a.page ~ concat('(a{1,90}){1,9}', b.page)",
+    "SELECT count(*) AS n FROM v a, v b WHERE regexp_like(a.page, concat('(a{1,90}){1,9}', b.page))",
     "SELECT count(*) AS n FROM v a, v b WHERE regexp_like(repeat(a.page, 500), '((p{1,100}[0-9]?){1,100}){1,5}c')",
     "SELECT array_has_all(x, y) AS x FROM (SELECT array_agg(a.hits) AS x, array_agg(b.hits + 1) AS y FROM v a, v b, \
      (VALUES (1), (2), (3)) AS c(z)) t",
