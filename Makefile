@@ -111,10 +111,12 @@ sim: tools
 	  $(CARGO) test --locked --workspace --release $(FAIL_POINTS) --test it -- --nocapture $(SWEEP)
 
 # Whatever reads bytes that others wrote. In the profile of `sim`, from the seed FIRST on; one again: TWOFOLD_SEED=n make test.
-FUZZ := blob:: collector::fuzz:: decode::faults:: decode::grammar:: event_log::damage:: gateway::fuzz:: lake_damage:: \
-  law::sketches:: load::damage:: pipeline::fuzz:: tokens::
+FUZZ := blob:: collector::fuzz:: decode::faults:: decode::grammar:: event_log::damage:: gateway::fuzz:: hostile:: \
+  lake_damage:: law::sketches:: load::damage:: pipeline::fuzz:: tokens::
 
+# Hostile requests are sent to a process.
 fuzz: tools
+	$(CARGO) build --locked --workspace --release --bins $(FAIL_POINTS)
 	TWOFOLD_SEED_FIRST=$(FIRST) TWOFOLD_SEED_TIMES=$(TIMES) \
 	  $(CARGO) test --locked --workspace --release $(FAIL_POINTS) --test it -- $(FUZZ)
 

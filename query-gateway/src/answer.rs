@@ -2,7 +2,8 @@
 //!
 //! In: the visible states of batch and realtime, filters, the dimensions to keep, which rows. Out: one page of
 //! dimensions and finished measures.
-//! Guarantee: every visible state row of the pin that passes the filters is merged exactly once.
+//! Guarantee: every visible state row of the pin that passes the filters is merged exactly once. Answers of many groups
+//! are merged, sorted and cut to pages beside the threads of the process.
 //! Not here: reading requests (`rows.rs`), order and pages (`order.rs`), gaps (`gaps.rs`), SQL (`sql.rs`).
 
 use std::collections::BTreeMap;
@@ -12,17 +13,18 @@ use arrow::array::{ArrayRef, RecordBatch, StructArray};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::error::ArrowError;
-use views::PlannedView;
+use views::{Compiled, PlannedView};
 
-use crate::GatewayError;
 use crate::filter::Filter;
 use crate::gaps::Gaps;
 use crate::keys::match_keys;
 use crate::local_bins::LocalBins;
 use crate::order::{Page, Wanted, page};
 use crate::overflow::{Overflow, find_overflows};
+use crate::patience::LARGE_ROWS;
 use crate::states::in_slices;
 use crate::visible::VisibleStates;
+use crate::{GatewayError, patience};
 
 /// The column that holds the batch part of each measure.
 const BATCH_PART: &str = "_batch";
@@ -65,11 +67,8 @@ async fn shown(
     question: &Question,
     all: RecordBatch,
 ) -> Result<Page, GatewayError> {
-    let all = match &question.gaps {
-        Some(gaps) => gaps.fill(&all, question.by.len())?,
-        None => all,
-    };
-    let top = page(&all, &question.by, &question.wanted)?;
+    let is_large = all.num_rows() > LARGE_ROWS;
+    let top = patience::in_turn(is_large, turn_to_page(all, question.clone())).await?;
     if !question.shows_parts {
         return Ok(top);
     }
@@ -77,8 +76,28 @@ async fn shown(
     let realtime = finish(view, layers.without_batch(), question).await?;
     let keys = question.by.len();
     debug_assert_eq!(top.rows.num_columns(), keys + view.measures.len(), "an answer is dimensions, then measures");
-    let with_batch = add_part(&top.rows, keys, BATCH_PART, &batch)?;
-    Ok(Page { rows: add_part(&with_batch, keys, REALTIME_PART, &realtime)?, ..top })
+    let is_large = batch.num_rows() + realtime.num_rows() > LARGE_ROWS;
+    let rows = patience::in_turn(is_large, add_parts(top.rows, keys, batch, realtime)).await?;
+    Ok(Page { rows, ..top })
+}
+
+/// The page that is asked for of all groups, those that are missing among them.
+async fn turn_to_page(all: RecordBatch, question: Question) -> Result<Page, GatewayError> {
+    let all = match &question.gaps {
+        Some(gaps) => gaps.fill(&all, question.by.len())?,
+        None => all,
+    };
+    Ok(page(&all, &question.by, &question.wanted)?)
+}
+
+async fn add_parts(
+    rows: RecordBatch,
+    keys: usize,
+    batch: RecordBatch,
+    realtime: RecordBatch,
+) -> Result<RecordBatch, GatewayError> {
+    let with_batch = add_part(&rows, keys, BATCH_PART, &batch)?;
+    Ok(add_part(&with_batch, keys, REALTIME_PART, &realtime)?)
 }
 
 /// The states that a question is about.
@@ -99,6 +118,11 @@ async fn finish(
     let states = selected(layers, question)?;
     let by: Vec<&str> = question.by.iter().map(String::as_str).collect();
     let plan = view.plans.compile_finish(&by).await?;
+    let rows: usize = states.iter().map(RecordBatch::num_rows).sum();
+    patience::in_turn(rows > LARGE_ROWS, run(plan, states)).await
+}
+
+async fn run(plan: Compiled, states: Vec<RecordBatch>) -> Result<RecordBatch, GatewayError> {
     let finished = plan.execute(states).await?;
     Ok(concat_batches(&plan.output_schema(), &finished)?)
 }

@@ -2,16 +2,18 @@
 //! rows of few: here they get pauses, and ends.
 //!
 //! In: a physical plan. Out: the same plan with a counter under each window operator, pauses over each join, and under
-//! both a look at each batch whether the query was given up.
-//! Guarantee: what a window has read, and each batch that a join builds on, takes its share of the memory of all SQL
-//! queries; beyond it the query is refused. What a join hands on lets others run now and then; one that finds nothing
-//! ends at the next batch that it reads, once nobody waits for the query any more.
+//! both, and under UNNEST, a look at each batch whether the query was given up, and whether there is room for what may
+//! be made of it.
+//! Guarantee: what a window has read, what it makes of it (`window_growth.rs`), and each batch that a join builds on,
+//! takes its share of the memory of all SQL queries; beyond it the query is refused. What a join hands on lets others
+//! run now and then; one that finds nothing ends at the next batch that it reads, once nobody waits for the query.
 //! Why so: sorts, joins and aggregates count what they keep, windows do not, and a cross join feeds them without end.
 //! The engine pauses where it reads, and a join of few rows reads a few times only, whatever it makes of them.
 
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::common::exec_err;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::Result;
@@ -22,6 +24,7 @@ use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
@@ -29,20 +32,42 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use crate::expression_cost::list_lengths;
+use crate::row_sizes::{largest_row, largest_value};
+use crate::window_growth::{Read, WindowGrowth};
+
 /// Puts a counter under each operator that keeps what it reads, and pauses over each that makes more of it.
 ///
 /// Whether a query was given up is told by a [`CancellationToken`] among the extensions of its session.
 pub(crate) fn count_buffered(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let counted = plan.transform_up(|node| {
-        let is_window =
-            node.downcast_ref::<WindowAggExec>().is_some() || node.downcast_ref::<BoundedWindowAggExec>().is_some();
         if is_join(&node) {
             let joined = with_duties(node, |child| if child == 0 { Duty::Build } else { Duty::Watch })?;
             return Ok(Transformed::yes(Arc::new(CooperativeExec::new(joined)) as Arc<dyn ExecutionPlan>));
         }
-        if is_window { with_duties(node, |_| Duty::Keep).map(Transformed::yes) } else { Ok(Transformed::no(node)) }
+        if let Some(unnest) = node.downcast_ref::<UnnestExec>() {
+            let lists: Arc<[usize]> =
+                unnest.list_column_indices().iter().map(|list| list.index_in_input_schema).collect();
+            return with_duties(node, |_| Duty::Repeat(lists.clone())).map(Transformed::yes);
+        }
+        match growth_of(&node)? {
+            Some(growth) => with_duties(node, |_| Duty::Keep(growth.clone())).map(Transformed::yes),
+            None => Ok(Transformed::no(node)),
+        }
     })?;
     Ok(counted.data)
+}
+
+/// How the results of a window operator grow; `None` for any other.
+fn growth_of(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<WindowGrowth>>> {
+    let growth = if let Some(window) = node.downcast_ref::<WindowAggExec>() {
+        WindowGrowth::of(window.window_expr(), true)?
+    } else if let Some(window) = node.downcast_ref::<BoundedWindowAggExec>() {
+        WindowGrowth::of(window.window_expr(), false)?
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(growth)))
 }
 
 /// The same operator, with a duty done at all that it reads, by the number of the child.
@@ -62,15 +87,34 @@ fn is_join(node: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// What is done at each batch that an operator reads, besides a look whether the query was given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Duty {
-    /// All of it is counted until the end.
-    Keep,
+    /// All of it is counted until the end, and what becomes of it.
+    Keep(Arc<WindowGrowth>),
     /// The batch itself is counted until the end: a join counts the values that it builds on, and of a cross join whose
     /// columns nobody wants there are none, in millions of batches.
     Build,
     /// Nothing.
     Watch,
+    /// Each row is made as many times as its lists, in these columns, have items.
+    Repeat(Arc<[usize]>),
+}
+
+/// Copies of a row that take less are made without a look whether there is room for them.
+const SMALL_BYTES: usize = 16 << 20;
+
+/// Bytes that an operator may make of a batch at one time, as it copies the rows of its input.
+fn copied(batch: &RecordBatch, duty: &Duty, batch_size: usize) -> usize {
+    match duty {
+        Duty::Keep(_) => 0,
+        Duty::Build | Duty::Watch => largest_row(batch).saturating_mul(batch_size),
+        Duty::Repeat(lists) => {
+            let items: usize = lists.iter().map(|list| list_lengths(batch.column(*list).as_ref()).sum::<usize>()).sum();
+            let others = batch.columns().iter().enumerate().filter(|(column, _)| !lists.contains(column));
+            let largest: usize = others.map(|(_, column)| largest_value(column.as_ref())).sum();
+            largest.saturating_mul(items)
+        }
+    }
 }
 
 /// Bytes of a batch without its values, about.
@@ -85,7 +129,7 @@ struct PassingExec {
 
 impl DisplayAs for PassingExec {
     fn fmt_as(&self, _kind: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "PassingExec: {:?}", self.duty)
+        f.write_str("PassingExec")
     }
 }
 
@@ -119,7 +163,7 @@ impl ExecutionPlan for PassingExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.pop().expect("the engine gives one child for one");
-        Ok(Arc::new(Self { input, duty: self.duty }))
+        Ok(Arc::new(Self { input, duty: self.duty.clone() }))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -128,18 +172,28 @@ impl ExecutionPlan for PassingExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.execute(partition, context.clone())?;
-        let (duty, given_up) = (self.duty, context.session_config().get_extension::<CancellationToken>());
+        let (duty, given_up) = (self.duty.clone(), context.session_config().get_extension::<CancellationToken>());
         let reservation = MemoryConsumer::new("what windows and joins keep").register(context.memory_pool());
+        let batch_size = context.session_config().batch_size();
+        let (mut kept, mut read) = (0, Read::default());
         let passed = rows.map(move |batch| {
             let batch = batch?;
             if given_up.as_ref().is_some_and(|given_up| given_up.is_cancelled()) {
                 // Told to nobody.
                 return exec_err!("the query was given up");
             }
-            match duty {
-                Duty::Keep => reservation.try_grow(batch.get_array_memory_size())?,
+            let bytes = copied(&batch, &duty, batch_size);
+            if bytes > SMALL_BYTES {
+                reservation.try_grow(bytes)?;
+                reservation.shrink(bytes);
+            }
+            match &duty {
+                Duty::Keep(growth) => {
+                    kept += batch.get_array_memory_size();
+                    reservation.try_resize(growth.add(&batch, &mut read)?.saturating_add(kept))?;
+                }
                 Duty::Build => reservation.try_grow(BATCH_BYTES)?,
-                Duty::Watch => {}
+                Duty::Watch | Duty::Repeat(_) => {}
             }
             Ok(batch)
         });

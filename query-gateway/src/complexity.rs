@@ -19,7 +19,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion, TreeNodeVisitor
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Cast, Expr, LogicalPlan, TryCast};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, LogicalPlan, Operator, TryCast};
 use datafusion::sql::sqlparser::ast::{
     self, GroupByExpr, GroupByWithModifier, ObjectName, Query, Select, Statement, Visit, Visitor,
 };
@@ -301,8 +301,42 @@ fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {
         Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) if has_fixed_size(field.data_type()) => {
             Err(Refusal::Refused(format!("a cast to {} is not allowed; leave out the size", field.data_type())))
         }
-        Expr::ScalarFunction(function) => check_length(function).map_err(Refusal::Refused),
+        Expr::ScalarFunction(function) => {
+            let pattern = if function.func.name().starts_with("regexp_") { function.args.get(1) } else { None };
+            check_length(function).and_then(|()| check_pattern(pattern)).map_err(Refusal::Refused)
+        }
+        Expr::Like(like) | Expr::SimilarTo(like) => {
+            check_pattern(Some(like.pattern.as_ref())).map_err(Refusal::Refused)
+        }
+        Expr::BinaryExpr(BinaryExpr { op, right, .. }) if is_matching(*op) => {
+            check_pattern(Some(right.as_ref())).map_err(Refusal::Refused)
+        }
         _ => Ok(()),
+    }
+}
+
+fn is_matching(op: Operator) -> bool {
+    matches!(op, Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch)
+}
+
+/// Refuses a pattern that may be another one in each row: making it ready takes longer than looking for it.
+fn check_pattern(pattern: Option<&Expr>) -> Result<(), String> {
+    let varies = |part: &Expr| {
+        let is_of_rows = matches!(
+            part,
+            Expr::Column(_)
+                | Expr::OuterReferenceColumn(..)
+                | Expr::ScalarSubquery(_)
+                | Expr::AggregateFunction(_)
+                | Expr::WindowFunction(_)
+        );
+        Ok(is_of_rows || part.is_volatile_node())
+    };
+    match pattern.map(|pattern| pattern.exists(varies)) {
+        None | Some(Ok(false)) => Ok(()),
+        Some(_) => {
+            Err("a pattern must be the same for all rows; ask for starts_with(x, y) or strpos(x, y) > 0".to_owned())
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 use views::DefinitionError;
 
-use crate::{GatewayError, GatewaySettings};
+use crate::{GatewayError, GatewaySettings, running};
 
 /// What a plan may take.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +48,14 @@ pub(crate) fn run_plan(
     refuse: impl Fn(DataFusionError) -> GatewayError,
 ) -> Result<Option<RecordBatch>, GatewayError> {
     let collecting = collect(plan, context, limits, refuse);
-    runtime(limits.parts)?.block_on(given_up.run_until_cancelled(collecting)).transpose()
+    runtime(limits.parts, given_up)?.block_on(given_up.run_until_cancelled(collecting)).transpose()
 }
 
 /// One thread where a plan has one part: its tasks take turns in the same order each time.
-fn runtime(parts: usize) -> Result<Runtime, GatewayError> {
+fn runtime(parts: usize, given_up: &CancellationToken) -> Result<Runtime, GatewayError> {
     let mut builder = if parts > 1 { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let given_up = given_up.clone();
+    builder.on_thread_start(move || running::set(&given_up));
     let built = builder.worker_threads(parts.max(1)).enable_time().build();
     Ok(built.map_err(|error| DefinitionError::Engine(DataFusionError::IoError(error)))?)
 }

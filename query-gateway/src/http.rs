@@ -142,7 +142,8 @@ async fn rows(
         (None, _) => {}
     }
     let answer = gateway.rows(&principal, RowsRequest { view, parameters }).await?;
-    Ok(json_text(unread.hold(answer.to_json()?)?))
+    let rows = answer.rows.clone();
+    Ok(json_text(unread.write(&rows, move || answer.to_json()).await?))
 }
 
 async fn sql(
@@ -164,7 +165,8 @@ async fn sql(
     // A browser speaks for whatever page it shows.
     request.is_operator = principal.may_operate() && !headers.contains_key(header::ORIGIN);
     let answer = gateway.sql(&principal, request).await?;
-    Ok(json_text(unread.hold(answer.to_json()?)?))
+    let rows = answer.rows.clone();
+    Ok(json_text(unread.write(&rows, move || answer.to_json()).await?))
 }
 
 fn sql_request(body: Result<Bytes, BytesRejection>, limit: usize) -> Result<SqlRequest, GatewayError> {

@@ -189,6 +189,7 @@ fn float(out: &mut String, value: f64) {
 fn list(out: &mut String, items: &dyn Array, writing: Writing) -> Result<(), GatewayError> {
     out.push('[');
     for index in 0..items.len() {
+        writing.check(out.len())?;
         if index > 0 {
             out.push(',');
         }

@@ -29,7 +29,7 @@
 //! | `rejected_table.rs`, `rejected_records.rs` | the table of rejected records, and how they are asked for |
 //! | `places.rs`, `fair_queue.rs`, `plan_cache.rs`, `params.rs` | who runs and who waits; plans by text, values put into them |
 //! | `sql_error.rs`, `refusal.rs` | what the engine says, in words of the query |
-//! | `complexity.rs`, `values.rs`, `buffered.rs` | what an SQL query may cost: planning, expressions, windows |
+//! | `complexity.rs`, `values.rs`, `expression_cost.rs`, `row_sizes.rs`, `watched.rs`, `window_growth.rs`, `buffered.rs`, `running.rs` | what an SQL query may cost: planning, expressions, windows, and that it ends |
 //! | `envelope.rs`, `body.rs`, `details.rs`, `status.rs`, `rejected.rs`, `json.rs`, `metrics.rs` | what an answer and the system tell of themselves |
 //! | `http.rs`, `media.rs`, `pages.rs`, `current.rs`, `error.rs`, `page.html` | HTTP |
 
@@ -49,6 +49,7 @@ mod engines;
 mod envelope;
 mod error;
 mod execution;
+mod expression_cost;
 mod fair_queue;
 mod filter;
 mod fixed_table;
@@ -83,8 +84,10 @@ mod refusal;
 mod rejected;
 mod rejected_records;
 mod rejected_table;
+mod row_sizes;
 mod rows;
 pub mod run;
+mod running;
 mod series;
 mod served;
 mod sql;
@@ -101,6 +104,8 @@ mod unread;
 mod values;
 mod versions;
 mod visible;
+mod watched;
+mod window_growth;
 
 pub use config::GatewaySettings;
 pub use current::CurrentGateway;

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use views::{Compiled, ViewDefinition};
 
-use crate::GatewayError;
+use crate::patience::LARGE_ROWS;
 use crate::states::SortedStates;
+use crate::{GatewayError, patience};
 
 /// Chunks below this many rows are merged at once: searching many tiny ones costs more.
 const SMALL_ROWS: usize = 256;
@@ -20,8 +22,19 @@ pub(crate) async fn merge_states(
     merge: &Compiled,
     states: Vec<RecordBatch>,
 ) -> Result<Arc<SortedStates>, GatewayError> {
+    let rows: usize = states.iter().map(RecordBatch::num_rows).sum();
+    let merging = merge_and_sort(view.states.clone(), view.dimensions.len(), merge.clone(), states);
+    patience::aside(rows > LARGE_ROWS, merging).await
+}
+
+async fn merge_and_sort(
+    schema: SchemaRef,
+    dimensions: usize,
+    merge: Compiled,
+    states: Vec<RecordBatch>,
+) -> Result<Arc<SortedStates>, GatewayError> {
     let merged = merge.execute(states).await?;
-    Ok(Arc::new(SortedStates::new(&view.states, &merged, view.dimensions.len())?))
+    Ok(Arc::new(SortedStates::new(&schema, &merged, dimensions)?))
 }
 
 /// Adds a chunk to chunks of falling size, and merges the last two as long as they are not.

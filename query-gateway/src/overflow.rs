@@ -13,9 +13,10 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::error::Result as EngineResult;
 use datafusion::logical_expr::LogicalPlan;
 use serde::Serialize;
-use views::{OverflowCounts, PlannedView};
+use views::{Compiled, OverflowCounts, PlannedView};
 
-use crate::GatewayError;
+use crate::patience::LARGE_ROWS;
+use crate::{GatewayError, patience};
 
 /// A measure with totals that do not fit their type in some groups: NULL there, unless its definition puts something in
 /// their place.
@@ -40,8 +41,10 @@ pub(crate) async fn find_overflows(
         return Ok(BTreeMap::new());
     }
     let plan = view.plans.compile_overflows(by).await?;
+    let states = states()?;
+    let rows: usize = states.iter().map(RecordBatch::num_rows).sum();
     let mut found: BTreeMap<String, Overflow> = BTreeMap::new();
-    for batch in plan.execute(states()?).await? {
+    for batch in patience::in_turn(rows > LARGE_ROWS, run(plan, states)).await? {
         for (field, overflows) in batch.schema().fields().iter().zip(batch.columns()) {
             let groups = overflows.as_boolean().true_count() as u64;
             if groups > 0 {
@@ -51,6 +54,10 @@ pub(crate) async fn find_overflows(
         }
     }
     Ok(found)
+}
+
+async fn run(plan: Compiled, states: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, GatewayError> {
+    Ok(plan.execute(states).await?)
 }
 
 /// The totals of one view that do not fit, while one SQL query runs.

@@ -38,10 +38,11 @@ use crate::names::{CATALOGUE, SCHEMA};
 use crate::params::{self, SqlParams};
 use crate::places::Place;
 use crate::plan_cache::{PlanCache, PlanScope};
+use crate::running::Running;
 use crate::series::{self, Calls};
 use crate::sql_error;
 use crate::statements::Asked;
-use crate::tables::{self, Inputs};
+use crate::tables::{self, Inputs, Pinned};
 use crate::values::{CountValues, Ledger};
 use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, nesting, patience};
 
@@ -58,6 +59,9 @@ const REFUSED_FUNCTIONS: [&str; 10] = [
     "cast_to_type",
     "try_cast_to_type",
 ];
+
+/// Of one batch, where each of its rows is as large as the largest one that is read: a join may make thousands of it.
+const BATCH_BYTES: usize = 32 << 20;
 
 /// Plans and runs SQL over the views that it knows.
 pub(crate) struct SqlEngine {
@@ -239,6 +243,9 @@ impl SqlEngine {
             // Where several threads take turns, the order in which states are merged is theirs.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
+        let largest_row = inputs.pinned.values().map(Pinned::largest_row).max().unwrap_or_default();
+        let batch_size = (BATCH_BYTES / largest_row.max(1)).clamp(1, state.config().batch_size());
+        *state.config_mut() = state.config().clone().with_batch_size(batch_size);
         let given_up = CancellationToken::new();
         let _waiting = given_up.clone().drop_guard();
         state.config_mut().set_extension(Arc::new(given_up.clone()));
@@ -246,7 +253,7 @@ impl SqlEngine {
         let limit = settings.sql_time_limit;
         let work = move |runtime: &Handle| {
             // Until the thread is done with it, whoever waits.
-            let _place = place;
+            let (_place, _running) = (place, Running::here(&given_up));
             let plan = tables::put_in(plan, &inputs).map_err(|error| sql_error::refuse(error, &state))?;
             state.mark_start_execution();
             // Scans may read: that ends with the query, also if nobody waits for it any more.
@@ -344,9 +351,7 @@ async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Handle) -> Result<T, GatewayError> + Send + 'static,
 ) -> Result<T, GatewayError> {
     let runtime = Handle::current();
-    let done = patience::on_thread(move || work(&runtime)).await;
-    let defect = |error| DefinitionError::Engine(DataFusionError::ExecutionJoin(Box::new(error)));
-    done.map_err(defect)?
+    patience::on_thread(move || work(&runtime)).await?
 }
 
 /// Refuses what the engine would read otherwise than it is written.

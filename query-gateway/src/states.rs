@@ -15,6 +15,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, Rows, SortField};
 
+use crate::row_sizes::largest_row;
+
 const SLICE_ROWS: usize = 8_192;
 
 /// State rows of one view in the order of their dimensions.
@@ -23,6 +25,7 @@ pub(crate) struct SortedStates {
     batch: RecordBatch,
     keys: Rows,
     size_bytes: usize,
+    largest_row: usize,
 }
 
 impl SortedStates {
@@ -44,7 +47,8 @@ impl SortedStates {
             (batch, keys)
         };
         let size_bytes = batch.get_array_memory_size() + keys.size();
-        Ok(Self { batch, keys, size_bytes })
+        let largest_row = largest_row(&batch);
+        Ok(Self { batch, keys, size_bytes, largest_row })
     }
 
     /// All rows.
@@ -60,6 +64,11 @@ impl SortedStates {
     /// Bytes in memory, keys included.
     pub(crate) fn size_bytes(&self) -> usize {
         self.size_bytes
+    }
+
+    /// Bytes of the largest row, about.
+    pub(crate) fn largest_row(&self) -> usize {
+        self.largest_row
     }
 
     /// The rows whose key starts with `prefix`, as made by [`encode_prefix`]. Cost: two binary searches.

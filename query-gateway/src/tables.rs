@@ -159,6 +159,11 @@ impl Pinned {
         Ok(Self { parts, follows_merging, overflowing: Overflowing::new(view) })
     }
 
+    /// Bytes of its largest row of states, about.
+    pub(crate) fn largest_row(&self) -> usize {
+        self.parts.largest_row
+    }
+
     fn scan(&self, view: &ViewDefinition) -> Result<LogicalPlan> {
         // Under the view's own name: what the engine says of a column names it as the query could have.
         let name = TableReference::bare(view.name.as_str());

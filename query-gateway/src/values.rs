@@ -2,10 +2,12 @@
 //!
 //! In: a plan with its types resolved. Out: the same plan, in which each function that makes texts or lists, and `||`,
 //! is wrapped: it asks for memory before it makes a value and hands it back when nobody holds the value any more.
-//! A function that compares long texts letter by letter is wrapped, too: it is refused where that would take too long.
+//! Functions that go over a text or a list more than once are wrapped, too, and `~` is one of them: they get their rows
+//! a few at a time, and end between them where nobody waits any more; what would take too long for that is refused.
 //! Guarantee: constants stay below the longest SQL text however they are put together, and all other values that exist
 //! at one time take their share of the memory of all SQL queries; beyond it the query is refused.
-//! Not here: functions that are refused altogether (`sql.rs`), operators that keep what they read (`buffered.rs`).
+//! Not here: functions that are refused altogether (`sql.rs`), operators that keep what they read (`buffered.rs`), what
+//! a function takes (`expression_cost.rs`).
 //! Why so: the engine counts what operators keep, but not what an expression makes of a batch; a few nested `replace`
 //! make gigabytes out of a kilobyte.
 
@@ -13,23 +15,27 @@ use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat;
 use arrow::compute::kernels::concat_elements::concat_elements_dyn;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue, config::ConfigOptions, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::functions::regex::regexp_like;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::refusal::Refusal;
+use crate::expression_cost::{estimate, is_slow, rows_at_once, scalar_size, size_of};
+use crate::running;
+use crate::watched::watch;
 
 /// Functions that hand on one of their arguments, or that the planner replaces.
 const PASSING_ON: [&str; 11] = [
@@ -46,11 +52,6 @@ const PASSING_ON: [&str; 11] = [
     "arrow_try_cast",
 ];
 
-/// Functions that take as many steps as the product of the lengths of two texts.
-const COMPARING: [&str; 1] = ["levenshtein"];
-/// The most such steps of one batch: some seconds, within which nobody can end the query.
-const MAX_STEPS: usize = 1 << 31;
-
 /// Values to look through before the first sweep.
 const FIRST_SWEEP: usize = 64;
 
@@ -59,6 +60,7 @@ const FIRST_SWEEP: usize = 64;
 pub(crate) struct Ledger {
     /// The longest constant, in bytes.
     constant_bytes: usize,
+    pool: Arc<dyn MemoryPool>,
     // Written at each evaluation of a wrapped function by whichever query runs; held only to count, never to evaluate.
     held: Mutex<HeldValues>,
 }
@@ -75,7 +77,7 @@ impl Ledger {
     pub(crate) fn new(pool: &Arc<dyn MemoryPool>, constant_bytes: usize) -> Arc<Self> {
         let reservation = MemoryConsumer::new("values of expressions").register(pool);
         let held = Mutex::new(HeldValues { reservation, values: VecDeque::new(), sweep_at: FIRST_SWEEP });
-        Arc::new(Self { constant_bytes, held })
+        Arc::new(Self { constant_bytes, pool: pool.clone(), held })
     }
 
     /// Hands back the memory of values that are gone.
@@ -151,24 +153,51 @@ impl CountValues {
         let schema = merge_schema(&node.inputs());
         let wrapped = node.map_expressions(|expr| {
             let name = names.save(&expr);
-            let wrapped = expr.transform_up(|part| Ok(self.wrap(part, &schema)))?;
+            let wrapped = expr.transform_up(|part| self.wrap(part, &schema))?;
             Ok(wrapped.update_data(|expr| name.restore(expr)))
         })?;
         wrapped.map_data(LogicalPlan::recompute_schema)
     }
 
-    fn wrap(&self, part: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    fn wrap(&self, part: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         let (function, args) = match part {
+            Expr::WindowFunction(ref call) => {
+                let is_large = part.get_type(schema).map_or(true, |data_type| !data_type.is_primitive());
+                let watched = watch(call, is_large, &self.0.pool)?;
+                let watched = watched.map(|call| Transformed::yes(Expr::from(call)));
+                return Ok(watched.unwrap_or_else(|| Transformed::no(part)));
+            }
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
                 (Arc::new(ScalarUDF::new_from_impl(JoinTexts::new())), vec![*left, *right])
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if matching(op).is_some() => {
+                let (is_negated, flags) = matching(op).unwrap_or_default();
+                let args = [*left, *right].into_iter().chain(flags.map(lit)).collect();
+                let matched = self.counted(regexp_like(), args);
+                return Ok(Transformed::yes(if is_negated { Expr::Not(Box::new(matched)) } else { matched }));
             }
             Expr::ScalarFunction(ScalarFunction { ref func, ref args }) if makes_values(func, &part, schema) => {
                 (func.clone(), args.clone())
             }
-            part => return Transformed::no(part),
+            part => return Ok(Transformed::no(part)),
         };
+        Ok(Transformed::yes(self.counted(function, args)))
+    }
+
+    fn counted(&self, function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
         let counted = ScalarUDF::new_from_impl(Counted { function, ledger: self.0.clone() });
-        Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(counted), args)))
+        Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(counted), args))
+    }
+}
+
+/// Whether an operator matches a pattern: whether it asks that none matches, and with which flags.
+fn matching(op: Operator) -> Option<(bool, Option<&'static str>)> {
+    match op {
+        Operator::RegexMatch => Some((false, None)),
+        Operator::RegexIMatch => Some((false, Some("i"))),
+        Operator::RegexNotMatch => Some((true, None)),
+        Operator::RegexNotIMatch => Some((true, Some("i"))),
+        _ => None,
     }
 }
 
@@ -177,7 +206,7 @@ fn makes_values(function: &ScalarUDF, call: &Expr, schema: &DFSchema) -> bool {
     if function.inner().is::<Counted>() {
         return false;
     }
-    if COMPARING.contains(&function.name()) {
+    if is_slow(function.name()) {
         return true;
     }
     // Where the type cannot be told the function is counted, to be safe.
@@ -238,11 +267,16 @@ impl ScalarUDFImpl for Counted {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        check_steps(self.function.name(), &args)?;
+        let at_once = rows_at_once(self.function.name(), &args)?;
         // A constant is one value, for however many rows it stands.
         let rows = if is_constant { 1 } else { args.number_rows };
         self.ledger.check_room(estimate(self.function.name(), &args, rows), is_constant)?;
-        let value = self.function.invoke_with_args(args)?;
+        let value = if is_constant || at_once >= args.number_rows {
+            running::check()?;
+            self.function.invoke_with_args(args)?
+        } else {
+            ColumnarValue::Array(self.invoke_in_parts(&args, at_once)?)
+        };
         match &value {
             ColumnarValue::Scalar(value) => self.ledger.check_room(scalar_size(value), true)?,
             ColumnarValue::Array(values) => self.ledger.hold(values)?,
@@ -251,89 +285,29 @@ impl ScalarUDFImpl for Counted {
     }
 }
 
-/// Refuses to compare texts that are too long for so many rows.
-fn check_steps(function: &str, args: &ScalarFunctionArgs) -> Result<()> {
-    if !COMPARING.contains(&function) {
-        return Ok(());
+impl Counted {
+    /// The values of so many rows at a time, as long as anybody waits for them.
+    fn invoke_in_parts(&self, args: &ScalarFunctionArgs, at_once: usize) -> Result<ArrayRef> {
+        let mut parts: Vec<ArrayRef> = Vec::new();
+        for start in (0..args.number_rows).step_by(at_once) {
+            running::check()?;
+            let rows = at_once.min(args.number_rows - start);
+            let part_of = |arg: &ColumnarValue| match arg {
+                ColumnarValue::Array(values) => ColumnarValue::Array(values.slice(start, rows)),
+                ColumnarValue::Scalar(value) => ColumnarValue::Scalar(value.clone()),
+            };
+            let part = ScalarFunctionArgs {
+                args: args.args.iter().map(part_of).collect(),
+                arg_fields: args.arg_fields.clone(),
+                number_rows: rows,
+                return_field: args.return_field.clone(),
+                config_options: args.config_options.clone(),
+            };
+            parts.push(self.function.invoke_with_args(part)?.into_array(rows)?);
+        }
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(concat(&parts)?)
     }
-    let lengths = args.args.iter().map(|arg| longest_text(arg).max(1));
-    let steps = lengths.fold(args.number_rows, usize::saturating_mul);
-    if steps <= MAX_STEPS {
-        return Ok(());
-    }
-    let reason = format!("{function} would compare {} rows of texts that are too long for it", args.number_rows);
-    Err(Refusal::TooLarge { reason, hint: "compare their beginnings, as in left(x, 100)".to_owned() }.into())
-}
-
-/// At least what the value will take, from the arguments alone; near the truth where it could be much.
-fn estimate(function: &str, args: &ScalarFunctionArgs, rows: usize) -> usize {
-    let all: usize = args.args.iter().map(|arg| total_size(arg, rows)).fold(0, usize::saturating_add);
-    let first = args.args.first().map_or(0, |arg| total_size(arg, rows));
-    let longest = |index: usize| args.args.get(index).map_or(0, longest_text);
-    let times = |count: usize, size: usize| all.saturating_add(count.saturating_mul(size));
-    match function {
-        // At most one replacement for each occurrence, and one more at the end of each text.
-        "replace" => times(first / shortest_search(args) + rows, longest(2)),
-        "regexp_replace" => times(first + rows, longest(2)),
-        // The second argument is a constant (`complexity.rs`), a character has at most four bytes.
-        "repeat" => times(count(args), first),
-        "lpad" | "rpad" => times(rows.saturating_mul(count(args)), 4),
-        // A separator between any two.
-        "concat_ws" => times(rows.saturating_mul(args.args.len()), longest(0)),
-        "array_to_string" => times(first, longest(1)),
-        _ => all,
-    }
-}
-
-/// Bytes of the text that `replace` looks for, where it is a constant.
-fn shortest_search(args: &ScalarFunctionArgs) -> usize {
-    match args.args.get(1) {
-        Some(ColumnarValue::Scalar(text)) => text.try_as_str().flatten().map_or(1, |text| text.len().max(1)),
-        _ => 1,
-    }
-}
-
-/// The second argument, where it is a constant count.
-fn count(args: &ScalarFunctionArgs) -> usize {
-    match args.args.get(1) {
-        Some(ColumnarValue::Scalar(ScalarValue::Int64(Some(count)))) => usize::try_from(*count).unwrap_or(0),
-        _ => 1,
-    }
-}
-
-fn total_size(arg: &ColumnarValue, rows: usize) -> usize {
-    match arg {
-        ColumnarValue::Scalar(value) => scalar_size(value).saturating_mul(rows),
-        ColumnarValue::Array(values) => size_of(values.as_ref()),
-    }
-}
-
-fn longest_text(arg: &ColumnarValue) -> usize {
-    fn longest<'a>(texts: impl Iterator<Item = Option<&'a str>>) -> usize {
-        texts.flatten().map(str::len).max().unwrap_or(0)
-    }
-    match arg {
-        ColumnarValue::Scalar(value) => scalar_size(value),
-        ColumnarValue::Array(values) => match values.data_type() {
-            DataType::Utf8 => longest(values.as_string::<i32>().iter()),
-            DataType::LargeUtf8 => longest(values.as_string::<i64>().iter()),
-            DataType::Utf8View => longest(values.as_string_view().iter()),
-            _ => size_of(values.as_ref()),
-        },
-    }
-}
-
-/// Bytes of a value, or those of the text alone, without the frame around it.
-fn scalar_size(value: &ScalarValue) -> usize {
-    match value.try_as_str() {
-        Some(text) => text.map_or(0, str::len),
-        None => value.size(),
-    }
-}
-
-/// Bytes that belong to these rows: a slice of a large array counts as what it shows.
-fn size_of(values: &dyn Array) -> usize {
-    values.to_data().get_slice_memory_size().unwrap_or_else(|_| values.get_buffer_memory_size())
 }
 
 /// `||`, as a function.

@@ -71,8 +71,9 @@ impl<'a> VisibleStates<'a> {
     /// For a query that reads them side by side, or in their order.
     pub(crate) fn parts(self, is_parallel: bool) -> Result<VisibleParts, ArrowError> {
         let all = self.batch.into_iter().chain(self.realtime.iter().map(Arc::as_ref));
-        let (mut parts, mut left) = (Vec::new(), Vec::new());
+        let (mut parts, mut left, mut largest_row) = (Vec::new(), Vec::new(), 0);
         for states in all {
+            largest_row = largest_row.max(states.largest_row());
             // What is left depends on the filters alone.
             let (rows, filters) = narrow(states, self.rules)?;
             let slices: Vec<RecordBatch> = in_slices(&rows).collect();
@@ -82,7 +83,7 @@ impl<'a> VisibleStates<'a> {
             left = filters;
         }
         let parts = if is_parallel { parts } else { vec![parts.concat()] };
-        Ok(VisibleParts { parts, left: left.into() })
+        Ok(VisibleParts { parts, left: left.into(), largest_row })
     }
 }
 
@@ -93,6 +94,8 @@ pub(crate) struct VisibleParts {
     parts: Vec<Vec<RecordBatch>>,
     /// What is still to be tested of them.
     left: Arc<[Filter]>,
+    /// Bytes of the largest row, about, whether or not it is visible.
+    pub largest_row: usize,
 }
 
 impl VisibleParts {

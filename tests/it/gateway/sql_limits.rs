@@ -389,3 +389,138 @@ async fn ordinary_texts_and_lists_are_not_in_the_way() {
     let error = world.sql("SELECT page || make_array(1) || 1.5 AS x FROM by_page").await.unwrap_err();
     assert!(matches!(error, GatewayError::BadRequest { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn what_windows_make_of_their_rows_is_counted() {
+    let crossed = "FROM by_page a, by_page b";
+    let of = |window: &str, from: &str| format!("SELECT max(length(x)) AS n FROM (SELECT {window} AS x {from}) t");
+    let long = "lpad(a.page, 1000, 'x')";
+    check_refused(
+        [
+            // Each row has all rows before it.
+            of(&format!("string_agg({long}, ',') OVER (ORDER BY a.hour)"), "FROM by_page a"),
+            of(&format!("array_to_string(array_agg({long}) OVER (ORDER BY a.hour), ',')"), "FROM by_page a"),
+            // Each row has the same text once more.
+            of(&format!("string_agg({long}, ',') OVER ()"), "FROM by_page a"),
+            of(&format!("first_value({long}) OVER (ORDER BY a.hour)"), crossed),
+            of(&format!("lag(a.page, 1000000, '{}') OVER (ORDER BY a.hour)", "x".repeat(4_000)), crossed),
+            of(&format!("max({long}) OVER ()"), crossed),
+        ],
+        &[413],
+    )
+    .await;
+    // What these aggregates are not told of would not be counted.
+    check_refused([of(&format!("max({long}) FILTER (WHERE a.edits > 0) OVER ()"), crossed)], &[400]).await;
+    let world = world().await;
+    for window in [
+        "string_agg(page, ',') OVER (ORDER BY hour)",
+        "array_to_string(array_agg(page) OVER (PARTITION BY page ORDER BY hour), ',')",
+        "max(page) OVER ()",
+        "max(CASE WHEN edits > 0 THEN page END) OVER ()",
+        "max(page) FILTER (WHERE edits > 0) OVER (ORDER BY hour)",
+        "lag(page, 1, 'none') OVER (ORDER BY hour)",
+        "first_value(page) OVER (PARTITION BY page ORDER BY hour)",
+        "CAST(sum(edits) FILTER (WHERE edits > 0) OVER () AS VARCHAR)",
+    ] {
+        let sql = of(window, "FROM by_page");
+        world.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn functions_that_make_much_of_little_are_counted_before_they_run() {
+    let of = |value: &str| format!("SELECT max(length({value})) AS n FROM by_page");
+    let list = "string_to_array(lpad(page, 4000, 'a,'), ',', 'a')";
+    check_refused(
+        [
+            of(&format!("array_to_string({list}, ',', lpad('', 4000, 'x'))")),
+            of("array_to_string(array_replace_all(string_to_array(lpad(page, 4000, 'a,'), ','), 'a', \
+                lpad('', 4000, 'x')), ',')"),
+            of("to_char(hour, repeat('%+', 4000))"),
+        ],
+        &[413],
+    )
+    .await;
+    let world = world().await;
+    for value in [
+        "array_to_string(string_to_array('a,b', ',', 'a'), '-', 'none')",
+        "array_to_string(array_replace_all(string_to_array(page, ','), 'A', 'B'), ',')",
+        "to_char(hour, '%Y-%m-%d')",
+    ] {
+        world.sql(&of(value)).await.unwrap_or_else(|error| panic!("{value}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_is_the_same_for_all_rows() {
+    let of = |test: &str| format!("SELECT count(*) AS n FROM by_page WHERE {test}");
+    let varying = [
+        "page LIKE '%' || page",
+        "page NOT ILIKE concat('%', edits)",
+        "page ~ page",
+        "page !~* concat('(a{1,9}){1,', edits, '}')",
+        "regexp_like(page, page)",
+        "regexp_replace(page, concat('a', random()), 'x') = page",
+        "page LIKE (SELECT max(page) FROM by_page)",
+    ];
+    check_refused(varying.map(of), &[400]).await;
+    let world = world().await;
+    for (test, count) in [
+        ("page LIKE '%' || 'A'", 200),
+        ("page NOT ILIKE 'a%'", 400),
+        ("page ~ '^[AB]$'", 400),
+        ("page ~* '^[ab]$'", 400),
+        ("page !~ '^[AB]$'", 200),
+        ("page !~* '^[ab]$'", 200),
+        ("regexp_like(page, '^a$', 'i')", 200),
+        ("starts_with(page, page)", 600),
+    ] {
+        let answer = world.sql(&of(test)).await.unwrap_or_else(|error| panic!("{test}: {error}")).to_json().unwrap();
+        assert!(answer.starts_with(&format!(r#"{{"rows":[{{"n":{count}}}]"#)), "{test}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_pattern_that_repeats_too_much_is_refused_where_texts_are_long() {
+    let of =
+        |text: &str| format!("SELECT count(*) AS n FROM by_page WHERE {text} ~ '((a{{1,900}}b?){{1,900}}){{1,9}}c'");
+    check_refused([of("lpad(page, 4000, 'ab')")], &[400, 413]).await;
+    // A few rows at a time, and the same outcome as at once.
+    let world = world().await;
+    let parts = "SELECT count(*) AS n FROM by_page WHERE lpad(page, 4000, 'ab') ~ '((a{1,10}b?){1,10}){1,9}[AB]$'";
+    let answer = world.sql(parts).await.unwrap().to_json().unwrap();
+    assert!(answer.starts_with(r#"{"rows":[{"n":400}]"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_join_that_copies_a_long_text_makes_a_few_rows_at_a_time() {
+    let world = World::with_settings(GatewaySettings::default());
+    let long: &'static str = Box::leak("z".repeat(900_000).into_boxed_str());
+    let events = (0..3_000).map(|number| event(number * 60, "A", "ann", number));
+    world.send(0, events.chain([event(0, long, "ann", 1)]));
+    world.append_run(0).await;
+    world.own(1).await;
+    // In one batch these would be 2.7 GB, more than the engine can hold in a column.
+    let sql = "SELECT max(octet_length(a.page) + octet_length(b.page)) AS n FROM by_page a, by_page b \
+               WHERE octet_length(a.page) > 1";
+    let answer = world.sql(sql).await.unwrap().to_json().unwrap();
+    assert!(answer.starts_with(r#"{"rows":[{"n":1800000}]"#), "{answer}");
+    // A text of an aggregate, which no state is as long as.
+    let sql =
+        "SELECT max(octet_length(z)) AS n FROM by_page, (SELECT string_agg(page || page, ',') AS z FROM by_page) t";
+    let answer = world.sql(sql).await.unwrap().to_json().unwrap();
+    assert!(answer.starts_with(r#"{"rows":[{"n":1809000}]"#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_list_that_would_copy_a_long_text_for_each_item_is_refused() {
+    let of = |text: &str| {
+        format!(
+            "SELECT max(length(y) + u) AS n FROM \
+             (SELECT unnest(x) AS u, y FROM (SELECT array_agg(edits) AS x, {text} AS y FROM by_page) t) s"
+        )
+    };
+    check_refused([of("string_agg(lpad(page, 1000, 'x'), ',')")], &[413]).await;
+    let world = world().await;
+    world.sql(&of("max(page)")).await.unwrap();
+}

@@ -70,6 +70,27 @@ async fn a_client_that_sends_no_whole_head_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_is_refused_and_the_next_client_answered() {
+    let port = serve(ConnectionSettings::default()).await;
+    let many = format!("GET /small HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(200));
+    let long = format!("GET /small HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
+    let path = format!("GET /small?{} HTTP/1.1\r\nhost: x\r\n\r\n", "y".repeat(70_000));
+    for (head, status) in [(many, "431"), (long, "431"), (path, "414"), ("\u{0}\r\n\r\n".to_owned(), "400")] {
+        let mut stream = TcpStream::connect(&port.address).await.unwrap();
+        // The port stops to read where it has had enough.
+        let _ = stream.write_all(head.as_bytes()).await;
+        let mut begun = [0; 12];
+        let read = timeout(DEADLINE, stream.read_exact(&mut begun)).await.expect("it was answered");
+        // Unread bytes may reset the connection before its answer is read.
+        if read.is_ok() {
+            assert_eq!(String::from_utf8_lossy(&begun), format!("HTTP/1.1 {status}"));
+        }
+    }
+    let answer = reqwest::get(format!("http://{}/small", port.address)).await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "small");
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_reads_is_dropped() {
     let short = ConnectionSettings { answer_timeout: Duration::from_millis(200), ..ConnectionSettings::default() };
     let port = serve(short).await;

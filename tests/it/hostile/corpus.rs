@@ -92,7 +92,29 @@ static REPEATED: [(&str, &str, &str); 24] = [
 const TIMES: [usize; 3] = [6, 60, 700];
 
 /// Texts that stand for themselves. `~` is a thousand letters.
-static SINGLE: [&str; 44] = [
+static SINGLE: [&str; 57] = [
+    "SELECT max(length(x)) AS x FROM (SELECT string_agg(a.page || repeat('x', 200), ',') OVER \
+     (ORDER BY a.minute, b.minute, b.page) AS x FROM v a, v b) t",
+    "SELECT count(*) AS n FROM (SELECT array_agg(a.minute) OVER (ORDER BY a.minute, b.minute, b.page) AS x \
+     FROM v a, v b) t WHERE x IS NULL",
+    "SELECT max(x) AS x FROM (SELECT first_value(a.page || repeat('x', 4000)) OVER (ORDER BY a.hits) AS x \
+     FROM v a, v b, v c) t",
+    "SELECT max(x) AS x FROM (SELECT lag(a.page, 1000000, repeat('x', 4000)) OVER (ORDER BY a.hits) AS x \
+     FROM v a, v b, v c) t",
+    "SELECT max(x) AS x FROM (SELECT max(a.page || repeat('x', 4000)) FILTER (WHERE a.hits > 0) OVER () AS x \
+     FROM v a, v b, v c) t",
+    "SELECT max(x) AS x FROM (SELECT median(a.hits) OVER (ORDER BY a.minute, b.minute, b.page, c.page ROWS BETWEEN \
+     UNBOUNDED PRECEDING AND CURRENT ROW) AS x FROM v a, v b, v c) t",
+    "SELECT max(length(array_to_string(string_to_array(a.page || repeat('a,', 2000), ',', 'a'), ',', \
+     repeat('x', 4096)))) AS x FROM v a, v b",
+    "SELECT max(array_length(array_replace_all(string_to_array(a.page || repeat('a,', 2000), ','), 'a', \
+     repeat('x', 4096)))) AS x FROM v a, v b",
+    "SELECT max(length(to_char(a.minute, repeat('%+', 4000)))) AS x FROM v a, v b",
+    "SELECT count(*) AS n FROM v a, v b WHERE a.page LIKE repeat('%a', 3000) || b.page || a.minute || '%'",
+    "SELECT count(*) AS n FROM v a, v b WHERE regexp_like(a.page, concat('(a{1,90}){1,9}', b.page))",
+    "SELECT count(*) AS n FROM v a, v b WHERE regexp_like(repeat(a.page, 500), '((p{1,100}[0-9]?){1,100}){1,5}c')",
+    "SELECT array_has_all(x, y) AS x FROM (SELECT array_agg(a.hits) AS x, array_agg(b.hits + 1) AS y FROM v a, v b, \
+     (VALUES (1), (2), (3)) AS c(z)) t",
     "SELECT hits AS a~~~~~~~~~~~~~~~ FROM v",
     "SELECT hits AS \"~~~~~~~~~~~~~~\", page FROM v, (SELECT 1 AS y UNION ALL SELECT 2) t",
     "SELECT '~~~~~~~~~~~~~~~' AS x FROM v",

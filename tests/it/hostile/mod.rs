@@ -3,13 +3,17 @@
 mod connections;
 mod corpus;
 
+use std::cell::Cell;
 use std::pin::pin;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
+use edge::{Sha256Sum, key_text};
 use futures::StreamExt;
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, join, join_all, select};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::support::mutate::mutated;
@@ -44,9 +48,44 @@ enum Attack {
     Events(String),
 }
 
+/// Who attacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Attacker {
+    /// May do everything.
+    Anyone,
+    /// Sees some rows of the view, and sends events.
+    Ruled,
+}
+
+impl Attacker {
+    fn key(self) -> String {
+        key_text(&[if self == Self::Anyone { 1 } else { 2 }; 32])
+    }
+
+    /// Asks as this one.
+    fn client(self) -> reqwest::Client {
+        let shown: HeaderValue = format!("Bearer {}", self.key()).parse().unwrap();
+        let headers = [(AUTHORIZATION, shown)].into_iter().collect();
+        reqwest::Client::builder().timeout(DEADLINE).default_headers(headers).build().unwrap()
+    }
+}
+
+/// The access file of both.
+fn grants() -> String {
+    let hash = |attacker: Attacker| Sha256Sum::of_key(&attacker.key()).unwrap().to_string();
+    let (anyone, ruled) = (hash(Attacker::Anyone), hash(Attacker::Ruled));
+    format!(
+        "[grants.all]\nread = ['*']\nwrite = ['*']\noperate = true\n\
+         [grants.ruled]\nread = ['v']\nwrite = ['hits']\nrows = {{ page = ['p1', 'other'] }}\n\
+         [[keys]]\nname = 'anyone'\nhash = '{anyone}'\ngrant = 'all'\n\
+         [[keys]]\nname = 'ruled'\nhash = '{ruled}'\ngrant = 'ruled'\n"
+    )
+}
+
 /// A process that was attacked before it is asked.
 struct Target {
     running: Running,
+    /// May do everything.
     client: reqwest::Client,
     _folder: tempfile::TempDir,
 }
@@ -54,7 +93,11 @@ struct Target {
 impl Target {
     async fn start(sql_time_limit: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let access = folder.path().join("access.toml");
+        std::fs::write(&access, grants()).unwrap();
         let setup = Setup::new(folder.path(), PIPELINE, Vec::new())
+            .with("ACCESS__MODE", "keys")
+            .with("ACCESS__FILE", access.to_str().unwrap())
             .with("GATEWAY__SQL_TIME_LIMIT", sql_time_limit)
             .with("GATEWAY__SQL_QUEUE_WAIT", "30s")
             .with("GATEWAY__SQL_MEMORY", "64MiB")
@@ -71,24 +114,36 @@ impl Target {
             format!(r#"{{"id":"{number}","time":"2026-01-05T10:{minute:02}:00Z","page":"p{page}"}}"#)
         };
         let events: Vec<String> = (0..600).map(event).collect();
-        let token = running.post("hits", &events.iter().map(String::as_str).collect::<Vec<_>>()).await;
-        running.rows("v", &[("after", &token), ("by", "")]).await;
-        let client = reqwest::Client::builder().timeout(DEADLINE).build().unwrap();
-        Self { running, client, _folder: folder }
+        let target = Self { running, client: Attacker::Anyone.client(), _folder: folder };
+        let token = target.post(&events.join("\n")).await;
+        let (status, body) = target.rows(&[("after", &token), ("by", "")]).await;
+        assert_eq!(status, 200, "{body}");
+        target
     }
 
-    fn request(&self, attack: &Attack) -> reqwest::RequestBuilder {
+    /// Sends events that must all be taken; the position token.
+    async fn post(&self, lines: &str) -> String {
+        let request = self.client.post(format!("{}/v1/sources/hits/events", self.running.address));
+        let request = request.header("content-type", "application/x-ndjson").body(lines.to_owned());
+        let receipt: Value = request.send().await.unwrap().json().await.unwrap();
+        receipt["token"].as_str().unwrap_or_else(|| panic!("{receipt}")).to_owned()
+    }
+
+    async fn rows(&self, query: &[(&str, &str)]) -> (u16, Value) {
+        let request = self.client.get(format!("{}/v1/views/v/rows", self.running.address)).query(query);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    fn request(&self, client: &reqwest::Client, attack: &Attack) -> reqwest::RequestBuilder {
         let address = &self.running.address;
         match attack {
-            Attack::Sql(sql) => self.client.post(format!("{address}/v1/sql")).json(&json!({ "sql": sql })),
-            Attack::Question(body) => self
-                .client
-                .post(format!("{address}/v1/sql"))
-                .header("content-type", "application/json")
-                .body(body.clone()),
-            Attack::Rows(query) => self.client.get(format!("{address}/v1/views/v/rows?{query}")),
-            Attack::Events(body) => self
-                .client
+            Attack::Sql(sql) => client.post(format!("{address}/v1/sql")).json(&json!({ "sql": sql })),
+            Attack::Question(body) => {
+                client.post(format!("{address}/v1/sql")).header("content-type", "application/json").body(body.clone())
+            }
+            Attack::Rows(query) => client.get(format!("{address}/v1/views/v/rows?{query}")),
+            Attack::Events(body) => client
                 .post(format!("{address}/v1/sources/hits/events"))
                 .header("content-type", "application/json")
                 .body(body.clone()),
@@ -96,9 +151,9 @@ impl Target {
     }
 
     /// The attack is answered: by rows, by a receipt, or by a problem that is no fault of ours.
-    async fn check(&self, (named, attack): &(String, Attack)) {
+    async fn check(&self, client: &reqwest::Client, (named, attack): &(String, Attack)) {
         let shown: String = format!("{named}: {attack:?}").chars().take(400).collect();
-        let response = self.request(attack).send().await.unwrap_or_else(|error| panic!("{shown}\n{error:?}"));
+        let response = self.request(client, attack).send().await.unwrap_or_else(|error| panic!("{shown}\n{error:?}"));
         let (status, text) = (response.status().as_u16(), response.text().await);
         let text = text.unwrap_or_else(|error| panic!("{shown}\n{status}: {error:?}"));
         assert!(status != 500, "{shown}\n{text}\n{}", self.running.log());
@@ -109,27 +164,57 @@ impl Target {
         }
     }
 
-    async fn check_all(&self, attacks: &[(String, Attack)]) {
-        let checks = futures::stream::iter(attacks).map(|attack| self.check(attack));
-        checks.buffer_unordered(CLIENTS).collect::<Vec<()>>().await;
+    /// All of them, by one attacker, while a neighbour asks for health; the longest that one waited.
+    async fn check_all(&self, attacker: Attacker, attacks: &[(String, Attack)]) -> Duration {
+        let client = attacker.client();
+        let checks = futures::stream::iter(attacks).map(|attack| self.check(&client, attack));
+        let checks = checks.buffer_unordered(CLIENTS).collect::<Vec<()>>();
+        let (longest, is_done) = (Cell::new(Duration::ZERO), Cell::new(false));
+        let neighbour = async {
+            while !is_done.get() {
+                longest.set(longest.get().max(self.check_health().await));
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let attacking = async {
+            checks.await;
+            is_done.set(true);
+        };
+        join(attacking, neighbour).await;
+        longest.get()
     }
 
-    /// Health, events and rows are answered, one after another.
-    async fn check_others(&self) {
+    /// The process says that it is alive; how long that took.
+    async fn check_health(&self) -> Duration {
+        let asked = Instant::now();
+        let answer = self.client.get(format!("{}/healthz", self.running.address)).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        asked.elapsed()
+    }
+
+    /// Health, events and rows are answered, one after another; the longest that each took.
+    async fn check_others(&self) -> [Duration; 3] {
+        let mut longest = [Duration::ZERO; 3];
         for number in 0..20 {
-            let answer = self.client.get(format!("{}/healthz", self.running.address)).send().await.unwrap();
-            assert_eq!(answer.status().as_u16(), 200);
+            let health = self.check_health().await;
             let event = format!(r#"{{"id":"other-{number}","time":"2026-01-05T11:00:00Z","page":"other"}}"#);
-            self.running.post("hits", &[&event]).await;
-            let (status, body) = self.running.try_rows("v", &[("page", "p1"), ("by", "page")]).await;
+            let asked = Instant::now();
+            self.post(&event).await;
+            let posted = asked.elapsed();
+            let (status, body) = self.rows(&[("page", "p1"), ("by", "page")]).await;
             assert_eq!((status, &body["rows"][0]["hits"]), (200, &json!(200)), "{body}");
+            let took = [health, posted, asked.elapsed() - posted];
+            longest = std::array::from_fn(|place| longest[place].max(took[place]));
         }
+        longest
     }
 
     /// Answers as before: the same process, the same counts, ready.
     async fn check_alive(&mut self) {
         assert!(self.running.ended().is_none(), "it ended:\n{}", self.running.log());
-        let (status, body) = self.running.sql("SELECT MEASURE(hits) AS hits FROM v WHERE page = 'p1'").await;
+        let sql = "SELECT MEASURE(hits) AS hits FROM v WHERE page = 'p1'";
+        let asked = self.request(&self.client, &Attack::Sql(sql.to_owned())).send().await.unwrap();
+        let (status, body) = (asked.status().as_u16(), asked.json::<Value>().await.unwrap());
         assert_eq!((status, &body["rows"]), (200, &json!([{"hits": 200}])), "{body}");
     }
 }
@@ -156,19 +241,29 @@ async fn no_request_stops_or_grows_the_process() {
     let attacks = corpus();
     assert!(attacks.len() >= 400, "{} attacks", attacks.len());
     let mut target = Target::start("2s").await;
-    target.check_all(&attacks).await;
+    let mut longest = target.check_all(Attacker::Anyone, &attacks).await;
     target.check_alive().await;
     let warm = memory_now(target.running.process_id());
 
+    longest = longest.max(target.check_all(Attacker::Ruled, &attacks).await);
+    target.check_alive().await;
     let texts = corpus::statements();
     let texts: Vec<&str> = texts.iter().map(String::as_str).filter(|text| text.len() < 2_000).collect();
     let mutate = |seed| Attack::Sql(mutated(&texts, &mut StdRng::seed_from_u64(seed)));
     let changed = seeds(150).into_iter().map(|seed| (format!("TWOFOLD_SEED={seed}"), mutate(seed)));
-    target.check_all(&changed.collect::<Vec<_>>()).await;
-    target.check_alive().await;
+    let changed: Vec<(String, Attack)> = changed.collect();
+    for attacker in [Attacker::Anyone, Attacker::Ruled] {
+        longest = longest.max(target.check_all(attacker, &changed).await);
+        target.check_alive().await;
+    }
     let process = target.running.process_id();
     let (grown, peak) = (memory_now(process).saturating_sub(warm), memory_peak(process));
-    eprintln!("{} attacks: {} MiB at most, {} MiB more at the end", attacks.len(), peak / MIB, grown / MIB);
+    let tried = 2 * (attacks.len() + changed.len());
+    eprintln!(
+        "{tried} requests: {} MiB at most, {} MiB more at the end, a neighbour waited {longest:?} at most",
+        peak / MIB,
+        grown / MIB
+    );
     assert!(grown <= MAX_GROWTH_BYTES && peak <= MAX_PEAK_BYTES, "{} MiB more, {} MiB", grown / MIB, peak / MIB);
 }
 
@@ -192,7 +287,9 @@ async fn others_are_answered_while_the_worst_queries_run() {
         let others = pin!(target.check_others());
         match select(asked, others).await {
             // Whoever asked leaves; the queries end at their next pause.
-            Either::Right(((), _)) => {}
+            Either::Right(([health, events, rows], _)) => {
+                eprintln!("others waited at most {health:?} for health, {events:?} for events, {rows:?} for rows");
+            }
             Either::Left((answers, _)) => panic!("all were answered before: {answers:?}"),
         }
     }
