@@ -8,7 +8,8 @@
 //! Guarantee: pure. A record keeps its place, its timestamp and its fingerprint, so positions, borders, cuts and the
 //! look whether a topic is the one that was read stay as they are; it has no event any more, and no identity. Both
 //! layers read the log through the same list, so the law holds for the log that is left.
-//! Records that are erased whole are kept as stretches, so that all of a year are as few entries as they had neighbours.
+//! Records that are erased whole are kept as stretches, so that all of a year are as few entries as they had
+//! neighbours.
 //! Why a stone in the payload: it goes wherever a payload goes, through logs, tables and readers of every release.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -30,8 +30,8 @@ const FULL: &str = "realtime-store-full";
 const UNWRITABLE: &str = "realtime-store-unwritable";
 
 impl FactSuppliers {
-    /// Everything that is wrong, as far as this process finds it by itself; and again, without what every gateway finds:
-    /// for the other processes.
+    /// Everything that is wrong, as far as this process finds it by itself; and again, without what every gateway
+    /// finds: for the other processes.
     pub(super) async fn troubles(
         &self,
         archives: &BTreeMap<SourceName, ArchiveStatus>,
