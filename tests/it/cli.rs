@@ -565,9 +565,10 @@ async fn traffic_for_another_pipeline_is_refused_with_its_name() {
 #[test]
 fn a_command_that_fails_says_so_in_one_line_of_json_where_logs_are_json() {
     let place = Place::new();
-    for (settings, code) in
-        [("[system]\nlisten_at = \"127.0.0.1:0\"\n", 2), ("[system]\nlisten = \"192.0.2.1:1\"\n[access]\nmode = \"none\"\n", 1)]
-    {
+    for (settings, code) in [
+        ("[system]\nlisten_at = \"127.0.0.1:0\"\n", 2),
+        ("[system]\nlisten = \"192.0.2.1:1\"\n[access]\nmode = \"none\"\n", 1),
+    ] {
         let config = text(&place.write("twofold.toml", settings));
         let output = place.run(&["up"], &["--log-format", "json", "--config", &config]);
         let said = String::from_utf8(output.stderr).unwrap();

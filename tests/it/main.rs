@@ -89,10 +89,10 @@ mod cli;
 mod compose;
 /// The demo's judgement: what it calls a difference.
 mod demo;
-/// `doctor`: what a start needs, tried and told with the way out, in the words that the start has, too.
-mod doctor;
 /// What is shipped: each package brings a binary that runs.
 mod dist;
+/// `doctor`: what a start needs, tried and told with the way out, in the words that the start has, too.
+mod doctor;
 /// Events taken out of every store, as an operator asks for it: a scan of all bytes, kills on the way, exact answers.
 mod erasing;
 /// Feeds as the world sends them, from examples: loaded once and twice, the same answers from either layer.

@@ -148,7 +148,8 @@ impl World {
         let pipeline = self.surroundings.pipeline.clone();
         let definitions = watch::channel(RunningDefinitions { pipeline, ..Default::default() }).0;
         let lake = self.surroundings.lake.clone();
-        let router = of_peer(guard(rejected_router(lake, Definitions::of(&definitions)), access, Audit::Off, Vec::new()), peer);
+        let router =
+            of_peer(guard(rejected_router(lake, Definitions::of(&definitions)), access, Audit::Off, Vec::new()), peer);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{path}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();

@@ -141,11 +141,9 @@ async fn sql_tells_words_and_payloads_to_operators_and_others_of_no_such_table()
     world.archive([OOPS, ""]).await;
     let sql = "SELECT source, log_offset, reason, \"column\", error, payload, encoding, payload_bytes, truncated \
                FROM system.rejected ORDER BY reason";
-    for (peer, header) in [
-        (Some("10.0.0.7:1"), None),
-        (None, None),
-        (Some("127.0.0.1:1"), Some(("X-Forwarded-For", "10.0.0.7"))),
-    ] {
+    for (peer, header) in
+        [(Some("10.0.0.7:1"), None), (None, None), (Some("127.0.0.1:1"), Some(("X-Forwarded-For", "10.0.0.7")))]
+    {
         let peer: Option<SocketAddr> = peer.map(|peer| peer.parse().unwrap());
         let (status, answer) = ask(gateway(&world), (peer, Access::Local), sql, header).await;
         assert_eq!((status, &answer["type"]), (404, &json!("urn:twofold:problem:unknown")), "{answer}");
