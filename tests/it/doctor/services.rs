@@ -101,7 +101,7 @@ async fn a_compacted_topic_is_refused_by_name() {
     let Some(world) = World::new() else { return };
     world.services.admin().create(&world.topic(), 1, &[("cleanup.policy", "compact")]).await;
     let told = format!("FAIL  topic {}", world.topic());
-    check(&doctor(&world.setup).await, 1, &[&told, "cleanup.policy = compact", "use `delete`"]);
+    check(&doctor(&world.setup).await, 1, &[&told, "cleanup.policy = compact", "to `delete`"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,6 +57,25 @@ const CASES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "another tool compacted a Delta table: it goes on; another one changed rows: the way back is named",
+        &[
+            "lake_foreign::a_compaction_by_another_tool_changes_nothing_and_is_put_back_by_the_next_commit",
+            "lake_foreign::a_change_of_rows_by_another_tool_is_named_and_left_out_by_a_repair",
+        ],
+    ),
+    (
+        "a person is erased from everything, and what is old as well",
+        &[
+            "erasing::nothing_of_a_person_is_left_and_the_rest_is_exact",
+            "erasing::a_killed_erasing_is_gone_on_with",
+            "batch::retention::days_that_are_too_old_are_erased_and_the_rest_is_exact",
+        ],
+    ),
+    (
+        "Redis over TLS is used, with an authority of one's own",
+        &["realtime_store::tls::a_server_that_cannot_be_believed_is_refused"],
+    ),
+    (
         "a wrong password of Redis is told as that, and a right one is enough",
         &[
             "cli::operating::a_redis_that_wants_another_password_is_told_as_that",
