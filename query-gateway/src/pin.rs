@@ -139,16 +139,14 @@ impl Choice<'_> {
         Ok(Pin { candidate, partitions })
     }
 
-    /// Without a version, a partition whose worker has not come to its end once holds some of its records, or none: an
-    /// answer would look like one of a stream that has just begun.
+    /// Without a version, a partition of which nothing was read yet, and whose end is not known either, may hold a long
+    /// history: an answer would look like one of a stream that has just begun. Once there are runs, it is stale and
+    /// says so until the worker has come to the end.
     fn first_reading(&self, partitions: &BTreeMap<PartitionId, PartitionPin>) -> Result<(), String> {
         let mut owned =
             partitions.iter().filter(|(partition, _)| self.indexes.get(*partition).is_some_and(Option::is_some));
-        match owned.find(|(_, pin)| pin.as_of.is_none()) {
-            Some((partition, pin)) => Err(format!(
-                "partition {partition}: it is read for the first time, and has come to offset {}",
-                pin.head.offset
-            )),
+        match owned.find(|(_, pin)| pin.as_of.is_none() && pin.runs.is_empty()) {
+            Some((partition, _)) => Err(format!("partition {partition}: nothing of it was read yet")),
             None => Ok(()),
         }
     }

@@ -43,8 +43,8 @@ pub struct Health {
     open: Arc<OpenSources>,
     // Written and read once a second; held for a copy only.
     log: Mutex<Option<String>>,
-    // That the log had no room for what was appended last. Written by the collector, read once a second; held for a copy
-    // only.
+    // That the log had no room for what was appended last. Written by the collector, read once a second; held for a
+    // copy only.
     full_log: Mutex<Option<(Instant, String)>>,
     // Written by whoever follows the files of TLS, read once a second; held for a copy only.
     certificates: Mutex<Option<String>>,

@@ -21,7 +21,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use axum::Router;
 use edge::{ConnectionSettings, Tls};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -309,8 +309,8 @@ pub async fn serve(
 }
 
 /// Signals that end a process which does not listen for them, and that mean nothing to this one: those by which
-/// rotators of logs ask for new files, and that of a file at the limit of its size (`ulimit -f`), whose write fails then
-/// as on a full disk.
+/// rotators of logs ask for new files, and that of a file at the limit of its size (`ulimit -f`), whose write then
+/// fails as on a full disk.
 const MEANINGLESS: [SignalKind; 3] =
     [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::from_raw(25)];
 
@@ -323,30 +323,49 @@ pub fn outlive_signals() -> Result<()> {
     MEANINGLESS.into_iter().try_for_each(|kind| signal(kind).map(drop)).context("cannot listen for signals")
 }
 
-/// Returns at the first SIGTERM, SIGHUP, SIGQUIT or ctrl-c. A SIGHUP that whoever started the process has it ignore
-/// (`nohup`) is still ignored.
-///
-/// # Errors
-/// If the operating system refuses to tell.
-pub async fn wait_for_signal() -> Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for ctrl-c")?;
-    let mut quit = signal(SignalKind::quit()).context("cannot listen for SIGQUIT")?;
-    let hung_up = async {
-        if is_hangup_ignored() {
-            return std::future::pending().await;
+/// The signals that end a process in order: SIGTERM, SIGHUP, SIGQUIT and ctrl-c. A SIGHUP that whoever started the
+/// process has it ignore (`nohup`) is still ignored.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens from now on: what comes before the first question is told by it.
+    ///
+    /// # Errors
+    /// If the operating system refuses to tell.
+    pub fn listen() -> Result<Self> {
+        let heard = |kind, name: &str| signal(kind).with_context(|| format!("cannot listen for {name}"));
+        let hangup = if is_hangup_ignored() { None } else { Some(heard(SignalKind::hangup(), "SIGHUP")?) };
+        Ok(Self {
+            terminate: heard(SignalKind::terminate(), "SIGTERM")?,
+            interrupt: heard(SignalKind::interrupt(), "ctrl-c")?,
+            quit: heard(SignalKind::quit(), "SIGQUIT")?,
+            hangup,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> &'static str {
+        let Self { terminate, interrupt, quit, hangup } = self;
+        let hung_up = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "ctrl-c",
+            _ = quit.recv() => "SIGQUIT",
+            _ = hung_up => "SIGHUP",
         }
-        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-        hangup.recv().await;
-        Ok::<(), Error>(())
-    };
-    Ok(tokio::select! {
-        biased;
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "ctrl-c",
-        _ = quit.recv() => "SIGQUIT",
-        heard = hung_up => heard.map(|()| "SIGHUP")?,
-    })
+    }
 }
 
 /// Listening for a signal ends that it is ignored, so the operating system is asked before; where it does not tell, the
@@ -361,10 +380,15 @@ fn is_hangup_ignored() -> bool {
 /// Cancels `stop` at the first signal, for work that sees the token and ends by itself. Returns only where the
 /// operating system refuses to tell of signals, with its reason.
 pub async fn cancel_on_signal(stop: &CancellationToken) -> Error {
-    let signal = wait_for_signal().await;
-    stop.cancel();
-    match signal {
-        Ok(_) => std::future::pending().await,
-        Err(error) => error,
+    match Signals::listen() {
+        Ok(mut signals) => {
+            signals.next().await;
+            stop.cancel();
+            std::future::pending().await
+        }
+        Err(error) => {
+            stop.cancel();
+            error
+        }
     }
 }

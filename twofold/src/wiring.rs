@@ -192,7 +192,8 @@ pub async fn open_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lak
     Ok(lake)
 }
 
-/// Nothing ever stored tables in the folder that was named: a slip, since the command works on what a system left there.
+/// Nothing ever stored tables in the folder that was named: a slip, since the command works on what a system left
+/// there.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "there is no lake in {}, which `lake.location` names: name that of the system, or start one with `twofold up`; nothing \

@@ -48,8 +48,8 @@ pub struct EraseArguments {
     /// `_partition` and `_offset` name a record.
     #[arg(long = "where", value_name = "CONDITION", value_parser = NonEmptyStringValueParser::new())]
     pub condition: Option<String>,
-    /// Erase the rejected records whose payload holds this text, which no condition on columns finds. An empty one, which
-    /// all hold, is refused.
+    /// Erase the rejected records whose payload holds this text, which no condition on columns finds. An empty one,
+    /// which all hold, is refused.
     #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub containing: Option<String>,
     /// Erase the events of the days of UTC that are older than this, counted from the newest record, as in 90d; of

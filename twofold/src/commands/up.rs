@@ -9,7 +9,7 @@ use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::pipeline_file::read_pipeline;
 use crate::role::{Role, Roles};
-use crate::run::wait_for_signal;
+use crate::run::Signals;
 use crate::system::System;
 
 /// Runs the command.
@@ -28,19 +28,21 @@ pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     if is_whole {
         system.announce_pipeline(&arguments.pipeline)?;
     }
+    // Whoever is told that it runs may end it.
+    let mut signals = Signals::listen()?;
     say(&format!("twofold is running at {} (ctrl-c stops it)\n", system.url()));
     if !system.brokers().is_empty() {
         say(&format!("its event log is Kafka at {}\n", system.brokers()));
     }
     tokio::select! {
         biased;
-        signal = wait_for_signal() => {
-            info!(signal = signal?, "stopping in the direction of the data");
+        signal = signals.next() => {
+            info!(signal, "stopping in the direction of the data");
             // A second signal means: now.
             tokio::select! {
                 biased;
                 stopped = system.stop() => stopped,
-                again = wait_for_signal() => anyhow::bail!("ended at once by a second {}", again?),
+                again = signals.next() => anyhow::bail!("ended at once by a second {again}"),
             }
         }
         ended = system.ended() => ended,
