@@ -18,6 +18,9 @@ use serving_layer::PartitionKey;
 use crate::plans::CompiledView;
 use crate::{Keeping, SpeedComponents, SpeedError, SpeedSettings};
 
+/// How often the list of what was erased is asked for before that counts as failed.
+const LISTINGS: usize = 3;
+
 /// Shared by all steps of a worker.
 pub(crate) struct Context {
     pub components: SpeedComponents,
@@ -97,14 +100,21 @@ impl Context {
         Arc::clone(&self.erased.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads what was erased since; returns up to which entry of the list it is known now. One listing.
+    /// Reads what was erased since; returns up to which entry of the list it is known now. One listing, a few where it
+    /// fails: a start needs two of them, and should not fail the more often for it.
     ///
     /// # Errors
     /// Try again.
     pub async fn load_erased(&self) -> Result<u64, SpeedError> {
         let known = self.erased();
-        let newer = self.components.master.erased().refresh(&known).await.map_err(RecordsError::from)?;
-        let Some(newer) = newer else { return Ok(known.number) };
+        let list = self.components.master.erased();
+        let mut newer = list.refresh(&known).await;
+        for _ in 1..LISTINGS {
+            if newer.is_err() {
+                newer = list.refresh(&known).await;
+            }
+        }
+        let Some(newer) = newer.map_err(RecordsError::from)? else { return Ok(known.number) };
         let number = newer.number;
         *self.erased.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(newer);
         Ok(number)

@@ -104,7 +104,10 @@ pub async fn ask_on(client: Client, feed: Feed, is_calm: bool, stop: Cancellatio
     feed.wait_for(EVENTS).await;
     while !stop.is_cancelled() {
         let (least, token) = (feed.acknowledged(), feed.token());
-        let answer = rows(&client, &feed.view(), &token).await.unwrap();
+        let answer = match rows(&client, &feed.view(), &token).await {
+            Ok(answer) => answer,
+            Err(error) => panic!("{error:#}\n{:#}", client.get("/v1/status", &[]).await.unwrap_or_default()),
+        };
         let (found, most) = (total(&answer), feed.0.sent.load(Ordering::SeqCst));
         assert!((least..=most).contains(&found), "{found} is not in {least}..={most}: {answer:#}");
         assert!(!is_calm || answer["envelope"]["stale"] == false, "{answer:#}");
