@@ -55,6 +55,8 @@ pub struct BatchSettings {
     pub backoff: Backoff,
     /// How each round computes.
     pub recompute: RecomputeSettings,
+    /// Wait between two looks for files of tables that are gone, and for what other tools did to them.
+    pub table_check_interval: Duration,
     /// Which files of the master dataset become larger ones; sorted within the memory of `recompute`.
     pub compact: CompactSettings,
     /// Published versions kept per view, so that queries and rollbacks find them, at least 2; and sets of definitions.
@@ -71,6 +73,7 @@ impl Default for BatchSettings {
             interval: Duration::from_secs(60),
             backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
             recompute: RecomputeSettings::default(),
+            table_check_interval: Duration::from_secs(60),
             compact: CompactSettings::default(),
             keep_versions: 10,
             cleanup_interval: Duration::from_secs(600),

@@ -2,7 +2,7 @@
 //!
 //! In: the newest version of each table, and one listing of its folder. Out: what is missing of which table, in words,
 //! for the status; other tools see our files again.
-//! Guarantee: files that are gone are noticed by the next pass, whether or not a recompute needs them. What cannot be
+//! Guarantee: files that are gone are noticed by the next check, whether or not a recompute needs them. What cannot be
 //! asked now is passed over: the round tells of a store that fails.
 //! Why put back at once: after a compaction by another tool its clean-up may delete our files, since to that tool
 //! nobody needs them any more.

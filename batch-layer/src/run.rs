@@ -40,6 +40,7 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
     let mut rounds = Rounds::new(&context, requests, &status, settings);
     let mut cleanup = Cleanup::new(&context, settings);
     let mut hold = HoldWatch::default();
+    let mut looked_at = None;
     loop {
         let request = rounds.wait().await;
         // Whoever asks by hand does not wait for somebody else who does.
@@ -50,8 +51,11 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
         let Ok(_turn) = turn.acquire().await else { return };
         // Answers whoever asked for the round before it returns: nobody waits for files to be rewritten.
         rounds.run(request).await;
-        let missing = look_after(&context).await;
-        status.send_modify(|status| status.missing = missing);
+        if looked_at.is_none_or(|at: Instant| at.elapsed() >= settings.table_check_interval) {
+            looked_at = Some(Instant::now());
+            let missing = look_after(&context).await;
+            status.send_modify(|status| status.missing = missing);
+        }
         recompute_former(&context, former.as_ref(), &settings.recompute).await;
         let files = run_compaction(&context, &settings.compact, &settings.recompute).await;
         status.send_modify(|status| status.master_files.extend(files));

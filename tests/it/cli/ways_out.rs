@@ -70,7 +70,7 @@ impl Place {
 
     /// With rounds in short order, and failures tried again soon.
     fn quick_setup(&self) -> Setup {
-        self.setup().with_short_waits().with("BATCH__INTERVAL", "300ms")
+        self.setup().with_short_waits().with("BATCH__INTERVAL", "300ms").with("BATCH__TABLE_CHECK_INTERVAL", "100ms")
     }
 
     fn table(&self) -> PathBuf {

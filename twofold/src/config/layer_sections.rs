@@ -55,6 +55,7 @@ pub(super) fn read_batch(section: Section<'_>) -> BatchSettings {
         interval: section.duration("interval", SHORTEST_SPAN),
         backoff: read_backoff(section),
         recompute: read_recompute(section),
+        table_check_interval: section.duration("table_check_interval", NONE),
         compact: CompactSettings {
             is_on: section.is_on("compact"),
             file_bytes: section.size("compact_file_size"),
