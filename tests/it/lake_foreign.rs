@@ -206,6 +206,9 @@ async fn rows_marked_as_deleted_by_another_tool_are_beyond_repair_and_said_to_be
     assert!(refused.contains("no commit of ours takes that back; move its folder away"), "{refused}");
 }
 
+/// What becomes of the bytes of a commit.
+type Damage = fn(&[u8]) -> Vec<u8>;
+
 #[tokio::test]
 async fn versions_that_cannot_be_read_give_way_to_the_last_one_that_can() {
     // What became of the commits of the versions 3 and 4.
@@ -215,8 +218,7 @@ async fn versions_that_cannot_be_read_give_way_to_the_last_one_that_can() {
         let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
         lines[..lines.len() - 1].concat()
     };
-    let damages: [(&str, &dyn Fn(&[u8]) -> Vec<u8>); 3] =
-        [("torn", &torn), ("emptied", &emptied), ("without its last line", &lost_its_end)];
+    let damages: [(&str, Damage); 3] = [("torn", torn), ("emptied", emptied), ("without its last line", lost_its_end)];
     for (name, damage) in damages {
         let store = Arc::new(InMemory::new());
         let lake = lake_in(store.clone(), 100);

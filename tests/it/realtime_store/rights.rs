@@ -118,13 +118,16 @@ async fn the_rights_of_one_prefix_reach_no_other() {
     RedisStore::connect(ours).await.unwrap().check_writable().await.unwrap();
 }
 
+/// What reading an index gives.
+type Read = Result<Option<Index>, ServingError>;
+
 /// As where a password is changed on the server first, or its file of users comes late.
 #[tokio::test]
 async fn a_user_who_is_let_in_again_is_served_again() {
     let server = RedisServer::start().await;
     server.let_in("changing", "~* +@all").await;
     let (store, place) = (connect(&server, "changing").await.unwrap(), place("edits", 0));
-    let until = async |is_reached: &dyn Fn(&Result<Option<Index>, ServingError>) -> bool| {
+    let until = async |is_reached: fn(&Read) -> bool| {
         for _ in 0..500 {
             if is_reached(&store.read_index(&place).await) {
                 return;
@@ -133,11 +136,10 @@ async fn a_user_who_is_let_in_again_is_served_again() {
         }
         panic!("{:?}", store.read_index(&place).await);
     };
-    until(&|read| matches!(read, Ok(None))).await;
+    until(|read| matches!(read, Ok(None))).await;
     server.run::<()>(&["ACL", "SETUSER", "changing", "off"]).await;
     server.run::<i64>(&["CLIENT", "KILL", "USER", "changing"]).await;
-    until(&|read| matches!(read, Err(ServingError::Refusing { reason, .. }) if reason.contains("authentication")))
-        .await;
+    until(|read| matches!(read, Err(ServingError::Refusing { reason, .. }) if reason.contains("authentication"))).await;
     server.run::<()>(&["ACL", "SETUSER", "changing", "on"]).await;
-    until(&|read| matches!(read, Ok(None))).await;
+    until(|read| matches!(read, Ok(None))).await;
 }
