@@ -7,8 +7,8 @@
 
 use std::net::IpAddr;
 
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode, Uri};
 use tokio::time::Instant;
 use tracing::info;
 
@@ -36,16 +36,17 @@ pub enum Audit {
 pub(crate) struct Asked {
     began: Instant,
     peer: Option<IpAddr>,
-    method: String,
-    path: String,
+    method: Method,
+    uri: Uri,
     is_probe: bool,
 }
 
 impl Asked {
     /// Of the head of a request.
     pub(crate) fn new(parts: &Parts, peer: Option<IpAddr>, is_probe: bool) -> Self {
-        let (method, path) = (noted(parts.method.as_str()), noted(parts.uri.path()));
-        Self { began: Instant::now(), peer, method, path, is_probe }
+        // Both are cheap to copy; most requests are not noted.
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        Self { began: Instant::now(), peer, method, uri, is_probe }
     }
 
     /// Notes it, if it is to be noted. `principal`: the name, if anybody is known by what was shown.
@@ -57,12 +58,13 @@ impl Asked {
         };
         if is_noted {
             let peer = self.peer.map(|peer| peer.to_string());
+            let (method, path) = (noted(self.method.as_str()), noted(self.uri.path()));
             info!(
                 target: "audit",
                 principal = principal.unwrap_or("unknown"),
                 peer = peer.as_deref().unwrap_or("unknown"),
-                method = self.method.as_str(),
-                path = self.path.as_str(),
+                method = method.as_str(),
+                path = path.as_str(),
                 status = status.as_u16(),
                 milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
                 "request"

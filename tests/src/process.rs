@@ -16,6 +16,15 @@ pub const FAIL_POINTS_MISSING: &str = "is it built with `--features twofold/fail
 /// On a record with this text the decoder panics, in a build with fail points (`records/src/decode/rows.rs`).
 pub const DECODER_PANIC: &str = "panic in the decoder";
 
+/// The roles as processes of their own, each with the words of its command.
+pub const ROLES: [(&str, &[&str]); 5] = [
+    ("collector", &["collector"]),
+    ("archive", &["archive"]),
+    ("speed", &["speed"]),
+    ("batch", &["batch", "loop"]),
+    ("gateway", &["gateway"]),
+];
+
 /// The binary that `make test` builds beside this test's own executable.
 pub fn binary() -> PathBuf {
     let mut folder = std::env::current_exe().unwrap();

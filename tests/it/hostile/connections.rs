@@ -3,31 +3,15 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::routing::get;
-use bytes::Bytes;
 use edge::ConnectionSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::support::large_body::{LARGE_BYTES, with_large_body};
 use crate::support::process::DEADLINE;
-
-/// Much more than what the system itself takes from a server before its client reads.
-const LARGE_BYTES: usize = 64 << 20;
-
-/// A body that tells when nobody holds it any more.
-struct Held {
-    bytes: Vec<u8>,
-    _gone: DropGuard,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
 
 /// A port on loopback; ends with the value.
 struct Port {
@@ -38,13 +22,8 @@ struct Port {
 
 async fn serve(settings: ConnectionSettings) -> Port {
     let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), CancellationToken::new());
-    let (address, large_is_gone) = (listener.local_addr().unwrap().to_string(), CancellationToken::new());
-    let gone = large_is_gone.clone();
-    let large = move || {
-        let held = Held { bytes: vec![b'x'; LARGE_BYTES], _gone: gone.clone().drop_guard() };
-        async move { Body::from(Bytes::from_owner(held)) }
-    };
-    let router = Router::new().route("/large", get(large)).route("/small", get(async || "small"));
+    let address = listener.local_addr().unwrap().to_string();
+    let (router, large_is_gone) = with_large_body(Router::new().route("/small", get(async || "small")));
     tokio::spawn(edge::serve(listener, router, settings, stop.clone()));
     Port { address, large_is_gone, _stop: stop.drop_guard() }
 }

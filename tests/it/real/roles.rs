@@ -5,15 +5,8 @@ use serde_json::{Value, json};
 use tests::own_services::OwnServices;
 
 use super::{EVENTS_PER_REQUEST, PIPELINE, VIEW, World, event, eventually};
-use crate::support::process::{Running, Setup, binary};
+use crate::support::process::{ROLES, Running, Setup, binary};
 
-const ROLES: [(&str, &[&str]); 5] = [
-    ("collector", &["collector"]),
-    ("archive", &["archive"]),
-    ("speed", &["speed"]),
-    ("batch", &["batch", "loop"]),
-    ("gateway", &["gateway"]),
-];
 /// Those that can do nothing without the log.
 const OF_THE_LOG: [&str; 3] = ["collector", "archive", "speed"];
 

@@ -4,6 +4,7 @@ pub mod counted_store;
 pub mod damage;
 pub mod event;
 pub mod flaky_store;
+pub mod large_body;
 pub mod log_layer;
 pub mod mutate;
 pub mod object_layer;

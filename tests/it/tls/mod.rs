@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::routing::get;
-use bytes::Bytes;
 use edge::{ClientCertificate, ConnectionSettings, Sha256Sum, Tls, TlsError, TlsMaterial, Validity};
 use positions::{Clock, TimestampMicros};
 use reqwest::{Client, ClientBuilder, Version};
@@ -22,11 +20,10 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use twofold::environment::SystemClock;
 
+use crate::support::large_body::{LARGE_BYTES, with_large_body};
 use crate::support::process::DEADLINE;
 use authority::{Authority, Pair};
 
-/// Much more than what the system itself takes from a server before its client reads.
-const LARGE_BYTES: usize = 64 << 20;
 /// What a client of TLS begins with, of a record that is longer.
 const BEGUN: &[u8] = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
 
@@ -36,18 +33,6 @@ struct Port {
     tls: Tls,
     large_is_gone: CancellationToken,
     _stop: DropGuard,
-}
-
-/// A body that tells when nobody holds it any more.
-struct Held {
-    bytes: Vec<u8>,
-    _gone: DropGuard,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 /// Whom the port takes the client for.
@@ -63,13 +48,8 @@ async fn who(request: Request) -> String {
 
 async fn serve_with(settings: ConnectionSettings, material: &TlsMaterial) -> Port {
     let (listener, stop) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), CancellationToken::new());
-    let (address, large_is_gone) = (listener.local_addr().unwrap().to_string(), CancellationToken::new());
-    let gone = large_is_gone.clone();
-    let large = move || {
-        let held = Held { bytes: vec![b'x'; LARGE_BYTES], _gone: gone.clone().drop_guard() };
-        async move { Body::from(Bytes::from_owner(held)) }
-    };
-    let router = Router::new().route("/who", get(who)).route("/large", get(large));
+    let address = listener.local_addr().unwrap().to_string();
+    let (router, large_is_gone) = with_large_body(Router::new().route("/who", get(who)));
     let tls = Tls::new(material, Arc::new(SystemClock)).unwrap();
     tokio::spawn(edge::serve_tls(listener, router, settings, tls.clone(), stop.clone()));
     Port { address, tls, large_is_gone, _stop: stop.drop_guard() }

@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 use serde_json::json;
 use tests::services::Services;
 
-use crate::support::process::{Running, Setup};
+use crate::support::process::{ROLES, Running, Setup};
 use crate::support::seeds::one_seed;
 
 const EVENTS: i64 = 200;
@@ -20,13 +20,6 @@ STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', event_id 'id'
 CREATE MATERIALIZED VIEW hits_by_page AS
 SELECT page, count(*) AS hits, sum(n) AS n, count(DISTINCT n) AS numbers FROM hits GROUP BY page;
 ";
-const ROLES: [(&str, &[&str]); 5] = [
-    ("collector", &["collector"]),
-    ("archive", &["archive"]),
-    ("speed", &["speed"]),
-    ("batch", &["batch", "loop"]),
-    ("gateway", &["gateway"]),
-];
 
 /// The roles as they run, in the order of [`ROLES`].
 struct System {
