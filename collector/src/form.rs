@@ -46,13 +46,13 @@ const TYPES_THAT_WORK: &str = "send `Content-Type: application/json` (an array o
 ///
 /// # Errors
 /// 415 for a type that no events have; 403 for a type that needs no leave, from a page of an origin that has none.
-pub(super) fn form_of(headers: &HeaderMap, allowed: &AllowedOrigins) -> Result<Option<Form>, Problem> {
+pub(super) fn form_of(headers: &HeaderMap, allowed: &AllowedOrigins, source: &str) -> Result<Option<Form>, Problem> {
     let value = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("not readable"));
     let media_type = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim().to_ascii_lowercase();
     match media_type.as_str() {
         // What `navigator.sendBeacon`, `curl -d` and a client that says nothing send.
         "text/plain" | "application/x-www-form-urlencoded" | "" => {
-            match headers.get(header::ORIGIN).filter(|origin| !allowed.has(origin)) {
+            match headers.get(header::ORIGIN).filter(|origin| !allowed.has(Some(source), origin)) {
                 None => Ok(None),
                 Some(origin) => Err(unasked(origin, value)),
             }

@@ -138,7 +138,7 @@ impl Collector {
         principal.spend(Spending::Bytes, 0)?;
         principal.spend(Spending::Events, 0)?;
         let sent_at = SentAt::of_request(headers, asked.sent_at.as_deref())?;
-        let content = Content::of(headers, &self.settings.allowed_origins)?;
+        let content = Content::of(headers, &self.settings.allowed_origins, source.decoder.source().name.as_str())?;
         let compression = Compression::of(headers)?;
         let mut admitted = self.admission.enter()?;
         let mut bytes = body::read(body, headers, &self.settings, &mut admitted).await?;
@@ -229,10 +229,10 @@ enum Content {
 }
 
 impl Content {
-    fn of(headers: &HeaderMap, allowed: &AllowedOrigins) -> Result<Self, Problem> {
+    fn of(headers: &HeaderMap, allowed: &AllowedOrigins, source: &str) -> Result<Self, Problem> {
         match BinaryEvent::of(headers)? {
             Some(event) => Ok(Self::Data(event)),
-            None => form::form_of(headers, allowed).map(Self::Events),
+            None => form::form_of(headers, allowed, source).map(Self::Events),
         }
     }
 

@@ -32,6 +32,7 @@ use crate::keyring::{Keyring, Shown};
 use crate::origins::PageRules;
 use crate::principal::{Grants, Principal};
 use crate::quota::{Accounts, Spending};
+use crate::request::path_name;
 use crate::security::add_headers;
 use crate::{Problem, ProblemKind};
 
@@ -167,7 +168,7 @@ impl Guard {
         let mut response = problem.into_response();
         let rules = self.pages.iter().find(|rules| lets(rules, parts));
         if let (Some(rules), Some(origin)) = (rules, parts.headers.get(ORIGIN)) {
-            rules.mark(response.headers_mut(), origin.clone());
+            rules.mark(response.headers_mut(), name_of(parts).as_deref(), origin.clone());
         }
         response
     }
@@ -180,7 +181,8 @@ fn asks_leave(rules: &PageRules, parts: &Parts) -> bool {
 
 /// Whether the page that makes a request may.
 fn lets(rules: &PageRules, parts: &Parts) -> bool {
-    parts.headers.get(ORIGIN).is_some_and(|origin| rules.answers(path_of(parts), origin))
+    let name = name_of(parts);
+    parts.headers.get(ORIGIN).is_some_and(|origin| rules.answers(path_of(parts), name.as_deref(), origin))
 }
 
 /// Takes a key out of the parameters, so that nothing behind the guard sees or writes it.
@@ -201,6 +203,11 @@ fn peer_address(parts: &Parts) -> Option<SocketAddr> {
 /// The route, as it is matched; the path where there is none.
 fn path_of(parts: &Parts) -> &str {
     parts.extensions.get::<MatchedPath>().map_or_else(|| parts.uri.path(), MatchedPath::as_str)
+}
+
+/// What the path names, where its route has a place for a name.
+fn name_of(parts: &Parts) -> Option<String> {
+    path_name(parts.extensions.get::<MatchedPath>(), parts.uri.path())
 }
 
 fn check_host(parts: &Parts) -> Result<(), Problem> {

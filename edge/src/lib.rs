@@ -44,7 +44,7 @@ pub use jwt::KeySet;
 pub use keyring::{Keyring, WantedKeys};
 pub use keys::{KEY_PREFIX, Sha256Sum, key_text};
 pub use kind::ProblemKind;
-pub use origins::{AllowedOrigins, PageRules, answer_pages};
+pub use origins::{AllowedOrigins, Origins, PageRules, answer_pages};
 pub use parameters::{Parameters, no_parameters};
 pub use principal::{Grants, Names, Principal, RowRules};
 pub use problem::Problem;

@@ -4,7 +4,7 @@
 //! find another row, than the client asked for.
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Query};
+use axum::extract::{MatchedPath, Path, Query};
 use axum::http::Uri;
 
 use crate::{Problem, ProblemKind};
@@ -35,10 +35,22 @@ pub fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
         .map_err(|rejection| Problem::new(ProblemKind::BadRequest, rejection.body_text()))
 }
 
+/// The name in a path that was matched by a route, percent-decoded; `None` where the route has none, or it is not UTF-8.
+pub(crate) fn path_name(route: Option<&MatchedPath>, path: &str) -> Option<String> {
+    let mut parts = route?.as_str().split('/').zip(path.split('/'));
+    let (_, name) = parts.find(|(part, _)| part.starts_with('{'))?;
+    String::from_utf8(decoded(name)).ok()
+}
+
 /// Whether percent-encoded bytes are UTF-8.
 fn is_encoded_text(query: &str) -> bool {
-    let mut bytes = Vec::with_capacity(query.len());
-    let mut rest = query.as_bytes();
+    std::str::from_utf8(&decoded(query)).is_ok()
+}
+
+/// The bytes that a percent-encoded text stands for.
+fn decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
     while let [byte, after @ ..] = rest {
         let encoded = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
         match encoded.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| *byte == b'%') {
@@ -52,5 +64,5 @@ fn is_encoded_text(query: &str) -> bool {
             }
         }
     }
-    std::str::from_utf8(&bytes).is_ok()
+    bytes
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use edge::AllowedOrigins;
+use edge::{AllowedOrigins, Origins};
 use positions::format_span;
 use twofold::config::quantity::{format_size, parse_duration, parse_size};
 use twofold::config::{Config, ConfigInputs, RealtimeSettings};
@@ -131,6 +131,10 @@ fn a_refusal_says_what_must_be_and_what_it_got() {
         ("[collector]\nallowed_origins = \"https://a.example:443\"", "write `https://a.example`"),
         ("[collector]\nallowed_origins = \"https://a.example/shop\"", "write `https://a.example`"),
         ("[collector]\nallowed_origins = \"*, https://a.example\"", "must be `*` alone"),
+        ("[collector]\nallowed_origins = \"clicks=a.example\"", "must hold origins such as"),
+        ("[collector]\nallowed_origins = \"=https://a.example\"", "must name a source in front of `=`"),
+        ("[collector]\nallowed_origins = \"clicks=*,clicks=https://a.example\"", "must be `*` alone"),
+        ("[gateway]\nallowed_origins = \"clicks=https://a.example\"", "must hold origins such as"),
         ("[log]\ncompression = \"gzip\"", "must be `none`, `lz4` or `zstd`, got `gzip`"),
         ("[log]\nbrokers = \"http://a:9092\"", "`log.brokers` (test.toml): must be `host:port`, several with commas"),
         ("[log]\nbrokers = \"a:9092,b:port\"", "got `a:9092,b:port`"),
@@ -215,13 +219,18 @@ fn origins_are_listed_or_all_of_them() {
         assert_eq!(config.collector.allowed_origins, config.gateway.allowed_origins);
         config.collector.allowed_origins
     };
-    let these = |origins: &[&str]| AllowedOrigins::These(origins.iter().map(|origin| (*origin).to_owned()).collect());
+    let list = |origins: &[&str]| Origins::These(origins.iter().map(|origin| (*origin).to_owned()).collect());
+    let these = |origins: &[&str]| AllowedOrigins::everywhere(list(origins));
     assert_eq!(allowed(""), these(&[]));
-    assert_eq!(allowed("*"), AllowedOrigins::Any);
+    assert_eq!(allowed("*"), AllowedOrigins::everywhere(Origins::Any));
     assert_eq!(allowed("https://shop.example"), these(&["https://shop.example"]));
     let several = "http://localhost:3000, http://[::1]:8000,https://shop.example, capacitor://localhost";
     let each = ["http://localhost:3000", "http://[::1]:8000", "https://shop.example", "capacitor://localhost"];
     assert_eq!(allowed(several), these(&each));
+    let of_sources = "https://shop.example, clicks=https://a.example,visits = *,clicks=http://b.example";
+    let config = read("", &[("TWOFOLD_COLLECTOR__ALLOWED_ORIGINS", of_sources)], &[]).unwrap();
+    let expected = these(&["https://shop.example"]).and_of("clicks", list(&["https://a.example", "http://b.example"]));
+    assert_eq!(config.collector.allowed_origins, expected.and_of("visits", Origins::Any));
 }
 
 #[test]

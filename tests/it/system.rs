@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use batch_layer::recompute::Mode;
-use edge::AllowedOrigins;
+use edge::{AllowedOrigins, Origins};
 use event_log::NewRecord;
 use positions::{Clock, ViewName};
 use serde_json::{Value, json};
@@ -351,7 +351,8 @@ async fn a_source_whose_topic_was_replaced_stops_and_says_so(kind: Kind) {
 async fn the_setting_lets_a_page_send_what_both_layers_count() {
     let world = World::new(Kind::Embedded, PIPELINE).await.expect("the embedded parts are always there");
     let mut config = world.config();
-    config.collector.allowed_origins = AllowedOrigins::These(["https://shop.example".to_owned()].into());
+    let shop = Origins::These(["https://shop.example".to_owned()].into());
+    config.collector.allowed_origins = AllowedOrigins::default().and_of("hits", shop);
     let (system, client) = world.start_with(config).await;
     let events = format!("{}/v1/sources/hits/events", client.base());
     let browser = reqwest::Client::new();

@@ -3,7 +3,7 @@
 use edge::{Access, ProblemKind};
 use reqwest::Method;
 
-use super::{Answer, Port, SHOP};
+use super::{Answer, CLICKS, Port, SHOP};
 
 #[tokio::test]
 async fn a_loopback_port_is_asked_by_loopback_names_alone() {
@@ -87,6 +87,14 @@ async fn pages_of_other_origins_are_refused_but_where_a_route_lets_them() {
         (Method::POST, "/events", vec![("origin", SHOP), ("sec-fetch-site", "cross-site")], 200),
         (Method::GET, "/who", vec![("origin", SHOP), ("sec-fetch-site", "cross-site")], 403),
         (Method::POST, "/nothing", vec![("origin", SHOP)], 403),
+        (Method::POST, "/of/visits/events", vec![("origin", SHOP)], 200),
+        // One that may for one name alone.
+        (Method::POST, "/of/clicks/events", vec![("origin", CLICKS), ("sec-fetch-site", "cross-site")], 200),
+        (Method::POST, "/of/%63licks/events", vec![("origin", CLICKS)], 200),
+        (Method::POST, "/of/visits/events", vec![("origin", CLICKS)], 403),
+        (Method::POST, "/of/clicks%2Fevents/events", vec![("origin", CLICKS)], 403),
+        (Method::POST, "/of/%ff/events", vec![("origin", CLICKS)], 403),
+        (Method::POST, "/events", vec![("origin", CLICKS)], 403),
     ] {
         let request = port.client.request(method.clone(), format!("{own}{path}")).body("");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));

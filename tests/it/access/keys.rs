@@ -5,7 +5,7 @@ use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Answer, Port, SHOP, key_of, keyring};
+use super::{Answer, CLICKS, Port, SHOP, key_of, keyring};
 
 fn file() -> String {
     let [ann, bob, old, young] = [1, 2, 3, 4].map(|byte| key_of(byte).1);
@@ -109,6 +109,12 @@ async fn a_page_that_may_send_shows_a_key_that_only_writes_as_a_parameter() {
     elsewhere.check_problem(ProblemKind::Unauthenticated, "no credential");
     let no_page = Answer::of(port.post(&format!("/events?key={beacon}"))).await;
     no_page.check_problem(ProblemKind::Unauthenticated, "no credential");
+    let of_source = |path: &str| {
+        let path = format!("{path}?key={beacon}");
+        Answer::of(port.post(&path).header("origin", CLICKS).header("content-type", "text/plain"))
+    };
+    assert_eq!(of_source("/of/clicks/events").await.text, "beacon");
+    of_source("/of/visits/events").await.check_problem(ProblemKind::Unauthenticated, "no credential");
     let read = Answer::of(port.get(&format!("/who?key={beacon}")).header("origin", SHOP)).await;
     read.check_problem(ProblemKind::Unauthenticated, "no credential");
 }

@@ -19,8 +19,8 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use edge::{
-    Access, AccessRules, AllowedOrigins, Audit, ClientCertificate, Keyring, PageRules, Principal, Problem, ProblemKind,
-    Sha256Sum, WantedKeys, guard, key_text,
+    Access, AccessRules, AllowedOrigins, Audit, ClientCertificate, Keyring, Origins, PageRules, Principal, Problem,
+    ProblemKind, Sha256Sum, WantedKeys, guard, key_text,
 };
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -34,6 +34,8 @@ use crate::support::seams::ManualClock;
 /// 2026-01-31T12:00:00Z.
 const NOW_SECONDS: i64 = 1_769_860_800;
 const SHOP: &str = "https://shop.example";
+/// May send to `clicks`, and nowhere else.
+const CLICKS: &str = "https://clicks.example";
 
 /// A key of these bytes, and its hash as a file has it.
 fn key_of(byte: u8) -> (String, String) {
@@ -82,7 +84,7 @@ impl Answer {
     }
 }
 
-/// A guarded port: `/who` tells who asks, `/events` takes events also of pages of `SHOP`.
+/// A guarded port: `/who` tells who asks, `/events` and `/of/{name}/events` take events also of pages of `SHOP`.
 struct Port {
     address: String,
     client: reqwest::Client,
@@ -110,10 +112,12 @@ impl Port {
         let events = async |principal: Principal, uri: axum::http::Uri| {
             format!("{}{}", principal.name(), uri.query().map(|query| format!("?{query}")).unwrap_or_default())
         };
-        let routes = routes.route("/events", post(events)).route("/healthz", get(who)).route("/", get(who));
+        let routes = routes.route("/events", post(events)).route("/of/{name}/events", post(events));
+        let routes = routes.route("/healthz", get(who)).route("/", get(who));
         let pages = PageRules {
-            allowed: AllowedOrigins::These([SHOP.to_owned()].into()),
-            routes: &["POST /events"],
+            allowed: AllowedOrigins::everywhere(Origins::These([SHOP.to_owned()].into()))
+                .and_of("clicks", Origins::These([CLICKS.to_owned()].into())),
+            routes: &["POST /events", "POST /of/{name}/events"],
             request_headers: "authorization, content-type",
             answer_headers: "retry-after",
             refuse: |_: &HeaderValue| Problem::new(ProblemKind::OriginNotAllowed, "the route refuses this page"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use collector::{CollectorSettings, allow_origins, router};
-use edge::AllowedOrigins;
+use edge::{AllowedOrigins, Origins};
 use reqwest::{Method, RequestBuilder};
 use tokio_util::sync::CancellationToken;
 use twofold::http::Intake;
@@ -21,7 +21,11 @@ async fn server(allowed: AllowedOrigins) -> Server {
 }
 
 fn only_shop() -> AllowedOrigins {
-    AllowedOrigins::These([SHOP.to_owned(), "http://localhost:3000".to_owned()].into())
+    AllowedOrigins::everywhere(these(&[SHOP, "http://localhost:3000"]))
+}
+
+fn these(origins: &[&str]) -> Origins {
+    Origins::These(origins.iter().map(|origin| (*origin).to_owned()).collect())
 }
 
 fn nobody() -> AllowedOrigins {
@@ -160,7 +164,7 @@ async fn a_page_of_another_origin_sends_nothing_that_a_browser_would_not_ask_for
 
 #[tokio::test]
 async fn all_origins_can_be_allowed_but_never_with_cookies() {
-    let server = server(AllowedOrigins::Any).await;
+    let server = server(AllowedOrigins::everywhere(Origins::Any)).await;
     for origin in [SHOP, OTHER, "null"] {
         let (leave, sent) = (ask(&server, origin).await, send(&server, origin, "text/plain", event("a")).await);
         assert_eq!(leave.status, 204, "{leave:?}");
@@ -170,6 +174,37 @@ async fn all_origins_can_be_allowed_but_never_with_cookies() {
             assert_eq!(told.header("access-control-allow-credentials"), None, "{told:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn an_origin_that_is_allowed_for_a_source_sends_to_that_source_alone() {
+    let of = |source: &str, origins: Origins| only_shop().and_of(source, origins);
+    for (allowed, is_let) in [
+        (of("clicks", these(&[OTHER])), true),
+        (of("clicks", these(&["https://third.example"])), false),
+        (of("visits", these(&[OTHER])), false),
+        (of("visits", Origins::Any), false),
+        (of("Clicks", these(&[OTHER])), false),
+    ] {
+        let server = server(allowed.clone()).await;
+        let (leave, sent) = (ask(&server, OTHER).await, send(&server, OTHER, "text/plain", event("a")).await);
+        if is_let {
+            assert_eq!((leave.status, sent.status), (204, 200), "{allowed:?}");
+            check_readable(&leave, OTHER);
+            check_readable(&sent, OTHER);
+        } else {
+            for refused in [leave, sent] {
+                refused.check_problem(403, "origin-not-allowed", OTHER);
+                check_silent(&refused);
+            }
+            assert!(server.log.payloads().is_empty(), "{allowed:?}");
+        }
+        // Those that are allowed everywhere stay so.
+        send(&server, SHOP, "text/plain", event("b")).await.check_counts(1, 0);
+    }
+    let server = server(of("clicks", Origins::Any)).await;
+    let any = ask(&server, OTHER).await;
+    assert_eq!((any.status, any.header("access-control-allow-origin")), (204, Some("*")), "{any:?}");
 }
 
 #[tokio::test]

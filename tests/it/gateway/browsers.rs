@@ -1,6 +1,6 @@
 //! What the gateway tells browsers and their like: pages of other origins, and types of answers.
 
-use edge::AllowedOrigins;
+use edge::{AllowedOrigins, Origins};
 use query_gateway::GatewaySettings;
 use reqwest::Method;
 use serde_json::Value;
@@ -20,7 +20,7 @@ fn header<'a>(answer: &'a reqwest::Response, name: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn pages_of_origins_that_the_setting_holds_may_ask() {
-    let allowed_origins = AllowedOrigins::These([SHOP.to_owned()].into());
+    let allowed_origins = AllowedOrigins::everywhere(Origins::These([SHOP.to_owned()].into()));
     let served = serve_with(GatewaySettings { allowed_origins, ..GatewaySettings::default() }).await;
     for (path, method) in [("/v1/sql", "POST"), ("/v1/views/by_page/rows", "GET"), ("/v1/views", "GET")] {
         let ask = |origin: &str| {

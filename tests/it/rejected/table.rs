@@ -1,7 +1,7 @@
 //! Rejected records in SQL, of a real master dataset: the same as their route shows, to the same callers; counted
 //! exactly where all were read, and said so where not.
 
-use edge::AllowedOrigins;
+use edge::{AllowedOrigins, Origins};
 use query_gateway::{Gateway, GatewayComponents, GatewaySettings, NoStatus};
 use twofold::rejected_reader::{LakeRejected, MAX_PAYLOADS};
 
@@ -27,7 +27,7 @@ async fn ask(
     sql: &str,
     header: Option<(&str, &str)>,
 ) -> (u16, Value) {
-    let pages = query_gateway::page_rules(AllowedOrigins::Any);
+    let pages = query_gateway::page_rules(AllowedOrigins::everywhere(Origins::Any));
     let router = of_peer(guard(query_gateway::router(gateway, &[]), access, Audit::Off, vec![pages]), peer);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/sql", listener.local_addr().unwrap());

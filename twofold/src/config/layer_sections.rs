@@ -12,7 +12,7 @@ use query_gateway::GatewaySettings;
 use records::decode::MAX_PAYLOAD_BYTES;
 use speed_layer::SpeedSettings;
 
-use super::origins::read_origins;
+use super::origins::{read_origins, read_source_origins};
 use super::reader::{LARGEST_COUNT, SHORTEST_SPAN, Section};
 
 const NONE: Duration = Duration::ZERO;
@@ -30,7 +30,7 @@ pub(super) fn read_collector(section: Section<'_>) -> CollectorSettings {
         retry_after: section.duration("retry_after", SHORTEST_SPAN),
         clock_tolerance: section.duration("clock_tolerance", NONE),
         max_clock_shift: section.duration("max_clock_shift", NONE),
-        allowed_origins: section.parsed("allowed_origins", read_origins),
+        allowed_origins: section.parsed("allowed_origins", read_source_origins),
     }
 }
 

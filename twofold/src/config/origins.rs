@@ -3,7 +3,9 @@
 //! Guarantee: pure; an origin that no browser ever sends is refused, with the one that was meant where it can be told.
 //! Why so: origins are compared letter by letter, and one with a slash at its end would silently allow nothing.
 
-use edge::AllowedOrigins;
+use std::collections::BTreeMap;
+
+use edge::{AllowedOrigins, Origins};
 use url::Url;
 
 /// Reads origins that stand behind commas, `*` for all, or nothing.
@@ -11,12 +13,37 @@ use url::Url;
 /// # Errors
 /// A sentence that says what is expected.
 pub(super) fn read_origins(text: &str) -> Result<AllowedOrigins, String> {
-    let origins: Vec<&str> = text.split(',').map(str::trim).filter(|origin| !origin.is_empty()).collect();
-    match origins.as_slice() {
-        ["*"] => Ok(AllowedOrigins::Any),
+    read_list(&entries(text)).map(AllowedOrigins::everywhere)
+}
+
+/// The same, where an entry may begin with the name of a source and `=`: then it is for that source alone.
+///
+/// # Errors
+/// As [`read_origins`].
+pub(super) fn read_source_origins(text: &str) -> Result<AllowedOrigins, String> {
+    let (mut everywhere, mut of_sources) = (Vec::new(), BTreeMap::<&str, Vec<&str>>::new());
+    for entry in entries(text) {
+        match entry.split_once('=').map(|(source, origin)| (source.trim(), origin.trim())) {
+            None => everywhere.push(entry),
+            Some(("", _)) => return Err(format!("must name a source in front of `=`, got `{entry}`")),
+            Some((source, origin)) => of_sources.entry(source).or_default().push(origin),
+        }
+    }
+    let allowed = AllowedOrigins::everywhere(read_list(&everywhere)?);
+    let mut named = of_sources.into_iter();
+    named.try_fold(allowed, |allowed, (source, origins)| Ok(allowed.and_of(source, read_list(&origins)?)))
+}
+
+fn entries(text: &str) -> Vec<&str> {
+    text.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect()
+}
+
+fn read_list(origins: &[&str]) -> Result<Origins, String> {
+    match origins {
+        ["*"] => Ok(Origins::Any),
         origins => {
             let read = origins.iter().map(|origin| read_origin(origin));
-            read.collect::<Result<_, _>>().map(AllowedOrigins::These)
+            read.collect::<Result<_, _>>().map(Origins::These)
         }
     }
 }
