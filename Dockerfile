@@ -1,10 +1,9 @@
-# syntax=docker/dockerfile:1
-# Two stages: the build has compilers, the image that runs has one binary and no root.
+# Two stages: the build has compilers, the image that runs has one binary and no root. Needs BuildKit (Docker 23 or newer).
 #
-# Images are named by their full versions. Who wants them byte for byte pins them by digest, as
-# `docker buildx imagetools inspect debian:12.12-slim` tells it: FROM debian:12.12-slim@sha256:...
+# Images are what their digests name, those of the lists for all architectures; versions are for people. Of another version,
+# `docker buildx imagetools inspect debian:12.12-slim` tells it.
 
-FROM rust:1.95.0-bookworm AS build
+FROM rust:1.95.0-bookworm@sha256:6258907abe69656e41cd992e0b705cdcfabcbbe3db374f92ed2d47121282d4a1 AS build
 # The programs that `make` would install as a person's machine needs them; here they are a cached layer.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ make perl pkg-config \
@@ -17,7 +16,7 @@ RUN --mount=type=cache,target=/cache,sharing=locked \
     CARGO_TARGET_DIR=/cache make release \
  && install -D /cache/release/twofold /out/twofold
 
-FROM debian:12.12-slim
+FROM debian:12.12-slim@sha256:d5d3f9c23164ea16f31852f95bd5959aad1c5e854332fe00f7b3a20fcc9f635c
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates \
  && rm -rf /var/lib/apt/lists/* \

@@ -12,12 +12,10 @@ use axum::http::{Method, StatusCode, Uri};
 use tokio::time::Instant;
 use tracing::info;
 
-use crate::keys::KEY_PREFIX;
+use crate::keys::without_keys;
 
 /// Of what a client chose, so much is noted: a head may be much longer, and would fill the log.
 const MAX_CHARS: usize = 256;
-/// Letters of a key behind its prefix.
-const KEY_CHARS: usize = 43;
 
 /// Which requests are noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,15 +73,7 @@ impl Asked {
 
 /// A text of a client, as far as it is noted. A key that was written into a path by mistake is none of it.
 fn noted(text: &str) -> String {
-    let mut parts = text.split(KEY_PREFIX);
-    let mut noted = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let is_of_key = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-        let end = part.find(|letter: char| !is_of_key(letter)).unwrap_or(part.len());
-        let (instead, rest) = if end < KEY_CHARS { (KEY_PREFIX, part) } else { ("(key)", &part[end..]) };
-        noted.push_str(instead);
-        noted.push_str(rest);
-    }
+    let mut noted = without_keys(text);
     if let Some((end, _)) = noted.char_indices().nth(MAX_CHARS) {
         noted.truncate(end);
         noted.push_str("...");

@@ -13,9 +13,26 @@ use sha2::{Digest, Sha256};
 /// How every key begins, so that it is known for one wherever it turns up.
 pub const KEY_PREFIX: &str = "tf_";
 
+/// Letters of a key behind its prefix.
+const KEY_CHARS: usize = 43;
+
 /// The text of a key with these random bytes.
 pub fn key_text(bytes: &[u8; 32]) -> String {
     format!("{KEY_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// A text with `(key)` in the place of each key, which may stand there by mistake.
+pub fn without_keys(text: &str) -> String {
+    let mut parts = text.split(KEY_PREFIX);
+    let mut told = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_of_key = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+        let end = part.find(|letter: char| !is_of_key(letter)).unwrap_or(part.len());
+        let (instead, rest) = if end < KEY_CHARS { (KEY_PREFIX, part) } else { ("(key)", &part[end..]) };
+        told.push_str(instead);
+        told.push_str(rest);
+    }
+    told
 }
 
 /// A SHA-256: of a key, or of a certificate.

@@ -42,7 +42,7 @@ pub use client_certificate::ClientCertificate;
 pub use here::is_from_here;
 pub use jwt::KeySet;
 pub use keyring::{Keyring, WantedKeys};
-pub use keys::{KEY_PREFIX, Sha256Sum, key_text};
+pub use keys::{KEY_PREFIX, Sha256Sum, key_text, without_keys};
 pub use kind::ProblemKind;
 pub use origins::{AllowedOrigins, Origins, PageRules, answer_pages};
 pub use parameters::{Parameters, no_parameters};

@@ -14,12 +14,11 @@ mod key_sets;
 pub mod run;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use edge::{Access, KeySet, Keyring, WantedKeys};
 use futures::future::join_all;
 use positions::Clock;
@@ -90,7 +89,7 @@ pub struct OpenedAccess {
 /// [`ConfigError`], with the ways out.
 pub fn check_listen(config: &Config) -> Result<(), ConfigError> {
     let listen = config.system.listen;
-    if config.access.mode != AccessMode::Local || listen.ip().to_canonical().is_loopback() {
+    if config.access.mode != AccessMode::Local || !is_reached_by_others(config) {
         return Ok(());
     }
     let message = format!(
@@ -101,6 +100,26 @@ pub fn check_listen(config: &Config) -> Result<(), ConfigError> {
     let problem =
         ConfigProblem { key: "system.listen".to_owned(), origin: "access.mode is \"local\"".to_owned(), message };
     Err(ConfigError(vec![problem]))
+}
+
+/// What is written down, and yet lets in, or tells those on the way, more than its author may think.
+pub fn doubt(config: &Config) -> Option<String> {
+    let listen = config.system.listen;
+    match config.access.mode {
+        AccessMode::Open if is_reached_by_others(config) => Some(format!(
+            "`{listen}` is reached from other machines, and `access.mode` is \"none\": whoever reaches it may do \
+             everything; take \"keys\" (`twofold key new` makes them), unless something in front asks who it is"
+        )),
+        AccessMode::Keys if is_reached_by_others(config) && config.system.tls.is_none() => Some(format!(
+            "`{listen}` is reached from other machines and speaks plain HTTP: whoever is on the way can read keys and \
+             tokens; set `system.tls_certificate` and `system.tls_key`, unless something in front speaks TLS"
+        )),
+        _ => None,
+    }
+}
+
+fn is_reached_by_others(config: &Config) -> bool {
+    !config.system.listen.ip().to_canonical().is_loopback()
 }
 
 /// Reads what the mode needs.
@@ -123,6 +142,7 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess
         text: Secret(text),
         file,
         sets: BTreeMap::new(),
+        texts: BTreeMap::new(),
         fetched: BTreeMap::new(),
         asked: BTreeMap::new(),
         reader,
@@ -135,21 +155,19 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess
     Ok(OpenedAccess { access: Access::Keys(keyring), problems, keeper: Some(keeper) })
 }
 
-/// What tells that a file is another one, or was written again: inode, length and the time of the last change, which,
-/// other than that of the content, nobody sets back. A key that was taken out must not count on for that.
-type Seen = Option<(u64, u64, i64, i64)>;
-
 /// Keeps the rules as the files say.
 #[derive(Debug)]
 pub struct AccessKeeper {
     path: PathBuf,
-    /// The text in force, in which a key may stand by mistake. It is compared, and not the time of change: a copy may
-    /// keep the time of what it was copied from, and a key that is taken away must count no more.
+    /// The text in force, in which a key may stand by mistake. It is compared, as are the texts of sets, and not the time
+    /// of change: a copy may keep the time of what it was copied from, and a key that is taken away must count no more.
     text: Secret,
     file: AccessFile,
     sets: BTreeMap<KeySetPlace, Arc<KeySet>>,
-    /// When each set was read last, and the file that it came from as it was then.
-    fetched: BTreeMap<KeySetPlace, (Instant, Seen)>,
+    /// The text of each place, as it was read last; none where it could not be.
+    texts: BTreeMap<KeySetPlace, String>,
+    /// When each place was read last.
+    fetched: BTreeMap<KeySetPlace, Instant>,
     /// When each set was read last because a token asked for it.
     asked: BTreeMap<KeySetPlace, Instant>,
     reader: KeySetReader,
@@ -197,26 +215,21 @@ impl AccessKeeper {
         true
     }
 
-    /// Reads the sets that are new or old, and forgets those that nobody names any more.
+    /// Reads the sets that are new, old or in a file, and forgets those that nobody names any more.
     async fn refresh_sets(&mut self) -> bool {
         let named: BTreeSet<KeySetPlace> = self.file.key_sets().map(|(_, place)| place.clone()).collect();
         let gone = self.fetched.keys().filter(|place| !named.contains(*place));
         gone.for_each(|place| self.problems.note(&about_keys(place), None));
         self.sets.retain(|place, _| named.contains(place));
+        self.texts.retain(|place, _| named.contains(place));
         self.fetched.retain(|place, _| named.contains(place));
         self.asked.retain(|place, _| named.contains(place));
-        let mut due = Vec::new();
-        for place in named {
-            let is_due = match (self.fetched.get(&place), &place) {
-                (None, _) => true,
-                (Some((_, seen)), KeySetPlace::File(path)) => *seen != look_at(path).await,
-                (Some((at, _)), KeySetPlace::Url(_)) if self.sets.contains_key(&place) => at.elapsed() >= FETCH_AGAIN,
-                (Some((at, _)), KeySetPlace::Url(_)) => at.elapsed() >= FETCH_PAUSE,
-            };
-            if is_due {
-                due.push(place);
-            }
-        }
+        let is_due = |place: &KeySetPlace| match (self.fetched.get(place), place) {
+            (None, _) | (_, KeySetPlace::File(_)) => true,
+            (Some(at), KeySetPlace::Url(_)) if self.sets.contains_key(place) => at.elapsed() >= FETCH_AGAIN,
+            (Some(at), KeySetPlace::Url(_)) => at.elapsed() >= FETCH_PAUSE,
+        };
+        let due = named.into_iter().filter(is_due).collect();
         self.fetch(due).await
     }
 
@@ -225,10 +238,19 @@ impl AccessKeeper {
         let reader = self.reader.clone();
         let reads = places.into_iter().map(|place| read_set(reader.clone(), place));
         let mut is_changed = false;
-        for (place, seen, read) in join_all(reads).await {
-            self.fetched.insert(place.clone(), (Instant::now(), seen));
-            self.problems.note(&about_keys(&place), read.as_ref().err().map(|error| format!("{error:#}")));
-            if let Ok(set) = read {
+        for (place, read) in join_all(reads).await {
+            self.fetched.insert(place.clone(), Instant::now());
+            if read.as_ref().is_ok_and(|text| self.texts.get(&place) == Some(text)) {
+                continue;
+            }
+            self.texts.remove(&place);
+            let set = read.and_then(|text| {
+                let set = KeySet::read(&text).map_err(|problem| anyhow!("{place} {problem}"));
+                self.texts.insert(place.clone(), text);
+                set
+            });
+            self.problems.note(&about_keys(&place), set.as_ref().err().map(|error| format!("{error:#}")));
+            if let Ok(set) = set {
                 self.sets.insert(place, Arc::new(set));
                 is_changed = true;
             }
@@ -241,14 +263,10 @@ impl AccessKeeper {
     }
 }
 
-/// The keys at a place, and the file that they came from as it was then.
-async fn read_set(reader: KeySetReader, place: KeySetPlace) -> (KeySetPlace, Seen, Result<KeySet>) {
-    let seen = match &place {
-        KeySetPlace::File(path) => look_at(path).await,
-        KeySetPlace::Url(_) => None,
-    };
+/// What is written at a place.
+async fn read_set(reader: KeySetReader, place: KeySetPlace) -> (KeySetPlace, Result<String>) {
     let read = reader.read(&place).await;
-    (place, seen, read)
+    (place, read)
 }
 
 fn about_keys(place: &KeySetPlace) -> String {
@@ -259,10 +277,4 @@ async fn read_file(path: &Path) -> Result<(String, AccessFile)> {
     let text = read_bounded(path, MAX_FILE_BYTES).await?;
     let file = AccessFile::read(&text)?;
     Ok((text, file))
-}
-
-/// `None` where it is not there.
-async fn look_at(path: &Path) -> Seen {
-    let found = tokio::fs::metadata(path).await.ok()?;
-    Some((found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
 }

@@ -282,7 +282,7 @@ impl Client {
 
     async fn read(&self, request: reqwest::RequestBuilder) -> Result<String> {
         let response = request.send().await.map_err(|error| {
-            let told = match explain_refusal(&error) {
+            let told = match explain_refusal(&error, &self.base) {
                 Some(why) => format!("{} cannot be asked: {why}", self.base),
                 None => format!("nothing answers at {}; is `twofold up` running?", self.base),
             };

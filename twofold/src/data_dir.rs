@@ -22,7 +22,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::private_files::{
-    close_folder, make_file, make_folder, read_text, refuse_link, refuse_linked_folder, write_text,
+    close_folder, make_file, make_folder, read_text, refuse_link, refuse_linked_folder, refuse_links_below, write_text,
 };
 
 /// What the directory holds, and what to do where a link would be wanted in its place.
@@ -118,6 +118,7 @@ impl DataDir {
     pub fn open(root: &Path) -> Result<Self> {
         make_folder(root)?;
         HELD.iter().try_for_each(|(part, way_out)| refuse_link(&root.join(part), way_out))?;
+        HELD.iter().try_for_each(|(part, _)| refuse_links_below(&root.join(part)))?;
         check_format(root)?;
         close_folder(root)?;
         let root = root.canonicalize().with_context(|| format!("cannot resolve data directory {}", root.display()))?;

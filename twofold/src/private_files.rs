@@ -111,6 +111,29 @@ pub fn refuse_link(path: &Path, way_out: &str) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a link anywhere below a folder, which may be missing.
+///
+/// # Errors
+/// If there is one.
+pub fn refuse_links_below(folder: &Path) -> Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // What cannot be read leads nowhere; who needs it says why. Others may clean up meanwhile.
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries.map_while(Result::ok) {
+            match entry.file_type() {
+                Ok(found) if found.is_symlink() => bail!(
+                    "{} is a symbolic link, which is not followed: put what it leads to in its place",
+                    entry.path().display()
+                ),
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Reads a text; a link in its place is an error.
 ///
 /// # Errors

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use views::Pipeline;
 
-use crate::access::check_listen;
+use crate::access::{self, check_listen};
 use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -31,7 +31,7 @@ use crate::run::{self, Supervisor};
 use crate::schema_registry::check_formats;
 use crate::topology::run::Topology;
 use crate::trial::try_pipeline;
-use crate::warnings::warnings;
+use crate::warnings::{origin_warnings, warnings};
 use crate::wiring::SharedComponents;
 
 /// A running system.
@@ -74,12 +74,16 @@ impl System {
     /// As in [`Self::start`], and where roles in other processes could not work with the configured stores.
     pub async fn start_roles(config: Config, pipeline: Pipeline, roles: Roles) -> Result<Self> {
         check_listen(&config)?;
+        access::doubt(&config).iter().for_each(|doubt| warn!("{doubt}"));
         roles.check(&config)?;
         check_sources(&config, &roles, &pipeline)?;
         let certificates = Certificates::open(&config.system, Arc::new(SystemClock)).await?;
         try_pipeline(&pipeline).await.context("nothing was started, because a view cannot be run")?;
         if roles.has(Role::Archive) {
             warnings(&config, &pipeline).iter().for_each(|warning| warn!("{warning}"));
+        }
+        if roles.has(Role::Collector) {
+            origin_warnings(&config, &pipeline).iter().for_each(|warning| warn!("{warning}"));
         }
         let data_dir = if roles.is_whole() {
             DataDir::lock(&config.system.data_dir)?

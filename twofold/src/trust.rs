@@ -48,8 +48,11 @@ fn read(path: &Path, flag: &str) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {flag} {}", path.display()))
 }
 
-/// What keeps two sides of TLS from coming to terms, and the way out, where that is it.
-pub fn explain_refusal(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+/// What keeps two sides of TLS from coming to terms, and the way out, where that is it; of a plain connection nothing.
+pub fn explain_refusal(error: &(dyn std::error::Error + 'static), url: &str) -> Option<&'static str> {
+    if !url.starts_with("https://") {
+        return None;
+    }
     let chain = std::iter::successors(Some(error), |error| error.source());
     let told = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if told.contains("invalid peer certificate") {
@@ -59,7 +62,15 @@ pub fn explain_refusal(error: &(dyn std::error::Error + 'static)) -> Option<&'st
         );
     }
     let asks = ["CertificateRequired", "CertificateExpired", "CertificateUnknown", "UnknownCA", "BadCertificate"];
-    let is_asked = asks.iter().any(|sign| told.contains(sign));
-    is_asked
-        .then_some("it wants a certificate of this client: name one that it believes with --client-certificate FILE")
+    if asks.iter().any(|sign| told.contains(sign)) {
+        return Some("it wants a certificate of this client: name one that it believes with --client-certificate FILE");
+    }
+    // TLS 1.3 refuses behind the handshake: a client that sends its request meanwhile sees the end of the connection,
+    // and not always why.
+    let ends =
+        ["connection was not ready", "connection closed before message completed", "reset by peer", "Broken pipe"];
+    ends.iter().any(|sign| told.contains(sign)).then_some(
+        "it ended the connection without an answer: if it wants a certificate of this client, name one that it believes \
+         with --client-certificate FILE",
+    )
 }

@@ -2,11 +2,29 @@
 //! start, never refused.
 
 use positions::format_span;
-use views::Pipeline;
+use views::{Pipeline, did_you_mean};
 
 use crate::config::Config;
 
 /// One line for each.
+pub fn all_warnings(config: &Config, pipeline: &Pipeline) -> Vec<String> {
+    [warnings(config, pipeline), origin_warnings(config, pipeline)].concat()
+}
+
+/// Those of what is collected: one line for each source that origins are allowed for and that there is not.
+pub fn origin_warnings(config: &Config, pipeline: &Pipeline) -> Vec<String> {
+    let known: Vec<&str> = pipeline.sources.iter().map(|source| source.name.as_str()).collect();
+    let strays = config.collector.allowed_origins.names().filter(|name| !known.contains(name));
+    let warning = |name: &str| {
+        let hint = did_you_mean(name, &known).unwrap_or_else(|| format!("there are: {}", known.join(", ")));
+        format!(
+            "`collector.allowed_origins` is also for a source `{name}`, which the pipeline file does not have; {hint}"
+        )
+    };
+    strays.map(warning).collect()
+}
+
+/// Those of what is archived.
 pub fn warnings(config: &Config, pipeline: &Pipeline) -> Vec<String> {
     let interval = config.archive.commit_interval;
     let hasty = pipeline.sources.iter().filter(|source| source.border.gap < interval);

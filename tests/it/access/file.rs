@@ -79,6 +79,13 @@ fn a_key_that_was_written_down_by_mistake_is_not_told_on() {
         format!("[grants.g]\n[[keys]]\nname = 'a'\nhash = '{key}'\ngrant = 'g'\n"),
         format!("[grants.g]\n[[keys]]\nname = '{key}{key}'\nhash = '{hash}'\ngrant = 'g'\n").replace("name", "nam"),
         format!("[grants.g]\noperate = '{key}'\n"),
+        format!("[grants.g]\n[[keys]]\nname = '{key}'\nhash = '{hash}'\ngrant = 'g'\n"),
+        format!("[grants.g]\n[[keys]]\nname = 'a'\nhash = '{hash}'\ngrant = '{key}'\n"),
+        format!("[grants.g]\n[[keys]]\nname = 'a'\nhash = '{hash}'\ngrant = 'g'\n{key} = 1\n"),
+        format!("[grants.g]\n{key} = 1\n"),
+        format!("[grants.g]\n[grants.g]\n[grants.{key}]\n[grants.{key}]\n"),
+        format!("[grants.{key}]\noperate = true\nrows = {{ page = ['a'] }}\n"),
+        format!("[[tokens]]\nissuer = '{key}'\naudience = ''\njwks = 'x'\nclaim = 'c'\n"),
         format!("keys = '{key}'\n"),
     ] {
         let problem = AccessFile::read(&text).unwrap_err().to_string();

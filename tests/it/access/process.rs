@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
-use twofold::access::check_listen;
+use twofold::access::{check_listen, doubt};
 use twofold::config::{Config, ConfigInputs};
 use twofold::environment::SystemClock;
 
@@ -107,6 +107,10 @@ async fn a_process_says_what_it_needs_before_it_lets_in_others() {
     let folder = tempfile::tempdir().unwrap();
     let setup = Setup::new(folder.path(), PIPELINE, Vec::new());
     let missing = folder.path().join("missing.toml").display().to_string();
+    let there = folder.path().join("access.toml").display().to_string();
+    std::fs::write(&there, grants()).unwrap();
+    // An address that no machine has: who says what it needs comes as far as to listen.
+    let elsewhere = "192.0.2.1:1";
     for (listen, settings, code, parts) in [
         (
             "0.0.0.0:0",
@@ -125,6 +129,18 @@ async fn a_process_says_what_it_needs_before_it_lets_in_others() {
             vec!["`access.file`", "missing.toml"],
         ),
         ("127.0.0.1:0", vec![("SYSTEM__REJECTED_FROM_ANYWHERE", "true")], 2, vec!["`operate = true`"]),
+        (
+            elsewhere,
+            vec![("ACCESS__MODE", "none")],
+            1,
+            vec!["WARN", "whoever reaches it may do everything", "cannot listen on 192.0.2.1:1"],
+        ),
+        (
+            elsewhere,
+            vec![("ACCESS__MODE", "keys"), ("ACCESS__FILE", there.as_str())],
+            1,
+            vec!["WARN", "plain HTTP", "`system.tls_certificate`", "cannot listen on 192.0.2.1:1"],
+        ),
     ] {
         let setup = settings.iter().fold(setup.clone(), |setup, (key, value)| setup.with(key, value));
         let output = refused_start(&setup, listen).await;
@@ -153,6 +169,7 @@ fn an_address_that_others_reach_needs_a_word_in_writing() {
         let listen: SocketAddr = listen.parse().unwrap();
         assert_eq!(check_listen(&config(listen, "local")).is_ok(), is_local, "{listen}");
         assert!(check_listen(&config(listen, "none")).is_ok(), "{listen}");
+        assert_eq!(doubt(&config(listen, "none")).is_none(), is_local, "{listen}");
     }
 }
 
@@ -307,6 +324,31 @@ async fn an_issuer_that_changes_its_keys_is_asked_again_and_not_more_than_that()
         assert_eq!(system.ask("/v1/status", &unknown).await.status, 401);
     }
     assert_eq!(issuer.asked.load(Ordering::SeqCst), 2, "a stranger cannot have it asked again and again");
+}
+
+#[tokio::test]
+async fn keys_of_an_issuer_in_a_file_are_those_that_it_holds_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.json");
+    let [first, second] = [Signer::ec(), Signer::ec()];
+    let [before, after] = [&first, &second].map(|signer| key_set(&[signer.public("1")]));
+    assert_eq!(before.len(), after.len(), "what it holds alone tells them apart");
+    std::fs::write(&path, &before).unwrap();
+    let tokens = "[[tokens]]\nissuer = 'i'\naudience = 'twofold'\nclaim = 'role'\njwks = ";
+    let system = Keyed::start(&format!("{}{tokens}'{}'\n", grants(), path.display())).await;
+    let exp = SystemClock.now().0 / 1_000_000 + 3_600;
+    let claims = json!({ "iss": "i", "aud": "twofold", "sub": "ann", "exp": exp, "role": "all" });
+    let [old, new] = [&first, &second].map(|signer| signer.token(Some("1"), &claims));
+    assert_eq!(system.ask("/v1/status", &old).await.status, 200);
+
+    std::fs::write(&path, &after).unwrap();
+    system.status_until(&new, "the new key counts", |answer| answer.status == 200).await;
+    assert_eq!(system.ask("/v1/status", &old).await.status, 401);
+    std::fs::write(&path, "{").unwrap();
+    let told = system.status_until(&new, "a broken file is told", |answer| answer.text.contains("access-unreadable"));
+    assert_eq!(told.await.status, 200, "what was read before stays in force");
+    std::fs::write(&path, &after).unwrap();
+    system.status_until(&new, "a mended file is told", |answer| !answer.text.contains("access-unreadable")).await;
 }
 
 /// Whether the other end still waits for an answer to what it sent.

@@ -99,6 +99,16 @@ fn links_are_not_followed() {
         assert!(told.contains("is a symbolic link") && told.contains(part) && told.contains(way_out), "{told}");
         fs::remove_file(root.join(part)).unwrap();
     }
+    // However deep, and where they lead to nothing.
+    for (part, target) in [("lake/edits/part-0.parquet", "none"), ("log/a/b", "elsewhere"), ("lake.beside/x", "data")] {
+        let part = root.join(part);
+        fs::create_dir_all(part.parent().unwrap()).unwrap();
+        symlink(folder.path().join(target), &part).unwrap();
+        let told = refusal(&root);
+        assert!(told.contains("is a symbolic link") && told.contains(part.to_str().unwrap()), "{told}");
+        fs::remove_file(&part).unwrap();
+    }
+    drop(DataDir::lock(&root).unwrap());
     // Where they lead to nothing, too: a file would be made there.
     for part in ["format.json", "lock"] {
         let _ = fs::remove_file(root.join(part));

@@ -71,6 +71,31 @@ fn every_secret_may_be_in_a_file() {
 }
 
 #[test]
+fn every_secret_of_the_kafka_client_may_be_in_a_file() {
+    let files = Files::new();
+    let path = files.write("secret", SECRET);
+    for property in [
+        "sasl.username",
+        "sasl.password",
+        "sasl.oauthbearer.config",
+        "sasl.oauthbearer.client.secret",
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.assertion.private.key.passphrase",
+        "sasl.oauthbearer.assertion.private.key.pem",
+        "ssl.key.password",
+        "ssl.key.pem",
+        "ssl.keystore.password",
+    ] {
+        let in_file = read(&format!("[log.properties]\n\"{property}_file\" = \"{path}\"\n"), &[]).unwrap();
+        let variable = format!("TWOFOLD_LOG__PROPERTIES__{}_FILE", property.replace('.', "_").to_uppercase());
+        let in_environment = read("", &[(variable.as_str(), path.as_str())]).unwrap();
+        for config in [in_file, in_environment] {
+            assert_eq!(config.log.kafka.properties.get(property).map(String::as_str), Some(SECRET), "{property}");
+        }
+    }
+}
+
+#[test]
 fn a_secret_that_is_given_twice_is_refused() {
     let files = Files::new();
     let path = files.write("secret", SECRET);

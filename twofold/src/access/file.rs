@@ -12,7 +12,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use edge::{
     AccessRules, CertificateMark, CertificateRule, Grants, KEY_PREFIX, KeyRule, KeySet, Names, Principal, Quotas,
-    Sha256Sum, TokenRule,
+    Sha256Sum, TokenRule, without_keys,
 };
 use positions::TimestampMicros;
 use serde::Deserialize;
@@ -58,6 +58,13 @@ impl fmt::Display for KeySetPlace {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("; "))]
 pub struct AccessFileError(pub Vec<String>);
+
+impl AccessFileError {
+    /// A key may stand in the place of a name.
+    fn of(problems: &[String]) -> Self {
+        Self(problems.iter().map(|problem| without_keys(problem)).collect())
+    }
+}
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -114,7 +121,7 @@ impl AccessFile {
     /// # Errors
     /// Everything that is wrong.
     pub fn read(text: &str) -> Result<Self, AccessFileError> {
-        let written: Written = toml::from_str(text).map_err(|error| AccessFileError(vec![not_read(text, &error)]))?;
+        let written: Written = toml::from_str(text).map_err(|error| AccessFileError::of(&[not_read(text, &error)]))?;
         let mut problems = Vec::new();
         let grants = written.grants.into_iter().map(|(name, grant)| {
             let found = grant.read(&name, &mut problems);
@@ -140,7 +147,7 @@ impl AccessFile {
                 Err(problem) => problems.push(format!("certificate {} {problem}", at + 1)),
             }
         }
-        if problems.is_empty() { Ok(file) } else { Err(AccessFileError(problems)) }
+        if problems.is_empty() { Ok(file) } else { Err(AccessFileError::of(&problems)) }
     }
 
     /// Where the keys of issuers are read, by the issuer.
@@ -285,11 +292,14 @@ fn is_this_machine(url: &Url) -> bool {
     }
 }
 
-/// Refuses what would not be one word in a log, or could be taken for the name of a token or a certificate.
+/// Refuses what would not be one word in a log, could be taken for the name of a token or a certificate, or is a key.
 ///
 /// # Errors
 /// What a name is like.
 pub fn check_name(name: &str) -> Result<(), String> {
+    if Sha256Sum::of_key(name).is_some() {
+        return Err("has a key as its name, which logs would tell: take it out of use, it was written down".to_owned());
+    }
     let is_good = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
     if (1..=64).contains(&name.len()) && name.chars().all(is_good) {
         return Ok(());

@@ -1,13 +1,12 @@
 //! The keys of token issuers: read from a file or an address.
 //!
 //! Guarantee: what is read of one is bounded in bytes and time, and an answer sends this process to no other address.
-//! Not here: what is in a set (`edge::KeySet`), when it is read (`run.rs`).
+//! Not here: what is in a set (`edge::KeySet`), when it is read (`access.rs`).
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use edge::KeySet;
+use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncReadExt as _;
 
 use super::file::KeySetPlace;
@@ -33,16 +32,15 @@ impl KeySetReader {
         Ok(Self { http: http.context("cannot make a client for the keys of issuers")? })
     }
 
-    /// Reads a set.
+    /// Reads the text of a set.
     ///
     /// # Errors
-    /// If it is not to be had, too large, or none.
-    pub async fn read(&self, place: &KeySetPlace) -> Result<KeySet> {
-        let text = match place {
-            KeySetPlace::File(path) => read_bounded(path, MAX_BYTES).await?,
-            KeySetPlace::Url(url) => self.fetch(url).await?,
-        };
-        KeySet::read(&text).map_err(|problem| anyhow!("{place} {problem}"))
+    /// If it is not to be had, too large, or no text.
+    pub async fn read(&self, place: &KeySetPlace) -> Result<String> {
+        match place {
+            KeySetPlace::File(path) => read_bounded(path, MAX_BYTES).await,
+            KeySetPlace::Url(url) => self.fetch(url).await,
+        }
     }
 
     async fn fetch(&self, url: &str) -> Result<String> {

@@ -23,7 +23,7 @@ use crate::config::{AccessMode, Config};
 use crate::environment::SystemClock;
 use crate::pipeline_file::read_runnable;
 use crate::schema_registry::{HttpSchemaRegistry, check_formats};
-use crate::warnings::warnings;
+use crate::warnings::all_warnings;
 use brokers::check_kafka;
 use findings::{Findings, Found};
 use folders::{check_data_dir, check_embedded_log};
@@ -64,7 +64,7 @@ async fn check_pipeline(arguments: &UpArguments, config: &Config, findings: &mut
         Err(error) => (Err(error), None),
     };
     findings.note("pipeline", found);
-    for warning in pipeline.iter().flat_map(|pipeline| warnings(config, pipeline)) {
+    for warning in pipeline.iter().flat_map(|pipeline| all_warnings(config, pipeline)) {
         findings.note("pipeline", Ok(Found::Doubt(warning)));
     }
     pipeline
@@ -96,8 +96,10 @@ async fn check_certificates(config: &Config) -> Option<Result<Found>> {
 async fn check_access(config: &Config) -> Result<Found> {
     access::check_listen(config)?;
     let opened = access::open(config, Arc::new(SystemClock)).await?;
-    match opened.problems.troubles().into_iter().next() {
-        Some(trouble) => Ok(Found::Doubt(format!("{}: {}", trouble.about, trouble.problem))),
+    let trouble = opened.problems.troubles().into_iter().next();
+    let told = trouble.map(|trouble| format!("{}: {}", trouble.about, trouble.problem));
+    match told.or_else(|| access::doubt(config)) {
+        Some(doubt) => Ok(Found::Doubt(doubt)),
         None => Ok(Found::good(match config.access.mode {
             AccessMode::Local => "whoever is on this machine may do everything",
             AccessMode::Keys => "each request shows a key, a token or a certificate",

@@ -11,7 +11,7 @@ use super::read_config;
 use crate::arguments::{SettingsArguments, ValidateArguments};
 use crate::console::say;
 use crate::pipeline_file::read_runnable;
-use crate::warnings::warnings;
+use crate::warnings::all_warnings;
 
 /// Runs the command.
 ///
@@ -22,7 +22,7 @@ pub async fn validate(arguments: &ValidateArguments) -> Result<()> {
     let config = read_config(&settings, "")?;
     let pipeline = read_runnable(&arguments.pipeline).await?;
     say(&describe(&pipeline)?);
-    warnings(&config, &pipeline).iter().for_each(|warning| say(&format!("warning: {warning}\n")));
+    all_warnings(&config, &pipeline).iter().for_each(|warning| say(&format!("warning: {warning}\n")));
     Ok(())
 }
 

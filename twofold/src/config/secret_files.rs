@@ -18,11 +18,14 @@ const SECRETS: [&str; 5] = [
 ];
 
 /// The same among the properties of the Kafka client.
-const SECRET_PROPERTIES: [&str; 7] = [
+const SECRET_PROPERTIES: [&str; 10] = [
     "sasl.username",
     "sasl.password",
     "sasl.oauthbearer.config",
     "sasl.oauthbearer.client.secret",
+    "sasl.oauthbearer.client.credentials.client.secret",
+    "sasl.oauthbearer.assertion.private.key.passphrase",
+    "sasl.oauthbearer.assertion.private.key.pem",
     "ssl.key.password",
     "ssl.key.pem",
     "ssl.keystore.password",
