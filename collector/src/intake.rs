@@ -210,7 +210,9 @@ fn count(source: &SourceDefinition, receipt: &Receipt) {
     }
     if receipt.unacknowledged > 0 {
         let (source, events) = (source.name.as_str(), receipt.unacknowledged);
-        warn!(source, events, "event log did not acknowledge events");
+        let first = receipt.errors.iter().find(|error| error.stored.is_none());
+        let error = first.map(|error| error.error.as_str());
+        warn!(source, events, error, "event log did not acknowledge events");
     }
 }
 

@@ -48,6 +48,7 @@ mod receipt;
 mod sent_at;
 mod sources;
 mod split;
+mod told;
 
 use std::fmt;
 use std::sync::Arc;
@@ -153,7 +154,7 @@ impl Collector {
         drop(bytes);
         let correction = Correction::new(sent_at, sent_in_body, received, &self.settings)?;
         let receipt = self.store_events(&source, events, correction, asked.on_error).await?;
-        Ok(receipt.into_response(self.retry_after_seconds()))
+        Ok(told::receipt(principal, receipt).into_response(self.retry_after_seconds()))
     }
 
     /// A body to its events, and to the time at which it says that it was sent.
@@ -187,10 +188,7 @@ impl Collector {
     fn going_source(&self, principal: &Principal, name: &str) -> Result<Entered, Problem> {
         let source = self.source(principal, name)?;
         match self.components.sources.stopped(&source.decoder.source().name) {
-            Some(StoppedSource { reason, way_out }) => {
-                let detail = format!("source {name} takes no events, it has stopped: {reason}");
-                Err(Problem::new(ProblemKind::SourceStopped, detail).with_hint(way_out))
-            }
+            Some(stop) => Err(told::stopped(principal, name, stop)),
             None => Ok(source),
         }
     }

@@ -51,6 +51,7 @@ const MAX_AT_ONCE: usize = 4;
 pub(crate) const WITHHELD: &str = "reasons in words and payloads are told to those alone who may operate the system: use \
                                    a key whose grant has `operate = true`, or, where no keys are used, ask on the machine \
                                    of the process";
+const NO_WHY: &str = "its rejected records cannot be read now, and whoever may operate the system is told why";
 const NOT_YET: &str =
     "`archived` names the next offset of each partition: what was rejected from there on is not archived yet";
 const NOTHING_YET: &str = "nothing of this source is archived yet: what was rejected shows once it is";
@@ -110,7 +111,8 @@ async fn read(
     let found = source_named(&route.definitions, &source, &principal)?;
     let is_shown = principal.may_operate();
     let _place = route.places.try_acquire().map_err(|_| overloaded())?;
-    let read = read_rejected(&route.lake, &found, &asked.search(is_shown)).await.map_err(unavailable)?;
+    let read = read_rejected(&route.lake, &found, &asked.search(is_shown)).await;
+    let read = read.map_err(|unread| unavailable(&unread, is_shown))?;
     Ok(Json(describe(&found, read.as_ref(), is_shown)))
 }
 
@@ -119,8 +121,10 @@ fn overloaded() -> Problem {
     Problem::new(ProblemKind::Overloaded, detail).with_retry_after(1)
 }
 
-fn unavailable(unread: RejectedUnread) -> Problem {
-    Problem::new(ProblemKind::Unavailable, unread.to_string()).with_retry_after(5)
+/// What a store says is for operators.
+fn unavailable(unread: &RejectedUnread, is_operator: bool) -> Problem {
+    let told = if is_operator { unread.to_string() } else { format!("{}: {NO_WHY}", unread.name) };
+    Problem::new(ProblemKind::Unavailable, told).with_retry_after(5)
 }
 
 /// What the newest version of a master dataset says and holds; `None` where there is none yet.

@@ -23,7 +23,7 @@ use twofold::role::Role;
 use twofold::status::StatusBoard;
 
 use super::Answer;
-use crate::collector::fake::FakeLog;
+use crate::collector::fake::{FakeLog, Mood};
 use crate::collector::{collector_of, event};
 use crate::decode::clicks;
 use crate::lake::memory_lake;
@@ -135,6 +135,23 @@ async fn who_may_write_a_source_sends_and_sees_it() {
     ] {
         let refused = if method == "GET" { process.get(path).await } else { process.post(path, String::new()).await };
         refused.check_problem(ProblemKind::Forbidden, "`writer`");
+    }
+}
+
+#[tokio::test]
+async fn what_the_log_says_of_itself_is_told_to_operators_alone() {
+    let operates = Grants { write: Names::All, operate: true, ..Grants::default() };
+    for (principal, is_told) in [(writer(&["clicks"]), false), (Principal::new("operator", operates), true)] {
+        let process = Process::start(principal).await;
+        process.log.set(Mood::Down);
+        let refused = process.post("/v1/sources/clicks/events", event("a")).await;
+        refused.check_problem(ProblemKind::NotAcknowledged, "whose `stored` is null");
+        assert_eq!(refused.text.contains("no broker answers"), is_told, "{refused:?}");
+        assert_eq!(refused.text.contains("whoever operates the system"), !is_told, "{refused:?}");
+        // What is wrong with an event is the sender's.
+        process.log.set(Mood::Well);
+        let bad = process.post("/v1/sources/clicks/events", "[5]".to_owned()).await;
+        assert!(bad.status == 200 && !bad.text.contains("whoever operates"), "{bad:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use views::SourceDefinition;
 use super::fake::FakeLog;
 use super::{Answer, JSON, event};
 use crate::decode::{NOW, clicks};
-use crate::support::principals::as_anyone;
+use crate::support::principals::{as_anyone, as_principal, writer};
 use crate::support::seams::ManualClock;
 
 #[tokio::test]
@@ -21,9 +21,14 @@ async fn a_source_that_stopped_for_good_takes_nothing_and_the_others_go_on() {
     let clock = Arc::new(ManualClock::at(NOW));
     let components = CollectorComponents { log: log.clone(), sources: sources.clone(), clock };
     let collector = Arc::new(Collector::new(components, CollectorSettings::default()));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}/v1/sources", listener.local_addr().unwrap());
-    tokio::spawn(axum::serve(listener, as_anyone(router(collector))).into_future());
+    let serve = async |router: axum::Router| {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}/v1/sources", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, router).into_future());
+        address
+    };
+    let address = serve(as_anyone(router(collector.clone()))).await;
+    let of_page = serve(as_principal(router(collector), writer(&["clicks"]))).await;
     let client = reqwest::Client::new();
     let post = async |source: &str| {
         let request = client.post(format!("{address}/{source}/events")).header("content-type", JSON).body(event("a"));
@@ -37,6 +42,10 @@ async fn a_source_that_stopped_for_good_takes_nothing_and_the_others_go_on() {
     refused.check_problem(503, "source-stopped", "source clicks takes no events, it has stopped");
     refused.check_problem(503, "source-stopped", "the topic is another one");
     assert!(refused.hint().contains("`twofold source reset clicks`") && refused.retry_after.is_none(), "{refused:?}");
+    let request = client.post(format!("{of_page}/clicks/events")).header("content-type", JSON).body(event("a"));
+    let told = Answer::of(request.send().await.unwrap()).await;
+    told.check_problem(503, "source-stopped", "whoever operates the system sees why");
+    assert!(!told.body.to_string().contains("another one") && !told.hint().contains("reset"), "{told:?}");
     post("others").await.check_counts(1, 0);
     assert_eq!(log.payloads().len(), 2, "nothing of what was refused is stored");
     let details = client.get(format!("{address}/clicks")).send().await.unwrap();
