@@ -1,7 +1,7 @@
 //! What a sender is told of the log and of what stops a source, by who sends.
 //!
-//! In: the whole of it. Out: for who may operate the system all of it, unchanged; for others what to do with their events,
-//! and no word of a store.
+//! In: the whole of it. Out: for who may operate the system all of it, unchanged; for others what to do with their
+//! events, and no word of a store.
 //! Guarantee: what is left out depends on the principal alone, never on what would be told. Pure.
 //! Why so: a page shows its key to all its visitors, and what a log says of itself names brokers, folders and topics.
 

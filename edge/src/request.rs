@@ -35,7 +35,8 @@ pub fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
         .map_err(|rejection| Problem::new(ProblemKind::BadRequest, rejection.body_text()))
 }
 
-/// The name in a path that was matched by a route, percent-decoded; `None` where the route has none, or it is not UTF-8.
+/// The name in a path that was matched by a route, percent-decoded; `None` where the route has none, or it is not
+/// UTF-8.
 pub(crate) fn path_name(route: Option<&MatchedPath>, path: &str) -> Option<String> {
     let mut parts = route?.as_str().split('/').zip(path.split('/'));
     let (_, name) = parts.find(|(part, _)| part.starts_with('{'))?;

@@ -159,8 +159,9 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<OpenedAccess
 #[derive(Debug)]
 pub struct AccessKeeper {
     path: PathBuf,
-    /// The text in force, in which a key may stand by mistake. It is compared, as are the texts of sets, and not the time
-    /// of change: a copy may keep the time of what it was copied from, and a key that is taken away must count no more.
+    /// The text in force, in which a key may stand by mistake. It is compared, as are the texts of sets, and not the
+    /// time of change: a copy may keep the time of what it was copied from, and a key that is taken away must count no
+    /// more.
     text: Secret,
     file: AccessFile,
     sets: BTreeMap<KeySetPlace, Arc<KeySet>>,
