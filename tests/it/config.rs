@@ -139,6 +139,8 @@ fn a_refusal_says_what_must_be_and_what_it_got() {
         ("[log]\nbrokers = \"http://a:9092\"", "`log.brokers` (test.toml): must be `host:port`, several with commas"),
         ("[log]\nbrokers = \"a:9092,b:port\"", "got `a:9092,b:port`"),
         ("[log]\nbrokers = \"a:9092 b:9092\"", "must be `host:port`, several with commas between"),
+        ("[log]\nbrokers = \"u:secret@a:9092\"", "must be `host:port`, several with commas between, got `...`"),
+        ("[lake]\nlocation = \"s3://k:secret@a/b\"", "`lake.access_key_id` and `lake.secret_access_key` are for them"),
         ("[log]\nbrokers = \",\"", "must be `host:port`, several with commas between"),
         ("[lake]\nlocation = \"s3:/a/b\"", "must be a folder or `s3://bucket/prefix`, got `s3:/a/b`"),
         ("[lake]\nlocation = \"S3:a\"", "must be a folder or `s3://bucket/prefix`, got `S3:a`"),

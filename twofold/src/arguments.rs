@@ -224,7 +224,7 @@ pub struct DemoArguments {
 #[derive(Clone, Debug, Args)]
 pub struct TargetArguments {
     /// Address of the system; without it the one that runs on the data directory.
-    #[arg(long, env = "TWOFOLD_ADDRESS", value_name = "URL")]
+    #[arg(long, env = "TWOFOLD_ADDRESS", hide_env_values = true, value_name = "URL")]
     pub address: Option<String>,
     /// Data directory of the running system.
     #[arg(long, default_value = "twofold-data", value_name = "DIR")]

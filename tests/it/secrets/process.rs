@@ -38,8 +38,9 @@ async fn nothing_that_a_process_shows_holds_a_secret() {
         let answer = reqwest::get(format!("{}{path}", running.address)).await.unwrap();
         shown.push((path.to_owned(), answer.bytes().await.unwrap().to_vec()));
     }
-    for arguments in [vec!["--help"], vec!["up", "--help"], vec!["doctor", "--help"]] {
+    for arguments in [vec!["--help"], vec!["up", "--help"], vec!["doctor", "--help"], vec!["status", "--help"]] {
         let mut command = Command::new(binary());
+        command.env("TWOFOLD_ADDRESS", format!("http://me:{SECRET}@127.0.0.1:1")).env("TWOFOLD_KEY", SECRET);
         let output = command.args(&arguments).envs(setup.settings.iter().cloned()).stdin(Stdio::null()).output();
         shown.push((arguments.join(" "), output.unwrap().stdout));
     }

@@ -34,6 +34,8 @@ pub(super) fn is_broker(text: &str) -> bool {
         _ => text,
     };
     let is_port = |port: &str| port.ends_with(']') || port.parse::<u16>().is_ok();
-    let is_plain = !address.is_empty() && !address.contains(|sign: char| sign == '/' || sign.is_whitespace());
+    // Behind a user and a password the client would look for the whole of it, and tell it.
+    let is_foreign = |sign: char| ['/', '@'].contains(&sign) || sign.is_whitespace();
+    let is_plain = !address.is_empty() && !address.contains(is_foreign);
     is_plain && address.rsplit_once(':').is_none_or(|(host, port)| !host.is_empty() && is_port(port))
 }

@@ -23,3 +23,8 @@ pub(super) fn without_password(text: &str) -> String {
         None => "...".to_owned(),
     }
 }
+
+/// An address, where it surely holds no password: one stands between a user and the `@` in front of the host.
+pub(super) fn without_user(text: &str) -> &str {
+    if text.contains('@') { "..." } else { text }
+}

@@ -13,7 +13,7 @@ use super::address::{is_broker, is_header_text, is_http_url, is_plain_name};
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::realtime::read_realtime;
-use super::secret::{Secret, without_password};
+use super::secret::{Secret, without_password, without_user};
 use super::{
     AccessMode, AccessSettings, Config, LakeLocation, LakeSection, LogSettings, S3Settings, SchemaRegistrySettings,
     SystemSettings, TlsSettings,
@@ -112,7 +112,7 @@ fn read_brokers(section: Section<'_>) -> Option<String> {
     let brokers = section.optional_text("brokers")?;
     let mut named = brokers.split(',').map(str::trim).filter(|broker| !broker.is_empty()).peekable();
     if named.peek().is_none() || !named.all(is_broker) {
-        let shown = if brokers.contains('@') { "..." } else { brokers.as_str() };
+        let shown = without_user(&brokers);
         section.refuse("brokers", format!("must be `host:port`, several with commas between, got `{shown}`"));
     }
     Some(brokers)
@@ -187,7 +187,8 @@ fn read_location(section: Section<'_>) -> LakeLocation {
     }
     let url = Url::parse(&location).ok().filter(|url| url.scheme() == "s3" && url.host_str().is_some());
     let Some(url) = url else {
-        section.refuse("location", format!("must be a folder or `s3://bucket/prefix`, got `{location}`"));
+        let shown = without_user(&location);
+        section.refuse("location", format!("must be a folder or `s3://bucket/prefix`, got `{shown}`"));
         return LakeLocation::Folder(None);
     };
     let is_plain = s3.endpoint.as_ref().is_some_and(|endpoint| endpoint.to_lowercase().starts_with("http://"));
@@ -198,7 +199,10 @@ fn read_location(section: Section<'_>) -> LakeLocation {
         section.refuse("access_key_id", "must be letters, digits and signs without blanks".to_owned());
     }
     let bucket = url.host_str().unwrap_or_default().to_owned();
-    if !is_plain_name(&bucket) {
+    if !url.username().is_empty() || url.password().is_some() {
+        let message = "holds a user or a password: `lake.access_key_id` and `lake.secret_access_key` are for them";
+        section.refuse("location", message.to_owned());
+    } else if !is_plain_name(&bucket) {
         section.refuse("location", format!("bucket must be letters, digits, `-`, `.` and `_`, got `{location}`"));
     }
     LakeLocation::S3(S3Settings { bucket, prefix: url.path().trim_matches('/').to_owned(), ..s3 })
@@ -212,7 +216,7 @@ fn read_region(text: &str) -> Result<String, String> {
 fn read_endpoint(section: Section<'_>) -> Option<String> {
     let text = section.optional_text("endpoint")?;
     if !is_http_url(&text) {
-        let shown = if text.contains('@') { "..." } else { text.as_str() };
+        let shown = without_user(&text);
         let message = format!("must be `http://host:port` or `https://host:port`, got `{shown}`");
         section.refuse("endpoint", message);
     }
