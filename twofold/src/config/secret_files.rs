@@ -17,15 +17,11 @@ const SECRETS: [&str; 5] = [
     "schema_registry.password",
 ];
 
-/// The same among the properties of the Kafka client.
-const SECRET_PROPERTIES: [&str; 10] = [
+/// The same among the properties of the Kafka client, which is built without OIDC, and refuses the secrets of that.
+const SECRET_PROPERTIES: [&str; 6] = [
     "sasl.username",
     "sasl.password",
     "sasl.oauthbearer.config",
-    "sasl.oauthbearer.client.secret",
-    "sasl.oauthbearer.client.credentials.client.secret",
-    "sasl.oauthbearer.assertion.private.key.passphrase",
-    "sasl.oauthbearer.assertion.private.key.pem",
     "ssl.key.password",
     "ssl.key.pem",
     "ssl.keystore.password",
