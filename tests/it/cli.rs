@@ -144,6 +144,24 @@ fn validate_warns_of_a_gap_that_is_shorter_than_the_archive_lags() {
     assert!(!String::from_utf8_lossy(&output.stdout).contains("warning"), "{output:?}");
 }
 
+#[test]
+fn validate_warns_of_origins_that_are_allowed_for_a_source_that_there_is_not() {
+    let place = Place::new();
+    let pipeline = text(&place.path("pipeline.sql"));
+    let config = "[archive]\ncommit_interval = \"200ms\"\n[collector]\nallowed_origins = ";
+    let validate = |origins: &str| {
+        let config = place.write("twofold.toml", &format!("{config}\"{origins}\"\n"));
+        twofold(&["validate", &pipeline, "--config", &text(&config)])
+    };
+    let slip = validate("hits=https://a.example,hit=https://b.example");
+    check(&slip, 0, &["warning: `collector.allowed_origins` is also for a source `hit`", "did you mean `hits`?"]);
+    for right in ["hits=https://a.example", "https://a.example"] {
+        let output = validate(right);
+        check(&output, 0, &["source hits"]);
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("warning"), "{output:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_warns_of_a_gap_that_is_shorter_than_the_archive_lags() {
     let place = Place::new();
