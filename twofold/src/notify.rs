@@ -7,9 +7,9 @@
 //! ```
 //!
 //! In: each change of a run's state, in order, and deadlines that were missed. Out: what [`run::send_all`] sends.
-//! Guarantee: telling never waits and never fails a run. Each receiver has a queue and a loop of its own, so that none holds
-//! another up; what finds its queue full, or is not taken after the last attempt, is dropped, counted and logged. A receiver
-//! may get a notice twice, each time under the same id.
+//! Guarantee: telling never waits and never fails a run. Each receiver has a queue and a loop of its own, so that none
+//! holds another up; what finds its queue full, or is not taken after the last attempt, is dropped, counted and logged.
+//! A receiver may get a notice twice, each time under the same id.
 //! Not here: what is told (`notify/judge.rs`, `notify/notice.rs`, `notify/lineage.rs`), sending it (`notify/run.rs`).
 //! Why not in the journal: a notice is of use while it is new; the history of runs says everything that it would.
 

@@ -62,8 +62,8 @@ fn hint(unknown: &str, known: &[&str]) -> String {
     did_you_mean(unknown, known).unwrap_or_else(|| format!("there are: {}", known.join(", ")))
 }
 
-/// The schedules of a process with these definitions: those that are written, and one for each source of which they leave
-/// out views.
+/// The schedules of a process with these definitions: those that are written, and one for each source of which they
+/// leave out views.
 pub fn schedules_of(config: &Config, pipeline: &Pipeline) -> Vec<Schedule> {
     let written = config.schedules.written.iter().map(|written| &written.schedule);
     let mut schedules: Vec<Schedule> = written.filter_map(|schedule| still_there(schedule, pipeline)).collect();

@@ -8,10 +8,11 @@
 //!                                                             +------ Memory::apply <-------+
 //! ```
 //!
-//! Guarantee: pure; the same schedules, memory, instant and runs give the same decisions, on whichever process. A decision
-//! counts once it is applied to the memory, which is to be one entry of the journal together with the run that it starts:
-//! so an occurrence starts one run however often its leader dies. Wall time only says which occurrence is due: a clock that
-//! stands an hour back delays starts by an hour, and one that jumped ahead and back starts nothing twice.
+//! Guarantee: pure; the same schedules, memory, instant and runs give the same decisions, on whichever process. A
+//! decision counts once it is applied to the memory, which is to be one entry of the journal together with the run that
+//! it starts: so an occurrence starts one run however often its leader dies. Wall time only says which occurrence is
+//! due: a clock that stands an hour back delays starts by an hour, and one that jumped ahead and back starts nothing
+//! twice.
 //! Not here: what a run is, and who may start one; how settings are written (`twofold/src/config/schedules.rs`).
 
 mod cron;

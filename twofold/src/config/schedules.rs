@@ -1,7 +1,8 @@
 //! `[schedules.NAME]`: sections whose names are free, each with the same keys; and `[scheduling]`, which holds for all.
 //!
 //! Guarantee: a schedule that could never be due, or at no moment that its author can mean, is refused by its key.
-//! Not here: whether its source and views are there (`twofold/src/schedules.rs`), when it is due (`workflow::schedule`).
+//! Not here: whether its source and views are there (`twofold/src/schedules.rs`), when it is due
+//! (`workflow::schedule`).
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Which change of a run's state is worth a notice.
 //!
-//! Guarantee: pure. A failure is told once, and then nothing until what failed is done again, which is told once: a view that
-//! fails each minute wakes nobody each minute. Cancelled runs change nothing.
-//! What counts as the same: the schedule and the source; of runs that somebody started, what they do and the source. So a
-//! failing schedule is not called well because another one of its source is done.
+//! Guarantee: pure. A failure is told once, and then nothing until what failed is done again, which is told once: a
+//! view that fails each minute wakes nobody each minute. Cancelled runs change nothing.
+//! What counts as the same: the schedule and the source; of runs that somebody started, what they do and the source. So
+//! a failing schedule is not called well because another one of its source is done.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::event::{RunEvent, RunState};
 use crate::config::NoticeKind;
 
-/// The most that is remembered to be failing: more than there are schedules, so beyond it names have changed again and again.
+/// The most that is remembered to be failing: more than there are schedules, so beyond it names have changed again and
+/// again.
 const MOST: usize = 10_000;
 
 /// What is failing. As JSON, a list of texts.

@@ -1,4 +1,5 @@
-//! What a notice says, as JSON: one object whose `text` is a sentence for a person, and whose other keys are for a program.
+//! What a notice says, as JSON: one object whose `text` is a sentence for a person, and whose other keys are for a
+//! program.
 //!
 //! Guarantee: pure; bounded, whatever reason a run has.
 

@@ -1,8 +1,8 @@
 //! The loops that send notices: one for each receiver, one message after the other.
 //!
-//! Guarantee: an attempt ends in time, and its answer is not believed beyond its status; a message that is not taken is sent
-//! again after a wait that doubles, so often as is set, unless the receiver says that it never will be. Told to stop, a loop
-//! ends within an attempt; what waits is dropped and told. No address is logged: it may hold a token.
+//! Guarantee: an attempt ends in time, and its answer is not believed beyond its status; a message that is not taken is
+//! sent again after a wait that doubles, so often as is set, unless the receiver says that it never will be. Told to
+//! stop, a loop ends within an attempt; what waits is dropped and told. No address is logged: it may hold a token.
 //! Not here: what is sent.
 
 use std::process::Stdio;
@@ -154,7 +154,8 @@ fn not_configured() -> Failure {
     Failure::Never("it is not configured".to_owned())
 }
 
-/// Sends what comes out of all queues until `stop`, or until nobody puts anything into them any more and they are empty.
+/// Sends what comes out of all queues until `stop`, or until nobody puts anything into them any more and they are
+/// empty.
 pub async fn send_all(sender: Sender, queues: Vec<Waiting>, stop: CancellationToken) {
     join_all(queues.into_iter().map(|queue| send_of(&sender, queue, &stop))).await;
 }

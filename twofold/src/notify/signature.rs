@@ -1,7 +1,8 @@
 //! The signature of a posted notice, by which its receiver knows that it is ours, whole, and new.
 //!
 //! It is HMAC-SHA256 with `notify.webhook_secret` over the timestamp of its header, a dot and the body, in hexadecimal
-//! digits behind `v1=`. A receiver computes it anew, compares in constant time, and refuses timestamps that are minutes old.
+//! digits behind `v1=`. A receiver computes it anew, compares in constant time, and refuses timestamps that are minutes
+//! old.
 //!
 //! # Source
 //! RFC 2104; the form is that of Stripe's and Slack's webhooks.

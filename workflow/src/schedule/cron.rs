@@ -1,11 +1,12 @@
 //! Cron expressions: five fields, and the minutes of a calendar that they name.
 //!
 //! In: `minute hour day-of-month month day-of-week`, each a list of `*`, `N`, `N-M`, `*/N` and `N-M/N`; months and days
-//! of the week also by their first three letters, Sunday is 0 or 7; `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`.
+//! of the week also by their first three letters, Sunday is 0 or 7; `@hourly`, `@daily`, `@weekly`, `@monthly`,
+//! `@yearly`.
 //! Guarantee: pure and total. An expression that names no minute of any year, such as 30 February, is refused.
 //! Not here: time zones (`timing.rs`).
-//! Why by hand: the format is a table of bits, while the crates that read it bring procedural macros and their own answer
-//! to what happens when clocks change, which we have to promise (`timing.rs`).
+//! Why by hand: the format is a table of bits, while the crates that read it bring procedural macros and their own
+//! answer to what happens when clocks change, which we have to promise (`timing.rs`).
 //!
 //! # Source
 //! Paul Vixie's cron, `crontab(5)`: where both day fields are restricted, a day that matches either of them matches.

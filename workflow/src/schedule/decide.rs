@@ -1,9 +1,9 @@
 //! Which occurrences start now, which wait, and which are left out.
 //!
-//! Order: what is due is looked at by priority, then by when it was due, then by name. Each starts unless a run of its own
-//! schedule is not done and it does not replace it, all places are taken, or another schedule has just started.
-//! Guarantee: pure. Nothing is decided twice: once its decisions are applied to the memory, the same call gives those that
-//! the passing of time, or the end of a run, brings.
+//! Order: what is due is looked at by priority, then by when it was due, then by name. Each starts unless a run of its
+//! own schedule is not done and it does not replace it, all places are taken, or another schedule has just started.
+//! Guarantee: pure. Nothing is decided twice: once its decisions are applied to the memory, the same call gives those
+//! that the passing of time, or the end of a run, brings.
 //! Not here: what is remembered (`memory.rs`); caps on tasks, and backfills, which start by hand and come after these.
 
 use std::cmp::Reverse;

@@ -97,8 +97,8 @@ pub enum Decision {
 pub struct Start {
     /// Of which schedule.
     pub schedule: ScheduleName,
-    /// Which: the deadline counts from it. With the schedule's name, the key by which its run is the same however often it
-    /// is asked for.
+    /// Which: the deadline counts from it. With the schedule's name, the key by which its run is the same however often
+    /// it is asked for.
     pub occurrence: TimestampMicros,
     /// The newest occurrence that this run stands for.
     pub up_to: TimestampMicros,

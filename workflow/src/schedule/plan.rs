@@ -102,8 +102,8 @@ impl Schedule {
 /// What holds for all schedules together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// The least time between the starts of two schedules: those that meet start one after the other. It counts as no more
-    /// than lets each of them have its turn.
+    /// The least time between the starts of two schedules: those that meet start one after the other. It counts as no
+    /// more than lets each of them have its turn.
     pub least_distance: Duration,
     /// The most runs of schedules at one time.
     pub max_runs: usize,

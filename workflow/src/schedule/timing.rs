@@ -7,11 +7,11 @@
 //! | names hours (`30 2 * * *`) | what falls into it is due when it ends, once | due the first time |
 //! | begins with `*` | nothing is due in it | due both times: it goes by the time that passes |
 //!
-//! Guarantee: pure; occurrences rise strictly, and lie on whole minutes. Those of an interval lie on a grid that the name
-//! of the schedule shifts, so that schedules of one interval do not meet; it outlives restarts and has no drift.
+//! Guarantee: pure; occurrences rise strictly, and lie on whole minutes. Those of an interval lie on a grid that the
+//! name of the schedule shifts, so that schedules of one interval do not meet; it outlives restarts and has no drift.
 //! Not here: jitter, and what is done when one is due (`plan.rs`, `decide.rs`).
-//! Why not by asking the calendar library for each local time: an hour that is left out or comes twice would be a case at
-//! each place; walking through the minutes that pass, it is seen where it happens.
+//! Why not by asking the calendar library for each local time: an hour that is left out or comes twice would be a case
+//! at each place; walking through the minutes that pass, it is seen where it happens.
 
 use std::time::Duration;
 
