@@ -1,5 +1,5 @@
-//! Schedules and notices in the configuration: read from every layer, refused by key, place and way out, and held against
-//! the pipeline.
+//! Schedules and notices in the configuration: read from every layer, refused by key, place and way out, and held
+//! against the pipeline.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -157,8 +157,8 @@ fn what_no_schedule_can_be_is_refused_by_key_and_place() {
 fn every_view_has_a_schedule() {
     let all: &[&str] = &["hits", "visits", "sales"];
     let clicks: &[&str] = &["hits", "visits"];
-    for (file, expected) in [
-        ("", &[("interval.clicks", clicks), ("interval.orders", &["sales"])][..]),
+    let cases: [(&str, &[(&str, &[&str])]); 5] = [
+        ("", &[("interval.clicks", clicks), ("interval.orders", &["sales"])]),
         ("[schedules.a]\nevery = \"1h\"", &[("a", all)]),
         ("[schedules.a]\nevery = \"1h\"\nsource = \"clicks\"", &[("a", clicks), ("interval.orders", &["sales"])]),
         (
@@ -169,7 +169,8 @@ fn every_view_has_a_schedule() {
             "[schedules.a]\ncron = \"@daily\"\n[schedules.b]\nevery = \"1h\"\nviews = [\"sales\"]",
             &[("a", all), ("b", &["sales"])],
         ),
-    ] {
+    ];
+    for (file, expected) in cases {
         assert_eq!(computed(file), pairs(expected), "{file}");
     }
     let config = config("[batch]\ninterval = \"7s\"\n");
@@ -261,7 +262,7 @@ fn whoever_cannot_be_told_is_refused_by_key() {
             "must be `https://...` with `notify.openlineage_key`",
         ),
         ("openlineage_namespace = \"\"", "`notify.openlineage_namespace` (test.toml): must not be empty"),
-        ("retry_min = \"2m\"", "`notify.retry_max` (default): `60s`"),
+        ("retry_min = \"2m\"", "`notify.retry_max` (default): `1m`"),
         ("queue = 0", "`notify.queue` (test.toml): must be at least 1"),
     ] {
         let error = read(&format!("[notify]\n{settings}\n"), &[], &[]).unwrap_err();

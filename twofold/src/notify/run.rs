@@ -114,16 +114,10 @@ impl Sender {
         post(known, message).await
     }
 
-    /// The program gets no settings of ours by its environment: they may be secrets.
     async fn start_command(&self, message: &Message) -> Result<(), Failure> {
         let Some((program, arguments)) = self.settings.command.split_first() else { return Err(not_configured()) };
         let again = |what: &str, error: std::io::Error| Failure::Again(format!("{what} `{program}`: {error}"));
-        let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-        let ours = std::env::vars_os().map(|(name, _)| name);
-        for name in ours.filter(|name| name.to_string_lossy().starts_with(ENVIRONMENT_PREFIX)) {
-            command.env_remove(name);
-        }
+        let mut command = command_of(program, arguments);
         let mut child = command.spawn().map_err(|error| again("cannot start", error))?;
         if let Some(mut input) = child.stdin.take() {
             // A program that does not care for all of it may close its input; how it ends is what counts.
@@ -132,6 +126,17 @@ impl Sender {
         let status = child.wait().await.map_err(|error| again("cannot wait for", error))?;
         if status.success() { Ok(()) } else { Err(Failure::Again(format!("`{program}` ended with {status}"))) }
     }
+}
+
+/// The program gets no settings of ours by its environment: they may be secrets.
+fn command_of(program: &str, arguments: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_string_lossy().starts_with(ENVIRONMENT_PREFIX)) {
+        command.env_remove(name);
+    }
+    command
 }
 
 async fn post(request: RequestBuilder, message: &Message) -> Result<(), Failure> {
