@@ -216,3 +216,20 @@ fn a_schedule_that_is_written_otherwise_makes_up_for_nothing() {
     assert!(leader.memory.schedules.is_empty());
     assert_eq!(leader.look(), []);
 }
+
+/// A leader that dies takes only such decisions with it as the next one makes again.
+#[test]
+fn what_the_journal_need_not_hold_is_decided_again() {
+    let mut leader = Leader::new(vec![nightly()], "2026-05-01T12:00:00Z");
+    leader.look_at("2026-05-02T02:00:00Z");
+    let kept = leader.memory.clone();
+    let skipped = leader.look_at("2026-05-03T02:00:00Z");
+    assert!(skipped.len() == 1 && !skipped[0].is_to_be_kept(), "{skipped:?}");
+    leader.memory = kept;
+    assert_eq!(leader.look(), skipped);
+    let told = leader.look_at("2026-05-03T02:00:01Z");
+    assert_eq!(told, []);
+    leader.running.clear();
+    let started = leader.look_at("2026-05-04T02:00:00Z");
+    assert!(started.len() == 1 && started[0].is_to_be_kept(), "{started:?}");
+}
