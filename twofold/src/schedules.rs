@@ -80,7 +80,7 @@ pub fn schedules_of(config: &Config, pipeline: &Pipeline) -> Vec<Schedule> {
 
 /// The views that a schedule computes.
 pub fn views_of<'a>(target: &'a Target, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a PlannedView> {
-    pipeline.views.iter().filter(|view| {
+    pipeline.views.iter().filter(move |view| {
         target.source.as_ref().is_none_or(|source| *source == view.source.name)
             && (target.views.is_empty() || target.views.contains(&view.name))
     })

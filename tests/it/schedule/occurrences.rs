@@ -134,7 +134,7 @@ fn by_calendar(
 }
 
 /// The days around a change of clocks, of zones that make it otherwise.
-const CHANGES: [(&str, (i32, u32, u32)); 10] = [
+const CHANGES: [(&str, (i32, u32, u32)); 11] = [
     ("Europe/Berlin", (2026, 3, 29)),
     ("Europe/Berlin", (2026, 10, 25)),
     ("America/New_York", (2026, 3, 8)),
@@ -144,6 +144,7 @@ const CHANGES: [(&str, (i32, u32, u32)); 10] = [
     ("America/Santiago", (2026, 9, 6)),
     ("America/Santiago", (2026, 4, 5)),
     ("Asia/Kathmandu", (1986, 1, 1)),
+    ("Pacific/Apia", (2011, 12, 30)),
     ("UTC", (2026, 6, 1)),
 ];
 

@@ -117,7 +117,7 @@ fn missed_deadlines(schedule: &Schedule, kept: &Kept, now: TimestampMicros, runn
 }
 
 fn runs_of<'a>(schedule: &'a Schedule, running: &'a [RunningOf]) -> impl Iterator<Item = &'a RunningOf> {
-    running.iter().filter(|of| of.schedule == schedule.name)
+    running.iter().filter(move |of| of.schedule == schedule.name)
 }
 
 /// The least distance, or less where not every schedule would have its turn.
