@@ -174,6 +174,18 @@ async fn a_start_warns_of_a_gap_that_is_shorter_than_the_archive_lags() {
     assert!(log.contains("WARN") && log.contains(SHORT_GAP), "{log}");
 }
 
+/// Before it serves anybody: a schedule of a view that is not there would never compute anything.
+#[test]
+fn a_schedule_of_what_the_pipeline_lacks_is_refused_by_validate_and_by_a_start() {
+    let place = Place::new();
+    let config =
+        text(&place.write("config.toml", "[schedules.nightly]\ncron = \"@daily\"\nviews = [\"hits_by_pag\"]\n"));
+    let told = "there is no view `hits_by_pag`; did you mean `hits_by_page`?";
+    let named = ["`schedules.nightly.views`", "config.toml", told];
+    check(&twofold(&["validate", &text(&place.path("pipeline.sql")), "--config", &config]), 1, &named);
+    check(&place.run(&["up"], &["--listen", "127.0.0.1:0", "--config", &config]), 1, &named);
+}
+
 #[test]
 fn validate_tells_all_problems_at_once() {
     let place = Place::new();

@@ -1,5 +1,7 @@
 //! Configuration: defaults, layers, and errors that name the key.
 
+mod schedules;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

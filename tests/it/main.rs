@@ -24,6 +24,12 @@ mod blob;
 /// Record bytes to columns: row by row, unstoppable.
 mod decode;
 
+/// Schedules: when they are due, where clocks change among it, and what starts, waits or is left out.
+mod schedule;
+
+/// Notices of runs: what is told, signed, sent again, and given up; events of OpenLineage.
+mod notify;
+
 /// Position tokens: what a client sends back, and what it should not.
 mod tokens;
 

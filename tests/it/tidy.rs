@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The binary and the tests may use every crate.
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "positions",
     "views",
     "lake",
@@ -26,13 +26,14 @@ const ALL: [&str; 12] = [
     "collector",
     "serving-layer",
     "batch-layer",
+    "workflow",
     "speed-layer",
     "query-gateway",
     "twofold",
 ];
 
 /// Which crate may use which of ours; the table of ARCHITECTURE.md.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("positions", &[]),
     ("views", &["positions"]),
     ("lake", &[]),
@@ -42,6 +43,7 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("collector", &["positions", "views", "event-log", "records", "edge"]),
     ("serving-layer", &["positions", "views", "lake"]),
     ("batch-layer", &["positions", "views", "lake", "event-log", "records", "serving-layer"]),
+    ("workflow", &["positions"]),
     ("speed-layer", &["positions", "views", "event-log", "records", "serving-layer"]),
     ("query-gateway", &["positions", "views", "edge", "serving-layer"]),
     ("twofold", &ALL),

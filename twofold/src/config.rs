@@ -14,12 +14,15 @@ mod error;
 mod layer_sections;
 mod layers;
 mod limits;
+mod notify;
 mod origins;
 mod pass_through;
 pub mod quantity;
 mod read;
 mod reader;
 mod realtime;
+mod schedule_keys;
+mod schedules;
 mod secret;
 mod secret_files;
 mod sections;
@@ -32,6 +35,8 @@ use std::time::Duration;
 pub(crate) use address::{is_header_text, is_http_url};
 pub use error::{ConfigError, ConfigProblem};
 pub use layers::{DEFAULTS, ENVIRONMENT_PREFIX};
+pub use notify::{NoticeKind, NotifySettings, OpenLineageSettings, WebhookSettings};
+pub use schedules::{ScheduleSettings, WrittenSchedule};
 pub use secret::Secret;
 pub use strays::stray_variables;
 
@@ -78,6 +83,10 @@ pub struct Config {
     pub archive: ArchiveSettings,
     /// Master dataset to batch views.
     pub batch: BatchSettings,
+    /// When batch views are computed.
+    pub schedules: ScheduleSettings,
+    /// Who is told of runs.
+    pub notify: NotifySettings,
     /// Log to realtime views.
     pub speed: SpeedSettings,
     /// Both views to answers.

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::{metric_catalogue, process_metrics};
+use crate::{metric_catalogue, notify, process_metrics};
 
 // Written once, by the first system of the process; tests start several.
 static RECORDER: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
@@ -35,6 +35,7 @@ pub fn install_recorder() -> Result<MetricsText> {
         None => {
             let handle = PrometheusBuilder::new().install_recorder().context("cannot install the metrics recorder")?;
             metric_catalogue::describe();
+            notify::metrics::announce();
             handle
         }
     };

@@ -28,6 +28,7 @@ use crate::environment::SystemClock;
 use crate::health::Health;
 use crate::role::{Role, Roles};
 use crate::run::{self, Supervisor};
+use crate::schedules::check_schedules;
 use crate::schema_registry::check_formats;
 use crate::topology::run::Topology;
 use crate::trial::try_pipeline;
@@ -190,8 +191,11 @@ impl System {
     }
 }
 
-/// Refuses sources that these roles could not read.
+/// Refuses sources that these roles could not read, and schedules that they could not follow.
 fn check_sources(config: &Config, roles: &Roles, pipeline: &Pipeline) -> Result<()> {
+    if roles.has(Role::Batch) {
+        check_schedules(config, pipeline)?;
+    }
     if roles.has(Role::Archive) || roles.has(Role::Speed) { check_formats(config, pipeline) } else { Ok(()) }
 }
 

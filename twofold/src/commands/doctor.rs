@@ -22,6 +22,7 @@ use crate::certificates::Certificates;
 use crate::config::{AccessMode, Config};
 use crate::environment::SystemClock;
 use crate::pipeline_file::read_runnable;
+use crate::schedules::check_schedules;
 use crate::schema_registry::{HttpSchemaRegistry, check_formats};
 use crate::warnings::all_warnings;
 use brokers::check_kafka;
@@ -59,6 +60,7 @@ pub async fn doctor(arguments: &UpArguments) -> Result<()> {
 /// The pipeline, where its file can be read and all its views can be run.
 async fn check_pipeline(arguments: &UpArguments, config: &Config, findings: &mut Findings) -> Option<Pipeline> {
     let pipeline = read_runnable(&arguments.pipeline).await;
+    let pipeline = pipeline.and_then(|pipeline| check_schedules(config, &pipeline).map(|()| pipeline));
     let (found, pipeline) = match pipeline {
         Ok(pipeline) => (Ok(Found::good(format!("{} views", pipeline.views.len()))), Some(pipeline)),
         Err(error) => (Err(error), None),

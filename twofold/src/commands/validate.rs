@@ -11,16 +11,18 @@ use super::read_config;
 use crate::arguments::{SettingsArguments, ValidateArguments};
 use crate::console::say;
 use crate::pipeline_file::read_runnable;
+use crate::schedules::check_schedules;
 use crate::warnings::all_warnings;
 
 /// Runs the command.
 ///
 /// # Errors
-/// Every problem of the file at once, or of the configuration.
+/// Every problem of the file at once, or of the configuration, its schedules among it.
 pub async fn validate(arguments: &ValidateArguments) -> Result<()> {
     let settings = SettingsArguments { config: arguments.config.clone(), ..SettingsArguments::default() };
     let config = read_config(&settings, "")?;
     let pipeline = read_runnable(&arguments.pipeline).await?;
+    check_schedules(&config, &pipeline)?;
     say(&describe(&pipeline)?);
     all_warnings(&config, &pipeline).iter().for_each(|warning| say(&format!("warning: {warning}\n")));
     Ok(())

@@ -12,6 +12,7 @@ use views::{did_you_mean, with_article};
 
 use super::error::{ConfigError, ConfigProblem};
 use super::pass_through::{PASS_THROUGH, property_of};
+use super::schedule_keys::{empty_schedules, schedule_defaults, schedule_of};
 use super::secret_files::{is_secret, secret_in_file, secret_variables};
 
 /// The documented defaults: every key with its unit, default and effect.
@@ -21,7 +22,7 @@ pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
 pub const ENVIRONMENT_PREFIX: &str = "TWOFOLD_";
 
 /// Where a value comes from that nobody wrote.
-const DEFAULT_ORIGIN: &str = "default";
+pub(super) const DEFAULT_ORIGIN: &str = "default";
 
 /// Settings of former versions, and what takes their place.
 const GONE: [(&str, &str); 1] = [(
@@ -68,7 +69,12 @@ impl MergedConfig {
     /// Lays a configuration file over what is there. `origin` names it in errors.
     pub fn with_file(mut self, origin: &str, text: &str) -> Self {
         match text.parse::<Table>() {
-            Ok(table) => flatten(&table).into_iter().for_each(|(key, value)| self.set(&key, value, origin)),
+            Ok(table) => {
+                for key in empty_schedules(&table) {
+                    self.refuse(&key, origin, "is empty: say when it is due, with `cron` or `every`".to_owned());
+                }
+                flatten(&table).into_iter().for_each(|(key, value)| self.set(&key, value, origin));
+            }
             Err(error) => self.refuse("", origin, not_toml(text, &error)),
         }
         self
@@ -119,10 +125,12 @@ impl MergedConfig {
     }
 
     fn set_text(&mut self, key: &str, text: &str, origin: &str) {
+        self.know_schedule_of(key);
         let value = match self.settings.get(key).map(|setting| &setting.value) {
             Some(Value::Integer(_)) => text.parse().map(Value::Integer).ok(),
             Some(Value::Boolean(_)) => text.parse().map(Value::Boolean).ok(),
             Some(Value::Float(_)) => text.parse().map(Value::Float).ok(),
+            Some(Value::Array(_)) => Some(list_of(text)),
             _ => None,
         };
         self.set(key, value.unwrap_or_else(|| Value::String(text.to_owned())), origin);
@@ -138,6 +146,7 @@ impl MergedConfig {
             self.settings.insert(key.to_owned(), setting);
             return;
         }
+        self.know_schedule_of(key);
         let Some(known) = self.settings.get_mut(key) else {
             let gone = GONE.iter().find(|(name, _)| *name == key).map(|(_, instead)| (*instead).to_owned());
             let message = gone.unwrap_or_else(|| unknown_key(key, self.settings.keys()));
@@ -149,6 +158,13 @@ impl MergedConfig {
         }
         let message = wrong_type(key, &known.value, &value);
         self.refuse(key, origin, message);
+    }
+
+    /// The name of a schedule is free; once it is there, its keys are those of all.
+    fn know_schedule_of(&mut self, key: &str) {
+        for (key, value) in schedule_of(key).into_iter().flat_map(schedule_defaults) {
+            self.settings.entry(key).or_insert(Setting { value, origin: DEFAULT_ORIGIN.to_owned() });
+        }
     }
 
     /// An empty path takes the one of a weaker layer back.
@@ -181,6 +197,15 @@ fn flatten(table: &Table) -> Vec<(String, Value)> {
         }
     }
     flat
+}
+
+/// A list as an environment variable writes it: as in a file, or with commas between.
+fn list_of(text: &str) -> Value {
+    let as_in_file = format!("list = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("list"));
+    as_in_file.filter(Value::is_array).unwrap_or_else(|| {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+    })
 }
 
 /// Whether somebody wrote it, and something into it.

@@ -74,7 +74,12 @@ fn check_log(reader: &Reader, config: &Config) {
 }
 
 fn check_retries(reader: &Reader, config: &Config) {
-    let spans = [("archive", config.archive.backoff), ("batch", config.batch.backoff), ("speed", config.speed.backoff)];
+    let spans = [
+        ("archive", config.archive.backoff),
+        ("batch", config.batch.backoff),
+        ("notify", config.notify.backoff),
+        ("speed", config.speed.backoff),
+    ];
     for (section, Backoff { first: least, longest: most }) in spans {
         if least > most {
             let why = "it is the longest wait, the other one the first";

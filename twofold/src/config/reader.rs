@@ -9,7 +9,7 @@ use positions::format_span;
 use toml::Value;
 
 use super::error::{ConfigError, ConfigProblem};
-use super::layers::Setting;
+use super::layers::{DEFAULT_ORIGIN, Setting};
 use super::quantity::{parse_duration, parse_size};
 
 /// The largest count that a setting can be, where nothing sets a limit of its own: what 32 bits of any kind hold.
@@ -45,6 +45,13 @@ impl Reader {
             .filter_map(|(key, setting)| Some((key.strip_prefix(&with_dot)?, setting.value.as_str()?)))
             .map(|(key, text)| (key.to_owned(), text.to_owned()))
             .collect()
+    }
+
+    /// The names of the sections right below `prefix`, whose keys have no further dot.
+    pub fn names_below(&self, prefix: &str) -> BTreeSet<String> {
+        let with_dot = format!("{prefix}.");
+        let below = self.settings.keys().filter_map(|key| key.strip_prefix(&with_dot)?.rsplit_once('.'));
+        below.map(|(name, _)| name.to_owned()).collect()
     }
 
     /// The keys that nothing has read: a defect, which a test looks for.
@@ -88,6 +95,22 @@ impl Section<'_> {
     /// Text that `parse` understands.
     pub fn parsed<T: Default>(&self, key: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
         self.checked(key, |value| parse(value.as_str().unwrap_or_default()))
+    }
+
+    /// A list of texts.
+    pub fn texts(&self, key: &str) -> Vec<String> {
+        self.checked(key, |value| {
+            let items = value.as_array().into_iter().flatten();
+            let texts = items.map(|item| item.as_str().filter(|text| !text.is_empty()).map(str::to_owned));
+            let told = || format!("must be a list of texts such as [\"a\", \"b\"], got `{value}`");
+            texts.collect::<Option<Vec<String>>>().ok_or_else(told)
+        })
+    }
+
+    /// Where a key is written; `None`: nowhere.
+    pub fn origin(&self, key: &str) -> Option<String> {
+        let origin = self.reader.get(&self.key(key)).origin;
+        (origin != DEFAULT_ORIGIN).then_some(origin)
     }
 
     /// Yes or no.

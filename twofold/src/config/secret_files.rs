@@ -9,12 +9,15 @@
 use super::pass_through::property_of;
 
 /// Secrets, and the names that are handed out together with them.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 8] = [
     "lake.access_key_id",
     "lake.secret_access_key",
     "realtime.store",
     "schema_registry.user",
     "schema_registry.password",
+    "notify.webhook",
+    "notify.webhook_secret",
+    "notify.openlineage_key",
 ];
 
 /// The same among the properties of the Kafka client, which is built without OIDC, and refuses the secrets of that.

@@ -11,8 +11,10 @@ use url::Url;
 
 use super::address::{is_broker, is_header_text, is_http_url, is_plain_name};
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
+use super::notify::read_notify;
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::realtime::read_realtime;
+use super::schedules::read_schedules;
 use super::secret::{Secret, without_password, without_user};
 use super::{
     AccessMode, AccessSettings, Config, LakeLocation, LakeSection, LogSettings, S3Settings, SchemaRegistrySettings,
@@ -31,6 +33,8 @@ pub fn read_all(reader: &Reader) -> Config {
         collector: read_collector(reader.section("collector")),
         archive: read_archive(reader.section("archive")),
         batch: read_batch(reader.section("batch")),
+        schedules: read_schedules(reader),
+        notify: read_notify(reader.section("notify")),
         speed: read_speed(reader.section("speed")),
         gateway: read_gateway(reader.section("gateway")),
     }

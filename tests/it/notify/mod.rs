@@ -1,0 +1,27 @@
+//! Notices of runs: what is told, what it says, and how it reaches whoever it is for.
+
+mod lineage;
+mod sending;
+mod telling;
+
+use positions::{SourceName, TimestampMicros, ViewName};
+use twofold::notify::{RunEvent, RunState};
+use workflow::schedule::{RunMode, ScheduleName};
+
+/// A run of a schedule that came into a state, `seconds` after a day began.
+fn event(run: &str, state: RunState, seconds: i64) -> RunEvent {
+    let at = TimestampMicros(1_780_012_800_000_000 + seconds * 1_000_000);
+    RunEvent {
+        run: run.to_owned(),
+        kind: "recompute".to_owned(),
+        schedule: Some(ScheduleName("nightly".to_owned())),
+        source: SourceName::new("clicks"),
+        views: vec![ViewName::new("hits"), ViewName::new("visits")],
+        mode: RunMode::Incremental,
+        state,
+        reason: (state == RunState::Failed).then(|| "group 7 is over its limit".to_owned()),
+        started_at: Some(TimestampMicros(1_780_012_800_000_000)),
+        ended_at: (!matches!(state, RunState::Queued | RunState::Running | RunState::Paused)).then_some(at),
+        at,
+    }
+}

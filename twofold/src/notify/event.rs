@@ -1,0 +1,87 @@
+//! What is known of a run when its state changes.
+
+use chrono::{DateTime, SecondsFormat};
+use positions::{SourceName, TimestampMicros, ViewName};
+use workflow::schedule::{RunMode, ScheduleName};
+
+/// A run that has come into another state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunEvent {
+    /// Its id.
+    pub run: String,
+    /// What it does: `recompute`, `backfill`, ...
+    pub kind: String,
+    /// What started it; `None`: somebody did.
+    pub schedule: Option<ScheduleName>,
+    /// What it computes.
+    pub source: SourceName,
+    /// What it computes.
+    pub views: Vec<ViewName>,
+    /// How much of it.
+    pub mode: RunMode,
+    /// The state that it has come into.
+    pub state: RunState,
+    /// Why it failed or was cancelled.
+    pub reason: Option<String>,
+    /// When its first task was leased.
+    pub started_at: Option<TimestampMicros>,
+    /// When it was done, failed or cancelled.
+    pub ended_at: Option<TimestampMicros>,
+    /// When it came into this state.
+    pub at: TimestampMicros,
+}
+
+impl RunEvent {
+    /// The same for whoever tells of it again, and no other's.
+    pub fn id(&self) -> String {
+        format!("{}-{}-{}", self.run, self.state.name(), self.at.0)
+    }
+}
+
+/// The state of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It waits for a place.
+    Queued,
+    /// Its tasks are being done.
+    Running,
+    /// None of its tasks is begun.
+    Paused,
+    /// Everything is done.
+    Done,
+    /// It cannot go on.
+    Failed,
+    /// Somebody, or another run, ended it.
+    Cancelled,
+}
+
+impl RunState {
+    /// As it is written.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// A run of a schedule that is not done in time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissedDeadline {
+    /// The schedule.
+    pub schedule: ScheduleName,
+    /// When it was due.
+    pub occurrence: TimestampMicros,
+    /// Its run; `None`: it has not started.
+    pub run: Option<String>,
+}
+
+/// An instant as notices write it; of one outside of the calendar, its microseconds.
+pub(super) fn rfc3339(at: TimestampMicros) -> String {
+    let instant = DateTime::from_timestamp_micros(at.0);
+    instant.map_or_else(|| at.0.to_string(), |instant| instant.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
