@@ -150,6 +150,8 @@ async fn nothing_of_a_person_is_left_and_the_rest_is_exact(kind: Kind) {
     assert!(asked.status.success(), "{asked:?}");
     assert!(printed(&asked).contains(&format!("{each} events match")), "{}", printed(&asked));
     assert!(printed(&asked).contains("Nothing was erased"), "{}", printed(&asked));
+    // What is in Kafka stays there, until a day that is told.
+    assert_eq!(printed(&asked).contains("holds such records until 20"), kind == Kind::Real, "{}", printed(&asked));
     assert!(!traces(&setup, &parts, &person).await.is_empty(), "it was only asked");
 
     let erased = erase(&setup, &person, &["--yes"]).await;

@@ -7,6 +7,7 @@ use batch_layer::BatchError;
 use batch_layer::erase::{Done, EraseComponents, Wanted, erase, search};
 use batch_layer::recompute::Mode;
 use lake::Version;
+use positions::TimestampMicros;
 
 use super::compaction::{compact_with, engine};
 use super::recompute::{all_finished, check_equals_fold};
@@ -52,12 +53,14 @@ pub async fn publish(world: &mut World) {
 async fn choose(world: &mut World) -> usize {
     let wanted = Wanted { condition: Some(format!("page = '{PAGE}'")), ..Wanted::default() };
     let found = search(&components(world), &wanted).await.unwrap();
-    let mut chosen = 0_usize;
+    let (mut chosen, mut newest) = (0_usize, None);
     for sent in &mut world.sent {
         if sent.event.take_if(|event| event.page() == PAGE).is_some() {
             chosen += 1;
+            newest = newest.max(Some(TimestampMicros(sent.timestamp)));
         }
     }
+    assert_eq!(found.newest, newest, "by it a log lets go of them");
     assert_eq!((found.events, found.record_count), (chosen as u64, chosen as u64));
     assert!(found.files > 0 && found.files <= found.all_files);
     world.master().erased().add(&found.records, world.ids.as_ref()).await.unwrap();
