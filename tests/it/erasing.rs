@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::parts::{Kind, Parts};
 use crate::support::process::{DEADLINE, FAIL_POINTS_MISSING, Running, Setup};
-use crate::support::traces::{traces_in_folder, traces_in_lake};
+use crate::support::traces::{holds, traces_in_folder, traces_in_lake};
 
 const USERS: usize = 5;
 const EVENTS: usize = 200;
@@ -121,9 +121,10 @@ async fn traces_in_redis(url: &str, prefix: &str, text: &str) -> Vec<String> {
     let keys: Vec<String> = redis::cmd("KEYS").arg(format!("*{prefix}*")).query_async(&mut connection).await.unwrap();
     let mut found = Vec::new();
     for key in keys {
+        // One may be gone by now.
         let value: Option<Vec<u8>> = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
-        let holds = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
-        found.extend((holds(key.as_bytes()) || value.is_some_and(|value| holds(&value))).then_some(key));
+        let is_trace = key.contains(text) || value.is_some_and(|value| holds(&value.into(), text));
+        found.extend(is_trace.then_some(key));
     }
     found
 }
