@@ -17,6 +17,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
@@ -27,7 +28,7 @@ use records::RecordsError;
 use records::decode::{ERASED, column as master_column};
 use records::master::{Eraser, MasterDataset, MasterFacts, MasterSnapshot};
 use serving_layer::BatchViewStore;
-use views::{column, utc_scalar};
+use views::{Misreading, column, mend, misreadings, utc_scalar};
 
 use super::{EraseComponents, Found, Wanted};
 use crate::master_columns::field;
@@ -138,9 +139,23 @@ fn is_before(components: &EraseComponents, before: TimestampMicros) -> Expr {
     is_before(event_time).or(is_rejected_before)
 }
 
+/// Reads a condition as the WHERE of a view is read: what the parser would take otherwise than it is written chooses
+/// other events than the operator means, and these cannot be had back.
 fn read_condition(session: &SessionState, on: &MasterSnapshot, condition: &str) -> Result<Expr, BatchError> {
     let columns = DFSchema::try_from(on.scan()?.schema())?;
-    Ok(session.create_logical_expr(condition, &columns)?)
+    let dialect = session.config().options().sql_parser.dialect;
+    let mut tree = session.sql_to_expr_with_alias(condition, &dialect)?;
+    mend(&mut tree.expr);
+    if let Some(Misreading { text, message, hint, .. }) = misreadings(&tree.expr).into_iter().next() {
+        return Err(BatchError::Condition { text, message, hint });
+    }
+    let read = session.create_logical_expr_from_sql_expr(tree, &columns)?;
+    if read.exists(|part| Ok(matches!(part, Expr::AggregateFunction(_) | Expr::WindowFunction(_))))? {
+        let message = "a condition is about one event, not about many of them".to_owned();
+        let hint = "leave aggregates and windows out, and name their result".to_owned();
+        return Err(BatchError::Condition { text: condition.to_owned(), message, hint });
+    }
+    Ok(read)
 }
 
 /// A scan of some columns of the rows that were not erased, and of which `condition` is true.

@@ -174,8 +174,19 @@ async fn rejected_records_are_found_by_their_text_alone() {
     // What was erased is not found again, and a condition that cannot be read is an error.
     let again = search(&components(&world), &by(Some("page IS NULL AND time IS NULL"), Some(PAGE))).await.unwrap();
     assert_eq!((again.rejected, again.mentions), (0, 0));
-    let error = search(&components(&world), &by(Some("no_such = 1"), None)).await.unwrap_err();
-    assert!(error.to_string().contains("no_such"), "{error}");
+    for (condition, told) in [
+        ("no_such = 1", "no_such"),
+        ("page SIMILAR TO '%a%'", "write `page LIKE '%a%'`"),
+        ("count(*) > 1", "a condition is about one event"),
+    ] {
+        let error = search(&components(&world), &by(Some(condition), None)).await.unwrap_err();
+        assert!(error.to_string().contains(told), "{condition}: {error}");
+    }
+    // As PostgreSQL reads it: the parser alone would take all behind FROM for one operand, and choose every event.
+    let chosen =
+        async |condition: &str| search(&components(&world), &by(Some(condition), None)).await.unwrap().record_count;
+    assert_eq!(chosen("(time IS NULL) IS NOT DISTINCT FROM false AND _offset < 0").await, 0);
+    assert!(chosen("(time IS NULL) IS NOT DISTINCT FROM false AND _offset >= 0").await > 0);
 }
 
 /// The row of the first event has the payload of the whole record: its neighbours are none of what is looked for.
