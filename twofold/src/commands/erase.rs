@@ -113,10 +113,11 @@ async fn erase_from_layers(
     let found = search(components, &wanted).await.context("the events to be erased could not be looked up")?;
     let list = master.erased();
     let listed = list.load().await.context("the list of what was erased cannot be read")?;
-    say(&describe_found(source, &found, listed.len()));
-    say(&log.describe_kept(&source.topic, arguments.containing.is_some(), found.newest).await);
+    let is_by_text = arguments.containing.is_some();
+    say(&describe_found(source, &found, is_by_text, listed.len()));
+    say(&log.describe_kept(&source.topic, is_by_text, found.newest).await);
     if !arguments.yes {
-        say("Nothing was erased. Add --yes to erase it; it cannot be had back.\n");
+        say("Nothing was erased. Add --yes to erase what is found; it cannot be brought back.\n");
         return Ok(None);
     }
     list.add(&found.records, context.ids.as_ref()).await.context("the list of what is erased cannot be written")?;
@@ -146,19 +147,24 @@ async fn erase_from_log(components: &EraseComponents, data_dir: &DataDir, text: 
     replaced.context("the embedded log still holds what was erased; run the command again to go on")
 }
 
-fn describe_found(source: &SourceDefinition, found: &Found, listed: usize) -> String {
-    let name = &source.name;
-    let mut text = format!(
-        "source {name}: {} events match, and {} rejected records hold the text, in {} records of the log\n",
-        found.events, found.rejected, found.record_count,
-    );
+fn describe_found(source: &SourceDefinition, found: &Found, is_by_text: bool, listed: usize) -> String {
+    let mut text = format!("source {}: {} events match", source.name, found.events);
+    if is_by_text {
+        let _ = write!(text, ", and {} rejected records hold the text", found.rejected);
+    }
+    let _ = writeln!(text, "; records of the log that hold them: {}", found.record_count);
     if let Some(before) = found.before.and_then(|before| DateTime::<Utc>::from_timestamp_micros(before.0)) {
         let day = before.format("%Y-%m-%d");
         let _ = writeln!(text, "  too old is what is from before {day} (UTC): no view has anything of it afterwards");
     }
-    let _ = writeln!(text, "  master dataset: up to {} of {} files are rewritten", found.files, found.all_files);
-    let _ =
-        writeln!(text, "  views: all of the source are computed anew; {} versions go, here and there", found.versions);
+    if found.record_count > 0 {
+        let _ = writeln!(text, "  master dataset: up to {} of {} files are rewritten", found.files, found.all_files);
+        let versions = found.versions;
+        let _ = writeln!(
+            text,
+            "  views: all of the source are computed anew; {versions} former versions of views and master dataset go"
+        );
+    }
     if found.mentions > 0 {
         let _ = writeln!(
             text,
@@ -167,7 +173,7 @@ fn describe_found(source: &SourceDefinition, found: &Found, listed: usize) -> St
         );
     }
     if listed > 0 {
-        let _ = writeln!(text, "  erased before: something of {listed} records");
+        let _ = writeln!(text, "  erased before, in whole or in part: {listed} records");
     }
     text
 }
