@@ -165,11 +165,12 @@ fn read_variable(name: &OsStr, value: &OsStr) -> Result<(String, String), Config
     }
 }
 
-/// The pipeline asked for, else that of the system which runs on the directory.
+/// The pipeline asked for, else that of the system which runs on the directory, or ran last.
 fn pipeline_path(asked: Option<&Path>, data_dir: &DataDir) -> Result<PathBuf> {
     let noted = || data_dir.run_note().and_then(|note| note.pipeline);
     asked.map(Path::to_owned).or_else(noted).with_context(|| {
-        format!("nothing runs on data directory {}: name the pipeline with --pipeline FILE", data_dir.root().display())
+        let root = data_dir.root().display();
+        format!("data directory {root} does not tell which pipeline ran on it: name that with --pipeline FILE")
     })
 }
 
