@@ -135,6 +135,10 @@ async fn nothing_of_a_person_is_left_and_the_rest_is_exact(kind: Kind) {
     let Some(parts) = Parts::of(kind).await else { return };
     let folder = tempfile::tempdir().unwrap();
     let setup = setup(folder.path(), &parts);
+    if let Some(services) = &parts.services {
+        let a_week = [("retention.ms", "604800000")];
+        services.admin().create(&services.named("hits"), 2, &a_week).await;
+    }
     let running = start_with_events(&setup).await;
     let each = (EVENTS / USERS) as i64;
     let person = user(3);

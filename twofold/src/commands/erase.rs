@@ -211,7 +211,7 @@ impl OpenLog {
         };
         let span = match log.retention(topic).await {
             Ok(Some(span)) => describe_end(span, newest),
-            Ok(None) => "for ever, or the broker does not tell how long".to_owned(),
+            Ok(None) => "for ever, or the broker does not tell how long (retention.ms)".to_owned(),
             Err(error) => format!("for a time that the broker does not tell ({error})"),
         };
         let mut text = format!(
