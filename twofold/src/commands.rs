@@ -39,7 +39,7 @@ use crate::data_dir::{DataDir, NoDataDir};
 use crate::environment::SystemClock;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
-use crate::run::outlive_signals;
+use crate::signals::outlive_signals;
 use crate::wiring::NoLake;
 
 /// Runs the command of a command line.

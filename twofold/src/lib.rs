@@ -45,6 +45,7 @@ pub mod rejected_route;
 pub mod role;
 pub mod run;
 pub mod schema_registry;
+pub mod signals;
 mod source_route;
 pub mod stage;
 pub mod status;
