@@ -49,6 +49,7 @@ use crate::wiring::NoLake;
 pub async fn run(arguments: Arguments) -> Result<()> {
     start_logging(&arguments.logs, arguments.command.is_server())?;
     outlive_signals()?;
+    warn_of_strays();
     match arguments.command {
         Command::Up(arguments) => up::up(&arguments, Roles::all()).await,
         Command::Collector(arguments) => up::up(&arguments, Roles::only(Role::Collector)).await,
@@ -76,7 +77,6 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 
 /// The configuration of a command: defaults, presets of the command, file, environment, flags.
 fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
-    warn_of_strays();
     let mut files = vec![("preset of the command".to_owned(), presets.to_owned())];
     if let Some(path) = &arguments.config {
         let text = std::fs::read_to_string(path)
