@@ -1,5 +1,5 @@
-//! Looking for a text in everything that is stored: in bytes as they lie there, and inside what packs them: Parquet, and
-//! the blobs of runs.
+//! Looking for a text in everything that is stored: in bytes as they lie there, and inside what packs them, which is
+//! Parquet and the blobs of runs.
 
 use std::path::Path as FilePath;
 
