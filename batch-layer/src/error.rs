@@ -67,6 +67,16 @@ pub enum BatchError {
         /// The source.
         name: SourceName,
     },
+    /// A condition that would choose other events than it says.
+    #[error("`{text}`: {message}; {hint}")]
+    Condition {
+        /// Where in it.
+        text: String,
+        /// What is wrong with it.
+        message: String,
+        /// The way out.
+        hint: String,
+    },
     /// A view still holds what was erased.
     #[error("view {view} is not computed without what was erased: {reason}; run the command again to go on")]
     NotErased {

@@ -141,7 +141,15 @@ impl BatchVersions {
     /// One version by its number, `None` where it does not exist (any more).
     pub(crate) async fn version(&self, number: Version) -> Result<Option<BatchVersion>, GatewayError> {
         let version = self.store.version(number).await?;
-        self.write(|known| known.asked = version.as_ref().map(BatchVersion::number).or(known.asked));
+        self.write(|known| match &version {
+            Some(version) => known.asked = Some(version.number()),
+            // Versions are cut away from the oldest on, by an erasing at once: what was listed up to this one is gone.
+            None if known.versions.iter().any(|listed| listed.number() == number) => {
+                known.versions.retain(|listed| listed.number() > number);
+                known.changes += 1;
+            }
+            None => {}
+        });
         Ok(version)
     }
 

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use serving_layer::{ServingError, blob};
 
 use crate::support::seeds::for_each_seed;
+use crate::support::traces::holds;
 
 fn states(rng: &mut StdRng, rows: usize) -> RecordBatch {
     let page: StringArray = (0..rows).map(|row| (row % 7 != 3).then(|| format!("page {row}"))).collect();
@@ -87,4 +88,16 @@ fn a_blob_of_other_columns_is_corrupt() {
 #[test]
 fn a_blob_of_nothing_is_refused() {
     assert!(blob::encode(&[]).is_err());
+}
+
+/// Packing takes names that are much alike apart, so that looking at the bytes alone finds nothing.
+#[test]
+fn whoever_looks_for_what_was_erased_sees_into_a_blob() {
+    let names: Vec<String> = (0..300).map(|number| format!("person-{number}-c41d7e")).collect();
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values(&names));
+    let bytes = blob::encode(&[RecordBatch::try_from_iter([("name", column)]).unwrap()]).unwrap();
+    let is_plain = |name: &String| bytes.windows(name.len()).any(|window| window == name.as_bytes());
+    assert!(!names.iter().all(is_plain), "nothing is packed");
+    assert!(names.iter().all(|name| holds(&bytes, name)));
+    assert!(!holds(&bytes, "person-300-c41d7e"));
 }

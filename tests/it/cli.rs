@@ -372,6 +372,11 @@ async fn a_running_system_is_found_by_its_data_directory() {
     assert!(!place.path("data/run.json").exists());
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: version 1 published, 10 records"]);
     check(&place.run(&["batch", "run"], &[]), 0, &["hits_by_page: nothing new"]);
+    // As it is advised while the source is stopped: without a pipeline the one that ran last is meant.
+    let reset = ["source", "reset", "hits", "--data-dir", &data];
+    check(&twofold(&reset), 1, &["topic hits is the one that is archived"]);
+    let erase = ["erase", "--source", "hits", "--where", "page = '/nowhere'", "--data-dir", &data];
+    check(&twofold(&erase), 0, &["source hits: 0 events match", "Nothing was erased"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,7 +39,7 @@ use crate::data_dir::{DataDir, NoDataDir};
 use crate::environment::SystemClock;
 use crate::logging::start_logging;
 use crate::role::{Role, Roles};
-use crate::run::outlive_signals;
+use crate::signals::outlive_signals;
 use crate::wiring::NoLake;
 
 /// Runs the command of a command line.
@@ -49,6 +49,7 @@ use crate::wiring::NoLake;
 pub async fn run(arguments: Arguments) -> Result<()> {
     start_logging(&arguments.logs, arguments.command.is_server())?;
     outlive_signals()?;
+    warn_of_strays();
     match arguments.command {
         Command::Up(arguments) => up::up(&arguments, Roles::all()).await,
         Command::Collector(arguments) => up::up(&arguments, Roles::only(Role::Collector)).await,
@@ -76,7 +77,6 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 
 /// The configuration of a command: defaults, presets of the command, file, environment, flags.
 fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
-    warn_of_strays();
     let mut files = vec![("preset of the command".to_owned(), presets.to_owned())];
     if let Some(path) = &arguments.config {
         let text = std::fs::read_to_string(path)
@@ -165,11 +165,12 @@ fn read_variable(name: &OsStr, value: &OsStr) -> Result<(String, String), Config
     }
 }
 
-/// The pipeline asked for, else that of the system which runs on the directory.
+/// The pipeline asked for, else that of the system which runs on the directory, or ran last.
 fn pipeline_path(asked: Option<&Path>, data_dir: &DataDir) -> Result<PathBuf> {
     let noted = || data_dir.run_note().and_then(|note| note.pipeline);
     asked.map(Path::to_owned).or_else(noted).with_context(|| {
-        format!("nothing runs on data directory {}: name the pipeline with --pipeline FILE", data_dir.root().display())
+        let root = data_dir.root().display();
+        format!("data directory {root} does not tell which pipeline ran on it: name that with --pipeline FILE")
     })
 }
 

@@ -4,6 +4,7 @@
 //!  <data-dir>/format.json   which version of the layout this is
 //!             lock          held while a system runs on the directory
 //!             run.json      address, process id and pipeline of that system
+//!             last-run.json  that of the last system that ended in order: commands on what it left need its pipeline
 //!             log/          the embedded log
 //!             lake/         master dataset and batch views, unless they live in an object store
 //!             lake.beside/  what a lake that is built again has to leave out
@@ -25,11 +26,17 @@ use crate::private_files::{
     close_folder, make_file, make_folder, read_text, refuse_link, refuse_linked_folder, refuse_links_below, write_text,
 };
 
+/// The note of the system that runs.
+const RUN: &str = "run.json";
+/// What becomes of it when the system ends.
+const LAST_RUN: &str = "last-run.json";
+
 /// What the directory holds, and what to do where a link would be wanted in its place.
-const HELD: [(&str, &str); 6] = [
+const HELD: [(&str, &str); 7] = [
     ("format.json", "put the file itself there"),
     ("lock", "remove it"),
-    ("run.json", "remove it"),
+    (RUN, "remove it"),
+    (LAST_RUN, "remove it"),
     ("log", "put the folder itself there, or mount its file system there; or name another --data-dir"),
     ("lake", "name the folder that it leads to in `lake.location`, and remove the link"),
     ("lake.beside", "put the folder itself there"),
@@ -138,7 +145,9 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => bail!(
                 "data directory {} is in use by another process{}; stop it, or choose another --data-dir",
                 opened.root.display(),
-                opened.run_note().map(|note| format!(" (pid {}, at {})", note.pid, note.url())).unwrap_or_default()
+                read_run_note(&opened.root)
+                    .map(|note| format!(" (pid {}, at {})", note.pid, note.url()))
+                    .unwrap_or_default()
             ),
             Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
@@ -164,9 +173,9 @@ impl DataDir {
         self.root.join("lake.beside")
     }
 
-    /// What the system that runs (or ran last, if it was killed) on this directory tells.
+    /// What the system tells that runs on this directory, or ran last.
     pub fn run_note(&self) -> Option<RunNote> {
-        read_run_note(&self.root)
+        read_run_note(&self.root).or_else(|| read_note(&self.root.join(LAST_RUN)))
     }
 
     /// Tells other commands where this system listens. Atomic: a reader finds the old note or the new one.
@@ -183,15 +192,21 @@ impl DataDir {
             pipeline: pipeline.filter(|file| file.to_str().is_some()).map(Path::to_owned),
         };
         let text = serde_json::to_string(&note).expect("a note of plain fields and a path in UTF-8 always serialises");
-        let (draft, path) = (self.root.join("run.json.new"), self.root.join("run.json"));
+        let (draft, path) = (self.root.join("run.json.new"), self.root.join(RUN));
         write_text(&draft, &text)
             .and_then(|()| std::fs::rename(&draft, &path))
             .with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Takes the note back. A note that is gone already is not an error.
+    /// Takes the note back, and leaves what it says of the pipeline. A note that is gone already is not an error.
     pub fn withdraw(&self) {
-        if let Err(error) = std::fs::remove_file(self.root.join("run.json"))
+        let path = self.root.join(RUN);
+        // That of a start which failed says nothing of one.
+        let withdrawn = match read_run_note(&self.root).and_then(|note| note.pipeline) {
+            Some(_) => std::fs::rename(&path, self.root.join(LAST_RUN)),
+            None => std::fs::remove_file(&path),
+        };
+        if let Err(error) = withdrawn
             && error.kind() != ErrorKind::NotFound
         {
             tracing::warn!(%error, "could not remove run.json");
@@ -201,7 +216,11 @@ impl DataDir {
 
 /// The note of the system that runs on `root`, if there is one; works on a directory that somebody else holds.
 pub fn read_run_note(root: &Path) -> Option<RunNote> {
-    serde_json::from_str(&read_text(&root.join("run.json")).ok()?).ok()
+    read_note(&root.join(RUN))
+}
+
+fn read_note(path: &Path) -> Option<RunNote> {
+    serde_json::from_str(&read_text(path).ok()?).ok()
 }
 
 fn check_format(root: &Path) -> Result<()> {

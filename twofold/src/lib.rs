@@ -47,6 +47,7 @@ pub mod role;
 pub mod run;
 pub mod schedules;
 pub mod schema_registry;
+pub mod signals;
 mod source_route;
 pub mod stage;
 pub mod status;

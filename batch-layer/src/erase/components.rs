@@ -42,6 +42,8 @@ pub struct Found {
     pub record_count: u64,
     /// Before when what is old enough lies, where an age was wanted and there is anything to count it from.
     pub before: Option<TimestampMicros>,
+    /// The newest timestamp of these records, by which a log lets go of them; `None` where there are none.
+    pub newest: Option<TimestampMicros>,
     /// How many events were chosen by the condition or by their age, rejected ones among them.
     pub events: u64,
     /// How many rejected records, or parts of one, hold the text.

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, BinaryArray, StringArray};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
@@ -27,7 +28,7 @@ use records::RecordsError;
 use records::decode::{ERASED, column as master_column};
 use records::master::{Eraser, MasterDataset, MasterFacts, MasterSnapshot};
 use serving_layer::BatchViewStore;
-use views::{column, utc_scalar};
+use views::{Misreading, column, mend, misreadings, utc_scalar};
 
 use super::{EraseComponents, Found, Wanted};
 use crate::master_columns::field;
@@ -43,16 +44,20 @@ struct Places {
     whole: OffsetSet,
     /// The numbers of the rows of others.
     parts: BTreeMap<(PartitionId, Offset), BTreeSet<i32>>,
+    /// The newest timestamp of all of these records.
+    newest: Option<TimestampMicros>,
 }
 
 impl Places {
-    /// Takes in a row of a record: 0 for the only one.
-    fn add(&mut self, (partition, offset): (PartitionId, Offset), item: i32) {
-        if item == 0 {
+    /// Takes in a row of a record.
+    fn add(&mut self, row: &Row) {
+        let (partition, offset) = row.place;
+        if row.item == 0 {
             self.whole.insert(partition, offset, offset.next());
         } else {
-            self.parts.entry((partition, offset)).or_default().insert(item);
+            self.parts.entry(row.place).or_default().insert(row.item);
         }
+        self.newest = self.newest.max(Some(row.timestamp));
     }
 
     fn contains(&self, place: (PartitionId, Offset)) -> bool {
@@ -72,6 +77,18 @@ impl Places {
         whole.chain(parts).collect()
     }
 }
+
+/// Where a row is from.
+struct Row {
+    place: (PartitionId, Offset),
+    /// Its number in the record; 0 for the only one.
+    item: i32,
+    /// That of the record.
+    timestamp: TimestampMicros,
+}
+
+/// The columns that say it, in this order, before any others.
+const ROW: [&str; 4] = [column::PARTITION, column::OFFSET, master_column::ITEM, column::TIMESTAMP];
 
 /// Finds what is wanted.
 ///
@@ -95,6 +112,7 @@ pub async fn search(components: &EraseComponents, wanted: &Wanted) -> Result<Fou
         (found.rejected, found.mentions) = choose_by_text(&session, &on, text, &mut places).await?;
     }
     found.record_count = places.count();
+    found.newest = places.newest;
     found.records = places.into_records();
     let mut erased = Erased::default();
     found.records.iter().for_each(|record| erased.add(record.clone()));
@@ -121,9 +139,23 @@ fn is_before(components: &EraseComponents, before: TimestampMicros) -> Expr {
     is_before(event_time).or(is_rejected_before)
 }
 
+/// Reads a condition as the WHERE of a view is read: what the parser would take otherwise than it is written chooses
+/// other events than the operator means, and these cannot be had back.
 fn read_condition(session: &SessionState, on: &MasterSnapshot, condition: &str) -> Result<Expr, BatchError> {
     let columns = DFSchema::try_from(on.scan()?.schema())?;
-    Ok(session.create_logical_expr(condition, &columns)?)
+    let dialect = session.config().options().sql_parser.dialect;
+    let mut tree = session.sql_to_expr_with_alias(condition, &dialect)?;
+    mend(&mut tree.expr);
+    if let Some(Misreading { text, message, hint, .. }) = misreadings(&tree.expr).into_iter().next() {
+        return Err(BatchError::Condition { text, message, hint });
+    }
+    let read = session.create_logical_expr_from_sql_expr(tree, &columns)?;
+    if read.exists(|part| Ok(matches!(part, Expr::AggregateFunction(_) | Expr::WindowFunction(_))))? {
+        let message = "a condition is about one event, not about many of them".to_owned();
+        let hint = "leave aggregates and windows out, and name their result".to_owned();
+        return Err(BatchError::Condition { text: condition.to_owned(), message, hint });
+    }
+    Ok(read)
 }
 
 /// A scan of some columns of the rows that were not erased, and of which `condition` is true.
@@ -150,15 +182,11 @@ async fn choose_by_condition(
     condition: Expr,
     places: &mut Places,
 ) -> Result<u64, BatchError> {
-    let wanted = [column::PARTITION, column::OFFSET, master_column::ITEM];
-    let mut rows = scan(session, on, Some(condition), &wanted).await?;
+    let mut rows = scan(session, on, Some(condition), &ROW).await?;
     let mut events = 0;
     while let Some(batch) = rows.try_next().await? {
         events += batch.num_rows() as u64;
-        for row in 0..batch.num_rows() {
-            let (place, item) = place_of(&batch, row);
-            places.add(place, item);
-        }
+        (0..batch.num_rows()).for_each(|row| places.add(&row_of(&batch, row)));
     }
     Ok(events)
 }
@@ -170,28 +198,27 @@ async fn choose_by_text(
     text: &str,
     places: &mut Places,
 ) -> Result<(u64, u64), BatchError> {
-    let columns =
-        [column::PARTITION, column::OFFSET, master_column::ITEM, master_column::ERROR, master_column::PAYLOAD];
+    let columns = [ROW.as_slice(), &[master_column::ERROR, master_column::PAYLOAD]].concat();
     let mut rows = scan(session, on, None, &columns).await?;
     let (mut rejected, mut mentions) = (0, 0);
     while let Some(batch) = rows.try_next().await? {
         let missing = |name: &str| RecordsError::Unusable(format!("column {name} is of another type"));
-        let errors: Option<&StringArray> = batch.column(3).as_string_opt();
+        let errors: Option<&StringArray> = batch.column(ROW.len()).as_string_opt();
         let errors = errors.ok_or_else(|| missing(master_column::ERROR))?;
-        let payloads: Option<&BinaryArray> = batch.column(4).as_binary_opt();
+        let payloads: Option<&BinaryArray> = batch.column(ROW.len() + 1).as_binary_opt();
         let payloads = payloads.ok_or_else(|| missing(master_column::PAYLOAD))?;
         for row in (0..batch.num_rows()).filter(|row| payloads.is_valid(*row)) {
             if !holds(payloads.value(row), text.as_bytes()) {
                 continue;
             }
-            let (place, item) = place_of(&batch, row);
+            let found = row_of(&batch, row);
             // The first of several has the payload of them all.
-            let is_other_event = item == 1
+            let is_other_event = found.item == 1
                 && on.first_event(payloads.value(row)).is_some_and(|event| !holds(event.as_bytes(), text.as_bytes()));
             if errors.is_valid(row) && !is_other_event {
                 rejected += 1;
-                places.add(place, item);
-            } else if !places.contains(place) {
+                places.add(&found);
+            } else if !places.contains(found.place) {
                 mentions += 1;
             }
         }
@@ -199,14 +226,15 @@ async fn choose_by_text(
     Ok((rejected, mentions))
 }
 
-/// The first three columns.
-fn place_of(batch: &RecordBatch, row: usize) -> ((PartitionId, Offset), i32) {
+/// What the columns of [`ROW`] say.
+fn row_of(batch: &RecordBatch, row: usize) -> Row {
     let partition = batch.column(0).as_primitive::<Int32Type>().value(row);
     let offset = batch.column(1).as_primitive::<Int64Type>().value(row);
     let items = batch.column(2).as_primitive::<Int32Type>();
     // Rows of old files have no number, and are alone.
     let item = if items.is_valid(row) { items.value(row) } else { 0 };
-    ((PartitionId(partition), Offset(offset)), item)
+    let timestamp = TimestampMicros(batch.column(3).as_primitive::<TimestampMicrosecondType>().value(row));
+    Row { place: (PartitionId(partition), Offset(offset)), item, timestamp }
 }
 
 fn holds(payload: &[u8], text: &[u8]) -> bool {

@@ -7,6 +7,7 @@ use batch_layer::BatchError;
 use batch_layer::erase::{Done, EraseComponents, Wanted, erase, search};
 use batch_layer::recompute::Mode;
 use lake::Version;
+use positions::TimestampMicros;
 
 use super::compaction::{compact_with, engine};
 use super::recompute::{all_finished, check_equals_fold};
@@ -52,12 +53,14 @@ pub async fn publish(world: &mut World) {
 async fn choose(world: &mut World) -> usize {
     let wanted = Wanted { condition: Some(format!("page = '{PAGE}'")), ..Wanted::default() };
     let found = search(&components(world), &wanted).await.unwrap();
-    let mut chosen = 0_usize;
+    let (mut chosen, mut newest) = (0_usize, None);
     for sent in &mut world.sent {
         if sent.event.take_if(|event| event.page() == PAGE).is_some() {
             chosen += 1;
+            newest = newest.max(Some(TimestampMicros(sent.timestamp)));
         }
     }
+    assert_eq!(found.newest, newest, "by it a log lets go of them");
     assert_eq!((found.events, found.record_count), (chosen as u64, chosen as u64));
     assert!(found.files > 0 && found.files <= found.all_files);
     world.master().erased().add(&found.records, world.ids.as_ref()).await.unwrap();
@@ -171,8 +174,19 @@ async fn rejected_records_are_found_by_their_text_alone() {
     // What was erased is not found again, and a condition that cannot be read is an error.
     let again = search(&components(&world), &by(Some("page IS NULL AND time IS NULL"), Some(PAGE))).await.unwrap();
     assert_eq!((again.rejected, again.mentions), (0, 0));
-    let error = search(&components(&world), &by(Some("no_such = 1"), None)).await.unwrap_err();
-    assert!(error.to_string().contains("no_such"), "{error}");
+    for (condition, told) in [
+        ("no_such = 1", "no_such"),
+        ("page SIMILAR TO '%a%'", "write `page LIKE '%a%'`"),
+        ("count(*) > 1", "a condition is about one event"),
+    ] {
+        let error = search(&components(&world), &by(Some(condition), None)).await.unwrap_err();
+        assert!(error.to_string().contains(told), "{condition}: {error}");
+    }
+    // As PostgreSQL reads it: the parser alone would take all behind FROM for one operand, and choose every event.
+    let chosen =
+        async |condition: &str| search(&components(&world), &by(Some(condition), None)).await.unwrap().record_count;
+    assert_eq!(chosen("(time IS NULL) IS NOT DISTINCT FROM false AND _offset < 0").await, 0);
+    assert!(chosen("(time IS NULL) IS NOT DISTINCT FROM false AND _offset >= 0").await > 0);
 }
 
 /// The row of the first event has the payload of the whole record: its neighbours are none of what is looked for.

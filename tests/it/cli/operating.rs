@@ -76,6 +76,11 @@ fn a_variable_that_sets_nothing_is_told_with_the_one_that_was_meant() {
         let told = format!("environment variable {slip} sets nothing; did you mean `{meant}`?");
         check(&validate(slip), 0, &["WARN", &told]);
     }
+    // Commands that ask a system, too.
+    let mut query = Command::new(binary());
+    query.args(["query", "SELECT 1", "--address", "http://127.0.0.1:1"]).env("TWOFOLD_KEYFILE", "key");
+    let asked = query.stdin(Stdio::null()).output().unwrap();
+    check(&asked, 1, &["TWOFOLD_KEYFILE sets nothing; did you mean `TWOFOLD_KEY_FILE`?"]);
     // As Kubernetes names them for a service `twofold`.
     check(&validate("TWOFOLD_PORT"), 0, &["that set nothing: ", "TWOFOLD_PORT", "`TWOFOLD_<SECTION>__<KEY>`"]);
 }

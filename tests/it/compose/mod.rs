@@ -4,7 +4,7 @@
 mod file;
 mod process;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -52,17 +52,34 @@ async fn check_lag_is_told(running: &[(&str, Container)]) {
     assert!(told.contains("\ntwofold_gateway_as_of_seconds{"), "{told}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_containers_count_every_event_before_and_after_a_publication() {
-    let (Some(compose), Some(host)) = (file::compose(), Host::new()) else { return };
-    let mut containers = file::containers(&compose);
-    let traffic = containers.remove("traffic").unwrap();
+/// Starts the containers, as `docker compose up` does.
+async fn up<'a>(host: &Host, containers: &BTreeMap<&'a str, &Value>) -> Vec<(&'a str, Container)> {
     let mut running: Vec<(&str, Container)> =
-        containers.into_iter().map(|(name, container)| (name, host.start(name, container))).collect();
+        containers.iter().map(|(name, container)| (*name, host.start(name, container))).collect();
     for (_, container) in &mut running {
         container.wait_until_healthy().await;
     }
-    let gateway = &running.iter().find(|(name, _)| *name == "gateway").unwrap().1;
+    running
+}
+
+/// Stops them; their volumes stay.
+async fn down(running: Vec<(&str, Container)>) {
+    for (_, container) in running {
+        container.stop().await;
+    }
+}
+
+fn gateway_of<'a>(running: &'a [(&str, Container)]) -> &'a Container {
+    &running.iter().find(|(name, _)| *name == "gateway").unwrap().1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_containers_count_every_event_before_and_after_a_publication_and_another_up() {
+    let (Some(compose), Some(host)) = (file::compose(), Host::new()) else { return };
+    let mut containers = file::containers(&compose);
+    let traffic = containers.remove("traffic").unwrap();
+    let running = up(&host, &containers).await;
+    let gateway = gateway_of(&running);
     let (mut visits, token) = send(&host, traffic, "2s").await;
     check_total(gateway, &token, visits).await;
     let deadline = Instant::now() + DEADLINE;
@@ -76,9 +93,13 @@ async fn the_containers_count_every_event_before_and_after_a_publication() {
     assert!(answer["envelope"]["batch_rows"].as_u64() > Some(0), "{}", answer["envelope"]);
     assert_eq!(answer["envelope"]["stale"], json!(false));
     check_lag_is_told(&running).await;
-    for (_, container) in running {
-        container.stop().await;
-    }
+    down(running).await;
+
+    let running = up(&host, &containers).await;
+    check_total(gateway_of(&running), &token, visits).await;
+    let (more, token) = send(&host, traffic, "1s").await;
+    check_total(gateway_of(&running), &token, visits + more).await;
+    down(running).await;
 }
 
 #[test]

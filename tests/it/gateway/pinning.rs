@@ -255,6 +255,9 @@ async fn one_version_can_be_asked_for_by_its_number() {
         (error.problem().status().as_u16(), error.problem().known().to_vec()),
         (404, vec!["2".to_owned(), "1".to_owned()])
     );
+    world.purge("by_page").await;
+    let error = world.rows("by_page", &[("version", &first.to_string())]).await.unwrap_err();
+    assert_eq!((error.problem().status().as_u16(), error.problem().known().to_vec()), (404, vec!["2".to_owned()]));
 }
 
 #[tokio::test]

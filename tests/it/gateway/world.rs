@@ -285,6 +285,12 @@ impl World {
         number
     }
 
+    /// Leaves nothing of a view but its newest version, as an erasing does.
+    pub(super) async fn purge(&self, name: &str) {
+        let newest = self.published.lock().unwrap()[name].snapshot.clone();
+        newest.table().purge(&newest).await.unwrap();
+    }
+
     /// Offsets in the log of a partition.
     pub(super) fn log_end(&self, partition: i32) -> i64 {
         self.log.lock().unwrap().get(&PartitionId(partition)).map_or(0, |events| events.len() as i64)

@@ -104,3 +104,14 @@ async fn signals_that_mean_nothing_end_nothing() {
     let status = running.terminate();
     assert!(status.success(), "{status}");
 }
+
+/// As `timeout` sends it, and a terminal that is closed: to the process, and to the group that it belongs to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_that_comes_twice_at_once_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Running::start(&Setup::new(folder.path(), PIPELINE, Vec::new())).await;
+    running.signal("TERM");
+    running.signal("TERM");
+    let status = running.wait_until_ended().await;
+    assert!(status.success(), "{status}\n{}", running.log());
+}

@@ -93,6 +93,7 @@ fn links_are_not_followed() {
         ("lake.beside", "the folder itself"),
         ("log", "--data-dir"),
         ("run.json", "remove it"),
+        ("last-run.json", "remove it"),
     ] {
         symlink(&elsewhere, root.join(part)).unwrap();
         let told = refusal(&root);

@@ -1,8 +1,10 @@
-//! Looking for a text in everything that is stored: in bytes as they lie there, and inside Parquet, which packs them.
+//! Looking for a text in everything that is stored: in bytes as they lie there, and inside what packs them, which is
+//! Parquet and the blobs of runs.
 
 use std::path::Path as FilePath;
 
 use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use bytes::Bytes;
 use lake::Lake;
@@ -37,18 +39,28 @@ pub fn traces_in_folder(folder: &FilePath, text: &str) -> Vec<String> {
     found
 }
 
-/// Whether bytes hold a text, as they are or as Parquet packs it.
+/// Whether bytes hold a text, as they are or as Parquet or a blob of a run packs it.
 pub fn holds(bytes: &Bytes, text: &str) -> bool {
-    let has = |bytes: &[u8], text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
-    if has(bytes, text.as_bytes()) {
+    if bytes.windows(text.len()).any(|window| window == text.as_bytes()) {
         return true;
     }
-    if !bytes.starts_with(b"PAR1") {
-        return false;
-    }
     let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().build().unwrap();
-    reader.map(Result::unwrap).any(|rows| cells(&rows).any(|cell| cell.contains(text) || cell.contains(&hex)))
+    unpacked(bytes).iter().any(|rows| cells(rows).any(|cell| cell.contains(text) || cell.contains(&hex)))
+}
+
+/// The rows that bytes pack; none where they are no rows.
+fn unpacked(bytes: &Bytes) -> Vec<RecordBatch> {
+    // Magic and checksum stand before the stream (`serving-layer/src/blob.rs`).
+    match bytes.get(..16) {
+        Some(start) if start.starts_with(b"PAR1") => {
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap().build().unwrap();
+            reader.map(Result::unwrap).collect()
+        }
+        Some(start) if start.starts_with(b"twofold1") => {
+            StreamReader::try_new(&bytes[16..], None).unwrap().map(Result::unwrap).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Every value as text; bytes as hexadecimal digits.

@@ -15,6 +15,8 @@ use super::{check, product_sources, root};
 
 /// Words that look like settings and are examples of something else.
 const NO_SETTINGS: [&str; 1] = ["x.field"];
+/// The same in documents: a folder, a table of SQL, a member of the status.
+const NO_SETTINGS_OF_DOCUMENTS: [&str; 3] = ["lake.beside", "system.rejected", "system.superseded"];
 /// Programs of others, whose flags are theirs.
 const OTHER_PROGRAMS: [&str; 2] = ["kafka-acls", "kafka-topics"];
 /// Where the keys of the Kafka client stand, which are no settings of ours.
@@ -184,9 +186,11 @@ fn every_command_that_a_message_names_parses() {
 
 /// The documents for whoever runs a system, by their path.
 fn documents() -> Vec<(String, String)> {
-    let mut paths: Vec<PathBuf> = vec!["README.md".into(), "ARCHITECTURE.md".into()];
-    let entries = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    paths.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    let mut paths: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(PathBuf::from).into();
+    for folder in ["docs", "docs/operations"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        paths.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    }
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(root().join(&path)).unwrap();
         (path.display().to_string(), text)
@@ -228,14 +232,23 @@ fn every_flag_that_a_message_names_exists() {
     check("flags that messages name and that do not exist", findings);
 }
 
+/// The sections of `config/default.toml`, which states every setting.
+fn settings() -> toml::Table {
+    std::fs::read_to_string(root().join("config/default.toml")).unwrap().parse().unwrap()
+}
+
+fn is_known(settings: &toml::Table, setting: &str) -> bool {
+    let (section, key) = setting.split_once('.').unwrap();
+    settings.get(section).is_some_and(|section| {
+        // A secret may come from a file.
+        section.get(key).is_some() || key.strip_suffix("_file").is_some_and(|secret| section.get(secret).is_some())
+    })
+}
+
 #[test]
 fn every_setting_that_a_message_names_exists() {
-    let text = std::fs::read_to_string(root().join("config/default.toml")).unwrap();
-    let settings: toml::Table = text.parse().unwrap();
-    let is_known = |setting: &str| {
-        let (section, key) = setting.split_once('.').unwrap();
-        settings.get(section).and_then(|section| section.get(key)).is_some() || NO_SETTINGS.contains(&setting)
-    };
+    let settings = settings();
+    let is_known = |setting: &str| is_known(&settings, setting) || NO_SETTINGS.contains(&setting);
     let (mut findings, mut found) = (Vec::new(), 0);
     for (place, literal) in all_literals() {
         for setting in backquoted(&literal).filter(|quoted| is_setting(quoted)) {
@@ -247,6 +260,25 @@ fn every_setting_that_a_message_names_exists() {
     }
     assert!(found > 25, "the rule looks past them: it found {found}");
     check("settings that messages name and that do not exist", findings);
+}
+
+#[test]
+fn every_setting_that_a_document_names_exists() {
+    let settings = settings();
+    // Many names have a dot in them: one that begins as a section does is taken for a setting.
+    let is_of_section = |name: &str| name.split_once('.').is_some_and(|(section, _)| settings.contains_key(section));
+    let (mut findings, mut found) = (Vec::new(), 0);
+    for (path, text) in documents() {
+        for line in text.lines() {
+            for setting in backquoted(line).filter(|quoted| is_setting(quoted) && is_of_section(quoted)) {
+                found += 1;
+                let is_fine = is_known(&settings, setting) || NO_SETTINGS_OF_DOCUMENTS.contains(&setting);
+                findings.extend((!is_fine).then(|| format!("{path}: `{setting}`")));
+            }
+        }
+    }
+    assert!(found > 100, "the rule looks past them: it found {found}");
+    check("settings that documents name and that do not exist", findings);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::console::say;
 use crate::demo::{DemoPlan, PIPELINE, SETTINGS, run_demo};
 use crate::generator::TrafficSettings;
-use crate::run::cancel_on_signal;
+use crate::signals::cancel_on_signal;
 use crate::system::System;
 
 /// Runs the command.

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use event_log::Record;
 use event_log::embedded::{Replacement, replace_payloads};
-use positions::{Clock, Stone, format_span};
+use positions::{Clock, Stone, TimestampMicros, format_span};
 use records::decode::{Decoder, erase as erase_record, wire::Schemas};
 use records::master::MasterDataset;
 use tokio::sync::watch;
@@ -62,14 +62,13 @@ pub async fn erase(arguments: &EraseArguments) -> Result<()> {
     let components = EraseComponents { context, source, store, settings: config.batch.recompute.clone() };
     let log = OpenLog::open(&config, &data_dir).await?;
     let erased = erase_from_layers(arguments, &config, &components, &log).await;
-    let kept = log.describe_kept(&components.source.topic, arguments.containing.is_some()).await;
     log.close().await;
     let Some(done) = erased? else { return Ok(()) };
     let records = match is_embedded {
         true => Some(erase_from_log(&components, &data_dir, arguments.containing.clone()).await?),
         false => None,
     };
-    say(&describe_done(&components.source, &done, records, &kept));
+    say(&describe_done(&components.source, &done, records));
     Ok(())
 }
 
@@ -114,9 +113,11 @@ async fn erase_from_layers(
     let found = search(components, &wanted).await.context("the events to be erased could not be looked up")?;
     let list = master.erased();
     let listed = list.load().await.context("the list of what was erased cannot be read")?;
-    say(&describe_found(source, &found, listed.len()));
+    let is_by_text = arguments.containing.is_some();
+    say(&describe_found(source, &found, is_by_text, listed.len()));
+    say(&log.describe_kept(&source.topic, is_by_text, found.newest).await);
     if !arguments.yes {
-        say("Nothing was erased. Add --yes to erase it; it cannot be had back.\n");
+        say("Nothing was erased. Add --yes to erase what is found; it cannot be brought back.\n");
         return Ok(None);
     }
     list.add(&found.records, context.ids.as_ref()).await.context("the list of what is erased cannot be written")?;
@@ -146,19 +147,24 @@ async fn erase_from_log(components: &EraseComponents, data_dir: &DataDir, text: 
     replaced.context("the embedded log still holds what was erased; run the command again to go on")
 }
 
-fn describe_found(source: &SourceDefinition, found: &Found, listed: usize) -> String {
-    let name = &source.name;
-    let mut text = format!(
-        "source {name}: {} events match, and {} rejected records hold the text, in {} records of the log\n",
-        found.events, found.rejected, found.record_count,
-    );
+fn describe_found(source: &SourceDefinition, found: &Found, is_by_text: bool, listed: usize) -> String {
+    let mut text = format!("source {}: {} events match", source.name, found.events);
+    if is_by_text {
+        let _ = write!(text, ", and {} rejected records hold the text", found.rejected);
+    }
+    let _ = writeln!(text, "; records of the log that hold them: {}", found.record_count);
     if let Some(before) = found.before.and_then(|before| DateTime::<Utc>::from_timestamp_micros(before.0)) {
         let day = before.format("%Y-%m-%d");
         let _ = writeln!(text, "  too old is what is from before {day} (UTC): no view has anything of it afterwards");
     }
-    let _ = writeln!(text, "  master dataset: up to {} of {} files are rewritten", found.files, found.all_files);
-    let _ =
-        writeln!(text, "  views: all of the source are computed anew; {} versions go, here and there", found.versions);
+    if found.record_count > 0 {
+        let _ = writeln!(text, "  master dataset: up to {} of {} files are rewritten", found.files, found.all_files);
+        let versions = found.versions;
+        let _ = writeln!(
+            text,
+            "  views: all of the source are computed anew; {versions} former versions of views and master dataset go"
+        );
+    }
     if found.mentions > 0 {
         let _ = writeln!(
             text,
@@ -167,12 +173,12 @@ fn describe_found(source: &SourceDefinition, found: &Found, listed: usize) -> St
         );
     }
     if listed > 0 {
-        let _ = writeln!(text, "  erased before: something of {listed} records");
+        let _ = writeln!(text, "  erased before, in whole or in part: {listed} records");
     }
     text
 }
 
-fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>, kept: &str) -> String {
+fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>) -> String {
     let name = &source.name;
     let views: Vec<&str> = done.views.iter().map(|view| view.as_str()).collect();
     let mut text = format!("source {name}: erased; {} records are on the list of what is left out\n", done.listed);
@@ -182,7 +188,6 @@ fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>, k
     if let Some(records) = records {
         let _ = writeln!(text, "  embedded log: {records} records rewritten");
     }
-    text.push_str(kept);
     for table in &done.left {
         let _ = writeln!(text, "  {table} belongs to no view of this pipeline and was left: delete it, if it is yours");
     }
@@ -190,8 +195,8 @@ fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>, k
 }
 
 impl OpenLog {
-    /// What logs hold of what was erased after the command, in lines.
-    async fn describe_kept(&self, topic: &str, is_by_text: bool) -> String {
+    /// What logs hold on to whatever the command does, in lines; `newest`: the newest of the records found.
+    async fn describe_kept(&self, topic: &str, is_by_text: bool, newest: Option<TimestampMicros>) -> String {
         let dead = dead_topic(topic);
         // One that cannot be asked for counts as none: it is only told of.
         let has_dead = self.log().partitions(&dead).await.is_ok();
@@ -205,16 +210,29 @@ impl OpenLog {
             };
         };
         let span = match log.retention(topic).await {
-            Ok(Some(span)) => format!("for {} from when it was sent", format_span(span)),
-            Ok(None) => "for ever, or the broker does not tell how long".to_owned(),
+            Ok(Some(span)) => describe_end(span, newest),
+            Ok(None) => "for ever, or the broker does not tell how long (retention.ms)".to_owned(),
             Err(error) => format!("for a time that the broker does not tell ({error})"),
         };
         let mut text = format!(
-            "  Kafka: topic {topic} holds what was erased {span} (retention.ms); whoever reads it here again leaves it out\n"
+            "  Kafka: topic {topic} holds such records {span}; whoever reads them here again leaves them out\n"
         );
         if has_dead {
             let _ = writeln!(text, "  Kafka: topic {dead} holds rejected records as they came, for its own time");
         }
         text
+    }
+}
+
+/// Until when a topic holds records. Brokers delete segments, by the newest record in each.
+fn describe_end(kept: Duration, newest: Option<TimestampMicros>) -> String {
+    let span = format_span(kept);
+    let end = newest.and_then(|newest| DateTime::<Utc>::from_timestamp_micros(newest.plus(kept).0));
+    match end {
+        Some(end) => {
+            let end = end.format("%Y-%m-%d %H:%M UTC");
+            format!("until {end} (retention.ms is {span}), and then until the segment around them is as old")
+        }
+        None => format!("for {span} from when they were sent (retention.ms)"),
     }
 }

@@ -9,7 +9,7 @@ use crate::arguments::GenerateArguments;
 use crate::console::say;
 use crate::environment::RandomIds;
 use crate::generator::{GeneratePlan, SOURCE, TrafficSettings, run_generator};
-use crate::run::cancel_on_signal;
+use crate::signals::cancel_on_signal;
 
 /// Runs the command until its span is over, ctrl-c or SIGTERM.
 ///

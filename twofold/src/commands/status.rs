@@ -56,10 +56,11 @@ pub fn draw_status(status: &Value) -> String {
 }
 
 fn draw_system(system: &Value, status: &Value) -> String {
-    let known = |title: &str, text: String| if text.is_empty() { text } else { format!(", {title}{text}") };
+    let known = |title: &str, text: String| if text.is_empty() { text } else { format!("{title}{text}") };
     let (definitions, at) = (field(system, "definitions"), field(status, "at"));
-    let mut text = format!("twofold {}", field(system, "version"));
-    text.push_str(&format!("{}{}\n", known("definitions ", definitions), known("at ", at)));
+    // Who does not operate the system is told less of it.
+    let version = known(" ", field(system, "version"));
+    let mut text = format!("twofold{version}{}{}\n", known(", definitions ", definitions), known(", at ", at));
     if let Some(registry) = system.get("registry") {
         text.push_str(&draw_registry(registry, &field(system, "definitions")));
     }

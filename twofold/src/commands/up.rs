@@ -9,7 +9,7 @@ use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::pipeline_file::read_pipeline;
 use crate::role::{Role, Roles};
-use crate::run::Signals;
+use crate::signals::Signals;
 use crate::system::System;
 
 /// Runs the command.
@@ -38,11 +38,11 @@ pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
         biased;
         signal = signals.next() => {
             info!(signal, "stopping in the direction of the data");
-            // A second signal means: now.
+            // Another one means: now.
             tokio::select! {
                 biased;
                 stopped = system.stop() => stopped,
-                again = signals.next() => anyhow::bail!("ended at once by a second {again}"),
+                again = signals.again() => anyhow::bail!("ended at once by a second {again}"),
             }
         }
         ended = system.ended() => ended,
