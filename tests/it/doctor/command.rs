@@ -114,6 +114,23 @@ async fn tables_and_the_log_of_a_stopped_system_are_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_check_left_is_removed_once_it_can_be_nobodys() {
+    let place = Place::new();
+    fill(&place.setup).await;
+    let probes = place.setup.data_dir.join("lake/_probe");
+    std::fs::create_dir_all(&probes).unwrap();
+    for name in ["left", "new"] {
+        std::fs::write(probes.join(name), "1").unwrap();
+    }
+    let left = std::fs::File::options().write(true).open(probes.join("left")).unwrap();
+    left.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    check(&place.doctor(&place.setup.data_dir, &[]), 0, &["ok    object store"]);
+    let entries = std::fs::read_dir(&probes).unwrap();
+    let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_system_that_runs_is_told_and_not_disturbed() {
     let place = Place::new();
     let running = Running::start(&place.setup).await;

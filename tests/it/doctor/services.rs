@@ -5,7 +5,7 @@ use std::process::Output;
 use ::event_log::kafka::{KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, NewRecord};
 use positions::{PartitionId, TimestampMicros};
-use serving_layer::redis::{RedisSettings, RedisStore};
+use serving_layer::redis::{RedisSettings, RedisStore, acl_rules};
 use tests::services::Services;
 
 use crate::cli::check;
@@ -134,10 +134,31 @@ async fn a_probe_of_redis_leaves_nothing_that_does_not_expire() {
     let settings = RedisSettings { url: server.url(), ..RedisSettings::default() };
     let time = RedisStore::connect(settings).await.unwrap().probe(7).await.unwrap();
     assert!(time.is_some_and(|time| time > TimestampMicros(0)), "{time:?}");
+    check_that_all_expires(&server).await;
+}
+
+/// As where the command is killed behind any of its steps: what it changed is not removed any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_of_redis_that_does_not_come_to_its_end_leaves_what_expires() {
+    let server = RedisServer::start().await;
+    // In the order of the steps: the index is written, read, changed, removed.
+    for (step, command) in ["get", "getrange", "del"].into_iter().enumerate() {
+        server.let_in("limited", &format!("{} -{command}", acl_rules("default", false))).await;
+        server.run::<()>(&["SCRIPT", "FLUSH"]).await;
+        let settings = RedisSettings { url: server.url_of("limited"), ..RedisSettings::default() };
+        RedisStore::connect(settings).await.unwrap().probe(step as u128 + 1).await.unwrap_err();
+        assert!(check_that_all_expires(&server).await.iter().any(|key| key.ends_with(":index")), "{command}");
+        server.run::<()>(&["FLUSHALL"]).await;
+    }
+}
+
+/// The keys that are there.
+async fn check_that_all_expires(server: &RedisServer) -> Vec<String> {
     let mut connection = server.connection().await.unwrap();
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
-    for key in keys {
-        let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
+    for key in &keys {
+        let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.unwrap();
         assert!(left > 0, "{key} stays");
     }
+    keys
 }
