@@ -42,7 +42,7 @@ pub async fn doctor(arguments: &UpArguments) -> Result<()> {
     findings.note("port", check_port(&config).await);
     findings.note("access", check_access(&config).await);
     if config.log.is_embedded {
-        findings.note("event log", check_embedded_log(&config.log.embedded, data_dir.as_ref()));
+        findings.note("event log", check_embedded_log(&config.log.embedded, data_dir.as_ref()).await);
     } else {
         check_kafka(&config, pipeline.as_ref(), &mut findings).await;
     }

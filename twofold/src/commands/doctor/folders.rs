@@ -1,13 +1,14 @@
-//! Checks of folders of this machine, none of which is made.
+//! Checks of folders of this machine, none of which is made. A log that nobody holds is opened, as a start opens it.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
+use event_log::embedded::{EmbeddedLog, EmbeddedSettings, FolderCheck};
 
 use super::findings::{Findings, Found};
 use crate::config::quantity::format_size;
 use crate::data_dir::{DataDir, NoDataDir};
+use crate::wiring::open_embedded;
 
 /// With less room than this the embedded log may fill the disk within minutes.
 const LITTLE_ROOM_BYTES: u64 = 1 << 30;
@@ -47,22 +48,31 @@ pub(super) fn check_absent(folder: &Path) -> Result<Found> {
     Ok(Found::good(format!("{}: no data yet, the first start makes it", folder.display())))
 }
 
-/// The folder of the embedded log, where there is one.
-pub(super) fn check_embedded_log(settings: &EmbeddedSettings, data_dir: Option<&DataDir>) -> Result<Found> {
+/// The folder of the embedded log, where there is one. What is in it is not looked at before it is known to be free:
+/// opening would wait for whoever holds it.
+pub(super) async fn check_embedded_log(settings: &EmbeddedSettings, data_dir: Option<&DataDir>) -> Result<Found> {
     let data_dir = data_dir.context("its folder is in the data directory, which cannot be used")?;
     let settings = EmbeddedSettings { folder: data_dir.log(), ..settings.clone() };
-    let folder = settings.folder.display();
     if !settings.folder.exists() {
         return check_absent(&settings.folder);
     }
-    let free = EmbeddedLog::check_folder(&settings)?;
-    let free_mebibytes = format_size(free >> 20 << 20);
-    let told = format!("embedded, in {folder}; {free_mebibytes} are free there");
-    if free >= LITTLE_ROOM_BYTES {
+    let FolderCheck { free_bytes, holds_log } = EmbeddedLog::check_folder(&settings)?;
+    let topics = if holds_log { count_topics(settings.clone()).await? } else { 0 };
+    let (folder, free) = (settings.folder.display(), format_size(free_bytes >> 20 << 20));
+    let told = format!("embedded, in {folder}, with {topics} topics; {free} are free there");
+    if free_bytes >= LITTLE_ROOM_BYTES {
         return Ok(Found::good(told));
     }
     let limit = format_size(settings.max_bytes);
     Ok(Found::Doubt(format!(
         "{told}, and it may grow to {limit}: make room, or lower `log.embedded_max_size` and `log.embedded_retention`"
     )))
+}
+
+/// Opens the log and closes it again.
+async fn count_topics(settings: EmbeddedSettings) -> Result<usize> {
+    let log = open_embedded(settings).await?;
+    let topics = log.topics().len();
+    log.close().await;
+    Ok(topics)
 }
