@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use chrono::TimeDelta;
 use lake::{Lake, LakeError, describe_skew};
 use positions::{Clock, IdSource};
 use records::RecordsError;
 use records::master::MasterDataset;
 use serving_layer::redis::RedisStore;
-use serving_layer::registry::DefinitionRegistry;
+use serving_layer::registry::{DefinitionRegistry, Standing};
 use serving_layer::{BatchViewStore, ServingError};
 use views::Pipeline;
 
@@ -19,6 +19,7 @@ use super::folders::check_absent;
 use crate::config::quantity::format_size;
 use crate::config::{Config, LakeLocation, RealtimeSettings, S3Settings};
 use crate::data_dir::DataDir;
+use crate::definitions::describe_superseded;
 use crate::environment::{RandomIds, SystemClock};
 use crate::store_answers::StoreClock;
 use crate::wiring::{lake_folder, lake_of};
@@ -72,12 +73,13 @@ async fn probe_lake(
     };
     let lake = lake_of(&config.lake, &in_data_dir, clock)?;
     lake.probe(RandomIds.next_id()).await?;
+    lake.has_format().await.context("the lake cannot be opened")?;
     Ok((Found::good(format!("{place} honours conditional puts, and gives, lists and deletes objects")), Some(lake)))
 }
 
 async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut Findings) {
-    if let Err(error) = DefinitionRegistry::new(lake).present().await {
-        findings.note("definitions", Err(with_repair(error.into())));
+    if let Err(error) = check_definitions(lake, pipeline).await {
+        findings.note("definitions", Err(error));
     }
     let Some(pipeline) = pipeline else { return };
     let (mut there, mut doubts) = (0_usize, Vec::new());
@@ -86,7 +88,7 @@ async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut F
         Err(error) => findings.note(&table, Err(with_repair(error))),
     };
     for source in &pipeline.sources {
-        let opened = MasterDataset::new(lake, Arc::clone(source)).open().await;
+        let opened = MasterDataset::new(lake, Arc::clone(source)).find().await;
         let table = format!("table raw/{}", source.name);
         let found = opened.iter().flatten().flat_map(|found| found.doubts());
         doubts.extend(found.map(|doubt| (table.clone(), doubt)));
@@ -99,6 +101,19 @@ async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut F
     doubts.into_iter().for_each(|(table, doubt)| findings.note(&table, Ok(Found::Doubt(doubt))));
     let all = pipeline.sources.len() + pipeline.views.len();
     findings.note("tables", Ok(Found::good(format!("{there} of {all} are there and can be opened"))));
+}
+
+/// Whether those of the pipeline would be the present ones: a process is not ready under others.
+async fn check_definitions(lake: &Lake, pipeline: Option<&Pipeline>) -> Result<()> {
+    let registry = DefinitionRegistry::new(lake);
+    let standing = match pipeline {
+        Some(pipeline) => registry.standing(pipeline).await,
+        None => registry.present().await.map(|_| None),
+    };
+    match standing.map_err(|error| with_repair(error.into()))? {
+        Some(Standing::Past { own, present }) => Err(anyhow!(describe_superseded(own, present))),
+        Some(Standing::Present(_)) | None => Ok(()),
+    }
 }
 
 /// What cannot be read is looked at by another command, which says what can be done.
