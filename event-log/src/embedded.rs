@@ -90,6 +90,9 @@ impl EmbeddedLog {
         let (folder, is_synced) = (settings.folder.clone(), settings.is_synced);
         let opened = tokio::task::spawn_blocking(move || -> fjall::Result<(Topics, Store)> {
             erase::settle(&folder)?;
+            if let Some(part) = check::find_missing(&folder)? {
+                return Err(std::io::Error::new(ErrorKind::NotFound, format!("{part} is gone")).into());
+            }
             let store = store::run::open(&folder, is_synced)?;
             Ok((store.load()?, store))
         });

@@ -11,6 +11,11 @@ use super::disk_space::{free_bytes, try_folder};
 use super::store::run::LOCK;
 use crate::EventLogError;
 
+/// The file that the engine writes when all else is there.
+const VERSION: &str = "version";
+const KEYSPACES: &str = "keyspaces";
+const JOURNAL: &str = ".jnl";
+
 /// A folder that a start could write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FolderCheck {
@@ -38,10 +43,23 @@ pub(super) fn check_folder(folder: &Path) -> Result<FolderCheck, EventLogError> 
 
 /// Whether the engine has made anything in the folder; what the file system keeps there is not its own.
 fn holds_log(folder: &Path) -> std::io::Result<bool> {
+    has_entry(folder, |name| [LOCK, VERSION, KEYSPACES].contains(&name) || name.ends_with(JOURNAL))
+}
+
+/// What a log lacks that the engine would make anew, without a word and with nothing in it.
+pub(super) fn find_missing(folder: &Path) -> std::io::Result<Option<&'static str>> {
+    if !folder.join(VERSION).exists() {
+        return Ok(None);
+    }
+    if !folder.join(KEYSPACES).is_dir() {
+        return Ok(Some("its folder `keyspaces`"));
+    }
+    Ok(if has_entry(folder, |name| name.ends_with(JOURNAL))? { None } else { Some("its journal, files `*.jnl`,") })
+}
+
+fn has_entry(folder: &Path, is_meant: impl Fn(&str) -> bool) -> std::io::Result<bool> {
     for entry in std::fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        if [LOCK, "version", "keyspaces"].contains(&&*name) || name.ends_with(".jnl") {
+        if is_meant(&entry?.file_name().to_string_lossy()) {
             return Ok(true);
         }
     }

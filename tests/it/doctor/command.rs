@@ -141,7 +141,7 @@ async fn a_lake_and_a_log_that_a_start_would_refuse_are_told_in_its_words() {
         assert!(start().await.contains(told));
         std::fs::write(&format, whole).unwrap();
     }
-    for lost in ["version", "keyspaces"] {
+    for lost in ["version", "keyspaces", "0.jnl"] {
         let (path, away) = (data.join("log").join(lost), data.join(lost));
         std::fs::rename(&path, &away).unwrap();
         let told = ["FAIL  event log", "lacks files, or they are damaged", "bring the folder back from a copy"];
@@ -149,6 +149,11 @@ async fn a_lake_and_a_log_that_a_start_would_refuse_are_told_in_its_words() {
         assert!(start().await.contains(told[1]), "{lost}");
         std::fs::rename(&away, &path).unwrap();
     }
+    std::fs::rename(data.join("log"), data.join("log-before")).unwrap();
+    let told =
+        ["ok    event log", "FAIL  topic hits: topic hits partition ", "`twofold source reset` begins its next life"];
+    check(&place.doctor(data, &[]), 1, &told);
+    std::fs::rename(data.join("log-before"), data.join("log")).unwrap();
     std::fs::rename(data.join("lake/raw/hits"), data.join("lake/raw/hits-before")).unwrap();
     check(
         &place.doctor(data, &[]),

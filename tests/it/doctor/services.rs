@@ -9,7 +9,7 @@ use serving_layer::redis::{RedisSettings, RedisStore, acl_rules};
 use tests::services::Services;
 
 use crate::cli::check;
-use crate::support::process::Setup;
+use crate::support::process::{Running, Setup};
 use crate::support::redis::RedisServer;
 
 const PIPELINE: &str = "
@@ -86,6 +86,19 @@ async fn a_topic_is_tried_and_not_written() {
         records += log.bounds(&topic, PartitionId(partition)).await.unwrap().high.0;
     }
     assert_eq!(records, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_another_one_than_the_archived_is_told_as_at_the_start() {
+    let Some(world) = World::new() else { return };
+    let running = Running::start(&world.setup).await;
+    running.post("hits", &[r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/"}"#]).await;
+    running.wait_until_archived(1).await;
+    assert!(running.terminate().success());
+    check(&doctor(&world.setup).await, 0, &["ok    topic", "ok    tables"]);
+    world.services.admin().replace(&world.topic(), 3).await;
+    let told = format!("FAIL  topic {}", world.topic());
+    check(&doctor(&world.setup).await, 1, &[&told, "`twofold source reset` begins its next life"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
