@@ -14,6 +14,8 @@ use crate::EventLogError;
 /// The file that the engine writes when all else is there.
 const VERSION: &str = "version";
 const KEYSPACES: &str = "keyspaces";
+/// The keyspace that names the others.
+const FIRST: &str = "0";
 const JOURNAL: &str = ".jnl";
 
 /// A folder that a start could write.
@@ -47,14 +49,29 @@ fn holds_log(folder: &Path) -> std::io::Result<bool> {
 }
 
 /// What a log lacks that the engine would make anew, without a word and with nothing in it.
-pub(super) fn find_missing(folder: &Path) -> std::io::Result<Option<&'static str>> {
+pub(super) fn find_missing(folder: &Path) -> std::io::Result<Option<String>> {
     if !folder.join(VERSION).exists() {
         return Ok(None);
     }
-    if !folder.join(KEYSPACES).is_dir() {
-        return Ok(Some("its folder `keyspaces`"));
+    if !has_entry(folder, |name| name.ends_with(JOURNAL))? {
+        return Ok(Some("its journal (`*.jnl`)".to_owned()));
     }
-    Ok(if has_entry(folder, |name| name.ends_with(JOURNAL))? { None } else { Some("its journal, files `*.jnl`,") })
+    let keyspaces = folder.join(KEYSPACES);
+    if !keyspaces.is_dir() {
+        return Ok(Some("its folder `keyspaces`".to_owned()));
+    }
+    // It is there before the others are.
+    let is_named = has_entry(&keyspaces, |name| name != FIRST)?;
+    for entry in std::fs::read_dir(&keyspaces)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let tables = path.join("tables");
+        let is_begun = name == FIRST && is_named || tables.is_dir() && has_entry(&tables, |_| true)?;
+        if is_begun && !path.join("current").exists() {
+            return Ok(Some(format!("its file `{KEYSPACES}/{}/current`", name.to_string_lossy())));
+        }
+    }
+    Ok(None)
 }
 
 fn has_entry(folder: &Path, is_meant: impl Fn(&str) -> bool) -> std::io::Result<bool> {
