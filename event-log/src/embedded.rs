@@ -50,6 +50,7 @@ use store::Store;
 use topics::{Topics, find};
 use writer::{Answer, Change, Request};
 
+pub use check::FolderCheck;
 pub use erase::{Replacement, replace_payloads};
 pub use shared::EmbeddedSettings;
 
@@ -89,6 +90,9 @@ impl EmbeddedLog {
         let (folder, is_synced) = (settings.folder.clone(), settings.is_synced);
         let opened = tokio::task::spawn_blocking(move || -> fjall::Result<(Topics, Store)> {
             erase::settle(&folder)?;
+            if let Some(part) = check::find_missing(&folder)? {
+                return Err(std::io::Error::new(ErrorKind::NotFound, format!("{part} is gone")).into());
+            }
             let store = store::run::open(&folder, is_synced)?;
             Ok((store.load()?, store))
         });
@@ -115,12 +119,11 @@ impl EmbeddedLog {
         Ok(Self { shared, commands })
     }
 
-    /// Whether a start could use the folder, which is there: the bytes that are free on its disk. Blocks for a moment,
-    /// and opens nothing.
+    /// Whether a start could write the folder, which is there. Blocks for a moment, and opens nothing.
     ///
     /// # Errors
     /// [`EventLogError::Unusable`] where it cannot be written, is held by another process, or is an older version's.
-    pub fn check_folder(settings: &EmbeddedSettings) -> Result<u64, EventLogError> {
+    pub fn check_folder(settings: &EmbeddedSettings) -> Result<FolderCheck, EventLogError> {
         refuse_old_folder(settings)?;
         check::check_folder(&settings.folder)
     }

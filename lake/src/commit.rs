@@ -186,7 +186,7 @@ impl Table {
     }
 
     /// Writes the checkpoint that is due at this version. Without it the table is only slower to open.
-    async fn write_checkpoint(&self, snapshot: &Snapshot) {
+    pub(crate) async fn write_checkpoint(&self, snapshot: &Snapshot) {
         let interval = i64::from(self.lake().settings().checkpoint_interval.max(1));
         if snapshot.version().0 % interval != 0 {
             return;

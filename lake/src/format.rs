@@ -31,17 +31,26 @@ impl Lake {
     /// [`LakeError::Unusable`]: it has another one. [`LakeError::Corrupt`]: the note is damaged. Otherwise as
     /// [`Lake::get`] and [`Lake::put_once`].
     pub async fn check_format(&self) -> Result<(), LakeError> {
+        if self.has_format().await? {
+            return Ok(());
+        }
+        let note = serde_json::to_vec(&FormatNote { format: FORMAT }).expect("one number always serialises");
+        self.put_once(&self.path(NAME), Bytes::from(note)).await
+    }
+
+    /// Whether a layout is noted, which then is the one that this build knows. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::check_format`].
+    pub async fn has_format(&self) -> Result<bool, LakeError> {
         let path = self.path(NAME);
-        let Some(found) = self.get(&path).await? else {
-            let note = serde_json::to_vec(&FormatNote { format: FORMAT }).expect("one number always serialises");
-            return self.put_once(&path, Bytes::from(note)).await;
-        };
+        let Some(found) = self.get(&path).await? else { return Ok(false) };
         let note: FormatNote = serde_json::from_slice(&found).map_err(|error| {
             let way_out = format!("put the text {{\"format\":{FORMAT}}} into it if this version wrote the lake");
             LakeError::corrupt(&path, format!("it should say the version of the layout: {error}; {way_out}"))
         })?;
         if note.format == FORMAT {
-            return Ok(());
+            return Ok(true);
         }
         let reason = format!(
             "{path} says that the lake has format {}, and this version knows format {FORMAT} only; run the version \

@@ -64,7 +64,7 @@ pub use connecting::connection_way_out;
 pub use error::LakeError;
 pub use file::FileWriter;
 pub use format::FORMAT;
-pub use repair::Examination;
+pub use repair::{Examination, Unreadable};
 pub use snapshot::{Change, DataFile, Snapshot};
 pub use stats::{Bounds, extreme};
 pub use store::Lake;

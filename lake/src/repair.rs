@@ -3,19 +3,21 @@
 //! In: the objects of a table. Out: [`Examination`]: the newest version that can be read as Twofold left it, and what
 //! stands between it and the newest there is. [`Table::repair`] makes it the newest again.
 //! Guarantee: examining changes nothing. Mending is one commit under the rule of all commits, so it may run beside
-//! writers, and done twice it finds nothing to do. Only commits that nobody can read are written over, lowest first;
-//! after a crash the next call goes on.
+//! writers, and done twice it finds nothing to do. Only commits that nobody can read are written over, each on condition
+//! that it is what was examined. The lowest comes last: until then none can be read, so that no version ever shows which
+//! lacks the rows of one below it. After a crash the next call goes on.
 //! Not here: rows of files that are gone: only who knows where they came from can bring them back (`batch-layer`).
 
 use std::collections::HashMap;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore};
+use object_store::{ObjectMeta, ObjectStore, UpdateVersion};
 use serde::de::IgnoredAny;
 
 use crate::foreign::Foreign;
 use crate::snapshot::State;
+use crate::store::Put;
 use crate::{Change, DataFile, LakeError, Snapshot, Table, Version};
 
 /// How many commits may be in the way of the newest that can be read.
@@ -28,10 +30,21 @@ pub struct Examination {
     pub snapshot: Snapshot,
     /// What other tools did to its rows since, in words.
     pub foreign: Option<String>,
-    /// The versions above it, newest first, each with why it cannot be read.
-    pub unreadable: Vec<(Version, String)>,
+    /// The versions above it, newest first.
+    pub unreadable: Vec<Unreadable>,
     /// Its files that are gone, or not as long as they were committed.
     pub missing: Vec<DataFile>,
+}
+
+/// A version that cannot be read.
+#[derive(Clone, Debug)]
+pub struct Unreadable {
+    /// Which.
+    pub version: Version,
+    /// Why not.
+    pub reason: String,
+    /// The object of its commit before it was read, where there was one.
+    seen: Option<UpdateVersion>,
 }
 
 impl Examination {
@@ -75,11 +88,12 @@ impl Table {
         let mut unreadable = Vec::new();
         let (mut first, mut version) = (None, newest);
         let snapshot = loop {
+            let seen = self.lake().get_with_version(&self.log().commit_path(version)).await?.map(|(_, seen)| seen);
             let loaded = self.load(&listing, version).await;
             match loaded.and_then(|snapshot| self.with_whole_facts(snapshot)) {
                 Ok(snapshot) => break snapshot,
                 Err(error @ LakeError::Corrupt { .. }) => {
-                    unreadable.push((version, error.to_string()));
+                    unreadable.push(Unreadable { version, reason: error.to_string(), seen });
                     let first = first.get_or_insert(error);
                     if version <= Version(0) || unreadable.len() > MAX_UNREADABLE {
                         return Err(LakeError::corrupt(self.folder(), first));
@@ -104,8 +118,10 @@ impl Table {
             return Ok(examined.snapshot.clone());
         }
         let facts = self.facts_to_keep(&examined.snapshot)?;
-        let on = self.write_over(examined, &facts, nonce).await?;
-        self.commit_checked(&on, Change::default(), None, facts, nonce).await
+        match examined.unreadable.split_last() {
+            None => self.commit_checked(&examined.snapshot, Change::default(), None, facts, nonce).await,
+            Some(broken) => self.write_over(&examined.snapshot, broken, facts, nonce).await,
+        }
     }
 
     /// Commits on exactly `on` that nothing changed, so that other tools see what we see. `nonce` as in
@@ -129,19 +145,56 @@ impl Table {
         on.facts_bytes().cloned().ok_or_else(nothing)
     }
 
-    /// Makes commits that cannot be read such that change nothing; what the last of them leads to.
-    async fn write_over(&self, examined: &Examination, facts: &Bytes, nonce: u128) -> Result<Snapshot, LakeError> {
-        let mut on = examined.snapshot.clone();
-        for (version, _) in examined.unreadable.iter().rev() {
-            let draft = self.draft(&on, &Change::default(), None, facts, (nonce, *version)).await?;
-            // First, so that no reader takes it for the sum of what now is there.
-            self.lake().delete_if_there(&self.log().checkpoint_path(*version)).await?;
-            self.lake().put(&self.log().commit_path(*version), draft.bytes.into()).await?;
-            let transaction = Some(draft.transaction);
-            let state = State { transaction, foreign: Foreign::default(), ..on.state().clone() };
-            on = Snapshot::new(self.clone(), *version, state, Some(facts.clone()));
+    /// Makes the commits that cannot be read, the lowest and those above it, such that change nothing; behind them comes
+    /// one that whoever still goes on from one of them finds in the way.
+    async fn write_over(
+        &self,
+        on: &Snapshot,
+        (lowest, above): (&Unreadable, &[Unreadable]),
+        facts: Bytes,
+        nonce: u128,
+    ) -> Result<Snapshot, LakeError> {
+        // It cannot be read either, and with it none of those above.
+        let claim = Bytes::from(format!("a repair is under way, {nonce:032x}"));
+        self.replace_commit(lowest.version, lowest.seen.as_ref(), claim.clone()).await?;
+        let state = State { foreign: Foreign::default(), ..on.state().clone() };
+        let plain = Snapshot::new(self.clone(), on.version(), state.clone(), Some(facts.clone()));
+        let nothing = Change::default();
+        for broken in above {
+            let draft = self.draft(&plain, &nothing, None, &facts, (nonce, broken.version)).await?;
+            self.replace_commit(broken.version, broken.seen.as_ref(), draft.bytes.into()).await?;
         }
-        Ok(on)
+        let next = above.first().unwrap_or(lowest).version.next();
+        let last = self.draft(&plain, &nothing, None, &facts, (nonce, next)).await?;
+        self.replace_commit(next, None, last.bytes.into()).await?;
+        let claimed = self.lake().get_with_version(&self.log().commit_path(lowest.version)).await?;
+        let Some((_, claimed)) = claimed.filter(|(bytes, _)| *bytes == claim) else {
+            return Err(self.conflict_at(lowest.version));
+        };
+        let draft = self.draft(on, &nothing, None, &facts, (nonce, lowest.version)).await?;
+        self.replace_commit(lowest.version, Some(&claimed), draft.bytes.into()).await?;
+        let state = State { transaction: Some(last.transaction), ..state };
+        let repaired = Snapshot::new(self.clone(), next, state, Some(facts));
+        self.write_checkpoint(&repaired).await;
+        Ok(repaired)
+    }
+
+    /// Puts a commit in the place of one that cannot be read, or of none, and of nothing else. A checkpoint of that
+    /// version would not be the sum of what is there now.
+    async fn replace_commit(
+        &self,
+        version: Version,
+        seen: Option<&UpdateVersion>,
+        bytes: Bytes,
+    ) -> Result<(), LakeError> {
+        match self.lake().replace(&self.log().commit_path(version), seen, bytes).await? {
+            Put::New => self.lake().delete_if_there(&self.log().checkpoint_path(version)).await,
+            Put::Exists => Err(self.conflict_at(version)),
+        }
+    }
+
+    fn conflict_at(&self, version: Version) -> LakeError {
+        LakeError::Conflict { table: self.folder().to_owned(), expected: version }
     }
 
     /// A snapshot whose facts are JSON, whatever they say.

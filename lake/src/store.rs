@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use chrono::TimeDelta;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 
 use crate::{LakeError, LakeSettings};
 
@@ -21,6 +22,8 @@ static NEXT_LAKE: AtomicU64 = AtomicU64::new(0);
 const PROBES: &str = "_probe";
 /// What they hold.
 const PROBE: &[u8] = b"1";
+/// What is older belongs to nobody any more: a probe takes seconds.
+const PROBE_LIVES: TimeDelta = TimeDelta::hours(1);
 
 /// Folder of what stays when tables are lost, where the lake was given no place of its own for it.
 const BESIDE: &str = "_beside";
@@ -83,13 +86,13 @@ impl Lake {
         let path = self.probe_path(nonce);
         self.put_new(&path, Bytes::from_static(PROBE)).await?;
         let second = self.probe_second_put(&path).await;
-        // Left behind, it would only be one object more.
+        // Left behind, it would only be one object more, until the next `probe`.
         let _ = self.store().delete(&path).await;
         second
     }
 
     /// Does with one object all that tables need: puts it, puts it again on condition, reads it, finds it in a listing
-    /// and deletes it. `nonce` is drawn for this probe.
+    /// and deletes it, and with it those that probes left which were killed. `nonce` is drawn for this probe.
     ///
     /// # Errors
     /// The first of these that the store does not do, by the words of the store; the object may stay where it is the
@@ -112,10 +115,15 @@ impl Lake {
             return Err(self.unusable("does not give back the object that it has stored"));
         }
         let listed = self.objects(&self.path(PROBES)).await?;
-        if listed.iter().any(|found| found.location == *path) {
-            return Ok(());
+        let Some(own) = listed.iter().find(|found| found.location == *path) else {
+            return Err(self.unusable("does not list an object that it has stored"));
+        };
+        // By the clock of the store alone.
+        let is_left_behind = |found: &&ObjectMeta| own.last_modified - found.last_modified > PROBE_LIVES;
+        for found in listed.iter().filter(is_left_behind) {
+            self.delete_if_there(&found.location).await?;
         }
-        Err(self.unusable("does not list an object that it has stored"))
+        Ok(())
     }
 
     async fn probe_second_put(&self, path: &Path) -> Result<(), LakeError> {
@@ -168,12 +176,20 @@ impl Lake {
     /// # Errors
     /// [`LakeError::Unreachable`]: try again. [`LakeError::Unusable`]: the store does not let us.
     pub async fn get(&self, path: &Path) -> Result<Option<Bytes>, LakeError> {
+        Ok(self.get_with_version(path).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// The same, with what [`Self::replace`] knows the object by.
+    pub(crate) async fn get_with_version(&self, path: &Path) -> Result<Option<(Bytes, UpdateVersion)>, LakeError> {
         let found = match self.store().get(path).await {
-            Ok(found) => found.bytes().await,
+            Ok(found) => {
+                let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+                found.bytes().await.map(|bytes| (bytes, version))
+            }
             Err(error) => Err(error),
         };
         match found {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(found) => Ok(Some(found)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(LakeError::store(path, error)),
         }
@@ -216,6 +232,30 @@ impl Lake {
         match self.store().put_opts(path, PutPayload::from_bytes(bytes), PutMode::Create.into()).await {
             Ok(_) => Ok(Put::New),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Put::Exists),
+            Err(error) => Err(LakeError::store(path, error)),
+        }
+    }
+
+    /// Puts an object in the place of the one that was seen under its name (`None`: of none), and of no other. Stores
+    /// that know no such condition, as folders, are asked just before: another writer may come in between.
+    pub(crate) async fn replace(
+        &self,
+        path: &Path,
+        seen: Option<&UpdateVersion>,
+        bytes: Bytes,
+    ) -> Result<Put, LakeError> {
+        let Some(seen) = seen else { return self.put_new(path, bytes).await };
+        let (payload, mode) = (PutPayload::from_bytes(bytes.clone()), PutMode::Update(seen.clone()));
+        match self.store().put_opts(path, payload, mode.into()).await {
+            Ok(_) => Ok(Put::New),
+            Err(Error::NotImplemented { .. }) => match self.get_with_version(path).await? {
+                Some((_, found)) if found == *seen => self.put(path, bytes).await.map(|()| Put::New),
+                _ => Ok(Put::Exists),
+            },
+            // The very same content is this one, put by a call whose reply was lost.
+            Err(Error::Precondition { .. } | Error::NotFound { .. }) => {
+                Ok(if self.get(path).await? == Some(bytes) { Put::New } else { Put::Exists })
+            }
             Err(error) => Err(LakeError::store(path, error)),
         }
     }

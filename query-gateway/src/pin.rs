@@ -133,22 +133,28 @@ impl Choice<'_> {
         if candidate.is_none() && self.indexes.values().all(Option::is_none) {
             return Err("there is neither a batch version nor a realtime view".to_owned());
         }
-        if candidate.is_none() && !self.is_former {
+        if candidate.is_none() {
             self.first_reading(&partitions)?;
         }
         Ok(Pin { candidate, partitions })
     }
 
-    /// Without a version, a partition of which nothing was read yet, and whose end is not known either, may hold a long
-    /// history: an answer would look like one of a stream that has just begun. Once there are runs, it is stale and
-    /// says so until the worker has come to the end.
+    /// Without a version, a partition whose worker has not come to its end since it began holds some of its records, or
+    /// none, and of a former definition there may be no run any more: an answer would look like one of a stream that
+    /// has just begun.
     fn first_reading(&self, partitions: &BTreeMap<PartitionId, PartitionPin>) -> Result<(), String> {
-        let mut owned =
-            partitions.iter().filter(|(partition, _)| self.indexes.get(*partition).is_some_and(Option::is_some));
-        match owned.find(|(_, pin)| pin.as_of.is_none() && pin.runs.is_empty()) {
-            Some((partition, _)) => Err(format!("partition {partition}: nothing of it was read yet")),
-            None => Ok(()),
+        let begun = || self.indexes.iter().filter_map(|(partition, index)| Some((partition, index.as_deref()?)));
+        if let Some((partition, index)) = begun().find(|(_, index)| index.as_of.0 <= 0) {
+            let offset = index.head.offset;
+            return Err(format!(
+                "partition {partition}: it is read for the first time, and has come to offset {offset}"
+            ));
         }
+        let holds_nothing = partitions.values().all(|pin| pin.runs.is_empty());
+        if self.is_former && holds_nothing && begun().any(|(_, index)| index.head.offset > Offset(0)) {
+            return Err("no run of its former definition is left".to_owned());
+        }
+        Ok(())
     }
 
     fn partitions(&self, cut: &Cut) -> BTreeSet<PartitionId> {

@@ -127,14 +127,19 @@ impl RedisStore {
             let advice = add_commands(&missing, &self.prefix, self.errors.is_cluster);
             return Err(unusable(format!("permission denied: {advice}")));
         }
-        let mut write = redis::cmd("SET");
-        write.arg(&key).arg("check").arg("PX").arg(millis(CHECK_LIVES));
-        match write.query_async::<()>(&mut connection).await {
-            Ok(()) => {}
-            Err(error) if is_out_of_memory(&error) => return Err(self.full().await),
-            Err(error) => return Err(self.errors.at_start(error)),
-        }
+        self.write_mortal(&key, b"check", CHECK_LIVES).await?;
         self.read_bytes(&key).await.map(drop)
+    }
+
+    /// Writes what a check needs, and what is gone after a time.
+    async fn write_mortal(&self, key: &str, value: &[u8], lives: Duration) -> Result<(), ServingError> {
+        let mut write = redis::cmd("SET");
+        write.arg(key).arg(value).arg("PX").arg(millis(lives));
+        match write.query_async::<()>(&mut self.connection.clone()).await {
+            Ok(()) => Ok(()),
+            Err(error) if is_out_of_memory(&error) => Err(self.full().await),
+            Err(error) => Err(self.errors.at_start(error)),
+        }
     }
 
     fn tag(&self, partition: &PartitionKey) -> String {

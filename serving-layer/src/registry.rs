@@ -89,18 +89,12 @@ impl DefinitionRegistry {
 
     /// `is_asked`: also definitions of the past.
     async fn claim_as(&self, pipeline: &Pipeline, is_asked: bool) -> Result<Standing, ServingError> {
-        let claimed: BTreeMap<&str, DefinitionHash> =
-            pipeline.views.iter().map(|view| (view.name.as_str(), view.hash)).collect();
         for _ in 0..MAX_ATTEMPTS {
             let (last, present) = self.last().await?;
-            if let Some(present) = &present {
-                if present.newest_hashes() == claimed {
-                    return Ok(Standing::Present(present.number));
-                }
-                let past = present.past_number(&claimed).filter(|_| !is_asked);
-                if let Some(own) = past {
-                    return Ok(Standing::Past { own, present: present.number });
-                }
+            match present.as_ref().and_then(|present| standing_in(present, pipeline)) {
+                Some(Standing::Past { .. }) if is_asked => {}
+                Some(standing) => return Ok(standing),
+                None => {}
             }
             let number = DefinitionNumber(last.next().0);
             let static_files = self.store_static_files(number, present.as_ref(), pipeline).await?;
@@ -126,6 +120,14 @@ impl DefinitionRegistry {
             }
         }
         Err(too_many_changes())
+    }
+
+    /// Where the definitions of a pipeline stand; `None`: they were never present. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn standing(&self, pipeline: &Pipeline) -> Result<Option<Standing>, ServingError> {
+        Ok(self.last().await?.1.and_then(|present| standing_in(&present, pipeline)))
     }
 
     /// The present set, or `None` where none was ever claimed.
@@ -219,6 +221,16 @@ impl DefinitionRegistry {
 fn read_set(entry: &Numbered) -> Result<DefinitionSet, ServingError> {
     let stored = entry.read().map_err(from_lake)?;
     Ok(DefinitionSet::from_stored(DefinitionNumber(entry.number.0), stored))
+}
+
+/// Where the definitions of a pipeline stand beside a set that is present; `None`: they never were.
+fn standing_in(present: &DefinitionSet, pipeline: &Pipeline) -> Option<Standing> {
+    let asked: BTreeMap<&str, DefinitionHash> =
+        pipeline.views.iter().map(|view| (view.name.as_str(), view.hash)).collect();
+    if present.newest_hashes() == asked {
+        return Some(Standing::Present(present.number));
+    }
+    Some(Standing::Past { own: present.past_number(&asked)?, present: present.number })
 }
 
 fn too_many_changes() -> ServingError {

@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lake::{Lake, LakeError, Snapshot, Table, Version};
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use serde_json::{Value, json};
 
-use crate::lake::{append, lake_in, local_lake, memory_lake, nonce_of, numbers, numbers_in, numbers_schema};
+use crate::lake::{all_lakes, append, lake_in, local_lake, memory_lake, nonce_of, numbers, numbers_in, numbers_schema};
 
 const TABLE: &str = "raw/hits";
 
@@ -233,7 +234,7 @@ async fn versions_that_cannot_be_read_give_way_to_the_last_one_that_can() {
         let error = table.open().await.unwrap_err();
         assert!(matches!(&error, LakeError::Corrupt { .. }), "{name}: {error}");
         let examined = table.examine().await.unwrap().unwrap();
-        let unreadable: Vec<Version> = examined.unreadable.iter().map(|(version, _)| *version).collect();
+        let unreadable: Vec<Version> = examined.unreadable.iter().map(|broken| broken.version).collect();
         assert_eq!((examined.snapshot.version(), unreadable), (Version(2), vec![Version(4), Version(3)]), "{name}");
         let repaired = table.repair(&examined, 60).await.unwrap();
         assert_eq!((repaired.version(), nonce_of(&repaired)), (Version(5), Some(2)), "{name}");
@@ -245,6 +246,63 @@ async fn versions_that_cannot_be_read_give_way_to_the_last_one_that_can() {
         let late = append(&table, &four, numbers("late", [5]), 70).await;
         assert!(matches!(late, Err(LakeError::Conflict { .. })), "{name}: {late:?}");
     }
+}
+
+/// Three versions with a row each, of which the second cannot be read, and what it was.
+async fn torn(lake: &Lake) -> (Table, Snapshot, Bytes) {
+    let (table, three) = (lake.table(TABLE), three(lake).await);
+    let path = commit_of(&table, 2);
+    let whole = lake.get(&path).await.unwrap().unwrap();
+    lake.put(&path, whole.slice(..whole.len() / 2)).await.unwrap();
+    (table, three, whole)
+}
+
+#[tokio::test]
+async fn a_commit_that_is_not_any_more_what_was_examined_is_not_written_over() {
+    let (lakes, _folder) = all_lakes(100);
+    for lake in lakes {
+        let (table, _, whole) = torn(&lake).await;
+        let examined = table.examine().await.unwrap().unwrap();
+        // Restored from a copy meanwhile.
+        lake.put(&commit_of(&table, 2), whole.clone()).await.unwrap();
+        let refused = table.repair(&examined, 60).await;
+        assert!(matches!(refused, Err(LakeError::Conflict { .. })), "{refused:?}");
+        assert_eq!(lake.get(&commit_of(&table, 2)).await.unwrap(), Some(whole));
+        assert_eq!(numbers_in(&open(&table).await).await, [1, 2, 3]);
+    }
+}
+
+#[tokio::test]
+async fn of_two_repairs_of_one_damage_one_is_done() {
+    let lake = memory_lake(100);
+    let (table, ..) = torn(&lake).await;
+    let examined = table.examine().await.unwrap().unwrap();
+    let repaired = table.repair(&examined, 60).await.unwrap();
+    let second = table.repair(&examined, 61).await;
+    assert!(matches!(second, Err(LakeError::Conflict { .. })), "{second:?}");
+    let seen = open(&table).await;
+    assert_eq!((seen.version(), numbers_in(&seen).await), (repaired.version(), vec![1]));
+}
+
+/// Else what it commits would stand for everything below it, and the rows between were gone without a word.
+#[tokio::test]
+async fn a_writer_that_goes_on_beside_a_repair_makes_no_version_that_lacks_rows() {
+    let lake = memory_lake(100);
+    let (table, three, _) = torn(&lake).await;
+    let examined = table.examine().await.unwrap().unwrap();
+    let four = append(&table, &three, numbers("a", [4]), 4).await.unwrap();
+    let lost_race = table.repair(&examined, 60).await;
+    assert!(matches!(lost_race, Err(LakeError::Conflict { .. })), "{lost_race:?}");
+    let opened = table.open().await;
+    assert!(matches!(opened, Err(LakeError::Corrupt { .. })), "{opened:?}");
+    let examined = table.examine().await.unwrap().unwrap();
+    let unreadable: Vec<Version> = examined.unreadable.iter().map(|broken| broken.version).collect();
+    assert_eq!(unreadable, [Version(4), Version(3), Version(2)]);
+    let repaired = table.repair(&examined, 61).await.unwrap();
+    assert_eq!((repaired.version(), numbers_in(&repaired).await), (Version(5), vec![1]));
+    assert_eq!(numbers_in(&open(&table).await).await, [1]);
+    let late = append(&table, &four, numbers("a", [5]), 5).await;
+    assert!(matches!(late, Err(LakeError::Conflict { .. })), "{late:?}");
 }
 
 #[tokio::test]

@@ -68,14 +68,18 @@ impl RunningDefinitions {
 
     /// What is wrong with running these, and the way out, where others took their place before the process started.
     pub fn superseded(&self) -> Option<String> {
-        let (own, present) = (self.number, self.superseded_by?);
-        Some(format!(
-            "definitions {} of this process were replaced by definitions {} before it started, and claim no number \
-             again by themselves: start it with the newer pipeline file; or, to go back to these, run \
-             `twofold apply --pipeline FILE` and then start it again",
-            own.0, present.0
-        ))
+        Some(describe_superseded(self.number, self.superseded_by?))
     }
+}
+
+/// What is wrong with a start under definitions that others took the place of, and the way out.
+pub fn describe_superseded(own: DefinitionNumber, present: DefinitionNumber) -> String {
+    format!(
+        "definitions {} of this process were replaced by definitions {} before it started, and claim no number again by \
+         themselves: start it with the newer pipeline file; or, to go back to these, run `twofold apply --pipeline FILE` \
+         and then start it again",
+        own.0, present.0
+    )
 }
 
 fn unregistered(error: ServingError) -> Error {

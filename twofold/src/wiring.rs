@@ -208,17 +208,22 @@ pub struct NoLake {
 /// # Errors
 /// As there, and [`NoLake`] where the folder is missing or empty.
 pub async fn find_lake(settings: &LakeSection, data_dir: &DataDir) -> Result<Lake> {
-    if let LakeLocation::Folder(Some(folder)) = &settings.location {
-        let is_there = match std::fs::read_dir(folder) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(error) if error.kind() == ErrorKind::NotFound => false,
-            Err(error) => return Err(error).with_context(|| format!("cannot read the lake in {}", folder.display())),
-        };
-        if !is_there {
-            return Err(NoLake { folder: folder.clone() }.into());
-        }
-    }
+    expect_lake(settings)?;
     open_lake(settings, data_dir).await
+}
+
+/// Looks whether there is a lake, where the settings name a folder for it.
+///
+/// # Errors
+/// [`NoLake`] where the folder is missing or empty. If it cannot be read.
+pub fn expect_lake(settings: &LakeSection) -> Result<()> {
+    let LakeLocation::Folder(Some(folder)) = &settings.location else { return Ok(()) };
+    let is_there = match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(error).with_context(|| format!("cannot read the lake in {}", folder.display())),
+    };
+    if is_there { Ok(()) } else { Err(NoLake { folder: folder.clone() }.into()) }
 }
 
 /// The tables' store, which was not asked anything yet, to be looked at; a folder is made, `in_data_dir` where the

@@ -113,11 +113,12 @@ const CONNECTIONS: [(&[&str], &str); 10] = [
         &["timed out", "unreachable", "No route to host"],
         "no answer: is `log.brokers` right, do the brokers run, does a firewall lie between?",
     ),
-    // Nothing more is told of a connection that was made and closed again.
+    // Nothing more is told of a connection that was made, whether it was closed again or kept silent.
     (
         &["Broker transport failure"],
-        "connections end without a word, as at a listener that wants TLS or SASL: set `security.protocol` in \
-         [log.properties] to `ssl`, `sasl_ssl` or `sasl_plaintext`; or what listens at `log.brokers` is no Kafka",
+        "connections come about and bring no answer, as at a listener that wants TLS or SASL: set `security.protocol` in \
+         [log.properties] to `ssl`, `sasl_ssl` or `sasl_plaintext`; or what listens at `log.brokers` is no Kafka, or a \
+         broker that hangs",
     ),
 ];
 

@@ -49,18 +49,27 @@ impl MasterDataset {
     /// [`RecordsError::Unusable`]: an existing table holds a column of the source otherwise, the first is named; or the
     /// table was moved to another folder beside this one.
     pub async fn create(&self) -> Result<MasterSnapshot, RecordsError> {
-        if let Some(known) = self.open().await? {
+        if let Some(known) = self.find().await? {
             return Ok(known);
-        }
-        if let Some(found) = self.table.moved_to().await? {
-            let (folder, source) = (self.table.folder(), &self.source.name);
-            return Err(RecordsError::Unusable(format!(
-                "the master dataset of source {source} is not in {folder}, but in {found}: somebody renamed its folder; \
-                 move it back, or out of the lake where the source is to begin anew"
-            )));
         }
         let snapshot = self.table.create(self.schema.clone()).await?;
         self.wrap(snapshot)
+    }
+
+    /// As [`Self::open`], where one that was moved is not taken for one that is not there yet.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub async fn find(&self) -> Result<Option<MasterSnapshot>, RecordsError> {
+        if let Some(known) = self.open().await? {
+            return Ok(Some(known));
+        }
+        let Some(found) = self.table.moved_to().await? else { return Ok(None) };
+        let (folder, source) = (self.table.folder(), &self.source.name);
+        Err(RecordsError::Unusable(format!(
+            "the master dataset of source {source} is not in {folder}, but in {found}: somebody renamed its folder; move \
+             it back, or out of the lake where the source is to begin anew"
+        )))
     }
 
     /// Opens the newest version, or `None` where nothing was archived yet.

@@ -1,6 +1,7 @@
 //! Does once, to keys of its own, all that realtime views ask of a Redis server.
 //!
-//! Guarantee: a user who may do this may run the store; nothing is left behind, but for what expires within a minute.
+//! Guarantee: a user who may do this may run the store; nothing is left behind, but for what expires within a minute,
+//! also where the process is killed in between.
 //! Not here: what the errors of a server mean (`error.rs`).
 
 use std::time::Duration;
@@ -34,9 +35,10 @@ impl RedisStore {
         let key = BlobKey { run: RunId(nonce), view: DefinitionHash(nonce) };
         self.put_blobs(&partition, vec![(key, Bytes::from_static(BLOB))], MINUTE).await?;
         let (with_blob, without) = (probe_index(nonce, vec![probe_run(key)]), probe_index(nonce ^ 1, Vec::new()));
-        self.probe_swap(&partition, None, &with_blob).await?;
+        self.write_mortal(&self.index_key(&partition), &encode_index(&without), MINUTE).await?;
+        self.probe_swap(&partition, without.stamp, &with_blob).await?;
         let probed = self.probe_stored(&partition, key, &with_blob).await;
-        let emptied = self.probe_swap(&partition, Some(with_blob.stamp), &without).await;
+        let emptied = self.probe_swap(&partition, with_blob.stamp, &without).await;
         let removed = self.remove_probe(&partition, &without).await;
         probed.and(emptied).and(removed)?;
         Ok(self.server_time().await)
@@ -45,10 +47,10 @@ impl RedisStore {
     async fn probe_swap(
         &self,
         partition: &PartitionKey,
-        expected: Option<IndexStamp>,
+        expected: IndexStamp,
         next: &Index,
     ) -> Result<(), ServingError> {
-        match self.swap_index(partition, expected, next, MINUTE).await? {
+        match self.swap_index(partition, Some(expected), next, MINUTE).await? {
             Swap::Done => Ok(()),
             Swap::Lost(_) => Err(forgetful("an index")),
             Swap::MissingBlobs(_) => Err(forgetful("a blob")),

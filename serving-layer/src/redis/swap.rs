@@ -13,6 +13,7 @@ use crate::realtime::{BlobChange, BlobKey, Swap};
 /// to keep, grace in milliseconds.
 ///
 /// `allow-oom`: a full Redis must still accept the swap that drops runs; an index is small.
+/// `KEEPTTL`: the index of a probe stays one that expires. Others never do.
 pub(super) const SWAP: &str = r"#!lua flags=allow-oom
 if redis.call('GETRANGE', KEYS[1], 0, 31) ~= ARGV[1] then
   return {'lost', redis.call('GET', KEYS[1])}
@@ -25,7 +26,7 @@ end
 if #missing > 1 then return missing end
 for i = 2, kept + 1 do redis.call('PERSIST', KEYS[i]) end
 for i = kept + 2, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[4]) end
-redis.call('SET', KEYS[1], ARGV[2])
+redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
 return {'done'}
 ";
 

@@ -52,7 +52,7 @@ fn a_mistyped_data_directory_is_refused_and_not_made() {
 fn a_mistyped_lake_is_refused_and_not_made() {
     let place = Place::new();
     let lake = text(&place.path("laek"));
-    for command in ["batch run", "batch run --full", "lake repair", "apply"] {
+    for command in ["batch run", "batch run --full", "batch loop", "lake repair", "apply"] {
         let words: Vec<&str> = command.split(' ').collect();
         let pipeline = text(&place.path("pipeline.sql"));
         let output = Command::new(binary())

@@ -114,6 +114,74 @@ async fn tables_and_the_log_of_a_stopped_system_are_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn definitions_that_were_replaced_are_told_as_at_the_start() {
+    let place = Place::new();
+    fill(&place.setup).await;
+    let before = std::fs::read_to_string(&place.setup.pipeline).unwrap();
+    std::fs::write(&place.setup.pipeline, before.replace("count(*) AS hits", "count(*) AS hits, max(id) AS last"))
+        .unwrap();
+    check(&place.doctor(&place.setup.data_dir, &[]), 0, &["ok    tables"]);
+    assert!(Running::start(&place.setup).await.terminate().success());
+    std::fs::write(&place.setup.pipeline, before).unwrap();
+    let told = ["FAIL  definitions: definitions ", "were replaced by definitions", "twofold apply --pipeline FILE"];
+    check(&place.doctor(&place.setup.data_dir, &[]), 1, &told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lake_and_a_log_that_a_start_would_refuse_are_told_in_its_words() {
+    let place = Place::new();
+    fill(&place.setup).await;
+    let data = &place.setup.data_dir;
+    let start = async || String::from_utf8_lossy(&place.setup.run_to_its_end(&["up"]).await.stderr).into_owned();
+    let format = data.join("lake/format.json");
+    for (text, told) in [("", "put the text {\"format\":1} into it"), ("{\"format\":99}", "the lake has format 99")] {
+        let whole = std::fs::read(&format).unwrap();
+        std::fs::write(&format, text).unwrap();
+        check(&place.doctor(data, &[]), 1, &["FAIL  object store", told]);
+        assert!(start().await.contains(told));
+        std::fs::write(&format, whole).unwrap();
+    }
+    for lost in ["version", "keyspaces", "0.jnl"] {
+        let (path, away) = (data.join("log").join(lost), data.join(lost));
+        std::fs::rename(&path, &away).unwrap();
+        let told = ["FAIL  event log", "lacks files, or they are damaged", "bring the folder back from a copy"];
+        check(&place.doctor(data, &[]), 1, &told);
+        assert!(start().await.contains(told[1]), "{lost}");
+        std::fs::rename(&away, &path).unwrap();
+    }
+    std::fs::rename(data.join("log"), data.join("log-before")).unwrap();
+    let told =
+        ["ok    event log", "FAIL  topic hits: topic hits partition ", "`twofold source reset` begins its next life"];
+    check(&place.doctor(data, &[]), 1, &told);
+    std::fs::rename(data.join("log-before"), data.join("log")).unwrap();
+    std::fs::rename(data.join("lake/raw/hits"), data.join("lake/raw/hits-before")).unwrap();
+    check(
+        &place.doctor(data, &[]),
+        1,
+        &["FAIL  table raw/hits", "but in raw/hits-before: somebody renamed its folder"],
+    );
+    std::fs::rename(data.join("lake/raw/hits-before"), data.join("lake/raw/hits")).unwrap();
+    check(&place.doctor(data, &[]), 0, &["ok    event log: embedded", "with 1 topics", "ok    tables"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_check_left_is_removed_once_it_can_be_nobodys() {
+    let place = Place::new();
+    fill(&place.setup).await;
+    let probes = place.setup.data_dir.join("lake/_probe");
+    std::fs::create_dir_all(&probes).unwrap();
+    for name in ["left", "new"] {
+        std::fs::write(probes.join(name), "1").unwrap();
+    }
+    let left = std::fs::File::options().write(true).open(probes.join("left")).unwrap();
+    left.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    check(&place.doctor(&place.setup.data_dir, &[]), 0, &["ok    object store"]);
+    let entries = std::fs::read_dir(&probes).unwrap();
+    let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["new"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_system_that_runs_is_told_and_not_disturbed() {
     let place = Place::new();
     let running = Running::start(&place.setup).await;

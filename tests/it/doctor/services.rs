@@ -5,11 +5,11 @@ use std::process::Output;
 use ::event_log::kafka::{KafkaLog, KafkaSettings};
 use ::event_log::{EventLog, NewRecord};
 use positions::{PartitionId, TimestampMicros};
-use serving_layer::redis::{RedisSettings, RedisStore};
+use serving_layer::redis::{RedisSettings, RedisStore, acl_rules};
 use tests::services::Services;
 
 use crate::cli::check;
-use crate::support::process::Setup;
+use crate::support::process::{Running, Setup};
 use crate::support::redis::RedisServer;
 
 const PIPELINE: &str = "
@@ -89,6 +89,19 @@ async fn a_topic_is_tried_and_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_another_one_than_the_archived_is_told_as_at_the_start() {
+    let Some(world) = World::new() else { return };
+    let running = Running::start(&world.setup).await;
+    running.post("hits", &[r#"{"id":"1","time":"2026-01-05T10:00:00Z","page":"/"}"#]).await;
+    running.wait_until_archived(1).await;
+    assert!(running.terminate().success());
+    check(&doctor(&world.setup).await, 0, &["ok    topic", "ok    tables"]);
+    world.services.admin().replace(&world.topic(), 3).await;
+    let told = format!("FAIL  topic {}", world.topic());
+    check(&doctor(&world.setup).await, 1, &[&told, "`twofold source reset` begins its next life"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn fewer_partitions_than_written_are_told_as_at_the_start() {
     let Some(world) = World::new() else { return };
     world.services.admin().create(&world.topic(), 1, &[]).await;
@@ -134,10 +147,31 @@ async fn a_probe_of_redis_leaves_nothing_that_does_not_expire() {
     let settings = RedisSettings { url: server.url(), ..RedisSettings::default() };
     let time = RedisStore::connect(settings).await.unwrap().probe(7).await.unwrap();
     assert!(time.is_some_and(|time| time > TimestampMicros(0)), "{time:?}");
+    check_that_all_expires(&server).await;
+}
+
+/// As where the command is killed behind any of its steps: what it changed is not removed any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_of_redis_that_does_not_come_to_its_end_leaves_what_expires() {
+    let server = RedisServer::start().await;
+    // In the order of the steps: the index is written, read, changed, removed.
+    for (step, command) in ["get", "getrange", "del"].into_iter().enumerate() {
+        server.let_in("limited", &format!("{} -{command}", acl_rules("default", false))).await;
+        server.run::<()>(&["SCRIPT", "FLUSH"]).await;
+        let settings = RedisSettings { url: server.url_of("limited"), ..RedisSettings::default() };
+        RedisStore::connect(settings).await.unwrap().probe(step as u128 + 1).await.unwrap_err();
+        assert!(check_that_all_expires(&server).await.iter().any(|key| key.ends_with(":index")), "{command}");
+        server.run::<()>(&["FLUSHALL"]).await;
+    }
+}
+
+/// The keys that are there.
+async fn check_that_all_expires(server: &RedisServer) -> Vec<String> {
     let mut connection = server.connection().await.unwrap();
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
-    for key in keys {
-        let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
+    for key in &keys {
+        let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut connection).await.unwrap();
         assert!(left > 0, "{key} stays");
     }
+    keys
 }

@@ -285,19 +285,44 @@ async fn a_partition_that_nobody_has_read_makes_an_answer_stale() {
 }
 
 #[tokio::test]
-async fn a_view_of_which_nothing_was_read_yet_is_being_built() {
+async fn a_view_that_is_read_for_the_first_time_is_being_built_until_a_worker_has_seen_the_end() {
     let world = World::new();
     world.send(0, [event(0, "A", "ann", 3)]);
     for partition in [0, 1] {
         world.own_as_of(partition, TimestampMicros(0)).await;
     }
-    let error = world.rows("by_page", &[]).await.unwrap_err();
-    assert!(matches!(error, GatewayError::Building { .. }), "{error}");
-    assert!(error.to_string().contains("partition 0: nothing of it was read yet"), "{error}");
-    world.own(1).await;
-    assert!(matches!(world.rows("by_page", &[]).await, Err(GatewayError::Building { .. })), "one has no end yet");
+    let building = async |expected: &str| {
+        let error = world.rows("by_page", &[]).await.unwrap_err();
+        assert!(matches!(error, GatewayError::Building { .. }), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    };
+    building("partition 0: it is read for the first time, and has come to offset 0").await;
     world.append_run(0).await;
-    assert_eq!(offsets(&check(&world, "by_page").await.head), vec![1, 0]);
+    building("partition 1: it is read for the first time, and has come to offset 0").await;
+    world.own(1).await;
+    world.forget_end(0).await;
+    building("partition 0: it is read for the first time, and has come to offset 1").await;
+    world.send(0, [event(1, "A", "ann", 3)]);
+    world.append_run(0).await;
+    assert_eq!(offsets(&check(&world, "by_page").await.head), vec![2, 0]);
+}
+
+/// As after a restart that lost the store in memory, before there was a version.
+#[tokio::test]
+async fn a_former_definition_of_which_nothing_is_left_answers_nothing() {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3)]);
+    world.own(1).await;
+    world.own_as_of(0, TimestampMicros(0)).await;
+    let former = world.gateway_by_former();
+    let ask = async || former.rows(&Principal::anyone(), request("by_page", &[])).await;
+    let error = ask().await.unwrap_err();
+    assert!(error.to_string().contains("partition 0: it is read for the first time"), "{error}");
+    // The runs are of the present definition alone.
+    world.append_run(0).await;
+    let error = ask().await.unwrap_err();
+    assert!(matches!(error, GatewayError::Building { .. }), "{error}");
+    assert!(error.to_string().contains("no run of its former definition is left"), "{error}");
 }
 
 #[tokio::test]

@@ -24,8 +24,9 @@ use query_gateway::{
     SqlRequest, StatusSource, SystemFacts,
 };
 use serving_layer::memory::MemoryStore;
+use serving_layer::registry::FormerView;
 use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Swap, Version, blob};
-use views::{Compiled, PlannedView, ViewDefinition, bucket_of, column};
+use views::{Compiled, Pipeline, PlannedView, ViewDefinition, bucket_of, column};
 
 pub(super) use crate::support::event::Event;
 use crate::support::flaky_store::FlakyStore;
@@ -140,6 +141,17 @@ impl World {
         gateway(&self.surroundings, &self.store, &self.board, settings)
     }
 
+    /// Another gateway that answers `by_page` by a former definition, which lacked a measure.
+    pub(super) fn gateway_by_former(&self) -> Arc<Gateway> {
+        let text = PIPELINE.replace("sum(added) / count(*) AS mean_added, ", "");
+        let view = Pipeline::read(&text, &BTreeMap::new()).unwrap().view("by_page").unwrap().clone();
+        let building = self.view("by_page").hash;
+        assert_ne!(view.hash, building);
+        let former = vec![FormerView { view, set: DefinitionNumber(1), building }];
+        let components = components(&self.surroundings, &self.store, &self.board);
+        Gateway::with_former(components, GatewaySettings::default(), former).unwrap()
+    }
+
     pub(super) fn view(&self, name: &str) -> PlannedView {
         self.pipeline.views.iter().find(|view| view.name.as_str() == name).unwrap().clone()
     }
@@ -160,6 +172,13 @@ impl World {
         let stamp = IndexStamp(self.ids.next_id());
         let index = Index::new(stamp, DefinitionNumber(1), Position::start(Incarnation(0)), as_of);
         self.swap(partition, before.as_ref(), &index).await;
+    }
+
+    /// Takes back that a partition was read to its end: its worker is on its way there.
+    pub(super) async fn forget_end(&self, partition: i32) {
+        let index = self.memory.read_index(&key(partition)).await.unwrap().unwrap();
+        let on_its_way = Index { stamp: IndexStamp(self.ids.next_id()), as_of: TimestampMicros(0), ..index.clone() };
+        self.swap(partition, Some(&index), &on_its_way).await;
     }
 
     /// Makes the last run of a partition follow a record of another log, at the same offset.
@@ -364,15 +383,18 @@ fn gateway(
     board: &Arc<Board>,
     settings: GatewaySettings,
 ) -> Arc<Gateway> {
-    let components = GatewayComponents {
+    Gateway::new(components(surroundings, store, board), settings).unwrap()
+}
+
+fn components(surroundings: &Surroundings, store: &Arc<FlakyStore>, board: &Arc<Board>) -> GatewayComponents {
+    GatewayComponents {
         pipeline: surroundings.pipeline.clone(),
         lake: surroundings.lake.clone(),
         store: store.clone(),
         status: board.clone(),
         rejected: None,
         clock: surroundings.clock.clone(),
-    };
-    Gateway::new(components, settings).unwrap()
+    }
 }
 
 /// A rows request from pairs.

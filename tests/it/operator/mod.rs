@@ -126,7 +126,7 @@ const CASES: &[(&str, &[&str])] = &[
         &[
             "topology::registry::the_registry_says_what_is_being_built_until_it_answers_completely",
             "speed::former::a_former_definition_is_in_new_runs_and_keeps_old_ones_until_its_successor_answers",
-            "gateway::pinning::a_view_of_which_nothing_was_read_yet_is_being_built",
+            "gateway::pinning::a_view_that_is_read_for_the_first_time_is_being_built_until_a_worker_has_seen_the_end",
         ],
     ),
     (

@@ -137,5 +137,7 @@ async fn check_mood(mood: Mood, fails: bool) {
 async fn say_that_they_retry(running: &Running) -> bool {
     let status = running.status().await;
     let errors = status["system"]["batch"]["errors"].as_object().map_or(0, |errors| errors.len());
-    status["system"]["archive of hits"]["state"] == json!("retrying") && errors > 0
+    let asked = reqwest::get(format!("{}/readyz?role=batch", running.address)).await.unwrap();
+    let is_unready = asked.status().as_u16() == 503;
+    status["system"]["archive of hits"]["state"] == json!("retrying") && errors > 0 && is_unready
 }

@@ -4,6 +4,7 @@
 //! Guarantee: what a start would make (data directory, folders, topics) is not made; what a probe stores is removed.
 //! Not here: the words of errors, which are those of the start, since the same calls are made.
 
+mod archived;
 mod brokers;
 mod findings;
 mod folders;
@@ -39,13 +40,13 @@ pub async fn doctor(arguments: &UpArguments) -> Result<()> {
     let mut findings = Findings::default();
     let pipeline = check_pipeline(arguments, &config, &mut findings).await;
     let data_dir = check_data_dir(&config.system.data_dir, &mut findings);
-    check_lake(&config, data_dir.as_ref(), pipeline.as_ref(), &mut findings).await;
+    let archived = check_lake(&config, data_dir.as_ref(), pipeline.as_ref(), &mut findings).await;
     findings.note("port", check_port(&config).await);
     findings.note("access", check_access(&config).await);
     if config.log.is_embedded {
-        findings.note("event log", check_embedded_log(&config.log.embedded, data_dir.as_ref()));
+        check_embedded_log(&config.log.embedded, data_dir.as_ref(), &archived, &mut findings).await;
     } else {
-        check_kafka(&config, pipeline.as_ref(), &mut findings).await;
+        check_kafka(&config, pipeline.as_ref(), &archived, &mut findings).await;
     }
     if let Some(found) = check_certificates(&config).await {
         findings.note("certificate", found);

@@ -11,7 +11,7 @@ use batch_layer::hold::hold_off;
 use batch_layer::lost_rows::{Rescue, carry_out, plan_rescue};
 use batch_layer::{BatchError, describe_missing};
 use event_log::EventLog;
-use lake::{Examination, Lake, LakeError, Table};
+use lake::{Examination, Lake, LakeError, Table, Unreadable};
 use positions::IdSource;
 use records::RecordsError;
 use records::master::MasterDataset;
@@ -245,8 +245,8 @@ fn is_conflict(error: &Error) -> bool {
 fn describe(folder: &str, examined: &Examination) -> String {
     let version = examined.snapshot.version();
     let mut lines = Vec::new();
-    for (number, reason) in &examined.unreadable {
-        lines.push(format!("version {number} cannot be read: {reason}"));
+    for Unreadable { version, reason, .. } in &examined.unreadable {
+        lines.push(format!("version {version} cannot be read: {reason}"));
     }
     if !examined.unreadable.is_empty() {
         lines.push(format!(

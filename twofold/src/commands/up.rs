@@ -11,6 +11,7 @@ use crate::pipeline_file::read_pipeline;
 use crate::role::{Role, Roles};
 use crate::signals::Signals;
 use crate::system::System;
+use crate::wiring::expect_lake;
 
 /// Runs the command.
 ///
@@ -19,8 +20,9 @@ use crate::system::System;
 pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
     // Batch views are made of what another process archived: a folder that it would have to make is a slip.
-    if roles.has(Role::Batch) && !roles.has(Role::Archive) && config.lake.is_in_data_dir() {
-        DataDir::find(&config.system.data_dir, true)?;
+    if roles.has(Role::Batch) && !roles.has(Role::Archive) {
+        DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
+        expect_lake(&config.lake)?;
     }
     let pipeline = read_pipeline(&arguments.pipeline)?;
     let is_whole = roles.is_whole();

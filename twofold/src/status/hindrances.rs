@@ -3,8 +3,6 @@
 //! Guarantee: asks no broker; what is known of the log is about a second old. One source or view that cannot go on
 //! keeps no role from its work, unless there is no other.
 //! Not here: how a process is judged by it (`crate::readiness`).
-//! Why the batch role always does its work: it waits for its interval, tries again by itself, and a view that fails is
-//! told of as trouble of that view.
 
 use batch_layer::archive::ArchiveState;
 use positions::SourceName;
@@ -26,7 +24,7 @@ impl FactSuppliers {
                 Role::Collector => self.of_log_or_all(|source| self.stop_in(source, &[TOPIC, Stage::Archive.name()])),
                 Role::Archive => self.of_log_or_all(|source| self.archive_hindrance(source)),
                 Role::Speed => self.of_log_or_all(|source| self.speed_hindrance(source)),
-                Role::Batch => Vec::new(),
+                Role::Batch => self.batch_hindrances(),
                 Role::Gateway => self.gateway_hindrances().await,
             };
             found.insert(role, superseded.iter().cloned().chain(of_role).collect());
@@ -63,6 +61,16 @@ impl FactSuppliers {
     fn speed_hindrance(&self, source: &SourceName) -> Option<String> {
         let stop = self.stop_in(source, &[TOPIC, Stage::Speed.name()]);
         stop.or_else(|| Some(self.health.refused_writes().remove(source)?.reason))
+    }
+
+    /// Why no view can be computed, where all of them failed in their last round.
+    fn batch_hindrances(&self) -> Vec<String> {
+        let errors = self.progress.batch().unwrap_or_default().errors;
+        let pipeline = self.definitions.current().pipeline;
+        let views = pipeline.views.iter();
+        let all: Option<Vec<String>> =
+            views.map(|view| Some(format!("view {}: {}", view.name, errors.get(&view.name)?))).collect();
+        all.unwrap_or_default()
     }
 
     async fn gateway_hindrances(&self) -> Vec<String> {

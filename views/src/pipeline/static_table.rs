@@ -191,7 +191,20 @@ fn read_csv(bytes: &[u8], schema: &SchemaRef, layout: CsvLayout) -> Result<Vec<R
     check_decimals(reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?, schema)?;
     let reader = csv::ReaderBuilder::new(Arc::clone(schema)).with_format(format);
     let reader = reader.build(Cursor::new(bytes)).map_err(|error| error.to_string())?;
-    reader.collect::<Result<_, _>>().map_err(|error| error.to_string())
+    reader.collect::<Result<_, _>>().map_err(|error: ArrowError| count_from_one(&error.to_string()))
+}
+
+/// What the reader says of a value: it counts their lines from 0, and all others from 1.
+fn count_from_one(told: &str) -> String {
+    const LINE: &str = " at line ";
+    let is_of_value = ["Error while parsing value", "Error parsing column"].iter().any(|start| told.contains(start));
+    let parts = told.split_once(LINE).filter(|_| is_of_value);
+    let parts = parts.and_then(|(before, rest)| {
+        let behind = rest.trim_start_matches(|sign: char| sign.is_ascii_digit());
+        let line: usize = rest[..rest.len() - behind.len()].parse().ok()?;
+        Some((before, line + 1, behind))
+    });
+    parts.map_or_else(|| told.to_owned(), |(before, line, behind)| format!("{before}{LINE}{line}{behind}"))
 }
 
 fn read_json(bytes: &[u8], schema: &SchemaRef) -> Result<Vec<RecordBatch>, String> {

@@ -1,13 +1,17 @@
-//! Checks of folders of this machine, none of which is made.
+//! Checks of folders of this machine, none of which is made. A log that nobody holds is opened, as a start opens it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
+use event_log::EventLog;
+use event_log::embedded::{EmbeddedLog, EmbeddedSettings, FolderCheck};
 
+use super::archived::{Archived, check_archived};
 use super::findings::{Findings, Found};
 use crate::config::quantity::format_size;
 use crate::data_dir::{DataDir, NoDataDir};
+use crate::wiring::open_embedded;
 
 /// With less room than this the embedded log may fill the disk within minutes.
 const LITTLE_ROOM_BYTES: u64 = 1 << 30;
@@ -47,22 +51,48 @@ pub(super) fn check_absent(folder: &Path) -> Result<Found> {
     Ok(Found::good(format!("{}: no data yet, the first start makes it", folder.display())))
 }
 
-/// The folder of the embedded log, where there is one.
-pub(super) fn check_embedded_log(settings: &EmbeddedSettings, data_dir: Option<&DataDir>) -> Result<Found> {
+/// The folder of the embedded log, where there is one, and what in it was archived.
+pub(super) async fn check_embedded_log(
+    settings: &EmbeddedSettings,
+    data_dir: Option<&DataDir>,
+    archived: &Archived,
+    findings: &mut Findings,
+) {
+    let (found, log) = match open_log(settings, data_dir).await {
+        Ok(opened) => opened,
+        Err(error) => return findings.note("event log", Err(error)),
+    };
+    findings.note("event log", Ok(found));
+    let topics = log.as_ref().map(EmbeddedLog::topics).unwrap_or_default();
+    for (source, master) in archived {
+        let log = log.clone().filter(|_| topics.contains(&source.topic));
+        let log = log.map(|log| Arc::new(log) as Arc<dyn EventLog>);
+        check_archived(log, source, master, findings).await;
+    }
+    if let Some(log) = log {
+        log.close().await;
+    }
+}
+
+/// Opens the log, where there is one. Its folder is not opened before it is known to be free: that would wait for
+/// whoever holds it.
+async fn open_log(settings: &EmbeddedSettings, data_dir: Option<&DataDir>) -> Result<(Found, Option<EmbeddedLog>)> {
     let data_dir = data_dir.context("its folder is in the data directory, which cannot be used")?;
     let settings = EmbeddedSettings { folder: data_dir.log(), ..settings.clone() };
-    let folder = settings.folder.display();
     if !settings.folder.exists() {
-        return check_absent(&settings.folder);
+        return Ok((check_absent(&settings.folder)?, None));
     }
-    let free = EmbeddedLog::check_folder(&settings)?;
-    let free_mebibytes = format_size(free >> 20 << 20);
-    let told = format!("embedded, in {folder}; {free_mebibytes} are free there");
-    if free >= LITTLE_ROOM_BYTES {
-        return Ok(Found::good(told));
+    let FolderCheck { free_bytes, holds_log } = EmbeddedLog::check_folder(&settings)?;
+    let log = if holds_log { Some(open_embedded(settings.clone()).await?) } else { None };
+    let topics = log.as_ref().map_or(0, |log| log.topics().len());
+    let (folder, free) = (settings.folder.display(), format_size(free_bytes >> 20 << 20));
+    let told = format!("embedded, in {folder}, with {topics} topics; {free} are free there");
+    if free_bytes >= LITTLE_ROOM_BYTES {
+        return Ok((Found::good(told), log));
     }
     let limit = format_size(settings.max_bytes);
-    Ok(Found::Doubt(format!(
+    let doubt = format!(
         "{told}, and it may grow to {limit}: make room, or lower `log.embedded_max_size` and `log.embedded_retention`"
-    )))
+    );
+    Ok((Found::Doubt(doubt), log))
 }

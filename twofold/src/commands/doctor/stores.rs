@@ -3,22 +3,24 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use chrono::TimeDelta;
 use lake::{Lake, LakeError, describe_skew};
 use positions::{Clock, IdSource};
 use records::RecordsError;
 use records::master::MasterDataset;
 use serving_layer::redis::RedisStore;
-use serving_layer::registry::DefinitionRegistry;
+use serving_layer::registry::{DefinitionRegistry, Standing};
 use serving_layer::{BatchViewStore, ServingError};
 use views::Pipeline;
 
+use super::archived::Archived;
 use super::findings::{Findings, Found};
 use super::folders::check_absent;
 use crate::config::quantity::format_size;
 use crate::config::{Config, LakeLocation, RealtimeSettings, S3Settings};
 use crate::data_dir::DataDir;
+use crate::definitions::describe_superseded;
 use crate::environment::{RandomIds, SystemClock};
 use crate::store_answers::StoreClock;
 use crate::wiring::{lake_folder, lake_of};
@@ -26,13 +28,13 @@ use crate::wiring::{lake_folder, lake_of};
 /// Clocks that are further apart are told of; S3 refuses requests from 15 minutes on.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::seconds(60);
 
-/// The object store, and the tables in it.
+/// The object store, and the tables in it; the master datasets that could be opened.
 pub(super) async fn check_lake(
     config: &Config,
     data_dir: Option<&DataDir>,
     pipeline: Option<&Pipeline>,
     findings: &mut Findings,
-) {
+) -> Archived {
     let clock = Arc::new(StoreClock::default());
     match probe_lake(config, data_dir, &clock).await {
         Ok((found, lake)) => {
@@ -40,11 +42,15 @@ pub(super) async fn check_lake(
             if let Some(doubt) = clock.ahead().and_then(|ahead| doubt_clock(ahead, "the object store")) {
                 findings.note("object store", Ok(doubt));
             }
-            if let Some(lake) = lake {
-                check_tables(&lake, pipeline, findings).await;
+            match lake {
+                Some(lake) => check_tables(&lake, pipeline, findings).await,
+                None => Archived::new(),
             }
         }
-        Err(error) => findings.note("object store", Err(error)),
+        Err(error) => {
+            findings.note("object store", Err(error));
+            Archived::new()
+        }
     }
 }
 
@@ -72,24 +78,27 @@ async fn probe_lake(
     };
     let lake = lake_of(&config.lake, &in_data_dir, clock)?;
     lake.probe(RandomIds.next_id()).await?;
+    lake.has_format().await.context("the lake cannot be opened")?;
     Ok((Found::good(format!("{place} honours conditional puts, and gives, lists and deletes objects")), Some(lake)))
 }
 
-async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut Findings) {
-    if let Err(error) = DefinitionRegistry::new(lake).present().await {
-        findings.note("definitions", Err(with_repair(error.into())));
+async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut Findings) -> Archived {
+    if let Err(error) = check_definitions(lake, pipeline).await {
+        findings.note("definitions", Err(error));
     }
-    let Some(pipeline) = pipeline else { return };
+    let mut archived = Archived::new();
+    let Some(pipeline) = pipeline else { return archived };
     let (mut there, mut doubts) = (0_usize, Vec::new());
     let mut note = |table: String, opened: Result<bool>| match opened {
         Ok(is_there) => there += usize::from(is_there),
         Err(error) => findings.note(&table, Err(with_repair(error))),
     };
     for source in &pipeline.sources {
-        let opened = MasterDataset::new(lake, Arc::clone(source)).open().await;
+        let opened = MasterDataset::new(lake, Arc::clone(source)).find().await;
         let table = format!("table raw/{}", source.name);
         let found = opened.iter().flatten().flat_map(|found| found.doubts());
         doubts.extend(found.map(|doubt| (table.clone(), doubt)));
+        archived.extend(opened.iter().flatten().map(|found| (Arc::clone(source), found.clone())));
         note(table, opened.map(|found| found.is_some()).map_err(Error::new));
     }
     for view in &pipeline.views {
@@ -99,6 +108,20 @@ async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut F
     doubts.into_iter().for_each(|(table, doubt)| findings.note(&table, Ok(Found::Doubt(doubt))));
     let all = pipeline.sources.len() + pipeline.views.len();
     findings.note("tables", Ok(Found::good(format!("{there} of {all} are there and can be opened"))));
+    archived
+}
+
+/// Whether those of the pipeline would be the present ones: a process is not ready under others.
+async fn check_definitions(lake: &Lake, pipeline: Option<&Pipeline>) -> Result<()> {
+    let registry = DefinitionRegistry::new(lake);
+    let standing = match pipeline {
+        Some(pipeline) => registry.standing(pipeline).await,
+        None => registry.present().await.map(|_| None),
+    };
+    match standing.map_err(|error| with_repair(error.into()))? {
+        Some(Standing::Past { own, present }) => Err(anyhow!(describe_superseded(own, present))),
+        Some(Standing::Present(_)) | None => Ok(()),
+    }
 }
 
 /// What cannot be read is looked at by another command, which says what can be done.
