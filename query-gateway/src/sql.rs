@@ -127,6 +127,8 @@ impl SqlEngine {
         let options = config.options_mut();
         options.execution.target_partitions = settings.sql_partitions.max(1);
         options.execution.enable_recursive_ctes = false;
+        // It makes room for all rows of a LIMIT at once, before there is one, and without asking for memory.
+        options.optimizer.enable_topk_aggregation = false;
         // It fails over groups by IS NOT TRUE and its like, which the engine calls nullable in one place alone.
         options.execution.skip_physical_aggregate_schema_check = true;
         options.catalog.default_catalog = CATALOGUE.to_owned();
