@@ -299,6 +299,7 @@ fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {
         Expr::Exists(exists) => weigh(&exists.subquery.subquery, nodes).map(|_| ()),
         Expr::InSubquery(test) => weigh(&test.subquery.subquery, nodes).map(|_| ()),
         Expr::ScalarSubquery(subquery) => weigh(&subquery.subquery, nodes).map(|_| ()),
+        Expr::SetComparison(test) => weigh(&test.subquery.subquery, nodes).map(|_| ()),
         // One value of such a type takes the memory that the type asks for.
         Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) if has_fixed_size(field.data_type()) => {
             Err(Refusal::Refused(format!("a cast to {} is not allowed; leave out the size", field.data_type())))

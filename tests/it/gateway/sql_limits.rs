@@ -493,6 +493,45 @@ async fn a_pattern_that_repeats_too_much_is_refused_where_texts_are_long() {
 }
 
 #[tokio::test]
+async fn no_room_is_made_for_what_may_never_come() {
+    let world = world().await;
+    for rows in ["1000000000", "1000000000000", "9223372036854775807"] {
+        for (keys, order) in
+            [("page, max(edits) AS m", "m DESC, page"), ("page", "page"), ("page, min(hour) AS m", "m")]
+        {
+            let sql = format!("SELECT {keys} FROM by_page GROUP BY page ORDER BY {order} LIMIT {rows}");
+            let text = world.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).to_json().unwrap();
+            assert_eq!(text.matches(r#"{"page":"#).count(), 3, "{sql}: {text}");
+        }
+    }
+    let of = |numbers: &str| {
+        format!(
+            "SELECT approx_percentile_cont_with_weight(1, 0.5, {numbers}) WITHIN GROUP (ORDER BY n) AS x \
+             FROM generate_series(1, 3) AS t(n)"
+        )
+    };
+    for sql in [of("2000000000"), of("1000 * 1000"), format!("SELECT 1 AS x WHERE 2 = ANY ({})", of("2000000000"))] {
+        let error = world.sql(&sql).await.map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("the fourth argument"), "{sql}: {error}");
+    }
+    let text = world.sql(&of("200")).await.unwrap().to_json().unwrap();
+    assert!(text.starts_with(r#"{"rows":[{"x":2}]"#), "{text}");
+}
+
+#[tokio::test]
+async fn what_the_engine_takes_for_a_fault_of_its_own_is_a_query_that_cannot_be_run() {
+    let world = world().await;
+    for sql in [
+        "SELECT nth_value(edits, 0) AS x FROM by_page",
+        "SELECT array_slice([1, 2, 3], 1, 3, 9223372036854775807) AS x FROM by_page",
+    ] {
+        let problem = world.sql(sql).await.map(|_| ()).unwrap_err().problem();
+        assert_eq!(problem.status().as_u16(), 400, "{sql}: {problem:?}");
+        assert_eq!(problem.detail(), "the engine failed on this query", "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn texts_that_would_be_gone_over_again_and_again_are_refused_where_they_are_long() {
     let long = "repeat(repeat(lower(page), 4096), 200)";
     let wildcards = format!("%b{}z%", "_".repeat(4_000));
