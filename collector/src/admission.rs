@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use metrics::gauge;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use crate::config::CollectorSettings;
 use crate::metrics::COLLECTOR_IN_FLIGHT;
@@ -18,8 +18,16 @@ pub(super) struct Admission {
     // Taken and given back by every request; semaphores because permits return themselves when a request is dropped.
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    // A permit for each large body that is inflated, taken apart or checked at this moment.
+    turns: Semaphore,
     limits: Limits,
 }
+
+/// Large bodies that are worked on at one time: with a thread for each of hundreds, the system would give those of the
+/// runtime little of its time.
+const TURNS: usize = 4;
+/// Smaller ones take no turn; a compressed one of these may become some megabytes.
+const SMALL_BYTES: usize = 16 << 10;
 
 impl Admission {
     pub fn new(settings: &CollectorSettings) -> Self {
@@ -29,7 +37,16 @@ impl Admission {
             bytes: settings.max_in_flight_bytes,
             retry_after_seconds: settings.retry_after.as_secs().max(1),
         };
-        Self { requests: permits(limits.requests), bytes: permits(limits.bytes), limits }
+        let turns = Semaphore::new(TURNS);
+        Self { requests: permits(limits.requests), bytes: permits(limits.bytes), turns, limits }
+    }
+
+    /// The turn to work on so many bytes, until it is dropped; `None`, at once, where they are few.
+    pub async fn turn(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        if bytes <= SMALL_BYTES {
+            return None;
+        }
+        Some(self.turns.acquire().await.expect("the turns are never closed"))
     }
 
     /// Lets one request in.

@@ -14,6 +14,7 @@ use zstd::stream::read::Decoder as ZstdDecoder;
 use crate::admission::Admitted;
 use crate::body::{bad_body, too_large};
 use edge::{Problem, ProblemKind};
+use records::in_place;
 
 /// 8 MiB: the largest window that a zstd body may ask for.
 /// # Source
@@ -131,7 +132,9 @@ pub(super) async fn inflate(
     let mut buffer = vec![0; BUFFER_BYTES];
     let mut decoder = compression.decoder(&mut rest).map_err(|error| compression.broken(&error, 0))?;
     loop {
-        let count = decoder.read(&mut buffer).map_err(|error| compression.broken(&error, inflated.len()))?;
+        // Also members that hold nothing are gone through before it returns.
+        let read = in_place(body.len(), || decoder.read(&mut buffer));
+        let count = read.map_err(|error| compression.broken(&error, inflated.len()))?;
         if count == 0 {
             break;
         }

@@ -55,8 +55,11 @@ impl Collector {
         let fitting = self.leave_out_large(events, &mut receipt);
         let fitting = leave_out_binary(source, fitting, &mut receipt);
         let mut checked = Vec::with_capacity(fitting.len());
-        for turn in fitting.chunks(EVENTS_PER_TURN) {
-            let (judged, unreadable) = check(decoder, turn, now, clock_shift).map_err(defect)?;
+        for events in fitting.chunks(EVENTS_PER_TURN) {
+            let bytes = events.iter().map(|event| event.payload.len()).sum();
+            let turn = self.admission.turn(bytes).await;
+            let (judged, unreadable) = check(decoder, events, now, clock_shift).map_err(defect)?;
+            drop(turn);
             checked.extend(judged);
             receipt.note_unreadable(source, &unreadable);
             tokio::task::yield_now().await;

@@ -80,6 +80,7 @@ use crate::sources::Entered;
 use crate::split::Sent;
 use edge::{AllowedOrigins, Parameters, Principal, Problem, ProblemKind, Spending};
 use event_log::EventLog;
+use records::in_place;
 
 /// What the collector works with.
 #[derive(Clone)]
@@ -143,12 +144,15 @@ impl Collector {
         let compression = Compression::of(headers)?;
         let mut admitted = self.admission.enter()?;
         let mut bytes = body::read(body, headers, &self.settings, &mut admitted).await?;
+        let turn = self.admission.turn(bytes.len()).await;
         if let Some(compression) = compression.or_else(|| content.compression(&bytes)) {
             bytes = inflate::inflate(&bytes, compression, self.settings.max_inflated_bytes, &mut admitted).await?;
         }
         principal.spend(Spending::Bytes, bytes.len() as u64)?;
         counter!(COLLECTOR_BYTES).increment(bytes.len() as u64);
-        let (events, sent_in_body) = self.take_apart(source.decoder.source(), &content, &bytes)?;
+        let taken = in_place(bytes.len(), || self.take_apart(source.decoder.source(), &content, &bytes));
+        let (events, sent_in_body) = taken?;
+        drop(turn);
         principal.spend(Spending::Events, events.len() as u64)?;
         // Events that are no slices of it are held in its stead.
         drop(bytes);

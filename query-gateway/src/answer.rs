@@ -2,8 +2,9 @@
 //!
 //! In: the visible states of batch and realtime, filters, the dimensions to keep, which rows. Out: one page of
 //! dimensions and finished measures.
-//! Guarantee: every visible state row of the pin that passes the filters is merged exactly once. Answers of many groups
-//! are merged, sorted and cut to pages beside the threads of the process.
+//! Guarantee: every visible state row of the pin that passes the filters is merged exactly once. Many rows are tested,
+//! and answers of many groups merged, sorted and cut to pages, beside the threads of the process; tests end once nobody
+//! waits for the answer.
 //! Not here: reading requests (`rows.rs`), order and pages (`order.rs`), gaps (`gaps.rs`), SQL (`sql.rs`).
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use arrow::array::{ArrayRef, RecordBatch, StructArray};
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::error::ArrowError;
+use tokio_util::sync::CancellationToken;
 use views::{Compiled, PlannedView};
 
 use crate::filter::Filter;
@@ -22,14 +24,19 @@ use crate::local_bins::LocalBins;
 use crate::order::{Page, Wanted, page};
 use crate::overflow::{Overflow, find_overflows};
 use crate::patience::LARGE_ROWS;
-use crate::states::in_slices;
-use crate::visible::VisibleStates;
+use crate::visible::{Narrowed, VisibleStates};
 use crate::{GatewayError, patience};
 
 /// The column that holds the batch part of each measure.
 const BATCH_PART: &str = "_batch";
 /// The column that holds the realtime part of each measure.
 const REALTIME_PART: &str = "_realtime";
+
+/// The most values that the tests of one request look at, or steps along texts that are held against a pattern: some ten
+/// seconds.
+const MOST_LOOKS: usize = 1 << 32;
+/// To find the local span that an instant falls into takes as long as so many comparisons.
+const LOOKS_OF_A_SPAN: usize = 16;
 
 /// What to compute from the states.
 #[derive(Clone, Debug)]
@@ -56,7 +63,7 @@ pub(crate) async fn answer(
 ) -> Result<(Page, BTreeMap<String, Overflow>), GatewayError> {
     let all = finish(view, layers, question).await?;
     let by: Vec<&str> = question.by.iter().map(String::as_str).collect();
-    let overflows = find_overflows(view, || selected(layers, question), &by, &all).await?;
+    let overflows = find_overflows(view, selected(layers, question), &by, &all).await?;
     Ok((shown(view, layers, question, all).await?, overflows))
 }
 
@@ -101,10 +108,28 @@ async fn add_parts(
 }
 
 /// The states that a question is about.
-fn selected(layers: VisibleStates<'_>, question: &Question) -> Result<Vec<RecordBatch>, GatewayError> {
-    let rows = layers.select(&question.filters)?;
-    let states: Vec<RecordBatch> = rows.iter().flat_map(in_slices).collect();
-    match &question.bins {
+async fn selected(layers: VisibleStates<'_>, question: &Question) -> Result<Vec<RecordBatch>, GatewayError> {
+    let (narrowed, bins) = (layers.narrow(&question.filters)?, question.bins.clone());
+    let looks = narrowed.looks();
+    if looks > MOST_LOOKS {
+        let reason =
+            format!("the tests of the request would have to look at {looks} values, the limit is {MOST_LOOKS}");
+        let hint = "test a dimension that stands in front for one value, or with fewer values, % and _".to_owned();
+        return Err(GatewayError::TooLarge { reason, hint });
+    }
+    let of_bins = if bins.is_some() { narrowed.rows().saturating_mul(LOOKS_OF_A_SPAN) } else { 0 };
+    let given_up = CancellationToken::new();
+    let _waiting = given_up.clone().drop_guard();
+    patience::in_turn(looks.saturating_add(of_bins) > LARGE_ROWS, select(narrowed, bins, given_up)).await
+}
+
+async fn select(
+    narrowed: Narrowed,
+    bins: Option<LocalBins>,
+    given_up: CancellationToken,
+) -> Result<Vec<RecordBatch>, GatewayError> {
+    let states = narrowed.passing(|| !given_up.is_cancelled())?;
+    match bins {
         Some(bins) => bins.apply(states),
         None => Ok(states),
     }
@@ -115,7 +140,7 @@ async fn finish(
     layers: VisibleStates<'_>,
     question: &Question,
 ) -> Result<RecordBatch, GatewayError> {
-    let states = selected(layers, question)?;
+    let states = selected(layers, question).await?;
     let by: Vec<&str> = question.by.iter().map(String::as_str).collect();
     let plan = view.plans.compile_finish(&by).await?;
     let rows: usize = states.iter().map(RecordBatch::num_rows).sum();

@@ -36,6 +36,8 @@ const MAX_PLAN_NODES: usize = 4_096;
 const MAX_EXPRESSION_NODES: u64 = 16_384;
 /// Functions whose second argument says how long a text becomes.
 const LENGTH_FUNCTIONS: [&str; 3] = ["lpad", "rpad", "repeat"];
+/// An aggregate whose fourth argument says how many numbers it makes room for, in each group.
+const DIGEST: &str = "approx_percentile_cont_with_weight";
 /// The largest such argument.
 const MAX_LENGTH: i64 = 4_096;
 
@@ -297,6 +299,7 @@ fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {
         Expr::Exists(exists) => weigh(&exists.subquery.subquery, nodes).map(|_| ()),
         Expr::InSubquery(test) => weigh(&test.subquery.subquery, nodes).map(|_| ()),
         Expr::ScalarSubquery(subquery) => weigh(&subquery.subquery, nodes).map(|_| ()),
+        Expr::SetComparison(test) => weigh(&test.subquery.subquery, nodes).map(|_| ()),
         // One value of such a type takes the memory that the type asks for.
         Expr::Cast(Cast { field, .. }) | Expr::TryCast(TryCast { field, .. }) if has_fixed_size(field.data_type()) => {
             Err(Refusal::Refused(format!("a cast to {} is not allowed; leave out the size", field.data_type())))
@@ -305,6 +308,8 @@ fn check_node(node: &Expr, nodes: &mut usize) -> Result<(), Refusal> {
             let pattern = if function.func.name().starts_with("regexp_") { function.args.get(1) } else { None };
             check_length(function).and_then(|()| check_pattern(pattern)).map_err(Refusal::Refused)
         }
+        Expr::AggregateFunction(call) => check_digest(call.func.name(), &call.params.args).map_err(Refusal::Refused),
+        Expr::WindowFunction(call) => check_digest(call.fun.name(), &call.params.args).map_err(Refusal::Refused),
         Expr::Like(like) | Expr::SimilarTo(like) => {
             check_pattern(Some(like.pattern.as_ref())).map_err(Refusal::Refused)
         }
@@ -346,15 +351,23 @@ fn check_length(function: &ScalarFunction) -> Result<(), String> {
     if !LENGTH_FUNCTIONS.contains(&name) {
         return Ok(());
     }
-    let length = match function.args.get(1) {
+    check_number(name, "second", function.args.get(1))
+}
+
+fn check_digest(name: &str, args: &[Expr]) -> Result<(), String> {
+    if name == DIGEST { check_number(name, "fourth", args.get(3)) } else { Ok(()) }
+}
+
+fn check_number(name: &str, place: &str, argument: Option<&Expr>) -> Result<(), String> {
+    let number = match argument {
         // Judged once it has its value.
         None | Some(Expr::Placeholder(_)) => return Ok(()),
         Some(Expr::Literal(value, _)) => value.cast_to(&DataType::Int64).ok(),
         Some(_) => None,
     };
-    match length {
-        Some(ScalarValue::Int64(length)) if length.is_none_or(|length| length <= MAX_LENGTH) => Ok(()),
-        _ => Err(format!("the second argument of {name} must be a constant of at most {MAX_LENGTH}")),
+    match number {
+        Some(ScalarValue::Int64(number)) if number.is_none_or(|number| number <= MAX_LENGTH) => Ok(()),
+        _ => Err(format!("the {place} argument of {name} must be a constant of at most {MAX_LENGTH}")),
     }
 }
 

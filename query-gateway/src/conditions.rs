@@ -177,11 +177,7 @@ impl<'a> Conditions<'a> {
             Some(other) => other.values.extend(filter.values),
             None => self.filters.push(filter),
         }
-        if self.filters.iter().map(|filter| filter.values.len()).sum::<usize>() > MOST_VALUES {
-            let reason = format!("`{name}`: a request may compare with {MOST_VALUES} values at most");
-            return Err(GatewayError::bad_with_hint(reason, "send the rest in another request, or ask in SQL"));
-        }
-        Ok(())
+        check_number(name, self.filters.iter().map(|filter| filter.values.len()).sum())
     }
 
     fn unknown(&self, name: &str) -> GatewayError {
@@ -238,7 +234,16 @@ fn values_of(
         let reason = format!("`{name}`: a quote that opens a value is closed before the next comma or the end");
         GatewayError::bad_with_hint(reason, r#"write "a,b",c for two values, and a quote in quotes as two"#)
     })?;
+    check_number(name, items.len())?;
     items.iter().map(|item| parse_value(name, item, data_type, zone)).collect()
+}
+
+fn check_number(name: &str, values: usize) -> Result<(), GatewayError> {
+    if values <= MOST_VALUES {
+        return Ok(());
+    }
+    let reason = format!("`{name}`: a request may compare with {MOST_VALUES} values at most");
+    Err(GatewayError::bad_with_hint(reason, "send the rest in another request, or ask in SQL"))
 }
 
 /// Values behind commas; one in quotes may hold commas, and a quote as two. None where a quote is not closed.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use positions::{Counters, Hole, Offset, PartitionId, TimestampMicros};
-use serde::ser::SerializeStruct;
+use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serving_layer::{BatchVersion, Version};
 use views::{AggregateClass, ViewDefinition};
@@ -75,40 +75,67 @@ pub struct Envelope {
     pub is_uncounted: bool,
 }
 
-/// By name, in the order of the fields.
+/// By name, in the order of the fields, each of which is named here: a new one is told only once it is decided to whom.
 impl Serialize for Envelope {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut members = serializer.serialize_struct("Envelope", 24)?;
-        members.serialize_field("view", &self.view)?;
-        members.serialize_field("definition", &self.definition)?;
-        members.serialize_field("former", &self.former)?;
-        members.serialize_field("layer", &self.layer)?;
-        members.serialize_field("version", &self.version)?;
-        members.serialize_field("published_at", &self.published_at)?;
-        if !self.is_uncounted {
-            members.serialize_field("cut", &self.cut)?;
-            members.serialize_field("head", &self.head)?;
+        let Self {
+            view,
+            definition,
+            former,
+            layer,
+            version,
+            published_at,
+            cut,
+            head,
+            as_of,
+            age_ms,
+            batch_rows,
+            realtime_rows,
+            realtime_share,
+            runs,
+            late,
+            rejected,
+            copies,
+            holes,
+            lost,
+            horizon_seconds,
+            error_bounds,
+            overflows,
+            stale,
+            stale_reasons,
+            is_uncounted,
+        } = self;
+        let mut members = serializer.serialize_map(None)?;
+        members.serialize_entry("view", view)?;
+        members.serialize_entry("definition", definition)?;
+        members.serialize_entry("former", former)?;
+        members.serialize_entry("layer", layer)?;
+        members.serialize_entry("version", version)?;
+        members.serialize_entry("published_at", published_at)?;
+        if !is_uncounted {
+            members.serialize_entry("cut", cut)?;
+            members.serialize_entry("head", head)?;
         }
-        members.serialize_field("as_of", &self.as_of)?;
-        members.serialize_field("age_ms", &self.age_ms)?;
-        if !self.is_uncounted {
-            members.serialize_field("batch_rows", &self.batch_rows)?;
-            members.serialize_field("realtime_rows", &self.realtime_rows)?;
-            members.serialize_field("realtime_share", &self.realtime_share)?;
-            members.serialize_field("runs", &self.runs)?;
-            members.serialize_field("late", &self.late)?;
-            members.serialize_field("rejected", &self.rejected)?;
-            members.serialize_field("copies", &self.copies)?;
-            members.serialize_field("holes", &self.holes)?;
-            members.serialize_field("lost", &self.lost)?;
+        members.serialize_entry("as_of", as_of)?;
+        members.serialize_entry("age_ms", age_ms)?;
+        if !is_uncounted {
+            members.serialize_entry("batch_rows", batch_rows)?;
+            members.serialize_entry("realtime_rows", realtime_rows)?;
+            members.serialize_entry("realtime_share", realtime_share)?;
+            members.serialize_entry("runs", runs)?;
+            members.serialize_entry("late", late)?;
+            members.serialize_entry("rejected", rejected)?;
+            members.serialize_entry("copies", copies)?;
+            members.serialize_entry("holes", holes)?;
+            members.serialize_entry("lost", lost)?;
         }
-        members.serialize_field("horizon_seconds", &self.horizon_seconds)?;
-        members.serialize_field("error_bounds", &self.error_bounds)?;
-        if !self.overflows.is_empty() {
-            members.serialize_field("overflows", &self.overflows)?;
+        members.serialize_entry("horizon_seconds", horizon_seconds)?;
+        members.serialize_entry("error_bounds", error_bounds)?;
+        if !overflows.is_empty() {
+            members.serialize_entry("overflows", overflows)?;
         }
-        members.serialize_field("stale", &self.stale)?;
-        members.serialize_field("stale_reasons", &self.stale_reasons)?;
+        members.serialize_entry("stale", stale)?;
+        members.serialize_entry("stale_reasons", stale_reasons)?;
         members.end()
     }
 }

@@ -16,16 +16,27 @@ use crate::refusal::Refusal;
 const COMPARING: [&str; 3] = ["array_has_all", "array_has_any", "levenshtein"];
 /// Functions that may be at each place of a pattern at each byte of a text.
 const MATCHING: [&str; 5] = ["regexp_count", "regexp_instr", "regexp_like", "regexp_match", "regexp_replace"];
+/// LIKE and ILIKE, as functions (`operators.rs`).
+pub(crate) const LIKE_NAMES: [&str; 2] = ["like", "ilike"];
+/// Functions that look at all letters of the second argument for each of the first.
+const TRIMMING: [&str; 3] = ["btrim", "ltrim", "rtrim"];
+/// A function that begins anew behind each byte of its first argument, where the second is another one in each row.
+const SEEKING: &str = "strpos";
+/// Bytes that two texts are compared by in one step.
+const BYTES_AT_ONCE: usize = 16;
 /// The most steps of one batch of those that compare, and of one row of those that match: some seconds.
 const MAX_STEPS: usize = 1 << 31;
 /// Steps between two looks whether anybody still waits: a part of a second.
 const PAUSE_STEPS: usize = 1 << 27;
+/// Bytes of a number.
+const NUMBER_BYTES: usize = 8;
 /// Bytes that two characters of a pattern of `to_char` may become, for each of them.
 const MOST_OF_PATTERN: usize = 20;
 
 /// Whether a function takes more steps than its arguments have bytes.
 pub(crate) fn is_slow(function: &str) -> bool {
-    COMPARING.contains(&function) || MATCHING.contains(&function)
+    let slow: [&[&str]; 4] = [&COMPARING, &MATCHING, &LIKE_NAMES, &TRIMMING];
+    function == SEEKING || slow.iter().any(|slow| slow.contains(&function))
 }
 
 /// How many rows may be given to a function at one time.
@@ -34,6 +45,9 @@ pub(crate) fn is_slow(function: &str) -> bool {
 /// Texts or lists are too long to be compared, or matched, at all.
 pub(crate) fn rows_at_once(function: &str, args: &ScalarFunctionArgs) -> Result<usize> {
     let rows = args.number_rows;
+    if !is_slow(function) {
+        return Ok(usize::MAX);
+    }
     let steps = if COMPARING.contains(&function) {
         let is_of_lists = function != "levenshtein";
         let length = |arg: &ColumnarValue| if is_of_lists { longest_list(arg) } else { longest_text(arg) };
@@ -47,19 +61,33 @@ pub(crate) fn rows_at_once(function: &str, args: &ScalarFunctionArgs) -> Result<
             return refuse(format!("{function} would compare {rows} rows of {what} that are too long for it"), hint);
         }
         steps
-    } else if MATCHING.contains(&function) {
-        let text = args.args.first().map_or(0, longest_text).max(1);
-        let steps = text.saturating_mul(args.args.get(1).map_or(1, heaviest_pattern));
+    } else {
+        let Some((steps, hint)) = steps_of_row(function, &args.args) else { return Ok(usize::MAX) };
         if steps > MAX_STEPS {
-            let reason =
-                format!("{function} would look for a pattern that repeats too much in texts that are too long");
-            return refuse(reason, "repeat less in the pattern, or look through left(x, 1000)");
+            return refuse(format!("{function} would have to look through texts that are too long for it"), hint);
         }
         steps
-    } else {
-        return Ok(usize::MAX);
     };
     Ok((PAUSE_STEPS / steps).max(1))
+}
+
+/// The most steps of one row of a function that goes over one text, and what to do where those are too many.
+fn steps_of_row(function: &str, args: &[ColumnarValue]) -> Option<(usize, &'static str)> {
+    let (text, sought) = (longest_text(args.first()?).max(1), args.get(1)?);
+    if MATCHING.contains(&function) {
+        let steps = text.saturating_mul(heaviest(sought, pattern_weight));
+        return Some((steps, "repeat less in the pattern, or look through left(x, 1000)"));
+    }
+    if LIKE_NAMES.contains(&function) {
+        let steps = text.saturating_mul(heaviest(sought, like_weight));
+        return Some((steps, "write fewer % and _ in the pattern, or look through left(x, 1000)"));
+    }
+    let steps = text.saturating_mul(longest_text(sought).max(1));
+    if TRIMMING.contains(&function) {
+        return Some((steps, "name fewer letters to trim, or trim left(x, 1000)"));
+    }
+    let is_sought_anew = function == SEEKING && matches!(sought, ColumnarValue::Array(_));
+    is_sought_anew.then_some((steps / BYTES_AT_ONCE + 1, "look for shorter texts, or look through left(x, 1000)"))
 }
 
 fn refuse(reason: String, hint: &str) -> Result<usize> {
@@ -67,11 +95,16 @@ fn refuse(reason: String, hint: &str) -> Result<usize> {
 }
 
 /// The weight of a pattern, or the length of the longest where it is no constant.
-fn heaviest_pattern(arg: &ColumnarValue) -> usize {
+fn heaviest(arg: &ColumnarValue, weight: fn(&str) -> usize) -> usize {
     match arg {
-        ColumnarValue::Scalar(pattern) => pattern.try_as_str().flatten().map_or(1, pattern_weight),
+        ColumnarValue::Scalar(pattern) => pattern.try_as_str().flatten().map_or(1, weight),
         patterns => longest_text(patterns).max(1),
     }
+}
+
+/// At how many places of a pattern of LIKE a search may be at one time: at each wildcard.
+pub(crate) fn like_weight(pattern: &str) -> usize {
+    pattern.bytes().filter(|byte| matches!(byte, b'%' | b'_')).count().max(1)
 }
 
 /// At how many places of a pattern a search may be at one time, about: what is repeated `{1,9}` times stands there as
@@ -139,6 +172,9 @@ pub(crate) fn estimate(function: &str, args: &ScalarFunctionArgs, rows: usize) -
         "array_replace_all" | "array_replace_n" => times(items(args, rows), longest(2)),
         // An offset for each item, of which there may be one at each byte.
         "string_to_array" => times(first, 4),
+        // A number of each row, or whether it is so.
+        "array_has_all" | "array_has_any" | "ilike" | "levenshtein" | "like" | "regexp_count" | "regexp_instr"
+        | "regexp_like" | "strpos" => rows.saturating_mul(NUMBER_BYTES),
         "to_char" => times(rows.saturating_mul(longest(1)), MOST_OF_PATTERN),
         _ => all,
     }

@@ -11,10 +11,12 @@ use arrow::compute::kernels::cmp;
 use arrow::compute::kernels::comparison::like;
 use arrow::compute::{and_kleene, concat, filter_record_batch, is_not_null, is_null, or_kleene};
 use arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
 use datafusion::error::Result as EngineResult;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, InListExpr};
 
+use crate::expression_cost::{like_weight, size_of};
 use crate::states::{SortedStates, encode_prefix};
 
 /// More values than these are looked up in a set: each of fewer costs a comparison with every row.
@@ -54,12 +56,6 @@ pub(crate) struct Filter {
     pub values: Vec<ArrayRef>,
 }
 
-/// The rows that pass all filters.
-pub(crate) fn select(states: &SortedStates, filters: &[Filter]) -> Result<RecordBatch, ArrowError> {
-    let (rows, left) = narrow(states, filters)?;
-    passing(&rows, &left)
-}
-
 /// The rows that binary searches leave, and the filters that these have not answered. Nothing is copied.
 pub(crate) fn narrow(states: &SortedStates, filters: &[Filter]) -> Result<(RecordBatch, Vec<Filter>), ArrowError> {
     let mut lead: Vec<ArrayRef> = Vec::new();
@@ -89,6 +85,18 @@ pub(crate) fn passing(rows: &RecordBatch, filters: &[Filter]) -> Result<RecordBa
     match mask {
         Some(mask) => filter_record_batch(rows, &mask),
         None => Ok(rows.clone()),
+    }
+}
+
+/// Looks at values that a filter takes of these rows, about; of a pattern steps along the texts.
+pub(crate) fn looks(filter: &Filter, rows: &RecordBatch) -> usize {
+    match (filter.test, filter.values.as_slice()) {
+        (Test::Like, [pattern]) => {
+            let pattern = ScalarValue::try_from_array(pattern, 0).ok();
+            let weight = pattern.as_ref().and_then(|pattern| pattern.try_as_str().flatten()).map_or(1, like_weight);
+            size_of(rows.column(filter.dimension).as_ref()).saturating_mul(weight)
+        }
+        (_, values) => rows.num_rows().saturating_mul(values.len().clamp(1, FEW_VALUES)),
     }
 }
 

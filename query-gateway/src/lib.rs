@@ -68,6 +68,7 @@ mod merging;
 mod metrics;
 mod names;
 mod nesting;
+mod operators;
 mod order;
 mod overflow;
 mod pages;

@@ -32,7 +32,7 @@ pub struct Overflow {
 /// The measures of `answer`, by `by`, whose totals are NULL where `states` have values; `answer` has all groups.
 pub(crate) async fn find_overflows(
     view: &PlannedView,
-    states: impl FnOnce() -> Result<Vec<RecordBatch>, GatewayError>,
+    states: impl Future<Output = Result<Vec<RecordBatch>, GatewayError>>,
     by: &[&str],
     answer: &RecordBatch,
 ) -> Result<BTreeMap<String, Overflow>, GatewayError> {
@@ -41,7 +41,7 @@ pub(crate) async fn find_overflows(
         return Ok(BTreeMap::new());
     }
     let plan = view.plans.compile_overflows(by).await?;
-    let states = states()?;
+    let states = states.await?;
     let rows: usize = states.iter().map(RecordBatch::num_rows).sum();
     let mut found: BTreeMap<String, Overflow> = BTreeMap::new();
     for batch in patience::in_turn(rows > LARGE_ROWS, run(plan, states)).await? {

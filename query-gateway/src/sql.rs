@@ -127,6 +127,8 @@ impl SqlEngine {
         let options = config.options_mut();
         options.execution.target_partitions = settings.sql_partitions.max(1);
         options.execution.enable_recursive_ctes = false;
+        // It makes room for all rows of a LIMIT at once, before there is one, and without asking for memory.
+        options.optimizer.enable_topk_aggregation = false;
         // It fails over groups by IS NOT TRUE and its like, which the engine calls nullable in one place alone.
         options.execution.skip_physical_aggregate_schema_check = true;
         options.catalog.default_catalog = CATALOGUE.to_owned();
@@ -351,7 +353,7 @@ async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Handle) -> Result<T, GatewayError> + Send + 'static,
 ) -> Result<T, GatewayError> {
     let runtime = Handle::current();
-    patience::on_thread(move || work(&runtime)).await?
+    patience::on_thread(move || work(&runtime)).await.map_err(|panic| sql_error::failed(&panic))?
 }
 
 /// Refuses what the engine would read otherwise than it is written.

@@ -3,6 +3,8 @@
 //! Guarantee: a message that shows a plan, a type of the engine's code, or a name that nobody wrote is replaced as a
 //! whole. What is proposed exists and is spelled nearly alike.
 
+use std::fmt::Display;
+
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
@@ -33,6 +35,8 @@ const OF_SUBQUERIES: [&str; 3] = ["Subquery", "OuterReference", "outer_ref"];
 /// Names that rewriting puts into a plan.
 const HIDDEN: [&str; 5] = ["_state_", "_united_", "_measure_", "_key_", "__"];
 
+const PLAINER: &str = "write it in plainer SQL, or ask for its parts in several queries";
+
 /// Functions that the engine has and that a query may not call, with what to do instead.
 const NOT_AVAILABLE: [(&str, &str); 9] = [
     ("generate_series", "it is a table: FROM generate_series(1, 10) AS t(n)"),
@@ -57,15 +61,21 @@ pub(crate) fn refuse(error: DataFusionError, state: &SessionState) -> GatewayErr
             hint: "filter on dimensions, or ask for fewer groups".to_owned(),
         },
         DataFusionError::SchemaError(schema, _) => refuse_name(schema),
-        DataFusionError::Internal(_) | DataFusionError::IoError(_) => {
-            GatewayError::Definition(DefinitionError::Engine(error))
-        }
+        DataFusionError::Internal(_) => failed(&error),
+        DataFusionError::IoError(_) => GatewayError::Definition(DefinitionError::Engine(error)),
         root @ (DataFusionError::Plan(_) | DataFusionError::NotImplemented(_)) => {
             about_plan(&clean_message(&root.strip_backtrace()), state)
         }
         // About a value or a text of the query: whatever it shows is the client's own.
         root => about_value(&clean_message(&root.strip_backtrace())),
     }
+}
+
+/// What the engine takes for a fault of its own, or panicked at: asked again, the query fails again, and who asked can do
+/// more about it than who operates the system. The log has the words.
+pub(crate) fn failed(error: &impl Display) -> GatewayError {
+    tracing::error!(error = error.to_string(), "the engine failed on a query");
+    GatewayError::bad_with_hint("the engine failed on this query", PLAINER)
 }
 
 /// What we raised ourselves, however deep the engine has wrapped it.
@@ -172,7 +182,7 @@ fn about_plan(message: &str, state: &SessionState) -> GatewayError {
     if shows(&OF_SUBQUERIES) {
         cannot_run("a subquery names columns of the query around it in a way that cannot be run: write it as a join")
     } else if names_hidden || shows(&INTERNALS) {
-        cannot_run("write it in plainer SQL, or ask for its parts in several queries")
+        cannot_run(PLAINER)
     } else {
         GatewayError::bad(message)
     }

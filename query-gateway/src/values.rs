@@ -2,7 +2,7 @@
 //!
 //! In: a plan with its types resolved. Out: the same plan, in which each function that makes texts or lists, and `||`,
 //! is wrapped: it asks for memory before it makes a value and hands it back when nobody holds the value any more.
-//! Functions that go over a text or a list more than once are wrapped, too, and `~` is one of them: they get their rows
+//! Functions that go over a text or a list more than once are wrapped, too, `~` and LIKE among them: they get their rows
 //! a few at a time, and end between them where nobody waits any more; what would take too long for that is refused.
 //! Guarantee: constants stay below the longest SQL text however they are put together, and all other values that exist
 //! at one time take their share of the memory of all SQL queries; beyond it the query is refused.
@@ -17,10 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::concat;
-use arrow::compute::kernels::concat_elements::concat_elements_dyn;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue, config::ConfigOptions, plan_err};
+use datafusion::common::{DFSchema, config::ConfigOptions};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::functions::regex::regexp_like;
@@ -29,11 +28,12 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ScalarUDF, ScalarUDFImpl, Signature, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::expression_cost::{estimate, is_slow, rows_at_once, scalar_size, size_of};
+use crate::operators::{is_slow_like, join_texts, match_like};
 use crate::running;
 use crate::watched::watch;
 
@@ -168,13 +168,17 @@ impl CountValues {
                 return Ok(watched.unwrap_or_else(|| Transformed::no(part)));
             }
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::StringConcat, right }) => {
-                (Arc::new(ScalarUDF::new_from_impl(JoinTexts::new())), vec![*left, *right])
+                (join_texts(), vec![*left, *right])
+            }
+            Expr::Like(like) if is_slow_like(&like) => {
+                let matched = self.counted(match_like(like.case_insensitive), vec![*like.expr, *like.pattern]);
+                return Ok(Transformed::yes(negated_if(like.negated, matched)));
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) if matching(op).is_some() => {
                 let (is_negated, flags) = matching(op).unwrap_or_default();
                 let args = [*left, *right].into_iter().chain(flags.map(lit)).collect();
                 let matched = self.counted(regexp_like(), args);
-                return Ok(Transformed::yes(if is_negated { Expr::Not(Box::new(matched)) } else { matched }));
+                return Ok(Transformed::yes(negated_if(is_negated, matched)));
             }
             Expr::ScalarFunction(ScalarFunction { ref func, ref args }) if makes_values(func, &part, schema) => {
                 (func.clone(), args.clone())
@@ -188,6 +192,10 @@ impl CountValues {
         let counted = ScalarUDF::new_from_impl(Counted { function, ledger: self.0.clone() });
         Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(counted), args))
     }
+}
+
+fn negated_if(is_negated: bool, matched: Expr) -> Expr {
+    if is_negated { Expr::Not(Box::new(matched)) } else { matched }
 }
 
 /// Whether an operator matches a pattern: whether it asks that none matches, and with which flags.
@@ -307,45 +315,5 @@ impl Counted {
         }
         let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
         Ok(concat(&parts)?)
-    }
-}
-
-/// `||`, as a function.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct JoinTexts {
-    signature: Signature,
-}
-
-impl JoinTexts {
-    fn new() -> Self {
-        Self { signature: Signature::any(2, Volatility::Immutable) }
-    }
-}
-
-impl ScalarUDFImpl for JoinTexts {
-    fn name(&self) -> &str {
-        "||"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        match arguments {
-            [left, right] if left == right => Ok(left.clone()),
-            other => plan_err!("`||` joins two texts, not {other:?}"),
-        }
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let is_constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if is_constant { 1 } else { args.number_rows };
-        let texts: Vec<ArrayRef> = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<_>>()?;
-        let joined = concat_elements_dyn(texts[0].as_ref(), texts[1].as_ref())?;
-        if is_constant {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?));
-        }
-        Ok(ColumnarValue::Array(joined))
     }
 }

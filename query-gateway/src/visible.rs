@@ -25,7 +25,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 
 use crate::access::RowFilters;
-use crate::filter::{Filter, narrow, passing, select};
+use crate::filter::{Filter, looks, narrow, passing};
 use crate::served::Served;
 use crate::states::{SortedStates, in_slices};
 
@@ -55,17 +55,17 @@ impl<'a> VisibleStates<'a> {
         Self { realtime: &[], ..self }
     }
 
-    /// Those that pass these filters, too: of the batch version, then of each chunk.
-    pub(crate) fn select(self, filters: &[Filter]) -> Result<Vec<RecordBatch>, ArrowError> {
-        let both;
-        let filters = if self.rules.is_empty() {
-            filters
-        } else {
-            both = [self.rules, filters].concat();
-            both.as_slice()
-        };
-        let all = self.batch.into_iter().chain(self.realtime.iter().map(Arc::as_ref));
-        all.map(|states| select(states, filters)).collect()
+    /// Those that may pass these filters, too: of the batch version, then of each chunk. Cost: binary searches.
+    pub(crate) fn narrow(self, filters: &[Filter]) -> Result<Narrowed, ArrowError> {
+        let filters = [self.rules, filters].concat();
+        let (mut rows, mut left) = (Vec::new(), Vec::new());
+        for states in self.batch.into_iter().chain(self.realtime.iter().map(Arc::as_ref)) {
+            let (narrowed, filters) = narrow(states, &filters)?;
+            rows.push(narrowed);
+            // What is left depends on the filters alone.
+            left = filters;
+        }
+        Ok(Narrowed { rows, left })
     }
 
     /// For a query that reads them side by side, or in their order.
@@ -84,6 +84,44 @@ impl<'a> VisibleStates<'a> {
         }
         let parts = if is_parallel { parts } else { vec![parts.concat()] };
         Ok(VisibleParts { parts, left: left.into(), largest_row })
+    }
+}
+
+/// States with the tests that are still to be made of them; owned, so that another thread may make them.
+#[derive(Debug)]
+pub(crate) struct Narrowed {
+    rows: Vec<RecordBatch>,
+    left: Vec<Filter>,
+}
+
+impl Narrowed {
+    /// How many rows may pass.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// Looks at values that the tests take, about.
+    pub(crate) fn looks(&self) -> usize {
+        let of = |rows: &RecordBatch| self.left.iter().map(|filter| looks(filter, rows)).fold(0, usize::saturating_add);
+        self.rows.iter().map(of).fold(0, usize::saturating_add)
+    }
+
+    /// The rows that pass, in slices, as long as `goes_on`.
+    ///
+    /// # Errors
+    /// Nobody wants them any more; else only for a defect.
+    pub(crate) fn passing(&self, goes_on: impl Fn() -> bool) -> Result<Vec<RecordBatch>, ArrowError> {
+        let mut all = Vec::new();
+        for rows in self.rows.iter().flat_map(in_slices) {
+            if !goes_on() {
+                return Err(ArrowError::ComputeError("the answer was given up".to_owned()));
+            }
+            let rows = passing(&rows, &self.left)?;
+            if rows.num_rows() > 0 {
+                all.push(rows);
+            }
+        }
+        Ok(all)
     }
 }
 

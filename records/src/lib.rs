@@ -12,8 +12,10 @@
 pub mod decode;
 mod erased_list;
 mod error;
+mod in_place;
 pub mod master;
 pub mod registry;
 
 pub use erased_list::ErasedList;
 pub use error::RecordsError;
+pub use in_place::in_place;

@@ -23,9 +23,12 @@ fn edit_distance(one: &str, other: &str) -> usize {
 
 /// The start of a hint: the known name that is nearest to an unknown one, where one is near.
 pub fn did_you_mean(unknown: &str, known: &[&str]) -> Option<String> {
+    let length = unknown.chars().count();
+    let letters = if length < SHORTEST_MISTYPED { 1 } else { 1 + unknown.len() / 4 };
+    // A name that is much longer or shorter is not near, and to find out how far it is would take long.
+    let as_long = known.iter().filter(|name| name.chars().count().abs_diff(length) <= letters);
     // Letters are forgotten more often than added: of two equally near names the longer one is meant.
-    let nearest = known.iter().min_by_key(|name| (edit_distance(unknown, name), Reverse(name.len())))?;
-    let letters = if unknown.chars().count() < SHORTEST_MISTYPED { 1 } else { 1 + unknown.len() / 4 };
+    let nearest = as_long.min_by_key(|name| (edit_distance(unknown, name), Reverse(name.len())))?;
     let is_near = edit_distance(unknown, nearest) <= letters;
     is_near.then(|| format!("did you mean `{nearest}`?"))
 }

@@ -14,6 +14,7 @@ use super::rows::Rows;
 use super::schema::{master_schema, reading_of};
 use super::wire::{Schemas, first_missing};
 use crate::RecordsError;
+use crate::in_place::in_place;
 
 /// Decodes records of one source.
 #[derive(Clone, Debug)]
@@ -53,8 +54,11 @@ impl Decoder {
         if let Some(missing) = first_missing(&self.source, schemas, records) {
             return Err(missing.because("it is not known here yet"));
         }
-        let mut rows = Rows::new(&self.source, schemas, records)?;
-        rows.push_all();
-        rows.finish(self.reading, &self.schema)
+        let bytes = records.iter().map(|record| record.payload.len()).sum();
+        in_place(bytes, || {
+            let mut rows = Rows::new(&self.source, schemas, records)?;
+            rows.push_all();
+            rows.finish(self.reading, &self.schema)
+        })
     }
 }

@@ -94,6 +94,35 @@ async fn what_cannot_be_is_refused_with_what_can() {
 }
 
 #[tokio::test]
+async fn many_rows_are_tested_as_few_are() {
+    let world = World::on(PIPELINE, GatewaySettings::default());
+    let users: Vec<String> = (0..20_000).map(|number| format!("u{number}")).collect();
+    world.send(0, users.iter().map(|user| event(0, "", user, 1)));
+    world.append_run(0).await;
+    world.own(1).await;
+    let is_meant = |user: &&String| user.split_once('7').is_some_and(|(_, behind)| behind.contains('9'));
+    let meant = users.iter().filter(is_meant).count();
+    let answer = world.rows("keys", &[("k.like", "%7%9%"), ("k.ne", "x"), ("by", "")]).await.unwrap();
+    assert_eq!(shown(&answer, "k"), format!("null:{meant}"));
+}
+
+#[tokio::test]
+async fn tests_that_would_look_at_too_much_are_refused() {
+    let world = World::on(PIPELINE, GatewaySettings::default());
+    let long = "a".repeat(900_000);
+    world.send(0, [event(0, "", &long, 1), event(0, "", "b", 1)]);
+    world.append_run(0).await;
+    world.own(1).await;
+    let pattern = format!("%a{}b", "_".repeat(99));
+    let refused = world.rows("keys", &[("k.like", pattern.as_str()); 60]).await.unwrap_err().problem();
+    assert_eq!(refused.status().as_u16(), 413, "{refused:?}");
+    assert!(refused.detail().contains("would have to look at"), "{refused:?}");
+    // Behind what a look-up leaves they are few.
+    let narrowed = [("k", "b"), ("k.like", pattern.as_str())];
+    assert_eq!(shown(&world.rows("keys", &narrowed).await.unwrap(), "k"), "");
+}
+
+#[tokio::test]
 async fn the_dimension_that_a_range_bounds_is_chosen_where_there_are_two() {
     let world = world().await;
     let of_hour = [("range_of", "hour"), ("from", "2026-01-01T12:00:00Z")];

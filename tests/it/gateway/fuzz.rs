@@ -13,7 +13,8 @@ const ROWS: &str = include_str!("../../corpus/rows.txt");
 
 /// An answer, or a refusal that says why. What runs too long or takes too much is refused, too.
 fn check(question: &str, (status, kind, text): (u16, String, String)) {
-    assert!(status != 500, "{question}\n{text}");
+    let is_ours = status == 500 || text.contains("the engine failed on this query");
+    assert!(!is_ours, "{question}\n{text}");
     let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{question}\n{error}: {text}"));
     if status == 200 {
         assert!(body["rows"].is_array(), "{question}\n{text}");

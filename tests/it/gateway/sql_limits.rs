@@ -493,6 +493,81 @@ async fn a_pattern_that_repeats_too_much_is_refused_where_texts_are_long() {
 }
 
 #[tokio::test]
+async fn no_room_is_made_for_what_may_never_come() {
+    let world = world().await;
+    for rows in ["1000000000", "1000000000000", "9223372036854775807"] {
+        for (keys, order) in [("page, max(edits) AS m", "m DESC"), ("page", "page"), ("page, min(hour) AS m", "m")] {
+            let sql = format!("SELECT {keys} FROM by_page GROUP BY page ORDER BY {order} LIMIT {rows}");
+            let text = world.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).to_json().unwrap();
+            assert_eq!(text.matches(r#"{"page":"#).count(), 3, "{sql}: {text}");
+        }
+    }
+    let of = |numbers: &str| {
+        format!(
+            "SELECT approx_percentile_cont_with_weight(1, 0.5, {numbers}) WITHIN GROUP (ORDER BY n) AS x \
+             FROM generate_series(1, 3) AS t(n)"
+        )
+    };
+    for sql in [of("2000000000"), of("1000 * 1000"), format!("SELECT 1 AS x WHERE 2 = ANY ({})", of("2000000000"))] {
+        let error = world.sql(&sql).await.map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("the fourth argument"), "{sql}: {error}");
+    }
+    world.sql(&of("200")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_engine_takes_for_a_fault_of_its_own_is_a_query_that_cannot_be_run() {
+    let world = world().await;
+    for sql in [
+        "SELECT nth_value(edits, 0) AS x FROM by_page",
+        "SELECT array_slice([1, 2, 3], 1, 3, 9223372036854775807) AS x FROM by_page",
+    ] {
+        let problem = world.sql(sql).await.map(|_| ()).unwrap_err().problem();
+        assert_eq!(problem.status().as_u16(), 400, "{sql}: {problem:?}");
+        assert_eq!(problem.detail(), "the engine failed on this query", "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn texts_that_would_be_gone_over_again_and_again_are_refused_where_they_are_long() {
+    let long = "repeat(repeat(lower(page), 4096), 200)";
+    let wildcards = format!("%b{}z%", "_".repeat(4_000));
+    let letters: String = ('\u{4e00}'..).take(1_500).collect();
+    let of = |value: &str| format!("SELECT {value} AS x FROM (SELECT max(page) AS page FROM by_page) t");
+    let statements = [
+        of(&format!("{long} LIKE '{wildcards}'")),
+        of(&format!("{long} NOT ILIKE '{wildcards}'")),
+        of(&format!("length(ltrim({long}, '{letters}a'))")),
+        of(&format!("length(btrim({long}, '{letters}a'))")),
+        of(&format!("strpos({long}, repeat(repeat(lower(page), 4096), 50) || page)")),
+    ];
+    let refusing = world().await;
+    for sql in &statements {
+        let error = refusing.sql(sql).await.map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("texts that are too long for it"), "{sql}: {error}");
+    }
+    check_refused(statements, &[413]).await;
+    // A few rows at a time, and the same outcome as at once.
+    let world = world().await;
+    let of = |value: &str| format!("SELECT count(*) AS n FROM by_page WHERE {value}");
+    for (test, count) in [
+        ("lpad(page, 4000, 'ab') LIKE '%b%b%b%b%b%A'", 200),
+        ("lpad(page, 4000, 'ab') NOT LIKE '%b%b%b%b%b%A'", 400),
+        ("lpad(page, 4000, 'ab') ILIKE 'AB_b%b%b%a'", 200),
+        ("lpad(page, 4000, 'ab') NOT ILIKE 'AB_b%b%b%a'", 400),
+        ("page LIKE '___%'", 0),
+        ("page LIKE NULL", 0),
+        ("page LIKE '\\%%%%' OR page LIKE '%\\_%%%'", 0),
+        ("strpos(lpad(page, 4000, 'ab'), 'ba' || page) = 3998", 600),
+        ("length(ltrim(lpad(page, 4000, 'ab'), 'ba')) = 1", 600),
+        ("btrim('  x ') = 'x' AND rtrim(page, 'ABC') = ''", 600),
+    ] {
+        let answer = world.sql(&of(test)).await.unwrap_or_else(|error| panic!("{test}: {error}")).to_json().unwrap();
+        assert!(answer.starts_with(&format!(r#"{{"rows":[{{"n":{count}}}]"#)), "{test}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_join_that_copies_a_long_text_makes_a_few_rows_at_a_time() {
     let world = World::with_settings(GatewaySettings::default());
     let long: &'static str = Box::leak("z".repeat(900_000).into_boxed_str());

@@ -1,6 +1,12 @@
 //! Statements and requests of one client that means harm: each family makes much of little, in its own way.
 //!
-//! A family is a bracket that nests, a piece that is repeated, or one text; all are listed, and nothing is random.
+//! A family is a bracket that nests, a piece that is repeated, a number at the end of what there is (`extremes.rs`), or
+//! one text; all are listed, and nothing is random.
+
+use super::extremes;
+
+/// Texts that stand for themselves, one a line; `{{piece|times}}` is a piece so many times.
+const LINES: &str = include_str!("../../corpus/hostile.txt");
 
 /// Opening, what stands in the middle, closing, and what is around all of it (`{}` is its place).
 static NESTED: [(&str, &str, &str, &str); 52] = [
@@ -181,7 +187,21 @@ pub fn statements() -> Vec<String> {
         })
     });
     let single = SINGLE.iter().map(|text| text.replace('~', &"a".repeat(1_000)));
-    nested.chain(repeated).chain(single).filter(|text| text.len() <= MAX_TEXT).collect()
+    let lines = LINES.lines().map(written_out);
+    let all = nested.chain(repeated).chain(single).chain(lines).chain(extremes::statements());
+    all.filter(|text| text.len() <= MAX_TEXT).collect()
+}
+
+fn written_out(line: &str) -> String {
+    let (mut text, mut rest) = (String::new(), line);
+    while let Some((before, behind)) = rest.split_once("{{") {
+        let (piece, behind) = behind.split_once("}}").expect("a piece ends");
+        let (piece, times) = piece.rsplit_once('|').expect("a piece says how often it comes");
+        text.push_str(before);
+        text.push_str(&piece.repeat(times.parse().expect("a number")));
+        rest = behind;
+    }
+    text + rest
 }
 
 /// The parameters of requests for rows.
@@ -199,6 +219,13 @@ pub fn parameters() -> Vec<String> {
         format!("after={}", long("7b2261223a", 3_000)),
         long("page=a&", 4_000),
         long("a=b&", 8_000),
+        long(&format!("page.like=%p{}z&", "_".repeat(900)), 30),
+        long("page.ne=x&", 900),
+        format!("page.in={}", long(",", 50_000)),
+        format!("{}=1", long("a", 50_000)),
+        "bucket=hour&fill=0&by=minute&from=2026-01-01&to=2027-02-15&tz=Europe/Berlin".to_owned(),
+        "bucket=day&fill=previous&from=-9223372036854775808&to=9223372036854775807&tz=Pacific/Apia".to_owned(),
+        "minute.ge=-9223372036854775808&minute.lt=9999-12-31T23:59:59Z&tz=America/St_Johns".to_owned(),
         "limit=18446744073709551616".to_owned(),
         "offset=18446744073709551615&limit=10000".to_owned(),
         "timeout=9999999999999999999s".to_owned(),
@@ -232,6 +259,12 @@ pub fn bodies() -> Vec<String> {
         "\u{feff}[]".to_owned(),
         String::new(),
     ];
+    let event = |more: &str| format!(r#"{{"id": "x", "time": "2026-01-05T10:00:00Z", "page": "p", {more}}}"#);
+    bodies.push(format!("[{}]", vec![event(&format!("\"n\": [{}1]", "1,".repeat(1_500))); 250].join(",")));
+    bodies.push(event(&(0..40_000).map(|key| format!("\"k{key}\": 1")).collect::<Vec<_>>().join(",")));
+    bodies.push(event(&format!("\"n\": {}", nested("[", "]", 126))));
+    bodies.push(event(r#""page": "q", "id": 1e999999"#));
+    bodies.push(event(&format!("\"time\": \"2026-01-05T10:00:00.{}Z\"", "9".repeat(5_000))));
     bodies.extend((1..=8).map(|times| format!("{{\"page\": \"{}\"}}", "\\ud800".repeat(times * 100))));
     bodies
 }

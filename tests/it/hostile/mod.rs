@@ -2,6 +2,7 @@
 
 mod connections;
 mod corpus;
+mod extremes;
 
 use std::cell::Cell;
 use std::pin::pin;
