@@ -74,6 +74,7 @@ fn facts(offset: i64) -> BatchFacts {
         counters: BTreeMap::new(),
         holes: vec![Hole { partition: PartitionId(0), from: Offset(3), to: Offset(5) }],
         erased: 0,
+        publisher: None,
     }
 }
 

@@ -1,0 +1,147 @@
+//! Publishing: states of some buckets become the next version of a view, by one writer or by several.
+//!
+//! ```text
+//!  write_part  [from, b1)  ----> files ---+
+//!  write_part  [b1, b2)    ----> files ---+--> publish_parts: one commit on exactly the version that all wrote for
+//!  write_part  [b2, to)    ----> files ---+
+//! ```
+//!
+//! Guarantee: a publication is one commit on exactly the version it was computed from, and never moves a cut back. A
+//! part may be written again under another name, by anybody: what is not committed nobody sees, and `expire` deletes
+//! it. Whether a commit may still be made is asked directly before it.
+//! Not here: which rows go into which file (`bucket_files.rs`), what a version is (`batch_views.rs`).
+
+use datafusion::execution::SendableRecordBatchStream;
+use futures::future::BoxFuture;
+use lake::{Change, DataFile, LakeError, Snapshot, WrittenFile};
+use positions::TimestampMicros;
+
+use crate::batch_views::BatchViewStore;
+use crate::bucket_files::{self, Replacement};
+use crate::{BatchFacts, BatchVersion, BucketRanges, ServingError};
+
+/// Whether a commit may still be made, asked directly before it: whoever works under a lease asks whether it is his.
+pub type MayCommit<'a> = dyn Fn() -> BoxFuture<'a, bool> + Send + Sync + 'a;
+
+/// For whoever needs nobody's leave: always true.
+pub fn always<'a>() -> BoxFuture<'a, bool> {
+    Box::pin(std::future::ready(true))
+}
+
+/// The share of one writer in a publication. All shares together are all of event time.
+#[derive(Clone, Copy, Debug)]
+pub struct PublicationPart<'a> {
+    /// What the publication replaces, all shares together; `None`: everything.
+    pub replaced: Option<&'a BucketRanges>,
+    /// The share begins here: at the start of a bucket, or of time.
+    pub from: TimestampMicros,
+    /// It ends before this: the start of a bucket, or the end of time.
+    pub to: TimestampMicros,
+    /// Begins the names of its files, in letters a-z, digits, `-` and `_`: nothing else was ever written under it.
+    pub name: &'a str,
+}
+
+/// The parts of a publication, and what its commit says.
+pub struct Publication<'a, 'm> {
+    /// As all writers of parts were told.
+    pub replaced: Option<&'a BucketRanges>,
+    /// The files of each part, rising by event time.
+    pub parts: &'a [Vec<WrittenFile>],
+    /// The facts of the version.
+    pub facts: BatchFacts,
+    /// Begins the names of files in which small ones were joined: nothing else was ever written under it.
+    pub name: &'a str,
+    /// Drawn for this commit.
+    pub nonce: u128,
+    /// Asked directly before the commit.
+    pub may_commit: &'a MayCommit<'m>,
+}
+
+impl BatchViewStore {
+    /// Publishes states in one commit on exactly `on` (`None`: before the first version).
+    ///
+    /// `rows` have the columns of [`Self::schema`], sorted by `_bucket` and dimensions, `_bucket` never null.
+    /// They replace the rows of `replaced` buckets (`None`: of all buckets); other buckets are carried over. Only files
+    /// that hold a replaced bucket (and tiny neighbours) are rewritten. Memory: one file in the making.
+    ///
+    /// # Errors
+    /// [`ServingError::Conflict`]: another version is the newest, or its cut is not at or below this one.
+    /// [`ServingError::Lake`] with `Unreachable`: it is unknown whether the publication happened.
+    /// [`ServingError::Engine`]: the stream of rows failed; nothing was published.
+    pub async fn publish(
+        &self,
+        on: Option<&BatchVersion>,
+        replaced: Option<&[TimestampMicros]>,
+        rows: SendableRecordBatchStream,
+        facts: BatchFacts,
+        nonce: u128,
+    ) -> Result<BatchVersion, ServingError> {
+        self.check_facts(on, &facts)?;
+        let base = self.base(on).await?;
+        let next = |bucket: TimestampMicros| TimestampMicros(bucket.0.saturating_add(1));
+        let replaced = replaced.map(|all| all.iter().map(|bucket| (*bucket, next(*bucket))).collect::<BucketRanges>());
+        let name = format!("{nonce:032x}");
+        let replacement = self.replacement(&base, replaced.as_ref(), &name);
+        let whole = (TimestampMicros(i64::MIN), TimestampMicros(i64::MAX));
+        let add = bucket_files::write(&replacement, whole, rows, &self.settings).await?;
+        let change = self.change(&replacement, add);
+        self.commit(&base, change, facts, nonce).await
+    }
+
+    /// Writes the files of one part of a publication on `on`: nobody sees them before [`Self::publish_parts`] names
+    /// them. `rows` as in [`Self::publish`], of replaced buckets of the part alone. Memory: one file in the making.
+    ///
+    /// # Errors
+    /// [`ServingError::Conflict`]: `on` is not the newest version any more, so that nothing can be published on it.
+    /// [`ServingError::Engine`]: the stream of rows failed.
+    pub async fn write_part(
+        &self,
+        on: Option<&BatchVersion>,
+        part: &PublicationPart<'_>,
+        rows: SendableRecordBatchStream,
+    ) -> Result<Vec<WrittenFile>, ServingError> {
+        let base = self.base(on).await?;
+        let replacement = self.replacement(&base, part.replaced, part.name);
+        let files = bucket_files::write(&replacement, (part.from, part.to), rows, &self.settings).await?;
+        Ok(files.iter().map(WrittenFile::from).collect())
+    }
+
+    /// Commits the parts on exactly the version that all of them were written for.
+    ///
+    /// # Errors
+    /// As [`Self::publish`]. [`ServingError::Withdrawn`]: `may_commit` said no; nothing was published.
+    pub async fn publish_parts(
+        &self,
+        on: Option<&BatchVersion>,
+        publication: Publication<'_, '_>,
+    ) -> Result<BatchVersion, ServingError> {
+        let Publication { replaced, parts, facts, name, nonce, may_commit } = publication;
+        self.check_facts(on, &facts)?;
+        let base = self.base(on).await?;
+        let read = |files: &Vec<WrittenFile>| -> Result<Vec<DataFile>, LakeError> {
+            files.iter().map(|file| base.data_file(file)).collect()
+        };
+        let parts = parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let replacement = self.replacement(&base, replaced, name);
+        let add = bucket_files::join_small(&replacement, parts, &self.settings).await?;
+        let change = self.change(&replacement, add);
+        if !may_commit().await {
+            return Err(ServingError::Withdrawn { view: self.view.name.to_string() });
+        }
+        self.commit(&base, change, facts, nonce).await
+    }
+
+    fn replacement<'a>(
+        &self,
+        base: &'a Snapshot,
+        replaced: Option<&'a BucketRanges>,
+        name: &'a str,
+    ) -> Replacement<'a> {
+        Replacement { base, schema: self.schema(), replaced, name }
+    }
+
+    fn change(&self, replacement: &Replacement<'_>, add: Vec<DataFile>) -> Change {
+        let remove = replacement.rewritten(&self.settings).into_iter().map(|file| file.path).collect();
+        Change { add, remove, changes_data: true }
+    }
+}
