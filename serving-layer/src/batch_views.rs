@@ -7,7 +7,7 @@
 //! Not here: publishing (`publication.rs`), which rows go into which file (`bucket_files.rs`), computing states
 //! (`batch-layer`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, T
 use serde::{Deserialize, Serialize};
 use views::{ViewDefinition, column, utc_micros};
 
+use crate::bucket_cursor::buckets_of;
 use crate::bucket_files;
 use crate::{BatchViewSettings, ServingError};
 
@@ -173,6 +174,28 @@ impl BatchViewStore {
             batches.push(RecordBatch::try_new(Arc::clone(&states), batch.columns().to_vec())?);
         }
         Ok(batches)
+    }
+
+    /// The buckets in `[from, to)` that a version has rows of. Reads one column of the files that may hold such rows.
+    ///
+    /// # Errors
+    /// [`ServingError::Lake`]: the object store failed.
+    pub async fn buckets_within(
+        &self,
+        version: &BatchVersion,
+        from: TimestampMicros,
+        to: TimestampMicros,
+    ) -> Result<BTreeSet<TimestampMicros>, ServingError> {
+        let files = bucket_files::that_reach_into(version.snapshot.files(), from, to);
+        let mut stream = version.snapshot.stream(&files, Some(&[column::BUCKET]))?;
+        let failed = |error| LakeError::engine(self.table.folder(), error);
+        let mut found = BTreeSet::new();
+        while let Some(batch) = stream.try_next().await.map_err(failed)? {
+            let buckets = buckets_of(&batch)?.chunk_by(|one, next| one == next);
+            let buckets = buckets.map(|same| TimestampMicros(same[0]));
+            found.extend(buckets.filter(|bucket| from <= *bucket && *bucket < to));
+        }
+        Ok(found)
     }
 
     /// Deletes what only versions older than the newest `keep` (and the few that share their checkpoint) need, and

@@ -75,11 +75,7 @@ pub(crate) async fn write(
     match replacement.replaced {
         None => drain(&mut rows, &mut writer).await?,
         Some(replaced) => {
-            let reaches_in = |file: &DataFile| {
-                let (least, most) = range_of(file);
-                least < to.0 && from.0 <= most
-            };
-            let here: Vec<DataFile> = rewritten.into_iter().filter(reaches_in).collect();
+            let here = that_reach_into(&rewritten, from, to);
             let carried = replacement.base.stream(&here, None)?;
             let mut carried = BucketCursor::new(carried, Rows::Carried(replaced, from, to));
             merge(&mut rows, &mut carried, &mut writer).await?;
@@ -140,6 +136,15 @@ pub(crate) fn in_bucket_order(files: &[DataFile]) -> Vec<DataFile> {
     let mut files = files.to_vec();
     files.sort_by(|one, other| range_of(one).cmp(&range_of(other)).then_with(|| one.path.cmp(&other.path)));
     files
+}
+
+/// The files among `files` that may hold buckets of `[from, to)`, in their order.
+pub(crate) fn that_reach_into(files: &[DataFile], from: TimestampMicros, to: TimestampMicros) -> Vec<DataFile> {
+    let reaches_in = |file: &&DataFile| {
+        let (least, most) = range_of(file);
+        least < to.0 && from.0 <= most
+    };
+    files.iter().filter(reaches_in).cloned().collect()
 }
 
 /// The files whose range holds a replaced bucket, and tiny ones directly before one. `files` in bucket order.
