@@ -14,7 +14,7 @@ use datafusion::physical_plan::execute_stream;
 use lake::WrittenFile;
 use positions::{Cut, ViewName};
 use serving_layer::PublicationPart;
-use views::{FailedRows, caught, column, count_failures};
+use views::{FailedRows, PlannedView, caught, column, count_failures};
 
 use super::distinct::{Copies, find_copies, keep_first};
 use super::groups::BucketGroup;
@@ -45,6 +45,19 @@ impl OpenPlan {
         name: &str,
         settings: &RecomputeSettings,
     ) -> Result<Computed, BatchError> {
+        let mut group = self.begin_group(number, settings).await?;
+        for view in self.views() {
+            group.compute(view, name).await;
+        }
+        Ok(group.computed)
+    }
+
+    /// Finds the copies of a group, for the views that are computed of it one after the other.
+    pub(crate) async fn begin_group(
+        &self,
+        number: usize,
+        settings: &RecomputeSettings,
+    ) -> Result<OpenGroup<'_>, BatchError> {
         let groups = &self.plan().groups;
         let no_such_group = || BatchError::NoSuchGroup { group: number, groups: groups.len() };
         let group = groups.get(number).ok_or_else(no_such_group)?;
@@ -52,49 +65,56 @@ impl OpenPlan {
         // Also where the source names no event id: a record may bring one in its header, and realtime counts it once.
         let all = ranges_between(&Cut::default(), &self.plan().cut);
         let events = self.rows().events(&all, self.buckets(self.grain(), group).as_ref())?;
-        let copies = Arc::new(find_copies(&session, events, self.plan().since.as_ref()).await?);
-        let mut computed = Computed::default();
-        computed.output.group = number;
-        for view in self.views() {
-            let failed = Arc::new(FailedRows::default());
-            let writing = self.write_states(&session, &copies, (group, name), (view, &failed));
-            match caught(writing).await.unwrap_or_else(|panic| Err(panic.into())) {
-                Ok(files) => drop(computed.output.files.insert(view.view.name.clone(), files)),
-                Err(error) => drop(computed.errors.insert(view.view.name.clone(), error)),
-            }
-            computed.output.failed_rows.insert(view.view.name.clone(), failed.take());
+        let copies = find_copies(&session, events, self.plan().since.as_ref()).await?;
+        let (left_out, left_out_before) = (copies.left_out.clone(), copies.left_out_before.clone());
+        let output = GroupOutput { group: number, left_out, left_out_before, ..GroupOutput::default() };
+        let computed = Computed { output, errors: BTreeMap::new() };
+        Ok(OpenGroup { plan: self, group, session, copies: Arc::new(copies), computed })
+    }
+}
+
+/// A group of which some views are computed.
+pub(crate) struct OpenGroup<'a> {
+    plan: &'a OpenPlan,
+    group: &'a BucketGroup,
+    session: SessionState,
+    copies: Arc<Copies>,
+    pub(crate) computed: Computed,
+}
+
+impl OpenGroup<'_> {
+    /// Computes one view, and notes its files, or why there are none.
+    pub(crate) async fn compute(&mut self, view: &OpenView, name: &str) {
+        let failed = Arc::new(FailedRows::default());
+        let written = caught(self.write_states(view, &failed, name)).await;
+        let view = &view.view.name;
+        match written.unwrap_or_else(|panic| Err(panic.into())) {
+            Ok(files) => drop(self.computed.output.files.insert(view.clone(), files)),
+            Err(error) => drop(self.computed.errors.insert(view.clone(), error)),
         }
-        computed.output.left_out.clone_from(&copies.left_out);
-        computed.output.left_out_before.clone_from(&copies.left_out_before);
-        Ok(computed)
+        self.computed.output.failed_rows.insert(view.clone(), failed.take());
     }
 
     async fn write_states(
         &self,
-        session: &SessionState,
-        copies: &Arc<Copies>,
-        (group, name): (&BucketGroup, &str),
-        (view, failed): (&OpenView, &Arc<FailedRows>),
+        view: &OpenView,
+        failed: &Arc<FailedRows>,
+        name: &str,
     ) -> Result<Vec<WrittenFile>, BatchError> {
-        let plan = self.plan_states(copies, group, (view, failed))?;
-        let states = execute_stream(session.create_physical_plan(&plan).await?, session.task_ctx())?;
-        let replaced = self.replaced(view.view.bucket);
-        let part = PublicationPart { replaced: replaced.as_ref(), from: group.from, to: group.to, name };
+        let plan = self.plan_states(&view.view, failed)?;
+        let states = execute_stream(self.session.create_physical_plan(&plan).await?, self.session.task_ctx())?;
+        let replaced = self.plan.replaced(view.view.bucket);
+        let part = PublicationPart { replaced: replaced.as_ref(), from: self.group.from, to: self.group.to, name };
         Ok(view.store.write_part(view.previous.as_ref(), &part, states).await?)
     }
 
     /// Rows of the master dataset to states by bucket and dimensions, in that order.
-    fn plan_states(
-        &self,
-        copies: &Arc<Copies>,
-        group: &BucketGroup,
-        (OpenView { view, .. }, failed): (&OpenView, &Arc<FailedRows>),
-    ) -> Result<LogicalPlan, BatchError> {
-        let rows = self.rows();
-        let all = ranges_between(&Cut::default(), &self.plan().cut);
-        let mut events = rows.events(&all, self.buckets(view.bucket, group).as_ref())?;
-        if !copies.places.is_empty() {
-            events = events.filter(keep_first(copies))?;
+    fn plan_states(&self, view: &PlannedView, failed: &Arc<FailedRows>) -> Result<LogicalPlan, BatchError> {
+        let rows = self.plan.rows();
+        let all = ranges_between(&Cut::default(), &self.plan.plan().cut);
+        let mut events = rows.events(&all, self.plan.buckets(view.bucket, self.group).as_ref())?;
+        if !self.copies.places.is_empty() {
+            events = events.filter(keep_first(&self.copies))?;
         }
         let columns = rows.source.events.fields().iter().map(|column| field(column.name()).alias(column.name()));
         let bucket = rows.bucket(view.bucket).alias(column::BUCKET);

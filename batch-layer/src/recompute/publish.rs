@@ -31,17 +31,27 @@ impl OpenPlan {
         publisher: Option<&Publisher>,
         may_commit: &MayCommit<'_>,
     ) -> Round {
-        let outputs: Outputs<'_> = outputs.iter().map(|output| (output.group, output)).collect();
         let mut round = Round::new();
         for view in self.views() {
-            let publishing = self.publish_view(view, &outputs, publisher, may_commit);
-            let outcome = caught(publishing).await.unwrap_or_else(|panic| Err(panic.into()));
-            round.insert(view.view.name.clone(), outcome.map_err(Arc::new));
+            round.insert(view.view.name.clone(), self.publish_view(view, outputs, publisher, may_commit).await);
         }
         round
     }
 
-    async fn publish_view(
+    /// Publishes one view of which all groups were computed.
+    pub(crate) async fn publish_view(
+        &self,
+        view: &OpenView,
+        outputs: &[GroupOutput],
+        publisher: Option<&Publisher>,
+        may_commit: &MayCommit<'_>,
+    ) -> Result<Outcome, Arc<BatchError>> {
+        let outputs: Outputs<'_> = outputs.iter().map(|output| (output.group, output)).collect();
+        let publishing = self.commit(view, &outputs, publisher, may_commit);
+        caught(publishing).await.unwrap_or_else(|panic| Err(panic.into())).map_err(Arc::new)
+    }
+
+    async fn commit(
         &self,
         view: &OpenView,
         outputs: &Outputs<'_>,

@@ -14,6 +14,7 @@ use serving_layer::{ServingError, always};
 
 use super::choose::{all_failed, plan_recompute};
 use super::open_plan::OpenPlan;
+use super::plan::GroupOutput;
 use super::task::{Mode, Outcome, RecomputeComponents, Round};
 use crate::{BatchError, RecomputeSettings};
 
@@ -51,42 +52,42 @@ pub(crate) async fn recompute_counted(
     all
 }
 
-/// Computes the groups of a plan, and publishes it.
+/// Computes the one group of a plan, if anything is touched, and publishes each view as soon as it is computed.
 async fn run(components: &RecomputeComponents, plan: &OpenPlan, settings: &RecomputeSettings, all: &mut Recomputed) {
-    let mut outputs = Vec::new();
-    let mut errors = BTreeMap::new();
-    for group in 0..plan.plan().groups.len() {
-        let name = format!("{:032x}", components.ids.next_id());
-        match plan.compute_group(group, &name, settings).await {
-            Ok(computed) => {
-                add_failed(&mut all.failed, &computed.output.failed_rows);
-                outputs.push(computed.output);
-                errors.extend(computed.errors);
-            }
+    let mut group = match plan.plan().groups.is_empty() {
+        true => None,
+        false => match plan.begin_group(0, settings).await {
+            Ok(group) => Some(group),
             Err(error) => {
-                let names = plan.plan().views.iter().map(|view| view.name.clone());
+                let names = plan.views().iter().map(|view| view.view.name.clone());
                 all.round.extend(all_failed(names, error));
                 return;
             }
+        },
+    };
+    for view in plan.views() {
+        let name = &view.view.name;
+        if let Some(group) = &mut group {
+            group.compute(view, &format!("{:032x}", components.ids.next_id())).await;
         }
+        let computed = group.as_mut().map(|group| &mut group.computed);
+        let error = computed.and_then(|computed| computed.errors.remove(name));
+        let outputs: &[GroupOutput] = match &group {
+            Some(group) => std::slice::from_ref(&group.computed.output),
+            None => &[],
+        };
+        let outcome = match error {
+            Some(error) => outcome_of(error),
+            None => plan.publish_view(view, outputs, None, &always).await,
+        };
+        all.round.insert(name.clone(), outcome);
     }
-    all.round.extend(plan.publish(&outputs, None, &always).await);
-    // They were not published, for this reason.
-    all.round.extend(errors.into_iter().map(|(view, error)| (view, outcome_of(error))));
+    all.failed.extend(group.map(|group| group.computed.output.failed_rows).unwrap_or_default());
 }
 
 fn outcome_of(error: BatchError) -> Result<Outcome, Arc<BatchError>> {
     match error {
         BatchError::Serving(ServingError::Conflict { .. }) => Ok(Outcome::LostRace),
         error => Err(Arc::new(error)),
-    }
-}
-
-fn add_failed(all: &mut BTreeMap<ViewName, BTreeMap<String, u64>>, more: &BTreeMap<ViewName, BTreeMap<String, u64>>) {
-    for (view, expressions) in more {
-        let of_view = all.entry(view.clone()).or_default();
-        for (expression, rows) in expressions {
-            *of_view.entry(expression.clone()).or_default() += rows;
-        }
     }
 }
