@@ -24,20 +24,17 @@ pub(crate) struct Buckets {
 }
 
 impl Buckets {
-    /// Their starts, if they are no more than `most`.
-    pub(crate) fn starts(&self, most: usize) -> Option<Vec<TimestampMicros>> {
+    /// Their starts, rising. Never of a stretch without an end.
+    pub(crate) fn starts(&self) -> Vec<TimestampMicros> {
         let mut starts = Vec::new();
         for (from, to) in self.ranges.iter() {
             let mut start = from;
             while start < to {
-                if starts.len() == most {
-                    return None;
-                }
                 starts.push(start);
                 start = next_bucket(self.grain, start);
             }
         }
-        Some(starts)
+        starts
     }
 
     /// How many there are.
@@ -50,7 +47,7 @@ impl Buckets {
         match self.grain {
             Bucket::Hour => in_widths(HOUR),
             Bucket::Day => in_widths(DAY),
-            Bucket::Month => self.starts(usize::MAX).map_or(0, |starts| starts.len() as u64),
+            Bucket::Month => self.starts().len() as u64,
             Bucket::None => u64::from(!self.ranges.is_empty()),
         }
     }

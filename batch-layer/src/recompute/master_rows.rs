@@ -40,9 +40,8 @@ pub(crate) fn ranges_between(from: &Cut, to: &Cut) -> Vec<OffsetRange> {
     all.filter(|range| range.from < range.to).collect()
 }
 
-/// More buckets are asked for by the stretches of event time that they are, which files and pages can be left out by.
-const MOST_LISTED: usize = 512;
-/// More stretches are asked for by the buckets that they are: an expression of each would be too deep.
+/// More stretches of event time than these are asked for by the buckets that they are: an expression of each would be too
+/// deep. Fewer let Parquet leave out row groups and pages.
 const MOST_STRETCHES: usize = 16;
 
 /// A reader of one snapshot.
@@ -106,16 +105,14 @@ impl MasterRows<'_> {
         if buckets.ranges == BucketRanges::everything() {
             return None;
         }
-        let most = if buckets.ranges.len() > MOST_STRETCHES { usize::MAX } else { MOST_LISTED };
-        let Some(starts) = buckets.starts(most) else {
-            let stretches = buckets.ranges.iter().map(|(from, to)| self.is_between(from, to));
-            return Some(stretches.reduce(Expr::or).unwrap_or_else(|| lit(false)));
-        };
-        // Never one alone: of `bucket = x` the engine concludes that the key is constant, leaves it out of a sort over
-        // several partitions, and then refuses its own plan. No event falls into the other one.
-        let starts = starts.into_iter().chain([TimestampMicros::MIN]);
-        let starts = starts.map(|start| lit(utc_scalar(Some(start)))).collect();
-        Some(self.bucket(buckets.grain).in_list(starts, false))
+        if buckets.ranges.len() > MOST_STRETCHES {
+            let starts = buckets.starts().into_iter().map(|start| lit(utc_scalar(Some(start))));
+            return Some(self.bucket(buckets.grain).in_list(starts.collect(), false));
+        }
+        // Never `bucket = x`, for one bucket: of that the engine concludes that the key is constant, leaves it out of a
+        // sort over several partitions, and then refuses its own plan.
+        let stretches = buckets.ranges.iter().map(|(from, to)| self.is_between(from, to));
+        Some(stretches.reduce(Expr::or).unwrap_or_else(|| lit(false)))
     }
 
     /// Whether an event was sent in `[from, to)`.

@@ -10,6 +10,8 @@
 //!     |                                                         groups of buckets, a plan   (groups.rs, plan.rs)
 //!     +-- compute.rs   a group --> copies --> per view: states --> files                    (distinct/, master_rows.rs)
 //!     +-- publish.rs   files of all groups --> per view: one commit
+//!     |
+//!  report.rs: log and metrics
 //! ```
 //!
 //! In: the newest master dataset and the newest version of each view. Out: one [`Outcome`] per view.
@@ -37,6 +39,7 @@ mod open_plan;
 mod plan;
 mod publish;
 mod range;
+mod report;
 mod run;
 mod source;
 mod task;
@@ -47,7 +50,8 @@ pub use compute::Computed;
 pub(crate) use former::recompute_former;
 pub use groups::BucketGroup;
 pub use open_plan::OpenPlan;
-pub use plan::{Estimate, GroupOutput, PreviousVersion, RecomputePlan, ViewPlan};
+pub use plan::{Estimate, FailedByView, GroupOutput, PreviousVersion, RecomputePlan, ViewPlan};
+pub use report::{report_failed_rows, report_round};
 pub(crate) use run::Rounds;
 pub use run::run_round;
 pub use source::recompute;

@@ -79,6 +79,9 @@ impl RecomputePlan {
     }
 }
 
+/// Rows that expressions failed on: by view, and by the expression as it is written.
+pub type FailedByView = BTreeMap<ViewName, BTreeMap<String, u64>>;
+
 /// What computing one group gave. Nobody sees its files before they are published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupOutput {
@@ -90,6 +93,20 @@ pub struct GroupOutput {
     pub left_out_before: BTreeMap<PartitionId, u64>,
     /// The files of each view that could be computed.
     pub files: BTreeMap<ViewName, Vec<WrittenFile>>,
-    /// Rows that expressions of a view failed on, by the expression as it is written; also of views that failed.
-    pub failed_rows: BTreeMap<ViewName, BTreeMap<String, u64>>,
+    /// Rows that expressions of the views failed on; also of views that could not be computed.
+    pub failed_rows: FailedByView,
+}
+
+impl GroupOutput {
+    /// Rows that expressions failed on, in all of these groups.
+    pub fn all_failed_rows(outputs: &[Self]) -> FailedByView {
+        let mut all = FailedByView::new();
+        for (view, expressions) in outputs.iter().flat_map(|output| &output.failed_rows) {
+            let of_view = all.entry(view.clone()).or_default();
+            for (expression, rows) in expressions {
+                *of_view.entry(expression.clone()).or_default() += rows;
+            }
+        }
+        all
+    }
 }

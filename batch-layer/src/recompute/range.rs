@@ -93,7 +93,7 @@ async fn missing(
             });
         }
     }
-    let starts = Buckets { grain, ranges: known.into() }.starts(usize::MAX).unwrap_or_default();
+    let starts = Buckets { grain, ranges: known.into() }.starts();
     let missing = starts.into_iter().filter(|start| !held.contains(start));
     Ok(missing.map(|start| (start, next_bucket(grain, start))).collect())
 }

@@ -6,15 +6,13 @@
 //! Why one group: what does not fit into memory is spilled, and a file whose events lie far apart would be read by each
 //! group again.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use positions::ViewName;
 use serving_layer::{ServingError, always};
 
 use super::choose::{all_failed, plan_recompute};
 use super::open_plan::OpenPlan;
-use super::plan::GroupOutput;
+use super::plan::{FailedByView, GroupOutput};
 use super::task::{Mode, Outcome, RecomputeComponents, Round};
 use crate::{BatchError, RecomputeSettings};
 
@@ -22,8 +20,8 @@ use crate::{BatchError, RecomputeSettings};
 #[derive(Default)]
 pub(crate) struct Recomputed {
     pub(crate) round: Round,
-    /// By view, and by the expression as it is written. What was not published is counted, too.
-    pub(crate) failed: BTreeMap<ViewName, BTreeMap<String, u64>>,
+    /// What was not published is counted, too.
+    pub(crate) failed: FailedByView,
 }
 
 /// Recomputes the views of one source and publishes what is new.
