@@ -118,8 +118,8 @@ impl Scale {
     fn borders(&self, grain: Bucket, limit_bytes: u64) -> Vec<TimestampMicros> {
         let mut borders = Vec::new();
         let total = self.below(LAST).bytes;
-        // Two groups side by side weigh more than the limit, so there are at most twice as many as limits.
-        let limit = (limit_bytes.max(1) as f64).max(2.0 * total / MOST_GROUPS);
+        // An even share is more than half of the limit, and two groups side by side weigh more than a share.
+        let limit = (limit_bytes.max(1) as f64).max(4.0 * total / MOST_GROUPS);
         let mut begin = self.next_from(TimestampMicros::MIN);
         while let Some(at) = begin {
             let done = self.below(at).bytes;

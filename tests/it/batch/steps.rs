@@ -472,3 +472,28 @@ async fn a_plan_of_another_definition_is_refused() {
     let refused = open(&world, &plan).await.compute_group(1, "none", &settings(1)).await.unwrap_err();
     assert!(matches!(refused, BatchError::NoSuchGroup { group: 1, groups: 1 }), "{refused}");
 }
+
+#[tokio::test]
+async fn rows_that_expressions_fail_on_add_up_over_groups() {
+    let pipeline = "
+        CREATE UNBOUNDED EXTERNAL TABLE hits (time TIMESTAMP NOT NULL, page VARCHAR, bytes BIGINT)
+        STORED AS JSON LOCATION 'kafka://hits' OPTIONS (event_time 'time', grid '8', gap '30 seconds', partitions '2');
+        CREATE MATERIALIZED VIEW shares AS SELECT page, sum(100 / bytes) AS share FROM hits GROUP BY page;";
+    let mut world = World::of(48, pipeline).await;
+    for number in 0..60 {
+        let (time, amount) = (START - number * HOUR, Some(number % 3));
+        world.send_one(Some(Event { time, amount, ..Event::default() })).await;
+    }
+    world.clock.advance(Duration::from_secs(40));
+    world.archive().await;
+    let plan = choose_one(&world, &["shares"], Mode::Full, task_bytes(&world, 5).await).await;
+    let mut outputs = Vec::new();
+    for number in 0..plan.groups.len() {
+        let worker = open(&world, &plan).await;
+        outputs.push(worker.compute_group(number, &format!("g{number}"), &settings(1)).await.unwrap().output);
+    }
+    assert!(outputs.len() > 4, "{} groups", outputs.len());
+    let failed = GroupOutput::all_failed_rows(&outputs);
+    let rows: Vec<u64> = failed.values().flat_map(|expressions| expressions.values().copied()).collect();
+    assert_eq!(rows, [20], "{failed:?}");
+}
