@@ -21,6 +21,7 @@ use super::groups::BucketGroup;
 use super::master_rows::ranges_between;
 use super::open_plan::{OpenPlan, OpenView};
 use super::plan::GroupOutput;
+use super::progress::GroupProgress;
 use crate::master_columns::field;
 use crate::{BatchError, RecomputeSettings, engine};
 
@@ -35,7 +36,7 @@ pub struct Computed {
 
 impl OpenPlan {
     /// Computes one group, and writes its files under names that begin with `name`: letters a-z, digits, `-` and `_`,
-    /// and nothing else was ever written under it.
+    /// and nothing else was ever written under it. `progress` tells others how far it is.
     ///
     /// # Errors
     /// Of what all views share, the removal of copies. [`BatchError::NoSuchGroup`]: the plan has fewer groups.
@@ -44,20 +45,28 @@ impl OpenPlan {
         number: usize,
         name: &str,
         settings: &RecomputeSettings,
+        progress: &GroupProgress,
     ) -> Result<Computed, BatchError> {
-        let mut group = self.begin_group(number, settings).await?;
+        let mut group = self.begin_group(number, settings, progress).await?;
         for view in self.views() {
             group.compute(view, name).await;
         }
         Ok(group.computed)
     }
 
+    /// About how many rows computing a group reads, as its progress counts them.
+    pub fn rows_to_read(&self, number: usize) -> u64 {
+        let rows = self.plan().groups.get(number).map_or(0, |group| group.rows);
+        rows.saturating_mul(self.views().len() as u64 + 1)
+    }
+
     /// Finds the copies of a group, for the views that are computed of it one after the other.
-    pub(crate) async fn begin_group(
-        &self,
+    pub(crate) async fn begin_group<'a>(
+        &'a self,
         number: usize,
         settings: &RecomputeSettings,
-    ) -> Result<OpenGroup<'_>, BatchError> {
+        progress: &'a GroupProgress,
+    ) -> Result<OpenGroup<'a>, BatchError> {
         let groups = &self.plan().groups;
         let no_such_group = || BatchError::NoSuchGroup { group: number, groups: groups.len() };
         let group = groups.get(number).ok_or_else(no_such_group)?;
@@ -65,11 +74,12 @@ impl OpenPlan {
         // Also where the source names no event id: a record may bring one in its header, and realtime counts it once.
         let all = ranges_between(&Cut::default(), &self.plan().cut);
         let events = self.rows().events(&all, self.buckets(self.grain(), group).as_ref())?;
-        let copies = find_copies(&session, events, self.plan().since.as_ref()).await?;
+        let copies = find_copies(&session, events, self.plan().since.as_ref(), progress).await?;
+        progress.end();
         let (left_out, left_out_before) = (copies.left_out.clone(), copies.left_out_before.clone());
         let output = GroupOutput { group: number, left_out, left_out_before, ..GroupOutput::default() };
         let computed = Computed { output, errors: BTreeMap::new() };
-        Ok(OpenGroup { plan: self, group, session, copies: Arc::new(copies), computed })
+        Ok(OpenGroup { plan: self, group, session, copies: Arc::new(copies), progress, computed })
     }
 }
 
@@ -79,6 +89,7 @@ pub(crate) struct OpenGroup<'a> {
     group: &'a BucketGroup,
     session: SessionState,
     copies: Arc<Copies>,
+    progress: &'a GroupProgress,
     pub(crate) computed: Computed,
 }
 
@@ -87,6 +98,7 @@ impl OpenGroup<'_> {
     pub(crate) async fn compute(&mut self, view: &OpenView, name: &str) {
         let failed = Arc::new(FailedRows::default());
         let written = caught(self.write_states(view, &failed, name)).await;
+        self.progress.end();
         let view = &view.view.name;
         match written.unwrap_or_else(|panic| Err(panic.into())) {
             Ok(files) => drop(self.computed.output.files.insert(view.clone(), files)),
@@ -102,7 +114,9 @@ impl OpenGroup<'_> {
         name: &str,
     ) -> Result<Vec<WrittenFile>, BatchError> {
         let plan = self.plan_states(&view.view, failed)?;
-        let states = execute_stream(self.session.create_physical_plan(&plan).await?, self.session.task_ctx())?;
+        let plan = self.session.create_physical_plan(&plan).await?;
+        self.progress.begin(view.view.name.as_str(), &plan);
+        let states = execute_stream(plan, self.session.task_ctx())?;
         let replaced = self.plan.replaced(view.view.bucket);
         let part = PublicationPart { replaced: replaced.as_ref(), from: self.group.from, to: self.group.to, name };
         Ok(view.store.write_part(view.previous.as_ref(), &part, states).await?)

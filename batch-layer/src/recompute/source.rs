@@ -13,6 +13,7 @@ use serving_layer::{ServingError, always};
 use super::choose::{all_failed, plan_recompute};
 use super::open_plan::OpenPlan;
 use super::plan::{FailedByView, GroupOutput};
+use super::progress::GroupProgress;
 use super::task::{Mode, Outcome, RecomputeComponents, Round};
 use crate::{BatchError, RecomputeSettings};
 
@@ -52,9 +53,10 @@ pub(crate) async fn recompute_counted(
 
 /// Computes the one group of a plan, if anything is touched, and publishes each view as soon as it is computed.
 async fn run(components: &RecomputeComponents, plan: &OpenPlan, settings: &RecomputeSettings, all: &mut Recomputed) {
+    let progress = GroupProgress::default();
     let mut group = match plan.plan().groups.is_empty() {
         true => None,
-        false => match plan.begin_group(0, settings).await {
+        false => match plan.begin_group(0, settings, &progress).await {
             Ok(group) => Some(group),
             Err(error) => {
                 let names = plan.views().iter().map(|view| view.view.name.clone());

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use batch_layer::recompute::{
-    BucketGroup, GroupOutput, Mode, OpenPlan, Outcome, RecomputeComponents, RecomputePlan, Round, plan_recompute,
+    BucketGroup, GroupOutput, GroupProgress, Mode, OpenPlan, Outcome, ReadSoFar, RecomputeComponents, RecomputePlan,
+    Round, plan_recompute,
 };
 use batch_layer::{BatchError, RecomputeSettings};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -75,7 +76,11 @@ async fn compute(world: &World, plan: &RecomputePlan, name: &str, random: &mut S
     let mut outputs = Vec::new();
     for (attempt, number) in numbers.into_iter().enumerate() {
         let name = format!("{name}-{number}-{attempt}");
-        let computed = open(world, plan).await.compute_group(number, &name, &settings(1)).await.unwrap();
+        let computed = open(world, plan)
+            .await
+            .compute_group(number, &name, &settings(1), &GroupProgress::default())
+            .await
+            .unwrap();
         assert!(computed.errors.is_empty(), "{:?}", computed.errors);
         outputs.push(carried(&computed.output));
     }
@@ -254,7 +259,7 @@ async fn a_plan_is_published_once_however_often_somebody_tries() {
     world.recompute(Mode::Full).await;
     let round = stale.publish(&outputs, None, &always).await;
     assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::LostRace))), "{round:?}");
-    let computed = stale.compute_group(0, "third", &settings(1)).await.unwrap();
+    let computed = stale.compute_group(0, "third", &settings(1), &GroupProgress::default()).await.unwrap();
     assert!(computed.output.files.is_empty());
     let is_conflict = |error: &BatchError| matches!(error, BatchError::Serving(ServingError::Conflict { .. }));
     assert!(computed.errors.len() == 1 && computed.errors.values().all(is_conflict), "{:?}", computed.errors);
@@ -469,7 +474,8 @@ async fn a_plan_of_another_definition_is_refused() {
     let refused = OpenPlan::open(&world.recompute_components(), plan).await.err().unwrap();
     assert!(matches!(refused, BatchError::EmptyPlan), "{refused}");
     let plan = choose_one(&world, &["by_page"], Mode::Full, u64::MAX).await;
-    let refused = open(&world, &plan).await.compute_group(1, "none", &settings(1)).await.unwrap_err();
+    let refused =
+        open(&world, &plan).await.compute_group(1, "none", &settings(1), &GroupProgress::default()).await.unwrap_err();
     assert!(matches!(refused, BatchError::NoSuchGroup { group: 1, groups: 1 }), "{refused}");
 }
 
@@ -490,10 +496,30 @@ async fn rows_that_expressions_fail_on_add_up_over_groups() {
     let mut outputs = Vec::new();
     for number in 0..plan.groups.len() {
         let worker = open(&world, &plan).await;
-        outputs.push(worker.compute_group(number, &format!("g{number}"), &settings(1)).await.unwrap().output);
+        outputs.push(
+            worker
+                .compute_group(number, &format!("g{number}"), &settings(1), &GroupProgress::default())
+                .await
+                .unwrap()
+                .output,
+        );
     }
     assert!(outputs.len() > 4, "{} groups", outputs.len());
     let failed = GroupOutput::all_failed_rows(&outputs);
     let rows: Vec<u64> = failed.values().flat_map(|expressions| expressions.values().copied()).collect();
     assert_eq!(rows, [20], "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_group_tells_how_far_it_is() {
+    let mut world = World::new(49).await;
+    world.send(200).await;
+    world.archive().await;
+    let plan = choose_one(&world, &["by_page", "by_day"], Mode::Full, u64::MAX).await;
+    let (worker, progress) = (open(&world, &plan).await, GroupProgress::default());
+    assert_eq!(progress.read_so_far(), ReadSoFar::default());
+    worker.compute_group(0, "watched", &settings(1), &progress).await.unwrap();
+    let (read, expected) = (progress.read_so_far(), worker.rows_to_read(0));
+    assert!(read.bytes > 0 && read.rows > expected / 2 && read.rows <= expected, "{read:?} of {expected} rows");
+    assert!(["by_page", "by_day"].contains(&progress.step().as_str()), "{}", progress.step());
 }
