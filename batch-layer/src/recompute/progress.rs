@@ -41,8 +41,10 @@ impl GroupProgress {
     /// What was read so far. Never less than the last time.
     pub fn read_so_far(&self) -> ReadSoFar {
         let inner = self.lock();
-        let running = inner.running.as_deref().map(read_by).unwrap_or_default();
-        inner.before.plus(running)
+        match &inner.running {
+            Some(running) => inner.before.plus(read_by(running.as_ref())),
+            None => inner.before,
+        }
     }
 
     /// What is being computed: `copies`, or the name of a view.
