@@ -9,8 +9,9 @@
 //!  new rows (b5, b10) -----+
 //! ```
 //!
-//! Several writers may share the work: each has a stretch of event time of its own, writes the new rows of it, and takes
-//! over the carried rows of it. At the commit, small files on either side of a border between two writers become one.
+//! Several writers may share the work: each has a stretch of event time of its own, writes the new rows of it, and
+//! takes over the carried rows of it. At the commit, small files on either side of a border between two writers become
+//! one.
 //!
 //! Guarantee: rows of replaced buckets are gone, all other rows are there once; files hold rows in bucket order, and
 //! the ranges of two files share a bucket at most; a writer more leaves no small file more.

@@ -2,8 +2,8 @@
 //!
 //! In: the newest master dataset and the newest version of each view. Out: an [`OpenPlan`] for each cut, and an outcome
 //! for each view that has nothing to compute.
-//! Guarantee: nothing is written. An error of one view does not stop the others; an error of what a cut shares fails its
-//! views alone.
+//! Guarantee: nothing is written. An error of one view does not stop the others; an error of what a cut shares fails
+//! its views alone.
 
 use std::sync::Arc;
 

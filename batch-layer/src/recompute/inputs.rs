@@ -125,6 +125,6 @@ async fn count_between(
 }
 
 /// The parts of the holes that lie below the cut.
-fn holes_below(facts: &MasterFacts, cut: &Cut) -> Vec<Hole> {
+pub(crate) fn holes_below(facts: &MasterFacts, cut: &Cut) -> Vec<Hole> {
     facts.holes.iter().filter_map(|hole| hole.within(hole.from, cut.offset(hole.partition))).collect()
 }

@@ -40,8 +40,8 @@ pub(crate) fn ranges_between(from: &Cut, to: &Cut) -> Vec<OffsetRange> {
     all.filter(|range| range.from < range.to).collect()
 }
 
-/// More stretches of event time than these are asked for by the buckets that they are: an expression of each would be too
-/// deep. Fewer let Parquet leave out row groups and pages.
+/// More stretches of event time than these are asked for by the buckets that they are: an expression of each would be
+/// too deep. Fewer let Parquet leave out row groups and pages.
 const MOST_STRETCHES: usize = 16;
 
 /// A reader of one snapshot.

@@ -5,10 +5,10 @@
 //!     |
 //!  source.rs: one source, all three steps in one process
 //!     |
-//!     +-- choose.rs    master snapshot --> ledger --> per view: previous version, cut       (next.rs, range.rs, task.rs)
-//!     |                                               per cut:  touched hours, counters     (inputs.rs)
-//!     |                                                         groups of buckets, a plan   (groups.rs, plan.rs)
-//!     +-- compute.rs   a group --> copies --> per view: states --> files                    (distinct/, master_rows.rs)
+//!     +-- choose.rs    master snapshot --> ledger --> per view: previous version, cut     (next.rs, range.rs, task.rs)
+//!     |                                               per cut:  touched hours, counters   (inputs.rs)
+//!     |                                                         groups of buckets, a plan (groups.rs, plan.rs)
+//!     +-- compute.rs   a group --> copies --> per view: states --> files                  (distinct/, master_rows.rs)
 //!     +-- publish.rs   files of all groups --> per view: one commit
 //!     |
 //!  report.rs: log and metrics
@@ -17,8 +17,8 @@
 //! In: the newest master dataset and the newest version of each view. Out: one [`Outcome`] per view.
 //! Guarantee: a published table is a function of (version of the master dataset, cut, definition); `full` and
 //! `incremental` give equal tables, and so do one group and many. Killed at any step, the old version stays. An error
-//! of one view does not stop the others. A plan and what its groups gave are values of a few kilobytes: whoever has them
-//! goes on ([`OpenPlan::open`]), and a plan is published once, however often somebody tries.
+//! of one view does not stop the others. A plan and what its groups gave are values of a few kilobytes: whoever has
+//! them goes on ([`OpenPlan::open`]), and a plan is published once, however often somebody tries.
 //! Former definitions that still answer are computed beside the round (`former.rs`).
 //! Before a start, views go through all of it over generated events (`trial.rs`).
 //! Not here: where a cut may lie (`positions::choose_cut`), which files a publication rewrites (`serving-layer`), who

@@ -53,8 +53,9 @@ impl OpenPlan {
     /// Opens what a plan names, in any process that has the same definitions.
     ///
     /// # Errors
-    /// [`BatchError::DefinitionChanged`], [`BatchError::EmptyPlan`]: make a new plan. [`BatchError::Serving`] with `Conflict`: a version that the
-    /// plan was made on is not there any more, so nothing can be published on it. Others: an object store failed.
+    /// [`BatchError::DefinitionChanged`], [`BatchError::EmptyPlan`]: make a new plan. [`BatchError::Serving`] with
+    /// `Conflict`: a version that the plan was made on is not there any more, so nothing can be published on it.
+    /// Others: an object store failed.
     pub async fn open(components: &RecomputeComponents, plan: RecomputePlan) -> Result<Self, BatchError> {
         let mut views = Vec::with_capacity(plan.views.len());
         for planned in &plan.views {
@@ -131,8 +132,8 @@ impl OpenView {
     }
 }
 
-/// The version of the plan, or the newest where that is no longer kept: the rows below a cut are the same in every later
-/// version, whichever files they are in, as long as none of them is erased.
+/// The version of the plan, or the newest where that is no longer kept: the rows below a cut are the same in every
+/// later version, whichever files they are in, as long as none of them is erased.
 async fn open_master(master: &MasterDataset, plan: &RecomputePlan) -> Result<MasterSnapshot, BatchError> {
     let error = match master.open_at(plan.master_version).await {
         Ok(snapshot) => return Ok(snapshot),
