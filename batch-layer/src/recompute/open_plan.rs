@@ -12,6 +12,7 @@ use views::{Bucket, PlannedView, SourceDefinition};
 
 use super::grain::{Buckets, coarsest, widened};
 use super::groups::BucketGroup;
+use super::inputs::holes_below;
 use super::master_rows::MasterRows;
 use super::plan::{RecomputePlan, ViewPlan};
 use super::task::RecomputeComponents;
@@ -133,7 +134,7 @@ impl OpenView {
 }
 
 /// The version of the plan, or the newest where that is no longer kept: the rows below a cut are the same in every
-/// later version, whichever files they are in, as long as none of them is erased.
+/// later version, whichever files they are in, as long as none of them is erased or lost.
 async fn open_master(master: &MasterDataset, plan: &RecomputePlan) -> Result<MasterSnapshot, BatchError> {
     let error = match master.open_at(plan.master_version).await {
         Ok(snapshot) => return Ok(snapshot),
@@ -141,7 +142,9 @@ async fn open_master(master: &MasterDataset, plan: &RecomputePlan) -> Result<Mas
         Err(error) => return Err(error.into()),
     };
     let newest = master.open().await?;
-    let is_same =
-        |newest: &MasterSnapshot| newest.snapshot.version() > plan.master_version && newest.facts.erased == plan.erased;
+    let is_same = |newest: &MasterSnapshot| {
+        let is_later = newest.snapshot.version() > plan.master_version;
+        is_later && newest.facts.erased == plan.erased && holes_below(&newest.facts, &plan.cut) == plan.holes
+    };
     newest.filter(is_same).ok_or_else(|| error.into())
 }

@@ -16,6 +16,7 @@ use positions::{Clock, IdSource, TimestampMicros};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
+use records::RecordsError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -522,4 +523,29 @@ async fn a_group_tells_how_far_it_is() {
     let (read, expected) = (progress.read_so_far(), worker.rows_to_read(0));
     assert!(read.bytes > 0 && read.rows > expected / 2 && read.rows <= expected, "{read:?} of {expected} rows");
     assert!(["by_page", "by_day"].contains(&progress.step().as_str()), "{}", progress.step());
+}
+
+#[tokio::test]
+async fn a_plan_outlives_the_version_of_the_master_dataset_that_it_was_made_of() {
+    let mut world = World::new(50).await;
+    let random = &mut StdRng::seed_from_u64(50);
+    world.send(80).await;
+    world.archive().await;
+    let plan = choose_one(&world, &["by_page"], Mode::Full, task_bytes(&world, 3).await).await;
+    world.send(80).await;
+    world.archive().await;
+    let newest = world.snapshot().await.snapshot;
+    newest.table().purge(&newest).await.unwrap();
+    let gone = world.master().open_at(plan.master_version).await.err().unwrap();
+    assert!(matches!(gone, RecordsError::VersionGone { .. }), "{gone}");
+    let outputs = compute(&world, &plan, "late", random).await;
+    let round = open(&world, &plan).await.publish(&outputs, None, &always).await;
+    assert!(matches!(round.values().next(), Some(Ok(Outcome::Published(_)))), "{round:?}");
+    check_equals_fold(&world).await;
+
+    // Not where rows below its cut are gone since.
+    let mut other = plan.clone();
+    other.erased += 1;
+    let refused = OpenPlan::open(&world.recompute_components(), other).await.err().unwrap();
+    assert!(matches!(refused, BatchError::Records(RecordsError::VersionGone { .. })), "{refused}");
 }
