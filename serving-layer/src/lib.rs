@@ -31,5 +31,5 @@ pub use config::BatchViewSettings;
 pub use error::ServingError;
 /// Where batch views lie, and the number of one: for callers that need nothing else of the `lake` crate.
 pub use lake::{Lake, Version};
-pub use publication::{MayCommit, Publication, PublicationPart, always};
+pub use publication::{MayCommit, Publication, PublicationPart, WrittenPart, always};
 pub use realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};

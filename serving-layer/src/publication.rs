@@ -15,12 +15,14 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::future::BoxFuture;
 use lake::{Change, DataFile, LakeError, Snapshot, WrittenFile};
 use positions::TimestampMicros;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::batch_views::BatchViewStore;
 use crate::bucket_files::{self, Replacement};
 use crate::{BatchFacts, BatchVersion, BucketRanges, ServingError};
 
-/// Whether a commit may still be made, asked directly before it: whoever works under a lease asks whether it is his.
+/// Whether a commit may still be made, asked directly before it: whoever works under a lease asks whether it still holds.
 pub type MayCommit<'a> = dyn Fn() -> BoxFuture<'a, bool> + Send + Sync + 'a;
 
 /// For whoever needs nobody's leave: always true.
@@ -41,12 +43,25 @@ pub struct PublicationPart<'a> {
     pub name: &'a str,
 }
 
+/// What one writer wrote, as it is told to the process that publishes. Nobody sees it before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenPart {
+    /// Where its share began.
+    pub from: TimestampMicros,
+    /// Where it ended.
+    pub to: TimestampMicros,
+    /// Its files, rising by event time.
+    pub files: Vec<WrittenFile>,
+    /// Stands for the files of the version before of which its writer took over the rows that are carried.
+    rewritten: u64,
+}
+
 /// The parts of a publication, and what its commit says.
 pub struct Publication<'a, 'm> {
     /// As all writers of parts were told.
     pub replaced: Option<&'a BucketRanges>,
-    /// The files of each part, rising by event time.
-    pub parts: &'a [Vec<WrittenFile>],
+    /// All parts, rising by event time; there may be none where nothing is replaced.
+    pub parts: &'a [WrittenPart],
     /// The facts of the version.
     pub facts: BatchFacts,
     /// Begins the names of files in which small ones were joined: nothing else was ever written under it.
@@ -99,17 +114,20 @@ impl BatchViewStore {
         on: Option<&BatchVersion>,
         part: &PublicationPart<'_>,
         rows: SendableRecordBatchStream,
-    ) -> Result<Vec<WrittenFile>, ServingError> {
+    ) -> Result<WrittenPart, ServingError> {
         let base = self.base(on).await?;
         let replacement = self.replacement(&base, part.replaced, part.name);
         let files = bucket_files::write(&replacement, (part.from, part.to), rows, &self.settings).await?;
-        Ok(files.iter().map(WrittenFile::from).collect())
+        let rewritten = self.rewritten(&replacement);
+        let files = files.iter().map(WrittenFile::from).collect();
+        Ok(WrittenPart { from: part.from, to: part.to, files, rewritten })
     }
 
     /// Commits the parts on exactly the version that all of them were written for.
     ///
     /// # Errors
-    /// As [`Self::publish`]. [`ServingError::Withdrawn`]: `may_commit` said no; nothing was published.
+    /// As [`Self::publish`]. [`ServingError::Lake`] with `Refused`: the parts do not belong together, or not to this.
+    /// [`ServingError::Withdrawn`]: `may_commit` said no; nothing was published.
     pub async fn publish_parts(
         &self,
         on: Option<&BatchVersion>,
@@ -118,17 +136,49 @@ impl BatchViewStore {
         let Publication { replaced, parts, facts, name, nonce, may_commit } = publication;
         self.check_facts(on, &facts)?;
         let base = self.base(on).await?;
-        let read = |files: &Vec<WrittenFile>| -> Result<Vec<DataFile>, LakeError> {
-            files.iter().map(|file| base.data_file(file)).collect()
+        let replacement = self.replacement(&base, replaced, name);
+        self.check_parts(&replacement, parts)?;
+        let read = |part: &WrittenPart| -> Result<Vec<DataFile>, LakeError> {
+            part.files.iter().map(|file| base.data_file(file)).collect()
         };
         let parts = parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let replacement = self.replacement(&base, replaced, name);
         let add = bucket_files::join_small(&replacement, parts, &self.settings).await?;
         let change = self.change(&replacement, add);
         if !may_commit().await {
             return Err(ServingError::Withdrawn { view: self.view.name.to_string() });
         }
         self.commit(&base, change, facts, nonce).await
+    }
+
+    /// Parts that leave something out, or whose writers saw other files as rewritten, would lose rows or double them.
+    fn check_parts(&self, replacement: &Replacement<'_>, parts: &[WrittenPart]) -> Result<(), ServingError> {
+        if parts.is_empty() && replacement.replaced.is_some_and(BucketRanges::is_empty) {
+            return Ok(());
+        }
+        let (start, end) = (TimestampMicros(i64::MIN), TimestampMicros(i64::MAX));
+        let is_begun = parts.first().is_some_and(|first| first.from == start);
+        let is_ended = parts.last().is_some_and(|last| last.to == end);
+        let is_whole = is_begun && is_ended && parts.windows(2).all(|two| two[0].to == two[1].from);
+        let rewritten = self.rewritten(replacement);
+        let reason = if !is_whole {
+            "the parts of a publication are not all of event time, once"
+        } else if parts.iter().any(|part| part.rewritten != rewritten) {
+            "the parts of a publication rewrite other files than it does: another release of Twofold wrote them"
+        } else {
+            return Ok(());
+        };
+        let table = replacement.base.table().folder().to_owned();
+        Err(LakeError::Refused { table, reason: reason.to_owned() }.into())
+    }
+
+    /// A number that stands for the files that are rewritten.
+    fn rewritten(&self, replacement: &Replacement<'_>) -> u64 {
+        let mut paths = Xxh3::new();
+        for file in replacement.rewritten(&self.settings) {
+            paths.update(file.path.as_bytes());
+            paths.update(b"\n");
+        }
+        paths.digest()
     }
 
     fn replacement<'a>(

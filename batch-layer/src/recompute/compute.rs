@@ -11,9 +11,8 @@ use std::sync::Arc;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
-use lake::WrittenFile;
 use positions::{Cut, ViewName};
-use serving_layer::PublicationPart;
+use serving_layer::{PublicationPart, WrittenPart};
 use views::{FailedRows, PlannedView, caught, column, count_failures};
 
 use super::distinct::{Copies, find_copies, keep_first};
@@ -101,7 +100,7 @@ impl OpenGroup<'_> {
         self.progress.end();
         let view = &view.view.name;
         match written.unwrap_or_else(|panic| Err(panic.into())) {
-            Ok(files) => drop(self.computed.output.files.insert(view.clone(), files)),
+            Ok(part) => drop(self.computed.output.parts.insert(view.clone(), part)),
             Err(error) => drop(self.computed.errors.insert(view.clone(), error)),
         }
         self.computed.output.failed_rows.insert(view.clone(), failed.take());
@@ -112,7 +111,7 @@ impl OpenGroup<'_> {
         view: &OpenView,
         failed: &Arc<FailedRows>,
         name: &str,
-    ) -> Result<Vec<WrittenFile>, BatchError> {
+    ) -> Result<WrittenPart, BatchError> {
         let plan = self.plan_states(&view.view, failed)?;
         let plan = self.session.create_physical_plan(&plan).await?;
         self.progress.begin(view.view.name.as_str(), &plan);

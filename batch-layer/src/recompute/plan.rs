@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use lake::{Version, WrittenFile};
+use lake::Version;
 use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, ViewName};
 use serde::{Deserialize, Serialize};
-use serving_layer::BucketRanges;
+use serving_layer::{BucketRanges, WrittenPart};
 
 use super::groups::BucketGroup;
 
@@ -92,7 +92,7 @@ pub struct GroupOutput {
     /// How many of the same events were left out below the cut of the version before.
     pub left_out_before: BTreeMap<PartitionId, u64>,
     /// The files of each view that could be computed.
-    pub files: BTreeMap<ViewName, Vec<WrittenFile>>,
+    pub parts: BTreeMap<ViewName, WrittenPart>,
     /// Rows that expressions of the views failed on; also of views that could not be computed.
     pub failed_rows: FailedByView,
 }

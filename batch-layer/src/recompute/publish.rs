@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lake::{Version, WrittenFile};
+use lake::Version;
 use positions::{Counters, PartitionId};
-use serving_layer::{BatchFacts, MayCommit, Publication, Publisher, ServingError};
+use serving_layer::{BatchFacts, MayCommit, Publication, Publisher, ServingError, WrittenPart};
 use views::caught;
 
 use super::open_plan::{OpenPlan, OpenView};
@@ -58,11 +58,11 @@ impl OpenPlan {
         publisher: Option<&Publisher>,
         may_commit: &MayCommit<'_>,
     ) -> Result<Outcome, BatchError> {
-        let files_of = |group: usize| -> Result<Vec<WrittenFile>, BatchError> {
-            let files = outputs.get(&group).and_then(|output| output.files.get(&view.view.name));
-            files.cloned().ok_or_else(|| BatchError::GroupMissing { view: view.view.name.clone(), group })
+        let part_of = |group: usize| -> Result<WrittenPart, BatchError> {
+            let part = outputs.get(&group).and_then(|output| output.parts.get(&view.view.name));
+            part.cloned().ok_or_else(|| BatchError::GroupMissing { view: view.view.name.clone(), group })
         };
-        let parts = (0..self.plan().groups.len()).map(files_of).collect::<Result<Vec<_>, _>>()?;
+        let parts = (0..self.plan().groups.len()).map(part_of).collect::<Result<Vec<_>, _>>()?;
         let replaced = self.replaced(view.view.bucket);
         let name = format!("{:032x}", self.ids().next_id());
         let publication = Publication {

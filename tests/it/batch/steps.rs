@@ -261,7 +261,7 @@ async fn a_plan_is_published_once_however_often_somebody_tries() {
     let round = stale.publish(&outputs, None, &always).await;
     assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::LostRace))), "{round:?}");
     let computed = stale.compute_group(0, "third", &settings(1), &GroupProgress::default()).await.unwrap();
-    assert!(computed.output.files.is_empty());
+    assert!(computed.output.parts.is_empty());
     let is_conflict = |error: &BatchError| matches!(error, BatchError::Serving(ServingError::Conflict { .. }));
     assert!(computed.errors.len() == 1 && computed.errors.values().all(is_conflict), "{:?}", computed.errors);
     check_equals_fold(&world).await;
