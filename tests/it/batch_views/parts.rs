@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use lake::WrittenFile;
+use lake::LakeError;
 use positions::TimestampMicros;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serving_layer::{BatchVersion, BatchViewStore, BucketRanges, Publication, PublicationPart, ServingError, always};
+use serving_layer::{
+    BatchVersion, BatchViewStore, BucketRanges, Publication, PublicationPart, ServingError, WrittenPart, always,
+};
 
 use super::{Model, facts, model, rows_of, store, stream};
 use crate::lake::memory_lake;
@@ -58,7 +60,7 @@ impl Step {
     ) -> BatchVersion {
         let ranges = self.ranges();
         let edges: Vec<i64> = [i64::MIN].into_iter().chain(borders.iter().copied()).chain([i64::MAX]).collect();
-        let mut parts: Vec<Vec<WrittenFile>> = Vec::new();
+        let mut parts: Vec<WrittenPart> = Vec::new();
         for edge in edges.windows(2) {
             let name = format!("{}-{}", self.number, parts.len());
             let (from, to) = (TimestampMicros(edge[0]), TimestampMicros(edge[1]));
@@ -148,10 +150,54 @@ async fn a_part_holds_its_own_stretch_alone() {
     let part = PublicationPart { replaced: None, from, to, name: "part" };
     let error = store.write_part(None, &part, stream(&store, &rows)).await.unwrap_err();
     assert!(error.to_string().contains("bucket 60 has rows, but is not to be replaced"), "{error}");
-    let withdrawn = || futures::FutureExt::boxed(futures::future::ready(false));
-    let publication =
-        Publication { replaced: None, parts: &[], facts: facts(1), name: "joined", nonce: 1, may_commit: &withdrawn };
-    let error = store.publish_parts(None, publication).await.unwrap_err();
-    assert!(matches!(error, ServingError::Withdrawn { .. }), "{error}");
     assert!(store.newest().await.unwrap().is_none());
+}
+
+/// Parts that nobody wrote would lose what is carried over, and parts that overlap would double it.
+#[tokio::test]
+async fn only_parts_that_are_all_of_event_time_once_are_published() {
+    let store = store(&memory_lake(10));
+    let rows = model(&[(0, "a", 1), (60, "a", 1)]);
+    let one = store.publish(None, None, stream(&store, &rows), facts(1), 1).await.unwrap();
+    let replaced = BucketRanges::from(vec![(TimestampMicros(0), TimestampMicros(1))]);
+    let edges = [i64::MIN, 60, i64::MAX].map(TimestampMicros);
+    let mut parts: Vec<WrittenPart> = Vec::new();
+    for (number, edge) in edges.windows(2).enumerate() {
+        let name = format!("part-{number}");
+        let part = PublicationPart { replaced: Some(&replaced), from: edge[0], to: edge[1], name: &name };
+        let new = if number == 0 { model(&[(0, "b", 2)]) } else { Model::new() };
+        parts.push(store.write_part(Some(&one), &part, stream(&store, &new)).await.unwrap());
+    }
+    let is_refused = |error: &ServingError| matches!(error, ServingError::Lake(LakeError::Refused { .. }));
+    let doubled = [parts.clone(), parts[1..].to_vec()].concat();
+    for wrong in [&parts[..0], &parts[..1], &parts[1..], &doubled[..]] {
+        let error = publish(&store, &one, (wrong, &replaced), true).await.unwrap_err();
+        assert!(is_refused(&error), "{error}");
+    }
+    // Written for another replacement than this one, which rewrites no file.
+    let error = publish(&store, &one, (&parts, &BucketRanges::default()), true).await.unwrap_err();
+    assert!(is_refused(&error) && error.to_string().contains("rewrite other files"), "{error}");
+    let error = publish(&store, &one, (&parts, &replaced), false).await.unwrap_err();
+    assert!(matches!(error, ServingError::Withdrawn { .. }), "{error}");
+    assert_eq!(store.newest().await.unwrap().unwrap().number(), one.number());
+    let two = publish(&store, &one, (&parts, &replaced), true).await.unwrap();
+    assert_eq!(rows_of(&two).await, model(&[(0, "b", 2), (60, "a", 1)]));
+}
+
+async fn publish(
+    store: &BatchViewStore,
+    on: &BatchVersion,
+    (parts, replaced): (&[WrittenPart], &BucketRanges),
+    may_commit: bool,
+) -> Result<BatchVersion, ServingError> {
+    let may_commit = || futures::FutureExt::boxed(futures::future::ready(may_commit));
+    let publication = Publication {
+        replaced: Some(replaced),
+        parts,
+        facts: facts(2),
+        name: "joined",
+        nonce: 2,
+        may_commit: &may_commit,
+    };
+    store.publish_parts(Some(on), publication).await
 }
