@@ -22,7 +22,8 @@ use crate::batch_views::BatchViewStore;
 use crate::bucket_files::{self, Replacement};
 use crate::{BatchFacts, BatchVersion, BucketRanges, ServingError};
 
-/// Whether a commit may still be made, asked directly before it: whoever works under a lease asks whether it still holds.
+/// Whether a commit may still be made, asked directly before it: whoever works under a lease asks
+/// whether it still holds.
 pub type MayCommit<'a> = dyn Fn() -> BoxFuture<'a, bool> + Send + Sync + 'a;
 
 /// For whoever needs nobody's leave: always true.
