@@ -16,6 +16,9 @@ pub struct RecomputeSettings {
     pub spill_limit_bytes: u64,
     /// Threads that read, group and sort.
     pub target_partitions: usize,
+    /// Where several tasks share a recompute, each reads files of at most about this many bytes, unless one bucket has
+    /// more.
+    pub task_bytes: u64,
 }
 
 impl Default for RecomputeSettings {
@@ -25,6 +28,7 @@ impl Default for RecomputeSettings {
             spill_folder: None,
             spill_limit_bytes: 100 << 30,
             target_partitions: std::thread::available_parallelism().map_or(2, usize::from),
+            task_bytes: 256 << 20,
         }
     }
 }

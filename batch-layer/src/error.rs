@@ -3,7 +3,7 @@
 use datafusion::error::DataFusionError;
 use event_log::EventLogError;
 use lake::{LakeError, Version};
-use positions::{PartitionId, SourceName, ViewName};
+use positions::{DefinitionHash, PartitionId, SourceName, ViewName};
 use records::RecordsError;
 use serving_layer::ServingError;
 use views::DefinitionError;
@@ -98,6 +98,43 @@ pub enum BatchError {
         version: Version,
         /// Where the view is.
         folder: String,
+    },
+    /// A range of buckets that cannot be computed of a view: ask for another one, or compute the view in full first.
+    #[error("view {view}: {reason}")]
+    RangeRefused {
+        /// The view.
+        view: ViewName,
+        /// Why not, and what can be.
+        reason: String,
+    },
+    /// A plan was made of another definition of a view than this process has: make a new plan.
+    #[error(
+        "view {view}: the plan of this recompute is of definition {hash}, which is not the present one; plan it anew"
+    )]
+    DefinitionChanged {
+        /// The view.
+        view: ViewName,
+        /// The definition of the plan.
+        hash: DefinitionHash,
+    },
+    /// A plan without views: make a new one.
+    #[error("the plan of this recompute names no view; plan it anew")]
+    EmptyPlan,
+    /// A group was asked for that a plan has not got.
+    #[error("group {group} of a recompute was asked for, whose plan has {groups}")]
+    NoSuchGroup {
+        /// The number that was asked for.
+        group: usize,
+        /// How many there are.
+        groups: usize,
+    },
+    /// A view cannot be published yet, since nobody has computed one of its groups: compute it, and publish again.
+    #[error("view {view}: group {group} of its recompute is not computed, so that nothing is published")]
+    GroupMissing {
+        /// The view.
+        view: ViewName,
+        /// The number of the group.
+        group: usize,
     },
     /// Offset or partition number beyond what the removal of copies can name.
     #[error("partition {partition} offset {offset}: copies are only found below partition 65536 and offset 2^48")]

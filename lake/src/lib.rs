@@ -57,6 +57,7 @@ mod table;
 mod told;
 mod vacuum;
 mod version;
+mod written;
 
 pub use chain::chain;
 pub use config::LakeSettings;
@@ -72,3 +73,4 @@ pub use table::Table;
 pub use told::describe_skew;
 pub use vacuum::Vacuumed;
 pub use version::Version;
+pub use written::WrittenFile;

@@ -56,6 +56,15 @@ impl Snapshot {
     /// As [`Self::read`], while the stream is read; [`LakeError::Refused`] at once.
     pub fn stream(&self, files: &[DataFile], columns: Option<&[&str]>) -> Result<SendableRecordBatchStream, LakeError> {
         self.check_live(files)?;
+        self.stream_files(files, columns)
+    }
+
+    /// As [`Self::stream`], whether or not a version names the files.
+    pub(crate) fn stream_files(
+        &self,
+        files: &[DataFile],
+        columns: Option<&[&str]>,
+    ) -> Result<SendableRecordBatchStream, LakeError> {
         let refused = |error: &dyn ToString| LakeError::refused(self.table().folder(), error.to_string());
         let schema = self.schema();
         let indices = columns

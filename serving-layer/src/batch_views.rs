@@ -1,25 +1,26 @@
 //! The batch-view store: one table per view version (name and definition hash), one commit per publication.
 //!
-//! In: sorted states of some buckets, the facts of a recompute. Out: published versions.
-//! Guarantee: a publication is one commit on exactly the version it was computed from, and never moves a cut back.
+//! In: versions by number, or the newest. Out: their facts and states. What older versions need is deleted here, too.
+//! Guarantee: a reader sees a version as it was published, whole.
 //! The table `views/<name>-<hash>` has the columns `_bucket`, dimensions, one state column per measure.
 //! After a crash or a lost race: files without a commit, which nobody sees and `expire` deletes.
-//! Not here: which rows go into which file (`bucket_files.rs`), computing states (`batch-layer`).
+//! Not here: publishing (`publication.rs`), which rows go into which file (`bucket_files.rs`), computing states
+//! (`batch-layer`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use lake::{Change, LakeError, Snapshot, Table, Version};
 use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, TimestampMicros};
 use serde::{Deserialize, Serialize};
 use views::{ViewDefinition, column, utc_micros};
 
-use crate::bucket_files::{self, Replacement};
+use crate::bucket_cursor::buckets_of;
+use crate::bucket_files;
 use crate::{BatchViewSettings, ServingError};
 
 /// The facts of a publication.
@@ -46,6 +47,20 @@ pub struct BatchFacts {
     /// How many entries of the list of what was erased the states are without (`records::ErasedList`).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub erased: u64,
+    /// The task that published it; `None`: a round that is no run of the workflow, or an earlier version of Twofold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<Publisher>,
+}
+
+/// A task of a run, and which attempt at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publisher {
+    /// The run, as its journal names it.
+    pub run: String,
+    /// The task, unique in the run.
+    pub task: String,
+    /// The attempt, from 1.
+    pub attempt: u32,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -72,8 +87,8 @@ impl BatchVersion {
 #[derive(Clone, Debug)]
 pub struct BatchViewStore {
     table: Table,
-    view: Arc<ViewDefinition>,
-    settings: BatchViewSettings,
+    pub(crate) view: Arc<ViewDefinition>,
+    pub(crate) settings: BatchViewSettings,
 }
 
 impl BatchViewStore {
@@ -137,30 +152,6 @@ impl BatchViewStore {
         snapshot.map_or(Ok(None), published)
     }
 
-    /// Publishes states in one commit on exactly `on` (`None`: before the first version).
-    ///
-    /// `rows` have the columns of [`Self::schema`], sorted by `_bucket` and dimensions, `_bucket` never null.
-    /// They replace the rows of `replaced` buckets (`None`: of all buckets); other buckets are carried over. Only files
-    /// that hold a replaced bucket (and tiny neighbours) are rewritten. Memory: one file in the making.
-    ///
-    /// # Errors
-    /// [`ServingError::Conflict`]: another version is the newest, or its cut is not at or below this one.
-    /// [`ServingError::Lake`] with `Unreachable`: it is unknown whether the publication happened.
-    /// [`ServingError::Engine`]: the stream of rows failed; nothing was published.
-    pub async fn publish(
-        &self,
-        on: Option<&BatchVersion>,
-        replaced: Option<&[TimestampMicros]>,
-        rows: SendableRecordBatchStream,
-        facts: BatchFacts,
-        nonce: u128,
-    ) -> Result<BatchVersion, ServingError> {
-        let base = self.base(on, &facts).await?;
-        let replacement = Replacement { base: &base, schema: self.schema(), replaced, nonce };
-        let change = bucket_files::write(&replacement, rows, &self.settings).await?;
-        self.commit(&base, change, facts, nonce).await
-    }
-
     /// Reads all states of a version into memory, without `_bucket`: columns of `ViewDefinition::states`, ordered by
     /// bucket, then as published.
     ///
@@ -185,6 +176,28 @@ impl BatchViewStore {
         Ok(batches)
     }
 
+    /// The buckets in `[from, to)` that a version has rows of. Reads one column of the files that may hold such rows.
+    ///
+    /// # Errors
+    /// [`ServingError::Lake`]: the object store failed.
+    pub async fn buckets_within(
+        &self,
+        version: &BatchVersion,
+        from: TimestampMicros,
+        to: TimestampMicros,
+    ) -> Result<BTreeSet<TimestampMicros>, ServingError> {
+        let files = bucket_files::that_reach_into(version.snapshot.files(), from, to);
+        let mut stream = version.snapshot.stream(&files, Some(&[column::BUCKET]))?;
+        let failed = |error| LakeError::engine(self.table.folder(), error);
+        let mut found = BTreeSet::new();
+        while let Some(batch) = stream.try_next().await.map_err(failed)? {
+            let buckets = buckets_of(&batch)?.chunk_by(|one, next| one == next);
+            let buckets = buckets.map(|same| TimestampMicros(same[0]));
+            found.extend(buckets.filter(|bucket| from <= *bucket && *bucket < to));
+        }
+        Ok(found)
+    }
+
     /// Deletes what only versions older than the newest `keep` (and the few that share their checkpoint) need, and
     /// files of lost publications; nothing that is younger than `grace`, which must be longer than the slowest reader,
     /// and nothing of a publication at work, however slow. What can be opened afterwards can be read.
@@ -202,25 +215,30 @@ impl BatchViewStore {
         Ok(self.table.vacuum(oldest, grace, now.system_time()).await?)
     }
 
-    /// The snapshot to commit on, after the checks that need no rows.
-    async fn base(&self, on: Option<&BatchVersion>, facts: &BatchFacts) -> Result<Snapshot, ServingError> {
+    /// Facts that nothing can be published with on `on` are refused before anything is computed or read.
+    pub(crate) fn check_facts(&self, on: Option<&BatchVersion>, facts: &BatchFacts) -> Result<(), ServingError> {
         if facts.definition != self.view.hash {
             let reason = format!("the states were computed with definition {}", facts.definition);
             return Err(LakeError::Refused { table: self.table.folder().to_owned(), reason }.into());
         }
+        match on {
+            Some(on) if !facts.cut.is_at_or_above(&on.facts.cut) => Err(self.conflict()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The snapshot to commit on.
+    pub(crate) async fn base(&self, on: Option<&BatchVersion>) -> Result<Snapshot, ServingError> {
         let Some(on) = on else {
             let created = self.table.create(self.schema()).await?;
             return if created.facts::<BatchFacts>()?.is_none() { Ok(created) } else { Err(self.conflict()) };
         };
-        if !facts.cut.is_at_or_above(&on.facts.cut) {
-            return Err(self.conflict());
-        }
         // The commit itself decides; asking first saves the work of a publication that has lost already.
         let newest = self.table.refresh(&on.snapshot).await?;
         if newest.version() == on.snapshot.version() { Ok(newest) } else { Err(self.conflict()) }
     }
 
-    async fn commit(
+    pub(crate) async fn commit(
         &self,
         base: &Snapshot,
         change: Change,

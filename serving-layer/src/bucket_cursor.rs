@@ -2,8 +2,6 @@
 //!
 //! Guarantee: a row out of order, or of a bucket that was not to be replaced, is an error and never passes.
 
-use std::collections::BTreeSet;
-
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
@@ -11,16 +9,18 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use lake::LakeError;
+use positions::TimestampMicros;
 use views::column;
 
-use crate::ServingError;
+use crate::{BucketRanges, ServingError};
 
 /// Which rows of an input count.
+#[derive(Clone, Copy)]
 pub(crate) enum Rows<'a> {
-    /// All; each must lie in one of these buckets, where there are any.
-    New(Option<&'a BTreeSet<i64>>),
-    /// Those that lie in none of these buckets.
-    Carried(&'a BTreeSet<i64>),
+    /// All; each must lie in one of these buckets.
+    New(&'a BucketRanges),
+    /// Those of the stretch `[from, to)` of event time that lie in none of these buckets.
+    Carried(&'a BucketRanges, TimestampMicros, TimestampMicros),
 }
 
 /// A sorted stream, read one bucket at a time. The word is that of merge joins: it stands before the next row.
@@ -81,15 +81,16 @@ impl<'a> BucketCursor<'a> {
             }
             self.last_bucket = *bucket;
         }
+        let mut buckets = buckets.iter().map(|bucket| TimestampMicros(*bucket));
         match self.rows {
-            Rows::New(None) => Ok(batch),
-            Rows::New(Some(replaced)) => match buckets.iter().find(|bucket| !replaced.contains(bucket)) {
-                Some(bucket) => Err(refused(format!("bucket {bucket} has rows, but is not to be replaced"))),
+            Rows::New(replaced) => match buckets.find(|bucket| !replaced.contains(*bucket)) {
+                Some(bucket) => Err(refused(format!("bucket {} has rows, but is not to be replaced", bucket.0))),
                 None => Ok(batch),
             },
-            Rows::Carried(replaced) => {
-                let kept: BooleanArray = buckets.iter().map(|bucket| Some(!replaced.contains(bucket))).collect();
-                Ok(filter_record_batch(&batch, &kept)?)
+            Rows::Carried(replaced, from, to) => {
+                let is_carried = |bucket: TimestampMicros| from <= bucket && bucket < to && !replaced.contains(bucket);
+                let carried: BooleanArray = buckets.map(|bucket| Some(is_carried(bucket))).collect();
+                Ok(filter_record_batch(&batch, &carried)?)
             }
         }
     }

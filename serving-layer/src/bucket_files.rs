@@ -9,60 +9,127 @@
 //!  new rows (b5, b10) -----+
 //! ```
 //!
+//! Several writers may share the work: each has a stretch of event time of its own, writes the new rows of it, and
+//! takes over the carried rows of it. At the commit, small files on either side of a border between two writers become
+//! one.
+//!
 //! Guarantee: rows of replaced buckets are gone, all other rows are there once; files hold rows in bucket order, and
-//! the ranges of two files share a bucket at most.
+//! the ranges of two files share a bucket at most; a writer more leaves no small file more.
 //! Not here: which rows of the two inputs count, and in what order they must come (`bucket_cursor.rs`).
-//! Why so: new and carried rows never share a bucket, so merging means taking turns: no comparison of dimensions.
+//! Why so: new and carried rows never share a bucket, so merging means taking turns: no comparison of dimensions. Which
+//! files are rewritten is a function of the version and of all replaced buckets, so that writers need not speak to each
+//! other: a file that lies on a border is read by both sides, each takes its own rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::scalar::ScalarValue;
-use lake::{Change, DataFile, FileWriter, Snapshot};
+use lake::{DataFile, FileWriter, Snapshot};
 use positions::TimestampMicros;
 use views::column;
 
 use crate::bucket_cursor::{BucketCursor, Rows, buckets_of};
-use crate::{BatchViewSettings, ServingError};
+use crate::{BatchViewSettings, BucketRanges, ServingError};
 
 /// What is replaced in which version.
 pub(crate) struct Replacement<'a> {
     pub(crate) base: &'a Snapshot,
     pub(crate) schema: SchemaRef,
-    /// `None`: everything.
-    pub(crate) replaced: Option<&'a [TimestampMicros]>,
-    pub(crate) nonce: u128,
+    /// By all writers together; `None`: everything.
+    pub(crate) replaced: Option<&'a BucketRanges>,
+    /// Begins the names of the files that are written.
+    pub(crate) name: &'a str,
 }
 
-/// Writes the files of a publication; nobody sees them before the change is committed.
-pub(crate) async fn write(
-    replacement: &Replacement<'_>,
-    rows: SendableRecordBatchStream,
-    settings: &BatchViewSettings,
-) -> Result<Change, ServingError> {
-    let buckets: Option<BTreeSet<i64>> =
-        replacement.replaced.map(|replaced| replaced.iter().map(|bucket| bucket.0).collect());
-    let files = in_bucket_order(replacement.base.files());
-    let rewritten = match &buckets {
-        Some(buckets) => files_to_rewrite(&files, buckets, settings.small_file_rows),
-        None => files,
-    };
-    let kept = |file: &&DataFile| !rewritten.iter().any(|other| other.path == file.path);
-    let starts = replacement.base.files().iter().filter(kept).map(|file| range_of(file).0).collect();
-    let mut writer = Files { replacement, settings, starts, last_bucket: i64::MIN, open: None, done: Vec::new() };
-    let mut new = BucketCursor::new(rows, Rows::New(buckets.as_ref()));
-    match &buckets {
-        None => drain(&mut new, &mut writer).await?,
-        Some(buckets) => {
-            let carried = replacement.base.stream(&rewritten, None)?;
-            let mut carried = BucketCursor::new(carried, Rows::Carried(buckets));
-            merge(&mut new, &mut carried, &mut writer).await?;
+impl Replacement<'_> {
+    /// The files of the version that a commit removes, in bucket order.
+    pub(crate) fn rewritten(&self, settings: &BatchViewSettings) -> Vec<DataFile> {
+        let files = in_bucket_order(self.base.files());
+        match self.replaced {
+            Some(buckets) => files_to_rewrite(&files, buckets, settings.small_file_rows),
+            None => files,
         }
     }
-    let remove = rewritten.into_iter().map(|file| file.path).collect();
-    Ok(Change { add: writer.finish().await?, remove, changes_data: true })
+
+    fn writer<'a>(&'a self, rewritten: &[DataFile], settings: &'a BatchViewSettings) -> Files<'a> {
+        let gone: HashSet<&str> = rewritten.iter().map(|file| file.path.as_str()).collect();
+        let kept = self.base.files().iter().filter(|file| !gone.contains(file.path.as_str()));
+        let starts = kept.map(|file| range_of(file).0).collect();
+        Files { replacement: self, settings, starts, last_bucket: i64::MIN, open: None, done: Vec::new() }
+    }
+}
+
+/// Writes the files of the stretch `[from, to)` of event time; nobody sees them before they are committed.
+pub(crate) async fn write(
+    replacement: &Replacement<'_>,
+    (from, to): (TimestampMicros, TimestampMicros),
+    rows: SendableRecordBatchStream,
+    settings: &BatchViewSettings,
+) -> Result<Vec<DataFile>, ServingError> {
+    let rewritten = replacement.rewritten(settings);
+    let mut writer = replacement.writer(&rewritten, settings);
+    let everything = BucketRanges::everything();
+    let new = replacement.replaced.unwrap_or(&everything).within(from, to);
+    let mut rows = BucketCursor::new(rows, Rows::New(&new));
+    match replacement.replaced {
+        None => drain(&mut rows, &mut writer).await?,
+        Some(replaced) => {
+            let here = that_reach_into(&rewritten, from, to);
+            let carried = replacement.base.stream(&here, None)?;
+            let mut carried = BucketCursor::new(carried, Rows::Carried(replaced, from, to));
+            merge(&mut rows, &mut carried, &mut writer).await?;
+        }
+    }
+    writer.finish().await
+}
+
+/// The files of all writers, in bucket order: small ones that lie side by side, and that different writers wrote, are
+/// read once more and become one.
+pub(crate) async fn join_small(
+    replacement: &Replacement<'_>,
+    parts: Vec<Vec<DataFile>>,
+    settings: &BatchViewSettings,
+) -> Result<Vec<DataFile>, ServingError> {
+    let mut writer = replacement.writer(&replacement.rewritten(settings), settings);
+    let everything = BucketRanges::everything();
+    let mut whole = Vec::new();
+    for neighbours in small_neighbours(parts, &writer) {
+        let writers: HashSet<usize> = neighbours.iter().map(|(part, _)| *part).collect();
+        let files: Vec<DataFile> = neighbours.into_iter().map(|(_, file)| file).collect();
+        if writers.len() < 2 {
+            whole.extend(files);
+            continue;
+        }
+        let mut rows = BucketCursor::new(replacement.base.stream_written(&files)?, Rows::New(&everything));
+        drain(&mut rows, &mut writer).await?;
+        writer.close().await?;
+    }
+    whole.extend(writer.finish().await?);
+    Ok(whole)
+}
+
+/// Files in bucket order with the number of their writer: small ones that lie side by side together, others alone.
+fn small_neighbours(parts: Vec<Vec<DataFile>>, writer: &Files<'_>) -> Vec<Vec<(usize, DataFile)>> {
+    let mut files: Vec<(usize, DataFile)> = parts
+        .into_iter()
+        .enumerate()
+        .flat_map(|(part, files)| files.into_iter().map(move |file| (part, file)))
+        .collect();
+    files.sort_by_key(|(part, file)| (*part, range_of(file)));
+    let mut groups: Vec<Vec<(usize, DataFile)>> = Vec::new();
+    for (part, file) in files {
+        let is_beside = |(_, last): &(usize, DataFile)| {
+            let is_small = writer.is_small(last) && writer.is_small(&file);
+            is_small && !writer.has_kept_between(range_of(last).1, range_of(&file).0)
+        };
+        match groups.last_mut().filter(|group| group.last().is_some_and(is_beside)) {
+            Some(group) => group.push((part, file)),
+            None => groups.push(vec![(part, file)]),
+        }
+    }
+    groups
 }
 
 /// Files ordered by their least bucket, then their largest.
@@ -72,17 +139,27 @@ pub(crate) fn in_bucket_order(files: &[DataFile]) -> Vec<DataFile> {
     files
 }
 
+/// The files among `files` that may hold buckets of `[from, to)`, in their order.
+pub(crate) fn that_reach_into(files: &[DataFile], from: TimestampMicros, to: TimestampMicros) -> Vec<DataFile> {
+    let reaches_in = |file: &&DataFile| {
+        let (least, most) = range_of(file);
+        least < to.0 && from.0 <= most
+    };
+    files.iter().filter(reaches_in).cloned().collect()
+}
+
 /// The files whose range holds a replaced bucket, and tiny ones directly before one. `files` in bucket order.
-fn files_to_rewrite(files: &[DataFile], buckets: &BTreeSet<i64>, small_rows: u64) -> Vec<DataFile> {
+fn files_to_rewrite(files: &[DataFile], buckets: &BucketRanges, small_rows: u64) -> Vec<DataFile> {
+    let next_from = |bucket: i64| buckets.next_from(TimestampMicros(bucket)).map(|next| next.0);
     let is_hit = |file: &DataFile| {
         let (least, most) = range_of(file);
-        buckets.range(least..=most).next().is_some()
+        next_from(least).is_some_and(|bucket| bucket <= most)
     };
     let is_absorbed = |at: usize| {
         // No replaced bucket lies in it, so the next one above it comes before the file that follows, or is in it.
         let (_, most) = range_of(&files[at]);
         let following = files.get(at + 1).map_or(i64::MAX, |next| range_of(next).1);
-        files[at].rows < small_rows && buckets.range(most..).next().is_some_and(|bucket| *bucket <= following)
+        files[at].rows < small_rows && next_from(most).is_some_and(|bucket| bucket <= following)
     };
     let indices = (0..files.len()).filter(|at| is_hit(&files[*at]) || is_absorbed(*at));
     indices.map(|at| files[at].clone()).collect()
@@ -146,7 +223,7 @@ impl Files<'_> {
         let mut rows = RecordBatch::try_new(self.replacement.schema.clone(), rows.columns().to_vec())?;
         while rows.num_rows() > 0 {
             let buckets = buckets_of(&rows)?;
-            if self.starts.range(self.last_bucket..buckets[0]).next().is_some() {
+            if self.has_kept_between(self.last_bucket, buckets[0]) {
                 self.close().await?;
             }
             let until = self.starts.range(buckets[0]..).next().copied().unwrap_or(i64::MAX);
@@ -170,8 +247,18 @@ impl Files<'_> {
         Ok(())
     }
 
+    /// Whether a file that stays begins in `[from, to)`.
+    fn has_kept_between(&self, from: i64, to: i64) -> bool {
+        from < to && self.starts.range(from..to).next().is_some()
+    }
+
+    fn is_small(&self, file: &DataFile) -> bool {
+        let few_bytes = u64::try_from(self.settings.max_file_bytes / 2).unwrap_or(u64::MAX);
+        file.rows < self.settings.small_file_rows && file.size_bytes < few_bytes
+    }
+
     fn start(&self) -> Result<FileWriter, ServingError> {
-        let name = format!("{:032x}-{:05}", self.replacement.nonce, self.done.len());
+        let name = format!("{}-{:05}", self.replacement.name, self.done.len());
         Ok(self.replacement.base.file_writer(&name, self.replacement.schema.clone())?)
     }
 

@@ -41,6 +41,12 @@ pub enum ServingError {
         /// The view.
         view: String,
     },
+    /// Whoever publishes lost the right to, before the commit: nothing was published, and somebody else does it.
+    #[error("view {view}: not published, since the lease of this publication is another's by now")]
+    Withdrawn {
+        /// The view.
+        view: String,
+    },
     /// What is stored cannot be read: data is broken, or from an unknown version.
     #[error("{what} cannot be read: {reason}")]
     Corrupt {

@@ -13,19 +13,23 @@ mod batch_views;
 pub mod blob;
 mod bucket_cursor;
 mod bucket_files;
+mod bucket_ranges;
 mod config;
 mod definition_set;
 mod error;
 mod former_view;
 pub mod memory;
 mod metrics;
+mod publication;
 mod realtime;
 pub mod redis;
 pub mod registry;
 
-pub use batch_views::{BatchFacts, BatchVersion, BatchViewStore};
+pub use batch_views::{BatchFacts, BatchVersion, BatchViewStore, Publisher};
+pub use bucket_ranges::BucketRanges;
 pub use config::BatchViewSettings;
 pub use error::ServingError;
 /// Where batch views lie, and the number of one: for callers that need nothing else of the `lake` crate.
 pub use lake::{Lake, Version};
+pub use publication::{MayCommit, Publication, PublicationPart, WrittenPart, always};
 pub use realtime::{BlobKey, PartitionKey, RealtimeStore, Swap, named_blobs};

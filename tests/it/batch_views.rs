@@ -1,5 +1,7 @@
 //! Batch views: a publication replaces exactly its buckets, in one commit, by one publisher, and never goes back.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +15,7 @@ use lake::{Lake, LakeError, Version};
 use positions::{Cut, Hole, Incarnation, Offset, PartitionId, Position, RecomputeId, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
-use serving_layer::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore, ServingError};
+use serving_layer::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore, Publisher, ServingError};
 use tokio::task::JoinSet;
 use views::{Pipeline, ViewDefinition};
 
@@ -74,6 +76,7 @@ fn facts(offset: i64) -> BatchFacts {
         counters: BTreeMap::new(),
         holes: vec![Hole { partition: PartitionId(0), from: Offset(3), to: Offset(5) }],
         erased: 0,
+        publisher: None,
     }
 }
 
@@ -86,6 +89,11 @@ fn facts_of_earlier_versions_are_read() {
     stored["holes"] = serde_json::json!([[0, 3, 5]]);
     assert_eq!(serde_json::from_str::<BatchFacts>(&stored.to_string()).unwrap(), facts);
     assert_eq!(serde_json::from_value::<BatchFacts>(stored).unwrap(), facts);
+    // Whoever published it, where it was a task of a run.
+    let publisher = Publisher { run: "r1".to_owned(), task: "publish".to_owned(), attempt: 2 };
+    let by_task = BatchFacts { publisher: Some(publisher), ..facts };
+    let stored = serde_json::to_string(&by_task).unwrap();
+    assert_eq!(serde_json::from_str::<BatchFacts>(&stored).unwrap(), by_task);
 }
 
 /// What a version holds, read through its files; checks their bounds and order on the way.

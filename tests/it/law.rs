@@ -1,7 +1,7 @@
 //! The law (ARCHITECTURE.md), on definitions: merging the states of any split of the events, in any tree, and
 //! finishing the result equals the engine's direct answer, by the class of each measure.
 
-mod cases;
+pub mod cases;
 mod columns;
 mod compare;
 mod events;

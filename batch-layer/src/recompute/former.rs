@@ -11,8 +11,8 @@ use records::master::MasterDataset;
 use tracing::{debug, info, warn};
 use views::PlannedView;
 
-use super::source::{RecomputeComponents, recompute};
-use super::task::{Mode, Outcome, Round};
+use super::source::recompute;
+use super::task::{Mode, Outcome, RecomputeComponents, Round};
 use crate::{BatchContext, FormerDefinitions, RecomputeSettings};
 
 /// Publishes what is new for the former definitions that still answer.

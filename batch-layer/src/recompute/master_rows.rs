@@ -5,8 +5,6 @@
 //! Why so: `lake` prunes by the plain comparisons with offsets; the bucket is computed from the event time, which no
 //! general rule sees through, so files are chosen by buckets here.
 
-use std::collections::BTreeSet;
-
 use arrow::datatypes::DataType;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
@@ -18,8 +16,10 @@ use positions::{Cut, Offset, PartitionId, TimestampMicros};
 use records::RecordsError;
 use records::decode::column as master_column;
 use records::master::MasterSnapshot;
+use serving_layer::BucketRanges;
 use views::{Bucket, SourceDefinition, column, utc_micros, utc_scalar};
 
+use super::grain::{Buckets, LAST};
 use crate::master_columns::{field, may_hold_corrected_times};
 
 /// A stretch of offsets of one partition: `[from, to)`.
@@ -40,12 +40,9 @@ pub(crate) fn ranges_between(from: &Cut, to: &Cut) -> Vec<OffsetRange> {
     all.filter(|range| range.from < range.to).collect()
 }
 
-/// Buckets of one grain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Buckets {
-    pub(crate) grain: Bucket,
-    pub(crate) starts: BTreeSet<TimestampMicros>,
-}
+/// More stretches of event time than these are asked for by the buckets that they are: an expression of each would be
+/// too deep. Fewer let Parquet leave out row groups and pages.
+const MOST_STRETCHES: usize = 16;
 
 /// A reader of one snapshot.
 pub(crate) struct MasterRows<'a> {
@@ -66,24 +63,64 @@ impl MasterRows<'_> {
         buckets: Option<&Buckets>,
     ) -> Result<LogicalPlanBuilder, RecordsError> {
         let rows = self.scan(ranges, buckets)?.filter(field(master_column::ERROR).is_null())?;
-        let Some(buckets) = buckets else { return Ok(rows) };
-        // Never one alone: of `bucket = x` the engine concludes that the key is constant, leaves it out of a sort over
-        // several partitions, and then refuses its own plan. No event falls into the other one.
-        let starts = buckets.starts.iter().copied().chain([TimestampMicros::MIN]);
-        let starts = starts.map(|start| lit(utc_scalar(Some(start)))).collect();
-        Ok(rows.filter(self.bucket(buckets.grain).in_list(starts, false))?)
+        match buckets.and_then(|buckets| self.is_in(buckets)) {
+            Some(is_in) => Ok(rows.filter(is_in)?),
+            None => Ok(rows),
+        }
     }
 
     /// The bucket of an event: by its time as sent, so that all copies of an event fall into one.
     pub(crate) fn bucket(&self, grain: Bucket) -> Expr {
+        views::bucket_expr(grain, self.sent())
+    }
+
+    /// First and last event time in a file as its statistics tell it, corrected where the events' is; `None` where they
+    /// do not.
+    pub(crate) fn told_events(&self, file: &DataFile) -> Option<(TimestampMicros, TimestampMicros)> {
+        // What rows that are read again hold, the bounds of what was stored do not say.
+        if self.master.is_read_again(file) {
+            return None;
+        }
+        whole_bounds(file, self.master.stored_name(self.event_time()))
+    }
+
+    /// First and last time as sent of the events in a file, where they are certain.
+    pub(crate) fn sent_events(&self, file: &DataFile) -> Option<(TimestampMicros, TimestampMicros)> {
+        if may_hold_corrected_times(file) { None } else { self.told_events(file) }
+    }
+
+    /// The time of an event as sent.
+    fn sent(&self) -> Expr {
         let corrected = field(self.event_time());
         // A record's own timestamp is never corrected.
         if self.source.is_timed_by_record() || !self.master.snapshot.files().iter().any(may_hold_corrected_times) {
-            return views::bucket_expr(grain, corrected);
+            return corrected;
         }
         let shift = coalesce(vec![field(master_column::CLOCK_SHIFT), lit(0_i64)]);
-        let sent = cast(corrected, DataType::Int64) - shift;
-        views::bucket_expr(grain, cast(sent, utc_micros()))
+        cast(cast(corrected, DataType::Int64) - shift, utc_micros())
+    }
+
+    /// Whether an event lies in one of the buckets; `None`: every one does.
+    fn is_in(&self, buckets: &Buckets) -> Option<Expr> {
+        if buckets.ranges == BucketRanges::everything() {
+            return None;
+        }
+        if buckets.ranges.len() > MOST_STRETCHES {
+            let starts = buckets.starts().into_iter().map(|start| lit(utc_scalar(Some(start))));
+            return Some(self.bucket(buckets.grain).in_list(starts.collect(), false));
+        }
+        // Never `bucket = x`, for one bucket: of that the engine concludes that the key is constant, leaves it out of a
+        // sort over several partitions, and then refuses its own plan.
+        let stretches = buckets.ranges.iter().map(|(from, to)| self.is_between(from, to));
+        Some(stretches.reduce(Expr::or).unwrap_or_else(|| lit(false)))
+    }
+
+    /// Whether an event was sent in `[from, to)`.
+    fn is_between(&self, from: TimestampMicros, to: TimestampMicros) -> Expr {
+        let limit = |at: TimestampMicros| lit(utc_scalar(Some(at)));
+        let behind = (from > TimestampMicros::MIN).then(|| self.sent().gt_eq(limit(from)));
+        let before = (to < LAST).then(|| self.sent().lt(limit(to)));
+        behind.into_iter().chain(before).reduce(Expr::and).unwrap_or_else(|| lit(true))
     }
 
     fn event_time(&self) -> &str {
@@ -91,14 +128,9 @@ impl MasterRows<'_> {
     }
 
     fn may_hold_buckets(&self, file: &DataFile, buckets: &Buckets) -> bool {
-        // What rows that are read again hold, the bounds of what was stored do not say.
-        if may_hold_corrected_times(file) || self.master.is_read_again(file) {
-            return true;
-        }
-        let Some((first, last)) = whole_bounds(file, self.master.stored_name(self.event_time())) else { return true };
-        let first = views::bucket_of(buckets.grain, TimestampMicros(first));
-        let last = views::bucket_of(buckets.grain, TimestampMicros(last));
-        buckets.starts.range(first..=last).next().is_some()
+        let Some((first, last)) = self.sent_events(file) else { return true };
+        let next = buckets.ranges.next_from(views::bucket_of(buckets.grain, first));
+        next.is_some_and(|next| next <= views::bucket_of(buckets.grain, last))
     }
 
     fn scan(&self, ranges: &[OffsetRange], buckets: Option<&Buckets>) -> Result<LogicalPlanBuilder, RecordsError> {
@@ -120,12 +152,12 @@ fn is_within(ranges: &[OffsetRange]) -> Expr {
     ranges.iter().map(one).reduce(Expr::or).unwrap_or_else(|| lit(false))
 }
 
-/// Least and largest value of a column of whole numbers or instants, where the file states them.
-fn whole_bounds(file: &DataFile, name: &str) -> Option<(i64, i64)> {
+/// Least and largest value of a column of instants, where the file states them.
+fn whole_bounds(file: &DataFile, name: &str) -> Option<(TimestampMicros, TimestampMicros)> {
     let (least, largest, _) = file.bounds.get(name)?;
     let whole = |value: &ScalarValue| match value.cast_to(&DataType::Int64) {
         Ok(ScalarValue::Int64(whole)) => whole,
         _ => None,
     };
-    Some((whole(least)?, whole(largest)?))
+    Some((TimestampMicros(whole(least)?), TimestampMicros(whole(largest)?)))
 }

@@ -4,7 +4,6 @@
 //! that are asked for, however many, neither put off the round of all nor take a failure of another view back.
 //! Not here: what happens between two rounds (`../run.rs`), one source's recompute (`source.rs`).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +13,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::source::recompute_counted;
-use super::{Mode, Outcome, RecomputeComponents, Round};
-use crate::metrics::{self, BATCH_FAILURES, BATCH_PUBLICATIONS, BATCH_ROWS, BATCH_SECONDS, BATCH_VERSION};
-use crate::{BatchContext, BatchError, BatchRequest, BatchSettings, BatchStatus, RecomputeSettings};
+use super::{Mode, RecomputeComponents, Round, report_failed_rows, report_round};
+use crate::metrics::{self, BATCH_SECONDS};
+use crate::{BatchContext, BatchRequest, BatchSettings, BatchStatus, RecomputeSettings};
 
 /// The rounds of one batch loop.
 pub(crate) struct Rounds<'a> {
@@ -104,47 +103,11 @@ pub async fn run_round(
         let recomputed = recompute_counted(&components, mode, settings).await;
         let seconds = context.clock.now().micros_since(began) as f64 / 1e6;
         metrics::time_source(BATCH_SECONDS, source.name.as_str(), seconds);
-        recomputed.failed.iter().for_each(|(view, failed)| report_failed(view, failed));
-        recomputed.round.iter().for_each(|(view, outcome)| report_outcome(view, outcome, seconds));
+        report_failed_rows(&recomputed.failed);
+        report_round(&recomputed.round, seconds);
         round.extend(recomputed.round);
     }
     round
-}
-
-/// Log and metrics of the rows that expressions of a view failed on while it was computed.
-fn report_failed(view: &ViewName, failed: &BTreeMap<String, u64>) {
-    for (expression, rows) in failed {
-        metrics::count_failed_rows(view.as_str(), expression, *rows);
-        tracing::info!(%view, expression, rows, "an expression failed on rows, and is NULL there");
-    }
-}
-
-/// Log and metrics of one view's recompute.
-fn report_outcome(view: &ViewName, outcome: &Result<Outcome, Arc<BatchError>>, seconds: f64) {
-    match outcome {
-        Ok(Outcome::Published(version)) => {
-            let rows: u64 = version.facts.counters.values().map(|counters| counters.rows).sum();
-            let number = version.number().0;
-            let cut: Vec<_> = version.facts.cut.0.iter().map(|(one, position)| (one.0, position.offset.0)).collect();
-            let is_full = version.facts.is_full;
-            tracing::info!(%view, version = number, rows, ?cut, is_full, seconds, "batch view published");
-            metrics::count_view(BATCH_PUBLICATIONS, view.as_str(), 1);
-            metrics::set_view(BATCH_VERSION, view.as_str(), number as f64);
-            metrics::set_view(BATCH_ROWS, view.as_str(), rows as f64);
-        }
-        Ok(Outcome::NoData | Outcome::NothingNew | Outcome::AwaitsSilence { .. }) => {
-            tracing::debug!(%view, "nothing new to publish");
-        }
-        Ok(Outcome::LostRace) => tracing::info!(%view, "another publisher was first; its version stays"),
-        Err(error) => {
-            metrics::count_view(BATCH_FAILURES, view.as_str(), 1);
-            if error.is_retryable() {
-                tracing::warn!(%view, %error, "recompute failed; the published version stays");
-            } else {
-                tracing::error!(%view, %error, "recompute failed; the published version stays");
-            }
-        }
-    }
 }
 
 fn publish_status(status: &watch::Sender<BatchStatus>, round: &Round, now: TimestampMicros) {

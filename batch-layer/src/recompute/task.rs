@@ -1,16 +1,15 @@
-//! What a round does for one view: how much, from which cut to which, and how it ended.
+//! What a round does for one view: how much, from which cut to which, and how it ended. Plain values.
 //!
-//! Guarantee: a task's cut never lies below the cut of the version before.
+//! Not here: what there is to do for a view (`next.rs`, `range.rs`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lake::Lake;
-use positions::{Clock, Cut, TimestampMicros, ViewName, choose_cut};
-use records::RecordsError;
-use records::master::{MasterFacts, MasterSnapshot};
-use serving_layer::{BatchVersion, BatchViewStore};
-use views::{FailedRows, PlannedView, ViewDefinition};
+use positions::{Clock, Cut, IdSource, TimestampMicros, ViewName};
+use records::master::MasterDataset;
+use serving_layer::{BatchVersion, BatchViewStore, BucketRanges};
+use views::PlannedView;
 
 use crate::BatchError;
 
@@ -22,6 +21,16 @@ pub enum Mode {
     /// The buckets that received rows since the version before; everything for a first version.
     #[default]
     Incremental,
+    /// The buckets of a stretch of event time, at the cut of the version before: a cut that moved would lose what came
+    /// since to all other buckets.
+    Range {
+        /// The start of a bucket of each view.
+        from: TimestampMicros,
+        /// The end of one, not before `from`.
+        to: TimestampMicros,
+        /// Only the buckets that the version before has no rows of, as far as files may hold events of them.
+        only_missing: bool,
+    },
 }
 
 /// How the recompute of one view ended.
@@ -46,16 +55,39 @@ pub enum Outcome {
 /// The outcomes of one recompute, by view.
 pub type Round = BTreeMap<ViewName, Result<Outcome, Arc<BatchError>>>;
 
+/// What a recompute works with.
+#[derive(Clone)]
+pub struct RecomputeComponents {
+    /// Where the batch views live.
+    pub lake: Lake,
+    /// The master dataset of the source.
+    pub master: MasterDataset,
+    /// The views to build, all of that source.
+    pub views: Vec<PlannedView>,
+    /// Tells how long the end of the log has been silent, and dates publications.
+    pub clock: Arc<dyn Clock>,
+    /// Names files and recomputes.
+    pub ids: Arc<dyn IdSource>,
+}
+
+/// Which buckets a task computes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Scope {
+    /// All that there are.
+    All,
+    /// Those that received rows from this cut on, which is that of the version before.
+    Since(Cut),
+    /// Those of these hours, at the cut of the version before.
+    Hours(BucketRanges),
+}
+
 /// What a round computes for one view.
 pub(crate) struct Task {
     pub(crate) view: PlannedView,
     pub(crate) store: BatchViewStore,
     pub(crate) previous: Option<BatchVersion>,
     pub(crate) cut: Cut,
-    /// The cut from which on rows count as new; `None`: compute everything.
-    pub(crate) since: Option<Cut>,
-    /// Rows that expressions of the view fail on while it is computed.
-    pub(crate) failed: Arc<FailedRows>,
+    pub(crate) scope: Scope,
 }
 
 /// What planning decided for one view.
@@ -66,69 +98,11 @@ pub(crate) enum Planned {
     Skipped(Outcome),
 }
 
-/// Compares the newest version of a view with what is archived, and chooses the cut of the next one.
-pub(crate) async fn plan_task(
-    lake: &Lake,
-    clock: &dyn Clock,
-    master: &MasterSnapshot,
-    view: &PlannedView,
-    mode: Mode,
-) -> Result<Planned, BatchError> {
-    let store = BatchViewStore::new(lake, view.clone());
-    let previous = store.newest().await?;
-    let facts = previous.as_ref().map(|version| version.facts.as_ref());
-    if let Some(facts) = facts.filter(|facts| facts.master_version > master.snapshot.version()) {
-        let table = master.snapshot.table();
-        let newest = table.open().await.map_err(RecordsError::from)?.map(|newest| newest.version());
-        if newest.is_some_and(|newest| newest >= facts.master_version) {
-            return Ok(Planned::Skipped(Outcome::LostRace));
-        }
-        let (folder, version) = (format!("views/{}-{}", view.name, view.hash), facts.master_version);
-        return Err(BatchError::MasterBehind { table: table.folder().to_owned(), version, folder });
-    }
-    // States of events that were erased since are in any bucket.
-    let is_behind = facts.is_some_and(|facts| facts.erased < master.facts.erased);
-    let mode = if is_behind { Mode::Full } else { mode };
-    let before = facts.map(|facts| facts.cut.clone()).unwrap_or_default();
-    let cut = next_cut(&master.facts, &before, view, clock.now());
-    let is_new = !before.is_at_or_above(&cut);
-    if !is_new && (mode == Mode::Incremental || previous.is_none()) {
-        return Ok(Planned::Skipped(why_nothing(&master.facts, &before)));
-    }
-    let since = (mode == Mode::Incremental && previous.is_some()).then_some(before);
-    Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, since, failed: Arc::default() }))
-}
-
-/// Why there is nothing to compute above a cut.
-fn why_nothing(facts: &MasterFacts, cut: &Cut) -> Outcome {
-    if facts.rows == 0 {
-        return Outcome::NoData;
-    }
-    let above = facts.partitions.iter().map(|(partition, known)| {
-        let offsets = known.archived.end.offset.0 - cut.offset(*partition).0;
-        u64::try_from(offsets).unwrap_or(0)
-    });
-    match above.sum::<u64>() {
-        0 => Outcome::NothingNew,
-        records => Outcome::AwaitsSilence { records },
-    }
-}
-
-/// The cut of the next version: what `choose_cut` says, partition by partition.
-fn next_cut(facts: &MasterFacts, before: &Cut, view: &ViewDefinition, now: TimestampMicros) -> Cut {
-    let mut cut = before.clone();
-    for (partition, known) in &facts.partitions {
-        let previous = before.0.get(partition).copied();
-        cut.0.insert(*partition, choose_cut(&known.archived, previous, &view.source.border, now));
-    }
-    cut
-}
-
 /// Groups of tasks that read the same rows.
 pub(crate) fn group_by_cut(tasks: Vec<Task>) -> Vec<Vec<Task>> {
     let mut groups: Vec<Vec<Task>> = Vec::new();
     for task in tasks {
-        match groups.iter_mut().find(|group| group[0].cut == task.cut && group[0].since == task.since) {
+        match groups.iter_mut().find(|group| group[0].cut == task.cut && group[0].scope == task.scope) {
             Some(group) => group.push(task),
             None => groups.push(vec![task]),
         }

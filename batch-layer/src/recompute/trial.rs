@@ -22,8 +22,8 @@ use records::master::{ArchivedPartition, MasterSnapshot};
 use serving_layer::ServingError;
 use views::{DefinitionError, SourceDefinition, is_state_limit};
 
-use super::source::{RecomputeComponents, recompute};
-use super::task::{Mode, Round};
+use super::source::recompute;
+use super::task::{Mode, RecomputeComponents, Round};
 use crate::{BatchError, RecomputeSettings};
 
 /// Recomputes the views of one source over `events`, which have the columns of `SourceDefinition::events` and are

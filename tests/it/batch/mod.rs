@@ -14,6 +14,7 @@ mod reading;
 mod recompute;
 mod retention;
 mod rewriting;
+mod steps;
 mod store;
 mod unreadable;
 mod unseen;

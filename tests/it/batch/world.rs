@@ -78,11 +78,16 @@ impl Deref for World {
 
 impl World {
     pub async fn new(seed: u64) -> Self {
+        Self::of(seed, PIPELINE).await
+    }
+
+    /// Of another pipeline, whose one source is topic `hits` in two partitions.
+    pub async fn of(seed: u64, pipeline: &str) -> Self {
         let store = YieldingStore::default();
         let (disk_full, disk_stalled) = (store.fullness(), store.stall());
         let faults = Arc::new(Faults::default());
         let store = FailingStore { inner: Layered::new(store), faults: Arc::clone(&faults) };
-        let surroundings = Surroundings::on(Arc::new(Layered::new(store)), PIPELINE, START, seed);
+        let surroundings = Surroundings::on(Arc::new(Layered::new(store)), pipeline, START, seed);
         surroundings.log.ensure_topic("hits", 2).await.unwrap();
         let rng = StdRng::seed_from_u64(seed);
         Self { rng, surroundings, disk_full, disk_stalled, faults, sent: Vec::new() }

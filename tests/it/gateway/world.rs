@@ -294,6 +294,7 @@ impl World {
             counters: counters.collect(),
             holes: Vec::new(),
             erased: 0,
+            publisher: None,
         };
         let on = self.published.lock().unwrap().get(name).cloned();
         let store = BatchViewStore::new(&self.lake, view);

@@ -240,6 +240,7 @@ impl System {
             counters: BTreeMap::new(),
             holes: Vec::new(),
             erased: self.erased,
+            publisher: None,
         };
         let rows = Box::pin(RecordBatchStreamAdapter::new(store.schema(), futures::stream::empty()));
         let newest = store.newest().await.unwrap();

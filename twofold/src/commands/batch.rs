@@ -90,7 +90,7 @@ fn report(pipeline: &Pipeline, mode: Mode, round: &Round) -> Result<()> {
 fn is_done(mode: Mode, outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Published(_) => true,
-        Outcome::NoData | Outcome::NothingNew | Outcome::AwaitsSilence { .. } => mode == Mode::Incremental,
+        Outcome::NoData | Outcome::NothingNew | Outcome::AwaitsSilence { .. } => mode != Mode::Full,
         Outcome::LostRace => false,
     }
 }

@@ -78,6 +78,7 @@ fn read_recompute(section: Section<'_>) -> RecomputeSettings {
         } else {
             threads
         },
+        task_bytes: section.size("task_bytes"),
     }
 }
 

@@ -34,6 +34,7 @@ use views::column;
 pub(crate) use filter::keep_first;
 pub(crate) use search::Copies;
 
+use super::progress::GroupProgress;
 use crate::BatchError;
 use crate::master_columns::field;
 use resources::Resources;
@@ -49,10 +50,12 @@ pub(crate) async fn find_copies(
     session: &SessionState,
     events: LogicalPlanBuilder,
     before: Option<&Cut>,
+    progress: &GroupProgress,
 ) -> Result<Copies, BatchError> {
     let columns = [master_column::EVENT_KEY, column::PARTITION, column::OFFSET, master_column::ITEM].map(field);
     let plan = events.filter(field(master_column::EVENT_KEY).is_not_null())?.project(columns)?.build()?;
     let plan = session.create_physical_plan(&plan).await?;
+    progress.begin("copies", &plan);
     let streams = execute_stream_partitioned(plan, session.task_ctx())?;
     let resources = Resources { runtime: Arc::clone(session.runtime_env()) };
     let scatters = streams.into_iter().map(|stream| Shards::new(&resources, 0).fill(stream));

@@ -1,0 +1,125 @@
+//! The first step: what there is to compute for the views of a source, from which cut to which, in which groups.
+//!
+//! In: the newest master dataset and the newest version of each view. Out: an [`OpenPlan`] for each cut, and an outcome
+//! for each view that has nothing to compute.
+//! Guarantee: nothing is written. An error of one view does not stop the others; an error of what a cut shares fails
+//! its views alone.
+
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use positions::{RecomputeId, ViewName};
+use records::master::MasterSnapshot;
+use views::PlannedView;
+
+use super::grain::{coarsest, widened};
+use super::groups::{FileWeight, divide};
+use super::inputs::read_inputs;
+use super::master_rows::MasterRows;
+use super::next::plan_task;
+use super::open_plan::{OpenPlan, OpenView};
+use super::plan::{PreviousVersion, RecomputePlan, ViewPlan};
+use super::task::{Mode, Outcome, Planned, RecomputeComponents, Round, Scope, Task, group_by_cut};
+use crate::{BatchError, RecomputeSettings, engine};
+
+/// What there is to do for the views of a source.
+#[derive(Default)]
+pub struct Chosen {
+    /// A plan for each cut.
+    pub plans: Vec<OpenPlan>,
+    /// The views that are in no plan, and why.
+    pub round: Round,
+}
+
+/// Chooses what to compute for the views of one source. Reads the positions of rows above the cut, and in
+/// [`Mode::Incremental`] the event times of those above the cut before it.
+///
+/// Groups have at most `task_bytes` of `settings`, unless one bucket has more.
+///
+/// # Errors
+/// Where not even the master dataset can be opened: then nothing is known of any view.
+pub async fn plan_recompute(
+    components: &RecomputeComponents,
+    mode: Mode,
+    settings: &RecomputeSettings,
+) -> Result<Chosen, BatchError> {
+    let Some(master) = components.master.open().await? else {
+        let no_data = |view: &PlannedView| (view.name.clone(), Ok(Outcome::NoData));
+        return Ok(Chosen { round: components.views.iter().map(no_data).collect(), ..Chosen::default() });
+    };
+    master.check_ledger()?;
+    let mut chosen = Chosen::default();
+    let mut tasks = Vec::new();
+    for view in &components.views {
+        match plan_task(&components.lake, components.clock.as_ref(), &master, view, mode).await {
+            Ok(Planned::Task(task)) => tasks.push(task),
+            Ok(Planned::Skipped(outcome)) => drop(chosen.round.insert(view.name.clone(), Ok(outcome))),
+            Err(error) => drop(chosen.round.insert(view.name.clone(), Err(Arc::new(error)))),
+        }
+    }
+    let session = engine::session(settings)?;
+    for tasks in group_by_cut(tasks) {
+        let names: Vec<ViewName> = tasks.iter().map(|task| task.view.name.clone()).collect();
+        match choose(components, &session, (&master, settings.task_bytes), tasks).await {
+            Ok(plan) => chosen.plans.push(plan),
+            Err(error) => chosen.round.extend(all_failed(names, error)),
+        }
+    }
+    Ok(chosen)
+}
+
+/// One error for all of these views.
+pub(crate) fn all_failed(views: impl IntoIterator<Item = ViewName>, error: BatchError) -> Round {
+    let error = Arc::new(error);
+    views.into_iter().map(|view| (view, Err(Arc::clone(&error)))).collect()
+}
+
+/// The plan of the views that stand at one cut.
+async fn choose(
+    components: &RecomputeComponents,
+    session: &SessionState,
+    (master, task_bytes): (&MasterSnapshot, u64),
+    tasks: Vec<Task>,
+) -> Result<OpenPlan, BatchError> {
+    let source = Arc::clone(&tasks[0].view.source);
+    let (cut, scope) = (tasks[0].cut.clone(), tasks[0].scope.clone());
+    let rows = MasterRows { master, source: &source };
+    let inputs = read_inputs(session, &rows, &cut, &scope).await?;
+    // Whole buckets of the coarsest grain are whole buckets of every finer one, and all copies of an event are in one.
+    let grain = coarsest(tasks.iter().map(|task| task.view.bucket));
+    let touched = inputs.touched.as_ref().map(|hours| widened(hours, grain));
+    let groups = divide(&weights(&rows), grain, touched.as_ref(), task_bytes);
+    let views: Vec<OpenView> = tasks.into_iter().map(|task| open_view(components, task)).collect();
+    let plan = RecomputePlan {
+        master_version: master.snapshot.version(),
+        since: match scope {
+            Scope::All => None,
+            Scope::Since(since) => Some(since),
+            Scope::Hours(_) => Some(cut.clone()),
+        },
+        cut,
+        touched: inputs.touched,
+        views: views.iter().map(|view| view.plan.clone()).collect(),
+        groups,
+        counters: inputs.counters,
+        holes: inputs.holes,
+        erased: master.facts.erased,
+    };
+    Ok(OpenPlan::new(components, plan, master.clone(), views))
+}
+
+fn weights(rows: &MasterRows<'_>) -> Vec<FileWeight> {
+    let files = rows.master.snapshot.files().iter();
+    let weight =
+        files.map(|file| FileWeight { events: rows.told_events(file), rows: file.rows, bytes: file.size_bytes });
+    weight.collect()
+}
+
+fn open_view(components: &RecomputeComponents, task: Task) -> OpenView {
+    let previous = task.previous.as_ref();
+    let previous =
+        previous.map(|previous| PreviousVersion { number: previous.number(), recompute: previous.facts.recompute });
+    let recompute = RecomputeId(components.ids.next_id());
+    let plan = ViewPlan { name: task.view.name.clone(), hash: task.view.hash, previous, recompute };
+    OpenView { plan, view: task.view, store: task.store, previous: task.previous }
+}

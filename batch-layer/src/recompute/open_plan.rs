@@ -1,0 +1,150 @@
+//! A plan with what it names: the master dataset, the definitions, the versions before.
+//!
+//! Guarantee: the definitions are those that the plan was made of, and the versions before those that it was made on.
+
+use std::sync::Arc;
+
+use positions::{Clock, IdSource};
+use records::RecordsError;
+use records::master::{MasterDataset, MasterSnapshot};
+use serving_layer::{BatchVersion, BatchViewStore, BucketRanges, ServingError};
+use views::{Bucket, PlannedView, SourceDefinition};
+
+use super::grain::{Buckets, coarsest, widened};
+use super::groups::BucketGroup;
+use super::inputs::holes_below;
+use super::master_rows::MasterRows;
+use super::plan::{RecomputePlan, ViewPlan};
+use super::task::RecomputeComponents;
+use crate::BatchError;
+
+/// A plan whose groups can be computed, and which can be published. Cheap to clone; holds no rows.
+#[derive(Clone)]
+pub struct OpenPlan {
+    plan: Arc<RecomputePlan>,
+    master: MasterSnapshot,
+    source: Arc<SourceDefinition>,
+    views: Vec<OpenView>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+}
+
+/// A view of a plan.
+#[derive(Clone)]
+pub(crate) struct OpenView {
+    pub(crate) plan: ViewPlan,
+    pub(crate) view: PlannedView,
+    pub(crate) store: BatchViewStore,
+    pub(crate) previous: Option<BatchVersion>,
+}
+
+impl OpenPlan {
+    /// Of what was opened already. `views` in the order of the plan; there is one at least.
+    pub(crate) fn new(
+        components: &RecomputeComponents,
+        plan: RecomputePlan,
+        master: MasterSnapshot,
+        views: Vec<OpenView>,
+    ) -> Self {
+        let source = Arc::clone(&views[0].view.source);
+        let (clock, ids) = (Arc::clone(&components.clock), Arc::clone(&components.ids));
+        Self { plan: Arc::new(plan), master, source, views, clock, ids }
+    }
+
+    /// Opens what a plan names, in any process that has the same definitions.
+    ///
+    /// # Errors
+    /// [`BatchError::DefinitionChanged`], [`BatchError::EmptyPlan`]: make a new plan. [`BatchError::Serving`] with
+    /// `Conflict`: a version that the plan was made on is not there any more, so nothing can be published on it.
+    /// Others: an object store failed.
+    pub async fn open(components: &RecomputeComponents, plan: RecomputePlan) -> Result<Self, BatchError> {
+        let mut views = Vec::with_capacity(plan.views.len());
+        for planned in &plan.views {
+            let is_it = |view: &&PlannedView| view.name == planned.name && view.hash == planned.hash;
+            let Some(view) = components.views.iter().find(is_it) else {
+                return Err(BatchError::DefinitionChanged { view: planned.name.clone(), hash: planned.hash });
+            };
+            views.push(OpenView::open(components, planned, view).await?);
+        }
+        if views.is_empty() {
+            return Err(BatchError::EmptyPlan);
+        }
+        let master = open_master(&components.master, &plan).await?;
+        Ok(Self::new(components, plan, master, views))
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &RecomputePlan {
+        &self.plan
+    }
+
+    pub(crate) fn views(&self) -> &[OpenView] {
+        &self.views
+    }
+
+    pub(crate) fn rows(&self) -> MasterRows<'_> {
+        MasterRows { master: &self.master, source: &self.source }
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub(crate) fn ids(&self) -> &dyn IdSource {
+        self.ids.as_ref()
+    }
+
+    /// The coarsest grain of the views.
+    pub(crate) fn grain(&self) -> Bucket {
+        coarsest(self.views.iter().map(|view| view.view.bucket))
+    }
+
+    /// The buckets of one grain that a group computes; `None`: all that there are.
+    pub(crate) fn buckets(&self, grain: Bucket, group: &BucketGroup) -> Option<Buckets> {
+        let touched = self.replaced(grain).unwrap_or_else(BucketRanges::everything);
+        let ranges = touched.within(group.from, group.to);
+        (ranges != BucketRanges::everything()).then_some(Buckets { grain, ranges })
+    }
+
+    /// The buckets of one grain that all groups together compute; `None`: all that there are.
+    pub(crate) fn replaced(&self, grain: Bucket) -> Option<BucketRanges> {
+        let touched = self.plan.touched.as_ref().map(|hours| widened(hours, grain));
+        touched.filter(|touched| *touched != BucketRanges::everything())
+    }
+}
+
+impl OpenView {
+    async fn open(
+        components: &RecomputeComponents,
+        planned: &ViewPlan,
+        view: &PlannedView,
+    ) -> Result<Self, BatchError> {
+        let store = BatchViewStore::new(&components.lake, view.clone());
+        let previous = match planned.previous {
+            None => None,
+            Some(wanted) => {
+                let version = store.version(wanted.number).await?;
+                let is_it = |version: &BatchVersion| version.facts.recompute == wanted.recompute;
+                let gone = || ServingError::Conflict { view: view.name.to_string() };
+                Some(version.filter(is_it).ok_or_else(gone)?)
+            }
+        };
+        Ok(Self { plan: planned.clone(), view: view.clone(), store, previous })
+    }
+}
+
+/// The version of the plan, or the newest where that is no longer kept: the rows below a cut are the same in every
+/// later version, whichever files they are in, as long as none of them is erased or lost.
+async fn open_master(master: &MasterDataset, plan: &RecomputePlan) -> Result<MasterSnapshot, BatchError> {
+    let error = match master.open_at(plan.master_version).await {
+        Ok(snapshot) => return Ok(snapshot),
+        Err(error @ RecordsError::VersionGone { .. }) => error,
+        Err(error) => return Err(error.into()),
+    };
+    let newest = master.open().await?;
+    let is_same = |newest: &MasterSnapshot| {
+        let is_later = newest.snapshot.version() > plan.master_version;
+        is_later && newest.facts.erased == plan.erased && holes_below(&newest.facts, &plan.cut) == plan.holes
+    };
+    newest.filter(is_same).ok_or_else(|| error.into())
+}

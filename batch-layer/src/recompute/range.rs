@@ -1,0 +1,99 @@
+//! The buckets of a stretch of event time once more, at the cut of the version before.
+//!
+//! Guarantee: only whole buckets of the view are computed, and only such as lie in the stretch; the cut does not move.
+//! Why so: a version says of one cut that everything below it is in. Rows that came since the version before lie in any
+//! bucket: a version of a later cut would be without those of all the others, for good.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::DataType;
+use datafusion::scalar::ScalarValue;
+use positions::TimestampMicros;
+use serving_layer::{BatchVersion, BatchViewStore, BucketRanges};
+use views::{Bucket, PlannedView, bucket_of, utc_scalar};
+
+use super::grain::{Buckets, next_bucket};
+use super::master_rows::MasterRows;
+use super::task::{Outcome, Planned, Scope, Task};
+use crate::BatchError;
+
+/// What is to be computed of `[from, to)`: all buckets, or those that `previous` has no rows of.
+pub(crate) async fn plan_range(
+    rows: &MasterRows<'_>,
+    (store, previous): (BatchViewStore, Option<BatchVersion>),
+    view: &PlannedView,
+    (from, to, only_missing): (TimestampMicros, TimestampMicros, bool),
+) -> Result<Planned, BatchError> {
+    let refused = |reason: String| BatchError::RangeRefused { view: view.name.clone(), reason };
+    check_whole(view.bucket, from, to).map_err(refused)?;
+    let Some(version) = &previous else {
+        let reason = "it has no version yet, and a range is computed at the cut of one; compute it in full once: \
+                      `twofold batch run`";
+        return Err(refused(reason.to_owned()));
+    };
+    if version.facts.erased < rows.master.facts.erased {
+        let reason = "events were erased since its version was computed, and may be in any bucket; the next round \
+                      computes it in full: `twofold batch run`";
+        return Err(refused(reason.to_owned()));
+    }
+    let all = BucketRanges::from(vec![(from, to)]);
+    let hours = if only_missing { missing(rows, &store, version, view.bucket, all).await? } else { all };
+    if hours.is_empty() {
+        return Ok(Planned::Skipped(Outcome::NothingNew));
+    }
+    let cut = version.facts.cut.clone();
+    Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, scope: Scope::Hours(hours) }))
+}
+
+/// Whether `[from, to)` is made of whole buckets; if not, why not, with the bounds that are nearest.
+fn check_whole(grain: Bucket, from: TimestampMicros, to: TimestampMicros) -> Result<(), String> {
+    if from >= to {
+        return Err(format!("the range from {} to {} is empty", told(from), told(to)));
+    }
+    if grain == Bucket::None {
+        let reason = "all of its events are one bucket, so that there is no range to compute; compute it in full: \
+                      `twofold batch run --full`";
+        return Err(reason.to_owned());
+    }
+    for (word, at) in [("begins", from), ("ends", to)] {
+        let (start, next) = (bucket_of(grain, at), next_bucket(grain, at));
+        if start != at {
+            let (at, start, next) = (told(at), told(start), told(next));
+            let within = format!("within a bucket ({})", grain.as_str());
+            return Err(format!("the range {word} at {at}, {within}; the nearest bounds are {start} and {next}"));
+        }
+    }
+    Ok(())
+}
+
+/// An instant as SQL writes it.
+fn told(at: TimestampMicros) -> String {
+    match utc_scalar(Some(at)).cast_to(&DataType::Utf8) {
+        Ok(ScalarValue::Utf8(Some(text))) => text,
+        _ => format!("{} µs", at.0),
+    }
+}
+
+/// The buckets among `all` that files of the master dataset may hold events of, and the version has no rows of.
+async fn missing(
+    rows: &MasterRows<'_>,
+    store: &BatchViewStore,
+    version: &BatchVersion,
+    grain: Bucket,
+    all: BucketRanges,
+) -> Result<BucketRanges, BatchError> {
+    let mut held = BTreeSet::new();
+    let mut known = Vec::new();
+    for (from, to) in all.iter() {
+        held.extend(store.buckets_within(version, from, to).await?);
+        for file in rows.master.snapshot.files() {
+            known.push(match rows.sent_events(file) {
+                Some((first, last)) => (bucket_of(grain, first).max(from), next_bucket(grain, last).min(to)),
+                None => (from, to),
+            });
+        }
+    }
+    let starts = Buckets { grain, ranges: known.into() }.starts();
+    let missing = starts.into_iter().filter(|start| !held.contains(start));
+    Ok(missing.map(|start| (start, next_bucket(grain, start))).collect())
+}
