@@ -90,7 +90,7 @@ pub enum BatchError {
         folder: String,
     },
     /// Offset or partition number beyond what the removal of copies can name.
-    #[error("partition {partition} offset {offset}: copies are only found below partition 65536 and offset 2^48")]
+    #[error("partition {partition} offset {offset}: copies are only found in the first 32768 partitions of a topic and of imported files, below offset 2^48")]
     PlaceTooLarge {
         /// The partition.
         partition: i32,
