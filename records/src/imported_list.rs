@@ -117,7 +117,7 @@ impl ImportedList {
         while let Some(name) = next {
             let page = self.read(&name).await?;
             page.files.iter().rev().for_each(|file| all.note(file));
-            next.clone_from(&page.before);
+            next = page.before.clone();
             if std::mem::take(&mut is_newest) {
                 all.newest = page;
             }
@@ -125,7 +125,8 @@ impl ImportedList {
         Ok(all)
     }
 
-    /// Writes a page that names these files behind all that `known` names. It is on the list once facts name it.
+    /// Writes a page that names these files behind all that `known` names; returns all of them. They are on the list
+    /// once facts name that page.
     ///
     /// # Errors
     /// [`LakeError::Unreachable`], [`LakeError::Full`]: nothing was added.
@@ -134,7 +135,7 @@ impl ImportedList {
         known: &ImportedFiles,
         files: &[ImportedFile],
         nonce: u128,
-    ) -> Result<ImportedSoFar, LakeError> {
+    ) -> Result<ImportedFiles, LakeError> {
         let mut page = match known.newest.files.len() {
             0..PAGE_FILES => known.newest.clone(),
             _ => Page { before: known.so_far.as_ref().map(|so_far| so_far.page.clone()), files: Vec::new() },
@@ -145,7 +146,13 @@ impl ImportedList {
         let bytes = serde_json::to_vec(&page).expect("names and numbers always serialise");
         self.lake.put_once(&path, bytes.into()).await?;
         let before = known.so_far.as_ref().map_or(0, |so_far| so_far.files);
-        Ok(ImportedSoFar { page: name, files: before + files.len() as u64 })
+        let so_far = ImportedSoFar { page: name, files: before + files.len() as u64 };
+        let mut all = ImportedFiles { so_far: Some(so_far), newest: page, ..known.clone() };
+        for file in files {
+            all.identities.insert(file.identity.clone());
+            all.names.insert(file.name.clone(), file.identity.clone());
+        }
+        Ok(all)
     }
 
     async fn read(&self, name: &str) -> Result<Page, LakeError> {

@@ -145,7 +145,7 @@ impl FactSuppliers {
             let facts = self.partition_facts(source, archives.get(&source.name), &mut silence).await;
             // Only who reads the log knows which of its offsets can be read: a collector alone would tell another end.
             if self.roles.has(Role::Archive) || self.roles.has(Role::Speed) {
-                tell_offsets(LOG_END, &source.name, facts.values().map(|facts| facts.produced));
+                tell_offsets(LOG_END, &source.name, of_log(&facts).map(|facts| facts.produced));
             }
             tell_offsets(ARCHIVE_END, &source.name, of_log(&facts).map(archived_end));
             partitions.insert(source.name.clone(), facts);
