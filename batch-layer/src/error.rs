@@ -99,7 +99,8 @@ pub enum BatchError {
     },
     /// Offset or partition number beyond what the removal of copies can name.
     #[error(
-        "partition {partition} offset {offset}: copies are only found in the first 32768 partitions of a topic and of imported files, below offset 2^48"
+        "partition {partition} offset {offset}: copies are only found in the first 32768 partitions of a topic and of \
+         imported files, below offset 2^48"
     )]
     PlaceTooLarge {
         /// The partition.

@@ -20,46 +20,14 @@
 //! Why imports go on with one partition: a partition for each file would stand in every cut. Two imports at a time use
 //! two: the one that comes second finds the end moved, and begins again behind the last partition.
 
+mod components;
 mod part;
 mod reading;
 mod run;
 mod session;
 
-use std::sync::Arc;
-
-use positions::{Clock, IdSource};
-use records::master::MasterDataset;
-use views::SourceDefinition;
-
+pub use components::{FileId, ImportComponents};
 pub use part::{PART_BYTES, PART_RECORDS, Portion};
 pub use reading::{FileOutcome, Finding};
 pub use run::read_file;
 pub use session::{Committed, Import, Known};
-
-/// What an import works with.
-#[derive(Clone)]
-pub struct ImportComponents {
-    /// Where the rows go.
-    pub master: MasterDataset,
-    /// The source.
-    pub source: Arc<SourceDefinition>,
-    /// Tells when a file is imported: no event of it may be later than the source allows.
-    pub clock: Arc<dyn Clock>,
-    /// Names files.
-    pub ids: Arc<dyn IdSource>,
-    /// Parts that are decoded and written at a time, at least one.
-    pub workers: usize,
-    /// A file is given up after so many rejected records in a row; 0: never.
-    pub give_up_after_bad: u64,
-    /// Whether rejected records are kept, with their reason. If not, a file that has any is not imported.
-    pub keeps_rejected: bool,
-}
-
-/// A file as it is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileId {
-    /// What it is called.
-    pub name: String,
-    /// What tells it from all others, whatever it is called.
-    pub identity: String,
-}

@@ -5,7 +5,7 @@
 
 use arrow::record_batch::RecordBatch;
 use lake::DataFile;
-use positions::{Counters, PartitionId, RecordMark, TimestampMicros};
+use positions::{Counters, Offset, PartitionId, RecordMark, TimestampMicros};
 use records::RecordsError;
 use records::decode::{self, ImportDecoder, ImportPlace, RowClass};
 use records::master::{MasterDataset, MasterSnapshot};
@@ -84,17 +84,12 @@ pub(super) struct Written {
 }
 
 /// Decodes a part, whose first record has the offset `first`, and writes it. Nobody sees it before a commit names it.
-pub(super) async fn write_part(
-    work: &Work,
-    part: Part,
-    first: positions::Offset,
-    name: String,
-) -> Result<Written, RecordsError> {
+pub(super) async fn write_part(work: &Work, part: Part, first: Offset, name: String) -> Result<Written, RecordsError> {
     let mut place = ImportPlace { partition: work.partition, first, now: work.now };
     let (mut rows, mut marks) = (Vec::new(), Vec::with_capacity(part.records));
     let (mut counters, mut rejections) = (Counters::default(), Vec::new());
     for portion in part.portions {
-        let next = positions::Offset(place.first.0 + portion.records() as i64);
+        let next = Offset(place.first.0 + portion.records() as i64);
         let decoded = match portion {
             Portion::Events(payloads) => vec![work.decoder.decode_events(place, payloads)?],
             Portion::Rows(batch) => work.decoder.decode_rows(place, &batch)?,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lake::DataFile;
 use positions::{Archived, BorderRule, Counters};
 
-use super::ImportComponents;
+use super::components::ImportComponents;
 use super::part::Written;
 
 /// Rejected records of a file that are told with their reason.

@@ -10,9 +10,10 @@ use records::RecordsError;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 
+use super::components::FileId;
 use super::part::{Part, Portion, Work, Written, write_part};
 use super::reading::{FileOutcome, Reading};
-use super::{FileId, Import};
+use super::session::Import;
 use crate::BatchError;
 
 /// A part that was worked on, with its number in the file.

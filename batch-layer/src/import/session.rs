@@ -4,15 +4,15 @@
 //! as it is, unless that was an import which moved the end of the same partition or brought one of the files.
 
 use lake::DataFile;
-use positions::{Archived, Counters, Offset, PartitionId, PositionToken};
+use positions::{Archived, Counters, Incarnation, PartitionId, PositionToken};
 use records::RecordsError;
 use records::decode::ImportDecoder;
 use records::imported_list::{ImportedFile, ImportedFiles};
-use records::master::MasterSnapshot;
+use records::master::{MasterFacts, MasterSnapshot};
 
+use super::components::{FileId, ImportComponents};
 use super::part::Work;
 use super::reading::{FileOutcome, Reading};
-use super::{FileId, ImportComponents};
 use crate::BatchError;
 
 /// How often a commit is tried, behind others that commit to the master dataset.
@@ -143,9 +143,11 @@ impl Import {
                     self.forget();
                     return Ok(Committed::Done);
                 }
-                Err(RecordsError::Conflict { .. }) if self.go_on().await? => {}
-                Err(RecordsError::Conflict { .. }) => return Ok(Committed::Raced),
+                Err(RecordsError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
+            }
+            if !self.go_on().await? {
+                return Ok(Committed::Raced);
             }
         }
         let reason = "others keep committing to the master dataset; run the command again".to_owned();
@@ -189,14 +191,14 @@ impl Import {
         self.end = reading.archived;
         self.counters += reading.counters;
         self.files.extend(reading.files);
-        let to: Offset = self.end.end.offset;
+        let to = self.end.end.offset;
         let (rows, rejected, partition) = (outcome.rows, outcome.rejected, self.partition);
         self.read.push(ImportedFile { name: file.name, identity: file.identity, partition, from, to, rows, rejected });
         outcome
     }
 
     /// The facts behind `on` with what was read.
-    fn facts(&self, known: &ImportedFiles) -> records::master::MasterFacts {
+    fn facts(&self, known: &ImportedFiles) -> MasterFacts {
         let mut facts = self.on.facts.clone();
         facts.rows += self.counters.rows;
         facts.imports = known.so_far().cloned();
@@ -252,5 +254,5 @@ fn last_partition(on: &MasterSnapshot) -> Option<PartitionId> {
 /// Where a partition ends; its start, where nothing is in it.
 fn end_of(on: &MasterSnapshot, partition: PartitionId) -> Archived {
     let known = on.facts.partitions.get(&partition);
-    known.map_or_else(|| Archived::start(positions::Incarnation::default()), |known| known.archived)
+    known.map_or_else(|| Archived::start(Incarnation::default()), |known| known.archived)
 }
