@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The hash of what was written to it: 128 bits, so that two contents with the same one are one content. Not proof
 /// against somebody who makes two on purpose.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct ContentHash(Xxh3);
 
 impl ContentHash {
