@@ -40,17 +40,22 @@ pub struct ImportPlan<'a> {
 /// Where a store failed, or others keep coming first; call again. That a file cannot be read is told in the report.
 pub async fn import_files(import: &mut Import, plan: &ImportPlan<'_>, report: &mut ImportReport) -> Result<()> {
     let started = Instant::now();
-    let outcome = check_rewritten(import, plan);
-    let (session_of, told) = (&mut *import, &mut *report);
-    let mut session =
-        Session { import: session_of, plan, report: told, declared: declared(plan.source), read: BTreeMap::new() };
-    let outcome = match outcome {
-        Ok(()) => session.import_all().await,
-        refused => refused,
-    };
+    let outcome = import_all(import, plan, report).await;
     (report.took, report.token) = (started.elapsed(), import.token());
     report.partition = Some(import.partition());
     outcome
+}
+
+async fn import_all(import: &mut Import, plan: &ImportPlan<'_>, report: &mut ImportReport) -> Result<()> {
+    check_rewritten(import, plan)?;
+    let mut session = Session { import, plan, report, declared: declared(plan.source), read: BTreeMap::new() };
+    for at in 0..plan.files.len() {
+        session.take(at).await?;
+        if session.import.is_commit_due() {
+            session.commit().await?;
+        }
+    }
+    session.commit().await
 }
 
 /// The type of each column, as readers of text want to know it.
@@ -92,16 +97,6 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn import_all(&mut self) -> Result<()> {
-        for at in 0..self.plan.files.len() {
-            self.take(at).await?;
-            if self.import.is_commit_due() {
-                self.commit().await?;
-            }
-        }
-        self.commit().await
-    }
-
     /// Reads a file, unless it is in.
     async fn take(&mut self, at: usize) -> Result<()> {
         let file = &self.plan.files[at];
