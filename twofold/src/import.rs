@@ -14,7 +14,7 @@
 //!
 //! | what | file |
 //! |---|---|
-//! | which files are meant | `import/files.rs`, `import/objects.rs`, `import/delta.rs`, `import/delta_log.rs` |
+//! | a file, and which ones are meant | `import/file.rs`, `import/files.rs`, `import/objects.rs`, `import/delta.rs`, `import/delta_log.rs` |
 //! | what tells a file from others, and having it here | `import/fetch.rs` |
 //! | its portions | `import/portions.rs`, and all of `load/` |
 //! | the loop, and what is told of it | `import/run.rs`, `import/report.rs` |
@@ -22,12 +22,14 @@
 mod delta;
 mod delta_log;
 mod fetch;
+mod file;
 mod files;
 mod objects;
 mod portions;
 mod report;
 mod run;
 
-pub use files::{ImportFile, Place, find_files};
+pub use file::{ImportFile, Place};
+pub use files::find_files;
 pub use report::{ImportReport, Outcome};
 pub use run::{ImportPlan, import_files};

@@ -9,7 +9,7 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
 use super::delta_log::{LoggedFile, LoggedTable, read_log};
-use super::files::{ImportFile, Place};
+use super::file::{ImportFile, Place};
 
 /// Where a table has its log.
 pub const LOG_FOLDER: &str = "_delta_log";

@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 use tokio::task::block_in_place;
 
-use super::files::{ImportFile, Place};
+use super::file::{ImportFile, Place};
 
 /// How much of a file is read at a time.
 const PIECE_BYTES: usize = 1 << 20;

@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::delta;
-use super::files::{ImportFile, Place};
+use super::file::{ImportFile, Place};
 use crate::config::LakeSection;
 use crate::wiring::open_bucket;
 

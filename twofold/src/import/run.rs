@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use views::{SourceDefinition, declared_name};
 
 use super::fetch::{Fetched, fetch, identify};
-use super::files::{ImportFile, Place};
+use super::file::{ImportFile, Place};
 use super::portions::Reader;
 use super::report::{ImportReport, Outcome};
 use crate::load::progress::progress_bar;
