@@ -252,7 +252,8 @@ fn objects_of(
 pub fn open_bucket(settings: &LakeSection, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
     let LakeLocation::S3(s3) = &settings.location else {
         bail!(
-            "objects are read with the endpoint and the keys of the lake, and `lake.location` names a folder; set              `lake.location` for this command, or copy the objects to a disk"
+            "objects are read with the endpoint and the keys of the lake, and `lake.location` names a folder; set \
+             `lake.location` for this command, or copy the objects to a disk"
         );
     };
     let s3 = S3Settings { bucket: bucket.to_owned(), ..s3.clone() };
