@@ -8,7 +8,7 @@ mod erase;
 mod faults;
 mod headers;
 mod hold;
-mod import;
+mod importing;
 mod lost;
 mod oracle;
 mod reading;
