@@ -4,7 +4,8 @@
 //! cut was seen. Out: the partitions that an answer speaks of, and those that are looked for.
 //! Guarantee: a partition that was seen stays. One that is named before anybody has read it makes answers stale; so
 //! once the log has listed all, none is named only because it is written.
-//! Not here: reading indexes (`refresh.rs`). Partitions of imported files: they have no index, and their cut names them.
+//! Not here: reading indexes (`refresh.rs`). Partitions of imported files: they have no index, and their cut names
+//! them.
 //! Why so: the gateway never reads the log. In a process that does, the status tells of the topic; elsewhere there are
 //! the written number and the indexes, of which a worker writes one for each partition that it reads.
 

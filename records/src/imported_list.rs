@@ -7,8 +7,8 @@
 //! In: files of one commit. Out: the name of a page, for the facts of that commit.
 //! Guarantee: what facts name is whole, and never changes. A page that no facts name says nothing.
 //! Why beside the facts and not in them: the archive writes the facts anew with every commit, and a year of hourly
-//! files would make each of these a megabyte. Why pages: a commit then writes the last one again and no more. Pages that
-//! were written again are left, as versions that are still kept name them.
+//! files would make each of these a megabyte. Why pages: a commit then writes the last one again and no more. Pages
+//! that were written again are left, as versions that are still kept name them.
 //! Why the names of files and no word of their rows: nothing here has to be erased.
 
 use std::collections::{HashMap, HashSet};

@@ -7,9 +7,9 @@
 //!
 //! Guarantee: on return every file is in, was in before, or is named with the reason why it is not. What is in stays in
 //! if the command is killed; called again, it goes on behind that.
-//! **Identity**: of a file on a disk the hash of its bytes, so that a copy of it, or one of another name, is known; of an
-//! object its URL, size and entity tag, so that nothing has to be fetched to know it; of a file of a Delta table the
-//! table's id and the file's path in it, since such files never change.
+//! **Identity**: of a file on a disk the hash of its bytes, so that a copy of it, or one of another name, is known; of
+//! an object its URL, size and entity tag, so that nothing has to be fetched to know it; of a file of a Delta table
+//! the table's id and the file's path in it, since such files never change.
 //! Memory: the parts that are worked on (`batch_layer::import`). Objects are fetched to temporary files, one at a time.
 //!
 //! | what | file |

@@ -8,8 +8,8 @@
 //!
 //! In: files of events, each as portions in their order. Out: commits, each of one or more whole files.
 //! Guarantee: a file is in as a whole or not at all, and once: the commit that brings its rows names it on the list of
-//! what was imported. Killed at any step, what was written and not committed is seen by nobody, and swept later; the next
-//! import finds on the list what is in. Archive, compaction and other imports may commit meanwhile.
+//! what was imported. Killed at any step, what was written and not committed is seen by nobody, and swept later; the
+//! next import finds on the list what is in. Archive, compaction and other imports may commit meanwhile.
 //! **Positions**: partitions from `PartitionId::FIRST_IMPORTED` on, offsets without gaps from 0, one record for each
 //! row of a file or line; the timestamps that `records::decode` gives them. What is committed is below the cut of the
 //! next batch version, so head and cut of these partitions are the same place, and the law holds as it stands: the

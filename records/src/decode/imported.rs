@@ -7,8 +7,9 @@
 //!                                             +-- same types? columns as they are (`same_types.rs`) ---------+
 //! ```
 //!
-//! Guarantee: what comes out is what [`decode`](super::decode) makes of the same payloads with the timestamps that stand
-//! in the rows: whoever reads them again finds the same. Columns are taken as they are only where that is certain.
+//! Guarantee: what comes out is what [`decode`](super::decode) makes of the same payloads with the timestamps that
+//! stand in the rows: whoever reads them again finds the same. Columns are taken as they are only where that is
+//! certain.
 //! **The timestamp of an imported record** is the time of its event (of several, the latest), but never later than
 //! `now`, which is when it is imported; `now` itself where an event of it was rejected. So old events are not late, the
 //! future limit is that of an event sent now, and retention by age takes rejected rows as old as their import.

@@ -1,8 +1,8 @@
 //! Columns of a file that are those of the source as they stand: which decoding could only give back unchanged.
 //!
 //! Guarantee: pure. Columns come out only where the text that Arrow's JSON writer makes of every value is read back as
-//! that very value, by the rules of the module above; `None` leaves the rows to the decoder. A value is judged where its
-//! type does not say enough: instants and days beyond the years 0 to 9999, numbers that JSON cannot write.
+//! that very value, by the rules of the module above; `None` leaves the rows to the decoder. A value is judged where
+//! its type does not say enough: instants and days beyond the years 0 to 9999, numbers that JSON cannot write.
 //! Why `None` is for whole batches: a file of the right types has no such value, and another one costs what its text
 //! costs.
 //!

@@ -1,7 +1,7 @@
 //! Files of imported rows: written beside the table, and named by one commit when the last one is there.
 //!
-//! Guarantee: nobody sees a row before the commit. It is one commit on exactly the snapshot that it was given, which may
-//! be newer than the one that the files were written on: rows of a partition that nobody else writes stay right
+//! Guarantee: nobody sees a row before the commit. It is one commit on exactly the snapshot that it was given, which
+//! may be newer than the one that the files were written on: rows of a partition that nobody else writes stay right
 //! whatever others commit. The facts must count the rows of the files, and no partition may move back.
 //! Not here: reading files and deciding what is in already (`batch-layer`, import), the list of them
 //! (`../imported_list.rs`).

@@ -1,5 +1,5 @@
-//! `twofold import` on a whole system: files of every kind are in once, beside one that runs; whichever step it is killed
-//! at, the next call ends with the same rows; nothing of a person is left after `twofold erase`.
+//! `twofold import` on a whole system: files of every kind are in once, beside one that runs; whichever step it is
+//! killed at, the next call ends with the same rows; nothing of a person is left after `twofold erase`.
 
 mod kinds;
 

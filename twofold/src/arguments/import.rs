@@ -9,8 +9,8 @@ use super::SettingsArguments;
 /// Arguments of `import`.
 #[derive(Clone, Debug, Args)]
 pub struct ImportArguments {
-    /// The files: paths, patterns such as 'logs/*.parquet' in quotes, s3://bucket/key or s3://bucket/folder/*.parquet of
-    /// the store that the lake is in, folders of Delta tables.
+    /// The files: paths, patterns such as 'logs/*.parquet' in quotes, s3://bucket/key or s3://bucket/folder/*.parquet
+    /// of the store that the lake is in, folders of Delta tables.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// The source that the events belong to.

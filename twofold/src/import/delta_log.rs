@@ -1,8 +1,8 @@
 //! The log of a Delta table that others wrote, as far as its live files follow from it.
 //!
 //! In: the objects of `_delta_log`. Out: the table's id and its live files.
-//! Guarantee: rows that are not in the table any more are in none of the files; what cannot be known without more of the
-//! protocol is refused with its name: deletion vectors, columns under other names, checkpoints of version 2 alone.
+//! Guarantee: rows that are not in the table any more are in none of the files; what cannot be known without more of
+//! the protocol is refused with its name: deletion vectors, columns under other names, checkpoints of version 2 alone.
 //! Not here: our own tables (`lake`), which only we commit to.
 //! # Source
 //! The Delta transaction log protocol; checkpoints are read as the actions that they hold, one a row.

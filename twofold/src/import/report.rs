@@ -75,10 +75,10 @@ impl ImportReport {
             "{} files imported: {rows} rows, {rejected} of them rejected, in {seconds:.1} s ({rate:.0} rows a second)",
             self.imported(),
         );
-        match self.partition {
-            Some(partition) if rows > 0 => drop(writeln!(text, ", partition {partition}")),
-            _ => text.push('\n'),
+        if let Some(partition) = self.partition.filter(|_| rows > 0) {
+            let _ = write!(text, ", partition {partition}");
         }
+        text.push('\n');
         if self.skipped() > 0 {
             let _ = writeln!(text, "{} files skipped: they are in already", self.skipped());
         }
