@@ -8,7 +8,7 @@
 //! Why a file of its own for each part: an import of any size needs the memory of a few parts.
 
 use arrow::record_batch::RecordBatch;
-use lake::{Change, DataFile, Version};
+use lake::{Change, DataFile, Packing, Version};
 
 use super::{MasterDataset, MasterFacts, MasterSnapshot};
 use crate::RecordsError;
@@ -36,7 +36,7 @@ impl MasterDataset {
     ) -> Result<Option<DataFile>, RecordsError> {
         let Some(first) = rows.first() else { return Ok(None) };
         let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
-        let mut writer = on.snapshot.file_writer_until(last, name, on.as_stored(first)?.schema())?;
+        let mut writer = on.snapshot.file_writer_packed(Packing::Quick, last, name, on.as_stored(first)?.schema())?;
         for batch in rows {
             writer.write(&on.as_stored(batch)?).await?;
         }
