@@ -30,14 +30,10 @@ pub async fn measure(report: &mut Report) {
     let batches: Vec<RecordBatch> = payloads.chunks(ROWS).map(columns).collect();
     let limit = measure_stages(report, &source, &batches).await;
     let file = parquet(&batches);
-    let rows = || -> Vec<Portion> {
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone()).unwrap().with_batch_size(ROWS);
-        reader.build().unwrap().map(|batch| Portion::Rows(batch.unwrap())).collect()
-    };
-    let ours = import(&source, rows).await;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().with_batch_size(ROWS).build().unwrap();
+    let ours = import(&source, reader.map(|batch| Portion::Rows(batch.unwrap()))).await;
     report.add("import, Parquet to committed files", ours, "events/s", ("its slowest stage alone, one core", limit));
-    let lines = || payloads.chunks(ROWS).map(lines_of).collect();
-    let ours = import(&source, lines).await;
+    let ours = import(&source, payloads.chunks(ROWS).map(lines_of)).await;
     report.note("import, lines of JSON to committed files", ours, "events/s");
 }
 
@@ -45,8 +41,8 @@ fn lines_of(payloads: &[String]) -> Portion {
     Portion::Events(payloads.iter().map(|payload| payload.as_bytes().to_vec()).collect())
 }
 
-/// Imports what `portions` gives, read while the parts before it are worked on; how many events a second.
-async fn import(source: &Arc<SourceDefinition>, portions: impl Fn() -> Vec<Portion> + Sync) -> f64 {
+/// Imports what `portions` gives, which is read while the parts before it are worked on; how many events a second.
+async fn import(source: &Arc<SourceDefinition>, portions: impl Iterator<Item = Portion>) -> f64 {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(LocalFileSystem::new_with_prefix(folder.path()).unwrap());
     let lake = lake::Lake::new(store, object_store::path::Path::default());
@@ -64,7 +60,7 @@ async fn import(source: &Arc<SourceDefinition>, portions: impl Fn() -> Vec<Porti
     rate_async(EVENTS, async {
         let (sender, receiver) = mpsc::channel(4);
         let sending = async {
-            for portion in portions() {
+            for portion in portions {
                 sender.send(Ok(portion)).await.unwrap();
             }
             drop(sender);
