@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::Array;
 use batch_layer::BatchError;
 use batch_layer::erase::erase;
 use batch_layer::import::{Committed, FileId, FileOutcome, Import, ImportComponents, Known, Portion, read_file};
