@@ -84,6 +84,11 @@ impl Reading {
         Ok(())
     }
 
+    /// Parts that came before their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn fold(&mut self, written: Written) -> Result<(), String> {
         let mut reasons = written.rejections.into_iter();
         for mark in &written.marks {

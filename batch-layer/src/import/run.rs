@@ -16,6 +16,9 @@ use super::reading::{FileOutcome, Reading};
 use super::session::Import;
 use crate::BatchError;
 
+/// For each part that is worked on, how many others may be done before their turn.
+const WAITING: usize = 4;
+
 /// A part that was worked on, with its number in the file.
 type Done = Result<(usize, Written), RecordsError>;
 
@@ -42,7 +45,9 @@ pub async fn read_file(
             part.push(portion.map_err(not_imported)?);
         }
         if part.records > 0 && (is_end || part.is_full()) {
-            while parts.len() >= components.workers.max(1) {
+            let workers = components.workers.max(1);
+            // Behind one part that takes long, not all others may wait in memory.
+            while parts.len() >= workers || (reading.waiting() >= WAITING * workers && !parts.is_empty()) {
                 take(&mut parts, &mut reading).await?.map_err(not_imported)?;
                 told(reading.outcome.records);
             }
