@@ -136,8 +136,19 @@ pub enum BatchError {
         /// The number of the group.
         group: usize,
     },
+    /// A file is not imported, as a whole. Mend what is wrong with it, or what the reason names, and import it again.
+    #[error("{file} is not imported: {reason}")]
+    NotImported {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// Offset or partition number beyond what the removal of copies can name.
-    #[error("partition {partition} offset {offset}: copies are only found below partition 65536 and offset 2^48")]
+    #[error(
+        "partition {partition} offset {offset}: copies are only found in the first 32768 partitions of a topic and of \
+         imported files, below offset 2^48"
+    )]
     PlaceTooLarge {
         /// The partition.
         partition: i32,

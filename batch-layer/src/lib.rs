@@ -16,6 +16,7 @@
 //! | `recompute/` | from the master dataset to batch views; its loop is `recompute/run.rs` |
 //! | `compact/` | small files of a master dataset into large ones, and rows of another reading into the present one; its loop is `compact/run.rs` |
 //! | `erase/` | events out of everything that the layers store, when an operator asks for it |
+//! | `import/` | whole files into the master dataset, when an operator asks for it |
 //! | `damage.rs` | files that are gone, and tables that another tool rewrote |
 //! | `lost_rows.rs` | rows of files that are gone, from the log again |
 //! | `hold/` | a round by hand beside loops that run elsewhere |
@@ -39,6 +40,7 @@ mod engine;
 pub mod erase;
 mod error;
 pub mod hold;
+pub mod import;
 pub mod lost_rows;
 mod master_columns;
 pub mod metrics;

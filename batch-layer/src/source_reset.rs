@@ -124,7 +124,7 @@ async fn compare(
     found: &BTreeSet<PartitionId>,
 ) -> Result<Verdict, EventLogError> {
     let mut verdict = Verdict::NothingToCompare;
-    for (partition, known) in &facts.partitions {
+    for (partition, known) in facts.of_log() {
         let end = known.archived.end;
         if end.fingerprint == Fingerprint(0) || end.incarnation != facts.life.incarnation {
             continue;
@@ -149,7 +149,8 @@ async fn starts(
     from: CountFrom,
 ) -> Result<BTreeMap<PartitionId, LifeStart>, BatchError> {
     let mut starts = BTreeMap::new();
-    for partition in facts.partitions.keys().chain(found).copied().collect::<BTreeSet<_>>() {
+    let archived = facts.of_log().map(|(partition, _)| partition);
+    for partition in archived.chain(found).copied().collect::<BTreeSet<_>>() {
         let archived = facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset);
         let offset = archived.max(realtime_head(components, facts, partition).await?);
         let log_offset = match from {

@@ -19,6 +19,15 @@ use parquet::schema::types::ColumnPath;
 
 use crate::{DataFile, LakeError, LakeSettings, Snapshot, Table, Version, stats};
 
+/// How much work goes into a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Small files: what is read again and again.
+    Small,
+    /// Files that are soon there, about half as large again: for many rows at once, which compaction packs later.
+    Quick,
+}
+
 /// One Parquet file in the making. Dropped unfinished, it leaves nothing behind.
 pub struct FileWriter {
     table: Table,
@@ -61,12 +70,26 @@ impl Snapshot {
     /// # Errors
     /// As [`Self::file_writer`].
     pub fn file_writer_until(&self, last: Version, name: &str, schema: SchemaRef) -> Result<FileWriter, LakeError> {
+        self.file_writer_packed(Packing::Small, last, name, schema)
+    }
+
+    /// As [`Self::file_writer_until`], packed as the caller wants it.
+    ///
+    /// # Errors
+    /// As [`Self::file_writer`].
+    pub fn file_writer_packed(
+        &self,
+        packing: Packing,
+        last: Version,
+        name: &str,
+        schema: SchemaRef,
+    ) -> Result<FileWriter, LakeError> {
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_';
         if name.is_empty() || name.starts_with('_') || !name.chars().all(is_plain) {
             let reason = format!("file name {name:?} has other letters than a-z, 0-9, '-' and '_', or starts with '_'");
             return Err(LakeError::refused(self.table().folder(), reason));
         }
-        let properties = properties(self.table().lake().settings(), &schema);
+        let properties = properties(self.table().lake().settings(), &schema, packing);
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
             .map_err(|error| LakeError::refused(self.table().folder(), error))?;
         let path = format!("{:020}-{name}.parquet", last.0);
@@ -126,8 +149,9 @@ impl FileWriter {
 }
 
 /// Instants are stored as differences: a fifth of the time and half of the bytes of a dictionary that overflows. Bytes
-/// (payloads, keys, sketches) hardly ever repeat: no dictionary is tried on them.
-fn properties(settings: &LakeSettings, schema: &Schema) -> WriterProperties {
+/// (payloads, keys, sketches) hardly ever repeat: no dictionary is tried on them. Packed quickly, none is tried on large
+/// numbers either, whose dictionary would be as large as they are, and bytes are packed by Snappy.
+fn properties(settings: &LakeSettings, schema: &Schema, packing: Packing) -> WriterProperties {
     let level = ZstdLevel::try_new(settings.compression_level).unwrap_or_default();
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -139,6 +163,13 @@ fn properties(settings: &LakeSettings, schema: &Schema) -> WriterProperties {
             DataType::Timestamp(..) => properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            DataType::Binary if packing == Packing::Quick => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_compression(path, Compression::SNAPPY),
+            DataType::Int64 if packing == Packing::Quick => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
+            DataType::Float64 if packing == Packing::Quick => properties.set_column_dictionary_enabled(path, false),
             DataType::Binary => properties.set_column_dictionary_enabled(path, false),
             _ => properties,
         };

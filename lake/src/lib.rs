@@ -63,7 +63,7 @@ pub use chain::chain;
 pub use config::LakeSettings;
 pub use connecting::connection_way_out;
 pub use error::LakeError;
-pub use file::FileWriter;
+pub use file::{FileWriter, Packing};
 pub use format::FORMAT;
 pub use repair::{Examination, Unreadable};
 pub use snapshot::{Change, DataFile, Snapshot};

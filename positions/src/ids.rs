@@ -45,10 +45,21 @@ name_type! {
     ViewName
 }
 
-/// A partition of a source's topic, numbered from 0.
+/// A partition of a source's topic, numbered from 0; or one of imported files ([`PartitionId::FIRST_IMPORTED`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PartitionId(pub i32);
+
+impl PartitionId {
+    /// The first of the partitions that hold imported files. No log has them: their records go into the master dataset
+    /// alone, so that nothing lies above their cut, ever.
+    pub const FIRST_IMPORTED: Self = Self(1_000_000);
+
+    /// Whether the partition holds imported files, and is none of the topic's.
+    pub fn is_imported(self) -> bool {
+        self >= Self::FIRST_IMPORTED
+    }
+}
 
 /// A place in one partition of the log: always the *next* record to read, so intervals are `[from, to)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

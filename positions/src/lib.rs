@@ -13,6 +13,7 @@
 mod backoff;
 mod border;
 pub mod calendar;
+mod content;
 mod copies;
 mod counters;
 mod cut;
@@ -31,6 +32,7 @@ mod token;
 
 pub use backoff::Backoff;
 pub use border::{BorderRule, RecordMark, Stretch, split_at_borders};
+pub use content::ContentHash;
 pub use copies::{CopyWindow, event_key, is_copy};
 pub use counters::Counters;
 pub use cut::{Archived, choose_cut};

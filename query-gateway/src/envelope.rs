@@ -16,7 +16,7 @@ use crate::json::instant;
 use crate::overflow::Overflow;
 use crate::pin::PartitionPin;
 use crate::rows::Layer;
-use crate::served::{Served, as_of, unknown_partitions};
+use crate::served::{Served, as_of, of_log, unknown_partitions};
 
 /// Facts about one answer of one view.
 #[derive(Clone, Debug, PartialEq)]
@@ -252,7 +252,7 @@ impl Envelope {
 
 /// The least instant up to which all batch states reach, in log time.
 fn log_time(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<TimestampMicros> {
-    partitions.values().map(|pin| pin.cut.max_timestamp).filter(|at| *at != TimestampMicros::MIN).min()
+    of_log(partitions).map(|(_, pin)| pin.cut.max_timestamp).filter(|at| *at != TimestampMicros::MIN).min()
 }
 
 fn stale_reasons(served: &Served, age: Option<i64>, problem: Option<&str>, freshness: Freshness) -> Vec<String> {

@@ -4,7 +4,8 @@
 //! cut was seen. Out: the partitions that an answer speaks of, and those that are looked for.
 //! Guarantee: a partition that was seen stays. One that is named before anybody has read it makes answers stale; so
 //! once the log has listed all, none is named only because it is written.
-//! Not here: reading indexes (`refresh.rs`).
+//! Not here: reading indexes (`refresh.rs`). Partitions of imported files: they have no index, and their cut names
+//! them.
 //! Why so: the gateway never reads the log. In a process that does, the status tells of the topic; elsewhere there are
 //! the written number and the indexes, of which a worker writes one for each partition that it reads.
 
@@ -38,7 +39,8 @@ impl KnownPartitions {
     }
 
     /// Takes in partitions that exist. `is_all`: as the log lists them, so that there are no others.
-    pub(crate) fn note_told(&mut self, partitions: BTreeSet<PartitionId>, is_all: bool) {
+    pub(crate) fn note_told(&mut self, mut partitions: BTreeSet<PartitionId>, is_all: bool) {
+        partitions.retain(|partition| !partition.is_imported());
         if is_all {
             (self.told, self.is_all) = (partitions, true);
         } else {
@@ -48,7 +50,7 @@ impl KnownPartitions {
 
     /// Takes in partitions of which there is an index, or that a cut covers.
     pub(crate) fn note_seen(&mut self, partitions: impl IntoIterator<Item = PartitionId>) {
-        self.seen.extend(partitions);
+        self.seen.extend(partitions.into_iter().filter(|partition| !partition.is_imported()));
     }
 
     /// The partitions that an answer speaks of, whether or not there is an index of them.

@@ -56,8 +56,8 @@ impl Served {
 
     /// Head and cut, each summed over the partitions.
     pub(crate) fn offsets(&self) -> (i64, i64) {
-        let pins = self.partitions.values();
-        pins.fold((0, 0), |(head, cut), pin| (head + pin.head.offset.0, cut + pin.cut.offset.0))
+        let pins = of_log(&self.partitions);
+        pins.fold((0, 0), |(head, cut), (_, pin)| (head + pin.head.offset.0, cut + pin.cut.offset.0))
     }
 
     /// How far it reaches.
@@ -138,14 +138,22 @@ pub(crate) fn note_change(view: &ViewName, before: Option<&ServedView>, after: &
 /// The least instant at which all partitions were known to be right; `None` where one of them is not known at all.
 pub(crate) fn as_of(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Option<TimestampMicros> {
     // `None` is less than any instant, so one unknown partition decides.
-    partitions.values().map(|partition| partition.as_of).min().flatten()
+    of_log(partitions).map(|(_, partition)| partition.as_of).min().flatten()
+}
+
+/// The partitions of the topic. Those of imported files say nothing of how fresh an answer is: all of them lies below
+/// the cut, and how old its records are is no age of the answer.
+pub(crate) fn of_log(
+    partitions: &BTreeMap<PartitionId, PartitionPin>,
+) -> impl Iterator<Item = (&PartitionId, &PartitionPin)> {
+    partitions.iter().filter(|(partition, _)| !partition.is_imported())
 }
 
 /// Why an answer is not known to be right in partitions whose end was not seen yet.
 ///
 /// A worker that owns an empty partition writes an index without runs: where there is none, nobody has looked.
 pub(crate) fn unknown_partitions(partitions: &BTreeMap<PartitionId, PartitionPin>) -> Vec<String> {
-    let unknown = partitions.iter().filter(|(_, pin)| pin.as_of.is_none() && pin.gap.is_none());
+    let unknown = of_log(partitions).filter(|(_, pin)| pin.as_of.is_none() && pin.gap.is_none());
     let reason = |partition| {
         format!(
             "partition {partition}: not read to its end yet, events of it are missing; is the speed layer running, and has \

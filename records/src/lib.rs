@@ -12,6 +12,7 @@
 pub mod decode;
 mod erased_list;
 mod error;
+pub mod imported_list;
 mod in_place;
 pub mod master;
 pub mod registry;

@@ -91,7 +91,7 @@ fn archived_end(
     partition: PartitionId,
     incarnation: Incarnation,
 ) -> Option<(PartitionId, Position)> {
-    let ends = master.facts.partitions.iter().map(|(partition, known)| (*partition, known.archived.end));
+    let ends = master.facts.of_log().map(|(partition, known)| (*partition, known.archived.end));
     let known = ends.filter(|(_, end)| end.fingerprint != Fingerprint(0) && end.incarnation == incarnation);
     known.min_by_key(|(one, _)| *one != partition)
 }

@@ -10,6 +10,7 @@ mod archive;
 mod collector;
 mod data;
 mod decode;
+mod import;
 mod log;
 mod parts;
 mod query;
@@ -38,6 +39,9 @@ fn main() {
         }
         if is_asked("archive") {
             archive::measure(&mut report).await;
+        }
+        if is_asked("import") {
+            import::measure(&mut report).await;
         }
         if is_asked("speed") {
             speed::measure(&mut report).await;

@@ -39,6 +39,9 @@ mod collector;
 /// Loading files: what each kind of file gives, every event answered for once, honest words where it ends early.
 mod load;
 
+/// Importing files into the master dataset beside a running system: every kind, once, whichever step is killed.
+mod import;
+
 /// Generated traffic towards a collector that refuses: it waits as told, and every line counts once.
 mod generate;
 

@@ -1,5 +1,6 @@
 //! The command line: every command and flag, in the words of its help.
 
+mod import;
 mod key;
 pub mod repair;
 mod settings;
@@ -14,6 +15,7 @@ use crate::client::OnError;
 use crate::config::quantity::parse_duration;
 use crate::trust::Trust;
 
+pub use import::{ImportArguments, OnBadEvent};
 pub use key::{KeyCommand, NewKeyArguments};
 pub use settings::SettingsArguments;
 pub use source::{EraseArguments, ResetArguments, ResetFrom, SourceCommand};
@@ -70,6 +72,12 @@ pub enum Command {
     /// Loading a file again is safe where the source names event ids: what is there already counts once. Where it names
     /// none, the command says so, and every further load counts all events again.
     Load(LoadArguments),
+    /// Put whole files of events into the master dataset of a source, without collector and log.
+    ///
+    /// For history: read are the files that `load` reads, objects of the store that the lake is in, and Delta tables; a
+    /// system may run meanwhile. Views have the events from their next batch version on. A file that is in is skipped,
+    /// so that a call that was cut short is gone on with by the next one.
+    Import(ImportArguments),
     /// Ask a running system in SQL.
     Query(QueryArguments),
     /// Read a pipeline file and say what it defines, or everything that is wrong with it.

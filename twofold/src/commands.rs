@@ -8,6 +8,7 @@ mod drawing;
 mod erase;
 mod generate;
 mod health;
+mod import;
 mod key;
 mod load;
 mod log;
@@ -61,6 +62,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Demo(arguments) => demo::demo(&arguments).await,
         Command::Erase(arguments) => erase::erase(&arguments).await,
         Command::Generate(arguments) => generate::generate(&arguments).await,
+        Command::Import(arguments) => import::import(&arguments).await,
         Command::Load(arguments) => load::load(&arguments).await,
         Command::Doctor(arguments) => doctor::doctor(&arguments).await,
         Command::Health(settings) => health::health(&settings).await,

@@ -13,6 +13,7 @@
 //! | batch views | the same of `lake.views`, whose `.commit` is the publication |
 //! | what the cleanup deletes | `lake.master.remove.commit`, `lake.views.remove.file` and so on |
 //! | realtime views | `realtime.blobs`, `realtime.index` |
+//! | pages of imported files | `lake.imports` |
 //! | definition sets | `lake.definitions`; what probes a store: `lake.probe` |
 //!
 //! Why here: a wrapper around each part, put in by `wiring.rs`, sees every write of every layer, and the layers know

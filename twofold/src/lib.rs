@@ -28,6 +28,7 @@ pub mod fail_points;
 pub mod generator;
 pub mod health;
 pub mod http;
+pub mod import;
 pub mod lives;
 pub mod load;
 pub mod log_route;

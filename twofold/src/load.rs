@@ -30,6 +30,7 @@ mod kind;
 mod lines;
 mod objects;
 pub mod open;
+pub(crate) mod progress;
 mod report;
 mod run;
 

@@ -145,9 +145,9 @@ impl FactSuppliers {
             let facts = self.partition_facts(source, archives.get(&source.name), &mut silence).await;
             // Only who reads the log knows which of its offsets can be read: a collector alone would tell another end.
             if self.roles.has(Role::Archive) || self.roles.has(Role::Speed) {
-                tell_offsets(LOG_END, &source.name, facts.values().map(|facts| facts.produced));
+                tell_offsets(LOG_END, &source.name, of_log(&facts).map(|facts| facts.produced));
             }
-            tell_offsets(ARCHIVE_END, &source.name, facts.values().map(archived_end));
+            tell_offsets(ARCHIVE_END, &source.name, of_log(&facts).map(archived_end));
             partitions.insert(source.name.clone(), facts);
         }
         self.health.note_log(silence);
@@ -244,6 +244,11 @@ fn beside(here: Vec<Trouble>, elsewhere: Vec<Trouble>) -> Vec<Trouble> {
         }
     }
     all
+}
+
+/// What the log is compared with: files are imported without it.
+fn of_log(facts: &BTreeMap<PartitionId, PartitionFacts>) -> impl Iterator<Item = &PartitionFacts> {
+    facts.iter().filter(|(partition, _)| !partition.is_imported()).map(|(_, facts)| facts)
 }
 
 /// How far a partition is archived; one that never held a record is whole.

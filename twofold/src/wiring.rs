@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use event_log::EventLog;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use event_log::kafka::{KafkaLog, KafkaSettings};
@@ -248,6 +248,21 @@ fn objects_of(
     #[cfg(feature = "failpoints")]
     let store = crate::fail_points::around_objects(store, prefix);
     Ok((store, object_store::path::Path::from(prefix)))
+}
+
+/// A bucket of the object store that the settings of the lake name, to read files from.
+///
+/// # Errors
+/// If the lake is a folder, so that nothing says how buckets are reached; or no client can be made.
+pub fn open_bucket(settings: &LakeSection, bucket: &str) -> Result<Arc<dyn ObjectStore>> {
+    let LakeLocation::S3(s3) = &settings.location else {
+        bail!(
+            "objects are read with the endpoint and the keys of the lake, and `lake.location` names a folder; set \
+             `lake.location` for this command, or copy the objects to a disk"
+        );
+    };
+    let s3 = S3Settings { bucket: bucket.to_owned(), ..s3.clone() };
+    Ok(Arc::new(open_s3(&s3, &Arc::default())?))
 }
 
 /// The folder of the tables, where they are in one: `in_data_dir` where the settings name none.

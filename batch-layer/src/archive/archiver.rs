@@ -96,7 +96,7 @@ impl<'a> Archiver<'a> {
         let log = LifeLog::new(Arc::clone(&components.log), snapshot.facts.life.clone());
         let partitions = log.partitions(topic).await?;
         check_partitions(topic, &snapshot.facts, &partitions)?;
-        for (partition, known) in &snapshot.facts.partitions {
+        for (partition, known) in snapshot.facts.of_log() {
             log.check_fingerprint(topic, *partition, &known.archived.end).await?;
         }
         let erased = load_erased(&components.master, &components.source.name, &mut snapshot.facts).await?;
@@ -276,7 +276,7 @@ impl<'a> Archiver<'a> {
 
     /// Tells the log what the table holds for good: it need not keep that.
     fn release(&self) {
-        let committed = self.snapshot.facts.partitions.iter();
+        let committed = self.snapshot.facts.of_log();
         let committed = committed.map(|(partition, facts)| (*partition, facts.archived.end.offset)).collect();
         self.log.release(&self.components.source.topic, &committed);
     }
@@ -388,7 +388,7 @@ impl<'a> Archiver<'a> {
 fn check_partitions(topic: &str, facts: &MasterFacts, found: &BTreeSet<PartitionId>) -> Result<(), BatchError> {
     let is_begun =
         |partition, known: &ArchivedPartition| known.archived.end.offset > facts.life.start(partition).offset;
-    let mut known = facts.partitions.iter();
+    let mut known = facts.of_log();
     match known.find(|(partition, known)| is_begun(**partition, known) && !found.contains(partition)) {
         Some((partition, known)) => Err(BatchError::PartitionGone {
             topic: topic.to_owned(),

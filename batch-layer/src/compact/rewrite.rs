@@ -98,7 +98,9 @@ async fn rewrite_with(
     let new = files.finish().await?;
     let recount = match merge.is_read_again {
         // That everything is erased is a commit of its own, behind the last file.
-        true => Some(Recount { stored: on.count_stored(&merge.files).await?, read, erased: on.facts.erased }),
+        true => {
+            Some(Recount { stored: on.count_stored(&merge.files).await?, read, erased: on.facts.erased, imports: None })
+        }
         false => None,
     };
     Ok(Some(Compaction { old: merge.files, new, last, recount }))

@@ -128,7 +128,7 @@ async fn compute_anew(components: &EraseComponents, number: u64) -> Result<Vec<V
 
 async fn forget_realtime(components: &EraseComponents, on: &MasterSnapshot) -> Result<(), BatchError> {
     let Some(store) = &components.store else { return Ok(()) };
-    for partition in on.facts.partitions.keys() {
+    for (partition, _) in on.facts.of_log() {
         let key = PartitionKey { source: components.source.name.clone(), partition: *partition };
         store.forget(&key).await?;
     }

@@ -75,7 +75,12 @@ fn next_cut(facts: &MasterFacts, before: &Cut, view: &ViewDefinition, now: Times
     let mut cut = before.clone();
     for (partition, known) in &facts.partitions {
         let previous = before.0.get(partition).copied();
-        cut.0.insert(*partition, choose_cut(&known.archived, previous, &view.source.border, now));
+        let chosen = match partition.is_imported() {
+            // Whole files are there at once, and no run meets them: nothing to wait for.
+            true => known.archived.end,
+            false => choose_cut(&known.archived, previous, &view.source.border, now),
+        };
+        cut.0.insert(*partition, chosen);
     }
     cut
 }

@@ -91,6 +91,17 @@ pub fn rejected_rows(batch: &RecordBatch) -> Result<Vec<usize>, RecordsError> {
     Ok((0..errors.len()).filter(|row| errors.is_valid(*row)).collect())
 }
 
+/// Why rows were rejected, by their place in the batch.
+///
+/// # Errors
+/// If the column is missing: a defect of the caller.
+pub fn reasons(batch: &RecordBatch) -> Result<BTreeMap<usize, String>, RecordsError> {
+    let errors = by_name(batch, column::ERROR)?;
+    let errors: &StringArray = errors.as_string_opt::<i32>().ok_or_else(|| wrong_column(column::ERROR))?;
+    let reasons = errors.iter().enumerate().filter_map(|(row, reason)| Some((row, reason?.to_owned())));
+    Ok(reasons.collect())
+}
+
 /// The payload of each row, as it was received.
 ///
 /// # Errors

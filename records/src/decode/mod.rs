@@ -74,6 +74,7 @@ mod column_builder;
 mod decoder;
 mod envelope;
 mod erase;
+mod imported;
 mod instant;
 mod json;
 mod keys;
@@ -82,6 +83,7 @@ mod object;
 mod reason;
 mod reject;
 mod rows;
+mod same_types;
 mod scalar;
 mod schema;
 mod text;
@@ -94,12 +96,13 @@ use views::SourceDefinition;
 
 pub(crate) use batch::is_first;
 pub use batch::{
-    RowClass, classes, event_ids, event_keys, late_events, marks, payloads, record_ends, rejected_rows, rejections,
-    split_late,
+    RowClass, classes, event_ids, event_keys, late_events, marks, payloads, reasons, record_ends, rejected_rows,
+    rejections, split_late,
 };
 pub use decoder::Decoder;
 pub(crate) use erase::first_event;
 pub use erase::{erase, leave_out};
+pub use imported::{ImportDecoder, ImportPlace};
 pub use instant::{instant_of_number, instant_of_text};
 pub use json::{Cursor, Place};
 pub use near_keys::near_keys;

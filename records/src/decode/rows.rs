@@ -371,7 +371,7 @@ pub fn guarded<T>(read: impl FnOnce() -> Result<T, Box<Rejection>>) -> Result<T,
 }
 
 // Years 0000 to 9999, what RFC 3339 can name: every instant in a column can be written down again.
-const INSTANTS: std::ops::Range<i64> = -62_167_219_200_000_000..253_402_300_800_000_000;
+pub(super) const INSTANTS: std::ops::Range<i64> = -62_167_219_200_000_000..253_402_300_800_000_000;
 
 fn check_payload_bytes(records: &[Record]) -> Result<(), RecordsError> {
     let bytes: usize = records.iter().map(|record| record.payload.len()).sum();

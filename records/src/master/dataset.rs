@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
+use positions::SourceName;
 use views::{SourceDefinition, sql_name};
 
 use super::stored_names::StoredNames;
@@ -36,6 +37,11 @@ impl MasterDataset {
     pub fn new(lake: &lake::Lake, source: Arc<SourceDefinition>) -> Self {
         let table = lake.table(&format!("raw/{}", source.name));
         Self { table, schema: master_schema(&source), reading: reading_of(&source), source }
+    }
+
+    /// The name of the source.
+    pub(super) fn source_name(&self) -> SourceName {
+        self.source.name.clone()
     }
 
     /// The list of what was erased of the source.
@@ -223,7 +229,7 @@ impl MasterDataset {
     }
 
     /// The facts must count the rows, and no partition may move back.
-    fn check_facts(&self, on: &MasterSnapshot, facts: &MasterFacts, rows: u64) -> Result<(), RecordsError> {
+    pub(super) fn check_facts(&self, on: &MasterSnapshot, facts: &MasterFacts, rows: u64) -> Result<(), RecordsError> {
         if facts.rows != on.facts.rows + rows {
             let table = self.table.folder().to_owned();
             return Err(RecordsError::LedgerMismatch { table, files: on.facts.rows + rows, commits: facts.rows });

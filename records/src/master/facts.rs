@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use positions::{Archived, Counters, Hole, Incarnation, Life, LifeStart, Offset, PartitionId, SchemaId};
+use positions::{Archived, Counters, Hole, Incarnation, Life, LifeStart, Offset, PartitionId, Position, SchemaId};
 use serde::{Deserialize, Serialize};
 
 use crate::decode::wire::StoredSchema;
+use crate::imported_list::ImportedSoFar;
 
 /// What a commit says about one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,9 @@ pub struct MasterFacts {
     /// How many entries of the list of what was erased the rows are without (`erased_list.rs`).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub erased: u64,
+    /// Which files were imported; `None` before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imports: Option<ImportedSoFar>,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -54,7 +58,8 @@ impl MasterFacts {
     pub fn next_life(&self, starts: BTreeMap<PartitionId, LifeStart>) -> Self {
         let life = Life { incarnation: Incarnation(self.life.incarnation.0 + 1), starts };
         let mut next = self.clone();
-        for partition in self.partitions.keys().chain(life.starts.keys()) {
+        let archived = self.of_log().map(|(partition, _)| partition);
+        for partition in archived.chain(life.starts.keys()) {
             let start = life.start(*partition);
             if start.offset > next.partition_mut(*partition).archived.end.offset {
                 next.note_hole(*partition, start.offset);
@@ -69,11 +74,16 @@ impl MasterFacts {
         self.partitions.values().map(|known| known.counters.rejected).sum()
     }
 
-    /// Whether both are facts of the very same records, whatever these were counted for: no position, hole or life lies
-    /// between them. Every append moves a position or notes a hole.
+    /// The partitions of the topic, without those of imported files, which have no log, no life and no end to wait for.
+    pub fn of_log(&self) -> impl Iterator<Item = (&PartitionId, &ArchivedPartition)> {
+        self.partitions.iter().filter(|(partition, _)| !partition.is_imported())
+    }
+
+    /// Whether both are facts of the very same records of the log, whatever these were counted for, and whatever was
+    /// imported: no position, hole or life lies between them. Every append moves a position or notes a hole.
     pub fn is_of_same_records(&self, other: &Self) -> bool {
         let positions = |facts: &Self| -> Vec<_> {
-            facts.partitions.iter().map(|(partition, known)| (*partition, known.archived)).collect()
+            facts.of_log().map(|(partition, known)| (*partition, known.archived)).collect()
         };
         self.life == other.life
             && self.holes == other.holes
@@ -83,7 +93,12 @@ impl MasterFacts {
 
     /// What is known of a partition: that it begins in the present life, where nothing was archived of it.
     pub fn partition_mut(&mut self, partition: PartitionId) -> &mut ArchivedPartition {
-        let archived = Archived::begin(self.life.start(partition));
+        // Imported files are of no life of the topic.
+        let start = match partition.is_imported() {
+            true => Position::start(Incarnation::default()),
+            false => self.life.start(partition),
+        };
+        let archived = Archived::begin(start);
         self.partitions.entry(partition).or_insert(ArchivedPartition { archived, counters: Counters::default() })
     }
 

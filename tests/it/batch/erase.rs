@@ -16,7 +16,7 @@ use crate::support::seeds::seeds;
 use crate::support::traces::traces_in_lake;
 
 /// The page of a person, as no other text here.
-const PAGE: &str = "/person-5f0c9a";
+pub const PAGE: &str = "/person-5f0c9a";
 
 pub fn components(world: &World) -> EraseComponents {
     EraseComponents { context: world.batch_context(), source: world.source(), store: None, settings: engine() }
@@ -50,7 +50,7 @@ pub async fn publish(world: &mut World) {
 }
 
 /// Puts the person's visits on the list, as the command does, and takes them out of the truth.
-async fn choose(world: &mut World) -> usize {
+pub async fn choose(world: &mut World) -> usize {
     let wanted = Wanted { condition: Some(format!("page = '{PAGE}'")), ..Wanted::default() };
     let found = search(&components(world), &wanted).await.unwrap();
     let (mut chosen, mut newest) = (0_usize, None);
@@ -71,7 +71,7 @@ async fn erase_all(world: &World) -> Result<Done, BatchError> {
     erase(&components(world)).await
 }
 
-async fn check_erased(world: &World) {
+pub async fn check_erased(world: &World) {
     assert_eq!(traces_in_lake(&world.lake, PAGE).await, Vec::<String>::new());
     world.snapshot().await.check_ledger().unwrap();
     check_equals_fold(world).await;

@@ -8,6 +8,7 @@ mod erase;
 mod faults;
 mod headers;
 mod hold;
+mod importing;
 mod lost;
 mod oracle;
 mod reading;

@@ -6,13 +6,14 @@ use std::task::Waker;
 use std::time::Duration;
 
 use batch_layer::archive::ArchiveStatus;
+use batch_layer::import::{Committed, FileId, Import, ImportComponents, Portion, read_file};
 use batch_layer::source_reset::{self, CountFrom, ResetComponents, ResetOutcome};
 use event_log::EventLog;
-use positions::{Fingerprint, Offset, PartitionId, SourceName};
+use positions::{Fingerprint, IdSource, Offset, PartitionId, SourceName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serving_layer::PartitionKey;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::chance::Part;
@@ -30,6 +31,7 @@ impl World {
         let key = |partition| PartitionKey { source: SourceName::new("edits"), partition: PartitionId(partition) };
         match act {
             Act::Send(count) => self.send(count).await,
+            Act::Import(count) => self.import(count).await,
             Act::FailOver(partition, back) => self.realtime.fail_over(&key(partition), back).await,
             Act::Wipe => self.realtime.memory.wipe(),
             Act::Evict(partition) => self.realtime.evict(&key(partition)).await,
@@ -64,6 +66,29 @@ impl World {
             self.traffic.lock().await.send(&self.log, self.clock.now(), &mut rng).await;
             sleep(Duration::from_millis(self.chance.draw(|rng| rng.random_range(1..200)))).await;
         }
+    }
+
+    /// Past the dice: what goes wrong is that archivers commit at the same time.
+    async fn import(&self, count: u32) {
+        let mut rng = self.chance.draw(StdRng::from_rng);
+        let components = ImportComponents {
+            master: self.master_dataset(),
+            source: self.source(),
+            clock: Arc::clone(&self.clock),
+            ids: self.ids.clone(),
+            workers: 2,
+            give_up_after_bad: 0,
+            keeps_rejected: true,
+        };
+        let mut import = Import::open(components).await.unwrap();
+        let payloads = self.traffic.lock().await.import(count, self.clock.now(), &mut rng);
+        let (sender, receiver) = mpsc::channel(1);
+        sender.send(Ok(Portion::Events(payloads))).await.unwrap();
+        drop(sender);
+        let name = format!("file {:032x}", self.ids.next_id());
+        let file = FileId { identity: name.clone(), name };
+        read_file(&mut import, file, receiver, |_| ()).await.unwrap();
+        assert_eq!(import.commit().await.unwrap(), Committed::Done);
     }
 
     async fn upgrade(&self) {

@@ -114,6 +114,33 @@ fn copies_in_an_added_partition_follow_the_law() {
 }
 
 #[test]
+fn files_imported_beside_the_roles_count_by_the_law() {
+    let acts = [
+        (300, Act::Send(9)),
+        (400, Act::Import(20)),
+        (900, Act::Send(9)),
+        (50, Act::Import(12)),
+        (10, Act::Import(3)),
+        (1_200, Act::Send(6)),
+    ];
+    check_acts(16, 60, &[acts, acts].concat());
+}
+
+#[test]
+fn files_imported_while_roles_die_and_views_change_count_by_the_law() {
+    let acts = [
+        (300, Act::Send(9)),
+        (100, Act::Kill(0)),
+        (20, Act::Import(15)),
+        (700, Act::Upgrade),
+        (300, Act::Import(9)),
+        (500, Act::Wipe),
+        (100, Act::Send(9)),
+    ];
+    check_acts(17, 80, &acts);
+}
+
+#[test]
 fn a_worker_that_wakes_up_after_others_went_on_changes_nothing() {
     let acts = [(100, Act::Send(5)), (50, Act::Pause(2, 9)), (900, Act::Send(11)), (8_500, Act::Pause(3, 9))];
     check_acts(15, 60, &[acts, acts].concat());

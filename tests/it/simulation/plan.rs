@@ -42,6 +42,8 @@ pub enum Bug {
 pub enum Act {
     /// Events are sent.
     Send(u32),
+    /// A file of events is imported. Not drawn, so that a seed keeps its history.
+    Import(u32),
     /// The realtime store goes back by some changes in one partition.
     FailOver(i32, usize),
     /// The realtime store forgets everything.

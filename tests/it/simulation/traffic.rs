@@ -116,11 +116,36 @@ impl Traffic {
         told.entry(partition).or_default().push(Sent { offset: offset.0, timestamp, event });
     }
 
+    /// Draws the lines of a file. Its events are there from now on, in a partition of their own: no cut covers them
+    /// before they are in.
+    pub fn import(&mut self, count: u32, now: TimestampMicros, rng: &mut StdRng) -> Vec<Vec<u8>> {
+        let mut payloads = Vec::new();
+        for _ in 0..count {
+            let event = match rng.random_range(0..4) {
+                0 if !self.events.is_empty() => self.events[rng.random_range(0..self.events.len())].clone(),
+                _ => Event {
+                    id: rng.random_bool(0.85).then(|| rng.random_range(0..40)),
+                    time: now.0 - rng.random_range(0..300 * HOUR),
+                    page: Some(format!("p{}", rng.random_range(0..3_u32))),
+                    amount: Some(rng.random_range(-20..100)).filter(|amount| amount % 9 != 4),
+                    ..Event::default()
+                },
+            };
+            payloads.push(payload_of(&event).to_vec());
+            self.events.push(event.clone());
+            let sent = self.present.sent.entry(PartitionId::FIRST_IMPORTED).or_default();
+            let offset = sent.len() as i64;
+            sent.push(Sent { offset, timestamp: event.time, event: Some(event) });
+        }
+        payloads
+    }
+
     /// The life of the other topic begins: it takes the place of what was never archived of the one before.
     pub fn begin_life(&mut self, life: Life) {
         let mut sent = self.present.sent.clone();
         for (partition, records) in &mut sent {
-            records.retain(|record| record.offset < life.start(*partition).offset.0);
+            let start = life.start(*partition).offset.0;
+            records.retain(|record| partition.is_imported() || record.offset < start);
         }
         for (partition, records) in std::mem::take(&mut self.unborn) {
             let place = |record: Sent| Sent { offset: life.offset(partition, Offset(record.offset)).0, ..record };

@@ -38,6 +38,7 @@ impl FailingObjects {
             ["raw", _, ref object @ ..] => ("lake.master", kind(object)),
             ["views", _, ref object @ ..] => ("lake.views", kind(object)),
             ["definitions", ..] => ("lake", "definitions"),
+            ["imports", ..] => ("lake", "imports"),
             ["_probe", ..] => ("lake", "probe"),
             _ => ("lake", "other"),
         }

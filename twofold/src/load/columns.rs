@@ -55,10 +55,18 @@ impl ColumnRows {
     /// # Errors
     /// If it is none, or torn.
     pub fn of_parquet(file: File, bar: &ProgressBar) -> Result<Self> {
+        Self::of_parquet_by(file, bar, ROWS)
+    }
+
+    /// The same, of which `rows` are in memory at one time.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_parquet_by(file: File, bar: &ProgressBar, rows: usize) -> Result<Self> {
         let watched = Watched { file, bar: bar.clone() };
         let reader = guarded(|| {
             let builder = ParquetRecordBatchReaderBuilder::try_new(watched)?;
-            Ok(builder.with_batch_size(ROWS).build()?)
+            Ok(builder.with_batch_size(rows).build()?)
         });
         Ok(Self::new(Box::new(reader.context("cannot read it as Parquet")?)))
     }
@@ -89,6 +97,11 @@ impl ColumnRows {
             return Err(first.err().unwrap_or_else(none)).context("cannot read it as an Arrow stream");
         }
         Ok(Self::new(Box::new(first.transpose().into_iter().chain(batches))))
+    }
+
+    /// The rows as they are, batch by batch, with every timestamp in UTC.
+    pub fn into_batches(self) -> ColumnBatches {
+        ColumnBatches { batches: self.batches, rows: 0 }
     }
 
     fn new(batches: Batches) -> Self {
@@ -131,6 +144,32 @@ impl Iterator for ColumnRows {
         self.at += json.len() + 1;
         self.row += 1;
         Some(Ok(Event { place: Place::Row(self.row), json }))
+    }
+}
+
+/// The batches of a file of columns. An error comes when all rows before it were given.
+pub struct ColumnBatches {
+    batches: Batches,
+    rows: u64,
+}
+
+impl Iterator for ColumnBatches {
+    type Item = Result<RecordBatch, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let read = guarded(|| self.batches.next().transpose()?.as_ref().map(in_utc).transpose());
+        match read {
+            Ok(batch) => {
+                let batch = batch?;
+                self.rows += batch.num_rows() as u64;
+                Some(Ok(batch))
+            }
+            Err(error) => {
+                self.batches = Box::new(std::iter::empty());
+                let after = (self.rows > 0).then_some(Place::Row(self.rows));
+                Some(Err(ReadError::Ended { after, reason: error.to_string() }))
+            }
+        }
     }
 }
 

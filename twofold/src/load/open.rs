@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 
-use super::columns::ColumnRows;
+use super::columns::{ColumnBatches, ColumnRows};
 use super::compression::Compression;
 use super::csv::Rows;
 use super::event::Events;
@@ -37,6 +37,14 @@ pub struct Opened {
     // Where the bytes of the stream lie as they are, for readers that jump.
     path: Option<PathBuf>,
     bar: ProgressBar,
+}
+
+/// What is read of a stream: one by one, or in columns.
+pub enum Contents {
+    /// Events as text.
+    Events(Events),
+    /// Rows of columns.
+    Batches(ColumnBatches),
 }
 
 /// Opens an input; `bar` follows what is read of it.
@@ -113,6 +121,24 @@ impl Opened {
                 Box::new(ColumnRows::of_arrow_file(self.into_file()?, &bar)?)
             }
             FileKind::ArrowStream => Box::new(ColumnRows::of_arrow_stream(self.stream)?),
+        })
+    }
+
+    /// The same, but of columns the rows as they are, `rows` at a time of Parquet.
+    ///
+    /// # Errors
+    /// As [`Self::events`].
+    pub fn contents(self, declared: &BTreeMap<String, String>, max_bytes: usize, rows: usize) -> Result<Contents> {
+        let bar = self.bar.clone();
+        Ok(match self.kind {
+            FileKind::Parquet => {
+                Contents::Batches(ColumnRows::of_parquet_by(self.into_file()?, &bar, rows)?.into_batches())
+            }
+            FileKind::ArrowFile => {
+                Contents::Batches(ColumnRows::of_arrow_file(self.into_file()?, &bar)?.into_batches())
+            }
+            FileKind::ArrowStream => Contents::Batches(ColumnRows::of_arrow_stream(self.stream)?.into_batches()),
+            _ => Contents::Events(self.events(declared, max_bytes)?),
         })
     }
 

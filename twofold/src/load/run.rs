@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use positions::format_span;
 use tokio::task::block_in_place;
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use super::chunk::{Chunks, Pending};
 use super::event::{Event, ReadError};
 use super::files::Input;
 use super::open::{Opened, open};
+use super::progress::progress_bar;
 use super::report::LoadReport;
 use crate::client::{Client, OnError, SendOutcome};
 
@@ -97,7 +98,7 @@ struct Loader<'a> {
 impl Loader<'_> {
     async fn load(&mut self, at: usize, input: &Input) -> Result<()> {
         self.report.begin(input.to_string());
-        let bar = progress_bar(input, at + 1, self.plan.inputs.len());
+        let bar = progress_bar(&input.to_string(), size_of(input), (at + 1, self.plan.inputs.len()));
         let opened = block_in_place(|| open(input, &bar))?;
         let kind = opened.describe();
         self.report.current().kind.clone_from(&kind);
@@ -181,17 +182,10 @@ impl Loader<'_> {
     }
 }
 
-/// Bytes of the file that were read; of standard input and pipes nobody knows how many there are.
-fn progress_bar(input: &Input, number: usize, of: usize) -> ProgressBar {
-    let size = match input {
+/// Bytes of a file; of standard input and pipes nobody knows how many there are.
+fn size_of(input: &Input) -> Option<u64> {
+    match input {
         Input::File(path) => path.metadata().ok().filter(|facts| facts.is_file()).map(|facts| facts.len()),
         Input::StandardInput => None,
-    };
-    let (bar, template) = match size {
-        Some(size) => (ProgressBar::new(size), "{prefix} {bar:30} {bytes}/{total_bytes} {msg} ({elapsed}, {eta} left)"),
-        None => (ProgressBar::no_length(), "{prefix} {bytes} {msg} ({elapsed})"),
-    };
-    let name = if of == 1 { input.to_string() } else { format!("{input} ({number} of {of})") };
-    let style = ProgressStyle::with_template(template).expect("the template is written by hand: a test loads a file");
-    bar.with_style(style).with_prefix(name)
+    }
 }

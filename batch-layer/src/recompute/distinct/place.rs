@@ -10,6 +10,8 @@ use positions::{Offset, PartitionId};
 use crate::BatchError;
 
 const OFFSET_BITS: u32 = 48;
+/// Of the topic as many as of imported files.
+const PARTITIONS: i32 = 1 << 15;
 const CHUNK_BITS: u32 = 16;
 const CHUNK_WORDS: usize = (1 << CHUNK_BITS) / 64;
 
@@ -26,17 +28,16 @@ impl Place {
 
     /// Packs a place.
     pub(crate) fn new(partition: i32, offset: i64, item: i32) -> Result<Self, BatchError> {
-        if (0..1 << 16).contains(&partition) && (0..1 << OFFSET_BITS).contains(&offset) {
-            let record = (partition as u64) << OFFSET_BITS | offset as u64;
-            Ok(Self { record, item: item.unsigned_abs() })
-        } else {
-            Err(BatchError::PlaceTooLarge { partition, offset })
+        match packed(partition).filter(|_| (0..1 << OFFSET_BITS).contains(&offset)) {
+            Some(packed) => Ok(Self { record: packed << OFFSET_BITS | offset as u64, item: item.unsigned_abs() }),
+            None => Err(BatchError::PlaceTooLarge { partition, offset }),
         }
     }
 
     /// The partition.
     pub(crate) fn partition(self) -> PartitionId {
-        PartitionId((self.record >> OFFSET_BITS) as i32)
+        let packed = (self.record >> OFFSET_BITS) as i32;
+        PartitionId(if packed < PARTITIONS { packed } else { PartitionId::FIRST_IMPORTED.0 + packed - PARTITIONS })
     }
 
     /// The offset.
@@ -71,6 +72,14 @@ impl Place {
         let within = (self.record & ((1 << CHUNK_BITS) - 1)) as usize;
         (within / 64, 1 << (within % 64))
     }
+}
+
+/// A partition in 16 bits: those of the topic, and behind them those of imported files, so that of copies in both the
+/// one of the log is the first. `None` where there is no room for it.
+fn packed(partition: i32) -> Option<u64> {
+    let imported = partition.checked_sub(PartitionId::FIRST_IMPORTED.0).filter(|number| *number >= 0);
+    let (number, first) = imported.map_or((partition, 0), |number| (number, PARTITIONS));
+    (0..PARTITIONS).contains(&number).then(|| (first + number) as u64)
 }
 
 type Chunk = Box<[u64; CHUNK_WORDS]>;

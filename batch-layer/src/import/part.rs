@@ -1,0 +1,131 @@
+//! Parts of files: what becomes one file of the master dataset.
+//!
+//! Guarantee: rows keep the order in which they were read; what comes out says what the records were read as, in that
+//! order.
+
+use arrow::record_batch::RecordBatch;
+use lake::DataFile;
+use positions::{Counters, Offset, PartitionId, RecordMark, TimestampMicros};
+use records::RecordsError;
+use records::decode::{self, ImportDecoder, ImportPlace, RowClass};
+use records::master::{MasterDataset, MasterSnapshot};
+
+/// Records of one part: more are a part of their own.
+pub const PART_RECORDS: usize = 500_000;
+
+/// Bytes of one part as it was read: more are a part of their own.
+pub const PART_BYTES: usize = 64 << 20;
+
+/// The next records of a file.
+#[derive(Clone, Debug)]
+pub enum Portion {
+    /// Each a payload of its own, as text.
+    Events(Vec<Vec<u8>>),
+    /// Rows of a file of columns; timestamps of all zones in UTC.
+    Rows(RecordBatch),
+}
+
+impl Portion {
+    /// How many records they are.
+    pub fn records(&self) -> usize {
+        match self {
+            Self::Events(payloads) => payloads.len(),
+            Self::Rows(rows) => rows.num_rows(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Events(payloads) => payloads.iter().map(Vec::len).sum(),
+            Self::Rows(rows) => rows.get_array_memory_size(),
+        }
+    }
+}
+
+/// Portions that lie next to each other.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    portions: Vec<Portion>,
+    pub(super) records: usize,
+    bytes: usize,
+}
+
+impl Part {
+    pub(super) fn push(&mut self, portion: Portion) {
+        self.records += portion.records();
+        self.bytes += portion.bytes();
+        self.portions.push(portion);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.records >= PART_RECORDS || self.bytes >= PART_BYTES
+    }
+}
+
+/// What all parts of a file have in common.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) master: MasterDataset,
+    /// Has all columns of the source.
+    pub(super) on: MasterSnapshot,
+    pub(super) decoder: ImportDecoder,
+    pub(super) partition: PartitionId,
+    pub(super) now: TimestampMicros,
+}
+
+/// A part that is written, and what its records are.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) file: Option<DataFile>,
+    pub(super) marks: Vec<RecordMark>,
+    pub(super) counters: Counters,
+    /// Of each record, why it or its first bad event was rejected; empty where none was.
+    pub(super) rejections: Vec<Option<String>>,
+}
+
+/// Decodes a part, whose first record has the offset `first`, and writes it. Nobody sees it before a commit names it.
+pub(super) async fn write_part(work: &Work, part: Part, first: Offset, name: String) -> Result<Written, RecordsError> {
+    let mut place = ImportPlace { partition: work.partition, first, now: work.now };
+    let (mut rows, mut marks) = (Vec::new(), Vec::with_capacity(part.records));
+    let (mut counters, mut rejections) = (Counters::default(), Vec::new());
+    for portion in part.portions {
+        let next = Offset(place.first.0 + portion.records() as i64);
+        let decoded = match portion {
+            Portion::Events(payloads) => vec![work.decoder.decode_events(place, payloads)?],
+            Portion::Rows(batch) => work.decoder.decode_rows(place, &batch)?,
+        };
+        for batch in decoded {
+            marks.extend(decode::marks(&batch)?);
+            counters = decode::classes(&batch)?.into_iter().map(RowClass::counters).fold(counters, |sum, of| sum + of);
+            note_rejections(&batch, marks.len(), &mut rejections)?;
+            rows.push(batch);
+        }
+        place.first = next;
+        // Decoding is work for the processor: others get their turn between portions.
+        tokio::task::yield_now().await;
+    }
+    let file = work.master.write_imported(&work.on, &name, &rows).await?;
+    Ok(Written { file, marks, counters, rejections })
+}
+
+/// Notes the reason of each record of the batch that has one; `records` is how many there are with it.
+fn note_rejections(
+    batch: &RecordBatch,
+    records: usize,
+    rejections: &mut Vec<Option<String>>,
+) -> Result<(), RecordsError> {
+    if decode::rejected_rows(batch)?.is_empty() && rejections.is_empty() {
+        return Ok(());
+    }
+    let ends = decode::record_ends(batch)?;
+    // Records before the first bad one have no reason.
+    rejections.resize(records - ends.len(), None);
+    let reasons = decode::reasons(batch)?;
+    let mut start = 0;
+    for end in ends {
+        let first = (start..end).find_map(|row| reasons.get(&row));
+        rejections.push(first.cloned());
+        start = end;
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! The loop of an import: which files are not in yet, each read on a thread of its own, commits of whole files.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use batch_layer::BatchError;
+use batch_layer::import::{Committed, FileId, Import, Known, read_file};
+use indicatif::ProgressBar;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use views::{SourceDefinition, declared_name};
+
+use super::fetch::{Fetched, fetch, identify};
+use super::file::{ImportFile, Place};
+use super::portions::Reader;
+use super::report::{ImportReport, Outcome};
+use crate::load::progress::progress_bar;
+
+/// Portions that are read ahead.
+const AHEAD: usize = 4;
+
+/// How often files are read again because another import came first with each commit.
+const ATTEMPTS: usize = 8;
+
+/// What is to be imported.
+pub struct ImportPlan<'a> {
+    /// The files, in order.
+    pub files: &'a [ImportFile],
+    /// The source.
+    pub source: &'a SourceDefinition,
+    /// Whether files are imported that are in, or of whose name another is in.
+    pub is_again: bool,
+    /// Whether a file is left out of which any event cannot be kept, not even as a rejected one.
+    pub is_strict: bool,
+}
+
+/// Imports files; `report` says at any time what is in.
+///
+/// # Errors
+/// Where a store failed, or others keep coming first; call again. That a file cannot be read is told in the report.
+pub async fn import_files(import: &mut Import, plan: &ImportPlan<'_>, report: &mut ImportReport) -> Result<()> {
+    let started = Instant::now();
+    let outcome = import_all(import, plan, report).await;
+    (report.took, report.token) = (started.elapsed(), import.token());
+    report.partition = Some(import.partition());
+    outcome
+}
+
+async fn import_all(import: &mut Import, plan: &ImportPlan<'_>, report: &mut ImportReport) -> Result<()> {
+    check_rewritten(import, plan)?;
+    let mut session = Session { import, plan, report, declared: declared(plan.source), read: BTreeMap::new() };
+    for at in 0..plan.files.len() {
+        session.take(at).await?;
+        if session.import.is_commit_due() {
+            session.commit().await?;
+        }
+    }
+    session.commit().await
+}
+
+/// The type of each column, as readers of text want to know it.
+fn declared(source: &SourceDefinition) -> BTreeMap<String, String> {
+    source.declared.fields().iter().map(|field| (field.name().clone(), declared_name(field))).collect()
+}
+
+/// Refuses a Delta table of which files were imported that are not in it any more, while it has new ones: who compacts
+/// a table leaves the same rows in other files.
+fn check_rewritten(import: &Import, plan: &ImportPlan<'_>) -> Result<()> {
+    let mut tables: BTreeMap<&str, Vec<&ImportFile>> = BTreeMap::new();
+    for file in plan.files.iter().filter(|_| !plan.is_again) {
+        tables.entry(file.table.as_deref().unwrap_or_default()).or_default().push(file);
+    }
+    tables.remove("");
+    for (table, files) in tables {
+        let is_live = |name: &str| files.iter().any(|file| file.name == name);
+        let is_new = |file: &&&ImportFile| !import.named_below(table).any(|(name, _)| name == file.name);
+        let gone = import.named_below(table).filter(|(name, _)| !is_live(name)).count();
+        let new = files.iter().filter(is_new).count();
+        if gone > 0 && new > 0 {
+            bail!(
+                "{table} was imported before, and {gone} of the files that are in are not in the table any more, while {new} \
+                 others are: where it was compacted, these hold rows that are in already; name the files that hold new \
+                 rows themselves, or say --again where copies are removed by an event id"
+            );
+        }
+    }
+    Ok(())
+}
+
+struct Session<'a> {
+    import: &'a mut Import,
+    plan: &'a ImportPlan<'a>,
+    report: &'a mut ImportReport,
+    declared: BTreeMap<String, String>,
+    /// Files that were read since the last commit, by their place in the plan.
+    read: BTreeMap<usize, Outcome>,
+}
+
+impl Session<'_> {
+    /// Reads a file, unless it is in.
+    async fn take(&mut self, at: usize) -> Result<()> {
+        let file = &self.plan.files[at];
+        let id = match identify(file) {
+            Ok(id) => id,
+            Err(error) => {
+                self.fail(at, format!("{error:#}"));
+                return Ok(());
+            }
+        };
+        match self.import.known(&id) {
+            _ if self.plan.is_again => {}
+            Known::New => {}
+            Known::In => {
+                self.report.files.insert(file.name.clone(), Outcome::Skipped);
+                return Ok(());
+            }
+            Known::Changed => {
+                let reason = format!(
+                    "{} is not imported: another file was imported under this name; give the new rows a file of their own, \
+                     or say --again, which imports it as another one: what was in the former counts twice, unless events \
+                     have ids",
+                    file.name
+                );
+                self.fail(at, reason);
+                return Ok(());
+            }
+        }
+        match self.read(at, id).await {
+            Ok(outcome) => {
+                self.read.insert(at, outcome);
+            }
+            Err(error) if is_of_file(&error) => self.fail(at, format!("{error:#}")),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, at: usize, reason: String) {
+        self.report.files.insert(self.plan.files[at].name.clone(), Outcome::Failed(reason));
+    }
+
+    async fn read(&mut self, at: usize, id: FileId) -> Result<Outcome> {
+        let file = &self.plan.files[at];
+        let fetched = fetch(file).await.with_context(|| NotRead(file.name.clone()))?;
+        let size = file.size.filter(|_| matches!(file.place, Place::Disk(_)));
+        let bar = progress_bar(&file.name, size, (at + 1, self.plan.files.len()));
+        let reader = self.reader(file, &fetched, &bar);
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let reading = tokio::task::spawn_blocking(move || reader.read(&sender));
+        let told = |records: u64| bar.set_message(format!("{records} records"));
+        let outcome = read_file(self.import, id, receiver, told).await;
+        let left_out = reading.await.context("the thread that reads the file ended early")?;
+        bar.finish_and_clear();
+        Ok(Outcome::Imported { rows: outcome?, left_out })
+    }
+
+    fn reader(&self, file: &ImportFile, fetched: &Fetched, bar: &ProgressBar) -> Reader {
+        Reader {
+            path: fetched.path().to_owned(),
+            constants: file.constants.clone(),
+            declared: self.declared.clone(),
+            is_strict: self.plan.is_strict,
+            bar: bar.clone(),
+        }
+    }
+
+    /// Commits what was read; where another import came first, what is still not in is read again.
+    async fn commit(&mut self) -> Result<()> {
+        for _ in 0..ATTEMPTS {
+            match self.import.commit().await.context("what was read last may be in or not; run the command again")? {
+                Committed::Done => {
+                    for (at, outcome) in std::mem::take(&mut self.read) {
+                        self.report.files.insert(self.plan.files[at].name.clone(), outcome);
+                    }
+                    return Ok(());
+                }
+                Committed::Raced => {
+                    self.import.begin_apart().await?;
+                    for at in std::mem::take(&mut self.read).into_keys() {
+                        self.take(at).await?;
+                    }
+                }
+            }
+        }
+        bail!("other imports kept coming first; run the command again")
+    }
+}
+
+/// What cannot be read of a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not imported")]
+struct NotRead(String);
+
+/// Whether others may be imported nevertheless.
+fn is_of_file(error: &anyhow::Error) -> bool {
+    let is_not_imported = matches!(error.downcast_ref(), Some(BatchError::NotImported { .. }));
+    is_not_imported || error.downcast_ref::<NotRead>().is_some()
+}
