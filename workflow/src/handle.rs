@@ -53,7 +53,7 @@ impl Workflow {
     /// # Errors
     /// [`WorkflowError::Refused`]: the key belongs to other work, the tasks do not fit together, or it is a run by
     /// schedule that would fail as the last one did. [`WorkflowError::Lake`], [`WorkflowError::Contended`]: it is not
-    /// known whether the run was started; started again, it is not doubled.
+    /// known whether the run was started; started again with its idempotency key, it is not doubled.
     pub async fn start(&self, spec: RunSpec, tasks: &[TaskSpec]) -> Result<Start, WorkflowError> {
         start::start(&self.journal, spec, tasks, &[]).await
     }
@@ -95,7 +95,8 @@ impl Workflow {
         self.journal.state()
     }
 
-    /// Changes of what this process reads.
+    /// Changes of what this process reads: a process that takes part reads with every beat; any other has to call
+    /// [`Self::refresh`].
     pub fn changes(&self) -> watch::Receiver<Arc<State>> {
         self.journal.watch()
     }

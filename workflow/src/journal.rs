@@ -58,6 +58,15 @@ struct Followed {
     state: Arc<State>,
 }
 
+/// An entry as others will read it: a number may lose its last digit on the way through text, and equal journals must give
+/// equal states. What is nested too deeply to be read again is refused here; a snapshot nests it a little deeper still.
+fn as_read(entry: &Entry) -> Result<Entry, Refused> {
+    let refused = |error: serde_json::Error| Refused::TooMuch(format!("it cannot be stored: {error}"));
+    let text = serde_json::to_vec(&[[[[entry]]]]).map_err(refused)?;
+    let [[[[read]]]]: [[[[Entry; 1]; 1]; 1]; 1] = serde_json::from_slice(&text).map_err(refused)?;
+    Ok(read)
+}
+
 /// What this process knows of the journal, and its pen.
 pub(crate) struct Journal {
     sequence: Sequence,
@@ -131,7 +140,7 @@ impl Journal {
                 Decision::Append(changes, told) => (changes, told),
             };
             let entry = Entry { epoch: followed.state.epoch, by: self.worker.clone(), at: self.clock.now(), changes };
-            let next = followed.state.after(&entry)?;
+            let next = followed.state.after(&as_read(&entry)?)?;
             if let Append::Appended(number) = self.append(followed.number, &entry).await? {
                 (followed.number, followed.state) = (number, Arc::new(next));
                 self.publish(&followed);

@@ -12,7 +12,7 @@
 //! Guarantee: an object is there before an entry names it. Those of a run are deleted when it is archived; what a late
 //! worker leaves behind goes when the run is forgotten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lake::{Lake, LakeError};
@@ -159,13 +159,10 @@ pub(crate) fn history_name(run: RunId) -> String {
 }
 
 fn planned(task: &TaskSpec, parameters: Content) -> Planned {
-    Planned {
-        id: task.id,
-        kind: task.kind,
-        after: task.after.as_slice().into(),
-        weight_bytes: task.weight_bytes,
-        parameters,
-    }
+    // Named twice, a task would be waited for twice.
+    let mut named = BTreeSet::new();
+    let after = task.after.iter().copied().filter(|before| named.insert(*before)).collect();
+    Planned { id: task.id, kind: task.kind, after, weight_bytes: task.weight_bytes, parameters }
 }
 
 fn checked_size(what: &'static str, value: &Value) -> Result<usize, WorkflowError> {

@@ -179,7 +179,8 @@ impl Crew<'_> {
             leases.extend(self.worker.take(free.min(self.settings.slots - tasks.running.len())).await?);
         }
         for token in leases {
-            if !tasks.handles.contains_key(&token) {
+            // More than asked for, where a reply was lost: one waits for the other.
+            if !tasks.handles.contains_key(&token) && tasks.handles.len() < self.settings.slots {
                 let progress = self.slots.begin(token, Instant::now());
                 let (worker, executor) = (self.worker.clone(), Arc::clone(self.executor));
                 let handle = tasks.running.spawn(do_task(worker, executor, token, progress));

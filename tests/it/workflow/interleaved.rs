@@ -16,8 +16,9 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use workflow::{
-    AtWork, Beat, Change, Entry, Executor, Leader, Progress, Refused, RunId, RunSpec, RunState, Start, State, TaskId,
-    TaskKind, TaskState, Token, Work, Worker, WorkerId, Workflow, WorkflowError, WorkflowSettings,
+    AtWork, Beat, Change, Entry, Executor, Leader, Progress, Refused, RunId, RunSpec, RunState, Start, State,
+    TaskError, TaskId, TaskKind, TaskOutput, TaskState, Token, Work, Worker, WorkerId, Workflow, WorkflowError,
+    WorkflowSettings,
 };
 
 use super::fake::Fake;
@@ -148,7 +149,7 @@ async fn live_in_place(world: &World, place: u64) {
 async fn live(world: &World, workflow: &Workflow, rng: &mut StdRng) {
     let worker = Worker::new(workflow);
     let mut leader = Leader::new(workflow, Arc::clone(&world.fake) as Arc<dyn Executor>, None, settings());
-    let mut ended = BTreeMap::new();
+    let mut ended: BTreeMap<Token, Result<TaskOutput, TaskError>> = BTreeMap::new();
     for beat in 1..MOST {
         if world.is_over() {
             return;
@@ -162,8 +163,12 @@ async fn live(world: &World, workflow: &Workflow, rng: &mut StdRng) {
         let at_work = ended.keys().map(|token| at_work(*token)).collect();
         tolerated(worker.tell(&Beat { beat, slots: 2, at_work, ..Beat::default() }).await);
         match rng.random_range(0..4) {
-            0 => drop(tolerated(leader.step(Instant::now()).await)),
-            1 => drop(tolerated(worker.take(rng.random_range(1..3)).await)),
+            0 => {
+                tolerated(leader.step(Instant::now()).await);
+            }
+            1 => {
+                tolerated(worker.take(rng.random_range(1..3)).await);
+            }
             2 => {
                 let leases = tolerated(worker.leases().await).unwrap_or_default();
                 if let Some(token) = leases.into_iter().find(|token| !ended.contains_key(token))
@@ -206,7 +211,7 @@ macro_rules! insist {
 
 fn nth_run(number: u32, groups: u32) -> RunSpec {
     RunSpec {
-        idempotency_key: (number % 2 == 0).then(|| format!("key {number}")),
+        idempotency_key: Some(format!("key {number}")),
         max_concurrent: (number == 1).then_some(1),
         ..spec(json!({ "number": number, "groups": groups }))
     }
@@ -223,7 +228,7 @@ async fn command(world: &World) -> Option<RunId> {
         assert_eq!(run, RunId(u64::from(number) + 1), "none is doubled, whatever replies are lost");
         // Also from another process, or a second time.
         if number % 2 == 0 {
-            let again = insist!(world.process(88_888_888 + u64::from(number)).start(asked, &first)).unwrap();
+            let again = insist!(world.process(88_888_888 + u64::from(number)).start(asked.clone(), &first)).unwrap();
             assert_eq!(again, Start::Joined(run));
         }
         if rng.random_bool(0.2) {
@@ -232,11 +237,16 @@ async fn command(world: &World) -> Option<RunId> {
             sleep(Duration::from_secs(5)).await;
             // It may have ended before.
             if is_paused.is_ok() {
-                insist!(workflow.resume(paused)).unwrap();
+                let resumed = insist!(workflow.resume(paused));
+                // What was at work may have ended it.
+                assert!(resumed.is_ok() || paused.is_some(), "{resumed:?}");
             }
         }
-        if cancelled.is_none() && rng.random_bool(0.2) && insist!(workflow.cancel(run)).is_ok() {
-            cancelled = Some(run);
+        if cancelled.is_none() && rng.random_bool(0.2) {
+            // Refused where it has ended, be it by a cancel whose reply was lost.
+            let is_cancelled = insist!(workflow.cancel(run)).is_ok()
+                || workflow.state().run(run).is_some_and(|run| run.state == RunState::Cancelled);
+            cancelled = is_cancelled.then_some(run);
         }
         sleep(Duration::from_millis(rng.random_range(0..3_000))).await;
     }

@@ -7,7 +7,7 @@ use positions::TimestampMicros;
 use serde_json::json;
 use workflow::{
     CHUNK_BYTES, Change, Content, Entry, MAX_INLINE_BYTES, RunId, RunState, Start, State, TaskId, TaskKind, TaskOutput,
-    TaskSpec, Token, Work, Worker, Workflow, choose_leases,
+    TaskSpec, Token, Work, Worker, WorkerId, Workflow, choose_leases,
 };
 
 use super::{process, spec, task};
@@ -38,7 +38,7 @@ async fn chosen(workflow: &Workflow) -> State {
 
 fn apply(state: &mut State, changes: Vec<Change>) {
     let by = state.leases.first().map(|lease| lease.worker.clone());
-    let by = by.unwrap_or_else(|| workflow::WorkerId::from_drawn(1));
+    let by = by.unwrap_or_else(|| WorkerId::from_drawn(1));
     let entry = Entry { epoch: state.epoch, by, at: TimestampMicros(1_700_000_000_000_000), changes };
     let bytes = serde_json::to_vec(&entry).unwrap().len();
     assert!(bytes < MAX_BYTES / 4, "an entry of {bytes} bytes");
