@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lake::Lake;
-use positions::{Clock, TimestampMicros};
+use positions::{Backoff, Clock, TimestampMicros};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -140,7 +140,8 @@ async fn a_process_that_is_told_to_stop_gives_everything_back() {
 #[tokio::test(start_paused = true)]
 async fn a_task_that_stands_still_is_split_until_its_parts_can_be_done() {
     let mut world = World::new(Fake::hanging_above(1_000));
-    let (workflow, _stop) = world.begin(1, WorkflowSettings { slots: 2, ..WorkflowSettings::default() });
+    let settings = WorkflowSettings { slots: 2, stall_limit: Duration::from_secs(60), ..WorkflowSettings::default() };
+    let (workflow, _stop) = world.begin(1, settings);
     let run = start(&workflow, spec(json!({ "groups": 2, "weight": 4_000 }))).await;
     let run = ended(&workflow, run).await;
     assert_eq!(run.state, RunState::Done);
@@ -153,7 +154,8 @@ async fn a_task_that_stands_still_is_split_until_its_parts_can_be_done() {
 #[tokio::test(start_paused = true)]
 async fn failures_of_the_moment_are_tried_again_and_others_are_told() {
     let mut world = World::new(Fake::new(3, 30));
-    let (workflow, _stop) = world.begin(1, WorkflowSettings { slots: 2, ..WorkflowSettings::default() });
+    let retry = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(5) };
+    let (workflow, _stop) = world.begin(1, WorkflowSettings { slots: 2, retry, ..WorkflowSettings::default() });
     let run = start(&workflow, RunSpec { retries: 50, ..spec(json!({ "groups": 40 })) }).await;
     let run = ended(&workflow, run).await;
     assert_eq!(run.state, RunState::Done);

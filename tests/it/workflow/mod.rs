@@ -1,5 +1,6 @@
 //! The workflow: what the journal takes and refuses, and what processes make of it, whoever dies, sleeps or is too late.
 
+mod estimates;
 mod fake;
 mod fold;
 mod interleaved;
