@@ -27,7 +27,8 @@ pub struct WorkflowSettings {
     pub max_concurrent: Option<u32>,
     /// Entries of the journal between two snapshots of the state.
     pub snapshot_entries: u64,
-    /// Entries that a snapshot stands for are deleted once it is so old. No process may sleep longer within one request.
+    /// Entries that a snapshot stands for are deleted once it is so old. No process may sleep longer within one
+    /// request.
     pub trim_grace: Duration,
     /// Ended runs that keep their tasks at hand; those of older ones are in the history.
     pub recent_runs: usize,

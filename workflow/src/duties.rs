@@ -16,8 +16,8 @@ pub struct Due {
     pub spec: RunSpec,
     /// Its first tasks.
     pub tasks: Vec<TaskSpec>,
-    /// What is remembered in [`State::notes`] in the same entry, such as when the schedule was due: so that a new leader
-    /// does not find it due again. It is remembered, too, where the run is refused.
+    /// What is remembered in [`State::notes`] in the same entry, such as when the schedule was due: so that a new
+    /// leader does not find it due again. It is remembered, too, where the run is refused.
     pub notes: Vec<(String, Value)>,
 }
 

@@ -1,7 +1,7 @@
 //! How far runs and tasks are, and how long they may still take.
 //!
-//! Guarantee: pure; made of what workers measured by their own monotonic clocks, so anybody can ask at any moment and no
-//! clocks are compared. An estimate says nothing before there is something to go by.
+//! Guarantee: pure; made of what workers measured by their own monotonic clocks, so anybody can ask at any moment and
+//! no clocks are compared. An estimate says nothing before there is something to go by.
 
 use std::time::Duration;
 

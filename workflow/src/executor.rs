@@ -24,7 +24,8 @@ pub trait Executor: Send + Sync + 'static {
     /// bear [`Assignment::file_prefix`], and [`Lease::is_current`] is asked directly before a commit.
     ///
     /// # Errors
-    /// [`TaskError::Transient`]: it is tried again, as often as the run allows. [`TaskError::Permanent`]: the run fails.
+    /// [`TaskError::Transient`]: it is tried again, as often as the run allows. [`TaskError::Permanent`]: the run
+    /// fails.
     async fn execute(&self, work: &Assignment, progress: &Progress) -> Result<TaskOutput, TaskError>;
 
     /// Parts that together do what a task does, each of them less; `None` where it cannot be divided. Pure.

@@ -2,10 +2,10 @@
 //!
 //! In: decisions on the state. Out: entries of the sequence `_workflow/journal`, and the state that they add up to.
 //! Guarantee: an entry is appended only if it fits the state that everything before it adds up to; whoever reads the
-//! sequence has the same state. What could not be read or appended changes nothing here, and is read later if it is there
-//! nevertheless. On a conflict the caller decides again, on what is new.
-//! Why so: appends of one process stand in line, so its tasks lose no races against each other. A snapshot is an object of
-//! its own, since a state with many tasks is larger than an entry may be.
+//! sequence has the same state. What could not be read or appended changes nothing here, and is read later if it is
+//! there nevertheless. On a conflict the caller decides again, on what is new.
+//! Why so: appends of one process stand in line, so its tasks lose no races against each other. A snapshot is an object
+//! of its own, since a state with many tasks is larger than an entry may be.
 //! Not here: waiting between tries (`run.rs`), when a snapshot is due (`upkeep.rs`).
 
 use std::sync::Arc;
@@ -58,8 +58,9 @@ struct Followed {
     state: Arc<State>,
 }
 
-/// An entry as others will read it: a number may lose its last digit on the way through text, and equal journals must give
-/// equal states. What is nested too deeply to be read again is refused here; a snapshot nests it a little deeper still.
+/// An entry as others will read it: a number may lose its last digit on the way through text, and equal journals must
+/// give equal states. What is nested too deeply to be read again is refused here; a snapshot nests it a little deeper
+/// still.
 fn as_read(entry: &Entry) -> Result<Entry, Refused> {
     let refused = |error: serde_json::Error| Refused::TooMuch(format!("it cannot be stored: {error}"));
     let text = serde_json::to_vec(&[[[[entry]]]]).map_err(refused)?;
@@ -164,8 +165,8 @@ impl Journal {
         Ok(true)
     }
 
-    /// Deletes what snapshots older than `grace` stand for, and objects of snapshots before the last one of this process
-    /// but for one: whoever has just been told of that finds it.
+    /// Deletes what snapshots older than `grace` stand for, and objects of snapshots before the last one of this
+    /// process but for one: whoever has just been told of that finds it.
     pub(crate) async fn trim(&self, grace: Duration) -> Result<usize, WorkflowError> {
         let newest = self.followed.lock().await.snapshot;
         let mut deleted = self.sequence.cut(grace, self.clock.now().system_time()).await?;

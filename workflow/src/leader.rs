@@ -1,5 +1,5 @@
-//! Leading, one step each: see whether somebody leads; whoever leads takes lost leases away, lets tasks try again, starts
-//! what is due, and keeps the journal short (`upkeep.rs`).
+//! Leading, one step each: see whether somebody leads; whoever leads takes lost leases away, lets tasks try again,
+//! starts what is due, and keeps the journal short (`upkeep.rs`).
 //!
 //! Guarantee: at most one leads in an epoch, and whoever reads a higher one follows from then on; an entry of an older
 //! epoch is refused by the fold. Nobody is judged by the leader who was not watched by it for the whole of a patience.

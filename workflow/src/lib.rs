@@ -19,12 +19,12 @@
 //! | `handle.rs`, `estimate.rs` | commands and views, from any process |
 //! | `run.rs` | the loops |
 //!
-//! Guarantee: each process that reads the journal up to a number has the same state. A task has at most one lease in force,
-//! and what is reported counts only under it; a worker that was paused, and a leader that was replaced, are refused when
-//! they come back. After a crash everything goes on from the journal. No clocks are compared: who is silent is judged by
-//! the monotonic clock of whoever watches.
-//! Not here: what tasks do, which is behind [`Executor`]; that a result is published at most once is the rule of the commit
-//! that publishes it, on exactly one predecessor: leases save work, and that rule keeps results right.
+//! Guarantee: each process that reads the journal up to a number has the same state. A task has at most one lease in
+//! force, and what is reported counts only under it; a worker that was paused, and a leader that was replaced, are
+//! refused when they come back. After a crash everything goes on from the journal. No clocks are compared: who is
+//! silent is judged by the monotonic clock of whoever watches.
+//! Not here: what tasks do, which is behind [`Executor`]; that a result is published at most once is the rule of the
+//! commit that publishes it, on exactly one predecessor: leases save work, and that rule keeps results right.
 
 mod beat;
 mod choose;

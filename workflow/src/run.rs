@@ -1,8 +1,8 @@
 //! The loops of a process that takes part: working, telling that it lives, leading or waiting to.
 //!
-//! Guarantee: a task that this process has lost is dropped as soon as it reads of it, and what it still gives is refused by
-//! the journal. Told to stop, it drops its tasks, gives them back and resigns; killed, others see it some seconds later.
-//! While the store does not answer nothing is taken.
+//! Guarantee: a task that this process has lost is dropped as soon as it reads of it, and what it still gives is
+//! refused by the journal. Told to stop, it drops its tasks, gives them back and resigns; killed, others see it some
+//! seconds later. While the store does not answer nothing is taken.
 //! Not here: what a step does (`worker.rs`, `leader.rs`).
 
 use std::collections::BTreeMap;

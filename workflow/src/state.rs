@@ -1,6 +1,7 @@
 //! What the journal adds up to: every run that is known, who leads, who works at what.
 //!
-//! Guarantee: plain data, and cheap to copy: what did not change is shared. Equal journals give equal states, bit for bit.
+//! Guarantee: plain data, and cheap to copy: what did not change is shared. Equal journals give equal states, bit for
+//! bit.
 //! Not here: how an entry changes it (`fold/mod.rs`).
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Keeping journal and state short: snapshots, trimming, ended runs into the history. Done by the leader.
 //!
-//! Guarantee: an ended run leaves the state only after its object of the history is there. On retry or after a crash the
-//! next step goes on.
+//! Guarantee: an ended run leaves the state only after its object of the history is there. On retry or after a crash
+//! the next step goes on.
 
 use crate::beat::remove_beat;
 use crate::config::WorkflowSettings;

@@ -1,7 +1,8 @@
-//! What a process has watched, each with when, by its own monotonic clock: signs of life, progress, waiting tasks, runs.
+//! What a process has watched, each with when, by its own monotonic clock: signs of life, progress, waiting tasks,
+//! runs.
 //!
-//! Guarantee: pure; whoever begins to watch begins at zero, so nothing is taken away from anybody who was not watched for
-//! the whole of a patience. No instant of another process is looked at.
+//! Guarantee: pure; whoever begins to watch begins at zero, so nothing is taken away from anybody who was not watched
+//! for the whole of a patience. No instant of another process is looked at.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A worker, one step each: take tasks, learn what they are, report them, give them back; say that it lives.
 //!
-//! Guarantee: what is reported counts only under a lease that is in force; a report whose outcome was not known may be made
-//! again. Leases of this process that it does not work at, because it never heard that it got them, are found in the
-//! state.
+//! Guarantee: what is reported counts only under a lease that is in force; a report whose outcome was not known may be
+//! made again. Leases of this process that it does not work at, because it never heard that it got them, are found in
+//! the state.
 //! Not here: when to do what (`run.rs`).
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! An executor that computes nothing, and publishes as the batch layer does: on exactly the version that it has seen, with
-//! facts by which another attempt recognises what was published before.
+//! An executor that computes nothing, and publishes as the batch layer does: on exactly the version that it has seen,
+//! with facts by which another attempt recognises what was published before.
 
 use std::sync::Mutex;
 

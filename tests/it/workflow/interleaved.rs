@@ -1,5 +1,5 @@
-//! Several processes, each a seeded series of single steps, on one store that delays and fails before or behind any write.
-//! They are killed, sleep with their leases and come back, take each other's lead; and all of it must not show.
+//! Several processes, each a seeded series of single steps, on one store that delays and fails before or behind any
+//! write. They are killed, sleep with their leases and come back, take each other's lead; and all of it must not show.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

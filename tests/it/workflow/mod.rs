@@ -1,4 +1,5 @@
-//! The workflow: what the journal takes and refuses, and what processes make of it, whoever dies, sleeps or is too late.
+//! The workflow: what the journal takes and refuses, and what processes make of it, whoever dies, sleeps or is too
+//! late.
 
 mod estimates;
 mod fake;

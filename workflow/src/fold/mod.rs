@@ -1,7 +1,7 @@
 //! The fold: how an entry of the journal changes the state.
 //!
-//! Guarantee: pure, and all or nothing. An entry that does not fit the state changes nothing; every reader refuses it in
-//! the same way, so all states of one number are equal.
+//! Guarantee: pure, and all or nothing. An entry that does not fit the state changes nothing; every reader refuses it
+//! in the same way, so all states of one number are equal.
 //! Not here: changes of leases and tasks (`leases.rs`), of runs (`runs.rs`).
 
 mod leases;
