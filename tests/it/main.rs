@@ -124,6 +124,9 @@ mod recovery;
 mod registry;
 /// The thin thread through everything, in this process: HTTP in, both layers, HTTP out, on embedded and on real parts.
 mod system;
+/// The workflow: what the journal takes and refuses; processes that share, lose and take over under every interleaving.
+mod workflow;
+
 /// What runs in a process: sources and views that stop, start and change while others are answered.
 mod topology;
 /// Data directories of former releases, opened by this build; what a later one wrote, refused by name.

@@ -29,6 +29,7 @@ const ALL: [&str; 13] = [
     "workflow",
     "speed-layer",
     "query-gateway",
+    "workflow",
     "twofold",
 ];
 
@@ -46,6 +47,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("workflow", &["positions"]),
     ("speed-layer", &["positions", "views", "event-log", "records", "serving-layer"]),
     ("query-gateway", &["positions", "views", "edge", "serving-layer"]),
+    ("workflow", &["positions", "lake"]),
     ("twofold", &ALL),
     ("tests", &ALL),
 ];

@@ -1,0 +1,130 @@
+//! The seam to whatever does tasks: this crate knows which task is whose, an [`Executor`] knows what a task is.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
+
+use crate::entry::{Content, Failure};
+use crate::error::WorkflowError;
+use crate::ids::{TaskId, Token};
+use crate::lease::Lease;
+use crate::objects::Objects;
+use crate::progress::Progress;
+use crate::spec::{RunSpec, TaskPart, TaskSpec};
+
+/// Outputs that are read at the same time.
+const CONCURRENT_READS: usize = 16;
+
+/// Does tasks.
+#[async_trait]
+pub trait Executor: Send + Sync + 'static {
+    /// Does one task. May be dropped at any moment, and run again elsewhere while this one has not noticed yet: files
+    /// bear [`Assignment::file_prefix`], and [`Lease::is_current`] is asked directly before a commit.
+    ///
+    /// # Errors
+    /// [`TaskError::Transient`]: it is tried again, as often as the run allows. [`TaskError::Permanent`]: the run
+    /// fails.
+    async fn execute(&self, work: &Assignment, progress: &Progress) -> Result<TaskOutput, TaskError>;
+
+    /// Parts that together do what a task does, each of them less; `None` where it cannot be divided. Pure.
+    fn split(&self, run: &RunSpec, task: &TaskSpec) -> Option<Vec<TaskPart>>;
+}
+
+/// What a task gives.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskOutput {
+    /// What later tasks read.
+    pub output: Value,
+    /// Tasks that the run needs now, each behind those that it names, with numbers that no task of the run has.
+    pub next: Vec<TaskSpec>,
+}
+
+/// Why a task was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TaskError {
+    /// The same task may succeed later without anybody doing anything.
+    #[error("{reason}")]
+    Transient {
+        /// Why.
+        reason: String,
+    },
+    /// It will fail again until something changes.
+    #[error("{reason}")]
+    Permanent {
+        /// Why, with the way out.
+        reason: String,
+        /// What it depends on, such as the hash of a definition and a limit; `None`: what the run says.
+        cause_key: Option<String>,
+    },
+}
+
+impl From<WorkflowError> for TaskError {
+    fn from(error: WorkflowError) -> Self {
+        match error.is_transient() {
+            true => Self::Transient { reason: error.to_string() },
+            false => Self::Permanent { reason: error.to_string(), cause_key: None },
+        }
+    }
+}
+
+/// The longest reason that is kept, in characters.
+const LONGEST_REASON: usize = 2_000;
+
+impl From<&TaskError> for Failure {
+    fn from(error: &TaskError) -> Self {
+        let (is_transient, cause_key) = match error {
+            TaskError::Transient { .. } => (true, None),
+            TaskError::Permanent { cause_key, .. } => (false, cause_key.clone()),
+        };
+        Self { reason: error.to_string().chars().take(LONGEST_REASON).collect(), is_transient, cause_key }
+    }
+}
+
+/// A task to be done, with all that is known of it.
+#[derive(Clone)]
+pub struct Assignment {
+    /// The fencing token of its lease.
+    pub token: Token,
+    /// The lease.
+    pub lease: Lease,
+    /// The run.
+    pub run: Arc<RunSpec>,
+    /// Drawn for the run: no other ever had it.
+    pub run_key: Arc<str>,
+    /// The task, with its parameters.
+    pub task: TaskSpec,
+    pub(crate) before: Vec<(TaskId, Content)>,
+    pub(crate) objects: Objects,
+}
+
+impl Assignment {
+    /// What the names of all files of this attempt begin with: no other run, task or attempt has it.
+    pub fn file_prefix(&self) -> String {
+        format!("{}-{}-{}", self.run_key, self.token.task, self.token.attempt)
+    }
+
+    /// The output of a task that this one comes after; `None` where it does not.
+    ///
+    /// # Errors
+    /// The store does not answer, or has lost it.
+    pub async fn output(&self, task: TaskId) -> Result<Option<Value>, WorkflowError> {
+        match self.before.iter().find(|(before, _)| *before == task) {
+            Some((_, output)) => Ok(Some(self.objects.output(&self.run_key, output).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The outputs of all tasks that this one comes after, in their order.
+    ///
+    /// # Errors
+    /// As [`Self::output`].
+    pub async fn outputs(&self) -> Result<Vec<(TaskId, Value)>, WorkflowError> {
+        let reads = futures::stream::iter(self.before.clone()).map(|(task, output)| async move {
+            let value = self.objects.output(&self.run_key, &output).await?;
+            Ok::<_, WorkflowError>((task, value))
+        });
+        reads.buffered(CONCURRENT_READS).try_collect().await
+    }
+}

@@ -1,0 +1,265 @@
+//! The loops of a process that takes part: working, telling that it lives, leading or waiting to.
+//!
+//! Guarantee: a task that this process has lost is dropped as soon as it reads of it, and what it still gives is
+//! refused by the journal. Told to stop, it drops its tasks, gives them back and resigns; killed, others see it some
+//! seconds later. While the store does not answer nothing is taken.
+//! Not here: what a step does (`worker.rs`, `leader.rs`).
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use positions::Backoff;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::beat::Beat;
+use crate::config::WorkflowSettings;
+use crate::duties::Duties;
+use crate::entry::Work;
+use crate::error::WorkflowError;
+use crate::executor::{Assignment, Executor, TaskError, TaskOutput};
+use crate::handle::Workflow;
+use crate::ids::Token;
+use crate::leader::{Leader, Standing};
+use crate::progress::Progress;
+use crate::slots::Slots;
+use crate::worker::Worker;
+
+/// So long a process that stops tries to give its tasks back; what is left is taken from it.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Between tries while the store does not answer.
+const RETRY: Backoff = Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(10) };
+
+/// What a process takes part with.
+pub struct WorkflowComponents {
+    /// The workflow, as this process reads and changes it.
+    pub workflow: Workflow,
+    /// Does tasks.
+    pub executor: Arc<dyn Executor>,
+    /// Says what is due, where this process leads.
+    pub duties: Option<Arc<dyn Duties>>,
+    /// Who it is, for people: host and process.
+    pub name: String,
+}
+
+/// Takes part until `shutdown`: works in as many slots as the settings say, and leads where nobody else does.
+///
+/// # Errors
+/// None at present: what fails is logged and tried again.
+pub async fn run_workflow(
+    components: WorkflowComponents,
+    settings: WorkflowSettings,
+    shutdown: CancellationToken,
+) -> Result<(), WorkflowError> {
+    let WorkflowComponents { workflow, executor, duties, name } = components;
+    let slots = Slots::default();
+    let worker = Worker::new(&workflow);
+    let mut leader = Leader::new(&workflow, Arc::clone(&executor), duties, settings.clone());
+    let crew = Crew { workflow: &workflow, worker: &worker, executor: &executor, settings: &settings, slots: &slots };
+    tokio::join!(
+        crew.work(&shutdown),
+        shutdown.run_until_cancelled(crew.tell(name)),
+        shutdown.run_until_cancelled(lead(&mut leader, &settings)),
+    );
+    let farewell = async {
+        worker.release().await?;
+        leader.resign().await?;
+        worker.fall_silent().await
+    };
+    match timeout(FAREWELL, farewell).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "tasks of this process could not be given back; others take them later"),
+        Err(_) => warn!("tasks of this process could not be given back in time; others take them later"),
+    }
+    Ok(())
+}
+
+async fn lead(leader: &mut Leader, settings: &WorkflowSettings) {
+    if !settings.may_lead {
+        return;
+    }
+    let (mut failures, mut led) = (0, false);
+    loop {
+        match leader.step(Instant::now()).await {
+            Ok(standing) => {
+                if led && standing == Standing::Follows {
+                    warn!("another process leads the workflow now");
+                }
+                (failures, led) = (0, standing == Standing::Leads);
+            }
+            Err(error) => failures = count_failure(failures, &error, "a step of leading the workflow failed"),
+        }
+        sleep(settings.beat.max(if failures > 0 { RETRY.delay(failures) } else { Duration::ZERO })).await;
+    }
+}
+
+/// The first of a series is told aloud.
+fn count_failure(failures: u32, error: &WorkflowError, what: &str) -> u32 {
+    if failures == 0 {
+        warn!(%error, "{what}; trying again");
+    } else {
+        debug!(%error, failures, "{what}; trying again");
+    }
+    failures.saturating_add(1)
+}
+
+/// What the loops of one process share.
+struct Crew<'a> {
+    workflow: &'a Workflow,
+    worker: &'a Worker,
+    executor: &'a Arc<dyn Executor>,
+    settings: &'a WorkflowSettings,
+    slots: &'a Slots,
+}
+
+impl Crew<'_> {
+    /// Tells again and again that this process lives.
+    async fn tell(&self, name: String) {
+        let (mut beat, mut failures) = (0, 0);
+        loop {
+            beat += 1;
+            let at_work = self.slots.at_work(Instant::now());
+            let told = Beat { beat, name: name.clone(), slots: self.settings.slots, at_work };
+            match self.worker.tell(&told).await {
+                Ok(()) => failures = 0,
+                Err(error) => failures = count_failure(failures, &error, "this process cannot tell that it lives"),
+            }
+            sleep(self.settings.beat).await;
+        }
+    }
+
+    /// Takes tasks and works at them until `shutdown`.
+    async fn work(&self, shutdown: &CancellationToken) {
+        let mut tasks = Tasks::default();
+        let mut changes = self.workflow.changes();
+        let mut failures = 0;
+        while self.settings.slots > 0 {
+            changes.mark_unchanged();
+            match shutdown.run_until_cancelled(self.fill(&mut tasks)).await {
+                None => break,
+                Some(Ok(())) => failures = 0,
+                Some(Err(error)) => failures = count_failure(failures, &error, "no task of the workflow can be taken"),
+            }
+            let pause = if failures > 0 { RETRY.delay(failures) } else { self.settings.poll };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(ended) = tasks.running.join_next() => {
+                    // One that was dropped is forgotten already.
+                    if let Ok(token) = ended {
+                        tasks.forget(&token, self.slots);
+                    }
+                }
+                _ = changes.changed(), if failures == 0 => {}
+                () = sleep(pause) => {}
+            }
+        }
+        // Dropped tasks report nothing; whoever is told to stop waits for them to be gone.
+        tasks.running.shutdown().await;
+    }
+
+    /// Drops what was lost, works at what this process has, and takes more where it has room.
+    async fn fill(&self, tasks: &mut Tasks) -> Result<(), WorkflowError> {
+        let mut leases = self.worker.leases().await?;
+        let lost: Vec<Token> = tasks.handles.keys().filter(|token| !leases.contains(token)).copied().collect();
+        for token in lost {
+            // Nearly always it has just been reported.
+            debug!(%token, "task is not this process's any more");
+            tasks.drop_task(&token, self.slots);
+        }
+        let free = self.settings.slots.saturating_sub(leases.len());
+        // A place is free once its task is gone, which may hold memory until then.
+        if free > 0 && tasks.running.len() < self.settings.slots {
+            leases.extend(self.worker.take(free.min(self.settings.slots - tasks.running.len())).await?);
+        }
+        for token in leases {
+            // More than asked for, where a reply was lost: one waits for the other.
+            if !tasks.handles.contains_key(&token) && tasks.handles.len() < self.settings.slots {
+                let progress = self.slots.begin(token, Instant::now());
+                let (worker, executor) = (self.worker.clone(), Arc::clone(self.executor));
+                let handle = tasks.running.spawn(do_task(worker, executor, token, progress));
+                tasks.handles.insert(token, handle);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tasks that run in this process.
+#[derive(Default)]
+struct Tasks {
+    running: JoinSet<Token>,
+    handles: BTreeMap<Token, AbortHandle>,
+}
+
+impl Tasks {
+    fn forget(&mut self, token: &Token, slots: &Slots) {
+        self.handles.remove(token);
+        slots.end(token);
+    }
+
+    fn drop_task(&mut self, token: &Token, slots: &Slots) {
+        if let Some(handle) = self.handles.get(token) {
+            handle.abort();
+        }
+        self.forget(token, slots);
+    }
+}
+
+/// Does a task and reports it, however often the store has to be asked.
+async fn do_task(worker: Worker, executor: Arc<dyn Executor>, token: Token, progress: Arc<Progress>) -> Token {
+    let began = Instant::now();
+    let mut failures = 0;
+    let result = loop {
+        match worker.assignment(token).await {
+            Ok(Some(assignment)) => break execute(&*executor, &assignment, &progress).await,
+            Ok(None) => return token,
+            Err(error) if error.is_transient() => {
+                failures = count_failure(failures, &error, "a task cannot be read");
+                sleep(RETRY.delay(failures)).await;
+            }
+            Err(error) => break Err(TaskError::from(error)),
+        }
+    };
+    let reached = progress.reached();
+    let took_millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let work = Work { rows: reached.rows, bytes: reached.bytes, took_millis };
+    match &result {
+        Ok(_) => info!(%token, rows = work.rows, took_millis, "task done"),
+        Err(error) => warn!(%token, %error, "task failed"),
+    }
+    failures = 0;
+    loop {
+        match worker.report(token, &result, work).await {
+            Ok(true) => return token,
+            Ok(false) => {
+                warn!(%token, "task was taken away; what it gave is not used");
+                return token;
+            }
+            Err(error) => {
+                failures = count_failure(failures, &error, "a task cannot be reported");
+                sleep(RETRY.delay(failures)).await;
+            }
+        }
+    }
+}
+
+/// A panic is a failure of its task alone, and may be one of the moment.
+async fn execute(
+    executor: &dyn Executor,
+    assignment: &Assignment,
+    progress: &Progress,
+) -> Result<TaskOutput, TaskError> {
+    let executed = AssertUnwindSafe(executor.execute(assignment, progress)).catch_unwind().await;
+    executed.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        Err(TaskError::Transient { reason: format!("the task panicked: {text}") })
+    })
+}

@@ -1,0 +1,86 @@
+//! Keeping journal and state short: snapshots, trimming, ended runs into the history. Done by the leader.
+//!
+//! Guarantee: an ended run leaves the state only after its object of the history is there. On retry or after a crash
+//! the next step goes on.
+
+use crate::beat::remove_beat;
+use crate::config::WorkflowSettings;
+use crate::entry::Change;
+use crate::error::WorkflowError;
+use crate::ids::{RunId, WorkerId};
+use crate::journal::{Decision, Journal};
+use crate::objects::history_name;
+use crate::state::State;
+
+/// Runs that are archived or forgotten in one step.
+const MOST_AT_ONCE: usize = 10;
+
+/// Does what is due; `dead` are processes that will not be heard of again.
+pub(crate) async fn keep_up(
+    journal: &Journal,
+    settings: &WorkflowSettings,
+    dead: &[WorkerId],
+) -> Result<(), WorkflowError> {
+    limit(journal, settings.max_concurrent).await?;
+    let state = journal.state();
+    for run in surplus(&state, settings.recent_runs, false) {
+        archive(journal, &state, run).await?;
+    }
+    for run in surplus(&state, settings.history_runs.max(settings.recent_runs), true) {
+        forget(journal, &state, run).await?;
+    }
+    for worker in dead {
+        remove_beat(journal.objects(), worker).await?;
+    }
+    if journal.write_snapshot(settings.snapshot_entries).await? {
+        journal.trim(settings.trim_grace).await?;
+    }
+    Ok(())
+}
+
+/// The oldest ended runs beyond the newest `keep`, as far as they are archived or not.
+fn surplus(state: &State, keep: usize, is_archived: bool) -> Vec<RunId> {
+    let ended = state.runs.values().filter(|run| run.state.is_ended() && state.leases_in(run.id) == 0);
+    let mut ended: Vec<_> = ended.map(|run| (run.id, run.is_archived)).collect();
+    ended.truncate(ended.len().saturating_sub(keep));
+    let meant = ended.into_iter().filter(|(_, archived)| *archived == is_archived);
+    meant.map(|(run, _)| run).take(MOST_AT_ONCE).collect()
+}
+
+async fn limit(journal: &Journal, max_concurrent: Option<u32>) -> Result<(), WorkflowError> {
+    let limited = journal.commit(|state| {
+        let is_so = state.max_concurrent == max_concurrent || state.leader.as_ref() != Some(journal.worker());
+        Ok(if is_so { Decision::Nothing(()) } else { Decision::Append(vec![Change::Limited { max_concurrent }], ()) })
+    });
+    limited.await
+}
+
+async fn archive(journal: &Journal, state: &State, run: RunId) -> Result<(), WorkflowError> {
+    let Some(found) = state.run(run) else { return Ok(()) };
+    journal.objects().put(&history_name(run), found).await?;
+    let archived = journal.commit(|state| {
+        // A retry may have changed what the object says.
+        let is_same = state.run(run) == Some(found);
+        Ok(if is_same { Decision::Append(vec![Change::Archived { run }], true) } else { Decision::Nothing(false) })
+    });
+    if unless_refused(archived.await)?.unwrap_or(false) {
+        journal.objects().delete_of_run(&found.key).await?;
+    }
+    Ok(())
+}
+
+async fn forget(journal: &Journal, state: &State, run: RunId) -> Result<(), WorkflowError> {
+    let Some(found) = state.run(run) else { return Ok(()) };
+    journal.objects().delete_of_run(&found.key).await?;
+    journal.objects().lake().delete_if_there(&journal.objects().path(&history_name(run))).await?;
+    unless_refused(journal.commit(|_| Ok(Decision::Append(vec![Change::Forgotten { run }], ()))).await)?;
+    Ok(())
+}
+
+/// `None` where the state does not allow it any more: the next step looks again.
+fn unless_refused<T>(done: Result<T, WorkflowError>) -> Result<Option<T>, WorkflowError> {
+    match done {
+        Err(WorkflowError::Refused(_)) => Ok(None),
+        done => done.map(Some),
+    }
+}
