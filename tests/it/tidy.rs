@@ -29,7 +29,6 @@ const ALL: [&str; 13] = [
     "workflow",
     "speed-layer",
     "query-gateway",
-    "workflow",
     "twofold",
 ];
 
@@ -44,7 +43,6 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("collector", &["positions", "views", "event-log", "records", "edge"]),
     ("serving-layer", &["positions", "views", "lake"]),
     ("batch-layer", &["positions", "views", "lake", "event-log", "records", "serving-layer"]),
-    ("workflow", &["positions"]),
     ("speed-layer", &["positions", "views", "event-log", "records", "serving-layer"]),
     ("query-gateway", &["positions", "views", "edge", "serving-layer"]),
     ("workflow", &["positions", "lake"]),
