@@ -3,7 +3,6 @@
 //! Guarantee: never more than the limits; what a request holds is given back when it ends, however it ends.
 //! Why so: refusing at once (429) keeps latency and memory flat; a queue would only move the overload.
 
-use std::num::NonZero;
 use std::sync::Arc;
 
 use metrics::gauge;
@@ -38,7 +37,7 @@ impl Admission {
             bytes: settings.max_in_flight_bytes,
             retry_after_seconds: settings.retry_after.as_secs().max(1),
         };
-        let processors = std::thread::available_parallelism().map_or(LEAST_TURNS, NonZero::get);
+        let processors = std::thread::available_parallelism().map_or(LEAST_TURNS, usize::from);
         let turns = Semaphore::new(processors.max(LEAST_TURNS));
         Self { requests: permits(limits.requests), bytes: permits(limits.bytes), turns, limits }
     }
