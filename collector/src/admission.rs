@@ -23,8 +23,8 @@ pub(super) struct Admission {
     limits: Limits,
 }
 
-/// Large bodies that are worked on at one time, at least, and one for each processor: with a thread for each of hundreds,
-/// the system would give those of the runtime little of its time.
+/// Large bodies that are worked on at one time, at least, and one for each processor: with a thread for each of
+/// hundreds, the system would give those of the runtime little of its time.
 const LEAST_TURNS: usize = 4;
 /// Smaller ones take no turn: no thread is handed over for them (`records::in_place`).
 const SMALL_BYTES: usize = 128 << 10;

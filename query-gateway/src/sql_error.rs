@@ -71,8 +71,8 @@ pub(crate) fn refuse(error: DataFusionError, state: &SessionState) -> GatewayErr
     }
 }
 
-/// What the engine takes for a fault of its own, or panicked at: asked again, the query fails again, and who asked can do
-/// more about it than who operates the system. The log has the words.
+/// What the engine takes for a fault of its own, or panicked at: asked again, the query fails again, and who asked can
+/// do more about it than who operates the system. The log has the words.
 pub(crate) fn failed(error: &impl Display) -> GatewayError {
     tracing::error!(error = error.to_string(), "the engine failed on a query");
     GatewayError::bad_with_hint("the engine failed on this query", PLAINER)
