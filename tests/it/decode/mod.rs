@@ -4,6 +4,7 @@ mod defaults;
 mod erased;
 mod faults;
 mod grammar;
+mod in_place;
 mod mapping;
 mod near_keys;
 mod reasons;
