@@ -23,11 +23,11 @@ pub(super) struct Admission {
     limits: Limits,
 }
 
-/// Large bodies that are worked on at one time: with a thread for each of hundreds, the system would give those of the
-/// runtime little of its time.
-const TURNS: usize = 4;
-/// Smaller ones take no turn; a compressed one of these may become some megabytes.
-const SMALL_BYTES: usize = 16 << 10;
+/// Large bodies that are worked on at one time, at least, and one for each processor: with a thread for each of
+/// hundreds, the system would give those of the runtime little of its time.
+const LEAST_TURNS: usize = 4;
+/// Smaller ones take no turn: no thread is handed over for them (`records::in_place`).
+const SMALL_BYTES: usize = 128 << 10;
 
 impl Admission {
     pub fn new(settings: &CollectorSettings) -> Self {
@@ -37,7 +37,8 @@ impl Admission {
             bytes: settings.max_in_flight_bytes,
             retry_after_seconds: settings.retry_after.as_secs().max(1),
         };
-        let turns = Semaphore::new(TURNS);
+        let processors = std::thread::available_parallelism().map_or(LEAST_TURNS, usize::from);
+        let turns = Semaphore::new(processors.max(LEAST_TURNS));
         Self { requests: permits(limits.requests), bytes: permits(limits.bytes), turns, limits }
     }
 

@@ -32,8 +32,8 @@ const BATCH_PART: &str = "_batch";
 /// The column that holds the realtime part of each measure.
 const REALTIME_PART: &str = "_realtime";
 
-/// The most values that the tests of one request look at, or steps along texts that are held against a pattern: some ten
-/// seconds.
+/// The most values that the tests of one request look at, or steps along texts that are held against a pattern: some
+/// ten seconds.
 const MOST_LOOKS: usize = 1 << 32;
 /// To find the local span that an instant falls into takes as long as so many comparisons.
 const LOOKS_OF_A_SPAN: usize = 16;

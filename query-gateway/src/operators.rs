@@ -31,8 +31,8 @@ pub(crate) fn match_like(ignores_case: bool) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(MatchLike { ignores_case, signature: two_of_any() }))
 }
 
-/// Whether it may go over a text more than once, or that cannot be told. Of another escape than the usual one the engine
-/// says that there is none.
+/// Whether it may go over a text more than once, or that cannot be told. Of another escape than the usual one the
+/// engine says that there is none.
 pub(crate) fn is_slow_like(like: &Like) -> bool {
     let is_usual = like.escape_char.is_none_or(|escape| escape == '\\');
     let is_fast = match like.pattern.as_ref() {

@@ -1,6 +1,7 @@
 //! A refusal of ours that passes through the engine: raised inside of it, and understood again behind it.
 
 use datafusion::error::DataFusionError;
+use views::DefinitionError;
 
 use crate::GatewayError;
 use crate::rejected_records::RejectedUnread;
@@ -24,6 +25,9 @@ pub(crate) enum Refusal {
         /// The way out.
         hint: String,
     },
+    /// What cannot be: a fault of ours, and none of the engine.
+    #[error("{0}")]
+    Defect(String),
     /// It reads rejected records, and they cannot be read now.
     #[error(transparent)]
     Unread(RejectedUnread),
@@ -40,6 +44,7 @@ impl From<Refusal> for GatewayError {
         match refusal {
             Refusal::Bad { reason, hint } => Self::bad_with_hint(reason, hint),
             Refusal::TooLarge { reason, hint } => Self::TooLarge { reason, hint },
+            Refusal::Defect(reason) => Self::Definition(DefinitionError::Engine(DataFusionError::Internal(reason))),
             Refusal::Unread(unread) => unread.into(),
         }
     }

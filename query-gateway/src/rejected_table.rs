@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::logical_plan::{TableScan, TableScanBuilder};
 use datafusion::logical_expr::utils::conjunction;
@@ -101,7 +101,7 @@ impl TableProvider for RejectedTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let Some(reading) = &self.reading else {
-            return Err(DataFusionError::Internal("rejected records were planned without being read".to_owned()));
+            return Err(Refusal::Defect("rejected records were planned without being read".to_owned()).into());
         };
         let (reason, with_payloads) = (asked_reason(filters), self.shows_payloads(projection));
         let mut parts = Vec::new();

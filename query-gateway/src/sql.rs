@@ -353,7 +353,7 @@ async fn on_thread<T: Send + 'static>(
     work: impl FnOnce(&Handle) -> Result<T, GatewayError> + Send + 'static,
 ) -> Result<T, GatewayError> {
     let runtime = Handle::current();
-    patience::on_thread(move || work(&runtime)).await.map_err(|panic| sql_error::failed(&panic))?
+    patience::on_thread(move || work(&runtime)).await?
 }
 
 /// Refuses what the engine would read otherwise than it is written.

@@ -3,8 +3,6 @@
 //! Guarantee: a message that shows a plan, a type of the engine's code, or a name that nobody wrote is replaced as a
 //! whole. What is proposed exists and is spelled nearly alike.
 
-use std::fmt::Display;
-
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
@@ -71,9 +69,9 @@ pub(crate) fn refuse(error: DataFusionError, state: &SessionState) -> GatewayErr
     }
 }
 
-/// What the engine takes for a fault of its own, or panicked at: asked again, the query fails again, and who asked can do
-/// more about it than who operates the system. The log has the words.
-pub(crate) fn failed(error: &impl Display) -> GatewayError {
+/// What the engine takes for a fault of its own: asked again, the query fails again, and who asked can do more about it
+/// than who operates the system. The log has the words.
+fn failed(error: &DataFusionError) -> GatewayError {
     tracing::error!(error = error.to_string(), "the engine failed on a query");
     GatewayError::bad_with_hint("the engine failed on this query", PLAINER)
 }

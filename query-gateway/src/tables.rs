@@ -28,6 +28,7 @@ use views::{Pipeline, PlannedView, ViewDefinition};
 use crate::fixed_table::FixedTable;
 use crate::names::{CATALOGUE, SCHEMA};
 use crate::overflow::Overflowing;
+use crate::refusal::Refusal;
 use crate::rejected_table::{Reading, RejectedTable};
 use crate::visible::{VisibleParts, VisibleStates};
 
@@ -91,7 +92,7 @@ impl TableProvider for ViewTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Err(DataFusionError::Internal(format!("view {} was planned without its states", self.view.name)))
+        Err(Refusal::Defect(format!("view {} was planned without its states", self.view.name)).into())
     }
 }
 
@@ -200,7 +201,7 @@ pub(crate) fn put_in(plan: LogicalPlan, inputs: &Inputs) -> Result<LogicalPlan> 
         }
         LogicalPlan::TableScan(scan) => match ViewTable::of(scan) {
             Some(table) => Ok(Transformed::yes(over_states(&table, scan, &inputs.pinned, &used)?)),
-            None => Err(DataFusionError::Internal(format!("{} is not a view", scan.table_name))),
+            None => Err(Refusal::Defect(format!("{} is not a view", scan.table_name)).into()),
         },
         _ => Ok(Transformed::no(node)),
     })?;
@@ -217,9 +218,8 @@ fn over_states(
     used: &HashSet<String>,
 ) -> Result<LogicalPlan> {
     let view = &table.view;
-    let pinned = pinned
-        .get(view.name.as_str())
-        .ok_or_else(|| DataFusionError::Internal(format!("view {} was not pinned", view.name)))?;
+    let pinned =
+        pinned.get(view.name.as_str()).ok_or_else(|| Refusal::Defect(format!("view {} was not pinned", view.name)))?;
     let needs_measures = view.measures.iter().any(|measure| used.contains(&measure.name));
     let plan = match (table.exposure, needs_measures) {
         (None, _) => finished(view, pinned)?,

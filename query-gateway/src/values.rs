@@ -2,8 +2,8 @@
 //!
 //! In: a plan with its types resolved. Out: the same plan, in which each function that makes texts or lists, and `||`,
 //! is wrapped: it asks for memory before it makes a value and hands it back when nobody holds the value any more.
-//! Functions that go over a text or a list more than once are wrapped, too, `~` and LIKE among them: they get their rows
-//! a few at a time, and end between them where nobody waits any more; what would take too long for that is refused.
+//! Functions that go over a text or a list more than once are wrapped, too, `~` and LIKE among them: they get their
+//! rows a few at a time, and end between them where nobody waits any more; what takes too long for that is refused.
 //! Guarantee: constants stay below the longest SQL text however they are put together, and all other values that exist
 //! at one time take their share of the memory of all SQL queries; beyond it the query is refused.
 //! Not here: functions that are refused altogether (`sql.rs`), operators that keep what they read (`buffered.rs`), what

@@ -5,6 +5,7 @@ mod erased;
 mod faults;
 mod grammar;
 mod imported;
+mod in_place;
 mod mapping;
 mod near_keys;
 mod reasons;

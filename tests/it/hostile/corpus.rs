@@ -219,7 +219,7 @@ pub fn parameters() -> Vec<String> {
         format!("after={}", long("7b2261223a", 3_000)),
         long("page=a&", 4_000),
         long("a=b&", 8_000),
-        long(&format!("page.like=%p{}z&", "_".repeat(900)), 30),
+        long(&format!("page.like=%25p{}z&", "_".repeat(900)), 30),
         long("page.ne=x&", 900),
         format!("page.in={}", long(",", 50_000)),
         format!("{}=1", long("a", 50_000)),
