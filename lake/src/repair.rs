@@ -107,6 +107,14 @@ impl Table {
         Ok(Some(Examination { foreign: snapshot.state().foreign.words(), snapshot, unreadable, missing }))
     }
 
+    /// Whether [`Self::repair`] can put the table back. Reads nothing.
+    ///
+    /// # Errors
+    /// [`LakeError::Refused`]: no commit can.
+    pub fn check_repair(&self, examined: &Examination) -> Result<(), LakeError> {
+        self.facts_to_keep(&examined.snapshot).map(drop)
+    }
+
     /// Makes the version that was found the newest again: what other tools did is left out, and the versions that
     /// cannot be read are written over as ones that changed nothing. `nonce` as in [`Table::commit`].
     ///
