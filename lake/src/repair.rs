@@ -3,9 +3,9 @@
 //! In: the objects of a table. Out: [`Examination`]: the newest version that can be read as Twofold left it, and what
 //! stands between it and the newest there is. [`Table::repair`] makes it the newest again.
 //! Guarantee: examining changes nothing. Mending is one commit under the rule of all commits, so it may run beside
-//! writers, and done twice it finds nothing to do. Only commits that nobody can read are written over, each on condition
-//! that it is what was examined. The lowest comes last: until then none can be read, so that no version ever shows which
-//! lacks the rows of one below it. After a crash the next call goes on.
+//! writers, and done twice it finds nothing to do. Only commits that nobody can read are written over, each on
+//! condition that it is what was examined. The lowest comes last: until then none can be read, so that no version ever
+//! shows which lacks the rows of one below it. After a crash the next call goes on.
 //! Not here: rows of files that are gone: only who knows where they came from can bring them back (`batch-layer`).
 
 use std::collections::HashMap;
@@ -107,6 +107,14 @@ impl Table {
         Ok(Some(Examination { foreign: snapshot.state().foreign.words(), snapshot, unreadable, missing }))
     }
 
+    /// Whether [`Self::repair`] can put the table back. Reads nothing.
+    ///
+    /// # Errors
+    /// [`LakeError::Refused`]: no commit can.
+    pub fn check_repair(&self, examined: &Examination) -> Result<(), LakeError> {
+        self.facts_to_keep(&examined.snapshot).map(drop)
+    }
+
     /// Makes the version that was found the newest again: what other tools did is left out, and the versions that
     /// cannot be read are written over as ones that changed nothing. `nonce` as in [`Table::commit`].
     ///
@@ -145,8 +153,8 @@ impl Table {
         on.facts_bytes().cloned().ok_or_else(nothing)
     }
 
-    /// Makes the commits that cannot be read, the lowest and those above it, such that change nothing; behind them comes
-    /// one that whoever still goes on from one of them finds in the way.
+    /// Makes the commits that cannot be read, the lowest and those above it, such that change nothing; behind them
+    /// comes one that whoever still goes on from one of them finds in the way.
     async fn write_over(
         &self,
         on: &Snapshot,

@@ -120,8 +120,9 @@ impl Lake {
         };
         // By the clock of the store alone.
         let is_left_behind = |found: &&ObjectMeta| own.last_modified - found.last_modified > PROBE_LIVES;
-        for found in listed.iter().filter(is_left_behind) {
-            self.delete_if_there(&found.location).await?;
+        let left: Vec<&Path> = listed.iter().filter(is_left_behind).map(|found| &found.location).collect();
+        for path in left {
+            self.delete_if_there(path).await?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinSet;
 
 use super::components::FileId;
-use super::part::{Part, Portion, Work, Written, write_part};
+use super::part::{Part, Portion, Written, write_part};
 use super::reading::{FileOutcome, Reading};
 use super::session::Import;
 use crate::BatchError;

@@ -227,6 +227,26 @@ async fn a_torn_commit_gives_way_to_the_one_before_and_the_log_is_read_again() {
     until_counted(&running, 3).await;
 }
 
+/// Nothing is left that could take their place: that is said before anything is asked for with --yes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_a_whole_commit_of_ours_is_archived_again_from_the_log() {
+    let place = Place::new();
+    place.after_two_events().await;
+    let mut commits = files_of(&place.table().join("_delta_log"), ".json");
+    commits.sort();
+    for commit in &commits[1..] {
+        std::fs::write(commit, "torn").unwrap();
+    }
+    let beyond = ["FOUND raw/hits", "nothing of Twofold is in it yet", "move raw/hits out of the lake"];
+    check(&place.run(&["lake", "repair"], &[]), 1, &beyond);
+    check(&place.run(&["lake", "repair"], &["--yes"]), 1, &beyond);
+    std::fs::rename(place.table(), place.path("away")).unwrap();
+    let _ = std::fs::remove_dir_all(place.path("data/lake/views"));
+    let running = Running::start(&place.quick_setup()).await;
+    running.wait_until_archived(2).await;
+    until_counted(&running, 2).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_format_file_is_told_with_what_was_in_it() {
     let place = Place::new();

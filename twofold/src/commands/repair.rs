@@ -171,17 +171,14 @@ impl Mender<'_> {
         }
         say(&describe(folder, &examined));
         if examined.has_to_be_put_back() {
+            if let Err(error) = table.check_repair(&examined) {
+                say(&format!("      {error}\n      {}\n", beyond(folder)));
+                return Ok(Found::Beyond);
+            }
             if !self.arguments.yes {
                 return Ok(Found::Waits);
             }
-            let next = match table.repair(&examined, RandomIds.next_id()).await {
-                Ok(next) => next,
-                Err(error @ LakeError::Refused { .. }) => {
-                    say(&format!("      {error}\n      {}\n", beyond(folder)));
-                    return Ok(Found::Beyond);
-                }
-                Err(error) => return Err(error.into()),
-            };
+            let next = table.repair(&examined, RandomIds.next_id()).await?;
             say(&format!(
                 "      mended: version {} is what version {} was\n",
                 next.version(),

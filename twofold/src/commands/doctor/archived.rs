@@ -1,6 +1,7 @@
 //! Whether topics are the ones that were archived, as the archive looks when it starts.
 //!
-//! In: the newest versions of master datasets. Out: a finding for each topic that was replaced, lost records, or is gone.
+//! In: the newest versions of master datasets. Out: a finding for each topic that was replaced, lost records, or is
+//! gone.
 //! Guarantee: reads the last archived record of each partition, and changes nothing.
 
 use std::sync::Arc;
