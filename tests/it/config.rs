@@ -141,30 +141,30 @@ fn a_refusal_says_what_must_be_and_what_it_got() {
         ("[log]\nbrokers = \"http://a:9092\"", "`log.brokers` (test.toml): must be `host:port`, several with commas"),
         ("[log]\nbrokers = \"a:9092,b:port\"", "got `a:9092,b:port`"),
         ("[log]\nbrokers = \"a:9092 b:9092\"", "must be `host:port`, several with commas between"),
-        ("[log]\nbrokers = \"u:secret@a:9092\"", "must be `host:port`, several with commas between, got `...`"),
-        ("[lake]\nlocation = \"s3://k:secret@a/b\"", "`lake.access_key_id` and `lake.secret_access_key` are for them"),
+        ("[log]\nbrokers = \"u:hush@a:9092\"", "must be `host:port`, several with commas between, got `...`"),
+        ("[lake]\nlocation = \"s3://k:hush@a/b\"", "`lake.access_key_id` and `lake.secret_access_key` are for them"),
         ("[log]\nbrokers = \",\"", "must be `host:port`, several with commas between"),
         ("[lake]\nlocation = \"s3:/a/b\"", "must be a folder or `s3://bucket/prefix`, got `s3:/a/b`"),
         ("[lake]\nlocation = \"S3:a\"", "must be a folder or `s3://bucket/prefix`, got `S3:a`"),
         ("[lake]\nlocation = \"gs://a/b\"", "must be a folder or `s3://bucket/prefix`, got `gs://a/b`"),
         ("[schema_registry]\nurl = \"registry:8081\"", "`schema_registry.url` (test.toml): must be `http://host:port`"),
-        ("[schema_registry]\nurl = \"http://u:secret@host:8081\"", "user and password are settings of their own"),
+        ("[schema_registry]\nurl = \"http://u:hush@host:8081\"", "user and password are settings of their own"),
         ("[schema_registry]\nuser = \"u\"", "must be set together with `schema_registry.password`"),
         (
             "[realtime]\nstore = \"memroy\"",
             "must be `memory`, `redis://...` or, over TLS, `rediss://...`, got `memroy`",
         ),
         (
-            "[realtime]\nstore = \"http://:secret@host\"",
+            "[realtime]\nstore = \"http://:hush@host\"",
             "must be `memory`, `redis://...` or, over TLS, `rediss://...`, got `http://...`",
         ),
         (
-            "[realtime]\nstore = \":secret@host:6379\"",
+            "[realtime]\nstore = \":hush@host:6379\"",
             "must be `memory`, `redis://...` or, over TLS, `rediss://...`, got `...`",
         ),
     ] {
         let error = read(file, &[], &[]).unwrap_err();
-        assert!(error.contains(expected) && !error.contains("secret"), "{file}: {expected} is missing in:\n{error}");
+        assert!(error.contains(expected) && !error.contains("hush"), "{file}: {expected} is missing in:\n{error}");
     }
 }
 
