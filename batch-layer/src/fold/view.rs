@@ -69,6 +69,7 @@ pub async fn fold(
         Err(ServingError::Conflict { .. }) => return Ok(FoldOutcome::LostRace),
         part => part?,
     };
+    context.lake.note_folded().await.map_err(ServingError::from)?;
     let publication = Publication {
         replaced: Some(&due.stretches),
         parts: &[part],
