@@ -59,8 +59,8 @@ fn check_whole(grains: Grains, from: TimestampMicros, to: TimestampMicros) -> Re
     for (word, at) in [("begins", from), ("ends", to)] {
         let (start, next) = (grains.bucket_of(at), grains.next_bucket(at));
         if start != at {
-            let (at, start, next) = (told(at), told(start), told(next));
             let within = format!("within a bucket ({})", grains.at(at).as_str());
+            let (at, start, next) = (told(at), told(start), told(next));
             return Err(format!("the range {word} at {at}, {within}; the nearest bounds are {start} and {next}"));
         }
     }
