@@ -63,7 +63,12 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
         recompute_former(&context, former.as_ref(), &settings.recompute).await;
         let files = run_compaction(&context, &settings.compact, &settings.recompute).await;
         status.send_modify(|status| status.master_files.extend(files));
-        folds.fold_where_due(&context, settings.fold_after, &settings.recompute).await;
+        // Whoever recomputes by hand meanwhile would lose the race to a folding.
+        if let Some(age) = settings.fold_after
+            && !hold.look(&context.lake, Instant::now()).await
+        {
+            folds.fold_where_due(&context, age, &settings.recompute).await;
+        }
         cleanup.clean_if_due(former.as_ref()).await;
     }
 }

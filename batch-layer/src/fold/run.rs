@@ -24,14 +24,8 @@ pub(crate) struct Folds {
 }
 
 impl Folds {
-    /// Folds what is due of every view, where an age is set.
-    pub(crate) async fn fold_where_due(
-        &mut self,
-        context: &BatchContext,
-        age: Option<Duration>,
-        settings: &RecomputeSettings,
-    ) {
-        let Some(age) = age else { return };
+    /// Folds what is due of every view.
+    pub(crate) async fn fold_where_due(&mut self, context: &BatchContext, age: Duration, settings: &RecomputeSettings) {
         let wanted = folded_by(context.clock.now(), age);
         for view in &context.pipeline.views {
             if self.done.get(&view.name) == Some(&(view.hash, wanted)) {
