@@ -66,6 +66,7 @@ SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \
   batch::erase::whichever_call_fails_the_next_one_goes_on \
+  batch::fold::a_folding_that_failed_anywhere_is_repeated_safely \
   batch::recompute::copies_that_fill_more_than_the_memory_count_once \
   batch::recompute::full_and_incremental_give_equal_tables_and_counters \
   batch_views::any_history_equals_a_map \

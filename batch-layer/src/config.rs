@@ -63,6 +63,8 @@ pub struct BatchSettings {
     pub table_check_interval: Duration,
     /// Which files of the master dataset become larger ones; sorted within the memory of `recompute`.
     pub compact: CompactSettings,
+    /// Buckets of views become coarser once they ended so long ago; `None`: never.
+    pub fold_after: Option<Duration>,
     /// Published versions kept per view, so that queries and rollbacks find them, at least 2; and sets of definitions.
     pub keep_versions: usize,
     /// Wait between two removals of old versions and of files that no version names.
@@ -79,6 +81,7 @@ impl Default for BatchSettings {
             recompute: RecomputeSettings::default(),
             table_check_interval: Duration::from_secs(60),
             compact: CompactSettings::default(),
+            fold_after: None,
             keep_versions: 10,
             cleanup_interval: Duration::from_secs(600),
             cleanup_grace: Duration::from_secs(3600),

@@ -15,12 +15,14 @@
 //! | `source_reset.rs` | the next life of a source's topic, which the archive goes on with |
 //! | `recompute/` | from the master dataset to batch views; its loop is `recompute/run.rs` |
 //! | `compact/` | small files of a master dataset into large ones, and rows of another reading into the present one; its loop is `compact/run.rs` |
+//! | `fold/` | old buckets of views into coarser ones; its loop is `fold/run.rs` |
+//! | `grains.rs` | which buckets a version has, folded or not |
 //! | `erase/` | events out of everything that the layers store, when an operator asks for it |
 //! | `import/` | whole files into the master dataset, when an operator asks for it |
 //! | `damage.rs` | files that are gone, and tables that another tool rewrote |
 //! | `lost_rows.rs` | rows of files that are gone, from the log again |
 //! | `hold/` | a round by hand beside loops that run elsewhere |
-//! | `run.rs` | the order of recompute, compaction and cleanup |
+//! | `run.rs` | the order of recompute, compaction, folding and cleanup |
 //!
 //! Guarantee: what the archive commits continues exactly what was committed before, so no record is lost or doubled,
 //! whichever process is killed; a published version is a function of (version of the master dataset, cut, definition),
@@ -39,6 +41,8 @@ mod damage;
 mod engine;
 pub mod erase;
 mod error;
+pub mod fold;
+mod grains;
 pub mod hold;
 pub mod import;
 pub mod lost_rows;

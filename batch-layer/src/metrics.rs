@@ -49,6 +49,10 @@ pub const COMPACTION_SECONDS: &str = "twofold_compaction_seconds";
 pub const COMPACTION_RACES: &str = "twofold_compaction_races_total";
 /// Failed attempts to compact.
 pub const COMPACTION_FAILURES: &str = "twofold_compaction_failures_total";
+/// Versions of views that were published with coarser buckets.
+pub const FOLDS: &str = "twofold_fold_commits_total";
+/// Failed attempts to fold.
+pub const FOLD_FAILURES: &str = "twofold_fold_failures_total";
 /// Live files of a master dataset, as the last look for a compaction found or left them.
 pub const MASTER_FILES: &str = "twofold_master_live_files";
 
@@ -77,8 +81,9 @@ pub(crate) fn announce_batch(pipeline: &Pipeline) {
         }
     }
     for view in &pipeline.views {
-        count_view(BATCH_PUBLICATIONS, view.name.as_str(), 0);
-        count_view(BATCH_FAILURES, view.name.as_str(), 0);
+        for name in [BATCH_PUBLICATIONS, BATCH_FAILURES, FOLDS, FOLD_FAILURES] {
+            count_view(name, view.name.as_str(), 0);
+        }
         for expression in view.plans.fallible_inputs().unwrap_or_default() {
             count_failed_rows(view.name.as_str(), &expression, 0);
         }
@@ -102,7 +107,7 @@ pub(crate) fn count_unreadable(source: &str, column: &str, by: u64) {
     counter!(ARCHIVE_UNREADABLE, "source" => source.to_owned(), "column" => column.to_owned()).increment(by);
 }
 
-/// Raises a counter of a view's recomputes.
+/// Raises a counter of a view's recomputes or foldings.
 pub(crate) fn count_view(name: &'static str, view: &str, by: u64) {
     counter!(name, "view" => view.to_owned()).increment(by);
 }

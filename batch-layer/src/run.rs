@@ -1,8 +1,9 @@
-//! The batch loop: recompute, compaction and cleanup, one after the other. Their own loops are in their own `run.rs`.
+//! The batch loop: recompute, compaction, folding and cleanup, one after the other. Their own loops are in their own
+//! `run.rs`.
 //!
-//! Guarantee: a compaction never runs beside a recompute of the same loop, and the loop ends soon after `shutdown`:
-//! what is in progress is dropped, and nothing of it is visible.
-//! Why so: both fill the memory and the spill folder of the same settings, and a round asked for by hand should not
+//! Guarantee: neither a compaction nor a folding runs beside a recompute of the same loop, and the loop ends soon after
+//! `shutdown`: what is in progress is dropped, and nothing of it is visible.
+//! Why so: all fill the memory and the spill folder of the same settings, and a round asked for by hand should not
 //! find half of them taken. No round is begun while a recompute by hand holds the loops off (`hold/mod.rs`).
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cleanup::Cleanup;
 use crate::compact::run_compaction;
 use crate::damage::look_after;
+use crate::fold::Folds;
 use crate::hold::HoldWatch;
 use crate::recompute::{Rounds, recompute_former};
 use crate::{BatchComponents, BatchError, BatchSettings, metrics};
@@ -20,7 +22,8 @@ use crate::{BatchComponents, BatchError, BatchSettings, metrics};
 /// Between two looks whether a hold is over.
 const HELD_PAUSE: Duration = Duration::from_secs(1);
 
-/// Recomputes all views again and again until `shutdown`; compacts master datasets after each round where that is due.
+/// Recomputes all views again and again until `shutdown`; compacts master datasets and folds views after each round
+/// where that is due.
 ///
 /// # Errors
 /// None at present: a view that fails is logged, counted, shown in the status, and tried again.
@@ -39,6 +42,7 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
     let BatchComponents { context, requests, status, turn, former } = components;
     let mut rounds = Rounds::new(&context, requests, &status, settings);
     let mut cleanup = Cleanup::new(&context, settings);
+    let mut folds = Folds::default();
     let mut hold = HoldWatch::default();
     let mut looked_at = None;
     loop {
@@ -59,6 +63,12 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
         recompute_former(&context, former.as_ref(), &settings.recompute).await;
         let files = run_compaction(&context, &settings.compact, &settings.recompute).await;
         status.send_modify(|status| status.master_files.extend(files));
+        // Whoever recomputes by hand meanwhile would lose the race to a folding.
+        if let Some(age) = settings.fold_after
+            && !hold.look(&context.lake, Instant::now()).await
+        {
+            folds.fold_where_due(&context, age, &settings.recompute).await;
+        }
         cleanup.clean_if_due(former.as_ref()).await;
     }
 }

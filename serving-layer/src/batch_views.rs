@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
 use lake::{Change, LakeError, Snapshot, Table, Version};
 use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, TimestampMicros};
@@ -21,7 +22,7 @@ use views::{ViewDefinition, column, utc_micros};
 
 use crate::bucket_cursor::buckets_of;
 use crate::bucket_files;
-use crate::{BatchViewSettings, ServingError};
+use crate::{BatchViewSettings, BucketRanges, Folded, ServingError};
 
 /// The facts of a publication.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct BatchFacts {
     /// The task that published it; `None`: a round that is no run of the workflow, or an earlier version of Twofold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub publisher: Option<Publisher>,
+    /// Where its buckets are coarser than those of the view.
+    #[serde(default, skip_serializing_if = "Folded::is_nothing")]
+    pub folded: Folded,
 }
 
 /// A task of a run, and which attempt at it.
@@ -196,6 +200,21 @@ impl BatchViewStore {
             found.extend(buckets.filter(|bucket| from <= *bucket && *bucket < to));
         }
         Ok(found)
+    }
+
+    /// The files of a version that may hold rows of `buckets`, as a table of the query engine with the columns of
+    /// [`Self::schema`]; `None` where there is none. Other buckets may be in them, too. Does no IO.
+    ///
+    /// # Errors
+    /// [`ServingError::Lake`]: a defect, since all files are those of the version.
+    pub fn scan(
+        &self,
+        version: &BatchVersion,
+        buckets: &BucketRanges,
+    ) -> Result<Option<Arc<dyn TableProvider>>, ServingError> {
+        let mut files = bucket_files::in_bucket_order(version.snapshot.files());
+        files.retain(|file| bucket_files::may_hold(file, buckets));
+        if files.is_empty() { Ok(None) } else { Ok(Some(version.snapshot.scan(&files)?)) }
     }
 
     /// Deletes what only versions older than the newest `keep` (and the few that share their checkpoint) need, and

@@ -151,18 +151,20 @@ pub(crate) fn that_reach_into(files: &[DataFile], from: TimestampMicros, to: Tim
 /// The files whose range holds a replaced bucket, and tiny ones directly before one. `files` in bucket order.
 fn files_to_rewrite(files: &[DataFile], buckets: &BucketRanges, small_rows: u64) -> Vec<DataFile> {
     let next_from = |bucket: i64| buckets.next_from(TimestampMicros(bucket)).map(|next| next.0);
-    let is_hit = |file: &DataFile| {
-        let (least, most) = range_of(file);
-        next_from(least).is_some_and(|bucket| bucket <= most)
-    };
     let is_absorbed = |at: usize| {
         // No replaced bucket lies in it, so the next one above it comes before the file that follows, or is in it.
         let (_, most) = range_of(&files[at]);
         let following = files.get(at + 1).map_or(i64::MAX, |next| range_of(next).1);
         files[at].rows < small_rows && next_from(most).is_some_and(|bucket| bucket <= following)
     };
-    let indices = (0..files.len()).filter(|at| is_hit(&files[*at]) || is_absorbed(*at));
+    let indices = (0..files.len()).filter(|at| may_hold(&files[*at], buckets) || is_absorbed(*at));
     indices.map(|at| files[at].clone()).collect()
+}
+
+/// Whether one of these buckets lies in the range of a file.
+pub(crate) fn may_hold(file: &DataFile, buckets: &BucketRanges) -> bool {
+    let (least, most) = range_of(file);
+    buckets.next_from(TimestampMicros(least)).is_some_and(|next| next.0 <= most)
 }
 
 /// The least and the largest bucket of a file; everything where it is unknown.

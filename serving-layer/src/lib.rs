@@ -17,6 +17,7 @@ mod bucket_ranges;
 mod config;
 mod definition_set;
 mod error;
+mod folded;
 mod former_view;
 pub mod memory;
 mod metrics;
@@ -29,6 +30,7 @@ pub use batch_views::{BatchFacts, BatchVersion, BatchViewStore, Publisher};
 pub use bucket_ranges::BucketRanges;
 pub use config::BatchViewSettings;
 pub use error::ServingError;
+pub use folded::Folded;
 /// Where batch views lie, and the number of one: for callers that need nothing else of the `lake` crate.
 pub use lake::{Lake, Version};
 pub use publication::{MayCommit, Publication, PublicationPart, WrittenPart, always};

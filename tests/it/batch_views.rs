@@ -15,7 +15,7 @@ use lake::{Lake, LakeError, Version};
 use positions::{Cut, Hole, Incarnation, Offset, PartitionId, Position, RecomputeId, TimestampMicros};
 use rand::Rng;
 use rand::rngs::StdRng;
-use serving_layer::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore, Publisher, ServingError};
+use serving_layer::{BatchFacts, BatchVersion, BatchViewSettings, BatchViewStore, Folded, Publisher, ServingError};
 use tokio::task::JoinSet;
 use views::{Pipeline, ViewDefinition};
 
@@ -77,6 +77,7 @@ fn facts(offset: i64) -> BatchFacts {
         holes: vec![Hole { partition: PartitionId(0), from: Offset(3), to: Offset(5) }],
         erased: 0,
         publisher: None,
+        folded: Folded::default(),
     }
 }
 
@@ -89,9 +90,11 @@ fn facts_of_earlier_versions_are_read() {
     stored["holes"] = serde_json::json!([[0, 3, 5]]);
     assert_eq!(serde_json::from_str::<BatchFacts>(&stored.to_string()).unwrap(), facts);
     assert_eq!(serde_json::from_value::<BatchFacts>(stored).unwrap(), facts);
-    // Whoever published it, where it was a task of a run.
+    assert!(stored.get("folded").is_none(), "versions that are not folded are as they were: {stored}");
+    // Whoever published it, where it was a task of a run; and how far it is folded.
+    let folded = Folded { months_until: Some(TimestampMicros(7)), days_until: None };
     let publisher = Publisher { run: "r1".to_owned(), task: "publish".to_owned(), attempt: 2 };
-    let by_task = BatchFacts { publisher: Some(publisher), ..facts };
+    let by_task = BatchFacts { publisher: Some(publisher), folded, ..facts };
     let stored = serde_json::to_string(&by_task).unwrap();
     assert_eq!(serde_json::from_str::<BatchFacts>(&stored).unwrap(), by_task);
 }

@@ -253,6 +253,13 @@ fn compaction_can_be_switched_off_and_never_merges_one_file_into_one() {
 }
 
 #[test]
+fn nothing_is_folded_unless_an_age_is_written() {
+    assert_eq!(read("", &[], &[]).unwrap().batch.fold_after, None);
+    let config = read("[batch]\nfold_after = \"90d\"\n", &[], &[]).unwrap();
+    assert_eq!(config.batch.fold_after, Some(Duration::from_secs(90 * 24 * 3600)));
+}
+
+#[test]
 fn wrong_types_and_broken_files_are_refused() {
     let error = read("[speed]\ntick = 200\n", &[], &[]).unwrap_err();
     assert!(error.contains("`speed.tick` (test.toml): must be a string, got the integer `200`"), "{error}");

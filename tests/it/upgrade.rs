@@ -216,7 +216,7 @@ fn a_process_refuses_a_lake_of_a_later_format_by_name_and_leaves_it_alone() {
         let output = refused.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
-        for part in ["format.json", "has format 999", "knows format 1 only", "lake.location"] {
+        for part in ["format.json", "has format 999", "knows formats 1 and 2", "lake.location"] {
             assert!(said.contains(part), "{command:?}: `{part}` is missing in: {said}");
         }
     }
@@ -232,7 +232,12 @@ async fn a_lake_notes_its_format_and_takes_no_other() {
         let expected = format!(r#"{{"format":{}}}"#, lake::FORMAT);
         assert_eq!(lake.get(&path).await.unwrap(), Some(Bytes::from(expected)));
     }
-    lake.put(&path, Bytes::from(format!(r#"{{"format":{}}}"#, lake::FORMAT + 1))).await.unwrap();
+    // From the first folded view on it has another one, which stays.
+    lake.note_folded().await.unwrap();
+    lake.check_format().await.unwrap();
+    let expected = format!(r#"{{"format":{}}}"#, lake::FOLDED_FORMAT);
+    assert_eq!(lake.get(&path).await.unwrap(), Some(Bytes::from(expected)));
+    lake.put(&path, Bytes::from(format!(r#"{{"format":{}}}"#, lake::FOLDED_FORMAT + 1))).await.unwrap();
     let error = lake.check_format().await.unwrap_err();
     assert!(matches!(error, LakeError::Unusable { .. }), "{error}");
     for damage in ["", "{}", "null"] {

@@ -171,6 +171,8 @@ pub const METRICS: &[Metric] = &[
         "Compactions dropped, since somebody else was first",
     ),
     metric("twofold_compaction_failures_total", Kind::Counter, "source", "Failed attempts to compact"),
+    metric("twofold_fold_commits_total", Kind::Counter, "view", "Versions published with coarser buckets"),
+    metric("twofold_fold_failures_total", Kind::Counter, "view", "Failed attempts to fold"),
     metric(
         "twofold_master_live_files",
         Kind::Gauge,

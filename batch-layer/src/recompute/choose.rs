@@ -12,7 +12,6 @@ use positions::{RecomputeId, ViewName};
 use records::master::MasterSnapshot;
 use views::PlannedView;
 
-use super::grain::{coarsest, widened};
 use super::groups::{FileWeight, divide};
 use super::inputs::read_inputs;
 use super::master_rows::MasterRows;
@@ -20,6 +19,7 @@ use super::next::plan_task;
 use super::open_plan::{OpenPlan, OpenView};
 use super::plan::{PreviousVersion, RecomputePlan, ViewPlan};
 use super::task::{Mode, Outcome, Planned, RecomputeComponents, Round, Scope, Task, group_by_cut};
+use crate::grains::{Grains, widened};
 use crate::{BatchError, RecomputeSettings, engine};
 
 /// What there is to do for the views of a source.
@@ -85,10 +85,10 @@ async fn choose(
     let (cut, scope) = (tasks[0].cut.clone(), tasks[0].scope.clone());
     let rows = MasterRows { master, source: &source };
     let inputs = read_inputs(session, &rows, &cut, &scope).await?;
-    // Whole buckets of the coarsest grain are whole buckets of every finer one, and all copies of an event are in one.
-    let grain = coarsest(tasks.iter().map(|task| task.view.bucket));
-    let touched = inputs.touched.as_ref().map(|hours| widened(hours, grain));
-    let groups = divide(&weights(&rows), grain, touched.as_ref(), task_bytes);
+    // Whole buckets of the coarsest grains are whole buckets of every finer one, and all copies of an event are in one.
+    let grains = Grains::coarsest(tasks.iter().map(|task| Grains::on(task.previous.as_ref(), task.view.bucket)));
+    let touched = inputs.touched.as_ref().map(|hours| widened(hours, grains));
+    let groups = divide(&weights(&rows), grains, touched.as_ref(), task_bytes);
     let views: Vec<OpenView> = tasks.into_iter().map(|task| open_view(components, task)).collect();
     let plan = RecomputePlan {
         master_version: master.snapshot.version(),

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
 use positions::{Cut, ViewName};
 use serving_layer::{PublicationPart, WrittenPart};
-use views::{FailedRows, PlannedView, caught, column, count_failures};
+use views::{FailedRows, caught, column, count_failures};
 
 use super::distinct::{Copies, find_copies, keep_first};
 use super::groups::BucketGroup;
@@ -72,7 +72,7 @@ impl OpenPlan {
         let session = engine::session(settings)?;
         // Also where the source names no event id: a record may bring one in its header, and realtime counts it once.
         let all = ranges_between(&Cut::default(), &self.plan().cut);
-        let events = self.rows().events(&all, self.buckets(self.grain(), group).as_ref())?;
+        let events = self.rows().events(&all, self.buckets(self.grains(), group).as_ref())?;
         let copies = find_copies(&session, events, self.plan().since.as_ref(), progress).await?;
         progress.end();
         let (left_out, left_out_before) = (copies.left_out.clone(), copies.left_out_before.clone());
@@ -112,25 +112,26 @@ impl OpenGroup<'_> {
         failed: &Arc<FailedRows>,
         name: &str,
     ) -> Result<WrittenPart, BatchError> {
-        let plan = self.plan_states(&view.view, failed)?;
+        let plan = self.plan_states(view, failed)?;
         let plan = self.session.create_physical_plan(&plan).await?;
         self.progress.begin(view.view.name.as_str(), &plan);
         let states = execute_stream(plan, self.session.task_ctx())?;
-        let replaced = self.plan.replaced(view.view.bucket);
+        let replaced = self.plan.replaced(view.grains());
         let part = PublicationPart { replaced: replaced.as_ref(), from: self.group.from, to: self.group.to, name };
         Ok(view.store.write_part(view.previous.as_ref(), &part, states).await?)
     }
 
     /// Rows of the master dataset to states by bucket and dimensions, in that order.
-    fn plan_states(&self, view: &PlannedView, failed: &Arc<FailedRows>) -> Result<LogicalPlan, BatchError> {
+    fn plan_states(&self, open: &OpenView, failed: &Arc<FailedRows>) -> Result<LogicalPlan, BatchError> {
+        let (view, grains) = (&open.view, open.grains());
         let rows = self.plan.rows();
         let all = ranges_between(&Cut::default(), &self.plan.plan().cut);
-        let mut events = rows.events(&all, self.plan.buckets(view.bucket, self.group).as_ref())?;
+        let mut events = rows.events(&all, self.plan.buckets(grains, self.group).as_ref())?;
         if !self.copies.places.is_empty() {
             events = events.filter(keep_first(&self.copies))?;
         }
         let columns = rows.source.events.fields().iter().map(|column| field(column.name()).alias(column.name()));
-        let bucket = rows.bucket(view.bucket).alias(column::BUCKET);
+        let bucket = rows.bucket(grains).alias(column::BUCKET);
         let events = events.project(columns.chain([bucket]))?.build()?;
         let states = count_failures(view.plans.state_plan(events, &[column::BUCKET])?, failed)?;
         let dimensions = view.dimensions.iter().map(|dimension| dimension.name.as_str());

@@ -10,14 +10,13 @@ use std::collections::BTreeMap;
 use positions::TimestampMicros;
 use serde::{Deserialize, Serialize};
 use serving_layer::BucketRanges;
-use views::{Bucket, bucket_of};
 
-use super::grain::{Buckets, LAST, next_bucket};
+use crate::grains::{Buckets, Grains, LAST};
 
 /// Most groups of one plan, about: beyond that they become larger than they are asked to be.
 const MOST_GROUPS: f64 = 10_000.0;
 
-/// A stretch of event time, `[from, to)`, in whole buckets of the coarsest grain of the views.
+/// A stretch of event time, `[from, to)`, in whole buckets of the coarsest grains of the views.
 ///
 /// The first group of a plan begins with time itself, the last one ends with it: whatever is carried over from the
 /// version before lies in one of them.
@@ -47,18 +46,18 @@ pub(crate) struct FileWeight {
 /// Divides what is touched (`None`: everything that there is) into groups.
 pub(crate) fn divide(
     files: &[FileWeight],
-    grain: Bucket,
+    grains: Grains,
     touched: Option<&BucketRanges>,
     limit_bytes: u64,
 ) -> Vec<BucketGroup> {
-    let scale = Scale::new(files, grain, touched);
+    let scale = Scale::new(files, grains, touched);
     if touched.is_some_and(BucketRanges::is_empty) {
         return Vec::new();
     }
-    let borders = if grain == Bucket::None { Vec::new() } else { scale.borders(grain, limit_bytes) };
+    let borders = if grains.is_one() { Vec::new() } else { scale.borders(grains, limit_bytes) };
     let froms = std::iter::once(TimestampMicros::MIN).chain(borders.iter().copied());
     let tos = borders.iter().copied().chain([LAST]);
-    froms.zip(tos).map(|(from, to)| scale.group(grain, from, to)).collect()
+    froms.zip(tos).map(|(from, to)| scale.group(grains, from, to)).collect()
 }
 
 /// Bytes and rows.
@@ -97,8 +96,8 @@ struct Scale {
 }
 
 impl Scale {
-    fn new(files: &[FileWeight], grain: Bucket, touched: Option<&BucketRanges>) -> Self {
-        let mut pieces = pieces_of(files, grain, touched);
+    fn new(files: &[FileWeight], grains: Grains, touched: Option<&BucketRanges>) -> Self {
+        let mut pieces = pieces_of(files, grains, touched);
         let mut unknown = Weight::default();
         for file in files.iter().filter(|file| file.events.is_none()) {
             unknown = unknown.plus(Weight { bytes: file.bytes as f64, rows: file.rows as f64 }, 1.0);
@@ -115,7 +114,7 @@ impl Scale {
     }
 
     /// Where groups end and begin, without the first and the last.
-    fn borders(&self, grain: Bucket, limit_bytes: u64) -> Vec<TimestampMicros> {
+    fn borders(&self, grains: Grains, limit_bytes: u64) -> Vec<TimestampMicros> {
         let mut borders = Vec::new();
         let total = self.below(LAST).bytes;
         // An even share is more than half of the limit, and two groups side by side weigh more than a share.
@@ -128,8 +127,8 @@ impl Scale {
             if groups <= 1.0 {
                 break;
             }
-            let full = bucket_of(grain, self.reached(done + (total - done) / groups));
-            let border = if full > at { full } else { next_bucket(grain, at) };
+            let full = grains.bucket_of(self.reached(done + (total - done) / groups));
+            let border = if full > at { full } else { grains.next_bucket(at) };
             begin = self.next_from(border);
             if begin.is_some() {
                 borders.push(border);
@@ -169,7 +168,7 @@ impl Scale {
         }
     }
 
-    fn group(&self, grain: Bucket, from: TimestampMicros, to: TimestampMicros) -> BucketGroup {
+    fn group(&self, grains: Grains, from: TimestampMicros, to: TimestampMicros) -> BucketGroup {
         let first = self.pieces.partition_point(|piece| piece.to <= from);
         let inside = self.pieces[first..].iter().take_while(|piece| piece.from < to);
         let ranges = inside.map(|piece| (piece.from.max(from), piece.to.min(to))).collect();
@@ -177,7 +176,7 @@ impl Scale {
         BucketGroup {
             from,
             to,
-            buckets: Buckets { grain, ranges }.count(),
+            buckets: Buckets { grains, ranges }.count(),
             rows: weight.rows.max(0.0).round() as u64,
             bytes: weight.bytes.max(0.0).round() as u64,
         }
@@ -194,11 +193,11 @@ struct Step {
 }
 
 /// The stretches between all borders of files and of what is touched, as far as they are touched and weigh something.
-fn pieces_of(files: &[FileWeight], grain: Bucket, touched: Option<&BucketRanges>) -> Vec<Piece> {
+fn pieces_of(files: &[FileWeight], grains: Grains, touched: Option<&BucketRanges>) -> Vec<Piece> {
     let mut steps: BTreeMap<TimestampMicros, Step> = BTreeMap::new();
     for file in files {
         let Some((first, last)) = file.events else { continue };
-        let (from, to) = (bucket_of(grain, first), next_bucket(grain, last));
+        let (from, to) = (grains.bucket_of(first), grains.next_bucket(last));
         let weight = Weight { bytes: file.bytes as f64, rows: file.rows as f64 };
         let share = 1.0 / (to.micros_since(from) as f64).max(1.0);
         for (at, sign) in [(from, 1_i32), (to, -1)] {

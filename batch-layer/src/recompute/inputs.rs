@@ -17,10 +17,10 @@ use records::master::MasterFacts;
 use serving_layer::BucketRanges;
 use views::{Bucket, column};
 
-use super::grain::next_bucket;
 use super::master_rows::{MasterRows, ranges_between};
 use super::task::Scope;
 use crate::BatchError;
+use crate::grains::Grains;
 use crate::master_columns::field;
 
 /// What the views of one cut share.
@@ -57,11 +57,12 @@ async fn find_touched_hours(
     cut: &Cut,
 ) -> Result<BucketRanges, BatchError> {
     let events = rows.events(&ranges_between(since, cut), None)?;
-    let plan = events.project([rows.bucket(Bucket::Hour).alias(column::BUCKET)])?.distinct()?.build()?;
+    let hours = Grains::even(Bucket::Hour);
+    let plan = events.project([rows.bucket(hours).alias(column::BUCKET)])?.distinct()?.build()?;
     let batches = collect(session.create_physical_plan(&plan).await?, session.task_ctx()).await?;
-    let hours = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<TimestampMicrosecondType>().values());
-    let hours = hours.map(|hour| TimestampMicros(*hour));
-    Ok(hours.map(|hour| (hour, next_bucket(Bucket::Hour, hour))).collect())
+    let found = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<TimestampMicrosecondType>().values());
+    let found = found.map(|hour| TimestampMicros(*hour));
+    Ok(found.map(|hour| (hour, hours.next_bucket(hour))).collect())
 }
 
 /// Rows, rejected and late below the cut: what the commits counted, less what is counted from the cut on.

@@ -17,9 +17,9 @@ use records::RecordsError;
 use records::decode::column as master_column;
 use records::master::MasterSnapshot;
 use serving_layer::BucketRanges;
-use views::{Bucket, SourceDefinition, column, utc_micros, utc_scalar};
+use views::{SourceDefinition, column, utc_micros, utc_scalar};
 
-use super::grain::{Buckets, LAST};
+use crate::grains::{Buckets, Grains, LAST};
 use crate::master_columns::{field, may_hold_corrected_times};
 
 /// A stretch of offsets of one partition: `[from, to)`.
@@ -70,8 +70,8 @@ impl MasterRows<'_> {
     }
 
     /// The bucket of an event: by its time as sent, so that all copies of an event fall into one.
-    pub(crate) fn bucket(&self, grain: Bucket) -> Expr {
-        views::bucket_expr(grain, self.sent())
+    pub(crate) fn bucket(&self, grains: Grains) -> Expr {
+        grains.bucket_expr(&self.sent())
     }
 
     /// First and last event time in a file as its statistics tell it, corrected where the events' is; `None` where they
@@ -107,7 +107,7 @@ impl MasterRows<'_> {
         }
         if buckets.ranges.len() > MOST_STRETCHES {
             let starts = buckets.starts().into_iter().map(|start| lit(utc_scalar(Some(start))));
-            return Some(self.bucket(buckets.grain).in_list(starts.collect(), false));
+            return Some(self.bucket(buckets.grains).in_list(starts.collect(), false));
         }
         // Never `bucket = x`, for one bucket: of that the engine concludes that the key is constant, leaves it out of a
         // sort over several partitions, and then refuses its own plan.
@@ -129,8 +129,8 @@ impl MasterRows<'_> {
 
     fn may_hold_buckets(&self, file: &DataFile, buckets: &Buckets) -> bool {
         let Some((first, last)) = self.sent_events(file) else { return true };
-        let next = buckets.ranges.next_from(views::bucket_of(buckets.grain, first));
-        next.is_some_and(|next| next <= views::bucket_of(buckets.grain, last))
+        let next = buckets.ranges.next_from(buckets.grains.bucket_of(first));
+        next.is_some_and(|next| next <= buckets.grains.bucket_of(last))
     }
 
     fn scan(&self, ranges: &[OffsetRange], buckets: Option<&Buckets>) -> Result<LogicalPlanBuilder, RecordsError> {

@@ -15,10 +15,11 @@
 //! ```
 //!
 //! In: the newest master dataset and the newest version of each view. Out: one [`Outcome`] per view.
-//! Guarantee: a published table is a function of (version of the master dataset, cut, definition); `full` and
-//! `incremental` give equal tables, and so do one group and many. Killed at any step, the old version stays. An error
-//! of one view does not stop the others. A plan and what its groups gave are values of a few kilobytes: whoever has
-//! them goes on ([`OpenPlan::open`]), and a plan is published once, however often somebody tries.
+//! Guarantee: a published table is a function of (version of the master dataset, cut, definition), by the buckets that
+//! the version before has (`../grains.rs`: old ones may be folded into coarser ones); `full` and `incremental` give
+//! equal tables, and so do one group and many. Killed at any step, the old version stays. An error of one view does not
+//! stop the others. A plan and what its groups gave are values of a few kilobytes: whoever has them goes on
+//! ([`OpenPlan::open`]), and a plan is published once, however often somebody tries.
 //! Former definitions that still answer are computed beside the round (`former.rs`).
 //! Before a start, views go through all of it over generated events (`trial.rs`).
 //! Not here: where a cut may lie (`positions::choose_cut`), which files a publication rewrites (`serving-layer`), who
@@ -30,7 +31,6 @@ mod choose;
 mod compute;
 mod distinct;
 mod former;
-mod grain;
 mod groups;
 mod inputs;
 mod master_rows;

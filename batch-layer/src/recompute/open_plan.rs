@@ -8,15 +8,15 @@ use positions::{Clock, IdSource};
 use records::RecordsError;
 use records::master::{MasterDataset, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore, BucketRanges, ServingError};
-use views::{Bucket, PlannedView, SourceDefinition};
+use views::{PlannedView, SourceDefinition};
 
-use super::grain::{Buckets, coarsest, widened};
 use super::groups::BucketGroup;
 use super::inputs::holes_below;
 use super::master_rows::MasterRows;
 use super::plan::{RecomputePlan, ViewPlan};
 use super::task::RecomputeComponents;
 use crate::BatchError;
+use crate::grains::{Buckets, Grains, widened};
 
 /// A plan whose groups can be computed, and which can be published. Cheap to clone; holds no rows.
 #[derive(Clone)]
@@ -94,26 +94,31 @@ impl OpenPlan {
         self.ids.as_ref()
     }
 
-    /// The coarsest grain of the views.
-    pub(crate) fn grain(&self) -> Bucket {
-        coarsest(self.views.iter().map(|view| view.view.bucket))
+    /// The coarsest grains of the views.
+    pub(crate) fn grains(&self) -> Grains {
+        Grains::coarsest(self.views.iter().map(OpenView::grains))
     }
 
-    /// The buckets of one grain that a group computes; `None`: all that there are.
-    pub(crate) fn buckets(&self, grain: Bucket, group: &BucketGroup) -> Option<Buckets> {
-        let touched = self.replaced(grain).unwrap_or_else(BucketRanges::everything);
+    /// The buckets of these grains that a group computes; `None`: all that there are.
+    pub(crate) fn buckets(&self, grains: Grains, group: &BucketGroup) -> Option<Buckets> {
+        let touched = self.replaced(grains).unwrap_or_else(BucketRanges::everything);
         let ranges = touched.within(group.from, group.to);
-        (ranges != BucketRanges::everything()).then_some(Buckets { grain, ranges })
+        (ranges != BucketRanges::everything()).then_some(Buckets { grains, ranges })
     }
 
-    /// The buckets of one grain that all groups together compute; `None`: all that there are.
-    pub(crate) fn replaced(&self, grain: Bucket) -> Option<BucketRanges> {
-        let touched = self.plan.touched.as_ref().map(|hours| widened(hours, grain));
+    /// The buckets of these grains that all groups together compute; `None`: all that there are.
+    pub(crate) fn replaced(&self, grains: Grains) -> Option<BucketRanges> {
+        let touched = self.plan.touched.as_ref().map(|hours| widened(hours, grains));
         touched.filter(|touched| *touched != BucketRanges::everything())
     }
 }
 
 impl OpenView {
+    /// The buckets of the version before, which are those of the next one.
+    pub(crate) fn grains(&self) -> Grains {
+        Grains::on(self.previous.as_ref(), self.view.bucket)
+    }
+
     async fn open(
         components: &RecomputeComponents,
         planned: &ViewPlan,

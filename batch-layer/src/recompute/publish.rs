@@ -17,6 +17,7 @@ use super::open_plan::{OpenPlan, OpenView};
 use super::plan::GroupOutput;
 use super::task::{Outcome, Round};
 use crate::BatchError;
+use crate::grains::folded_of;
 
 /// By the number of the group.
 type Outputs<'a> = BTreeMap<usize, &'a GroupOutput>;
@@ -63,7 +64,7 @@ impl OpenPlan {
             part.cloned().ok_or_else(|| BatchError::GroupMissing { view: view.view.name.clone(), group })
         };
         let parts = (0..self.plan().groups.len()).map(part_of).collect::<Result<Vec<_>, _>>()?;
-        let replaced = self.replaced(view.view.bucket);
+        let replaced = self.replaced(view.grains());
         let name = format!("{:032x}", self.ids().next_id());
         let publication = Publication {
             replaced: replaced.as_ref(),
@@ -103,6 +104,7 @@ impl OpenPlan {
             // Buckets that were not touched are as they were.
             erased: previous.map_or(plan.erased, |version| version.facts.erased),
             publisher: publisher.cloned(),
+            folded: folded_of(view.previous.as_ref()),
         }
     }
 }

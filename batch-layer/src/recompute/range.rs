@@ -10,12 +10,12 @@ use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use positions::TimestampMicros;
 use serving_layer::{BatchVersion, BatchViewStore, BucketRanges};
-use views::{Bucket, PlannedView, bucket_of, utc_scalar};
+use views::{PlannedView, utc_scalar};
 
-use super::grain::{Buckets, next_bucket};
 use super::master_rows::MasterRows;
 use super::task::{Outcome, Planned, Scope, Task};
 use crate::BatchError;
+use crate::grains::{Buckets, Grains};
 
 /// What is to be computed of `[from, to)`: all buckets, or those that `previous` has no rows of.
 pub(crate) async fn plan_range(
@@ -25,7 +25,8 @@ pub(crate) async fn plan_range(
     (from, to, only_missing): (TimestampMicros, TimestampMicros, bool),
 ) -> Result<Planned, BatchError> {
     let refused = |reason: String| BatchError::RangeRefused { view: view.name.clone(), reason };
-    check_whole(view.bucket, from, to).map_err(refused)?;
+    let grains = Grains::on(previous.as_ref(), view.bucket);
+    check_whole(grains, from, to).map_err(refused)?;
     let Some(version) = &previous else {
         let reason = "it has no version yet, and a range is computed at the cut of one; compute it in full once: \
                       `twofold batch run`";
@@ -37,7 +38,7 @@ pub(crate) async fn plan_range(
         return Err(refused(reason.to_owned()));
     }
     let all = BucketRanges::from(vec![(from, to)]);
-    let hours = if only_missing { missing(rows, &store, version, view.bucket, all).await? } else { all };
+    let hours = if only_missing { missing(rows, &store, version, grains, all).await? } else { all };
     if hours.is_empty() {
         return Ok(Planned::Skipped(Outcome::NothingNew));
     }
@@ -46,20 +47,20 @@ pub(crate) async fn plan_range(
 }
 
 /// Whether `[from, to)` is made of whole buckets; if not, why not, with the bounds that are nearest.
-fn check_whole(grain: Bucket, from: TimestampMicros, to: TimestampMicros) -> Result<(), String> {
+fn check_whole(grains: Grains, from: TimestampMicros, to: TimestampMicros) -> Result<(), String> {
     if from >= to {
         return Err(format!("the range from {} to {} is empty", told(from), told(to)));
     }
-    if grain == Bucket::None {
+    if grains.is_one() {
         let reason = "all of its events are one bucket, so that there is no range to compute; compute it in full: \
                       `twofold batch run --full`";
         return Err(reason.to_owned());
     }
     for (word, at) in [("begins", from), ("ends", to)] {
-        let (start, next) = (bucket_of(grain, at), next_bucket(grain, at));
+        let (start, next) = (grains.bucket_of(at), grains.next_bucket(at));
         if start != at {
+            let within = format!("within a bucket ({})", grains.at(at).as_str());
             let (at, start, next) = (told(at), told(start), told(next));
-            let within = format!("within a bucket ({})", grain.as_str());
             return Err(format!("the range {word} at {at}, {within}; the nearest bounds are {start} and {next}"));
         }
     }
@@ -79,7 +80,7 @@ async fn missing(
     rows: &MasterRows<'_>,
     store: &BatchViewStore,
     version: &BatchVersion,
-    grain: Bucket,
+    grains: Grains,
     all: BucketRanges,
 ) -> Result<BucketRanges, BatchError> {
     let mut held = BTreeSet::new();
@@ -88,12 +89,12 @@ async fn missing(
         held.extend(store.buckets_within(version, from, to).await?);
         for file in rows.master.snapshot.files() {
             known.push(match rows.sent_events(file) {
-                Some((first, last)) => (bucket_of(grain, first).max(from), next_bucket(grain, last).min(to)),
+                Some((first, last)) => (grains.bucket_of(first).max(from), grains.next_bucket(last).min(to)),
                 None => (from, to),
             });
         }
     }
-    let starts = Buckets { grain, ranges: known.into() }.starts();
+    let starts = Buckets { grains, ranges: known.into() }.starts();
     let missing = starts.into_iter().filter(|start| !held.contains(start));
-    Ok(missing.map(|start| (start, next_bucket(grain, start))).collect())
+    Ok(missing.map(|start| (start, grains.next_bucket(start))).collect())
 }

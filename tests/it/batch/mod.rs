@@ -6,6 +6,7 @@ mod compaction;
 mod dead;
 mod erase;
 mod faults;
+mod fold;
 mod headers;
 mod hold;
 mod importing;

@@ -40,7 +40,7 @@ async fn find_old(world: &World) -> Found {
 }
 
 /// Takes what is from before an instant out of the truth; returns how many records are gone now that were not before.
-fn forget(world: &mut World, before: i64, gone: &mut Vec<(i32, i64)>) -> u64 {
+pub fn forget(world: &mut World, before: i64, gone: &mut Vec<(i32, i64)>) -> u64 {
     let mut chosen = 0;
     for sent in &mut world.sent {
         let time = sent.event.as_ref().map_or(sent.timestamp, |event| event.time);

@@ -89,7 +89,7 @@ async fn compute(world: &World, plan: &RecomputePlan, name: &str, random: &mut S
 }
 
 /// All three steps; says of how many groups.
-async fn recompute_in_steps(world: &World, views: &[&str], mode: Mode, tasks: u64, random: &mut StdRng) -> usize {
+pub async fn recompute_in_steps(world: &World, views: &[&str], mode: Mode, tasks: u64, random: &mut StdRng) -> usize {
     let task_bytes = task_bytes(world, tasks).await;
     let (plans, _) = choose(world, views, mode, task_bytes).await;
     let mut groups = 0;
@@ -127,7 +127,7 @@ fn law_pipeline() -> String {
 }
 
 /// Sends events of two months, every fifth of them a copy of another one.
-async fn send_law_events(world: &World, random: &mut StdRng, count: usize) {
+pub async fn send_law_events(world: &World, random: &mut StdRng, count: usize) {
     let mut sent: Vec<String> = Vec::new();
     for number in 0..count {
         let payload = match random.random_range(0..5) {

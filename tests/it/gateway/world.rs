@@ -25,7 +25,7 @@ use query_gateway::{
 };
 use serving_layer::memory::MemoryStore;
 use serving_layer::registry::FormerView;
-use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Swap, Version, blob};
+use serving_layer::{BatchFacts, BatchViewStore, BlobKey, Folded, PartitionKey, RealtimeStore, Swap, Version, blob};
 use views::{Compiled, Pipeline, PlannedView, ViewDefinition, bucket_of, column};
 
 pub(super) use crate::support::event::Event;
@@ -295,6 +295,7 @@ impl World {
             holes: Vec::new(),
             erased: 0,
             publisher: None,
+            folded: Folded::default(),
         };
         let on = self.published.lock().unwrap().get(name).cloned();
         let store = BatchViewStore::new(&self.lake, view);

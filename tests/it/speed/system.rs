@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 use records::decode::decode;
 use records::master::{ArchivedPartition, Hole, MasterDataset};
 use serving_layer::memory::MemoryStore;
-use serving_layer::{BatchFacts, BatchViewStore, BlobKey, PartitionKey, RealtimeStore, Version, blob};
+use serving_layer::{BatchFacts, BatchViewStore, BlobKey, Folded, PartitionKey, RealtimeStore, Version, blob};
 use speed_layer::{Keeping, SpeedComponents, SpeedError, SpeedSettings, SpeedView};
 use tokio_util::sync::CancellationToken;
 use views::{Compiled, PlannedView, SourceDefinition};
@@ -241,6 +241,7 @@ impl System {
             holes: Vec::new(),
             erased: self.erased,
             publisher: None,
+            folded: Folded::default(),
         };
         let rows = Box::pin(RecordBatchStreamAdapter::new(store.schema(), futures::stream::empty()));
         let newest = store.newest().await.unwrap();

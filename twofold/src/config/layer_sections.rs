@@ -61,6 +61,7 @@ pub(super) fn read_batch(section: Section<'_>) -> BatchSettings {
             file_bytes: section.size("compact_file_size"),
             min_files: section.length("compact_min_files", 2..=1_000),
         },
+        fold_after: Some(section.duration("fold_after", NONE)).filter(|age| !age.is_zero()),
         keep_versions: section.length("keep_versions", 2..=LARGEST_COUNT),
         cleanup_interval: section.duration("cleanup_interval", SHORTEST_SPAN),
         cleanup_grace: section.duration("cleanup_grace", NONE),
