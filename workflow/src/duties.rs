@@ -24,7 +24,8 @@ pub struct Due {
 /// Decides what is due. Asked by the leader alone, with every beat.
 #[async_trait]
 pub trait Duties: Send + Sync + 'static {
-    /// What is due in this state at `now`, by the leader's clock.
+    /// What is due in this state at `now`, by the leader's clock. Ends soon: a leader that takes no step for
+    /// [`WorkflowSettings::step_patience`](crate::WorkflowSettings::step_patience) is replaced.
     async fn due(&self, state: &State, now: TimestampMicros) -> Vec<Due>;
 
     /// What became of a due run: started, joined, or refused.

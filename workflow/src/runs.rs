@@ -68,7 +68,7 @@ pub struct RunFailure {
 pub struct Run {
     /// Its number.
     pub id: RunId,
-    /// Names the folder of its objects and its files; no other run ever had it.
+    /// Names its objects and its files; no other run ever had it.
     pub key: Arc<str>,
     /// What was asked for.
     pub spec: Arc<RunSpec>,

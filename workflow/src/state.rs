@@ -61,6 +61,12 @@ impl State {
         self.runs.values().map(|run| &**run).filter(|run| !run.state.is_ended())
     }
 
+    /// Whether nothing is at work, and nothing is to be had until somebody starts or resumes a run.
+    pub fn is_idle(&self) -> bool {
+        let is_active = |run: &Run| matches!(run.state, RunState::Queued | RunState::Running);
+        self.leases.is_empty() && (self.is_paused || !self.open_runs().any(is_active))
+    }
+
     /// Whether `worker` has exactly this lease.
     pub fn has_lease(&self, token: &Token, worker: &WorkerId) -> bool {
         self.leases.iter().any(|lease| lease.token == *token && lease.worker == *worker)
