@@ -55,6 +55,11 @@ impl Parts {
 }
 
 impl WorkflowError {
+    /// Whether it is about what was asked for, and not about the store: it fails again until that is another.
+    pub(crate) fn is_about_content(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::TooLarge { .. } | Self::Lake(LakeError::Refused { .. }))
+    }
+
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {

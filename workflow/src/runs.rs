@@ -82,6 +82,9 @@ pub struct Run {
     pub ended_at: Option<TimestampMicros>,
     /// Why it failed.
     pub failure: Option<RunFailure>,
+    /// How many leases of all runs had been taken, with the last one of this run, or before it was asked for: of runs of
+    /// one priority the lowest has its turn.
+    pub turn: u64,
     /// How many tasks stand where.
     pub counts: TaskCounts,
     /// What was done for it.
@@ -105,6 +108,7 @@ impl Run {
             started_at: None,
             ended_at: None,
             failure: None,
+            turn: 0,
             counts: TaskCounts::default(),
             work: Work::default(),
             has_missed_deadline: false,

@@ -37,6 +37,8 @@ pub struct State {
     pub max_concurrent: Option<u32>,
     /// The number of the newest run that ever was.
     pub last_run: RunId,
+    /// How many leases were ever taken.
+    pub leases_taken: u64,
     /// All runs that are not forgotten.
     pub runs: BTreeMap<RunId, Arc<Run>>,
     /// All leases in force, in the order in which they were taken.

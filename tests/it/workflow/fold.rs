@@ -230,6 +230,27 @@ fn caps_bound_what_is_at_work_in_a_run_and_in_all() {
 }
 
 #[test]
+fn runs_of_one_priority_take_turns() {
+    let mut fold = Fold::with_run(spec(json!(1)));
+    let token = fold.lease(2, 0);
+    let next = (3..10).map(|id| planned(id, TaskKind::Compute, &[0])).collect();
+    fold.append(2, [Change::Done { token, output: Content::Inline(json!(1)), next, work: Work::default() }]);
+    // Three tasks in a row, asked for when the large run is at work.
+    fold.start(spec(json!(2)));
+    fold.start(RunSpec { priority: Priority::Backfill, ..spec(json!(3)) });
+    let runs = |tokens: &[Token]| tokens.iter().map(|token| token.run.0).collect::<Vec<_>>();
+    assert_eq!(runs(&choose_leases(&fold.state, 4)), [1, 2, 1, 1]);
+    let mut turns = Vec::new();
+    for _ in 0..8 {
+        let token = choose_leases(&fold.state, 1)[0];
+        turns.push(token);
+        fold.append(2, [Change::Leased { token }]);
+        fold.append(2, [done(token)]);
+    }
+    assert_eq!(runs(&turns), [1, 2, 1, 2, 1, 2, 1, 1]);
+}
+
+#[test]
 fn what_is_reported_counts_only_under_the_lease_in_force() {
     let mut fold = Fold::with_run(spec(json!(1)));
     let first = fold.lease(2, 0);

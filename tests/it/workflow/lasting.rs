@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lake::Lake;
+use lake::{Lake, LakeError};
 use object_store::Result as StoreResult;
 use object_store::memory::InMemory;
 use positions::TimestampMicros;
@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use workflow::{
-    Beat, CHUNK_BYTES, Change, Entry, Epoch, Executor, Leader, RunState, Standing, TaskId, TaskKind, TaskSpec, Worker,
-    WorkerId, Workflow, WorkflowComponents, WorkflowSettings, run_workflow,
+    Beat, CHUNK_BYTES, Change, Entry, Epoch, Executor, Leader, RunState, Standing, TaskError, TaskId, TaskKind,
+    TaskSpec, Worker, WorkerId, Workflow, WorkflowComponents, WorkflowError, WorkflowSettings, run_workflow,
 };
 
 use super::fake::Fake;
@@ -133,6 +133,15 @@ async fn an_entry_of_a_later_version_is_not_passed_over() {
 
     lake.put(&object, enveloped(&entry).into()).await.unwrap();
     assert!(workflow.refresh().await.unwrap().is_paused);
+}
+
+#[test]
+fn what_a_store_has_lost_keeps_no_schedule_from_trying_again() {
+    let lost = LakeError::Corrupt { object: "an output".to_owned(), reason: "the object is missing".to_owned() };
+    let lost = TaskError::from(WorkflowError::Lake(lost));
+    assert!(matches!(lost, TaskError::Transient { .. }), "{lost}");
+    let too_large = TaskError::from(WorkflowError::TooLarge { what: "it", bytes: 2, limit: 1 });
+    assert!(matches!(too_large, TaskError::Permanent { cause_key: None, .. }), "{too_large}");
 }
 
 /// A store that counts what is asked of it.
