@@ -1,4 +1,5 @@
-//! The seam to whatever decides that runs are due: schedules, housekeeping.
+//! The seam to whatever decides that runs are due: schedules, housekeeping. Its answers come soon: a leader that takes
+//! no step for `WorkflowSettings::step_patience`, because it waits for one, is replaced.
 
 use async_trait::async_trait;
 use positions::TimestampMicros;
@@ -24,8 +25,7 @@ pub struct Due {
 /// Decides what is due. Asked by the leader alone, with every beat.
 #[async_trait]
 pub trait Duties: Send + Sync + 'static {
-    /// What is due in this state at `now`, by the leader's clock. Ends soon: a leader that takes no step for
-    /// [`WorkflowSettings::step_patience`](crate::WorkflowSettings::step_patience) is replaced.
+    /// What is due in this state at `now`, by the leader's clock.
     async fn due(&self, state: &State, now: TimestampMicros) -> Vec<Due>;
 
     /// What became of a due run: started, joined, or refused.

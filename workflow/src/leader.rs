@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::beat::{Beat, read_beat, read_beats};
 use crate::config::WorkflowSettings;
@@ -125,6 +125,17 @@ impl Leader {
         info!(epoch = %epoch.next(), "this process leads the workflow");
         self.watched = Watched::default();
         Ok(Standing::Leads)
+    }
+
+    /// What is not done costs room alone, and another leader could not do it either: no failure of leading.
+    async fn keep_up(&mut self, now: Instant) {
+        let kept = upkeep::keep_up(&self.journal, &self.settings, &mut self.watched, now).await;
+        if let Err(error) = &kept
+            && !self.is_upkeep_failing
+        {
+            warn!(%error, "upkeep of the workflow failed; trying again with each step");
+        }
+        self.is_upkeep_failing = kept.is_err();
     }
 
     async fn take_away_lost(
@@ -272,17 +283,6 @@ impl Leader {
             }
         }
         Ok(())
-    }
-
-    /// What is not done costs room alone, and another leader could not do it either: no failure of leading.
-    async fn keep_up(&mut self, now: Instant) {
-        let kept = upkeep::keep_up(&self.journal, &self.settings, &mut self.watched, now).await;
-        match &kept {
-            Err(error) if !self.is_upkeep_failing => warn!(%error, "upkeep of the workflow failed; trying again"),
-            Err(error) => debug!(%error, "upkeep of the workflow failed; trying again"),
-            Ok(()) => {}
-        }
-        self.is_upkeep_failing = kept.is_err();
     }
 
     /// Each in an entry of its own, so that one that does not fit any more keeps no other back.
