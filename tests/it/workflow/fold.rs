@@ -374,6 +374,24 @@ fn parts_take_the_place_of_a_task_that_is_split() {
 }
 
 #[test]
+fn what_comes_behind_a_split_task_comes_behind_its_parts() {
+    let mut fold = Fold::with_run(spec(json!(1)));
+    fold.finish(2, 0);
+    let token = fold.lease(2, 1);
+    let parts = [3, 4].map(|id| planned(id, TaskKind::Compute, &[])).to_vec();
+    fold.append(1, [Change::Split { token, parts }]);
+    let token = fold.lease(2, 3);
+    let next = vec![planned(5, TaskKind::Exactness, &[0, 1])];
+    fold.append(2, [Change::Done { token, output: Content::Inline(json!(1)), next, work: Work::default() }]);
+    let behind = fold.run().task(TaskId(5)).unwrap();
+    assert_eq!((&*behind.after, behind.blocked_by), ([TaskId(0), TaskId(3), TaskId(4)].as_slice(), 1));
+    for task in [4, 2, 5] {
+        fold.finish(2, task);
+    }
+    assert_eq!(fold.run().state, RunState::Done);
+}
+
+#[test]
 fn a_cancelled_run_takes_nothing_more() {
     let mut fold = Fold::with_run(spec(json!(1)));
     let token = fold.lease(2, 0);
