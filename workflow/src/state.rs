@@ -44,7 +44,7 @@ pub struct State {
     /// All leases in force, in the order in which they were taken.
     pub leases: Vec<Leased>,
     /// What the leader has to remember.
-    pub notes: BTreeMap<String, Value>,
+    pub notes: Arc<BTreeMap<String, Value>>,
 }
 
 impl State {
