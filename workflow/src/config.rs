@@ -31,9 +31,10 @@ pub struct WorkflowSettings {
     /// Entries that a snapshot stands for are deleted once it is so old, and objects of a run that no entry names. No
     /// process may sleep longer within one request, or between putting a run's objects and the entry of its start.
     pub trim_grace: Duration,
-    /// Ended runs that keep their tasks at hand; those of older ones are in the history.
+    /// Ended runs that keep their tasks at hand, so many that failed and so many others; those of older ones are in the
+    /// history.
     pub recent_runs: usize,
-    /// Ended runs that are listed at all.
+    /// Ended runs that are listed at all, so many that failed and so many others.
     pub history_runs: usize,
 }
 

@@ -13,6 +13,7 @@ use crate::error::{Parts, WorkflowError};
 use crate::ids::RunId;
 use crate::journal::{Decision, Journal};
 use crate::objects::history_name;
+use crate::runs::RunState;
 use crate::state::State;
 use crate::watched::Watched;
 
@@ -61,13 +62,15 @@ async fn shorten(
     Ok(())
 }
 
-/// The oldest ended runs beyond the newest `keep`, as far as they are archived or not.
+/// The oldest ended runs beyond the newest `keep`, as far as they are archived or not; failed ones apart from others, so
+/// that one can be retried however many are done since.
 fn surplus(state: &State, keep: usize, is_archived: bool) -> Vec<RunId> {
     let ended = state.runs.values().filter(|run| run.state.is_ended() && state.leases_in(run.id) == 0);
-    let mut ended: Vec<_> = ended.map(|run| (run.id, run.is_archived)).collect();
-    ended.truncate(ended.len().saturating_sub(keep));
-    let meant = ended.into_iter().filter(|(_, archived)| *archived == is_archived);
-    meant.map(|(run, _)| run).take(MOST_AT_ONCE).collect()
+    let (mut failed, mut others): (Vec<_>, Vec<_>) = ended.partition(|run| run.state == RunState::Failed);
+    failed.truncate(failed.len().saturating_sub(keep));
+    others.truncate(others.len().saturating_sub(keep));
+    let meant = failed.into_iter().chain(others).filter(|run| run.is_archived == is_archived);
+    meant.map(|run| run.id).take(MOST_AT_ONCE).collect()
 }
 
 async fn limit(journal: &Journal, max_concurrent: Option<u32>) -> Result<(), WorkflowError> {

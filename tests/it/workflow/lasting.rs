@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use workflow::{
-    Beat, CHUNK_BYTES, Change, Entry, Epoch, Executor, Leader, RunState, Standing, TaskError, TaskId, TaskKind,
-    TaskSpec, Worker, WorkerId, Workflow, WorkflowComponents, WorkflowError, WorkflowSettings, run_workflow,
+    Beat, CHUNK_BYTES, Change, Entry, Epoch, Executor, Leader, RunId, RunState, Standing, TaskError, TaskId, TaskKind,
+    TaskOutput, TaskSpec, Work, Worker, WorkerId, Workflow, WorkflowComponents, WorkflowError, WorkflowSettings,
+    run_workflow,
 };
 
 use super::fake::Fake;
@@ -110,6 +111,32 @@ async fn objects_of_a_run_that_was_never_started_go() {
     let left = objects_of_runs(&lake).await;
     let key = workflow.state().run(run).unwrap().key.to_string();
     assert!(left.len() == 1 && left[0].starts_with(&key), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_failed_run_can_be_retried_however_many_are_done_since() {
+    let lake = memory_lake(10);
+    let workflow = process(&lake, 1);
+    let settings = WorkflowSettings { recent_runs: 1, history_runs: 2, ..WorkflowSettings::default() };
+    let (mut leader, begin) = (leader(&workflow, &settings), Instant::now());
+    assert_eq!(leader.step(begin).await.unwrap(), Standing::Leads);
+    let worker = Worker::new(&workflow);
+    for number in 1..=6 {
+        workflow.start(spec(json!(number)), &[task(0, TaskKind::Compute, [])]).await.unwrap();
+        let token = worker.take(1).await.unwrap()[0];
+        let result = match number {
+            1 => Err(TaskError::Permanent { reason: "so it is".to_owned(), cause_key: None }),
+            _ => Ok(TaskOutput::default()),
+        };
+        assert!(worker.report(token, &result, Work::default()).await.unwrap());
+    }
+    for second in 1..5 {
+        assert_eq!(leader.step(begin + Duration::from_secs(second)).await.unwrap(), Standing::Leads);
+    }
+    let state = workflow.state();
+    let kept: Vec<(u64, bool)> = state.runs.values().map(|run| (run.id.0, run.is_archived)).collect();
+    assert_eq!(kept, [(1, false), (5, true), (6, false)]);
+    workflow.retry(RunId(1)).await.unwrap();
 }
 
 #[tokio::test]
