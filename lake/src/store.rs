@@ -228,8 +228,8 @@ impl Lake {
         }
     }
 
-    /// Deletes objects of a folder, many with one request where the store can, in no order; those that are not there are
-    /// deleted already.
+    /// Deletes objects of a folder, many with one request where the store can, in no order; those that are not there
+    /// are deleted already.
     ///
     /// # Errors
     /// As [`Self::delete_if_there`]; some may be deleted.

@@ -39,9 +39,9 @@ pub struct WorkflowSettings {
 }
 
 impl WorkflowSettings {
-    /// While nothing is queued or running ([`State::is_idle`](crate::State::is_idle)), everything takes so long, but for
-    /// the leader's signs of life: two beats. A store that is paid by requests is asked about two things in a second
-    /// then, by each process; a run that another process starts begins so much later.
+    /// While nothing is queued or running ([`State::is_idle`](crate::State::is_idle)), everything takes so long, but
+    /// for the leader's signs of life: two beats. A store that is paid by requests is asked about two things in a
+    /// second then, by each process; a run that another process starts begins so much later.
     pub fn idle(&self) -> Duration {
         self.beat * 2
     }

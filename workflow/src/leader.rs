@@ -64,8 +64,8 @@ impl Leader {
     /// Takes the lead where nobody has it, or whoever has it is silent; does what is due where this process leads.
     ///
     /// # Errors
-    /// The store does not answer, or some part cannot be done: step again. What is due stays due, and what could be done
-    /// is done.
+    /// The store does not answer, or some part cannot be done: step again. What is due stays due, and what could be
+    /// done is done.
     pub async fn step(&mut self, now: Instant) -> Result<Standing, WorkflowError> {
         let state = self.journal.refresh().await?;
         let worker = self.journal.worker().clone();

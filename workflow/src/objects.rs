@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Guarantee: an object is there before an entry names it. Those of a run are deleted when it is archived; what a late
-//! worker leaves behind goes when the run is forgotten; those of a run that no entry names, because whoever was about to
-//! start it died, go some time later (`upkeep.rs`).
+//! worker leaves behind goes when the run is forgotten; those of a run that no entry names, because whoever was about
+//! to start it died, go some time later (`upkeep.rs`).
 //! Why no folder for each run: on a disk it would stay, empty, when its objects are gone.
 
 use std::collections::{BTreeMap, BTreeSet};

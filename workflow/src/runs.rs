@@ -83,8 +83,8 @@ pub struct Run {
     pub ended_at: Option<TimestampMicros>,
     /// Why it failed.
     pub failure: Option<RunFailure>,
-    /// How many leases of all runs had been taken, with the last one of this run, or before it was asked for: of runs of
-    /// one priority the lowest has its turn.
+    /// How many leases of all runs had been taken, with the last one of this run, or before it was asked for: of runs
+    /// of one priority the lowest has its turn.
     pub turn: u64,
     /// How many tasks stand where.
     pub counts: TaskCounts,

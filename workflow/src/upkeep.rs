@@ -62,8 +62,8 @@ async fn shorten(
     Ok(())
 }
 
-/// The oldest ended runs beyond the newest `keep`, as far as they are archived or not; failed ones apart from others, so
-/// that one can be retried however many are done since.
+/// The oldest ended runs beyond the newest `keep`, as far as they are archived or not; failed ones apart from others,
+/// so that one can be retried however many are done since.
 fn surplus(state: &State, keep: usize, is_archived: bool) -> Vec<RunId> {
     let ended = state.runs.values().filter(|run| run.state.is_ended() && state.leases_in(run.id) == 0);
     let (mut failed, mut others): (Vec<_>, Vec<_>) = ended.partition(|run| run.state == RunState::Failed);
