@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, UpdateVersion};
 
@@ -226,6 +226,22 @@ impl Lake {
             Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(LakeError::store(path, error)),
         }
+    }
+
+    /// Deletes objects of a folder, many with one request where the store can, in no order; those that are not there
+    /// are deleted already.
+    ///
+    /// # Errors
+    /// As [`Self::delete_if_there`]; some may be deleted.
+    pub async fn delete_all(&self, folder: &Path, paths: Vec<Path>) -> Result<(), LakeError> {
+        let mut deleted = self.store().delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
+        while let Some(done) = deleted.next().await {
+            match done {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(LakeError::store(folder, error)),
+            }
+        }
+        Ok(())
     }
 
     /// Puts an object on condition that there is none of that name.

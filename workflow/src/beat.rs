@@ -26,6 +26,9 @@ const CONCURRENT_READS: usize = 16;
 pub struct Beat {
     /// Another one each time.
     pub beat: u64,
+    /// Steps of leading, or of waiting to, that succeeded: whoever leads and takes none any more is replaced, though it
+    /// lives.
+    pub steps: u64,
     /// Who it is, for people: host and process.
     pub name: String,
     /// Tasks that it can work at at the same time.

@@ -11,9 +11,10 @@ pub struct WorkflowSettings {
     pub slots: usize,
     /// Whether this process may lead.
     pub may_lead: bool,
-    /// Between two looks at the journal by a process with free slots.
+    /// Between two looks at the journal by a process with free slots; see [`Self::idle`].
     pub poll: Duration,
-    /// Between two signs of life. Several must fit into either patience.
+    /// Between two signs of life, and between two steps of leading; see [`Self::idle`]. Several must fit into either
+    /// patience.
     pub beat: Duration,
     /// A leader whose sign of life does not change for so long is replaced.
     pub leader_patience: Duration,
@@ -27,13 +28,29 @@ pub struct WorkflowSettings {
     pub max_concurrent: Option<u32>,
     /// Entries of the journal between two snapshots of the state.
     pub snapshot_entries: u64,
-    /// Entries that a snapshot stands for are deleted once it is so old. No process may sleep longer within one
-    /// request.
+    /// Entries that a snapshot stands for are deleted once it is so old, and objects of a run that no entry names. No
+    /// process may sleep longer within one request, or between putting a run's objects and the entry of its start.
     pub trim_grace: Duration,
-    /// Ended runs that keep their tasks at hand; those of older ones are in the history.
+    /// Ended runs that keep their tasks at hand, so many that failed and so many others; those of older ones are in the
+    /// history.
     pub recent_runs: usize,
-    /// Ended runs that are listed at all.
+    /// Ended runs that are listed at all, so many that failed and so many others.
     pub history_runs: usize,
+}
+
+impl WorkflowSettings {
+    /// While nothing is queued or running ([`State::is_idle`](crate::State::is_idle)), everything takes so long, but
+    /// for the leader's signs of life: two beats. A store that is paid by requests is asked about two things in a
+    /// second then, by each process; a run that another process starts begins so much later.
+    pub fn idle(&self) -> Duration {
+        self.beat * 2
+    }
+
+    /// A leader that lives, but whose steps do not succeed for so long, is replaced: four times the patience with
+    /// workers.
+    pub fn step_patience(&self) -> Duration {
+        self.lease_patience * 4
+    }
 }
 
 impl Default for WorkflowSettings {

@@ -1,4 +1,5 @@
-//! The seam to whatever decides that runs are due: schedules, housekeeping.
+//! The seam to whatever decides that runs are due: schedules, housekeeping. Its answers come soon: a leader that takes
+//! no step for `WorkflowSettings::step_patience`, because it waits for one, is replaced.
 
 use async_trait::async_trait;
 use positions::TimestampMicros;

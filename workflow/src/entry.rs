@@ -28,7 +28,7 @@ pub struct Entry {
 pub enum Content {
     /// The value.
     Inline(Value),
-    /// The name of an object in the folder of its run.
+    /// The name of an object, behind the key of its run.
     Object(Arc<str>),
 }
 
@@ -86,7 +86,7 @@ pub enum Change {
     Started {
         /// The number after the last one.
         run: RunId,
-        /// Names the folder of its objects and its files; drawn for it, so that no other run ever had it.
+        /// Names its objects and its files; drawn for it, so that no other run ever had it.
         key: Arc<str>,
         /// What was asked for.
         spec: Arc<RunSpec>,

@@ -28,7 +28,38 @@ pub enum WorkflowError {
     },
 }
 
+/// What came of the parts of a step.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    failed: Option<WorkflowError>,
+}
+
+impl Parts {
+    /// A store that does not answer is asked nothing more in this step. What fails otherwise, fails again with the next
+    /// one, and must keep nothing else back.
+    pub(crate) fn note(&mut self, part: Result<(), WorkflowError>) -> Result<(), WorkflowError> {
+        match part {
+            Err(error) if error.is_transient() => Err(error),
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// The first failure.
+    pub(crate) fn end(self) -> Result<(), WorkflowError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
 impl WorkflowError {
+    /// Whether it is about what was asked for, and not about the store: it fails again until that is another.
+    pub(crate) fn is_about_content(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::TooLarge { .. } | Self::Lake(LakeError::Refused { .. }))
+    }
+
     /// Whether the same call may succeed later without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {

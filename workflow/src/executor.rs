@@ -62,9 +62,10 @@ pub enum TaskError {
 
 impl From<WorkflowError> for TaskError {
     fn from(error: WorkflowError) -> Self {
-        match error.is_transient() {
-            true => Self::Transient { reason: error.to_string() },
-            false => Self::Permanent { reason: error.to_string(), cause_key: None },
+        // What a store has lost or refuses is no fault of a definition: a schedule tries again when it is due next.
+        match error.is_about_content() {
+            true => Self::Permanent { reason: error.to_string(), cause_key: None },
+            false => Self::Transient { reason: error.to_string() },
         }
     }
 }

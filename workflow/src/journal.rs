@@ -68,6 +68,18 @@ fn as_read(entry: &Entry) -> Result<Entry, Refused> {
     Ok(read)
 }
 
+/// What this version cannot read it does not pass over: its state would be another one than that of the processes that
+/// can. It takes nothing until it is updated.
+fn not_understood(error: LakeError) -> LakeError {
+    match error {
+        LakeError::Corrupt { object, reason } => {
+            let way_out = "if a later version wrote it, update this process; else put the object back as it was";
+            LakeError::Corrupt { object, reason: format!("{reason}; {way_out}") }
+        }
+        error => error,
+    }
+}
+
 /// What this process knows of the journal, and its pen.
 pub(crate) struct Journal {
     sequence: Sequence,
@@ -176,10 +188,8 @@ impl Journal {
         former.retain(|path| *path < own);
         former.sort_unstable();
         former.pop();
-        for path in &former {
-            lake.delete_if_there(path).await?;
-        }
         deleted += former.len();
+        lake.delete_all(&self.objects.path("snapshots"), former).await?;
         Ok(deleted)
     }
 
@@ -222,13 +232,13 @@ impl Journal {
     async fn folded(&self, followed: &Followed, history: &History) -> Result<(State, Number), LakeError> {
         let (mut state, mut begin) = (State::clone(&followed.state), Number(0));
         if let Some(snapshot) = &history.snapshot {
-            let SnapshotName { object } = snapshot.read()?;
-            let found = self.objects.get(&object).await?;
+            let SnapshotName { object } = snapshot.read().map_err(not_understood)?;
+            let found = self.objects.get(&object).await.map_err(not_understood)?;
             let missing = || LakeError::Corrupt { object: object.clone(), reason: "the object is missing".to_owned() };
             (state, begin) = (found.ok_or_else(missing)?, snapshot.number);
         }
         for numbered in &history.entries {
-            let entry: Entry = numbered.read()?;
+            let entry: Entry = numbered.read().map_err(not_understood)?;
             if let Err(refused) = state.apply(&entry) {
                 debug!(number = %numbered.number, by = %entry.by, %refused, "entry of the journal passed over");
             }

@@ -3,6 +3,7 @@
 //!
 //! Guarantee: at most one leads in an epoch, and whoever reads a higher one follows from then on; an entry of an older
 //! epoch is refused by the fold. Nobody is judged by the leader who was not watched by it for the whole of a patience.
+//! A part of a step that fails keeps no other part back, and a leader none of whose steps succeeds is replaced.
 //! Not here: when to step (`run.rs`), what was watched (`watched.rs`).
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use crate::beat::{Beat, read_beat, read_beats};
 use crate::config::WorkflowSettings;
 use crate::duties::Duties;
 use crate::entry::{Change, Planned};
-use crate::error::WorkflowError;
+use crate::error::{Parts, WorkflowError};
 use crate::executor::Executor;
 use crate::handle::Workflow;
 use crate::ids::{TaskId, Token, WorkerId};
@@ -44,6 +45,8 @@ pub struct Leader {
     duties: Option<Arc<dyn Duties>>,
     settings: WorkflowSettings,
     watched: Watched,
+    /// Whether it has been told that the upkeep fails.
+    is_upkeep_failing: bool,
 }
 
 impl Leader {
@@ -55,13 +58,14 @@ impl Leader {
         settings: WorkflowSettings,
     ) -> Self {
         let journal = Arc::clone(workflow.journal());
-        Self { journal, executor, duties, settings, watched: Watched::default() }
+        Self { journal, executor, duties, settings, watched: Watched::default(), is_upkeep_failing: false }
     }
 
     /// Takes the lead where nobody has it, or whoever has it is silent; does what is due where this process leads.
     ///
     /// # Errors
-    /// The store does not answer: step again. What is due stays due.
+    /// The store does not answer, or some part cannot be done: step again. What is due stays due, and what could be
+    /// done is done.
     pub async fn step(&mut self, now: Instant) -> Result<Standing, WorkflowError> {
         let state = self.journal.refresh().await?;
         let worker = self.journal.worker().clone();
@@ -69,18 +73,18 @@ impl Leader {
             return self.follow(&state, now).await;
         }
         let beats = read_beats(self.journal.objects()).await?;
-        self.take_away_lost(&state, &beats, now).await?;
-        self.take_away_stalled(&state, &beats, now).await?;
-        self.let_try_again(&state, now).await?;
-        self.tell_deadlines(&state, now).await?;
-        self.start_due(&state).await?;
         for (worker, beat) in &beats {
             // Also of those without leases: their objects are to go some day.
             self.watched.silence(worker, Some(beat.beat), now);
         }
-        let dead = self.watched.forget(&state, self.settings.lease_patience * 4, now);
-        upkeep::keep_up(&self.journal, &self.settings, &dead).await?;
-        Ok(Standing::Leads)
+        let mut parts = Parts::default();
+        parts.note(self.take_away_lost(&state, &beats, now).await)?;
+        parts.note(self.take_away_stalled(&state, &beats, now).await)?;
+        parts.note(self.let_try_again(&state, now).await)?;
+        parts.note(self.tell_deadlines(&state, now).await)?;
+        parts.note(self.start_due(&state).await)?;
+        self.keep_up(now).await;
+        parts.end().map(|()| Standing::Leads)
     }
 
     /// Leads no more, so that another process need not wait until this one is silent.
@@ -101,8 +105,11 @@ impl Leader {
     async fn follow(&mut self, state: &State, now: Instant) -> Result<Standing, WorkflowError> {
         if let Some(leader) = &state.leader {
             let beat = read_beat(self.journal.objects(), leader).await?;
+            let steps = beat.as_ref().map_or(0, |beat| beat.steps);
             let silence = self.watched.silence(leader, beat.map(|beat| beat.beat), now);
-            if silence < self.settings.leader_patience {
+            // One whose steps fail for good, or never end, tells on that it lives.
+            let standstill = self.watched.standstill_of_steps(leader, steps, now);
+            if silence < self.settings.leader_patience && standstill < self.settings.step_patience() {
                 return Ok(Standing::Follows);
             }
         }
@@ -118,6 +125,17 @@ impl Leader {
         info!(epoch = %epoch.next(), "this process leads the workflow");
         self.watched = Watched::default();
         Ok(Standing::Leads)
+    }
+
+    /// What is not done costs room alone, and another leader could not do it either: no failure of leading.
+    async fn keep_up(&mut self, now: Instant) {
+        let kept = upkeep::keep_up(&self.journal, &self.settings, &mut self.watched, now).await;
+        if let Err(error) = &kept
+            && !self.is_upkeep_failing
+        {
+            warn!(%error, "upkeep of the workflow failed; trying again with each step");
+        }
+        self.is_upkeep_failing = kept.is_err();
     }
 
     async fn take_away_lost(
@@ -149,7 +167,18 @@ impl Leader {
             let at_work = beats.get(&lease.worker).map(|beat| beat.at_work.as_slice()).unwrap_or_default();
             let reached = at_work.iter().find(|at_work| at_work.token == lease.token).map(|at_work| &at_work.reached);
             let standstill = self.watched.standstill(lease.token, reached, now);
-            if standstill >= self.settings.stall_limit && !self.split(state, lease.token).await? {
+            if standstill < self.settings.stall_limit {
+                continue;
+            }
+            let is_split = match self.split(state, lease.token).await {
+                // Its parts are too many or too large, or its parameters are lost.
+                Err(error) if !error.is_transient() => {
+                    warn!(token = %lease.token, %error, "task without progress cannot be split");
+                    false
+                }
+                split => split?,
+            };
+            if !is_split {
                 stalled.insert(lease.token, format!("no progress for {} s", standstill.as_secs()));
             }
         }

@@ -22,8 +22,9 @@
 //!
 //! Guarantee: each process that reads the journal up to a number has the same state. A task has at most one lease in
 //! force, and what is reported counts only under it; a worker that was paused, and a leader that was replaced, are
-//! refused when they come back. After a crash everything goes on from the journal. No clocks are compared: who is
-//! silent is judged by the monotonic clock of whoever watches.
+//! refused when they come back. After a crash everything goes on from the journal. Nothing is decided by comparing
+//! clocks: who is silent is judged by the monotonic clock of whoever watches. Which snapshot is old enough to delete
+//! what it stands for is told by a clock and the store's times; where they differ, a reader begins anew, and no more.
 //! Not here: what tasks do, which is behind [`Executor`]; that a result is published at most once is the rule of the
 //! commit that publishes it, on exactly one predecessor: leases save work, and that rule keeps results right.
 

@@ -3,14 +3,16 @@
 //! ```text
 //!  _workflow/journal/...                                   the sequence
 //!  _workflow/snapshots/0000000500.json                     the state up to an entry; named by the sequence's snapshot
-//!  _workflow/runs/<key>/tasks-<task>-<attempt>-<n>.json    parameters of tasks, by their numbers
-//!  _workflow/runs/<key>/output-<task>-<attempt>.json       what a task gave
+//!  _workflow/runs/<key>.tasks-<task>-<attempt>-<n>.json    parameters of tasks, by their numbers
+//!  _workflow/runs/<key>.output-<task>-<attempt>.json       what a task gave
 //!  _workflow/history/0000000017.json                       a run that ended long ago, with its tasks
 //!  _workflow/workers/<worker>.json                         a sign of life
 //! ```
 //!
 //! Guarantee: an object is there before an entry names it. Those of a run are deleted when it is archived; what a late
-//! worker leaves behind goes when the run is forgotten.
+//! worker leaves behind goes when the run is forgotten; those of a run that no entry names, because whoever was about
+//! to start it died, go some time later (`upkeep.rs`).
+//! Why no folder for each run: on a disk it would stay, empty, when its objects are gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +39,8 @@ pub const CHUNK_BYTES: usize = 64 << 10;
 pub const MAX_VALUE_BYTES: usize = 64 << 20;
 
 const ROOT: &str = "_workflow";
+/// The folder of what tasks need and give.
+const RUNS: &str = "runs";
 
 /// The objects of the workflow in a lake. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -102,7 +106,7 @@ impl Objects {
             let name = format!("tasks-{prefix}-{}.json", all.len());
             let chunk = &tasks[begin..end];
             let parameters: BTreeMap<TaskId, &Value> = chunk.iter().map(|task| (task.id, &task.parameters)).collect();
-            self.put(&format!("runs/{key}/{name}"), &parameters).await?;
+            self.put(&of_run(key, &name), &parameters).await?;
             all.extend(chunk.iter().map(|task| planned(task, Content::Object(name.as_str().into()))));
             begin = end;
         }
@@ -113,7 +117,7 @@ impl Objects {
         match &task.parameters {
             Content::Inline(value) => Ok(value.clone()),
             Content::Object(name) => {
-                let relative = format!("runs/{}/{name}", run.key);
+                let relative = of_run(&run.key, name);
                 let mut all: BTreeMap<TaskId, Value> = self.get_named(&relative).await?;
                 let missing = || LakeError::Corrupt {
                     object: self.path(&relative).to_string(),
@@ -134,23 +138,38 @@ impl Objects {
             return Ok(Content::Inline(output.clone()));
         }
         let name = format!("output-{}-{}.json", token.task, token.attempt);
-        self.put(&format!("runs/{key}/{name}"), output).await?;
+        self.put(&of_run(key, &name), output).await?;
         Ok(Content::Object(name.into()))
     }
 
     pub(crate) async fn output(&self, key: &str, output: &Content) -> Result<Value, LakeError> {
         match output {
             Content::Inline(value) => Ok(value.clone()),
-            Content::Object(name) => self.get_named(&format!("runs/{key}/{name}")).await,
+            Content::Object(name) => self.get_named(&of_run(key, name)).await,
         }
     }
 
     pub(crate) async fn delete_of_run(&self, key: &str) -> Result<(), LakeError> {
-        for object in self.lake.objects(&self.path(&format!("runs/{key}"))).await? {
-            self.lake.delete_if_there(&object.location).await?;
-        }
-        Ok(())
+        let folder = self.path(RUNS);
+        let objects = self.lake.objects(&folder).await?;
+        let of_run = objects.into_iter().map(|object| object.location).filter(|path| key_of(path) == Some(key));
+        self.lake.delete_all(&folder, of_run.collect()).await
     }
+
+    /// The keys of all runs that have objects.
+    pub(crate) async fn keys_of_runs(&self) -> Result<BTreeSet<String>, LakeError> {
+        let objects = self.lake.objects(&self.path(RUNS)).await?;
+        Ok(objects.iter().filter_map(|object| key_of(&object.location)).map(str::to_owned).collect())
+    }
+}
+
+fn of_run(key: &str, name: &str) -> String {
+    format!("{RUNS}/{key}.{name}")
+}
+
+/// The run that an object belongs to.
+fn key_of(path: &Path) -> Option<&str> {
+    path.filename()?.split_once('.').map(|(key, _)| key)
 }
 
 /// The name of a run in the history.

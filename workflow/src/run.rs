@@ -2,12 +2,14 @@
 //!
 //! Guarantee: a task that this process has lost is dropped as soon as it reads of it, and what it still gives is
 //! refused by the journal. Told to stop, it drops its tasks, gives them back and resigns; killed, others see it some
-//! seconds later. While the store does not answer nothing is taken.
+//! seconds later. While the store does not answer nothing is taken. While nothing is queued or running, the loops go
+//! slowly (`WorkflowSettings::idle`).
 //! Not here: what a step does (`worker.rs`, `leader.rs`).
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::beat::Beat;
+use crate::choose::choose_leases;
 use crate::config::WorkflowSettings;
 use crate::duties::Duties;
 use crate::entry::Work;
@@ -58,14 +61,21 @@ pub async fn run_workflow(
     shutdown: CancellationToken,
 ) -> Result<(), WorkflowError> {
     let WorkflowComponents { workflow, executor, duties, name } = components;
-    let slots = Slots::default();
+    let (slots, steps) = (Slots::default(), AtomicU64::new(0));
     let worker = Worker::new(&workflow);
     let mut leader = Leader::new(&workflow, Arc::clone(&executor), duties, settings.clone());
-    let crew = Crew { workflow: &workflow, worker: &worker, executor: &executor, settings: &settings, slots: &slots };
+    let crew = Crew {
+        workflow: &workflow,
+        worker: &worker,
+        executor: &executor,
+        settings: &settings,
+        slots: &slots,
+        steps: &steps,
+    };
     tokio::join!(
         crew.work(&shutdown),
         shutdown.run_until_cancelled(crew.tell(name)),
-        shutdown.run_until_cancelled(lead(&mut leader, &settings)),
+        shutdown.run_until_cancelled(crew.lead(&mut leader)),
     );
     let farewell = async {
         worker.release().await?;
@@ -78,25 +88,6 @@ pub async fn run_workflow(
         Err(_) => warn!("tasks of this process could not be given back in time; others take them later"),
     }
     Ok(())
-}
-
-async fn lead(leader: &mut Leader, settings: &WorkflowSettings) {
-    if !settings.may_lead {
-        return;
-    }
-    let (mut failures, mut led) = (0, false);
-    loop {
-        match leader.step(Instant::now()).await {
-            Ok(standing) => {
-                if led && standing == Standing::Follows {
-                    warn!("another process leads the workflow now");
-                }
-                (failures, led) = (0, standing == Standing::Leads);
-            }
-            Err(error) => failures = count_failure(failures, &error, "a step of leading the workflow failed"),
-        }
-        sleep(settings.beat.max(if failures > 0 { RETRY.delay(failures) } else { Duration::ZERO })).await;
-    }
 }
 
 /// The first of a series is told aloud.
@@ -116,21 +107,64 @@ struct Crew<'a> {
     executor: &'a Arc<dyn Executor>,
     settings: &'a WorkflowSettings,
     slots: &'a Slots,
+    // Counted by the loop that leads, read by the one that tells; nothing else depends on it, so no order is needed.
+    steps: &'a AtomicU64,
 }
 
 impl Crew<'_> {
+    /// Leads, or waits to, in steps.
+    async fn lead(&self, leader: &mut Leader) {
+        if !self.settings.may_lead {
+            return;
+        }
+        let (mut failures, mut led) = (0, false);
+        loop {
+            match leader.step(Instant::now()).await {
+                Ok(standing) => {
+                    if led && standing == Standing::Follows {
+                        warn!("another process leads the workflow now");
+                    }
+                    self.steps.fetch_add(1, Ordering::Relaxed);
+                    (failures, led) = (0, standing == Standing::Leads);
+                }
+                Err(error) => failures = count_failure(failures, &error, "a step of leading the workflow failed"),
+            }
+            let is_idle = failures == 0 && self.workflow.state().is_idle();
+            let pause = if is_idle { self.settings.idle() } else { self.settings.beat };
+            sleep(pause.max(if failures > 0 { RETRY.delay(failures) } else { Duration::ZERO })).await;
+        }
+    }
+
     /// Tells again and again that this process lives.
     async fn tell(&self, name: String) {
         let (mut beat, mut failures) = (0, 0);
         loop {
             beat += 1;
             let at_work = self.slots.at_work(Instant::now());
-            let told = Beat { beat, name: name.clone(), slots: self.settings.slots, at_work };
+            let steps = self.steps.load(Ordering::Relaxed);
+            let told = Beat { beat, steps, name: name.clone(), slots: self.settings.slots, at_work };
             match self.worker.tell(&told).await {
                 Ok(()) => failures = 0,
                 Err(error) => failures = count_failure(failures, &error, "this process cannot tell that it lives"),
             }
-            sleep(self.settings.beat).await;
+            sleep(self.beat()).await;
+        }
+    }
+
+    /// Between two signs of life: whoever leads is watched closely.
+    fn beat(&self) -> Duration {
+        let state = self.workflow.state();
+        let leads = state.leader.as_ref() == Some(self.workflow.id());
+        if leads || !state.is_idle() { self.settings.beat } else { self.settings.idle() }
+    }
+
+    /// Between two looks for tasks; what is new ends it, however it was read.
+    fn pause(&self) -> Duration {
+        match (self.workflow.state().is_idle(), self.settings.may_lead) {
+            (false, _) => self.settings.poll,
+            (true, false) => self.settings.poll.max(self.settings.idle()),
+            // The steps of leading read it.
+            (true, true) => self.settings.step_patience(),
         }
     }
 
@@ -146,7 +180,7 @@ impl Crew<'_> {
                 Some(Ok(())) => failures = 0,
                 Some(Err(error)) => failures = count_failure(failures, &error, "no task of the workflow can be taken"),
             }
-            let pause = if failures > 0 { RETRY.delay(failures) } else { self.settings.poll };
+            let pause = if failures > 0 { RETRY.delay(failures) } else { self.pause() };
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
@@ -175,7 +209,9 @@ impl Crew<'_> {
         }
         let free = self.settings.slots.saturating_sub(leases.len());
         // A place is free once its task is gone, which may hold memory until then.
-        if free > 0 && tasks.running.len() < self.settings.slots {
+        let has_room = free > 0 && tasks.running.len() < self.settings.slots;
+        // Taking reads once more: not for nothing.
+        if has_room && !choose_leases(&self.workflow.state(), 1).is_empty() {
             leases.extend(self.worker.take(free.min(self.settings.slots - tasks.running.len())).await?);
         }
         for token in leases {

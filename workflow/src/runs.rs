@@ -3,6 +3,7 @@
 //! Guarantee: counts and blocked tasks agree with the tasks, whatever is called in whatever order.
 //! Why so: tasks are shared between the states before and after an entry; one that does not change is never copied.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use positions::TimestampMicros;
@@ -68,7 +69,7 @@ pub struct RunFailure {
 pub struct Run {
     /// Its number.
     pub id: RunId,
-    /// Names the folder of its objects and its files; no other run ever had it.
+    /// Names its objects and its files; no other run ever had it.
     pub key: Arc<str>,
     /// What was asked for.
     pub spec: Arc<RunSpec>,
@@ -82,6 +83,9 @@ pub struct Run {
     pub ended_at: Option<TimestampMicros>,
     /// Why it failed.
     pub failure: Option<RunFailure>,
+    /// How many leases of all runs had been taken, with the last one of this run, or before it was asked for: of runs
+    /// of one priority the lowest has its turn.
+    pub turn: u64,
     /// How many tasks stand where.
     pub counts: TaskCounts,
     /// What was done for it.
@@ -105,6 +109,7 @@ impl Run {
             started_at: None,
             ended_at: None,
             failure: None,
+            turn: 0,
             counts: TaskCounts::default(),
             work: Work::default(),
             has_missed_deadline: false,
@@ -140,15 +145,34 @@ impl Run {
         if self.tasks.len() >= MAX_TASKS {
             return Err(Refused::TooMuch(format!("a run has at most {MAX_TASKS} tasks")));
         }
-        let mut blocked_by = 0;
+        let (mut blocked_by, mut is_any_split) = (0, false);
         for before in planned.after.iter() {
             let Some(task) = self.task(*before) else { return Err(Refused::NoTask { run: self.id, task: *before }) };
             blocked_by += u32::from(!matches!(task.state, TaskState::Done { .. }));
+            is_any_split |= matches!(task.state, TaskState::Split { .. });
+        }
+        if is_any_split {
+            let after = self.with_parts(&planned.after);
+            return self.add(&Planned { after, ..planned.clone() }, at);
         }
         self.tasks.insert(place, Arc::new(Task::new(planned, blocked_by, at)));
         self.counts.pending += 1;
         // A run that has failed takes nothing up any more; a retry does.
         if self.state == RunState::Failed { self.set(planned.id, TaskState::Skipped, at) } else { Ok(()) }
+    }
+
+    /// Tasks with the parts of those that were split in their place, each once.
+    fn with_parts(&self, tasks: &[TaskId]) -> Arc<[TaskId]> {
+        let (mut found, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut open: Vec<TaskId> = tasks.iter().rev().copied().collect();
+        while let Some(id) = open.pop() {
+            match self.task(id).map(|task| &task.state) {
+                Some(TaskState::Split { into }) => open.extend(into.iter().rev()),
+                _ if seen.insert(id) => found.push(id),
+                _ => {}
+            }
+        }
+        found.into()
     }
 
     pub(crate) fn set(&mut self, id: TaskId, state: TaskState, at: TimestampMicros) -> Result<(), Refused> {

@@ -63,7 +63,7 @@ pub(crate) async fn start(
         Ok(if is_over { Decision::Nothing(joined) } else { Decision::Append(changes, joined) })
     });
     let started = started.await;
-    // Where it is not known whether the entry is there, its objects must stay.
+    // Where it is not known whether the entry is there, its objects must stay; `upkeep.rs` finds them if it is not.
     let is_new = matches!(started, Ok(Start::Started(_)));
     let is_known = started.as_ref().err().is_none_or(|error| matches!(error, WorkflowError::Refused(_)));
     if !is_new

@@ -37,12 +37,14 @@ pub struct State {
     pub max_concurrent: Option<u32>,
     /// The number of the newest run that ever was.
     pub last_run: RunId,
+    /// How many leases were ever taken.
+    pub leases_taken: u64,
     /// All runs that are not forgotten.
     pub runs: BTreeMap<RunId, Arc<Run>>,
     /// All leases in force, in the order in which they were taken.
     pub leases: Vec<Leased>,
     /// What the leader has to remember.
-    pub notes: BTreeMap<String, Value>,
+    pub notes: Arc<BTreeMap<String, Value>>,
 }
 
 impl State {
@@ -59,6 +61,12 @@ impl State {
     /// Runs that have not ended.
     pub fn open_runs(&self) -> impl Iterator<Item = &Run> {
         self.runs.values().map(|run| &**run).filter(|run| !run.state.is_ended())
+    }
+
+    /// Whether nothing is at work, and nothing is to be had until somebody starts or resumes a run.
+    pub fn is_idle(&self) -> bool {
+        let is_active = |run: &Run| matches!(run.state, RunState::Queued | RunState::Running);
+        self.leases.is_empty() && (self.is_paused || !self.open_runs().any(is_active))
     }
 
     /// Whether `worker` has exactly this lease.

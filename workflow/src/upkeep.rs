@@ -1,53 +1,82 @@
 //! Keeping journal and state short: snapshots, trimming, ended runs into the history. Done by the leader.
 //!
 //! Guarantee: an ended run leaves the state only after its object of the history is there. On retry or after a crash
-//! the next step goes on.
+//! the next step goes on. Objects of a run that no entry names are deleted by a leader that has seen them for the whole
+//! of `trim_grace`.
+
+use tokio::time::Instant;
 
 use crate::beat::remove_beat;
 use crate::config::WorkflowSettings;
 use crate::entry::Change;
-use crate::error::WorkflowError;
-use crate::ids::{RunId, WorkerId};
+use crate::error::{Parts, WorkflowError};
+use crate::ids::RunId;
 use crate::journal::{Decision, Journal};
 use crate::objects::history_name;
+use crate::runs::RunState;
 use crate::state::State;
+use crate::watched::Watched;
 
 /// Runs that are archived or forgotten in one step.
 const MOST_AT_ONCE: usize = 10;
 
-/// Does what is due; `dead` are processes that will not be heard of again.
+/// Does what is due; what cannot be done keeps nothing else back.
 pub(crate) async fn keep_up(
     journal: &Journal,
     settings: &WorkflowSettings,
-    dead: &[WorkerId],
+    watched: &mut Watched,
+    now: Instant,
 ) -> Result<(), WorkflowError> {
-    limit(journal, settings.max_concurrent).await?;
-    let state = journal.state();
+    let (mut parts, state) = (Parts::default(), journal.state());
+    parts.note(limit(journal, settings.max_concurrent).await)?;
+    parts.note(shorten(journal, settings, watched, now).await)?;
     for run in surplus(&state, settings.recent_runs, false) {
-        archive(journal, &state, run).await?;
+        parts.note(archive(journal, &state, run).await)?;
     }
     for run in surplus(&state, settings.history_runs.max(settings.recent_runs), true) {
-        forget(journal, &state, run).await?;
+        parts.note(forget(journal, &state, run).await)?;
     }
-    for worker in dead {
-        remove_beat(journal.objects(), worker).await?;
+    for worker in watched.forget(&state, settings.lease_patience * 4, now) {
+        parts.note(remove_beat(journal.objects(), &worker).await)?;
     }
-    if journal.write_snapshot(settings.snapshot_entries).await? {
-        journal.trim(settings.trim_grace).await?;
+    parts.end()
+}
+
+/// Writes a snapshot, and deletes what is not needed behind it.
+async fn shorten(
+    journal: &Journal,
+    settings: &WorkflowSettings,
+    watched: &mut Watched,
+    now: Instant,
+) -> Result<(), WorkflowError> {
+    if !journal.write_snapshot(settings.snapshot_entries).await? {
+        return Ok(());
+    }
+    journal.trim(settings.trim_grace).await?;
+    // Whoever was about to start these died before the entry that would name them, or works under a lease that is lost.
+    let (mut strays, state) = (journal.objects().keys_of_runs().await?, journal.state());
+    strays.retain(|key| !state.runs.values().any(|run| *run.key == **key));
+    for key in watched.settled_strays(strays, settings.trim_grace, now) {
+        journal.objects().delete_of_run(&key).await?;
     }
     Ok(())
 }
 
-/// The oldest ended runs beyond the newest `keep`, as far as they are archived or not.
+/// The oldest ended runs beyond the newest `keep`, as far as they are archived or not; failed ones apart from others,
+/// so that one can be retried however many are done since.
 fn surplus(state: &State, keep: usize, is_archived: bool) -> Vec<RunId> {
     let ended = state.runs.values().filter(|run| run.state.is_ended() && state.leases_in(run.id) == 0);
-    let mut ended: Vec<_> = ended.map(|run| (run.id, run.is_archived)).collect();
-    ended.truncate(ended.len().saturating_sub(keep));
-    let meant = ended.into_iter().filter(|(_, archived)| *archived == is_archived);
-    meant.map(|(run, _)| run).take(MOST_AT_ONCE).collect()
+    let (mut failed, mut others): (Vec<_>, Vec<_>) = ended.partition(|run| run.state == RunState::Failed);
+    failed.truncate(failed.len().saturating_sub(keep));
+    others.truncate(others.len().saturating_sub(keep));
+    let meant = failed.into_iter().chain(others).filter(|run| run.is_archived == is_archived);
+    meant.map(|run| run.id).take(MOST_AT_ONCE).collect()
 }
 
 async fn limit(journal: &Journal, max_concurrent: Option<u32>) -> Result<(), WorkflowError> {
+    if journal.state().max_concurrent == max_concurrent {
+        return Ok(());
+    }
     let limited = journal.commit(|state| {
         let is_so = state.max_concurrent == max_concurrent || state.leader.as_ref() != Some(journal.worker());
         Ok(if is_so { Decision::Nothing(()) } else { Decision::Append(vec![Change::Limited { max_concurrent }], ()) })

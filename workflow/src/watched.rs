@@ -4,7 +4,7 @@
 //! Guarantee: pure; whoever begins to watch begins at zero, so nothing is taken away from anybody who was not watched
 //! for the whole of a patience. No instant of another process is looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -21,10 +21,14 @@ pub type WaitingAttempt = (RunId, TaskId, u32);
 pub struct Watched {
     /// The last sign of life, and since when it is the same; `None`: there is none.
     beats: BTreeMap<WorkerId, (Option<u64>, Instant)>,
+    /// The same for the steps of whoever leads.
+    steps: Option<(WorkerId, u64, Instant)>,
     progress: BTreeMap<Token, (Option<Reached>, Instant)>,
     /// When each may be tried again.
     waits: BTreeMap<WaitingAttempt, Instant>,
     runs: BTreeMap<RunId, Instant>,
+    /// Keys of runs that have objects, and that the state does not know.
+    strays: BTreeMap<String, Instant>,
 }
 
 impl Watched {
@@ -35,6 +39,17 @@ impl Watched {
             *seen = (beat, now);
         }
         now.duration_since(seen.1)
+    }
+
+    /// For how long the leader has not taken a step.
+    pub fn standstill_of_steps(&mut self, leader: &WorkerId, steps: u64, now: Instant) -> Duration {
+        match &self.steps {
+            Some((watched, before, since)) if watched == leader && *before == steps => now.duration_since(*since),
+            _ => {
+                self.steps = Some((leader.clone(), steps, now));
+                Duration::ZERO
+            }
+        }
     }
 
     /// For how long the progress under a lease is the same.
@@ -54,6 +69,17 @@ impl Watched {
     /// For how long a run is watched.
     pub fn age(&mut self, run: RunId, now: Instant) -> Duration {
         now.duration_since(*self.runs.entry(run).or_insert(now))
+    }
+
+    /// Those of `strays`, all that there are now, that have been there for `grace`.
+    pub fn settled_strays(&mut self, strays: BTreeSet<String>, grace: Duration, now: Instant) -> Vec<String> {
+        let before = std::mem::take(&mut self.strays);
+        for key in strays {
+            let since = before.get(&key).copied().unwrap_or(now);
+            self.strays.insert(key, since);
+        }
+        let settled = self.strays.iter().filter(|(_, since)| now.duration_since(**since) >= grace);
+        settled.map(|(key, _)| key.clone()).collect()
     }
 
     /// Forgets what is over. Returns the workers that were silent for `patience` and have no lease: they are forgotten,

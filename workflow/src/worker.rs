@@ -175,7 +175,7 @@ fn has_counted(state: &State, token: Token) -> bool {
 fn not_kept(token: Token, error: &WorkflowError) -> Change {
     warn!(%token, %error, "what a task gave cannot be kept");
     let reason = format!("what the task gave cannot be kept: {error}");
-    Change::Failed { token, failure: Failure { reason, is_transient: false, cause_key: None } }
+    Change::Failed { token, failure: Failure { reason, is_transient: !error.is_about_content(), cause_key: None } }
 }
 
 fn outputs_before(run: &Run, task: &Task) -> Vec<(TaskId, Content)> {

@@ -8,6 +8,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use object_store::path::Path;
 
 use super::Sequence;
 use super::listing::{self, Listing};
@@ -33,11 +34,10 @@ impl Sequence {
         let entries = listing.entries.range(..below).map(|number| (number, listing::ENTRY));
         let snapshots = listing.snapshots.range(..below).map(|(number, _)| (number, listing::SNAPSHOT));
         let cuts = listing.cuts.range(..below).map(|number| (number, listing::CUT));
-        let mut deleted = 0;
-        for (number, kind) in entries.chain(snapshots).chain(cuts) {
-            self.lake.delete_if_there(&listing::path(&self.path, *number, kind)).await?;
-            deleted += 1;
-        }
+        let all = entries.chain(snapshots).chain(cuts);
+        let paths: Vec<Path> = all.map(|(number, kind)| listing::path(&self.path, *number, kind)).collect();
+        let deleted = paths.len();
+        self.lake.delete_all(&self.path, paths).await?;
         Ok(deleted)
     }
 }

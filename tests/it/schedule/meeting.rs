@@ -59,6 +59,23 @@ fn many_short_intervals_all_have_their_turns() {
     assert!(counts.values().all(|count| (22..=26).contains(count)), "{counts:?}");
 }
 
+/// Also where a leader looks less often than one of them is due.
+#[test]
+fn more_than_one_starts_at_a_look_where_there_are_fewer_looks_than_turns() {
+    let names: Vec<String> = (0..20).map(|n| format!("s{n}")).collect();
+    let schedules = names.iter().map(|name| every(name, SECOND * 10)).collect();
+    let mut leader = Leader::new(schedules, "2026-05-01T12:00:00Z");
+    leader.rules.least_distance = SECOND;
+    let started = leader.starts_until("2026-05-01T12:01:00Z", SECOND);
+    let (mut counts, mut at_once) = (BTreeMap::new(), BTreeMap::new());
+    for start in &started {
+        *counts.entry(start.schedule.0.as_str()).or_insert(0) += 1;
+        *at_once.entry(start.at).or_insert(0) += 1;
+    }
+    assert!(counts.len() == 20 && counts.values().all(|count| (5..=6).contains(count)), "{counts:?}");
+    assert!(at_once.values().all(|count| *count <= 4), "{at_once:?}");
+}
+
 #[test]
 fn schedules_of_one_interval_do_not_meet() {
     let schedules = ["clicks", "orders", "visits", "logins"].map(|name| every(name, HOUR)).to_vec();

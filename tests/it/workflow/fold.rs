@@ -230,6 +230,27 @@ fn caps_bound_what_is_at_work_in_a_run_and_in_all() {
 }
 
 #[test]
+fn runs_of_one_priority_take_turns() {
+    let mut fold = Fold::with_run(spec(json!(1)));
+    let token = fold.lease(2, 0);
+    let next = (3..10).map(|id| planned(id, TaskKind::Compute, &[0])).collect();
+    fold.append(2, [Change::Done { token, output: Content::Inline(json!(1)), next, work: Work::default() }]);
+    // Three tasks in a row, asked for when the large run is at work.
+    fold.start(spec(json!(2)));
+    fold.start(RunSpec { priority: Priority::Backfill, ..spec(json!(3)) });
+    let runs = |tokens: &[Token]| tokens.iter().map(|token| token.run.0).collect::<Vec<_>>();
+    assert_eq!(runs(&choose_leases(&fold.state, 4)), [1, 2, 1, 1]);
+    let mut turns = Vec::new();
+    for _ in 0..8 {
+        let token = choose_leases(&fold.state, 1)[0];
+        turns.push(token);
+        fold.append(2, [Change::Leased { token }]);
+        fold.append(2, [done(token)]);
+    }
+    assert_eq!(runs(&turns), [1, 2, 1, 2, 1, 2, 1, 1]);
+}
+
+#[test]
 fn what_is_reported_counts_only_under_the_lease_in_force() {
     let mut fold = Fold::with_run(spec(json!(1)));
     let first = fold.lease(2, 0);
@@ -349,6 +370,24 @@ fn parts_take_the_place_of_a_task_that_is_split() {
     assert_eq!(choose_leases(&fold.state, 9).len(), 1);
     fold.finish(2, 3);
     fold.finish(2, 2);
+    assert_eq!(fold.run().state, RunState::Done);
+}
+
+#[test]
+fn what_comes_behind_a_split_task_comes_behind_its_parts() {
+    let mut fold = Fold::with_run(spec(json!(1)));
+    fold.finish(2, 0);
+    let token = fold.lease(2, 1);
+    let parts = [3, 4].map(|id| planned(id, TaskKind::Compute, &[])).to_vec();
+    fold.append(1, [Change::Split { token, parts }]);
+    let token = fold.lease(2, 3);
+    let next = vec![planned(5, TaskKind::Exactness, &[0, 1])];
+    fold.append(2, [Change::Done { token, output: Content::Inline(json!(1)), next, work: Work::default() }]);
+    let behind = fold.run().task(TaskId(5)).unwrap();
+    assert_eq!((&*behind.after, behind.blocked_by), ([TaskId(0), TaskId(3), TaskId(4)].as_slice(), 1));
+    for task in [4, 2, 5] {
+        fold.finish(2, task);
+    }
     assert_eq!(fold.run().state, RunState::Done);
 }
 

@@ -150,6 +150,7 @@ async fn live(world: &World, workflow: &Workflow, rng: &mut StdRng) {
     let worker = Worker::new(workflow);
     let mut leader = Leader::new(workflow, Arc::clone(&world.fake) as Arc<dyn Executor>, None, settings());
     let mut ended: BTreeMap<Token, Result<TaskOutput, TaskError>> = BTreeMap::new();
+    let mut steps = 0;
     for beat in 1..MOST {
         if world.is_over() {
             return;
@@ -161,10 +162,10 @@ async fn live(world: &World, workflow: &Workflow, rng: &mut StdRng) {
             _ => {}
         }
         let at_work = ended.keys().map(|token| at_work(*token)).collect();
-        tolerated(worker.tell(&Beat { beat, slots: 2, at_work, ..Beat::default() }).await);
+        tolerated(worker.tell(&Beat { beat, steps, slots: 2, at_work, ..Beat::default() }).await);
         match rng.random_range(0..4) {
             0 => {
-                tolerated(leader.step(Instant::now()).await);
+                steps += u64::from(tolerated(leader.step(Instant::now()).await).is_some());
             }
             1 => {
                 tolerated(worker.take(rng.random_range(1..3)).await);

@@ -5,6 +5,7 @@ mod estimates;
 mod fake;
 mod fold;
 mod interleaved;
+mod lasting;
 mod loops;
 mod size;
 

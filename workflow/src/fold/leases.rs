@@ -25,7 +25,8 @@ pub(super) fn lease(state: &mut State, token: Token, by: &WorkerId, at: Timestam
     if let Some(why) = state.why_not(token.run, token.task) {
         return Err(Refused::NotToBeHad { token, why });
     }
-    let epoch = state.epoch;
+    state.leases_taken += 1;
+    let (epoch, turn) = (state.epoch, state.leases_taken);
     let run = state.run_mut(token.run)?;
     let task = run.task_mut(token.task)?;
     if token.attempt != task.attempt + 1 || token.epoch != epoch {
@@ -34,6 +35,7 @@ pub(super) fn lease(state: &mut State, token: Token, by: &WorkerId, at: Timestam
     task.attempt = token.attempt;
     run.set(token.task, TaskState::Leased { worker: by.clone(), epoch }, at)?;
     run.state = RunState::Running;
+    run.turn = turn;
     run.started_at.get_or_insert(at);
     state.leases.push(Leased { token, worker: by.clone() });
     Ok(())

@@ -98,14 +98,14 @@ impl State {
 
     fn note(&mut self, key: &str, value: &Value) -> Result<(), Refused> {
         if value.is_null() {
-            return self.notes.remove(key).map(drop).ok_or(Refused::Already);
+            return Arc::make_mut(&mut self.notes).remove(key).map(drop).ok_or(Refused::Already);
         }
         let is_new = !self.notes.contains_key(key);
         if (is_new && self.notes.len() >= MAX_NOTES) || value.to_string().len() + key.len() > MAX_NOTE_BYTES {
             let bounds = format!("at most {MAX_NOTES} notes of {MAX_NOTE_BYTES} bytes each are kept");
             return Err(Refused::TooMuch(bounds));
         }
-        self.notes.insert(key.to_owned(), value.clone());
+        Arc::make_mut(&mut self.notes).insert(key.to_owned(), value.clone());
         Ok(())
     }
 

@@ -39,6 +39,7 @@ pub(super) fn start(state: &mut State, mut run: Run, tasks: &[Planned]) -> Resul
     for planned in tasks {
         run.add(planned, at)?;
     }
+    run.turn = state.leases_taken;
     state.last_run = run.id;
     state.runs.insert(run.id, Arc::new(run));
     Ok(())

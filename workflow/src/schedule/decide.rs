@@ -18,6 +18,10 @@ use super::timing::Timing;
 /// A clock that is found further back than this was wrong before: what it made us remember does not count.
 const CLOCK_WAS_WRONG: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A leader looks at least so often. Where starts may be closer to each other, it makes several at once: else some of
+/// many short intervals would never have their turn.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// A run of a schedule that is not done: queued, running or paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningOf {
@@ -62,8 +66,9 @@ pub fn decide(
         }
     }
     due.sort_by_key(|due| (Reverse(due.schedule.priority), due.waiting.occurrence, &due.schedule.name));
-    let distance = possible_distance(rules, schedules);
-    let mut turn = Turn { now, running, rules, distance, started: 0, last_start: memory.last_start.clone() };
+    let (last_start, last_at) = memory.last_start.clone().unzip();
+    let turns = turns_at(now, last_at, possible_distance(rules, schedules));
+    let mut turn = Turn { now, running, rules, turns, begun: 0, started: 0, last_start };
     decisions.extend(due.iter().filter_map(|due| turn.decide(due)));
     decisions
 }
@@ -127,15 +132,31 @@ fn possible_distance(rules: &Rules, schedules: &[Schedule]) -> Duration {
     rules.least_distance.min(shortest / turns)
 }
 
+/// How many starts a look has: as many as would have come one after the other since the last one, or in the time of a
+/// look, where that is less.
+fn turns_at(now: TimestampMicros, last_at: Option<TimestampMicros>, distance: Duration) -> u128 {
+    // A start that is still to come was noted by a clock that went ahead.
+    let since =
+        last_at.and_then(|at| u64::try_from(now.micros_since(at)).ok()).map_or(Duration::MAX, Duration::from_micros);
+    match distance.as_micros() {
+        0 => u128::MAX,
+        _ if since < distance => 0,
+        distance => since.min(LOOK).as_micros().div_ceil(distance),
+    }
+}
+
 /// One look at all that is due.
 struct Turn<'a> {
     now: TimestampMicros,
     running: &'a [RunningOf],
     rules: &'a Rules,
-    distance: Duration,
+    /// How many starts are not too close to each other.
+    turns: u128,
+    /// How many there were.
+    begun: u128,
     /// How many more runs there are since the look began.
     started: usize,
-    last_start: Option<(ScheduleName, TimestampMicros)>,
+    last_start: Option<ScheduleName>,
 }
 
 impl Turn<'_> {
@@ -159,7 +180,8 @@ impl Turn<'_> {
             return due.kept.waiting.is_none().then_some(wait);
         }
         self.started += usize::from(own.is_empty());
-        self.last_start = Some((schedule.name.clone(), self.now));
+        self.begun += 1;
+        self.last_start = Some(schedule.name.clone());
         Some(Decision::Start(Start {
             schedule: schedule.name.clone(),
             occurrence: waiting.occurrence,
@@ -171,9 +193,6 @@ impl Turn<'_> {
     }
 
     fn has_just_started_another(&self, schedule: &Schedule) -> bool {
-        self.last_start.as_ref().is_some_and(|(name, at)| {
-            // A start that is still to come was noted by a clock that went ahead.
-            *name != schedule.name && *at <= self.now && self.now < at.plus(self.distance)
-        })
+        self.begun >= self.turns && self.last_start.as_ref().is_some_and(|name| *name != schedule.name)
     }
 }
