@@ -8,7 +8,7 @@
 //! Why a file of its own for each part: an import of any size needs the memory of a few parts.
 
 use arrow::record_batch::RecordBatch;
-use lake::{Change, DataFile, Packing, Version};
+use lake::{Change, DataFile, FORMAT_WITH_IMPORTS, Packing, Version};
 
 use super::{MasterDataset, MasterFacts, MasterSnapshot};
 use crate::RecordsError;
@@ -43,7 +43,9 @@ impl MasterDataset {
         Ok(Some(writer.finish().await?))
     }
 
-    /// Commits files that [`Self::write_imported`] wrote on exactly `on`; `facts` are those of the new version.
+    /// Commits files that [`Self::write_imported`] wrote on exactly `on`; `facts` are those of the new version. Before
+    /// the first, the lake is noted as one that older builds refuse: they know nothing of the list, and their commits
+    /// would lose it.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -55,6 +57,9 @@ impl MasterDataset {
         nonce: u128,
     ) -> Result<MasterSnapshot, RecordsError> {
         self.check_facts(on, &facts, files.iter().map(|file| file.rows).sum())?;
+        if on.facts.imports.is_none() {
+            self.table.lake().raise_format(FORMAT_WITH_IMPORTS).await?;
+        }
         self.commit(on, Change { add: files, remove: Vec::new(), changes_data: true }, facts, nonce).await
     }
 }

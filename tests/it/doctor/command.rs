@@ -134,7 +134,7 @@ async fn a_lake_and_a_log_that_a_start_would_refuse_are_told_in_its_words() {
     let data = &place.setup.data_dir;
     let start = async || String::from_utf8_lossy(&place.setup.run_to_its_end(&["up"]).await.stderr).into_owned();
     let format = data.join("lake/format.json");
-    for (text, told) in [("", "put the text {\"format\":1} into it"), ("{\"format\":99}", "the lake has format 99")] {
+    for (text, told) in [("", "put the text {\"format\":2} into it"), ("{\"format\":99}", "the lake has format 99")] {
         let whole = std::fs::read(&format).unwrap();
         std::fs::write(&format, text).unwrap();
         check(&place.doctor(data, &[]), 1, &["FAIL  object store", told]);
