@@ -7,12 +7,13 @@
 
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use lake::{DataFile, LakeError};
 use positions::Erased;
 use records::RecordsError;
 use records::decode::column as master_column;
-use records::master::{Eraser, MasterDataset, MasterSnapshot};
+use records::master::{Eraser, MasterDataset, MasterSnapshot, is_file_of_import};
 use views::column;
 
 use super::EraseComponents;
@@ -145,20 +146,36 @@ async fn holds_erased(on: &MasterSnapshot, eraser: &Eraser, file: &DataFile) -> 
 }
 
 /// Deletes files that nobody names and that hold something of the list: what was left of compactions. None of them can
-/// be committed any more, since a file that it was to replace was replaced here.
+/// be committed any more, since a file that it was to replace was replaced here. Of imports that were cut short, those
+/// are deleted in whose place others were committed: the same events stand elsewhere by now, or nowhere, so that the
+/// list does not tell which they are. Those whose place is still free may be of an import at work.
 ///
 /// # Errors
 /// Those of the store; call again.
-pub(super) async fn delete_strays(on: &MasterSnapshot, erased: &Arc<Erased>) -> Result<u64, BatchError> {
+pub(super) async fn delete_strays(on: &MasterSnapshot, erased: &Arc<Erased>) -> Result<Strays, BatchError> {
     let (eraser, table) = (Eraser::new(on.clone(), Arc::clone(erased)), on.snapshot.table());
-    let mut deleted = 0;
+    let mut strays = Strays::default();
     for path in table.stray_files().await.map_err(RecordsError::from)? {
         let rows = table.read_stray(&path).await.map_err(RecordsError::from)?;
+        let is_of_import = is_file_of_import(&path);
         // What lacks our columns is none of ours.
-        if rows.iter().any(|batch| eraser.touches(batch).unwrap_or(false)) {
+        let is_in_the_way = |batch: &RecordBatch| {
+            eraser.touches(batch).unwrap_or(false) || (is_of_import && eraser.is_committed(batch).unwrap_or(false))
+        };
+        if rows.iter().any(is_in_the_way) {
             table.delete_stray(&path).await.map_err(RecordsError::from)?;
-            deleted += 1;
+            strays.deleted += 1;
+        } else if is_of_import {
+            strays.of_imports += 1;
         }
     }
-    Ok(deleted)
+    Ok(strays)
+}
+
+/// What became of files that nobody names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Strays {
+    pub(super) deleted: u64,
+    /// Files of imports that are at work or were cut short, which were left.
+    pub(super) of_imports: usize,
 }

@@ -17,6 +17,14 @@ use crate::imported_list::ImportedList;
 /// How many versions others may commit while a file is imported: five hours at one a second.
 const VERSIONS: i64 = 20_000;
 
+/// How the names of such files end.
+const MARK: &str = "-import";
+
+/// Whether a file of a master dataset was written by an import.
+pub fn is_file_of_import(path: &str) -> bool {
+    path.strip_suffix(".parquet").is_some_and(|name| name.ends_with(MARK))
+}
+
 impl MasterDataset {
     /// The list of the files that were imported.
     pub fn imported(&self) -> ImportedList {
@@ -24,19 +32,20 @@ impl MasterDataset {
     }
 
     /// Writes rows to a file that a version behind `on` may name. `on` must have all columns of the source
-    /// ([`Self::with_all_columns`]); `name` is unique.
+    /// ([`Self::with_all_columns`]); `nonce` is drawn for this file.
     ///
     /// # Errors
     /// [`RecordsError::Lake`]: nothing was written that a reader sees.
     pub async fn write_imported(
         &self,
         on: &MasterSnapshot,
-        name: &str,
+        nonce: u128,
         rows: &[RecordBatch],
     ) -> Result<Option<DataFile>, RecordsError> {
         let Some(first) = rows.first() else { return Ok(None) };
         let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
-        let mut writer = on.snapshot.file_writer_packed(Packing::Quick, last, name, on.as_stored(first)?.schema())?;
+        let name = format!("{nonce:032x}{MARK}");
+        let mut writer = on.snapshot.file_writer_packed(Packing::Quick, last, &name, on.as_stored(first)?.schema())?;
         for batch in rows {
             writer.write(&on.as_stored(batch)?).await?;
         }
