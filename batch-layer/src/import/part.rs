@@ -16,6 +16,9 @@ pub const PART_RECORDS: usize = 500_000;
 /// Bytes of one part as it was read: more are a part of their own.
 pub const PART_BYTES: usize = 64 << 20;
 
+/// About what one part takes while it is decoded and written, what others wait for it with included: measured.
+pub const PART_MEMORY_BYTES: usize = 4 * PART_BYTES;
+
 /// The next records of a file.
 #[derive(Clone, Debug)]
 pub enum Portion {
