@@ -7,13 +7,12 @@
 
 use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use lake::{DataFile, LakeError};
 use positions::Erased;
 use records::RecordsError;
 use records::decode::column as master_column;
-use records::master::{Eraser, MasterDataset, MasterSnapshot, is_file_of_import};
+use records::master::{Eraser, MasterDataset, MasterSnapshot};
 use views::column;
 
 use super::EraseComponents;
@@ -156,16 +155,19 @@ pub(super) async fn delete_strays(on: &MasterSnapshot, erased: &Arc<Erased>) -> 
     let (eraser, table) = (Eraser::new(on.clone(), Arc::clone(erased)), on.snapshot.table());
     let mut strays = Strays::default();
     for path in table.stray_files().await.map_err(RecordsError::from)? {
-        let rows = table.read_stray(&path).await.map_err(RecordsError::from)?;
-        let is_of_import = is_file_of_import(&path);
-        // What lacks our columns is none of ours.
-        let is_in_the_way = |batch: &RecordBatch| {
-            eraser.touches(batch).unwrap_or(false) || (is_of_import && eraser.is_committed(batch).unwrap_or(false))
+        let of_import = on.is_import_over(&path);
+        let is_gone = match of_import {
+            Some(is_over) => is_over,
+            None => {
+                let rows = table.read_stray(&path).await.map_err(RecordsError::from)?;
+                // What lacks our columns is none of ours.
+                rows.iter().any(|batch| eraser.touches(batch).unwrap_or(false))
+            }
         };
-        if rows.iter().any(is_in_the_way) {
+        if is_gone {
             table.delete_stray(&path).await.map_err(RecordsError::from)?;
             strays.deleted += 1;
-        } else if is_of_import {
+        } else if of_import.is_some() {
             strays.of_imports += 1;
         }
     }

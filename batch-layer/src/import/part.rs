@@ -107,7 +107,7 @@ pub(super) async fn write_part(work: &Work, part: Part, first: Offset, nonce: u1
         // Decoding is work for the processor: others get their turn between portions.
         tokio::task::yield_now().await;
     }
-    let file = work.master.write_imported(&work.on, nonce, &rows).await?;
+    let file = work.master.write_imported(&work.on, nonce, (work.partition, first), &rows).await?;
     Ok(Written { file, marks, counters, rejections })
 }
 

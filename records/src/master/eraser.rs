@@ -85,17 +85,6 @@ impl Eraser {
         Ok(false)
     }
 
-    /// Whether records were committed in the place of any of these rows, be it they or others.
-    ///
-    /// # Errors
-    /// If a column is missing: a defect of the caller.
-    pub fn is_committed(&self, batch: &RecordBatch) -> Result<bool, RecordsError> {
-        let stored = Stored::of(batch)?;
-        let end =
-            |row: usize| self.on.facts.partitions.get(&stored.partition(row)).map(|known| known.archived.end.offset);
-        Ok((0..batch.num_rows()).any(|row| end(row).is_some_and(|end| stored.offset(row) < end)))
-    }
-
     /// The rows without what was erased, in the columns of the table.
     ///
     /// # Errors

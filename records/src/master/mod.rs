@@ -23,7 +23,6 @@ pub use compaction::Compaction;
 pub use dataset::MasterDataset;
 pub use eraser::Eraser;
 pub use facts::{ArchivedPartition, MasterFacts};
-pub use imports::is_file_of_import;
 pub use positions::Hole;
 pub use reading::reading_of_file;
 pub use recount::{Imports, Recount, RowCounts};

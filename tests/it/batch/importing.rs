@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::Array;
 use batch_layer::BatchError;
@@ -438,6 +438,33 @@ async fn imported_rows_are_not_packed_together_with_archived_ones() {
         assert_eq!(is_imported(least), is_imported(most), "{}", file.path);
     }
     assert!(files.iter().any(|file| file.rows > 5 && is_imported(&file.bounds[views::column::PARTITION].0)));
+    world.recompute(Mode::Full).await;
+    check_equals_fold(&world).await;
+}
+
+/// They were written for any of the next thousands of versions, which may not come in years.
+#[tokio::test]
+async fn files_of_imports_go_once_they_were_replaced_and_not_while_one_is_at_work() {
+    let mut world = World::new(31).await;
+    for number in 0..4 {
+        let drawn = draw(&mut world, &format!("file {number}"), 5);
+        import(&mut world, &drawn).await;
+    }
+    assert!(compact_with(&world, &engine()).await > 0);
+    let (mut at_work, drawn) = (open(&world).await, draw(&mut world, "at work", 5));
+    read(&mut at_work, &drawn).await.unwrap();
+    let newest = world.snapshot().await;
+    let table = newest.snapshot.table();
+    table.purge(&newest.snapshot).await.unwrap();
+    assert_eq!(table.stray_files().await.unwrap().len(), 5);
+    let later = UNIX_EPOCH + Duration::from_secs(300 * 365 * 24 * 3600);
+    let is_given_up = |path: &str| newest.is_import_over(path) == Some(true);
+    let version = newest.snapshot.version();
+    assert_eq!(table.vacuum_given_up(version, (Duration::ZERO, later), &is_given_up).await.unwrap().objects, 4);
+    assert_eq!(table.stray_files().await.unwrap().len(), 1);
+    assert_eq!(at_work.commit().await.unwrap(), Committed::Done);
+    assert_eq!(table.stray_files().await.unwrap(), Vec::<String>::new());
+    note(&mut world, FIRST, 20, &drawn);
     world.recompute(Mode::Full).await;
     check_equals_fold(&world).await;
 }
