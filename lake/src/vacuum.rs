@@ -5,8 +5,8 @@
 //! that no version in the rest of the log names, and that are older than `grace` themselves. So `grace` must be longer
 //! than the slowest reader of an expired version. Versions between that checkpoint and `oldest_kept` stay, too. What
 //! was written for a version that does not exist yet stays in any case: its commit may come however late. Once the
-//! version was made by another commit, it can never come; or whoever wrote it may know that it will not. On retry or after a crash: every step leaves a table that can
-//! be read; the next call goes on.
+//! version was made by another commit, it can never come; or whoever wrote it may know that it will not. On retry or
+//! after a crash: every step leaves a table that can be read; the next call goes on.
 //! Why so: logs are cut in rising order, one object after the other, so that a missing version means that everything
 //! before it is missing too; `log.rs` relies on that. The clock is the caller's, compared with the store's own times.
 

@@ -64,8 +64,8 @@ impl Import {
     /// Opens the table, or creates it, and reads which files are in.
     ///
     /// # Errors
-    /// [`BatchError::NotImported`]: the source takes its time from records, or an older version lost the list of what is
-    /// in. Others are those of the store.
+    /// [`BatchError::NotImported`]: the source takes its time from records, or an older version lost the list of what
+    /// is in. Others are those of the store.
     pub async fn open(components: ImportComponents) -> Result<Self, BatchError> {
         if components.source.is_timed_by_record() {
             let reason = "the source takes the time of its events from the records of its topic, and a file has none; \
