@@ -52,10 +52,9 @@ impl<'a> Cleanup<'a> {
         log_cleaned("definitions", cleaned.map_err(BatchError::from));
     }
 
-    /// Deletes files that a compaction replaced, and those of imports in whose place others stand, once no version in the
-    /// log names them. The newest `keep_versions` stay,
-    /// and so does every version that was the newest within the grace: a recompute or a worker that reads one finds all
-    /// its files.
+    /// Deletes files that a compaction replaced, and those of imports in whose place others stand, once no version in
+    /// the log names them. The newest `keep_versions` stay, and so does every version that was the newest within the
+    /// grace: a recompute or a worker that reads one finds all its files.
     async fn clean_master(&self, source: &Arc<SourceDefinition>) -> Result<Vacuumed, BatchError> {
         let master = MasterDataset::new(&self.context.lake, Arc::clone(source));
         let Some(newest) = master.open().await? else { return Ok(Vacuumed::default()) };
