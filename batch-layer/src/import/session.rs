@@ -77,11 +77,11 @@ impl Import {
         let list = components.master.imported();
         let known = list.load(on.facts.imports.as_ref()).await.map_err(RecordsError::from)?;
         let decoder = ImportDecoder::new(components.source.clone());
-        let partition = match last_partition(&on) {
-            None => next_partition(&components, &on).await?,
-            Some(_) if on.facts.imports.is_none() => return Err(list_lost(&components)),
-            Some(last) => last,
-        };
+        let last = last_partition(&on);
+        if last.is_some() && on.facts.imports.is_none() {
+            return Err(list_lost(&components));
+        }
+        let partition = free_partition(&components, &on, last.unwrap_or(PartitionId::FIRST_IMPORTED)).await?;
         let start = end_of(&on, partition);
         let (counters, read, files) = (Counters::default(), Vec::new(), Vec::new());
         Ok(Self { components, on, known, decoder, partition, start, end: start, counters, read, files })
@@ -168,7 +168,9 @@ impl Import {
         self.on = open_table(&self.components).await?;
         let list = self.components.master.imported();
         self.known = list.load(self.on.facts.imports.as_ref()).await.map_err(RecordsError::from)?;
-        self.partition = next_partition(&self.components, &self.on).await?;
+        let next = |last: PartitionId| PartitionId(last.0 + 1);
+        let first = last_partition(&self.on).map_or(PartitionId::FIRST_IMPORTED, next);
+        self.partition = free_partition(&self.components, &self.on, first).await?;
         (self.start, self.end) = (end_of(&self.on, self.partition), end_of(&self.on, self.partition));
         Ok(())
     }
@@ -255,14 +257,20 @@ fn last_partition(on: &MasterSnapshot) -> Option<PartitionId> {
     on.facts.partitions.keys().next_back().copied().filter(|last| last.is_imported())
 }
 
-/// A partition that no import has, nor had in a table that was lost: the list of what was erased outlives that, and
-/// would name other records now.
-async fn next_partition(components: &ImportComponents, on: &MasterSnapshot) -> Result<PartitionId, BatchError> {
+/// The first partition from `first` on of which nothing was erased behind its end. The list of what was erased outlives
+/// a table that was lost or brought back from a copy: there it would name other records than those that it was made of.
+async fn free_partition(
+    components: &ImportComponents,
+    on: &MasterSnapshot,
+    first: PartitionId,
+) -> Result<PartitionId, BatchError> {
     let erased = components.master.erased().load().await.map_err(RecordsError::from)?;
-    let next = |last: PartitionId| PartitionId(last.0 + 1);
-    let mut partition = last_partition(on).map_or(PartitionId::FIRST_IMPORTED, next);
-    while erased.is_within((partition, PartitionId(i32::MAX)), (Offset(0), Offset(i64::MAX))) {
-        partition = next(partition);
+    let is_named = |partition: PartitionId| {
+        erased.is_within((partition, partition), (end_of(on, partition).end.offset, Offset(i64::MAX)))
+    };
+    let mut partition = first;
+    while is_named(partition) {
+        partition = PartitionId(partition.0 + 1);
     }
     Ok(partition)
 }

@@ -380,15 +380,27 @@ async fn nothing_is_left_of_an_import_that_was_cut_short_once_another_is_in_its_
     check_erased(&world).await;
 }
 
-/// What was erased is told by places, and that list outlives a lake that was lost.
+/// What was erased is told by places, and that list outlives a lake that was lost, or brought back from a copy.
 #[tokio::test]
 async fn no_place_of_an_import_that_was_erased_is_used_again() {
-    let world = World::new(23).await;
-    for (partition, offset) in [(FIRST, 3), (PartitionId(FIRST.0 + 1), 0), (PartitionId(0), 7)] {
+    let mut world = World::new(23).await;
+    let drawn = draw(&mut world, "a", 10);
+    import(&mut world, &drawn).await;
+    let next = |number: i32| PartitionId(FIRST.0 + number);
+    for (partition, offset, free) in [
+        (FIRST, 3, FIRST),
+        (PartitionId(0), 70, FIRST),
+        (FIRST, 12, next(1)),
+        (next(1), 0, next(2)),
+        (next(7), 0, next(2)),
+    ] {
         let erased = [ErasedRecord::whole(partition, Offset(offset))];
         world.master().erased().add(&erased, world.ids.as_ref()).await.unwrap();
+        assert_eq!(open(&world).await.partition(), free, "{partition} {offset}");
     }
-    assert_eq!(open(&world).await.partition(), PartitionId(FIRST.0 + 2));
+    let mut apart = open(&world).await;
+    apart.begin_apart().await.unwrap();
+    assert_eq!(apart.partition(), next(2));
 }
 
 #[tokio::test]
