@@ -52,9 +52,9 @@ impl<'a> Cleanup<'a> {
         log_cleaned("definitions", cleaned.map_err(BatchError::from));
     }
 
-    /// Deletes files that a compaction replaced once no version in the log names them. The newest `keep_versions` stay,
-    /// and so does every version that was the newest within the grace: a recompute or a worker that reads one finds all
-    /// its files.
+    /// Deletes files that a compaction replaced, and those of imports in whose place others stand, once no version in
+    /// the log names them. The newest `keep_versions` stay, and so does every version that was the newest within the
+    /// grace: a recompute or a worker that reads one finds all its files.
     async fn clean_master(&self, source: &Arc<SourceDefinition>) -> Result<Vacuumed, BatchError> {
         let master = MasterDataset::new(&self.context.lake, Arc::clone(source));
         let Some(newest) = master.open().await? else { return Ok(Vacuumed::default()) };
@@ -63,8 +63,9 @@ impl<'a> Cleanup<'a> {
         // The log may have been cut above it already; then only orphans are left to find.
         let is_readable = table.open_at(oldest).await.map_err(RecordsError::from)?.is_some();
         let oldest = if is_readable { oldest } else { newest.snapshot.version() };
-        let now = self.context.clock.now().system_time();
-        Ok(table.vacuum(oldest, self.settings.cleanup_grace, now).await.map_err(RecordsError::from)?)
+        let grace = (self.settings.cleanup_grace, self.context.clock.now().system_time());
+        let is_given_up = |path: &str| newest.is_import_over(path) == Some(true);
+        Ok(table.vacuum_given_up(oldest, grace, &is_given_up).await.map_err(RecordsError::from)?)
     }
 }
 

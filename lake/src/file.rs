@@ -149,8 +149,8 @@ impl FileWriter {
 }
 
 /// Instants are stored as differences: a fifth of the time and half of the bytes of a dictionary that overflows. Bytes
-/// (payloads, keys, sketches) hardly ever repeat: no dictionary is tried on them. Packed quickly, none is tried on large
-/// numbers either, whose dictionary would be as large as they are, and bytes are packed by Snappy.
+/// (payloads, keys, sketches) hardly ever repeat: no dictionary is tried on them. Packed quickly, none is tried on
+/// large numbers either, whose dictionary would be as large as they are, and bytes are packed by Snappy.
 fn properties(settings: &LakeSettings, schema: &Schema, packing: Packing) -> WriterProperties {
     let level = ZstdLevel::try_new(settings.compression_level).unwrap_or_default();
     let mut properties = WriterProperties::builder()

@@ -64,7 +64,7 @@ pub use config::LakeSettings;
 pub use connecting::connection_way_out;
 pub use error::LakeError;
 pub use file::{FileWriter, Packing};
-pub use format::{FOLDED_FORMAT, FORMAT};
+pub use format::{FORMAT, FORMAT_WITH_FOLDED, FORMAT_WITH_IMPORTS};
 pub use repair::{Examination, Unreadable};
 pub use snapshot::{Change, DataFile, Snapshot};
 pub use stats::{Bounds, extreme};

@@ -5,8 +5,8 @@
 //! that no version in the rest of the log names, and that are older than `grace` themselves. So `grace` must be longer
 //! than the slowest reader of an expired version. Versions between that checkpoint and `oldest_kept` stay, too. What
 //! was written for a version that does not exist yet stays in any case: its commit may come however late. Once the
-//! version was made by another commit, it can never come. On retry or after a crash: every step leaves a table that can
-//! be read; the next call goes on.
+//! version was made by another commit, it can never come; or whoever wrote it may know that it will not. On retry or
+//! after a crash: every step leaves a table that can be read; the next call goes on.
 //! Why so: logs are cut in rising order, one object after the other, so that a missing version means that everything
 //! before it is missing too; `log.rs` relies on that. The clock is the caller's, compared with the store's own times.
 
@@ -46,6 +46,20 @@ impl Table {
     /// # Errors
     /// [`LakeError::Refused`]: `oldest_kept` does not exist. [`LakeError::Unreachable`]: call again.
     pub async fn vacuum(&self, oldest_kept: Version, grace: Duration, now: SystemTime) -> Result<Vacuumed, LakeError> {
+        self.vacuum_given_up(oldest_kept, (grace, now), &|_| false).await
+    }
+
+    /// As [`Self::vacuum`], and of what was written for a version still to come those data files of which `is_given_up`
+    /// says that none will name them. It is asked by their names.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn vacuum_given_up(
+        &self,
+        oldest_kept: Version,
+        (grace, now): (Duration, SystemTime),
+        is_given_up: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<Vacuumed, LakeError> {
         let before = now.checked_sub(grace).and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         let before_micros = i64::try_from(before.as_micros()).unwrap_or(0);
         let mut deleted = Vacuumed::default();
@@ -54,7 +68,7 @@ impl Table {
         let mut objects = self.lake().store().list(Some(self.path()));
         let failed = |error| LakeError::store(self.path(), error);
         while let Some(object) = objects.try_next().await.map_err(failed)? {
-            let is_of_known_version = self.is_of_known_version(&object.location, newest);
+            let is_of_known_version = self.is_of_known_version(&object.location, newest, is_given_up);
             if is_of_known_version && !named.contains(&object.location) && is_old(&object, before_micros) {
                 self.delete(&object, &mut deleted).await?;
                 deleted.objects += 1;
@@ -178,14 +192,14 @@ impl Table {
         Ok((named, newest))
     }
 
-    /// Whether an object is one that we write beside the log, for a version that exists by now.
-    fn is_of_known_version(&self, object: &Path, newest: Version) -> bool {
+    /// Whether an object is one that we write beside the log, for a version that exists by now or never will.
+    fn is_of_known_version(&self, object: &Path, newest: Version, is_given_up: &dyn Fn(&str) -> bool) -> bool {
         let Some(mut parts) = object.prefix_match(self.path()) else { return false };
         let (first, second, third) = (parts.next(), parts.next(), parts.next());
         match (first, second, third) {
             (Some(name), None, None) => {
                 let is_to_come = file::last_version_of(name.as_ref()).is_some_and(|last| last > newest);
-                name.as_ref().ends_with(".parquet") && !is_to_come
+                name.as_ref().ends_with(".parquet") && (!is_to_come || is_given_up(name.as_ref()))
             }
             (Some(folder), Some(name), None) if folder.as_ref() == FACTS_FOLDER => {
                 let transaction = name.as_ref().strip_suffix(".json").map(|digits| i64::from_str_radix(digits, 16));

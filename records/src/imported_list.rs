@@ -159,7 +159,8 @@ impl ImportedList {
         let path = self.lake.path(&format!("{}/{name}.json", self.folder));
         let corrupt = |reason: String| LakeError::Corrupt { object: path.to_string(), reason };
         let bytes = self.lake.get(&path).await?;
-        let bytes = bytes.ok_or_else(|| corrupt("the page of imported files is missing".to_owned()))?;
-        serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))
+        let way_out = "without it nobody knows which files are in: bring it back from a copy of the lake";
+        let bytes = bytes.ok_or_else(|| corrupt(format!("the page of imported files is missing; {way_out}")))?;
+        serde_json::from_slice(&bytes).map_err(|error| corrupt(format!("{error}; {way_out}")))
     }
 }

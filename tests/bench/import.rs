@@ -92,7 +92,7 @@ async fn measure_stages(report: &mut Report, source: &Arc<SourceDefinition>, bat
     let master = MasterDataset::new(&lake, Arc::clone(source));
     let on = master.create().await.unwrap();
     let writing = rate_async(EVENTS, async {
-        master.write_imported(&on, &format!("{:032x}", RandomIds.next_id()), &rows).await.unwrap();
+        master.write_imported(&on, RandomIds.next_id(), (PartitionId::FIRST_IMPORTED, Offset(0)), &rows).await.unwrap();
     })
     .await;
     report.note("import, encoding and putting a file, one core", writing, "events/s");

@@ -216,7 +216,7 @@ fn a_process_refuses_a_lake_of_a_later_format_by_name_and_leaves_it_alone() {
         let output = refused.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
-        for part in ["format.json", "has format 999", "knows formats 1 and 2", "lake.location"] {
+        for part in ["format.json", "has format 999", "knows formats 1 to 2 only", "lake.location"] {
             assert!(said.contains(part), "{command:?}: `{part}` is missing in: {said}");
         }
     }
@@ -229,23 +229,38 @@ async fn a_lake_notes_its_format_and_takes_no_other() {
     let path = lake.path("format.json");
     for _ in 0..2 {
         lake.check_format().await.unwrap();
-        let expected = format!(r#"{{"format":{}}}"#, lake::FORMAT);
-        assert_eq!(lake.get(&path).await.unwrap(), Some(Bytes::from(expected)));
+        assert_eq!(lake.get(&path).await.unwrap(), Some(Bytes::from(r#"{"format":1}"#)));
     }
-    // From the first folded view on it has another one, which stays.
-    lake.note_folded().await.unwrap();
-    lake.check_format().await.unwrap();
-    let expected = format!(r#"{{"format":{}}}"#, lake::FOLDED_FORMAT);
-    assert_eq!(lake.get(&path).await.unwrap(), Some(Bytes::from(expected)));
-    lake.put(&path, Bytes::from(format!(r#"{{"format":{}}}"#, lake::FOLDED_FORMAT + 1))).await.unwrap();
+    lake.put(&path, Bytes::from(format!(r#"{{"format":{}}}"#, lake::FORMAT + 1))).await.unwrap();
     let error = lake.check_format().await.unwrap_err();
     assert!(matches!(error, LakeError::Unusable { .. }), "{error}");
     for damage in ["", "{}", "null"] {
         lake.put(&path, Bytes::from(damage)).await.unwrap();
         let error = lake.check_format().await.unwrap_err();
         assert!(matches!(error, LakeError::Corrupt { .. }), "{error}");
-        assert!(error.to_string().contains(r#"put the text {"format":1} into it"#), "{error}");
+        assert!(error.to_string().contains(r#"put the text {"format":2} into it"#), "{error}");
     }
+}
+
+/// Older builds know nothing of imported files, and would drop the list of them with their next commit.
+#[tokio::test]
+async fn a_format_is_raised_once_and_never_lowered() {
+    let lake = memory_lake(10);
+    let path = lake.path("format.json");
+    for before in [None, Some(r#"{"format":1}"#), Some(r#"{"format":2}"#)] {
+        if let Some(before) = before {
+            lake.put(&path, Bytes::from(before)).await.unwrap();
+        }
+        lake.raise_format(lake::FORMAT_WITH_IMPORTS).await.unwrap();
+        assert_eq!(lake.get(&path).await.unwrap(), Some(Bytes::from(r#"{"format":2}"#)));
+        lake.raise_format(1).await.unwrap();
+        lake.check_format().await.unwrap();
+        assert_eq!(lake.get(&path).await.unwrap(), Some(Bytes::from(r#"{"format":2}"#)));
+    }
+    lake.put(&path, Bytes::from(r#"{"format":3}"#)).await.unwrap();
+    let error = lake.raise_format(lake::FORMAT_WITH_IMPORTS).await.unwrap_err();
+    assert!(matches!(error, LakeError::Unusable { .. }), "{error}");
+    assert_eq!(lake.get(&path).await.unwrap(), Some(Bytes::from(r#"{"format":3}"#)));
 }
 
 #[test]

@@ -145,9 +145,9 @@ impl FactSuppliers {
             let facts = self.partition_facts(source, archives.get(&source.name), &mut silence).await;
             // Only who reads the log knows which of its offsets can be read: a collector alone would tell another end.
             if self.roles.has(Role::Archive) || self.roles.has(Role::Speed) {
-                tell_offsets(LOG_END, &source.name, of_log(&facts).map(|facts| facts.produced));
+                tell_offsets(LOG_END, &source.name, facts.values().map(|facts| facts.produced));
             }
-            tell_offsets(ARCHIVE_END, &source.name, of_log(&facts).map(archived_end));
+            tell_offsets(ARCHIVE_END, &source.name, facts.values().map(archived_end));
             partitions.insert(source.name.clone(), facts);
         }
         self.health.note_log(silence);
@@ -186,7 +186,8 @@ impl FactSuppliers {
         silence: &mut Option<String>,
     ) -> BTreeMap<PartitionId, PartitionFacts> {
         let mut facts: BTreeMap<PartitionId, PartitionFacts> = BTreeMap::new();
-        for (partition, archived) in archive.into_iter().flat_map(|archive| &archive.facts.partitions) {
+        // How far files were imported, the archive knows only as of its own last commit.
+        for (partition, archived) in archive.into_iter().flat_map(|archive| archive.facts.of_log()) {
             facts.entry(*partition).or_default().archived = Some(archived.archived.end.offset);
         }
         let Some(log) = self.shared.log.as_ref().filter(|_| silence.is_none()) else { return facts };
@@ -244,11 +245,6 @@ fn beside(here: Vec<Trouble>, elsewhere: Vec<Trouble>) -> Vec<Trouble> {
         }
     }
     all
-}
-
-/// What the log is compared with: files are imported without it.
-fn of_log(facts: &BTreeMap<PartitionId, PartitionFacts>) -> impl Iterator<Item = &PartitionFacts> {
-    facts.iter().filter(|(partition, _)| !partition.is_imported()).map(|(_, facts)| facts)
 }
 
 /// How far a partition is archived; one that never held a record is whole.

@@ -6,7 +6,7 @@
 //! rows) and makes one of a higher tier, or it fills a file of the wished size, which is never merged again unless it
 //! became half as large by being sorted. So each row is rewritten at most once per power, once more, and once for each
 //! change of its source; a table at rest comes to rest. Late rows stay apart from those on time: a scan of recent
-//! windows goes on to skip them.
+//! windows goes on to skip them. So do imported ones, which are of other times than what was archived at their offsets.
 //! Why so: neighbours in the order of offsets are merged, which is nearly the order of event times, too: both the
 //! search for touched buckets (by offset) and the recompute of a bucket (by time) skip most of the large files.
 //! Files of another reading come first: every recompute decodes their rows again.
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
+use positions::PartitionId;
 use records::decode::column as master_column;
 use records::master::reading_of_file;
 use views::column;
@@ -60,7 +61,7 @@ pub fn choose_merges(files: &[DataFile], reading: Option<i32>, settings: &Compac
 fn merges_of_another_reading(files: Vec<&DataFile>, settings: &CompactSettings) -> Vec<Merge> {
     let mut lanes: BTreeMap<_, Vec<&DataFile>> = BTreeMap::new();
     for file in files {
-        lanes.entry((is_late(file), may_hold_corrected_times(file))).or_default().push(file);
+        lanes.entry((is_late(file), is_imported(file), may_hold_corrected_times(file))).or_default().push(file);
     }
     let mut merges = Vec::new();
     for mut files in lanes.into_values() {
@@ -123,10 +124,20 @@ fn of_one_round(merges: Vec<Merge>, settings: &CompactSettings) -> Vec<Merge> {
     merges.into_iter().take_while(fits).collect()
 }
 
-/// What is never merged with another kind: late files; files with corrected times, which no bound of theirs prunes;
-/// and files of different readings, of which one alone is read as it is stored.
-fn lane_of(file: &DataFile) -> (bool, bool, Option<i32>) {
-    (is_late(file), may_hold_corrected_times(file), reading_of_file(file))
+/// What is never merged with another kind: late files; imported ones; files with corrected times, which no bound of
+/// theirs prunes; and files of different readings, of which one alone is read as it is stored.
+fn lane_of(file: &DataFile) -> (bool, bool, bool, Option<i32>) {
+    (is_late(file), is_imported(file), may_hold_corrected_times(file), reading_of_file(file))
+}
+
+/// Whether all rows of a file were imported.
+fn is_imported(file: &DataFile) -> bool {
+    let bounds = file.bounds.get(column::PARTITION);
+    let least = bounds.and_then(|(least, _, _)| match least {
+        ScalarValue::Int32(least) => *least,
+        _ => None,
+    });
+    least.is_some_and(|least| PartitionId(least).is_imported())
 }
 
 /// Whether all rows of a file are late, and none has others beside it in its record: those are with the ones on time.

@@ -71,4 +71,6 @@ pub struct Done {
     pub deleted: u64,
     /// Tables of views that the pipeline does not name, which are left for an operator to look at.
     pub left: Vec<String>,
+    /// Files of imports that are at work or were cut short, which nobody sees and which were left.
+    pub imports_left: usize,
 }

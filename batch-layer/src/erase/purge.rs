@@ -20,7 +20,18 @@ use super::EraseComponents;
 use super::raw::delete_strays;
 use crate::BatchError;
 
-/// Deletes what is older than the newest versions; returns how many objects, and the tables that were left.
+/// What went with former versions, and what did not.
+#[derive(Default)]
+pub(super) struct Purged {
+    /// How many objects were deleted.
+    pub(super) objects: u64,
+    /// The tables that were left.
+    pub(super) tables_left: Vec<String>,
+    /// Files of imports at work, or cut short, that were left.
+    pub(super) imports_left: usize,
+}
+
+/// Deletes what is older than the newest versions.
 ///
 /// # Errors
 /// Those of the store; call again.
@@ -28,29 +39,33 @@ pub(super) async fn purge(
     components: &EraseComponents,
     on: &MasterSnapshot,
     erased: &Arc<Erased>,
-) -> Result<(u64, Vec<String>), BatchError> {
+) -> Result<Purged, BatchError> {
     let gone = on.snapshot.table().purge(&on.snapshot).await.map_err(RecordsError::from)?;
-    let mut deleted = objects(gone) + delete_strays(on, erased).await?;
+    let strays = delete_strays(on, erased).await?;
+    let mut purged =
+        Purged { objects: objects(gone) + strays.deleted, imports_left: strays.of_imports, ..Purged::default() };
     let lake = &components.context.lake;
     let mut present = BTreeSet::new();
     for view in views_of_source(components) {
         present.insert(folder_name(lake, &format!("{}-{}", view.name, view.hash)));
         if let Some(newest) = BatchViewStore::new(lake, view.clone()).newest().await? {
-            deleted += objects(newest.snapshot.table().purge(&newest.snapshot).await.map_err(ServingError::from)?);
+            purged.objects +=
+                objects(newest.snapshot.table().purge(&newest.snapshot).await.map_err(ServingError::from)?);
         }
     }
-    let mut left = Vec::new();
     let folders = lake.folders("views").await.map_err(ServingError::from)?;
     for folder in folders.into_iter().filter(|folder| !present.contains(folder)) {
         let Some((view, _)) = folder.rsplit_once('-') else { continue };
         match of_view(components, view) {
             Whose::AnotherSource => {}
             // One with letters that paths write otherwise cannot be opened by its folder.
-            Whose::Source if !folder.contains('%') => deleted += purge_former(lake, &folder, erased.number).await?,
-            Whose::Source | Whose::Nobody => left.push(format!("views/{folder}")),
+            Whose::Source if !folder.contains('%') => {
+                purged.objects += purge_former(lake, &folder, erased.number).await?
+            }
+            Whose::Source | Whose::Nobody => purged.tables_left.push(format!("views/{folder}")),
         }
     }
-    Ok((deleted, left))
+    Ok(purged)
 }
 
 fn objects(gone: Vacuumed) -> u64 {

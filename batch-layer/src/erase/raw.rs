@@ -145,20 +145,39 @@ async fn holds_erased(on: &MasterSnapshot, eraser: &Eraser, file: &DataFile) -> 
 }
 
 /// Deletes files that nobody names and that hold something of the list: what was left of compactions. None of them can
-/// be committed any more, since a file that it was to replace was replaced here.
+/// be committed any more, since a file that it was to replace was replaced here. Of imports that were cut short, those
+/// are deleted in whose place others were committed: the same events stand elsewhere by now, or nowhere, so that the
+/// list does not tell which they are. Those whose place is still free may be of an import at work.
 ///
 /// # Errors
 /// Those of the store; call again.
-pub(super) async fn delete_strays(on: &MasterSnapshot, erased: &Arc<Erased>) -> Result<u64, BatchError> {
+pub(super) async fn delete_strays(on: &MasterSnapshot, erased: &Arc<Erased>) -> Result<Strays, BatchError> {
     let (eraser, table) = (Eraser::new(on.clone(), Arc::clone(erased)), on.snapshot.table());
-    let mut deleted = 0;
+    let mut strays = Strays::default();
     for path in table.stray_files().await.map_err(RecordsError::from)? {
-        let rows = table.read_stray(&path).await.map_err(RecordsError::from)?;
-        // What lacks our columns is none of ours.
-        if rows.iter().any(|batch| eraser.touches(batch).unwrap_or(false)) {
+        let of_import = on.is_import_over(&path);
+        let is_gone = match of_import {
+            Some(is_over) => is_over,
+            None => {
+                let rows = table.read_stray(&path).await.map_err(RecordsError::from)?;
+                // What lacks our columns is none of ours.
+                rows.iter().any(|batch| eraser.touches(batch).unwrap_or(false))
+            }
+        };
+        if is_gone {
             table.delete_stray(&path).await.map_err(RecordsError::from)?;
-            deleted += 1;
+            strays.deleted += 1;
+        } else if of_import.is_some() {
+            strays.of_imports += 1;
         }
     }
-    Ok(deleted)
+    Ok(strays)
+}
+
+/// What became of files that nobody names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Strays {
+    pub(super) deleted: u64,
+    /// Files of imports that are at work or were cut short, which were left.
+    pub(super) of_imports: usize,
 }

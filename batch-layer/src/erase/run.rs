@@ -99,7 +99,8 @@ pub async fn erase(components: &EraseComponents) -> Result<Done, BatchError> {
     done.views = compute_anew(components, erased.number).await?;
     // The archive may have committed since.
     let Some(on) = master.open().await? else { return Ok(done) };
-    (done.deleted, done.left) = purge(components, &on, &erased).await?;
+    let purged = purge(components, &on, &erased).await?;
+    (done.deleted, done.left, done.imports_left) = (purged.objects, purged.tables_left, purged.imports_left);
     forget_realtime(components, &on).await?;
     Ok(done)
 }

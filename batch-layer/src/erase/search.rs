@@ -123,10 +123,16 @@ pub async fn search(components: &EraseComponents, wanted: &Wanted) -> Result<Fou
 }
 
 /// The first instant that is not too old: the start of a day of UTC, counted from the newest record, but never from a
-/// time to come, which a wrong clock may have put in a record. `None` where nothing is archived.
+/// time to come, which a wrong clock may have put in a record. `None` where nothing is archived. Imported records count
+/// where the log has none: rejected ones are as old as their import, so that a source which has gone silent would lose
+/// all it has by an import.
 fn first_kept(facts: &MasterFacts, age: Duration, now: TimestampMicros) -> Option<TimestampMicros> {
-    let newest = facts.partitions.values().map(|known| known.archived.end.max_timestamp).max();
-    let newest = newest.filter(|newest| is_plausible(*newest))?.min(now);
+    let newest_of = |is_imported: bool| {
+        let known = facts.partitions.iter().filter(|(partition, _)| partition.is_imported() == is_imported);
+        let newest = known.map(|(_, known)| known.archived.end.max_timestamp).max();
+        newest.filter(|newest| is_plausible(*newest))
+    };
+    let newest = newest_of(false).or_else(|| newest_of(true))?.min(now);
     let limit = newest.0.saturating_sub(micros(age));
     Some(TimestampMicros(limit - limit.rem_euclid(micros(DAY))))
 }

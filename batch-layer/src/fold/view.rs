@@ -69,7 +69,7 @@ pub async fn fold(
         Err(ServingError::Conflict { .. }) => return Ok(FoldOutcome::LostRace),
         part => part?,
     };
-    context.lake.note_folded().await.map_err(ServingError::from)?;
+    context.lake.raise_format(lake::FORMAT_WITH_FOLDED).await.map_err(ServingError::from)?;
     let publication = Publication {
         replaced: Some(&due.stretches),
         parts: &[part],

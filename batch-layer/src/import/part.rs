@@ -16,6 +16,9 @@ pub const PART_RECORDS: usize = 500_000;
 /// Bytes of one part as it was read: more are a part of their own.
 pub const PART_BYTES: usize = 64 << 20;
 
+/// About what one part takes while it is decoded and written, what others wait for it with included: measured.
+pub const PART_MEMORY_BYTES: usize = 4 * PART_BYTES;
+
 /// The next records of a file.
 #[derive(Clone, Debug)]
 pub enum Portion {
@@ -84,7 +87,7 @@ pub(super) struct Written {
 }
 
 /// Decodes a part, whose first record has the offset `first`, and writes it. Nobody sees it before a commit names it.
-pub(super) async fn write_part(work: &Work, part: Part, first: Offset, name: String) -> Result<Written, RecordsError> {
+pub(super) async fn write_part(work: &Work, part: Part, first: Offset, nonce: u128) -> Result<Written, RecordsError> {
     let mut place = ImportPlace { partition: work.partition, first, now: work.now };
     let (mut rows, mut marks) = (Vec::new(), Vec::with_capacity(part.records));
     let (mut counters, mut rejections) = (Counters::default(), Vec::new());
@@ -104,7 +107,7 @@ pub(super) async fn write_part(work: &Work, part: Part, first: Offset, name: Str
         // Decoding is work for the processor: others get their turn between portions.
         tokio::task::yield_now().await;
     }
-    let file = work.master.write_imported(&work.on, &name, &rows).await?;
+    let file = work.master.write_imported(&work.on, nonce, (work.partition, first), &rows).await?;
     Ok(Written { file, marks, counters, rejections })
 }
 

@@ -51,10 +51,10 @@ pub async fn read_file(
                 take(&mut parts, &mut reading).await?.map_err(not_imported)?;
                 told(reading.outcome.records);
             }
-            let (part, name) = (std::mem::take(&mut part), format!("{:032x}-import", components.ids.next_id()));
+            let (part, nonce) = (std::mem::take(&mut part), components.ids.next_id());
             let (work, first) = (Arc::clone(&work), next);
             next = Offset(next.0 + part.records as i64);
-            parts.spawn(async move { Ok((number, write_part(&work, part, first, name).await?)) });
+            parts.spawn(async move { Ok((number, write_part(&work, part, first, nonce).await?)) });
             number += 1;
         }
         if is_end {

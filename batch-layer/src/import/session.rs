@@ -4,7 +4,7 @@
 //! as it is, unless that was an import which moved the end of the same partition or brought one of the files.
 
 use lake::DataFile;
-use positions::{Archived, Counters, Incarnation, PartitionId, PositionToken};
+use positions::{Archived, Counters, Incarnation, Offset, PartitionId, PositionToken};
 use records::RecordsError;
 use records::decode::ImportDecoder;
 use records::imported_list::{ImportedFile, ImportedFiles};
@@ -64,7 +64,8 @@ impl Import {
     /// Opens the table, or creates it, and reads which files are in.
     ///
     /// # Errors
-    /// [`BatchError::NotImported`]: the source takes its time from records. Others are those of the store.
+    /// [`BatchError::NotImported`]: the source takes its time from records, or an older version lost the list of what
+    /// is in. Others are those of the store.
     pub async fn open(components: ImportComponents) -> Result<Self, BatchError> {
         if components.source.is_timed_by_record() {
             let reason = "the source takes the time of its events from the records of its topic, and a file has none; \
@@ -76,7 +77,11 @@ impl Import {
         let list = components.master.imported();
         let known = list.load(on.facts.imports.as_ref()).await.map_err(RecordsError::from)?;
         let decoder = ImportDecoder::new(components.source.clone());
-        let partition = last_partition(&on).unwrap_or(PartitionId::FIRST_IMPORTED);
+        let last = last_partition(&on);
+        if last.is_some() && on.facts.imports.is_none() {
+            return Err(list_lost(&components));
+        }
+        let partition = free_partition(&components, &on, last.unwrap_or(PartitionId::FIRST_IMPORTED)).await?;
         let start = end_of(&on, partition);
         let (counters, read, files) = (Counters::default(), Vec::new(), Vec::new());
         Ok(Self { components, on, known, decoder, partition, start, end: start, counters, read, files })
@@ -164,7 +169,8 @@ impl Import {
         let list = self.components.master.imported();
         self.known = list.load(self.on.facts.imports.as_ref()).await.map_err(RecordsError::from)?;
         let next = |last: PartitionId| PartitionId(last.0 + 1);
-        self.partition = last_partition(&self.on).map_or(PartitionId::FIRST_IMPORTED, next);
+        let first = last_partition(&self.on).map_or(PartitionId::FIRST_IMPORTED, next);
+        self.partition = free_partition(&self.components, &self.on, first).await?;
         (self.start, self.end) = (end_of(&self.on, self.partition), end_of(&self.on, self.partition));
         Ok(())
     }
@@ -249,6 +255,33 @@ async fn open_table(components: &ImportComponents) -> Result<MasterSnapshot, Bat
 
 fn last_partition(on: &MasterSnapshot) -> Option<PartitionId> {
     on.facts.partitions.keys().next_back().copied().filter(|last| last.is_imported())
+}
+
+/// The first partition from `first` on of which nothing was erased behind its end. The list of what was erased outlives
+/// a table that was lost or brought back from a copy: there it would name other records than those that it was made of.
+async fn free_partition(
+    components: &ImportComponents,
+    on: &MasterSnapshot,
+    first: PartitionId,
+) -> Result<PartitionId, BatchError> {
+    let erased = components.master.erased().load().await.map_err(RecordsError::from)?;
+    let is_named = |partition: PartitionId| {
+        erased.is_within((partition, partition), (end_of(on, partition).end.offset, Offset(i64::MAX)))
+    };
+    let mut partition = first;
+    while is_named(partition) {
+        partition = PartitionId(partition.0 + 1);
+    }
+    Ok(partition)
+}
+
+/// Without the list every file would be imported once more.
+fn list_lost(components: &ImportComponents) -> BatchError {
+    let reason =
+        "its master dataset holds imported files, and the list of them is gone: an older version of Twofold, which \
+                  knows of none, has committed to it since; end that one, and bring the lake back from a copy of before"
+            .to_owned();
+    BatchError::NotImported { file: components.source.name.to_string(), reason }
 }
 
 /// Where a partition ends; its start, where nothing is in it.

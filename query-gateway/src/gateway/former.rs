@@ -22,7 +22,8 @@ use crate::access::sees;
 use crate::attempt::ViewReader;
 use crate::engines::Engines;
 use crate::envelope::{Envelope, FormerNote};
-use crate::served::{Served, ServedView, SourceState, is_ahead};
+use crate::pin::PartitionPin;
+use crate::served::{Served, ServedView, SourceState, is_ahead, of_log};
 use crate::sql::SqlEngine;
 
 impl Gateway {
@@ -140,8 +141,9 @@ impl Gateway {
         let found = states.find_map(|state| state.views.get(&former.building).cloned());
         match found {
             Some(ServedView::Served(served)) => {
-                let gaps = served.partitions.values().filter(|pin| pin.gap.is_some() || pin.as_of.is_none()).count();
-                let (all, whole) = (served.partitions.len(), served.partitions.len() - gaps);
+                let is_whole = |pin: &PartitionPin| pin.gap.is_none() && pin.as_of.is_some();
+                let (all, whole) = of_log(&served.partitions)
+                    .fold((0, 0), |(all, whole), (_, pin)| (all + 1, whole + usize::from(is_whole(pin))));
                 let percent = (whole * 100).checked_div(all).unwrap_or(0);
                 format!("{percent} % of its partitions are complete")
             }

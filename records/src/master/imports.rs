@@ -8,7 +8,8 @@
 //! Why a file of its own for each part: an import of any size needs the memory of a few parts.
 
 use arrow::record_batch::RecordBatch;
-use lake::{Change, DataFile, Packing, Version};
+use lake::{Change, DataFile, FORMAT_WITH_IMPORTS, Packing, Version};
+use positions::{Offset, PartitionId};
 
 use super::{MasterDataset, MasterFacts, MasterSnapshot};
 use crate::RecordsError;
@@ -17,6 +18,31 @@ use crate::imported_list::ImportedList;
 /// How many versions others may commit while a file is imported: five hours at one a second.
 const VERSIONS: i64 = 20_000;
 
+/// In the names of such files, before the place of their first record.
+const MARK: &str = "-import-";
+
+fn name_of(nonce: u128, (partition, first): (PartitionId, Offset)) -> String {
+    format!("{nonce:032x}{MARK}{}-{}", partition.0, first.0)
+}
+
+/// Where the first record of a file stands, if an import wrote it.
+fn place_in(path: &str) -> Option<(PartitionId, Offset)> {
+    let (_, place) = path.strip_suffix(".parquet")?.split_once(MARK)?;
+    let (partition, first) = place.split_once('-')?;
+    Some((PartitionId(partition.parse().ok()?), Offset(first.parse().ok()?)))
+}
+
+impl MasterSnapshot {
+    /// Whether a file that an import wrote can be committed no more, as records stand in its place: be it that it was
+    /// committed once and replaced since, that another import came first, or that it was read again after it was cut
+    /// short. `None` for files that no import wrote.
+    pub fn is_import_over(&self, path: &str) -> Option<bool> {
+        let (partition, first) = place_in(path)?;
+        let known = self.facts.partitions.get(&partition);
+        Some(known.is_some_and(|known| first < known.archived.end.offset))
+    }
+}
+
 impl MasterDataset {
     /// The list of the files that were imported.
     pub fn imported(&self) -> ImportedList {
@@ -24,26 +50,30 @@ impl MasterDataset {
     }
 
     /// Writes rows to a file that a version behind `on` may name. `on` must have all columns of the source
-    /// ([`Self::with_all_columns`]); `name` is unique.
+    /// ([`Self::with_all_columns`]); `nonce` is drawn for this file, whose first record stands at `first`.
     ///
     /// # Errors
     /// [`RecordsError::Lake`]: nothing was written that a reader sees.
     pub async fn write_imported(
         &self,
         on: &MasterSnapshot,
-        name: &str,
+        nonce: u128,
+        first: (PartitionId, Offset),
         rows: &[RecordBatch],
     ) -> Result<Option<DataFile>, RecordsError> {
-        let Some(first) = rows.first() else { return Ok(None) };
+        let Some(example) = rows.first() else { return Ok(None) };
         let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
-        let mut writer = on.snapshot.file_writer_packed(Packing::Quick, last, name, on.as_stored(first)?.schema())?;
+        let (name, schema) = (name_of(nonce, first), on.as_stored(example)?.schema());
+        let mut writer = on.snapshot.file_writer_packed(Packing::Quick, last, &name, schema)?;
         for batch in rows {
             writer.write(&on.as_stored(batch)?).await?;
         }
         Ok(Some(writer.finish().await?))
     }
 
-    /// Commits files that [`Self::write_imported`] wrote on exactly `on`; `facts` are those of the new version.
+    /// Commits files that [`Self::write_imported`] wrote on exactly `on`; `facts` are those of the new version. Before
+    /// the first, the lake is noted as one that older builds refuse: they know nothing of the list, and their commits
+    /// would lose it.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -55,6 +85,9 @@ impl MasterDataset {
         nonce: u128,
     ) -> Result<MasterSnapshot, RecordsError> {
         self.check_facts(on, &facts, files.iter().map(|file| file.rows).sum())?;
+        if on.facts.imports.is_none() {
+            self.table.lake().raise_format(FORMAT_WITH_IMPORTS).await?;
+        }
         self.commit(on, Change { add: files, remove: Vec::new(), changes_data: true }, facts, nonce).await
     }
 }

@@ -433,7 +433,7 @@ async fn of_a_folding_and_another_publisher_one_wins() {
     assert_eq!(outcomes.iter().filter(is_late).count(), 1, "{outcomes:?}");
     assert_eq!(world.newest(&view).await.unwrap().number().0, number + 1);
     let note = world.lake.get(&world.lake.path("format.json")).await.unwrap().unwrap();
-    assert_eq!(note, format!(r#"{{"format":{}}}"#, lake::FOLDED_FORMAT), "earlier versions keep away");
+    assert_eq!(note, format!(r#"{{"format":{}}}"#, lake::FORMAT_WITH_FOLDED), "earlier versions keep away");
 
     // A recompute that was planned before, with finer buckets, cannot be published any more.
     let computed = plan.compute_group(0, "late", &engine(), &GroupProgress::default()).await.unwrap();

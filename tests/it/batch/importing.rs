@@ -3,23 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use arrow::array::Array;
 use batch_layer::BatchError;
-use batch_layer::erase::erase;
+use batch_layer::erase::{Wanted, erase, search};
 use batch_layer::import::{Committed, FileId, FileOutcome, Import, ImportComponents, Known, Portion, read_file};
 use batch_layer::recompute::Mode;
-use positions::{Clock, IdSource, LifeStart, Offset, PartitionId};
+use datafusion::scalar::ScalarValue;
+use positions::{Clock, ErasedRecord, IdSource, LifeStart, Offset, PartitionId, TimestampMicros};
 use rand::Rng;
 use records::decode::{column, rejected_rows};
+use records::master::MasterFacts;
 use tokio::sync::mpsc;
 
-use super::compaction::{compact_with, engine};
+use super::compaction::{compact_with, engine, world_of_small_files};
 use super::erase::{check_erased, choose, components as erase_components, publish};
 use super::recompute::{all_finished, check_equals_fold};
 use super::world::{Event, HOUR, Sent, World};
 use crate::support::seeds::seeds;
+use crate::support::traces::traces_in_lake;
 
 const FIRST: PartitionId = PartitionId::FIRST_IMPORTED;
 
@@ -346,6 +349,136 @@ async fn nothing_is_left_of_imported_events_that_were_erased() {
     check_erased(&world).await;
     // It is still known to be in: what was erased does not come back with it.
     assert_eq!(open(&world).await.known(&drawn.id), Known::In);
+}
+
+/// An import that was cut short leaves files which no list of places finds: what they hold stands elsewhere by now.
+#[tokio::test]
+async fn nothing_is_left_of_an_import_that_was_cut_short_once_another_is_in_its_place() {
+    let mut world = World::new(21).await;
+    world.send(30).await;
+    let person = |hour: i64, world: &World| {
+        let time = world.clock.now().0 - hour * HOUR;
+        Some(Event { time, id: Some(7_000), page: Some(super::erase::PAGE.to_owned()), ..Event::default() })
+    };
+    // Drawn before the visit, so that no copy of it is among them.
+    let (mut drawn, other) = (draw(&mut world, "a", 40), draw(&mut world, "b", 60));
+    drawn.events[3] = person(2, &world);
+    let visit = person(1, &world);
+    world.send_one(visit).await;
+    read(&mut open(&world).await, &drawn).await.unwrap();
+    publish(&mut world).await;
+    assert_eq!(choose(&mut world).await, 1);
+    // Nobody knows that the import has ended.
+    assert_eq!(erase(&erase_components(&world)).await.unwrap().imports_left, 1);
+    assert!(!traces_in_lake(&world.lake, super::erase::PAGE).await.is_empty());
+
+    import(&mut world, &other).await;
+    import(&mut world, &drawn).await;
+    publish(&mut world).await;
+    assert_eq!(choose(&mut world).await, 1);
+    assert_eq!(erase(&erase_components(&world)).await.unwrap().imports_left, 0);
+    check_erased(&world).await;
+}
+
+/// What was erased is told by places, and that list outlives a lake that was lost, or brought back from a copy.
+#[tokio::test]
+async fn no_place_of_an_import_that_was_erased_is_used_again() {
+    let mut world = World::new(23).await;
+    let drawn = draw(&mut world, "a", 10);
+    import(&mut world, &drawn).await;
+    let next = |number: i32| PartitionId(FIRST.0 + number);
+    for (partition, offset, free) in [
+        (FIRST, 3, FIRST),
+        (PartitionId(0), 70, FIRST),
+        (FIRST, 12, next(1)),
+        (next(1), 0, next(2)),
+        (next(7), 0, next(2)),
+    ] {
+        let erased = [ErasedRecord::whole(partition, Offset(offset))];
+        world.master().erased().add(&erased, world.ids.as_ref()).await.unwrap();
+        assert_eq!(open(&world).await.partition(), free, "{partition} {offset}");
+    }
+    let mut apart = open(&world).await;
+    apart.begin_apart().await.unwrap();
+    assert_eq!(apart.partition(), next(2));
+}
+
+#[tokio::test]
+async fn without_the_list_of_what_is_in_nothing_is_imported() {
+    let mut world = World::new(25).await;
+    let drawn = draw(&mut world, "a", 10);
+    import(&mut world, &drawn).await;
+    let on = world.snapshot().await;
+    // As a version commits that knows of no imports.
+    let facts = MasterFacts { imports: None, ..on.facts.clone() };
+    world.master().append(&on, &[], facts, world.ids.next_id()).await.unwrap();
+    let refused = Import::open(components(&world)).await.err().unwrap();
+    assert!(refused.to_string().contains("the list of them is gone"), "{refused}");
+}
+
+/// A rejected row is as old as its import: the days of a source that has gone silent must not be too old by it.
+#[tokio::test]
+async fn an_import_ages_nothing_that_the_log_has() {
+    let mut world = World::new(27).await;
+    world.send(40).await;
+    world.archive().await;
+    let newest = world.sent.iter().map(|sent| sent.timestamp).max().unwrap();
+    world.clock.advance(Duration::from_secs(90 * 24 * 3600));
+    import(&mut world, &file("bad", vec![None])).await;
+    let day = 24 * HOUR;
+    let wanted = Wanted { older_than: Some(Duration::from_secs(24 * 3600)), ..Wanted::default() };
+    let found = search(&erase_components(&world), &wanted).await.unwrap();
+    assert_eq!(found.before, Some(TimestampMicros((newest - day).div_euclid(day) * day)));
+}
+
+/// At the offsets of archived rows stand imported ones of quite other times: in one file, each round would read both.
+#[tokio::test]
+async fn imported_rows_are_not_packed_together_with_archived_ones() {
+    let mut world = world_of_small_files(29, 40).await;
+    for number in 0..6 {
+        let drawn = draw(&mut world, &format!("file {number}"), 5);
+        import(&mut world, &drawn).await;
+    }
+    assert!(compact_with(&world, &engine()).await > 1);
+    let files = world.snapshot().await.snapshot.files().to_vec();
+    let is_imported = |bound: &ScalarValue| match bound {
+        ScalarValue::Int32(Some(partition)) => PartitionId(*partition).is_imported(),
+        bound => panic!("{bound}"),
+    };
+    for file in &files {
+        let (least, most, _) = &file.bounds[views::column::PARTITION];
+        assert_eq!(is_imported(least), is_imported(most), "{}", file.path);
+    }
+    assert!(files.iter().any(|file| file.rows > 5 && is_imported(&file.bounds[views::column::PARTITION].0)));
+    world.recompute(Mode::Full).await;
+    check_equals_fold(&world).await;
+}
+
+/// They were written for any of the next thousands of versions, which may not come in years.
+#[tokio::test]
+async fn files_of_imports_go_once_they_were_replaced_and_not_while_one_is_at_work() {
+    let mut world = World::new(31).await;
+    for number in 0..4 {
+        let drawn = draw(&mut world, &format!("file {number}"), 5);
+        import(&mut world, &drawn).await;
+    }
+    assert!(compact_with(&world, &engine()).await > 0);
+    let (mut at_work, drawn) = (open(&world).await, draw(&mut world, "at work", 5));
+    read(&mut at_work, &drawn).await.unwrap();
+    let newest = world.snapshot().await;
+    let table = newest.snapshot.table();
+    table.purge(&newest.snapshot).await.unwrap();
+    assert_eq!(table.stray_files().await.unwrap().len(), 5);
+    let later = UNIX_EPOCH + Duration::from_secs(300 * 365 * 24 * 3600);
+    let is_given_up = |path: &str| newest.is_import_over(path) == Some(true);
+    let version = newest.snapshot.version();
+    assert_eq!(table.vacuum_given_up(version, (Duration::ZERO, later), &is_given_up).await.unwrap().objects, 4);
+    assert_eq!(table.stray_files().await.unwrap().len(), 1);
+    assert_eq!(at_work.commit().await.unwrap(), Committed::Done);
+    assert_eq!(table.stray_files().await.unwrap(), Vec::<String>::new());
+    note(&mut world, FIRST, 20, &drawn);
+    world.recompute(Mode::Full).await;
+    check_equals_fold(&world).await;
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ mod kinds;
 
 use std::path::Path;
 use std::process::Output;
-use std::time::Instant;
+use std::sync::mpsc::TryRecvError;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
+use positions::{Offset, PositionToken};
 use serde_json::Value;
 
 use crate::support::parts::{Kind, Parts};
@@ -110,8 +112,7 @@ async fn what_is_streamed_and_imported_counts_once_and_answers_are_fresh() {
     let later = running.post("hits", &[&line(500)]).await;
     let answer = running.rows("by_user", &[("by", "user_id"), ("after", &later)]).await;
     assert_eq!(total(&answer, "hits"), 201, "{answer}");
-    // Of the log 31, and of the files what they hold: it went on behind them.
-    running.wait_until_archived(231).await;
+    running.wait_until_archived(31).await;
 
     let again = import(&setup, &[pattern.to_str().unwrap()], &[]).await;
     assert!(again.status.success(), "{}", printed(&again));
@@ -121,10 +122,44 @@ async fn what_is_streamed_and_imported_counts_once_and_answers_are_fresh() {
     let changed = import(&setup, &[two.to_str().unwrap()], &[]).await;
     assert!(!changed.status.success());
     told(&changed, "another file was imported under this name");
-    let changed = import(&setup, &[two.to_str().unwrap()], &["--again"]).await;
+    let twice = [two.to_str().unwrap(), two.to_str().unwrap()];
+    let changed = import(&setup, &twice, &["--again"]).await;
     assert!(changed.status.success(), "{}", printed(&changed));
+    told(&changed, "1 files imported: 110 rows");
+    let position = PositionToken::decode(&token(&changed)).unwrap();
+    assert!(position.sources.values().all(|ends| ends.values().eq([&Offset(310)])), "{position:?}");
+    // An older version would lose the list of what is in.
+    let format = std::fs::read_to_string(setup.data_dir.join("lake/format.json")).unwrap();
+    assert_eq!(format, r#"{"format":2}"#);
     wait_for(&running, 211).await;
     assert!(running.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_written_to_meanwhile_is_not_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let setup = set_up(folder.path()).await;
+    assert!(Running::start(&setup).await.terminate().success());
+    let path = folder.path().join("hits.jsonl");
+    write_lines(&path, 0..20_000);
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let written = path.clone();
+    let writer = std::thread::spawn(move || {
+        let file = std::fs::File::options().write(true).open(written).unwrap();
+        let mut second = 0;
+        // Until the other end is dropped.
+        while stopped.try_recv() == Err(TryRecvError::Empty) {
+            second += 1;
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+        }
+    });
+    let refused = import(&setup, &[path.to_str().unwrap()], &[]).await;
+    drop(stop);
+    writer.join().unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{}", printed(&refused));
+    told(&refused, "it was written to while it was read");
+    let imported = import(&setup, &[path.to_str().unwrap()], &[]).await;
+    told(&imported, "1 files imported: 20000 rows");
 }
 
 #[tokio::test(flavor = "multi_thread")]

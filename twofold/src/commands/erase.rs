@@ -191,6 +191,14 @@ fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>) -
     for table in &done.left {
         let _ = writeln!(text, "  {table} belongs to no view of this pipeline and was left: delete it, if it is yours");
     }
+    if done.imports_left > 0 {
+        let _ = writeln!(
+            text,
+            "  {} files of an import that is at work, or was cut short, were left: let it end, or call it again \
+             (`twofold import`), and erase once more by the same condition",
+            done.imports_left
+        );
+    }
     text
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use batch_layer::import::{Import, ImportComponents};
+use batch_layer::RecomputeSettings;
+use batch_layer::import::{Import, ImportComponents, PART_MEMORY_BYTES};
 use records::master::MasterDataset;
 
 use super::{find_source, pipeline_path, read_config};
@@ -32,7 +33,7 @@ pub async fn import(arguments: &ImportArguments) -> Result<()> {
         source: Arc::clone(&source),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
-        workers: config.batch.recompute.target_partitions,
+        workers: workers(&config.batch.recompute),
         give_up_after_bad: arguments.give_up_after_bad,
         keeps_rejected: arguments.on_error == OnBadEvent::Keep,
     };
@@ -53,4 +54,9 @@ pub async fn import(arguments: &ImportArguments) -> Result<()> {
         0 => Ok(()),
         failed => bail!("{failed} of {} files are not imported", files.len()),
     }
+}
+
+/// As many as there are threads, and as find room.
+fn workers(settings: &RecomputeSettings) -> usize {
+    (settings.memory_bytes / PART_MEMORY_BYTES).min(settings.target_partitions).max(1)
 }

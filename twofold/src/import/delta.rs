@@ -51,6 +51,7 @@ fn files_of(table: &LoggedTable, name: &str, place: impl Fn(&str) -> Result<Plac
             // A table never writes another file under a path that it had.
             identity: Some(format!("delta {}/{path}", table.id)),
             size: Some(file.size),
+            e_tag: None,
             constants: constants(table, file),
             table: Some(format!("{name}/")),
         });

@@ -25,6 +25,8 @@ pub struct ImportFile {
     pub identity: Option<String>,
     /// Its size, where that is known.
     pub size: Option<u64>,
+    /// The entity tag of an object, where its store gave one.
+    pub e_tag: Option<String>,
     /// Columns that its folder gives to every row, as text: those that a Delta table is partitioned by.
     pub constants: Vec<(String, Option<String>)>,
     /// The Delta table that it belongs to, as the names of its files begin.

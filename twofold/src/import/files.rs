@@ -1,5 +1,6 @@
 //! Which files are meant: paths and patterns as `load` takes them, objects by URL, and the files of Delta tables.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -9,7 +10,7 @@ use super::{delta, objects};
 use crate::config::LakeSection;
 use crate::load::{Input, find_inputs};
 
-/// The files of a command line, in its order.
+/// The files of a command line, in its order, each once.
 ///
 /// # Errors
 /// Where nothing is found under a name, or a Delta table cannot be read.
@@ -22,6 +23,9 @@ pub async fn find_files(named: &[PathBuf], lake: &LakeSection) -> Result<Vec<Imp
             None => files.extend(on_disk(name)?),
         }
     }
+    // What two patterns mean is not to be read twice, by `--again` least of all.
+    let mut seen = HashSet::new();
+    files.retain(|file| seen.insert(file.name.clone()));
     Ok(files)
 }
 
@@ -46,6 +50,7 @@ fn on_disk(name: &Path) -> Result<Vec<ImportFile>> {
             place: Place::Disk(path),
             identity: None,
             size: Some(facts.len()),
+            e_tag: None,
             constants: Vec::new(),
             table: None,
         });

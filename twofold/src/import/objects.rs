@@ -67,11 +67,12 @@ async fn matching(store: &Arc<dyn ObjectStore>, bucket: &str, key: &str) -> Resu
 
 fn file_of(store: &Arc<dyn ObjectStore>, url: String, object: ObjectMeta) -> ImportFile {
     // A store without entity tags dates its objects.
-    let version = object.e_tag.unwrap_or_else(|| object.last_modified.to_rfc3339());
+    let version = object.e_tag.clone().unwrap_or_else(|| object.last_modified.to_rfc3339());
     ImportFile {
         identity: Some(format!("object {url} {} {version}", object.size)),
         name: url,
         size: Some(object.size),
+        e_tag: object.e_tag,
         place: Place::Object(Arc::clone(store), object.location),
         constants: Vec::new(),
         table: None,

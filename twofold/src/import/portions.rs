@@ -1,10 +1,10 @@
 //! A file to portions, on a thread of its own: read as `load` reads it, but for columns, which stay columns.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::error::ArrowError;
@@ -13,6 +13,7 @@ use batch_layer::import::Portion;
 use indicatif::ProgressBar;
 use tokio::sync::mpsc::Sender;
 
+use super::fetch::Looks;
 use crate::load::Input;
 use crate::load::event::{Events, ReadError};
 use crate::load::open::{Contents, open};
@@ -37,6 +38,8 @@ pub struct Reader {
     pub declared: BTreeMap<String, String>,
     /// Whether events that cannot even be kept as rejected ones end the reading.
     pub is_strict: bool,
+    /// What the file looked like when it was found out what tells it from others; `None`: it never changes.
+    pub looks: Option<Looks>,
     /// Follows what is read.
     pub bar: ProgressBar,
 }
@@ -54,7 +57,9 @@ impl Reader {
     /// Sends the portions of the file; an error is the last thing that is sent. Blocks.
     pub fn read(self, portions: &Sender<Result<Portion, String>>) -> LeftOut {
         let mut left_out = LeftOut::default();
-        if let Err(error) = self.send(portions, &mut left_out) {
+        let (path, looks) = (self.path.clone(), self.looks);
+        let sent = self.send(portions, &mut left_out).and_then(|()| check_looks(&path, looks));
+        if let Err(error) = sent {
             // Nobody may be listening any more, who gave the file up.
             let _ = portions.blocking_send(Err(format!("{error:#}")));
         }
@@ -113,6 +118,17 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// What was read must be what the file is known by: of one that grew meanwhile, the rows behind would be in, and come
+/// again with the whole file.
+fn check_looks(path: &Path, looks: Option<Looks>) -> Result<()> {
+    let Some(looks) = looks else { return Ok(()) };
+    ensure!(
+        Looks::of(path)? == looks,
+        "it was written to while it was read; import it again once nothing writes to it"
+    );
+    Ok(())
 }
 
 /// The rows with columns that are the same in all of them.

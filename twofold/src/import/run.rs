@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use views::{SourceDefinition, declared_name};
 
-use super::fetch::{Fetched, fetch, identify};
+use super::fetch::{Fetched, Looks, fetch, identify};
 use super::file::{ImportFile, Place};
 use super::portions::Reader;
 use super::report::{ImportReport, Outcome};
@@ -100,8 +100,8 @@ impl Session<'_> {
     /// Reads a file, unless it is in.
     async fn take(&mut self, at: usize) -> Result<()> {
         let file = &self.plan.files[at];
-        let id = match identify(file) {
-            Ok(id) => id,
+        let (id, looks) = match identify(file) {
+            Ok(identified) => identified,
             Err(error) => {
                 self.fail(at, format!("{error:#}"));
                 return Ok(());
@@ -125,7 +125,7 @@ impl Session<'_> {
                 return Ok(());
             }
         }
-        match self.read(at, id).await {
+        match self.read(at, id, looks).await {
             Ok(outcome) => {
                 self.read.insert(at, outcome);
             }
@@ -139,12 +139,12 @@ impl Session<'_> {
         self.report.files.insert(self.plan.files[at].name.clone(), Outcome::Failed(reason));
     }
 
-    async fn read(&mut self, at: usize, id: FileId) -> Result<Outcome> {
+    async fn read(&mut self, at: usize, id: FileId, looks: Option<Looks>) -> Result<Outcome> {
         let file = &self.plan.files[at];
         let fetched = fetch(file).await.with_context(|| NotRead(file.name.clone()))?;
         let size = file.size.filter(|_| matches!(file.place, Place::Disk(_)));
         let bar = progress_bar(&file.name, size, (at + 1, self.plan.files.len()));
-        let reader = self.reader(file, &fetched, &bar);
+        let reader = Reader { looks, ..self.reader(file, &fetched, &bar) };
         let (sender, receiver) = mpsc::channel(AHEAD);
         let reading = tokio::task::spawn_blocking(move || reader.read(&sender));
         let told = |records: u64| bar.set_message(format!("{records} records"));
@@ -160,6 +160,7 @@ impl Session<'_> {
             constants: file.constants.clone(),
             declared: self.declared.clone(),
             is_strict: self.plan.is_strict,
+            looks: None,
             bar: bar.clone(),
         }
     }

@@ -36,7 +36,7 @@ async fn compare(
 ) -> Result<(), EventLogError> {
     let (topic, life) = (&source.topic, &master.facts.life);
     let log = log.map(|log| LifeLog::new(log, life.clone()));
-    for (partition, known) in &master.facts.partitions {
+    for (partition, known) in master.facts.of_log() {
         let end = &known.archived.end;
         match &log {
             Some(log) => log.check_fingerprint(topic, *partition, end).await?,
