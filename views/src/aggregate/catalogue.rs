@@ -78,7 +78,7 @@ const SPREAD: &str = "The mean has twice the digits of a DOUBLE, so large values
 const MEAN: &str = "The mean has twice the digits of a DOUBLE.";
 const SORTED: &str = "NaN sorts behind every number.";
 const VISITS: &str = "`visits(user, time, INTERVAL '30 minutes')`: a visit is a stretch of events of one user in which \
-                      no two that follow each other are further apart than the gap; exactly at the gap is still within. \
+                      no two that follow each other are further apart than the gap; exactly at the gap is within. \
                       `bounces` counts the visits of one event alone, `bounce_rate` is the part of these, NULL where \
                       there is no visit. Events whose user or time is NULL are left out. The gap is a written INTERVAL \
                       of days or less. The state holds each user, and some 8 to 12 bytes for each visit of theirs.";

@@ -1,7 +1,8 @@
 //! The visits of each user of a group: the accumulator behind `visits`, `bounces` and `bounce_rate`.
 //!
 //! State: `users`, a list in their order; `visits` (BINARY), the visits of each of them in that order
-//! (`visit_list.rs`): 8 to 12 bytes for each visit within a day, beside the user itself. A group without events has an empty list.
+//! (`visit_list.rs`): 8 to 12 bytes for each visit within a day, beside the user itself. A group without events has an
+//! empty list.
 //! Guarantee: equal sets of events are equal bytes, in any division, order and tree of merges. A state that comes from
 //! elsewhere is an error, never a panic.
 //! Not here: the order of users (`ordered.rs`), the functions (`visits.rs`).
