@@ -281,10 +281,7 @@ async fn an_event_at_the_gap_is_within_and_one_that_falls_between_two_visits_mak
     assert_eq!(ask(&[row(0, "a", ann), row(10, "b", ann), row(20, "c", ann)]).await, ["1", "0", "0"]);
     // The ends of time.
     let end = |time: i64| Row { time, ..row(0, "a", ann) };
-    assert_eq!(
-        ask(&[end(i64::MIN), end(i64::MAX), end(0), end(i64::MAX - 1)]).await,
-        ["3", "2", "0.6666666666666666"]
-    );
+    assert_eq!(ask(&[end(i64::MIN), end(i64::MAX), end(0), end(i64::MAX - 1)]).await, ["3", "2", "0.6666666666666666"]);
 }
 
 #[tokio::test]

@@ -302,6 +302,7 @@ const fn codeviations(replacement: fn() -> AggregateUDF) -> MergeFacts {
 const fn of_visits(replacement: fn() -> AggregateUDF) -> MergeFacts {
     MergeFacts {
         distinct: EACH_EVENT,
+        is_of_counts: true,
         notes: VISITS,
         replacement: Some(replacement),
         ..facts(UNBOUNDED, &["users", "visits"], "visits of a user that are within the gap become one")
@@ -320,6 +321,7 @@ const fn facts(class: ClassRule, states: &'static [&'static str], merging: &'sta
         follows_log: false,
         is_additive: false,
         follows_merging: false,
+        is_of_counts: false,
         notes: "",
         replacement: None,
         lenient: None,

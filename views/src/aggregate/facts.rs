@@ -58,6 +58,9 @@ pub struct MergeFacts {
     /// Whether equal values may give another state where they were merged in another order or tree, within the class.
     /// Floating-point sums may as well, which their class says.
     pub follows_merging: bool,
+    /// Whether its value is made of counts in one step: the same in any order of merging, also where it is a
+    /// floating-point number.
+    pub is_of_counts: bool,
     /// What a reader may trip over: NaN, overflow, empty groups, rounding; one or more whole sentences, or nothing.
     pub notes: &'static str,
     /// Our own function, where it replaces the engine's of the same name or has no such.
