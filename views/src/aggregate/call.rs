@@ -78,7 +78,8 @@ impl AggregateCall {
             AggregateClass::Exact => false,
             AggregateClass::Float => true,
             AggregateClass::Unbounded => {
-                inner.field().data_type().is_floating() && !facts.is_ok_and(|facts| facts.is_of_counts)
+                let is_of_counts = facts.is_ok_and(|facts| facts.is_of_counts);
+                inner.field().data_type().is_floating() && !is_of_counts
             }
             AggregateClass::Sketch { .. } => facts.is_ok_and(|facts| facts.follows_merging),
         }
