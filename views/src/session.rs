@@ -16,7 +16,8 @@ use crate::named_casts::NamedCasts;
 use crate::one_zero::OneZero;
 
 /// A DataFusion session state with deterministic settings, our aggregates (`approx_distinct`, `approx_percentile_cont`,
-/// `approx_top_k`, `ddsketch_percentile`, `max_by`, `min_by`, `mode`) and `date_bin`, and the functions that read JSON.
+/// `approx_top_k`, `ddsketch_percentile`, `max_by`, `min_by`, `mode`, `visits` and its like) and `date_bin`, and the
+/// functions that read JSON.
 ///
 /// Costs a few milliseconds: build it once and clone it.
 pub fn session_state() -> SessionState {

@@ -11,3 +11,4 @@ mod picks;
 mod rows;
 mod sessions;
 mod totals;
+mod visits;

@@ -72,6 +72,7 @@ async fn values_beside_a_key_and_frequent_values() {
     for call in [
         "mode(DISTINCT s), count(*)",
         "approx_top_k(DISTINCT s, 2)",
+        "visits(DISTINCT s, to_timestamp_micros(k), INTERVAL '1 hour')",
         "approx_percentile_cont(DISTINCT k, 0.5)",
         "ddsketch_percentile(DISTINCT k, 0.5)",
     ] {

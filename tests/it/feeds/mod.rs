@@ -1,7 +1,8 @@
-//! Feeds as the world sends them: the events of two examples give, through either layer and both together, the answers
-//! that stand beside them, which are those of a fold that knows nothing of pipelines.
+//! Feeds as the world sends them: the events of three examples give, through either layer and both together, the
+//! answers that stand beside them, which are those of a fold that knows nothing of pipelines.
 
 mod github;
+mod web_analytics;
 mod wikimedia;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -28,4 +28,5 @@ mod sql_params;
 mod sql_statements;
 mod sql_totals;
 mod tops;
+mod visits;
 mod world;

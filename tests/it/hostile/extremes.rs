@@ -88,7 +88,7 @@ static WINDOWS: [&str; 10] = [
 ];
 
 /// Aggregates, some with arguments that ask for much.
-static AGGREGATES: [&str; 46] = [
+static AGGREGATES: [&str; 49] = [
     "approx_percentile_cont(hits, 0.5, 2000000000)",
     "approx_percentile_cont(0.5, 2000000000) WITHIN GROUP (ORDER BY hits)",
     "approx_percentile_cont_with_weight(hits, 0.5) WITHIN GROUP (ORDER BY hits)",
@@ -115,6 +115,9 @@ static AGGREGATES: [&str; 46] = [
     "max_by(page, hits)",
     "min_by(hits, page)",
     "mode(page)",
+    "visits(page, minute, INTERVAL '1 month')",
+    "bounces(minute, minute, INTERVAL '-1 microsecond')",
+    "bounce_rate(page, minute, INTERVAL '106751 days')",
     "approx_median(hits)",
     "approx_distinct(page)",
     "first_value(page ORDER BY minute DESC, page, hits)",

@@ -72,6 +72,12 @@ pub const ORDERED: &Measures = &[
     ("first_i", "first_value(i) FILTER (WHERE b)", concat!(log!("first_value(i"), " FILTER (WHERE b)")),
     ("last_i", "last_value(i ORDER BY b)", "last_value(i ORDER BY b, _partition, _offset)"),
     ("last_d", "last_value(d)", log!("last_value(d")),
+    ("visits_b", "visits(b, time, INTERVAL '1 millisecond')", "visits(b, time, INTERVAL '1 millisecond')"),
+    (
+        "bounces_i",
+        "bounces(i, time, INTERVAL '1 hour') FILTER (WHERE b)",
+        "bounces(i, time, INTERVAL '1 hour') FILTER (WHERE b)",
+    ),
 ];
 
 /// The states of one part: random batches in, and a merge in between or not.

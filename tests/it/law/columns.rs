@@ -73,6 +73,7 @@ fn call(name: &str, x: &str) -> String {
         "covar_samp" | "covar_pop" | "corr" | "min_by" | "max_by" => format!("{x}, {x}"),
         "percentile_cont" | "approx_percentile_cont" | "ddsketch_percentile" => format!("{x}, 0.5"),
         "approx_top_k" => format!("{x}, 3"),
+        "visits" | "bounces" | "bounce_rate" => format!("{x}, time, INTERVAL '30 minutes'"),
         "string_agg" => format!("{x}, ','"),
         name if name.starts_with("regr_") => format!("{x}, {x}"),
         _ => x.to_owned(),

@@ -31,6 +31,8 @@ const MEASURES: &Measures = &[
     ("best_s", "max_by(s, i)", ""),
     ("mode_s", "mode(s)", ""),
     ("top_s", "approx_top_k(s, 3)", ""),
+    ("visits_s", "visits(s, time, INTERVAL '1 second')", ""),
+    ("bounces_k", "bounces(k, time, INTERVAL '1 hour')", ""),
     ("list_s", "array_agg(s)", ""),
     ("first_s", "first_value(s)", ""),
 ];

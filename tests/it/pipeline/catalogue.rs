@@ -17,6 +17,7 @@ fn call(name: &str, distinct: &str) -> String {
         "covar_samp" | "covar_pop" | "corr" => "x, y",
         "percentile_cont" | "approx_percentile_cont" | "ddsketch_percentile" => "x, 0.5",
         "approx_top_k" => "k, 3",
+        "visits" | "bounces" | "bounce_rate" => "k, time, INTERVAL '30 minutes'",
         "min_by" | "max_by" => "k, x",
         "string_agg" => "k, ','",
         name if name.starts_with("regr_") => "x, y",

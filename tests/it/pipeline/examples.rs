@@ -48,7 +48,7 @@ async fn every_example_is_valid_and_described() {
         assert!(readme.contains(&format!("](examples/{name})")), "README.md does not link to {name}");
         found += 1;
     }
-    assert!(found >= 5, "{found} examples");
+    assert!(found >= 6, "{found} examples");
 }
 
 #[test]
@@ -75,6 +75,18 @@ fn events_of_github_are_read() {
             "events_by_type: type hour | events bot_events developers",
             "active_developers: org day | events developers repos",
             "push_sizes: hour | pushes commits median_commits p95_commits largest",
+        ]
+    );
+}
+
+#[test]
+fn page_views_are_read() {
+    assert_eq!(
+        drawn(&read_example("web-analytics")),
+        [
+            "traffic: page hour | views visitors",
+            "visits_by_hour: hour | views visitors visits bounces",
+            "bounces_by_device: device day | views bounce_rate",
         ]
     );
 }

@@ -421,6 +421,11 @@ fn hints_about_aggregates_of_distinct_values_lead_out() {
             ("mode(DISTINCT page)", "leave DISTINCT out", &["mode(page)", "count(DISTINCT page)"]),
             ("approx_top_k(DISTINCT page, 3)", "leave DISTINCT out", &["approx_top_k(page, 3)"]),
             (
+                "visits(DISTINCT page, time, INTERVAL '1 hour')",
+                "leave DISTINCT out",
+                &["visits(page, time, INTERVAL '1 hour')"],
+            ),
+            (
                 "ddsketch_percentile(DISTINCT added, 0.9)",
                 "percentile_cont(DISTINCT x, 0.5)",
                 &["percentile_cont(DISTINCT added, 0.9)", "ddsketch_percentile(added, 0.9)"],

@@ -73,11 +73,15 @@ impl AggregateCall {
     /// Whether equal values may give another finished value where their states were merged in another order or tree.
     pub(crate) fn follows_merging(&self) -> bool {
         let inner = self.aggregate.inner();
+        let facts = merge_facts(inner.fun().name());
         match self.class {
             AggregateClass::Exact => false,
             AggregateClass::Float => true,
-            AggregateClass::Unbounded => inner.field().data_type().is_floating(),
-            AggregateClass::Sketch { .. } => merge_facts(inner.fun().name()).is_ok_and(|facts| facts.follows_merging),
+            AggregateClass::Unbounded => {
+                let is_of_counts = facts.is_ok_and(|facts| facts.is_of_counts);
+                inner.field().data_type().is_floating() && !is_of_counts
+            }
+            AggregateClass::Sketch { .. } => facts.is_ok_and(|facts| facts.follows_merging),
         }
     }
 

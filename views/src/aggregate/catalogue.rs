@@ -3,106 +3,14 @@
 //! Guarantee: plain data, one entry per function under the engine's own name for it; a function without an entry is
 //! refused. Whoever needs to know something of an aggregate (whether a view may use it, the class and additivity of its
 //! measures, its sort keys, what a session registers) asks here.
-//! Not here: whether the state's type can be stored (`storable.rs`); making and merging states (`stored.rs`).
-
-use std::sync::Arc;
+//! Not here: what an entry says (`facts.rs`); whether the state's type can be stored (`storable.rs`); making and
+//! merging states (`stored.rs`).
 
 use datafusion::logical_expr::AggregateUDF;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use super::class::{AggregateClass, ClassRule};
-use super::{dd, extreme_by, frequent, hll, kll, own};
-
-/// What is known of one aggregate function.
-#[derive(Clone, Copy, Debug)]
-pub struct AggregateFacts {
-    /// The engine's own name for it; aliases such as `mean` resolve to it while planning.
-    pub name: &'static str,
-    /// Whether a view may use it, and what follows.
-    pub support: Support,
-}
-
-/// Whether a view may use an aggregate.
-#[derive(Clone, Copy, Debug)]
-pub enum Support {
-    /// Its states are stored and merged.
-    Merged(MergeFacts),
-    /// They cannot be.
-    Refused(Refusal),
-}
-
-/// Why a view may not use an aggregate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Ends the sentence "it cannot be stored and merged: ...".
-    pub reason: &'static str,
-    /// What to write instead.
-    pub hint: &'static str,
-}
-
-/// The bound of the sketch of a call with these arguments.
-pub type BoundOfCall = fn(&[Arc<dyn PhysicalExpr>]) -> f64;
-
-/// What is known of an aggregate whose states are merged.
-#[derive(Clone, Copy, Debug)]
-pub struct MergeFacts {
-    /// What merging guarantees, without DISTINCT.
-    pub class: ClassRule,
-    /// What the arguments of a call say of the bound of its sketch, where they decide it.
-    pub bound: Option<BoundOfCall>,
-    /// What DISTINCT changes.
-    pub distinct: Distinct,
-    /// What the state holds, without DISTINCT: one stored column, or the fields of one.
-    pub states: &'static [&'static str],
-    /// How two states become one, for people.
-    pub merging: &'static str,
-    /// Whether the answer depends on the order of rows, so that the place in the log must be the last sort key.
-    pub follows_log: bool,
-    /// Whether finished values, without DISTINCT, may be summed up again.
-    pub is_additive: bool,
-    /// Whether equal values may give another state where they were merged in another order or tree, within the class.
-    /// Floating-point sums may as well, which their class says.
-    pub follows_merging: bool,
-    /// What a reader may trip over: NaN, overflow, empty groups, rounding; one or more whole sentences, or nothing.
-    pub notes: &'static str,
-    /// Our own function, where it replaces the engine's of the same name or has no such.
-    pub replacement: Option<fn() -> AggregateUDF>,
-    /// What a view computes instead of that function: the same, but NULL for a group whose value does not fit its type,
-    /// where a query fails.
-    pub lenient: Option<fn() -> AggregateUDF>,
-}
-
-/// What DISTINCT does to the state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Distinct {
-    /// Nothing: the same value twice changes neither state nor answer.
-    Ignored,
-    /// The state keeps every distinct value: [`AggregateClass::Unbounded`].
-    KeepsValues,
-    /// It is refused, with what to write instead.
-    Refused(Refusal),
-}
-
-impl MergeFacts {
-    /// The class of a call.
-    pub fn class_of(&self, is_distinct: bool, returns_float: bool) -> AggregateClass {
-        match self.class {
-            _ if is_distinct && self.distinct == Distinct::KeepsValues => AggregateClass::Unbounded,
-            ClassRule::Always(class) => class,
-            ClassRule::ByResult if returns_float => AggregateClass::Float,
-            ClassRule::ByResult => AggregateClass::Exact,
-        }
-    }
-
-    /// The class of a planned call.
-    pub(crate) fn class_of_call(&self, call: &AggregateFunctionExpr) -> AggregateClass {
-        match self.bound {
-            Some(bound) => AggregateClass::Sketch { bound: bound(&call.expressions()) },
-            None => self.class_of(call.is_distinct(), call.field().data_type().is_floating()),
-        }
-    }
-}
+use super::facts::{AggregateFacts, Distinct, MergeFacts, Refusal, Support};
+use super::{dd, extreme_by, frequent, hll, kll, own, visits};
 
 /// What is known of an aggregate, by the engine's name for it.
 pub fn aggregate_facts(name: &str) -> Option<&'static AggregateFacts> {
@@ -157,6 +65,10 @@ const EACH_ONCE: Distinct = Distinct::Refused(Refusal {
     reason: "each of them occurs once",
     hint: "leave DISTINCT out, or count distinct values with `count(DISTINCT x)`",
 });
+const EACH_EVENT: Distinct = Distinct::Refused(Refusal {
+    reason: "an event that occurs twice is two events",
+    hint: "leave DISTINCT out: copies of an event are left out of every view before",
+});
 const UNSEEN: Distinct = Distinct::Refused(Refusal {
     reason: "the sketch does not know which values it has seen",
     hint: "write `percentile_cont(DISTINCT x, 0.5)`, or leave DISTINCT out",
@@ -165,6 +77,11 @@ const SPREAD: &str = "The mean has twice the digits of a DOUBLE, so large values
                       infinity among the values makes it NaN.";
 const MEAN: &str = "The mean has twice the digits of a DOUBLE.";
 const SORTED: &str = "NaN sorts behind every number.";
+const VISITS: &str = "`visits(user, time, INTERVAL '30 minutes')`: a visit is a stretch of events of one user in which \
+                      no two that follow each other are further apart than the gap; exactly at the gap is within. \
+                      `bounces` counts the visits of one event alone, `bounce_rate` is the part of these, NULL where \
+                      there is no visit. Events whose user or time is NULL are left out. The gap is a written INTERVAL \
+                      of days or less. The state holds each user, and some 8 to 12 bytes for each visit of theirs.";
 const INTERLEAVED: &str = "the values of both are kept, in the order of their sort keys";
 
 /// Every aggregate of the engine, and ours.
@@ -294,6 +211,9 @@ pub const AGGREGATES: &[AggregateFacts] = &[
             ..facts(UNBOUNDED, &["values", "counts", "error"], "counts of equal values are added")
         },
     ),
+    merged("visits", of_visits(visits::visits)),
+    merged("bounces", of_visits(visits::bounces)),
+    merged("bounce_rate", of_visits(visits::bounce_rate)),
     merged("array_agg", MergeFacts { follows_log: true, ..facts(UNBOUNDED, ORDERED, INTERLEAVED) }),
     merged("string_agg", MergeFacts { follows_log: true, ..facts(UNBOUNDED, ORDERED, INTERLEAVED) }),
     merged(
@@ -378,6 +298,17 @@ const fn codeviations(replacement: fn() -> AggregateUDF) -> MergeFacts {
     MergeFacts { notes: SPREAD, replacement: Some(replacement), ..facts(FLOAT, CODEVIATIONS, COMBINED) }
 }
 
+/// What the visits of users are made of.
+const fn of_visits(replacement: fn() -> AggregateUDF) -> MergeFacts {
+    MergeFacts {
+        distinct: EACH_EVENT,
+        is_of_counts: true,
+        notes: VISITS,
+        replacement: Some(replacement),
+        ..facts(UNBOUNDED, &["users", "visits"], "visits of a user that are within the gap become one")
+    }
+}
+
 /// What most aggregates have in common: DISTINCT keeps values, the order of rows and of merging does not matter, the
 /// engine's own function.
 const fn facts(class: ClassRule, states: &'static [&'static str], merging: &'static str) -> MergeFacts {
@@ -390,6 +321,7 @@ const fn facts(class: ClassRule, states: &'static [&'static str], merging: &'sta
         follows_log: false,
         is_additive: false,
         follows_merging: false,
+        is_of_counts: false,
         notes: "",
         replacement: None,
         lenient: None,

@@ -1,6 +1,7 @@
 //! Which aggregates a state may be merged into twice.
 
-use super::catalogue::{Distinct, merge_facts};
+use super::catalogue::merge_facts;
+use super::facts::Distinct;
 use super::stored::StoredAggregate;
 
 /// Our own sketch, whose registers keep the greater of two.

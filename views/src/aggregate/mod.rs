@@ -4,15 +4,17 @@
 //!  events --state--> state column --merge-state--> state column --merge--> finished value
 //! ```
 //!
-//! `catalogue.rs` says what is known of each aggregate, `class.rs` what merging can guarantee, and `printed.rs` prints
-//! both. `stored.rs` wraps one planned aggregate, `combinator.rs` makes the functions of it, `accumulator.rs` runs
-//! them, `one_group.rs` does so where there are no keys, `call.rs` is one of them in a view.
+//! `catalogue.rs` says what is known of each aggregate, in the entries of `facts.rs`; `class.rs` what merging can
+//! guarantee, and `printed.rs` prints both. `stored.rs` wraps one planned aggregate, `combinator.rs` makes the
+//! functions of it, `accumulator.rs` runs them, `one_group.rs` does so where there are no keys, `call.rs` is one of
+//! them in a view.
 //! `running.rs` merges for windows, `copies.rs` says where a state may be merged twice, `overflow_counts.rs` counts
 //! what does not fit.
 //! `own.rs` are the aggregates of the engine with accumulators of ours: `sums.rs` (and `one_sum.rs`), `moments.rs`,
 //! `extremes.rs`, and for sets `distinct.rs` and `distinct_pairs.rs`; `normal.rs` makes one value of -0.0 and 0.0.
 //! `extreme_by.rs` is `min_by` and `max_by`, `frequent.rs` is `mode` and `approx_top_k` over the counts of
-//! `counted.rs`; both take values of any type that has an order (`ordered.rs`).
+//! `counted.rs`; `visits.rs` is `visits` and its like over the users of `visitors.rs`, each with a `visit_list.rs`. All
+//! of these take values of any type that has an order (`ordered.rs`).
 //! `hll.rs`, `kll.rs` and `dd.rs` are the functions `approx_distinct`, `approx_percentile_cont` and
 //! `ddsketch_percentile`, `kll_sketch.rs` and `dd_sketch.rs` the sketches of ours behind them, `state_bytes.rs` their
 //! bytes, `sketch.rs` the accumulators of all, `sketch_function.rs` what the engine sees of each; `limit.rs` refuses a
@@ -31,6 +33,7 @@ mod distinct;
 mod distinct_pairs;
 mod extreme_by;
 mod extremes;
+mod facts;
 mod frequent;
 mod hll;
 mod kll;
@@ -51,10 +54,14 @@ mod sketch_function;
 mod state_bytes;
 mod stored;
 mod sums;
+mod visit_list;
+mod visitors;
+mod visits;
 
-pub use catalogue::{AGGREGATES, AggregateFacts, BoundOfCall, Distinct, MergeFacts, Refusal, Support, aggregate_facts};
+pub use catalogue::{AGGREGATES, aggregate_facts};
 pub use class::{AggregateClass, ClassRule};
 pub use dd_sketch::DdSketch;
+pub use facts::{AggregateFacts, BoundOfCall, Distinct, MergeFacts, Refusal, Support};
 pub use kll_sketch::{KllDouble, KllItem, KllSketch};
 pub use overflow_counts::OverflowCounts;
 pub use own::sum_function;

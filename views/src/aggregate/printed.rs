@@ -1,6 +1,7 @@
 //! The catalogue of aggregates as a page of documentation.
 
-use super::catalogue::{AGGREGATES, Distinct, MergeFacts, Support};
+use super::catalogue::AGGREGATES;
+use super::facts::{Distinct, MergeFacts, Support};
 
 const HEAD: &str = "# Aggregates
 
