@@ -27,6 +27,7 @@ use twofold::run::{Supervisor, supervise};
 use twofold::topology::run::Topology;
 use twofold::wiring::SharedComponents;
 use views::Pipeline;
+use workflow::Workflow;
 
 use super::traffic::{Feed, rows, total};
 use crate::simulation::chance::{Chance, Gate};
@@ -74,13 +75,16 @@ impl World {
         let store = Arc::new(Shared::new(MemoryStore::new(1 << 30, clock.clone())));
         let log = MemoryLog::new(clock.clone());
         let files = vec![("test".to_owned(), SETTINGS.to_owned())];
+        let lake = Lake::new(Arc::new(Layered::new(objects)), Path::from("lake"));
+        let workflow = Workflow::new(&lake, clock.clone(), Arc::new(RandomIds));
         let shared = SharedComponents {
             config: Arc::new(Config::read(ConfigInputs { files, ..ConfigInputs::default() }).unwrap()),
             access: edge::Access::Local,
             access_problems: AccessProblems::default(),
             clock: clock.clone(),
             ids: Arc::new(RandomIds),
-            lake: Lake::new(Arc::new(Layered::new(objects)), Path::from("lake")),
+            lake,
+            workflow,
             registry: None,
             log: Some(Arc::new(SimLog { inner: log.clone(), gate: gate.clone(), hides_ids: false })),
             brokers: String::new(),
