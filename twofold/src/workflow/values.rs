@@ -6,6 +6,7 @@ use std::error::Error;
 use batch_layer::BatchError;
 use batch_layer::recompute::{GroupOutput, Outcome, RecomputePlan};
 use positions::{TimestampMicros, ViewName};
+use records::RecordsError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -113,6 +114,14 @@ fn has_store_failed(error: &BatchError) -> bool {
     let first: &(dyn Error + 'static) = error;
     let mut causes = std::iter::successors(Some(first), |cause| cause.source());
     matches!(error, BatchError::Engine(_)) && causes.any(|cause| cause.is::<object_store::Error>())
+}
+
+/// Whether a plan rests on what is not there any more: nothing can be published of it, and only a new one helps.
+pub(super) fn is_obsolete(error: &BatchError) -> bool {
+    matches!(
+        error,
+        BatchError::Serving(ServingError::Conflict { .. }) | BatchError::Records(RecordsError::VersionGone { .. })
+    )
 }
 
 /// The failure of a whole task.
