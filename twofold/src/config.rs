@@ -27,6 +27,7 @@ mod secret;
 mod secret_files;
 mod sections;
 mod strays;
+mod workflow_section;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,6 +40,7 @@ pub use notify::{NoticeKind, NotifySettings, OpenLineageSettings, WebhookSetting
 pub use schedules::{ScheduleSettings, WrittenSchedule};
 pub use secret::Secret;
 pub use strays::stray_variables;
+pub use workflow_section::WorkflowSection;
 
 use batch_layer::BatchSettings;
 use batch_layer::archive::ArchiveSettings;
@@ -85,6 +87,8 @@ pub struct Config {
     pub batch: BatchSettings,
     /// When batch views are computed.
     pub schedules: ScheduleSettings,
+    /// How this process takes part in runs.
+    pub workflow: WorkflowSection,
     /// Who is told of runs.
     pub notify: NotifySettings,
     /// Log to realtime views.

@@ -61,3 +61,4 @@ pub mod warnings;
 pub mod watched_log;
 pub mod watched_store;
 pub mod wiring;
+pub mod workflow;

@@ -22,6 +22,7 @@ use serving_layer::memory::MemoryStore;
 use serving_layer::redis::{RedisSettings, RedisStore};
 use serving_layer::{RealtimeStore, ServingError};
 use tracing::warn;
+use workflow::Workflow;
 
 use crate::access::run::keep_rules;
 use crate::access::{self, AccessProblems, OpenedAccess};
@@ -49,6 +50,8 @@ pub struct SharedComponents {
     pub ids: Arc<dyn IdSource>,
     /// Tables.
     pub lake: Lake,
+    /// Runs, as this process reads and changes them.
+    pub workflow: Workflow,
     /// Who tells schemas; `None` where none is configured.
     pub registry: Option<Arc<dyn SchemaRegistry>>,
     /// The event log; `None` where no role of this process uses it.
@@ -82,13 +85,16 @@ impl SharedComponents {
             let token = supervisor.token(Stage::Gateway);
             supervisor.start(Stage::Gateway, "access file", keep_rules(keeper, token));
         }
+        let ids: Arc<dyn IdSource> = Arc::new(RandomIds);
+        let workflow = Workflow::new(&lake, Arc::clone(&clock), Arc::clone(&ids));
         let mut shared = Self {
             config: Arc::new(config),
             access,
             access_problems,
             clock,
-            ids: Arc::new(RandomIds),
+            ids,
             lake,
+            workflow,
             registry,
             log: None,
             brokers: String::new(),

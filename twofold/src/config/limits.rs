@@ -17,6 +17,7 @@ pub(super) fn check_limits(reader: &Reader, config: &Config) {
     check_log(reader, config);
     check_retries(reader, config);
     check_gateway(reader, config);
+    check_workflow(reader, config);
     check_access(reader, config);
 }
 
@@ -79,6 +80,7 @@ fn check_retries(reader: &Reader, config: &Config) {
         ("batch", config.batch.backoff),
         ("notify", config.notify.backoff),
         ("speed", config.speed.backoff),
+        ("workflow", config.workflow.takes_part.retry),
     ];
     for (section, Backoff { first: least, longest: most }) in spans {
         if least > most {
@@ -104,6 +106,24 @@ fn check_gateway(reader: &Reader, config: &Config) {
     if gateway.stale_after <= config.speed.touch {
         let why = "answers over an idle source would always be stale";
         section.refuse("stale_after", not_more(gateway.stale_after, "speed.touch", config.speed.touch, why));
+    }
+}
+
+/// Whoever lives must be heard several times within a patience.
+fn check_workflow(reader: &Reader, config: &Config) {
+    let (section, workflow) = (reader.section("workflow"), &config.workflow.takes_part);
+    let patiences = [("leader_patience", workflow.leader_patience), ("lease_patience", workflow.lease_patience)];
+    for (key, patience) in patiences {
+        if patience < workflow.beat * 3 {
+            let least = format!("three times `workflow.beat` ({})", format_span(workflow.beat));
+            let why = "a process that lives would be taken for dead";
+            section.refuse(key, too_little(format_span(patience), least, why));
+        }
+    }
+    if workflow.history_runs < workflow.recent_runs {
+        let why = "runs whose tasks are kept are listed as well";
+        let least = format!("`workflow.recent_runs` ({})", workflow.recent_runs);
+        section.refuse("history_runs", too_little(workflow.history_runs, least, why));
     }
 }
 

@@ -16,6 +16,7 @@ use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
 use super::realtime::read_realtime;
 use super::schedules::read_schedules;
 use super::secret::{Secret, without_password, without_user};
+use super::workflow_section::read_workflow;
 use super::{
     AccessMode, AccessSettings, Config, LakeLocation, LakeSection, LogSettings, S3Settings, SchemaRegistrySettings,
     SystemSettings, TlsSettings,
@@ -34,6 +35,7 @@ pub fn read_all(reader: &Reader) -> Config {
         archive: read_archive(reader.section("archive")),
         batch: read_batch(reader.section("batch")),
         schedules: read_schedules(reader),
+        workflow: read_workflow(reader.section("workflow")),
         notify: read_notify(reader.section("notify")),
         speed: read_speed(reader.section("speed")),
         gateway: read_gateway(reader.section("gateway")),
