@@ -136,10 +136,18 @@ impl Setup {
         command
     }
 
-    /// A command on this pipeline and data directory that does not listen: what it wrote, and how it ended.
+    /// A command beside this system that does not listen: what it wrote, and how it ended.
     pub async fn run_command(&self, words: &[&str]) -> Output {
-        let ended = tokio::process::Command::from(self.command(words)).kill_on_drop(true).output();
-        tokio::time::timeout(DEADLINE, ended).await.expect("it ended by itself").unwrap()
+        let mut command = tokio::process::Command::new(binary());
+        command
+            .args(words)
+            .args([Path::new("--data-dir"), &self.data_dir])
+            // Not every command takes it as a flag.
+            .env("TWOFOLD_PIPELINE", &self.pipeline)
+            .envs(self.settings.iter().cloned())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        tokio::time::timeout(DEADLINE, command.output()).await.expect("it ended by itself").unwrap()
     }
 
     /// A role that is expected to end by itself, within the patience of these tests: what it wrote, and how it ended.
