@@ -49,7 +49,7 @@ FAIL_POINTS := --features twofold/failpoints
 IT := $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --
 # These take the whole machine, or stop processes for longer than others should have to wait: each test runs alone, after all others.
 SWEEP := simulation::every
-ALONE := $(SWEEP) real::backlog chaos::
+ALONE := $(SWEEP) real::backlog chaos:: workflow_processes::
 TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite,$(ALONE),; $(IT) $(suite) --test-threads 1))
 
 # Suites of tests/it that use Kafka, Redis and S3 where those run: without one of them among the chosen tests they are not

@@ -81,8 +81,8 @@ impl World {
             ("WORKFLOW__SLOTS", "0"),
             ("WORKFLOW__POLL", "100ms"),
             ("WORKFLOW__BEAT", "200ms"),
-            ("WORKFLOW__LEADER_PATIENCE", "2s"),
-            ("WORKFLOW__LEASE_PATIENCE", "2s"),
+            ("WORKFLOW__LEADER_PATIENCE", "3s"),
+            ("WORKFLOW__LEASE_PATIENCE", "3s"),
             ("WORKFLOW__RETRY_MIN", "100ms"),
             ("WORKFLOW__RETRY_MAX", "500ms"),
         ];
@@ -185,7 +185,7 @@ impl World {
             }
         };
         self.sent.set(first + EVENTS_PER_REQUEST);
-        self.newest_token.replace(token.as_str().unwrap().to_owned());
+        *self.newest_token.borrow_mut() = token.as_str().unwrap().to_owned();
     }
 
     /// Everything that was acknowledged is answered exactly, by whichever layers.
