@@ -60,8 +60,9 @@ async fn workers_share_a_run_and_publish_it_once() {
             world.until_done(run).await
         })
         .await;
+    // More, where the loop of `up` was first and the run was planned anew.
     let computed = run.tasks.iter().filter(|task| task.kind == TaskKind::Compute).count();
-    assert_eq!(computed as i64, HOURS, "a group for each bucket");
+    assert!(computed as i64 >= HOURS, "a group for each bucket: {computed}");
     world.check_published_once().await;
     world.check_exact(&up).await;
     // What came since is in the next one, and nothing is left to do after that.
@@ -118,7 +119,7 @@ async fn what_a_killed_worker_had_taken_is_done_by_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_wakes_with_a_stale_lease_is_refused() {
     let world = World::new().await;
-    let held = world.worker("second").at_fail_point("lake.views.commit.before", "1*sleep(3000)");
+    let held = world.worker("second").at_fail_point("lake.views.commit.before", "1*sleep(6000)");
     let only_leads = world.worker("first").with("WORKFLOW__SLOTS", "0");
     let Crew { up, first: _first, second } = Crew::start(&world, only_leads, held).await;
     let third = world
