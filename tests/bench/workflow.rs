@@ -1,5 +1,5 @@
-//! Runs of the workflow, done by processes of their own on one folder: what a run costs beside its work, how two workers
-//! share one, what a run costs that has little to compute, and how much memory leading ten thousand tasks takes.
+//! Runs of the workflow, done by processes of their own on one folder: what a run costs beside its work, how two
+//! workers share one, what a run costs that has little to compute, and how much memory leading ten thousand tasks takes.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;

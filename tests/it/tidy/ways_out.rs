@@ -104,11 +104,11 @@ fn backquoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// A command with `value` in the place of each that is filled in at run time.
-fn filled_in(command: &str, value: &str) -> String {
+/// A command with a value in the place of each that is filled in at run time.
+fn filled_in(command: &str) -> String {
     let mut parts = command.split('{');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + value + part.split_once('}').map_or("", |(_, rest)| rest))
+    parts.fold(first, |text, part| text + "value" + part.split_once('}').map_or("", |(_, rest)| rest))
 }
 
 /// The words of a command line; what stands in double quotes is one.
@@ -125,25 +125,14 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// Why a command is none; `None` where it is one, be what is filled in a word or a number.
+/// Why a command is none; `None` where it is one.
 fn fault(command: &str) -> Option<String> {
-    let [word, number] = ["value", "1"].map(|value| fault_with(command, value));
-    word.and(number)
-}
-
-fn fault_with(command: &str, value: &str) -> Option<String> {
-    match Arguments::try_parse_from(words(&filled_in(command, value))) {
+    match Arguments::try_parse_from(words(&filled_in(command))) {
         Ok(_) => None,
         // It is called by its name, without what it needs.
         Err(error) if error.kind() == ErrorKind::MissingRequiredArgument => None,
-        // So are several together, such as `twofold lake`.
-        Err(error) if is_of_several(error.kind()) && command.contains(' ') => None,
         Err(error) => Some(error.to_string().lines().next().unwrap_or_default().to_owned()),
     }
-}
-
-fn is_of_several(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
 }
 
 /// The long flags of a command and of those below it.
