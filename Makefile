@@ -49,7 +49,7 @@ FAIL_POINTS := --features twofold/failpoints
 IT := $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --
 # These take the whole machine, or stop processes for longer than others should have to wait: each test runs alone, after all others.
 SWEEP := simulation::every
-ALONE := $(SWEEP) real::backlog chaos::
+ALONE := $(SWEEP) real::backlog chaos:: workflow_processes::
 TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite,$(ALONE),; $(IT) $(suite) --test-threads 1))
 
 # Suites of tests/it that use Kafka, Redis and S3 where those run: without one of them among the chosen tests they are not
@@ -61,7 +61,7 @@ WITH_SERVICES := chaos:: compose:: doctor::services erasing:: event_log::kafka l
 NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dist:: doctor::command doctor::services \
   erasing:: event_log::disk event_log::kafka event_log::kill event_log::mock feeds:: hostile:: import:: operator:: \
   overload:: private_files::process real:: real_input:: realtime_store:: recovery:: secrets::process simulation:: system:: \
-  tls::process upgrade::
+  tls::process upgrade:: workflow_processes::
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \

@@ -65,8 +65,9 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
         recompute_former(&context, former.as_ref(), &settings.recompute).await;
         let files = run_compaction(&context, &settings.compact, &settings.recompute).await;
         status.send_modify(|status| status.master_files.extend(files));
-        // Whoever recomputes by hand meanwhile would lose the race to a folding.
+        // Whoever recomputes by hand, or by a run, meanwhile would lose the race to a folding.
         if let Some(age) = settings.fold_after
+            && !is_at_work()
             && !hold.look(&context.lake, Instant::now()).await
         {
             folds.fold_where_due(&context, age, &settings.recompute).await;

@@ -1,14 +1,23 @@
 //! A data file in words that another process can read: written there, committed here.
 //!
 //! Guarantee: what is read back commits as the file itself would have: the same path, size, rows and bounds.
-//! Why so: the bounds are told as a commit tells them (`stats.rs`), so that there is one form of them in the store.
+//! Why so: the bounds are read from the file again and not told, since they are values of events: what is told is kept
+//! where runs are kept, and nobody erases a person there.
 
 use std::sync::Arc;
 
 use datafusion::execution::SendableRecordBatchStream;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use parquet::arrow::parquet_to_arrow_schema;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use serde::{Deserialize, Serialize};
 
-use crate::{DataFile, LakeError, Snapshot, file, stats};
+use crate::{Bounds, DataFile, LakeError, Snapshot, file, stats};
+
+/// How much of the end of a file is read at first: what is said of it is there, and nearly always in so much.
+const FOOTER_BYTES: u64 = 64 << 10;
 
 /// A data file that was written and that no commit names yet, as it is told to the process that commits it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,32 +28,52 @@ pub struct WrittenFile {
     pub size_bytes: u64,
     /// Rows in the file.
     pub rows: u64,
-    stats: String,
 }
 
 impl From<&DataFile> for WrittenFile {
     fn from(file: &DataFile) -> Self {
-        let stats = stats::to_delta(file.rows, &file.bounds);
-        Self { path: file.path.clone(), size_bytes: file.size_bytes, rows: file.rows, stats }
+        Self { path: file.path.clone(), size_bytes: file.size_bytes, rows: file.rows }
     }
 }
 
+/// By the types that the columns were written with.
+fn bounds_of(metadata: &ParquetMetaData) -> Result<Bounds, String> {
+    let file = metadata.file_metadata();
+    let schema = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata());
+    stats::bounds_of(metadata, &Arc::new(schema.map_err(|error| error.to_string())?))
+}
+
 impl Snapshot {
-    /// The file that another process wrote on this very version. Does no IO: whether it is still there, the version
-    /// that it was written for tells (`vacuum.rs`).
+    /// The file that another process wrote on this very version, with the bounds of its columns. One small request.
     ///
     /// # Errors
-    /// [`LakeError::Corrupt`]: what was told of it cannot be read.
-    pub fn data_file(&self, written: &WrittenFile) -> Result<DataFile, LakeError> {
-        let corrupt = |reason: String| {
-            let object = format!("what was told of file {} of {}", written.path, self.table().folder());
-            LakeError::corrupt(object, reason)
-        };
-        let (rows, bounds) = stats::from_delta(&written.stats, &self.schema()).map_err(corrupt)?;
-        if rows != written.rows {
-            return Err(corrupt(format!("{} rows are told of, and statistics of {rows}", written.rows)));
+    /// [`LakeError::Corrupt`]: it is gone, broken, or not what was told of it. [`LakeError::Unreachable`]: try again.
+    pub async fn data_file(&self, written: &WrittenFile) -> Result<DataFile, LakeError> {
+        let path = self.table().object_path(&written.path);
+        let metadata = self.metadata_of(&path, written.size_bytes).await?;
+        let rows = metadata.file_metadata().num_rows();
+        if u64::try_from(rows) != Ok(written.rows) {
+            return Err(LakeError::corrupt(&path, format!("{} rows are told of, and it has {rows}", written.rows)));
         }
-        Ok(DataFile { path: written.path.clone(), size_bytes: written.size_bytes, rows, bounds: Arc::new(bounds) })
+        let bounds = bounds_of(&metadata).map_err(|reason| LakeError::corrupt(&path, reason))?;
+        let WrittenFile { path, size_bytes, rows } = written.clone();
+        Ok(DataFile { path, size_bytes, rows, bounds: Arc::new(bounds) })
+    }
+
+    async fn metadata_of(&self, path: &Path, size_bytes: u64) -> Result<ParquetMetaData, LakeError> {
+        let mut reader = ParquetMetaDataReader::new();
+        let mut length = FOOTER_BYTES;
+        loop {
+            let end = size_bytes.saturating_sub(length)..size_bytes;
+            let bytes = self.table().lake().store().get_range(path, end).await;
+            let bytes = bytes.map_err(|error| LakeError::named(path, error))?;
+            match reader.try_parse_sized(&bytes, size_bytes) {
+                Ok(()) => return reader.finish().map_err(|error| LakeError::corrupt(path, error)),
+                // Each time more, so that it ends.
+                Err(ParquetError::NeedMoreData(needed)) if needed as u64 > length => length = needed as u64,
+                Err(error) => return Err(LakeError::corrupt(path, error)),
+            }
+        }
     }
 
     /// Reads files that were written for the version after this one and that no commit names yet, in their order and

@@ -13,6 +13,7 @@
 
 use datafusion::execution::SendableRecordBatchStream;
 use futures::future::BoxFuture;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use lake::{Change, DataFile, LakeError, Snapshot, WrittenFile};
 use positions::TimestampMicros;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,9 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::batch_views::BatchViewStore;
 use crate::bucket_files::{self, Replacement};
 use crate::{BatchFacts, BatchVersion, BucketRanges, ServingError};
+
+/// Files that are looked at at the same time.
+const CONCURRENT_READS: usize = 16;
 
 /// Whether a commit may still be made, asked directly before it: whoever works under a lease asks
 /// whether it still holds.
@@ -139,10 +143,7 @@ impl BatchViewStore {
         let base = self.base(on).await?;
         let replacement = self.replacement(&base, replaced, name);
         self.check_parts(&replacement, parts)?;
-        let read = |part: &WrittenPart| -> Result<Vec<DataFile>, LakeError> {
-            part.files.iter().map(|file| base.data_file(file)).collect()
-        };
-        let parts = parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        let parts = read_parts(&base, parts).await?;
         let add = bucket_files::join_small(&replacement, parts, &self.settings).await?;
         let change = self.change(&replacement, add);
         if !may_commit().await {
@@ -195,4 +196,12 @@ impl BatchViewStore {
         let remove = replacement.rewritten(&self.settings).into_iter().map(|file| file.path).collect();
         Change { add, remove, changes_data: true }
     }
+}
+
+/// The files of each part, as they are to be committed.
+async fn read_parts(base: &Snapshot, parts: &[WrittenPart]) -> Result<Vec<Vec<DataFile>>, LakeError> {
+    let reads: Vec<_> = parts.iter().flat_map(|part| &part.files).map(|file| base.data_file(file)).collect();
+    let files: Vec<DataFile> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
+    let mut files = files.into_iter();
+    Ok(parts.iter().map(|part| files.by_ref().take(part.files.len()).collect()).collect())
 }

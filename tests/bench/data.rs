@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use event_log::Record;
@@ -48,28 +49,38 @@ pub fn source() -> Arc<SourceDefinition> {
     pipeline().sources[0].clone()
 }
 
-/// Makes the payloads of a day with `total` events, in time order with some disorder.
+/// Makes payloads in time order with some disorder.
 pub struct Traffic {
     rng: StdRng,
     urls: Zipf<f64>,
-    total: usize,
+    start: i64,
+    per_day: usize,
+    first: usize,
     made: usize,
 }
 
 impl Traffic {
     /// A day with `total` events.
     pub fn new(total: usize) -> Self {
-        Self { rng: StdRng::seed_from_u64(1), urls: Zipf::new(20_000.0, 1.1).unwrap(), total, made: 0 }
+        Self::starting(Duration::ZERO, total, 0)
+    }
+
+    /// So many events `per_day`, beginning `later` than [`Self::new`] does, with ids from `first` on.
+    pub fn starting(later: Duration, per_day: usize, first: usize) -> Self {
+        let (rng, urls) = (StdRng::seed_from_u64(1), Zipf::new(20_000.0, 1.1).unwrap());
+        let start = DAY + i64::try_from(later.as_micros()).unwrap();
+        Self { rng, urls, start, per_day, first, made: 0 }
     }
 
     /// The next event as JSON, and its time.
     pub fn next_payload(&mut self) -> (String, TimestampMicros) {
-        let at = DAY + (self.made as i64 * (DAY_MICROS / self.total as i64)) - self.rng.random_range(0..2_000_000);
+        let at =
+            self.start + (self.made as i64 * (DAY_MICROS / self.per_day as i64)) - self.rng.random_range(0..2_000_000);
         let time = chrono::DateTime::from_timestamp_micros(at).unwrap().format("%Y-%m-%dT%H:%M:%S%.6fZ");
         let url = self.urls.sample(&mut self.rng) as u32;
         let (user, country) = (self.rng.random_range(0..1_000_000u32), self.rng.random_range(0..50u8));
         let (bytes, duration) = (self.rng.random_range(100..100_000u32), self.rng.random_range(0.1..900.0f64));
-        let id = self.made;
+        let id = self.first + self.made;
         self.made += 1;
         let payload = format!(
             r#"{{"event_id":"e{id:012}","time":"{time}","user":{user},"url":"/page/{url}","country":"c{country:02}","bytes":{bytes},"duration":{duration:.3}}}"#

@@ -2,7 +2,7 @@
 //! touches log, store or lake is measured on embedded parts and, where they can be had, on Kafka, Redis and S3.
 //!
 //! `make bench` runs all; `make bench ARGS="recompute"` one section. `TWOFOLD_BENCH_EVENTS` sets the events of the
-//! recompute (default 10,000,000). Machines are shared and noisy: quote the ratios.
+//! recompute and of the workflow (default 10,000,000). Machines are shared and noisy: quote the ratios.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark measures time with the clock")]
 
@@ -18,6 +18,7 @@ mod recompute;
 mod report;
 mod sketch;
 mod speed;
+mod workflow;
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -51,6 +52,9 @@ fn main() {
         }
         if is_asked("recompute") {
             recompute::measure(&mut report).await;
+        }
+        if is_asked("workflow") {
+            workflow::measure(&mut report).await;
         }
         report.print();
     });

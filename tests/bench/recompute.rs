@@ -11,6 +11,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use positions::{Archived, Counters, IdSource, Incarnation, PartitionId};
 use records::master::{ArchivedPartition, MasterDataset, MasterSnapshot};
 use tests::parts::Kind;
+use views::{Pipeline, SourceDefinition};
 
 use crate::data::{RandomIds, SystemClock, Traffic, source};
 use crate::parts::{BenchParts, KINDS};
@@ -46,10 +47,15 @@ pub async fn measure(report: &mut Report) {
 }
 
 async fn recompute_all(parts: &BenchParts) {
+    recompute_in_full(parts.lake(), parts.master(), parts.pipeline()).await;
+}
+
+/// One round of this process.
+pub async fn recompute_in_full(lake: &lake::Lake, master: MasterDataset, pipeline: &Pipeline) {
     let components = RecomputeComponents {
-        lake: parts.lake().clone(),
-        master: parts.master(),
-        views: parts.pipeline().views.clone(),
+        lake: lake.clone(),
+        master,
+        views: pipeline.views.clone(),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     };
@@ -58,10 +64,20 @@ async fn recompute_all(parts: &BenchParts) {
     assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))), "{round:?}");
 }
 
-/// Appends `events` decoded events to the master dataset.
+/// Appends `events` decoded events to a new master dataset.
 async fn fill(master: &MasterDataset, events: usize) -> MasterSnapshot {
-    let (source, mut traffic) = (source(), Traffic::new(events));
-    let mut snapshot = master.create().await.unwrap();
+    let snapshot = master.create().await.unwrap();
+    append(master, &source(), snapshot, &mut Traffic::new(events), events).await
+}
+
+/// Appends `events` decoded events behind a version of the master dataset.
+pub async fn append(
+    master: &MasterDataset,
+    source: &Arc<SourceDefinition>,
+    mut snapshot: MasterSnapshot,
+    traffic: &mut Traffic,
+    events: usize,
+) -> MasterSnapshot {
     for append in 0..events.div_ceil(APPEND) {
         let partition = PartitionId((append % PARTITIONS) as i32);
         let mut facts = snapshot.facts.clone();
@@ -72,7 +88,7 @@ async fn fill(master: &MasterDataset, events: usize) -> MasterSnapshot {
             archived = archived.advance(&record.mark(), &source.border);
         }
         let rows: Vec<RecordBatch> =
-            records.chunks(32_768).map(|batch| records::decode::decode(&source, batch).unwrap()).collect();
+            records.chunks(32_768).map(|batch| records::decode::decode(source, batch).unwrap()).collect();
         let counted =
             Counters { rows: records.len() as u64, ..known.map_or(Counters::default(), |known| known.counters) };
         facts.partitions.insert(partition, ArchivedPartition { archived, counters: counted });

@@ -202,6 +202,32 @@ async fn a_lake_that_is_lost_after_an_erasing_comes_back_without_what_was_erased
     assert_eq!(traces_in_folder(&setup.data_dir, &person), Vec::<String>::new());
 }
 
+/// The first and the last of all users: files are told of by what lies at their ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_of_runs_holds_nothing_of_a_person() {
+    let parts = Parts::of(Kind::Embedded).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let setup = setup(folder.path(), &parts);
+    let running = start_with_events(&setup).await;
+    let run = setup.run_command(&["runs", "start", "--full", "--wait"]).await;
+    assert!(run.status.success(), "{}\n{}", printed(&run), running.log());
+    assert!(running.terminate().success());
+    let kept = setup.data_dir.join("lake/_workflow");
+    assert!(kept.join("runs").exists() || kept.join("journal").exists(), "nothing is kept of the run");
+    let mut expected = vec![Some((EVENTS / USERS) as i64); USERS];
+    for number in [0, USERS - 1] {
+        let person = user(number);
+        assert_eq!(traces_in_folder(&kept, &person), Vec::<String>::new());
+        let erased = erase(&setup, &person, &["--yes"]).await;
+        assert!(erased.status.success(), "{}", printed(&erased));
+        assert_eq!(traces_in_folder(&setup.data_dir, &person), Vec::<String>::new());
+        expected[number] = None;
+    }
+    let running = Running::start(&setup).await;
+    wait_for_hits(&running, &expected).await;
+    assert!(running.terminate().success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_age_is_refused_below_the_horizon_and_told_as_a_day_above() {
     let parts = Parts::of(Kind::Embedded).await.unwrap();

@@ -13,7 +13,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Fields, Int64Type, Schema, SchemaRef, TimeUnit};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
-use lake::{Change, DataFile, Lake, LakeError, LakeSettings, Snapshot, Table, Version};
+use lake::{Change, DataFile, Lake, LakeError, LakeSettings, Snapshot, Table, Version, WrittenFile};
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
@@ -101,6 +101,24 @@ pub(crate) async fn numbers_in(snapshot: &Snapshot) -> Vec<i64> {
 fn refused(result: Result<impl Sized, LakeError>, words: &str) {
     let error = result.err().expect("it must be refused").to_string();
     assert!(error.contains(words), "{error:?} does not say {words:?}");
+}
+
+/// What a journal keeps of a file says nothing of events.
+#[tokio::test]
+async fn a_file_is_told_without_its_values_and_found_with_its_bounds() {
+    let lake = memory_lake(10);
+    for rows in [numbers("somebody", [3, 1, 2]), every_type()] {
+        let created = lake.table(&format!("views/{}", rows.num_columns())).create(rows.schema()).await.unwrap();
+        let file = created.write_file("part", &[rows]).await.unwrap();
+        let told = serde_json::to_string(&WrittenFile::from(&file)).unwrap();
+        assert!(!told.contains("somebody"), "{told}");
+        let told: WrittenFile = serde_json::from_str(&told).unwrap();
+        assert_eq!(created.data_file(&told).await.unwrap(), file);
+        let other = WrittenFile { rows: told.rows + 1, ..told.clone() };
+        refused(created.data_file(&other).await, "rows are told of");
+        let gone = WrittenFile { path: "00000000000000000001-gone.parquet".to_owned(), ..told };
+        refused(created.data_file(&gone).await, "missing");
+    }
 }
 
 #[tokio::test]

@@ -126,6 +126,8 @@ mod registry;
 mod system;
 /// The workflow: what the journal takes and refuses; processes that share, lose and take over under every interleaving.
 mod workflow;
+/// The same as processes on one folder: killed, paused, doubled, on a store that fails; one version each, exact.
+mod workflow_processes;
 
 /// What runs in a process: sources and views that stop, start and change while others are answered.
 mod topology;

@@ -113,7 +113,8 @@ impl Setup {
         self.at_fail_point(point, &format!("1*sleep({})", span.as_millis()))
     }
 
-    fn at_fail_point(mut self, point: &str, action: &str) -> Self {
+    /// The same as a process that takes some action at a fail point, in the syntax of `twofold/src/fail_points.rs`.
+    pub fn at_fail_point(mut self, point: &str, action: &str) -> Self {
         self.settings.push(("FAILPOINTS".to_owned(), format!("{point}={action}")));
         self
     }
@@ -133,6 +134,20 @@ impl Setup {
             .envs(self.settings.iter().cloned())
             .stdin(Stdio::null());
         command
+    }
+
+    /// A command beside this system that does not listen: what it wrote, and how it ended.
+    pub async fn run_command(&self, words: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(binary());
+        command
+            .args(words)
+            .args([Path::new("--data-dir"), &self.data_dir])
+            // Not every command takes it as a flag.
+            .env("TWOFOLD_PIPELINE", &self.pipeline)
+            .envs(self.settings.iter().cloned())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        tokio::time::timeout(DEADLINE, command.output()).await.expect("it ended by itself").unwrap()
     }
 
     /// A role that is expected to end by itself, within the patience of these tests: what it wrote, and how it ended.

@@ -2,9 +2,10 @@
 //! `failpoints` alone; a normal build has nothing of it.
 //!
 //! In: the environment variable `FAILPOINTS`, in the syntax of the crate `fail`: `NAME=2*off->return` dies at the third
-//! time, `NAME=1*sleep(3000)` holds the write up once. Out: a line on stderr that names the point, and SIGABRT: no
-//! destructor runs, no buffer is flushed, no task can catch it. Names are `<what is written>.before` and `.after`, the
-//! latter only of writes that were done:
+//! time, `NAME=1*sleep(3000)` holds the write up once, and of objects `NAME=1*return(error)` makes the store fail once:
+//! at `.before` the write is not done, at `.after` its reply is lost. Out: a line on stderr that names the point, and
+//! SIGABRT: no destructor runs, no buffer is flushed, no task can catch it. Names are `<what is written>.before` and
+//! `.after`, the latter only of writes that were done:
 //!
 //! | what is written | name |
 //! |---|---|
@@ -14,6 +15,8 @@
 //! | what the cleanup deletes | `lake.master.remove.commit`, `lake.views.remove.file` and so on |
 //! | realtime views | `realtime.blobs`, `realtime.index` |
 //! | pages of imported files | `lake.imports` |
+//! | the workflow's journal, and what it sums up to | `workflow.journal`, `workflow.snapshot` |
+//! | what tasks are told and give, ended runs, signs of life | `workflow.tasks`, `.output`, `.history`, `.beat` |
 //! | definition sets | `lake.definitions`; what probes a store: `lake.probe` |
 //!
 //! Why here: a wrapper around each part, put in by `wiring.rs`, sees every write of every layer, and the layers know
@@ -63,6 +66,17 @@ async fn about<T, E>(what: &str, write: impl Future<Output = Result<T, E>>) -> R
 
 fn reach(point: &str) {
     fail::fail_point!(point, |_| die(point));
+}
+
+/// Reaches a point at which the write may fail instead. Returns whether it does.
+fn fails_at(point: &str) -> bool {
+    fail::fail_point!(point, |argument| {
+        if argument.as_deref() != Some("error") {
+            die(point);
+        }
+        true
+    });
+    false
 }
 
 fn die(point: &str) {

@@ -93,6 +93,13 @@ async fn the_containers_count_every_event_before_and_after_a_publication_and_ano
     assert!(answer["envelope"]["batch_rows"].as_u64() > Some(0), "{}", answer["envelope"]);
     assert_eq!(answer["envelope"]["stale"], json!(false));
     check_lag_is_told(&running).await;
+    // A run that somebody asks for, from a container that has nothing but the settings.
+    let by_hand = json!({
+        "command": ["runs", "start", "--full", "--wait"],
+        "environment": containers["worker-1"]["environment"],
+    });
+    check(&host.run("by-hand", &by_hand, &[]).await, 0, &[]);
+    check_total(gateway, &token, visits).await;
     down(running).await;
 
     let running = up(&host, &containers).await;

@@ -64,6 +64,14 @@ const CASES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "a run failed at night: it is not repeated for nothing, and a retry does only what failed",
+        &["workflow_processes::refused::a_permanent_failure_is_not_repeated_before_something_has_changed"],
+    ),
+    (
+        "a backfill is paused, its workers are replaced, and it goes on",
+        &["workflow_processes::interrupted::a_backfill_that_was_interrupted_does_only_what_is_left"],
+    ),
+    (
         "a person is erased from everything, and what is old as well",
         &[
             "erasing::nothing_of_a_person_is_left_and_the_rest_is_exact",

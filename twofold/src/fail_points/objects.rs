@@ -10,11 +10,11 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
-use super::{about, reach};
+use super::{fails_at, reach};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -40,6 +40,7 @@ impl FailingObjects {
             ["definitions", ..] => ("lake", "definitions"),
             ["imports", ..] => ("lake", "imports"),
             ["_probe", ..] => ("lake", "probe"),
+            ["_workflow", ref object @ ..] => ("workflow", workflow_kind(object)),
             _ => ("lake", "other"),
         }
     }
@@ -47,6 +48,32 @@ impl FailingObjects {
     fn put_point(&self, location: &Path) -> String {
         let (table, kind) = self.place(location);
         format!("{table}.{kind}")
+    }
+}
+
+/// A write, with a point before it, and one after it where it was done; the store may fail at either.
+async fn about<T>(what: &str, write: impl Future<Output = Result<T>>) -> Result<T> {
+    let failed = |moment: &str| {
+        let point = format!("{what}.{moment}");
+        let told = || Error::Generic { store: "fail point", source: format!("the store fails at {point}").into() };
+        if fails_at(&point) { Err(told()) } else { Ok(()) }
+    };
+    failed("before")?;
+    let done = write.await?;
+    failed("after")?;
+    Ok(done)
+}
+
+/// What an object of the workflow is.
+fn workflow_kind(object: &[&str]) -> &'static str {
+    match object {
+        ["journal", name] if !name.contains(".snapshot.") && !name.contains(".cut.") => "journal",
+        ["journal" | "snapshots", _] => "snapshot",
+        ["runs", _, name] if name.starts_with("output-") => "output",
+        ["runs", ..] => "tasks",
+        ["history", _] => "history",
+        ["workers", _] => "beat",
+        _ => "other",
     }
 }
 
