@@ -46,6 +46,8 @@ pub mod rejected_reader;
 pub mod rejected_route;
 pub mod role;
 pub mod run;
+pub mod runs;
+pub mod runs_route;
 pub mod schedules;
 pub mod schema_registry;
 pub mod signals;

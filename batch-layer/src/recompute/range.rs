@@ -25,7 +25,7 @@ pub(crate) async fn plan_range(
     (from, to, only_missing): (TimestampMicros, TimestampMicros, bool),
 ) -> Result<Planned, BatchError> {
     let refused = |reason: String| BatchError::RangeRefused { view: view.name.clone(), reason };
-    check_whole(view.bucket, from, to).map_err(refused)?;
+    check_range(view, from, to)?;
     let Some(version) = &previous else {
         let reason = "it has no version yet, and a range is computed at the cut of one; compute it in full once: \
                       `twofold batch run`";
@@ -45,7 +45,14 @@ pub(crate) async fn plan_range(
     Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, scope: Scope::Hours(hours) }))
 }
 
-/// Whether `[from, to)` is made of whole buckets; if not, why not, with the bounds that are nearest.
+/// Whether `[from, to)` is made of whole buckets of a view, before anything is asked of a store.
+///
+/// # Errors
+/// [`BatchError::RangeRefused`]: why not, with the bounds that are nearest.
+pub fn check_range(view: &PlannedView, from: TimestampMicros, to: TimestampMicros) -> Result<(), BatchError> {
+    check_whole(view.bucket, from, to).map_err(|reason| BatchError::RangeRefused { view: view.name.clone(), reason })
+}
+
 fn check_whole(grain: Bucket, from: TimestampMicros, to: TimestampMicros) -> Result<(), String> {
     if from >= to {
         return Err(format!("the range from {} to {} is empty", told(from), told(to)));
