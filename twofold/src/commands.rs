@@ -15,7 +15,7 @@ mod log;
 mod query;
 pub mod rejected;
 mod repair;
-mod runs;
+pub mod runs;
 mod source;
 pub mod status;
 mod up;

@@ -9,7 +9,7 @@ mod run;
 mod start;
 
 use anyhow::Result;
-use workflow::RunId;
+use workflow::{RunId, RunMode};
 
 use crate::arguments::runs::{
     ListArguments, RunArguments, RunsCommand, ShowArguments, SomeRunArguments, WatchArguments,
@@ -48,7 +48,7 @@ async fn show(arguments: &ShowArguments) -> Result<()> {
     let overview = opened.workflow.overview().await?;
     let run = opened.run(RunId(arguments.run)).await?;
     let grids = match run.spec.mode {
-        workflow::RunMode::Buckets { .. } => {
+        RunMode::Buckets { .. } => {
             let pipeline = opened.pipeline(arguments.pipeline.as_deref())?;
             grids_of(&opened.workflow, &pipeline, &run).await?
         }

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use comfy_table::Row;
 use indicatif::{FormattedDuration, HumanBytes, HumanCount};
 use serde::Serialize;
 
@@ -51,9 +50,9 @@ pub fn draw_runs(view: &RunsView) -> String {
     text
 }
 
-fn row_of(run: &RunView) -> Row {
+fn row_of(run: &RunView) -> Vec<String> {
     let counts = &run.task_counts;
-    Row::from(vec![
+    vec![
         run.run.to_string(),
         run.state.to_owned(),
         kind_of(run),
@@ -64,7 +63,7 @@ fn row_of(run: &RunView) -> Row {
         HumanBytes(run.progress.bytes).to_string(),
         run.created_at.as_ref().map(|at| cell(&at.as_str().into())).unwrap_or_default(),
         left(&run.progress),
-    ])
+    ]
 }
 
 /// A run with its tasks, and its buckets.
@@ -114,11 +113,11 @@ pub fn draw_run(details: &RunDetails) -> String {
     text
 }
 
-fn task_row(task: &TaskView) -> Row {
+fn task_row(task: &TaskView) -> Vec<String> {
     let what = task.reason.clone().or_else(|| task.phase.clone());
     let waits =
         || (task.state == "pending" && task.waits_for > 0).then(|| format!("waits for {} tasks", task.waits_for));
-    Row::from(vec![
+    vec![
         task.task.to_string(),
         word(&task.kind),
         task.state.to_owned(),
@@ -128,7 +127,7 @@ fn task_row(task: &TaskView) -> Row {
         HumanBytes(task.progress.bytes).to_string(),
         task.process.clone().unwrap_or_default(),
         what.or_else(waits).unwrap_or_default(),
-    ])
+    ]
 }
 
 /// Runs and what is at work in them, as bars.

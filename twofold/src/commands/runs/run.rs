@@ -85,9 +85,8 @@ pub(super) async fn watch(opened: &Opened, watched: Watched, until: Until, is_js
 fn meant(overview: &Overview, watched: &Watched, seen: &mut BTreeMap<RunId, Arc<Run>>) -> Vec<Arc<Run>> {
     let state = &overview.state;
     if matches!(watched, Watched::Open) {
-        state.open_runs().for_each(|run| {
-            seen.entry(run.id).or_insert_with(|| Arc::new(run.clone()));
-        });
+        let open = state.runs.iter().filter(|(_, run)| !run.state.is_ended());
+        seen.extend(open.map(|(id, run)| (*id, Arc::clone(run))));
     }
     let ids: Vec<RunId> = match watched {
         Watched::These(ids) => ids.clone(),

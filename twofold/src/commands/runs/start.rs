@@ -38,7 +38,7 @@ pub(super) async fn start_asked(
     for (spec, tasks) in runs_of(pipeline, &asked.request(pipeline)?, &opened.config)? {
         let (source, views) = (spec.source.clone(), spec.views.len());
         let start = opened.workflow.start(spec, &tasks).await;
-        let start = start.with_context(|| format!("no run of source {source} was started, or it is not known"))?;
+        let start = start.with_context(|| format!("no run of source {source} was started, as far as is known"))?;
         if shown.json {
             runs.push((start, json!({ "run": start.run(), "source": source, "started": is_new(start) })));
         } else {
