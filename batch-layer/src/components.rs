@@ -35,6 +35,25 @@ pub struct BatchComponents {
     pub turn: Arc<Semaphore>,
     /// Tells which former definitions still answer.
     pub former: Arc<dyn FormerDefinitions>,
+    /// Tells whether others compute views of the same source now.
+    pub runs: Arc<dyn RunsAtWork>,
+}
+
+/// Who else computes views: while somebody does, the loop of that source begins no round, which would only lose the
+/// race to the publication, or win it and waste what the other one computed.
+pub trait RunsAtWork: Send + Sync + 'static {
+    /// Whether views of this source are being computed, as of this moment.
+    fn is_at_work(&self, source: &SourceName) -> bool;
+}
+
+/// There is nobody else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRuns;
+
+impl RunsAtWork for NoRuns {
+    fn is_at_work(&self, _source: &SourceName) -> bool {
+        false
+    }
 }
 
 /// Where the former definitions of views come from: those that answer while their successors are being built. They get

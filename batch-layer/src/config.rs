@@ -1,9 +1,10 @@
 //! Settings of the batch layer. Values only: the binary reads files and environment.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use positions::Backoff;
+use positions::{Backoff, ViewName};
 
 /// Settings of one recompute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ impl Default for CompactSettings {
 pub struct BatchSettings {
     /// Wait between two rounds over all views.
     pub interval: Duration,
+    /// Views that the interval leaves out: others say when they are computed. A round that is asked for has them.
+    pub left_out: BTreeSet<ViewName>,
     /// Wait after a round in which a view failed, where that is shorter than `interval`.
     pub backoff: Backoff,
     /// How each round computes.
@@ -75,6 +78,7 @@ impl Default for BatchSettings {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(60),
+            left_out: BTreeSet::new(),
             backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
             recompute: RecomputeSettings::default(),
             table_check_interval: Duration::from_secs(60),

@@ -48,7 +48,9 @@ pub mod recompute;
 pub mod run;
 pub mod source_reset;
 
-pub use components::{BatchComponents, BatchContext, BatchRequest, BatchStatus, FormerDefinitions, NoFormer};
+pub use components::{
+    BatchComponents, BatchContext, BatchRequest, BatchStatus, FormerDefinitions, NoFormer, NoRuns, RunsAtWork,
+};
 pub use config::{BatchSettings, CompactSettings, RecomputeSettings};
 pub use damage::describe as describe_missing;
 pub use error::BatchError;

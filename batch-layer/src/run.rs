@@ -3,7 +3,8 @@
 //! Guarantee: a compaction never runs beside a recompute of the same loop, and the loop ends soon after `shutdown`:
 //! what is in progress is dropped, and nothing of it is visible.
 //! Why so: both fill the memory and the spill folder of the same settings, and a round asked for by hand should not
-//! find half of them taken. No round is begun while a recompute by hand holds the loops off (`hold/mod.rs`).
+//! find half of them taken. No round is begun while a recompute by hand holds the loops off (`hold/mod.rs`), or others
+//! compute views of the source.
 
 use std::time::Duration;
 
@@ -36,7 +37,8 @@ pub async fn run_batch(
 
 /// Never ends by itself, as long as nobody closes the semaphore.
 async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
-    let BatchComponents { context, requests, status, turn, former } = components;
+    let BatchComponents { context, requests, status, turn, former, runs } = components;
+    let is_at_work = || context.pipeline.sources.iter().any(|source| runs.is_at_work(&source.name));
     let mut rounds = Rounds::new(&context, requests, &status, settings);
     let mut cleanup = Cleanup::new(&context, settings);
     let mut hold = HoldWatch::default();
@@ -44,7 +46,7 @@ async fn take_turns(components: BatchComponents, settings: &BatchSettings) {
     loop {
         let request = rounds.wait().await;
         // Whoever asks by hand does not wait for somebody else who does.
-        if request.is_none() && hold.look(&context.lake, Instant::now()).await {
+        if request.is_none() && (is_at_work() || hold.look(&context.lake, Instant::now()).await) {
             rounds.put_off(HELD_PAUSE);
             continue;
         }

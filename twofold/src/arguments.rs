@@ -53,6 +53,8 @@ pub enum Command {
     Speed(UpArguments),
     /// Compute and publish batch views.
     Batch(BatchArguments),
+    /// Work at runs alone: takes their tasks, and leads where nobody else does (needs the lake).
+    Worker(UpArguments),
     /// Run a gateway alone (needs Redis).
     Gateway(UpArguments),
     /// Make the definitions of a pipeline the present ones, also where newer ones have taken their place.
@@ -355,7 +357,8 @@ impl Command {
     /// Whether the command runs until it is stopped, and tells of its life in the log.
     pub fn is_server(&self) -> bool {
         match self {
-            Self::Up(_) | Self::Collector(_) | Self::Archive(_) | Self::Speed(_) | Self::Gateway(_) => true,
+            Self::Up(_) | Self::Collector(_) | Self::Archive(_) | Self::Speed(_) => true,
+            Self::Worker(_) | Self::Gateway(_) => true,
             Self::Batch(batch) => matches!(batch.command, BatchCommand::Loop(_)),
             _ => false,
         }

@@ -59,6 +59,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Speed(arguments) => up::up(&arguments, Roles::only(Role::Speed)).await,
         Command::Gateway(arguments) => up::up(&arguments, Roles::only(Role::Gateway)).await,
         Command::Batch(arguments) => batch::batch(&arguments).await,
+        Command::Worker(arguments) => up::up(&arguments, Roles::only(Role::Worker)).await,
         Command::Apply(arguments) => apply::apply(&arguments).await,
         Command::Demo(arguments) => demo::demo(&arguments).await,
         Command::Erase(arguments) => erase::erase(&arguments).await,

@@ -267,6 +267,23 @@ pub const METRICS: &[Metric] = &[
         "",
         "Entries in the list of problems of /v1/status that this process found by itself",
     ),
+    metric("twofold_workflow_runs", Kind::Gauge, "state", "Runs that are kept"),
+    metric("twofold_workflow_tasks", Kind::Gauge, "state", "Tasks of runs that have not ended"),
+    metric("twofold_workflow_leased_here", Kind::Gauge, "", "Tasks that this process works at"),
+    metric("twofold_workflow_leads", Kind::Gauge, "", "1 where this process leads the workflow"),
+    metric(
+        "twofold_workflow_journal_entries",
+        Kind::Gauge,
+        "",
+        "Entries of the journal of runs, as this process read it last",
+    ),
+    metric(
+        "twofold_workflow_task_failures_total",
+        Kind::Counter,
+        "kind, outcome",
+        "Tasks that failed in this process: `transient` ones are tried again, `permanent` ones end their run",
+    ),
+    metric("twofold_workflow_task_seconds", Kind::Summary, "kind", "How long tasks took in this process"),
     metric("twofold_notify_sent_total", Kind::Counter, "receiver", "Notices of runs that were taken"),
     metric(
         "twofold_notify_failed_attempts_total",

@@ -61,6 +61,16 @@ impl Notifier {
         (Self { on: settings.on.clone(), namespace, judge, notices, lineage }, waiting)
     }
 
+    /// Whether anybody is told of anything.
+    pub fn has_receivers(&self) -> bool {
+        !self.notices.is_empty() || self.lineage.is_some()
+    }
+
+    /// Goes on from what another process found to be failing.
+    pub fn resume(&mut self, judge: Judge) {
+        self.judge = judge;
+    }
+
     /// What is failing now: to be kept, so that a recovery is told after a restart, too.
     pub fn judge(&self) -> &Judge {
         &self.judge

@@ -17,15 +17,17 @@ pub enum Role {
     Archive,
     /// Keeps realtime views.
     Speed,
-    /// Publishes batch views.
+    /// Publishes batch views: again and again, and in runs.
     Batch,
+    /// Works at runs alone.
+    Worker,
     /// Answers.
     Gateway,
 }
 
 impl Role {
     /// All roles, in the direction of the data.
-    pub const ALL: [Self; 5] = [Self::Collector, Self::Archive, Self::Speed, Self::Batch, Self::Gateway];
+    pub const ALL: [Self; 6] = [Self::Collector, Self::Archive, Self::Speed, Self::Batch, Self::Worker, Self::Gateway];
 
     /// The name: that of the command that runs it alone.
     pub const fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Role {
             Self::Archive => "archive",
             Self::Speed => "speed",
             Self::Batch => "batch",
+            Self::Worker => "worker",
             Self::Gateway => "gateway",
         }
     }
@@ -44,9 +47,9 @@ impl Role {
 pub struct Roles(BTreeSet<Role>);
 
 impl Roles {
-    /// Everything: `twofold up`.
+    /// Everything: `twofold up`. The batch role works at runs itself.
     pub fn all() -> Self {
-        Self(Role::ALL.into())
+        Self(Role::ALL.into_iter().filter(|role| *role != Role::Worker).collect())
     }
 
     /// One role alone.
@@ -73,6 +76,11 @@ impl Roles {
     /// Whether these are all roles, so that nothing needs to be shared with another process.
     pub fn is_whole(&self) -> bool {
         *self == Self::all()
+    }
+
+    /// Whether a role works at runs.
+    pub fn take_part_in_runs(&self) -> bool {
+        self.has(Role::Batch) || self.has(Role::Worker)
     }
 
     /// Whether a role uses the event log.

@@ -62,16 +62,24 @@ fn hint(unknown: &str, known: &[&str]) -> String {
     did_you_mean(unknown, known).unwrap_or_else(|| format!("there are: {}", known.join(", ")))
 }
 
+/// The schedules that are written, as far as the pipeline has their views.
+pub fn written_schedules(config: &Config, pipeline: &Pipeline) -> Vec<Schedule> {
+    let written = config.schedules.written.iter().map(|written| &written.schedule);
+    written.filter_map(|schedule| still_there(schedule, pipeline)).collect()
+}
+
+/// The views that written schedules name: no interval computes them.
+pub fn scheduled_views(config: &Config, pipeline: &Pipeline) -> BTreeSet<ViewName> {
+    let written = config.schedules.written.iter();
+    let views = written.flat_map(|written| views_of(&written.schedule.target, pipeline));
+    views.map(|view| view.name.clone()).collect()
+}
+
 /// The schedules of a process with these definitions: those that are written, and one for each source of which they
 /// leave out views.
 pub fn schedules_of(config: &Config, pipeline: &Pipeline) -> Vec<Schedule> {
-    let written = config.schedules.written.iter().map(|written| &written.schedule);
-    let mut schedules: Vec<Schedule> = written.filter_map(|schedule| still_there(schedule, pipeline)).collect();
-    let named: BTreeSet<ViewName> = schedules
-        .iter()
-        .flat_map(|schedule| views_of(&schedule.target, pipeline))
-        .map(|view| view.name.clone())
-        .collect();
+    let mut schedules = written_schedules(config, pipeline);
+    let named = scheduled_views(config, pipeline);
     let left: Vec<Schedule> =
         pipeline.sources.iter().filter_map(|source| left_out(&source.name, &named, config, pipeline)).collect();
     schedules.extend(left);

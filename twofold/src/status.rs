@@ -6,6 +6,7 @@
 
 mod hindrances;
 pub mod run;
+mod run_troubles;
 mod trouble_book;
 mod troubles;
 

@@ -193,7 +193,7 @@ impl System {
 
 /// Refuses sources that these roles could not read, and schedules that they could not follow.
 fn check_sources(config: &Config, roles: &Roles, pipeline: &Pipeline) -> Result<()> {
-    if roles.has(Role::Batch) {
+    if roles.take_part_in_runs() {
         check_schedules(config, pipeline)?;
     }
     if roles.has(Role::Archive) || roles.has(Role::Speed) { check_formats(config, pipeline) } else { Ok(()) }

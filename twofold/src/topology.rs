@@ -16,6 +16,7 @@
 
 mod plan;
 pub mod run;
+mod running;
 mod tasks;
 pub(crate) mod topics;
 

@@ -24,6 +24,13 @@ pub struct Due {
 /// Decides what is due. Asked by the leader alone, with every beat.
 #[async_trait]
 pub trait Duties: Send + Sync + 'static {
+    /// What is to be remembered in [`State::notes`] although nothing starts: written before [`Self::due`] is asked, in
+    /// an entry of its own where it is not empty. What comes of it besides, such as telling somebody, may happen again
+    /// where that entry could not be written.
+    async fn notes(&self, _state: &State, _now: TimestampMicros) -> Vec<(String, Value)> {
+        Vec::new()
+    }
+
     /// What is due in this state at `now`, by the leader's clock.
     async fn due(&self, state: &State, now: TimestampMicros) -> Vec<Due>;
 

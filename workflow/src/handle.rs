@@ -95,6 +95,11 @@ impl Workflow {
         self.journal.state()
     }
 
+    /// How many entries the journal had when this process read it last; `None` while it is reading.
+    pub fn entries_read(&self) -> Option<u64> {
+        self.journal.number()
+    }
+
     /// Changes of what this process reads: a process that takes part reads with every beat; any other has to call
     /// [`Self::refresh`].
     pub fn changes(&self) -> watch::Receiver<Arc<State>> {

@@ -112,6 +112,11 @@ impl Journal {
         self.clock.now()
     }
 
+    /// The number of the entry that was read last; `None` while this process reads or appends.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.followed.try_lock().ok().map(|followed| followed.number.0)
+    }
+
     /// The state as it was read last.
     pub(crate) fn state(&self) -> Arc<State> {
         Arc::clone(&self.published.borrow())

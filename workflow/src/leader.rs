@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -242,7 +243,9 @@ impl Leader {
 
     async fn start_due(&self, state: &State) -> Result<(), WorkflowError> {
         let Some(duties) = &self.duties else { return Ok(()) };
-        for due in duties.due(state, self.journal.now()).await {
+        let now = self.journal.now();
+        self.note(&duties.notes(state, now).await).await?;
+        for due in duties.due(&self.journal.state(), now).await {
             let started = start(&self.journal, due.spec.clone(), &due.tasks, &due.notes).await;
             duties.note_start(&due, &started);
             if let Err(error) = started {
@@ -254,6 +257,23 @@ impl Leader {
             }
         }
         Ok(())
+    }
+
+    /// All in one entry.
+    async fn note(&self, notes: &[(String, Value)]) -> Result<(), WorkflowError> {
+        let leader = self.journal.worker();
+        let noting = self.journal.commit(|state| {
+            let is_void = notes.is_empty() || state.leader.as_ref() != Some(leader);
+            Ok(if is_void { Decision::Nothing(()) } else { Decision::Append(noted(notes), ()) })
+        });
+        match noting.await {
+            // Too much to be kept: what is due nevertheless starts.
+            Err(WorkflowError::Refused(refused)) => {
+                warn!(%refused, "what is to be remembered of schedules and notices is not");
+                Ok(())
+            }
+            noted => noted,
+        }
     }
 
     /// Each in an entry of its own, so that one that does not fit any more keeps no other back.

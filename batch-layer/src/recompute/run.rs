@@ -23,6 +23,8 @@ pub(crate) struct Rounds<'a> {
     requests: mpsc::Receiver<BatchRequest>,
     status: &'a watch::Sender<BatchStatus>,
     settings: &'a BatchSettings,
+    /// The views of the rounds that nobody asks for; `None`: all.
+    by_interval: Option<Vec<ViewName>>,
     /// When the next round of all views is due.
     due: Instant,
     /// Rounds of all views in a row in which one failed.
@@ -37,7 +39,10 @@ impl<'a> Rounds<'a> {
         status: &'a watch::Sender<BatchStatus>,
         settings: &'a BatchSettings,
     ) -> Self {
-        Self { context, requests, status, settings, due: Instant::now(), failures: 0 }
+        let views = context.pipeline.views.iter().map(|view| &view.name);
+        let by_interval = (!settings.left_out.is_empty())
+            .then(|| views.filter(|view| !settings.left_out.contains(*view)).cloned().collect());
+        Self { context, requests, status, settings, by_interval, due: Instant::now(), failures: 0 }
     }
 
     /// Waits until a round is due or asked for.
@@ -51,10 +56,14 @@ impl<'a> Rounds<'a> {
 
     /// Runs a round, and answers whoever asked for it.
     pub(crate) async fn run(&mut self, request: Option<BatchRequest>) {
-        let (mode, views) = request.as_ref().map_or((Mode::Incremental, None), |one| (one.mode, one.views.as_deref()));
+        let (mode, views) = match &request {
+            Some(request) => (request.mode, request.views.as_deref()),
+            None => (Mode::Incremental, self.by_interval.as_deref()),
+        };
+        let is_of_some = request.as_ref().is_some_and(|request| request.views.is_some());
         self.status.send_modify(|status| status.is_running = true);
         let round = run_round(self.context, mode, views, &self.settings.recompute).await;
-        if views.is_none() {
+        if !is_of_some {
             self.plan_next(&round);
         }
         publish_status(self.status, &round, self.context.clock.now());

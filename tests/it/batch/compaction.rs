@@ -13,7 +13,8 @@ use batch_layer::compact::{Merge, choose_merges, compact, replace, rewrite};
 use batch_layer::recompute::{Mode, Outcome, recompute};
 use batch_layer::run::run_batch;
 use batch_layer::{
-    BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, CompactSettings, NoFormer, RecomputeSettings,
+    BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, CompactSettings, NoFormer, NoRuns,
+    RecomputeSettings,
 };
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
@@ -347,7 +348,8 @@ async fn the_batch_loop_compacts_after_a_round_unless_told_not_to() {
         let (ask, requests) = mpsc::channel(1);
         let status = watch::Sender::new(BatchStatus::default());
         let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
-        let components = BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer) };
+        let components =
+            BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) };
         let settings = BatchSettings {
             interval: Duration::from_secs(3600),
             recompute: engine(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use batch_layer::hold::{HoldWatch, PATIENCE, run_held_round};
 use batch_layer::recompute::{Mode, Outcome};
 use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchSettings, BatchStatus, NoFormer, RecomputeSettings};
+use batch_layer::{BatchComponents, BatchSettings, BatchStatus, NoFormer, NoRuns, RecomputeSettings};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +62,8 @@ async fn a_loop_passes_over_the_hold_of_a_process_that_died() {
     let (_ask, requests) = mpsc::channel(1);
     let (status, mut told) = watch::channel(BatchStatus::default());
     let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
-    let components = BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer) };
+    let components =
+        BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) };
     let settings = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
     tokio::time::pause();
     let (began, shutdown) = (Instant::now(), CancellationToken::new());

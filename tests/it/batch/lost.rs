@@ -8,7 +8,7 @@ use batch_layer::archive::ArchiveSettings;
 use batch_layer::lost_rows::{carry_out, plan_rescue};
 use batch_layer::recompute::{Mode, recompute};
 use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchError, BatchSettings, BatchStatus, NoFormer, RecomputeSettings};
+use batch_layer::{BatchComponents, BatchError, BatchSettings, BatchStatus, NoFormer, NoRuns, RecomputeSettings};
 use event_log::{EventLog, PollLimit};
 use lake::DataFile;
 use object_store::ObjectStoreExt;
@@ -145,8 +145,14 @@ async fn run_until(world: &World, is_so: impl Fn(&BatchStatus) -> bool) {
     let (_requests, requests) = mpsc::channel(1);
     let (status, mut told) = watch::channel(BatchStatus::default());
     let turn = Arc::new(Semaphore::new(1));
-    let components =
-        BatchComponents { context: world.batch_context(), requests, status, turn, former: Arc::new(NoFormer) };
+    let components = BatchComponents {
+        context: world.batch_context(),
+        requests,
+        status,
+        turn,
+        former: Arc::new(NoFormer),
+        runs: Arc::new(NoRuns),
+    };
     let shutdown = CancellationToken::new();
     let stopping = async {
         told.wait_for(|status| status.finished_at.is_some() && is_so(status)).await.unwrap();

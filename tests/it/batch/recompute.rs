@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use batch_layer::recompute::{Mode, Outcome, recompute};
 use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, NoFormer, RecomputeSettings};
+use batch_layer::{
+    BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, NoFormer, NoRuns, RecomputeSettings,
+};
 use lake::Change;
 use positions::{Hole, Offset, PartitionId, ViewName};
 use rand::Rng;
@@ -324,7 +326,7 @@ fn components(
     status: watch::Sender<BatchStatus>,
 ) -> BatchComponents {
     let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
-    BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer) }
+    BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) }
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, run_archive};
 use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchContext, BatchSettings, BatchStatus, CompactSettings, RecomputeSettings};
+use batch_layer::{
+    BatchComponents, BatchContext, BatchSettings, BatchStatus, CompactSettings, NoRuns, RecomputeSettings,
+};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, PollLimit};
 use futures::TryStreamExt;
@@ -334,6 +336,7 @@ impl World {
             status: watch::Sender::new(BatchStatus::default()),
             turn: Arc::new(Semaphore::new(1)),
             former: self.former(generation),
+            runs: Arc::new(NoRuns),
         };
         let settings = BatchSettings {
             interval: Duration::from_millis(5_100),

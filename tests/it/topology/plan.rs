@@ -89,6 +89,7 @@ fn each_role_has_duties_of_its_own() {
     };
     assert_eq!(of(Role::Archive, &[]), ["archive of a", "archive of b"]);
     assert_eq!(of(Role::Speed, &["a"]), ["speed of b"]);
-    assert_eq!(of(Role::Batch, &["a"]), ["batch of a", "batch of b"]);
+    assert_eq!(of(Role::Batch, &["a"]), ["batch", "batch of a", "batch of b"]);
+    assert_eq!(of(Role::Worker, &[]), ["batch"]);
     assert_eq!(of(Role::Gateway, &[]), ["gateway"]);
 }

@@ -20,7 +20,7 @@ use crate::wiring::expect_lake;
 pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
     // Batch views are made of what another process archived: a folder that it would have to make is a slip.
-    if roles.has(Role::Batch) && !roles.has(Role::Archive) {
+    if roles.take_part_in_runs() && !roles.has(Role::Archive) {
         DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
         expect_lake(&config.lake)?;
     }

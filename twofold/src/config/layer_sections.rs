@@ -1,5 +1,6 @@
 //! Which key means which setting of a layer: one function per section of `config/default.toml`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(super) fn read_archive(section: Section<'_>) -> ArchiveSettings {
 pub(super) fn read_batch(section: Section<'_>) -> BatchSettings {
     BatchSettings {
         interval: section.duration("interval", SHORTEST_SPAN),
+        // As the schedules say, which are read elsewhere.
+        left_out: BTreeSet::new(),
         backoff: read_backoff(section),
         recompute: read_recompute(section),
         table_check_interval: section.duration("table_check_interval", NONE),

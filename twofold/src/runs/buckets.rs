@@ -1,19 +1,19 @@
-//! The buckets of a backfill: what its first task chose, held against where the tasks behind it stand.
+//! The buckets of a backfill: what its tasks chose, held against where the tasks behind it stand.
 //!
 //! Guarantee: reads what the run keeps, and nothing of tables; asked again, what was chosen is the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use batch_layer::recompute::RecomputePlan;
 use serde::Deserialize;
 use serde_json::Value;
 use views::Pipeline;
-use workflow::{Content, Run, RunMode, TaskKind, TaskState, Workflow, WorkflowError};
+use workflow::{Content, Run, RunMode, Task, TaskId, TaskKind, TaskState, Workflow, WorkflowError};
 
 use super::grid::{BucketState, Grid, Stretch, coarsest};
-use crate::workflow::specs::CHOOSE;
 
-/// What the first task of a run gives.
+/// What a task that chooses gives.
 #[derive(Deserialize)]
 struct Chosen {
     plans: Vec<RecomputePlan>,
@@ -22,76 +22,91 @@ struct Chosen {
 /// What a task behind it is about; `group`: of one that computes.
 #[derive(Clone, Copy, Deserialize)]
 struct Place {
+    choose: TaskId,
     plan: usize,
     #[serde(default)]
     group: usize,
 }
 
 /// The grids of a backfill, one for the views that are computed together; none where nothing is chosen yet, or the run
-/// is no backfill. Views that the pipeline does not have are drawn by the day.
+/// is no backfill. Of views that were chosen for again, the last one.
 ///
 /// # Errors
 /// The store does not answer, or has lost what was chosen.
 pub async fn grids_of(workflow: &Workflow, pipeline: &Pipeline, run: &Run) -> Result<Vec<Grid>, WorkflowError> {
     let RunMode::Buckets { from, to, .. } = run.spec.mode else { return Ok(Vec::new()) };
-    let Some(TaskState::Done { output, .. }) = run.task(CHOOSE).map(|task| &task.state) else { return Ok(Vec::new()) };
-    let chosen: Option<Chosen> = serde_json::from_value(workflow.output(run, output).await?).ok();
-    let plans = chosen.map(|chosen| chosen.plans).unwrap_or_default();
-    let mut standing = Standing::default();
-    let mut read = BTreeMap::new();
-    for task in &run.tasks {
-        if !matches!(task.kind, TaskKind::Compute | TaskKind::Publish) || matches!(task.state, TaskState::Split { .. })
-        {
-            continue;
+    let standing = Standing::of(workflow, run).await?;
+    let mut grids: Vec<Grid> = Vec::new();
+    for task in run.tasks.iter().filter(|task| task.kind == TaskKind::Choose) {
+        let TaskState::Done { output, .. } = &task.state else { continue };
+        let chosen: Option<Chosen> = serde_json::from_value(workflow.output(run, output).await?).ok();
+        for (number, plan) in chosen.iter().flat_map(|chosen| &chosen.plans).enumerate() {
+            let views: Vec<String> = plan.views.iter().map(|view| view.name.to_string()).collect();
+            grids.retain(|grid| !grid.views.iter().any(|view| views.contains(view)));
+            let grain = coarsest(views.iter().filter_map(|name| Some(pipeline.view(name)?.bucket)));
+            let groups = standing.stretches((task.id, number), plan);
+            grids.push(Grid::new((views, grain), (from, to), plan.touched.as_ref(), &groups));
         }
-        let parameters = match &task.parameters {
-            Content::Inline(parameters) => Some(parameters.clone()),
-            // An object holds those of many tasks, by their numbers.
-            Content::Object(name) => {
-                if !read.contains_key(name) {
-                    read.insert(name.clone(), workflow.output(run, &task.parameters).await?);
-                }
-                read.get(name).and_then(|of_all| of_all.get(task.id.0.to_string())).cloned()
-            }
-        };
-        standing.note(task.kind, parameters, &task.state);
     }
-    let grid = |(number, plan): (usize, &RecomputePlan)| {
-        let views: Vec<String> = plan.views.iter().map(|view| view.name.to_string()).collect();
-        let grain = coarsest(views.iter().filter_map(|name| Some(pipeline.view(name)?.bucket)));
-        Grid::new((views, grain), (from, to), plan.touched.as_ref(), &standing.stretches(number, plan))
-    };
-    Ok(plans.iter().enumerate().map(grid).collect())
+    Ok(grids)
 }
+
+/// A plan: the task that chose it, and its place there.
+type PlanName = (TaskId, usize);
 
 /// Where groups and plans stand.
 #[derive(Default)]
 struct Standing {
     /// Of a plan and a group: that of its task; of several, that of the one that is least far.
-    groups: BTreeMap<(usize, usize), BucketState>,
-    published: BTreeMap<usize, bool>,
+    groups: BTreeMap<(PlanName, usize), BucketState>,
+    published: BTreeSet<PlanName>,
 }
 
 impl Standing {
-    fn note(&mut self, kind: TaskKind, parameters: Option<Value>, state: &TaskState) {
-        let Some(place) = parameters.and_then(|parameters| serde_json::from_value::<Place>(parameters).ok()) else {
-            return;
+    async fn of(workflow: &Workflow, run: &Run) -> Result<Self, WorkflowError> {
+        let (mut standing, mut read) = (Self::default(), BTreeMap::new());
+        let is_meant = |task: &&Arc<Task>| {
+            let is_of_plan = matches!(task.kind, TaskKind::Compute | TaskKind::Publish);
+            is_of_plan && !matches!(task.state, TaskState::Split { .. })
         };
-        if kind == TaskKind::Publish {
-            self.published.insert(place.plan, matches!(state, TaskState::Done { .. }));
-            return;
+        for task in run.tasks.iter().filter(is_meant) {
+            let parameters = match &task.parameters {
+                Content::Inline(parameters) => Some(parameters.clone()),
+                // An object holds those of many tasks, by their numbers.
+                Content::Object(name) => {
+                    if !read.contains_key(name) {
+                        read.insert(Arc::clone(name), workflow.output(run, &task.parameters).await?);
+                    }
+                    read.get(name).and_then(|of_all: &Value| of_all.get(task.id.0.to_string())).cloned()
+                }
+            };
+            let place = parameters.and_then(|parameters| serde_json::from_value(parameters).ok());
+            if let Some(place) = place {
+                standing.note(task, place);
+            }
         }
-        let state = bucket_state(state);
-        let known = self.groups.entry((place.plan, place.group)).or_insert(state);
-        let has_failed = [*known, state].into_iter().find(|state| *state == BucketState::Failed);
-        *known = has_failed.unwrap_or((*known).min(state));
+        Ok(standing)
     }
 
-    fn stretches(&self, number: usize, plan: &RecomputePlan) -> Vec<Stretch> {
-        let is_published = self.published.get(&number).copied().unwrap_or(false);
+    fn note(&mut self, task: &Task, Place { choose, plan, group }: Place) {
+        let name = (choose, plan);
+        if task.kind == TaskKind::Publish {
+            if matches!(task.state, TaskState::Done { .. }) {
+                self.published.insert(name);
+            }
+            return;
+        }
+        let state = bucket_state(&task.state);
+        let known = self.groups.entry((name, group)).or_insert(state);
+        let has_failed = [*known, state].contains(&BucketState::Failed);
+        *known = if has_failed { BucketState::Failed } else { (*known).min(state) };
+    }
+
+    fn stretches(&self, name: PlanName, plan: &RecomputePlan) -> Vec<Stretch> {
+        let is_published = self.published.contains(&name);
         let groups = plan.groups.iter().enumerate();
         let stretch = groups.map(|(at, group)| {
-            let state = self.groups.get(&(number, at)).copied().unwrap_or(BucketState::Pending);
+            let state = self.groups.get(&(name, at)).copied().unwrap_or(BucketState::Pending);
             let state = if is_published { BucketState::Published } else { state };
             Stretch { from: group.from, to: group.to, state }
         });

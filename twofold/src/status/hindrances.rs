@@ -25,6 +25,8 @@ impl FactSuppliers {
                 Role::Archive => self.of_log_or_all(|source| self.archive_hindrance(source)),
                 Role::Speed => self.of_log_or_all(|source| self.speed_hindrance(source)),
                 Role::Batch => self.batch_hindrances(),
+                // Tasks wait for each other, and for the store, by themselves.
+                Role::Worker => Vec::new(),
                 Role::Gateway => self.gateway_hindrances().await,
             };
             found.insert(role, superseded.iter().cloned().chain(of_role).collect());

@@ -58,6 +58,7 @@ impl FactSuppliers {
         }));
         found.extend(archives.iter().filter_map(|(source, archive)| archive_trouble(source, archive)));
         found.extend(self.batch_troubles());
+        found.extend(self.run_troubles());
         found.extend(self.store_troubles());
         found.extend(self.shared.access_problems.troubles());
         let of_gateway = match self.current_gateway() {

@@ -27,6 +27,9 @@ impl Duty {
     /// What the gateway does for all sources.
     pub const ANSWERS: Self = Self { stage: Stage::Gateway, source: None };
 
+    /// Runs of the workflow, of whichever source.
+    pub const RUNS: Self = Self { stage: Stage::Batch, source: None };
+
     /// Whether it takes over another subject without having been stopped.
     fn changes_in_place(&self) -> bool {
         matches!(self.stage, Stage::Intake | Stage::Gateway)
@@ -76,6 +79,10 @@ pub fn desired_duties(pipeline: &Pipeline, roles: &Roles, unusable: &BTreeSet<So
         ];
         let wanted = of_source.into_iter().filter(|(_, is_wanted, _)| *is_wanted);
         duties.extend(wanted.map(|(stage, _, about)| (Duty::of(stage, &source.name), Subject(about.clone()))));
+    }
+    if roles.take_part_in_runs() {
+        // About no definitions: each task asks for those of the moment.
+        duties.insert(Duty::RUNS, Subject(Pipeline::default()));
     }
     if roles.has(Role::Gateway) {
         duties.insert(Duty::ANSWERS, Subject(pipeline.clone()));

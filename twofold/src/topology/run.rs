@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 use views::{Pipeline, SourceDefinition};
 
 use super::plan::{Difference, Duties, Duty, DutyStart, Subject, desired_duties, difference};
+use super::running::Running;
 use super::tasks;
 use super::topics::make_topic;
 use crate::batch_loops::BatchLoops;
@@ -50,6 +51,7 @@ use crate::status::run::collect_facts;
 use crate::status::{FactSuppliers, Progress, StatusBoard, TroubleBook};
 use crate::watched_log::WatchedLog;
 use crate::wiring::SharedComponents;
+use crate::workflow::run::take_part;
 
 /// What runs in this process.
 pub struct Topology {
@@ -79,25 +81,13 @@ impl fmt::Debug for Topology {
     }
 }
 
-struct Running {
-    subject: Subject,
-    /// `None`: it needs no task.
-    task: Option<StartedTask>,
-}
-
-impl Running {
-    fn has_ended(&self) -> bool {
-        self.task.as_ref().is_some_and(StartedTask::has_ended)
-    }
-}
-
 impl Topology {
     /// A process in which nothing runs yet. `starter` is that of a supervisor that runs, or will.
     ///
     /// # Errors
     /// If the spill folder cannot be made, or somebody else records the metrics of this process.
     pub fn new(shared: SharedComponents, roles: Roles, health: Arc<Health>, starter: TaskStarter) -> Result<Self> {
-        let spill_folder = shared.config.batch.recompute.spill_folder.as_ref().filter(|_| roles.has(Role::Batch));
+        let spill_folder = shared.config.batch.recompute.spill_folder.as_ref().filter(|_| roles.take_part_in_runs());
         if let Some(folder) = spill_folder {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot make `batch.spill_folder` {}", folder.display()))?;
@@ -316,6 +306,7 @@ impl Topology {
             }
             (Stage::Archive, Some(source)) => Some(self.start_archive(source).await?),
             (Stage::Speed, Some(source)) => Some(self.start_speed(source, &subject.0).await?),
+            (Stage::Batch, None) => Some(self.start_runs().await?),
             (Stage::Batch, Some(source)) => Some(self.start_batch(source, &subject.0).await?),
             (stage, _) => bail!("there is no duty of stage {}", stage.name()),
         };
@@ -351,6 +342,12 @@ impl Topology {
         let about = (pipeline.clone(), Definitions::of(&self.definitions));
         let name = format!("batch loop of {}", source.name);
         self.starter.start(Stage::Batch, name, |stop| tasks::batch(shared, about, (requests, status, turn), stop)).await
+    }
+
+    /// The runs of all sources: by the definitions of the moment, so that it lives on when these change.
+    async fn start_runs(&self) -> Result<StartedTask> {
+        let (shared, definitions) = (self.shared.clone(), Definitions::of(&self.definitions));
+        self.starter.start(Stage::Batch, "runs", |stop| take_part(shared, definitions, stop)).await
     }
 
     /// The gateway over the definitions of the moment. One that runs goes on answering until its successor has read the

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use batch_layer::archive::{ArchiveComponents, ArchiveStatus, run_archive};
 use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchStatus};
+use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchSettings, BatchStatus};
 use query_gateway::{Gateway, GatewayComponents};
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
@@ -21,10 +21,12 @@ use crate::rejected_reader::LakeRejected;
 use crate::run::TaskStarter;
 use crate::runs_route::run::follow_runs;
 use crate::runs_route::{RunsFeed, RunsRoute, runs_router};
+use crate::schedules::scheduled_views;
 use crate::stage::{RoleError, Stage};
 use crate::status::StatusBoard;
 use crate::watched_store::WatchedStore;
 use crate::wiring::SharedComponents;
+use crate::workflow::at_work::JournalAtWork;
 
 /// Log to master dataset, of one source.
 pub(super) async fn archive(
@@ -80,17 +82,21 @@ pub(super) async fn speed(
     ended.map_err(|error| RoleError::SourceStopped { source: source.name.to_string(), error: anyhow!(error) })
 }
 
-/// Master dataset to batch views, of one source. `turn` is shared with the loops of the other sources.
+/// Master dataset to batch views, of one source. `turn` is shared with the loops of the other sources. Views that a
+/// schedule names are left to it.
 pub(super) async fn batch(
     shared: SharedComponents,
     (pipeline, definitions): (Pipeline, Definitions),
     (requests, status, turn): (mpsc::Receiver<BatchRequest>, watch::Sender<BatchStatus>, Arc<Semaphore>),
     stop: CancellationToken,
 ) -> Result<(), RoleError> {
+    let left_out = scheduled_views(&shared.config, &pipeline);
+    let settings = BatchSettings { left_out, ..shared.config.batch.clone() };
+    let runs = Arc::new(JournalAtWork::new(&shared.workflow));
     let context =
         BatchContext { lake: shared.lake, pipeline: Arc::new(pipeline), clock: shared.clock, ids: shared.ids };
-    let components = BatchComponents { context, requests, status, turn, former: Arc::new(definitions) };
-    let ended = run_batch(components, shared.config.batch.clone(), stop).await;
+    let components = BatchComponents { context, requests, status, turn, former: Arc::new(definitions), runs };
+    let ended = run_batch(components, settings, stop).await;
     ended.map_err(|error| RoleError::Failed(anyhow!(error)))
 }
 

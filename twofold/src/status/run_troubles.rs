@@ -1,0 +1,55 @@
+//! Runs that failed and were not done again, and a workflow in which nothing is taken.
+//!
+//! Guarantee: told by the processes that take part in runs, from the journal as they read it last; each work has the
+//! last of its runs, and no other. Definitions that are not the present ones any more are passed over.
+
+use std::collections::BTreeMap;
+
+use query_gateway::Trouble;
+use workflow::{Run, RunState, State};
+
+use super::FactSuppliers;
+use crate::definitions::RunningDefinitions;
+use crate::workflow::tidings::kind_name;
+
+impl FactSuppliers {
+    pub(super) fn run_troubles(&self) -> Vec<Trouble> {
+        if !self.roles.take_part_in_runs() {
+            return Vec::new();
+        }
+        let state = self.shared.workflow.state();
+        let paused = state.is_paused.then(|| {
+            let problem = "all runs are paused: no task is taken, in no process";
+            Trouble::new("runs-paused", "runs", problem, "`twofold runs resume` lets them go on")
+        });
+        failed_runs(&state, &self.definitions.current()).into_iter().map(tell).chain(paused).collect()
+    }
+}
+
+/// The last ended run of each work, where it failed.
+fn failed_runs<'a>(state: &'a State, set: &RunningDefinitions) -> Vec<&'a Run> {
+    let mut last: BTreeMap<_, &Run> = BTreeMap::new();
+    let ended = state.runs.values().filter(|run| matches!(run.state, RunState::Done | RunState::Failed));
+    for run in ended {
+        let views: Vec<_> = run.spec.views.iter().map(|(view, _)| view).collect();
+        last.insert((&run.spec.schedule, run.spec.kind, &run.spec.source, views), run);
+    }
+    let is_present = |run: &&Run| {
+        let mut views = run.spec.views.iter();
+        views.all(|(view, hash)| set.pipeline.view(view.as_str()).is_some_and(|view| view.hash == *hash))
+    };
+    last.into_values().filter(|run| run.state == RunState::Failed).filter(is_present).collect()
+}
+
+fn tell(run: &Run) -> Trouble {
+    let spec = &run.spec;
+    let by = spec.schedule.as_ref().map(|schedule| format!(" by schedule {schedule}")).unwrap_or_default();
+    let reason = run.failure.as_ref().map_or("no reason is known", |failed| failed.failure.reason.as_str());
+    let problem = format!("{} of source {}{by} failed: {reason}", kind_name(spec.kind), spec.source);
+    let id = run.id;
+    let way_out = format!(
+        "the last versions of its views stay; do what the reason says, then `twofold runs retry {id}` does what failed, \
+         and nothing that is done; a run of the same work that is done ends this as well"
+    );
+    Trouble::new("run-failed", format!("run {id}"), problem, way_out)
+}
