@@ -64,7 +64,8 @@ struct Standing {
 
 impl Standing {
     async fn of(workflow: &Workflow, run: &Run) -> Result<Self, WorkflowError> {
-        let (mut standing, mut read) = (Self::default(), BTreeMap::new());
+        let mut standing = Self::default();
+        let mut read: BTreeMap<Arc<str>, Value> = BTreeMap::new();
         let is_meant = |task: &&Arc<Task>| {
             let is_of_plan = matches!(task.kind, TaskKind::Compute | TaskKind::Publish);
             is_of_plan && !matches!(task.state, TaskState::Split { .. })
@@ -77,7 +78,7 @@ impl Standing {
                     if !read.contains_key(name) {
                         read.insert(Arc::clone(name), workflow.output(run, &task.parameters).await?);
                     }
-                    read.get(name).and_then(|of_all: &Value| of_all.get(task.id.0.to_string())).cloned()
+                    read.get(name).and_then(|of_all| of_all.get(task.id.0.to_string())).cloned()
                 }
             };
             let place = parameters.and_then(|parameters| serde_json::from_value(parameters).ok());

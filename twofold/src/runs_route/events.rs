@@ -1,7 +1,7 @@
 //! `GET /v1/runs/{run}/events`: server-sent events of one run.
 //!
 //! Guarantee: each event holds the run as it stands, so that one that was missed is made good by the next; the last one
-//! is `end`. A stream ends with its run, with its client and with the process, whichever is first.
+//! is `end`. They come in the order of the journal, since one reader reads for all of them. A stream ends with its run, with its client and with the process, whichever is first.
 //! # Source
 //! WHATWG HTML, section 9.2, server-sent events.
 
@@ -34,16 +34,18 @@ pub(super) async fn events(
     let id = path_run(run)?;
     edge::no_parameters(&uri)?;
     let place = route.stream_place()?;
-    // Before it is read: no change lies between.
     let latest = route.feed().follow();
     if route.feed().has_ended() {
         return Err(Problem::new(ProblemKind::ShuttingDown, "this process is stopping").with_retry_after(2));
     }
     let failed = |error| problem(&route, error);
-    let overview = route.workflow().overview().await.map_err(failed)?;
     let run = route.workflow().run(id).await.map_err(failed)?;
-    let mut following = Following { id, latest, told: String::new(), first: None, is_over: false, _place: place };
-    following.first = following.event(&overview, &run);
+    let mut following = Following { id, latest, told: String::new(), last: None, is_over: false, _place: place };
+    if run.state.is_ended() {
+        // Its tasks may be in the history alone, which nobody follows.
+        let overview = route.workflow().overview().await.map_err(failed)?;
+        following.last = following.event(&overview, &run);
+    }
     Ok(Sse::new(unfold(following, next)).keep_alive(KeepAlive::default()))
 }
 
@@ -53,7 +55,8 @@ struct Following {
     latest: watch::Receiver<Latest>,
     /// What was told last.
     told: String,
-    first: Option<Event>,
+    /// Of a run that had ended before it was asked for.
+    last: Option<Event>,
     is_over: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -65,19 +68,21 @@ async fn next(mut following: Following) -> Option<(Result<Event, Infallible>, Fo
 
 impl Following {
     async fn next(&mut self) -> Option<Event> {
-        if let Some(first) = self.first.take() {
-            return Some(first);
+        if let Some(last) = self.last.take() {
+            return Some(last);
         }
         while !self.is_over {
             self.latest.changed().await.ok()?;
             let latest = self.latest.borrow_and_update().clone();
             let event = match latest {
                 Latest::Nothing => None,
-                Latest::Read(overview) => {
-                    // A run that is not listed any more ended long ago.
-                    let run = overview.state.runs.get(&self.id)?;
-                    self.event(&overview, run)
-                }
+                Latest::Read(overview) => match overview.state.runs.get(&self.id) {
+                    Some(run) => self.event(&overview, run),
+                    // Read before it was started.
+                    None if self.told.is_empty() => None,
+                    // It ended long ago.
+                    None => return None,
+                },
                 Latest::Ended => return None,
             };
             if event.is_some() {

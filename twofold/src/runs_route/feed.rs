@@ -52,6 +52,11 @@ impl RunsFeed {
         }
     }
 
+    /// Returns once somebody follows anew.
+    pub(super) async fn joined(&self) {
+        self.wanted.notified().await;
+    }
+
     pub(super) fn tell(&self, latest: Latest) {
         self.latest.send_replace(latest);
     }

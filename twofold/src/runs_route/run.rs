@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -37,7 +37,8 @@ pub async fn follow_runs(feed: Arc<RunsFeed>, stop: CancellationToken) -> Result
                 debug!(%error, failures, "runs cannot be read for who watches them; trying again");
             }
         }
-        stop.run_until_cancelled(sleep(PAUSE)).await;
+        // Whoever comes anew is told at once.
+        let _ = stop.run_until_cancelled(timeout(PAUSE, feed.joined())).await;
     }
     feed.tell(Latest::Ended);
     Ok(())
