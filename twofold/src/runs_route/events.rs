@@ -1,7 +1,8 @@
 //! `GET /v1/runs/{run}/events`: server-sent events of one run.
 //!
 //! Guarantee: each event holds the run as it stands, so that one that was missed is made good by the next; the last one
-//! is `end`. They come in the order of the journal, since one reader reads for all of them. A stream ends with its run, with its client and with the process, whichever is first.
+//! is `end`. They come in the order of the journal, since one reader reads for all of them. A stream ends with its run,
+//! with its client and with the process, whichever is first.
 //! # Source
 //! WHATWG HTML, section 9.2, server-sent events.
 
