@@ -47,6 +47,7 @@ pub mod rejected_route;
 pub mod role;
 pub mod run;
 pub mod runs;
+pub mod runs_reader;
 pub mod runs_route;
 pub mod schedules;
 pub mod schema_registry;

@@ -16,3 +16,4 @@ pub mod grid;
 pub mod instant;
 pub mod rate;
 pub mod view;
+pub mod word;

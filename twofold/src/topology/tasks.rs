@@ -19,6 +19,7 @@ use crate::definitions::{Definitions, RunningDefinitions};
 use crate::health::Health;
 use crate::rejected_reader::LakeRejected;
 use crate::run::TaskStarter;
+use crate::runs_reader::LakeRuns;
 use crate::runs_route::run::follow_runs;
 use crate::runs_route::{RunsFeed, RunsRoute, runs_router};
 use crate::schedules::scheduled_views;
@@ -113,6 +114,7 @@ pub(super) fn gateway(
         store: shared.store()?,
         status,
         rejected: Some(Arc::new(rejected)),
+        runs: Some(Arc::new(LakeRuns { workflow: shared.workflow.clone() })),
         clock: shared.clock.clone(),
     };
     let settings = shared.config.gateway.clone();

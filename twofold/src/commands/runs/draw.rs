@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::commands::drawing::{align_right, cell, new_table};
 use crate::runs::view::{ProgressView, RunDetails, RunView, RunsView, TaskView};
+use crate::runs::word::word_of;
 
 /// Letters of a bar.
 const BAR: usize = 20;
@@ -119,7 +120,7 @@ fn task_row(task: &TaskView) -> Vec<String> {
         || (task.state == "pending" && task.waits_for > 0).then(|| format!("waits for {} tasks", task.waits_for));
     vec![
         task.task.to_string(),
-        word(&task.kind),
+        word_of(&task.kind),
         task.state.to_owned(),
         task.attempt.to_string(),
         percent(task.progress.fraction),
@@ -140,7 +141,7 @@ pub fn draw_bars(runs: &[RunDetails]) -> String {
         lines.push(format!("  {}", bar_line(&run.progress)));
         for task in &details.tasks {
             let phase = task.phase.as_deref().unwrap_or_default();
-            lines.push(format!("  {} {}  {}  {phase}", word(&task.kind), task.task, bar(task.progress.fraction)));
+            lines.push(format!("  {} {}  {}  {phase}", word_of(&task.kind), task.task, bar(task.progress.fraction)));
         }
     }
     lines.iter().map(|line| line.chars().take(WIDTH).collect::<String>() + "\n").collect()
@@ -190,8 +191,8 @@ fn percent(fraction: Option<f64>) -> String {
 
 fn kind_of(run: &RunView) -> String {
     match &run.schedule {
-        Some(schedule) => format!("{} {} ({schedule})", run.mode, word(&run.kind)),
-        None => format!("{} {}", run.mode, word(&run.kind)),
+        Some(schedule) => format!("{} {} ({schedule})", run.mode, word_of(&run.kind)),
+        None => format!("{} {}", run.mode, word_of(&run.kind)),
     }
 }
 
@@ -201,9 +202,4 @@ fn what_of(run: &RunView) -> String {
         [one] => one.clone(),
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     }
-}
-
-/// The word that JSON has for a value.
-fn word(value: &impl Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
