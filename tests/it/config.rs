@@ -28,6 +28,8 @@ fn defaults_in_the_file_are_those_of_the_crates() {
     same(&config.collector, &collector::CollectorSettings::default());
     same(&config.archive, &batch_layer::archive::ArchiveSettings::default());
     same(&config.batch, &batch_layer::BatchSettings::default());
+    same(&config.workflow.takes_part, &workflow::WorkflowSettings::default());
+    assert_eq!(config.workflow.retries, 2);
     same(&config.speed, &speed_layer::SpeedSettings::default());
     same(&config.gateway, &query_gateway::GatewaySettings::default());
     same(&config.system.connections, &edge::ConnectionSettings::default());
@@ -263,7 +265,7 @@ fn wrong_types_and_broken_files_are_refused() {
 
 #[test]
 fn limits_that_can_never_work_together_are_refused_by_both_keys() {
-    let cases: [(&str, &[&str]); 11] = [
+    let cases: [(&str, &[&str]); 13] = [
         (
             "[collector]\nmax_in_flight = \"39MiB\"",
             &["`collector.max_in_flight` (test.toml): `39MiB`", "`collector.max_body`", "8MiB + 32MiB"],
@@ -279,6 +281,8 @@ fn limits_that_can_never_work_together_are_refused_by_both_keys() {
             &["`collector.max_clock_shift` (default): `30d`", "`collector.clock_tolerance` (31d)"],
         ),
         ("[log]\nqueue_size = \"512KiB\"", &["`log.queue_size`", "`log.max_record_bytes` (1000000)"]),
+        ("[workflow]\nbeat = \"2s\"", &["`workflow.leader_patience` (default): `5s`", "`workflow.beat` (2s)"]),
+        ("[workflow]\nhistory_runs = 19", &["`workflow.history_runs`", "`workflow.recent_runs` (20)"]),
         ("[archive]\nretry_min = \"31s\"", &["`archive.retry_max` (default): `30s`", "`archive.retry_min` (31s)"]),
         ("[gateway]\ndefault_rows = 20000", &["`gateway.max_rows`", "`gateway.default_rows` (20000)"]),
         ("[gateway]\ndefault_wait = \"31s\"", &["`gateway.max_wait`", "`gateway.default_wait` (31s)"]),

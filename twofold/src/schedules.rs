@@ -1,21 +1,18 @@
-//! The schedules of a process: those of the configuration, held against the pipeline, and one for what they leave out.
+//! The schedules of a process: those of the configuration, held against the pipeline.
 //!
-//! Guarantee: pure; every view has a schedule. A source or view that a schedule names and the pipeline does not have is
-//! refused by `validate` and at a start; one that a later set of definitions dropped is passed over.
+//! Guarantee: pure; every view has a schedule, or is one of those that the interval of the batch layer computes. A
+//! source or view that a schedule names and the pipeline does not have is refused by `validate` and at a start; one that
+//! a later set of definitions dropped is passed over.
 //! Not here: when they are due (`workflow::schedule`), how they are written (`config/schedules.rs`).
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use positions::{SourceName, ViewName};
+use positions::ViewName;
 use views::{Pipeline, PlannedView, did_you_mean};
-use workflow::schedule::{Overlap, RunMode, Schedule, ScheduleName, Target, Timing};
+use workflow::schedule::{Schedule, Target};
 
 use crate::config::{Config, WrittenSchedule};
-
-/// Of what no schedule names: behind those that somebody wrote.
-const PRIORITY: i32 = 0;
 
 /// Refuses schedules of sources and views that the pipeline does not have.
 ///
@@ -75,17 +72,6 @@ pub fn scheduled_views(config: &Config, pipeline: &Pipeline) -> BTreeSet<ViewNam
     views.map(|view| view.name.clone()).collect()
 }
 
-/// The schedules of a process with these definitions: those that are written, and one for each source of which they
-/// leave out views.
-pub fn schedules_of(config: &Config, pipeline: &Pipeline) -> Vec<Schedule> {
-    let mut schedules = written_schedules(config, pipeline);
-    let named = scheduled_views(config, pipeline);
-    let left: Vec<Schedule> =
-        pipeline.sources.iter().filter_map(|source| left_out(&source.name, &named, config, pipeline)).collect();
-    schedules.extend(left);
-    schedules
-}
-
 /// The views that a schedule computes.
 pub fn views_of<'a>(target: &'a Target, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a PlannedView> {
     pipeline.views.iter().filter(move |view| {
@@ -102,26 +88,4 @@ fn still_there(schedule: &Schedule, pipeline: &Pipeline) -> Option<Schedule> {
     let mut schedule = schedule.clone();
     schedule.target.views.retain(|view| views.contains(view));
     Some(schedule)
-}
-
-/// One each `batch.interval`; its name is none that a setting can have.
-fn left_out(source: &SourceName, named: &BTreeSet<ViewName>, config: &Config, pipeline: &Pipeline) -> Option<Schedule> {
-    let of_source = || pipeline.views.iter().filter(|view| view.source.name == *source).map(|view| &view.name);
-    let left: Vec<ViewName> = of_source().filter(|view| !named.contains(*view)).cloned().collect();
-    if left.is_empty() {
-        return None;
-    }
-    let is_all = left.len() == of_source().count();
-    let name = format!("interval.{source}");
-    Some(Schedule {
-        timing: Timing::every(config.batch.interval, &name),
-        name: ScheduleName(name),
-        target: Target { source: Some(source.clone()), views: if is_all { Vec::new() } else { left } },
-        mode: RunMode::Incremental,
-        jitter: Duration::ZERO,
-        overlap: Overlap::Skip,
-        catch_up: true,
-        deadline: None,
-        priority: PRIORITY,
-    })
 }

@@ -15,6 +15,7 @@ mod reading;
 mod recompute;
 mod retention;
 mod rewriting;
+mod runs;
 mod steps;
 mod store;
 mod unreadable;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use twofold::config::{Config, NoticeKind};
-use twofold::schedules::{check_schedules, schedules_of, views_of};
+use twofold::schedules::{check_schedules, scheduled_views, views_of, written_schedules};
 use views::Pipeline;
 use workflow::schedule::{Overlap, Rules, RunMode, Schedule, Timing};
 
@@ -30,14 +30,17 @@ fn config(file: &str) -> Config {
     read(file, &[], &[]).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// The name of each schedule, and the views that it computes.
+/// The name of each schedule, and the views that it computes; and at last those that are left to the interval.
 fn computed(file: &str) -> Vec<(String, Vec<String>)> {
     let pipeline = pipeline();
     let views = |schedule: &Schedule| -> Vec<String> {
         views_of(&schedule.target, &pipeline).map(|view| view.name.to_string()).collect()
     };
-    let schedules = schedules_of(&config(file), &pipeline);
-    schedules.iter().map(|schedule| (schedule.name.to_string(), views(schedule))).collect()
+    let schedules = written_schedules(&config(file), &pipeline);
+    let named = scheduled_views(&config(file), &pipeline);
+    let left = pipeline.views.iter().filter(|view| !named.contains(&view.name)).map(|view| view.name.to_string());
+    let by_schedule = schedules.iter().map(|schedule| (schedule.name.to_string(), views(schedule)));
+    by_schedule.chain([("interval".to_owned(), left.collect())]).collect()
 }
 
 fn pairs(expected: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
@@ -154,29 +157,25 @@ fn what_no_schedule_can_be_is_refused_by_key_and_place() {
 }
 
 #[test]
-fn every_view_has_a_schedule() {
+fn every_view_has_a_schedule_or_is_left_to_the_interval() {
     let all: &[&str] = &["hits", "visits", "sales"];
     let clicks: &[&str] = &["hits", "visits"];
     let cases: [(&str, &[(&str, &[&str])]); 5] = [
-        ("", &[("interval.clicks", clicks), ("interval.orders", &["sales"])]),
-        ("[schedules.a]\nevery = \"1h\"", &[("a", all)]),
-        ("[schedules.a]\nevery = \"1h\"\nsource = \"clicks\"", &[("a", clicks), ("interval.orders", &["sales"])]),
+        ("", &[("interval", all)]),
+        ("[schedules.a]\nevery = \"1h\"", &[("a", all), ("interval", &[])]),
+        ("[schedules.a]\nevery = \"1h\"\nsource = \"clicks\"", &[("a", clicks), ("interval", &["sales"])]),
         (
             "[schedules.a]\nevery = \"1h\"\nviews = [\"hits\", \"sales\"]",
-            &[("a", &["hits", "sales"]), ("interval.clicks", &["visits"])],
+            &[("a", &["hits", "sales"]), ("interval", &["visits"])],
         ),
         (
             "[schedules.a]\ncron = \"@daily\"\n[schedules.b]\nevery = \"1h\"\nviews = [\"sales\"]",
-            &[("a", all), ("b", &["sales"])],
+            &[("a", all), ("b", &["sales"]), ("interval", &[])],
         ),
     ];
     for (file, expected) in cases {
         assert_eq!(computed(file), pairs(expected), "{file}");
     }
-    let config = config("[batch]\ninterval = \"7s\"\n");
-    let schedules = schedules_of(&config, &pipeline());
-    let seven = |schedule: &Schedule| schedule.timing.shortest_period() == Duration::from_secs(7);
-    assert!(schedules.iter().all(|schedule| seven(schedule) && schedule.target.views.is_empty()), "{schedules:?}");
 }
 
 #[test]

@@ -7,12 +7,15 @@ mod run;
 
 use std::sync::Arc;
 
-use batch_layer::recompute::{GroupProgress, Round, report_round};
+use batch_layer::recompute::{GroupOutput, GroupProgress, Round, report_round};
+use serde_json::Value;
 use workflow::{Assignment, Progress, TaskError, TaskOutput};
 
 use self::run::told_meanwhile;
 use super::tasks::RecomputeTasks;
-use super::values::{ComputeParameters, ComputedGroup, Fault, is_transient, read, stored, task_error, views_error};
+use super::values::{
+    ComputeParameters, ComputedGroup, Fault, Faults, is_obsolete, is_transient, read, stored, task_error, views_error,
+};
 
 pub(super) async fn compute(
     tasks: &RecomputeTasks,
@@ -21,7 +24,12 @@ pub(super) async fn compute(
 ) -> Result<TaskOutput, TaskError> {
     let ComputeParameters { choose, plan, group } = read(&work.task.parameters)?;
     progress.set_phase("opening the plan");
-    let plan = tasks.open_plan(work, choose, plan).await?.map_err(|error| task_error(&error, work))?;
+    let plan = match tasks.open_plan(work, choose, plan).await? {
+        Ok(plan) => plan,
+        // The publication finds the same, and has another plan made.
+        Err(error) if is_obsolete(&error) => return Ok(TaskOutput { output: nothing_of(group), next: Vec::new() }),
+        Err(error) => return Err(task_error(&error, work)),
+    };
     let (settings, name) = (&tasks.config.batch.recompute, work.file_prefix());
     let read_so_far = GroupProgress::default();
     let mut told = Told::new(work.task.weight_bytes, plan.rows_to_read(group), progress);
@@ -47,6 +55,11 @@ pub(super) async fn compute(
         return Err(views_error(&given.failed, work));
     }
     Ok(TaskOutput { output: stored(&given), next: Vec::new() })
+}
+
+fn nothing_of(group: usize) -> Value {
+    let output = GroupOutput { group, ..GroupOutput::default() };
+    stored(&ComputedGroup { output, failed: Faults::new() })
 }
 
 /// What was told of a group so far.

@@ -66,7 +66,7 @@ pub(super) fn tell(workflow: &Workflow) {
 }
 
 fn task_counts(state: &State) -> [(&'static str, u32); 4] {
-    let sum = |count: fn(&TaskCounts) -> u32| state.open_runs().map(|run| count(&run.counts)).sum();
+    let sum = |count: fn(&TaskCounts) -> u32| state.open_runs().map(|run| count(&run.counts)).sum::<u32>();
     [
         ("pending", sum(|counts| counts.pending)),
         ("leased", sum(|counts| counts.leased)),

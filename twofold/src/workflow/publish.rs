@@ -7,19 +7,18 @@
 
 use std::collections::BTreeMap;
 
-use batch_layer::BatchError;
 use batch_layer::recompute::{GroupOutput, OpenPlan, Outcome, Round, report_failed_rows, report_round};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use positions::ViewName;
-use serving_layer::{Publisher, ServingError};
+use serving_layer::Publisher;
 use workflow::{Assignment, Progress, TaskError, TaskKind, TaskOutput, TaskSpec};
 
 use super::numbers::choose_id;
 use super::tasks::RecomputeTasks;
 use super::values::{
-    ChooseParameters, Chosen, ComputedGroup, Fault, Faults, PublishParameters, Published, describe, is_transient, read,
-    stored, task_error, views_error,
+    ChooseParameters, Chosen, ComputedGroup, Fault, Faults, PublishParameters, Published, describe, is_obsolete,
+    is_transient, read, stored, task_error, views_error,
 };
 
 /// What was given for a plan.
@@ -42,7 +41,7 @@ pub(super) async fn publish(
     let round = match tasks.open_plan(work, parameters.choose, parameters.plan).await? {
         Ok(plan) => commit(&plan, work, &groups).await,
         // What it was made on is gone: somebody published again and again meanwhile.
-        Err(BatchError::Serving(ServingError::Conflict { .. })) => all_lost(&chosen, parameters.plan),
+        Err(error) if is_obsolete(&error) => all_lost(&chosen, parameters.plan),
         Err(error) => return Err(task_error(&error, work)),
     };
     tasks.forget_plan();

@@ -1,10 +1,12 @@
 //! What tasks are asked and what they give, as the journal holds it. Plain values.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 
 use batch_layer::BatchError;
 use batch_layer::recompute::{GroupOutput, Outcome, RecomputePlan};
 use positions::{TimestampMicros, ViewName};
+use records::RecordsError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -100,10 +102,26 @@ impl Fault {
     }
 }
 
-/// Whether the same task may succeed later: also where another publisher was first, or the lease is another's.
+/// Whether the same task may succeed later: also where another publisher was first, the lease is another's, or a file
+/// could not be read while rows were computed.
 pub(super) fn is_transient(error: &BatchError) -> bool {
     error.is_retryable()
+        || has_store_failed(error)
         || matches!(error, BatchError::Serving(ServingError::Conflict { .. } | ServingError::Withdrawn { .. }))
+}
+
+fn has_store_failed(error: &BatchError) -> bool {
+    let first: &(dyn Error + 'static) = error;
+    let mut causes = std::iter::successors(Some(first), |cause| cause.source());
+    matches!(error, BatchError::Engine(_)) && causes.any(|cause| cause.is::<object_store::Error>())
+}
+
+/// Whether a plan rests on what is not there any more: nothing can be published of it, and only a new one helps.
+pub(super) fn is_obsolete(error: &BatchError) -> bool {
+    matches!(
+        error,
+        BatchError::Serving(ServingError::Conflict { .. }) | BatchError::Records(RecordsError::VersionGone { .. })
+    )
 }
 
 /// The failure of a whole task.
