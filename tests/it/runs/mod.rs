@@ -3,6 +3,7 @@
 mod drawing;
 mod routes;
 mod shown;
+mod sql;
 
 use std::sync::Arc;
 
