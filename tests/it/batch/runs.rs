@@ -407,6 +407,38 @@ async fn a_schedule_starts_each_occurrence_once_and_is_told() {
 }
 
 #[tokio::test]
+async fn what_a_schedule_leaves_out_costs_no_entry() {
+    let world = archived(15, 20).await;
+    tokio::time::pause();
+    let mut crew = Crew::new(&world, config("[schedules.often]\nevery = \"1m\"\n"));
+    let (notifier, _) = Notifier::new(&crew.config.notify, Judge::default());
+    let (outside, _) = crew.process(90);
+    // Its first run waits, so that every further occurrence meets it.
+    outside.pause(None).await.unwrap();
+    let duties: Arc<dyn Duties> = Arc::new(crew.duties(&outside, notifier));
+    let workflow = crew.begin(1, Some(duties));
+    until(&workflow, "the first occurrence is queued", |state| state.runs.len() == 1).await;
+    sleep(Duration::from_secs(10)).await;
+    outside.refresh().await.unwrap();
+    let entries = outside.entries_read().unwrap();
+    for _ in 0..5 {
+        world.clock.advance(Duration::from_secs(60));
+        sleep(Duration::from_secs(5)).await;
+    }
+    let state = outside.refresh().await.unwrap();
+    assert_eq!((state.runs.len(), outside.entries_read()), (1, Some(entries)));
+
+    outside.resume(None).await.unwrap();
+    let run = ended(&outside, RunId(1)).await;
+    assert_eq!(run.state, RunState::Done, "{:?}", run.failure);
+    // The next occurrence, and none for those that were left out.
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(outside.refresh().await.unwrap().runs.len(), 1);
+    world.clock.advance(Duration::from_secs(60));
+    ended(&outside, RunId(2)).await;
+}
+
+#[tokio::test]
 async fn a_joined_run_is_the_same_and_a_key_is_one_run() {
     let world = archived(12, 20).await;
     let crew = Crew::new(&world, config(""));

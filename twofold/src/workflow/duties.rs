@@ -136,6 +136,7 @@ impl Duties for ScheduledRuns {
     async fn notes(&self, state: &State, now: TimestampMicros) -> Vec<(String, Value)> {
         let (noted, mut memory, decisions) = self.decide(&self.definitions.current(), state, now);
         let mut notifier = lock(&self.notifier);
+        let mut is_to_be_noted = false;
         for decision in decisions.iter().filter(|decision| decision.is_to_be_kept()) {
             match decision {
                 // In one entry with its runs.
@@ -148,8 +149,10 @@ impl Duties for ScheduledRuns {
                 Decision::Learn { .. } | Decision::Forget { .. } | Decision::Wait { .. } | Decision::Skip { .. } => {}
             }
             memory.apply(decision);
+            is_to_be_noted = true;
         }
-        let mut notes = changes(&noted, &memory);
+        // What was left out alone is not worth an entry.
+        let mut notes = if is_to_be_noted { changes(&noted, &memory) } else { Vec::new() };
         notes.extend(tidings::tell(state, &mut notifier));
         notes
     }

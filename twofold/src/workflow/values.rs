@@ -5,6 +5,7 @@ use std::error::Error;
 
 use batch_layer::BatchError;
 use batch_layer::recompute::{GroupOutput, Outcome, RecomputePlan};
+use lake::LakeError;
 use positions::{TimestampMicros, ViewName};
 use records::RecordsError;
 use serde::de::DeserializeOwned;
@@ -113,7 +114,11 @@ pub(super) fn is_transient(error: &BatchError) -> bool {
 fn has_store_failed(error: &BatchError) -> bool {
     let first: &(dyn Error + 'static) = error;
     let mut causes = std::iter::successors(Some(first), |cause| cause.source());
-    matches!(error, BatchError::Engine(_)) && causes.any(|cause| cause.is::<object_store::Error>())
+    let is_of_store = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<LakeError>() {
+        Some(error) => error.is_transient() || matches!(error, LakeError::Full { .. }),
+        None => cause.is::<object_store::Error>(),
+    };
+    matches!(error, BatchError::Engine(_)) && causes.any(is_of_store)
 }
 
 /// Whether a plan rests on what is not there any more: nothing can be published of it, and only a new one helps.
