@@ -12,7 +12,7 @@ use views::DefinitionError;
 
 use crate::rejected::{instead_of_source, instead_of_view};
 use crate::rejected_records::RejectedUnread;
-use crate::runs_table::RunsUnread;
+use crate::run_rows::RunsUnread;
 use crate::trouble::ASK_THE_ROLES;
 
 /// How far a partition is behind a position token.

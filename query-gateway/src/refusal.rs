@@ -5,7 +5,7 @@ use views::DefinitionError;
 
 use crate::GatewayError;
 use crate::rejected_records::RejectedUnread;
-use crate::runs_table::RunsUnread;
+use crate::run_rows::RunsUnread;
 
 /// What is wrong, and the way out.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use std::process::Output;
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{PIPELINE, Place, check, text, twofold};
 use crate::support::process::{DEADLINE, Running};
@@ -84,13 +84,13 @@ async fn a_backfill_says_first_what_it_computes_and_then_computes_that() {
     check(&runs(&place, &day), 0, &told);
     check(&runs(&place, &day), 0, &["Nothing was started. Add --yes to compute it."]);
     let dry = json_of(&runs(&place, &[&day[..], &["--json"]].concat()));
-    assert_eq!((&dry["started"], &dry["plans"][0]["views"][0]), (&Value::Bool(false), &"hits_by_page".into()));
+    assert_eq!((&dry["started"], &dry["plans"][0]["views"][0]), (&Value::Bool(false), &json!("hits_by_page")));
     assert_eq!(json_of(&runs(&place, &["list", "--json"]))["runs"].as_array().unwrap().len(), before);
 
     check(&runs(&place, &[&day[..], &["--yes", "--wait"]].concat()), 0, &["started: source hits", "done"]);
     let listed = json_of(&runs(&place, &["list", "--json"]));
     let run = &listed["runs"][0];
-    assert_eq!((&run["kind"], &run["mode"], &run["retries"]), (&"backfill".into(), &"buckets".into(), &0.into()));
+    assert_eq!((&run["kind"], &run["mode"], &run["retries"]), (&json!("backfill"), &json!("buckets"), &json!(0)));
     let shown = runs(&place, &["show", &run["run"].to_string()]);
     check(&shown, 0, &["event time 2026-01-05T00:00:00.000Z", "buckets (hour) of hits_by_page", "# published 24"]);
 

@@ -54,7 +54,7 @@ pub struct AskedRange {
 #[derive(Debug, thiserror::Error)]
 pub enum AskedError {
     /// A name that the pipeline does not have.
-    #[error("there is no {what} `{name}`; the pipeline has: {}", known.join(", "))]
+    #[error("there is no {what} `{name}`; the pipeline has: {}", .known.join(", "))]
     Unknown {
         /// What it would be.
         what: &'static str,

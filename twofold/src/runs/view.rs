@@ -189,7 +189,7 @@ impl RunDetails {
 /// The newest `limit` runs; with `is_open_only` those that have not ended.
 pub fn runs_view(overview: &Overview, limit: usize, is_open_only: bool) -> RunsView {
     let state = &overview.state;
-    let meant = || state.runs.values().filter(|run| !is_open_only || !run.state.is_ended());
+    let meant = || state.runs.values().filter(move |run| !is_open_only || !run.state.is_ended());
     RunsView {
         paused: state.is_paused,
         leader: state.leader.as_ref().map(|leader| name_of(overview, leader)),

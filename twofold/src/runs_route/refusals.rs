@@ -26,7 +26,9 @@ pub(super) fn check_command(principal: &Principal, headers: &HeaderMap) -> Resul
     // A browser speaks for whatever page it shows.
     if headers.contains_key(header::ORIGIN) {
         let detail = "runs are started and changed for no page of a browser, and this request has the header Origin";
-        return Err(Problem::new(ProblemKind::Forbidden, detail).with_hint("ask with a command, such as `twofold runs start`"));
+        return Err(
+            Problem::new(ProblemKind::Forbidden, detail).with_hint("ask with a command, such as `twofold runs start`")
+        );
     }
     Ok(())
 }

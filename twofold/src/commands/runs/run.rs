@@ -107,9 +107,9 @@ fn is_over(overview: &Overview, run: &Run, until: Until) -> bool {
 
 /// A run that failed is a failure, one that is not done is told as that.
 fn outcome(runs: &[Arc<Run>]) -> Result<()> {
-    for run in runs.iter().filter(|run| run.state == RunState::Failed) {
+    if let Some(run) = runs.iter().find(|run| run.state == RunState::Failed) {
         let why = run.failure.as_ref().map_or("no reason is known", |failed| failed.failure.reason.as_str());
-        bail!("run {} failed: {why}; `twofold runs retry {}` does what failed", run.id, run.id);
+        bail!("run {id} failed: {why}; `twofold runs retry {id}` does what failed", id = run.id);
     }
     match runs.iter().find(|run| run.state != RunState::Done) {
         Some(run) if run.state == RunState::Cancelled => Err(NotDone(format!("run {} was cancelled", run.id)).into()),
