@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use twofold::config::{Config, ConfigInputs};
 use twofold::definitions::{Definitions, RunningDefinitions};
-use twofold::notify::{Judge, Notifier};
+use twofold::notify::{Judge, Notifier, Waiting};
 use twofold::workflow::duties::ScheduledRuns;
 use twofold::workflow::specs::{RunRequest, runs_of};
 use twofold::workflow::tasks::RecomputeTasks;
@@ -404,6 +404,44 @@ async fn a_schedule_starts_each_occurrence_once_and_is_told() {
         types.push(body["eventType"].as_str().unwrap().to_owned());
     }
     assert_eq!(types, ["START", "COMPLETE", "START", "COMPLETE"]);
+}
+
+/// What the one receiver was told of.
+fn told(waiting: &mut [Waiting]) -> Vec<String> {
+    let mut events = Vec::new();
+    while let Ok(message) = waiting[0].messages.try_recv() {
+        let body: Value = serde_json::from_slice(&message.body).unwrap();
+        events.push(body["event"].as_str().unwrap().to_owned());
+    }
+    events
+}
+
+#[tokio::test]
+async fn a_failure_is_told_once_and_its_end_by_whoever_leads_then() {
+    let world = archived(16, 2_000).await;
+    tokio::time::pause();
+    let notify = "[notify]\nwebhook = \"http://127.0.0.1:9/\"\n";
+    let mut crew = Crew::new(&world, config(&format!("memory = \"1B\"\nspill_limit = \"1B\"\n{notify}")));
+    let (notifier, mut waiting) = Notifier::new(&crew.config.notify, Judge::default());
+    let (outside, _) = crew.process(90);
+    let duties: Arc<dyn Duties> = Arc::new(crew.duties(&outside, notifier));
+    let workflow = crew.begin(1, Some(duties));
+    for _ in 0..2 {
+        let run = crew.run(&workflow, &request(&[], RunMode::Full)).await;
+        assert_eq!(run.state, RunState::Failed);
+    }
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(told(&mut waiting), ["failure"]);
+    drop(crew);
+
+    let mut crew = Crew::new(&world, config(notify));
+    let (notifier, mut waiting) = Notifier::new(&crew.config.notify, Judge::default());
+    let duties: Arc<dyn Duties> = Arc::new(crew.duties(&outside, notifier));
+    let workflow = crew.begin(2, Some(duties));
+    let run = crew.run(&workflow, &request(&[], RunMode::Full)).await;
+    assert_eq!(run.state, RunState::Done, "{:?}", run.failure);
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(told(&mut waiting), ["recovery"]);
 }
 
 #[tokio::test]

@@ -23,13 +23,13 @@ use crate::simulation::plan::Rates;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const SOURCE: &str = "live";
-const VIEW: &str = "live_count";
+pub const VIEW: &str = "live_count";
 
-fn pipeline(sql: &str) -> Pipeline {
+pub fn pipeline(sql: &str) -> Pipeline {
     Pipeline::read(sql, &BTreeMap::new()).unwrap()
 }
 
-fn old() -> String {
+pub fn old() -> String {
     source(SOURCE, "10m") + &view(SOURCE, "count", "count(*) AS n")
 }
 
@@ -39,7 +39,7 @@ fn changed() -> String {
 }
 
 /// Sends the events of these numbers; their token.
-async fn send(client: &Client, ids: Range<u64>) -> String {
+pub async fn send(client: &Client, ids: Range<u64>) -> String {
     let (count, deadline) = (ids.end - ids.start, Instant::now() + DEADLINE);
     let line = |id: u64| format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/{}"}}"#, id % 3);
     let lines = ids.map(line).collect::<Vec<_>>().join("\n");
@@ -87,7 +87,7 @@ async fn live_through(world: &World, definitions: Pipeline) -> String {
 }
 
 /// Nobody builds anything in it.
-async fn start_without_batch(world: &World, definitions: Pipeline) -> Process {
+pub async fn start_without_batch(world: &World, definitions: Pipeline) -> Process {
     world.start_roles(definitions, Roles::all().without(Role::Batch)).await
 }
 

@@ -7,6 +7,7 @@ mod living;
 mod notices;
 mod plan;
 mod registry;
+mod runs;
 mod traffic;
 mod troubles;
 mod world;

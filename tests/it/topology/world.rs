@@ -26,8 +26,9 @@ use twofold::role::Roles;
 use twofold::run::{Supervisor, supervise};
 use twofold::topology::run::Topology;
 use twofold::wiring::SharedComponents;
+use twofold::workflow::specs::{RunRequest, runs_of};
 use views::Pipeline;
-use workflow::Workflow;
+use workflow::{Run, Workflow};
 
 use super::traffic::{Feed, rows, total};
 use crate::simulation::chance::{Chance, Gate};
@@ -116,6 +117,26 @@ impl World {
         self.shared.store.as_ref().unwrap().read_index(&key).await.unwrap()
     }
 
+    /// Runs as a process sees them that takes no part.
+    pub fn workflow(&self) -> Workflow {
+        Workflow::new(&self.shared.lake, self.shared.clock.clone(), self.shared.ids.clone())
+    }
+
+    /// Starts a run over these definitions, and waits for its end.
+    pub async fn run(&self, pipeline: &Pipeline, request: &RunRequest) -> Arc<Run> {
+        let (workflow, deadline) = (self.workflow(), Instant::now() + DEADLINE);
+        let (spec, tasks) = runs_of(pipeline, request, &self.shared.config).unwrap().pop().unwrap();
+        let id = workflow.start(spec, &tasks).await.unwrap().run();
+        loop {
+            let state = workflow.refresh().await.unwrap();
+            if let Some(run) = state.runs.get(&id).filter(|run| run.state.is_ended()) {
+                return run.clone();
+            }
+            assert!(Instant::now() < deadline, "run {id} never ends: {:?}", state.run(id));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     pub async fn start(&self, sql: &str) -> Process {
         self.start_roles(Pipeline::read(sql, &BTreeMap::new()).unwrap(), Roles::all()).await
     }
@@ -124,7 +145,9 @@ impl World {
         let health = Arc::new(Health::default());
         let supervisor = Supervisor::new(health.clone(), Duration::from_secs(30));
         let (starter, stop) = (supervisor.starter(), CancellationToken::new());
-        let topology = Topology::new(self.shared.clone(), roles, health.clone(), starter).unwrap();
+        // Runs know one process from another by an id that is drawn at its start.
+        let shared = SharedComponents { workflow: self.workflow(), ..self.shared.clone() };
+        let topology = Topology::new(shared, roles, health.clone(), starter).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = Client::new(&listener.local_addr().unwrap().to_string()).unwrap();
         let supervisor = supervise(supervisor, stop.clone());

@@ -32,7 +32,6 @@ pub async fn take_part(
     let config = Arc::clone(&shared.config);
     let (notifier, queues) = Notifier::new(&config.notify, Judge::default());
     let sender = Sender::new(&config.notify, Arc::clone(&shared.clock)).map_err(RoleError::Failed)?;
-    crate::notify::metrics::announce();
     metrics::announce(&shared.workflow);
     let components = WorkflowComponents {
         workflow: shared.workflow.clone(),

@@ -113,7 +113,7 @@ pub(super) fn is_transient(error: &BatchError) -> bool {
 
 fn has_store_failed(error: &BatchError) -> bool {
     let first: &(dyn Error + 'static) = error;
-    let mut causes = std::iter::successors(Some(first), |cause| cause.source());
+    let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());
     let is_of_store = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<LakeError>() {
         Some(error) => error.is_transient() || matches!(error, LakeError::Full { .. }),
         None => cause.is::<object_store::Error>(),
