@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use batch_layer::recompute::RecomputePlan;
+use lake::LakeError;
 use serde::Deserialize;
 use serde_json::Value;
 use views::Pipeline;
@@ -29,17 +30,18 @@ struct Place {
 }
 
 /// The grids of a backfill, one for the views that are computed together; none where nothing is chosen yet, or the run
-/// is no backfill. Of views that were chosen for again, the last one.
+/// is no backfill, or one of old whose choice is not kept. Of views that were chosen for again, the last one.
 ///
 /// # Errors
-/// The store does not answer, or has lost what was chosen.
+/// The store does not answer.
 pub async fn grids_of(workflow: &Workflow, pipeline: &Pipeline, run: &Run) -> Result<Vec<Grid>, WorkflowError> {
     let RunMode::Buckets { from, to, .. } = run.spec.mode else { return Ok(Vec::new()) };
     let standing = Standing::of(workflow, run).await?;
     let mut grids: Vec<Grid> = Vec::new();
     for task in run.tasks.iter().filter(|task| task.kind == TaskKind::Choose) {
         let TaskState::Done { output, .. } = &task.state else { continue };
-        let chosen: Option<Chosen> = serde_json::from_value(workflow.output(run, output).await?).ok();
+        let output = kept(workflow, run, output).await?;
+        let chosen: Option<Chosen> = output.and_then(|output| serde_json::from_value(output).ok());
         for (number, plan) in chosen.iter().flat_map(|chosen| &chosen.plans).enumerate() {
             let views: Vec<String> = plan.views.iter().map(|view| view.name.to_string()).collect();
             grids.retain(|grid| !grid.views.iter().any(|view| views.contains(view)));
@@ -49,6 +51,14 @@ pub async fn grids_of(workflow: &Workflow, pipeline: &Pipeline, run: &Run) -> Re
         }
     }
     Ok(grids)
+}
+
+/// What a run holds there; `None` where it is gone: what was too large for the journal goes with the archived run.
+async fn kept(workflow: &Workflow, run: &Run, content: &Content) -> Result<Option<Value>, WorkflowError> {
+    match workflow.output(run, content).await {
+        Err(WorkflowError::Lake(LakeError::Corrupt { .. })) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// A plan: the task that chose it, and its place there.
@@ -76,7 +86,8 @@ impl Standing {
                 // An object holds those of many tasks, by their numbers.
                 Content::Object(name) => {
                     if !read.contains_key(name) {
-                        read.insert(Arc::clone(name), workflow.output(run, &task.parameters).await?);
+                        let all = kept(workflow, run, &task.parameters).await?.unwrap_or_default();
+                        read.insert(Arc::clone(name), all);
                     }
                     read.get(name).and_then(|of_all| of_all.get(task.id.0.to_string())).cloned()
                 }

@@ -66,7 +66,7 @@ pub(super) async fn watch(opened: &Opened, watched: Watched, until: Until, is_js
                 if silence.has_begun(&overview) {
                     screen.complain(
                         "no process gives a sign of life on this lake: runs wait until one does (`twofold up`, \
-                         `twofold batch loop`)",
+                         `twofold batch loop`, `twofold worker`)",
                     );
                 }
             }

@@ -69,7 +69,9 @@ fn is_new(start: Start) -> bool {
 async fn tell_what_next(opened: &Opened, runs: &[RunId]) -> Result<()> {
     let overview = opened.workflow.overview().await?;
     if overview.processes.values().all(|process| process.slots == 0) {
-        say("no process that does tasks is known on this lake: `twofold up` or `twofold batch loop` is one\n");
+        say(
+            "no process that does tasks is known on this lake: `twofold up`, `twofold batch loop` or `twofold worker` is one\n",
+        );
     }
     if overview.state.is_paused {
         say("all runs are paused: `twofold runs resume` ends that\n");
