@@ -1,8 +1,8 @@
 //! The schedules of a process: those of the configuration, held against the pipeline.
 //!
 //! Guarantee: pure; every view has a schedule, or is one of those that the interval of the batch layer computes. A
-//! source or view that a schedule names and the pipeline does not have is refused by `validate` and at a start; one that
-//! a later set of definitions dropped is passed over.
+//! source or view that a schedule names and the pipeline does not have is refused by `validate` and at a start; one
+//! that a later set of definitions dropped is passed over.
 //! Not here: when they are due (`workflow::schedule`), how they are written (`config/schedules.rs`).
 
 use std::collections::BTreeSet;

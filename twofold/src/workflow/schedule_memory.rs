@@ -25,8 +25,9 @@ pub(super) fn memory_of(notes: &Notes) -> Memory {
     for (name, value) in notes {
         let read = match name.as_str() {
             LAST_START => serde_json::from_value(value.clone()).map(|start| memory.last_start = start),
-            _ => serde_json::from_value(value.clone())
-                .map(|kept| drop(memory.schedules.insert(ScheduleName(name.clone()), kept))),
+            _ => serde_json::from_value(value.clone()).map(|kept| {
+                memory.schedules.insert(ScheduleName(name.clone()), kept);
+            }),
         };
         if let Err(error) = read {
             warn!(schedule = name, %error, "what is remembered of a schedule cannot be read");
