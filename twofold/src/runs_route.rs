@@ -7,9 +7,9 @@
 //!  POST /v1/runs/{run}/pause|resume|...     one entry in the journal
 //! ```
 //!
-//! Guarantee: all of it is for who may operate the system, and what changes anything for no page of a browser. Bounded in
-//! requests at one time, streams, tasks that are told, and bytes of a body. Every process reaches the lake, so each has
-//! the routes, whatever its roles: it need not do the tasks itself.
+//! Guarantee: all of it is for who may operate the system, and what changes anything for no page of a browser. Bounded
+//! in requests at one time, streams, tasks that are told, and bytes of a body. Every process reaches the lake, so each
+//! has the routes, whatever its roles: it need not do the tasks itself.
 
 mod events;
 mod feed;

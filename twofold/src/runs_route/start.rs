@@ -1,8 +1,9 @@
 //! `POST /v1/runs`: starts runs.
 //!
 //! In: a body of JSON, and the header `Idempotency-Key`. Out: a run for each source that is meant, and whether it is
-//! new. Guarantee: what is wrong with the request is told before anything is started. A request that was sent twice with
-//! one key has started its runs once.
+//! new.
+//! Guarantee: what is wrong with the request is told before anything is started. A request that was sent twice with one
+//! key has started its runs once.
 
 use std::time::Duration;
 
