@@ -1,5 +1,6 @@
 //! Runs as they are shown, asked for, and commanded over HTTP: shapes, grants, keys that come twice, events to the end.
 
+mod buckets;
 mod drawing;
 mod routes;
 mod shown;
