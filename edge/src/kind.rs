@@ -65,6 +65,8 @@ kinds! {
     TimedOut = "timed-out", REQUEST_TIMEOUT, "Query ran too long";
     /// The batch version that was named never covers the position token: name a newer one.
     NotInVersion = "not-in-version", CONFLICT, "Version does not cover the position";
+    /// A command does not fit what is: look at what is, and give another one, or none.
+    Conflict = "conflict", CONFLICT, "Does not fit what is";
     /// The log holds no record at that place: it has expired, or the topic is another one.
     NotInLog = "not-in-log", GONE, "Not in the log";
     /// The request, or the answer to it, is larger than a limit: ask for less, or send less.

@@ -12,6 +12,7 @@ use views::DefinitionError;
 
 use crate::rejected::{instead_of_source, instead_of_view};
 use crate::rejected_records::RejectedUnread;
+use crate::run_rows::RunsUnread;
 use crate::trouble::ASK_THE_ROLES;
 
 /// How far a partition is behind a position token.
@@ -156,6 +157,9 @@ pub enum GatewayError {
     /// Rejected records cannot be read now: ask again later.
     #[error(transparent)]
     Unread(#[from] RejectedUnread),
+    /// Runs cannot be read now: ask again later.
+    #[error(transparent)]
+    RunsUnread(#[from] RunsUnread),
     /// A store failed.
     #[error(transparent)]
     Serving(#[from] ServingError),
@@ -232,7 +236,7 @@ impl GatewayError {
             Self::Serving(ServingError::TooLarge { .. }) => {
                 of(ProblemKind::Unavailable).with_hint("raise `gateway.view_memory` or use a coarser bucket")
             }
-            Self::Unavailable { .. } | Self::StoreFailed | Self::Unread(_) | Self::Serving(_) => {
+            Self::Unavailable { .. } | Self::StoreFailed | Self::Unread(_) | Self::RunsUnread(_) | Self::Serving(_) => {
                 of(ProblemKind::Unavailable).with_retry_after(5)
             }
             Self::Definition(DefinitionError::UnknownDimension { known, .. }) => {

@@ -30,11 +30,12 @@ use crate::places::Places;
 use crate::refresh::SourceReader;
 use crate::rejected_table::Reading;
 use crate::rows::Layer;
+use crate::runs_table::RunsReading;
 use crate::served::{Served, ServedView, SourceState};
 use crate::sql::SqlEngine;
 use crate::status::{Status, SystemFacts, ViewStatus, source_status};
 use crate::stores::Check;
-use crate::{GatewayError, GatewaySettings, RejectedReader, StatusSource, ViewDetails, told};
+use crate::{GatewayError, GatewaySettings, RejectedReader, RunsReader, StatusSource, ViewDetails, told};
 
 /// What the gateway works with.
 #[derive(Clone)]
@@ -49,6 +50,8 @@ pub struct GatewayComponents {
     pub status: Arc<dyn StatusSource>,
     /// Who reads rejected records, which the gateway never does; SQL refuses to ask for them where there is nobody.
     pub rejected: Option<Arc<dyn RejectedReader>>,
+    /// Who reads runs, likewise.
+    pub runs: Option<Arc<dyn RunsReader>>,
     /// Tells the age of answers; decides nothing else.
     pub clock: Arc<dyn Clock>,
 }
@@ -192,6 +195,11 @@ impl Gateway {
         }
         let GatewayComponents { pipeline, rejected, .. } = &self.components;
         Reading::new(rejected.clone(), pipeline.sources.clone(), is_operator)
+    }
+
+    /// The runs that a query may read: none without the details that are for operators.
+    pub(crate) fn runs(&self, is_operator: bool) -> Arc<RunsReading> {
+        RunsReading::new(self.components.runs.clone(), is_operator)
     }
 
     /// One reader per source.

@@ -27,6 +27,7 @@
 //! | `sql.rs`, `execution.rs`, `tables.rs`, `measure.rs`, `correlated.rs` | SQL, running its plans, views as its tables, `MEASURE()` in it, subqueries that refer to what is around them |
 //! | `statements.rs`, `names.rs`, `series.rs`, `fixed_table.rs` | statements, names of views and series that SQL knows beside them |
 //! | `rejected_table.rs`, `rejected_records.rs` | the table of rejected records, and how they are asked for |
+//! | `runs_table.rs`, `run_rows.rs` | the table of runs, and how they are asked for |
 //! | `places.rs`, `fair_queue.rs`, `plan_cache.rs`, `params.rs` | who runs and who waits; plans by text, values put into them |
 //! | `sql_error.rs`, `refusal.rs` | what the engine says, in words of the query |
 //! | `complexity.rs`, `values.rs`, `expression_cost.rs`, `row_sizes.rs`, `watched.rs`, `window_growth.rs`, `buffered.rs`, `running.rs` | what an SQL query may cost: planning, expressions, windows, and that it ends |
@@ -88,7 +89,9 @@ mod rejected_table;
 mod row_sizes;
 mod rows;
 pub mod run;
+mod run_rows;
 mod running;
+mod runs_table;
 mod series;
 mod served;
 mod sql;
@@ -127,6 +130,7 @@ pub use rejected_records::{
     RejectedWords,
 };
 pub use rows::{Layer, RowsRequest};
+pub use run_rows::{RunRow, RunsReader, RunsUnread};
 pub use sql_answer::{SqlAnswer, SqlEnvelope};
 pub use status::{
     NoStatus, PartitionFacts, PartitionStatus, SourceStatus, Status, StatusSource, SystemFacts, UnseenColumn,

@@ -15,6 +15,7 @@ use views::{Pipeline, PlannedView, sql_name};
 
 use crate::fixed_table::FixedTable;
 use crate::rejected_table::{self, RejectedTable};
+use crate::runs_table::{self, RunsTable};
 
 /// The one catalogue.
 pub(crate) const CATALOGUE: &str = "twofold";
@@ -27,6 +28,7 @@ const COLUMNS: &str = "columns";
 
 const SYSTEM_SCHEMA: &str = "system";
 const REJECTED: &str = "rejected";
+const RUNS: &str = "runs";
 
 /// What a reference may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +37,8 @@ pub(crate) enum Named<'a> {
     View(&'a str),
     /// A table that lists names.
     Listing,
-    /// The table of rejected records.
-    Rejected,
+    /// A table of the system: rejected records, or runs.
+    System,
     /// Nothing that SQL reads.
     Nothing,
 }
@@ -47,29 +49,26 @@ pub(crate) fn named(reference: &TableReference) -> Named<'_> {
     match (is_ours, reference.schema(), reference.table()) {
         (true, None | Some(SCHEMA), view) => Named::View(view),
         (true, Some(LISTING_SCHEMA), TABLES | COLUMNS) => Named::Listing,
-        (true, Some(SYSTEM_SCHEMA), REJECTED) => Named::Rejected,
+        (true, Some(SYSTEM_SCHEMA), REJECTED | RUNS) => Named::System,
         _ => Named::Nothing,
     }
 }
 
-/// Makes the tables beside the views known to the planner; that of rejected records only where it is to be there.
-pub(crate) fn register(state: &SessionState, pipeline: &Pipeline, has_rejected: bool) -> Result<()> {
+/// Makes the tables beside the views known to the planner; those of the system only where they are to be there.
+pub(crate) fn register(state: &SessionState, pipeline: &Pipeline, has_system: bool) -> Result<()> {
     let mut listed: Vec<Listed<'_>> = pipeline.views.iter().map(Listed::view).collect();
     listed.sort_unstable_by_key(|table| table.name);
-    if has_rejected {
-        listed.push(Listed {
-            schema: SYSTEM_SCHEMA,
-            name: REJECTED,
-            kind: "SYSTEM VIEW",
-            columns: rejected_table::schema(),
-        });
+    if has_system {
+        let table = |name, columns| Listed { schema: SYSTEM_SCHEMA, name, kind: "SYSTEM VIEW", columns };
+        listed.extend([table(REJECTED, rejected_table::schema()), table(RUNS, runs_table::schema())]);
     }
     let listing = MemorySchemaProvider::new();
     listing.register_table(TABLES.to_owned(), FixedTable::new(tables(&listed)?)?)?;
     listing.register_table(COLUMNS.to_owned(), FixedTable::new(columns(&listed)?)?)?;
     let system = MemorySchemaProvider::new();
-    if has_rejected {
+    if has_system {
         system.register_table(REJECTED.to_owned(), Arc::new(RejectedTable::columns_only()))?;
+        system.register_table(RUNS.to_owned(), Arc::new(RunsTable::columns_only()))?;
     }
     let catalogue = state.catalog_list().catalog(CATALOGUE);
     let catalogue = catalogue.ok_or_else(|| plan_datafusion_err!("there is no catalogue {CATALOGUE}"))?;

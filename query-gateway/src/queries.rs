@@ -200,7 +200,7 @@ impl Gateway {
     async fn sql_here(&self, principal: &Principal, request: SqlRequest) -> Result<SqlAnswer, GatewayError> {
         let (settings, engine) = (self.settings(), self.sql_engine(principal)?);
         let client: Client = (principal.name().into(), request.client);
-        let rejected = self.rejected(principal, request.is_operator);
+        let (rejected, runs) = (self.rejected(principal, request.is_operator), self.runs(request.is_operator));
         let (text, params, mut parameters) = request.into_parts();
         let is_batch = parse_consistency(&mut parameters)?;
         let integers = Integers::take(&mut parameters)?;
@@ -230,7 +230,7 @@ impl Gateway {
             };
             let overflowing = pinned.iter().map(|(name, pinned)| (name.clone(), pinned.overflowing.clone()));
             let overflowing: Vec<_> = overflowing.collect();
-            let inputs = Inputs { pinned, rejected: rejected.clone() };
+            let inputs = Inputs { pinned, rejected: rejected.clone(), runs };
             let rows = engine.run(plan, inputs, (place, settings)).await?;
             let envelope = envelope.with_overflows(&overflowing);
             (rows, SqlEnvelope { rejected: rejected.extents().await, ..envelope })
@@ -244,13 +244,13 @@ impl Gateway {
         for reference in references {
             let view = match named(reference) {
                 Named::Listing => continue,
-                Named::Rejected if principal.may_operate() => continue,
+                Named::System if principal.may_operate() => continue,
                 Named::View(name) => {
                     let found = self.find(principal, name);
                     found.map_err(|_| self.no_view(principal, name))?.1.view.name.clone()
                 }
                 // Told as a whole: it is never the name of a source.
-                Named::Rejected | Named::Nothing => return Err(self.no_view(principal, &reference.to_string())),
+                Named::System | Named::Nothing => return Err(self.no_view(principal, &reference.to_string())),
             };
             if !views.contains(&view) {
                 views.push(view);

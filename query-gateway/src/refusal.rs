@@ -5,6 +5,7 @@ use views::DefinitionError;
 
 use crate::GatewayError;
 use crate::rejected_records::RejectedUnread;
+use crate::run_rows::RunsUnread;
 
 /// What is wrong, and the way out.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub(crate) enum Refusal {
     /// It reads rejected records, and they cannot be read now.
     #[error(transparent)]
     Unread(RejectedUnread),
+    /// It reads runs, and they cannot be read now.
+    #[error(transparent)]
+    RunsUnread(RunsUnread),
 }
 
 impl From<Refusal> for DataFusionError {
@@ -46,6 +50,7 @@ impl From<Refusal> for GatewayError {
             Refusal::TooLarge { reason, hint } => Self::TooLarge { reason, hint },
             Refusal::Defect(reason) => Self::Definition(DefinitionError::Engine(DataFusionError::Internal(reason))),
             Refusal::Unread(unread) => unread.into(),
+            Refusal::RunsUnread(unread) => unread.into(),
         }
     }
 }

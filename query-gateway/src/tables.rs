@@ -30,6 +30,7 @@ use crate::names::{CATALOGUE, SCHEMA};
 use crate::overflow::Overflowing;
 use crate::refusal::Refusal;
 use crate::rejected_table::{Reading, RejectedTable};
+use crate::runs_table::{RunsReading, RunsTable};
 use crate::visible::{VisibleParts, VisibleStates};
 
 /// A view as columns only.
@@ -178,6 +179,8 @@ pub(crate) struct Inputs {
     pub pinned: BTreeMap<String, Pinned>,
     /// The rejected records.
     pub rejected: Arc<Reading>,
+    /// The runs.
+    pub runs: Arc<RunsReading>,
 }
 
 /// Makes all views known to the planner.
@@ -190,7 +193,8 @@ pub(crate) fn register(state: &SessionState, pipeline: &Pipeline) -> Result<()> 
     Ok(())
 }
 
-/// Replaces each table of columns only by one over the pinned states, or over what is read of rejected records.
+/// Replaces each table of columns only by one over the pinned states, or over what is read of
+/// rejected records and runs.
 pub(crate) fn put_in(plan: LogicalPlan, inputs: &Inputs) -> Result<LogicalPlan> {
     let used = column_names(&plan)?;
     let is_fixed = |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if FixedTable::is_read_by(scan));
@@ -198,6 +202,9 @@ pub(crate) fn put_in(plan: LogicalPlan, inputs: &Inputs) -> Result<LogicalPlan> 
         _ if is_fixed(&node) => Ok(Transformed::no(node)),
         LogicalPlan::TableScan(scan) if RejectedTable::is_read_by(scan) => {
             Ok(Transformed::yes(RejectedTable::over(&inputs.rejected, scan)?))
+        }
+        LogicalPlan::TableScan(scan) if RunsTable::is_read_by(scan) => {
+            Ok(Transformed::yes(RunsTable::over(&inputs.runs, scan)?))
         }
         LogicalPlan::TableScan(scan) => match ViewTable::of(scan) {
             Some(table) => Ok(Transformed::yes(over_states(&table, scan, &inputs.pinned, &used)?)),

@@ -90,7 +90,7 @@ pub(crate) fn error(principal: &Principal, error: GatewayError) -> GatewayError 
         GatewayError::NotInVersion { view, version, .. } if !principal.sees_all_rows() => {
             GatewayError::NotInVersion { view, version, behind: Vec::new() }
         }
-        GatewayError::Serving(_) | GatewayError::Unread(_) => GatewayError::StoreFailed,
+        GatewayError::Serving(_) | GatewayError::Unread(_) | GatewayError::RunsUnread(_) => GatewayError::StoreFailed,
         other => other,
     }
 }

@@ -3,6 +3,7 @@
 mod by_hand;
 mod load;
 mod operating;
+mod runs;
 mod superseded;
 mod ways_out;
 

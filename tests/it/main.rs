@@ -122,6 +122,8 @@ mod real_input;
 mod recovery;
 /// The numbers of definition sets, under races and on local files.
 mod registry;
+/// Runs as they are shown, asked for, and commanded over HTTP.
+mod runs;
 /// The thin thread through everything, in this process: HTTP in, both layers, HTTP out, on embedded and on real parts.
 mod system;
 /// The workflow: what the journal takes and refuses; processes that share, lose and take over under every interleaving.

@@ -3,6 +3,7 @@
 mod import;
 mod key;
 pub mod repair;
+pub mod runs;
 mod settings;
 mod source;
 
@@ -27,7 +28,7 @@ pub use source::{EraseArguments, ResetArguments, ResetFrom, SourceCommand};
     version,
     about,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, \
-                  3 not done now (batch run, lake repair).\n\
+                  3 not done now (batch run, runs start, lake repair).\n\
                   Settings: --config FILE < environment TWOFOLD_<SECTION>__<KEY> < flags."
 )]
 pub struct Arguments {
@@ -104,6 +105,11 @@ pub enum Command {
     /// events that come later count. With the embedded log, stop the system first; with brokers it may run. A call that
     /// was cut short is gone on with by the next one.
     Erase(EraseArguments),
+    /// Start, watch and stop runs: computations of batch views that processes share.
+    ///
+    /// All of it works on the lake alone, whether or not a system runs.
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
     /// Act on the tables of the lake.
     #[command(subcommand)]
     Lake(repair::LakeCommand),

@@ -15,6 +15,7 @@ mod log;
 mod query;
 pub mod rejected;
 mod repair;
+pub mod runs;
 mod source;
 pub mod status;
 mod up;
@@ -72,6 +73,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Log(command) => log::log(&command).await,
         Command::Source(command) => source::source(&command).await,
         Command::Key(command) => key::key(&command),
+        Command::Runs(command) => runs::runs(&command).await,
         Command::Lake(command) => repair::lake(&command).await,
         Command::Status(arguments) => status::status(&arguments).await,
         Command::Rejected(arguments) => rejected::rejected(&arguments).await,

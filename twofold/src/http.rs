@@ -26,6 +26,7 @@ use crate::read_again_route;
 use crate::readiness::{Hindrances, ProcessReadiness};
 use crate::rejected_route;
 use crate::role::Role;
+use crate::runs_route;
 use crate::status::StatusBoard;
 
 /// About as long as a restart takes.
@@ -37,7 +38,7 @@ const HEALTH_ROUTES: [&str; 3] = ["GET /metrics", "GET /healthz", "GET /readyz"]
 /// The route that a process without a gateway has in its place.
 const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
 
-/// Of collector, log, rejected records (shown, and read again) and health, in this order: a process without the first
+/// Of collector, log, rejected records (shown, and read again), runs and health, in this order: a process without the first
 /// ones has those behind them.
 const BESIDE: &[&str] = &[
     collector::ROUTES[0],
@@ -45,6 +46,16 @@ const BESIDE: &[&str] = &[
     log_route::ROUTES[0],
     rejected_route::ROUTES[0],
     read_again_route::ROUTES[0],
+    runs_route::ROUTES[0],
+    runs_route::ROUTES[1],
+    runs_route::ROUTES[2],
+    runs_route::ROUTES[3],
+    runs_route::ROUTES[4],
+    runs_route::ROUTES[5],
+    runs_route::ROUTES[6],
+    runs_route::ROUTES[7],
+    runs_route::ROUTES[8],
+    runs_route::ROUTES[9],
     HEALTH_ROUTES[0],
     HEALTH_ROUTES[1],
     HEALTH_ROUTES[2],
@@ -88,8 +99,8 @@ async fn admit(State(intake): State<Intake>, request: Request, next: Next) -> Re
     next.run(request).await
 }
 
-/// The routes beside those of a gateway, or of a process without one: those of rejected records and health, and as told
-/// of log and collector.
+/// The routes beside those of a gateway, or of a process without one: those of rejected records, runs and health, and
+/// as told of log and collector.
 pub fn routes_beside(has_log: bool, has_collector: bool) -> &'static [&'static str] {
     let of_collector = collector::ROUTES.len();
     match (has_log, has_collector) {

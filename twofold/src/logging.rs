@@ -11,7 +11,7 @@ use crate::console::LogLines;
 
 /// What is logged where nothing else is said: our own lifecycle, and only trouble from the libraries below.
 const SERVER_FILTER: &str = "warn,twofold=info,lake=info,event_log=info,records=info,edge=info,collector=info,\
-                             serving_layer=info,batch_layer=info,speed_layer=info,query_gateway=info";
+                             serving_layer=info,batch_layer=info,workflow=info,speed_layer=info,query_gateway=info";
 
 /// In front of the filter of a server: which requests are noted is said by `access.audit`, not by how much else is
 /// logged. Whoever names the target in a filter of their own has the last word.

@@ -17,7 +17,7 @@ use positions::Backoff;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::beat::Beat;
 use crate::choose::choose_leases;
@@ -219,7 +219,9 @@ impl Crew<'_> {
             if !tasks.handles.contains_key(&token) && tasks.handles.len() < self.settings.slots {
                 let progress = self.slots.begin(token, Instant::now());
                 let (worker, executor) = (self.worker.clone(), Arc::clone(self.executor));
-                let handle = tasks.running.spawn(do_task(worker, executor, token, progress));
+                // Every line of the log that a task leads to bears its run and its number.
+                let span = info_span!("task", run = token.run.0, task = token.task.0, attempt = token.attempt);
+                let handle = tasks.running.spawn(do_task(worker, executor, token, progress).instrument(span));
                 tasks.handles.insert(token, handle);
             }
         }

@@ -53,6 +53,7 @@ pub use groups::BucketGroup;
 pub use open_plan::OpenPlan;
 pub use plan::{Estimate, FailedByView, GroupOutput, PreviousVersion, RecomputePlan, ViewPlan};
 pub use progress::{GroupProgress, ReadSoFar};
+pub use range::check_range;
 pub use report::{report_failed_rows, report_round};
 pub(crate) use run::Rounds;
 pub use run::run_round;

@@ -46,7 +46,15 @@ pub(crate) async fn plan_range(
     Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, scope: Scope::Hours(hours) }))
 }
 
-/// Whether `[from, to)` is made of whole buckets; if not, why not, with the bounds that are nearest.
+/// Whether `[from, to)` is made of whole buckets of a view, before anything is asked of a store.
+///
+/// # Errors
+/// [`BatchError::RangeRefused`]: why not, with the bounds that are nearest.
+pub fn check_range(view: &PlannedView, from: TimestampMicros, to: TimestampMicros) -> Result<(), BatchError> {
+    check_whole(Grains::on(None, view.bucket), from, to)
+        .map_err(|reason| BatchError::RangeRefused { view: view.name.clone(), reason })
+}
+
 fn check_whole(grains: Grains, from: TimestampMicros, to: TimestampMicros) -> Result<(), String> {
     if from >= to {
         return Err(format!("the range from {} to {} is empty", told(from), told(to)));

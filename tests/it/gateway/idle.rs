@@ -44,6 +44,7 @@ async fn an_idle_gateway_reads_no_index_and_misses_nothing() {
         store: store.clone(),
         status: world.board.clone(),
         rejected: None,
+        runs: None,
         clock: world.clock.clone(),
     };
     let gateway = Gateway::new(components, GatewaySettings::default()).unwrap();

@@ -15,6 +15,7 @@ use reqwest::{Body, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use twofold::config::{Config, ConfigInputs};
 use twofold::definitions::Definitions;
 use twofold::http::{Intake, health_router, routes_beside, status_router, whole_router};
 use twofold::lives::Lives;
@@ -23,7 +24,9 @@ use twofold::metrics_text::MetricsText;
 use twofold::read_again_route::read_again_router;
 use twofold::readiness::Hindrances;
 use twofold::rejected_route::rejected_router;
+use twofold::runs_route::{RunsFeed, RunsRoute, runs_router};
 use twofold::status::StatusBoard;
+use workflow::Workflow;
 
 use super::world::{World, event};
 use crate::collector::fake::{FakeLog, Mood};
@@ -31,6 +34,7 @@ use crate::collector::{JSON, LINES, collector_of};
 use crate::decode::clicks;
 use crate::lake::memory_lake;
 use crate::support::principals::as_anyone;
+use crate::support::seams::{ManualClock, SeededIds};
 
 /// The page that people read of all this.
 const PAGE: &str = include_str!("../../../docs/http.md");
@@ -39,17 +43,29 @@ const ROOM_FOR_VIEWS: &str = "raise `gateway.view_memory` or use a coarser bucke
 
 const GATEWAY_ROUTES: [&str; 6] =
     ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
-/// The routes of the collector, of the log, of rejected records and of health.
-const BESIDE: [&str; 8] = [
+/// The routes of the collector, of the log, of rejected records, of runs and of health.
+const BESIDE: [&str; 18] = [
     "GET /v1/sources/{source}",
     "POST /v1/sources/{source}/events",
     "GET /v1/sources/{source}/log",
     "GET /v1/sources/{source}/rejected",
     "POST /v1/sources/{source}/rejected/read-again",
+    "GET /v1/runs",
+    "POST /v1/runs",
+    "GET /v1/runs/{run}",
+    "GET /v1/runs/{run}/events",
+    "POST /v1/runs/{run}/pause",
+    "POST /v1/runs/{run}/resume",
+    "POST /v1/runs/{run}/cancel",
+    "POST /v1/runs/{run}/retry",
+    "POST /v1/runs/pause",
+    "POST /v1/runs/resume",
     "GET /metrics",
     "GET /healthz",
     "GET /readyz",
 ];
+/// The one path that is there for two methods.
+const RUNS: &str = "/v1/runs";
 const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
 
 /// A process that listens, with a collector beside its other routes.
@@ -79,11 +95,12 @@ impl Process {
         let (lives, definitions) = (Lives::new(memory_lake(3)), Definitions::of(&watch::Sender::default()));
         let of_log = log_router(log.clone(), Arc::new(lives), definitions.clone());
         let of_rejected = rejected_router(memory_lake(3), definitions.clone());
-        let of_reading = read_again_router(memory_lake(3), definitions, Arc::default());
+        let of_reading = read_again_router(memory_lake(3), definitions.clone(), Arc::default());
+        let of_runs = runs_of(definitions);
         let health = health_router(MetricsText::default(), || ready(Hindrances::new()));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
-        let router = as_anyone(whole_router(answers, [of_log, of_rejected, of_reading, health, collector]));
+        let router = as_anyone(whole_router(answers, [of_log, of_rejected, of_reading, of_runs, health, collector]));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -107,6 +124,12 @@ impl Process {
     fn sql(&self, body: &str) -> RequestBuilder {
         self.request(Method::POST, "/v1/sql").header("content-type", "application/json").body(body.to_owned())
     }
+}
+
+fn runs_of(definitions: Definitions) -> Router {
+    let workflow = Workflow::new(&memory_lake(3), Arc::new(ManualClock::at(0)), Arc::new(SeededIds::new(3)));
+    let config = Arc::new(Config::read(ConfigInputs::default()).unwrap());
+    runs_router(RunsRoute::new(Arc::new(RunsFeed::new(workflow)), definitions, config))
 }
 
 /// The kinds that were told so far.
@@ -164,11 +187,16 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
     }
     for route in all {
         let (allowed, path) = route.split_once(' ').unwrap();
-        let of_path = path.replace("{view}", "by_page").replace("{source}", "clicks");
-        let (other, allow) = if allowed == "GET" { (Method::POST, "GET, HEAD") } else { (Method::GET, "POST") };
+        let of_path = path.replace("{view}", "by_page").replace("{source}", "clicks").replace("{run}", "1");
+        let (other, allow) = match allowed {
+            _ if path == RUNS => (Method::PUT, "GET, HEAD, POST"),
+            "GET" => (Method::POST, "GET, HEAD"),
+            _ => (Method::GET, "POST"),
+        };
+        let known = if path == RUNS { json!(["GET /v1/runs", "POST /v1/runs"]) } else { json!([route]) };
         for method in [other, Method::PUT, Method::PATCH, Method::DELETE] {
             let problem = told.check(ProblemKind::MethodNotAllowed, process.request(method.clone(), &of_path)).await;
-            assert_eq!(problem["known"], json!([route]), "{method} {route}");
+            assert_eq!(problem["known"], known, "{method} {route}");
             let response = process.request(method, &of_path).send().await.unwrap();
             assert_eq!(response.headers()["allow"], allow, "{route}");
         }
@@ -186,6 +214,7 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
     ] {
         told.check(ProblemKind::BadRequest, process.get(path)).await;
     }
+    told.check(ProblemKind::Unknown, process.request(Method::POST, "/v1/runs/1/retry")).await;
     let read_again = "/v1/sources/clicks/rejected/read-again";
     told.check(ProblemKind::BadRequest, process.request(Method::POST, &format!("{read_again}?a=1"))).await;
     let of_page = process.request(Method::POST, read_again).header("origin", "http://localhost:8080");
@@ -293,6 +322,8 @@ async fn every_refusal_of_every_role_is_of_one_dialect() {
     told.0.insert(ProblemKind::Defect);
     // Told by the route that reads the log, which belongs to the process (`cli::`).
     told.0.extend([ProblemKind::NotInLog, ProblemKind::LogUnavailable]);
+    // Told of runs (`runs::`).
+    told.0.insert(ProblemKind::Conflict);
     // Told before any route is asked (`access::`).
     told.0.extend([ProblemKind::Unauthenticated, ProblemKind::Misdirected, ProblemKind::OverQuota]);
     // Told of a source that has stopped (`topology::`).

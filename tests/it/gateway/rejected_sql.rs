@@ -93,6 +93,7 @@ fn gateway(world: &World, rejected: Option<Arc<Notes>>, settings: GatewaySetting
         store: world.store.clone(),
         status: world.board.clone(),
         rejected: rejected.map(|notes| notes as Arc<dyn RejectedReader>),
+        runs: None,
         clock: world.clock.clone(),
     };
     Gateway::new(components, settings).unwrap()

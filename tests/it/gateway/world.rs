@@ -395,6 +395,7 @@ fn components(surroundings: &Surroundings, store: &Arc<FlakyStore>, board: &Arc<
         store: store.clone(),
         status: board.clone(),
         rejected: None,
+        runs: None,
         clock: surroundings.clock.clone(),
     }
 }

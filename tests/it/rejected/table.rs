@@ -15,6 +15,7 @@ fn gateway(world: &World) -> Arc<Gateway> {
         store: world.surroundings.realtime(1 << 30, 7).0,
         status: Arc::new(NoStatus),
         rejected: Some(Arc::new(LakeRejected { lake })),
+        runs: None,
         clock: world.surroundings.clock.clone(),
     };
     Gateway::new(components, GatewaySettings::default()).unwrap()

@@ -363,6 +363,7 @@ impl World {
             store: Arc::new(SimRealtime::new(self.realtime.clone(), gate.clone(), self.plan.bug)),
             status: Arc::new(Board(self.log.clone())),
             rejected: None,
+            runs: None,
             clock: self.clocks[ROLES + usize::from(refreshes)].clone(),
         };
         let settings = GatewaySettings {

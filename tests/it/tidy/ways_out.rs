@@ -104,11 +104,11 @@ fn backquoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// A command with a value in the place of each that is filled in at run time.
+/// A command with a value in the place of each that is filled in at run time: one that is a name and a number.
 fn filled_in(command: &str) -> String {
     let mut parts = command.split('{');
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + "value" + part.split_once('}').map_or("", |(_, rest)| rest))
+    parts.fold(first, |text, part| text + "1" + part.split_once('}').map_or("", |(_, rest)| rest))
 }
 
 /// The words of a command line; what stands in double quotes is one.

@@ -173,13 +173,14 @@ impl Topology {
         let collector = if has_collector { Some(self.start_collector().await?) } else { None };
         let (lake, definitions) = (self.shared.lake.clone(), Definitions::of(&self.definitions));
         let rejected = rejected_router(lake.clone(), definitions.clone());
-        let read_again = read_again_router(lake, definitions, self.batches.clone());
+        let read_again = read_again_router(lake, definitions.clone(), self.batches.clone());
+        let runs = tasks::serve_runs(&self.starter, &self.shared, definitions).await?;
         let hindrances = move || {
             let facts = facts.clone();
             async move { facts.hindrances().await }
         };
         let health = health_router(self.metrics.clone(), hindrances);
-        let beside = [Some(health), log, Some(rejected), Some(read_again), collector];
+        let beside = [Some(health), log, Some(rejected), Some(read_again), Some(runs), collector];
         let routes = whole_router(answers, beside.into_iter().flatten());
         let router = guarded(routes, self.shared.access.clone(), &self.shared.config);
         let (connections, tls) = (self.shared.config.system.connections, certificates.as_ref().map(Certificates::tls));

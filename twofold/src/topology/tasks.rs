@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use axum::Router;
 use batch_layer::archive::{ArchiveComponents, ArchiveStatus, run_archive};
 use batch_layer::run::run_batch;
 use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchSettings, BatchStatus};
@@ -17,8 +18,12 @@ use views::{Pipeline, PlannedView, SourceDefinition};
 use crate::definitions::{Definitions, RunningDefinitions};
 use crate::health::Health;
 use crate::rejected_reader::LakeRejected;
+use crate::run::TaskStarter;
+use crate::runs_reader::LakeRuns;
+use crate::runs_route::run::follow_runs;
+use crate::runs_route::{RunsFeed, RunsRoute, runs_router};
 use crate::schedules::scheduled_views;
-use crate::stage::RoleError;
+use crate::stage::{RoleError, Stage};
 use crate::status::StatusBoard;
 use crate::watched_store::WatchedStore;
 use crate::wiring::SharedComponents;
@@ -109,10 +114,23 @@ pub(super) fn gateway(
         store: shared.store()?,
         status,
         rejected: Some(Arc::new(rejected)),
+        runs: Some(Arc::new(LakeRuns { workflow: shared.workflow.clone() })),
         clock: shared.clock.clone(),
     };
     let settings = shared.config.gateway.clone();
     Gateway::with_former(components, settings, set.former.clone()).context("cannot build the query gateway")
+}
+
+/// The routes of runs, with what reads for who watches them.
+pub(super) async fn serve_runs(
+    starter: &TaskStarter,
+    shared: &SharedComponents,
+    definitions: Definitions,
+) -> Result<Router> {
+    let feed = Arc::new(RunsFeed::new(shared.workflow.clone()));
+    let route = RunsRoute::new(feed.clone(), definitions, shared.config.clone());
+    starter.start(Stage::Gateway, "runs watched", |stop| follow_runs(feed, stop)).await?;
+    Ok(runs_router(route))
 }
 
 /// Keeps what a gateway has in memory up to date.

@@ -1,0 +1,139 @@
+//! Runs by hand: each command beside a system and without one, what is refused, and the exit codes.
+
+use std::process::Output;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::{PIPELINE, Place, check, text, twofold};
+use crate::support::process::{DEADLINE, Running};
+
+fn event(id: usize) -> String {
+    format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/"}}"#)
+}
+
+/// `twofold runs COMMAND --data-dir ..`.
+fn runs(place: &Place, command: &[&str]) -> Output {
+    twofold(&[&["runs"][..], command, &["--data-dir", &text(&place.path("data"))]].concat())
+}
+
+fn json_of(output: &Output) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(printed.lines().next().unwrap()).unwrap()
+}
+
+/// A system with events whose partitions have been silent for the gap, so that a run publishes them.
+async fn started(place: &Place) -> Running {
+    let running = Running::start(&place.setup()).await;
+    running.post("hits", &[event(1).as_str(), event(2).as_str()]).await;
+    running.wait_until_archived(2).await;
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        check(&runs(place, &["start", "--wait"]), 0, &["run ", "started: source hits, 1 views"]);
+        if has_version(&running).await {
+            return running;
+        }
+        assert!(Instant::now() < deadline, "nothing was published in time\n{}", running.log());
+    }
+}
+
+async fn has_version(running: &Running) -> bool {
+    let (status, answer) = running.try_rows("hits_by_page", &[("consistency", "batch")]).await;
+    status == 200 && answer["rows"].as_array().is_some_and(|rows| !rows.is_empty())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_are_started_shown_and_commanded_beside_a_system() {
+    let place = Place::new();
+    let running = started(&place).await;
+    check(&runs(&place, &["list"]), 0, &["process ", "slots at work", "run", "done", "hits_by_page"]);
+    let listed = json_of(&runs(&place, &["list", "--json"]));
+    let newest = listed["runs"][0]["run"].as_u64().unwrap();
+    assert_eq!(listed["runs"][0]["state"], "done", "{listed}");
+    let shown = runs(&place, &["show", &newest.to_string()]);
+    check(&shown, 0, &[&format!("run {newest}: done"), "choose"]);
+
+    check(&runs(&place, &["start", "--full", "--wait", "--key", "a"]), 0, &["started: source hits"]);
+    check(&runs(&place, &["start", "--full", "--key", "a"]), 0, &["does that already: source hits"]);
+    check(&runs(&place, &["start", "--key", "a"]), 1, &["the idempotency key belongs to run"]);
+
+    check(&runs(&place, &["pause"]), 0, &["all runs are paused", "`twofold runs resume`"]);
+    let undone = runs(&place, &["start", "--full", "--wait"]);
+    check(&undone, 3, &["is not done: runs are paused, `twofold runs resume` ends that"]);
+    let run = json_of(&runs(&place, &["list", "--json"]))["runs"][0]["run"].as_u64().unwrap().to_string();
+    check(&runs(&place, &["cancel", &run]), 0, &[&format!("run {run} is cancelled")]);
+    check(&runs(&place, &["cancel", &run]), 1, &[&format!("run {run} has ended")]);
+    check(&runs(&place, &["watch", &run]), 3, &[&format!("run {run} was cancelled")]);
+    check(&runs(&place, &["retry", &run]), 0, &[&format!("`twofold runs watch {run}`")]);
+    check(&runs(&place, &["pause", &run]), 0, &[&format!("run {run} is paused")]);
+    check(&runs(&place, &["resume", &run]), 0, &["goes on once the pause of all runs ends"]);
+    check(&runs(&place, &["resume"]), 0, &["runs go on"]);
+    check(&runs(&place, &["watch", &run]), 0, &[&format!("run {run} done")]);
+    check(&runs(&place, &["watch"]), 0, &[]);
+    assert!(running.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_says_first_what_it_computes_and_then_computes_that() {
+    let place = Place::new();
+    let running = started(&place).await;
+    let day = ["backfill", "--view", "hits_by_page", "--from", "2026-01-05", "--to", "2026-01-06"];
+    let before = json_of(&runs(&place, &["list", "--json"]))["runs"].as_array().unwrap().len();
+    let told = ["backfill of hits_by_page, source hits", "buckets (hour)", "2026-01-05", "estimated time:"];
+    check(&runs(&place, &day), 0, &told);
+    check(&runs(&place, &day), 0, &["Nothing was started. Add --yes to compute it."]);
+    let dry = json_of(&runs(&place, &[&day[..], &["--json"]].concat()));
+    assert_eq!((&dry["started"], &dry["plans"][0]["views"][0]), (&Value::Bool(false), &json!("hits_by_page")));
+    assert_eq!(json_of(&runs(&place, &["list", "--json"]))["runs"].as_array().unwrap().len(), before);
+
+    check(&runs(&place, &[&day[..], &["--yes", "--wait"]].concat()), 0, &["started: source hits", "done"]);
+    let listed = json_of(&runs(&place, &["list", "--json"]));
+    let run = &listed["runs"][0];
+    assert_eq!((&run["kind"], &run["mode"], &run["retries"]), (&json!("backfill"), &json!("buckets"), &json!(0)));
+    let shown = runs(&place, &["show", &run["run"].to_string()]);
+    check(&shown, 0, &["event time 2026-01-05T00:00:00.000Z", "buckets (hour) of hits_by_page", "# published 24"]);
+
+    let missing = [&day[..], &["--only-missing"]].concat();
+    check(
+        &runs(&place, &missing),
+        0,
+        &["hits_by_page: nothing to compute: all buckets that may hold events are there"],
+    );
+    let crooked = ["backfill", "--view", "hits_by_page", "--from", "2026-01-05T10:30:00Z", "--to", "2026-01-06"];
+    check(&runs(&place, &crooked), 1, &["the nearest bounds are", "10:00:00", "11:00:00"]);
+    assert!(running.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_is_refused_with_the_way_out() {
+    let place = Place::new();
+    check(&runs(&place, &["list"]), 2, &["there is no data directory at ", "nothing was made"]);
+    assert!(!place.path("data").exists());
+    place.write("pipeline.sql", &PIPELINE.replace("200ms", "1h"));
+    let running = Running::start(&place.setup()).await;
+    check(&runs(&place, &["list"]), 0, &["no run was started yet"]);
+    check(
+        &runs(&place, &["show", "7"]),
+        1,
+        &["there is no run 7, since none was ever started here: `twofold runs start`"],
+    );
+    check(&runs(&place, &["start", "--view", "hits_by_pag"]), 1, &["there is no view `hits_by_pag`", "hits_by_page"]);
+    check(&runs(&place, &["start", "--source", "hit"]), 1, &["there is no source `hit`", "hits"]);
+    check(&runs(&place, &["start", "--key", "with blank"]), 1, &["an idempotency key must be"]);
+    check(&runs(&place, &["start"]), 0, &["run 1 started", "`twofold runs watch 1`"]);
+    for command in ["show", "watch", "pause", "resume", "cancel", "retry"] {
+        let told = ["there is no run 9, or not any more; the newest ones are 1", "`twofold runs list`"];
+        check(&runs(&place, &[command, "9"]), 1, &told);
+        check(&runs(&place, &[command, "0"]), 2, &["'0'"]);
+    }
+    check(&runs(&place, &["watch", "1"]), 0, &["run 1 done"]);
+    check(&runs(&place, &["retry", "1"]), 1, &["run 1 has not failed and was not cancelled"]);
+    let range = ["backfill", "--view", "hits_by_page", "--from", "yesterday", "--to", "2026-01-06"];
+    check(&runs(&place, &range), 2, &["must be a date such as `2026-01-31`", "got `yesterday`"]);
+    let never = ["backfill", "--view", "hits_by_page", "--from", "2026-01-05", "--to", "2026-01-06"];
+    running.post("hits", &[event(1).as_str()]).await;
+    running.wait_until_archived(1).await;
+    check(&runs(&place, &[&never[..], &["--yes"]].concat()), 1, &["it has no version yet", "nothing was started"]);
+    assert!(running.terminate().success());
+}
