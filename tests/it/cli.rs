@@ -272,7 +272,11 @@ fn commands_say_that_nothing_is_running() {
     let format = format!("{{\"format\":{}}}", twofold::data_dir::FORMAT_VERSION);
     std::fs::write(empty.path().join("format.json"), format).unwrap();
     let idle = text(empty.path());
-    check(&twofold(&["batch", "run", "--data-dir", &idle]), 1, &["does not tell which pipeline ran on it", "--pipeline FILE"]);
+    check(
+        &twofold(&["batch", "run", "--data-dir", &idle]),
+        1,
+        &["does not tell which pipeline ran on it", "--pipeline FILE"],
+    );
     let output = twofold(&["query", "SELECT 1", "--address", "http://127.0.0.1:1"]);
     check(&output, 1, &["nothing answers at http://127.0.0.1:1"]);
 }
