@@ -39,7 +39,11 @@ impl Expected {
         let rows = rows.context("expect: it has neither `rows` nor `file`; `rows = ''` expects none")?;
         for (name, most) in &text.tolerance {
             let known = view.measures.iter().any(|measure| measure.name == *name);
-            ensure!(known, "expect: tolerance names `{name}`, {}", columns_of(view, "measures"));
+            ensure!(
+                known,
+                "expect: tolerance names `{name}`, which is no measure of the view: it has {}",
+                measures(view)
+            );
             ensure!(*most >= 0.0 && most.is_finite(), "expect: the tolerance of `{name}` is no number from 0 on");
         }
         let mut groups = BTreeMap::new();
@@ -83,7 +87,7 @@ fn rows_of(text: &str) -> Result<Vec<Row>> {
 fn check_columns(row: &Row, view: &ViewDefinition) -> Result<()> {
     for name in row.keys() {
         let known = view.answers.field_with_name(name).is_ok();
-        ensure!(known, "`{name}` is no column of the view, {}", columns_of(view, "columns"));
+        ensure!(known, "`{name}` is no column of the view: it has {}", columns(view));
     }
     for dimension in &view.dimensions {
         let name = &dimension.name;
@@ -95,11 +99,12 @@ fn check_columns(row: &Row, view: &ViewDefinition) -> Result<()> {
     Ok(())
 }
 
-fn columns_of(view: &ViewDefinition, what: &str) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    if what == "columns" {
-        names.extend(view.dimensions.iter().map(|dimension| dimension.name.as_str()));
-    }
-    names.extend(view.measures.iter().map(|measure| measure.name.as_str()));
-    format!("which has the {what} {}", names.join(", "))
+fn columns(view: &ViewDefinition) -> String {
+    let names: Vec<&str> = view.answers.fields().iter().map(|field| field.name().as_str()).collect();
+    names.join(", ")
+}
+
+fn measures(view: &ViewDefinition) -> String {
+    let names: Vec<&str> = view.measures.iter().map(|measure| measure.name.as_str()).collect();
+    names.join(", ")
 }
