@@ -95,7 +95,7 @@ async fn act(
     for step in &history.steps {
         match step {
             Step::Send(sendings) => {
-                send(world, records, (sendings, history.salt), &mut ends).await?;
+                send(world, records, (sendings.as_slice(), history.salt), &mut ends).await?;
                 wait_for_realtime(world, &ends).await?;
             }
             Step::Publish(mode) => {
