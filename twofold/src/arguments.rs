@@ -87,9 +87,9 @@ pub enum Command {
     /// Run the unit tests of a pipeline's views, which stand in tests/*.toml beside it: given these events, this view
     /// answers that.
     ///
-    /// Each test is run through both layers, in memory: batch alone, realtime alone, and both after random histories. It
-    /// starts nothing else and writes nothing. Exit code 1: a test failed, or the pipeline or a test is wrong; 3: there is
-    /// no test.
+    /// Each test is run through both layers, in memory: batch alone, realtime alone, and both after random histories.
+    /// It starts nothing else and writes nothing. Exit code 1: a test failed, or the pipeline or a test is wrong;
+    /// 3: there is no test.
     Test(TestArguments),
     /// Show the progress of a running system.
     Status(StatusArguments),

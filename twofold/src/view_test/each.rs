@@ -1,7 +1,7 @@
 //! One test through all its histories.
 //!
-//! In: a case, and how many histories of which seeds. Out: what became of each. Guarantee: a history that fails does not
-//! keep the others from being tried.
+//! In: a case, and how many histories of which seeds. Out: what became of each. Guarantee: a history that fails does
+//! not keep the others from being tried.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The rows that a test expects of a view, checked against its columns.
 //!
-//! Guarantee: every expected row names all dimensions, no column that the view lacks, and no group twice. A measure that
-//! a row leaves out is not compared in it.
+//! Guarantee: every expected row names all dimensions, no column that the view lacks, and no group twice. A measure
+//! that a row leaves out is not compared in it.
 
 use std::collections::BTreeMap;
 
