@@ -100,6 +100,22 @@ fn where_the_order_is_kept_nothing_moves() {
 }
 
 #[test]
+fn where_days_lie_between_events_no_copies_are_added() {
+    let event = |id: usize, day: usize| format!(r#"{{"id":"{id}","time":"2026-01-{day}T12:00:00Z","page":"/"}}"#);
+    let arrivals = |events: &[String]| {
+        let test = one_test("by_page", &events.join("\n"), "rows = ''");
+        Arrivals::of(&Place::with(&test).cases().unwrap().remove(0)).unwrap()
+    };
+    let near = arrivals(&[event(1, 10), event(2, 11)]);
+    assert!(near.is_free && near.takes_copies);
+    let far = arrivals(&[event(1, 10), event(2, 12)]);
+    assert!(far.is_free && !far.takes_copies);
+    let twice = arrivals(&[event(1, 10), event(2, 12), event(2, 12)]);
+    assert!(!twice.is_free && !twice.takes_copies);
+    assert_eq!(History::of(&far, Kind::Mixed { seed: 1 }, HORIZON).copies, 0);
+}
+
+#[test]
 fn one_layer_alone_gets_events_as_they_are_written() {
     let arrivals = arrivals(false);
     for (kind, versions) in [(Kind::Batch, 1), (Kind::Realtime, 0)] {

@@ -11,7 +11,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use bytes::Bytes;
 use event_log::Record;
-use positions::{EventKey, Offset, PartitionId, TimestampMicros};
+use positions::{EventKey, MAX_RAISE, Offset, PartitionId, TimestampMicros, is_plausible, micros};
 use records::decode::{decode, event_ids, event_keys, reasons, record_ends};
 use views::{SourceDefinition, SourceFormat};
 
@@ -178,6 +178,9 @@ fn assemble(
     let scatters = read.iter().any(|read| read.keys.len() > 1 && has_copy(read));
     // Then another time of arrival, or another place, makes another event of it.
     let by_record = source.is_timed_by_record();
+    // Then what else lies in a partition has a say in how long a copy is remembered there.
+    let is_slow = !is_within_a_raise(&at);
+    let is_apart = is_slow && read.iter().any(has_copy);
     let record = |((payload, at), read): ((Bytes, TimestampMicros), &Read)| {
         let is_alone = read.reasons.is_empty() && !has_copy(read);
         let is_recognised = is_alone && !read.keys.is_empty() && read.keys.iter().all(Option::is_some);
@@ -193,7 +196,13 @@ fn assemble(
     Arrivals {
         rejected: rejected.collect(),
         records,
-        is_free: !case.keep_order && !by_record && !scatters,
-        takes_copies: !by_record,
+        is_free: !case.keep_order && !by_record && !scatters && !is_apart,
+        takes_copies: !by_record && !is_slow,
     }
+}
+
+/// Whether the running maximum of any partition, whichever of the records it holds, is the time of its last one.
+fn is_within_a_raise(at: &[TimestampMicros]) -> bool {
+    let (Some(first), Some(last)) = (at.first(), at.last()) else { return true };
+    is_plausible(*first) && is_plausible(*last) && last.micros_since(*first) <= micros(MAX_RAISE)
 }

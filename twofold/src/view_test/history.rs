@@ -108,7 +108,7 @@ impl History {
         Self {
             partitions: if arrivals.is_free { random.random_range(1..=MAX_PARTITIONS) } else { 1 },
             grid: (random.random_range(1..=8_usize) * stretch) as i64,
-            max_records: random.random_range(1..=8) * stretch,
+            max_records: random.random_range(1..=8_usize) * stretch,
             merge_fan_in: random.random_range(2..=5),
             salt: random.random(),
             copies,
