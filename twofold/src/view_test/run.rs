@@ -14,7 +14,7 @@ use batch_layer::recompute::{Mode, recompute};
 use bytes::Bytes;
 use edge::Principal;
 use event_log::{EventLog, NewRecord};
-use positions::{Index, Offset, PartitionId, PositionToken, TimestampMicros, format_span};
+use positions::{Clock, Index, Offset, PartitionId, PositionToken, TimestampMicros, format_span};
 use query_gateway::RowsRequest;
 use serde::Deserialize;
 use serving_layer::{PartitionKey, RealtimeStore};
@@ -32,6 +32,9 @@ use super::surroundings::Surroundings;
 
 /// Between two looks at how far realtime is.
 const PAUSE: Duration = Duration::from_millis(1);
+/// So many looks in vain, and the clock of the history goes on with each further one: whatever failed is tried again
+/// only some time later. Before that it stands, so that records get the timestamps that the history says.
+const LOOKS_WITHOUT_TIME: usize = 1_000;
 /// Before it no index says when it was right.
 const EARLIEST: TimestampMicros = TimestampMicros(1_000_000);
 /// Offsets behind the last record of each partition.
@@ -114,12 +117,14 @@ async fn send(
     (sendings, salt): (&[Sending], u64),
     ends: &mut Ends,
 ) -> Result<()> {
+    // No record is older than what batch took for a silence.
+    let now = world.clock.now();
     let sent = sendings.iter().map(|sending| {
         let record = &records[sending.record];
         NewRecord {
             key: Some(key_of(record, sending.record, salt)),
             payload: record.payload.clone(),
-            timestamp: sending.at,
+            timestamp: if sending.at < EARLIEST { sending.at } else { sending.at.max(now) },
             clock_shift: None,
         }
     });
@@ -150,7 +155,12 @@ async fn wait_for_realtime(world: &Surroundings, ends: &Ends) -> Result<()> {
         let key = PartitionKey { source: world.source.name.clone(), partition };
         let end = ends.get(&partition).copied().unwrap_or_default();
         let is_read = |index: Index| index.head.offset >= end && index.as_of > TimestampMicros(0);
+        let mut looks = 0;
         while !world.store.read_index(&key).await?.is_some_and(is_read) {
+            looks += 1;
+            if looks > LOOKS_WITHOUT_TIME {
+                world.clock.advance(PAUSE);
+            }
             sleep(PAUSE).await;
         }
     }
