@@ -61,7 +61,7 @@ WITH_SERVICES := chaos:: compose:: doctor::services erasing:: event_log::kafka l
 NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dist:: doctor::command doctor::services \
   erasing:: event_log::disk event_log::kafka event_log::kill event_log::mock feeds:: hostile:: import:: operator:: \
   overload:: private_files::process real:: real_input:: realtime_store:: recovery:: secrets::process simulation:: system:: \
-  tls::process upgrade:: workflow_processes::
+  tls::process upgrade:: workflow_processes:: view_tests::command
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \

@@ -126,6 +126,8 @@ mod registry;
 mod runs;
 /// The thin thread through everything, in this process: HTTP in, both layers, HTTP out, on embedded and on real parts.
 mod system;
+/// Unit tests of views, as users write them: through both layers, with a readable difference where one fails.
+mod view_tests;
 /// The workflow: what the journal takes and refuses; processes that share, lose and take over under every interleaving.
 mod workflow;
 /// The same as processes on one folder: killed, paused, doubled, on a store that fails; one version each, exact.

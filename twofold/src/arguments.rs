@@ -6,6 +6,7 @@ pub mod repair;
 pub mod runs;
 mod settings;
 mod source;
+mod test;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub use import::{ImportArguments, OnBadEvent};
 pub use key::{KeyCommand, NewKeyArguments};
 pub use settings::SettingsArguments;
 pub use source::{EraseArguments, ResetArguments, ResetFrom, SourceCommand};
+pub use test::TestArguments;
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
 #[derive(Debug, Parser)]
@@ -28,7 +30,7 @@ pub use source::{EraseArguments, ResetArguments, ResetFrom, SourceCommand};
     version,
     about,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, \
-                  3 not done now (batch run, runs start, lake repair).\n\
+                  3 not done now (batch run, runs start, lake repair, test).\n\
                   Settings: --config FILE < environment TWOFOLD_<SECTION>__<KEY> < flags."
 )]
 pub struct Arguments {
@@ -85,6 +87,13 @@ pub enum Command {
     Query(QueryArguments),
     /// Read a pipeline file and say what it defines, or everything that is wrong with it.
     Validate(ValidateArguments),
+    /// Run the unit tests of a pipeline's views, which stand in tests/*.toml beside it: given these events, this view
+    /// answers that.
+    ///
+    /// Each test is run through both layers, in memory: batch alone, realtime alone, and both after random histories.
+    /// It starts nothing else and writes nothing. Exit code 1: a test failed, or the pipeline or a test is wrong;
+    /// 3: there is no test.
+    Test(TestArguments),
     /// Show the progress of a running system.
     Status(StatusArguments),
     /// Show the newest records of a source that no event could be read from, and why.

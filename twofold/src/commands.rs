@@ -18,6 +18,7 @@ mod repair;
 pub mod runs;
 mod source;
 pub mod status;
+mod test;
 mod up;
 mod validate;
 
@@ -70,6 +71,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Health(settings) => health::health(&settings).await,
         Command::Query(arguments) => query::query(&arguments).await,
         Command::Validate(arguments) => validate::validate(&arguments).await,
+        Command::Test(arguments) => test::test(&arguments).await,
         Command::Log(command) => log::log(&command).await,
         Command::Source(command) => source::source(&command).await,
         Command::Key(command) => key::key(&command),
