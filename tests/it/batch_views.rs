@@ -89,7 +89,7 @@ fn facts_of_earlier_versions_are_read() {
     assert_eq!(serde_json::from_value::<BatchFacts>(stored.clone()).unwrap(), facts);
     stored["holes"] = serde_json::json!([[0, 3, 5]]);
     assert_eq!(serde_json::from_str::<BatchFacts>(&stored.to_string()).unwrap(), facts);
-    assert_eq!(serde_json::from_value::<BatchFacts>(stored).unwrap(), facts);
+    assert_eq!(serde_json::from_value::<BatchFacts>(stored.clone()).unwrap(), facts);
     assert!(stored.get("folded").is_none(), "versions that are not folded are as they were: {stored}");
     // Whoever published it, where it was a task of a run; and how far it is folded.
     let folded = Folded { months_until: Some(TimestampMicros(7)), days_until: None };

@@ -10,7 +10,7 @@ use batch_layer::erase::{Wanted, erase, search};
 use batch_layer::fold::{FoldOutcome, Folding, fold, folded_by};
 use batch_layer::recompute::{GroupProgress, Mode, Outcome, RecomputeComponents, plan_recompute, recompute};
 use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, NoFormer};
+use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, NoFormer, NoRuns};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use event_log::PollLimit;
 use futures::FutureExt;
@@ -453,7 +453,8 @@ async fn the_batch_loop_folds_after_a_round_where_an_age_is_set() {
         let (ask, requests) = mpsc::channel(1);
         let status = watch::Sender::new(BatchStatus::default());
         let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
-        let components = BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer) };
+        let components =
+            BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) };
         let settings = BatchSettings {
             interval: Duration::from_secs(3600),
             recompute: engine(),

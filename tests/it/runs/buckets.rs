@@ -73,7 +73,8 @@ impl World {
 
     /// The states of the stretches, in their order.
     async fn states(&self) -> Vec<BucketState> {
-        let grids = grids_of(&self.workflow, &self.pipeline, &self.run().await).await.unwrap();
+        let run = self.run().await;
+        let grids = grids_of(&self.workflow, &self.pipeline, &run).await.unwrap();
         grids.iter().flat_map(|grid| &grid.stretches).map(|stretch| stretch.state).collect()
     }
 }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use views::{Pipeline, SourceDefinition};
 
-use super::plan::{Difference, Duties, Duty, DutyStart, Subject, desired_duties, difference};
+use super::plan::{Difference, Duties, Duty, DutyStart, desired_duties, difference};
 use super::running::Running;
 use super::tasks;
 use super::topics::make_topic;

@@ -149,6 +149,7 @@ impl Surroundings {
             store: self.store.clone(),
             status: Arc::new(Board { source: self.source.name.clone(), partitions: self.partitions().collect() }),
             rejected: None,
+            runs: None,
             clock: self.clock.clone(),
         };
         Gateway::new(components, GatewaySettings { max_rows: MAX_ROWS, ..GatewaySettings::default() })
