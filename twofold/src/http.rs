@@ -38,8 +38,8 @@ const HEALTH_ROUTES: [&str; 3] = ["GET /metrics", "GET /healthz", "GET /readyz"]
 /// The route that a process without a gateway has in its place.
 const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
 
-/// Of collector, log, rejected records (shown, and read again), runs and health, in this order: a process without the first
-/// ones has those behind them.
+/// Of collector, log, rejected records (shown, and read again), runs and health, in this order: a process without the
+/// first ones has those behind them.
 const BESIDE: &[&str] = &[
     collector::ROUTES[0],
     collector::ROUTES[1],

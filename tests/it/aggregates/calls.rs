@@ -22,8 +22,8 @@ use super::picks;
 use super::rows::{KINDS, Row, SOURCE, events, random_rows};
 use crate::support::seeds::seeds;
 
-/// Aggregates whose proof is another suite's: a percentile of a sketch is a matter of ranks (`tests/it/law`), visits are
-/// one of times (`visits.rs`).
+/// Aggregates whose proof is another suite's: a percentile of a sketch is a matter of ranks (`tests/it/law`), visits
+/// are one of times (`visits.rs`).
 const PROVEN_ELSEWHERE: &[&str] =
     &["approx_percentile_cont", "ddsketch_percentile", "visits", "bounces", "bounce_rate"];
 

@@ -9,7 +9,7 @@ use std::fs;
 use super::{check, root, sources_of};
 
 /// What a file says that uses Kafka, Redis and S3 where they run.
-const SERVICES: [&str; 4] = ["services::", "OwnServices", "on_all_parts!", "Kind::Real"];
+const SERVICES: [&str; 5] = ["services::", "OwnServices", "on_all_parts!", "Kind::Real,", "Kind::Real)"];
 /// What a file says that starts a process, or cannot do without services.
 const PROCESSES: [&str; 6] =
     ["Running::", "Command::new", "RedisServer::", "OwnServices::start", "on_all_parts!", "Parts::of"];

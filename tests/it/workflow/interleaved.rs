@@ -229,7 +229,8 @@ async fn command(world: &World) -> Option<RunId> {
         assert_eq!(run, RunId(u64::from(number) + 1), "none is doubled, whatever replies are lost");
         // Also from another process, or a second time.
         if number % 2 == 0 {
-            let again = insist!(world.process(88_888_888 + u64::from(number)).start(asked.clone(), &first)).unwrap();
+            let other = world.process(88_888_888 + u64::from(number));
+            let again = insist!(other.start(asked.clone(), &first)).unwrap();
             assert_eq!(again, Start::Joined(run));
         }
         if rng.random_bool(0.2) {

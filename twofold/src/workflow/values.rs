@@ -103,6 +103,9 @@ impl Fault {
     }
 }
 
+/// How the engine begins what an object store said.
+const STORE_SAID: &str = "Object Store error:";
+
 /// Whether the same task may succeed later: also where another publisher was first, the lease is another's, or a file
 /// could not be read while rows were computed.
 pub(super) fn is_transient(error: &BatchError) -> bool {
@@ -112,13 +115,18 @@ pub(super) fn is_transient(error: &BatchError) -> bool {
 }
 
 fn has_store_failed(error: &BatchError) -> bool {
+    let BatchError::Engine(engine) = error else { return false };
+    // The reader of Parquet's metadata keeps what the store said as text alone.
+    if engine.to_string().contains(STORE_SAID) {
+        return true;
+    }
     let first: &(dyn Error + 'static) = error;
     let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());
     let is_of_store = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<LakeError>() {
         Some(error) => error.is_transient() || matches!(error, LakeError::Full { .. }),
         None => cause.is::<object_store::Error>(),
     };
-    matches!(error, BatchError::Engine(_)) && causes.any(is_of_store)
+    causes.any(is_of_store)
 }
 
 /// Whether a plan rests on what is not there any more: nothing can be published of it, and only a new one helps.

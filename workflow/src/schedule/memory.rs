@@ -133,8 +133,8 @@ pub enum SkipReason {
 }
 
 impl Decision {
-    /// Whether the journal has to hold it. What is left out is decided anew by whoever leads next, or costs one run more:
-    /// so a short interval beside a long run writes nothing.
+    /// Whether the journal has to hold it. What is left out is decided anew by whoever leads next, or costs one run
+    /// more: so a short interval beside a long run writes nothing.
     pub fn is_to_be_kept(&self) -> bool {
         !matches!(self, Self::Skip { .. })
     }
