@@ -68,12 +68,14 @@ fn as_read(entry: &Entry) -> Result<Entry, Refused> {
     Ok(read)
 }
 
-/// What this version cannot read it does not pass over: its state would be another one than that of the processes that
-/// can. It takes nothing until it is updated.
+/// What is missing, or what this version cannot read, it does not pass over: its state would be another one than that of
+/// the processes that can. It takes nothing until that is there, or is updated.
 fn not_understood(error: LakeError) -> LakeError {
     match error {
         LakeError::Corrupt { object, reason } => {
-            let way_out = "if a later version wrote it, update this process; else put the object back as it was";
+            let way_out = "if a later version wrote it, update this process; else put it back from a backup, or stop \
+                           all processes of the lake and delete its folder `_workflow`: nothing published is in it, \
+                           but all that is known of runs";
             LakeError::Corrupt { object, reason: format!("{reason}; {way_out}") }
         }
         error => error,
@@ -214,9 +216,10 @@ impl Journal {
         loop {
             // From nothing, the newest snapshot is a shorter way than all entries.
             let history = match followed.number {
-                Number(0) => self.sequence.load().await?,
-                known => self.sequence.after(known).await?,
+                Number(0) => self.sequence.load().await,
+                known => self.sequence.after(known).await,
             };
+            let history = history.map_err(not_understood)?;
             if history.newest == followed.number {
                 return Ok(());
             }
@@ -240,7 +243,7 @@ impl Journal {
             let SnapshotName { object } = snapshot.read().map_err(not_understood)?;
             let found = self.objects.get(&object).await.map_err(not_understood)?;
             let missing = || LakeError::Corrupt { object: object.clone(), reason: "the object is missing".to_owned() };
-            (state, begin) = (found.ok_or_else(missing)?, snapshot.number);
+            (state, begin) = (found.ok_or_else(missing).map_err(not_understood)?, snapshot.number);
         }
         for numbered in &history.entries {
             let entry: Entry = numbered.read().map_err(not_understood)?;
