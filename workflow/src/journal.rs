@@ -93,6 +93,8 @@ pub(crate) struct Journal {
     followed: Mutex<Followed>,
     /// The newest state that was read; read by whoever shows it or waits for a change.
     published: watch::Sender<Arc<State>>,
+    /// Why the last reading failed, where no further one will do better; written by it, read by whoever shows it.
+    broken: watch::Sender<Option<String>>,
 }
 
 impl Journal {
@@ -107,6 +109,7 @@ impl Journal {
             ids,
             followed: Mutex::new(Followed { number: Number(0), snapshot: Number(0), state: Arc::clone(&state) }),
             published: watch::Sender::new(state),
+            broken: watch::Sender::new(None),
         }
     }
 
@@ -138,6 +141,11 @@ impl Journal {
 
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<State>> {
         self.published.subscribe()
+    }
+
+    /// Why nothing more can be read until somebody has acted.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.broken.borrow().clone()
     }
 
     /// Reads what is new.
@@ -212,6 +220,13 @@ impl Journal {
     }
 
     async fn read_news(&self, followed: &mut Followed) -> Result<(), WorkflowError> {
+        let read = self.try_to_read_news(followed).await;
+        let broken = read.as_ref().err().filter(|error| !error.is_transient()).map(ToString::to_string);
+        self.broken.send_replace(broken);
+        read
+    }
+
+    async fn try_to_read_news(&self, followed: &mut Followed) -> Result<(), WorkflowError> {
         let mut tried = 1;
         loop {
             // From nothing, the newest snapshot is a shorter way than all entries.

@@ -172,6 +172,10 @@ async fn of_a_journal_that_lost_an_entry_the_way_out_is_told_and_helps() {
     lake.store().delete(&lake.path("_workflow/journal/0000000002.json")).await.unwrap();
     let broken = process(&lake, 2).refresh().await.unwrap_err();
     assert!(!broken.is_transient(), "{broken}");
+    let reader = process(&lake, 5);
+    assert_eq!(reader.broken(), None);
+    reader.refresh().await.unwrap_err();
+    assert_eq!(reader.broken(), Some(broken.to_string()));
     for part in ["_workflow/journal/0000000002.json", "from a backup", "delete its folder `_workflow`"] {
         assert!(broken.to_string().contains(part), "{broken}");
     }
@@ -181,6 +185,8 @@ async fn of_a_journal_that_lost_an_entry_the_way_out_is_told_and_helps() {
     }
     let anew = process(&lake, 3);
     anew.start(spec(json!(1)), &[task(0, TaskKind::Compute, [])]).await.unwrap();
+    reader.refresh().await.unwrap();
+    assert_eq!(reader.broken(), None);
     assert_eq!(process(&lake, 4).refresh().await.unwrap().runs.len(), 1);
 }
 
