@@ -95,6 +95,11 @@ impl Workflow {
         self.journal.state()
     }
 
+    /// Why this process can read nothing more until somebody has acted; `None` where it can, or will again by itself.
+    pub fn broken(&self) -> Option<String> {
+        self.journal.broken()
+    }
+
     /// How many entries the journal had when this process read it last; `None` while it is reading.
     pub fn entries_read(&self) -> Option<u64> {
         self.journal.number()

@@ -68,12 +68,14 @@ fn as_read(entry: &Entry) -> Result<Entry, Refused> {
     Ok(read)
 }
 
-/// What this version cannot read it does not pass over: its state would be another one than that of the processes that
-/// can. It takes nothing until it is updated.
+/// What is missing, or what this version cannot read, it does not pass over: its state would be another one than that of
+/// the processes that can. It takes nothing until that is there, or is updated.
 fn not_understood(error: LakeError) -> LakeError {
     match error {
         LakeError::Corrupt { object, reason } => {
-            let way_out = "if a later version wrote it, update this process; else put the object back as it was";
+            let way_out = "if a later version wrote it, update this process; else put it back from a backup, or stop \
+                           all processes of the lake and delete its folder `_workflow`: nothing published is in it, \
+                           but all that is known of runs";
             LakeError::Corrupt { object, reason: format!("{reason}; {way_out}") }
         }
         error => error,
@@ -91,6 +93,8 @@ pub(crate) struct Journal {
     followed: Mutex<Followed>,
     /// The newest state that was read; read by whoever shows it or waits for a change.
     published: watch::Sender<Arc<State>>,
+    /// Why the last reading failed, where no further one will do better; written by it, read by whoever shows it.
+    broken: watch::Sender<Option<String>>,
 }
 
 impl Journal {
@@ -105,6 +109,7 @@ impl Journal {
             ids,
             followed: Mutex::new(Followed { number: Number(0), snapshot: Number(0), state: Arc::clone(&state) }),
             published: watch::Sender::new(state),
+            broken: watch::Sender::new(None),
         }
     }
 
@@ -136,6 +141,11 @@ impl Journal {
 
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<State>> {
         self.published.subscribe()
+    }
+
+    /// Why nothing more can be read until somebody has acted.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.broken.borrow().clone()
     }
 
     /// Reads what is new.
@@ -210,13 +220,21 @@ impl Journal {
     }
 
     async fn read_news(&self, followed: &mut Followed) -> Result<(), WorkflowError> {
+        let read = self.try_to_read_news(followed).await;
+        let broken = read.as_ref().err().filter(|error| !error.is_transient()).map(ToString::to_string);
+        self.broken.send_replace(broken);
+        read
+    }
+
+    async fn try_to_read_news(&self, followed: &mut Followed) -> Result<(), WorkflowError> {
         let mut tried = 1;
         loop {
             // From nothing, the newest snapshot is a shorter way than all entries.
             let history = match followed.number {
-                Number(0) => self.sequence.load().await?,
-                known => self.sequence.after(known).await?,
+                Number(0) => self.sequence.load().await,
+                known => self.sequence.after(known).await,
             };
+            let history = history.map_err(not_understood)?;
             if history.newest == followed.number {
                 return Ok(());
             }
@@ -240,7 +258,7 @@ impl Journal {
             let SnapshotName { object } = snapshot.read().map_err(not_understood)?;
             let found = self.objects.get(&object).await.map_err(not_understood)?;
             let missing = || LakeError::Corrupt { object: object.clone(), reason: "the object is missing".to_owned() };
-            (state, begin) = (found.ok_or_else(missing)?, snapshot.number);
+            (state, begin) = (found.ok_or_else(missing).map_err(not_understood)?, snapshot.number);
         }
         for numbered in &history.entries {
             let entry: Entry = numbered.read().map_err(not_understood)?;

@@ -112,8 +112,8 @@ async fn purge_former(lake: &Lake, folder: &str, number: u64) -> Result<u64, Bat
         (Some(newest), Some(facts)) if facts.erased >= number => {
             Ok(objects(table.purge(&newest).await.map_err(ServingError::from)?))
         }
-        // Nothing was ever published.
-        (Some(_), None) => Ok(0),
+        // Nothing was ever published, and nothing lies there.
+        (Some(_), None) if !holds_files(lake, folder).await? => Ok(0),
         _ => delete_table(lake, folder).await,
     }
 }
@@ -128,15 +128,28 @@ async fn delete_table(lake: &Lake, folder: &str) -> Result<u64, BatchError> {
     Ok(deleted)
 }
 
-/// Whether the newest version of every view of the source is without what was erased, as far as it has one.
+/// Whether files of rows lie in the folder of a view of which nothing was published: those of a run that is not done,
+/// or was cut short.
+async fn holds_files(lake: &Lake, folder: &str) -> Result<bool, BatchError> {
+    let folder = lake.path(&format!("views/{folder}"));
+    let found = lake.objects(&folder).await.map_err(ServingError::from)?;
+    Ok(found.iter().any(|object| object.location.prefix_match(&folder).is_some_and(|parts| parts.count() == 1)))
+}
+
+/// The views whose newest version is not without what was erased. One without a version is among them where files were
+/// computed for its first: they go with what is before that.
 ///
 /// # Errors
 /// Those of the store.
 pub(super) async fn views_behind(components: &EraseComponents, number: u64) -> Result<Vec<ViewName>, BatchError> {
     let mut behind = Vec::new();
     for view in views_of_source(components) {
-        let newest = BatchViewStore::new(&components.context.lake, view.clone()).newest().await?;
-        if newest.is_some_and(|newest| newest.facts.erased < number) {
+        let lake = &components.context.lake;
+        let is_behind = match BatchViewStore::new(lake, view.clone()).newest().await? {
+            Some(newest) => newest.facts.erased < number,
+            None => holds_files(lake, &format!("{}-{}", view.name, view.hash)).await?,
+        };
+        if is_behind {
             behind.push(view.name.clone());
         }
     }

@@ -22,7 +22,7 @@ pub fn components(world: &World) -> EraseComponents {
     EraseComponents { context: world.batch_context(), source: world.source(), store: None, settings: engine() }
 }
 
-fn visit(world: &World, id: u32) -> Event {
+pub fn visit(world: &World, id: u32) -> Event {
     let time = positions::Clock::now(world.clock.as_ref()).0;
     Event { time, id: Some(id), page: Some(PAGE.to_owned()), amount: Some(50), ..Event::default() }
 }

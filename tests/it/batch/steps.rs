@@ -12,7 +12,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use event_log::{EventLog, NewRecord};
 use futures::FutureExt;
 use futures::stream;
-use positions::{Clock, IdSource, TimestampMicros};
+use positions::{Clock, IdSource, TimestampMicros, ViewName};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -22,10 +22,12 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use serving_layer::{BatchFacts, BatchViewStore, BucketRanges, Publisher, ServingError, always};
 
+use super::erase;
 use super::recompute::{all_finished, check_equals_fold};
 use super::world::{Event, GRID, HOUR, START, World};
 use crate::law::cases::{ORDERED, PLAIN, STATISTICS};
 use crate::support::seeds::seeds;
+use crate::support::traces::traces_in_lake;
 
 const DAY: i64 = 24 * HOUR;
 /// The start of the day that `START` lies in.
@@ -548,4 +550,27 @@ async fn a_plan_outlives_the_version_of_the_master_dataset_that_it_was_made_of()
     other.erased += 1;
     let refused = OpenPlan::open(&world.recompute_components(), other).await.err().unwrap();
     assert!(matches!(refused, BatchError::Records(RecordsError::VersionGone { .. })), "{refused}");
+}
+
+#[tokio::test]
+async fn what_was_computed_for_a_first_version_goes_with_what_was_erased() {
+    let mut world = World::new(53).await;
+    let random = &mut StdRng::seed_from_u64(53);
+    world.send(60).await;
+    let person = erase::visit(&world, 5_000);
+    world.send_one(Some(person)).await;
+    world.send(60).await;
+    world.archive().await;
+    world.clock.advance(Duration::from_secs(40));
+    let plan = choose_one(&world, &["by_page"], Mode::Full, task_bytes(&world, 1).await).await;
+    compute(&world, &plan, "cut-short", random).await;
+    let traces = traces_in_lake(&world.lake, erase::PAGE).await;
+    assert!(traces.iter().any(|object| object.contains("views/by_page")), "nothing was computed: {traces:?}");
+
+    erase::choose(&mut world).await;
+    let done = batch_layer::erase::erase(&erase::components(&world)).await.unwrap();
+    assert_eq!(done.views, [ViewName::new("by_page")]);
+    erase::check_erased(&world).await;
+    let again = batch_layer::erase::erase(&erase::components(&world)).await.unwrap();
+    assert!(again.views.is_empty(), "{:?}", again.views);
 }

@@ -226,6 +226,10 @@ fn who_is_told_of_runs_is_read_without_showing_what_is_secret() {
     let command = |text: &str| read("", &[("TWOFOLD_NOTIFY__COMMAND", text)], &[]).unwrap().notify.command;
     assert_eq!(command("page, batch"), ["page", "batch"]);
     assert_eq!(command("[\"page\", \"a,b\"]"), ["page", "a,b"]);
+    for broken in ["[\"page\", ", "[page, batch]", " ['page'"] {
+        let error = read("", &[("TWOFOLD_NOTIFY__COMMAND", broken)], &[]).unwrap_err().to_string();
+        assert!(error.contains("`notify.command`") && error.contains("must be an array"), "{error}");
+    }
     for local in ["http://127.0.0.1:1/x", "http://[::1]:1", "http://localhost:8080/x"] {
         assert!(read("", &[("TWOFOLD_NOTIFY__WEBHOOK", local)], &[]).is_ok(), "{local}");
     }

@@ -2,6 +2,7 @@
 //! and never in the way of anybody.
 
 use std::collections::VecDeque;
+use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -303,4 +304,34 @@ async fn a_program_that_is_not_there_or_does_not_end_is_given_up() {
         notifier.run_changed(&event("r1", RunState::Failed, 1));
         finish(notifier, task).await;
     }
+}
+
+#[tokio::test]
+async fn of_a_program_that_is_given_up_nothing_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut settings = settings("");
+    settings.timeout = DEADLINE * 2;
+    // The shell's own child holds the pipe open as long as it lives.
+    let script = format!("exec 3>{}; echo up >&3; sleep 600 & wait", pipe.display());
+    settings.command = vec!["sh".to_owned(), "-c".to_owned(), script];
+    let stop = CancellationToken::new();
+    let (mut notifier, task) = started(&settings, &stop);
+    let (is_up, up) = tokio::sync::oneshot::channel();
+    let (is_over, over) = tokio::sync::oneshot::channel();
+    // No task of the runtime: a failed test must not wait for it.
+    std::thread::spawn(move || {
+        let mut file = std::fs::File::open(pipe).unwrap();
+        let mut word = [0; 3];
+        file.read_exact(&mut word).unwrap();
+        is_up.send(word).unwrap();
+        is_over.send(file.read_to_end(&mut Vec::new()).unwrap()).unwrap();
+    });
+    notifier.run_changed(&event("r1", RunState::Failed, 1));
+    assert_eq!(tokio::time::timeout(DEADLINE, up).await.expect("the program starts").unwrap(), *b"up\n");
+    stop.cancel();
+    tokio::time::timeout(DEADLINE, task).await.expect("a stop does not wait for a program").unwrap();
+    let rest = tokio::time::timeout(DEADLINE, over).await.expect("nobody holds the pipe any more").unwrap();
+    assert_eq!(rest, 0);
 }

@@ -140,6 +140,20 @@ fn time_is_estimated_by_what_past_tasks_of_the_source_took_or_not_at_all() {
 }
 
 #[test]
+fn runs_that_found_nothing_new_hide_no_rate() {
+    let mut state = State::clone(&at_work().state);
+    for number in 2..40 {
+        let mut spec = spec(RunMode::Incremental);
+        spec.parameters = json!(number);
+        let changes = vec![started(number, &spec, vec![planned(1, TaskKind::Choose, 0)])];
+        let (by, at) = (super::worker(), TimestampMicros(super::NOW));
+        state.apply(&workflow::Entry { epoch: state.epoch, by, at, changes }).unwrap();
+    }
+    let rate = measured_rate(&state, &SourceName::new("hits")).unwrap();
+    assert_eq!((rate.bytes_per_second, rate.tasks), (500.0, 1));
+}
+
+#[test]
 fn instants_are_dates_or_rfc_3339() {
     assert_eq!(parse_instant("1970-01-02"), Ok(TimestampMicros(86_400_000_000)));
     assert_eq!(parse_instant("1970-01-01T01:00:00+01:00"), Ok(TimestampMicros(0)));

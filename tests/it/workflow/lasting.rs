@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lake::{Lake, LakeError};
-use object_store::Result as StoreResult;
 use object_store::memory::InMemory;
+use object_store::{ObjectStoreExt as _, Result as StoreResult};
 use positions::TimestampMicros;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -160,6 +160,34 @@ async fn an_entry_of_a_later_version_is_not_passed_over() {
 
     lake.put(&object, enveloped(&entry).into()).await.unwrap();
     assert!(workflow.refresh().await.unwrap().is_paused);
+}
+
+#[tokio::test]
+async fn of_a_journal_that_lost_an_entry_the_way_out_is_told_and_helps() {
+    let lake = memory_lake(10);
+    let workflow = process(&lake, 1);
+    for run in 1..=3 {
+        workflow.start(spec(json!(run)), &[task(0, TaskKind::Compute, [])]).await.unwrap();
+    }
+    lake.store().delete(&lake.path("_workflow/journal/0000000002.json")).await.unwrap();
+    let broken = process(&lake, 2).refresh().await.unwrap_err();
+    assert!(!broken.is_transient(), "{broken}");
+    let reader = process(&lake, 5);
+    assert_eq!(reader.broken(), None);
+    reader.refresh().await.unwrap_err();
+    assert_eq!(reader.broken(), Some(broken.to_string()));
+    for part in ["_workflow/journal/0000000002.json", "from a backup", "delete its folder `_workflow`"] {
+        assert!(broken.to_string().contains(part), "{broken}");
+    }
+    let all = lake.objects(&lake.path("_workflow")).await.unwrap();
+    for object in all {
+        lake.store().delete(&object.location).await.unwrap();
+    }
+    let anew = process(&lake, 3);
+    anew.start(spec(json!(1)), &[task(0, TaskKind::Compute, [])]).await.unwrap();
+    reader.refresh().await.unwrap();
+    assert_eq!(reader.broken(), None);
+    assert_eq!(process(&lake, 4).refresh().await.unwrap().runs.len(), 1);
 }
 
 #[test]

@@ -199,10 +199,14 @@ fn flatten(table: &Table) -> Vec<(String, Value)> {
     flat
 }
 
-/// A list as an environment variable writes it: as in a file, or with commas between.
+/// A list as an environment variable writes it: as in a file, or with commas between. What begins as in a file and is
+/// none is a text, which no list may be.
 fn list_of(text: &str) -> Value {
     let as_in_file = format!("list = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("list"));
     as_in_file.filter(Value::is_array).unwrap_or_else(|| {
+        if text.trim_start().starts_with('[') {
+            return Value::String(text.to_owned());
+        }
         let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
     })

@@ -2,7 +2,8 @@
 //!
 //! Guarantee: an attempt ends in time, and its answer is not believed beyond its status; a message that is not taken is
 //! sent again after a wait that doubles, so often as is set, unless the receiver says that it never will be. Told to
-//! stop, a loop ends within an attempt; what waits is dropped and told. No address is logged: it may hold a token.
+//! stop, a loop ends within an attempt; what waits is dropped and told. No address is logged: it may hold a token. Of a
+//! program that did not end in time, nothing goes on.
 //! Not here: what is sent.
 
 use std::process::Stdio;
@@ -14,8 +15,9 @@ use metrics::counter;
 use positions::Clock;
 use reqwest::header::{CONTENT_TYPE, USER_AGENT};
 use reqwest::{RequestBuilder, StatusCode};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -119,19 +121,47 @@ impl Sender {
         let again = |what: &str, error: std::io::Error| Failure::Again(format!("{what} `{program}`: {error}"));
         let mut command = command_of(program, arguments);
         let mut child = command.spawn().map_err(|error| again("cannot start", error))?;
+        // Dropped before the child, while the number is still its own.
+        let mut group = ProcessGroup::of(&child);
         if let Some(mut input) = child.stdin.take() {
             // A program that does not care for all of it may close its input; how it ends is what counts.
             let _ = input.write_all(&message.body).await;
         }
         let status = child.wait().await.map_err(|error| again("cannot wait for", error))?;
+        group.leave();
         if status.success() { Ok(()) } else { Err(Failure::Again(format!("`{program}` ended with {status}"))) }
     }
 }
 
-/// The program gets no settings of ours by its environment: they may be secrets.
+/// A program and all that it starts. Dropped before the program has ended, it ends all of them: a shell's own children
+/// would go on without it, with nobody to end them.
+struct ProcessGroup(Option<Pid>);
+
+impl ProcessGroup {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    /// The program has ended by itself: what it left behind, it meant to.
+    fn leave(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Refused only where none of them lives any more.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// The program leads a group of its own, and gets no settings of ours by its environment: they may be secrets.
 fn command_of(program: &str, arguments: &[String]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    command.process_group(0);
     let names = std::env::vars_os().map(|(name, _)| name);
     for name in names.filter(|name| name.to_string_lossy().starts_with(ENVIRONMENT_PREFIX)) {
         command.env_remove(name);

@@ -125,6 +125,9 @@ impl Asked {
         if self.retries.is_some_and(|retries| retries > MOST) {
             return Err(AskedError::Bad(format!("`retries` must be 0 to {MOST}")));
         }
+        if self.deadline.is_some_and(|deadline| deadline.is_zero()) {
+            return Err(AskedError::Bad("`deadline` must be longer than nothing".to_owned()));
+        }
         let is_key =
             |key: &str| (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
         if self.idempotency_key.as_deref().is_some_and(|key| !is_key(key)) {

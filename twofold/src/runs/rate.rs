@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use positions::SourceName;
 use serde::Serialize;
-use workflow::{Overview, State, TaskKind, TaskState};
+use workflow::{Overview, Run, State, TaskKind, TaskState};
 
-/// The newest runs that are looked at.
+/// The newest runs that are measured, of those that computed something.
 const RUNS: usize = 10;
 
 /// What tasks of past runs computed in a second, one beside none.
@@ -22,17 +22,37 @@ pub struct Rate {
 
 /// Measured on the newest runs of a source whose tasks are at hand; `None` where none computed anything.
 pub fn measured_rate(state: &State, source: &SourceName) -> Option<Rate> {
-    let runs = state.runs.values().rev().filter(|run| run.spec.source == *source && !run.is_archived);
+    let of_source = state.runs.values().rev().filter(|run| run.spec.source == *source && !run.is_archived);
+    // Runs of a schedule that found nothing new would hide those that did something.
+    let measured = of_source.map(|run| computed(run)).filter(|computed| computed.tasks > 0);
     let (mut bytes, mut millis, mut tasks) = (0, 0, 0);
-    for task in runs.take(RUNS).flat_map(|run| &run.tasks).filter(|task| task.kind == TaskKind::Compute) {
-        if let TaskState::Done { work, .. } = &task.state {
-            bytes += task.weight_bytes;
-            millis += work.took_millis;
-            tasks += 1;
-        }
+    for run in measured.take(RUNS) {
+        bytes += run.bytes;
+        millis += run.millis;
+        tasks += run.tasks;
     }
     let is_measured = bytes > 0 && millis > 0;
     is_measured.then(|| Rate { bytes_per_second: bytes as f64 * 1_000.0 / millis as f64, tasks })
+}
+
+/// What the tasks of a run computed.
+#[derive(Default)]
+struct Computed {
+    bytes: u64,
+    millis: u64,
+    tasks: u64,
+}
+
+fn computed(run: &Run) -> Computed {
+    let mut computed = Computed::default();
+    for task in run.tasks.iter().filter(|task| task.kind == TaskKind::Compute) {
+        if let TaskState::Done { work, .. } = &task.state {
+            computed.bytes += task.weight_bytes;
+            computed.millis += work.took_millis;
+            computed.tasks += 1;
+        }
+    }
+    computed
 }
 
 /// How many tasks of a run are done side by side: as many as it may, as it has, and as there are slots.

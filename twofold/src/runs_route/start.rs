@@ -136,6 +136,10 @@ async fn read_body(request: Request, limit: Duration) -> Result<Body, Problem> {
         }
         _ => Problem::new(ProblemKind::BadBody, rejection.body_text()).with_hint(HINT),
     })?;
-    let body = serde_json::from_slice(&bytes);
-    body.map_err(|error| Problem::new(ProblemKind::BadBody, error.to_string()).with_hint(HINT))
+    let refused = |why: String| Problem::new(ProblemKind::BadBody, why).with_hint(HINT);
+    // A list would be read as the members in their order.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refused("the body is no JSON object".to_owned()));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| refused(error.to_string()))
 }

@@ -1,4 +1,4 @@
-//! Runs that failed and were not done again, and a workflow in which nothing is taken.
+//! Runs that failed and were not done again, and a workflow in which nothing is taken, or whose journal is broken.
 //!
 //! Guarantee: told by the processes that take part in runs, from the journal as they read it last; each work has the
 //! last of its runs, and no other. Definitions that are not the present ones any more are passed over.
@@ -22,7 +22,13 @@ impl FactSuppliers {
             let problem = "all runs are paused: no task is taken, in no process";
             Trouble::new("runs-paused", "runs", problem, "`twofold runs resume` lets them go on")
         });
-        failed_runs(&state, &self.definitions.current()).into_iter().map(tell).chain(paused).collect()
+        let unreadable = self.shared.workflow.broken().map(|problem| {
+            let way_out = "no task is taken, and nothing that is due starts, until what the problem says is done; rounds of \
+                           `batch.interval` go on";
+            Trouble::new("runs-unreadable", "runs", problem, way_out)
+        });
+        let failed = failed_runs(&state, &self.definitions.current());
+        failed.into_iter().map(tell).chain(paused).chain(unreadable).collect()
     }
 }
 

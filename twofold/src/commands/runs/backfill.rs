@@ -170,7 +170,7 @@ fn describe(plan: &DryPlan) -> String {
             HumanBytes(rate.bytes_per_second as u64),
         ),
         _ => {
-            writeln!(text, "  estimated time: no rate is known yet, since no run of this source has computed anything")
+            writeln!(text, "  estimated time: unknown, since no run of this source at hand computed anything")
         }
     };
     text
