@@ -45,7 +45,7 @@ async fn every_history_gives_the_rows_that_are_expected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tests_of_the_examples_pass() {
-    for example in ["demo", "wikipedia"] {
+    for example in ["demo", "web-analytics", "wikipedia"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example).join("pipeline.sql");
         let cases = read_cases(&file, &read_pipeline(&file).unwrap()).unwrap();
         assert!(!cases.is_empty(), "{example} has tests");

@@ -175,6 +175,13 @@ fn describe_way_back(report: &CaseReport, pipeline: &Path) -> String {
         Some(Kind::Mixed { seed }) => format!("--seed {seed} --runs 1"),
         _ => "--runs 0".to_owned(),
     };
-    let name = report.name.replace('\'', "'\\''");
-    format!("  again: twofold test {} --only '{name}' {rest}\n", pipeline.display())
+    let (pipeline, name) = (pipeline.display().to_string(), quoted(&report.name));
+    let is_plain = |letter: char| letter.is_alphanumeric() || "._-/".contains(letter);
+    let pipeline = if pipeline.chars().all(is_plain) { pipeline } else { quoted(&pipeline) };
+    format!("  again: twofold test {pipeline} --only {name} {rest}\n")
+}
+
+/// One word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
