@@ -1,7 +1,7 @@
 //! The rows that a test expects of a view, checked against its columns.
 //!
-//! Guarantee: every expected row names all dimensions, with instants where they are such, no column that the view lacks,
-//! and no group twice. A measure that a row leaves out is not compared in it.
+//! Guarantee: every expected row names all dimensions, instants as such, no column that the view lacks, and no group
+//! twice. A measure that a row leaves out is not compared in it.
 
 use std::collections::BTreeMap;
 
