@@ -45,7 +45,7 @@ async fn every_history_gives_the_rows_that_are_expected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tests_of_the_examples_pass() {
-    for example in ["demo", "wikipedia"] {
+    for example in ["demo", "web-analytics", "wikipedia"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example).join("pipeline.sql");
         let cases = read_cases(&file, &read_pipeline(&file).unwrap()).unwrap();
         assert!(!cases.is_empty(), "{example} has tests");
@@ -106,12 +106,17 @@ async fn no_events_have_no_rows() {
     assert_passed(&run_one("[[test]]\nname = 'none'\nview = 'by_host'\n[test.expect]\nrows = ''").await);
     let report = run_one(&one_test("by_host", "", r#"rows = '{"host":"a","lines":1}'"#)).await;
     assert!(words(&report).contains("missing     {"));
+    let elsewhere = describe_case(&report, Path::new("it's here"));
+    assert!(elsewhere.contains(r"again: twofold test 'it'\''s here' --only 'some' --runs 0"), "{elsewhere}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_cannot_be_read_fails_a_test_that_says_nothing_of_it() {
     let events = "{\"time\":\"2026-01-01T12:00:00Z\",\"host\":\"a\"}\n\n{\"host\":\"b\"}\nno json";
     let rows = r#"rows = '{"host":"a","lines":1}'"#;
+    let miscounted = words(&run_one(&one_test("by_host", events, &format!("{rows}\nrejected = 1"))).await);
+    let told = "events that could not be read:\n    given 1, line 3: ";
+    assert!(miscounted.contains(told) && miscounted.contains("rejected is 2, expected 1"), "{miscounted}");
     let words = words(&run_one(&one_test("by_host", events, rows)).await);
     // An empty line is no event, and is counted as a line.
     assert!(words.contains("given 1, line 3: ") && words.contains("given 1, line 4: "), "{words}");

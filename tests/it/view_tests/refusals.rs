@@ -50,6 +50,11 @@ fn expectations_that_no_answer_could_meet_are_refused() {
     assert_expect_refused("rows = '{\"hits\":1}'", &["row 1", "dimension `page` is missing"]);
     let twice = "rows = '{\"page\":\"/\",\"hits\":1} {\"page\":\"/\",\"hits\":2}'";
     assert_expect_refused(twice, &["row 2 is a second one of group page=\"/\""]);
+    for wrong in ["\"12:00\"", "20260101"] {
+        let row = format!("rows = '{{\"minute\":{wrong},\"hits\":1}}'");
+        let words = ["some.toml:1: test `some`: expect: row 1: dimension `minute` is no instant such as", wrong];
+        assert_refused(&one_test("by_minute", EVENT, &row), &words);
+    }
     assert_expect_refused("rows = ''\ntolerance = { page = 1 }", &["tolerance names `page`", "hits, bytes"]);
     assert_expect_refused("rows = ''\ntolerance = { hits = -1 }", &["no number from 0 on"]);
 }

@@ -1,7 +1,7 @@
 //! The rows that a test expects of a view, checked against its columns.
 //!
-//! Guarantee: every expected row names all dimensions, no column that the view lacks, and no group twice. A measure
-//! that a row leaves out is not compared in it.
+//! Guarantee: every expected row names all dimensions, instants as such, no column that the view lacks, and no group
+//! twice. A measure that a row leaves out is not compared in it.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use views::ViewDefinition;
 
 use super::texts::{ExpectText, Folders};
-use super::value::canonical;
+use super::value::{canonical, may_be};
 
 /// The most rows of an expectation, and of the answer that is held against it.
 pub const MAX_ROWS: usize = 10_000;
@@ -91,9 +91,12 @@ fn check_columns(row: &Row, view: &ViewDefinition) -> Result<()> {
     }
     for dimension in &view.dimensions {
         let name = &dimension.name;
+        let Some(value) = row.get(name) else {
+            bail!("dimension `{name}` is missing: a row names all of them, null where it is that");
+        };
         ensure!(
-            row.contains_key(name),
-            "dimension `{name}` is missing: a row names all of them, null where it is that"
+            may_be(value, &dimension.data_type),
+            "dimension `{name}` is no instant such as \"2026-01-01T12:00:00Z\", but {value}"
         );
     }
     Ok(())

@@ -91,9 +91,8 @@ pub fn describe_case(report: &CaseReport, pipeline: &Path) -> String {
         return format!("ok    {name} (view {view}, {} histories)\n", tried.len());
     }
     let mut text = format!("FAIL  {name} (view {view}, {file}:{line})\n");
-    if report.has_unexpected {
-        let reason = "events could not be read, of which the test says nothing; `rejected = N` expects them";
-        let _ = writeln!(text, "  {reason}:");
+    if let Some(heading) = rejected_heading(report) {
+        let _ = writeln!(text, "  {heading}:");
         for Rejected { place, reason } in rejected.iter().take(MAX_TOLD) {
             let _ = writeln!(text, "    {place}: {reason}");
         }
@@ -116,6 +115,20 @@ pub fn describe_case(report: &CaseReport, pipeline: &Path) -> String {
     }
     text.push_str(&describe_way_back(report, pipeline));
     text
+}
+
+/// What stands above the events that could not be read, where a failure is about them.
+fn rejected_heading(report: &CaseReport) -> Option<&'static str> {
+    let is_count = |difference: &Difference| matches!(difference, Difference::Count { member: "rejected", .. });
+    let is_miscounted = |tried: &Tried| match &tried.outcome {
+        Outcome::Differs { differences } => differences.iter().any(is_count),
+        Outcome::Passed | Outcome::Failed { .. } => false,
+    };
+    if report.has_unexpected {
+        return Some("events could not be read, of which the test says nothing; `rejected = N` expects them");
+    }
+    let has_any = !report.rejected.is_empty();
+    (has_any && report.tried.iter().any(is_miscounted)).then_some("events that could not be read")
 }
 
 /// How many passed, and of how many.
@@ -175,6 +188,13 @@ fn describe_way_back(report: &CaseReport, pipeline: &Path) -> String {
         Some(Kind::Mixed { seed }) => format!("--seed {seed} --runs 1"),
         _ => "--runs 0".to_owned(),
     };
-    let name = report.name.replace('\'', "'\\''");
-    format!("  again: twofold test {} --only '{name}' {rest}\n", pipeline.display())
+    let (pipeline, name) = (pipeline.display().to_string(), quoted(&report.name));
+    let is_plain = |letter: char| letter.is_alphanumeric() || "._-/".contains(letter);
+    let pipeline = if pipeline.chars().all(is_plain) { pipeline } else { quoted(&pipeline) };
+    format!("  again: twofold test {pipeline} --only {name} {rest}\n")
+}
+
+/// One word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }

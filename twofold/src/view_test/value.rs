@@ -93,6 +93,15 @@ pub(super) fn canonical(value: &Value, data_type: &DataType) -> String {
     }
 }
 
+/// Whether a value can stand in an answer's column of this type: among instants only what names one, or NULL.
+pub(super) fn may_be(value: &Value, data_type: &DataType) -> bool {
+    match (value, data_type) {
+        (Value::String(text), DataType::Timestamp(_, _)) => instant_of_text(text).is_some(),
+        (value, DataType::Timestamp(_, _)) => value.is_null(),
+        _ => true,
+    }
+}
+
 fn plain_text(text: &str, data_type: &DataType) -> String {
     match data_type {
         DataType::Timestamp(_, _) => instant_of_text(text).map_or_else(|| format!("{text:?}"), |at| at.0.to_string()),
