@@ -170,10 +170,13 @@ impl Crew<'_> {
 
     /// Takes tasks and works at them until `shutdown`.
     async fn work(&self, shutdown: &CancellationToken) {
+        if self.settings.slots == 0 {
+            return;
+        }
         let mut tasks = Tasks::default();
         let mut changes = self.workflow.changes();
         let mut failures = 0;
-        while self.settings.slots > 0 {
+        loop {
             changes.mark_unchanged();
             match shutdown.run_until_cancelled(self.fill(&mut tasks)).await {
                 None => break,
