@@ -15,6 +15,9 @@ const BAR: usize = 20;
 /// The narrowest terminal that is reckoned with: a line that is longer would be drawn as two, and never taken away.
 const WIDTH: usize = 79;
 
+/// Letters of what is said of a task in a table. The reason for which a run failed stands above it, whole.
+const WHAT: usize = 60;
+
 /// One line of JSON.
 pub fn json_line(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).expect("what is shown is plain data with text keys");
@@ -63,7 +66,7 @@ fn row_of(run: &RunView) -> Vec<String> {
         HumanCount(run.progress.rows).to_string(),
         HumanBytes(run.progress.bytes).to_string(),
         run.created_at.as_ref().map(|at| cell(&at.as_str().into())).unwrap_or_default(),
-        left(&run.progress),
+        if run.ended_at.is_some() { String::new() } else { left(&run.progress) },
     ]
 }
 
@@ -127,8 +130,15 @@ fn task_row(task: &TaskView) -> Vec<String> {
         HumanCount(task.progress.rows).to_string(),
         HumanBytes(task.progress.bytes).to_string(),
         task.process.clone().unwrap_or_default(),
-        what.or_else(waits).unwrap_or_default(),
+        what.or_else(waits).map(|what| clipped(&what)).unwrap_or_default(),
     ]
+}
+
+fn clipped(what: &str) -> String {
+    match what.char_indices().nth(WHAT) {
+        Some((end, _)) => format!("{}…", &what[..end]),
+        None => what.to_owned(),
+    }
 }
 
 /// Runs and what is at work in them, as bars.
