@@ -75,7 +75,8 @@ pub fn draw_run(details: &RunDetails) -> String {
     let run = &details.run;
     let mut text = format!("run {}: {}, {} of {}\n", run.run, run.state, kind_of(run), what_of(run));
     if let Some(range) = &run.range {
-        let (from, to) = (range.from.as_deref().unwrap_or("?"), range.to.as_deref().unwrap_or("?"));
+        let shown = |at: &Option<String>| cell(&at.as_deref().unwrap_or("?").into());
+        let (from, to) = (shown(&range.from), shown(&range.to));
         let missing = if range.only_missing { ", only missing buckets" } else { "" };
         let _ = writeln!(text, "  event time {from} to {to}{missing}");
     }
