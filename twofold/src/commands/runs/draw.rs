@@ -149,7 +149,7 @@ pub fn draw_bars(runs: &[RunDetails]) -> String {
         let run = &details.run;
         let state = if details.all_paused && run.ended_at.is_none() { "all paused" } else { run.state };
         lines.push(format!("run {}  {state}  {} of {}", run.run, kind_of(run), what_of(run)));
-        lines.push(format!("  {}", bar_line(&run.progress)));
+        lines.push(narrow_bar_line(&run.progress));
         for task in &details.tasks {
             let phase = task.phase.as_deref().unwrap_or_default();
             lines.push(format!("  {} {}  {}  {phase}", word_of(&task.kind), task.task, bar(task.progress.fraction)));
@@ -173,21 +173,33 @@ fn bar_line(progress: &ProgressView) -> String {
     format!("{}  {}", bar(progress.fraction), numbers(progress))
 }
 
+/// A number that is cut off would be another number: what has no room is left out, from the first on.
+fn narrow_bar_line(progress: &ProgressView) -> String {
+    let parts = parts(progress);
+    let mut lines = (0..=parts.len()).map(|from| format!("  {}  {}", bar(progress.fraction), parts[from..].join(", ")));
+    lines.find(|line| line.chars().count() <= WIDTH).unwrap_or_default()
+}
+
 fn bar(fraction: Option<f64>) -> String {
     let full = (fraction.unwrap_or(0.0).clamp(0.0, 1.0) * BAR as f64).floor() as usize;
     format!("[{}{}] {:>5}", "#".repeat(full), "-".repeat(BAR - full), percent(fraction))
 }
 
 fn numbers(progress: &ProgressView) -> String {
-    let mut text = format!("{} rows, {}", HumanCount(progress.rows), HumanBytes(progress.bytes));
+    parts(progress).join(", ")
+}
+
+/// The most telling one last.
+fn parts(progress: &ProgressView) -> Vec<String> {
+    let mut parts = vec![format!("{} rows", HumanCount(progress.rows)), HumanBytes(progress.bytes).to_string()];
     if let Some(speed) = progress.bytes_per_second {
-        let _ = write!(text, ", {}/s", HumanBytes(speed as u64));
+        parts.push(format!("{}/s", HumanBytes(speed as u64)));
     }
     let left = left(progress);
     if !left.is_empty() && progress.fraction.is_some_and(|fraction| fraction < 1.0) {
-        let _ = write!(text, ", {left} left");
+        parts.push(format!("{left} left"));
     }
-    text
+    parts
 }
 
 fn left(progress: &ProgressView) -> String {
