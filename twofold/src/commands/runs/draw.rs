@@ -16,7 +16,7 @@ const BAR: usize = 20;
 const WIDTH: usize = 79;
 
 /// Letters of what is said of a task in a table. The reason for which a run failed stands above it, whole.
-const WHAT: usize = 60;
+const WHAT: usize = 50;
 
 /// One line of JSON.
 pub fn json_line(value: &impl Serialize) -> String {
