@@ -53,9 +53,11 @@ impl Overview {
     }
 
     /// How far a run is. Its remaining time is that of its open tasks at the speed of those that are done, side by side
-    /// as many as are at work now.
+    /// as many as are at work now; where none that weighs something is done, at the speed of those at work.
     pub fn run_advance(&self, run: &Run) -> Advance {
-        let (mut done, mut reached, mut all, mut done_millis) = (0.0, 0.0, 0.0, 0);
+        let (mut done, mut reached, mut all) = (0.0, 0.0, 0.0);
+        // Choosing a cut weighs nothing: its time says nothing of tasks that read.
+        let (mut measured, mut measured_millis) = (0, 0);
         let mut advance = Advance { rows: run.work.rows, bytes: run.work.bytes, ..Advance::default() };
         let mut speed = 0.0;
         for task in &run.tasks {
@@ -63,7 +65,10 @@ impl Overview {
                 TaskState::Split { .. } => continue,
                 TaskState::Done { work, .. } => {
                     done += weight(task);
-                    done_millis += work.took_millis;
+                    if task.weight_bytes > 0 {
+                        measured += task.weight_bytes;
+                        measured_millis += work.took_millis;
+                    }
                 }
                 TaskState::Leased { .. } => {
                     let of_task = self.task_advance(run.id, task.id);
@@ -81,10 +86,15 @@ impl Overview {
         }
         advance.bytes_per_second = (speed > 0.0).then_some(speed);
         let side_by_side = f64::from(run.counts.leased.max(1));
-        advance.remaining = (done_millis > 0 && done > 0.0).then(|| {
-            let millis_for_one = done_millis as f64 / done;
-            seconds(millis_for_one * (all - done - reached).max(0.0) / side_by_side / 1_000.0)
-        });
+        let left = (all - done - reached).max(0.0);
+        advance.remaining = if all > 0.0 && left <= 0.0 {
+            Some(Duration::ZERO)
+        } else if measured_millis > 0 {
+            let millis_for_one = measured_millis as f64 / measured as f64;
+            Some(seconds(millis_for_one * left / side_by_side / 1_000.0))
+        } else {
+            advance.bytes_per_second.map(|speed| seconds(left / speed))
+        };
         advance
     }
 }

@@ -147,10 +147,12 @@ impl Leader {
     ) -> Result<(), WorkflowError> {
         let mut lost = BTreeMap::new();
         for lease in state.leases.iter().filter(|lease| lease.worker != *self.journal.worker()) {
-            let beat = beats.get(&lease.worker).map(|beat| beat.beat);
-            let silence = self.watched.silence(&lease.worker, beat, now);
+            let beat = beats.get(&lease.worker);
+            let silence = self.watched.silence(&lease.worker, beat.map(|beat| beat.beat), now);
             if silence >= self.settings.lease_patience {
-                let reason = format!("worker {} was silent for {} s", lease.worker, silence.as_secs());
+                let name = beat.map(|beat| beat.name.as_str()).filter(|name| !name.is_empty());
+                let name = name.unwrap_or(lease.worker.as_str());
+                let reason = format!("process {name} was silent for {} s", silence.as_secs());
                 lost.insert(lease.token, reason);
             }
         }

@@ -207,7 +207,9 @@ impl Crew<'_> {
         let lost: Vec<Token> = tasks.handles.keys().filter(|token| !leases.contains(token)).copied().collect();
         for token in lost {
             // Nearly always it has just been reported.
-            debug!(%token, "task is not this process's any more");
+            if self.worker.was_taken_away(token) {
+                warn!(%token, "task was taken away; what it gave is not used");
+            }
             tasks.drop_task(&token, self.slots);
         }
         let free = self.settings.slots.saturating_sub(leases.len());

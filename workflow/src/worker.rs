@@ -110,6 +110,13 @@ impl Worker {
         }
     }
 
+    /// Whether a lease that this process had is over, and nothing was reported under it.
+    pub fn was_taken_away(&self, token: Token) -> bool {
+        let state = self.journal.state();
+        let is_known = state.task(token.run, token.task).is_some();
+        is_known && !state.has_lease(&token, self.journal.worker()) && !has_counted(&state, token)
+    }
+
     /// Gives tasks back that this process will not do, so that others need not wait until it is silent.
     ///
     /// # Errors

@@ -92,7 +92,7 @@ async fn a_backfill_says_first_what_it_computes_and_then_computes_that() {
     let run = &listed["runs"][0];
     assert_eq!((&run["kind"], &run["mode"], &run["retries"]), (&json!("backfill"), &json!("buckets"), &json!(0)));
     let shown = runs(&place, &["show", &run["run"].to_string()]);
-    check(&shown, 0, &["event time 2026-01-05T00:00:00.000Z", "buckets (hour) of hits_by_page", "# published 24"]);
+    check(&shown, 0, &["event time 2026-01-05T00:00:00Z", "buckets (hour) of hits_by_page", "# published 24"]);
 
     let missing = [&day[..], &["--only-missing"]].concat();
     check(

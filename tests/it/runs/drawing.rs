@@ -22,6 +22,18 @@ fn bars_show_runs_and_what_is_at_work_within_a_narrow_terminal() {
 }
 
 #[test]
+fn what_has_no_room_beside_a_bar_is_left_out_whole() {
+    let overview = at_work();
+    let mut details = [RunDetails::at_work(&overview, &overview.state.runs[&RunId(1)], 10)];
+    let progress = &mut details[0].run.progress;
+    (progress.rows, progress.bytes, progress.bytes_per_second) = (1_234_567_890, 512 << 20, Some(1_048_576.0));
+    progress.remaining_seconds = Some(3.0);
+    let drawn = draw_bars(&details);
+    let line = drawn.lines().nth(1).unwrap();
+    assert_eq!(line, "  [##########----------]  50 %  512.00 MiB, 1.00 MiB/s, 00:00:03 left");
+}
+
+#[test]
 fn a_run_elsewhere_is_one_line() {
     let mut overview = at_work();
     let line =

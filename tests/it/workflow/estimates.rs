@@ -25,9 +25,14 @@ fn token(task: u32) -> Token {
 
 /// Four groups of 1,000 bytes: one was done in 2 s, two are at work, one of them half way after 1 s.
 fn overview() -> Overview {
+    overview_after(1_000)
+}
+
+/// The same, where what is done weighs this.
+fn overview_after(done_bytes: u64) -> Overview {
     let worker = WorkerId::from_drawn(1);
-    let tasks = (0..4).map(|id| planned(id, 1_000)).collect();
-    let work = Work { rows: 10, bytes: 1_000, took_millis: 2_000 };
+    let tasks = (0..4).map(|id| planned(id, if id == 0 { done_bytes } else { 1_000 })).collect();
+    let work = Work { rows: 10, bytes: done_bytes, took_millis: 2_000 };
     let changes = vec![
         Change::Started { run: RUN, key: "key".into(), spec: Arc::new(spec(json!(1))), tasks },
         Change::Leased { token: token(0) },
@@ -79,4 +84,16 @@ fn a_run_goes_on_at_the_speed_of_what_is_done_side_by_side() {
     // 2,500 bytes at 2 ms each, two at a time.
     assert_eq!(advance.remaining, Some(Duration::from_millis(2_500)));
     assert_eq!(advance.bytes_per_second, Some(500.0));
+}
+
+#[test]
+fn the_choice_of_a_cut_says_nothing_of_how_long_a_run_takes() {
+    let overview = overview_after(0);
+    let advance = overview.run_advance(overview.state.run(RUN).unwrap());
+    // 2,500 bytes at the 500 in a second that the one at work reads.
+    assert_eq!(advance.remaining, Some(Duration::from_secs(5)));
+
+    let mut quiet = overview;
+    quiet.processes.clear();
+    assert_eq!(quiet.run_advance(quiet.state.run(RUN).unwrap()).remaining, None);
 }

@@ -64,6 +64,31 @@ async fn a_leader_that_lives_but_takes_no_step_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_process_that_wakes_without_its_task_knows_that_it_was_taken_away() {
+    let lake = memory_lake(10);
+    let (first, second) = (process(&lake, 1), process(&lake, 2));
+    let run = first.start(spec(json!(1)), &[task(0, TaskKind::Compute, [])]).await.unwrap().run();
+    let sleeper = Worker::new(&first);
+    let told = Beat { beat: 1, name: "host 7".to_owned(), ..Beat::default() };
+    sleeper.tell(&told).await.unwrap();
+    let token = sleeper.take(1).await.unwrap()[0];
+    assert!(!sleeper.was_taken_away(token));
+    let settings = WorkflowSettings::default();
+    let (mut leader, begin) = (leader(&second, &settings), Instant::now());
+    for at in [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(1) + settings.lease_patience] {
+        assert_eq!(leader.step(begin + at).await.unwrap(), Standing::Leads);
+    }
+    first.refresh().await.unwrap();
+    assert!(sleeper.was_taken_away(token));
+    assert_eq!(second.state().task(run, TaskId(0)).unwrap().lost, 1);
+
+    let other = Worker::new(&second);
+    let token = other.take(1).await.unwrap()[0];
+    assert!(other.report(token, &Ok(TaskOutput::default()), Work::default()).await.unwrap());
+    assert!(!other.was_taken_away(token), "it was reported");
+}
+
+#[tokio::test]
 async fn a_task_that_stands_still_and_cannot_be_split_is_taken_away() {
     let lake = memory_lake(10);
     let (first, second) = (process(&lake, 1), process(&lake, 2));

@@ -15,6 +15,9 @@ const BAR: usize = 20;
 /// The narrowest terminal that is reckoned with: a line that is longer would be drawn as two, and never taken away.
 const WIDTH: usize = 79;
 
+/// Letters of what is said of a task in a table. The reason for which a run failed stands above it, whole.
+const WHAT: usize = 50;
+
 /// One line of JSON.
 pub fn json_line(value: &impl Serialize) -> String {
     let text = serde_json::to_string(value).expect("what is shown is plain data with text keys");
@@ -63,7 +66,7 @@ fn row_of(run: &RunView) -> Vec<String> {
         HumanCount(run.progress.rows).to_string(),
         HumanBytes(run.progress.bytes).to_string(),
         run.created_at.as_ref().map(|at| cell(&at.as_str().into())).unwrap_or_default(),
-        left(&run.progress),
+        if run.ended_at.is_some() { String::new() } else { left(&run.progress) },
     ]
 }
 
@@ -72,7 +75,8 @@ pub fn draw_run(details: &RunDetails) -> String {
     let run = &details.run;
     let mut text = format!("run {}: {}, {} of {}\n", run.run, run.state, kind_of(run), what_of(run));
     if let Some(range) = &run.range {
-        let (from, to) = (range.from.as_deref().unwrap_or("?"), range.to.as_deref().unwrap_or("?"));
+        let shown = |at: &Option<String>| cell(&at.as_deref().unwrap_or("?").into());
+        let (from, to) = (shown(&range.from), shown(&range.to));
         let missing = if range.only_missing { ", only missing buckets" } else { "" };
         let _ = writeln!(text, "  event time {from} to {to}{missing}");
     }
@@ -127,8 +131,15 @@ fn task_row(task: &TaskView) -> Vec<String> {
         HumanCount(task.progress.rows).to_string(),
         HumanBytes(task.progress.bytes).to_string(),
         task.process.clone().unwrap_or_default(),
-        what.or_else(waits).unwrap_or_default(),
+        what.or_else(waits).map(|what| clipped(&what)).unwrap_or_default(),
     ]
+}
+
+fn clipped(what: &str) -> String {
+    match what.char_indices().nth(WHAT) {
+        Some((end, _)) => format!("{}…", &what[..end]),
+        None => what.to_owned(),
+    }
 }
 
 /// Runs and what is at work in them, as bars.
@@ -138,7 +149,7 @@ pub fn draw_bars(runs: &[RunDetails]) -> String {
         let run = &details.run;
         let state = if details.all_paused && run.ended_at.is_none() { "all paused" } else { run.state };
         lines.push(format!("run {}  {state}  {} of {}", run.run, kind_of(run), what_of(run)));
-        lines.push(format!("  {}", bar_line(&run.progress)));
+        lines.push(narrow_bar_line(&run.progress));
         for task in &details.tasks {
             let phase = task.phase.as_deref().unwrap_or_default();
             lines.push(format!("  {} {}  {}  {phase}", word_of(&task.kind), task.task, bar(task.progress.fraction)));
@@ -162,21 +173,33 @@ fn bar_line(progress: &ProgressView) -> String {
     format!("{}  {}", bar(progress.fraction), numbers(progress))
 }
 
+/// A number that is cut off would be another number: what has no room is left out, from the first on.
+fn narrow_bar_line(progress: &ProgressView) -> String {
+    let parts = parts(progress);
+    let mut lines = (0..=parts.len()).map(|from| format!("  {}  {}", bar(progress.fraction), parts[from..].join(", ")));
+    lines.find(|line| line.chars().count() <= WIDTH).unwrap_or_default()
+}
+
 fn bar(fraction: Option<f64>) -> String {
     let full = (fraction.unwrap_or(0.0).clamp(0.0, 1.0) * BAR as f64).floor() as usize;
     format!("[{}{}] {:>5}", "#".repeat(full), "-".repeat(BAR - full), percent(fraction))
 }
 
 fn numbers(progress: &ProgressView) -> String {
-    let mut text = format!("{} rows, {}", HumanCount(progress.rows), HumanBytes(progress.bytes));
+    parts(progress).join(", ")
+}
+
+/// The most telling one last.
+fn parts(progress: &ProgressView) -> Vec<String> {
+    let mut parts = vec![format!("{} rows", HumanCount(progress.rows)), HumanBytes(progress.bytes).to_string()];
     if let Some(speed) = progress.bytes_per_second {
-        let _ = write!(text, ", {}/s", HumanBytes(speed as u64));
+        parts.push(format!("{}/s", HumanBytes(speed as u64)));
     }
     let left = left(progress);
     if !left.is_empty() && progress.fraction.is_some_and(|fraction| fraction < 1.0) {
-        let _ = write!(text, ", {left} left");
+        parts.push(format!("{left} left"));
     }
-    text
+    parts
 }
 
 fn left(progress: &ProgressView) -> String {
