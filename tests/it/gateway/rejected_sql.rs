@@ -224,7 +224,10 @@ async fn the_table_is_listed_beside_views_and_takes_no_name_from_them() {
     world.own(0).await;
     let gateway = gateway(&world, Some(Arc::new(Notes::of(&["A"]))), GatewaySettings::default());
     let shown = body(&ask(&gateway, "SHOW TABLES").await);
-    assert_eq!(shown["rows"], json!([{"table_name": "rejected"}, {"table_name": "system.rejected"}]));
+    let tables = json!([
+        {"table_name": "rejected"}, {"table_name": "system.rejected"}, {"table_name": "system.runs"}
+    ]);
+    assert_eq!(shown["rows"], tables);
     let kinds =
         "SELECT table_schema, table_type FROM information_schema.tables WHERE table_name = 'rejected' ORDER BY 1";
     let kinds = body(&ask(&gateway, kinds).await);

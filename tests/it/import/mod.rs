@@ -141,7 +141,8 @@ async fn a_file_that_is_written_to_meanwhile_is_not_in() {
     let setup = set_up(folder.path()).await;
     assert!(Running::start(&setup).await.terminate().success());
     let path = folder.path().join("hits.jsonl");
-    write_lines(&path, 0..20_000);
+    // Long enough for the other thread to have its turn.
+    write_lines(&path, 0..60_000);
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let written = path.clone();
     let writer = std::thread::spawn(move || {
@@ -159,7 +160,7 @@ async fn a_file_that_is_written_to_meanwhile_is_not_in() {
     assert_eq!(refused.status.code(), Some(1), "{}", printed(&refused));
     told(&refused, "it was written to while it was read");
     let imported = import(&setup, &[path.to_str().unwrap()], &[]).await;
-    told(&imported, "1 files imported: 20000 rows");
+    told(&imported, "1 files imported: 60000 rows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
