@@ -43,7 +43,10 @@ fn computed(file: &str) -> Vec<(String, Vec<String>)> {
     by_schedule.chain([("interval".to_owned(), left.collect())]).collect()
 }
 
-fn pairs(expected: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
+/// A schedule, and the views that it computes.
+type Computes<'a> = (&'a str, &'a [&'a str]);
+
+fn pairs(expected: &[Computes]) -> Vec<(String, Vec<String>)> {
     let owned = |views: &[&str]| views.iter().map(|view| (*view).to_owned()).collect();
     expected.iter().map(|(name, views)| ((*name).to_owned(), owned(views))).collect()
 }
@@ -160,7 +163,7 @@ fn what_no_schedule_can_be_is_refused_by_key_and_place() {
 fn every_view_has_a_schedule_or_is_left_to_the_interval() {
     let all: &[&str] = &["hits", "visits", "sales"];
     let clicks: &[&str] = &["hits", "visits"];
-    let cases: [(&str, &[(&str, &[&str])]); 5] = [
+    let cases: [(&str, &[Computes]); 5] = [
         ("", &[("interval", all)]),
         ("[schedules.a]\nevery = \"1h\"", &[("a", all), ("interval", &[])]),
         ("[schedules.a]\nevery = \"1h\"\nsource = \"clicks\"", &[("a", clicks), ("interval", &["sales"])]),

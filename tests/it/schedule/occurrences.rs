@@ -148,15 +148,18 @@ const CHANGES: [(&str, (i32, u32, u32)); 11] = [
     ("UTC", (2026, 6, 1)),
 ];
 
+/// A field of an expression, and the numbers that it means.
+type Field = (&'static str, fn(u32) -> bool);
+
 #[test]
 fn occurrences_are_those_that_the_calendar_has() {
-    let minutes: [(&str, fn(u32) -> bool); 4] = [
+    let minutes: [Field; 4] = [
         ("*/17", |minute| minute % 17 == 0),
         ("30", |minute| minute == 30),
         ("0,59", |m| m == 0 || m == 59),
         ("*", |_| true),
     ];
-    let hours: [(&str, fn(u32) -> bool); 6] = [
+    let hours: [Field; 6] = [
         ("*", |_| true),
         ("*/3", |hour| hour % 3 == 0),
         ("1-3", |hour| (1..=3).contains(&hour)),

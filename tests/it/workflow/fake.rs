@@ -99,7 +99,7 @@ impl Executor for Fake {
             TaskKind::Compute => {
                 progress.add(1, work.task.weight_bytes);
                 // Some outputs are too large for the journal.
-                let filler = "x".repeat(if work.task.id.0 % 2 == 0 { 2_000 } else { 10 });
+                let filler = "x".repeat(if work.task.id.0.is_multiple_of(2) { 2_000 } else { 10 });
                 let output = json!({ "attempt": work.token.attempt, "filler": filler });
                 Ok(TaskOutput { output, next: vec![] })
             }
