@@ -59,8 +59,8 @@ TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite
 WITH_SERVICES := chaos:: compose:: doctor::services erasing:: event_log::kafka lake:: operator:: overload:: real:: \
   real_input:: recovery:: system:: upgrade::
 NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dist:: doctor::command doctor::services \
-  erasing:: event_log::disk event_log::kafka event_log::kill event_log::mock feeds:: hostile:: import:: operator:: \
-  overload:: private_files::process real:: real_input:: realtime_store:: recovery:: secrets::process simulation:: system:: \
+  erasing:: event_log::disk event_log::kafka event_log::kill event_log::mock feeds:: hostile:: import:: notify::sending:: \
+  operator:: overload:: private_files::process real:: real_input:: realtime_store:: recovery:: secrets::process simulation:: system:: \
   tls::process upgrade:: workflow_processes:: view_tests::command
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \

@@ -68,8 +68,8 @@ fn as_read(entry: &Entry) -> Result<Entry, Refused> {
     Ok(read)
 }
 
-/// What is missing, or what this version cannot read, it does not pass over: its state would be another one than that of
-/// the processes that can. It takes nothing until that is there, or is updated.
+/// What is missing, or what this version cannot read, it does not pass over: its state would be another one than that
+/// of the processes that can. It takes nothing until that is there, or is updated.
 fn not_understood(error: LakeError) -> LakeError {
     match error {
         LakeError::Corrupt { object, reason } => {

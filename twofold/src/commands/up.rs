@@ -26,12 +26,19 @@ pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     }
     let pipeline = read_pipeline(&arguments.pipeline)?;
     let is_whole = roles.is_whole();
-    let mut system = System::start_roles(config, pipeline, roles).await?;
+    // Whoever sees that it runs, be it by the port that answers before the start has ended, may end it in order.
+    let mut signals = Signals::listen()?;
+    let mut system = tokio::select! {
+        biased;
+        started = System::start_roles(config, pipeline, roles) => started?,
+        signal = signals.next() => {
+            info!(signal, "ended while it started");
+            return Ok(());
+        }
+    };
     if is_whole {
         system.announce_pipeline(&arguments.pipeline)?;
     }
-    // Whoever is told that it runs may end it.
-    let mut signals = Signals::listen()?;
     say(&format!("twofold is running at {} (ctrl-c stops it)\n", system.url()));
     if !system.brokers().is_empty() {
         say(&format!("its event log is Kafka at {}\n", system.brokers()));
