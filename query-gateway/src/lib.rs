@@ -92,6 +92,7 @@ pub mod run;
 mod run_rows;
 mod running;
 mod runs_table;
+mod same_scan;
 mod series;
 mod served;
 mod sql;

@@ -22,10 +22,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DFSchema;
-use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
+use datafusion::datasource::{MemTable, source_as_provider};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::logical_expr::logical_plan::{TableScan, TableScanBuilder};
+use datafusion::logical_expr::logical_plan::TableScan;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -35,6 +35,7 @@ use views::{SourceDefinition, utc_micros};
 
 use crate::refusal::Refusal;
 use crate::rejected_records::{RejectedExtent, RejectedPayload, RejectedQuestion, RejectedReader, RejectedRow};
+use crate::same_scan::same_scan;
 
 const SOURCE: &str = "source";
 const REASON: &str = "reason";
@@ -63,9 +64,7 @@ impl RejectedTable {
     /// The same scan over what a query reads.
     pub(crate) fn over(reading: &Arc<Reading>, scan: &TableScan) -> Result<LogicalPlan> {
         let table = Self { schema: schema(), reading: Some(reading.clone()) };
-        let builder = TableScanBuilder::new(scan.table_name.clone(), provider_as_source(Arc::new(table)));
-        let builder = builder.with_filters(scan.filters.clone()).with_fetch(scan.fetch);
-        Ok(LogicalPlan::TableScan(builder.build()?))
+        same_scan(scan, Arc::new(table))
     }
 
     fn shows_payloads(&self, columns: Option<&Vec<usize>>) -> bool {

@@ -11,10 +11,10 @@ use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray,
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::datasource::{MemTable, provider_as_source, source_as_provider};
+use datafusion::datasource::{MemTable, source_as_provider};
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::logical_expr::logical_plan::{TableScan, TableScanBuilder};
+use datafusion::logical_expr::logical_plan::TableScan;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use positions::TimestampMicros;
@@ -23,6 +23,7 @@ use views::utc_micros;
 
 use crate::refusal::Refusal;
 use crate::run_rows::{RunRow, RunsReader};
+use crate::same_scan::same_scan;
 
 /// See the module.
 #[derive(Debug)]
@@ -46,9 +47,7 @@ impl RunsTable {
     /// The same scan over what a query reads.
     pub(crate) fn over(reading: &Arc<RunsReading>, scan: &TableScan) -> Result<LogicalPlan> {
         let table = Self { schema: schema(), reading: Some(reading.clone()) };
-        let builder = TableScanBuilder::new(scan.table_name.clone(), provider_as_source(Arc::new(table)));
-        let builder = builder.with_filters(scan.filters.clone()).with_fetch(scan.fetch);
-        Ok(LogicalPlan::TableScan(builder.build()?))
+        same_scan(scan, Arc::new(table))
     }
 }
 

@@ -17,7 +17,7 @@ use datafusion::common::{Column, NullEquality, ScalarValue, TableReference};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::logical_plan::{TableScan, TableScanBuilder};
+use datafusion::logical_expr::logical_plan::TableScan;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
     Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, lit,
@@ -31,6 +31,7 @@ use crate::overflow::Overflowing;
 use crate::refusal::Refusal;
 use crate::rejected_table::{Reading, RejectedTable};
 use crate::runs_table::{RunsReading, RunsTable};
+use crate::same_scan::same_scan;
 use crate::visible::{VisibleParts, VisibleStates};
 
 /// A view as columns only.
@@ -67,9 +68,7 @@ impl ViewTable {
     /// `exposure`, unless an earlier call has named them.
     pub(crate) fn with_states(&self, scan: &TableScan, exposure: usize) -> Result<(LogicalPlan, Vec<Column>)> {
         let exposure = self.exposure.unwrap_or(exposure);
-        let table = provider_as_source(Arc::new(Self::new(self.view.clone(), Some(exposure))));
-        let builder = TableScanBuilder::new(scan.table_name.clone(), table).with_filters(scan.filters.clone());
-        let plan = LogicalPlan::TableScan(builder.with_fetch(scan.fetch).build()?);
+        let plan = same_scan(scan, Arc::new(Self::new(self.view.clone(), Some(exposure))))?;
         let count = self.view.states.fields().len() - self.view.dimensions.len();
         let column = |index| Column::new(Some(scan.table_name.clone()), state_name(exposure, index));
         Ok((plan, (0..count).map(column).collect()))
@@ -234,9 +233,7 @@ fn over_states(
         (Some(exposure), true) => both(view, pinned, exposure)?,
     };
     let plan = pinned.overflowing.watch(plan)?;
-    let source = provider_as_source(Arc::new(PinnedView { schema: plan.schema().inner().clone(), plan }));
-    let builder = TableScanBuilder::new(scan.table_name.clone(), source).with_filters(scan.filters.clone());
-    Ok(LogicalPlan::TableScan(builder.with_fetch(scan.fetch).build()?))
+    same_scan(scan, Arc::new(PinnedView { schema: plan.schema().inner().clone(), plan }))
 }
 
 /// One row per key: dimensions, finished measures.

@@ -25,7 +25,7 @@ mod signature;
 use positions::TimestampMicros;
 use serde_json::Value;
 
-pub use event::{MissedDeadline, RunEvent, RunState};
+pub use event::{MissedDeadline, RunEvent};
 pub use judge::Judge;
 pub use lineage::lineage_event;
 pub use notice::{Notice, notice_of_deadline, notice_of_run};

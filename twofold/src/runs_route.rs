@@ -20,7 +20,8 @@ mod state;
 
 use std::collections::BTreeMap;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -112,47 +113,19 @@ async fn show(
     Ok(Json(RunDetails::new(&overview, &run, limit, grids)))
 }
 
-async fn pause(
-    State(route): State<RunsRoute>,
-    principal: Principal,
-    run: RunPath,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Json<RunView>, Problem> {
-    let id = commanded(&principal, run, (&headers, &uri))?;
+async fn pause(State(route): State<RunsRoute>, Commanded(id): Commanded) -> Result<Json<RunView>, Problem> {
     after(&route, id, route.workflow().pause(Some(id)).await)
 }
 
-async fn resume(
-    State(route): State<RunsRoute>,
-    principal: Principal,
-    run: RunPath,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Json<RunView>, Problem> {
-    let id = commanded(&principal, run, (&headers, &uri))?;
+async fn resume(State(route): State<RunsRoute>, Commanded(id): Commanded) -> Result<Json<RunView>, Problem> {
     after(&route, id, route.workflow().resume(Some(id)).await)
 }
 
-async fn cancel(
-    State(route): State<RunsRoute>,
-    principal: Principal,
-    run: RunPath,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Json<RunView>, Problem> {
-    let id = commanded(&principal, run, (&headers, &uri))?;
+async fn cancel(State(route): State<RunsRoute>, Commanded(id): Commanded) -> Result<Json<RunView>, Problem> {
     after(&route, id, route.workflow().cancel(id).await)
 }
 
-async fn retry(
-    State(route): State<RunsRoute>,
-    principal: Principal,
-    run: RunPath,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Json<RunView>, Problem> {
-    let id = commanded(&principal, run, (&headers, &uri))?;
+async fn retry(State(route): State<RunsRoute>, Commanded(id): Commanded) -> Result<Json<RunView>, Problem> {
     after(&route, id, route.workflow().retry(id).await)
 }
 
@@ -180,11 +153,18 @@ async fn resume_all(
     Ok(Json(json!({ "paused": false })))
 }
 
-/// The run that a command is for.
-fn commanded(principal: &Principal, run: RunPath, (headers, uri): (&HeaderMap, &Uri)) -> Result<RunId, Problem> {
-    check_command(principal, headers)?;
-    edge::no_parameters(uri)?;
-    path_run(run)
+/// The run that a command is for, which whoever asks may give.
+struct Commanded(RunId);
+
+impl FromRequestParts<RunsRoute> for Commanded {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, route: &RunsRoute) -> Result<Self, Problem> {
+        let principal = Principal::from_request_parts(parts, route).await?;
+        check_command(&principal, &parts.headers)?;
+        edge::no_parameters(&parts.uri)?;
+        path_run(Path::from_request_parts(parts, route).await).map(Self)
+    }
 }
 
 /// The run behind a command: as this process knows it, without asking who works at it.

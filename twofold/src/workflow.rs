@@ -24,5 +24,5 @@ pub mod run;
 mod schedule_memory;
 pub mod specs;
 pub mod tasks;
-pub mod tidings;
+mod tidings;
 mod values;

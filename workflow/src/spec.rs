@@ -22,6 +22,18 @@ pub enum RunKind {
     Import,
 }
 
+impl RunKind {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recompute => "recompute",
+            Self::Backfill => "backfill",
+            Self::Housekeeping => "housekeeping",
+            Self::Import => "import",
+        }
+    }
+}
+
 /// Which buckets a run computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

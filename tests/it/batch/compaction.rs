@@ -11,11 +11,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use batch_layer::archive::ArchiveSettings;
 use batch_layer::compact::{Merge, choose_merges, compact, replace, rewrite};
 use batch_layer::recompute::{Mode, Outcome, recompute};
-use batch_layer::run::run_batch;
-use batch_layer::{
-    BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, CompactSettings, NoFormer, NoRuns,
-    RecomputeSettings,
-};
+use batch_layer::{BatchError, BatchSettings, CompactSettings, RecomputeSettings};
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
 use object_store::ObjectStoreExt;
@@ -23,12 +19,10 @@ use positions::{IdSource, Offset, PartitionId};
 use rand::Rng;
 use records::decode::reading_of;
 use records::master::{Compaction, MasterDataset, MasterSnapshot};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 
 use super::archive::{check_holds_all, poll_at_most};
 use super::reading::forget_what_was_read;
-use super::recompute::{all_finished, check_equals_fold};
+use super::recompute::{all_finished, check_equals_fold, run_two_rounds};
 use super::world::{Event, START, World};
 use crate::support::seams::SeededIds;
 use crate::support::seeds::{for_each_seed, seeds};
@@ -345,29 +339,13 @@ async fn the_batch_loop_compacts_after_a_round_unless_told_not_to() {
     for is_on in [false, true] {
         let world = world_of_small_files(10, 30).await;
         let before = world.snapshot().await.snapshot.version();
-        let (ask, requests) = mpsc::channel(1);
-        let status = watch::Sender::new(BatchStatus::default());
-        let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
-        let components =
-            BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) };
         let settings = BatchSettings {
             interval: Duration::from_secs(3600),
             recompute: engine(),
             compact: CompactSettings { is_on, ..OFTEN },
             ..BatchSettings::default()
         };
-        let shutdown = CancellationToken::new();
-        let asking = async {
-            // Whoever is answered a second time knows that what follows the first round is over.
-            for _ in 0..2 {
-                let (reply, answer) = oneshot::channel();
-                ask.send(BatchRequest { mode: Mode::Incremental, views: None, reply }).await.unwrap();
-                tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap().unwrap();
-            }
-            shutdown.cancel();
-        };
-        let (ended, ()) = tokio::join!(run_batch(components, settings, shutdown.clone()), asking);
-        ended.unwrap();
+        run_two_rounds(&world, settings).await;
         let after = world.snapshot().await;
         assert_eq!(after.snapshot.version() > before, is_on);
         check_holds_all(&world, &after).await;

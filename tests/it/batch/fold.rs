@@ -2,15 +2,13 @@
 //! afterwards replaces the buckets that it has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use batch_layer::archive::ArchiveSettings;
 use batch_layer::erase::{Wanted, erase, search};
 use batch_layer::fold::{FoldOutcome, Folding, fold, folded_by};
 use batch_layer::recompute::{GroupProgress, Mode, Outcome, RecomputeComponents, plan_recompute, recompute};
-use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, NoFormer, NoRuns};
+use batch_layer::{BatchError, BatchSettings};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use event_log::PollLimit;
 use futures::FutureExt;
@@ -19,14 +17,12 @@ use positions::{Clock, IdSource, TimestampMicros};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serving_layer::{BatchVersion, BatchViewStore, BucketRanges, Folded, ServingError, always};
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 use views::{Bucket, PlannedView, bucket_of};
 
 use super::compaction::engine;
 use super::erase::{PAGE, check_erased, choose, components, publish};
 use super::oracle::distinct;
-use super::recompute::{all_finished, check_equals_fold};
+use super::recompute::{all_finished, check_equals_fold, run_two_rounds};
 use super::retention::forget;
 use super::steps::{recompute_in_steps, send_law_events};
 use super::world::{Event, HOUR, START, World};
@@ -450,29 +446,13 @@ async fn the_batch_loop_folds_after_a_round_where_an_age_is_set() {
         send_old(&mut world, &mut StdRng::seed_from_u64(55), 40).await;
         world.archive().await;
         world.clock.advance(Duration::from_secs(40));
-        let (ask, requests) = mpsc::channel(1);
-        let status = watch::Sender::new(BatchStatus::default());
-        let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
-        let components =
-            BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) };
         let settings = BatchSettings {
             interval: Duration::from_secs(3600),
             recompute: engine(),
             fold_after,
             ..BatchSettings::default()
         };
-        let shutdown = CancellationToken::new();
-        let asking = async {
-            // Whoever is answered a second time knows that what follows the first round is over.
-            for _ in 0..2 {
-                let (reply, answer) = oneshot::channel();
-                ask.send(BatchRequest { mode: Mode::Incremental, views: None, reply }).await.unwrap();
-                tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap().unwrap();
-            }
-            shutdown.cancel();
-        };
-        let (ended, ()) = tokio::join!(run_batch(components, settings, shutdown.clone()), asking);
-        ended.unwrap();
+        run_two_rounds(&world, settings).await;
         let expected = fold_after.map(|age| folded_by(world.clock.now(), age)).unwrap_or_default();
         assert_eq!(folded(&world, "by_page").await, expected);
         check_equals_fold(&world).await;

@@ -16,7 +16,7 @@ mod reading;
 mod recompute;
 mod retention;
 mod rewriting;
-mod runs;
+pub mod runs;
 mod steps;
 mod store;
 mod unreadable;

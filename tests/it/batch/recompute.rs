@@ -329,6 +329,24 @@ fn components(
     BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) }
 }
 
+/// Runs a batch loop until two rounds are done that were asked for, with what follows the first.
+pub async fn run_two_rounds(world: &World, settings: BatchSettings) {
+    let (ask, requests) = mpsc::channel(1);
+    let components = components(world, requests, watch::Sender::default());
+    let shutdown = CancellationToken::new();
+    let asking = async {
+        // Whoever is answered a second time knows that what follows the first round is over.
+        for _ in 0..2 {
+            let (reply, answer) = oneshot::channel();
+            ask.send(BatchRequest { mode: Mode::Incremental, views: None, reply }).await.unwrap();
+            tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap().unwrap();
+        }
+        shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(run_batch(components, settings, shutdown.clone()), asking);
+    ended.unwrap();
+}
+
 #[tokio::test]
 async fn rounds_of_one_view_without_end_do_not_keep_the_others_waiting() {
     let mut world = World::new(29).await;

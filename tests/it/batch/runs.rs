@@ -51,7 +51,8 @@ fn config(text: &str) -> Config {
     Config::read(ConfigInputs { files, ..ConfigInputs::default() }).unwrap()
 }
 
-fn request(views: &[&str], mode: RunMode) -> RunRequest {
+/// A recompute by hand of these views, of all where none is named.
+pub fn request(views: &[&str], mode: RunMode) -> RunRequest {
     RunRequest {
         source: None,
         views: views.iter().map(ViewName::new).collect(),

@@ -10,6 +10,7 @@ use views::Pipeline;
 use workflow::schedule::{Overlap, Rules, RunMode, Schedule, Timing};
 
 use super::read;
+use crate::schedule::schedule;
 
 const PIPELINE: &str = "
 CREATE UNBOUNDED EXTERNAL TABLE clicks (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL)
@@ -69,17 +70,7 @@ fn a_schedule_says_everything_or_only_when() {
     assert_eq!((*catch_up, *deadline, *priority), (false, Some(Duration::from_secs(7_200)), 80));
     assert_eq!(nightly.origin, "test.toml");
 
-    let left_out = Schedule {
-        name: often.schedule.name.clone(),
-        timing: Timing::every(Duration::from_secs(10), "often"),
-        target: workflow::schedule::Target::default(),
-        mode: RunMode::Incremental,
-        jitter: Duration::ZERO,
-        overlap: Overlap::Skip,
-        catch_up: true,
-        deadline: None,
-        priority: 50,
-    };
+    let left_out = schedule("often", Timing::every(Duration::from_secs(10), "often"));
     assert_eq!(often.schedule, left_out);
     let rules = Rules { least_distance: Duration::ZERO, max_runs: 9, missed_after: Duration::from_secs(300) };
     assert_eq!(config.schedules.rules, rules);

@@ -1,7 +1,8 @@
 //! Events of OpenLineage, against what its specification asks of a `RunEvent`.
 
 use serde_json::Value;
-use twofold::notify::{RunEvent, RunState, lineage_event};
+use twofold::notify::{RunEvent, lineage_event};
+use workflow::RunState;
 
 use super::event;
 

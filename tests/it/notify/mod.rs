@@ -5,7 +5,8 @@ mod sending;
 mod telling;
 
 use positions::{SourceName, TimestampMicros, ViewName};
-use twofold::notify::{RunEvent, RunState};
+use twofold::notify::RunEvent;
+use workflow::RunState;
 use workflow::schedule::{RunMode, ScheduleName};
 
 /// A run of a schedule that came into a state, `seconds` after a day began.

@@ -17,7 +17,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use twofold::config::{Config, ConfigInputs, NotifySettings};
 use twofold::notify::run::{Sender, send_all};
-use twofold::notify::{Judge, MissedDeadline, Notifier, RunState};
+use twofold::notify::{Judge, MissedDeadline, Notifier};
+use workflow::RunState;
 use workflow::schedule::ScheduleName;
 
 use super::event;

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use positions::TimestampMicros;
 use serde_json::json;
 use twofold::config::NoticeKind;
-use twofold::notify::{Judge, MissedDeadline, RunEvent, RunState, notice_of_deadline, notice_of_run, signature};
+use twofold::notify::{Judge, MissedDeadline, RunEvent, notice_of_deadline, notice_of_run, signature};
+use workflow::RunState;
 use workflow::schedule::ScheduleName;
 
 use super::event;

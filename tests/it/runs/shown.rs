@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use positions::{DefinitionHash, SourceName, TimestampMicros, ViewName};
+use positions::{SourceName, TimestampMicros};
 use serde_json::{Value, json};
 use serving_layer::BucketRanges;
 use twofold::runs::grid::{BucketState, Grid, MAX_LINES, Stretch};
@@ -12,27 +12,13 @@ use twofold::runs::rate::{estimated_time, measured_rate, side_by_side};
 use twofold::runs::view::{RunDetails, run_view, runs_view};
 use views::Bucket;
 use workflow::{
-    AtWork, Beat, Change, Content, Failure, Priority, Progress, RunId, RunKind, RunMode, RunSpec, State, TaskId,
-    TaskKind, Token, Work,
+    AtWork, Beat, Change, Content, Failure, Progress, RunId, RunMode, RunSpec, State, TaskId, TaskKind, Token, Work,
 };
 
 use super::{overview, planned, started, state_of};
 
 pub(super) fn spec(mode: RunMode) -> RunSpec {
-    RunSpec {
-        kind: RunKind::Recompute,
-        source: SourceName::new("hits"),
-        views: vec![(ViewName::new("by_hour"), DefinitionHash(7))],
-        mode,
-        parameters: json!({}),
-        priority: Priority::ByHand,
-        retries: 2,
-        max_concurrent: None,
-        idempotency_key: None,
-        deadline: None,
-        schedule: None,
-        cause_key: None,
-    }
+    RunSpec { source: SourceName::new("hits"), mode, ..crate::workflow::spec(json!({})) }
 }
 
 fn token(state: &State, task: u32) -> Token {

@@ -31,7 +31,7 @@ fn cron(text: &str, zone: &str) -> Timing {
     Timing::Cron { expression: CronExpression::parse(text).unwrap(), zone: parse_zone(zone).unwrap() }
 }
 
-fn schedule(name: &str, timing: Timing) -> Schedule {
+pub fn schedule(name: &str, timing: Timing) -> Schedule {
     Schedule {
         name: ScheduleName(name.to_owned()),
         timing,

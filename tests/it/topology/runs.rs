@@ -5,30 +5,15 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::time::sleep;
 use twofold::role::{Role, Roles};
-use twofold::workflow::specs::RunRequest;
-use workflow::{Priority, RunKind, RunMode, RunState};
+use workflow::{RunMode, RunState};
 
 use super::living::{VIEW, old, pipeline, send, start_without_batch};
 use super::traffic::{rows, total};
 use super::world::{Process, World};
+use crate::batch::runs::request;
 use crate::simulation::plan::Rates;
 
 const DEADLINE: Duration = Duration::from_secs(60);
-
-fn request(mode: RunMode) -> RunRequest {
-    RunRequest {
-        source: None,
-        views: Vec::new(),
-        mode,
-        kind: RunKind::Recompute,
-        priority: Priority::ByHand,
-        retries: None,
-        max_concurrent: None,
-        idempotency_key: None,
-        deadline: None,
-        schedule: None,
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_alone_computes_what_a_run_asks_for() {
@@ -40,7 +25,7 @@ async fn a_worker_alone_computes_what_a_run_asks_for() {
     let deadline = Instant::now() + DEADLINE;
     loop {
         // Events that are not archived yet, or not silent yet, are for the next run.
-        let run = world.run(&pipeline(&old()), &request(RunMode::Incremental)).await;
+        let run = world.run(&pipeline(&old()), &request(&[], RunMode::Incremental)).await;
         assert_eq!(run.state, RunState::Done, "{:?}", run.failure);
         let answer = rows(&process.client, VIEW, &token).await.unwrap();
         if answer["envelope"]["realtime_rows"] == 0 && total(&answer) == 30 {
@@ -76,7 +61,7 @@ async fn the_status_tells_of_a_run_that_failed_until_one_is_done_and_of_a_pause(
     assert_eq!(total(&rows(&process.client, VIEW, &token).await.unwrap()), 30);
     // No bucket of an hour begins there.
     let (from, to) = (positions::TimestampMicros(1), positions::TimestampMicros(2));
-    let odd = request(RunMode::Buckets { from, to, only_missing: false });
+    let odd = request(&[], RunMode::Buckets { from, to, only_missing: false });
     let deadline = Instant::now() + DEADLINE;
     let run = loop {
         let run = world.run(&pipeline(&old()), &odd).await;
@@ -90,7 +75,7 @@ async fn the_status_tells_of_a_run_that_failed_until_one_is_done_and_of_a_pause(
     let found = problems(&process, "run-failed", 1).await;
     assert_eq!(found[0]["about"], format!("run {}", run.id));
     assert!(found[0]["problem"].as_str().unwrap().contains("within a bucket"), "{found:?}");
-    let again = world.run(&pipeline(&old()), &request(RunMode::Full)).await;
+    let again = world.run(&pipeline(&old()), &request(&[], RunMode::Full)).await;
     assert_eq!(again.state, RunState::Done, "{:?}", again.failure);
     problems(&process, "run-failed", 0).await;
 

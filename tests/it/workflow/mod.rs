@@ -19,7 +19,7 @@ use workflow::{Priority, RunKind, RunMode, RunSpec, TaskId, TaskKind, TaskSpec, 
 use crate::support::seams::{ManualClock, SeededIds};
 
 /// A recompute with these parameters, tried again twice.
-fn spec(parameters: Value) -> RunSpec {
+pub fn spec(parameters: Value) -> RunSpec {
     RunSpec {
         kind: RunKind::Recompute,
         source: SourceName::new("edits"),

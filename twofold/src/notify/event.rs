@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 use positions::{SourceName, TimestampMicros, ViewName};
+use workflow::RunState;
 use workflow::schedule::{RunMode, ScheduleName};
 
 /// A run that has come into another state.
@@ -35,37 +36,6 @@ impl RunEvent {
     /// The same for whoever tells of it again, and no other's.
     pub fn id(&self) -> String {
         format!("{}-{}-{}", self.run, self.state.name(), self.at.0)
-    }
-}
-
-/// The state of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunState {
-    /// It waits for a place.
-    Queued,
-    /// Its tasks are being done.
-    Running,
-    /// None of its tasks is begun.
-    Paused,
-    /// Everything is done.
-    Done,
-    /// It cannot go on.
-    Failed,
-    /// Somebody, or another run, ended it.
-    Cancelled,
-}
-
-impl RunState {
-    /// As it is written.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
     }
 }
 

@@ -8,8 +8,9 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use workflow::RunState;
 
-use super::event::{RunEvent, RunState};
+use super::event::RunEvent;
 use crate::config::NoticeKind;
 
 /// The most that is remembered to be failing: more than there are schedules, so beyond it names have changed again and

@@ -7,8 +7,9 @@
 
 use serde_json::{Value, json};
 use uuid::Uuid;
+use workflow::RunState;
 
-use super::event::{RunEvent, RunState, rfc3339};
+use super::event::{RunEvent, rfc3339};
 use super::notice::shortened;
 
 const PRODUCER: &str = concat!("urn:twofold:", env!("CARGO_PKG_VERSION"));

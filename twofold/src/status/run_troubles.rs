@@ -10,7 +10,6 @@ use workflow::{Run, RunState, State};
 
 use super::FactSuppliers;
 use crate::definitions::RunningDefinitions;
-use crate::workflow::tidings::kind_name;
 
 impl FactSuppliers {
     pub(super) fn run_troubles(&self) -> Vec<Trouble> {
@@ -51,7 +50,7 @@ fn tell(run: &Run) -> Trouble {
     let spec = &run.spec;
     let by = spec.schedule.as_ref().map(|schedule| format!(" by schedule {schedule}")).unwrap_or_default();
     let reason = run.failure.as_ref().map_or("no reason is known", |failed| failed.failure.reason.as_str());
-    let problem = format!("{} of source {}{by} failed: {reason}", kind_name(spec.kind), spec.source);
+    let problem = format!("{} of source {}{by} failed: {reason}", spec.kind.name(), spec.source);
     let id = run.id;
     let way_out = format!(
         "the last versions of its views stay; do what the reason says, then `twofold runs retry {id}` does what failed, \

@@ -7,10 +7,10 @@
 use serde_json::{Value, json};
 use tracing::warn;
 use workflow::schedule::{RunMode as ScheduleMode, ScheduleName};
-use workflow::{Run, RunId, RunKind, RunMode, RunState, State};
+use workflow::{Run, RunId, RunMode, RunState, State};
 
 use super::notes::{Notes, difference, noted};
-use crate::notify::{Judge, Notifier, RunEvent, RunState as ToldState};
+use crate::notify::{Judge, Notifier, RunEvent};
 
 const PREFIX: &str = "notices/";
 const LAST: &str = "last";
@@ -77,7 +77,7 @@ fn event_of(run: &Run, state: RunState) -> RunEvent {
     let reason = run.failure.as_ref().filter(|_| state == RunState::Failed);
     RunEvent {
         run: run.id.to_string(),
-        kind: kind_name(run.spec.kind).to_owned(),
+        kind: run.spec.kind.name().to_owned(),
         schedule: run.spec.schedule.clone().map(ScheduleName),
         source: run.spec.source.clone(),
         views: run.spec.views.iter().map(|(view, _)| view.clone()).collect(),
@@ -85,31 +85,10 @@ fn event_of(run: &Run, state: RunState) -> RunEvent {
             RunMode::Full => ScheduleMode::Full,
             RunMode::Incremental | RunMode::Buckets { .. } => ScheduleMode::Incremental,
         },
-        state: told_state(state),
+        state,
         reason: reason.map(|failed| failed.failure.reason.clone()),
         started_at: run.started_at,
         ended_at: run.ended_at,
         at: at.unwrap_or(run.created_at),
-    }
-}
-
-fn told_state(state: RunState) -> ToldState {
-    match state {
-        RunState::Queued => ToldState::Queued,
-        RunState::Running => ToldState::Running,
-        RunState::Paused => ToldState::Paused,
-        RunState::Done => ToldState::Done,
-        RunState::Failed => ToldState::Failed,
-        RunState::Cancelled => ToldState::Cancelled,
-    }
-}
-
-/// As it is written.
-pub fn kind_name(kind: RunKind) -> &'static str {
-    match kind {
-        RunKind::Recompute => "recompute",
-        RunKind::Backfill => "backfill",
-        RunKind::Housekeeping => "housekeeping",
-        RunKind::Import => "import",
     }
 }
