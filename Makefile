@@ -3,7 +3,7 @@
 #   make demo ARGS="--for 60s"   live traffic through both layers, checked as you watch
 #   make quick                   the tests that need no service and no process, under a minute after a build
 #   make test                    all tests (FILTER=name for some of them)
-#   make chaos KILLS=500         processes killed, stopped and doubled under load on real parts (SEED=n repeats a run)
+#   make chaos KILLS=500         processes killed, stopped, doubled and given other definitions (CHANGES=500) under load
 #   make sim SEEDS=100000        whole systems in virtual time under seeded faults, as many seeds as asked for (from FIRST=n on)
 #   make fuzz TIMES=100          what was written, sent or stored, and then damaged: so many times the seeds of `make test`
 #   make upgrade OLD=BINARY      roles of an older build replaced one by one by this one, on real parts
@@ -24,6 +24,7 @@ CARGO ?= cargo
 ARGS ?=
 FILTER ?=
 KILLS ?= 500
+CHANGES ?= 50
 FIRST ?= 0
 SEEDS ?= 20000
 TIMES ?= 20
@@ -49,7 +50,7 @@ FAIL_POINTS := --features twofold/failpoints
 IT := $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --
 # These take the whole machine, or stop processes for longer than others should have to wait: each test runs alone, after all others.
 SWEEP := simulation::every
-ALONE := $(SWEEP) real::backlog chaos:: workflow_processes::
+ALONE := $(SWEEP) real::backlog real::workflow chaos:: workflow_processes::
 TESTS = $(if $(FILTER),$(IT) $(FILTER),$(IT) $(ALONE:%=--skip %) $(foreach suite,$(ALONE),; $(IT) $(suite) --test-threads 1))
 
 # Suites of tests/it that use Kafka, Redis and S3 where those run: without one of them among the chosen tests they are not
@@ -65,6 +66,10 @@ NOT_QUICK := access::process alerts:: chaos:: cli:: compose:: differential:: dis
 SLOW := \
   batch::archive::whichever_call_fails_the_archive_holds_every_record_and_hole_once \
   batch::compaction::a_compaction_at_any_moment_changes_no_answer \
+  batch::elsewhere::data::requests_of_a_web_server_are_computed_alike \
+  batch::elsewhere::data::wikipedia_edits_are_computed_alike \
+  batch::elsewhere::machines::a_lost_executor_costs_time_and_nothing_is_published_twice \
+  batch::elsewhere::machines::two_executors_compute_all_measures_of_the_law_as_one_worker_does \
   batch::erase::whichever_call_fails_the_next_one_goes_on \
   batch::fold::a_folding_that_failed_anywhere_is_repeated_safely \
   batch::recompute::copies_that_fill_more_than_the_memory_count_once \
@@ -99,11 +104,11 @@ test: tools services
 	for suite in $(WITH_SERVICES); do ! grep -q "^$$suite" <<<"$$chosen" || beside=scripts/with-services.sh; done; \
 	$$beside bash -euc '$(TESTS)'
 
-# The part of `make test` that breaks things, for longer, with a seed of its own.
+# The part of `make test` that breaks things, for longer, with a seed of its own (SEED=n repeats a run).
 chaos: tools services
 	$(CARGO) build --locked --workspace $(FAIL_POINTS)
 	$(CARGO) test --locked --workspace $(FAIL_POINTS) --test it --no-run
-	TWOFOLD_CHAOS_KILLS=$(KILLS) TWOFOLD_CHAOS_SEED=$(SEED) \
+	TWOFOLD_CHAOS_KILLS=$(KILLS) TWOFOLD_CHAOS_CHANGES=$(CHANGES) TWOFOLD_CHAOS_SEED=$(SEED) \
 	  scripts/with-services.sh $(CARGO) test --locked --workspace $(FAIL_POINTS) --test it -- chaos:: --nocapture
 
 # In the release profile, where a world takes a fraction of the time: the longer build pays from some thousand seeds on.

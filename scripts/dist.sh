@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Packs a built `twofold` for people who do not want to build: an archive, a Debian package, a Python wheel, checksums.
 #
-#   dist.sh BINARY FOLDER     packs BINARY into FOLDER, which is made anew
+#   dist.sh BINARY FOLDER     packs BINARY into FOLDER, which is made anew; with TWOFOLD_DIST_FAST set compresses little
 #
 # Each of the three holds the binary, the default configuration, the examples, the licence texts of everything that is
 # linked into it, and a bill of materials of it (CycloneDX). What they need of the machine is read from the binary: no more than a C library of its age or a newer one.
@@ -53,7 +53,7 @@ python3 -B "$here/scripts/dist/sbom.py" "$here" > "$tree/twofold.cdx.json"
 archive="twofold-$version-$machine-linux"
 mkdir "$work/archive"
 cp -r "$tree" "$work/archive/$archive"
-tar -C "$work/archive" --owner=0 --group=0 --sort=name -czf "$out/$archive.tar.gz" "$archive"
+tar -C "$work/archive" --owner=0 --group=0 --sort=name -I "gzip ${TWOFOLD_DIST_FAST:+-1}" -cf "$out/$archive.tar.gz" "$archive"
 
 # Debian: programs below /usr, the configuration as a sample, since every setting has a default.
 package="$work/debian"
@@ -75,7 +75,7 @@ Description: aggregate questions over an event stream, fresh and exact
  to the second and exact in the end: one SQL definition, a speed layer and a
  batch layer, merged per query.
 CONTROL
-dpkg-deb --root-owner-group --build "$package" "$out/twofold_${version}_$debian.deb" >/dev/null
+dpkg-deb ${TWOFOLD_DIST_FAST:+-Zgzip -z1} --root-owner-group --build "$package" "$out/twofold_${version}_$debian.deb" >/dev/null
 
 # Python: a wheel that only carries the program. Its tag says which C library it needs.
 if [ ! -d "$tools/wheel-$wheel" ]; then

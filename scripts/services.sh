@@ -199,6 +199,9 @@ start_redis() {
 start_s3() {
   local port
   read -ra port <<<"$weed"
+  # It deletes folders that it has found empty, two minutes later by default. What is written into one just then may be
+  # missing from listings until it looks again, and is lost in versions before August 2026 (seaweedfs #10779, #10799).
+  export WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY=8760h
   launch s3 "$tools/seaweedfs-$seaweedfs/bin/weed" server -dir "$dir/s3" -ip 127.0.0.1 -ip.bind 127.0.0.1 \
     -volume.preStopSeconds 0 -master.heartbeatInterval 100ms -master.telemetry=false -master.volumeSizeLimitMB 256 -volume.max 200 \
     -master.port "${port[0]}" -master.port.grpc "${port[1]}" -volume.port "${port[2]}" -volume.port.grpc "${port[3]}" \

@@ -1,81 +1,78 @@
-//! Removal of what nobody needs any more: old versions of views, old sets of definitions, and files that none names.
+//! Removal of what nobody needs any more: old versions of views, old sets of definitions, tables of definitions that no
+//! set names, and files that none names.
 //!
-//! Guarantee: only what has been out of use for the whole grace is deleted. A failure is logged and tried again at
-//! the next cleanup: left-over files cost space, never correctness.
+//! Guarantee: only what has been out of use for the whole grace is deleted, and nothing that the caller says is being
+//! read. What is left over costs space, never correctness.
+//! Not here: when to clean up, and who takes which step (runs of the workflow do).
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use lake::Vacuumed;
-use positions::TimestampMicros;
+use lake::{Vacuumed, Version};
 use records::RecordsError;
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
+use serving_layer::exactness::ExactnessStore;
 use serving_layer::registry::DefinitionRegistry;
-use views::SourceDefinition;
+use views::{PlannedView, SourceDefinition};
 
-use crate::{BatchContext, BatchError, BatchSettings, FormerDefinitions};
+use crate::{BatchContext, BatchError};
 
-/// The cleanups of one batch loop.
-pub(crate) struct Cleanup<'a> {
-    context: &'a BatchContext,
-    settings: &'a BatchSettings,
-    cleaned_at: TimestampMicros,
+/// What stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The newest versions, and sets of definitions; at least 2.
+    pub versions: usize,
+    /// What was in use within this time.
+    pub grace: Duration,
+    /// The oldest version of the master dataset that somebody reads, with all later ones, as far as they are there.
+    pub read: Option<Version>,
 }
 
-impl<'a> Cleanup<'a> {
-    /// The first cleanup is due one interval from now.
-    pub(crate) fn new(context: &'a BatchContext, settings: &'a BatchSettings) -> Self {
-        Self { context, settings, cleaned_at: context.clock.now() }
-    }
-
-    /// Expires old versions of every view, former definitions among them, removes orphaned files of all tables, and old
-    /// sets of definitions, where the last cleanup is at least one interval ago.
-    pub(crate) async fn clean_if_due(&mut self, former: &dyn FormerDefinitions) {
-        let now = self.context.clock.now();
-        if now.micros_since(self.cleaned_at) < positions::micros(self.settings.cleanup_interval) {
-            return;
-        }
-        self.cleaned_at = now;
-        let (keep, grace) = (self.settings.keep_versions, self.settings.cleanup_grace);
-        let sources = &self.context.pipeline.sources;
-        let former: Vec<_> = sources.iter().flat_map(|source| former.views_of(&source.name)).collect();
-        for view in self.context.pipeline.views.iter().chain(&former) {
-            let store = BatchViewStore::new(&self.context.lake, view.clone());
-            let cleaned = store.expire(keep, grace, self.context.clock.now()).await;
-            log_cleaned(view.name.as_str(), cleaned.map_err(BatchError::from));
-        }
-        for source in &self.context.pipeline.sources {
-            log_cleaned(source.name.as_str(), self.clean_master(source).await);
-        }
-        let registry = DefinitionRegistry::new(&self.context.lake);
-        let cleaned = registry.clean(keep, grace, self.context.clock.now()).await;
-        log_cleaned("definitions", cleaned.map_err(BatchError::from));
-    }
-
-    /// Deletes files that a compaction replaced, and those of imports in whose place others stand, once no version in
-    /// the log names them. The newest `keep_versions` stay, and so does every version that was the newest within the
-    /// grace: a recompute or a worker that reads one finds all its files.
-    async fn clean_master(&self, source: &Arc<SourceDefinition>) -> Result<Vacuumed, BatchError> {
-        let master = MasterDataset::new(&self.context.lake, Arc::clone(source));
-        let Some(newest) = master.open().await? else { return Ok(Vacuumed::default()) };
-        let table = newest.snapshot.table();
-        let oldest = newest.snapshot.version().oldest_of_newest(self.settings.keep_versions);
-        // The log may have been cut above it already; then only orphans are left to find.
-        let is_readable = table.open_at(oldest).await.map_err(RecordsError::from)?.is_some();
-        let oldest = if is_readable { oldest } else { newest.snapshot.version() };
-        let grace = (self.settings.cleanup_grace, self.context.clock.now().system_time());
-        let is_given_up = |path: &str| newest.is_import_over(path) == Some(true);
-        Ok(table.vacuum_given_up(oldest, grace, &is_given_up).await.map_err(RecordsError::from)?)
-    }
+/// Deletes what only old versions of a view need, files of lost publications, and old reports of its exactness.
+///
+/// # Errors
+/// Those of the store: call again.
+pub async fn clean_view(context: &BatchContext, view: &PlannedView, kept: Kept) -> Result<Vacuumed, BatchError> {
+    let (store, now) = (BatchViewStore::new(&context.lake, view.clone()), context.clock.now());
+    let mut cleaned = store.expire(kept.versions, kept.grace, now).await?;
+    cleaned += ExactnessStore::new(&context.lake, view).expire(kept.grace, now).await?;
+    Ok(cleaned)
 }
 
-fn log_cleaned(name: &str, cleaned: Result<Vacuumed, BatchError>) {
-    match cleaned {
-        Ok(removed) if removed.objects + removed.log_objects > 0 => {
-            let (objects, bytes) = (removed.objects + removed.log_objects, removed.size_bytes);
-            tracing::info!(table = name, objects, bytes, "old files removed");
+/// Deletes files that a compaction replaced, and those of imports in whose place others stand, once no version in the
+/// log names them. What is kept stays, and so does every version that was the newest within the grace: a recompute or a
+/// worker that reads one finds all its files.
+///
+/// # Errors
+/// Those of the store: call again.
+pub async fn clean_master(
+    context: &BatchContext,
+    source: &Arc<SourceDefinition>,
+    kept: Kept,
+) -> Result<Vacuumed, BatchError> {
+    let master = MasterDataset::new(&context.lake, Arc::clone(source));
+    let Some(newest) = master.open().await? else { return Ok(Vacuumed::default()) };
+    let table = newest.snapshot.table();
+    let oldest = newest.snapshot.version().oldest_of_newest(kept.versions);
+    // The log may have been cut above some already; above all of them, only orphans are left to find.
+    let mut found = newest.snapshot.version();
+    for wanted in [kept.read.map(|read| read.min(oldest)), Some(oldest)].into_iter().flatten() {
+        if table.open_at(wanted).await.map_err(RecordsError::from)?.is_some() {
+            found = wanted;
+            break;
         }
-        Ok(_) => tracing::debug!(table = name, "no old files to remove"),
-        Err(error) => tracing::warn!(table = name, %error, "old files could not be removed"),
     }
+    let grace = (kept.grace, context.clock.now().system_time());
+    let is_given_up = |path: &str| newest.is_import_over(path) == Some(true);
+    Ok(table.vacuum_given_up(found, grace, &is_given_up).await.map_err(RecordsError::from)?)
+}
+
+/// Deletes old sets of definitions, and static files that none names.
+///
+/// # Errors
+/// Those of the store: call again.
+pub async fn clean_definitions(context: &BatchContext, kept: Kept) -> Result<Vacuumed, BatchError> {
+    let registry = DefinitionRegistry::new(&context.lake);
+    Ok(registry.clean(kept.versions, kept.grace, context.clock.now()).await?)
 }

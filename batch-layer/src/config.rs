@@ -1,10 +1,9 @@
 //! Settings of the batch layer. Values only: the binary reads files and environment.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use positions::{Backoff, ViewName};
+use positions::Backoff;
 
 /// Settings of one recompute.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ impl Default for RecomputeSettings {
 /// Settings of the compaction of master datasets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactSettings {
-    /// Whether the batch loop compacts at all.
+    /// Whether files are merged at all.
     pub is_on: bool,
     /// Files are merged until they have about this many bytes: also the memory that one in the making takes.
     pub file_bytes: u64,
@@ -51,16 +50,16 @@ impl Default for CompactSettings {
     }
 }
 
-/// Settings of the batch loop.
+/// Settings of what is done for batch views and master datasets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Wait between two rounds over all views.
+    /// From the end of one recompute of a view that no schedule names to the next.
     pub interval: Duration,
-    /// Views that the interval leaves out: others say when they are computed. A round that is asked for has them.
-    pub left_out: BTreeSet<ViewName>,
-    /// Wait after a round in which a view failed, where that is shorter than `interval`.
+    /// Wait after a recompute in which a view failed, never longer than `interval`.
     pub backoff: Backoff,
-    /// How each round computes.
+    /// From one look at what is due of housekeeping to the next; no more than `interval`.
+    pub housekeeping_interval: Duration,
+    /// How each recompute computes.
     pub recompute: RecomputeSettings,
     /// Wait between two looks for files of tables that are gone, and for what other tools did to them.
     pub table_check_interval: Duration,
@@ -80,8 +79,8 @@ impl Default for BatchSettings {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(60),
-            left_out: BTreeSet::new(),
             backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(60) },
+            housekeeping_interval: Duration::from_secs(60),
             recompute: RecomputeSettings::default(),
             table_check_interval: Duration::from_secs(60),
             compact: CompactSettings::default(),

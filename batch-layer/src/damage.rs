@@ -1,30 +1,45 @@
-//! What happened to the tables of a batch loop beside it: files that are gone, and commits of other tools.
+//! What happened to tables beside the layers: files that are gone, and commits of other tools.
 //!
 //! In: the newest version of each table, and one listing of its folder. Out: what is missing of which table, in words,
 //! for the status; other tools see our files again.
 //! Guarantee: files that are gone are noticed by the next check, whether or not a recompute needs them. What cannot be
-//! asked now is passed over: the round tells of a store that fails.
+//! asked now is passed over: the look for what is new tells of a store that fails.
 //! Why put back at once: after a compaction by another tool its clean-up may delete our files, since to that tool
 //! nobody needs them any more.
-//! Not here: what a commit of another tool is (`lake`), bringing rows back (`lost_rows.rs`).
+//! Not here: when to look (`twofold/src/workflow/tables`), what a commit of another tool is (`lake`), bringing rows
+//! back (`lost_rows.rs`).
 
 use std::collections::BTreeMap;
 
 use lake::{DataFile, LakeError, Snapshot};
-use positions::IdSource;
+use positions::{IdSource, SourceName};
 use records::master::MasterDataset;
 use serving_layer::BatchViewStore;
 
 use crate::BatchContext;
+use crate::metrics::{self, MASTER_FILES};
 
 /// How many paths of files are written out.
 const NAMED_FILES: usize = 3;
 
-/// Looks after the tables of all sources and views of a loop; what is missing of each, by its folder.
-pub(crate) async fn look_after(context: &BatchContext) -> BTreeMap<String, String> {
-    let mut missing = BTreeMap::new();
+/// What was found of the tables of all sources and views.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundTables {
+    /// Live files of each master dataset that there is.
+    pub master_files: BTreeMap<SourceName, usize>,
+    /// Tables of which files are gone from the store, by their folder; which ones, in words.
+    pub missing: BTreeMap<String, String>,
+}
+
+/// Looks after the tables of all sources and views: lets other tools see our files again, and finds what is missing.
+/// What is missing is logged; what cannot be asked now is passed over.
+pub async fn look_after(context: &BatchContext) -> FoundTables {
+    let FoundTables { mut master_files, mut missing } = FoundTables::default();
     for source in &context.pipeline.sources {
         if let Ok(Some(newest)) = MasterDataset::new(&context.lake, source.clone()).open().await {
+            let files = newest.snapshot.files().len();
+            metrics::set_source(MASTER_FILES, source.name.as_str(), files as f64);
+            master_files.insert(source.name.clone(), files);
             look_at(&newest.snapshot, context.ids.as_ref(), &mut missing).await;
         }
     }
@@ -33,7 +48,7 @@ pub(crate) async fn look_after(context: &BatchContext) -> BTreeMap<String, Strin
             look_at(&newest.snapshot, context.ids.as_ref(), &mut missing).await;
         }
     }
-    missing
+    FoundTables { master_files, missing }
 }
 
 async fn look_at(snapshot: &Snapshot, ids: &dyn IdSource, missing: &mut BTreeMap<String, String>) {

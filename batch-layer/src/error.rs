@@ -2,11 +2,13 @@
 
 use datafusion::error::DataFusionError;
 use event_log::EventLogError;
-use lake::{LakeError, Version};
+use lake::{LakeError, Version, has_store_failed};
 use positions::{DefinitionHash, PartitionId, SourceName, ViewName};
 use records::RecordsError;
 use serving_layer::ServingError;
 use views::DefinitionError;
+
+use crate::plan_engine::is_away;
 
 /// An error of archive, reset or recompute.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,9 @@ pub enum BatchError {
     /// DataFusion refused or failed; also where memory and spill folder together do not suffice.
     #[error("query engine: {}", told(.0))]
     Engine(#[from] DataFusionError),
+    /// DataFusion failed since the object store did not give it a file: try again.
+    #[error("query engine: {0}")]
+    Unread(#[source] DataFusionError),
     /// A partition that was archived is gone: the topic was created again with fewer partitions.
     #[error(
         "topic {topic} has no partition {partition} any more, which is archived up to offset {archived}; \
@@ -117,6 +122,9 @@ pub enum BatchError {
         /// The definition of the plan.
         hash: DefinitionHash,
     },
+    /// A view was not published by a run of the workflow, in whichever process: what the run says.
+    #[error("{0}")]
+    InRun(String),
     /// A plan without views: make a new one.
     #[error("the plan of this recompute names no view; plan it anew")]
     EmptyPlan,
@@ -128,8 +136,11 @@ pub enum BatchError {
         /// How many there are.
         groups: usize,
     },
-    /// A view cannot be published yet, since nobody has computed one of its groups: compute it, and publish again.
-    #[error("view {view}: group {group} of its recompute is not computed, so that nothing is published")]
+    /// A view cannot be published yet, since nobody has computed one of its groups, or not each part of it, or some of
+    /// it twice: compute it, and publish again.
+    #[error(
+        "view {view}: group {group} of its recompute is not computed as a whole and once, so that nothing is published"
+    )]
     GroupMissing {
         /// The view.
         view: ViewName,
@@ -168,11 +179,13 @@ impl From<ServingError> for BatchError {
 }
 
 impl BatchError {
-    /// Whether the same may succeed later: an unreachable log or store, one that is full until somebody makes room, a
-    /// schema that is not known yet, or a change by another tool until somebody leaves it out.
+    /// Whether the same may succeed later: an unreachable log or store, machines that were lost, one that is full until
+    /// somebody makes room, a schema that is not known yet, or a change by another tool until somebody leaves it out.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::DeadTopic { .. } => true,
+            Self::DeadTopic { .. } | Self::Unread(_) => true,
+            Self::Engine(error) => has_store_failed(error) || is_away(error),
+            Self::Records(RecordsError::Engine(error)) => has_store_failed(error),
             Self::Log(EventLogError::Unreachable(_)) => true,
             Self::Serving(ServingError::Unreachable { .. } | ServingError::Refusing { .. }) => true,
             // Learned once the registry has it, or passed over once the source's definition says so.
@@ -183,6 +196,11 @@ impl BatchError {
             _ => false,
         }
     }
+
+    /// Whether memory and spill folder together do not suffice: for less of the same they may.
+    pub fn is_over_limit(&self) -> bool {
+        matches!(self, Self::Engine(error) if lacks_room(error))
+    }
 }
 
 /// The advice of the engine itself, which names a setting of its own.
@@ -191,10 +209,16 @@ const ENGINE_ADVICE: &str = " Please try increasing the config: `datafusion.runt
 /// What the engine says; where it lacks room, with the settings that give it some.
 fn told(error: &DataFusionError) -> String {
     let said = error.to_string();
-    let lacks_room = said.contains(ENGINE_ADVICE) || said.contains("Resources exhausted");
+    let is_over_limit = lacks_room(error);
     let said = said.replace(ENGINE_ADVICE, "");
-    match lacks_room {
+    match is_over_limit {
         true => format!("{}; raise `batch.memory` or `batch.spill_limit`", said.trim_end_matches('.')),
         false => said,
     }
+}
+
+/// By the words, since the limit of the spill folder is told as an input-output error like any other.
+pub(crate) fn lacks_room(error: &DataFusionError) -> bool {
+    let said = error.to_string();
+    said.contains(ENGINE_ADVICE) || said.contains("Resources exhausted")
 }

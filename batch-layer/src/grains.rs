@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use datafusion::logical_expr::{Case, Expr, lit};
 use positions::TimestampMicros;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serving_layer::{BatchVersion, BucketRanges, Folded};
 use views::{Bucket, bucket_of, utc_scalar};
 
@@ -20,15 +22,16 @@ const INTO_NEXT_MONTH: Duration = Duration::from_secs(32 * 24 * 3600);
 pub(crate) const LAST: TimestampMicros = TimestampMicros(i64::MAX);
 
 /// The buckets of a version: of the grain of its view, and of a coarser one where it is folded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Grains {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grains {
+    #[serde(serialize_with = "write_grain", deserialize_with = "read_grain")]
     own: Bucket,
     folded: Folded,
 }
 
 impl Grains {
     /// Of a view whose version is folded so far.
-    pub(crate) fn new(own: Bucket, folded: Folded) -> Self {
+    pub fn new(own: Bucket, folded: Folded) -> Self {
         Self { own, folded }
     }
 
@@ -43,12 +46,17 @@ impl Grains {
     }
 
     /// At each instant the coarsest of all; an hour where there are none.
-    pub(crate) fn coarsest(all: impl Iterator<Item = Self>) -> Self {
+    pub fn coarsest(all: impl Iterator<Item = Self>) -> Self {
         let coarser_of = |one: Self, other: Self| Self {
             own: coarser(one.own, other.own),
             folded: one.folded.or_further(other.folded),
         };
         all.reduce(coarser_of).unwrap_or(Self::even(Bucket::Hour))
+    }
+
+    /// How far they are folded.
+    pub(crate) fn folded(&self) -> Folded {
+        self.folded
     }
 
     /// Whether all of event time is one bucket.
@@ -57,7 +65,7 @@ impl Grains {
     }
 
     /// The grain at an instant.
-    pub(crate) fn at(&self, time: TimestampMicros) -> Bucket {
+    pub fn at(&self, time: TimestampMicros) -> Bucket {
         let here = self.regions().into_iter().find(|(from, to, _)| *from <= time && time < *to);
         here.map_or(self.own, |(_, _, grain)| grain)
     }
@@ -67,8 +75,16 @@ impl Grains {
         bucket_of(self.at(time), time)
     }
 
+    /// The grains of a stretch of event time, `[from, to)`, in the order in which they come.
+    pub fn within(&self, from: TimestampMicros, to: TimestampMicros) -> Vec<Bucket> {
+        let regions = self.regions().into_iter().filter(|(begin, end, _)| begin < end && *begin < to && from < *end);
+        let mut grains: Vec<Bucket> = regions.map(|(_, _, grain)| grain).collect();
+        grains.dedup();
+        grains
+    }
+
     /// The start of the bucket after the one that an instant falls into.
-    pub(crate) fn next_bucket(&self, time: TimestampMicros) -> TimestampMicros {
+    pub fn next_bucket(&self, time: TimestampMicros) -> TimestampMicros {
         next_bucket(self.at(time), time)
     }
 
@@ -102,6 +118,15 @@ impl Grains {
             (days_until, LAST, self.own),
         ]
     }
+}
+
+fn write_grain<S: Serializer>(grain: &Bucket, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(grain.as_str())
+}
+
+fn read_grain<'de, D: Deserializer<'de>>(from: D) -> Result<Bucket, D::Error> {
+    let word = String::deserialize(from)?;
+    word.parse::<Bucket>().map_err(|()| D::Error::custom(format!("`{word}` is no grain of buckets")))
 }
 
 /// How far a version is folded, and every one that is published on it.

@@ -73,14 +73,14 @@ pub(crate) fn announce_archive(definition: &SourceDefinition) {
     }
 }
 
-/// Tells all counters of the batch loop once, at 0.
-pub(crate) fn announce_batch(pipeline: &Pipeline) {
+/// Tells all counters of what is done for batch views and master datasets once, at 0.
+pub fn announce_batch(pipeline: &Pipeline) {
     for source in &pipeline.sources {
         for name in [COMPACTIONS, COMPACTION_FILES, COMPACTION_ROWS, COMPACTION_RACES, COMPACTION_FAILURES] {
             count(name, source.name.as_str(), 0);
         }
     }
-    for view in &pipeline.views {
+    for view in pipeline.views.iter().filter(|view| view.source.is_recomputed()) {
         for name in [BATCH_PUBLICATIONS, BATCH_FAILURES, FOLDS, FOLD_FAILURES] {
             count_view(name, view.name.as_str(), 0);
         }

@@ -171,7 +171,7 @@ async fn realtime_head(
     partition: PartitionId,
 ) -> Result<Offset, ServingError> {
     let Some(store) = &components.store else { return Ok(Offset(0)) };
-    let key = PartitionKey { source: components.source.name.clone(), partition };
+    let key = PartitionKey::new(&components.source.name, partition);
     match store.read_index(&key).await {
         Ok(index) => {
             let head = index.map(|index| index.head).filter(|head| head.incarnation == facts.life.incarnation);

@@ -133,7 +133,10 @@ impl LakeError {
             DataFusionError::ObjectStore(error) => Self::named(object, *error),
             DataFusionError::External(error) => match error.downcast::<object_store::Error>() {
                 Ok(error) => Self::named(object, *error),
-                Err(error) => Self::corrupt(object, chain(&*error)),
+                Err(error) => match error.downcast::<Self>() {
+                    Ok(error) => *error,
+                    Err(error) => Self::corrupt(object, chain(&*error)),
+                },
             },
             DataFusionError::Context(_, error) => Self::engine(object, *error),
             error => Self::corrupt(object, chain(&error)),

@@ -28,7 +28,9 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
+use object_store::ObjectStore;
 
+use crate::reads::{FailedReads, NotedStore, told_apart};
 use crate::{DataFile, Lake, LakeError, Snapshot, Table, stats};
 
 impl Snapshot {
@@ -79,9 +81,12 @@ impl Snapshot {
             return Ok(Box::pin(EmptyRecordBatchStream::new(schema)));
         }
         let runtime = RuntimeEnv::default();
-        runtime.register_object_store(lake.url().as_ref(), Arc::clone(lake.store()));
+        let store = Arc::new(NotedStore { inner: Arc::clone(lake.store()), failed: Arc::default() });
+        runtime.register_object_store(lake.url().as_ref(), Arc::clone(&store) as Arc<dyn ObjectStore>);
         let context = TaskContext::default().with_runtime(Arc::new(runtime));
-        DataSourceExec::from_data_source(config).execute(0, Arc::new(context)).map_err(|error| refused(&error))
+        let rows = DataSourceExec::from_data_source(config).execute(0, Arc::new(context));
+        let sizes = files.iter().map(|file| (self.table().object_path(&file.path), file.size_bytes)).collect();
+        Ok(told_apart(rows.map_err(|error| refused(&error))?, store, sizes))
     }
 
     fn check_live(&self, files: &[DataFile]) -> Result<(), LakeError> {
@@ -181,10 +186,19 @@ impl TableProvider for FileScan {
         if files.is_empty() {
             return Ok(Arc::new(EmptyExec::new(config.projected_schema()?)));
         }
-        state.runtime_env().register_object_store(lake.url().as_ref(), Arc::clone(lake.store()));
+        state.runtime_env().register_object_store(lake.url().as_ref(), store_for(state, lake));
         // A limit counts rows behind the filter, which stands above this scan.
         let limit = if filters.is_empty() { limit } else { None };
         Ok(DataSourceExec::from_data_source(FileScanConfigBuilder::from(config).with_limit(limit).build()))
+    }
+}
+
+/// The store as a session reads it.
+fn store_for(state: &dyn Session, lake: &Lake) -> Arc<dyn ObjectStore> {
+    let inner = Arc::clone(lake.store());
+    match state.config().get_extension::<FailedReads>() {
+        Some(failed) => Arc::new(NotedStore { inner, failed }),
+        None => inner,
     }
 }
 

@@ -81,6 +81,11 @@ impl Snapshot {
         &self.inner.state.files
     }
 
+    /// The live file of this path.
+    pub fn file(&self, path: &str) -> Option<&DataFile> {
+        self.inner.state.file(path)
+    }
+
     /// Whether a file of this path is live.
     pub fn is_live(&self, path: &str) -> bool {
         self.inner.state.is_live(path)
@@ -143,9 +148,15 @@ impl State {
         files
     }
 
+    /// The live file of this path.
+    fn file(&self, path: &str) -> Option<&DataFile> {
+        let at = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
+        Some(&self.files[at])
+    }
+
     /// Whether a file of this path is live.
     pub(crate) fn is_live(&self, path: &str) -> bool {
-        self.files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok()
+        self.file(path).is_some()
     }
 }
 

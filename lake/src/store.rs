@@ -172,6 +172,15 @@ impl Lake {
         self.store().list(Some(folder)).try_collect().await.map_err(|error| LakeError::store(folder, error))
     }
 
+    /// What the store says of an object, or `None` where there is none. One small request.
+    pub(crate) async fn head(&self, path: &Path) -> Result<Option<ObjectMeta>, LakeError> {
+        match self.store().head(path).await {
+            Ok(object) => Ok(Some(object)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(LakeError::store(path, error)),
+        }
+    }
+
     /// Reads a whole object, or `None` where there is none.
     ///
     /// # Errors
@@ -279,11 +288,7 @@ impl Lake {
 
     /// The modification time that the store gives to an object, in milliseconds since 1970 UTC.
     pub(crate) async fn modified_millis(&self, path: &Path) -> Result<Option<i64>, LakeError> {
-        match self.store().head(path).await {
-            Ok(meta) => Ok(Some(meta.last_modified.timestamp_millis())),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(LakeError::store(path, error)),
-        }
+        Ok(self.head(path).await?.map(|object| object.last_modified.timestamp_millis()))
     }
 
     /// Names the store inside the query engine.

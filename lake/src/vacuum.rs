@@ -11,12 +11,13 @@
 //! before it is missing too; `log.rs` relies on that. The clock is the caller's, compared with the store's own times.
 
 use std::collections::HashSet;
+use std::ops::AddAssign;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::checkpoint::writer;
@@ -36,6 +37,14 @@ pub struct Vacuumed {
     pub log_objects: u64,
     /// The sum of their sizes.
     pub size_bytes: u64,
+}
+
+impl AddAssign for Vacuumed {
+    fn add_assign(&mut self, more: Self) {
+        self.objects += more.objects;
+        self.log_objects += more.log_objects;
+        self.size_bytes += more.size_bytes;
+    }
 }
 
 impl Table {
@@ -136,7 +145,7 @@ impl Table {
         };
         for version in listing.commits.union(&listing.checkpoints).filter(|version| **version < checkpoint) {
             for path in [self.log().checkpoint_path(*version), self.log().commit_path(*version)] {
-                let Some(object) = self.head(&path).await? else { continue };
+                let Some(object) = self.lake().head(&path).await? else { continue };
                 if !is_old(&object, before_micros) {
                     return Ok(());
                 }
@@ -156,7 +165,7 @@ impl Table {
         before_micros: i64,
     ) -> Result<Option<Version>, LakeError> {
         for version in listing.checkpoints.range(..=oldest_kept).rev() {
-            let commit = self.head(&self.log().commit_path(*version)).await?;
+            let commit = self.lake().head(&self.log().commit_path(*version)).await?;
             let is_settled = commit.is_some_and(|commit| is_old(&commit, before_micros));
             // Behind another tool's, or one that cannot be read, the commits are still needed.
             if is_settled && matches!(self.read_checkpoint(*version).await, Ok(Some(_))) {
@@ -206,14 +215,6 @@ impl Table {
                 transaction.is_some_and(|number| !number.is_ok_and(|number| commit::is_to_come(number, newest)))
             }
             _ => false,
-        }
-    }
-
-    async fn head(&self, path: &Path) -> Result<Option<ObjectMeta>, LakeError> {
-        match self.lake().store().head(path).await {
-            Ok(object) => Ok(Some(object)),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(LakeError::store(path, error)),
         }
     }
 

@@ -60,6 +60,15 @@ impl Snapshot {
         Ok(DataFile { path, size_bytes, rows, bounds: Arc::new(bounds) })
     }
 
+    /// How many rows each row group of a file has, in their order. One small request.
+    ///
+    /// # Errors
+    /// [`LakeError::Corrupt`]: the file is gone or broken. [`LakeError::Unreachable`]: try again.
+    pub async fn row_groups(&self, file: &DataFile) -> Result<Vec<u64>, LakeError> {
+        let metadata = self.metadata_of(&self.table().object_path(&file.path), file.size_bytes).await?;
+        Ok(metadata.row_groups().iter().map(|group| group.num_rows().unsigned_abs()).collect())
+    }
+
     async fn metadata_of(&self, path: &Path, size_bytes: u64) -> Result<ParquetMetaData, LakeError> {
         let mut reader = ParquetMetaDataReader::new();
         let mut length = FOOTER_BYTES;

@@ -25,6 +25,9 @@ pub struct BorderRule {
 }
 
 impl BorderRule {
+    /// No borders but the start of the partition: for states that no cut will ever divide.
+    pub const NONE: Self = Self { grid: i64::MAX, gap: Duration::MAX };
+
     /// The largest grid multiple at or below `offset`.
     pub fn grid_floor(&self, offset: Offset) -> Offset {
         Offset(offset.0.div_euclid(self.grid) * self.grid)

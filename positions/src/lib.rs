@@ -49,5 +49,5 @@ pub use position::{Capped, Cut, MAX_RAISE, Position, fingerprint, is_plausible, 
 pub use seams::{Clock, CurrentDefinitions, IdSource};
 pub use span::{SPAN_EXAMPLES, SpanError, format_span, parse_span};
 pub use start::{Start, choose_start};
-pub use tile::{Tiling, TilingGap, tile, tile_held};
+pub use tile::{Tiling, TilingGap, tile, tile_between, tile_held};
 pub use token::{BadToken, PositionToken};

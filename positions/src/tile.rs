@@ -99,6 +99,35 @@ pub fn tile_held(index: Option<&Index>, view: DefinitionHash, cut: Position) -> 
     Tiling { runs, head: at }
 }
 
+/// The runs that cover exactly `[from, to)` for a view, between two cuts: what a reader was answered of the records
+/// that the newer of two batch versions covers and the older one does not.
+///
+/// # Errors
+/// A [`TilingGap`]: realtime never came so far, or the runs are not there any more.
+pub fn tile_between(index: &Index, view: DefinitionHash, from: Position, to: Position) -> Result<Vec<&Run>, TilingGap> {
+    let mut at = from;
+    let mut runs = Vec::new();
+    for run in index.runs.iter().filter(|run| run.to.offset > from.offset) {
+        if at.offset >= to.offset {
+            break;
+        }
+        if run.from.offset != at.offset {
+            return Err(TilingGap::NotAt { at: at.offset, found: run.from.offset });
+        }
+        check_joint(at, run.from)?;
+        if run.rows_of(view).is_none() {
+            return Err(TilingGap::ViewAbsent { at: at.offset });
+        }
+        runs.push(run);
+        at = run.to;
+    }
+    if at.offset != to.offset {
+        return Err(TilingGap::EndsBefore { at: at.offset, head: to.offset });
+    }
+    check_joint(at, to)?;
+    Ok(runs)
+}
+
 /// The running maximum is left out: it differs where the speed layer read what expired before it was archived.
 fn check_joint(below: Position, above: Position) -> Result<(), TilingGap> {
     let is_same = below.fingerprint == above.fingerprint && below.incarnation == above.incarnation;

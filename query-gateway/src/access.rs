@@ -40,6 +40,11 @@ impl RowFilters {
         principal.row_rules().iter().map(filter).collect::<Option<Vec<_>>>().map(Self)
     }
 
+    /// Those of who sees all rows.
+    pub(crate) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// The tests.
     pub(crate) fn as_slice(&self) -> &[Filter] {
         &self.0

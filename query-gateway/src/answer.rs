@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StructArray};
-use arrow::compute::{concat_batches, take};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Fields, Schema};
 use arrow::error::ArrowError;
 use tokio_util::sync::CancellationToken;
@@ -148,8 +148,7 @@ async fn finish(
 }
 
 async fn run(plan: Compiled, states: Vec<RecordBatch>) -> Result<RecordBatch, GatewayError> {
-    let finished = plan.execute(states).await?;
-    Ok(concat_batches(&plan.output_schema(), &finished)?)
+    Ok(plan.execute_whole(states).await?)
 }
 
 /// Adds a column that shows, for each row of `rows`, the measures of the same key in `part`; null where it has none.

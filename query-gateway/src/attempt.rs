@@ -10,10 +10,11 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use positions::{Cut, Offset, PartitionId, RunId, format_span};
-use serving_layer::{BatchVersion, BlobKey, PartitionKey, Version, blob};
+use serving_layer::{BatchVersion, BlobKey, Version, blob};
 use tracing::warn;
 use views::{Compiled, PlannedView, ViewDefinition};
 
+use crate::exactness::compared::Compared;
 use crate::lane::{Lane, RunStates};
 use crate::metrics;
 use crate::patience::within;
@@ -33,6 +34,8 @@ pub(crate) struct ViewReader {
     pub versions: BatchVersions,
     /// Whether it is a former definition, answered until its successor answers completely.
     pub is_former: bool,
+    /// How its publications compared with what they replaced.
+    pub exactness: Compared,
 }
 
 /// Runs fetched at one time: with them the memory of a rebuild stays near that of its outcome.
@@ -136,6 +139,10 @@ impl Attempt<'_> {
             (Ok(fallback), _) => ServedView::Served(Arc::new(fallback)),
             (Err(_), Some(kept)) => ServedView::Served(Arc::new(kept)),
             (Err(Unserved::Store(reason)), None) => ServedView::Unavailable(reason),
+            // No batch version will make room.
+            (Err(_), None) if self.source.generation.is_some() && !self.held.too_large.is_empty() => {
+                ServedView::Unavailable(reason)
+            }
             (Err(Unserved::Gap(_) | Unserved::WentBack), None) => match self.reader.versions.problem() {
                 Some(problem) => ServedView::Unavailable(problem),
                 None => ServedView::Building(reason),
@@ -194,10 +201,14 @@ impl Attempt<'_> {
     fn leave_out(&mut self, partition: PartitionId, pin: &Pin) {
         let (view, limit) = (&self.reader.view.name, self.source.settings.realtime_memory_bytes);
         let cut = pin.partitions.get(&partition).map(|pin| pin.cut.offset).unwrap_or_default();
+        let until = match self.source.generation {
+            Some(_) => "it is raised, or the source is mode 'lambda'",
+            None => "a batch version makes room",
+        };
         if self.held.too_large.insert(partition, cut).is_none() {
             warn!(
                 %view, %partition, %cut, limit_bytes = limit,
-                "realtime states do not fit into gateway.realtime_memory; answers are stale until a batch version makes room"
+                "realtime states do not fit into gateway.realtime_memory; answers are stale until {until}"
             );
         }
         metrics::partitions_too_large(view, self.held.too_large.len());
@@ -335,7 +346,7 @@ impl Attempt<'_> {
         }
         let mut gone = Vec::new();
         for (partition, keys) in wanted {
-            let key = PartitionKey { source: self.source.source.name.clone(), partition };
+            let key = self.source.key(partition);
             let limit = self.source.settings.store_timeout;
             let read = within(limit, self.source.store.get_blobs(&key, &keys)).await;
             let blobs = read

@@ -62,6 +62,22 @@ pub struct GatewaySettings {
     pub sql_result_bytes: usize,
     /// Into how many parallel parts an SQL query is split; with 1 its rows come in the same order each time.
     pub sql_partitions: usize,
+    /// Whether each publication is compared with what it replaced.
+    pub exactness: bool,
+    /// Memory for each of the three parts of one comparison: states of runs, replaced states, new states; what needs
+    /// more is not compared.
+    pub exactness_memory_bytes: usize,
+    /// Reports that are kept of each view.
+    pub exactness_versions: usize,
+    /// Records that the account of an answer reads at most to find the events of a group: all that are archived of its
+    /// source. Of more it names no event.
+    pub explain_rows: u64,
+    /// Events of a group that an account names.
+    pub explain_events: usize,
+    /// How long the events of a group are looked for.
+    pub explain_time_limit: Duration,
+    /// Memory for that, of each account; what needs more is spilled.
+    pub explain_memory_bytes: usize,
     /// Pages of which origins may ask from a visitor's browser. Default: of none.
     pub allowed_origins: AllowedOrigins,
 }
@@ -96,6 +112,13 @@ impl Default for GatewaySettings {
             sql_memory_bytes: 256 * MIB,
             sql_result_bytes: 32 * MIB,
             sql_partitions: 1,
+            exactness: true,
+            exactness_memory_bytes: 64 * MIB,
+            exactness_versions: 100,
+            explain_rows: 10_000_000,
+            explain_events: 1_000,
+            explain_time_limit: Duration::from_secs(20),
+            explain_memory_bytes: 128 * MIB,
             allowed_origins: AllowedOrigins::default(),
         }
     }

@@ -74,6 +74,14 @@ pub(crate) fn passing(rows: &RecordBatch, filters: &[Filter]) -> Result<RecordBa
     if rows.num_rows() == 0 {
         return Ok(rows.clone());
     }
+    match mask(rows, filters)? {
+        Some(mask) => filter_record_batch(rows, &mask),
+        None => Ok(rows.clone()),
+    }
+}
+
+/// Which of some rows pass all filters: true where one does; `None` where there is no filter.
+pub(crate) fn mask(rows: &RecordBatch, filters: &[Filter]) -> Result<Option<BooleanArray>, ArrowError> {
     let mut mask: Option<BooleanArray> = None;
     for filter in filters {
         let passes = evaluate(filter, rows.column(filter.dimension))?;
@@ -82,10 +90,7 @@ pub(crate) fn passing(rows: &RecordBatch, filters: &[Filter]) -> Result<RecordBa
             None => passes,
         });
     }
-    match mask {
-        Some(mask) => filter_record_batch(rows, &mask),
-        None => Ok(rows.clone()),
-    }
+    Ok(mask)
 }
 
 /// Looks at values that a filter takes of these rows, about; of a pattern steps along the texts.

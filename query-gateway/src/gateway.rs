@@ -24,16 +24,18 @@ use crate::access::{RowFilters, sees};
 use crate::attempt::ViewReader;
 use crate::engines::Engines;
 use crate::envelope::{Envelope, Freshness};
+use crate::exactness::told::{ExactnessReports, reports};
+use crate::exactness_table::ExactnessReading;
 use crate::json::instant;
 use crate::metrics;
 use crate::places::Places;
 use crate::refresh::SourceReader;
 use crate::rejected_table::Reading;
 use crate::rows::Layer;
-use crate::runs_table::RunsReading;
+use crate::runs_reading::RunsReading;
 use crate::served::{Served, ServedView, SourceState};
 use crate::sql::SqlEngine;
-use crate::status::{Status, SystemFacts, ViewStatus, source_status};
+use crate::status::{Status, SystemFacts, ViewStatus, memory_of, source_status};
 use crate::stores::Check;
 use crate::{GatewayError, GatewaySettings, RejectedReader, RunsReader, StatusSource, ViewDetails, told};
 
@@ -56,11 +58,14 @@ pub struct GatewayComponents {
     pub clock: Arc<dyn Clock>,
 }
 
+/// What reads each source above its batch views, and each generation of one.
+pub(crate) type Readers = BTreeMap<(SourceName, Option<DefinitionHash>), Arc<SourceReader>>;
+
 /// Answers queries over the views of one pipeline.
 pub struct Gateway {
     components: GatewayComponents,
     settings: GatewaySettings,
-    sources: BTreeMap<SourceName, Arc<SourceReader>>,
+    sources: Readers,
     sql: Engines,
     // Over the present definitions, where former ones answer: made by the first query that only they may understand.
     present_sql: OnceLock<Engines>,
@@ -133,21 +138,37 @@ impl Gateway {
         Ok(told::details(principal, details))
     }
 
+    /// How the publications of a view compared with what they replaced, as far as reports are kept, newest first. Reads
+    /// the object store.
+    ///
+    /// # Errors
+    /// As in [`Self::view`]; [`GatewayError::Serving`]: the object store failed.
+    pub async fn exactness(&self, principal: &Principal, name: &str) -> Result<ExactnessReports, GatewayError> {
+        let (_, reader) = self.find(principal, name)?;
+        let rows = reader.exactness.read().await.map_err(|error| told::error(principal, error.into()))?;
+        let (view, definition) = (reader.view.name.to_string(), reader.view.hash.to_string());
+        let reports = ExactnessReports { view, definition, withheld: None, reports: reports(&rows) };
+        Ok(told::exactness(principal, reports))
+    }
+
     /// How far every part of the system is that a principal may know of.
     pub async fn status(&self, principal: &Principal) -> Status {
         let facts = self.facts().await;
         let mut sources = Vec::new();
         let mut by_view = BTreeMap::new();
         for source in &self.components.pipeline.sources {
-            let Some(reader) = self.sources.get(&source.name) else { continue };
-            let state = self.fresh_state(reader).await;
             let known = facts.partitions.get(&source.name).cloned().unwrap_or_default();
             let unseen = facts.unseen.get(&source.name).cloned().unwrap_or_default();
-            sources.push(source_status(reader, &state, &known, unseen));
-            let is_shown = |view: &&ViewReader| self.answers_from(view) && sees(principal, &view.view);
-            for view in reader.views().iter().filter(is_shown) {
-                by_view.insert(view.view.name.clone(), self.view_status(reader, view, &state));
+            let mut states = Vec::new();
+            for reader in self.readers_of(&source.name) {
+                let state = self.fresh_state(reader).await;
+                let is_shown = |view: &&ViewReader| self.answers_from(view) && sees(principal, &view.view);
+                for view in reader.views().iter().filter(is_shown) {
+                    by_view.insert(view.view.name.clone(), self.view_status(reader, view, &state));
+                }
+                states.push(state);
             }
+            sources.push(source_status(source, &states, &known, unseen));
         }
         let views = self.components.pipeline.views.iter().filter_map(|view| by_view.remove(&view.name)).collect();
         let at = instant(self.components.clock.now());
@@ -163,7 +184,7 @@ impl Gateway {
             let state = self.fresh_state(source).await;
             let is_complete = |reader: &&ViewReader| match state.views.get(&reader.view.hash) {
                 Some(ServedView::Served(served)) if !reader.is_former => {
-                    served.is_complete() && !self.is_behind_former(&reader.view.name, served, &state)
+                    served.is_complete() && !self.is_behind_former(&reader.view, served, &state)
                 }
                 _ => false,
             };
@@ -202,7 +223,12 @@ impl Gateway {
         RunsReading::new(self.components.runs.clone(), is_operator)
     }
 
-    /// One reader per source.
+    /// The reports of exactness that a query may read: none without the details that are for operators.
+    pub(crate) fn reports(&self, is_operator: bool) -> Arc<ExactnessReading> {
+        ExactnessReading::new(self.sources(), is_operator)
+    }
+
+    /// All readers.
     pub(crate) fn sources(&self) -> Vec<Arc<SourceReader>> {
         self.sources.values().cloned().collect()
     }
@@ -240,15 +266,13 @@ impl Gateway {
     /// Why SQL finds no view of this name: there is none, or it is the name of a source, as operators are told.
     pub(crate) fn no_view(&self, principal: &Principal, name: &str) -> GatewayError {
         let is_meant = |source: &&Arc<SourceReader>| principal.may_operate() && source.source().name.as_str() == name;
-        match self.sources.values().find(is_meant) {
-            Some(source) => {
-                let is_shown = |reader: &&ViewReader| self.answers_from(reader) && sees(principal, &reader.view);
-                let views = source.views().iter().filter(is_shown);
-                let views = views.map(|reader| reader.view.name.to_string()).collect();
-                GatewayError::NotAView { name: name.to_owned(), views, known: self.view_names(principal) }
-            }
-            None => self.unknown(principal, name),
+        if !self.sources.values().any(|reader| is_meant(&reader)) {
+            return self.unknown(principal, name);
         }
+        let is_shown = |reader: &&ViewReader| self.answers_from(reader) && sees(principal, &reader.view);
+        let views = self.sources.values().filter(is_meant).flat_map(|source| source.views().iter().filter(is_shown));
+        let views = views.map(|reader| reader.view.name.to_string()).collect();
+        GatewayError::NotAView { name: name.to_owned(), views, known: self.view_names(principal) }
     }
 
     /// The names of all views that a principal sees.
@@ -315,10 +339,16 @@ impl Gateway {
         source.state()
     }
 
+    /// What reads a source, each part of it.
+    fn readers_of(&self, source: &SourceName) -> Vec<&Arc<SourceReader>> {
+        let of_source = self.sources.iter().filter(|((name, _), _)| name == source);
+        of_source.map(|(_, reader)| reader).collect()
+    }
+
     async fn facts(&self) -> SystemFacts {
         let facts = self.components.status.facts().await;
         for (source, partitions) in &facts.partitions {
-            if let Some(reader) = self.sources.get(source) {
+            for reader in self.readers_of(source) {
                 reader.note_standstill(facts.standstills.get(source).cloned());
                 // Ends come from the log, which lists all partitions; without one the status may know of some.
                 let is_all = partitions.values().any(|facts| facts.produced.is_some());
@@ -331,7 +361,8 @@ impl Gateway {
     /// The envelope of an answer by the definition itself, whichever that is.
     fn own_envelope(&self, view: &ViewDefinition, served: &Served, layer: Layer, state: &SourceState) -> Envelope {
         let freshness = Freshness { now: self.components.clock.now(), stale_after: self.settings.stale_after };
-        let standstill = self.sources.get(&view.source.name).and_then(|source| source.standstill());
+        let reader = self.sources.get(&(view.source.name.clone(), view.generation()));
+        let standstill = reader.and_then(|reader| reader.standstill());
         let problem = state.problem.clone().or_else(|| standstill.map(|standstill| standstill.in_words()));
         Envelope::new(view, served, layer, problem.as_deref(), freshness)
     }
@@ -349,6 +380,9 @@ impl Gateway {
             }
             Err(error) => ("unavailable", Some(error.to_string()), None),
         };
-        ViewStatus { view: view.name.to_string(), state: word, reason, envelope, problem: reader.versions.problem() }
+        let memory_bytes = memory_of(source, &view.name, state);
+        let (view, problem) = (view.name.to_string(), reader.versions.problem());
+        let exactness = reader.exactness.last().as_deref().cloned();
+        ViewStatus { view, state: word, reason, envelope, problem, exactness, memory_bytes }
     }
 }

@@ -36,11 +36,18 @@ type ViewPath = Result<Path<String>, PathRejection>;
 const PAGE: &str = include_str!("page.html");
 static POLICY: LazyLock<String> = LazyLock::new(|| page_policy(PAGE));
 
-const ROUTES: [&str; 6] =
-    ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
+const ROUTES: [&str; 7] = [
+    "GET /",
+    "GET /v1/views",
+    "GET /v1/views/{view}",
+    "GET /v1/views/{view}/rows",
+    "GET /v1/views/{view}/exactness",
+    "POST /v1/sql",
+    "GET /v1/status",
+];
 
 /// The routes that scripts of pages ask: all but the page for people.
-const PAGE_ROUTES: [&str; 5] = [ROUTES[1], ROUTES[2], ROUTES[3], ROUTES[4], ROUTES[5]];
+const PAGE_ROUTES: [&str; 6] = [ROUTES[1], ROUTES[2], ROUTES[3], ROUTES[4], ROUTES[5], ROUTES[6]];
 
 /// All routes of the gateway, with a fallback that answers unknown ones. Whoever serves them puts the [`Principal`] of
 /// each request into its extensions.
@@ -58,6 +65,7 @@ pub fn router(gateway: impl Into<CurrentGateway>, beside: &'static [&'static str
         .route("/v1/views", get(views))
         .route("/v1/views/{view}", get(view))
         .route("/v1/views/{view}/rows", get(rows))
+        .route("/v1/views/{view}/exactness", get(exactness))
         .route("/v1/sql", post(sql).layer(body_limit))
         .route("/v1/status", get(status))
         .layer(Extension(unread));
@@ -121,6 +129,16 @@ async fn view(
 ) -> Result<Response, Problem> {
     no_parameters(&uri)?;
     Ok(json_value(&gateway.view(&principal, &path_text(name)?).await?))
+}
+
+async fn exactness(
+    State(gateway): State<Arc<Gateway>>,
+    principal: Principal,
+    name: ViewPath,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    no_parameters(&uri)?;
+    Ok(json_value(&gateway.exactness(&principal, &path_text(name)?).await?))
 }
 
 async fn rows(

@@ -1,11 +1,12 @@
 //! The metrics of the gateway: names and labels in one place.
 //!
-//! Guarantee: labels are bounded: sources, views, routes and status codes.
+//! Guarantee: labels are bounded: sources, views, their measures, routes and status codes.
 
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use positions::{SourceName, TimestampMicros, ViewName};
+use serving_layer::exactness::ExactnessRow;
 
 const REQUESTS: &str = "twofold_gateway_requests_total";
 const REQUEST_SECONDS: &str = "twofold_gateway_request_duration_seconds";
@@ -21,6 +22,8 @@ const PARTITIONS_TOO_LARGE: &str = "twofold_gateway_realtime_partitions_too_larg
 // Sums over the partitions of the view's source: beside `twofold_event_log_end_offsets` they say how far a layer lags.
 const HEAD_OFFSETS: &str = "twofold_gateway_head_offsets";
 const CUT_OFFSETS: &str = "twofold_gateway_cut_offsets";
+const COMPARED: &str = "twofold_gateway_publications_compared_total";
+const DIFFERENT: &str = "twofold_gateway_different_groups";
 // Seconds since 1970: the age of answers is the present less this.
 const AS_OF_SECONDS: &str = "twofold_gateway_as_of_seconds";
 
@@ -40,6 +43,20 @@ pub(crate) fn announce(routes: impl Iterator<Item = &'static str>) {
 pub(crate) fn announce_view(view: &ViewName) {
     counter!(STALE_ANSWERS, "view" => view.to_string()).increment(0);
     counter!(VERSIONS_LOADED, "view" => view.to_string()).increment(0);
+    for outcome in ["same", "different", "unexplained", "uncompared"] {
+        counter!(COMPARED, "view" => view.to_string(), "outcome" => outcome).increment(0);
+    }
+}
+
+/// How a publication compared with what it replaced: of each measure the groups that differ.
+pub(crate) fn compared(view: &ViewName, outcome: &'static str, rows: &[ExactnessRow]) {
+    counter!(COMPARED, "view" => view.to_string(), "outcome" => outcome).increment(1);
+    for row in rows {
+        if let Some(measure) = &row.measure {
+            let labels = [("view", view.to_string()), ("measure", measure.clone())];
+            gauge!(DIFFERENT, &labels).set(row.different as f64);
+        }
+    }
 }
 
 pub(crate) fn request(route: &'static str, status: u16, took: Duration) {

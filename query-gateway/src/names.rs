@@ -11,11 +11,15 @@ use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::common::{TableReference, plan_datafusion_err};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
+use serving_layer::Version;
 use views::{Pipeline, PlannedView, sql_name};
 
+use crate::exactness_table::Reports;
 use crate::fixed_table::FixedTable;
-use crate::rejected_table::{self, RejectedTable};
-use crate::runs_table::{self, RunsTable};
+use crate::rejected_table::{self, RejectedRows};
+use crate::run_batches::{runs_schema, tasks_schema};
+use crate::runs_table::{RunTasks, Runs};
+use crate::system_table::SystemTable;
 
 /// The one catalogue.
 pub(crate) const CATALOGUE: &str = "twofold";
@@ -29,29 +33,43 @@ const COLUMNS: &str = "columns";
 const SYSTEM_SCHEMA: &str = "system";
 const REJECTED: &str = "rejected";
 const RUNS: &str = "runs";
+const RUN_TASKS: &str = "run_tasks";
+const EXACTNESS: &str = "exactness";
 
 /// What a reference may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Named<'a> {
-    /// A view, if there is one of this name.
-    View(&'a str),
+    /// A view, if there is one of this name: as it is answered, or one batch version of it.
+    View(&'a str, Option<Version>),
     /// A table that lists names.
     Listing,
-    /// A table of the system: rejected records, or runs.
+    /// A table of the system: rejected records, runs, their tasks, or reports of exactness.
     System,
     /// Nothing that SQL reads.
     Nothing,
 }
 
-/// What a reference may name: `hits`, `public.hits` and `twofold.public.hits` are one view.
+/// What a reference may name: `hits`, `public.hits` and `twofold.public.hits` are one view, `hits@12` a version of it.
 pub(crate) fn named(reference: &TableReference) -> Named<'_> {
     let is_ours = reference.catalog().is_none_or(|catalogue| catalogue == CATALOGUE);
     match (is_ours, reference.schema(), reference.table()) {
-        (true, None | Some(SCHEMA), view) => Named::View(view),
+        (true, None | Some(SCHEMA), name) => {
+            let (view, version) = split_version(name);
+            Named::View(view, version)
+        }
         (true, Some(LISTING_SCHEMA), TABLES | COLUMNS) => Named::Listing,
-        (true, Some(SYSTEM_SCHEMA), REJECTED | RUNS) => Named::System,
+        (true, Some(SYSTEM_SCHEMA), REJECTED | RUNS | RUN_TASKS | EXACTNESS) => Named::System,
         _ => Named::Nothing,
     }
+}
+
+/// The view and the batch version that a table `hits@12` is of; no view has such a name.
+pub(crate) fn split_version(table: &str) -> (&str, Option<Version>) {
+    let found = table.rsplit_once('@').and_then(|(view, number)| {
+        let is_number = number.bytes().all(|letter| letter.is_ascii_digit());
+        Some((view, Version(number.parse().ok().filter(|_| is_number)?)))
+    });
+    found.map_or((table, None), |(view, version)| (view, Some(version)))
 }
 
 /// Makes the tables beside the views known to the planner; those of the system only where they are to be there.
@@ -60,15 +78,20 @@ pub(crate) fn register(state: &SessionState, pipeline: &Pipeline, has_system: bo
     listed.sort_unstable_by_key(|table| table.name);
     if has_system {
         let table = |name, columns| Listed { schema: SYSTEM_SCHEMA, name, kind: "SYSTEM VIEW", columns };
-        listed.extend([table(REJECTED, rejected_table::schema()), table(RUNS, runs_table::schema())]);
+        let runs = [table(RUN_TASKS, tasks_schema()), table(RUNS, runs_schema())];
+        let reports = table(EXACTNESS, serving_layer::exactness::schema());
+        listed.extend([reports, table(REJECTED, rejected_table::schema())]);
+        listed.extend(runs);
     }
     let listing = MemorySchemaProvider::new();
     listing.register_table(TABLES.to_owned(), FixedTable::new(tables(&listed)?)?)?;
     listing.register_table(COLUMNS.to_owned(), FixedTable::new(columns(&listed)?)?)?;
     let system = MemorySchemaProvider::new();
     if has_system {
-        system.register_table(REJECTED.to_owned(), Arc::new(RejectedTable::columns_only()))?;
-        system.register_table(RUNS.to_owned(), Arc::new(RunsTable::columns_only()))?;
+        system.register_table(REJECTED.to_owned(), SystemTable::<RejectedRows>::columns_only())?;
+        system.register_table(RUNS.to_owned(), SystemTable::<Runs>::columns_only())?;
+        system.register_table(RUN_TASKS.to_owned(), SystemTable::<RunTasks>::columns_only())?;
+        system.register_table(EXACTNESS.to_owned(), SystemTable::<Reports>::columns_only())?;
     }
     let catalogue = state.catalog_list().catalog(CATALOGUE);
     let catalogue = catalogue.ok_or_else(|| plan_datafusion_err!("there is no catalogue {CATALOGUE}"))?;

@@ -70,6 +70,17 @@ pub(crate) async fn in_turn<T: Send + 'static>(
     aside(true, work).await
 }
 
+/// The outcome of work beside answers, such as reading tables for one, on a thread of its own; a few at one time, those
+/// of answers among them.
+///
+/// # Errors
+/// Only for a defect: it panicked.
+pub async fn beside_answers<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, GatewayError> {
+    in_turn(true, async move { Ok(work.await) }).await
+}
+
 /// The outcome of `work`, or `None` if it takes longer than `limit`.
 pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     timeout(limit, work).await.ok()

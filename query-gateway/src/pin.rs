@@ -90,7 +90,8 @@ pub(crate) struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    /// The newest version whose cut tiles with the runs in every partition, or is at or above their head.
+    /// The newest version whose cut tiles with the runs in every partition, or is at or above their head. Where none
+    /// does, realtime alone, as long as it holds every record.
     ///
     /// # Errors
     /// Why the newest version does not, by partition: read again, then [`Self::fall_back`].
@@ -105,7 +106,22 @@ impl Choice<'_> {
                 Err(gap) => first_gap = first_gap.or(Some(gap)),
             }
         }
-        Err(first_gap.unwrap_or_default())
+        self.realtime_alone().ok_or(first_gap.unwrap_or_default())
+    }
+
+    /// What was answered before there was a version: the first one may be cut inside a run (`positions::choose_cut`),
+    /// and has no version before it to go on with. `None` where the newest version covers what realtime does not hold.
+    fn realtime_alone(&self) -> Option<Pin> {
+        let newest = self.cuts.first()?;
+        let holds = |(partition, covered): (&PartitionId, &Position)| {
+            let index = self.indexes.get(partition).and_then(Option::as_deref);
+            covered.offset <= index.map_or(Offset(0), |index| index.head.offset)
+        };
+        // A later life of the topic goes on from what batch covers of the one before.
+        let lives = self.indexes.values().flatten().map(|index| index.head.incarnation);
+        let is_first_life = lives.chain([newest.incarnation()]).all(|life| life == Incarnation(0));
+        let is_whole = !self.is_former && is_first_life && newest.0.iter().all(holds);
+        is_whole.then(|| self.try_cut(None, &Cut::default()).ok()).flatten()
     }
 
     /// The newest version, from batch alone in the partitions where it does not tile. `None` without any version.
@@ -130,6 +146,7 @@ impl Choice<'_> {
             self.went_back(partition, pin.head)?;
             partitions.insert(partition, pin);
         }
+        self.imports_went_back(cut)?;
         if candidate.is_none() && self.indexes.values().all(Option::is_none) {
             return Err("there is neither a batch version nor a realtime view".to_owned());
         }
@@ -193,6 +210,22 @@ impl Choice<'_> {
             as_of: right_as_of(index, tiling.head),
             gap: None,
         })
+    }
+
+    /// A version of before an import does not name its partitions, and no index does: it would take back what was shown
+    /// of them. A partition of the topic is named by its index, or its topic was replaced by one with fewer.
+    fn imports_went_back(&self, cut: &Cut) -> Result<(), String> {
+        let shown = self.floor.iter().filter(|(partition, _)| partition.is_imported());
+        for (partition, served) in shown {
+            let covered = cut.position(*partition, served.incarnation);
+            if covered.offset < served.offset {
+                return Err(format!(
+                    "partition {partition}: the version is of before the import of offsets {} to {}",
+                    covered.offset, served.offset
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn went_back(&self, partition: PartitionId, head: Position) -> Result<(), String> {

@@ -3,17 +3,16 @@
 //! Guarantee: all views of a query are pinned once, before anything of the answer is computed. No place among the
 //! running queries is held while a position token is waited for. Every query has a principal, and what that does not
 //! see is in no answer and in no error.
-//! Not here: what a request means (`rows.rs`), how an answer is computed (`answer.rs`, `sql.rs`), where the pinned
-//! states come from (`refresh.rs`).
+//! Not here: what a request means (`rows.rs`), what a query in SQL reads (`sql_pins.rs`), how an answer is computed
+//! (`answer.rs`, `sql.rs`), where the pinned states come from (`refresh.rs`).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::common::TableReference;
 use edge::{Parameters, Principal};
-use positions::{DefinitionHash, Offset, PartitionId, SourceName, ViewName};
+use positions::{DefinitionHash, Offset, PartitionId, ViewName};
 use serde::{Deserialize, Serialize};
 use serving_layer::Version;
 use views::PlannedView;
@@ -24,15 +23,15 @@ use crate::body::answer_body;
 use crate::envelope::Envelope;
 use crate::json::{Integers, Writing};
 use crate::local_bins::{LocalBins, LocalBinsNote};
-use crate::names::{Named, named};
 use crate::params::SqlParams;
 use crate::places::Client;
 use crate::refresh::SourceReader;
-use crate::rows::{Layer, RowsRequest, Wait, parse, parse_consistency, parse_wait};
+use crate::rows::{RowsRequest, Wait, parse, parse_consistency, parse_wait};
 use crate::run;
 use crate::served::{Served, SourceState};
 use crate::sql_answer::{SqlAnswer, SqlEnvelope};
-use crate::tables::{Inputs, Pinned};
+use crate::sql_pins::{NamedView, of_layer};
+use crate::tables::Inputs;
 use crate::visible::VisibleStates;
 use crate::{Behind, Gateway, GatewayError, told};
 
@@ -201,6 +200,7 @@ impl Gateway {
         let (settings, engine) = (self.settings(), self.sql_engine(principal)?);
         let client: Client = (principal.name().into(), request.client);
         let (rejected, runs) = (self.rejected(principal, request.is_operator), self.runs(request.is_operator));
+        let reports = self.reports(request.is_operator);
         let (text, params, mut parameters) = request.into_parts();
         let is_batch = parse_consistency(&mut parameters)?;
         let integers = Integers::take(&mut parameters)?;
@@ -223,40 +223,19 @@ impl Gateway {
             let (place, (pinned, envelope)) = if wait.after.is_some() {
                 // No place is held while a token is waited for.
                 drop(place);
-                let pinned = self.pin_all(principal, &names, &wait).await?;
+                let pinned = self.pin_all(principal, &names, (&wait, engine.memory())).await?;
                 (self.sql_places().enter(client, settings).await?, pinned)
             } else {
-                (place, self.pin_all(principal, &names, &wait).await?)
+                (place, self.pin_all(principal, &names, (&wait, engine.memory())).await?)
             };
             let overflowing = pinned.iter().map(|(name, pinned)| (name.clone(), pinned.overflowing.clone()));
             let overflowing: Vec<_> = overflowing.collect();
-            let inputs = Inputs { pinned, rejected: rejected.clone(), runs };
+            let inputs = Inputs { pinned, rejected: rejected.clone(), runs, reports };
             let rows = engine.run(plan, inputs, (place, settings)).await?;
             let envelope = envelope.with_overflows(&overflowing);
             (rows, SqlEnvelope { rejected: rejected.extents().await, ..envelope })
         };
         SqlAnswer::new(rows, envelope, Writing { integers, max_bytes: settings.max_answer_bytes })
-    }
-
-    /// The views among what a query reads.
-    fn views_of(&self, principal: &Principal, references: &[TableReference]) -> Result<Vec<ViewName>, GatewayError> {
-        let mut views = Vec::new();
-        for reference in references {
-            let view = match named(reference) {
-                Named::Listing => continue,
-                Named::System if principal.may_operate() => continue,
-                Named::View(name) => {
-                    let found = self.find(principal, name);
-                    found.map_err(|_| self.no_view(principal, name))?.1.view.name.clone()
-                }
-                // Told as a whole: it is never the name of a source.
-                Named::System | Named::Nothing => return Err(self.no_view(principal, &reference.to_string())),
-            };
-            if !views.contains(&view) {
-                views.push(view);
-            }
-        }
-        Ok(views)
     }
 
     /// Why a query cannot be planned, where the definitions that are being built could answer it.
@@ -265,10 +244,10 @@ impl Gateway {
         principal: &Principal,
         error: GatewayError,
         (text, params, client): (&str, &SqlParams, Client),
-        names: &[ViewName],
+        names: &[NamedView],
     ) -> GatewayError {
         let is_refused = matches!(error, GatewayError::BadRequest { .. });
-        let mut former = names.iter().filter_map(|name| self.former_of(name.as_str()));
+        let mut former = names.iter().filter_map(|named| self.former_of(named.view.as_str()));
         let Some(former) = former.next().filter(|_| is_refused) else { return error };
         let settings = self.settings();
         let Ok(present) = self.present_engine(principal) else { return error };
@@ -278,43 +257,8 @@ impl Gateway {
         if is_right { self.building(former, &error) } else { error }
     }
 
-    /// Pins all views of a query; views of one source share one state, which covers the token for all of them.
-    async fn pin_all(
-        &self,
-        principal: &Principal,
-        names: &[ViewName],
-        wait: &Wait,
-    ) -> Result<(BTreeMap<String, Pinned>, SqlEnvelope), GatewayError> {
-        let mut by_source: BTreeMap<SourceName, Vec<&ViewName>> = BTreeMap::new();
-        for name in names {
-            let (source, _) = self.find(principal, name.as_str())?;
-            by_source.entry(source.source().name.clone()).or_default().push(name);
-        }
-        let mut pinned = BTreeMap::new();
-        let mut envelopes = BTreeMap::new();
-        let layer = if wait.is_batch { Layer::Batch } else { Layer::Merged };
-        let is_parallel = self.settings().sql_partitions > 1;
-        for names in by_source.values() {
-            let (source, _) = self.find(principal, names[0].as_str())?;
-            let hash_of = |name: &ViewName| self.find(principal, name.as_str()).map(|(_, reader)| reader.view.hash);
-            let found = names.iter().map(|name| hash_of(name).map(|hash| (*name, hash)));
-            let found = found.collect::<Result<Vec<_>, GatewayError>>()?;
-            let state = self.state_covering(source, &found, wait).await?;
-            for name in names {
-                let (_, reader) = self.find(principal, name.as_str())?;
-                let (view, served) = (&reader.view, source.served(&state, &reader.view)?);
-                envelopes.insert(name.to_string(), self.envelope(principal, view, &served, layer, &state));
-                let rules = self.row_filters(principal, view)?;
-                let states = of_layer(VisibleStates::new(&served, &rules), layer);
-                pinned.insert(name.to_string(), Pinned::new(view, states, is_parallel)?);
-            }
-        }
-        let stale = envelopes.values().any(|envelope| envelope.stale);
-        Ok((pinned, SqlEnvelope { stale, views: envelopes, rejected: Vec::new() }))
-    }
-
     /// A state of the source that covers the token for all of these views, or how far the first of them is that lags.
-    async fn state_covering(
+    pub(crate) async fn state_covering(
         &self,
         source: &SourceReader,
         views: &[(&ViewName, DefinitionHash)],
@@ -341,7 +285,7 @@ impl Gateway {
 
     /// One batch version alone, whatever is the newest. It never grows, so a token that it does not cover is refused
     /// at once.
-    async fn served_version(
+    pub(crate) async fn served_version(
         &self,
         source: &SourceReader,
         reader: &ViewReader,
@@ -361,15 +305,6 @@ impl Gateway {
         }
         let states = reader.versions.states(&version, self.settings()).await?;
         Ok(Arc::new(Served::of_version(version, states)))
-    }
-}
-
-/// The states of the layers that are asked for.
-fn of_layer(states: VisibleStates<'_>, layer: Layer) -> VisibleStates<'_> {
-    match layer {
-        Layer::Merged => states,
-        Layer::Batch => states.without_realtime(),
-        Layer::Realtime => states.without_batch(),
     }
 }
 

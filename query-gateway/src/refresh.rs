@@ -1,4 +1,4 @@
-//! From the stores to immutable states that queries read: one reader per source.
+//! From the stores to immutable states that queries read: one reader per source, and one per generation.
 //!
 //! ```text
 //!  read indexes --> pin (versions in memory) --> fetch new runs, merge --> SourceState, swapped in as a whole
@@ -17,12 +17,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use positions::{Clock, DefinitionHash, Index, PartitionId, TimestampMicros, format_span};
-use serving_layer::{PartitionKey, RealtimeStore};
+use serving_layer::RealtimeStore;
 use tokio::sync::watch;
 use tracing::warn;
 use views::{PlannedView, SourceDefinition, ViewDefinition};
 
 use crate::attempt::{Attempt, Held, ViewReader};
+use crate::held_still::HeldStill;
 use crate::partitions::KnownPartitions;
 use crate::patience::within;
 use crate::pin::Indexes;
@@ -30,7 +31,7 @@ use crate::served::{Served, ServedView, SourceState, as_of, note_change};
 use crate::stores::{Check, SourceStores};
 use crate::{GatewayError, GatewaySettings, Standstill, metrics};
 
-/// Reads one source.
+/// Reads one source above its batch views, or one generation of it.
 pub(crate) struct SourceReader {
     stores: SourceStores,
     views: Vec<ViewReader>,
@@ -38,8 +39,7 @@ pub(crate) struct SourceReader {
     work: tokio::sync::Mutex<BTreeMap<DefinitionHash, Held>>,
     // Replaced by the refresh as a whole, cloned by each query; never held across a wait.
     state: RwLock<Arc<SourceState>>,
-    // Former definitions that nobody asks for any more. Written by whoever lets their successors answer; never held
-    // across a wait.
+    // Former definitions nobody asks for any more. Written by who lets their successors answer; never across a wait.
     retired: RwLock<BTreeSet<DefinitionHash>>,
     // Written by the status loop and by each refresh; never held across a wait.
     partitions: Mutex<KnownPartitions>,
@@ -48,6 +48,7 @@ pub(crate) struct SourceReader {
     // Since when a definition that was asked for has had no answer. Written by requests and by each refresh; never held
     // across a wait.
     building: Mutex<BTreeMap<DefinitionHash, TimestampMicros>>,
+    held_still: HeldStill,
     changed: watch::Sender<u64>,
 }
 
@@ -56,17 +57,18 @@ impl SourceReader {
         source: Arc<SourceDefinition>,
         (store, clock): (Arc<dyn RealtimeStore>, Arc<dyn Clock>),
         settings: GatewaySettings,
-        views: Vec<ViewReader>,
+        (generation, views): (Option<DefinitionHash>, Vec<ViewReader>),
     ) -> Self {
         Self {
             partitions: Mutex::new(KnownPartitions::new(&source)),
-            stores: SourceStores { source, store, clock, settings },
+            stores: SourceStores { source, generation, store, clock, settings },
             views,
             work: tokio::sync::Mutex::default(),
             state: RwLock::default(),
             retired: RwLock::default(),
             standstill: Mutex::default(),
             building: Mutex::default(),
+            held_still: HeldStill::default(),
             changed: watch::Sender::new(0),
         }
     }
@@ -89,17 +91,34 @@ impl SourceReader {
         *self.stores.source == *source && ours.eq(asked)
     }
 
-    /// Reads these former definitions no longer, and frees what is in memory of them.
+    /// Takes over what another reader of the same topic has in memory of definitions that this one reads, too. It
+    /// counts as not read yet: the first refresh goes on from it.
+    pub(crate) fn go_on_from(&self, before: &Self) {
+        if before.source().topic != self.source().topic {
+            return;
+        }
+        let state = before.state();
+        let is_ours = |hash: &DefinitionHash| self.views.iter().any(|reader| reader.view.hash == *hash);
+        let views = state.views.iter().filter(|(hash, _)| is_ours(hash));
+        let views = views.map(|(hash, view)| (*hash, view.clone())).collect();
+        let (indexes, named) = (state.indexes.clone(), state.named.clone());
+        self.known().note_seen(named.iter().copied());
+        let seed = SourceState { indexes, named, views, ..SourceState::default() };
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(seed);
+    }
+
+    /// Reads these former definitions no longer, frees what is in memory of them, and wakes what waits for this reader.
     pub(crate) fn retire(&self, former: &[DefinitionHash]) {
-        let ours: Vec<&ViewReader> = self.views.iter().filter(|view| former.contains(&view.view.hash)).collect();
-        let hashes = ours.iter().map(|reader| reader.view.hash);
-        self.retired.write().unwrap_or_else(PoisonError::into_inner).extend(hashes);
+        self.retired.write().unwrap_or_else(PoisonError::into_inner).extend(former);
         // Counts as a change, so that the next refresh makes a state without them.
-        ours.iter().for_each(|reader| reader.versions.forget());
+        let ours = self.views.iter().filter(|reader| former.contains(&reader.view.hash));
+        ours.for_each(|reader| reader.versions.forget());
+        // If nobody refreshes it any more, nothing else would.
+        self.changed.send_modify(|_| ());
     }
 
     /// The views that are read.
-    fn live_views(&self) -> Vec<&ViewReader> {
+    pub(crate) fn live_views(&self) -> Vec<&ViewReader> {
         let retired = self.retired.read().unwrap_or_else(PoisonError::into_inner);
         self.views.iter().filter(|reader| !retired.contains(&reader.view.hash)).collect()
     }
@@ -122,7 +141,21 @@ impl SourceReader {
     /// Whether another refresh would make the same state again, unless an index changes.
     pub(crate) fn is_settled(&self) -> bool {
         let state = self.state();
-        state.is_repeatable && state.changes == self.changes() && state.named == self.known().named()
+        // What changed while it was held still was not read.
+        self.held_still.may_begin(self.now())
+            && state.is_repeatable
+            && state.changes == self.changes()
+            && state.named == self.known().named()
+    }
+
+    /// Its realtime views.
+    pub(crate) fn store(&self) -> &Arc<dyn RealtimeStore> {
+        &self.stores.store
+    }
+
+    /// The present instant.
+    pub(crate) fn now(&self) -> TimestampMicros {
+        self.stores.now()
     }
 
     pub(crate) fn settings(&self) -> &GatewaySettings {
@@ -231,7 +264,7 @@ impl SourceReader {
     pub(crate) async fn refresh(&self, check: Check) {
         let began_after = self.state().generation + 2;
         let mut held = self.work.lock().await;
-        if self.state().generation >= began_after {
+        if self.state().generation >= began_after || self.held_still.is_held(self.now()) {
             return;
         }
         let mut state = self.read_stores(&mut held, check, false).await;
@@ -244,6 +277,11 @@ impl SourceReader {
             *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
             self.changed.send_replace(generation);
         }
+    }
+
+    /// Keeps what it has read for a moment, where it did not do so a moment ago.
+    pub(crate) fn hold_still(&self) {
+        self.held_still.begin(self.now());
     }
 
     /// One reading. `None`: this is not the last try, and a view does not tile, or has a version that was published
@@ -321,9 +359,9 @@ impl SourceReader {
     }
 
     /// The index of one partition, or why it cannot be read.
-    async fn read_index(&self, partition: PartitionId) -> Result<Option<Index>, String> {
+    pub(crate) async fn read_index(&self, partition: PartitionId) -> Result<Option<Index>, String> {
         let limit = self.settings().store_timeout;
-        let key = PartitionKey { source: self.stores.source.name.clone(), partition };
+        let key = self.stores.key(partition);
         match within(limit, self.stores.store.read_index(&key)).await {
             Some(read) => read.map_err(|error| error.to_string()),
             None => Err(format!("no answer within {}", format_span(limit))),

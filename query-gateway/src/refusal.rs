@@ -35,6 +35,9 @@ pub(crate) enum Refusal {
     /// It reads runs, and they cannot be read now.
     #[error(transparent)]
     RunsUnread(RunsUnread),
+    /// It reads reports of exactness, and they cannot be read now.
+    #[error("reports of exactness cannot be read: {0}")]
+    ReportsUnread(String),
 }
 
 impl From<Refusal> for DataFusionError {
@@ -51,6 +54,7 @@ impl From<Refusal> for GatewayError {
             Refusal::Defect(reason) => Self::Definition(DefinitionError::Engine(DataFusionError::Internal(reason))),
             Refusal::Unread(unread) => unread.into(),
             Refusal::RunsUnread(unread) => unread.into(),
+            Refusal::ReportsUnread(reason) => Self::Unavailable { view: "system.exactness".to_owned(), reason },
         }
     }
 }

@@ -16,100 +16,61 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::DFSchema;
-use datafusion::datasource::{MemTable, source_as_provider};
+use datafusion::catalog::Session;
 use datafusion::error::Result;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::logical_expr::logical_plan::TableScan;
-use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use positions::SourceName;
 use tokio::sync::Mutex;
 use views::{SourceDefinition, utc_micros};
 
 use crate::refusal::Refusal;
 use crate::rejected_records::{RejectedExtent, RejectedPayload, RejectedQuestion, RejectedReader, RejectedRow};
-use crate::same_scan::same_scan;
+use crate::scan_conditions::passing;
+use crate::system_table::SystemRows;
 
 const SOURCE: &str = "source";
 const REASON: &str = "reason";
 /// The columns that payloads are read for.
 const OF_PAYLOADS: [&str; 4] = ["payload", "encoding", "payload_bytes", "truncated"];
 
-/// See the module.
+/// The rows of the table.
 #[derive(Debug)]
-pub(crate) struct RejectedTable {
-    schema: SchemaRef,
-    /// What a query reads; `None`: columns only, to plan with.
-    reading: Option<Arc<Reading>>,
-}
+pub(crate) struct RejectedRows;
 
-impl RejectedTable {
-    /// The table as columns only.
-    pub(crate) fn columns_only() -> Self {
-        Self { schema: schema(), reading: None }
-    }
-
-    /// Whether a scan reads the table.
-    pub(crate) fn is_read_by(scan: &TableScan) -> bool {
-        source_as_provider(&scan.source).is_ok_and(|provider| provider.is::<Self>())
-    }
-
-    /// The same scan over what a query reads.
-    pub(crate) fn over(reading: &Arc<Reading>, scan: &TableScan) -> Result<LogicalPlan> {
-        let table = Self { schema: schema(), reading: Some(reading.clone()) };
-        same_scan(scan, Arc::new(table))
-    }
-
-    fn shows_payloads(&self, columns: Option<&Vec<usize>>) -> bool {
-        let is_of_payloads = |at: &usize| OF_PAYLOADS.contains(&self.schema.field(*at).name().as_str());
-        columns.is_none_or(|columns| columns.iter().any(is_of_payloads))
-    }
+fn shows_payloads(columns: Option<&Vec<usize>>) -> bool {
+    let schema = schema();
+    let is_of_payloads = |at: &usize| OF_PAYLOADS.contains(&schema.field(*at).name().as_str());
+    columns.is_none_or(|columns| columns.iter().any(is_of_payloads))
 }
 
 #[async_trait]
-impl TableProvider for RejectedTable {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
+impl SystemRows for RejectedRows {
+    type Reading = Reading;
+    const WHAT: &'static str = "rejected records";
+    const NARROWED_BY: &'static [&'static str] = &[SOURCE, REASON];
+
+    fn schema() -> SchemaRef {
+        schema()
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    /// Conditions on the source or the reason alone say what need not be read; all of them are tested behind the scan.
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let support = |filter: &&Expr| match tested_column(filter) {
-            Some(SOURCE | REASON) => TableProviderFilterPushDown::Inexact,
-            _ => TableProviderFilterPushDown::Unsupported,
-        };
-        Ok(filters.iter().map(support).collect())
-    }
-
-    async fn scan(
-        &self,
+    async fn read(
+        reading: &Reading,
         state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(reading) = &self.reading else {
-            return Err(Refusal::Defect("rejected records were planned without being read".to_owned()).into());
-        };
-        let (reason, with_payloads) = (asked_reason(filters), self.shows_payloads(projection));
+        (columns, filters): (Option<&Vec<usize>>, &[Expr]),
+    ) -> Result<Vec<RecordBatch>> {
+        let (reason, with_payloads) = (asked_reason(filters), shows_payloads(columns));
         let mut parts = Vec::new();
-        for source in passing(state, filters, &reading.sources)? {
+        for source in passing_sources(state, filters, &reading.sources)? {
             let is_operator = reading.is_operator;
             let question = RejectedQuestion { source, reason: reason.clone(), with_payloads, is_operator };
             parts.push(reading.ask(question, state).await?);
         }
-        MemTable::try_new(self.schema(), vec![parts])?.scan(state, projection, &[], limit).await
+        Ok(parts)
     }
 }
 
@@ -219,30 +180,15 @@ fn rows_of(source: &SourceName, records: &[RejectedRow]) -> Result<RecordBatch> 
     Ok(RecordBatch::try_new(schema(), columns)?)
 }
 
-/// The one column that a condition tests, and nothing else.
-fn tested_column(filter: &Expr) -> Option<&str> {
-    let mut columns = filter.column_refs().into_iter();
-    let column = columns.next().filter(|_| !filter.contains_outer())?;
-    columns.next().is_none().then_some(column.name.as_str())
-}
-
 /// The sources that the conditions on `source` let pass; all where that cannot be told.
-fn passing(
+fn passing_sources(
     state: &dyn Session,
     filters: &[Expr],
     sources: &[Arc<SourceDefinition>],
 ) -> Result<Vec<Arc<SourceDefinition>>> {
-    let of_source = filters.iter().filter(|filter| tested_column(filter) == Some(SOURCE));
-    let Some(condition) = conjunction(of_source.cloned()) else { return Ok(sources.to_vec()) };
     let names: ArrayRef = Arc::new(StringArray::from_iter_values(sources.iter().map(|source| source.name.as_str())));
-    let names = RecordBatch::try_from_iter([(SOURCE, names)])?;
-    let condition = state.create_physical_expr(condition, &DFSchema::try_from(names.schema())?)?;
-    // A condition that fails on a name is told by the query itself, if it comes to a record of that source.
-    let Ok(passes) = condition.evaluate(&names).and_then(|value| value.into_array(sources.len())) else {
-        return Ok(sources.to_vec());
-    };
-    let Some(passes) = passes.as_boolean_opt() else { return Ok(sources.to_vec()) };
-    let passing = sources.iter().zip(passes).filter(|(_, passes)| *passes == Some(true));
+    let passes = passing(state, filters, SOURCE, names)?;
+    let passing = sources.iter().zip(passes).filter(|(_, passes)| *passes);
     Ok(passing.map(|(source, _)| source.clone()).collect())
 }
 

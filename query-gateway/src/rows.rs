@@ -125,6 +125,7 @@ pub(crate) fn parse(
     let filling = parameters.one_of("fill", &fillings)?;
     let shows_parts = parameters.one_of("parts", &[("false", false), ("true", true)])?.unwrap_or_default();
     let (layer, version) = parse_layer(&mut parameters)?;
+    refuse_batch(view, layer == Layer::Batch)?;
     if shows_parts && layer != Layer::Merged {
         return Err(GatewayError::bad(
             "`parts=true` shows all layers and cannot be combined with `layer`, `consistency` or `version`",
@@ -217,4 +218,18 @@ fn parse_layer(parameters: &mut Parameters) -> Result<(Layer, Option<Version>), 
 
 fn names<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
     names.cloned().collect()
+}
+
+/// Refuses to answer from batch alone for a view that has no batch versions.
+///
+/// # Errors
+/// [`GatewayError::BadRequest`] where `is_batch` and the view is one of a source in kappa mode.
+pub(crate) fn refuse_batch(view: &ViewDefinition, is_batch: bool) -> Result<(), GatewayError> {
+    if is_batch && view.generation().is_some() {
+        let reason =
+            format!("view {} has no batch versions: its source {} is mode 'kappa'", view.name, view.source.name);
+        let hint = "leave `layer`, `consistency` and `version` out: what is answered covers the whole log";
+        return Err(GatewayError::bad_with_hint(reason, hint));
+    }
+    Ok(())
 }

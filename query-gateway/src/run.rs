@@ -1,12 +1,14 @@
 //! The refresh loops.
 //!
 //! Where the store counts its changes, a tick at which nothing is new costs a look at the count.
+//! Publications are compared in a loop of their own, so that no answer waits for it.
 //! Guarantee: returns when `shutdown` is cancelled; nothing of it runs afterwards. Without it queries read the stores
 //! themselves, so that a test or a tool needs no loop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use positions::IdSource;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -38,6 +40,18 @@ pub async fn run(gateway: Arc<Gateway>, shutdown: CancellationToken) -> Result<(
     }
     drop(refreshing);
     Ok(())
+}
+
+/// Compares each publication with what it replaced until `shutdown`: to be run beside [`run`], which finds versions.
+pub async fn compare(gateway: Arc<Gateway>, ids: Arc<dyn IdSource>, shutdown: CancellationToken) {
+    let mut ticks = ticks(gateway.settings().version_interval);
+    while next_tick(&mut ticks, &shutdown).await {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = gateway.compare_versions(ids.as_ref()) => {}
+        }
+    }
 }
 
 async fn refresh_indexes(source: Arc<SourceReader>, gateway: Arc<Gateway>, shutdown: CancellationToken) {

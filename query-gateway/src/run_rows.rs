@@ -1,8 +1,8 @@
-//! Runs as the process around the gateway reads them, for the table that SQL has of them.
+//! Runs and their tasks as the process around the gateway reads them, for the tables that SQL has of them.
 //!
 //! Why so: they are in a journal that the gateway never reads; who reads it is passed in, like everything that the
 //! gateway cannot know (`status.rs`).
-//! Not here: the table itself (`runs_table.rs`).
+//! Not here: the tables themselves (`runs_table.rs`).
 
 use async_trait::async_trait;
 use positions::TimestampMicros;
@@ -46,6 +46,43 @@ pub struct RunRow {
     pub reason: Option<String>,
 }
 
+/// A task of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunTaskRow {
+    /// The number of its run.
+    pub run: u64,
+    /// Its number within the run.
+    pub task: u32,
+    /// What it does.
+    pub kind: String,
+    /// Where it stands, in one word.
+    pub state: &'static str,
+    /// The tasks that must be done before, with commas between them.
+    pub after: String,
+    /// How many of them are not done.
+    pub waits_for: u32,
+    /// Leases so far.
+    pub attempt: u32,
+    /// Failures so far that might have passed.
+    pub failures: u32,
+    /// When it came to stand so.
+    pub since: TimestampMicros,
+    /// Bytes that it is thought to read.
+    pub weight_bytes: u64,
+    /// Rows that it has read.
+    pub rows_read: u64,
+    /// Bytes that it has read.
+    pub bytes_read: u64,
+    /// How long it has been at work, or took, in milliseconds; `None`: neither is known.
+    pub worked_millis: Option<u64>,
+    /// What it does at the moment.
+    pub phase: Option<String>,
+    /// The process that works at it.
+    pub process: Option<String>,
+    /// Why it failed last.
+    pub reason: Option<String>,
+}
+
 /// Runs cannot be read now: ask again later.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("runs cannot be read: {reason}")]
@@ -54,7 +91,7 @@ pub struct RunsUnread {
     pub reason: String,
 }
 
-/// Reads runs.
+/// Reads runs and their tasks.
 #[async_trait]
 pub trait RunsReader: Send + Sync + 'static {
     /// All that are known, by their numbers. Bounded by how many are kept.
@@ -62,4 +99,10 @@ pub trait RunsReader: Send + Sync + 'static {
     /// # Errors
     /// [`RunsUnread`]: the object store failed.
     async fn read(&self) -> Result<Vec<RunRow>, RunsUnread>;
+
+    /// The tasks of these runs, those of one run by their numbers; none of a run that is not known any more.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    async fn tasks(&self, runs: &[u64]) -> Result<Vec<RunTaskRow>, RunsUnread>;
 }

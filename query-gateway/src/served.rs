@@ -43,6 +43,17 @@ impl Served {
         }
     }
 
+    /// States alone, wherever they come from.
+    pub(crate) fn of_states(states: SortedStates) -> Self {
+        Self {
+            version: None,
+            partitions: BTreeMap::new(),
+            batch: Some(Arc::new(states)),
+            realtime: Realtime::default(),
+            stale: Vec::new(),
+        }
+    }
+
     /// Whether the version covers more, in a partition, than had been read by the worker whose index this is.
     pub(crate) fn is_beyond(&self, indexes: &Indexes) -> bool {
         let head = |partition| indexes.get(partition)?.as_deref().map(|index| index.head.offset);
@@ -107,11 +118,20 @@ impl SourceState {
 
 /// Whether serving `next` after `kept` would take a head back.
 pub(crate) fn is_ahead(kept: &Served, next: &BTreeMap<PartitionId, PartitionPin>) -> bool {
-    kept.partitions.iter().any(|(partition, kept)| match next.get(partition) {
+    kept.partitions.iter().any(|(partition, kept)| is_before(next.get(partition), kept))
+}
+
+/// The same of the partitions of the topic alone: of imported files a generation holds nothing, nor ever will.
+pub(crate) fn is_ahead_in_log(kept: &Served, next: &BTreeMap<PartitionId, PartitionPin>) -> bool {
+    of_log(&kept.partitions).any(|(partition, kept)| is_before(next.get(partition), kept))
+}
+
+fn is_before(next: Option<&PartitionPin>, kept: &PartitionPin) -> bool {
+    match next {
         Some(next) => next.head.incarnation == kept.head.incarnation && next.head.offset < kept.head.offset,
         // At 0 it was perhaps none of the topic's.
         None => kept.head.offset > Offset(0),
-    })
+    }
 }
 
 /// Logs what became of a view, once per change.

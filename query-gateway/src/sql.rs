@@ -44,7 +44,9 @@ use crate::sql_error;
 use crate::statements::Asked;
 use crate::tables::{self, Inputs, Pinned};
 use crate::values::{CountValues, Ledger};
-use crate::{GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, nesting, patience};
+use crate::{
+    GatewayError, GatewaySettings, buffered, complexity, correlated, measure, names, nesting, patience, view_schema,
+};
 
 /// Scalar functions whose arguments say in a few digits how much memory they take.
 const REFUSED_FUNCTIONS: [&str; 10] = [
@@ -145,10 +147,15 @@ impl SqlEngine {
         // The later one of a name wins.
         builder.aggregate_functions().get_or_insert_default().extend(aggregates());
         let state = builder.with_table_functions(series::functions(settings.max_rows)).build();
-        tables::register(&state, pipeline).map_err(DefinitionError::from)?;
+        view_schema::register(&state, pipeline).map_err(DefinitionError::from)?;
         names::register(&state, pipeline, has_rejected).map_err(DefinitionError::from)?;
         let scope = shared.plans.new_scope();
         Ok(Self { state, shared, scope })
+    }
+
+    /// The memory of all SQL queries together.
+    pub(crate) fn memory(&self) -> &Arc<dyn MemoryPool> {
+        &self.shared.runtime.memory_pool
     }
 
     /// Reads the text: one SELECT, or what stands for one.

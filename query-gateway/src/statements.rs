@@ -14,7 +14,7 @@ use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast;
 
 use crate::GatewayError;
-use crate::names::SCHEMA;
+use crate::names::{SCHEMA, split_version};
 
 /// What a statement asks.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Asked {
                 "SELECT column_name, data_type, is_nullable FROM information_schema.columns \
                  WHERE table_schema = '{}' AND table_name = '{}' ORDER BY ordinal_position",
                 table.schema().unwrap_or(SCHEMA).replace('\'', "''"),
-                table.table().replace('\'', "''")
+                split_version(table.table()).0.replace('\'', "''")
             )),
         }
     }

@@ -5,12 +5,15 @@
 //! dataset.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use positions::{Counters, Offset, PartitionId, SourceName};
+use positions::{Counters, Offset, PartitionId, SourceName, ViewName};
 use serde::Serialize;
+use views::SourceDefinition;
 
 use crate::envelope::Envelope;
+use crate::exactness::told::ExactnessStatus;
 use crate::json::instant;
 use crate::refresh::SourceReader;
 use crate::rejected::RejectedStatus;
@@ -93,6 +96,8 @@ pub struct SourceStatus {
     pub source: String,
     /// The topic it reads.
     pub topic: String,
+    /// `lambda`, or `kappa`: no batch views of it are computed.
+    pub mode: &'static str,
     /// Why the realtime store cannot be read; null if it can.
     pub problem: Option<String>,
     /// What was rejected, in all partitions, and where to look; null where nothing was.
@@ -145,37 +150,58 @@ pub struct ViewStatus {
     pub envelope: Option<Envelope>,
     /// Why the batch versions cannot be listed; null if they can.
     pub problem: Option<String>,
+    /// How the newest publication compared with what it replaced; null before the first.
+    pub exactness: Option<ExactnessStatus>,
+    /// Bytes of states in the memory of this gateway, by definition: of the one that answers, and of one that is being
+    /// built; batch versions and what is merged of realtime. Absent where there are none, and to who does not operate.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub memory_bytes: BTreeMap<String, usize>,
 }
 
-/// The status of one source, from its last state and the facts about it.
+/// [`ViewStatus::memory_bytes`] of a view.
+pub(crate) fn memory_of(source: &SourceReader, view: &ViewName, state: &SourceState) -> BTreeMap<String, usize> {
+    let readers = source.views().iter().filter(|reader| reader.view.name == *view);
+    let bytes = readers.map(|reader| {
+        let realtime = match state.views.get(&reader.view.hash) {
+            Some(ServedView::Served(served)) => served.realtime.size_bytes(),
+            _ => 0,
+        };
+        (reader.view.hash.to_string(), reader.versions.loaded_bytes() + realtime)
+    });
+    // What gave way holds nothing any more.
+    bytes.filter(|(_, bytes)| *bytes > 0).collect()
+}
+
+/// The status of one source, from the last states of all that reads it and the facts about it.
 pub(crate) fn source_status(
-    reader: &SourceReader,
-    state: &SourceState,
+    source: &SourceDefinition,
+    states: &[Arc<SourceState>],
     facts: &BTreeMap<PartitionId, PartitionFacts>,
     unseen_columns: Vec<UnseenColumn>,
 ) -> SourceStatus {
-    let served: Vec<&Served> = state
-        .views
-        .values()
+    let views = states.iter().flat_map(|state| state.views.values());
+    let served: Vec<&Served> = views
         .filter_map(|view| match view {
             ServedView::Served(served) => Some(served.as_ref()),
             _ => None,
         })
         .collect();
-    let mut partitions: std::collections::BTreeSet<PartitionId> = state.indexes.keys().copied().collect();
+    let indexes = states.iter().flat_map(|state| state.indexes.keys().copied());
+    let mut partitions: std::collections::BTreeSet<PartitionId> = indexes.collect();
     partitions.extend(facts.keys());
     partitions.extend(served.iter().flat_map(|served| served.partitions.keys()));
     let partitions = partitions.into_iter().map(|partition| {
         let facts = facts.get(&partition).copied().unwrap_or_default();
-        partition_status(partition, state, &served, facts)
+        partition_status(partition, states, &served, facts)
     });
     let partitions: Vec<PartitionStatus> = partitions.collect();
     let rejected: u64 = partitions.iter().map(|partition| partition.rejected).sum();
     SourceStatus {
-        source: reader.source().name.to_string(),
-        topic: reader.source().topic.clone(),
-        problem: state.problem.clone(),
-        rejected: RejectedStatus::of(reader.source().name.as_str(), rejected),
+        source: source.name.to_string(),
+        topic: source.topic.clone(),
+        mode: source.mode.as_str(),
+        problem: states.iter().find_map(|state| state.problem.clone()),
+        rejected: RejectedStatus::of(source.name.as_str(), rejected),
         unseen_columns,
         partitions,
     }
@@ -183,11 +209,13 @@ pub(crate) fn source_status(
 
 fn partition_status(
     partition: PartitionId,
-    state: &SourceState,
+    states: &[Arc<SourceState>],
     served: &[&Served],
     facts: PartitionFacts,
 ) -> PartitionStatus {
-    let index = state.indexes.get(&partition).and_then(Option::as_ref);
+    // Of several generations the one that is least far: what it is behind the others is still to be replayed.
+    let indexes = states.iter().filter_map(|state| state.indexes.get(&partition)?.as_ref());
+    let index = indexes.min_by_key(|index| index.head.offset);
     let cut = |served: &Served| served.partitions.get(&partition).map_or(Offset(0), |pin| pin.cut.offset);
     // Views of one source count the same records, so the one that is furthest speaks for all.
     let furthest = served.iter().max_by_key(|served| served.partitions.get(&partition).map(|pin| pin.head.offset));

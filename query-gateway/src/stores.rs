@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use positions::{Clock, TimestampMicros};
-use serving_layer::RealtimeStore;
+use positions::{Clock, DefinitionHash, PartitionId, TimestampMicros};
+use serving_layer::{PartitionKey, RealtimeStore};
 use views::SourceDefinition;
 
 use crate::GatewaySettings;
@@ -21,6 +21,8 @@ pub(crate) enum Check {
 pub(crate) struct SourceStores {
     /// The source.
     pub source: Arc<SourceDefinition>,
+    /// The generation whose indexes are read; `None`: those above the batch views of the source.
+    pub generation: Option<DefinitionHash>,
     /// Its realtime views.
     pub store: Arc<dyn RealtimeStore>,
     /// Time.
@@ -30,6 +32,11 @@ pub(crate) struct SourceStores {
 }
 
 impl SourceStores {
+    /// Where a partition is in the realtime store.
+    pub(crate) fn key(&self, partition: PartitionId) -> PartitionKey {
+        PartitionKey { generation: self.generation, ..PartitionKey::new(&self.source.name, partition) }
+    }
+
     /// The present instant.
     pub(crate) fn now(&self) -> TimestampMicros {
         self.clock.now()

@@ -16,22 +16,24 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, NullEquality, ScalarValue, TableReference};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::SessionState;
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::logical_expr::logical_plan::TableScan;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
     Expr, JoinType, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown, TableType, lit,
 };
 use datafusion::physical_plan::ExecutionPlan;
-use views::{Pipeline, PlannedView, ViewDefinition};
+use views::{PlannedView, ViewDefinition};
 
+use crate::exactness_table::{ExactnessReading, Reports};
 use crate::fixed_table::FixedTable;
-use crate::names::{CATALOGUE, SCHEMA};
 use crate::overflow::Overflowing;
 use crate::refusal::Refusal;
-use crate::rejected_table::{Reading, RejectedTable};
-use crate::runs_table::{RunsReading, RunsTable};
+use crate::rejected_table::{Reading, RejectedRows};
+use crate::runs_reading::RunsReading;
+use crate::runs_table::{RunTasks, Runs};
 use crate::same_scan::same_scan;
+use crate::system_table::SystemTable;
 use crate::visible::{VisibleParts, VisibleStates};
 
 /// A view as columns only.
@@ -39,13 +41,20 @@ use crate::visible::{VisibleParts, VisibleStates};
 pub(crate) struct ViewTable {
     /// The definition.
     pub view: PlannedView,
+    /// As queries name it: the view, or a batch version of it.
+    name: String,
     /// Where the state columns stand behind the measures: a number that is theirs alone in a plan.
     exposure: Option<usize>,
     schema: SchemaRef,
 }
 
 impl ViewTable {
-    fn new(view: PlannedView, exposure: Option<usize>) -> Self {
+    /// A view under the name that a query gives it.
+    pub(crate) fn named(name: impl Into<String>, view: PlannedView) -> Self {
+        Self::new(name.into(), view, None)
+    }
+
+    fn new(name: String, view: PlannedView, exposure: Option<usize>) -> Self {
         let mut fields: Vec<Arc<Field>> = view.answers.fields().iter().cloned().collect();
         if let Some(exposure) = exposure {
             let states = view.states.fields()[view.dimensions.len()..].iter().enumerate();
@@ -54,7 +63,7 @@ impl ViewTable {
             };
             fields.extend(states.map(named));
         }
-        Self { view, exposure, schema: Arc::new(Schema::new(fields)) }
+        Self { view, name, exposure, schema: Arc::new(Schema::new(fields)) }
     }
 
     /// The table that a scan reads, where it is one of ours.
@@ -68,7 +77,7 @@ impl ViewTable {
     /// `exposure`, unless an earlier call has named them.
     pub(crate) fn with_states(&self, scan: &TableScan, exposure: usize) -> Result<(LogicalPlan, Vec<Column>)> {
         let exposure = self.exposure.unwrap_or(exposure);
-        let plan = same_scan(scan, Arc::new(Self::new(self.view.clone(), Some(exposure))))?;
+        let plan = same_scan(scan, Arc::new(Self::new(self.name.clone(), self.view.clone(), Some(exposure))))?;
         let count = self.view.states.fields().len() - self.view.dimensions.len();
         let column = |index| Column::new(Some(scan.table_name.clone()), state_name(exposure, index));
         Ok((plan, (0..count).map(column).collect()))
@@ -150,6 +159,8 @@ pub(crate) struct Pinned {
     pub follows_merging: bool,
     /// What of it does not fit, once the query runs.
     pub overflowing: Overflowing,
+    /// The memory of states that the query alone asks for, for as long as it runs.
+    _held: Option<Arc<MemoryReservation>>,
 }
 
 impl Pinned {
@@ -157,7 +168,12 @@ impl Pinned {
     pub(crate) fn new(view: &PlannedView, states: VisibleStates<'_>, is_parallel: bool) -> Result<Self, ArrowError> {
         let follows_merging = view.plans.follows_merging();
         let parts = states.parts(is_parallel && !follows_merging)?;
-        Ok(Self { parts, follows_merging, overflowing: Overflowing::new(view) })
+        Ok(Self { parts, follows_merging, overflowing: Overflowing::new(view), _held: None })
+    }
+
+    /// The same, whose states count towards the memory of SQL.
+    pub(crate) fn holding(self, memory: MemoryReservation) -> Self {
+        Self { _held: Some(Arc::new(memory)), ..self }
     }
 
     /// Bytes of its largest row of states, about.
@@ -174,40 +190,27 @@ impl Pinned {
 
 /// What the tables of a query are read from.
 pub(crate) struct Inputs {
-    /// The states of each view.
+    /// The states of each view, by the name of its table.
     pub pinned: BTreeMap<String, Pinned>,
     /// The rejected records.
     pub rejected: Arc<Reading>,
-    /// The runs.
+    /// The runs, and their tasks.
     pub runs: Arc<RunsReading>,
-}
-
-/// Makes all views known to the planner.
-pub(crate) fn register(state: &SessionState, pipeline: &Pipeline) -> Result<()> {
-    for view in &pipeline.views {
-        let reference = TableReference::full(CATALOGUE, SCHEMA, view.name.as_str());
-        let schema = state.schema_for_ref(reference)?;
-        schema.register_table(view.name.to_string(), Arc::new(ViewTable::new(view.clone(), None)))?;
-    }
-    Ok(())
+    /// The reports of exactness.
+    pub reports: Arc<ExactnessReading>,
 }
 
 /// Replaces each table of columns only by one over the pinned states, or over what is read of
-/// rejected records and runs.
+/// rejected records, runs and reports of exactness.
 pub(crate) fn put_in(plan: LogicalPlan, inputs: &Inputs) -> Result<LogicalPlan> {
     let used = column_names(&plan)?;
     let is_fixed = |node: &LogicalPlan| matches!(node, LogicalPlan::TableScan(scan) if FixedTable::is_read_by(scan));
     let replaced = plan.transform_up_with_subqueries(|node| match &node {
         _ if is_fixed(&node) => Ok(Transformed::no(node)),
-        LogicalPlan::TableScan(scan) if RejectedTable::is_read_by(scan) => {
-            Ok(Transformed::yes(RejectedTable::over(&inputs.rejected, scan)?))
-        }
-        LogicalPlan::TableScan(scan) if RunsTable::is_read_by(scan) => {
-            Ok(Transformed::yes(RunsTable::over(&inputs.runs, scan)?))
-        }
-        LogicalPlan::TableScan(scan) => match ViewTable::of(scan) {
-            Some(table) => Ok(Transformed::yes(over_states(&table, scan, &inputs.pinned, &used)?)),
-            None => Err(Refusal::Defect(format!("{} is not a view", scan.table_name)).into()),
+        LogicalPlan::TableScan(scan) => match (over_system(scan, inputs), ViewTable::of(scan)) {
+            (Some(plan), _) => Ok(Transformed::yes(plan?)),
+            (None, Some(table)) => Ok(Transformed::yes(over_states(&table, scan, &inputs.pinned, &used)?)),
+            (None, None) => Err(Refusal::Defect(format!("{} is not a view", scan.table_name)).into()),
         },
         _ => Ok(Transformed::no(node)),
     })?;
@@ -217,6 +220,14 @@ pub(crate) fn put_in(plan: LogicalPlan, inputs: &Inputs) -> Result<LogicalPlan> 
     inputs.pinned.values().try_fold(recomputed.data, |plan, pinned| pinned.overflowing.watch(plan))
 }
 
+/// A scan of a table of the system over what a query reads of it; `None`: it is one of another table.
+fn over_system(scan: &TableScan, inputs: &Inputs) -> Option<Result<LogicalPlan>> {
+    SystemTable::<RejectedRows>::over(&inputs.rejected, scan)
+        .or_else(|| SystemTable::<Runs>::over(&inputs.runs, scan))
+        .or_else(|| SystemTable::<RunTasks>::over(&inputs.runs, scan))
+        .or_else(|| SystemTable::<Reports>::over(&inputs.reports, scan))
+}
+
 fn over_states(
     table: &ViewTable,
     scan: &TableScan,
@@ -224,8 +235,8 @@ fn over_states(
     used: &HashSet<String>,
 ) -> Result<LogicalPlan> {
     let view = &table.view;
-    let pinned =
-        pinned.get(view.name.as_str()).ok_or_else(|| Refusal::Defect(format!("view {} was not pinned", view.name)))?;
+    let pinned = pinned.get(&table.name);
+    let pinned = pinned.ok_or_else(|| Refusal::Defect(format!("view {} was not pinned", table.name)))?;
     let needs_measures = view.measures.iter().any(|measure| used.contains(&measure.name));
     let plan = match (table.exposure, needs_measures) {
         (None, _) => finished(view, pinned)?,

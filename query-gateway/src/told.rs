@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use edge::Principal;
 
 use crate::envelope::Envelope;
-use crate::{GatewayError, Status, Trouble, ViewDetails, ViewStatus};
+use crate::{ExactnessReports, ExactnessStatus, GatewayError, Status, Trouble, VersionReport, ViewDetails, ViewStatus};
 
 /// In the place of reasons that are for operators.
 const OPERATORS_SEE_WHY: &str = "whoever operates the system sees why in /v1/status";
@@ -36,6 +36,19 @@ pub(crate) fn details(principal: &Principal, mut details: ViewDetails) -> ViewDe
         details.versions.iter_mut().for_each(|version| version.cut = None);
     }
     ViewDetails { status: view_status(principal, details.status), ..details }
+}
+
+/// What `/v1/views/{view}/exactness` tells: to who does not see all rows nothing, since counts and groups are of all.
+pub(crate) fn exactness(principal: &Principal, reports: ExactnessReports) -> ExactnessReports {
+    if principal.may_operate() {
+        return reports;
+    }
+    if principal.sees_all_rows() {
+        let told = |report: VersionReport| VersionReport { reason: unreasoned(report.reason), ..report };
+        return ExactnessReports { reports: reports.reports.into_iter().map(told).collect(), ..reports };
+    }
+    let withheld = "reports count all groups, and are told to those who see all rows of the view";
+    ExactnessReports { withheld: Some(withheld), reports: Vec::new(), ..reports }
 }
 
 /// What `/v1/status` tells: views with how far they are, of everything else nothing.
@@ -63,13 +76,20 @@ fn view_status(principal: &Principal, status: ViewStatus) -> ViewStatus {
     if principal.may_operate() {
         return status;
     }
-    let told = |reason: Option<String>| reason.map(|_| OPERATORS_SEE_WHY.to_owned());
+    let exactness = status.exactness.filter(|_| principal.sees_all_rows());
     ViewStatus {
-        reason: told(status.reason),
-        problem: told(status.problem),
+        reason: unreasoned(status.reason),
+        problem: unreasoned(status.problem),
         envelope: status.envelope.map(|of_answers| envelope(principal, of_answers)),
+        exactness: exactness.map(|told| ExactnessStatus { reason: unreasoned(told.reason), ..told }),
+        memory_bytes: BTreeMap::new(),
         ..status
     }
+}
+
+/// That there is a reason.
+fn unreasoned(reason: Option<String>) -> Option<String> {
+    reason.map(|_| OPERATORS_SEE_WHY.to_owned())
 }
 
 /// Why a request failed.

@@ -21,7 +21,8 @@ pub struct Trouble {
     pub problem: String,
     /// What an operator does about it.
     pub way_out: String,
-    /// Since when the process that found it has known of it, RFC 3339, by its clock.
+    /// Since when the process that found it has known of it, or since when it has been so where that is written down,
+    /// RFC 3339, by the clock of whoever noted it.
     pub since: Option<String>,
     /// The roles of the process that found it, where that is another one.
     pub told_by: Option<String>,

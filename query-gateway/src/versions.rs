@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arrow::array::RecordBatch;
 use positions::{TimestampMicros, format_span};
-use serving_layer::{BatchVersion, BatchViewStore, Version};
+use serving_layer::{BatchVersion, BatchViewStore, ServingError, Version};
 use tokio::sync::Mutex;
 use tracing::{debug, warn};
 use views::PlannedView;
@@ -16,15 +17,27 @@ use crate::merging::merge_states;
 use crate::states::SortedStates;
 use crate::{GatewayError, GatewaySettings, metrics, patience};
 
+/// So many versions that requests named stay in memory: two are compared.
+const KEPT_ASKED: usize = 2;
+
 #[derive(Debug, Default)]
 struct Known {
     versions: Vec<BatchVersion>,
     loaded: BTreeMap<Version, Arc<SortedStates>>,
     checked_at: Option<TimestampMicros>,
     problem: Option<String>,
-    // A version that a request named; kept so that asking again is cheap.
-    asked: Option<Version>,
+    // The versions that requests named last, newest request first; kept so that asking again, or comparing two, is
+    // cheap.
+    asked: Vec<Version>,
     changes: u64,
+}
+
+impl Known {
+    fn note_asked(&mut self, number: Version) {
+        self.asked.retain(|asked| *asked != number);
+        self.asked.insert(0, number);
+        self.asked.truncate(KEPT_ASKED);
+    }
 }
 
 /// Versions of one view.
@@ -58,6 +71,11 @@ impl BatchVersions {
         })
     }
 
+    /// Bytes of the states of all versions in memory.
+    pub(crate) fn loaded_bytes(&self) -> usize {
+        self.read(|known| known.loaded.values().map(|states| states.size_bytes()).sum())
+    }
+
     /// Grows whenever another answer may be possible than before.
     pub(crate) fn changes(&self) -> u64 {
         self.read(|known| known.changes)
@@ -77,11 +95,7 @@ impl BatchVersions {
     pub(crate) async fn check(&self, settings: &GatewaySettings, now: TimestampMicros) {
         let _reading = self.reading.lock().await;
         let before = self.known();
-        let listing = self.store.newest_versions(settings.retained_versions, &before);
-        let listed = match patience::within(settings.store_timeout, listing).await {
-            Some(listed) => listed.map_err(|error| error.to_string()),
-            None => Err(format!("the object store did not answer within {}", format_span(settings.store_timeout))),
-        };
+        let listed = self.list(settings, &before).await;
         self.write(|known| match listed {
             Ok(versions) => {
                 let numbers = |versions: &[BatchVersion]| versions.iter().map(BatchVersion::number).collect::<Vec<_>>();
@@ -98,6 +112,18 @@ impl BatchVersions {
                 known.problem = Some(reason);
             }
         });
+    }
+
+    /// The newest versions, of which a generation has none.
+    async fn list(&self, settings: &GatewaySettings, before: &[BatchVersion]) -> Result<Vec<BatchVersion>, String> {
+        if self.view.generation().is_some() {
+            return Ok(Vec::new());
+        }
+        let listing = self.store.newest_versions(settings.retained_versions, before);
+        match patience::within(settings.store_timeout, listing).await {
+            Some(listed) => listed.map_err(|error| error.to_string()),
+            None => Err(format!("the object store did not answer within {}", format_span(settings.store_timeout))),
+        }
     }
 
     /// Loads the newest version, so that the next refresh can use it.
@@ -138,11 +164,24 @@ impl BatchVersions {
         Ok(states)
     }
 
+    /// The states that `version` holds in files which `other` has not got; nothing of it is kept.
+    ///
+    /// # Errors
+    /// Where the object store fails, or they need more than `limit_bytes`.
+    pub(crate) async fn load_beside(
+        &self,
+        version: &BatchVersion,
+        other: &BatchVersion,
+        limit_bytes: usize,
+    ) -> Result<Vec<RecordBatch>, ServingError> {
+        self.store.load_beside(version, other, limit_bytes).await
+    }
+
     /// One version by its number, `None` where it does not exist (any more).
     pub(crate) async fn version(&self, number: Version) -> Result<Option<BatchVersion>, GatewayError> {
         let version = self.store.version(number).await?;
         self.write(|known| match &version {
-            Some(version) => known.asked = Some(version.number()),
+            Some(version) => known.note_asked(version.number()),
             // Versions are cut away from the oldest on, by an erasing at once: what was listed up to this one is gone.
             None if known.versions.iter().any(|listed| listed.number() == number) => {
                 known.versions.retain(|listed| listed.number() > number);
@@ -158,12 +197,12 @@ impl BatchVersions {
         self.write(|known| *known = Known { changes: known.changes + 1, ..Known::default() });
     }
 
-    /// Frees the states of all versions but the newest, the one served, and the one that a request named last.
+    /// Frees the states of all versions but the newest, the one served, and the two that requests named last.
     pub(crate) fn retain(&self, served: Option<Version>) {
         self.write(|known| {
             let newest = known.versions.first().map(BatchVersion::number);
-            let keep = [newest, served, known.asked];
-            known.loaded.retain(|number, _| keep.contains(&Some(*number)));
+            let Known { loaded, asked, .. } = known;
+            loaded.retain(|number, _| [newest, served].contains(&Some(*number)) || asked.contains(number));
         });
     }
 

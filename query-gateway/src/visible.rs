@@ -55,6 +55,11 @@ impl<'a> VisibleStates<'a> {
         Self { realtime: &[], ..self }
     }
 
+    /// Bytes of the batch version in memory, whether or not they are visible.
+    pub(crate) fn batch_bytes(self) -> usize {
+        self.batch.map_or(0, SortedStates::size_bytes)
+    }
+
     /// Those that may pass these filters, too: of the batch version, then of each chunk. Cost: binary searches.
     pub(crate) fn narrow(self, filters: &[Filter]) -> Result<Narrowed, ArrowError> {
         let filters = [self.rules, filters].concat();

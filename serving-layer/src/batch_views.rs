@@ -11,11 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use futures::TryStreamExt;
-use lake::{Change, LakeError, Snapshot, Table, Version};
+use lake::{Change, DataFile, LakeError, Snapshot, Table, Version};
 use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, TimestampMicros};
 use serde::{Deserialize, Serialize};
 use views::{ViewDefinition, column, utc_micros};
@@ -162,20 +164,66 @@ impl BatchViewStore {
     /// # Errors
     /// [`ServingError::TooLarge`] where they need more than `limit_bytes`; at least `needed_bytes` are needed.
     pub async fn load(&self, version: &BatchVersion, limit_bytes: usize) -> Result<Vec<RecordBatch>, ServingError> {
+        let files = bucket_files::in_bucket_order(version.snapshot.files());
+        self.load_files(version, (&files, None), limit_bytes).await
+    }
+
+    /// As [`Self::load`], of the files of a version alone that `other` has not got: what a publication wrote, or, the
+    /// other way round, what it replaced. Carried rows in them are there, too.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_beside(
+        &self,
+        version: &BatchVersion,
+        other: &BatchVersion,
+        limit_bytes: usize,
+    ) -> Result<Vec<RecordBatch>, ServingError> {
+        let mut files = bucket_files::in_bucket_order(version.snapshot.files());
+        files.retain(|file| !other.snapshot.is_live(&file.path));
+        self.load_files(version, (&files, None), limit_bytes).await
+    }
+
+    /// Reads the states of some buckets of a version into memory, as [`Self::load`].
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_buckets(
+        &self,
+        version: &BatchVersion,
+        buckets: &BucketRanges,
+        limit_bytes: usize,
+    ) -> Result<Vec<RecordBatch>, ServingError> {
+        self.load_files(version, (&self.files_of(version, buckets), Some(buckets)), limit_bytes).await
+    }
+
+    /// The states in some files of a version, those of `buckets` alone where it is given: then the buckets are read and
+    /// counted, too.
+    async fn load_files(
+        &self,
+        version: &BatchVersion,
+        (files, buckets): (&[DataFile], Option<&BucketRanges>),
+        limit_bytes: usize,
+    ) -> Result<Vec<RecordBatch>, ServingError> {
         let states = Arc::clone(&self.view.states);
         let columns: Vec<&str> = states.fields().iter().map(|field| field.name().as_str()).collect();
-        let files = bucket_files::in_bucket_order(version.snapshot.files());
-        let mut stream = version.snapshot.stream(&files, Some(&columns))?;
+        let mut stream = version.snapshot.stream(files, buckets.is_none().then_some(columns.as_slice()))?;
+        let before_states = usize::from(buckets.is_some());
         let mut batches = Vec::new();
         let mut needed_bytes = 0;
         let failed = |error| LakeError::engine(self.table.folder(), error);
-        while let Some(batch) = stream.try_next().await.map_err(failed)? {
+        while let Some(mut batch) = stream.try_next().await.map_err(failed)? {
+            if let Some(buckets) = buckets {
+                let is_asked = |bucket: &i64| Some(buckets.contains(TimestampMicros(*bucket)));
+                let asked: BooleanArray = buckets_of(&batch)?.iter().map(is_asked).collect();
+                batch = filter_record_batch(&batch, &asked)?;
+            }
             needed_bytes += batch.get_array_memory_size();
             if needed_bytes > limit_bytes {
                 let view = self.view.name.to_string();
                 return Err(ServingError::TooLarge { view, needed_bytes, limit_bytes });
             }
-            batches.push(RecordBatch::try_new(Arc::clone(&states), batch.columns().to_vec())?);
+            batches.push(RecordBatch::try_new(Arc::clone(&states), batch.columns()[before_states..].to_vec())?);
         }
         Ok(batches)
     }
@@ -212,9 +260,15 @@ impl BatchViewStore {
         version: &BatchVersion,
         buckets: &BucketRanges,
     ) -> Result<Option<Arc<dyn TableProvider>>, ServingError> {
+        let files = self.files_of(version, buckets);
+        if files.is_empty() { Ok(None) } else { Ok(Some(version.snapshot.scan(&files)?)) }
+    }
+
+    /// The files that [`Self::scan`] reads.
+    pub fn files_of(&self, version: &BatchVersion, buckets: &BucketRanges) -> Vec<DataFile> {
         let mut files = bucket_files::in_bucket_order(version.snapshot.files());
         files.retain(|file| bucket_files::may_hold(file, buckets));
-        if files.is_empty() { Ok(None) } else { Ok(Some(version.snapshot.scan(&files)?)) }
+        files
     }
 
     /// Deletes what only versions older than the newest `keep` (and the few that share their checkpoint) need, and

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use positions::{DefinitionHash, DefinitionNumber, ViewName};
+use positions::{DefinitionHash, DefinitionNumber, TimestampMicros, ViewName};
 use serde::{Deserialize, Serialize};
 use views::Pipeline;
 use xxhash_rust::xxh3::xxh3_128;
@@ -28,6 +28,28 @@ pub struct DefinitionSet {
     /// that starts with one of them is an old one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub past: BTreeMap<String, DefinitionNumber>,
+    /// When what is being built comes to be served.
+    #[serde(default, skip_serializing_if = "Flip::is_one_by_one")]
+    pub flip: Flip,
+}
+
+/// When the new definitions of views come to be served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flip {
+    /// Each view as soon as it answers completely.
+    #[default]
+    OneByOne,
+    /// All views of the set in one step, once the last of them answers completely: whoever asks several of them never
+    /// sees some by the former definitions and some by the present ones.
+    Together,
+}
+
+impl Flip {
+    /// What sets were before they could say so.
+    fn is_one_by_one(&self) -> bool {
+        *self == Self::OneByOne
+    }
 }
 
 /// So many past sets are remembered, the newest ones: some kilobytes.
@@ -40,15 +62,41 @@ pub struct ViewState {
     pub served: Option<Defined>,
     /// What is being built to take its place.
     pub building: Option<Defined>,
+    /// What was served before, and is computed on beside for a time, so that there is a quick way back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// A definition of a view that was replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The definition.
+    pub defined: Defined,
+    /// Until when it is computed, by the clock of whoever noted what took its place.
+    pub until: TimestampMicros,
 }
 
 impl ViewState {
     /// What becomes of the state of a view when its definition is claimed.
     fn claim(before: Option<&Self>, claimed: Defined) -> Self {
+        let kept = before.and_then(|before| before.kept).filter(|kept| kept.defined.hash != claimed.hash);
         match before.and_then(|before| before.served) {
-            Some(served) if served.hash == claimed.hash => Self { served: Some(claimed), building: None },
-            served => Self { served, building: Some(claimed) },
+            Some(served) if served.hash == claimed.hash => Self { served: Some(claimed), building: None, kept },
+            served => Self { served, building: Some(claimed), kept },
         }
+    }
+
+    /// Serves what was being built; what was served before is kept until an instant, where one is given.
+    fn flip(&mut self, keep_until: Option<TimestampMicros>) {
+        let former = std::mem::replace(&mut self.served, self.building.take());
+        if let (Some(defined), Some(until)) = (former, keep_until) {
+            self.kept = Some(Kept { defined, until });
+        }
+    }
+
+    /// All definitions that it speaks of.
+    pub(crate) fn all(&self) -> impl Iterator<Item = Defined> {
+        [self.served, self.building, self.kept.map(|kept| kept.defined)].into_iter().flatten()
     }
 }
 
@@ -111,7 +159,7 @@ impl DefinitionSet {
     pub(crate) fn claimed(
         number: DefinitionNumber,
         before: Option<&Self>,
-        pipeline: &Pipeline,
+        (pipeline, flip): (&Pipeline, Flip),
         static_files: BTreeMap<String, StaticFile>,
     ) -> Self {
         let views = pipeline.views.iter().map(|view| {
@@ -123,7 +171,7 @@ impl DefinitionSet {
         let mut files = before.map(|before| before.files.clone()).unwrap_or_default();
         files.push(PipelineFile { number, text, static_files, sources: declared_columns(pipeline) });
         let past = before.map(|before| before.past.clone()).unwrap_or_default();
-        let mut set = Self { number, views: views.collect(), files, past };
+        let mut set = Self { number, views: views.collect(), files, past, flip };
         set.forget_files();
         set.note_past(before);
         set
@@ -148,22 +196,53 @@ impl DefinitionSet {
         self.past.get(&digest_of(newest)).copied()
     }
 
-    /// The same set once these definitions are served; `None` where none of them is being built.
-    pub(crate) fn with_served(&self, served: &BTreeMap<ViewName, DefinitionHash>) -> Option<Self> {
+    /// Those of some definitions that may come to be served now: they are being built, and the flip does not wait for
+    /// others.
+    pub fn due(&self, complete: &BTreeMap<ViewName, DefinitionHash>) -> BTreeMap<ViewName, DefinitionHash> {
+        let is_built = |(view, hash): &(&ViewName, &DefinitionHash)| {
+            let building = self.views.get(view.as_str()).and_then(|state| state.building);
+            building.is_some_and(|defined| defined.hash == **hash)
+        };
+        let built: BTreeMap<ViewName, DefinitionHash> =
+            complete.iter().filter(is_built).map(|(view, hash)| (view.clone(), *hash)).collect();
+        let waits = self.flip == Flip::Together && built.len() < self.being_built().count();
+        if waits { BTreeMap::new() } else { built }
+    }
+
+    /// The same set once these definitions are served, which are those that are [`Self::due`]; `None` where there is
+    /// none.
+    pub(crate) fn with_served(
+        &self,
+        due: &BTreeMap<ViewName, DefinitionHash>,
+        keep_until: Option<TimestampMicros>,
+    ) -> Option<Self> {
         let mut set = self.clone();
-        for (name, hash) in served {
+        for (name, hash) in due {
             let state = set.views.get_mut(name.as_str());
             if let Some(state) = state.filter(|state| state.building.is_some_and(|defined| defined.hash == *hash)) {
-                state.served = state.building.take();
+                state.flip(keep_until);
             }
         }
         set.forget_files();
         (set.views != self.views).then_some(set)
     }
 
+    /// The same set without what is kept no longer at this instant, and the names of those views; `None` where all is.
+    pub(crate) fn without_expired(&self, now: TimestampMicros) -> Option<(Self, Vec<String>)> {
+        let mut set = self.clone();
+        let mut over = Vec::new();
+        for (name, state) in &mut set.views {
+            if state.kept.take_if(|kept| kept.until <= now).is_some() {
+                over.push(name.clone());
+            }
+        }
+        set.forget_files();
+        (!over.is_empty()).then_some((set, over))
+    }
+
     /// Keeps the newest file, and those that a view comes from.
     fn forget_files(&mut self) {
-        let used = self.views.values().flat_map(|state| [state.served, state.building]).flatten();
+        let used = self.views.values().flat_map(ViewState::all);
         let mut used: BTreeSet<DefinitionNumber> = used.map(|defined| defined.file).collect();
         used.insert(self.number);
         self.files.retain(|file| used.contains(&file.number));
@@ -178,9 +257,9 @@ impl DefinitionSet {
     }
 
     fn of_hashes(number: DefinitionNumber, hashes: BTreeMap<String, DefinitionHash>) -> Self {
-        let state = |hash| ViewState { served: Some(Defined { hash, file: number }), building: None };
+        let state = |hash| ViewState { served: Some(Defined { hash, file: number }), building: None, kept: None };
         let views = hashes.into_iter().map(|(name, hash)| (name, state(hash))).collect();
-        Self { number, views, files: Vec::new(), past: BTreeMap::new() }
+        Self { number, views, files: Vec::new(), past: BTreeMap::new(), flip: Flip::OneByOne }
     }
 
     /// The views of which a definition is being built.
@@ -194,9 +273,27 @@ impl DefinitionSet {
         self.views.iter().filter_map(|(name, state)| Some((name.as_str(), newest(state)?))).collect()
     }
 
+    /// All definitions that it serves or builds.
+    pub fn hashes(&self) -> impl Iterator<Item = DefinitionHash> {
+        let states = self.views.values().flat_map(|state| [state.served, state.building]);
+        states.flatten().map(|defined| defined.hash)
+    }
+
     /// All static files that it names.
     pub(crate) fn static_files(&self) -> impl Iterator<Item = &StaticFile> {
         self.files.iter().flat_map(|file| file.static_files.values())
+    }
+
+    /// Whether its newest file is that of the pipeline, to the letter.
+    pub(crate) fn is_written_as(&self, pipeline: &Pipeline) -> bool {
+        self.file(self.number).is_some_and(|file| {
+            let is_there = |(location, bytes): (&String, &Bytes)| {
+                file.static_files.get(location).is_some_and(|named| named.is_of(bytes))
+            };
+            *file.text == *pipeline.text
+                && file.static_files.len() == pipeline.static_files.len()
+                && pipeline.static_files.iter().all(is_there)
+        })
     }
 
     /// The file that came with a set.
@@ -219,7 +316,7 @@ impl DefinitionSet {
         };
         let pipeline = Pipeline::read(&file.text, static_files).map_err(|problems| corrupt(problems.to_string()))?;
         for (name, state) in &self.views {
-            for defined in [state.served, state.building].into_iter().flatten() {
+            for defined in state.all() {
                 let is_same = || pipeline.view(name).is_some_and(|view| view.hash == defined.hash);
                 if defined.file == file.number && !is_same() {
                     return Err(corrupt(format!("view {name} has another hash than it was stored with")));

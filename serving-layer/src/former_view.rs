@@ -45,4 +45,6 @@ pub struct FormerViews {
     pub planned: Vec<FormerView>,
     /// Those that cannot.
     pub lost: Vec<LostView>,
+    /// Replaced definitions that are computed on beside the present ones, and answer nothing.
+    pub kept: Vec<FormerView>,
 }

@@ -17,6 +17,7 @@ mod bucket_ranges;
 mod config;
 mod definition_set;
 mod error;
+pub mod exactness;
 mod folded;
 mod former_view;
 pub mod memory;

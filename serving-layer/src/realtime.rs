@@ -20,8 +20,23 @@ use crate::ServingError;
 pub struct PartitionKey {
     /// The source.
     pub source: SourceName,
+    /// The generation, which holds one definition of a view from the first record on; `None`: what lies above the batch
+    /// views of the source.
+    pub generation: Option<DefinitionHash>,
     /// The partition.
     pub partition: PartitionId,
+}
+
+impl PartitionKey {
+    /// The place of a partition above the batch views of its source.
+    pub fn new(source: &SourceName, partition: PartitionId) -> Self {
+        Self { source: source.clone(), generation: None, partition }
+    }
+
+    /// The place of a partition in a generation.
+    pub fn of_generation(source: &SourceName, generation: DefinitionHash, partition: PartitionId) -> Self {
+        Self { generation: Some(generation), ..Self::new(source, partition) }
+    }
 }
 
 /// Names one blob: the states of one run for one view.
@@ -100,6 +115,11 @@ pub trait RealtimeStore: Send + Sync + 'static {
 
     /// The blobs, in the order asked for; `None` where one is missing: a gap, never an empty run.
     async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError>;
+
+    /// Whether each of these blobs is there, in the order asked for.
+    async fn has_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<bool>, ServingError> {
+        Ok(self.get_blobs(partition, keys).await?.iter().map(Option::is_some).collect())
+    }
 
     /// Replaces the index in one atomic step if the stored one carries `expected` (`None`: if there is none).
     ///

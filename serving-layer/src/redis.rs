@@ -144,7 +144,11 @@ impl RedisStore {
 
     fn tag(&self, partition: &PartitionKey) -> String {
         let (prefix, source) = (escape(&self.prefix), escape(partition.source.as_str()));
-        format!("{{twofold:{prefix}:{source}:{}}}", partition.partition)
+        match partition.generation {
+            // No escaped name has a colon, so no tag looks like another one.
+            Some(generation) => format!("{{twofold:{prefix}:{source}:{generation}:{}}}", partition.partition),
+            None => format!("{{twofold:{prefix}:{source}:{}}}", partition.partition),
+        }
     }
 
     fn index_key(&self, partition: &PartitionKey) -> String {
@@ -247,6 +251,20 @@ impl RealtimeStore for RedisStore {
             let blobs = command.query_async(&mut self.connection.clone()).await;
             let blobs: Vec<Option<Vec<u8>>> = blobs.map_err(|error| self.errors.passing(error))?;
             found.extend(blobs.into_iter().map(|blob| blob.map(Bytes::from)));
+        }
+        Ok(found)
+    }
+
+    async fn has_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<bool>, ServingError> {
+        let mut found = Vec::with_capacity(keys.len());
+        for chunk in keys.chunks(BLOBS_PER_READ) {
+            let mut pipeline = redis::pipe();
+            for key in chunk {
+                pipeline.cmd("EXISTS").arg(self.blob_key(partition, key));
+            }
+            let blobs = pipeline.query_async(&mut self.connection.clone()).await;
+            let blobs: Vec<i64> = blobs.map_err(|error| self.errors.passing(error))?;
+            found.extend(blobs.into_iter().map(|blob| blob > 0));
         }
         Ok(found)
     }

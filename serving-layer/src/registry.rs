@@ -18,18 +18,20 @@
 mod clean;
 mod former;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use lake::sequence::{Append, Number, Numbered, Sequence};
 use lake::{Lake, LakeError};
 use object_store::path::Path;
-use positions::{DefinitionHash, DefinitionNumber, ViewName};
+use positions::{DefinitionHash, DefinitionNumber, TimestampMicros, ViewName};
 use views::Pipeline;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::ServingError;
-pub use crate::definition_set::{Defined, DefinitionSet, PipelineFile, SourceColumn, StaticFile, ViewState};
+pub use crate::definition_set::{
+    Defined, DefinitionSet, Flip, Kept, PipelineFile, SourceColumn, StaticFile, ViewState,
+};
 pub use crate::former_view::{FormerView, FormerViews, LostView};
 
 const FOLDER: &str = "definitions";
@@ -50,6 +52,17 @@ pub enum Standing {
         /// That of the present ones.
         present: DefinitionNumber,
     },
+}
+
+/// What became of a set that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// It is the present one now, under this number.
+    Now(DefinitionNumber),
+    /// It was the present one already.
+    Already(DefinitionNumber),
+    /// Nothing was changed: another set took the place of the one that was planned on.
+    Overtaken(DefinitionNumber),
 }
 
 /// The sets of definitions of one deployment.
@@ -96,27 +109,132 @@ impl DefinitionRegistry {
                 Some(standing) => return Ok(standing),
                 None => {}
             }
-            let number = DefinitionNumber(last.next().0);
-            let static_files = self.store_static_files(number, present.as_ref(), pipeline).await?;
-            let set = DefinitionSet::claimed(number, present.as_ref(), pipeline, static_files);
-            if self.append(last, &set).await? {
+            if let Some(number) = self.succeed(last, present.as_ref(), (pipeline, Flip::default())).await? {
                 return Ok(Standing::Present(number));
             }
         }
         Err(too_many_changes())
     }
 
-    /// Notes that these definitions answer completely: they are served from now on, and being built no longer. Changes
-    /// nothing where the present set says so already, or holds other definitions.
+    /// Makes a pipeline the present set, if the present one is still `planned_on`: of two who apply at once, the second
+    /// one has planned on a set that is over, and is told so.
     ///
     /// # Errors
     /// As [`Self::claim`].
-    pub async fn note_served(&self, served: &BTreeMap<ViewName, DefinitionHash>) -> Result<(), ServingError> {
+    pub async fn apply(
+        &self,
+        pipeline: &Pipeline,
+        planned_on: Option<DefinitionNumber>,
+        flip: Flip,
+    ) -> Result<Applied, ServingError> {
         for _ in 0..MAX_ATTEMPTS {
             let (last, present) = self.last().await?;
-            let Some(set) = present.and_then(|present| present.with_served(served)) else { return Ok(()) };
+            if let Some(present) = &present {
+                // What no hash depends on, such as partitions or a source without views, is in the text alone.
+                if let Some(Standing::Present(number)) = standing_in(present, pipeline)
+                    && present.is_written_as(pipeline)
+                {
+                    return Ok(Applied::Already(number));
+                }
+                if planned_on != Some(present.number) {
+                    return Ok(Applied::Overtaken(present.number));
+                }
+            }
+            if let Some(number) = self.succeed(last, present.as_ref(), (pipeline, flip)).await? {
+                return Ok(Applied::Now(number));
+            }
+        }
+        Err(too_many_changes())
+    }
+
+    /// Appends the set that follows on the present one when a pipeline is claimed; its number, or `None` where another
+    /// entry came first.
+    async fn succeed(
+        &self,
+        last: Number,
+        present: Option<&DefinitionSet>,
+        (pipeline, flip): (&Pipeline, Flip),
+    ) -> Result<Option<DefinitionNumber>, ServingError> {
+        let number = DefinitionNumber(last.next().0);
+        let static_files = self.store_static_files(number, present, pipeline).await?;
+        let set = DefinitionSet::claimed(number, present, (pipeline, flip), static_files);
+        Ok(self.append(last, &set).await?.then_some(number))
+    }
+
+    /// The newest set before the present one that had other definitions, or another one of this view, as far as it is
+    /// still kept.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn before_present(&self, view: Option<&str>) -> Result<Option<DefinitionSet>, ServingError> {
+        let sets = self.kept().await?;
+        let Some(present) = sets.first() else { return Ok(None) };
+        let is_other = |set: &&DefinitionSet| match view {
+            None => set.newest_hashes() != present.newest_hashes(),
+            Some(view) => {
+                let hash = set.newest_hashes().get(view).copied();
+                hash.is_some() && hash != present.newest_hashes().get(view).copied()
+            }
+        };
+        Ok(sets.iter().find(is_other).cloned())
+    }
+
+    /// All sets that are still kept, the present one first. Of a set that more was noted of, each state is one.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn kept(&self) -> Result<Vec<DefinitionSet>, ServingError> {
+        Ok(self.entries().await?.into_iter().map(|(_, set)| set).rev().collect())
+    }
+
+    /// All definitions of views that a set speaks of which is still kept, by view and hash: those that somebody may
+    /// run, or go back to.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn named_definitions(&self) -> Result<BTreeSet<(String, DefinitionHash)>, ServingError> {
+        let entries = self.entries().await?;
+        let views = entries.iter().flat_map(|(_, set)| &set.views);
+        Ok(views.flat_map(|(name, state)| state.all().map(move |defined| (name.clone(), defined.hash))).collect())
+    }
+
+    /// Notes that these definitions answer completely: they are served from now on, and being built no longer; what was
+    /// served before is computed on beside until `keep_until`. Changes nothing where the present set says so already,
+    /// or holds other definitions. What this call noted: of the rest another set may have taken the place of the one
+    /// that the caller knows, and what that replaces goes on.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn note_served(
+        &self,
+        served: &BTreeMap<ViewName, DefinitionHash>,
+        keep_until: Option<TimestampMicros>,
+    ) -> Result<BTreeMap<ViewName, DefinitionHash>, ServingError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let (last, present) = self.last().await?;
+            let Some(present) = present else { return Ok(BTreeMap::new()) };
+            let due = present.due(served);
+            let Some(set) = present.with_served(&due, keep_until) else { return Ok(BTreeMap::new()) };
             if self.append(last, &set).await? {
-                return Ok(());
+                return Ok(due);
+            }
+        }
+        Err(too_many_changes())
+    }
+
+    /// Ends the keeping of replaced definitions whose time is over; the views that they are of. Nothing is written
+    /// where there is none.
+    ///
+    /// # Errors
+    /// As [`Self::claim`].
+    pub async fn end_kept(&self, now: TimestampMicros) -> Result<Vec<String>, ServingError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let (last, present) = self.last().await?;
+            let Some((set, over)) = present.and_then(|present| present.without_expired(now)) else {
+                return Ok(Vec::new());
+            };
+            if self.append(last, &set).await? {
+                return Ok(over);
             }
         }
         Err(too_many_changes())

@@ -3,7 +3,7 @@
 //! In: chunks (decoded records of one partition each, from where they follow). Out: per partition the runs to append.
 //! Guarantee: what a run counts depends on the log alone: stretches, the classes of records and states are pure
 //! functions of the records and of the copies that lie before them. A view whose plan fails is left out of the runs of
-//! this batch, which then do not cover it; the other views go on.
+//! this batch, which then do not cover it; the other views go on. In a generation the batch fails, and is tried again.
 //! Not here: decoding (`records`), where chunks come from (`read.rs`), plans (`plans.rs`), writing (`append.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,7 +49,8 @@ pub(crate) struct Surroundings<'a> {
 /// `surroundings`: one per chunk.
 ///
 /// # Errors
-/// A defect of decoding. Some copies may have been observed: the partitions must start again from the stores.
+/// A defect of decoding, or of the view of a generation. Some copies may have been observed: the partitions must start
+/// again from the stores.
 pub(crate) async fn aggregate(
     context: &Context,
     chunks: &[Chunk],
@@ -60,7 +61,7 @@ pub(crate) async fn aggregate(
     let (mut outlines, mut batches) = (Vec::new(), Vec::new());
     for (place, (chunk, around)) in chunks.iter().zip(surroundings).enumerate() {
         let first_run = outlines.len();
-        let (mask, mut found) = outline_runs(source, place, chunk, around)?;
+        let (mask, mut found) = outline_runs(context, place, chunk, around)?;
         let batch = events_of(chunk, &schema, first_run, &found)?;
         batches.push(filter_record_batch(&batch, &mask)?);
         outlines.append(&mut found);
@@ -73,6 +74,10 @@ pub(crate) async fn aggregate(
             Ok(states) => add_states(plans, states, &mut pending)?,
             Err(error) => {
                 metrics::count_view_failures(&plans.definition.name, 1);
+                // No batch version will follow: a run without the view would end its answers for good.
+                if context.components.generation().is_some() {
+                    return Err(error);
+                }
                 error!(%error, "a view fails on this micro-batch: its realtime part ends here until the next batch version");
             }
         }
@@ -87,13 +92,14 @@ pub(crate) fn input_schema(source: &SourceDefinition) -> SchemaRef {
 
 /// Which rows are fresh (good, and no copy), and the runs they fall into with their counters.
 fn outline_runs(
-    source: &SourceDefinition,
+    context: &Context,
     place: usize,
     chunk: &Chunk,
     around: &mut Surroundings<'_>,
 ) -> Result<(BooleanArray, Vec<Outline>), SpeedError> {
     let (classes, keys) = (decode::classes(&chunk.rows)?, decode::event_keys(&chunk.rows)?);
-    let stretches = split_at_borders(chunk.from, &chunk.marks, &source.border, &around.cuts);
+    let stretches = split_at_borders(chunk.from, &chunk.marks, context.border(), &around.cuts);
+    let horizon = context.components.source.horizon;
     let mut running_max = chunk.from.max_timestamp;
     let mut is_fresh = Vec::with_capacity(chunk.rows.num_rows());
     let mut outlines = Vec::with_capacity(stretches.len());
@@ -104,7 +110,7 @@ fn outline_runs(
             running_max = positions::running_max(running_max, chunk.marks[record].timestamp);
             for row in chunk.rows_of(record, record + 1) {
                 let class = classes[row];
-                let is_copy = class.is_event() && around.copies.observe(keys[row], running_max, source.horizon);
+                let is_copy = class.is_event() && around.copies.observe(keys[row], running_max, horizon);
                 counters += class.counters();
                 counters.copies += u64::from(is_copy);
                 is_fresh.push(class.is_event() && !is_copy);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::EventLog;
-use positions::{Backoff, Clock, CurrentDefinitions, IdSource};
+use positions::{Backoff, Clock, CurrentDefinitions, DefinitionHash, IdSource};
 use records::master::MasterDataset;
 use records::registry::SchemaRegistry;
 use serving_layer::{BatchViewStore, RealtimeStore};
@@ -23,7 +23,8 @@ pub struct SpeedComponents {
     pub source: Arc<SourceDefinition>,
     /// Where the schemas come from that payloads name; `None` where no registry is configured.
     pub registry: Option<Arc<dyn SchemaRegistry>>,
-    /// All views of the source, former definitions among them.
+    /// All views of the source, former definitions among them. One of a source in kappa mode is alone: its generation
+    /// has a worker of its own.
     pub views: Vec<SpeedView>,
     /// Tells the number of the set of definitions that the views belong to. Another set may follow while the worker
     /// lives, as long as source and views are the same in it.
@@ -35,6 +36,15 @@ pub struct SpeedComponents {
 }
 
 impl SpeedComponents {
+    /// The generation that this worker keeps: the states of one view from the first record on, beside which there is no
+    /// batch view. `None`: it keeps what lies above the batch views of a source.
+    pub fn generation(&self) -> Option<DefinitionHash> {
+        match self.views.as_slice() {
+            [view] => view.definition.generation(),
+            _ => None,
+        }
+    }
+
     /// Whether anybody needs what is kept of a view at this moment: a former definition ends once its successor
     /// answers.
     pub(crate) fn needs(&self, view: &SpeedView) -> bool {
@@ -70,7 +80,8 @@ pub struct SpeedView {
 /// Settings of a speed worker.
 #[derive(Clone, Debug)]
 pub struct SpeedSettings {
-    /// The consumer group that shares the partitions out; `None`: this worker reads all of them.
+    /// The consumer group that shares the partitions out; `None`: this worker reads all of them. That of a generation
+    /// is called by its definition behind this name.
     pub group: Option<String>,
     /// Longest wait for a record: how often an idle worker looks whether anything is due.
     pub tick: Duration,

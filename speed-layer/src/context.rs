@@ -8,7 +8,9 @@ use arrow::record_batch::RecordBatch;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 use event_log::{LifeLog, Record};
-use positions::{DefinitionHash, DefinitionNumber, Erased, IndexStamp, PartitionId, RunId, TimestampMicros};
+use positions::{
+    BorderRule, DefinitionHash, DefinitionNumber, Erased, IndexStamp, PartitionId, RunId, TimestampMicros,
+};
 use records::RecordsError;
 use records::decode::{Decoder, leave_out};
 use records::master::MasterSnapshot;
@@ -150,7 +152,13 @@ impl Context {
     }
 
     pub fn key(&self, partition: PartitionId) -> PartitionKey {
-        PartitionKey { source: self.components.source.name.clone(), partition }
+        let source = &self.components.source.name;
+        PartitionKey { generation: self.components.generation(), ..PartitionKey::new(source, partition) }
+    }
+
+    /// Where runs end. In a generation nowhere: no cut will come.
+    pub fn border(&self) -> &BorderRule {
+        if self.components.generation().is_some() { &BorderRule::NONE } else { &self.components.source.border }
     }
 
     pub fn now(&self) -> TimestampMicros {

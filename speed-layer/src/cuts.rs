@@ -45,13 +45,15 @@ impl PublishedCuts {
     }
 
     /// Looks up the newest `retained` versions of each view, without borrowing the cuts: [`Self::note`] takes them in.
+    /// The view of a generation, which is alone, has none, and the store is not asked.
     pub fn look_up(
         &self,
         views: &[SpeedView],
         retained: usize,
     ) -> impl Future<Output = Result<Vec<Vec<BatchVersion>>, ServingError>> + Send + 'static {
         let lookups = self.views.iter().filter_map(|known| {
-            let published = views.iter().find(|view| view.definition.hash == known.view)?.published.clone();
+            let view = views.iter().find(|view| view.definition.hash == known.view)?;
+            let published = view.definition.generation().is_none().then(|| view.published.clone())?;
             let known = known.versions.clone();
             Some(async move { published.newest_versions(retained, &known).await })
         });

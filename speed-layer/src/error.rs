@@ -76,6 +76,17 @@ pub enum SpeedError {
         /// The life of the master dataset.
         present: Incarnation,
     },
+    /// The source is in kappa mode, and its topic was reset: what former lives held would be in no answer.
+    #[error(
+        "source {source_name} is mode 'kappa' and its topic is in life {}: a replay reads the first life alone; write mode \
+         'lambda', or read the topic as another source", present.0
+    )]
+    LaterLife {
+        /// The source.
+        source_name: String,
+        /// The life of the master dataset.
+        present: Incarnation,
+    },
     /// A view has no batch version of the present life of the topic: wait for the batch layer.
     #[error("not every view has a batch version of life {} of the topic yet", incarnation.0)]
     NotPublished {
@@ -121,7 +132,8 @@ impl SpeedError {
     pub fn is_fatal(&self) -> bool {
         matches!(
             self,
-            Self::Log(EventLogError::AnotherTopic { .. } | EventLogError::Unusable(_))
+            Self::LaterLife { .. }
+                | Self::Log(EventLogError::AnotherTopic { .. } | EventLogError::Unusable(_))
                 | Self::Records(RecordsError::Unusable(_))
                 | Self::Serving(ServingError::Unusable { .. })
         )

@@ -12,6 +12,8 @@
 //! Guarantee: the runs of a partition tile from a published cut to the head, each a pure function of the log between
 //! its ends; whatever is killed, paused, doubled or wiped, no record is counted twice or left out. A worker keeps
 //! nothing that is not in a store or recomputable, so it can be dropped at any await.
+//! A worker of a generation (`SpeedComponents::generation`) keeps one view of a source in kappa mode: its runs tile
+//! from the first record on, no border divides them, and no cut is looked up.
 //! Files depend on each other in one direction: values (`chunk.rs`, `pending.rs`, `partition.rs`), steps,
 //! `ownership.rs`, `turn.rs` and `merging.rs`, `worker.rs`, `run.rs`. Before all of it, a view is on trial
 //! (`trial.rs`).
@@ -28,6 +30,7 @@ mod cuts;
 mod error;
 mod expire;
 mod index;
+mod kept;
 mod lookup;
 mod merge;
 mod merging;

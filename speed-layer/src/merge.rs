@@ -91,26 +91,33 @@ async fn swap(
     }
 }
 
-/// A blob of a part is gone: the part was dropped or merged, by us or by another worker, or the store has lost it.
-async fn look_for_parts(
+/// A blob of a part is gone: the part was dropped or merged, by us or by another worker, or the store has lost it. An
+/// index that still names the parts has named them all along. Its stamp tells nothing of that: another worker may have
+/// marked it meanwhile, and will again before the next look.
+///
+/// # Errors
+/// [`SpeedError::Lost`]: the last. Others: try again.
+pub(crate) async fn look_for_parts(
     context: &Context,
     partition: PartitionId,
     running: &mut Running,
     parts: &[Run],
 ) -> Result<(), SpeedError> {
-    let known = &running.index.runs;
-    if !parts.iter().all(|part| known.iter().any(|run| run.id == part.id)) {
+    if !names_all(&running.index, parts) {
         return Ok(());
     }
     let stored = context.components.store.read_index(&context.key(partition)).await;
     let stored = stored.map_err(|error| SpeedError::of_stored(partition, StoredPart::Index, error))?;
-    match stored.ok_or(SpeedError::Lost { partition, part: StoredPart::Index })? {
-        stored if stored.stamp != running.index.stamp => {
-            running.index = stored;
-            Ok(())
-        }
-        _ => Err(SpeedError::Lost { partition, part: StoredPart::Blob }),
+    let stored = stored.ok_or(SpeedError::Lost { partition, part: StoredPart::Index })?;
+    if names_all(&stored, parts) {
+        return Err(SpeedError::Lost { partition, part: StoredPart::Blob });
     }
+    running.index = stored;
+    Ok(())
+}
+
+fn names_all(index: &Index, parts: &[Run]) -> bool {
+    parts.iter().all(|part| index.runs.iter().any(|run| run.id == part.id))
 }
 
 /// Runs of views that this worker does not know cannot be merged without losing them: only what follows the last such

@@ -54,6 +54,8 @@ pub(crate) struct Running {
     pub holes: Vec<Hole>,
     /// The next record, while its schema is not known: nothing is read before it is.
     pub waiting: Option<Waiting>,
+    /// When the blobs that the index names were last looked for.
+    pub looked_at: Option<TimestampMicros>,
     /// A merge is under way.
     pub is_merging: bool,
     /// Runs appended since nothing was left to merge, less those that merges have taken away.
@@ -78,6 +80,7 @@ impl Running {
             expired_below: None,
             holes: Vec::new(),
             waiting: None,
+            looked_at: None,
             is_merging: false,
             unmerged: 0,
             merge_backoff: Attempts::default(),

@@ -86,7 +86,8 @@ pub(crate) async fn read_archived(
 }
 
 /// The first rows in `[from, end)`, as many as a micro-batch takes. Offsets without rows are passed in one step: a
-/// hole, or a jump of the log, may be of any size.
+/// hole, or a jump of the log, may be of any size. They are looked for only where the next rows are not there: a replay
+/// would search all that is left at each step.
 async fn read_next(
     context: &Context,
     snapshot: &MasterSnapshot,
@@ -94,10 +95,14 @@ async fn read_next(
     from: Offset,
     end: Offset,
 ) -> Result<Option<Vec<RecordBatch>>, SpeedError> {
-    let Some(first) = first_offset(context, snapshot, partition, from, end).await? else { return Ok(None) };
     let step = i64::try_from(context.settings.max_records).unwrap_or(i64::MAX);
-    let to = Offset(first.0.saturating_add(step).min(end.0));
-    Ok(Some(snapshot.read_range(partition, first, to).await?))
+    let behind = |first: Offset| Offset(first.0.saturating_add(step).min(end.0));
+    let next = snapshot.read_range(partition, from, behind(from)).await?;
+    if !next.is_empty() {
+        return Ok(Some(next));
+    }
+    let Some(first) = first_offset(context, snapshot, partition, behind(from), end).await? else { return Ok(None) };
+    Ok(Some(snapshot.read_range(partition, first, behind(first)).await?))
 }
 
 /// Notes that the log does not reach back any more; returns whether the error was about that.

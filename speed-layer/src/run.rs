@@ -222,7 +222,12 @@ async fn learn_schemas(worker: &mut Worker, lessons: &mut JoinSet<EndedLesson>) 
 
 async fn connect(worker: &mut Worker) -> Result<Option<Box<dyn LogConsumer>>, SpeedError> {
     let Context { components, log, settings, .. } = &*worker.context;
-    match log.consumer(&components.source.topic, settings.group.as_deref()).await {
+    // Generations are read beside each other, each as a whole.
+    let group = settings.group.as_ref().map(|group| match components.generation() {
+        Some(generation) => format!("{group}-{generation}"),
+        None => group.clone(),
+    });
+    match log.consumer(&components.source.topic, group.as_deref()).await {
         Ok(consumer) => Ok(Some(consumer)),
         Err(error) => {
             worker.note_log_error(error)?;

@@ -60,12 +60,16 @@ pub(crate) async fn start(
 }
 
 /// A life begins in realtime when every view has a batch version of it, so that what lies below its start is answered
-/// for. Views that were added later, and have no version yet, are not waited for.
+/// for. Views that were added later, and have no version yet, are not waited for. A generation is read in the first
+/// life only: nothing else holds what lies below a later one.
 fn check_life(context: &Context, master: Option<&MasterSnapshot>, cuts: &PublishedCuts) -> Result<(), SpeedError> {
     let own = context.log.life();
     let present = master.map_or(Incarnation(0), |master| master.facts.life.incarnation);
     if present != own.incarnation {
         return Err(SpeedError::NextLife { own: own.incarnation, present });
+    }
+    if context.components.generation().is_some() && present != Incarnation(0) {
+        return Err(SpeedError::LaterLife { source_name: context.components.source.name.to_string(), present });
     }
     if cuts.are_of(present) { Ok(()) } else { Err(SpeedError::NotPublished { incarnation: present }) }
 }

@@ -24,6 +24,7 @@ use crate::chunk::Chunk;
 use crate::context::Context;
 use crate::cuts::PublishedCuts;
 use crate::expire::expire_runs;
+use crate::kept::look_for_blobs;
 use crate::ownership::Ownership;
 use crate::partition::{Partition, Running};
 use crate::policy::{TurnFacts, conclude, is_large};
@@ -63,7 +64,7 @@ pub(crate) async fn take_turn(
 
 /// Makes the chunks pending runs of their partitions.
 async fn compute(context: &Context, ownership: &mut Ownership, chunks: &[Chunk]) {
-    let border = &context.components.source.border;
+    let border = context.border();
     let Ownership { cuts, partitions, .. } = &mut *ownership;
     let running = partitions.values_mut();
     let mut running: BTreeMap<PartitionId, &mut Running> =
@@ -124,7 +125,7 @@ async fn store_and_tend(context: &Context, ownership: &mut Ownership) -> Result<
     join_all(steps).await.into_iter().collect()
 }
 
-/// Drops, appends and touches, in this order: a store that is full has room again once runs are
+/// Drops, appends, looks for what is kept and touches, in this order: a store that is full has room again once runs are
 /// dropped.
 async fn tend(
     context: &Context,
@@ -134,6 +135,7 @@ async fn tend(
 ) -> Result<(), SpeedError> {
     expire_runs(context, partition, running, cuts).await?;
     append_pending(context, partition, running).await?;
+    look_for_blobs(context, partition, running).await?;
     match running.read_to_end_at {
         Some(as_of) => touch(context, partition, running, as_of).await,
         None => Ok(()),

@@ -43,7 +43,7 @@ pub async fn measure(report: &mut Report) {
 }
 
 /// Archives `events` events that the log holds; how many a second.
-async fn archive_all(
+pub async fn archive_all(
     log: Arc<dyn EventLog>,
     master: MasterDataset,
     source: &Arc<SourceDefinition>,

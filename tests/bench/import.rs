@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use batch_layer::import::{Committed, FileId, Import, ImportComponents, Portion, read_file};
+use futures::stream;
 use object_store::local::LocalFileSystem;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -92,7 +93,8 @@ async fn measure_stages(report: &mut Report, source: &Arc<SourceDefinition>, bat
     let master = MasterDataset::new(&lake, Arc::clone(source));
     let on = master.create().await.unwrap();
     let writing = rate_async(EVENTS, async {
-        master.write_imported(&on, RandomIds.next_id(), (PartitionId::FIRST_IMPORTED, Offset(0)), &rows).await.unwrap();
+        let first = (PartitionId::FIRST_IMPORTED, Offset(0));
+        master.write_imported(&on, RandomIds.next_id(), first, stream::iter(rows)).await.unwrap();
     })
     .await;
     report.note("import, encoding and putting a file, one core", writing, "events/s");

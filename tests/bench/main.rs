@@ -11,6 +11,7 @@ mod collector;
 mod data;
 mod decode;
 mod import;
+mod kappa;
 mod log;
 mod parts;
 mod query;
@@ -55,6 +56,9 @@ fn main() {
         }
         if is_asked("workflow") {
             workflow::measure(&mut report).await;
+        }
+        if is_asked("kappa") {
+            kappa::measure(&mut report).await;
         }
         report.print();
     });

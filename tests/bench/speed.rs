@@ -98,7 +98,7 @@ async fn until_head(store: &dyn RealtimeStore, source: &views::SourceDefinition,
     loop {
         let mut read = 0;
         for partition in 0..source.partitions_at_creation() {
-            let key = PartitionKey { source: source.name.clone(), partition: PartitionId(partition) };
+            let key = PartitionKey::new(&source.name, PartitionId(partition));
             read += store.read_index(&key).await.unwrap().map_or(0, |index| index.head.offset.0);
         }
         if read >= events {

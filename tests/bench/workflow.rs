@@ -7,11 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use object_store::local::LocalFileSystem;
 use records::master::{MasterDataset, MasterSnapshot};
 use serde_json::json;
 use tests::process::{Running, Setup, binary, memory_now, memory_peak};
+use tests::services::Services;
 use twofold::config::{Config, ConfigInputs};
+use twofold::data_dir::DataDir;
+use twofold::wiring::open_lake;
 use twofold::workflow::specs::{RunRequest, runs_of};
 use views::{Pipeline, SourceDefinition};
 use workflow::{
@@ -29,13 +31,19 @@ const RUNS: usize = 11;
 /// Days of the longer history; the shorter one has one of them.
 const DAYS: u32 = 10;
 const TASKS: u32 = 10_000;
+/// Between two looks whether a run has ended: short beside the shortest, and next to nothing of what a core can do.
+const LOOK: Duration = Duration::from_millis(10);
 /// The longest that a run is waited for.
 const DEADLINE: Duration = Duration::from_secs(1_800);
 
 /// All figures.
 pub async fn measure(report: &mut Report) {
     let events = std::env::var("TWOFOLD_BENCH_EVENTS").map_or(10_000_000, |events| events.parse().unwrap());
-    measure_overhead(report).await;
+    measure_overhead(report, Place::new().await, "on a local folder").await;
+    match Place::in_s3().await {
+        Some(place) => measure_overhead(report, place, "in S3").await,
+        None => eprintln!("  run in S3: skipped, there is none"),
+    }
     measure_leader(report).await;
     let short = measure_increment(&mut Place::new().await, 1, events).await;
     let mut place = Place::new().await;
@@ -69,21 +77,33 @@ struct Place {
 impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lake_folder = folder.path().join("lake");
-        std::fs::create_dir(&lake_folder).unwrap();
+        let lake = folder.path().join("lake");
+        std::fs::create_dir(&lake).unwrap();
+        let location = ("TWOFOLD_LAKE__LOCATION".to_owned(), lake.to_str().unwrap().to_owned());
+        Self::of(folder, vec![location]).await
+    }
+
+    /// `None` where there is no S3.
+    async fn in_s3() -> Option<Self> {
+        let mut settings = Services::find()?.settings();
+        settings.retain(|(key, _)| key.starts_with("TWOFOLD_LAKE__"));
+        Some(Self::of(tempfile::tempdir().unwrap(), settings).await)
+    }
+
+    async fn of(folder: tempfile::TempDir, lake_settings: Vec<(String, String)>) -> Self {
         // Cuts that leave next to nothing out.
         let text = PIPELINE.replace("65536", "1024");
         let pipeline = Pipeline::read(&text, &BTreeMap::new()).unwrap();
-        let setup = Setup::new(folder.path(), &text, Vec::new())
-            .with("LAKE__LOCATION", lake_folder.to_str().unwrap())
+        let setup = Setup::new(folder.path(), &text, lake_settings)
             // Otherwise the figures are those of the time between two looks for tasks.
             .with("WORKFLOW__POLL", "10ms")
             .with("BATCH__TASK_BYTES", "32MiB");
-        let store = Arc::new(LocalFileSystem::new_with_prefix(&lake_folder).unwrap());
-        let lake = lake::Lake::new(store, object_store::path::Path::default());
+        let config =
+            Config::read(ConfigInputs { environment: setup.settings.clone(), ..ConfigInputs::default() }).unwrap();
+        let data_dir = DataDir::find(&setup.data_dir, false).unwrap();
+        let lake = open_lake(&config.lake, &data_dir).await.unwrap();
         let workflow = Workflow::new(&lake, Arc::new(SystemClock), Arc::new(RandomIds));
         let newest = MasterDataset::new(&lake, Arc::clone(&pipeline.sources[0])).create().await.unwrap();
-        let config = Config::read(ConfigInputs::default()).unwrap();
         Self { folder, setup, lake, pipeline, workflow, config, newest }
     }
 
@@ -103,13 +123,14 @@ impl Place {
         Running::start_role(&self.setup.beside(name), &["worker"]).await
     }
 
-    /// A worker that has one core for itself.
+    /// A worker that has one core for itself, and works at one task at a time as one does that has no more.
     async fn pinned_worker(&self, name: &str, core: usize) -> Running {
         let script = self.folder.path().join(name).with_extension("sh");
         let text = format!("#!/bin/sh\nexec taskset -c {core} '{}' \"$@\"\n", binary().display());
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
-        Running::start_role_of(&script, &self.setup.beside(name), &["worker"]).await
+        let setup = self.setup.beside(name).with("WORKFLOW__SLOTS", "1");
+        Running::start_role_of(&script, &setup, &["worker"]).await
     }
 
     fn spec(&self, mode: RunMode) -> (RunSpec, Vec<TaskSpec>) {
@@ -141,7 +162,7 @@ impl Place {
                 return began.elapsed().as_secs_f64();
             }
             assert!(began.elapsed() < DEADLINE, "the run does not end: {:?}", run.counts);
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 }
@@ -151,9 +172,8 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// What journal, leases and tasks add to a round.
-async fn measure_overhead(report: &mut Report) {
-    let mut place = Place::new().await;
+/// What journal, leases and tasks add to a round, where its lake is `at`.
+async fn measure_overhead(report: &mut Report, mut place: Place, at: &str) {
     place.add(Traffic::new(FEW), FEW).await;
     let _worker = place.worker("worker").await;
     let (mut runs, mut rounds) = (Vec::new(), Vec::new());
@@ -164,9 +184,9 @@ async fn measure_overhead(report: &mut Report) {
         rounds.push(began.elapsed().as_secs_f64() * 1_000.0);
     }
     let (run, round) = (median(runs), median(rounds));
-    let what = format!("run of {FEW} events by a worker process, three views");
+    let what = format!("run of {FEW} events by a worker process, three views, {at}");
     report.add(what, run, "ms", ("a round in this process", round));
-    report.note("what a run adds to its work", run - round, "ms");
+    report.note(format!("what a run adds to its work, {at}"), run - round, "ms");
 }
 
 /// What a leader holds of a run with very many tasks, which this process does.

@@ -1,6 +1,7 @@
 //! The binary as a black box: what it prints, and its exit codes.
 
 mod by_hand;
+mod kappa;
 mod load;
 mod operating;
 mod runs;
@@ -307,7 +308,7 @@ async fn check_unknown_route(address: &str) {
     let answer = reqwest::get(format!("{address}/v1/source/hits")).await.unwrap();
     assert_eq!(answer.status(), 404);
     let known = answer.json::<serde_json::Value>().await.unwrap()["known"].to_string();
-    for route in ["GET /v1/views"].iter().chain(twofold::http::routes_beside(true, true)) {
+    for route in ["GET /v1/views"].iter().chain(twofold::http::routes_beside(true, true, true)) {
         assert!(known.contains(&format!("\"{route}\"")), "{route} is not in {known}");
     }
 }
@@ -511,7 +512,9 @@ async fn rows_that_an_expression_fails_on_are_counted_by_both_layers() {
         asked += 1;
         client.post(&again).send().await.unwrap().error_for_status().unwrap();
     }
-    assert_eq!(counted("batch").await, "2");
+    // Each run that computes them counts both, and one of the interval may come beside one that was asked for.
+    let told: u64 = counted("batch").await.parse().unwrap();
+    assert!(told > 0 && told.is_multiple_of(2), "{told}");
     assert!(running.terminate().success());
 }
 

@@ -1,5 +1,6 @@
 //! Configuration: defaults, layers, and errors that name the key.
 
+mod kappa;
 mod schedules;
 
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use edge::{AllowedOrigins, Origins};
 use positions::format_span;
 use twofold::config::quantity::{format_size, parse_duration, parse_size};
-use twofold::config::{Config, ConfigInputs, RealtimeSettings};
+use twofold::config::{Config, ConfigInputs, Engine, RealtimeSettings};
 
 fn read(file: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
     let owned =
@@ -30,6 +31,11 @@ fn defaults_in_the_file_are_those_of_the_crates() {
     same(&config.batch, &batch_layer::BatchSettings::default());
     same(&config.workflow.takes_part, &workflow::WorkflowSettings::default());
     assert_eq!(config.workflow.retries, 2);
+    let memory = |text: &str| read(text, &[], &[]).unwrap().workflow.takes_part.memory;
+    let small = memory("[batch]\nmemory = \"64MiB\"\n");
+    assert_eq!((small.all, small.task), (Some(64 << 20), 64 << 20), "one task of full size, unless more is said");
+    let large = memory("[workflow]\nmemory = \"2GiB\"\n");
+    assert_eq!((large.all, large.task), (Some(2 << 30), 512 << 20));
     same(&config.speed, &speed_layer::SpeedSettings::default());
     same(&config.gateway, &query_gateway::GatewaySettings::default());
     same(&config.system.connections, &edge::ConnectionSettings::default());
@@ -255,6 +261,23 @@ fn compaction_can_be_switched_off_and_never_merges_one_file_into_one() {
 }
 
 #[test]
+fn large_groups_are_computed_by_their_worker_unless_an_engine_is_named() {
+    let ballista = read("", &[], &[]).unwrap().ballista;
+    assert_eq!((ballista.engine, ballista.scheduler), (Engine::Local, ("127.0.0.1".to_owned(), 50_050)));
+    assert!(ballista.executor_listen.ip().is_loopback() && ballista.scheduler_listen.ip().is_loopback());
+    let file = "[batch]\nengine = \"ballista\"\n[ballista]\nscheduler = \"[::1]:7\"\nfrom = \"1B\"\n";
+    let ballista = read(file, &[], &[]).unwrap().ballista;
+    assert_eq!((ballista.engine, ballista.scheduler), (Engine::Ballista, ("[::1]".to_owned(), 7)));
+    let error = read("[batch]\nengine = \"spark\"\n[ballista]\nscheduler = \"http://a:1\"\n", &[], &[]).unwrap_err();
+    for expected in [
+        "`batch.engine` (test.toml): must be `local` or `ballista`, got `spark`",
+        "`ballista.scheduler` (test.toml): must be `host:port`, got `http://a:1`",
+    ] {
+        assert!(error.contains(expected), "{expected} is missing in:\n{error}");
+    }
+}
+
+#[test]
 fn nothing_is_folded_unless_an_age_is_written() {
     assert_eq!(read("", &[], &[]).unwrap().batch.fold_after, None);
     let config = read("[batch]\nfold_after = \"90d\"\n", &[], &[]).unwrap();
@@ -272,7 +295,7 @@ fn wrong_types_and_broken_files_are_refused() {
 
 #[test]
 fn limits_that_can_never_work_together_are_refused_by_both_keys() {
-    let cases: [(&str, &[&str]); 13] = [
+    let cases: [(&str, &[&str]); 17] = [
         (
             "[collector]\nmax_in_flight = \"39MiB\"",
             &["`collector.max_in_flight` (test.toml): `39MiB`", "`collector.max_body`", "8MiB + 32MiB"],
@@ -289,11 +312,21 @@ fn limits_that_can_never_work_together_are_refused_by_both_keys() {
         ),
         ("[log]\nqueue_size = \"512KiB\"", &["`log.queue_size`", "`log.max_record_bytes` (1000000)"]),
         ("[workflow]\nbeat = \"2s\"", &["`workflow.leader_patience` (default): `5s`", "`workflow.beat` (2s)"]),
+        ("[workflow]\nmemory = \"1MiB\"", &["`workflow.memory`", "`1MiB`", "`batch.memory` (512MiB)"]),
         ("[workflow]\nhistory_runs = 19", &["`workflow.history_runs`", "`workflow.recent_runs` (20)"]),
         ("[archive]\nretry_min = \"31s\"", &["`archive.retry_max` (default): `30s`", "`archive.retry_min` (31s)"]),
         ("[gateway]\ndefault_rows = 20000", &["`gateway.max_rows`", "`gateway.default_rows` (20000)"]),
         ("[gateway]\ndefault_wait = \"31s\"", &["`gateway.max_wait`", "`gateway.default_wait` (31s)"]),
         ("[speed]\ntouch = \"15s\"", &["`gateway.stale_after`", "`speed.touch` (15s)"]),
+        (
+            "[ballista]\nmax_plan = \"64MiB\"",
+            &["`ballista.max_message` (default): `64MiB`", "`ballista.max_plan` (64MiB)"],
+        ),
+        ("[ballista]\ndeadline = \"12h\"", &["`ballista.keep` (default): `12h`", "`ballista.deadline` (12h)"]),
+        (
+            "[ballista]\nexecutor_listen = \"0.0.0.0:50051\"",
+            &["`ballista.advertised_host`", "`ballista.executor_listen`"],
+        ),
         // What only the client library knows, also of the clients that are made later.
         ("[log]\nprefetch_size = \"4TiB\"", &["section [log]", "queued.max.messages.kbytes"]),
     ];

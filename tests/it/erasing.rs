@@ -63,10 +63,14 @@ async fn start_with_events(setup: &Setup) -> Running {
     running.post("hits", &lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
     running.wait_until_archived(EVENTS as i64).await;
     let deadline = Instant::now() + DEADLINE;
-    while running.rows("by_user", &[]).await["envelope"]["version"].is_null() {
-        assert!(Instant::now() < deadline, "nothing is published\n{}", running.log());
+    loop {
+        // While a partition is read for the first time there is no answer.
+        let (status, answer) = running.try_rows("by_user", &[]).await;
+        if status == 200 && answer["envelope"]["version"].is_i64() {
+            return running;
+        }
+        assert!(Instant::now() < deadline, "nothing is published: {answer}\n{}", running.log());
     }
-    running
 }
 
 /// What each user counts for, by the answer of the system.
@@ -223,6 +227,13 @@ async fn what_is_kept_of_runs_holds_nothing_of_a_person() {
         assert_eq!(traces_in_folder(&setup.data_dir, &person), Vec::<String>::new());
         expected[number] = None;
     }
+    let listed = setup.run_command(&["runs", "list", "--json"]).await;
+    assert!(listed.status.success(), "{}", printed(&listed));
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let is_erasing = |run: &&Value| run["kind"] == "housekeeping" && run["priority"] == "by_hand";
+    let erasings: Vec<&Value> = listed["runs"].as_array().unwrap().iter().filter(is_erasing).collect();
+    assert_eq!(erasings.len(), 2, "{listed}");
+    assert!(erasings.iter().all(|run| run["state"] == "done"), "{listed}");
     let running = Running::start(&setup).await;
     wait_for_hits(&running, &expected).await;
     assert!(running.terminate().success());

@@ -14,5 +14,6 @@ mod json;
 mod phases;
 mod plans;
 mod running;
+mod sent;
 mod sketches;
 mod states;

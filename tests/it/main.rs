@@ -51,6 +51,9 @@ mod batch;
 mod config;
 /// Generated SQL over merged views, against DataFusion and DuckDB over plain tables of the same events.
 mod differential;
+/// Reports of how a publication differs from what was answered before: zero, copies, damage, cost; `verify`. Receipts
+/// of single answers.
+mod exactness;
 /// The query gateway: pins, rows, SQL, HTTP, and publication during queries.
 mod gateway;
 /// The speed layer: runs against the fold of the log, with workers and stores that fail.
@@ -130,7 +133,8 @@ mod system;
 mod view_tests;
 /// The workflow: what the journal takes and refuses; processes that share, lose and take over under every interleaving.
 mod workflow;
-/// The same as processes on one folder: killed, paused, doubled, on a store that fails; one version each, exact.
+/// The same as processes on one folder: killed, paused, doubled, on a store that fails, with executors that are killed;
+/// one version each, exact.
 mod workflow_processes;
 
 /// What runs in a process: sources and views that stop, start and change while others are answered.

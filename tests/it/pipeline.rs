@@ -1,9 +1,13 @@
 //! Pipeline files: what is read from good ones, every finding in bad ones as a reader sees it, the ways out that hints
 //! name, also where a name needs quotes, what the documentation shows, what a definition hash depends on, the catalogue
-//! of aggregates, the order of operators, and the words that types have everywhere.
+//! of aggregates, the order of operators, how two files differ, what two definitions of a view can be compared by, and
+//! the words that types have everywhere.
 
 mod catalogue;
+mod changes;
+mod comparable;
 mod dialect;
+mod difference;
 mod documented;
 mod examples;
 mod findings;

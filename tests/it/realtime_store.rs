@@ -159,7 +159,7 @@ fn cluster_settings(url: &str) -> RedisSettings {
 }
 
 fn place(source: &str, partition: i32) -> PartitionKey {
-    PartitionKey { source: SourceName::new(source), partition: PartitionId(partition) }
+    PartitionKey::new(&SourceName::new(source), PartitionId(partition))
 }
 
 fn blob(run: u128) -> BlobKey {
@@ -221,7 +221,33 @@ on_every_store!(
     many_and_large_blobs_come_back_in_order,
     an_index_that_can_be_read_is_not_discarded,
     a_partition_is_forgotten_whole_and_at_once,
+    a_generation_is_a_place_of_its_own,
+    blobs_are_looked_for_in_the_order_asked,
 );
+
+async fn a_generation_is_a_place_of_its_own(on: Fixture) {
+    let above = place("edits", 0);
+    let generation = |hash| PartitionKey { generation: Some(DefinitionHash(hash)), ..place("edits", 0) };
+    let places = [above, generation(1), generation(2)];
+    for (place, stamp) in places.iter().zip(1..) {
+        on.put(place, &[stamp], LONG).await;
+        assert_eq!(on.swap(place, None, &index(stamp, &[stamp]), LONG).await, Swap::Done);
+    }
+    on.store.forget(&places[1]).await.unwrap();
+    assert_eq!(on.store.read_index(&places[1]).await.unwrap(), None);
+    for (place, stamp) in [(&places[0], 1), (&places[2], 3)] {
+        assert_eq!(on.store.read_index(place).await.unwrap(), Some(index(stamp, &[stamp])));
+        assert_eq!(on.held(place, &[1, 2, 3]).await.iter().flatten().count(), 1, "each has its own blob alone");
+    }
+}
+
+async fn blobs_are_looked_for_in_the_order_asked(on: Fixture) {
+    let place = place("edits", 0);
+    on.put(&place, &[1, 3], LONG).await;
+    let found = on.store.has_blobs(&place, &[blob(3), blob(2), blob(1)]).await.unwrap();
+    assert_eq!(found, [true, false, true]);
+    assert!(on.store.has_blobs(&place, &[]).await.unwrap().is_empty());
+}
 
 async fn a_partition_is_forgotten_whole_and_at_once(on: Fixture) {
     let (place, other) = (place("edits", 0), place("edits", 1));

@@ -1,7 +1,10 @@
 //! The registry of definition sets: equal sets share a number, another set gets a higher one, in every object store;
 //! what was claimed can be planned again; what is served and being built is kept, and what nobody needs is removed.
 
+mod applying;
 mod former;
+mod overtaken;
+mod unnamed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -93,7 +96,7 @@ async fn definitions_of_the_past_claim_nothing_by_starting() {
     assert_eq!(start("count(*)").await, present(4));
     assert_eq!(start("min(added)").await, past(3, 4));
     // Also once the old entries are gone, and a definition came to be served.
-    registry.note_served(&hashes_of(&pipeline("count(*)"))).await.unwrap();
+    registry.note_served(&hashes_of(&pipeline("count(*)")), None).await.unwrap();
     registry.clean(1, GRACE, in_graces(1)).await.unwrap();
     assert_eq!((start("sum(added)").await, start("min(added)").await), (past(2, 4), past(3, 4)));
 }
@@ -187,11 +190,11 @@ async fn a_view_is_served_by_its_old_file_until_the_new_definition_is_noted_as_s
         assert_eq!(first.being_built().collect::<Vec<_>>(), ["by_page"], "nothing answers yet");
         assert_eq!(first.views["by_page"].served, None);
 
-        registry.note_served(&hashes_of(&old)).await.unwrap();
+        registry.note_served(&hashes_of(&old), None).await.unwrap();
         let served = registry.present().await.unwrap().unwrap();
         assert_eq!((served.number, served.being_built().count()), (DefinitionNumber(1), 0));
         assert_eq!(registry.claim(&old).await.unwrap(), DefinitionNumber(1), "the number is that of the claim");
-        registry.note_served(&hashes_of(&old)).await.unwrap();
+        registry.note_served(&hashes_of(&old), None).await.unwrap();
         assert_eq!(entries(&lake).await, 2, "nothing is written where nothing changes");
 
         assert_eq!(registry.claim(&new).await.unwrap(), DefinitionNumber(3));
@@ -203,10 +206,10 @@ async fn a_view_is_served_by_its_old_file_until_the_new_definition_is_noted_as_s
             assert_eq!(read.text, claimed.text);
         }
         assert_eq!(registry.claim(&new).await.unwrap(), DefinitionNumber(3), "it is being built already");
-        registry.note_served(&hashes_of(&old)).await.unwrap();
+        registry.note_served(&hashes_of(&old), None).await.unwrap();
         assert_eq!(entries(&lake).await, 3, "that the old one answers is no news");
 
-        registry.note_served(&hashes_of(&new)).await.unwrap();
+        registry.note_served(&hashes_of(&new), None).await.unwrap();
         let set = registry.present().await.unwrap().unwrap();
         assert_eq!((set.number, set.being_built().count()), (DefinitionNumber(3), 0));
         assert_is(&set, &new);
@@ -220,7 +223,7 @@ async fn going_back_before_the_new_definition_was_built_builds_nothing() {
     let registry = DefinitionRegistry::new(&memory_lake(10));
     let (old, new) = (pipeline("count(*)"), pipeline("sum(added)"));
     registry.claim(&old).await.unwrap();
-    registry.note_served(&hashes_of(&old)).await.unwrap();
+    registry.note_served(&hashes_of(&old), None).await.unwrap();
     registry.claim(&new).await.unwrap();
     registry.claim(&old).await.unwrap();
     let set = registry.present().await.unwrap().unwrap();
@@ -236,8 +239,8 @@ async fn gateways_that_note_the_same_at_once_make_one_entry() {
     let registry = DefinitionRegistry::new(&lake);
     registry.claim(&pipeline("count(*)")).await.unwrap();
     let served = hashes_of(&pipeline("count(*)"));
-    let noted = futures::future::join_all((0..5).map(|_| registry.note_served(&served))).await;
-    noted.into_iter().for_each(|noted| noted.unwrap());
+    let noted = futures::future::join_all((0..5).map(|_| registry.note_served(&served, None))).await;
+    noted.into_iter().for_each(|noted| drop(noted.unwrap()));
     assert_eq!(entries(&lake).await, 2);
 }
 
@@ -395,4 +398,23 @@ async fn an_object_that_is_no_definition_set_is_named() {
     let error = registry.claim(&pipeline("count(*)")).await.unwrap_err();
     assert!(matches!(&error, ServingError::Corrupt { .. }), "{error}");
     assert!(error.to_string().contains("definitions/0000000001.json"), "{error}");
+}
+
+#[tokio::test]
+async fn a_definition_is_replaced_once_the_present_set_neither_serves_nor_builds_it() {
+    let registry = DefinitionRegistry::new(&memory_lake(10));
+    assert!(registry.replaced().await.unwrap().is_empty());
+    let [first, second, third] = ["count(*)", "sum(added)", "min(added)"].map(pipeline);
+    let hash = |pipeline: &Pipeline| pipeline.views[0].hash;
+    let served = |pipeline: &Pipeline| BTreeMap::from([(ViewName::new("by_page"), hash(pipeline))]);
+    registry.claim(&first).await.unwrap();
+    registry.note_served(&served(&first), None).await.unwrap();
+    registry.claim(&second).await.unwrap();
+    assert!(registry.replaced().await.unwrap().is_empty(), "one answers, the other is being built");
+    registry.claim(&third).await.unwrap();
+    assert_eq!(registry.replaced().await.unwrap(), BTreeSet::from([hash(&second)]), "it never answered");
+    registry.note_served(&served(&third), None).await.unwrap();
+    assert_eq!(registry.replaced().await.unwrap(), BTreeSet::from([hash(&first), hash(&second)]));
+    registry.claim(&first).await.unwrap();
+    assert_eq!(registry.replaced().await.unwrap(), BTreeSet::from([hash(&second)]), "it is being built again");
 }

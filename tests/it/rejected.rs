@@ -26,7 +26,6 @@ use records::master::{Compaction, MasterDataset, MasterSnapshot, RejectedRecord,
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use twofold::batch_loops::BatchLoops;
 use twofold::commands::rejected::{draw_read_again, draw_rejected};
 use twofold::definitions::{Definitions, RunningDefinitions};
 use twofold::read_again_route::read_again_router;
@@ -477,8 +476,8 @@ async fn without_keys_words_and_payloads_are_for_callers_on_this_machine() {
 async fn read_again(world: &World, peer: &str, access: Access, header: Option<(&str, &str)>) -> (u16, Value) {
     let pipeline = world.surroundings.pipeline.clone();
     let definitions = watch::channel(RunningDefinitions { pipeline, ..Default::default() }).0;
-    let (lake, loops) = (world.surroundings.lake.clone(), Arc::new(BatchLoops::default()));
-    let router = guard(read_again_router(lake, Definitions::of(&definitions), loops), access, Audit::Off, Vec::new());
+    let lake = world.surroundings.lake.clone();
+    let router = guard(read_again_router(lake, Definitions::of(&definitions), None), access, Audit::Off, Vec::new());
     let router = of_peer(router, Some(peer.parse().unwrap()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/sources/log/rejected/read-again", listener.local_addr().unwrap());

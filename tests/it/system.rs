@@ -4,6 +4,7 @@ mod clocks;
 mod columns;
 mod compaction;
 mod dead;
+mod definitions;
 mod documents;
 mod failures;
 mod fields;

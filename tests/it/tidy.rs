@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The binary and the tests may use every crate.
-const ALL: [&str; 13] = [
+const ALL: [&str; 14] = [
     "positions",
     "views",
     "lake",
@@ -26,6 +26,7 @@ const ALL: [&str; 13] = [
     "collector",
     "serving-layer",
     "batch-layer",
+    "ballista-engine",
     "workflow",
     "speed-layer",
     "query-gateway",
@@ -33,7 +34,7 @@ const ALL: [&str; 13] = [
 ];
 
 /// Which crate may use which of ours; the table of ARCHITECTURE.md.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("positions", &[]),
     ("views", &["positions"]),
     ("lake", &[]),
@@ -43,6 +44,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("collector", &["positions", "views", "event-log", "records", "edge"]),
     ("serving-layer", &["positions", "views", "lake"]),
     ("batch-layer", &["positions", "views", "lake", "event-log", "records", "serving-layer"]),
+    ("ballista-engine", &["views", "lake", "batch-layer"]),
     ("speed-layer", &["positions", "views", "event-log", "records", "serving-layer"]),
     ("query-gateway", &["positions", "views", "edge", "serving-layer"]),
     ("workflow", &["positions", "lake"]),

@@ -52,11 +52,14 @@ impl Parts {
 pub const AT_ONCE: &str = r#"
 [system]
 listen = "127.0.0.1:0"
+keep_replaced = "0s"
 [archive]
 commit_interval = "50ms"
 poll_wait = "20ms"
 [batch]
 interval = "1d"
+housekeeping_interval = "500ms"
+table_check_interval = "500ms"
 [speed]
 tick = "20ms"
 "#;

@@ -62,9 +62,14 @@ pub fn cpu_now(process: u32) -> Duration {
 }
 
 fn memory(process: u32, field: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 1_024
+    try_memory(process, field).unwrap()
+}
+
+/// `None`: there is no such process any more.
+fn try_memory(process: u32, field: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1_024)
 }
 
 /// How to start a system.
@@ -99,7 +104,18 @@ impl Setup {
 
     /// The same where failures are tried again soon, so that their tests end soon.
     pub fn with_short_waits(self) -> Self {
-        ["ARCHIVE", "BATCH", "SPEED"].iter().fold(self, |setup, layer| setup.with(&format!("{layer}__RETRY_MAX"), "1s"))
+        let setup = ["ARCHIVE", "BATCH", "SPEED"]
+            .iter()
+            .fold(self, |setup, layer| setup.with(&format!("{layer}__RETRY_MAX"), "1s"));
+        // What a killed process had taken of a run is another's soon.
+        let of_runs = [
+            ("BEAT", "200ms"),
+            ("LEADER_PATIENCE", "3s"),
+            ("LEASE_PATIENCE", "3s"),
+            ("RETRY_MIN", "100ms"),
+            ("RETRY_MAX", "500ms"),
+        ];
+        of_runs.iter().fold(setup, |setup, (key, value)| setup.with(&format!("WORKFLOW__{key}"), value))
     }
 
     /// The same as a process that dies at a fail point (`twofold/src/fail_points.rs`) when it comes there for the `nth`
@@ -148,6 +164,21 @@ impl Setup {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         tokio::time::timeout(DEADLINE, command.output()).await.expect("it ended by itself").unwrap()
+    }
+
+    /// As [`Self::run_command`], and the most memory that it was seen to hold, in bytes.
+    pub async fn run_watched(&self, words: &[&str]) -> (Output, u64) {
+        let mut command = self.command(words);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (process, deadline) = (child.id(), Instant::now() + DEADLINE);
+        let mut peak = 0;
+        while child.try_wait().unwrap().is_none() {
+            // One that ends meanwhile holds nothing any more.
+            peak = peak.max(try_memory(process, "VmHWM:").unwrap_or(0));
+            assert!(Instant::now() < deadline, "{words:?} does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        (child.wait_with_output().unwrap(), peak)
     }
 
     /// A role that is expected to end by itself, within the patience of these tests: what it wrote, and how it ended.

@@ -1,12 +1,16 @@
 //! The command line: every command and flag, in the words of its help.
 
+mod definitions;
+mod explain;
 mod import;
 mod key;
 pub mod repair;
 pub mod runs;
 mod settings;
 mod source;
+mod target;
 mod test;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,13 +19,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::client::OnError;
 use crate::config::quantity::parse_duration;
-use crate::trust::Trust;
 
+pub use definitions::{
+    ApplyArguments, DiffArguments, HowApplied, PlanArguments, RollbackArguments, ValidateArguments, ViewsArguments,
+    WholeArguments,
+};
+pub use explain::ExplainArguments;
 pub use import::{ImportArguments, OnBadEvent};
 pub use key::{KeyCommand, NewKeyArguments};
-pub use settings::SettingsArguments;
+pub use settings::{SettingsArguments, UpArguments};
 pub use source::{EraseArguments, ResetArguments, ResetFrom, SourceCommand};
+pub use target::TargetArguments;
 pub use test::TestArguments;
+pub use verify::VerifyArguments;
 
 /// Aggregates over an event stream, fresh to the second and exact in the end.
 #[derive(Debug, Parser)]
@@ -30,7 +40,7 @@ pub use test::TestArguments;
     version,
     about,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong command line or configuration, \
-                  3 not done now (batch run, runs start, lake repair, test).\n\
+                  3 not done now (apply, batch run, runs start, lake repair, test, verify), 4 no longer verifiable (verify).\n\
                   Settings: --config FILE < environment TWOFOLD_<SECTION>__<KEY> < flags."
 )]
 pub struct Arguments {
@@ -46,7 +56,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run everything in one process: log, archive, both layers, collector and gateway on one port.
-    Up(UpArguments),
+    Up(WholeArguments),
     /// Run the collector alone (needs brokers).
     Collector(UpArguments),
     /// Run the archive alone: log to master dataset (needs brokers).
@@ -59,12 +69,34 @@ pub enum Command {
     Worker(UpArguments),
     /// Run a gateway alone (needs Redis).
     Gateway(UpArguments),
+    /// Run the scheduler of machines that compute large groups together (batch.engine = "ballista"): one of them.
+    ///
+    /// It keeps nothing that is not elsewhere: started again, it gets the work of the workers again. Its port has
+    /// neither TLS nor keys, and belongs into a private network.
+    Scheduler(SettingsArguments),
+    /// Run one of the machines that compute large groups together (needs the lake, and a scheduler).
+    ///
+    /// Waits for its scheduler as long as it takes. Its port has neither TLS nor keys, and belongs into a private
+    /// network.
+    Executor(SettingsArguments),
+    /// Say what making the definitions of a pipeline the present ones would change, and what that costs.
+    ///
+    /// Nothing is changed. Works on the lake alone, whether or not a system runs.
+    Plan(PlanArguments),
     /// Make the definitions of a pipeline the present ones, also where newer ones have taken their place.
     ///
-    /// A process that starts with definitions which others replaced claims nothing and is not ready, so that an old
-    /// process never wins by starting last. This is how to go back to them. Processes that are to run them have to be
-    /// started again afterwards.
-    Apply(UpArguments),
+    /// It says what `plan` says, and commits. All processes on the lake follow within a second or two, without being
+    /// started again; changed views are built beside, and their former definitions answer until that is done. Of two
+    /// who apply at once, one is told that the other was first (exit code 3).
+    Apply(ApplyArguments),
+    /// Go back to the definitions that were present before, as a whole or of one view.
+    ///
+    /// What was built of them is still there for a time and has to catch up only; called again, it goes forward again.
+    Rollback(RollbackArguments),
+    /// Show the views of the present definitions: who answers them, what is being built, what each holds.
+    Views(ViewsArguments),
+    /// Compare two batch versions of a view, group by group.
+    Diff(DiffArguments),
     /// Watch realistic traffic go through both layers, with every number checked.
     Demo(DemoArguments),
     /// Send the demo's traffic to a running system whose pipeline is examples/demo/pipeline.sql.
@@ -85,6 +117,9 @@ pub enum Command {
     Import(ImportArguments),
     /// Ask a running system in SQL.
     Query(QueryArguments),
+    /// Show what one number of a running system was made of: batch version and files, runs, events; with a receipt that
+    /// `twofold verify` can check later.
+    Explain(ExplainArguments),
     /// Read a pipeline file and say what it defines, or everything that is wrong with it.
     Validate(ValidateArguments),
     /// Run the unit tests of a pipeline's views, which stand in tests/*.toml beside it: given these events, this view
@@ -94,6 +129,13 @@ pub enum Command {
     /// It starts nothing else and writes nothing. Exit code 1: a test failed, or the pipeline or a test is wrong;
     /// 3: there is no test.
     Test(TestArguments),
+    /// Compute the newest version of a view, or what a receipt is about, from the master dataset again, and say what
+    /// differs.
+    ///
+    /// It works on the lake alone, whether or not a system runs, and changes nothing. Exit code 1: a value differs by
+    /// more than the class of its measure allows. Of a receipt also 3: not archived yet; 4: no longer verifiable, since
+    /// events were erased or lost, or the definition is gone.
+    Verify(VerifyArguments),
     /// Show the progress of a running system.
     Status(StatusArguments),
     /// Show the newest records of a source that no event could be read from, and why.
@@ -179,17 +221,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Arguments of the roles.
-#[derive(Clone, Debug, Args)]
-pub struct UpArguments {
-    /// The pipeline: sources and views in SQL.
-    #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
-    pub pipeline: PathBuf,
-    /// Settings.
-    #[command(flatten)]
-    pub settings: SettingsArguments,
-}
-
 /// Arguments of `batch`.
 #[derive(Debug, Args)]
 pub struct BatchArguments {
@@ -203,12 +234,12 @@ pub struct BatchArguments {
 pub enum BatchCommand {
     /// Compute and publish once.
     ///
-    /// May run beside a system: batch loops are held off meanwhile, in every process on the same lake, and what is lost
+    /// May run beside a system: what is due is held off meanwhile, in every process on the same lake, and what is lost
     /// to another publisher nevertheless is computed again. Exit code 0: published, or there is nothing to publish yet,
     /// for one of three reasons (no data, nothing new, waits for a silence). 3: another publisher kept being first; or,
     /// with `--full`, a view was not published.
     Run {
-        /// The pipeline; without it, the one of the system that runs on the data directory.
+        /// The pipeline; without it, the present definitions of the lake.
         #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
         pipeline: Option<PathBuf>,
         /// Settings.
@@ -243,23 +274,6 @@ pub struct DemoArguments {
     /// End after this span, for example `60s`; without it the demo runs until ctrl-c.
     #[arg(long = "for", value_name = "SPAN", value_parser = parse_duration)]
     pub span: Option<Duration>,
-}
-
-/// Which running system is meant.
-#[derive(Clone, Debug, Args)]
-pub struct TargetArguments {
-    /// Address of the system; without it the one that runs on the data directory.
-    #[arg(long, env = "TWOFOLD_ADDRESS", hide_env_values = true, value_name = "URL")]
-    pub address: Option<String>,
-    /// Data directory of the running system.
-    #[arg(long, default_value = "twofold-data", value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// Whom to believe, and what to show.
-    #[command(flatten)]
-    pub trust: Trust,
-    /// File that holds the key to show, where the system asks for one; or the key itself in TWOFOLD_KEY.
-    #[arg(long, env = "TWOFOLD_KEY_FILE", value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
 }
 
 /// Arguments of `generate`.
@@ -352,22 +366,13 @@ pub struct RejectedArguments {
     pub target: TargetArguments,
 }
 
-/// Arguments of `validate`.
-#[derive(Clone, Debug, Args)]
-pub struct ValidateArguments {
-    /// The pipeline file.
-    pub pipeline: PathBuf,
-    /// Configuration file it will run with: warns where pipeline and settings fit badly together.
-    #[arg(long, env = "TWOFOLD_CONFIG", value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
 impl Command {
     /// Whether the command runs until it is stopped, and tells of its life in the log.
     pub fn is_server(&self) -> bool {
         match self {
             Self::Up(_) | Self::Collector(_) | Self::Archive(_) | Self::Speed(_) => true,
             Self::Worker(_) | Self::Gateway(_) => true,
+            Self::Scheduler(_) | Self::Executor(_) => true,
             Self::Batch(batch) => matches!(batch.command, BatchCommand::Loop(_)),
             _ => false,
         }

@@ -226,9 +226,14 @@ impl Client {
 
     /// The URL of a source, whatever letters its name has.
     fn source_url(&self, source: &str, rest: &[&str]) -> Result<Url> {
+        self.url_of(&[&["v1", "sources", source][..], rest].concat())
+    }
+
+    /// The URL of a path, whatever letters its parts have.
+    fn url_of(&self, parts: &[&str]) -> Result<Url> {
         let mut url = Url::parse(&self.base).with_context(|| format!("`{}` is not an address", self.base))?;
         let mut path = url.path_segments_mut().map_err(|()| anyhow!("`{}` is not an address", self.base))?;
-        path.pop_if_empty().extend(["v1", "sources", source]).extend(rest);
+        path.pop_if_empty().extend(parts);
         drop(path);
         Ok(url)
     }
@@ -239,6 +244,15 @@ impl Client {
     /// Where nothing answers, or the answer is a refusal.
     pub async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         self.read_json(self.http.get(format!("{}{path}", self.base)).query(parameters)).await
+    }
+
+    /// Asks what an answer of a view is made of; `parameters` as in [`Self::get`].
+    ///
+    /// # Errors
+    /// As in [`Self::get`].
+    pub async fn explain(&self, view: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+        let url = self.url_of(&["v1", "views", view, "explain"])?;
+        self.read_json(self.http.get(url).query(parameters)).await
     }
 
     /// Asks for records of a source as the log holds them; `parameters` as in [`Self::get`].

@@ -2,25 +2,31 @@
 
 mod apply;
 mod batch;
+mod defined;
 mod demo;
+mod diff;
 mod doctor;
 mod drawing;
 mod erase;
+pub mod explain;
 mod generate;
 mod health;
 mod import;
 mod key;
 mod load;
 mod log;
+mod machines;
 mod query;
 pub mod rejected;
 mod repair;
+mod rollback;
 pub mod runs;
 mod source;
 pub mod status;
 mod test;
 mod up;
 mod validate;
+mod verify;
 
 use std::collections::BTreeSet;
 use std::env::VarError;
@@ -30,8 +36,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
 use clap::CommandFactory;
+use lake::Lake;
 use positions::Clock;
 use serde_json::json;
+use serving_layer::registry::DefinitionRegistry;
 use tracing::warn;
 use views::{Pipeline, SourceDefinition};
 
@@ -41,9 +49,11 @@ use crate::config::{Config, ConfigError, ConfigInputs, ConfigProblem, ENVIRONMEN
 use crate::data_dir::{DataDir, NoDataDir};
 use crate::environment::SystemClock;
 use crate::logging::start_logging;
+use crate::pipeline_file::read_pipeline;
 use crate::role::{Role, Roles};
 use crate::signals::outlive_signals;
-use crate::wiring::NoLake;
+use crate::system::Claim;
+use crate::wiring::{NoLake, find_lake};
 
 /// Runs the command of a command line.
 ///
@@ -54,14 +64,20 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     outlive_signals()?;
     warn_of_strays();
     match arguments.command {
-        Command::Up(arguments) => up::up(&arguments, Roles::all()).await,
-        Command::Collector(arguments) => up::up(&arguments, Roles::only(Role::Collector)).await,
-        Command::Archive(arguments) => up::up(&arguments, Roles::only(Role::Archive)).await,
-        Command::Speed(arguments) => up::up(&arguments, Roles::only(Role::Speed)).await,
-        Command::Gateway(arguments) => up::up(&arguments, Roles::only(Role::Gateway)).await,
+        Command::Up(arguments) => up::up(&arguments.up, Roles::all(), claim_of(arguments.apply)).await,
+        Command::Collector(arguments) => up::up(&arguments, Roles::only(Role::Collector), Claim::Follow).await,
+        Command::Archive(arguments) => up::up(&arguments, Roles::only(Role::Archive), Claim::Follow).await,
+        Command::Speed(arguments) => up::up(&arguments, Roles::only(Role::Speed), Claim::Follow).await,
+        Command::Gateway(arguments) => up::up(&arguments, Roles::only(Role::Gateway), Claim::Follow).await,
         Command::Batch(arguments) => batch::batch(&arguments).await,
-        Command::Worker(arguments) => up::up(&arguments, Roles::only(Role::Worker)).await,
+        Command::Worker(arguments) => up::up(&arguments, Roles::only(Role::Worker), Claim::Follow).await,
+        Command::Scheduler(arguments) => machines::scheduler(&arguments).await,
+        Command::Executor(arguments) => machines::executor(&arguments).await,
+        Command::Plan(arguments) => apply::plan(&arguments).await,
         Command::Apply(arguments) => apply::apply(&arguments).await,
+        Command::Rollback(arguments) => rollback::rollback(&arguments).await,
+        Command::Views(arguments) => defined::views(&arguments).await,
+        Command::Diff(arguments) => diff::diff(&arguments).await,
         Command::Demo(arguments) => demo::demo(&arguments).await,
         Command::Erase(arguments) => erase::erase(&arguments).await,
         Command::Generate(arguments) => generate::generate(&arguments).await,
@@ -70,8 +86,10 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Doctor(arguments) => doctor::doctor(&arguments).await,
         Command::Health(settings) => health::health(&settings).await,
         Command::Query(arguments) => query::query(&arguments).await,
+        Command::Explain(arguments) => explain::explain(&arguments).await,
         Command::Validate(arguments) => validate::validate(&arguments).await,
         Command::Test(arguments) => test::test(&arguments).await,
+        Command::Verify(arguments) => verify::verify(&arguments).await,
         Command::Log(command) => log::log(&command).await,
         Command::Source(command) => source::source(&command).await,
         Command::Key(command) => key::key(&command),
@@ -80,6 +98,10 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         Command::Status(arguments) => status::status(&arguments).await,
         Command::Rejected(arguments) => rejected::rejected(&arguments).await,
     }
+}
+
+fn claim_of(is_asked: bool) -> Claim {
+    if is_asked { Claim::Asked } else { Claim::AtStart }
 }
 
 /// The configuration of a command: defaults, presets of the command, file, environment, flags.
@@ -94,6 +116,14 @@ fn read_config(arguments: &SettingsArguments, presets: &str) -> Result<Config> {
     let listen = arguments.listen.as_ref().map(|address| ("system.listen", address.clone()));
     let flags = [data_dir, listen].into_iter().flatten().map(|(key, text)| (key.to_owned(), text)).collect();
     Ok(Config::read(ConfigInputs { files, environment: read_environment()?, flags })?)
+}
+
+/// What a command that works on the lake alone begins with: settings, data directory, and the lake that they name.
+async fn open_lake(settings: &SettingsArguments) -> Result<(Config, DataDir, Lake)> {
+    let config = read_config(settings, "")?;
+    let data_dir = DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
+    let lake = find_lake(&config.lake, &data_dir).await?;
+    Ok((config, data_dir, lake))
 }
 
 /// The key that commands show to a running system, where no file holds it. No flag: a command line is read by others.
@@ -172,7 +202,20 @@ fn read_variable(name: &OsStr, value: &OsStr) -> Result<(String, String), Config
     }
 }
 
-/// The pipeline asked for, else that of the system which runs on the directory, or ran last.
+/// The pipeline asked for, else that of the registry, which every process follows; where it cannot be read here, that
+/// of the system which runs on the directory, or ran last.
+async fn asked_pipeline(asked: Option<&Path>, data_dir: &DataDir, lake: &Lake) -> Result<Pipeline> {
+    let registry = DefinitionRegistry::new(lake);
+    if asked.is_none()
+        && let Some(set) = registry.present().await.context("cannot read the definitions")?
+        && let Ok(Some(pipeline)) = registry.pipeline(&set, set.number).await
+    {
+        return Ok(pipeline);
+    }
+    read_pipeline(&pipeline_path(asked, data_dir)?)
+}
+
+/// The file asked for, else that of the system which runs on the directory, or ran last.
 fn pipeline_path(asked: Option<&Path>, data_dir: &DataDir) -> Result<PathBuf> {
     let noted = || data_dir.run_note().and_then(|note| note.pipeline);
     asked.map(Path::to_owned).or_else(noted).with_context(|| {
@@ -227,8 +270,13 @@ fn causes(error: &Error) -> Vec<String> {
 #[error("{0}")]
 struct NotDone(String);
 
+/// Nothing is broken, but what was to be verified cannot be any more.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotVerifiable(String);
+
 /// The exit code that an error ends with: 1 failed, 2 where the command line or the configuration is to blame, 3 where
-/// it is not done now.
+/// it is not done now, 4 where it can be verified no more.
 pub fn exit_code(error: &Error) -> u8 {
     let is_usage_error = |cause: &(dyn std::error::Error + 'static)| {
         cause.is::<ConfigError>() || cause.is::<NoDataDir>() || cause.is::<NoLake>()
@@ -236,5 +284,9 @@ pub fn exit_code(error: &Error) -> u8 {
     if error.chain().any(is_usage_error) {
         return 2;
     }
-    if error.is::<NotDone>() { 3 } else { 1 }
+    match error {
+        error if error.is::<NotDone>() => 3,
+        error if error.is::<NotVerifiable>() => 4,
+        _ => 1,
+    }
 }

@@ -10,6 +10,7 @@
 //! certificates of Redis, are read here; what settings are used for (the crates).
 
 mod address;
+mod ballista;
 mod error;
 mod layer_sections;
 mod layers;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use address::{is_header_text, is_http_url};
+pub use ballista::{BallistaSection, Engine};
 pub use error::{ConfigError, ConfigProblem};
 pub use layers::{DEFAULTS, ENVIRONMENT_PREFIX};
 pub use notify::{NoticeKind, NotifySettings, OpenLineageSettings, WebhookSettings};
@@ -85,6 +87,8 @@ pub struct Config {
     pub archive: ArchiveSettings,
     /// Master dataset to batch views.
     pub batch: BatchSettings,
+    /// Who computes large groups, and how.
+    pub ballista: BallistaSection,
     /// When batch views are computed.
     pub schedules: ScheduleSettings,
     /// How this process takes part in runs.
@@ -110,6 +114,8 @@ pub struct SystemSettings {
     pub tls: Option<TlsSettings>,
     /// The longest ordered shutdown.
     pub shutdown_deadline: Duration,
+    /// How long a replaced definition of a view is computed on beside the present one; zero: not at all.
+    pub keep_replaced: Duration,
 }
 
 /// Who may reach the port of a process.

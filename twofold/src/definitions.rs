@@ -1,7 +1,11 @@
 //! The definitions that a process runs with: a set with its number, and a handle through which others follow it.
 //!
-//! Not here: what other processes made of the registry meanwhile (`definitions/run.rs`).
+//! Guarantee: whoever starts with definitions that others have replaced runs the present ones of the registry; only
+//! where this version cannot read or run those it runs its own under their last number, and says so.
+//! Not here: what other processes made of the registry meanwhile (`definitions/run.rs`), going over to it
+//! (`following.rs`).
 
+pub mod gateway;
 pub mod run;
 
 use std::sync::Arc;
@@ -9,14 +13,17 @@ use std::sync::Arc;
 use anyhow::{Context, Error, Result};
 use batch_layer::FormerDefinitions;
 use lake::Lake;
-use positions::{CurrentDefinitions, DefinitionHash, DefinitionNumber, SourceName};
+use positions::{CurrentDefinitions, DefinitionHash, DefinitionNumber, SourceName, ViewName};
 use serving_layer::ServingError;
-use serving_layer::registry::{DefinitionRegistry, FormerView, LostView, Standing};
+use serving_layer::registry::{DefinitionRegistry, DefinitionSet, FormerView, LostView, Standing};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use views::{Pipeline, PlannedView};
 
 use crate::trial::try_pipeline;
+
+/// What failed where the registry cannot be read.
+const UNREAD: &str = "cannot read the definitions";
 
 /// The sources and views that a process runs with, under their number.
 #[derive(Clone, Debug, Default)]
@@ -27,7 +34,10 @@ pub struct RunningDefinitions {
     pub number: DefinitionNumber,
     /// The former definitions that answer while those of this set are being built.
     pub former: Vec<FormerView>,
-    /// The set that took the place of this one before the process started; `None`: this one is present, or was then.
+    /// Replaced definitions that are computed on beside those of this set, and answer nothing: for a quick way back.
+    pub kept: Vec<FormerView>,
+    /// The set that took the place of this one before the process started, and that it cannot run; `None`: this one is
+    /// present, or was then.
     pub superseded_by: Option<DefinitionNumber>,
 }
 
@@ -40,30 +50,139 @@ impl RunningDefinitions {
     pub async fn claim(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
         let registry = DefinitionRegistry::new(lake);
         let number = registry.claim(&pipeline).await.map_err(unregistered)?;
-        Self::present(&registry, pipeline, number).await
+        Self::claimed(&registry, pipeline, number).await
     }
 
-    /// As [`Self::claim`], for a process that starts: definitions that were registered before and replaced since get no
-    /// new number. The process runs with their last one, as an old process does that lived on, and says so.
+    /// Whether these were never registered, and others were.
     ///
     /// # Errors
-    /// As there.
+    /// If the registry cannot be read.
+    pub async fn is_new_beside_others(lake: &Lake, pipeline: &Pipeline) -> Result<bool> {
+        let registry = DefinitionRegistry::new(lake);
+        let present = registry.present().await.map_err(unregistered)?;
+        Ok(present.is_some() && registry.standing(pipeline).await.map_err(unregistered)?.is_none())
+    }
+
+    /// For a process that starts: definitions that were never registered take the next number, as [`Self::claim`] gives
+    /// it. Those that were registered before and replaced since get none: the process follows the registry, and says
+    /// so.
+    ///
+    /// # Errors
+    /// As there; and where new definitions would give answers that hardly anybody means ([`Pipeline::check_new`]).
     pub async fn claim_at_start(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
         let registry = DefinitionRegistry::new(lake);
+        if registry.standing(&pipeline).await.map_err(unregistered)?.is_none() {
+            pipeline.check_new().context("these definitions are new, and were not registered")?;
+        }
         match registry.claim_at_start(&pipeline).await.map_err(unregistered)? {
-            Standing::Present(number) => Self::present(&registry, pipeline, number).await,
+            Standing::Present(number) => Self::claimed(&registry, pipeline, number).await,
             Standing::Past { own, present } => {
-                let former = Vec::new();
-                let set = Self { pipeline: Arc::new(pipeline), number: own, former, superseded_by: Some(present) };
-                set.superseded().iter().for_each(|why| error!("{why}"));
+                let set = Self::present_or_own(&registry, pipeline, (own, present)).await?;
+                if set.superseded_by.is_none() {
+                    warn!("{}", describe_followed(own, present));
+                }
                 Ok(set)
             }
         }
     }
 
-    async fn present(registry: &DefinitionRegistry, pipeline: Pipeline, number: DefinitionNumber) -> Result<Self> {
-        let former = plan_former(registry, &pipeline, number).await?;
-        Ok(Self { pipeline: Arc::new(pipeline), number, former, superseded_by: None })
+    /// The set under which a pipeline was claimed; or the one that took its place before it was read again.
+    async fn claimed(registry: &DefinitionRegistry, pipeline: Pipeline, number: DefinitionNumber) -> Result<Self> {
+        let present = registry.present().await.context(UNREAD)?;
+        match present {
+            Some(set) if set.number == number => Self::of(registry, &set, pipeline).await,
+            Some(set) => Self::present_or_own(registry, pipeline, (number, set.number)).await,
+            None => Ok(Self { pipeline: Arc::new(pipeline), number, ..Self::default() }),
+        }
+    }
+
+    /// The present set of the registry; where this version cannot run it, the pipeline under its own last number.
+    async fn present_or_own(
+        registry: &DefinitionRegistry,
+        pipeline: Pipeline,
+        (own, present): (DefinitionNumber, DefinitionNumber),
+    ) -> Result<Self> {
+        match Self::read_present(registry).await {
+            Err(error) if error.is::<CannotFollow>() => {
+                let set = Self { pipeline: Arc::new(pipeline), number: own, ..Self::default() };
+                let set = Self { superseded_by: Some(present), ..set };
+                set.superseded().iter().for_each(|why| error!(reason = %error, "{why}"));
+                Ok(set)
+            }
+            read => read,
+        }
+    }
+
+    /// For a role in a process of its own that starts: where others have registered definitions that this version can
+    /// run, it runs those, whatever its file holds, and says so. Else as [`Self::claim_at_start`]: of an upgrade, whose
+    /// version reads the same text otherwise, the first process registers what it makes of it.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn follow_at_start(lake: &Lake, pipeline: Pipeline) -> Result<Self> {
+        if Self::is_new_beside_others(lake, &pipeline).await? {
+            match Self::read_present(&DefinitionRegistry::new(lake)).await {
+                Ok(set) => {
+                    warn!("{}", describe_unregistered(set.number));
+                    return Ok(set);
+                }
+                Err(error) if error.is::<CannotFollow>() => {
+                    warn!(reason = %error, "this version registers what it makes of its own pipeline file");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Self::claim_at_start(lake, pipeline).await
+    }
+
+    /// The present set of the registry, planned from the text and the static files that it keeps, and tried.
+    ///
+    /// # Errors
+    /// [`CannotFollow`]: asking again changes nothing before the registry has another set. Others: ask again.
+    pub async fn read_present(registry: &DefinitionRegistry) -> Result<Self> {
+        let set = registry.present().await.context(UNREAD)?;
+        let set = set.ok_or_else(|| CannotFollow("no set is registered".to_owned()))?;
+        let number = set.number;
+        let read = match registry.pipeline(&set, number).await {
+            Ok(read) => read,
+            Err(error @ ServingError::Corrupt { .. }) => return Err(CannotFollow(error.to_string()).into()),
+            Err(error) => return Err(Error::new(error).context(UNREAD)),
+        };
+        let pipeline = read.ok_or_else(|| {
+            CannotFollow(format!("the version that registered definitions {} kept no text of them", number.0))
+        })?;
+        try_pipeline(&pipeline).await.map_err(|error| CannotFollow(error.to_string()))?;
+        Self::of(registry, &set, pipeline).await
+    }
+
+    /// With the former definitions of the very set that the pipeline is of: a later one may say that other definitions
+    /// are being built, and then nothing would answer until that is followed.
+    async fn of(registry: &DefinitionRegistry, set: &DefinitionSet, pipeline: Pipeline) -> Result<Self> {
+        let (former, kept) = plan_former(registry, set, &pipeline).await?;
+        Ok(Self { pipeline: Arc::new(pipeline), number: set.number, former, kept, superseded_by: None })
+    }
+
+    /// The replaced definitions that runs hold on: where the source is read otherwise, batch alone goes on with them.
+    pub fn kept_in_realtime(&self) -> impl Iterator<Item = &FormerView> {
+        self.kept.iter().filter(|kept| {
+            let source = self.pipeline.source(kept.view.source.name.as_str());
+            source.is_some_and(|source| kept.reads_as(source))
+        })
+    }
+
+    /// The replaced definitions that batch goes on with.
+    pub fn former_views(&self) -> impl Iterator<Item = &PlannedView> {
+        let former = self.former.iter().chain(&self.kept).map(|former| &former.view);
+        former.filter(|view| view.source.is_recomputed())
+    }
+
+    /// A view by its name and definition: a present one, or a former one that still answers.
+    pub fn view(&self, name: &ViewName, hash: DefinitionHash) -> Option<&PlannedView> {
+        let present = self.pipeline.view(name.as_str()).filter(|view| view.hash == hash);
+        present.or_else(|| {
+            let mut former = self.former.iter().map(|former| &former.view);
+            former.find(|view| view.name == *name && view.hash == hash)
+        })
     }
 
     /// What is wrong with running these, and the way out, where others took their place before the process started.
@@ -72,12 +191,35 @@ impl RunningDefinitions {
     }
 }
 
-/// What is wrong with a start under definitions that others took the place of, and the way out.
-pub fn describe_superseded(own: DefinitionNumber, present: DefinitionNumber) -> String {
+/// The present set of the registry is none that this process can run.
+#[derive(Debug, thiserror::Error)]
+#[error("the present definitions of the registry cannot be run here: {0}")]
+pub struct CannotFollow(pub String);
+
+/// What a start with definitions that others took the place of comes to, and how to go back to them.
+pub fn describe_followed(own: DefinitionNumber, present: DefinitionNumber) -> String {
     format!(
-        "definitions {} of this process were replaced by definitions {} before it started, and claim no number again by \
-         themselves: start it with the newer pipeline file; or, to go back to these, run `twofold apply --pipeline FILE` \
-         and then start it again",
+        "definitions {} of the pipeline file were replaced by definitions {} before: a process that starts with the file \
+         follows the registry and runs those; to go back to the file, run `twofold apply --pipeline FILE`",
+        own.0, present.0
+    )
+}
+
+/// What a start of a role with definitions comes to that nobody registered, and how to make them the present ones.
+fn describe_unregistered(present: DefinitionNumber) -> String {
+    format!(
+        "the definitions of the pipeline file were never registered, and a role of its own follows the registry: it runs \
+         definitions {}; to make those of the file the present ones, run `twofold apply --pipeline FILE`",
+        present.0
+    )
+}
+
+/// What is wrong with running under definitions that others took the place of, and the way out.
+fn describe_superseded(own: DefinitionNumber, present: DefinitionNumber) -> String {
+    format!(
+        "definitions {} of this process were replaced by definitions {} before it started, which this version cannot run: \
+         start the version that registered those, or start with the newer pipeline file; or, to go back to these, run \
+         `twofold apply --pipeline FILE`",
         own.0, present.0
     )
 }
@@ -92,27 +234,33 @@ fn unregistered(error: ServingError) -> Error {
     Error::new(error).context(words)
 }
 
-/// The former definitions of the views that are being built.
+/// The former definitions of the views that are being built, and the replaced ones that are kept.
 async fn plan_former(
     registry: &DefinitionRegistry,
+    set: &DefinitionSet,
     pipeline: &Pipeline,
-    number: DefinitionNumber,
-) -> Result<Vec<FormerView>> {
-    let Some(set) = registry.present().await.context("cannot read the definitions")? else { return Ok(Vec::new()) };
-    let found = registry.former_views(&set, pipeline).await.context("cannot read the former view definitions")?;
+) -> Result<(Vec<FormerView>, Vec<FormerView>)> {
+    let found = registry.former_views(set, pipeline).await.context("cannot read the former view definitions")?;
     found.lost.iter().for_each(warn_lost);
     let mut former = Vec::new();
     for one in found.planned {
         match try_former(&one.view).await {
             Ok(()) => {
-                let (view, set, building) = (&one.view.name, one.set.0, number.0);
-                info!(%view, set, building, "answered by its former definition until the present one is built");
+                let (view, of_set, building) = (&one.view.name, one.set.0, set.number.0);
+                info!(%view, set = of_set, building, "answered by its former definition until the present one is built");
                 former.push(one);
             }
             Err(reason) => warn_lost(&LostView { view: one.view.name.clone(), set: one.set, reason }),
         }
     }
-    Ok(former)
+    let mut kept = Vec::new();
+    for one in found.kept {
+        if try_former(&one.view).await.is_ok() {
+            info!(view = %one.view.name, set = one.set.0, "its replaced definition is computed on, for a way back");
+            kept.push(one);
+        }
+    }
+    Ok((former, kept))
 }
 
 /// Whether this version of Twofold still runs a view that it ran before, or another version did.
@@ -155,15 +303,16 @@ impl CurrentDefinitions for Definitions {
     }
 
     fn needs(&self, former: DefinitionHash) -> bool {
-        self.0.borrow().former.iter().any(|needed| needed.view.hash == former)
+        let set = self.0.borrow();
+        let mut needed = set.former.iter().chain(set.kept_in_realtime());
+        needed.any(|needed| needed.view.hash == former)
     }
 }
 
 impl FormerDefinitions for Definitions {
     fn views_of(&self, source: &SourceName) -> Vec<PlannedView> {
         let set = self.0.borrow();
-        let former = set.former.iter().filter(|former| former.view.source.name == *source);
-        former.map(|former| former.view.clone()).collect()
+        set.former_views().filter(|view| view.source.name == *source).cloned().collect()
     }
 }
 

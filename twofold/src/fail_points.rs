@@ -1,11 +1,11 @@
-//! Fail points: places before and after every write that matters, where a test makes this process die. Feature
-//! `failpoints` alone; a normal build has nothing of it.
+//! Fail points: places before and after every write that matters, and before reads of the lake, where a test makes this
+//! process die or stand still. Feature `failpoints` alone; a normal build has nothing of it.
 //!
 //! In: the environment variable `FAILPOINTS`, in the syntax of the crate `fail`: `NAME=2*off->return` dies at the third
 //! time, `NAME=1*sleep(3000)` holds the write up once, and of objects `NAME=1*return(error)` makes the store fail once:
 //! at `.before` the write is not done, at `.after` its reply is lost. Out: a line on stderr that names the point, and
 //! SIGABRT: no destructor runs, no buffer is flushed, no task can catch it. Names are `<what is written>.before` and
-//! `.after`, the latter only of writes that were done:
+//! `.after`, the latter only of writes that were done; of a read there is `.before` alone:
 //!
 //! | what is written | name |
 //! |---|---|
@@ -13,6 +13,7 @@
 //! | master dataset | `lake.master.file`, `.facts`, `.commit`, `.checkpoint`, `.last_checkpoint` |
 //! | batch views | the same of `lake.views`, whose `.commit` is the publication |
 //! | what the cleanup deletes | `lake.master.remove.commit`, `lake.views.remove.file` and so on |
+//! | what is read | `lake.master.read.file`, `lake.views.read.facts` and so on |
 //! | realtime views | `realtime.blobs`, `realtime.index` |
 //! | pages of imported files | `lake.imports` |
 //! | the workflow's journal, and what it sums up to | `workflow.journal`, `workflow.snapshot` |

@@ -1,5 +1,5 @@
 //! What keeps the roles of this process from going on, noted as it happens: sources that stopped, a log that does not
-//! answer, a realtime store that takes nothing, files of TLS that cannot be used.
+//! answer, a realtime store that takes nothing, files of TLS that cannot be used, definitions that cannot be run.
 //!
 //! Guarantee: from the moment that nothing archives a source any more, the collector of this process takes no events
 //! of it; where it is archived by other processes, from the moment that these are known to have given it up.
@@ -48,6 +48,9 @@ pub struct Health {
     full_log: Mutex<Option<(Instant, String)>>,
     // Written by whoever follows the files of TLS, read once a second; held for a copy only.
     certificates: Mutex<Option<String>>,
+    // Why the present definitions are not run here. Written by the loop that follows the registry, read once a second;
+    // held for a copy only.
+    refused_definitions: Mutex<Option<String>>,
     // The last write of each kind to each partition, where it was refused. Written by the speed layer; held for a copy
     // only.
     refused: Mutex<BTreeMap<(PartitionKey, Written), (Instant, RefusedWrite)>>,
@@ -173,6 +176,16 @@ impl Health {
     /// What is wrong with them, if anything is.
     pub fn certificate_problem(&self) -> Option<String> {
         lock(&self.certificates).clone()
+    }
+
+    /// Notes why the present definitions of the registry are not run here; `None`: they are.
+    pub fn note_refused_definitions(&self, problem: Option<String>) {
+        *lock(&self.refused_definitions) = problem;
+    }
+
+    /// Why they are not, if so.
+    pub fn refused_definitions(&self) -> Option<String> {
+        lock(&self.refused_definitions).clone()
     }
 
     /// Notes how a write to the realtime store ended: `None` where it was done.

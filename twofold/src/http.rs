@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::definitions_route;
+use crate::explain_route;
 use crate::log_route;
 use crate::metrics_text::MetricsText;
 use crate::read_again_route;
@@ -38,14 +40,16 @@ const HEALTH_ROUTES: [&str; 3] = ["GET /metrics", "GET /healthz", "GET /readyz"]
 /// The route that a process without a gateway has in its place.
 const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
 
-/// Of collector, log, rejected records (shown, and read again), runs and health, in this order: a process without the
-/// first ones has those behind them.
+/// Of collector, log, rejected records (shown, and read again), definitions, runs, health and accounts, in this order:
+/// a process without the first ones has those behind them, and one without a gateway lacks the last.
 const BESIDE: &[&str] = &[
     collector::ROUTES[0],
     collector::ROUTES[1],
     log_route::ROUTES[0],
     rejected_route::ROUTES[0],
     read_again_route::ROUTES[0],
+    definitions_route::ROUTES[0],
+    definitions_route::ROUTES[1],
     runs_route::ROUTES[0],
     runs_route::ROUTES[1],
     runs_route::ROUTES[2],
@@ -59,6 +63,7 @@ const BESIDE: &[&str] = &[
     HEALTH_ROUTES[0],
     HEALTH_ROUTES[1],
     HEALTH_ROUTES[2],
+    explain_route::ROUTES[0],
 ];
 
 /// Counts the requests that bring events, and refuses more once it is told to stop.
@@ -99,14 +104,15 @@ async fn admit(State(intake): State<Intake>, request: Request, next: Next) -> Re
     next.run(request).await
 }
 
-/// The routes beside those of a gateway, or of a process without one: those of rejected records, runs and health, and
-/// as told of log and collector.
-pub fn routes_beside(has_log: bool, has_collector: bool) -> &'static [&'static str] {
+/// The routes beside those of a gateway, or of a process without one: those of rejected records, definitions, runs and
+/// health, and as told of log, collector and gateway.
+pub fn routes_beside(has_log: bool, has_collector: bool, has_gateway: bool) -> &'static [&'static str] {
     let of_collector = collector::ROUTES.len();
+    let beside = if has_gateway { BESIDE } else { &BESIDE[..BESIDE.len() - explain_route::ROUTES.len()] };
     match (has_log, has_collector) {
-        (_, true) => BESIDE,
-        (true, false) => &BESIDE[of_collector..],
-        (false, false) => &BESIDE[of_collector + log_route::ROUTES.len()..],
+        (_, true) => beside,
+        (true, false) => &beside[of_collector..],
+        (false, false) => &beside[of_collector + log_route::ROUTES.len()..],
     }
 }
 

@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 
 use crate::definitions::Definitions;
 use crate::lives::Lives;
-use crate::source_route::{source_named, time_of};
+use crate::runs::instant::instant_text;
+use crate::source_route::source_named;
 
 /// The route.
 pub const ROUTE: &str = "/v1/sources/{source}/log";
@@ -178,7 +179,7 @@ fn describe(record: &Record) -> Value {
     json!({
         "partition": record.partition.0,
         "offset": record.offset.0,
-        "time": time_of(record.timestamp),
+        "time": instant_text(record.timestamp),
         "payload": String::from_utf8_lossy(&record.payload),
     })
 }

@@ -177,7 +177,7 @@ pub const METRICS: &[Metric] = &[
         "twofold_master_live_files",
         Kind::Gauge,
         "source",
-        "Live files of the master dataset, as the last look for a compaction found or left them",
+        "Live files of the master dataset, as the last look at tables, or for a compaction, found or left them",
     ),
     metric("twofold_speed_records_total", Kind::Counter, "source", "Records in appended runs"),
     metric("twofold_speed_rejected_total", Kind::Counter, "source", "Rejected records among them"),
@@ -237,6 +237,18 @@ pub const METRICS: &[Metric] = &[
         "Memory of the states of the version that is served",
     ),
     metric("twofold_gateway_batch_versions_loaded_total", Kind::Counter, "view", "Batch versions loaded into memory"),
+    metric(
+        "twofold_gateway_publications_compared_total",
+        Kind::Counter,
+        "view, outcome",
+        "Versions compared with what they replaced: same, different, unexplained, uncompared",
+    ),
+    metric(
+        "twofold_gateway_different_groups",
+        Kind::Gauge,
+        "view, measure",
+        "Groups that the newest of these versions changed by more than the class of the measure allows",
+    ),
     metric("twofold_gateway_realtime_bytes", Kind::Gauge, "view", "Memory of the states of its runs"),
     metric(
         "twofold_gateway_realtime_partitions_too_large",

@@ -25,6 +25,7 @@ mod signature;
 use positions::TimestampMicros;
 use serde_json::Value;
 
+pub(crate) use event::COMPACT;
 pub use event::{MissedDeadline, RunEvent};
 pub use judge::Judge;
 pub use lineage::lineage_event;

@@ -32,12 +32,15 @@ pub fn read_pipeline(path: &Path) -> Result<Pipeline> {
     Pipeline::read(&sql, &files).map_err(|error| in_file(path, error))
 }
 
-/// Reads and plans a pipeline, and runs its views over generated events: what passes can be started.
+/// Reads and plans a pipeline, and runs its views over generated events: what passes can become the present
+/// definitions.
 ///
 /// # Errors
-/// As [`read_pipeline`], and [`PipelineError`] with the views that cannot be run.
+/// As [`read_pipeline`], and [`PipelineError`] with the views that cannot be run, or with what new definitions may not
+/// have.
 pub async fn read_runnable(path: &Path) -> Result<Pipeline> {
     let pipeline = read_pipeline(path)?;
+    pipeline.check_new().map_err(|error| in_file(path, error))?;
     try_pipeline(&pipeline).await.map_err(|error| in_file(path, error))?;
     Ok(pipeline)
 }

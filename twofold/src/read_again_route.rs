@@ -2,8 +2,9 @@
 //!
 //! In: the name. Out: how many records were rejected when they were archived, how many are as the source is read today,
 //! and what became of each view.
-//! Guarantee: it is a full recompute by the batch role of this process, and answers when that has ended; a request that
-//! is given up stops nothing. One at a time; for who may operate the system, and for no page of a browser.
+//! Guarantee: it is a full recompute by a run, asked for in a process with the batch role, and answers when that has
+//! ended; a request that is given up stops nothing. One at a time; for who may operate the system, and for no page of a
+//! browser.
 //! Why no way of its own: rows of another reading are decoded again at every recompute (`records::master`), so what was
 //! mended counts by that alone.
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, Uri};
 use axum::routing::post;
 use axum::{Json, Router};
 use batch_layer::BatchError;
@@ -24,9 +25,10 @@ use serde_json::{Map, Value, json};
 use tokio::sync::Semaphore;
 use views::SourceDefinition;
 
-use crate::batch_loops::BatchLoops;
 use crate::definitions::Definitions;
+use crate::json_body::refuse_pages;
 use crate::source_route::source_named;
+use crate::workflow::by_hand::{NONE_HERE, RoundsByHand};
 
 /// The route.
 pub const ROUTE: &str = "/v1/sources/{source}/rejected/read-again";
@@ -40,7 +42,8 @@ const OTHER_REQUEST_SECONDS: u64 = 30;
 struct ReadAgainRoute {
     lake: Lake,
     definitions: Definitions,
-    loops: Arc<BatchLoops>,
+    /// `None`: this process has no batch role.
+    rounds: Option<Arc<RoundsByHand>>,
     /// A request reads all that is archived of a source: one at a time.
     place: Arc<Semaphore>,
 }
@@ -53,10 +56,10 @@ struct Counts {
     rejected_now: u64,
 }
 
-/// The route for the sources and batch loops of the moment.
-pub fn read_again_router(lake: Lake, definitions: Definitions, loops: Arc<BatchLoops>) -> Router {
+/// The route for the sources of the moment; `rounds` where this process has the batch role.
+pub fn read_again_router(lake: Lake, definitions: Definitions, rounds: Option<RoundsByHand>) -> Router {
     let router = Router::new().route(ROUTE, post(read_again));
-    let state = ReadAgainRoute { lake, definitions, loops, place: Arc::new(Semaphore::new(1)) };
+    let state = ReadAgainRoute { lake, definitions, rounds: rounds.map(Arc::new), place: Arc::new(Semaphore::new(1)) };
     edge::refuse_other_methods(router, &ROUTES).with_state(state)
 }
 
@@ -70,22 +73,15 @@ async fn read_again(
     let source = edge::path_text(source)?;
     edge::no_parameters(&uri)?;
     principal.check_operates("rejected records are read again")?;
-    // A browser speaks for whatever page it shows.
-    if headers.contains_key(header::ORIGIN) {
-        return Err(not_for_pages());
-    }
+    refuse_pages(&headers, "rejected records are read again", "ask with `twofold rejected SOURCE --read-again`")?;
     let found = source_named(&route.definitions, &source, &principal)?;
     let _place = route.place.try_acquire().map_err(|_| overloaded())?;
-    let round = route.loops.recompute(&found.name, Mode::Full).await;
+    let rounds = route.rounds.as_ref().ok_or_else(|| no_round(&found, NONE_HERE))?;
+    let round = rounds.recompute(&found.name, Mode::Full).await;
     let round = round.map_err(|error| no_round(&found, &format!("{error:#}")))?;
     let counts = count(&MasterDataset::new(&route.lake, found.clone())).await;
     let counts = counts.map_err(|error| uncounted(&found, &error))?;
     Ok(Json(describe(&found, &round, &counts)))
-}
-
-fn not_for_pages() -> Problem {
-    let detail = "rejected records are read again for no page of a browser, and this request has the header Origin";
-    Problem::new(ProblemKind::Forbidden, detail).with_hint("ask with `twofold rejected SOURCE --read-again`")
 }
 
 fn overloaded() -> Problem {

@@ -29,7 +29,8 @@ use tokio::time::timeout;
 use views::SourceDefinition;
 
 use crate::definitions::Definitions;
-use crate::source_route::{source_named, time_of};
+use crate::runs::instant::instant_text;
+use crate::source_route::source_named;
 
 /// The route.
 pub const ROUTE: &str = "/v1/sources/{source}/rejected";
@@ -191,7 +192,7 @@ fn describe_record(record: &RejectedRecord) -> Value {
     json!({
         "partition": record.partition.0,
         "offset": record.offset.0,
-        "time": time_of(record.timestamp),
+        "time": instant_text(record.timestamp),
         "reason": reason.kind,
         "column": reason.column,
         "error": record.error,

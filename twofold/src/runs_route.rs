@@ -25,11 +25,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use edge::{Parameters, Principal, Problem};
+use edge::{Parameters, Principal, Problem, ProblemKind};
+use positions::TimestampMicros;
 use serde_json::{Value, json};
 use workflow::{Overview, Refused, RunId, WorkflowError};
 
 use crate::runs::buckets::grids_of;
+use crate::runs::filter::{RunsFilter, STATES};
+use crate::runs::instant::parse_instant;
 use crate::runs::view::{RunDetails, RunView, RunsView, run_view, runs_view};
 
 pub use feed::RunsFeed;
@@ -87,11 +90,21 @@ async fn list(State(route): State<RunsRoute>, principal: Principal, uri: Uri) ->
     check_look(&principal)?;
     let mut parameters = Parameters::of(&uri)?;
     let limit = parameters.number::<usize>("limit", 1..=MAX_RUNS)?.unwrap_or(DEFAULT_RUNS);
-    let is_open_only = parameters.one_of("state", &[("open", true), ("all", false)])?.unwrap_or(false);
+    let filter = RunsFilter {
+        state: parameters.one_of("state", &STATES)?.unwrap_or_default(),
+        source: parameters.take("source")?,
+        view: parameters.take("view")?,
+        since: parameters.take("since")?.as_deref().map(instant).transpose()?,
+        before: parameters.number("before", 1..=u64::MAX)?,
+    };
     parameters.finish()?;
     let _place = route.place()?;
     let overview = route.workflow().overview().await.map_err(|error| problem(&route, error))?;
-    Ok(Json(runs_view(&overview, limit, is_open_only)))
+    Ok(Json(runs_view(&overview, limit, &filter)))
+}
+
+fn instant(text: &str) -> Result<TimestampMicros, Problem> {
+    parse_instant(text).map_err(|expected| Problem::new(ProblemKind::BadRequest, format!("`since` {expected}")))
 }
 
 async fn show(

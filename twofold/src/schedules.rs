@@ -8,11 +8,12 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
-use positions::ViewName;
+use positions::{SourceName, ViewName};
 use views::{Pipeline, PlannedView, did_you_mean};
 use workflow::schedule::{Schedule, Target};
 
 use crate::config::{Config, WrittenSchedule};
+use crate::kappa::not_recomputed;
 
 /// Refuses schedules of sources and views that the pipeline does not have.
 ///
@@ -37,6 +38,11 @@ fn problems_of(written: &WrittenSchedule, pipeline: &Pipeline) -> Vec<String> {
                 .push(problem("source", format!("there is no source `{source}`; {}", hint(source.as_str(), &known))));
             return problems;
         }
+        if pipeline.source(source.as_str()).is_some_and(|source| !source.is_recomputed()) {
+            let what = format!("source `{source}` is mode 'kappa', and nothing recomputes its views: leave it out");
+            problems.push(problem("source", what));
+            return problems;
+        }
     }
     let known: Vec<&str> = pipeline.views.iter().map(|view| view.name.as_str()).collect();
     for view in &target.views {
@@ -50,6 +56,8 @@ fn problems_of(written: &WrittenSchedule, pipeline: &Pipeline) -> Vec<String> {
                 found.source.name
             );
             problems.push(problem("views", what));
+        } else if !found.source.is_recomputed() {
+            problems.push(problem("views", not_recomputed(found)));
         }
     }
     problems
@@ -72,12 +80,23 @@ pub fn scheduled_views(config: &Config, pipeline: &Pipeline) -> BTreeSet<ViewNam
     views.map(|view| view.name.clone()).collect()
 }
 
-/// The views that a schedule computes.
+/// The views that no written schedule names: `batch.interval` computes them; none of sources in kappa mode.
+pub fn unscheduled_views<'a>(config: &Config, pipeline: &'a Pipeline) -> Vec<&'a PlannedView> {
+    let scheduled = scheduled_views(config, pipeline);
+    let views = pipeline.views.iter().filter(|view| view.source.is_recomputed());
+    views.filter(|view| !scheduled.contains(&view.name)).collect()
+}
+
+/// The views that a schedule computes: none of sources in kappa mode.
 pub fn views_of<'a>(target: &'a Target, pipeline: &'a Pipeline) -> impl Iterator<Item = &'a PlannedView> {
-    pipeline.views.iter().filter(move |view| {
-        target.source.as_ref().is_none_or(|source| *source == view.source.name)
-            && (target.views.is_empty() || target.views.contains(&view.name))
-    })
+    pipeline.views.iter().filter(move |view| is_meant(view, target.source.as_ref(), &target.views))
+}
+
+/// Whether a view is meant: of this source and one of these, where any is named; none of sources in kappa mode.
+pub fn is_meant(view: &PlannedView, source: Option<&SourceName>, views: &[ViewName]) -> bool {
+    view.source.is_recomputed()
+        && source.is_none_or(|source| *source == view.source.name)
+        && (views.is_empty() || views.contains(&view.name))
 }
 
 fn still_there(schedule: &Schedule, pipeline: &Pipeline) -> Option<Schedule> {

@@ -1,11 +1,10 @@
-//! What the routes of one source have in common: which source is meant, and how they tell the time of a record.
+//! What the routes of one source have in common: which source is meant.
 //!
 //! Not here: the routes (`log_route.rs`, `rejected_route.rs`).
 
 use std::sync::Arc;
 
 use edge::{Principal, Problem};
-use positions::TimestampMicros;
 use views::SourceDefinition;
 
 use crate::definitions::Definitions;
@@ -25,10 +24,4 @@ pub(crate) fn source_named(
     let known = || pipeline.sources.iter().map(|known| known.name.as_str()).filter(|name| is_seen(name));
     let found = pipeline.source(name).filter(|_| is_seen(name)).cloned();
     found.ok_or_else(|| Problem::unknown("source", name, known()))
-}
-
-/// A record's timestamp in UTC as RFC 3339, in milliseconds; `None` beyond what that can say.
-pub(crate) fn time_of(timestamp: TimestampMicros) -> Option<String> {
-    let at = chrono::DateTime::from_timestamp_micros(timestamp.0)?;
-    Some(at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
 }

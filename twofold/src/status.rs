@@ -14,11 +14,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use batch_layer::BatchStatus;
 use batch_layer::archive::{ArchiveState, ArchiveStatus};
 use collector::OpenSources;
 use event_log::{EventLog, EventLogError, LifeLog};
-use positions::{Offset, PartitionId, SourceName};
+use positions::{Offset, PartitionId, SourceName, ViewName};
 use query_gateway::{Gateway, PartitionFacts, StatusSource, SystemFacts, Trouble, UnseenColumn};
 use records::master::MasterSnapshot;
 use serde_json::{Value, json};
@@ -31,6 +30,9 @@ use crate::lives::Lives;
 use crate::notices::{Found, Notices};
 use crate::role::{Role, Roles};
 use crate::wiring::SharedComponents;
+use crate::workflow::looks::Looks;
+use crate::workflow::outcomes::{failing_views, is_computing};
+use crate::workflow::tables::Tables;
 
 pub use trouble_book::TroubleBook;
 
@@ -55,6 +57,10 @@ pub struct FactSuppliers {
     pub registered: watch::Receiver<Registered>,
     /// What the roles of this process tell of themselves.
     pub progress: Arc<Progress>,
+    /// What was found here of views that are computed each interval.
+    pub looks: Arc<Looks>,
+    /// What was found here of tables.
+    pub tables: Arc<Tables>,
     /// Stopped sources.
     pub health: Arc<Health>,
     /// What other processes tell, and are told.
@@ -67,12 +73,11 @@ pub struct FactSuppliers {
     pub book: TroubleBook,
 }
 
-/// What archives and batch loops of this process tell of themselves. They come and go with their sources.
+/// What archives of this process tell of themselves. They come and go with their sources.
 #[derive(Debug, Default)]
 pub struct Progress {
     // Changed when a role starts or stops, copied by the gathering loop.
     archives: RwLock<BTreeMap<SourceName, watch::Receiver<ArchiveStatus>>>,
-    batches: RwLock<BTreeMap<SourceName, watch::Receiver<BatchStatus>>>,
 }
 
 impl Progress {
@@ -81,38 +86,14 @@ impl Progress {
         self.archives.write().unwrap_or_else(PoisonError::into_inner).insert(source, archive);
     }
 
-    /// Notes the batch loop of a source.
-    pub fn add_batch(&self, source: SourceName, batch: watch::Receiver<BatchStatus>) {
-        self.batches.write().unwrap_or_else(PoisonError::into_inner).insert(source, batch);
-    }
-
     /// Forgets the archive of a source: it was stopped.
     pub fn remove_archive(&self, source: &SourceName) {
         self.archives.write().unwrap_or_else(PoisonError::into_inner).remove(source);
     }
 
-    /// Forgets the batch loop of a source: it was stopped.
-    pub fn remove_batch(&self, source: &SourceName) {
-        self.batches.write().unwrap_or_else(PoisonError::into_inner).remove(source);
-    }
-
     fn archives(&self) -> BTreeMap<SourceName, ArchiveStatus> {
         let archives = self.archives.read().unwrap_or_else(PoisonError::into_inner);
         archives.iter().map(|(source, archive)| (source.clone(), archive.borrow().clone())).collect()
-    }
-
-    /// The batch loops as one; `None` where there is none.
-    fn batch(&self) -> Option<BatchStatus> {
-        let batches = self.batches.read().unwrap_or_else(PoisonError::into_inner);
-        let all = batches.values().map(|batch| batch.borrow().clone());
-        all.reduce(|mut all, one| {
-            all.is_running |= one.is_running;
-            all.finished_at = all.finished_at.max(one.finished_at);
-            all.errors.extend(one.errors);
-            all.master_files.extend(one.master_files);
-            all.missing.extend(one.missing);
-            all
-        })
     }
 }
 
@@ -154,7 +135,8 @@ impl FactSuppliers {
         self.health.note_log(silence);
         self.tell_stopped();
         let unseen = archives.iter().map(|(source, archive)| (source.clone(), unseen_columns(archive)));
-        let (troubles, told) = self.troubles(&archives).await;
+        let failing = self.failing_views();
+        let (troubles, told) = self.troubles(&archives, &failing).await;
         let with_rows = archives.iter().filter(|(_, archive)| archive.facts.rows > 0);
         self.notices.tell(Found { problems: told, with_rows: with_rows.map(|(source, _)| source.clone()).collect() });
         let heard = self.notices.heard();
@@ -163,7 +145,7 @@ impl FactSuppliers {
             unseen: unseen.collect(),
             standstills: self.standstills(&archives, &heard),
             troubles: beside(troubles, heard.problems),
-            others: self.other_facts(&archives),
+            others: self.other_facts(&archives, &failing),
         }
     }
 
@@ -213,7 +195,11 @@ impl FactSuppliers {
         facts
     }
 
-    fn other_facts(&self, archives: &BTreeMap<SourceName, ArchiveStatus>) -> BTreeMap<String, Value> {
+    fn other_facts(
+        &self,
+        archives: &BTreeMap<SourceName, ArchiveStatus>,
+        failing: &BTreeMap<ViewName, String>,
+    ) -> BTreeMap<String, Value> {
         let mut facts = BTreeMap::from([
             ("version".to_owned(), json!(env!("CARGO_PKG_VERSION"))),
             ("definitions".to_owned(), json!(self.definitions.current().number.0)),
@@ -230,10 +216,38 @@ impl FactSuppliers {
         for (source, archive) in archives {
             facts.insert(format!("archive of {source}"), describe_archive(archive, self.lives.newest(source).as_ref()));
         }
-        if let Some(batch) = self.progress.batch() {
-            facts.insert("batch".to_owned(), describe_batch(&batch));
+        if self.roles.has(Role::Batch) {
+            facts.insert("batch".to_owned(), self.describe_batch(failing));
         }
         facts
+    }
+
+    /// Runs as this process read them last, in whichever process their tasks are done.
+    fn describe_batch(&self, failing: &BTreeMap<ViewName, String>) -> Value {
+        let state = self.shared.workflow.state();
+        json!({
+            "running": is_computing(&state),
+            "paused": state.is_paused,
+            "errors": failing,
+            "master_files": self.tables.found().master_files,
+        })
+    }
+
+    /// The views that could not be computed, or not even looked at, the last time, and why; none where this process has
+    /// no batch role.
+    fn failing_views(&self) -> BTreeMap<ViewName, String> {
+        if !self.roles.has(Role::Batch) {
+            return BTreeMap::new();
+        }
+        let (workflow, set) = (&self.shared.workflow, self.definitions.current());
+        let mut failing = self.looks.correct(failing_views(&workflow.state(), &set));
+        // Nothing is begun then, and what is at work cannot be reported.
+        if let Some(reason) = workflow.unreachable() {
+            for view in set.pipeline.views.iter().filter(|view| view.source.is_recomputed()) {
+                failing.entry(view.name.clone()).or_insert_with(|| reason.clone());
+            }
+        }
+        failing
     }
 }
 
@@ -299,8 +313,4 @@ fn describe_archive(status: &ArchiveStatus, newest: Option<&MasterSnapshot>) -> 
         "unreadable_values": status.unreadable,
         "unseen_columns": unseen_columns(status),
     })
-}
-
-fn describe_batch(status: &BatchStatus) -> Value {
-    json!({ "running": status.is_running, "errors": status.errors, "master_files": status.master_files })
 }

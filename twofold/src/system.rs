@@ -14,6 +14,7 @@ use batch_layer::recompute::{Mode, Round};
 use event_log::EventLog;
 use lake::Lake;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -23,17 +24,33 @@ use crate::access::{self, check_listen};
 use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::definition_plan::Planner;
+use crate::definition_plan::words::describe;
 use crate::definitions::RunningDefinitions;
 use crate::environment::SystemClock;
+use crate::following::Following;
+use crate::following::run::follow_definitions;
 use crate::health::Health;
 use crate::role::{Role, Roles};
 use crate::run::{self, Supervisor};
-use crate::schedules::check_schedules;
-use crate::schema_registry::check_formats;
+use crate::runnable::check_sources;
+use crate::stage::Stage;
 use crate::topology::run::Topology;
 use crate::trial::try_pipeline;
 use crate::warnings::{origin_warnings, warnings};
 use crate::wiring::SharedComponents;
+use crate::workflow::by_hand::{NONE_HERE, RoundsByHand};
+
+/// What becomes of the definitions that a system starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// New ones become the present ones; those that were replaced do not, and the registry is followed.
+    AtStart,
+    /// None become the present ones where there are others that can be run: the registry is followed.
+    Follow,
+    /// They become the present ones, whatever there was before.
+    Asked,
+}
 
 /// A running system.
 pub struct System {
@@ -42,7 +59,8 @@ pub struct System {
     log: Option<Arc<dyn EventLog>>,
     stop: CancellationToken,
     supervisor: JoinSet<Result<()>>,
-    topology: Topology,
+    topology: Arc<Mutex<Topology>>,
+    rounds: Option<RoundsByHand>,
     config: Arc<Config>,
     roles: Roles,
     lake: Lake,
@@ -74,6 +92,14 @@ impl System {
     /// # Errors
     /// As in [`Self::start`], and where roles in other processes could not work with the configured stores.
     pub async fn start_roles(config: Config, pipeline: Pipeline, roles: Roles) -> Result<Self> {
+        Self::start_as(config, pipeline, roles, Claim::AtStart).await
+    }
+
+    /// As [`Self::start_roles`]; `claim` says whether definitions that were replaced become the present ones again.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_as(config: Config, pipeline: Pipeline, roles: Roles, claim: Claim) -> Result<Self> {
         check_listen(&config)?;
         access::doubt(&config).iter().for_each(|doubt| warn!("{doubt}"));
         roles.check(&config)?;
@@ -101,13 +127,22 @@ impl System {
         let mut supervisor = Supervisor::new(Arc::clone(&health), config.system.shutdown_deadline);
         let shared = SharedComponents::open(config, &roles, &data_dir, &mut supervisor).await?;
         let (config, lake) = (Arc::clone(&shared.config), shared.lake.clone());
-        let set = RunningDefinitions::claim_at_start(&lake, pipeline).await?;
+        let set = claim_set(&shared, pipeline, claim).await?;
+        check_sources(&config, &roles, &set.pipeline).context("the present definitions of the registry")?;
         let (brokers, log) = (shared.brokers.clone(), shared.log.clone());
         let (starter, stop) = (supervisor.starter(), CancellationToken::new());
+        let follower = starter.clone();
         let is_announced = roles.is_whole();
-        let mut topology = Topology::new(shared, roles.clone(), health, starter)?;
+        let mut topology = Topology::new(shared, roles.clone(), Arc::clone(&health), starter)?;
         let mut supervisor = run::supervise(supervisor, stop.clone());
         if let Err(error) = begin(&mut topology, set, listener, certificates).await {
+            return Err(run::cause_of_death(error, &mut supervisor).await);
+        }
+        let (rounds, registered) = (topology.rounds(), topology.registered());
+        let topology = Arc::new(Mutex::new(topology));
+        let following = Following::new(&lake, topology.clone(), (config.clone(), roles.clone()), health);
+        let followed = |stop| follow_definitions(following, registered, stop);
+        if let Err(error) = follower.start(Stage::Gateway, "definitions followed", followed).await {
             return Err(run::cause_of_death(error, &mut supervisor).await);
         }
         // The note is that of the system which holds the lock; a role beside it leaves it alone.
@@ -116,7 +151,20 @@ impl System {
         }
         info!(%address, data_dir = %data_dir.root().display(), "twofold is running");
 
-        Ok(Self { address, brokers, log, stop, supervisor, topology, config, roles, lake, data_dir, is_announced })
+        Ok(Self {
+            address,
+            brokers,
+            log,
+            stop,
+            supervisor,
+            topology,
+            rounds,
+            config,
+            roles,
+            lake,
+            data_dir,
+            is_announced,
+        })
     }
 
     /// Tells other commands which pipeline file runs on this data directory, so that they need not name it.
@@ -150,9 +198,12 @@ impl System {
     /// cannot be started; what was done stays done.
     pub async fn change_definitions(&mut self, pipeline: Pipeline) -> Result<()> {
         check_sources(&self.config, &self.roles, &pipeline).context("nothing was changed")?;
+        pipeline.check_new().context("nothing was changed")?;
         try_pipeline(&pipeline).await.context("nothing was changed, because a view cannot be run")?;
+        // Held before the registry has them, so that whoever follows it does not come between.
+        let mut topology = self.topology.lock().await;
         let set = RunningDefinitions::claim(&self.lake, pipeline).await?;
-        self.topology.apply(set).await
+        topology.apply(set).await
     }
 
     /// The event log, for whoever appends to it beside the collector; `None` where no role uses one.
@@ -165,7 +216,7 @@ impl System {
     /// # Errors
     /// If the batch role is not one of this system's, or it is stopping.
     pub async fn recompute(&self, mode: Mode) -> Result<Round> {
-        self.topology.recompute(mode).await
+        self.rounds.as_ref().context(NONE_HERE)?.recompute_all(mode).await
     }
 
     /// Returns when the system has ended by itself: a role died.
@@ -191,12 +242,29 @@ impl System {
     }
 }
 
-/// Refuses sources that these roles could not read, and schedules that they could not follow.
-fn check_sources(config: &Config, roles: &Roles, pipeline: &Pipeline) -> Result<()> {
-    if roles.take_part_in_runs() {
-        check_schedules(config, pipeline)?;
+/// The definitions that the process runs with; says what they change, where they are new beside others.
+async fn claim_set(shared: &SharedComponents, pipeline: Pipeline, claim: Claim) -> Result<RunningDefinitions> {
+    let planner = Planner::new(&shared.lake, &shared.workflow, &shared.config.batch.recompute);
+    let changes = match claim {
+        Claim::Asked => true,
+        Claim::AtStart => RunningDefinitions::is_new_beside_others(&shared.lake, &pipeline).await?,
+        Claim::Follow => false,
+    };
+    if changes {
+        match planner.plan(&pipeline).await {
+            Ok(plan) => describe(&plan).lines().for_each(|line| info!("{line}")),
+            // It only tells.
+            Err(error) => warn!(error = format!("{error:#}"), "what these definitions change cannot be told"),
+        }
     }
-    if roles.has(Role::Archive) || roles.has(Role::Speed) { check_formats(config, pipeline) } else { Ok(()) }
+    match claim {
+        Claim::AtStart => RunningDefinitions::claim_at_start(&shared.lake, pipeline).await,
+        Claim::Follow => RunningDefinitions::follow_at_start(&shared.lake, pipeline).await,
+        Claim::Asked => {
+            pipeline.check_new().context("these definitions were not registered")?;
+            RunningDefinitions::claim(&shared.lake, pipeline).await
+        }
+    }
 }
 
 /// Starts what the definitions say, and serves HTTP once it runs.

@@ -6,8 +6,9 @@
 //!                                  duties that run ---------+
 //! ```
 //!
-//! A *duty* is what one stage does for one source (the gateway: for all of them). It is stopped and started alone: the
-//! duties of a source whose definition, views included, did not change are not touched.
+//! A *duty* is what one stage does for one source (gateway and runs: for all of them; the speed layer also for each
+//! view that has a generation of its own). It is stopped and started alone: the duties of a source whose definition,
+//! views included, did not change are not touched.
 //!
 //! Guarantee: what stops does so in the direction of the data, so that what was accepted is committed where it goes;
 //! what starts lets events in last. Nothing depends on a step having been taken: after a failure the next difference
@@ -17,6 +18,7 @@
 mod plan;
 pub mod run;
 mod running;
+mod speed;
 mod tasks;
 pub(crate) mod topics;
 

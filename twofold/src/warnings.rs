@@ -4,7 +4,7 @@
 use positions::format_span;
 use views::{Pipeline, did_you_mean};
 
-use crate::config::Config;
+use crate::config::{Config, RealtimeSettings};
 
 /// One line for each.
 pub fn all_warnings(config: &Config, pipeline: &Pipeline) -> Vec<String> {
@@ -31,13 +31,23 @@ pub fn warnings(config: &Config, pipeline: &Pipeline) -> Vec<String> {
     let warning = |source: &std::sync::Arc<views::SourceDefinition>| {
         let (gap, interval) = (format_span(source.border.gap), format_span(interval));
         format!(
-            "source {}: its gap ({gap}) is shorter than archive.commit_interval ({interval}): after each pause answers may \
-             be stale until a later cut, never wrong; give the source a gap of {interval} or more, or lower the interval",
+            "source {}: its gap ({gap}) is shorter than archive.commit_interval ({interval}): answers are stale from \
+             one cut to the next, also under steady traffic, and never wrong; give the source a gap of {interval} or \
+             more, or lower the interval",
+            source.name
+        )
+    };
+    let is_in_memory = matches!(config.realtime, RealtimeSettings::Memory { .. });
+    let replayed = pipeline.sources.iter().filter(|source| is_in_memory && !source.is_recomputed());
+    let replay = |source: &std::sync::Arc<views::SourceDefinition>| {
+        format!(
+            "source {}: it is mode 'kappa', and its realtime views are in the memory of the process: each start replays \
+             the log from its first record; keep them in Redis (`realtime.store`), or leave mode out",
             source.name
         )
     };
     let doubts = pipeline.doubts.iter().map(|doubt| {
         format!("pipeline file, line {}: {}: `{}`; {}", doubt.line, doubt.message, doubt.text, doubt.hint)
     });
-    hasty.map(warning).chain(doubts).collect()
+    hasty.map(warning).chain(replayed.map(replay)).chain(doubts).collect()
 }

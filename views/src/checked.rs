@@ -71,8 +71,23 @@ fn checked_operator(part: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::Negative(value) => vec![*value],
         other => return Transformed::no(other),
     };
-    let function = Checked { operation, returns, signature: Signature::user_defined(Volatility::Immutable) };
-    Transformed::yes(ScalarUDF::from(function).call(arguments))
+    Transformed::yes(function_of(operation, returns).call(arguments))
+}
+
+fn function_of(operation: Operation, returns: DataType) -> ScalarUDF {
+    ScalarUDF::from(Checked { operation, returns, signature: Signature::user_defined(Volatility::Immutable) })
+}
+
+/// The number of the operation of such a function, and the type of its outcome; `None` of any other.
+pub(crate) fn parts_of(function: &ScalarUDF) -> Option<(u8, DataType)> {
+    let function = function.inner().downcast_ref::<Checked>()?;
+    let number = OPERATIONS.iter().position(|operation| *operation == function.operation)?;
+    Some((u8::try_from(number).ok()?, function.returns.clone()))
+}
+
+/// The function of these parts; `None` where there is no operation of this number.
+pub(crate) fn of_parts(number: u8, returns: DataType) -> Option<ScalarUDF> {
+    OPERATIONS.get(usize::from(number)).map(|operation| function_of(*operation, returns))
 }
 
 /// What an operator does and the type of its outcome, where it can overflow without a word.
@@ -124,6 +139,10 @@ enum Operation {
     Divide,
     Negate,
 }
+
+/// All of them; other processes know them by their places here.
+const OPERATIONS: [Operation; 5] =
+    [Operation::Add, Operation::Subtract, Operation::Multiply, Operation::Divide, Operation::Negate];
 
 /// One checked operator.
 #[derive(Debug, PartialEq, Eq, Hash)]

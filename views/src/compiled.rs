@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::compute::concat_batches;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -14,6 +15,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result as EngineResult;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
+use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType};
@@ -91,6 +93,15 @@ impl Compiled {
         })?;
         let answer = caught(collect(plan.data, Arc::clone(&self.task))).await??;
         Ok(answer.into_iter().map(|batch| retype(batch, &self.output)).collect::<EngineResult<Vec<_>>>()?)
+    }
+
+    /// As [`Self::execute`], in one batch.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn execute_whole(&self, batches: Vec<RecordBatch>) -> Result<RecordBatch, DefinitionError> {
+        let answer = self.execute(batches).await?;
+        Ok(concat_batches(&self.output, &answer).map_err(DataFusionError::from)?)
     }
 }
 

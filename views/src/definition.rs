@@ -4,6 +4,7 @@
 //! text and bytes give the same definition hashes anywhere.
 //! Not here: the plans of a view (`plan.rs`), which stand beside its definition (`planned_view.rs`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -61,9 +62,19 @@ pub struct ViewDefinition {
     pub bucket: Bucket,
     /// Limit on the state of one group, for measures of class [`AggregateClass::Unbounded`].
     pub max_state_bytes: usize,
+    /// The static tables that it joins: name, and a text that differs where content or columns do.
+    pub static_tables: BTreeMap<String, String>,
     /// What a state batch looks like: the dimensions, then one state column per aggregate, all nullable, every type
     /// storable in Delta (no unsigned integers, list items named `element`).
     pub states: SchemaRef,
     /// What an answer looks like: dimensions, then finished measures.
     pub answers: SchemaRef,
+}
+
+impl ViewDefinition {
+    /// The generation of realtime states that holds this definition alone, from the first record on; `None`: it shares
+    /// the runs of its source with other views, above the cut of its batch view.
+    pub fn generation(&self) -> Option<DefinitionHash> {
+        (!self.source.is_recomputed()).then_some(self.hash)
+    }
 }

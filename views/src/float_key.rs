@@ -13,13 +13,23 @@ use crate::aggregate::normal;
 
 /// A floating group key as it is stored, under the name of what it is made of.
 pub(crate) fn float_key(key: Expr) -> Expr {
-    ScalarUDF::from(FloatKey { signature: Signature::user_defined(Volatility::Immutable) }).call(vec![key])
+    float_key_function().call(vec![key])
+}
+
+/// The function itself.
+pub(crate) fn float_key_function() -> ScalarUDF {
+    ScalarUDF::from(FloatKey { signature: Signature::user_defined(Volatility::Immutable) })
+}
+
+/// Whether a function is it.
+pub(crate) fn is_float_key(function: &ScalarUDF) -> bool {
+    function.inner().is::<FloatKey>()
 }
 
 /// What such a key is made of; `None` of any other expression.
 pub(crate) fn without_float_key(expr: &Expr) -> Option<&Expr> {
     let Expr::ScalarFunction(call) = expr else { return None };
-    call.args.first().filter(|_| call.func.inner().is::<FloatKey>())
+    call.args.first().filter(|_| is_float_key(&call.func))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -1,7 +1,9 @@
 //! The definition hash: what a state depends on, and nothing else.
 //!
 //! Guarantee: equal on every machine for equal definitions; different whenever states could differ in meaning. The
-//! layout of keywords and comments does not matter, nor do `grid`, `gap`, `horizon` and `partitions`.
+//! layout of keywords and comments does not matter, nor do `grid`, `gap` and `partitions`, nor in lambda `horizon`.
+
+use std::collections::BTreeMap;
 
 use arrow::datatypes::Schema;
 use positions::DefinitionHash;
@@ -9,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::bucket::Bucket;
 use crate::declared::declared_extras;
-use crate::source::SourceDefinition;
+use crate::source::{SourceDefinition, SourceMode};
 
 /// Raised whenever the meaning of stored states or of decoded events changes.
 pub(crate) const STATE_FORMAT: u32 = 5;
@@ -25,6 +27,15 @@ pub(crate) struct Definition<'a> {
 }
 
 impl Definition<'_> {
+    /// Of each static table its name, and a text that differs where its content or its columns do.
+    pub(crate) fn static_texts(&self) -> BTreeMap<String, String> {
+        let text = |digest: &[u8; 32], schema: &Schema| {
+            let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{digits}\n{}", columns(schema))
+        };
+        self.statics.iter().map(|(name, schema, digest)| ((*name).to_owned(), text(digest, schema))).collect()
+    }
+
     /// The first 16 bytes of a SHA-256 over all fields.
     pub(crate) fn hash(&self) -> DefinitionHash {
         let mut hasher = FieldHasher(Sha256::new());
@@ -37,6 +48,11 @@ impl Definition<'_> {
         hasher.add("topic", &source.topic);
         hasher.add("columns", columns(&source.declared));
         hasher.add("reading", source.reading());
+        // Nothing is added for lambda, as before there was a choice. In kappa no batch settles what the horizon left.
+        if source.mode == SourceMode::Kappa {
+            hasher.add("mode", source.mode.as_str());
+            hasher.add("horizon", source.horizon.as_micros().to_le_bytes());
+        }
         for (name, schema, digest) in &self.statics {
             hasher.add("static", name);
             hasher.add("columns", columns(schema));
@@ -61,6 +77,7 @@ impl FieldHasher {
     }
 }
 
+/// What a definition depends on of the columns of a table.
 fn columns(schema: &Schema) -> String {
     let columns = schema.fields().iter().map(|field| {
         let null = if field.is_nullable() { "null" } else { "not null" };

@@ -13,10 +13,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use arrow::error::ArrowError;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{
-    Column, DFSchema, DataFusionError, Result, ScalarValue, exec_datafusion_err, internal_err, plan_datafusion_err,
+    Column, DFSchema, Result, ScalarValue, exec_datafusion_err, internal_err, plan_datafusion_err,
 };
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::{Cast, ScalarFunction, TryCast};
@@ -32,6 +31,7 @@ use datafusion::sql::unparser::Unparser;
 use crate::checked::checked;
 use crate::failed_rows::{FailedRows, FailureCounter};
 use crate::float_key::without_float_key;
+use crate::row_errors::{is_of_rows, reason_of};
 use crate::unnest::as_written;
 
 /// `expr` with its topmost operator made NULL where it fails; its value where all arguments are constants. `is_lenient`
@@ -61,6 +61,20 @@ pub(crate) fn or_null(expr: Expr, schema: &DFSchema, is_lenient: bool) -> Result
 /// Whether an expression is such a call.
 pub(crate) fn is_or_null(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<OrNull>())
+}
+
+/// What such a function is made of: the operator, its arguments, and whether it is lenient; `None` of any other.
+pub(crate) fn parts_of(function: &ScalarUDF) -> Option<(&Expr, &SchemaRef, bool)> {
+    let function = function.inner().downcast_ref::<OrNull>()?;
+    Some((&function.operator, &function.arguments, function.is_lenient))
+}
+
+/// The function of these parts.
+///
+/// # Errors
+/// If the operator cannot be planned.
+pub(crate) fn of_parts(operator: Expr, arguments: SchemaRef, is_lenient: bool) -> Result<ScalarUDF> {
+    OrNull::new(operator, arguments, is_lenient).map(ScalarUDF::from)
 }
 
 /// Such a call, counting the rows that it fails on; any other expression as it is.
@@ -109,19 +123,6 @@ fn unwrapped(part: Expr) -> Result<Transformed<Expr>> {
         Some(function) => Ok(Transformed::yes(function.over(&call.args)?)),
         None => Ok(Transformed::no(part)),
     }
-}
-
-/// What the engine says, in one line and without its own wrapping.
-fn reason_of(error: &DataFusionError) -> String {
-    let text = match error.find_root() {
-        DataFusionError::Execution(reason) | DataFusionError::Plan(reason) | DataFusionError::Internal(reason) => {
-            reason.clone()
-        }
-        DataFusionError::ArrowError(error, _) => error.to_string(),
-        root => root.strip_backtrace(),
-    };
-    let words = text.split_whitespace().filter(|word| !word.trim_matches('~').is_empty());
-    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Takes the children of an operator out, but for constants: functions look for those while planning.
@@ -332,17 +333,6 @@ fn null_count(values: &ColumnarValue) -> usize {
     match values {
         ColumnarValue::Array(values) => values.null_count(),
         ColumnarValue::Scalar(value) => value.is_null().into(),
-    }
-}
-
-/// Whether an error may come from the values of a row. Want of memory or disk says nothing about them.
-fn is_of_rows(error: &DataFusionError) -> bool {
-    match error.find_root() {
-        DataFusionError::ResourcesExhausted(_) | DataFusionError::IoError(_) => false,
-        DataFusionError::ArrowError(error, _) => {
-            !matches!(error.as_ref(), ArrowError::MemoryError(_) | ArrowError::IoError(..))
-        }
-        _ => true,
     }
 }
 

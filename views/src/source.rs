@@ -100,6 +100,26 @@ pub enum Envelope {
     Debezium,
 }
 
+/// Which layers compute the views of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceMode {
+    /// Both: the speed layer what is new, the batch layer everything again.
+    #[default]
+    Lambda,
+    /// The speed layer alone: views are never recomputed, and what changes them is another replay of the log.
+    Kappa,
+}
+
+impl SourceMode {
+    /// As a pipeline file writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lambda => "lambda",
+            Self::Kappa => "kappa",
+        }
+    }
+}
+
 /// Partitions of a topic that is made for a source which says nothing of them.
 const DEFAULT_PARTITIONS: i32 = 4;
 
@@ -169,9 +189,16 @@ pub struct SourceDefinition {
     /// Records that name one of these schemas are rejected, whether a registry has it or not. Empty where payloads have
     /// no schemas.
     pub reject_schemas: BTreeSet<SchemaId>,
+    /// Which layers compute its views.
+    pub mode: SourceMode,
 }
 
 impl SourceDefinition {
+    /// Whether the batch layer computes its views.
+    pub fn is_recomputed(&self) -> bool {
+        self.mode == SourceMode::Lambda
+    }
+
     /// The name of the event-time column.
     pub fn event_time_name(&self) -> &str {
         self.events.field(self.event_time).name()

@@ -148,8 +148,17 @@ fn place(at: usize) -> String {
 
 /// The array, NULL where its event would become too much.
 fn within_bounds(array: Expr, repeated: impl Iterator<Item = Column>) -> Expr {
+    within_bounds_function().call(std::iter::once(array).chain(repeated.map(Expr::Column)).collect())
+}
+
+/// The function that does so.
+pub(crate) fn within_bounds_function() -> ScalarUDF {
     ScalarUDF::from(WithinBounds { signature: Signature::user_defined(Volatility::Immutable) })
-        .call(std::iter::once(array).chain(repeated.map(Expr::Column)).collect())
+}
+
+/// Whether a function is it.
+pub(crate) fn is_within_bounds(function: &ScalarUDF) -> bool {
+    function.inner().is::<WithinBounds>()
 }
 
 /// Its first argument, NULL where the others, repeated for each item, would hold too many bytes.

@@ -3,6 +3,7 @@
 //! Guarantee: whoever sees the object change knows that the process lives; no clocks are compared. What a process has
 //! taken, and what it may report, is in the journal alone.
 //! Not here: what silence leads to (`watched.rs`).
+//! Why the leader tells of silence in its own sign of life: it watches all, and whoever looks once cannot know.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +34,14 @@ pub struct Beat {
     pub name: String,
     /// Tasks that it can work at at the same time.
     pub slots: usize,
+    /// How many of them may need all that a task may take; 0: a version that does not say.
+    pub full_size: usize,
     /// What it works at.
     pub at_work: Vec<AtWork>,
+    /// Of whoever leads: the processes that it has heard nothing of for as long as a lease is left to them, or longer,
+    /// and for how many seconds by its monotonic clock.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub silent: BTreeMap<WorkerId, u64>,
 }
 
 /// A task at work.

@@ -4,14 +4,20 @@ use std::time::Duration;
 
 use positions::Backoff;
 
+use crate::room::MemoryLimit;
+
 /// How a process takes part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkflowSettings {
     /// Tasks that this process works at at the same time; 0: it only may lead.
     pub slots: usize,
+    /// How much memory those may take; what is beyond it waits, whatever slots are free. Housekeeping waits for room
+    /// beside all others, which do not wait for it.
+    pub memory: MemoryLimit,
     /// Whether this process may lead.
     pub may_lead: bool,
-    /// Between two looks at the journal by a process with free slots; see [`Self::idle`].
+    /// Between two looks at the journal by a process with free slots; while nothing is queued or running they are one
+    /// small request each, and whole ones are seldom ([`Self::idle`]).
     pub poll: Duration,
     /// Between two signs of life, and between two steps of leading; see [`Self::idle`]. Several must fit into either
     /// patience.
@@ -40,8 +46,7 @@ pub struct WorkflowSettings {
 
 impl WorkflowSettings {
     /// While nothing is queued or running ([`State::is_idle`](crate::State::is_idle)), everything takes so long, but
-    /// for the leader's signs of life: two beats. A store that is paid by requests is asked about two things in a
-    /// second then, by each process; a run that another process starts begins so much later.
+    /// for the leader's signs of life and for looks whether the next entry is there: two beats.
     pub fn idle(&self) -> Duration {
         self.beat * 2
     }
@@ -56,9 +61,10 @@ impl WorkflowSettings {
 impl Default for WorkflowSettings {
     fn default() -> Self {
         Self {
-            slots: 1,
+            slots: 2,
+            memory: MemoryLimit::default(),
             may_lead: true,
-            poll: Duration::from_millis(500),
+            poll: Duration::from_millis(250),
             beat: Duration::from_secs(1),
             leader_patience: Duration::from_secs(5),
             lease_patience: Duration::from_secs(15),

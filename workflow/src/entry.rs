@@ -67,9 +67,22 @@ pub struct Failure {
     pub is_transient: bool,
     /// What it depends on, where it is permanent.
     pub cause_key: Option<String>,
+    /// Whether others do what is left of it, so that nothing is wrong. Builds before this one do not write it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_superseded: bool,
+}
+
+impl Failure {
+    /// One that stays until something changes, by what its run says of itself.
+    pub fn permanent(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_transient: false, cause_key: None, is_superseded: false }
+    }
 }
 
 /// A change of the state. Those marked *leader* are refused from anybody else.
+///
+/// A build that does not know one of them takes nothing any more until it is updated: what is added here is to be rare,
+/// or of no use to whoever does not know it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
@@ -92,6 +105,13 @@ pub enum Change {
         spec: Arc<RunSpec>,
         /// Each behind those that it names.
         tasks: Vec<Planned>,
+    },
+    /// A start of the same work found this run: its idempotency key is one of the run's from now on.
+    Joined {
+        /// The run.
+        run: RunId,
+        /// The key.
+        key: Arc<str>,
     },
     /// The writer takes a task.
     Leased {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use serde_json::Value;
 
 use crate::entry::{Content, Failure};
@@ -12,7 +12,9 @@ use crate::ids::{TaskId, Token};
 use crate::lease::Lease;
 use crate::objects::Objects;
 use crate::progress::Progress;
-use crate::spec::{RunSpec, TaskPart, TaskSpec};
+use crate::runs::Run;
+use crate::spec::{RunSpec, TaskKind, TaskPart, TaskSpec};
+use crate::state::State;
 
 /// Outputs that are read at the same time.
 const CONCURRENT_READS: usize = 16;
@@ -24,9 +26,15 @@ pub trait Executor: Send + Sync + 'static {
     /// bear [`Assignment::file_prefix`], and [`Lease::is_current`] is asked directly before a commit.
     ///
     /// # Errors
-    /// [`TaskError::Transient`]: it is tried again, as often as the run allows. [`TaskError::Permanent`]: the run
-    /// fails.
+    /// [`TaskError::Transient`]: it is tried again, as often as the run allows. [`TaskError::Permanent`],
+    /// [`TaskError::Superseded`]: the run fails.
     async fn execute(&self, work: &Assignment, progress: &Progress) -> Result<TaskOutput, TaskError>;
+
+    /// Whether this process has what a task of this kind needs; others are left to processes that do. Pure, and the
+    /// same for the life of the process.
+    fn can_do(&self, kind: TaskKind) -> bool {
+        !kind.is_by_command()
+    }
 
     /// Parts that together do what a task does, each of them less; `None` where it cannot be divided. Pure.
     fn split(&self, run: &RunSpec, task: &TaskSpec) -> Option<Vec<TaskPart>>;
@@ -58,6 +66,12 @@ pub enum TaskError {
         /// What it depends on, such as the hash of a definition and a limit; `None`: what the run says.
         cause_key: Option<String>,
     },
+    /// Others do what is left of it, and nobody waits for this one: its run fails, and nothing is wrong.
+    #[error("{reason}")]
+    Superseded {
+        /// Why.
+        reason: String,
+    },
 }
 
 impl From<WorkflowError> for TaskError {
@@ -75,11 +89,12 @@ const LONGEST_REASON: usize = 2_000;
 
 impl From<&TaskError> for Failure {
     fn from(error: &TaskError) -> Self {
-        let (is_transient, cause_key) = match error {
-            TaskError::Transient { .. } => (true, None),
-            TaskError::Permanent { cause_key, .. } => (false, cause_key.clone()),
-        };
-        Self { reason: error.to_string().chars().take(LONGEST_REASON).collect(), is_transient, cause_key }
+        let failure = Self::permanent(error.to_string().chars().take(LONGEST_REASON).collect::<String>());
+        match error {
+            TaskError::Transient { .. } => Self { is_transient: true, ..failure },
+            TaskError::Permanent { cause_key, .. } => Self { cause_key: cause_key.clone(), ..failure },
+            TaskError::Superseded { .. } => Self { is_superseded: true, ..failure },
+        }
     }
 }
 
@@ -106,6 +121,22 @@ impl Assignment {
         format!("{}-{}-{}", self.run_key, self.token.task, self.token.attempt)
     }
 
+    /// All runs, by the journal as it is now.
+    ///
+    /// # Errors
+    /// The journal does not answer.
+    pub async fn state(&self) -> Result<Arc<State>, WorkflowError> {
+        self.lease.state().await
+    }
+
+    /// What a task of another run gave. Those of archived runs that were too large for the journal are gone.
+    ///
+    /// # Errors
+    /// As [`Self::output`].
+    pub async fn given(&self, run: &Run, output: &Content) -> Result<Value, WorkflowError> {
+        Ok(self.objects.output(&run.key, output).await?)
+    }
+
     /// The output of a task that this one comes after; `None` where it does not.
     ///
     /// # Errors
@@ -117,15 +148,21 @@ impl Assignment {
         }
     }
 
-    /// The outputs of all tasks that this one comes after, in their order.
+    /// The outputs of those tasks that this one comes after which `is_meant`, in their order, read as they are asked
+    /// for: of ten thousand, a few are in memory at a time.
     ///
     /// # Errors
     /// As [`Self::output`].
-    pub async fn outputs(&self) -> Result<Vec<(TaskId, Value)>, WorkflowError> {
-        let reads = futures::stream::iter(self.before.clone()).map(|(task, output)| async move {
-            let value = self.objects.output(&self.run_key, &output).await?;
-            Ok::<_, WorkflowError>((task, value))
+    pub fn outputs(
+        &self,
+        is_meant: impl Fn(TaskId) -> bool,
+    ) -> impl Stream<Item = Result<(TaskId, Value), WorkflowError>> + Send {
+        let meant: Vec<(TaskId, Content)> = self.before.iter().filter(|(task, _)| is_meant(*task)).cloned().collect();
+        let (objects, key) = (self.objects.clone(), Arc::clone(&self.run_key));
+        let reads = futures::stream::iter(meant).map(move |(task, output)| {
+            let (objects, key) = (objects.clone(), Arc::clone(&key));
+            async move { Ok::<_, WorkflowError>((task, objects.output(&key, &output).await?)) }
         });
-        reads.buffered(CONCURRENT_READS).try_collect().await
+        reads.buffered(CONCURRENT_READS)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lake::Lake;
 use positions::{Clock, IdSource};
@@ -36,6 +37,19 @@ pub struct Overview {
     pub processes: BTreeMap<WorkerId, Beat>,
 }
 
+impl Overview {
+    /// For how long nothing was heard of a process, as whoever leads tells; `None`: it lives, as far as is known.
+    pub fn silence(&self, worker: &WorkerId) -> Option<Duration> {
+        let leader = self.processes.get(self.state.leader.as_ref()?)?;
+        leader.silent.get(worker).copied().map(Duration::from_secs)
+    }
+
+    /// The processes that nothing says are dead.
+    pub fn living(&self) -> impl Iterator<Item = &Beat> {
+        self.processes.iter().filter(|(worker, _)| self.silence(worker).is_none()).map(|(_, beat)| beat)
+    }
+}
+
 impl Workflow {
     /// The workflow of a lake; an id of this process is drawn. Does no IO.
     pub fn new(lake: &Lake, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
@@ -48,7 +62,7 @@ impl Workflow {
     }
 
     /// Starts a run with its first tasks, each behind those that it names. One with the idempotency key of a known run
-    /// is that run; one of the same work as a run that has not ended joins it.
+    /// is that run; one of the same work as a run that has not ended joins it, and its key is one of that run.
     ///
     /// # Errors
     /// [`WorkflowError::Refused`]: the key belongs to other work, the tasks do not fit together, or it is a run by
@@ -95,6 +109,11 @@ impl Workflow {
         self.journal.state()
     }
 
+    /// Why the store has not answered of late, while this process asks it again and again; `None` where it answers.
+    pub fn unreachable(&self) -> Option<String> {
+        self.journal.unreachable()
+    }
+
     /// Why this process can read nothing more until somebody has acted; `None` where it can, or will again by itself.
     pub fn broken(&self) -> Option<String> {
         self.journal.broken()
@@ -134,6 +153,14 @@ impl Workflow {
     /// [`WorkflowError::Refused`]: there is no such run. [`WorkflowError::Lake`]: the store does not answer.
     pub async fn run(&self, id: RunId) -> Result<Arc<Run>, WorkflowError> {
         let state = self.journal.refresh().await?;
+        self.run_of(&state, id).await
+    }
+
+    /// A run of a state that was read, with its tasks, likewise.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_of(&self, state: &State, id: RunId) -> Result<Arc<Run>, WorkflowError> {
         if let Some(run) = state.runs.get(&id).filter(|run| !run.is_archived) {
             return Ok(Arc::clone(run));
         }

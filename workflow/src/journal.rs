@@ -95,6 +95,8 @@ pub(crate) struct Journal {
     published: watch::Sender<Arc<State>>,
     /// Why the last reading failed, where no further one will do better; written by it, read by whoever shows it.
     broken: watch::Sender<Option<String>>,
+    /// Readings in a row to which the store did not answer, and why the last one; as above.
+    unanswered: watch::Sender<(u32, String)>,
 }
 
 impl Journal {
@@ -110,6 +112,7 @@ impl Journal {
             followed: Mutex::new(Followed { number: Number(0), snapshot: Number(0), state: Arc::clone(&state) }),
             published: watch::Sender::new(state),
             broken: watch::Sender::new(None),
+            unanswered: watch::Sender::default(),
         }
     }
 
@@ -148,11 +151,23 @@ impl Journal {
         self.broken.borrow().clone()
     }
 
+    /// Why the store did not answer, where it did not do so several times in a row.
+    pub(crate) fn unreachable(&self) -> Option<String> {
+        let (times, reason) = self.unanswered.borrow().clone();
+        (times > 1).then_some(reason)
+    }
+
     /// Reads what is new.
     pub(crate) async fn refresh(&self) -> Result<Arc<State>, WorkflowError> {
         let mut followed = self.followed.lock().await;
         self.read_news(&mut followed).await?;
         Ok(Arc::clone(&followed.state))
+    }
+
+    /// Whether there seems to be something new: a hint, for a small request.
+    pub(crate) async fn has_news(&self) -> Result<bool, WorkflowError> {
+        let known = self.followed.lock().await.number;
+        Ok(self.sequence.has_next(known).await?)
     }
 
     /// Reads what is new, decides on it, and appends; decides again as long as others are faster.
@@ -223,6 +238,10 @@ impl Journal {
         let read = self.try_to_read_news(followed).await;
         let broken = read.as_ref().err().filter(|error| !error.is_transient()).map(ToString::to_string);
         self.broken.send_replace(broken);
+        self.unanswered.send_modify(|(times, reason)| match &read {
+            Err(error) if error.is_transient() => (*times, *reason) = (*times + 1, error.to_string()),
+            _ => *times = 0,
+        });
         read
     }
 

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::beat::{Beat, read_beat, read_beats};
 use crate::config::WorkflowSettings;
 use crate::duties::Duties;
-use crate::entry::{Change, Planned};
+use crate::entry::{Change, Failure, Planned};
 use crate::error::{Parts, WorkflowError};
 use crate::executor::Executor;
 use crate::handle::Workflow;
@@ -81,11 +81,20 @@ impl Leader {
         let mut parts = Parts::default();
         parts.note(self.take_away_lost(&state, &beats, now).await)?;
         parts.note(self.take_away_stalled(&state, &beats, now).await)?;
+        parts.note(self.fail_abandoned(&state, now).await)?;
         parts.note(self.let_try_again(&state, now).await)?;
         parts.note(self.tell_deadlines(&state, now).await)?;
         parts.note(self.start_due(&state).await)?;
         self.keep_up(now).await;
         parts.end().map(|()| Standing::Leads)
+    }
+
+    /// The others that this process, where it leads, has heard nothing of for so long that their leases are taken away,
+    /// and since when.
+    pub fn silent(&self, now: Instant) -> BTreeMap<WorkerId, Instant> {
+        let mut silent = self.watched.silent(self.settings.lease_patience, now);
+        silent.remove(self.journal.worker());
+        silent
     }
 
     /// Leads no more, so that another process need not wait until this one is silent.
@@ -173,7 +182,7 @@ impl Leader {
             if standstill < self.settings.stall_limit {
                 continue;
             }
-            let is_split = match self.split(state, lease.token).await {
+            let is_split = match self.split(&self.journal.state(), lease.token).await {
                 // Its parts are too many or too large, or its parameters are lost.
                 Err(error) if !error.is_transient() => {
                     warn!(token = %lease.token, %error, "task without progress cannot be split");
@@ -194,7 +203,7 @@ impl Leader {
             return Ok(());
         }
         for (token, reason) in lost {
-            warn!(%token, reason, "lease taken away");
+            warn!(run = token.run.0, %token, reason, "lease taken away");
         }
         let leader = self.journal.worker();
         let expired = self.journal.commit(|state| {
@@ -210,7 +219,7 @@ impl Leader {
     /// Puts parts in the place of a task that stands still. Returns whether it was divided.
     async fn split(&self, state: &State, token: Token) -> Result<bool, WorkflowError> {
         let Some(run) = state.run(token.run) else { return Ok(false) };
-        let (Some(task), Some(last)) = (run.task(token.task), run.last_task()) else { return Ok(false) };
+        let Some(task) = run.task(token.task) else { return Ok(false) };
         let objects = self.journal.objects();
         let (id, kind, weight_bytes) = (task.id, task.kind, task.weight_bytes);
         let parameters = objects.parameters(run, task).await?;
@@ -218,7 +227,8 @@ impl Leader {
         let Some(parts) = self.executor.split(&run.spec, &spec).filter(|parts| !parts.is_empty()) else {
             return Ok(false);
         };
-        let numbered = parts.into_iter().zip(last.0 + 1..);
+        let Some(first) = run.free_behind(task.id, parts.len()) else { return Ok(false) };
+        let numbered = parts.into_iter().zip(first.0..);
         let parts: Vec<TaskSpec> = numbered
             .map(|(part, id)| TaskSpec {
                 id: TaskId(id),
@@ -230,12 +240,12 @@ impl Leader {
             .collect();
         let prefix = format!("{}-{}-split", token.task, token.attempt);
         let parts: Vec<Planned> = objects.store_tasks(&run.key, &prefix, &parts).await?;
-        warn!(%token, parts = parts.len(), "task without progress taken away and split");
+        warn!(run = token.run.0, %token, parts = parts.len(), "task without progress taken away and split");
         let leader = self.journal.worker();
         let split = self.journal.commit(|state| {
             let is_lease = state.leader.as_ref() == Some(leader) && state.leases.iter().any(|one| one.token == token);
-            let is_next = state.run(token.run).is_some_and(|run| run.last_task() == Some(last));
-            Ok(match is_lease && is_next {
+            let is_free = parts.iter().all(|part| state.task(token.run, part.id).is_none());
+            Ok(match is_lease && is_free {
                 true => Decision::Append(vec![Change::Split { token, parts: parts.clone() }], ()),
                 // Its end was reported meanwhile, or other tasks have these numbers: the next step looks again.
                 false => Decision::Nothing(()),
@@ -243,6 +253,30 @@ impl Leader {
         });
         split.await?;
         Ok(true)
+    }
+
+    /// Ends what only the command that asked for it can do, and does no more: nobody else would ever take it.
+    async fn fail_abandoned(&mut self, state: &State, now: Instant) -> Result<(), WorkflowError> {
+        let mut abandoned = Vec::new();
+        for run in state.open_runs() {
+            // One that has just been started is about to be taken.
+            let is_settled = self.watched.age(run.id, now) >= self.settings.lease_patience;
+            let ready = run.tasks.iter().filter(|task| task.kind.is_by_command() && task.is_ready());
+            let left = ready.filter(|task| is_settled || task.attempt > 0);
+            abandoned.extend(left.map(|task| (run.id, task.id, task.attempt + 1)));
+        }
+        for (run, task, attempt) in abandoned {
+            let token = Token { run, task, attempt, epoch: state.epoch };
+            let reason = "the command that did this has ended before it was done; the same command goes on with it";
+            let failure = Failure::permanent(reason);
+            let changes = vec![Change::Leased { token }, Change::Failed { token, failure }];
+            match self.journal.commit(|_| Ok(Decision::Append(changes.clone(), ()))).await {
+                // Paused, or taken up meanwhile: the next step looks again.
+                Err(WorkflowError::Refused(_)) => {}
+                ended => ended?,
+            }
+        }
+        Ok(())
     }
 
     async fn let_try_again(&mut self, state: &State, now: Instant) -> Result<(), WorkflowError> {
@@ -265,7 +299,7 @@ impl Leader {
         for run in state.open_runs() {
             let age = self.watched.age(run.id, now);
             if !run.has_missed_deadline && run.spec.deadline.is_some_and(|deadline| age >= deadline) {
-                warn!(run = %run.id, "run takes longer than its deadline");
+                warn!(run = run.id.0, "run takes longer than its deadline");
                 missed.push(Change::DeadlineMissed { run: run.id });
             }
         }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::error::WorkflowError;
 use crate::ids::Token;
 use crate::journal::Journal;
+use crate::state::State;
 
 /// The right to report a task, until it is taken away.
 #[derive(Clone)]
@@ -20,6 +22,11 @@ impl Lease {
     /// The fencing token.
     pub fn token(&self) -> Token {
         self.token
+    }
+
+    /// The state, by the journal as it is now.
+    pub(crate) async fn state(&self) -> Result<Arc<State>, WorkflowError> {
+        self.journal.refresh().await
     }
 
     /// Whether the lease is in force, by the journal as it is now: to be asked directly before a commit. Reads what is

@@ -14,8 +14,9 @@
 //! | `state.rs`, `runs.rs`, `task.rs` | what the journal adds up to |
 //! | `fold/` | how an entry changes it, or why it is refused; pure |
 //! | `journal.rs`, `objects.rs` | reading and appending; what is too large for an entry |
-//! | `worker.rs`, `choose.rs`, `executor.rs`, `lease.rs` | tasks: taken, done, reported |
+//! | `worker.rs`, `choose.rs`, `room.rs`, `executor.rs`, `lease.rs` | tasks: taken, done, reported |
 //! | `leader.rs`, `watched.rs`, `beat.rs`, `duties.rs`, `upkeep.rs` | leading: who is silent, what is due, what can go |
+//! | `command.rs` | runs that a command does itself, in its own process |
 //! | `handle.rs`, `estimate.rs` | commands and views, from any process |
 //! | `schedule/` | which run is due, and which waits; pure |
 //! | `run.rs` | the loops |
@@ -30,6 +31,7 @@
 
 mod beat;
 mod choose;
+mod command;
 mod config;
 mod duties;
 mod entry;
@@ -45,6 +47,7 @@ mod lease;
 mod objects;
 mod progress;
 mod refused;
+mod room;
 mod run;
 mod runs;
 pub mod schedule;
@@ -58,7 +61,9 @@ mod watched;
 mod worker;
 
 pub use beat::{AtWork, Beat};
-pub use choose::choose_leases;
+pub use choose::{Abilities, choose_leases, choose_within};
+pub use command::CommandRun;
+pub use command::run::{CommandStart, begin_command};
 pub use config::WorkflowSettings;
 pub use duties::{Due, Duties};
 pub use entry::{Change, Content, Entry, Failure, Planned, Work};
@@ -72,8 +77,9 @@ pub use lease::Lease;
 pub use objects::{CHUNK_BYTES, MAX_INLINE_BYTES, MAX_VALUE_BYTES};
 pub use progress::{Progress, Reached};
 pub use refused::Refused;
+pub use room::{MemoryLimit, Room};
 pub use run::{WorkflowComponents, run_workflow};
-pub use runs::{MAX_TASKS, Run, RunFailure, RunState};
+pub use runs::{MAX_JOINED_KEYS, MAX_TASKS, Run, RunFailure, RunState};
 pub use spec::{Priority, RunKind, RunMode, RunSpec, TaskKind, TaskPart, TaskSpec};
 pub use start::{MAX_SPEC_BYTES, Start};
 pub use state::{Leased, State};

@@ -14,7 +14,8 @@
 //! to start it died, go some time later (`upkeep.rs`).
 //! Why no folder for each run: on a disk it would stay, empty, when its objects are gone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use lake::{Lake, LakeError};
@@ -42,15 +43,23 @@ const ROOT: &str = "_workflow";
 /// The folder of what tasks need and give.
 const RUNS: &str = "runs";
 
+/// Objects with parameters that are kept at hand: neighbours in a run are in one object, and runs take turns.
+const KEPT_CHUNKS: usize = 4;
+
+/// Parameters of tasks by their numbers, with the object that holds them.
+type Chunk = (String, BTreeMap<TaskId, Value>);
+
 /// The objects of the workflow in a lake. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Objects {
     lake: Lake,
+    /// The newest last. Written by whoever reads another object, read by whoever takes a task; held for a copy only.
+    chunks: Arc<Mutex<VecDeque<Chunk>>>,
 }
 
 impl Objects {
     pub(crate) fn new(lake: Lake) -> Self {
-        Self { lake }
+        Self { lake, chunks: Arc::default() }
     }
 
     pub(crate) fn lake(&self) -> &Lake {
@@ -118,14 +127,38 @@ impl Objects {
             Content::Inline(value) => Ok(value.clone()),
             Content::Object(name) => {
                 let relative = of_run(&run.key, name);
-                let mut all: BTreeMap<TaskId, Value> = self.get_named(&relative).await?;
+                if let Some(kept) = self.kept(&relative, task.id) {
+                    return Ok(kept);
+                }
+                let all: BTreeMap<TaskId, Value> = self.get_named(&relative).await?;
+                let found = all.get(&task.id).cloned();
                 let missing = || LakeError::Corrupt {
                     object: self.path(&relative).to_string(),
                     reason: format!("task {} is missing", task.id),
                 };
-                all.remove(&task.id).ok_or_else(missing)
+                let found = found.ok_or_else(missing)?;
+                // A large one stands alone, and nobody else needs it.
+                if all.len() > 1 {
+                    self.keep(relative, all);
+                }
+                Ok(found)
             }
         }
+    }
+
+    /// Parameters that were read with those of another task.
+    fn kept(&self, relative: &str, task: TaskId) -> Option<Value> {
+        let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.iter().find(|(name, _)| name == relative)?.1.get(&task).cloned()
+    }
+
+    fn keep(&self, relative: String, all: BTreeMap<TaskId, Value>) {
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        chunks.retain(|(name, _)| *name != relative);
+        if chunks.len() >= KEPT_CHUNKS {
+            chunks.pop_front();
+        }
+        chunks.push_back((relative, all));
     }
 
     pub(crate) async fn store_output(

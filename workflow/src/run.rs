@@ -8,8 +8,8 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -20,17 +20,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::beat::Beat;
-use crate::choose::choose_leases;
+use crate::choose::choose_within;
 use crate::config::WorkflowSettings;
 use crate::duties::Duties;
 use crate::entry::Work;
 use crate::error::WorkflowError;
 use crate::executor::{Assignment, Executor, TaskError, TaskOutput};
 use crate::handle::Workflow;
-use crate::ids::Token;
+use crate::ids::{Token, WorkerId};
 use crate::leader::{Leader, Standing};
 use crate::progress::Progress;
+use crate::room::Room;
 use crate::slots::Slots;
+use crate::spec::TaskKind;
 use crate::worker::Worker;
 
 /// So long a process that stops tries to give its tasks back; what is left is taken from it.
@@ -61,7 +63,7 @@ pub async fn run_workflow(
     shutdown: CancellationToken,
 ) -> Result<(), WorkflowError> {
     let WorkflowComponents { workflow, executor, duties, name } = components;
-    let (slots, steps) = (Slots::default(), AtomicU64::new(0));
+    let (slots, steps, silent) = (Slots::default(), AtomicU64::new(0), Mutex::default());
     let worker = Worker::new(&workflow);
     let mut leader = Leader::new(&workflow, Arc::clone(&executor), duties, settings.clone());
     let crew = Crew {
@@ -71,6 +73,7 @@ pub async fn run_workflow(
         settings: &settings,
         slots: &slots,
         steps: &steps,
+        silent: &silent,
     };
     tokio::join!(
         crew.work(&shutdown),
@@ -109,6 +112,9 @@ struct Crew<'a> {
     slots: &'a Slots,
     // Counted by the loop that leads, read by the one that tells; nothing else depends on it, so no order is needed.
     steps: &'a AtomicU64,
+    // Of whom this process has heard nothing while it leads, and since when. Noted by the loop that leads, read by the
+    // one that tells; held for that only.
+    silent: &'a Mutex<BTreeMap<WorkerId, Instant>>,
 }
 
 impl Crew<'_> {
@@ -126,8 +132,13 @@ impl Crew<'_> {
                     }
                     self.steps.fetch_add(1, Ordering::Relaxed);
                     (failures, led) = (0, standing == Standing::Leads);
+                    *self.silent() = if led { leader.silent(Instant::now()) } else { BTreeMap::new() };
                 }
-                Err(error) => failures = count_failure(failures, &error, "a step of leading the workflow failed"),
+                Err(error) => {
+                    failures = count_failure(failures, &error, "a step of leading the workflow failed");
+                    // It may be this process that hears nothing.
+                    self.silent().clear();
+                }
             }
             let is_idle = failures == 0 && self.workflow.state().is_idle();
             let pause = if is_idle { self.settings.idle() } else { self.settings.beat };
@@ -142,13 +153,25 @@ impl Crew<'_> {
             beat += 1;
             let at_work = self.slots.at_work(Instant::now());
             let steps = self.steps.load(Ordering::Relaxed);
-            let told = Beat { beat, steps, name: name.clone(), slots: self.settings.slots, at_work };
+            let (slots, memory) = (self.settings.slots, self.settings.memory);
+            let full_size = memory.full_size(slots);
+            let silent = self.tell_silent(Instant::now());
+            let told = Beat { beat, steps, name: name.clone(), slots, full_size, at_work, silent };
             match self.worker.tell(&told).await {
                 Ok(()) => failures = 0,
                 Err(error) => failures = count_failure(failures, &error, "this process cannot tell that it lives"),
             }
             sleep(self.beat()).await;
         }
+    }
+
+    fn tell_silent(&self, now: Instant) -> BTreeMap<WorkerId, u64> {
+        let seconds = |since: &Instant| now.duration_since(*since).as_secs();
+        self.silent().iter().map(|(worker, since)| (worker.clone(), seconds(since))).collect()
+    }
+
+    fn silent(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Instant>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Between two signs of life: whoever leads is watched closely.
@@ -165,6 +188,19 @@ impl Crew<'_> {
             (true, false) => self.settings.poll.max(self.settings.idle()),
             // The steps of leading read it.
             (true, true) => self.settings.step_patience(),
+        }
+    }
+
+    /// Waits for the next look, and looks at once when the journal seems to have grown: what another process starts is
+    /// not held up by how seldom an idle one reads.
+    async fn rest(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            sleep(left.min(self.settings.poll)).await;
+            if left <= self.settings.poll || self.worker.has_news().await {
+                return;
+            }
         }
     }
 
@@ -189,12 +225,12 @@ impl Crew<'_> {
                 () = shutdown.cancelled() => break,
                 Some(ended) = tasks.running.join_next() => {
                     // One that was dropped is forgotten already.
-                    if let Ok(token) = ended {
-                        tasks.forget(&token, self.slots);
+                    if let Ok(ended) = ended {
+                        tasks.end(&ended, self.slots);
                     }
                 }
                 _ = changes.changed(), if failures == 0 => {}
-                () = sleep(pause) => {}
+                () = self.rest(pause) => {}
             }
         }
         // Dropped tasks report nothing; whoever is told to stop waits for them to be gone.
@@ -208,16 +244,20 @@ impl Crew<'_> {
         for token in lost {
             // Nearly always it has just been reported.
             if self.worker.was_taken_away(token) {
-                warn!(%token, "task was taken away; what it gave is not used");
+                tell_taken_away(token);
             }
             tasks.drop_task(&token, self.slots);
         }
-        let free = self.settings.slots.saturating_sub(leases.len());
         // A place is free once its task is gone, which may hold memory until then.
-        let has_room = free > 0 && tasks.running.len() < self.settings.slots;
+        let (slots, memory) = (self.settings.slots, self.settings.memory);
+        let free = slots.saturating_sub(leases.len().max(tasks.running.len()));
+        let is_memory_known = memory.all.is_none() || tasks.running.len() == tasks.handles.len();
+        let can_do = |kind: TaskKind| self.executor.can_do(kind);
+        let room = Room { slots, free, memory };
+        let has_room = free > 0 && is_memory_known;
         // Taking reads once more: not for nothing.
-        if has_room && !choose_leases(&self.workflow.state(), 1).is_empty() {
-            leases.extend(self.worker.take(free.min(self.settings.slots - tasks.running.len())).await?);
+        if has_room && !choose_within(&self.workflow.state(), self.workflow.id(), room, &can_do).is_empty() {
+            leases.extend(self.worker.take_within(room, &can_do).await?);
         }
         for token in leases {
             // More than asked for, where a reply was lost: one waits for the other.
@@ -237,11 +277,30 @@ impl Crew<'_> {
 /// The tasks that run in this process.
 #[derive(Default)]
 struct Tasks {
-    running: JoinSet<Token>,
+    running: JoinSet<Ended>,
     handles: BTreeMap<Token, AbortHandle>,
 }
 
+/// A task that is at its end here.
+struct Ended {
+    token: Token,
+    /// Whether its report was refused, since its lease was another's by then.
+    is_refused: bool,
+}
+
+fn tell_taken_away(token: Token) {
+    warn!(run = token.run.0, %token, "task was taken away; what it gave is not used");
+}
+
 impl Tasks {
+    /// Where a look at the journal was first to see that it was taken away, it is told already.
+    fn end(&mut self, ended: &Ended, slots: &Slots) {
+        if ended.is_refused && self.handles.contains_key(&ended.token) {
+            tell_taken_away(ended.token);
+        }
+        self.forget(&ended.token, slots);
+    }
+
     fn forget(&mut self, token: &Token, slots: &Slots) {
         self.handles.remove(token);
         slots.end(token);
@@ -256,13 +315,13 @@ impl Tasks {
 }
 
 /// Does a task and reports it, however often the store has to be asked.
-async fn do_task(worker: Worker, executor: Arc<dyn Executor>, token: Token, progress: Arc<Progress>) -> Token {
+async fn do_task(worker: Worker, executor: Arc<dyn Executor>, token: Token, progress: Arc<Progress>) -> Ended {
     let began = Instant::now();
     let mut failures = 0;
     let result = loop {
         match worker.assignment(token).await {
             Ok(Some(assignment)) => break execute(&*executor, &assignment, &progress).await,
-            Ok(None) => return token,
+            Ok(None) => return Ended { token, is_refused: false },
             Err(error) if error.is_transient() => {
                 failures = count_failure(failures, &error, "a task cannot be read");
                 sleep(RETRY.delay(failures)).await;
@@ -275,16 +334,13 @@ async fn do_task(worker: Worker, executor: Arc<dyn Executor>, token: Token, prog
     let work = Work { rows: reached.rows, bytes: reached.bytes, took_millis };
     match &result {
         Ok(_) => info!(%token, rows = work.rows, took_millis, "task done"),
+        Err(TaskError::Superseded { reason }) => info!(%token, reason, "task is needed no more"),
         Err(error) => warn!(%token, %error, "task failed"),
     }
     failures = 0;
     loop {
         match worker.report(token, &result, work).await {
-            Ok(true) => return token,
-            Ok(false) => {
-                warn!(%token, "task was taken away; what it gave is not used");
-                return token;
-            }
+            Ok(counts) => return Ended { token, is_refused: !counts },
             Err(error) => {
                 failures = count_failure(failures, &error, "a task cannot be reported");
                 sleep(RETRY.delay(failures)).await;

@@ -18,6 +18,10 @@ use crate::task::{Task, TaskCounts, TaskState};
 /// The most tasks of a run: its first entry, or that of the task which brings them, must fit into the journal.
 pub const MAX_TASKS: usize = 20_000;
 
+/// Idempotency keys of a run that joined it, the newest: a run that somebody joins each minute while it is paused does
+/// not grow for days.
+pub const MAX_JOINED_KEYS: usize = 100;
+
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -73,6 +77,9 @@ pub struct Run {
     pub key: Arc<str>,
     /// What was asked for.
     pub spec: Arc<RunSpec>,
+    /// Idempotency keys of starts that found it, [`MAX_JOINED_KEYS`] of them, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined_keys: Vec<Arc<str>>,
     /// Where it stands.
     pub state: RunState,
     /// When it was asked for, by the clock of whoever asked. For people alone, as all instants here.
@@ -104,6 +111,7 @@ impl Run {
             id,
             key: Arc::clone(key),
             spec: Arc::clone(spec),
+            joined_keys: Vec::new(),
             state: RunState::Queued,
             created_at: at,
             started_at: None,
@@ -118,14 +126,27 @@ impl Run {
         }
     }
 
+    /// Whether an idempotency key is this run's: that of its start, or of one that found it.
+    pub fn has_key(&self, key: &str) -> bool {
+        self.spec.idempotency_key.as_deref() == Some(key) || self.joined_keys.iter().any(|joined| **joined == *key)
+    }
+
     /// A task by its number.
     pub fn task(&self, id: TaskId) -> Option<&Task> {
         self.place(id).ok().map(|at| &*self.tasks[at])
     }
 
-    /// The highest number of a task; `None` where there is none.
-    pub fn last_task(&self) -> Option<TaskId> {
-        self.tasks.last().map(|task| task.id)
+    /// The first number behind that of a task from which on `count` are free. Numbers of tasks that came together
+    /// follow each other, and whoever brings more later counts on finding room far behind those.
+    pub(crate) fn free_behind(&self, id: TaskId, count: usize) -> Option<TaskId> {
+        let mut free = id.0.checked_add(1)?;
+        for taken in self.tasks.iter().map(|task| task.id.0).filter(|taken| *taken > id.0) {
+            if (taken - free) as usize >= count {
+                break;
+            }
+            free = taken.checked_add(1)?;
+        }
+        Some(TaskId(free))
     }
 
     fn place(&self, id: TaskId) -> Result<usize, usize> {
@@ -197,7 +218,9 @@ impl Run {
 
     /// What waited for `done` waits for one task less.
     pub(crate) fn unblock(&mut self, done: TaskId) {
-        for task in self.tasks.iter_mut().filter(|task| task.after.contains(&done)) {
+        // Most tasks of a large run wait for nothing any more.
+        let is_behind = |task: &&mut Arc<Task>| task.blocked_by > 0 && task.after.contains(&done);
+        for task in self.tasks.iter_mut().filter(is_behind) {
             Arc::make_mut(task).blocked_by -= 1;
         }
     }

@@ -3,9 +3,9 @@
 //! ```text
 //!  cron expression, zone --+                       Memory (journal) --+
 //!  every ------------------+--> Timing --+                            v
-//!  views, overlap, ... ------------------+--> Schedule --> decide(.., now, running) --> decisions
-//!                                                             ^                             |
-//!                                                             +------ Memory::apply <-------+
+//!  views, overlap, ... ------------------+--> Schedule --> decide(.., look, running) --> decisions
+//!                                                             ^                              |
+//!                                                             +------- Memory::apply <-------+
 //! ```
 //!
 //! Guarantee: pure; the same schedules, memory, instant and runs give the same decisions, on whichever process. A
@@ -22,7 +22,7 @@ mod plan;
 mod timing;
 
 pub use cron::{CronError, CronExpression};
-pub use decide::{RunningOf, decide};
+pub use decide::{Look, RunningOf, decide};
 pub use memory::{Decision, Kept, Memory, SkipReason, Start, WaitReason, Waiting};
-pub use plan::{Overlap, Rules, RunMode, Schedule, ScheduleName, Target};
+pub use plan::{Overlap, Rules, Schedule, ScheduleName, Target};
 pub use timing::{Timing, UnknownZone, parse_zone, zone_names};

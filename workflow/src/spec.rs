@@ -32,15 +32,21 @@ impl RunKind {
             Self::Import => "import",
         }
     }
+
+    /// Whether it computes views.
+    pub fn is_of_views(self) -> bool {
+        matches!(self, Self::Recompute | Self::Backfill)
+    }
 }
 
 /// Which buckets a run computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunMode {
     /// All.
     Full,
     /// Those that received rows since the last version.
+    #[default]
     Incremental,
     /// Those of a stretch of event time, `[from, to)`.
     Buckets {
@@ -51,6 +57,17 @@ pub enum RunMode {
         /// Leave out those that are there already.
         only_missing: bool,
     },
+}
+
+impl RunMode {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Incremental => "incremental",
+            Self::Buckets { .. } => "buckets",
+        }
+    }
 }
 
 /// Whose tasks are taken first.
@@ -132,6 +149,13 @@ pub enum TaskKind {
     Erase,
     /// Files into the master dataset.
     Import,
+}
+
+impl TaskKind {
+    /// Whether the command that starts such a task does it itself, and no other process can.
+    pub fn is_by_command(self) -> bool {
+        matches!(self, Self::Erase | Self::Import)
+    }
 }
 
 /// A task as it is asked for.

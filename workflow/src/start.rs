@@ -21,7 +21,8 @@ pub const MAX_SPEC_BYTES: usize = 64 << 10;
 pub enum Start {
     /// The run is new.
     Started(RunId),
-    /// There was one already: of the same idempotency key, or of the same work and not ended.
+    /// There was one already: of the same idempotency key, or of the same work and not ended; of that the key is one
+    /// from now on.
     Joined(RunId),
 }
 
@@ -59,6 +60,9 @@ pub(crate) async fn start(
         // A lost reply: what is found is what a try before this one has appended.
         let is_ours = state.run(found).is_some_and(|run| run.key == key);
         let joined = if is_ours { Start::Started(found) } else { Start::Joined(found) };
+        if !is_ours {
+            changes.extend(joining(state, &spec, found));
+        }
         let is_over = changes.is_empty() || is_ours;
         Ok(if is_over { Decision::Nothing(joined) } else { Decision::Append(changes, joined) })
     });
@@ -73,6 +77,12 @@ pub(crate) async fn start(
         warn!(%error, run_key = %key, "objects of a run that was not started stay");
     }
     started
+}
+
+/// What makes the key of a start that has found a run one of that run, also once it has ended.
+fn joining(state: &State, spec: &RunSpec, run: RunId) -> Option<Change> {
+    let key = spec.idempotency_key.as_deref().filter(|key| state.run_of_key(key).is_none())?;
+    Some(Change::Joined { run, key: key.into() })
 }
 
 /// The run that a start finds in the place of a new one.

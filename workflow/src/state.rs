@@ -79,9 +79,9 @@ impl State {
         self.leases.iter().filter(move |lease| lease.worker == *worker).map(|lease| lease.token)
     }
 
-    /// The run of an idempotency key.
+    /// The run of an idempotency key: that it was started with, or that found it.
     pub fn run_of_key(&self, key: &str) -> Option<&Run> {
-        self.runs.values().map(|run| &**run).find(|run| run.spec.idempotency_key.as_deref() == Some(key))
+        self.runs.values().map(|run| &**run).find(|run| run.has_key(key))
     }
 
     /// The run that is queued or at work for the same work.

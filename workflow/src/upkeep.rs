@@ -4,6 +4,8 @@
 //! the next step goes on. Objects of a run that no entry names are deleted by a leader that has seen them for the whole
 //! of `trim_grace`.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use tokio::time::Instant;
 
 use crate::beat::remove_beat;
@@ -13,7 +15,7 @@ use crate::error::{Parts, WorkflowError};
 use crate::ids::RunId;
 use crate::journal::{Decision, Journal};
 use crate::objects::history_name;
-use crate::runs::RunState;
+use crate::runs::{Run, RunState};
 use crate::state::State;
 use crate::watched::Watched;
 
@@ -62,15 +64,31 @@ async fn shorten(
     Ok(())
 }
 
-/// The oldest ended runs beyond the newest `keep`, as far as they are archived or not; failed ones apart from others,
-/// so that one can be retried however many are done since.
+/// The oldest ended runs beyond `keep`, as far as they are archived or not; failed ones apart from others, so that one
+/// can be retried however many are done since.
 fn surplus(state: &State, keep: usize, is_archived: bool) -> Vec<RunId> {
-    let ended = state.runs.values().filter(|run| run.state.is_ended() && state.leases_in(run.id) == 0);
-    let (mut failed, mut others): (Vec<_>, Vec<_>) = ended.partition(|run| run.state == RunState::Failed);
-    failed.truncate(failed.len().saturating_sub(keep));
-    others.truncate(others.len().saturating_sub(keep));
-    let meant = failed.into_iter().chain(others).filter(|run| run.is_archived == is_archived);
-    meant.map(|run| run.id).take(MOST_AT_ONCE).collect()
+    let ended = state.runs.values().map(|run| &**run).filter(|run| run.state.is_ended());
+    let ended = ended.filter(|run| state.leases_in(run.id) == 0);
+    let (failed, others): (Vec<&Run>, Vec<&Run>) = ended.partition(|run| run.state == RunState::Failed);
+    let meant = beyond(failed, keep).into_iter().chain(beyond(others, keep));
+    meant.filter(|run| run.is_archived == is_archived).map(|run| run.id).take(MOST_AT_ONCE).collect()
+}
+
+/// Those of `runs`, the oldest first, that are more than `keep`: always the oldest one of the schedule that has the
+/// most, so that what runs each second does not push out what runs each night. Those by hand count as of one schedule.
+fn beyond(runs: Vec<&Run>, keep: usize) -> Vec<&Run> {
+    let mut surplus = runs.len().saturating_sub(keep);
+    let mut by_schedule: BTreeMap<Option<&str>, VecDeque<&Run>> = BTreeMap::new();
+    for run in runs {
+        by_schedule.entry(run.spec.schedule.as_deref()).or_default().push_back(run);
+    }
+    let mut beyond = Vec::new();
+    while surplus > 0 {
+        let most = by_schedule.values_mut().max_by_key(|runs| runs.len());
+        beyond.extend(most.and_then(VecDeque::pop_front));
+        surplus -= 1;
+    }
+    beyond
 }
 
 async fn limit(journal: &Journal, max_concurrent: Option<u32>) -> Result<(), WorkflowError> {

@@ -32,6 +32,13 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// The workers whose sign of life is the same for `patience`, and since when.
+    pub fn silent(&self, patience: Duration, now: Instant) -> BTreeMap<WorkerId, Instant> {
+        let since = self.beats.iter().map(|(worker, (_, since))| (worker, *since));
+        let silent = since.filter(|(_, since)| now.duration_since(*since) >= patience);
+        silent.map(|(worker, since)| (worker.clone(), since)).collect()
+    }
+
     /// For how long the sign of life of a worker is the same.
     pub fn silence(&mut self, worker: &WorkerId, beat: Option<u64>, now: Instant) -> Duration {
         let seen = self.beats.entry(worker.clone()).or_insert((beat, now));

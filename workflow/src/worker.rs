@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use crate::beat::{Beat, put_beat, remove_beat};
-use crate::choose::choose_leases;
+use crate::choose::{Abilities, choose_within};
 use crate::entry::{Change, Content, Failure, Work};
 use crate::error::WorkflowError;
 use crate::executor::{Assignment, TaskError, TaskOutput};
@@ -18,6 +18,7 @@ use crate::handle::Workflow;
 use crate::ids::{TaskId, Token};
 use crate::journal::{Decision, Journal};
 use crate::lease::Lease;
+use crate::room::Room;
 use crate::runs::Run;
 use crate::spec::TaskSpec;
 use crate::state::State;
@@ -43,14 +44,28 @@ impl Worker {
         Ok(self.journal.refresh().await?.leases_of(self.journal.worker()).collect())
     }
 
+    /// Whether the journal seems to hold more than was read: one small request, for looks in between. An answer that
+    /// does not come is none.
+    pub async fn has_news(&self) -> bool {
+        self.journal.has_news().await.unwrap_or(false)
+    }
+
     /// Takes at most `free` tasks.
     ///
     /// # Errors
     /// The journal does not answer, or many take at once: ask again. It is not known then whether tasks were taken;
     /// [`Self::leases`] says so.
     pub async fn take(&self, free: usize) -> Result<Vec<Token>, WorkflowError> {
+        self.take_within(Room::of(free), &|_| true).await
+    }
+
+    /// Takes tasks of the kinds that this process can do, as far as it has room for them beside those that it has.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub async fn take_within(&self, room: Room, can_do: &Abilities<'_>) -> Result<Vec<Token>, WorkflowError> {
         let taken = self.journal.commit(|state| {
-            let tokens = choose_leases(state, free);
+            let tokens = choose_within(state, self.journal.worker(), room, can_do);
             let changes: Vec<Change> = tokens.iter().map(|token| Change::Leased { token: *token }).collect();
             Ok(if changes.is_empty() { Decision::Nothing(tokens) } else { Decision::Append(changes, tokens) })
         });
@@ -180,9 +195,10 @@ fn has_counted(state: &State, token: Token) -> bool {
 }
 
 fn not_kept(token: Token, error: &WorkflowError) -> Change {
-    warn!(%token, %error, "what a task gave cannot be kept");
+    warn!(run = token.run.0, %token, %error, "what a task gave cannot be kept");
     let reason = format!("what the task gave cannot be kept: {error}");
-    Change::Failed { token, failure: Failure { reason, is_transient: !error.is_about_content(), cause_key: None } }
+    let failure = Failure { is_transient: !error.is_about_content(), ..Failure::permanent(reason) };
+    Change::Failed { token, failure }
 }
 
 fn outputs_before(run: &Run, task: &Task) -> Vec<(TaskId, Content)> {

@@ -1,7 +1,8 @@
-//! Compaction of one master dataset: every merge that is due, each committed by itself.
+//! What a merge does to a master dataset: the version that it begins on, its commit, and what is told of it.
 //!
 //! Guarantee: a merge that failed, or lost its race for good, changes nothing; those before it stay committed.
 //! Processes that define the source otherwise do not read each other's rows again by turns (`newest.rs`).
+//! Not here: which merges, and their order (`step.rs`), the files (`rewrite.rs`).
 
 use std::sync::Arc;
 
@@ -10,63 +11,18 @@ use positions::IdSource;
 use records::RecordsError;
 use records::decode::reading_of;
 use records::master::{Compaction, MasterDataset, MasterSnapshot};
+use serving_layer::{MayCommit, ServingError};
 use views::SourceDefinition;
 
 use super::newest::is_newest_reading;
-use super::{choose_merges, rewrite};
-use crate::metrics::{
-    self, COMPACTION_FILES, COMPACTION_RACES, COMPACTION_ROWS, COMPACTION_SECONDS, COMPACTIONS, MASTER_FILES,
-};
-use crate::{BatchContext, BatchError, CompactSettings, RecomputeSettings};
+use crate::metrics::{self, COMPACTION_FILES, COMPACTION_ROWS, COMPACTION_SECONDS, COMPACTIONS};
+use crate::{BatchContext, BatchError};
 
 /// How often a commit is tried behind others that came first.
 const ATTEMPTS: usize = 16;
 
-/// The outcome of one pass over one master dataset.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Compacted {
-    /// Merges that were committed.
-    pub merges: usize,
-    /// Live files afterwards.
-    pub files: usize,
-}
-
-/// Carries out every merge that is due in the newest version of one master dataset; stops at the first lost race.
-///
-/// # Errors
-/// Those of log, store and engine; nothing was replaced by the merge at work.
-pub async fn compact(
-    context: &BatchContext,
-    source: &Arc<SourceDefinition>,
-    settings: &CompactSettings,
-    engine: &RecomputeSettings,
-) -> Result<Compacted, BatchError> {
-    let master = MasterDataset::new(&context.lake, Arc::clone(source));
-    let Some(on) = master.open().await? else { return Ok(Compacted::default()) };
-    let (mut on, reading) = prepare_reading(context, source, &master, on).await?;
-    let mut merges = 0;
-    for merge in choose_merges(on.snapshot.files(), reading, settings) {
-        let began = context.clock.now();
-        let replaced = match rewrite(source, &on, merge, engine, context.ids.as_ref()).await? {
-            Some(compaction) => replace(&master, &on, &compaction, context.ids.as_ref()).await?.zip(Some(compaction)),
-            None => None,
-        };
-        let Some((next, compaction)) = replaced else {
-            tracing::debug!(source = %source.name, "somebody else changed the files first; compacting again later");
-            metrics::count(COMPACTION_RACES, source.name.as_str(), 1);
-            break;
-        };
-        report(source, &next, &compaction, context.clock.now().micros_since(began) as f64 / 1e6);
-        on = next;
-        merges += 1;
-    }
-    let files = on.snapshot.files().len();
-    metrics::set_source(MASTER_FILES, source.name.as_str(), files as f64);
-    Ok(Compacted { merges, files })
-}
-
 /// The version to go on from, and by what rows of other readings may be read again in it, if at all.
-async fn prepare_reading(
+pub(super) async fn prepare_reading(
     context: &BatchContext,
     source: &Arc<SourceDefinition>,
     master: &MasterDataset,
@@ -82,21 +38,28 @@ async fn prepare_reading(
     }
 }
 
-/// Commits a compaction on `on`, or on the newest version where others came first; `None` where a file that it replaces
-/// is not live there any more, or others came first too often: it must be dropped.
+/// Commits a compaction on `on`, or on the newest version where others came first, as long as `may_commit` says so,
+/// which is asked directly before each try; `None` where a file that it replaces is not live there any more, or others
+/// came first too often: it must be dropped.
 ///
 /// # Errors
-/// As [`MasterDataset::compact`], without conflicts.
+/// As [`MasterDataset::compact`], without conflicts; [`BatchError::Serving`] with `Withdrawn` where `may_commit` says
+/// no.
 pub async fn replace(
     master: &MasterDataset,
     on: &MasterSnapshot,
     compaction: &Compaction,
     ids: &dyn IdSource,
+    may_commit: &MayCommit<'_>,
 ) -> Result<Option<MasterSnapshot>, BatchError> {
     let mut on = on.clone();
     for _ in 0..ATTEMPTS {
         if on.snapshot.version() >= compaction.last {
             break;
+        }
+        if !may_commit().await {
+            let view = on.snapshot.table().folder().to_owned();
+            return Err(ServingError::Withdrawn { view }.into());
         }
         match master.compact(&on, compaction, ids.next_id()).await {
             Ok(next) => return Ok(Some(next)),
@@ -109,7 +72,7 @@ pub async fn replace(
 }
 
 /// Log and metrics of one compaction.
-fn report(source: &SourceDefinition, next: &MasterSnapshot, compaction: &Compaction, seconds: f64) {
+pub(super) fn report(source: &SourceDefinition, next: &MasterSnapshot, compaction: &Compaction, seconds: f64) {
     let (name, version) = (source.name.as_str(), next.snapshot.version().0);
     let (old, new) = (compaction.old.len(), compaction.new.len());
     let rows = compaction.old.iter().map(|file| file.rows).sum();

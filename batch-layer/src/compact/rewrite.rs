@@ -9,6 +9,7 @@
 
 use arrow::record_batch::RecordBatch;
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
@@ -21,6 +22,7 @@ use views::{SourceDefinition, column};
 
 use super::Merge;
 use crate::master_columns::field;
+use crate::recompute::GroupProgress;
 use crate::{BatchError, RecomputeSettings, engine};
 
 /// How many versions others may commit while a compaction is in progress: a quarter of an hour at one a second.
@@ -29,8 +31,9 @@ const VERSIONS: i64 = 1_000;
 /// Upper bound on how much larger a row is in memory than in a file; it only sizes batches.
 const INFLATION: u64 = 16;
 
-/// Writes the files that replace those of `merge`; `None` where one of them is not live in `on`. Where rows are read
-/// again, `on` must have all columns of the source.
+/// Writes the files that replace those of `merge`, under names that hold `name`, which no other call has; `None` where
+/// one of them is not live in `on`. Where rows are read again, `on` must have all columns of the source. `progress`
+/// tells others how far it is.
 ///
 /// # Errors
 /// Those of store and engine; nothing was written that a reader sees.
@@ -38,13 +41,15 @@ pub async fn rewrite(
     source: &SourceDefinition,
     on: &MasterSnapshot,
     merge: Merge,
-    settings: &RecomputeSettings,
-    ids: &dyn IdSource,
+    (settings, name): (&RecomputeSettings, &str),
+    progress: &GroupProgress,
 ) -> Result<Option<Compaction>, BatchError> {
-    rewrite_with(source, on, merge, None, (settings, ids)).await
+    let rewritten = rewrite_with(source, on, merge, None, (settings, name, Some(progress))).await;
+    progress.end();
+    rewritten
 }
 
-/// As [`rewrite`], without what was erased; the rows of `merge` must be read again.
+/// As [`rewrite`], without what was erased, and under a name of its own; the rows of `merge` must be read again.
 ///
 /// # Errors
 /// As there.
@@ -53,9 +58,10 @@ pub(crate) async fn rewrite_erased(
     on: &MasterSnapshot,
     merge: Merge,
     eraser: &Eraser,
-    settings: (&RecomputeSettings, &dyn IdSource),
+    (settings, ids): (&RecomputeSettings, &dyn IdSource),
 ) -> Result<Option<Compaction>, BatchError> {
-    rewrite_with(source, on, merge, Some(eraser), settings).await
+    let name = format!("{:032x}", ids.next_id());
+    rewrite_with(source, on, merge, Some(eraser), (settings, &name, None)).await
 }
 
 async fn rewrite_with(
@@ -63,13 +69,36 @@ async fn rewrite_with(
     on: &MasterSnapshot,
     merge: Merge,
     eraser: Option<&Eraser>,
-    (settings, ids): (&RecomputeSettings, &dyn IdSource),
+    (settings, name, progress): (&RecomputeSettings, &str, Option<&GroupProgress>),
 ) -> Result<Option<Compaction>, BatchError> {
     if !merge.files.iter().all(|file| on.snapshot.is_live(&file.path)) {
         return Ok(None);
     }
     let row_bytes = usize::try_from(merge.size_bytes() / merge.rows().max(1) * INFLATION).unwrap_or(usize::MAX);
     let session = engine::session_for_rows(settings, row_bytes)?;
+    let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
+    let files = Files::new(on, last, name.to_owned());
+    let written = write_sorted(&session, source, (&merge, eraser), files, progress).await;
+    let (new, read) = written.map_err(|error| engine::told_apart(&session, error))?;
+    let recount = match merge.is_read_again {
+        // That everything is erased is a commit of its own, behind the last file.
+        true => {
+            Some(Recount { stored: on.count_stored(&merge.files).await?, read, erased: on.facts.erased, imports: None })
+        }
+        false => None,
+    };
+    Ok(Some(Compaction { old: merge.files, new, last, recount }))
+}
+
+/// Writes the rows of a merge by event time; returns the files, and what the rows count for where they are read again.
+async fn write_sorted(
+    session: &SessionState,
+    source: &SourceDefinition,
+    (merge, eraser): (&Merge, Option<&Eraser>),
+    mut files: Files<'_>,
+    progress: Option<&GroupProgress>,
+) -> Result<(Vec<DataFile>, RowCounts), BatchError> {
+    let on = files.on;
     let table = match merge.is_read_again {
         true => on.scan_whole(&merge.files)?,
         false => on.scan_stored(&merge.files)?,
@@ -79,9 +108,11 @@ async fn rewrite_with(
     let order =
         [event_time, column::PARTITION, column::OFFSET, master_column::ITEM].map(|name| field(name).sort(true, true));
     let plan = LogicalPlanBuilder::scan("master", provider_as_source(table), None)?.sort(order)?.build()?;
-    let mut sorted = execute_stream(session.create_physical_plan(&plan).await?, session.task_ctx())?;
-    let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
-    let mut files = Files::new(on, last, format!("{:032x}", ids.next_id()));
+    let plan = session.create_physical_plan(&plan).await?;
+    if let Some(progress) = progress {
+        progress.begin(&format!("{} files", merge.files.len()), &plan);
+    }
+    let mut sorted = execute_stream(plan, session.task_ctx())?;
     let mut read = RowCounts::default();
     while let Some(batch) = sorted.try_next().await? {
         // Columns by position: the table may call them otherwise, and the engine NOT NULL what is nullable here.
@@ -95,15 +126,7 @@ async fn rewrite_with(
         }
         files.write(&batch).await?;
     }
-    let new = files.finish().await?;
-    let recount = match merge.is_read_again {
-        // That everything is erased is a commit of its own, behind the last file.
-        true => {
-            Some(Recount { stored: on.count_stored(&merge.files).await?, read, erased: on.facts.erased, imports: None })
-        }
-        false => None,
-    };
-    Ok(Some(Compaction { old: merge.files, new, last, recount }))
+    Ok((files.finish().await?, read))
 }
 
 /// The files in the making; none is begun before it has a row.

@@ -9,7 +9,8 @@
 //!  raw.rs      files of the master dataset rewritten: rejected rows with a stone for their payload
 //!  run.rs      views computed anew from that; their former states are gone
 //!  purge.rs    former versions, their logs and files; what was left of compactions
-//!              realtime views forgotten: speed workers begin again from the batch views
+//!              realtime views forgotten: speed workers begin again from the batch views, in kappa mode from the first
+//!              record
 //! ```
 //!
 //! In: what is wanted. Out: what was found, or what was done.
@@ -29,5 +30,6 @@ mod run;
 mod search;
 
 pub use components::{Done, EraseComponents, Found, Wanted};
+pub(crate) use purge::folder_name;
 pub use run::{archive_to_end, erase};
 pub use search::search;

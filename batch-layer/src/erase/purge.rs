@@ -1,5 +1,5 @@
 //! What former versions held: their logs, whose statistics quote values, their files, and the tables of former
-//! definitions.
+//! definitions; and the groups that reports of exactness name.
 //!
 //! Guarantee: of a table that is without what was erased the newest version stays and nothing before it; a table of a
 //! former definition of a view that is not is deleted as a whole. Readers of former versions meet missing files, and
@@ -13,6 +13,7 @@ use lake::{Lake, LakeError, Vacuumed};
 use positions::{Erased, ViewName};
 use records::RecordsError;
 use records::master::MasterSnapshot;
+use serving_layer::exactness::{EXACTNESS_FOLDER, ExactnessStore};
 use serving_layer::{BatchFacts, BatchViewStore, ServingError};
 use views::PlannedView;
 
@@ -65,7 +66,35 @@ pub(super) async fn purge(
             Whose::Source | Whose::Nobody => purged.tables_left.push(format!("views/{folder}")),
         }
     }
+    purged.objects += forget_groups(components, &present, erased.number).await?;
     Ok(purged)
+}
+
+/// Takes the names of groups out of the reports of exactness. Of the present views also where there is no table yet,
+/// since a gateway may be about to write one; of former ones, and of views that nobody defines any more, where one is.
+async fn forget_groups(
+    components: &EraseComponents,
+    present: &BTreeSet<String>,
+    number: u64,
+) -> Result<u64, BatchError> {
+    let (lake, ids) = (&components.context.lake, components.context.ids.as_ref());
+    let mut deleted = 0;
+    for view in views_of_source(components) {
+        deleted += objects(ExactnessStore::new(lake, view).forget_groups(number, ids).await?);
+    }
+    let folders = lake.folders(EXACTNESS_FOLDER).await.map_err(ServingError::from)?;
+    for folder in folders.into_iter().filter(|folder| !present.contains(folder)) {
+        let Some((view, _)) = folder.rsplit_once('-') else { continue };
+        match of_view(components, view) {
+            Whose::AnotherSource => {}
+            Whose::Source if !folder.contains('%') => {
+                deleted += objects(ExactnessStore::in_folder(lake, &folder).forget_groups(number, ids).await?);
+            }
+            // Nobody writes it any more, or it cannot be opened by its folder: reports are not worth keeping.
+            Whose::Source | Whose::Nobody => deleted += delete_folder(lake, EXACTNESS_FOLDER, &folder).await?,
+        }
+    }
+    Ok(deleted)
 }
 
 fn objects(gone: Vacuumed) -> u64 {
@@ -73,11 +102,12 @@ fn objects(gone: Vacuumed) -> u64 {
 }
 
 fn views_of_source(components: &EraseComponents) -> impl Iterator<Item = &PlannedView> {
-    components.context.pipeline.views.iter().filter(move |view| view.source.name == components.source.name)
+    let recomputed = components.context.pipeline.views.iter().filter(|view| view.source.is_recomputed());
+    recomputed.filter(move |view| view.source.name == components.source.name)
 }
 
 /// What the store calls a folder of this name.
-fn folder_name(lake: &Lake, name: &str) -> String {
+pub(crate) fn folder_name(lake: &Lake, name: &str) -> String {
     lake.path(name).filename().unwrap_or_default().to_owned()
 }
 
@@ -114,17 +144,16 @@ async fn purge_former(lake: &Lake, folder: &str, number: u64) -> Result<u64, Bat
         }
         // Nothing was ever published, and nothing lies there.
         (Some(_), None) if !holds_files(lake, folder).await? => Ok(0),
-        _ => delete_table(lake, folder).await,
+        _ => delete_folder(lake, "views", folder).await,
     }
 }
 
-async fn delete_table(lake: &Lake, folder: &str) -> Result<u64, BatchError> {
-    let found = lake.objects(&lake.path(&format!("views/{folder}"))).await.map_err(ServingError::from)?;
-    let mut deleted = 0;
-    for object in found {
-        lake.delete_if_there(&object.location).await.map_err(ServingError::from)?;
-        deleted += 1;
-    }
+async fn delete_folder(lake: &Lake, parent: &str, folder: &str) -> Result<u64, BatchError> {
+    let path = lake.path(&format!("{parent}/{folder}"));
+    let found = lake.objects(&path).await.map_err(ServingError::from)?;
+    let paths: Vec<_> = found.into_iter().map(|object| object.location).collect();
+    let deleted = paths.len() as u64;
+    lake.delete_all(&path, paths).await.map_err(ServingError::from)?;
     Ok(deleted)
 }
 

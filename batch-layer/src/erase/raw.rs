@@ -13,6 +13,7 @@ use positions::Erased;
 use records::RecordsError;
 use records::decode::column as master_column;
 use records::master::{Eraser, MasterDataset, MasterSnapshot};
+use serving_layer::always;
 use views::column;
 
 use super::EraseComponents;
@@ -116,7 +117,7 @@ async fn erase_file(
     let ids = components.context.ids.as_ref();
     let rewriting = rewrite_erased(&components.source, on, merge, &eraser, (&components.settings, ids));
     match rewriting.await? {
-        Some(compaction) => replace(master, on, &compaction, ids).await,
+        Some(compaction) => replace(master, on, &compaction, ids, &always).await,
         None => Ok(None),
     }
 }

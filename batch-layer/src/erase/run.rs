@@ -3,26 +3,27 @@
 //! Guarantee: an error leaves what was done done; call again to go on. Batch loops elsewhere are held off while views
 //! are computed anew; one that publishes in between does no harm: it computes everything, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use event_log::{EventLog, LifeLog};
-use positions::{Offset, PartitionId, ViewName};
+use positions::{DefinitionHash, Offset, PartitionId, ViewName};
 use records::RecordsError;
 use records::master::{MasterDataset, MasterSnapshot};
 use serving_layer::PartitionKey;
+use serving_layer::registry::{DefinitionRegistry, DefinitionSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::purge::{purge, views_behind};
 use super::raw::erase_rows;
 use super::{Done, EraseComponents};
-use crate::BatchError;
 use crate::archive::{ArchiveComponents, ArchiveSettings, run_archive};
 use crate::hold::run_held_round;
 use crate::recompute::Mode;
+use crate::{BatchContext, BatchError};
 
 /// Between two looks how far the archive is.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -129,9 +130,22 @@ async fn compute_anew(components: &EraseComponents, number: u64) -> Result<Vec<V
 
 async fn forget_realtime(components: &EraseComponents, on: &MasterSnapshot) -> Result<(), BatchError> {
     let Some(store) = &components.store else { return Ok(()) };
+    let source = &components.source.name;
+    let generations = generations(components).await?;
     for (partition, _) in on.facts.of_log() {
-        let key = PartitionKey { source: components.source.name.clone(), partition: *partition };
-        store.forget(&key).await?;
+        store.forget(&PartitionKey::new(source, *partition)).await?;
+        for generation in &generations {
+            store.forget(&PartitionKey::of_generation(source, *generation, *partition)).await?;
+        }
     }
     Ok(())
+}
+
+/// The generations that may hold states of the source: those of the pipeline, and of definitions that answer while
+/// these are being built. The places of others are empty.
+async fn generations(components: &EraseComponents) -> Result<BTreeSet<DefinitionHash>, BatchError> {
+    let BatchContext { lake, pipeline, .. } = &components.context;
+    let present = DefinitionRegistry::new(lake).present().await?;
+    let registered = present.iter().flat_map(DefinitionSet::hashes);
+    Ok(pipeline.views.iter().filter_map(|view| view.generation()).chain(registered).collect())
 }

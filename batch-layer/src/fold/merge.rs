@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::provider_as_source;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, lit};
 use datafusion::physical_plan::execute_stream;
 use positions::TimestampMicros;
@@ -18,17 +18,23 @@ use views::{PlannedView, column, utc_scalar};
 
 use super::choose::Due;
 use crate::master_columns::field;
+use crate::recompute::GroupProgress;
 use crate::{BatchError, RecomputeSettings, engine};
 
+/// What a folding runs in: within the memory of the settings, on one thread.
+pub(super) fn session(settings: &RecomputeSettings) -> Result<SessionState, BatchError> {
+    Ok(engine::session(&RecomputeSettings { target_partitions: 1, ..settings.clone() })?)
+}
+
 /// The rows of `table`, states of the view by bucket, that are to be folded: merged by their new buckets and the
-/// dimensions, in that order, with the same columns.
+/// dimensions, in that order, with the same columns. `session` is one of [`session`].
 pub(super) async fn merge(
+    session: &SessionState,
     view: &PlannedView,
     table: Arc<dyn TableProvider>,
     due: &Due,
-    settings: &RecomputeSettings,
+    progress: &GroupProgress,
 ) -> Result<SendableRecordBatchStream, BatchError> {
-    let session = engine::session(&RecomputeSettings { target_partitions: 1, ..settings.clone() })?;
     let bucket = due.grains.bucket_expr(&field(column::BUCKET)).alias(column::BUCKET);
     let states = view.states.fields().iter().map(|state| field(state.name()).alias(state.name()));
     let rows = LogicalPlanBuilder::scan("states", provider_as_source(table), None)?
@@ -40,6 +46,7 @@ pub(super) async fn merge(
     let order = [column::BUCKET].into_iter().chain(dimensions).map(|name| field(name).sort(true, true));
     let plan = LogicalPlanBuilder::from(merged).sort(order)?.build()?;
     let plan = session.create_physical_plan(&plan).await?;
+    progress.begin(view.name.as_str(), &plan);
     Ok(execute_stream(plan, session.task_ctx())?)
 }
 

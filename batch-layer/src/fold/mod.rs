@@ -1,8 +1,6 @@
 //! Folding: old buckets of a view become coarser ones, hours days and days months, by merging their states.
 //!
 //! ```text
-//!  run.rs: all views, each once a day
-//!     |
 //!  view.rs        newest version --> choose.rs: how far, and which buckets --> merge.rs: states merged by the coarser
 //!                                                                                        bucket and the dimensions
 //!                                    one commit at the same cut  <-------------------------------+
@@ -13,7 +11,8 @@
 //! Guarantee: no answer changes but within the class of its measure: who asks merges all buckets of a group anyway. A
 //! folding is committed on exactly the version that it read; killed at any step, or losing a race, it leaves files that
 //! nobody sees. Nothing is ever unfolded, but by a view's next definition, which begins without.
-//! Not here: when to fold (`../run.rs`), which buckets a recompute replaces (`../grains.rs`).
+//! Not here: when to fold (runs of the workflow do, former definitions that still answer, too), which buckets a
+//! recompute replaces (`../grains.rs`).
 //!
 //! A bucket of a folded stretch is a bucket like any other: the unit that is replaced as a whole. That a version is
 //! folded up to somewhere is one of its facts ([`serving_layer::Folded`]); every version that is published on it has
@@ -22,15 +21,16 @@
 //! - all copies of an event lie in one hour, so in one day and one month: the first of them counts, as ever;
 //! - a range of buckets begins and ends at months there, and is refused otherwise, as within any bucket;
 //! - erasing, also by age, computes everything anew from what is left, by the folded buckets;
+//! - a former definition has versions of its own, which are folded by themselves: how far is no part of a definition;
 //! - a plan of a recompute names the version that it is made on: once that is folded, the plan loses its race.
 //!
 //! Why so: the hours could be read from the master dataset again, but states are there, and are a fraction of it.
 
 mod choose;
 mod merge;
-mod run;
+mod report;
 mod view;
 
 pub use choose::folded_by;
-pub(crate) use run::Folds;
-pub use view::{FoldOutcome, Folding, fold};
+pub use report::report_folding;
+pub use view::{FoldOutcome, Folding, bytes_to_fold, fold};

@@ -12,9 +12,10 @@ use serving_layer::{BatchFacts, BatchVersion, BatchViewStore, MayCommit, Publica
 use views::PlannedView;
 
 use super::choose::{Due, choose, folded_by};
-use super::merge::merge;
+use super::merge::{merge, session};
 use crate::grains::LAST;
-use crate::{BatchContext, BatchError, RecomputeSettings};
+use crate::recompute::GroupProgress;
+use crate::{BatchContext, BatchError, RecomputeSettings, engine};
 
 /// How the folding of one view ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +46,8 @@ pub struct Folding {
 }
 
 /// Folds the newest version of a view, where buckets ended at least `age` ago that are finer than they might be.
-/// `may_commit` is asked directly before the commit.
+/// `may_commit` is asked directly before the commit, `progress` tells others how far it is, and `name` is in the names
+/// of files: no other call ever had it.
 ///
 /// # Errors
 /// Those of store and engine, [`BatchError::Serving`] with `Withdrawn` where `may_commit` says no; the newest version
@@ -53,21 +55,26 @@ pub struct Folding {
 pub async fn fold(
     context: &BatchContext,
     view: &PlannedView,
-    age: Duration,
-    settings: &RecomputeSettings,
+    (age, settings, name): (Duration, &RecomputeSettings, &str),
     may_commit: &MayCommit<'_>,
+    progress: &GroupProgress,
 ) -> Result<FoldOutcome, BatchError> {
     let store = BatchViewStore::new(&context.lake, view.clone());
     let Some(on) = store.newest().await? else { return Ok(FoldOutcome::NoVersion) };
     let wanted = folded_by(context.clock.now(), age);
     let Some(due) = choose(view.bucket, on.facts.folded, wanted) else { return Ok(FoldOutcome::NothingDue) };
     let Some(table) = store.scan(&on, &due.stretches)? else { return Ok(FoldOutcome::NothingDue) };
-    let name = format!("{:032x}", context.ids.next_id());
-    let part = PublicationPart { replaced: Some(&due.stretches), from: TimestampMicros::MIN, to: LAST, name: &name };
-    let rows = merge(view, table, &due, settings).await?;
-    let part = match store.write_part(Some(&on), &part, rows).await {
-        Err(ServingError::Conflict { .. }) => return Ok(FoldOutcome::LostRace),
-        part => part?,
+    let part = PublicationPart { replaced: Some(&due.stretches), from: TimestampMicros::MIN, to: LAST, name };
+    let session = session(settings)?;
+    let written = async {
+        let rows = merge(&session, view, table, &due, progress).await?;
+        Ok::<_, BatchError>(store.write_part(Some(&on), &part, rows).await?)
+    };
+    let written = written.await;
+    progress.end();
+    let part = match written {
+        Err(BatchError::Serving(ServingError::Conflict { .. })) => return Ok(FoldOutcome::LostRace),
+        written => written.map_err(|error| engine::told_apart(&session, error))?,
     };
     context.lake.raise_format(lake::FORMAT_WITH_FOLDED).await.map_err(ServingError::from)?;
     let publication = Publication {
@@ -83,6 +90,23 @@ pub async fn fold(
         Err(ServingError::Conflict { .. }) => Ok(FoldOutcome::LostRace),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The bytes of the files that [`fold`] would read now, by facts and files of the newest version alone; `None` where it
+/// would find nothing to fold.
+///
+/// # Errors
+/// Those of the store: ask again.
+pub async fn bytes_to_fold(
+    context: &BatchContext,
+    view: &PlannedView,
+    age: Duration,
+) -> Result<Option<u64>, BatchError> {
+    let store = BatchViewStore::new(&context.lake, view.clone());
+    let Some(on) = store.newest().await? else { return Ok(None) };
+    let Some(due) = choose(view.bucket, on.facts.folded, folded_by(context.clock.now(), age)) else { return Ok(None) };
+    let files = store.files_of(&on, &due.stretches);
+    Ok((!files.is_empty()).then(|| files.iter().map(|file| file.size_bytes).sum()))
 }
 
 /// Those of the version before: the same events are in, by other buckets.

@@ -59,7 +59,7 @@ impl HoldWatch {
     }
 
     /// Looks whether a hold is in force. A store that does not answer holds nobody: the round will tell of it.
-    pub(crate) async fn look(&mut self, lake: &Lake, now: Instant) -> bool {
+    pub async fn look(&mut self, lake: &Lake, now: Instant) -> bool {
         let path = lake.path(OBJECT);
         let Ok(found) = lake.get(&path).await else { return false };
         let is_there = found.is_some();

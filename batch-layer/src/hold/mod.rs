@@ -1,4 +1,4 @@
-//! The hold: keeps batch loops from starting rounds while one that was asked for by hand runs in another process.
+//! The hold: keeps processes from starting runs of what is due while a round by hand runs in another one.
 //!
 //! In: an object of the lake, put anew every few seconds by whoever holds. Out: whether a loop may start a round.
 //! Guarantee: it saves work and decides nothing: who publishes is decided by the commit alone. A loop waits only while

@@ -20,7 +20,7 @@ const BEAT: Duration = Duration::from_secs(2);
 /// who run by hand as well.
 const ATTEMPTS: usize = 5;
 
-/// As [`run_round`], with the batch loops of all processes on the lake held off meanwhile.
+/// As [`run_round`], with what all processes on the lake start by themselves held off meanwhile.
 pub async fn run_held_round(
     context: &BatchContext,
     mode: Mode,
@@ -31,7 +31,7 @@ pub async fn run_held_round(
     hold_off(&context.lake, context.ids.next_id(), work).await
 }
 
-/// Does work with the batch loops of all processes on the lake held off meanwhile. `holder` is drawn for it.
+/// Does work with what all processes on the lake start by themselves held off meanwhile. `holder` is drawn for it.
 pub async fn hold_off<T>(lake: &Lake, holder: u128, work: impl Future<Output = T>) -> T {
     let mut hold = Hold::new(lake, holder);
     beat(&mut hold).await;
@@ -44,7 +44,7 @@ pub async fn hold_off<T>(lake: &Lake, holder: u128, work: impl Future<Output = T
         }
     };
     if let Err(error) = hold.release().await {
-        tracing::warn!(%error, "the hold on the batch loops stays for some seconds");
+        tracing::warn!(%error, "the hold on what is due stays for some seconds");
     }
     done
 }
@@ -52,7 +52,7 @@ pub async fn hold_off<T>(lake: &Lake, holder: u128, work: impl Future<Output = T
 /// Without a hold there are more races to lose, and nothing else.
 async fn beat(hold: &mut Hold<'_>) {
     if let Err(error) = hold.beat().await {
-        tracing::warn!(%error, "the batch loops cannot be held off");
+        tracing::warn!(%error, "what is due cannot be held off");
     }
 }
 

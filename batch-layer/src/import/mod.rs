@@ -14,8 +14,8 @@
 //! row of a file or line; the timestamps that `records::decode` gives them. What is committed is below the cut of the
 //! next batch version, so head and cut of these partitions are the same place, and the law holds as it stands: the
 //! copies of an event that the log has, too, count once from that version on.
-//! Memory: one part being read, and as many as are worked on at a time, each of at most [`PART_BYTES`] and one portion
-//! before it is decoded ([`PART_MEMORY_BYTES`] in all).
+//! Memory: as many parts as are worked on at a time, the one being read among them, each of at most [`PART_BYTES`] and
+//! one portion before it is decoded ([`PART_MEMORY_BYTES`] in all).
 //! Not here: finding and reading files (`twofold/src/import`), what rows become (`records::decode`), the commit
 //! (`records::master`).
 //! Why imports go on with one partition: a partition for each file would stand in every cut. Two imports at a time use

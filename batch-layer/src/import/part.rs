@@ -4,11 +4,13 @@
 //! order.
 
 use arrow::record_batch::RecordBatch;
+use futures::stream;
 use lake::DataFile;
 use positions::{Counters, Offset, PartitionId, RecordMark, TimestampMicros};
 use records::RecordsError;
 use records::decode::{self, ImportDecoder, ImportPlace, RowClass};
 use records::master::{MasterDataset, MasterSnapshot};
+use tokio::sync::mpsc::{Receiver, Sender};
 
 /// Records of one part: more are a part of their own.
 pub const PART_RECORDS: usize = 500_000;
@@ -16,7 +18,7 @@ pub const PART_RECORDS: usize = 500_000;
 /// Bytes of one part as it was read: more are a part of their own.
 pub const PART_BYTES: usize = 64 << 20;
 
-/// About what one part takes while it is decoded and written, what others wait for it with included: measured.
+/// About what one part takes while it is read, decoded and written, what others wait for it with included: measured.
 pub const PART_MEMORY_BYTES: usize = 4 * PART_BYTES;
 
 /// The next records of a file.
@@ -45,19 +47,17 @@ impl Portion {
     }
 }
 
-/// Portions that lie next to each other.
+/// How much a part holds so far.
 #[derive(Debug, Default)]
-pub(super) struct Part {
-    portions: Vec<Portion>,
-    pub(super) records: usize,
+pub(super) struct PartSize {
+    records: usize,
     bytes: usize,
 }
 
-impl Part {
-    pub(super) fn push(&mut self, portion: Portion) {
+impl PartSize {
+    pub(super) fn add(&mut self, portion: &Portion) {
         self.records += portion.records();
         self.bytes += portion.bytes();
-        self.portions.push(portion);
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -77,7 +77,7 @@ pub(super) struct Work {
 }
 
 /// A part that is written, and what its records are.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Written {
     pub(super) file: Option<DataFile>,
     pub(super) marks: Vec<RecordMark>,
@@ -86,29 +86,49 @@ pub(super) struct Written {
     pub(super) rejections: Vec<Option<String>>,
 }
 
-/// Decodes a part, whose first record has the offset `first`, and writes it. Nobody sees it before a commit names it.
-pub(super) async fn write_part(work: &Work, part: Part, first: Offset, nonce: u128) -> Result<Written, RecordsError> {
+/// Decodes the portions of a part, whose first record has the offset `first`, as they come; the rows go to whoever
+/// writes them. What comes out names no file yet.
+pub(super) async fn decode_part(
+    work: &Work,
+    first: Offset,
+    mut portions: Receiver<Portion>,
+    rows: Sender<RecordBatch>,
+) -> Result<Written, RecordsError> {
     let mut place = ImportPlace { partition: work.partition, first, now: work.now };
-    let (mut rows, mut marks) = (Vec::new(), Vec::with_capacity(part.records));
-    let (mut counters, mut rejections) = (Counters::default(), Vec::new());
-    for portion in part.portions {
+    let mut written = Written::default();
+    while let Some(portion) = portions.recv().await {
         let next = Offset(place.first.0 + portion.records() as i64);
         let decoded = match portion {
             Portion::Events(payloads) => vec![work.decoder.decode_events(place, payloads)?],
             Portion::Rows(batch) => work.decoder.decode_rows(place, &batch)?,
         };
         for batch in decoded {
-            marks.extend(decode::marks(&batch)?);
-            counters = decode::classes(&batch)?.into_iter().map(RowClass::counters).fold(counters, |sum, of| sum + of);
-            note_rejections(&batch, marks.len(), &mut rejections)?;
-            rows.push(batch);
+            written.marks.extend(decode::marks(&batch)?);
+            let classes = decode::classes(&batch)?.into_iter().map(RowClass::counters);
+            written.counters = classes.fold(written.counters, |sum, of| sum + of);
+            note_rejections(&batch, written.marks.len(), &mut written.rejections)?;
+            if rows.send(batch).await.is_err() {
+                // Who writes them has failed, and says why.
+                return Ok(written);
+            }
         }
         place.first = next;
         // Decoding is work for the processor: others get their turn between portions.
         tokio::task::yield_now().await;
     }
-    let file = work.master.write_imported(&work.on, nonce, (work.partition, first), &rows).await?;
-    Ok(Written { file, marks, counters, rejections })
+    Ok(written)
+}
+
+/// Writes the rows of a part, whose first record has the offset `first`, as they come. Nobody sees the file before a
+/// commit names it.
+pub(super) async fn write_part(
+    work: &Work,
+    first: Offset,
+    nonce: u128,
+    mut rows: Receiver<RecordBatch>,
+) -> Result<Option<DataFile>, RecordsError> {
+    let rows = stream::poll_fn(move |context| rows.poll_recv(context));
+    work.master.write_imported(&work.on, nonce, (work.partition, first), rows).await
 }
 
 /// Notes the reason of each record of the batch that has one; `records` is how many there are with it.

@@ -89,14 +89,23 @@ impl Piece {
     }
 }
 
+/// A stretch of event time that is to be read, `[from, to)`, in whole buckets, with what it weighs: evenly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Share {
+    pub(crate) from: TimestampMicros,
+    pub(crate) to: TimestampMicros,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
 /// All pieces, rising, and what weighs on none of them.
-struct Scale {
+pub(crate) struct Scale {
     pieces: Vec<Piece>,
     elsewhere: Weight,
 }
 
 impl Scale {
-    fn new(files: &[FileWeight], grains: Grains, touched: Option<&BucketRanges>) -> Self {
+    pub(crate) fn new(files: &[FileWeight], grains: Grains, touched: Option<&BucketRanges>) -> Self {
         let mut pieces = pieces_of(files, grains, touched);
         let mut unknown = Weight::default();
         for file in files.iter().filter(|file| file.events.is_none()) {
@@ -111,6 +120,40 @@ impl Scale {
         }
         let elsewhere = if pieces.is_empty() { unknown } else { Weight::default() };
         Self { pieces, elsewhere }
+    }
+
+    /// Of shares that do not meet, rising.
+    pub(crate) fn of(shares: &[Share]) -> Self {
+        let mut before = Weight::default();
+        let pieces = shares.iter().map(|share| {
+            let weight = Weight { bytes: share.bytes as f64, rows: share.rows as f64 };
+            let piece = Piece { from: share.from, to: share.to, before, weight };
+            before = before.plus(weight, 1.0);
+            piece
+        });
+        Self { pieces: pieces.collect(), elsewhere: Weight::default() }
+    }
+
+    /// What lies in `[from, to)`, rising, as at most so many shares: neighbours are one where there would be more.
+    pub(crate) fn shares(&self, from: TimestampMicros, to: TimestampMicros, most: usize) -> Vec<Share> {
+        let first = self.pieces.partition_point(|piece| piece.to <= from);
+        let inside: Vec<&Piece> = self.pieces[first..].iter().take_while(|piece| piece.from < to).collect();
+        let together = inside.len().div_ceil(most.max(1)).max(1);
+        let share = |pieces: &[&Piece]| {
+            let (begin, end) = (pieces[0].from.max(from), pieces[pieces.len() - 1].to.min(to));
+            let weight = self.between(begin, end);
+            Share { from: begin, to: end, rows: whole(weight.rows), bytes: whole(weight.bytes) }
+        };
+        inside.chunks(together).map(share).collect()
+    }
+
+    /// The start of a bucket that divides what there is into two about even halves, neither of them empty; `None`: it
+    /// is one bucket, or nothing.
+    pub(crate) fn middle(&self, grains: Grains) -> Option<TimestampMicros> {
+        let first = self.next_from(TimestampMicros::MIN).filter(|_| !grains.is_one())?;
+        let full = grains.bucket_of(self.reached(self.below(LAST).bytes / 2.0));
+        let border = if full > first { full } else { grains.next_bucket(first) };
+        self.next_from(border).map(|_| border)
     }
 
     /// Where groups end and begin, without the first and the last.
@@ -155,6 +198,10 @@ impl Scale {
         }
     }
 
+    fn between(&self, from: TimestampMicros, to: TimestampMicros) -> Weight {
+        self.below(to).plus(self.below(from), -1.0)
+    }
+
     /// The instant up to which so many bytes weigh.
     fn reached(&self, bytes: f64) -> TimestampMicros {
         let at = self.pieces.partition_point(|piece| piece.before.bytes + piece.weight.bytes < bytes);
@@ -172,15 +219,19 @@ impl Scale {
         let first = self.pieces.partition_point(|piece| piece.to <= from);
         let inside = self.pieces[first..].iter().take_while(|piece| piece.from < to);
         let ranges = inside.map(|piece| (piece.from.max(from), piece.to.min(to))).collect();
-        let weight = self.below(to).plus(self.below(from), -1.0).plus(self.elsewhere, 1.0);
+        let weight = self.between(from, to).plus(self.elsewhere, 1.0);
         BucketGroup {
             from,
             to,
             buckets: Buckets { grains, ranges }.count(),
-            rows: weight.rows.max(0.0).round() as u64,
-            bytes: weight.bytes.max(0.0).round() as u64,
+            rows: whole(weight.rows),
+            bytes: whole(weight.bytes),
         }
     }
+}
+
+fn whole(weight: f64) -> u64 {
+    weight.max(0.0).round() as u64
 }
 
 /// What begins or ends at an instant.

@@ -19,6 +19,7 @@ use records::master::MasterSnapshot;
 use serving_layer::BucketRanges;
 use views::{SourceDefinition, column, utc_micros, utc_scalar};
 
+use super::groups::FileWeight;
 use crate::grains::{Buckets, Grains, LAST};
 use crate::master_columns::{field, may_hold_corrected_times};
 
@@ -82,6 +83,14 @@ impl MasterRows<'_> {
             return None;
         }
         whole_bounds(file, self.master.stored_name(self.event_time()))
+    }
+
+    /// What is known of each file.
+    pub(crate) fn weights(&self) -> Vec<FileWeight> {
+        let files = self.master.snapshot.files().iter();
+        let weight =
+            files.map(|file| FileWeight { events: self.told_events(file), rows: file.rows, bytes: file.size_bytes });
+        weight.collect()
     }
 
     /// First and last time as sent of the events in a file, where they are certain.

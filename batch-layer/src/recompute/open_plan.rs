@@ -4,19 +4,20 @@
 
 use std::sync::Arc;
 
-use positions::{Clock, IdSource};
+use positions::{Clock, IdSource, TimestampMicros};
 use records::RecordsError;
 use records::master::{MasterDataset, MasterSnapshot};
 use serving_layer::{BatchVersion, BatchViewStore, BucketRanges, ServingError};
 use views::{PlannedView, SourceDefinition};
 
-use super::groups::BucketGroup;
+use super::groups::{BucketGroup, Scale};
 use super::inputs::holes_below;
 use super::master_rows::MasterRows;
+use super::parts::GroupPart;
 use super::plan::{RecomputePlan, ViewPlan};
 use super::task::RecomputeComponents;
-use crate::BatchError;
 use crate::grains::{Buckets, Grains, widened};
+use crate::{BatchError, PlanEngine};
 
 /// A plan whose groups can be computed, and which can be published. Cheap to clone; holds no rows.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct OpenPlan {
     views: Vec<OpenView>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
+    /// Who computes large groups; `None`: whoever is asked for them.
+    engine: Option<Arc<dyn PlanEngine>>,
 }
 
 /// A view of a plan.
@@ -48,7 +51,7 @@ impl OpenPlan {
     ) -> Self {
         let source = Arc::clone(&views[0].view.source);
         let (clock, ids) = (Arc::clone(&components.clock), Arc::clone(&components.ids));
-        Self { plan: Arc::new(plan), master, source, views, clock, ids }
+        Self { plan: Arc::new(plan), master, source, views, clock, ids, engine: None }
     }
 
     /// Opens what a plan names, in any process that has the same definitions.
@@ -73,9 +76,67 @@ impl OpenPlan {
         Ok(Self::new(components, plan, master, views))
     }
 
+    /// The same, with large groups computed by `engine`.
+    pub fn with_engine(mut self, engine: Arc<dyn PlanEngine>) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// Who else computes a part; `None`: whoever is asked for it. Rows that are decoded again stay here, since only a
+    /// worker has the definitions for it; a compaction ends that.
+    pub(crate) fn engine_for(&self, part: &GroupPart) -> Option<Arc<dyn PlanEngine>> {
+        let engine = self.engine.as_ref().filter(|engine| engine.takes(part.bytes))?;
+        (!self.master.has_rows_read_again()).then(|| Arc::clone(engine))
+    }
+
     /// The plan.
     pub fn plan(&self) -> &RecomputePlan {
         &self.plan
+    }
+
+    /// All of each group, in their order, as what computes it is asked.
+    pub fn parts(&self) -> Vec<GroupPart> {
+        let (grains, scale) = (self.grains(), self.scale());
+        let groups = self.plan.groups.iter().enumerate();
+        groups.map(|(number, group)| GroupPart::all_of(number, group, grains, &scale)).collect()
+    }
+
+    /// All of one group.
+    ///
+    /// # Errors
+    /// [`BatchError::NoSuchGroup`]: the plan has fewer groups.
+    pub fn part(&self, number: usize) -> Result<GroupPart, BatchError> {
+        let groups = &self.plan.groups;
+        let group = groups.get(number).ok_or(BatchError::NoSuchGroup { group: number, groups: groups.len() })?;
+        Ok(GroupPart::all_of(number, group, self.grains(), &self.scale()))
+    }
+
+    /// What is to be read lies where, by the files that are there now.
+    fn scale(&self) -> Scale {
+        let grains = self.grains();
+        let touched = self.plan.touched.as_ref().map(|hours| widened(hours, grains));
+        Scale::new(&self.rows().weights(), grains, touched.as_ref())
+    }
+
+    /// How often computing all groups opens a file of the master dataset, about, to read it once.
+    pub fn files_to_open(&self) -> u64 {
+        let (groups, touched, rows) = (&self.plan.groups, self.replaced(self.grains()), self.rows());
+        let mut opened = 0;
+        for file in self.master.snapshot.files() {
+            let Some((first, last)) = rows.told_events(file) else {
+                opened += groups.len();
+                continue;
+            };
+            let behind = TimestampMicros(last.0.saturating_add(1));
+            let begin = groups.partition_point(|group| group.to <= first);
+            let end = groups.partition_point(|group| group.from < behind);
+            let is_read = |group: &&BucketGroup| {
+                let (from, to) = (group.from.max(first), group.to.min(behind));
+                touched.as_ref().is_none_or(|touched| !touched.within(from, to).is_empty())
+            };
+            opened += groups[begin.min(end)..end].iter().filter(is_read).count();
+        }
+        opened as u64
     }
 
     pub(crate) fn views(&self) -> &[OpenView] {
@@ -99,10 +160,10 @@ impl OpenPlan {
         Grains::coarsest(self.views.iter().map(OpenView::grains))
     }
 
-    /// The buckets of these grains that a group computes; `None`: all that there are.
-    pub(crate) fn buckets(&self, grains: Grains, group: &BucketGroup) -> Option<Buckets> {
+    /// The buckets of these grains that are computed in a part; `None`: all that there are.
+    pub(crate) fn buckets(&self, grains: Grains, part: &GroupPart) -> Option<Buckets> {
         let touched = self.replaced(grains).unwrap_or_else(BucketRanges::everything);
-        let ranges = touched.within(group.from, group.to);
+        let ranges = touched.within(part.from, part.to);
         (ranges != BucketRanges::everything()).then_some(Buckets { grains, ranges })
     }
 

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use lake::Version;
-use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, ViewName};
+use positions::{Counters, Cut, DefinitionHash, Hole, PartitionId, RecomputeId, TimestampMicros, ViewName};
 use serde::{Deserialize, Serialize};
-use serving_layer::{BucketRanges, WrittenPart};
+use serving_layer::{BucketRanges, Folded, WrittenPart};
 
 use super::groups::BucketGroup;
 
@@ -23,6 +23,9 @@ pub struct RecomputePlan {
     pub since: Option<Cut>,
     /// The hours to compute again, in each view widened to whole buckets; `None`: everything.
     pub touched: Option<BucketRanges>,
+    /// How far the versions before are folded, the one that is furthest; not at all in plans of former versions.
+    #[serde(default)]
+    pub folded: Folded,
     /// The views.
     pub views: Vec<ViewPlan>,
     /// They divide all of event time, rising; none where nothing is touched.
@@ -82,11 +85,14 @@ impl RecomputePlan {
 /// Rows that expressions failed on: by view, and by the expression as it is written.
 pub type FailedByView = BTreeMap<ViewName, BTreeMap<String, u64>>;
 
-/// What computing one group gave. Nobody sees its files before they are published.
+/// What computing one group, or a part of one, gave. Nobody sees its files before they are published.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupOutput {
     /// The number of the group in its plan.
     pub group: usize,
+    /// Where the part begins and ends that was computed; `None`: it is the whole group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<(TimestampMicros, TimestampMicros)>,
     /// Copies that were left out, by partition.
     pub left_out: BTreeMap<PartitionId, u64>,
     /// How many of the same events were left out below the cut of the version before.
@@ -98,7 +104,7 @@ pub struct GroupOutput {
 }
 
 impl GroupOutput {
-    /// Rows that expressions failed on, in all of these groups.
+    /// Rows that expressions failed on, in all of these groups and parts.
     pub fn all_failed_rows(outputs: &[Self]) -> FailedByView {
         let mut all = FailedByView::new();
         for (view, expressions) in outputs.iter().flat_map(|output| &output.failed_rows) {

@@ -1,11 +1,14 @@
-//! How far the computation of a group is, for whoever watches it.
+//! How far the computation of a group is, or a merge of files or of states, for whoever watches it.
 //!
-//! In: the plans that run, one after the other. Out: rows and bytes read so far, at any moment, from any thread.
+//! In: the plans that run, one after the other. Out: rows and bytes read so far, at any moment, from any thread; of
+//! plans that run elsewhere, signs that they go on.
 //! Why so: operators count what they give out while they run, so that watching costs the rows nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::physical_plan::ExecutionPlan;
+
+use crate::Signs;
 
 /// What was read of the files of a master dataset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +30,7 @@ impl ReadSoFar {
 pub struct GroupProgress {
     // Written by who computes, once for each plan; read by who watches. Neither holds it for long.
     inner: Mutex<Inner>,
+    signs: Signs,
 }
 
 #[derive(Default)]
@@ -47,7 +51,12 @@ impl GroupProgress {
         }
     }
 
-    /// What is being computed: `copies`, or the name of a view.
+    /// Of the plans that run elsewhere.
+    pub fn signs(&self) -> &Signs {
+        &self.signs
+    }
+
+    /// What is being computed: `copies`, or the name of a view; and whether other machines do it.
     pub fn step(&self) -> String {
         self.lock().step.clone()
     }

@@ -9,11 +9,12 @@ use std::collections::BTreeSet;
 use arrow::datatypes::DataType;
 use datafusion::scalar::ScalarValue;
 use positions::TimestampMicros;
+use records::master::MasterSnapshot;
 use serving_layer::{BatchVersion, BatchViewStore, BucketRanges};
 use views::{PlannedView, utc_scalar};
 
 use super::master_rows::MasterRows;
-use super::task::{Outcome, Planned, Scope, Task};
+use super::task::{Outcome, Planned, RecomputeComponents, Scope, Task};
 use crate::BatchError;
 use crate::grains::{Buckets, Grains};
 
@@ -24,19 +25,8 @@ pub(crate) async fn plan_range(
     view: &PlannedView,
     (from, to, only_missing): (TimestampMicros, TimestampMicros, bool),
 ) -> Result<Planned, BatchError> {
-    let refused = |reason: String| BatchError::RangeRefused { view: view.name.clone(), reason };
+    let version = checked_version(rows.master, view, previous.as_ref(), (from, to))?;
     let grains = Grains::on(previous.as_ref(), view.bucket);
-    check_whole(grains, from, to).map_err(refused)?;
-    let Some(version) = &previous else {
-        let reason = "it has no version yet, and a range is computed at the cut of one; compute it in full once: \
-                      `twofold batch run`";
-        return Err(refused(reason.to_owned()));
-    };
-    if version.facts.erased < rows.master.facts.erased {
-        let reason = "events were erased since its version was computed, and may be in any bucket; the next round \
-                      computes it in full: `twofold batch run`";
-        return Err(refused(reason.to_owned()));
-    }
     let all = BucketRanges::from(vec![(from, to)]);
     let hours = if only_missing { missing(rows, &store, version, grains, all).await? } else { all };
     if hours.is_empty() {
@@ -44,6 +34,46 @@ pub(crate) async fn plan_range(
     }
     let cut = version.facts.cut.clone();
     Ok(Planned::Task(Task { view: view.clone(), store, previous, cut, scope: Scope::Hours(hours) }))
+}
+
+/// The version whose buckets of `[from, to)` can be computed again, at its cut.
+fn checked_version<'a>(
+    master: &MasterSnapshot,
+    view: &PlannedView,
+    previous: Option<&'a BatchVersion>,
+    (from, to): (TimestampMicros, TimestampMicros),
+) -> Result<&'a BatchVersion, BatchError> {
+    let refused = |reason: String| BatchError::RangeRefused { view: view.name.clone(), reason };
+    check_whole(Grains::on(previous, view.bucket), from, to).map_err(refused)?;
+    let Some(version) = previous else {
+        let reason = "it has no version yet, and a range is computed at the cut of one; compute it in full once: \
+                      `twofold batch run`";
+        return Err(refused(reason.to_owned()));
+    };
+    if version.facts.erased < master.facts.erased {
+        let reason = "events were erased since its version was computed, and may be in any bucket; the next round \
+                      computes it in full: `twofold batch run`";
+        return Err(refused(reason.to_owned()));
+    }
+    Ok(version)
+}
+
+/// Whether `[from, to)` can be computed of views as they are now, by their newest versions alone: what is refused here
+/// is what planning would refuse. Of a source without a master dataset nothing is known, and nothing is refused.
+///
+/// # Errors
+/// [`BatchError::RangeRefused`]: why not. Others: an object store failed.
+pub async fn check_range_now(
+    components: &RecomputeComponents,
+    from: TimestampMicros,
+    to: TimestampMicros,
+) -> Result<(), BatchError> {
+    let Some(master) = components.master.open().await? else { return Ok(()) };
+    for view in &components.views {
+        let newest = BatchViewStore::new(&components.lake, view.clone()).newest().await?;
+        checked_version(&master, view, newest.as_ref(), (from, to))?;
+    }
+    Ok(())
 }
 
 /// Whether `[from, to)` is made of whole buckets of a view, before anything is asked of a store.

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use positions::ViewName;
+use positions::{SourceName, ViewName};
 
 use super::plan::FailedByView;
 use super::task::{Outcome, Round};
 use crate::BatchError;
-use crate::metrics::{self, BATCH_FAILURES, BATCH_PUBLICATIONS, BATCH_ROWS, BATCH_VERSION};
+use crate::metrics::{self, BATCH_FAILURES, BATCH_PUBLICATIONS, BATCH_ROWS, BATCH_SECONDS, BATCH_VERSION};
 
 /// Log and metrics of the rows that expressions of views failed on while these were computed: of groups once for each.
 pub fn report_failed_rows(failed: &FailedByView) {
@@ -17,6 +17,11 @@ pub fn report_failed_rows(failed: &FailedByView) {
             tracing::info!(%view, expression, rows, "an expression failed on rows, and is NULL there");
         }
     }
+}
+
+/// Metrics of how long the recompute of a source took, from choosing to its last publication.
+pub fn report_recompute(source: &SourceName, seconds: f64) {
+    metrics::time_source(BATCH_SECONDS, source.as_str(), seconds);
 }
 
 /// Log and metrics of how recomputes ended, which took so long from choosing to publishing.

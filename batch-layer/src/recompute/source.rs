@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serving_layer::{ServingError, always};
 
 use super::choose::{all_failed, plan_recompute};
+use super::compute::OpenPart;
 use super::open_plan::OpenPlan;
 use super::plan::{FailedByView, GroupOutput};
 use super::progress::GroupProgress;
@@ -56,7 +57,7 @@ async fn run(components: &RecomputeComponents, plan: &OpenPlan, settings: &Recom
     let progress = GroupProgress::default();
     let mut group = match plan.plan().groups.is_empty() {
         true => None,
-        false => match plan.begin_group(0, settings, &progress).await {
+        false => match begin(plan, settings, &progress).await {
             Ok(group) => Some(group),
             Err(error) => {
                 let names = plan.views().iter().map(|view| view.view.name.clone());
@@ -83,6 +84,14 @@ async fn run(components: &RecomputeComponents, plan: &OpenPlan, settings: &Recom
         all.round.insert(name.clone(), outcome);
     }
     all.failed.extend(group.map(|group| group.computed.output.failed_rows).unwrap_or_default());
+}
+
+async fn begin<'a>(
+    plan: &'a OpenPlan,
+    settings: &RecomputeSettings,
+    progress: &'a GroupProgress,
+) -> Result<OpenPart<'a>, BatchError> {
+    plan.begin_part(plan.part(0)?, settings, progress).await
 }
 
 fn outcome_of(error: BatchError) -> Result<Outcome, Arc<BatchError>> {

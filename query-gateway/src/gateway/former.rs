@@ -14,7 +14,7 @@ use std::time::Duration;
 use edge::Principal;
 use positions::{DefinitionHash, ViewName};
 use serving_layer::registry::FormerView;
-use views::{Pipeline, PlannedView};
+use views::{Pipeline, PlannedView, ViewDefinition};
 
 use super::Gateway;
 use crate::GatewayError;
@@ -23,7 +23,7 @@ use crate::attempt::ViewReader;
 use crate::engines::Engines;
 use crate::envelope::{Envelope, FormerNote};
 use crate::pin::PartitionPin;
-use crate::served::{Served, ServedView, SourceState, is_ahead, of_log};
+use crate::served::{Served, ServedView, SourceState, is_ahead, is_ahead_in_log, of_log};
 use crate::sql::SqlEngine;
 
 impl Gateway {
@@ -62,6 +62,11 @@ impl Gateway {
         self.sources.values().for_each(|source| source.retire(&over));
     }
 
+    /// The former definitions that it answers by.
+    pub fn former(&self) -> &[FormerView] {
+        &self.former
+    }
+
     /// The gateway that took the place of this one.
     pub(crate) fn later(&self) -> Option<&Arc<Self>> {
         self.later.get()
@@ -83,10 +88,24 @@ impl Gateway {
         self.answering_hash(reader.view.name.as_str()) == Some(reader.view.hash)
     }
 
-    /// Whether going over to a present definition would take the head of its view back.
-    pub(super) fn is_behind_former(&self, view: &ViewName, present: &Served, state: &SourceState) -> bool {
-        let former = self.former_of(view.as_str()).and_then(|former| state.views.get(&former.view.hash));
-        matches!(former, Some(ServedView::Served(former)) if is_ahead(former, &present.partitions))
+    /// Whether going over to a present definition would take the head of its view back. Where the two are read apart,
+    /// the former one waits for the present one at its head.
+    pub(super) fn is_behind_former(&self, view: &ViewDefinition, present: &Served, state: &SourceState) -> bool {
+        let Some(former) = self.former_of(view.name.as_str()) else { return false };
+        if former.view.generation() == view.generation() {
+            let served = state.views.get(&former.view.hash);
+            return matches!(served, Some(ServedView::Served(served)) if is_ahead(served, &present.partitions));
+        }
+        let reader = self.sources.get(&(former.view.source.name.clone(), former.view.generation()));
+        let Some(reader) = reader else { return false };
+        let is_behind = match reader.state().views.get(&former.view.hash) {
+            Some(ServedView::Served(served)) => is_ahead_in_log(served, &present.partitions),
+            _ => false,
+        };
+        if is_behind {
+            reader.hold_still();
+        }
+        is_behind
     }
 
     /// What a request that cannot be answered means, where the definition that is being built could answer it.

@@ -1,21 +1,24 @@
 //! Gateways from definitions: the first one, and one that takes its place when the definitions change.
 //!
+//! Guarantee: what was answered by a definition that the successor answers by as well goes on from there: the head does
+//! not go back, and while a store is away the last answer stays.
 //! Why so: a gateway never changes its definitions, so no query sees two sets of them; what it has read of sources that
 //! did not change goes over to its successor, so those are answered without a pause.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use positions::SourceName;
+use positions::{DefinitionHash, SourceName};
 use serving_layer::registry::FormerView;
 use serving_layer::{BatchViewStore, Lake};
 use tokio::sync::Semaphore;
-use views::{Pipeline, PlannedView};
+use views::{Pipeline, PlannedView, SourceDefinition};
 
 use super::former::answering;
-use super::{Gateway, GatewayComponents};
+use super::{Gateway, GatewayComponents, Readers};
 use crate::attempt::ViewReader;
 use crate::engines::Engines;
+use crate::exactness::compared::Compared;
 use crate::places::Places;
 use crate::refresh::SourceReader;
 use crate::versions::BatchVersions;
@@ -37,21 +40,21 @@ impl Gateway {
     pub(super) fn build(
         (components, former): (GatewayComponents, Vec<FormerView>),
         settings: GatewaySettings,
-        known: &BTreeMap<SourceName, Arc<SourceReader>>,
+        known: &Readers,
         (permits, waiting, sql_places): (Arc<Semaphore>, Arc<Semaphore>, Places),
     ) -> Result<Arc<Self>, GatewayError> {
         let sql = Engines::new(answering(&components.pipeline, &former), &settings)?;
-        let sources = components.pipeline.sources.iter().map(|source| {
-            let present = components.pipeline.views.iter().map(|view| (view, false));
-            let views = present.chain(former.iter().map(|former| (&former.view, true)));
-            let views: Vec<_> = views.filter(|(view, _)| view.source.name == source.name).collect();
-            let reader = known.get(&source.name).filter(|reader| reader.reads(source, &views)).cloned();
+        let sources = by_generation(&components.pipeline, &former).into_iter().map(|(key, (source, views))| {
+            let before = known.get(&key);
+            let reader = before.filter(|reader| reader.reads(source, &views)).cloned();
             let reader = reader.unwrap_or_else(|| {
                 let views = views.into_iter().map(|view| view_reader(view, &components.lake)).collect();
                 let seams = (components.store.clone(), components.clock.clone());
-                Arc::new(SourceReader::new(source.clone(), seams, settings.clone(), views))
+                let reader = SourceReader::new(source.clone(), seams, settings.clone(), (key.1, views));
+                before.iter().for_each(|before| reader.go_on_from(before));
+                Arc::new(reader)
             });
-            (source.name.clone(), reader)
+            (key, reader)
         });
         let sources = sources.collect();
         Ok(Arc::new(Self {
@@ -70,8 +73,32 @@ impl Gateway {
     }
 }
 
+/// What a reader reads: its source, and the views with whether each is a former definition.
+type Read<'a> = (&'a Arc<SourceDefinition>, Vec<(&'a PlannedView, bool)>);
+
+/// The views of each source by what their states lie in: above its batch views, or each in a generation of its own.
+fn by_generation<'a>(
+    pipeline: &'a Pipeline,
+    former: &'a [FormerView],
+) -> BTreeMap<(SourceName, Option<DefinitionHash>), Read<'a>> {
+    let mut found = BTreeMap::new();
+    for source in &pipeline.sources {
+        // Also where no view is in it: its indexes tell how far the source was read.
+        if source.is_recomputed() {
+            found.insert((source.name.clone(), None), (source, Vec::new()));
+        }
+        let present = pipeline.views.iter().map(|view| (view, false));
+        let views = present.chain(former.iter().map(|former| (&former.view, true)));
+        for (view, is_former) in views.filter(|(view, _)| view.source.name == source.name) {
+            let key = (source.name.clone(), view.generation());
+            found.entry(key).or_insert_with(|| (source, Vec::new())).1.push((view, is_former));
+        }
+    }
+    found
+}
+
 fn view_reader((view, is_former): (&PlannedView, bool), lake: &Lake) -> ViewReader {
     let store = BatchViewStore::new(lake, view.clone());
     let versions = BatchVersions::new(view.clone(), store);
-    ViewReader { view: view.clone(), versions, is_former }
+    ViewReader { view: view.clone(), versions, is_former, exactness: Compared::new(lake, view) }
 }

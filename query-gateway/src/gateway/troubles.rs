@@ -3,8 +3,10 @@
 //! Guarantee: asks a store only where no refresh loop runs, or has read it yet.
 //! Not here: what else is wrong in the process, since when, and where all of it is shown (the binary).
 
+use positions::ViewName;
 use views::ViewDefinition;
 
+use crate::exactness::told::ExactnessStatus;
 use crate::refresh::SourceReader;
 use crate::rows::Layer;
 use crate::served::SourceState;
@@ -48,6 +50,7 @@ impl Gateway {
                                    it is read again by itself";
                     Trouble::new("versions-unreadable", format!("view {name}"), problem, way_out)
                 }));
+                found.extend(reader.exactness.last().and_then(|report| inexact(name, &report)));
             }
         }
         found
@@ -74,4 +77,22 @@ impl Gateway {
             }
         }
     }
+}
+
+/// That an exact measure came to differ for no cause that is known.
+fn inexact(view: &ViewName, report: &ExactnessStatus) -> Option<Trouble> {
+    if report.unexplained.is_empty() {
+        return None;
+    }
+    let (version, replaced, measures) = (report.version, report.replaced_version, report.unexplained.join(", "));
+    let problem = format!(
+        "version {version} differs from version {replaced} and what realtime had answered beside it, in {measures}: up \
+         to {} of {} groups, for no cause that is known",
+        report.different, report.groups
+    );
+    let way_out = format!(
+        "`twofold verify {view}` computes the version from the master dataset again: where that agrees, what was \
+         answered before was wrong, and is no more; where it does not, `twofold batch run --full` publishes a right one"
+    );
+    Some(Trouble::new("inexact", format!("view {view}"), problem, way_out))
 }

@@ -8,6 +8,7 @@
 //! Why a file of its own for each part: an import of any size needs the memory of a few parts.
 
 use arrow::record_batch::RecordBatch;
+use futures::{Stream, StreamExt};
 use lake::{Change, DataFile, FORMAT_WITH_IMPORTS, Packing, Version};
 use positions::{Offset, PartitionId};
 
@@ -49,8 +50,9 @@ impl MasterDataset {
         ImportedList::new(self.table.lake(), &self.source_name())
     }
 
-    /// Writes rows to a file that a version behind `on` may name. `on` must have all columns of the source
-    /// ([`Self::with_all_columns`]); `nonce` is drawn for this file, whose first record stands at `first`.
+    /// Writes rows, as they come, to a file that a version behind `on` may name. `on` must have all columns of the
+    /// source ([`Self::with_all_columns`]); `nonce` is drawn for this file, whose first record stands at `first`.
+    /// `None` where there are no rows.
     ///
     /// # Errors
     /// [`RecordsError::Lake`]: nothing was written that a reader sees.
@@ -59,14 +61,15 @@ impl MasterDataset {
         on: &MasterSnapshot,
         nonce: u128,
         first: (PartitionId, Offset),
-        rows: &[RecordBatch],
+        mut rows: impl Stream<Item = RecordBatch> + Send + Unpin,
     ) -> Result<Option<DataFile>, RecordsError> {
-        let Some(example) = rows.first() else { return Ok(None) };
+        let Some(batch) = rows.next().await else { return Ok(None) };
         let last = Version(on.snapshot.version().0.saturating_add(VERSIONS));
-        let (name, schema) = (name_of(nonce, first), on.as_stored(example)?.schema());
-        let mut writer = on.snapshot.file_writer_packed(Packing::Quick, last, &name, schema)?;
-        for batch in rows {
-            writer.write(&on.as_stored(batch)?).await?;
+        let (name, batch) = (name_of(nonce, first), on.as_stored(&batch)?);
+        let mut writer = on.snapshot.file_writer_packed(Packing::Quick, last, &name, batch.schema())?;
+        writer.write(&batch).await?;
+        while let Some(batch) = rows.next().await {
+            writer.write(&on.as_stored(&batch)?).await?;
         }
         Ok(Some(writer.finish().await?))
     }

@@ -86,7 +86,8 @@ pub enum PayloadStart {
 }
 
 impl PayloadStart {
-    fn of(payload: &[u8], most: usize) -> Self {
+    /// That of a payload, `most` bytes of it.
+    pub fn of(payload: &[u8], most: usize) -> Self {
         match std::str::from_utf8(payload) {
             Ok(text) => Self::Text(text[..text.floor_char_boundary(most)].to_owned()),
             Err(_) => Self::Bytes(payload[..payload.len().min(most)].to_vec()),

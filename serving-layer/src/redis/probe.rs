@@ -30,8 +30,7 @@ impl RedisStore {
     /// # Errors
     /// As the store's calls have them; [`ServingError::Unusable`] where it does not give back what was written.
     pub async fn probe(&self, nonce: u128) -> Result<Option<TimestampMicros>, ServingError> {
-        let partition =
-            PartitionKey { source: SourceName::new(format!("{PROBE}-{nonce:032x}")), partition: PartitionId(0) };
+        let partition = PartitionKey::new(&SourceName::new(format!("{PROBE}-{nonce:032x}")), PartitionId(0));
         let key = BlobKey { run: RunId(nonce), view: DefinitionHash(nonce) };
         self.put_blobs(&partition, vec![(key, Bytes::from_static(BLOB))], MINUTE).await?;
         let (with_blob, without) = (probe_index(nonce, vec![probe_run(key)]), probe_index(nonce ^ 1, Vec::new()));

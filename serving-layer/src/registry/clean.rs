@@ -13,7 +13,7 @@ use std::time::Duration;
 use lake::Vacuumed;
 use lake::sequence::Number;
 use object_store::ObjectMeta;
-use positions::{DefinitionNumber, TimestampMicros};
+use positions::{DefinitionHash, DefinitionNumber, TimestampMicros};
 
 use super::{DefinitionRegistry, from_lake, read_set};
 use crate::ServingError;
@@ -50,8 +50,20 @@ impl DefinitionRegistry {
         Ok(deleted)
     }
 
+    /// The definitions of earlier sets, as far as these are still there, that the present one neither serves nor
+    /// builds.
+    ///
+    /// # Errors
+    /// [`ServingError::Unreachable`]: call again. [`ServingError::Corrupt`]: an entry cannot be read.
+    pub async fn replaced(&self) -> Result<BTreeSet<DefinitionHash>, ServingError> {
+        let entries = self.entries().await?;
+        let present = entries.last().map(|(_, set)| set.hashes().collect::<BTreeSet<_>>()).unwrap_or_default();
+        let all = entries.iter().flat_map(|(_, set)| set.hashes());
+        Ok(all.filter(|hash| !present.contains(hash)).collect())
+    }
+
     /// All entries that are still there, oldest first.
-    async fn entries(&self) -> Result<Vec<(Number, DefinitionSet)>, ServingError> {
+    pub(super) async fn entries(&self) -> Result<Vec<(Number, DefinitionSet)>, ServingError> {
         let entries = self.sets.entries().await.map_err(from_lake)?;
         entries.iter().map(|entry| Ok((entry.number, read_set(entry)?))).collect()
     }

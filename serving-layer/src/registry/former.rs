@@ -40,8 +40,26 @@ impl DefinitionRegistry {
                 }
             }
         }
+        for wanted in kept(set, pipeline) {
+            // One that cannot be had any more is built again by whoever goes back to it.
+            let file = match self.pipeline(set, wanted.served.file).await {
+                Ok(file) => file,
+                Err(ServingError::Corrupt { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            found.kept.extend(file.and_then(|file| plan(&wanted, &file, pipeline).ok()));
+        }
         Ok(found)
     }
+}
+
+/// The replaced definitions of the pipeline's views that are kept.
+fn kept<'a>(set: &DefinitionSet, pipeline: &'a Pipeline) -> Vec<Wanted<'a>> {
+    let kept = pipeline.views.iter().filter_map(|view| {
+        let kept = set.views.get(view.name.as_str())?.kept?;
+        (kept.defined.hash != view.hash).then_some(Wanted { view, served: kept.defined })
+    });
+    kept.collect()
 }
 
 /// The views of the pipeline that are being built in the set while an earlier definition is served.

@@ -60,11 +60,11 @@ impl Process {
         let beside = [
             log_router(log.clone(), lives, definitions.clone()),
             rejected_router(memory_lake(3), definitions.clone()),
-            read_again_router(memory_lake(3), definitions, Arc::default()),
+            read_again_router(memory_lake(3), definitions, None),
             health_router(MetricsText::default(), move || ready(hindrances.clone())),
             collector::router(collector_of(log.clone(), clicks(), CollectorSettings::default())),
         ];
-        let status = status_router(Arc::new(StatusBoard::default()), routes_beside(true, true));
+        let status = status_router(Arc::new(StatusBoard::default()), routes_beside(true, true, false));
         let router = as_principal(whole_router(status, beside), principal);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

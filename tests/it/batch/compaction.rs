@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use arrow::array::AsArray;
 use arrow::datatypes::TimestampMicrosecondType;
 use batch_layer::archive::ArchiveSettings;
-use batch_layer::compact::{Merge, choose_merges, compact, replace, rewrite};
-use batch_layer::recompute::{Mode, Outcome, recompute};
+use batch_layer::compact::{Merge, choose_merges, replace, rewrite};
+use batch_layer::recompute::{GroupProgress, Mode, Outcome, recompute};
 use batch_layer::{BatchError, BatchSettings, CompactSettings, RecomputeSettings};
 use datafusion::scalar::ScalarValue;
 use lake::DataFile;
@@ -19,11 +19,13 @@ use positions::{IdSource, Offset, PartitionId};
 use rand::Rng;
 use records::decode::reading_of;
 use records::master::{Compaction, MasterDataset, MasterSnapshot};
+use serving_layer::always;
 
 use super::archive::{check_holds_all, poll_at_most};
 use super::reading::forget_what_was_read;
-use super::recompute::{all_finished, check_equals_fold, run_two_rounds};
+use super::recompute::{all_finished, check_equals_fold};
 use super::world::{Event, START, World};
+use crate::support::house::{NoFormer, compact};
 use crate::support::seams::SeededIds;
 use crate::support::seeds::{for_each_seed, seeds};
 
@@ -34,7 +36,7 @@ pub fn engine() -> RecomputeSettings {
 }
 
 pub async fn compact_with(world: &World, engine: &RecomputeSettings) -> usize {
-    compact(&world.batch_context(), &world.source(), &OFTEN, engine).await.unwrap().merges
+    compact(&world.batch_context(), &world.source(), &OFTEN, engine).await.unwrap()
 }
 
 /// A world whose master dataset has one file per record and partition, and more to archive.
@@ -62,7 +64,9 @@ pub async fn archive_singly(world: &mut World, backoff: Duration) {
 pub async fn prepare(world: &World, on: &MasterSnapshot) -> Compaction {
     let reading = reading_of(&world.source());
     let merge = choose_merges(on.snapshot.files(), Some(reading), &OFTEN).into_iter().next().unwrap();
-    rewrite(&world.source(), on, merge, &engine(), world.ids.as_ref()).await.unwrap().unwrap()
+    let name = format!("{:032x}", world.ids.next_id());
+    let rewriting = rewrite(&world.source(), on, merge, (&engine(), &name), &GroupProgress::default()).await;
+    rewriting.unwrap().unwrap()
 }
 
 #[tokio::test]
@@ -152,8 +156,8 @@ async fn of_two_compactions_one_wins_and_rows_stay_single() {
         let (one, other) = (prepare(&world, &on).await, prepare(&world, &on).await);
         let master = world.master();
         let (left, right) = tokio::join!(
-            replace(&master, &on, &one, world.ids.as_ref()),
-            replace(&master, &on, &other, world.ids.as_ref()),
+            replace(&master, &on, &one, world.ids.as_ref(), &always),
+            replace(&master, &on, &other, world.ids.as_ref(), &always),
         );
         let won = [left.unwrap(), right.unwrap()].iter().flatten().count();
         assert_eq!(won, 1, "the same files are replaced once");
@@ -188,7 +192,7 @@ async fn check_archive_beside_compaction(steps: usize, is_other: bool) -> bool {
     };
     // An archive that took the compaction for another archiver would wait for an hour: longer than the test.
     let (done, ()) = tokio::join!(rest, archive_singly(&mut world, Duration::from_secs(3600)));
-    assert!(done.unwrap().merges > 0, "starved after {steps} steps");
+    assert!(done.unwrap() > 0, "starved after {steps} steps");
     // Of several merges, the first lost race puts the others off.
     while is_other && compact_with(&world, &engine).await > 0 {}
     check_holds_all(&world, &world.snapshot().await).await;
@@ -248,7 +252,7 @@ async fn a_compaction_that_is_overtaken_again_and_again_wins_in_the_end_or_is_dr
         let on = world.snapshot().await;
         let compaction = prepare(&world, &on).await;
         let ids = Overtaken { master: world.master(), ids: Arc::clone(&world.ids), left: AtomicUsize::new(times) };
-        let replaced = replace(&world.master(), &on, &compaction, &ids).await.unwrap();
+        let replaced = replace(&world.master(), &on, &compaction, &ids, &always).await.unwrap();
         assert_eq!(replaced.is_some(), wins, "overtaken {times} times");
         let newest = world.snapshot().await;
         newest.check_ledger().unwrap();
@@ -268,7 +272,7 @@ async fn a_compaction_killed_at_any_await_leaves_every_row_once() {
         let snapshot = world.snapshot().await;
         snapshot.check_ledger().unwrap();
         if let Some(done) = ended {
-            assert!(done.unwrap().merges > 0 && times > 20, "{times} polls: nothing was tested");
+            assert!(done.unwrap() > 0 && times > 20, "{times} polls: nothing was tested");
             break;
         }
         times += 1 + times / 16;
@@ -291,7 +295,7 @@ async fn whichever_call_fails_a_compaction_leaves_every_row_once() {
             world.faults.fail_call(0, false);
             check_holds_all(&world, &world.snapshot().await).await;
             if !has_failed {
-                assert!(ended.unwrap().merges > 0 && number > 15, "only {number} calls: nothing was tested");
+                assert!(ended.unwrap() > 0 && number > 15, "only {number} calls: nothing was tested");
                 break;
             }
             number += 1;
@@ -335,7 +339,7 @@ async fn a_recompute_under_way_finds_its_files_while_they_are_compacted_and_clea
 }
 
 #[tokio::test]
-async fn the_batch_loop_compacts_after_a_round_unless_told_not_to() {
+async fn files_are_merged_beside_rounds_unless_told_not_to() {
     for is_on in [false, true] {
         let world = world_of_small_files(10, 30).await;
         let before = world.snapshot().await.snapshot.version();
@@ -345,7 +349,7 @@ async fn the_batch_loop_compacts_after_a_round_unless_told_not_to() {
             compact: CompactSettings { is_on, ..OFTEN },
             ..BatchSettings::default()
         };
-        run_two_rounds(&world, settings).await;
+        world.keep_house(&NoFormer, &settings).await;
         let after = world.snapshot().await;
         assert_eq!(after.snapshot.version() > before, is_on);
         check_holds_all(&world, &after).await;

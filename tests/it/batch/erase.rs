@@ -1,13 +1,19 @@
 //! Erasing: nothing of what was erased is left in any object, and every table equals a fold over the rest, whichever
 //! call fails on the way, and also when it is built again from the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use batch_layer::BatchError;
 use batch_layer::erase::{Done, EraseComponents, Wanted, erase, search};
 use batch_layer::recompute::Mode;
 use lake::Version;
-use positions::TimestampMicros;
+use positions::{
+    DefinitionHash, DefinitionNumber, Incarnation, Index, IndexStamp, PartitionId, Position, TimestampMicros,
+};
+use serving_layer::exactness::{ExactnessReport, ExactnessRow, ExactnessStore};
+use serving_layer::memory::MemoryStore;
+use serving_layer::{PartitionKey, RealtimeStore, Swap};
 
 use super::compaction::{compact_with, engine};
 use super::recompute::{all_finished, check_equals_fold};
@@ -39,8 +45,37 @@ async fn world_with_visits(seed: u64, count: usize) -> World {
         publish(&mut world).await;
     }
     check_equals_fold(&world).await;
-    assert!(!traces_in_lake(&world.lake, PAGE).await.is_empty(), "nothing to erase");
+    name_in_reports(&world).await;
+    let traces = traces_in_lake(&world.lake, PAGE).await;
+    assert!(traces.iter().any(|place| place.contains("exactness")), "nothing to erase: {traces:?}");
     world
+}
+
+/// A report of each view names the person among the groups that differ.
+async fn name_in_reports(world: &World) {
+    for view in &world.pipeline.views {
+        let now = positions::Clock::now(world.clock.as_ref());
+        let row = ExactnessRow {
+            view: view.name.to_string(),
+            definition: view.hash.to_string(),
+            version: Version(3),
+            replaced_version: Version(2),
+            published_at: now,
+            compared_at: now,
+            reason: None,
+            measure: Some("hits".to_owned()),
+            class: Some("exact".to_owned()),
+            groups: 5,
+            different: 1,
+            largest_difference: Some(1.0),
+            mean_difference: Some(0.2),
+            cause: Some("copies".to_owned()),
+            worst: Some(format!(r#"[{{"group":{{"page":"{PAGE}"}},"before":"2","after":"1","difference":1.0}}]"#)),
+        };
+        let report = ExactnessReport { version: Version(3), erased: 0, rows: vec![row] };
+        let store = ExactnessStore::new(&world.lake, view);
+        assert!(store.append(&report, 10, world.ids.as_ref()).await.unwrap());
+    }
 }
 
 pub async fn publish(world: &mut World) {
@@ -207,4 +242,39 @@ async fn a_text_in_a_record_of_several_events_chooses_those_that_hold_it() {
     // Of the first record nothing is chosen, of the second its second event.
     assert_eq!(found.rejected, 1, "{found:?}");
     assert_eq!(found.records.iter().map(|record| record.items.clone()).collect::<Vec<_>>(), [vec![2]]);
+}
+
+const IN_KAPPA: &str = "
+CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR, time TIMESTAMP NOT NULL, page VARCHAR, bytes BIGINT)
+STORED AS JSON LOCATION 'kafka://hits'
+OPTIONS (event_time 'time', event_id 'id', partitions '2', mode 'kappa');
+CREATE MATERIALIZED VIEW by_page AS SELECT page, count(*) AS hits FROM hits GROUP BY page;
+";
+
+/// Nothing is computed anew: the speed layer finds nothing, and replays what is left.
+#[tokio::test]
+async fn generations_of_a_source_in_kappa_mode_are_forgotten() {
+    let mut world = World::of(1, IN_KAPPA).await;
+    world.send(40).await;
+    let event = visit(&world, 5_000);
+    world.send_one(Some(event)).await;
+    world.archive().await;
+    let store = Arc::new(MemoryStore::new(1 << 20, world.clock.clone()));
+    let (source, own) = (world.source().name.clone(), world.view("by_page").hash);
+    let place = |generation, partition| PartitionKey::of_generation(&source, generation, PartitionId(partition));
+    let other = DefinitionHash(own.0 ^ 1);
+    for (generation, partition) in [(own, 0), (own, 1), (other, 0)] {
+        let start = Position::start(Incarnation(0));
+        let index = Index::new(IndexStamp(1), DefinitionNumber(1), start, TimestampMicros(0));
+        let swapped = store.swap_index(&place(generation, partition), None, &index, Duration::ZERO).await.unwrap();
+        assert_eq!(swapped, Swap::Done);
+    }
+    choose(&mut world).await;
+    let done = erase(&EraseComponents { store: Some(store.clone()), ..components(&world) }).await.unwrap();
+    assert!(done.files > 0 && done.views.is_empty(), "{done:?}");
+    assert_eq!(traces_in_lake(&world.lake, PAGE).await, Vec::<String>::new());
+    for partition in [0, 1] {
+        assert_eq!(store.read_index(&place(own, partition)).await.unwrap(), None);
+    }
+    assert!(store.read_index(&place(other, 0)).await.unwrap().is_some(), "whoever else it belongs to");
 }

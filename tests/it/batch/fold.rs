@@ -6,27 +6,29 @@ use std::time::Duration;
 
 use batch_layer::archive::ArchiveSettings;
 use batch_layer::erase::{Wanted, erase, search};
-use batch_layer::fold::{FoldOutcome, Folding, fold, folded_by};
-use batch_layer::recompute::{GroupProgress, Mode, Outcome, RecomputeComponents, plan_recompute, recompute};
-use batch_layer::{BatchError, BatchSettings};
+use batch_layer::fold::{FoldOutcome, Folding, folded_by};
+use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, plan_recompute, recompute};
+use batch_layer::{BatchError, BatchSettings, FormerDefinitions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use event_log::PollLimit;
 use futures::FutureExt;
 use futures::stream;
-use positions::{Clock, IdSource, TimestampMicros};
+use positions::{Clock, IdSource, SourceName, TimestampMicros};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serving_layer::{BatchVersion, BatchViewStore, BucketRanges, Folded, ServingError, always};
-use views::{Bucket, PlannedView, bucket_of};
+use views::{Bucket, Pipeline, PlannedView, bucket_of};
 
 use super::compaction::engine;
 use super::erase::{PAGE, check_erased, choose, components, publish};
-use super::oracle::distinct;
-use super::recompute::{all_finished, check_equals_fold, run_two_rounds};
+use super::importing::{draw, import};
+use super::oracle::{Cell, by_page, distinct, finished};
+use super::recompute::{all_finished, check_equals_fold};
 use super::retention::forget;
-use super::steps::{recompute_in_steps, send_law_events};
+use super::steps::{compute_one, recompute_in_steps, send_law_events};
 use super::world::{Event, HOUR, START, World};
 use crate::law::cases::{ORDERED, PLAIN, STATISTICS};
+use crate::support::house::{NoFormer, fold};
 use crate::support::seeds::seeds;
 
 const DAY: i64 = 24 * HOUR;
@@ -124,6 +126,73 @@ async fn send_old(world: &mut World, random: &mut StdRng, count: usize) {
     }
 }
 
+/// The same question by buckets of each grain, and one whose groups tell minutes apart.
+fn pipeline_of_grains() -> String {
+    let source =
+        "CREATE UNBOUNDED EXTERNAL TABLE hits (time TIMESTAMP NOT NULL, id VARCHAR, page VARCHAR, bytes BIGINT)
+        STORED AS JSON LOCATION 'kafka://hits'
+        OPTIONS (event_time 'time', event_id 'id', grid '8', gap '30 seconds', partitions '2');";
+    let views = ["by_page hour", "by_day day", "by_month month", "in_all none"].map(|words| {
+        let (name, bucket) = words.split_once(' ').unwrap();
+        format!(
+            "\nCREATE MATERIALIZED VIEW {name} WITH (bucket = '{bucket}') AS
+            SELECT page, count(*) AS hits, sum(bytes) AS bytes, min(bytes) AS least, max(bytes) AS most
+            FROM hits GROUP BY page;"
+        )
+    });
+    let minutes = "\nCREATE MATERIALIZED VIEW by_minute AS
+        SELECT date_bin(INTERVAL '1 minute', time) AS minute, count(*) AS hits FROM hits GROUP BY minute;";
+    std::iter::once(source.to_owned()).chain(views).chain([minutes.to_owned()]).collect()
+}
+
+/// Months pass. What is an hour at first becomes a day and then a month, in versions of every grain.
+#[tokio::test]
+async fn as_time_goes_by_hours_become_days_and_days_months() {
+    for seed in seeds(2) {
+        let mut world = World::of(seed, &pipeline_of_grains()).await;
+        let random = &mut StdRng::seed_from_u64(seed);
+        let mut grains: BTreeMap<String, Vec<Bucket>> = BTreeMap::new();
+        for step in 0..9 {
+            for number in 0..12 {
+                let late = if step == 0 { 0 } else { random.random_range(0..30 * DAY) };
+                let (time, page) = (world.clock.now().0 - late, Some(format!("/{}", number % 3)));
+                world.send_one(Some(Event { time, page, amount: Some(number), ..Event::default() })).await;
+            }
+            publish(&mut world).await;
+            let before = all_finished(&world).await;
+            fold_all(&world, days(20)).await;
+            assert_eq!(all_finished(&world).await, before, "seed {seed}, step {step}");
+            check_buckets(&world).await;
+            for view in &world.pipeline.views {
+                let version = world.newest(view).await.unwrap();
+                let events = distinct(&world, &version);
+                match view.name.as_str() {
+                    "by_minute" => assert_eq!(rows(&version), minutes_of(&events), "rows that are told apart stay"),
+                    name => assert_eq!(before[name], by_page(&events), "seed {seed}, step {step}, {name}"),
+                }
+                // Of the bucket that the first event is in.
+                let grain = grain(view.bucket, version.facts.folded, TimestampMicros(START));
+                let start = bucket_of(grain, TimestampMicros(START));
+                assert!(buckets(&world, view, &version).await.contains(&start), "{} {grain:?}", view.name);
+                let known = grains.entry(view.name.to_string()).or_default();
+                known.push(grain);
+                known.dedup();
+            }
+            world.clock.advance(days(8));
+        }
+        let of = |name: &str| grains[name].as_slice();
+        assert_eq!(of("by_page"), [Bucket::Hour, Bucket::Day, Bucket::Month]);
+        assert_eq!(of("by_minute"), [Bucket::Hour, Bucket::Day, Bucket::Month]);
+        assert_eq!(of("by_day"), [Bucket::Day, Bucket::Month]);
+        assert_eq!((of("by_month"), of("in_all")), (&[Bucket::Month][..], &[Bucket::None][..]));
+    }
+}
+
+/// How many groups and buckets together a view by minutes has.
+fn minutes_of(events: &[&Event]) -> u64 {
+    events.iter().map(|event| event.time.div_euclid(60_000_000)).collect::<BTreeSet<_>>().len() as u64
+}
+
 #[tokio::test]
 async fn folded_views_equal_the_fold_over_the_log_whatever_comes_later() {
     for seed in seeds(6) {
@@ -149,6 +218,40 @@ async fn folded_views_equal_the_fold_over_the_log_whatever_comes_later() {
         assert_eq!((all_finished(&world).await, folded(&world, "by_page").await), incremental, "seed {seed}");
         check_equals_fold(&world).await;
         check_buckets(&world).await;
+    }
+}
+
+/// The law over all ways in: streamed, imported and folded in any order, copies of each among the others.
+#[tokio::test]
+async fn what_is_streamed_imported_and_folded_equals_the_fold_over_all_of_it() {
+    for seed in seeds(4) {
+        let mut world = World::new(seed).await;
+        let random = &mut StdRng::seed_from_u64(seed);
+        let mut foldings = 0;
+        for round in 0..6 {
+            if random.random_bool(0.7) {
+                send_old(&mut world, random, 25).await;
+            }
+            if random.random_bool(0.7) {
+                let file = draw(&mut world, &format!("file {round}"), 25);
+                import(&mut world, &file).await;
+            }
+            publish(&mut world).await;
+            check_equals_fold(&world).await;
+            check_buckets(&world).await;
+            if world.newest(&world.view("by_page")).await.is_some() {
+                let before = all_finished(&world).await;
+                let outcomes = fold_all(&world, days(random.random_range(0..50))).await;
+                foldings += outcomes.values().filter(|outcome| matches!(outcome, FoldOutcome::Folded(_))).count();
+                assert_eq!(all_finished(&world).await, before, "seed {seed}, round {round}: {outcomes:?}");
+                check_buckets(&world).await;
+            }
+        }
+        assert!(foldings > 0, "seed {seed}: nothing was folded");
+        let incremental = all_finished(&world).await;
+        world.recompute(Mode::Full).await;
+        assert_eq!(all_finished(&world).await, incremental, "seed {seed}");
+        check_equals_fold(&world).await;
     }
 }
 
@@ -256,14 +359,20 @@ async fn late_events_and_copies_on_both_sides_of_an_end_count_once() {
     assert_eq!(fold_one(&world, &view, days(90)).await, FoldOutcome::NothingDue);
 }
 
-/// A world with an event in each of many hours of three months, published and folded, but for the last twenty days.
-async fn folded_world(seed: u64) -> World {
+/// A world with an event in each of many hours of three months, published and not folded.
+pub(super) async fn unfolded_world(seed: u64) -> World {
     let mut world = World::new(seed).await;
     for number in 0..74 {
         let (time, page) = (SEPTEMBER + number * DAY + number % 24 * HOUR, Some(format!("/{}", number % 3)));
         world.send_one(Some(Event { time, page, amount: Some(number), ..Event::default() })).await;
     }
     publish(&mut world).await;
+    world
+}
+
+/// The same folded, but for the last twenty days.
+async fn folded_world(seed: u64) -> World {
+    let world = unfolded_world(seed).await;
     fold_all(&world, days(20)).await;
     check_buckets(&world).await;
     world
@@ -383,6 +492,7 @@ async fn a_folding_that_failed_anywhere_is_repeated_safely() {
             let first = fold(&world.batch_context(), &view, days(10), &engine(), &always).await;
             ended = !world.faults.has_failed();
             world.faults.fail_call(0, false);
+            assert!(first.as_ref().err().is_none_or(BatchError::is_retryable), "call {call}: {first:?}");
             let again = fold_one(&world, &view, days(10)).await;
             let newest = world.newest(&view).await.unwrap();
             assert_eq!(newest.number().0, number + 1, "call {call}: {first:?}, {again:?}");
@@ -432,7 +542,7 @@ async fn of_a_folding_and_another_publisher_one_wins() {
     assert_eq!(note, format!(r#"{{"format":{}}}"#, lake::FORMAT_WITH_FOLDED), "earlier versions keep away");
 
     // A recompute that was planned before, with finer buckets, cannot be published any more.
-    let computed = plan.compute_group(0, "late", &engine(), &GroupProgress::default()).await.unwrap();
+    let computed = compute_one(&plan, &plan.part(0).unwrap(), "late").await;
     let is_conflict = |error: &BatchError| matches!(error, BatchError::Serving(ServingError::Conflict { .. }));
     assert!(computed.errors.len() == 1 && computed.errors.values().all(is_conflict), "{:?}", computed.errors);
     check_equals_fold(&world).await;
@@ -440,7 +550,7 @@ async fn of_a_folding_and_another_publisher_one_wins() {
 }
 
 #[tokio::test]
-async fn the_batch_loop_folds_after_a_round_where_an_age_is_set() {
+async fn views_are_folded_beside_rounds_where_an_age_is_set() {
     for fold_after in [None, Some(days(10))] {
         let mut world = World::new(55).await;
         send_old(&mut world, &mut StdRng::seed_from_u64(55), 40).await;
@@ -452,12 +562,66 @@ async fn the_batch_loop_folds_after_a_round_where_an_age_is_set() {
             fold_after,
             ..BatchSettings::default()
         };
-        run_two_rounds(&world, settings).await;
+        world.keep_house(&NoFormer, &settings).await;
         let expected = fold_after.map(|age| folded_by(world.clock.now(), age)).unwrap_or_default();
         assert_eq!(folded(&world, "by_page").await, expected);
         check_equals_fold(&world).await;
         check_buckets(&world).await;
     }
+}
+
+/// Some definitions, for ever.
+struct Kept(Vec<PlannedView>);
+
+impl FormerDefinitions for Kept {
+    fn views_of(&self, _source: &SourceName) -> Vec<PlannedView> {
+        self.0.clone()
+    }
+}
+
+/// One over the present reading of the source, one over another.
+#[tokio::test]
+async fn former_definitions_are_folded_by_the_same_rules() {
+    let former =
+        ["time TIMESTAMP NOT NULL, id VARCHAR, page VARCHAR, bytes BIGINT", "time TIMESTAMP NOT NULL, page VARCHAR"]
+            .map(|columns| {
+                let id = if columns.contains("id VARCHAR") { "event_id 'id', " } else { "" };
+                let text = format!(
+                    "CREATE UNBOUNDED EXTERNAL TABLE hits ({columns}) STORED AS JSON LOCATION 'kafka://hits'
+                 OPTIONS (event_time 'time', {id}grid '8', gap '30 seconds', late_after '1 minute', partitions '2');
+                 CREATE MATERIALIZED VIEW by_page AS SELECT page, count(*) AS hits FROM hits GROUP BY page;"
+                );
+                Pipeline::read(&text, &BTreeMap::new()).unwrap().view("by_page").unwrap().clone()
+            });
+    let mut world = World::new(57).await;
+    for number in 0..90 {
+        let (time, page) = (world.clock.now().0 - number * DAY - HOUR, Some(format!("/{}", number % 3)));
+        world.send_one(Some(Event { time, page, ..Event::default() })).await;
+    }
+    world.archive().await;
+    world.clock.advance(Duration::from_secs(40));
+    let settings = BatchSettings {
+        interval: Duration::from_secs(3600),
+        recompute: engine(),
+        fold_after: Some(days(10)),
+        ..BatchSettings::default()
+    };
+    world.keep_house(&Kept(former.to_vec()), &settings).await;
+    for view in &former {
+        let version = world.newest(view).await.unwrap();
+        assert_eq!(version.facts.folded, folded_by(world.clock.now(), days(10)));
+        for bucket in buckets(&world, view, &version).await {
+            let grain = grain(view.bucket, version.facts.folded, bucket);
+            assert_eq!(bucket_of(grain, bucket), bucket, "{grain:?}");
+        }
+        // Each page has 30 hits, in as few rows as there are buckets.
+        assert!(rows(&version) < 60, "{} rows", rows(&version));
+        let found = finished(&world, view, &version).await;
+        let hits: Vec<_> = found.into_values().map(|row| row[0].clone()).collect();
+        assert_eq!(hits, vec![Cell::Exact("30".to_owned()); 3]);
+    }
+    check_equals_fold(&world).await;
+    check_buckets(&world).await;
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ async fn realtime_count(scene: &Scene) -> (i64, u64) {
         clock: Arc::clone(&scene.clock) as Arc<dyn Clock>,
         ids: Arc::clone(&scene.ids) as Arc<dyn IdSource>,
     };
-    let key = PartitionKey { source: scene.source.name.clone(), partition: PLACE };
+    let key = PartitionKey::new(&scene.source.name, PLACE);
     let shutdown = CancellationToken::new();
     let reached = async {
         let deadline = Instant::now() + Duration::from_secs(30);

@@ -1,21 +1,17 @@
-//! Rounds by hand beside others: each ends with what was asked for, and loops wait for no holder that died.
+//! Rounds by hand beside others: each ends with what was asked for.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use batch_layer::RecomputeSettings;
 use batch_layer::hold::{HoldWatch, PATIENCE, run_held_round};
 use batch_layer::recompute::{Mode, Outcome};
-use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchSettings, BatchStatus, NoFormer, NoRuns, RecomputeSettings};
-use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::recompute::check_equals_fold;
 use super::world::World;
 use crate::support::seeds::seeds;
 
-const OBJECT: &str = "_hold/batch";
+pub const OBJECT: &str = "_hold/batch";
 
 #[test]
 fn a_hold_is_in_force_while_it_changes() {
@@ -50,30 +46,4 @@ async fn two_full_recomputes_by_hand_at_once_are_both_done() {
         assert_eq!(world.lake.get(&world.lake.path(OBJECT)).await.unwrap(), None, "nobody is held off any more");
         check_equals_fold(&world).await;
     }
-}
-
-#[tokio::test]
-async fn a_loop_passes_over_the_hold_of_a_process_that_died() {
-    let mut world = World::new(31).await;
-    world.send(60).await;
-    world.archive().await;
-    let hold = world.lake.path(OBJECT);
-    world.lake.put(&hold, "somebody 1".into()).await.unwrap();
-    let (_ask, requests) = mpsc::channel(1);
-    let (status, mut told) = watch::channel(BatchStatus::default());
-    let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
-    let components =
-        BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) };
-    let settings = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
-    tokio::time::pause();
-    let (began, shutdown) = (Instant::now(), CancellationToken::new());
-    let waiting = async {
-        told.wait_for(|status| status.finished_at.is_some()).await.unwrap();
-        assert!(began.elapsed() >= PATIENCE, "it began after {:?}", began.elapsed());
-        shutdown.cancel();
-    };
-    let (ended, ()) = tokio::join!(run_batch(components, settings, shutdown.clone()), waiting);
-    ended.unwrap();
-    assert_eq!(world.lake.get(&hold).await.unwrap(), None, "the next start does not wait for it");
-    check_equals_fold(&world).await;
 }

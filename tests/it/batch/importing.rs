@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use arrow::array::Array;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
 use batch_layer::BatchError;
 use batch_layer::erase::{Wanted, erase, search};
-use batch_layer::import::{Committed, FileId, FileOutcome, Import, ImportComponents, Known, Portion, read_file};
+use batch_layer::import::{
+    Committed, FileId, FileOutcome, Import, ImportComponents, Known, PART_BYTES, Portion, read_file,
+};
 use batch_layer::recompute::Mode;
 use datafusion::scalar::ScalarValue;
 use positions::{Clock, ErasedRecord, IdSource, LifeStart, Offset, PartitionId, TimestampMicros};
@@ -20,7 +23,7 @@ use tokio::sync::mpsc;
 use super::compaction::{compact_with, engine, world_of_small_files};
 use super::erase::{check_erased, choose, components as erase_components, publish};
 use super::recompute::{all_finished, check_equals_fold};
-use super::world::{Event, HOUR, Sent, World};
+use super::world::{Event, HOUR, START, Sent, World};
 use crate::support::seeds::seeds;
 use crate::support::traces::traces_in_lake;
 
@@ -28,7 +31,7 @@ const FIRST: PartitionId = PartitionId::FIRST_IMPORTED;
 
 /// A file of events, and (`None`) of lines that are none.
 #[derive(Clone)]
-struct File {
+pub struct File {
     id: FileId,
     events: Vec<Option<Event>>,
 }
@@ -89,7 +92,7 @@ async fn try_import(world: &World, files: &[File]) -> Result<(), BatchError> {
 }
 
 /// Imports a file, alone, and notes the truth about it.
-async fn import(world: &mut World, file: &File) {
+pub async fn import(world: &mut World, file: &File) {
     let mut import = open(world).await;
     assert_eq!(import.known(&file.id), Known::New);
     let outcome = read(&mut import, file).await.unwrap();
@@ -116,7 +119,7 @@ fn note(world: &mut World, partition: PartitionId, from: i64, file: &File) {
 }
 
 /// Events of long ago and of now, copies of what was sent before, and lines that are no event.
-fn draw(world: &mut World, name: &str, count: usize) -> File {
+pub fn draw(world: &mut World, name: &str, count: usize) -> File {
     let now = world.clock.now().0;
     let sent: Vec<Event> = world.sent.iter().filter_map(|sent| sent.event.clone()).collect();
     let mut event = || match world.rng.random_range(0..10) {
@@ -163,6 +166,54 @@ async fn streamed_and_imported_events_count_once_each() {
         world.recompute(Mode::Full).await;
         assert_eq!(all_finished(&world).await, incremental);
     }
+}
+
+/// Large events, so that a part is soon full; among them portions without any.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_several_parts_keeps_its_records_in_their_order() {
+    const PADDING: usize = 900 << 10;
+    let mut world = World::new(61).await;
+    let count = PART_BYTES / PADDING + 5;
+    let event = |number: usize| Event {
+        time: START - HOUR * (number as i64 % 50),
+        id: Some(number as u32),
+        page: Some(format!("/{}", number % 3)),
+        amount: Some(number as i64),
+        ..Event::default()
+    };
+    let whole = file("large", (0..count).map(|number| Some(event(number))).collect());
+    for workers in [1, 3] {
+        let mut import = Import::open(ImportComponents { workers, ..components(&world) }).await.unwrap();
+        let (sender, receiver) = mpsc::channel(2);
+        let padded = |event: &Option<Event>| [payload(event), vec![b' '; PADDING]].concat();
+        let sending = async {
+            for event in &whole.events {
+                sender.send(Ok(Portion::Events(Vec::new()))).await.unwrap();
+                sender.send(Ok(Portion::Events(vec![padded(event)]))).await.unwrap();
+            }
+            drop(sender);
+        };
+        let mut told = Vec::new();
+        let id = FileId { name: format!("large {workers}"), identity: format!("large {workers}") };
+        let (outcome, ()) = tokio::join!(read_file(&mut import, id, receiver, |records| told.push(records)), sending);
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.records, outcome.rejected), (count as u64, 0), "{:?}", outcome.findings);
+        assert!(told.len() > 1 && told.is_sorted() && told.last() == Some(&(count as u64)), "{told:?}");
+        assert_eq!(import.commit().await.unwrap(), Committed::Done);
+    }
+    note(&mut world, FIRST, 0, &whole);
+    note(&mut world, FIRST, count as i64, &whole);
+    let snapshot = world.snapshot().await;
+    snapshot.check_ledger().unwrap();
+    // What was read of each record lies at its own place.
+    let rows = snapshot.read_range(FIRST, Offset(0), Offset(2 * count as i64)).await.unwrap();
+    let amounts: Vec<i64> = rows
+        .iter()
+        .flat_map(|batch| batch.column_by_name("bytes").unwrap().as_primitive::<Int64Type>().values().to_vec())
+        .collect();
+    assert_eq!(amounts, (0..count).chain(0..count).map(|number| number as i64).collect::<Vec<_>>());
+    world.recompute(Mode::Full).await;
+    check_equals_fold(&world).await;
 }
 
 #[tokio::test]

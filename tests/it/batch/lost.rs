@@ -1,4 +1,5 @@
-//! Files of the master dataset that are gone: noticed by the loop, read again from the log, or given up as holes.
+//! Files of the master dataset that are gone: noticed by a look at the tables, read again from the log, or given up as
+//! holes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,15 +8,12 @@ use std::time::Duration;
 use batch_layer::archive::ArchiveSettings;
 use batch_layer::lost_rows::{carry_out, plan_rescue};
 use batch_layer::recompute::{Mode, recompute};
-use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchError, BatchSettings, BatchStatus, NoFormer, NoRuns, RecomputeSettings};
+use batch_layer::{BatchError, RecomputeSettings, look_after};
 use event_log::{EventLog, PollLimit};
 use lake::DataFile;
 use object_store::ObjectStoreExt;
 use positions::{Erased, ErasedRecord, Hole, IdSource, Offset, PartitionId};
 use records::master::MasterSnapshot;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_util::sync::CancellationToken;
 
 use super::recompute::check_equals_fold;
 use super::world::World;
@@ -140,40 +138,23 @@ async fn what_was_erased_is_not_brought_back() {
     assert!(rescue.rows_read() > 0 && rescue.rows_read() as u64 <= lost.rows);
 }
 
-/// Runs a batch loop until its status is as it should be.
-async fn run_until(world: &World, is_so: impl Fn(&BatchStatus) -> bool) {
-    let (_requests, requests) = mpsc::channel(1);
-    let (status, mut told) = watch::channel(BatchStatus::default());
-    let turn = Arc::new(Semaphore::new(1));
-    let components = BatchComponents {
-        context: world.batch_context(),
-        requests,
-        status,
-        turn,
-        former: Arc::new(NoFormer),
-        runs: Arc::new(NoRuns),
-    };
-    let shutdown = CancellationToken::new();
-    let stopping = async {
-        told.wait_for(|status| status.finished_at.is_some() && is_so(status)).await.unwrap();
-        shutdown.cancel();
-    };
-    let (ended, ()) = tokio::join!(run_batch(components, BatchSettings::default(), shutdown.clone()), stopping);
-    ended.unwrap();
-}
-
 #[tokio::test]
-async fn a_loop_tells_of_lost_files_at_its_next_round() {
+async fn a_look_at_the_tables_tells_of_lost_files_and_of_how_many_there_are() {
     let mut world = World::new(3).await;
     world.send(20).await;
     world.archive().await;
-    run_until(&world, |status| status.missing.is_empty()).await;
+    let files = world.snapshot().await.snapshot.files().len();
+    let whole = look_after(&world.batch_context()).await;
+    assert!(whole.missing.is_empty(), "{whole:?}");
+    assert_eq!(whole.master_files, [(world.source().name.clone(), files)].into());
     let lost = world.lose_a_file().await;
-    run_until(&world, |status| status.missing.get("raw/hits").is_some_and(|words| words.contains(&lost.path))).await;
+    let found = look_after(&world.batch_context()).await;
+    assert_eq!(found.missing.len(), 1, "{found:?}");
+    assert!(found.missing["raw/hits"].contains(&lost.path), "{found:?}");
 }
 
 #[tokio::test]
-async fn a_loop_puts_our_files_back_after_a_compaction_by_another_tool() {
+async fn a_look_puts_our_files_back_after_a_compaction_by_another_tool() {
     let mut world = World::new(4).await;
     world.send(20).await;
     world.archive().await;
@@ -185,8 +166,7 @@ async fn a_loop_puts_our_files_back_after_a_compaction_by_another_tool() {
     let path = format!("{}/_delta_log/{:020}.json", before.table().folder(), before.version().0 + 1);
     world.lake.store().put(&world.lake.path(&path), text.into()).await.unwrap();
     assert!(world.snapshot().await.snapshot.is_beside_others());
-    // Told of behind the place where the loop looks after its tables.
-    run_until(&world, |status| !status.master_files.is_empty()).await;
+    look_after(&world.batch_context()).await;
     let after = world.snapshot().await.snapshot;
     assert!(!after.is_beside_others());
     assert_eq!(places(&world.snapshot().await).await.len() as u64, world.snapshot().await.facts.rows);

@@ -1,25 +1,19 @@
 //! Recompute: every published table equals a fold over the log below its cut.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use batch_layer::recompute::{Mode, Outcome, recompute};
-use batch_layer::run::run_batch;
-use batch_layer::{
-    BatchComponents, BatchError, BatchRequest, BatchSettings, BatchStatus, NoFormer, NoRuns, RecomputeSettings,
-};
+use batch_layer::{BatchError, RecomputeSettings};
 use lake::Change;
-use positions::{Hole, Offset, PartitionId, ViewName};
+use positions::{Hole, Offset, PartitionId};
 use rand::Rng;
 use records::RecordsError;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
-use views::Pipeline;
 
 use super::oracle::{Cell, Rows, by_page, counters, distinct, finished, hits_by_day};
 use super::world::{Event, GRID, HOUR, START, World};
 use crate::support::seeds::seeds;
+use crate::support::surroundings::foreign_plans;
 
 fn settings(memory_bytes: usize) -> RecomputeSettings {
     RecomputeSettings { memory_bytes, target_partitions: 2, ..RecomputeSettings::default() }
@@ -259,13 +253,9 @@ async fn a_view_that_cannot_be_run_leaves_its_siblings_published() {
     let mut world = World::new(30).await;
     world.send(60).await;
     world.archive().await;
-    let other = "CREATE UNBOUNDED EXTERNAL TABLE o (time TIMESTAMP, place VARCHAR) STORED AS JSON LOCATION 'kafka://o'
-        OPTIONS (event_time 'time');
-        CREATE MATERIALIZED VIEW v AS SELECT place, count(*) AS n FROM o GROUP BY place;";
-    let other = Pipeline::read(other, &BTreeMap::new()).unwrap();
     let mut components = world.recompute_components();
     let broken = components.views.iter_mut().find(|view| view.name.as_str() == "by_day").unwrap();
-    broken.plans = Arc::clone(&other.views[0].plans);
+    broken.plans = foreign_plans();
     let round = recompute(&components, Mode::Incremental, &settings(1 << 30)).await;
     assert_eq!(round.len(), 3);
     for (view, outcome) in &round {
@@ -292,87 +282,4 @@ async fn of_two_publishers_one_wins() {
         }
         check_equals_fold(&world).await;
     }
-}
-
-#[tokio::test]
-async fn the_batch_loop_runs_a_round_on_request() {
-    let mut world = World::new(28).await;
-    world.send(40).await;
-    world.archive().await;
-    let (ask, requests) = mpsc::channel(1);
-    let (status, told) = watch::channel(BatchStatus::default());
-    let batch = BatchSettings { interval: Duration::from_secs(3600), ..BatchSettings::default() };
-    let shutdown = CancellationToken::new();
-    let asking = async {
-        let (reply, answer) = oneshot::channel();
-        let views = Some(vec![ViewName::new("by_day")]);
-        ask.send(BatchRequest { mode: Mode::Full, views, reply }).await.unwrap();
-        let round = tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap().unwrap();
-        shutdown.cancel();
-        round
-    };
-    let components = components(&world, requests, status);
-    let (ended, round) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
-    ended.unwrap();
-    assert_eq!(round.keys().map(ViewName::as_str).collect::<Vec<_>>(), ["by_day"]);
-    assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::Published(_)))));
-    assert!(told.borrow().errors.is_empty());
-    check_equals_fold(&world).await;
-}
-
-fn components(
-    world: &World,
-    requests: mpsc::Receiver<BatchRequest>,
-    status: watch::Sender<BatchStatus>,
-) -> BatchComponents {
-    let (context, turn) = (world.batch_context(), Arc::new(Semaphore::new(1)));
-    BatchComponents { context, requests, status, turn, former: Arc::new(NoFormer), runs: Arc::new(NoRuns) }
-}
-
-/// Runs a batch loop until two rounds are done that were asked for, with what follows the first.
-pub async fn run_two_rounds(world: &World, settings: BatchSettings) {
-    let (ask, requests) = mpsc::channel(1);
-    let components = components(world, requests, watch::Sender::default());
-    let shutdown = CancellationToken::new();
-    let asking = async {
-        // Whoever is answered a second time knows that what follows the first round is over.
-        for _ in 0..2 {
-            let (reply, answer) = oneshot::channel();
-            ask.send(BatchRequest { mode: Mode::Incremental, views: None, reply }).await.unwrap();
-            tokio::time::timeout(Duration::from_secs(30), answer).await.unwrap().unwrap();
-        }
-        shutdown.cancel();
-    };
-    let (ended, ()) = tokio::join!(run_batch(components, settings, shutdown.clone()), asking);
-    ended.unwrap();
-}
-
-#[tokio::test]
-async fn rounds_of_one_view_without_end_do_not_keep_the_others_waiting() {
-    let mut world = World::new(29).await;
-    let (ask, requests) = mpsc::channel(1);
-    let batch = BatchSettings { interval: Duration::from_millis(50), ..BatchSettings::default() };
-    let shutdown = CancellationToken::new();
-    let components = components(&world, requests, watch::Sender::default());
-    let asking = async {
-        for _ in 0..3 {
-            world.send(40).await;
-            world.archive().await;
-            let newest = async || Some(world.newest(&world.view("by_page")).await?.snapshot.version());
-            let before = newest().await;
-            let mut asked = 0;
-            while newest().await == before {
-                let (reply, answer) = oneshot::channel();
-                let views = Some(vec![ViewName::new("by_day")]);
-                ask.send(BatchRequest { mode: Mode::Full, views, reply }).await.unwrap();
-                answer.await.unwrap();
-                asked += 1;
-                assert!(asked < 10_000, "the round of all views never came");
-            }
-        }
-        shutdown.cancel();
-    };
-    let (ended, ()) = tokio::join!(run_batch(components, batch, shutdown.clone()), asking);
-    ended.unwrap();
-    check_equals_fold(&world).await;
 }

@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Int32Type, Int64Type};
 use batch_layer::archive::Pending;
-use batch_layer::compact::{choose_merges, compact, replace};
+use batch_layer::compact::{choose_merges, replace};
 use batch_layer::recompute::Mode;
 use batch_layer::{BatchContext, CompactSettings};
 use event_log::Record;
@@ -18,6 +18,7 @@ use positions::{Clock, Counters, IdSource, Offset, PartitionId, TimestampMicros}
 use records::RecordsError;
 use records::decode::{classes, decode, master_schema, reading_of};
 use records::master::{Compaction, MasterDataset, MasterSnapshot, Recount};
+use serving_layer::always;
 use serving_layer::registry::DefinitionRegistry;
 use views::{Pipeline, SourceDefinition};
 
@@ -28,6 +29,7 @@ use super::compaction::{
 use super::reading::forget_what_was_read;
 use super::recompute::check_equals_fold;
 use super::world::{SECOND, START, World};
+use crate::support::house::compact;
 use crate::support::seeds::seeds;
 use crate::support::surroundings::Surroundings;
 
@@ -93,7 +95,7 @@ async fn a_rewriting_killed_at_any_await_leaves_every_row_once_and_counted() {
         let ended = poll_at_most(times, compact(&context, &world.source(), &OFTEN, &engine())).await;
         check_counts(&world.snapshot().await).await;
         if let Some(done) = ended {
-            assert!(done.unwrap().merges > 0 && times > 20, "{times} polls: nothing was tested");
+            assert!(done.unwrap() > 0 && times > 20, "{times} polls: nothing was tested");
             break;
         }
         times += 1 + times / 16;
@@ -114,11 +116,11 @@ async fn a_rewriting_that_lost_its_race_counts_only_the_difference_behind_the_wi
     assert!(one.recount.is_some());
     world.send(20).await;
     archive_singly(&mut world, Duration::from_millis(1)).await;
-    let next = replace(&world.master(), &on, &one, world.ids.as_ref()).await.unwrap().unwrap();
+    let next = replace(&world.master(), &on, &one, world.ids.as_ref(), &always).await.unwrap().unwrap();
     assert_eq!(next.facts.rows, 50);
     check_counts(&next).await;
     check_holds_all(&world, &next).await;
-    let again = replace(&world.master(), &on, &other, world.ids.as_ref()).await.unwrap();
+    let again = replace(&world.master(), &on, &other, world.ids.as_ref(), &always).await.unwrap();
     assert!(again.is_none(), "the same rows are counted anew once");
 }
 
@@ -165,7 +167,7 @@ async fn a_rewriting_that_miscounts_is_refused() {
 /// One compaction by a process of these definitions.
 async fn round(world: &World, pipeline: &Arc<Pipeline>) -> usize {
     let context = BatchContext { pipeline: Arc::clone(pipeline), ..world.batch_context() };
-    compact(&context, &pipeline.sources[0], &OFTEN, &engine()).await.unwrap().merges
+    compact(&context, &pipeline.sources[0], &OFTEN, &engine()).await.unwrap()
 }
 
 #[tokio::test]
@@ -317,13 +319,8 @@ async fn a_changed_source_is_in_the_table_itself_and_columns_that_it_dropped_sta
     let counters = |snapshot: &MasterSnapshot| snapshot.facts.partitions[&PartitionId(0)].counters;
     assert_eq!((counters(&before).rejected, counters(&before).late), (2, 0));
 
-    let context = BatchContext {
-        lake: world.lake.clone(),
-        pipeline: Arc::clone(&second),
-        clock: world.clock.clone(),
-        ids: world.ids.clone(),
-    };
-    assert_eq!(compact(&context, &second.sources[0], &OFTEN, &engine()).await.unwrap().merges, 1);
+    let context = BatchContext { pipeline: Arc::clone(&second), ..world.batch_context() };
+    assert_eq!(compact(&context, &second.sources[0], &OFTEN, &engine()).await.unwrap(), 1);
     let by_second = MasterDataset::new(&world.lake, Arc::clone(&second.sources[0]));
     let after = by_second.open().await.unwrap().unwrap();
     assert!(!after.has_rows_read_again());
@@ -349,6 +346,6 @@ async fn a_changed_source_is_in_the_table_itself_and_columns_that_it_dropped_sta
     check_foreign(folder.path(), &before).await;
     assert_eq!(data_changes(folder.path(), after.snapshot.version().0), [true; 3], "one file by one of each kind");
 
-    assert_eq!(compact(&context, &second.sources[0], &OFTEN, &engine()).await.unwrap().merges, 0);
+    assert_eq!(compact(&context, &second.sources[0], &OFTEN, &engine()).await.unwrap(), 0);
     assert_eq!(by_second.refresh(&after).await.unwrap().snapshot.version(), after.snapshot.version());
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use batch_layer::recompute::{
-    BucketGroup, GroupOutput, GroupProgress, Mode, OpenPlan, Outcome, ReadSoFar, RecomputeComponents, RecomputePlan,
-    Round, plan_recompute,
+    BucketGroup, Computed, GroupOutput, GroupPart, GroupProgress, Mode, OpenPlan, Outcome, ReadSoFar,
+    RecomputeComponents, RecomputePlan, Round, plan_recompute,
 };
 use batch_layer::{BatchError, RecomputeSettings};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -21,6 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use serving_layer::{BatchFacts, BatchViewStore, BucketRanges, Publisher, ServingError, always};
+use views::PlannedView;
 
 use super::erase;
 use super::recompute::{all_finished, check_equals_fold};
@@ -33,12 +34,12 @@ const DAY: i64 = 24 * HOUR;
 /// The start of the day that `START` lies in.
 const TODAY: i64 = START - START % DAY;
 
-fn settings(task_bytes: u64) -> RecomputeSettings {
+pub fn settings(task_bytes: u64) -> RecomputeSettings {
     RecomputeSettings { target_partitions: 2, task_bytes, ..RecomputeSettings::default() }
 }
 
 /// As it comes out of a journal.
-fn carried<T: Serialize + DeserializeOwned>(value: &T) -> T {
+pub fn carried<T: Serialize + DeserializeOwned>(value: &T) -> T {
     serde_json::from_str(&serde_json::to_string(value).unwrap()).unwrap()
 }
 
@@ -50,40 +51,54 @@ fn components(world: &World, views: &[&str]) -> RecomputeComponents {
 }
 
 /// A size of tasks that gives about so many.
-async fn task_bytes(world: &World, tasks: u64) -> u64 {
+pub(super) async fn task_bytes(world: &World, tasks: u64) -> u64 {
     let bytes: u64 = world.snapshot().await.snapshot.files().iter().map(|file| file.size_bytes).sum();
     (bytes / tasks).max(1)
 }
 
-async fn choose(world: &World, views: &[&str], mode: Mode, task_bytes: u64) -> (Vec<RecomputePlan>, Round) {
+pub(super) async fn choose(world: &World, views: &[&str], mode: Mode, task_bytes: u64) -> (Vec<RecomputePlan>, Round) {
     let chosen = plan_recompute(&components(world, views), mode, &settings(task_bytes)).await.unwrap();
     (chosen.plans.iter().map(|plan| carried(plan.plan())).collect(), chosen.round)
 }
 
-async fn choose_one(world: &World, views: &[&str], mode: Mode, task_bytes: u64) -> RecomputePlan {
+pub async fn choose_one(world: &World, views: &[&str], mode: Mode, task_bytes: u64) -> RecomputePlan {
     let (mut plans, round) = choose(world, views, mode, task_bytes).await;
     assert!(plans.len() == 1 && round.is_empty(), "{} plans, {round:?}", plans.len());
     plans.remove(0)
 }
 
-async fn open(world: &World, plan: &RecomputePlan) -> OpenPlan {
+pub async fn open(world: &World, plan: &RecomputePlan) -> OpenPlan {
     OpenPlan::open(&world.recompute_components(), carried(plan)).await.unwrap()
 }
 
-/// Computes all groups in any order, each by a process of its own, some by two.
+/// A part as it is, or in any parts of it.
+fn divided(part: GroupPart, random: &mut StdRng) -> Vec<GroupPart> {
+    let is_divided = random.random_bool(0.4);
+    match part.halves().filter(|_| is_divided) {
+        Some([first, second]) => [divided(first, random), divided(second, random)].concat(),
+        None => vec![part],
+    }
+}
+
+/// Computes a part that fits.
+pub async fn compute_one(plan: &OpenPlan, part: &GroupPart, name: &str) -> Computed {
+    let progress = GroupProgress::default();
+    let mut computed = plan.compute_part(&carried(part), name, &settings(1), &progress).await.unwrap();
+    assert_eq!(computed.len(), 1, "it fits");
+    computed.remove(0)
+}
+
+/// Computes all groups in any division and order, each part by a process of its own, some by two.
 async fn compute(world: &World, plan: &RecomputePlan, name: &str, random: &mut StdRng) -> Vec<GroupOutput> {
-    let mut numbers: Vec<usize> = (0..plan.groups.len()).collect();
-    let again: Vec<usize> = numbers.iter().copied().filter(|_| random.random_bool(0.2)).collect();
-    numbers.extend(again);
-    numbers.shuffle(random);
+    let all = open(world, plan).await.parts();
+    let mut parts: Vec<GroupPart> = all.into_iter().flat_map(|part| divided(part, random)).collect();
+    let again: Vec<GroupPart> = parts.iter().filter(|_| random.random_bool(0.2)).cloned().collect();
+    parts.extend(again);
+    parts.shuffle(random);
     let mut outputs = Vec::new();
-    for (attempt, number) in numbers.into_iter().enumerate() {
-        let name = format!("{name}-{number}-{attempt}");
-        let computed = open(world, plan)
-            .await
-            .compute_group(number, &name, &settings(1), &GroupProgress::default())
-            .await
-            .unwrap();
+    for (attempt, part) in parts.into_iter().enumerate() {
+        let name = format!("{name}-{}-{attempt}", part.group);
+        let computed = compute_one(&open(world, plan).await, &part, &name).await;
         assert!(computed.errors.is_empty(), "{:?}", computed.errors);
         outputs.push(carried(&computed.output));
     }
@@ -156,29 +171,37 @@ pub async fn send_law_events(world: &World, random: &mut StdRng, count: usize) {
     }
 }
 
-async fn all_facts(world: &World) -> Vec<BatchFacts> {
+/// A world of so many events of the law, all of them computed by one process.
+pub(super) async fn law_world(seed: u64, events: usize, random: &mut StdRng) -> World {
+    let mut world = World::of(seed, &law_pipeline()).await;
+    send_law_events(&world, random, events).await;
+    world.clock.advance(Duration::from_secs(40));
+    world.archive().await;
+    world.recompute(Mode::Full).await;
+    world
+}
+
+pub(super) async fn all_facts(world: &World) -> Vec<BatchFacts> {
     let mut all = Vec::new();
     for view in &world.pipeline.views {
-        let mut facts = world.newest(view).await.unwrap().facts.as_ref().clone();
-        // What says who made a version, and when.
-        (facts.recompute, facts.published_at) = (positions::RecomputeId(0), START_OF_TIME);
-        all.push(facts);
+        all.push(facts_of(world, view).await);
     }
     all
 }
 
-const START_OF_TIME: TimestampMicros = TimestampMicros(0);
+/// The facts of the newest version, but for what says who made it, and when.
+pub(super) async fn facts_of(world: &World, view: &PlannedView) -> BatchFacts {
+    let mut facts = world.newest(view).await.unwrap().facts.as_ref().clone();
+    (facts.recompute, facts.published_at) = (positions::RecomputeId(0), TimestampMicros(0));
+    facts
+}
 
 #[tokio::test]
 async fn many_groups_equal_one_for_all_measures_of_the_law() {
     let views = ["plain", "statistics", "ordered"];
     for seed in seeds(2) {
-        let mut world = World::of(seed, &law_pipeline()).await;
         let random = &mut StdRng::seed_from_u64(seed);
-        send_law_events(&world, random, 240).await;
-        world.clock.advance(Duration::from_secs(40));
-        world.archive().await;
-        world.recompute(Mode::Full).await;
+        let world = law_world(seed, 240, random).await;
         let (one, facts) = (all_finished(&world).await, all_facts(&world).await);
         // By months, since all three share the search for copies; then each view by its own grain.
         assert!(recompute_in_steps(&world, &views, Mode::Full, 10, random).await > 1);
@@ -262,10 +285,12 @@ async fn a_plan_is_published_once_however_often_somebody_tries() {
     world.recompute(Mode::Full).await;
     let round = stale.publish(&outputs, None, &always).await;
     assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::LostRace))), "{round:?}");
-    let computed = stale.compute_group(0, "third", &settings(1), &GroupProgress::default()).await.unwrap();
+    let computed = compute_one(&stale, &stale.part(0).unwrap(), "third").await;
     assert!(computed.output.parts.is_empty());
     let is_conflict = |error: &BatchError| matches!(error, BatchError::Serving(ServingError::Conflict { .. }));
     assert!(computed.errors.len() == 1 && computed.errors.values().all(is_conflict), "{:?}", computed.errors);
+    let round = stale.publish(&[computed.output], None, &always).await;
+    assert!(round.values().all(|outcome| matches!(outcome, Ok(Outcome::LostRace))), "{round:?}");
     check_equals_fold(&world).await;
 }
 
@@ -477,9 +502,13 @@ async fn a_plan_of_another_definition_is_refused() {
     let refused = OpenPlan::open(&world.recompute_components(), plan).await.err().unwrap();
     assert!(matches!(refused, BatchError::EmptyPlan), "{refused}");
     let plan = choose_one(&world, &["by_page"], Mode::Full, u64::MAX).await;
-    let refused =
-        open(&world, &plan).await.compute_group(1, "none", &settings(1), &GroupProgress::default()).await.unwrap_err();
+    let plan = open(&world, &plan).await;
+    let refused = plan.part(1).unwrap_err();
     assert!(matches!(refused, BatchError::NoSuchGroup { group: 1, groups: 1 }), "{refused}");
+    let mut of_another_plan = plan.part(0).unwrap();
+    of_another_plan.group = 1;
+    let refused = plan.compute_part(&of_another_plan, "none", &settings(1), &GroupProgress::default()).await;
+    assert!(matches!(refused, Err(BatchError::NoSuchGroup { group: 1, groups: 1 })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -497,15 +526,9 @@ async fn rows_that_expressions_fail_on_add_up_over_groups() {
     world.archive().await;
     let plan = choose_one(&world, &["shares"], Mode::Full, task_bytes(&world, 5).await).await;
     let mut outputs = Vec::new();
-    for number in 0..plan.groups.len() {
+    for part in open(&world, &plan).await.parts() {
         let worker = open(&world, &plan).await;
-        outputs.push(
-            worker
-                .compute_group(number, &format!("g{number}"), &settings(1), &GroupProgress::default())
-                .await
-                .unwrap()
-                .output,
-        );
+        outputs.push(compute_one(&worker, &part, &format!("g{}", part.group)).await.output);
     }
     assert!(outputs.len() > 4, "{} groups", outputs.len());
     let failed = GroupOutput::all_failed_rows(&outputs);
@@ -521,8 +544,9 @@ async fn a_group_tells_how_far_it_is() {
     let plan = choose_one(&world, &["by_page", "by_day"], Mode::Full, u64::MAX).await;
     let (worker, progress) = (open(&world, &plan).await, GroupProgress::default());
     assert_eq!(progress.read_so_far(), ReadSoFar::default());
-    worker.compute_group(0, "watched", &settings(1), &progress).await.unwrap();
-    let (read, expected) = (progress.read_so_far(), worker.rows_to_read(0));
+    let part = worker.part(0).unwrap();
+    worker.compute_part(&part, "watched", &settings(1), &progress).await.unwrap();
+    let (read, expected) = (progress.read_so_far(), worker.rows_to_read(&part));
     assert!(read.bytes > 0 && read.rows > expected / 2 && read.rows <= expected, "{read:?} of {expected} rows");
     assert!(["by_page", "by_day"].contains(&progress.step().as_str()), "{}", progress.step());
 }

@@ -1,14 +1,11 @@
 //! Columns that were never seen while a near key was: told by the archive until they are.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, UnseenColumn, run_archive};
+use batch_layer::archive::{ArchiveSettings, UnseenColumn, run_archive};
 use event_log::{EventLog, NewRecord, PollLimit};
 use positions::{Clock, Offset, PartitionId};
-use records::master::MasterDataset;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::world::{START, end_of, wait_until};
@@ -27,17 +24,7 @@ fn event(rest: &str) -> String {
 async fn told_after(pipeline: &str, groups: &[Vec<String>]) -> Vec<Vec<UnseenColumn>> {
     let surroundings = Surroundings::new(pipeline, START, 1);
     surroundings.log.ensure_topic("hits", 1).await.unwrap();
-    let source = Arc::clone(&surroundings.pipeline.sources[0]);
-    let (status, told) = watch::channel(ArchiveStatus::default());
-    let components = ArchiveComponents {
-        log: Arc::new(surroundings.log.clone()),
-        master: MasterDataset::new(&surroundings.lake, Arc::clone(&source)),
-        source,
-        registry: None,
-        clock: surroundings.clock.clone(),
-        ids: surroundings.ids.clone(),
-        status,
-    };
+    let (components, told) = surroundings.archive_components();
     let settings = ArchiveSettings {
         commit_interval: Duration::ZERO,
         poll: PollLimit { records: 1_000, bytes: 1 << 20, wait: Duration::from_millis(2) },

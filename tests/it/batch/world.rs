@@ -7,24 +7,26 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, run_archive};
-use batch_layer::recompute::{Mode, Outcome, RecomputeComponents, recompute};
-use batch_layer::{BatchContext, BatchError, RecomputeSettings};
+use batch_layer::recompute::{Mode, Outcome, recompute};
+use batch_layer::{BatchError, BatchSettings, FormerDefinitions, RecomputeSettings};
 use event_log::{EventLog, NewRecord, PollLimit};
-use positions::{Clock, IdSource, Offset, PartitionId, ViewName};
+use positions::{Clock, ViewName};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use records::master::{MasterDataset, MasterSnapshot};
+use records::master::MasterSnapshot;
 use serving_layer::{BatchVersion, BatchViewStore};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{PlannedView, SourceDefinition};
+use views::PlannedView;
 
 use super::faults::{FailingLog, FailingStore, Faults};
 use super::store::YieldingStore;
 pub use crate::support::event::Event;
+use crate::support::house::House;
 use crate::support::log_layer;
 use crate::support::object_layer::Layered;
 use crate::support::surroundings::Surroundings;
+pub use crate::support::surroundings::{end_of, wait_until};
 
 pub const GRID: i64 = 8;
 pub const START: i64 = 1_700_000_000_000_000;
@@ -93,18 +95,6 @@ impl World {
         Self { rng, surroundings, disk_full, disk_stalled, faults, sent: Vec::new() }
     }
 
-    pub fn source(&self) -> Arc<SourceDefinition> {
-        Arc::clone(&self.pipeline.sources[0])
-    }
-
-    pub fn view(&self, name: &str) -> PlannedView {
-        self.pipeline.view(name).unwrap().clone()
-    }
-
-    pub fn master(&self) -> MasterDataset {
-        MasterDataset::new(&self.lake, self.source())
-    }
-
     /// Sends random traffic: late, doubled and broken events among it. Time goes on by up to a second per event.
     pub async fn send(&mut self, count: usize) {
         for _ in 0..count {
@@ -152,18 +142,9 @@ impl World {
     }
 
     pub fn archive_components(&self) -> (ArchiveComponents, watch::Receiver<ArchiveStatus>) {
-        let (status, told) = watch::channel(ArchiveStatus::default());
+        let (components, told) = self.surroundings.archive_components();
         let log = log_layer::Layered(FailingLog { inner: self.log.clone(), faults: Arc::clone(&self.faults) });
-        let components = ArchiveComponents {
-            log: Arc::new(log),
-            master: self.master(),
-            source: self.source(),
-            registry: None,
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
-            status,
-        };
-        (components, told)
+        (ArchiveComponents { log: Arc::new(log), ..components }, told)
     }
 
     /// Settings with random sizes of polls and commits.
@@ -203,20 +184,6 @@ impl World {
         ended
     }
 
-    /// Waits until everything is archived that has been sent by now.
-    pub async fn wait_until_archived(&self, told: watch::Receiver<ArchiveStatus>) {
-        let ends = self.ends().await;
-        wait_until(told, |status| ends.iter().all(|(partition, end)| end_of(status, *partition) >= *end)).await;
-    }
-
-    pub async fn ends(&self) -> BTreeMap<PartitionId, Offset> {
-        let mut ends = BTreeMap::new();
-        for partition in self.log.partitions("hits").await.unwrap() {
-            ends.insert(partition, self.log.bounds("hits", partition).await.unwrap().high);
-        }
-        ends
-    }
-
     pub async fn snapshot(&self) -> MasterSnapshot {
         self.master().open().await.unwrap().unwrap()
     }
@@ -232,37 +199,16 @@ impl World {
         round.into_iter().map(|(view, outcome)| (view, outcome.unwrap())).collect()
     }
 
-    pub fn recompute_components(&self) -> RecomputeComponents {
-        RecomputeComponents {
-            lake: self.lake.clone(),
-            master: self.master(),
-            views: self.pipeline.views.clone(),
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
-        }
-    }
-
-    pub fn batch_context(&self) -> BatchContext {
-        BatchContext {
-            lake: self.lake.clone(),
-            pipeline: Arc::clone(&self.pipeline),
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            ids: Arc::clone(&self.ids) as Arc<dyn IdSource>,
+    /// Computes what is new and does what is due beside it, twice: nothing is left behind the second time.
+    pub async fn keep_house(&self, former: &dyn FormerDefinitions, settings: &BatchSettings) {
+        let (context, mut house) = (self.batch_context(), House::default());
+        for _ in 0..2 {
+            self.recompute_with(Mode::Incremental, &settings.recompute).await;
+            house.keep(&context, former, settings).await;
         }
     }
 
     pub async fn newest(&self, view: &PlannedView) -> Option<BatchVersion> {
         BatchViewStore::new(&self.lake, view.clone()).newest().await.unwrap()
     }
-}
-
-pub fn end_of(status: &ArchiveStatus, partition: PartitionId) -> Offset {
-    status.facts.partitions.get(&partition).map_or(Offset(0), |known| known.archived.end.offset)
-}
-
-/// Waits for a status, with a deadline.
-pub async fn wait_until(mut told: watch::Receiver<ArchiveStatus>, is_reached: impl Fn(&ArchiveStatus) -> bool) {
-    let waiting = told.wait_for(|status| is_reached(status));
-    let outcome = tokio::time::timeout(Duration::from_secs(30), waiting).await.map(|told| told.is_ok());
-    assert!(outcome == Ok(true), "the archive did not get there in time");
 }

@@ -1,6 +1,7 @@
-//! Definitions that change under load: the pipeline file is edited and the roles are started again one by one, in an
-//! order drawn from a seed. What did not change is answered all the while; what did is answered by its former
-//! definition until it is built, and is right from its first answer on; the old file brings the old view back.
+//! Definitions that change under load: the pipeline file is edited and applied, which all roles follow, and they are
+//! started again one by one, in an order drawn from a seed. What did not change is answered all the while; what did is
+//! answered by its former definition until it is built, and is right from its first answer on; the old file brings the
+//! old view back.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use twofold::pipeline_file::read_pipeline;
 
 use super::faults::Cluster;
 use super::load::{Load, Pace};
@@ -47,6 +49,12 @@ impl Files {
         std::fs::write(&world.setup.pipeline, world.own.services.pipeline(&text)).unwrap();
     }
 
+    /// The hash of the view that changes, as envelopes have it, once the files are written.
+    fn definition(world: &World) -> String {
+        let pipeline = read_pipeline(&world.setup.pipeline).unwrap();
+        json!(pipeline.view(WEIGHED).unwrap().hash.to_string()).to_string()
+    }
+
     /// What the view must say of the records below `heads`: events, and the weighed sum.
     fn right(self, oracle: &Oracle, heads: &BTreeMap<i32, i64>) -> (i64, i64) {
         let pages = oracle.below(heads).expect("the oracle has read that far").pages;
@@ -58,11 +66,9 @@ impl Files {
 /// The changing view, asked without pause.
 #[derive(Default)]
 struct Watcher {
-    // By the gateway process that answered: which files it was started with.
-    files: BTreeMap<u64, Files>,
-    // By the hash of a definition: the files it stands in. A definition may be replaced before it was asked for here.
+    // By the hash of a definition: the files it stands in.
     definitions: BTreeMap<String, Files>,
-    answers: Vec<(u64, Value)>,
+    answers: Vec<Value>,
     being_built: usize,
     // How many answers came from a former definition.
     former: usize,
@@ -81,8 +87,8 @@ impl Watcher {
         match answer.await {
             Ok((200, answer)) => {
                 let shown = json!({ "rows": answer["rows"], "envelope": answer["envelope"] });
-                if self.answers.last().is_none_or(|(_, last)| last["envelope"]["head"] != shown["envelope"]["head"]) {
-                    self.answers.push((gateway, shown));
+                if self.answers.last().is_none_or(|last| last["envelope"]["head"] != shown["envelope"]["head"]) {
+                    self.answers.push(shown);
                 }
             }
             Ok((503, problem)) => {
@@ -96,13 +102,8 @@ impl Watcher {
 
     fn check(&mut self, oracle: &Oracle) -> usize {
         let checked = self.answers.len();
-        for (gateway, answer) in &self.answers {
-            if answer["envelope"]["former"].is_null() {
-                self.definitions.insert(answer["envelope"]["definition"].to_string(), self.files[gateway]);
-            }
-        }
-        self.former = self.answers.iter().filter(|(_, answer)| !answer["envelope"]["former"].is_null()).count();
-        for (_, answer) in self.answers.drain(..) {
+        self.former = self.answers.iter().filter(|answer| !answer["envelope"]["former"].is_null()).count();
+        for answer in self.answers.drain(..) {
             // A gateway whose files are not built yet answers by those before.
             let files = self.definitions[&answer["envelope"]["definition"].to_string()];
             let row = &answer["rows"][0];
@@ -123,6 +124,7 @@ async fn change(
     watcher: &tokio::sync::Mutex<Watcher>,
 ) {
     files.write(world);
+    watcher.lock().await.definitions.insert(Files::definition(world), files);
     // What was there before claims nothing by starting again.
     let applied = world.setup.run_to_its_end(&["apply"]).await;
     assert!(applied.status.success(), "{applied:?}");
@@ -130,16 +132,11 @@ async fn change(
     roles.shuffle(rng);
     eprintln!("  {files:?}: {roles:?}");
     for role in roles {
-        // Before it runs: the process after the present one is the first with these files.
-        if role == Role::Gateway {
-            let next = *world.gateways.lock().unwrap() + 1;
-            watcher.lock().await.files.insert(next, files);
-        }
         cluster.restart(world, role).await;
         tokio::time::sleep(std::time::Duration::from_millis(rng.random_range(0..1_500))).await;
     }
     let definition = until_served(world, cluster, WEIGHED).await;
-    watcher.lock().await.definitions.insert(definition, files);
+    assert_eq!(definition, Files::definition(world));
 }
 
 /// Waits until a view answers fresh, by its present definition and from a batch version; the hash of that definition.
@@ -165,7 +162,10 @@ async fn a_changed_view_is_built_beside_the_others_and_can_be_taken_back() {
     let first = Files { factor: 1, weight: 1 };
     first.write(&world);
     let mut cluster = Cluster::start(&world).await;
-    let watcher = tokio::sync::Mutex::new(Watcher { files: [(1, first)].into(), ..Watcher::default() });
+    let watcher = tokio::sync::Mutex::new(Watcher {
+        definitions: [(Files::definition(&world), first)].into(),
+        ..Watcher::default()
+    });
     let (mut load, mut reader, stop) = (Load::new(seed, Pace::SMALL), Reader::default(), CancellationToken::new());
     load.send_some(&world, 5).await;
     until_served(&world, &cluster, VIEW).await;

@@ -95,20 +95,16 @@ async fn a_role_that_dies_about_any_write_leaves_everything_exact() {
     run(&world, cluster, Load::new(seed, Pace::SMALL), &steps).await;
 }
 
+/// Archivers alone: a publisher that is held up keeps its lease while its process lives, so that nobody goes on in its
+/// place; one that has lost it is refused in `workflow_processes`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_wakes_after_others_went_on_is_refused() {
     let Some(world) = World::new().await else { return };
-    let points = [
-        (Role::Batch, "lake.views.commit.before"),
-        (Role::Archive, "lake.master.commit.before"),
-        (Role::Batch, "lake.views.file.before"),
-        (Role::Archive, "lake.master.file.before"),
-    ];
-    let held = |(role, point)| {
-        let fault = Fault::Zombie { role, point, span: Duration::from_secs(4) };
+    let held = |point| {
+        let fault = Fault::Zombie { point, span: Duration::from_secs(4) };
         Step { quiet: Duration::from_millis(500), fault }
     };
-    let steps: Vec<Step> = points.into_iter().map(held).collect();
+    let steps = ["lake.master.commit.before", "lake.master.file.before"].map(held);
     let cluster = Cluster::start(&world).await;
     run(&world, cluster, Load::new(1, Pace::SMALL), &steps).await;
 }

@@ -5,6 +5,7 @@
 //! end, everything is exact in both layers. `TWOFOLD_CHAOS_SEED` repeats a schedule, `TWOFOLD_CHAOS_KILLS` sets its
 //! length.
 
+mod changes;
 mod definitions;
 mod fail_points;
 mod faults;

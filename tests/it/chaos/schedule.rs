@@ -64,8 +64,8 @@ pub enum Fault {
     OlderCopy { age: Duration },
     /// A role dies about one of its writes.
     Die(Death),
-    /// Another process of a role is held up at one of its writes, while the role goes on, until it was refused.
-    Zombie { role: Role, point: &'static str, span: Duration },
+    /// Another archiver is held up at one of its writes, while the role goes on, until it was refused.
+    Zombie { point: &'static str, span: Duration },
 }
 
 /// A role at whose `nth` coming to a fail point it dies.

@@ -97,7 +97,29 @@ async fn no_data_a_silence_to_wait_for_and_nothing_new_are_told_apart() {
     let nothing_new = "hits_by_page: nothing new: all that is archived is in the published version";
     check(&running.run_batch(&[]).await, 0, &[nothing_new]);
     check(&running.run_batch(&["--full"]).await, 0, &["hits_by_page: version ", "published, 1 records"]);
+    check(&place.run(&["verify", "hits_by_page"], &[]), 0, &["hits_by_page: version ", "all as published"]);
+    check(&place.run(&["verify", "hits_by_page", "--json"], &[]), 0, &["\"is_same\":true", "\"groups\":1"]);
+    let stretch = ["--from", "2026-01-05T10:30:00Z", "--to", "2026-01-05T11:00:00Z"];
+    check(&place.run(&["verify", "hits_by_page"], &stretch), 1, &["within a bucket", "2026-01-05T10:00:00Z"]);
+    check(&place.run(&["verify", "nothing"], &[]), 1, &["there is no view `nothing`", "hits_by_page"]);
+    check_receipt(&place);
     assert!(running.terminate().success());
+}
+
+/// One event, published: explained, and its receipt verified beside the running system.
+fn check_receipt(place: &Place) {
+    let data = text(&place.path("data"));
+    let account = ["hits_by_page: 1 row as of ", "1 event, ", "\"page\":\"/\"", "receipt: sha256:"];
+    check(&twofold(&["explain", "hits_by_page", "--key", "page=/", "--data-dir", &data]), 0, &account);
+    let receipt = twofold(&["explain", "hits_by_page", "--key", "page=/", "--receipt", "--data-dir", &data]);
+    place.write("receipt.json", &printed(&receipt));
+    let path = text(&place.path("receipt.json"));
+    check(&place.run(&["verify", &path], &[]), 0, &["hits_by_page: equal, to the last bit"]);
+    check(&place.run(&["verify", &path, "--json"], &[]), 0, &["\"verdict\":\"equal\""]);
+    place.write("receipt.json", &printed(&receipt).replace("sha256:", "sha256:0"));
+    check(&place.run(&["verify", &path], &[]), 1, &["hits_by_page: different: exact values are not those"]);
+    check(&place.run(&["verify", "./nothing"], &[]), 1, &["cannot read the receipt in ./nothing"]);
+    check(&twofold(&["explain", "hits_by_page", "--key", "page", "--data-dir", &data]), 2, &["a name and a value"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,11 +29,23 @@ pub fn compose() -> Option<Value> {
     None
 }
 
-/// The containers that run our image, by name.
+/// The containers that run our image, by name, but for [`machines`].
 pub fn containers(compose: &Value) -> BTreeMap<&str, &Value> {
-    let services = compose["services"].as_object().unwrap();
-    let ours = services.iter().filter(|(_, service)| service["image"] == "twofold");
-    ours.map(|(name, service)| (name.as_str(), service)).collect()
+    ours(compose).filter(|(_, service)| !is_machine(service)).collect()
+}
+
+/// The containers that compute large groups together: those of a profile of their own, which has no HTTP.
+pub fn machines(compose: &Value) -> BTreeMap<&str, &Value> {
+    ours(compose).filter(|(_, service)| is_machine(service)).collect()
+}
+
+fn ours(compose: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let services = compose["services"].as_object().unwrap().iter();
+    services.filter(|(_, service)| service["image"] == "twofold").map(|(name, service)| (name.as_str(), service))
+}
+
+fn is_machine(service: &Value) -> bool {
+    service["profiles"][0] == "ballista"
 }
 
 /// The command of a container.
@@ -46,9 +58,14 @@ pub fn command(container: &Value) -> Vec<String> {
 pub fn environment(container: &Value) -> BTreeMap<String, String> {
     let mut found = image_environment();
     let own = container.get("environment").and_then(Value::as_object).into_iter().flatten();
+    found.extend(own.map(|(name, value)| (name.clone(), in_full(value.as_str().unwrap_or_else(|| panic!("{name}"))))));
     found
-        .extend(own.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_else(|| panic!("{name}")).to_owned())));
-    found
+}
+
+/// A value as `docker compose` has it where nobody set the variable that it names.
+fn in_full(value: &str) -> String {
+    let default = value.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')?.split_once(":-"));
+    default.map_or(value, |(_, default)| default).to_owned()
 }
 
 /// The `ENV` of the image that runs.

@@ -135,6 +135,28 @@ fn every_container_comes_back_is_bounded_and_keeps_its_data() {
     assert_eq!(file::health_command(), ["health"]);
 }
 
+/// Started by a profile of their own; their ports know nobody, so nobody else may reach them.
+#[test]
+fn machines_that_compute_together_are_bounded_and_reached_by_containers_alone() {
+    let Some(compose) = file::compose() else { return };
+    let machines = file::machines(&compose);
+    assert_eq!(machines.keys().copied().collect::<Vec<_>>(), ["executor-1", "executor-2", "scheduler"]);
+    for (name, container) in machines {
+        assert_eq!(container["healthcheck"]["disable"], json!(true), "{name} has no HTTP");
+        assert_eq!(container.get("ports"), None, "{name} has neither TLS nor keys");
+        assert_eq!(container["read_only"], json!(true), "{name} may write to the image");
+        assert_eq!(container["volumes"], json!([format!("{name}:/data")]));
+        let says = file::environment(container);
+        assert_eq!(says["TWOFOLD_BALLISTA__SCHEDULER"], "scheduler:50050");
+        if name.starts_with("executor") {
+            assert_eq!(says["TWOFOLD_BALLISTA__ADVERTISED_HOST"], name);
+        }
+    }
+    // Without the profile nobody asks for them.
+    let worker = file::environment(file::containers(&compose)["worker-1"]);
+    assert_eq!(worker["TWOFOLD_BATCH__ENGINE"], "local");
+}
+
 #[test]
 fn no_container_has_rights_that_it_does_not_need() {
     let Some(compose) = file::compose() else { return };

@@ -7,7 +7,8 @@ use std::time::Duration;
 use twofold::config::{Config, NoticeKind};
 use twofold::schedules::{check_schedules, scheduled_views, views_of, written_schedules};
 use views::Pipeline;
-use workflow::schedule::{Overlap, Rules, RunMode, Schedule, Timing};
+use workflow::RunMode;
+use workflow::schedule::{Overlap, Rules, Schedule, Timing};
 
 use super::read;
 use crate::schedule::schedule;

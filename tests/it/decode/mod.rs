@@ -27,7 +27,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use bytes::Bytes;
 use event_log::Record;
 use positions::{BorderRule, Offset, PartitionId, SourceName, TimestampMicros};
-use views::{ColumnMapping, Envelope, SourceDefinition, SourceFormat, Unreadable};
+use views::{ColumnMapping, Envelope, SourceDefinition, SourceFormat, SourceMode, Unreadable};
 
 /// 2026-01-31T12:00:00Z: the record timestamp of all tests here.
 pub const NOW: i64 = 1_769_860_800_000_000;
@@ -66,6 +66,7 @@ pub fn source_with(columns: Vec<Field>) -> SourceDefinition {
         unreadable: Unreadable::Reject,
         format: SourceFormat::Json,
         reject_schemas: BTreeSet::new(),
+        mode: SourceMode::Lambda,
     }
 }
 

@@ -38,7 +38,7 @@ use self::vocabulary::{Engine, Vocabulary};
 use self::world::{PHASES, World};
 use crate::support::seeds::seeds;
 
-const QUERIES: u64 = 5_000;
+const QUERIES: u64 = 2_500;
 /// Questions that are under way at one time.
 const AT_A_TIME: usize = 4;
 /// Differences that are told in full.

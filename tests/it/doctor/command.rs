@@ -171,6 +171,32 @@ async fn a_lake_and_a_log_that_a_start_would_refuse_are_told_in_its_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_journal_of_runs_is_looked_at_and_left_as_it_is() {
+    let place = Place::new();
+    fill(&place.setup).await;
+    let data = &place.setup.data_dir;
+    let journal = data.join("lake/_workflow/journal");
+    let entries = || std::fs::read_dir(&journal).unwrap().count();
+    let before = entries();
+    check(&place.doctor(data, &[]), 0, &["ok    runs: their journal has ", " 0 not ended; no process leads"]);
+    let workers = data.join("lake/_workflow/workers");
+    let left = std::fs::read_dir(workers).map_or(0, Iterator::count);
+    assert_eq!((entries(), left), (before, 0), "an entry, or a sign of life that stayed");
+
+    assert!(place.setup.run_command(&["runs", "pause"]).await.status.success());
+    let paused = "WARN  runs: all runs are paused: no task is taken, in no process, and no batch view computed; `twofold runs resume`";
+    check(&place.doctor(data, &[]), 0, &[paused]);
+    for entry in std::fs::read_dir(&journal).unwrap() {
+        std::fs::write(entry.unwrap().path(), "no entry").unwrap();
+    }
+    let told = ["FAIL  runs", "put it back from a backup", "delete its folder `_workflow`", "cannot be used: runs"];
+    check(&place.doctor(data, &[]), 1, &told);
+    std::fs::remove_dir_all(data.join("lake/_workflow")).unwrap();
+    check(&place.doctor(data, &[]), 0, &["ok    runs: none was ever started"]);
+    assert!(!journal.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_check_left_is_removed_once_it_can_be_nobodys() {
     let place = Place::new();
     fill(&place.setup).await;

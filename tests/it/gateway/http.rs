@@ -1,5 +1,6 @@
 //! The gateway over HTTP, with the routes that every process has beside it: status codes, problem details, health.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,8 @@ pub(super) async fn serve_with(settings: GatewaySettings) -> Served {
     let hindrances = Arc::new(Mutex::new(Hindrances::from([(Role::Gateway, Vec::new())])));
     let known = hindrances.clone();
     let of_health = health_router(MetricsText::default(), move || std::future::ready(known.lock().unwrap().clone()));
-    let router = as_anyone(whole_router(router(world.gateway.clone(), routes_beside(false, false)), [of_health]));
+    let router =
+        as_anyone(whole_router(router(world.gateway.clone(), routes_beside(false, false, false)), [of_health]));
     let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     tokio::spawn(served.into_future());
     Served { world, hindrances, address, client: reqwest::Client::new(), shutdown }
@@ -175,6 +177,25 @@ async fn everything_about_the_system_can_be_asked() {
         let (status, kind, text) = served.get(path).await;
         assert!(text.starts_with(begins), "{path}: {text}");
         assert_eq!((status, kind.as_str()), (200, expected), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_for_people_shows_runs_and_asks_nobody_else() {
+    let (_, _, page) = serve().await.get("/").await;
+    for asked in ["ask(\"/v1/views\")", "ask(\"/v1/status\")", "ask(`/v1/runs?limit="] {
+        assert!(page.contains(asked), "{asked}");
+    }
+    // Whatever the script puts something into is there.
+    let named = ["$(\"", "put(\"", "buttons(\""].map(|call| page.split(call).skip(1).collect::<Vec<&str>>()).concat();
+    let ids: BTreeSet<&str> = named.iter().map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(ids.contains("runs") && ids.contains("runs-section"), "{ids:?}");
+    for id in ids {
+        assert!(page.contains(&format!("id=\"{id}\"")), "there is no element {id}");
+    }
+    // The one address of elsewhere is the name of a language.
+    for (at, _) in page.match_indices("://") {
+        assert!(page[at..].starts_with("://www.w3.org/2000/svg"), "{}", &page[at.saturating_sub(10)..at + 20]);
     }
 }
 

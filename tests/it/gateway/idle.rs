@@ -8,6 +8,7 @@ use positions::{Offset, PartitionId};
 use query_gateway::{Gateway, GatewayComponents, GatewaySettings, RowsAnswer, run};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use views::Pipeline;
 
 use super::world::{World, event, request};
 use crate::support::counted_store::CountedStore;
@@ -73,4 +74,33 @@ async fn an_idle_gateway_reads_no_index_and_misses_nothing() {
     wait_for(&gateway, "a loss", |answer| answer.envelope.stale).await;
     shutdown.cancel();
     running.await.unwrap().unwrap();
+}
+
+/// The readers of the two are not the same: those of the first one are refreshed no longer.
+#[tokio::test(start_paused = true)]
+async fn what_waits_at_a_gateway_goes_over_to_the_one_over_other_definitions_that_takes_its_place() {
+    let world = World::new();
+    world.send(0, [event(0, "A", "ann", 3)]);
+    world.append_run(0).await;
+    let (shutdown, began) = (CancellationToken::new(), Instant::now());
+    let running = tokio::spawn(run::run(world.gateway.clone(), shutdown.clone()));
+    let head = |head: i64| move |answer: &RowsAnswer| answer.envelope.head.get(&ONE) == Some(&Offset(head));
+    wait_for(&world.gateway, "a start", head(1)).await;
+    let limit = Duration::from_secs(30);
+    let asked = request("by_page", &[("after", &world.token(0, 1)), ("timeout", "30s")]);
+    let gateway = world.gateway.clone();
+    let waiting = tokio::spawn(async move { gateway.rows(&Principal::anyone(), asked).await });
+    sleep(Duration::from_secs(1)).await;
+    shutdown.cancel();
+    running.await.unwrap().unwrap();
+
+    let mut changed = Pipeline::clone(&world.pipeline);
+    changed.views.retain(|view| view.name.as_str() == "by_page");
+    let next = world.gateway.successor(Arc::new(changed), Vec::new()).unwrap();
+    world.send(0, [event(1, "B", "bob", 5)]);
+    world.append_run(0).await;
+    world.gateway.give_way(&next);
+    let answer = waiting.await.unwrap().unwrap();
+    assert!(head(2)(&answer), "{:?}", answer.envelope);
+    assert!(began.elapsed() < limit, "it waited where nothing comes any more");
 }

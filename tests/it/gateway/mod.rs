@@ -27,6 +27,7 @@ mod sql_limits;
 mod sql_params;
 mod sql_statements;
 mod sql_totals;
+mod sql_versions;
 mod tops;
 mod visits;
 mod world;

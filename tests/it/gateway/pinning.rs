@@ -1,11 +1,13 @@
 //! Which batch version and which runs an answer is made of.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use edge::{Principal, ProblemKind};
 use positions::{Offset, PartitionId, SourceName, TimestampMicros};
 use query_gateway::{Envelope, GatewayError, GatewaySettings, Standstill};
 use serving_layer::BlobKey;
+use views::Pipeline;
 
 use super::world::{World, check_against_fold, event, request};
 
@@ -68,6 +70,63 @@ async fn a_version_whose_cut_lies_inside_a_run_waits_for_the_next() {
 }
 
 #[tokio::test]
+async fn realtime_goes_on_alone_while_the_first_version_is_cut_inside_a_run() {
+    let world = two_partitions().await;
+    world.publish("by_page", &[1, 1]).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!((envelope.version, envelope.stale), (None, false), "{envelope:?}");
+    assert_eq!((offsets(&envelope.cut), offsets(&envelope.head)), (vec![0, 0], vec![2, 1]));
+    world.send(0, [event(5, "A", "ann", 1), event(6, "C", "dan", 2)]);
+    world.append_run(0).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!((envelope.version, envelope.stale, offsets(&envelope.head)), (None, false, vec![4, 1]));
+    let repaired = world.publish("by_page", &[4, 1]).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!((envelope.version, envelope.stale, envelope.runs), (Some(repaired), false, 0));
+}
+
+/// A partition of which the realtime store holds nothing, or less than batch: without its version it would be missing.
+#[tokio::test]
+async fn realtime_does_not_go_on_alone_where_it_does_not_hold_everything() {
+    let world = two_partitions().await;
+    world.send(1, [event(7, "B", "eve", 3)]);
+    let version = world.publish("by_page", &[1, 2]).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!((envelope.version, offsets(&envelope.cut)), (Some(version), vec![1, 2]), "it holds less");
+    assert!(envelope.stale && envelope.stale_reasons[0].contains("no run starts at 1"), "{envelope:?}");
+
+    let world = two_partitions().await;
+    world.send(2, [event(7, "B", "eve", 3)]);
+    let version = world.publish_partitions("by_page", &[(0, 1), (1, 1), (2, 1)]).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!((envelope.version, offsets(&envelope.cut)), (Some(version), vec![1, 1, 1]), "it holds nothing");
+    assert!(envelope.stale, "{envelope:?}");
+}
+
+/// Of imported partitions there is no index that could say that the version before covers less of them.
+#[tokio::test]
+async fn a_version_of_before_an_import_does_not_stand_in_for_the_one_after_it() {
+    let world = two_partitions().await;
+    let imported = PartitionId::FIRST_IMPORTED;
+    world.publish("by_page", &[2, 0]).await;
+    check(&world, "by_page").await;
+    world.send(imported.0, [event(1, "A", "gus", 2), event(2, "B", "hal", 4)]);
+    world.send(0, [event(5, "A", "ann", 1), event(6, "C", "dan", 2)]);
+    let newest = world.publish_partitions("by_page", &[(0, 3), (1, 1), (imported.0, 2)]).await;
+    let heads = |envelope: &Envelope| (envelope.version, offsets(&envelope.head));
+    assert_eq!(heads(&check(&world, "by_page").await), (Some(newest), vec![3, 1, 2]));
+
+    // Now the cut lies inside a run, above which only the version before could be merged.
+    world.append_run(0).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!(heads(&envelope), (Some(newest), vec![3, 1, 2]));
+    assert!(envelope.stale, "{envelope:?}");
+    let next = world.publish_partitions("by_page", &[(0, 4), (1, 1), (imported.0, 2)]).await;
+    let envelope = check(&world, "by_page").await;
+    assert_eq!((heads(&envelope), envelope.stale), ((Some(next), vec![4, 1, 2]), false));
+}
+
+#[tokio::test]
 async fn a_version_at_or_above_the_head_answers_alone() {
     let world = two_partitions().await;
     world.send(0, [event(9, "A", "eve", 4)]);
@@ -105,6 +164,25 @@ async fn the_head_is_kept_when_the_realtime_store_forgets() {
     world.publish("by_page", &[2, 1]).await;
     let envelope = check(&world, "by_page").await;
     assert_eq!((offsets(&envelope.head), envelope.stale), (vec![2, 1], false));
+}
+
+/// Another view of the source is dropped, so that the source is read anew.
+#[tokio::test]
+async fn a_gateway_over_other_definitions_goes_on_from_what_the_one_before_has_shown() {
+    let world = two_partitions().await;
+    world.publish("by_page", &[2, 0]).await;
+    assert_eq!(offsets(&check(&world, "by_page").await.head), vec![2, 1]);
+    let mut changed = Pipeline::clone(&world.pipeline);
+    changed.views.retain(|view| view.name.as_str() == "by_page");
+    world.memory.wipe();
+    let next = world.gateway.successor(Arc::new(changed), Vec::new()).unwrap();
+    let ask = async || next.rows(&Principal::anyone(), request("by_page", &[])).await.unwrap();
+    let answer = ask().await;
+    check_against_fold(&world, &answer);
+    assert_eq!((offsets(&answer.envelope.head), answer.envelope.stale), (vec![2, 1], true));
+    world.publish("by_page", &[2, 1]).await;
+    let answer = ask().await;
+    assert_eq!((offsets(&answer.envelope.head), answer.envelope.stale), (vec![2, 1], false));
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use twofold::config::{Config, ConfigInputs};
 use twofold::definitions::Definitions;
+use twofold::definitions_route::definitions_router;
 use twofold::http::{Intake, health_router, routes_beside, status_router, whole_router};
 use twofold::lives::Lives;
 use twofold::log_route::log_router;
@@ -24,6 +25,8 @@ use twofold::metrics_text::MetricsText;
 use twofold::read_again_route::read_again_router;
 use twofold::readiness::Hindrances;
 use twofold::rejected_route::rejected_router;
+use twofold::role::Roles;
+use twofold::runs::dry_run::Planning;
 use twofold::runs_route::{RunsFeed, RunsRoute, runs_router};
 use twofold::status::StatusBoard;
 use workflow::Workflow;
@@ -41,15 +44,24 @@ const PAGE: &str = include_str!("../../../docs/http.md");
 
 const ROOM_FOR_VIEWS: &str = "raise `gateway.view_memory` or use a coarser bucket";
 
-const GATEWAY_ROUTES: [&str; 6] =
-    ["GET /", "GET /v1/views", "GET /v1/views/{view}", "GET /v1/views/{view}/rows", "POST /v1/sql", "GET /v1/status"];
-/// The routes of the collector, of the log, of rejected records, of runs and of health.
-const BESIDE: [&str; 18] = [
+const GATEWAY_ROUTES: [&str; 7] = [
+    "GET /",
+    "GET /v1/views",
+    "GET /v1/views/{view}",
+    "GET /v1/views/{view}/rows",
+    "GET /v1/views/{view}/exactness",
+    "POST /v1/sql",
+    "GET /v1/status",
+];
+/// The routes of the collector, of the log, of rejected records, of definitions, of runs and of health.
+const BESIDE: [&str; 20] = [
     "GET /v1/sources/{source}",
     "POST /v1/sources/{source}/events",
     "GET /v1/sources/{source}/log",
     "GET /v1/sources/{source}/rejected",
     "POST /v1/sources/{source}/rejected/read-again",
+    "GET /v1/definitions",
+    "POST /v1/definitions",
     "GET /v1/runs",
     "POST /v1/runs",
     "GET /v1/runs/{run}",
@@ -64,8 +76,8 @@ const BESIDE: [&str; 18] = [
     "GET /healthz",
     "GET /readyz",
 ];
-/// The one path that is there for two methods.
-const RUNS: &str = "/v1/runs";
+/// The paths that are there for two methods.
+const FOR_TWO: [&str; 2] = ["/v1/definitions", "/v1/runs"];
 const STATUS_ROUTES: [&str; 1] = ["GET /v1/status"];
 
 /// A process that listens, with a collector beside its other routes.
@@ -89,18 +101,21 @@ impl Process {
         let (log, intake, shutdown) =
             (Arc::new(FakeLog::default()), CancellationToken::new(), CancellationToken::new());
         let answers: Router = match gateway {
-            Some(world) => query_gateway::router(world.gateway.clone(), routes_beside(true, true)),
-            None => status_router(Arc::new(StatusBoard::default()), routes_beside(true, true)),
+            Some(world) => query_gateway::router(world.gateway.clone(), routes_beside(true, true, false)),
+            None => status_router(Arc::new(StatusBoard::default()), routes_beside(true, true, false)),
         };
         let (lives, definitions) = (Lives::new(memory_lake(3)), Definitions::of(&watch::Sender::default()));
         let of_log = log_router(log.clone(), Arc::new(lives), definitions.clone());
         let of_rejected = rejected_router(memory_lake(3), definitions.clone());
-        let of_reading = read_again_router(memory_lake(3), definitions.clone(), Arc::default());
+        let of_reading = read_again_router(memory_lake(3), definitions.clone(), None);
         let of_runs = runs_of(definitions);
         let health = health_router(MetricsText::default(), || ready(Hindrances::new()));
         let collector = collector::router(collector_of(log.clone(), clicks(), settings));
         let collector = Intake::new(intake.clone()).guard(collector);
-        let router = as_anyone(whole_router(answers, [of_log, of_rejected, of_reading, of_runs, health, collector]));
+        let router = as_anyone(whole_router(
+            answers,
+            [of_log, of_rejected, of_reading, definitions_of(), of_runs, health, collector],
+        ));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
@@ -126,10 +141,18 @@ impl Process {
     }
 }
 
-fn runs_of(definitions: Definitions) -> Router {
-    let workflow = Workflow::new(&memory_lake(3), Arc::new(ManualClock::at(0)), Arc::new(SeededIds::new(3)));
+fn definitions_of() -> Router {
+    let lake = memory_lake(3);
+    let workflow = Workflow::new(&lake, Arc::new(ManualClock::at(0)), Arc::new(SeededIds::new(4)));
     let config = Arc::new(Config::read(ConfigInputs::default()).unwrap());
-    runs_router(RunsRoute::new(Arc::new(RunsFeed::new(workflow)), definitions, config))
+    definitions_router(&lake, &workflow, (config, Roles::all()), watch::Sender::default())
+}
+
+fn runs_of(definitions: Definitions) -> Router {
+    let (lake, clock, ids) = (memory_lake(3), Arc::new(ManualClock::at(0)), Arc::new(SeededIds::new(3)));
+    let workflow = Workflow::new(&lake, clock.clone(), ids.clone());
+    let config = Arc::new(Config::read(ConfigInputs::default()).unwrap());
+    runs_router(RunsRoute::new(Arc::new(RunsFeed::new(workflow)), definitions, Planning { config, lake, clock, ids }))
 }
 
 /// The kinds that were told so far.
@@ -189,11 +212,12 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
         let (allowed, path) = route.split_once(' ').unwrap();
         let of_path = path.replace("{view}", "by_page").replace("{source}", "clicks").replace("{run}", "1");
         let (other, allow) = match allowed {
-            _ if path == RUNS => (Method::PUT, "GET, HEAD, POST"),
+            _ if FOR_TWO.contains(&path) => (Method::PUT, "GET, HEAD, POST"),
             "GET" => (Method::POST, "GET, HEAD"),
             _ => (Method::GET, "POST"),
         };
-        let known = if path == RUNS { json!(["GET /v1/runs", "POST /v1/runs"]) } else { json!([route]) };
+        let both = json!([format!("GET {path}"), format!("POST {path}")]);
+        let known = if FOR_TWO.contains(&path) { both } else { json!([route]) };
         for method in [other, Method::PUT, Method::PATCH, Method::DELETE] {
             let problem = told.check(ProblemKind::MethodNotAllowed, process.request(method.clone(), &of_path)).await;
             assert_eq!(problem["known"], known, "{method} {route}");
@@ -215,6 +239,12 @@ async fn check_routes(told: &mut Told, process: &Process, routes: &[&str]) {
         told.check(ProblemKind::BadRequest, process.get(path)).await;
     }
     told.check(ProblemKind::Unknown, process.request(Method::POST, "/v1/runs/1/retry")).await;
+    let apply = |body: &'static str| {
+        process.request(Method::POST, "/v1/definitions").header("content-type", "application/json").body(body)
+    };
+    told.check(ProblemKind::BadBody, apply("[]")).await;
+    told.check(ProblemKind::BadRequest, apply(r#"{"pipeline": "SELECT 1"}"#)).await;
+    told.check(ProblemKind::Forbidden, apply("{}").header("origin", "http://localhost:8080")).await;
     let read_again = "/v1/sources/clicks/rejected/read-again";
     told.check(ProblemKind::BadRequest, process.request(Method::POST, &format!("{read_again}?a=1"))).await;
     let of_page = process.request(Method::POST, read_again).header("origin", "http://localhost:8080");

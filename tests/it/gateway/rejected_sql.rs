@@ -225,7 +225,8 @@ async fn the_table_is_listed_beside_views_and_takes_no_name_from_them() {
     let gateway = gateway(&world, Some(Arc::new(Notes::of(&["A"]))), GatewaySettings::default());
     let shown = body(&ask(&gateway, "SHOW TABLES").await);
     let tables = json!([
-        {"table_name": "rejected"}, {"table_name": "system.rejected"}, {"table_name": "system.runs"}
+        {"table_name": "rejected"}, {"table_name": "system.exactness"}, {"table_name": "system.rejected"},
+        {"table_name": "system.run_tasks"}, {"table_name": "system.runs"}
     ]);
     assert_eq!(shown["rows"], tables);
     let kinds =

@@ -8,7 +8,7 @@ use serving_layer::Version;
 
 use super::world::{World, event};
 
-async fn fill(world: &World) {
+pub(super) async fn fill(world: &World) {
     world.send(0, [event(0, "A", "ann", 3), event(70, "B", "bob", 5), event(5, "A", "bob", 2)]);
     world.append_run(0).await;
     world.publish("by_page", &[2, 0]).await;

@@ -274,8 +274,13 @@ impl World {
 
     /// Publishes a version of a view with these cuts, by partition from 0. Gives its number.
     pub(super) async fn publish(&self, name: &str, cuts: &[i64]) -> Version {
+        self.publish_partitions(name, &(0..).zip(cuts.iter().copied()).collect::<Vec<_>>()).await
+    }
+
+    /// Publishes a version of a view with the cuts of these partitions. Gives its number.
+    pub(super) async fn publish_partitions(&self, name: &str, cuts: &[(i32, i64)]) -> Version {
         let view = self.view(name);
-        let partitions = (0..).zip(cuts).map(|(partition, cut)| (partition, *cut));
+        let partitions = cuts.iter().copied();
         let batches: Vec<RecordBatch> =
             partitions.clone().map(|(partition, cut)| self.events(partition, 0, cut)).collect();
         let events = concat_batches(&view.source.events, &batches).unwrap();
@@ -406,7 +411,7 @@ pub(super) fn request(view: &str, parameters: &[(&str, &str)]) -> RowsRequest {
 }
 
 fn key(partition: i32) -> PartitionKey {
-    PartitionKey { source: SourceName::new("edits"), partition: PartitionId(partition) }
+    PartitionKey::new(&SourceName::new("edits"), PartitionId(partition))
 }
 
 fn event_batch(schema: &SchemaRef, partition: i32, from: i64, events: &[Event]) -> RecordBatch {

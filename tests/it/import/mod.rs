@@ -2,6 +2,7 @@
 //! killed at, the next call ends with the same rows; nothing of a person is left after `twofold erase`.
 
 mod kinds;
+mod month;
 
 use std::path::Path;
 use std::process::Output;

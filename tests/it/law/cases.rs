@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng};
 use super::compare::assert_same;
 use super::events::{random_events, random_split};
 use super::plans::{Measures, Plans};
+use super::sent::states_through_bytes;
 use crate::support::seeds::seeds;
 
 /// Cases per set of measures.
@@ -111,11 +112,16 @@ async fn check_case(plans: &Plans, seed: u64, name: &str) {
     let states = merge_at_random(plans, states, random).await;
     let grain = &plans.grains[random.random_range(0..plans.grains.len())];
     let merged = grain.finish.execute(states).await.unwrap();
-    let direct = grain.direct.execute(vec![events]).await.unwrap();
+    let direct = grain.direct.execute(vec![events.clone()]).await.unwrap();
     let text = format!("{name}, {rows} rows, by {} dimensions; repeat with TWOFOLD_SEED={seed}", grain.by);
     assert_same(&plans.view, grain.by, &merged, &direct, &text);
     let undivided = grain.finish.execute(whole).await.unwrap();
     assert_same(&plans.view, grain.by, &undivided, &direct, &format!("{text}, one state"));
+    // Each of them takes some milliseconds.
+    if seed.is_multiple_of(50) {
+        let elsewhere = grain.finish.execute(states_through_bytes(&plans.view, &events).await).await.unwrap();
+        assert_same(&plans.view, grain.by, &elsewhere, &direct, &format!("{text}, elsewhere"));
+    }
 }
 
 async fn check(measures: &Measures, from: &str, name: &str) {

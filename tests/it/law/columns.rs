@@ -12,6 +12,7 @@ use twofold::trial::try_pipeline;
 use views::{AGGREGATES, Compiled, Pipeline, PlannedView, Support, sample_events};
 
 use super::compare::assert_equal;
+use super::sent::states_through_bytes;
 
 /// One line, so that every view has a line of its own behind it.
 const SOURCE: &str = "CREATE UNBOUNDED EXTERNAL TABLE events (time TIMESTAMP NOT NULL, a BOOLEAN, b SMALLINT, c INT, d BIGINT, \
@@ -163,6 +164,10 @@ async fn check_parts(view: &PlannedView, events: &[(RecordBatch, bool)]) {
             let together = finish.execute(parts).await.unwrap();
             let direct = finish.execute(whole).await.unwrap();
             assert_equal(view, by.len(), &together, &direct, *has_floats, &view.sql);
+            if by.len() == dimensions.len() {
+                let elsewhere = finish.execute(states_through_bytes(view, events).await).await.unwrap();
+                assert_equal(view, by.len(), &elsewhere, &direct, *has_floats, &format!("{}, elsewhere", view.sql));
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use twofold::notify::{RunEvent, lineage_event};
 use workflow::RunState;
 
-use super::event;
+use super::{backfill, event};
 
 /// What `RunEvent` of 2-0-2 requires, and the forms that it names: `uuid`, `date-time`, `uri`.
 fn check(event: &Value) {
@@ -69,4 +69,18 @@ fn an_event_names_what_was_read_and_written_and_why_it_failed() {
     );
     let cancelled = RunEvent { reason: Some("by hand".to_owned()), ..event("r1", RunState::Cancelled, 5) };
     assert_eq!(lineage_event(&cancelled, "shop").unwrap()["run"]["facets"], serde_json::json!({}));
+}
+
+#[test]
+fn a_backfill_is_a_job_of_its_own_and_says_which_time_it_is_of() {
+    for state in [RunState::Running, RunState::Failed] {
+        let told = lineage_event(&backfill("r1", state, 5), "shop").unwrap();
+        check(&told);
+        assert_eq!(told["job"]["name"], "backfill.clicks");
+        let facet = &told["run"]["facets"]["nominalTime"];
+        let range = (&facet["nominalStartTime"], &facet["nominalEndTime"]);
+        assert_eq!(range, (&"2026-01-01T00:00:00.000Z".into(), &"2026-01-03T00:00:00.000Z".into()));
+        let has_failed = told["run"]["facets"].get("errorMessage").is_some();
+        assert_eq!(has_failed, state == RunState::Failed);
+    }
 }

@@ -6,8 +6,8 @@ mod telling;
 
 use positions::{SourceName, TimestampMicros, ViewName};
 use twofold::notify::RunEvent;
-use workflow::RunState;
-use workflow::schedule::{RunMode, ScheduleName};
+use workflow::schedule::ScheduleName;
+use workflow::{RunMode, RunState};
 
 /// A run of a schedule that came into a state, `seconds` after a day began.
 fn event(run: &str, state: RunState, seconds: i64) -> RunEvent {
@@ -25,4 +25,11 @@ fn event(run: &str, state: RunState, seconds: i64) -> RunEvent {
         ended_at: (!matches!(state, RunState::Queued | RunState::Running | RunState::Paused)).then_some(at),
         at,
     }
+}
+
+/// The same of a backfill of two days that somebody started.
+fn backfill(run: &str, state: RunState, seconds: i64) -> RunEvent {
+    let at = |days: i64| TimestampMicros((20_454 + days) * 86_400_000_000);
+    let mode = RunMode::Buckets { from: at(0), to: at(2), only_missing: true };
+    RunEvent { kind: "backfill".to_owned(), schedule: None, mode, ..event(run, state, seconds) }
 }

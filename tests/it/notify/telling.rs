@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use positions::TimestampMicros;
+use positions::{TimestampMicros, ViewName};
 use serde_json::json;
 use twofold::config::NoticeKind;
 use twofold::notify::{Judge, MissedDeadline, RunEvent, notice_of_deadline, notice_of_run, signature};
 use workflow::RunState;
 use workflow::schedule::ScheduleName;
 
-use super::event;
+use super::{backfill, event};
 
 fn told(judge: &mut Judge, events: &[RunEvent]) -> Vec<Option<NoticeKind>> {
     events.iter().map(|event| judge.judge(event)).collect()
@@ -50,6 +50,27 @@ fn what_is_done_says_nothing_of_another_schedule_or_of_what_somebody_started() {
     assert_eq!(judge.judge(&event("6", RunState::Done, 6)), Some(NoticeKind::Recovery));
 }
 
+/// Its runs have other views each time: those that have something new.
+#[test]
+fn of_the_interval_each_view_is_told_by_itself() {
+    let mut judge = Judge::default();
+    let run = |views: &[&str], state: RunState, reason: Option<&str>| RunEvent {
+        schedule: Some(ScheduleName("batch.interval".to_owned())),
+        views: views.iter().map(positions::ViewName::new).collect(),
+        reason: reason.map(str::to_owned),
+        ..event("1", state, 1)
+    };
+    let (failure, recovery) = (Some(NoticeKind::Failure), Some(NoticeKind::Recovery));
+    let events = [
+        run(&["hits", "visits"], RunState::Failed, Some("view visits: over its limit")),
+        run(&["hits"], RunState::Done, None),
+        run(&["visits"], RunState::Failed, Some("view visits: over its limit")),
+        run(&["hits"], RunState::Failed, Some("the store does not answer")),
+        run(&["hits", "visits"], RunState::Done, None),
+    ];
+    assert_eq!(told(&mut judge, &events), [failure, None, None, failure, recovery]);
+}
+
 #[test]
 fn a_notice_is_a_sentence_for_people_and_keys_for_programs() {
     let notice = notice_of_run(NoticeKind::Failure, &event("r7", RunState::Failed, 90));
@@ -65,6 +86,7 @@ fn a_notice_is_a_sentence_for_people_and_keys_for_programs() {
             "source": "clicks",
             "views": ["hits", "visits"],
             "mode": "incremental",
+            "range": null,
             "state": "failed",
             "reason": "group 7 is over its limit",
             "started_at": "2026-05-29T00:00:00.000Z",
@@ -75,6 +97,13 @@ fn a_notice_is_a_sentence_for_people_and_keys_for_programs() {
     let by_hand = RunEvent { schedule: None, ..event("r8", RunState::Done, 1) };
     let text = notice_of_run(NoticeKind::Recovery, &by_hand).body["text"].as_str().unwrap().to_owned();
     assert_eq!(text, "recompute of source clicks: run r8 is done; what failed before is well again");
+
+    let body = notice_of_run(NoticeKind::Failure, &backfill("r9", RunState::Failed, 1)).body;
+    let range = json!({"from": "2026-01-01T00:00:00.000Z", "to": "2026-01-03T00:00:00.000Z", "only_missing": true});
+    assert_eq!((&body["kind"], &body["mode"], &body["range"]), (&json!("backfill"), &json!("buckets"), &range));
+    let text = "backfill of source clicks, 2026-01-01T00:00:00.000Z to 2026-01-03T00:00:00.000Z: run r9 failed: group 7 \
+                is over its limit";
+    assert_eq!(body["text"], text);
 
     let occurrence = TimestampMicros(1_780_012_800_000_000);
     let mut missed = MissedDeadline { schedule: ScheduleName("nightly".to_owned()), occurrence, run: None };
@@ -112,4 +141,23 @@ fn the_signature_is_hmac_sha256_over_time_and_body() {
     assert_eq!(signature("key", "1700000000", br#"{"a":1}"#), expected);
     assert_ne!(signature("key", "1700000001", br#"{"a":1}"#), expected);
     assert_ne!(signature("kez", "1700000000", br#"{"a":1}"#), expected);
+}
+
+#[test]
+fn one_folding_that_is_done_says_nothing_of_another_one() {
+    let mut judge = Judge::default();
+    let housekeeping = |views: &[&str], state, seconds| RunEvent {
+        kind: "housekeeping".to_owned(),
+        views: views.iter().map(ViewName::new).collect(),
+        schedule: Some(ScheduleName("housekeeping".to_owned())),
+        ..event("1", state, seconds)
+    };
+    assert_eq!(judge.judge(&housekeeping(&["a"], RunState::Failed, 1)), Some(NoticeKind::Failure));
+    assert_eq!(judge.judge(&housekeeping(&["b"], RunState::Done, 2)), None);
+    assert_eq!(judge.judge(&housekeeping(&[], RunState::Done, 3)), None);
+    assert_eq!(judge.judge(&housekeeping(&["a"], RunState::Done, 4)), Some(NoticeKind::Recovery));
+    let merging = |state, seconds| RunEvent { kind: "compact".to_owned(), ..housekeeping(&[], state, seconds) };
+    assert_eq!(judge.judge(&merging(RunState::Failed, 5)), Some(NoticeKind::Failure));
+    assert_eq!(judge.judge(&housekeeping(&[], RunState::Done, 6)), None, "what was deleted merged nothing");
+    assert_eq!(judge.judge(&merging(RunState::Done, 7)), Some(NoticeKind::Recovery));
 }

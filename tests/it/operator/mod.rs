@@ -126,7 +126,7 @@ const CASES: &[(&str, &[&str])] = &[
         "keys that stand twice in a static file are warned of",
         &[
             "pipeline::dialect::keys_that_stand_twice_in_a_joined_table_are_doubted",
-            "operator::keys_that_stand_twice_are_warned_of_by_validate_and_at_the_start",
+            "operator::keys_that_stand_twice_are_refused_unless_the_pipeline_says_that_they_are_meant",
         ],
     ),
     (
@@ -169,7 +169,7 @@ fn every_case_has_its_tests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_that_stand_twice_are_warned_of_by_validate_and_at_the_start() {
+async fn keys_that_stand_twice_are_refused_unless_the_pipeline_says_that_they_are_meant() {
     let folder = tempfile::tempdir().unwrap();
     let pipeline = "
         CREATE UNBOUNDED EXTERNAL TABLE hits (id VARCHAR NOT NULL, time TIMESTAMP NOT NULL, page VARCHAR NOT NULL)
@@ -179,12 +179,16 @@ async fn keys_that_stand_twice_are_warned_of_by_validate_and_at_the_start() {
         FROM hits LEFT JOIN owners ON hits.page = owners.page GROUP BY owner;";
     let setup = Setup::new(folder.path(), pipeline, Vec::new());
     std::fs::write(folder.path().join("owners.csv"), "page,owner\n/a,ann\n/b,bob\n/a,ann\n").unwrap();
-    let doubt =
-        "1 keys stand in several rows of static table owners, among them /a in 2: an event counts once for each";
-    let validate = Command::new(binary()).arg("validate").arg(&setup.pipeline).output().unwrap();
-    check(&validate, 0, &["warning: ", doubt]);
-    let running = Running::start(&setup).await;
-    let log = running.log();
-    assert!(log.contains("WARN") && log.contains(doubt), "{log}");
-    assert!(running.terminate().success());
+    let told = "1 key stands in several rows of static table owners, among them /a in 2: an event counts once for each";
+    let validate = |code| {
+        let validated = Command::new(binary()).arg("validate").arg(&setup.pipeline).output().unwrap();
+        let expected = [told, "several_rows 'true'"];
+        check(&validated, code, if code == 0 { &[] } else { &expected });
+    };
+    validate(1);
+    check(&setup.run_to_its_end(&["up"]).await, 1, &["these definitions are new, and were not registered", told]);
+    let said = pipeline.replace("LOCATION 'owners.csv'", "LOCATION 'owners.csv' OPTIONS (several_rows 'true')");
+    std::fs::write(&setup.pipeline, said).unwrap();
+    validate(0);
+    assert!(Running::start(&setup).await.terminate().success());
 }

@@ -244,7 +244,7 @@ fn keys_that_stand_twice_in_a_joined_table_are_doubted() {
     assert!(doubts("channel,language\n#en,English\n#de,German\n,none\n,none\n").is_empty());
     let found = doubts("channel,language\n#en,English\n#de,German\n#en,British\n#en,American\n");
     assert_eq!(found.len(), 1);
-    let message = "1 keys stand in several rows of static table c, among them #en in 3";
+    let message = "1 key stands in several rows of static table c, among them #en in 3";
     assert!(found[0].message.contains(message), "{found:?}");
 }
 

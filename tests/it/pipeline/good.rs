@@ -191,5 +191,5 @@ fn a_join_by_using_is_doubted_like_others() {
     let doubts = of("channel,language\n#en,English\n#en,Scots\n");
     let [doubt] = doubts.as_slice() else { panic!("{doubts:?}") };
     assert_eq!(doubt.text, "USING(channel)");
-    assert!(doubt.message.contains("1 keys stand in several rows of static table c, among them #en in 2"), "{doubt}");
+    assert!(doubt.message.contains("1 key stands in several rows of static table c, among them #en in 2"), "{doubt}");
 }

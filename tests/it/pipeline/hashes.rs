@@ -37,6 +37,7 @@ fn layout_and_run_time_options_do_not_change_it() {
             EDITS.replace("event_time 'time'", "event_time 'time', grid 7, partitions 2, horizon '1s', gap '1s'")
         ),
         format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', strict 'false'")),
+        format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', mode 'lambda'")),
         format!("{}{VIEW}", EDITS.replace("page VARCHAR", "page VARCHAR DEFAULT NULL")),
         format!("{EDITS}{VIEW} CREATE MATERIALIZED VIEW w AS SELECT page, count(*) AS n FROM edits GROUP BY page"),
     ];
@@ -64,6 +65,9 @@ fn whatever_changes_a_state_changes_it() {
         format!("{}{VIEW}", EDITS.replace("STORED AS JSON", "STORED AS AVRO")),
         format!("{}{VIEW}", EDITS.replace("STORED AS JSON", "STORED AS PROTOBUF")),
         format!("{}{VIEW}", EDITS.replace("kafka://edits", "kafka://other")),
+        format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', mode 'kappa'")),
+        // No batch view settles what the horizon decided.
+        format!("{}{VIEW}", EDITS.replace("event_time 'time'", "event_time 'time', mode 'kappa', horizon '2s'")),
     ];
     let mut hashes: Vec<DefinitionHash> = other.iter().map(|sql| hash(sql)).collect();
     hashes.push(base());

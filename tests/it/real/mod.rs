@@ -9,6 +9,7 @@ mod roles;
 mod s3;
 mod schema;
 mod topics;
+mod workflow;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! Real events through the whole system: every answer, from realtime alone, during and after publications, equals an
 //! independent fold over what was sent, and at the end the facts known of the data sets.
 
-mod data;
+pub mod data;
 mod oracle;
 mod web_access;
 mod wikipedia;

@@ -22,7 +22,7 @@ async fn a_former_definition_is_planned_again_or_named_with_the_reason() {
         registry.former_views(&set, pipeline).await.unwrap()
     };
     assert!(former(&old).await.planned.is_empty(), "nothing was served yet");
-    registry.note_served(&hashes_of(&old)).await.unwrap();
+    registry.note_served(&hashes_of(&old), None).await.unwrap();
     registry.claim(&new).await.unwrap();
     let found = former(&new).await;
     let planned: Vec<_> = found.planned.iter().map(|one| (one.view.name.as_str(), one.view.hash, one.set)).collect();
@@ -39,7 +39,7 @@ async fn a_former_definition_is_planned_again_or_named_with_the_reason() {
     let found = former(&new).await;
     assert!(found.planned.is_empty() && found.lost[0].reason.contains("the object is missing"), "{:?}", found.lost);
 
-    registry.note_served(&hashes_of(&new)).await.unwrap();
+    registry.note_served(&hashes_of(&new), None).await.unwrap();
     let found = former(&new).await;
     assert!(found.planned.is_empty() && found.lost.is_empty(), "it is served");
 }
@@ -53,7 +53,7 @@ async fn a_former_definition_answers_only_over_a_source_that_is_still_there() {
         let registry = DefinitionRegistry::new(&memory_lake(10));
         let old = pipeline("count(*)");
         registry.claim(&old).await.unwrap();
-        registry.note_served(&hashes_of(&old)).await.unwrap();
+        registry.note_served(&hashes_of(&old), None).await.unwrap();
         let new = Pipeline::read(&old.text.replace(from, to), &BTreeMap::new()).unwrap();
         registry.claim(&new).await.unwrap();
         let set = registry.present().await.unwrap().unwrap();

@@ -7,7 +7,7 @@ use batch_layer::recompute::{BucketGroup, RecomputePlan, ViewPlan};
 use lake::Version;
 use positions::{Cut, DefinitionHash, RecomputeId, TimestampMicros, ViewName};
 use serde_json::{Value, json};
-use serving_layer::BucketRanges;
+use serving_layer::{BucketRanges, Folded};
 use twofold::runs::buckets::grids_of;
 use twofold::runs::grid::BucketState::{self, AtWork, Computed, Kept, LeftOut, Pending, Published};
 use views::Pipeline;
@@ -33,6 +33,7 @@ fn plan() -> RecomputePlan {
         cut: Cut::default(),
         since: Some(Cut::default()),
         touched: Some(BucketRanges::from(vec![hours(0, 2), hours(3, 4)])),
+        folded: Folded::default(),
         views: vec![ViewPlan {
             name: ViewName::new("by_hour"),
             hash: DefinitionHash(7),

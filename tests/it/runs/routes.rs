@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge::{Grants, Names, Principal};
+use lake::Lake;
+use lake::sequence::Append;
+use positions::TimestampMicros;
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -13,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use twofold::config::{Config, ConfigInputs};
 use twofold::definitions::{Definitions, RunningDefinitions};
+use twofold::runs::dry_run::Planning;
 use twofold::runs_route::run::follow_runs;
 use twofold::runs_route::{ROUTES, RunsFeed, RunsRoute, runs_router};
 use views::Pipeline;
-use workflow::{RunId, Workflow};
+use workflow::{Change, Entry, Epoch, RunId, WorkerId, Workflow};
 
 use super::{NOW, PIPELINE};
 use crate::lake::memory_lake;
@@ -26,6 +30,7 @@ use crate::support::seams::{ManualClock, SeededIds};
 
 /// A process that serves the routes, and nothing that does tasks.
 struct Server {
+    lake: Lake,
     workflow: Workflow,
     address: String,
     client: reqwest::Client,
@@ -40,12 +45,14 @@ impl Server {
     }
 
     async fn start_for(principal: Principal) -> Self {
-        let workflow = Workflow::new(&memory_lake(5), Arc::new(ManualClock::at(NOW)), Arc::new(SeededIds::new(5)));
+        let (lake, clock, ids) = (memory_lake(5), Arc::new(ManualClock::at(NOW)), Arc::new(SeededIds::new(5)));
+        let workflow = Workflow::new(&lake, clock.clone(), ids.clone());
         let pipeline = Arc::new(Pipeline::read(PIPELINE, &BTreeMap::new()).unwrap());
         let set = watch::channel(RunningDefinitions { pipeline, ..Default::default() }).0;
         let config = Arc::new(Config::read(ConfigInputs::default()).unwrap());
         let feed = Arc::new(RunsFeed::new(workflow.clone()));
-        let route = RunsRoute::new(feed.clone(), Definitions::of(&set), config);
+        let route =
+            RunsRoute::new(feed.clone(), Definitions::of(&set), Planning { config, lake: lake.clone(), clock, ids });
         let router = as_principal(runs_router(route), principal);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -54,7 +61,7 @@ impl Server {
         let followed = follow_runs(feed, stop.clone());
         let following = tokio::spawn(async move { assert!(followed.await.is_ok()) });
         let tasks = [AbortOnDropHandle::new(served), AbortOnDropHandle::new(following)];
-        Self { workflow, address, client: reqwest::Client::new(), stop, _set: set, _tasks: tasks }
+        Self { lake, workflow, address, client: reqwest::Client::new(), stop, _set: set, _tasks: tasks }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -159,6 +166,12 @@ async fn a_request_that_is_sent_again_with_its_key_starts_nothing_more() {
     // Without a key, what does the same and has not ended is joined.
     let (status, joined) = answer(server.starting(&json!({ "full": true, "source": "sales" }))).await;
     assert_eq!((status, &joined), (200, &json!({"runs": [{"run": 2, "source": "sales", "started": false}]})));
+    // A key that joins finds it from then on.
+    let sales = || server.starting(&json!({ "full": true, "source": "sales" })).header("Idempotency-Key", "late");
+    assert_eq!(answer(sales()).await, (200, joined.clone()));
+    assert_eq!(server.post("/v1/runs/2/cancel").await.0, 200);
+    assert_eq!(answer(sales()).await, (200, joined));
+    assert_eq!(server.get("/v1/runs/2").await.1["joined_keys"], json!(["late"]));
     assert_eq!(server.workflow.refresh().await.unwrap().runs.len(), 2);
 }
 
@@ -201,6 +214,21 @@ async fn what_is_wrong_with_a_start_is_told_before_anything_is_started() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_what_would_be_computed_and_starts_nothing() {
+    let server = Server::start().await;
+    let backfill = json!({ "views": ["by_day"], "from": "2026-01-01", "to": "2026-02-01", "dry_run": true });
+    let nothing = json!({ "view": "by_day", "reason": "nothing to compute: nothing of its source is archived" });
+    let expected = json!({ "started": false, "plans": [], "nothing_to_do": [nothing] });
+    assert_eq!(answer(server.starting(&backfill)).await, (200, expected));
+    let (status, told) = answer(server.starting(&json!({ "dry_run": true }))).await;
+    assert_eq!((status, told["nothing_to_do"].as_array().map(Vec::len)), (200, Some(2)), "{told}");
+    let crooked = json!({ "views": ["by_day"], "from": "2026-01-01T01:00:00Z", "to": "2026-02-01", "dry_run": true });
+    let (status, told) = answer(server.starting(&crooked)).await;
+    assert!(status == 400 && told["detail"].as_str().unwrap().contains("the nearest bounds are"), "{told}");
+    assert!(server.workflow.refresh().await.unwrap().runs.is_empty());
+}
+
+#[tokio::test]
 async fn runs_are_listed_shown_paused_and_ended() {
     let server = Server::start().await;
     let backfill = json!({ "views": ["by_day"], "from": "2026-01-01", "to": "2026-02-01", "max_concurrent": 1 });
@@ -221,8 +249,17 @@ async fn runs_are_listed_shown_paused_and_ended() {
     assert_eq!(server.post("/v1/runs/1/cancel").await.1["state"], "cancelled");
     let (status, told) = server.post("/v1/runs/1/pause").await;
     assert_eq!((status, told["detail"].as_str()), (409, Some("run 1 has ended")));
-    let (_, open) = server.get("/v1/runs?state=open").await;
-    assert_eq!(open["runs"].as_array().unwrap().len(), 1, "{open}");
+    for (filter, expected) in [
+        ("state=open", json!([2])),
+        ("state=cancelled", json!([1])),
+        ("source=hits&view=by_hour", json!([2])),
+        ("since=2999-01-01", json!([])),
+        ("before=2", json!([1])),
+    ] {
+        let (_, told) = server.get(&format!("/v1/runs?{filter}")).await;
+        let numbers: Vec<&Value> = told["runs"].as_array().unwrap().iter().map(|run| &run["run"]).collect();
+        assert_eq!((json!(numbers), &told["known"]), (expected, &json!(2)), "{filter}: {told}");
+    }
     assert_eq!(server.post("/v1/runs/1/retry").await.1["state"], "queued");
     assert_eq!(server.post("/v1/runs/2/retry").await.0, 409);
 
@@ -230,10 +267,33 @@ async fn runs_are_listed_shown_paused_and_ended() {
         let (status, told) = server.get(path).await;
         assert_eq!((status, &told["known"]), (404, &json!(["2", "1"])), "{path}: {told}");
     }
-    for path in ["/v1/runs/x", "/v1/runs/0", "/v1/runs/1?tasks=x", "/v1/runs?limit=0", "/v1/runs?state=old"] {
+    for path in
+        ["/v1/runs/x", "/v1/runs/0", "/v1/runs/1?tasks=x", "/v1/runs?limit=0", "/v1/runs?state=old", "/v1/runs?since=x"]
+    {
         assert_eq!(server.get(path).await.0, 400, "{path}");
     }
     assert_eq!(server.post("/v1/runs/1/pause?a=1").await.0, 400);
+}
+
+#[tokio::test]
+async fn of_a_run_that_is_not_kept_any_more_it_is_said_where_it_went() {
+    let server = Server::start().await;
+    assert_eq!(answer(server.starting(&json!({}))).await.0, 201);
+    assert_eq!(server.post("/v1/runs/1/cancel").await.0, 200);
+    // As the leader does with runs beyond those that are kept.
+    let journal = server.lake.sequence("_workflow/journal");
+    let run = RunId(1);
+    let changes = [vec![Change::Lead], vec![Change::Archived { run }, Change::Forgotten { run }]];
+    for (epoch, changes) in (0..).map(Epoch).zip(changes) {
+        let entry = Entry { epoch, by: WorkerId::from_drawn(9), at: TimestampMicros(NOW), changes };
+        let newest = journal.newest().await.unwrap();
+        assert!(matches!(journal.append(newest, &entry, 7 + u128::from(epoch.0)).await, Ok(Append::Appended(_))));
+    }
+    let (status, told) = server.get("/v1/runs/1").await;
+    assert_eq!((status, &told["known"]), (404, &json!(["2"])), "{told}");
+    assert!(told["hint"].as_str().unwrap().contains("is not kept any more: `workflow.history_runs`"), "{told}");
+    let (status, told) = server.get("/v1/runs/9").await;
+    assert_eq!((status, told.get("hint")), (404, None), "{told}");
 }
 
 #[tokio::test]
@@ -289,4 +349,33 @@ async fn streams_are_bounded_and_a_client_that_leaves_makes_room() {
         }
     };
     timeout(DEADLINE, freed).await.expect("the places are free again");
+}
+
+#[tokio::test]
+async fn housekeeping_is_started_for_each_source_that_is_meant() {
+    let server = Server::start().await;
+    let (status, told) = answer(server.starting(&json!({ "housekeeping": true }))).await;
+    assert_eq!((status, told["runs"].as_array().unwrap().len()), (201, 4), "{told}");
+    let (status, told) = answer(server.starting(&json!({ "housekeeping": true, "source": "sales" }))).await;
+    let joined = [3, 4].map(|run| json!({ "run": run, "source": "sales", "started": false }));
+    assert_eq!((status, &told["runs"]), (200, &json!(joined)), "{told}");
+    let (status, told) = answer(server.starting(&json!({ "housekeeping": true, "full": true }))).await;
+    assert_eq!((status, told["type"].as_str()), (400, Some("urn:twofold:problem:bad-request")), "{told}");
+    let (_, shown) = server.get("/v1/runs/1").await;
+    assert_eq!(
+        (shown["kind"].as_str(), shown["priority"].as_str()),
+        (Some("housekeeping"), Some("by_hand")),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_of_housekeeping_names_each_task_and_starts_nothing() {
+    let server = Server::start().await;
+    let dry = json!({ "housekeeping": true, "source": "sales", "dry_run": true });
+    let merges = json!({ "source": "sales", "task": "compact", "due": false, "merges": 0, "files": 0, "bytes": 0 });
+    let deletes = json!({ "source": "sales", "task": "vacuum", "due": false });
+    let expected = json!({ "started": false, "housekeeping": [merges, deletes] });
+    assert_eq!(answer(server.starting(&dry)).await, (200, expected));
+    assert!(server.workflow.refresh().await.unwrap().runs.is_empty());
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use positions::{SourceName, TimestampMicros};
+use batch_layer::Grains;
+use positions::{DefinitionHash, SourceName, TimestampMicros, ViewName};
 use serde_json::{Value, json};
-use serving_layer::BucketRanges;
+use serving_layer::{BucketRanges, Folded};
+use twofold::runs::filter::{RunsFilter, parse_state};
 use twofold::runs::grid::{BucketState, Grid, MAX_LINES, Stretch};
 use twofold::runs::instant::parse_instant;
 use twofold::runs::rate::{estimated_time, measured_rate, side_by_side};
@@ -85,7 +87,7 @@ fn a_failed_run_says_which_task_failed_and_why() {
     let tasks = vec![planned(1, TaskKind::Choose, 0)];
     let state = state_of([started(1, &spec(RunMode::Incremental), tasks)]);
     let token = token(&state, 1);
-    let failure = Failure { reason: "a group is too large".to_owned(), is_transient: false, cause_key: None };
+    let failure = Failure::permanent("a group is too large");
     let mut state = state;
     for change in [Change::Leased { token }, Change::Failed { token, failure }] {
         let (by, at) = (super::worker(), TimestampMicros(super::NOW));
@@ -105,12 +107,50 @@ fn the_newest_runs_are_listed_first_and_the_others_counted() {
     let runs = [run(1, RunMode::Full), run(2, RunMode::Incremental), run(3, buckets)];
     let state = state_of(runs.into_iter().chain([Change::Cancelled { run: RunId(2) }]));
     let overview = overview(state, Beat { name: "host:1".to_owned(), slots: 1, ..Beat::default() });
-    let shown = runs_view(&overview, 2, false);
+    let shown = runs_view(&overview, 2, &RunsFilter::default());
     assert_eq!(shown.runs.iter().map(|run| run.run).collect::<Vec<_>>(), [3, 2]);
     assert_eq!((shown.left_out, shown.leader.as_deref()), (1, Some("host:1")));
     assert_eq!(shown.runs[0].range.as_ref().unwrap().to.as_deref(), Some("1970-01-01T01:00:00.000Z"));
-    let open = runs_view(&overview, 10, true);
-    assert_eq!(open.runs.iter().map(|run| run.run).collect::<Vec<_>>(), [3, 1]);
+}
+
+#[test]
+fn runs_are_filtered_before_they_are_counted() {
+    let run = |number, mode, view: &str, source: &str| {
+        let views = vec![(ViewName::new(view), DefinitionHash(1))];
+        let asked = RunSpec { views, source: SourceName::new(source), ..spec(mode) };
+        started(number, &asked, vec![planned(1, TaskKind::Choose, 0)])
+    };
+    let runs = [
+        run(1, RunMode::Full, "by_hour", "hits"),
+        run(2, RunMode::Incremental, "by_hour", "hits"),
+        run(3, RunMode::Full, "by_day", "sales"),
+    ];
+    let ended = [Change::Cancelled { run: RunId(2) }, Change::Paused { run: Some(RunId(3)) }];
+    let overview = overview(state_of(runs.into_iter().chain(ended)), Beat::default());
+    let all = RunsFilter::default;
+    let of = |word: &str| RunsFilter { state: parse_state(word).unwrap(), ..all() };
+    let now = TimestampMicros(super::NOW);
+    for (filter, expected) in [
+        (all(), vec![3, 2, 1]),
+        (of("all"), vec![3, 2, 1]),
+        (of("open"), vec![3, 1]),
+        (of("queued"), vec![1]),
+        (of("paused"), vec![3]),
+        (of("cancelled"), vec![2]),
+        (of("done"), vec![]),
+        (RunsFilter { source: Some("hits".to_owned()), ..all() }, vec![2, 1]),
+        (RunsFilter { view: Some("by_day".to_owned()), ..all() }, vec![3]),
+        (RunsFilter { view: Some("by_hour".to_owned()), ..of("open") }, vec![1]),
+        (RunsFilter { since: Some(now), ..all() }, vec![3, 2, 1]),
+        (RunsFilter { since: Some(TimestampMicros(now.0 + 1)), ..all() }, vec![]),
+        (RunsFilter { before: Some(3), ..all() }, vec![2, 1]),
+    ] {
+        let shown = runs_view(&overview, 1, &filter);
+        let numbers: Vec<u64> = runs_view(&overview, 10, &filter).runs.iter().map(|run| run.run).collect();
+        assert_eq!((&numbers, shown.known), (&expected, 3), "{filter:?}");
+        assert_eq!((shown.runs.len(), shown.left_out), (expected.len().min(1), expected.len().saturating_sub(1)));
+    }
+    assert!(parse_state("old").unwrap_err().contains("must be one of all, open, queued"));
 }
 
 #[test]
@@ -149,6 +189,10 @@ fn instants_are_dates_or_rfc_3339() {
     }
 }
 
+fn grains(of: Bucket) -> Grains {
+    Grains::new(of, Folded::default())
+}
+
 fn hours(from: i64, to: i64) -> (TimestampMicros, TimestampMicros) {
     (TimestampMicros(from * 3_600_000_000), TimestampMicros(to * 3_600_000_000))
 }
@@ -165,7 +209,7 @@ fn a_grid_shows_each_bucket_of_the_range_once() {
     let last = Stretch { from: hours(26, 26).0, to: TimestampMicros(i64::MAX), state: BucketState::Pending };
     let groups = [first, stretch(2, 26, BucketState::AtWork), last];
     let touched = BucketRanges::from(vec![hours(0, 3), hours(24, 30)]);
-    let grid = Grid::new((vec!["v".to_owned()], Bucket::Hour), hours(0, 30), Some(&touched), &groups);
+    let grid = Grid::new((vec!["v".to_owned()], grains(Bucket::Hour)), hours(0, 30), Some(&touched), &groups);
     let shown: Vec<(&str, BucketState)> =
         grid.stretches.iter().map(|stretch| (&stretch.from.as_deref().unwrap()[..13], stretch.state)).collect();
     let expected = [
@@ -184,12 +228,12 @@ fn a_grid_shows_each_bucket_of_the_range_once() {
 #[test]
 fn days_stand_in_months_and_what_is_not_drawn_is_told() {
     let group = Stretch { from: TimestampMicros::MIN, to: TimestampMicros(i64::MAX), state: BucketState::Computed };
-    let days = Grid::new((vec!["v".to_owned()], Bucket::Day), hours(30 * 24, 32 * 24), None, &[group]);
+    let days = Grid::new((vec!["v".to_owned()], grains(Bucket::Day)), hours(30 * 24, 32 * 24), None, &[group]);
     let drawn = days.draw();
     assert!(drawn.contains("  1970-01     ") && drawn.contains("  1970-02     o\n"), "{drawn}");
-    let months = Grid::new((vec!["v".to_owned()], Bucket::Month), hours(0, 59 * 24), None, &[group]);
+    let months = Grid::new((vec!["v".to_owned()], grains(Bucket::Month)), hours(0, 59 * 24), None, &[group]);
     assert!(months.draw().contains("  1970        oo\n"), "{}", months.draw());
-    let many = Grid::new((vec!["v".to_owned()], Bucket::Hour), hours(0, 24 * 500), None, &[group]);
+    let many = Grid::new((vec!["v".to_owned()], grains(Bucket::Hour)), hours(0, 24 * 500), None, &[group]);
     let drawn = many.draw();
     assert!(drawn.lines().count() <= MAX_LINES + 3 && drawn.contains("--json tells of all"), "{drawn}");
 }

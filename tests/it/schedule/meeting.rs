@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use workflow::schedule::{Decision, Memory, Overlap, Start, WaitReason, decide};
+use workflow::schedule::{Decision, Look, Memory, Overlap, Start, WaitReason, decide};
 
 use super::{HOUR, Leader, MINUTE, at, cron, every, names, schedule, starts};
 
@@ -113,9 +113,11 @@ fn a_run_that_replaces_another_needs_no_place() {
 fn a_leader_that_dies_before_it_has_written_leaves_the_same_decision_to_the_next() {
     let leader = Leader::new(at_midnight(&[("a", 10), ("b", 90)]), "2026-05-01T12:00:00Z");
     let now = at("2026-05-02T00:00:00Z");
-    let decided = decide(&leader.schedules, &leader.rules, &leader.memory, now, &[]);
-    assert_eq!(decide(&leader.schedules, &leader.rules, &leader.memory, now, &[]), decided);
+    let look = Look { now, since: now };
+    let decided = decide(&leader.schedules, &leader.rules, &leader.memory, look, &[]);
+    assert_eq!(decide(&leader.schedules, &leader.rules, &leader.memory, look, &[]), decided);
     let mut memory: Memory = leader.memory.clone();
     decided.iter().for_each(|decision| memory.apply(decision));
-    assert_eq!(decide(&leader.schedules, &leader.rules, &memory, now.plus(SECOND), &[]), []);
+    let later = Look { now: now.plus(SECOND), ..look };
+    assert_eq!(decide(&leader.schedules, &leader.rules, &memory, later, &[]), []);
 }

@@ -1,15 +1,17 @@
 //! Schedules: when each is due, where clocks change among it, and what becomes of what cannot start now.
 
 mod decisions;
+mod edited;
 mod meeting;
 mod occurrences;
 
 use std::time::Duration;
 
 use positions::TimestampMicros;
+use workflow::RunMode;
 use workflow::schedule::{
-    CronExpression, Decision, Memory, Overlap, Rules, RunMode, RunningOf, Schedule, ScheduleName, Start, Target,
-    Timing, decide, parse_zone,
+    CronExpression, Decision, Look, Memory, Overlap, Rules, RunningOf, Schedule, ScheduleName, Start, Target, Timing,
+    decide, parse_zone,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -71,7 +73,8 @@ impl Leader {
 
     /// Decides, applies what was decided, and starts runs; told again, there is nothing to decide.
     fn look(&mut self) -> Vec<Decision> {
-        let decisions = decide(&self.schedules, &self.rules, &self.memory, self.now, &self.running);
+        let look = Look { now: self.now, since: self.now };
+        let decisions = decide(&self.schedules, &self.rules, &self.memory, look, &self.running);
         for decision in &decisions {
             self.memory.apply(decision);
             if let Decision::Start(start) = decision {

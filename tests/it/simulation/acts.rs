@@ -9,10 +9,9 @@ use batch_layer::archive::ArchiveStatus;
 use batch_layer::import::{Committed, FileId, Import, ImportComponents, Portion, read_file};
 use batch_layer::source_reset::{self, CountFrom, ResetComponents, ResetOutcome};
 use event_log::EventLog;
-use positions::{Fingerprint, IdSource, Offset, PartitionId, SourceName};
+use positions::{Fingerprint, IdSource, Offset, PartitionId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serving_layer::PartitionKey;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -28,13 +27,20 @@ impl World {
     /// Lets one thing happen.
     pub async fn act(self: &Arc<Self>, act: Act) {
         self.chance.note(&format!("{act:?}"));
-        let key = |partition| PartitionKey { source: SourceName::new("edits"), partition: PartitionId(partition) };
         match act {
             Act::Send(count) => self.send(count).await,
             Act::Import(count) => self.import(count).await,
-            Act::FailOver(partition, back) => self.realtime.fail_over(&key(partition), back).await,
+            Act::FailOver(partition, back) => {
+                for place in self.places(PartitionId(partition)) {
+                    self.realtime.fail_over(&place, back).await;
+                }
+            }
             Act::Wipe => self.realtime.memory.wipe(),
-            Act::Evict(partition) => self.realtime.evict(&key(partition)).await,
+            Act::Evict(partition) => {
+                for place in self.places(PartitionId(partition)) {
+                    self.realtime.evict(&place).await;
+                }
+            }
             Act::Pause(role, seconds) => {
                 self.roles[role].is_paused.store(true, Ordering::SeqCst);
                 self.later(seconds, move |world| world.resume(role));
@@ -100,7 +106,7 @@ impl World {
         }
     }
 
-    /// As the topology of a process does: archivers, then speed workers, then batch loops.
+    /// As the topology of a process does: archivers, then speed workers, then the batch role.
     async fn stop_source(self: &Arc<Self>, seconds: u64) {
         for role in &self.roles {
             role.stop().await;

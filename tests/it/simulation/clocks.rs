@@ -5,8 +5,6 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-const START: i64 = 1_700_000_000_000_000;
-
 /// How wrong a clock is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Skew {
@@ -25,20 +23,21 @@ impl Skew {
 
 /// Virtual time as the project's clock.
 pub struct SimClock {
+    start: TimestampMicros,
     began: Instant,
     skew: Skew,
 }
 
 impl SimClock {
-    /// A clock of a world that began at some instant.
-    pub fn new(began: Instant, skew: Skew) -> Self {
-        Self { began, skew }
+    /// A clock of a world that began at some instant, when it was `start` by a clock that goes right.
+    pub fn new(start: TimestampMicros, began: Instant, skew: Skew) -> Self {
+        Self { start, began, skew }
     }
 }
 
 impl Clock for SimClock {
     fn now(&self) -> TimestampMicros {
         let elapsed = i64::try_from(self.began.elapsed().as_micros()).unwrap();
-        TimestampMicros(START + self.skew.ahead * 1_000_000 + elapsed + elapsed * self.skew.drift / 1_000)
+        TimestampMicros(self.start.0 + self.skew.ahead * 1_000_000 + elapsed + elapsed * self.skew.drift / 1_000)
     }
 }

@@ -7,7 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Int64Type};
 use edge::Principal;
 use positions::{Incarnation, Offset, PartitionId};
-use query_gateway::{Envelope, Gateway, GatewayError, RowsAnswer, RowsRequest};
+use query_gateway::{Envelope, Gateway, GatewayError, MeasureReport, RowsAnswer, RowsRequest};
 use records::master::Hole;
 
 use super::traffic::View;
@@ -73,6 +73,20 @@ impl Reader {
         Ok(Some(answer.envelope))
     }
 
+    /// What a publication changed of an exact measure, and all of them are, has a cause that is known.
+    pub async fn check_reports(&self, world: &World) -> Result<(), Violation> {
+        self.gateway.compare_versions(world.ids.as_ref()).await;
+        let Ok(told) = self.gateway.exactness(&Principal::anyone(), self.view.name()).await else { return Ok(()) };
+        let is_unexplained = |measure: &MeasureReport| measure.cause.as_deref() == Some("unknown");
+        match told.reports.iter().find(|report| report.measures.iter().any(is_unexplained)) {
+            Some(report) => {
+                let text = format!("{} {:?}: {report:?}", self.name, self.view);
+                Err(Violation::new("unexplained difference", text))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What is lost below the cut is named, and nothing else.
     fn check_holes(&self, envelope: &Envelope, holes: &[Hole]) -> Result<(), Violation> {
         let cut = |partition| envelope.cut.get(&partition).copied().unwrap_or_default();
@@ -123,7 +137,8 @@ fn number_after(text: &str, words: &str) -> Option<i64> {
     rest[..digits].parse().ok()
 }
 
-fn rows_of(answer: &RowsAnswer, view: View) -> BTreeMap<String, Vec<i64>> {
+/// What an answer says, as the fold has it.
+pub fn rows_of(answer: &RowsAnswer, view: View) -> BTreeMap<String, Vec<i64>> {
     let rows = &answer.rows;
     let groups = arrow::compute::cast(rows.column(0), &DataType::Utf8).unwrap();
     let groups = groups.as_string::<i32>();

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use serving_layer::Folded;
 use tokio::time::{Instant, sleep};
 
-use super::plan::{Bug, Plan};
+use super::plan::{Act, Bug, Plan};
 use super::readers::{Reader, Violation};
+use super::receipts::Receipts;
 use super::world::World;
 
 /// How long the world may take to become complete once nothing goes wrong any more.
@@ -31,6 +33,8 @@ pub struct Outcome {
     pub is_replaced: bool,
     /// In the logs of all tables.
     pub checkpoints: usize,
+    /// How far `by_page` is folded by each of its definitions that has a version.
+    pub folded: Vec<Folded>,
 }
 
 /// Runs a plan in a world of its own, on this thread.
@@ -41,7 +45,8 @@ pub fn run(plan: &Plan) -> Outcome {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violation = Some(Violation::new("panic", text.unwrap_or_default()));
-        Outcome { violation, trace: (0, 0, 0), answers: 0, lost: 0, is_replaced: false, checkpoints: 0 }
+        let (trace, folded) = ((0, 0, 0), Vec::new());
+        Outcome { violation, trace, answers: 0, lost: 0, is_replaced: false, checkpoints: 0, folded }
     })
 }
 
@@ -74,7 +79,8 @@ async fn live(plan: Plan) -> Outcome {
     let violation = world.violation.lock().unwrap().clone();
     let answers = world.answers.load(Ordering::SeqCst);
     let checkpoints = world.checkpoints().await;
-    Outcome { violation, trace: world.chance.trace(), answers, lost, is_replaced, checkpoints }
+    let folded = world.folded().await;
+    Outcome { violation, trace: world.chance.trace(), answers, lost, is_replaced, checkpoints, folded }
 }
 
 fn has_failed(world: &World) -> bool {
@@ -114,25 +120,39 @@ async fn ask(world: &World, reader: &mut Reader) -> Option<query_gateway::Envelo
     }
 }
 
-/// After the faults everything must reach batch, and the answers must be complete and not stale.
+/// After the faults everything must reach batch, where there is one, and the answers must be complete and not stale.
 async fn become_complete(world: &Arc<World>) {
     let deadline = Instant::now() + if world.plan.has_right_clocks() { PATIENCE } else { SKEWED_PATIENCE };
     let ends = world.traffic.lock().await.ends();
     let mut readers = world.readers(world.generation.load(Ordering::SeqCst));
+    let mut receipts = Receipts::default();
     loop {
         sleep(Duration::from_secs(2)).await;
         let mut lags = Vec::new();
         for reader in &mut readers {
             let envelope = ask(world, reader).await;
+            receipts.take(world, reader).await;
             let is_complete = envelope.as_ref().is_some_and(|envelope| {
                 let is_there = |(partition, end)| {
-                    envelope.cut.get(partition) == Some(end) && envelope.head.get(partition) == Some(end)
+                    let is_in_batch = world.plan.is_kappa || envelope.cut.get(partition) == Some(end);
+                    is_in_batch && envelope.head.get(partition) == Some(end)
                 };
                 ends.iter().all(is_there) && !is_stale(world, envelope)
             });
             if !is_complete {
                 lags.push(format!("{} {:?} at {envelope:?}", reader.name, reader.view));
             }
+            // Where a mistake is planted, answers tell of it.
+            if world.plan.bug.is_none()
+                && let Err(violation) = reader.check_reports(world).await
+            {
+                world.report(violation);
+            }
+        }
+        if lags.is_empty()
+            && let Err(violation) = receipts.check(world).await
+        {
+            world.report(violation);
         }
         if has_failed(world) || lags.is_empty() {
             return;
@@ -188,7 +208,7 @@ pub fn sweep(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> (Option<(Plan, Vi
                     if seed % 500 == 499 {
                         eprintln!("simulation: seed {seed}");
                     }
-                    totals.lock().unwrap().add(&outcome);
+                    totals.lock().unwrap().add(&plan, &outcome);
                     if let Some(violation) = outcome.violation {
                         let mut found = found.lock().unwrap();
                         if found.as_ref().is_none_or(|(first, _)| seed < first.seed) {
@@ -212,11 +232,17 @@ pub struct Totals {
     pub lost: i64,
     pub replaced: u64,
     pub checkpoints: usize,
+    /// Definitions of views that were folded.
+    pub folded: usize,
+    /// Worlds in which files were imported.
+    pub imported: u64,
 }
 
 impl Totals {
-    fn add(&mut self, outcome: &Outcome) {
+    fn add(&mut self, plan: &Plan, outcome: &Outcome) {
         self.worlds += 1;
+        self.imported += u64::from(plan.acts.iter().any(|(_, act)| matches!(act, Act::Import(_))));
+        self.folded += outcome.folded.iter().filter(|folded| **folded != Folded::default()).count();
         self.calls += outcome.trace.0;
         self.kills += outcome.trace.1;
         self.answers += outcome.answers;

@@ -282,31 +282,47 @@ pub enum View {
     Size,
     /// `by_page` with other words.
     ChangedPage,
+    /// `by_page` of what adds something, over the source as it was.
+    PositivePage,
+    /// `by_size` with a measure less.
+    PlainSize,
 }
 
 impl View {
     pub fn name(self) -> &'static str {
-        if self == Self::Size { "by_size" } else { "by_page" }
+        if self.is_size() { "by_size" } else { "by_page" }
+    }
+
+    fn is_size(self) -> bool {
+        matches!(self, Self::Size | Self::PlainSize)
     }
 
     pub fn measure_names(self) -> &'static [&'static str] {
-        if self == Self::Size { &["edits", "pages"] } else { &["edits", "added", "most"] }
+        match self {
+            Self::Size => &["edits", "pages"],
+            Self::PlainSize => &["edits"],
+            Self::Page | Self::ChangedPage | Self::PositivePage => &["edits", "added", "most"],
+        }
     }
 
     fn counts(self, event: &Event) -> bool {
         match self {
             Self::Page => event.amount.is_some(),
-            Self::Size => event.amount() > 10,
+            Self::Size | Self::PlainSize => event.amount() > 10,
             Self::ChangedPage => event.amount() >= 0,
+            Self::PositivePage => event.amount.is_some_and(|amount| amount >= 0),
         }
     }
 
     fn group(self, event: &Event) -> String {
-        if self == Self::Size { (event.amount() % 3).to_string() } else { event.page().to_owned() }
+        if self.is_size() { (event.amount() % 3).to_string() } else { event.page().to_owned() }
     }
 
     fn measures(self, events: &[&Event]) -> Vec<i64> {
         let count = events.len() as i64;
+        if self == Self::PlainSize {
+            return vec![count];
+        }
         if self == Self::Size {
             let pages: BTreeSet<&str> = events.iter().map(|event| event.page()).collect();
             return vec![count, pages.len() as i64];
@@ -337,6 +353,12 @@ pub fn pipelines() -> [String; 2] {
             WHERE added > 10 GROUP BY added % 3;"
         )
     })
+}
+
+/// The same with a source in kappa mode, which knows no buckets.
+pub fn kappa_pipelines() -> [String; 2] {
+    pipelines()
+        .map(|sql| sql.replace("partitions '2'", "partitions '2', mode 'kappa'").replace(" WITH (bucket = 'none')", ""))
 }
 
 /// The views of a pipeline.

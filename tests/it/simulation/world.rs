@@ -10,25 +10,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use batch_layer::archive::{ArchiveComponents, ArchiveSettings, ArchiveStatus, run_archive};
-use batch_layer::run::run_batch;
-use batch_layer::{
-    BatchComponents, BatchContext, BatchSettings, BatchStatus, CompactSettings, NoRuns, RecomputeSettings,
-};
+use batch_layer::hold::HoldWatch;
+use batch_layer::recompute::{Mode, run_round};
+use batch_layer::{BatchContext, BatchSettings, CompactSettings, FormerDefinitions, RecomputeSettings};
 use event_log::memory::MemoryLog;
 use event_log::{EventLog, PollLimit};
 use futures::TryStreamExt;
+use futures::future::try_join_all;
 use lake::{Lake, LakeSettings};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use positions::{Backoff, Clock, DefinitionNumber, SourceName};
+use positions::{Backoff, Clock, DefinitionNumber, PartitionId, SourceName};
 use query_gateway::{Gateway, GatewayComponents, GatewaySettings, PartitionFacts, StatusSource, SystemFacts};
 use records::master::{Hole, MasterDataset, MasterSnapshot};
+use serving_layer::PartitionKey;
 use serving_layer::memory::MemoryStore;
 use serving_layer::registry::FormerView;
-use speed_layer::{SpeedComponents, SpeedSettings};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
-use tokio::time::{Instant, sleep};
+use speed_layer::{SpeedComponents, SpeedSettings, SpeedView};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use views::{Pipeline, SourceDefinition};
 
@@ -39,7 +40,8 @@ use super::objects::SimObjects;
 use super::plan::{Bug, COURTESY, Plan, ROLES};
 use super::readers::{Reader, Violation};
 use super::realtime::{Shared, SimRealtime};
-use super::traffic::{TOPIC, Traffic, VIEWS, pipelines};
+use super::traffic::{TOPIC, Traffic, VIEWS, kappa_pipelines, pipelines};
+use crate::support::house::House;
 use crate::support::object_layer::Layered;
 use crate::support::seams::SeededIds;
 
@@ -78,14 +80,16 @@ impl Role {
 }
 
 /// Read once for all worlds: planning costs as much as living.
-static PIPELINES_READ: LazyLock<[Arc<Pipeline>; 2]> =
-    LazyLock::new(|| pipelines().map(|sql| Arc::new(Pipeline::read(&sql, &BTreeMap::new()).unwrap())));
+static PIPELINES_READ: LazyLock<[[Arc<Pipeline>; 2]; 2]> = LazyLock::new(|| {
+    let read = |sql: String| Arc::new(Pipeline::read(&sql, &BTreeMap::new()).unwrap());
+    [pipelines().map(read), kappa_pipelines().map(read)]
+});
 
 /// What a role says that finds another topic under the name.
 const ANOTHER_TOPIC: &str = "deleted and created again";
 
 /// So small that every table begins at a checkpoint soon, which is written and read under the same faults as all else.
-const CHECKPOINT_INTERVAL: u32 = 4;
+pub const CHECKPOINT_INTERVAL: u32 = 4;
 
 /// See the module.
 pub struct World {
@@ -110,7 +114,8 @@ pub struct World {
     pub answers: AtomicUsize,
 }
 
-struct Board(MemoryLog);
+/// Tells gateways which partitions there are.
+pub struct Board(pub MemoryLog);
 
 #[async_trait]
 impl StatusSource for Board {
@@ -125,10 +130,10 @@ impl StatusSource for Board {
 impl World {
     pub async fn new(plan: Plan) -> Arc<Self> {
         let began = Instant::now();
-        let clock: Arc<dyn Clock> = Arc::new(SimClock::new(began, Skew::default()));
+        let clock: Arc<dyn Clock> = Arc::new(SimClock::new(plan.start(), began, Skew::default()));
         let log = MemoryLog::new(clock.clone());
         log.ensure_topic(TOPIC, 2).await.unwrap();
-        let pipelines = PIPELINES_READ.clone();
+        let pipelines = PIPELINES_READ[usize::from(plan.is_kappa)].clone();
         Arc::new(Self {
             chance: Arc::new(Chance::new(plan.seed, plan.rates)),
             traffic: tokio::sync::Mutex::default(),
@@ -137,7 +142,7 @@ impl World {
             log,
             objects: Arc::new(InMemory::new()),
             clock,
-            clocks: plan.skews.map(|skew| Arc::new(SimClock::new(began, skew)) as Arc<dyn Clock>),
+            clocks: plan.skews.map(|skew| Arc::new(SimClock::new(plan.start(), began, skew)) as Arc<dyn Clock>),
             master: tokio::sync::Mutex::default(),
             ids: Arc::new(SeededIds::new(plan.seed)),
             pipelines,
@@ -160,9 +165,14 @@ impl World {
         self.pipelines[0].sources[0].clone()
     }
 
+    /// All tables, past the dice.
+    pub fn calm_lake(&self) -> Lake {
+        Lake::new(self.objects.clone(), Path::from("lake"))
+    }
+
     /// The table of the master dataset, past the dice.
     pub fn master_dataset(&self) -> MasterDataset {
-        MasterDataset::new(&Lake::new(self.objects.clone(), Path::from("lake")), self.source())
+        MasterDataset::new(&self.calm_lake(), self.source())
     }
 
     /// The master dataset as it is, read past the dice.
@@ -279,17 +289,36 @@ impl World {
             ids: self.ids.clone(),
             status: self.archived[role].clone(),
         };
-        let settings = ArchiveSettings {
-            commit_interval: Duration::from_millis(2_100),
-            poll: PollLimit { records: 7, bytes: 1 << 20, wait: Duration::from_millis(300) },
-            partitions_interval: Duration::from_secs(2),
-            backoff: Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(2) },
-            ..ArchiveSettings::default()
-        };
-        run_archive(components, settings, stop).await.err().map(|error| error.to_string())
+        run_archive(components, archive_settings(), stop).await.err().map(|error| error.to_string())
     }
 
+    /// Where what is kept in realtime of a partition lies.
+    pub fn places(&self, partition: PartitionId) -> Vec<PartitionKey> {
+        let source = self.source();
+        if !self.plan.is_kappa {
+            return vec![PartitionKey::new(&source.name, partition)];
+        }
+        let views = self.pipelines.iter().flat_map(|pipeline| &pipeline.views);
+        views.map(|view| PartitionKey::of_generation(&source.name, view.hash, partition)).collect()
+    }
+
+    /// One worker; in kappa mode one for each view, side by side.
     async fn speed(&self, role: usize, generation: usize, stop: CancellationToken) -> Option<String> {
+        let views = self.speed_views(generation, &self.lake(&self.gate(role)));
+        let groups: Vec<Vec<SpeedView>> = match self.plan.is_kappa {
+            true => views.into_iter().map(|view| vec![view]).collect(),
+            false => vec![views],
+        };
+        let works = groups.into_iter().map(|views| self.keep(role, (generation, views), stop.clone()));
+        try_join_all(works).await.err()
+    }
+
+    async fn keep(
+        &self,
+        role: usize,
+        (generation, views): (usize, Vec<SpeedView>),
+        stop: CancellationToken,
+    ) -> Result<(), String> {
         let (gate, pipeline) = (self.gate(role), &self.pipelines[generation]);
         let lake = self.lake(&gate);
         let nothing = Lake::new(Arc::new(InMemory::new()), Path::default());
@@ -300,58 +329,29 @@ impl World {
             master: MasterDataset::new(master_lake, pipeline.sources[0].clone()),
             source: pipeline.sources[0].clone(),
             registry: None,
-            views: self.speed_views(generation, &lake),
+            views,
             definitions: Arc::new(DefinitionNumber(generation as u64 + 1)),
             clock: self.clocks[role].clone(),
             ids: self.ids.clone(),
         };
-        let settings = SpeedSettings {
-            group: self.plan.is_shared.then(|| "speed".to_owned()),
-            tick: Duration::from_millis(250),
-            max_records: 5,
-            merge_fan_in: 2,
-            // What the engine reads side by side ends in an order that no seed draws.
-            files_at_once: 1,
-            courtesy: COURTESY,
-            grace: Duration::from_secs(20),
-            touch: Duration::from_secs(2),
-            backoff: Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(2) },
-            ..SpeedSettings::default()
-        };
-        speed_layer::run::run(components, settings, stop).await.err().map(|error| error.to_string())
+        let settings = speed_settings(self.plan.is_shared);
+        speed_layer::run::run(components, settings, stop).await.map_err(|error| error.to_string())
     }
 
     async fn batch(&self, role: usize, generation: usize, stop: CancellationToken) -> Option<String> {
         let gate = self.gate(role);
-        let (_requests, receiver) = mpsc::channel(1);
         let context = BatchContext {
             lake: self.lake(&gate),
             pipeline: self.pipelines[generation].clone(),
             clock: self.clocks[role].clone(),
             ids: self.ids.clone(),
         };
-        let components = BatchComponents {
-            context,
-            requests: receiver,
-            status: watch::Sender::new(BatchStatus::default()),
-            turn: Arc::new(Semaphore::new(1)),
-            former: self.former(generation),
-            runs: Arc::new(NoRuns),
-        };
-        let settings = BatchSettings {
-            interval: Duration::from_millis(5_100),
-            backoff: Backoff { first: Duration::from_millis(300), longest: Duration::from_secs(2) },
-            recompute: RecomputeSettings { target_partitions: 1, ..RecomputeSettings::default() },
-            // Other planted mistakes are met at the seeds that are known for them.
-            compact: CompactSettings {
-                is_on: self.plan.bug.is_none_or(|bug| bug == Bug::BlindCompaction),
-                min_files: 2,
-                ..CompactSettings::default()
-            },
-            cleanup_interval: Duration::from_secs(1_000_000),
-            ..BatchSettings::default()
-        };
-        run_batch(components, settings, stop).await.err().map(|error| error.to_string())
+        let former = self.former(generation);
+        // Other planted mistakes are met at the seeds that are known for them.
+        let is_compacting = self.plan.bug.is_none_or(|bug| bug == Bug::BlindCompaction);
+        let settings = batch_settings(is_compacting, self.plan.fold_after);
+        stop.run_until_cancelled(rounds(&context, former.as_ref(), &settings)).await;
+        None
     }
 
     /// A gateway that reads the stores at each question, or (`refreshes`) beside them.
@@ -366,12 +366,7 @@ impl World {
             runs: None,
             clock: self.clocks[ROLES + usize::from(refreshes)].clone(),
         };
-        let settings = GatewaySettings {
-            refresh_interval: Duration::from_millis(200),
-            version_interval: Duration::from_millis(900),
-            ..GatewaySettings::default()
-        };
-        let gateway = Gateway::with_former(components, settings, former).unwrap();
+        let gateway = Gateway::with_former(components, gateway_settings(), former).unwrap();
         if refreshes {
             tokio::spawn(query_gateway::run::run(gateway.clone(), CancellationToken::new()));
         }
@@ -389,6 +384,75 @@ impl World {
                 Reader::new(name, gateway.clone(), view, is_lossless)
             })
         };
-        [of(true), of(false)].into_iter().flatten().collect()
+        // Batch tells a gateway of partitions that are added; where there is none, only its own loop does.
+        let kinds = if self.plan.is_kappa { vec![of(true)] } else { vec![of(true), of(false)] };
+        kinds.into_iter().flatten().collect()
+    }
+}
+
+/// Small portions and short waits, so that much happens in little time.
+pub fn archive_settings() -> ArchiveSettings {
+    ArchiveSettings {
+        commit_interval: Duration::from_millis(2_100),
+        poll: PollLimit { records: 7, bytes: 1 << 20, wait: Duration::from_millis(300) },
+        partitions_interval: Duration::from_secs(2),
+        backoff: Backoff { first: Duration::from_millis(200), longest: Duration::from_secs(2) },
+        ..ArchiveSettings::default()
+    }
+}
+
+/// The same of speed workers that share the partitions, or own all of them.
+pub fn speed_settings(is_shared: bool) -> SpeedSettings {
+    SpeedSettings {
+        group: is_shared.then(|| "speed".to_owned()),
+        tick: Duration::from_millis(250),
+        max_records: 5,
+        merge_fan_in: 2,
+        // What the engine reads side by side ends in an order that no seed draws.
+        files_at_once: 1,
+        courtesy: COURTESY,
+        grace: Duration::from_secs(20),
+        touch: Duration::from_secs(2),
+        backoff: Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(2) },
+        ..SpeedSettings::default()
+    }
+}
+
+/// The same of batch schedulers.
+pub fn batch_settings(is_compacting: bool, fold_after: Option<Duration>) -> BatchSettings {
+    BatchSettings {
+        interval: Duration::from_millis(5_100),
+        backoff: Backoff { first: Duration::from_millis(300), longest: Duration::from_secs(2) },
+        recompute: RecomputeSettings { target_partitions: 1, ..RecomputeSettings::default() },
+        compact: CompactSettings { is_on: is_compacting, min_files: 2, ..CompactSettings::default() },
+        fold_after,
+        ..BatchSettings::default()
+    }
+}
+
+/// The same of gateways.
+pub fn gateway_settings() -> GatewaySettings {
+    GatewaySettings {
+        refresh_interval: Duration::from_millis(200),
+        version_interval: Duration::from_millis(900),
+        ..GatewaySettings::default()
+    }
+}
+
+/// A round at each interval, with what is done beside rounds behind it. Never ends by itself.
+pub async fn rounds(context: &BatchContext, former: &dyn FormerDefinitions, settings: &BatchSettings) {
+    let (mut house, mut hold, mut failures) = (House::default(), HoldWatch::default(), 0);
+    let mut due = Instant::now();
+    loop {
+        sleep_until(due).await;
+        if hold.look(&context.lake, Instant::now()).await {
+            due = Instant::now() + Duration::from_secs(1);
+            continue;
+        }
+        let round = run_round(context, Mode::Incremental, None, &settings.recompute).await;
+        failures = if round.values().any(Result::is_err) { failures + 1 } else { 0 };
+        let backoff = settings.backoff.delay(failures).min(settings.interval);
+        due = Instant::now() + if failures == 0 { settings.interval } else { backoff };
+        house.keep(context, former, settings).await;
     }
 }

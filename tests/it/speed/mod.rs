@@ -17,12 +17,13 @@ use records::master::Hole;
 use serving_layer::{BlobKey, RealtimeStore, Swap};
 use speed_layer::{SpeedError, SpeedSettings};
 use tokio_util::sync::CancellationToken;
-use views::Pipeline;
 
 use crate::support::seeds::seeds;
+use crate::support::surroundings::foreign_plans;
 
 mod erased;
 mod former;
+mod kappa;
 mod pace;
 mod system;
 
@@ -59,11 +60,7 @@ async fn runs_hold_the_fold_of_the_log() {
 async fn a_view_that_cannot_be_run_is_left_out_of_the_runs_and_its_siblings_are_not() {
     let mut rng = StdRng::seed_from_u64(12);
     let mut system = System::new(12).await;
-    let other = "CREATE UNBOUNDED EXTERNAL TABLE o (time TIMESTAMP, place VARCHAR) STORED AS JSON LOCATION 'kafka://o'
-        OPTIONS (event_time 'time');
-        CREATE MATERIALIZED VIEW v AS SELECT place, count(*) AS n FROM o GROUP BY place;";
-    let other = Pipeline::read(other, &std::collections::BTreeMap::new()).unwrap();
-    system.views[1].plans = Arc::clone(&other.views[0].plans);
+    system.views[1].plans = foreign_plans();
     system.send(&mut rng, 200).await;
     system.run_to_end(System::settings(&mut rng)).await;
     for partition in PARTITIONS {
@@ -103,16 +100,7 @@ async fn merges_keep_the_answer_and_leave_few_runs() {
         system.send(&mut rng, 300).await;
         system.run_to_end(settings.clone()).await;
         let (worker, stop) = system.spawn(settings);
-        system
-            .until("closed segments are one run each", async || {
-                let mut is_merged = true;
-                for partition in PARTITIONS {
-                    let index = system.index(partition).await.unwrap();
-                    is_merged &= positions::choose_merge(&index.runs, 3, &Default::default()).is_none();
-                }
-                is_merged
-            })
-            .await;
+        system.until("closed segments are one run each", || system.is_merged(3)).await;
         stop.cancel();
         worker.await.unwrap().unwrap();
         system.check(&Cut::default()).await;
@@ -478,12 +466,7 @@ async fn a_lost_blob_makes_the_partition_start_again() {
     system.store.lose_blob(lost);
     let (worker, stop) = system.spawn(settings);
     system.send(&mut rng, 200).await;
-    system
-        .until("no index names the lost blob", async || {
-            let index = system.index(PartitionId(0)).await.unwrap();
-            index.runs.iter().all(|run| run.id != lost.run) && system.is_at_end().await
-        })
-        .await;
+    system.until_started_again(lost).await;
     stop.cancel();
     worker.await.unwrap().unwrap();
     system.check(&Cut::default()).await;

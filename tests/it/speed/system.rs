@@ -15,7 +15,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use event_log::{EventLog, NewRecord, Record};
 use positions::{
     Archived, Backoff, Clock, Counters, Cut, DefinitionNumber, IdSource, Incarnation, Index, Offset, PartitionId,
-    Position, RecomputeId, TimestampMicros, tile,
+    Position, RecomputeId, TimestampMicros, choose_merge, tile,
 };
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -83,6 +83,13 @@ impl System {
     /// Events are remembered for longer than one record may raise the running maximum.
     pub async fn with_long_horizon(seed: u64) -> Self {
         Self::of(&SQL.replace("horizon '10s'", "horizon '60h'"), seed, 1 << 26).await
+    }
+
+    /// The first view alone, of a source in kappa mode.
+    pub async fn in_kappa(seed: u64) -> Self {
+        let mut system = Self::of(&SQL.replace("partitions '2'", "partitions '2', mode 'kappa'"), seed, 1 << 26).await;
+        system.views.truncate(1);
+        system
     }
 
     async fn of(sql: &str, seed: u64, limit_bytes: u64) -> Self {
@@ -187,7 +194,7 @@ impl System {
     }
 
     pub fn key(&self, partition: PartitionId) -> PartitionKey {
-        PartitionKey { source: self.source.name.clone(), partition }
+        PartitionKey { generation: self.views[0].generation(), ..PartitionKey::new(&self.source.name, partition) }
     }
 
     pub async fn index(&self, partition: PartitionId) -> Option<Index> {
@@ -307,6 +314,26 @@ impl System {
         true
     }
 
+    /// Whether there is nothing to merge in any partition.
+    pub async fn is_merged(&self, fan_in: usize) -> bool {
+        for partition in PARTITIONS {
+            let runs = self.index(partition).await.map(|index| index.runs).unwrap_or_default();
+            if choose_merge(&runs, fan_in, &BTreeSet::new()).is_some() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Lets time pass until the first partition, whose blob is lost, does not name it and is read to its end again.
+    pub async fn until_started_again(&self, lost: BlobKey) {
+        self.until("no index names the lost blob", async || {
+            let index = self.index(PartitionId(0)).await.unwrap();
+            index.runs.iter().all(|run| run.id != lost.run) && self.is_at_end().await
+        })
+        .await;
+    }
+
     /// A worker that dies after being polled some times, wherever it is then.
     pub async fn run_and_kill(&self, settings: SpeedSettings, polls: usize) {
         let worker = speed_layer::run::run(self.components(), settings, CancellationToken::new());
@@ -346,7 +373,7 @@ impl System {
     }
 
     /// The events that count above a cut, by the definition of `fresh`.
-    fn fresh(&self, cut: &Cut, heads: &BTreeMap<PartitionId, Offset>) -> Vec<Event> {
+    pub fn fresh(&self, cut: &Cut, heads: &BTreeMap<PartitionId, Offset>) -> Vec<Event> {
         let horizon = self.source.horizon.as_micros() as i64;
         let mut counted = Vec::new();
         for (partition, head) in heads {
@@ -365,7 +392,7 @@ impl System {
     }
 
     /// The finished answer of a view from its runs above a cut: dimension as text, two measures.
-    async fn answer(&self, view: usize, cut: &Cut) -> BTreeMap<String, (i64, i64)> {
+    pub async fn answer(&self, view: usize, cut: &Cut) -> BTreeMap<String, (i64, i64)> {
         let view = &self.views[view];
         let mut states = Vec::new();
         for partition in PARTITIONS {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use positions::{Index, IndexStamp};
+use positions::{IdSource, Index, IndexStamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serving_layer::{BlobKey, PartitionKey, RealtimeStore, ServingError, Swap};
@@ -21,6 +21,7 @@ pub struct FlakyStore {
     lost_blobs: Mutex<BTreeSet<BlobKey>>,
     corrupt: Mutex<BTreeSet<PartitionKey>>,
     has_room_for_merges: AtomicBool,
+    marks: Mutex<Option<Arc<dyn IdSource>>>,
 }
 
 impl FlakyStore {
@@ -34,6 +35,7 @@ impl FlakyStore {
             lost_blobs: Mutex::default(),
             corrupt: Mutex::default(),
             has_room_for_merges: AtomicBool::new(true),
+            marks: Mutex::default(),
         }
     }
 
@@ -65,6 +67,20 @@ impl FlakyStore {
     /// From now on every merge finds the store full; appends do not.
     pub fn refuse_merges(&self) {
         self.has_room_for_merges.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on another worker marks an index as right before every look at its blobs.
+    pub fn mark_before_looks(&self, ids: Arc<dyn IdSource>) {
+        *self.marks.lock().unwrap() = Some(ids);
+    }
+
+    async fn mark(&self, partition: &PartitionKey) -> Result<(), ServingError> {
+        let Some(ids) = self.marks.lock().unwrap().clone() else { return Ok(()) };
+        if let Some(index) = self.inner.read_index(partition).await? {
+            let marked = index.touch(IndexStamp(ids.next_id()), index.definitions, index.head, index.as_of).unwrap();
+            self.inner.swap_index(partition, Some(index.stamp), &marked, Duration::ZERO).await?;
+        }
+        Ok(())
     }
 
     fn check_readable(&self, partition: &PartitionKey) -> Result<(), ServingError> {
@@ -116,6 +132,7 @@ impl RealtimeStore for FlakyStore {
     }
 
     async fn get_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<Option<Bytes>>, ServingError> {
+        self.mark(partition).await?;
         let found = self.attempt(self.inner.get_blobs(partition, keys)).await?;
         let lost = self.lost_blobs.lock().unwrap();
         Ok(keys.iter().zip(found).map(|(key, blob)| blob.filter(|_| !lost.contains(key))).collect())

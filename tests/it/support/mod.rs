@@ -1,9 +1,11 @@
 //! What several areas of tests need: seeds, events, and what a layer under test stands in.
 
+pub mod changes;
 pub mod counted_store;
 pub mod damage;
 pub mod event;
 pub mod flaky_store;
+pub mod house;
 pub mod large_body;
 pub mod log_layer;
 pub mod mutate;

@@ -16,7 +16,8 @@ use super::{check, product_sources, root};
 /// Words that look like settings and are examples of something else.
 const NO_SETTINGS: [&str; 1] = ["x.field"];
 /// The same in documents: a folder, a table of SQL, a member of the status.
-const NO_SETTINGS_OF_DOCUMENTS: [&str; 4] = ["lake.beside", "system.rejected", "system.runs", "system.superseded"];
+const NO_SETTINGS_OF_DOCUMENTS: [&str; 6] =
+    ["lake.beside", "system.exactness", "system.rejected", "system.run_tasks", "system.runs", "system.superseded"];
 /// Programs of others, whose flags are theirs.
 const OTHER_PROGRAMS: [&str; 2] = ["kafka-acls", "kafka-topics"];
 /// Where the keys of the Kafka client stand, which are no settings of ours.

@@ -10,7 +10,7 @@ use positions::DefinitionHash;
 use serde_json::{Value, json};
 use serving_layer::registry::DefinitionRegistry;
 use tokio::time::sleep;
-use twofold::client::{Client, SendOutcome};
+use twofold::client::{Client, Receipt, SendOutcome};
 use twofold::commands::status::draw_status;
 use twofold::role::{Role, Roles};
 use views::Pipeline;
@@ -40,15 +40,19 @@ fn changed() -> String {
 
 /// Sends the events of these numbers; their token.
 pub async fn send(client: &Client, ids: Range<u64>) -> String {
-    let (count, deadline) = (ids.end - ids.start, Instant::now() + DEADLINE);
+    let count = ids.end - ids.start;
     let line = |id: u64| format!(r#"{{"id":"{id}","time":"2026-01-05T10:00:00Z","page":"/{}"}}"#, id % 3);
-    let lines = ids.map(line).collect::<Vec<_>>().join("\n");
+    let receipt = send_lines(client, SOURCE, &ids.map(line).collect::<Vec<_>>().join("\n")).await;
+    assert_eq!(receipt.accepted, count, "{:?}", receipt.errors);
+    receipt.token
+}
+
+/// Sends lines until they are taken.
+pub async fn send_lines(client: &Client, source: &str, lines: &str) -> Receipt {
+    let deadline = Instant::now() + DEADLINE;
     loop {
-        match client.send_events(SOURCE, lines.clone().into()).await.unwrap() {
-            SendOutcome::Received(receipt) => {
-                assert_eq!(receipt.accepted, count, "{:?}", receipt.errors);
-                return receipt.token;
-            }
+        match client.send_events(source, lines.to_owned().into()).await.unwrap() {
+            SendOutcome::Received(receipt) => return receipt,
             SendOutcome::Later { reason, .. } => assert!(Instant::now() < deadline, "{reason}"),
         }
         sleep(Duration::from_millis(20)).await;
@@ -56,7 +60,7 @@ pub async fn send(client: &Client, ids: Range<u64>) -> String {
 }
 
 /// Asks until an answer is as it should be.
-async fn until(client: &Client, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(client: &Client, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let answer = client.get(&format!("/v1/views/{VIEW}/rows"), &[]).await;
@@ -70,7 +74,7 @@ async fn until(client: &Client, what: &str, is_so: impl Fn(&Value) -> bool) -> V
     }
 }
 
-fn is_former(answer: &Value) -> bool {
+pub fn is_former(answer: &Value) -> bool {
     !answer["envelope"]["former"].is_null()
 }
 
@@ -165,6 +169,40 @@ async fn check_runs(world: &World, client: &Client, present: DefinitionHash) {
         }
         assert!(Instant::now() < deadline, "runs still hold the former definition: {newest:?}");
     }
+}
+
+/// Asks without end; each answer is there, and is the one of before.
+async fn keep_asking(client: &Client) {
+    loop {
+        let answer = client.get(&format!("/v1/views/{VIEW}/rows"), &[]).await.unwrap();
+        assert_eq!((total(&answer), is_former(&answer)), (30, true), "{answer:#}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_change_while_one_is_being_built_takes_no_answer_away() {
+    let world = World::new(6, Rates::default());
+    let token = live_through(&world, pipeline(&old())).await;
+    let again = changed().replace("min(page)", "max(page)");
+    let mut process = start_without_batch(&world, pipeline(&changed())).await;
+    let client = process.client.clone();
+    let answer = rows(&client, VIEW, &token).await.unwrap();
+    assert_eq!((total(&answer), is_former(&answer)), (30, true), "{answer:#}");
+    for next in [again.clone(), changed(), again.clone()] {
+        tokio::select! {
+            biased;
+            () = process.apply(&next) => {}
+            () = keep_asking(&client) => unreachable!("it asks without end"),
+        }
+        let answer = until(&client, "answered", |_| true).await;
+        assert_eq!((total(&answer), &answer["envelope"]["former"]["set"]), (30, &json!(1)), "{answer:#}");
+    }
+    let token = send(&client, 30..42).await;
+    let answer = rows(&client, VIEW, &token).await.unwrap();
+    assert_eq!((total(&answer), is_former(&answer)), (42, true), "{answer:#}");
+    process.stop().await;
+    check_flip(&world, pipeline(&again), 42).await.0.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,14 +39,14 @@ fn nothing_is_done_where_nothing_changed() {
 #[test]
 fn a_source_that_is_gone_stops_in_the_direction_of_the_data() {
     let [a, b] = two();
-    let stops = ["intake of a", "archive of a", "speed of a", "batch of a"];
+    let stops = ["intake of a", "archive of a", "speed of a"];
     check(&(a + &b), &b, &stops, &["gateway"]);
 }
 
 #[test]
 fn a_new_source_lets_events_in_when_all_behind_it_stands() {
     let [a, b] = two();
-    let starts = ["archive of a", "speed of a", "batch of a", "gateway", "intake of a"];
+    let starts = ["archive of a", "speed of a", "gateway", "intake of a"];
     check(&b, &(a + &b), &[], &starts);
 }
 
@@ -54,7 +54,7 @@ fn a_new_source_lets_events_in_when_all_behind_it_stands() {
 fn a_view_that_is_added_or_gone_concerns_its_source_alone_and_no_archive() {
     let [a, b] = two();
     let more = a.clone() + &b + &view("a", "pages", "max(page) AS last");
-    let (stops, starts) = (["speed of a", "batch of a"], ["speed of a", "batch of a", "gateway"]);
+    let (stops, starts) = (["speed of a"], ["speed of a", "gateway"]);
     check(&(a.clone() + &b), &more, &stops, &starts);
     check(&more, &(a + &b), &stops, &starts);
 }
@@ -63,8 +63,8 @@ fn a_view_that_is_added_or_gone_concerns_its_source_alone_and_no_archive() {
 fn a_source_that_changes_takes_events_all_the_time() {
     let [a, b] = two();
     let changed = source("a", "20m") + &view("a", "count", "count(*) AS n");
-    let stops = ["archive of a", "speed of a", "batch of a"];
-    let starts = ["archive of a", "speed of a", "batch of a", "gateway", "intake of a"];
+    let stops = ["archive of a", "speed of a"];
+    let starts = ["archive of a", "speed of a", "gateway", "intake of a"];
     check(&(a + &b), &(changed + &b), &stops, &starts);
 }
 
@@ -89,7 +89,33 @@ fn each_role_has_duties_of_its_own() {
     };
     assert_eq!(of(Role::Archive, &[]), ["archive of a", "archive of b"]);
     assert_eq!(of(Role::Speed, &["a"]), ["speed of b"]);
-    assert_eq!(of(Role::Batch, &["a"]), ["batch", "batch of a", "batch of b"]);
+    assert_eq!(of(Role::Batch, &["a"]), ["batch"]);
     assert_eq!(of(Role::Worker, &[]), ["batch"]);
     assert_eq!(of(Role::Gateway, &[]), ["gateway"]);
+}
+
+/// In kappa mode each view has a worker of its own; the one of the source is there for former definitions.
+#[test]
+fn a_view_in_kappa_mode_that_changes_leaves_the_others_alone() {
+    let kappa = source("k", "10m").replace("partitions '2'", "partitions '2', mode 'kappa'");
+    let count = view("k", "count", "count(*) AS n");
+    let (pages, changed) = (view("k", "pages", "min(page) AS n"), view("k", "pages", "max(page) AS n"));
+    let all = [
+        "archive of k",
+        "speed of k",
+        "speed of k, view k_count",
+        "speed of k, view k_pages",
+        "gateway",
+        "intake of k",
+    ];
+    let two = kappa.clone() + &count + &pages;
+    check(&steady_alone(), &(steady_alone() + &two), &[], &all);
+    let three = kappa + &count + &changed;
+    let moved = ["speed of k", "speed of k, view k_pages"];
+    check(&two, &three, &moved, &[&moved[..], &["gateway"][..]].concat());
+}
+
+fn steady_alone() -> String {
+    let [a, _] = two();
+    a
 }

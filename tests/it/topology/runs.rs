@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::time::sleep;
 use twofold::role::{Role, Roles};
+use twofold::runs::instant::instant_text;
 use workflow::{RunMode, RunState};
 
 use super::living::{VIEW, old, pipeline, send, start_without_batch};
@@ -75,12 +76,16 @@ async fn the_status_tells_of_a_run_that_failed_until_one_is_done_and_of_a_pause(
     let found = problems(&process, "run-failed", 1).await;
     assert_eq!(found[0]["about"], format!("run {}", run.id));
     assert!(found[0]["problem"].as_str().unwrap().contains("within a bucket"), "{found:?}");
+    // By the journal, so that a process that starts later says the same.
+    assert_eq!(found[0]["since"].as_str().map(str::to_owned), run.ended_at.and_then(instant_text));
     let again = world.run(&pipeline(&old()), &request(&[], RunMode::Full)).await;
     assert_eq!(again.state, RunState::Done, "{:?}", again.failure);
     problems(&process, "run-failed", 0).await;
 
     world.workflow().pause(None).await.unwrap();
     problems(&process, "runs-paused", 1).await;
+    let status = process.client.get("/v1/status", &[]).await.unwrap();
+    assert_eq!(status["system"]["batch"]["paused"], true, "{status:#}");
     world.workflow().resume(None).await.unwrap();
     problems(&process, "runs-paused", 0).await;
     process.stop().await;

@@ -190,4 +190,9 @@ fn trouble_is_dated_from_its_beginning_without_a_break() {
     assert_eq!(both[0].problem, "2 s");
     assert!(book.date(Vec::new(), second).is_empty());
     assert_eq!(since(&book.date(vec![trouble("view a", "4 s")], third)), ["1970-01-01T00:00:03.000Z"]);
+    // What is written down knows better than a process that has just started.
+    let dated = || Trouble { since: Some("1969-01-01T00:00:00.000Z".to_owned()), ..trouble("run 1", "it failed") };
+    for at in [first, third] {
+        assert_eq!(since(&TroubleBook::default().date(vec![dated()], at)), ["1969-01-01T00:00:00.000Z"]);
+    }
 }

@@ -10,7 +10,7 @@ use event_log::memory::MemoryLog;
 use lake::Lake;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use positions::{Clock, Index, PartitionId, SourceName};
+use positions::{Clock, DefinitionHash, Index, PartitionId, SourceName};
 use serving_layer::PartitionKey;
 use serving_layer::memory::MemoryStore;
 use tokio::net::TcpListener;
@@ -41,11 +41,19 @@ use crate::support::object_layer::Layered;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 const SETTINGS: &str = r#"
+[system]
+keep_replaced = "0s"
 [archive]
 commit_interval = "50ms"
 poll_wait = "20ms"
 [batch]
 interval = "300ms"
+[workflow]
+poll = "50ms"
+beat = "200ms"
+retry_min = "50ms"
+retry_max = "500ms"
+retries = 20
 [speed]
 tick = "20ms"
 "#;
@@ -69,13 +77,19 @@ pub struct Process {
 
 impl World {
     pub fn new(seed: u64, rates: Rates) -> Self {
+        Self::with(seed, rates, "")
+    }
+
+    /// With further settings.
+    pub fn with(seed: u64, rates: Rates, settings: &str) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let chance = Arc::new(Chance::new(seed, rates));
         let gate = Gate { chance: chance.clone(), role: "process".to_owned(), kill: None };
         let objects = SimObjects { inner: Arc::new(InMemory::new()), gate: gate.clone(), bug: None };
         let store = Arc::new(Shared::new(MemoryStore::new(1 << 30, clock.clone())));
         let log = MemoryLog::new(clock.clone());
-        let files = vec![("test".to_owned(), SETTINGS.to_owned())];
+        let files = [("test", SETTINGS), ("further", settings)];
+        let files = files.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec();
         let lake = Lake::new(Arc::new(Layered::new(objects)), Path::from("lake"));
         let workflow = Workflow::new(&lake, clock.clone(), Arc::new(RandomIds));
         let shared = SharedComponents {
@@ -113,7 +127,13 @@ impl World {
 
     /// What the realtime store holds of a partition.
     pub async fn index(&self, source: &str, partition: i32) -> Option<Index> {
-        let key = PartitionKey { source: SourceName::new(source), partition: PartitionId(partition) };
+        let key = PartitionKey::new(&SourceName::new(source), PartitionId(partition));
+        self.shared.store.as_ref().unwrap().read_index(&key).await.unwrap()
+    }
+
+    /// What the realtime store holds of a partition of a generation.
+    pub async fn generation(&self, source: &str, generation: DefinitionHash, partition: i32) -> Option<Index> {
+        let key = PartitionKey::of_generation(&SourceName::new(source), generation, PartitionId(partition));
         self.shared.store.as_ref().unwrap().read_index(&key).await.unwrap()
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ impl Fake {
     }
 
     async fn publish(&self, work: &Assignment) -> Result<TaskOutput, TaskError> {
-        let outputs = work.outputs().await?;
+        let outputs: Vec<(TaskId, Value)> = work.outputs(|_| true).try_collect().await?;
         let groups = outputs.iter().filter(|(_, output)| output["attempt"].is_u64());
         let attempt = |output: &Value| u32::try_from(output["attempt"].as_u64().unwrap()).unwrap();
         let groups = groups.map(|(task, output)| (*task, attempt(output))).collect();

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use positions::TimestampMicros;
 use serde_json::json;
 use workflow::{
-    Change, Content, Entry, Epoch, Failure, Planned, Priority, Refused, Run, RunId, RunSpec, RunState, State, TaskId,
-    TaskKind, TaskState, Token, Work, WorkerId, choose_leases,
+    Change, Content, Entry, Epoch, Failure, MAX_JOINED_KEYS, MemoryLimit, Planned, Priority, Refused, Room, Run, RunId,
+    RunKind, RunSpec, RunState, State, TaskId, TaskKind, TaskState, Token, Work, WorkerId, choose_leases,
+    choose_within,
 };
 
 use super::spec;
@@ -30,7 +31,7 @@ fn planned(id: u32, kind: TaskKind, after: &[u32]) -> Planned {
 }
 
 fn failure(is_transient: bool) -> Failure {
-    Failure { reason: "so it is".to_owned(), is_transient, cause_key: None }
+    Failure { is_transient, ..Failure::permanent("so it is") }
 }
 
 fn done(token: Token) -> Change {
@@ -94,6 +95,13 @@ impl Fold {
     fn token(&self, task: u32) -> Token {
         let attempt = self.state.task(RUN, TaskId(task)).unwrap().attempt;
         Token { run: RUN, task: TaskId(task), attempt: attempt + 1, epoch: self.state.epoch }
+    }
+
+    /// A lease of the first task of a run.
+    fn token_of(&self, run: u64) -> Token {
+        let (run, task) = (RunId(run), TaskId(0));
+        let attempt = self.state.task(run, task).unwrap().attempt + 1;
+        Token { run, task, attempt, epoch: self.state.epoch }
     }
 
     /// Takes a task.
@@ -230,6 +238,94 @@ fn caps_bound_what_is_at_work_in_a_run_and_in_all() {
 }
 
 #[test]
+fn memory_bounds_what_one_process_takes_and_nothing_passes_what_waits() {
+    let mut fold = Fold::with_run(spec(json!(1)));
+    let token = fold.lease(2, 0);
+    // One behind the other: light, heavy, light; and one of the first run's own, which weighs 100.
+    let weighing = |(id, weight_bytes)| Planned { weight_bytes, ..planned(id, TaskKind::Compute, &[0]) };
+    let next = [(3, 0), (4, 1_000_000), (5, 0)].map(weighing).to_vec();
+    fold.append(2, [Change::Done { token, output: Content::Inline(json!(1)), next, work: Work::default() }]);
+    let within = |fold: &Fold, by: u128, all: u64| -> Vec<u32> {
+        let memory = MemoryLimit { all: Some(all), task: 1_600 };
+        let chosen = choose_within(&fold.state, &worker(by), Room { memory, ..Room::of(9) }, &|_| true);
+        chosen.iter().map(|token| token.task.0).collect()
+    };
+    // They need 400, 100, 1,600 and 100.
+    assert_eq!(within(&fold, 2, 2_200), [1, 3, 4, 5]);
+    assert_eq!(within(&fold, 2, 2_199), [1, 3, 4]);
+    assert_eq!(within(&fold, 2, 2_099), [1, 3], "the last one waits behind the large one");
+    assert_eq!(within(&fold, 2, 399), [0; 0]);
+    let unbounded = choose_within(&fold.state, &worker(2), Room::of(9), &|_| true);
+    assert_eq!(unbounded.len(), 4, "there is no limit");
+    // What is at work counts, with the one that works at it alone; and one alone has room.
+    fold.lease(2, 1);
+    fold.lease(2, 3);
+    assert_eq!(within(&fold, 2, 2_000), [0; 0]);
+    assert_eq!(within(&fold, 3, 1_600), [4]);
+}
+
+/// Tasks of housekeeping that weigh so much, in runs of their own, to be had at once.
+fn start_housekeeping(fold: &mut Fold, weights: &[u64]) {
+    for weight_bytes in weights {
+        let run = RunId(fold.state.last_run.0 + 1);
+        let of_run = spec(json!(format!("house {run}")));
+        let spec = RunSpec { kind: RunKind::Housekeeping, priority: Priority::Backfill, ..of_run };
+        let tasks = vec![Planned { weight_bytes: *weight_bytes, ..planned(0, TaskKind::Compact, &[]) }];
+        fold.append(9, [Change::Started { run, key: format!("key{run}").into(), spec: Arc::new(spec), tasks }]);
+    }
+}
+
+#[test]
+fn housekeeping_leaves_a_slot_where_there_are_several() {
+    let mut fold = Fold::default();
+    fold.append(1, [Change::Lead]);
+    start_housekeeping(&mut fold, &[0, 0, 0, 0]);
+    let chosen = |fold: &Fold, slots: usize, free: usize| -> Vec<u64> {
+        let tokens = choose_within(&fold.state, &worker(2), Room { slots, ..Room::of(free) }, &|_| true);
+        tokens.iter().map(|token| token.run.0).collect()
+    };
+    assert_eq!(chosen(&fold, 1, 1), [1], "the only slot is for all");
+    assert_eq!(chosen(&fold, 2, 2), [1]);
+    assert_eq!(chosen(&fold, 3, 3), [1, 2]);
+    let token = choose_leases(&fold.state, 1)[0];
+    fold.append(2, [Change::Leased { token }]);
+    assert_eq!(chosen(&fold, 2, 1), [0; 0], "what it has at work counts");
+    fold.start(spec(json!("a round")));
+    assert_eq!(chosen(&fold, 2, 1), [5]);
+    // However the turns stand: what is passed over keeps nothing behind it from being taken.
+    for _ in 0..8 {
+        assert_eq!(chosen(&fold, 2, 1), [5], "after {} leases", fold.state.leases_taken);
+        let token = fold.token_of(5);
+        fold.append(2, [Change::Leased { token }]);
+        fold.append(2, [Change::Released { token }]);
+    }
+}
+
+#[test]
+fn housekeeping_waits_for_memory_beside_the_others_and_nothing_waits_for_it() {
+    let mut fold = Fold::default();
+    fold.append(1, [Change::Lead]);
+    // One that needs all there is, and a round whose first task needs little.
+    start_housekeeping(&mut fold, &[1_000_000]);
+    let within = |fold: &Fold| -> Vec<u64> {
+        let memory = MemoryLimit { all: Some(1_600), task: 1_600 };
+        let tokens = choose_within(&fold.state, &worker(2), Room { memory, ..Room::of(2) }, &|_| true);
+        tokens.iter().map(|token| token.run.0).collect()
+    };
+    assert_eq!(within(&fold), [1]);
+    fold.start(spec(json!("a round")));
+    assert_eq!(within(&fold), [2], "it does not fit beside the round, which is first");
+    let token = fold.token_of(2);
+    fold.append(2, [Change::Leased { token }]);
+    assert_eq!(within(&fold), [0_u64; 0]);
+    fold.append(2, [Change::Released { token }]);
+    // Taken while nothing else was there to do.
+    let token = fold.token_of(1);
+    fold.append(2, [Change::Leased { token }]);
+    assert_eq!(within(&fold), [2], "a round waits for no merge");
+}
+
+#[test]
 fn runs_of_one_priority_take_turns() {
     let mut fold = Fold::with_run(spec(json!(1)));
     let token = fold.lease(2, 0);
@@ -239,7 +335,8 @@ fn runs_of_one_priority_take_turns() {
     fold.start(spec(json!(2)));
     fold.start(RunSpec { priority: Priority::Backfill, ..spec(json!(3)) });
     let runs = |tokens: &[Token]| tokens.iter().map(|token| token.run.0).collect::<Vec<_>>();
-    assert_eq!(runs(&choose_leases(&fold.state, 4)), [1, 2, 1, 1]);
+    // Each fourth lease is of a lower priority.
+    assert_eq!(runs(&choose_leases(&fold.state, 4)), [1, 2, 3, 1]);
     let mut turns = Vec::new();
     for _ in 0..8 {
         let token = choose_leases(&fold.state, 1)[0];
@@ -247,7 +344,32 @@ fn runs_of_one_priority_take_turns() {
         fold.append(2, [Change::Leased { token }]);
         fold.append(2, [done(token)]);
     }
-    assert_eq!(runs(&turns), [1, 2, 1, 2, 1, 2, 1, 1]);
+    assert_eq!(runs(&turns), [1, 2, 3, 1, 2, 1, 3, 2]);
+}
+
+/// However many ask by hand, and whatever number of leases is taken at one time.
+#[test]
+fn lower_priorities_have_a_share_that_is_bounded() {
+    for free in [1, 2, 3, 7] {
+        let mut fold = Fold::with_run(spec(json!(0)));
+        let of = |number: i64, priority| RunSpec { priority, ..spec(json!(number)) };
+        (1..200).for_each(|number| fold.start(of(number, Priority::ByHand)));
+        (200..240).for_each(|number| fold.start(of(number, Priority::Scheduled)));
+        (240..280).for_each(|number| fold.start(of(number, Priority::Backfill)));
+        let mut taken = Vec::new();
+        while taken.len() < 160 {
+            for token in choose_leases(&fold.state, free) {
+                taken.push(fold.state.run(token.run).unwrap().spec.priority);
+                fold.append(2, [Change::Leased { token }]);
+                fold.append(2, [done(token)]);
+            }
+        }
+        let count = |priority| taken[..160].iter().filter(|taken| **taken == priority).count();
+        let counts = [Priority::ByHand, Priority::Scheduled, Priority::Backfill].map(count);
+        assert_eq!(counts, [120, 30, 10], "{free} at one time");
+        let shares = taken.windows(4).all(|four| four.iter().any(|priority| *priority != Priority::ByHand));
+        assert!(shares, "{taken:?}");
+    }
 }
 
 #[test]
@@ -451,6 +573,38 @@ fn a_run_is_started_once() {
     fold.append(9, [Change::Cancelled { run: RUN }]);
     fold.start(spec(json!(1)));
     assert_eq!(fold.refused(9, [Change::Retried { run: RUN }]), Refused::SameWork(RunId(3)));
+}
+
+#[test]
+fn a_run_bears_the_newest_keys_that_joined_it_also_once_it_has_ended() {
+    let with_key = RunSpec { idempotency_key: Some("a".to_owned()), ..spec(json!(1)) };
+    let mut fold = Fold::with_run(with_key);
+    let join = |key: &str| [Change::Joined { run: RUN, key: key.into() }];
+    assert_eq!(fold.refused(9, join("a")), Refused::Already);
+    fold.append(9, join("b"));
+    assert_eq!(fold.refused(9, join("b")), Refused::Already);
+    fold.start(RunSpec { idempotency_key: Some("c".to_owned()), ..spec(json!(2)) });
+    assert_eq!(fold.refused(9, join("c")), Refused::KeyInUse(RunId(2)));
+    let other = fold.started(RunSpec { idempotency_key: Some("b".to_owned()), ..spec(json!(3)) });
+    assert_eq!(fold.refused(9, [other]), Refused::KeyInUse(RUN));
+    for number in 1..MAX_JOINED_KEYS {
+        fold.append(9, join(&format!("b{number}")));
+    }
+    let found = |fold: &Fold, key: &str| fold.state.run_of_key(key).map(|run| run.id);
+    assert_eq!((found(&fold, "a"), found(&fold, "b")), (Some(RUN), Some(RUN)));
+    fold.append(9, join("one more"));
+    assert_eq!((fold.run().joined_keys.len(), found(&fold, "b")), (MAX_JOINED_KEYS, None));
+    fold.append(9, [Change::Cancelled { run: RUN }]);
+    assert_eq!((found(&fold, "a"), found(&fold, "one more")), (Some(RUN), Some(RUN)));
+    assert_eq!(fold.refused(9, join("too late")), Refused::Ended(RUN));
+}
+
+#[test]
+fn a_run_of_a_snapshot_from_before_keys_joined_is_read() {
+    let fold = Fold::with_run(spec(json!(1)));
+    let text = serde_json::to_string(&fold.state).unwrap();
+    assert!(!text.contains("joined_keys"), "{text}");
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), fold.state);
 }
 
 #[test]

@@ -14,9 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use workflow::{
-    Beat, CHUNK_BYTES, Change, Entry, Epoch, Executor, Leader, RunId, RunState, Standing, TaskError, TaskId, TaskKind,
-    TaskOutput, TaskSpec, Work, Worker, WorkerId, Workflow, WorkflowComponents, WorkflowError, WorkflowSettings,
-    run_workflow,
+    Beat, CHUNK_BYTES, Change, Entry, Epoch, Executor, Leader, RunId, RunSpec, RunState, Standing, TaskError, TaskId,
+    TaskKind, TaskOutput, TaskSpec, Work, Worker, WorkerId, Workflow, WorkflowComponents, WorkflowError,
+    WorkflowSettings, run_workflow,
 };
 
 use super::fake::Fake;
@@ -112,6 +112,35 @@ async fn a_task_that_stands_still_and_cannot_be_split_is_taken_away() {
     assert!(task.is_ready() && task.lost == 1 && state.leases.is_empty(), "{task:?}");
 }
 
+/// Whoever chooses anew counts on the numbers behind its own.
+#[tokio::test]
+async fn parts_bear_numbers_behind_their_task_and_leave_those_of_others_free() {
+    const FAR: u32 = 1 << 18;
+    let lake = memory_lake(10);
+    let (first, second) = (process(&lake, 1), process(&lake, 2));
+    let tasks = [task(1, TaskKind::Compute, []), task(2, TaskKind::Compute, []), task(FAR, TaskKind::Publish, [1, 2])];
+    let run = first.start(spec(json!(1)), &tasks).await.unwrap().run();
+    let worker = Worker::new(&first);
+    let tokens = worker.take(2).await.unwrap();
+    assert_eq!(tokens.len(), 2);
+    let settings = WorkflowSettings::default();
+    let (mut leader, begin) = (leader(&second, &settings), Instant::now());
+    assert_eq!(leader.step(begin).await.unwrap(), Standing::Leads);
+    for (beat, at) in [(1, Duration::from_secs(1)), (2, Duration::from_secs(1) + settings.stall_limit)] {
+        worker.tell(&Beat { beat, ..Beat::default() }).await.unwrap();
+        assert_eq!(leader.step(begin + at).await.unwrap(), Standing::Leads);
+    }
+    let state = second.state();
+    let numbers: Vec<u32> = state.run(run).unwrap().tasks.iter().map(|task| task.id.0).collect();
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 6, FAR]);
+    let last = state.task(run, TaskId(FAR)).unwrap();
+    assert_eq!((last.after.len(), last.blocked_by), (4, 4), "it waits for the parts: {last:?}");
+    // What the divided tasks still give.
+    for token in tokens {
+        assert!(!worker.report(token, &Ok(TaskOutput::default()), Work::default()).await.unwrap());
+    }
+}
+
 #[tokio::test]
 async fn objects_of_a_run_that_was_never_started_go() {
     let lake = memory_lake(10);
@@ -162,6 +191,34 @@ async fn a_failed_run_can_be_retried_however_many_are_done_since() {
     let kept: Vec<(u64, bool)> = state.runs.values().map(|run| (run.id.0, run.is_archived)).collect();
     assert_eq!(kept, [(1, false), (5, true), (6, false)]);
     workflow.retry(RunId(1)).await.unwrap();
+}
+
+/// A view that is computed each second leaves the runs of a night in the history.
+#[tokio::test]
+async fn what_runs_often_does_not_push_out_what_runs_seldom() {
+    let lake = memory_lake(10);
+    let workflow = process(&lake, 1);
+    let settings = WorkflowSettings { recent_runs: 2, history_runs: 6, ..WorkflowSettings::default() };
+    let (mut leader, begin) = (leader(&workflow, &settings), Instant::now());
+    assert_eq!(leader.step(begin).await.unwrap(), Standing::Leads);
+    let worker = Worker::new(&workflow);
+    for number in 1..=40_u64 {
+        let schedule = match number {
+            1 | 2 => Some("nightly"),
+            3 => None,
+            _ => Some("often"),
+        };
+        let often = RunSpec { schedule: schedule.map(str::to_owned), ..spec(json!(number)) };
+        workflow.start(often, &[task(0, TaskKind::Compute, [])]).await.unwrap();
+        let token = worker.take(1).await.unwrap()[0];
+        assert!(worker.report(token, &Ok(TaskOutput::default()), Work::default()).await.unwrap());
+        leader.step(begin + Duration::from_secs(number)).await.unwrap();
+    }
+    for second in 41..60 {
+        leader.step(begin + Duration::from_secs(second)).await.unwrap();
+    }
+    let kept: Vec<u64> = workflow.state().runs.keys().map(|run| run.0).collect();
+    assert_eq!(kept, [1, 2, 3, 38, 39, 40]);
 }
 
 #[tokio::test]
@@ -226,9 +283,9 @@ fn what_a_store_has_lost_keeps_no_schedule_from_trying_again() {
 
 /// A store that counts what is asked of it.
 #[derive(Debug)]
-struct Counting {
-    inner: InMemory,
-    requests: Arc<AtomicU64>,
+pub struct Counting {
+    pub inner: InMemory,
+    pub requests: Arc<AtomicU64>,
 }
 
 impl Layer for Counting {
@@ -265,8 +322,9 @@ async fn processes_without_work_ask_little_of_the_store_and_begin_soon() {
     sleep(Duration::from_secs(100)).await;
     let asked = requests.load(Ordering::SeqCst) - before;
     // Each second a sign of life of the leader; each two seconds its step of four requests, and of the other a sign of
-    // life and a step of two; a look for tasks now and then.
-    assert!((300..=480).contains(&asked), "{asked} requests in 100 s");
+    // life and a step of two; a look for tasks now and then; and of both, four times a second, one whether there is an
+    // entry behind the last.
+    assert!((1_000..=1_300).contains(&asked), "{asked} requests in 100 s");
 
     let outside = process(&lake, 9);
     let run = outside.start(spec(json!({ "groups": 20 })), &[task(0, TaskKind::Choose, [])]).await.unwrap().run();

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use workflow::{
-    Due, Duties, Executor, Refused, Run, RunId, RunSpec, RunState, Start, State, TaskKind, TaskState, Workflow,
-    WorkflowComponents, WorkflowError, WorkflowSettings, run_workflow,
+    Due, Duties, Executor, MemoryLimit, Overview, Refused, Run, RunId, RunSpec, RunState, Start, State, TaskKind,
+    TaskState, Workflow, WorkflowComponents, WorkflowError, WorkflowSettings, run_workflow,
 };
 
 use super::fake::Fake;
@@ -56,10 +56,15 @@ impl World {
 
 /// Waits until the state, as it is read by `workflow`, is as expected.
 async fn until(workflow: &Workflow, what: &str, is_so: impl Fn(&State) -> bool) -> Arc<State> {
+    until_seen(workflow, what, |overview| is_so(&overview.state)).await.state
+}
+
+/// Waits until what the state and the signs of life say is as expected.
+async fn until_seen(workflow: &Workflow, what: &str, is_so: impl Fn(&Overview) -> bool) -> Overview {
     for _ in 0..MOST_LOOKS {
-        let state = workflow.refresh().await.unwrap();
-        if is_so(&state) {
-            return state;
+        let overview = workflow.overview().await.unwrap();
+        if is_so(&overview) {
+            return overview;
         }
         sleep(Duration::from_millis(100)).await;
     }
@@ -117,6 +122,31 @@ async fn a_killed_process_loses_its_tasks_and_its_lead_to_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_leads_tells_of_whom_it_has_heard_nothing_until_that_is_forgotten() {
+    let mut world = World::new(Fake::new(1, 0));
+    let (lake, fake) = (world.lake.clone(), Arc::clone(&world.fake));
+    let mut dying = World { lake, fake, processes: JoinSet::new() };
+    let (leader, _stop) = world.begin(1, WorkflowSettings::default());
+    let settings = WorkflowSettings { may_lead: false, ..WorkflowSettings::default() };
+    let patience = settings.lease_patience;
+    let (dead, _stop) = dying.begin(2, settings);
+    // Looks once now and then, and has watched nobody.
+    let outside = process(&world.lake, 9);
+    let is_there = |overview: &Overview| overview.processes.contains_key(dead.id());
+    let both = until_seen(&outside, "both are there", |overview| overview.state.leader.is_some() && is_there(overview));
+    assert_eq!(both.await.living().count(), 2);
+    dying.processes.abort_all();
+    while dying.processes.join_next().await.is_some() {}
+
+    let silent = until_seen(&outside, "one is silent", |overview| overview.silence(dead.id()).is_some()).await;
+    let first = silent.silence(dead.id()).unwrap();
+    assert!(first >= patience && silent.silence(leader.id()).is_none() && silent.living().count() == 1);
+    until_seen(&outside, "it is silent for longer", |overview| overview.silence(dead.id()) > Some(first)).await;
+    let forgotten = until_seen(&outside, "it is forgotten", |overview| !is_there(overview)).await;
+    assert_eq!((forgotten.processes.len(), forgotten.living().count()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_that_is_told_to_stop_gives_everything_back() {
     let mut world = World::new(Fake::hanging_above(1_000));
     let (first, stop) = world.begin(1, WorkflowSettings::default());
@@ -149,6 +179,21 @@ async fn a_task_that_stands_still_is_split_until_its_parts_can_be_done() {
     let computed: Vec<u64> = done.filter(|task| task.kind == TaskKind::Compute).map(|task| task.weight_bytes).collect();
     assert_eq!(computed, [1_000; 8], "two of 4,000 in quarters");
     assert_eq!(world.fake.versions()[0].groups.len(), 8);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_takes_no_more_than_fits_into_its_memory() {
+    let mut world = World::new(Fake::hanging_above(1_000));
+    // Each of the groups needs eight of these nine.
+    let memory = MemoryLimit { all: Some(9_000), task: 8_000 };
+    let settings = WorkflowSettings { slots: 3, memory, ..WorkflowSettings::default() };
+    let (workflow, _stop) = world.begin(1, settings.clone());
+    start(&workflow, spec(json!({ "groups": 3, "weight": 2_000 }))).await;
+    until(&workflow, "a group hangs", |state| state.leases.iter().any(|lease| lease.token.task.0 > 0)).await;
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(workflow.refresh().await.unwrap().leases.len(), 1, "two slots are free, and wait");
+    world.begin(2, WorkflowSettings { may_lead: false, ..settings });
+    until(&workflow, "another process has memory of its own", |state| state.leases.len() == 2).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! The workflow: what the journal takes and refuses, and what processes make of it, whoever dies, sleeps or is too
 //! late.
 
+mod commands;
 mod estimates;
 mod fake;
 mod fold;
@@ -36,7 +37,8 @@ pub fn spec(parameters: Value) -> RunSpec {
     }
 }
 
-fn task(id: u32, kind: TaskKind, after: impl IntoIterator<Item = u32>) -> TaskSpec {
+/// A task of a weight, behind others.
+pub fn task(id: u32, kind: TaskKind, after: impl IntoIterator<Item = u32>) -> TaskSpec {
     let after = after.into_iter().map(TaskId).collect();
     TaskSpec { id: TaskId(id), kind, after, parameters: json!({}), weight_bytes: 100 }
 }

@@ -1,7 +1,9 @@
 //! Runs that do not get through at once: a store that fails, a task that hangs, a backfill that is paused and whose
 //! workers are all gone.
 
-use workflow::{Priority, RunState, TaskKind, TaskState};
+use std::sync::Arc;
+
+use workflow::{Priority, Run, RunState, TaskKind, TaskState, Token};
 
 use super::world::{HOURS, VIEW, World};
 use super::{Crew, SLOW};
@@ -34,14 +36,12 @@ async fn a_store_that_fails_at_writes_of_the_journal_costs_nothing() {
     }
 }
 
-/// The worker that has it lives, and gets no further.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_hangs_is_taken_away() {
-    let world = World::new().await.with("WORKFLOW__STALL_LIMIT", "3s");
+/// The second worker lives, and gets no further than to its first result: the run at its end, and what it had leased.
+async fn hang(world: &World) -> (Arc<Run>, Token) {
     let hanging = world.worker("second").at_fail_point("lake.views.file.before", "1*sleep(600000)");
     let only_leads = world.worker("first").with("WORKFLOW__SLOTS", "0");
-    let Crew { up, first: _first, second } = Crew::start(&world, only_leads, hanging).await;
-    let (run, token) = world
+    let Crew { up, first: _first, second } = Crew::start(world, only_leads, hanging).await;
+    let ended = world
         .asking(&up, async {
             let run = world.start_full_run().await;
             let token = world.until_leased(&second, TaskKind::Compute).await;
@@ -50,11 +50,28 @@ async fn a_task_that_hangs_is_taken_away() {
             (world.until_done(run).await, token)
         })
         .await;
+    world.check_published_once().await;
+    world.check_exact(&up).await;
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_hangs_is_taken_away() {
+    let world = World::new().await.with("WORKFLOW__STALL_LIMIT", "3s");
+    let (run, token) = hang(&world).await;
     let task = run.task(token.task).unwrap();
     assert!(matches!(task.state, TaskState::Done { .. }), "{task:?}\n{}", world.logs());
     assert!(task.attempt > token.attempt && task.lost > 0, "{task:?}\n{}", world.logs());
-    world.check_published_once().await;
-    world.check_exact(&up).await;
+}
+
+/// As before, with all hours, or several of them, in one group.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_task_that_hangs_is_divided() {
+    let world = World::new().await.with("WORKFLOW__STALL_LIMIT", "3s").with("BATCH__TASK_BYTES", "64KiB");
+    let (run, token) = hang(&world).await;
+    let task = run.task(token.task).unwrap();
+    let TaskState::Split { into } = &task.state else { panic!("{task:?}\n{}", world.logs()) };
+    assert_eq!(into.len(), 2, "{task:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,9 +4,10 @@
 //! Everywhere: what a run publishes is one version, nothing that was acknowledged is missing, and the versions before
 //! serve until there is a newer one.
 
+mod ballista;
 mod interrupted;
 mod refused;
-mod world;
+pub mod world;
 
 use workflow::{TaskKind, TaskState, WorkerId};
 
@@ -75,8 +76,12 @@ async fn workers_share_a_run_and_publish_it_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_killed_in_mid_run_is_replaced() {
-    let world = World::new().await;
-    let Crew { up, mut first, second: _second } = Crew::slow(&world).await;
+    lose_leader(&World::new().await).await;
+}
+
+/// A leader is killed in mid-run, and another one ends the run; the processes that are left.
+pub async fn lose_leader(world: &World) -> (Running, Member) {
+    let Crew { up, mut first, second } = Crew::slow(world).await;
     world
         .asking(&up, async {
             let run = world.start_full_run().await;
@@ -90,6 +95,7 @@ async fn a_leader_that_is_killed_in_mid_run_is_replaced() {
     assert!(is_led_by_another(state.leader.as_ref(), &first.id), "{:?}", state.leader);
     world.check_published_once().await;
     world.check_exact(&up).await;
+    (up, second)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,6 +121,9 @@ async fn what_a_killed_worker_had_taken_is_done_by_another() {
     world.check_exact(&up).await;
 }
 
+/// What a worker says of a task that is another's by now.
+const REFUSED: &str = "task was taken away; what it gave is not used";
+
 /// The publisher stands still between its last look at the lease and its commit; another one publishes meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_wakes_with_a_stale_lease_is_refused() {
@@ -136,6 +145,7 @@ async fn a_publisher_that_wakes_with_a_stale_lease_is_refused() {
             world.check_published_once().await;
             second.process.signal("CONT");
             world.until_alive(&second, 5).await;
+            world.until_said(&second.process, REFUSED).await;
             third
         })
         .await;
@@ -144,6 +154,7 @@ async fn a_publisher_that_wakes_with_a_stale_lease_is_refused() {
     world.send(&up).await;
     let next = world.start_full_run().await;
     world.until_done(next).await;
+    assert_eq!(second.process.log().matches(REFUSED).count(), 1, "told once\n{}", world.logs());
     world.check_published_once().await;
     world.check_exact(&up).await;
     assert!(third.process.terminate().success() && second.process.terminate().success(), "{}", world.logs());

@@ -26,7 +26,7 @@ pub struct ImportArguments {
     /// names event ids, copies of events count once; where it names none, they count again.
     #[arg(long)]
     pub again: bool,
-    /// The pipeline; without it, the one of the system that runs on the data directory.
+    /// The pipeline; without it, the present definitions of the lake.
     #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
     /// Settings.

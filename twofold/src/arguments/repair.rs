@@ -34,8 +34,8 @@ pub struct RepairArguments {
     /// Give up the records that neither a file nor the log holds any more: answers name them as holes.
     #[arg(long, requires = "yes")]
     pub accept_loss: bool,
-    /// The pipeline, where files of a master dataset are gone; without it, the one of the system that runs on the data
-    /// directory.
+    /// The pipeline, where files of a master dataset are gone; without it, the present definitions of
+    /// the lake.
     #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
     /// Settings.

@@ -9,6 +9,7 @@ use positions::TimestampMicros;
 use super::SettingsArguments;
 use crate::config::quantity::parse_duration;
 use crate::runs::asked::MOST;
+use crate::runs::filter::{StateFilter, parse_state};
 use crate::runs::instant::parse_instant;
 
 /// What to do with runs.
@@ -46,6 +47,21 @@ pub struct ListArguments {
     /// Most runs to show, 1 to 1,000.
     #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub limit: u16,
+    /// Only runs that stand there: all, open (not ended), queued, running, paused, done, failed, cancelled.
+    #[arg(long, value_name = "STATE", default_value = "all", value_parser = parse_state)]
+    pub state: StateFilter,
+    /// Only runs of this source.
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Only runs that compute this view.
+    #[arg(long, value_name = "NAME")]
+    pub view: Option<String>,
+    /// Only runs that were asked for at this date or instant (2026-01-31T12:00:00Z), or later.
+    #[arg(long, value_name = "TIME", value_parser = parse_instant)]
+    pub since: Option<TimestampMicros>,
+    /// Only runs with lower numbers: those behind the last one of a list before.
+    #[arg(long, value_name = "RUN", value_parser = clap::value_parser!(u64).range(1..))]
+    pub before: Option<u64>,
     /// Print all that is known of them as JSON instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -66,7 +82,7 @@ pub struct ShowArguments {
     /// Print all that is known of it as JSON instead of tables.
     #[arg(long)]
     pub json: bool,
-    /// The pipeline; without it, the one of the system that runs on the data directory.
+    /// The pipeline; without it, the present definitions of the lake.
     #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
     /// Settings.
@@ -80,12 +96,18 @@ pub struct StartArguments {
     /// Only this view (may be repeated).
     #[arg(long, value_name = "NAME")]
     pub view: Vec<String>,
-    /// Only views of this source.
+    /// Only views of this source; with --housekeeping, only its tables.
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
     /// Compute everything, not only the buckets that received events.
     #[arg(long)]
     pub full: bool,
+    /// Compute nothing, but look after the tables now: merge small files, fold old buckets, delete what is old.
+    #[arg(long, conflicts_with_all = ["view", "full"])]
+    pub housekeeping: bool,
+    /// Say what would be computed and what that costs, or with --housekeeping what is due, and start nothing.
+    #[arg(long, conflicts_with = "wait")]
+    pub dry_run: bool,
     /// A second start with the same key is the same run.
     #[arg(long, value_name = "KEY")]
     pub key: Option<String>,
@@ -132,7 +154,7 @@ pub struct FollowArguments {
     /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,
-    /// The pipeline; without it, the one of the system that runs on the data directory.
+    /// The pipeline; without it, the present definitions of the lake.
     #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
     /// Settings.

@@ -17,3 +17,14 @@ pub struct SettingsArguments {
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<String>,
 }
+
+/// Arguments of the roles.
+#[derive(Clone, Debug, Args)]
+pub struct UpArguments {
+    /// The pipeline: sources and views in SQL.
+    #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
+    pub pipeline: PathBuf,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+}

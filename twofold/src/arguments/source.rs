@@ -30,7 +30,7 @@ pub struct ResetArguments {
     /// newest records, what is left of it was counted already.
     #[arg(long, value_enum, default_value_t = ResetFrom::Start)]
     pub from: ResetFrom,
-    /// The pipeline; without it, the one of the system that runs on the data directory.
+    /// The pipeline; without it, the present definitions of the lake.
     #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
     /// Settings.
@@ -59,7 +59,7 @@ pub struct EraseArguments {
     /// Do it. With neither condition, text nor age, only go on with what was begun.
     #[arg(long)]
     pub yes: bool,
-    /// The pipeline; without it, the one of the system that runs on the data directory.
+    /// The pipeline; without it, the present definitions of the lake.
     #[arg(long, env = "TWOFOLD_PIPELINE", value_name = "FILE")]
     pub pipeline: Option<PathBuf>,
     /// Settings.

@@ -6,18 +6,18 @@ use anyhow::{Result, bail};
 use batch_layer::BatchContext;
 use batch_layer::hold::run_held_round;
 use batch_layer::recompute::{Mode, Outcome, Round};
+use lake::Lake;
 use positions::{ViewName, format_span};
 use views::Pipeline;
 
-use super::{NotDone, no_such, pipeline_path, read_config, up};
+use super::{NotDone, asked_pipeline, no_such, open_lake, up};
 use crate::arguments::{BatchArguments, BatchCommand};
 use crate::config::Config;
 use crate::console::{complain, say};
-use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
-use crate::pipeline_file::read_pipeline;
+use crate::kappa::check_recomputed;
 use crate::role::{Role, Roles};
-use crate::wiring::find_lake;
+use crate::system::Claim;
 
 /// Runs the command.
 ///
@@ -25,31 +25,22 @@ use crate::wiring::find_lake;
 /// Where a view is unknown, its recompute failed, or what was asked for is not done.
 pub async fn batch(arguments: &BatchArguments) -> Result<()> {
     match &arguments.command {
-        BatchCommand::Loop(arguments) => up::up(arguments, Roles::only(Role::Batch)).await,
+        BatchCommand::Loop(arguments) => up::up(arguments, Roles::only(Role::Batch), Claim::Follow).await,
         BatchCommand::Run { pipeline, settings, full, view } => {
             let mode = if *full { Mode::Full } else { Mode::Incremental };
-            let config = read_config(settings, "")?;
-            let data_dir = DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
-            let pipeline = read_pipeline(&pipeline_path(pipeline.as_deref(), &data_dir)?)?;
-            run_once(&config, &data_dir, pipeline, (mode, view)).await
+            let (config, data_dir, lake) = open_lake(settings).await?;
+            let pipeline = asked_pipeline(pipeline.as_deref(), &data_dir, &lake).await?;
+            run_once(&config, lake, pipeline, (mode, view)).await
         }
     }
 }
 
-async fn run_once(
-    config: &Config,
-    data_dir: &DataDir,
-    pipeline: Pipeline,
-    (mode, names): (Mode, &[String]),
-) -> Result<()> {
-    let names = known_views(&pipeline, names)?;
-    let context = BatchContext {
-        lake: find_lake(&config.lake, data_dir).await?,
-        pipeline: Arc::new(pipeline),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(RandomIds),
-    };
-    let round = run_held_round(&context, mode, names.as_deref(), &config.batch.recompute).await;
+async fn run_once(config: &Config, lake: Lake, pipeline: Pipeline, (mode, names): (Mode, &[String])) -> Result<()> {
+    let views = known_views(&pipeline, names)?;
+    check_recomputed(&pipeline, names)?;
+    let context =
+        BatchContext { lake, pipeline: Arc::new(pipeline), clock: Arc::new(SystemClock), ids: Arc::new(RandomIds) };
+    let round = run_held_round(&context, mode, views.as_deref(), &config.batch.recompute).await;
     report(&context.pipeline, mode, &round)
 }
 

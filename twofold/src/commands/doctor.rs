@@ -8,6 +8,7 @@ mod archived;
 mod brokers;
 mod findings;
 mod folders;
+mod runs;
 mod stores;
 
 use std::sync::Arc;
@@ -20,8 +21,9 @@ use super::read_config;
 use crate::access;
 use crate::arguments::UpArguments;
 use crate::certificates::Certificates;
-use crate::config::{AccessMode, Config};
-use crate::environment::SystemClock;
+use crate::config::{AccessMode, Config, Engine};
+use crate::environment::{RandomIds, SystemClock};
+use crate::machines::check_scheduler;
 use crate::pipeline_file::read_runnable;
 use crate::schedules::check_schedules;
 use crate::schema_registry::{HttpSchemaRegistry, check_formats};
@@ -50,6 +52,9 @@ pub async fn doctor(arguments: &UpArguments) -> Result<()> {
     }
     if let Some(found) = check_certificates(&config).await {
         findings.note("certificate", found);
+    }
+    if let Some(found) = check_machines(&config).await {
+        findings.note("ballista scheduler", found);
     }
     findings.note("realtime store", check_realtime(&config.realtime).await);
     if let Some(registry) = check_registry(&config, pipeline.as_ref()).await {
@@ -83,6 +88,21 @@ async fn check_registry(config: &Config, pipeline: Option<&Pipeline>) -> Option<
         Err(error) => Err(error),
     };
     Some(found.map(|subjects| Found::good(format!("{} answers, and has {subjects} subjects", settings.url))))
+}
+
+/// `None`: no machines are used.
+async fn check_machines(config: &Config) -> Option<Result<Found>> {
+    let (settings, (host, port)) = (&config.ballista, &config.ballista.scheduler);
+    if settings.engine == Engine::Local {
+        return None;
+    }
+    let has_executors = check_scheduler(settings, &RandomIds).await;
+    Some(has_executors.map(|has_executors| match has_executors {
+        true => Found::good(format!("{host}:{port} answers, and has executors")),
+        false => Found::Doubt(format!(
+            "{host}:{port} answers, and has no executor: large groups wait for one; start it with `twofold executor`"
+        )),
+    }))
 }
 
 /// `None`: the port is to speak plain HTTP.

@@ -1,7 +1,7 @@
 //! `twofold erase`: takes events out of everything that is stored of a source.
 //!
 //! Guarantee: without `--yes` nothing is erased. With it, a call that was cut short is gone on with by the next one,
-//! whatever that one looks for.
+//! whatever that one looks for. It is shown as a run, which this process does itself (`workflow/by_command.rs`).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use event_log::Record;
 use event_log::embedded::{Replacement, replace_payloads};
-use positions::{Clock, Stone, TimestampMicros, format_span};
+use positions::{Clock, SourceName, Stone, TimestampMicros, format_span};
 use records::decode::{Decoder, erase as erase_record, wire::Schemas};
 use records::master::MasterDataset;
 use tokio::sync::watch;
-use views::SourceDefinition;
+use views::{Pipeline, SourceDefinition};
 
 use super::source::OpenLog;
-use super::{find_source, pipeline_path, read_config};
+use super::{asked_pipeline, find_source, read_config};
 use crate::arguments::EraseArguments;
 use crate::config::{Config, RealtimeSettings};
 use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
-use crate::pipeline_file::read_pipeline;
 use crate::schema_registry;
 use crate::wiring::{find_lake, open_store};
+use crate::workflow::by_command::SeenRun;
 
 /// So long the archive may take to reach the end of the log.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -45,31 +45,50 @@ pub async fn erase(arguments: &EraseArguments) -> Result<()> {
     let data_dir = DataDir::find(&config.system.data_dir, is_embedded || config.lake.is_in_data_dir())?;
     // The embedded log belongs to one process; brokers serve many.
     let data_dir = if is_embedded { DataDir::lock(data_dir.root())? } else { data_dir };
-    let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
+    let lake = find_lake(&config.lake, &data_dir).await?;
+    let pipeline = asked_pipeline(arguments.pipeline.as_deref(), &data_dir, &lake).await?;
     let source = Arc::clone(find_source(&pipeline, &arguments.source)?);
     check_age(&source, arguments.older_than)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let context = BatchContext {
-        lake: find_lake(&config.lake, &data_dir).await?,
-        pipeline: Arc::new(pipeline),
-        clock: Arc::clone(&clock),
-        ids: Arc::new(RandomIds),
-    };
+    let context =
+        BatchContext { lake, pipeline: Arc::new(pipeline), clock: Arc::clone(&clock), ids: Arc::new(RandomIds) };
     let store = match &config.realtime {
         RealtimeSettings::Memory { .. } => None,
         shared => Some(open_store(shared, &clock).await?),
     };
     let components = EraseComponents { context, source, store, settings: config.batch.recompute.clone() };
-    let log = OpenLog::open(&config, &data_dir).await?;
-    let erased = erase_from_layers(arguments, &config, &components, &log).await;
+    let seen = match arguments.yes {
+        true => SeenRun::of_erasing(&components.context.lake, &config, &components.source.name).await?,
+        false => SeenRun::unseen(),
+    };
+    if let Some(progress) = seen.progress() {
+        progress.set_phase("erasing, by the command itself");
+    }
+    let erased = seen.during(erase_all(arguments, &config, &components, &data_dir)).await;
+    let briefly = |done: &Option<(Done, Option<u64>)>| done.as_ref().map(|(done, _)| describe_briefly(done));
+    seen.end(erased.as_ref().ok().map(|done| briefly(done).unwrap_or_default())).await;
+    if let Some((done, records)) = erased? {
+        say(&describe_done(&components.source, &done, records));
+    }
+    Ok(())
+}
+
+/// Layers and log. `None`: nothing was to be done, or it was only asked what would be.
+async fn erase_all(
+    arguments: &EraseArguments,
+    config: &Config,
+    components: &EraseComponents,
+    data_dir: &DataDir,
+) -> Result<Option<(Done, Option<u64>)>> {
+    let log = OpenLog::open(config, data_dir).await?;
+    let erased = erase_from_layers(arguments, config, components, &log).await;
     log.close().await;
-    let Some(done) = erased? else { return Ok(()) };
-    let records = match is_embedded {
-        true => Some(erase_from_log(&components, &data_dir, arguments.containing.clone()).await?),
+    let Some(done) = erased? else { return Ok(None) };
+    let records = match config.log.is_embedded {
+        true => Some(erase_from_log(components, data_dir, arguments.containing.clone()).await?),
         false => None,
     };
-    say(&describe_done(&components.source, &done, records));
-    Ok(())
+    Ok(Some((done, records)))
 }
 
 /// Refuses an age at which copies of events, or events that are merely late, would come after the event was erased.
@@ -116,6 +135,7 @@ async fn erase_from_layers(
     let is_by_text = arguments.containing.is_some();
     say(&describe_found(source, &found, is_by_text, listed.len()));
     say(&log.describe_kept(&source.topic, is_by_text, found.newest).await);
+    say(&describe_others(&context.pipeline, source));
     if !arguments.yes {
         say("Nothing was erased. Add --yes to erase what is found; it cannot be brought back.\n");
         return Ok(None);
@@ -160,9 +180,10 @@ fn describe_found(source: &SourceDefinition, found: &Found, is_by_text: bool, li
     if found.record_count > 0 {
         let _ = writeln!(text, "  master dataset: up to {} of {} files are rewritten", found.files, found.all_files);
         let versions = found.versions;
+        let how = if source.is_recomputed() { "computed anew" } else { "replayed from the first record" };
         let _ = writeln!(
             text,
-            "  views: all of the source are computed anew; {versions} former versions of views and master dataset go"
+            "  views: all of the source are {how}; {versions} former versions of views and master dataset go"
         );
     }
     if found.mentions > 0 {
@@ -178,13 +199,35 @@ fn describe_found(source: &SourceDefinition, found: &Found, is_by_text: bool, li
     text
 }
 
+/// Sources that read the same topic have a master dataset and views of their own.
+fn describe_others(pipeline: &Pipeline, source: &SourceDefinition) -> String {
+    let others = pipeline.sources.iter().filter(|other| other.topic == source.topic && other.name != source.name);
+    let line = |name: &SourceName| {
+        format!("  source {name} reads the same topic: what is archived of it stays; erase there, too\n")
+    };
+    others.map(|other| line(&other.name)).collect()
+}
+
+/// For the list of runs.
+fn describe_briefly(done: &Done) -> String {
+    format!(
+        "{} files rewritten, {} views computed anew, {} objects deleted",
+        done.files,
+        done.views.len(),
+        done.deleted
+    )
+}
+
 fn describe_done(source: &SourceDefinition, done: &Done, records: Option<u64>) -> String {
     let name = &source.name;
     let views: Vec<&str> = done.views.iter().map(|view| view.as_str()).collect();
     let mut text = format!("source {name}: erased; {} records are on the list of what is left out\n", done.listed);
     let _ = writeln!(text, "  master dataset: {} files rewritten, {} objects deleted", done.files, done.deleted);
     let views = if views.is_empty() { "none had to be".to_owned() } else { views.join(", ") };
-    let _ = writeln!(text, "  views computed anew: {views}");
+    let _ = match source.is_recomputed() {
+        true => writeln!(text, "  views computed anew: {views}"),
+        false => writeln!(text, "  views: forgotten, the speed layer replays the log without what was erased"),
+    };
     if let Some(records) = records {
         let _ = writeln!(text, "  embedded log: {records} records rewritten");
     }

@@ -7,14 +7,13 @@ use batch_layer::RecomputeSettings;
 use batch_layer::import::{Import, ImportComponents, PART_MEMORY_BYTES};
 use records::master::MasterDataset;
 
-use super::{find_source, pipeline_path, read_config};
+use super::{asked_pipeline, find_source, open_lake};
 use crate::arguments::{ImportArguments, OnBadEvent};
 use crate::console::say;
-use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
 use crate::import::{ImportPlan, ImportReport, find_files, import_files};
-use crate::pipeline_file::read_pipeline;
-use crate::wiring::find_lake;
+use crate::kappa::check_import;
+use crate::workflow::by_command::SeenRun;
 
 /// Runs the command. Rejected events among good ones are told, and are not a failure.
 ///
@@ -22,12 +21,11 @@ use crate::wiring::find_lake;
 /// Where nothing is found under a name, a file is not imported, or a store failed: what is in stays in, and the next
 /// call goes on behind it.
 pub async fn import(arguments: &ImportArguments) -> Result<()> {
-    let config = read_config(&arguments.settings, "")?;
-    let data_dir = DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
-    let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
+    let (config, data_dir, lake) = open_lake(&arguments.settings).await?;
+    let pipeline = asked_pipeline(arguments.pipeline.as_deref(), &data_dir, &lake).await?;
     let source = Arc::clone(find_source(&pipeline, &arguments.source)?);
+    check_import(&source)?;
     let files = find_files(&arguments.files, &config.lake).await?;
-    let lake = find_lake(&config.lake, &data_dir).await?;
     let components = ImportComponents {
         master: MasterDataset::new(&lake, Arc::clone(&source)),
         source: Arc::clone(&source),
@@ -40,11 +38,13 @@ pub async fn import(arguments: &ImportArguments) -> Result<()> {
     if source.event_id.is_empty() {
         tracing::warn!(source = %source.name, "the source names no event id: events that are in the log too count twice");
     }
-    let mut import = Import::open(components).await?;
+    let seen = SeenRun::of_import(&lake, &config, &source.name).await?;
     let is_strict = arguments.on_error == OnBadEvent::Refuse;
-    let plan = ImportPlan { files: &files, source: &source, is_again: arguments.again, is_strict };
+    let progress = seen.progress();
+    let plan = ImportPlan { files: &files, source: &source, is_again: arguments.again, is_strict, progress };
     let mut report = ImportReport::default();
-    let outcome = import_files(&mut import, &plan, &mut report).await;
+    let outcome = seen.during(open_and_import(components, &plan, &mut report)).await;
+    seen.end(outcome.is_ok().then(|| report.brief())).await;
     // An import that did not begin has nothing to report but its error.
     if outcome.is_ok() || !report.files.is_empty() {
         say(&report.describe());
@@ -54,6 +54,11 @@ pub async fn import(arguments: &ImportArguments) -> Result<()> {
         0 => Ok(()),
         failed => bail!("{failed} of {} files are not imported", files.len()),
     }
+}
+
+async fn open_and_import(components: ImportComponents, plan: &ImportPlan<'_>, report: &mut ImportReport) -> Result<()> {
+    let mut import = Import::open(components).await?;
+    import_files(&mut import, plan, report).await
 }
 
 /// As many as there are threads, and as find room.

@@ -139,9 +139,8 @@ fn describe_view(envelope: &Value) -> String {
     let share = envelope.get("realtime_share").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
     let version = Some(field("version")).filter(|version| !version.is_empty());
     let of_batch = |records: String| version.as_ref().map_or_else(String::new, |_| format!(" with {records} records"));
-    let batch = version
-        .as_ref()
-        .map_or_else(|| "no batch version yet".to_owned(), |version| format!("batch version {version}"));
+    let batch =
+        version.as_ref().map_or_else(|| "no batch version".to_owned(), |version| format!("batch version {version}"));
     let stale = envelope.get("stale").and_then(Value::as_bool).unwrap_or(false);
     let overflows = envelope.get("overflows").and_then(Value::as_object).into_iter().flat_map(|all| all.values());
     let part = |told: &Value, name: &str| told.get(name).map(cell).unwrap_or_default();

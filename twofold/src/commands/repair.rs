@@ -20,14 +20,12 @@ use serving_layer::registry::DefinitionRegistry;
 use views::SourceDefinition;
 
 use super::source::OpenLog;
-use super::{NotDone, find_source, pipeline_path, read_config};
+use super::{NotDone, asked_pipeline, find_source, open_lake};
 use crate::arguments::repair::{LakeCommand, RepairArguments};
 use crate::config::Config;
 use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::RandomIds;
-use crate::pipeline_file::read_pipeline;
-use crate::wiring::find_lake;
 
 /// The folders that hold tables.
 const MASTER_DATASETS: &str = "raw";
@@ -51,9 +49,7 @@ pub async fn lake(command: &LakeCommand) -> Result<()> {
 }
 
 async fn repair(arguments: &RepairArguments) -> Result<()> {
-    let config = read_config(&arguments.settings, "")?;
-    let data_dir = DataDir::find(&config.system.data_dir, config.lake.is_in_data_dir())?;
-    let lake = find_lake(&config.lake, &data_dir).await?;
+    let (config, data_dir, lake) = open_lake(&arguments.settings).await?;
     let mender = Mender { config: &config, data_dir: &data_dir, lake: &lake, arguments };
     let work = mender.look_at_all();
     let found = if arguments.yes { hold_off(&lake, RandomIds.next_id(), work).await? } else { work.await? };
@@ -194,7 +190,7 @@ impl Mender<'_> {
             say(&format!("      {}\n", recompute(folder)));
             return Ok(Found::Beyond);
         };
-        let pipeline = read_pipeline(&pipeline_path(self.arguments.pipeline.as_deref(), self.data_dir)?)?;
+        let pipeline = asked_pipeline(self.arguments.pipeline.as_deref(), self.data_dir, self.lake).await?;
         let source = find_source(&pipeline, name)?;
         // The embedded log belongs to one process; brokers serve many.
         let _lock = self.config.log.is_embedded.then(|| DataDir::lock(self.data_dir.root())).transpose()?;

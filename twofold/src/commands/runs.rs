@@ -4,6 +4,7 @@
 
 mod backfill;
 pub mod draw;
+mod dry;
 mod opened;
 mod run;
 mod start;
@@ -16,6 +17,7 @@ use crate::arguments::runs::{
 };
 use crate::console::say;
 use crate::runs::buckets::grids_of;
+use crate::runs::filter::RunsFilter;
 use crate::runs::view::{RunDetails, runs_view};
 
 /// Runs the command.
@@ -38,7 +40,14 @@ pub async fn runs(command: &RunsCommand) -> Result<()> {
 
 async fn list(arguments: &ListArguments) -> Result<()> {
     let opened = opened::open(&arguments.settings).await?;
-    let runs = runs_view(&opened.workflow.overview().await?, usize::from(arguments.limit), false);
+    let filter = RunsFilter {
+        state: arguments.state,
+        source: arguments.source.clone(),
+        view: arguments.view.clone(),
+        since: arguments.since,
+        before: arguments.before,
+    };
+    let runs = runs_view(&opened.workflow.overview().await?, usize::from(arguments.limit), &filter);
     say(&if arguments.json { draw::json_line(&runs) } else { draw::draw_runs(&runs) });
     Ok(())
 }
@@ -49,7 +58,7 @@ async fn show(arguments: &ShowArguments) -> Result<()> {
     let run = opened.run(RunId(arguments.run)).await?;
     let grids = match run.spec.mode {
         RunMode::Buckets { .. } => {
-            let pipeline = opened.pipeline(arguments.pipeline.as_deref())?;
+            let pipeline = opened.pipeline(arguments.pipeline.as_deref()).await?;
             grids_of(&opened.workflow, &pipeline, &run).await?
         }
         _ => Vec::new(),

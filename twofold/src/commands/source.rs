@@ -9,18 +9,19 @@ use batch_layer::source_reset::{CountFrom, ResetComponents, ResetOutcome, reset}
 use event_log::EventLog;
 use event_log::embedded::{EmbeddedLog, EmbeddedSettings};
 use event_log::kafka::KafkaLog;
+use lake::Lake;
 use positions::Clock;
 use records::RecordsError;
 use records::master::{MasterDataset, MasterFacts};
 use views::SourceDefinition;
 
-use super::{find_source, pipeline_path, read_config};
+use super::{asked_pipeline, find_source, read_config};
 use crate::arguments::{ResetArguments, ResetFrom, SourceCommand};
 use crate::config::{Config, RealtimeSettings};
 use crate::console::say;
 use crate::data_dir::DataDir;
 use crate::environment::{RandomIds, SystemClock};
-use crate::pipeline_file::read_pipeline;
+use crate::kappa::check_reset;
 use crate::wiring::{connect_kafka, find_lake, open_embedded, open_store};
 
 /// Runs the command.
@@ -39,10 +40,12 @@ async fn reset_source(arguments: &ResetArguments) -> Result<()> {
     let data_dir = DataDir::find(&config.system.data_dir, is_embedded || config.lake.is_in_data_dir())?;
     // The embedded log belongs to one process; brokers serve many.
     let data_dir = if is_embedded { DataDir::lock(data_dir.root())? } else { data_dir };
-    let pipeline = read_pipeline(&pipeline_path(arguments.pipeline.as_deref(), &data_dir)?)?;
+    let lake = find_lake(&config.lake, &data_dir).await?;
+    let pipeline = asked_pipeline(arguments.pipeline.as_deref(), &data_dir, &lake).await?;
     let source = find_source(&pipeline, &arguments.source)?;
+    check_reset(source)?;
     let log = OpenLog::open(&config, &data_dir).await?;
-    let done = reset_on(&config, &data_dir, source, (log.log(), count_from(arguments.from))).await;
+    let done = reset_on(&config, &lake, source, (log.log(), count_from(arguments.from))).await;
     log.close().await;
     say(&describe(source, &done?));
     Ok(())
@@ -50,17 +53,16 @@ async fn reset_source(arguments: &ResetArguments) -> Result<()> {
 
 async fn reset_on(
     config: &Config,
-    data_dir: &DataDir,
+    lake: &Lake,
     source: &Arc<SourceDefinition>,
     (log, from): (Arc<dyn EventLog>, CountFrom),
 ) -> Result<ResetOutcome> {
-    let lake = find_lake(&config.lake, data_dir).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let store = match &config.realtime {
         RealtimeSettings::Memory { .. } => None,
         shared => Some(open_store(shared, &clock).await?),
     };
-    let master = MasterDataset::new(&lake, source.clone());
+    let master = MasterDataset::new(lake, source.clone());
     let components = ResetComponents { log, master, store, source: source.clone(), ids: Arc::new(RandomIds) };
     match reset(&components, from).await {
         // No other try would end in another way.

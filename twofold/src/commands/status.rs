@@ -177,7 +177,7 @@ fn draw_views(views: &[Value], today: &str) -> String {
     if table.is_empty() { problems } else { format!("\n{table}\n{note}\n{problems}") }
 }
 
-/// What archive and batch loop are doing, and what has stopped. `has_sources`: what archives found is told with those.
+/// What archive and batch layer are doing, and what has stopped. `has_sources`: what archives found is told with those.
 fn draw_work(system: &Value, has_sources: bool) -> String {
     let no_facts = Map::new();
     let mut text = String::from("\n");
@@ -192,8 +192,13 @@ fn draw_work(system: &Value, has_sources: bool) -> String {
         }
     }
     if let Some(batch) = system.get("batch") {
-        let is_running = batch.get("running").and_then(Value::as_bool).unwrap_or(false);
-        text.push_str(&format!("batch: {}\n", if is_running { "at work" } else { "waiting for its next round" }));
+        let is = |name: &str| batch.get(name).and_then(Value::as_bool).unwrap_or(false);
+        let told = match (is("running"), is("paused")) {
+            (true, _) => "at work",
+            (false, true) => "paused: `twofold runs resume` lets it go on",
+            (false, false) => "waiting for its next round",
+        };
+        text.push_str(&format!("batch: {told}\n"));
         for (view, error) in batch.get("errors").and_then(Value::as_object).unwrap_or(&no_facts) {
             text.push_str(&problem("batch view", view, Some(error)));
         }

@@ -10,14 +10,14 @@ use crate::data_dir::DataDir;
 use crate::pipeline_file::read_pipeline;
 use crate::role::{Role, Roles};
 use crate::signals::Signals;
-use crate::system::System;
+use crate::system::{Claim, System};
 use crate::wiring::expect_lake;
 
 /// Runs the command.
 ///
 /// # Errors
 /// Where the system cannot be started, or a role died.
-pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
+pub async fn up(arguments: &UpArguments, roles: Roles, claim: Claim) -> Result<()> {
     let config = read_config(&arguments.settings, "")?;
     // Batch views are made of what another process archived: a folder that it would have to make is a slip.
     if roles.take_part_in_runs() && !roles.has(Role::Archive) {
@@ -30,7 +30,7 @@ pub async fn up(arguments: &UpArguments, roles: Roles) -> Result<()> {
     let mut signals = Signals::listen()?;
     let mut system = tokio::select! {
         biased;
-        started = System::start_roles(config, pipeline, roles) => started?,
+        started = System::start_as(config, pipeline, roles, claim) => started?,
         signal = signals.next() => {
             info!(signal, "ended while it started");
             return Ok(());

@@ -10,6 +10,7 @@ use views::{AggregateClass, Bucket, Measure, Pipeline, PlannedView, SourceDefini
 use super::read_config;
 use crate::arguments::{SettingsArguments, ValidateArguments};
 use crate::console::say;
+use crate::kappa::check_settings;
 use crate::pipeline_file::read_runnable;
 use crate::schedules::check_schedules;
 use crate::warnings::all_warnings;
@@ -23,6 +24,7 @@ pub async fn validate(arguments: &ValidateArguments) -> Result<()> {
     let config = read_config(&settings, "")?;
     let pipeline = read_runnable(&arguments.pipeline).await?;
     check_schedules(&config, &pipeline)?;
+    check_settings(&config, &pipeline)?;
     say(&describe(&pipeline)?);
     all_warnings(&config, &pipeline).iter().for_each(|warning| say(&format!("warning: {warning}\n")));
     Ok(())
@@ -52,9 +54,10 @@ fn describe_source(source: &SourceDefinition) -> String {
         Some(written) => format!("{written} partitions or more"),
         None => "the partitions that it has".to_owned(),
     };
+    let mode = if source.is_recomputed() { "" } else { "\n  mode kappa: the speed layer alone computes its views" };
     format!(
-        "source {} (topic {}, {partitions})\n  event time {}, event id {id}\n  horizon {}, late after {}, grid {}, gap {}\n  \
-         an unreadable value: {unreadable}\n\n",
+        "source {} (topic {}, {partitions}){mode}\n  event time {}, event id {id}\n  horizon {}, late after {}, grid {}, \
+         gap {}\n  an unreadable value: {unreadable}\n\n",
         source.name,
         source.topic,
         source.event_time_name(),

@@ -1,6 +1,5 @@
 //! Which key means which setting of a layer: one function per section of `config/default.toml`.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,9 +53,8 @@ pub(super) fn read_archive(section: Section<'_>) -> ArchiveSettings {
 pub(super) fn read_batch(section: Section<'_>) -> BatchSettings {
     BatchSettings {
         interval: section.duration("interval", SHORTEST_SPAN),
-        // As the schedules say, which are read elsewhere.
-        left_out: BTreeSet::new(),
         backoff: read_backoff(section),
+        housekeeping_interval: section.duration("housekeeping_interval", SHORTEST_SPAN),
         recompute: read_recompute(section),
         table_check_interval: section.duration("table_check_interval", NONE),
         compact: CompactSettings {
@@ -142,6 +140,13 @@ pub(super) fn read_gateway(section: Section<'_>) -> GatewaySettings {
         sql_memory_bytes: section.memory_size("sql_memory"),
         sql_result_bytes: section.memory_size("sql_result"),
         sql_partitions: section.length("sql_partitions", 1..=1_024),
+        exactness: section.is_on("exactness"),
+        exactness_memory_bytes: section.memory_size("exactness_memory"),
+        exactness_versions: section.length("exactness_versions", 1..=10_000),
+        explain_rows: section.count("explain_rows", 0..=LARGEST_COUNT),
+        explain_events: section.length("explain_events", 1..=100_000),
+        explain_time_limit: section.duration("explain_time_limit", SHORTEST_SPAN),
+        explain_memory_bytes: section.memory_size("explain_memory"),
         allowed_origins: section.parsed("allowed_origins", read_origins),
     }
 }

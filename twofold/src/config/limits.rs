@@ -9,7 +9,7 @@ use positions::{Backoff, format_span};
 
 use super::quantity::format_size;
 use super::reader::Reader;
-use super::{AccessMode, Config};
+use super::{AccessMode, Config, Engine};
 
 /// Notes every combination that cannot work.
 pub(super) fn check_limits(reader: &Reader, config: &Config) {
@@ -19,6 +19,7 @@ pub(super) fn check_limits(reader: &Reader, config: &Config) {
     check_gateway(reader, config);
     check_workflow(reader, config);
     check_access(reader, config);
+    check_ballista(reader, config);
 }
 
 fn check_access(reader: &Reader, config: &Config) {
@@ -31,6 +32,28 @@ fn check_access(reader: &Reader, config: &Config) {
             section.refuse("mode", "must be `keys` where `access.file` is set: nothing would look into it".to_owned());
         }
         _ => {}
+    }
+}
+
+fn check_ballista(reader: &Reader, config: &Config) {
+    let (section, ballista) = (reader.section("ballista"), &config.ballista);
+    if ballista.max_plan_bytes as u64 >= u64::from(ballista.max_message_bytes) {
+        let (message, plan) = (format_size(ballista.max_message_bytes.into()), size(ballista.max_plan_bytes));
+        let why = "a plan of that size could never be sent";
+        section.refuse("max_message", format!("`{message}` is not more than `ballista.max_plan` ({plan}): {why}"));
+    }
+    if ballista.keep <= ballista.deadline {
+        let why = "what a plan still needs would be removed";
+        section.refuse("keep", not_more(ballista.keep, "ballista.deadline", ballista.deadline, why));
+    }
+    if ballista.executor_listen.ip().is_unspecified() && ballista.advertised_host.is_none() {
+        let message = "must be set where `ballista.executor_listen` is no single address: others cannot reach that one";
+        section.refuse("advertised_host", message.to_owned());
+    }
+    if ballista.engine == Engine::Ballista && !cfg!(feature = "ballista") {
+        let message = "is \"ballista\", which this build of twofold has not got: build it with its default features, \
+                       or set it to \"local\"";
+        reader.section("batch").refuse("engine", message.to_owned());
     }
 }
 
@@ -119,6 +142,11 @@ fn check_workflow(reader: &Reader, config: &Config) {
             let why = "a process that lives would be taken for dead";
             section.refuse(key, too_little(format_span(patience), least, why));
         }
+    }
+    if let Some(all) = workflow.memory.all.filter(|all| *all < workflow.memory.task) {
+        let least = format!("`batch.memory` ({})", format_size(workflow.memory.task));
+        let why = "a task that needs all of that could never be taken; raise it, or lower `batch.memory`";
+        section.refuse("memory", too_little(format_size(all), least, why));
     }
     if workflow.history_runs < workflow.recent_runs {
         let why = "runs whose tasks are kept are listed as well";

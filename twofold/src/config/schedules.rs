@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use positions::{SourceName, ViewName};
 use views::did_you_mean;
+use workflow::RunMode;
 use workflow::schedule::{
-    CronExpression, Overlap, Rules, RunMode, Schedule, ScheduleName, Target, Timing, parse_zone, zone_names,
+    CronExpression, Overlap, Rules, Schedule, ScheduleName, Target, Timing, parse_zone, zone_names,
 };
 
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};

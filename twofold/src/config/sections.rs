@@ -10,6 +10,7 @@ use event_log::kafka::{Compression, KafkaSettings};
 use url::Url;
 
 use super::address::{is_broker, is_header_text, is_http_url, is_plain_name};
+use super::ballista::read_ballista;
 use super::layer_sections::{read_archive, read_batch, read_collector, read_gateway, read_speed};
 use super::notify::read_notify;
 use super::reader::{LARGEST_COUNT, Reader, SHORTEST_SPAN, Section};
@@ -24,7 +25,7 @@ use super::{
 
 /// Reads every section; problems stay in the reader.
 pub fn read_all(reader: &Reader) -> Config {
-    Config {
+    let mut config = Config {
         system: read_system(reader.section("system")),
         access: read_access(reader.section("access")),
         log: read_log(reader),
@@ -34,12 +35,17 @@ pub fn read_all(reader: &Reader) -> Config {
         collector: read_collector(reader.section("collector")),
         archive: read_archive(reader.section("archive")),
         batch: read_batch(reader.section("batch")),
+        ballista: read_ballista(reader),
         schedules: read_schedules(reader),
         workflow: read_workflow(reader.section("workflow")),
         notify: read_notify(reader.section("notify")),
         speed: read_speed(reader.section("speed")),
         gateway: read_gateway(reader.section("gateway")),
-    }
+    };
+    let (memory, task) = (&mut config.workflow.takes_part.memory, config.batch.recompute.memory_bytes as u64);
+    memory.task = task;
+    memory.all.get_or_insert(task);
+    config
 }
 
 fn read_system(section: Section<'_>) -> SystemSettings {
@@ -58,6 +64,7 @@ fn read_system(section: Section<'_>) -> SystemSettings {
         },
         tls: read_tls(section),
         shutdown_deadline: section.duration("shutdown_deadline", SHORTEST_SPAN),
+        keep_replaced: section.duration("keep_replaced", Duration::ZERO),
     }
 }
 

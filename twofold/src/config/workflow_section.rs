@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use positions::Backoff;
-use workflow::WorkflowSettings;
+use workflow::{MemoryLimit, WorkflowSettings};
 
+use super::quantity::parse_size;
 use super::reader::{LARGEST_COUNT, SHORTEST_SPAN, Section};
 
 /// Runs of batch views.
@@ -21,6 +22,11 @@ pub(super) fn read_workflow(section: Section<'_>) -> WorkflowSection {
     WorkflowSection {
         takes_part: WorkflowSettings {
             slots: section.length("slots", 0..=1_000),
+            memory: MemoryLimit {
+                all: section.parsed("memory", |text| Ok(Some(parse_size(text)?).filter(|bytes| *bytes > 0))),
+                // That of the section `batch`, once all are read; and so is `all` where it is not set.
+                task: 0,
+            },
             may_lead: true,
             poll: section.duration("poll", SHORTEST_SPAN),
             beat: section.duration("beat", SHORTEST_SPAN),

@@ -1,4 +1,4 @@
-//! The object store with fail points about its writes, named by what the object is in the tables.
+//! The object store with fail points about its writes and before its reads, named by what the object is in the tables.
 
 use std::fmt;
 use std::ops::Range;
@@ -45,6 +45,12 @@ impl FailingObjects {
         }
     }
 
+    /// A read is about to begin, of a whole object or of parts of one.
+    fn begin_read(&self, location: &Path) -> Result<()> {
+        let (table, kind) = self.place(location);
+        pass(&format!("{table}.read.{kind}.before"))
+    }
+
     fn put_point(&self, location: &Path) -> String {
         let (table, kind) = self.place(location);
         format!("{table}.{kind}")
@@ -53,15 +59,18 @@ impl FailingObjects {
 
 /// A write, with a point before it, and one after it where it was done; the store may fail at either.
 async fn about<T>(what: &str, write: impl Future<Output = Result<T>>) -> Result<T> {
-    let failed = |moment: &str| {
-        let point = format!("{what}.{moment}");
-        let told = || Error::Generic { store: "fail point", source: format!("the store fails at {point}").into() };
-        if fails_at(&point) { Err(told()) } else { Ok(()) }
-    };
-    failed("before")?;
+    pass(&format!("{what}.before"))?;
     let done = write.await?;
-    failed("after")?;
+    pass(&format!("{what}.after"))?;
     Ok(done)
+}
+
+/// Reaches a point at which the store may fail.
+fn pass(point: &str) -> Result<()> {
+    if !fails_at(point) {
+        return Ok(());
+    }
+    Err(Error::Generic { store: "fail point", source: format!("the store fails at {point}").into() })
 }
 
 /// What an object of the workflow is.
@@ -105,10 +114,12 @@ impl ObjectStore for FailingObjects {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.begin_read(location)?;
         self.inner.get_opts(location, options).await
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.begin_read(location)?;
         self.inner.get_ranges(location, ranges).await
     }
 

@@ -38,6 +38,10 @@ impl RealtimeStore for FailingStore {
         self.inner.get_blobs(partition, keys).await
     }
 
+    async fn has_blobs(&self, partition: &PartitionKey, keys: &[BlobKey]) -> Result<Vec<bool>, ServingError> {
+        self.inner.has_blobs(partition, keys).await
+    }
+
     async fn swap_index(
         &self,
         partition: &PartitionKey,

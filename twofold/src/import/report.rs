@@ -42,6 +42,12 @@ pub struct ImportReport {
 }
 
 impl ImportReport {
+    /// In a few words, for the list of runs.
+    pub fn brief(&self) -> String {
+        let failed = self.failed().count();
+        format!("{} files imported, {} in before, {failed} not imported", self.imported(), self.skipped())
+    }
+
     /// Files that are in by this import.
     pub fn imported(&self) -> usize {
         self.files.values().filter(|outcome| matches!(outcome, Outcome::Imported { .. })).count()

@@ -1,4 +1,5 @@
-//! The loop of an import: which files are not in yet, each read on a thread of its own, commits of whole files.
+//! The loop of an import: which files are not in yet, each read on a thread of its own while the next one is fetched,
+//! commits of whole files.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use indicatif::ProgressBar;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use views::{SourceDefinition, declared_name};
+use workflow::Progress;
 
 use super::fetch::{Fetched, Looks, fetch, identify};
 use super::file::{ImportFile, Place};
@@ -32,6 +34,8 @@ pub struct ImportPlan<'a> {
     pub is_again: bool,
     /// Whether a file is left out of which any event cannot be kept, not even as a rejected one.
     pub is_strict: bool,
+    /// Told of records and bytes that are read; `None`: nobody asks.
+    pub progress: Option<&'a Progress>,
 }
 
 /// Imports files; `report` says at any time what is in.
@@ -48,7 +52,12 @@ pub async fn import_files(import: &mut Import, plan: &ImportPlan<'_>, report: &m
 
 async fn import_all(import: &mut Import, plan: &ImportPlan<'_>, report: &mut ImportReport) -> Result<()> {
     check_rewritten(import, plan)?;
-    let mut session = Session { import, plan, report, declared: declared(plan.source), read: BTreeMap::new() };
+    let (declared, read) = (declared(plan.source), BTreeMap::new());
+    let mut session = Session { import, plan, report, declared, read, ahead: None };
+    if let Some(progress) = plan.progress {
+        progress.set_phase("importing, by the command itself");
+        progress.set_total_bytes(plan.files.iter().filter_map(|file| file.size).sum());
+    }
     for at in 0..plan.files.len() {
         session.take(at).await?;
         if session.import.is_commit_due() {
@@ -94,6 +103,8 @@ struct Session<'a> {
     declared: BTreeMap<String, String>,
     /// Files that were read since the last commit, by their place in the plan.
     read: BTreeMap<usize, Outcome>,
+    /// The file that was fetched while the one before it was read, by its place in the plan.
+    ahead: Option<(usize, Result<Fetched>)>,
 }
 
 impl Session<'_> {
@@ -140,18 +151,45 @@ impl Session<'_> {
     }
 
     async fn read(&mut self, at: usize, id: FileId, looks: Option<Looks>) -> Result<Outcome> {
-        let file = &self.plan.files[at];
-        let fetched = fetch(file).await.with_context(|| NotRead(file.name.clone()))?;
+        let (plan, ahead) = (self.plan, self.ahead.take());
+        let file = &plan.files[at];
+        let fetched = match ahead {
+            Some((place, fetched)) if place == at => fetched,
+            _ => fetch(file).await,
+        };
+        let fetched = fetched.with_context(|| NotRead(file.name.clone()))?;
         let size = file.size.filter(|_| matches!(file.place, Place::Disk(_)));
         let bar = progress_bar(&file.name, size, (at + 1, self.plan.files.len()));
         let reader = Reader { looks, ..self.reader(file, &fetched, &bar) };
         let (sender, receiver) = mpsc::channel(AHEAD);
         let reading = tokio::task::spawn_blocking(move || reader.read(&sender));
-        let told = |records: u64| bar.set_message(format!("{records} records"));
-        let outcome = read_file(self.import, id, receiver, told).await;
+        let (progress, mut known) = (self.plan.progress, 0);
+        let told = |records: u64| {
+            bar.set_message(format!("{records} records"));
+            if let Some(progress) = progress {
+                progress.add(records.saturating_sub(std::mem::replace(&mut known, records)), 0);
+            }
+        };
+        let next = self.next_to_fetch(at + 1);
+        let fetching = async {
+            let next = next?;
+            Some((next, fetch(&plan.files[next]).await))
+        };
+        let (outcome, ahead) = tokio::join!(read_file(self.import, id, receiver, told), fetching);
+        self.ahead = ahead;
+        if let Some(progress) = progress {
+            progress.add(0, file.size.unwrap_or(0));
+        }
         let left_out = reading.await.context("the thread that reads the file ended early")?;
         bar.finish_and_clear();
         Ok(Outcome::Imported { rows: outcome?, left_out })
+    }
+
+    /// A file, where there is one that is an object and to be read: others need no fetching.
+    fn next_to_fetch(&self, at: usize) -> Option<usize> {
+        let file = self.plan.files.get(at).filter(|file| matches!(file.place, Place::Object(..)))?;
+        let (id, _) = identify(file).ok()?;
+        (self.plan.is_again || self.import.known(&id) == Known::New).then_some(at)
     }
 
     fn reader(&self, file: &ImportFile, fetched: &Fetched, bar: &ProgressBar) -> Reader {

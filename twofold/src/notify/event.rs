@@ -1,16 +1,20 @@
 //! What is known of a run when its state changes.
 
-use chrono::{DateTime, SecondsFormat};
 use positions::{SourceName, TimestampMicros, ViewName};
-use workflow::RunState;
-use workflow::schedule::{RunMode, ScheduleName};
+use workflow::schedule::ScheduleName;
+use workflow::{RunMode, RunState};
+
+use crate::runs::instant::instant_text;
+
+/// The kind of runs that merge files, as notices have it: housekeeping of its own.
+pub(crate) const COMPACT: &str = "compact";
 
 /// A run that has come into another state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunEvent {
     /// Its id.
     pub run: String,
-    /// What it does: `recompute`, `backfill`, ...
+    /// What it does: `recompute`, `backfill`, `compact`, ...
     pub kind: String,
     /// What started it; `None`: somebody did.
     pub schedule: Option<ScheduleName>,
@@ -18,7 +22,7 @@ pub struct RunEvent {
     pub source: SourceName,
     /// What it computes.
     pub views: Vec<ViewName>,
-    /// How much of it.
+    /// Which buckets.
     pub mode: RunMode,
     /// The state that it has come into.
     pub state: RunState,
@@ -52,6 +56,5 @@ pub struct MissedDeadline {
 
 /// An instant as notices write it; of one outside of the calendar, its microseconds.
 pub(super) fn rfc3339(at: TimestampMicros) -> String {
-    let instant = DateTime::from_timestamp_micros(at.0);
-    instant.map_or_else(|| at.0.to_string(), |instant| instant.to_rfc3339_opts(SecondsFormat::Millis, true))
+    instant_text(at).unwrap_or_else(|| at.0.to_string())
 }

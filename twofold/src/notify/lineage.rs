@@ -3,11 +3,12 @@
 //! Guarantee: pure. The id of a run is the same UUID in all of its events.
 //!
 //! # Source
-//! <https://openlineage.io/spec/2-0-2/OpenLineage.json>, `RunEvent`; facet `ErrorMessageRunFacet` 1-0-1.
+//! <https://openlineage.io/spec/2-0-2/OpenLineage.json>, `RunEvent`; facets `ErrorMessageRunFacet` and
+//! `NominalTimeRunFacet` 1-0-1.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
-use workflow::RunState;
+use workflow::{RunMode, RunState};
 
 use super::event::{RunEvent, rfc3339};
 use super::notice::shortened;
@@ -16,6 +17,8 @@ const PRODUCER: &str = concat!("urn:twofold:", env!("CARGO_PKG_VERSION"));
 const RUN_EVENT: &str = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent";
 const ERROR_FACET: &str =
     "https://openlineage.io/spec/facets/1-0-1/ErrorMessageRunFacet.json#/$defs/ErrorMessageRunFacet";
+const RANGE_FACET: &str =
+    "https://openlineage.io/spec/facets/1-0-1/NominalTimeRunFacet.json#/$defs/NominalTimeRunFacet";
 
 /// The event of a run that started or ended; `None`: it did neither.
 pub fn lineage_event(event: &RunEvent, namespace: &str) -> Option<Value> {
@@ -41,16 +44,26 @@ pub fn lineage_event(event: &RunEvent, namespace: &str) -> Option<Value> {
     }))
 }
 
+/// Why it failed, and the stretch of event time of a backfill.
 fn run_facets(event: &RunEvent) -> Value {
-    match &event.reason {
-        Some(reason) if event.state == RunState::Failed => json!({
-            "errorMessage": {
-                "_producer": PRODUCER,
-                "_schemaURL": ERROR_FACET,
-                "message": shortened(reason),
-                "programmingLanguage": "SQL",
-            },
-        }),
-        _ => json!({}),
+    let mut facets = Map::new();
+    if let RunMode::Buckets { from, to, .. } = event.mode {
+        let range = json!({
+            "_producer": PRODUCER,
+            "_schemaURL": RANGE_FACET,
+            "nominalStartTime": rfc3339(from),
+            "nominalEndTime": rfc3339(to),
+        });
+        facets.insert("nominalTime".to_owned(), range);
     }
+    if let Some(reason) = event.reason.as_ref().filter(|_| event.state == RunState::Failed) {
+        let failed = json!({
+            "_producer": PRODUCER,
+            "_schemaURL": ERROR_FACET,
+            "message": shortened(reason),
+            "programmingLanguage": "SQL",
+        });
+        facets.insert("errorMessage".to_owned(), failed);
+    }
+    Value::Object(facets)
 }

@@ -5,9 +5,11 @@
 
 use positions::TimestampMicros;
 use serde_json::{Value, json};
+use workflow::RunMode;
 
 use super::event::{MissedDeadline, RunEvent, rfc3339};
 use crate::config::NoticeKind;
+use crate::runs::view::range_view;
 
 /// The longest reason that is told, in characters.
 const LONGEST_REASON: usize = 2_000;
@@ -29,7 +31,7 @@ pub fn notice_of_run(kind: NoticeKind, event: &RunEvent) -> Notice {
     let reason = event.reason.as_deref().map(shortened);
     let what = match &event.schedule {
         Some(schedule) => format!("schedule {schedule}, source {}", event.source),
-        None => format!("{} of source {}", event.kind, event.source),
+        None => format!("{} of source {}{}", event.kind, event.source, stretch(event.mode)),
     };
     let text = match kind {
         NoticeKind::Recovery => format!("{what}: run {} is done; what failed before is well again", event.run),
@@ -44,7 +46,8 @@ pub fn notice_of_run(kind: NoticeKind, event: &RunEvent) -> Notice {
         "schedule": event.schedule,
         "source": event.source,
         "views": event.views,
-        "mode": event.mode,
+        "mode": event.mode.name(),
+        "range": range_view(event.mode),
         "state": event.state.name(),
         "reason": reason,
         "started_at": event.started_at.map(rfc3339),
@@ -52,6 +55,14 @@ pub fn notice_of_run(kind: NoticeKind, event: &RunEvent) -> Notice {
         "at": rfc3339(event.at),
     });
     Notice { id, kind, body }
+}
+
+/// The stretch of event time that is computed, where it is not all of it.
+fn stretch(mode: RunMode) -> String {
+    match mode {
+        RunMode::Full | RunMode::Incremental => String::new(),
+        RunMode::Buckets { from, to, .. } => format!(", {} to {}", rfc3339(from), rfc3339(to)),
+    }
 }
 
 /// Of a run that is not done in time.

@@ -9,9 +9,12 @@ use batch_layer::BatchError;
 use batch_layer::recompute::check_range;
 use positions::{SourceName, TimestampMicros, ViewName};
 use views::{Pipeline, PlannedView};
-use workflow::{Priority, RunKind, RunMode};
+use workflow::{Priority, RunKind, RunMode, RunSpec, TaskSpec};
 
-use crate::workflow::specs::RunRequest;
+use crate::config::Config;
+use crate::kappa::not_recomputed;
+use crate::workflow::housekeeping::housekeeping_runs_of;
+use crate::workflow::specs::{RunRequest, runs_of};
 
 /// The longest idempotency key, in bytes: with the name of a source it fits into an entry many times.
 const LONGEST_KEY: usize = 200;
@@ -29,6 +32,8 @@ pub struct Asked {
     pub full: bool,
     /// A stretch of event time, `[from, to)`: a backfill.
     pub range: Option<AskedRange>,
+    /// No views are computed, but tables are looked after.
+    pub housekeeping: bool,
     /// The most tasks of a run at one time.
     pub max_concurrent: Option<u32>,
     /// How often a task is tried again.
@@ -72,6 +77,41 @@ pub enum AskedError {
 }
 
 impl Asked {
+    /// The runs, each with its first tasks.
+    ///
+    /// # Errors
+    /// What is wrong with what is asked for.
+    pub fn runs(&self, pipeline: &Pipeline, config: &Config) -> Result<Vec<(RunSpec, Vec<TaskSpec>)>, AskedError> {
+        if self.housekeeping {
+            return self.housekeeping_runs(pipeline, config);
+        }
+        runs_of(pipeline, &self.request(pipeline)?, config).map_err(|error| AskedError::Bad(format!("{error:#}")))
+    }
+
+    /// All housekeeping of the sources that are meant, by hand.
+    fn housekeeping_runs(
+        &self,
+        pipeline: &Pipeline,
+        config: &Config,
+    ) -> Result<Vec<(RunSpec, Vec<TaskSpec>)>, AskedError> {
+        if self.full || self.range.is_some() || !self.views.is_empty() {
+            let told = "housekeeping is of sources: leave views, a range and `full` out".to_owned();
+            return Err(AskedError::Bad(told));
+        }
+        self.check_source(pipeline)?;
+        self.check_numbers()?;
+        let mut runs = housekeeping_runs_of(pipeline, &[], config);
+        runs.retain(|(spec, _)| self.source.as_ref().is_none_or(|source| spec.source.as_str() == source));
+        for (at, (spec, _)) in runs.iter_mut().enumerate() {
+            spec.priority = Priority::ByHand;
+            spec.retries = self.retries.unwrap_or(spec.retries);
+            spec.max_concurrent = self.max_concurrent.or(spec.max_concurrent);
+            spec.deadline = self.deadline;
+            spec.idempotency_key = self.idempotency_key.as_ref().map(|key| format!("{key}/{at}"));
+        }
+        Ok(runs)
+    }
+
     /// The request for runs.
     ///
     /// # Errors
@@ -102,19 +142,32 @@ impl Asked {
         })
     }
 
-    fn check_names(&self, pipeline: &Pipeline) -> Result<(), AskedError> {
+    fn check_source(&self, pipeline: &Pipeline) -> Result<(), AskedError> {
         let sources = || pipeline.sources.iter().map(|source| source.name.as_str());
-        if let Some(name) = self.source.as_ref().filter(|name| !sources().any(|known| known == name.as_str())) {
-            return Err(unknown("source", name, sources()));
+        match self.source.as_ref().filter(|name| !sources().any(|known| known == name.as_str())) {
+            Some(name) => Err(unknown("source", name, sources())),
+            None => Ok(()),
         }
+    }
+
+    fn check_names(&self, pipeline: &Pipeline) -> Result<(), AskedError> {
+        self.check_source(pipeline)?;
         let of_source = |view: &&PlannedView| {
             self.source.as_ref().is_none_or(|source| view.source.name.as_str() == source.as_str())
         };
         let views = || pipeline.views.iter().filter(of_source).map(|view| view.name.as_str());
-        match self.views.iter().find(|name| !views().any(|known| known == name.as_str())) {
-            Some(name) => Err(unknown("view", name, views())),
-            None if views().next().is_none() => Err(AskedError::Bad("there is no view to compute".to_owned())),
-            None => Ok(()),
+        if let Some(name) = self.views.iter().find(|name| !views().any(|known| known == name.as_str())) {
+            return Err(unknown("view", name, views()));
+        }
+        if views().next().is_none() {
+            return Err(AskedError::Bad("there is no view to compute".to_owned()));
+        }
+        let is_named = |view: &&PlannedView| self.views.iter().any(|name| name == view.name.as_str());
+        let asked = pipeline.views.iter().filter(of_source).filter(|view| self.views.is_empty() || is_named(view));
+        let (computed, left): (Vec<&PlannedView>, Vec<_>) = asked.partition(|view| view.source.is_recomputed());
+        match left.first() {
+            Some(view) if computed.is_empty() || !self.views.is_empty() => Err(AskedError::Bad(not_recomputed(view))),
+            _ => Ok(()),
         }
     }
 

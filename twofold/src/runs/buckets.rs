@@ -20,12 +20,19 @@ struct Chosen {
     plans: Vec<RecomputePlan>,
 }
 
-/// What a task behind it is about; `group`: of one that computes.
+/// What a task behind it is about. One that computes names a group, or has a part of one.
 #[derive(Clone, Copy, Deserialize)]
 struct Place {
     choose: TaskId,
     plan: usize,
     #[serde(default)]
+    group: Option<usize>,
+    #[serde(default)]
+    part: Option<Part>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Part {
     group: usize,
 }
 
@@ -45,9 +52,9 @@ pub async fn grids_of(workflow: &Workflow, pipeline: &Pipeline, run: &Run) -> Re
         for (number, plan) in chosen.iter().flat_map(|chosen| &chosen.plans).enumerate() {
             let views: Vec<String> = plan.views.iter().map(|view| view.name.to_string()).collect();
             grids.retain(|grid| !grid.views.iter().any(|view| views.contains(view)));
-            let grain = coarsest(views.iter().filter_map(|name| Some(pipeline.view(name)?.bucket)));
+            let grains = coarsest(views.iter().filter_map(|name| Some(pipeline.view(name)?.bucket)), plan.folded);
             let groups = standing.stretches((task.id, number), plan);
-            grids.push(Grid::new((views, grain), (from, to), plan.touched.as_ref(), &groups));
+            grids.push(Grid::new((views, grains), (from, to), plan.touched.as_ref(), &groups));
         }
     }
     Ok(grids)
@@ -100,7 +107,7 @@ impl Standing {
         Ok(standing)
     }
 
-    fn note(&mut self, task: &Task, Place { choose, plan, group }: Place) {
+    fn note(&mut self, task: &Task, Place { choose, plan, group, part }: Place) {
         let name = (choose, plan);
         if task.kind == TaskKind::Publish {
             if matches!(task.state, TaskState::Done { .. }) {
@@ -108,6 +115,7 @@ impl Standing {
             }
             return;
         }
+        let group = group.or(part.map(|part| part.group)).unwrap_or_default();
         let state = bucket_state(&task.state);
         let known = self.groups.entry((name, group)).or_insert(state);
         let has_failed = [*known, state].contains(&BucketState::Failed);

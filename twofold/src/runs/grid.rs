@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
+use batch_layer::Grains;
 use chrono::DateTime;
 use positions::TimestampMicros;
 use serde::Serialize;
-use serving_layer::BucketRanges;
-use views::{Bucket, bucket_of};
+use serving_layer::{BucketRanges, Folded};
+use views::Bucket;
 
 use super::instant::instant_text;
 
@@ -85,12 +85,13 @@ pub struct Stretch {
 pub struct Grid {
     /// The views.
     pub views: Vec<String>,
-    /// The coarsest grain of the views.
-    pub bucket: &'static str,
+    /// The coarsest grain of the views; where a part of the range is folded, the grains in their order, with commas
+    /// between them.
+    pub bucket: String,
     /// What stands alike side by side, rising.
     pub stretches: Vec<StretchView>,
     #[serde(skip)]
-    grain: Bucket,
+    grains: Grains,
     #[serde(skip)]
     drawn: Vec<Stretch>,
 }
@@ -110,7 +111,7 @@ impl Grid {
     /// The buckets of `range`, whose `groups` divide all of event time, rising; `touched`: what of it is computed at
     /// all (`None`: everything).
     pub fn new(
-        (views, grain): (Vec<String>, Bucket),
+        (views, grains): (Vec<String>, Grains),
         range: (TimestampMicros, TimestampMicros),
         touched: Option<&BucketRanges>,
         groups: &[Stretch],
@@ -120,7 +121,8 @@ impl Grid {
             let (from, to) = (instant_text(stretch.from), instant_text(stretch.to));
             StretchView { from, to, state: stretch.state }
         };
-        Self { views, bucket: grain.as_str(), stretches: drawn.iter().map(view).collect(), grain, drawn }
+        let bucket: Vec<&str> = grains.within(range.0, range.1).into_iter().map(Bucket::as_str).collect();
+        Self { views, bucket: bucket.join(", "), stretches: drawn.iter().map(view).collect(), grains, drawn }
     }
 
     /// A letter for each bucket, a line for each day, month or year; and what the letters mean.
@@ -142,7 +144,7 @@ impl Grid {
                 }
                 letters.push(stretch.state.letter());
                 *counts.entry(stretch.state).or_default() += 1;
-                at = next_bucket(self.grain, at);
+                at = self.grains.next_bucket(at);
             }
         }
         let mut text = String::new();
@@ -165,7 +167,7 @@ impl Grid {
     fn place(&self, at: TimestampMicros) -> (String, usize) {
         let Some(time) = DateTime::from_timestamp_micros(at.0) else { return (at.0.to_string(), 0) };
         let number = |format: &str| time.format(format).to_string().parse::<usize>().unwrap_or(0);
-        match self.grain {
+        match self.grains.at(at) {
             Bucket::Hour => (time.format("%Y-%m-%d").to_string(), number("%H")),
             Bucket::Day => (time.format("%Y-%m").to_string(), number("%d").saturating_sub(1)),
             Bucket::Month => (time.format("%Y").to_string(), number("%m").saturating_sub(1)),
@@ -204,25 +206,9 @@ fn stretches(
     all
 }
 
-/// The coarsest grain: whole buckets of it are whole buckets of every other. By the day where there is none.
-pub fn coarsest(grains: impl IntoIterator<Item = Bucket>) -> Bucket {
-    let rank = |grain: &Bucket| match grain {
-        Bucket::Hour => 0,
-        Bucket::Day => 1,
-        Bucket::Month => 2,
-        Bucket::None => 3,
-    };
-    grains.into_iter().max_by_key(rank).unwrap_or(Bucket::Day)
-}
-
-/// The start of the bucket behind the one that starts at `at`.
-fn next_bucket(grain: Bucket, at: TimestampMicros) -> TimestampMicros {
-    const HOUR: Duration = Duration::from_secs(3_600);
-    match grain {
-        Bucket::Hour => at.plus(HOUR),
-        Bucket::Day => at.plus(HOUR * 24),
-        // No month is longer, and two are.
-        Bucket::Month => bucket_of(grain, at.plus(HOUR * 24 * 32)),
-        Bucket::None => TimestampMicros(i64::MAX),
-    }
+/// The buckets of versions that are folded so far, of views of these grains: whole buckets of the coarsest are whole
+/// buckets of every other. By the day where there is no view.
+pub fn coarsest(grains: impl IntoIterator<Item = Bucket>, folded: Folded) -> Grains {
+    let grains: Vec<Grains> = grains.into_iter().map(|grain| Grains::new(grain, folded)).collect();
+    if grains.is_empty() { Grains::new(Bucket::Day, folded) } else { Grains::coarsest(grains.into_iter()) }
 }

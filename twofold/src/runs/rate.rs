@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use positions::SourceName;
 use serde::Serialize;
-use workflow::{Overview, Run, State, TaskKind, TaskState};
+use workflow::{Beat, Overview, Run, State, TaskKind, TaskState};
 
 /// The newest runs that are measured, of those that computed something.
 const RUNS: usize = 10;
@@ -55,9 +55,11 @@ fn computed(run: &Run) -> Computed {
     computed
 }
 
-/// How many tasks of a run are done side by side: as many as it may, as it has, and as there are slots.
+/// How many tasks of a run are done side by side: as many as it may, as it has, and as there are slots with room for
+/// tasks of full size.
 pub fn side_by_side(overview: &Overview, max_concurrent: Option<u32>, tasks: usize) -> usize {
-    let slots: usize = overview.processes.values().map(|process| process.slots).sum();
+    let of_process = |beat: &Beat| if beat.full_size == 0 { beat.slots } else { beat.full_size };
+    let slots: usize = overview.living().map(of_process).sum();
     let most = [max_concurrent, overview.state.max_concurrent].into_iter().flatten().min();
     let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
     slots.min(most).min(tasks).max(1)

@@ -5,10 +5,11 @@
 
 use serde::Serialize;
 use workflow::{
-    Advance, AtWork, Beat, Failure, Overview, Priority, Run, RunKind, RunMode, RunState, Task, TaskCounts, TaskKind,
-    TaskState, Token, WorkerId,
+    Advance, AtWork, Content, Failure, Overview, Priority, Run, RunId, RunKind, RunMode, RunState, Task, TaskCounts,
+    TaskKind, TaskState, Token, WorkerId,
 };
 
+use super::filter::RunsFilter;
 use super::grid::Grid;
 use super::instant::instant_text;
 
@@ -23,8 +24,10 @@ pub struct RunsView {
     pub processes: Vec<ProcessView>,
     /// The newest first.
     pub runs: Vec<RunView>,
-    /// Older runs that are known, too.
+    /// Older runs that were asked for, and are not among them.
     pub left_out: usize,
+    /// All runs that are known, whichever were asked for.
+    pub known: usize,
 }
 
 /// A process that takes part.
@@ -36,6 +39,9 @@ pub struct ProcessView {
     pub slots: usize,
     /// Tasks that it works at.
     pub at_work: usize,
+    /// For how long whoever leads has heard nothing of it, once its tasks are taken away for that; `None`: it lives, as
+    /// far as is known.
+    pub silent_seconds: Option<u64>,
 }
 
 /// A run.
@@ -61,6 +67,8 @@ pub struct RunView {
     pub schedule: Option<String>,
     /// The key that it was started with.
     pub idempotency_key: Option<String>,
+    /// Keys of later starts that found it.
+    pub joined_keys: Vec<String>,
     /// How often a task is tried again after a failure that may pass.
     pub retries: u32,
     /// The most tasks at one time; `None`: as many as there are slots.
@@ -149,6 +157,8 @@ pub struct TaskView {
     pub process: Option<String>,
     /// Why it failed last.
     pub reason: Option<String>,
+    /// What it did, where a task of its kind says so.
+    pub did: Option<String>,
 }
 
 /// A run with its tasks.
@@ -186,38 +196,55 @@ impl RunDetails {
     }
 }
 
-/// The newest `limit` runs; with `is_open_only` those that have not ended.
-pub fn runs_view(overview: &Overview, limit: usize, is_open_only: bool) -> RunsView {
+/// The newest `limit` of the runs that are asked for.
+pub fn runs_view(overview: &Overview, limit: usize, filter: &RunsFilter) -> RunsView {
     let state = &overview.state;
-    let meant = || state.runs.values().filter(move |run| !is_open_only || !run.state.is_ended());
+    let meant = || state.runs.values().filter(move |run| filter.passes(run));
     RunsView {
         paused: state.is_paused,
         leader: state.leader.as_ref().map(|leader| name_of(overview, leader)),
-        processes: overview.processes.values().map(process_view).collect(),
+        processes: overview.processes.keys().filter_map(|worker| process_view(overview, worker)).collect(),
         runs: meant().rev().take(limit).map(|run| run_view(overview, run)).collect(),
         left_out: meant().count().saturating_sub(limit),
+        known: state.runs.len(),
     }
 }
 
-fn process_view(beat: &Beat) -> ProcessView {
-    ProcessView { name: beat.name.clone(), slots: beat.slots, at_work: beat.at_work.len() }
+/// Of a run that there was: where it went.
+pub fn gone(run: RunId) -> String {
+    format!(
+        "run {run} ended, and is not kept any more: `workflow.history_runs` says how many are; what it published is in \
+         the versions of its views"
+    )
+}
+
+fn process_view(overview: &Overview, worker: &WorkerId) -> Option<ProcessView> {
+    let beat = overview.processes.get(worker)?;
+    let silence = overview.silence(worker);
+    Some(ProcessView {
+        name: beat.name.clone(),
+        slots: beat.slots,
+        // What it said last is over.
+        at_work: if silence.is_none() { beat.at_work.len() } else { 0 },
+        silent_seconds: silence.map(|silence| silence.as_secs()),
+    })
 }
 
 /// A run. Of one whose tasks are archived, `run` is the one of the history.
 pub fn run_view(overview: &Overview, run: &Run) -> RunView {
     let spec = &run.spec;
-    let (mode, range) = mode_view(spec.mode);
     RunView {
         run: run.id.0,
         state: run.state.name(),
         kind: spec.kind,
         source: spec.source.to_string(),
         views: spec.views.iter().map(|(view, _)| view.to_string()).collect(),
-        mode,
-        range,
+        mode: spec.mode.name(),
+        range: range_view(spec.mode),
         priority: spec.priority,
         schedule: spec.schedule.clone(),
         idempotency_key: spec.idempotency_key.clone(),
+        joined_keys: run.joined_keys.iter().map(ToString::to_string).collect(),
         retries: spec.retries,
         max_concurrent: spec.max_concurrent,
         created_at: instant_text(run.created_at),
@@ -236,12 +263,12 @@ pub fn run_view(overview: &Overview, run: &Run) -> RunView {
     }
 }
 
-fn mode_view(mode: RunMode) -> (&'static str, Option<RangeView>) {
+/// The stretch of event time that a run computes, where it computes one.
+pub fn range_view(mode: RunMode) -> Option<RangeView> {
     match mode {
-        RunMode::Full => ("full", None),
-        RunMode::Incremental => ("incremental", None),
+        RunMode::Full | RunMode::Incremental => None,
         RunMode::Buckets { from, to, only_missing } => {
-            ("buckets", Some(RangeView { from: instant_text(from), to: instant_text(to), only_missing }))
+            Some(RangeView { from: instant_text(from), to: instant_text(to), only_missing })
         }
     }
 }
@@ -285,7 +312,8 @@ fn rank(state: &TaskState) -> u8 {
     }
 }
 
-fn task_view(overview: &Overview, run: &Run, task: &Task) -> TaskView {
+/// A task of a run.
+pub fn task_view(overview: &Overview, run: &Run, task: &Task) -> TaskView {
     let (at_work, process) = worker_of(overview, run, task);
     TaskView {
         task: task.id.0,
@@ -300,6 +328,23 @@ fn task_view(overview: &Overview, run: &Run, task: &Task) -> TaskView {
         phase: at_work.map(|at_work| at_work.reached.phase.clone()).filter(|phase| !phase.is_empty()),
         process,
         reason: failure_of(&task.state).map(|failure| failure.reason.clone()),
+        did: did(&task.state),
+    }
+}
+
+/// What a task that is done says of itself, in words, in the `did` of what it gave.
+fn did(state: &TaskState) -> Option<String> {
+    match state {
+        TaskState::Done { output: Content::Inline(output), .. } => output.get("did")?.as_str().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// How long a task has been at work, or took if it is done, in milliseconds.
+pub fn worked_millis(overview: &Overview, run: &Run, task: &Task) -> Option<u64> {
+    match &task.state {
+        TaskState::Done { work, .. } => Some(work.took_millis),
+        _ => worker_of(overview, run, task).0.map(|at_work| at_work.elapsed_millis),
     }
 }
 
@@ -331,7 +376,7 @@ fn worker_of<'a>(overview: &'a Overview, run: &Run, task: &Task) -> (Option<&'a 
     (overview.at_work(&token), Some(name_of(overview, worker)))
 }
 
-/// As it calls itself; one that says nothing any more by its id.
-fn name_of(overview: &Overview, worker: &WorkerId) -> String {
+/// A process as it calls itself; one that says nothing any more by its id.
+pub fn name_of(overview: &Overview, worker: &WorkerId) -> String {
     overview.processes.get(worker).map_or_else(|| worker.to_string(), |beat| beat.name.clone())
 }

@@ -2,12 +2,16 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
+use batch_layer::BatchError;
 use edge::{Principal, Problem, ProblemKind};
 use workflow::{Refused, RunId, WorkflowError};
 
 use super::state::RunsRoute;
+use crate::json_body::refuse_pages;
 use crate::runs::asked::AskedError;
+use crate::runs::view::gone;
+use crate::workflow::is_transient;
 
 /// Runs that are named to who asked for one that there is not.
 const NAMED: usize = 10;
@@ -23,14 +27,7 @@ pub(super) fn check_look(principal: &Principal) -> Result<(), Problem> {
 /// Refuses whoever may not change runs.
 pub(super) fn check_command(principal: &Principal, headers: &HeaderMap) -> Result<(), Problem> {
     check_look(principal)?;
-    // A browser speaks for whatever page it shows.
-    if headers.contains_key(header::ORIGIN) {
-        let detail = "runs are started and changed for no page of a browser, and this request has the header Origin";
-        return Err(
-            Problem::new(ProblemKind::Forbidden, detail).with_hint("ask with a command, such as `twofold runs start`")
-        );
-    }
-    Ok(())
+    refuse_pages(headers, "runs are started and changed", "ask with a command, such as `twofold runs start`")
 }
 
 /// The run that a path names; whether there is one, the journal says.
@@ -43,15 +40,18 @@ pub(super) fn path_run(path: RunPath) -> Result<RunId, Problem> {
     text.parse::<u64>().ok().filter(|number| *number > 0).map(RunId).ok_or_else(refused)
 }
 
-fn no_run(route: &RunsRoute, name: &str) -> Problem {
+/// The newest runs; of one that there was, that it is not kept any more.
+fn no_run(route: &RunsRoute, run: RunId) -> Problem {
     let state = route.workflow().state();
-    Problem::unknown("run", name, state.runs.keys().rev().take(NAMED).map(ToString::to_string))
+    let newest = state.runs.keys().rev().take(NAMED).map(ToString::to_string);
+    let problem = Problem::unknown("run", &run.to_string(), newest);
+    if run <= state.last_run { problem.with_hint(gone(run)) } else { problem }
 }
 
 /// What the journal refused, or the store.
 pub(super) fn problem(route: &RunsRoute, error: WorkflowError) -> Problem {
     match error {
-        WorkflowError::Refused(Refused::NoRun(run)) => no_run(route, &run.to_string()),
+        WorkflowError::Refused(Refused::NoRun(run)) => no_run(route, run),
         WorkflowError::Refused(refused) => Problem::new(ProblemKind::Conflict, refused.to_string())
             .with_hint("`GET /v1/runs` and `twofold runs list` show how runs stand"),
         WorkflowError::TooLarge { .. } => Problem::new(ProblemKind::TooLarge, error.to_string()),
@@ -60,6 +60,14 @@ pub(super) fn problem(route: &RunsRoute, error: WorkflowError) -> Problem {
             let detail = format!("the journal of runs cannot be read or written now: {error}");
             Problem::new(ProblemKind::Unavailable, detail).with_retry_after(5)
         }
+    }
+}
+
+/// Why a range cannot be computed, or nothing be planned.
+pub(super) fn unplanned(error: &BatchError, told: String) -> Problem {
+    match is_transient(error) {
+        true => Problem::new(ProblemKind::Unavailable, told).with_retry_after(5),
+        false => Problem::new(ProblemKind::BadRequest, told),
     }
 }
 

@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use edge::{Problem, ProblemKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use views::Pipeline;
+use views::{Pipeline, PlannedView};
 use workflow::Workflow;
 
 use super::feed::RunsFeed;
 use crate::config::Config;
 use crate::definitions::Definitions;
+use crate::runs::dry_run::Planning;
 
 /// Requests that read or write the journal at one time.
 const MAX_AT_ONCE: usize = 16;
+/// Runs that are planned at one time, without being started: each takes up to `batch.memory`.
+const MAX_PLANNED: usize = 1;
 /// Streams of events at one time.
 pub(super) const MAX_STREAMS: usize = 64;
 
@@ -21,16 +24,18 @@ pub(super) const MAX_STREAMS: usize = 64;
 pub struct RunsRoute {
     feed: Arc<RunsFeed>,
     definitions: Definitions,
-    config: Arc<Config>,
+    planning: Planning,
     places: Arc<Semaphore>,
+    planners: Arc<Semaphore>,
     streams: Arc<Semaphore>,
 }
 
 impl RunsRoute {
     /// For the sources and views of the moment.
-    pub fn new(feed: Arc<RunsFeed>, definitions: Definitions, config: Arc<Config>) -> Self {
-        let (places, streams) = (Arc::new(Semaphore::new(MAX_AT_ONCE)), Arc::new(Semaphore::new(MAX_STREAMS)));
-        Self { feed, definitions, config, places, streams }
+    pub fn new(feed: Arc<RunsFeed>, definitions: Definitions, planning: Planning) -> Self {
+        let [places, planners, streams] =
+            [MAX_AT_ONCE, MAX_PLANNED, MAX_STREAMS].map(|most| Arc::new(Semaphore::new(most)));
+        Self { feed, definitions, planning, places, planners, streams }
     }
 
     pub(super) fn workflow(&self) -> &Workflow {
@@ -42,16 +47,30 @@ impl RunsRoute {
     }
 
     pub(super) fn config(&self) -> &Config {
-        &self.config
+        &self.planning.config
+    }
+
+    pub(super) fn planning(&self) -> &Planning {
+        &self.planning
     }
 
     pub(super) fn pipeline(&self) -> Arc<Pipeline> {
         self.definitions.current().pipeline
     }
 
+    /// The replaced definitions that batch goes on with.
+    pub(super) fn former(&self) -> Vec<PlannedView> {
+        self.definitions.current().former_views().cloned().collect()
+    }
+
     /// A place among the requests at one time.
     pub(super) fn place(&self) -> Result<SemaphorePermit<'_>, Problem> {
         self.places.try_acquire().map_err(|_| overloaded("requests for runs are running", MAX_AT_ONCE))
+    }
+
+    /// A place among those that plan.
+    pub(super) fn planner(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.planners.try_acquire().map_err(|_| overloaded("dry run is at work", MAX_PLANNED))
     }
 
     /// A place among the streams, which is free again when the stream ends.

@@ -65,11 +65,11 @@ impl FactSuppliers {
         stop.or_else(|| Some(self.health.refused_writes().remove(source)?.reason))
     }
 
-    /// Why no view can be computed, where all of them failed in their last round.
+    /// Why no view can be computed, where all of them failed the last time.
     fn batch_hindrances(&self) -> Vec<String> {
-        let errors = self.progress.batch().unwrap_or_default().errors;
+        let errors = self.failing_views();
         let pipeline = self.definitions.current().pipeline;
-        let views = pipeline.views.iter();
+        let views = pipeline.views.iter().filter(|view| view.source.is_recomputed());
         let all: Option<Vec<String>> =
             views.map(|view| Some(format!("view {}: {}", view.name, errors.get(&view.name)?))).collect();
         all.unwrap_or_default()

@@ -1,7 +1,8 @@
 //! Runs that failed and were not done again, and a workflow in which nothing is taken, or whose journal is broken.
 //!
 //! Guarantee: told by the processes that take part in runs, from the journal as they read it last; each work has the
-//! last of its runs, and no other. Definitions that are not the present ones any more are passed over.
+//! last of its runs, and no other. Definitions that are not the present ones any more are passed over. A run has failed
+//! since it ended, whichever process tells of it.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,10 @@ use workflow::{Run, RunState, State};
 
 use super::FactSuppliers;
 use crate::definitions::RunningDefinitions;
+use crate::runs::instant::instant_text;
+use crate::runs::paused::{ALL_PAUSED, END_OF_PAUSE};
+use crate::workflow::interval::INTERVAL;
+use crate::workflow::specs::part_of;
 
 impl FactSuppliers {
     pub(super) fn run_troubles(&self) -> Vec<Trouble> {
@@ -17,13 +22,9 @@ impl FactSuppliers {
             return Vec::new();
         }
         let state = self.shared.workflow.state();
-        let paused = state.is_paused.then(|| {
-            let problem = "all runs are paused: no task is taken, in no process";
-            Trouble::new("runs-paused", "runs", problem, "`twofold runs resume` lets them go on")
-        });
+        let paused = state.is_paused.then(|| Trouble::new("runs-paused", "runs", ALL_PAUSED, END_OF_PAUSE));
         let unreadable = self.shared.workflow.broken().map(|problem| {
-            let way_out = "no task is taken, and nothing that is due starts, until what the problem says is done; rounds of \
-                           `batch.interval` go on";
+            let way_out = "no task is taken, and nothing that is due starts, until what the problem says is done";
             Trouble::new("runs-unreadable", "runs", problem, way_out)
         });
         let failed = failed_runs(&state, &self.definitions.current());
@@ -34,10 +35,14 @@ impl FactSuppliers {
 /// The last ended run of each work, where it failed.
 fn failed_runs<'a>(state: &'a State, set: &RunningDefinitions) -> Vec<&'a Run> {
     let mut last: BTreeMap<_, &Run> = BTreeMap::new();
-    let ended = state.runs.values().filter(|run| matches!(run.state, RunState::Done | RunState::Failed));
+    // Those of the interval are told by view.
+    let runs = state.runs.values().filter(|run| run.spec.schedule.as_deref() != Some(INTERVAL));
+    let ended = runs.filter(|run| matches!(run.state, RunState::Done | RunState::Failed));
     for run in ended {
         let views: Vec<_> = run.spec.views.iter().map(|(view, _)| view).collect();
-        last.insert((&run.spec.schedule, run.spec.kind, &run.spec.source, views), run);
+        // Of a source, merging is another work than deleting.
+        let part = part_of(&run.spec);
+        last.insert((&run.spec.schedule, run.spec.kind, part, &run.spec.source, views), run);
     }
     let is_present = |run: &&Run| {
         let mut views = run.spec.views.iter();
@@ -56,5 +61,6 @@ fn tell(run: &Run) -> Trouble {
         "the last versions of its views stay; do what the reason says, then `twofold runs retry {id}` does what failed, \
          and nothing that is done; a run of the same work that is done ends this as well"
     );
-    Trouble::new("run-failed", format!("run {id}"), problem, way_out)
+    let since = run.ended_at.and_then(instant_text);
+    Trouble { since, ..Trouble::new("run-failed", format!("run {id}"), problem, way_out) }
 }

@@ -1,15 +1,16 @@
 //! Since when what is wrong has been known.
 //!
 //! Guarantee: each kind of trouble of each subject is told once; its instant stays for as long as it is there without a
-//! break, whatever its words.
+//! break, whatever its words. What is dated already keeps that: it is written down, and outlives the process.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use positions::TimestampMicros;
 use query_gateway::Trouble;
+
+use crate::runs::instant::instant_text;
 
 /// Since when each trouble has been known.
 #[derive(Debug, Default)]
@@ -28,12 +29,9 @@ impl TroubleBook {
         for trouble in troubles {
             let since = before.get(&key(&trouble)).copied().unwrap_or(now);
             known.insert(key(&trouble), since);
-            dated.entry(key(&trouble)).or_insert(Trouble { since: instant(since), ..trouble });
+            let since = trouble.since.clone().or_else(|| instant_text(since));
+            dated.entry(key(&trouble)).or_insert(Trouble { since, ..trouble });
         }
         dated.into_values().collect()
     }
-}
-
-fn instant(at: TimestampMicros) -> Option<String> {
-    DateTime::<Utc>::from_timestamp_micros(at.0).map(|at| at.to_rfc3339_opts(SecondsFormat::Millis, true))
 }

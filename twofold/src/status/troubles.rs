@@ -1,8 +1,8 @@
 //! Everything that this process finds to be wrong, in one list: what, since when, and what to do.
 //!
-//! In: definitions that were replaced, stopped sources, the log's silence, files of TLS and of access that cannot be
-//! used, the archives' and batch loops' errors, refused writes of the realtime store, what the gateway tells of its
-//! views. Out: the member `problems` of `/v1/status`.
+//! In: definitions that were replaced or cannot be run, stopped sources, the log's silence, files of TLS and of access
+//! that cannot be used, the archives' errors, views that could not be computed, refused writes of the realtime store,
+//! what the gateway tells of its views. Out: the member `problems` of `/v1/status`.
 //! Guarantee: each kind of trouble of each subject is there once.
 //! Not here: since when (`trouble_book.rs`), whether the process is ready nevertheless (`hindrances.rs`), what other
 //! processes find (`notices.rs`).
@@ -13,6 +13,7 @@ use batch_layer::archive::{ArchiveState, ArchiveStatus};
 use collector::StoppedSource;
 use positions::{SourceName, ViewName};
 use query_gateway::{Standstill, Trouble};
+use workflow::RunId;
 
 use super::FactSuppliers;
 use crate::config::RealtimeSettings;
@@ -20,6 +21,7 @@ use crate::health::{RefusedWrite, describe_stages, keeping_stop};
 use crate::notices::Heard;
 use crate::notices::watch::{SOURCE_STOPPED, about};
 use crate::role::Role;
+use crate::workflow::outcomes::given_up_views;
 
 /// How many kinds of trouble there are of how many subjects.
 const PROBLEMS: &str = "twofold_problems";
@@ -35,12 +37,18 @@ impl FactSuppliers {
     pub(super) async fn troubles(
         &self,
         archives: &BTreeMap<SourceName, ArchiveStatus>,
+        failing: &BTreeMap<ViewName, String>,
     ) -> (Vec<Trouble>, Vec<Trouble>) {
         let mut found = self.stop_troubles();
         found.extend(self.definitions.current().superseded().map(|problem| {
-            let way_out = "start this process with the newer pipeline file; or, to go back to its own, run \
-                           `twofold apply --pipeline FILE` with it and start the process again";
+            let way_out = "start the version that registered the present definitions; or, to go back to those of this \
+                           process, run `twofold apply --pipeline FILE` with its file";
             Trouble::new("superseded", "definitions", problem, way_out)
+        }));
+        found.extend(self.health.refused_definitions().map(|problem| {
+            let way_out = "start the version that registered the present definitions, or start this process with what the \
+                           reason asks for; or apply others with `twofold apply`";
+            Trouble::new("definitions-refused", "definitions", problem, way_out)
         }));
         found.extend(self.health.log_problem().map(|problem| {
             let way_out = "start the brokers, or correct `log.brokers`; everything goes on by itself then";
@@ -57,7 +65,7 @@ impl FactSuppliers {
             Trouble::new("certificate", "TLS", problem, way_out)
         }));
         found.extend(archives.iter().filter_map(|(source, archive)| archive_trouble(source, archive)));
-        found.extend(self.batch_troubles());
+        found.extend(self.batch_troubles(failing));
         found.extend(self.run_troubles());
         found.extend(self.store_troubles());
         found.extend(self.shared.access_problems.troubles());
@@ -81,10 +89,12 @@ impl FactSuppliers {
         archives: &BTreeMap<SourceName, ArchiveStatus>,
         heard: &Heard,
     ) -> BTreeMap<SourceName, Standstill> {
+        let pipeline = self.definitions.current().pipeline;
         let is_archived = |source: &SourceName| archives.get(source).is_some_and(|archive| archive.facts.rows > 0);
         let is_for_batch = |source: &SourceName| {
             let has_batch = self.roles.has(Role::Batch) || heard.with_batch.contains(source);
-            has_batch && (is_archived(source) || heard.has_rows(source))
+            let is_recomputed = pipeline.source(source.as_str()).is_none_or(|source| source.is_recomputed());
+            has_batch && is_recomputed && (is_archived(source) || heard.has_rows(source))
         };
         let mut found = standstills_of_stores(&heard.problems);
         for (source, refused) in self.health.refused_writes() {
@@ -109,19 +119,19 @@ impl FactSuppliers {
         stops.map(tell).collect()
     }
 
-    fn batch_troubles(&self) -> Vec<Trouble> {
-        let batch = self.progress.batch().unwrap_or_default();
-        let tell = |(view, error): (ViewName, String)| {
-            let way_out = "its last version stays; do what the reason says, or mend what it names (an object of a table: \
-                           `twofold lake repair`), the next round tries again";
+    fn batch_troubles(&self, failing: &BTreeMap<ViewName, String>) -> Vec<Trouble> {
+        let missing_files = self.tables.found().missing;
+        let (state, set) = (self.shared.workflow.state(), self.definitions.current());
+        let given_up = given_up_views(&state, &set, &self.shared.config);
+        let tell = |(view, error): (&ViewName, &String)| {
+            let way_out = batch_way_out(given_up.get(view).copied());
             Trouble::new("batch-failed", format!("batch view {view}"), error, way_out)
         };
         let missing = |(table, words): (String, String)| {
             let way_out = format!("`twofold lake repair --table {table}` says what can be brought back, and how");
             Trouble::new("files-missing", format!("table {table}"), words, way_out)
         };
-        let failed: Vec<Trouble> = batch.errors.into_iter().map(tell).collect();
-        failed.into_iter().chain(batch.missing.into_iter().map(missing)).collect()
+        failing.iter().map(tell).chain(missing_files.into_iter().map(missing)).collect()
     }
 
     fn store_troubles(&self) -> Vec<Trouble> {
@@ -148,6 +158,19 @@ impl FactSuppliers {
             }
         };
         way_out.to_owned()
+    }
+}
+
+/// What an operator does about a view that could not be computed; `given_up`: the run that nothing repeats by itself.
+fn batch_way_out(given_up: Option<RunId>) -> String {
+    match given_up {
+        Some(run) => format!(
+            "its last version stays; do what the reason says: its schedule starts no run that would fail the same way, \
+             before the view or a limit of `[batch]` is another; `twofold runs retry {run}` tries at once"
+        ),
+        None => "its last version stays; do what the reason says, or mend what it names (an object of a table: \
+                 `twofold lake repair`), the next run tries again"
+            .to_owned(),
     }
 }
 

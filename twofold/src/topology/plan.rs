@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
-use positions::SourceName;
-use views::Pipeline;
+use positions::{SourceName, ViewName};
+use views::{Pipeline, PlannedView, SourceDefinition, ViewDefinition};
 
 use crate::role::{Role, Roles};
 use crate::stage::Stage;
@@ -16,19 +17,26 @@ pub struct Duty {
     pub stage: Stage,
     /// The source; `None`: all of them.
     pub source: Option<SourceName>,
+    /// The view, where it has a generation of its own to be kept; `None`: all of the source.
+    pub view: Option<ViewName>,
 }
 
 impl Duty {
     /// The duty of a stage towards one source.
     pub fn of(stage: Stage, source: &SourceName) -> Self {
-        Self { stage, source: Some(source.clone()) }
+        Self { stage, source: Some(source.clone()), view: None }
+    }
+
+    /// The duty of the speed layer towards the generation of a view.
+    pub fn of_generation(view: &ViewDefinition) -> Self {
+        Self { view: Some(view.name.clone()), ..Self::of(Stage::Speed, &view.source.name) }
     }
 
     /// What the gateway does for all sources.
-    pub const ANSWERS: Self = Self { stage: Stage::Gateway, source: None };
+    pub const ANSWERS: Self = Self { stage: Stage::Gateway, source: None, view: None };
 
     /// Runs of the workflow, of whichever source.
-    pub const RUNS: Self = Self { stage: Stage::Batch, source: None };
+    pub const RUNS: Self = Self { stage: Stage::Batch, source: None, view: None };
 
     /// Whether it takes over another subject without having been stopped.
     fn changes_in_place(&self) -> bool {
@@ -38,9 +46,10 @@ impl Duty {
 
 impl fmt::Display for Duty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            Some(source) => write!(f, "{} of {source}", self.stage.name()),
-            None => f.write_str(self.stage.name()),
+        match (&self.source, &self.view) {
+            (Some(source), Some(view)) => write!(f, "{} of {source}, view {view}", self.stage.name()),
+            (Some(source), None) => write!(f, "{} of {source}", self.stage.name()),
+            (None, _) => f.write_str(self.stage.name()),
         }
     }
 }
@@ -63,19 +72,25 @@ impl PartialEq for Subject {
 pub type Duties = BTreeMap<Duty, Subject>;
 
 /// The duties of a process with these roles. Sources whose topic cannot be used are neither archived nor kept in
-/// realtime; what is known of them is answered nevertheless.
+/// realtime; what is known of them is answered nevertheless. Each view of a source in kappa mode is kept by itself, so
+/// that one which changes or is added leaves the others alone.
 pub fn desired_duties(pipeline: &Pipeline, roles: &Roles, unusable: &BTreeSet<SourceName>) -> Duties {
     let mut duties = Duties::new();
+    let is_usable = |source: &Arc<SourceDefinition>| !unusable.contains(&source.name);
     for source in &pipeline.sources {
-        let views = pipeline.views.iter().filter(|view| view.source.name == source.name).cloned().collect();
+        let views: Vec<PlannedView> =
+            pipeline.views.iter().filter(|view| view.source.name == source.name).cloned().collect();
         let alone = Pipeline { sources: vec![source.clone()], ..Pipeline::default() };
+        let generations = views.iter().filter(|view| view.generation().is_some());
+        if roles.has(Role::Speed) && is_usable(source) {
+            let subject = |view: &PlannedView| Subject(Pipeline { views: vec![view.clone()], ..alone.clone() });
+            duties.extend(generations.map(|view| (Duty::of_generation(view), subject(view))));
+        }
         let whole = Pipeline { views, ..alone.clone() };
-        let is_usable = !unusable.contains(&source.name);
         let of_source = [
             (Stage::Intake, roles.has(Role::Collector), &alone),
-            (Stage::Archive, roles.has(Role::Archive) && is_usable, &alone),
-            (Stage::Speed, roles.has(Role::Speed) && is_usable, &whole),
-            (Stage::Batch, roles.has(Role::Batch), &whole),
+            (Stage::Archive, roles.has(Role::Archive) && is_usable(source), &alone),
+            (Stage::Speed, roles.has(Role::Speed) && is_usable(source), &whole),
         ];
         let wanted = of_source.into_iter().filter(|(_, is_wanted, _)| *is_wanted);
         duties.extend(wanted.map(|(stage, _, about)| (Duty::of(stage, &source.name), Subject(about.clone()))));

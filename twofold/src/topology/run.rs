@@ -12,14 +12,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow, bail};
-use batch_layer::BatchStatus;
 use batch_layer::recompute::{Mode, Round};
 use collector::{Collector, CollectorComponents, OpenSources};
 use event_log::EventLogError;
-use positions::{Life, SourceName};
+use positions::{DefinitionNumber, Life, SourceName, ViewName};
 use query_gateway::Gateway;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -27,21 +26,21 @@ use views::{Pipeline, SourceDefinition};
 
 use super::plan::{Difference, Duties, Duty, DutyStart, desired_duties, difference};
 use super::running::Running;
+use super::speed::{SpeedSubject, SpeedWorker};
 use super::tasks;
 use super::topics::make_topic;
-use crate::batch_loops::BatchLoops;
 use crate::certificates::Certificates;
 use crate::certificates::run::follow_certificates;
+use crate::definitions::gateway::follow_gateway;
 use crate::definitions::run::{RegistryFollower, follow_registry};
 use crate::definitions::{Definitions, Registered, RunningDefinitions};
+use crate::definitions_route::definitions_router;
+use crate::explain_route::explain_router;
 use crate::health::{Health, TOPIC};
 use crate::http::{Intake, guarded, health_router, routes_beside, status_router, whole_router};
 use crate::lives::Lives;
 use crate::log_route::log_router;
 use crate::metrics_text::{MetricsText, install_recorder};
-use crate::notices::Notices;
-use crate::notices::run::{NoticeLoop, exchange_notices};
-use crate::notices::watch::NoticeWatch;
 use crate::read_again_route::read_again_router;
 use crate::rejected_route::rejected_router;
 use crate::role::{Role, Roles};
@@ -51,7 +50,10 @@ use crate::status::run::collect_facts;
 use crate::status::{FactSuppliers, Progress, StatusBoard, TroubleBook};
 use crate::watched_log::WatchedLog;
 use crate::wiring::SharedComponents;
-use crate::workflow::run::take_part;
+use crate::workflow::by_hand::{NONE_HERE, RoundsByHand};
+use crate::workflow::looks::Looks;
+use crate::workflow::run::{BatchFindings, take_part};
+use crate::workflow::tables::Tables;
 
 /// What runs in this process.
 pub struct Topology {
@@ -65,13 +67,14 @@ pub struct Topology {
     with_topic: BTreeMap<SourceName, Arc<SourceDefinition>>,
     sources: Arc<OpenSources>,
     lives: Arc<Lives>,
-    batches: Arc<BatchLoops>,
-    /// Of all batch loops: one computes at a time.
-    turn: Arc<Semaphore>,
+    looks: Arc<Looks>,
+    tables: Arc<Tables>,
     gateway: Option<watch::Sender<Arc<Gateway>>>,
     progress: Arc<Progress>,
     board: Arc<StatusBoard>,
     metrics: MetricsText,
+    /// What the registry said last: written by the loop that looks at it.
+    registered: watch::Sender<Registered>,
 }
 
 impl fmt::Debug for Topology {
@@ -104,13 +107,24 @@ impl Topology {
             running: BTreeMap::new(),
             with_topic: BTreeMap::new(),
             sources,
-            batches: Arc::default(),
-            turn: Arc::new(Semaphore::new(1)),
+            looks: Arc::default(),
+            tables: Arc::default(),
             gateway: None,
             progress: Arc::default(),
             board: Arc::default(),
             metrics: install_recorder()?,
+            registered: watch::Sender::default(),
         })
+    }
+
+    /// The number of the definitions that run.
+    pub fn number(&self) -> DefinitionNumber {
+        self.definitions.borrow().number
+    }
+
+    /// What the registry says, from [`Self::serve`] on.
+    pub fn registered(&self) -> watch::Receiver<Registered> {
+        self.registered.subscribe()
     }
 
     /// Makes what runs agree with these definitions. Duties that have ended by themselves are started again.
@@ -142,18 +156,20 @@ impl Topology {
     /// # Errors
     /// If the process is stopping.
     pub async fn serve(&self, listener: TcpListener, certificates: Option<Certificates>) -> Result<()> {
-        let (registered, receiver) = watch::channel(Registered::default());
         let (gateway, definitions) = (self.gateway.clone(), self.definitions.clone());
-        let follower = RegistryFollower::new(&self.shared.lake, gateway, definitions, registered);
+        let follower = RegistryFollower::new(&self.shared, gateway, definitions, self.registered.clone());
         self.starter.start(Stage::Gateway, "definitions", |stop| follow_registry(follower, stop)).await?;
-        let notices = self.exchange_notices().await?;
+        let definitions = Definitions::of(&self.definitions);
+        let notices = tasks::tell_notices(&self.starter, &self.shared, &self.health, &self.roles, definitions).await?;
         let facts = Arc::new(FactSuppliers {
             shared: self.shared.clone(),
             definitions: Definitions::of(&self.definitions),
             open: self.sources.clone(),
             lives: self.lives.clone(),
-            registered: receiver,
+            registered: self.registered.subscribe(),
             progress: self.progress.clone(),
+            looks: self.looks.clone(),
+            tables: self.tables.clone(),
             health: self.health.clone(),
             notices,
             roles: self.roles.clone(),
@@ -163,24 +179,31 @@ impl Topology {
         let (board, gathered) = (self.board.clone(), facts.clone());
         self.starter.start(Stage::Gateway, "status", |stop| collect_facts(gathered, board, stop)).await?;
         let has_collector = self.roles.has(Role::Collector);
-        let beside = routes_beside(self.shared.log.is_some(), has_collector);
+        let beside = routes_beside(self.shared.log.is_some(), has_collector, self.gateway.is_some());
         let answers = match &self.gateway {
             Some(gateway) => query_gateway::router(gateway.subscribe(), beside),
             None => status_router(self.board.clone(), beside),
         };
+        let explain = self.gateway.as_ref().map(|gateway| {
+            let spill = self.shared.config.batch.recompute.clone();
+            explain_router(gateway.subscribe(), self.shared.lake.clone(), spill)
+        });
         let log = self.shared.log.as_ref();
         let log = log.map(|log| log_router(log.clone(), self.lives.clone(), Definitions::of(&self.definitions)));
         let collector = if has_collector { Some(self.start_collector().await?) } else { None };
         let (lake, definitions) = (self.shared.lake.clone(), Definitions::of(&self.definitions));
         let rejected = rejected_router(lake.clone(), definitions.clone());
-        let read_again = read_again_router(lake, definitions.clone(), self.batches.clone());
+        let read_again = read_again_router(lake, definitions.clone(), self.rounds());
         let runs = tasks::serve_runs(&self.starter, &self.shared, definitions).await?;
         let hindrances = move || {
             let facts = facts.clone();
             async move { facts.hindrances().await }
         };
         let health = health_router(self.metrics.clone(), hindrances);
-        let beside = [Some(health), log, Some(rejected), Some(read_again), Some(runs), collector];
+        let (by, seen) = ((self.shared.config.clone(), self.roles.clone()), self.registered.clone());
+        let defined = definitions_router(&self.shared.lake, &self.shared.workflow, by, seen);
+        let beside =
+            [Some(health), log, Some(rejected), Some(read_again), Some(defined), Some(runs), explain, collector];
         let routes = whole_router(answers, beside.into_iter().flatten());
         let router = guarded(routes, self.shared.access.clone(), &self.shared.config);
         let (connections, tls) = (self.shared.config.system.connections, certificates.as_ref().map(Certificates::tls));
@@ -196,33 +219,17 @@ impl Topology {
         Ok(())
     }
 
-    /// Begins to tell other processes what is wrong here, and to hear what is there: where there can be others, which
-    /// use the same log.
-    async fn exchange_notices(&self) -> Result<Arc<Notices>> {
-        let notices = Arc::new(Notices::default());
-        if self.roles.is_whole() && self.shared.config.log.is_embedded {
-            return Ok(notices);
-        }
-        let exchange = NoticeLoop {
-            notices: notices.clone(),
-            lake: self.shared.lake.clone(),
-            health: self.health.clone(),
-            roles: self.roles.clone(),
-            definitions: Definitions::of(&self.definitions),
-            process: self.shared.ids.next_id(),
-            watch: NoticeWatch::default(),
-            beat: 0,
-        };
-        self.starter.start(Stage::Gateway, "notices", |stop| exchange_notices(exchange, stop)).await?;
-        Ok(notices)
-    }
-
     /// Computes and publishes batch views now, beside the interval.
     ///
     /// # Errors
     /// If the batch role is not one of this process's, or it is stopping.
     pub async fn recompute(&self, mode: Mode) -> Result<Round> {
-        self.batches.recompute_all(mode).await
+        self.rounds().context(NONE_HERE)?.recompute_all(mode).await
+    }
+
+    /// Rounds by hand, where this process has the batch role.
+    pub fn rounds(&self) -> Option<RoundsByHand> {
+        self.roles.has(Role::Batch).then(|| RoundsByHand::new(&self.shared, Definitions::of(&self.definitions)))
     }
 
     /// Makes and raises topics as the sources say; the sources whose topic cannot be used. They do not keep the others
@@ -279,13 +286,8 @@ impl Topology {
 
     fn forget(&mut self, duty: &Duty) {
         let Some(source) = &duty.source else { return };
-        match duty.stage {
-            Stage::Archive => self.progress.remove_archive(source),
-            Stage::Batch => {
-                self.batches.remove(source);
-                self.progress.remove_batch(source);
-            }
-            _ => {}
+        if duty.stage == Stage::Archive {
+            self.progress.remove_archive(source);
         }
         self.health.clear_source(source.as_str(), duty.stage.name());
     }
@@ -305,9 +307,10 @@ impl Topology {
                 None
             }
             (Stage::Archive, Some(source)) => Some(self.start_archive(source).await?),
-            (Stage::Speed, Some(source)) => Some(self.start_speed(source, &subject.0).await?),
+            (Stage::Speed, Some(source)) => {
+                Some(self.start_speed((source.clone(), subject.0.clone()), duty.view.clone()).await?)
+            }
             (Stage::Batch, None) => Some(self.start_runs().await?),
-            (Stage::Batch, Some(source)) => Some(self.start_batch(source, &subject.0).await?),
             (stage, _) => bail!("there is no duty of stage {}", stage.name()),
         };
         let before = self.running.insert(duty, Running { subject, task });
@@ -326,53 +329,39 @@ impl Topology {
         self.starter.start(Stage::Archive, name, |stop| tasks::archive(shared, source, status, stop)).await
     }
 
-    async fn start_speed(&self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
-        let name = format!("speed worker of {}", source.name);
-        let (shared, about) = (self.shared.clone(), (source.clone(), pipeline.clone()));
-        let (definitions, health) = (Definitions::of(&self.definitions), self.health.clone());
-        self.starter.start(Stage::Speed, name, |stop| tasks::speed(shared, about, definitions, health, stop)).await
-    }
-
-    async fn start_batch(&mut self, source: &Arc<SourceDefinition>, pipeline: &Pipeline) -> Result<StartedTask> {
-        let (sender, requests) = mpsc::channel(1);
-        let (status, receiver) = watch::channel(BatchStatus::default());
-        self.batches.add(source.name.clone(), sender);
-        self.progress.add_batch(source.name.clone(), receiver);
-        let (shared, turn) = (self.shared.clone(), self.turn.clone());
-        let about = (pipeline.clone(), Definitions::of(&self.definitions));
-        let name = format!("batch loop of {}", source.name);
-        self.starter.start(Stage::Batch, name, |stop| tasks::batch(shared, about, (requests, status, turn), stop)).await
+    /// `view`: of its generation alone.
+    async fn start_speed(&self, (source, pipeline): SpeedSubject, view: Option<ViewName>) -> Result<StartedTask> {
+        let (shared, health) = (self.shared.clone(), self.health.clone());
+        let worker = SpeedWorker { shared, health, definitions: Definitions::of(&self.definitions) };
+        let of_view = view.as_ref().map(|view| format!(", view {view}")).unwrap_or_default();
+        let name = format!("speed worker of {}{of_view}", source.name);
+        self.starter.start(Stage::Speed, name, |stop| worker.keep((source, pipeline), view.is_some(), stop)).await
     }
 
     /// The runs of all sources: by the definitions of the moment, so that it lives on when these change.
     async fn start_runs(&self) -> Result<StartedTask> {
         let (shared, definitions) = (self.shared.clone(), Definitions::of(&self.definitions));
-        self.starter.start(Stage::Batch, "runs", |stop| take_part(shared, definitions, stop)).await
+        let findings = || BatchFindings {
+            registered: self.registered.subscribe(),
+            looks: self.looks.clone(),
+            tables: self.tables.clone(),
+        };
+        let findings = self.roles.has(Role::Batch).then(findings);
+        self.starter.start(Stage::Batch, "runs", |stop| take_part(shared, definitions, findings, stop)).await
     }
 
-    /// The gateway over the definitions of the moment. One that runs goes on answering until its successor has read the
-    /// stores.
+    /// The gateway over the definitions of the moment.
     async fn start_gateway(&mut self) -> Result<StartedTask> {
-        let set = self.definitions.borrow().clone();
         let next = match &self.gateway {
-            Some(current) => {
-                let present = current.borrow().clone();
-                present.successor(set.pipeline, set.former).context("cannot build the query gateway")?
+            Some(current) => follow_gateway(current, &self.definitions).await?,
+            None => {
+                let first = tasks::gateway(&self.shared, &self.definitions.borrow().clone(), self.board.clone())?;
+                self.gateway = Some(watch::channel(first.clone()).0);
+                first
             }
-            None => tasks::gateway(&self.shared, &set, self.board.clone())?,
         };
-        let refreshed = next.clone();
-        let task =
-            self.starter.start(Stage::Gateway, "gateway refresh", |stop| tasks::refresh(refreshed, stop)).await?;
-        match &self.gateway {
-            Some(current) => {
-                // Reads each source that it has not read yet.
-                let _ = next.complete_views().await;
-                current.send_replace(next);
-            }
-            None => self.gateway = Some(watch::channel(next).0),
-        }
-        Ok(task)
+        let ids = self.shared.ids.clone();
+        self.starter.start(Stage::Gateway, "gateway refresh", |stop| tasks::refresh(next, ids, stop)).await
     }
 
     async fn start_collector(&self) -> Result<axum::Router> {

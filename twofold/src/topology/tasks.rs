@@ -5,29 +5,28 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow};
 use axum::Router;
 use batch_layer::archive::{ArchiveComponents, ArchiveStatus, run_archive};
-use batch_layer::run::run_batch;
-use batch_layer::{BatchComponents, BatchContext, BatchRequest, BatchSettings, BatchStatus};
+use positions::IdSource;
 use query_gateway::{Gateway, GatewayComponents};
 use records::master::MasterDataset;
-use serving_layer::BatchViewStore;
-use speed_layer::{Keeping, SpeedComponents, SpeedView};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use views::{Pipeline, PlannedView, SourceDefinition};
+use views::SourceDefinition;
 
 use crate::definitions::{Definitions, RunningDefinitions};
 use crate::health::Health;
+use crate::notices::Notices;
+use crate::notices::run::{NoticeLoop, exchange_notices};
+use crate::notices::watch::NoticeWatch;
 use crate::rejected_reader::LakeRejected;
+use crate::role::Roles;
 use crate::run::TaskStarter;
+use crate::runs::dry_run::Planning;
 use crate::runs_reader::LakeRuns;
 use crate::runs_route::run::follow_runs;
 use crate::runs_route::{RunsFeed, RunsRoute, runs_router};
-use crate::schedules::scheduled_views;
 use crate::stage::{RoleError, Stage};
 use crate::status::StatusBoard;
-use crate::watched_store::WatchedStore;
 use crate::wiring::SharedComponents;
-use crate::workflow::at_work::JournalAtWork;
 
 /// Log to master dataset, of one source.
 pub(super) async fn archive(
@@ -47,58 +46,6 @@ pub(super) async fn archive(
     };
     let ended = run_archive(components, shared.config.archive, stop).await;
     ended.map_err(|error| RoleError::SourceStopped { source: source.name.to_string(), error: anyhow!(error) })
-}
-
-/// Log to realtime views, of one source.
-pub(super) async fn speed(
-    shared: SharedComponents,
-    (source, pipeline): (Arc<SourceDefinition>, Pipeline),
-    definitions: Definitions,
-    health: Arc<Health>,
-    stop: CancellationToken,
-) -> Result<(), RoleError> {
-    let speed_view = |view: PlannedView, keeping| {
-        let published = BatchViewStore::new(&shared.lake, view.clone());
-        SpeedView { definition: view, published, keeping }
-    };
-    let former = definitions.current().former.into_iter().filter(|former| former.view.source.name == source.name);
-    let former = former.map(|former| {
-        let keeping = if former.reads_as(&source) { Keeping::Former } else { Keeping::Standing };
-        speed_view(former.view, keeping)
-    });
-    let present = pipeline.views.into_iter().map(|view| speed_view(view, Keeping::Present));
-    let views: Vec<SpeedView> = present.chain(former).collect();
-    let components = SpeedComponents {
-        log: shared.log().map_err(RoleError::Failed)?,
-        store: Arc::new(WatchedStore::new(shared.store().map_err(RoleError::Failed)?, health)),
-        master: MasterDataset::new(&shared.lake, source.clone()),
-        source: source.clone(),
-        registry: shared.registry.clone(),
-        views,
-        definitions: Arc::new(definitions),
-        clock: shared.clock,
-        ids: shared.ids,
-    };
-    let ended = speed_layer::run::run(components, shared.config.speed.clone(), stop).await;
-    ended.map_err(|error| RoleError::SourceStopped { source: source.name.to_string(), error: anyhow!(error) })
-}
-
-/// Master dataset to batch views, of one source. `turn` is shared with the loops of the other sources. Views that a
-/// schedule names are left to it.
-pub(super) async fn batch(
-    shared: SharedComponents,
-    (pipeline, definitions): (Pipeline, Definitions),
-    (requests, status, turn): (mpsc::Receiver<BatchRequest>, watch::Sender<BatchStatus>, Arc<Semaphore>),
-    stop: CancellationToken,
-) -> Result<(), RoleError> {
-    let left_out = scheduled_views(&shared.config, &pipeline);
-    let settings = BatchSettings { left_out, ..shared.config.batch.clone() };
-    let runs = Arc::new(JournalAtWork::new(&shared.workflow));
-    let context =
-        BatchContext { lake: shared.lake, pipeline: Arc::new(pipeline), clock: shared.clock, ids: shared.ids };
-    let components = BatchComponents { context, requests, status, turn, former: Arc::new(definitions), runs };
-    let ended = run_batch(components, settings, stop).await;
-    ended.map_err(|error| RoleError::Failed(anyhow!(error)))
 }
 
 /// The gateway over all views.
@@ -128,12 +75,52 @@ pub(super) async fn serve_runs(
     definitions: Definitions,
 ) -> Result<Router> {
     let feed = Arc::new(RunsFeed::new(shared.workflow.clone()));
-    let route = RunsRoute::new(feed.clone(), definitions, shared.config.clone());
+    let planning = Planning {
+        config: shared.config.clone(),
+        lake: shared.lake.clone(),
+        clock: shared.clock.clone(),
+        ids: shared.ids.clone(),
+    };
+    let route = RunsRoute::new(feed.clone(), definitions, planning);
     starter.start(Stage::Gateway, "runs watched", |stop| follow_runs(feed, stop)).await?;
     Ok(runs_router(route))
 }
 
-/// Keeps what a gateway has in memory up to date.
-pub(super) async fn refresh(gateway: Arc<Gateway>, stop: CancellationToken) -> Result<(), RoleError> {
-    query_gateway::run::run(gateway, stop).await.map_err(|error| RoleError::Failed(anyhow!(error)))
+/// Begins to tell other processes what is wrong here, and to hear what is there: where there can be others, which use
+/// the same log.
+pub(super) async fn tell_notices(
+    starter: &TaskStarter,
+    shared: &SharedComponents,
+    health: &Arc<Health>,
+    roles: &Roles,
+    definitions: Definitions,
+) -> Result<Arc<Notices>> {
+    let notices = Arc::new(Notices::default());
+    if roles.is_whole() && shared.config.log.is_embedded {
+        return Ok(notices);
+    }
+    let exchange = NoticeLoop {
+        notices: notices.clone(),
+        lake: shared.lake.clone(),
+        health: health.clone(),
+        roles: roles.clone(),
+        definitions,
+        process: shared.ids.next_id(),
+        watch: NoticeWatch::default(),
+        beat: 0,
+    };
+    starter.start(Stage::Gateway, "notices", |stop| exchange_notices(exchange, stop)).await?;
+    Ok(notices)
+}
+
+/// Keeps what a gateway has in memory up to date, and compares publications.
+pub(super) async fn refresh(
+    gateway: Arc<Gateway>,
+    ids: Arc<dyn IdSource>,
+    stop: CancellationToken,
+) -> Result<(), RoleError> {
+    let refreshing = query_gateway::run::run(gateway.clone(), stop.clone());
+    let comparing = query_gateway::run::compare(gateway, ids, stop);
+    let (refreshed, ()) = tokio::join!(refreshing, comparing);
+    refreshed.map_err(|error| RoleError::Failed(anyhow!(error)))
 }

@@ -152,7 +152,7 @@ fn key_of(record: &Arrival, number: usize, salt: u64) -> Bytes {
 /// Until every partition was read to its end, empty ones among them: no view answers before.
 async fn wait_for_realtime(world: &Surroundings, ends: &Ends) -> Result<()> {
     for partition in world.partitions() {
-        let key = PartitionKey { source: world.source.name.clone(), partition };
+        let key = PartitionKey::new(&world.source.name, partition);
         let end = ends.get(&partition).copied().unwrap_or_default();
         let is_read = |index: Index| index.head.offset >= end && index.as_of > TimestampMicros(0);
         let mut looks = 0;

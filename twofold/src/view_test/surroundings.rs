@@ -23,7 +23,7 @@ use serving_layer::BatchViewStore;
 use serving_layer::memory::MemoryStore;
 use speed_layer::{Keeping, SpeedComponents, SpeedSettings, SpeedView};
 use tokio::sync::watch;
-use views::{Pipeline, PlannedView, SourceDefinition, ViewDefinition};
+use views::{Pipeline, PlannedView, SourceDefinition, SourceMode, ViewDefinition};
 
 use super::expected::MAX_ROWS;
 use super::history::History;
@@ -53,7 +53,9 @@ impl Surroundings {
     pub fn new(view: &PlannedView, history: &History, start: TimestampMicros) -> Self {
         let border = BorderRule { grid: history.grid, gap: view.source.border.gap };
         let partitions = Some(history.partitions);
-        let source = Arc::new(SourceDefinition { border, partitions, ..(*view.source).clone() });
+        // Both layers take a view's part here whatever its mode: what they must agree on is the same.
+        let mode = SourceMode::Lambda;
+        let source = Arc::new(SourceDefinition { border, partitions, mode, ..(*view.source).clone() });
         let definition = ViewDefinition { source: Arc::clone(&source), ..(*view.definition).clone() };
         let clock = Arc::new(ManualClock::at(start.0));
         Self {
@@ -140,6 +142,7 @@ impl Surroundings {
             sources: vec![Arc::clone(&self.source)],
             views: vec![self.view.clone()],
             doubts: Vec::new(),
+            refusals: Vec::new(),
             text: Arc::from(""),
             static_files: BTreeMap::new(),
         };

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use batch_layer::recompute::{Mode, Outcome, RecomputePlan, plan_recompute, report_round};
-use workflow::{Assignment, Progress, RunMode, TaskError, TaskId, TaskKind, TaskOutput, TaskSpec};
+use batch_layer::recompute::{GroupPart, Outcome, RecomputePlan, plan_recompute, report_round};
+use workflow::{Assignment, Progress, TaskError, TaskId, TaskKind, TaskOutput, TaskSpec};
 
+use super::specs::{is_of_former, mode_of};
 use super::tasks::RecomputeTasks;
 use super::values::{
-    ChooseParameters, Chosen, ComputeParameters, Fault, PublishParameters, describe, is_transient, read, stored,
-    task_error, views_error,
+    ChooseParameters, Chosen, ComputeParameters, Fault, Faults, PublishParameters, describe, former_over, is_transient,
+    read, stored, task_error, views_error,
 };
 
 pub(super) async fn choose(
@@ -21,11 +22,16 @@ pub(super) async fn choose(
 ) -> Result<TaskOutput, TaskError> {
     let ChooseParameters { round, views, failed } = read(&work.task.parameters)?;
     progress.set_phase("choosing what to compute");
-    let mut components = tasks.components(work).await?;
+    let mut components = match tasks.components(work).await {
+        // It answers no more, and nobody waits for it.
+        Err(TaskError::Superseded { .. }) if is_of_former(&work.run) => return Ok(nothing(tasks, work, round)),
+        components => components?,
+    };
     components.views.retain(|view| views.is_empty() || views.contains(&view.name));
     let found = plan_recompute(&components, mode_of(work.run.mode), &tasks.config.batch.recompute).await;
     let found = found.map_err(|error| task_error(&error, work))?;
-    let plans = found.plans.iter().map(|plan| plan.plan().clone()).collect();
+    let (plans, parts): (Vec<RecomputePlan>, Vec<Vec<GroupPart>>) =
+        found.plans.iter().map(|plan| (plan.plan().clone(), plan.parts())).unzip();
     let mut chosen = Chosen { at: tasks.clock.now(), round, plans, skipped: BTreeMap::new(), failed };
     report_round(&found.round, 0.0);
     for (view, outcome) in found.round {
@@ -42,34 +48,34 @@ pub(super) async fn choose(
     if chosen.plans.is_empty() && !chosen.failed.is_empty() {
         return Err(views_error(&chosen.failed, work));
     }
-    Ok(TaskOutput { output: stored(&chosen), next: tasks_of(&chosen.plans, work.task.id) })
+    Ok(TaskOutput { output: stored(&chosen), next: tasks_of(parts, work.task.id) })
 }
 
-fn mode_of(mode: RunMode) -> Mode {
-    match mode {
-        RunMode::Full => Mode::Full,
-        RunMode::Incremental => Mode::Incremental,
-        RunMode::Buckets { from, to, only_missing } => Mode::Range { from, to, only_missing },
-    }
+/// There is nothing to compute of a former definition that is over.
+fn nothing(tasks: &RecomputeTasks, work: &Assignment, round: u32) -> TaskOutput {
+    let (skipped, failed) = (former_over(work), Faults::new());
+    let chosen = Chosen { at: tasks.clock.now(), round, plans: Vec::new(), skipped, failed };
+    TaskOutput { output: stored(&chosen), next: Vec::new() }
 }
 
 /// One task for each group of each plan, and one that publishes each plan.
-fn tasks_of(plans: &[RecomputePlan], choose: TaskId) -> Vec<TaskSpec> {
+fn tasks_of(plans: Vec<Vec<GroupPart>>, choose: TaskId) -> Vec<TaskSpec> {
+    let plan_count = plans.len();
     let mut tasks = Vec::new();
     let mut last = choose;
     let mut before = None;
-    for (number, plan) in plans.iter().enumerate() {
+    for (number, groups) in plans.into_iter().enumerate() {
         let mut after = vec![choose];
-        for (group, weight) in plan.groups.iter().enumerate() {
+        for part in groups {
             last = TaskId(last.0 + 1);
             after.push(last);
-            let parameters = stored(&ComputeParameters { choose, plan: number, group });
-            let weight_bytes = weight.bytes;
+            let (group, weight_bytes) = (Some(part.group), part.bytes);
+            let parameters = stored(&ComputeParameters { choose, plan: number, group, part: Some(part) });
             tasks.push(TaskSpec { id: last, kind: TaskKind::Compute, after: vec![choose], parameters, weight_bytes });
         }
         last = TaskId(last.0 + 1);
         after.extend(before);
-        let is_last = number + 1 == plans.len();
+        let is_last = number + 1 == plan_count;
         let parameters = stored(&PublishParameters { choose, plan: number, before, is_last });
         tasks.push(TaskSpec { id: last, kind: TaskKind::Publish, after, parameters, weight_bytes: 0 });
         before = Some(last);

@@ -2,22 +2,30 @@
 //!
 //! Guarantee: an occurrence starts its runs once, however often its leader dies: what was decided is in the same entry
 //! as the last of them, and each has a key made of schedule, occurrence and source. A process whose definitions others
-//! took the place of starts nothing.
+//! took the place of starts nothing. What is new of a view waits while a run of others goes first (`interval.rs`). An
+//! interval of what is new starts nothing where nothing is.
 //! Not here: which occurrence is due (`workflow::schedule`), what a notice says (`crate::notify`).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lake::Lake;
-use positions::TimestampMicros;
+use positions::{Clock, IdSource, TimestampMicros};
 use serde_json::Value;
 use serving_layer::registry::DefinitionRegistry;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
-use workflow::schedule::{Decision, Memory, RunMode as ScheduleMode, RunningOf, Schedule, ScheduleName, Start, decide};
+use views::PlannedView;
+use workflow::schedule::{
+    Decision, Look, Memory, RunningOf, Schedule, ScheduleName, SkipReason, Start, Timing, WaitReason, Waiting, decide,
+};
 use workflow::{
-    Due, Duties, Priority, Refused, RunId, RunKind, RunMode, RunSpec, State, TaskSpec, Workflow, WorkflowError,
+    Due, Duties, Priority, Refused, Run, RunId, RunKind, RunMode, RunSpec, State, TaskSpec, Workflow, WorkflowError,
 };
 
+use super::interval::goes_first;
+use super::news::NewsLook;
 use super::notes::Notes;
 use super::schedule_memory::{changes, memory_of, noted_of};
 use super::specs::{RunRequest, runs_of};
@@ -25,8 +33,14 @@ use super::tidings;
 use crate::config::Config;
 use crate::definitions::{Definitions, RunningDefinitions};
 use crate::notify::{MissedDeadline, Notifier};
-use crate::schedules::written_schedules;
+use crate::schedules::{views_of, written_schedules};
 use crate::wiring::SharedComponents;
+
+/// How long one step of the leader looks for what is new: far less than others wait for its steps.
+const LOOKING: Duration = Duration::from_secs(2);
+
+/// A run as it is asked for, with its first tasks.
+type Asked = (RunSpec, Vec<TaskSpec>);
 
 /// The written schedules of a process, by its definitions of the moment.
 pub struct ScheduledRuns {
@@ -34,6 +48,9 @@ pub struct ScheduledRuns {
     lake: Lake,
     config: Arc<Config>,
     definitions: Definitions,
+    news: NewsLook,
+    /// Since when these schedules are those of this process; `None`: only now.
+    since: Option<TimestampMicros>,
     // Asked by the loop that leads alone; neither is held while anything is waited for.
     memory: Mutex<Remembered>,
     notifier: Mutex<Notifier>,
@@ -50,18 +67,22 @@ impl ScheduledRuns {
     /// Those of a process with these components.
     pub fn new(shared: &SharedComponents, definitions: Definitions, notifier: Notifier) -> Self {
         let (workflow, lake, config) = (shared.workflow.clone(), shared.lake.clone(), Arc::clone(&shared.config));
-        Self::of(workflow, lake, config, definitions, notifier)
+        let since = Some(shared.clock.now());
+        let seams = (shared.clock.clone(), shared.ids.clone());
+        Self { since, ..Self::of((workflow, lake), config, seams, definitions, notifier) }
     }
 
     /// The same of parts.
     pub fn of(
-        workflow: Workflow,
-        lake: Lake,
+        (workflow, lake): (Workflow, Lake),
         config: Arc<Config>,
+        (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>),
         definitions: Definitions,
         notifier: Notifier,
     ) -> Self {
-        Self { workflow, lake, config, definitions, memory: Mutex::default(), notifier: Mutex::new(notifier) }
+        let (memory, notifier) = (Mutex::default(), Mutex::new(notifier));
+        let news = NewsLook { lake: lake.clone(), clock, ids };
+        Self { workflow, lake, config, definitions, news, since: None, memory, notifier }
     }
 
     /// What is decided now, on what the journal holds with what was left out since.
@@ -73,7 +94,14 @@ impl ScheduledRuns {
             *remembered = Remembered { memory: memory_of(&noted), noted: Some(noted.clone()) };
         }
         let running = running_of(state);
-        let decisions = decide(&schedules, &self.config.schedules.rules, &remembered.memory, now, &running);
+        let look = Look { now, since: self.since.unwrap_or(now) };
+        let decisions = decide(&schedules, &self.config.schedules.rules, &remembered.memory, look, &running);
+        let held_up = held_up(&schedules, set, state);
+        let decisions = decisions.into_iter().filter_map(|decision| match decision {
+            Decision::Start(start) if held_up.contains(&&start.schedule) => waits(&remembered.memory, &start),
+            decision => Some(decision),
+        });
+        let decisions: Vec<Decision> = decisions.collect();
         for skipped in decisions.iter().filter(|decision| !decision.is_to_be_kept()) {
             debug!(?skipped, "what is due is left out");
             remembered.memory.apply(skipped);
@@ -81,27 +109,37 @@ impl ScheduledRuns {
         (noted, remembered.memory.clone(), decisions)
     }
 
-    /// The runs of an occurrence; what is to be noted, with the last of them.
-    fn runs_due(&self, set: &RunningDefinitions, start: &Start, notes: Vec<(String, Value)>) -> Vec<Due> {
-        let schedules = written_schedules(&self.config, &set.pipeline);
-        let Some(schedule) = schedules.iter().find(|schedule| schedule.name == start.schedule) else {
-            return Vec::new();
-        };
-        let request = request_of(schedule, start);
-        let runs = match runs_of(&set.pipeline, &request, &self.config) {
-            Ok(runs) => runs,
-            Err(error) => {
-                warn!(schedule = %start.schedule, error = format!("{error:#}"), "what is due cannot be started");
-                return Vec::new();
+    /// The runs of an occurrence.
+    fn runs_due(&self, set: &RunningDefinitions, schedule: &Schedule, start: &Start) -> Vec<Asked> {
+        runs_of(&set.pipeline, &request_of(schedule, start), &self.config).unwrap_or_else(|error| {
+            warn!(schedule = %start.schedule, error = format!("{error:#}"), "what is due cannot be started");
+            Vec::new()
+        })
+    }
+
+    /// Those of these runs that find something new, as far as that is known by `until`.
+    async fn with_news(
+        &self,
+        runs: Vec<Asked>,
+        (set, state): (&RunningDefinitions, &State),
+        until: Instant,
+    ) -> Vec<Asked> {
+        let mut worth = Vec::new();
+        for (spec, tasks) in runs {
+            if self.news.is_worth(&spec, (set, state), until).await {
+                worth.push((spec, tasks));
             }
-        };
-        let count = runs.len();
-        let with_notes = |(at, (spec, tasks)): (usize, (RunSpec, Vec<TaskSpec>))| Due {
-            spec,
-            tasks,
-            notes: if at + 1 == count { notes.clone() } else { Vec::new() },
-        };
-        runs.into_iter().enumerate().map(with_notes).collect()
+        }
+        worth
+    }
+
+    /// Nothing is new: the next occurrence looks again.
+    fn leave_out(&self, start: &Start, memory: &mut Memory) {
+        let (schedule, occurrence) = (start.schedule.clone(), start.up_to);
+        let skipped = Decision::Skip { schedule, occurrence, reason: SkipReason::NothingNew };
+        debug!(?skipped, "what is due is left out");
+        memory.apply(&skipped);
+        lock(&self.memory).memory.apply(&skipped);
     }
 
     /// Ends the runs that an occurrence takes the place of. Returns whether it may start.
@@ -146,7 +184,14 @@ impl Duties for ScheduledRuns {
                     let (schedule, run) = (schedule.clone(), run.clone());
                     notifier.deadline_missed(&MissedDeadline { schedule, occurrence: *occurrence, run }, now);
                 }
-                Decision::Learn { .. } | Decision::Forget { .. } | Decision::Wait { .. } | Decision::Skip { .. } => {}
+                Decision::Learn { schedule, .. } => {
+                    info!(%schedule, "schedule is new, or due at other times than before")
+                }
+                Decision::Forget { schedule } => {
+                    warn!(%schedule, "schedule is none of this process, which leads: it starts nothing any more; all \
+                                      processes of a lake need the same `[schedules]`");
+                }
+                Decision::Wait { .. } | Decision::Skip { .. } => {}
             }
             memory.apply(decision);
             is_to_be_noted = true;
@@ -168,11 +213,23 @@ impl Duties for ScheduledRuns {
         if starts.is_empty() || !self.is_present(&set).await {
             return Vec::new();
         }
+        let schedules = written_schedules(&self.config, &set.pipeline);
+        let until = Instant::now() + LOOKING;
         let mut due = Vec::new();
         for start in starts {
-            if self.cancel(&start).await {
-                memory.apply(&Decision::Start(start.clone()));
-                due.extend(self.runs_due(&set, &start, changes(&noted, &memory)));
+            let Some(schedule) = schedules.iter().find(|schedule| schedule.name == start.schedule) else { continue };
+            let mut runs = self.runs_due(&set, schedule, &start);
+            if runs.is_empty() {
+                continue;
+            }
+            if looks_first(schedule, &memory) {
+                runs = self.with_news(runs, (&set, state), until).await;
+            }
+            if runs.is_empty() {
+                self.leave_out(&start, &mut memory);
+            } else if self.cancel(&start).await {
+                memory.apply(&Decision::Start(start));
+                due.extend(with_notes(runs, &changes(&noted, &memory)));
             }
         }
         due
@@ -181,19 +238,31 @@ impl Duties for ScheduledRuns {
     fn note_start(&self, due: &Due, start: &Result<workflow::Start, WorkflowError>) {
         if let Ok(start) = start {
             let (schedule, source) = (due.spec.schedule.as_deref(), &due.spec.source);
-            info!(run = %start.run(), schedule, %source, "run started by its schedule");
+            info!(run = start.run().0, schedule, %source, "run started by its schedule");
         }
     }
+}
+
+/// Whether a schedule starts nothing where nothing is new. The moments of `cron` somebody has chosen, and looks for
+/// their runs; what waits under a deadline is told as missed until its run is done.
+fn looks_first(schedule: &Schedule, memory: &Memory) -> bool {
+    let waits = || memory.schedules.get(&schedule.name).is_some_and(|kept| kept.waiting.is_some());
+    let is_interval = matches!(schedule.timing, Timing::Every { .. });
+    is_interval && schedule.mode == RunMode::Incremental && (schedule.deadline.is_none() || !waits())
+}
+
+/// Runs with what is to be noted, which is in one entry with the last of them.
+fn with_notes(runs: Vec<Asked>, notes: &[(String, Value)]) -> impl Iterator<Item = Due> {
+    let count = runs.len();
+    let of_run = move |at: usize| if at + 1 == count { notes.to_vec() } else { Vec::new() };
+    runs.into_iter().enumerate().map(move |(at, (spec, tasks))| Due { spec, tasks, notes: of_run(at) })
 }
 
 fn request_of(schedule: &Schedule, start: &Start) -> RunRequest {
     RunRequest {
         source: schedule.target.source.clone(),
         views: schedule.target.views.clone(),
-        mode: match schedule.mode {
-            ScheduleMode::Full => RunMode::Full,
-            ScheduleMode::Incremental => RunMode::Incremental,
-        },
+        mode: schedule.mode,
         kind: RunKind::Recompute,
         priority: Priority::Scheduled,
         retries: None,
@@ -202,6 +271,26 @@ fn request_of(schedule: &Schedule, start: &Start) -> RunRequest {
         deadline: schedule.deadline,
         schedule: Some(schedule.name.0.clone()),
     }
+}
+
+/// The schedules of what is new that have views which a run of others computes that goes first.
+fn held_up<'a>(schedules: &'a [Schedule], set: &RunningDefinitions, state: &State) -> Vec<&'a ScheduleName> {
+    let is_held_up = |schedule: &&Schedule| {
+        let is_of_others = |run: &Run| run.spec.schedule.as_ref() != Some(&schedule.name.0);
+        let is_in = |run: &Run, view: &PlannedView| run.spec.views.contains(&(view.name.clone(), view.hash));
+        let mut first = state.open_runs().filter(|run| goes_first(run) && is_of_others(run));
+        first.any(|run| views_of(&schedule.target, &set.pipeline).any(|view| is_in(run, view)))
+    };
+    let schedules = schedules.iter().filter(|schedule| schedule.mode == RunMode::Incremental);
+    schedules.filter(is_held_up).map(|schedule| &schedule.name).collect()
+}
+
+/// That an occurrence waits; `None`: it does already.
+fn waits(memory: &Memory, start: &Start) -> Option<Decision> {
+    let is_known = memory.schedules.get(&start.schedule).is_some_and(|kept| kept.waiting.is_some());
+    let waiting = Waiting { occurrence: start.occurrence, is_catch_up: start.is_catch_up };
+    let reason = WaitReason::Overlap;
+    (!is_known).then(|| Decision::Wait { schedule: start.schedule.clone(), waiting, reason })
 }
 
 /// The runs of schedules that have not ended; their keys say of which occurrence.

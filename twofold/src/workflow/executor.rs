@@ -1,6 +1,6 @@
 //! Which task is done by what, measured.
 //!
-//! Not here: what tasks of a kind do (`choose.rs`, `compute.rs`, `publish.rs`).
+//! Not here: what tasks of a kind do (`choose.rs`, `compute.rs`, `publish.rs`, `housekeeping/`).
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -8,6 +8,8 @@ use workflow::{Assignment, Executor, Progress, RunSpec, TaskError, TaskKind, Tas
 
 use super::choose::choose;
 use super::compute::compute;
+use super::divide::divide;
+use super::housekeeping::{compact, fold, trim, vacuum};
 use super::metrics;
 use super::publish::publish;
 use super::tasks::RecomputeTasks;
@@ -20,6 +22,10 @@ impl Executor for RecomputeTasks {
             TaskKind::Choose => choose(self, work, progress).await,
             TaskKind::Compute => compute(self, work, progress).await,
             TaskKind::Publish => publish(self, work, progress).await,
+            TaskKind::Compact => compact(self, work, progress).await,
+            TaskKind::Fold => fold(self, work, progress).await,
+            TaskKind::Vacuum => vacuum(self, work, progress).await,
+            TaskKind::Trim => trim(self, work, progress).await,
             _ => Err(TaskError::Permanent {
                 reason: "this version of Twofold does no tasks of this kind; update the process that took it"
                     .to_owned(),
@@ -30,8 +36,14 @@ impl Executor for RecomputeTasks {
         done
     }
 
-    /// A group is what its plan says, and its buckets were made as few as `batch.task_bytes` allows.
-    fn split(&self, _run: &RunSpec, _task: &TaskSpec) -> Option<Vec<TaskPart>> {
-        None
+    /// Whatever needs the lake alone: every process that takes part has that, a worker nothing else. Runs of the
+    /// realtime store are dropped by the worker of their partition, which has its index; and what a command does is
+    /// its.
+    fn can_do(&self, kind: TaskKind) -> bool {
+        !kind.is_by_command() && kind != TaskKind::Expire
+    }
+
+    fn split(&self, _run: &RunSpec, task: &TaskSpec) -> Option<Vec<TaskPart>> {
+        divide(task, self.config.batch.recompute.task_bytes)
     }
 }

@@ -21,7 +21,15 @@ const FAILURES: &str = "twofold_workflow_task_failures_total";
 const SECONDS: &str = "twofold_workflow_task_seconds";
 
 /// The values of `kind`.
-const KINDS: [TaskKind; 3] = [TaskKind::Choose, TaskKind::Compute, TaskKind::Publish];
+const KINDS: [TaskKind; 7] = [
+    TaskKind::Choose,
+    TaskKind::Compute,
+    TaskKind::Publish,
+    TaskKind::Compact,
+    TaskKind::Fold,
+    TaskKind::Vacuum,
+    TaskKind::Trim,
+];
 /// The values of `outcome`.
 const OUTCOMES: [&str; 2] = ["transient", "permanent"];
 
@@ -42,6 +50,8 @@ pub(super) fn note_task(kind: TaskKind, took: Duration, error: Option<&TaskError
     let outcome = match error {
         TaskError::Transient { .. } => OUTCOMES[0],
         TaskError::Permanent { .. } => OUTCOMES[1],
+        // Nothing is wrong.
+        TaskError::Superseded { .. } => return,
     };
     counter!(FAILURES, "kind" => kind_name(kind), "outcome" => outcome).increment(1);
 }

@@ -3,7 +3,7 @@
 //!
 //! Guarantee: pure; blocks of different rounds, or of different first views in a round, do not meet.
 
-use workflow::TaskId;
+use workflow::{Run, TaskId};
 
 /// Rounds of choosing in one run after the first one.
 pub(super) const MOST_ROUNDS: u32 = 3;
@@ -18,4 +18,9 @@ const BLOCKS: u32 = 1 << 11;
 pub(super) fn choose_id(round: u32, ordinal: usize) -> Option<TaskId> {
     let ordinal = u32::try_from(ordinal).ok().filter(|ordinal| *ordinal < BLOCKS)?;
     (round <= MOST_ROUNDS).then_some(TaskId((round * BLOCKS + ordinal) * BLOCK + 1))
+}
+
+/// Whether a run lost to another publisher, so that it was chosen anew.
+pub(super) fn is_chosen_anew(run: &Run) -> bool {
+    run.tasks.last().is_some_and(|task| choose_id(1, 0).is_some_and(|first| task.id >= first))
 }

@@ -6,19 +6,23 @@
 //! Not here: what a commit is (`serving-layer`).
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 
-use batch_layer::recompute::{GroupOutput, OpenPlan, Outcome, Round, report_failed_rows, report_round};
-use futures::FutureExt;
+use batch_layer::recompute::{
+    GroupOutput, OpenPlan, Outcome, Round, report_failed_rows, report_recompute, report_round,
+};
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use positions::ViewName;
 use serving_layer::Publisher;
 use workflow::{Assignment, Progress, TaskError, TaskKind, TaskOutput, TaskSpec};
 
 use super::numbers::choose_id;
+use super::specs::is_of_former;
 use super::tasks::RecomputeTasks;
 use super::values::{
-    ChooseParameters, Chosen, ComputedGroup, Fault, Faults, PublishParameters, Published, describe, is_obsolete,
-    is_transient, read, stored, task_error, views_error,
+    ChooseParameters, Chosen, ComputedGroup, Fault, Faults, PublishParameters, Published, describe, former_over,
+    is_obsolete, is_transient, read, stored, task_error, views_error,
 };
 
 /// What was given for a plan.
@@ -38,13 +42,21 @@ pub(super) async fn publish(
     let chosen = tasks.chosen(work, parameters.choose).await?;
     let Given { groups, mut failed } = given(work, parameters, &chosen).await?;
     progress.set_phase("publishing");
-    let round = match tasks.open_plan(work, parameters.choose, parameters.plan).await? {
+    let opened = match tasks.open_plan(work, parameters.choose, parameters.plan).await {
+        // It answers no more, and nobody waits for it.
+        Err(TaskError::Superseded { .. }) if is_of_former(&work.run) => {
+            let published = Published { views: former_over(work), failed: Faults::new() };
+            return Ok(TaskOutput { output: stored(&published), next: Vec::new() });
+        }
+        opened => opened?,
+    };
+    let round = match opened {
         Ok(plan) => commit(&plan, work, &groups).await,
         // What it was made on is gone: somebody published again and again meanwhile.
         Err(error) if is_obsolete(&error) => all_lost(&chosen, parameters.plan),
         Err(error) => return Err(task_error(&error, work)),
     };
-    tasks.forget_plan();
+    tasks.forget_plans();
     let seconds = tasks.clock.now().micros_since(chosen.at) as f64 / 1e6;
     report_failed_rows(&GroupOutput::all_failed_rows(&groups));
     let mut views = BTreeMap::new();
@@ -52,6 +64,9 @@ pub(super) async fn publish(
     // Of what failed before, nothing is there to be published.
     let round: Round = round.into_iter().filter(|(view, _)| !failed.contains_key(view)).collect();
     report_round(&round, seconds);
+    if parameters.is_last {
+        report_recompute(&work.run.source, seconds);
+    }
     for (view, outcome) in round {
         match outcome {
             Ok(Outcome::LostRace) => lost.push(view),
@@ -64,19 +79,21 @@ pub(super) async fn publish(
     conclude(work, parameters, chosen.round, (published, lost))
 }
 
-/// The outputs of the groups, and what failed: in choosing, in computing, in the publication before.
+/// The outputs of the groups and of their parts, and what failed: in choosing, in computing, in the publication before.
 async fn given(work: &Assignment, parameters: PublishParameters, chosen: &Chosen) -> Result<Given, TaskError> {
     let mut given = Given::default();
     if parameters.before.is_none() {
         given.failed.clone_from(&chosen.failed);
     }
-    for (task, value) in work.outputs().await? {
+    // What was chosen is read already.
+    let mut outputs = pin!(work.outputs(|task| task != parameters.choose));
+    while let Some((task, value)) = outputs.try_next().await? {
         if Some(task) == parameters.before {
             given.failed.extend(read::<Published>(&value)?.failed);
-        } else if task != parameters.choose {
+        } else {
             let computed: ComputedGroup = read(&value)?;
             given.failed.extend(computed.failed);
-            given.groups.push(computed.output);
+            given.groups.extend(computed.output.into_iter().chain(computed.parts));
         }
     }
     Ok(given)

@@ -5,15 +5,22 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
+use batch_layer::recompute::Mode;
 use positions::{DefinitionHash, SourceName, ViewName};
-use serde_json::json;
+use serde_json::{Value, json};
 use views::{Pipeline, PlannedView, did_you_mean};
 use workflow::{Priority, RunKind, RunMode, RunSpec, TaskId, TaskKind, TaskSpec};
 
-use crate::config::Config;
+use crate::config::{Config, Engine};
+use crate::schedules::is_meant;
 
 /// The first task of each run, which chooses all others.
 pub const CHOOSE: TaskId = TaskId(1);
+
+/// In the parameters of a run that computes a former definition.
+const FORMER: &str = "former";
+/// In the parameters of a run of housekeeping: what it does, in one word.
+const PART: &str = "part";
 
 /// Which views are to be computed, and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +57,8 @@ pub fn runs_of(pipeline: &Pipeline, request: &RunRequest, settings: &Config) -> 
     let mut runs = Vec::new();
     for source in &pipeline.sources {
         let of_source = pipeline.views.iter().filter(|view| view.source.name == source.name);
-        let views: Vec<&PlannedView> = of_source.filter(|view| is_meant(request, view)).collect();
+        let meant = |view: &&PlannedView| is_meant(view, request.source.as_ref(), &request.views);
+        let views: Vec<&PlannedView> = of_source.filter(meant).collect();
         if !views.is_empty() {
             runs.push((spec_of(&source.name, &views, request, settings), vec![first_task()]));
         }
@@ -64,17 +72,49 @@ pub fn runs_of(pipeline: &Pipeline, request: &RunRequest, settings: &Config) -> 
     Ok(runs)
 }
 
+/// The mode of the recompute that a run is.
+pub fn mode_of(mode: RunMode) -> Mode {
+    match mode {
+        RunMode::Full => Mode::Full,
+        RunMode::Incremental => Mode::Incremental,
+        RunMode::Buckets { from, to, only_missing } => Mode::Range { from, to, only_missing },
+    }
+}
+
+/// The run of a former definition that still answers, by the schedule that asks: it is no work of the present one.
+pub fn run_of_former(view: &PlannedView, request: &RunRequest, settings: &Config) -> (RunSpec, Vec<TaskSpec>) {
+    let spec = spec_of(&view.source.name, &[view], request, settings);
+    (RunSpec { parameters: json!({ FORMER: true }), ..spec }, vec![first_task()])
+}
+
+/// Whether a run computes a former definition.
+pub fn is_of_former(run: &RunSpec) -> bool {
+    run.parameters[FORMER] == true
+}
+
+/// The parameters of a run of housekeeping that does this.
+pub fn of_part(part: &str) -> Value {
+    json!({ PART: part })
+}
+
+/// What a run of housekeeping does, in one word; `None` for any other run.
+pub fn part_of(run: &RunSpec) -> Option<&str> {
+    run.parameters[PART].as_str()
+}
+
 /// What the outcome depends on, beside the data: views that failed for good under it fail again.
 pub fn cause_key(views: &[(ViewName, DefinitionHash)], settings: &Config) -> String {
     let recompute = &settings.batch.recompute;
     let views: Vec<String> = views.iter().map(|(view, hash)| format!("{view}={hash}")).collect();
     let (memory, spill) = (recompute.memory_bytes, recompute.spill_limit_bytes);
-    format!("{} memory={memory} spill={spill} task={}", views.join(","), recompute.task_bytes)
-}
-
-fn is_meant(request: &RunRequest, view: &PlannedView) -> bool {
-    request.source.as_ref().is_none_or(|source| *source == view.source.name)
-        && (request.views.is_empty() || request.views.contains(&view.name))
+    let task = recompute.task_bytes;
+    let machines = match settings.ballista.engine {
+        Engine::Local => String::new(),
+        Engine::Ballista => {
+            format!(" ballista={:?} from={}", settings.ballista.scheduler, settings.ballista.from_bytes)
+        }
+    };
+    format!("{} memory={memory} spill={spill} task={task}{machines}", views.join(","))
 }
 
 fn spec_of(source: &SourceName, views: &[&PlannedView], request: &RunRequest, settings: &Config) -> RunSpec {

@@ -1,34 +1,43 @@
 //! What the tasks of this process work with: the lake, the settings, the definitions of the moment, the plan at hand.
 //!
-//! Guarantee: a task is done by exactly the definitions that its run names, or not at all.
+//! Guarantee: a task is done by exactly the definitions that its run names, or not at all: present ones, or former ones
+//! that still answer.
 //! Why a plan is kept open: the groups of one plan follow each other, and each would read the same tables again.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use batch_layer::BatchError;
 use batch_layer::recompute::{OpenPlan, RecomputeComponents};
+use batch_layer::{BatchContext, BatchError, FormerDefinitions, PlanEngine};
 use lake::Lake;
-use positions::{Clock, DefinitionHash, IdSource, ViewName};
+use positions::{Clock, DefinitionHash, IdSource, SourceName, ViewName};
 use records::master::MasterDataset;
 use serving_layer::registry::DefinitionRegistry;
-use views::PlannedView;
+use views::{PlannedView, SourceDefinition};
 use workflow::{Assignment, TaskError, TaskId};
 
+use super::interval::INTERVAL;
 use super::values::{Chosen, lasting_error, read};
 use crate::config::Config;
 use crate::definitions::{Definitions, RunningDefinitions};
+use crate::machines;
 use crate::wiring::SharedComponents;
 
-/// Does the tasks of recomputes.
+/// Does the tasks of recomputes, and those of housekeeping.
 pub struct RecomputeTasks {
     pub(super) lake: Lake,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: Arc<dyn IdSource>,
     pub(super) config: Arc<Config>,
     definitions: Definitions,
-    // The plan that was opened last. Replaced by whoever opens another one, held for a copy only.
-    opened: Mutex<Option<(PlanName, OpenPlan)>>,
+    /// Who computes large groups; `None`: this process.
+    engine: Option<Arc<dyn PlanEngine>>,
+    // The plans that were opened last, the newest at the end. Changed by whoever opens one, held for a copy only.
+    opened: Mutex<VecDeque<(PlanName, OpenPlan)>>,
 }
+
+/// Plans that are kept open: of runs that take turns.
+const KEPT_PLANS: usize = 4;
 
 /// A plan of a run: that of the key, the task that chose, and its place there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,18 +61,14 @@ impl RecomputeTasks {
         (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>),
         definitions: Definitions,
     ) -> Self {
-        Self { lake, clock, ids, config, definitions, opened: Mutex::default() }
+        let engine = machines::engine(&config, ids.as_ref());
+        Self { lake, clock, ids, config, definitions, engine, opened: Mutex::default() }
     }
 
     /// What recomputes of a run work with: all of its views.
     pub(super) async fn components(&self, work: &Assignment) -> Result<RecomputeComponents, TaskError> {
         let set = self.definitions.current();
-        let found = |(name, hash): &(ViewName, DefinitionHash)| {
-            let view = set.pipeline.view(name.as_str());
-            view.filter(|view| view.hash == *hash && view.source.name == work.run.source).cloned()
-        };
-        let views: Option<Vec<PlannedView>> = work.run.views.iter().map(found).collect();
-        let Some(views) = views else { return Err(self.other_definitions(&set, work).await) };
+        let Some(views) = views_of_run(&set, work) else { return Err(self.other_definitions(&set, work).await) };
         let Some(first) = views.first() else {
             return Err(lasting_error("the run names no view; start another one".to_owned(), true, work));
         };
@@ -74,6 +79,32 @@ impl RecomputeTasks {
             clock: Arc::clone(&self.clock),
             ids: Arc::clone(&self.ids),
         })
+    }
+
+    /// What housekeeping of a run works with: its source, by definitions that have all views of the run.
+    pub(super) async fn context(&self, work: &Assignment) -> Result<(BatchContext, Arc<SourceDefinition>), TaskError> {
+        let set = self.definitions.current();
+        let is_of_these = views_of_run(&set, work).is_some();
+        let source = set.pipeline.sources.iter().find(|source| is_of_these && source.name == work.run.source).cloned();
+        let Some(source) = source else { return Err(self.other_definitions(&set, work).await) };
+        let context = BatchContext {
+            lake: self.lake.clone(),
+            pipeline: Arc::clone(&set.pipeline),
+            clock: Arc::clone(&self.clock),
+            ids: Arc::clone(&self.ids),
+        };
+        Ok((context, source))
+    }
+
+    /// The one view of a run that folds.
+    pub(super) fn folded(&self, work: &Assignment) -> Option<PlannedView> {
+        let (name, hash) = work.run.views.first()?;
+        self.definitions.current().view(name, *hash).cloned()
+    }
+
+    /// The former definitions of views of a source that still answer.
+    pub(super) fn former(&self, source: &SourceName) -> Vec<PlannedView> {
+        self.definitions.views_of(source)
     }
 
     /// The run is of other definitions than this process has: because they changed, or because this process is an old
@@ -90,6 +121,12 @@ impl RecomputeTasks {
                 set.number.0
             );
             return TaskError::Transient { reason };
+        }
+        // The interval starts runs of the present ones, and what it kept up of a former one is over.
+        if work.run.schedule.as_deref() == Some(INTERVAL) {
+            let reason = "the definition of a view changed since the run was started, and answers no more; runs of the \
+                          present ones go on";
+            return TaskError::Superseded { reason: reason.to_owned() };
         }
         let reason = "the definition of a view changed since the run was started; start another run, which computes it \
                       by the present one";
@@ -127,17 +164,38 @@ impl RecomputeTasks {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(error)),
         };
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((name, opened.clone()));
+        let opened = match &self.engine {
+            Some(engine) => opened.with_engine(Arc::clone(engine)),
+            None => opened,
+        };
+        self.keep(name, opened.clone());
         Ok(Ok(opened))
     }
 
     fn opened(&self, name: &PlanName) -> Option<OpenPlan> {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        opened.as_ref().filter(|(opened, _)| opened == name).map(|(_, plan)| plan.clone())
+        opened.iter().find(|(opened, _)| opened == name).map(|(_, plan)| plan.clone())
     }
 
-    /// Opens the next plan anew: what this one names may be there no more.
-    pub(super) fn forget_plan(&self) {
-        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn keep(&self, name: PlanName, plan: OpenPlan) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.retain(|(opened, _)| *opened != name);
+        if opened.len() >= KEPT_PLANS {
+            opened.pop_front();
+        }
+        opened.push_back((name, plan));
     }
+
+    /// Opens every plan anew: what one of them names may be there no more.
+    pub(super) fn forget_plans(&self) {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// The views of a run, where these definitions have exactly those.
+fn views_of_run(set: &RunningDefinitions, work: &Assignment) -> Option<Vec<PlannedView>> {
+    let found = |(name, hash): &(ViewName, DefinitionHash)| {
+        set.view(name, *hash).filter(|view| view.source.name == work.run.source).cloned()
+    };
+    work.run.views.iter().map(found).collect()
 }

@@ -6,11 +6,12 @@
 
 use serde_json::{Value, json};
 use tracing::warn;
-use workflow::schedule::{RunMode as ScheduleMode, ScheduleName};
-use workflow::{Run, RunId, RunMode, RunState, State};
+use workflow::schedule::ScheduleName;
+use workflow::{Run, RunId, RunState, State};
 
 use super::notes::{Notes, difference, noted};
-use crate::notify::{Judge, Notifier, RunEvent};
+use super::specs::part_of;
+use crate::notify::{COMPACT, Judge, Notifier, RunEvent};
 
 const PREFIX: &str = "notices/";
 const LAST: &str = "last";
@@ -68,25 +69,33 @@ fn open_name(run: RunId) -> String {
     format!("{OPEN}{run}")
 }
 
+/// What it is for, in one word: an erasing or a merging is not well because some other housekeeping is done.
+fn kind_of(run: &Run) -> &'static str {
+    match part_of(&run.spec) {
+        Some("erase") => "erase",
+        Some(COMPACT) => COMPACT,
+        _ => run.spec.kind.name(),
+    }
+}
+
 fn event_of(run: &Run, state: RunState) -> RunEvent {
+    let failure = run.failure.as_ref().map(|failed| &failed.failure).filter(|_| state == RunState::Failed);
+    // Nothing is wrong where others do what is left of it.
+    let state = if failure.is_some_and(|failure| failure.is_superseded) { RunState::Cancelled } else { state };
     let at = match state {
         RunState::Queued => None,
         RunState::Running | RunState::Paused => run.started_at,
         RunState::Done | RunState::Failed | RunState::Cancelled => run.ended_at,
     };
-    let reason = run.failure.as_ref().filter(|_| state == RunState::Failed);
     RunEvent {
         run: run.id.to_string(),
-        kind: run.spec.kind.name().to_owned(),
+        kind: kind_of(run).to_owned(),
         schedule: run.spec.schedule.clone().map(ScheduleName),
         source: run.spec.source.clone(),
         views: run.spec.views.iter().map(|(view, _)| view.clone()).collect(),
-        mode: match run.spec.mode {
-            RunMode::Full => ScheduleMode::Full,
-            RunMode::Incremental | RunMode::Buckets { .. } => ScheduleMode::Incremental,
-        },
+        mode: run.spec.mode,
         state,
-        reason: reason.map(|failed| failed.failure.reason.clone()),
+        reason: failure.map(|failure| failure.reason.clone()),
         started_at: run.started_at,
         ended_at: run.ended_at,
         at: at.unwrap_or(run.created_at),

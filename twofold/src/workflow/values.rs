@@ -1,17 +1,16 @@
 //! What tasks are asked and what they give, as the journal holds it. Plain values.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 
 use batch_layer::BatchError;
-use batch_layer::recompute::{GroupOutput, Outcome, RecomputePlan};
-use lake::LakeError;
+use batch_layer::recompute::{GroupOutput, GroupPart, Outcome, RecomputePlan};
 use positions::{TimestampMicros, ViewName};
 use records::RecordsError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serving_layer::ServingError;
+use tracing::info;
 use workflow::{Assignment, TaskError, TaskId};
 
 /// Why a view could not be computed or published.
@@ -53,22 +52,32 @@ pub(super) struct Chosen {
     pub(super) failed: Faults,
 }
 
-/// Which group a task computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which group a task computes, or which part of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ComputeParameters {
     /// The task that chose.
     pub(super) choose: TaskId,
     /// The number of the plan among its plans.
     pub(super) plan: usize,
-    /// The number of the group in the plan.
-    pub(super) group: usize,
+    /// The number of the group in the plan, where the task computes all of it: a version that knows no parts would
+    /// compute the whole group for each, and so cannot read what a part is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) group: Option<usize>,
+    /// What it computes; `None`: an older version planned it, and never divided anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) part: Option<GroupPart>,
 }
 
 /// What it gives.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct ComputedGroup {
-    /// For publishing.
-    pub(super) output: GroupOutput,
+    /// For publishing, where it is one group as a whole: a version that knows no parts would publish one of them for
+    /// all, and so cannot read them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) output: Option<GroupOutput>,
+    /// For publishing, where these are parts of a group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) parts: Vec<GroupOutput>,
     /// Views of which there is none.
     pub(super) failed: Faults,
 }
@@ -95,6 +104,15 @@ pub(super) struct Published {
     pub(super) failed: Faults,
 }
 
+impl ComputedGroup {
+    /// What computing a group, or parts of it, gave.
+    pub(super) fn of(mut outputs: Vec<GroupOutput>, failed: Faults) -> Self {
+        let is_whole = matches!(outputs.as_slice(), [one] if one.part.is_none());
+        let output = if is_whole { outputs.pop() } else { None };
+        Self { output, parts: outputs, failed }
+    }
+}
+
 impl Fault {
     pub(super) fn of(error: &BatchError) -> Self {
         let is_lasting =
@@ -103,38 +121,21 @@ impl Fault {
     }
 }
 
-/// How the engine begins what an object store said.
-const STORE_SAID: &str = "Object Store error:";
-
 /// Whether the same task may succeed later: also where another publisher was first, the lease is another's, or a file
 /// could not be read while rows were computed.
-pub(super) fn is_transient(error: &BatchError) -> bool {
+pub(crate) fn is_transient(error: &BatchError) -> bool {
     error.is_retryable()
-        || has_store_failed(error)
         || matches!(error, BatchError::Serving(ServingError::Conflict { .. } | ServingError::Withdrawn { .. }))
-}
-
-fn has_store_failed(error: &BatchError) -> bool {
-    let BatchError::Engine(engine) = error else { return false };
-    // The reader of Parquet's metadata keeps what the store said as text alone.
-    if engine.to_string().contains(STORE_SAID) {
-        return true;
-    }
-    let first: &(dyn Error + 'static) = error;
-    let mut causes = std::iter::successors(Some(first), |cause| (*cause).source());
-    let is_of_store = |cause: &(dyn Error + 'static)| match cause.downcast_ref::<LakeError>() {
-        Some(error) => error.is_transient() || matches!(error, LakeError::Full { .. }),
-        None => cause.is::<object_store::Error>(),
-    };
-    causes.any(is_of_store)
 }
 
 /// Whether a plan rests on what is not there any more: nothing can be published of it, and only a new one helps.
 pub(super) fn is_obsolete(error: &BatchError) -> bool {
-    matches!(
-        error,
-        BatchError::Serving(ServingError::Conflict { .. }) | BatchError::Records(RecordsError::VersionGone { .. })
-    )
+    is_overtaken(error) || matches!(error, BatchError::Records(RecordsError::VersionGone { .. }))
+}
+
+/// Whether another publisher was first.
+pub(super) fn is_overtaken(error: &BatchError) -> bool {
+    matches!(error, BatchError::Serving(ServingError::Conflict { .. }))
 }
 
 /// The failure of a whole task.
@@ -158,15 +159,42 @@ pub(super) fn lasting_error(reason: String, is_lasting: bool, work: &Assignment)
     TaskError::Permanent { reason, cause_key }
 }
 
+const NO_DATA: &str = "no data yet";
+const NOTHING_NEW: &str = "nothing new";
+const AWAITS_SILENCE: &str = " archived records wait for a silence";
+const LOST_RACE: &str = "another publisher was first";
+
 /// How a view ended, in words.
 pub(super) fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Published(version) => format!("version {} published", version.number()),
-        Outcome::NoData => "no data yet".to_owned(),
-        Outcome::NothingNew => "nothing new".to_owned(),
-        Outcome::AwaitsSilence { records } => format!("{records} archived records wait for a silence"),
-        Outcome::LostRace => "another publisher was first".to_owned(),
+        Outcome::NoData => NO_DATA.to_owned(),
+        Outcome::NothingNew => NOTHING_NEW.to_owned(),
+        Outcome::AwaitsSilence { records } => format!("{records}{AWAITS_SILENCE}"),
+        Outcome::LostRace => LOST_RACE.to_owned(),
     }
+}
+
+/// What was told so; `None` where a version was published, which is there to be read.
+pub(super) fn outcome_told(words: &str) -> Option<Outcome> {
+    match words {
+        NO_DATA => Some(Outcome::NoData),
+        NOTHING_NEW => Some(Outcome::NothingNew),
+        LOST_RACE => Some(Outcome::LostRace),
+        _ => {
+            let records = words.strip_suffix(AWAITS_SILENCE)?.parse().ok()?;
+            Some(Outcome::AwaitsSilence { records })
+        }
+    }
+}
+
+/// Why nothing becomes of a former definition.
+const OVER: &str = "its former definition answers no more";
+
+/// What becomes of the views of a run of a former definition that is over.
+pub(super) fn former_over(work: &Assignment) -> BTreeMap<ViewName, String> {
+    info!(run = work.token.run.0, reason = OVER, "run ends without a version");
+    work.run.views.iter().map(|(view, _)| (view.clone(), OVER.to_owned())).collect()
 }
 
 /// A value of the journal as what it stands for.

@@ -26,6 +26,11 @@ pub(crate) enum Combinator {
     Overflows,
 }
 
+impl Combinator {
+    /// All of them; other processes know them by their places here.
+    pub(crate) const ALL: [Self; 4] = [Self::State, Self::MergeState, Self::Merge, Self::Overflows];
+}
+
 /// One group.
 #[derive(Debug)]
 pub(super) struct StateAccumulator {

@@ -36,6 +36,12 @@ pub(crate) fn combinator(combinator: Combinator, aggregate: Arc<StoredAggregate>
     })
 }
 
+/// What such a function makes of which aggregate; `None` of any other.
+pub(crate) fn parts_of(function: &AggregateUDF) -> Option<(Combinator, &StoredAggregate)> {
+    let function = function.inner().downcast_ref::<CombinatorFunction>()?;
+    Some((function.combinator, &function.aggregate))
+}
+
 /// The same function, counting finished values that do not fit; none where it is not the merge of this aggregate.
 pub(super) fn counting(
     function: &AggregateUDF,

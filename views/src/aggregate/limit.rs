@@ -17,11 +17,11 @@ use crate::error::DefinitionError;
 
 /// What makes a group too large, for the message.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Limit {
-    view: String,
-    measure: String,
-    limit_bytes: usize,
-    keys: Vec<String>,
+pub(crate) struct Limit {
+    pub(crate) view: String,
+    pub(crate) measure: String,
+    pub(crate) limit_bytes: usize,
+    pub(crate) keys: Vec<String>,
 }
 
 /// `state` as it is, or an error that names the group of the view if it has more than `limit_bytes`.
@@ -34,12 +34,27 @@ pub(crate) fn limited_state(
 ) -> Expr {
     let (names, values): (Vec<_>, Vec<_>) = keys.into_iter().unzip();
     let limit = Limit { view: view.to_owned(), measure: measure.to_owned(), limit_bytes, keys: names };
-    pass_through("limited_state", Some(limit)).call(std::iter::once(state).chain(values).collect())
+    limited_function(limit).call(std::iter::once(state).chain(values).collect())
 }
 
 /// `column` as it is, declared nullable: every stored column is.
 pub(crate) fn nullable(column: Expr) -> Expr {
-    pass_through("nullable", None).call(vec![column])
+    nullable_function().call(vec![column])
+}
+
+/// Whether a function is one of these, and the limit that it holds its argument to; `None` of any other.
+pub(crate) fn parts_of(function: &ScalarUDF) -> Option<Option<Limit>> {
+    function.inner().downcast_ref::<PassThrough>().map(|function| function.limit.clone())
+}
+
+/// The function that marks a column as nullable.
+pub(crate) fn nullable_function() -> ScalarUDF {
+    pass_through("nullable", None)
+}
+
+/// The function that limits states.
+pub(crate) fn limited_function(limit: Limit) -> ScalarUDF {
+    pass_through("limited_state", Some(limit))
 }
 
 fn pass_through(name: &'static str, limit: Option<Limit>) -> ScalarUDF {

@@ -67,9 +67,11 @@ pub use overflow_counts::OverflowCounts;
 pub use own::sum_function;
 pub use printed::print_aggregates;
 
+pub(crate) use accumulator::Combinator;
 pub(crate) use call::AggregateCall;
 pub(crate) use catalogue::{merge_facts, refusal, replacements};
+pub(crate) use combinator::{combinator as combined, parts_of as combinator_parts};
 pub(crate) use copies::ignores_copies;
-pub(crate) use limit::{limited_state, nullable};
+pub(crate) use limit::{Limit, limited_function, limited_state, nullable, nullable_function, parts_of as limit_parts};
 pub(crate) use normal::normal;
-pub(crate) use stored::StoredAggregate;
+pub(crate) use stored::{CallRecipe, StoredAggregate};

@@ -9,16 +9,43 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StructArray};
 use arrow::compute::kernels::zip::zip;
 use arrow::compute::{and, is_not_null, prep_null_mask_filter};
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::logical_expr::Accumulator;
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::common::{DFSchemaRef, Result, ScalarValue, internal_err};
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Accumulator, Expr};
+use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
 
 use super::one_group::OneGroup;
 use crate::storable::{convert, stored_fields, stored_type};
 
+/// What an aggregate is planned of.
+#[derive(Clone, Debug)]
+pub(crate) struct CallRecipe {
+    /// The call, without its FILTER.
+    pub(crate) call: Expr,
+    /// The columns that it is over.
+    pub(crate) input: DFSchemaRef,
+    /// The function, as it is called in SQL.
+    pub(crate) name: String,
+}
+
+impl CallRecipe {
+    /// Plans the call as the engine would.
+    ///
+    /// # Errors
+    /// If the function does not take these arguments.
+    pub(crate) fn plan(&self) -> Result<AggregateFunctionExpr> {
+        let (props, context) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+        let lowered = LoweredAggregateBuilder::new(&self.call, &self.input, self.input.as_arrow(), &props, &context);
+        Ok(Arc::unwrap_or_clone(lowered.with_name(&self.name).build()?.aggregate))
+    }
+}
+
 /// A planned aggregate with the type its state is stored as.
 #[derive(Debug)]
 pub(crate) struct StoredAggregate {
+    /// What it was planned of.
+    recipe: CallRecipe,
     inner: AggregateFunctionExpr,
     states: Vec<FieldRef>,
     stored: DataType,
@@ -29,11 +56,15 @@ pub(crate) struct StoredAggregate {
 }
 
 impl StoredAggregate {
-    /// Wraps a planned aggregate; `identity` is its canonical text.
+    /// Wraps what was planned of `recipe`; `identity` is its canonical text.
     ///
     /// # Errors
     /// The reason, as text, why its state cannot be stored.
-    pub(crate) fn new(inner: AggregateFunctionExpr, identity: String) -> std::result::Result<Self, String> {
+    pub(crate) fn new(
+        recipe: CallRecipe,
+        inner: AggregateFunctionExpr,
+        identity: String,
+    ) -> std::result::Result<Self, String> {
         let states = inner.state_fields().map_err(|error| error.to_string())?;
         let stored = match states.as_slice() {
             [] => return Err("it has no state".to_owned()),
@@ -43,11 +74,16 @@ impl StoredAggregate {
             }
         };
         let neutral = ScalarValue::try_from(&stored).map_err(|error| error.to_string())?;
-        let mut aggregate = Self { inner, states, stored, neutral, identity };
+        let mut aggregate = Self { recipe, inner, states, stored, neutral, identity };
         let empty = aggregate.one_group().and_then(|mut empty| empty.state());
         let neutral = empty.and_then(|states| aggregate.encode_scalar(states));
         aggregate.neutral = neutral.map_err(|error| error.to_string())?;
         Ok(aggregate)
+    }
+
+    /// What it was planned of.
+    pub(crate) fn recipe(&self) -> &CallRecipe {
+        &self.recipe
     }
 
     /// The aggregate itself.

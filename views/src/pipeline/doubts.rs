@@ -1,6 +1,9 @@
-//! What in a right file works, but hardly as its author hopes: told by `validate` and at the start, never refused.
+//! What in a right file works, but hardly as its author hopes: told by `validate` and at the start.
 //!
-//! In: the statements of a file without findings, and its static tables. Out: one finding for each doubt.
+//! In: the statements of a file without findings, and its static tables. Out: one finding for each doubt, and
+//! those among them that new definitions are refused for: an event that counts several times by a slip in a file.
+//! Why definitions that are registered may have them: their answers are what somebody has got used to, and they must go
+//! on after an upgrade.
 //! Not here: what is wrong (`findings.rs`).
 
 use std::collections::HashMap;
@@ -20,16 +23,20 @@ use super::statements::Located;
 use super::tables::{StaticTable, Tables};
 use crate::error::Finding;
 
-/// All doubts about a file that is right, in the order of its lines.
-pub(super) fn doubts(statements: &[Located], tables: &Tables) -> Vec<Finding> {
-    let mut doubts = Findings::default();
+/// All doubts about a file that is right, and those that new definitions are refused for; each in the order of lines.
+pub(super) fn doubts(statements: &[Located], tables: &Tables) -> (Vec<Finding>, Vec<Finding>) {
+    let (mut names, mut joined) = (Findings::default(), Findings::default());
     for statement in statements {
-        doubt_names(statement, &mut doubts);
+        doubt_names(statement, &mut names);
         for join in joins(statement) {
-            doubt_join(join, statement, tables, &mut doubts);
+            doubt_join(join, statement, tables, &mut joined);
         }
     }
-    doubts.finish().err().map_or_else(Vec::new, |found| found.0)
+    let found = |findings: Findings| findings.finish().err().map_or_else(Vec::new, |found| found.0);
+    let (names, refusals) = (found(names), found(joined));
+    let mut doubts: Vec<Finding> = names.into_iter().chain(refusals.iter().cloned()).collect();
+    doubts.sort_by_key(|doubt| doubt.line);
+    (doubts, refusals)
 }
 
 /// SQL reads a name without quotes in lower case, JSON keys and CSV headers have their capitals.
@@ -63,7 +70,7 @@ fn joins(statement: &Located) -> Vec<&Join> {
 fn doubt_join(join: &Join, statement: &Located, tables: &Tables, doubts: &mut Findings) {
     let TableFactor::Table { name, alias, .. } = &join.relation else { return };
     let Some(table_name) = name.0.last().and_then(|part| part.as_ident()).map(normalized) else { return };
-    let Some(table) = tables.statics(&table_name) else { return };
+    let Some(table) = tables.statics(&table_name).filter(|table| !table.has_several_rows) else { return };
     let (JoinOperator::Join(constraint)
     | JoinOperator::Inner(constraint)
     | JoinOperator::Left(constraint)
@@ -88,11 +95,12 @@ fn doubt_join(join: &Join, statement: &Located, tables: &Tables, doubts: &mut Fi
     };
     // What cannot be compared here is told by the engine.
     let Ok(Some(repeated)) = repeated_keys(&table.batches, &keys) else { return };
+    let keys = if repeated.keys == 1 { "1 key stands".to_owned() } else { format!("{} keys stand", repeated.keys) };
     let message = format!(
-        "{} keys stand in several rows of static table {}, among them {} in {}: an event counts once for each such row",
-        repeated.keys, table.name, repeated.first, repeated.rows
+        "{keys} in several rows of static table {}, among them {}: an event counts once for each such row",
+        table.name, repeated.named
     );
-    let hint = "leave one row of each key in the file, unless that is what you want";
+    let hint = "leave one row of each key in the file; or, where that is meant, say so: OPTIONS (several_rows 'true')";
     doubts.add(statement.line_of_span(join.relation.span()), &condition, message, hint);
 }
 
@@ -121,11 +129,14 @@ fn key_columns(condition: &Expr, alias: &str, table: &StaticTable, keys: &mut Ve
     }
 }
 
+/// So many keys are named.
+const NAMED_KEYS: usize = 5;
+
 /// Keys of more than one row.
 struct Repeated {
     keys: usize,
-    first: String,
-    rows: usize,
+    /// The first of them, each with its number of rows.
+    named: String,
 }
 
 fn repeated_keys(batches: &[RecordBatch], keys: &[usize]) -> Result<Option<Repeated>, ArrowError> {
@@ -133,21 +144,26 @@ fn repeated_keys(batches: &[RecordBatch], keys: &[usize]) -> Result<Option<Repea
     let fields = keys.iter().map(|key| SortField::new(schema.field(*key).data_type().clone()));
     let converter = RowConverter::new(fields.collect())?;
     let mut counts: HashMap<OwnedRow, usize> = HashMap::new();
-    let (mut repeated, mut first) = (0, None);
+    let (mut repeated, mut named): (usize, Vec<(OwnedRow, String)>) = (0, Vec::new());
     for batch in batches {
         let columns: Vec<_> = keys.iter().map(|key| batch.column(*key).clone()).collect();
         let rows = converter.convert_columns(&columns)?;
         // NULL equals nothing.
         for row in (0..batch.num_rows()).filter(|row| columns.iter().all(|column| column.is_valid(*row))) {
             let key = rows.row(row).owned();
-            if first.is_none() && counts.contains_key(&key) {
-                let shown = columns.iter().map(|column| array_value_to_string(column.as_ref(), row));
-                first = Some((key.clone(), shown.collect::<Result<Vec<_>, _>>()?.join(", ")));
-            }
-            let count = counts.entry(key).or_default();
+            let count = counts.entry(key.clone()).or_default();
             *count += 1;
-            repeated += usize::from(*count == 2);
+            if *count == 2 {
+                repeated += 1;
+                if named.len() < NAMED_KEYS {
+                    let shown = columns.iter().map(|column| array_value_to_string(column.as_ref(), row));
+                    named.push((key, shown.collect::<Result<Vec<_>, _>>()?.join(", ")));
+                }
+            }
         }
     }
-    Ok(first.map(|(key, first)| Repeated { keys: repeated, first, rows: counts.get(&key).copied().unwrap_or(0) }))
+    let with_rows =
+        |(key, shown): &(OwnedRow, String)| format!("{shown} in {}", counts.get(key).copied().unwrap_or_default());
+    let named: Vec<String> = named.iter().map(with_rows).collect();
+    Ok((repeated > 0).then(|| Repeated { keys: repeated, named: named.join("; ") }))
 }

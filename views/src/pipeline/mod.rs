@@ -10,13 +10,17 @@
 //! Why so: DataFusion's own planner refuses materialized views and renames options, so only the inner SELECT is planned
 //! by it; everything else is read from the syntax tree.
 
+pub(crate) mod changes;
 mod columns;
 mod default_value;
+pub(crate) mod difference;
 mod doubts;
 mod findings;
 mod options;
 mod path;
 mod source;
+mod source_difference;
+mod splice;
 mod statements;
 mod static_table;
 mod tables;
@@ -59,6 +63,8 @@ pub struct Pipeline {
     pub views: Vec<PlannedView>,
     /// What is not wrong, but hardly meant, in the order of the lines.
     pub doubts: Vec<Finding>,
+    /// Those of the doubts that no set of definitions may have which was never registered: older ones may, and answer.
+    pub refusals: Vec<Finding>,
     /// The file itself: [`Pipeline::read`] makes the same of it again.
     pub text: Arc<str>,
     /// The bytes of the static files that it names, by their location.
@@ -87,8 +93,10 @@ impl Pipeline {
         let named = Self::static_files(sql)?;
         let is_named = |(location, _): &(&String, &Bytes)| named.contains(location);
         let static_files = static_files.iter().filter(is_named).map(|(name, bytes)| (name.clone(), bytes.clone()));
+        let (doubts, refusals) = doubts::doubts(&statements, &reader.tables);
         Ok(Pipeline {
-            doubts: doubts::doubts(&statements, &reader.tables),
+            doubts,
+            refusals,
             sources: reader.tables.streams,
             views: reader.views,
             text: sql.into(),
@@ -114,6 +122,14 @@ impl Pipeline {
         }
         findings.finish()?;
         Ok(locations)
+    }
+
+    /// Whether these may become the present definitions.
+    ///
+    /// # Errors
+    /// What in the file would give answers that hardly anybody means: [`Self::refusals`].
+    pub fn check_new(&self) -> Result<(), PipelineError> {
+        if self.refusals.is_empty() { Ok(()) } else { Err(PipelineError(self.refusals.clone())) }
     }
 
     /// The view of a name.
@@ -193,6 +209,11 @@ impl Reader {
         let Some(checked) = view_syntax::check_view(view, &self.tables, &self.state, statement, findings) else {
             return;
         };
+        if let Some(line) = options.bucket_line.filter(|_| !checked.source.is_recomputed()) {
+            let message =
+                format!("source {} is mode 'kappa': nothing of it is recomputed by buckets", checked.source.name);
+            findings.add(line, "bucket", message, "leave bucket out, or leave mode out of the source");
+        }
         // Planning stops at its first error: it runs only where the syntax tree shows none.
         if findings.len() > before {
             return;

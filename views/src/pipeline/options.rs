@@ -16,11 +16,13 @@ use crate::bucket::Bucket;
 pub(super) struct ViewOptions {
     pub(super) bucket: Bucket,
     pub(super) max_state_bytes: usize,
+    /// The line that says `bucket`, where one does.
+    pub(super) bucket_line: Option<usize>,
 }
 
 impl Default for ViewOptions {
     fn default() -> Self {
-        Self { bucket: Bucket::Hour, max_state_bytes: 1 << 20 }
+        Self { bucket: Bucket::Hour, max_state_bytes: 1 << 20, bucket_line: None }
     }
 }
 
@@ -106,10 +108,13 @@ pub(super) fn view_options(view: &CreateView, statement: &Located, findings: &mu
     let mut options = ViewOptions::default();
     for setting in only_known(with_clause(view, statement, findings), &["bucket", "max_state_bytes"], findings) {
         match setting.name.as_str() {
-            "bucket" => match setting.value.parse() {
-                Ok(bucket) => options.bucket = bucket,
-                Err(()) => setting.refuse("'hour', 'day', 'month' or 'none'", findings),
-            },
+            "bucket" => {
+                options.bucket_line = Some(setting.line);
+                match setting.value.parse() {
+                    Ok(bucket) => options.bucket = bucket,
+                    Err(()) => setting.refuse("'hour', 'day', 'month' or 'none'", findings),
+                }
+            }
             _ => {
                 if let Some(bytes) = setting.number(1024, 1 << 30, findings) {
                     options.max_state_bytes = usize::try_from(bytes).unwrap_or(options.max_state_bytes);

@@ -14,6 +14,7 @@
 //! | `partitions` | as many as the topic has; made with `4` | the least number of partitions that the topic is to have |
 //! | `strict` | `false` | `true`: a value that its column cannot take rejects the record, also where it may be NULL |
 //! | `reject_schemas` | none | ids of schemas, with commas between: records that name one are rejected |
+//! | `mode` | `lambda` | `kappa`: the speed layer alone computes the views of the source |
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use super::options::{OptionValue, table_options};
 use super::path::read_path;
 use super::statements::Located;
 use crate::declared::{default_of, is_json};
-use crate::source::{ColumnMapping, Envelope, SourceDefinition, SourceFormat, Unreadable, column};
+use crate::source::{ColumnMapping, Envelope, SourceDefinition, SourceFormat, SourceMode, Unreadable, column};
 use crate::storable::{nullable_type, utc_micros};
 use positions::{BorderRule, SourceName};
 
@@ -45,6 +46,7 @@ const OPTIONS: &[&str] = &[
     "partitions",
     "strict",
     "reject_schemas",
+    "mode",
 ];
 
 /// Reads a source; `None` if anything is wrong with it.
@@ -81,6 +83,7 @@ pub(super) fn read_source(
         unreadable: Unreadable::default(),
         format,
         reject_schemas: BTreeSet::new(),
+        mode: SourceMode::default(),
     };
     for setting in &settings {
         apply(setting, &mut source, findings);
@@ -129,6 +132,13 @@ fn apply(setting: &OptionValue, source: &mut SourceDefinition, findings: &mut Fi
             findings.add(setting.line, &setting.name, "payloads of a JSON source need no schemas", hint);
         }
         "reject_schemas" => source.reject_schemas = setting.schema_ids(findings).unwrap_or_default(),
+        "mode" => {
+            let mut known = [SourceMode::Lambda, SourceMode::Kappa].into_iter();
+            match known.find(|mode| setting.value.eq_ignore_ascii_case(mode.as_str())) {
+                Some(mode) => source.mode = mode,
+                None => setting.refuse("'lambda' or 'kappa'", findings),
+            }
+        }
         _ => {}
     }
 }

@@ -5,7 +5,7 @@
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use super::findings::Findings;
 use crate::dialect::mend;
@@ -66,6 +66,11 @@ impl Located {
             other => other.to_string(),
         });
         spelled.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Where its first word begins, and where its last one ends.
+    pub(super) fn span(&self) -> Option<(Location, Location)> {
+        Some((self.tokens.first()?.span.start, self.tokens.last()?.span.end))
     }
 
     /// The first words of the statement.

@@ -31,6 +31,9 @@ use crate::sql_name::in_sql_words;
 /// The largest file of a static table: it is kept in memory by every process and hashed at each start.
 pub const MAX_STATIC_BYTES: usize = 64 << 20;
 
+/// The option that says that several rows of a key are meant.
+const SEVERAL_ROWS: &str = "several_rows";
+
 /// Reads a static table; `None` if anything is wrong with it.
 pub(super) fn read_static(
     name: &str,
@@ -46,9 +49,11 @@ pub(super) fn read_static(
         let line = statement.line_of(&table.file_type);
         findings.add(line, &table.file_type, "a static table is CSV or JSON", "write STORED AS CSV or STORED AS JSON");
     }
-    let known: &[&str] = if is_csv { &["has_header", "delimiter"] } else { &[] };
+    let known: &[&str] = if is_csv { &["has_header", "delimiter", SEVERAL_ROWS] } else { &[SEVERAL_ROWS] };
     let settings = table_options(table, known, statement, findings);
     let layout = csv_layout(&settings, findings);
+    let several = settings.iter().find(|setting| setting.name == SEVERAL_ROWS);
+    let has_several_rows = several.and_then(|setting| setting.truth(findings)).unwrap_or(false);
     let location = checked_location(table, statement, findings);
     let columns = read_columns(&table.columns, statement, findings)?;
     if columns.mapping.iter().any(|mapping| *mapping != ColumnMapping::default()) {
@@ -84,7 +89,7 @@ pub(super) fn read_static(
     match table {
         Ok((rows, batches)) => {
             let digest = Sha256::digest(bytes).into();
-            Some(StaticTable { name: name.to_owned(), schema, rows, batches, digest })
+            Some(StaticTable { name: name.to_owned(), schema, rows, batches, digest, has_several_rows })
         }
         Err(message) => {
             let hint = "make the file fit the declared columns";
@@ -145,6 +150,7 @@ fn csv_layout(settings: &[OptionValue], findings: &mut Findings) -> CsvLayout {
     let mut layout = CsvLayout { has_header: true, delimiter: b',' };
     for setting in settings {
         match (setting.name.as_str(), setting.value.to_lowercase().as_str()) {
+            (SEVERAL_ROWS, _) => {}
             ("has_header", _) => layout.has_header = setting.truth(findings).unwrap_or(layout.has_header),
             (_, "\\t") => layout.delimiter = b'\t',
             (_, text) => match text.as_bytes() {

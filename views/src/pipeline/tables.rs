@@ -35,6 +35,8 @@ pub(super) struct StaticTable {
     pub(super) batches: Vec<RecordBatch>,
     /// Of the file's bytes.
     pub(super) digest: [u8; 32],
+    /// Whether the file says that a key may stand in several rows: an event then counts once for each of them.
+    pub(super) has_several_rows: bool,
 }
 
 impl Tables {

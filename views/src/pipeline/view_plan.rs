@@ -7,11 +7,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError, TableReference};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{EmptyRelation, Expr, ExprSchemable, LogicalPlan, cast, ident, try_cast};
-use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::sql::sqlparser::ast::CreateView;
 
 use super::findings::Findings;
@@ -21,7 +18,9 @@ use super::tables::Tables;
 use super::view_analysis::{Unplanned, analyzed, first_line};
 use super::view_shape::{Role, Shape, state_columns};
 use super::view_syntax::{CheckedView, Item};
-use crate::aggregate::{AggregateCall, AggregateClass, Distinct, MergeFacts, Refusal, StoredAggregate, merge_facts};
+use crate::aggregate::{
+    AggregateCall, AggregateClass, CallRecipe, Distinct, MergeFacts, Refusal, StoredAggregate, merge_facts,
+};
 use crate::definition::{Dimension, Measure, ViewDefinition};
 use crate::fallible::guard;
 use crate::float_key::float_key;
@@ -194,13 +193,8 @@ impl Planner<'_> {
         }
         let expr = Expr::AggregateFunction(call.clone());
         let wrong = |error: DataFusionError| (first_line(&error), "check its arguments".to_owned());
-        let props = ExecutionProps::new();
-        let context = PhysicalPlanningContext::default();
-        let lowered = LoweredAggregateBuilder::new(&expr, input, input.as_arrow(), &props, &context)
-            .with_name(&name)
-            .build()
-            .map_err(wrong)?;
-        let inner = Arc::unwrap_or_clone(lowered.aggregate);
+        let recipe = CallRecipe { call: expr.clone(), input: Arc::clone(input), name: name.clone() };
+        let inner = recipe.plan().map_err(wrong)?;
         // Bad constant arguments come out only here.
         inner.create_accumulator().map_err(wrong)?;
         let facts = facts.map_err(|Refusal { reason, hint }| refused(reason, hint))?;
@@ -217,7 +211,7 @@ impl Planner<'_> {
             DataType::Decimal256(..) => "cast its argument to DECIMAL(38, s) at most, or to DOUBLE",
             _ => "cast its argument to a number, VARCHAR, DATE or TIMESTAMP",
         };
-        let aggregate = StoredAggregate::new(inner, identity).map_err(|reason| refused(&reason, hint))?.into();
+        let aggregate = StoredAggregate::new(recipe, inner, identity).map_err(|reason| refused(&reason, hint))?.into();
         Ok(AggregateCall { column: String::new(), arguments, filter, class, is_additive, aggregate })
     }
 
@@ -245,6 +239,7 @@ impl Planner<'_> {
         }
         let definition = ViewDefinition {
             hash: definition.hash(),
+            static_tables: definition.static_texts(),
             name,
             source: Arc::clone(&checked.source),
             sql: view.to_string(),

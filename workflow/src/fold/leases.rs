@@ -94,7 +94,7 @@ pub(super) fn expire(state: &mut State, token: &Token, reason: &str, at: Timesta
         return run.reopen(token.task, at);
     }
     let reason = format!("its lease was taken away {} times, at last: {reason}", task.lost);
-    run.fail(token.task, Failure { reason, is_transient: false, cause_key: None }, at)
+    run.fail(token.task, Failure::permanent(reason), at)
 }
 
 pub(super) fn split(state: &mut State, token: &Token, parts: &[Planned], at: TimestampMicros) -> Result<(), Refused> {

@@ -67,6 +67,7 @@ impl State {
             }
             Change::Noted { key, value } => self.note(key, value),
             Change::Started { run, key, spec, tasks } => runs::start(self, Run::new(*run, key, spec, at), tasks),
+            Change::Joined { run, key } => runs::join(self, *run, key),
             Change::Paused { run } => runs::pause(self, *run),
             Change::Resumed { run } => runs::resume(self, *run),
             Change::Cancelled { run } => runs::cancel(self, *run, at),
@@ -128,6 +129,7 @@ fn is_for_the_leader(change: &Change) -> bool {
         | Change::Noted { .. } => true,
         Change::Lead
         | Change::Started { .. }
+        | Change::Joined { .. }
         | Change::Leased { .. }
         | Change::Done { .. }
         | Change::Failed { .. }

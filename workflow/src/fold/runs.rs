@@ -1,4 +1,4 @@
-//! Changes of whole runs: started, paused, resumed, cancelled, retried, archived, forgotten.
+//! Changes of whole runs: started, joined, paused, resumed, cancelled, retried, archived, forgotten.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use positions::TimestampMicros;
 use crate::entry::Planned;
 use crate::ids::RunId;
 use crate::refused::Refused;
-use crate::runs::{Run, RunState};
+use crate::runs::{MAX_JOINED_KEYS, Run, RunState};
 use crate::state::State;
 use crate::task::TaskState;
 
@@ -42,6 +42,20 @@ pub(super) fn start(state: &mut State, mut run: Run, tasks: &[Planned]) -> Resul
     run.turn = state.leases_taken;
     state.last_run = run.id;
     state.runs.insert(run.id, Arc::new(run));
+    Ok(())
+}
+
+pub(super) fn join(state: &mut State, id: RunId, key: &Arc<str>) -> Result<(), Refused> {
+    if let Some(other) = state.run_of_key(key) {
+        return Err(if other.id == id { Refused::Already } else { Refused::KeyInUse(other.id) });
+    }
+    let run = state.run_mut(id)?;
+    if run.state.is_ended() {
+        return Err(Refused::Ended(id));
+    }
+    let surplus = (run.joined_keys.len() + 1).saturating_sub(MAX_JOINED_KEYS);
+    drop(run.joined_keys.drain(..surplus));
+    run.joined_keys.push(Arc::clone(key));
     Ok(())
 }
 

@@ -41,21 +41,33 @@ struct Due<'a> {
     up_to: TimestampMicros,
 }
 
-/// What is to be done at `now`, which is wall time, and to be remembered.
+/// When somebody looks what is due, by wall time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// When.
+    pub now: TimestampMicros,
+    /// Since when whoever looks has had these schedules: some time passes between the start of a process and its first
+    /// look as the leader, and what is due in it must not be lost.
+    pub since: TimestampMicros,
+}
+
+/// What is to be done, and to be remembered.
 pub fn decide(
     schedules: &[Schedule],
     rules: &Rules,
     memory: &Memory,
-    now: TimestampMicros,
+    look: Look,
     running: &[RunningOf],
 ) -> Vec<Decision> {
+    let now = look.now;
     let is_gone = |name: &&ScheduleName| !schedules.iter().any(|schedule| schedule.name == **name);
     let gone = memory.schedules.keys().filter(is_gone);
     let mut decisions: Vec<Decision> = gone.map(|name| Decision::Forget { schedule: name.clone() }).collect();
     let mut due = Vec::new();
     for schedule in schedules {
-        let Some(kept) = memory.schedules.get(&schedule.name).filter(|kept| still_counts(kept, schedule, now)) else {
-            decisions.push(learn(schedule, now));
+        let known = memory.schedules.get(&schedule.name);
+        let Some(kept) = known.filter(|kept| still_counts(kept, schedule, now)) else {
+            decisions.push(learn(schedule, known, rules, look));
             continue;
         };
         decisions.extend(missed_deadlines(schedule, kept, now, running));
@@ -77,13 +89,19 @@ fn still_counts(kept: &Kept, schedule: &Schedule, now: TimestampMicros) -> bool 
     kept.timing == schedule.timing.mark() && kept.handled <= now.plus(CLOCK_WAS_WRONG)
 }
 
-/// What is new begins with the next occurrence; an interval at once, as there is no moment that its author has chosen.
-fn learn(schedule: &Schedule, now: TimestampMicros) -> Decision {
-    let first = match schedule.timing {
-        Timing::Cron { .. } => None,
-        Timing::Every { .. } => Some(now),
+/// What is new begins with the next occurrence after whoever looks had it, an interval at once, as there is no moment
+/// that its author has chosen. What is due at other times than before begins where the times before were decided: its
+/// first occurrence may come while a process starts, or waits until the leader before it is silent. What is longer ago
+/// than `missed_after` is not made up for.
+fn learn(schedule: &Schedule, known: Option<&Kept>, rules: &Rules, look: Look) -> Decision {
+    let (first, from) = match schedule.timing {
+        Timing::Cron { .. } => {
+            let begin = known.map_or(look.since, |kept| kept.handled);
+            (None, begin.max(look.now.minus(rules.missed_after)).min(look.now))
+        }
+        Timing::Every { .. } => (Some(look.now), look.now),
     };
-    Decision::Learn { schedule: schedule.name.clone(), timing: schedule.timing.mark(), from: now, first }
+    Decision::Learn { schedule: schedule.name.clone(), timing: schedule.timing.mark(), from, first }
 }
 
 fn find_due<'a>(

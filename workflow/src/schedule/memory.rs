@@ -114,7 +114,7 @@ pub struct Start {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitReason {
-    /// The run of the same schedule before it.
+    /// The run of the same schedule before it, or one of others that goes first.
     Overlap,
     /// As many runs of schedules as are allowed.
     Places,
@@ -130,6 +130,8 @@ pub enum SkipReason {
     Overlap,
     /// It was due while nothing ran.
     Downtime,
+    /// A look found nothing new to compute.
+    NothingNew,
 }
 
 impl Decision {

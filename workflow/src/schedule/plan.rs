@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::timing::Timing;
+use crate::spec::RunMode;
 
 /// The name of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -30,17 +31,6 @@ pub struct Target {
     pub source: Option<SourceName>,
     /// Empty: all views of the source, or of the pipeline.
     pub views: Vec<ViewName>,
-}
-
-/// How much a run computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunMode {
-    /// Buckets that received rows.
-    #[default]
-    Incremental,
-    /// All buckets.
-    Full,
 }
 
 /// What becomes of an occurrence while a run of the same schedule is not done.
@@ -65,7 +55,7 @@ pub struct Schedule {
     pub timing: Timing,
     /// What it computes.
     pub target: Target,
-    /// How much of it.
+    /// Which buckets of it.
     pub mode: RunMode,
     /// Each occurrence starts later by a draw of at most this.
     pub jitter: Duration,

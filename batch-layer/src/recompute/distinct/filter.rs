@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -12,15 +13,33 @@ use datafusion::logical_expr::{
 use records::decode::column as master_column;
 use views::column;
 
-use super::place::Place;
+use super::place::{Place, PlaceSet};
 use super::search::Copies;
 use crate::master_columns::field;
 
 /// True for the rows that count: those that are not left out as copies.
 pub(crate) fn keep_first(copies: &Arc<Copies>) -> Expr {
+    function(Arc::clone(copies)).call(vec![field(column::PARTITION), field(column::OFFSET), field(master_column::ITEM)])
+}
+
+fn function(copies: Arc<Copies>) -> ScalarUDF {
     let signature = Signature::exact(vec![DataType::Int32, DataType::Int64, DataType::Int32], Volatility::Immutable);
-    let function = ScalarUDF::new_from_impl(KeepFirst { copies: Arc::clone(copies), signature });
-    function.call(vec![field(column::PARTITION), field(column::OFFSET), field(master_column::ITEM)])
+    ScalarUDF::new_from_impl(KeepFirst { copies, signature })
+}
+
+/// The places that such a filter leaves out, for [`keep_first_of`] in another process; `None` of any other function.
+/// Two bytes for each place, where few of its neighbours are left out; at most a bit for each offset beside one.
+pub fn copies_of(function: &ScalarUDF) -> Option<Vec<u8>> {
+    function.inner().downcast_ref::<KeepFirst>().map(|filter| filter.copies.places.to_bytes())
+}
+
+/// The filter that leaves these places out.
+///
+/// # Errors
+/// If the bytes are none of [`copies_of`].
+pub fn keep_first_of(bytes: &[u8]) -> Result<ScalarUDF> {
+    let places = PlaceSet::from_bytes(bytes).ok_or_else(|| exec_datafusion_err!("a set of copies cannot be read"))?;
+    Ok(function(Arc::new(Copies { places, ..Copies::default() })))
 }
 
 /// `is_first_copy(_partition, _offset, _item)` for one set of copies.

@@ -24,17 +24,19 @@ mod spilled;
 
 use std::sync::Arc;
 
-use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlanBuilder;
-use datafusion::physical_plan::execute_stream_partitioned;
+use datafusion::common::Column;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::functions_aggregate::expr_fn::count;
+use datafusion::logical_expr::{JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 use positions::Cut;
 use records::decode::column as master_column;
 use views::column;
 
 pub(crate) use filter::keep_first;
+pub use filter::{copies_of, keep_first_of};
+pub(crate) use place::Place;
 pub(crate) use search::Copies;
 
-use super::progress::GroupProgress;
 use crate::BatchError;
 use crate::master_columns::field;
 use resources::Resources;
@@ -42,21 +44,38 @@ use run::in_parallel;
 use shards::{SHARDS, Shard, Shards};
 use spilled::search_spilled;
 
-/// Finds the copies among `events`, which must be all events of whole buckets.
+/// How often a key occurs, and a key that occurs more than once, while they are searched.
+const TIMES: &str = "_times";
+const REPEATED: &str = "_repeated";
+
+/// The key and the place of each event that has a key: four columns.
+pub(crate) fn sightings(events: LogicalPlanBuilder) -> Result<LogicalPlanBuilder, BatchError> {
+    let columns = [master_column::EVENT_KEY, column::PARTITION, column::OFFSET, master_column::ITEM].map(field);
+    Ok(events.filter(field(master_column::EVENT_KEY).is_not_null())?.project(columns)?)
+}
+
+/// Those among them whose key occurs more than once: all that a search needs, and few, where many machines read many.
+pub(crate) fn only_repeated(sightings: LogicalPlanBuilder) -> Result<LogicalPlan, BatchError> {
+    let key = master_column::EVENT_KEY;
+    let repeated = sightings
+        .clone()
+        .aggregate([field(key)], [count(lit(1_i64)).alias(TIMES)])?
+        .filter(field(TIMES).gt(lit(1_i64)))?
+        .project([field(key).alias(REPEATED)])?
+        .build()?;
+    let keys = (vec![Column::new_unqualified(key)], vec![Column::new_unqualified(REPEATED)]);
+    Ok(sightings.join(repeated, JoinType::LeftSemi, keys, None)?.build()?)
+}
+
+/// Finds the copies among sightings, which must be those of all events of whole buckets, or [`only_repeated`] of them.
 ///
-/// `before` is the cut of the version before this one, for the counters. Reads four columns of the events once;
-/// memory: 64 bytes per event, spilled beyond the session's limit.
+/// `before` is the cut of the version before this one, for the counters. Memory: 64 bytes per sighting, spilled beyond
+/// the session's limit.
 pub(crate) async fn find_copies(
     session: &SessionState,
-    events: LogicalPlanBuilder,
+    streams: Vec<SendableRecordBatchStream>,
     before: Option<&Cut>,
-    progress: &GroupProgress,
 ) -> Result<Copies, BatchError> {
-    let columns = [master_column::EVENT_KEY, column::PARTITION, column::OFFSET, master_column::ITEM].map(field);
-    let plan = events.filter(field(master_column::EVENT_KEY).is_not_null())?.project(columns)?.build()?;
-    let plan = session.create_physical_plan(&plan).await?;
-    progress.begin("copies", &plan);
-    let streams = execute_stream_partitioned(plan, session.task_ctx())?;
     let resources = Resources { runtime: Arc::clone(session.runtime_env()) };
     let scatters = streams.into_iter().map(|stream| Shards::new(&resources, 0).fill(stream));
     let scattered: Vec<Shards> = in_parallel(scatters).await.into_iter().collect::<Result<_, _>>()?;

@@ -82,6 +82,17 @@ fn packed(partition: i32) -> Option<u64> {
     (0..PARTITIONS).contains(&number).then(|| (first + number) as u64)
 }
 
+/// Of so few places in a chunk, two bytes each are less than a bit for every offset.
+const SPARSE: u32 = 1 << (CHUNK_BITS - 4);
+
+/// The next bytes, taken away.
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let whole = *bytes;
+    let (taken, rest) = whole.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*taken)
+}
+
 type Chunk = Box<[u64; CHUNK_WORDS]>;
 
 /// A set of places: one bit per offset for the first event of each record, in chunks of 65,536 offsets (8 KiB) that
@@ -121,6 +132,55 @@ impl PlaceSet {
     /// Whether no place is in.
     pub(crate) fn is_empty(&self) -> bool {
         self.chunks.is_empty() && self.further.is_empty()
+    }
+
+    /// The form in which another process gets it.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut chunks: Vec<(&u64, &Chunk)> = self.chunks.iter().collect();
+        chunks.sort_unstable_by_key(|(number, _)| **number);
+        let mut bytes = (chunks.len() as u64).to_le_bytes().to_vec();
+        for (number, words) in chunks {
+            let count: u32 = words.iter().map(|word| word.count_ones()).sum();
+            bytes.extend(number.to_le_bytes());
+            bytes.extend(count.to_le_bytes());
+            if count > SPARSE {
+                words.iter().for_each(|word| bytes.extend(word.to_le_bytes()));
+                continue;
+            }
+            let is_set = |bit: &u16| words[usize::from(*bit) / 64] >> (bit % 64) & 1 == 1;
+            (0..=u16::MAX).filter(is_set).for_each(|bit| bytes.extend(bit.to_le_bytes()));
+        }
+        let mut further: Vec<&Place> = self.further.iter().collect();
+        further.sort_unstable();
+        bytes.extend((further.len() as u64).to_le_bytes());
+        further.into_iter().for_each(|place| bytes.extend(place.to_bytes()));
+        bytes
+    }
+
+    /// Reads that form; `None` where it is another one.
+    pub(crate) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let bytes = &mut bytes;
+        let mut places = Self::default();
+        for _ in 0..u64::from_le_bytes(take(bytes)?) {
+            let number = u64::from_le_bytes(take(bytes)?);
+            let count = u32::from_le_bytes(take(bytes)?);
+            let mut words: Chunk = Box::new([0; CHUNK_WORDS]);
+            if count > SPARSE {
+                for word in words.iter_mut() {
+                    *word = u64::from_le_bytes(take(bytes)?);
+                }
+            } else {
+                for _ in 0..count {
+                    let bit = u16::from_le_bytes(take(bytes)?);
+                    words[usize::from(bit) / 64] |= 1_u64 << (bit % 64);
+                }
+            }
+            places.chunks.insert(number, words);
+        }
+        for _ in 0..u64::from_le_bytes(take(bytes)?) {
+            places.further.insert(Place::from_bytes(take(bytes)?));
+        }
+        bytes.is_empty().then_some(places)
     }
 
     /// A reader that is fast for neighbouring places.

@@ -1,4 +1,5 @@
-//! Checks of the two stores: one object and one key written, read and removed; every table of the pipeline opened.
+//! Checks of the two stores: one object and one key written, read and removed; every table of the pipeline opened, and
+//! the journal of runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,10 +18,11 @@ use views::Pipeline;
 use super::archived::Archived;
 use super::findings::{Findings, Found};
 use super::folders::check_absent;
+use super::runs::check_runs;
 use crate::config::quantity::format_size;
 use crate::config::{Config, LakeLocation, RealtimeSettings, S3Settings};
 use crate::data_dir::DataDir;
-use crate::definitions::describe_superseded;
+use crate::definitions::describe_followed;
 use crate::environment::{RandomIds, SystemClock};
 use crate::store_answers::StoreClock;
 use crate::wiring::{lake_folder, lake_of};
@@ -43,7 +45,11 @@ pub(super) async fn check_lake(
                 findings.note("object store", Ok(doubt));
             }
             match lake {
-                Some(lake) => check_tables(&lake, pipeline, findings).await,
+                Some(lake) => {
+                    let archived = check_tables(&lake, pipeline, findings).await;
+                    check_runs(&lake, findings).await;
+                    archived
+                }
                 None => Archived::new(),
             }
         }
@@ -111,7 +117,7 @@ async fn check_tables(lake: &Lake, pipeline: Option<&Pipeline>, findings: &mut F
     archived
 }
 
-/// Whether those of the pipeline would be the present ones: a process is not ready under others.
+/// Whether a process that starts with the pipeline would run it: it follows the registry where that has newer ones.
 async fn check_definitions(lake: &Lake, pipeline: Option<&Pipeline>) -> Result<()> {
     let registry = DefinitionRegistry::new(lake);
     let standing = match pipeline {
@@ -119,7 +125,7 @@ async fn check_definitions(lake: &Lake, pipeline: Option<&Pipeline>) -> Result<(
         None => registry.present().await.map(|_| None),
     };
     match standing.map_err(|error| with_repair(error.into()))? {
-        Some(Standing::Past { own, present }) => Err(anyhow!(describe_superseded(own, present))),
+        Some(Standing::Past { own, present }) => Err(anyhow!(describe_followed(own, present))),
         Some(Standing::Present(_)) | None => Ok(()),
     }
 }

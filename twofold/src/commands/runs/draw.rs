@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use indicatif::{FormattedDuration, HumanBytes, HumanCount};
 use serde::Serialize;
+use workflow::RunKind;
 
 use crate::commands::drawing::{align_right, cell, new_table};
+use crate::runs::dry_housekeeping::DryTask;
+use crate::runs::dry_run::DryPlan;
+use crate::runs::grid::Grid;
 use crate::runs::view::{ProgressView, RunDetails, RunView, RunsView, TaskView};
 use crate::runs::word::word_of;
 
@@ -35,11 +39,18 @@ pub fn draw_runs(view: &RunsView) -> String {
     }
     for process in &view.processes {
         let leads = if view.leader.as_ref() == Some(&process.name) { ", leads" } else { "" };
-        let _ =
-            writeln!(text, "process {}: {} of {} slots at work{leads}", process.name, process.at_work, process.slots);
+        let (name, at_work, slots) = (&process.name, process.at_work, process.slots);
+        let _ = match process.silent_seconds {
+            None => writeln!(text, "process {name}: {at_work} of {slots} slots at work{leads}"),
+            Some(seconds) => writeln!(text, "process {name}: silent for {seconds} s, its tasks are taken away"),
+        };
+    }
+    if view.known == 0 {
+        text.push_str("no run was started yet\n");
+        return text;
     }
     if view.runs.is_empty() {
-        text.push_str("no run was started yet\n");
+        let _ = writeln!(text, "none of the {} runs that are known is asked for", HumanCount(view.known as u64));
         return text;
     }
     let mut table = new_table(&["run", "state", "kind", "views", "tasks", "done", "rows", "bytes", "created", "left"]);
@@ -48,8 +59,8 @@ pub fn draw_runs(view: &RunsView) -> String {
     }
     align_right(&mut table, [0, 4, 5, 6, 7, 9]);
     let _ = writeln!(text, "{table}");
-    if view.left_out > 0 {
-        let _ = writeln!(text, "{} older runs are not shown: --limit", view.left_out);
+    if let Some(last) = view.runs.last().filter(|_| view.left_out > 0) {
+        let _ = writeln!(text, "{} older runs are not shown: --limit, or --before {}", view.left_out, last.run);
     }
     text
 }
@@ -119,7 +130,7 @@ pub fn draw_run(details: &RunDetails) -> String {
 }
 
 fn task_row(task: &TaskView) -> Vec<String> {
-    let what = task.reason.clone().or_else(|| task.phase.clone());
+    let what = task.reason.clone().or_else(|| task.phase.clone()).or_else(|| task.did.clone());
     let waits =
         || (task.state == "pending" && task.waits_for > 0).then(|| format!("waits for {} tasks", task.waits_for));
     vec![
@@ -213,9 +224,14 @@ fn percent(fraction: Option<f64>) -> String {
 }
 
 fn kind_of(run: &RunView) -> String {
+    let kind = match run.kind {
+        RunKind::Recompute | RunKind::Backfill => format!("{} {}", run.mode, word_of(&run.kind)),
+        // Which buckets is nothing that is asked of these.
+        RunKind::Housekeeping | RunKind::Import => word_of(&run.kind),
+    };
     match &run.schedule {
-        Some(schedule) => format!("{} {} ({schedule})", run.mode, word_of(&run.kind)),
-        None => format!("{} {}", run.mode, word_of(&run.kind)),
+        Some(schedule) => format!("{kind} ({schedule})"),
+        None => kind,
     }
 }
 
@@ -225,4 +241,79 @@ fn what_of(run: &RunView) -> String {
         [one] => one.clone(),
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     }
+}
+
+/// A plan in words: its buckets, how much that is, how long it may take, and what it costs.
+pub fn draw_plan(plan: &DryPlan) -> String {
+    let (estimate, cost) = (plan.estimate, plan.cost);
+    let kind = if plan.grid.is_some() { "backfill" } else { "recompute" };
+    let mut text = format!("{kind} of {}, source {}\n", plan.views.join(", "), plan.source);
+    let bucket = plan.grid.as_ref().map(|grid| format!(" ({})", grid.bucket)).unwrap_or_default();
+    text.push_str(&plan.grid.as_ref().map(Grid::draw).unwrap_or_default());
+    let _ = writeln!(
+        text,
+        "  to compute: {} buckets{bucket} at most, of about {} rows in {}, by {} tasks",
+        HumanCount(estimate.buckets),
+        HumanCount(estimate.rows),
+        HumanBytes(estimate.bytes),
+        plan.tasks,
+    );
+    let _ = match (plan.estimated_seconds, plan.rate) {
+        (Some(seconds), Some(rate)) => writeln!(
+            text,
+            "  estimated time: {}, {} at one time; {} tasks of past runs did {} in a second each",
+            span(seconds),
+            plan.side_by_side,
+            rate.tasks,
+            HumanBytes(rate.bytes_per_second as u64),
+        ),
+        _ => {
+            writeln!(text, "  estimated time: unknown, since no run of this source at hand computed anything")
+        }
+    };
+    let work = cost.task_seconds.map(|seconds| format!("{} of tasks, ", span(seconds))).unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "  estimated cost: {work}about {} rows read in {} at most, in {} readings",
+        HumanCount(cost.rows_read),
+        HumanBytes(cost.bytes_read),
+        cost.readings,
+    );
+    let _ = writeln!(
+        text,
+        "  requests of the store: {} that read and {} that write, at least",
+        HumanCount(cost.store_reads),
+        HumanCount(cost.store_writes),
+    );
+    text
+}
+
+/// What housekeeping would find, a line for each task.
+pub fn draw_housekeeping(tasks: &[DryTask]) -> String {
+    let mut table = new_table(&["source", "task", "view", "due", "what"]);
+    for task in tasks {
+        table.add_row(vec![
+            task.source.to_string(),
+            word_of(&task.task),
+            task.view.as_ref().map(ToString::to_string).unwrap_or_default(),
+            if task.due { "yes" } else { "no" }.to_owned(),
+            found_by(task),
+        ]);
+    }
+    format!("{table}\n")
+}
+
+fn found_by(task: &DryTask) -> String {
+    match (task.merges, task.files, task.bytes) {
+        _ if !task.due => String::new(),
+        (Some(merges), Some(files), Some(bytes)) => {
+            format!("{} files of {} become {merges}", HumanCount(files as u64), HumanBytes(bytes))
+        }
+        (_, _, Some(bytes)) => format!("{} are read", HumanBytes(bytes)),
+        _ => "looks which objects nobody needs".to_owned(),
+    }
+}
+
+fn span(seconds: f64) -> FormattedDuration {
+    FormattedDuration(Duration::from_secs_f64(seconds.ceil()))
 }

@@ -1,4 +1,4 @@
-//! `twofold runs start`: starts what was asked for, or finds that it is there.
+//! `twofold runs start`: starts what was asked for, or finds that it is there, or only says what it would be.
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -6,25 +6,29 @@ use views::Pipeline;
 use workflow::{RunId, Start};
 
 use super::draw::json_line;
+use super::dry::tell_dry;
 use super::opened::{Opened, open};
 use super::run::{Until, Watched, watch};
 use crate::arguments::runs::{FollowArguments, StartArguments};
 use crate::console::say;
 use crate::runs::asked::Asked;
-use crate::workflow::specs::runs_of;
 
 pub(super) async fn start(arguments: &StartArguments) -> Result<()> {
     let opened = open(&arguments.shown.settings).await?;
-    let pipeline = opened.pipeline(arguments.shown.pipeline.as_deref())?;
+    let pipeline = opened.pipeline(arguments.shown.pipeline.as_deref()).await?;
     let asked = Asked {
         source: arguments.source.clone(),
         views: arguments.view.clone(),
         full: arguments.full,
+        housekeeping: arguments.housekeeping,
         deadline: arguments.deadline,
         idempotency_key: arguments.key.clone(),
         ..Asked::default()
     };
-    start_asked(&opened, &pipeline, &asked, &arguments.shown).await
+    match arguments.dry_run {
+        true => tell_dry(&opened, pipeline, &asked, arguments.shown.json).await,
+        false => start_asked(&opened, &pipeline, &asked, &arguments.shown).await,
+    }
 }
 
 /// Starts a run for each source that is meant, tells of them, and waits for their ends where that was asked for.
@@ -35,7 +39,7 @@ pub(super) async fn start_asked(
     shown: &FollowArguments,
 ) -> Result<()> {
     let mut runs = Vec::new();
-    for (spec, tasks) in runs_of(pipeline, &asked.request(pipeline)?, &opened.config)? {
+    for (spec, tasks) in asked.runs(pipeline, &opened.config)? {
         let (source, views) = (spec.source.clone(), spec.views.len());
         let start = opened.workflow.start(spec, &tasks).await;
         let start = start.with_context(|| format!("no run of source {source} was started, as far as is known"))?;
@@ -68,7 +72,7 @@ fn is_new(start: Start) -> bool {
 
 async fn tell_what_next(opened: &Opened, runs: &[RunId]) -> Result<()> {
     let overview = opened.workflow.overview().await?;
-    if overview.processes.values().all(|process| process.slots == 0) {
+    if overview.living().all(|process| process.slots == 0) {
         say(
             "no process that does tasks is known on this lake: `twofold up`, `twofold batch loop` or `twofold worker` is one\n",
         );

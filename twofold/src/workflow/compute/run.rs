@@ -9,7 +9,7 @@ use tokio::time::sleep;
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Does work, and calls `tell` again and again meanwhile.
-pub(super) async fn told_meanwhile<T>(work: impl Future<Output = T>, mut tell: impl FnMut()) -> T {
+pub(in crate::workflow) async fn told_meanwhile<T>(work: impl Future<Output = T>, mut tell: impl FnMut()) -> T {
     let mut work = pin!(work);
     loop {
         tokio::select! {
