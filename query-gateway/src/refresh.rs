@@ -9,9 +9,13 @@
 //! Guarantee: every state is complete in memory, so an answer computed from it sees one version and the runs that tile
 //! above it, whatever is published or dropped meanwhile. Views of a source that tile share one reading of its indexes.
 //! While the stores are healthy the head never goes back; when they are not, the last state is kept and marked stale.
-//! Not here: the choice (`pin.rs`), the clockwork (`run.rs`), the answers (`answer.rs`).
+//! Not here: the choice (`pin.rs`), the clockwork (`run.rs`), the answers (`answer.rs`), one reader in the place of
+//! another (`refresh/succession.rs`).
+
+mod succession;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -39,6 +43,8 @@ pub(crate) struct SourceReader {
     work: tokio::sync::Mutex<BTreeMap<DefinitionHash, Held>>,
     // Replaced by the refresh as a whole, cloned by each query; never held across a wait.
     state: RwLock<Arc<SourceState>>,
+    // Whether another reader took the place of this one, so that its state is its last. Written while `state` is held.
+    is_over: AtomicBool,
     // Former definitions nobody asks for any more. Written by who lets their successors answer; never across a wait.
     retired: RwLock<BTreeSet<DefinitionHash>>,
     // Written by the status loop and by each refresh; never held across a wait.
@@ -65,6 +71,7 @@ impl SourceReader {
             views,
             work: tokio::sync::Mutex::default(),
             state: RwLock::default(),
+            is_over: AtomicBool::new(false),
             retired: RwLock::default(),
             standstill: Mutex::default(),
             building: Mutex::default(),
@@ -89,32 +96,6 @@ impl SourceReader {
         let ours = live.iter().map(|reader| (&reader.view.name, reader.view.hash, &reader.view.sql, reader.is_former));
         let asked = views.iter().map(|(view, is_former)| (&view.name, view.hash, &view.sql, *is_former));
         *self.stores.source == *source && ours.eq(asked)
-    }
-
-    /// Takes over what another reader of the same topic has in memory of definitions that this one reads, too. It
-    /// counts as not read yet: the first refresh goes on from it.
-    pub(crate) fn go_on_from(&self, before: &Self) {
-        if before.source().topic != self.source().topic {
-            return;
-        }
-        let state = before.state();
-        let is_ours = |hash: &DefinitionHash| self.views.iter().any(|reader| reader.view.hash == *hash);
-        let views = state.views.iter().filter(|(hash, _)| is_ours(hash));
-        let views = views.map(|(hash, view)| (*hash, view.clone())).collect();
-        let (indexes, named) = (state.indexes.clone(), state.named.clone());
-        self.known().note_seen(named.iter().copied());
-        let seed = SourceState { indexes, named, views, ..SourceState::default() };
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(seed);
-    }
-
-    /// Reads these former definitions no longer, frees what is in memory of them, and wakes what waits for this reader.
-    pub(crate) fn retire(&self, former: &[DefinitionHash]) {
-        self.retired.write().unwrap_or_else(PoisonError::into_inner).extend(former);
-        // Counts as a change, so that the next refresh makes a state without them.
-        let ours = self.views.iter().filter(|reader| former.contains(&reader.view.hash));
-        ours.for_each(|reader| reader.versions.forget());
-        // If nobody refreshes it any more, nothing else would.
-        self.changed.send_modify(|_| ());
     }
 
     /// The views that are read.
@@ -264,7 +245,8 @@ impl SourceReader {
     pub(crate) async fn refresh(&self, check: Check) {
         let began_after = self.state().generation + 2;
         let mut held = self.work.lock().await;
-        if self.state().generation >= began_after || self.held_still.is_held(self.now()) {
+        let is_over = self.is_over.load(Ordering::Acquire);
+        if is_over || self.state().generation >= began_after || self.held_still.is_held(self.now()) {
             return;
         }
         let mut state = self.read_stores(&mut held, check, false).await;
@@ -274,9 +256,20 @@ impl SourceReader {
         if let Some(state) = state {
             let generation = state.generation;
             self.note_built(&state.views);
-            *self.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
-            self.changed.send_replace(generation);
+            if self.replace_state(state) {
+                self.changed.send_replace(generation);
+            }
         }
+    }
+
+    /// Whether it was replaced: another reader may have taken over meanwhile.
+    fn replace_state(&self, next: SourceState) -> bool {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let is_over = self.is_over.load(Ordering::Acquire);
+        if !is_over {
+            *state = Arc::new(next);
+        }
+        !is_over
     }
 
     /// Keeps what it has read for a moment, where it did not do so a moment ago.

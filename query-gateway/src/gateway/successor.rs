@@ -37,6 +37,16 @@ impl Gateway {
         Self::build((components, former), self.settings.clone(), &self.sources, limits)
     }
 
+    /// Takes over what the gateway before has shown since this one has read the stores, and ends the readers that the
+    /// two do not share. To be called at the moment when this one takes its place: whoever is answered here was not
+    /// answered further there.
+    pub fn take_over_from(&self, before: &Self) {
+        for (key, reader) in &self.sources {
+            let of_before = before.sources.get(key).filter(|of_before| !Arc::ptr_eq(of_before, reader));
+            of_before.into_iter().for_each(|of_before| reader.take_over_from(of_before));
+        }
+    }
+
     pub(super) fn build(
         (components, former): (GatewayComponents, Vec<FormerView>),
         settings: GatewaySettings,

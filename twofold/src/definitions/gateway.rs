@@ -32,11 +32,12 @@ pub async fn follow_gateway(
     }
 }
 
-/// Lets `next` answer where `seen` does, also what waits there for a position; whether it did.
+/// Lets `next` answer where `seen` does, also what waits there for a position, and no less far; whether it did.
 pub(super) fn take_place(current: &watch::Sender<Arc<Gateway>>, seen: &Arc<Gateway>, next: &Arc<Gateway>) -> bool {
     let is_taken = current.send_if_modified(|answering| {
         let is_seen = Arc::ptr_eq(answering, seen);
         if is_seen {
+            next.take_over_from(seen);
             *answering = Arc::clone(next);
         }
         is_seen
