@@ -46,7 +46,7 @@ use crate::rejected_route::rejected_router;
 use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
 use crate::stage::Stage;
-use crate::status::run::collect_facts;
+use crate::status::run::{collect_facts, gather_first};
 use crate::status::{FactSuppliers, Progress, StatusBoard, TroubleBook};
 use crate::watched_log::WatchedLog;
 use crate::wiring::SharedComponents;
@@ -176,6 +176,7 @@ impl Topology {
             gateway: self.gateway.as_ref().map(watch::Sender::subscribe),
             book: TroubleBook::default(),
         });
+        gather_first(&facts, &self.board).await;
         let (board, gathered) = (self.board.clone(), facts.clone());
         self.starter.start(Stage::Gateway, "status", |stop| collect_facts(gathered, board, stop)).await?;
         let has_collector = self.roles.has(Role::Collector);
