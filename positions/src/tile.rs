@@ -60,24 +60,9 @@ pub fn tile(index: Option<&Index>, view: DefinitionHash, cut: Position) -> Resul
     let Some(index) = index.filter(|index| index.head.offset > cut.offset) else {
         return Ok(Tiling { runs: Vec::new(), head: cut });
     };
-    let mut at = cut;
-    let mut runs = Vec::new();
-    for run in index.runs.iter().filter(|run| run.to.offset > cut.offset) {
-        if run.from.offset != at.offset {
-            return Err(TilingGap::NotAt { at: at.offset, found: run.from.offset });
-        }
-        check_joint(at, run.from)?;
-        if run.rows_of(view).is_none() {
-            return Err(TilingGap::ViewAbsent { at: at.offset });
-        }
-        runs.push(run);
-        at = run.to;
-    }
-    if at.offset != index.head.offset {
-        return Err(TilingGap::EndsBefore { at: at.offset, head: index.head.offset });
-    }
-    check_joint(at, index.head)?;
-    Ok(Tiling { runs, head: at })
+    let runs = tile_between(index, view, cut, index.head)?;
+    let head = runs.last().map_or(cut, |run| run.to);
+    Ok(Tiling { runs, head })
 }
 
 /// Finds the runs that cover `[cut, H)` for a view, as far as there are any: `H` is where the runs end that follow the

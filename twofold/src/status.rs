@@ -101,20 +101,25 @@ impl Progress {
 #[derive(Debug, Default)]
 pub struct StatusBoard {
     // Replaced by the gathering loop, cloned by requests.
-    facts: RwLock<SystemFacts>,
+    facts: watch::Sender<SystemFacts>,
 }
 
 #[async_trait]
 impl StatusSource for StatusBoard {
     async fn facts(&self) -> SystemFacts {
-        self.facts.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.facts.borrow().clone()
     }
 }
 
 impl StatusBoard {
     /// Puts new facts up.
     pub fn put(&self, facts: SystemFacts) {
-        *self.facts.write().unwrap_or_else(PoisonError::into_inner) = facts;
+        self.facts.send_replace(facts);
+    }
+
+    /// Tells of each time that facts are put up.
+    pub fn subscribe(&self) -> watch::Receiver<SystemFacts> {
+        self.facts.subscribe()
     }
 }
 

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use batch_layer::recompute::{Mode, Round};
@@ -46,7 +47,7 @@ use crate::rejected_route::rejected_router;
 use crate::role::{Role, Roles};
 use crate::run::{StartedTask, TaskStarter, serve};
 use crate::stage::Stage;
-use crate::status::run::{collect_facts, gather_first};
+use crate::status::run::collect_facts;
 use crate::status::{FactSuppliers, Progress, StatusBoard, TroubleBook};
 use crate::watched_log::WatchedLog;
 use crate::wiring::SharedComponents;
@@ -54,6 +55,9 @@ use crate::workflow::by_hand::{NONE_HERE, RoundsByHand};
 use crate::workflow::looks::Looks;
 use crate::workflow::run::{BatchFindings, take_part};
 use crate::workflow::tables::Tables;
+
+/// So long a start waits for the first facts about the process.
+const FIRST_FACTS: Duration = Duration::from_secs(5);
 
 /// What runs in this process.
 pub struct Topology {
@@ -176,9 +180,11 @@ impl Topology {
             gateway: self.gateway.as_ref().map(watch::Sender::subscribe),
             book: TroubleBook::default(),
         });
-        gather_first(&facts, &self.board).await;
+        let mut gathering = self.board.subscribe();
         let (board, gathered) = (self.board.clone(), facts.clone());
         self.starter.start(Stage::Gateway, "status", |stop| collect_facts(gathered, board, stop)).await?;
+        // The first answer about the process is whole, unless what is asked does not answer.
+        let _ = timeout(FIRST_FACTS, gathering.changed()).await;
         let has_collector = self.roles.has(Role::Collector);
         let beside = routes_beside(self.shared.log.is_some(), has_collector, self.gateway.is_some());
         let answers = match &self.gateway {
